@@ -1,0 +1,228 @@
+//! A scripted peer: becomes a contact by an invitation as docs/protocol.md, "First contact", says, then sends prepared
+//! requests over the socket.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use runepeer::base::{ContentId, IdentityId, MacKey, Onion, OnionSeed, Timestamp};
+use runepeer::engine::session::{
+    Delivery, Event, Host, Initiator, Job, Offer, Outcome, Responder, SendParams, Sender, Ticket,
+};
+use runepeer::mail::{Address, Card, Content, ContentKind, Invitation, LocalPart};
+use runepeer::net::{Isolation, Listener, Loopback, Stream, Transport};
+use runepeer::pgp::{self, Certificate, SecretKeys};
+use runepeer::store::OsRng;
+use runepeer::wire::{self, Claim, Importance, Status};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::now;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// A contact of the node under test.
+pub(super) struct Peer {
+    address: Address,
+    keys: SecretKeys,
+    receiver: Address,
+    certificate: Certificate,
+    auth: MacKey,
+}
+
+/// SEND, MESSAGE and the object, as they go over the wire.
+pub(super) struct Request {
+    bytes: Vec<u8>,
+    /// The object's size.
+    pub(super) object: usize,
+}
+
+impl Peer {
+    /// Redeems the invitation: sends a card, and takes the node's card with the key for our SENDs.
+    pub(super) async fn befriend(number: usize, transport: &Loopback, invitation: &str) -> Self {
+        let invitation = Invitation::parse(invitation).expect("the node's own invitation");
+        let seed = OnionSeed::random(&mut OsRng);
+        let onion = pgp::onion_of(&seed);
+        let keys = pgp::generate(now(), onion, &mut OsRng).expect("keys can be made").keys;
+        let name = LocalPart::new(&format!("peer{number}")).expect("a name");
+        let address = Address::new(name, onion);
+        let mut listener =
+            transport.listen(IdentityId::random(&mut OsRng), &seed).await.expect("the onion can be published");
+        let card = Card {
+            counter: 1,
+            address: address.clone(),
+            certificate: keys.certificate().bytes().to_vec(),
+            binding: pgp::sign_binding(&seed, &keys, 1).expect("it can be signed"),
+            auth_key: MacKey::random(&mut OsRng),
+            invitation: invitation.secret.map(|secret| secret.to_vec()),
+        };
+        let receiver = invitation.address.clone();
+        let stream = transport.dial(receiver.onion(), Isolation::Fresh).await.expect("the node listens");
+        let certificate = introduce(stream, &card, &keys, &invitation).await;
+        let auth = answer(&mut listener, &keys, &certificate).await;
+        Self { address, keys, receiver, certificate, auth }
+    }
+
+    /// Where it sends.
+    pub(super) const fn receiver(&self) -> Onion {
+        self.receiver.onion()
+    }
+
+    /// A message of so many bytes, sealed and addressed.
+    pub(super) fn mail(&self, number: usize, bytes: usize) -> Request {
+        let mut text = format!(
+            "From: <{}>\r\nTo: <{}>\r\nSubject: Message {number}\r\nDate: {}\r\nMessage-ID: <{number}@{}>\r\n\r\n",
+            self.address,
+            self.receiver,
+            now().rfc5322(),
+            self.address.onion(),
+        );
+        while text.len() + 2 < bytes {
+            let line = "All work and no play makes a dull mailbox, and so the day goes by. ";
+            text.extend(line.chars().take(bytes - text.len() - 2));
+            text.push_str("\r\n");
+        }
+        let object = seal(ContentKind::Mail, text.into_bytes(), &self.keys, &self.certificate);
+        let claim = Claim::of(&object);
+        let send = wire::Send {
+            to: self.receiver.to_string(),
+            certificate: Some(self.certificate.digest()),
+            server: None,
+            claim: Some(claim),
+            auth: Some(wire::authenticator(&self.auth, self.receiver.onion(), &claim)),
+            importance: Importance::Normal,
+            secure: false,
+        };
+        let message = wire::Message { sender: None, size: object.len() as u64 };
+        let id = format!("{number}").parse().expect("an id");
+        let mut bytes = wire::Command::Send(send).encode(Some(&id)).into_bytes();
+        bytes.extend_from_slice(wire::Command::Message(message).encode(Some(&id)).as_bytes());
+        bytes.extend_from_slice(&object);
+        Request { bytes, object: object.len() }
+    }
+}
+
+fn seal(kind: ContentKind, payload: Vec<u8>, keys: &SecretKeys, to: &Certificate) -> Vec<u8> {
+    let expires = Timestamp::from_secs(now().plus(5 * DAY).secs());
+    let content = Content { kind, id: ContentId::random(&mut OsRng), expires, payload };
+    pgp::seal(&content.encode(), keys, to, now()).expect("it can be sealed")
+}
+
+/// Asks for the certificate, checks it against the invitation, and sends the card sealed to it.
+async fn introduce(
+    mut stream: Box<dyn Stream>,
+    card: &Card,
+    keys: &SecretKeys,
+    invitation: &Invitation,
+) -> Certificate {
+    let mut session = Initiator::new(now());
+    let to = invitation.address.clone();
+    let job = Job { to, certificate: None, object: None, auth: None, importance: Importance::Normal };
+    session.send(now(), Ticket(1), job);
+    let (mut certificate, mut buffer) = (None, vec![0; 16 * 1024]);
+    loop {
+        for event in session.take_events() {
+            match event {
+                Event::Certificate { ticket, bytes, .. } => {
+                    let found = Certificate::from_bytes(&bytes).expect("a certificate of the profile");
+                    assert!(found.fingerprint() == invitation.fingerprint, "it has the invitation's key");
+                    let card = serde_json::to_vec(card).expect("a card");
+                    let object = seal(ContentKind::Card, card, keys, &found);
+                    session.provide(now(), ticket, object.into(), invitation.auth_key());
+                    certificate = Some(found);
+                }
+                Event::Outcome { outcome: Outcome::Accepted, .. } => return certificate.expect("it came before"),
+                other => panic!("the card was not accepted: {other:?}"),
+            }
+        }
+        stream.write_all(&session.take_output()).await.expect("the node reads");
+        let read = stream.read(&mut buffer).await.expect("the node answers");
+        session.handle(now(), buffer.get(..read).unwrap_or_default());
+    }
+}
+
+/// What the node's first session brings.
+struct Reception {
+    certificate: Arc<[u8]>,
+    card: Option<Vec<u8>>,
+}
+
+impl Host for Reception {
+    fn offer(&mut self, _: Timestamp, _: &SendParams) -> Offer {
+        Offer::Ready { maximum: 1 << 20, certificate: Arc::clone(&self.certificate), sender: Sender::Stranger }
+    }
+
+    fn deliver(&mut self, _: Timestamp, _: Ticket, delivery: Delivery) -> Option<Status> {
+        self.card = Some(delivery.object);
+        Some(Status::Roger)
+    }
+}
+
+/// Takes the node's card; returns the key with which our SENDs are authenticated.
+async fn answer(listener: &mut Listener, keys: &SecretKeys, node: &Certificate) -> MacKey {
+    let mut stream = listener.accept().await.expect("the node dials");
+    let mut session = Responder::new(now());
+    let mut reception = Reception { certificate: keys.certificate().bytes().into(), card: None };
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        stream.write_all(&session.take_output()).await.expect("the node reads");
+        if let Some(object) = &reception.card {
+            let known = |_: &_| Some(node.clone());
+            let opened = pgp::open(object, keys, &known, now()).expect("sealed to us");
+            let content = Content::decode(opened.content).expect("a content");
+            let card: Card = serde_json::from_slice(&content.payload).expect("a card");
+            return card.auth_key;
+        }
+        let read = stream.read(&mut buffer).await.expect("the node sends");
+        session.handle(now(), buffer.get(..read).unwrap_or_default(), &mut reception);
+    }
+}
+
+/// One connection to the node's socket.
+pub(super) struct Session {
+    stream: UnixStream,
+    replies: BufReader<UnixStream>,
+}
+
+impl Session {
+    /// Connects and reads the greeting.
+    pub(super) fn connect(peers: &Path, onion: Onion) -> Self {
+        let stream = UnixStream::connect(peers.join(onion.label())).expect("the node listens");
+        let replies = BufReader::new(stream.try_clone().expect("a handle"));
+        let mut session = Self { stream, replies };
+        assert!(session.line().starts_with("HOWDY"), "it greets");
+        session
+    }
+
+    /// Sends the requests, at most `window` without their 202, and waits for the last.
+    pub(super) fn exchange(&mut self, requests: &[Request], window: usize) {
+        for (sent, request) in requests.iter().enumerate() {
+            if sent >= window {
+                self.accepted();
+            }
+            self.stream.write_all(&request.bytes).expect("the node reads");
+        }
+        for _ in 0..window.min(requests.len()) {
+            self.accepted();
+        }
+    }
+
+    /// Reads 201 and 202 of one message.
+    fn accepted(&mut self) {
+        loop {
+            let line = self.line();
+            match line.split_whitespace().nth(1) {
+                Some("201") => {}
+                Some("202") => return,
+                _ => panic!("the node answered {line}"),
+            }
+        }
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.replies.read_line(&mut line).expect("the node answers");
+        line
+    }
+}

@@ -1,0 +1,116 @@
+#!/bin/sh
+# How fast messages of 4 KiB are accepted durably, ours beside Postfix, in turn, on the same disk.
+#
+#   benches/compare.sh [DIRECTORY]         (as root: Postfix changes to its own user)
+#
+# The directory (default: TMPDIR, or /var/tmp) must be on a disk. Postfix runs from a configuration, queue and port of its
+# own there and is stopped at the end; the system's Postfix is not touched. It accepts every message and puts it on
+# hold: that is durable acceptance without any delivery. Needs postfix with smtp-source (Debian: postfix).
+set -eu
+
+rounds=3
+messages=2000
+dir=$(mktemp -d "${1:-${TMPDIR:-/var/tmp}}/compare.XXXXXX")
+port=$((20000 + $$ % 20000))
+cd "$(dirname "$0")/.."
+
+for program in postfix smtp-source; do
+    PATH=$PATH:/usr/sbin command -v "$program" >/dev/null || { echo "$program is not installed: nothing to compare with"; exit 1; }
+done
+PATH=$PATH:/usr/sbin
+[ "$(id -u)" = 0 ] || { echo "Postfix must be started by root"; exit 1; }
+
+# Built before anything is measured.
+bench=$(cargo bench --bench accept --no-run 2>&1 | sed -n 's/.*Executable .*(\(.*\))$/\1/p')
+[ -x "$bench" ] || { echo "the benchmark could not be built"; exit 1; }
+
+stop() {
+    postfix -c "$dir/etc" stop 2>/dev/null || true
+    rm -rf "$dir"
+}
+trap stop EXIT
+trap 'exit 1' INT TERM
+
+chmod 755 "$dir"
+mkdir "$dir/etc" "$dir/queue" "$dir/data" "$dir/ours"
+chown postfix "$dir/data"
+cat >"$dir/etc/main.cf" <<END
+compatibility_level = 3.6
+queue_directory = $dir/queue
+data_directory = $dir/data
+command_directory = /usr/sbin
+daemon_directory = $(postconf -h daemon_directory)
+mail_owner = postfix
+setgid_group = postdrop
+myhostname = bench.invalid
+mydestination =
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+mynetworks = 127.0.0.0/8
+smtpd_peername_lookup = no
+disable_dns_lookups = yes
+local_recipient_maps =
+alias_maps =
+alias_database =
+# Durable acceptance alone: no delivery is tried.
+smtpd_data_restrictions = check_client_access static:HOLD
+maillog_file =
+END
+cat >"$dir/etc/master.cf" <<END
+127.0.0.1:$port inet n - n - - smtpd
+pickup unix n - n 60 1 pickup
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+tlsmgr unix - - n 1000? 1 tlsmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+verify unix - - n - 1 verify
+flush unix n - n 1000? 0 flush
+proxymap unix - - n - - proxymap
+proxywrite unix - - n - 1 proxymap
+smtp unix - - n - - smtp
+relay unix - - n - - smtp
+error unix - - n - - error
+retry unix - - n - - error
+discard unix - - n - - discard
+local unix - n n - - local
+virtual unix - n n - - virtual
+lmtp unix - - n - - lmtp
+anvil unix - - n - 1 anvil
+scache unix - - n - 1 scache
+END
+postfix -c "$dir/etc" start 2>"$dir/start" || { cat "$dir/start"; exit 1; }
+
+now() { date +%s.%N; }
+
+# Messages per second that Postfix takes over so many connections, which stay open as ours do.
+theirs() {
+    begin=$(now)
+    smtp-source -4 -d -s "$1" -l 4096 -m $messages -f a@bench.invalid -t b@example.invalid "127.0.0.1:$port"
+    awk -v m=$messages -v b="$begin" -v e="$(now)" 'BEGIN { printf "%.0f", m / (e - b) }'
+}
+
+ours() {
+    "$bench" "$dir/ours" "$1" "$2" | sed -n 's/.*rate=\([0-9]*\).*/\1/p'
+}
+
+held() { find "$dir/queue/hold" -type f | wc -l; }
+
+"$bench" "$dir/ours" 1 1 | sed -n 1p
+echo "Postfix $(postconf -h mail_version); $(nproc) processors; load $(cut -d' ' -f1-3 /proc/loadavg)"
+theirs 10 >/dev/null # its processes are up then
+expected=$(held)
+[ "$expected" = $messages ] || { echo "Postfix holds $expected messages of $messages"; exit 1; }
+for setting in "1 1" "1 4" "10 1" "10 4"; do
+    set -- $setting
+    for round in $(seq $rounds); do
+        their=$(theirs "$1")
+        our=$(ours "$1" "$2")
+        ratio=$(awk -v a="$our" -v b="$their" 'BEGIN { printf "%.2f", a / b }')
+        echo "sessions=$1 window=$2 round=$round ours=$our/s postfix=$their/s ratio=$ratio load=$(cut -d' ' -f1 /proc/loadavg)"
+        echo "$ratio" >>"$dir/ratios.$1.$2"
+    done
+    echo "sessions=$1 window=$2 median ratio: $(sort -n "$dir/ratios.$1.$2" | sed -n "$(((rounds + 1) / 2))p")"
+done

@@ -1,0 +1,89 @@
+//! Two peers in one program: alice invites bob, bob writes to her, and she reads it. Run it with
+//! `cargo run --example two_peers`.
+//!
+//! Both are whole daemons, as `runepeer up` starts them: keys, sealing, the log, the mail servers. Unix sockets in a
+//! temporary directory stand in for Tor; with `transport: None` the same program would use Tor, and take longer.
+
+#![allow(clippy::print_stdout, reason = "an example is there to be watched")]
+
+use std::error::Error;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use runepeer::config::{File, ListenFile};
+use runepeer::control::{Command, Draft};
+use runepeer::daemon::{Node, Preparation, Start};
+use serde_json::Value;
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+#[tokio::main]
+async fn main() -> Outcome<()> {
+    let home = tempfile::tempdir()?;
+    let alice = start("alice", home.path()).await?;
+    let bob = start("bob", home.path()).await?;
+
+    // An invitation is a text. Whoever has it can become a contact, once: hand it over by a way that you trust.
+    let invited = alice.ask(Command::Invite { public: false, life_secs: 3600 }).await?;
+    let invitation = text(&invited, "invitation");
+    println!("alice invites: {invitation}");
+
+    let added = bob.ask(Command::ContactAdd { invitation, petname: Some("alice".into()) }).await?;
+    println!("bob adds:      {} = {}", text(&added, "petname"), text(&added, "address"));
+
+    // bob may write at once: what he writes waits until the two nodes have exchanged their cards.
+    let draft =
+        Draft { subject: "Hello".into(), text: "Sent from one onion to another.\n".into(), attachments: vec![] };
+    bob.ask(Command::Send { to: vec!["alice".into()], draft }).await?;
+
+    let inbox = wait(&alice, Command::List { folder: "INBOX".into() }, |answer| rows(answer, "messages") == 1).await?;
+    let uid = inbox.pointer("/messages/0/uid").and_then(Value::as_u64).ok_or("no UID")?;
+    let uid = u32::try_from(uid)?;
+    let read = alice.ask(Command::Read { folder: "INBOX".into(), uid }).await?;
+    let message = data_encoding::BASE64.decode(text(&read, "message").as_bytes())?;
+    println!("\nalice reads:\n\n{}", String::from_utf8(message)?);
+
+    // bob's queue is empty when alice's node has said that the message is on her disk.
+    wait(&bob, Command::QueueList, |answer| rows(answer, "queue") == 0).await?;
+    println!("bob knows that she has it.");
+
+    alice.stop().await;
+    bob.stop().await;
+    Ok(())
+}
+
+/// Starts a daemon with a data directory, an identity and mail servers of its own.
+async fn start(name: &str, home: &Path) -> Outcome<Node> {
+    let any_port = || Some("127.0.0.1:0".to_owned());
+    let file = File {
+        transport: Some(format!("loopback:{}", home.join("network").display())),
+        listen: ListenFile { imap: any_port(), submission: any_port() },
+        ..File::default()
+    };
+    let passphrase = Some(format!("the passphrase of {name}").into());
+    let start = Start { name: Some(name.to_owned()), passphrase, file };
+    Ok(Node::start(Preparation::open(&home.join(name))?, start).await?)
+}
+
+/// Asks again and again until the answer is the one that is waited for.
+async fn wait(node: &Node, command: Command, done: impl Fn(&Value) -> bool) -> Outcome<Value> {
+    let begun = Instant::now();
+    loop {
+        let answer = node.ask(command.clone()).await?;
+        if done(&answer) {
+            return Ok(answer);
+        }
+        if begun.elapsed() > Duration::from_secs(60) {
+            return Err(format!("waited in vain; the last answer was {answer}").into());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn text(answer: &Value, member: &str) -> String {
+    answer.get(member).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+fn rows(answer: &Value, member: &str) -> usize {
+    answer.get(member).and_then(Value::as_array).map_or(0, Vec::len)
+}

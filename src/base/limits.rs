@@ -1,0 +1,266 @@
+//! Every bound of the product in one place, with its unit and its reason. Reaching one is a typed error,
+//! found before anything is allocated (docs/protocol.md, "Limits").
+
+use std::time::Duration;
+
+/// A message as the mail program wrote it, in bytes: 25 MiB (between Postfix's 10 MB and Dovecot's 40 MiB).
+pub const MESSAGE_BYTES: usize = 25 * MIB;
+/// A sealed object on the wire, in bytes: the message, its signed header, the OpenPGP framing and the padding.
+pub const OBJECT_BYTES: usize = 27 * MIB;
+/// Packets in a certificate: a primary key and years of weekly encryption subkeys never come near it at once.
+pub const CERTIFICATE_PACKETS: usize = 64;
+/// A signature packet with its header, in bytes (ours have 180).
+pub const SIGNATURE_BYTES: usize = 1024;
+/// A RUNE command or reply line without its line end, in bytes.
+pub const WIRE_LINE_BYTES: usize = 8 * KIB;
+/// Blocks that one RUNE line may announce.
+pub const WIRE_BLOCKS: usize = 4;
+/// An OpenPGP certificate, in bytes.
+pub const CERTIFICATE_BYTES: usize = 256 * KIB;
+/// The largest object that a sender pipelines before it has seen 201, in bytes.
+pub const PIPELINED_OBJECT_BYTES: usize = 256 * KIB;
+/// Payload bytes that all sessions of a node may hold in memory together.
+pub const IN_FLIGHT_BYTES: usize = 128 * MIB;
+/// The signed header of a content, in bytes.
+pub const CONTENT_HEADER_BYTES: usize = 8 * KIB;
+/// A card, in bytes.
+pub const CARD_BYTES: usize = 300 * KIB;
+/// The header of a message, in bytes (Postfix: 102,400).
+pub const HEADER_BYTES: usize = 100 * KIB;
+/// Fields in the header of a message.
+pub const HEADER_FIELDS: usize = 1000;
+/// Depth of nested MIME parts.
+pub const MIME_DEPTH: usize = 30;
+/// MIME parts in one message.
+pub const MIME_PARTS: usize = 1000;
+/// Recipients of one submission.
+pub const RECIPIENTS: usize = 100;
+
+/// An SMTP command line, in bytes with its line end (Postfix: 2,048).
+pub const SMTP_LINE_BYTES: usize = 2048;
+/// A line of a submitted message, in bytes without its line end (OpenSMTPD: 65,535; RFC 5321 asks for 998).
+pub const DATA_LINE_BYTES: usize = 65_535;
+/// A message that is refused for its size is read, not stored, up to this many bytes; then the session ends.
+pub const DATA_DRAIN: usize = 4 * MESSAGE_BYTES;
+/// An IMAP command line without literals, in bytes, before login.
+pub const IMAP_LINE_BYTES_BEFORE_LOGIN: usize = 8 * KIB;
+/// An IMAP command line without literals, in bytes, after login.
+pub const IMAP_LINE_BYTES: usize = 64 * KIB;
+/// An IMAP literal that is not an APPEND, in bytes, before login.
+pub const IMAP_LITERAL_BYTES_BEFORE_LOGIN: usize = KIB;
+/// An IMAP literal that is not an APPEND, in bytes, after login.
+pub const IMAP_LITERAL_BYTES: usize = 64 * KIB;
+/// An IMAP command with its literals (other than a message), in bytes: a LIST or SEARCH with a few strings.
+pub const IMAP_COMMAND_BYTES: usize = 256 * KIB;
+/// A refused literal that the client sends without asking is read and dropped up to this size; above it the
+/// session ends, in bytes.
+pub const IMAP_DRAIN_BYTES: usize = 4 * MESSAGE_BYTES;
+/// IMAP responses are handed to the socket in pieces of this size, in bytes.
+pub const IMAP_PIECE_BYTES: usize = 256 * KIB;
+/// Depth of an IMAP SEARCH: Thunderbird nests one OR per term of a quick filter.
+pub const IMAP_SEARCH_DEPTH: usize = 32;
+/// Keys of one IMAP SEARCH.
+pub const IMAP_SEARCH_KEYS: usize = 10_000;
+/// Time that one IMAP SEARCH may take.
+pub const IMAP_SEARCH_TIME: Duration = Duration::from_secs(10);
+/// Messages in one folder.
+pub const FOLDER_MESSAGES: usize = 1_000_000;
+/// Folders of one identity.
+pub const FOLDERS: usize = 1000;
+/// A folder's name, in bytes of UTF-8.
+pub const FOLDER_NAME_BYTES: usize = 200;
+/// Different keywords in one folder.
+pub const KEYWORDS: usize = 56;
+/// A keyword, in bytes.
+pub const KEYWORD_BYTES: usize = 64;
+
+/// IMAP sessions of one account at a time (Dovecot: 10 per address).
+pub const IMAP_SESSIONS: usize = 32;
+/// IMAP connections that are not logged in, at a time, in all.
+pub const IMAP_SESSIONS_BEFORE_LOGIN: usize = 64;
+/// Submission sessions of one account at a time.
+pub const SUBMISSION_SESSIONS: usize = 16;
+/// Connections of local programs to one gateway, logged in or not.
+pub const LOCAL_CONNECTIONS: usize = 64;
+/// RUNE sessions that nobody has authenticated, at a time, per identity.
+pub const UNAUTHENTICATED_SESSIONS: usize = 16;
+/// RUNE sessions at a time, per identity.
+pub const SESSIONS: usize = 64;
+/// Sessions that an identity dials at a time.
+pub const PARALLEL_DIALS: usize = 3;
+
+/// A RUNE session has this long to send its first command.
+pub const WIRE_HANDSHAKE: Duration = Duration::from_secs(30);
+/// A RUNE session may be silent for this long.
+pub const WIRE_IDLE: Duration = Duration::from_secs(120);
+/// A RUNE session may last this long in all.
+pub const WIRE_SESSION: Duration = Duration::from_secs(15 * 60);
+/// Within a command or block, a peer has this long for each [`WIRE_PROGRESS_BYTES`].
+pub const WIRE_PROGRESS: Duration = Duration::from_secs(30);
+/// Bytes that count as progress: a slow Tor circuit manages more, a peer that only wants to hold the session does not.
+pub const WIRE_PROGRESS_BYTES: usize = KIB;
+/// Deliveries of one RUNE session that wait for their answer; more are not read.
+pub const WIRE_DELIVERIES: usize = 4;
+/// Replies of one RUNE session that wait behind an unanswered delivery; with more, nothing is read.
+pub const WIRE_REPLIES_WAITING: usize = 32;
+/// SENDs of one RUNE session that wait for their MESSAGE; the oldest is forgotten first.
+pub const WIRE_SENDS_OPEN: usize = 16;
+/// Certificates that one RUNE session hands out: a client learns one once, and names it afterwards.
+pub const WIRE_CERTIFICATES: u32 = 4;
+/// Bytes of refused blocks that one RUNE session reads past, so that a pipelined refusal does not end it.
+pub const WIRE_SKIPPED_BYTES: u64 = 4 * MIB as u64;
+/// Bytes that a RUNE session holds unread while it waits for settlements.
+pub const WIRE_BUFFER_BYTES: usize = MIB;
+/// Mistakes of a peer after which its session ends (Postfix: 20).
+pub const WIRE_MISTAKES: u32 = 20;
+/// One attempt to reach a peer may take this long (docs/architecture.md, "Tor").
+pub const DIAL: Duration = Duration::from_secs(60);
+/// The first try within [`DIAL`]: an onion connection that stalls is tried again on circuits of its own, and
+/// joins the stalled attempt otherwise. A cold connection over the public network takes 5 to 15 s.
+pub const DIAL_TRY: Duration = Duration::from_secs(25);
+/// Bytes that a transport reads from a stream at a time, and the most that it holds unread for the engine.
+pub const STREAM_READ_BYTES: usize = 64 * KIB;
+/// A peer that takes fewer bytes than this in [`STREAM_PROGRESS`] is too slow to be served.
+pub const STREAM_PROGRESS_BYTES: usize = KIB;
+/// The time in which a peer must take [`STREAM_PROGRESS_BYTES`], or all that is left.
+pub const STREAM_PROGRESS: Duration = Duration::from_secs(30);
+/// What a peer sent before it closed its side is read for this long after we can no longer write.
+pub const STREAM_LINGER: Duration = Duration::from_secs(5);
+/// Pairs of identity and contact that have circuits of their own, per node. Beyond it all pairs get new ones.
+pub const ISOLATION_PAIRS: usize = 65_536;
+/// Memory that arti may use for its queues, in bytes (its own default goes up to 8 GiB).
+pub const TOR_MEMORY_BYTES: usize = 256 * MIB;
+/// Streams that a peer may open on one rendezvous circuit (arti's default: 65,535).
+pub const TOR_STREAMS_PER_CIRCUIT: u32 = 8;
+/// Rendezvous circuits to one onion service at a time; contacts keep theirs open for a while after a session.
+pub const TOR_CIRCUITS: usize = 256;
+/// A rendezvous circuit on which no stream begins for this long is closed; the peer builds another.
+pub const TOR_CIRCUIT_IDLE: Duration = Duration::from_secs(20 * 60);
+/// Introductions per second that we ask an introduction point to let through, over time.
+pub const TOR_INTRODUCTIONS_PER_SECOND: u32 = 10;
+/// Introductions that we ask an introduction point to let through at once.
+pub const TOR_INTRODUCTION_BURST: u32 = 50;
+/// Tor that is not ready after this long without progress is reported as blocked, with the reason.
+pub const TOR_BLOCKED_AFTER: Duration = Duration::from_secs(45);
+/// Onion services get this long to go when the node stops.
+pub const TRANSPORT_STOP: Duration = Duration::from_secs(3);
+/// IMAP: silence before login, and after (RFC 9051 §5.4 asks for 30 minutes at least).
+pub const IMAP_IDLE_BEFORE_LOGIN: Duration = Duration::from_secs(60);
+/// IMAP: silence after login.
+pub const IMAP_IDLE: Duration = Duration::from_secs(30 * 60);
+/// IMAP: a client may take nothing, or pause within a literal, for this long.
+pub const IMAP_STALL: Duration = Duration::from_secs(120);
+/// Submission: silence (RFC 5321 §4.5.3.2).
+pub const SUBMISSION_IDLE: Duration = Duration::from_secs(300);
+
+/// The delay of a failed local login; each further one doubles it.
+pub const LOGIN_DELAY: Duration = Duration::from_secs(1);
+/// How often that delay doubles at most: to 32 seconds.
+pub const LOGIN_DELAY_DOUBLINGS: u32 = 5;
+
+/// Mistakes of a local client after which its session ends.
+pub const CLIENT_MISTAKES: u32 = 20;
+
+/// First delay of a retry; it doubles up to [`RETRY_MAX`], with a quarter of jitter either way.
+pub const RETRY_FIRST: Duration = Duration::from_secs(5 * 60);
+/// Longest delay of a retry (Postfix: 4,000 s).
+pub const RETRY_MAX: Duration = Duration::from_secs(4000);
+/// Delay of a retry while our own connection to the network is not up.
+pub const RETRY_OFFLINE: Duration = Duration::from_secs(30);
+/// After a start, what waits is tried at a random moment within this time: a start does not dial everybody at once.
+pub const START_SPREAD: Duration = Duration::from_secs(10);
+/// A peer that is seen online is dialled at a random moment within this time, if something waits for it.
+pub const ONLINE_SPREAD: Duration = Duration::from_secs(2);
+/// A step that failed on our own disk is tried again after this time.
+pub const RETRY_LOCAL: Duration = Duration::from_secs(60);
+/// Objects that one outgoing session has under way at a time (what a peer takes before it answers).
+pub const SENDING_WINDOW: usize = 4;
+/// Messages after which an outgoing session ends, so that other destinations get a turn.
+pub const SENDING_TURN: u32 = 100;
+/// Refusals for now in a row after which an outgoing session ends.
+pub const SENDING_REFUSALS: u32 = 3;
+/// A message that has not arrived by then goes back to its sender with a report.
+pub const EXPIRY: Duration = Duration::from_secs(5 * 24 * 3600);
+/// A content is refused this long after its signed expiry: two clocks may differ by two days.
+pub const EXPIRY_SKEW: Duration = Duration::from_secs(48 * 3600);
+/// A signature or key may be dated this far ahead of our clock: two clocks may differ by two days.
+pub const SIGNATURE_SKEW: Duration = Duration::from_secs(48 * 3600);
+/// The longest expiry that a content may carry, counted from now.
+pub const EXPIRY_MAX: Duration = Duration::from_secs(14 * 24 * 3600);
+/// A duplicate is recognised for at least this long.
+pub const TOMBSTONE: Duration = Duration::from_secs(30 * 24 * 3600);
+/// An invitation's life where none is given.
+pub const INVITATION: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Mail from one contact: messages at once, and refilled per hour. The bytes per day are the real guard of
+/// the disk: a friend who was away for a week has a queue to empty.
+pub const CONTACT_BURST: u32 = 3000;
+/// Messages per hour from one contact, over time.
+pub const CONTACT_PER_HOUR: u32 = 3600;
+/// Bytes per day from one contact.
+pub const CONTACT_BYTES_PER_DAY: u64 = 1 << 30;
+/// Messages per hour from all strangers together.
+pub const STRANGER_PER_HOUR: u32 = 5;
+/// An object from a stranger, in bytes.
+pub const STRANGER_BYTES: usize = 32 * KIB;
+/// Strangers that may wait for an answer.
+pub const REQUESTS_PENDING: usize = 100;
+/// A name for a contact, in characters.
+pub const PETNAME_CHARACTERS: usize = 50;
+/// A name for an application password, in bytes.
+pub const PASSWORD_NAME_BYTES: usize = 100;
+/// Application passwords of one identity.
+pub const PASSWORDS: usize = 100;
+/// What is kept of a message's header for a report to its sender, in bytes.
+pub const REPORT_HEADER_BYTES: usize = 2 * KIB;
+/// Contacts of one identity.
+pub const CONTACTS: usize = 5000;
+/// Open invitations of one identity.
+pub const INVITATIONS: usize = 1000;
+/// Characters of an invitation after `rune:`: a QR code holds 4,296.
+pub const INVITATION_CHARACTERS: usize = 4096;
+/// Messages waiting in one identity's queue.
+pub const QUEUE_MESSAGES: usize = 100_000;
+
+/// Bytes in a KiB.
+pub const KIB: usize = 1024;
+/// Bytes in a MiB.
+pub const MIB: usize = 1024 * KIB;
+
+/// A segment of the log, in bytes: small enough that compaction rewrites little, large enough that a mailbox of
+/// 100 GB has fewer than 2,000.
+pub const SEGMENT_BYTES: u64 = 64 * MIB as u64;
+/// A body up to this many bytes lies in the log; a larger one in a file of its own.
+pub const INLINE_BODY_BYTES: usize = MIB;
+/// Bodies of one transaction that lie in the log, in bytes together; the others get files, so that it fits a segment.
+pub const TRANSACTION_INLINE_BYTES: usize = 16 * MIB;
+/// Records of one transaction, in bytes together (a change of every message of the largest folder is 4 MB).
+pub const TRANSACTION_RECORD_BYTES: usize = 16 * MIB;
+/// What one write to the log gathers, in bytes: the others wait for the next.
+pub const COMMIT_BATCH_BYTES: usize = 16 * MIB;
+/// A lazy commit is synced this soon.
+pub const LAZY_SYNC: Duration = Duration::from_millis(100);
+/// After a failed sync, lazy commits that were already reported are written again this soon.
+pub const LAZY_RETRY: Duration = Duration::from_secs(1);
+/// Log numbers skipped at every start. More than a segment can hold (a record takes four bytes at least), so that a number
+/// that was lost with a torn tail is never given again.
+pub const LOG_NUMBER_GAP: u64 = SEGMENT_BYTES / 4;
+/// Free space that new mail must leave, in bytes.
+pub const DISK_RESERVE_BYTES: u64 = 256 * MIB as u64;
+/// Free space that changes without new mail must leave, in bytes: the rest of the reserve is for them, so that a full
+/// disk can be emptied.
+pub const DISK_FLOOR_BYTES: u64 = 64 * MIB as u64;
+/// Memory of Argon2id for a passphrase, in KiB (RFC 9106 §4, second recommendation).
+pub const PASSPHRASE_MEMORY_KIB: u32 = 64 * KIB as u32;
+/// Passes of Argon2id for a passphrase.
+pub const PASSPHRASE_PASSES: u32 = 3;
+/// Lanes of Argon2id for a passphrase.
+pub const PASSPHRASE_LANES: u32 = 4;
+/// sled's cache of the view, in bytes (its own default is 1 GiB).
+pub const VIEW_CACHE_BYTES: u64 = 16 * MIB as u64;
+/// A value of the view, in bytes: sled puts larger ones into files of their own.
+pub const VIEW_VALUE_BYTES: usize = 64 * KIB;
+/// Rows that wait for the view's writer; more are dropped, and computed again when they are needed.
+pub const VIEW_WAITING: usize = 4096;
+/// The view is not looked at for waste below this size, in bytes.
+pub const VIEW_WASTE_BYTES: u64 = 64 * MIB as u64;

@@ -1,0 +1,21 @@
+//! The ground floor: names, time, randomness, limits and redaction.
+//!
+//! Imports nothing of ours, does no IO, reads no clock and no randomness of its own: time and
+//! randomness are arguments everywhere above.
+
+pub mod address;
+pub mod ids;
+pub mod limits;
+pub mod onion;
+pub mod redact;
+pub mod rng;
+pub mod secret;
+pub mod time;
+
+pub use address::{Address, AddressError, LocalPart};
+pub use ids::{BodyId, ContactId, ContentId, FolderId, IdentityId, InvitationId, OpId, QueueId, SessionId};
+pub use onion::Onion;
+pub use redact::Sensitive;
+pub use rng::Rng;
+pub use secret::{MacKey, OnionSeed, SymmetricKey};
+pub use time::Timestamp;

@@ -1,0 +1,273 @@
+//! The command line's grammar: noun, then verb.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Serverless electronic mail.
+#[derive(Debug, Parser)]
+#[command(name = "runepeer", version, about, disable_help_subcommand = true)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    pub(super) global: Global,
+    #[command(subcommand)]
+    pub(super) command: Option<Verb>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Global {
+    /// The data directory (default: runepeer in the user's data directory)
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(super) data_dir: Option<PathBuf>,
+    /// Which identity, where there are several
+    #[arg(short = 'i', long, global = true, value_name = "NAME")]
+    pub(super) identity: Option<String>,
+    /// Print one JSON object
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// Print only what was asked for
+    #[arg(long, global = true)]
+    pub(super) quiet: bool,
+    /// Do not ask before something is removed
+    #[arg(long, global = true)]
+    pub(super) yes: bool,
+    /// Never ask anything
+    #[arg(long, global = true)]
+    pub(super) no_input: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Run the daemon; on an empty data directory, make an identity first
+    Up(Up),
+    /// Stop the daemon
+    Down,
+    /// Say what the daemon does, and what waits
+    Status,
+    /// Show everything with three people on this machine, without a network
+    Demo(Demo),
+    /// Who you are
+    #[command(subcommand)]
+    Identity(Identity),
+    /// Make an invitation for somebody, or list and revoke them
+    Invite(Invite),
+    /// The address book
+    #[command(subcommand)]
+    Contact(Contact),
+    /// Send a message
+    Send(Send),
+    /// List a folder's messages
+    List {
+        /// The folder
+        #[arg(default_value = "INBOX")]
+        folder: String,
+    },
+    /// Print a message as it was received
+    Read {
+        /// The message's UID, from `list`
+        uid: u32,
+        /// The folder
+        #[arg(default_value = "INBOX")]
+        folder: String,
+    },
+    /// What waits to be sent
+    #[command(subcommand)]
+    Queue(Queue),
+    /// Connect a mail program
+    #[command(subcommand)]
+    Mail(Mail),
+    /// The configuration
+    #[command(subcommand)]
+    Config(Config),
+    /// Print the version
+    Version,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Up {
+    /// The name of the first identity: the part of its address before @
+    #[arg(long)]
+    pub(super) name: Option<String>,
+    /// A file whose first line is the passphrase; - reads standard input
+    #[arg(long, value_name = "F")]
+    pub(super) passphrase_file: Option<PathBuf>,
+    /// Where IMAP listens, on loopback; port 0 means any free port
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(super) imap: Option<SocketAddr>,
+    /// Where submission listens, on loopback; port 0 means any free port
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(super) submission: Option<SocketAddr>,
+    /// How peers are reached: tor, or loopback:DIR for tests on one machine
+    #[arg(long, value_name = "tor|loopback:DIR")]
+    pub(super) transport: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Demo {
+    /// Keep the mail servers running and print the settings for a mail program
+    #[arg(long)]
+    pub(super) keep: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Identity {
+    /// All identities
+    List,
+    /// Make another identity, with keys, address and mailbox of its own
+    New {
+        /// The part of its address before @
+        name: String,
+    },
+    /// One identity
+    Show,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct Invite {
+    #[command(subcommand)]
+    pub(super) command: Option<InviteCommand>,
+    /// Also show it as a QR code
+    #[arg(long)]
+    pub(super) qr: bool,
+    /// Also write the QR code to a PNG file
+    #[arg(long, value_name = "F")]
+    pub(super) png: Option<PathBuf>,
+    /// For a poster or a web page: many may use it, and wait in Requests
+    #[arg(long)]
+    pub(super) public: bool,
+    /// How long it works: for example 12h, 7d, 4w
+    #[arg(long, value_name = "D", default_value = "7d")]
+    pub(super) expires: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum InviteCommand {
+    /// Invitations that can still be used
+    List,
+    /// Withdraw an invitation
+    Revoke {
+        /// Its id, from `invite list`; the beginning is enough
+        id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Contact {
+    /// Add somebody from an invitation
+    Add {
+        /// The rune: text; - or nothing reads standard input
+        text: Option<String>,
+        /// What you call them
+        #[arg(long, value_name = "NAME")]
+        petname: Option<String>,
+    },
+    /// Everybody in the address book
+    List,
+    /// One contact
+    Show {
+        /// Petname or address
+        who: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Send {
+    /// Who gets it: a petname or an address
+    #[arg(short = 't', long = "to", value_name = "WHO", required = true)]
+    pub(super) to: Vec<String>,
+    /// The subject
+    #[arg(short = 's', long, value_name = "SUBJECT", default_value = "")]
+    pub(super) subject: String,
+    /// A file to attach
+    #[arg(short = 'a', long = "attach", value_name = "FILE")]
+    pub(super) attachments: Vec<PathBuf>,
+    /// The text is read from standard input; - says so
+    #[arg(value_name = "-", value_parser = ["-"])]
+    pub(super) stdin: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Queue {
+    /// What waits, for whom, since when
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Mail {
+    /// Settings for a mail program
+    #[command(subcommand)]
+    Setup(MailSetup),
+    /// Passwords for mail programs
+    #[command(subcommand)]
+    Password(Password),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum MailSetup {
+    /// Print the settings for any mail program
+    Show,
+    /// Write the account into a Thunderbird profile while Thunderbird is closed
+    Thunderbird {
+        /// The profile's directory; the default profile where left out
+        #[arg(long, value_name = "DIR")]
+        profile: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Password {
+    /// Make one; it is shown once
+    New {
+        /// What it is for
+        #[arg(default_value = "mail")]
+        name: String,
+    },
+    /// Their names
+    List,
+    /// Withdraw one
+    Revoke {
+        /// Its name
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Config {
+    /// Print where the configuration file is
+    Path,
+}
+
+/// A span such as `90m`, `12h`, `7d`, `4w`, in seconds.
+pub(super) fn span_secs(text: &str) -> Option<u64> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match text.strip_prefix(digits)? {
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        "w" => 7 * 86_400,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(unit).filter(|secs| *secs > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_grammar_is_sound() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn spans() {
+        assert_eq!(span_secs("7d"), Some(604_800));
+        assert_eq!(span_secs("90m"), Some(5400));
+        for bad in ["", "d", "0d", "7", "7x", "-1d", "99999999999999999999d"] {
+            assert_eq!(span_secs(bad), None, "{bad}");
+        }
+    }
+}

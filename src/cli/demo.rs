@@ -1,0 +1,259 @@
+//! `runepeer demo`: three people on this machine, without a network, in under a minute.
+//!
+//! Everything is real but the network: keys, sealing, the log, the mail servers on free ports. The loopback
+//! transport (Unix sockets named by onion) stands in for Tor.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::args::Demo;
+use super::mail_client::{self, Imap, Login};
+use super::{Context, commands};
+use crate::config::File;
+use crate::control::{Code, Command, Failure};
+use crate::daemon::{Node, Preparation, Start};
+
+/// How long the demo waits for something that takes a moment.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The attachment's size, in bytes.
+const ATTACHMENT: usize = 300 * 1024;
+
+pub(super) fn run(context: &Context, demo: &Demo) -> Result<(), Failure> {
+    let runtime = super::up::runtime()?;
+    runtime.block_on(async {
+        let home = Home::new()?;
+        let result = story(context, &home.path, demo.keep).await;
+        // A kept or failed demo's directory says where it is; otherwise nothing stays behind.
+        drop(home);
+        result
+    })
+}
+
+/// The demo's own directory, removed at its end.
+struct Home {
+    path: PathBuf,
+}
+
+impl Home {
+    fn new() -> Result<Self, Failure> {
+        use std::os::unix::fs::DirBuilderExt;
+        let path = std::env::temp_dir().join(format!("runepeer-demo-{}", std::process::id()));
+        std::fs::DirBuilder::new().mode(0o700).create(&path).map_err(|error| {
+            Failure::new(Code::Failed, format!("cannot make the directory {}: {error}", path.display()))
+        })?;
+        Ok(Self { path })
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        // Best effort: the directory is in the system's place for temporary files.
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
+/// One of the three, with a running node.
+struct Person {
+    name: &'static str,
+    node: Node,
+    login: Login,
+    imap: SocketAddr,
+    submission: SocketAddr,
+}
+
+impl Person {
+    async fn start(name: &'static str, home: &Path) -> Result<Self, Failure> {
+        let data = home.join(name);
+        let file = File {
+            transport: Some(format!("loopback:{}", home.join("net").display())),
+            listen: crate::config::ListenFile {
+                imap: Some("127.0.0.1:0".into()),
+                submission: Some("127.0.0.1:0".into()),
+            },
+            ..File::default()
+        };
+        let preparation = Preparation::open(&data)?;
+        let start =
+            Start { name: Some(name.to_owned()), passphrase: Some(format!("{name}'s passphrase").into()), file };
+        let node = Node::start(preparation, start).await?;
+        let status = &node.ask(Command::Status).await?;
+        let password = &node.ask(Command::PasswordNew { name: "demo".into() }).await?;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let address = |value: &Value| {
+            text(value).parse().map_err(|_| Failure::new(Code::Failed, "the node reports no address for mail programs"))
+        };
+        Ok(Self {
+            name,
+            login: Login { user: text(&password["user"]), password: text(&password["password"]) },
+            imap: address(status["listen"].get("imap").unwrap_or(&Value::Null))?,
+            submission: address(status["listen"].get("submission").unwrap_or(&Value::Null))?,
+            node,
+        })
+    }
+
+    /// Waits until this holds of an answer.
+    async fn wait(&self, command: Command, what: &str, holds: impl Fn(&Value) -> bool) -> Result<Value, Failure> {
+        let start = Instant::now();
+        loop {
+            let value = self.node.ask(command.clone()).await?;
+            if holds(&value) {
+                return Ok(value);
+            }
+            if start.elapsed() > PATIENCE {
+                return Err(Failure::new(Code::Failed, format!("{}: waited in vain: {what}", self.name)));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// How many of the contacts have answered.
+    async fn knows(&self, petname: &str) -> Result<(), Failure> {
+        self.wait(Command::ContactList, "for the other side to answer", |value| {
+            value["contacts"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .any(|contact| contact["petname"] == petname && contact["status"] == "confirmed")
+        })
+        .await
+        .map(|_| ())
+    }
+}
+
+async fn story(context: &Context, home: &Path, keep: bool) -> Result<(), Failure> {
+    let begin = Instant::now();
+    let out = context.output;
+    out.say("Three people on this machine: alice, bob and carol. Unix sockets stand in for Tor; all else is real.\n");
+    let alice = Person::start("alice", home).await?;
+    let bob = Person::start("bob", home).await?;
+    let carol = Person::start("carol", home).await?;
+    out.say("Each has an address of its own (an onion name), OpenPGP keys that also withstand a quantum");
+    out.say("computer, and a sealed mailbox. Nobody knows anybody yet.\n");
+
+    introduce(context, &alice, &bob).await?;
+    introduce(context, &alice, &carol).await?;
+
+    let bobs_address = address_of(&bob).await?;
+    let message = letter(&alice.login.user, &bobs_address);
+    out.say(format!(
+        "alice writes to bob in her mail program, with a photo of {} KiB attached. It speaks SMTP to",
+        ATTACHMENT / 1024
+    ));
+    out.say("her own node, which answers only when the message is safe on the disk:");
+    let accepted = blocking({
+        let (to, login, message) = (bobs_address, clone(&alice.login), message.clone());
+        let address = alice.submission;
+        move || mail_client::submit(address, &login, &to, &message)
+    })
+    .await?;
+    out.say(format!("  {accepted}\n"));
+
+    bob.wait(Command::List { folder: "INBOX".into() }, "for alice's mail", |value| {
+        value["messages"].as_array().is_some_and(|messages| !messages.is_empty())
+    })
+    .await?;
+    alice
+        .wait(Command::QueueList, "for bob's acknowledgement", |value| {
+            value["queue"].as_array().is_some_and(Vec::is_empty)
+        })
+        .await?;
+    out.say("Her node signed it, sealed it to bob, and handed it to bob's node, onion to onion. bob's node opened");
+    out.say("and verified it, put it on its disk, and only then said 202: alice's queue is empty.\n");
+
+    let received = blocking({
+        let (address, login) = (bob.imap, clone(&bob.login));
+        move || {
+            let (mut imap, exists) = Imap::open(address, &login)?;
+            if exists != 1 {
+                return Err(std::io::Error::other(format!("expected one message, found {exists}")));
+            }
+            imap.newest()
+        }
+    })
+    .await?;
+    if received != message {
+        return Err(Failure::new(Code::Failed, "what bob reads is not what alice wrote"));
+    }
+    out.say(format!("bob reads it in his mail program over IMAP: {} bytes, the same byte for byte.", received.len()));
+    out.say(format!("\nThat was the whole thing, in {:.1} seconds.", begin.elapsed().as_secs_f32()));
+    if context.output.is_json() {
+        context.output.object(serde_json::json!({ "delivered_bytes": received.len(), "identical": true }));
+    }
+    if keep {
+        hold(context, &[&alice, &bob, &carol]).await?;
+    }
+    for person in [alice, bob, carol] {
+        person.node.stop().await;
+    }
+    Ok(())
+}
+
+async fn address_of(person: &Person) -> Result<String, Failure> {
+    let identity = &person.node.ask(Command::IdentityShow).await?;
+    Ok(identity["address"].as_str().unwrap_or_default().to_owned())
+}
+
+/// One invites, the other adds: both know each other.
+async fn introduce(context: &Context, inviter: &Person, guest: &Person) -> Result<(), Failure> {
+    let invitation = &inviter.node.ask(Command::Invite { public: false, life_secs: 3600 }).await?;
+    let invitation = invitation["invitation"].as_str().unwrap_or_default().to_owned();
+    let out = context.output;
+    out.say(format!("{} makes an invitation and gives it to {}:", inviter.name, guest.name));
+    out.say(format!("  {}…", invitation.chars().take(64).collect::<String>()));
+    guest.node.ask(Command::ContactAdd { invitation, petname: Some(inviter.name.into()) }).await?;
+    inviter.knows(guest.name).await?;
+    guest.knows(inviter.name).await?;
+    out.say(format!(
+        "{} adds it. Now both have each other in the address book, with keys that were checked.\n",
+        guest.name
+    ));
+    Ok(())
+}
+
+/// A message with an attachment, as a mail program would write it.
+fn letter(from: &str, to: &str) -> Vec<u8> {
+    let photo: Vec<u8> = (0..ATTACHMENT).map(|n| (n * n / 7 + n) as u8).collect();
+    let mut message = format!(
+        "From: Alice <{from}>\r\nTo: <{to}>\r\nSubject: The photo\r\nDate: Fri, 20 Nov 2026 12:00:00 +0000\r\n\
+         Message-ID: <demo-letter@{}>\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=\"=_demo\"\r\n\r\n\
+         --=_demo\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n\
+         Dear Bob,\r\nhere is the photo. Grüße!\r\n.\r\n-- \r\nAlice\r\n\
+         --=_demo\r\nContent-Type: image/jpeg; name=\"photo.jpg\"\r\nContent-Disposition: attachment; filename=\"photo.jpg\"\r\n\
+         Content-Transfer-Encoding: base64\r\n\r\n",
+        from.rsplit('@').next().unwrap_or_default(),
+    );
+    let encoded = data_encoding::BASE64_MIME.encode(&photo);
+    message.push_str(&encoded);
+    if !encoded.ends_with("\r\n") {
+        message.push_str("\r\n");
+    }
+    message.push_str("--=_demo--\r\n");
+    message.into_bytes()
+}
+
+fn clone(login: &Login) -> Login {
+    Login { user: login.user.clone(), password: login.password.clone() }
+}
+
+/// Runs the mail program's part, which waits for the network, on a thread of its own.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Failure::new(Code::Failed, error.to_string()))?
+        .map_err(|error| Failure::new(Code::Failed, format!("the mail program: {error}")))
+}
+
+/// Leaves the mail servers up until Ctrl-C.
+async fn hold(context: &Context, people: &[&Person]) -> Result<(), Failure> {
+    context.output.say("\nThe three nodes stay up. Connect a mail program with these settings; Ctrl-C ends the demo.");
+    for person in people {
+        let settings = person.node.ask(Command::MailSettings).await?;
+        context.output.data(format!("\n{}", person.name));
+        context.output.data(format!("{}Password:       {}", commands::settings(&settings), person.login.password));
+    }
+    super::up::interrupted().await;
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! The command line: arguments in, words and JSON out. It decides nothing: a running daemon does.
+
+// What is indexed here are answers of the daemon: a member that is missing from a JSON value reads as null.
+#![allow(clippy::indexing_slicing)]
+
+mod args;
+mod commands;
+mod demo;
+mod mail_client;
+mod output;
+mod qr;
+mod thunderbird;
+mod up;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::control::{Client, Code, Command, Failure, Request};
+use args::{Arguments, Global, Verb};
+use output::Output;
+
+/// Runs the program with the process's arguments.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return refuse(&error),
+    };
+    let context = Context {
+        output: Output::new(arguments.global.json, arguments.global.quiet),
+        data: arguments.global.data_dir.clone().unwrap_or_else(default_data_dir),
+        global: arguments.global,
+    };
+    match run(&context, arguments.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            context.output.failure(&failure);
+            ExitCode::from(failure.code.exit_status())
+        }
+    }
+}
+
+/// Says what is wrong with the arguments: as JSON to a script that asked for it. Help and version are no failure.
+fn refuse(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    // The arguments could not be read, so that the switch is looked for as it stands.
+    if std::env::args_os().any(|argument| argument == "--json") {
+        let message = error.to_string();
+        let first = message.lines().next().unwrap_or_default();
+        let failure = Failure::new(Code::Usage, first.strip_prefix("error: ").unwrap_or(first));
+        Output::new(true, false).failure(&failure.hint("see: runepeer --help"));
+    } else {
+        let _ = error.print();
+    }
+    ExitCode::from(Code::Usage.exit_status())
+}
+
+/// What every command needs: where the data is, how to speak.
+struct Context {
+    output: Output,
+    data: PathBuf,
+    global: Global,
+}
+
+impl Context {
+    /// Asks the running daemon.
+    fn ask(&self, command: Command) -> Result<serde_json::Value, Failure> {
+        let request = Request { identity: self.global.identity.clone(), command };
+        Client::connect(&self.data)?.ask(&request)
+    }
+}
+
+fn run(context: &Context, verb: Option<Verb>) -> Result<(), Failure> {
+    if matches!(verb, Some(Verb::Up(_) | Verb::Demo(_))) {
+        crate::daemon::close_to_others();
+    }
+    match verb {
+        Some(Verb::Up(up)) => up::run(context, up),
+        Some(Verb::Demo(demo)) => demo::run(context, &demo),
+        Some(verb) => commands::run(context, verb),
+        None => commands::run(context, Verb::Status),
+    }
+}
+
+/// `$XDG_DATA_HOME/runepeer`, or `~/.local/share/runepeer` (XDG Base Directory Specification).
+fn default_data_dir() -> PathBuf {
+    let home = || std::env::home_dir().unwrap_or_default().join(".local/share");
+    std::env::var_os("XDG_DATA_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .unwrap_or_else(home)
+        .join("runepeer")
+}

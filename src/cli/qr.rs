@@ -1,0 +1,106 @@
+//! Invitations as QR codes, on the terminal and as PNG.
+
+use std::fs::OpenOptions;
+use std::io::BufWriter;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use qrcode::{Color, EcLevel, QrCode};
+
+use crate::control::{Code, Failure};
+
+/// Light modules around a code (ISO/IEC 18004 asks for four).
+const QUIET_ZONE: usize = 4;
+/// Pixels per module of a PNG.
+const SCALE: usize = 8;
+
+/// A square of modules, dark or light, with its quiet zone.
+struct Modules {
+    width: usize,
+    dark: Vec<bool>,
+}
+
+impl Modules {
+    fn of(text: &str) -> Result<Self, Failure> {
+        // Upper case fits QR's alphanumeric mode: a smaller code. Invitations are read in either case.
+        let code = QrCode::with_error_correction_level(text.to_ascii_uppercase(), EcLevel::M)
+            .map_err(|error| Failure::new(Code::Failed, format!("the QR code cannot be made: {error}")))?;
+        Ok(Self { width: code.width(), dark: code.into_colors().into_iter().map(|c| c == Color::Dark).collect() })
+    }
+
+    const fn side(&self) -> usize {
+        self.width + 2 * QUIET_ZONE
+    }
+
+    fn is_dark(&self, x: usize, y: usize) -> bool {
+        let (Some(x), Some(y)) = (x.checked_sub(QUIET_ZONE), y.checked_sub(QUIET_ZONE)) else { return false };
+        x < self.width && self.dark.get(y * self.width + x).copied().unwrap_or(false)
+    }
+}
+
+/// The code in half-block characters, two modules to a character.
+pub(super) fn terminal(text: &str) -> Result<String, Failure> {
+    let modules = Modules::of(text)?;
+    let mut lines = String::new();
+    for y in (0..modules.side()).step_by(2) {
+        for x in 0..modules.side() {
+            lines.push(match (modules.is_dark(x, y), modules.is_dark(x, y + 1)) {
+                (true, true) => ' ',
+                (true, false) => '▄',
+                (false, true) => '▀',
+                (false, false) => '█',
+            });
+        }
+        lines.push('\n');
+    }
+    Ok(lines)
+}
+
+/// Writes the code as a PNG of one bit per pixel.
+pub(super) fn png(text: &str, path: &Path) -> Result<(), Failure> {
+    let modules = Modules::of(text)?;
+    let side = modules.side() * SCALE;
+    let mut rows = Vec::with_capacity(side * side.div_ceil(8));
+    for y in 0..side {
+        let mut row = vec![0_u8; side.div_ceil(8)];
+        for x in (0..side).filter(|x| !modules.is_dark(x / SCALE, y / SCALE)) {
+            if let Some(byte) = row.get_mut(x / 8) {
+                *byte |= 0x80 >> (x % 8);
+            }
+        }
+        rows.extend_from_slice(&row);
+    }
+    let failure = |error: String| Failure::new(Code::Failed, format!("cannot write {}: {error}", path.display()));
+    let side = u32::try_from(side).map_err(|error| failure(error.to_string()))?;
+    // Whoever reads it can use the invitation.
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| failure(error.to_string()))?;
+    let mut encoder = png::Encoder::new(BufWriter::new(file), side, side);
+    encoder.set_color(png::ColorType::Grayscale);
+    encoder.set_depth(png::BitDepth::One);
+    encoder
+        .write_header()
+        .and_then(|mut writer| writer.write_image_data(&rows))
+        .map_err(|error| failure(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_forms_are_square_and_have_a_quiet_zone() {
+        let text = terminal("rune:abcdefgh").unwrap();
+        let first: Vec<char> = text.lines().next().unwrap().chars().collect();
+        assert!(first.iter().all(|c| *c == '█'));
+        assert_eq!(text.lines().count(), first.len().div_ceil(2));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        png("rune:abcdefgh", file.path()).unwrap();
+        assert!(std::fs::read(file.path()).unwrap().starts_with(b"\x89PNG"));
+    }
+}

@@ -1,0 +1,216 @@
+//! `runepeer up`: asks what it must know, then runs the daemon in the foreground.
+
+use std::io::{BufRead, IsTerminal};
+use std::path::Path;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::args::Up;
+use super::{Context, output};
+use crate::config::{File, ListenFile};
+use crate::control::{Code, Command, Failure};
+use crate::daemon::{Node, Preparation, Start, logging};
+
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 4))
+        .max_blocking_threads(32)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Code::Failed, format!("this process cannot start threads: {error}")))
+}
+
+pub(super) fn run(context: &Context, up: Up) -> Result<(), Failure> {
+    let preparation = Preparation::open(&context.data)?;
+    let has_identity = preparation.has_identity()?;
+    let name = match up.name.clone() {
+        name if has_identity => {
+            if name.is_some() {
+                context.output.say("There is an identity already; --name is for an empty data directory.");
+            }
+            None
+        }
+        Some(name) => Some(name),
+        None if output::can_ask(context.global.no_input) => Some(ask_name(context)?),
+        None => {
+            return Err(Failure::new(Code::Usage, "this data directory is empty, and nobody can be asked for a name")
+                .hint("give the first identity a name: runepeer up --name NAME"));
+        }
+    };
+    let passphrase = passphrase(context, &up, &preparation)?;
+    let file = File {
+        transport: up.transport.map(absolute),
+        listen: ListenFile {
+            imap: up.imap.map(|address| address.to_string()),
+            submission: up.submission.map(|address| address.to_string()),
+        },
+        ..File::default()
+    };
+    logging::start();
+    let runtime = runtime()?;
+    let result = runtime.block_on(serve(context, preparation, Start { name, passphrase, file }));
+    // A thread that waits for a disk must not keep the process: what was acknowledged is safe.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+/// The same transport with an absolute directory: the setting is kept, and the next start may be elsewhere.
+fn absolute(transport: String) -> String {
+    let directory = transport.strip_prefix("loopback:").and_then(|directory| std::path::absolute(directory).ok());
+    directory.map_or(transport, |directory| format!("loopback:{}", directory.display()))
+}
+
+async fn serve(context: &Context, preparation: Preparation, start: Start) -> Result<(), Failure> {
+    let is_new = start.name.is_some();
+    let node = Node::start(preparation, start).await?;
+    let result = tokio::select! {
+        result = node.stop_requested() => result,
+        () = interrupted() => Ok(()),
+        Err(failure) = show_progress(context, &node, is_new) => Err(failure),
+    };
+    context.output.say("Stopping…");
+    node.stop().await;
+    result
+}
+
+/// Shows how the node comes up, says what to do next, and then waits: only a failure returns.
+async fn show_progress(context: &Context, node: &Node, is_new: bool) -> Result<(), Failure> {
+    wait_until_reachable(context, node).await?;
+    next_steps(context, node, is_new).await?;
+    std::future::pending().await
+}
+
+/// SIGINT or SIGTERM.
+pub(super) async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        // Without handlers the signals end the process at once, which is always safe.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// Shows how the network comes up.
+async fn wait_until_reachable(context: &Context, node: &Node) -> Result<(), Failure> {
+    let bar = if context.output.is_json() || context.global.quiet || !std::io::stderr().is_terminal() {
+        ProgressBar::hidden()
+    } else {
+        ProgressBar::new(100)
+    };
+    if let Ok(style) = ProgressStyle::with_template("{msg} [{bar:30}] {percent} %") {
+        bar.set_style(style);
+    }
+    let mut told = String::new();
+    loop {
+        let status = &node.ask(Command::Status).await?;
+        let tor = &status["tor"];
+        let identities = status["identities"].as_array().map(Vec::as_slice).unwrap_or_default();
+        if !identities.is_empty() && identities.iter().all(|identity| identity["reachable"] == true) {
+            bar.finish_and_clear();
+            return Ok(());
+        }
+        let percent = tor["percent"].as_u64().unwrap_or(0);
+        bar.set_position(percent);
+        bar.set_message(if percent < 100 { "Connecting to Tor" } else { "Publishing the address" });
+        let reason = tor["blocked_reason"].as_str().unwrap_or_default();
+        if !reason.is_empty() && reason != told {
+            reason.clone_into(&mut told);
+            bar.suspend(|| context.output.warn(reason));
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+async fn next_steps(context: &Context, node: &Node, is_new: bool) -> Result<(), Failure> {
+    let status = &node.ask(Command::Status).await?;
+    if context.output.is_json() {
+        context.output.object(status.clone());
+        return Ok(());
+    }
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    for identity in status["identities"].as_array().into_iter().flatten() {
+        context.output.data(format!("{} is reachable as {}", text(&identity["name"]), text(&identity["address"])));
+    }
+    if !node.is_passphrase_protected() {
+        context.output.say("Note: no passphrase is set. Whoever takes this disk can read the mail on it.");
+    }
+    if is_new {
+        context.output.say("\nNext, in another terminal:");
+        context.output.say("  1. runepeer mail setup show           the settings for your mail program");
+        context.output.say("  2. runepeer mail password new         a password for it");
+        context.output.say("  3. runepeer invite                    an invitation for your first friend");
+        context.output.say("     (or, if you were given one:  runepeer contact add)");
+    }
+    context.output.say("\nThe daemon runs here until Ctrl-C, or: runepeer down");
+    Ok(())
+}
+
+fn ask_name(context: &Context) -> Result<String, Failure> {
+    context
+        .output
+        .say("What name shall stand before the @ of your address? Letters, digits, dots, hyphens, underscores;");
+    context.output.say("3 to 50 of them. Everybody you write to sees it. It need not be your real name.");
+    output::ask("Name:").map_err(|error| Failure::new(Code::Failed, format!("the terminal cannot be read: {error}")))
+}
+
+/// The passphrase: from the file, or asked for; none where the data directory has none, or nobody can be asked.
+fn passphrase(context: &Context, up: &Up, preparation: &Preparation) -> Result<Option<Zeroizing<String>>, Failure> {
+    if let Some(path) = &up.passphrase_file {
+        return read_passphrase(path).map(Some);
+    }
+    let can_ask = output::can_ask(context.global.no_input);
+    let prompt = |question: &str| {
+        rpassword::prompt_password(question)
+            .map(Zeroizing::new)
+            .map_err(|error| Failure::new(Code::Failed, format!("the terminal cannot be read: {error}")))
+    };
+    if preparation.is_initialised()? {
+        return match (preparation.needs_passphrase()?, can_ask) {
+            (false, _) => Ok(None),
+            (true, true) => prompt("Passphrase: ").map(Some),
+            (true, false) => Err(Failure::new(Code::NeedsUnlock, "this data directory is locked with a passphrase")
+                .hint("give it with --passphrase-file FILE, or start on a terminal")),
+        };
+    }
+    if !can_ask {
+        return Ok(None);
+    }
+    context
+        .output
+        .say("\nA passphrase seals your mail and keys on this disk. Without one, whoever takes the disk reads");
+    context.output.say("everything. It cannot be recovered: keep it well. Empty means none.");
+    let first = prompt("Passphrase: ")?;
+    if first.is_empty() {
+        context.output.say("No passphrase: the key lies beside the data, and protects nothing if the disk is taken.");
+        return Ok(None);
+    }
+    if *prompt("Once more: ")? != *first {
+        return Err(Failure::new(Code::Failed, "the two passphrases differ; nothing was made, try again"));
+    }
+    Ok(Some(first))
+}
+
+fn read_passphrase(path: &Path) -> Result<Zeroizing<String>, Failure> {
+    let unreadable = |error: std::io::Error| {
+        Failure::new(Code::Failed, format!("the passphrase file {} cannot be read: {error}", path.display()))
+    };
+    let mut line = Zeroizing::new(String::new());
+    if path == Path::new("-") {
+        std::io::stdin().lock().read_line(&mut line).map_err(unreadable)?;
+    } else {
+        let file = std::fs::File::open(path).map_err(unreadable)?;
+        std::io::BufReader::new(file).read_line(&mut line).map_err(unreadable)?;
+    }
+    let passphrase = Zeroizing::new(line.trim_end_matches(['\r', '\n']).to_owned());
+    if passphrase.is_empty() {
+        return Err(Failure::new(Code::Usage, format!("the passphrase file {} is empty", path.display())));
+    }
+    Ok(passphrase)
+}

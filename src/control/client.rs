@@ -1,0 +1,46 @@
+//! The command line's end of the control socket. Blocking: a command asks one thing and waits.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::{Code, Failure, Request, SOCKET_NAME, socket};
+
+/// A connection to the daemon of a data directory.
+#[derive(Debug)]
+pub struct Client {
+    stream: BufReader<UnixStream>,
+}
+
+impl Client {
+    /// Connects to the daemon.
+    ///
+    /// # Errors
+    /// [`Code::DaemonDown`] where none listens.
+    pub fn connect(data: &Path) -> Result<Self, Failure> {
+        socket::address(data, SOCKET_NAME)
+            .and_then(|(path, _directory)| UnixStream::connect(path))
+            .map(|stream| Self { stream: BufReader::new(stream) })
+            .map_err(|_| {
+                Failure::new(Code::DaemonDown, format!("no daemon runs in {}", data.display()))
+                    .hint("start it with: runepeer up")
+            })
+    }
+
+    /// Asks one thing and waits for the answer.
+    ///
+    /// # Errors
+    /// What the daemon says, or [`Code::DaemonDown`] where it goes away.
+    pub fn ask(&mut self, request: &Request) -> Result<Value, Failure> {
+        let gone = |_| Failure::new(Code::DaemonDown, "the daemon went away before it answered");
+        let mut line = serde_json::to_string(request).map_err(|error| Failure::new(Code::Failed, error.to_string()))?;
+        line.push('\n');
+        self.stream.get_mut().write_all(line.as_bytes()).map_err(gone)?;
+        let mut answer = String::new();
+        self.stream.read_line(&mut answer).map_err(gone)?;
+        super::server::Answer::read(&answer)
+            .unwrap_or_else(|| Err(Failure::new(Code::DaemonDown, "the daemon went away before it answered")))
+    }
+}

@@ -1,0 +1,119 @@
+//! Requests of the command line to the daemon.
+
+use serde::{Deserialize, Serialize};
+
+/// A request: a command, for one identity where there are several.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Request {
+    /// The identity's name; may be left out where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
+    /// What to do.
+    #[serde(flatten)]
+    pub command: Command,
+}
+
+/// What the daemon can be asked.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case")]
+pub enum Command {
+    /// Version, identities, listeners, Tor, queue.
+    Status,
+    /// End the daemon.
+    Stop,
+    /// All identities.
+    IdentityList,
+    /// Make an identity.
+    IdentityNew {
+        /// Its name: the part of its address before `@`.
+        name: String,
+    },
+    /// One identity.
+    IdentityShow,
+    /// Make an invitation.
+    Invite {
+        /// Without a secret.
+        public: bool,
+        /// Its life, in seconds.
+        life_secs: u64,
+    },
+    /// Open invitations.
+    InviteList,
+    /// Withdraw an invitation.
+    InviteRevoke {
+        /// Its id, or the beginning of it.
+        id: String,
+    },
+    /// Add the contact of an invitation.
+    ContactAdd {
+        /// The `rune:` text.
+        invitation: String,
+        /// What to call it.
+        #[serde(default)]
+        petname: Option<String>,
+    },
+    /// All contacts.
+    ContactList,
+    /// One contact.
+    ContactShow {
+        /// Petname or address.
+        who: String,
+    },
+    /// Send a message.
+    Send {
+        /// Recipients: petnames or addresses.
+        to: Vec<String>,
+        /// The message (RFC 5322) in base64, without From, To, Date and Message-ID.
+        #[serde(flatten)]
+        draft: Draft,
+    },
+    /// Messages of a folder.
+    List {
+        /// The folder's name.
+        folder: String,
+    },
+    /// One message, as it was received.
+    Read {
+        /// The folder's name.
+        folder: String,
+        /// The message.
+        uid: u32,
+    },
+    /// What waits in the queue.
+    QueueList,
+    /// Make an application password.
+    PasswordNew {
+        /// What to call it.
+        name: String,
+    },
+    /// Names of the application passwords.
+    PasswordList,
+    /// Withdraw an application password.
+    PasswordRevoke {
+        /// Its name.
+        name: String,
+    },
+    /// Settings for a mail program.
+    MailSettings,
+}
+
+/// What `send` composes a message from.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Draft {
+    /// The subject.
+    pub subject: String,
+    /// The text.
+    pub text: String,
+    /// Files.
+    #[serde(default)]
+    pub attachments: Vec<Attachment>,
+}
+
+/// A file of a [`Draft`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Attachment {
+    /// Its name.
+    pub name: String,
+    /// Its bytes, in base64.
+    pub base64: String,
+}

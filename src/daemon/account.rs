@@ -1,0 +1,128 @@
+//! The gateways' view of an identity at run time.
+
+use std::ops::Range;
+use std::sync::{Arc, RwLock};
+
+use tokio::sync::{mpsc, oneshot, watch};
+use zeroize::Zeroizing;
+
+use super::crypto::Pool;
+use super::driver::Asked;
+use super::passwords::Verifier;
+use crate::base::BodyId;
+use crate::engine::{Request, RequestError, Response, Snapshot};
+use crate::gateway::account::{Account, Accounts, Later, ReadError};
+use crate::mail::Address;
+use crate::store::{IdentityView, Log};
+
+/// One identity, for gateways and the control socket.
+#[derive(Clone)]
+pub(super) struct LocalAccount {
+    pub(super) name: String,
+    pub(super) address: Address,
+    pub(super) requests: mpsc::Sender<Asked>,
+    pub(super) snapshot: watch::Receiver<Arc<Snapshot>>,
+    pub(super) log: Arc<Log>,
+    pub(super) view: Arc<IdentityView>,
+    pub(super) reachable: watch::Receiver<bool>,
+}
+
+impl LocalAccount {
+    /// Whether peers can find the identity's onion now.
+    pub(super) fn is_reachable(&self) -> bool {
+        *self.reachable.borrow()
+    }
+
+    /// Asks the machine for a change.
+    pub(super) async fn ask(&self, request: Request) -> Result<Response, RequestError> {
+        let (answer, result) = oneshot::channel();
+        self.requests.send(Asked { request, answer }).await.map_err(|_| RequestError::Stopping)?;
+        result.await.unwrap_or(Err(RequestError::Stopping))
+    }
+
+    /// A part of a body, read on a thread that may wait for the disk.
+    pub(super) async fn read(&self, id: BodyId, range: Range<u64>) -> Result<Vec<u8>, ReadError> {
+        let log = Arc::clone(&self.log);
+        let read = tokio::task::spawn_blocking(move || log.read_body(id, range)).await;
+        read.map_err(|_| ReadError)?.map_err(|error| {
+            tracing::error!(%error, "a message cannot be read from the disk");
+            ReadError
+        })
+    }
+
+    pub(super) fn answers_to(&self, user: &str) -> bool {
+        user.eq_ignore_ascii_case(&self.name) || user.eq_ignore_ascii_case(&self.address.to_string())
+    }
+}
+
+impl Account for LocalAccount {
+    fn address(&self) -> Address {
+        self.address.clone()
+    }
+
+    fn snapshot(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.snapshot.clone()
+    }
+
+    fn body(&self, id: BodyId, range: Range<u64>) -> Later<'_, Result<Vec<u8>, ReadError>> {
+        Box::pin(self.read(id, range))
+    }
+
+    fn cached(&self, id: BodyId) -> Option<Vec<u8>> {
+        self.view.get_row(id)
+    }
+
+    fn cache(&self, id: BodyId, value: Vec<u8>) {
+        self.view.put_row(id, &value);
+    }
+
+    fn request(&self, request: Request) -> Later<'_, Result<Response, RequestError>> {
+        Box::pin(self.ask(request))
+    }
+}
+
+/// All identities of the node, and who may log in to them.
+pub(super) struct Registry {
+    accounts: RwLock<Vec<Arc<LocalAccount>>>,
+    verifier: Arc<Verifier>,
+    pool: Pool,
+}
+
+impl Registry {
+    pub(super) fn new(pool: Pool) -> Self {
+        Self { accounts: RwLock::default(), verifier: Arc::new(Verifier::new()), pool }
+    }
+
+    pub(super) fn add(&self, account: Arc<LocalAccount>) {
+        if let Ok(mut accounts) = self.accounts.write() {
+            accounts.push(account);
+        }
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<LocalAccount>> {
+        self.accounts.read().map(|accounts| accounts.clone()).unwrap_or_default()
+    }
+
+    /// Ends all requests: their channels close, and with them the drivers.
+    pub(super) fn clear(&self) {
+        if let Ok(mut accounts) = self.accounts.write() {
+            accounts.clear();
+        }
+    }
+}
+
+impl Accounts for Registry {
+    fn login(&self, user: &str, password: &str) -> Later<'_, Option<Arc<dyn Account>>> {
+        let account = self.all().into_iter().find(|account| account.answers_to(user));
+        // An unknown user costs a hash too: the time must not tell which names exist.
+        let hashes: Vec<String> = match &account {
+            Some(account) => account.snapshot.borrow().passwords.iter().map(|password| password.hash.clone()).collect(),
+            None => Vec::new(),
+        };
+        let (verifier, password) = (Arc::clone(&self.verifier), Zeroizing::new(password.to_owned()));
+        Box::pin(async move {
+            let verified = self.pool.call(move || verifier.verify(&password, &hashes)).await;
+            account.filter(|_| verified == Some(true)).map(|account| account as Arc<dyn Account>)
+        })
+    }
+}

@@ -1,0 +1,82 @@
+//! Messages that the command line writes, and header lines that it shows.
+
+use data_encoding::BASE64;
+use mailparse::MailHeaderMap;
+
+use super::account::LocalAccount;
+use crate::base::Timestamp;
+use crate::control::{Code, Draft, Failure};
+use crate::engine::request::Submission;
+use crate::mail::address::PETNAME_DOMAIN;
+use crate::mail::compose::{self, Attachment};
+use crate::mail::outgoing;
+use crate::store::OsRng;
+
+/// The submission of a draft to these petnames or addresses.
+pub(super) fn submission(
+    account: &LocalAccount,
+    to: Vec<String>,
+    draft: Draft,
+    now: Timestamp,
+) -> Result<Submission, Failure> {
+    let usage = |error: &dyn std::fmt::Display| Failure::new(Code::Usage, error.to_string());
+    let own = &account.address;
+    let snapshot = account.snapshot.borrow().clone();
+    let resolve = |name: &str| snapshot.book.resolve(name).map(|(_, address)| address);
+    if let Some(unknown) = to.iter().find(|name| resolve(name).is_none()) {
+        return Err(crate::engine::RequestError::UnknownRecipient { recipient: unknown.clone() }.into());
+    }
+    let attachments = draft
+        .attachments
+        .into_iter()
+        .map(|file| {
+            let bytes = BASE64.decode(file.base64.as_bytes()).map_err(|error| usage(&error))?;
+            Ok(Attachment { name: file.name, media_type: "application/octet-stream".into(), bytes })
+        })
+        .collect::<Result<Vec<_>, Failure>>()?;
+    let message = compose::compose(&compose::Draft {
+        from: own.to_string(),
+        to: to.iter().map(|name| header_address(name)).collect(),
+        cc: Vec::new(),
+        subject: draft.subject,
+        body: draft.text,
+        date: now,
+        message_id: outgoing::fresh_message_id(own.onion(), &mut OsRng),
+        attachments,
+    })
+    .map_err(|error| usage(&error))?;
+    let prepared = outgoing::prepare(&message, own, now, &resolve, &mut OsRng).map_err(|error| usage(&error))?;
+    Ok(Submission { recipients: to, visible: prepared.visible, message: prepared.message.into() })
+}
+
+/// A name as it can stand in a header until it is replaced by the address.
+fn header_address(name: &str) -> String {
+    if name.contains('@') { name.to_owned() } else { format!("{name}@{PETNAME_DOMAIN}") }
+}
+
+/// The decoded value of a header field, on one line and without what controls a terminal or the direction of what stands
+/// beside it; empty where it is missing.
+pub(super) fn header_text(header: &[u8], name: &str) -> String {
+    let value = mailparse::parse_headers(header).ok().and_then(|(headers, _)| headers.get_first_value(name));
+    value.unwrap_or_default().chars().map(|c| if controls_display(c) { ' ' } else { c }).collect()
+}
+
+/// Control characters, line and paragraph separators, and the embeddings, overrides and isolates of UAX #9: an override
+/// would turn around whatever follows on the line.
+fn controls_display(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_cannot_control_the_terminal() {
+        let header = b"Subject: =?utf-8?q?a=1B[2Jb?=\r\nFrom: x\r\n\r\n";
+        assert_eq!(header_text(header, "subject"), "a [2Jb");
+        assert_eq!(header_text(header, "to"), "");
+        let turned = "Subject: a\u{202e}b\u{2066}c\u{2028}d \u{5d0}\r\n\r\n";
+        assert_eq!(header_text(turned.as_bytes(), "subject"), "a b c d \u{5d0}");
+    }
+}

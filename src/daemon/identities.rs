@@ -1,0 +1,273 @@
+//! The identities of a node: made, opened from their logs, published.
+//!
+//! An identity exists once its key is kept; its log, with its first records, is there before. Opening folds the state from
+//! the view's image and the rest of the log, or from the whole log where there is no image that fits.
+
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::account::LocalAccount;
+use super::driver::{Driver, Ends, Shell, now, stopped};
+use super::keys::KeyChain;
+use super::node::{Shared, broken, local_part, watched};
+use crate::base::{IdentityId, OnionSeed, SymmetricKey};
+use crate::control::{Code, Failure};
+use crate::engine::profile::{Profile, PublicProfile, SecretBytes};
+use crate::engine::{Identity, Record, State};
+use crate::mail::{Address, LocalPart};
+use crate::net::Listener;
+use crate::pgp;
+use crate::store::vfs::Vfs;
+use crate::store::{IdentityView, Log, LogPosition, OsRng};
+
+/// How long after a failure an onion is published again.
+const PUBLISH_AGAIN: Duration = Duration::from_secs(5);
+
+impl Shared {
+    /// Makes another identity, on the control socket's behalf.
+    pub(super) async fn new_identity(&self, name: &str) -> Result<Arc<LocalAccount>, Failure> {
+        let name = local_part(name)?;
+        // One after the other: two of one name must not pass each other.
+        let _turn = self.making.lock().await;
+        if self.registry.all().iter().any(|account| account.name.eq_ignore_ascii_case(name.as_str())) {
+            return Err(
+                Failure::new(Code::Failed, format!("there is an identity {name} already")).hint("choose another name")
+            );
+        }
+        self.make_identity(name).await
+    }
+
+    /// Makes an identity: its log with its first records, then its key file, which is the commit (docs/on-disk.md).
+    pub(super) async fn make_identity(&self, name: LocalPart) -> Result<Arc<LocalAccount>, Failure> {
+        let id = IdentityId::random(&mut OsRng);
+        let records = genesis(&name)?;
+        let key = SymmetricKey::random(&mut OsRng);
+        let path = self.identity_path(id);
+        let failed = |error: &dyn std::fmt::Display| broken("the identity's log cannot be made", error);
+        Log::create(&*self.vfs, &path).map_err(|error| failed(&error))?;
+        let log = Log::open(Arc::clone(&self.vfs), &path, &key, Box::new(OsRng), None, &mut |_, _| ())
+            .map_err(|error| failed(&error))?;
+        let records = records.iter().map(Record::encode).collect::<Result<_, _>>().map_err(|error| failed(&error))?;
+        let (done, committed) = tokio::sync::oneshot::channel();
+        log.commit(
+            records,
+            Vec::new(),
+            crate::engine::effect::Durability::Synced,
+            Box::new(move |result| {
+                let _ = done.send(result);
+            }),
+        );
+        committed.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
+        drop(log);
+        self.with_keyring(|keyring| keyring.add_identity(id, &key))?;
+        self.open_identity(id).await
+    }
+
+    fn identity_path(&self, id: IdentityId) -> std::path::PathBuf {
+        self.directory.path().join(id.to_string())
+    }
+
+    /// Opens an identity's log, folds its state, and starts its machine and its onion service.
+    pub(super) async fn open_identity(&self, id: IdentityId) -> Result<Arc<LocalAccount>, Failure> {
+        let key = self.with_keyring(|keyring| keyring.identity_key(id))?;
+        let view = Arc::new(self.view.identity(id, &key));
+        let (vfs, path) = (Arc::clone(&self.vfs), self.identity_path(id));
+        let opened = {
+            let view = Arc::clone(&view);
+            tokio::task::spawn_blocking(move || replay(vfs, &path, &key, &view)).await
+        };
+        let (log, state) = opened.map_err(|error| broken("the identity's log", error))??;
+        let profile = state.profile().cloned().ok_or_else(|| broken("the identity's log", "it has no first record"))?;
+        let keys = pgp::SecretKeys::from_bytes(profile.secret_keys.expose())
+            .map_err(|error| broken("the identity's keys", error))?;
+        let log = Arc::new(log);
+        let shell = Shell {
+            id,
+            log: Arc::clone(&log),
+            view: Arc::clone(&view),
+            keys: Arc::new(KeyChain::new(keys)),
+            pool: self.pool.clone(),
+            transport: Arc::clone(&self.transport),
+        };
+        let machine = Identity::new(state, now(), &mut OsRng).map_err(|error| broken("the identity's log", error))?;
+        let (driver, ends) = Driver::new(machine, shell);
+        let driver = tokio::spawn(watched(driver.run(self.stop.subscribe()), self.stop_requested.clone()));
+        let Ends { requests, incoming, snapshot } = ends;
+        self.drivers.lock().unwrap_or_else(PoisonError::into_inner).push(driver);
+        let reachable = self.publish(id, profile.onion_seed.clone(), incoming);
+        let account = Arc::new(LocalAccount {
+            name: profile.public.name.clone(),
+            address: profile.public.address.clone(),
+            requests,
+            snapshot,
+            log,
+            view,
+            reachable,
+        });
+        self.registry.add(Arc::clone(&account));
+        Ok(account)
+    }
+
+    /// Publishes the identity's onion, and hands its streams to the driver; says whether it is reachable.
+    fn publish(
+        &self,
+        id: IdentityId,
+        seed: OnionSeed,
+        incoming: tokio::sync::mpsc::Sender<Box<dyn crate::net::Stream>>,
+    ) -> watch::Receiver<bool> {
+        let (reachable, receiver) = watch::channel(false);
+        let transport = Arc::clone(&self.transport);
+        let mut stop = self.stop.subscribe();
+        tokio::spawn(async move {
+            let published = async {
+                let mut told = None;
+                while !incoming.is_closed() {
+                    match transport.listen(id, &seed).await {
+                        Ok(listener) => {
+                            accept(listener, &incoming, &reachable).await;
+                            told = None;
+                        }
+                        // Once, and not at every try.
+                        Err(error) if told.as_ref() != Some(&error) => {
+                            tracing::warn!(%error, "an identity cannot be published now; trying again");
+                            told = Some(error);
+                        }
+                        Err(_) => {}
+                    }
+                    reachable.send_replace(false);
+                    tokio::time::sleep(PUBLISH_AGAIN).await;
+                }
+            };
+            tokio::select! {
+                () = published => {}
+                () = stopped(&mut stop) => {}
+            }
+        });
+        receiver
+    }
+}
+
+/// Hands over streams until the service ends.
+async fn accept(
+    mut listener: Listener,
+    incoming: &tokio::sync::mpsc::Sender<Box<dyn crate::net::Stream>>,
+    reachable: &watch::Sender<bool>,
+) {
+    let mut reachability = listener.reachability();
+    reachable.send_replace(reachability.borrow_and_update().is_reachable());
+    loop {
+        tokio::select! {
+            stream = listener.accept() => match stream {
+                Some(stream) => if incoming.send(stream).await.is_err() { return },
+                None => return,
+            },
+            Ok(()) = reachability.changed() => {
+                reachable.send_replace(reachability.borrow_and_update().is_reachable());
+            }
+        }
+    }
+}
+
+/// The state of an identity: from the view's image where there is one, and the rest of the log; else from the whole log.
+fn replay(vfs: Arc<dyn Vfs>, path: &Path, key: &SymmetricKey, view: &IdentityView) -> Result<(Log, State), Failure> {
+    let image = view.load_state().and_then(|(position, bytes)| Some((position, State::decode(&bytes).ok()?)));
+    let (position, state): (Option<LogPosition>, State) = match image {
+        Some((position, state)) => (Some(position), state),
+        None => (None, State::default()),
+    };
+    fold(&vfs, path, key, position.as_ref(), state).or_else(|failure| match position {
+        // An image that does not fit the log is no reason to fail: the log is the truth. But an image is only kept of
+        // what was durable, so that something is gone, and nobody may learn that by missing it.
+        Some(_) => fold(&vfs, path, key, None, State::default()).inspect(|_| {
+            tracing::error!(
+                "the end of an identity's log is missing: an older copy was put back, or the disk lost what it had \
+                 confirmed; mail that came last may be gone, and what was sent last may be sent again"
+            );
+        }),
+        None => Err(failure),
+    })
+}
+
+fn fold(
+    vfs: &Arc<dyn Vfs>,
+    path: &Path,
+    key: &SymmetricKey,
+    from: Option<&LogPosition>,
+    mut state: State,
+) -> Result<(Log, State), Failure> {
+    let mut unknown = None;
+    let log = Log::open(Arc::clone(vfs), path, key, Box::new(OsRng), from, &mut |number, bytes| match Record::decode(
+        bytes,
+    ) {
+        Ok(Some(record)) => {
+            state.apply(number, &record);
+        }
+        Ok(None) => {}
+        Err(error) => unknown = Some(error),
+    })
+    .map_err(|error| broken("the identity's log cannot be opened", error))?;
+    // Before anything is given up: what we cannot read may need bodies of which we do not know.
+    if let Some(error) = unknown {
+        return Err(broken("the identity's log holds a record that this version does not know", error)
+            .hint("it was written by a newer runepeer; start that one"));
+    }
+    let needed = state.bodies();
+    log.forget(log.body_ids().into_iter().filter(|body| !needed.contains(body)).collect());
+    Ok((log, state))
+}
+
+/// The first records of a new identity.
+pub(super) fn genesis(name: &LocalPart) -> Result<Vec<Record>, Failure> {
+    let failed = |error: &dyn std::fmt::Display| broken("the identity's keys cannot be made", error);
+    let seed = OnionSeed::random(&mut OsRng);
+    let onion = pgp::onion_of(&seed);
+    let generated = pgp::generate(now(), onion, &mut OsRng).map_err(|error| failed(&error))?;
+    let binding = pgp::sign_binding(&seed, &generated.keys, 1).map_err(|error| failed(&error))?;
+    let certificate = generated.keys.certificate();
+    let profile = Profile {
+        public: Arc::new(PublicProfile {
+            name: name.to_string(),
+            address: Address::new(name.clone(), onion),
+            fingerprint: certificate.fingerprint(),
+            certificate: certificate.bytes().into(),
+            binding,
+            created: now(),
+        }),
+        onion_seed: seed,
+        secret_keys: SecretBytes::new(generated.keys.to_bytes().to_vec()),
+        certificate_revocation: generated.key_revocation,
+        onion_revocation: generated.onion_revocation,
+    };
+    Ok(State::genesis(profile, &mut OsRng))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_of_a_newer_version_is_refused_and_loses_nothing() {
+        use crate::base::BodyId;
+        use crate::engine::effect::{Durability, NewBody};
+        use crate::store::vfs::MemVfs;
+
+        let vfs: Arc<dyn Vfs> = Arc::new(MemVfs::new());
+        let (path, key) = (Path::new("/alice"), SymmetricKey::from_bytes([7; 32]));
+        Log::create(&*vfs, path).unwrap();
+        let open = || Log::open(Arc::clone(&vfs), path, &key, Box::new(OsRng), None, &mut |_, _| ()).unwrap();
+        let body = NewBody { id: BodyId::from_bytes([1; 16]), bytes: b"of a later version".as_slice().into() };
+        let (done, committed) = std::sync::mpsc::channel();
+        // A kind that is not known, and critical.
+        let record = vec![0xff, 0xff, 1, 1];
+        let log = open();
+        log.commit(vec![record], vec![body], Durability::Synced, Box::new(move |first| done.send(first).unwrap()));
+        committed.recv().unwrap().unwrap();
+        drop(log);
+        let failure = fold(&vfs, path, &key, None, State::default()).map(|_| ()).unwrap_err();
+        assert!(failure.hint.unwrap().contains("newer"));
+        assert_eq!(open().read_body(BodyId::from_bytes([1; 16]), 0..100).unwrap(), b"of a later version");
+    }
+}

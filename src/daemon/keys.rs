@@ -1,0 +1,109 @@
+//! An identity's keys at work: sealing, opening, checking, on the threads of the crypto pool.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use sha2::{Digest, Sha256};
+
+use crate::base::ids::Fingerprint;
+use crate::base::{BodyId, Timestamp};
+use crate::engine::Snapshot;
+use crate::engine::effect::{CardEvidence, Opened, Refusal};
+use crate::pgp::{self, Certificate, SecretKeys};
+use crate::store::Log;
+
+/// Parsed certificates that are kept at hand.
+const CERTIFICATES_AT_HAND: usize = 1000;
+
+/// The secret keys of an identity, and the parsed certificates of its contacts.
+pub(super) struct KeyChain {
+    keys: SecretKeys,
+    // By the SHA-256 of their bytes: a renewed certificate is another one.
+    parsed: Mutex<BTreeMap<[u8; 32], Certificate>>,
+}
+
+const fn refusal(class: pgp::Class) -> Refusal {
+    match class {
+        pgp::Class::Permanent => Refusal::Permanent,
+        pgp::Class::Temporary => Refusal::Temporary,
+    }
+}
+
+impl KeyChain {
+    pub(super) const fn new(keys: SecretKeys) -> Self {
+        Self { keys, parsed: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// Opens an object with this identity's keys; its author is verified where the book has a certificate.
+    pub(super) fn open(&self, object: &[u8], snapshot: &Snapshot, now: Timestamp) -> Result<Opened, Refusal> {
+        let known = |fingerprint: &Fingerprint| {
+            let certificate = snapshot.book.by_fingerprint(fingerprint)?.certificate.clone()?;
+            self.certificate(&certificate)
+        };
+        pgp::open(object, &self.keys, &known, now)
+            .map(|opened| Opened {
+                content: opened.content,
+                signature: opened.signature,
+                issuer: opened.issuer,
+                verified: opened.verified,
+            })
+            .map_err(|error| refusal(error.class()))
+    }
+
+    /// Whether everything in a card holds.
+    pub(super) fn verify_card(&self, evidence: &CardEvidence, now: Timestamp) -> bool {
+        pgp::verify_card(
+            &evidence.card,
+            &evidence.fingerprint,
+            &evidence.opened.content,
+            &evidence.opened.signature,
+            &self.keys.certificate().fingerprint(),
+            now,
+        )
+    }
+
+    /// Whether a certificate is of the profile and has this primary key.
+    pub(super) fn check_certificate(&self, certificate: &[u8], fingerprint: &Fingerprint) -> bool {
+        Certificate::from_bytes(certificate).is_ok_and(|certificate| certificate.fingerprint() == *fingerprint)
+    }
+
+    /// Signs and seals a content.
+    pub(super) fn seal(&self, content: &[u8], recipient: &Arc<[u8]>, now: Timestamp) -> Result<Vec<u8>, Refusal> {
+        let recipient = self.certificate(recipient).ok_or(Refusal::Permanent)?;
+        pgp::seal(content, &self.keys, &recipient, now).map_err(|error| refusal(error.class()))
+    }
+
+    /// Signs and seals a content whose payload is a stored body.
+    pub(super) fn seal_body(
+        &self,
+        header: String,
+        log: &Log,
+        body: BodyId,
+        recipient: &Arc<[u8]>,
+        now: Timestamp,
+    ) -> Result<Vec<u8>, Refusal> {
+        let length = log.body_len(body).ok_or(Refusal::Temporary)?;
+        let mut content = header.into_bytes();
+        let body = log.read_body(body, 0..length).map_err(|error| {
+            tracing::error!(%error, "a message in the queue cannot be read from the disk");
+            Refusal::Temporary
+        })?;
+        content.extend_from_slice(&body);
+        self.seal(&content, recipient, now)
+    }
+
+    /// The parsed certificate. Parsing checks signatures, so it is done once for each.
+    fn certificate(&self, bytes: &Arc<[u8]>) -> Option<Certificate> {
+        let digest: [u8; 32] = Sha256::digest(bytes).into();
+        if let Some(found) = self.parsed.lock().ok()?.get(&digest) {
+            return Some(found.clone());
+        }
+        let certificate = Certificate::from_bytes(bytes).ok()?;
+        let mut parsed = self.parsed.lock().ok()?;
+        if parsed.len() >= CERTIFICATES_AT_HAND {
+            parsed.clear();
+        }
+        parsed.insert(digest, certificate.clone());
+        Some(certificate)
+    }
+}

@@ -1,0 +1,22 @@
+//! The daemon: wires the machines' effects to the shells that perform them.
+//!
+//! [`Node`] is one running daemon. Each identity has a machine (`engine`), a driver that feeds it (`driver`), a log, and a
+//! published onion. The gateways and the control socket see identities as accounts (`account`).
+//! Starting fails with a sentence that says what to do; stopping commits what was begun; a kill is always safe.
+
+mod account;
+mod commands;
+mod compose;
+mod crypto;
+mod directory;
+mod driver;
+mod identities;
+mod keys;
+pub mod logging;
+mod node;
+mod passwords;
+mod process;
+
+pub use directory::DataDir;
+pub use node::{Node, Preparation, Start};
+pub use process::close_to_others;

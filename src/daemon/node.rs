@@ -1,0 +1,390 @@
+//! A node at run time: one data directory, one transport, the identities, the local listeners.
+
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::FutureExt;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use zeroize::Zeroizing;
+
+use super::account::Registry;
+use super::crypto::Pool;
+use super::directory::DataDir;
+use super::driver::now;
+use crate::config::{Config, File, Transport as TransportChoice};
+use crate::control::{Code, Command, Failure, Handler, Request, Server};
+use crate::gateway;
+use crate::mail::LocalPart;
+use crate::net::{Loopback, Tor, TorConfig, Transport, TransportStatus};
+use crate::store::vfs::{RealVfs, Vfs};
+use crate::store::{Keyring, OsRng, Passphrase, UnlockError, View};
+
+/// The longest that stopping may take; with what follows it, less than ten seconds.
+const STOP: Duration = Duration::from_secs(7);
+/// How long the sessions of mail programs have to end.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// How long files and threads have to be closed.
+const LETTING_GO: Duration = Duration::from_secs(1);
+
+/// A data directory that this process holds, before its daemon runs.
+pub struct Preparation {
+    directory: DataDir,
+    vfs: Arc<dyn Vfs>,
+}
+
+/// What a daemon is started with.
+pub struct Start {
+    /// The name of the identity to make, in an empty data directory.
+    pub name: Option<String>,
+    /// The passphrase, where there is one.
+    pub passphrase: Option<Zeroizing<String>>,
+    /// Settings that go before those of the file; an empty data directory keeps them.
+    pub file: File,
+}
+
+impl Preparation {
+    /// Takes the data directory, making it where it is missing.
+    ///
+    /// # Errors
+    /// See [`DataDir::open`].
+    pub fn open(data: &Path) -> Result<Self, Failure> {
+        Ok(Self { directory: DataDir::open(data)?, vfs: Arc::new(RealVfs) })
+    }
+
+    fn keys(&self) -> std::path::PathBuf {
+        self.directory.path().join("keys")
+    }
+
+    /// Whether a key was made here.
+    ///
+    /// # Errors
+    /// [`Code::Failed`] where the directory cannot be read.
+    pub fn is_initialised(&self) -> Result<bool, Failure> {
+        Keyring::is_initialised(&*self.vfs, &self.keys()).map_err(|error| broken("the keys", error))
+    }
+
+    /// Whether an identity was made here.
+    ///
+    /// # Errors
+    /// [`Code::Failed`] where the directory cannot be read.
+    pub fn has_identity(&self) -> Result<bool, Failure> {
+        Ok(self.is_initialised()?
+            && Keyring::has_identity(&*self.vfs, &self.keys()).map_err(|error| broken("the keys", error))?)
+    }
+
+    /// Whether a passphrase locks the keys.
+    ///
+    /// # Errors
+    /// [`Code::Failed`] where the keys cannot be read.
+    pub fn needs_passphrase(&self) -> Result<bool, Failure> {
+        Keyring::is_passphrase_protected(&*self.vfs, &self.keys()).map_err(|error| broken("the keys", error))
+    }
+}
+
+/// Where mail programs connect.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Listening {
+    pub(super) imap: SocketAddr,
+    pub(super) submission: SocketAddr,
+}
+
+/// What the tasks of a node share.
+pub(super) struct Shared {
+    pub(super) directory: DataDir,
+    pub(super) vfs: Arc<dyn Vfs>,
+    pub(super) keyring: Mutex<Keyring>,
+    pub(super) making: tokio::sync::Mutex<()>,
+    pub(super) view: View,
+    pub(super) pool: Pool,
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) transport_status: watch::Receiver<TransportStatus>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) listening: Listening,
+    pub(super) stop_requested: watch::Sender<Option<Ending>>,
+    pub(super) stop: watch::Sender<bool>,
+    pub(super) drivers: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// A running node.
+pub struct Node {
+    shared: Arc<Shared>,
+    gateways: Vec<JoinHandle<()>>,
+    control: Option<JoinHandle<()>>,
+    is_passphrase_protected: bool,
+}
+
+pub(super) fn broken(what: &str, error: impl std::fmt::Display) -> Failure {
+    Failure::new(Code::Failed, format!("{what}: {error}"))
+}
+
+impl Node {
+    /// Starts a node: keys, logs, identities, listeners, control socket. The network comes up meanwhile.
+    ///
+    /// # Errors
+    /// Each is a sentence for the user. Nothing is left running.
+    pub async fn start(preparation: Preparation, start: Start) -> Result<Self, Failure> {
+        let name = start.name.as_deref().map(local_part).transpose()?;
+        let (config, unwritten) = configuration(&preparation, start.file)?;
+        let keyring = unlock(&preparation, start.passphrase)?;
+        let imap = listen(config.imap, "IMAP", "--imap").await?;
+        let submission = listen(config.submission, "submission", "--submission").await?;
+        let listening = Listening {
+            imap: imap.local_addr().map_err(|error| broken("IMAP", error))?,
+            submission: submission.local_addr().map_err(|error| broken("submission", error))?,
+        };
+        let server = Server::bind(preparation.directory.path()).map_err(|error| broken("the control socket", error))?;
+        let transport = transport(&config, preparation.directory.path()).await?;
+        // Only now: settings with which nothing starts are not kept.
+        if let Some(file) = unwritten {
+            file.save(preparation.directory.path())
+                .map_err(|error| broken("the configuration cannot be written", error))?;
+        }
+        let pool = Pool::new().map_err(|error| broken("this process cannot start threads", error))?;
+        let view = View::open(&preparation.directory.path().join("view"));
+        let shared = Arc::new(Shared {
+            keyring: Mutex::new(keyring),
+            making: tokio::sync::Mutex::default(),
+            view,
+            registry: Arc::new(Registry::new(pool.clone())),
+            pool,
+            transport_status: transport.status(),
+            transport,
+            listening,
+            stop_requested: watch::channel(None).0,
+            stop: watch::channel(false).0,
+            drivers: Mutex::default(),
+            directory: preparation.directory,
+            vfs: preparation.vfs,
+        });
+        let is_passphrase_protected = shared.with_keyring(|keyring| Ok::<_, UnlockError>(keyring.has_passphrase()))?;
+        let mut node = Self { shared, gateways: Vec::new(), control: None, is_passphrase_protected };
+        if let Err(failure) = node.identities(name).await {
+            node.stop().await;
+            return Err(failure);
+        }
+        node.serve(imap, submission, server);
+        Ok(node)
+    }
+
+    /// Opens the identities that exist, and makes the first one.
+    async fn identities(&self, name: Option<LocalPart>) -> Result<(), Failure> {
+        let ids = self.shared.with_keyring(|keyring| keyring.identities())?;
+        for id in &ids {
+            self.shared.open_identity(*id).await?;
+        }
+        match name {
+            Some(name) if ids.is_empty() => self.shared.make_identity(name).await.map(|_| ()),
+            _ => Ok(()),
+        }
+    }
+
+    fn serve(&mut self, imap: TcpListener, submission: TcpListener, control: Server) {
+        let shared = &self.shared;
+        let stop = || shared.stop.subscribe();
+        let accounts = || Arc::clone(&shared.registry) as Arc<dyn gateway::account::Accounts>;
+        self.gateways.push(tokio::spawn(gateway::imap::serve(
+            imap,
+            accounts(),
+            stop(),
+            gateway::imap::Limits::default(),
+        )));
+        let resolve = |account: &dyn gateway::account::Account, name: &str| {
+            account.snapshot().borrow().book.resolve(name).map(|(_, address)| address)
+        };
+        let config = gateway::submission::Config {
+            resolve: Arc::new(resolve),
+            clock: now,
+            rng: || Box::new(OsRng),
+            bounds: gateway::submission::Bounds::default(),
+        };
+        let server = gateway::submission::Server::new(accounts(), config);
+        let stopping = stop();
+        self.gateways.push(tokio::spawn(async move { server.serve(submission, stopping).await }));
+        self.control = Some(tokio::spawn(control.serve(Arc::clone(shared) as Arc<dyn Handler>)));
+    }
+
+    /// Asks what the control socket can ask.
+    ///
+    /// # Errors
+    /// What the socket would answer.
+    pub async fn ask(&self, command: Command) -> Result<Value, Failure> {
+        self.shared.handle(Request { identity: None, command }).await
+    }
+
+    /// Whether a passphrase locks the keys of this node.
+    pub const fn is_passphrase_protected(&self) -> bool {
+        self.is_passphrase_protected
+    }
+
+    /// Returns when the node has to stop: somebody asked for it by the control socket, or it cannot go on.
+    ///
+    /// # Errors
+    /// [`Code::Failed`] where it cannot go on.
+    pub async fn stop_requested(&self) -> Result<(), Failure> {
+        let mut requested = self.shared.stop_requested.subscribe();
+        // The sender lives in `self`.
+        match requested.wait_for(Option::is_some).await.ok().and_then(|ending| *ending) {
+            Some(Ending::Broken) => Err(Failure::new(Code::Failed, "a part of the daemon failed unexpectedly")
+                .hint("nothing that was acknowledged is lost; start it again, and please report this")),
+            Some(Ending::Asked) | None => Ok(()),
+        }
+    }
+
+    /// Stops: no new sessions, what was begun is committed, within ten seconds.
+    pub async fn stop(self) {
+        let mut gateways = self.gateways;
+        self.shared.stop.send_replace(true);
+        let drivers = std::mem::take(&mut *self.shared.drivers.lock().unwrap_or_else(PoisonError::into_inner));
+        let ended = async {
+            for driver in drivers {
+                // A driver that panicked has nothing more to commit.
+                let _ = driver.await;
+            }
+            // The answers to what was committed last are on their way to mail programs.
+            let _ = tokio::time::timeout(FAREWELL, futures::future::join_all(&mut gateways)).await;
+            self.shared.transport.stop().await;
+        };
+        if tokio::time::timeout(STOP, ended).await.is_err() {
+            tracing::warn!("stopping took too long and was cut short; nothing that was acknowledged is lost");
+        }
+        for task in gateways.iter().chain(&self.control) {
+            task.abort();
+        }
+        self.shared.registry.clear();
+        // Not while a thread of the async runtime waits for the disk.
+        let shared = self.shared;
+        let _ = tokio::time::timeout(LETTING_GO, tokio::task::spawn_blocking(move || drop(shared))).await;
+    }
+}
+
+impl Shared {
+    pub(super) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    pub(super) const fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    pub(super) const fn listening(&self) -> Listening {
+        self.listening
+    }
+
+    pub(super) fn transport_status(&self) -> TransportStatus {
+        self.transport_status.borrow().clone()
+    }
+
+    pub(super) fn request_stop(&self) {
+        self.stop_requested.send_replace(Some(Ending::Asked));
+    }
+
+    pub(super) fn with_keyring<T, E: std::fmt::Display>(
+        &self,
+        work: impl FnOnce(&mut Keyring) -> Result<T, E>,
+    ) -> Result<T, Failure> {
+        let mut keyring = self.keyring.lock().unwrap_or_else(PoisonError::into_inner);
+        work(&mut keyring).map_err(|error| broken("the keys", error))
+    }
+}
+
+/// Why a node has to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Somebody asked for it.
+    Asked,
+    /// A part of it cannot go on.
+    Broken,
+}
+
+/// Runs a driver. One that panics leaves an identity that answers nobody: better that the daemon ends and says so.
+pub(super) async fn watched(driver: impl Future<Output = ()>, ended: watch::Sender<Option<Ending>>) {
+    if AssertUnwindSafe(driver).catch_unwind().await.is_err() {
+        ended.send_replace(Some(Ending::Broken));
+    }
+}
+
+pub(super) fn local_part(name: &str) -> Result<LocalPart, Failure> {
+    LocalPart::new(name).map_err(|error| Failure::new(Code::Usage, format!("\"{name}\" cannot be a name: {error}")))
+}
+
+/// The configuration: what was given now, then the file's. Where there is no file, also what it is to hold.
+fn configuration(preparation: &Preparation, given: File) -> Result<(Config, Option<File>), Failure> {
+    let path = preparation.directory.path();
+    let usage = |error: crate::config::ConfigError| Failure::new(Code::Usage, error.to_string());
+    let written = path.join(crate::config::FILE_NAME).exists();
+    let file = given.or(File::load(path).map_err(usage)?);
+    let config = file.validate().map_err(usage)?;
+    Ok((config, (!written).then_some(file)))
+}
+
+fn unlock(preparation: &Preparation, passphrase: Option<Zeroizing<String>>) -> Result<Keyring, Failure> {
+    let (vfs, keys) = (Arc::clone(&preparation.vfs), preparation.keys());
+    let passphrase = passphrase.map(|text| Passphrase::new(text.to_string()));
+    if preparation.is_initialised()? {
+        if passphrase.is_some() && !preparation.needs_passphrase()? {
+            return Err(Failure::new(
+                Code::Usage,
+                "this data directory was made without a passphrase, and one was given",
+            )
+            .hint("start without it: a passphrase given now would protect nothing"));
+        }
+        Keyring::unlock(vfs, &keys, passphrase.as_ref(), Box::new(OsRng)).map_err(|error| match error {
+            UnlockError::WrongPassphrase => {
+                Failure::new(Code::NeedsUnlock, "the passphrase is wrong; nothing was changed")
+                    .hint("try again; it cannot be recovered if it is lost")
+            }
+            UnlockError::NeedsPassphrase => {
+                Failure::new(Code::NeedsUnlock, "this data directory is locked with a passphrase")
+                    .hint("give it with --passphrase-file FILE, or start on a terminal")
+            }
+            error => broken("the keys cannot be opened", error),
+        })
+    } else {
+        Keyring::create(vfs, &keys, passphrase.as_ref(), Box::new(OsRng))
+            .map_err(|error| broken("the keys cannot be made", error))
+    }
+}
+
+async fn listen(address: SocketAddr, what: &str, flag: &str) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let failure = Failure::new(Code::Failed, format!("{what} cannot listen on {address}: {error}"));
+        if error.kind() == std::io::ErrorKind::AddrInUse {
+            failure.hint(format!(
+                "another program uses the port; choose another one with {flag} 127.0.0.1:PORT, or port 0 for any"
+            ))
+        } else {
+            failure
+        }
+    })
+}
+
+async fn transport(config: &Config, data: &Path) -> Result<Arc<dyn Transport>, Failure> {
+    let failed = |error: crate::net::StartError| Failure::new(Code::Failed, error.to_string());
+    match &config.transport {
+        TransportChoice::Loopback(directory) => Ok(Arc::new(Loopback::open(directory).map_err(failed)?)),
+        TransportChoice::Tor => {
+            let table: toml::Table = config.tor.clone().into_iter().collect();
+            Ok(Arc::new(Tor::start(TorConfig::new(data.join("tor"), table)).await.map_err(failed)?))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_machine_that_panics_ends_the_node() {
+        let (ended, mut requested) = watch::channel(None);
+        watched(async {}, ended.clone()).await;
+        assert_eq!(*requested.borrow_and_update(), None, "one that stops does not");
+        watched(async { panic!("expected by the test") }, ended).await;
+        assert_eq!(*requested.borrow_and_update(), Some(Ending::Broken));
+    }
+}

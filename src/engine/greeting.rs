@@ -1,0 +1,284 @@
+//! First contact and cards (docs/protocol.md, "First contact" and "Card").
+//!
+//! Who redeems an invitation sends its card with the invitation's secret, before any mail. Who made it checks the card,
+//! makes the contact and uses up the secret in one record, and sends a card back. A card without a secret that
+//! works makes a request, which waits for the user: MOVE from Requests to INBOX accepts, to Junk blocks.
+//!
+//! A card is decided on what is committed when it is verified. Where something else was committed first (two used one
+//! secret), its record does nothing, and it is decided again.
+
+use std::sync::Arc;
+
+use crate::base::ids::Fingerprint;
+use crate::base::limits;
+use crate::base::rng::Rng;
+use crate::base::{ContactId, ContentId, MacKey, Timestamp};
+use crate::mail::invitation::SECRET_BYTES;
+use crate::mail::{Card, Content, ContentKind, dsn};
+use crate::wire::Status;
+
+use super::book::{
+    Acquaintance, Cards, Contact, ContactChange, ContactStatus, Introduction, InvitationEntry, PendingCard, Provenance,
+    Renewal,
+};
+use super::delivery::{Arrival, Received, failed_commit};
+use super::effect::{CardEvidence, CommitError, Effect, Opened};
+use super::identity::{Identity, Pending, Then};
+use super::mailbox::FolderRole;
+use super::record::{Record, Seen};
+use super::sessions::invitation_key;
+use super::state::Applied;
+
+/// A card on its way from a session to the book.
+pub(super) struct Greeting {
+    arrival: Arrival,
+    seen: Seen,
+    card: Card,
+    issuer: Fingerprint,
+    rounds: u8,
+}
+
+/// Times that a card is decided anew because something else was committed first.
+const ROUNDS: u8 = 3;
+
+impl Identity {
+    /// A content of kind card was opened.
+    pub(super) fn card_arrived(&mut self, now: Timestamp, rng: &mut dyn Rng, arrival: Arrival, received: Received) {
+        let Received { content, header, signature, issuer, verified, seen } = received;
+        let card = (content.payload.len() <= limits::CARD_BYTES)
+            .then(|| serde_json::from_slice::<Card>(&content.payload).ok())
+            .flatten();
+        let Some(card) = card else { return self.finish(arrival, Status::ContentRefused) };
+        if issuer == self.public().fingerprint || card.address.onion() == self.public().onion() {
+            return self.finish(arrival, Status::ContentRefused);
+        }
+        let _ = (now, rng);
+        let mut bytes = header.into_bytes();
+        bytes.extend_from_slice(&content.payload);
+        let opened = Opened { content: bytes, signature, issuer, verified };
+        let evidence = CardEvidence { card: card.clone(), fingerprint: issuer, opened };
+        let greeting = Greeting { arrival, seen, card, issuer, rounds: 0 };
+        let op = self.operation(Pending::Card(Box::new(greeting)));
+        self.effect(Effect::VerifyCard(op, Box::new(evidence)));
+    }
+
+    /// A card was verified, or is false.
+    pub(super) fn card_verified(&mut self, now: Timestamp, rng: &mut dyn Rng, greeting: Greeting, holds: bool) {
+        if holds {
+            self.decide(now, rng, greeting);
+        } else {
+            self.finish(greeting.arrival, Status::ContentRefused);
+        }
+    }
+
+    fn decide(&mut self, now: Timestamp, rng: &mut dyn Rng, greeting: Greeting) {
+        let Greeting { arrival, seen, card, issuer, .. } = &greeting;
+        if self.state.duplicates().contains(seen) {
+            return self.finish(greeting.arrival, Status::Roger);
+        }
+        let onion = card.address.onion();
+        let book = self.state.book();
+        let invitation = card.invitation.as_ref().and_then(|secret| book.redeemable(secret, now)).cloned();
+        let records = match (book.by_fingerprint(issuer).cloned(), book.by_onion(onion)) {
+            // The onion of a pinned key does not change, nor the key of a known onion.
+            (Some(contact), _) if contact.address.onion() != onion => None,
+            (None, Some(_)) => None,
+            (Some(contact), _) => Some(self.card_of_contact(now, rng, *seen, card, &contact, invitation.as_ref())),
+            (None, None) => match invitation {
+                _ if book.contacts().count() >= limits::CONTACTS => {
+                    let status = failed_commit(arrival.sender);
+                    return self.finish(greeting.arrival, status);
+                }
+                Some(invitation) => Some(self.card_of_invited(now, rng, *seen, card, *issuer, &invitation)),
+                None if book.requests() >= limits::REQUESTS_PENDING => {
+                    Some((vec![Record::Discarded { seen: *seen }], vec![]))
+                }
+                None => self.card_of_stranger(now, rng, *seen, card, *issuer),
+            },
+        };
+        match records {
+            Some((records, bodies)) => self.commit(records, bodies, Then::Acquainted(Box::new(greeting))),
+            None => self.finish(greeting.arrival, Status::ContentRefused),
+        }
+    }
+
+    fn card_of_contact(
+        &self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        seen: Seen,
+        card: &Card,
+        contact: &Contact,
+        invitation: Option<&InvitationEntry>,
+    ) -> Changes {
+        let old = card.counter <= contact.cards.seen && invitation.is_none();
+        if old || contact.status == ContactStatus::Blocked {
+            return (vec![Record::Discarded { seen }], vec![]);
+        }
+        let renewal = Renewal {
+            contact: contact.id,
+            certificate: card.certificate.as_slice().into(),
+            binding_epoch: card.binding.epoch,
+            counter: card.counter,
+            outbound: card.auth_key.clone(),
+            // It answers our greeting, or brings a secret that we gave it.
+            confirm: invitation.is_some() || contact.status == ContactStatus::Greeting,
+            inbound: invitation.and_then(|invitation| self.key_of(invitation)),
+            reply: invitation.map(|_| next_card(contact, now, None, rng)),
+            provenance: invitation
+                .map(|invitation| Provenance { how: Introduction::InvitationMade(invitation.id), at: now }),
+        };
+        let acquaintance = Acquaintance::Known(Box::new(renewal));
+        let invitation = invitation.map(|invitation| invitation.id);
+        (vec![Record::CardAccepted { seen, invitation, acquaintance, notice: None }], vec![])
+    }
+
+    fn card_of_invited(
+        &self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        seen: Seen,
+        card: &Card,
+        issuer: Fingerprint,
+        invitation: &InvitationEntry,
+    ) -> Changes {
+        let provenance = Provenance { how: Introduction::InvitationMade(invitation.id), at: now };
+        let mut contact = self.contact_from(card, issuer, ContactStatus::Confirmed, provenance, rng);
+        contact.inbound.extend(self.key_of(invitation));
+        contact.cards.pending = Some(next_card(&contact, now, None, rng));
+        contact.cards.sent = 1;
+        let acquaintance = Acquaintance::New(Box::new(contact));
+        (vec![Record::CardAccepted { seen, invitation: Some(invitation.id), acquaintance, notice: None }], vec![])
+    }
+
+    /// A request, with a message in Requests by which the user can decide; `None` where that folder takes no more.
+    fn card_of_stranger(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        seen: Seen,
+        card: &Card,
+        issuer: Fingerprint,
+    ) -> Option<Changes> {
+        let provenance = Provenance { how: Introduction::Unasked, at: now };
+        let contact = self.contact_from(card, issuer, ContactStatus::Request, provenance, rng);
+        let text = dsn::request(self.address(), &contact.address, &issuer, seen.content, now);
+        let (folder, message, body) = self.own_message(now, rng, FolderRole::Requests, text)?;
+        let acquaintance = Acquaintance::New(Box::new(contact));
+        let notice = Some((folder, message));
+        Some((vec![Record::CardAccepted { seen, invitation: None, acquaintance, notice }], vec![body]))
+    }
+
+    fn contact_from(
+        &self,
+        card: &Card,
+        issuer: Fingerprint,
+        status: ContactStatus,
+        provenance: Provenance,
+        rng: &mut dyn Rng,
+    ) -> Contact {
+        let address = card.address.without_folder();
+        Contact {
+            id: ContactId::random(rng),
+            petname: self.state.book().free_petname(address.local().as_str()),
+            address,
+            fingerprint: issuer,
+            certificate: Some(card.certificate.as_slice().into()),
+            binding_epoch: card.binding.epoch,
+            status,
+            provenance: vec![provenance],
+            inbound: vec![MacKey::random(rng)],
+            outbound: Some(card.auth_key.clone()),
+            cards: Cards { sent: 0, seen: card.counter, pending: None },
+        }
+    }
+
+    fn key_of(&self, invitation: &InvitationEntry) -> Option<MacKey> {
+        invitation_key(self.public(), invitation.secret?)
+    }
+
+    /// A card's records are on the disk, or are not.
+    pub(super) fn acquainted(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        mut greeting: Greeting,
+        applied: Result<Vec<Applied>, CommitError>,
+    ) {
+        match applied {
+            Err(_) => {
+                let status = failed_commit(greeting.arrival.sender);
+                self.finish(greeting.arrival, status);
+            }
+            Ok(_) if self.state.duplicates().contains(&greeting.seen) => {
+                if let Some(contact) = self.state.book().by_fingerprint(&greeting.issuer).map(|contact| contact.id) {
+                    self.schedule.online(contact, now, rng);
+                }
+                self.finish(greeting.arrival, Status::Roger);
+            }
+            Ok(_) if greeting.rounds < ROUNDS => {
+                greeting.rounds += 1;
+                self.decide(now, rng, greeting);
+            }
+            Ok(_) => self.finish(greeting.arrival, Status::Busy),
+        }
+    }
+
+    /// The signed bytes of the card that waits for a contact.
+    pub(super) fn card_content(&self, contact: &Contact) -> Option<Vec<u8>> {
+        let pending = contact.cards.pending.as_ref()?;
+        let public = self.public();
+        let card = Card {
+            counter: pending.counter,
+            address: public.address.clone(),
+            certificate: public.certificate.to_vec(),
+            binding: public.binding.clone(),
+            auth_key: contact.inbound.first()?.clone(),
+            invitation: pending.secret.map(|secret| secret.to_vec()),
+        };
+        let payload = serde_json::to_vec(&card).ok()?;
+        Some(Content { kind: ContentKind::Card, id: pending.content, expires: pending.expires, payload }.encode())
+    }
+
+    /// What moving a requester's message out of Requests means: into INBOX accepts it, into Junk blocks it.
+    pub(super) fn request_decided(
+        &self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        contact: ContactId,
+        to: FolderRole,
+    ) -> Vec<Record> {
+        let Some(contact) = self.state.book().contact(contact) else { return Vec::new() };
+        let change = |change| Record::ContactChanged { id: contact.id, change };
+        match to {
+            FolderRole::Inbox => vec![
+                change(ContactChange::Status(ContactStatus::Confirmed)),
+                change(ContactChange::CardQueued(next_card(contact, now, None, rng))),
+            ],
+            FolderRole::Junk => vec![change(ContactChange::Status(ContactStatus::Blocked))],
+            _ => Vec::new(),
+        }
+    }
+}
+
+type Changes = (Vec<Record>, Vec<super::effect::NewBody>);
+
+/// The next card for a contact.
+pub(super) fn next_card(
+    contact: &Contact,
+    now: Timestamp,
+    secret: Option<[u8; SECRET_BYTES]>,
+    rng: &mut dyn Rng,
+) -> PendingCard {
+    PendingCard {
+        content: ContentId::random(rng),
+        expires: Timestamp::from_secs(now.plus(limits::EXPIRY).secs()),
+        counter: contact.cards.sent.saturating_add(1),
+        secret,
+    }
+}
+
+/// A certificate as the book keeps it.
+pub(super) fn same_certificate(contact: &Contact, bytes: &Arc<[u8]>) -> bool {
+    contact.certificate.as_ref().is_some_and(|known| known == bytes)
+}

@@ -1,0 +1,390 @@
+//! Identities wired to each other in one thread: a clock that jumps, a log that is a vector, a network of queues, and
+//! crypto that only tags. Faults are switched on by the tests. A seed replays exactly.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::ids::Fingerprint;
+use crate::base::rng::SeededRng;
+use crate::base::{BodyId, Onion, OnionSeed, OpId, SessionId, Timestamp};
+use crate::mail::{Address, Binding};
+
+use super::book::Contact;
+use super::effect::{CommitError, DialError, Effect, Input, Opened, Refusal, Transaction};
+use super::identity::Identity;
+use super::mailbox::{FolderRole, Message};
+use super::profile::{Profile, PublicProfile, SecretBytes};
+use super::record::Record;
+use super::request::{Request, RequestError, RequestId, Response, Submission};
+use super::state::{Snapshot, State};
+
+pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
+
+/// One node: an identity, its log and its bodies.
+pub(super) struct Node {
+    pub(super) identity: Identity,
+    pub(super) log: Vec<(u64, Record)>,
+    pub(super) bodies: BTreeMap<BodyId, Arc<[u8]>>,
+    pub(super) published: Snapshot,
+    pub(super) online: bool,
+    /// Commits that fail from now on.
+    pub(super) failing_commits: u32,
+    next_number: u64,
+    answers: BTreeMap<u64, Result<Response, RequestError>>,
+    rng: SeededRng,
+}
+
+/// All nodes, the time, and what is on its way between them.
+pub(super) struct World {
+    pub(super) now: Timestamp,
+    pub(super) nodes: Vec<Node>,
+    /// Who dialled whom, in order.
+    pub(super) dials: Vec<(usize, usize)>,
+    /// Every object that a node was asked to open, in order.
+    pub(super) objects: Vec<(usize, Vec<u8>)>,
+    /// What every node said in sessions that it accepted.
+    pub(super) replies: Vec<(usize, String)>,
+    /// The next bytes that contain this are lost, and the connection with them.
+    pub(super) cut_at: Option<&'static [u8]>,
+    links: BTreeMap<(usize, SessionId), (usize, SessionId)>,
+    effects: VecDeque<(usize, Effect)>,
+    next_session: u64,
+    next_request: u64,
+}
+
+const CERTIFICATE: &[u8] = b"CERT";
+const SEALED: &[u8] = b"SEALED";
+
+fn certificate(fingerprint: &Fingerprint) -> Vec<u8> {
+    [CERTIFICATE, fingerprint.as_bytes()].concat()
+}
+
+fn profile(name: &str, number: u8, now: Timestamp) -> Profile {
+    let onion = Onion::from_public_key([number; 32]);
+    let fingerprint = Fingerprint::from_bytes([number; 32]);
+    let address: Address = format!("{name}@{onion}").parse().unwrap();
+    Profile {
+        public: Arc::new(PublicProfile {
+            name: name.to_owned(),
+            address,
+            fingerprint,
+            certificate: certificate(&fingerprint).into(),
+            binding: Binding { epoch: 1, onion_signature: vec![number; 64], key_signature: vec![number; 80] },
+            created: now,
+        }),
+        onion_seed: OnionSeed::from_bytes([number; 32]),
+        secret_keys: SecretBytes::new(vec![number; 100]),
+        certificate_revocation: vec![1],
+        onion_revocation: vec![2],
+    }
+}
+
+/// The state that a log leads to.
+pub(super) fn replay(log: &[(u64, Record)]) -> State {
+    let mut state = State::default();
+    for (number, record) in log {
+        let bytes = record.encode().unwrap();
+        let decoded = Record::decode(&bytes).unwrap().unwrap();
+        state.apply(*number, &decoded);
+    }
+    state
+}
+
+impl World {
+    /// Nodes with these names, and the numbers 1, 2, 3… as keys.
+    pub(super) fn new(seed: u64, names: &[&str]) -> Self {
+        let now = Timestamp::from_secs(1_800_000_000);
+        let nodes = names
+            .iter()
+            .zip(1_u8..)
+            .map(|(name, number)| {
+                let mut rng = SeededRng::new(seed.wrapping_mul(1000) + u64::from(number));
+                let records = State::genesis(profile(name, number, now), &mut rng);
+                let log: Vec<_> = (1_u64..).zip(records).collect();
+                let identity = Identity::new(replay(&log), now, &mut rng).unwrap();
+                Node {
+                    published: identity.snapshot(),
+                    identity,
+                    next_number: log.len() as u64 + 1,
+                    log,
+                    bodies: BTreeMap::new(),
+                    online: true,
+                    failing_commits: 0,
+                    answers: BTreeMap::new(),
+                    rng,
+                }
+            })
+            .collect();
+        Self {
+            now,
+            nodes,
+            dials: Vec::new(),
+            objects: Vec::new(),
+            replies: Vec::new(),
+            cut_at: None,
+            links: BTreeMap::new(),
+            effects: VecDeque::new(),
+            next_session: 0,
+            next_request: 0,
+        }
+    }
+
+    /// Gives a node an input; what follows from it happens in [`Self::run`].
+    pub(super) fn input(&mut self, node: usize, input: Input) {
+        let at = &mut self.nodes[node];
+        let effects = at.identity.handle(self.now, &mut at.rng, input);
+        self.effects.extend(effects.into_iter().map(|effect| (node, effect)));
+    }
+
+    /// Lets everything happen that needs no time.
+    pub(super) fn run(&mut self) {
+        let mut steps = 0;
+        while let Some((node, effect)) = self.effects.pop_front() {
+            self.perform(node, effect);
+            steps += 1;
+            assert!(steps < 200_000, "the machines never come to rest");
+        }
+    }
+
+    /// Lets time pass, with everything that falls due in it.
+    pub(super) fn pass(&mut self, time: Duration) {
+        let end = self.now.plus(time);
+        self.run();
+        let mut wakes = 0;
+        loop {
+            let next = self.nodes.iter().filter_map(|node| node.identity.poll_timeout()).min();
+            let Some(next) = next.filter(|next| *next <= end) else { break };
+            self.now = self.now.max(next);
+            for node in 0..self.nodes.len() {
+                let at = &mut self.nodes[node];
+                if at.identity.poll_timeout().is_some_and(|due| due <= self.now) {
+                    let effects = at.identity.handle_timeout(self.now, &mut at.rng);
+                    self.effects.extend(effects.into_iter().map(|effect| (node, effect)));
+                }
+            }
+            self.run();
+            wakes += 1;
+            assert!(wakes < 100_000, "a deadline never moves");
+        }
+        self.now = end;
+    }
+
+    /// Asks a node for something, and gives its answer.
+    pub(super) fn request(&mut self, node: usize, request: Request) -> Result<Response, RequestError> {
+        self.next_request += 1;
+        let id = self.next_request;
+        self.input(node, Input::Request(RequestId(id), request));
+        self.run();
+        self.nodes[node].answers.remove(&id).expect("every request is answered")
+    }
+
+    /// A node's process ends and starts again from its log.
+    pub(super) fn restart(&mut self, node: usize) {
+        let sessions: Vec<_> = self.links.keys().filter(|(owner, _)| *owner == node).copied().collect();
+        for (_, session) in sessions {
+            self.unlink(node, session);
+        }
+        self.effects.retain(|(owner, _)| *owner != node);
+        let at = &mut self.nodes[node];
+        at.identity = Identity::new(replay(&at.log), self.now, &mut at.rng).unwrap();
+        at.published = at.identity.snapshot();
+        self.run();
+    }
+
+    fn unlink(&mut self, node: usize, session: SessionId) {
+        if let Some((peer, other)) = self.links.remove(&(node, session)) {
+            self.links.remove(&(peer, other));
+            self.input(peer, Input::Closed(other));
+        }
+    }
+
+    fn perform(&mut self, node: usize, effect: Effect) {
+        match effect {
+            Effect::Commit(op, transaction, _) => self.perform_commit(node, op, transaction),
+            Effect::Open(op, object) => {
+                self.objects.push((node, object.clone()));
+                let result = self.open(node, &object);
+                self.input(node, Input::Opened(op, result));
+            }
+            Effect::VerifyCard(op, evidence) => {
+                let holds = evidence.card.certificate == certificate(&evidence.fingerprint)
+                    && evidence.card.address.onion().public_key() == evidence.fingerprint.as_bytes()
+                    && evidence.opened.signature == evidence.fingerprint.as_bytes();
+                self.input(node, Input::CardVerified(op, holds));
+            }
+            Effect::CheckCertificate(op, bytes, fingerprint) => {
+                let usable = *bytes == *certificate(&fingerprint);
+                self.input(node, Input::CertificateChecked(op, usable));
+            }
+            Effect::Seal(op, content, to) => self.perform_seal(node, op, content, &to),
+            Effect::SealBody(op, header, body, to) => {
+                let content = [header.as_bytes(), &self.nodes[node].bodies[&body]].concat();
+                self.perform_seal(node, op, content, &to);
+            }
+            Effect::Dial(session, onion, _) => self.perform_dial(node, session, onion),
+            Effect::Transmit(session, bytes) => self.perform_transmit(node, session, bytes),
+            Effect::Close(session) => self.unlink(node, session),
+            Effect::Respond(id, answer) => {
+                self.nodes[node].answers.insert(id.0, answer);
+            }
+            Effect::Publish(snapshot) => self.nodes[node].published = snapshot,
+        }
+    }
+
+    fn perform_commit(&mut self, node: usize, op: OpId, transaction: Transaction) {
+        let at = &mut self.nodes[node];
+        assert!(!transaction.records.is_empty(), "an empty transaction");
+        if at.failing_commits > 0 {
+            at.failing_commits -= 1;
+            return self.input(node, Input::Committed(op, Err(CommitError::Io)));
+        }
+        let first = at.next_number;
+        for record in transaction.records {
+            at.log.push((at.next_number, record));
+            at.next_number += 1;
+        }
+        at.bodies.extend(transaction.bodies.into_iter().map(|body| (body.id, body.bytes)));
+        self.input(node, Input::Committed(op, Ok(first)));
+    }
+
+    fn perform_seal(&mut self, node: usize, op: OpId, content: Vec<u8>, to: &[u8]) {
+        let author = self.fingerprint(node);
+        let object = [SEALED, &to[CERTIFICATE.len()..], author.as_bytes(), &content].concat();
+        self.input(node, Input::Sealed(op, Ok(object)));
+    }
+
+    fn open(&self, node: usize, object: &[u8]) -> Result<Opened, Refusal> {
+        let rest = object.strip_prefix(SEALED).ok_or(Refusal::Permanent)?;
+        let (to, rest) = rest.split_at_checked(32).ok_or(Refusal::Permanent)?;
+        let (issuer, content) = rest.split_at_checked(32).ok_or(Refusal::Permanent)?;
+        if to != self.fingerprint(node).as_bytes() {
+            return Err(Refusal::Permanent);
+        }
+        let issuer = Fingerprint::from_bytes(issuer.try_into().unwrap());
+        let book = self.nodes[node].identity.state().book();
+        let verified = book.by_fingerprint(&issuer).is_some_and(|contact| contact.certificate.is_some());
+        Ok(Opened { content: content.to_vec(), signature: issuer.as_bytes().to_vec(), issuer, verified })
+    }
+
+    fn perform_dial(&mut self, node: usize, session: SessionId, onion: Onion) {
+        let peer = self.nodes.iter().position(|node| node.identity.state().profile().unwrap().public.onion() == onion);
+        let reachable = peer.filter(|&peer| self.nodes[peer].online && self.nodes[node].online);
+        let Some(peer) = reachable else {
+            return self.input(node, Input::Dialled(session, Err(DialError::Unreachable)));
+        };
+        self.dials.push((node, peer));
+        let accepted = self.accept(peer);
+        self.links.insert((node, session), (peer, accepted));
+        self.links.insert((peer, accepted), (node, session));
+        self.input(node, Input::Dialled(session, Ok(())));
+    }
+
+    /// Somebody connects to a node; what it sends is up to the test.
+    pub(super) fn accept(&mut self, node: usize) -> SessionId {
+        self.next_session += 1;
+        let session = SessionId(self.next_session);
+        self.input(node, Input::Accepted(session));
+        session
+    }
+
+    fn perform_transmit(&mut self, node: usize, session: SessionId, bytes: Vec<u8>) {
+        if session.0 < super::effect::DIALLED_SESSIONS {
+            self.replies.push((node, String::from_utf8_lossy(&bytes).into_owned()));
+        }
+        if self.cut_at.is_some_and(|cut| bytes.windows(cut.len()).any(|window| window == cut)) {
+            self.cut_at = None;
+            if self.links.contains_key(&(node, session)) {
+                self.unlink(node, session);
+                self.input(node, Input::Closed(session));
+            }
+            return;
+        }
+        if let Some(&(peer, other)) = self.links.get(&(node, session)) {
+            self.input(peer, Input::Received(other, bytes));
+        }
+    }
+
+    // What tests look at.
+
+    pub(super) fn fingerprint(&self, node: usize) -> Fingerprint {
+        self.public(node).fingerprint
+    }
+
+    pub(super) fn public(&self, node: usize) -> &PublicProfile {
+        &self.nodes[node].identity.state().profile().unwrap().public
+    }
+
+    pub(super) fn address(&self, node: usize) -> String {
+        self.public(node).address.to_string()
+    }
+
+    /// What one node's address book says of another.
+    pub(super) fn contact(&self, node: usize, of: usize) -> Option<Arc<Contact>> {
+        let fingerprint = self.fingerprint(of);
+        self.nodes[node].published.book.by_fingerprint(&fingerprint).cloned()
+    }
+
+    pub(super) fn messages(&self, node: usize, role: FolderRole) -> Vec<Message> {
+        self.nodes[node].published.mailbox.by_role(role).unwrap().messages.iter().cloned().collect()
+    }
+
+    /// The texts of the messages in a folder.
+    pub(super) fn texts(&self, node: usize, role: FolderRole) -> Vec<String> {
+        let bodies = &self.nodes[node].bodies;
+        let text = |message: &Message| String::from_utf8_lossy(&bodies[&message.body]).into_owned();
+        self.messages(node, role).iter().map(text).collect()
+    }
+
+    /// One node invites, another redeems; nothing has happened between them yet.
+    pub(super) fn invite(&mut self, node: usize, public: bool) -> String {
+        let expires = self.now.plus(7 * DAY);
+        match self.request(node, Request::Invite { public, expires }) {
+            Ok(Response::Invited { text, .. }) => text,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(super) fn add(&mut self, node: usize, text: &str) -> Result<Response, RequestError> {
+        self.request(node, Request::AddContact { invitation: text.to_owned(), petname: None })
+    }
+
+    /// Makes two nodes contacts of each other.
+    pub(super) fn introduce(&mut self, inviter: usize, guest: usize) {
+        let text = self.invite(inviter, false);
+        self.add(guest, &text).unwrap();
+        self.pass(MINUTE);
+    }
+
+    pub(super) fn message(&self, node: usize, subject: &str) -> Arc<[u8]> {
+        format!("From: <{}>\r\nSubject: {subject}\r\n\r\nText of {subject}.\r\n", self.address(node))
+            .into_bytes()
+            .into()
+    }
+
+    /// Submits a message from one node to another.
+    pub(super) fn submit(&mut self, node: usize, to: usize, subject: &str) -> Result<Response, RequestError> {
+        let recipient = self.address(to);
+        let message = self.message(node, subject);
+        let submission = Submission { recipients: vec![recipient.clone()], visible: vec![recipient], message };
+        self.request(node, Request::Submit(submission))
+    }
+
+    /// Checks what must hold at any moment: the log leads to the state, and what was published is that state; no UID
+    /// is there twice; every body that is needed is there.
+    pub(super) fn check(&self) {
+        for node in &self.nodes {
+            let replayed = replay(&node.log);
+            assert!(replayed == *node.identity.state(), "the fold of the log is not the state");
+            assert_eq!(State::decode(&replayed.encode().unwrap()), Ok(replayed));
+            assert_eq!(node.published.mailbox, *node.identity.state().mailbox());
+            for folder in node.published.mailbox.folders() {
+                let uids: Vec<_> = folder.messages.iter().map(|message| message.uid).collect();
+                assert!(uids.windows(2).all(|pair| pair[0] < pair[1]) && uids.last() < Some(&folder.uid_next));
+            }
+            let needed = node.identity.state().bodies();
+            assert!(needed.is_subset(&node.bodies.keys().copied().collect::<BTreeSet<_>>()));
+        }
+    }
+}

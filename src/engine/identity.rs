@@ -1,0 +1,326 @@
+//! The router: one identity's machines behind one door.
+//!
+//! Inputs go in with the time and randomness, effects come out; deadlines are state ([`Identity::poll_timeout`]). It only
+//! routes: requests of gateways are answered in `requests`, inbound sessions and their mail in `sessions`, `delivery` and
+//! `greeting`, outbound ones in `sending`. Nothing changes the state but records whose commit was reported, in the order
+//! in which they were committed; after each such transaction the snapshot is published before anybody is answered.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use crate::base::rng::Rng;
+use crate::base::{BodyId, ContactId, FolderId, OpId, SessionId, Timestamp};
+use crate::mail::Address;
+
+use super::delivery::Arrival;
+use super::effect::{CommitError, DIALLED_SESSIONS, Durability, Effect, Input, NewBody, Transaction};
+use super::greeting::Greeting;
+use super::mailbox::{Folder, FolderRole, ModSeq, NamedFlags, NewMessage, Uid};
+use super::profile::{Profile, PublicProfile};
+use super::rates::Rates;
+use super::record::{Record, Seen};
+use super::request::RequestId;
+use super::requests::Answer;
+use super::schedule::Schedule;
+use super::sending::{Item, Outbound, SendingStep};
+use super::sessions::{Inbound, Settlement};
+use super::state::{Applied, Snapshot, State};
+
+/// What an operation's completion is for.
+pub(super) enum Pending {
+    /// A commit: the records to apply, and what to do then.
+    Commit(Vec<Record>, Then),
+    /// An object is being opened.
+    Open(Arrival),
+    /// A card is being verified.
+    Card(Box<Greeting>),
+    /// A certificate that a dialled peer showed is being checked.
+    Certificate(SessionId, Arc<[u8]>),
+    /// Something is being sealed for a dialled session.
+    Seal(SessionId, Item),
+}
+
+/// What to do after a commit.
+pub(super) enum Then {
+    /// Answer a request.
+    Answer(RequestId, Answer),
+    /// Acknowledge mail.
+    Acknowledge(Arrival, Seen),
+    /// Acknowledge a card, if it was taken.
+    Acquainted(Box<Greeting>),
+    /// Go on with a dialled session.
+    Sending(ContactId, SendingStep),
+    /// Nothing.
+    Nothing,
+}
+
+/// One identity's machines.
+pub struct Identity {
+    pub(super) state: State,
+    pub(super) profile: Arc<Profile>,
+    pub(super) inbound: BTreeMap<SessionId, Inbound>,
+    pub(super) outbound: BTreeMap<SessionId, Outbound>,
+    pub(super) schedule: Schedule,
+    pub(super) rates: Rates,
+    pub(super) disk_low: bool,
+    /// Bytes of objects that arrived and are not settled.
+    pub(super) in_flight: usize,
+    /// Answers to deliveries that are to be given.
+    pub(super) settlements: VecDeque<Settlement>,
+    pending: BTreeMap<OpId, Pending>,
+    effects: Vec<Effect>,
+    reserved_uids: BTreeMap<FolderId, Uid>,
+    reserved_uid_validity: u32,
+    last_op: u64,
+    last_session: u64,
+    attempts_changed: bool,
+}
+
+/// The state has no profile: it is not one of an identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the log has no identity in it")]
+pub struct NoProfile;
+
+impl Identity {
+    /// Starts from what the log says. What waits in the queue is tried soon.
+    ///
+    /// # Errors
+    /// [`NoProfile`] where the log does not begin with an identity.
+    pub fn new(state: State, now: Timestamp, rng: &mut dyn Rng) -> Result<Self, NoProfile> {
+        let profile = state.profile().cloned().ok_or(NoProfile)?;
+        let schedule = Schedule::at_start(state.queue(), state.book(), now, rng);
+        Ok(Self {
+            state,
+            profile,
+            inbound: BTreeMap::new(),
+            outbound: BTreeMap::new(),
+            schedule,
+            rates: Rates::default(),
+            disk_low: false,
+            in_flight: 0,
+            settlements: VecDeque::new(),
+            pending: BTreeMap::new(),
+            effects: Vec::new(),
+            reserved_uids: BTreeMap::new(),
+            reserved_uid_validity: 0,
+            last_op: 0,
+            last_session: DIALLED_SESSIONS,
+            attempts_changed: false,
+        })
+    }
+
+    /// What is committed.
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// What readers may see now.
+    pub fn snapshot(&self) -> Snapshot {
+        self.state.snapshot(Arc::new(self.schedule.attempts()))
+    }
+
+    /// Something happened. The effects are to be carried out in their order.
+    pub fn handle(&mut self, now: Timestamp, rng: &mut dyn Rng, input: Input) -> Vec<Effect> {
+        match input {
+            Input::Request(id, request) => self.request(now, rng, id, request),
+            Input::Accepted(session) => self.accepted(now, session),
+            Input::Dialled(session, result) => self.dialled(now, rng, session, result),
+            Input::Received(session, bytes) if session.0 >= DIALLED_SESSIONS => {
+                self.received_outbound(now, rng, session, &bytes);
+            }
+            Input::Received(session, bytes) => self.received_inbound(now, rng, session, &bytes),
+            Input::Closed(session) if session.0 >= DIALLED_SESSIONS => self.closed_outbound(now, rng, session),
+            Input::Closed(session) => self.closed_inbound(session),
+            Input::Committed(op, result) => self.committed(now, rng, op, result),
+            Input::Opened(op, result) => {
+                if let Some(Pending::Open(arrival)) = self.pending.remove(&op) {
+                    self.opened(now, rng, arrival, result);
+                }
+            }
+            Input::CardVerified(op, holds) => {
+                if let Some(Pending::Card(greeting)) = self.pending.remove(&op) {
+                    self.card_verified(now, rng, *greeting, holds);
+                }
+            }
+            Input::CertificateChecked(op, usable) => {
+                if let Some(Pending::Certificate(session, bytes)) = self.pending.remove(&op) {
+                    self.certificate_checked(now, rng, session, bytes, usable);
+                }
+            }
+            Input::Sealed(op, result) => {
+                if let Some(Pending::Seal(session, item)) = self.pending.remove(&op) {
+                    self.sealed(now, rng, session, item, result);
+                }
+            }
+            Input::DiskLow(low) => self.disk_low = low,
+        }
+        self.settle_all(now, rng);
+        self.dial_what_is_due(now, rng);
+        self.drain()
+    }
+
+    /// When [`Self::handle_timeout`] wants to be called at the latest.
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        let sessions = self.inbound.values().filter_map(Inbound::poll_timeout);
+        let dialled = self.outbound.values().filter_map(Outbound::poll_timeout);
+        sessions.chain(dialled).chain(self.schedule.poll()).min()
+    }
+
+    /// A deadline may have passed.
+    pub fn handle_timeout(&mut self, now: Timestamp, rng: &mut dyn Rng) -> Vec<Effect> {
+        self.inbound_timeouts(now, rng);
+        self.outbound_timeouts(now, rng);
+        self.expire(now, rng);
+        self.settle_all(now, rng);
+        self.dial_what_is_due(now, rng);
+        self.drain()
+    }
+
+    fn drain(&mut self) -> Vec<Effect> {
+        if std::mem::take(&mut self.attempts_changed) {
+            self.publish();
+        }
+        std::mem::take(&mut self.effects)
+    }
+
+    fn committed(&mut self, now: Timestamp, rng: &mut dyn Rng, op: OpId, result: Result<ModSeq, CommitError>) {
+        let Some(Pending::Commit(records, then)) = self.pending.remove(&op) else { return };
+        let applied = result.map(|first| {
+            let applied: Vec<_> =
+                (first..).zip(&records).map(|(number, record)| self.apply(now, number, record)).collect();
+            self.publish();
+            applied
+        });
+        match then {
+            Then::Answer(id, answer) => self.answer(id, answer, applied),
+            Then::Acknowledge(arrival, seen) => self.acknowledge(arrival, &seen, applied),
+            Then::Acquainted(greeting) => self.acquainted(now, rng, *greeting, applied),
+            Then::Sending(contact, step) => self.after_commit(now, rng, contact, step, applied.map(|_| ())),
+            Then::Nothing => {}
+        }
+    }
+
+    /// Applies a committed record, and tells the schedule what it means.
+    fn apply(&mut self, now: Timestamp, number: ModSeq, record: &Record) -> Applied {
+        let cancelled = match record {
+            Record::SubmissionCancelled { queue } => self.state.queue().get(*queue).cloned(),
+            _ => None,
+        };
+        let applied = self.state.apply(number, record);
+        if applied == Applied::Nothing {
+            return applied;
+        }
+        match record {
+            Record::Submitted { queued } => self.schedule.submitted(queued, now),
+            Record::RecipientDelivered { queue, contact, .. } | Record::RecipientFailed { queue, contact, .. } => {
+                self.schedule.settled(*contact, *queue);
+            }
+            Record::SubmissionCancelled { queue } => {
+                for (contact, _) in cancelled.iter().flat_map(|queued| queued.waiting()) {
+                    self.schedule.settled(contact, *queue);
+                }
+            }
+            Record::ContactAdded { contact } => self.schedule.card_changed(contact.id, self.state.book(), now),
+            Record::ContactChanged { id, .. } | Record::ContactRemoved { id } => {
+                self.schedule.card_changed(*id, self.state.book(), now);
+            }
+            Record::CardAccepted { acquaintance, .. } => {
+                self.schedule.card_changed(acquaintance.contact(), self.state.book(), now);
+            }
+            _ => {}
+        }
+        applied
+    }
+
+    // What the parts of the router share.
+
+    pub(super) fn effect(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    pub(super) fn operation(&mut self, pending: Pending) -> OpId {
+        self.last_op += 1;
+        let op = OpId(self.last_op);
+        self.pending.insert(op, pending);
+        op
+    }
+
+    pub(super) const fn new_session(&mut self) -> SessionId {
+        let session = SessionId(self.last_session);
+        self.last_session += 1;
+        session
+    }
+
+    pub(super) fn commit(&mut self, records: Vec<Record>, bodies: Vec<NewBody>, then: Then) {
+        self.commit_with(records, bodies, Durability::Synced, then);
+    }
+
+    pub(super) fn commit_with(
+        &mut self,
+        records: Vec<Record>,
+        bodies: Vec<NewBody>,
+        durability: Durability,
+        then: Then,
+    ) {
+        let transaction = Transaction { records: records.clone(), bodies };
+        let op = self.operation(Pending::Commit(records, then));
+        self.effect(Effect::Commit(op, transaction, durability));
+    }
+
+    pub(super) fn publish(&mut self) {
+        self.attempts_changed = false;
+        let snapshot = self.snapshot();
+        self.effect(Effect::Publish(snapshot));
+    }
+
+    /// The attempts went on: readers want to know, once all of this input is handled.
+    pub(super) const fn attempts_changed(&mut self) {
+        self.attempts_changed = true;
+    }
+
+    pub(super) fn public(&self) -> &PublicProfile {
+        &self.profile.public
+    }
+
+    pub(super) fn address(&self) -> &Address {
+        &self.profile.public.address
+    }
+
+    pub(super) fn folder_of(&self, role: FolderRole) -> Option<&Arc<Folder>> {
+        self.state.mailbox().by_role(role)
+    }
+
+    /// UIDs for this many messages in a folder, ahead of everything committed or on its way there. What a failed
+    /// commit reserved stays a gap. `None` where the folder is gone or has no UIDs left.
+    pub(super) fn reserve_uids(&mut self, folder: FolderId, count: usize) -> Option<Vec<Uid>> {
+        let known = self.state.mailbox().folder(folder)?.uid_next;
+        let first = self.reserved_uids.get(&folder).copied().unwrap_or(0).max(known);
+        let end = first.checked_add(Uid::try_from(count).ok()?)?;
+        self.reserved_uids.insert(folder, end);
+        Some((first..end).collect())
+    }
+
+    /// A UIDVALIDITY above every one before (docs/on-disk.md, "Records").
+    pub(super) fn reserve_uid_validity(&mut self, now: Timestamp) -> u32 {
+        let last = self.state.last_uid_validity().max(self.reserved_uid_validity);
+        let seconds = u32::try_from(now.secs()).unwrap_or(0);
+        self.reserved_uid_validity = seconds.max(last.saturating_add(1));
+        self.reserved_uid_validity
+    }
+
+    /// A message of our own making for a folder, with its body; `None` where the folder takes no more.
+    pub(super) fn own_message(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        role: FolderRole,
+        bytes: Vec<u8>,
+    ) -> Option<(FolderId, NewMessage, NewBody)> {
+        let folder = self.folder_of(role)?.id;
+        let uid = *self.reserve_uids(folder, 1)?.first()?;
+        let body = NewBody { id: BodyId::random(rng), bytes: bytes.into() };
+        let size = u32::try_from(body.bytes.len()).ok()?;
+        let message = NewMessage { uid, flags: NamedFlags::default(), date: now, body: body.id, size, content: None };
+        Some((folder, message, body))
+    }
+}

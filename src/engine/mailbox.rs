@@ -1,0 +1,550 @@
+//! The mailbox as a value: folders, UIDs, flags and their change numbers.
+//!
+//! It is the fold of the mailbox records of the log: every method that changes it is deterministic, and is
+//! called only for what is committed. A clone is cheap (the tables are shared), so a session of a mail
+//! program works on a snapshot of its own, and nothing it sees can be undone.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::limits;
+use crate::base::{BodyId, ContentId, FolderId, Timestamp};
+
+/// A UID (RFC 9051 §2.3.1.1): never 0, grows within a folder, never reused.
+pub type Uid = u32;
+/// The log number of the last change (RFC 7162): grows over the whole identity.
+pub type ModSeq = u64;
+
+/// System flags (bits 0–4) and keywords (bits 8–63, by the folder's [`Folder::keywords`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Flags(pub u64);
+
+impl Flags {
+    /// `\Seen`
+    pub const SEEN: Self = Self(1);
+    /// `\Answered`
+    pub const ANSWERED: Self = Self(2);
+    /// `\Flagged`
+    pub const FLAGGED: Self = Self(4);
+    /// `\Deleted`
+    pub const DELETED: Self = Self(8);
+    /// `\Draft`
+    pub const DRAFT: Self = Self(16);
+    const SYSTEM_BITS: u64 = 0x1f;
+
+    /// The bit of the keyword at this place of the folder's list.
+    pub fn keyword(index: usize) -> Self {
+        Self(u32::try_from(index + 8).ok().and_then(|shift| 1_u64.checked_shl(shift)).unwrap_or(0))
+    }
+
+    /// Whether every bit of `other` is set.
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Both sets together.
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// What is in this set and not in `other`.
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    const fn system(self) -> Self {
+        Self(self.0 & Self::SYSTEM_BITS)
+    }
+}
+
+/// Flags by name, as a record or a request holds them: keyword bits mean nothing outside their folder.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct NamedFlags {
+    /// System flags only.
+    pub system: Flags,
+    /// Keywords, as written; compared without regard to case.
+    pub keywords: Vec<String>,
+}
+
+impl NamedFlags {
+    /// These system flags and no keyword.
+    pub const fn system(flags: Flags) -> Self {
+        Self { system: flags.system(), keywords: Vec::new() }
+    }
+}
+
+/// How STORE combines flags (RFC 9051 §6.4.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FlagChange {
+    /// `FLAGS`
+    Replace,
+    /// `+FLAGS`
+    Add,
+    /// `-FLAGS`
+    Remove,
+}
+
+/// What a folder is for (RFC 6154), and Requests, which is ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum FolderRole {
+    /// INBOX.
+    Inbox,
+    /// `\Sent`
+    Sent,
+    /// `\Drafts`
+    Drafts,
+    /// `\Archive`
+    Archive,
+    /// `\Junk`
+    Junk,
+    /// `\Trash`
+    Trash,
+    /// Mail from somebody who is not yet a contact.
+    Requests,
+}
+
+impl FolderRole {
+    /// All of them, in the order in which they are made.
+    pub const ALL: [Self; 7] =
+        [Self::Inbox, Self::Sent, Self::Drafts, Self::Archive, Self::Junk, Self::Trash, Self::Requests];
+
+    /// The folder's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Inbox => "INBOX",
+            Self::Sent => "Sent",
+            Self::Drafts => "Drafts",
+            Self::Archive => "Archive",
+            Self::Junk => "Junk",
+            Self::Trash => "Trash",
+            Self::Requests => "Requests",
+        }
+    }
+}
+
+/// One message in one folder. The body is shared by its copies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Its UID here.
+    pub uid: Uid,
+    /// Its last change.
+    pub modseq: ModSeq,
+    /// Flags; keyword bits by this folder's list.
+    pub flags: Flags,
+    /// When it arrived here (INTERNALDATE).
+    pub date: Timestamp,
+    /// Where its bytes are.
+    pub body: BodyId,
+    /// How many bytes (RFC822.SIZE).
+    pub size: u32,
+    /// The author's content id, for received mail.
+    pub content: Option<ContentId>,
+}
+
+const CHUNK: usize = 256;
+
+/// The messages of a folder in the order of their UIDs, in shared chunks: a change copies one chunk.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageTable {
+    chunks: Vec<Arc<Vec<Message>>>,
+    len: usize,
+}
+
+impl MessageTable {
+    /// How many messages.
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// All messages, by UID.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Message> {
+        self.chunks.iter().flat_map(|chunk| chunk.iter())
+    }
+
+    /// The message with this UID.
+    pub fn get(&self, uid: Uid) -> Option<&Message> {
+        let (chunk, place) = self.find(uid)?;
+        self.chunks.get(chunk)?.get(place)
+    }
+
+    fn find(&self, uid: Uid) -> Option<(usize, usize)> {
+        let chunk = self.chunks.partition_point(|chunk| chunk.last().is_some_and(|last| last.uid < uid));
+        let place = self.chunks.get(chunk)?.binary_search_by_key(&uid, |message| message.uid).ok()?;
+        Some((chunk, place))
+    }
+
+    /// Adds a message; its UID must be above all others.
+    fn push(&mut self, message: Message) {
+        match self.chunks.last_mut() {
+            Some(chunk) if chunk.len() < CHUNK => Arc::make_mut(chunk).push(message),
+            _ => self.chunks.push(Arc::new(vec![message])),
+        }
+        self.len += 1;
+    }
+
+    fn update(&mut self, uid: Uid, change: impl FnOnce(&mut Message)) -> bool {
+        let Some((chunk, place)) = self.find(uid) else { return false };
+        let Some(message) = self.chunks.get_mut(chunk).and_then(|chunk| Arc::make_mut(chunk).get_mut(place)) else {
+            return false;
+        };
+        change(message);
+        true
+    }
+
+    fn remove(&mut self, uid: Uid) -> Option<Message> {
+        let (place_of_chunk, place) = self.find(uid)?;
+        let chunk = Arc::make_mut(self.chunks.get_mut(place_of_chunk)?);
+        let message = chunk.remove(place);
+        if chunk.is_empty() {
+            self.chunks.remove(place_of_chunk);
+        }
+        self.len -= 1;
+        Some(message)
+    }
+}
+
+/// One folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Folder {
+    /// Its name on disk and in records.
+    pub id: FolderId,
+    /// Its name for people, with `/` between levels.
+    pub name: String,
+    /// What it is for, where it is one of the folders that always exist.
+    pub role: Option<FolderRole>,
+    /// Changes only when UIDs of before mean nothing any more. Never 0.
+    pub uid_validity: u32,
+    /// The next UID. Survives the expunge of the highest.
+    pub uid_next: Uid,
+    /// Whether LSUB lists it.
+    pub subscribed: bool,
+    /// The last change of anything in it.
+    pub highest_modseq: ModSeq,
+    /// Its keywords; the place is the bit ([`Flags::keyword`]).
+    pub keywords: Vec<String>,
+    /// Its messages.
+    pub messages: MessageTable,
+}
+
+impl Folder {
+    /// Flags for people: the names of the keywords in these flags.
+    pub fn keyword_names(&self, flags: Flags) -> impl Iterator<Item = &str> {
+        self.keywords
+            .iter()
+            .enumerate()
+            .filter(move |(index, _)| flags.contains(Flags::keyword(*index)))
+            .map(|(_, name)| name.as_str())
+    }
+
+    /// The bits of these flags here; a keyword that the folder does not have yet is left out.
+    pub fn flags(&self, named: &NamedFlags) -> Flags {
+        named.keywords.iter().filter_map(|keyword| self.keyword_bit(keyword)).fold(named.system, Flags::union)
+    }
+
+    fn keyword_bit(&self, keyword: &str) -> Option<Flags> {
+        self.keywords.iter().position(|known| known.eq_ignore_ascii_case(keyword)).map(Flags::keyword)
+    }
+
+    /// How many messages are not `\Seen`.
+    pub fn unseen(&self) -> usize {
+        self.messages.iter().filter(|message| !message.flags.contains(Flags::SEEN)).count()
+    }
+
+    fn learn_keywords(&mut self, named: &NamedFlags) {
+        for keyword in &named.keywords {
+            if self.keyword_bit(keyword).is_none() && self.keywords.len() < limits::KEYWORDS {
+                self.keywords.push(keyword.clone());
+            }
+        }
+    }
+
+    fn name_flags(&self, flags: Flags) -> NamedFlags {
+        NamedFlags { system: flags.system(), keywords: self.keyword_names(flags).map(str::to_owned).collect() }
+    }
+}
+
+/// All folders of an identity.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mailbox {
+    folders: BTreeMap<FolderId, Arc<Folder>>,
+}
+
+/// A message that is about to be in a folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewMessage {
+    /// Its UID, from [`Folder::uid_next`] or above.
+    pub uid: Uid,
+    /// Its flags.
+    pub flags: NamedFlags,
+    /// Its INTERNALDATE.
+    pub date: Timestamp,
+    /// Its bytes.
+    pub body: BodyId,
+    /// How many bytes.
+    pub size: u32,
+    /// The author's content id, for received mail.
+    pub content: Option<ContentId>,
+}
+
+impl Mailbox {
+    /// All folders, in no order that means anything to a person.
+    pub fn folders(&self) -> impl Iterator<Item = &Arc<Folder>> {
+        self.folders.values()
+    }
+
+    /// The folder with this id.
+    pub fn folder(&self, id: FolderId) -> Option<&Arc<Folder>> {
+        self.folders.get(&id)
+    }
+
+    /// The folder with this name; INBOX without regard to case (RFC 9051 §5.1).
+    pub fn by_name(&self, name: &str) -> Option<&Arc<Folder>> {
+        self.folders.values().find(|folder| {
+            folder.name == name || (folder.role == Some(FolderRole::Inbox) && name.eq_ignore_ascii_case("INBOX"))
+        })
+    }
+
+    /// The folder with this role.
+    pub fn by_role(&self, role: FolderRole) -> Option<&Arc<Folder>> {
+        self.folders.values().find(|folder| folder.role == Some(role))
+    }
+
+    /// Every body that some message uses, once per message.
+    pub fn bodies(&self) -> impl Iterator<Item = BodyId> {
+        self.folders.values().flat_map(|folder| folder.messages.iter().map(|message| message.body))
+    }
+
+    fn edit(&mut self, id: FolderId, modseq: ModSeq) -> Option<&mut Folder> {
+        let folder = Arc::make_mut(self.folders.get_mut(&id)?);
+        folder.highest_modseq = folder.highest_modseq.max(modseq);
+        Some(folder)
+    }
+
+    /// Makes a folder. Nothing happens where the id or the name exists.
+    pub fn create(
+        &mut self,
+        modseq: ModSeq,
+        id: FolderId,
+        name: &str,
+        role: Option<FolderRole>,
+        uid_validity: u32,
+    ) -> bool {
+        if self.folders.contains_key(&id) || self.by_name(name).is_some() {
+            return false;
+        }
+        let folder = Folder {
+            id,
+            name: name.to_owned(),
+            role,
+            uid_validity,
+            uid_next: 1,
+            subscribed: true,
+            highest_modseq: modseq,
+            keywords: Vec::new(),
+            messages: MessageTable::default(),
+        };
+        self.folders.insert(id, Arc::new(folder));
+        true
+    }
+
+    /// Renames a folder. Nothing happens where it does not exist or the name does.
+    pub fn rename(&mut self, modseq: ModSeq, id: FolderId, name: &str) -> bool {
+        if self.by_name(name).is_some() {
+            return false;
+        }
+        let Some(folder) = self.edit(id, modseq) else { return false };
+        name.clone_into(&mut folder.name);
+        true
+    }
+
+    /// Deletes a folder and what is in it; a folder with a role stays.
+    pub fn delete(&mut self, id: FolderId) -> bool {
+        match self.folders.get(&id) {
+            Some(folder) if folder.role.is_none() => self.folders.remove(&id).is_some(),
+            _ => false,
+        }
+    }
+
+    /// Sets whether LSUB lists a folder.
+    pub fn subscribe(&mut self, modseq: ModSeq, id: FolderId, subscribed: bool) -> bool {
+        let Some(folder) = self.edit(id, modseq) else { return false };
+        folder.subscribed = subscribed;
+        true
+    }
+
+    /// Adds a message. Nothing happens where the folder is gone or the UID was used.
+    pub fn add(&mut self, modseq: ModSeq, folder: FolderId, new: &NewMessage) -> bool {
+        let Some(folder) = self.edit(folder, modseq) else { return false };
+        if new.uid < folder.uid_next {
+            return false;
+        }
+        folder.learn_keywords(&new.flags);
+        folder.uid_next = new.uid.saturating_add(1);
+        folder.messages.push(Message {
+            uid: new.uid,
+            modseq,
+            flags: folder.flags(&new.flags),
+            date: new.date,
+            body: new.body,
+            size: new.size,
+            content: new.content,
+        });
+        true
+    }
+
+    /// Changes the flags of those UIDs that are still there; returns them.
+    pub fn store(
+        &mut self,
+        modseq: ModSeq,
+        folder: FolderId,
+        uids: &[Uid],
+        change: FlagChange,
+        named: &NamedFlags,
+    ) -> Vec<Uid> {
+        let Some(folder) = self.edit(folder, modseq) else { return Vec::new() };
+        if change != FlagChange::Remove {
+            folder.learn_keywords(named);
+        }
+        let flags = folder.flags(named);
+        let mut changed = Vec::new();
+        for &uid in uids {
+            let found = folder.messages.update(uid, |message| {
+                message.flags = match change {
+                    FlagChange::Replace => flags,
+                    FlagChange::Add => message.flags.union(flags),
+                    FlagChange::Remove => message.flags.without(flags),
+                };
+                message.modseq = modseq;
+            });
+            if found {
+                changed.push(uid);
+            }
+        }
+        changed
+    }
+
+    /// Removes those UIDs that are still there; returns them.
+    pub fn expunge(&mut self, modseq: ModSeq, folder: FolderId, uids: &[Uid]) -> Vec<Uid> {
+        let Some(folder) = self.edit(folder, modseq) else { return Vec::new() };
+        uids.iter().copied().filter(|&uid| folder.messages.remove(uid).is_some()).collect()
+    }
+
+    /// Copies or moves messages (from UID, to UID) that are still there; returns the pairs that were done.
+    pub fn transfer(
+        &mut self,
+        modseq: ModSeq,
+        from: FolderId,
+        to: FolderId,
+        pairs: &[(Uid, Uid)],
+        keep: bool,
+    ) -> Vec<(Uid, Uid)> {
+        let Some(source) = self.folders.get(&from).cloned() else { return Vec::new() };
+        let mut done = Vec::new();
+        for &(old, new) in pairs {
+            let Some(message) = source.messages.get(old) else { continue };
+            let copy = NewMessage {
+                uid: new,
+                flags: source.name_flags(message.flags),
+                date: message.date,
+                body: message.body,
+                size: message.size,
+                content: message.content,
+            };
+            if self.add(modseq, to, &copy) {
+                done.push((old, new));
+            }
+        }
+        if !keep {
+            let gone: Vec<Uid> = done.iter().map(|&(old, _)| old).collect();
+            self.expunge(modseq, from, &gone);
+        }
+        done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(n: u8) -> FolderId {
+        FolderId::from_bytes([n; 16])
+    }
+
+    fn message(uid: Uid) -> NewMessage {
+        NewMessage {
+            uid,
+            flags: NamedFlags { system: Flags::SEEN, keywords: vec!["Work".into()] },
+            date: Timestamp::from_secs(5),
+            body: BodyId::from_bytes([3; 16]),
+            size: 10,
+            content: None,
+        }
+    }
+
+    fn mailbox(messages: Uid) -> Mailbox {
+        let mut mailbox = Mailbox::default();
+        mailbox.create(1, folder(1), "INBOX", Some(FolderRole::Inbox), 7);
+        mailbox.create(2, folder(2), "Work", None, 8);
+        for uid in 1..=messages {
+            assert!(mailbox.add(u64::from(uid) + 2, folder(1), &message(uid)));
+        }
+        mailbox
+    }
+
+    #[test]
+    fn a_uid_is_never_reused_even_after_the_highest_is_expunged() {
+        let mut mailbox = mailbox(3);
+        assert_eq!(mailbox.expunge(9, folder(1), &[3, 4]), vec![3]);
+        assert!(!mailbox.add(10, folder(1), &message(3)));
+        assert!(mailbox.add(11, folder(1), &message(4)));
+        assert_eq!(mailbox.folder(folder(1)).unwrap().uid_next, 5);
+    }
+
+    #[test]
+    fn moving_keeps_flags_by_name_and_happens_once() {
+        let mut mailbox = mailbox(600);
+        mailbox.store(
+            700,
+            folder(2),
+            &[],
+            FlagChange::Add,
+            &NamedFlags { system: Flags::default(), keywords: vec!["Other".into()] },
+        );
+        assert_eq!(
+            mailbox.transfer(701, folder(1), folder(2), &[(300, 1), (300, 2), (999, 3)], true),
+            vec![(300, 1), (300, 2)]
+        );
+        assert_eq!(mailbox.transfer(702, folder(1), folder(2), &[(300, 3)], false), vec![(300, 3)]);
+        assert_eq!(mailbox.transfer(703, folder(1), folder(2), &[(300, 4)], false), vec![]);
+        let work = mailbox.by_name("Work").unwrap();
+        let moved = work.messages.get(3).unwrap();
+        assert_eq!(work.keyword_names(moved.flags).collect::<Vec<_>>(), vec!["Work"]);
+        assert_eq!(mailbox.by_name("inbox").unwrap().messages.len(), 599);
+    }
+
+    #[test]
+    fn a_snapshot_does_not_change() {
+        let mut mailbox = mailbox(2);
+        let before = mailbox.clone();
+        mailbox.store(50, folder(1), &[1], FlagChange::Replace, &NamedFlags::default());
+        assert!(before.folder(folder(1)).unwrap().messages.get(1).unwrap().flags.contains(Flags::SEEN));
+        assert_eq!(mailbox.folder(folder(1)).unwrap().unseen(), 1);
+        assert_eq!(mailbox.folder(folder(1)).unwrap().highest_modseq, 50);
+    }
+
+    #[test]
+    fn folders_with_a_role_stay_and_names_are_unique() {
+        let mut mailbox = mailbox(0);
+        assert!(!mailbox.delete(folder(1)));
+        assert!(!mailbox.create(5, folder(3), "Inbox", None, 9));
+        assert!(!mailbox.rename(5, folder(2), "INBOX"));
+        assert!(mailbox.delete(folder(2)));
+    }
+}

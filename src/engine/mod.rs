@@ -1,0 +1,44 @@
+//! The engine: everything an identity decides, as pure state machines.
+//!
+//! No IO, no async, no clock, no randomness of its own. Time and randomness are arguments; sealing,
+//! committing and dialling are [`Effect`]s whose completions come back as [`Input`]s. The state of an identity
+//! is the fold of its [`Record`]s, and what is visible is only what is committed.
+
+pub mod book;
+mod delivery;
+pub mod duplicates;
+pub mod effect;
+mod expiry;
+mod greeting;
+#[cfg(test)]
+mod harness;
+pub mod identity;
+pub mod mailbox;
+mod outcomes;
+mod people;
+pub mod profile;
+pub mod queue;
+mod rates;
+pub mod record;
+pub mod request;
+mod requests;
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod scenarios;
+mod schedule;
+mod sending;
+pub mod session;
+mod sessions;
+pub mod state;
+mod submission;
+
+pub use book::Book;
+pub use effect::{Effect, Input, Transaction};
+pub use identity::Identity;
+pub use mailbox::Mailbox;
+pub use profile::{Profile, PublicProfile, SecretBytes};
+pub use queue::Queue;
+pub use record::Record;
+pub use request::{Request, RequestError, Response};
+pub use state::{Snapshot, State};

@@ -1,0 +1,209 @@
+//! What comes back in a session that we dialled: certificates, acknowledgements, refusals, and the end of the commits
+//! that follow from them.
+//!
+//! An acknowledged item is settled by a commit; a permanent refusal by a commit with a report. Where that commit
+//! fails, the item waits again: the peer recognises what it has. Everything else is tried later.
+
+use std::sync::Arc;
+
+use crate::base::limits;
+use crate::base::rng::Rng;
+use crate::base::{ContactId, SessionId, Timestamp};
+use crate::wire::{Code, Disposition};
+
+use super::book::ContactChange;
+use super::effect::{CommitError, Effect};
+use super::greeting::same_certificate;
+use super::identity::{Identity, Pending, Then};
+use super::queue::FailureReason;
+use super::record::Record;
+use super::sending::{Item, SendingStep, Sent};
+use super::session::{Event, Outcome, Ticket};
+use super::state::AttemptError;
+
+impl Identity {
+    pub(super) fn event(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId, event: Event) {
+        let Some(outbound) = self.outbound.get_mut(&session) else { return };
+        match event {
+            Event::Certificate { ticket, bytes, wanted } => self.certificate_shown(now, session, ticket, bytes, wanted),
+            // Every object is sealed before its job begins, so no job asks for one but the question for the certificate.
+            Event::Wanted { ticket } => {
+                outbound.asking = None;
+                if let Some(machine) = &mut outbound.machine {
+                    machine.withdraw(now, ticket);
+                }
+            }
+            Event::Outcome { ticket, outcome } => self.job_ended(now, rng, session, ticket, outcome),
+            Event::Failed { .. } => {
+                outbound.asking = None;
+                outbound.problem = Some(AttemptError::Broken);
+                outbound.machine = None;
+            }
+        }
+    }
+
+    fn certificate_shown(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        ticket: Ticket,
+        bytes: Arc<[u8]>,
+        wanted: bool,
+    ) {
+        let Some(outbound) = self.outbound.get_mut(&session) else { return };
+        if wanted {
+            if let Some(machine) = &mut outbound.machine {
+                machine.withdraw(now, ticket);
+            }
+            outbound.asking = outbound.asking.filter(|asking| *asking != ticket);
+            if let Some(Sent { item: Item::Mail(queue), .. }) = outbound.sent.remove(&ticket) {
+                self.schedule.set_busy(outbound.contact, queue, false);
+            }
+        }
+        let Some(contact) = self.state.book().contact(outbound.contact) else { return };
+        if outbound.checking || same_certificate(contact, &bytes) {
+            return;
+        }
+        outbound.checking = true;
+        let fingerprint = contact.fingerprint;
+        let op = self.operation(Pending::Certificate(session, bytes.clone()));
+        self.effect(Effect::CheckCertificate(op, bytes, fingerprint));
+    }
+
+    /// The certificate that the peer showed was checked.
+    pub(super) fn certificate_checked(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        session: SessionId,
+        bytes: Arc<[u8]>,
+        usable: bool,
+    ) {
+        let Some(outbound) = self.outbound.get_mut(&session) else { return };
+        let contact = outbound.contact;
+        if usable {
+            let record = Record::ContactChanged { id: contact, change: ContactChange::Certificate(bytes) };
+            self.commit(vec![record], Vec::new(), Then::Sending(contact, SendingStep::Certificate(session)));
+        } else {
+            outbound.checking = false;
+            outbound.problem = Some(AttemptError::WrongCertificate);
+            self.end_session(now, rng, session);
+        }
+    }
+
+    fn job_ended(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId, ticket: Ticket, outcome: Outcome) {
+        let Some(outbound) = self.outbound.get_mut(&session) else { return };
+        let contact = outbound.contact;
+        let Some(Sent { item, doubtful }) = outbound.sent.remove(&ticket) else {
+            if outbound.asking == Some(ticket) {
+                outbound.asking = None;
+                outbound.refusals = limits::SENDING_REFUSALS;
+                outbound.problem = Some(AttemptError::Later);
+            }
+            return;
+        };
+        match outcome {
+            Outcome::Accepted => {
+                outbound.taken += 1;
+                outbound.refusals = 0;
+                outbound.settling.insert(item);
+                let record = match item {
+                    Item::Card(content) => {
+                        Record::ContactChanged { id: contact, change: ContactChange::CardSettled(content) }
+                    }
+                    Item::Mail(queue) => Record::RecipientDelivered { queue, contact, at: now },
+                };
+                self.schedule.reached(contact);
+                let then = Then::Sending(contact, SendingStep::Settled(session, item));
+                self.commit(vec![record], Vec::new(), then);
+            }
+            Outcome::Refused(code) => self.refused(now, rng, session, item, doubtful, code),
+        }
+    }
+
+    fn refused(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        session: SessionId,
+        item: Item,
+        doubtful: bool,
+        code: Code,
+    ) {
+        let Some(outbound) = self.outbound.get_mut(&session) else { return };
+        let contact = outbound.contact;
+        if let (Item::Mail(queue), false) = (item, doubtful) {
+            self.schedule.denied(contact, queue);
+        }
+        if code.disposition() == Disposition::Permanent {
+            // It answered: what else waits may well be taken.
+            outbound.taken += 1;
+            outbound.settling.insert(item);
+            let then = Then::Sending(contact, SendingStep::Settled(session, item));
+            match item {
+                Item::Mail(queue) => self.report(now, rng, queue, &[(contact, FailureReason::Refused)], then),
+                Item::Card(_) => self.card_failed(now, rng, contact, true, then),
+            }
+            return;
+        }
+        outbound.problem = Some(AttemptError::Later);
+        outbound.refusals += 1;
+        self.pass_over(session, item);
+    }
+
+    /// Leaves an item alone for the rest of a session.
+    pub(super) fn pass_over(&mut self, session: SessionId, item: Item) {
+        let Some(outbound) = self.outbound.get_mut(&session) else { return };
+        match item {
+            Item::Card(_) => outbound.card_passed_over = true,
+            Item::Mail(queue) => {
+                outbound.passed_over.insert(queue);
+                self.schedule.set_busy(outbound.contact, queue, false);
+            }
+        }
+    }
+
+    /// A commit of the sending side was done, or was not.
+    pub(super) fn after_commit(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        contact: ContactId,
+        step: SendingStep,
+        result: Result<(), CommitError>,
+    ) {
+        let failed = result.is_err();
+        match step {
+            SendingStep::Settled(session, item) => {
+                if let (Item::Mail(queue), true) = (item, failed) {
+                    self.schedule.set_busy(contact, queue, false);
+                }
+                if let Some(outbound) = self.outbound.get_mut(&session) {
+                    outbound.settling.remove(&item);
+                    if failed {
+                        outbound.problem = Some(AttemptError::Local);
+                        self.pass_over(session, item);
+                    }
+                    self.advance(now, rng, session);
+                }
+            }
+            SendingStep::Certificate(session) => {
+                let Some(outbound) = self.outbound.get_mut(&session) else { return };
+                outbound.checking = false;
+                if failed {
+                    outbound.problem = Some(AttemptError::Local);
+                    self.end_session(now, rng, session);
+                } else {
+                    self.advance(now, rng, session);
+                }
+            }
+            SendingStep::Failed(messages) if failed => {
+                for (contact, queue) in messages {
+                    self.schedule.set_busy(contact, queue, false);
+                    self.schedule.look_again(queue, now);
+                }
+            }
+            SendingStep::Failed(_) => {}
+        }
+    }
+}

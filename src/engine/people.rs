@@ -1,0 +1,171 @@
+//! Requests about people: invitations, contacts, and application passwords.
+
+use crate::base::limits;
+use crate::base::rng::Rng;
+use crate::base::{ContactId, InvitationId, MacKey, Timestamp};
+use crate::mail::Invitation;
+use crate::mail::invitation::SECRET_BYTES;
+
+use super::book::{Cards, Contact, ContactChange, ContactStatus, Introduction, InvitationEntry, Provenance};
+use super::greeting::next_card;
+use super::identity::Identity;
+use super::record::Record;
+use super::request::{RequestError, Response};
+use super::requests::{Answer, Change, Outcome};
+
+const MS_PER_HOUR: i64 = 3_600_000;
+
+impl Identity {
+    /// Makes an invitation. Its text names whole hours, so its end is rounded down to one, but never to now.
+    pub(super) fn invite(&self, now: Timestamp, rng: &mut dyn Rng, public: bool, expires: Timestamp) -> Outcome {
+        let hour = expires.millis().div_euclid(MS_PER_HOUR) * MS_PER_HOUR;
+        let rounded = Timestamp::from_millis(hour);
+        let expires = if rounded > now { rounded } else { Timestamp::from_millis(hour.saturating_add(MS_PER_HOUR)) };
+        if expires <= now {
+            return Err(RequestError::InvitationRefused("an invitation must end in the future"));
+        }
+        if self.state.book().invitations().filter(|invitation| invitation.is_open(now)).count() >= limits::INVITATIONS {
+            return Err(RequestError::Limit("an identity has up to 1000 open invitations; revoke some"));
+        }
+        let id = InvitationId::random(rng);
+        let secret = (!public).then(|| rng.array::<SECRET_BYTES>());
+        let own = self.public();
+        let text = Invitation {
+            address: own.address.without_folder(),
+            fingerprint: own.fingerprint,
+            secret,
+            expires: Some(expires),
+        }
+        .encode();
+        let invitation = InvitationEntry { id, secret, made: now, expires, used: None };
+        let answer = Answer::Always(Response::Invited { id, text });
+        Ok(Change::new(vec![Record::InvitationMade { invitation }], answer))
+    }
+
+    pub(super) fn revoke_invitation(&self, id: InvitationId) -> Outcome {
+        match self.state.book().invitation(id) {
+            Some(invitation) if invitation.used.is_some() => Err(RequestError::InvitationRefused(USED)),
+            Some(_) => Ok(Change::done(vec![Record::InvitationRevoked { id }], RequestError::InvitationRefused(USED))),
+            None => Err(RequestError::NotFound("invitation")),
+        }
+    }
+
+    /// Adds the contact of an invitation, or greets a known one again with a new invitation.
+    pub(super) fn add_contact(
+        &self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        text: &str,
+        petname: Option<String>,
+    ) -> Outcome {
+        let invitation = Invitation::parse(text)?;
+        let refused = |why| Err(RequestError::InvitationRefused(why));
+        let (own, book) = (self.public(), self.state.book());
+        let onion = invitation.address.onion();
+        if onion == own.onion() || invitation.fingerprint == own.fingerprint {
+            return refused("that is your own invitation; give it to somebody else");
+        }
+        if invitation.expires.is_some_and(|expires| expires <= now) {
+            return refused("the invitation has expired; ask for a new one");
+        }
+        match (book.by_onion(onion), book.by_fingerprint(&invitation.fingerprint)) {
+            (None, None) => self.new_contact(now, rng, &invitation, petname),
+            (Some(known), Some(same)) if known.id == same.id => greet_again(now, rng, known, &invitation),
+            (Some(_), _) => refused(
+                "that address is in your address book with another key; do not use this invitation unless they tell you in person that their key changed",
+            ),
+            (None, Some(_)) => refused("that key is in your address book with another address"),
+        }
+    }
+
+    fn new_contact(
+        &self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        invitation: &Invitation,
+        petname: Option<String>,
+    ) -> Outcome {
+        let book = self.state.book();
+        if book.contacts().count() >= limits::CONTACTS {
+            return Err(RequestError::Limit("an address book has up to 5000 contacts"));
+        }
+        let petname = match petname {
+            Some(petname) => {
+                check_petname(&petname)?;
+                if book.by_petname(&petname).is_some() {
+                    return Err(RequestError::NameTaken);
+                }
+                petname
+            }
+            None => book.free_petname(invitation.address.local().as_str()),
+        };
+        let mut contact = Contact {
+            id: ContactId::random(rng),
+            petname: petname.clone(),
+            address: invitation.address.without_folder(),
+            fingerprint: invitation.fingerprint,
+            certificate: None,
+            binding_epoch: 0,
+            status: ContactStatus::Greeting,
+            provenance: vec![Provenance { how: Introduction::InvitationUsed, at: now }],
+            inbound: vec![MacKey::random(rng)],
+            outbound: invitation.auth_key(),
+            cards: Cards::default(),
+        };
+        let card = next_card(&contact, now, invitation.secret, rng);
+        contact.cards.sent = card.counter;
+        contact.cards.pending = Some(card);
+        let response = Response::ContactAdded { id: contact.id, petname };
+        let record = Record::ContactAdded { contact: Box::new(contact) };
+        Ok(Change::new(vec![record], Answer::All(response, RequestError::NameTaken)))
+    }
+
+    pub(super) fn add_password(&self, now: Timestamp, name: String, hash: String) -> Outcome {
+        if name.is_empty() || name.len() > limits::PASSWORD_NAME_BYTES || name.chars().any(char::is_control) {
+            return Err(RequestError::NameRefused("a password's name has 1 to 100 bytes and no control characters"));
+        }
+        if self.state.passwords().len() >= limits::PASSWORDS {
+            return Err(RequestError::Limit("an identity has up to 100 passwords; revoke some"));
+        }
+        if self.state.passwords().iter().any(|password| password.name == name) {
+            return Err(RequestError::NameTaken);
+        }
+        Ok(Change::done(vec![Record::PasswordAdded { name, hash, created: now }], RequestError::NameTaken))
+    }
+
+    pub(super) fn revoke_password(&self, name: String) -> Outcome {
+        const UNKNOWN: RequestError = RequestError::NotFound("password");
+        if !self.state.passwords().iter().any(|password| password.name == name) {
+            return Err(UNKNOWN);
+        }
+        Ok(Change::done(vec![Record::PasswordRevoked { name }], UNKNOWN))
+    }
+}
+
+const USED: &str = "that invitation was used; remove or block the contact instead";
+
+fn greet_again(now: Timestamp, rng: &mut dyn Rng, known: &Contact, invitation: &Invitation) -> Outcome {
+    if known.status == ContactStatus::Confirmed && invitation.secret.is_none() {
+        return Err(RequestError::InvitationRefused("they are in your address book already"));
+    }
+    let card = next_card(known, now, invitation.secret, rng);
+    let provenance = Provenance { how: Introduction::InvitationUsed, at: now };
+    let change = ContactChange::Greeted(card, invitation.auth_key(), provenance);
+    let response = Response::ContactAdded { id: known.id, petname: known.petname.clone() };
+    let record = Record::ContactChanged { id: known.id, change };
+    Ok(Change::new(vec![record], Answer::All(response, RequestError::NotFound("contact"))))
+}
+
+/// A petname must be writable before `@rune.internal`.
+fn check_petname(petname: &str) -> Result<(), RequestError> {
+    let fits = (1..=limits::PETNAME_CHARACTERS).contains(&petname.chars().count())
+        && petname.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_'))
+        && !petname.starts_with('.')
+        && !petname.ends_with('.')
+        && !petname.contains("..");
+    if fits {
+        Ok(())
+    } else {
+        Err(RequestError::NameRefused("a contact's name has 1 to 50 letters, digits, dots, hyphens or underscores"))
+    }
+}

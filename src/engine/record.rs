@@ -1,0 +1,373 @@
+//! Records: what the log holds, and of which the state is the fold (docs/on-disk.md, "Records").
+//!
+//! Each is encoded as kind (u16 LE), version (u8), critical (u8: 1 = refuse to start rather than ignore) and the
+//! fields in order (postcard). A record of an unknown kind or version is an error where it is critical, and skipped
+//! where it is not; so an older program never misreads the log of a newer one.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::ids::Fingerprint;
+use crate::base::{ContactId, ContentId, FolderId, InvitationId, QueueId, Timestamp};
+
+use super::book::{Acquaintance, Contact, ContactChange, InvitationEntry};
+use super::mailbox::{FlagChange, FolderRole, NamedFlags, NewMessage, Uid};
+use super::profile::Profile;
+use super::queue::{FailureReason, Queued};
+
+/// Names one received content, so that it is taken once (docs/protocol.md, "Content").
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Seen {
+    /// The content's signed id.
+    pub content: ContentId,
+    /// Its verified author.
+    pub author: Fingerprint,
+    /// SHA-256 of its payload: the same id with another payload is another content.
+    pub payload: [u8; 32],
+    /// When it was received.
+    pub received: Timestamp,
+    /// The expiry that its author signed.
+    pub expires: Timestamp,
+}
+
+impl fmt::Debug for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Seen").field("content", &self.content).finish_non_exhaustive()
+    }
+}
+
+/// With the body, the signed content again: header ‖ body, and the signature over it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// The signed header, with its empty line.
+    pub header: String,
+    /// The author's signature, as an OpenPGP packet.
+    pub signature: Vec<u8>,
+}
+
+impl fmt::Debug for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Evidence").finish_non_exhaustive()
+    }
+}
+
+/// Why the bytes of a record cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// Cut off, or a field is malformed.
+    #[error("a record of kind {kind} is malformed")]
+    Malformed {
+        /// Its kind; 0 where it is too short to have one.
+        kind: u16,
+    },
+    /// A kind or version that must not be ignored.
+    #[error(
+        "a record of kind {kind}, version {version} was written by a newer version of runepeer; update, then try again"
+    )]
+    Unknown {
+        /// Its kind.
+        kind: u16,
+        /// Its version.
+        version: u8,
+    },
+}
+
+const VERSION: u8 = 1;
+const CRITICAL: u8 = 1;
+
+macro_rules! records {
+    ($( $(#[$doc:meta])* $kind:literal $name:ident { $( $(#[$field_doc:meta])* $field:ident : $type:ty ),* $(,)? } )*) => {
+        /// One change. Whether it takes effect is decided when it is applied
+        /// ([`State::apply`](super::state::State::apply)): where its precondition no longer holds, nothing happens.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub enum Record {
+            $( $(#[$doc])* $name { $( $(#[$field_doc])* $field: $type ),* } ),*
+        }
+
+        impl Record {
+            /// The number of this kind of record.
+            pub const fn kind(&self) -> u16 {
+                match self { $( Self::$name { .. } => $kind ),* }
+            }
+
+            fn payload(&self) -> postcard::Result<Vec<u8>> {
+                match self { $( Self::$name { $($field),* } => postcard::to_stdvec(&($($field,)*)) ),* }
+            }
+
+            fn from_payload(kind: u16, payload: &[u8]) -> Option<postcard::Result<(Self, usize)>> {
+                match kind {
+                    $( $kind => Some(
+                        postcard::take_from_bytes::<($($type,)*)>(payload)
+                            .map(|(($($field,)*), rest)| (Self::$name { $($field),* }, rest.len()))
+                    ), )*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+records! {
+    /// The identity was made. The first record of every log.
+    1 IdentityCreated {
+        /// Who it is.
+        profile: Box<Profile>,
+    }
+    /// A folder was made.
+    2 FolderCreated {
+        /// Its id.
+        id: FolderId,
+        /// Its name.
+        name: String,
+        /// What it is for.
+        role: Option<FolderRole>,
+        /// Its UIDVALIDITY.
+        uid_validity: u32,
+    }
+    /// A folder was renamed.
+    3 FolderRenamed {
+        /// Which.
+        id: FolderId,
+        /// Its new name.
+        name: String,
+    }
+    /// A folder and its messages were deleted.
+    4 FolderDeleted {
+        /// Which.
+        id: FolderId,
+    }
+    /// A folder was subscribed or unsubscribed.
+    5 FolderSubscribed {
+        /// Which.
+        id: FolderId,
+        /// Whether it is subscribed now.
+        subscribed: bool,
+    }
+    /// A message of our own making was put into a folder: APPEND, a report, a copy to oneself.
+    6 MessageAdded {
+        /// The folder.
+        folder: FolderId,
+        /// The message.
+        message: NewMessage,
+    }
+    /// A message of a peer was opened, verified and put into a folder.
+    7 Delivered {
+        /// The folder.
+        folder: FolderId,
+        /// The message.
+        message: NewMessage,
+        /// The contact who wrote it.
+        contact: ContactId,
+        /// Its name among the duplicates.
+        seen: Seen,
+        /// The signed content; `None` where the body is not what was signed (a converted JSON message).
+        evidence: Option<Evidence>,
+    }
+    /// Flags were changed.
+    8 FlagsChanged {
+        /// The folder.
+        folder: FolderId,
+        /// The messages.
+        uids: Vec<Uid>,
+        /// How.
+        change: FlagChange,
+        /// Which flags.
+        flags: NamedFlags,
+    }
+    /// Messages were removed.
+    9 Expunged {
+        /// The folder.
+        folder: FolderId,
+        /// The messages.
+        uids: Vec<Uid>,
+    }
+    /// Messages were copied or moved.
+    10 Transferred {
+        /// From here.
+        from: FolderId,
+        /// To there.
+        to: FolderId,
+        /// From UID and to UID of each.
+        pairs: Vec<(Uid, Uid)>,
+        /// Whether they also stay where they were.
+        keep: bool,
+    }
+    /// Somebody was put into the address book.
+    16 ContactAdded {
+        /// The entry.
+        contact: Box<Contact>,
+    }
+    /// One thing about a contact changed. Never the whole entry: changes that cross each other must not undo each other.
+    17 ContactChanged {
+        /// Who.
+        id: ContactId,
+        /// What.
+        change: ContactChange,
+    }
+    /// A contact was removed from the address book.
+    18 ContactRemoved {
+        /// Who.
+        id: ContactId,
+    }
+    /// A card was verified and taken: makes or renews a contact and uses up the invitation, all at once or not at all.
+    19 CardAccepted {
+        /// The card's name among the duplicates.
+        seen: Seen,
+        /// The invitation whose secret it brought.
+        invitation: Option<InvitationId>,
+        /// What it makes of its author.
+        acquaintance: Acquaintance,
+        /// Where its author waits for an answer: the message in Requests that the user decides by.
+        notice: Option<(FolderId, NewMessage)>,
+    }
+    /// A content was acknowledged and dropped: its author is blocked, or too many wait for an answer. It costs a commit
+    /// like any other content, so that its author cannot tell from the time that it took.
+    20 Discarded {
+        /// Its name among the duplicates.
+        seen: Seen,
+    }
+    /// An invitation was made.
+    24 InvitationMade {
+        /// The invitation.
+        invitation: InvitationEntry,
+    }
+    /// An invitation was withdrawn.
+    25 InvitationRevoked {
+        /// Which.
+        id: InvitationId,
+    }
+    /// A message was taken for delivery to all its recipients.
+    32 Submitted {
+        /// The queue entry.
+        queued: Box<Queued>,
+    }
+    /// A recipient's node has acknowledged a message.
+    33 RecipientDelivered {
+        /// Which message.
+        queue: QueueId,
+        /// Which recipient.
+        contact: ContactId,
+        /// When.
+        at: Timestamp,
+    }
+    /// The attempts to reach a recipient with a message have ended.
+    34 RecipientFailed {
+        /// Which message.
+        queue: QueueId,
+        /// Which recipient.
+        contact: ContactId,
+        /// When.
+        at: Timestamp,
+        /// Why.
+        reason: FailureReason,
+    }
+    /// The sender took a message back from those who do not have it yet.
+    35 SubmissionCancelled {
+        /// Which message.
+        queue: QueueId,
+    }
+    /// An application password was made.
+    40 PasswordAdded {
+        /// What its user calls it.
+        name: String,
+        /// Argon2id, in PHC form.
+        hash: String,
+        /// When.
+        created: Timestamp,
+    }
+    /// An application password was removed.
+    41 PasswordRevoked {
+        /// Its name.
+        name: String,
+    }
+}
+
+impl Record {
+    /// The bytes that the log keeps.
+    ///
+    /// # Errors
+    /// [`RecordError::Malformed`] where a field cannot be encoded, which no value of ours leads to.
+    pub fn encode(&self) -> Result<Vec<u8>, RecordError> {
+        let kind = self.kind();
+        let payload = self.payload().map_err(|_| RecordError::Malformed { kind })?;
+        let mut bytes = Vec::with_capacity(payload.len() + 4);
+        bytes.extend_from_slice(&kind.to_le_bytes());
+        bytes.extend_from_slice(&[VERSION, CRITICAL]);
+        bytes.extend_from_slice(&payload);
+        Ok(bytes)
+    }
+
+    /// Reads a record; `None` where it is unknown and may be ignored.
+    ///
+    /// # Errors
+    /// [`RecordError`]: the log must not be used further.
+    pub fn decode(bytes: &[u8]) -> Result<Option<Self>, RecordError> {
+        let Some((&[low, high, version, critical], payload)) = bytes.split_first_chunk::<4>() else {
+            return Err(RecordError::Malformed { kind: 0 });
+        };
+        let kind = u16::from_le_bytes([low, high]);
+        let decoded = if version == VERSION { Self::from_payload(kind, payload) } else { None };
+        match decoded {
+            Some(Ok((record, 0))) => Ok(Some(record)),
+            Some(_) => Err(RecordError::Malformed { kind }),
+            None if critical == 0 => Ok(None),
+            None => Err(RecordError::Unknown { kind, version }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+    use crate::base::rng::SeededRng;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn every_record_is_read_as_it_was_written(seed in any::<u64>(), kind in 0..samples::KINDS) {
+            let record = samples::record(kind, &mut SeededRng::new(seed));
+            prop_assert_eq!(Record::decode(&record.encode().unwrap()), Ok(Some(record)));
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), kind in 0_u8..48) {
+            let _ = Record::decode(&bytes);
+            let _ = Record::decode(&[&[kind, 0, 1, 1], bytes.as_slice()].concat());
+        }
+
+        #[test]
+        fn a_record_that_is_cut_off_is_malformed(seed in any::<u64>(), kind in 0..samples::KINDS, cut in 1_usize..8) {
+            let bytes = samples::record(kind, &mut SeededRng::new(seed)).encode().unwrap();
+            let short = &bytes[..bytes.len() - cut.min(bytes.len() - 4)];
+            let malformed = matches!(Record::decode(short), Err(RecordError::Malformed { .. }));
+            prop_assert!(malformed);
+        }
+    }
+
+    #[test]
+    fn what_is_unknown_stops_the_start_only_where_it_is_critical() {
+        assert_eq!(Record::decode(&[0xff, 0xff, 1, 0, 9]), Ok(None));
+        assert_eq!(Record::decode(&[0xff, 0xff, 1, 1, 9]), Err(RecordError::Unknown { kind: 0xffff, version: 1 }));
+        assert_eq!(Record::decode(&[4, 0, 2, 0, 9]), Ok(None));
+        assert_eq!(Record::decode(&[4, 0, 2, 1, 9]), Err(RecordError::Unknown { kind: 4, version: 2 }));
+        assert_eq!(Record::decode(&[4, 0]), Err(RecordError::Malformed { kind: 0 }));
+    }
+
+    /// Old logs must stay readable: where this fails, the change needs a new version of the record, not a new file.
+    #[test]
+    fn the_encoding_does_not_change() {
+        let lines: String = (0..samples::KINDS)
+            .map(|kind| {
+                let bytes = samples::record(kind, &mut SeededRng::new(7)).encode().unwrap();
+                format!("{}\n", data_encoding::HEXLOWER.encode(&bytes))
+            })
+            .collect();
+        let golden = include_str!("../../tests/golden/records.txt");
+        for (now, then) in lines.lines().zip(golden.lines()) {
+            assert_eq!(now, then);
+        }
+        assert_eq!(lines.lines().count(), golden.lines().count(), "{lines}");
+    }
+}

@@ -1,0 +1,224 @@
+//! What the gateways and the control socket ask of an identity, and the answers.
+//!
+//! Reading needs no request: everybody reads the published [`Snapshot`](super::state::Snapshot).
+
+use std::sync::Arc;
+
+use crate::base::{ContactId, FolderId, InvitationId, QueueId, Timestamp};
+
+use super::mailbox::{FlagChange, NamedFlags, Uid};
+
+/// Pairs a request with its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// A request to an identity. Each is one transaction: done and durable when it is answered with `Ok`.
+#[derive(Clone)]
+pub enum Request {
+    /// Put a message into a folder (IMAP APPEND).
+    Append {
+        /// The folder.
+        folder: FolderId,
+        /// Its flags.
+        flags: NamedFlags,
+        /// Its INTERNALDATE; now where `None`.
+        date: Option<Timestamp>,
+        /// The message.
+        message: Arc<[u8]>,
+    },
+    /// Change flags. Answered before the sync (docs/on-disk.md, "Flags").
+    Store {
+        /// The folder.
+        folder: FolderId,
+        /// The messages.
+        uids: Vec<Uid>,
+        /// How.
+        change: FlagChange,
+        /// Which flags.
+        flags: NamedFlags,
+    },
+    /// Remove messages.
+    Expunge {
+        /// The folder.
+        folder: FolderId,
+        /// The messages.
+        uids: Vec<Uid>,
+    },
+    /// COPY (`keep`) or MOVE.
+    Transfer {
+        /// From here.
+        from: FolderId,
+        /// To there.
+        to: FolderId,
+        /// The messages.
+        uids: Vec<Uid>,
+        /// Whether they also stay where they are.
+        keep: bool,
+    },
+    /// Make a folder.
+    CreateFolder {
+        /// Its name, with `/` between levels.
+        name: String,
+    },
+    /// Rename a folder and what is below it. Renaming INBOX moves its messages (RFC 9051 §6.3.6).
+    RenameFolder {
+        /// Which.
+        folder: FolderId,
+        /// Its new name.
+        name: String,
+    },
+    /// Delete a folder and its messages.
+    DeleteFolder {
+        /// Which.
+        folder: FolderId,
+    },
+    /// Subscribe or unsubscribe a folder.
+    SubscribeFolder {
+        /// Which.
+        folder: FolderId,
+        /// Whether LSUB shall list it.
+        subscribed: bool,
+    },
+    /// Send a message. Answered when it is in the queue for all recipients, or for none.
+    Submit(Submission),
+    /// Make an invitation.
+    Invite {
+        /// Without a secret: for posters and web pages; whoever uses it lands in Requests.
+        public: bool,
+        /// When it stops working.
+        expires: Timestamp,
+    },
+    /// Withdraw an invitation that was not used.
+    RevokeInvitation(InvitationId),
+    /// Add the contact of an invitation text (`rune:…`), and greet it.
+    AddContact {
+        /// The text.
+        invitation: String,
+        /// What the user calls it; the name in its address where `None`.
+        petname: Option<String>,
+    },
+    /// Record the hash of a new application password.
+    AddPassword {
+        /// What the user calls it.
+        name: String,
+        /// Argon2id, in PHC form.
+        hash: String,
+    },
+    /// Remove an application password.
+    RevokePassword {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// A message as a mail program submits it. The submission gateway has already parsed and normalised it
+/// (`mail::outgoing`); the engine resolves and checks the people.
+#[derive(Clone)]
+pub struct Submission {
+    /// Envelope recipients as given: addresses, petnames at `rune.internal`, or bare petnames.
+    pub recipients: Vec<String>,
+    /// Those of them that the header shows to everybody (To and Cc, not Bcc), as given.
+    pub visible: Vec<String>,
+    /// The message to sign, with Bcc and identifying fields removed.
+    pub message: Arc<[u8]>,
+}
+
+/// What was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Response {
+    /// [`Request::Append`]
+    Appended {
+        /// Of the folder.
+        uid_validity: u32,
+        /// Of the message.
+        uid: Uid,
+    },
+    /// [`Request::Store`] and [`Request::Expunge`]: the UIDs that were there.
+    Changed(Vec<Uid>),
+    /// [`Request::Transfer`]
+    Transferred {
+        /// Of the folder that received them.
+        uid_validity: u32,
+        /// From UID and to UID of those that were there.
+        pairs: Vec<(Uid, Uid)>,
+    },
+    /// [`Request::CreateFolder`]
+    FolderCreated(FolderId),
+    /// [`Request::Submit`]
+    Submitted(QueueId),
+    /// [`Request::Invite`]
+    Invited {
+        /// Its name, for revoking.
+        id: InvitationId,
+        /// The text to hand over.
+        text: String,
+    },
+    /// [`Request::AddContact`]
+    ContactAdded {
+        /// The new entry.
+        id: ContactId,
+        /// What it is called now.
+        petname: String,
+    },
+    /// Everything else.
+    Done,
+}
+
+/// Why a request was not done. Its text is for the user and says what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// The folder does not exist.
+    #[error("there is no such folder")]
+    NoSuchFolder,
+    /// The folder exists.
+    #[error("a folder of that name exists")]
+    FolderExists,
+    /// A folder that always exists cannot be renamed or deleted; or a name is not allowed.
+    #[error("that folder cannot be changed: {0}")]
+    FolderRefused(&'static str),
+    /// A bound was reached.
+    #[error("a limit was reached: {0}")]
+    Limit(&'static str),
+    /// A recipient is nobody we know. Permanent.
+    #[error(
+        "{recipient} is not in the address book; add the contact first, with an invitation from them: runepeer contact add"
+    )]
+    UnknownRecipient {
+        /// As given.
+        recipient: String,
+    },
+    /// Visible recipients who have not agreed to learn each other's address. Permanent.
+    #[error(
+        "{first} and {second} have not agreed to be introduced to each other; send to each of them alone, or put all but one into Bcc"
+    )]
+    NotIntroduced {
+        /// One petname.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// The message has no recipient.
+    #[error("the message has no recipient")]
+    NoRecipient,
+    /// The invitation text cannot be read.
+    #[error(transparent)]
+    Invitation(#[from] crate::mail::InvitationError),
+    /// The invitation cannot be used.
+    #[error("{0}")]
+    InvitationRefused(&'static str),
+    /// Nothing of that name.
+    #[error("there is no {0} of that name")]
+    NotFound(&'static str),
+    /// The name cannot be used.
+    #[error("{0}")]
+    NameRefused(&'static str),
+    /// The name is taken.
+    #[error("that name is taken; choose another one")]
+    NameTaken,
+    /// The disk is full or failing. Temporary.
+    #[error("the disk is full or failing; nothing was changed. Make space, then try again")]
+    Disk,
+    /// The daemon is going down. Temporary.
+    #[error("the daemon is stopping")]
+    Stopping,
+}

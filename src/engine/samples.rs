@@ -1,0 +1,226 @@
+//! Records for tests: any kind, from a seed, with ids from a small space so that records meet each other.
+
+use std::sync::Arc;
+
+use crate::base::ids::Fingerprint;
+use crate::base::rng::Rng;
+use crate::base::{BodyId, ContactId, ContentId, FolderId, InvitationId, MacKey, Onion, OnionSeed, QueueId, Timestamp};
+use crate::mail::{Address, Binding, LocalPart};
+
+use super::book::{
+    Acquaintance, Cards, Contact, ContactChange, ContactStatus, Introduction, InvitationEntry, PendingCard, Provenance,
+    Renewal,
+};
+use super::mailbox::{FlagChange, Flags, FolderRole, NamedFlags, NewMessage};
+use super::profile::{Profile, PublicProfile, SecretBytes};
+use super::queue::{FailureReason, Progress, Queued, Recipient};
+use super::record::{Evidence, Record, Seen};
+
+/// How many kinds [`record`] makes.
+pub(super) const KINDS: u64 = 23;
+
+fn id(rng: &mut dyn Rng) -> [u8; 16] {
+    [rng.below(4) as u8 + 1; 16]
+}
+
+fn address(rng: &mut dyn Rng) -> Address {
+    let onion = Onion::from_public_key([rng.below(4) as u8; 32]);
+    Address::new(LocalPart::new(["alice", "bob"][rng.below(2) as usize]).unwrap(), onion)
+}
+
+fn time(rng: &mut dyn Rng) -> Timestamp {
+    Timestamp::from_secs(1_800_000_000 + rng.below(90) as i64 * 86_400)
+}
+
+fn key(rng: &mut dyn Rng) -> MacKey {
+    MacKey::from_bytes([rng.below(4) as u8; 32])
+}
+
+fn card(rng: &mut dyn Rng) -> PendingCard {
+    let secret = (rng.below(2) == 0).then(|| id(rng));
+    PendingCard { content: ContentId::from_bytes(id(rng)), expires: time(rng), counter: rng.below(5), secret }
+}
+
+fn provenance(rng: &mut dyn Rng) -> Provenance {
+    let how = match rng.below(3) {
+        0 => Introduction::InvitationUsed,
+        1 => Introduction::InvitationMade(InvitationId::from_bytes(id(rng))),
+        _ => Introduction::Unasked,
+    };
+    Provenance { how, at: time(rng) }
+}
+
+fn status(rng: &mut dyn Rng) -> ContactStatus {
+    use ContactStatus::{Blocked, Confirmed, Greeting, Request};
+    [Greeting, Confirmed, Request, Blocked][rng.below(4) as usize]
+}
+
+fn contact(rng: &mut dyn Rng) -> Contact {
+    Contact {
+        id: ContactId::from_bytes(id(rng)),
+        petname: ["Ann", "ann", "Bärbel", "Carol"][rng.below(4) as usize].to_owned(),
+        address: address(rng),
+        fingerprint: Fingerprint::from_bytes([rng.below(4) as u8; 32]),
+        certificate: (rng.below(2) == 0).then(|| Arc::from([1_u8, 2, 3])),
+        binding_epoch: rng.below(3) as u32,
+        status: status(rng),
+        provenance: vec![provenance(rng)],
+        inbound: vec![key(rng)],
+        outbound: (rng.below(2) == 0).then(|| key(rng)),
+        cards: Cards { sent: rng.below(5), seen: rng.below(5), pending: (rng.below(2) == 0).then(|| card(rng)) },
+    }
+}
+
+fn change(rng: &mut dyn Rng) -> ContactChange {
+    match rng.below(7) {
+        0 => ContactChange::Certificate(Arc::from([9_u8; 40])),
+        1 => ContactChange::CardQueued(card(rng)),
+        2 => ContactChange::CardSettled(ContentId::from_bytes(id(rng))),
+        3 => ContactChange::KeySettled,
+        4 => ContactChange::Status(status(rng)),
+        5 => ContactChange::Greeted(card(rng), Some(key(rng)), provenance(rng)),
+        _ => ContactChange::Petname(["Ann", "Dora"][rng.below(2) as usize].to_owned()),
+    }
+}
+
+fn acquaintance(rng: &mut dyn Rng) -> Acquaintance {
+    if rng.below(2) == 0 {
+        return Acquaintance::New(Box::new(contact(rng)));
+    }
+    Acquaintance::Known(Box::new(Renewal {
+        contact: ContactId::from_bytes(id(rng)),
+        certificate: Arc::from([7_u8; 9]),
+        binding_epoch: rng.below(3) as u32,
+        counter: rng.below(9),
+        outbound: key(rng),
+        confirm: rng.below(2) == 0,
+        inbound: (rng.below(2) == 0).then(|| key(rng)),
+        reply: (rng.below(2) == 0).then(|| card(rng)),
+        provenance: (rng.below(2) == 0).then(|| provenance(rng)),
+    }))
+}
+
+fn seen(rng: &mut dyn Rng) -> Seen {
+    Seen {
+        content: ContentId::from_bytes(id(rng)),
+        author: Fingerprint::from_bytes([rng.below(2) as u8; 32]),
+        payload: [rng.below(2) as u8; 32],
+        received: time(rng),
+        expires: time(rng),
+    }
+}
+
+fn flags(rng: &mut dyn Rng) -> NamedFlags {
+    let keywords = (0..rng.below(3)).map(|_| format!("k{}", rng.below(70))).collect();
+    NamedFlags { keywords, ..NamedFlags::system(Flags(rng.below(32))) }
+}
+
+fn message(rng: &mut dyn Rng) -> NewMessage {
+    NewMessage {
+        uid: rng.below(40) as u32,
+        flags: flags(rng),
+        date: time(rng),
+        body: BodyId::from_bytes(id(rng)),
+        size: rng.below(1 << 32) as u32,
+        content: (rng.below(2) == 0).then(|| ContentId::from_bytes(id(rng))),
+    }
+}
+
+fn uids(rng: &mut dyn Rng) -> Vec<u32> {
+    (0..rng.below(4)).map(|_| rng.below(40) as u32).collect()
+}
+
+fn profile(rng: &mut dyn Rng) -> Profile {
+    Profile {
+        public: Arc::new(PublicProfile {
+            name: "alice".to_owned(),
+            address: address(rng),
+            fingerprint: Fingerprint::from_bytes([3; 32]),
+            certificate: Arc::from([1_u8, 2]),
+            binding: Binding { epoch: 1, onion_signature: vec![4; 64], key_signature: vec![5; 9] },
+            created: time(rng),
+        }),
+        onion_seed: OnionSeed::from_bytes([6; 32]),
+        secret_keys: SecretBytes::new(vec![7; 11]),
+        certificate_revocation: vec![8],
+        onion_revocation: vec![9],
+    }
+}
+
+fn queued(rng: &mut dyn Rng) -> Queued {
+    let recipient = |rng: &mut dyn Rng| Recipient { address: address(rng), progress: Progress::Queued };
+    Queued {
+        id: QueueId::from_bytes(id(rng)),
+        content: ContentId::from_bytes(id(rng)),
+        body: BodyId::from_bytes(id(rng)),
+        size: 77,
+        submitted: time(rng),
+        expires: time(rng),
+        recipients: (0..rng.below(3)).map(|_| (ContactId::from_bytes(id(rng)), recipient(rng))).collect(),
+        headers: b"Subject: s\r\n".to_vec(),
+    }
+}
+
+/// A record of this kind (below [`KINDS`]).
+pub(super) fn record(kind: u64, rng: &mut dyn Rng) -> Record {
+    let folder = FolderId::from_bytes(id(rng));
+    let (queue, who) = (QueueId::from_bytes(id(rng)), ContactId::from_bytes(id(rng)));
+    let name = || "Work/Ä".to_owned();
+    match kind {
+        0 => Record::IdentityCreated { profile: Box::new(profile(rng)) },
+        1 => {
+            let role = [None, Some(FolderRole::Inbox), Some(FolderRole::Requests)][rng.below(3) as usize];
+            Record::FolderCreated {
+                id: folder,
+                name: format!("f{}", rng.below(5)),
+                role,
+                uid_validity: rng.below(9) as u32,
+            }
+        }
+        2 => Record::FolderRenamed { id: folder, name: name() },
+        3 => Record::FolderDeleted { id: folder },
+        4 => Record::FolderSubscribed { id: folder, subscribed: rng.below(2) == 0 },
+        5 => Record::MessageAdded { folder, message: message(rng) },
+        6 => {
+            let evidence = Some(Evidence { header: "RUNE-CONTENT".to_owned(), signature: vec![1, 2] });
+            Record::Delivered { folder, message: message(rng), contact: who, seen: seen(rng), evidence }
+        }
+        7 => {
+            let change = [FlagChange::Replace, FlagChange::Add, FlagChange::Remove][rng.below(3) as usize];
+            Record::FlagsChanged { folder, uids: uids(rng), change, flags: flags(rng) }
+        }
+        8 => Record::Expunged { folder, uids: uids(rng) },
+        9 => {
+            let pairs = uids(rng).into_iter().zip(uids(rng)).collect();
+            Record::Transferred { from: folder, to: FolderId::from_bytes(id(rng)), pairs, keep: rng.below(2) == 0 }
+        }
+        10 => Record::ContactAdded { contact: Box::new(contact(rng)) },
+        11 => Record::ContactChanged { id: who, change: change(rng) },
+        12 => Record::ContactRemoved { id: who },
+        13 => Record::CardAccepted {
+            seen: seen(rng),
+            invitation: (rng.below(2) == 0).then(|| InvitationId::from_bytes(id(rng))),
+            acquaintance: acquaintance(rng),
+            notice: (rng.below(2) == 0).then(|| (folder, message(rng))),
+        },
+        14 => Record::Discarded { seen: seen(rng) },
+        15 => {
+            let secret = (rng.below(2) == 0).then(|| id(rng));
+            let invitation = InvitationEntry {
+                id: InvitationId::from_bytes(id(rng)),
+                secret,
+                made: time(rng),
+                expires: time(rng),
+                used: None,
+            };
+            Record::InvitationMade { invitation }
+        }
+        16 => Record::InvitationRevoked { id: InvitationId::from_bytes(id(rng)) },
+        17 => Record::Submitted { queued: Box::new(queued(rng)) },
+        18 => Record::RecipientDelivered { queue, contact: who, at: time(rng) },
+        19 => Record::RecipientFailed { queue, contact: who, at: time(rng), reason: FailureReason::Unconfirmed },
+        20 => Record::SubmissionCancelled { queue },
+        21 => Record::PasswordAdded { name: name(), hash: "$argon2id$".to_owned(), created: time(rng) },
+        _ => Record::PasswordRevoked { name: name() },
+    }
+}

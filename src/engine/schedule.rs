@@ -1,0 +1,385 @@
+//! The schedule: whom to dial when, and with what. It decides; the queue only stores.
+//!
+//! All of it is memory, rebuilt from the queue at a start. A destination is idle, or has one session (docs/protocol.md,
+//! "Delivery"): however much waits for a peer, it is dialled once. The first attempt is at once, then after 5 minutes
+//! doubling to about 66, with jitter; a peer that is seen online is tried within seconds. Due destinations get the
+//! free dials in the order of their moments, and a session ends after a turn, so that none starves another.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::base::limits;
+use crate::base::rng::Rng;
+use crate::base::{ContactId, QueueId, SessionId, Timestamp};
+
+use super::book::Book;
+use super::queue::{Queue, Queued};
+use super::state::{AttemptError, Attempts};
+
+/// What waits for one contact, and when it is tried.
+#[derive(Debug, Default)]
+struct Destination {
+    /// In the order of submission.
+    waiting: BTreeSet<(Timestamp, QueueId)>,
+    /// Those that are on their way in a session, or whose outcome is being committed.
+    busy: BTreeSet<QueueId>,
+    /// Those that were sent, or may have been before the start, without an answer that we know.
+    unconfirmed: BTreeSet<QueueId>,
+    /// Whether a card waits.
+    card: bool,
+    session: Option<SessionId>,
+    next: Timestamp,
+    failed: u32,
+    last_error: Option<AttemptError>,
+}
+
+impl Destination {
+    fn has_work(&self) -> bool {
+        self.card || self.waiting.iter().any(|(_, queue)| !self.busy.contains(queue))
+    }
+}
+
+/// A random moment within this time from now.
+pub(super) fn within(now: Timestamp, spread: Duration, rng: &mut dyn Rng) -> Timestamp {
+    let millis = u64::try_from(spread.as_millis()).unwrap_or(u64::MAX);
+    now.plus(Duration::from_millis(rng.below(millis.saturating_add(1))))
+}
+
+/// The delay after this many failures: doubling, bounded, a quarter either way.
+fn backoff(failed: u32, rng: &mut dyn Rng) -> Duration {
+    let doublings = failed.saturating_sub(1).min(16);
+    let delay = limits::RETRY_FIRST.saturating_mul(1 << doublings).min(limits::RETRY_MAX);
+    let quarter = u64::try_from(delay.as_millis() / 4).unwrap_or(0);
+    delay.saturating_sub(Duration::from_millis(quarter)) + Duration::from_millis(rng.below(2 * quarter + 1))
+}
+
+/// Whom to dial when.
+#[derive(Debug, Default)]
+pub(super) struct Schedule {
+    destinations: BTreeMap<ContactId, Destination>,
+    expiries: BTreeSet<(Timestamp, QueueId)>,
+    card_expiries: BTreeSet<(Timestamp, ContactId)>,
+    sessions: usize,
+}
+
+impl Schedule {
+    /// The schedule of what waits at a start: each destination soon, at a random moment of its own.
+    pub(super) fn at_start(queue: &Queue, book: &Book, now: Timestamp, rng: &mut dyn Rng) -> Self {
+        let mut schedule = Self::default();
+        for queued in queue.iter() {
+            schedule.submitted(queued, now);
+            for (contact, _) in queued.waiting() {
+                schedule.destination(contact).unconfirmed.insert(queued.id);
+            }
+        }
+        for contact in book.contacts() {
+            schedule.card_changed(contact.id, book, now);
+        }
+        for destination in schedule.destinations.values_mut() {
+            destination.next = within(now, limits::START_SPREAD, rng);
+        }
+        schedule
+    }
+
+    fn destination(&mut self, contact: ContactId) -> &mut Destination {
+        self.destinations.entry(contact).or_default()
+    }
+
+    /// A message was submitted.
+    pub(super) fn submitted(&mut self, queued: &Queued, now: Timestamp) {
+        self.expiries.insert((queued.expires, queued.id));
+        for (contact, _) in queued.waiting() {
+            let destination = self.destination(contact);
+            if !destination.has_work() && destination.failed == 0 {
+                destination.next = now;
+            }
+            destination.waiting.insert((queued.submitted, queued.id));
+        }
+    }
+
+    /// A recipient no longer waits for a message.
+    pub(super) fn settled(&mut self, contact: ContactId, queue: QueueId) {
+        if let Some(destination) = self.destinations.get_mut(&contact) {
+            destination.waiting.retain(|(_, waiting)| *waiting != queue);
+            destination.busy.remove(&queue);
+            destination.unconfirmed.remove(&queue);
+        }
+        self.tidy(contact);
+    }
+
+    /// The card that waits for a contact may be another one now, or none.
+    pub(super) fn card_changed(&mut self, contact: ContactId, book: &Book, now: Timestamp) {
+        self.card_expiries.retain(|(_, other)| *other != contact);
+        let pending = book.contact(contact).and_then(|entry| entry.cards.pending.as_ref());
+        if let Some(card) = pending {
+            self.card_expiries.insert((card.expires, contact));
+        }
+        let waits = pending.is_some();
+        if waits || self.destinations.contains_key(&contact) {
+            let destination = self.destination(contact);
+            if waits && !destination.card && destination.failed == 0 {
+                destination.next = now;
+            }
+            destination.card = waits;
+        }
+        self.tidy(contact);
+    }
+
+    /// A card waits for somebody who shall not get it.
+    pub(super) fn forget_card(&mut self, contact: ContactId) {
+        self.card_expiries.retain(|(_, other)| *other != contact);
+        if let Some(destination) = self.destinations.get_mut(&contact) {
+            destination.card = false;
+        }
+        self.tidy(contact);
+    }
+
+    /// Forgets a destination for which nothing waits.
+    fn tidy(&mut self, contact: ContactId) {
+        if let Some(destination) = self.destinations.get(&contact)
+            && destination.waiting.is_empty()
+            && !destination.card
+            && destination.session.is_none()
+        {
+            self.destinations.remove(&contact);
+        }
+    }
+
+    /// The contact to dial now, where one is due and a dial is free.
+    pub(super) fn due(&self, now: Timestamp) -> Option<ContactId> {
+        let (next, contact) = self.next_dial()?;
+        (next <= now).then_some(contact)
+    }
+
+    fn next_dial(&self) -> Option<(Timestamp, ContactId)> {
+        if self.sessions >= limits::PARALLEL_DIALS {
+            return None;
+        }
+        self.destinations
+            .iter()
+            .filter(|(_, destination)| destination.session.is_none() && destination.has_work())
+            .map(|(&contact, destination)| (destination.next, contact))
+            .min()
+    }
+
+    /// When something is due.
+    pub(super) fn poll(&self) -> Option<Timestamp> {
+        let expiry = self.expiries.first().map(|&(at, _)| at);
+        let card = self.card_expiries.first().map(|&(at, _)| at);
+        let dial = self.next_dial().map(|(at, _)| at);
+        [expiry, card, dial].into_iter().flatten().min()
+    }
+
+    /// A session to a contact begins.
+    pub(super) fn begin(&mut self, contact: ContactId, session: SessionId) {
+        self.destination(contact).session = Some(session);
+        self.sessions += 1;
+    }
+
+    /// The session to a contact ended well: what is left is tried again at once.
+    pub(super) fn succeeded(&mut self, contact: ContactId, now: Timestamp) {
+        let destination = self.destination(contact);
+        destination.failed = 0;
+        destination.last_error = None;
+        destination.next = now;
+        self.ended(contact);
+    }
+
+    /// The session to a contact, or the attempt at one, failed.
+    pub(super) fn failed(&mut self, contact: ContactId, error: AttemptError, now: Timestamp, rng: &mut dyn Rng) {
+        let destination = self.destination(contact);
+        destination.last_error = Some(error);
+        destination.next = if error == AttemptError::Offline {
+            now.plus(limits::RETRY_OFFLINE).plus(Duration::from_millis(rng.below(10_000)))
+        } else {
+            destination.failed = destination.failed.saturating_add(1);
+            now.plus(backoff(destination.failed, rng))
+        };
+        self.ended(contact);
+    }
+
+    /// Something got through: the count of failures begins anew.
+    pub(super) fn reached(&mut self, contact: ContactId) {
+        let destination = self.destination(contact);
+        destination.failed = 0;
+        destination.last_error = None;
+    }
+
+    fn ended(&mut self, contact: ContactId) {
+        if self.destination(contact).session.take().is_some() {
+            self.sessions = self.sessions.saturating_sub(1);
+        }
+        self.tidy(contact);
+    }
+
+    /// A contact was seen online.
+    pub(super) fn online(&mut self, contact: ContactId, now: Timestamp, rng: &mut dyn Rng) {
+        if let Some(destination) = self.destinations.get_mut(&contact) {
+            destination.next = destination.next.min(within(now, limits::ONLINE_SPREAD, rng));
+        }
+    }
+
+    /// The session to a contact, where there is one.
+    pub(super) fn session(&self, contact: ContactId) -> Option<SessionId> {
+        self.destinations.get(&contact)?.session
+    }
+
+    /// The oldest message for a contact that is not on its way.
+    pub(super) fn next_message(&self, contact: ContactId, except: &BTreeSet<QueueId>) -> Option<QueueId> {
+        let destination = self.destinations.get(&contact)?;
+        destination
+            .waiting
+            .iter()
+            .map(|&(_, queue)| queue)
+            .find(|queue| !destination.busy.contains(queue) && !except.contains(queue))
+    }
+
+    /// All messages for a contact that are not on their way.
+    pub(super) fn idle_messages(&self, contact: ContactId) -> Vec<QueueId> {
+        let Some(destination) = self.destinations.get(&contact) else { return Vec::new() };
+        let waiting = destination.waiting.iter().map(|&(_, queue)| queue);
+        waiting.filter(|queue| !destination.busy.contains(queue)).collect()
+    }
+
+    /// Leaves a contact alone for a while.
+    pub(super) fn postpone(&mut self, contact: ContactId, now: Timestamp) {
+        if let Some(destination) = self.destinations.get_mut(&contact) {
+            destination.next = now.plus(limits::RETRY_LOCAL);
+        }
+    }
+
+    /// Marks a message as on its way to a contact, or no longer.
+    pub(super) fn set_busy(&mut self, contact: ContactId, queue: QueueId, busy: bool) {
+        if let Some(destination) = self.destinations.get_mut(&contact) {
+            if busy {
+                destination.busy.insert(queue);
+            } else {
+                destination.busy.remove(&queue);
+            }
+        }
+    }
+
+    /// Notes that a message was sent; whether it arrived is not known yet.
+    pub(super) fn sent(&mut self, contact: ContactId, queue: QueueId) {
+        if let Some(destination) = self.destinations.get_mut(&contact) {
+            destination.unconfirmed.insert(queue);
+        }
+    }
+
+    /// Notes that the peer said that it does not have a message.
+    pub(super) fn denied(&mut self, contact: ContactId, queue: QueueId) {
+        if let Some(destination) = self.destinations.get_mut(&contact) {
+            destination.unconfirmed.remove(&queue);
+        }
+    }
+
+    /// Whether a message may have arrived without our knowing.
+    pub(super) fn is_unconfirmed(&self, contact: ContactId, queue: QueueId) -> bool {
+        self.destinations.get(&contact).is_some_and(|destination| destination.unconfirmed.contains(&queue))
+    }
+
+    /// Whether a message is on its way to a contact.
+    pub(super) fn is_busy(&self, contact: ContactId, queue: QueueId) -> bool {
+        self.destinations.get(&contact).is_some_and(|destination| destination.busy.contains(&queue))
+    }
+
+    /// The next message whose time has run out; it is not named again, unless [`Self::look_again`] says so.
+    pub(super) fn take_expired(&mut self, now: Timestamp) -> Option<QueueId> {
+        let (at, queue) = *self.expiries.first()?;
+        if at > now {
+            return None;
+        }
+        self.expiries.pop_first();
+        Some(queue)
+    }
+
+    /// Notes when a message expires.
+    pub(super) fn expires(&mut self, queue: QueueId, at: Timestamp) {
+        self.expiries.insert((at, queue));
+    }
+
+    /// Looks at a message's expiry again later.
+    pub(super) fn look_again(&mut self, queue: QueueId, now: Timestamp) {
+        self.expiries.insert((now.plus(limits::RETRY_LOCAL), queue));
+    }
+
+    /// The next contact whose waiting card has run out; looked at again in a minute if it still waits.
+    pub(super) fn take_expired_card(&mut self, now: Timestamp) -> Option<ContactId> {
+        let (at, contact) = *self.card_expiries.first()?;
+        if at > now {
+            return None;
+        }
+        self.card_expiries.pop_first();
+        self.card_expiries.insert((now.plus(limits::RETRY_LOCAL), contact));
+        Some(contact)
+    }
+
+    /// How the attempts went, for people.
+    pub(super) fn attempts(&self) -> BTreeMap<ContactId, Attempts> {
+        self.destinations
+            .iter()
+            .map(|(&contact, destination)| {
+                let waits = destination.session.is_none() && destination.has_work();
+                let attempts = Attempts {
+                    failed: destination.failed,
+                    next: waits.then_some(destination.next),
+                    last_error: destination.last_error,
+                };
+                (contact, attempts)
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::queue::{Progress, Recipient};
+    use super::*;
+    use crate::base::rng::SeededRng;
+    use crate::base::{BodyId, ContentId};
+
+    #[test]
+    fn delays_double_from_five_minutes_to_about_an_hour_with_a_quarter_of_jitter() {
+        let mut rng = SeededRng::new(1);
+        for (failed, middle) in [(1, 300), (2, 600), (3, 1200), (4, 2400), (5, 4000), (40, 4000)] {
+            let delays: BTreeSet<u128> = (0..200).map(|_| backoff(failed, &mut rng).as_millis()).collect();
+            let (low, high) = (middle * 750, middle * 1250);
+            assert!(delays.iter().all(|delay| (low..=high).contains(delay)), "{failed}: {delays:?}");
+            assert!(delays.first().unwrap() + 300 * middle < *delays.last().unwrap(), "no jitter after {failed}");
+        }
+    }
+
+    #[test]
+    fn dials_are_bounded_and_a_destination_that_had_its_turn_waits_for_the_others() {
+        let mut now = Timestamp::from_secs(1_800_000_000);
+        let mut schedule = Schedule::default();
+        let contact = |n: u8| ContactId::from_bytes([n; 16]);
+        for n in 1..=5 {
+            let recipient = Recipient { address: address(), progress: Progress::Queued };
+            let queued = Queued {
+                id: QueueId::from_bytes([n; 16]),
+                content: ContentId::from_bytes([n; 16]),
+                body: BodyId::from_bytes([n; 16]),
+                size: 1,
+                submitted: now,
+                expires: now.plus(limits::EXPIRY),
+                recipients: BTreeMap::from([(contact(n), recipient)]),
+                headers: Vec::new(),
+            };
+            schedule.submitted(&queued, now);
+        }
+        let mut dialled = Vec::new();
+        while let Some(next) = schedule.due(now) {
+            schedule.begin(next, SessionId(dialled.len() as u64));
+            dialled.push(next);
+        }
+        assert_eq!(dialled, [contact(1), contact(2), contact(3)]);
+        now = now.plus(Duration::from_secs(1));
+        schedule.succeeded(contact(1), now);
+        assert_eq!(schedule.due(now), Some(contact(4)), "the first has more to send, but had its turn");
+    }
+
+    fn address() -> crate::mail::Address {
+        format!("bob@{}", crate::base::Onion::from_public_key([1; 32])).parse().unwrap()
+    }
+}

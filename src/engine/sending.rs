@@ -1,0 +1,380 @@
+//! Sending: one session per destination, from the dial to the last acknowledgement.
+//!
+//! Steps of a session: dialling → (asking for the certificate → checking it → committing it) → up to
+//! [`SENDING_WINDOW`](limits::SENDING_WINDOW) objects at a time, each sealed → sent → answered → its outcome committed. A card
+//! that waits goes alone and first: no mail leaves before the contact knows us. What a peer refuses for now is
+//! passed over in this session; what has no answer stays in the queue, and may have arrived.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::base::limits;
+use crate::base::rng::Rng;
+use crate::base::{ContactId, ContentId, QueueId, SessionId, Timestamp};
+use crate::mail::{Content, ContentKind};
+use crate::wire::{Importance, digest};
+
+use super::book::{Contact, ContactStatus};
+use super::effect::{DialError, Effect, Refusal};
+use super::identity::{Identity, Pending, Then};
+use super::queue::{FailureReason, Queued};
+use super::session::{Initiator, Job, Ticket};
+use super::state::AttemptError;
+
+/// Something that waits for a contact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Item {
+    /// The card with this content id.
+    Card(ContentId),
+    /// A queued message.
+    Mail(QueueId),
+}
+
+/// What a commit of the sending side was for.
+pub(super) enum SendingStep {
+    /// The outcome of an item.
+    Settled(SessionId, Item),
+    /// The contact's certificate.
+    Certificate(SessionId),
+    /// Reports of messages that failed apart from a session.
+    Failed(Vec<(ContactId, QueueId)>),
+}
+
+pub(super) struct Sent {
+    pub(super) item: Item,
+    /// Whether an earlier attempt may have arrived already.
+    pub(super) doubtful: bool,
+}
+
+/// One session that we dialled, or are dialling.
+pub(super) struct Outbound {
+    pub(super) contact: ContactId,
+    pub(super) machine: Option<Initiator>,
+    pub(super) next_ticket: u64,
+    pub(super) asking: Option<Ticket>,
+    pub(super) checking: bool,
+    pub(super) sealing: BTreeSet<Item>,
+    pub(super) sent: BTreeMap<Ticket, Sent>,
+    pub(super) settling: BTreeSet<Item>,
+    pub(super) passed_over: BTreeSet<QueueId>,
+    pub(super) card_passed_over: bool,
+    pub(super) large: bool,
+    pub(super) taken: u32,
+    pub(super) refusals: u32,
+    pub(super) problem: Option<AttemptError>,
+}
+
+impl Outbound {
+    const fn new(contact: ContactId) -> Self {
+        Self {
+            contact,
+            machine: None,
+            next_ticket: 0,
+            asking: None,
+            checking: false,
+            sealing: BTreeSet::new(),
+            sent: BTreeMap::new(),
+            settling: BTreeSet::new(),
+            passed_over: BTreeSet::new(),
+            card_passed_over: false,
+            large: false,
+            taken: 0,
+            refusals: 0,
+            problem: None,
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
+        self.machine.as_ref()?.poll_timeout()
+    }
+
+    fn ticket(&mut self) -> Ticket {
+        self.next_ticket += 1;
+        Ticket(self.next_ticket)
+    }
+
+    fn under_way(&self) -> usize {
+        self.sealing.len() + self.sent.len()
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.under_way() > 0 || !self.settling.is_empty() || self.checking || self.asking.is_some()
+    }
+
+    /// Whether another object may be added now.
+    fn has_room(&self, now: Timestamp) -> bool {
+        self.under_way() < limits::SENDING_WINDOW
+            && !(self.large && self.under_way() > 0)
+            && self.taken < limits::SENDING_TURN
+            && self.refusals < limits::SENDING_REFUSALS
+            && self.machine.as_ref().is_some_and(|machine| machine.has_room(now))
+    }
+}
+
+impl Identity {
+    /// Dials the destinations that are due, as far as dials are free.
+    pub(super) fn dial_what_is_due(&mut self, now: Timestamp, rng: &mut dyn Rng) {
+        while let Some(contact) = self.schedule.due(now) {
+            let entry = self.state.book().contact(contact).filter(|entry| entry.status != ContactStatus::Blocked);
+            let Some(onion) = entry.map(|entry| entry.address.onion()) else {
+                self.give_up(now, rng, contact);
+                continue;
+            };
+            let session = self.new_session();
+            self.schedule.begin(contact, session);
+            self.outbound.insert(session, Outbound::new(contact));
+            self.effect(Effect::Dial(session, onion, contact));
+            self.attempts_changed();
+        }
+    }
+
+    /// The answer to a dial.
+    pub(super) fn dialled(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        session: SessionId,
+        result: Result<(), DialError>,
+    ) {
+        let Some(outbound) = self.outbound.get_mut(&session) else {
+            if result.is_ok() {
+                self.effect(Effect::Close(session));
+            }
+            return;
+        };
+        match result {
+            Ok(()) => {
+                outbound.machine = Some(Initiator::new(now));
+                self.advance(now, rng, session);
+            }
+            Err(error) => {
+                outbound.problem = Some(match error {
+                    DialError::Unreachable => AttemptError::Unreachable,
+                    DialError::Offline => AttemptError::Offline,
+                });
+                self.end_session(now, rng, session);
+            }
+        }
+    }
+
+    /// The peer sent bytes.
+    pub(super) fn received_outbound(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId, bytes: &[u8]) {
+        self.with_machine(now, rng, session, |machine| machine.handle(now, bytes));
+    }
+
+    /// The connection ended.
+    pub(super) fn closed_outbound(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId) {
+        self.with_machine(now, rng, session, Initiator::disconnected);
+        // Not every end is news to the machine: it may have had nothing to do.
+        if let Some(outbound) = self.outbound.get_mut(&session) {
+            outbound.machine = None;
+            outbound.problem.get_or_insert(AttemptError::Broken);
+            self.end_session(now, rng, session);
+        }
+    }
+
+    /// Lets sessions see that time has passed.
+    pub(super) fn outbound_timeouts(&mut self, now: Timestamp, rng: &mut dyn Rng) {
+        let due = |outbound: &Outbound| outbound.poll_timeout().is_some_and(|at| at <= now);
+        let sessions: Vec<_> =
+            self.outbound.iter().filter(|(_, outbound)| due(outbound)).map(|(&session, _)| session).collect();
+        for session in sessions {
+            self.with_machine(now, rng, session, |machine| machine.handle_timeout(now));
+        }
+    }
+
+    fn with_machine(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        session: SessionId,
+        act: impl FnOnce(&mut Initiator),
+    ) {
+        let Some(machine) = self.outbound.get_mut(&session).and_then(|outbound| outbound.machine.as_mut()) else {
+            return;
+        };
+        act(machine);
+        let events = machine.take_events();
+        for event in events {
+            self.event(now, rng, session, event);
+        }
+        self.advance(now, rng, session);
+    }
+
+    /// Begins whatever a session has room for, and ends it when there is nothing left.
+    pub(super) fn advance(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId) {
+        loop {
+            let Some(outbound) = self.outbound.get(&session) else { return };
+            if outbound.machine.is_none() || outbound.checking || outbound.asking.is_some() || !outbound.has_room(now) {
+                break;
+            }
+            let Some(contact) = self.state.book().contact(outbound.contact).cloned() else { break };
+            let Some(certificate) = contact.certificate.clone() else {
+                self.ask(now, session, &contact);
+                break;
+            };
+            if !self.begin_next(session, &contact, &certificate) {
+                break;
+            }
+        }
+        self.flush_outbound(session);
+        let Some(outbound) = self.outbound.get(&session) else { return };
+        let over = outbound.machine.as_ref().is_none_or(Initiator::wants_close);
+        if over || !outbound.is_waiting() {
+            self.end_session(now, rng, session);
+        }
+    }
+
+    /// Asks for the certificate of a contact whom we know only by its fingerprint.
+    fn ask(&mut self, now: Timestamp, session: SessionId, contact: &Contact) {
+        let Some(outbound) = self.outbound.get_mut(&session) else { return };
+        let ticket = outbound.ticket();
+        outbound.asking = Some(ticket);
+        if let Some(machine) = &mut outbound.machine {
+            let to = contact.address.clone();
+            let job = Job { to, certificate: None, object: None, auth: None, importance: Importance::Normal };
+            machine.send(now, ticket, job);
+        }
+    }
+
+    /// Lets the next item be sealed; `false` where there is none for now.
+    fn begin_next(&mut self, session: SessionId, contact: &Contact, certificate: &Arc<[u8]>) -> bool {
+        let Some(outbound) = self.outbound.get_mut(&session) else { return false };
+        if let Some(card) = &contact.cards.pending {
+            let item = Item::Card(card.content);
+            if outbound.card_passed_over || outbound.is_waiting() {
+                return false;
+            }
+            let Some(content) = self.card_content(contact) else { return false };
+            self.begin_sealing(session, item);
+            let op = self.operation(Pending::Seal(session, item));
+            self.effect(Effect::Seal(op, content, certificate.clone()));
+            return true;
+        }
+        let next = self.schedule.next_message(contact.id, &outbound.passed_over);
+        let Some(queued) = next.and_then(|queue| self.state.queue().get(queue)).cloned() else { return false };
+        let large = queued.size as usize > limits::PIPELINED_OBJECT_BYTES;
+        if large && outbound.under_way() > 0 {
+            return false;
+        }
+        outbound.large = large;
+        let item = Item::Mail(queued.id);
+        self.begin_sealing(session, item);
+        self.schedule.set_busy(contact.id, queued.id, true);
+        let op = self.operation(Pending::Seal(session, item));
+        self.effect(Effect::SealBody(op, content_header(&queued), queued.body, certificate.clone()));
+        true
+    }
+
+    fn begin_sealing(&mut self, session: SessionId, item: Item) {
+        if let Some(outbound) = self.outbound.get_mut(&session) {
+            outbound.sealing.insert(item);
+        }
+    }
+
+    /// An item was sealed.
+    pub(super) fn sealed(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        session: SessionId,
+        item: Item,
+        result: Result<Vec<u8>, Refusal>,
+    ) {
+        let Some(outbound) = self.outbound.get_mut(&session) else { return };
+        outbound.sealing.remove(&item);
+        let contact = outbound.contact;
+        match result {
+            Ok(object) => self.send(now, session, item, object.into()),
+            Err(Refusal::Temporary) => {
+                outbound.problem = Some(AttemptError::Local);
+                self.pass_over(session, item);
+            }
+            Err(Refusal::Permanent) => match item {
+                Item::Mail(queue) => {
+                    outbound.settling.insert(item);
+                    outbound.taken += 1;
+                    let then = Then::Sending(contact, SendingStep::Settled(session, item));
+                    self.report(now, rng, queue, &[(contact, FailureReason::Unsealable)], then);
+                }
+                Item::Card(_) => {
+                    outbound.problem = Some(AttemptError::Local);
+                    self.pass_over(session, item);
+                }
+            },
+        }
+        self.advance(now, rng, session);
+    }
+
+    fn send(&mut self, now: Timestamp, session: SessionId, item: Item, object: Arc<[u8]>) {
+        let Some(outbound) = self.outbound.get_mut(&session) else { return };
+        let Some(contact) = self.state.book().contact(outbound.contact).cloned() else { return };
+        let (to, doubtful) = match item {
+            Item::Card(_) => (Some(contact.address.clone()), false),
+            Item::Mail(queue) => {
+                let queued = self.state.queue().get(queue).filter(|queued| queued.waits_for(contact.id));
+                let recipient = queued.and_then(|queued| queued.recipients.get(&contact.id));
+                (recipient.map(|recipient| recipient.address.clone()), self.schedule.is_unconfirmed(contact.id, queue))
+            }
+        };
+        // Taken back while it was being sealed.
+        let Some(to) = to else { return };
+        let ticket = outbound.ticket();
+        let Some(machine) = &mut outbound.machine else { return };
+        let certificate = contact.certificate.as_ref().map(|bytes| digest(bytes));
+        let importance = Importance::Normal;
+        machine.send(
+            now,
+            ticket,
+            Job { to, certificate, object: Some(object), auth: contact.outbound.clone(), importance },
+        );
+        outbound.sent.insert(ticket, Sent { item, doubtful });
+        if let Item::Mail(queue) = item {
+            self.schedule.sent(contact.id, queue);
+        }
+    }
+
+    fn flush_outbound(&mut self, session: SessionId) {
+        let Some(machine) = self.outbound.get_mut(&session).and_then(|outbound| outbound.machine.as_mut()) else {
+            return;
+        };
+        let output = machine.take_output();
+        if !output.is_empty() {
+            self.effect(Effect::Transmit(session, output));
+        }
+    }
+
+    /// Ends a session, however it went, and says when the next attempt is.
+    pub(super) fn end_session(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId) {
+        let Some(mut outbound) = self.outbound.remove(&session) else { return };
+        if let Some(machine) = &mut outbound.machine {
+            machine.finish(now);
+            let output = machine.take_output();
+            if !output.is_empty() {
+                self.effect(Effect::Transmit(session, output));
+            }
+        }
+        if !matches!(outbound.problem, Some(AttemptError::Unreachable | AttemptError::Offline)) {
+            self.effect(Effect::Close(session));
+        }
+        let contact = outbound.contact;
+        // What was on its way is free again; what is being committed stays marked until that is known.
+        for item in outbound.sealing.iter().copied().chain(outbound.sent.values().map(|sent| sent.item)) {
+            if let Item::Mail(queue) = item {
+                self.schedule.set_busy(contact, queue, false);
+            }
+        }
+        let idle = (outbound.taken == 0).then_some(AttemptError::Broken);
+        let problem = outbound.problem.or(idle);
+        match problem {
+            Some(problem) => self.schedule.failed(contact, problem, now, rng),
+            None => self.schedule.succeeded(contact, now),
+        }
+        self.attempts_changed();
+    }
+}
+
+/// The signed header of a queued message.
+fn content_header(queued: &Queued) -> String {
+    Content { kind: ContentKind::Mail, id: queued.content, expires: queued.expires, payload: Vec::new() }.header()
+}

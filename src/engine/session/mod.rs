@@ -1,0 +1,181 @@
+//! RUNE sessions as pure machines: [`Responder`] for a peer who connected to us, [`Initiator`] for one that we dialled
+//! (docs/protocol.md, "States" and "Delivery").
+//!
+//! Bytes go in with the time; bytes come out of `take_output`, deadlines out of `poll_timeout`. Neither knows
+//! about sockets, contacts or storage: the responder asks its [`Host`], the initiator reports [`Event`]s.
+//!
+//! | machine | waits for | ends with |
+//! |---|---|---|
+//! | responder | first command, next command, rest of an item, settlement of a delivery | QUIT, a closing status, a time-out |
+//! | initiator | greeting, 201, the object (from its owner), 202 | `finish`, a failure |
+
+#[cfg(test)]
+mod hostile;
+mod initiator;
+mod pace;
+mod replies;
+mod responder;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use crate::base::{ContactId, InvitationId, MacKey, Timestamp};
+use crate::mail::Address;
+use crate::wire::{Claim, Code, Importance, Mac, Status};
+
+pub use initiator::Initiator;
+pub use responder::Responder;
+
+/// Names a delivery of a [`Responder`] or a job of an [`Initiator`], unique within its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// Who a session's SEND was shown to come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sender {
+    /// The authenticator was made with this contact's key.
+    Contact(ContactId),
+    /// The authenticator was made with the secret of this open invitation.
+    Invitation(InvitationId),
+    /// No authenticator, or one that fits no key.
+    Stranger,
+}
+
+/// What a SEND asks for.
+#[derive(Debug, Clone)]
+pub struct SendParams {
+    /// To whom, with group and folder.
+    pub to: Address,
+    /// What the object will be; the session checks that it is so.
+    pub claim: Option<Claim>,
+    /// The authenticator over the claim (`wire::verify`).
+    pub auth: Option<Mac>,
+    /// How urgent.
+    pub importance: Importance,
+    /// Whether the sender asked for `+SECURE`.
+    pub secure: bool,
+}
+
+/// The answer to a SEND.
+#[derive(Debug, Clone)]
+pub enum Offer {
+    /// Go on.
+    Ready {
+        /// The largest object from this sender, in bytes.
+        maximum: usize,
+        /// The receiver's certificate.
+        certificate: Arc<[u8]>,
+        /// Who is sending.
+        sender: Sender,
+    },
+    /// Not now, or not at all. For whatever a stranger must not learn: [`Status::NotAvailable`].
+    Refused(Status),
+}
+
+/// An object that arrived whole.
+#[derive(Clone)]
+pub struct Delivery {
+    /// To whom.
+    pub to: Address,
+    /// From whom, as far as shown.
+    pub sender: Sender,
+    /// The sealed object.
+    pub object: Vec<u8>,
+    /// How urgent.
+    pub importance: Importance,
+}
+
+impl std::fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Delivery").field("object", &self.object.len()).finish_non_exhaustive()
+    }
+}
+
+/// What a [`Responder`] asks of its owner, while it handles bytes.
+pub trait Host {
+    /// Somebody asks to send. One without a claim may only want the certificate: a quota counts what is delivered.
+    fn offer(&mut self, now: Timestamp, send: &SendParams) -> Offer;
+    /// An object arrived. `Some` answers at once; `None` promises to call [`Responder::settle`], until which the
+    /// sender waits.
+    fn deliver(&mut self, now: Timestamp, ticket: Ticket, delivery: Delivery) -> Option<Status>;
+}
+
+/// One object to send, or a question for a certificate.
+#[derive(Clone)]
+pub struct Job {
+    /// To whom; its onion is where the session leads, and is what the authenticator covers.
+    pub to: Address,
+    /// SHA-256 of the receiver's certificate that we have.
+    pub certificate: Option<[u8; 32]>,
+    /// The sealed object; `None` to ask for the certificate first, then [`Initiator::provide`] it.
+    pub object: Option<Arc<[u8]>>,
+    /// The key for the authenticator.
+    pub auth: Option<MacKey>,
+    /// How urgent.
+    pub importance: Importance,
+}
+
+/// How a job ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// 202: the receiver has it.
+    Accepted,
+    /// Anything else. [`Code::disposition`] says whether to try again.
+    Refused(Code),
+}
+
+/// What an [`Initiator`] reports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The receiver's certificate, other than the one that the job named. The object is wanted now, sealed to it:
+    /// [`Initiator::provide`] or [`Initiator::withdraw`]. Where an object was on its way already the job goes on by
+    /// itself, and this is for your information.
+    Certificate {
+        /// Which job.
+        ticket: Ticket,
+        /// The certificate, as it came: check it before use.
+        bytes: Arc<[u8]>,
+        /// Whether the job waits for [`Initiator::provide`].
+        wanted: bool,
+    },
+    /// A job without an object named the right certificate: [`Initiator::provide`] or [`Initiator::withdraw`].
+    Wanted {
+        /// Which job.
+        ticket: Ticket,
+    },
+    /// A job ended.
+    Outcome {
+        /// Which job.
+        ticket: Ticket,
+        /// How.
+        outcome: Outcome,
+    },
+    /// The session is of no more use. Each of these jobs has no outcome: it may or may not have arrived.
+    Failed {
+        /// The jobs.
+        unresolved: Vec<Ticket>,
+        /// Why.
+        failure: Failure,
+    },
+}
+
+/// Why an [`Initiator`]'s session failed. All are reasons to try again later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// What the peer sent is not RUNE, or not in order.
+    #[error("the peer broke the protocol")]
+    Protocol,
+    /// The peer speaks none of our versions.
+    #[error("the peer speaks no version that we do")]
+    Version,
+    /// The peer was too slow.
+    #[error("the peer took too long")]
+    TimeOut,
+    /// The peer ended the session with this code.
+    #[error("the peer ended the session: {0}")]
+    Closed(Code),
+    /// The connection ended.
+    #[error("the connection ended")]
+    Disconnected,
+}

@@ -1,0 +1,73 @@
+//! How slow a peer may be: deadlines as state (docs/protocol.md, "Limits").
+
+use std::time::Duration;
+
+use crate::base::Timestamp;
+use crate::base::limits::{WIRE_HANDSHAKE, WIRE_IDLE, WIRE_PROGRESS, WIRE_PROGRESS_BYTES, WIRE_SESSION};
+
+/// The deadlines of one session.
+#[derive(Debug)]
+pub(super) struct Pace {
+    begun: Timestamp,
+    /// When the peer must have taken its next step.
+    step: Timestamp,
+    /// Until when a silence between items is no fault: we kept the peer waiting, or it has much to receive.
+    grace: Timestamp,
+    /// Bytes since the step began to run.
+    bytes: usize,
+    phase: Phase,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Phase {
+    /// Nothing complete was received yet.
+    Handshake,
+    /// Between items.
+    Between,
+    /// Within an item.
+    Within,
+}
+
+impl Pace {
+    pub(super) fn new(now: Timestamp) -> Self {
+        Self { begun: now, step: now.plus(WIRE_HANDSHAKE), grace: now, bytes: 0, phase: Phase::Handshake }
+    }
+
+    /// Bytes arrived.
+    pub(super) fn received(&mut self, now: Timestamp, bytes: usize) {
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.phase == Phase::Within && self.bytes >= WIRE_PROGRESS_BYTES {
+            self.bytes = 0;
+            self.step = now.plus(WIRE_PROGRESS);
+        }
+    }
+
+    /// What arrived was read: whether anything was complete, and whether a part of something is left.
+    pub(super) fn read(&mut self, now: Timestamp, complete: bool, within: bool) {
+        if complete || (within && self.phase == Phase::Between) {
+            self.bytes = 0;
+            self.phase = if within { Phase::Within } else { Phase::Between };
+            self.step = now.plus(if within { WIRE_PROGRESS } else { WIRE_IDLE });
+        }
+    }
+
+    /// The next step is up to the peer from now on; `allowance` on top, for what it must receive first.
+    pub(super) fn turn(&mut self, now: Timestamp, allowance: Duration) {
+        self.grace = self.grace.max(now.plus(WIRE_IDLE).plus(allowance));
+    }
+
+    /// The next deadline; only that of the whole session where the next step is `ours`.
+    pub(super) fn deadline(&self, ours: bool) -> Timestamp {
+        let total = self.begun.plus(WIRE_SESSION);
+        match self.phase {
+            _ if ours => total,
+            Phase::Between => total.min(self.step.max(self.grace)),
+            Phase::Handshake | Phase::Within => total.min(self.step),
+        }
+    }
+
+    /// Whether the session is young enough to begin something new.
+    pub(super) fn is_young(&self, now: Timestamp) -> bool {
+        now.since(self.begun) < WIRE_SESSION / 2
+    }
+}

@@ -1,0 +1,126 @@
+//! Replies in the right order: those of one pipeline id in the order of its commands, those of different ids as they
+//! come (docs/protocol.md, "Lines and blocks").
+
+use std::collections::{BTreeSet, VecDeque};
+
+use crate::wire::{PipelineId, Reply, Status};
+
+use super::Ticket;
+
+struct Slot {
+    id: Option<PipelineId>,
+    state: State,
+}
+
+enum State {
+    Ready(Vec<u8>),
+    Waiting(Ticket),
+}
+
+/// The replies of one session on their way out.
+#[derive(Default)]
+pub(super) struct Replies {
+    slots: VecDeque<Slot>,
+    output: Vec<u8>,
+}
+
+impl Replies {
+    /// Bytes without an order of their own: the greeting.
+    pub(super) fn raw(&mut self, bytes: &[u8]) {
+        self.output.extend_from_slice(bytes);
+    }
+
+    /// A complete reply, with its blocks.
+    pub(super) fn push(&mut self, reply: &Reply, block: &[u8]) {
+        let mut bytes = reply.encode().into_bytes();
+        bytes.extend_from_slice(block);
+        if self.slots.is_empty() {
+            self.output.append(&mut bytes);
+        } else {
+            self.slots.push_back(Slot { id: reply.id.clone(), state: State::Ready(bytes) });
+            self.flush();
+        }
+    }
+
+    /// The place of a reply that comes later.
+    pub(super) fn wait(&mut self, id: Option<PipelineId>, ticket: Ticket) {
+        self.slots.push_back(Slot { id, state: State::Waiting(ticket) });
+    }
+
+    /// Fills a place. `false` where nothing waits for that ticket.
+    pub(super) fn settle(&mut self, ticket: Ticket, status: Status) -> bool {
+        for slot in &mut self.slots {
+            if matches!(slot.state, State::Waiting(waiting) if waiting == ticket) {
+                slot.state = State::Ready(Reply::plain(slot.id.clone(), status).encode().into_bytes());
+                self.flush();
+                return true;
+            }
+        }
+        false
+    }
+
+    /// How many replies are not out yet.
+    pub(super) fn pending(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// How many deliveries wait for their answer.
+    pub(super) fn unsettled(&self) -> usize {
+        self.slots.iter().filter(|slot| matches!(slot.state, State::Waiting(_))).count()
+    }
+
+    /// Gives up what waits.
+    pub(super) fn abandon(&mut self) {
+        self.slots.clear();
+    }
+
+    /// The bytes to send now.
+    pub(super) fn take_output(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.output)
+    }
+
+    fn flush(&mut self) {
+        let mut held = BTreeSet::new();
+        let mut kept = VecDeque::new();
+        for slot in self.slots.drain(..) {
+            match slot.state {
+                State::Ready(bytes) if !held.contains(&slot.id) => self.output.extend_from_slice(&bytes),
+                _ => {
+                    held.insert(slot.id.clone());
+                    kept.push_back(slot);
+                }
+            }
+        }
+        self.slots = kept;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(text: &str) -> Option<PipelineId> {
+        Some(text.parse().unwrap())
+    }
+
+    fn text(replies: &mut Replies) -> String {
+        String::from_utf8(replies.take_output()).unwrap()
+    }
+
+    #[test]
+    fn only_replies_of_other_ids_overtake() {
+        let mut replies = Replies::default();
+        replies.wait(id("a"), Ticket(1));
+        replies.wait(None, Ticket(2));
+        replies.push(&Reply::plain(id("a"), Status::TryLater), b"");
+        replies.push(&Reply::plain(id("b"), Status::Busy), b"");
+        replies.push(&Reply::plain(None, Status::NoSpace), b"");
+        assert_eq!(text(&mut replies), "b: 451 BUSY\n");
+        assert!(replies.settle(Ticket(2), Status::Roger));
+        assert_eq!(text(&mut replies), "202 ROGER\n452 NO SPACE\n");
+        assert!(replies.settle(Ticket(1), Status::Roger));
+        assert!(!replies.settle(Ticket(1), Status::Roger));
+        assert_eq!(text(&mut replies), "a: 202 ROGER\na: 450 TRY LATER\n");
+        assert_eq!(replies.pending(), 0);
+    }
+}

@@ -1,0 +1,336 @@
+//! The side that was connected to (docs/protocol.md, "States").
+//!
+//! States: open; blocked (too many unsettled deliveries: nothing is read); ending (a closing reply waits for
+//! the settlements before it); closed. What a peer does wrong costs it a reply, a mistake, or the session;
+//! nothing it sends is stored before the [`Host`] offered to take it.
+
+use std::time::Duration;
+
+use crate::base::Timestamp;
+use crate::base::limits::{
+    OBJECT_BYTES, PIPELINED_OBJECT_BYTES, WIRE_BUFFER_BYTES, WIRE_CERTIFICATES, WIRE_DELIVERIES, WIRE_MISTAKES,
+    WIRE_REPLIES_WAITING, WIRE_SENDS_OPEN, WIRE_SKIPPED_BYTES,
+};
+use crate::wire::{
+    self, CertificateRef, Command, CommandError, Decoder, Greeting, Item, Message, PipelineId, Ready, Reply, Send,
+    Side, Status, Tagged, WireError, Word, digest,
+};
+
+use super::pace::Pace;
+use super::replies::Replies;
+use super::{Delivery, Host, Offer, SendParams, Sender, Ticket};
+
+/// What became of a SEND, until its MESSAGE comes.
+enum Envelope {
+    Ready { params: Box<SendParams>, maximum: u64, sender: Sender },
+    Refused(Status),
+}
+
+/// What to do with the blocks that are on their way.
+enum Expected {
+    Object { id: Option<PipelineId>, params: Box<SendParams>, sender: Sender },
+    Refusal { id: Option<PipelineId>, status: Status },
+}
+
+/// One session with a peer who connected to us.
+pub struct Responder {
+    decoder: Decoder,
+    replies: Replies,
+    pace: Pace,
+    envelopes: Vec<(Option<PipelineId>, Envelope)>,
+    expected: Option<Expected>,
+    next_ticket: u64,
+    mistakes: u32,
+    certificates: u32,
+    skipped: u64,
+    ending: Option<(Option<PipelineId>, Status)>,
+    closed: bool,
+}
+
+impl Responder {
+    /// A session that begins now; its greeting is already in the output.
+    pub fn new(now: Timestamp) -> Self {
+        let mut replies = Replies::default();
+        let greeting = Greeting {
+            versions: vec![wire::VERSION.to_owned()],
+            maximum: OBJECT_BYTES as u64,
+            capabilities: vec!["SEND".to_owned()],
+            welcome: None,
+        };
+        replies.raw(greeting.encode().as_bytes());
+        Self {
+            decoder: Decoder::new(Side::Commands),
+            replies,
+            pace: Pace::new(now),
+            envelopes: Vec::new(),
+            expected: None,
+            next_ticket: 0,
+            mistakes: 0,
+            certificates: 0,
+            skipped: 0,
+            ending: None,
+            closed: false,
+        }
+    }
+
+    /// Bytes from the peer.
+    pub fn handle(&mut self, now: Timestamp, bytes: &[u8], host: &mut dyn Host) {
+        if self.is_over() {
+            return;
+        }
+        self.pace.received(now, bytes.len());
+        self.decoder.push(bytes);
+        self.read(now, host);
+    }
+
+    /// The answer to a delivery: [`Status::Roger`] only when the message is durable. Unknown tickets are ignored.
+    pub fn settle(&mut self, now: Timestamp, ticket: Ticket, status: Status, host: &mut dyn Host) {
+        if self.closed || !self.replies.settle(ticket, status) {
+            return;
+        }
+        self.closed |= status.closes();
+        if self.replies.unsettled() == 0 {
+            self.pace.turn(now, Duration::ZERO);
+        }
+        self.read(now, host);
+    }
+
+    /// When to call [`Self::handle_timeout`].
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        (!self.closed).then(|| self.pace.deadline(self.replies.unsettled() > 0))
+    }
+
+    /// The time has come, or not yet.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        if self.poll_timeout().is_some_and(|deadline| now >= deadline) {
+            self.give_way();
+        }
+    }
+
+    /// Ends the session as a time-out does: others wait for its place. What it still owes is not answered.
+    pub fn give_way(&mut self) {
+        self.replies.abandon();
+        self.ending = None;
+        self.end(None, Status::TimeOut);
+    }
+
+    /// Whether a delivery waits for its answer.
+    pub fn owes_answer(&self) -> bool {
+        self.replies.unsettled() > 0
+    }
+
+    /// The bytes to send now.
+    pub fn take_output(&mut self) -> Vec<u8> {
+        self.replies.take_output()
+    }
+
+    /// Whether to close the connection once the output is sent.
+    pub const fn wants_close(&self) -> bool {
+        self.closed
+    }
+
+    /// Whether reading further is of no use until deliveries are settled: leave bytes in the socket meanwhile.
+    pub fn is_blocked(&self) -> bool {
+        self.replies.unsettled() >= WIRE_DELIVERIES || self.replies.pending() >= WIRE_REPLIES_WAITING
+    }
+
+    /// Bytes of memory that this session takes or has been promised, until it hands them to the host: what the owner
+    /// of many sessions bounds together (`limits::IN_FLIGHT_BYTES`) when it makes an offer.
+    pub fn in_flight(&self) -> u64 {
+        self.decoder.in_flight()
+    }
+
+    const fn is_over(&self) -> bool {
+        self.closed || self.ending.is_some()
+    }
+
+    fn read(&mut self, now: Timestamp, host: &mut dyn Host) {
+        let mut complete = false;
+        while !self.is_over() && !self.is_blocked() {
+            match self.decoder.next_item() {
+                Ok(None) => break,
+                Ok(Some(item)) => {
+                    complete = true;
+                    self.item(now, item, host);
+                }
+                Err(error) => self.end(None, status_of(error)),
+            }
+        }
+        if !self.is_over() && self.decoder.buffered() > WIRE_BUFFER_BYTES {
+            self.end(None, Status::TooLarge);
+        }
+        self.pace.read(now, complete, self.decoder.is_within());
+        self.finish();
+    }
+
+    fn item(&mut self, now: Timestamp, item: Item, host: &mut dyn Host) {
+        match (item, self.expected.take()) {
+            (Item::Line(words), None) => self.command(now, words, host),
+            (Item::Blocks(blocks), Some(Expected::Object { id, params, sender })) => {
+                let object = blocks.into_iter().next().unwrap_or_default();
+                self.object(now, id, *params, sender, object, host);
+            }
+            (Item::Skipped, Some(Expected::Refusal { id, status })) => self.refuse(id, status),
+            _ => self.end(None, Status::ServerError),
+        }
+    }
+
+    fn command(&mut self, now: Timestamp, words: Vec<Word>, host: &mut dyn Host) {
+        let Tagged { id, body } = Command::decode(words);
+        match body {
+            Ok(Command::Howdy(versions)) => {
+                if !versions.iter().any(|version| version.eq_ignore_ascii_case(wire::VERSION)) {
+                    self.end(id, Status::Version);
+                }
+            }
+            Ok(Command::Send(send)) => self.send(now, id, send, host),
+            Ok(Command::Message(message)) => self.message(id, &message),
+            Ok(Command::Quit) => self.end(id, Status::Bye),
+            Ok(Command::Unsupported { .. }) => self.refuse_past_blocks(id, Status::NotImplemented),
+            Err(CommandError::Unknown) => self.refuse_past_blocks(id, Status::BadCommand),
+            Err(CommandError::Parameter) => self.refuse_past_blocks(id, Status::BadParameter),
+        }
+    }
+
+    fn send(&mut self, now: Timestamp, id: Option<PipelineId>, send: Send, host: &mut dyn Host) {
+        let Ok(to) = send.to.parse() else {
+            self.open(id.clone(), Envelope::Refused(Status::BadParameter));
+            return self.refuse(id, Status::BadParameter);
+        };
+        let (claim, auth, importance, secure) = (send.claim, send.auth, send.importance, send.secure);
+        let params = Box::new(SendParams { to, claim, auth, importance, secure });
+        let (maximum, certificate, sender) = match host.offer(now, &params) {
+            Offer::Ready { maximum, certificate, sender } => (maximum.min(OBJECT_BYTES) as u64, certificate, sender),
+            Offer::Refused(status) => {
+                self.open(id.clone(), Envelope::Refused(status));
+                return self.refuse(id, status);
+            }
+        };
+        if claim.is_some_and(|claim| claim.size > maximum) {
+            // docs/protocol.md "Unrevealing answers": a stranger learns the same as about an unknown name.
+            let status = if sender == Sender::Stranger { Status::NotAvailable } else { Status::ObjectTooLarge };
+            self.open(id.clone(), Envelope::Refused(status));
+            return self.refuse(id, status);
+        }
+        let known = send.certificate.filter(|known| *known == digest(&certificate));
+        let (receiver, block) = match known {
+            Some(digest) => (CertificateRef::Digest(digest), &[][..]),
+            None => (CertificateRef::Block(certificate.len() as u64), &*certificate),
+        };
+        if known.is_none() {
+            self.certificates += 1;
+            if self.certificates > WIRE_CERTIFICATES {
+                return self.end(id, Status::TooManyMistakes);
+            }
+        }
+        self.replies.push(&Ready { maximum, receiver, server: None }.reply(id.clone()), block);
+        self.open(id, Envelope::Ready { params, maximum, sender });
+    }
+
+    fn message(&mut self, id: Option<PipelineId>, message: &Message) {
+        let envelope = self.envelopes.iter().position(|(open, _)| *open == id).map(|at| self.envelopes.remove(at).1);
+        let (params, maximum, sender) = match envelope {
+            Some(Envelope::Ready { params, maximum, sender }) => (params, maximum, sender),
+            Some(Envelope::Refused(status)) => return self.refuse_past_blocks(id, status),
+            None => return self.refuse_past_blocks(id, Status::SendFirst),
+        };
+        if message.sender.is_some() {
+            return self.refuse_past_blocks(id, Status::NotImplemented);
+        }
+        if params.claim.is_some_and(|claim| claim.size != message.size) {
+            return self.end(id, Status::ProtocolError);
+        }
+        match self.decoder.take_blocks(maximum) {
+            Ok(()) => self.expected = Some(Expected::Object { id, params, sender }),
+            Err(error) => self.end(id, status_of(error)),
+        }
+    }
+
+    fn object(
+        &mut self,
+        now: Timestamp,
+        id: Option<PipelineId>,
+        params: SendParams,
+        sender: Sender,
+        object: Vec<u8>,
+        host: &mut dyn Host,
+    ) {
+        if params.claim.is_some_and(|claim| claim.hash != digest(&object)) {
+            return self.end(id, Status::ProtocolError);
+        }
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.replies.wait(id, ticket);
+        let delivery = Delivery { to: params.to, sender, object, importance: params.importance };
+        if let Some(status) = host.deliver(now, ticket, delivery) {
+            self.replies.settle(ticket, status);
+            self.closed |= status.closes();
+        }
+    }
+
+    /// Answers a command that will not be done, after the blocks that it brings.
+    fn refuse_past_blocks(&mut self, id: Option<PipelineId>, status: Status) {
+        let Some(size) = self.decoder.announced() else { return self.refuse(id, status) };
+        self.skipped = self.skipped.saturating_add(size);
+        if self.skipped > WIRE_SKIPPED_BYTES {
+            return self.end(id, Status::TooLarge);
+        }
+        match self.decoder.skip_blocks(PIPELINED_OBJECT_BYTES as u64) {
+            Ok(()) => self.expected = Some(Expected::Refusal { id, status }),
+            Err(error) => self.end(id, status_of(error)),
+        }
+    }
+
+    fn refuse(&mut self, id: Option<PipelineId>, status: Status) {
+        if status.closes() {
+            return self.end(id, status);
+        }
+        self.replies.push(&Reply::plain(id, status), b"");
+        // A refused name counts as well: whoever tries names one after the other gets few of them a session.
+        if status.number() >= 700 || status == Status::NotAvailable {
+            self.mistakes += 1;
+            if self.mistakes >= WIRE_MISTAKES {
+                self.end(None, Status::TooManyMistakes);
+            }
+        }
+    }
+
+    fn open(&mut self, id: Option<PipelineId>, envelope: Envelope) {
+        self.envelopes.retain(|(open, _)| *open != id);
+        if self.envelopes.len() >= WIRE_SENDS_OPEN {
+            self.envelopes.remove(0);
+        }
+        self.envelopes.push((id, envelope));
+    }
+
+    /// Reads nothing more, and says why once everything before it is answered.
+    fn end(&mut self, id: Option<PipelineId>, status: Status) {
+        if !self.is_over() {
+            self.ending = Some((id, status));
+            self.finish();
+        }
+    }
+
+    fn finish(&mut self) {
+        if self.replies.pending() == 0
+            && !self.closed
+            && let Some((id, status)) = self.ending.take()
+        {
+            self.replies.push(&Reply::plain(id, status), b"");
+            self.closed = true;
+        }
+    }
+}
+
+impl std::fmt::Debug for Responder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Responder").field("closed", &self.closed).finish_non_exhaustive()
+    }
+}
+
+const fn status_of(error: WireError) -> Status {
+    match error {
+        WireError::LineTooLong | WireError::TooManyBlocks | WireError::BlockTooLarge => Status::TooLarge,
+        WireError::Malformed | WireError::UnexpectedBlock => Status::ProtocolError,
+    }
+}

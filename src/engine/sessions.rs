@@ -1,0 +1,254 @@
+//! Sessions of peers who connected to us: who is it, may it send, and the bytes back and forth
+//! (docs/protocol.md, "Authenticator" and "Unrevealing answers").
+
+use std::collections::BTreeSet;
+
+use crate::base::limits;
+use crate::base::rng::Rng;
+use crate::base::{ContactId, MacKey, SessionId, Timestamp};
+use crate::mail::Invitation;
+use crate::wire::{Claim, Mac, Status, verify};
+
+use super::effect::Effect;
+use super::identity::Identity;
+use super::profile::PublicProfile;
+use super::rates::Rates;
+use super::session::{Delivery, Host, Offer, Responder, SendParams, Sender, Ticket};
+use super::state::State;
+
+/// One session that a peer opened.
+pub(super) struct Inbound {
+    machine: Responder,
+    /// The contacts that have authenticated in it, and whether with the newest key that we gave them.
+    authenticated: BTreeSet<(ContactId, bool)>,
+    /// Whether it has shown the secret of an open invitation.
+    invited: bool,
+}
+
+impl Inbound {
+    pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
+        self.machine.poll_timeout()
+    }
+
+    fn is_authenticated(&self) -> bool {
+        self.invited || !self.authenticated.is_empty()
+    }
+
+    /// Whether this contact has used its newest key here.
+    pub(super) fn used_newest_key(&self, contact: ContactId) -> bool {
+        self.authenticated.contains(&(contact, true))
+    }
+}
+
+/// An answer that a session waits for.
+pub(super) struct Settlement {
+    session: SessionId,
+    ticket: Ticket,
+    status: Status,
+}
+
+/// What a session may ask of the identity while it reads.
+struct Reception<'a> {
+    state: &'a State,
+    public: &'a PublicProfile,
+    rates: &'a mut Rates,
+    disk_low: bool,
+    /// Payload bytes that all sessions hold or were promised, in memory.
+    in_memory: u64,
+    authenticated: &'a mut BTreeSet<(ContactId, bool)>,
+    invited: &'a mut bool,
+    arrived: Vec<(Ticket, Delivery)>,
+    online: BTreeSet<ContactId>,
+}
+
+impl Host for Reception<'_> {
+    fn offer(&mut self, now: Timestamp, send: &SendParams) -> Offer {
+        // First, so that the time is the same for an address that is not here.
+        let sender = self.sender(now, send);
+        if send.to.without_folder() != self.public.address {
+            return Offer::Refused(Status::NotAvailable);
+        }
+        let size = send.claim.map_or(0, |claim| claim.size);
+        // Whoever is not a contact learns nothing from a refusal, whatever its reason.
+        let is_contact = matches!(sender, Sender::Contact(_));
+        let because = |status| if is_contact { status } else { Status::NotAvailable };
+        let maximum = if is_contact { limits::OBJECT_BYTES } else { limits::STRANGER_BYTES };
+        if size > maximum as u64 {
+            return Offer::Refused(because(Status::ObjectTooLarge));
+        }
+        if self.disk_low {
+            return Offer::Refused(because(Status::NoSpace));
+        }
+        if self.in_memory.saturating_add(size) > limits::IN_FLIGHT_BYTES as u64 {
+            return Offer::Refused(because(Status::Busy));
+        }
+        // Without a claim it is only a question for the certificate, which whoever has the address may ask: a used-up
+        // quota must not stop an invited peer from greeting.
+        if send.claim.is_some() && !self.rates.admits(sender, size, now) {
+            return Offer::Refused(because(Status::TryLater));
+        }
+        Offer::Ready { maximum, certificate: self.public.certificate.clone(), sender }
+    }
+
+    fn deliver(&mut self, _now: Timestamp, ticket: Ticket, delivery: Delivery) -> Option<Status> {
+        self.arrived.push((ticket, delivery));
+        None
+    }
+}
+
+impl Reception<'_> {
+    fn sender(&mut self, now: Timestamp, send: &SendParams) -> Sender {
+        let (Some(claim), Some(mac)) = (send.claim, send.auth) else { return Sender::Stranger };
+        if let Some((contact, newest)) = self.contact_with(&claim, &mac) {
+            self.authenticated.insert((contact, newest));
+            self.online.insert(contact);
+            return Sender::Contact(contact);
+        }
+        let sender = self.invited_with(now, &claim, &mac);
+        *self.invited |= matches!(sender, Sender::Invitation(_));
+        sender
+    }
+
+    // Both searches try every key, whichever fits: their time says nothing about the book.
+
+    fn contact_with(&self, claim: &Claim, mac: &Mac) -> Option<(ContactId, bool)> {
+        let onion = self.public.onion();
+        let mut found = None;
+        for contact in self.state.book().contacts() {
+            for (place, key) in contact.inbound.iter().enumerate() {
+                if verify(key, onion, claim, mac) {
+                    found = Some((contact.id, place == 0));
+                }
+            }
+        }
+        found
+    }
+
+    fn invited_with(&self, now: Timestamp, claim: &Claim, mac: &Mac) -> Sender {
+        let mut found = Sender::Stranger;
+        for invitation in self.state.book().invitations().filter(|invitation| invitation.is_open(now)) {
+            let key = invitation.secret.and_then(|secret| invitation_key(self.public, secret));
+            if key.is_some_and(|key| verify(&key, self.public.onion(), claim, mac)) {
+                found = Sender::Invitation(invitation.id);
+            }
+        }
+        found
+    }
+}
+
+/// The key with which the redeemer of an invitation authenticates at first.
+pub(super) fn invitation_key(public: &PublicProfile, secret: [u8; 16]) -> Option<MacKey> {
+    let (address, fingerprint) = (public.address.clone(), public.fingerprint);
+    Invitation { address, fingerprint, secret: Some(secret), expires: None }.auth_key()
+}
+
+impl Identity {
+    /// Whether a session that a peer opened reads no further until deliveries are settled: the driver leaves its bytes
+    /// in the socket meanwhile.
+    pub fn is_blocked(&self, session: SessionId) -> bool {
+        self.inbound.get(&session).is_some_and(|inbound| inbound.machine.is_blocked())
+    }
+
+    /// A peer connected. Whoever it is may authenticate with its first bytes, so that where there are too many sessions
+    /// the oldest one that nobody authenticated gives way: strangers who hold theirs open keep nobody out.
+    pub(super) fn accepted(&mut self, now: Timestamp, session: SessionId) {
+        let unauthenticated = self.inbound.values().filter(|inbound| !inbound.is_authenticated()).count();
+        let full = self.inbound.len() >= limits::SESSIONS || unauthenticated >= limits::UNAUTHENTICATED_SESSIONS;
+        if full && !self.end_oldest_unauthenticated() {
+            self.effect(Effect::Close(session));
+            return;
+        }
+        let inbound = Inbound { machine: Responder::new(now), authenticated: BTreeSet::new(), invited: false };
+        self.inbound.insert(session, inbound);
+        self.flush_inbound(session);
+    }
+
+    /// Ends the oldest session that nobody authenticated and to which no answer is owed; `false` where there is none.
+    fn end_oldest_unauthenticated(&mut self) -> bool {
+        // Sessions are numbered as they come.
+        let oldest =
+            self.inbound.iter_mut().find(|(_, inbound)| !inbound.is_authenticated() && !inbound.machine.owes_answer());
+        let Some((&session, inbound)) = oldest else { return false };
+        inbound.machine.give_way();
+        self.flush_inbound(session);
+        true
+    }
+
+    /// A peer's session ended; what it delivered is settled with nobody.
+    pub(super) fn closed_inbound(&mut self, session: SessionId) {
+        self.inbound.remove(&session);
+    }
+
+    /// A peer sent bytes.
+    pub(super) fn received_inbound(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId, bytes: &[u8]) {
+        self.with_host(now, rng, session, |machine, host| machine.handle(now, bytes, host));
+    }
+
+    /// Notes the answer to a delivery. It is given by [`Self::settle_all`], one after the other: an answer can let
+    /// a session read on and bring the next delivery.
+    pub(super) fn settle(&mut self, session: SessionId, ticket: Ticket, status: Status) {
+        self.settlements.push_back(Settlement { session, ticket, status });
+    }
+
+    /// Gives the answers that were noted.
+    pub(super) fn settle_all(&mut self, now: Timestamp, rng: &mut dyn Rng) {
+        while let Some(Settlement { session, ticket, status }) = self.settlements.pop_front() {
+            self.with_host(now, rng, session, |machine, host| machine.settle(now, ticket, status, host));
+        }
+    }
+
+    /// Lets sessions see that time has passed.
+    pub(super) fn inbound_timeouts(&mut self, now: Timestamp, rng: &mut dyn Rng) {
+        let due = |inbound: &Inbound| inbound.poll_timeout().is_some_and(|at| at <= now);
+        let sessions: Vec<_> =
+            self.inbound.iter().filter(|(_, inbound)| due(inbound)).map(|(&session, _)| session).collect();
+        for session in sessions {
+            self.with_host(now, rng, session, |machine, _| machine.handle_timeout(now));
+        }
+    }
+
+    fn with_host(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        session: SessionId,
+        act: impl FnOnce(&mut Responder, &mut dyn Host),
+    ) {
+        let receiving: u64 = self.inbound.values().map(|inbound| inbound.machine.in_flight()).sum();
+        let in_memory = receiving.saturating_add(self.in_flight as u64);
+        let Some(inbound) = self.inbound.get_mut(&session) else { return };
+        let mut host = Reception {
+            state: &self.state,
+            public: &self.profile.public,
+            rates: &mut self.rates,
+            disk_low: self.disk_low,
+            in_memory,
+            authenticated: &mut inbound.authenticated,
+            invited: &mut inbound.invited,
+            arrived: Vec::new(),
+            online: BTreeSet::new(),
+        };
+        act(&mut inbound.machine, &mut host);
+        let Reception { arrived, online, .. } = host;
+        for contact in online {
+            self.schedule.online(contact, now, rng);
+        }
+        for (ticket, delivery) in arrived {
+            self.arrived(now, session, ticket, delivery);
+        }
+        self.flush_inbound(session);
+    }
+
+    fn flush_inbound(&mut self, session: SessionId) {
+        let Some(inbound) = self.inbound.get_mut(&session) else { return };
+        let output = inbound.machine.take_output();
+        let close = inbound.machine.wants_close();
+        if !output.is_empty() {
+            self.effect(Effect::Transmit(session, output));
+        }
+        if close {
+            self.inbound.remove(&session);
+            self.effect(Effect::Close(session));
+        }
+    }
+}

@@ -1,0 +1,437 @@
+//! The state of an identity: the fold of its records.
+//!
+//! [`State::apply`] is deterministic and decides conflicts: a record whose precondition no longer holds when its turn
+//! comes (the UID was used, the message is gone, the invitation was redeemed, the content was seen) changes nothing,
+//! now and in every later replay. A [`Snapshot`] is what readers get: it shares its parts and never changes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::rng::Rng;
+use crate::base::{BodyId, ContactId, FolderId, Timestamp};
+
+use super::book::{Acquaintance, Book, ContactStatus};
+use super::duplicates::Duplicates;
+use super::mailbox::{FolderRole, Mailbox, ModSeq, Uid};
+use super::profile::{Profile, PublicProfile};
+use super::queue::{Progress, Queue};
+use super::record::Record;
+
+/// One application password.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Password {
+    /// What its user calls it.
+    pub name: String,
+    /// Argon2id, in PHC form.
+    pub hash: String,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+impl std::fmt::Debug for Password {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Password").field("created", &self.created).finish_non_exhaustive()
+    }
+}
+
+/// Everything that records say.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    profile: Option<Arc<Profile>>,
+    mailbox: Mailbox,
+    book: Arc<Book>,
+    queue: Queue,
+    passwords: Arc<Vec<Password>>,
+    duplicates: Duplicates,
+    requests: BTreeMap<BodyId, ContactId>,
+    last_uid_validity: u32,
+    last_record: ModSeq,
+}
+
+/// What applying a record did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Applied {
+    /// What it says.
+    Done,
+    /// The UIDs that were there.
+    Changed(Vec<Uid>),
+    /// The pairs that were there.
+    Transferred(Vec<(Uid, Uid)>),
+    /// Nothing: its precondition no longer held.
+    Nothing,
+}
+
+/// What is committed, for readers. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// Who the identity is; `None` only before its first record.
+    pub profile: Option<Arc<PublicProfile>>,
+    /// Folders and messages.
+    pub mailbox: Mailbox,
+    /// Contacts and invitations.
+    pub book: Arc<Book>,
+    /// What was submitted and waits.
+    pub queue: Queue,
+    /// How the attempts to reach each contact went, since the start of the daemon.
+    pub attempts: Arc<BTreeMap<ContactId, Attempts>>,
+    /// The application passwords.
+    pub passwords: Arc<Vec<Password>>,
+}
+
+/// How the attempts to reach a contact went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Attempts {
+    /// How many failed since the last that succeeded.
+    pub failed: u32,
+    /// When the next one is due; `None` while one runs or nothing waits.
+    pub next: Option<Timestamp>,
+    /// Why the last one failed.
+    pub last_error: Option<AttemptError>,
+}
+
+/// Why an attempt to reach a contact failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AttemptError {
+    /// Nobody answers at its onion.
+    #[error("their node does not answer; it is probably off")]
+    Unreachable,
+    /// We are not connected.
+    #[error("this node is not connected to the network yet")]
+    Offline,
+    /// The session broke off.
+    #[error("the connection broke off")]
+    Broken,
+    /// It asked to try later.
+    #[error("their node asks to try again later")]
+    Later,
+    /// It showed a certificate that is not of the pinned key.
+    #[error("their node showed a certificate that does not belong to this contact")]
+    WrongCertificate,
+    /// Our own disk or crypto could not do it now.
+    #[error("this node could not prepare the message now")]
+    Local,
+}
+
+impl State {
+    /// The records that make an identity: its profile and the folders that always exist.
+    pub fn genesis(profile: Profile, rng: &mut dyn Rng) -> Vec<Record> {
+        let seconds = u32::try_from(profile.public.created.secs()).unwrap_or(1).max(1);
+        let folders = FolderRole::ALL.into_iter().zip(0_u32..).map(|(role, n)| Record::FolderCreated {
+            id: FolderId::random(rng),
+            name: role.name().to_owned(),
+            role: Some(role),
+            uid_validity: seconds.saturating_add(n),
+        });
+        let mut records = vec![];
+        records.extend(folders);
+        records.insert(0, Record::IdentityCreated { profile: Box::new(profile) });
+        records
+    }
+
+    /// The profile, with its secrets; `None` only before the first record.
+    pub const fn profile(&self) -> Option<&Arc<Profile>> {
+        self.profile.as_ref()
+    }
+
+    /// Folders and messages.
+    pub const fn mailbox(&self) -> &Mailbox {
+        &self.mailbox
+    }
+
+    /// Contacts and invitations.
+    pub fn book(&self) -> &Book {
+        &self.book
+    }
+
+    /// What was submitted and waits.
+    pub const fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// The application passwords.
+    pub fn passwords(&self) -> &[Password] {
+        &self.passwords
+    }
+
+    /// What was received and is not to be taken again.
+    pub const fn duplicates(&self) -> &Duplicates {
+        &self.duplicates
+    }
+
+    /// Who asked to be a contact with this message, while that is not decided.
+    pub fn requester(&self, body: BodyId) -> Option<ContactId> {
+        self.requests.get(&body).copied()
+    }
+
+    /// The highest UIDVALIDITY that was ever given.
+    pub const fn last_uid_validity(&self) -> u32 {
+        self.last_uid_validity
+    }
+
+    /// The number of the last record that was applied.
+    pub const fn last_record(&self) -> ModSeq {
+        self.last_record
+    }
+
+    /// Every body that is still needed.
+    pub fn bodies(&self) -> BTreeSet<BodyId> {
+        self.mailbox.bodies().chain(self.queue.iter().map(|queued| queued.body)).collect()
+    }
+
+    /// What readers get.
+    pub fn snapshot(&self, attempts: Arc<BTreeMap<ContactId, Attempts>>) -> Snapshot {
+        Snapshot {
+            profile: self.profile.as_ref().map(|profile| profile.public.clone()),
+            mailbox: self.mailbox.clone(),
+            book: self.book.clone(),
+            queue: self.queue.clone(),
+            attempts,
+            passwords: self.passwords.clone(),
+        }
+    }
+
+    /// Takes in the record with this log number.
+    pub fn apply(&mut self, number: ModSeq, record: &Record) -> Applied {
+        self.last_record = self.last_record.max(number);
+        match record {
+            Record::FolderCreated { .. }
+            | Record::FolderRenamed { .. }
+            | Record::FolderDeleted { .. }
+            | Record::FolderSubscribed { .. }
+            | Record::MessageAdded { .. }
+            | Record::FlagsChanged { .. }
+            | Record::Expunged { .. }
+            | Record::Transferred { .. } => self.apply_to_mailbox(number, record),
+            Record::Delivered { .. } | Record::CardAccepted { .. } | Record::Discarded { .. } => {
+                self.apply_received(number, record)
+            }
+            Record::ContactAdded { .. }
+            | Record::ContactChanged { .. }
+            | Record::ContactRemoved { .. }
+            | Record::InvitationMade { .. }
+            | Record::InvitationRevoked { .. } => self.apply_to_book(record),
+            Record::Submitted { .. }
+            | Record::RecipientDelivered { .. }
+            | Record::RecipientFailed { .. }
+            | Record::SubmissionCancelled { .. } => self.apply_to_queue(record),
+            Record::IdentityCreated { .. } | Record::PasswordAdded { .. } | Record::PasswordRevoked { .. } => {
+                self.apply_to_identity(record)
+            }
+        }
+    }
+
+    fn apply_to_mailbox(&mut self, number: ModSeq, record: &Record) -> Applied {
+        match record {
+            Record::FolderCreated { id, name, role, uid_validity } => {
+                if *uid_validity <= self.last_uid_validity {
+                    return Applied::Nothing;
+                }
+                let done = self.mailbox.create(number, *id, name, *role, *uid_validity);
+                if done {
+                    self.last_uid_validity = *uid_validity;
+                }
+                done.into()
+            }
+            Record::FolderRenamed { id, name } => self.mailbox.rename(number, *id, name).into(),
+            Record::FolderDeleted { id } => self.mailbox.delete(*id).into(),
+            Record::FolderSubscribed { id, subscribed } => self.mailbox.subscribe(number, *id, *subscribed).into(),
+            Record::MessageAdded { folder, message } => self.mailbox.add(number, *folder, message).into(),
+            Record::FlagsChanged { folder, uids, change, flags } => {
+                Applied::Changed(self.mailbox.store(number, *folder, uids, *change, flags))
+            }
+            Record::Expunged { folder, uids } => Applied::Changed(self.mailbox.expunge(number, *folder, uids)),
+            Record::Transferred { from, to, pairs, keep } => {
+                Applied::Transferred(self.mailbox.transfer(number, *from, *to, pairs, *keep))
+            }
+            _ => Applied::Nothing,
+        }
+    }
+
+    fn apply_received(&mut self, number: ModSeq, record: &Record) -> Applied {
+        match record {
+            Record::Delivered { folder, message, contact, seen, .. } => {
+                if self.duplicates.contains(seen) || !self.mailbox.add(number, *folder, message) {
+                    return Applied::Nothing;
+                }
+                self.duplicates.remember(seen);
+                if self.book.contact(*contact).is_some_and(|contact| contact.status == ContactStatus::Request) {
+                    self.requests.insert(message.body, *contact);
+                }
+                Applied::Done
+            }
+            Record::CardAccepted { seen, invitation, acquaintance, notice } => {
+                if self.duplicates.contains(seen) {
+                    return Applied::Nothing;
+                }
+                if !Arc::make_mut(&mut self.book).acquaint(seen.received, *invitation, acquaintance) {
+                    return Applied::Nothing;
+                }
+                self.duplicates.remember(seen);
+                if let (Some((folder, message)), Acquaintance::New(contact)) = (notice, acquaintance)
+                    && self.mailbox.add(number, *folder, message)
+                {
+                    self.requests.insert(message.body, contact.id);
+                }
+                self.forget_settled_requests();
+                Applied::Done
+            }
+            Record::Discarded { seen } => {
+                let new = !self.duplicates.contains(seen);
+                self.duplicates.remember(seen);
+                new.into()
+            }
+            _ => Applied::Nothing,
+        }
+    }
+
+    fn apply_to_book(&mut self, record: &Record) -> Applied {
+        let book = Arc::make_mut(&mut self.book);
+        let done = match record {
+            Record::ContactAdded { contact } => book.add(contact),
+            Record::ContactChanged { id, change } => book.change(*id, change),
+            Record::ContactRemoved { id } => book.remove(*id),
+            Record::InvitationMade { invitation } => book.invite(invitation),
+            Record::InvitationRevoked { id } => book.revoke(*id),
+            _ => false,
+        };
+        if done {
+            self.forget_settled_requests();
+        }
+        done.into()
+    }
+
+    fn forget_settled_requests(&mut self) {
+        let book = &self.book;
+        self.requests.retain(|_, contact| {
+            book.contact(*contact).is_some_and(|contact| contact.status == ContactStatus::Request)
+        });
+    }
+
+    fn apply_to_queue(&mut self, record: &Record) -> Applied {
+        match record {
+            Record::Submitted { queued } => self.queue.submit(queued),
+            Record::RecipientDelivered { queue, contact, at } => {
+                self.queue.settle(*queue, *contact, Progress::Delivered(*at))
+            }
+            Record::RecipientFailed { queue, contact, at, reason } => {
+                self.queue.settle(*queue, *contact, Progress::Failed(*at, *reason))
+            }
+            Record::SubmissionCancelled { queue } => self.queue.cancel(*queue),
+            _ => false,
+        }
+        .into()
+    }
+
+    fn apply_to_identity(&mut self, record: &Record) -> Applied {
+        match record {
+            Record::IdentityCreated { profile } => {
+                if self.profile.is_some() {
+                    return Applied::Nothing;
+                }
+                self.profile = Some(Arc::new(Profile::clone(profile)));
+                Applied::Done
+            }
+            Record::PasswordAdded { name, hash, created } => {
+                if self.passwords.iter().any(|password| password.name == *name) {
+                    return Applied::Nothing;
+                }
+                let password = Password { name: name.clone(), hash: hash.clone(), created: *created };
+                Arc::make_mut(&mut self.passwords).push(password);
+                Applied::Done
+            }
+            Record::PasswordRevoked { name } => {
+                let before = self.passwords.len();
+                Arc::make_mut(&mut self.passwords).retain(|password| password.name != *name);
+                (self.passwords.len() < before).into()
+            }
+            _ => Applied::Nothing,
+        }
+    }
+
+    /// The bytes that the view keeps, so that a start need not replay the whole log. They hold secrets: the view seals them.
+    ///
+    /// # Errors
+    /// [`StateError`], which no state of ours leads to.
+    pub fn encode(&self) -> Result<Vec<u8>, StateError> {
+        postcard::to_extend(self, vec![STATE_VERSION]).map_err(|_| StateError)
+    }
+
+    /// Reads what [`Self::encode`] wrote.
+    ///
+    /// # Errors
+    /// [`StateError`]: replay the log instead.
+    pub fn decode(bytes: &[u8]) -> Result<Self, StateError> {
+        match bytes.split_first() {
+            Some((&STATE_VERSION, rest)) => match postcard::take_from_bytes(rest) {
+                Ok((state, [])) => Ok(state),
+                _ => Err(StateError),
+            },
+            _ => Err(StateError),
+        }
+    }
+}
+
+/// Grows with every change of a type that the state holds: an older image is then replayed instead of misread.
+const STATE_VERSION: u8 = 1;
+
+/// A kept state cannot be used; the log has everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the kept state is of another version or damaged")]
+pub struct StateError;
+
+impl From<bool> for Applied {
+    fn from(done: bool) -> Self {
+        if done { Self::Done } else { Self::Nothing }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+    use crate::base::rng::{Rng, SeededRng};
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Whatever the log says in whatever order, applying it ends, says the same each time, and keeps what holds.
+        #[test]
+        fn any_records_in_any_order_have_one_fold(seed in any::<u64>(), count in 0_u64..120) {
+            let mut rng = SeededRng::new(seed);
+            let rng: &mut dyn Rng = &mut rng;
+            let mut records = Vec::new();
+            for _ in 0..count {
+                let kind = rng.below(samples::KINDS);
+                records.push(samples::record(kind, rng));
+            }
+            let (mut state, mut again) = (State::default(), State::default());
+            let mut highest = BTreeMap::new();
+            for (number, record) in (1..).zip(&records) {
+                let applied = state.apply(number, record);
+                // From a kept state in the middle, the rest of the log leads to the same.
+                again = State::decode(&again.encode().unwrap()).unwrap();
+                prop_assert_eq!(again.apply(number, record), applied);
+                for folder in state.mailbox().folders() {
+                    let key = (folder.id, folder.uid_validity);
+                    let before = highest.insert(key, folder.uid_next).unwrap_or(0);
+                    prop_assert!(folder.uid_next >= before, "a UID could be given twice");
+                }
+            }
+            prop_assert!(state == again);
+            prop_assert_eq!(state.last_record(), count);
+            let fingerprints: BTreeSet<_> = state.book().contacts().map(|contact| contact.fingerprint).collect();
+            prop_assert_eq!(fingerprints.len(), state.book().contacts().count());
+        }
+    }
+
+    #[test]
+    fn an_image_of_another_version_or_with_damage_is_not_used() {
+        let mut bytes = State::default().encode().unwrap();
+        assert_eq!(State::decode(&bytes), Ok(State::default()));
+        assert_eq!(State::decode(&bytes[..bytes.len() - 1]), Err(StateError));
+        bytes[0] += 1;
+        assert_eq!(State::decode(&bytes), Err(StateError));
+        assert_eq!(State::decode(&[]), Err(StateError));
+    }
+}

@@ -1,0 +1,275 @@
+//! What changes messages: STORE, EXPUNGE, COPY, MOVE, APPEND.
+
+use std::sync::Arc;
+
+use imap_codec::CommandCodec;
+use imap_codec::decode::Decoder;
+use imap_codec::imap_types::command::CommandBody;
+use imap_codec::imap_types::datetime::DateTime;
+use imap_codec::imap_types::extensions::binary::LiteralOrLiteral8;
+use imap_codec::imap_types::flag::{Flag, StoreResponse, StoreType};
+use imap_codec::imap_types::mailbox::Mailbox as MailboxName;
+use tokio::time::timeout;
+
+use crate::base::{Timestamp, limits};
+use crate::engine::mailbox::{FlagChange, Flags, Folder, NamedFlags, Uid};
+use crate::engine::{Request, RequestError, Response};
+
+use super::encode;
+use super::folders::deleted;
+use super::framing::Announced;
+use super::reply::{Done, Fail, Reply};
+use super::session::{Session, User, guarded};
+use super::view::NumberSet;
+
+impl Session {
+    pub(super) async fn store(
+        &mut self,
+        set: &NumberSet,
+        kind: StoreType,
+        response: StoreResponse,
+        flags: &[Flag<'_>],
+        by_uid: bool,
+    ) -> Done {
+        let named = named_flags(flags)?;
+        let change = match kind {
+            StoreType::Replace => FlagChange::Replace,
+            StoreType::Add => FlagChange::Add,
+            StoreType::Remove => FlagChange::Remove,
+        };
+        let user = self.user()?;
+        let account = Arc::clone(&user.account);
+        let (folder, selected) = user.writable()?;
+        room_for(&folder, &named, change)?;
+        let rows = selected.view.select(set, by_uid);
+        let uids: Vec<Uid> = rows.iter().map(|row| row.uid).filter(|&uid| folder.messages.get(uid).is_some()).collect();
+        let gone = uids.len() != rows.len();
+        if !uids.is_empty() {
+            let request = Request::Store { folder: folder.id, uids: uids.clone(), change, flags: named.clone() };
+            account.request(request).await?;
+            let (folder, selected) = self.user()?.selected()?;
+            match response {
+                StoreResponse::Answer => selected.view.doubt(&uids, &folder),
+                StoreResponse::Silent => {
+                    let bits = folder.flags(&named);
+                    for uid in uids {
+                        let Some(before) = selected.view.believed(uid) else { continue };
+                        selected.view.tell(uid, applied(before, change, bits));
+                    }
+                }
+            }
+        }
+        self.report(by_uid)?;
+        if gone && !by_uid {
+            return Ok(Reply::no("some of these messages are gone").code("EXPUNGEISSUED"));
+        }
+        Ok(Reply::ok("stored"))
+    }
+
+    /// EXPUNGE, or UID EXPUNGE (RFC 4315) of these.
+    pub(super) async fn expunge(&mut self, only: Option<&NumberSet>) -> Done {
+        let user = self.user()?;
+        let account = Arc::clone(&user.account);
+        let (folder, selected) = user.writable()?;
+        let mut uids = deleted(&folder, selected);
+        if let Some(set) = only {
+            let chosen = selected.view.select(set, true);
+            uids.retain(|uid| chosen.binary_search_by_key(uid, |row| row.uid).is_ok());
+        }
+        if !uids.is_empty() {
+            account.request(Request::Expunge { folder: folder.id, uids }).await?;
+        }
+        self.report(true)?;
+        Ok(Reply::ok("expunged"))
+    }
+
+    /// COPY (`keep`) or MOVE (RFC 6851).
+    pub(super) async fn transfer(
+        &mut self,
+        set: &NumberSet,
+        target: &MailboxName<'_>,
+        by_uid: bool,
+        keep: bool,
+    ) -> Done {
+        let user = self.user()?;
+        let account = Arc::clone(&user.account);
+        let target = user.folder(target).map_err(try_create);
+        let (folder, selected) = if keep { user.selected()? } else { user.writable()? };
+        let target = target?;
+        let rows = selected.view.select(set, by_uid);
+        let uids: Vec<Uid> = rows.iter().map(|row| row.uid).filter(|&uid| folder.messages.get(uid).is_some()).collect();
+        if uids.len() != rows.len() && !by_uid {
+            // All or nothing (RFC 3501 §6.4.7).
+            return Ok(Reply::no("some of these messages are gone").code("EXPUNGEISSUED"));
+        }
+        if target.messages.len().saturating_add(uids.len()) > limits::FOLDER_MESSAGES {
+            return Ok(Reply::no("that folder is full").code("LIMIT"));
+        }
+        if uids.is_empty() {
+            self.report(true)?;
+            return Ok(Reply::ok("there was nothing to do"));
+        }
+        let request = Request::Transfer { from: folder.id, to: target.id, uids, keep };
+        let response = account.request(request).await.map_err(|error| match error {
+            RequestError::NoSuchFolder => Fail::from(Reply::no("there is no such folder").code("TRYCREATE")),
+            other => other.into(),
+        })?;
+        let code = match response {
+            Response::Transferred { uid_validity, pairs } if !pairs.is_empty() => {
+                let from = encode::uid_set(pairs.iter().map(|&(from, _)| from));
+                let to = encode::uid_set(pairs.iter().map(|&(_, to)| to));
+                Some(format!("COPYUID {uid_validity} {from} {to}"))
+            }
+            _ => None,
+        };
+        match code {
+            Some(code) if keep => {
+                self.report(true)?;
+                Ok(Reply::ok("copied").code(code))
+            }
+            Some(code) => {
+                // RFC 6851 §4.3: before the EXPUNGE responses, or a client cannot tell where messages went.
+                self.writer.line(&format!("* OK [{code}] moved"));
+                self.report(true)?;
+                Ok(Reply::ok("moved"))
+            }
+            None => {
+                self.report(true)?;
+                Ok(Reply::ok("there was nothing to do"))
+            }
+        }
+    }
+
+    /// APPEND. The message is still on its way; it is refused before the client is told to send it where possible.
+    pub(super) async fn append(&mut self, command: &[u8], announced: Announced) -> Done {
+        let prepared = self.prepare_append(command, announced);
+        let (folder, flags, date) = match prepared {
+            Ok(prepared) => prepared,
+            Err(fail) => {
+                self.decline(announced).await?;
+                return Err(fail);
+            }
+        };
+        let patience = self.shared.limits.stall;
+        let memory = Arc::clone(&self.shared.limits.memory);
+        let bytes = u32::try_from(announced.len).unwrap_or(u32::MAX);
+        let Ok(Ok(_reserved)) = timeout(patience, memory.acquire_many_owned(bytes)).await else {
+            self.decline(announced).await?;
+            return Ok(Reply::no("too many messages are arriving at once; try again").code("LIMIT"));
+        };
+        if announced.sync {
+            self.writer.line("+ go on");
+            self.writer.flush().await?;
+        }
+        let message = self.read_literal(announced.len, patience).await?;
+        let rest = guarded(&mut self.stop, patience, self.reader.line(limits::IMAP_LINE_BYTES)).await?;
+        if let Some(another) = super::framing::announced(&rest) {
+            self.decline(another).await?;
+            return Ok(Reply::bad("one message at a time"));
+        }
+        if !rest.trim_ascii().is_empty() {
+            return Ok(Reply::bad("the command could not be understood"));
+        }
+        if message.contains(&0) {
+            return Ok(Reply::no("a message must not hold NUL").code("CANNOT"));
+        }
+        let account = Arc::clone(&self.user()?.account);
+        let request = Request::Append { folder: folder.id, flags, date, message: message.into() };
+        let response = account.request(request).await.map_err(|error| match error {
+            RequestError::NoSuchFolder => Fail::from(Reply::no("there is no such folder").code("TRYCREATE")),
+            other => other.into(),
+        })?;
+        self.report(true)?;
+        match response {
+            Response::Appended { uid_validity, uid } => {
+                Ok(Reply::ok("stored").code(format!("APPENDUID {uid_validity} {uid}")))
+            }
+            _ => Ok(Reply::ok("stored")),
+        }
+    }
+
+    fn prepare_append(
+        &mut self,
+        command: &[u8],
+        announced: Announced,
+    ) -> Result<(Arc<Folder>, NamedFlags, Option<Timestamp>), Fail> {
+        let user: &mut User = self.user()?;
+        let decoded = CommandCodec::default().decode(command);
+        let Ok((_, decoded)) = decoded else { return Err(Reply::bad("the command could not be understood").into()) };
+        let CommandBody::Append { mailbox, flags, date, message } = decoded.body else {
+            return Err(Reply::bad("the command could not be understood").into());
+        };
+        if matches!(message, LiteralOrLiteral8::Literal8(_)) {
+            return Err(Reply::bad("binary literals are not offered here").into());
+        }
+        let flags = named_flags(&flags)?;
+        let folder = user.folder(&mailbox).map_err(try_create)?;
+        room_for(&folder, &flags, FlagChange::Add)?;
+        if folder.messages.len() >= limits::FOLDER_MESSAGES {
+            return Err(Reply::no("that folder is full").code("LIMIT").into());
+        }
+        if announced.len > limits::MESSAGE_BYTES {
+            return Err(Reply::no("a message can have 25 MiB at most").code("TOOBIG").into());
+        }
+        if announced.len == 0 {
+            return Err(Reply::no("the message is empty").code("CANNOT").into());
+        }
+        Ok((folder, flags, date.as_ref().map(timestamp)))
+    }
+}
+
+/// A folder to put something into does not exist: the client may make it and try again.
+fn try_create(fail: Fail) -> Fail {
+    match fail {
+        Fail::Refused(reply) => Fail::Refused(reply.code("TRYCREATE")),
+        end @ Fail::End(_) => end,
+    }
+}
+
+fn timestamp(date: &DateTime) -> Timestamp {
+    Timestamp::from_secs(date.as_ref().timestamp())
+}
+
+fn named_flags(flags: &[Flag<'_>]) -> Result<NamedFlags, Fail> {
+    let mut named = NamedFlags::default();
+    for flag in flags {
+        let system = match flag {
+            Flag::Answered => Flags::ANSWERED,
+            Flag::Deleted => Flags::DELETED,
+            Flag::Draft => Flags::DRAFT,
+            Flag::Flagged => Flags::FLAGGED,
+            Flag::Seen => Flags::SEEN,
+            // \Recent is the server's; of the others we know nothing.
+            Flag::Extension(_) => continue,
+            Flag::Keyword(keyword) => {
+                let keyword: &str = keyword.as_ref();
+                if keyword.len() > limits::KEYWORD_BYTES {
+                    return Err(Reply::no("a keyword is too long").code("LIMIT").into());
+                }
+                if !named.keywords.iter().any(|known| known.eq_ignore_ascii_case(keyword)) {
+                    named.keywords.push(keyword.to_owned());
+                }
+                continue;
+            }
+        };
+        named.system = named.system.union(system);
+    }
+    Ok(named)
+}
+
+/// Whether the folder can hold these keywords too.
+fn room_for(folder: &Folder, named: &NamedFlags, change: FlagChange) -> Result<(), Fail> {
+    let new = named.keywords.iter().filter(|new| !folder.keywords.iter().any(|known| known.eq_ignore_ascii_case(new)));
+    if change != FlagChange::Remove && folder.keywords.len().saturating_add(new.count()) > limits::KEYWORDS {
+        return Err(Reply::no("the folder has too many keywords").code("LIMIT").into());
+    }
+    Ok(())
+}
+
+const fn applied(before: Flags, change: FlagChange, flags: Flags) -> Flags {
+    match change {
+        FlagChange::Replace => flags,
+        FlagChange::Add => before.union(flags),
+        FlagChange::Remove => before.without(flags),
+    }
+}

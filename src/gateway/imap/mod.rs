@@ -1,0 +1,172 @@
+//! The IMAP gateway: what a mail program reads and files its mail with (IMAP4rev1, RFC 3501, on loopback).
+//!
+//! [`serve`] owns the listener and the sessions. A session goes from greeting to login to selected folders
+//! (`session`); commands come out of the stream by `framing` and `stream`, and one file per family answers them
+//! (`login`, `folders`, `list`, `fetch`, `change`, `search`, `idle`). It reads what the identity publishes and asks
+//! for every change through [`Account::request`](super::account::Account::request); nothing is acknowledged before
+//! that is answered. A failure of one session ends that session only.
+
+mod change;
+mod encode;
+mod fetch;
+mod folders;
+mod framing;
+mod idle;
+mod list;
+mod login;
+mod matching;
+mod reply;
+mod search;
+mod session;
+mod source;
+mod stream;
+mod syntax;
+mod utf7;
+mod view;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::account::Accounts;
+use crate::base::limits;
+use crate::mail::Address;
+use session::{Session, stopped};
+
+/// The bounds of the gateway. [`Limits::default`] is what the product uses; tests shorten the times.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Sessions of one account.
+    pub sessions: usize,
+    /// Connections that are not logged in.
+    pub before_login: usize,
+    /// Silence before login.
+    pub idle_before_login: Duration,
+    /// Silence after login, IDLE included.
+    pub idle: Duration,
+    /// How long a client may take nothing, or pause within a literal.
+    pub stall: Duration,
+    /// The first delay after a wrong password; it doubles [`limits::LOGIN_DELAY_DOUBLINGS`] times.
+    pub login_delay: Duration,
+    /// Time that one SEARCH may take.
+    pub search_time: Duration,
+    /// Bytes of messages that all sessions hold in memory together; may be shared with other gateways.
+    pub memory: Arc<Semaphore>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            sessions: limits::IMAP_SESSIONS,
+            before_login: limits::IMAP_SESSIONS_BEFORE_LOGIN,
+            idle_before_login: limits::IMAP_IDLE_BEFORE_LOGIN,
+            idle: limits::IMAP_IDLE,
+            stall: limits::IMAP_STALL,
+            login_delay: limits::LOGIN_DELAY,
+            search_time: limits::IMAP_SEARCH_TIME,
+            memory: Arc::new(Semaphore::new(limits::IN_FLIGHT_BYTES)),
+        }
+    }
+}
+
+/// How long sessions may take to end when the daemon stops.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// How long to wait when the system has no socket left.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
+
+/// Serves mail programs until `shutdown` is true (or its sender is gone): then it accepts nobody, says BYE where a
+/// session waits for a command, gives running commands five seconds, and returns.
+pub async fn serve(
+    listener: TcpListener,
+    accounts: Arc<dyn Accounts>,
+    mut shutdown: watch::Receiver<bool>,
+    limits: Limits,
+) {
+    let shared = Arc::new(Shared::new(accounts, limits));
+    let mut sessions = JoinSet::new();
+    let stop = shutdown.clone();
+    loop {
+        tokio::select! {
+            () = stopped(&mut shutdown) => break,
+            Some(_) = sessions.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => { sessions.spawn(welcome(stream, Arc::clone(&shared), stop.clone())); }
+                Err(error) => {
+                    tracing::warn!(kind = ?error.kind(), "cannot accept a mail program");
+                    tokio::time::sleep(ACCEPT_AGAIN).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    let ended = timeout(FAREWELL, async { while sessions.join_next().await.is_some() {} }).await;
+    if ended.is_err() {
+        sessions.shutdown().await;
+    }
+}
+
+async fn welcome(mut stream: TcpStream, shared: Arc<Shared>, stop: watch::Receiver<bool>) {
+    // Commands and answers are small and alternate.
+    let _ = stream.set_nodelay(true);
+    let Ok(permit) = Arc::clone(&shared.before_login).try_acquire_owned() else {
+        let _ = stream.write_all(b"* BYE [UNAVAILABLE] too many connections; try again later\r\n").await;
+        return;
+    };
+    let (input, output) = stream.into_split();
+    Session::new(input, output, shared, stop, permit).run().await;
+}
+
+/// What all sessions share.
+struct Shared {
+    accounts: Arc<dyn Accounts>,
+    limits: Limits,
+    before_login: Arc<Semaphore>,
+    /// Wrong passwords since the last right one, over all connections.
+    failures: AtomicU32,
+    /// Sessions by account.
+    sessions: Mutex<BTreeMap<String, usize>>,
+}
+
+impl Shared {
+    fn new(accounts: Arc<dyn Accounts>, limits: Limits) -> Self {
+        let before_login = Arc::new(Semaphore::new(limits.before_login));
+        Self { accounts, limits, before_login, failures: AtomicU32::new(0), sessions: Mutex::default() }
+    }
+
+    /// A place among the sessions of an account; `None` where it has too many.
+    fn enter(self: &Arc<Self>, address: &Address) -> Option<Place> {
+        let account = address.to_string();
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = sessions.entry(account.clone()).or_default();
+        if *count >= self.limits.sessions {
+            return None;
+        }
+        *count += 1;
+        Some(Place { shared: Arc::clone(self), account })
+    }
+}
+
+/// One session's place; given back when it is dropped.
+struct Place {
+    shared: Arc<Shared>,
+    account: String,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut sessions = self.shared.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = sessions.get_mut(&self.account) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                sessions.remove(&self.account);
+            }
+        }
+    }
+}

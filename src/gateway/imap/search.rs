@@ -1,0 +1,278 @@
+//! SEARCH (RFC 3501 §6.4.4): its grammar, and the walk over the messages.
+//!
+//! What flags, dates and sizes decide is decided without reading; then headers are read, bodies last. The whole has
+//! a time budget, after which the command is refused rather than answered in part.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::base::limits;
+use crate::engine::mailbox::Flags;
+
+use super::matching::{Day, Facts, Key, Needs, Texts};
+use super::reply::{Done, Reply};
+use super::session::Session;
+use super::source::{Source, offload};
+use super::syntax::{Cursor, SyntaxError};
+use super::view::{NumberSet, View};
+
+/// After so many messages the other sessions have their turn.
+const ROWS_AT_A_TIME: usize = 64;
+
+impl Session {
+    pub(super) async fn search(&mut self, command: &[u8], by_uid: bool) -> Done {
+        let budget = self.shared.limits.search_time;
+        let (folder, selected) = self.user()?.selected()?;
+        let key = match parse(command, by_uid, &selected.view) {
+            Ok(key) => Arc::new(key),
+            Err(Refusal::Syntax) => return Err(SyntaxError.into()),
+            Err(Refusal::Charset) => {
+                return Ok(Reply::no("only these character sets are known").code("BADCHARSET (UTF-8 US-ASCII)"));
+            }
+            Err(Refusal::Complex) => return Ok(Reply::no("the search is too complex").code("LIMIT")),
+        };
+        let rows: Vec<_> = selected.view.rows().collect();
+        let Self { user: Some(user), shared, .. } = self else { return Ok(Reply::bad("log in first")) };
+        let mut found = Vec::new();
+        let started = Instant::now();
+        for (place, row) in rows.into_iter().enumerate() {
+            if place % ROWS_AT_A_TIME == ROWS_AT_A_TIME - 1 {
+                tokio::task::yield_now().await;
+            }
+            let Some(message) = folder.messages.get(row.uid) else { continue };
+            let facts = Facts::new(row, message, &folder);
+            let hit = match key.known(&facts) {
+                Some(hit) => hit,
+                None => {
+                    let mut source = Source::new(user.account.as_ref(), &shared.limits.memory, message);
+                    let hit = look(&mut source, &key, facts).await;
+                    // A message that cannot be read matches nothing; FETCH says that it cannot be read.
+                    hit.unwrap_or(false)
+                }
+            };
+            if started.elapsed() > budget {
+                return Ok(Reply::no("the search takes too long; narrow it").code("LIMIT"));
+            }
+            if hit {
+                found.push(if by_uid { row.uid } else { row.seq });
+            }
+        }
+        let out = self.writer.out();
+        out.extend_from_slice(b"* SEARCH");
+        found.iter().for_each(|number| out.extend_from_slice(format!(" {number}").as_bytes()));
+        out.extend_from_slice(b"\r\n");
+        self.report(by_uid)?;
+        Ok(Reply::ok("done"))
+    }
+}
+
+async fn look(source: &mut Source<'_>, key: &Arc<Key>, facts: Facts) -> Option<bool> {
+    let key = Arc::clone(key);
+    if key.needs() == Needs::Body {
+        let (bytes, _reserved) = source.load().await.ok()?;
+        return offload(bytes.len(), move || key.holds(&facts, &mut Texts::of_message(&bytes))).await.ok();
+    }
+    let header = source.header().await.ok()?.to_vec();
+    offload(header.len(), move || key.holds(&facts, &mut Texts::of_header(&header))).await.ok()
+}
+
+/// Why a SEARCH is not done.
+#[derive(Debug, PartialEq, Eq)]
+enum Refusal {
+    Syntax,
+    Charset,
+    Complex,
+}
+
+impl From<SyntaxError> for Refusal {
+    fn from(_: SyntaxError) -> Self {
+        Self::Syntax
+    }
+}
+
+fn parse(command: &[u8], by_uid: bool, view: &View) -> Result<Key, Refusal> {
+    let mut cursor = Cursor::after_words(command, if by_uid { 3 } else { 2 })?;
+    let mut lookahead = cursor;
+    if lookahead.word().is_ok_and(|word| word == "CHARSET") {
+        cursor = lookahead;
+        cursor.expect(b' ')?;
+        let charset = cursor.astring()?.to_ascii_uppercase();
+        if !matches!(charset.as_slice(), b"UTF-8" | b"US-ASCII") {
+            return Err(Refusal::Charset);
+        }
+        cursor.expect(b' ')?;
+    }
+    let mut parser = Parser { cursor, view, keys: 0 };
+    let key = parser.list(limits::IMAP_SEARCH_DEPTH)?;
+    parser.cursor.end()?;
+    Ok(key)
+}
+
+struct Parser<'a> {
+    cursor: Cursor<'a>,
+    view: &'a View,
+    keys: usize,
+}
+
+impl Parser<'_> {
+    /// `key *(SP key)`, up to `)` or the end.
+    fn list(&mut self, depth: usize) -> Result<Key, Refusal> {
+        let mut keys = vec![self.key(depth)?];
+        while !self.cursor.at_end() && self.cursor.eat(b' ') {
+            keys.push(self.key(depth)?);
+        }
+        Ok(Key::All(keys))
+    }
+
+    fn key(&mut self, depth: usize) -> Result<Key, Refusal> {
+        self.keys += 1;
+        let depth = depth.checked_sub(1).ok_or(Refusal::Complex)?;
+        if self.keys > limits::IMAP_SEARCH_KEYS {
+            return Err(Refusal::Complex);
+        }
+        match self.cursor.peek() {
+            Some(b'(') => {
+                self.cursor.expect(b'(')?;
+                let key = self.list(depth)?;
+                self.cursor.expect(b')')?;
+                Ok(key)
+            }
+            Some(b'0'..=b'9' | b'*') => {
+                let set = NumberSet::read(&mut self.cursor)?;
+                Ok(Key::Uids(self.view.select(&set, false).iter().map(|row| row.uid).collect()))
+            }
+            _ => {
+                let word = self.cursor.word()?;
+                self.named(&word, depth)
+            }
+        }
+    }
+
+    fn named(&mut self, word: &str, depth: usize) -> Result<Key, Refusal> {
+        let flag = |flag| Ok(Key::Flag(flag));
+        let not = |key| Ok(Key::Not(Box::new(key)));
+        match word {
+            "ALL" => Ok(Key::All(Vec::new())),
+            "ANSWERED" => flag(Flags::ANSWERED),
+            "DELETED" => flag(Flags::DELETED),
+            "DRAFT" => flag(Flags::DRAFT),
+            "FLAGGED" => flag(Flags::FLAGGED),
+            "SEEN" => flag(Flags::SEEN),
+            "UNANSWERED" => not(Key::Flag(Flags::ANSWERED)),
+            "UNDELETED" => not(Key::Flag(Flags::DELETED)),
+            "UNDRAFT" => not(Key::Flag(Flags::DRAFT)),
+            "UNFLAGGED" => not(Key::Flag(Flags::FLAGGED)),
+            "UNSEEN" => not(Key::Flag(Flags::SEEN)),
+            // No message is ever \Recent.
+            "RECENT" | "NEW" => not(Key::All(Vec::new())),
+            "OLD" => Ok(Key::All(Vec::new())),
+            "KEYWORD" => Ok(Key::Keyword(self.atom()?)),
+            "UNKEYWORD" => not(Key::Keyword(self.atom()?)),
+            "LARGER" => Ok(Key::Larger(self.number()?)),
+            "SMALLER" => Ok(Key::Smaller(self.number()?)),
+            "BEFORE" => Ok(Key::Before(self.date()?)),
+            "ON" => Ok(Key::On(self.date()?)),
+            "SINCE" => Ok(Key::Since(self.date()?)),
+            "SENTBEFORE" => Ok(Key::SentBefore(self.date()?)),
+            "SENTON" => Ok(Key::SentOn(self.date()?)),
+            "SENTSINCE" => Ok(Key::SentSince(self.date()?)),
+            "BCC" | "CC" | "FROM" | "TO" | "SUBJECT" => Ok(Key::header(word, &self.text()?)),
+            "HEADER" => {
+                self.cursor.expect(b' ')?;
+                let name = self.cursor.astring()?;
+                Ok(Key::header(&String::from_utf8_lossy(&name), &self.text()?))
+            }
+            "BODY" => Ok(Key::body(&self.text()?)),
+            "TEXT" => Ok(Key::text(&self.text()?)),
+            "UID" => {
+                self.cursor.expect(b' ')?;
+                let set = NumberSet::read(&mut self.cursor)?;
+                Ok(Key::Uids(self.view.select(&set, true).iter().map(|row| row.uid).collect()))
+            }
+            "NOT" => {
+                self.cursor.expect(b' ')?;
+                not(self.key(depth)?)
+            }
+            "OR" => {
+                self.cursor.expect(b' ')?;
+                let first = self.key(depth)?;
+                self.cursor.expect(b' ')?;
+                Ok(Key::Either(Box::new(first), Box::new(self.key(depth)?)))
+            }
+            _ => Err(Refusal::Syntax),
+        }
+    }
+
+    fn number(&mut self) -> Result<u32, Refusal> {
+        self.cursor.expect(b' ')?;
+        Ok(self.cursor.number()?)
+    }
+
+    fn text(&mut self) -> Result<String, Refusal> {
+        self.cursor.expect(b' ')?;
+        String::from_utf8(self.cursor.astring()?).map_err(|_| Refusal::Syntax)
+    }
+
+    fn atom(&mut self) -> Result<String, Refusal> {
+        self.text()
+    }
+
+    /// `1-Feb-1994`, perhaps quoted.
+    fn date(&mut self) -> Result<Day, Refusal> {
+        let text = self.text()?;
+        Day::parse(&text.replace('-', " ")).ok_or(Refusal::Syntax)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::FolderId;
+    use crate::engine::Mailbox;
+    use proptest::prelude::*;
+
+    fn view() -> View {
+        let mut mailbox = Mailbox::default();
+        let id = FolderId::from_bytes([1; 16]);
+        mailbox.create(1, id, "Work", None, 7);
+        View::new(mailbox.folder(id).unwrap().clone())
+    }
+
+    fn parsed(keys: &str) -> Result<Key, Refusal> {
+        parse(format!("a SEARCH {keys}\r\n").as_bytes(), false, &view())
+    }
+
+    #[test]
+    fn what_clients_send_is_understood() {
+        for keys in [
+            "ALL",
+            "1:* NOT DELETED",
+            "*:*",
+            "CHARSET UTF-8 ALL",
+            "CHARSET \"us-ascii\" SUBJECT {3}\r\nabc UNSEEN",
+            "OR (FROM a TO b) NOT (KEYWORD $Forwarded) SINCE 1-Feb-2026",
+            "SENTSINCE \"10-Dec-2025\" HEADER Message-ID <a@b> ",
+            "UID 5:7,9 LARGER 1000",
+        ] {
+            assert!(parsed(keys).is_ok(), "{keys}");
+        }
+        for keys in ["", "FOO", "SINCE yesterday", "(ALL", "ALL)", "OR ALL", "0", "RETURN (COUNT) ALL", "LARGER x"] {
+            assert_eq!(parsed(keys), Err(Refusal::Syntax), "{keys}");
+        }
+        assert_eq!(parsed("CHARSET KOI8-R ALL"), Err(Refusal::Charset));
+    }
+
+    #[test]
+    fn depth_is_bounded_and_enough_for_a_quick_filter() {
+        assert!(parsed(&("OR SUBJECT a ".repeat(25) + "SUBJECT b")).is_ok());
+        assert_eq!(parsed(&("NOT ".repeat(40) + "ALL")), Err(Refusal::Complex));
+        assert_eq!(parsed(&"(".repeat(20_000)), Err(Refusal::Complex));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_makes_it_panic(keys in "[A-Z(){}*:0-9 \"\\\\-]{0,60}") {
+            let _ = parsed(&keys);
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! The bytes of one message, read as little as the question allows.
+//!
+//! A header is read without the body behind it; the structure is parsed once and kept with
+//! [`Account::cache`]; sections are ranges of the stored body. One body at a time is in memory per session, and all
+//! of them together are bounded ([`Limits::memory`](super::Limits::memory)).
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+
+use crate::base::limits;
+use crate::engine::mailbox::Message;
+use crate::gateway::account::{Account, ReadError};
+use crate::mail::headers;
+use crate::mail::structure::{self, Envelope, MessageStructure, Span};
+
+/// The version of what [`Account::cache`] keeps; another one is computed anew.
+const CACHE_VERSION: u8 = 1;
+/// How much is read first when a header is wanted.
+const HEADER_READ: u32 = 16 * 1024;
+/// Work on more bytes than this leaves the thread that serves the sessions.
+pub(super) const LARGE: usize = 128 * limits::KIB;
+
+#[derive(Serialize, Deserialize)]
+struct Cached {
+    version: u8,
+    structure: MessageStructure,
+}
+
+/// One message, with what was found out about it so far.
+pub(super) struct Source<'a> {
+    account: &'a dyn Account,
+    memory: &'a Semaphore,
+    message: &'a Message,
+    header: Option<Vec<u8>>,
+    structure: Option<MessageStructure>,
+}
+
+impl<'a> Source<'a> {
+    pub(super) const fn new(account: &'a dyn Account, memory: &'a Semaphore, message: &'a Message) -> Self {
+        Self { account, memory, message, header: None, structure: None }
+    }
+
+    /// The whole message.
+    pub(super) const fn whole(&self) -> Span {
+        Span { start: 0, end: self.message.size }
+    }
+
+    /// These bytes. Fewer than asked for are an error: a length may have been announced already.
+    pub(super) async fn read(&self, span: Span) -> Result<Vec<u8>, ReadError> {
+        if span.is_empty() {
+            return Ok(Vec::new());
+        }
+        let bytes = self.account.body(self.message.body, span.range()).await?;
+        if u32::try_from(bytes.len()) == Ok(span.len()) { Ok(bytes) } else { Err(ReadError) }
+    }
+
+    /// The header of the message, with its empty line.
+    pub(super) async fn header(&mut self) -> Result<&[u8], ReadError> {
+        if self.header.is_none() {
+            let known = self.cached().map(|structure| structure.root.header);
+            let header = match known {
+                Some(span) => self.read(span).await?,
+                None => self.find_header().await?,
+            };
+            self.header = Some(header);
+        }
+        Ok(self.header.as_deref().unwrap_or_default())
+    }
+
+    async fn find_header(&self) -> Result<Vec<u8>, ReadError> {
+        let mut wanted = HEADER_READ;
+        loop {
+            let end = wanted.min(self.message.size);
+            let mut bytes = self.read(Span { start: 0, end }).await?;
+            let (header, body) = headers::split(&bytes);
+            if !body.is_empty() || end == self.message.size {
+                let len = header.len();
+                bytes.truncate(len);
+                return Ok(bytes);
+            }
+            wanted = wanted.saturating_mul(8);
+        }
+    }
+
+    fn cached(&mut self) -> Option<&MessageStructure> {
+        if self.structure.is_none() {
+            let bytes = self.account.cached(self.message.body)?;
+            let cached: Cached = postcard::from_bytes(&bytes).ok()?;
+            if cached.version != CACHE_VERSION {
+                return None;
+            }
+            self.structure = Some(cached.structure);
+        }
+        self.structure.as_ref()
+    }
+
+    /// The structure of the message.
+    pub(super) async fn structure(&mut self) -> Result<&MessageStructure, ReadError> {
+        if self.cached().is_none() {
+            let (bytes, _reserved) = self.load().await?;
+            let structure = offload(bytes.len(), move || structure::parse(&bytes)).await?;
+            let cached = Cached { version: CACHE_VERSION, structure };
+            if let Ok(bytes) = postcard::to_stdvec(&cached) {
+                self.account.cache(self.message.body, bytes);
+            }
+            self.structure = Some(cached.structure);
+        }
+        self.structure.as_ref().ok_or(ReadError)
+    }
+
+    /// The envelope. Of a large message only the header is read for it.
+    pub(super) async fn envelope(&mut self) -> Result<Envelope, ReadError> {
+        if self.cached().is_none() && usize::try_from(self.message.size).is_ok_and(|size| size > LARGE) {
+            return Ok(structure::parse(self.header().await?).envelope);
+        }
+        Ok(self.structure().await?.envelope.clone())
+    }
+
+    /// The whole message in memory, and its share of the memory of all sessions.
+    pub(super) async fn load(&self) -> Result<(Arc<[u8]>, tokio::sync::SemaphorePermit<'a>), ReadError> {
+        let size = self.message.size.min(u32::try_from(limits::IN_FLIGHT_BYTES).unwrap_or(u32::MAX));
+        let reserved = self.memory.acquire_many(size).await.map_err(|_| ReadError)?;
+        let bytes = self.read(self.whole()).await?;
+        Ok((bytes.into(), reserved))
+    }
+}
+
+/// Computes something from this many bytes: here where they are few, on a thread of its own where they are many.
+pub(super) async fn offload<T: Send + 'static>(
+    bytes: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ReadError> {
+    if bytes <= LARGE {
+        return Ok(work());
+    }
+    tokio::task::spawn_blocking(work).await.map_err(|_| ReadError)
+}

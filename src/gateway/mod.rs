@@ -1,0 +1,5 @@
+//! Local listeners for mail programs: IMAP and submission.
+
+pub mod account;
+pub mod imap;
+pub mod submission;

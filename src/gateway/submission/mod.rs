@@ -1,0 +1,160 @@
+//! Submission: where a mail program hands over mail to send (RFC 6409), on loopback.
+//!
+//! The session is a machine without IO (`session`); `connection` moves bytes between it and a stream;
+//! `receiver` reads DATA; `reply` says what a failure means to a mail program. A message has its 250 only when
+//! the queue holds it on disk; then it is this daemon's to deliver or to report.
+//!
+//! Failures: a client that goes away or is silent loses what it had not had a 250 for. A peer that speaks HTTP, TLS
+//! or anything else that a browser may be tricked into sending is disconnected without an echo.
+
+mod connection;
+mod receiver;
+mod reply;
+mod session;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use super::account::{Account, Accounts};
+use crate::base::{Rng, Timestamp, limits};
+use crate::mail::Address;
+
+/// Gives the address that a mail program means: an address in the book, `petname@rune.internal`, or a bare
+/// petname. `None` for somebody unknown.
+pub type Resolve = Arc<dyn Fn(&dyn Account, &str) -> Option<Address> + Send + Sync>;
+
+/// What the gateway needs from the daemon.
+#[derive(Clone)]
+pub struct Config {
+    /// Who is meant by a recipient.
+    pub resolve: Resolve,
+    /// The time, for Date where a message has none.
+    pub clock: fn() -> Timestamp,
+    /// Randomness, for Message-ID where a message has none.
+    pub rng: fn() -> Box<dyn Rng>,
+    /// Bounds.
+    pub bounds: Bounds,
+}
+
+/// The bounds of a session; [`Bounds::default`] gives those of [`limits`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// A session may be silent for this long.
+    pub idle: Duration,
+    /// The delay of the first failed login; it doubles up to 32 times.
+    pub login_delay: Duration,
+    /// A message, in bytes.
+    pub message: usize,
+    /// Sessions of one account.
+    pub sessions: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            idle: limits::SUBMISSION_IDLE,
+            login_delay: limits::LOGIN_DELAY,
+            message: limits::MESSAGE_BYTES,
+            sessions: limits::SUBMISSION_SESSIONS,
+        }
+    }
+}
+
+/// The submission server of a node.
+#[derive(Clone)]
+pub struct Server {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    accounts: Arc<dyn Accounts>,
+    config: Config,
+    connections: Semaphore,
+    /// Logged-in sessions by account.
+    sessions: Mutex<BTreeMap<Address, usize>>,
+}
+
+impl Server {
+    /// A server for these accounts.
+    pub fn new(accounts: Arc<dyn Accounts>, config: Config) -> Self {
+        let connections = Semaphore::new(limits::LOCAL_CONNECTIONS);
+        Self { shared: Arc::new(Shared { accounts, config, connections, sessions: Mutex::default() }) }
+    }
+
+    /// Accepts mail programs until `shutdown` becomes true or its sender is gone; then ends the sessions between two
+    /// commands, and returns when the last is over.
+    pub async fn serve(&self, listener: TcpListener, mut shutdown: watch::Receiver<bool>) {
+        let mut sessions = JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                _ = shutdown.wait_for(|stop| *stop) => break,
+                Some(_) = sessions.join_next() => continue,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    let (server, shutdown) = (self.clone(), shutdown.clone());
+                    sessions.spawn(async move { server.session(stream, shutdown).await });
+                }
+                Err(error) => {
+                    tracing::warn!(kind = ?error.kind(), "submission: a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        drop(listener);
+        while sessions.join_next().await.is_some() {}
+    }
+
+    /// Serves one connection to its end.
+    pub async fn session<S>(&self, stream: S, shutdown: watch::Receiver<bool>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        match self.shared.connections.try_acquire() {
+            Ok(_permit) => connection::run(&self.shared, stream, shutdown).await,
+            Err(_) => connection::refuse(stream).await,
+        }
+    }
+}
+
+/// After a failed accept (too many open files): long enough not to spin, short enough not to be noticed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// One logged-in session; counted while it lives.
+struct Seat {
+    shared: Arc<Shared>,
+    address: Address,
+}
+
+impl Seat {
+    /// `None` where the account has as many sessions as it may.
+    fn take(shared: &Arc<Shared>, address: Address) -> Option<Self> {
+        let mut sessions = shared.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = sessions.entry(address.clone()).or_insert(0);
+        if *count >= shared.config.bounds.sessions {
+            return None;
+        }
+        *count += 1;
+        drop(sessions);
+        Some(Self { shared: Arc::clone(shared), address })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut sessions = self.shared.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = sessions.get_mut(&self.address) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                sessions.remove(&self.address);
+            }
+        }
+    }
+}

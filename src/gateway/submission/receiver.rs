@@ -1,0 +1,221 @@
+//! Reading DATA (RFC 5321 §4.5.2): only CRLF `.` CRLF ends it, whatever else stands in it.
+//!
+//! A lone CR or LF, a NUL, a line or a message beyond its bound makes the message invalid; it is then read to its
+//! end and dropped, so that nothing inside it can be taken for a command (SMTP smuggling).
+
+use crate::base::limits::DATA_LINE_BYTES;
+
+/// Why a message that was read to its end is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum DataProblem {
+    /// A lone CR or LF, or NUL.
+    Characters,
+    /// A line beyond its bound.
+    LongLine,
+    /// A message beyond its bound.
+    TooLarge,
+}
+
+/// Where in a line the next byte stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// After CRLF, or at the beginning.
+    Start,
+    /// After a dot at the start.
+    Dot,
+    /// After a dot and CR at the start.
+    DotCr,
+    /// Anywhere else.
+    Middle,
+    /// After CR.
+    Cr,
+}
+
+/// The state of one DATA.
+pub(super) struct Receiver {
+    place: Place,
+    message: Vec<u8>,
+    line: usize,
+    /// Bytes so far, stored or not.
+    read: usize,
+    most: usize,
+    problem: Option<DataProblem>,
+}
+
+impl Receiver {
+    /// For a message of at most this many bytes.
+    pub(super) const fn new(most: usize) -> Self {
+        Self { place: Place::Start, message: Vec::new(), line: 0, read: 0, most, problem: None }
+    }
+
+    /// Bytes so far, also of what is not stored.
+    pub(super) const fn read(&self) -> usize {
+        self.read
+    }
+
+    /// Reads from these bytes; says how many were used, and whether the message ended there.
+    pub(super) fn receive(&mut self, bytes: &[u8]) -> (usize, bool) {
+        let mut rest = bytes;
+        let mut ended = false;
+        while !ended {
+            if self.place == Place::Middle {
+                let plain = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n' | 0)).unwrap_or(rest.len());
+                let (text, after) = rest.split_at_checked(plain).unwrap_or((rest, &[]));
+                self.store(text);
+                rest = after;
+            }
+            let Some((byte, after)) = rest.split_first() else { break };
+            ended = self.step(*byte);
+            rest = after;
+        }
+        let used = bytes.len() - rest.len();
+        self.read = self.read.saturating_add(used);
+        (used, ended)
+    }
+
+    /// The message, once it ended.
+    pub(super) fn finish(self) -> Result<Vec<u8>, DataProblem> {
+        match self.problem {
+            None => Ok(self.message),
+            Some(problem) => Err(problem),
+        }
+    }
+
+    /// One byte; true at the end of the message.
+    fn step(&mut self, byte: u8) -> bool {
+        match (self.place, byte) {
+            (Place::Start, b'.') => self.place = Place::Dot,
+            (Place::Dot, b'\r') => self.place = Place::DotCr,
+            (Place::DotCr, b'\n') => return true,
+            (Place::Cr, b'\n') => {
+                self.line = 0;
+                self.store(b"\r\n");
+                self.line = 0;
+                self.place = Place::Start;
+            }
+            (Place::Cr | Place::DotCr, _) => {
+                self.refuse(DataProblem::Characters);
+                self.place = Place::Middle;
+                return self.step(byte);
+            }
+            (_, b'\r') => self.place = Place::Cr,
+            (_, b'\n' | 0) => {
+                self.refuse(DataProblem::Characters);
+                self.place = Place::Middle;
+            }
+            (_, byte) => {
+                self.store(&[byte]);
+                self.place = Place::Middle;
+            }
+        }
+        false
+    }
+
+    fn store(&mut self, bytes: &[u8]) {
+        self.line = self.line.saturating_add(bytes.len());
+        if self.message.len().saturating_add(bytes.len()) > self.most {
+            self.refuse(DataProblem::TooLarge);
+        }
+        if self.line > DATA_LINE_BYTES {
+            self.refuse(DataProblem::LongLine);
+        }
+        if self.problem.is_none() {
+            self.message.extend_from_slice(bytes);
+        }
+    }
+
+    /// The gravest problem is the one to report: what is too large is so whatever else is wrong.
+    fn refuse(&mut self, problem: DataProblem) {
+        self.problem = self.problem.max(Some(problem));
+        self.message = Vec::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    type Message = Result<Vec<u8>, DataProblem>;
+
+    /// The message, and what follows its end.
+    fn read(bytes: &[u8]) -> Option<(Message, Vec<u8>)> {
+        let mut receiver = Receiver::new(100);
+        let (used, ended) = receiver.receive(bytes);
+        ended.then(|| (receiver.finish(), bytes[used..].to_vec()))
+    }
+
+    #[test]
+    fn dots_are_unstuffed() {
+        for (wire, message) in [
+            ("a\r\n.\r\n", "a\r\n"),
+            ("..\r\n.\r\n", ".\r\n"),
+            (".x\r\n.\r\n", "x\r\n"),
+            (".\r\n", ""),
+            ("\r\n.\r\n", "\r\n"),
+            ("a.\r\n...b\r\n.\r\n", "a.\r\n..b\r\n"),
+        ] {
+            assert_eq!(read(wire.as_bytes()), Some((Ok(message.as_bytes().to_vec()), vec![])), "{wire:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_else_ends_a_message() {
+        for wire in [
+            "\n.\n",
+            "\r\n.\n",
+            "\n.\r\n",
+            "\r.\r",
+            "\r\n.\r",
+            "\r.\r\n",
+            "\r\n\0.\r\n",
+            "\r\n.\r\r\n",
+            "\r\n.\n\r\n",
+            "\r\n. \r\n",
+            "\r\n.\0\r\n",
+        ] {
+            let wire = format!("a{wire}MAIL FROM:<x@y>\r\n");
+            assert_eq!(read(wire.as_bytes()), None, "{wire:?}");
+            let ended = format!("{wire}.\r\nNOOP\r\n");
+            let (message, rest) = read(ended.as_bytes()).unwrap();
+            assert_eq!(rest, b"NOOP\r\n");
+            assert!(message == Err(DataProblem::Characters) || wire.contains(". \r\n"), "{wire:?}");
+        }
+    }
+
+    #[test]
+    fn bounds_hold_and_nothing_is_kept() {
+        let wire = format!("{}\r\n.\r\n", "x".repeat(101));
+        assert_eq!(read(wire.as_bytes()), Some((Err(DataProblem::TooLarge), vec![])));
+        let mut receiver = Receiver::new(usize::MAX);
+        receiver.receive(&vec![b'x'; DATA_LINE_BYTES + 1]);
+        assert!(receiver.message.is_empty());
+        assert_eq!(receiver.receive(b"\r\n.\r\n"), (5, true));
+        assert_eq!(receiver.finish(), Err(DataProblem::LongLine));
+    }
+
+    /// The whole at once, by a plain reading of the rule.
+    fn reference(wire: &[u8]) -> Option<usize> {
+        let start = wire.starts_with(b".\r\n").then_some(3);
+        start.or_else(|| wire.windows(5).position(|window| window == b"\r\n.\r\n").map(|at| at + 5))
+    }
+
+    proptest! {
+        #[test]
+        fn any_cut_gives_the_same(wire in "[a\r\n.\0]{0,40}(\r\n\\.\r\n)?", cuts in prop::collection::vec(0_usize..5, 0..20)) {
+            let wire = wire.into_bytes();
+            let mut receiver = Receiver::new(100);
+            let (mut at, mut ended, mut cuts) = (0, false, cuts.into_iter());
+            while at < wire.len() && !ended {
+                let end = wire.len().min(at + cuts.next().unwrap_or(7).max(1));
+                let (used, end_found) = receiver.receive(&wire[at..end]);
+                at += used;
+                ended = end_found;
+            }
+            prop_assert_eq!(ended.then_some(at), reference(&wire));
+            if let (true, Ok(message)) = (ended, receiver.finish()) {
+                prop_assert!(crate::mail::outgoing::has_strict_lines(&message));
+            }
+        }
+    }
+}

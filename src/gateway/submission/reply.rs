@@ -1,0 +1,71 @@
+//! What a failure means to a mail program: a reply code, an enhanced code (RFC 3463) and a sentence.
+//!
+//! 5xx says that the same message will fail again, 4xx that it may go later. What is not known is temporary.
+
+use crate::engine::RequestError;
+use crate::mail::outgoing::OutgoingError;
+
+use super::receiver::DataProblem;
+
+/// The reply to a request that failed.
+pub(super) fn of_request(error: &RequestError) -> String {
+    let code = match error {
+        RequestError::UnknownRecipient { .. } => "550 5.1.1",
+        RequestError::NotIntroduced { .. } => "550 5.7.1",
+        RequestError::NoRecipient => "554 5.5.1",
+        RequestError::Limit(_) | RequestError::Disk => "452 4.3.1",
+        RequestError::Stopping => "451 4.3.2",
+        _ => "451 4.3.0",
+    };
+    sentence(code, &error.to_string())
+}
+
+/// The reply to a message that may not be sent.
+pub(super) fn of_outgoing(error: &OutgoingError) -> String {
+    let code = match error {
+        OutgoingError::NotYours { .. } => "550 5.7.1",
+        OutgoingError::UnknownRecipient { .. } => "550 5.1.1",
+        _ => "550 5.6.0",
+    };
+    sentence(code, &error.to_string())
+}
+
+/// The reply to a message that could not be read.
+pub(super) const fn of_data(problem: DataProblem) -> &'static str {
+    match problem {
+        DataProblem::Characters => "550 5.6.0 the message has a NUL, or a line end that is not CRLF",
+        DataProblem::LongLine => "550 5.6.0 the message has a line of more than 65535 bytes",
+        DataProblem::TooLarge => "552 5.3.4 the message is larger than this daemon sends; EHLO says how much it takes",
+    }
+}
+
+/// The reply to a recipient that is not in the book.
+pub(super) fn unknown_recipient(recipient: &str) -> String {
+    of_request(&RequestError::UnknownRecipient { recipient: recipient.to_owned() })
+}
+
+/// A reply line: the code and a text of printable ASCII, within the 512 bytes of RFC 5321 §4.5.3.1.5.
+pub(super) fn sentence(code: &str, text: &str) -> String {
+    let printable = text.chars().map(|c| if matches!(c, ' '..='~') { c } else { '?' });
+    format!("{code} {}", printable.take(480).collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_is_one_printable_line() {
+        let reply = unknown_recipient(&format!("b\r\n250 ok\u{e4}{}", "x".repeat(1000)));
+        assert!(reply.starts_with("550 5.1.1 b??250 ok?x"), "{reply}");
+        assert!(reply.len() < 510 && reply.bytes().all(|byte| matches!(byte, b' '..=b'~')));
+    }
+
+    #[test]
+    fn what_may_pass_later_is_temporary() {
+        assert!(of_request(&RequestError::Disk).starts_with("452"));
+        assert!(of_request(&RequestError::Stopping).starts_with("451"));
+        assert!(of_request(&RequestError::Limit("queue")).starts_with("452"));
+        assert!(of_request(&RequestError::NoSuchFolder).starts_with("451"));
+    }
+}

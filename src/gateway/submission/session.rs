@@ -1,0 +1,472 @@
+//! The session as a machine: bytes in, replies and steps out, no IO.
+//!
+//! ```text
+//! command ──AUTH──▶ login lines ──▶ waiting for the account ──▶ command
+//!    │  ▲
+//!    │  └───────────── submit waits for the queue ◀── data ◀──DATA── command (after MAIL and RCPT)
+//!    └──QUIT, too many mistakes, a foreign protocol──▶ closed
+//! ```
+//! Pipelining (RFC 2920) is the normal case: input waits in a buffer while a step is being done, and replies
+//! are gathered until the machine has nothing left to read.
+
+use std::borrow::Cow;
+
+use data_encoding::BASE64;
+use smtp_proto::{AUTH_LOGIN, AUTH_PLAIN, Error, MAIL_BODY_7BIT, MAIL_BODY_8BITMIME, MailFrom, RcptTo, Request};
+use zeroize::Zeroizing;
+
+use super::receiver::Receiver;
+use super::reply;
+use crate::base::limits::{CLIENT_MISTAKES, DATA_DRAIN, RECIPIENTS, SMTP_LINE_BYTES};
+use crate::mail::Address;
+use crate::mail::outgoing::is_own;
+
+/// What the driver shall do next, after sending [`Session::take_output`].
+pub(super) enum Step {
+    /// Give more input.
+    Read,
+    /// Check a password; answer with [`Session::logged_in`] or [`Session::login_failed`].
+    Login {
+        /// As given.
+        user: String,
+        /// As given; wiped when dropped.
+        password: Zeroizing<String>,
+    },
+    /// Send a message; answer with [`Session::submitted`].
+    Submit {
+        /// Envelope recipients, all known.
+        recipients: Vec<String>,
+        /// The message.
+        message: Vec<u8>,
+    },
+    /// Close the connection.
+    Close,
+}
+
+/// Who is logged in, as far as the session needs to know.
+pub(super) struct Identity {
+    /// The identity's address.
+    pub(super) address: Address,
+    /// Whether somebody is in the address book.
+    pub(super) knows: Box<dyn Fn(&str) -> bool + Send + Sync>,
+}
+
+enum Mode {
+    Command,
+    /// The rest of a line that is too long.
+    SkipLine,
+    PlainResponse,
+    LoginUser,
+    LoginPassword(String),
+    Data(Receiver),
+    /// The driver is doing a step.
+    Waiting,
+    Closed,
+}
+
+/// One submission session.
+pub(super) struct Session {
+    input: Vec<u8>,
+    output: Vec<u8>,
+    mode: Mode,
+    greeted: bool,
+    identity: Option<Identity>,
+    /// Since MAIL; the recipients so far.
+    transaction: Option<Vec<String>>,
+    mistakes: u32,
+    failed_logins: u32,
+    most: usize,
+}
+
+enum Line {
+    Incomplete,
+    TooLong,
+    /// Without its CRLF.
+    Complete(Vec<u8>),
+    /// With control characters, or ended otherwise.
+    Malformed,
+}
+
+impl Session {
+    /// A session that has just been opened, for messages of at most this many bytes.
+    pub(super) fn new(most: usize) -> Self {
+        let mut session = Self {
+            input: Vec::new(),
+            output: Vec::new(),
+            mode: Mode::Command,
+            greeted: false,
+            identity: None,
+            transaction: None,
+            mistakes: 0,
+            failed_logins: 0,
+            most,
+        };
+        session.reply("220 localhost ESMTP runepeer");
+        session
+    }
+
+    /// Bytes from the client. The driver gives them only after [`Step::Read`], so the buffer stays small.
+    pub(super) fn receive(&mut self, bytes: &[u8]) {
+        self.input.extend_from_slice(bytes);
+    }
+
+    /// What is to be sent.
+    pub(super) fn take_output(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.output)
+    }
+
+    /// Whether a message is coming in: then the client may end it.
+    pub(super) const fn is_receiving(&self) -> bool {
+        matches!(self.mode, Mode::Data(_))
+    }
+
+    /// Says good-bye with this reply.
+    pub(super) fn close(&mut self, text: &str) {
+        self.reply(text);
+        self.mode = Mode::Closed;
+    }
+
+    /// Works on the input until something is needed.
+    pub(super) fn next(&mut self) -> Step {
+        loop {
+            match &mut self.mode {
+                Mode::Closed => return Step::Close,
+                Mode::Waiting => return Step::Read,
+                Mode::SkipLine => {
+                    let end = self.input.iter().position(|&byte| byte == b'\n');
+                    self.input.drain(..end.map_or(self.input.len(), |end| end + 1));
+                    if end.is_none() {
+                        return Step::Read;
+                    }
+                    self.mode = Mode::Command;
+                }
+                Mode::Data(receiver) => {
+                    let (used, ended) = receiver.receive(&self.input);
+                    self.input.drain(..used);
+                    if receiver.read() > DATA_DRAIN {
+                        self.close("421 4.3.4 the message is far too large");
+                    } else if !ended {
+                        return Step::Read;
+                    } else if let Some(step) = self.data_ended() {
+                        return step;
+                    }
+                }
+                _ => match self.take_line() {
+                    Line::Incomplete => return Step::Read,
+                    Line::TooLong => {
+                        self.mode = Mode::SkipLine;
+                        self.mistake("500 5.5.2 the line is too long");
+                    }
+                    Line::Malformed => {
+                        self.mode = Mode::Command;
+                        self.mistake("500 5.5.2 a line ends with CRLF and has no control characters");
+                    }
+                    Line::Complete(line) => {
+                        if let Some(step) = self.line(&line) {
+                            return step;
+                        }
+                    }
+                },
+            }
+        }
+    }
+
+    /// The password was right.
+    pub(super) fn logged_in(&mut self, identity: Identity) {
+        self.mode = Mode::Command;
+        self.failed_logins = 0;
+        self.identity = Some(identity);
+        self.reply("235 2.7.0 welcome");
+    }
+
+    /// The user or the password was wrong.
+    pub(super) fn login_failed(&mut self) {
+        self.mode = Mode::Command;
+        self.mistake("535 5.7.8 the user name or the password is wrong; runepeer mail password new makes one");
+    }
+
+    /// How often a login has failed in a row, with the one under way: its delay grows with it.
+    pub(super) const fn count_failed_login(&mut self) -> u32 {
+        self.failed_logins = self.failed_logins.saturating_add(1);
+        self.failed_logins
+    }
+
+    /// A message was sent, or not.
+    pub(super) fn submitted(&mut self, reply: &str) {
+        self.mode = Mode::Command;
+        self.reply(reply);
+    }
+
+    fn reply(&mut self, text: &str) {
+        self.output.extend_from_slice(text.as_bytes());
+        self.output.extend_from_slice(b"\r\n");
+    }
+
+    /// A reply to something that a mail program does not do; too many of them end the session.
+    fn mistake(&mut self, text: &str) {
+        self.reply(text);
+        self.mistakes += 1;
+        if self.mistakes >= CLIENT_MISTAKES {
+            self.close("421 4.7.0 too many mistakes");
+        }
+    }
+
+    fn take_line(&mut self) -> Line {
+        let Some(end) = self.input.iter().position(|&byte| byte == b'\n') else {
+            if self.input.len() < SMTP_LINE_BYTES {
+                return Line::Incomplete;
+            }
+            self.input.clear();
+            return Line::TooLong;
+        };
+        let mut line: Vec<u8> = self.input.drain(..=end).collect();
+        if line.len() > SMTP_LINE_BYTES {
+            // Its end is here already: there is nothing left to skip but an empty rest.
+            self.input.splice(..0, *b"\n");
+            return Line::TooLong;
+        }
+        if is_foreign(&line) {
+            return Line::Complete(line);
+        }
+        if !line.ends_with(b"\r\n") {
+            return Line::Malformed;
+        }
+        line.truncate(line.len().saturating_sub(2));
+        if line.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
+            return Line::Malformed;
+        }
+        Line::Complete(line)
+    }
+
+    fn line(&mut self, line: &[u8]) -> Option<Step> {
+        match std::mem::replace(&mut self.mode, Mode::Command) {
+            Mode::PlainResponse => self.plain_response(line),
+            Mode::LoginUser => match self.decode(line) {
+                Some(user) => {
+                    self.ask_password(user.to_string());
+                    None
+                }
+                None => None,
+            },
+            Mode::LoginPassword(user) => self.decode(line).map(|password| self.login(user, password)),
+            _ => self.command(line),
+        }
+    }
+
+    fn command(&mut self, line: &[u8]) -> Option<Step> {
+        if is_foreign(line) {
+            self.close("421 4.7.0 this is a mail submission service");
+            return None;
+        }
+        let terminated = [line, b"\r\n"].concat();
+        match Request::parse(&mut terminated.iter()) {
+            Ok(Request::Ehlo { .. }) => self.ehlo(),
+            Ok(Request::Helo { .. }) => {
+                self.greeted = true;
+                self.transaction = None;
+                self.reply("250 localhost");
+            }
+            Ok(Request::Auth { mechanism, initial_response }) => return self.auth(mechanism, &initial_response),
+            Ok(Request::Mail { from }) => self.mail(&from),
+            Ok(Request::Rcpt { to }) => self.rcpt(&to),
+            Ok(Request::Data) => self.data(),
+            Ok(Request::Rset) => {
+                self.transaction = None;
+                self.reply("250 2.0.0 forgotten");
+            }
+            Ok(Request::Noop { .. }) => self.reply("250 2.0.0 ok"),
+            Ok(Request::Vrfy { .. }) => self.reply("252 2.1.5 send it, and see"),
+            Ok(Request::Help { .. }) => {
+                self.reply("214 2.0.0 runepeer mail setup show prints the settings of a mail program")
+            }
+            Ok(Request::Quit) => self.close("221 2.0.0 bye"),
+            Ok(_) => self.mistake("502 5.5.1 not offered here"),
+            Err(error) => self.syntax_error(&error),
+        }
+        None
+    }
+
+    fn syntax_error(&mut self, error: &Error) {
+        match error {
+            Error::UnsupportedParameter { .. } => self.mistake("555 5.5.4 a parameter that is not offered here"),
+            Error::InvalidSenderAddress => self.mistake("501 5.1.7 the sender is not an address"),
+            Error::InvalidRecipientAddress => self.mistake(
+                "501 5.1.3 the recipient is not an address; it looks like name@<56 characters>.onion or petname@rune.internal",
+            ),
+            Error::SyntaxError { .. } | Error::InvalidParameter { .. } => {
+                self.mistake("501 5.5.4 the command is malformed");
+            }
+            _ => self.mistake("500 5.5.1 unknown command"),
+        }
+    }
+
+    fn ehlo(&mut self) {
+        self.greeted = true;
+        self.transaction = None;
+        let most = self.most;
+        self.reply(&format!(
+            "250-localhost\r\n250-SIZE {most}\r\n250-8BITMIME\r\n250-PIPELINING\r\n250-ENHANCEDSTATUSCODES\r\n\
+             250-AUTH PLAIN LOGIN\r\n250 HELP"
+        ));
+    }
+
+    fn auth(&mut self, mechanism: u64, initial: &str) -> Option<Step> {
+        if self.identity.is_some() || !self.greeted {
+            self.mistake("503 5.5.1 log in once, after EHLO");
+            return None;
+        }
+        match (mechanism, initial) {
+            (AUTH_PLAIN, "") => {
+                self.mode = Mode::PlainResponse;
+                self.reply("334 ");
+            }
+            (AUTH_PLAIN, initial) => return self.plain_response(initial.as_bytes()),
+            (AUTH_LOGIN, "") => {
+                self.mode = Mode::LoginUser;
+                self.reply("334 VXNlcm5hbWU6");
+            }
+            (AUTH_LOGIN, initial) => {
+                if let Some(user) = self.decode(initial.as_bytes()) {
+                    self.ask_password(user.to_string());
+                }
+            }
+            _ => self.mistake("504 5.5.4 PLAIN and LOGIN are offered here"),
+        }
+        None
+    }
+
+    fn ask_password(&mut self, user: String) {
+        self.mode = Mode::LoginPassword(user);
+        self.reply("334 UGFzc3dvcmQ6");
+    }
+
+    /// `authorization NUL user NUL password` (RFC 4616).
+    fn plain_response(&mut self, line: &[u8]) -> Option<Step> {
+        let text = self.decode(line)?;
+        let mut parts = text.split('\0');
+        match (parts.next(), parts.next(), parts.next(), parts.next()) {
+            (Some(authorization), Some(user), Some(password), None)
+                if authorization.is_empty() || authorization == user =>
+            {
+                Some(self.login(user.to_owned(), Zeroizing::new(password.to_owned())))
+            }
+            (Some(_), Some(_), Some(_), None) => {
+                self.mistake("535 5.7.8 nobody may act for somebody else here");
+                None
+            }
+            _ => {
+                self.mistake("501 5.5.2 not a PLAIN response");
+                None
+            }
+        }
+    }
+
+    fn login(&mut self, user: String, password: Zeroizing<String>) -> Step {
+        self.mode = Mode::Waiting;
+        Step::Login { user, password }
+    }
+
+    /// A line of the login, from base64; `=` is the empty one. Says what is wrong with it otherwise.
+    fn decode(&mut self, line: &[u8]) -> Option<Zeroizing<String>> {
+        let decoded = match line {
+            b"*" => {
+                self.mistake("501 5.7.0 login cancelled");
+                return None;
+            }
+            b"=" => Some(Vec::new()),
+            other => BASE64.decode(other).ok(),
+        };
+        let text = decoded.and_then(|bytes| String::from_utf8(bytes).ok()).map(Zeroizing::new);
+        if text.is_none() {
+            self.mistake("501 5.5.2 not base64");
+        }
+        text
+    }
+
+    fn mail(&mut self, from: &MailFrom<Cow<'_, str>>) {
+        let Some(identity) = &self.identity else {
+            self.mistake("530 5.7.0 log in first");
+            return;
+        };
+        let own = &identity.address;
+        let offered = MAIL_BODY_7BIT | MAIL_BODY_8BITMIME;
+        let only_offered = from.flags & !offered == 0
+            && (from.by, from.hold_for, from.hold_until, from.mt_priority) == (0, 0, 0, 0)
+            && from.trans_id.is_none()
+            && from.env_id.is_none()
+            && from.solicit.is_none()
+            && from.mtrk.is_none();
+        if self.transaction.is_some() {
+            self.mistake("503 5.5.1 one message after the other");
+        } else if !only_offered {
+            self.mistake("555 5.5.4 a parameter that is not offered here");
+        } else if !from.address.is_empty() && !is_own(&from.address, own) {
+            // The empty one is for receipts that a mail program sends (RFC 8098 §3).
+            let text = format!("the sender must be {own}: set this address in your mail program");
+            self.reply(&reply::sentence("553 5.7.1", &text));
+        } else if from.size > self.most {
+            self.reply("552 5.3.4 the message is larger than this daemon sends; EHLO says how much it takes");
+        } else {
+            self.transaction = Some(Vec::new());
+            self.reply("250 2.1.0 ok");
+        }
+    }
+
+    fn rcpt(&mut self, to: &RcptTo<Cow<'_, str>>) {
+        let (Some(identity), Some(recipients)) = (&self.identity, &mut self.transaction) else {
+            self.mistake("503 5.5.1 MAIL first");
+            return;
+        };
+        if to.flags != 0 || to.rrvs != 0 || to.orcpt.is_some() {
+            self.mistake("555 5.5.4 a parameter that is not offered here");
+        } else if recipients.len() >= RECIPIENTS {
+            self.reply("452 4.5.3 too many recipients; send to the others in another message");
+        } else if !(identity.knows)(&to.address) {
+            let text = reply::unknown_recipient(&to.address);
+            self.reply(&text);
+        } else {
+            if !recipients.iter().any(|known| **known == *to.address) {
+                recipients.push(to.address.to_string());
+            }
+            self.reply("250 2.1.5 ok");
+        }
+    }
+
+    fn data(&mut self) {
+        match &self.transaction {
+            None => self.mistake("503 5.5.1 MAIL and RCPT first"),
+            Some(recipients) if recipients.is_empty() => self.reply("554 5.5.1 no valid recipient"),
+            Some(_) => {
+                self.mode = Mode::Data(Receiver::new(self.most));
+                self.reply("354 go on; end with a line of one dot");
+            }
+        }
+    }
+
+    fn data_ended(&mut self) -> Option<Step> {
+        let Mode::Data(receiver) = std::mem::replace(&mut self.mode, Mode::Command) else { return None };
+        let recipients = self.transaction.take().unwrap_or_default();
+        match receiver.finish() {
+            Ok(message) => {
+                self.mode = Mode::Waiting;
+                Some(Step::Submit { recipients, message })
+            }
+            Err(problem) => {
+                self.reply(reply::of_data(problem));
+                None
+            }
+        }
+    }
+}
+
+/// Whether this is the beginning of another protocol: an HTTP request or field, SSH or TLS (the ALPACA attacks).
+/// No SMTP command has a colon in its first word.
+fn is_foreign(line: &[u8]) -> bool {
+    const METHODS: [&[u8]; 10] =
+        [b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"DELETE", b"CONNECT", b"TRACE", b"PATCH", b"PRI"];
+    let first = line.split(|byte| byte.is_ascii_whitespace()).next().unwrap_or_default();
+    METHODS.iter().any(|method| first.eq_ignore_ascii_case(method))
+        || first.contains(&b':')
+        || first.starts_with(b"SSH-")
+        || first.first() == Some(&0x16)
+}

@@ -1,0 +1,61 @@
+//! Cards: what an identity tells one contact about itself, and the statement that binds its onion to its
+//! certificate (docs/protocol.md, "Card" and "Binding statement").
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::ids::Fingerprint;
+use crate::base::{MacKey, Onion};
+
+use super::Address;
+
+/// The statement that one onion and one primary key are the same identity, signed by both.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Binding {
+    /// Counts from 1; a higher one replaces a lower one.
+    pub epoch: u32,
+    /// The onion key's ed25519 signature over [`Binding::statement`] (64 bytes).
+    #[serde(with = "super::base64_bytes")]
+    pub onion_signature: Vec<u8>,
+    /// The primary key's detached OpenPGP signature over the same text.
+    #[serde(with = "super::base64_bytes")]
+    pub key_signature: Vec<u8>,
+}
+
+impl Binding {
+    /// The text that both keys sign. The onion key signs nothing else, ever.
+    pub fn statement(onion: Onion, fingerprint: &Fingerprint, epoch: u32) -> String {
+        format!("RUNE/1 binding\nonion: {onion}\nfingerprint: {fingerprint}\nepoch: {epoch}\n")
+    }
+}
+
+impl std::fmt::Debug for Binding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Binding").field("epoch", &self.epoch).finish_non_exhaustive()
+    }
+}
+
+/// The payload of a `card/1` content, as JSON. Unknown members are ignored.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Card {
+    /// Grows with every card that this contact gets.
+    pub counter: u64,
+    /// The author's address.
+    pub address: Address,
+    /// The author's certificate (OpenPGP, binary, base64 in the JSON).
+    #[serde(with = "super::base64_bytes")]
+    pub certificate: Vec<u8>,
+    /// Ties the address's onion to the certificate.
+    pub binding: Binding,
+    /// The key with which the reader of this card authenticates its SENDs to the author (base64).
+    #[serde(with = "super::mac_key")]
+    pub auth_key: MacKey,
+    /// The secret of the invitation that this card redeems (base64), on the first card to an inviter.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "super::base64_option")]
+    pub invitation: Option<Vec<u8>>,
+}
+
+impl std::fmt::Debug for Card {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Card").field("counter", &self.counter).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,192 @@
+//! Content: what the author signs. A short text header, then the payload as it is
+//! (docs/protocol.md, "Content").
+//!
+//! ```text
+//! RUNE-CONTENT mail/1 critical
+//! Id: 6f3c…                       32 hexadecimal digits, random
+//! Expires: 2026-11-25T00:00:00Z
+//!                                 an empty line, then the payload to the end
+//! ```
+//! Line ends of the header are LF. Unknown fields are kept out of the way; an unknown kind or version with
+//! `critical` is refused, without it (`optional`) dropped after acknowledging.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::limits::CONTENT_HEADER_BYTES;
+use crate::base::{ContentId, Timestamp};
+
+/// What a content is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ContentKind {
+    /// An RFC 5322 message, as the mail program wrote it: `mail/1`.
+    Mail,
+    /// The drafts' JSON message with base91 attachments: `mail-json/1`.
+    MailJson,
+    /// What an identity tells one contact about itself ([`super::Card`], JSON): `card/1`.
+    Card,
+}
+
+impl ContentKind {
+    /// The kind and version on the first line.
+    pub const fn token(self) -> &'static str {
+        match self {
+            Self::Mail => "mail/1",
+            Self::MailJson => "mail-json/1",
+            Self::Card => "card/1",
+        }
+    }
+
+    fn from_token(token: &str) -> Option<Self> {
+        [Self::Mail, Self::MailJson, Self::Card].into_iter().find(|kind| kind.token() == token)
+    }
+}
+
+/// A content: header and payload. [`Content::encode`] gives the bytes that are signed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Content {
+    /// What the payload is.
+    pub kind: ContentKind,
+    /// The random id, the same in every copy and retry.
+    pub id: ContentId,
+    /// After this moment, and 48 hours, nobody accepts it.
+    pub expires: Timestamp,
+    /// The payload.
+    pub payload: Vec<u8>,
+}
+
+/// Why a content was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ContentError {
+    /// The header is not of the form above.
+    #[error("the content's header is malformed")]
+    Malformed,
+    /// The header has no end within its bound.
+    #[error("the content's header is too long")]
+    HeaderTooLong,
+    /// A kind or version that we do not know, which says that it must be understood.
+    #[error("a critical content of an unknown kind")]
+    UnknownCritical,
+    /// A kind or version that we do not know, which says that it may be ignored.
+    #[error("an optional content of an unknown kind")]
+    UnknownOptional,
+}
+
+const MAGIC: &str = "RUNE-CONTENT";
+
+impl Content {
+    /// The header, with its empty line.
+    pub fn header(&self) -> String {
+        format!("{MAGIC} {} critical\nId: {}\nExpires: {}\n\n", self.kind.token(), self.id, self.expires.rfc3339())
+    }
+
+    /// The bytes that are signed: header and payload.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = self.header().into_bytes();
+        bytes.extend_from_slice(&self.payload);
+        bytes
+    }
+
+    /// Reads a content; the payload is everything after the empty line.
+    ///
+    /// # Errors
+    /// See [`ContentError`]; nothing is kept.
+    pub fn decode(bytes: Vec<u8>) -> Result<Self, ContentError> {
+        let window = bytes.get(..bytes.len().min(CONTENT_HEADER_BYTES)).unwrap_or_default();
+        let Some(end) = window.windows(2).position(|pair| pair == b"\n\n") else {
+            return Err(if bytes.len() > CONTENT_HEADER_BYTES {
+                ContentError::HeaderTooLong
+            } else {
+                ContentError::Malformed
+            });
+        };
+        let header = window.get(..end).unwrap_or_default();
+        let header = std::str::from_utf8(header).map_err(|_| ContentError::Malformed)?;
+        let mut lines = header.split('\n');
+        let mut first = lines.next().unwrap_or_default().split(' ');
+        let (magic, kind, critical) = (first.next(), first.next(), first.next());
+        if magic != Some(MAGIC) || first.next().is_some() {
+            return Err(ContentError::Malformed);
+        }
+        let critical = match critical {
+            Some("critical") => true,
+            Some("optional") => false,
+            _ => return Err(ContentError::Malformed),
+        };
+        let Some(kind) = kind.and_then(ContentKind::from_token) else {
+            return Err(if critical { ContentError::UnknownCritical } else { ContentError::UnknownOptional });
+        };
+        let (mut id, mut expires) = (None, None);
+        for line in lines {
+            let (name, value) = line.split_once(": ").ok_or(ContentError::Malformed)?;
+            if name.eq_ignore_ascii_case("id") {
+                let value = value.parse().map_err(|_| ContentError::Malformed)?;
+                if id.replace(value).is_some() {
+                    return Err(ContentError::Malformed);
+                }
+            } else if name.eq_ignore_ascii_case("expires") {
+                let value = Timestamp::parse_rfc3339(value).ok_or(ContentError::Malformed)?;
+                if expires.replace(value).is_some() {
+                    return Err(ContentError::Malformed);
+                }
+            }
+        }
+        let (Some(id), Some(expires)) = (id, expires) else { return Err(ContentError::Malformed) };
+        let mut payload = bytes;
+        payload.drain(..end + 2);
+        Ok(Self { kind, id, expires, payload })
+    }
+}
+
+impl std::fmt::Debug for Content {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Content")
+            .field("kind", &self.kind)
+            .field("payload", &self.payload.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn content() -> Content {
+        Content {
+            kind: ContentKind::Mail,
+            id: ContentId::from_bytes([9; 16]),
+            expires: Timestamp::from_secs(1_800_000_000),
+            payload: b"Subject: x\r\n\r\nbody\n\nmore".to_vec(),
+        }
+    }
+
+    #[test]
+    fn round_trip_keeps_the_payload_as_it_is() {
+        assert_eq!(Content::decode(content().encode()), Ok(content()));
+    }
+
+    #[test]
+    fn malformed_headers_are_refused() {
+        let good = String::from_utf8(content().encode()).unwrap();
+        for (from, to, error) in [
+            ("mail/1", "mail/9", ContentError::UnknownCritical),
+            ("mail/1 critical", "gossip/1 optional", ContentError::UnknownOptional),
+            ("RUNE-CONTENT", "RUNE", ContentError::Malformed),
+            ("Id: ", "Id:", ContentError::Malformed),
+            ("Expires", "Expire", ContentError::Malformed),
+            ("\n\n", "\n", ContentError::Malformed),
+        ] {
+            let bad = good.replacen(from, to, if from == "\n\n" { 9 } else { 1 });
+            assert_eq!(Content::decode(bad.into_bytes()), Err(error), "{from}");
+        }
+        assert_eq!(Content::decode(vec![b'x'; 20_000]), Err(ContentError::HeaderTooLong));
+    }
+
+    #[test]
+    fn unknown_fields_are_ignored_and_repeated_ones_refused() {
+        let good = String::from_utf8(content().encode()).unwrap();
+        let more = good.replacen("Expires", "Sequence: 7\nExpires", 1);
+        assert_eq!(Content::decode(more.into_bytes()), Ok(content()));
+        let twice = good.replacen("Expires", "Id: 00000000000000000000000000000000\nExpires", 1);
+        assert_eq!(Content::decode(twice.into_bytes()), Err(ContentError::Malformed));
+    }
+}

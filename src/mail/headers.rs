@@ -1,0 +1,260 @@
+//! Header fields and the author of a message (RFC 5322 §2.2, §3.6.2).
+//!
+//! Fields are found by their bytes, so that what is not touched is passed on as it was. Address lists are
+//! read twice over: leniently for showing ([`address_list`]), strictly where a sender's right to an address depends
+//! on it ([`from_addresses`]).
+
+use crate::base::limits::{HEADER_BYTES, HEADER_FIELDS};
+
+pub(super) use super::address_list::{Entry, entries};
+pub use super::address_list::{Mailbox, address_list};
+
+use super::address_list::strict_mailboxes;
+use super::structure::Text;
+
+/// One header field, as it lies in the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field<'a> {
+    /// The name, without trailing space. Empty for a line that is no field.
+    pub name: &'a [u8],
+    /// What follows the colon, with its folds, without the final line end.
+    pub value: &'a [u8],
+    /// The whole field with its final line end.
+    pub raw: &'a [u8],
+}
+
+/// Why a message's author cannot be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FromError {
+    /// No From field.
+    #[error("the message has no From field")]
+    Missing,
+    /// More than one From field.
+    #[error("the message has more than one From field")]
+    Repeated,
+    /// The field is not a list of plain addresses, or the header could be read in more than one way.
+    #[error("the From field is not a plain address")]
+    Malformed,
+    /// The header is longer, or has more fields, than we read.
+    #[error("the header of the message is too long")]
+    TooLong,
+}
+
+/// The bytes of the message's header, with its empty line, and the body after it. A message without an empty
+/// line is all header.
+pub fn split(message: &[u8]) -> (&[u8], &[u8]) {
+    let mut at = 0;
+    while let Some(rest) = message.get(at..).filter(|rest| !rest.is_empty()) {
+        let line = first_line(rest);
+        at += line.len();
+        if is_empty_line(line) {
+            break;
+        }
+    }
+    message.split_at_checked(at).unwrap_or((message, &[]))
+}
+
+/// The fields of a header; reading stops at the empty line.
+pub fn fields(header: &[u8]) -> Fields<'_> {
+    Fields { rest: header }
+}
+
+/// Iterator of [`fields`].
+#[derive(Debug, Clone)]
+pub struct Fields<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Field<'a>;
+
+    fn next(&mut self) -> Option<Field<'a>> {
+        let first = first_line(self.rest);
+        if first.is_empty() || is_empty_line(first) {
+            return None;
+        }
+        let mut length = first.len();
+        while let Some(next) = self.rest.get(length..).filter(|next| matches!(next.first(), Some(b' ' | b'\t'))) {
+            length += first_line(next).len();
+        }
+        let (raw, rest) = self.rest.split_at_checked(length)?;
+        self.rest = rest;
+        let colon = first.iter().position(|&byte| byte == b':');
+        let starts_a_field = !matches!(first.first(), Some(b' ' | b'\t'));
+        let (name, value) = match colon.filter(|_| starts_a_field).and_then(|colon| raw.split_at_checked(colon)) {
+            Some((name, value)) => (name.trim_ascii_end(), without_line_end(value.get(1..).unwrap_or_default())),
+            None => (&[][..], without_line_end(raw)),
+        };
+        Some(Field { name, value, raw })
+    }
+}
+
+impl Field<'_> {
+    /// Whether the field has this name; case does not matter.
+    pub fn is(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name.as_bytes())
+    }
+}
+
+/// The fields of these names (or, with `except`, all others) and an empty line: `BODY[HEADER.FIELDS …]`.
+pub fn select_fields(header: &[u8], names: &[&[u8]], except: bool) -> Vec<u8> {
+    let mut selected = Vec::new();
+    for field in fields(header) {
+        if names.iter().any(|name| field.name.eq_ignore_ascii_case(name)) != except {
+            selected.extend_from_slice(field.raw);
+            if !field.raw.ends_with(b"\n") {
+                selected.extend_from_slice(b"\r\n");
+            }
+        }
+    }
+    selected.extend_from_slice(b"\r\n");
+    selected
+}
+
+/// A value without folds, NUL, CR and LF, and without space at its ends.
+pub fn unfold(value: &[u8]) -> Text {
+    value.trim_ascii().iter().copied().filter(|byte| !matches!(byte, 0 | b'\r' | b'\n')).collect()
+}
+
+/// The addresses (`local@domain`, as written) of the one From field.
+///
+/// # Errors
+/// [`FromError`]: no From, more than one, or anything but a list of plain mailboxes (groups, routes, quoted or
+/// 8-bit local parts, comments inside an address and control characters are refused). A header that two
+/// programs could read differently (lines that are no fields, lone CR, NUL) is refused as a whole.
+pub fn from_addresses(message: &[u8]) -> Result<Vec<String>, FromError> {
+    let window = message.get(..message.len().min(HEADER_BYTES + 1)).unwrap_or_default();
+    let (header, _) = split(window);
+    if header.len() > HEADER_BYTES {
+        return Err(FromError::TooLong);
+    }
+    if has_lone_cr_or_nul(header) {
+        return Err(FromError::Malformed);
+    }
+    let mut from = None;
+    for (count, field) in fields(header).enumerate() {
+        if count >= HEADER_FIELDS {
+            return Err(FromError::TooLong);
+        }
+        if field.name.is_empty() {
+            return Err(FromError::Malformed);
+        }
+        if field.is("from") && from.replace(field.value).is_some() {
+            return Err(FromError::Repeated);
+        }
+    }
+    strict_mailboxes(&unfold(from.ok_or(FromError::Missing)?)).ok_or(FromError::Malformed)
+}
+
+/// Whether a CR stands without its LF, or a NUL anywhere.
+pub(super) fn has_lone_cr_or_nul(bytes: &[u8]) -> bool {
+    bytes.contains(&0)
+        || bytes.windows(2).any(|pair| matches!(pair, [b'\r', next] if *next != b'\n'))
+        || bytes.ends_with(b"\r")
+}
+
+fn first_line(bytes: &[u8]) -> &[u8] {
+    let end = bytes.iter().position(|&byte| byte == b'\n').map_or(bytes.len(), |at| at + 1);
+    bytes.get(..end).unwrap_or_default()
+}
+
+fn is_empty_line(line: &[u8]) -> bool {
+    matches!(line, b"\r\n" | b"\n")
+}
+
+fn without_line_end(value: &[u8]) -> &[u8] {
+    let value = value.strip_suffix(b"\n").unwrap_or(value);
+    value.strip_suffix(b"\r").unwrap_or(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_header_ends_at_the_first_empty_line() {
+        assert_eq!(split(b"A: b\r\n\r\nbody\r\n\r\n"), (&b"A: b\r\n\r\n"[..], &b"body\r\n\r\n"[..]));
+        assert_eq!(split(b"A: b\n\nbody"), (&b"A: b\n\n"[..], &b"body"[..]));
+        assert_eq!(split(b"\r\nbody"), (&b"\r\n"[..], &b"body"[..]));
+        assert_eq!(split(b"A: b"), (&b"A: b"[..], &b""[..]));
+    }
+
+    #[test]
+    fn fields_keep_their_bytes() {
+        let header = b"From : a\r\nSubject: one\r\n two\r\nno field\r\nX:\r\n\r\nTo: no\r\n";
+        let found: Vec<_> = fields(header).collect();
+        let names: Vec<_> = found.iter().map(|field| field.name).collect();
+        assert_eq!(names, [&b"From"[..], b"Subject", b"", b"X"]);
+        assert_eq!(unfold(found[1].value), b"one two");
+        assert_eq!(found.iter().map(|field| field.raw.len()).sum::<usize>() + 2 + 8, header.len());
+    }
+
+    #[test]
+    fn selected_fields_end_with_an_empty_line() {
+        let header = b"A: 1\r\nB: 2\r\n x\r\na: 3\r\n\r\n";
+        assert_eq!(select_fields(header, &[b"a"], false), b"A: 1\r\na: 3\r\n\r\n");
+        assert_eq!(select_fields(header, &[b"a"], true), b"B: 2\r\n x\r\n\r\n");
+        assert_eq!(select_fields(b"A: 1", &[b"A"], false), b"A: 1\r\n\r\n");
+    }
+
+    fn from(text: &str) -> Result<Vec<String>, FromError> {
+        from_addresses(format!("Subject: x\r\n{text}\r\n\r\nFrom: body@x\r\n").as_bytes())
+    }
+
+    #[test]
+    fn the_author_is_told_from_plain_forms() {
+        for text in ["From: a.b@x.onion", "from:\r\n <a.b@x.onion>", "FROM: A. B <a.b@x.onion>"] {
+            assert_eq!(from(text), Ok(vec!["a.b@x.onion".to_owned()]), "{text}");
+        }
+        for text in ["From: \"mallory@y\" <a@x>", "From: a@x (Alice)", "From : =?utf-8?q?=3C?= <a@x>"] {
+            assert_eq!(from(text), Ok(vec!["a@x".to_owned()]), "{text}");
+        }
+        assert_eq!(from("From: a@x, B <b@y>"), Ok(vec!["a@x".to_owned(), "b@y".to_owned()]));
+    }
+
+    #[test]
+    fn the_author_is_not_guessed() {
+        assert_eq!(from("To: a@x"), Err(FromError::Missing));
+        assert_eq!(from("From: a@x\r\nfrom: b@x"), Err(FromError::Repeated));
+        assert_eq!(from("From: a@x\r\nFrom : b@x"), Err(FromError::Repeated));
+        for text in [
+            "From:",
+            "From: alice",
+            "From: a@x <b@x>",
+            "From: <a@x> <b@x>",
+            "From: <a@x> b@x",
+            "From: g: a@x;",
+            "From: <@r:a@x>",
+            "From: \"a\"@x",
+            "From: a(c)@x",
+            "From: a@x(c",
+            "From: \u{e4}@x",
+            "From: a@[1.2.3.4]",
+            "From: a@x,",
+            "From: <a@x",
+            "From: \"a <b@x>",
+            "From: a@x\rFrom: b@x",
+            "From: a@x\0",
+            "From: a@x\r\nno field",
+            "From: a@x (b <c@y>)",
+            "From: a@x (b) <c@y>",
+            "From: a@x@y",
+            "From: a @x",
+        ] {
+            assert_eq!(from(text), Err(FromError::Malformed), "{text:?}");
+        }
+        let long = format!("From: a@x\r\n{}", "X: y\r\n".repeat(HEADER_FIELDS));
+        assert_eq!(from(&long), Err(FromError::TooLong));
+        assert_eq!(from(&"x".repeat(HEADER_BYTES + 1)), Err(FromError::TooLong));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+            let (header, body) = split(&bytes);
+            prop_assert_eq!(header.len() + body.len(), bytes.len());
+            let _ = from_addresses(&bytes);
+        }
+    }
+}

@@ -1,0 +1,451 @@
+//! Invitations: the `rune:` text that makes one identity known (docs/protocol.md, "Invitation").
+//!
+//! ```text
+//! 1 version   1 flags   32 onion public key   32 fingerprint   1 length   name before @
+//! [16 secret, flag 1]   [4 expiry, hours since 1970, flag 2]   {1 type, 1 length, value}   4 of SHA-256
+//! ```
+//! The bytes are base32 (RFC 4648, no padding, in lower case) in groups of 30 characters; after each stand two more
+//! that check it, so that a mistyped character is found and its place told. Upper case is the same, for QR codes;
+//! white space and hyphens between mean nothing.
+
+use std::fmt;
+
+use data_encoding::BASE32_NOPAD;
+use hmac::{Hmac, Mac};
+use sha2::{Digest, Sha256};
+
+use crate::base::ids::Fingerprint;
+use crate::base::limits::INVITATION_CHARACTERS;
+use crate::base::{MacKey, Onion, Timestamp};
+
+use super::Address;
+
+/// The 16-byte secret of a private invitation.
+pub const SECRET_BYTES: usize = 16;
+
+/// What an invitation text says.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Invitation {
+    /// Whom it makes known.
+    pub address: Address,
+    /// The primary key that the address must prove.
+    pub fingerprint: Fingerprint,
+    /// Present in a private invitation: redeeming it makes both sides contacts, once.
+    pub secret: Option<[u8; SECRET_BYTES]>,
+    /// After this moment it no longer works.
+    pub expires: Option<Timestamp>,
+}
+
+/// Why an invitation text cannot be used. Positions count characters from 1.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvitationError {
+    /// It does not begin with `rune:`.
+    #[error("an invitation begins with rune: - copy the whole text, from rune: to its last character")]
+    NotAnInvitation,
+    /// A character that does not occur in an invitation.
+    #[error("character {position} does not belong in an invitation; copy the text again")]
+    Character {
+        /// Which character.
+        position: usize,
+    },
+    /// A group of characters whose check fails.
+    #[error("there is a mistyped character between characters {from} and {to}; compare them with the original")]
+    Mistyped {
+        /// First character of the group.
+        from: usize,
+        /// Last character of the group.
+        to: usize,
+    },
+    /// It stops too early.
+    #[error("the invitation is cut off after character {length}; copy the text to its end")]
+    CutOff {
+        /// How many characters there are.
+        length: usize,
+    },
+    /// A version or form that this program does not know.
+    #[error("this invitation was made by a newer version of runepeer; update, then try again")]
+    Version,
+}
+
+const SCHEME: &str = "rune:";
+const VERSION: u8 = 1;
+const FLAG_SECRET: u8 = 1;
+const FLAG_EXPIRES: u8 = 2;
+/// Characters of a group, without its check.
+const GROUP: usize = 30;
+/// Check characters after a group.
+const CHECK: usize = 2;
+/// Bytes of SHA-256 at the end.
+const SUM: usize = 4;
+const MS_PER_HOUR: i64 = 3_600_000;
+const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+
+impl Invitation {
+    /// The key with which the redeemer authenticates until a card brings a fresh one
+    /// (docs/protocol.md, "Authenticator"); `None` for a public invitation.
+    pub fn auth_key(&self) -> Option<MacKey> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.secret?).ok()?;
+        mac.update(b"RUNE/1 invitation auth");
+        Some(MacKey::from_bytes(mac.finalize().into_bytes().into()))
+    }
+
+    /// The text to hand over. Its expiry is that of the invitation rounded down to the hour.
+    pub fn encode(&self) -> String {
+        let data = BASE32_NOPAD.encode(&self.payload()).to_ascii_lowercase();
+        let mut text = SCHEME.to_owned();
+        for (index, group) in data.as_bytes().chunks(GROUP).enumerate() {
+            text.extend(group.iter().chain(&check(index, group)).copied().map(char::from));
+        }
+        text
+    }
+
+    fn payload(&self) -> Vec<u8> {
+        let address = self.address.without_folder().to_string();
+        let name = address.split('@').next().unwrap_or_default();
+        let flags = u8::from(self.secret.is_some()) * FLAG_SECRET + u8::from(self.expires.is_some()) * FLAG_EXPIRES;
+        let mut bytes = vec![VERSION, flags];
+        bytes.extend_from_slice(self.address.onion().public_key());
+        bytes.extend_from_slice(self.fingerprint.as_bytes());
+        bytes.push(u8::try_from(name.len()).unwrap_or(u8::MAX));
+        bytes.extend_from_slice(name.as_bytes());
+        bytes.extend(self.secret.iter().flatten());
+        if let Some(expires) = self.expires {
+            let hours = u32::try_from(expires.millis().div_euclid(MS_PER_HOUR).max(0)).unwrap_or(u32::MAX);
+            bytes.extend_from_slice(&hours.to_be_bytes());
+        }
+        bytes.extend(sum(&bytes));
+        bytes
+    }
+
+    /// Reads an invitation text.
+    ///
+    /// # Errors
+    /// [`InvitationError`], which tells the user where to look.
+    pub fn parse(text: &str) -> Result<Self, InvitationError> {
+        let characters = read_characters(text)?;
+        let groups: Vec<&[Character]> = characters.chunks(GROUP + CHECK).collect();
+        for (index, group) in groups.iter().enumerate() {
+            let last = index + 1 == groups.len();
+            let bytes: Vec<u8> = group.iter().map(|character| character.value).collect();
+            let Some((data, found)) = bytes.split_last_chunk::<CHECK>() else {
+                return Err(cut_off(text));
+            };
+            if check(index, data) != *found || data.is_empty() {
+                return Err(if last && group.len() < GROUP + CHECK && too_short(&characters) {
+                    cut_off(text)
+                } else {
+                    mistyped(group)
+                });
+            }
+        }
+        let data: Vec<u8> = groups.iter().flat_map(|group| data_of(group)).collect();
+        match decode(&data) {
+            Some(payload) => Self::from_payload(&payload).ok_or(InvitationError::Version),
+            None if too_short(&characters) => Err(cut_off(text)),
+            None => Err(locate(&groups, &data)),
+        }
+    }
+
+    /// `None` where the bytes are of a form that we do not know.
+    fn from_payload(payload: &[u8]) -> Option<Self> {
+        let mut fields = Fields { rest: payload };
+        let [version, flags] = fields.array()?;
+        if version != VERSION || flags & !(FLAG_SECRET | FLAG_EXPIRES) != 0 {
+            return None;
+        }
+        let onion = Onion::from_public_key(fields.array()?);
+        let fingerprint = Fingerprint::from_bytes(fields.array()?);
+        let [length] = fields.array()?;
+        let name = std::str::from_utf8(fields.take(length.into())?).ok()?;
+        let address: Address = format!("{name}@{onion}").parse().ok()?;
+        let secret = if flags & FLAG_SECRET == 0 { None } else { Some(fields.array()?) };
+        let expires = if flags & FLAG_EXPIRES == 0 {
+            None
+        } else {
+            Some(Timestamp::from_millis(i64::from(u32::from_be_bytes(fields.array()?)) * MS_PER_HOUR))
+        };
+        // Extensions of later versions: type, length, value.
+        while !fields.rest.is_empty() {
+            let [_, length] = fields.array()?;
+            fields.take(length.into())?;
+        }
+        (address.folder().is_none()).then_some(Self { address, fingerprint, secret, expires })
+    }
+}
+
+impl fmt::Debug for Invitation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Invitation")
+            .field("public", &self.secret.is_none())
+            .field("expires", &self.expires)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A character of the base32 text, in lower case, and its place in what the user gave.
+#[derive(Clone, Copy)]
+struct Character {
+    value: u8,
+    position: usize,
+}
+
+/// The characters after `rune:`, without what means nothing.
+fn read_characters(text: &str) -> Result<Vec<Character>, InvitationError> {
+    let mut numbered = text.chars().zip(1..).skip_while(|(character, _)| character.is_whitespace());
+    for expected in SCHEME.chars() {
+        match numbered.next() {
+            Some((found, _)) if found.eq_ignore_ascii_case(&expected) => {}
+            _ => return Err(InvitationError::NotAnInvitation),
+        }
+    }
+    let mut characters = Vec::new();
+    for (character, position) in numbered {
+        if character.is_whitespace() || character == '-' {
+            continue;
+        }
+        let lower = character.to_ascii_lowercase();
+        let value = u8::try_from(lower).ok().filter(|value| ALPHABET.contains(value));
+        let value = value.ok_or(InvitationError::Character { position })?;
+        if characters.len() >= INVITATION_CHARACTERS {
+            return Err(InvitationError::Version);
+        }
+        characters.push(Character { value, position });
+    }
+    if characters.is_empty() { Err(cut_off(text)) } else { Ok(characters) }
+}
+
+fn cut_off(text: &str) -> InvitationError {
+    InvitationError::CutOff { length: text.trim_end().chars().count() }
+}
+
+fn mistyped(group: &[Character]) -> InvitationError {
+    let place = |character: Option<&Character>| character.map_or(0, |character| character.position);
+    InvitationError::Mistyped { from: place(group.first()), to: place(group.last()) }
+}
+
+/// The two characters that check a group: the first ten bits of a hash that also knows the group's place.
+fn check(index: usize, group: &[u8]) -> [u8; CHECK] {
+    let index = u8::try_from(index).unwrap_or(u8::MAX);
+    let digest =
+        Sha256::new().chain_update(b"rune invitation group").chain_update([index]).chain_update(group).finalize();
+    let bits = digest.iter().take(2).fold(0_usize, |bits, byte| bits << 8 | usize::from(*byte)) >> 6;
+    [bits >> 5, bits & 31].map(|value| ALPHABET.get(value).copied().unwrap_or_default())
+}
+
+fn sum(payload: &[u8]) -> impl Iterator<Item = u8> + use<> {
+    Sha256::digest(payload).into_iter().take(SUM)
+}
+
+fn data_of(group: &[Character]) -> impl Iterator<Item = u8> {
+    group.iter().take(group.len().saturating_sub(CHECK)).map(|character| character.value)
+}
+
+/// The payload of these characters, without the sum at its end; `None` where that is wrong.
+fn decode(data: &[u8]) -> Option<Vec<u8>> {
+    let mut bytes = BASE32_NOPAD.decode(&data.to_ascii_uppercase()).ok()?;
+    let payload = bytes.len().checked_sub(SUM)?;
+    let found = bytes.split_off(payload);
+    sum(&bytes).eq(found).then_some(bytes)
+}
+
+/// Whether there are fewer characters than the fields at the beginning announce.
+fn too_short(characters: &[Character]) -> bool {
+    let data: Vec<u8> = characters.chunks(GROUP + CHECK).flat_map(data_of).collect();
+    // Whole bytes only: 8 characters are 5 of them.
+    let whole = data.get(..data.len() / 8 * 8).unwrap_or_default();
+    let Ok(bytes) = BASE32_NOPAD.decode(&whole.to_ascii_uppercase()) else { return false };
+    let (Some(flags), Some(name)) = (bytes.get(1), bytes.get(66)) else { return true };
+    let secret = if flags & FLAG_SECRET == 0 { 0 } else { SECRET_BYTES };
+    let expires = if flags & FLAG_EXPIRES == 0 { 0 } else { 4 };
+    data.len() * 5 / 8 < 67 + usize::from(*name) + secret + expires + SUM
+}
+
+/// Every group's check holds and the sum does not: a wrong character that its group's ten bits missed.
+/// Tries every other character in every place; where none is right, more than one is wrong.
+fn locate(groups: &[&[Character]], data: &[u8]) -> InvitationError {
+    let mut start = 0;
+    for (index, group) in groups.iter().enumerate() {
+        let mut original: Vec<u8> = data_of(group).collect();
+        for place in 0..original.len() {
+            for other in ALPHABET {
+                let Some(wrong) = original.get_mut(place).map(|value| std::mem::replace(value, *other)) else {
+                    continue;
+                };
+                if wrong != *other && group.ends_with_check(check(index, &original)) {
+                    let mut repaired = data.to_vec();
+                    repaired.splice(start..start + original.len(), original.iter().copied());
+                    if decode(&repaired).is_some() {
+                        return mistyped(group);
+                    }
+                }
+                if let Some(value) = original.get_mut(place) {
+                    *value = wrong;
+                }
+            }
+        }
+        start += original.len();
+    }
+    let first = groups.first().and_then(|group| group.first());
+    let last = groups.last().and_then(|group| group.last());
+    let place = |character: Option<&Character>| character.map_or(0, |character| character.position);
+    InvitationError::Mistyped { from: place(first), to: place(last) }
+}
+
+trait Checked {
+    fn ends_with_check(&self, check: [u8; CHECK]) -> bool;
+}
+
+impl Checked for [Character] {
+    fn ends_with_check(&self, check: [u8; CHECK]) -> bool {
+        self.split_last_chunk::<CHECK>().is_some_and(|(_, found)| found.map(|character| character.value) == check)
+    }
+}
+
+/// Reads the payload's fields one after the other.
+struct Fields<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Fields<'a> {
+    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.rest.split_at_checked(count)?;
+        self.rest = rest;
+        Some(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.take(N)?.try_into().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn invitation(secret: Option<[u8; SECRET_BYTES]>, expires: Option<Timestamp>) -> Invitation {
+        let onion = Onion::from_public_key([3; 32]);
+        let address = format!("helpdesk/alice@{onion}").parse().unwrap();
+        Invitation { address, fingerprint: Fingerprint::from_bytes([0xA5; 32]), secret, expires }
+    }
+
+    fn private() -> Invitation {
+        invitation(Some([7; SECRET_BYTES]), Some(Timestamp::from_secs(500_000 * 3600)))
+    }
+
+    #[test]
+    fn text_is_read_as_people_hand_it_over() {
+        let text = private().encode();
+        let spaced: String = text
+            .chars()
+            .enumerate()
+            .map(|(i, c)| if i % 8 == 7 { format!("{c}-\r\n ") } else { c.to_string() })
+            .collect();
+        for form in [text.clone(), text.to_ascii_uppercase(), format!("  {text}\n"), spaced] {
+            assert_eq!(Invitation::parse(&form), Ok(private()), "{form}");
+        }
+        assert!(text.bytes().skip(5).all(|byte| ALPHABET.contains(&byte)));
+    }
+
+    #[test]
+    fn the_text_form_does_not_change() {
+        // Made with Python's hashlib and base64 from docs/protocol.md "Invitation".
+        let expected = concat!(
+            "rune:aebqgaydambqgaydambqgaydambqgalbydambqgaydambqgaydambqga5fuws246ljnfuws2ljnfuws2ljnfuws2ljnfuwg",
+            "fs2ljnfuws2ljnfuuhgqzlmobsgk43loof5qwy2ldmudqobyha4dqobyha4dqobgbyha4dqab5bebo4cnfc24",
+        );
+        assert_eq!(private().encode(), expected);
+    }
+
+    #[test]
+    fn errors_tell_the_place() {
+        let text = private().encode();
+        assert_eq!(Invitation::parse("hello"), Err(InvitationError::NotAnInvitation));
+        assert_eq!(Invitation::parse("rune:"), Err(InvitationError::CutOff { length: 5 }));
+        let bad: String = text.chars().enumerate().map(|(i, c)| if i == 40 { '1' } else { c }).collect();
+        assert_eq!(Invitation::parse(&bad), Err(InvitationError::Character { position: 41 }));
+        for length in 5..text.len() {
+            assert_eq!(
+                Invitation::parse(text.get(..length).unwrap()),
+                Err(InvitationError::CutOff { length }),
+                "{length}"
+            );
+        }
+        let longer = format!("{text}a");
+        assert!(matches!(Invitation::parse(&longer), Err(InvitationError::Mistyped { .. })));
+    }
+
+    #[test]
+    fn later_versions_and_extensions() {
+        let encode = |payload: &[u8]| {
+            let mut bytes = payload.to_vec();
+            bytes.extend(sum(payload));
+            let data = BASE32_NOPAD.encode(&bytes).to_ascii_lowercase();
+            let groups = data.as_bytes().chunks(GROUP).enumerate();
+            let groups = groups.map(|(index, group)| [group, &check(index, group)[..]].concat());
+            format!("rune:{}", String::from_utf8(groups.collect::<Vec<_>>().concat()).unwrap())
+        };
+        let payload = private().payload();
+        let payload = &payload[..payload.len() - SUM];
+        assert_eq!(encode(payload), private().encode());
+        let extended = [payload, &[200, 3, 1, 2, 3, 9, 0]].concat();
+        assert_eq!(Invitation::parse(&encode(&extended)), Ok(private()));
+        let broken = [payload, &[200, 3, 1]].concat();
+        assert_eq!(Invitation::parse(&encode(&broken)), Err(InvitationError::Version));
+        for (place, value) in [(0, 2), (1, 0x83), (67, b' ')] {
+            let mut other = payload.to_vec();
+            other[place] = value;
+            assert_eq!(Invitation::parse(&encode(&other)), Err(InvitationError::Version), "{place}");
+        }
+    }
+
+    #[test]
+    fn only_private_invitations_have_a_key() {
+        assert!(invitation(None, None).auth_key().is_none());
+        let key = private().auth_key().unwrap();
+        let expected = "1d72b9a7";
+        assert_eq!(data_encoding::HEXLOWER.encode(&key.expose()[..4]), expected);
+    }
+
+    #[test]
+    fn what_it_holds_is_not_shown() {
+        let shown = format!("{:?}", private());
+        assert!(!shown.contains('7') && !shown.contains("onion"), "{shown}");
+    }
+
+    /// Among all of these are some that the ten bits of their group miss.
+    #[test]
+    fn every_mistyped_character_is_found_in_its_group() {
+        let original: Vec<char> = private().encode().chars().collect();
+        for place in SCHEME.len()..original.len() {
+            for other in ALPHABET.iter().copied().map(char::from).filter(|other| *other != original[place]) {
+                let mut characters = original.clone();
+                characters[place] = other;
+                match Invitation::parse(&characters.iter().collect::<String>()) {
+                    Err(InvitationError::Mistyped { from, to }) => {
+                        assert!((from..=to).contains(&(place + 1)) && to - from < GROUP + CHECK, "{place} {other}");
+                    }
+                    found => panic!("{place} {other}: {found:?}"),
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_invitation_round_trips(
+            onion in any::<[u8; 32]>(), fingerprint in any::<[u8; 32]>(), name in "[a-z0-9._-]{3,50}",
+            secret in any::<Option<[u8; SECRET_BYTES]>>(), hours in any::<Option<u32>>(),
+        ) {
+            let address = format!("{name}@{}", Onion::from_public_key(onion)).parse().unwrap();
+            let expires = hours.map(|hours| Timestamp::from_secs(i64::from(hours) * 3600));
+            let invitation = Invitation { address, fingerprint: Fingerprint::from_bytes(fingerprint), secret, expires };
+            prop_assert_eq!(Invitation::parse(&invitation.encode()), Ok(invitation));
+        }
+
+        #[test]
+        fn any_text_is_read_without_panic(text in "(rune:)?[ -~]{0,300}|rune:[a-z2-7]{0,300}|\\PC{0,80}") {
+            let _ = Invitation::parse(&text);
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Mail as values: addresses, contents and their kinds, invitations, MIME in and out.
+//!
+//! Everything here is pure. What a peer or a mail program wrote is read with bounds and without panics;
+//! what cannot be read is an error or an opaque attachment, never a lost message.
+
+mod address_list;
+pub mod base91;
+pub mod card;
+pub mod compose;
+pub mod content;
+pub mod date;
+pub mod dsn;
+pub mod headers;
+pub mod invitation;
+pub mod mail_json;
+mod mime;
+pub mod outgoing;
+pub mod structure;
+
+pub use crate::base::address::{self, Address, AddressError, LocalPart};
+pub use card::{Binding, Card};
+pub use content::{Content, ContentError, ContentKind};
+pub use invitation::{Invitation, InvitationError};
+
+/// Bytes as base64 text in JSON.
+pub(crate) mod base64_bytes {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&data_encoding::BASE64.encode(bytes))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        data_encoding::BASE64.decode(text.as_bytes()).map_err(serde::de::Error::custom)
+    }
+}
+
+/// Optional bytes as base64 text in JSON.
+pub(crate) mod base64_option {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(bytes: &Option<Vec<u8>>, serializer: S) -> Result<S::Ok, S::Error> {
+        match bytes {
+            Some(bytes) => serializer.serialize_str(&data_encoding::BASE64.encode(bytes)),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<u8>>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        text.map(|text| data_encoding::BASE64.decode(text.as_bytes()).map_err(serde::de::Error::custom)).transpose()
+    }
+}
+
+/// A MAC key as base64 text in JSON.
+pub(crate) mod mac_key {
+    use crate::base::MacKey;
+    use serde::{Deserializer, Serializer, de::Error};
+
+    pub(crate) fn serialize<S: Serializer>(key: &MacKey, serializer: S) -> Result<S::Ok, S::Error> {
+        super::base64_bytes::serialize(key.expose(), serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<MacKey, D::Error> {
+        let bytes = super::base64_bytes::deserialize(deserializer)?;
+        bytes.try_into().map(MacKey::from_bytes).map_err(|_| D::Error::custom("expected 32 bytes"))
+    }
+}

@@ -1,0 +1,7 @@
+//! The runepeer program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    runepeer::cli::main()
+}

@@ -1,0 +1,325 @@
+//! Carries the bytes of one stream to a state machine and back.
+//!
+//! Reading and writing go on side by side. At most [`limits::STREAM_READ_BYTES`] are read before the machine has
+//! taken them, so a fast peer waits for a slow engine. A peer that takes fewer than
+//! [`limits::STREAM_PROGRESS_BYTES`] in [`limits::STREAM_PROGRESS`] is dropped, and every session ends after
+//! [`limits::WIRE_SESSION`]. The machine's own deadlines (first command, silence) are its own.
+//! When writing fails, what the peer sent before it closed is still read: it may say why.
+
+use std::future::Future;
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf, split};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::transport::Stream;
+use crate::base::limits;
+
+/// Room for a read after one that did not fill its room.
+const SMALL_READ_BYTES: usize = 4 * limits::KIB;
+
+/// What the machine wants done with its stream.
+#[derive(Debug, PartialEq, Eq)]
+pub enum SessionOut {
+    /// Send these bytes.
+    Bytes(Vec<u8>),
+    /// Send what was given before, then close.
+    Close,
+}
+
+/// What happened on the stream.
+#[derive(Debug, PartialEq, Eq)]
+pub enum SessionIn {
+    /// The peer sent these bytes; at most [`limits::STREAM_READ_BYTES`], never empty.
+    Bytes(Vec<u8>),
+    /// Nothing more will come or go. Given once, last.
+    Closed(Ending),
+}
+
+/// Why a session's stream ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The peer closed.
+    Peer,
+    /// The machine asked for it, or is gone.
+    Machine,
+    /// The connection broke.
+    Broken,
+    /// The peer took too few bytes in the time given, or the session lasted too long.
+    TooSlow,
+}
+
+/// The times that a pump keeps.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// The peer must take [`limits::STREAM_PROGRESS_BYTES`] in this time.
+    pub progress: Duration,
+    /// What the peer sent is read for this long after writing became impossible.
+    pub linger: Duration,
+    /// The whole session.
+    pub total: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { progress: limits::STREAM_PROGRESS, linger: limits::STREAM_LINGER, total: limits::WIRE_SESSION }
+    }
+}
+
+/// Carries bytes until either side ends, then tells the machine so, once. `to_engine` resolves when the machine has
+/// taken what it was given: until then nothing more is read. A dropped sender of `from_engine` counts as
+/// [`SessionOut::Close`].
+pub async fn pump<F, T>(
+    stream: impl Stream,
+    from_engine: mpsc::Receiver<SessionOut>,
+    to_engine: F,
+    pace: Pace,
+) -> Ending
+where
+    F: Fn(SessionIn) -> T + Send,
+    T: Future<Output = ()> + Send,
+{
+    let ending = timeout(pace.total, both_ways(stream, from_engine, &to_engine, pace)).await;
+    let ending = ending.unwrap_or(Ending::TooSlow);
+    to_engine(SessionIn::Closed(ending)).await;
+    ending
+}
+
+async fn both_ways<F, T>(
+    stream: impl Stream,
+    from_engine: mpsc::Receiver<SessionOut>,
+    to_engine: &F,
+    pace: Pace,
+) -> Ending
+where
+    F: Fn(SessionIn) -> T + Send,
+    T: Future<Output = ()> + Send,
+{
+    let (reader, writer) = split(stream);
+    let mut reading = std::pin::pin!(read_all(reader, to_engine));
+    let writing = write_all(writer, from_engine, pace.progress);
+    tokio::select! {
+        ending = &mut reading => ending,
+        ending = writing => {
+            if ending == Ending::Broken {
+                // Only to hear the peer's last words: the ending stays.
+                let _ = timeout(pace.linger, reading).await;
+            }
+            ending
+        }
+    }
+}
+
+/// Reads until the peer closes or the connection breaks.
+async fn read_all<S, F, T>(mut reader: ReadHalf<S>, to_engine: &F) -> Ending
+where
+    S: AsyncRead,
+    F: Fn(SessionIn) -> T + Send,
+    T: Future<Output = ()> + Send,
+{
+    let mut room = SMALL_READ_BYTES;
+    loop {
+        let mut bytes = Vec::with_capacity(room);
+        match (&mut reader).take(room as u64).read_buf(&mut bytes).await {
+            Ok(0) => return Ending::Peer,
+            Ok(read) => {
+                // Silent sessions hold little memory; a payload gets large reads.
+                room = if read == room { limits::STREAM_READ_BYTES } else { SMALL_READ_BYTES };
+                to_engine(SessionIn::Bytes(bytes)).await;
+            }
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ending::Peer,
+            Err(_) => return Ending::Broken,
+        }
+    }
+}
+
+/// Writes what the machine gives until it closes.
+async fn write_all<S: AsyncWrite>(
+    mut writer: WriteHalf<S>,
+    mut from_engine: mpsc::Receiver<SessionOut>,
+    progress: Duration,
+) -> Ending {
+    while let Some(SessionOut::Bytes(bytes)) = from_engine.recv().await {
+        if let Err(ending) = write_steadily(&mut writer, &bytes, progress, from_engine.is_empty()).await {
+            return ending;
+        }
+    }
+    let close = async {
+        // What was buffered goes before the end of the stream.
+        writer.flush().await?;
+        writer.shutdown().await
+    };
+    match in_time(progress, close).await {
+        Ok(()) => Ending::Machine,
+        Err(ending) => ending,
+    }
+}
+
+/// Writes all of it, as long as the peer keeps taking some; flushes where nothing follows at once.
+async fn write_steadily<W: AsyncWrite + Unpin>(
+    writer: &mut W,
+    bytes: &[u8],
+    progress: Duration,
+    flush: bool,
+) -> Result<(), Ending> {
+    for piece in bytes.chunks(limits::STREAM_PROGRESS_BYTES) {
+        in_time(progress, writer.write_all(piece)).await?;
+    }
+    if flush { in_time(progress, writer.flush()).await } else { Ok(()) }
+}
+
+async fn in_time(limit: Duration, write: impl Future<Output = io::Result<()>>) -> Result<(), Ending> {
+    match timeout(limit, write).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(Ending::Broken),
+        Err(_) => Err(Ending::TooSlow),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use tokio::io::DuplexStream;
+    use tokio::sync::Mutex;
+
+    use super::*;
+
+    const QUICK: Pace = Pace {
+        progress: Duration::from_millis(50),
+        linger: Duration::from_millis(200),
+        total: Duration::from_secs(20),
+    };
+
+    /// A pump whose machine hands everything to a channel of one place.
+    fn started(stream: impl Stream, pace: Pace) -> (mpsc::Sender<SessionOut>, mpsc::Receiver<SessionIn>) {
+        let (to_pump, from_engine) = mpsc::channel(4);
+        let (to_test, received) = mpsc::channel(1);
+        let to_engine = move |event| {
+            let to_test = to_test.clone();
+            async move { to_test.send(event).await.unwrap_or(()) }
+        };
+        tokio::spawn(pump(stream, from_engine, to_engine, pace));
+        (to_pump, received)
+    }
+
+    async fn closed(received: &mut mpsc::Receiver<SessionIn>) -> (Vec<u8>, Ending) {
+        let mut all = Vec::new();
+        loop {
+            match received.recv().await.expect("a pump ends with Closed") {
+                SessionIn::Bytes(bytes) => {
+                    assert!(!bytes.is_empty() && bytes.len() <= limits::STREAM_READ_BYTES);
+                    all.extend(bytes);
+                }
+                SessionIn::Closed(ending) => {
+                    assert!(received.recv().await.is_none(), "nothing follows Closed");
+                    return (all, ending);
+                }
+            }
+        }
+    }
+
+    fn pattern(length: usize) -> Vec<u8> {
+        (0..length).map(|i| (i % 251) as u8).collect()
+    }
+
+    #[tokio::test]
+    async fn bytes_go_both_ways_at_once_and_in_order() {
+        let (left, right) = tokio::io::duplex(8 * limits::KIB);
+        let (left_out, mut left_in) = started(left, QUICK);
+        let (right_out, mut right_in) = started(right, QUICK);
+        let sent = pattern(3 * limits::MIB);
+        for out in [&left_out, &right_out] {
+            out.send(SessionOut::Bytes(sent.clone())).await.unwrap();
+        }
+        // Both machines take what comes, and close when they have all of it: no order of the two may lock up.
+        let take = |received: Arc<Mutex<mpsc::Receiver<SessionIn>>>, length: usize| async move {
+            let mut all = Vec::new();
+            while all.len() < length {
+                match received.lock().await.recv().await.unwrap() {
+                    SessionIn::Bytes(bytes) => all.extend(bytes),
+                    SessionIn::Closed(ending) => panic!("closed early: {ending:?}"),
+                }
+            }
+            all
+        };
+        let left_in = Arc::new(Mutex::new(std::mem::replace(&mut left_in, mpsc::channel(1).1)));
+        let right_in = Arc::new(Mutex::new(std::mem::replace(&mut right_in, mpsc::channel(1).1)));
+        let (at_left, at_right) =
+            tokio::join!(take(Arc::clone(&left_in), sent.len()), take(Arc::clone(&right_in), sent.len()));
+        assert!(at_left == sent && at_right == sent);
+        left_out.send(SessionOut::Close).await.unwrap();
+        assert_eq!(closed(&mut *left_in.lock().await).await, (vec![], Ending::Machine));
+        assert_eq!(closed(&mut *right_in.lock().await).await, (vec![], Ending::Peer));
+    }
+
+    #[tokio::test]
+    async fn what_was_given_before_close_arrives() {
+        let (ours, mut theirs) = tokio::io::duplex(16);
+        let (out, mut received) = started(ours, QUICK);
+        let farewell = pattern(1000);
+        out.send(SessionOut::Bytes(farewell.clone())).await.unwrap();
+        out.send(SessionOut::Close).await.unwrap();
+        let mut heard = Vec::new();
+        theirs.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard, farewell);
+        assert_eq!(closed(&mut received).await, (vec![], Ending::Machine));
+    }
+
+    #[tokio::test]
+    async fn a_machine_that_is_gone_closes_its_session() {
+        let (ours, mut theirs) = tokio::io::duplex(16);
+        let (out, mut received) = started(ours, QUICK);
+        drop(out);
+        assert_eq!(theirs.read(&mut [0; 1]).await.unwrap(), 0);
+        assert_eq!(closed(&mut received).await.1, Ending::Machine);
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_takes_nothing_is_dropped() {
+        let (ours, theirs) = tokio::io::duplex(16);
+        let (out, mut received) = started(ours, QUICK);
+        out.send(SessionOut::Bytes(pattern(5000))).await.unwrap();
+        assert_eq!(closed(&mut received).await.1, Ending::TooSlow);
+        drop(theirs);
+    }
+
+    #[tokio::test]
+    async fn a_session_ends_in_time_whatever_its_machine_does() {
+        let (ours, _theirs) = tokio::io::duplex(16);
+        let (_out, mut received) = started(ours, Pace { total: Duration::from_millis(50), ..QUICK });
+        assert_eq!(closed(&mut received).await.1, Ending::TooSlow);
+    }
+
+    #[tokio::test]
+    async fn a_slow_machine_holds_its_peer_back() {
+        let (ours, mut theirs): (DuplexStream, DuplexStream) = tokio::io::duplex(limits::KIB);
+        let (_out, mut received) = started(ours, QUICK);
+        // One read waits in the channel, one with the pump, and the stream's own buffer is full: then writing stalls.
+        let mut taken = 0;
+        let block = pattern(limits::KIB);
+        while let Ok(written) = timeout(Duration::from_millis(100), theirs.write(&block)).await {
+            taken += written.unwrap();
+            assert!(taken <= 4 * limits::STREAM_READ_BYTES, "the pump reads more than its machine takes");
+        }
+        drop(theirs);
+        let (all, ending) = closed(&mut received).await;
+        assert_eq!((all.len(), ending), (taken, Ending::Peer));
+    }
+
+    #[tokio::test]
+    async fn the_last_words_of_a_peer_that_closed_are_heard() {
+        use std::os::unix::net::UnixStream;
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        // The peer refuses and goes before we write: our writing fails, its reply is still there.
+        io::Write::write_all(&mut &theirs, b"refused").unwrap();
+        drop(theirs);
+        ours.set_nonblocking(true).unwrap();
+        let (out, mut received) = started(tokio::net::UnixStream::from_std(ours).unwrap(), QUICK);
+        out.send(SessionOut::Bytes(pattern(200_000))).await.unwrap();
+        let (heard, ending) = closed(&mut received).await;
+        assert_eq!(heard, b"refused");
+        assert!(matches!(ending, Ending::Broken | Ending::Peer));
+    }
+}

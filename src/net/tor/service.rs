@@ -1,0 +1,156 @@
+//! One onion service: launched with our key, served until its listener goes.
+//!
+//! Every rendezvous circuit has a task of its own and may begin streams to [`RUNE_PORT`]; all other requests get the
+//! same answer that other onion services give. Circuits, streams on a circuit and streams in all are bounded.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arti_client::{ErrorKind, HasKind};
+use futures::{Stream, StreamExt};
+use sha2::{Digest, Sha256};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tor_cell::relaycell::msg::{Connected, End, EndReason};
+use tor_hscrypto::pk::HsIdKeypair;
+use tor_hsservice::status::State;
+use tor_hsservice::{OnionServiceConfig, RendRequest, RunningOnionService, StreamRequest};
+use tor_llcrypto::pk::ed25519;
+use tor_proto::stream::IncomingStreamRequest;
+
+use super::{Client, RUNE_PORT, settings};
+use crate::base::{Onion, OnionSeed, limits};
+use crate::net::transport::Intake;
+use crate::net::{ListenError, Reachability};
+
+/// A service that was just dropped keeps its lock for a moment.
+const RELAUNCH_PAUSE: Duration = Duration::from_millis(50);
+const RELAUNCH_WAIT: Duration = Duration::from_secs(5);
+
+type Requests = Pin<Box<dyn Stream<Item = RendRequest> + Send>>;
+
+/// Launches the service of this seed and makes sure that it answers for its onion.
+pub(super) async fn launch(
+    client: &Client,
+    seed: &OnionSeed,
+    onion: Onion,
+) -> Result<(Arc<RunningOnionService>, Requests), ListenError> {
+    let config = settings::service_config(&nickname(seed)).map_err(|error| ListenError::Refused(error.to_string()))?;
+    let deadline = Instant::now() + RELAUNCH_WAIT;
+    let (running, requests) = loop {
+        match launch_once(client, seed, config.clone()) {
+            Ok(Some(launched)) => break launched,
+            Ok(None) => return Err(ListenError::Refused("it is disabled".to_owned())),
+            Err(error) if in_use(&error) && Instant::now() < deadline => sleep(RELAUNCH_PAUSE).await,
+            Err(error) if in_use(&error) => return Err(ListenError::InUse),
+            Err(error) => return Err(ListenError::Refused(settings::chain(&error))),
+        }
+    };
+    // A service of the same nickname with another key would go on answering for the old name.
+    let answers_for = running.onion_address().map(|id| *id.as_ref());
+    if answers_for != Some(*onion.public_key()) {
+        return Err(ListenError::WrongOnion);
+    }
+    Ok((running, requests))
+}
+
+/// Accepts streams until `end`, or until the service ends by itself.
+pub(super) async fn serve(
+    running: Arc<RunningOnionService>,
+    mut requests: Requests,
+    intake: Intake,
+    reachability: watch::Sender<Reachability>,
+    end: CancellationToken,
+) {
+    let mut circuits = JoinSet::new();
+    let mut states = running.status_events();
+    loop {
+        tokio::select! {
+            () = end.cancelled() => break,
+            () = intake.gone() => break,
+            Some(status) = states.next() => tell(&reachability, status.state()),
+            request = requests.next() => match request {
+                None => break,
+                Some(request) if circuits.len() < limits::TOR_CIRCUITS => {
+                    circuits.spawn(serve_circuit(request, intake.clone()));
+                }
+                // Not answered at all: the peer tries again later.
+                Some(request) => drop(request),
+            },
+            Some(_) = circuits.join_next() => {}
+        }
+    }
+    drop(running);
+    reachability.send_replace(Reachability::Stopped);
+}
+
+/// Tells a change of state. Before the first, and after the last, arti says `Shutdown`; the last is ours to tell.
+fn tell(reachability: &watch::Sender<Reachability>, state: State) {
+    let now = match state {
+        State::Running => Reachability::Reachable,
+        State::DegradedReachable => Reachability::Degraded,
+        State::Bootstrapping | State::Shutdown => Reachability::Starting,
+        // DegradedUnreachable, Recovering, Broken, and what arti may add.
+        _ => Reachability::Unreachable,
+    };
+    reachability.send_if_modified(|old| {
+        let changed = *old != now;
+        *old = now;
+        changed
+    });
+}
+
+/// Meets a peer at its rendezvous point and accepts its streams until it, or time, ends the circuit.
+async fn serve_circuit(request: RendRequest, intake: Intake) {
+    let Ok(Ok(mut streams)) = timeout(limits::DIAL, request.accept()).await else { return };
+    while let Ok(Some(stream)) = timeout(limits::TOR_CIRCUIT_IDLE, streams.next()).await {
+        let for_us = matches!(stream.request(), IncomingStreamRequest::Begin(begin) if begin.port() == RUNE_PORT);
+        if !timeout(limits::DIAL_TRY, answer(stream, for_us, &intake)).await.unwrap_or(false) {
+            return;
+        }
+    }
+}
+
+/// Accepts or refuses one stream; `false` once the circuit or the listener is gone.
+async fn answer(stream: StreamRequest, for_us: bool, intake: &Intake) -> bool {
+    match intake.place_now().filter(|_| for_us) {
+        Some(place) => match stream.accept(Connected::new_empty()).await {
+            Ok(data) => intake.give(data, place),
+            Err(_) => false,
+        },
+        None => stream.reject(End::new_with_reason(EndReason::DONE)).await.is_ok(),
+    }
+}
+
+/// `None` where the configuration disables the service, as ours never does.
+fn launch_once(
+    client: &Client,
+    seed: &OnionSeed,
+    config: OnionServiceConfig,
+) -> Result<Option<(Arc<RunningOnionService>, Requests)>, arti_client::Error> {
+    let key = ed25519::ExpandedKeypair::from(&ed25519::Keypair::from_bytes(seed.expose()));
+    let first = client.launch_onion_service_with_hsid(config.clone(), HsIdKeypair::from(key));
+    match first {
+        // Launched before in this process: arti has the key already.
+        Err(error) if settings::chain(&error).contains("already exists") => {
+            let again = client.launch_onion_service(config)?;
+            Ok(again.map(|(running, requests)| (running, requests.boxed())))
+        }
+        first => Ok(first?.map(|(running, requests)| (running, requests.boxed()))),
+    }
+}
+
+/// Whether a service of this nickname still runs, or has not yet let go of its files.
+fn in_use(error: &arti_client::Error) -> bool {
+    error.kind() == ErrorKind::LocalResourceAlreadyInUse || settings::chain(error).contains("already running")
+}
+
+/// Names the service's files in arti's state directory. Derived from the secret seed, so that the name tells nobody
+/// which onion it belongs to.
+fn nickname(seed: &OnionSeed) -> String {
+    let digest = Sha256::new().chain_update(b"runepeer onion service nickname").chain_update(seed.expose()).finalize();
+    data_encoding::BASE32_NOPAD.encode(digest.get(..20).unwrap_or(&digest)).to_ascii_lowercase()
+}

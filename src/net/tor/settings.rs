@@ -1,0 +1,285 @@
+//! arti's configuration: the `[tor]` table as its user wrote it, and what runepeer itself decides.
+//!
+//! Ours alone: where arti keeps its files, and that keys stay in memory. Set by us where the table says nothing:
+//! full vanguards and the memory limit. arti's defaults for both are weaker, so the result is checked. A key that
+//! arti does not know is an error: a mistyped protection must not be ignored.
+
+use std::error::Error;
+use std::fmt::Write;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use arti_client::TorClientConfig;
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+use tokio::time::{Instant, sleep};
+use toml::{Table, Value};
+use tor_config::load::{ConfigResolveOptions, resolve_return_results};
+use tor_config::sources::MustRead;
+use tor_config::{ConfigurationSource, ConfigurationSources};
+use tor_hsservice::OnionServiceConfig;
+use tor_hsservice::config::{OnionServiceConfigBuilder, TokenBucketConfig};
+
+use crate::base::{Timestamp, limits};
+use crate::net::StartError;
+use crate::net::private::make_private_directory;
+
+/// 1 November 2026: no clock is right that shows an earlier time.
+const MADE: i64 = 1_793_491_200;
+
+/// Between two looks at a lock.
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
+/// How to start Tor.
+#[derive(Debug, Clone)]
+pub struct TorConfig {
+    /// Where arti keeps its cache and state: `<data>/tor`. One process at a time; the node's lock sees to that.
+    pub dir: PathBuf,
+    /// The `[tor]` table of the configuration: arti's own options.
+    pub table: Table,
+    /// Without progress for this long, a bootstrap counts as blocked.
+    pub blocked_after: Duration,
+}
+
+impl TorConfig {
+    /// The usual way: only the directory and the user's table vary.
+    pub const fn new(dir: PathBuf, table: Table) -> Self {
+        Self { dir, table, blocked_after: limits::TOR_BLOCKED_AFTER }
+    }
+
+    fn cache(&self) -> PathBuf {
+        self.dir.join("cache")
+    }
+
+    fn state(&self) -> PathBuf {
+        self.dir.join("state")
+    }
+}
+
+/// A clock from before this program was made cannot be right, and Tor would fail with less helpful words.
+pub(super) fn check_clock() -> Result<(), StartError> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    judge_clock(i64::try_from(now).unwrap_or(i64::MAX))
+}
+
+fn judge_clock(now: i64) -> Result<(), StartError> {
+    if now < MADE { Err(StartError::Clock(Timestamp::from_secs(now).rfc3339())) } else { Ok(()) }
+}
+
+/// Makes arti's directories, closed to others, and refuses open ones.
+pub(super) fn prepare_directories(config: &TorConfig) -> Result<(), StartError> {
+    for dir in [config.dir.clone(), config.cache(), config.state()] {
+        let _: File = make_private_directory(&dir)?;
+    }
+    Ok(())
+}
+
+/// Waits until nobody else holds arti's files. arti itself would go on without saving its guards and without loading
+/// a directory; a client just stopped in this process holds them for a while.
+pub(super) async fn wait_for_files(config: &TorConfig, limit: Duration) -> Result<(), StartError> {
+    let deadline = Instant::now() + limit;
+    for lock in [config.state().join("state").join("state.lock"), config.cache().join("dir.lock")] {
+        while is_locked(&lock) {
+            if Instant::now() >= deadline {
+                return Err(StartError::Busy(config.dir.clone()));
+            }
+            sleep(LOCK_PAUSE).await;
+        }
+    }
+    Ok(())
+}
+
+/// Whether somebody holds this lock of arti's. A file that is not there yet is free.
+fn is_locked(path: &Path) -> bool {
+    File::open(path)
+        .is_ok_and(|file| rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK))
+}
+
+/// arti's configuration from the user's table and our own decisions, checked.
+pub(super) fn client_config(config: &TorConfig) -> Result<TorClientConfig, StartError> {
+    let table = overlaid(config)?;
+    let text = toml::to_string(&table).map_err(|error| StartError::Config(error.to_string()))?;
+    let mut sources = ConfigurationSources::new_empty();
+    sources.push_source(ConfigurationSource::from_verbatim(text), MustRead::MustRead);
+    let tree = sources.load().map_err(|error| StartError::Config(chain(&error)))?;
+    let resolved = resolve_return_results::<TorClientConfig>(&tree, &ConfigResolveOptions::default())
+        .map_err(|error| StartError::Config(chain(&error)))?;
+    if let Some(key) = resolved.unrecognized.first() {
+        return Err(StartError::Config(format!("arti knows no option {key}")));
+    }
+    check_limits(config, &resolved.value)?;
+    Ok(resolved.value)
+}
+
+/// Whether this build of arti can use bridges: that is an option of its compilation, and what we advise must work.
+pub(super) fn bridges_work() -> bool {
+    let text = format!("[bridges]\nenabled = true\nbridges = \"192.0.2.1:443 {}\"", "0".repeat(40));
+    let mut sources = ConfigurationSources::new_empty();
+    sources.push_source(ConfigurationSource::from_verbatim(text), MustRead::MustRead);
+    sources.load().is_ok_and(|tree| tor_config::resolve_ignore_warnings::<TorClientConfig>(&tree).is_ok())
+}
+
+/// The user's table with our decisions in it.
+fn overlaid(config: &TorConfig) -> Result<Table, StartError> {
+    let mut table = config.table.clone();
+    let storage = subtable(&mut table, "storage")?;
+    if let Some(key) = storage.keys().find(|key| *key != "permissions") {
+        return Err(StartError::Config(format!("storage.{key} is runepeer's own decision; remove it")));
+    }
+    storage.insert("cache_dir".to_owned(), literal(&config.cache())?);
+    storage.insert("state_dir".to_owned(), literal(&config.state())?);
+    let primary = subtable(subtable(storage, "keystore")?, "primary")?;
+    primary.insert("kind".to_owned(), Value::from("ephemeral"));
+    subtable(&mut table, "vanguards")?.entry("mode").or_insert_with(|| Value::from("full"));
+    let memory = i64::try_from(limits::TOR_MEMORY_BYTES).unwrap_or(i64::MAX);
+    subtable(subtable(&mut table, "system")?, "memory")?.entry("max").or_insert_with(|| Value::from(memory));
+    Ok(table)
+}
+
+fn subtable<'a>(table: &'a mut Table, name: &str) -> Result<&'a mut Table, StartError> {
+    table
+        .entry(name)
+        .or_insert_with(|| Value::Table(Table::new()))
+        .as_table_mut()
+        .ok_or_else(|| StartError::Config(format!("{name} must be a table")))
+}
+
+/// A path that arti takes as it is: `~` and `$` in it mean nothing.
+fn literal(path: &Path) -> Result<Value, StartError> {
+    let text = path
+        .to_str()
+        .ok_or_else(|| StartError::Config(format!("the directory {} has a name that is not UTF-8", path.display())))?;
+    Ok(Value::Table(Table::from_iter([("literal".to_owned(), Value::from(text))])))
+}
+
+/// arti took over what we decided. Where the user decided, that stands.
+fn check_limits(config: &TorConfig, built: &TorClientConfig) -> Result<(), StartError> {
+    let chosen = |path: [&str; 2]| {
+        let [outer, inner] = path;
+        config.table.get(outer).and_then(|outer| outer.get(inner)).is_some()
+    };
+    // arti offers no accessors for these two.
+    let vanguards: &arti_client::config::vanguards::VanguardConfig = built.as_ref();
+    if !chosen(["vanguards", "mode"]) && !format!("{vanguards:?}").contains("Explicit(Full)") {
+        return Err(StartError::Limit("vanguards.mode"));
+    }
+    let memory = format!("max: ByteQty({})", limits::TOR_MEMORY_BYTES);
+    if !chosen(["system", "memory"]) && !format!("{built:?}").contains(&memory) {
+        return Err(StartError::Limit("system.memory.max"));
+    }
+    Ok(())
+}
+
+/// The configuration of one onion service, with its limits checked.
+pub(super) fn service_config(nickname: &str) -> Result<OnionServiceConfig, StartError> {
+    let nickname = nickname.parse().map_err(|error| StartError::Config(chain(&error)))?;
+    let intro = TokenBucketConfig::new(limits::TOR_INTRODUCTIONS_PER_SECOND, limits::TOR_INTRODUCTION_BURST);
+    let config = OnionServiceConfigBuilder::default()
+        .nickname(nickname)
+        .rate_limit_at_intro(Some(intro.clone()))
+        .max_concurrent_streams_per_circuit(limits::TOR_STREAMS_PER_CIRCUIT)
+        .build()
+        .map_err(|error| StartError::Config(chain(&error)))?;
+    if *config.max_concurrent_streams_per_circuit() != limits::TOR_STREAMS_PER_CIRCUIT {
+        return Err(StartError::Limit("max_concurrent_streams_per_circuit"));
+    }
+    if config.rate_limit_at_intro() != &Some(intro) {
+        return Err(StartError::Limit("rate_limit_at_intro"));
+    }
+    Ok(config)
+}
+
+/// An error with its causes, each said once.
+pub(super) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let words = cause.to_string();
+        if !text.contains(&words) {
+            let _ = write!(text, ": {words}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(toml: &str) -> TorConfig {
+        TorConfig::new(PathBuf::from("/nowhere/$HOME/~x"), toml.parse().unwrap())
+    }
+
+    fn refusal(toml: &str) -> String {
+        client_config(&config(toml)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn our_limits_hold_where_the_table_says_nothing() {
+        let built = client_config(&config("")).unwrap();
+        assert!(check_limits(&config(""), &built).is_ok());
+        // The check can fail: arti's own defaults do not pass it.
+        let defaults = TorClientConfig::default();
+        assert!(matches!(check_limits(&config(""), &defaults), Err(StartError::Limit("vanguards.mode"))));
+        let lite = "[vanguards]\nmode = \"lite\"";
+        assert!(matches!(check_limits(&config(lite), &defaults), Err(StartError::Limit("system.memory.max"))));
+        assert!(client_config(&config(lite)).is_ok(), "the user's word stands");
+    }
+
+    #[test]
+    fn files_and_keys_are_ours() {
+        let text = toml::to_string(&overlaid(&config("")).unwrap()).unwrap();
+        assert!(text.contains("kind = \"ephemeral\"") && text.contains("literal = \"/nowhere/$HOME/~x/state\""));
+        assert!(refusal("[storage]\nstate_dir = \"/x\"").contains("storage.state_dir"));
+        assert!(refusal("[storage.keystore.primary]\nkind = \"native\"").contains("storage.keystore"));
+        assert!(client_config(&config("[storage.permissions]\ndangerously_trust_everyone = true")).is_ok());
+    }
+
+    #[test]
+    fn a_mistake_in_the_table_is_named() {
+        assert!(refusal("[path_rule]\nx = 1").contains("path_rule"));
+        assert!(refusal("vanguards = 3").contains("vanguards"));
+        assert!(refusal("[vanguards]\nmode = \"most\"").contains("vanguards.mode"));
+    }
+
+    #[test]
+    fn bridges_in_the_table_are_taken_or_refused_and_never_ignored() {
+        let table = format!("[bridges]\nenabled = true\nbridges = \"192.0.2.1:443 {}\"", "0".repeat(40));
+        assert_eq!(client_config(&config(&table)).is_ok(), bridges_work());
+    }
+
+    #[test]
+    fn a_service_has_our_limits() {
+        let config = service_config("abc").unwrap();
+        assert_eq!(*config.max_concurrent_streams_per_circuit(), 8);
+        assert!(config.rate_limit_at_intro().is_some());
+        assert!(service_config("no/slash").is_err());
+    }
+
+    #[tokio::test]
+    async fn files_that_another_client_holds_are_waited_for_and_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = TorConfig::new(dir.path().join("tor"), Table::new());
+        prepare_directories(&config).unwrap();
+        assert!(wait_for_files(&config, Duration::ZERO).await.is_ok());
+        for lock in ["state/state/state.lock", "cache/dir.lock"] {
+            let path = config.dir.join(lock);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let held = File::create(path).unwrap();
+            rustix::fs::flock(&held, FlockOperation::LockExclusive).unwrap();
+            let refused = wait_for_files(&config, Duration::from_millis(50)).await;
+            assert!(matches!(refused, Err(StartError::Busy(_))), "{lock}");
+            let (waited, ()) = tokio::join!(wait_for_files(&config, Duration::from_secs(10)), async { drop(held) });
+            assert!(waited.is_ok());
+        }
+    }
+
+    #[test]
+    fn a_clock_from_the_past_is_refused_with_its_time() {
+        let refusal = judge_clock(0).unwrap_err().to_string();
+        assert!(refusal.contains("1970-01-01T00:00:00Z") && refusal.contains("set the clock"), "{refusal}");
+        assert!(check_clock().is_ok());
+    }
+}

@@ -1,0 +1,182 @@
+//! What ties an onion to a certificate, and what unties them (docs/protocol.md, "Binding statement").
+
+use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
+
+use crate::base::ids::Fingerprint;
+use crate::base::{Onion, OnionSeed, Timestamp};
+use crate::mail::{Binding, Card};
+
+use super::certificate::Certificate;
+use super::open::verify_detached;
+use super::secret::{SecretKeys, SecretKeysError};
+use super::signature::Signature;
+
+/// The onion of a seed (RFC 8032 key expansion, as Tor does it).
+pub fn onion_of(seed: &OnionSeed) -> Onion {
+    Onion::from_public_key(SigningKey::from_bytes(seed.expose()).verifying_key().to_bytes())
+}
+
+/// States with both keys that the onion and the certificate are one identity.
+///
+/// # Errors
+/// [`SecretKeysError::Generate`] where there are no random numbers.
+pub fn sign_binding(seed: &OnionSeed, keys: &SecretKeys, epoch: u32) -> Result<Binding, SecretKeysError> {
+    let onion_key = SigningKey::from_bytes(seed.expose());
+    let statement = Binding::statement(onion_of(seed), &keys.certificate().fingerprint(), epoch);
+    Ok(Binding {
+        epoch,
+        onion_signature: onion_key.sign(statement.as_bytes()).to_bytes().to_vec(),
+        key_signature: keys.sign_statement(statement.as_bytes())?,
+    })
+}
+
+/// Whether both signatures of a binding hold for this onion and this certificate.
+pub fn verify_binding(onion: Onion, certificate: &Certificate, binding: &Binding) -> bool {
+    let statement = Binding::statement(onion, &certificate.fingerprint(), binding.epoch);
+    let Ok(onion_key) = VerifyingKey::from_bytes(onion.public_key()) else { return false };
+    let Ok(signature) = ed25519_dalek::Signature::from_slice(&binding.onion_signature) else { return false };
+    onion_key.verify_strict(statement.as_bytes(), &signature).is_ok()
+        && verify_statement(statement.as_bytes(), &binding.key_signature, certificate)
+}
+
+/// The text that the primary key signs to revoke an onion. The onion key never signs it: it signs nothing but
+/// bindings.
+pub(super) fn revocation_statement(onion: Onion) -> String {
+    format!("RUNE/1 revocation\nonion: {onion}\n")
+}
+
+/// Whether this is the certificate's revocation of the onion.
+pub fn verify_onion_revocation(onion: Onion, certificate: &Certificate, revocation: &[u8]) -> bool {
+    verify_statement(revocation_statement(onion).as_bytes(), revocation, certificate)
+}
+
+/// A statement is for everybody: its signature has no intended recipient, so that no message can pass for one. Its
+/// date is the key's own and says nothing, so that no clock is asked.
+fn verify_statement(statement: &[u8], signature: &[u8], certificate: &Certificate) -> bool {
+    Signature::parse(signature).is_ok_and(|signature| {
+        signature.has_no_recipient() && signature.verify(statement, &certificate.verifier()).is_ok()
+    })
+}
+
+/// Whether everything in a card holds: its certificate is of the profile and has this fingerprint, the signature
+/// over the content that carried the card is that key's and was made for `recipient`, and both signatures of the
+/// binding hold for the card's onion.
+pub fn verify_card(
+    card: &Card,
+    fingerprint: &Fingerprint,
+    content: &[u8],
+    signature: &[u8],
+    recipient: &Fingerprint,
+    now: Timestamp,
+) -> bool {
+    Certificate::from_bytes(&card.certificate).is_ok_and(|certificate| {
+        certificate.fingerprint() == *fingerprint
+            && verify_detached(content, signature, &certificate, recipient, now)
+            && verify_binding(card.address.onion(), &certificate, &card.binding)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{NOW, alice, bob, carol};
+    use super::super::{open, seal};
+    use super::*;
+    use crate::base::MacKey;
+    use crate::mail::{Address, LocalPart};
+
+    fn binding() -> Binding {
+        sign_binding(&alice().onion_seed, alice().keys(), 1).unwrap()
+    }
+
+    #[test]
+    fn the_onion_of_a_seed_is_its_ed25519_public_key() {
+        // RFC 8032 §7.1, test 1.
+        let decode = |text: &[u8]| data_encoding::HEXLOWER.decode(text).unwrap().try_into().unwrap();
+        let seed = OnionSeed::from_bytes(decode(b"9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60"));
+        let public = decode(b"d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
+        assert_eq!(onion_of(&seed), Onion::from_public_key(public));
+    }
+
+    #[test]
+    fn a_binding_holds_for_its_onion_certificate_and_epoch_only() {
+        let onion = onion_of(&alice().onion_seed);
+        let good = binding();
+        assert!(verify_binding(onion, alice().certificate(), &good));
+        assert!(!verify_binding(onion_of(&bob().onion_seed), alice().certificate(), &good));
+        assert!(!verify_binding(onion, bob().certificate(), &good));
+        let other = sign_binding(&bob().onion_seed, alice().keys(), 1).unwrap();
+        for bad in [
+            Binding { epoch: 2, ..good.clone() },
+            Binding { onion_signature: vec![], ..good.clone() },
+            Binding { onion_signature: vec![0; 64], ..good.clone() },
+            Binding { key_signature: vec![], ..good.clone() },
+            Binding { onion_signature: other.onion_signature, ..good.clone() },
+            Binding { key_signature: other.key_signature, ..good.clone() },
+        ] {
+            assert!(!verify_binding(onion, alice().certificate(), &bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_onion_that_every_signature_fits_is_refused() {
+        // The identity point: R = identity, s = 0 verifies for every text under a lax verifier.
+        let mut identity = [0; 32];
+        identity[0] = 1;
+        let onion = Onion::from_public_key(identity);
+        let statement = Binding::statement(onion, &alice().fingerprint(), 1);
+        let lax = Binding {
+            epoch: 1,
+            onion_signature: [&identity[..], &[0; 32]].concat(),
+            key_signature: alice().keys().sign_statement(statement.as_bytes()).unwrap(),
+        };
+        assert!(!verify_binding(onion, alice().certificate(), &lax));
+    }
+
+    #[test]
+    fn a_message_is_no_statement_and_a_statement_no_message() {
+        let statement = Binding::statement(onion_of(&alice().onion_seed), &alice().fingerprint(), 1);
+        let object = seal(statement.as_bytes(), alice().keys(), bob().certificate(), NOW).unwrap();
+        let opened = open(&object, bob().keys(), &alice().known(), NOW).unwrap();
+        let bad = Binding { key_signature: opened.signature, ..binding() };
+        assert!(!verify_binding(onion_of(&alice().onion_seed), alice().certificate(), &bad));
+        let taken = binding().key_signature;
+        assert!(!verify_detached(statement.as_bytes(), &taken, alice().certificate(), &bob().fingerprint(), NOW));
+    }
+
+    #[test]
+    fn the_onion_revocation_is_for_its_onion_and_by_its_certificate() {
+        let revocation = &alice().made.onion_revocation;
+        let onion = onion_of(&alice().onion_seed);
+        assert!(verify_onion_revocation(onion, alice().certificate(), revocation));
+        assert!(!verify_onion_revocation(onion, bob().certificate(), revocation));
+        assert!(!verify_onion_revocation(onion_of(&bob().onion_seed), alice().certificate(), revocation));
+        assert!(!verify_onion_revocation(onion, alice().certificate(), &binding().key_signature));
+    }
+
+    #[test]
+    fn a_card_holds_only_as_a_whole() {
+        let card = Card {
+            counter: 1,
+            address: Address::new(LocalPart::new("alice").unwrap(), onion_of(&alice().onion_seed)),
+            certificate: alice().certificate().bytes().to_vec(),
+            binding: binding(),
+            auth_key: MacKey::from_bytes([0; 32]),
+            invitation: None,
+        };
+        let content = b"the card";
+        let object = seal(content, alice().keys(), bob().certificate(), NOW).unwrap();
+        let signature = open(&object, bob().keys(), &|_| None, NOW).unwrap().signature;
+        let holds = |card: &Card, who: &super::super::testing::Persona, content: &[u8], to: &Fingerprint| {
+            verify_card(card, &who.fingerprint(), content, &signature, to, NOW)
+        };
+        let bob_is = bob().fingerprint();
+        assert!(holds(&card, alice(), content, &bob_is));
+        assert!(!holds(&card, carol(), content, &bob_is));
+        assert!(!holds(&card, alice(), b"other", &bob_is));
+        assert!(!holds(&card, alice(), content, &carol().fingerprint()));
+        let other_onion = Address::new(LocalPart::new("alice").unwrap(), onion_of(&carol().onion_seed));
+        assert!(!holds(&Card { address: other_onion, ..card.clone() }, alice(), content, &bob_is));
+        let certificate = carol().certificate().bytes().to_vec();
+        assert!(!holds(&Card { certificate, ..card }, alice(), content, &bob_is));
+    }
+}

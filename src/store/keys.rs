@@ -1,0 +1,536 @@
+//! The keys of a node (docs/on-disk.md, "Keys"): passphrase or key file → node key → identity keys.
+//!
+//! `keys/node` makes the node initialised; `keys/<identity>` makes an identity exist. Each appears whole or not at all. A
+//! node without a passphrase keeps `keys/node.key` beside what it opens: that protects nothing when the disk is seized.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use argon2::{Algorithm, Argon2, Params, Version};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use super::codec::Fields;
+use super::crypt::Sealer;
+use super::vfs::{TEMPORARY, Vfs, read_small, write_durably};
+use crate::base::limits::{PASSPHRASE_LANES, PASSPHRASE_MEMORY_KIB, PASSPHRASE_PASSES};
+use crate::base::{IdentityId, Rng, SymmetricKey};
+
+/// What the user types to unlock a node. Wiped when dropped.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct Passphrase(String);
+
+impl Passphrase {
+    /// The passphrase with this text; a line end that a prompt or a file left at the end is cut off.
+    pub fn new(mut text: String) -> Self {
+        let kept = text.trim_end_matches(['\r', '\n']).len();
+        text.truncate(kept);
+        Self(text)
+    }
+
+    /// Whether there is nothing in it.
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl std::fmt::Debug for Passphrase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Passphrase([redacted])")
+    }
+}
+
+/// Why the keys could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum UnlockError {
+    /// The passphrase is another one.
+    #[error("the passphrase is wrong")]
+    WrongPassphrase,
+    /// The node has a passphrase and none was given.
+    #[error("this node is locked: its passphrase is needed")]
+    NeedsPassphrase,
+    /// The node was never set up.
+    #[error("there is no node here yet")]
+    NotInitialised,
+    /// A file is not what was written.
+    #[error("the key file {file} is damaged; restore it from a backup")]
+    Damaged {
+        /// Which.
+        file: PathBuf,
+    },
+    /// A file is not there.
+    #[error("the key file {file} is missing; restore it from a backup")]
+    Missing {
+        /// Which.
+        file: PathBuf,
+    },
+    /// The identity does not exist.
+    #[error("there is no such identity")]
+    NoSuchIdentity,
+    /// What is to be made is there already.
+    #[error("{file} exists already")]
+    Exists {
+        /// Which.
+        file: PathBuf,
+    },
+    /// The disk failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// The unlocked keys of a node.
+pub struct Keyring {
+    vfs: Arc<dyn Vfs>,
+    dir: PathBuf,
+    node: SymmetricKey,
+    protected: bool,
+    rng: Mutex<Box<dyn Rng>>,
+}
+
+impl std::fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keyring").field("protected", &self.protected).finish_non_exhaustive()
+    }
+}
+
+const NODE: &str = "node";
+const KEY_FILE: &str = "node.key";
+const NODE_MAGIC: &[u8; 8] = b"RUNENODE";
+const FILE_MAGIC: &[u8; 8] = b"RUNEKEYF";
+const IDENTITY_MAGIC: &[u8; 8] = b"RUNEIDKY";
+const VERSION: u16 = 1;
+const CHECKSUM_BYTES: usize = 32;
+/// No file of ours here is longer, in bytes.
+const FILE_BYTES: usize = 4096;
+
+/// How the node key is wrapped.
+#[derive(Clone, Copy)]
+enum Wrap {
+    Passphrase { memory: u32, passes: u32, lanes: u32, salt: [u8; 16] },
+    KeyFile,
+}
+
+impl Keyring {
+    /// Makes the keys of a new node in `dir` (`<data>/keys`), durably. Without a passphrase a key file opens them.
+    ///
+    /// # Errors
+    /// [`UnlockError::Exists`] where the node is initialised; those of the disk.
+    pub fn create(
+        vfs: Arc<dyn Vfs>,
+        dir: &Path,
+        passphrase: Option<&Passphrase>,
+        mut rng: Box<dyn Rng>,
+    ) -> Result<Self, UnlockError> {
+        vfs.mkdir(dir)?;
+        remove_leftovers(&*vfs, dir)?;
+        let path = dir.join(NODE);
+        if Self::is_initialised(&*vfs, dir)? {
+            return Err(UnlockError::Exists { file: path });
+        }
+        let node = SymmetricKey::random(&mut *rng);
+        let (wrap, key) = match passphrase {
+            Some(passphrase) => {
+                let wrap = Wrap::Passphrase {
+                    memory: PASSPHRASE_MEMORY_KIB,
+                    passes: PASSPHRASE_PASSES,
+                    lanes: PASSPHRASE_LANES,
+                    salt: rng.array(),
+                };
+                let key = stretch(passphrase, wrap).ok_or(UnlockError::WrongPassphrase)?;
+                (wrap, key)
+            }
+            None => (Wrap::KeyFile, new_key_file(&*vfs, dir, &mut *rng)?),
+        };
+        let mut bytes = header(NODE_MAGIC);
+        wrap.encode(&mut bytes);
+        let sealed = Sealer::new(&key).seal_value(&bytes, node.expose(), &mut *rng);
+        bytes.extend_from_slice(&sealed);
+        write_durably(&*vfs, &path, &checked(bytes), &mut *rng)?;
+        Self::unlock(vfs, dir, passphrase, rng)
+    }
+
+    /// Opens the keys in `dir`. With a passphrase this takes some tenths of a second and 64 MiB.
+    ///
+    /// # Errors
+    /// See [`UnlockError`].
+    pub fn unlock(
+        vfs: Arc<dyn Vfs>,
+        dir: &Path,
+        passphrase: Option<&Passphrase>,
+        rng: Box<dyn Rng>,
+    ) -> Result<Self, UnlockError> {
+        if !Self::is_initialised(&*vfs, dir)? {
+            return Err(UnlockError::NotInitialised);
+        }
+        vfs.mkdir(dir)?;
+        remove_leftovers(&*vfs, dir)?;
+        // The process that made the node may have died before these; identities are about to depend on it.
+        vfs.sync_dir(dir)?;
+        dir.parent().map_or(Ok(()), |parent| vfs.sync_dir(parent))?;
+        let (wrap, aad, sealed) = read_node(&*vfs, dir)?;
+        let protected = matches!(wrap, Wrap::Passphrase { .. });
+        let key = match wrap {
+            Wrap::Passphrase { .. } => {
+                let passphrase = passphrase.ok_or(UnlockError::NeedsPassphrase)?;
+                stretch(passphrase, wrap).ok_or_else(|| UnlockError::Damaged { file: dir.join(NODE) })?
+            }
+            Wrap::KeyFile => read_key_file(&*vfs, dir)?,
+        };
+        let node = open_key(&key, &aad, &sealed).ok_or_else(|| {
+            if protected { UnlockError::WrongPassphrase } else { UnlockError::Damaged { file: dir.join(KEY_FILE) } }
+        })?;
+        Ok(Self { vfs, dir: dir.to_owned(), node, protected, rng: Mutex::new(rng) })
+    }
+
+    /// Whether there is a node in `dir`.
+    ///
+    /// # Errors
+    /// Those of the disk. A missing directory is no error.
+    pub fn is_initialised(vfs: &dyn Vfs, dir: &Path) -> Result<bool, UnlockError> {
+        match vfs.list(dir) {
+            Ok(names) => Ok(names.iter().any(|name| name == NODE)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether the node in `dir` needs a passphrase.
+    ///
+    /// # Errors
+    /// [`UnlockError::NotInitialised`], [`UnlockError::Damaged`], and those of the disk.
+    pub fn is_passphrase_protected(vfs: &dyn Vfs, dir: &Path) -> Result<bool, UnlockError> {
+        if !Self::is_initialised(vfs, dir)? {
+            return Err(UnlockError::NotInitialised);
+        }
+        Ok(matches!(read_node(vfs, dir)?.0, Wrap::Passphrase { .. }))
+    }
+
+    /// Keeps the key of a new identity. When this returns, the identity exists and will after any crash; its log, with
+    /// its first records, must have been made with this key before ([`super::Log::create`]).
+    ///
+    /// # Errors
+    /// [`UnlockError::Exists`]; those of the disk, after which the identity may or may not exist.
+    pub fn add_identity(&self, id: IdentityId, key: &SymmetricKey) -> Result<(), UnlockError> {
+        let path = self.path(id);
+        let mut rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bytes = header(IDENTITY_MAGIC);
+        let sealed = Sealer::new(&self.node).seal_value(&identity_aad(&bytes, id), key.expose(), &mut **rng);
+        bytes.extend_from_slice(&sealed);
+        write_durably(&*self.vfs, &path, &checked(bytes), &mut **rng).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => UnlockError::Exists { file: path.clone() },
+            _ => UnlockError::Io(error),
+        })?;
+        drop(rng);
+        // The address is given out after this: what was written must be what will be read.
+        let read = self.identity_key(id)?;
+        if read == *key { Ok(()) } else { Err(UnlockError::Damaged { file: path }) }
+    }
+
+    /// The key of an identity.
+    ///
+    /// # Errors
+    /// [`UnlockError::NoSuchIdentity`], [`UnlockError::Damaged`], and those of the disk.
+    pub fn identity_key(&self, id: IdentityId) -> Result<SymmetricKey, UnlockError> {
+        let path = self.path(id);
+        let bytes = match read_small(&*self.vfs, &path, FILE_BYTES) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(UnlockError::NoSuchIdentity),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                return Err(UnlockError::Damaged { file: path });
+            }
+            other => other?,
+        };
+        let opened = unchecked(&bytes, IDENTITY_MAGIC).and_then(|content| {
+            let (head, sealed) = content.split_at_checked(HEADER_BYTES)?;
+            open_key(&self.node, &identity_aad(head, id), sealed)
+        });
+        opened.ok_or(UnlockError::Damaged { file: path })
+    }
+
+    /// Whether the node in `dir` has an identity.
+    ///
+    /// # Errors
+    /// Those of the disk. A missing directory is no error.
+    pub fn has_identity(vfs: &dyn Vfs, dir: &Path) -> Result<bool, UnlockError> {
+        match vfs.list(dir) {
+            Ok(names) => Ok(names.iter().any(|name| name.parse::<IdentityId>().is_ok())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The identities of the node, in the order of their ids.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn identities(&self) -> Result<Vec<IdentityId>, UnlockError> {
+        let names = self.vfs.list(&self.dir)?;
+        Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+    }
+
+    /// Whether this node has a passphrase.
+    pub const fn has_passphrase(&self) -> bool {
+        self.protected
+    }
+
+    fn path(&self, id: IdentityId) -> PathBuf {
+        self.dir.join(id.to_string())
+    }
+}
+
+impl Wrap {
+    fn encode(self, out: &mut Vec<u8>) {
+        match self {
+            Self::Passphrase { memory, passes, lanes, salt } => {
+                out.push(1);
+                for parameter in [memory, passes, lanes] {
+                    out.extend_from_slice(&parameter.to_le_bytes());
+                }
+                out.extend_from_slice(&salt);
+            }
+            Self::KeyFile => out.push(2),
+        }
+    }
+
+    fn decode(fields: &mut Fields<'_>) -> Option<Self> {
+        match fields.u8()? {
+            1 => {
+                let (memory, passes, lanes) = (fields.u32()?, fields.u32()?, fields.u32()?);
+                // Four times what we write is allowed for; more is not ours, and would only use up memory.
+                let sane = memory <= 4 * PASSPHRASE_MEMORY_KIB && passes <= 4 * PASSPHRASE_PASSES && lanes <= 16;
+                sane.then_some(())?;
+                Some(Self::Passphrase { memory, passes, lanes, salt: fields.array()? })
+            }
+            2 => Some(Self::KeyFile),
+            _ => None,
+        }
+    }
+}
+
+/// Argon2id; `None` where the parameters are not allowed.
+fn stretch(passphrase: &Passphrase, wrap: Wrap) -> Option<SymmetricKey> {
+    let Wrap::Passphrase { memory, passes, lanes, salt } = wrap else { return None };
+    let params = Params::new(memory, passes, lanes, Some(32)).ok()?;
+    let mut key = Zeroizing::new([0; 32]);
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password_into(passphrase.0.as_bytes(), &salt, &mut *key)
+        .ok()?;
+    Some(SymmetricKey::from_bytes(*key))
+}
+
+fn read_node(vfs: &dyn Vfs, dir: &Path) -> Result<(Wrap, Vec<u8>, Vec<u8>), UnlockError> {
+    let path = dir.join(NODE);
+    let bytes = read_small(vfs, &path, FILE_BYTES).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidData => UnlockError::Damaged { file: path.clone() },
+        _ => error.into(),
+    })?;
+    let parse = || {
+        let content = unchecked(&bytes, NODE_MAGIC)?;
+        let mut fields = Fields(content);
+        fields.take(HEADER_BYTES)?;
+        let wrap = Wrap::decode(&mut fields)?;
+        let sealed = fields.0;
+        let aad = content.get(..content.len() - sealed.len())?;
+        Some((wrap, aad.to_vec(), sealed.to_vec()))
+    };
+    parse().ok_or_else(|| UnlockError::Damaged { file: path.clone() })
+}
+
+/// A key file from a creation that did not come to its end opens nothing, and is replaced.
+fn new_key_file(vfs: &dyn Vfs, dir: &Path, rng: &mut dyn Rng) -> Result<SymmetricKey, UnlockError> {
+    let path = dir.join(KEY_FILE);
+    if vfs.list(dir)?.iter().any(|name| name == KEY_FILE) {
+        vfs.unlink(&path)?;
+    }
+    let key = SymmetricKey::random(rng);
+    let mut bytes = header(FILE_MAGIC);
+    bytes.extend_from_slice(key.expose());
+    write_durably(vfs, &path, &Zeroizing::new(checked(bytes)), rng)?;
+    Ok(key)
+}
+
+fn read_key_file(vfs: &dyn Vfs, dir: &Path) -> Result<SymmetricKey, UnlockError> {
+    let path = dir.join(KEY_FILE);
+    let bytes = match read_small(vfs, &path, FILE_BYTES) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(UnlockError::Missing { file: path }),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(UnlockError::Damaged { file: path }),
+        other => Zeroizing::new(other?),
+    };
+    unchecked(&bytes, FILE_MAGIC)
+        .and_then(|content| content.get(HEADER_BYTES..)?.try_into().ok())
+        .map(SymmetricKey::from_bytes)
+        .ok_or(UnlockError::Damaged { file: path })
+}
+
+fn remove_leftovers(vfs: &dyn Vfs, dir: &Path) -> io::Result<()> {
+    for name in vfs.list(dir)?.iter().filter(|name| name.starts_with(TEMPORARY)) {
+        vfs.unlink(&dir.join(name))?;
+    }
+    Ok(())
+}
+
+const HEADER_BYTES: usize = 10;
+
+fn header(magic: &[u8; 8]) -> Vec<u8> {
+    [magic.as_slice(), &VERSION.to_le_bytes()].concat()
+}
+
+fn identity_aad(head: &[u8], id: IdentityId) -> Vec<u8> {
+    [head, id.as_bytes()].concat()
+}
+
+/// The bytes and their SHA-256, which tells damage from a wrong passphrase.
+fn checked(mut bytes: Vec<u8>) -> Vec<u8> {
+    let digest = ring::digest::digest(&ring::digest::SHA256, &bytes);
+    bytes.extend_from_slice(digest.as_ref());
+    bytes
+}
+
+/// The content of a file of this kind and our version, with its header.
+fn unchecked<'a>(bytes: &'a [u8], magic: &[u8; 8]) -> Option<&'a [u8]> {
+    let (content, sum) = bytes.split_at_checked(bytes.len().checked_sub(CHECKSUM_BYTES)?)?;
+    let digest = ring::digest::digest(&ring::digest::SHA256, content);
+    (digest.as_ref() == sum && content.starts_with(&header(magic))).then_some(content)
+}
+
+fn open_key(key: &SymmetricKey, aad: &[u8], sealed: &[u8]) -> Option<SymmetricKey> {
+    let plain = Zeroizing::new(Sealer::new(key).open_value(aad, sealed).ok()?);
+    plain.as_slice().try_into().ok().map(SymmetricKey::from_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::vfs::{CrashMode, Fault, FaultVfs, MemVfs, Plan};
+    use super::*;
+    use crate::base::rng::SeededRng;
+
+    fn rng(seed: u64) -> Box<dyn Rng> {
+        Box::new(SeededRng::new(seed))
+    }
+
+    fn dir() -> &'static Path {
+        Path::new("/keys")
+    }
+
+    fn unlock(vfs: &MemVfs, passphrase: Option<&Passphrase>) -> Result<Keyring, UnlockError> {
+        Keyring::unlock(Arc::new(vfs.clone()), dir(), passphrase, rng(9))
+    }
+
+    fn id(byte: u8) -> IdentityId {
+        IdentityId::from_bytes([byte; 16])
+    }
+
+    #[test]
+    fn a_passphrase_opens_the_node_and_no_other_does() {
+        let vfs = MemVfs::new();
+        assert!(matches!(unlock(&vfs, None), Err(UnlockError::NotInitialised)));
+        let right = Passphrase::new("correct horse\n".to_owned());
+        let ring = Keyring::create(Arc::new(vfs.clone()), dir(), Some(&right), rng(1)).unwrap();
+        let key = key(1);
+        ring.add_identity(id(1), &key).unwrap();
+        assert!(ring.has_passphrase());
+        assert!(Keyring::is_passphrase_protected(&vfs, dir()).unwrap());
+        assert!(matches!(unlock(&vfs, None), Err(UnlockError::NeedsPassphrase)));
+        assert!(matches!(
+            unlock(&vfs, Some(&Passphrase::new("correct hors".to_owned()))),
+            Err(UnlockError::WrongPassphrase)
+        ));
+        let ring = unlock(&vfs, Some(&Passphrase::new("correct horse".to_owned()))).unwrap();
+        assert!(ring.identity_key(id(1)).unwrap() == key);
+        assert!(matches!(ring.identity_key(id(2)), Err(UnlockError::NoSuchIdentity)));
+        assert_eq!(vfs.list(dir()).unwrap().len(), 2, "no key file");
+        vfs.tamper(&dir().join(NODE), |bytes| bytes[40] ^= 1).unwrap();
+        assert!(
+            matches!(unlock(&vfs, Some(&right)), Err(UnlockError::Damaged { .. })),
+            "damage is not a wrong passphrase"
+        );
+    }
+
+    fn key(n: u8) -> SymmetricKey {
+        SymmetricKey::from_bytes([n; 32])
+    }
+
+    #[test]
+    fn every_changed_byte_of_a_key_file_is_damage() {
+        let vfs = MemVfs::new();
+        let ring = Keyring::create(Arc::new(vfs.clone()), dir(), None, rng(1)).unwrap();
+        ring.add_identity(id(1), &key(1)).unwrap();
+        ring.add_identity(id(2), &key(2)).unwrap();
+        assert!(matches!(ring.add_identity(id(2), &key(3)), Err(UnlockError::Exists { .. })));
+        assert_eq!(unlock(&vfs, None).unwrap().identities().unwrap(), [id(1), id(2)]);
+        assert!(!Keyring::is_passphrase_protected(&vfs, dir()).unwrap());
+        for (path, bytes) in vfs.files() {
+            for place in 0..bytes.len() {
+                vfs.tamper(&path, |bytes| bytes[place] ^= 0x20).unwrap();
+                let read =
+                    unlock(&vfs, None).and_then(|ring| ring.identity_key(id(1)).and_then(|_| ring.identity_key(id(2))));
+                assert!(matches!(read, Err(UnlockError::Damaged { .. })), "{} byte {place}", path.display());
+                vfs.tamper(&path, |bytes| bytes[place] ^= 0x20).unwrap();
+            }
+        }
+        // One identity's file under another's name is damage too.
+        let (one, two) = (dir().join(id(1).to_string()), dir().join(id(2).to_string()));
+        vfs.unlink(&two).unwrap();
+        vfs.rename_noreplace(&one, &two).unwrap();
+        assert!(matches!(unlock(&vfs, None).unwrap().identity_key(id(2)), Err(UnlockError::Damaged { .. })));
+        vfs.unlink(&dir().join(KEY_FILE)).unwrap();
+        assert!(matches!(unlock(&vfs, None), Err(UnlockError::Missing { .. })));
+    }
+
+    /// Sets up a node with two identities over a disk that fails; what was reported, in order.
+    fn set_up(vfs: &FaultVfs) -> Result<Keyring, UnlockError> {
+        match Keyring::create(Arc::new(vfs.clone()), dir(), None, rng(4)) {
+            Err(UnlockError::Exists { .. }) => Keyring::unlock(Arc::new(vfs.clone()), dir(), None, rng(5)),
+            other => other,
+        }
+    }
+
+    #[test]
+    fn an_identity_that_was_reported_exists_after_every_crash() {
+        for fault in [Fault::Kill, Fault::KillAfter, Fault::Eio, Fault::Enospc, Fault::ShortWrite] {
+            for mode in [CrashMode::Kill, CrashMode::PowerCut, CrashMode::Torn] {
+                for step in 1.. {
+                    let disk = MemVfs::new();
+                    let faulty = FaultVfs::new(Arc::new(disk.clone()), Some(Plan { step, fault, sticky: false }));
+                    let mut reported = Vec::new();
+                    let ring = set_up(&faulty);
+                    let made = ring.is_ok();
+                    if let Ok(ring) = ring {
+                        reported.extend(
+                            [1, 2]
+                                .into_iter()
+                                .filter_map(|n| ring.add_identity(id(n), &key(n)).ok().map(|()| (id(n), key(n)))),
+                        );
+                    }
+                    for seed in 0..4 {
+                        let image = disk.crash(mode, &mut SeededRng::new(step * 10 + seed));
+                        let ring = set_up(&FaultVfs::new(Arc::new(image.clone()), None)).unwrap();
+                        assert!(reported.is_empty() || made);
+                        for (id, key) in &reported {
+                            assert!(ring.identity_key(*id).unwrap() == *key, "{fault:?} {mode:?} step {step}");
+                        }
+                        // What was not reported is there and good, or can be made.
+                        for n in [1, 2] {
+                            match ring.identity_key(id(n)) {
+                                Err(UnlockError::NoSuchIdentity) => ring.add_identity(id(n), &key(n)).unwrap(),
+                                other => drop(other.unwrap()),
+                            }
+                        }
+                        let after = image.crash(CrashMode::PowerCut, &mut SeededRng::new(seed));
+                        let again = unlock(&after, None).unwrap();
+                        assert!(
+                            [1, 2]
+                                .iter()
+                                .all(|n| again.identity_key(id(*n)).unwrap() == ring.identity_key(id(*n)).unwrap())
+                        );
+                        let left = image.list(dir()).unwrap();
+                        assert!(left.iter().all(|name| !name.starts_with(TEMPORARY)), "{left:?}");
+                    }
+                    if !faulty.fired() {
+                        assert!(step > 15);
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! The store: the only code that touches mail and state files (docs/on-disk.md).
+//!
+//! [`Log`] is the truth of an identity: an append-only, sealed, segmented log of records and bodies. [`Keyring`] holds the
+//! keys that open it. [`View`] is a cache in sled that may be deleted at any time. All three write through [`vfs::Vfs`]
+//! (sled excepted, which is never on a commit path), so that every operation can be made to fail in a test.
+//!
+//! A node starts with [`Keyring::unlock`]; then for each of [`Keyring::identities`] it takes what
+//! [`IdentityView::load_state`] has, gives its position to [`Log::open`] (and nothing, if the answer is
+//! [`OpenError::UnknownPosition`]), and folds what is replayed. A new identity is [`Log::create`] and its
+//! first records, then [`Keyring::add_identity`]: that is the moment from which it exists.
+
+mod bodies;
+mod codec;
+mod crypt;
+#[cfg(test)]
+mod fault_tests;
+mod keys;
+mod log;
+#[cfg(test)]
+mod log_tests;
+mod recover;
+mod segment;
+pub mod vfs;
+mod view;
+mod view_state;
+mod writer;
+
+pub use bodies::ReadError;
+pub use crypt::OsRng;
+pub use keys::{Keyring, Passphrase, UnlockError};
+pub use log::{Completion, Log, LogPosition};
+pub use recover::OpenError;
+pub use view::{IdentityView, View};

@@ -1,0 +1,370 @@
+//! Reading a log at the start: which segments count, what of each, and where every body is.
+//!
+//! The chain of segments is followed from the newest to the first: each names the one before it and what of it counts.
+//! Before such an end everything must be there; damage is an error that names the file, never a gap. After the last
+//! transaction of the newest segment there may be a torn tail, which was never acknowledged.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ring::digest;
+
+use super::bodies::Bodies;
+use super::crypt::Sealer;
+use super::log::LogPosition;
+use super::segment::{
+    self, End, EndError, FRAME_BYTES, FRAME_MAGIC, Frame, FrameKind, HEADER_BYTES, Header, HeaderError, SegmentKey,
+};
+use super::vfs::{VfsFile, read_exact_at};
+use super::writer::{Site, Span, Tail};
+use crate::base::limits::LOG_NUMBER_GAP;
+
+/// Why a log could not be opened. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The disk failed.
+    #[error("reading the log in {dir} failed: {error}")]
+    Io {
+        /// The folder of the log.
+        dir: PathBuf,
+        /// What the disk said.
+        error: io::Error,
+    },
+    /// Bytes that were durable are not what was written.
+    #[error(
+        "the log is damaged: {file} was changed or is incomplete at byte {offset}, and mail after it may depend on it; \
+         restore the data directory from a backup, or copy it before doing anything else"
+    )]
+    Damaged {
+        /// The segment.
+        file: PathBuf,
+        /// Where in it.
+        offset: u64,
+    },
+    /// A segment is not there.
+    #[error("the log is incomplete: {file} is missing; restore the data directory from a backup")]
+    Missing {
+        /// The segment.
+        file: PathBuf,
+    },
+    /// A later version of the program wrote it.
+    #[error("{file} was written by a later version of this program; use that version")]
+    Version {
+        /// The segment.
+        file: PathBuf,
+    },
+    /// The position to start from is not in this log (a backup was restored, or the tail was lost with the power):
+    /// what was saved at it must be thrown away, and everything replayed. Nothing was replayed yet.
+    #[error("the saved state is not of this log")]
+    UnknownPosition,
+}
+
+/// What a start found.
+pub(super) struct Recovered {
+    pub(super) tail: Tail,
+    pub(super) spans: BTreeMap<u64, Span>,
+}
+
+/// A segment whose header is right.
+struct Link {
+    path: PathBuf,
+    file: Arc<dyn VfsFile>,
+    size: u64,
+    header: Header,
+}
+
+/// Reads the whole log: fills the index of bodies, and gives every record after `from` to `replay`.
+pub(super) fn recover(
+    site: &Site,
+    wrap: &Sealer,
+    bodies: &Bodies,
+    from: Option<&LogPosition>,
+    replay: &mut dyn FnMut(u64, &[u8]),
+) -> Result<Recovered, OpenError> {
+    let io_error = |error| OpenError::Io { dir: site.log_dir.clone(), error };
+    let (links, unborn) = headers(site, wrap)?;
+    let highest = links.keys().chain(&unborn).copied().max().unwrap_or(0);
+    let (chain, dead) = follow(&site.log_dir, links, &unborn)?;
+    let mut reader = Reader { bodies, from, met: from.is_none(), replay, spans: BTreeMap::new() };
+    let mut tail = Tail { highest, next: 1, ..Tail::default() };
+    let mut ends = chain.iter().skip(1).map(|next| next.header.predecessor_end);
+    for link in &chain {
+        let closed = ends.next();
+        let (end, next) = reader.segment(link, closed).map_err(|failure| failure.locate(site, &link.path))?;
+        tail = Tail { segment: link.header.number, end, next: tail.next.max(next), ..tail };
+    }
+    if !reader.met {
+        return Err(OpenError::UnknownPosition);
+    }
+    if let Some(newest) = chain.last() {
+        // It may be readable only because the process, not the machine, died: its successor will name it as durable.
+        newest.file.sync().and_then(|()| site.vfs.sync_dir(&site.log_dir)).map_err(io_error)?;
+        tail.next = tail.next.saturating_add(LOG_NUMBER_GAP);
+    }
+    let spans = reader.spans;
+    for number in unborn.into_iter().chain(dead) {
+        // Nothing was ever committed in it. If it stays, the next start finds it again.
+        let _ = site.vfs.unlink(&segment::path(&site.log_dir, number));
+    }
+    remove_orphans(site, bodies).map_err(io_error)?;
+    Ok(Recovered { tail, spans })
+}
+
+/// The segments with a header, and the numbers of files that have none because they were being made.
+fn headers(site: &Site, wrap: &Sealer) -> Result<(BTreeMap<u64, Link>, BTreeSet<u64>), OpenError> {
+    let io_error = |error| OpenError::Io { dir: site.log_dir.clone(), error };
+    let (mut links, mut unborn) = (BTreeMap::new(), BTreeSet::new());
+    for number in site.vfs.list(&site.log_dir).map_err(io_error)?.iter().filter_map(|name| segment::number(name)) {
+        let path = segment::path(&site.log_dir, number);
+        let file = site.vfs.open(&path).map_err(io_error)?;
+        let size = file.size().map_err(io_error)?;
+        let len = usize::try_from(size).unwrap_or(HEADER_BYTES).min(HEADER_BYTES);
+        let bytes = read_exact_at(&*file, 0, len).map_err(io_error)?;
+        match Header::decode(&bytes, wrap) {
+            Ok(header) if header.number == number => {
+                links.insert(number, Link { path, file, size, header });
+            }
+            // The header is synced before anything follows it.
+            Err(HeaderError::Forged) if size <= HEADER_BYTES as u64 => {
+                unborn.insert(number);
+            }
+            Err(HeaderError::Version) if size > HEADER_BYTES as u64 => return Err(OpenError::Version { file: path }),
+            Err(HeaderError::Version) => {
+                unborn.insert(number);
+            }
+            _ => return Err(OpenError::Damaged { file: path, offset: 0 }),
+        }
+    }
+    Ok((links, unborn))
+}
+
+/// The segments that count, oldest first, and the numbers of those that do not: they were made, but not used because
+/// making them was not completed.
+fn follow(
+    dir: &Path,
+    mut links: BTreeMap<u64, Link>,
+    unborn: &BTreeSet<u64>,
+) -> Result<(Vec<Link>, Vec<u64>), OpenError> {
+    let mut chain = Vec::new();
+    let mut wanted = links.keys().next_back().copied().unwrap_or(0);
+    while wanted != 0 {
+        let path = segment::path(dir, wanted);
+        let link = links.remove(&wanted).ok_or_else(|| {
+            if unborn.contains(&wanted) {
+                OpenError::Damaged { file: path.clone(), offset: 0 }
+            } else {
+                OpenError::Missing { file: path.clone() }
+            }
+        })?;
+        if link.header.predecessor >= wanted {
+            return Err(OpenError::Damaged { file: path, offset: 0 });
+        }
+        wanted = link.header.predecessor;
+        chain.push(link);
+    }
+    chain.reverse();
+    // A segment that was not completed has no transaction; one that has was cut out of the chain by damage.
+    if let Some(link) = links.values().find(|link| link.size > HEADER_BYTES as u64) {
+        return Err(OpenError::Damaged { file: link.path.clone(), offset: HEADER_BYTES as u64 });
+    }
+    Ok((chain, links.into_keys().collect()))
+}
+
+fn remove_orphans(site: &Site, bodies: &Bodies) -> io::Result<()> {
+    let mut wanted: BTreeSet<PathBuf> = bodies.blobs().into_iter().map(|name| bodies.blob_path(name)).collect();
+    for name in site.vfs.list(&site.blob_dir)? {
+        let path = site.blob_dir.join(name);
+        if !wanted.remove(&path) {
+            // If it stays, the next start finds it again.
+            let _ = site.vfs.unlink(&path);
+        }
+    }
+    if !wanted.is_empty() {
+        tracing::error!(
+            missing = wanted.len(),
+            "files of large messages are missing; reading those messages will fail"
+        );
+    }
+    Ok(())
+}
+
+enum Failure {
+    Io(io::Error),
+    Damaged(u64),
+}
+
+impl Failure {
+    fn locate(self, site: &Site, path: &Path) -> OpenError {
+        match self {
+            Self::Io(error) => OpenError::Io { dir: site.log_dir.clone(), error },
+            Self::Damaged(offset) => OpenError::Damaged { file: path.to_owned(), offset },
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+struct Reader<'a> {
+    bodies: &'a Bodies,
+    from: Option<&'a LogPosition>,
+    /// Whether the position was passed: records after it are replayed.
+    met: bool,
+    replay: &'a mut dyn FnMut(u64, &[u8]),
+    spans: BTreeMap<u64, Span>,
+}
+
+impl Reader<'_> {
+    /// Reads one segment: where it ends, and the number after its last record. `closed` is the end that its successor
+    /// names.
+    fn segment(&mut self, link: &Link, closed: Option<u64>) -> Result<(u64, u64), Failure> {
+        let header = &link.header;
+        let limit = closed.unwrap_or(link.size);
+        if limit > link.size || limit < HEADER_BYTES as u64 {
+            return Err(Failure::Damaged(link.size));
+        }
+        let mut window = Window { file: &*link.file, limit, start: 0, bytes: Vec::new() };
+        let key = SegmentKey::new(header);
+        let (mut offset, mut counter, mut next) = (HEADER_BYTES as u64, 0, header.base);
+        while offset < limit {
+            // The bodies of a closed segment are looked at when they are read; each chunk authenticates itself.
+            let Some((end, after)) = transaction(&mut window, &key, offset, counter, closed.is_none())? else { break };
+            if end.first != next {
+                return Err(Failure::Damaged(offset));
+            }
+            next += end.records.len() as u64;
+            self.take(header, end);
+            (offset, counter) = (after, counter + 1);
+        }
+        match closed {
+            Some(_) if offset != limit => return Err(Failure::Damaged(offset)),
+            Some(_) => {}
+            None => check_tail(&mut window, &key, offset)?,
+        }
+        if next > header.base {
+            self.spans.insert(header.base, Span { segment: header.number, id: header.id, last: next - 1 });
+        }
+        Ok((offset, next))
+    }
+
+    fn take(&mut self, header: &Header, end: End) {
+        for entry in end.bodies {
+            self.bodies.insert(entry);
+        }
+        self.bodies.remove(&end.dropped);
+        for (number, record) in (end.first..).zip(&end.records) {
+            if self.met {
+                (self.replay)(number, record);
+            } else {
+                self.met = self.from.is_some_and(|from| from.is(header.number, &header.id, number));
+            }
+        }
+    }
+}
+
+/// The transaction at this offset and where it ends; `None` where there is no whole one.
+fn transaction(
+    window: &mut Window<'_>,
+    key: &SegmentKey,
+    start: u64,
+    counter: u64,
+    verify: bool,
+) -> Result<Option<(End, u64)>, Failure> {
+    let mut hash = digest::Context::new(&digest::SHA256);
+    let mut offset = start;
+    loop {
+        let Some(bytes) = window.get(offset, FRAME_BYTES)? else { return Ok(None) };
+        let Some(frame) = Frame::decode(bytes).filter(|frame| frame.counter == counter && frame.start == start) else {
+            return Ok(None);
+        };
+        let content = offset + FRAME_BYTES as u64;
+        let after = content + u64::from(frame.len);
+        if after > window.limit {
+            return Ok(None);
+        }
+        if frame.kind == FrameKind::End {
+            let len = usize::try_from(frame.len).unwrap_or(usize::MAX);
+            let Some(sealed) = window.get(content, len)? else { return Ok(None) };
+            let end = match key.open_end(&frame, offset, sealed) {
+                Ok(end) => end,
+                Err(EndError::Forged) => return Ok(None),
+                Err(EndError::Unreadable) => return Err(Failure::Damaged(offset)),
+            };
+            let whole = !verify || hash.finish().as_ref() == end.bodies_hash;
+            return Ok(whole.then_some((end, after)));
+        }
+        if verify {
+            window.feed(offset..after, &mut hash)?;
+        }
+        offset = after;
+    }
+}
+
+/// After the last whole transaction of the newest segment: a torn tail, unless something that follows says that this
+/// place was durable.
+fn check_tail(window: &mut Window<'_>, key: &SegmentKey, torn: u64) -> Result<(), Failure> {
+    let rest = usize::try_from(window.limit - torn).unwrap_or(usize::MAX);
+    let Some(bytes) = window.get(torn, rest)?.map(<[u8]>::to_vec) else { return Ok(()) };
+    for place in frame_starts(&bytes) {
+        let Some(frame) = bytes.get(place..).and_then(Frame::decode).filter(|frame| frame.kind == FrameKind::End)
+        else {
+            continue;
+        };
+        let content = place + FRAME_BYTES;
+        let len = usize::try_from(frame.len).unwrap_or(usize::MAX);
+        let Some(sealed) = content.checked_add(len).and_then(|end| bytes.get(content..end)) else { continue };
+        let offset = torn + place as u64;
+        if key.open_end(&frame, offset, sealed).is_ok_and(|end| end.durable > torn) {
+            return Err(Failure::Damaged(torn));
+        }
+    }
+    Ok(())
+}
+
+/// Where frames may begin.
+fn frame_starts(bytes: &[u8]) -> impl Iterator<Item = usize> + '_ {
+    bytes.windows(FRAME_MAGIC.len()).enumerate().filter(|(_, window)| window == FRAME_MAGIC).map(|(place, _)| place)
+}
+
+/// A file read forward, mostly in small steps.
+struct Window<'a> {
+    file: &'a dyn VfsFile,
+    limit: u64,
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+const WINDOW_BYTES: usize = 64 * 1024;
+
+impl Window<'_> {
+    /// The bytes at this place; `None` where they go beyond the limit.
+    fn get(&mut self, offset: u64, len: usize) -> io::Result<Option<&[u8]>> {
+        if offset.checked_add(len as u64).is_none_or(|end| end > self.limit) {
+            return Ok(None);
+        }
+        let held = self.start..=self.start + self.bytes.len() as u64;
+        if !(held.contains(&offset) && held.contains(&(offset + len as u64))) {
+            let left = usize::try_from(self.limit - offset).unwrap_or(usize::MAX);
+            self.bytes = read_exact_at(self.file, offset, len.max(WINDOW_BYTES.min(left)))?;
+            self.start = offset;
+        }
+        let place = usize::try_from(offset - self.start).unwrap_or(usize::MAX);
+        Ok(self.bytes.get(place..place + len))
+    }
+
+    fn feed(&mut self, mut range: std::ops::Range<u64>, hash: &mut digest::Context) -> io::Result<()> {
+        while !range.is_empty() {
+            let len = usize::try_from(range.end - range.start).unwrap_or(WINDOW_BYTES).min(WINDOW_BYTES);
+            if let Some(bytes) = self.get(range.start, len)? {
+                hash.update(bytes);
+            }
+            range.start += len as u64;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,370 @@
+//! The format of a segment: a header, then transactions (docs/on-disk.md, "Segments" and "Transactions").
+//!
+//! A transaction is any number of body frames and one end frame. Only the end frame is sealed with the segment's key; it
+//! carries the records, the keys of the bodies and the hash of the body frames. Without it nothing of the transaction
+//! counts.
+
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use super::codec::{Fields, put_len};
+use super::crypt::{Forged, NONCE_BYTES, Sealer, TAG_BYTES, counter_nonce, sealed_len};
+use crate::base::{BodyId, Rng, SymmetricKey};
+
+/// Bytes of a segment's header.
+pub(super) const HEADER_BYTES: usize = 256;
+/// Bytes of a frame's header.
+pub(super) const FRAME_BYTES: usize = 32;
+const MAGIC: &[u8; 8] = b"RUNELOG\0";
+const VERSION: u16 = 1;
+const AUTHENTICATED: usize = 64;
+const WRAPPED_BYTES: usize = NONCE_BYTES + 32 + TAG_BYTES;
+/// The first bytes of every frame; what a search for frames looks for.
+pub(super) const FRAME_MAGIC: &[u8; 4] = b"RpF1";
+
+/// What a segment's header says.
+#[derive(Debug, Clone)]
+pub(super) struct Header {
+    /// From 1.
+    pub(super) number: u64,
+    /// The number of its first record.
+    pub(super) base: u64,
+    /// The segment before it; 0 for the first.
+    pub(super) predecessor: u64,
+    /// What of the segment before it counts, in bytes.
+    pub(super) predecessor_end: u64,
+    /// Random: two segments of the same number (after a backup was restored) differ in it.
+    pub(super) id: [u8; 16],
+    /// Seals its end frames.
+    pub(super) key: SymmetricKey,
+}
+
+/// What the first bytes of a segment file are.
+#[derive(Debug)]
+pub(super) enum HeaderError {
+    /// Not a header that this key made.
+    Forged,
+    /// Made by a later version.
+    Version,
+}
+
+impl Header {
+    pub(super) fn encode(&self, wrap: &Sealer, rng: &mut dyn Rng) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(HEADER_BYTES);
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&VERSION.to_le_bytes());
+        bytes.extend_from_slice(&[0; 6]);
+        for field in [self.number, self.base, self.predecessor, self.predecessor_end] {
+            bytes.extend_from_slice(&field.to_le_bytes());
+        }
+        bytes.extend_from_slice(&self.id);
+        let wrapped = wrap.seal_value(&bytes, self.key.expose(), rng);
+        bytes.extend_from_slice(&wrapped);
+        bytes.resize(HEADER_BYTES, 0);
+        bytes
+    }
+
+    pub(super) fn decode(bytes: &[u8], wrap: &Sealer) -> Result<Self, HeaderError> {
+        Self::parse(bytes, wrap).unwrap_or(Err(HeaderError::Forged))
+    }
+
+    fn parse(bytes: &[u8], wrap: &Sealer) -> Option<Result<Self, HeaderError>> {
+        let (authenticated, rest) = bytes.split_at_checked(AUTHENTICATED)?;
+        let mut fields = Fields(authenticated);
+        if fields.array()? != *MAGIC {
+            return None;
+        }
+        if fields.u16()? != VERSION {
+            return Some(Err(HeaderError::Version));
+        }
+        fields.take(6)?;
+        let (number, base, predecessor, predecessor_end) = (fields.u64()?, fields.u64()?, fields.u64()?, fields.u64()?);
+        let id = fields.array()?;
+        let key = wrap.open_value(authenticated, rest.get(..WRAPPED_BYTES)?).ok().map(Zeroizing::new)?;
+        let key = SymmetricKey::from_bytes(key.as_slice().try_into().ok()?);
+        Some(Ok(Self { number, base, predecessor, predecessor_end, id, key }))
+    }
+}
+
+/// The file of a segment.
+pub(super) fn path(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("{number:016x}.seg"))
+}
+
+/// The number in a segment's file name.
+pub(super) fn number(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(".seg")?;
+    let number = u64::from_str_radix(digits, 16).ok()?;
+    (digits == format!("{number:016x}") && number > 0).then_some(number)
+}
+
+/// What a frame holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FrameKind {
+    /// A sealed body.
+    Body,
+    /// The sealed end of a transaction.
+    End,
+}
+
+/// The header of a frame, in the clear; that of an end frame is authenticated with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Frame {
+    pub(super) kind: FrameKind,
+    /// Bytes after the header.
+    pub(super) len: u32,
+    /// The transaction's place in its segment, from 0: the nonce.
+    pub(super) counter: u64,
+    /// Where in the file its transaction begins.
+    pub(super) start: u64,
+}
+
+impl Frame {
+    pub(super) fn encode(&self) -> [u8; FRAME_BYTES] {
+        let mut bytes = [0; FRAME_BYTES];
+        let kind: u8 = match self.kind {
+            FrameKind::Body => 1,
+            FrameKind::End => 2,
+        };
+        let fields = FRAME_MAGIC
+            .iter()
+            .copied()
+            .chain([kind, 0, 0, 0])
+            .chain(self.len.to_le_bytes())
+            .chain([0; 4])
+            .chain(self.counter.to_le_bytes())
+            .chain(self.start.to_le_bytes());
+        bytes.iter_mut().zip(fields).for_each(|(to, from)| *to = from);
+        bytes
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut fields = Fields(bytes);
+        if fields.array()? != *FRAME_MAGIC {
+            return None;
+        }
+        let kind = match fields.u8()? {
+            1 => FrameKind::Body,
+            2 => FrameKind::End,
+            _ => return None,
+        };
+        fields.take(3)?;
+        let len = fields.u32()?;
+        fields.take(4)?;
+        Some(Self { kind, len, counter: fields.u64()?, start: fields.u64()? })
+    }
+}
+
+/// Where a body's sealed bytes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In this segment, from this offset.
+    Inline {
+        /// The segment.
+        segment: u64,
+        /// The first sealed byte.
+        offset: u64,
+    },
+    /// In a file of its own, of this name.
+    Blob([u8; 16]),
+}
+
+/// A body as its transaction describes it.
+#[derive(Debug, Clone)]
+pub(super) struct BodyEntry {
+    pub(super) id: BodyId,
+    pub(super) key: SymmetricKey,
+    pub(super) place: Place,
+    pub(super) len: u64,
+}
+
+/// The content of an end frame.
+#[derive(Debug, Default)]
+pub(super) struct End {
+    /// The number of the first record, or of the next one where there is none.
+    pub(super) first: u64,
+    /// What of this segment was durable when this was written.
+    pub(super) durable: u64,
+    /// SHA-256 of everything from the start of the transaction to the end frame.
+    pub(super) bodies_hash: [u8; 32],
+    pub(super) bodies: Vec<BodyEntry>,
+    pub(super) dropped: Vec<BodyId>,
+    pub(super) records: Vec<Vec<u8>>,
+}
+
+impl End {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.first.to_le_bytes());
+        out.extend_from_slice(&self.durable.to_le_bytes());
+        out.extend_from_slice(&self.bodies_hash);
+        put_len(out, self.bodies.len());
+        put_len(out, self.dropped.len());
+        put_len(out, self.records.len());
+        for body in &self.bodies {
+            out.extend_from_slice(body.id.as_bytes());
+            out.extend_from_slice(body.key.expose());
+            out.extend_from_slice(&body.len.to_le_bytes());
+            match body.place {
+                Place::Inline { offset, .. } => {
+                    out.push(0);
+                    out.extend_from_slice(&offset.to_le_bytes());
+                }
+                Place::Blob(name) => {
+                    out.push(1);
+                    out.extend_from_slice(&name);
+                }
+            }
+        }
+        for id in &self.dropped {
+            out.extend_from_slice(id.as_bytes());
+        }
+        for record in &self.records {
+            put_len(out, record.len());
+            out.extend_from_slice(record);
+        }
+    }
+
+    /// An upper bound of the encoded length.
+    pub(super) fn bound(records: &[Vec<u8>], bodies: usize, dropped: usize) -> usize {
+        const FIXED: usize = 8 + 8 + 32 + 12;
+        const BODY: usize = 16 + 32 + 8 + 1 + 16;
+        FIXED + bodies * BODY + dropped * 16 + records.iter().map(|record| 4 + record.len()).sum::<usize>()
+    }
+
+    fn decode(bytes: &[u8], segment: u64) -> Option<Self> {
+        let mut fields = Fields(bytes);
+        let (first, durable, bodies_hash) = (fields.u64()?, fields.u64()?, fields.array()?);
+        let (bodies, dropped, records) = (fields.u32()?, fields.u32()?, fields.u32()?);
+        let mut end = Self { first, durable, bodies_hash, ..Self::default() };
+        for _ in 0..bodies {
+            let id = BodyId::from_bytes(fields.array()?);
+            let key = SymmetricKey::from_bytes(fields.array()?);
+            let len = fields.u64()?;
+            let place = match fields.u8()? {
+                0 => Place::Inline { segment, offset: fields.u64()? },
+                1 => Place::Blob(fields.array()?),
+                _ => return None,
+            };
+            end.bodies.push(BodyEntry { id, key, place, len });
+        }
+        for _ in 0..dropped {
+            end.dropped.push(BodyId::from_bytes(fields.array()?));
+        }
+        for _ in 0..records {
+            let len = usize::try_from(fields.u32()?).ok()?;
+            end.records.push(fields.take(len)?.to_vec());
+        }
+        fields.is_empty().then_some(end)
+    }
+}
+
+/// Seals and opens the end frames of one segment.
+pub(super) struct SegmentKey {
+    pub(super) id: [u8; 16],
+    pub(super) number: u64,
+    sealer: Sealer,
+}
+
+/// An end frame authenticates but cannot be read: written by a later version, or by a fault of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum EndError {
+    Forged,
+    Unreadable,
+}
+
+impl SegmentKey {
+    pub(super) fn new(header: &Header) -> Self {
+        Self { id: header.id, number: header.number, sealer: Sealer::new(&header.key) }
+    }
+
+    /// Appends an end frame. `offset` is where in the file it will be.
+    pub(super) fn seal_end(&self, end: &End, counter: u64, start: u64, offset: u64, out: &mut Vec<u8>) {
+        let head = out.len();
+        out.extend_from_slice(&[0; FRAME_BYTES]);
+        end.encode(out);
+        let len = u32::try_from(out.len() - head - FRAME_BYTES + TAG_BYTES).unwrap_or(u32::MAX);
+        let frame = Frame { kind: FrameKind::End, len, counter, start }.encode();
+        if let Some(place) = out.get_mut(head..head + FRAME_BYTES) {
+            place.copy_from_slice(&frame);
+        }
+        self.sealer.seal_tail(counter_nonce(counter), &self.aad(&frame, offset), out, head + FRAME_BYTES);
+    }
+
+    /// Opens the end frame at this offset.
+    pub(super) fn open_end(&self, frame: &Frame, offset: u64, sealed: &[u8]) -> Result<End, EndError> {
+        let mut plain = Zeroizing::new(sealed.to_vec());
+        self.sealer
+            .open(counter_nonce(frame.counter), &self.aad(&frame.encode(), offset), &mut plain)
+            .map_err(|Forged| EndError::Forged)?;
+        End::decode(&plain, self.number).ok_or(EndError::Unreadable)
+    }
+
+    fn aad(&self, frame: &[u8; FRAME_BYTES], offset: u64) -> Vec<u8> {
+        [&self.id[..], &self.number.to_le_bytes(), &offset.to_le_bytes(), frame].concat()
+    }
+}
+
+/// The header of the body frame for a body of this length.
+pub(super) fn body_frame(len: u64, counter: u64, start: u64) -> Frame {
+    let len = u32::try_from(sealed_len(len)).unwrap_or(u32::MAX);
+    Frame { kind: FrameKind::Body, len, counter, start }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::rng::SeededRng;
+    use proptest::prelude::*;
+
+    fn header() -> Header {
+        let key = SymmetricKey::from_bytes([1; 32]);
+        Header { number: 7, base: 1 << 24, predecessor: 5, predecessor_end: 999, id: [2; 16], key }
+    }
+
+    #[test]
+    fn a_header_opens_whole_and_any_changed_bit_shows() {
+        let wrap = Sealer::new(&SymmetricKey::from_bytes([9; 32]));
+        let bytes = header().encode(&wrap, &mut SeededRng::new(1));
+        assert_eq!(bytes.len(), HEADER_BYTES);
+        let read = Header::decode(&bytes, &wrap).unwrap();
+        assert_eq!((read.number, read.base, read.predecessor, read.predecessor_end), (7, 1 << 24, 5, 999));
+        assert!(read.key == header().key);
+        for bit in 0..(AUTHENTICATED + WRAPPED_BYTES) * 8 {
+            let mut changed = bytes.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert!(Header::decode(&changed, &wrap).is_err(), "bit {bit}");
+        }
+        assert!(Header::decode(&bytes[..100], &wrap).is_err());
+        assert!(Header::decode(&bytes, &Sealer::new(&SymmetricKey::from_bytes([8; 32]))).is_err());
+    }
+
+    #[test]
+    fn file_names_round_trip_and_others_are_no_segments() {
+        assert_eq!(number(path(Path::new("/"), 0x1234).file_name().unwrap().to_str().unwrap()), Some(0x1234));
+        for name in ["1.seg", "0000000000000000.seg", "000000000000000A.seg", "0000000000000001", "tmp-1"] {
+            assert_eq!(number(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_end_frame_opens_only_where_it_was_written() {
+        let key = SegmentKey::new(&header());
+        let end = End { first: 3, records: vec![b"a".to_vec(), Vec::new()], ..End::default() };
+        let mut bytes = Vec::new();
+        key.seal_end(&end, 4, 100, 200, &mut bytes);
+        let frame = Frame::decode(&bytes).unwrap();
+        let sealed = &bytes[FRAME_BYTES..];
+        assert_eq!(key.open_end(&frame, 200, sealed).unwrap().records, end.records);
+        assert_eq!(key.open_end(&frame, 201, sealed).unwrap_err(), EndError::Forged);
+        assert_eq!(key.open_end(&Frame { start: 99, ..frame }, 200, sealed).unwrap_err(), EndError::Forged);
+    }
+
+    proptest! {
+        #[test]
+        fn frames_and_ends_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Frame::decode(&bytes);
+            let _ = End::decode(&bytes, 1);
+        }
+    }
+}

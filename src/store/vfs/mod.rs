@@ -1,0 +1,138 @@
+//! The few file operations that the store uses, behind a trait.
+//!
+//! [`RealVfs`] is the disk. [`MemVfs`] is a disk in memory that knows what a power cut leaves; [`FaultVfs`] makes one
+//! operation fail. The last two are how every crash row of docs/on-disk.md is tested, and what a simulation runs on.
+//! Everything written through here is written once: files are created, appended to, renamed and removed, never changed.
+
+mod fault;
+mod mem;
+mod real;
+
+pub use fault::{Fault, FaultVfs, Plan};
+pub use mem::{CrashMode, MemVfs};
+pub use real::RealVfs;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::base::Rng;
+
+/// A file system.
+pub trait Vfs: Send + Sync {
+    /// Makes a directory that only its owner may use (0700), or checks that an existing one is such a directory.
+    ///
+    /// # Errors
+    /// `PermissionDenied`, with a text that says what to do, where others may read the directory or it is not ours.
+    fn mkdir(&self, dir: &Path) -> io::Result<()>;
+
+    /// Makes a new file (0600) for writing and reading; `AlreadyExists` where something of that name is there.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    fn create_excl(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>>;
+
+    /// Opens an existing file for reading and syncing. A symbolic link is refused.
+    ///
+    /// # Errors
+    /// Those of the disk; `NotFound`.
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>>;
+
+    /// Gives a file a new name in the same directory; `AlreadyExists` where the name is taken.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    fn rename_noreplace(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// Those of the disk; `NotFound`.
+    fn unlink(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes the names in a directory durable. A file that was synced may still be lost without it.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// The names of the files in a directory (not of directories), sorted. Names that are not UTF-8 are left out.
+    ///
+    /// # Errors
+    /// Those of the disk; `NotFound`.
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
+
+    /// Bytes that we may still write on the file system of this directory.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    fn free_space(&self, dir: &Path) -> io::Result<u64>;
+}
+
+/// An open file.
+pub trait VfsFile: Send + Sync {
+    /// Writes all bytes at this offset.
+    ///
+    /// # Errors
+    /// Those of the disk; some of the bytes may be there.
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Makes everything written so far durable. After an error nothing may be assumed about what was written since
+    /// the last success, and trying again proves nothing.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    fn sync(&self) -> io::Result<()>;
+
+    /// Reads at this offset; fewer bytes than asked for only at the end of the file.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// The length of the file, in bytes.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    fn size(&self) -> io::Result<u64>;
+}
+
+/// Reads `len` bytes at `offset`; `UnexpectedEof` where the file ends before.
+pub(crate) fn read_exact_at(file: &dyn VfsFile, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; len];
+    if file.read_at(offset, &mut bytes)? != len {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(bytes)
+}
+
+/// Reads a whole small file; `InvalidData` where it is longer than `bound`.
+pub(crate) fn read_small(vfs: &dyn Vfs, path: &Path, bound: usize) -> io::Result<Vec<u8>> {
+    let file = vfs.open(path)?;
+    let size = usize::try_from(file.size()?).unwrap_or(usize::MAX);
+    if size > bound {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    read_exact_at(&*file, 0, size)
+}
+
+/// Writes a small file so that it is there whole or not at all: a temporary name, sync, rename, sync of the directory.
+/// What a crash leaves under the temporary name starts with [`TEMPORARY`].
+pub(crate) fn write_durably(vfs: &dyn Vfs, path: &Path, bytes: &[u8], rng: &mut dyn Rng) -> io::Result<()> {
+    let dir = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    let unique = data_encoding::HEXLOWER.encode(&rng.array::<8>());
+    let temporary = dir.join(format!("{TEMPORARY}{unique}"));
+    let written = vfs
+        .create_excl(&temporary)
+        .and_then(|file| file.write_at(0, bytes).and_then(|()| file.sync()))
+        .and_then(|()| vfs.rename_noreplace(&temporary, path));
+    if let Err(error) = written {
+        // It may not be there; whatever is left is removed at the next start.
+        let _ = vfs.unlink(&temporary);
+        return Err(error);
+    }
+    vfs.sync_dir(dir)
+}
+
+/// How the name of a file begins that was being written when the process died.
+pub(crate) const TEMPORARY: &str = "tmp-";

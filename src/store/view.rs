@@ -1,0 +1,564 @@
+//! The view: a cache in sled of what can be computed from the logs (docs/on-disk.md, "View").
+//!
+//! It is never on a commit path, may lose anything it was given, and may be deleted at any time. sled 0.34 can fail to open
+//! what a power cut left, and can panic: both end in an empty view. States: working, or off (the directory cannot be used,
+//! or sled failed while running); a view that is off takes nothing and has nothing, and is made anew at the next start.
+//! All values are sealed and all keys are keyed hashes.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use super::crypt::{OsRng, Sealer, derive, mac};
+use super::log::LogPosition;
+use super::vfs::{RealVfs, Vfs};
+use super::view_state::{ChunkName, Manifest, cut};
+use crate::base::limits::{VIEW_CACHE_BYTES, VIEW_VALUE_BYTES, VIEW_WAITING, VIEW_WASTE_BYTES};
+use crate::base::{BodyId, IdentityId, SymmetricKey};
+
+/// The cache of a node. Dropping it writes what waits.
+pub struct View {
+    core: Arc<Core>,
+    thread: Option<JoinHandle<()>>,
+    /// Disconnected when the thread has ended.
+    ended: Mutex<Receiver<()>>,
+}
+
+/// The part of the cache that belongs to one identity.
+#[derive(Clone)]
+pub struct IdentityView {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    core: Arc<Core>,
+    tree: Option<sled::Tree>,
+    sealer: Sealer,
+    names: SymmetricKey,
+    /// The chunks of the state that is stored. Held while one is saved.
+    stored: Mutex<BTreeSet<ChunkName>>,
+}
+
+struct Core {
+    path: PathBuf,
+    db: Option<sled::Db>,
+    off: AtomicBool,
+    jobs: Mutex<Option<SyncSender<Job>>>,
+}
+
+enum Job {
+    Apply(sled::Tree, sled::Batch),
+    /// Make everything before it durable, then answer.
+    Flush(SyncSender<()>),
+}
+
+/// In the directory of a view that failed while running: it is made anew at the next start.
+const FAILED: &str = "failed";
+/// Rows are made durable at latest after this much silence.
+const QUIET: Duration = Duration::from_secs(5);
+/// Nobody waits longer for the view's writer.
+const STALL: Duration = Duration::from_secs(10);
+/// A view this many times as large as what it holds is made anew. (sled never shrinks, and needs about twice by itself.)
+const WASTE: u64 = 4;
+
+impl View {
+    /// Opens the cache in this directory, `<data>/view`. What cannot be opened is deleted and made anew; where not even that
+    /// works, the view is off. Only one view may be open on a directory, with all its [`IdentityView`]s dropped before the
+    /// next.
+    pub fn open(path: &Path) -> Self {
+        let db = open_or_rebuild(path);
+        let off = AtomicBool::new(db.is_none());
+        let core = Arc::new(Core { path: path.to_owned(), db, off, jobs: Mutex::new(None) });
+        let (sender, receiver) = sync_channel(VIEW_WAITING);
+        let on_thread = Arc::clone(&core);
+        let (running, ended) = sync_channel(0);
+        let work = move || {
+            on_thread.run(&receiver);
+            drop(running);
+        };
+        let thread = thread::Builder::new().name("view".to_owned()).spawn(work).ok();
+        if thread.is_some() {
+            *core.jobs.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+        }
+        Self { core, thread, ended: Mutex::new(ended) }
+    }
+
+    /// What the cache holds of one identity.
+    pub fn identity(&self, id: IdentityId, key: &SymmetricKey) -> IdentityView {
+        let names = derive(key, "runepeer view names 1");
+        let sealer = Sealer::new(&derive(key, "runepeer view values 1"));
+        let tree = mac(&names, id.as_bytes());
+        let tree = self.core.guard(|db| db.open_tree(tree));
+        let core = Arc::clone(&self.core);
+        IdentityView { inner: Arc::new(Inner { core, tree, sealer, names, stored: Mutex::default() }) }
+    }
+
+    /// Whether the cache works.
+    pub fn is_on(&self) -> bool {
+        !self.core.off.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for View {
+    fn drop(&mut self) {
+        self.core.jobs.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(STALL);
+        match (ended, self.thread.take()) {
+            (Err(RecvTimeoutError::Disconnected), Some(thread)) => drop(thread.join()),
+            (_, None) => {}
+            // A thread of sled's own panicked, and ours waits for it: nobody else needs to.
+            _ => self.core.fail("it does not answer"),
+        }
+    }
+}
+
+impl IdentityView {
+    /// The saved state and its position; the log says whether that is still right ([`super::Log::open`]). To be called
+    /// before the first [`IdentityView::save_state`], which removes what this found.
+    pub fn load_state(&self) -> Option<(LogPosition, Vec<u8>)> {
+        let inner = &*self.inner;
+        let manifest = inner.get(inner.name("state", &[]))?;
+        let read = postcard::from_bytes::<Manifest>(&manifest).ok().and_then(|manifest| {
+            let state = inner.read_chunks(&manifest.chunks)?;
+            Some((manifest, state))
+        });
+        let Some((manifest, state)) = read else {
+            // Nobody would ever remove the chunks that are left.
+            inner.tree.as_ref().and_then(|tree| inner.core.guard(|_| tree.clear()));
+            return None;
+        };
+        *inner.stored.lock().unwrap_or_else(PoisonError::into_inner) = manifest.chunks.iter().copied().collect();
+        Some((manifest.position, state))
+    }
+
+    /// Saves a state: the fold of all records up to the position. Only chunks that changed are written. Hashes and seals
+    /// here, at some hundred MiB per second. May be lost.
+    pub fn save_state(&self, position: &LogPosition, state: &[u8]) {
+        let inner = &*self.inner;
+        let chunks: Vec<_> = cut(state).into_iter().map(|chunk| (inner.chunk_name(chunk), chunk)).collect();
+        let names = chunks.iter().map(|(name, _)| *name).collect();
+        let Ok(manifest) = postcard::to_stdvec(&Manifest { position: position.clone(), chunks: names }) else { return };
+        if manifest.len() > VIEW_VALUE_BYTES {
+            // Beyond about 120 MiB of state every start replays the log.
+            return;
+        }
+        let mut stored = inner.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut batch = sled::Batch::default();
+        let mut kept = BTreeSet::new();
+        for (name, chunk) in chunks {
+            if kept.insert(name) && !stored.contains(&name) {
+                inner.put(&mut batch, inner.chunk_key(name), chunk);
+            }
+        }
+        for name in stored.difference(&kept) {
+            batch.remove(&inner.chunk_key(*name));
+        }
+        inner.put(&mut batch, inner.name("state", &[]), &manifest);
+        // Still locked: two saves must not overtake each other.
+        if inner.send(batch) {
+            *stored = kept;
+        }
+    }
+
+    /// What was stored for this body, where it is still there.
+    pub fn get_row(&self, id: BodyId) -> Option<Vec<u8>> {
+        self.inner.get(self.inner.name("row", id.as_bytes()))
+    }
+
+    /// Stores a value for a body; returns at once. May be lost; one above 64 KiB is not taken.
+    pub fn put_row(&self, id: BodyId, value: &[u8]) {
+        if value.len() < VIEW_VALUE_BYTES {
+            let mut batch = sled::Batch::default();
+            self.inner.put(&mut batch, self.inner.name("row", id.as_bytes()), value);
+            self.inner.send(batch);
+        }
+    }
+
+    /// Removes the values of bodies that are no longer there.
+    pub fn remove_rows(&self, ids: &[BodyId]) {
+        let mut batch = sled::Batch::default();
+        for id in ids {
+            batch.remove(&self.inner.name("row", id.as_bytes()));
+        }
+        self.inner.send(batch);
+    }
+
+    /// Waits until everything given before is on the disk, or the view is off.
+    pub fn flush(&self) {
+        let (sender, receiver) = sync_channel(1);
+        if let Some(jobs) = self.inner.core.sender()
+            && jobs.try_send(Job::Flush(sender)).is_ok()
+        {
+            drop(jobs);
+            if receiver.recv_timeout(STALL) == Err(RecvTimeoutError::Timeout) {
+                self.inner.core.fail("it does not answer");
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn name(&self, kind: &str, name: &[u8]) -> [u8; 32] {
+        mac(&self.names, &[kind.as_bytes(), &[0], name].concat())
+    }
+
+    fn chunk_name(&self, content: &[u8]) -> ChunkName {
+        let mut name = ChunkName::default();
+        name.iter_mut().zip(self.name("content", content)).for_each(|(to, from)| *to = from);
+        name
+    }
+
+    fn chunk_key(&self, name: ChunkName) -> [u8; 32] {
+        self.name("chunk", &name)
+    }
+
+    fn read_chunks(&self, names: &[ChunkName]) -> Option<Vec<u8>> {
+        let mut state = Vec::new();
+        for name in names {
+            let bytes = Zeroizing::new(self.get(self.chunk_key(*name))?);
+            if self.chunk_name(&bytes) != *name {
+                return None;
+            }
+            state.extend_from_slice(&bytes);
+        }
+        Some(state)
+    }
+
+    fn put(&self, batch: &mut sled::Batch, key: [u8; 32], value: &[u8]) {
+        batch.insert(&key, self.sealer.seal_value(&key, value, &mut OsRng));
+    }
+
+    fn get(&self, key: [u8; 32]) -> Option<Vec<u8>> {
+        let tree = self.tree.as_ref()?;
+        let sealed = self.core.guard(|_| tree.get(key))??;
+        self.sealer.open_value(&key, &sealed).ok()
+    }
+
+    /// Whether the writer takes it. Where it cannot follow, the value is computed again.
+    fn send(&self, batch: sled::Batch) -> bool {
+        let (Some(tree), Some(jobs)) = (&self.tree, self.core.sender()) else { return false };
+        jobs.try_send(Job::Apply(tree.clone(), batch)).is_ok()
+    }
+}
+
+impl Core {
+    fn sender(&self) -> Option<SyncSender<Job>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Does something with sled, unless the view is off; an error or a panic turns it off.
+    fn guard<T>(&self, act: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Option<T> {
+        let db = self.db.as_ref().filter(|_| !self.off.load(Ordering::SeqCst))?;
+        match catch_unwind(AssertUnwindSafe(|| act(db))) {
+            Ok(Ok(value)) => Some(value),
+            failed => {
+                let error = failed.map_or_else(
+                    |_| "it panicked".to_owned(),
+                    |result| result.err().map_or_else(String::new, |error| error.to_string()),
+                );
+                self.fail(&error);
+                None
+            }
+        }
+    }
+
+    fn fail(&self, reason: &str) {
+        if !self.off.swap(true, Ordering::SeqCst) {
+            tracing::warn!(reason, "the view failed; going on without it until the next start");
+            let _ = File::create(self.path.join(FAILED));
+        }
+    }
+
+    fn run(&self, jobs: &Receiver<Job>) {
+        let mut dirty = false;
+        loop {
+            match jobs.recv_timeout(QUIET) {
+                Ok(Job::Apply(tree, batch)) => {
+                    dirty = true;
+                    self.guard(|_| tree.apply_batch(batch));
+                }
+                Ok(Job::Flush(answer)) => {
+                    self.flush(&mut dirty);
+                    let _ = answer.send(());
+                }
+                Err(RecvTimeoutError::Timeout) => self.flush(&mut dirty),
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.flush(&mut dirty);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// sled's own flush is no fsync: the file is synced on a descriptor of ours.
+    fn flush(&self, dirty: &mut bool) {
+        if std::mem::take(dirty) {
+            self.guard(|db| {
+                db.flush()?;
+                File::open(self.path.join("db"))?.sync_all()?;
+                Ok(())
+            });
+        }
+    }
+}
+
+fn open_or_rebuild(path: &Path) -> Option<sled::Db> {
+    if let Err(error) = RealVfs.mkdir(path) {
+        tracing::warn!(%error, "the view cannot be used");
+        return None;
+    }
+    let reason = if path.join(FAILED).exists() {
+        "it failed in the run before".to_owned()
+    } else {
+        match try_open(path) {
+            Ok(db) if !is_wasteful(&db) => return Some(db),
+            Ok(db) => {
+                drop(db);
+                "it is much larger than what it holds".to_owned()
+            }
+            Err(Failure::Locked) => {
+                tracing::warn!("the view is in use by another process; going on without it");
+                return None;
+            }
+            Err(Failure::Broken(reason)) => reason,
+        }
+    };
+    tracing::info!(reason, "the view is made anew");
+    let made = fs::remove_dir_all(path).and_then(|()| RealVfs.mkdir(path)).map_err(|error| error.to_string());
+    match made.and_then(|()| try_open(path).map_err(|_| "sled does not open an empty directory".to_owned())) {
+        Ok(db) => Some(db),
+        Err(error) => {
+            tracing::warn!(error, "the view cannot be made; going on without it");
+            None
+        }
+    }
+}
+
+enum Failure {
+    Locked,
+    Broken(String),
+}
+
+/// Opens with the discipline without which sled 0.34 does not survive a power cut.
+fn try_open(path: &Path) -> Result<sled::Db, Failure> {
+    let broken = |error: io::Error| Failure::Broken(error.to_string());
+    // An unfinished snapshot would be read as the newest one.
+    for name in RealVfs.list(path).map_err(broken)? {
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            RealVfs.unlink(&path.join(name)).map_err(broken)?;
+        }
+    }
+    let config =
+        sled::Config::new().path(path).cache_capacity(VIEW_CACHE_BYTES).flush_every_ms(None).mode(sled::Mode::LowSpace);
+    let db = match catch_unwind(AssertUnwindSafe(|| config.open())) {
+        Ok(Ok(db)) => db,
+        Ok(Err(error)) => {
+            let text = error.to_string();
+            return Err(if text.contains("could not acquire lock") { Failure::Locked } else { Failure::Broken(text) });
+        }
+        Err(_) => return Err(Failure::Broken("sled panicked".to_owned())),
+    };
+    for name in ["conf", "db"] {
+        File::open(path.join(name)).and_then(|file| file.sync_all()).map_err(broken)?;
+    }
+    RealVfs.sync_dir(path).map_err(broken)?;
+    if let Some(parent) = path.parent() {
+        RealVfs.sync_dir(parent).map_err(broken)?;
+    }
+    Ok(db)
+}
+
+fn is_wasteful(db: &sled::Db) -> bool {
+    let measure = || -> sled::Result<bool> {
+        let size = db.size_on_disk()?;
+        if size < VIEW_WASTE_BYTES {
+            return Ok(false);
+        }
+        let mut live = 0_u64;
+        for name in db.tree_names() {
+            for entry in &db.open_tree(name)? {
+                let (key, value) = entry?;
+                live += (key.len() + value.len()) as u64;
+            }
+        }
+        Ok(size / WASTE > live)
+    };
+    !matches!(catch_unwind(AssertUnwindSafe(measure)), Ok(Ok(false)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Rng;
+    use crate::base::rng::SeededRng;
+    use std::os::unix::fs::PermissionsExt;
+
+    const CANARY: &[u8] = b"canary-of-the-view";
+
+    fn position(number: u64) -> LogPosition {
+        postcard::from_bytes(&postcard::to_stdvec(&(1_u64, [7_u8; 16], number)).unwrap()).unwrap()
+    }
+
+    fn key(byte: u8) -> SymmetricKey {
+        SymmetricKey::from_bytes([byte; 32])
+    }
+
+    fn identity(view: &View, byte: u8) -> IdentityView {
+        view.identity(IdentityId::from_bytes([byte; 16]), &key(byte))
+    }
+
+    fn state(seed: u64, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        SeededRng::new(seed).fill(&mut bytes);
+        bytes.extend_from_slice(CANARY);
+        bytes
+    }
+
+    fn files(path: &Path) -> Vec<PathBuf> {
+        fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file()).collect()
+    }
+
+    #[test]
+    fn states_and_rows_survive_a_restart_and_identities_are_apart() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("view");
+        let row = BodyId::from_bytes([1; 16]);
+        let mut bytes = state(1, 900_000);
+        {
+            let view = View::open(&path);
+            let alice = identity(&view, 1);
+            assert!(alice.load_state().is_none());
+            alice.save_state(&position(5), &bytes);
+            bytes.splice(1000..1000, *b"inserted");
+            alice.save_state(&position(6), &bytes);
+            alice.put_row(row, CANARY);
+            alice.flush();
+            assert_eq!(alice.load_state().unwrap(), (position(6), bytes.clone()));
+            assert_eq!(alice.get_row(row).unwrap(), CANARY);
+            assert_eq!(identity(&view, 2).get_row(row), None);
+            assert!(identity(&view, 2).load_state().is_none());
+            assert!(view.is_on());
+        }
+        {
+            let view = View::open(&path);
+            let alice = identity(&view, 1);
+            assert_eq!(alice.load_state().unwrap(), (position(6), bytes.clone()));
+            bytes.truncate(300_000);
+            alice.save_state(&position(7), &bytes);
+            alice.remove_rows(&[row]);
+            alice.flush();
+            assert_eq!(alice.load_state().unwrap(), (position(7), bytes));
+            assert_eq!(alice.get_row(row), None);
+            // Same tree, another key: nothing opens.
+            let other = view.identity(IdentityId::from_bytes([1; 16]), &key(9));
+            assert!(other.load_state().is_none());
+        }
+        for file in files(&path) {
+            let content = fs::read(&file).unwrap();
+            assert!(!content.windows(CANARY.len()).any(|window| window == CANARY), "{}", file.display());
+        }
+    }
+
+    #[test]
+    fn whatever_happened_to_its_files_the_view_opens_and_never_lies() {
+        let root = tempfile::tempdir().unwrap();
+        let bytes = state(2, 400_000);
+        for damage in 0..14_u64 {
+            let path = root.path().join(format!("view{damage}"));
+            {
+                let view = View::open(&path);
+                let alice = identity(&view, 1);
+                alice.save_state(&position(5), &bytes);
+                (0..50).for_each(|n| alice.put_row(BodyId::from_bytes([n; 16]), &[n; 100]));
+                alice.flush();
+            }
+            let mut rng = SeededRng::new(damage);
+            for file in files(&path) {
+                let mut content = fs::read(&file).unwrap();
+                let rng: &mut dyn Rng = &mut rng;
+                match damage {
+                    0 => content.clear(),
+                    1 => content.truncate(content.len() / 2),
+                    2 => content.fill(0xff),
+                    3 => content = vec![0; 64],
+                    _ => {
+                        for _ in 0..1 << damage.min(12) {
+                            let place = rng.below(content.len() as u64) as usize;
+                            content[place] ^= rng.below(255) as u8 + 1;
+                        }
+                    }
+                }
+                fs::write(&file, content).unwrap();
+            }
+            fs::write(path.join("snap.0000000000000001.generating"), b"half").unwrap();
+            // A panic inside sled leaves its lock with this process; a new process would not see that: copies do not either.
+            let mut path = path;
+            let restart = |path: &mut PathBuf, run: u8| {
+                let copy = root.path().join(format!("copy{damage}-{run}"));
+                fs::create_dir(&copy).unwrap();
+                fs::set_permissions(&copy, fs::Permissions::from_mode(0o700)).unwrap();
+                for file in files(path) {
+                    fs::copy(&file, copy.join(file.file_name().unwrap())).unwrap();
+                }
+                *path = copy;
+            };
+            for run in 0..2 {
+                restart(&mut path, run);
+                let view = View::open(&path);
+                let alice = identity(&view, 1);
+                if let Some((at, read)) = alice.load_state() {
+                    assert_eq!((at, read), (position(5), bytes.clone()), "damage {damage}");
+                }
+                for n in 0..50 {
+                    let row = alice.get_row(BodyId::from_bytes([n; 16]));
+                    assert!(row.is_none_or(|row| row == [n; 100]), "damage {damage}");
+                }
+                alice.put_row(BodyId::from_bytes([99; 16]), b"new");
+                alice.flush();
+            }
+            restart(&mut path, 2);
+            let view = View::open(&path);
+            assert!(view.is_on(), "damage {damage}: the start after a failure has a view");
+        }
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_used_turns_the_view_off() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("view");
+        fs::write(&path, b"a file").unwrap();
+        let view = View::open(&path);
+        assert!(!view.is_on());
+        let alice = identity(&view, 1);
+        alice.save_state(&position(1), b"state");
+        alice.put_row(BodyId::from_bytes([1; 16]), b"row");
+        alice.flush();
+        assert!(alice.load_state().is_none() && alice.get_row(BodyId::from_bytes([1; 16])).is_none());
+    }
+
+    #[test]
+    fn a_view_that_failed_is_made_anew() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("view");
+        {
+            let view = View::open(&path);
+            let alice = identity(&view, 1);
+            alice.save_state(&position(1), b"state");
+            alice.flush();
+            let none: Option<()> = view.core.guard(|_| panic!("as sled does"));
+            assert!(none.is_none() && !view.is_on());
+        }
+        let view = View::open(&path);
+        assert!(view.is_on());
+        assert!(identity(&view, 1).load_state().is_none());
+    }
+}

@@ -1,0 +1,465 @@
+//! Appending transactions: one write and one sync for everything that waits.
+//!
+//! States: no segment (at the start and after a failure), or one segment that is appended to. A segment is opened for the
+//! first commit that needs it, and given up for good at the first error; its successor names what of it was durable, so
+//! nothing that was reported as failed can come back once the successor is there. Nothing here waits or runs by itself:
+//! `log` owns the thread.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::bodies::Bodies;
+use super::crypt::{Sealer, TAG_BYTES, seal_body, sealed_len};
+use super::log::Completion;
+use super::segment::{self, BodyEntry, End, FRAME_BYTES, HEADER_BYTES, Header, Place, SegmentKey, body_frame};
+use super::vfs::{Vfs, VfsFile};
+use crate::base::limits::{
+    DISK_FLOOR_BYTES, DISK_RESERVE_BYTES, INLINE_BODY_BYTES, SEGMENT_BYTES, TRANSACTION_INLINE_BYTES,
+    TRANSACTION_RECORD_BYTES,
+};
+use crate::base::{BodyId, Rng, SymmetricKey};
+use crate::engine::effect::{CommitError, Durability, NewBody};
+
+/// A commit that waits.
+pub(super) struct Pending {
+    pub(super) records: Vec<Vec<u8>>,
+    pub(super) bodies: Vec<NewBody>,
+    pub(super) dropped: Vec<BodyId>,
+    pub(super) durability: Durability,
+    /// `None`: it was reported before, and is written again after a failed sync.
+    pub(super) done: Option<Completion>,
+}
+
+impl Pending {
+    /// About how many bytes it takes on the disk.
+    pub(super) fn size(&self) -> usize {
+        let sealed = |body: &NewBody| usize::try_from(sealed_len(body.bytes.len() as u64)).unwrap_or(usize::MAX);
+        let bodies: usize = self.bodies.iter().map(|body| sealed(body).saturating_add(FRAME_BYTES)).sum();
+        FRAME_BYTES + TAG_BYTES + bodies + End::bound(&self.records, self.bodies.len(), self.dropped.len())
+    }
+}
+
+/// The record numbers that are durable in one segment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span {
+    pub(super) segment: u64,
+    pub(super) id: [u8; 16],
+    pub(super) last: u64,
+}
+
+/// First record number → its segment.
+pub(super) type Spans = Arc<Mutex<BTreeMap<u64, Span>>>;
+
+/// The name and the key of a body that has a file.
+type Blob = ([u8; 16], SymmetricKey);
+
+/// Where a log is, and with what it is written.
+pub(super) struct Site {
+    pub(super) vfs: Arc<dyn Vfs>,
+    pub(super) log_dir: PathBuf,
+    pub(super) blob_dir: PathBuf,
+}
+
+/// Where the log ends, as the start found it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Tail {
+    /// The last segment; 0 where there is none.
+    pub(super) segment: u64,
+    /// What of it counts, in bytes.
+    pub(super) end: u64,
+    /// The highest segment number that a file has.
+    pub(super) highest: u64,
+    /// The next record's number.
+    pub(super) next: u64,
+}
+
+pub(super) struct Writer {
+    place: Site,
+    wrap: Sealer,
+    rng: Box<dyn Rng>,
+    bodies: Arc<Bodies>,
+    spans: Spans,
+    tail: Tail,
+    current: Option<Current>,
+    /// Lazy commits that were reported and are written, but not synced.
+    unsynced: Vec<Pending>,
+    /// Lazy commits that were reported and are to be written again.
+    carried: Vec<Pending>,
+    /// Blobs whose bodies were forgotten: removed after the next sync.
+    unlink: Vec<PathBuf>,
+}
+
+struct Current {
+    key: SegmentKey,
+    file: Arc<dyn VfsFile>,
+    base: u64,
+    /// Where the next byte goes.
+    offset: u64,
+    durable: u64,
+    counter: u64,
+}
+
+/// Transactions that go to the disk in one write.
+#[derive(Default)]
+struct Group {
+    buffer: Vec<u8>,
+    staged: VecDeque<Staged>,
+}
+
+struct Staged {
+    pending: Pending,
+    outcome: Result<u64, CommitError>,
+    entries: Vec<BodyEntry>,
+}
+
+impl Writer {
+    pub(super) fn new(
+        place: Site,
+        wrap: Sealer,
+        rng: Box<dyn Rng>,
+        bodies: Arc<Bodies>,
+        spans: Spans,
+        tail: Tail,
+    ) -> Self {
+        let (unsynced, carried, unlink) = (Vec::new(), Vec::new(), Vec::new());
+        Self { place, wrap, rng, bodies, spans, tail, current: None, unsynced, carried, unlink }
+    }
+
+    /// Writes the batch, syncs where one of it asks for that, and reports each in order.
+    pub(super) fn commit(&mut self, batch: impl IntoIterator<Item = Pending>) {
+        let group = self.stage_all(batch);
+        self.finish(group, false);
+    }
+
+    /// Whether something that was reported is not synced.
+    pub(super) fn is_unsettled(&self) -> bool {
+        !self.unsynced.is_empty() || !self.carried.is_empty()
+    }
+
+    /// Whether the last sync failed and reported commits wait to be written again.
+    pub(super) fn is_failing(&self) -> bool {
+        !self.carried.is_empty()
+    }
+
+    /// Syncs what was reported; writes again what a failed sync took back.
+    pub(super) fn settle(&mut self) {
+        let group = self.stage_all([]);
+        self.finish(group, true);
+    }
+
+    /// Settles, and marks everything before the end as durable, so that the next start recognises damage there.
+    pub(super) fn close(&mut self) {
+        self.settle();
+        let Some(current) = &mut self.current else { return };
+        let (start, mut stop) = (current.offset, Vec::new());
+        let end = End { first: self.tail.next, durable: current.durable, bodies_hash: hash(&[]), ..End::default() };
+        current.key.seal_end(&end, current.counter, start, start, &mut stop);
+        // The mark is a help, not a promise: a stop without it is a crash, after which nothing is lost either.
+        let _ = current.file.write_at(start, &stop).and_then(|()| current.file.sync());
+        self.abandon();
+    }
+
+    fn stage_all(&mut self, batch: impl IntoIterator<Item = Pending>) -> Group {
+        let mut group = Group::default();
+        // Where the file system cannot say, that is no reason to refuse.
+        let mut space = self.place.vfs.free_space(&self.place.log_dir).unwrap_or(u64::MAX);
+        let mut broken = None;
+        let mut held = Vec::new();
+        let mut queue: VecDeque<Pending> = batch.into_iter().collect();
+        loop {
+            // What was reported before goes first, also where the segment before this one failed only just now.
+            for carried in std::mem::take(&mut self.carried).into_iter().rev() {
+                queue.push_front(carried);
+            }
+            let Some(pending) = queue.pop_front() else { break };
+            let mut entries = Vec::new();
+            let room = broken.map_or(Ok(()), Err).and_then(|()| {
+                check_size(&pending)?;
+                check_space(&pending, &mut space)?;
+                self.make_room(&pending, &mut group).inspect_err(|error| broken = Some(*error))
+            });
+            if room.is_ok() && !self.carried.is_empty() {
+                queue.push_front(pending);
+                continue;
+            }
+            let outcome = room.and_then(|()| self.stage(&pending, &mut entries, &mut group));
+            match outcome {
+                Err(error) if pending.done.is_none() => {
+                    // Nothing may overtake it: two changes of one flag would be replayed in the wrong order.
+                    broken = Some(error);
+                    held.push(pending);
+                }
+                _ => group.staged.push_back(Staged { pending, outcome, entries }),
+            }
+        }
+        self.carried = held;
+        group
+    }
+
+    /// A segment that this transaction fits into.
+    fn make_room(&mut self, pending: &Pending, group: &mut Group) -> Result<(), CommitError> {
+        let size = pending.size().min(SEGMENT_BYTES as usize / 2) as u64;
+        let full = self
+            .current
+            .as_ref()
+            .is_some_and(|current| current.offset + group.buffer.len() as u64 + size > SEGMENT_BYTES);
+        if full {
+            self.finish(std::mem::take(group), true);
+            if let Some(current) = self.current.take() {
+                self.tail.segment = current.key.number;
+                self.tail.end = current.durable;
+            }
+        }
+        if self.current.is_none() {
+            self.open_segment().map_err(|error| {
+                tracing::error!(%error, "a new segment of the log could not be made; nothing can be stored until it can");
+                commit_error(&error)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn open_segment(&mut self) -> io::Result<()> {
+        self.tail.highest += 1;
+        let rng = &mut *self.rng;
+        let header = Header {
+            number: self.tail.highest,
+            base: self.tail.next,
+            predecessor: self.tail.segment,
+            predecessor_end: self.tail.end,
+            id: rng.array(),
+            key: SymmetricKey::random(rng),
+        };
+        let bytes = header.encode(&self.wrap, rng);
+        let path = segment::path(&self.place.log_dir, header.number);
+        let file = self.place.vfs.create_excl(&path)?;
+        let synced = file
+            .write_at(0, &bytes)
+            .and_then(|()| file.sync())
+            .and_then(|()| self.place.vfs.sync_dir(&self.place.log_dir));
+        if let Err(error) = synced {
+            // If it stays, the next start sees that nothing follows it.
+            let _ = self.place.vfs.unlink(&path);
+            return Err(error);
+        }
+        let end = HEADER_BYTES as u64;
+        let key = SegmentKey::new(&header);
+        self.current = Some(Current { key, file, base: header.base, offset: end, durable: end, counter: 0 });
+        Ok(())
+    }
+
+    /// Appends the transaction to the group's buffer. On an error the buffer is as it was.
+    fn stage(
+        &mut self,
+        pending: &Pending,
+        entries: &mut Vec<BodyEntry>,
+        group: &mut Group,
+    ) -> Result<u64, CommitError> {
+        let places = self.write_blobs(&pending.bodies)?;
+        let Some(current) = &mut self.current else { return Err(CommitError::Io) };
+        let begin = group.buffer.len();
+        let start = current.offset + begin as u64;
+        for (body, blob) in pending.bodies.iter().zip(places) {
+            let len = body.bytes.len() as u64;
+            let (key, place) = match blob {
+                Some((name, key)) => (key, Place::Blob(name)),
+                None => {
+                    let key = SymmetricKey::random(&mut *self.rng);
+                    group.buffer.extend_from_slice(&body_frame(len, current.counter, start).encode());
+                    let offset = current.offset + group.buffer.len() as u64;
+                    seal_body(&key, body.id, &body.bytes, &mut group.buffer);
+                    (key, Place::Inline { segment: current.key.number, offset })
+                }
+            };
+            entries.push(BodyEntry { id: body.id, key, place, len });
+        }
+        let end = End {
+            first: self.tail.next,
+            durable: current.durable,
+            bodies_hash: hash(group.buffer.get(begin..).unwrap_or_default()),
+            bodies: entries.clone(),
+            dropped: pending.dropped.clone(),
+            records: pending.records.clone(),
+        };
+        let offset = current.offset + group.buffer.len() as u64;
+        current.key.seal_end(&end, current.counter, start, offset, &mut group.buffer);
+        current.counter += 1;
+        let first = self.tail.next;
+        self.tail.next += pending.records.len() as u64;
+        Ok(first)
+    }
+
+    /// Writes the bodies that do not go into the log: name and key of each that has a file.
+    fn write_blobs(&mut self, bodies: &[NewBody]) -> Result<Vec<Option<Blob>>, CommitError> {
+        let mut inline = 0_usize;
+        let mut places = Vec::with_capacity(bodies.len());
+        let mut written: Vec<PathBuf> = Vec::new();
+        let mut result = Ok(());
+        for body in bodies {
+            let fits = body.bytes.len() <= INLINE_BODY_BYTES && inline + body.bytes.len() <= TRANSACTION_INLINE_BYTES;
+            if fits {
+                inline += body.bytes.len();
+                places.push(None);
+                continue;
+            }
+            let (name, key) = (self.rng.array(), SymmetricKey::random(&mut *self.rng));
+            let path = self.bodies.blob_path(name);
+            let mut sealed = Vec::with_capacity(usize::try_from(sealed_len(body.bytes.len() as u64)).unwrap_or(0));
+            seal_body(&key, body.id, &body.bytes, &mut sealed);
+            written.push(path.clone());
+            result =
+                self.place.vfs.create_excl(&path).and_then(|file| file.write_at(0, &sealed).and_then(|()| file.sync()));
+            if result.is_err() {
+                break;
+            }
+            places.push(Some((name, key)));
+        }
+        if result.is_ok() && !written.is_empty() {
+            result = self.place.vfs.sync_dir(&self.place.blob_dir);
+        }
+        result.map(|()| places).map_err(|error| {
+            tracing::error!(%error, "a large message could not be written");
+            for path in &written {
+                // Nothing refers to it; what stays is removed at the next start.
+                let _ = self.place.vfs.unlink(path);
+            }
+            commit_error(&error)
+        })
+    }
+
+    /// Writes the group, syncs if anything in it asks for that (or `sync` does), and reports.
+    fn finish(&mut self, mut group: Group, sync: bool) {
+        if let Err(error) = self.append(&group.buffer) {
+            self.give_up(group, &error);
+            return;
+        }
+        while group.staged.front().is_some_and(|staged| staged.outcome.is_err() || staged.is_lazy()) {
+            if let Some(staged) = group.staged.pop_front() {
+                self.report(staged);
+            }
+        }
+        if group.staged.is_empty() && !sync {
+            return;
+        }
+        if let Err(error) = self.sync() {
+            self.give_up(group, &error);
+            return;
+        }
+        for staged in group.staged {
+            self.report(staged);
+        }
+        // Everything reported so far is durable, lazy ones included.
+        self.unsynced.clear();
+        for path in self.unlink.drain(..) {
+            // What stays is an orphan, removed at the next start.
+            let _ = self.place.vfs.unlink(&path);
+        }
+    }
+
+    fn append(&mut self, buffer: &[u8]) -> io::Result<()> {
+        let Some(current) = &mut self.current else { return Ok(()) };
+        if !buffer.is_empty() {
+            current.file.write_at(current.offset, buffer)?;
+            current.offset += buffer.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let Some(current) = &mut self.current else { return Ok(()) };
+        if current.durable == current.offset {
+            return Ok(());
+        }
+        current.file.sync()?;
+        current.durable = current.offset;
+        if self.tail.next > current.base {
+            let span = Span { segment: current.key.number, id: current.key.id, last: self.tail.next - 1 };
+            self.spans.lock().unwrap_or_else(PoisonError::into_inner).insert(current.base, span);
+        }
+        Ok(())
+    }
+
+    /// The write or the sync failed: nothing of the group was committed, and the segment is not used again.
+    fn give_up(&mut self, group: Group, error: &io::Error) {
+        tracing::error!(%error, "writing the log failed; going on with a new segment");
+        self.abandon();
+        let failure = commit_error(error);
+        for mut staged in group.staged {
+            if staged.pending.done.is_none() {
+                self.carried.push(staged.pending);
+            } else {
+                staged.outcome = staged.outcome.and(Err(failure));
+                self.report(staged);
+            }
+        }
+    }
+
+    fn abandon(&mut self) {
+        if let Some(current) = self.current.take() {
+            self.tail.segment = current.key.number;
+            self.tail.end = current.durable;
+        }
+        self.carried.append(&mut self.unsynced);
+    }
+
+    fn report(&mut self, staged: Staged) {
+        let lazy = staged.is_lazy();
+        let Staged { mut pending, outcome, entries } = staged;
+        if outcome.is_ok() {
+            for entry in entries {
+                self.bodies.insert(entry);
+            }
+            for location in self.bodies.remove(&pending.dropped) {
+                if let Place::Blob(name) = location.place {
+                    self.unlink.push(self.bodies.blob_path(name));
+                }
+            }
+        }
+        let done = pending.done.take();
+        if outcome.is_ok() && lazy {
+            self.unsynced.push(pending);
+        }
+        if let Some(done) = done {
+            done(outcome);
+        }
+    }
+}
+
+impl Staged {
+    /// Bodies are never lazy: what they bring could not be written again after a failed sync.
+    fn is_lazy(&self) -> bool {
+        self.pending.durability == Durability::Lazy && self.pending.bodies.is_empty()
+    }
+}
+
+fn check_size(pending: &Pending) -> Result<(), CommitError> {
+    let records: usize = pending.records.iter().map(|record| record.len() + 4).sum();
+    if records + pending.bodies.len() * 128 > TRANSACTION_RECORD_BYTES {
+        tracing::error!(records, "a transaction is larger than the log takes");
+        return Err(CommitError::Io);
+    }
+    Ok(())
+}
+
+fn check_space(pending: &Pending, space: &mut u64) -> Result<(), CommitError> {
+    let reserve = if pending.bodies.is_empty() { DISK_FLOOR_BYTES } else { DISK_RESERVE_BYTES };
+    let left = space.checked_sub(pending.size() as u64).filter(|left| *left >= reserve);
+    *space = left.ok_or(CommitError::NoSpace)?;
+    Ok(())
+}
+
+fn commit_error(error: &io::Error) -> CommitError {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => CommitError::NoSpace,
+        _ => CommitError::Io,
+    }
+}
+
+fn hash(bytes: &[u8]) -> [u8; 32] {
+    let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
+    let mut out = [0; 32];
+    out.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
+    out
+}

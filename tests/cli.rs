@@ -1,0 +1,219 @@
+//! What the command line promises: exit codes, sentences that say what to do, JSON.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::print_stdout
+)]
+
+mod support;
+
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use support::node::Node;
+use support::temp_dir;
+
+fn runepeer(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_runepeer")).args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+/// The exit status and what stands on standard error.
+fn failure(output: &Output) -> (i32, String) {
+    assert!(!output.status.success());
+    (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn without_a_daemon_the_next_step_is_named() {
+    let home = temp_dir();
+    let data = home.path().join("data");
+    let (code, words) = failure(&runepeer(&["--data-dir", data.to_str().unwrap()]));
+    assert_eq!(code, 3);
+    assert!(words.contains("runepeer up"), "{words}");
+    let output = runepeer(&["--data-dir", data.to_str().unwrap(), "--json", "list"]);
+    assert_eq!(output.status.code(), Some(3));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["schema"], 1);
+    assert_eq!(json["error"]["code"], "daemon-down");
+    assert_eq!(json["error"]["retryable"], true);
+    assert!(!data.exists(), "asking makes no directory");
+}
+
+#[test]
+fn wrong_arguments_end_with_2_and_help_with_0() {
+    assert_eq!(runepeer(&["frobnicate"]).status.code(), Some(2));
+    assert_eq!(runepeer(&["invite", "--expires", "soon"]).status.code(), Some(2));
+    assert_eq!(runepeer(&["--help"]).status.code(), Some(0));
+    assert_eq!(runepeer(&["--version"]).status.code(), Some(0));
+}
+
+#[test]
+fn wrong_arguments_are_json_to_a_script() {
+    for arguments in [&["--json", "frobnicate"][..], &["list", "--bogus", "--json"], &["--json", "read", "x\u{1b}[2J"]]
+    {
+        let output = runepeer(arguments);
+        assert_eq!(output.status.code(), Some(2));
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(json["error"]["code"], "usage");
+        assert!(!json["error"]["message"].as_str().unwrap().is_empty());
+    }
+}
+
+#[test]
+fn too_much_on_standard_input_is_refused_not_cut() {
+    let home = temp_dir();
+    let long = home.path().join("long");
+    std::fs::write(&long, "x".repeat(26_214_401)).unwrap();
+    for arguments in [&["contact", "add", "-"][..], &["send", "-t", "nobody", "-"]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_runepeer"))
+            .args(["--data-dir", home.path().join("data").to_str().unwrap()])
+            .args(arguments)
+            .stdin(std::fs::File::open(&long).unwrap())
+            .output()
+            .unwrap();
+        let (code, words) = failure(&output);
+        assert!(code == 2 && words.contains("more than"), "{words}");
+    }
+}
+
+#[test]
+fn up_on_an_empty_directory_needs_a_good_name() {
+    let home = temp_dir();
+    let data = home.path().join("data");
+    let up = |arguments: &[&str]| {
+        let peers = format!("loopback:{}", home.path().join("peers").display());
+        let fixed = ["--data-dir", data.to_str().unwrap(), "--no-input", "up", "--transport", &peers];
+        runepeer(&[&fixed, arguments].concat())
+    };
+    let (code, words) = failure(&up(&[]));
+    assert!(code == 2 && words.contains("--name"), "{words}");
+    let (code, words) = failure(&up(&["--name", "a b"]));
+    assert!(code == 2 && words.contains("3 to 50"), "{words}");
+    let (code, words) = failure(&up(&["--name", "alice", "--imap", "192.0.2.1:143"]));
+    assert!(code == 2 && words.contains("loopback"), "{words}");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().to_string();
+    let (code, words) = failure(&up(&["--name", "alice", "--imap", &port]));
+    assert!(code == 1 && words.contains("choose another one with --imap"), "{words}");
+    std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let (code, words) = failure(&up(&["--name", "alice"]));
+    assert!(code == 1 && words.contains("chmod 700"), "{words}");
+}
+
+#[test]
+fn a_locked_node_opens_with_its_passphrase_only() {
+    let peers = temp_dir();
+    let mut alice = Node::loopback("alice", peers.path()).with_passphrase("the right one");
+    alice.start();
+    let second = alice.run(&["up"]);
+    let (code, words) = failure(&second);
+    assert!(code == 75 && words.contains("another daemon runs"), "{words}");
+    let begin = Instant::now();
+    assert!(alice.run(&["down"]).status.success());
+    assert!(begin.elapsed() < Duration::from_secs(12));
+    let (code, words) = failure(&alice.run(&["up"]));
+    assert!(code == 5 && words.contains("--passphrase-file"), "{words}");
+    let wrong = peers.path().join("wrong");
+    std::fs::write(&wrong, "the wrong one\n").unwrap();
+    let (code, words) = failure(&alice.run(&["up", "--passphrase-file", wrong.to_str().unwrap()]));
+    assert!(code == 5 && words.contains("passphrase is wrong"), "{words}");
+    alice.kill();
+    alice.start();
+}
+
+#[test]
+fn commands_answer_in_words_and_json() {
+    let peers = temp_dir();
+    let mut alice = Node::loopback("alice", peers.path());
+    alice.start();
+    let status = alice.json(&["status"]);
+    for key in ["version", "pid", "identities", "listen", "tor", "carriers", "queue", "backup"] {
+        assert!(status.get(key).is_some(), "status lacks {key}");
+    }
+    assert_eq!(status["schema"], 1);
+
+    let invitation = alice.json(&["invite"]);
+    let text = invitation["invitation"].as_str().unwrap().to_owned();
+    assert!(text.starts_with("rune:"));
+    assert_eq!(invitation["uses"], 1);
+    let png = peers.path().join("code.png");
+    assert!(alice.run(&["invite", "--qr", "--png", png.to_str().unwrap()]).status.success());
+    assert!(std::fs::read(&png).unwrap().starts_with(b"\x89PNG"));
+    let open = alice.json(&["invite", "list"]);
+    assert_eq!(open["invitations"].as_array().unwrap().len(), 2);
+    let id = open["invitations"][0]["id"].as_str().unwrap();
+    let (code, _) = failure(&alice.run(&["invite", "revoke", id]));
+    assert_eq!(code, 2, "revoking asks, and nobody can be asked");
+    assert!(alice.run(&["--yes", "invite", "revoke", id]).status.success());
+    assert_eq!(alice.json(&["invite", "list"])["invitations"].as_array().unwrap().len(), 1);
+
+    // A typo is located; one's own invitation is refused.
+    let mut typed: Vec<char> = text.chars().collect();
+    typed[40] = if typed[40] == 'a' { 'b' } else { 'a' };
+    let (code, words) = failure(&alice.run(&["contact", "add", &typed.iter().collect::<String>()]));
+    assert!(code == 2 && words.contains("between characters"), "{words}");
+    assert!(!alice.run(&["contact", "add", &text]).status.success());
+
+    let (code, words) = failure(&alice.run(&["send", "-t", "nobody", "-s", "x"]));
+    assert!(code == 4 && words.contains("contact add"), "{words}");
+    let (code, _) = failure(&alice.run(&["read", "7"]));
+    assert_eq!(code, 4);
+    let (code, _) = failure(&alice.run(&["list", "Nowhere"]));
+    assert_eq!(code, 4);
+    let (code, _) = failure(&alice.run(&["-i", "zoe", "identity", "show"]));
+    assert_eq!(code, 4);
+
+    let password = alice.json(&["mail", "password", "new", "phone"]);
+    assert_eq!(password["user"], alice.address());
+    assert!(password["password"].as_str().unwrap().len() >= 26);
+    assert_eq!(alice.json(&["mail", "password", "list"])["passwords"][0]["name"], "phone");
+    let settings = alice.json(&["mail", "setup", "show"]);
+    assert_eq!(settings["imap"]["port"], alice.port("imap"));
+    assert_eq!(settings["submission"]["user"], alice.address());
+
+    // Another identity: then a command must say which is meant.
+    assert!(alice.run(&["identity", "new", "work"]).status.success());
+    let (code, words) = failure(&alice.run(&["list"]));
+    assert!(code == 2 && words.contains("-i NAME"), "{words}");
+    assert_eq!(alice.json(&["-i", "work", "list"])["messages"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn a_message_from_the_command_line_arrives() {
+    let peers = temp_dir();
+    let (mut alice, mut bob) = (Node::loopback("alice", peers.path()), Node::loopback("bob", peers.path()));
+    alice.start();
+    bob.start();
+    alice.befriend(&bob);
+    let file = peers.path().join("notes.txt");
+    std::fs::write(&file, "attached").unwrap();
+    bob.feed(&["send", "-t", "alice", "-s", "Grüße", "-a", file.to_str().unwrap(), "-"], b"Hello\n");
+    let list = support::wait_for("the mail", Duration::from_secs(30), || {
+        let list = alice.json(&["list"]);
+        (!list["messages"].as_array().unwrap().is_empty()).then_some(list)
+    });
+    assert_eq!(list["messages"][0]["subject"], "Grüße");
+    let uid = list["messages"][0]["uid"].to_string();
+    let message = String::from_utf8(alice.run(&["read", &uid]).stdout).unwrap();
+    assert!(message.contains("Hello\r\n") && message.contains("notes.txt"), "{message}");
+    assert!(!message.contains("rune.internal"), "a petname left the node");
+    assert!(message.contains(&bob.address()));
+}
+
+#[test]
+fn a_passphrase_that_would_protect_nothing_is_refused() {
+    let peers = temp_dir();
+    let mut alice = Node::loopback("alice", peers.path());
+    alice.start();
+    assert!(alice.run(&["down"]).status.success());
+    alice.kill();
+    let file = peers.path().join("passphrase");
+    std::fs::write(&file, "too late\n").unwrap();
+    let (code, words) = failure(&alice.run(&["up", "--passphrase-file", file.to_str().unwrap()]));
+    assert!(code == 2 && words.contains("without a passphrase"), "{words}");
+}

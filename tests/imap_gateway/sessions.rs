@@ -1,0 +1,405 @@
+//! Login, limits, hostile clients, and several sessions at once.
+
+use std::time::Duration;
+
+use runepeer::engine::mailbox::Flags;
+use runepeer::gateway::imap::Limits;
+
+use crate::fake::Server;
+
+fn limits() -> Limits {
+    Limits { login_delay: Duration::from_millis(1), ..Limits::default() }
+}
+
+#[tokio::test]
+async fn nothing_works_before_login() {
+    let server = Server::start().await;
+    let mut client = server.connect().await;
+    for command in [
+        "LIST \"\" *",
+        "SELECT INBOX",
+        "SEARCH ALL",
+        "UID SEARCH ALL",
+        "FETCH 1 FLAGS",
+        "APPEND INBOX {3+}\r\nabc",
+        "IDLE",
+        "NAMESPACE",
+        "ENABLE X",
+    ] {
+        let reply = client.command(&format!("a {command}")).await;
+        assert_eq!(reply, ["a BAD log in first"], "{command}");
+    }
+    assert!(client.command("b CAPABILITY").await[1].starts_with("b OK"));
+    assert!(client.command("c NOOP").await[0].starts_with("c OK"));
+}
+
+#[tokio::test]
+async fn every_way_to_log_in() {
+    let server = Server::start().await;
+    for script in [
+        "C: a LOGIN alice {11+}\nC: open sesame",
+        "C: a LOGIN {5}\nS: + go on\nC: alice {11}\nS: + go on\nC: open sesame",
+        "C: a AUTHENTICATE PLAIN\nS: + \nC: AGFsaWNlAG9wZW4gc2VzYW1l",
+        "C: a AUTHENTICATE PLAIN YWxpY2UAYWxpY2UAb3BlbiBzZXNhbWU=",
+        "C: a AUTHENTICATE LOGIN\nS: + VXNlcm5hbWU6\nC: YWxpY2U=\nS: + UGFzc3dvcmQ6\nC: b3BlbiBzZXNhbWU=",
+        "C: a AUTHENTICATE LOGIN YWxpY2U=\nS: + UGFzc3dvcmQ6\nC: b3BlbiBzZXNhbWU=",
+    ] {
+        let mut client = server.connect().await;
+        let (steps, last) = script.rsplit_once("C: ").unwrap();
+        // What is sent together is joined; the last line is sent alone.
+        let steps = steps.trim_end_matches('\n');
+        match steps.rsplit_once('\n') {
+            None if !steps.is_empty() => {
+                client.send(format!("{}\r\n", steps.trim_start_matches("C: ")).as_bytes()).await
+            }
+            _ => client.play(steps).await,
+        }
+        client.send(format!("{last}\r\n").as_bytes()).await;
+        let reply = client.line().await;
+        assert!(reply.starts_with("a OK [CAPABILITY "), "{script}: {reply}");
+        assert_eq!(client.command("b LOGIN alice x").await, ["b BAD already logged in"]);
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_refused_without_saying_what_was_wrong() {
+    let server = Server::start().await;
+    let mut client = server.connect().await;
+    let wrong = "a NO [AUTHENTICATIONFAILED] wrong user name or password";
+    for command in ["LOGIN alice wrong", "LOGIN nobody \"open sesame\"", "AUTHENTICATE PLAIN AGFsaWNlAHdyb25n"] {
+        assert_eq!(client.command(&format!("a {command}")).await, [wrong]);
+    }
+    client.play("C: a AUTHENTICATE PLAIN\nS: + \nC: *\nS: a BAD cancelled").await;
+    client.play("C: a AUTHENTICATE PLAIN\nS: + \nC: !\nS: a BAD that is not base64").await;
+    // Another user's authority cannot be taken.
+    assert_eq!(client.command("a AUTHENTICATE PLAIN Ym9iAGFsaWNlAG9wZW4gc2VzYW1l").await, [wrong]);
+    assert!(client.command("b LOGIN alice \"open sesame\"").await[0].starts_with("b OK"));
+}
+
+#[tokio::test]
+async fn wrong_passwords_are_answered_ever_later_on_all_connections() {
+    let server = Server::with(Limits { login_delay: Duration::from_millis(40), ..limits() }).await;
+    let started = std::time::Instant::now();
+    for _ in 0..3 {
+        server.connect().await.command("a LOGIN alice wrong").await;
+    }
+    assert!(started.elapsed() >= Duration::from_millis(40 + 80 + 160));
+    server.log_in().await;
+    let started = std::time::Instant::now();
+    server.connect().await.command("a LOGIN alice wrong").await;
+    assert!(started.elapsed() >= Duration::from_millis(40));
+}
+
+#[tokio::test]
+async fn twenty_mistakes_end_the_session() {
+    let server = Server::start().await;
+    let mut client = server.connect().await;
+    for _ in 0..20 {
+        assert_eq!(client.command("a NONSENSE").await, ["a BAD the command could not be understood"]);
+    }
+    assert_eq!(client.line().await, "* BYE too many mistakes");
+    assert!(client.closed().await);
+}
+
+#[tokio::test]
+async fn a_browser_is_turned_away_and_hears_nothing_of_its_own() {
+    let server = Server::start().await;
+    for first in ["POST / HTTP/1.1\r\nHost: x\r\n\r\na LOGIN alice \"open sesame\"", "Host: <script>", "GET /"] {
+        let mut client = server.connect().await;
+        client.send(format!("{first}\r\n").as_bytes()).await;
+        assert_eq!(client.line().await, "* BYE this is an IMAP server");
+        assert!(client.closed().await);
+    }
+    let mut client = server.connect().await;
+    client.send(b"\x16\x03\x01\x02\x00\x01").await;
+    assert!(client.closed().await);
+}
+
+#[tokio::test]
+async fn lines_and_literals_are_bounded_before_login() {
+    let server = Server::start().await;
+    let mut client = server.connect().await;
+    client.play("C: a LOGIN {2000}\nS: a BAD the literal is too big").await;
+    client.send(b"a LOGIN {2000+}\r\n").await;
+    assert_eq!(client.line().await, "* BYE the literal is too big");
+    let mut client = server.connect().await;
+    client.send(&[b'a'; 9000]).await;
+    assert_eq!(client.line().await, "* BYE the line is too long");
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_big_is_refused_before_it_is_sent() {
+    let server = Server::start().await;
+    let mut client = server.inbox().await;
+    client
+        .play(
+            r#"
+            C: 1 APPEND INBOX {26214401}
+            S: 1 NO [TOOBIG] a message can have 25 MiB at most
+            C: 2 APPEND Nowhere (\Seen) {10}
+            S: 2 NO [TRYCREATE] there is no such folder
+            C: 3 APPEND Nowhere {3+}
+            C: abc
+            S: 3 NO [TRYCREATE] there is no such folder
+            C: 4 APPEND INBOX {0}
+            S: 4 NO [CANNOT] the message is empty
+            C: 5 APPEND INBOX ~{3+}
+            C: abc
+            S: 5 BAD binary literals are not offered here
+            C: 6 APPEND INBOX {3+}
+            C: abc {3+}
+            C: def
+            S: 6 BAD one message at a time
+            C: 7 NOOP
+            S: 7 OK done
+            "#,
+        )
+        .await;
+    client.send(b"8 APPEND INBOX {26214401+}\r\n").await;
+    let piece = vec![b'x'; 1 << 20];
+    for _ in 0..25 {
+        client.send(&piece).await;
+    }
+    client.send(b"x\r\n").await;
+    assert_eq!(client.line().await, "8 NO [TOOBIG] a message can have 25 MiB at most");
+    client.send(b"9 APPEND INBOX {999999999999+}\r\n").await;
+    assert_eq!(client.line().await, "* BYE the literal is too big");
+}
+
+#[tokio::test]
+async fn an_appended_message_comes_back_byte_for_byte() {
+    let server = Server::start().await;
+    let mut client = server.inbox().await;
+    let message: Vec<u8> =
+        b"Subject: x\r\n\r\n".iter().copied().chain((0..1_000_000_u32).map(|n| (n % 251 + 1) as u8)).collect();
+    client.send(format!("1 APPEND INBOX (\\Seen $Work) {{{}}}\r\n", message.len()).as_bytes()).await;
+    assert_eq!(client.line().await, "+ go on");
+    client.send(&message).await;
+    client.send(b"\r\n").await;
+    client
+        .play(
+            r#"
+            S: * FLAGS (\Answered \Flagged \Deleted \Seen \Draft $Work)
+            S: * OK [PERMANENTFLAGS (\Answered \Flagged \Deleted \Seen \Draft $Work \*)] what can be stored
+            S: * 1 EXISTS
+            S: 1 OK [APPENDUID 701 1] stored
+            "#,
+        )
+        .await;
+    assert_eq!(server.account.body("INBOX", 1), message);
+    client.send(b"2 FETCH 1 (FLAGS BODY[])\r\n").await;
+    assert_eq!(client.line().await, format!("* 1 FETCH (FLAGS (\\Seen $Work) BODY[] {{{}}}", message.len()));
+    assert_eq!(client.bytes(message.len()).await, message);
+    client.play("S: )\nS: 2 OK done").await;
+}
+
+#[tokio::test]
+async fn idle_pushes_what_happens() {
+    let server = Server::start().await;
+    server.account.deliver("INBOX", "Subject: a\n\nx\n");
+    let mut client = server.inbox().await;
+    client.play("C: 1 IDLE\nS: + idling").await;
+    server.account.deliver("INBOX", "Subject: b\n\ny\n");
+    assert_eq!(client.line().await, "* 2 EXISTS");
+    server.account.flag("INBOX", &[2], Flags::FLAGGED);
+    assert_eq!(client.line().await, "* 2 FETCH (UID 2 FLAGS (\\Flagged))");
+    server.account.expunge("INBOX", &[1]);
+    assert_eq!(client.line().await, "* 1 EXPUNGE");
+    // Of other folders it says nothing.
+    server.account.deliver("Requests", "Subject: c\n\nz\n");
+    client.play("C: DONE\nS: 1 OK done").await;
+}
+
+#[tokio::test]
+async fn sequence_numbers_hold_until_an_expunge_may_be_told() {
+    let server = Server::start().await;
+    for n in 1..=3 {
+        server.account.deliver("INBOX", &format!("Subject: {n}\n\n{n}\n"));
+    }
+    let mut client = server.inbox().await;
+    server.account.expunge("INBOX", &[1]);
+    server.account.flag("INBOX", &[3], Flags::SEEN);
+    client
+        .play(
+            r#"
+            C: 1 FETCH 1:3 (UID)
+            S: * 2 FETCH (UID 2)
+            S: * 3 FETCH (UID 3)
+            S: * 3 FETCH (UID 3 FLAGS (\Seen))
+            S: 1 NO [EXPUNGEISSUED] some of these messages are gone
+            C: 2 STORE 2 +FLAGS (\Flagged)
+            S: * 2 FETCH (UID 2 FLAGS (\Flagged))
+            S: 2 OK stored
+            C: 3 SEARCH ALL
+            S: * SEARCH 2 3
+            S: 3 OK done
+            C: 4 COPY 1:2 Archive
+            S: 4 NO [EXPUNGEISSUED] some of these messages are gone
+            C: 5 UID COPY 1:2 Archive
+            S: * 1 EXPUNGE
+            S: 5 OK [COPYUID 704 2 1] copied
+            C: 6 COPY 1 Nowhere
+            S: 6 NO [TRYCREATE] there is no such folder
+            C: 7 UID MOVE 99 Archive
+            S: 7 OK there was nothing to do
+            "#,
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn two_sessions_see_each_others_changes_and_their_own_only_once() {
+    let server = Server::start().await;
+    server.account.deliver("INBOX", "Subject: a\n\nx\n");
+    let (mut first, mut second) = (server.inbox().await, server.inbox().await);
+    first.play("C: 1 UID STORE 1 FLAGS (\\Seen Work)\nS: * FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft Work)\nS: * OK [PERMANENTFLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft Work \\*)] what can be stored\nS: * 1 FETCH (UID 1 FLAGS (\\Seen Work))\nS: 1 OK stored").await;
+    first.play("C: 2 NOOP\nS: 2 OK done").await;
+    first.play("C: 3 STORE 1 -FLAGS (work)\nS: * 1 FETCH (UID 1 FLAGS (\\Seen))\nS: 3 OK stored").await;
+    let reply = second.command("1 NOOP").await;
+    assert_eq!(reply[2..], ["* 1 FETCH (UID 1 FLAGS (\\Seen))", "1 OK done"]);
+    // A store that changes nothing is answered all the same (RFC 3501, 6.4.6).
+    second.play("C: 2 STORE 1 +FLAGS (\\Seen)\nS: * 1 FETCH (UID 1 FLAGS (\\Seen))\nS: 2 OK stored").await;
+}
+
+#[tokio::test]
+async fn a_folder_deleted_under_a_session_ends_it() {
+    let server = Server::start().await;
+    let (mut first, mut second) = (server.log_in().await, server.log_in().await);
+    first.command("1 CREATE Work").await;
+    first.command("2 SELECT Work").await;
+    second.command("1 DELETE Work").await;
+    first.send(b"3 NOOP\r\n").await;
+    assert_eq!(first.line().await, "* BYE the selected folder was deleted or replaced; log in again");
+    assert!(first.closed().await);
+}
+
+#[tokio::test]
+async fn sessions_of_an_account_are_bounded_and_places_come_back() {
+    let server = Server::with(Limits { sessions: 2, ..limits() }).await;
+    let (one, _two) = (server.log_in().await, server.log_in().await);
+    let mut third = server.connect().await;
+    let full = "a NO [LIMIT] too many sessions of this account; close one";
+    assert_eq!(third.command("a LOGIN alice \"open sesame\"").await, [full]);
+    drop(one);
+    // The place is free when the server has seen the end of the first connection.
+    for _ in 0..15 {
+        if third.command("a LOGIN alice \"open sesame\"").await[0].starts_with("a OK") {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("the place did not come back");
+}
+
+#[tokio::test]
+async fn strangers_cannot_take_all_connections_for_ever() {
+    let short = Duration::from_secs(1);
+    let server = Server::with(Limits { before_login: 1, idle_before_login: short, ..limits() }).await;
+    let mut silent = server.connect().await;
+    assert_eq!(silent.line().await, "* BYE silent for too long");
+    assert!(silent.closed().await);
+    let mut client = server.connect().await;
+    assert!(client.command("a LOGIN alice \"open sesame\"").await[0].starts_with("a OK"));
+    // Who is logged in takes no place from those who are not.
+    server.connect().await;
+}
+
+#[tokio::test]
+async fn a_search_that_takes_too_long_is_refused() {
+    let server = Server::with(Limits { search_time: Duration::ZERO, ..limits() }).await;
+    server.account.deliver("INBOX", "Subject: a\n\nx\n");
+    let mut client = server.inbox().await;
+    client
+        .play(
+            r#"
+            C: 1 SEARCH BODY x
+            S: 1 NO [LIMIT] the search takes too long; narrow it
+            C: 2 NOOP
+            S: 2 OK done
+            "#,
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn stopping_says_goodbye_and_returns() {
+    let server = Server::start().await;
+    let (mut idle, mut waiting) = (server.inbox().await, server.connect().await);
+    idle.play("C: 1 IDLE\nS: + idling").await;
+    server.stop.send(true).unwrap();
+    assert_eq!(idle.line().await, "* BYE the daemon is stopping");
+    assert_eq!(waiting.line().await, "* BYE the daemon is stopping");
+    server.task.await.unwrap();
+}
+
+/// Whatever a client puts together, it is answered: a session that ends in silence has panicked.
+#[tokio::test]
+async fn nonsense_is_always_answered() {
+    const WORDS: [&str; 48] = [
+        "FETCH",
+        "UID",
+        "STORE",
+        "SEARCH",
+        "LIST",
+        "LSUB",
+        "STATUS",
+        "SELECT",
+        "COPY",
+        "MOVE",
+        "EXPUNGE",
+        "CREATE",
+        "RENAME",
+        "APPEND",
+        "1:*",
+        "*",
+        "4294967295",
+        "0",
+        "2,1:*",
+        "(FLAGS)",
+        "BODY[]",
+        "BODY.PEEK[1.2.MIME]<0.9>",
+        "(UID BODY[HEADER.FIELDS (A B)])",
+        "BODYSTRUCTURE",
+        "+FLAGS.SILENT",
+        "(\\Seen x)",
+        "FLAGS",
+        "\"\"",
+        "\"a\\\"b\"",
+        "INBOX",
+        "%",
+        "Sent/*",
+        "&",
+        "&AAA-",
+        "(",
+        ")",
+        "NOT",
+        "OR",
+        "SUBJECT",
+        "x",
+        "BODY",
+        "SINCE",
+        "1-Feb-2026",
+        "CHARSET",
+        "{3+}\r\nabc",
+        "RETURN (STATUS (MESSAGES))",
+        "(SUBSCRIBED)",
+        "\u{fc}",
+    ];
+    let server = Server::start().await;
+    let mut state = 7_u64;
+    let mut next = |bound: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % bound
+    };
+    for round in 0..60 {
+        server.account.deliver("INBOX", "Subject: a\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\nx\n--b--\n");
+        let mut client = server.inbox().await;
+        for _ in 0..15 {
+            let words: Vec<&str> = (0..1 + next(6)).map(|_| WORDS[next(48) as usize]).collect();
+            let command = format!("t {}", words.join(" "));
+            let reply = client.command(&command).await;
+            let last = reply.last().unwrap();
+            assert!(last.starts_with("t "), "round {round}: {command}: {reply:?}");
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The main job, end to end, on a private Tor network: two daemons of the real binary, invitations, mail both ways with
+//! real mail programs, kill and restart. Ignored, with the reason, where something that it needs is not installed.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::string_slice)]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
+
+use support::mail::Login;
+use support::node::Node;
+use support::runner::{self, Missing};
+use support::tornet::TorNet;
+use support::{mbsync, program, temp_dir, wait_for};
+
+/// What takes seconds on a quiet machine.
+const SOON: Duration = Duration::from_secs(120);
+/// The attachment that travels each way, in bytes.
+const ATTACHMENT: usize = 5 * 1024 * 1024;
+
+fn main() -> ExitCode {
+    runner::main(
+        || {
+            for name in ["swaks", "msmtp", "mbsync"] {
+                program(name).ok_or_else(|| Missing(format!("{name} is not installed")))?;
+            }
+            TorNet::start()
+        },
+        &[("two_people_mail_each_other_through_a_kill_and_restarts", two_people)],
+    )
+}
+
+/// A file of bytes that no compression shortens.
+fn attachment(directory: &Path, seed: u64) -> (PathBuf, Vec<u8>) {
+    use runepeer::base::Rng;
+    let mut bytes = vec![0; ATTACHMENT];
+    runepeer::base::rng::SeededRng::new(seed).fill(&mut bytes);
+    let path = directory.join(format!("attachment-{seed}"));
+    std::fs::write(&path, &bytes).unwrap();
+    (path, bytes)
+}
+
+fn succeed(command: &mut Command) -> String {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?} ended with {}:\n{text}", output.status);
+    text
+}
+
+/// Submits with swaks; its transcript must show 250 for the message.
+fn swaks(node: &Node, login: &Login, to: &str, subject: &str, file: &Path) {
+    let transcript = succeed(
+        Command::new("swaks")
+            .args(["--server", "127.0.0.1", "--port", &node.port("submission").to_string()])
+            .args(["--auth", "PLAIN", "--auth-user", &login.user, "--auth-password", &login.password])
+            .args(["--from", &login.user, "--to", to, "--header", &format!("Subject: {subject}")])
+            .args(["--body", "Here it is.", "--attach", &format!("@{}", file.display())])
+            .args(["--timeout", "120", "--suppress-data"]),
+    );
+    assert!(transcript.contains("250 2.0.0 queued as"), "{transcript}");
+}
+
+/// Submits with msmtp, which reads the message on its standard input.
+fn msmtp(node: &Node, login: &Login, directory: &Path, to: &str, message: &[u8]) {
+    let config = directory.join("msmtprc");
+    let text = format!(
+        "account default\nhost 127.0.0.1\nport {}\ntls off\nauth plain\nuser {}\npassword {}\nfrom {}\ndomain localhost\n",
+        node.port("submission"),
+        login.user,
+        login.password,
+        login.user
+    );
+    std::fs::write(&config, text).unwrap();
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(&config, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let file = directory.join("message");
+    std::fs::write(&file, message).unwrap();
+    let status = Command::new("msmtp")
+        .arg("-C")
+        .arg(&config)
+        .arg(to)
+        .stdin(std::fs::File::open(&file).unwrap())
+        .status()
+        .unwrap();
+    assert!(status.success(), "msmtp ended with {status}");
+}
+
+/// The decoded attachments of the messages with this subject in a Maildir.
+fn attachments(messages: &[Vec<u8>], subject: &str) -> Vec<Vec<u8>> {
+    let mut found = Vec::new();
+    for message in messages {
+        let parsed = mailparse::parse_mail(message).unwrap();
+        if parsed.headers.iter().any(|header| header.get_key() == "Subject" && header.get_value() == subject) {
+            found.extend(parsed.subparts.iter().skip(1).map(|part| part.get_body_raw().unwrap()));
+        }
+    }
+    found
+}
+
+fn subjects(node: &Node) -> Vec<String> {
+    let list = node.json(&["list"]);
+    list["messages"].as_array().unwrap().iter().map(|row| row["subject"].as_str().unwrap().to_owned()).collect()
+}
+
+fn arrives(node: &Node, subject: &str) {
+    wait_for(&format!("{subject} at {}", node.name()), SOON, || {
+        subjects(node).iter().any(|known| known == subject).then_some(())
+    });
+}
+
+fn two_people(network: &TorNet) {
+    let (mut alice, mut bob) = (Node::tor("alice", network.table()), Node::tor("bob", network.table()));
+    alice.start();
+    bob.start();
+    let (alices_address, bobs_address) = (alice.address(), bob.address());
+    alice.befriend(&bob);
+    wait_for("both to know each other", SOON, || {
+        let confirmed = |node: &Node| node.json(&["contact", "list"])["contacts"][0]["status"] == "confirmed";
+        (confirmed(&alice) && confirmed(&bob)).then_some(())
+    });
+    let (alices, bobs) = (Login::new(&alice, "test"), Login::new(&bob, "test"));
+    let directory = temp_dir();
+
+    // alice → bob with swaks.
+    let (file, bytes) = attachment(directory.path(), 1);
+    swaks(&alice, &alices, &bobs_address, "from alice", &file);
+    arrives(&bob, "from alice");
+    let messages = mbsync(&bob, &bobs, &directory.path().join("bob"));
+    assert!(attachments(&messages, "from alice") == [bytes], "bob's attachment differs");
+
+    // bob → alice with msmtp.
+    let (_, bytes) = attachment(directory.path(), 2);
+    let encoded = data_encoding::BASE64_MIME.encode(&bytes);
+    let message = format!(
+        "From: <{bobs_address}>\r\nTo: <{alices_address}>\r\nSubject: from bob\r\nMIME-Version: 1.0\r\n\
+         Content-Type: multipart/mixed; boundary=\"b\"\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\nHello\r\n\
+         --b\r\nContent-Type: application/octet-stream\r\nContent-Transfer-Encoding: base64\r\n\r\n{encoded}\r\n--b--\r\n"
+    );
+    msmtp(&bob, &bobs, directory.path(), &alices_address, message.as_bytes());
+    arrives(&alice, "from bob");
+    let messages = mbsync(&alice, &alices, &directory.path().join("alice"));
+    assert!(attachments(&messages, "from bob") == [bytes], "alice's attachment differs");
+
+    // bob's daemon dies; the next mail arrives once it is back, under the same address.
+    let (file, _) = attachment(directory.path(), 3);
+    bob.restart_after_kill();
+    assert_eq!(bob.address(), bobs_address, "a restart changed the address");
+    swaks(&alice, &alices, &bobs_address, "after the kill", &file);
+    arrives(&bob, "after the kill");
+
+    // alice stops in good order, and comes back under her address too.
+    assert!(alice.terminate().success());
+    alice.start();
+    assert_eq!(alice.address(), alices_address, "a restart changed the address");
+    swaks(&alice, &alices, &bobs_address, "after the stop", &file);
+    arrives(&bob, "after the stop");
+    let mut received = subjects(&bob);
+    received.sort();
+    assert_eq!(received, ["after the kill", "after the stop", "from alice"]);
+    nothing_of_the_address_in_tors_files(&alice, &alices_address);
+}
+
+/// Tor's own files must not tell whose they are.
+fn nothing_of_the_address_in_tors_files(node: &Node, address: &str) {
+    let onion: runepeer::base::Onion = address.split('@').nth(1).unwrap().parse().unwrap();
+    let label = onion.label();
+    let needles = [&label.as_bytes()[..16], onion.public_key().as_slice()];
+    let mut directories = vec![node.data().join("tor")];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            assert!(!path.to_string_lossy().contains(&label[..16]), "{} is named after the onion", path.display());
+            if path.is_dir() {
+                directories.push(path);
+            } else if let Ok(bytes) = std::fs::read(&path) {
+                for needle in needles {
+                    let found = bytes.windows(needle.len()).any(|window| window == needle);
+                    assert!(!found, "{} tells the onion", path.display());
+                }
+            }
+        }
+    }
+}

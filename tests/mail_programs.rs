@@ -1,0 +1,144 @@
+//! Real mail programs read a mailbox of 1,000 messages: mbsync, neomutt in batch, Python's imaplib. Ignored, with the
+//! reason, where one of them is not installed.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::string_slice)]
+
+mod support;
+
+use std::process::{Command, ExitCode, Stdio};
+
+use support::mail::{Imap, Login, message};
+use support::node::Node;
+use support::runner::{self, Missing};
+use support::{mbsync, program, temp_dir};
+
+const MESSAGES: usize = 1000;
+
+/// A node with a full mailbox.
+struct Mailbox {
+    node: Node,
+    login: Login,
+    _peers: tempfile::TempDir,
+}
+
+fn main() -> ExitCode {
+    runner::main(
+        Mailbox::fill,
+        &[
+            ("mbsync_reads_a_thousand_messages_and_finds_nothing_new_afterwards", mbsync_reads),
+            ("neomutt_reads_a_thousand_messages", neomutt_reads),
+            ("imaplib_reads_a_thousand_messages", imaplib_reads),
+            ("imaplib_finds_every_command_as_it_expects", imaplib_checks),
+        ],
+    )
+}
+
+impl Mailbox {
+    fn fill() -> Result<Self, Missing> {
+        for name in ["mbsync", "neomutt", "script", "python3"] {
+            program(name).ok_or_else(|| Missing(format!("{name} is not installed")))?;
+        }
+        let peers = temp_dir();
+        let mut node = Node::loopback("alice", peers.path());
+        node.start();
+        let login = Login::new(&node, "test");
+        let mut imap = Imap::open(node.port("imap"), &login).unwrap();
+        for number in 0..MESSAGES {
+            imap.append("INBOX", &text(&login, number)).unwrap();
+        }
+        Ok(Self { node, login, _peers: peers })
+    }
+}
+
+fn text(login: &Login, number: usize) -> Vec<u8> {
+    let body = format!("This is message {number}.\r\n").repeat(number % 50 + 1);
+    message(&login.user, &login.user, &format!("number-{number}"), &body)
+}
+
+fn mbsync_reads(mailbox: &Mailbox) {
+    let directory = temp_dir();
+    for round in 0..2 {
+        let mut messages = mbsync(&mailbox.node, &mailbox.login, directory.path());
+        assert_eq!(messages.len(), MESSAGES, "round {round}");
+        messages.sort();
+        let mut wanted: Vec<Vec<u8>> = (0..MESSAGES).map(|number| text(&mailbox.login, number)).collect();
+        // A Maildir has LF line ends.
+        wanted.iter_mut().for_each(|message| message.retain(|byte| *byte != b'\r'));
+        wanted.sort();
+        for (got, want) in messages.iter_mut().zip(&wanted) {
+            // mbsync adds a field of its own.
+            let text = String::from_utf8(std::mem::take(got)).unwrap();
+            let lines: Vec<&str> = text.split_inclusive('\n').filter(|line| !line.starts_with("X-TUID")).collect();
+            assert_eq!(lines.concat().replace('\r', "").as_bytes(), want.as_slice(), "round {round}");
+        }
+    }
+}
+
+fn neomutt_reads(mailbox: &Mailbox) {
+    let home = temp_dir();
+    let target = home.path().join("copy");
+    let config = home.path().join("muttrc");
+    // Tag everything and copy it into a local mailbox: every message is fetched.
+    let text = format!(
+        "set folder=\"imap://127.0.0.1:{}/\" spoolfile=+INBOX\nset imap_user=\"{}\" imap_pass=\"{}\"\n\
+         set ssl_starttls=no ssl_force_tls=no mbox_type=mbox confirmappend=no confirmcreate=no move=no\n\
+         set wait_key=no delete=no quit=yes\n\
+         push \"<tag-pattern>~A<enter><tag-prefix><copy-message>{}<enter><quit>\"\n",
+        mailbox.node.port("imap"),
+        mailbox.login.user,
+        mailbox.login.password,
+        target.display()
+    );
+    std::fs::write(&config, text).unwrap();
+    // neomutt wants a terminal: `script` gives it one.
+    let neomutt = format!("timeout 120 neomutt -n -F {}", config.display());
+    let output = Command::new("script")
+        .env("HOME", home.path())
+        .env("TERM", "xterm")
+        .args(["-qec", &neomutt, "/dev/null"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let copied = std::fs::read(&target).unwrap_or_default();
+    let copied = String::from_utf8_lossy(&copied);
+    let count = copied.lines().filter(|line| line.starts_with("Subject: number-")).count();
+    assert_eq!(count, MESSAGES, "neomutt ended with {}:\n{}", output.status, String::from_utf8_lossy(&output.stdout));
+}
+
+fn python(arguments: &[&str]) {
+    let output = Command::new("python3").args(arguments).stdin(Stdio::null()).output().unwrap();
+    assert!(
+        output.status.success(),
+        "python3 {:?} ended with {}:\n{}{}",
+        &arguments[..1],
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+fn imaplib_reads(mailbox: &Mailbox) {
+    const SCRIPT: &str = "
+import imaplib, sys
+host, port, user, password, count = sys.argv[1:]
+box = imaplib.IMAP4(host, int(port))
+box.login(user, password)
+status, data = box.select('INBOX', readonly=True)
+assert int(data[0]) == int(count), data
+status, data = box.uid('FETCH', '1:*', '(UID FLAGS RFC822.SIZE BODY.PEEK[])')
+parts = [part for part in data if isinstance(part, tuple)]
+assert len(parts) == int(count), len(parts)
+for number, (head, body) in enumerate(parts):
+    assert ('RFC822.SIZE %d ' % len(body)).encode() in head, head
+    assert b'Subject: number-%d\\r\\n' % number in body
+box.logout()
+";
+    let (port, login) = (mailbox.node.port("imap").to_string(), &mailbox.login);
+    python(&["-c", SCRIPT, "127.0.0.1", &port, &login.user, &login.password, &MESSAGES.to_string()]);
+}
+
+fn imaplib_checks(mailbox: &Mailbox) {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/imaplib_check.py");
+    let (port, login) = (mailbox.node.port("imap").to_string(), &mailbox.login);
+    python(&[script, "127.0.0.1", &port, &login.user, &login.password]);
+}

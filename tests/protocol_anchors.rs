@@ -1,0 +1,94 @@
+//! The tables of docs/protocol.md are those of the code: status codes, limits, commands. (`tests/layers.rs` checks that
+//! the sections which comments cite exist.)
+#![allow(clippy::indexing_slicing, clippy::string_slice, clippy::unwrap_used, reason = "a test may panic")]
+
+use std::fs;
+
+use runepeer::base::limits;
+use runepeer::wire::{Disposition, Keyword, Status};
+
+fn document() -> String {
+    fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/protocol.md")).unwrap()
+}
+
+#[test]
+fn the_table_of_status_codes_is_that_of_the_code() {
+    let document = document();
+    let rows =
+        document.lines().filter(|line| line.starts_with("| ") && line[2..].starts_with(|c: char| c.is_ascii_digit()));
+    let rows: Vec<Vec<&str>> = rows
+        .map(|row| row.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>())
+        .filter(|row| row.len() == 5)
+        .collect();
+    assert_eq!(rows.len(), Status::ALL.len());
+    for (row, status) in rows.iter().zip(Status::ALL) {
+        let again = match status.disposition() {
+            Disposition::Temporary => "later",
+            Disposition::Permanent => "never",
+            Disposition::Done | Disposition::Pending => "",
+        };
+        assert_eq!(row[0], status.number().to_string());
+        assert_eq!(row[1], format!("`{}`", status.text()));
+        assert_eq!((row[3], row[4]), (again, if status.closes() { "closes" } else { "" }), "{status}");
+    }
+}
+
+#[test]
+fn limits_and_commands_in_the_document_are_those_of_the_code() {
+    let document = document();
+    for size in [
+        limits::WIRE_LINE_BYTES,
+        limits::OBJECT_BYTES,
+        limits::MESSAGE_BYTES,
+        limits::STRANGER_BYTES,
+        limits::PIPELINED_OBJECT_BYTES,
+        limits::CERTIFICATE_BYTES,
+        limits::CONTENT_HEADER_BYTES,
+        limits::CARD_BYTES,
+        limits::IN_FLIGHT_BYTES,
+        limits::SIGNATURE_BYTES,
+        limits::INVITATION_CHARACTERS,
+        limits::CONTACT_BURST as usize,
+        limits::CONTACT_PER_HOUR as usize,
+    ] {
+        let digits = size.to_string();
+        let mut text = String::new();
+        for (index, digit) in digits.chars().enumerate() {
+            if index > 0 && (digits.len() - index) % 3 == 0 {
+                text.push(',');
+            }
+            text.push(digit);
+        }
+        assert!(document.contains(&text), "docs/protocol.md lacks {text}");
+    }
+    for (seconds, text) in [
+        (limits::WIRE_HANDSHAKE.as_secs(), "| first command | 30 s |"),
+        (limits::WIRE_IDLE.as_secs(), "| silence | 120 s;"),
+        (limits::WIRE_PROGRESS.as_secs(), "| progress within a line or block | 1 KiB in 30 s |"),
+        (limits::WIRE_SESSION.as_secs() / 60, "| session | 15 minutes |"),
+    ] {
+        assert!(document.contains(text) && text.contains(&seconds.to_string()), "{text}");
+    }
+    let (strangers, requests) = (limits::STRANGER_PER_HOUR, limits::REQUESTS_PENDING);
+    for row in [
+        format!("| messages of all strangers; of one open invitation | {strangers} an hour; {strangers} an hour |"),
+        format!("| requests that wait | {requests} |"),
+        format!("| unanswered MESSAGEs of a session | {} |", limits::WIRE_DELIVERIES),
+        format!("| mistakes (replies of class 7, and 420) | {} a session |", limits::WIRE_MISTAKES),
+        format!(
+            "| sessions that nobody authenticated; all | {}; {} an identity |",
+            limits::UNAUTHENTICATED_SESSIONS,
+            limits::SESSIONS
+        ),
+        format!(
+            "| SENDs that wait for MESSAGE; certificates handed out | {}; {} a session |",
+            limits::WIRE_SENDS_OPEN,
+            limits::WIRE_CERTIFICATES
+        ),
+    ] {
+        assert!(document.contains(&row), "docs/protocol.md lacks {row}");
+    }
+    for keyword in Keyword::ALL {
+        assert!(document.contains(keyword.as_str()), "docs/protocol.md does not describe {}", keyword.as_str());
+    }
+}

@@ -1,0 +1,81 @@
+//! What the test programs share: a runner that can report tests as ignored with a reason, a private Tor network,
+//! and nodes of the real binary.
+
+#![allow(dead_code, reason = "each test program uses its own part")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::string_slice)]
+
+pub(crate) mod mail;
+pub(crate) mod node;
+pub(crate) mod runner;
+pub(crate) mod tornet;
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// A TCP port on loopback that nobody uses just now.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// Several free ports, all different.
+pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
+    // All are held until the last is known, so that none is given twice.
+    let held: [TcpListener; N] = std::array::from_fn(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+    held.map(|listener| listener.local_addr().unwrap().port())
+}
+
+/// The program of this name, where it is installed.
+pub(crate) fn program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let places = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")]);
+    places.map(|place| place.join(name)).find(|file| file.is_file())
+}
+
+/// A directory that is removed with what it holds when dropped; closed to others, with a short path.
+pub(crate) fn temp_dir() -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    tempfile::Builder::new().prefix("runepeer-").permissions(std::fs::Permissions::from_mode(0o700)).tempdir().unwrap()
+}
+
+/// Asks until there is an answer, or panics with what was waited for.
+pub(crate) fn wait_for<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "waited {limit:?} in vain for {what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Fetches INBOX with mbsync into a Maildir below this directory, and reads it.
+pub(crate) fn mbsync(node: &node::Node, login: &mail::Login, directory: &std::path::Path) -> Vec<Vec<u8>> {
+    std::fs::create_dir_all(directory).unwrap();
+    let config = directory.join("mbsyncrc");
+    let text = format!(
+        "IMAPAccount node\nHost 127.0.0.1\nPort {port}\nUser {user}\nPass {password}\nSSLType None\nAuthMechs LOGIN\n\n\
+         IMAPStore far\nAccount node\n\nMaildirStore near\nPath {path}/\nInbox {path}/INBOX\nSubFolders Verbatim\n\n\
+         Channel mail\nFar :far:\nNear :near:\nPatterns INBOX\nCreate Near\nSync Pull\nSyncState {path}/state-\n",
+        port = node.port("imap"),
+        user = login.user,
+        password = login.password,
+        path = directory.display(),
+    );
+    std::fs::write(&config, text).unwrap();
+    let output = std::process::Command::new("mbsync").arg("-c").arg(&config).arg("mail").output().unwrap();
+    assert!(
+        output.status.success(),
+        "mbsync ended with {}:\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let mut messages = Vec::new();
+    for part in ["cur", "new"] {
+        for entry in std::fs::read_dir(directory.join("INBOX").join(part)).unwrap() {
+            messages.push(std::fs::read(entry.unwrap().path()).unwrap());
+        }
+    }
+    messages
+}

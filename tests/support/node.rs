@@ -1,0 +1,216 @@
+//! Nodes of the real binary, one process each, with a data directory of their own.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use super::{temp_dir, wait_for};
+
+/// A node that starts comes up within this time, also on a slow machine and over Tor.
+const UP: Duration = Duration::from_secs(120);
+/// SIGTERM ends a node within ten seconds; the rest is for a busy machine.
+const DOWN: Duration = Duration::from_secs(20);
+
+/// One persona's node. Killed when dropped; its directory goes with it.
+pub(crate) struct Node {
+    name: String,
+    transport: String,
+    extra: Vec<String>,
+    process: Option<Child>,
+    starts: u32,
+    dir: tempfile::TempDir,
+}
+
+impl Node {
+    /// A node over the loopback transport in a directory that all its peers share.
+    pub(crate) fn loopback(name: &str, peers: &Path) -> Self {
+        Self::new(name, format!("loopback:{}", peers.display()))
+    }
+
+    /// A node over Tor, with this `[tor]` table.
+    pub(crate) fn tor(name: &str, table: toml::Table) -> Self {
+        let node = Self::new(name, "tor".to_owned());
+        let config = toml::Table::from_iter([("tor".to_owned(), toml::Value::Table(table))]);
+        std::fs::write(node.data().join("config.toml"), config.to_string()).unwrap();
+        node
+    }
+
+    fn new(name: &str, transport: String) -> Self {
+        use std::os::unix::fs::DirBuilderExt;
+        let dir = temp_dir();
+        std::fs::DirBuilder::new().mode(0o700).create(dir.path().join("data")).unwrap();
+        Self { name: name.to_owned(), transport, extra: Vec::new(), process: None, starts: 0, dir }
+    }
+
+    /// Seals the node's keys with this passphrase.
+    pub(crate) fn with_passphrase(mut self, passphrase: &str) -> Self {
+        let file = self.dir.path().join("passphrase");
+        std::fs::write(&file, passphrase).unwrap();
+        self.extra.extend(["--passphrase-file".to_owned(), file.display().to_string()]);
+        self
+    }
+
+    /// The name of its identity.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its data directory.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// Starts the daemon on free ports and waits until its identity is reachable.
+    pub(crate) fn start(&mut self) {
+        self.spawn();
+        self.wait_until_reachable();
+    }
+
+    /// Starts the daemon and does not wait.
+    pub(crate) fn spawn(&mut self) {
+        assert!(self.process.is_none(), "{} runs already", self.name);
+        self.starts += 1;
+        let log = |kind: &str| File::create(self.dir.path().join(format!("{kind}.{}", self.starts))).unwrap();
+        let process = self
+            .command()
+            .args(["--no-input", "up", "--name", &self.name, "--transport", &self.transport])
+            .args(["--imap", "127.0.0.1:0", "--submission", "127.0.0.1:0"])
+            .args(&self.extra)
+            .stdin(Stdio::null())
+            .stdout(log("out"))
+            .stderr(log("err"))
+            .spawn()
+            .unwrap();
+        self.process = Some(process);
+    }
+
+    /// Waits until `status` calls every identity reachable; panics with the daemon's words where it ends before.
+    pub(crate) fn wait_until_reachable(&mut self) {
+        let deadline = Instant::now() + UP;
+        loop {
+            if let Some(ended) = self.process.as_mut().expect("started").try_wait().unwrap() {
+                panic!("{} ended with {ended} while starting:\n{}", self.name, self.words());
+            }
+            let reachable = |status: Value| {
+                let identities = status["identities"].as_array()?;
+                let all = identities.iter().all(|identity| identity["reachable"] == true);
+                Some(all && !identities.is_empty())
+            };
+            if self.try_json(&["status"]).and_then(reachable) == Some(true) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{} is not reachable after {UP:?}:\n{}", self.name, self.words());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// What the daemon of the last start wrote on stderr.
+    pub(crate) fn words(&self) -> String {
+        let path = self.dir.path().join(format!("err.{}", self.starts));
+        std::fs::read_to_string(path).unwrap_or_default()
+    }
+
+    /// Ends the daemon as a power cut would, as far as the process goes.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    }
+
+    /// Asks the daemon to end with SIGTERM and waits.
+    pub(crate) fn terminate(&mut self) -> ExitStatus {
+        let mut process = self.process.take().expect("started");
+        kill_process(Pid::from_child(&process), Signal::TERM).unwrap();
+        let name = self.name.clone();
+        wait_for(&format!("{name} to end"), DOWN, || process.try_wait().unwrap())
+    }
+
+    /// Kills the daemon and starts it again on the same directory.
+    pub(crate) fn restart_after_kill(&mut self) {
+        self.kill();
+        self.start();
+    }
+
+    /// Runs the command line against this node.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        self.command().arg("--no-input").args(arguments).stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// Runs the command line with this input; panics where it fails.
+    pub(crate) fn feed(&self, arguments: &[&str], input: &[u8]) -> Output {
+        let mut child = self
+            .command()
+            .arg("--no-input")
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // A command may end without having read all of it.
+        let _ = child.stdin.take().unwrap().write_all(input);
+        succeeded(arguments, child.wait_with_output().unwrap())
+    }
+
+    /// Runs the command line with `--json` and reads its answer; panics where it fails.
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
+        let output = succeeded(arguments, self.run(&[&["--json"], arguments].concat()));
+        serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{arguments:?} --json did not write JSON: {error}"))
+    }
+
+    /// Like [`Node::json`], `None` where it fails: before the daemon is up, for one.
+    pub(crate) fn try_json(&self, arguments: &[&str]) -> Option<Value> {
+        let output = self.run(&[&["--json"], arguments].concat());
+        output.status.success().then(|| serde_json::from_slice(&output.stdout).ok())?
+    }
+
+    /// The port of a gateway, `imap` or `submission`.
+    pub(crate) fn port(&self, gateway: &str) -> u16 {
+        let listen = &self.json(&["status"])["listen"][gateway];
+        let text = listen.as_str().unwrap_or_else(|| panic!("status names no {gateway} listener"));
+        text.rsplit(':').next().unwrap().parse().unwrap()
+    }
+
+    /// The address of its identity.
+    pub(crate) fn address(&self) -> String {
+        self.json(&["status"])["identities"][0]["address"].as_str().expect("an address").to_owned()
+    }
+
+    /// Makes this node and another each other's contacts by an invitation.
+    pub(crate) fn befriend(&self, other: &Self) {
+        let invitation = self.json(&["invite"])["invitation"].as_str().expect("an invitation").to_owned();
+        other.feed(&["contact", "add", "-", "--petname", self.name()], invitation.as_bytes());
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_runepeer"));
+        command.arg("--data-dir").arg(self.data());
+        command
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(process) = &mut self.process {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
+
+fn succeeded(arguments: &[&str], output: Output) -> Output {
+    assert!(
+        output.status.success(),
+        "runepeer {arguments:?} ended with {}:\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+}

@@ -1,0 +1,102 @@
+//! A test harness for tests that need something of their machine: a network, a mail program.
+//!
+//! What they need is made once, before the first test that is run, and dropped after the last. Where the machine
+//! lacks it, all tests are reported as ignored with the reason, never as passed. Output and arguments are libtest's, as
+//! far as people and tools use them: filters, `--exact`, `--skip`, `--list`, `--ignored`, `--include-ignored`.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a harness talks on stdout")]
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// The machine lacks something that the tests need; a reason to show.
+#[derive(Debug)]
+pub(crate) struct Missing(pub(crate) String);
+
+/// One test: its name, and what it does with what was made for all.
+pub(crate) type Trial<C> = (&'static str, fn(&C));
+
+/// What the command line asks for.
+#[derive(Default)]
+struct Arguments {
+    filters: Vec<String>,
+    skip: Vec<String>,
+    exact: bool,
+    list: bool,
+    only_ignored: bool,
+}
+
+impl Arguments {
+    fn read(arguments: impl Iterator<Item = String>) -> Self {
+        let mut read = Self::default();
+        let mut arguments = arguments.peekable();
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--exact" => read.exact = true,
+                "--list" => read.list = true,
+                "--ignored" => read.only_ignored = true,
+                "--skip" => read.skip.extend(arguments.next()),
+                "--test-threads" | "--format" | "--color" | "--logfile" => drop(arguments.next()),
+                flag if flag.starts_with('-') => {}
+                filter => read.filters.push(filter.to_owned()),
+            }
+        }
+        read
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        let matches = |filter: &String| if self.exact { name == filter } else { name.contains(filter.as_str()) };
+        // None of these tests is marked ignored: they are when something is missing, and then cannot run.
+        !self.only_ignored
+            && (self.filters.is_empty() || self.filters.iter().any(matches))
+            && !self.skip.iter().any(matches)
+    }
+}
+
+/// Runs the tests that the command line asks for, one after the other.
+pub(crate) fn main<C>(make: impl FnOnce() -> Result<C, Missing>, trials: &[Trial<C>]) -> ExitCode {
+    let arguments = Arguments::read(std::env::args().skip(1));
+    let (wanted, filtered): (Vec<_>, Vec<_>) = trials.iter().partition(|(name, _)| arguments.wants(name));
+    if arguments.list {
+        wanted.iter().for_each(|(name, _)| println!("{name}: test"));
+        println!("\n{} tests, 0 benchmarks", wanted.len());
+        return ExitCode::SUCCESS;
+    }
+    let start = Instant::now();
+    println!("\nrunning {} tests", wanted.len());
+    let (mut passed, mut failed, mut ignored) = (0, Vec::new(), 0);
+    if !wanted.is_empty() {
+        match catch_unwind(AssertUnwindSafe(make)) {
+            Ok(Ok(common)) => {
+                for (name, run) in &wanted {
+                    let began = Instant::now();
+                    let outcome = catch_unwind(AssertUnwindSafe(|| run(&common)));
+                    let word = if outcome.is_ok() { "ok" } else { "FAILED" };
+                    println!("test {name} ... {word} ({:.1}s)", began.elapsed().as_secs_f64());
+                    if outcome.is_ok() { passed += 1 } else { failed.push(*name) }
+                }
+            }
+            Ok(Err(Missing(reason))) => {
+                wanted.iter().for_each(|(name, _)| println!("test {name} ... ignored, {reason}"));
+                ignored = wanted.len();
+            }
+            Err(_) => {
+                wanted.iter().for_each(|(name, _)| println!("test {name} ... FAILED (what it needs did not start)"));
+                failed.extend(wanted.iter().map(|(name, _)| *name));
+            }
+        }
+    }
+    if !failed.is_empty() {
+        println!("\nfailures:");
+        failed.iter().for_each(|name| println!("    {name}"));
+    }
+    println!(
+        "\ntest result: {}. {passed} passed; {} failed; {ignored} ignored; 0 measured; {} filtered out; finished in {:.2}s\n",
+        if failed.is_empty() { "ok" } else { "FAILED" },
+        failed.len(),
+        filtered.len(),
+        start.elapsed().as_secs_f64()
+    );
+    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(101) }
+}

@@ -1,0 +1,98 @@
+//! The test vectors that docs/protocol.md quotes, made by our code and compared with what is in the repository, so
+//! that neither can drift. `UPDATE_VECTORS=1 cargo test --test wire_vectors` writes them anew.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use runepeer::base::ids::Fingerprint;
+use runepeer::base::{ContentId, MacKey, Onion, Timestamp};
+use runepeer::mail::{Address, Binding, Content, ContentKind, Invitation};
+use runepeer::wire::{Claim, authenticator};
+use serde_json::{Value, json};
+
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/rune1.json");
+const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/protocol.md");
+
+/// Bytes that count up from `first`.
+fn counting<const N: usize>(first: u8) -> [u8; N] {
+    std::array::from_fn(|index| first.wrapping_add(index as u8))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(bytes)
+}
+
+fn vectors() -> Value {
+    use ed25519_dalek::Signer;
+
+    let seed = ed25519_dalek::SigningKey::from_bytes(&counting(0x00));
+    let onion = Onion::from_public_key(seed.verifying_key().to_bytes());
+    let fingerprint = Fingerprint::from_bytes(counting(0x20));
+    let statement = Binding::statement(onion, &fingerprint, 1);
+    let address: Address = format!("alice@{onion}").parse().unwrap();
+    let expires = Timestamp::parse_rfc3339("2026-11-28T00:00:00Z").unwrap();
+    let invitation = Invitation { address, fingerprint, secret: Some(counting(0x40)), expires: Some(expires) };
+    let object = vec![0xAA; 4096];
+    let claim = Claim::of(&object);
+    let key = MacKey::from_bytes(counting(0x60));
+    let content = Content {
+        kind: ContentKind::Mail,
+        id: ContentId::from_bytes(counting(0x80)),
+        expires,
+        payload: b"Subject: hi\r\n\r\nhello\r\n".to_vec(),
+    };
+    json!({
+        "onion": { "seed": hex(&counting::<32>(0)), "public_key": hex(onion.public_key()), "name": onion.to_string() },
+        "binding": {
+            "fingerprint": fingerprint.to_string(),
+            "epoch": 1,
+            "statement": statement,
+            "onion_signature": hex(&seed.sign(statement.as_bytes()).to_bytes()),
+        },
+        "invitation": {
+            "address": invitation.address.to_string(),
+            "fingerprint": fingerprint.to_string(),
+            "secret": hex(&counting::<16>(0x40)),
+            "expires": expires.rfc3339(),
+            "text": invitation.encode(),
+            "auth_key": hex(invitation.auth_key().unwrap().expose()),
+        },
+        "authenticator": {
+            "key": hex(key.expose()),
+            "recipient": onion.to_string(),
+            "object": "4096 octets of aa",
+            "hash": hex(&claim.hash),
+            "size": claim.size,
+            "auth": hex(&authenticator(&key, onion, &claim)),
+        },
+        "content": { "bytes": hex(&content.encode()) },
+    })
+}
+
+#[test]
+fn vectors_are_those_in_the_repository() {
+    let text = serde_json::to_string_pretty(&vectors()).unwrap() + "\n";
+    if std::env::var_os("UPDATE_VECTORS").is_some() {
+        std::fs::write(FILE, &text).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(FILE).unwrap(), text);
+}
+
+#[test]
+fn the_document_quotes_the_vectors() {
+    let document = std::fs::read_to_string(DOCUMENT).unwrap();
+    let vectors = vectors();
+    for path in [
+        "/onion/name",
+        "/onion/public_key",
+        "/binding/onion_signature",
+        "/invitation/text",
+        "/invitation/auth_key",
+        "/authenticator/hash",
+        "/authenticator/auth",
+        "/content/bytes",
+    ] {
+        let value = vectors.pointer(path).and_then(Value::as_str).unwrap();
+        // The document may break long values into lines.
+        let words: String = document.split_whitespace().collect();
+        assert!(words.contains(value), "docs/protocol.md \"Test vectors\" lacks {path}: {value}");
+    }
+}
