@@ -115,9 +115,13 @@ pub const WIRE_BUFFER_BYTES: usize = MIB;
 pub const WIRE_MISTAKES: u32 = 20;
 /// One attempt to reach a peer may take this long (docs/architecture.md, "Tor").
 pub const DIAL: Duration = Duration::from_secs(60);
-/// The first try within [`DIAL`]: an onion connection that stalls is tried again on circuits of its own, and
-/// joins the stalled attempt otherwise. A cold connection over the public network takes 5 to 15 s.
-pub const DIAL_TRY: Duration = Duration::from_secs(25);
+/// A try within [`DIAL`] that has not succeeded after this gets company, on circuits of its own. A cold connection
+/// over the public network takes 5 to 15 s; one that stalls would take arti longer to notice.
+pub const DIAL_TRY: Duration = Duration::from_secs(10);
+/// Tries within [`DIAL`].
+pub const DIAL_TRIES: usize = 3;
+/// How long a dial waits for a transport that is not ready yet.
+pub const DIAL_READY: Duration = Duration::from_secs(25);
 /// Bytes that a transport reads from a stream at a time, and the most that it holds unread for the engine.
 pub const STREAM_READ_BYTES: usize = 64 * KIB;
 /// A peer that takes fewer bytes than this in [`STREAM_PROGRESS`] is too slow to be served.
@@ -136,6 +140,8 @@ pub const TOR_STREAMS_PER_CIRCUIT: u32 = 8;
 pub const TOR_CIRCUITS: usize = 256;
 /// A rendezvous circuit on which no stream begins for this long is closed; the peer builds another.
 pub const TOR_CIRCUIT_IDLE: Duration = Duration::from_secs(20 * 60);
+/// Answering a request for a stream may take this long; then its circuit ends.
+pub const TOR_ANSWER: Duration = Duration::from_secs(25);
 /// Introductions per second that we ask an introduction point to let through, over time.
 pub const TOR_INTRODUCTIONS_PER_SECOND: u32 = 10;
 /// Introductions that we ask an introduction point to let through at once.

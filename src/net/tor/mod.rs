@@ -3,11 +3,11 @@
 //! The client starts at once and bootstraps in the background; [`Tor::status`](Transport::status) tells how far it
 //! is, and what hinders it. Onion keys are given to arti at every launch and kept in its memory only; below its
 //! directory lie its guards, its directory cache and the state of its introduction points (docs/architecture.md,
-//! "Tor"). A dial gets circuits by its [`Isolation`]. A first try that stalls is given up for one on new circuits,
-//! because a retry on the old ones would join the stalled one.
+//! "Tor"). A dial gets circuits by its [`Isolation`]; [`dial`] says what becomes of one that stalls.
 //! Failures: a wrong configuration, an open directory or a clock before this program's making stop the start;
 //! everything later is a status or the error of one dial or listener.
 
+mod dial;
 mod isolation;
 mod progress;
 mod service;
@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use arti_client::{BootstrapBehavior, DataStream, ErrorKind, HasKind, StreamPrefs, TorClient};
+use arti_client::{BootstrapBehavior, DataStream, HasKind, TorClient};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -96,12 +96,11 @@ impl Tor {
     async fn connect(&self, to: Onion, isolation: Isolation) -> Result<DataStream, DialError> {
         self.ready().await?;
         let client = self.client().ok_or(DialError::Stopped)?;
-        let first = attempt(&client, to, self.tokens.of(isolation));
-        match timeout(limits::DIAL_TRY, first).await.unwrap_or(Err(Failure::AGAIN)) {
-            Err(failure) if failure.again => attempt(&client, to, self.tokens.renew(isolation)).await,
-            result => result,
-        }
-        .map_err(|failure| failure.error)
+        dial::first_of(|number| {
+            let token = if number == 0 { self.tokens.of(isolation) } else { self.tokens.renew(isolation) };
+            dial::attempt(&client, to, token)
+        })
+        .await
     }
 
     /// Waits while the client bootstraps; a blocked one fails at once.
@@ -110,7 +109,7 @@ impl Tor {
         let decided = status.wait_for(|now| {
             matches!(now.state, TransportState::Ready | TransportState::Blocked | TransportState::Stopped)
         });
-        let state = match timeout(limits::DIAL_TRY, decided).await {
+        let state = match timeout(limits::DIAL_READY, decided).await {
             Ok(Ok(status)) => status.state,
             Ok(Err(_)) => TransportState::Stopped,
             Err(_) => TransportState::Bootstrapping,
@@ -225,76 +224,9 @@ async fn until(stopped: CancellationToken, work: impl Future<Output = ()>) {
     }
 }
 
-/// One try to reach a peer failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Failure {
-    error: DialError,
-    /// New circuits may help.
-    again: bool,
-}
-
-impl Failure {
-    const AGAIN: Self = Self { error: DialError::TimedOut, again: true };
-
-    /// What arti's error means for a dial.
-    const fn of(kind: ErrorKind) -> Self {
-        let (error, again) = match kind {
-            ErrorKind::RemoteNetworkTimeout | ErrorKind::ExitTimeout => (DialError::TimedOut, true),
-            // The rendezvous or the introduction failed: the peer may have restarted behind the same name.
-            ErrorKind::OnionServiceNotRunning
-            | ErrorKind::OnionServiceConnectionFailed
-            | ErrorKind::OnionServiceProtocolViolation
-            | ErrorKind::CircuitCollapse
-            | ErrorKind::TorNetworkTimeout
-            | ErrorKind::RemoteNetworkFailed
-            | ErrorKind::RemoteProtocolViolation
-            | ErrorKind::TorProtocolViolation => (DialError::Unreachable, true),
-            ErrorKind::RemoteStreamClosed
-            | ErrorKind::RemoteStreamReset
-            | ErrorKind::RemoteStreamError
-            | ErrorKind::RemoteConnectionRefused
-            | ErrorKind::ExitPolicyRejected
-            | ErrorKind::OnionServiceMissingClientAuth
-            | ErrorKind::OnionServiceWrongClientAuth => (DialError::Refused, false),
-            ErrorKind::TorAccessFailed
-            | ErrorKind::BootstrapRequired
-            | ErrorKind::DirectoryExpired
-            | ErrorKind::LocalNetworkError
-            | ErrorKind::ClockSkew => (DialError::Network, false),
-            ErrorKind::LocalResourceExhausted | ErrorKind::FsPermissions => (DialError::Local, false),
-            ErrorKind::ArtiShuttingDown | ErrorKind::ReactorShuttingDown => (DialError::Stopped, false),
-            // Not published, or something that arti adds later: unknown is temporary.
-            _ => (DialError::Unreachable, false),
-        };
-        Self { error, again }
-    }
-}
-
-async fn attempt(client: &Client, to: Onion, token: arti_client::IsolationToken) -> Result<DataStream, Failure> {
-    let mut prefs = StreamPrefs::new();
-    prefs.set_isolation(token);
-    client.connect_with_prefs((to.to_string(), RUNE_PORT), &prefs).await.map_err(|error| {
-        // Only the kind: the text of the error may name the peer.
-        tracing::debug!(kind = ?error.kind(), "dial failed");
-        Failure::of(error.kind())
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_peer_that_may_have_restarted_is_tried_on_new_circuits() {
-        assert!(Failure::of(ErrorKind::RemoteNetworkTimeout).again);
-        assert!(Failure::of(ErrorKind::OnionServiceConnectionFailed).again);
-        assert_eq!(
-            Failure::of(ErrorKind::OnionServiceNotFound),
-            Failure { error: DialError::Unreachable, again: false }
-        );
-        assert!(Failure::of(ErrorKind::DirectoryExpired).error.is_ours());
-        assert!(!Failure::of(ErrorKind::RemoteStreamClosed).error.is_ours());
-    }
 
     #[test]
     fn an_onion_is_live_once_and_free_again_after() {

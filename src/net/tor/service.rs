@@ -108,7 +108,7 @@ async fn serve_circuit(request: RendRequest, intake: Intake) {
     let Ok(Ok(mut streams)) = timeout(limits::DIAL, request.accept()).await else { return };
     while let Ok(Some(stream)) = timeout(limits::TOR_CIRCUIT_IDLE, streams.next()).await {
         let for_us = matches!(stream.request(), IncomingStreamRequest::Begin(begin) if begin.port() == RUNE_PORT);
-        if !timeout(limits::DIAL_TRY, answer(stream, for_us, &intake)).await.unwrap_or(false) {
+        if !timeout(limits::TOR_ANSWER, answer(stream, for_us, &intake)).await.unwrap_or(false) {
             return;
         }
     }
