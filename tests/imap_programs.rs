@@ -10,18 +10,18 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::{Command, ExitCode, Output, Stdio};
+use std::process::{Command, ExitCode, Output};
 
 use fake::Server;
 use runepeer::engine::mailbox::Flags;
-use support::program;
 use support::runner::{self, Missing};
+use support::{program, programs};
 use tokio::runtime::Runtime;
 
 fn main() -> ExitCode {
     runner::main(
         || {
-            for name in ["python3", "mbsync", "curl", "neomutt", "script"] {
+            for name in ["python3", "mbsync", "curl", "neomutt"] {
                 program(name).ok_or_else(|| Missing(format!("{name} is not installed")))?;
             }
             Ok(Runtime::new().unwrap())
@@ -38,9 +38,8 @@ fn main() -> ExitCode {
 }
 
 /// Runs a program beside the server.
-async fn run(mut command: Command) -> Output {
-    command.stdin(Stdio::null());
-    tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap()
+async fn run(command: Command) -> Output {
+    tokio::task::spawn_blocking(move || programs::run(command, b"")).await.unwrap()
 }
 
 fn succeeded(output: &Output) {
@@ -165,7 +164,6 @@ async fn curl() {
     assert_eq!(read.stdout, b"Subject: a\r\n\r\nx\r\n");
 }
 
-/// neomutt wants a terminal: `script` gives it one.
 async fn neomutt() {
     let server = Server::start().await;
     for n in 1..=1000 {
@@ -181,10 +179,9 @@ async fn neomutt() {
         server.port
     );
     std::fs::write(&config, text).unwrap();
-    let mut command = Command::new("script");
-    let neomutt = format!("timeout 60 neomutt -n -F {}", config.display());
-    command.args(["-qec", &neomutt, "/dev/null"]).env("HOME", home.path()).env("TERM", "xterm");
-    succeeded(&run(command).await);
+    let mut command = Command::new("neomutt");
+    command.arg("-n").arg("-F").arg(&config).env("HOME", home.path());
+    succeeded(&tokio::task::spawn_blocking(move || programs::run_in_terminal(command)).await.unwrap());
     let mut client = server.inbox().await;
     client
         .play(

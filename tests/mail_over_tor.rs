@@ -6,14 +6,14 @@
 mod support;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use support::mail::Login;
 use support::node::Node;
 use support::runner::{self, Missing};
 use support::tornet::TorNet;
-use support::{mbsync, program, temp_dir, wait_for};
+use support::{mbsync, program, programs, temp_dir, wait_for};
 
 /// What takes seconds on a quiet machine.
 const SOON: Duration = Duration::from_secs(120);
@@ -42,23 +42,25 @@ fn attachment(directory: &Path, seed: u64) -> (PathBuf, Vec<u8>) {
     (path, bytes)
 }
 
-fn succeed(command: &mut Command) -> String {
-    let output = command.stdin(Stdio::null()).output().unwrap();
+/// Runs a program that must succeed; what it said.
+fn succeed(command: Command, input: &[u8]) -> String {
+    let words = format!("{command:?}");
+    let output = programs::run(command, input);
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?} ended with {}:\n{text}", output.status);
+    assert!(output.status.success(), "{words} ended with {}:\n{text}", output.status);
     text
 }
 
 /// Submits with swaks; its transcript must show 250 for the message.
 fn swaks(node: &Node, login: &Login, to: &str, subject: &str, file: &Path) {
-    let transcript = succeed(
-        Command::new("swaks")
-            .args(["--server", "127.0.0.1", "--port", &node.port("submission").to_string()])
-            .args(["--auth", "PLAIN", "--auth-user", &login.user, "--auth-password", &login.password])
-            .args(["--from", &login.user, "--to", to, "--header", &format!("Subject: {subject}")])
-            .args(["--body", "Here it is.", "--attach", &format!("@{}", file.display())])
-            .args(["--timeout", "120", "--suppress-data"]),
-    );
+    let mut command = Command::new("swaks");
+    command
+        .args(["--server", "127.0.0.1", "--port", &node.port("submission").to_string()])
+        .args(["--auth", "PLAIN", "--auth-user", &login.user, "--auth-password", &login.password])
+        .args(["--from", &login.user, "--to", to, "--header", &format!("Subject: {subject}")])
+        .args(["--body", "Here it is.", "--attach", &format!("@{}", file.display())])
+        .args(["--timeout", "120", "--suppress-data"]);
+    let transcript = succeed(command, b"");
     assert!(transcript.contains("250 2.0.0 queued as"), "{transcript}");
 }
 
@@ -75,16 +77,9 @@ fn msmtp(node: &Node, login: &Login, directory: &Path, to: &str, message: &[u8])
     std::fs::write(&config, text).unwrap();
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(&config, std::fs::Permissions::from_mode(0o600)).unwrap();
-    let file = directory.join("message");
-    std::fs::write(&file, message).unwrap();
-    let status = Command::new("msmtp")
-        .arg("-C")
-        .arg(&config)
-        .arg(to)
-        .stdin(std::fs::File::open(&file).unwrap())
-        .status()
-        .unwrap();
-    assert!(status.success(), "msmtp ended with {status}");
+    let mut command = Command::new("msmtp");
+    command.arg("-C").arg(&config).arg(to);
+    succeed(command, message);
 }
 
 /// The decoded attachments of the messages with this subject in a Maildir.

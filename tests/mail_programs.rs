@@ -5,12 +5,12 @@
 
 mod support;
 
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 
 use support::mail::{Imap, Login, message};
 use support::node::Node;
 use support::runner::{self, Missing};
-use support::{mbsync, program, temp_dir};
+use support::{mbsync, program, programs, temp_dir};
 
 const MESSAGES: usize = 1000;
 
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
 
 impl Mailbox {
     fn fill() -> Result<Self, Missing> {
-        for name in ["mbsync", "neomutt", "script", "python3"] {
+        for name in ["mbsync", "neomutt", "python3"] {
             program(name).ok_or_else(|| Missing(format!("{name} is not installed")))?;
         }
         let peers = temp_dir();
@@ -90,15 +90,9 @@ fn neomutt_reads(mailbox: &Mailbox) {
         target.display()
     );
     std::fs::write(&config, text).unwrap();
-    // neomutt wants a terminal: `script` gives it one.
-    let neomutt = format!("timeout 120 neomutt -n -F {}", config.display());
-    let output = Command::new("script")
-        .env("HOME", home.path())
-        .env("TERM", "xterm")
-        .args(["-qec", &neomutt, "/dev/null"])
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
+    let mut command = Command::new("neomutt");
+    command.arg("-n").arg("-F").arg(&config).env("HOME", home.path());
+    let output = programs::run_in_terminal(command);
     let copied = std::fs::read(&target).unwrap_or_default();
     let copied = String::from_utf8_lossy(&copied);
     let count = copied.lines().filter(|line| line.starts_with("Subject: number-")).count();
@@ -106,7 +100,9 @@ fn neomutt_reads(mailbox: &Mailbox) {
 }
 
 fn python(arguments: &[&str]) {
-    let output = Command::new("python3").args(arguments).stdin(Stdio::null()).output().unwrap();
+    let mut command = Command::new("python3");
+    command.args(arguments);
+    let output = programs::run(command, b"");
     assert!(
         output.status.success(),
         "python3 {:?} ended with {}:\n{}{}",

@@ -6,11 +6,13 @@
 
 pub(crate) mod mail;
 pub(crate) mod node;
+pub(crate) mod programs;
 pub(crate) mod runner;
 pub(crate) mod tornet;
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// A TCP port on loopback that nobody uses just now.
@@ -64,7 +66,9 @@ pub(crate) fn mbsync(node: &node::Node, login: &mail::Login, directory: &std::pa
         path = directory.display(),
     );
     std::fs::write(&config, text).unwrap();
-    let output = std::process::Command::new("mbsync").arg("-c").arg(&config).arg("mail").output().unwrap();
+    let mut command = Command::new("mbsync");
+    command.arg("-c").arg(&config).arg("mail");
+    let output = programs::run(command, b"");
     assert!(
         output.status.success(),
         "mbsync ended with {}:\n{}",

@@ -1,7 +1,6 @@
 //! Nodes of the real binary, one process each, with a data directory of their own.
 
 use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -9,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::{temp_dir, wait_for};
+use super::{programs, temp_dir, wait_for};
 
 /// A node that starts comes up within this time, also on a slow machine and over Tor.
 const UP: Duration = Duration::from_secs(120);
@@ -139,23 +138,16 @@ impl Node {
 
     /// Runs the command line against this node.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
-        self.command().arg("--no-input").args(arguments).stdin(Stdio::null()).output().unwrap()
+        let mut command = self.command();
+        command.arg("--no-input").args(arguments);
+        programs::run(command, b"")
     }
 
     /// Runs the command line with this input; panics where it fails.
     pub(crate) fn feed(&self, arguments: &[&str], input: &[u8]) -> Output {
-        let mut child = self
-            .command()
-            .arg("--no-input")
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        // A command may end without having read all of it.
-        let _ = child.stdin.take().unwrap().write_all(input);
-        succeeded(arguments, child.wait_with_output().unwrap())
+        let mut command = self.command();
+        command.arg("--no-input").args(arguments);
+        succeeded(arguments, programs::run(command, input))
     }
 
     /// Runs the command line with `--json` and reads its answer; panics where it fails.

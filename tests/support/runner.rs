@@ -8,11 +8,38 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+/// A test that takes longer is announced, as libtest does; one that takes [`LIMIT`] ends the program as a failure. What
+/// it started is ended with it only where that watches its parent.
+const LONG: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// The machine lacks something that the tests need; a reason to show.
 #[derive(Debug)]
 pub(crate) struct Missing(pub(crate) String);
+
+/// Watches over what is going on until it is dropped.
+struct Watch(#[allow(dead_code, reason = "its drop is the message")] Sender<()>);
+
+impl Watch {
+    fn over(name: &str) -> Self {
+        let (sender, receiver) = channel::<()>();
+        let name = name.to_owned();
+        std::thread::spawn(move || {
+            let silent = |time| receiver.recv_timeout(time) == Err(RecvTimeoutError::Timeout);
+            if silent(LONG) {
+                println!("test {name} has been running for over {} seconds", LONG.as_secs());
+                if silent(LIMIT - LONG) {
+                    println!("test {name} ... FAILED (it did not end within {} seconds)", LIMIT.as_secs());
+                    std::process::exit(101);
+                }
+            }
+        });
+        Self(sender)
+    }
+}
 
 /// One test: its name, and what it does with what was made for all.
 pub(crate) type Trial<C> = (&'static str, fn(&C));
@@ -67,10 +94,13 @@ pub(crate) fn main<C>(make: impl FnOnce() -> Result<C, Missing>, trials: &[Trial
     println!("\nrunning {} tests", wanted.len());
     let (mut passed, mut failed, mut ignored) = (0, Vec::new(), 0);
     if !wanted.is_empty() {
-        match catch_unwind(AssertUnwindSafe(make)) {
+        let making = Watch::over("(what all need)");
+        let made = catch_unwind(AssertUnwindSafe(make));
+        drop(making);
+        match made {
             Ok(Ok(common)) => {
                 for (name, run) in &wanted {
-                    let began = Instant::now();
+                    let (began, _watch) = (Instant::now(), Watch::over(name));
                     let outcome = catch_unwind(AssertUnwindSafe(|| run(&common)));
                     let word = if outcome.is_ok() { "ok" } else { "FAILED" };
                     println!("test {name} ... {word} ({:.1}s)", began.elapsed().as_secs_f64());
