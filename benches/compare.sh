@@ -34,12 +34,14 @@ trap 'exit 1' INT TERM
 chmod 755 "$dir"
 mkdir "$dir/etc" "$dir/queue" "$dir/data" "$dir/ours"
 chown postfix "$dir/data"
+touch "$dir/etc/main.cf"
+daemons=$(postconf -c "$dir/etc" -h daemon_directory)
 cat >"$dir/etc/main.cf" <<END
 compatibility_level = 3.6
 queue_directory = $dir/queue
 data_directory = $dir/data
 command_directory = /usr/sbin
-daemon_directory = $(postconf -h daemon_directory)
+daemon_directory = $daemons
 mail_owner = postfix
 setgid_group = postdrop
 myhostname = bench.invalid
@@ -99,7 +101,7 @@ ours() {
 held() { find "$dir/queue/hold" -type f | wc -l; }
 
 "$bench" "$dir/ours" 1 1 | sed -n 1p
-echo "Postfix $(postconf -h mail_version); $(nproc) processors; load $(cut -d' ' -f1-3 /proc/loadavg)"
+echo "Postfix $(postconf -c "$dir/etc" -h mail_version); $(nproc) processors; load $(cut -d' ' -f1-3 /proc/loadavg)"
 theirs 10 >/dev/null # its processes are up then
 expected=$(held)
 [ "$expected" = $messages ] || { echo "Postfix holds $expected messages of $messages"; exit 1; }

@@ -72,6 +72,7 @@ mod bucket;
 mod certificate;
 pub mod gate;
 mod open;
+mod opener;
 mod packet;
 mod seal;
 mod secret;

@@ -73,7 +73,7 @@ pub fn open(
     now: Timestamp,
 ) -> Result<OpenedObject, OpenError> {
     let outer = outer(object).map_err(OpenError::Outer)?;
-    let mut plaintext = decrypt(&outer, keys.decryption()).map_err(|failed| match failed {
+    let mut plaintext = decrypt(&outer, keys.openers()).map_err(|failed| match failed {
         DecryptFailed::NotForUs => OpenError::NotForUs,
         DecryptFailed::Damaged => OpenError::Damaged,
         DecryptFailed::Busy => OpenError::Busy,

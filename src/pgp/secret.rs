@@ -2,7 +2,7 @@
 
 use ed25519_dalek::SigningKey;
 use openpgp::cert::{Cert, CertBuilder, CipherSuite};
-use openpgp::crypto::{KeyPair, Signer, mpi};
+use openpgp::crypto::{Signer, mpi};
 use openpgp::packet::key::{PublicParts, UnspecifiedRole};
 use openpgp::packet::signature::SignatureBuilder;
 use openpgp::packet::{Key, key};
@@ -19,6 +19,7 @@ use crate::base::{Onion, Rng, Timestamp};
 
 use super::binding::revocation_statement;
 use super::certificate::{Certificate, CertificateError, system_time};
+use super::opener::Opener;
 
 /// Why secret keys could not be made or read. It tells nothing about them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -45,7 +46,7 @@ struct Keys {
     signing: SigningKey,
     public: Key<PublicParts, UnspecifiedRole>,
     /// The most recent first: most mail is sealed to that one.
-    decryption: Vec<KeyPair>,
+    openers: Vec<Opener>,
 }
 
 /// What is made with an identity. The caller keeps all of it sealed.
@@ -126,28 +127,24 @@ impl SecretKeys {
         let certificate = Certificate::from_bytes(&public)?;
         let bytes = Zeroizing::new(cert.as_tsk().to_vec().map_err(|_| malformed)?);
         let primary = cert.primary_key().key();
-        let mut decryption = Vec::new();
-        for subkey in cert.keys().subkeys() {
-            let Ok(secret) = subkey.key().clone().parts_into_secret() else { continue };
-            decryption.push(secret.role_into_unspecified().into_keypair().map_err(|_| malformed)?);
-        }
-        if decryption.is_empty() {
-            return Err(malformed);
-        }
-        decryption.sort_by_key(|pair| std::cmp::Reverse(pair.public().creation_time()));
+        let mut subkeys: Vec<_> = cert.keys().subkeys().map(|subkey| subkey.key()).collect();
+        subkeys.sort_by_key(|subkey| std::cmp::Reverse(subkey.creation_time()));
+        let secrets = subkeys.into_iter().filter_map(|subkey| subkey.clone().parts_into_secret().ok());
+        let openers: Option<Vec<_>> = secrets.map(|key| Opener::new(&key.role_into_unspecified())).collect();
+        let openers = openers.filter(|openers| !openers.is_empty()).ok_or(malformed)?;
         let secret = primary.optional_secret().ok_or(malformed)?;
         Ok(Self(Arc::new(Keys {
             bytes,
             certificate,
             signing: signing_key(secret).ok_or(malformed)?,
             public: primary.clone().parts_into_public().role_into_unspecified(),
-            decryption,
+            openers,
         })))
     }
 
     /// The keys to open with, in the order in which to try them.
-    pub(super) fn decryption(&self) -> &[KeyPair] {
-        &self.0.decryption
+    pub(super) fn openers(&self) -> &[Opener] {
+        &self.0.openers
     }
 
     /// Signs a content for one recipient, dated with the day. Returns a signature packet.

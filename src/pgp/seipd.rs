@@ -3,19 +3,19 @@
 //! every length is whole and the size is a bucket's.
 
 use openpgp::Packet;
+use openpgp::crypto::SessionKey;
 use openpgp::crypto::aead::{SEIPv2Schedule, Schedule};
-use openpgp::crypto::mpi::Ciphertext;
-use openpgp::crypto::{KeyPair, SessionKey};
 use openpgp::packet::Key;
 use openpgp::packet::key::{PublicParts, UnspecifiedRole};
 use openpgp::packet::pkesk::PKESK6;
 use openpgp::serialize::MarshalInto;
-use openpgp::types::{AEADAlgorithm, PublicKeyAlgorithm, SymmetricAlgorithm};
+use openpgp::types::{AEADAlgorithm, SymmetricAlgorithm};
 use sequoia_openpgp as openpgp;
 use zeroize::Zeroizing;
 
 use super::bucket::{CHUNK_BYTES, PKESK_BYTES, SEIPD_PREFIX_BYTES, TAG_BYTES, plaintext_bytes};
 use super::gate::{Outer, SEIPD_PARAMETERS};
+use super::opener::Opener;
 use super::packet::{HEADER_BYTES, header, tag};
 
 const SESSION_KEY_BYTES: usize = 32;
@@ -91,19 +91,13 @@ fn encrypt_chunks(plaintext: &[u8], key: &SessionKey, salt: &[u8; 32], object: &
 }
 
 /// Decrypts what passed the outer gate, trying the keys in their order. Returns all of the plaintext, or nothing.
-pub(super) fn decrypt(outer: &Outer<'_>, keys: &[KeyPair]) -> Result<Zeroizing<Vec<u8>>, DecryptFailed> {
-    let ciphertext = Ciphertext::MLKEM768_X25519 {
-        ecdh: Box::new(*outer.ecdh),
-        mlkem: Box::new(*outer.mlkem),
-        esk: outer.wrapped.into(),
-    };
-    let pkesk =
-        PKESK6::new(None, PublicKeyAlgorithm::MLKEM768_X25519, ciphertext).map_err(|_| DecryptFailed::NotForUs)?;
+pub(super) fn decrypt(outer: &Outer<'_>, keys: &[Opener]) -> Result<Zeroizing<Vec<u8>>, DecryptFailed> {
     let session_key = keys
         .iter()
-        .find_map(|pair| pkesk.decrypt(&mut pair.clone(), Some(CIPHER)))
+        .find_map(|key| key.session_key(outer))
         .filter(|key| key.len() == SESSION_KEY_BYTES)
-        .ok_or(DecryptFailed::NotForUs)?;
+        .ok_or(DecryptFailed::NotForUs)?
+        .into();
     let mut plaintext = Zeroizing::new(Vec::new());
     plaintext.try_reserve_exact(outer.chunks.len()).map_err(|_| DecryptFailed::Busy)?;
     decrypt_chunks(outer, &session_key, &mut plaintext).map_err(|_| DecryptFailed::Damaged)?;
