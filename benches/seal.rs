@@ -2,15 +2,15 @@
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use runepeer::base::rng::SeededRng;
-use runepeer::base::{OnionSeed, Timestamp};
-use runepeer::pgp::{SecretKeys, generate, onion_of, open, seal};
+use runepeer::base::{Onion, OnionSeed, Timestamp};
+use runepeer::pgp::{SecretKeys, generate, open, seal};
 use std::hint::black_box;
 
 const NOW: Timestamp = Timestamp::from_secs(1_795_220_400);
 const BATCH: usize = 64;
 
 fn keys(seed: u8) -> SecretKeys {
-    let onion = onion_of(&OnionSeed::from_bytes([seed; 32]));
+    let onion = Onion::of_seed(&OnionSeed::from_bytes([seed; 32]));
     match generate(NOW, onion, &mut SeededRng::new(u64::from(seed))) {
         Ok(made) => made.keys,
         Err(error) => panic!("{error}"),

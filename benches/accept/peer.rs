@@ -43,7 +43,7 @@ impl Peer {
     pub(super) async fn befriend(number: usize, transport: &Loopback, invitation: &str) -> Self {
         let invitation = Invitation::parse(invitation).expect("the node's own invitation");
         let seed = OnionSeed::random(&mut OsRng);
-        let onion = pgp::onion_of(&seed);
+        let onion = Onion::of_seed(&seed);
         let keys = pgp::generate(now(), onion, &mut OsRng).expect("keys can be made").keys;
         let name = LocalPart::new(&format!("peer{number}")).expect("a name");
         let address = Address::new(name, onion);

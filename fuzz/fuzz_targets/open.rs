@@ -5,8 +5,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use runepeer::base::rng::SeededRng;
-use runepeer::base::{OnionSeed, Timestamp};
-use runepeer::pgp::{Certificate, SecretKeys, generate, onion_of, open, seal, verify_detached};
+use runepeer::base::{Onion, OnionSeed, Timestamp};
+use runepeer::pgp::{Certificate, SecretKeys, generate, open, seal, verify_detached};
 use std::sync::OnceLock;
 
 const NOW: Timestamp = Timestamp::from_secs(1_795_220_400);
@@ -21,7 +21,7 @@ fn world() -> &'static World {
     static WORLD: OnceLock<World> = OnceLock::new();
     WORLD.get_or_init(|| {
         let keys = |seed: u8| {
-            let onion = onion_of(&OnionSeed::from_bytes([seed; 32]));
+            let onion = Onion::of_seed(&OnionSeed::from_bytes([seed; 32]));
             generate(NOW, onion, &mut SeededRng::new(u64::from(seed))).expect("random numbers").keys
         };
         let (alice, bob) = (keys(1), keys(2));

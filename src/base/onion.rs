@@ -1,9 +1,12 @@
 //! The name of an onion service: an ed25519 public key and its `.onion` text form.
 
+use ed25519_dalek::SigningKey;
 use serde::{Deserialize, Serialize};
 use sha3_checksum::checksum;
 use std::fmt;
 use std::str::FromStr;
+
+use super::OnionSeed;
 
 /// A version 3 onion name (rend-spec-v3, "Encoding onion addresses"): the service's ed25519 public key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -29,6 +32,11 @@ impl Onion {
     /// The onion whose service key is this ed25519 public key.
     pub const fn from_public_key(key: [u8; 32]) -> Self {
         Self(key)
+    }
+
+    /// The onion whose service key is made from this seed (RFC 8032 key expansion, as Tor does it).
+    pub fn of_seed(seed: &OnionSeed) -> Self {
+        Self(SigningKey::from_bytes(seed.expose()).verifying_key().to_bytes())
     }
 
     /// The ed25519 public key of the service.
@@ -100,6 +108,15 @@ impl FromStr for Onion {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_onion_of_a_seed_is_its_ed25519_public_key() {
+        // RFC 8032 §7.1, test 1.
+        let decode = |text: &[u8]| data_encoding::HEXLOWER.decode(text).unwrap().try_into().unwrap();
+        let seed = OnionSeed::from_bytes(decode(b"9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60"));
+        let public = decode(b"d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
+        assert_eq!(Onion::of_seed(&seed), Onion::from_public_key(public));
+    }
 
     #[test]
     fn a_well_known_onion_name_reads_and_a_typo_does_not() {

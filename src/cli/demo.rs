@@ -25,7 +25,10 @@ pub(super) fn run(context: &Context, demo: &Demo) -> Result<(), Failure> {
     let runtime = super::up::runtime()?;
     runtime.block_on(async {
         let home = Home::new()?;
-        let result = story(context, &home.path, demo.keep).await;
+        let result = tokio::select! {
+            result = story(context, &home.path, demo.keep) => result,
+            () = super::up::interrupted() => Err(Failure::new(Code::Failed, "the demo was interrupted")),
+        };
         // A kept or failed demo's directory says where it is; otherwise nothing stays behind.
         drop(home);
         result
@@ -40,7 +43,9 @@ struct Home {
 impl Home {
     fn new() -> Result<Self, Failure> {
         use std::os::unix::fs::DirBuilderExt;
-        let path = std::env::temp_dir().join(format!("runepeer-demo-{}", std::process::id()));
+        // Random, so that nobody can have made it before.
+        let number = getrandom::u64().map_err(|error| Failure::new(Code::Failed, error.to_string()))?;
+        let path = std::env::temp_dir().join(format!("runepeer-demo-{number:016x}"));
         std::fs::DirBuilder::new().mode(0o700).create(&path).map_err(|error| {
             Failure::new(Code::Failed, format!("cannot make the directory {}: {error}", path.display()))
         })?;

@@ -1,6 +1,6 @@
 //! The command line's end of the control socket. Blocking: a command asks one thing and waits.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -18,14 +18,22 @@ impl Client {
     /// Connects to the daemon.
     ///
     /// # Errors
-    /// [`Code::DaemonDown`] where none listens.
+    /// [`Code::DaemonDown`] where none listens, [`Code::Failed`] where its socket cannot be used.
     pub fn connect(data: &Path) -> Result<Self, Failure> {
         socket::address(data, SOCKET_NAME)
             .and_then(|(path, _directory)| UnixStream::connect(path))
             .map(|stream| Self { stream: BufReader::new(stream) })
-            .map_err(|_| {
-                Failure::new(Code::DaemonDown, format!("no daemon runs in {}", data.display()))
-                    .hint("start it with: runepeer up")
+            .map_err(|error| match error.kind() {
+                // A daemon that was killed leaves its socket.
+                ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+                    Failure::new(Code::DaemonDown, format!("no daemon runs in {}", data.display()))
+                        .hint("start it with: runepeer up")
+                }
+                ErrorKind::PermissionDenied => {
+                    Failure::new(Code::Failed, format!("the daemon in {} is not yours", data.display()))
+                        .hint("ask as the user who runs it, or choose another one with --data-dir")
+                }
+                _ => Failure::new(Code::Failed, format!("the daemon in {} cannot be asked: {error}", data.display())),
             })
     }
 

@@ -13,7 +13,7 @@ use super::account::LocalAccount;
 use super::driver::{Driver, Ends, Shell, now, stopped};
 use super::keys::KeyChain;
 use super::node::{Shared, broken, local_part, watched};
-use crate::base::{IdentityId, OnionSeed, SymmetricKey};
+use crate::base::{IdentityId, Onion, OnionSeed, SymmetricKey};
 use crate::control::{Code, Failure};
 use crate::engine::profile::{Profile, PublicProfile, SecretBytes};
 use crate::engine::{Identity, Record, State};
@@ -223,7 +223,7 @@ fn fold(
 pub(super) fn genesis(name: &LocalPart) -> Result<Vec<Record>, Failure> {
     let failed = |error: &dyn std::fmt::Display| broken("the identity's keys cannot be made", error);
     let seed = OnionSeed::random(&mut OsRng);
-    let onion = pgp::onion_of(&seed);
+    let onion = Onion::of_seed(&seed);
     let generated = pgp::generate(now(), onion, &mut OsRng).map_err(|error| failed(&error))?;
     let binding = pgp::sign_binding(&seed, &generated.keys, 1).map_err(|error| failed(&error))?;
     let certificate = generated.keys.certificate();

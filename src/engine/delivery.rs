@@ -109,7 +109,7 @@ impl Identity {
             (Some(author), _) if received.verified && author.status == ContactStatus::Blocked => {
                 self.discard(arrival, received.seen);
             }
-            (_, ContentKind::Card) => self.card_arrived(now, rng, arrival, received),
+            (_, ContentKind::Card) => self.card_arrived(arrival, received),
             (None, _) => self.finish(arrival, Status::ContentRefused),
             // Its certificate is not known here yet, so nobody could verify it.
             (Some(_), _) if !received.verified => self.finish(arrival, Status::Busy),

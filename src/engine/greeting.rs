@@ -43,7 +43,7 @@ const ROUNDS: u8 = 3;
 
 impl Identity {
     /// A content of kind card was opened.
-    pub(super) fn card_arrived(&mut self, now: Timestamp, rng: &mut dyn Rng, arrival: Arrival, received: Received) {
+    pub(super) fn card_arrived(&mut self, arrival: Arrival, received: Received) {
         let Received { content, header, signature, issuer, verified, seen } = received;
         let card = (content.payload.len() <= limits::CARD_BYTES)
             .then(|| serde_json::from_slice::<Card>(&content.payload).ok())
@@ -52,7 +52,6 @@ impl Identity {
         if issuer == self.public().fingerprint || card.address.onion() == self.public().onion() {
             return self.finish(arrival, Status::ContentRefused);
         }
-        let _ = (now, rng);
         let mut bytes = header.into_bytes();
         bytes.extend_from_slice(&content.payload);
         let opened = Opened { content: bytes, signature, issuer, verified };

@@ -64,7 +64,7 @@ impl Identity {
     fn plan(&mut self, now: Timestamp, rng: &mut dyn Rng, request: Request) -> Outcome {
         match request {
             Request::Append { folder, flags, date, message } => {
-                self.append(now, rng, folder, flags, date.unwrap_or(now), message)
+                self.append(rng, folder, flags, date.unwrap_or(now), message)
             }
             Request::Store { folder, uids, change, flags } => self.store_flags(folder, uids, change, flags),
             Request::Expunge { folder, uids } => {
@@ -119,14 +119,12 @@ impl Identity {
 
     fn append(
         &mut self,
-        now: Timestamp,
         rng: &mut dyn Rng,
         folder: FolderId,
         flags: NamedFlags,
         date: Timestamp,
         message: Arc<[u8]>,
     ) -> Outcome {
-        let _ = now;
         let known = self.known_folder(folder)?;
         let uid_validity = known.uid_validity;
         if message.len() > limits::MESSAGE_BYTES {

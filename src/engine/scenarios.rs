@@ -395,13 +395,20 @@ fn invitations_that_cannot_work_are_refused_with_a_reason() {
     let mut world = friends();
     let own = world.invite(ALICE, false);
     assert!(matches!(world.add(ALICE, &own), Err(RequestError::InvitationRefused(_))));
-    let revoked = world.invite(ALICE, false);
-    let id = world.nodes[ALICE].published.book.invitations().find(|entry| entry.used.is_none()).unwrap().id;
-    world.request(ALICE, Request::RevokeInvitation(id)).unwrap();
-    let _ = revoked;
     world.pass(8 * DAY);
     assert!(matches!(world.add(CAROL, &own), Err(RequestError::InvitationRefused(_))));
     assert!(matches!(world.add(CAROL, "rune:x"), Err(RequestError::Invitation(_))));
+}
+
+#[test]
+fn a_revoked_invitation_makes_a_request_and_no_contact() {
+    let mut world = friends();
+    let text = world.invite(ALICE, false);
+    let id = world.nodes[ALICE].published.book.invitations().find(|entry| entry.used.is_none()).unwrap().id;
+    world.request(ALICE, Request::RevokeInvitation(id)).unwrap();
+    world.add(CAROL, &text).unwrap();
+    world.pass(MINUTE);
+    assert_eq!(world.contact(ALICE, CAROL).unwrap().status, ContactStatus::Request);
 }
 
 #[test]

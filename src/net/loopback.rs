@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::private::make_private_directory;
 use super::transport::{
     DialError, Intake, Isolation, Later, ListenError, Listener, Reachability, StartError, Stream, Transport,
-    TransportStatus, onion_of, within_dial,
+    TransportStatus, within_dial,
 };
 use crate::base::{IdentityId, Onion, OnionSeed, limits};
 
@@ -87,7 +87,7 @@ impl Transport for Loopback {
             if self.stopped.is_cancelled() {
                 return Err(ListenError::Stopped);
             }
-            let onion = onion_of(seed);
+            let onion = Onion::of_seed(seed);
             let (socket, published) = self.place.publish(onion).await?;
             let (intake, incoming) = Intake::new(limits::SESSIONS);
             let (reachability, watcher) = watch::channel(Reachability::Reachable);
@@ -274,10 +274,10 @@ mod tests {
         let (_keep, dir) = place();
         let (alice, bob) = (Loopback::open(&dir).unwrap(), Loopback::open(&dir).unwrap());
         let mut listener = bob.listen(BOB, &seed(2)).await.unwrap();
-        assert_eq!(listener.onion(), onion_of(&seed(2)));
+        assert_eq!(listener.onion(), Onion::of_seed(&seed(2)));
         assert!(listener.reachability().borrow().is_reachable());
         carries(&alice, &mut listener).await;
-        assert_eq!(alice.dial(onion_of(&seed(3)), Isolation::Fresh).await.err(), Some(DialError::Unreachable));
+        assert_eq!(alice.dial(Onion::of_seed(&seed(3)), Isolation::Fresh).await.err(), Some(DialError::Unreachable));
     }
 
     #[tokio::test]
@@ -299,11 +299,11 @@ mod tests {
     async fn the_socket_of_a_killed_process_is_replaced() {
         let (_keep, dir) = place();
         let node = Loopback::open(&dir).unwrap();
-        let path = dir.join(onion_of(&seed(2)).label());
+        let path = dir.join(Onion::of_seed(&seed(2)).label());
         // Bound and gone without unlinking, as after SIGKILL.
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         assert!(path.exists());
-        assert_eq!(node.dial(onion_of(&seed(2)), pair()).await.err(), Some(DialError::Unreachable));
+        assert_eq!(node.dial(Onion::of_seed(&seed(2)), pair()).await.err(), Some(DialError::Unreachable));
         carries(&node, &mut node.listen(BOB, &seed(2)).await.unwrap()).await;
     }
 
@@ -311,7 +311,7 @@ mod tests {
     async fn many_that_want_one_name_leave_it_to_one() {
         let (_keep, dir) = place();
         let nodes: Vec<_> = (0..16).map(|_| Loopback::open(&dir).unwrap()).collect();
-        drop(std::os::unix::net::UnixListener::bind(dir.join(onion_of(&seed(2)).label())).unwrap());
+        drop(std::os::unix::net::UnixListener::bind(dir.join(Onion::of_seed(&seed(2)).label())).unwrap());
         let wanted = seed(2);
         let mut won = Vec::new();
         for result in futures::future::join_all(nodes.iter().map(|node| node.listen(BOB, &wanted))).await {

@@ -348,11 +348,6 @@ impl<S: Stream> AsyncWrite for Placed<S> {
     }
 }
 
-/// The onion of a seed.
-pub(super) fn onion_of(seed: &OnionSeed) -> Onion {
-    Onion::from_public_key(ed25519_dalek::SigningKey::from_bytes(seed.expose()).verifying_key().to_bytes())
-}
-
 /// Waits for a dial for as long as [`limits::DIAL`] allows.
 pub(super) async fn within_dial<T>(dial: impl Future<Output = Result<T, DialError>> + Send) -> Result<T, DialError> {
     tokio::time::timeout(limits::DIAL, dial).await.unwrap_or(Err(DialError::TimedOut))
@@ -361,19 +356,6 @@ pub(super) async fn within_dial<T>(dial: impl Future<Output = Result<T, DialErro
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_seed_has_the_onion_of_its_public_key() {
-        // RFC 8032 §7.1, test 1.
-        let seed = data_encoding::HEXLOWER
-            .decode(b"9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
-            .unwrap();
-        let public = data_encoding::HEXLOWER
-            .decode(b"d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")
-            .unwrap();
-        let onion = onion_of(&OnionSeed::from_bytes(seed.try_into().unwrap()));
-        assert_eq!(onion.public_key().as_slice(), public);
-    }
 
     #[tokio::test]
     async fn a_listener_holds_no_more_streams_than_it_has_places() {

@@ -11,18 +11,13 @@ use super::open::verify_detached;
 use super::secret::{SecretKeys, SecretKeysError};
 use super::signature::Signature;
 
-/// The onion of a seed (RFC 8032 key expansion, as Tor does it).
-pub fn onion_of(seed: &OnionSeed) -> Onion {
-    Onion::from_public_key(SigningKey::from_bytes(seed.expose()).verifying_key().to_bytes())
-}
-
 /// States with both keys that the onion and the certificate are one identity.
 ///
 /// # Errors
 /// [`SecretKeysError::Generate`] where there are no random numbers.
 pub fn sign_binding(seed: &OnionSeed, keys: &SecretKeys, epoch: u32) -> Result<Binding, SecretKeysError> {
     let onion_key = SigningKey::from_bytes(seed.expose());
-    let statement = Binding::statement(onion_of(seed), &keys.certificate().fingerprint(), epoch);
+    let statement = Binding::statement(Onion::of_seed(seed), &keys.certificate().fingerprint(), epoch);
     Ok(Binding {
         epoch,
         onion_signature: onion_key.sign(statement.as_bytes()).to_bytes().to_vec(),
@@ -89,20 +84,11 @@ mod tests {
     }
 
     #[test]
-    fn the_onion_of_a_seed_is_its_ed25519_public_key() {
-        // RFC 8032 §7.1, test 1.
-        let decode = |text: &[u8]| data_encoding::HEXLOWER.decode(text).unwrap().try_into().unwrap();
-        let seed = OnionSeed::from_bytes(decode(b"9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60"));
-        let public = decode(b"d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
-        assert_eq!(onion_of(&seed), Onion::from_public_key(public));
-    }
-
-    #[test]
     fn a_binding_holds_for_its_onion_certificate_and_epoch_only() {
-        let onion = onion_of(&alice().onion_seed);
+        let onion = Onion::of_seed(&alice().onion_seed);
         let good = binding();
         assert!(verify_binding(onion, alice().certificate(), &good));
-        assert!(!verify_binding(onion_of(&bob().onion_seed), alice().certificate(), &good));
+        assert!(!verify_binding(Onion::of_seed(&bob().onion_seed), alice().certificate(), &good));
         assert!(!verify_binding(onion, bob().certificate(), &good));
         let other = sign_binding(&bob().onion_seed, alice().keys(), 1).unwrap();
         for bad in [
@@ -134,11 +120,11 @@ mod tests {
 
     #[test]
     fn a_message_is_no_statement_and_a_statement_no_message() {
-        let statement = Binding::statement(onion_of(&alice().onion_seed), &alice().fingerprint(), 1);
+        let statement = Binding::statement(Onion::of_seed(&alice().onion_seed), &alice().fingerprint(), 1);
         let object = seal(statement.as_bytes(), alice().keys(), bob().certificate(), NOW).unwrap();
         let opened = open(&object, bob().keys(), &alice().known(), NOW).unwrap();
         let bad = Binding { key_signature: opened.signature, ..binding() };
-        assert!(!verify_binding(onion_of(&alice().onion_seed), alice().certificate(), &bad));
+        assert!(!verify_binding(Onion::of_seed(&alice().onion_seed), alice().certificate(), &bad));
         let taken = binding().key_signature;
         assert!(!verify_detached(statement.as_bytes(), &taken, alice().certificate(), &bob().fingerprint(), NOW));
     }
@@ -146,10 +132,10 @@ mod tests {
     #[test]
     fn the_onion_revocation_is_for_its_onion_and_by_its_certificate() {
         let revocation = &alice().made.onion_revocation;
-        let onion = onion_of(&alice().onion_seed);
+        let onion = Onion::of_seed(&alice().onion_seed);
         assert!(verify_onion_revocation(onion, alice().certificate(), revocation));
         assert!(!verify_onion_revocation(onion, bob().certificate(), revocation));
-        assert!(!verify_onion_revocation(onion_of(&bob().onion_seed), alice().certificate(), revocation));
+        assert!(!verify_onion_revocation(Onion::of_seed(&bob().onion_seed), alice().certificate(), revocation));
         assert!(!verify_onion_revocation(onion, alice().certificate(), &binding().key_signature));
     }
 
@@ -157,7 +143,7 @@ mod tests {
     fn a_card_holds_only_as_a_whole() {
         let card = Card {
             counter: 1,
-            address: Address::new(LocalPart::new("alice").unwrap(), onion_of(&alice().onion_seed)),
+            address: Address::new(LocalPart::new("alice").unwrap(), Onion::of_seed(&alice().onion_seed)),
             certificate: alice().certificate().bytes().to_vec(),
             binding: binding(),
             auth_key: MacKey::from_bytes([0; 32]),
@@ -174,7 +160,7 @@ mod tests {
         assert!(!holds(&card, carol(), content, &bob_is));
         assert!(!holds(&card, alice(), b"other", &bob_is));
         assert!(!holds(&card, alice(), content, &carol().fingerprint()));
-        let other_onion = Address::new(LocalPart::new("alice").unwrap(), onion_of(&carol().onion_seed));
+        let other_onion = Address::new(LocalPart::new("alice").unwrap(), Onion::of_seed(&carol().onion_seed));
         assert!(!holds(&Card { address: other_onion, ..card.clone() }, alice(), content, &bob_is));
         let certificate = carol().certificate().bytes().to_vec();
         assert!(!holds(&Card { certificate, ..card }, alice(), content, &bob_is));

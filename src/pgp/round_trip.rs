@@ -140,7 +140,7 @@ proptest! {
     #[test]
     fn any_time_of_making_verifies_two_days_before(days in 0_i64..4000, seconds in 0_i64..86_400) {
         let made = Timestamp::from_secs(1_700_000_000 + days * 86_400 + seconds);
-        let onion = super::onion_of(&alice().onion_seed);
+        let onion = crate::base::Onion::of_seed(&alice().onion_seed);
         let keys = super::generate(made, onion, &mut crate::base::rng::SeededRng::new(days as u64)).unwrap().keys;
         let object = seal(b"x", &keys, keys.certificate(), made).unwrap();
         let known = |_: &_| Some(keys.certificate().clone());

@@ -4,13 +4,13 @@ use std::sync::OnceLock;
 
 use crate::base::ids::Fingerprint;
 use crate::base::rng::SeededRng;
-use crate::base::{OnionSeed, Timestamp};
+use crate::base::{Onion, OnionSeed, Timestamp};
 
+use super::Certificate;
 use super::bucket::{bucket_for, plaintext_bytes};
 use super::packet::{HEADER_BYTES, header, tag};
 use super::secret::{Generated, SecretKeys, generate};
 use super::seipd::encrypt;
-use super::{Certificate, onion_of};
 
 /// 2026-11-21T00:20:00Z.
 pub(super) const NOW: Timestamp = Timestamp::from_secs(1_795_220_400);
@@ -24,7 +24,7 @@ pub(super) struct Persona {
 impl Persona {
     fn new(seed: u8) -> Self {
         let onion_seed = OnionSeed::from_bytes([seed; 32]);
-        let made = generate(NOW, onion_of(&onion_seed), &mut SeededRng::new(u64::from(seed))).unwrap();
+        let made = generate(NOW, Onion::of_seed(&onion_seed), &mut SeededRng::new(u64::from(seed))).unwrap();
         Self { made, onion_seed }
     }
 

@@ -3,7 +3,7 @@
 //! The client starts at once and bootstraps in the background; [`Tor::status`](Transport::status) tells how far it
 //! is, and what hinders it. Onion keys are given to arti at every launch and kept in its memory only; below its
 //! directory lie its guards, its directory cache and the state of its introduction points (docs/architecture.md,
-//! "Tor"). A dial gets circuits by its [`Isolation`]; [`dial`] says what becomes of one that stalls.
+//! "Tor"). A dial gets circuits by its [`Isolation`]; `dial` says what becomes of one that stalls.
 //! Failures: a wrong configuration, an open directory or a clock before this program's making stop the start;
 //! everything later is a status or the error of one dial or listener.
 
@@ -28,7 +28,7 @@ use self::isolation::Tokens;
 pub use self::settings::TorConfig;
 use super::transport::{
     DialError, Intake, Isolation, Later, ListenError, Listener, Reachability, StartError, Stream, Transport,
-    TransportState, TransportStatus, onion_of, within_dial,
+    TransportState, TransportStatus, within_dial,
 };
 use crate::base::{IdentityId, Onion, OnionSeed, limits};
 
@@ -125,7 +125,7 @@ impl Tor {
 
     async fn publish(&self, seed: &OnionSeed) -> Result<Listener, ListenError> {
         let client = self.client().ok_or(ListenError::Stopped)?;
-        let onion = onion_of(seed);
+        let onion = Onion::of_seed(seed);
         let live = Live::claim(&self.live, onion).ok_or(ListenError::InUse)?;
         let (running, requests) = service::launch(&client, seed, onion).await?;
         let (intake, incoming) = Intake::new(limits::SESSIONS);
@@ -231,7 +231,7 @@ mod tests {
     #[test]
     fn an_onion_is_live_once_and_free_again_after() {
         let all = Arc::default();
-        let onion = onion_of(&OnionSeed::from_bytes([1; 32]));
+        let onion = Onion::of_seed(&OnionSeed::from_bytes([1; 32]));
         let first = Live::claim(&all, onion);
         assert!(first.is_some());
         assert!(Live::claim(&all, onion).is_none());
