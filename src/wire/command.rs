@@ -83,6 +83,9 @@ pub enum CommandError {
     /// A parameter is missing, malformed, repeated, or too many.
     #[error("a parameter is missing or malformed")]
     Parameter,
+    /// The same in a SEND: a MESSAGE that follows with its id belongs to it, and not to a SEND before it.
+    #[error("a parameter of SEND is missing or malformed")]
+    Send,
 }
 
 macro_rules! keywords {
@@ -177,7 +180,7 @@ impl Command {
         let parameters: Vec<Word> = words.collect();
         match keyword.as_str() {
             "HOWDY" => Ok(Self::Howdy(parameters.iter().filter_map(Word::as_text).map(str::to_owned).collect())),
-            "SEND" => Send::from_words(parameters).map(Self::Send),
+            "SEND" => Send::from_words(parameters).map(Self::Send).map_err(|_| CommandError::Send),
             "MESSAGE" => Message::from_words(&parameters).map(Self::Message),
             "QUIT" if parameters.is_empty() => Ok(Self::Quit),
             "QUIT" => Err(CommandError::Parameter),
@@ -375,7 +378,8 @@ mod tests {
             "AS a:b QUIT".to_owned(),
             "AS".to_owned(),
         ] {
-            assert_eq!(decode(&format!("{line}\n")).body, Err(CommandError::Parameter), "{line}");
+            let wrong = if line.starts_with("SEND") { CommandError::Send } else { CommandError::Parameter };
+            assert_eq!(decode(&format!("{line}\n")).body, Err(wrong), "{line}");
         }
         for line in ["EHLO x", "GET / HTTP/1.1", "AS 1", "+SEND a", "#3"] {
             assert_eq!(decode(&format!("{line}\n")).body, Err(CommandError::Unknown), "{line}");

@@ -189,6 +189,10 @@ impl Responder {
             Ok(Command::Unsupported { .. }) => self.refuse_past_blocks(id, Status::NotImplemented),
             Err(CommandError::Unknown) => self.refuse_past_blocks(id, Status::BadCommand),
             Err(CommandError::Parameter) => self.refuse_past_blocks(id, Status::BadParameter),
+            Err(CommandError::Send) => {
+                self.open(id.clone(), Envelope::Refused(Status::BadParameter));
+                self.refuse_past_blocks(id, Status::BadParameter);
+            }
         }
     }
 

@@ -179,6 +179,12 @@ fn mistakes_are_answered_and_violations_end_the_session() {
         ),
         ("SEND bob@example.org\n".to_owned(), "702 BAD PARAMETER\n", false),
         ("AS 7 SEND\n".to_owned(), "7: 702 BAD PARAMETER\n", false),
+        // What follows a SEND that was not understood is not taken for an earlier one.
+        (
+            format!("{}SEND {address} SIZE=5\nMESSAGE - #5\nhelloMESSAGE - #0\n", send("")),
+            &(ready("") + "702 BAD PARAMETER\n702 BAD PARAMETER\n711 SEND FIRST\n"),
+            false,
+        ),
         ("MESSAGE - #5\nhelloQUIT\n".to_owned(), "711 SEND FIRST\n200 BYE\n", true),
         ("HOWDY RUNE/2\n".to_owned(), "707 VERSION NOT SUPPORTED\n", true),
         ("HOWDY RUNE/2 RUNE/1\nQUIT\n".to_owned(), "200 BYE\n", true),
