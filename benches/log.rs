@@ -56,7 +56,7 @@ fn log(dir: &Path, writers: usize) -> f64 {
             scope.spawn(|| {
                 while begin.elapsed() < TIME {
                     let (sender, answer) = sync_channel(1);
-                    let body = NewBody { id: BodyId::random(&mut OsRng), bytes: Arc::clone(&bytes) };
+                    let body = NewBody::new(BodyId::random(&mut OsRng), Arc::clone(&bytes));
                     let record = vec![0; 100];
                     let done = Box::new(move |result| sender.send(result).unwrap_or_default());
                     log.commit(vec![record], vec![body], Durability::Synced, done);

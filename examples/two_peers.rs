@@ -44,7 +44,7 @@ async fn main() -> Outcome<()> {
     println!("\nalice reads:\n\n{}", String::from_utf8(message)?);
 
     // bob's queue is empty when alice's node has said that the message is on her disk.
-    wait(&bob, Command::QueueList, |answer| rows(answer, "queue") == 0).await?;
+    wait(&bob, Command::QueueList { ended: false }, |answer| rows(answer, "queue") == 0).await?;
     println!("bob knows that she has it.");
 
     alice.stop().await;

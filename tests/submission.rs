@@ -154,6 +154,40 @@ fn message(body: &str) -> String {
 }
 
 #[tokio::test]
+async fn reports_are_asked_for_as_rfc_3461_says() {
+    let setup = setup();
+    let own = alice();
+    assert!(setup.talk("EHLO x\r\n").await.contains("250-DSN\r\n"));
+    let script = format!(
+        "MAIL FROM:<{own}> RET=FULL ENVID=QQ+20314159\r\n\
+         RCPT TO:<bobby@rune.internal> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;first+2Bname@x\r\n\
+         DATA\r\nFrom: <{own}>\r\n\r\nx\r\n.\r\n"
+    );
+    assert_eq!(setup.logged_in(&script).await, [250, 250, 354, 250]);
+    let asked = setup.submitted().remove(0).asked;
+    assert_eq!((asked.envelope.as_deref(), asked.full), (Some("QQ 314159"), true));
+    let options = &asked.recipients["bobby@rune.internal"];
+    assert_eq!(options.original.as_deref(), Some("rfc822;first+name@x"));
+    assert!(options.notify.success && options.notify.delay && !options.notify.failure);
+
+    let never = format!(
+        "MAIL FROM:<{own}>\r\nRCPT TO:<bobby@rune.internal> NOTIFY=NEVER\r\nDATA\r\nFrom: <{own}>\r\n\r\nx\r\n.\r\n"
+    );
+    setup.logged_in(&never).await;
+    let notify = setup.submitted().remove(0).asked.recipients["bobby@rune.internal"].notify;
+    assert!(!notify.success && !notify.failure && !notify.delay);
+
+    for bad in ["RET=SOME", "RET=FULL RET=HDRS", "ENVID=", "ENVID=a+0Ab", "ENVID=a+E4b"] {
+        let codes = setup.logged_in(&format!("MAIL FROM:<{own}> {bad}\r\n")).await;
+        assert_eq!(codes, [501], "{bad}");
+    }
+    for bad in ["NOTIFY=NEVER,SUCCESS", "NOTIFY=SOON", "ORCPT=rfc822;a+0Db", "ORCPT=x"] {
+        let script = format!("MAIL FROM:<{own}>\r\nRCPT TO:<bobby@rune.internal> {bad}\r\n");
+        assert_eq!(setup.logged_in(&script).await, [250, 501], "{bad}");
+    }
+}
+
+#[tokio::test]
 async fn a_message_is_queued_before_its_250() {
     let setup = setup();
     let replies = setup.talk(&format!("{LOGIN}{ENVELOPE}{}..dot\r\n.\r\nQUIT\r\n", message("body\r\n"))).await;
@@ -247,13 +281,11 @@ async fn sender_and_recipients_are_checked_before_the_message() {
         ("MAIL FROM:<> SIZE=9999999999999999999\r\n".into(), vec![552]),
         ("MAIL FROM:<> SMTPUTF8\r\n".into(), vec![555]),
         ("MAIL FROM:<> BODY=BINARYMIME\r\n".into(), vec![555]),
-        ("MAIL FROM:<> RET=HDRS ENVID=x\r\n".into(), vec![555]),
         ("MAIL FROM:<> AUTH=<> BODY=7BIT\r\n".into(), vec![250]),
         ("MAIL FROM:<> FOO=bar\r\n".into(), vec![555]),
         ("MAIL FROM:<>\r\nMAIL FROM:<>\r\n".into(), vec![250, 503]),
         ("MAIL FROM:<>\r\nRCPT TO:<carol@rune.internal>\r\nDATA\r\n".into(), vec![250, 550, 554]),
         ("MAIL FROM:<>\r\nRCPT TO:<bobby>\r\n".into(), vec![250, 501]),
-        ("MAIL FROM:<>\r\nRCPT TO:<bobby@rune.internal> NOTIFY=NEVER\r\n".into(), vec![250, 555]),
         ("MAIL FROM:<>\r\nRSET\r\nRCPT TO:<bobby@rune.internal>\r\n".into(), vec![250, 250, 503]),
         ("MAIL FROM:<>\r\nEHLO x\r\nRCPT TO:<bobby@rune.internal>\r\n".into(), vec![250, 250, 503]),
     ] {

@@ -187,6 +187,22 @@ pub const SENDING_TURN: u32 = 100;
 pub const SENDING_REFUSALS: u32 = 3;
 /// A message that has not arrived by then goes back to its sender with a report.
 pub const EXPIRY: Duration = Duration::from_secs(5 * 24 * 3600);
+/// A message that still waits after this long gets its sender a notice (Postfix can: `delay_warning_time`).
+pub const DELAY_NOTICE: Duration = Duration::from_secs(24 * 3600);
+/// Nothing expires before the clock has been the same for this long: after a start, and after it was set.
+pub const CLOCK_CONFIRMATION: Duration = Duration::from_secs(3600);
+/// A difference between the clock and the time that went by is a clock that was set, or a machine that slept.
+pub const CLOCK_STEP: Duration = Duration::from_secs(60);
+/// Messages of the queue that ended and are remembered for people who ask.
+pub const QUEUE_ENDED: usize = 200;
+/// Messages for one peer that are noted as sent in one commit.
+pub const SENDING_NOTED: usize = 16;
+/// The text of a message that is kept once where two messages have the same: from this length on, in bytes.
+pub const SHARED_END_BYTES: usize = 16 * KIB;
+/// A message larger than this is not returned with a report, whatever its sender asked for, in bytes: the headers are.
+pub const RETURNED_BYTES: usize = MIB;
+/// ENVID and ORCPT (RFC 3461 §4.2 and §4.4), in bytes.
+pub const DSN_PARAMETER_BYTES: usize = 500;
 /// A content is refused this long after its signed expiry: two clocks may differ by two days.
 pub const EXPIRY_SKEW: Duration = Duration::from_secs(48 * 3600);
 /// A signature or key may be dated this far ahead of our clock: two clocks may differ by two days.

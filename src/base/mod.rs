@@ -18,4 +18,4 @@ pub use onion::Onion;
 pub use redact::Sensitive;
 pub use rng::Rng;
 pub use secret::{MacKey, OnionSeed, SymmetricKey};
-pub use time::Timestamp;
+pub use time::{ClockStep, Timestamp};

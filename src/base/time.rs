@@ -46,6 +46,14 @@ impl Timestamp {
         Self(self.0.saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
     }
 
+    /// What a clock shows for this moment after it was set.
+    pub fn stepped(self, step: ClockStep) -> Self {
+        match step {
+            ClockStep::Forward(by) => self.plus(by),
+            ClockStep::Back(by) => self.minus(by),
+        }
+    }
+
     /// How long after `earlier` this is; zero where it is before.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
@@ -132,6 +140,15 @@ impl Timestamp {
             c.second
         )
     }
+}
+
+/// By how much a clock was set, against the time that went by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClockStep {
+    /// It shows a later time than it would have. A machine that slept looks like this.
+    Forward(Duration),
+    /// It shows an earlier time than it would have.
+    Back(Duration),
 }
 
 /// A calendar date and time in UTC.

@@ -190,8 +190,27 @@ pub(super) struct Send {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Queue {
-    /// What waits, for whom, since when
-    List,
+    /// What waits, for whom, why, and until when
+    List {
+        /// What ended lately instead, and how
+        #[arg(long)]
+        ended: bool,
+    },
+    /// One message with all its recipients
+    Show {
+        /// Its id, from `queue list`; the beginning is enough
+        id: String,
+    },
+    /// Try what waits now
+    Retry {
+        /// One message; all where left out
+        id: Option<String>,
+    },
+    /// Take a message back from everybody who does not have it yet
+    Cancel {
+        /// Its id, from `queue list`; the beginning is enough
+        id: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]

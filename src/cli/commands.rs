@@ -7,8 +7,8 @@ use std::path::Path;
 use data_encoding::BASE64;
 use serde_json::{Value, json};
 
-use super::args::{Config, Contact, Identity, Invite, InviteCommand, Mail, MailSetup, Password, Queue, Send, Verb};
-use super::{Context, args, output, qr, thunderbird};
+use super::args::{Config, Contact, Identity, Invite, InviteCommand, Mail, MailSetup, Password, Send, Verb};
+use super::{Context, args, output, qr, queue, thunderbird};
 use crate::control::{Attachment, Code, Command, Draft, Failure};
 
 /// A daemon stops within ten seconds; the rest is for a busy machine.
@@ -34,7 +34,7 @@ pub(super) fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Send(send) => submit(context, &send),
         Verb::List { folder } => list(context, folder),
         Verb::Read { uid, folder } => read(context, folder, uid),
-        Verb::Queue(Queue::List) => queue(context),
+        Verb::Queue(verb) => queue::run(context, verb),
         Verb::Mail(Mail::Setup(setup)) => mail_setup(context, setup),
         Verb::Mail(Mail::Password(password)) => passwords(context, password),
         Verb::Config(Config::Path) => {
@@ -64,7 +64,7 @@ fn wait_until_stopped(context: &Context) -> Result<(), Failure> {
 }
 
 /// Prints an answer: as JSON where asked for, else in words.
-fn show(context: &Context, value: Value, words: impl FnOnce(&Value) -> String) {
+pub(super) fn show(context: &Context, value: Value, words: impl FnOnce(&Value) -> String) {
     if context.output.is_json() {
         context.output.object(value);
     } else {
@@ -76,11 +76,11 @@ fn show(context: &Context, value: Value, words: impl FnOnce(&Value) -> String) {
 }
 
 /// A member of an answer as text.
-fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+pub(super) fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
-fn rows<'a>(value: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
+pub(super) fn rows<'a>(value: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
     value.get(name).and_then(Value::as_array).into_iter().flatten()
 }
 
@@ -108,31 +108,13 @@ fn status(context: &Context) -> Result<(), Failure> {
         let _ =
             writeln!(words, "{}", if waiting == 0 { "nothing waits".into() } else { format!("{waiting} waiting:") });
         for item in rows(value, "queue") {
-            let _ = writeln!(words, "  {}", queue_line(item));
+            let _ = writeln!(words, "  {}", queue::line(item));
         }
         if rows(value, "identities").any(|identity| identity["contacts"] == 0) {
             words.push_str("next: runepeer invite, or runepeer contact add, to know somebody\n");
         }
         words
     });
-    Ok(())
-}
-
-fn queue_line(item: &Value) -> String {
-    let mut line = format!("{}  to {}  {}", text(item, "id"), text(item, "to"), text(item, "state"));
-    if let Some(next) = item["next_at"].as_str() {
-        let _ = write!(line, ", next attempt {next}");
-    }
-    if let Some(error) = item["last_error"].as_str() {
-        let _ = write!(line, " ({error})");
-    }
-    let _ = write!(line, ", until {}", text(item, "expires_at"));
-    line
-}
-
-fn queue(context: &Context) -> Result<(), Failure> {
-    let value = context.ask(Command::QueueList)?;
-    show(context, value, |value| rows(value, "queue").map(|item| queue_line(item) + "\n").collect());
     Ok(())
 }
 
@@ -205,7 +187,7 @@ fn invitation(context: &Context, invite: Invite) -> Result<(), Failure> {
 }
 
 /// Asks before something is removed.
-fn confirm(context: &Context, question: &str) -> Result<(), Failure> {
+pub(super) fn confirm(context: &Context, question: &str) -> Result<(), Failure> {
     if context.global.yes {
         return Ok(());
     }

@@ -161,7 +161,7 @@ async fn story(context: &Context, home: &Path, keep: bool) -> Result<(), Failure
     })
     .await?;
     alice
-        .wait(Command::QueueList, "for bob's acknowledgement", |value| {
+        .wait(Command::QueueList { ended: false }, "for bob's acknowledgement", |value| {
             value["queue"].as_array().is_some_and(Vec::is_empty)
         })
         .await?;

@@ -9,6 +9,7 @@ mod demo;
 mod mail_client;
 mod output;
 mod qr;
+mod queue;
 mod thunderbird;
 mod up;
 

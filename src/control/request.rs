@@ -79,8 +79,28 @@ pub enum Command {
         /// The message.
         uid: u32,
     },
-    /// What waits in the queue.
-    QueueList,
+    /// What waits in the queue, or what ended lately.
+    QueueList {
+        /// Whether what ended is wanted.
+        #[serde(default)]
+        ended: bool,
+    },
+    /// One message of the queue.
+    QueueShow {
+        /// Its id, or the beginning of it.
+        id: String,
+    },
+    /// Try what waits now.
+    QueueRetry {
+        /// The id of one message, or the beginning of it; all where left out.
+        #[serde(default)]
+        id: Option<String>,
+    },
+    /// Take a message back from everybody who does not have it yet.
+    QueueCancel {
+        /// Its id, or the beginning of it.
+        id: String,
+    },
     /// Make an application password.
     PasswordNew {
         /// What to call it.

@@ -15,12 +15,11 @@ use super::compose;
 use super::driver::now;
 use super::node::Shared;
 use super::passwords;
+use super::queue;
 use crate::base::Timestamp;
 use crate::control::{Code, Command, Draft, Failure, Handler, Request as Asked};
 use crate::engine::book::{Contact, ContactStatus, Introduction};
 use crate::engine::mailbox::{Flags, Folder};
-use crate::engine::queue::Queued;
-use crate::engine::state::Attempts;
 use crate::engine::{Request, RequestError, Response, Snapshot};
 use crate::mail::headers;
 
@@ -41,7 +40,7 @@ impl From<RequestError> for Failure {
                 Self::new(Code::NotFound, message)
             }
             RequestError::Invitation(_) | RequestError::NoRecipient => Self::new(Code::Usage, message),
-            RequestError::Disk | RequestError::Stopping => Self::new(Code::Busy, message),
+            RequestError::Disk | RequestError::Stopping | RequestError::BeingSent => Self::new(Code::Busy, message),
             _ => Self::new(Code::Failed, message),
         }
     }
@@ -87,7 +86,14 @@ impl Shared {
             Command::Send { to, draft } => send(&*self.account(identity)?, to, draft).await,
             Command::List { folder } => list(&*self.account(identity)?, &folder).await,
             Command::Read { folder, uid } => read(&*self.account(identity)?, &folder, uid).await,
-            Command::QueueList => Ok(json!({ "queue": queue(&self.account(identity)?.snapshot.borrow().clone()) })),
+            Command::QueueList { ended } => {
+                let snapshot = self.account(identity)?.snapshot.borrow().clone();
+                let rows = if ended { queue::ended(&snapshot) } else { queue::waiting(&snapshot) };
+                Ok(json!({ "queue": rows }))
+            }
+            Command::QueueShow { id } => queue::show(&self.account(identity)?.snapshot.borrow().clone(), &id),
+            Command::QueueRetry { id } => queue::retry(&*self.account(identity)?, id.as_deref()).await,
+            Command::QueueCancel { id } => queue::cancel(&*self.account(identity)?, &id).await,
             Command::PasswordNew { name } => self.new_password(&*self.account(identity)?, name).await,
             Command::PasswordList => Ok(password_list(&*self.account(identity)?)),
             Command::PasswordRevoke { name } => {
@@ -132,7 +138,7 @@ impl Shared {
             })
             .collect();
         let waiting: Vec<Value> =
-            accounts.iter().flat_map(|account| queue(&account.snapshot.borrow().clone())).collect();
+            accounts.iter().flat_map(|account| queue::waiting(&account.snapshot.borrow().clone())).collect();
         let transport = self.transport_status();
         let listen = self.listening();
         json!({
@@ -330,41 +336,6 @@ async fn read(account: &LocalAccount, name: &str, uid: u32) -> Result<Value, Fai
         .await
         .map_err(|error| Failure::new(Code::Failed, error.to_string()))?;
     Ok(json!({ "uid": uid, "message": BASE64.encode(&bytes) }))
-}
-
-fn queue(snapshot: &Snapshot) -> Vec<Value> {
-    let mut waiting: Vec<&Arc<Queued>> = snapshot.queue.iter().collect();
-    waiting.sort_by_key(|queued| (queued.submitted, queued.id));
-    let mut rows = Vec::new();
-    for queued in waiting {
-        for (contact, recipient) in queued.waiting() {
-            let attempts = snapshot.attempts.get(&contact).copied().unwrap_or_default();
-            rows.push(queue_row(snapshot, queued, contact, &recipient.address.to_string(), attempts));
-        }
-    }
-    rows
-}
-
-fn queue_row(
-    snapshot: &Snapshot,
-    queued: &Queued,
-    contact: crate::base::ContactId,
-    address: &str,
-    attempts: Attempts,
-) -> Value {
-    let to = snapshot.book.contact(contact).map_or(address, |contact| contact.petname.as_str());
-    json!({
-        "id": queued.id.to_string(),
-        "to": to,
-        "address": address,
-        "state": "queued",
-        "custody": [],
-        "attempts": attempts.failed,
-        "submitted_at": queued.submitted.rfc3339(),
-        "next_at": attempts.next.map(Timestamp::rfc3339),
-        "expires_at": queued.expires.rfc3339(),
-        "last_error": attempts.last_error.map(|error| error.to_string()),
-    })
 }
 
 fn password_list(account: &LocalAccount) -> Value {

@@ -6,7 +6,7 @@ use mailparse::MailHeaderMap;
 use super::account::LocalAccount;
 use crate::base::Timestamp;
 use crate::control::{Code, Draft, Failure};
-use crate::engine::request::Submission;
+use crate::engine::request::{Asked, Submission};
 use crate::mail::address::PETNAME_DOMAIN;
 use crate::mail::compose::{self, Attachment};
 use crate::mail::outgoing;
@@ -46,7 +46,12 @@ pub(super) fn submission(
     })
     .map_err(|error| usage(&error))?;
     let prepared = outgoing::prepare(&message, own, now, &resolve, &mut OsRng).map_err(|error| usage(&error))?;
-    Ok(Submission { recipients: to, visible: prepared.visible, message: prepared.message.into() })
+    Ok(Submission {
+        recipients: to,
+        visible: prepared.visible,
+        message: prepared.message.into(),
+        asked: Asked::default(),
+    })
 }
 
 /// A name as it can stand in a header until it is replaced by the address.

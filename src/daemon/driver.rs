@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::crypto::Pool;
 use super::keys::KeyChain;
-use crate::base::{IdentityId, SessionId, Timestamp};
+use crate::base::{BodyId, ClockStep, IdentityId, OpId, SessionId, Timestamp, limits};
 use crate::engine::effect::{CommitError, DialError, Durability, Refusal};
 use crate::engine::request::RequestId;
 use crate::engine::{Effect, Identity, Input, Request, RequestError, Response, Snapshot, Transaction};
@@ -93,6 +93,28 @@ pub(super) struct Driver {
     next_session: u64,
     in_flight: u32,
     since_image: u32,
+    clock: Clock,
+}
+
+/// Notices that the clock was set: what it showed last, and when that was.
+struct Clock {
+    shown: Timestamp,
+    at: tokio::time::Instant,
+}
+
+impl Clock {
+    fn new() -> Self {
+        Self { shown: now(), at: tokio::time::Instant::now() }
+    }
+
+    /// By how much the clock was set since this was last asked, where that is worth telling.
+    fn step(&mut self) -> Option<ClockStep> {
+        let expected = self.shown.plus(self.at.elapsed());
+        *self = Self::new();
+        let (forward, back) = (self.shown.since(expected), expected.since(self.shown));
+        let step = if forward > back { ClockStep::Forward(forward) } else { ClockStep::Back(back) };
+        (forward.max(back) >= limits::CLOCK_STEP).then_some(step)
+    }
 }
 
 /// What happened on a session. Dropping it lets the session read on.
@@ -135,6 +157,7 @@ impl Driver {
             next_session: 0,
             in_flight: 0,
             since_image: 0,
+            clock: Clock::new(),
         };
         let ends = Ends { requests: request_sender, incoming: incoming_sender, snapshot: snapshot_receiver };
         (driver, ends)
@@ -149,7 +172,12 @@ impl Driver {
     /// Waits for something and lets the machine have it; `false` where it is the end.
     async fn step(&mut self, stop: &mut watch::Receiver<bool>) -> bool {
         self.check_disk();
-        let input = match self.next(stop).await {
+        let event = self.next(stop).await;
+        // Before anything is told the new time.
+        if let Some(step) = self.clock.step() {
+            self.handle(Input::ClockSet(step));
+        }
+        let input = match event {
             Event::Stop => return false,
             Event::Timeout => {
                 let effects = self.machine.handle_timeout(now(), &mut OsRng);
@@ -266,6 +294,11 @@ impl Driver {
                 let seal = move || Input::Sealed(op, keys.seal_body(header, &log, body, &recipient, now()));
                 self.compute(seal, Input::Sealed(op, Err(Refusal::Temporary)));
             }
+            Effect::ReadBody(op, body) => self.read_body(op, body),
+            Effect::Forget(bodies) => {
+                self.shell.view.remove_rows(&bodies);
+                self.shell.log.forget(bodies);
+            }
             Effect::Dial(session, onion, contact) => self.dial(session, onion, contact),
             Effect::Transmit(session, bytes) => self.transmit(session, SessionOut::Bytes(bytes)),
             Effect::Close(session) => {
@@ -289,6 +322,18 @@ impl Driver {
         self.shell.pool.run(work, failed, move |input| {
             // As for a commit.
             let _ = done.send(input);
+        });
+    }
+
+    /// Reads a body on a thread that may wait for the disk.
+    fn read_body(&self, op: OpId, body: BodyId) {
+        let (log, done) = (Arc::clone(&self.shell.log), self.completions.0.clone());
+        tokio::task::spawn_blocking(move || {
+            let read = log.read_body(body, 0..u64::MAX);
+            let bytes =
+                read.inspect_err(|error| tracing::error!(%error, "a message cannot be read from the disk")).ok();
+            // As for a commit.
+            let _ = done.send(Input::BodyRead(op, bytes));
         });
     }
 

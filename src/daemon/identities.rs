@@ -15,6 +15,7 @@ use super::keys::KeyChain;
 use super::node::{Shared, broken, local_part, watched};
 use crate::base::{IdentityId, Onion, OnionSeed, SymmetricKey};
 use crate::control::{Code, Failure};
+use crate::engine::effect::Durability;
 use crate::engine::profile::{Profile, PublicProfile, SecretBytes};
 use crate::engine::{Identity, Record, State};
 use crate::mail::{Address, LocalPart};
@@ -50,18 +51,7 @@ impl Shared {
         Log::create(&*self.vfs, &path).map_err(|error| failed(&error))?;
         let log = Log::open(Arc::clone(&self.vfs), &path, &key, Box::new(OsRng), None, &mut |_, _| ())
             .map_err(|error| failed(&error))?;
-        let records = records.iter().map(Record::encode).collect::<Result<_, _>>().map_err(|error| failed(&error))?;
-        let (done, committed) = tokio::sync::oneshot::channel();
-        log.commit(
-            records,
-            Vec::new(),
-            crate::engine::effect::Durability::Synced,
-            Box::new(move |result| {
-                let _ = done.send(result);
-            }),
-        );
-        committed.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
-        drop(log);
+        tokio::task::spawn_blocking(move || commit(&log, &records)).await.map_err(|error| failed(&error))??;
         self.with_keyring(|keyring| keyring.add_identity(id, &key))?;
         self.open_identity(id).await
     }
@@ -216,7 +206,29 @@ fn fold(
     }
     let needed = state.bodies();
     log.forget(log.body_ids().into_iter().filter(|body| !needed.contains(body)).collect());
+    state.take_released();
+    let missing = state.missing_folders(now(), &mut OsRng);
+    if !missing.is_empty() {
+        match commit(&log, &missing) {
+            Ok(first) => (first..).zip(&missing).for_each(|(number, record)| drop(state.apply(number, record))),
+            // A full disk is no reason to keep anybody from their mail: the next start tries again.
+            Err(failure) => tracing::warn!(%failure, "a folder that came with this version could not be made"),
+        }
+    }
     Ok((log, state))
+}
+
+/// Commits records and waits for it: before an identity's machine runs.
+fn commit(log: &Log, records: &[Record]) -> Result<u64, Failure> {
+    let failed = |error: &dyn std::fmt::Display| broken("the identity's log cannot be written", error);
+    let encoded = records.iter().map(Record::encode).collect::<Result<_, _>>().map_err(|error| failed(&error))?;
+    let (done, committed) = std::sync::mpsc::channel();
+    let report = Box::new(move |result| {
+        // Whoever waits is below.
+        let _ = done.send(result);
+    });
+    log.commit(encoded, Vec::new(), Durability::Synced, report);
+    committed.recv().map_err(|error| failed(&error))?.map_err(|error| failed(&error))
 }
 
 /// The first records of a new identity.
@@ -251,14 +263,14 @@ mod tests {
     #[test]
     fn a_log_of_a_newer_version_is_refused_and_loses_nothing() {
         use crate::base::BodyId;
-        use crate::engine::effect::{Durability, NewBody};
+        use crate::engine::effect::NewBody;
         use crate::store::vfs::MemVfs;
 
         let vfs: Arc<dyn Vfs> = Arc::new(MemVfs::new());
         let (path, key) = (Path::new("/alice"), SymmetricKey::from_bytes([7; 32]));
         Log::create(&*vfs, path).unwrap();
         let open = || Log::open(Arc::clone(&vfs), path, &key, Box::new(OsRng), None, &mut |_, _| ()).unwrap();
-        let body = NewBody { id: BodyId::from_bytes([1; 16]), bytes: b"of a later version".as_slice().into() };
+        let body = NewBody::new(BodyId::from_bytes([1; 16]), b"of a later version".as_slice().into());
         let (done, committed) = std::sync::mpsc::channel();
         // A kind that is not known, and critical.
         let record = vec![0xff, 0xff, 1, 1];

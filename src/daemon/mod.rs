@@ -16,6 +16,7 @@ pub mod logging;
 mod node;
 mod passwords;
 mod process;
+mod queue;
 
 pub use directory::DataDir;
 pub use node::{Node, Preparation, Start};

@@ -147,7 +147,7 @@ impl Identity {
         // A contact may mark its mail as important; a stranger may not.
         let important = arrival.important && author.status == ContactStatus::Confirmed;
         let flags = NamedFlags::system(if important { Flags::FLAGGED } else { Flags::default() });
-        let body = NewBody { id: BodyId::random(rng), bytes: message.into() };
+        let body = NewBody::new(BodyId::random(rng), message.into());
         let message = NewMessage { uid, flags, date: now, body: body.id, size, content: Some(seen.content) };
         let mut records = vec![Record::Delivered { folder, message, contact: author.id, seen, evidence }];
         records.extend(self.key_settled(&arrival, author));

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::base::ids::Fingerprint;
-use crate::base::{BodyId, ContactId, Onion, OpId, SessionId};
+use crate::base::{BodyId, ClockStep, ContactId, Onion, OpId, SessionId};
 
 use super::mailbox::ModSeq;
 use super::record::Record;
@@ -24,6 +24,26 @@ pub struct NewBody {
     pub id: BodyId,
     /// The bytes.
     pub bytes: Arc<[u8]>,
+    /// Its end is that of another body: the store may keep it once for both.
+    pub shared: Option<SharedEnd>,
+}
+
+impl NewBody {
+    /// A body that shares nothing.
+    pub const fn new(id: BodyId, bytes: Arc<[u8]>) -> Self {
+        Self { id, bytes, shared: None }
+    }
+}
+
+/// Says that the bytes of a body from a place on are those of another body from a place to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SharedEnd {
+    /// From here on, in bytes.
+    pub at: usize,
+    /// The other body: committed, or before this one in the same transaction.
+    pub of: BodyId,
+    /// Where in the other body, in bytes.
+    pub from: u64,
 }
 
 /// Records that are committed together or not at all.
@@ -112,6 +132,10 @@ pub enum Input {
     CertificateChecked(OpId, bool),
     /// Completion of [`Effect::Seal`] and [`Effect::SealBody`].
     Sealed(OpId, Result<Vec<u8>, Refusal>),
+    /// Completion of [`Effect::ReadBody`]; `None` where it cannot be read.
+    BodyRead(OpId, Option<Vec<u8>>),
+    /// The clock was set, or the machine slept: it shows another time than it would have ([`CLOCK_STEP`](crate::base::limits::CLOCK_STEP)).
+    ClockSet(ClockStep),
     /// Whether the disk has so little space that new mail is refused.
     DiskLow(bool),
 }
@@ -133,6 +157,10 @@ pub enum Effect {
     Seal(OpId, Vec<u8>, Arc<[u8]>),
     /// The same for a content whose payload is a stored body: the signed bytes are header ‖ body.
     SealBody(OpId, String, BodyId, Arc<[u8]>),
+    /// Read a committed body; completes with [`Input::BodyRead`].
+    ReadBody(OpId, BodyId),
+    /// Nothing refers to these bodies any more: they may be given up.
+    Forget(Vec<BodyId>),
     /// Connect to a peer on circuits used for this contact only; completes with [`Input::Dialled`]. The engine numbers
     /// these sessions from [`DIALLED_SESSIONS`] up, the driver numbers those that it accepts from 0 up.
     Dial(SessionId, Onion, ContactId),

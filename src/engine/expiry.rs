@@ -1,13 +1,13 @@
-//! The honest end: what could not be delivered becomes a report in INBOX, in the transaction that ends the attempts.
+//! The honest end: what could not be delivered in time becomes a report in INBOX, in the transaction that ends the
+//! attempts; what is late, a notice before that (`reports`).
 //!
 //! Where the report cannot be written (the disk, a full INBOX), the message stays in the queue and is looked at again.
 
 use crate::base::rng::Rng;
 use crate::base::{ContactId, ContentId, QueueId, Timestamp};
-use crate::mail::dsn::{self, Undelivered};
+use crate::mail::dsn;
 
 use super::book::{ContactChange, ContactStatus};
-use super::effect::CommitError;
 use super::greeting::next_card;
 use super::identity::{Identity, Then};
 use super::mailbox::FolderRole;
@@ -20,6 +20,9 @@ impl Identity {
     pub(super) fn expire(&mut self, now: Timestamp, rng: &mut dyn Rng) {
         while let Some(queue) = self.schedule.take_expired(now) {
             self.expire_message(now, rng, queue);
+        }
+        while let Some(queue) = self.schedule.take_notice(now) {
+            self.give_notice(now, rng, queue);
         }
         while let Some(contact) = self.schedule.take_expired_card(now) {
             self.expire_card(now, rng, contact);
@@ -37,14 +40,28 @@ impl Identity {
         if !busy.is_empty() {
             self.schedule.look_again(queue, now);
         }
+        let doubtful = |contact| queued.recipients.get(&contact).is_some_and(|recipient| !recipient.sent.is_empty());
         let failures: Vec<_> = idle
             .into_iter()
-            .map(|contact| match self.schedule.is_unconfirmed(contact, queue) {
+            .map(|contact| match doubtful(contact) {
                 true => (contact, FailureReason::Unconfirmed),
                 false => (contact, FailureReason::Expired),
             })
             .collect();
         self.fail(now, rng, queue, &failures);
+    }
+
+    fn give_notice(&mut self, now: Timestamp, rng: &mut dyn Rng, queue: QueueId) {
+        let Some(queued) = self.state.queue().get(queue).cloned() else { return };
+        let Some((contact, _)) = queued.waiting().next() else { return };
+        if queued.notice_due().is_none_or(|due| due > now) {
+            return;
+        }
+        // On its way at this moment, perhaps: then there is nothing to tell.
+        if queued.waiting().any(|(contact, _)| self.schedule.is_busy(contact, queue)) {
+            return self.schedule.notice_later(queue, now);
+        }
+        self.report_delay(now, rng, &queued, Then::Sending(contact, SendingStep::Noticed(queue)));
     }
 
     /// Ends the attempts at recipients who are not being sent to.
@@ -55,48 +72,6 @@ impl Identity {
         }
         let messages = failures.iter().map(|&(contact, _)| (contact, queue)).collect();
         self.report(now, rng, queue, failures, Then::Sending(first, SendingStep::Failed(messages)));
-    }
-
-    /// Ends the attempts at these recipients of a message, with a report; all in one transaction.
-    pub(super) fn report(
-        &mut self,
-        now: Timestamp,
-        rng: &mut dyn Rng,
-        queue: QueueId,
-        failures: &[(ContactId, FailureReason)],
-        then: Then,
-    ) {
-        let Some(queued) = self.state.queue().get(queue).cloned() else { return self.nothing(now, rng, then) };
-        let undelivered: Vec<_> = failures
-            .iter()
-            .filter_map(|&(contact, reason)| {
-                let address = queued.recipients.get(&contact)?.address.clone();
-                let petname = self.state.book().contact(contact).map(|contact| contact.petname.clone());
-                Some(Undelivered { petname: petname.unwrap_or_default(), address, reason })
-            })
-            .collect();
-        let about = dsn::Report {
-            own: self.address(),
-            queue,
-            submitted: queued.submitted,
-            undelivered: &undelivered,
-            headers: &queued.headers,
-        };
-        let text = dsn::report(&about, ContentId::random(rng), now);
-        let Some((folder, message, body)) = self.own_message(now, rng, FolderRole::Inbox, text) else {
-            return self.nothing(now, rng, then);
-        };
-        let failed = |&(contact, reason)| Record::RecipientFailed { queue, contact, at: now, reason };
-        let mut records: Vec<_> = failures.iter().map(failed).collect();
-        records.push(Record::MessageAdded { folder, message });
-        self.commit(records, vec![body], then);
-    }
-
-    /// Nothing can be written: it goes on as after a failed commit.
-    fn nothing(&mut self, now: Timestamp, rng: &mut dyn Rng, then: Then) {
-        if let Then::Sending(contact, step) = then {
-            self.after_commit(now, rng, contact, step, Err(CommitError::NoSpace));
-        }
     }
 
     fn expire_card(&mut self, now: Timestamp, rng: &mut dyn Rng, contact: ContactId) {

@@ -16,7 +16,7 @@ use super::identity::Identity;
 use super::mailbox::{FolderRole, Message};
 use super::profile::{Profile, PublicProfile, SecretBytes};
 use super::record::Record;
-use super::request::{Request, RequestError, RequestId, Response, Submission};
+use super::request::{Asked, Request, RequestError, RequestId, Response, Submission};
 use super::state::{Snapshot, State};
 
 pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -31,6 +31,8 @@ pub(super) struct Node {
     pub(super) online: bool,
     /// Commits that fail from now on.
     pub(super) failing_commits: u32,
+    /// Of each body, in order, whether it shares an end with another.
+    pub(super) shared: Vec<bool>,
     next_number: u64,
     answers: BTreeMap<u64, Result<Response, RequestError>>,
     rng: SeededRng,
@@ -89,6 +91,7 @@ pub(super) fn replay(log: &[(u64, Record)]) -> State {
         let decoded = Record::decode(&bytes).unwrap().unwrap();
         state.apply(*number, &decoded);
     }
+    state.take_released();
     state
 }
 
@@ -112,6 +115,7 @@ impl World {
                     bodies: BTreeMap::new(),
                     online: true,
                     failing_commits: 0,
+                    shared: Vec::new(),
                     answers: BTreeMap::new(),
                     rng,
                 }
@@ -223,6 +227,15 @@ impl World {
                 let content = [header.as_bytes(), &self.nodes[node].bodies[&body]].concat();
                 self.perform_seal(node, op, content, &to);
             }
+            Effect::ReadBody(op, body) => {
+                let bytes = self.nodes[node].bodies.get(&body).map(|bytes| bytes.to_vec());
+                self.input(node, Input::BodyRead(op, bytes));
+            }
+            Effect::Forget(bodies) => {
+                for body in bodies {
+                    assert!(self.nodes[node].bodies.remove(&body).is_some(), "forgotten twice");
+                }
+            }
             Effect::Dial(session, onion, _) => self.perform_dial(node, session, onion),
             Effect::Transmit(session, bytes) => self.perform_transmit(node, session, bytes),
             Effect::Close(session) => self.unlink(node, session),
@@ -245,7 +258,14 @@ impl World {
             at.log.push((at.next_number, record));
             at.next_number += 1;
         }
-        at.bodies.extend(transaction.bodies.into_iter().map(|body| (body.id, body.bytes)));
+        for body in transaction.bodies {
+            if let Some(shared) = body.shared {
+                let other = at.bodies.get(&shared.of).expect("the other body is there");
+                assert_eq!(body.bytes[shared.at..], other[shared.from as usize..], "the ends are the same");
+            }
+            at.shared.push(body.shared.is_some());
+            at.bodies.insert(body.id, body.bytes);
+        }
         self.input(node, Input::Committed(op, Ok(first)));
     }
 
@@ -367,7 +387,12 @@ impl World {
     pub(super) fn submit(&mut self, node: usize, to: usize, subject: &str) -> Result<Response, RequestError> {
         let recipient = self.address(to);
         let message = self.message(node, subject);
-        let submission = Submission { recipients: vec![recipient.clone()], visible: vec![recipient], message };
+        let submission = Submission {
+            recipients: vec![recipient.clone()],
+            visible: vec![recipient],
+            message,
+            asked: Asked::default(),
+        };
         self.request(node, Request::Submit(submission))
     }
 
@@ -384,7 +409,7 @@ impl World {
                 assert!(uids.windows(2).all(|pair| pair[0] < pair[1]) && uids.last() < Some(&folder.uid_next));
             }
             let needed = node.identity.state().bodies();
-            assert!(needed.is_subset(&node.bodies.keys().copied().collect::<BTreeSet<_>>()));
+            assert_eq!(needed, node.bodies.keys().copied().collect::<BTreeSet<_>>());
         }
     }
 }

@@ -5,11 +5,11 @@
 //! `greeting`, outbound ones in `sending`. Nothing changes the state but records whose commit was reported, in the order
 //! in which they were committed; after each such transaction the snapshot is published before anybody is answered.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::base::rng::Rng;
-use crate::base::{BodyId, ContactId, FolderId, OpId, SessionId, Timestamp};
+use crate::base::{BodyId, ClockStep, ContactId, FolderId, OpId, QueueId, SessionId, Timestamp};
 use crate::mail::Address;
 
 use super::delivery::Arrival;
@@ -19,12 +19,14 @@ use super::mailbox::{Folder, FolderRole, ModSeq, NamedFlags, NewMessage, Uid};
 use super::profile::{Profile, PublicProfile};
 use super::rates::Rates;
 use super::record::{Record, Seen};
+use super::reports::Returning;
 use super::request::RequestId;
 use super::requests::Answer;
 use super::schedule::Schedule;
 use super::sending::{Item, Outbound, SendingStep};
 use super::sessions::{Inbound, Settlement};
 use super::state::{Applied, Snapshot, State};
+use super::submission::Ends;
 
 /// What an operation's completion is for.
 pub(super) enum Pending {
@@ -38,6 +40,8 @@ pub(super) enum Pending {
     Certificate(SessionId, Arc<[u8]>),
     /// Something is being sealed for a dialled session.
     Seal(SessionId, Item),
+    /// A message is being read for a report that returns it.
+    Return(Box<Returning>),
 }
 
 /// What to do after a commit.
@@ -50,6 +54,8 @@ pub(super) enum Then {
     Acquainted(Box<Greeting>),
     /// Go on with a dialled session.
     Sending(ContactId, SendingStep),
+    /// Answer a request that takes messages back.
+    Recalled(RequestId, Answer, Vec<QueueId>),
     /// Nothing.
     Nothing,
 }
@@ -67,6 +73,10 @@ pub struct Identity {
     pub(super) in_flight: usize,
     /// Answers to deliveries that are to be given.
     pub(super) settlements: VecDeque<Settlement>,
+    /// Messages of which a commit is about to say that they did not reach somebody.
+    pub(super) taking_back: BTreeSet<(ContactId, QueueId)>,
+    /// The ends of the messages that wait, by which copies of them are known again.
+    pub(super) ends: Ends,
     pending: BTreeMap<OpId, Pending>,
     effects: Vec<Effect>,
     reserved_uids: BTreeMap<FolderId, Uid>,
@@ -99,6 +109,8 @@ impl Identity {
             disk_low: false,
             in_flight: 0,
             settlements: VecDeque::new(),
+            taking_back: BTreeSet::new(),
+            ends: Ends::default(),
             pending: BTreeMap::new(),
             effects: Vec::new(),
             reserved_uids: BTreeMap::new(),
@@ -152,7 +164,13 @@ impl Identity {
                     self.sealed(now, rng, session, item, result);
                 }
             }
+            Input::BodyRead(op, message) => {
+                if let Some(Pending::Return(returning)) = self.pending.remove(&op) {
+                    self.returned(now, rng, *returning, message.as_deref());
+                }
+            }
             Input::DiskLow(low) => self.disk_low = low,
+            Input::ClockSet(step) => self.clock_set(now, rng, step),
         }
         self.settle_all(now, rng);
         self.dial_what_is_due(now, rng);
@@ -189,6 +207,10 @@ impl Identity {
             let applied: Vec<_> =
                 (first..).zip(&records).map(|(number, record)| self.apply(now, number, record)).collect();
             self.publish();
+            let released = self.state.take_released();
+            if !released.is_empty() {
+                self.effect(Effect::Forget(released));
+            }
             applied
         });
         match then {
@@ -196,14 +218,22 @@ impl Identity {
             Then::Acknowledge(arrival, seen) => self.acknowledge(arrival, &seen, applied),
             Then::Acquainted(greeting) => self.acquainted(now, rng, *greeting, applied),
             Then::Sending(contact, step) => self.after_commit(now, rng, contact, step, applied.map(|_| ())),
+            Then::Recalled(id, answer, queues) => {
+                for queue in queues {
+                    self.schedule.set_recalled(queue, false);
+                }
+                self.answer(id, answer, applied);
+            }
             Then::Nothing => {}
         }
     }
 
     /// Applies a committed record, and tells the schedule what it means.
     fn apply(&mut self, now: Timestamp, number: ModSeq, record: &Record) -> Applied {
-        let cancelled = match record {
-            Record::SubmissionCancelled { queue } => self.state.queue().get(*queue).cloned(),
+        let before = match record {
+            Record::SubmissionCancelled { queue }
+            | Record::RecipientDelivered { queue, .. }
+            | Record::RecipientFailed { queue, .. } => self.state.queue().get(*queue).cloned(),
             _ => None,
         };
         let applied = self.state.apply(number, record);
@@ -211,12 +241,22 @@ impl Identity {
             return applied;
         }
         match record {
-            Record::Submitted { queued } => self.schedule.submitted(queued, now),
+            Record::Submitted { queued } => {
+                if let Some(queued) = self.state.queue().get(queued.id) {
+                    self.schedule.submitted(queued, now);
+                }
+            }
+            // Whom its sender wants to be told of a delay is known only now.
+            Record::SubmissionOptions { queue, .. } => {
+                if let Some(queued) = self.state.queue().get(*queue) {
+                    self.schedule.options_changed(queued);
+                }
+            }
             Record::RecipientDelivered { queue, contact, .. } | Record::RecipientFailed { queue, contact, .. } => {
                 self.schedule.settled(*contact, *queue);
             }
             Record::SubmissionCancelled { queue } => {
-                for (contact, _) in cancelled.iter().flat_map(|queued| queued.waiting()) {
+                for (contact, _) in before.iter().flat_map(|queued| queued.waiting()) {
                     self.schedule.settled(contact, *queue);
                 }
             }
@@ -229,7 +269,18 @@ impl Identity {
             }
             _ => {}
         }
+        if let Some(queued) = before.filter(|queued| self.state.queue().get(queued.id).is_none()) {
+            self.schedule.ended(&queued);
+            self.ends.forget(queued.id);
+        }
         applied
+    }
+
+    fn clock_set(&mut self, now: Timestamp, rng: &mut dyn Rng, step: ClockStep) {
+        self.schedule.clock_set(step, now, rng);
+        self.inbound.values_mut().for_each(|inbound| inbound.clock_set(step));
+        self.outbound.values_mut().for_each(|outbound| outbound.clock_set(step));
+        self.attempts_changed();
     }
 
     // What the parts of the router share.
@@ -318,7 +369,7 @@ impl Identity {
     ) -> Option<(FolderId, NewMessage, NewBody)> {
         let folder = self.folder_of(role)?.id;
         let uid = *self.reserve_uids(folder, 1)?.first()?;
-        let body = NewBody { id: BodyId::random(rng), bytes: bytes.into() };
+        let body = NewBody::new(BodyId::random(rng), bytes.into());
         let size = u32::try_from(body.bytes.len()).ok()?;
         let message = NewMessage { uid, flags: NamedFlags::default(), date: now, body: body.id, size, content: None };
         Some((folder, message, body))

@@ -86,7 +86,7 @@ pub enum FlagChange {
     Remove,
 }
 
-/// What a folder is for (RFC 6154), and Requests, which is ours.
+/// What a folder is for (RFC 6154), and two of our own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum FolderRole {
     /// INBOX.
@@ -103,12 +103,14 @@ pub enum FolderRole {
     Trash,
     /// Mail from somebody who is not yet a contact.
     Requests,
+    /// What was submitted and waits. The queue fills and empties it; removing a message takes it back.
+    Outbox,
 }
 
 impl FolderRole {
     /// All of them, in the order in which they are made.
-    pub const ALL: [Self; 7] =
-        [Self::Inbox, Self::Sent, Self::Drafts, Self::Archive, Self::Junk, Self::Trash, Self::Requests];
+    pub const ALL: [Self; 8] =
+        [Self::Inbox, Self::Sent, Self::Drafts, Self::Archive, Self::Junk, Self::Trash, Self::Requests, Self::Outbox];
 
     /// The folder's name.
     pub const fn name(self) -> &'static str {
@@ -120,6 +122,7 @@ impl FolderRole {
             Self::Junk => "Junk",
             Self::Trash => "Trash",
             Self::Requests => "Requests",
+            Self::Outbox => "Outbox",
         }
     }
 }
@@ -311,6 +314,12 @@ impl Mailbox {
         })
     }
 
+    /// A name that no folder has: the wanted one, or with a number behind it.
+    pub fn free_name(&self, wanted: &str) -> String {
+        let mut names = std::iter::once(wanted.to_owned()).chain((2_u32..).map(|n| format!("{wanted}-{n}")));
+        names.find(|name| self.by_name(name).is_none()).unwrap_or_default()
+    }
+
     /// The folder with this role.
     pub fn by_role(&self, role: FolderRole) -> Option<&Arc<Folder>> {
         self.folders.values().find(|folder| folder.role == Some(role))
@@ -364,11 +373,11 @@ impl Mailbox {
         true
     }
 
-    /// Deletes a folder and what is in it; a folder with a role stays.
-    pub fn delete(&mut self, id: FolderId) -> bool {
+    /// Deletes a folder and what is in it, and gives it; a folder with a role stays.
+    pub fn delete(&mut self, id: FolderId) -> Option<Arc<Folder>> {
         match self.folders.get(&id) {
-            Some(folder) if folder.role.is_none() => self.folders.remove(&id).is_some(),
-            _ => false,
+            Some(folder) if folder.role.is_none() => self.folders.remove(&id),
+            _ => None,
         }
     }
 
@@ -430,10 +439,10 @@ impl Mailbox {
         changed
     }
 
-    /// Removes those UIDs that are still there; returns them.
-    pub fn expunge(&mut self, modseq: ModSeq, folder: FolderId, uids: &[Uid]) -> Vec<Uid> {
+    /// Removes those UIDs that are still there; returns what was removed.
+    pub fn expunge(&mut self, modseq: ModSeq, folder: FolderId, uids: &[Uid]) -> Vec<Message> {
         let Some(folder) = self.edit(folder, modseq) else { return Vec::new() };
-        uids.iter().copied().filter(|&uid| folder.messages.remove(uid).is_some()).collect()
+        uids.iter().filter_map(|&uid| folder.messages.remove(uid)).collect()
     }
 
     /// Copies or moves messages (from UID, to UID) that are still there; returns the pairs that were done.
@@ -501,7 +510,7 @@ mod tests {
     #[test]
     fn a_uid_is_never_reused_even_after_the_highest_is_expunged() {
         let mut mailbox = mailbox(3);
-        assert_eq!(mailbox.expunge(9, folder(1), &[3, 4]), vec![3]);
+        assert_eq!(mailbox.expunge(9, folder(1), &[3, 4]).iter().map(|gone| gone.uid).collect::<Vec<_>>(), vec![3]);
         assert!(!mailbox.add(10, folder(1), &message(3)));
         assert!(mailbox.add(11, folder(1), &message(4)));
         assert_eq!(mailbox.folder(folder(1)).unwrap().uid_next, 5);
@@ -542,9 +551,9 @@ mod tests {
     #[test]
     fn folders_with_a_role_stay_and_names_are_unique() {
         let mut mailbox = mailbox(0);
-        assert!(!mailbox.delete(folder(1)));
+        assert!(mailbox.delete(folder(1)).is_none());
         assert!(!mailbox.create(5, folder(3), "Inbox", None, 9));
         assert!(!mailbox.rename(5, folder(2), "INBOX"));
-        assert!(mailbox.delete(folder(2)));
+        assert!(mailbox.delete(folder(2)).is_some());
     }
 }

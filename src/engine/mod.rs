@@ -14,12 +14,18 @@ mod greeting;
 mod harness;
 pub mod identity;
 pub mod mailbox;
+pub mod outbox;
 mod outcomes;
 mod people;
 pub mod profile;
 pub mod queue;
+#[cfg(test)]
+mod queue_scenarios;
 mod rates;
+mod recall;
 pub mod record;
+mod references;
+mod reports;
 pub mod request;
 mod requests;
 #[cfg(test)]

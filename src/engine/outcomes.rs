@@ -17,7 +17,7 @@ use super::greeting::same_certificate;
 use super::identity::{Identity, Pending, Then};
 use super::queue::FailureReason;
 use super::record::Record;
-use super::sending::{Item, SendingStep, Sent};
+use super::sending::{Item, SendingStep};
 use super::session::{Event, Outcome, Ticket};
 use super::state::AttemptError;
 
@@ -56,7 +56,7 @@ impl Identity {
                 machine.withdraw(now, ticket);
             }
             outbound.asking = outbound.asking.filter(|asking| *asking != ticket);
-            if let Some(Sent { item: Item::Mail(queue), .. }) = outbound.sent.remove(&ticket) {
+            if let Some(Item::Mail(queue)) = outbound.sent.remove(&ticket) {
                 self.schedule.set_busy(outbound.contact, queue, false);
             }
         }
@@ -94,7 +94,7 @@ impl Identity {
     fn job_ended(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId, ticket: Ticket, outcome: Outcome) {
         let Some(outbound) = self.outbound.get_mut(&session) else { return };
         let contact = outbound.contact;
-        let Some(Sent { item, doubtful }) = outbound.sent.remove(&ticket) else {
+        let Some(item) = outbound.sent.remove(&ticket) else {
             if outbound.asking == Some(ticket) {
                 outbound.asking = None;
                 outbound.refusals = limits::SENDING_REFUSALS;
@@ -107,34 +107,23 @@ impl Identity {
                 outbound.taken += 1;
                 outbound.refusals = 0;
                 outbound.settling.insert(item);
-                let record = match item {
-                    Item::Card(content) => {
-                        Record::ContactChanged { id: contact, change: ContactChange::CardSettled(content) }
-                    }
-                    Item::Mail(queue) => Record::RecipientDelivered { queue, contact, at: now },
-                };
                 self.schedule.reached(contact);
                 let then = Then::Sending(contact, SendingStep::Settled(session, item));
-                self.commit(vec![record], Vec::new(), then);
+                match item {
+                    Item::Card(content) => {
+                        let change = ContactChange::CardSettled(content);
+                        self.commit(vec![Record::ContactChanged { id: contact, change }], Vec::new(), then);
+                    }
+                    Item::Mail(queue) => self.delivered(now, rng, queue, contact, then),
+                }
             }
-            Outcome::Refused(code) => self.refused(now, rng, session, item, doubtful, code),
+            Outcome::Refused(code) => self.refused(now, rng, session, item, code),
         }
     }
 
-    fn refused(
-        &mut self,
-        now: Timestamp,
-        rng: &mut dyn Rng,
-        session: SessionId,
-        item: Item,
-        doubtful: bool,
-        code: Code,
-    ) {
+    fn refused(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId, item: Item, code: Code) {
         let Some(outbound) = self.outbound.get_mut(&session) else { return };
         let contact = outbound.contact;
-        if let (Item::Mail(queue), false) = (item, doubtful) {
-            self.schedule.denied(contact, queue);
-        }
         if code.disposition() == Disposition::Permanent {
             // It answered: what else waits may well be taken.
             outbound.taken += 1;
@@ -148,6 +137,12 @@ impl Identity {
         }
         outbound.problem = Some(AttemptError::Later);
         outbound.refusals += 1;
+        if let Item::Mail(queue) = item
+            && outbound.noted.remove(&queue)
+        {
+            // A refusal says that nothing was kept of this copy, and there was none before.
+            self.not_sent(contact, vec![queue]);
+        }
         self.pass_over(session, item);
     }
 
@@ -197,13 +192,36 @@ impl Identity {
                     self.advance(now, rng, session);
                 }
             }
+            SendingStep::Noted(session, queues) => {
+                let Some(outbound) = self.outbound.get_mut(&session) else {
+                    // It ended meanwhile, and nothing was handed over.
+                    if !failed {
+                        self.not_sent(contact, queues);
+                    }
+                    return;
+                };
+                outbound.noting = false;
+                if failed {
+                    outbound.problem = Some(AttemptError::Local);
+                    self.end_session(now, rng, session);
+                } else {
+                    outbound.noted.extend(queues);
+                    self.advance(now, rng, session);
+                }
+            }
+            SendingStep::TakenBack(queues) => {
+                for queue in queues {
+                    self.taking_back.remove(&(contact, queue));
+                }
+            }
+            SendingStep::Noticed(queue) if failed => self.schedule.notice_later(queue, now),
             SendingStep::Failed(messages) if failed => {
                 for (contact, queue) in messages {
                     self.schedule.set_busy(contact, queue, false);
                     self.schedule.look_again(queue, now);
                 }
             }
-            SendingStep::Failed(_) => {}
+            SendingStep::Noticed(_) | SendingStep::Failed(_) => {}
         }
     }
 }

@@ -2,14 +2,17 @@
 //!
 //! It is the fold of the queue records. An entry leaves it when no recipient is waiting any more; only then may its
 //! body be forgotten. States only move forward: queued → delivered | failed | cancelled (design: "An honest end").
-//! Attempts and delays are not here but in the scheduler's memory: after a restart everything is tried soon.
+//! Whether a copy may have arrived without an answer is a state too, per endpoint: it decides whether a report says
+//! "failed" or "unconfirmed". Attempts and delays are not here but in the scheduler's memory: after a restart
+//! everything is tried soon.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::limits;
 use crate::base::{BodyId, ContactId, ContentId, QueueId, Timestamp};
 use crate::mail::Address;
 pub use crate::mail::dsn::FailureReason;
@@ -21,10 +24,85 @@ pub enum Progress {
     Queued,
     /// The recipient's node has it on its disk.
     Delivered(Timestamp),
-    /// The attempts have ended; a report is in INBOX.
+    /// The attempts have ended; a report is in INBOX, unless the sender wanted none.
     Failed(Timestamp, FailureReason),
     /// Taken back by its sender.
     Cancelled,
+}
+
+/// Where a copy of a message goes on its way to a recipient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Endpoint {
+    /// The recipient's own onion: what it acknowledges is delivered.
+    Onion,
+}
+
+/// One recipient of a message, as it was submitted.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Addressee {
+    /// Where to, with the folder that the sender asked for.
+    pub address: Address,
+    /// How far it is: [`Progress::Queued`].
+    pub progress: Progress,
+}
+
+/// A message as it was submitted.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Submitted {
+    /// Its name here and in the mail program's log.
+    pub id: QueueId,
+    /// Its signed id, the same in every copy and retry.
+    pub content: ContentId,
+    /// The message to sign.
+    pub body: BodyId,
+    /// How many bytes the message has.
+    pub size: u32,
+    /// When it was taken.
+    pub submitted: Timestamp,
+    /// When the attempts end.
+    pub expires: Timestamp,
+    /// Its recipients.
+    pub recipients: BTreeMap<ContactId, Addressee>,
+    /// The fields of its header by which its sender knows it again in a report, as they were written.
+    pub headers: Vec<u8>,
+}
+
+/// Of what a recipient's sender wants to hear (RFC 3461 §4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notify {
+    /// When it was delivered.
+    pub success: bool,
+    /// When it was not.
+    pub failure: bool,
+    /// When it is late.
+    pub delay: bool,
+}
+
+impl Default for Notify {
+    /// What a sender who says nothing hears: what went wrong, and what is late.
+    fn default() -> Self {
+        Self { success: false, failure: true, delay: true }
+    }
+}
+
+/// What a mail program asked for with a submission (RFC 3461), where it is not the default.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Options {
+    /// ENVID: the mail program's own name of the submission.
+    pub envelope: Option<String>,
+    /// RET=FULL: a report of a failure holds the whole message.
+    pub full: bool,
+    /// NOTIFY and ORCPT, by recipient.
+    pub recipients: BTreeMap<ContactId, RecipientOptions>,
+}
+
+/// What a mail program asked for with one recipient.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecipientOptions {
+    /// NOTIFY.
+    pub notify: Notify,
+    /// ORCPT: the address as the mail program first had it, with its type.
+    pub original: Option<String>,
 }
 
 /// One recipient of a queued message.
@@ -34,9 +112,13 @@ pub struct Recipient {
     pub address: Address,
     /// How far it is.
     pub progress: Progress,
+    /// Where a copy was sent without an answer that we know: it may have arrived.
+    pub sent: BTreeSet<Endpoint>,
+    /// What the mail program asked for.
+    pub options: RecipientOptions,
 }
 
-/// One submitted message.
+/// One submitted message, and how far it is.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Queued {
     /// Its name here and in the mail program's log.
@@ -55,9 +137,37 @@ pub struct Queued {
     pub recipients: BTreeMap<ContactId, Recipient>,
     /// The fields of its header by which its sender knows it again in a report, as they were written.
     pub headers: Vec<u8>,
+    /// ENVID (RFC 3461).
+    pub envelope: Option<String>,
+    /// RET=FULL (RFC 3461).
+    pub full: bool,
+    /// Whether its sender was told that it is late.
+    pub delayed: bool,
 }
 
 impl Queued {
+    fn new(submitted: &Submitted) -> Self {
+        let recipient = |addressee: &Addressee| Recipient {
+            address: addressee.address.clone(),
+            progress: addressee.progress,
+            sent: BTreeSet::new(),
+            options: RecipientOptions::default(),
+        };
+        Self {
+            id: submitted.id,
+            content: submitted.content,
+            body: submitted.body,
+            size: submitted.size,
+            submitted: submitted.submitted,
+            expires: submitted.expires,
+            recipients: submitted.recipients.iter().map(|(&id, addressee)| (id, recipient(addressee))).collect(),
+            headers: submitted.headers.clone(),
+            envelope: None,
+            full: false,
+            delayed: false,
+        }
+    }
+
     /// The recipients that still wait.
     pub fn waiting(&self) -> impl Iterator<Item = (ContactId, &Recipient)> {
         self.recipients
@@ -69,6 +179,46 @@ impl Queued {
     /// Whether this recipient still waits.
     pub fn waits_for(&self, contact: ContactId) -> bool {
         self.recipients.get(&contact).is_some_and(|recipient| recipient.progress == Progress::Queued)
+    }
+
+    /// Whether a copy was sent to a recipient who still waits, without an answer that we know.
+    pub fn may_have_arrived(&self) -> bool {
+        self.waiting().any(|(_, recipient)| !recipient.sent.is_empty())
+    }
+
+    /// Whether a recipient has it already.
+    pub fn is_partly_delivered(&self) -> bool {
+        self.recipients.values().any(|recipient| matches!(recipient.progress, Progress::Delivered(_)))
+    }
+
+    /// When its sender is to be told that it is late, where somebody who still waits may be a reason for that.
+    pub fn notice_due(&self) -> Option<Timestamp> {
+        let wanted = !self.delayed && self.waiting().any(|(_, recipient)| recipient.options.notify.delay);
+        wanted.then(|| self.submitted.plus(limits::DELAY_NOTICE)).filter(|due| *due < self.expires)
+    }
+}
+
+impl fmt::Debug for Addressee {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Addressee").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Submitted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Submitted").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options").field("full", &self.full).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for RecipientOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecipientOptions").field("notify", &self.notify).finish_non_exhaustive()
     }
 }
 
@@ -87,10 +237,11 @@ impl fmt::Debug for Queued {
     }
 }
 
-/// Everything that waits. Cheap to clone, and a change copies one of up to 256 shards.
+/// Everything that waits, and what ended lately. Cheap to clone, and a change copies one of up to 256 shards.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Queue {
     shards: BTreeMap<u8, Arc<BTreeMap<QueueId, Arc<Queued>>>>,
+    ended: Arc<VecDeque<Arc<Queued>>>,
 }
 
 const fn shard(id: QueueId) -> u8 {
@@ -99,17 +250,22 @@ const fn shard(id: QueueId) -> u8 {
 }
 
 impl Queue {
-    /// The entry with this id.
+    /// The entry with this id, while it waits.
     pub fn get(&self, id: QueueId) -> Option<&Arc<Queued>> {
         self.shards.get(&shard(id))?.get(&id)
     }
 
-    /// All entries, in no order that means anything to a person.
+    /// All entries that wait, in no order that means anything to a person.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Queued>> {
         self.shards.values().flat_map(|shard| shard.values())
     }
 
-    /// How many entries.
+    /// Those that ended last, the newest at the end: for people who want to know what became of a message.
+    pub fn ended(&self) -> impl DoubleEndedIterator<Item = &Arc<Queued>> {
+        self.ended.iter()
+    }
+
+    /// How many wait.
     pub fn len(&self) -> usize {
         self.shards.values().map(|shard| shard.len()).sum()
     }
@@ -120,15 +276,29 @@ impl Queue {
     }
 
     /// Takes a new entry. Nothing happens where the id exists.
-    pub(super) fn submit(&mut self, queued: &Queued) -> bool {
-        if self.get(queued.id).is_some() {
+    pub(super) fn submit(&mut self, submitted: &Submitted) -> bool {
+        if self.get(submitted.id).is_some() {
             return false;
         }
+        let queued = Queued::new(submitted);
         if queued.waiting().next().is_some() {
             let shard = Arc::make_mut(self.shards.entry(shard(queued.id)).or_default());
-            shard.insert(queued.id, Arc::new(queued.clone()));
+            shard.insert(queued.id, Arc::new(queued));
         }
         true
+    }
+
+    /// Notes what the mail program asked for.
+    pub(super) fn set_options(&mut self, id: QueueId, options: &Options) -> bool {
+        self.edit(id, |queued| {
+            queued.envelope.clone_from(&options.envelope);
+            queued.full = options.full;
+            for (contact, asked) in &options.recipients {
+                if let Some(recipient) = queued.recipients.get_mut(contact) {
+                    recipient.options = asked.clone();
+                }
+            }
+        })
     }
 
     /// Moves a recipient forward; the entry goes with its last one. Nothing happens where it does not wait.
@@ -140,35 +310,59 @@ impl Queue {
             if let Some(recipient) = queued.recipients.get_mut(&contact) {
                 recipient.progress = progress;
             }
-        });
-        true
+        })
+    }
+
+    /// Notes that a copy goes to an endpoint of a recipient, or that it certainly did not arrive there.
+    pub(super) fn set_sent(&mut self, id: QueueId, contact: ContactId, endpoint: Endpoint, sent: bool) -> bool {
+        let known = self.get(id).and_then(|queued| queued.recipients.get(&contact));
+        if known.is_none_or(|recipient| recipient.sent.contains(&endpoint) == sent) {
+            return false;
+        }
+        self.edit(id, |queued| {
+            if let Some(recipient) = queued.recipients.get_mut(&contact) {
+                if sent {
+                    recipient.sent.insert(endpoint);
+                } else {
+                    recipient.sent.remove(&endpoint);
+                }
+            }
+        })
+    }
+
+    /// Notes that the sender was told of the delay.
+    pub(super) fn set_delayed(&mut self, id: QueueId) -> bool {
+        self.edit(id, |queued| queued.delayed = true)
     }
 
     /// Takes a message back from everybody who still waits.
     pub(super) fn cancel(&mut self, id: QueueId) -> bool {
-        if self.get(id).is_none() {
-            return false;
-        }
         self.edit(id, |queued| {
             for recipient in queued.recipients.values_mut() {
                 if recipient.progress == Progress::Queued {
                     recipient.progress = Progress::Cancelled;
                 }
             }
-        });
-        true
+        })
     }
 
-    fn edit(&mut self, id: QueueId, change: impl FnOnce(&mut Queued)) {
+    /// Changes an entry; it goes when nobody waits any more. `false` where there is none.
+    fn edit(&mut self, id: QueueId, change: impl FnOnce(&mut Queued)) -> bool {
         let key = shard(id);
-        let Some(entries) = self.shards.get_mut(&key).map(Arc::make_mut) else { return };
-        let Some(queued) = entries.get_mut(&id).map(Arc::make_mut) else { return };
-        change(queued);
+        let Some(entries) = self.shards.get_mut(&key).map(Arc::make_mut) else { return false };
+        let Some(queued) = entries.get_mut(&id) else { return false };
+        change(Arc::make_mut(queued));
         if queued.waiting().next().is_none() {
-            entries.remove(&id);
+            let ended = entries.remove(&id);
+            let list = Arc::make_mut(&mut self.ended);
+            list.extend(ended);
+            while list.len() > limits::QUEUE_ENDED {
+                list.pop_front();
+            }
         }
         if entries.is_empty() {
             self.shards.remove(&key);
         }
+        true
     }
 }

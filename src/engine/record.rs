@@ -14,7 +14,7 @@ use crate::base::{ContactId, ContentId, FolderId, InvitationId, QueueId, Timesta
 use super::book::{Acquaintance, Contact, ContactChange, InvitationEntry};
 use super::mailbox::{FlagChange, FolderRole, NamedFlags, NewMessage, Uid};
 use super::profile::Profile;
-use super::queue::{FailureReason, Queued};
+use super::queue::{Endpoint, FailureReason, Options, Submitted};
 
 /// Names one received content, so that it is taken once (docs/protocol.md, "Content").
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -239,8 +239,8 @@ records! {
     }
     /// A message was taken for delivery to all its recipients.
     32 Submitted {
-        /// The queue entry.
-        queued: Box<Queued>,
+        /// The message as it was submitted.
+        queued: Box<Submitted>,
     }
     /// A recipient's node has acknowledged a message.
     33 RecipientDelivered {
@@ -264,6 +264,43 @@ records! {
     }
     /// The sender took a message back from those who do not have it yet.
     35 SubmissionCancelled {
+        /// Which message.
+        queue: QueueId,
+    }
+    /// What the mail program asked for with a submission, where it is not the default.
+    36 SubmissionOptions {
+        /// Which message.
+        queue: QueueId,
+        /// What it asked for.
+        options: Box<Options>,
+    }
+    /// What was submitted is shown in the Outbox, until nobody waits for it any more.
+    37 ShownInOutbox {
+        /// The entries of the queue for which the message stands.
+        queues: Vec<QueueId>,
+        /// The message.
+        message: NewMessage,
+    }
+    /// Copies are about to be handed over: from now on they may have arrived. Committed before the first byte leaves.
+    38 Sent {
+        /// Which recipient.
+        contact: ContactId,
+        /// Where to.
+        endpoint: Endpoint,
+        /// Which messages.
+        queues: Vec<QueueId>,
+    }
+    /// Copies did not arrive: none was handed over after all, or the endpoint refused it.
+    39 NotSent {
+        /// Which recipient.
+        contact: ContactId,
+        /// Where to.
+        endpoint: Endpoint,
+        /// Which messages.
+        queues: Vec<QueueId>,
+    }
+    /// The sender was told that a message is late.
+    42 DelayReported {
         /// Which message.
         queue: QueueId,
     }

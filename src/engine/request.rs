@@ -2,11 +2,13 @@
 //!
 //! Reading needs no request: everybody reads the published [`Snapshot`](super::state::Snapshot).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::base::{ContactId, FolderId, InvitationId, QueueId, Timestamp};
 
 use super::mailbox::{FlagChange, NamedFlags, Uid};
+use super::queue::RecipientOptions;
 
 /// Pairs a request with its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,6 +83,10 @@ pub enum Request {
     },
     /// Send a message. Answered when it is in the queue for all recipients, or for none.
     Submit(Submission),
+    /// Take a message back from everybody who does not have it yet, with the copies of the same submission.
+    Cancel(QueueId),
+    /// Try what waits now: one message, or all.
+    Retry(Option<QueueId>),
     /// Make an invitation.
     Invite {
         /// Without a secret: for posters and web pages; whoever uses it lands in Requests.
@@ -121,6 +127,19 @@ pub struct Submission {
     pub visible: Vec<String>,
     /// The message to sign, with Bcc and identifying fields removed.
     pub message: Arc<[u8]>,
+    /// What the mail program wants to hear of it.
+    pub asked: Asked,
+}
+
+/// The parameters of RFC 3461 with which a message was submitted.
+#[derive(Clone, Default)]
+pub struct Asked {
+    /// ENVID, of printable ASCII.
+    pub envelope: Option<String>,
+    /// RET=FULL.
+    pub full: bool,
+    /// NOTIFY and ORCPT, by recipient as given in [`Submission::recipients`].
+    pub recipients: BTreeMap<String, RecipientOptions>,
 }
 
 /// What was done.
@@ -197,6 +216,12 @@ pub enum RequestError {
         /// The other.
         second: String,
     },
+    /// A message that is to be taken back is being handed over. Temporary.
+    #[error("it is being handed over at this moment; ask again in a few seconds")]
+    BeingSent,
+    /// Something was to be put into the Outbox. Permanent.
+    #[error("the Outbox shows what waits to be sent; to send a message, submit it")]
+    Outbox,
     /// The message has no recipient.
     #[error("the message has no recipient")]
     NoRecipient,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::base::limits;
 use crate::base::rng::Rng;
-use crate::base::{BodyId, FolderId, Timestamp};
+use crate::base::{BodyId, FolderId, QueueId, Timestamp};
 
 use super::delivery::has_room;
 use super::effect::{CommitError, Durability, Effect, NewBody};
@@ -20,6 +20,8 @@ use super::state::Applied;
 pub(super) enum Answer {
     /// This, where every record took effect; otherwise the error.
     All(Response, RequestError),
+    /// This, where the first record took effect; otherwise the error.
+    First(Response, RequestError),
     /// This, whatever was still there.
     Always(Response),
     /// The UIDs that the first record changed.
@@ -34,11 +36,13 @@ pub(super) struct Change {
     pub(super) bodies: Vec<NewBody>,
     pub(super) durability: Durability,
     pub(super) answer: Answer,
+    /// Messages that it takes back: until it is answered they are not sent.
+    pub(super) recalled: Vec<QueueId>,
 }
 
 impl Change {
     pub(super) const fn new(records: Vec<Record>, answer: Answer) -> Self {
-        Self { records, bodies: Vec::new(), durability: Durability::Synced, answer }
+        Self { records, bodies: Vec::new(), durability: Durability::Synced, answer, recalled: Vec::new() }
     }
 
     pub(super) const fn done(records: Vec<Record>, otherwise: RequestError) -> Self {
@@ -54,8 +58,14 @@ impl Identity {
         match self.plan(now, rng, request) {
             // Nothing to write: an empty set of messages, a rename to the same name.
             Ok(change) if change.records.is_empty() => self.answer(id, change.answer, Ok(Vec::new())),
-            Ok(Change { records, bodies, durability, answer }) => {
+            Ok(Change { records, bodies, durability, answer, recalled }) if recalled.is_empty() => {
                 self.commit_with(records, bodies, durability, Then::Answer(id, answer));
+            }
+            Ok(Change { records, bodies, durability, answer, recalled }) => {
+                for queue in &recalled {
+                    self.schedule.set_recalled(*queue, true);
+                }
+                self.commit_with(records, bodies, durability, Then::Recalled(id, answer, recalled));
             }
             Err(error) => self.effect(Effect::Respond(id, Err(error))),
         }
@@ -67,10 +77,7 @@ impl Identity {
                 self.append(rng, folder, flags, date.unwrap_or(now), message)
             }
             Request::Store { folder, uids, change, flags } => self.store_flags(folder, uids, change, flags),
-            Request::Expunge { folder, uids } => {
-                self.known_folder(folder)?;
-                Ok(Change::new(uids_record(uids, |uids| Record::Expunged { folder, uids }), Answer::Changed))
-            }
+            Request::Expunge { folder, uids } => self.expunge(now, rng, folder, uids),
             Request::Transfer { from, to, uids, keep } => self.transfer(now, rng, from, to, &uids, keep),
             Request::CreateFolder { name } => self.create_folder(now, rng, &name),
             Request::RenameFolder { folder, name } => self.rename_folder(now, rng, folder, &name),
@@ -84,6 +91,8 @@ impl Identity {
                 Ok(Change::done(vec![record], RequestError::NoSuchFolder))
             }
             Request::Submit(submission) => self.submit(now, rng, &submission),
+            Request::Cancel(queue) => self.cancel(now, rng, queue),
+            Request::Retry(queue) => self.retry(now, queue),
             Request::Invite { public, expires } => self.invite(now, rng, public, expires),
             Request::RevokeInvitation(id) => self.revoke_invitation(id),
             Request::AddContact { invitation, petname } => self.add_contact(now, rng, &invitation, petname),
@@ -97,7 +106,8 @@ impl Identity {
         let result = match (applied, answer) {
             (Err(_), _) => Err(RequestError::Disk),
             (Ok(applied), Answer::All(_, otherwise)) if applied.contains(&Applied::Nothing) => Err(otherwise),
-            (Ok(_), Answer::All(response, _) | Answer::Always(response)) => Ok(response),
+            (Ok(applied), Answer::First(_, otherwise)) if applied.first() == Some(&Applied::Nothing) => Err(otherwise),
+            (Ok(_), Answer::All(response, _) | Answer::First(response, _) | Answer::Always(response)) => Ok(response),
             (Ok(applied), Answer::Changed) => Ok(Response::Changed(match applied.into_iter().next() {
                 Some(Applied::Changed(uids)) => uids,
                 _ => Vec::new(),
@@ -127,6 +137,9 @@ impl Identity {
     ) -> Outcome {
         let known = self.known_folder(folder)?;
         let uid_validity = known.uid_validity;
+        if known.role == Some(FolderRole::Outbox) {
+            return Err(RequestError::Outbox);
+        }
         if message.len() > limits::MESSAGE_BYTES {
             return Err(RequestError::Limit("a message has up to 25 MiB"));
         }
@@ -139,7 +152,8 @@ impl Identity {
         }
         let size = u32::try_from(message.len()).map_err(|_| RequestError::Limit("a message has up to 25 MiB"))?;
         let uid = self.reserve_uids(folder, 1).and_then(|uids| uids.first().copied()).ok_or(NO_UIDS)?;
-        let body = NewBody { id: BodyId::random(rng), bytes: message };
+        let shared = self.ends.find(&message);
+        let body = NewBody { shared, ..NewBody::new(BodyId::random(rng), message) };
         let message = NewMessage { uid, flags, date, body: body.id, size, content: None };
         let response = Response::Appended { uid_validity, uid };
         let mut change = Change::new(
@@ -169,7 +183,13 @@ impl Identity {
         keep: bool,
     ) -> Outcome {
         let (source, target) = (self.known_folder(from)?.clone(), self.known_folder(to)?.clone());
-        let present: Vec<Uid> = uids.iter().copied().filter(|&uid| source.messages.get(uid).is_some()).collect();
+        if target.role == Some(FolderRole::Outbox) {
+            return Err(RequestError::Outbox);
+        }
+        let mut present: Vec<Uid> = uids.iter().copied().filter(|&uid| source.messages.get(uid).is_some()).collect();
+        if source.role == Some(FolderRole::Outbox) && !keep {
+            present.retain(|uid| self.may_recall(*uid));
+        }
         if target.messages.len().saturating_add(present.len()) > limits::FOLDER_MESSAGES {
             return Err(RequestError::Limit("the folder is full"));
         }
@@ -187,10 +207,28 @@ impl Identity {
                 decided.extend(self.request_decided(now, rng, sender, role));
             }
         }
+        let mut change = Change::new(Vec::new(), answer);
+        if source.role == Some(FolderRole::Outbox) && !keep {
+            self.recall_shown(now, rng, &present, &mut change);
+        }
         let pairs = present.into_iter().zip(new).collect();
-        let mut records = vec![Record::Transferred { from, to, pairs, keep }];
-        records.extend(decided);
-        Ok(Change::new(records, answer))
+        change.records.insert(0, Record::Transferred { from, to, pairs, keep });
+        change.records.extend(decided);
+        Ok(change)
+    }
+
+    /// Removes messages; in the Outbox that takes them back, but for those that are being handed over at this moment:
+    /// they stay.
+    fn expunge(&mut self, now: Timestamp, rng: &mut dyn Rng, folder: FolderId, mut uids: Vec<Uid>) -> Outcome {
+        let mut change = Change::new(Vec::new(), Answer::Changed);
+        if self.known_folder(folder)?.role == Some(FolderRole::Outbox) {
+            uids.retain(|uid| self.may_recall(*uid));
+            self.recall_shown(now, rng, &uids, &mut change);
+        }
+        if !uids.is_empty() {
+            change.records.insert(0, Record::Expunged { folder, uids });
+        }
+        Ok(change)
     }
 
     fn create_folder(&mut self, now: Timestamp, rng: &mut dyn Rng, name: &str) -> Outcome {

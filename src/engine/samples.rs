@@ -13,11 +13,11 @@ use super::book::{
 };
 use super::mailbox::{FlagChange, Flags, FolderRole, NamedFlags, NewMessage};
 use super::profile::{Profile, PublicProfile, SecretBytes};
-use super::queue::{FailureReason, Progress, Queued, Recipient};
+use super::queue::{Addressee, Endpoint, FailureReason, Notify, Options, Progress, RecipientOptions, Submitted};
 use super::record::{Evidence, Record, Seen};
 
 /// How many kinds [`record`] makes.
-pub(super) const KINDS: u64 = 23;
+pub(super) const KINDS: u64 = 28;
 
 fn id(rng: &mut dyn Rng) -> [u8; 16] {
     [rng.below(4) as u8 + 1; 16]
@@ -147,9 +147,23 @@ fn profile(rng: &mut dyn Rng) -> Profile {
     }
 }
 
-fn queued(rng: &mut dyn Rng) -> Queued {
-    let recipient = |rng: &mut dyn Rng| Recipient { address: address(rng), progress: Progress::Queued };
-    Queued {
+fn options(rng: &mut dyn Rng) -> Options {
+    let notify = Notify { success: rng.below(2) == 0, failure: true, delay: false };
+    let recipient = RecipientOptions { notify, original: Some("rfc822;x@y".to_owned()) };
+    Options {
+        envelope: (rng.below(2) == 0).then(|| "QQ314159".to_owned()),
+        full: rng.below(2) == 0,
+        recipients: [(ContactId::from_bytes(id(rng)), recipient)].into(),
+    }
+}
+
+fn queues(rng: &mut dyn Rng) -> Vec<QueueId> {
+    (0..rng.below(3)).map(|_| QueueId::from_bytes(id(rng))).collect()
+}
+
+fn submitted(rng: &mut dyn Rng) -> Submitted {
+    let recipient = |rng: &mut dyn Rng| Addressee { address: address(rng), progress: Progress::Queued };
+    Submitted {
         id: QueueId::from_bytes(id(rng)),
         content: ContentId::from_bytes(id(rng)),
         body: BodyId::from_bytes(id(rng)),
@@ -216,11 +230,16 @@ pub(super) fn record(kind: u64, rng: &mut dyn Rng) -> Record {
             Record::InvitationMade { invitation }
         }
         16 => Record::InvitationRevoked { id: InvitationId::from_bytes(id(rng)) },
-        17 => Record::Submitted { queued: Box::new(queued(rng)) },
+        17 => Record::Submitted { queued: Box::new(submitted(rng)) },
         18 => Record::RecipientDelivered { queue, contact: who, at: time(rng) },
         19 => Record::RecipientFailed { queue, contact: who, at: time(rng), reason: FailureReason::Unconfirmed },
         20 => Record::SubmissionCancelled { queue },
         21 => Record::PasswordAdded { name: name(), hash: "$argon2id$".to_owned(), created: time(rng) },
-        _ => Record::PasswordRevoked { name: name() },
+        22 => Record::PasswordRevoked { name: name() },
+        23 => Record::SubmissionOptions { queue, options: Box::new(options(rng)) },
+        24 => Record::ShownInOutbox { queues: queues(rng), message: message(rng) },
+        25 => Record::Sent { contact: who, endpoint: Endpoint::Onion, queues: queues(rng) },
+        26 => Record::NotSent { contact: who, endpoint: Endpoint::Onion, queues: queues(rng) },
+        _ => Record::DelayReported { queue },
     }
 }

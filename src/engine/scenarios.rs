@@ -11,7 +11,7 @@ use super::book::ContactStatus;
 use super::effect::Input;
 use super::harness::{DAY, MINUTE, World};
 use super::mailbox::{FolderRole, NamedFlags};
-use super::request::{Request, RequestError, Response, Submission};
+use super::request::{Asked, Request, RequestError, Response, Submission};
 
 const ALICE: usize = 0;
 const BOB: usize = 1;
@@ -146,45 +146,6 @@ fn a_failed_commit_of_an_outcome_keeps_the_message_until_it_is_known() {
     assert_eq!(world.messages(BOB, FolderRole::Inbox).len(), 1);
     assert!(world.messages(ALICE, FolderRole::Inbox).is_empty());
     world.check();
-}
-
-#[test]
-fn what_is_not_delivered_in_five_days_comes_back_with_one_report() {
-    let mut world = friends();
-    world.nodes[BOB].online = false;
-    world.submit(ALICE, BOB, "never").unwrap();
-    world.pass(4 * DAY);
-    assert!(world.messages(ALICE, FolderRole::Inbox).is_empty());
-    world.pass(2 * DAY);
-    let reports = world.texts(ALICE, FolderRole::Inbox);
-    assert_eq!(reports.len(), 1);
-    assert!(reports[0].contains("was not delivered") && reports[0].contains("Subject: never\r\n"));
-    assert!(world.nodes[ALICE].published.queue.is_empty());
-    world.check();
-}
-
-#[test]
-fn what_may_have_arrived_is_reported_as_unconfirmed() {
-    let mut world = friends();
-    world.cut_at = Some(b"202 ROGER");
-    world.submit(ALICE, BOB, "perhaps").unwrap();
-    world.run();
-    world.nodes[BOB].online = false;
-    world.pass(6 * DAY);
-    let reports = world.texts(ALICE, FolderRole::Inbox);
-    assert_eq!(reports.len(), 1);
-    assert!(reports[0].contains("Delivery is unconfirmed"));
-}
-
-#[test]
-fn a_report_that_cannot_be_written_is_written_later() {
-    let mut world = friends();
-    world.nodes[BOB].online = false;
-    world.submit(ALICE, BOB, "never").unwrap();
-    world.nodes[ALICE].failing_commits = 3;
-    world.pass(6 * DAY);
-    assert_eq!(world.messages(ALICE, FolderRole::Inbox).len(), 1);
-    assert!(world.nodes[ALICE].published.queue.is_empty());
 }
 
 #[test]
@@ -361,12 +322,16 @@ fn visible_recipients_are_refused_and_blind_ones_get_a_copy_that_names_nobody() 
     let message: std::sync::Arc<[u8]> =
         format!("From: <{}>\r\nTo: <{bob}>\r\nSubject: s\r\n\r\nx\r\n", world.address(ALICE)).into_bytes().into();
     let recipients = vec![bob.clone(), "carol@rune.internal".to_owned()];
-    let submission =
-        Submission { recipients: recipients.clone(), visible: recipients.clone(), message: message.clone() };
+    let submission = Submission {
+        recipients: recipients.clone(),
+        visible: recipients.clone(),
+        message: message.clone(),
+        asked: Asked::default(),
+    };
     let refused = world.request(ALICE, Request::Submit(submission));
     assert!(matches!(refused, Err(RequestError::NotIntroduced { .. })), "{refused:?}");
     assert!(world.nodes[ALICE].published.queue.is_empty());
-    let submission = Submission { recipients, visible: vec![bob.clone()], message };
+    let submission = Submission { recipients, visible: vec![bob.clone()], message, asked: Asked::default() };
     world.request(ALICE, Request::Submit(submission)).unwrap();
     world.pass(MINUTE);
     assert!(world.texts(BOB, FolderRole::Inbox)[0].contains(&bob));
@@ -381,7 +346,8 @@ fn a_folder_tag_files_into_a_folder_of_ones_own_and_nowhere_else() {
     let message = world.message(ALICE, "x");
     for tag in ["lists", "trash", "unknown"] {
         let to = world.address(BOB).replace("bob@", &format!("bob+{tag}@"));
-        let submission = Submission { recipients: vec![to], visible: vec![], message: message.clone() };
+        let submission =
+            Submission { recipients: vec![to], visible: vec![], message: message.clone(), asked: Asked::default() };
         world.request(ALICE, Request::Submit(submission)).unwrap();
     }
     world.pass(MINUTE);

@@ -4,13 +4,17 @@
 //! "Delivery"): however much waits for a peer, it is dialled once. The first attempt is at once, then after 5 minutes
 //! doubling to about 66, with jitter; a peer that is seen online is tried within seconds. Due destinations get the
 //! free dials in the order of their moments, and a session ends after a turn, so that none starves another.
+//!
+//! What expires ends only when the clock has said so for an hour: after a start, and after the clock was set, nothing
+//! ends and no notice is given before that. A clock that was wrong for a moment costs nothing, and a node that was off
+//! for a week tries once more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::base::limits;
 use crate::base::rng::Rng;
-use crate::base::{ContactId, QueueId, SessionId, Timestamp};
+use crate::base::{ClockStep, ContactId, QueueId, SessionId, Timestamp};
 
 use super::book::Book;
 use super::queue::{Queue, Queued};
@@ -23,8 +27,6 @@ struct Destination {
     waiting: BTreeSet<(Timestamp, QueueId)>,
     /// Those that are on their way in a session, or whose outcome is being committed.
     busy: BTreeSet<QueueId>,
-    /// Those that were sent, or may have been before the start, without an answer that we know.
-    unconfirmed: BTreeSet<QueueId>,
     /// Whether a card waits.
     card: bool,
     session: Option<SessionId>,
@@ -58,19 +60,21 @@ fn backoff(failed: u32, rng: &mut dyn Rng) -> Duration {
 pub(super) struct Schedule {
     destinations: BTreeMap<ContactId, Destination>,
     expiries: BTreeSet<(Timestamp, QueueId)>,
+    notices: BTreeSet<(Timestamp, QueueId)>,
     card_expiries: BTreeSet<(Timestamp, ContactId)>,
+    /// Nothing expires and no notice is given before this.
+    hold: Timestamp,
+    /// Messages that are being taken back: they are not sent any more.
+    recalled: BTreeSet<QueueId>,
     sessions: usize,
 }
 
 impl Schedule {
     /// The schedule of what waits at a start: each destination soon, at a random moment of its own.
     pub(super) fn at_start(queue: &Queue, book: &Book, now: Timestamp, rng: &mut dyn Rng) -> Self {
-        let mut schedule = Self::default();
+        let mut schedule = Self { hold: now.plus(limits::CLOCK_CONFIRMATION), ..Self::default() };
         for queued in queue.iter() {
             schedule.submitted(queued, now);
-            for (contact, _) in queued.waiting() {
-                schedule.destination(contact).unconfirmed.insert(queued.id);
-            }
         }
         for contact in book.contacts() {
             schedule.card_changed(contact.id, book, now);
@@ -88,6 +92,9 @@ impl Schedule {
     /// A message was submitted.
     pub(super) fn submitted(&mut self, queued: &Queued, now: Timestamp) {
         self.expiries.insert((queued.expires, queued.id));
+        if let Some(due) = queued.notice_due() {
+            self.notices.insert((due, queued.id));
+        }
         for (contact, _) in queued.waiting() {
             let destination = self.destination(contact);
             if !destination.has_work() && destination.failed == 0 {
@@ -97,14 +104,60 @@ impl Schedule {
         }
     }
 
+    /// What its sender wants to hear of a message is known now.
+    pub(super) fn options_changed(&mut self, queued: &Queued) {
+        self.notices.retain(|(_, id)| *id != queued.id);
+        self.notices.extend(queued.notice_due().map(|due| (due, queued.id)));
+    }
+
     /// A recipient no longer waits for a message.
     pub(super) fn settled(&mut self, contact: ContactId, queue: QueueId) {
         if let Some(destination) = self.destinations.get_mut(&contact) {
             destination.waiting.retain(|(_, waiting)| *waiting != queue);
             destination.busy.remove(&queue);
-            destination.unconfirmed.remove(&queue);
         }
         self.tidy(contact);
+    }
+
+    /// Nobody waits for a message any more.
+    pub(super) fn ended(&mut self, queued: &Queued) {
+        self.expiries.remove(&(queued.expires, queued.id));
+        self.notices.retain(|(_, id)| *id != queued.id);
+        self.recalled.remove(&queued.id);
+    }
+
+    /// The clock was set, by this much against the time that went by: waiting goes on as it was, and what is to end is
+    /// looked at again when the clock has been the same for a while.
+    pub(super) fn clock_set(&mut self, by: ClockStep, now: Timestamp, rng: &mut dyn Rng) {
+        self.hold = now.plus(limits::CLOCK_CONFIRMATION);
+        for destination in self.destinations.values_mut() {
+            destination.next = match by {
+                // A machine that slept, most likely: others may be online now.
+                ClockStep::Forward(_) => destination.next.min(within(now, limits::START_SPREAD, rng)),
+                ClockStep::Back(span) => destination.next.minus(span),
+            };
+        }
+    }
+
+    /// Whoever asked wants a message to be tried now.
+    pub(super) fn try_now(&mut self, contact: ContactId, now: Timestamp) {
+        if let Some(destination) = self.destinations.get_mut(&contact) {
+            destination.next = destination.next.min(now);
+        }
+    }
+
+    /// A message is being taken back, or that failed.
+    pub(super) fn set_recalled(&mut self, queue: QueueId, recalled: bool) {
+        if recalled {
+            self.recalled.insert(queue);
+        } else {
+            self.recalled.remove(&queue);
+        }
+    }
+
+    /// Whether a message is being taken back.
+    pub(super) fn is_recalled(&self, queue: QueueId) -> bool {
+        self.recalled.contains(&queue)
     }
 
     /// The card that waits for a contact may be another one now, or none.
@@ -164,10 +217,11 @@ impl Schedule {
 
     /// When something is due.
     pub(super) fn poll(&self) -> Option<Timestamp> {
-        let expiry = self.expiries.first().map(|&(at, _)| at);
-        let card = self.card_expiries.first().map(|&(at, _)| at);
+        let expiry = self.expiries.first().map(|&(at, _)| at.max(self.hold));
+        let notice = self.notices.first().map(|&(at, _)| at.max(self.hold));
+        let card = self.card_expiries.first().map(|&(at, _)| at.max(self.hold));
         let dial = self.next_dial().map(|(at, _)| at);
-        [expiry, card, dial].into_iter().flatten().min()
+        [expiry, notice, card, dial].into_iter().flatten().min()
     }
 
     /// A session to a contact begins.
@@ -182,7 +236,7 @@ impl Schedule {
         destination.failed = 0;
         destination.last_error = None;
         destination.next = now;
-        self.ended(contact);
+        self.session_ended(contact);
     }
 
     /// The session to a contact, or the attempt at one, failed.
@@ -195,7 +249,7 @@ impl Schedule {
             destination.failed = destination.failed.saturating_add(1);
             now.plus(backoff(destination.failed, rng))
         };
-        self.ended(contact);
+        self.session_ended(contact);
     }
 
     /// Something got through: the count of failures begins anew.
@@ -205,7 +259,7 @@ impl Schedule {
         destination.last_error = None;
     }
 
-    fn ended(&mut self, contact: ContactId) {
+    fn session_ended(&mut self, contact: ContactId) {
         if self.destination(contact).session.take().is_some() {
             self.sessions = self.sessions.saturating_sub(1);
         }
@@ -231,14 +285,14 @@ impl Schedule {
             .waiting
             .iter()
             .map(|&(_, queue)| queue)
-            .find(|queue| !destination.busy.contains(queue) && !except.contains(queue))
+            .find(|queue| !destination.busy.contains(queue) && !except.contains(queue) && !self.is_recalled(*queue))
     }
 
     /// All messages for a contact that are not on their way.
     pub(super) fn idle_messages(&self, contact: ContactId) -> Vec<QueueId> {
         let Some(destination) = self.destinations.get(&contact) else { return Vec::new() };
         let waiting = destination.waiting.iter().map(|&(_, queue)| queue);
-        waiting.filter(|queue| !destination.busy.contains(queue)).collect()
+        waiting.filter(|queue| !destination.busy.contains(queue) && !self.is_recalled(*queue)).collect()
     }
 
     /// Leaves a contact alone for a while.
@@ -259,25 +313,6 @@ impl Schedule {
         }
     }
 
-    /// Notes that a message was sent; whether it arrived is not known yet.
-    pub(super) fn sent(&mut self, contact: ContactId, queue: QueueId) {
-        if let Some(destination) = self.destinations.get_mut(&contact) {
-            destination.unconfirmed.insert(queue);
-        }
-    }
-
-    /// Notes that the peer said that it does not have a message.
-    pub(super) fn denied(&mut self, contact: ContactId, queue: QueueId) {
-        if let Some(destination) = self.destinations.get_mut(&contact) {
-            destination.unconfirmed.remove(&queue);
-        }
-    }
-
-    /// Whether a message may have arrived without our knowing.
-    pub(super) fn is_unconfirmed(&self, contact: ContactId, queue: QueueId) -> bool {
-        self.destinations.get(&contact).is_some_and(|destination| destination.unconfirmed.contains(&queue))
-    }
-
     /// Whether a message is on its way to a contact.
     pub(super) fn is_busy(&self, contact: ContactId, queue: QueueId) -> bool {
         self.destinations.get(&contact).is_some_and(|destination| destination.busy.contains(&queue))
@@ -286,11 +321,27 @@ impl Schedule {
     /// The next message whose time has run out; it is not named again, unless [`Self::look_again`] says so.
     pub(super) fn take_expired(&mut self, now: Timestamp) -> Option<QueueId> {
         let (at, queue) = *self.expiries.first()?;
-        if at > now {
+        if at.max(self.hold) > now {
             return None;
         }
         self.expiries.pop_first();
         Some(queue)
+    }
+
+    /// The next message of whose delay its sender is to be told; it is not named again, unless
+    /// [`Self::notice_later`] says so.
+    pub(super) fn take_notice(&mut self, now: Timestamp) -> Option<QueueId> {
+        let (at, queue) = *self.notices.first()?;
+        if at.max(self.hold) > now {
+            return None;
+        }
+        self.notices.pop_first();
+        Some(queue)
+    }
+
+    /// Looks at a message's delay again later.
+    pub(super) fn notice_later(&mut self, queue: QueueId, now: Timestamp) {
+        self.notices.insert((now.plus(limits::RETRY_LOCAL), queue));
     }
 
     /// Notes when a message expires.
@@ -306,7 +357,7 @@ impl Schedule {
     /// The next contact whose waiting card has run out; looked at again in a minute if it still waits.
     pub(super) fn take_expired_card(&mut self, now: Timestamp) -> Option<ContactId> {
         let (at, contact) = *self.card_expiries.first()?;
-        if at > now {
+        if at.max(self.hold) > now {
             return None;
         }
         self.card_expiries.pop_first();
@@ -333,7 +384,7 @@ impl Schedule {
 
 #[cfg(test)]
 mod tests {
-    use super::super::queue::{Progress, Recipient};
+    use super::super::queue::{Addressee, Progress, Submitted};
     use super::*;
     use crate::base::rng::SeededRng;
     use crate::base::{BodyId, ContentId};
@@ -355,8 +406,8 @@ mod tests {
         let mut schedule = Schedule::default();
         let contact = |n: u8| ContactId::from_bytes([n; 16]);
         for n in 1..=5 {
-            let recipient = Recipient { address: address(), progress: Progress::Queued };
-            let queued = Queued {
+            let recipient = Addressee { address: address(), progress: Progress::Queued };
+            let submitted = Submitted {
                 id: QueueId::from_bytes([n; 16]),
                 content: ContentId::from_bytes([n; 16]),
                 body: BodyId::from_bytes([n; 16]),
@@ -366,7 +417,9 @@ mod tests {
                 recipients: BTreeMap::from([(contact(n), recipient)]),
                 headers: Vec::new(),
             };
-            schedule.submitted(&queued, now);
+            let mut queue = Queue::default();
+            queue.submit(&submitted);
+            schedule.submitted(queue.get(submitted.id).unwrap(), now);
         }
         let mut dialled = Vec::new();
         while let Some(next) = schedule.due(now) {

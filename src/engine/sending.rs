@@ -10,14 +10,15 @@ use std::sync::Arc;
 
 use crate::base::limits;
 use crate::base::rng::Rng;
-use crate::base::{ContactId, ContentId, QueueId, SessionId, Timestamp};
+use crate::base::{ClockStep, ContactId, ContentId, QueueId, SessionId, Timestamp};
 use crate::mail::{Content, ContentKind};
 use crate::wire::{Importance, digest};
 
 use super::book::{Contact, ContactStatus};
-use super::effect::{DialError, Effect, Refusal};
+use super::effect::{DialError, Durability, Effect, Refusal};
 use super::identity::{Identity, Pending, Then};
-use super::queue::{FailureReason, Queued};
+use super::queue::{Endpoint, FailureReason, Queued};
+use super::record::Record;
 use super::session::{Initiator, Job, Ticket};
 use super::state::AttemptError;
 
@@ -36,14 +37,14 @@ pub(super) enum SendingStep {
     Settled(SessionId, Item),
     /// The contact's certificate.
     Certificate(SessionId),
+    /// These are about to be handed over.
+    Noted(SessionId, Vec<QueueId>),
+    /// These did not arrive.
+    TakenBack(Vec<QueueId>),
+    /// The notice that a message is late.
+    Noticed(QueueId),
     /// Reports of messages that failed apart from a session.
     Failed(Vec<(ContactId, QueueId)>),
-}
-
-pub(super) struct Sent {
-    pub(super) item: Item,
-    /// Whether an earlier attempt may have arrived already.
-    pub(super) doubtful: bool,
 }
 
 /// One session that we dialled, or are dialling.
@@ -53,8 +54,12 @@ pub(super) struct Outbound {
     pub(super) next_ticket: u64,
     pub(super) asking: Option<Ticket>,
     pub(super) checking: bool,
+    /// A commit is under way that notes what is about to be handed over.
+    pub(super) noting: bool,
+    /// What this session noted: unless it ends without an answer, it did not arrive before.
+    pub(super) noted: BTreeSet<QueueId>,
     pub(super) sealing: BTreeSet<Item>,
-    pub(super) sent: BTreeMap<Ticket, Sent>,
+    pub(super) sent: BTreeMap<Ticket, Item>,
     pub(super) settling: BTreeSet<Item>,
     pub(super) passed_over: BTreeSet<QueueId>,
     pub(super) card_passed_over: bool,
@@ -72,6 +77,8 @@ impl Outbound {
             next_ticket: 0,
             asking: None,
             checking: false,
+            noting: false,
+            noted: BTreeSet::new(),
             sealing: BTreeSet::new(),
             sent: BTreeMap::new(),
             settling: BTreeSet::new(),
@@ -88,6 +95,13 @@ impl Outbound {
         self.machine.as_ref()?.poll_timeout()
     }
 
+    /// The clock was set.
+    pub(super) fn clock_set(&mut self, step: ClockStep) {
+        if let Some(machine) = &mut self.machine {
+            machine.clock_set(step);
+        }
+    }
+
     fn ticket(&mut self) -> Ticket {
         self.next_ticket += 1;
         Ticket(self.next_ticket)
@@ -98,7 +112,7 @@ impl Outbound {
     }
 
     fn is_waiting(&self) -> bool {
-        self.under_way() > 0 || !self.settling.is_empty() || self.checking || self.asking.is_some()
+        self.under_way() > 0 || !self.settling.is_empty() || self.checking || self.noting || self.asking.is_some()
     }
 
     /// Whether another object may be added now.
@@ -205,7 +219,8 @@ impl Identity {
     pub(super) fn advance(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId) {
         loop {
             let Some(outbound) = self.outbound.get(&session) else { return };
-            if outbound.machine.is_none() || outbound.checking || outbound.asking.is_some() || !outbound.has_room(now) {
+            let waits = outbound.checking || outbound.noting || outbound.asking.is_some();
+            if outbound.machine.is_none() || waits || !outbound.has_room(now) {
                 break;
             }
             let Some(contact) = self.state.book().contact(outbound.contact).cloned() else { break };
@@ -258,12 +273,52 @@ impl Identity {
             return false;
         }
         outbound.large = large;
+        if !self.is_noted(&queued, contact.id) {
+            self.note(session, contact.id);
+            return false;
+        }
         let item = Item::Mail(queued.id);
         self.begin_sealing(session, item);
         self.schedule.set_busy(contact.id, queued.id, true);
         let op = self.operation(Pending::Seal(session, item));
         self.effect(Effect::SealBody(op, content_header(&queued), queued.body, certificate.clone()));
         true
+    }
+
+    /// Notes on the disk what is about to be handed over, before any of it is: a report must not say of it that it
+    /// never left.
+    fn note(&mut self, session: SessionId, contact: ContactId) {
+        let Some(outbound) = self.outbound.get(&session) else { return };
+        let unnoted = |id: &QueueId| self.state.queue().get(*id).is_some_and(|queued| !self.is_noted(queued, contact));
+        let waiting = self.schedule.idle_messages(contact).into_iter();
+        let queues: Vec<QueueId> = waiting
+            .filter(|id| !outbound.passed_over.contains(id))
+            .filter(unnoted)
+            .take(limits::SENDING_NOTED)
+            .collect();
+        if let Some(outbound) = self.outbound.get_mut(&session) {
+            outbound.noting = true;
+        }
+        let record = Record::Sent { contact, endpoint: Endpoint::Onion, queues: queues.clone() };
+        self.commit(vec![record], Vec::new(), Then::Sending(contact, SendingStep::Noted(session, queues)));
+    }
+
+    /// Takes back what was noted of messages that certainly did not arrive. It may be lost: then a report is more
+    /// careful than it has to be.
+    pub(super) fn not_sent(&mut self, contact: ContactId, queues: Vec<QueueId>) {
+        if queues.is_empty() {
+            return;
+        }
+        self.taking_back.extend(queues.iter().map(|queue| (contact, *queue)));
+        let then = Then::Sending(contact, SendingStep::TakenBack(queues.clone()));
+        let record = Record::NotSent { contact, endpoint: Endpoint::Onion, queues };
+        self.commit_with(vec![record], Vec::new(), Durability::Lazy, then);
+    }
+
+    /// Whether it is on the disk, and will stay there, that a copy may have reached a contact's own node.
+    fn is_noted(&self, queued: &Queued, contact: ContactId) -> bool {
+        queued.recipients.get(&contact).is_some_and(|recipient| recipient.sent.contains(&Endpoint::Onion))
+            && !self.taking_back.contains(&(contact, queued.id))
     }
 
     fn begin_sealing(&mut self, session: SessionId, item: Item) {
@@ -309,16 +364,16 @@ impl Identity {
     fn send(&mut self, now: Timestamp, session: SessionId, item: Item, object: Arc<[u8]>) {
         let Some(outbound) = self.outbound.get_mut(&session) else { return };
         let Some(contact) = self.state.book().contact(outbound.contact).cloned() else { return };
-        let (to, doubtful) = match item {
-            Item::Card(_) => (Some(contact.address.clone()), false),
+        let to = match item {
+            Item::Card(_) => Some(contact.address.clone()),
+            Item::Mail(queue) if self.schedule.is_recalled(queue) => None,
             Item::Mail(queue) => {
                 let queued = self.state.queue().get(queue).filter(|queued| queued.waits_for(contact.id));
-                let recipient = queued.and_then(|queued| queued.recipients.get(&contact.id));
-                (recipient.map(|recipient| recipient.address.clone()), self.schedule.is_unconfirmed(contact.id, queue))
+                queued.and_then(|queued| queued.recipients.get(&contact.id)).map(|recipient| recipient.address.clone())
             }
         };
         // Taken back while it was being sealed.
-        let Some(to) = to else { return };
+        let Some(to) = to else { return self.pass_over(session, item) };
         let ticket = outbound.ticket();
         let Some(machine) = &mut outbound.machine else { return };
         let certificate = contact.certificate.as_ref().map(|bytes| digest(bytes));
@@ -328,10 +383,15 @@ impl Identity {
             ticket,
             Job { to, certificate, object: Some(object), auth: contact.outbound.clone(), importance },
         );
-        outbound.sent.insert(ticket, Sent { item, doubtful });
-        if let Item::Mail(queue) = item {
-            self.schedule.sent(contact.id, queue);
-        }
+        outbound.sent.insert(ticket, item);
+    }
+
+    /// Whether a message is on its way to somebody at this moment: whatever is decided now comes too late.
+    pub(super) fn is_on_the_wire(&self, queue: QueueId) -> bool {
+        let item = Item::Mail(queue);
+        self.outbound
+            .values()
+            .any(|outbound| outbound.sent.values().any(|sent| *sent == item) || outbound.settling.contains(&item))
     }
 
     fn flush_outbound(&mut self, session: SessionId) {
@@ -359,11 +419,18 @@ impl Identity {
         }
         let contact = outbound.contact;
         // What was on its way is free again; what is being committed stays marked until that is known.
-        for item in outbound.sealing.iter().copied().chain(outbound.sent.values().map(|sent| sent.item)) {
+        for item in outbound.sealing.iter().chain(outbound.sent.values()).copied() {
             if let Item::Mail(queue) = item {
                 self.schedule.set_busy(contact, queue, false);
             }
         }
+        let unknown = |id: &QueueId| {
+            let item = Item::Mail(*id);
+            outbound.settling.contains(&item) || outbound.sent.values().any(|sent| *sent == item)
+        };
+        let waits = |id: &QueueId| self.state.queue().get(*id).is_some_and(|queued| queued.waits_for(contact));
+        let unsent = outbound.noted.iter().filter(|id| waits(id) && !unknown(id)).copied().collect();
+        self.not_sent(contact, unsent);
         let idle = (outbound.taken == 0).then_some(AttemptError::Broken);
         let problem = outbound.problem.or(idle);
         match problem {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::base::limits;
 use crate::base::rng::Rng;
-use crate::base::{ContactId, MacKey, SessionId, Timestamp};
+use crate::base::{ClockStep, ContactId, MacKey, SessionId, Timestamp};
 use crate::mail::Invitation;
 use crate::wire::{Claim, Mac, Status, verify};
 
@@ -28,6 +28,11 @@ pub(super) struct Inbound {
 impl Inbound {
     pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
         self.machine.poll_timeout()
+    }
+
+    /// The clock was set.
+    pub(super) fn clock_set(&mut self, step: ClockStep) {
+        self.machine.clock_set(step);
     }
 
     fn is_authenticated(&self) -> bool {

@@ -10,14 +10,16 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::base::rng::Rng;
-use crate::base::{BodyId, ContactId, FolderId, Timestamp};
+use crate::base::{BodyId, ContactId, FolderId, QueueId, Timestamp};
 
 use super::book::{Acquaintance, Book, ContactStatus};
 use super::duplicates::Duplicates;
-use super::mailbox::{FolderRole, Mailbox, ModSeq, Uid};
+use super::mailbox::{FolderRole, Mailbox, Message, ModSeq, Uid};
+use super::outbox::Outbox;
 use super::profile::{Profile, PublicProfile};
 use super::queue::{Progress, Queue};
 use super::record::Record;
+use super::references::References;
 
 /// One application password.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,11 +45,18 @@ pub struct State {
     mailbox: Mailbox,
     book: Arc<Book>,
     queue: Queue,
+    outbox: Outbox,
     passwords: Arc<Vec<Password>>,
     duplicates: Duplicates,
     requests: BTreeMap<BodyId, ContactId>,
     last_uid_validity: u32,
     last_record: ModSeq,
+    /// Counted anew where a state is read.
+    #[serde(skip)]
+    references: References,
+    /// Bodies to which nothing refers since they were last asked for.
+    #[serde(skip)]
+    released: Vec<BodyId>,
 }
 
 /// What applying a record did.
@@ -117,17 +126,27 @@ pub enum AttemptError {
 impl State {
     /// The records that make an identity: its profile and the folders that always exist.
     pub fn genesis(profile: Profile, rng: &mut dyn Rng) -> Vec<Record> {
-        let seconds = u32::try_from(profile.public.created.secs()).unwrap_or(1).max(1);
-        let folders = FolderRole::ALL.into_iter().zip(0_u32..).map(|(role, n)| Record::FolderCreated {
-            id: FolderId::random(rng),
-            name: role.name().to_owned(),
-            role: Some(role),
-            uid_validity: seconds.saturating_add(n),
-        });
-        let mut records = vec![];
-        records.extend(folders);
-        records.insert(0, Record::IdentityCreated { profile: Box::new(profile) });
+        let created = profile.public.created;
+        let mut records = vec![Record::IdentityCreated { profile: Box::new(profile) }];
+        records.extend(Self::default().missing_folders(created, rng));
         records
+    }
+
+    /// The records that make the folders that always exist, as far as they are missing: all of them in a new identity,
+    /// those that came with a later version in an older one. A name that the user has given away already gets a number.
+    pub fn missing_folders(&self, now: Timestamp, rng: &mut dyn Rng) -> Vec<Record> {
+        let seconds = u32::try_from(now.secs()).unwrap_or(1).max(1);
+        let first = seconds.max(self.last_uid_validity.saturating_add(1));
+        let missing = FolderRole::ALL.into_iter().filter(|role| self.mailbox.by_role(*role).is_none());
+        missing
+            .zip(first..)
+            .map(|(role, uid_validity)| Record::FolderCreated {
+                id: FolderId::random(rng),
+                name: self.mailbox.free_name(role.name()),
+                role: Some(role),
+                uid_validity,
+            })
+            .collect()
     }
 
     /// The profile, with its secrets; `None` only before the first record.
@@ -148,6 +167,11 @@ impl State {
     /// What was submitted and waits.
     pub const fn queue(&self) -> &Queue {
         &self.queue
+    }
+
+    /// Which messages of the Outbox stand for which entries of the queue.
+    pub const fn outbox(&self) -> &Outbox {
+        &self.outbox
     }
 
     /// The application passwords.
@@ -177,7 +201,36 @@ impl State {
 
     /// Every body that is still needed.
     pub fn bodies(&self) -> BTreeSet<BodyId> {
-        self.mailbox.bodies().chain(self.queue.iter().map(|queued| queued.body)).collect()
+        self.references.bodies().collect()
+    }
+
+    /// The bodies that are no longer needed since this was last asked.
+    pub fn take_released(&mut self) -> Vec<BodyId> {
+        let mut released = std::mem::take(&mut self.released);
+        // Something may refer to one again: a transaction that removes a message and puts its copy elsewhere.
+        released.retain(|body| !self.references.contains(*body));
+        released
+    }
+
+    fn release(&mut self, gone: &[Message]) {
+        for message in gone {
+            if self.references.release(message.body) {
+                self.released.push(message.body);
+            }
+        }
+    }
+
+    /// Puts a message into a folder.
+    fn add_message(&mut self, number: ModSeq, folder: FolderId, message: &super::mailbox::NewMessage) -> bool {
+        let done = self.mailbox.add(number, folder, message);
+        if done {
+            self.references.add(message.body);
+        }
+        done
+    }
+
+    fn is_outbox(&self, folder: FolderId) -> bool {
+        self.mailbox.folder(folder).is_some_and(|folder| folder.role == Some(FolderRole::Outbox))
     }
 
     /// What readers get.
@@ -215,7 +268,12 @@ impl State {
             Record::Submitted { .. }
             | Record::RecipientDelivered { .. }
             | Record::RecipientFailed { .. }
-            | Record::SubmissionCancelled { .. } => self.apply_to_queue(record),
+            | Record::SubmissionCancelled { .. }
+            | Record::SubmissionOptions { .. }
+            | Record::ShownInOutbox { .. }
+            | Record::Sent { .. }
+            | Record::NotSent { .. }
+            | Record::DelayReported { .. } => self.apply_to_queue(number, record),
             Record::IdentityCreated { .. } | Record::PasswordAdded { .. } | Record::PasswordRevoked { .. } => {
                 self.apply_to_identity(record)
             }
@@ -235,24 +293,51 @@ impl State {
                 done.into()
             }
             Record::FolderRenamed { id, name } => self.mailbox.rename(number, *id, name).into(),
-            Record::FolderDeleted { id } => self.mailbox.delete(*id).into(),
+            Record::FolderDeleted { id } => match self.mailbox.delete(*id) {
+                Some(folder) => {
+                    let gone: Vec<Message> = folder.messages.iter().cloned().collect();
+                    self.release(&gone);
+                    Applied::Done
+                }
+                None => Applied::Nothing,
+            },
             Record::FolderSubscribed { id, subscribed } => self.mailbox.subscribe(number, *id, *subscribed).into(),
-            Record::MessageAdded { folder, message } => self.mailbox.add(number, *folder, message).into(),
+            Record::MessageAdded { folder, message } => self.add_message(number, *folder, message).into(),
             Record::FlagsChanged { folder, uids, change, flags } => {
                 Applied::Changed(self.mailbox.store(number, *folder, uids, *change, flags))
             }
-            Record::Expunged { folder, uids } => Applied::Changed(self.mailbox.expunge(number, *folder, uids)),
+            Record::Expunged { folder, uids } => {
+                let gone = self.mailbox.expunge(number, *folder, uids);
+                self.release(&gone);
+                self.left_outbox(*folder, gone.iter().map(|message| message.uid));
+                Applied::Changed(gone.into_iter().map(|message| message.uid).collect())
+            }
             Record::Transferred { from, to, pairs, keep } => {
-                Applied::Transferred(self.mailbox.transfer(number, *from, *to, pairs, *keep))
+                let source = self.mailbox.folder(*from).cloned();
+                let done = self.mailbox.transfer(number, *from, *to, pairs, *keep);
+                if *keep {
+                    let copied = done.iter().filter_map(|(uid, _)| source.as_ref()?.messages.get(*uid));
+                    copied.for_each(|message| self.references.add(message.body));
+                } else {
+                    self.left_outbox(*from, done.iter().map(|(uid, _)| *uid));
+                }
+                Applied::Transferred(done)
             }
             _ => Applied::Nothing,
+        }
+    }
+
+    /// Messages were taken out of a folder; where that is the Outbox, they stand for nothing any more.
+    fn left_outbox(&mut self, folder: FolderId, uids: impl Iterator<Item = Uid>) {
+        if self.is_outbox(folder) {
+            uids.for_each(|uid| self.outbox.forget(uid));
         }
     }
 
     fn apply_received(&mut self, number: ModSeq, record: &Record) -> Applied {
         match record {
             Record::Delivered { folder, message, contact, seen, .. } => {
-                if self.duplicates.contains(seen) || !self.mailbox.add(number, *folder, message) {
+                if self.duplicates.contains(seen) || !self.add_message(number, *folder, message) {
                     return Applied::Nothing;
                 }
                 self.duplicates.remember(seen);
@@ -270,7 +355,7 @@ impl State {
                 }
                 self.duplicates.remember(seen);
                 if let (Some((folder, message)), Acquaintance::New(contact)) = (notice, acquaintance)
-                    && self.mailbox.add(number, *folder, message)
+                    && self.add_message(number, *folder, message)
                 {
                     self.requests.insert(message.body, contact.id);
                 }
@@ -309,19 +394,54 @@ impl State {
         });
     }
 
-    fn apply_to_queue(&mut self, record: &Record) -> Applied {
+    fn apply_to_queue(&mut self, number: ModSeq, record: &Record) -> Applied {
         match record {
-            Record::Submitted { queued } => self.queue.submit(queued),
+            Record::Submitted { queued } => {
+                let done = self.queue.submit(queued);
+                if done && self.queue.get(queued.id).is_some() {
+                    self.references.add(queued.body);
+                }
+                done
+            }
+            Record::SubmissionOptions { queue, options } => self.queue.set_options(*queue, options),
+            Record::ShownInOutbox { queues, message } => {
+                let done = self.outbox.show(number, &mut self.mailbox, &self.queue, queues, message);
+                if done {
+                    self.references.add(message.body);
+                }
+                done
+            }
+            Record::Sent { contact, endpoint, queues } => queues.iter().fold(false, |done, queue| {
+                done | self.change_queued(number, *queue, |all, id| all.set_sent(id, *contact, *endpoint, true))
+            }),
+            Record::NotSent { contact, endpoint, queues } => queues.iter().fold(false, |done, queue| {
+                done | self.change_queued(number, *queue, |all, id| all.set_sent(id, *contact, *endpoint, false))
+            }),
+            Record::DelayReported { queue } => self.change_queued(number, *queue, Queue::set_delayed),
             Record::RecipientDelivered { queue, contact, at } => {
-                self.queue.settle(*queue, *contact, Progress::Delivered(*at))
+                self.change_queued(number, *queue, |all, id| all.settle(id, *contact, Progress::Delivered(*at)))
             }
             Record::RecipientFailed { queue, contact, at, reason } => {
-                self.queue.settle(*queue, *contact, Progress::Failed(*at, *reason))
+                self.change_queued(number, *queue, |all, id| all.settle(id, *contact, Progress::Failed(*at, *reason)))
             }
-            Record::SubmissionCancelled { queue } => self.queue.cancel(*queue),
+            Record::SubmissionCancelled { queue } => self.change_queued(number, *queue, Queue::cancel),
             _ => false,
         }
         .into()
+    }
+
+    /// Changes an entry of the queue, and what the Outbox shows of it.
+    fn change_queued(&mut self, number: ModSeq, id: QueueId, change: impl FnOnce(&mut Queue, QueueId) -> bool) -> bool {
+        let Some(body) = self.queue.get(id).map(|queued| queued.body) else { return false };
+        if !change(&mut self.queue, id) {
+            return false;
+        }
+        if self.queue.get(id).is_none() && self.references.release(body) {
+            self.released.push(body);
+        }
+        let gone = self.outbox.update(number, &mut self.mailbox, &self.queue, id);
+        self.release(&gone);
+        true
     }
 
     fn apply_to_identity(&mut self, record: &Record) -> Applied {
@@ -364,8 +484,12 @@ impl State {
     /// [`StateError`]: replay the log instead.
     pub fn decode(bytes: &[u8]) -> Result<Self, StateError> {
         match bytes.split_first() {
-            Some((&STATE_VERSION, rest)) => match postcard::take_from_bytes(rest) {
-                Ok((state, [])) => Ok(state),
+            Some((&STATE_VERSION, rest)) => match postcard::take_from_bytes::<Self>(rest) {
+                Ok((mut state, [])) => {
+                    let bodies = state.mailbox.bodies().chain(state.queue.iter().map(|queued| queued.body));
+                    bodies.for_each(|body| state.references.add(body));
+                    Ok(state)
+                }
                 _ => Err(StateError),
             },
             _ => Err(StateError),
@@ -374,7 +498,7 @@ impl State {
 }
 
 /// Grows with every change of a type that the state holds: an older image is then replayed instead of misread.
-const STATE_VERSION: u8 = 1;
+const STATE_VERSION: u8 = 2;
 
 /// A kept state cannot be used; the log has everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -418,7 +542,11 @@ mod tests {
                     prop_assert!(folder.uid_next >= before, "a UID could be given twice");
                 }
             }
+            let _ = (state.take_released(), again.take_released());
             prop_assert!(state == again);
+            let needed: BTreeSet<_> =
+                state.mailbox.bodies().chain(state.queue.iter().map(|queued| queued.body)).collect();
+            prop_assert_eq!(state.bodies(), needed);
             prop_assert_eq!(state.last_record(), count);
             let fingerprints: BTreeSet<_> = state.book().contacts().map(|contact| contact.fingerprint).collect();
             prop_assert_eq!(fingerprints.len(), state.book().contacts().count());

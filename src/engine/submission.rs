@@ -9,11 +9,13 @@ use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::{BodyId, ContactId, ContentId, QueueId, Timestamp};
 use crate::mail::{Address, headers};
+use crate::wire::digest;
 
-use super::effect::NewBody;
+use super::effect::{NewBody, SharedEnd};
 use super::identity::Identity;
-use super::mailbox::{FolderRole, NamedFlags, NewMessage};
-use super::queue::{Progress, Queued, Recipient};
+use super::mailbox::{Flags, FolderRole, NamedFlags, NewMessage};
+use super::outbox;
+use super::queue::{Addressee, Options, Progress, RecipientOptions, Submitted};
 use super::record::Record;
 use super::request::{RequestError, Response, Submission};
 use super::requests::{Answer, Change, Outcome};
@@ -23,7 +25,51 @@ use super::requests::{Answer, Change, Outcome};
 struct Recipients {
     visible: BTreeMap<ContactId, Address>,
     blind: BTreeMap<ContactId, Address>,
+    /// What the mail program asked for with each.
+    asked: BTreeMap<ContactId, RecipientOptions>,
     own: bool,
+}
+
+/// The ends of messages that wait, by their hash: a mail program that saves what it has just submitted writes the same
+/// again, under a header that differs. In memory only; after a restart a copy is a copy.
+#[derive(Default)]
+pub(super) struct Ends {
+    by_hash: BTreeMap<[u8; 32], (BodyId, u64)>,
+    by_queue: BTreeMap<QueueId, [u8; 32]>,
+}
+
+impl Ends {
+    fn remember(&mut self, queue: QueueId, body: &NewBody) {
+        let Some((at, hash)) = end(&body.bytes) else { return };
+        if self.by_hash.len() >= limits::QUEUE_MESSAGES {
+            *self = Self::default();
+        }
+        self.by_hash.insert(hash, (body.id, at as u64));
+        self.by_queue.insert(queue, hash);
+    }
+
+    /// The message that waits and has the same end.
+    pub(super) fn find(&self, message: &[u8]) -> Option<SharedEnd> {
+        if self.by_hash.is_empty() {
+            return None;
+        }
+        let (at, hash) = end(message)?;
+        let &(of, from) = self.by_hash.get(&hash)?;
+        Some(SharedEnd { at, of, from })
+    }
+
+    /// A message waits no longer.
+    pub(super) fn forget(&mut self, queue: QueueId) {
+        if let Some(hash) = self.by_queue.remove(&queue) {
+            self.by_hash.remove(&hash);
+        }
+    }
+}
+
+/// Where the text of a message begins and its hash, where it is long enough to be worth it.
+fn end(message: &[u8]) -> Option<(usize, [u8; 32])> {
+    let (header, text) = headers::split(message);
+    (text.len() >= limits::SHARED_END_BYTES).then(|| (header.len(), digest(text)))
 }
 
 impl Identity {
@@ -39,7 +85,7 @@ impl Identity {
         if self.disk_low {
             return Err(RequestError::Disk);
         }
-        let body = NewBody { id: BodyId::random(rng), bytes: submission.message.clone() };
+        let body = NewBody::new(BodyId::random(rng), submission.message.clone());
         let mut bodies = vec![body.clone()];
         let mut records = Vec::new();
         // Whoever is in Bcc must not learn from To and Cc who else was written to.
@@ -50,19 +96,45 @@ impl Identity {
             (recipients.visible.into_iter().chain(recipients.blind).collect(), None)
         };
         let queue = QueueId::random(rng);
+        let mut queues = Vec::new();
+        let mut entry = |id: QueueId, body: &NewBody, to: BTreeMap<ContactId, Address>, rng: &mut dyn Rng| {
+            let options = options(submission, &to, &recipients.asked);
+            records.push(submitted(id, body, to, &submission.message, now, rng));
+            if options != Options::default() {
+                records.push(Record::SubmissionOptions { queue: id, options: Box::new(options) });
+            }
+            queues.push(id);
+        };
         if !open.is_empty() {
-            records.push(submitted(queue, &body, open, &submission.message, now, rng));
+            entry(queue, &body, open, rng);
+            self.ends.remember(queue, &body);
         }
         if let Some(blind) = blind {
-            let copy = NewBody { id: BodyId::random(rng), bytes: undisclosed(&submission.message).into() };
-            records.push(submitted(QueueId::random(rng), &copy, blind, &submission.message, now, rng));
+            let copy = undisclosed(&submission.message);
+            let shared = shared_end(&copy, &body);
+            let copy = NewBody { shared, ..NewBody::new(BodyId::random(rng), copy.into()) };
+            entry(QueueId::random(rng), &copy, blind, rng);
             bodies.push(copy);
         }
+        records.extend(self.shown_in_outbox(now, queues, &body));
         if recipients.own {
             records.push(self.copy_to_self(now, &body)?);
         }
-        let answer = Answer::All(Response::Submitted(queue), RequestError::Limit("the folder is full"));
+        let answer = Answer::First(Response::Submitted(queue), RequestError::Limit("the folder is full"));
         Ok(Change { bodies, ..Change::new(records, answer) })
+    }
+
+    /// The message in the Outbox. Where that takes no more, the message waits unseen.
+    fn shown_in_outbox(&mut self, now: Timestamp, queues: Vec<QueueId>, body: &NewBody) -> Option<Record> {
+        if queues.is_empty() {
+            return None;
+        }
+        let folder = self.folder_of(FolderRole::Outbox)?.id;
+        let uid = *self.reserve_uids(folder, 1)?.first()?;
+        let size = u32::try_from(body.bytes.len()).ok()?;
+        let flags = NamedFlags { system: Flags::SEEN, ..outbox::named(&[outbox::WAITING]) };
+        let message = NewMessage { uid, flags, date: now, body: body.id, size, content: None };
+        Some(Record::ShownInOutbox { queues, message })
     }
 
     fn recipients(&self, submission: &Submission) -> Result<Recipients, RequestError> {
@@ -82,6 +154,9 @@ impl Identity {
             let Some((contact, address)) = book.resolve(recipient) else {
                 return Err(RequestError::UnknownRecipient { recipient: recipient.clone() });
             };
+            if let Some(asked) = submission.asked.recipients.get(recipient) {
+                found.asked.insert(contact.id, asked.clone());
+            }
             found.blind.insert(contact.id, address);
         }
         for shown in submission.visible.iter().filter_map(|shown| book.resolve(shown)) {
@@ -121,10 +196,10 @@ fn submitted(
 ) -> Record {
     let recipients = recipients
         .into_iter()
-        .map(|(contact, address)| (contact, Recipient { address, progress: Progress::Queued }))
+        .map(|(contact, address)| (contact, Addressee { address, progress: Progress::Queued }))
         .collect();
     Record::Submitted {
-        queued: Box::new(Queued {
+        queued: Box::new(Submitted {
             id,
             content: ContentId::random(rng),
             body: body.id,
@@ -136,6 +211,28 @@ fn submitted(
             headers: report_headers(message),
         }),
     }
+}
+
+/// What the mail program asked for with these recipients.
+fn options(
+    submission: &Submission,
+    to: &BTreeMap<ContactId, Address>,
+    asked: &BTreeMap<ContactId, RecipientOptions>,
+) -> Options {
+    let recipients =
+        asked.iter().filter(|(contact, options)| to.contains_key(contact) && **options != RecipientOptions::default());
+    Options {
+        envelope: submission.asked.envelope.clone(),
+        full: submission.asked.full,
+        recipients: recipients.map(|(contact, options)| (*contact, options.clone())).collect(),
+    }
+}
+
+/// What a copy for hidden recipients shares with the message: the text.
+fn shared_end(copy: &[u8], of: &NewBody) -> Option<SharedEnd> {
+    let ((header, text), (original, same)) = (headers::split(copy), headers::split(&of.bytes));
+    let long = text.len() >= limits::SHARED_END_BYTES && text == same;
+    long.then_some(SharedEnd { at: header.len(), of: of.id, from: original.len() as u64 })
 }
 
 /// What a report shows of a message: whole fields, as many as fit.

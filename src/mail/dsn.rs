@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::ids::Fingerprint;
 use crate::base::{ContentId, QueueId, Timestamp};
 
-use super::Address;
+use super::{Address, headers};
 
 /// Why a message did not reach a recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -26,6 +26,8 @@ pub enum FailureReason {
     Unsealable,
     /// The recipient was removed from the address book or blocked.
     NoContact,
+    /// Its sender took it back, but a copy was on its way before and may have arrived.
+    Recalled,
 }
 
 impl FailureReason {
@@ -36,6 +38,7 @@ impl FailureReason {
             Self::Refused => "5.7.1",
             Self::Unsealable => "5.7.5",
             Self::NoContact => "5.1.1",
+            Self::Recalled => "5.0.0",
         }
     }
 
@@ -49,19 +52,78 @@ impl FailureReason {
             Self::Refused => "Their node refused the message.",
             Self::Unsealable => "The message could not be sealed to their certificate.",
             Self::NoContact => "They are no longer in your address book, or you have blocked them.",
+            Self::Recalled => {
+                "You took the message back. A copy was sent before and never acknowledged: it may have arrived all the same."
+            }
+        }
+    }
+
+    /// Whether the message may have arrived all the same.
+    const fn is_doubtful(self) -> bool {
+        matches!(self, Self::Unconfirmed | Self::Recalled)
+    }
+}
+
+/// What is reported of one recipient (RFC 3464 §2.3.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing more is tried.
+    Failed(FailureReason),
+    /// It is late and is tried on, until then.
+    Delayed {
+        /// When the attempts end.
+        until: Timestamp,
+        /// Whether a copy may have arrived.
+        doubtful: bool,
+    },
+    /// The recipient's node has it.
+    Delivered,
+}
+
+impl Outcome {
+    const fn action(self) -> &'static str {
+        match self {
+            Self::Failed(_) => "failed",
+            Self::Delayed { .. } => "delayed",
+            Self::Delivered => "delivered",
+        }
+    }
+
+    const fn status(self) -> &'static str {
+        match self {
+            Self::Failed(reason) => reason.status(),
+            Self::Delayed { .. } => "4.4.1",
+            Self::Delivered => "2.0.0",
+        }
+    }
+
+    fn sentence(self) -> String {
+        match self {
+            Self::Failed(reason) => reason.sentence().to_owned(),
+            Self::Delayed { until, doubtful: false } => {
+                format!("Their node could not be reached so far. It is tried again until {}.", until.rfc5322())
+            }
+            Self::Delayed { until, doubtful: true } => format!(
+                "A copy was sent, and no acknowledgement came. It is sent again, once more at most in their mailbox,\r\n  \
+                 until {}.",
+                until.rfc5322()
+            ),
+            Self::Delivered => "Their node has it on its disk.".to_owned(),
         }
     }
 }
 
 /// One recipient in a report.
 #[derive(Clone)]
-pub struct Undelivered {
+pub struct Concerned {
     /// What the user calls them.
     pub petname: String,
-    /// Where the message should have gone.
+    /// Where the message goes.
     pub address: Address,
-    /// Why it did not.
-    pub reason: FailureReason,
+    /// ORCPT, as the mail program gave it.
+    pub original: Option<String>,
+    /// What became of it.
+    pub outcome: Outcome,
 }
 
 /// What a report is about.
@@ -70,21 +132,59 @@ pub struct Report<'a> {
     pub own: &'a Address,
     /// The message's place in the queue.
     pub queue: QueueId,
+    /// ENVID, as the mail program gave it.
+    pub envelope: Option<&'a str>,
     /// When it was submitted.
     pub submitted: Timestamp,
-    /// Those who do not have it.
-    pub undelivered: &'a [Undelivered],
+    /// Those of whom it tells.
+    pub recipients: &'a [Concerned],
     /// The fields of its header by which its sender knows it again, as they were written.
     pub headers: &'a [u8],
+    /// The whole message, where it is to be returned.
+    pub message: Option<&'a [u8]>,
 }
 
-/// A report of mail that did not arrive (RFC 3464).
+impl Report<'_> {
+    fn subject(&self) -> &'static str {
+        let all = |holds: fn(Outcome) -> bool| self.recipients.iter().all(|one| holds(one.outcome));
+        if all(|outcome| outcome == Outcome::Delivered) {
+            "Your message was delivered"
+        } else if all(|outcome| matches!(outcome, Outcome::Delayed { .. })) {
+            "Your message is late, and is tried on"
+        } else if all(|outcome| matches!(outcome, Outcome::Failed(reason) if reason.is_doubtful())) {
+            "Delivery is unconfirmed"
+        } else {
+            "Your message was not delivered"
+        }
+    }
+
+    fn introduction(&self) -> &'static str {
+        match self.recipients.first().map(|one| one.outcome) {
+            Some(Outcome::Delivered) => "was delivered",
+            Some(Outcome::Delayed { .. }) => "has not reached everybody yet",
+            _ => "did not reach everybody",
+        }
+    }
+
+    fn advice(&self) -> &'static str {
+        match self.recipients.first().map(|one| one.outcome) {
+            Some(Outcome::Delivered) => "",
+            Some(Outcome::Delayed { .. }) => {
+                "You need not do anything. To take it back, delete it in the folder Outbox.\r\n\r\n"
+            }
+            _ => "Nothing more is tried. To try again, send the message again.\r\n\r\n",
+        }
+    }
+}
+
+/// A report of what became of a message (RFC 3464). It answers the message, so that a mail program shows it there.
 pub fn report(report: &Report<'_>, id: ContentId, now: Timestamp) -> Vec<u8> {
     let boundary = format!("=_rune_{id}");
-    let unconfirmed = report.undelivered.iter().all(|one| one.reason == FailureReason::Unconfirmed);
-    let subject = if unconfirmed { "Delivery is unconfirmed" } else { "Your message was not delivered" };
     let daemon = format!("Mail delivery <mailer-daemon@{}>", report.own.onion());
-    let mut text = head(&daemon, report.own, subject, id, now);
+    let mut text = head(&daemon, report.own, report.subject(), id, now);
+    if let Some(original) = message_id(report.headers) {
+        let _ = write!(text, "In-Reply-To: {original}\r\nReferences: {original}\r\n");
+    }
     text.push_str("Auto-Submitted: auto-replied\r\n");
     let _ = write!(
         text,
@@ -93,30 +193,59 @@ pub fn report(report: &Report<'_>, id: ContentId, now: Timestamp) -> Vec<u8> {
     let _ = write!(text, "--{boundary}\r\n{PLAIN}\r\n");
     let _ = write!(
         text,
-        "This is your own node. Your message of {} did not reach everybody:\r\n\r\n",
-        report.submitted.rfc5322()
+        "This is your own node. Your message of {} {}:\r\n\r\n",
+        report.submitted.rfc5322(),
+        report.introduction()
     );
-    for one in report.undelivered {
-        let _ = write!(text, "{} <{}>\r\n  {}\r\n\r\n", one.petname, one.address, one.reason.sentence());
+    for one in report.recipients {
+        let _ = write!(text, "{} <{}>\r\n  {}\r\n\r\n", one.petname, one.address, one.outcome.sentence());
     }
-    text.push_str("Nothing more is tried. To try again, send the message again.\r\n\r\n");
+    text.push_str(report.advice());
     let _ = write!(text, "--{boundary}\r\nContent-Type: message/delivery-status\r\n\r\n");
     let _ = write!(text, "Reporting-MTA: dns; {}\r\n", report.own.onion());
+    if let Some(envelope) = report.envelope {
+        let _ = write!(text, "Original-Envelope-Id: {}\r\n", one_line(envelope));
+    }
     let _ = write!(text, "X-Rune-Queue-Id: {}\r\nArrival-Date: {}\r\n", report.queue, report.submitted.rfc5322());
-    for one in report.undelivered {
+    for one in report.recipients {
+        text.push_str("\r\n");
+        if let Some(original) = &one.original {
+            let _ = write!(text, "Original-Recipient: {}\r\n", one_line(original));
+        }
         let _ = write!(
             text,
-            "\r\nFinal-Recipient: rfc822; {}\r\nAction: failed\r\nStatus: {}\r\nLast-Attempt-Date: {}\r\n",
+            "Final-Recipient: rfc822; {}\r\nAction: {}\r\nStatus: {}\r\nLast-Attempt-Date: {}\r\n",
             one.address,
-            one.reason.status(),
+            one.outcome.action(),
+            one.outcome.status(),
             now.rfc5322()
         );
+        if let Outcome::Delayed { until, .. } = one.outcome {
+            let _ = write!(text, "Will-Retry-Until: {}\r\n", until.rfc5322());
+        }
     }
-    let _ = write!(text, "\r\n--{boundary}\r\nContent-Type: text/rfc822-headers\r\n\r\n");
+    let kind = if report.message.is_some() { "message/rfc822" } else { "text/rfc822-headers" };
+    let _ = write!(text, "\r\n--{boundary}\r\nContent-Type: {kind}\r\n\r\n");
     let mut bytes = text.into_bytes();
-    bytes.extend_from_slice(report.headers);
+    bytes.extend_from_slice(report.message.unwrap_or(report.headers));
     bytes.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
     bytes
+}
+
+/// The Message-ID in these fields, where it is one.
+fn message_id(fields: &[u8]) -> Option<String> {
+    let field = headers::fields(fields).find(|field| field.is("message-id"))?;
+    let id = String::from_utf8(headers::unfold(field.value)).ok()?;
+    let plain = id.starts_with('<') && id.ends_with('>') && id.bytes().all(|byte| byte.is_ascii_graphic());
+    (plain && id.len() <= MESSAGE_ID_BYTES).then_some(id)
+}
+
+/// A longer Message-ID is not answered: a field has up to 998 bytes.
+const MESSAGE_ID_BYTES: usize = 900;
+
+/// What a mail program gave, as it may stand in a header: printable ASCII.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if matches!(c, ' '..='~') { c } else { '?' }).collect()
 }
 
 /// A notice in Requests: somebody asks to become a contact.
@@ -175,13 +304,20 @@ mod tests {
     }
 
     fn text(reason: FailureReason) -> String {
-        let one = Undelivered { petname: "Bärbel".into(), address: own(), reason };
+        report_of(Outcome::Failed(reason), None)
+    }
+
+    fn report_of(outcome: Outcome, message: Option<&[u8]>) -> String {
+        let original = Some("rfc822;b\u{e4}r\r\nX: y".to_owned());
+        let one = Concerned { petname: "Bärbel".into(), address: own(), original, outcome };
         let about = Report {
             own: &own(),
             queue: QueueId::from_bytes([1; 16]),
+            envelope: Some("QQ\r\n314159"),
             submitted: Timestamp::from_secs(1_800_000_000),
-            undelivered: &[one],
-            headers: b"Subject: hello\r\n",
+            recipients: &[one],
+            headers: b"Subject: hello\r\nMessage-Id:  <a@b>\r\n",
+            message,
         };
         let bytes = report(&about, ContentId::from_bytes([2; 16]), Timestamp::from_secs(1_800_500_000));
         String::from_utf8(bytes).unwrap()
@@ -203,6 +339,33 @@ mod tests {
     #[test]
     fn what_may_have_arrived_is_not_called_undelivered() {
         assert!(text(FailureReason::Unconfirmed).contains("Subject: Delivery is unconfirmed\r\n"));
+        assert!(text(FailureReason::Recalled).contains("Subject: Delivery is unconfirmed\r\n"));
         assert!(text(FailureReason::Expired).contains("Subject: Your message was not delivered\r\n"));
+    }
+
+    #[test]
+    fn a_report_answers_its_message_and_repeats_what_the_mail_program_gave_on_one_line() {
+        let until = Timestamp::from_secs(1_800_432_000);
+        let late = report_of(Outcome::Delayed { until, doubtful: false }, None);
+        assert!(late.contains("In-Reply-To: <a@b>\r\nReferences: <a@b>\r\n"));
+        assert!(late.contains("Action: delayed\r\nStatus: 4.4.1\r\n") && late.contains("Will-Retry-Until: "));
+        assert!(late.contains("Original-Envelope-Id: QQ??314159\r\n"));
+        assert!(late.contains("Original-Recipient: rfc822;b?r??X: y\r\n"));
+        let delivered = report_of(Outcome::Delivered, None);
+        assert!(delivered.contains("Subject: Your message was delivered\r\n") && delivered.contains("Status: 2.0.0"));
+    }
+
+    #[test]
+    fn a_message_is_returned_whole_where_that_was_asked_for() {
+        let whole = report_of(Outcome::Failed(FailureReason::Refused), Some(b"Subject: hello\r\n\r\nAll of it.\r\n"));
+        assert!(whole.contains("Content-Type: message/rfc822\r\n\r\nSubject: hello\r\n\r\nAll of it.\r\n"));
+        assert!(!text(FailureReason::Refused).contains("message/rfc822"));
+    }
+
+    #[test]
+    fn a_message_id_that_is_none_is_not_answered() {
+        for field in ["Message-ID: a@b\r\n", "Message-ID: <a b@c>\r\n", "X: <a@b>\r\n", "Message-ID: <\u{e4}@b>\r\n"] {
+            assert_eq!(message_id(field.as_bytes()), None, "{field}");
+        }
     }
 }

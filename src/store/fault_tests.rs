@@ -62,10 +62,8 @@ type Outcomes = Arc<Mutex<Vec<(u32, Result<u64, CommitError>)>>>;
 impl Ask {
     fn pending(&self, outcomes: &Outcomes) -> Pending {
         let (tag, outcomes) = (self.tag, Arc::clone(outcomes));
-        let new_body = |(index, len): (usize, &usize)| NewBody {
-            id: body_id(self.tag, index),
-            bytes: body(self.tag, index, *len).into(),
-        };
+        let new_body =
+            |(index, len): (usize, &usize)| NewBody::new(body_id(self.tag, index), body(self.tag, index, *len).into());
         Pending {
             records: (0..self.records).map(|index| record(self.tag, index)).collect(),
             bodies: self.bodies.iter().enumerate().map(new_body).collect(),

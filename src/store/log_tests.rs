@@ -49,7 +49,7 @@ fn put(log: &Log, record: &[u8], durability: Durability) -> Answer {
 
 fn put_body(log: &Log, id: u8, len: usize) -> Answer {
     let (done, answer) = completion();
-    let body = NewBody { id: BodyId::from_bytes([id; 16]), bytes: vec![id; len].into() };
+    let body = NewBody::new(BodyId::from_bytes([id; 16]), vec![id; len].into());
     log.commit(vec![vec![id]], vec![body], Durability::Synced, done);
     answer
 }

@@ -56,6 +56,7 @@ async fn thunderbird() {
             S: * LIST (\HasNoChildren \Junk \Subscribed) "/" "Junk"
             S: * LIST (\HasNoChildren \Trash \Subscribed) "/" "Trash"
             S: * LIST (\HasNoChildren \Subscribed) "/" "Requests"
+            S: * LIST (\HasNoChildren \Subscribed) "/" "Outbox"
             S: 5 OK done
             C: 6 list "" "INBOX"
             S: * LIST (\HasNoChildren) "/" "INBOX"
@@ -235,6 +236,7 @@ async fn offlineimap_and_names_in_modified_utf7() {
             S: * LIST (\HasNoChildren \Junk) "/" "Junk"
             S: * LIST (\HasNoChildren \Trash) "/" "Trash"
             S: * LIST (\HasNoChildren) "/" "Requests"
+            S: * LIST (\HasNoChildren) "/" "Outbox"
             S: * LIST (\Noselect \HasChildren) "/" "Entw&APw-rfe"
             S: A3 OK done
             C: A4 LSUB "" %
@@ -245,6 +247,7 @@ async fn offlineimap_and_names_in_modified_utf7() {
             S: * LSUB () "/" "Junk"
             S: * LSUB () "/" "Trash"
             S: * LSUB () "/" "Requests"
+            S: * LSUB () "/" "Outbox"
             S: * LSUB (\Noselect) "/" "Entw&APw-rfe"
             S: A4 OK done
             C: A5 EXAMINE Entw&APw-rfe/2026
@@ -252,14 +255,14 @@ async fn offlineimap_and_names_in_modified_utf7() {
             S: * OK [PERMANENTFLAGS ()] what can be stored
             S: * 0 EXISTS
             S: * 0 RECENT
-            S: * OK [UIDVALIDITY 710] UIDs are valid
+            S: * OK [UIDVALIDITY 711] UIDs are valid
             S: * OK [UIDNEXT 1] the next UID
             S: A5 OK [READ-ONLY] opened for reading
             C: A6 RENAME Entw&APw-rfe/2026 Old
             S: A6 OK renamed
             C: A7 UNSUBSCRIBE Old
             S: A7 OK done
-            C: A8 LSUB "" O*
+            C: A8 LSUB "" Ol*
             S: A8 OK done
             C: A9 DELETE Old
             S: * OK [CLOSED] the selected folder was deleted

@@ -90,7 +90,8 @@ impl State {
             Request::Expunge { folder, uids } => {
                 exists(&self.mailbox, folder)?;
                 let modseq = self.modseq();
-                Ok(Response::Changed(self.mailbox.expunge(modseq, folder, &uids)))
+                let gone = self.mailbox.expunge(modseq, folder, &uids);
+                Ok(Response::Changed(gone.into_iter().map(|message| message.uid).collect()))
             }
             Request::Transfer { from, to, uids, keep } => {
                 exists(&self.mailbox, from)?;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::limits::{CERTIFICATE_BYTES, PIPELINED_OBJECT_BYTES, WIRE_DELIVERIES};
-use crate::base::{MacKey, Timestamp};
+use crate::base::{ClockStep, MacKey, Timestamp};
 use crate::wire::{
     self, CertificateRef, Claim, Code, Command, Decoder, Disposition, Item, Message, PipelineId, Ready, Reply, Send,
     ServerLine, Side, Status, authenticator, digest,
@@ -146,6 +146,11 @@ impl Initiator {
     /// The connection ended.
     pub fn disconnected(&mut self) {
         self.fail(Failure::Disconnected);
+    }
+
+    /// The clock was set: deadlines move with it.
+    pub fn clock_set(&mut self, step: ClockStep) {
+        self.pace.clock_set(step);
     }
 
     /// When to call [`Self::handle_timeout`].

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::base::Timestamp;
 use crate::base::limits::{WIRE_HANDSHAKE, WIRE_IDLE, WIRE_PROGRESS, WIRE_PROGRESS_BYTES, WIRE_SESSION};
+use crate::base::{ClockStep, Timestamp};
 
 /// The deadlines of one session.
 #[derive(Debug)]
@@ -54,6 +54,13 @@ impl Pace {
     /// The next step is up to the peer from now on; `allowance` on top, for what it must receive first.
     pub(super) fn turn(&mut self, now: Timestamp, allowance: Duration) {
         self.grace = self.grace.max(now.plus(WIRE_IDLE).plus(allowance));
+    }
+
+    /// The clock was set: everything goes on as it was.
+    pub(super) fn clock_set(&mut self, step: ClockStep) {
+        for moment in [&mut self.begun, &mut self.step, &mut self.grace] {
+            *moment = moment.stepped(step);
+        }
     }
 
     /// The next deadline; only that of the whole session where the next step is `ours`.

@@ -6,11 +6,11 @@
 
 use std::time::Duration;
 
-use crate::base::Timestamp;
 use crate::base::limits::{
     OBJECT_BYTES, PIPELINED_OBJECT_BYTES, WIRE_BUFFER_BYTES, WIRE_CERTIFICATES, WIRE_DELIVERIES, WIRE_MISTAKES,
     WIRE_REPLIES_WAITING, WIRE_SENDS_OPEN, WIRE_SKIPPED_BYTES,
 };
+use crate::base::{ClockStep, Timestamp};
 use crate::wire::{
     self, CertificateRef, Command, CommandError, Decoder, Greeting, Item, Message, PipelineId, Ready, Reply, Send,
     Side, Status, Tagged, WireError, Word, digest,
@@ -93,6 +93,11 @@ impl Responder {
             self.pace.turn(now, Duration::ZERO);
         }
         self.read(now, host);
+    }
+
+    /// The clock was set: deadlines move with it.
+    pub fn clock_set(&mut self, step: ClockStep) {
+        self.pace.clock_set(step);
     }
 
     /// When to call [`Self::handle_timeout`].

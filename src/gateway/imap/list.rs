@@ -155,7 +155,7 @@ const fn special_use(role: FolderRole) -> Option<&'static str> {
         FolderRole::Archive => Some("\\Archive"),
         FolderRole::Junk => Some("\\Junk"),
         FolderRole::Trash => Some("\\Trash"),
-        FolderRole::Inbox | FolderRole::Requests => None,
+        FolderRole::Inbox | FolderRole::Requests | FolderRole::Outbox => None,
     }
 }
 

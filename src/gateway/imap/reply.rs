@@ -125,7 +125,8 @@ impl From<RequestError> for Fail {
         let code = match &error {
             RequestError::NoSuchFolder => "NONEXISTENT",
             RequestError::FolderExists => "ALREADYEXISTS",
-            RequestError::FolderRefused(_) => "CANNOT",
+            RequestError::FolderRefused(_) | RequestError::Outbox => "CANNOT",
+            RequestError::BeingSent => "INUSE",
             RequestError::Limit(_) => "LIMIT",
             _ => "UNAVAILABLE",
         };

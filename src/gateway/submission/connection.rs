@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::session::{Identity, Session, Step};
 use super::{Seat, Shared, reply};
 use crate::base::limits::LOGIN_DELAY_DOUBLINGS;
-use crate::engine::request::Submission;
+use crate::engine::request::{Asked, Submission};
 use crate::engine::{Request, Response};
 use crate::gateway::account::Account;
 use crate::mail::outgoing::{self, Prepared};
@@ -77,9 +77,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
                     self.flush().await?;
                     self.login(&user, password).await;
                 }
-                Step::Submit { recipients, message } => {
+                Step::Submit { recipients, message, asked } => {
                     self.flush().await?;
-                    let reply = self.submit(recipients, message).await;
+                    let reply = self.submit(recipients, message, asked).await;
                     self.session.submitted(&reply);
                 }
                 Step::Close => {
@@ -138,7 +138,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
     }
 
     /// Prepares the message and hands it to the queue; the reply for the client.
-    async fn submit(&self, recipients: Vec<String>, message: Vec<u8>) -> String {
+    async fn submit(&self, recipients: Vec<String>, message: Vec<u8>, asked: Asked) -> String {
         let Some(account) = &self.account else { return "530 5.7.0 log in first".to_owned() };
         let config = &self.shared.config;
         let resolve = |name: &str| (config.resolve)(account.as_ref(), name);
@@ -156,7 +156,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
         let envelope: Vec<_> = recipients.iter().map(|recipient| same(recipient)).collect();
         let visible =
             visible.into_iter().filter(|name| same(name).is_some_and(|to| envelope.contains(&Some(to)))).collect();
-        let submission = Submission { recipients, visible, message: message.into() };
+        let submission = Submission { recipients, visible, message: message.into(), asked };
         match account.request(Request::Submit(submission)).await {
             Ok(Response::Submitted(id)) => format!("250 2.0.0 queued as {id}"),
             Ok(_) => "451 4.3.0 the message was not queued; try again".to_owned(),

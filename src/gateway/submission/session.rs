@@ -12,12 +12,17 @@
 use std::borrow::Cow;
 
 use data_encoding::BASE64;
-use smtp_proto::{AUTH_LOGIN, AUTH_PLAIN, Error, MAIL_BODY_7BIT, MAIL_BODY_8BITMIME, MailFrom, RcptTo, Request};
+use smtp_proto::{
+    AUTH_LOGIN, AUTH_PLAIN, Error, MAIL_BODY_7BIT, MAIL_BODY_8BITMIME, MAIL_RET_FULL, MAIL_RET_HDRS, MailFrom,
+    RCPT_NOTIFY_DELAY, RCPT_NOTIFY_FAILURE, RCPT_NOTIFY_NEVER, RCPT_NOTIFY_SUCCESS, RcptTo, Request,
+};
 use zeroize::Zeroizing;
 
 use super::receiver::Receiver;
 use super::reply;
-use crate::base::limits::{CLIENT_MISTAKES, DATA_DRAIN, RECIPIENTS, SMTP_LINE_BYTES};
+use crate::base::limits::{CLIENT_MISTAKES, DATA_DRAIN, DSN_PARAMETER_BYTES, RECIPIENTS, SMTP_LINE_BYTES};
+use crate::engine::queue::{Notify, RecipientOptions};
+use crate::engine::request::Asked;
 use crate::mail::Address;
 use crate::mail::outgoing::is_own;
 
@@ -38,6 +43,8 @@ pub(super) enum Step {
         recipients: Vec<String>,
         /// The message.
         message: Vec<u8>,
+        /// What the client wants to hear of it.
+        asked: Asked,
     },
     /// Close the connection.
     Close,
@@ -71,11 +78,18 @@ pub(super) struct Session {
     mode: Mode,
     greeted: bool,
     identity: Option<Identity>,
-    /// Since MAIL; the recipients so far.
-    transaction: Option<Vec<String>>,
+    /// Since MAIL.
+    transaction: Option<Transaction>,
     mistakes: u32,
     failed_logins: u32,
     most: usize,
+}
+
+/// What MAIL and RCPT have said so far.
+#[derive(Default)]
+struct Transaction {
+    recipients: Vec<String>,
+    asked: Asked,
 }
 
 enum Line {
@@ -306,7 +320,7 @@ impl Session {
         let most = self.most;
         self.reply(&format!(
             "250-localhost\r\n250-SIZE {most}\r\n250-8BITMIME\r\n250-PIPELINING\r\n250-ENHANCEDSTATUSCODES\r\n\
-             250-AUTH PLAIN LOGIN\r\n250 HELP"
+             250-DSN\r\n250-AUTH PLAIN LOGIN\r\n250 HELP"
         ));
     }
 
@@ -389,17 +403,20 @@ impl Session {
             return;
         };
         let own = &identity.address;
-        let offered = MAIL_BODY_7BIT | MAIL_BODY_8BITMIME;
+        let offered = MAIL_BODY_7BIT | MAIL_BODY_8BITMIME | MAIL_RET_FULL | MAIL_RET_HDRS;
         let only_offered = from.flags & !offered == 0
             && (from.by, from.hold_for, from.hold_until, from.mt_priority) == (0, 0, 0, 0)
             && from.trans_id.is_none()
-            && from.env_id.is_none()
             && from.solicit.is_none()
             && from.mtrk.is_none();
+        let both = MAIL_RET_FULL | MAIL_RET_HDRS;
+        let sound = from.flags & both != both && from.env_id.as_deref().is_none_or(is_dsn_parameter);
         if self.transaction.is_some() {
             self.mistake("503 5.5.1 one message after the other");
         } else if !only_offered {
             self.mistake("555 5.5.4 a parameter that is not offered here");
+        } else if !sound {
+            self.mistake("501 5.5.4 RET is FULL or HDRS, and ENVID printable");
         } else if !from.address.is_empty() && !is_own(&from.address, own) {
             // The empty one is for receipts that a mail program sends (RFC 8098 §3).
             let text = format!("the sender must be {own}: set this address in your mail program");
@@ -407,27 +424,37 @@ impl Session {
         } else if from.size > self.most {
             self.reply("552 5.3.4 the message is larger than this daemon sends; EHLO says how much it takes");
         } else {
-            self.transaction = Some(Vec::new());
+            let envelope = from.env_id.as_deref().map(str::to_owned);
+            let full = from.flags & MAIL_RET_FULL != 0;
+            let asked = Asked { envelope, full, ..Asked::default() };
+            self.transaction = Some(Transaction { asked, ..Transaction::default() });
             self.reply("250 2.1.0 ok");
         }
     }
 
     fn rcpt(&mut self, to: &RcptTo<Cow<'_, str>>) {
-        let (Some(identity), Some(recipients)) = (&self.identity, &mut self.transaction) else {
+        const NOTIFY: u64 = RCPT_NOTIFY_NEVER | RCPT_NOTIFY_SUCCESS | RCPT_NOTIFY_FAILURE | RCPT_NOTIFY_DELAY;
+        let (Some(identity), Some(transaction)) = (&self.identity, &mut self.transaction) else {
             self.mistake("503 5.5.1 MAIL first");
             return;
         };
-        if to.flags != 0 || to.rrvs != 0 || to.orcpt.is_some() {
+        if to.flags & !NOTIFY != 0 || to.rrvs != 0 {
             self.mistake("555 5.5.4 a parameter that is not offered here");
-        } else if recipients.len() >= RECIPIENTS {
+        } else if to.flags & RCPT_NOTIFY_NEVER != 0 && to.flags != RCPT_NOTIFY_NEVER {
+            self.mistake("501 5.5.4 NOTIFY=NEVER stands alone");
+        } else if to.orcpt.as_deref().is_some_and(|original| !is_dsn_parameter(original)) {
+            self.mistake("501 5.5.4 ORCPT is printable");
+        } else if transaction.recipients.len() >= RECIPIENTS {
             self.reply("452 4.5.3 too many recipients; send to the others in another message");
         } else if !(identity.knows)(&to.address) {
             let text = reply::unknown_recipient(&to.address);
             self.reply(&text);
         } else {
-            if !recipients.iter().any(|known| **known == *to.address) {
-                recipients.push(to.address.to_string());
+            // The same one again: what was asked last counts.
+            if !transaction.recipients.iter().any(|known| **known == *to.address) {
+                transaction.recipients.push(to.address.to_string());
             }
+            transaction.asked.recipients.insert(to.address.to_string(), recipient_options(to));
             self.reply("250 2.1.5 ok");
         }
     }
@@ -435,7 +462,7 @@ impl Session {
     fn data(&mut self) {
         match &self.transaction {
             None => self.mistake("503 5.5.1 MAIL and RCPT first"),
-            Some(recipients) if recipients.is_empty() => self.reply("554 5.5.1 no valid recipient"),
+            Some(transaction) if transaction.recipients.is_empty() => self.reply("554 5.5.1 no valid recipient"),
             Some(_) => {
                 self.mode = Mode::Data(Receiver::new(self.most));
                 self.reply("354 go on; end with a line of one dot");
@@ -445,11 +472,11 @@ impl Session {
 
     fn data_ended(&mut self) -> Option<Step> {
         let Mode::Data(receiver) = std::mem::replace(&mut self.mode, Mode::Command) else { return None };
-        let recipients = self.transaction.take().unwrap_or_default();
+        let Transaction { recipients, asked } = self.transaction.take().unwrap_or_default();
         match receiver.finish() {
             Ok(message) => {
                 self.mode = Mode::Waiting;
-                Some(Step::Submit { recipients, message })
+                Some(Step::Submit { recipients, message, asked })
             }
             Err(problem) => {
                 self.reply(reply::of_data(problem));
@@ -457,6 +484,29 @@ impl Session {
             }
         }
     }
+}
+
+/// NOTIFY and ORCPT of a RCPT (RFC 3461 §4.1 and §4.2). The address type is not kept by the parser: it is rfc822 for
+/// every mail program.
+fn recipient_options(to: &RcptTo<Cow<'_, str>>) -> RecipientOptions {
+    let asked = |flag: u64| to.flags & flag != 0;
+    let notify = if asked(RCPT_NOTIFY_NEVER) {
+        Notify { success: false, failure: false, delay: false }
+    } else if to.flags == 0 {
+        Notify::default()
+    } else {
+        Notify {
+            success: asked(RCPT_NOTIFY_SUCCESS),
+            failure: asked(RCPT_NOTIFY_FAILURE),
+            delay: asked(RCPT_NOTIFY_DELAY),
+        }
+    };
+    RecipientOptions { notify, original: to.orcpt.as_deref().map(|original| format!("rfc822;{original}")) }
+}
+
+/// Whether ENVID or ORCPT, decoded, can stand in a report.
+fn is_dsn_parameter(text: &str) -> bool {
+    (1..=DSN_PARAMETER_BYTES).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
 /// Whether this is the beginning of another protocol: an HTTP request or field, SSH or TLS (the ALPACA attacks).

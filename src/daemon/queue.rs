@@ -1,0 +1,115 @@
+//! The queue, for people and scripts: what waits and why, what became of what ended, trying again and taking back.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::account::LocalAccount;
+use super::compose;
+use crate::base::{ContactId, QueueId, Timestamp};
+use crate::control::{Code, Failure};
+use crate::engine::queue::{FailureReason, Progress, Queued, Recipient};
+use crate::engine::{Request, Snapshot};
+
+/// A row for every recipient who waits, the oldest first.
+pub(super) fn waiting(snapshot: &Snapshot) -> Vec<Value> {
+    let mut waiting: Vec<&Arc<Queued>> = snapshot.queue.iter().collect();
+    waiting.sort_by_key(|queued| (queued.submitted, queued.id));
+    let rows = |queued: &&Arc<Queued>| {
+        let row = |(contact, recipient): (ContactId, &Recipient)| row(snapshot, queued, contact, recipient);
+        queued.waiting().map(row).collect::<Vec<_>>()
+    };
+    waiting.iter().flat_map(rows).collect()
+}
+
+/// A row for every recipient of what ended lately, the newest first.
+pub(super) fn ended(snapshot: &Snapshot) -> Vec<Value> {
+    let rows = |queued: &Arc<Queued>| {
+        let row = |(contact, recipient): (&ContactId, &Recipient)| row(snapshot, queued, *contact, recipient);
+        queued.recipients.iter().map(row).collect::<Vec<_>>()
+    };
+    snapshot.queue.ended().rev().flat_map(rows).collect()
+}
+
+/// One message with all its recipients, whether it waits or has ended.
+pub(super) fn show(snapshot: &Snapshot, beginning: &str) -> Result<Value, Failure> {
+    let all = snapshot.queue.iter().chain(snapshot.queue.ended());
+    let queued = only(all.filter(|queued| queued.id.to_string().starts_with(beginning)))?;
+    let rows: Vec<Value> =
+        queued.recipients.iter().map(|(contact, recipient)| row(snapshot, queued, *contact, recipient)).collect();
+    Ok(json!({
+        "id": queued.id.to_string(),
+        "subject": compose::header_text(&queued.headers, "Subject"),
+        "message_id": compose::header_text(&queued.headers, "Message-ID"),
+        "size": queued.size,
+        "submitted_at": queued.submitted.rfc3339(),
+        "expires_at": queued.expires.rfc3339(),
+        "late": queued.delayed,
+        "recipients": rows,
+    }))
+}
+
+/// Tries what waits now: one message, or all.
+pub(super) async fn retry(account: &LocalAccount, beginning: Option<&str>) -> Result<Value, Failure> {
+    let queue = beginning.map(|beginning| find(account, beginning)).transpose()?;
+    account.ask(Request::Retry(queue)).await?;
+    Ok(json!({}))
+}
+
+/// Takes a message back from everybody who does not have it yet.
+pub(super) async fn cancel(account: &LocalAccount, beginning: &str) -> Result<Value, Failure> {
+    let queue = find(account, beginning)?;
+    account.ask(Request::Cancel(queue)).await?;
+    Ok(json!({ "id": queue.to_string() }))
+}
+
+/// The message that waits whose id begins so.
+fn find(account: &LocalAccount, beginning: &str) -> Result<QueueId, Failure> {
+    let snapshot = account.snapshot.borrow().clone();
+    only(snapshot.queue.iter().filter(|queued| queued.id.to_string().starts_with(beginning))).map(|queued| queued.id)
+}
+
+fn only<'a>(mut found: impl Iterator<Item = &'a Arc<Queued>>) -> Result<&'a Arc<Queued>, Failure> {
+    match (found.next(), found.next()) {
+        (Some(queued), None) => Ok(queued),
+        (None, _) => {
+            Err(Failure::new(Code::NotFound, "there is no such message in the queue").hint("see: runepeer queue list"))
+        }
+        _ => Err(Failure::new(Code::Usage, "several messages begin like that; give more of the id")),
+    }
+}
+
+fn row(snapshot: &Snapshot, queued: &Queued, contact: ContactId, recipient: &Recipient) -> Value {
+    let address = recipient.address.to_string();
+    let waits = recipient.progress == Progress::Queued;
+    let attempts = snapshot.attempts.get(&contact).filter(|_| waits).copied().unwrap_or_default();
+    let (state, ended) = state(recipient.progress);
+    json!({
+        "id": queued.id.to_string(),
+        "to": snapshot.book.contact(contact).map_or(address.as_str(), |contact| contact.petname.as_str()),
+        "address": address,
+        "state": state,
+        "custody": [],
+        "may_have_arrived": waits && !recipient.sent.is_empty(),
+        "late": queued.delayed,
+        "attempts": attempts.failed,
+        "submitted_at": queued.submitted.rfc3339(),
+        "next_at": attempts.next.map(Timestamp::rfc3339),
+        "expires_at": queued.expires.rfc3339(),
+        "ended_at": ended.map(Timestamp::rfc3339),
+        "last_error": attempts.last_error.map(|error| error.to_string()),
+    })
+}
+
+/// How far a message is with one recipient, and since when where it has ended.
+const fn state(progress: Progress) -> (&'static str, Option<Timestamp>) {
+    match progress {
+        Progress::Queued => ("queued", None),
+        Progress::Delivered(at) => ("delivered", Some(at)),
+        Progress::Failed(at, FailureReason::Expired) => ("expired", Some(at)),
+        Progress::Failed(at, FailureReason::Unconfirmed | FailureReason::Recalled) => ("unconfirmed", Some(at)),
+        Progress::Failed(at, FailureReason::Refused) => ("refused", Some(at)),
+        Progress::Failed(at, FailureReason::Unsealable | FailureReason::NoContact) => ("failed", Some(at)),
+        Progress::Cancelled => ("cancelled", None),
+    }
+}

@@ -1,0 +1,78 @@
+//! Taking back what waits, and trying it at once: by the command line, or by removing a message from the Outbox.
+//!
+//! What is being handed over at this moment cannot be taken back: its outcome comes first. A message that was sent
+//! before without an answer may have arrived; then a report says so.
+
+use crate::base::rng::Rng;
+use crate::base::{QueueId, Timestamp};
+
+use super::identity::Identity;
+use super::mailbox::Uid;
+use super::record::Record;
+use super::request::{RequestError, Response};
+use super::requests::{Answer, Change, Outcome};
+
+const UNKNOWN: RequestError = RequestError::NotFound("message in the queue");
+
+impl Identity {
+    /// Takes a message back from everybody who waits for it, with the copies of the same submission.
+    pub(super) fn cancel(&mut self, now: Timestamp, rng: &mut dyn Rng, queue: QueueId) -> Outcome {
+        if self.state.queue().get(queue).is_none() {
+            return Err(UNKNOWN);
+        }
+        let shown = self.state.outbox().message(queue);
+        let queues = shown.map_or_else(|| vec![queue], |uid| self.state.outbox().queues(uid).to_vec());
+        if queues.iter().any(|queue| self.is_on_the_wire(*queue)) {
+            return Err(RequestError::BeingSent);
+        }
+        let mut change = Change::new(Vec::new(), Answer::Always(Response::Done));
+        self.recall(now, rng, &queues, &mut change);
+        // The one that was named decides: where it was delivered a moment before, there was nothing to take back.
+        change
+            .records
+            .sort_by_key(|record| !matches!(record, Record::SubmissionCancelled { queue: id } if *id == queue));
+        change.answer = Answer::First(Response::Done, UNKNOWN);
+        Ok(change)
+    }
+
+    /// Whether a message of the Outbox can be taken back now.
+    pub(super) fn may_recall(&self, uid: Uid) -> bool {
+        self.state.outbox().queues(uid).iter().all(|queue| !self.is_on_the_wire(*queue))
+    }
+
+    /// Adds to a change what taking back these messages of the Outbox means.
+    pub(super) fn recall_shown(&mut self, now: Timestamp, rng: &mut dyn Rng, uids: &[Uid], change: &mut Change) {
+        let queues: Vec<QueueId> = uids.iter().flat_map(|uid| self.state.outbox().queues(*uid).to_vec()).collect();
+        self.recall(now, rng, &queues, change);
+    }
+
+    fn recall(&mut self, now: Timestamp, rng: &mut dyn Rng, queues: &[QueueId], change: &mut Change) {
+        for &queue in queues {
+            if self.state.queue().get(queue).is_some() {
+                change.records.push(Record::SubmissionCancelled { queue });
+                self.report_recall(now, rng, queue, &mut change.records, &mut change.bodies);
+                change.recalled.push(queue);
+            }
+        }
+    }
+
+    /// Tries what waits now: one message, or all.
+    pub(super) fn retry(&mut self, now: Timestamp, queue: Option<QueueId>) -> Outcome {
+        let mut contacts = std::collections::BTreeSet::new();
+        match queue {
+            Some(queue) => {
+                let queued = self.state.queue().get(queue).ok_or(UNKNOWN)?;
+                contacts.extend(queued.waiting().map(|(contact, _)| contact));
+            }
+            None => {
+                let waiting = self.state.queue().iter().flat_map(|queued| queued.waiting());
+                contacts.extend(waiting.map(|(contact, _)| contact));
+            }
+        }
+        for contact in contacts {
+            self.schedule.try_now(contact, now);
+        }
+        self.attempts_changed();
+        Ok(Change::new(Vec::new(), Answer::Always(Response::Done)))
+    }
+}

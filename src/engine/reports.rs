@@ -1,0 +1,177 @@
+//! Reports of what became of a message (RFC 3464), each in the transaction that ends or notes it: not delivered, late,
+//! delivered where the mail program asked for that, taken back too late. A recipient of whom its sender wants to hear
+//! nothing (NOTIFY) is left out of them. They go to INBOX and never leave the node.
+
+use crate::base::limits;
+use crate::base::rng::Rng;
+use crate::base::{ContactId, ContentId, QueueId, Timestamp};
+use crate::mail::dsn::{self, Concerned, Outcome};
+
+use super::effect::{CommitError, Effect, NewBody};
+use super::identity::{Identity, Pending, Then};
+use super::mailbox::FolderRole;
+use super::queue::{FailureReason, Notify, Queued};
+use super::record::Record;
+
+/// A report that waits for the message that it is to return.
+pub(super) struct Returning {
+    queue: QueueId,
+    failures: Vec<(ContactId, FailureReason)>,
+    then: Then,
+}
+
+impl Identity {
+    /// A recipient's node has a message.
+    pub(super) fn delivered(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        queue: QueueId,
+        contact: ContactId,
+        then: Then,
+    ) {
+        let mut records = vec![Record::RecipientDelivered { queue, contact, at: now }];
+        let mut bodies = Vec::new();
+        if let Some(queued) = self.state.queue().get(queue).cloned() {
+            let outcomes = [(contact, Outcome::Delivered)];
+            // Where INBOX takes no more it is delivered all the same.
+            let _ = self.add_report(now, rng, &queued, &outcomes, None, &mut records, &mut bodies);
+        }
+        self.commit(records, bodies, then);
+    }
+
+    /// Ends the attempts at these recipients of a message, with a report; all in one transaction.
+    pub(super) fn report(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        queue: QueueId,
+        failures: &[(ContactId, FailureReason)],
+        then: Then,
+    ) {
+        let Some(queued) = self.state.queue().get(queue).cloned() else { return self.nothing(now, rng, then) };
+        if queued.full && queued.size as usize <= limits::RETURNED_BYTES {
+            let returning = Returning { queue, failures: failures.to_vec(), then };
+            let op = self.operation(Pending::Return(Box::new(returning)));
+            return self.effect(Effect::ReadBody(op, queued.body));
+        }
+        self.report_failures(now, rng, &queued, failures, None, then);
+    }
+
+    /// The message that a report is to return was read, or cannot be.
+    pub(super) fn returned(&mut self, now: Timestamp, rng: &mut dyn Rng, returning: Returning, message: Option<&[u8]>) {
+        let Returning { queue, failures, then } = returning;
+        let Some(queued) = self.state.queue().get(queue).cloned() else { return self.nothing(now, rng, then) };
+        self.report_failures(now, rng, &queued, &failures, message, then);
+    }
+
+    fn report_failures(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        queued: &Queued,
+        failures: &[(ContactId, FailureReason)],
+        message: Option<&[u8]>,
+        then: Then,
+    ) {
+        let queue = queued.id;
+        let failed = |&(contact, reason)| Record::RecipientFailed { queue, contact, at: now, reason };
+        let mut records: Vec<_> = failures.iter().map(failed).collect();
+        let mut bodies = Vec::new();
+        let outcomes: Vec<_> = failures.iter().map(|&(contact, reason)| (contact, Outcome::Failed(reason))).collect();
+        if self.add_report(now, rng, queued, &outcomes, message, &mut records, &mut bodies).is_none() {
+            return self.nothing(now, rng, then);
+        }
+        self.commit(records, bodies, then);
+    }
+
+    /// Tells the sender of a message that it is late.
+    pub(super) fn report_delay(&mut self, now: Timestamp, rng: &mut dyn Rng, queued: &Queued, then: Then) {
+        let outcomes: Vec<_> = queued
+            .waiting()
+            .map(|(contact, recipient)| {
+                let doubtful = !recipient.sent.is_empty();
+                (contact, Outcome::Delayed { until: queued.expires, doubtful })
+            })
+            .collect();
+        let (mut records, mut bodies) = (vec![Record::DelayReported { queue: queued.id }], Vec::new());
+        if self.add_report(now, rng, queued, &outcomes, None, &mut records, &mut bodies).is_none() {
+            return self.nothing(now, rng, then);
+        }
+        self.commit(records, bodies, then);
+    }
+
+    /// What a message that its sender takes back leaves: nothing, or a report where it may have arrived before.
+    pub(super) fn report_recall(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        queue: QueueId,
+        records: &mut Vec<Record>,
+        bodies: &mut Vec<NewBody>,
+    ) {
+        let Some(queued) = self.state.queue().get(queue).cloned() else { return };
+        let doubtful = queued.waiting().filter(|(_, recipient)| !recipient.sent.is_empty());
+        let outcomes: Vec<_> =
+            doubtful.map(|(contact, _)| (contact, Outcome::Failed(FailureReason::Recalled))).collect();
+        // A full INBOX is no reason to send what its sender does not want sent.
+        let _ = self.add_report(now, rng, &queued, &outcomes, None, records, bodies);
+    }
+
+    /// Adds the record and the body of a report on those of whom its sender wants to hear this. `None` where INBOX takes
+    /// no more.
+    #[allow(clippy::too_many_arguments, reason = "the two vectors are one transaction in the making")]
+    fn add_report(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        queued: &Queued,
+        outcomes: &[(ContactId, Outcome)],
+        message: Option<&[u8]>,
+        records: &mut Vec<Record>,
+        bodies: &mut Vec<NewBody>,
+    ) -> Option<()> {
+        let recipients: Vec<_> =
+            outcomes.iter().filter_map(|(contact, outcome)| self.concerned(queued, *contact, *outcome)).collect();
+        if recipients.is_empty() {
+            return Some(());
+        }
+        let about = dsn::Report {
+            own: self.address(),
+            queue: queued.id,
+            envelope: queued.envelope.as_deref(),
+            submitted: queued.submitted,
+            recipients: &recipients,
+            headers: &queued.headers,
+            message,
+        };
+        let text = dsn::report(&about, ContentId::random(rng), now);
+        let (folder, message, body) = self.own_message(now, rng, FolderRole::Inbox, text)?;
+        records.push(Record::MessageAdded { folder, message });
+        bodies.push(body);
+        Some(())
+    }
+
+    fn concerned(&self, queued: &Queued, contact: ContactId, outcome: Outcome) -> Option<Concerned> {
+        let recipient = queued.recipients.get(&contact)?;
+        let Notify { success, failure, delay } = recipient.options.notify;
+        let wanted = match outcome {
+            Outcome::Failed(_) => failure,
+            Outcome::Delayed { .. } => delay,
+            Outcome::Delivered => success,
+        };
+        wanted.then(|| Concerned {
+            petname: self.state.book().contact(contact).map(|contact| contact.petname.clone()).unwrap_or_default(),
+            address: recipient.address.clone(),
+            original: recipient.options.original.clone(),
+            outcome,
+        })
+    }
+
+    /// Nothing can be written: it goes on as after a failed commit.
+    pub(super) fn nothing(&mut self, now: Timestamp, rng: &mut dyn Rng, then: Then) {
+        if let Then::Sending(contact, step) = then {
+            self.after_commit(now, rng, contact, step, Err(CommitError::NoSpace));
+        }
+    }
+}
