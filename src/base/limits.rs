@@ -260,6 +260,16 @@ pub const TRANSACTION_INLINE_BYTES: usize = 16 * MIB;
 pub const TRANSACTION_RECORD_BYTES: usize = 16 * MIB;
 /// What one write to the log gathers, in bytes: the others wait for the next.
 pub const COMMIT_BATCH_BYTES: usize = 16 * MIB;
+/// Compaction copies bodies in pieces of about this many bytes, so that mail is not kept waiting.
+pub const COMPACTION_PIECE_BYTES: usize = MIB;
+/// More closed segments than this that are small become one: every start of the daemon makes one.
+pub const SMALL_SEGMENTS: usize = 16;
+/// A start reads at most about this many segments' worth of log behind the newest checkpoint.
+pub const REPLAYED_SEGMENTS: u64 = 4;
+/// Files that compaction has made useless stay for this long: whoever copies the directory meanwhile has a whole one.
+pub const OBSOLETE_KEPT: Duration = Duration::from_secs(3600);
+/// How often a log is looked at for what can be given back.
+pub const UPKEEP: Duration = Duration::from_secs(10 * 60);
 /// A lazy commit is synced this soon.
 pub const LAZY_SYNC: Duration = Duration::from_millis(100);
 /// After a failed sync, lazy commits that were already reported are written again this soon.

@@ -12,6 +12,7 @@ use tokio::time::sleep;
 
 use super::crypto::Pool;
 use super::keys::KeyChain;
+use super::upkeep::Upkeep;
 use crate::base::{BodyId, ClockStep, IdentityId, OpId, SessionId, Timestamp, limits};
 use crate::engine::effect::{CommitError, DialError, Durability, Refusal};
 use crate::engine::request::RequestId;
@@ -94,6 +95,7 @@ pub(super) struct Driver {
     in_flight: u32,
     since_image: u32,
     clock: Clock,
+    upkeep: Upkeep,
 }
 
 /// Notices that the clock was set: what it showed last, and when that was.
@@ -140,6 +142,7 @@ impl Driver {
         let (request_sender, requests) = mpsc::channel(WAITING_REQUESTS);
         let (incoming_sender, incoming) = mpsc::channel(1);
         let (snapshot, snapshot_receiver) = watch::channel(Arc::new(machine.snapshot()));
+        let upkeep = Upkeep::new(Arc::clone(&shell.log));
         let driver = Self {
             machine,
             shell,
@@ -158,6 +161,7 @@ impl Driver {
             in_flight: 0,
             since_image: 0,
             clock: Clock::new(),
+            upkeep,
         };
         let ends = Ends { requests: request_sender, incoming: incoming_sender, snapshot: snapshot_receiver };
         (driver, ends)
@@ -172,6 +176,10 @@ impl Driver {
     /// Waits for something and lets the machine have it; `false` where it is the end.
     async fn step(&mut self, stop: &mut watch::Receiver<bool>) -> bool {
         self.check_disk();
+        self.upkeep.look();
+        if self.in_flight == 0 && self.upkeep.wants_state() {
+            self.upkeep.give_state(self.machine.state());
+        }
         let event = self.next(stop).await;
         // Before anything is told the new time.
         if let Some(step) = self.clock.step() {

@@ -17,6 +17,7 @@ mod node;
 mod passwords;
 mod process;
 mod queue;
+mod upkeep;
 
 pub use directory::DataDir;
 pub use node::{Node, Preparation, Start};

@@ -386,6 +386,11 @@ impl Book {
         true
     }
 
+    /// Puts an invitation back as a checkpoint kept it.
+    pub(super) fn keep_invitation(&mut self, invitation: &InvitationEntry) {
+        self.invitations.insert(invitation.id, invitation.clone());
+    }
+
     pub(super) fn revoke(&mut self, id: InvitationId) -> bool {
         match self.invitations.get(&id) {
             Some(invitation) if invitation.used.is_none() => self.invitations.remove(&id).is_some(),

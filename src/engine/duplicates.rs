@@ -15,6 +15,9 @@ use super::record::Seen;
 
 type Key = (ContentId, Fingerprint, [u8; 32]);
 
+/// A content that was taken: its id, its author, the hash of its payload, and until when it is remembered.
+pub type Remembered = (ContentId, Fingerprint, [u8; 32], Timestamp);
+
 /// The contents that were taken.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Duplicates {
@@ -40,6 +43,19 @@ impl Duplicates {
     /// Whether none is remembered.
     pub fn is_empty(&self) -> bool {
         self.until.is_empty()
+    }
+
+    /// What is remembered, for a checkpoint.
+    pub(super) fn kept(&self) -> (Vec<Remembered>, Timestamp) {
+        let contents = self.until.iter().map(|(&(content, author, payload), &until)| (content, author, payload, until));
+        (contents.collect(), self.cleaned)
+    }
+
+    /// Puts back what a checkpoint kept.
+    pub(super) fn keep(&mut self, contents: &[Remembered], cleaned: Timestamp) {
+        self.cleaned = cleaned;
+        self.until
+            .extend(contents.iter().map(|&(content, author, payload, until)| ((content, author, payload), until)));
     }
 
     pub(super) fn remember(&mut self, seen: &Seen) {

@@ -273,6 +273,42 @@ impl Folder {
     }
 }
 
+/// A folder without its messages, as a checkpoint keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptFolder {
+    /// [`Folder::id`]
+    pub id: FolderId,
+    /// [`Folder::name`]
+    pub name: String,
+    /// [`Folder::role`]
+    pub role: Option<FolderRole>,
+    /// [`Folder::uid_validity`]
+    pub uid_validity: u32,
+    /// [`Folder::uid_next`]
+    pub uid_next: Uid,
+    /// [`Folder::subscribed`]
+    pub subscribed: bool,
+    /// [`Folder::highest_modseq`]
+    pub highest_modseq: ModSeq,
+    /// [`Folder::keywords`]
+    pub keywords: Vec<String>,
+}
+
+impl From<&Folder> for KeptFolder {
+    fn from(folder: &Folder) -> Self {
+        Self {
+            id: folder.id,
+            name: folder.name.clone(),
+            role: folder.role,
+            uid_validity: folder.uid_validity,
+            uid_next: folder.uid_next,
+            subscribed: folder.subscribed,
+            highest_modseq: folder.highest_modseq,
+            keywords: folder.keywords.clone(),
+        }
+    }
+}
+
 /// All folders of an identity.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mailbox {
@@ -360,6 +396,38 @@ impl Mailbox {
             messages: MessageTable::default(),
         };
         self.folders.insert(id, Arc::new(folder));
+        true
+    }
+
+    /// Puts a folder back as a checkpoint kept it. Nothing happens where the id or the name exists.
+    pub(super) fn keep(&mut self, kept: &KeptFolder) -> bool {
+        if self.folders.contains_key(&kept.id) || self.by_name(&kept.name).is_some() {
+            return false;
+        }
+        let folder = Folder {
+            id: kept.id,
+            name: kept.name.clone(),
+            role: kept.role,
+            uid_validity: kept.uid_validity,
+            uid_next: kept.uid_next,
+            subscribed: kept.subscribed,
+            highest_modseq: kept.highest_modseq,
+            keywords: kept.keywords.clone(),
+            messages: MessageTable::default(),
+        };
+        self.folders.insert(kept.id, Arc::new(folder));
+        true
+    }
+
+    /// Puts a message back as a checkpoint kept it. Nothing happens where the folder is gone, or its UID is not the next
+    /// among those that were given.
+    pub(super) fn keep_message(&mut self, folder: FolderId, message: &Message) -> bool {
+        let Some(folder) = self.folders.get_mut(&folder).map(Arc::make_mut) else { return false };
+        let last = folder.messages.iter().next_back().map_or(0, |last| last.uid);
+        if message.uid <= last || message.uid >= folder.uid_next {
+            return false;
+        }
+        folder.messages.push(message.clone());
         true
     }
 

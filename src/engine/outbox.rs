@@ -63,6 +63,17 @@ impl Outbox {
         true
     }
 
+    /// All messages with the entries that each stands for, for a checkpoint.
+    pub(super) fn kept(&self) -> impl Iterator<Item = (Uid, &Vec<QueueId>)> {
+        self.shown.iter().map(|(&uid, queues)| (uid, queues))
+    }
+
+    /// Puts back what a checkpoint kept.
+    pub(super) fn keep(&mut self, uid: Uid, queues: &[QueueId]) {
+        self.by_queue.extend(queues.iter().map(|id| (*id, uid)));
+        self.shown.insert(uid, queues.to_vec());
+    }
+
     /// An entry of the queue changed, or is gone: the message says so, or goes. Gives what went.
     pub(super) fn update(&mut self, number: ModSeq, mailbox: &mut Mailbox, queue: &Queue, id: QueueId) -> Vec<Message> {
         let Some(uid) = self.message(id) else { return Vec::new() };

@@ -288,6 +288,20 @@ impl Queue {
         true
     }
 
+    /// Puts an entry back as a checkpoint kept it: among those that wait, where nothing happens if the id exists, or at the
+    /// end of those that ended.
+    pub(super) fn keep(&mut self, queued: &Queued) -> bool {
+        if queued.waiting().next().is_none() {
+            Arc::make_mut(&mut self.ended).push_back(Arc::new(queued.clone()));
+        } else if self.get(queued.id).is_some() {
+            return false;
+        } else {
+            let shard = Arc::make_mut(self.shards.entry(shard(queued.id)).or_default());
+            shard.insert(queued.id, Arc::new(queued.clone()));
+        }
+        true
+    }
+
     /// Notes what the mail program asked for.
     pub(super) fn set_options(&mut self, id: QueueId, options: &Options) -> bool {
         self.edit(id, |queued| {

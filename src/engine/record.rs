@@ -9,12 +9,13 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::base::ids::Fingerprint;
-use crate::base::{ContactId, ContentId, FolderId, InvitationId, QueueId, Timestamp};
+use crate::base::{BodyId, ContactId, ContentId, FolderId, InvitationId, QueueId, Timestamp};
 
 use super::book::{Acquaintance, Contact, ContactChange, InvitationEntry};
-use super::mailbox::{FlagChange, FolderRole, NamedFlags, NewMessage, Uid};
+use super::duplicates::Remembered;
+use super::mailbox::{FlagChange, FolderRole, KeptFolder, Message, NamedFlags, NewMessage, Uid};
 use super::profile::Profile;
-use super::queue::{Endpoint, FailureReason, Options, Submitted};
+use super::queue::{Endpoint, FailureReason, Options, Queued, Submitted};
 
 /// Names one received content, so that it is taken once (docs/protocol.md, "Content").
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -318,6 +319,52 @@ records! {
         /// Its name.
         name: String,
     }
+    /// A checkpoint begins: everything before it counts no more, and the records after it lead to the same state.
+    64 CheckpointBegun {
+        /// The highest UIDVALIDITY that was ever given.
+        last_uid_validity: u32,
+    }
+    /// A folder as it is, without its messages. Checkpoints only, like the records after it.
+    65 FolderKept {
+        /// The folder.
+        folder: Box<KeptFolder>,
+    }
+    /// Messages as they are in a folder, in the order of their UIDs, after those before them.
+    66 MessagesKept {
+        /// The folder.
+        folder: FolderId,
+        /// The messages.
+        messages: Vec<Message>,
+    }
+    /// A queue entry as it is, waiting or ended.
+    67 QueuedKept {
+        /// The entry.
+        queued: Box<Queued>,
+    }
+    /// Which entries of the queue a message of the Outbox stands for.
+    68 OutboxKept {
+        /// The message.
+        uid: Uid,
+        /// The entries.
+        queues: Vec<QueueId>,
+    }
+    /// Contents that were received and are not to be taken again.
+    69 DuplicatesKept {
+        /// What they are known by, and until when each is remembered.
+        contents: Vec<Remembered>,
+        /// The day on which the last were forgotten.
+        cleaned: Timestamp,
+    }
+    /// An invitation as it is.
+    71 InvitationKept {
+        /// The invitation.
+        invitation: InvitationEntry,
+    }
+    /// Messages by which the user decides about somebody who asked.
+    70 RequestsKept {
+        /// The bodies of the messages, and who asked.
+        requests: Vec<(BodyId, ContactId)>,
+    }
 }
 
 impl Record {
@@ -369,7 +416,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), kind in 0_u8..48) {
+        fn any_bytes_are_read_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), kind in 0_u8..80) {
             let _ = Record::decode(&bytes);
             let _ = Record::decode(&[&[kind, 0, 1, 1], bytes.as_slice()].concat());
         }

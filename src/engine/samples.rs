@@ -11,13 +11,17 @@ use super::book::{
     Acquaintance, Cards, Contact, ContactChange, ContactStatus, Introduction, InvitationEntry, PendingCard, Provenance,
     Renewal,
 };
-use super::mailbox::{FlagChange, Flags, FolderRole, NamedFlags, NewMessage};
+use super::mailbox::{FlagChange, Flags, FolderRole, KeptFolder, Message, NamedFlags, NewMessage};
 use super::profile::{Profile, PublicProfile, SecretBytes};
-use super::queue::{Addressee, Endpoint, FailureReason, Notify, Options, Progress, RecipientOptions, Submitted};
+use super::queue::{
+    Addressee, Endpoint, FailureReason, Notify, Options, Progress, Queue, Queued, RecipientOptions, Submitted,
+};
 use super::record::{Evidence, Record, Seen};
 
 /// How many kinds [`record`] makes.
-pub(super) const KINDS: u64 = 28;
+pub(super) const KINDS: u64 = CHANGES + 8;
+/// How many of them are changes; the others only stand in checkpoints.
+pub(super) const CHANGES: u64 = 28;
 
 fn id(rng: &mut dyn Rng) -> [u8; 16] {
     [rng.below(4) as u8 + 1; 16]
@@ -175,6 +179,46 @@ fn submitted(rng: &mut dyn Rng) -> Submitted {
     }
 }
 
+fn invitation(rng: &mut dyn Rng) -> InvitationEntry {
+    let secret = (rng.below(2) == 0).then(|| id(rng));
+    let id = InvitationId::from_bytes(id(rng));
+    InvitationEntry { id, secret, made: time(rng), expires: time(rng), used: None }
+}
+
+fn kept_folder(rng: &mut dyn Rng) -> KeptFolder {
+    KeptFolder {
+        id: FolderId::from_bytes(id(rng)),
+        name: format!("f{}", rng.below(5)),
+        role: [None, Some(FolderRole::Outbox)][rng.below(2) as usize],
+        uid_validity: rng.below(9) as u32,
+        uid_next: 1 + rng.below(40) as u32,
+        subscribed: rng.below(2) == 0,
+        highest_modseq: rng.below(9),
+        keywords: vec!["k1".to_owned()],
+    }
+}
+
+fn kept_message(rng: &mut dyn Rng) -> Message {
+    Message {
+        uid: 1 + rng.below(40) as u32,
+        modseq: rng.below(9),
+        flags: Flags(rng.below(32)),
+        date: time(rng),
+        body: BodyId::from_bytes(id(rng)),
+        size: rng.below(1 << 32) as u32,
+        content: None,
+    }
+}
+
+fn kept_queued(rng: &mut dyn Rng) -> Queued {
+    let mut queue = Queue::default();
+    let mut submitted = submitted(rng);
+    let addressee = Addressee { address: address(rng), progress: Progress::Queued };
+    submitted.recipients.insert(ContactId::from_bytes(id(rng)), addressee);
+    queue.submit(&submitted);
+    queue.get(submitted.id).unwrap().as_ref().clone()
+}
+
 /// A record of this kind (below [`KINDS`]).
 pub(super) fn record(kind: u64, rng: &mut dyn Rng) -> Record {
     let folder = FolderId::from_bytes(id(rng));
@@ -218,17 +262,7 @@ pub(super) fn record(kind: u64, rng: &mut dyn Rng) -> Record {
             notice: (rng.below(2) == 0).then(|| (folder, message(rng))),
         },
         14 => Record::Discarded { seen: seen(rng) },
-        15 => {
-            let secret = (rng.below(2) == 0).then(|| id(rng));
-            let invitation = InvitationEntry {
-                id: InvitationId::from_bytes(id(rng)),
-                secret,
-                made: time(rng),
-                expires: time(rng),
-                used: None,
-            };
-            Record::InvitationMade { invitation }
-        }
+        15 => Record::InvitationMade { invitation: invitation(rng) },
         16 => Record::InvitationRevoked { id: InvitationId::from_bytes(id(rng)) },
         17 => Record::Submitted { queued: Box::new(submitted(rng)) },
         18 => Record::RecipientDelivered { queue, contact: who, at: time(rng) },
@@ -240,6 +274,17 @@ pub(super) fn record(kind: u64, rng: &mut dyn Rng) -> Record {
         24 => Record::ShownInOutbox { queues: queues(rng), message: message(rng) },
         25 => Record::Sent { contact: who, endpoint: Endpoint::Onion, queues: queues(rng) },
         26 => Record::NotSent { contact: who, endpoint: Endpoint::Onion, queues: queues(rng) },
-        _ => Record::DelayReported { queue },
+        27 => Record::DelayReported { queue },
+        28 => Record::CheckpointBegun { last_uid_validity: rng.below(9) as u32 },
+        29 => Record::FolderKept { folder: Box::new(kept_folder(rng)) },
+        30 => Record::MessagesKept { folder, messages: vec![kept_message(rng)] },
+        31 => Record::QueuedKept { queued: Box::new(kept_queued(rng)) },
+        32 => Record::OutboxKept { uid: rng.below(40) as u32, queues: queues(rng) },
+        33 => {
+            let Seen { content, author, payload, expires, .. } = seen(rng);
+            Record::DuplicatesKept { contents: vec![(content, author, payload, expires)], cleaned: time(rng) }
+        }
+        34 => Record::InvitationKept { invitation: invitation(rng) },
+        _ => Record::RequestsKept { requests: vec![(BodyId::from_bytes(id(rng)), who)] },
     }
 }

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::hmac;
+use zeroize::Zeroizing;
 
 use crate::base::{BodyId, Rng, SymmetricKey};
 
@@ -16,7 +17,8 @@ pub(super) const TAG_BYTES: usize = 16;
 pub(super) const NONCE_BYTES: usize = 12;
 /// A body is sealed in chunks of this many bytes, so that any offset opens with one of them.
 pub(super) const CHUNK_BYTES: usize = 64 * 1024;
-const SEALED_CHUNK: usize = CHUNK_BYTES + TAG_BYTES;
+/// A chunk as it lies in a file, the last one excepted.
+pub(super) const SEALED_CHUNK: usize = CHUNK_BYTES + TAG_BYTES;
 
 /// Did not authenticate: damaged, or another key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,20 +109,62 @@ pub(super) const fn sealed_len(len: u64) -> u64 {
 
 /// Appends the body, sealed in chunks (docs/on-disk.md, "Bodies").
 pub(super) fn seal_body(key: &SymmetricKey, id: BodyId, bytes: &[u8], out: &mut Vec<u8>) {
-    let sealer = Sealer::new(key);
-    let mut chunks = bytes.chunks(CHUNK_BYTES).peekable();
-    let mut counter = 0;
-    loop {
-        let chunk = chunks.next().unwrap_or_default();
-        let start = out.len();
-        let last = chunks.peek().is_none();
-        out.extend_from_slice(chunk);
-        sealer.seal_tail(chunk_nonce(counter, last), id.as_bytes(), out, start);
-        counter += 1;
-        if last {
-            return;
-        }
+    let mut chunks = Chunks::new(key, id.as_bytes());
+    chunks.push(bytes, out);
+    chunks.finish(out);
+}
+
+/// Seals bytes that come bit by bit in chunks; an empty stream is one empty chunk.
+pub(super) struct Chunks {
+    sealer: Sealer,
+    authenticated: Vec<u8>,
+    counter: u64,
+    /// What is not sealed yet: whether it is the last is known when more comes, or at the end.
+    held: Zeroizing<Vec<u8>>,
+}
+
+impl Chunks {
+    pub(super) fn new(key: &SymmetricKey, authenticated: &[u8]) -> Self {
+        let held = Zeroizing::default();
+        Self { sealer: Sealer::new(key), authenticated: authenticated.to_vec(), counter: 0, held }
     }
+
+    /// Takes bytes, and appends the chunks that are complete and not the last.
+    pub(super) fn push(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) {
+        while self.held.len() + bytes.len() > CHUNK_BYTES {
+            let (part, rest) = bytes.split_at_checked(CHUNK_BYTES - self.held.len()).unwrap_or((bytes, &[]));
+            bytes = rest;
+            let start = out.len();
+            out.extend_from_slice(&self.held);
+            out.extend_from_slice(part);
+            self.held.clear();
+            self.seal(out, start, false);
+        }
+        self.held.extend_from_slice(bytes);
+    }
+
+    /// Appends the last chunk.
+    pub(super) fn finish(mut self, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&self.held);
+        self.seal(out, start, true);
+    }
+
+    fn seal(&mut self, out: &mut Vec<u8>, start: usize, last: bool) {
+        self.sealer.seal_tail(chunk_nonce(self.counter, last), &self.authenticated, out, start);
+        self.counter += 1;
+    }
+}
+
+/// Opens one chunk of such a stream.
+pub(super) fn open_chunk(
+    sealer: &Sealer,
+    authenticated: &[u8],
+    counter: u64,
+    last: bool,
+    sealed: &mut Vec<u8>,
+) -> Result<(), Forged> {
+    sealer.open(chunk_nonce(counter, last), authenticated, sealed)
 }
 
 /// What to read of a sealed body of `len` bytes for this part of it, which must lie within it and not be empty

@@ -11,9 +11,10 @@ use std::sync::{Arc, Mutex};
 use proptest::prelude::*;
 
 use super::log::{Shared, open_writer};
+use super::recover::Told;
 use super::segment::{FRAME_BYTES, Frame, FrameKind, HEADER_BYTES};
 use super::vfs::{CrashMode, Fault, FaultVfs, MemVfs, Plan, Vfs};
-use super::writer::{Pending, Writer};
+use super::writer::{Pending, Sizes, Writer};
 use super::{Log, OpenError, ReadError};
 use crate::base::limits::INLINE_BODY_BYTES;
 use crate::base::rng::SeededRng;
@@ -68,6 +69,7 @@ impl Ask {
             records: (0..self.records).map(|index| record(self.tag, index)).collect(),
             bodies: self.bodies.iter().enumerate().map(new_body).collect(),
             dropped: Vec::new(),
+            moved: Vec::new(),
             durability: if self.lazy { Durability::Lazy } else { Durability::Synced },
             done: Some(Box::new(move |result| outcomes.lock().unwrap().push((tag, result)))),
         }
@@ -78,7 +80,8 @@ fn open(vfs: Arc<dyn Vfs>, seed: u64) -> Result<(Arc<Shared>, Writer, Replayed),
     let mut seen = Vec::new();
     let rng = Box::new(SeededRng::new(seed));
     let mut replay = |number, record: &[u8]| seen.push((number, record.to_vec()));
-    let (shared, writer) = open_writer(vfs, Path::new(DIR), &key(), rng, None, &mut replay)?;
+    let told = Told { replay: &mut replay, progress: &mut |_, _| () };
+    let (shared, writer) = open_writer(vfs, Path::new(DIR), &key(), rng, Sizes::default(), None, told)?;
     Ok((shared, writer, seen))
 }
 

@@ -8,7 +8,9 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -17,12 +19,16 @@ use std::{io, thread};
 use serde::{Deserialize, Serialize};
 
 use super::bodies::{Bodies, ReadError};
-use super::crypt::{Sealer, derive};
-use super::recover::{OpenError, recover};
+use super::checkpoint::{CheckpointError, Mark};
+use super::compaction::{self, Obsolete, Pins, Survey};
+use super::crypt::{OsRng, Sealer, derive};
+use super::recover::{OpenError, Told, recover};
 use super::vfs::Vfs;
-use super::writer::{Pending, Site, Spans, Writer};
-use crate::base::limits::{COMMIT_BATCH_BYTES, DISK_RESERVE_BYTES, LAZY_RETRY, LAZY_SYNC};
-use crate::base::{BodyId, Rng, SymmetricKey};
+use super::writer::{Ground, Moved, Pending, Site, Sizes, Spans, Writer};
+use crate::base::limits::{
+    COMMIT_BATCH_BYTES, DISK_RESERVE_BYTES, LAZY_RETRY, LAZY_SYNC, REPLAYED_SEGMENTS, SMALL_SEGMENTS,
+};
+use crate::base::{BodyId, Rng, SymmetricKey, Timestamp};
 use crate::engine::effect::{CommitError, Durability, NewBody};
 
 /// Told the log number of the first record, or why nothing was committed. Runs on the log's thread: it must not wait.
@@ -53,19 +59,61 @@ pub struct Log {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
+/// What the threads of a log share.
 pub(super) struct Shared {
-    vfs: Arc<dyn Vfs>,
-    log_dir: PathBuf,
+    pub(super) site: Arc<Site>,
     pub(super) bodies: Arc<Bodies>,
-    spans: Spans,
+    pub(super) spans: Spans,
+    pub(super) upkeep: Upkeep,
     queue: Mutex<Queue>,
     wake: Condvar,
 }
 
+/// What keeps a log small.
+pub(super) struct Upkeep {
+    wrap: Sealer,
+    obsolete: Obsolete,
+    pub(super) pins: Pins,
+    /// The segment from which on a start reads.
+    marked: AtomicU64,
+    /// One at a time.
+    busy: Mutex<()>,
+}
+
 #[derive(Default)]
 struct Queue {
-    waiting: VecDeque<Pending>,
+    waiting: VecDeque<Job>,
     stopping: bool,
+}
+
+enum Job {
+    Commit(Pending),
+    /// Say where the log ends, after everything before it.
+    Mark(u64, MarkDone),
+}
+
+type MarkDone = Box<dyn FnOnce(Option<LogMark>) + Send>;
+
+/// A place of a log where a state is the fold of everything before it.
+#[derive(Debug, Clone, Copy)]
+pub struct LogMark(pub(super) Mark);
+
+/// Why a log was not made smaller. Nothing is lost.
+#[derive(Debug, thiserror::Error)]
+pub enum CompactError {
+    /// Bodies could not be copied.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// The checkpoint could not be written.
+    #[error("a checkpoint of the log could not be written: {0}")]
+    Checkpoint(io::Error),
+}
+
+/// What making a log smaller did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Compacted {
+    /// Bodies that were copied to the end of the log.
+    pub moved: usize,
 }
 
 impl Log {
@@ -95,7 +143,35 @@ impl Log {
         from: Option<&LogPosition>,
         replay: &mut dyn FnMut(u64, &[u8]),
     ) -> Result<Self, OpenError> {
-        let (shared, mut writer) = open_writer(vfs, dir, key, rng, from, replay)?;
+        let told = Told { replay, progress: &mut |_, _| () };
+        Self::open_telling(vfs, dir, key, rng, from, told)
+    }
+
+    /// The same, and tells how many bytes of how many were read.
+    ///
+    /// # Errors
+    /// As [`Log::open`].
+    pub fn open_with_progress(
+        vfs: Arc<dyn Vfs>,
+        dir: &Path,
+        key: &SymmetricKey,
+        rng: Box<dyn Rng>,
+        from: Option<&LogPosition>,
+        replay: &mut dyn FnMut(u64, &[u8]),
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Self, OpenError> {
+        Self::open_telling(vfs, dir, key, rng, from, Told { replay, progress })
+    }
+
+    fn open_telling(
+        vfs: Arc<dyn Vfs>,
+        dir: &Path,
+        key: &SymmetricKey,
+        rng: Box<dyn Rng>,
+        from: Option<&LogPosition>,
+        told: Told<'_>,
+    ) -> Result<Self, OpenError> {
+        let (shared, mut writer) = open_writer(vfs, dir, key, rng, Sizes::default(), from, told)?;
         let on_thread = Arc::clone(&shared);
         let thread = thread::Builder::new()
             .name("log".to_owned())
@@ -110,7 +186,7 @@ impl Log {
     /// A [`Durability::Lazy`] commit with bodies is treated as [`Durability::Synced`]. After [`Log::shutdown`] every
     /// commit fails.
     pub fn commit(&self, records: Vec<Vec<u8>>, bodies: Vec<NewBody>, durability: Durability, done: Completion) {
-        self.enqueue(Pending { records, bodies, dropped: Vec::new(), durability, done: Some(done) });
+        self.enqueue(Pending { bodies, ..Pending::of_records(records, durability, done) });
     }
 
     /// Gives up bodies that no record refers to any more: they can no longer be read, and their space is free (blobs at
@@ -118,9 +194,8 @@ impl Log {
     /// [`Log::body_ids`] with what it refers to.
     pub fn forget(&self, bodies: Vec<BodyId>) {
         if !bodies.is_empty() {
-            let (records, done): (_, Completion) = (Vec::new(), Box::new(|_| ()));
-            let durability = Durability::Lazy;
-            self.enqueue(Pending { records, bodies: Vec::new(), dropped: bodies, durability, done: Some(done) });
+            let done: Completion = Box::new(|_| ());
+            self.enqueue(Pending { dropped: bodies, ..Pending::of_records(Vec::new(), Durability::Lazy, done) });
         }
     }
 
@@ -145,14 +220,59 @@ impl Log {
     /// The position of the record with this log number; `None` while it is not durable (or never was). A state may be
     /// saved only with a position.
     pub fn position(&self, number: u64) -> Option<LogPosition> {
-        let spans = self.shared.spans.lock().unwrap_or_else(PoisonError::into_inner);
-        let (_, span) = spans.range(..=number).next_back().filter(|(_, span)| number <= span.last)?;
-        Some(LogPosition { segment: span.segment, segment_id: span.id, number })
+        self.shared.position(number)
     }
 
     /// Whether there is so little space that commits with bodies are refused.
     pub fn disk_low(&self) -> bool {
-        self.shared.vfs.free_space(&self.shared.log_dir).is_ok_and(|free| free < DISK_RESERVE_BYTES)
+        self.shared.disk_low()
+    }
+
+    /// Whether making the log smaller is worth it. Looks at every file of the log: to be asked every few minutes.
+    pub fn wants_compaction(&self) -> bool {
+        let Shared { site, bodies, upkeep, .. } = &*self.shared;
+        upkeep.wants(site, bodies)
+    }
+
+    /// Tells the place behind every commit that was asked for before; `number` is the last record of which whoever asks
+    /// knows. `None` where not everything before it is durable. Runs on the log's thread.
+    pub fn mark(&self, number: u64, done: impl FnOnce(Option<LogMark>) + Send + 'static) {
+        let mut queue = self.shared.lock();
+        if queue.stopping {
+            drop(queue);
+            return done(None);
+        }
+        queue.waiting.push_back(Job::Mark(number, Box::new(done)));
+        drop(queue);
+        self.shared.wake.notify_one();
+    }
+
+    /// Makes the log smaller: copies what is needed out of segments that are mostly not, and writes a checkpoint with this
+    /// state, as records that lead to it. Waits for the disk, perhaps for many seconds; commits go on meanwhile.
+    ///
+    /// # Errors
+    /// [`CompactError`]: the log is as it was.
+    pub fn compact(&self, mark: LogMark, state: Vec<Vec<u8>>) -> Result<Compacted, CompactError> {
+        let shared = &*self.shared;
+        let mut commit = |moved| {
+            let (sender, answer) = sync_channel(1);
+            let done: Completion = Box::new(move |result| sender.send(result).unwrap_or_default());
+            self.enqueue(Pending { moved, ..Pending::of_records(Vec::new(), Durability::Synced, done) });
+            answer.recv().unwrap_or(Err(CommitError::Io)).map(|_| ())
+        };
+        shared.upkeep.compact(&shared.site, &shared.bodies, mark, state, &mut OsRng, &mut commit)
+    }
+
+    /// Removes the files that were not needed for an hour; at once where the disk is nearly full. Not while a [`Pins`] is
+    /// held.
+    pub fn sweep(&self, now: Timestamp) {
+        let Shared { site, bodies, upkeep, .. } = &*self.shared;
+        upkeep.sweep(site, bodies, now, self.shared.disk_low());
+    }
+
+    /// While it is held, no file of the log is removed.
+    pub fn pin(&self) -> Pins {
+        self.shared.upkeep.pins.clone()
     }
 
     /// Writes and syncs what waits, and stops. Waits for that; bodies can be read afterwards.
@@ -175,9 +295,63 @@ impl Log {
             }
             return;
         }
-        queue.waiting.push_back(pending);
+        queue.waiting.push_back(Job::Commit(pending));
         drop(queue);
         self.shared.wake.notify_one();
+    }
+}
+
+impl Upkeep {
+    fn survey(&self, site: &Site, bodies: &Bodies, before: Option<u64>) -> io::Result<Survey> {
+        compaction::survey(site, bodies, &self.obsolete, before, self.marked.load(Ordering::SeqCst))
+    }
+
+    pub(super) fn wants(&self, site: &Site, bodies: &Bodies) -> bool {
+        let worth_it = |survey: &Survey| {
+            survey.gain >= site.sizes.segment / 4
+                || survey.victims.len() > SMALL_SEGMENTS
+                || survey.replayed > site.sizes.segment.saturating_mul(REPLAYED_SEGMENTS)
+        };
+        // One that cannot be looked at now is looked at again.
+        self.survey(site, bodies, None).is_ok_and(|survey| worth_it(&survey))
+    }
+
+    pub(super) fn compact(
+        &self,
+        site: &Site,
+        bodies: &Bodies,
+        mark: LogMark,
+        state: Vec<Vec<u8>>,
+        rng: &mut dyn Rng,
+        commit: &mut dyn FnMut(Vec<Moved>) -> Result<(), CommitError>,
+    ) -> Result<Compacted, CompactError> {
+        let _alone = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let LogMark(mark) = mark;
+        let mut compacted = Compacted::default();
+        let survey = self.survey(site, bodies, Some(mark.segment)).map_err(CompactError::Checkpoint)?;
+        for victim in survey.victims {
+            for piece in compaction::pieces(bodies, victim) {
+                let moved = compaction::read(bodies, piece);
+                compacted.moved += moved.len();
+                commit(moved)?;
+            }
+        }
+        let unneeded = compaction::checkpoint(site, bodies, &self.wrap, rng, mark, state);
+        let unneeded = unneeded.map_err(|error| match error {
+            CheckpointError::Io(error) => CompactError::Checkpoint(error),
+            CheckpointError::Damaged | CheckpointError::Version => {
+                CompactError::Checkpoint(io::Error::other("what was written could not be read back"))
+            }
+        })?;
+        self.marked.store(mark.segment, Ordering::SeqCst);
+        self.obsolete.add(unneeded);
+        Ok(compacted)
+    }
+
+    pub(super) fn sweep(&self, site: &Site, bodies: &Bodies, now: Timestamp, at_once: bool) {
+        if self.pins.is_free() {
+            self.obsolete.sweep(site, bodies, now, at_once);
+        }
     }
 }
 
@@ -193,18 +367,30 @@ pub(super) fn open_writer(
     dir: &Path,
     key: &SymmetricKey,
     rng: Box<dyn Rng>,
+    sizes: Sizes,
     from: Option<&LogPosition>,
-    replay: &mut dyn FnMut(u64, &[u8]),
+    told: Told<'_>,
 ) -> Result<(Arc<Shared>, Writer), OpenError> {
     let (log_dir, blob_dir) = (dir.join("log"), dir.join("blob"));
     let bodies = Arc::new(Bodies::new(Arc::clone(&vfs), log_dir.clone(), blob_dir.clone()));
-    let site = Site { vfs: Arc::clone(&vfs), log_dir: log_dir.clone(), blob_dir };
-    let wrap = Sealer::new(&derive(key, "runepeer log 1"));
-    let recovered = recover(&site, &wrap, &bodies, from, replay)?;
+    let site = Arc::new(Site { vfs, log_dir, blob_dir, sizes });
+    let key = derive(key, "runepeer log 1");
+    let wrap = || Sealer::new(&key);
+    let recovered = recover(&site, &wrap(), &bodies, from, told)?;
     let spans: Spans = Arc::new(Mutex::new(recovered.spans));
-    let writer = Writer::new(site, wrap, rng, Arc::clone(&bodies), Arc::clone(&spans), recovered.tail);
+    let pins = Pins::default();
+    let upkeep = Upkeep {
+        wrap: wrap(),
+        obsolete: Obsolete::default(),
+        pins: pins.clone(),
+        marked: AtomicU64::new(recovered.marked),
+        busy: Mutex::default(),
+    };
+    upkeep.obsolete.add(recovered.unneeded);
+    let ground = Ground { site: Arc::clone(&site), bodies: Arc::clone(&bodies), spans: Arc::clone(&spans), pins };
+    let writer = Writer::new(ground, wrap(), rng, recovered.tail);
     let (queue, wake) = (Mutex::default(), Condvar::new());
-    Ok((Arc::new(Shared { vfs, log_dir, bodies, spans, queue, wake }), writer))
+    Ok((Arc::new(Shared { site, bodies, spans, upkeep, queue, wake }), writer))
 }
 
 impl Shared {
@@ -212,8 +398,18 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What waits, up to the bound of one write; empty at the deadline or when stopping. The flag says whether to stop.
-    fn next_batch(&self, deadline: Option<Instant>) -> (Vec<Pending>, bool) {
+    pub(super) fn position(&self, number: u64) -> Option<LogPosition> {
+        let spans = self.spans.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, span) = spans.range(..=number).next_back().filter(|(_, span)| number <= span.last)?;
+        Some(LogPosition { segment: span.segment, segment_id: span.id, number })
+    }
+
+    pub(super) fn disk_low(&self) -> bool {
+        self.site.vfs.free_space(&self.site.log_dir).is_ok_and(|free| free < DISK_RESERVE_BYTES)
+    }
+
+    /// What waits, up to the bound of one write; nothing at the deadline.
+    fn next(&self, deadline: Option<Instant>) -> Next {
         let mut queue = self.lock();
         while queue.waiting.is_empty() && !queue.stopping {
             queue = match deadline {
@@ -228,26 +424,47 @@ impl Shared {
             };
         }
         let (mut batch, mut size) = (Vec::new(), 0_usize);
-        while let Some(next) = queue.waiting.front() {
+        while let Some(Job::Commit(next)) = queue.waiting.front() {
             size = size.saturating_add(next.size());
             if size > COMMIT_BATCH_BYTES && !batch.is_empty() {
                 break;
             }
-            batch.extend(queue.waiting.pop_front());
+            if let Some(Job::Commit(pending)) = queue.waiting.pop_front() {
+                batch.push(pending);
+            }
         }
-        let stop = batch.is_empty() && queue.stopping;
-        (batch, stop)
+        if !batch.is_empty() {
+            return Next::Commit(batch);
+        }
+        match queue.waiting.pop_front() {
+            Some(Job::Mark(number, done)) => Next::Mark(number, done),
+            _ if queue.stopping => Next::Stop,
+            _ => Next::Commit(batch),
+        }
     }
+}
+
+/// What the log's thread has to do.
+enum Next {
+    Commit(Vec<Pending>),
+    Mark(u64, MarkDone),
+    Stop,
 }
 
 fn run(shared: &Shared, writer: &mut Writer) {
     let mut deadline: Option<Instant> = None;
     loop {
-        let (mut batch, stop) = shared.next_batch(deadline);
-        if stop {
-            writer.close();
-            return;
-        }
+        let mut batch = match shared.next(deadline) {
+            Next::Commit(batch) => batch,
+            Next::Mark(number, done) => {
+                done(writer.mark(number).map(LogMark));
+                continue;
+            }
+            Next::Stop => {
+                writer.close();
+                return;
+            }
+        };
         for pending in &mut batch {
             // A completion that panics must not take the log with it.
             pending.done = pending.done.take().map(|done| -> Completion {

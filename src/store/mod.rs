@@ -10,7 +10,11 @@
 //! first records, then [`Keyring::add_identity`]: that is the moment from which it exists.
 
 mod bodies;
+mod checkpoint;
 mod codec;
+mod compaction;
+#[cfg(test)]
+mod compaction_tests;
 mod crypt;
 #[cfg(test)]
 mod fault_tests;
@@ -20,14 +24,18 @@ mod log;
 mod log_tests;
 mod recover;
 mod segment;
+mod stepped;
 pub mod vfs;
 mod view;
 mod view_state;
 mod writer;
 
 pub use bodies::ReadError;
+pub use compaction::Pins;
 pub use crypt::OsRng;
 pub use keys::{Keyring, Passphrase, UnlockError};
-pub use log::{Completion, Log, LogPosition};
+pub use log::{CompactError, Compacted, Completion, Log, LogMark, LogPosition};
 pub use recover::OpenError;
+pub use stepped::{Commit, SteppedLog};
 pub use view::{IdentityView, View};
+pub use writer::Sizes;

@@ -1,8 +1,9 @@
 //! Reading a log at the start: which segments count, what of each, and where every body is.
 //!
-//! The chain of segments is followed from the newest to the first: each names the one before it and what of it counts.
-//! Before such an end everything must be there; damage is an error that names the file, never a gap. After the last
-//! transaction of the newest segment there may be a torn tail, which was never acknowledged.
+//! The chain of segments is followed from the newest to the first, or to the place of the newest checkpoint: each names
+//! the one before it and what of it counts. Before such an end everything must be there; damage is an error that names the
+//! file, never a gap. After the last transaction of the newest segment there may be a torn tail, which was never
+//! acknowledged. A checkpoint that is damaged is passed over where what it stands for is still there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -12,12 +13,14 @@ use std::sync::Arc;
 use ring::digest;
 
 use super::bodies::Bodies;
+use super::checkpoint::{self, Checkpoint, CheckpointError, Mark};
+use super::compaction::{File, unneeded};
 use super::crypt::Sealer;
 use super::log::LogPosition;
 use super::segment::{
     self, End, EndError, FRAME_BYTES, FRAME_MAGIC, Frame, FrameKind, HEADER_BYTES, Header, HeaderError, SegmentKey,
 };
-use super::vfs::{VfsFile, read_exact_at};
+use super::vfs::{TEMPORARY, VfsFile, read_exact_at};
 use super::writer::{Site, Span, Tail};
 use crate::base::limits::LOG_NUMBER_GAP;
 
@@ -65,6 +68,18 @@ pub enum OpenError {
 pub(super) struct Recovered {
     pub(super) tail: Tail,
     pub(super) spans: BTreeMap<u64, Span>,
+    /// Files before the newest checkpoint that nothing needs.
+    pub(super) unneeded: Vec<File>,
+    /// The segment from which on a start reads.
+    pub(super) marked: u64,
+}
+
+/// What reading the log tells while it goes on.
+pub(super) struct Told<'a> {
+    /// Every record, with its log number.
+    pub(super) replay: &'a mut dyn FnMut(u64, &[u8]),
+    /// How many bytes of how many were read.
+    pub(super) progress: &'a mut dyn FnMut(u64, u64),
 }
 
 /// A segment whose header is right.
@@ -75,25 +90,51 @@ struct Link {
     header: Header,
 }
 
-/// Reads the whole log: fills the index of bodies, and gives every record after `from` to `replay`.
+/// Reads the whole log: fills the index of bodies, and gives every record after `from` to `told`.
 pub(super) fn recover(
     site: &Site,
     wrap: &Sealer,
     bodies: &Bodies,
     from: Option<&LogPosition>,
-    replay: &mut dyn FnMut(u64, &[u8]),
+    told: Told<'_>,
 ) -> Result<Recovered, OpenError> {
     let io_error = |error| OpenError::Io { dir: site.log_dir.clone(), error };
-    let (links, unborn) = headers(site, wrap)?;
-    let highest = links.keys().chain(&unborn).copied().max().unwrap_or(0);
-    let (chain, dead) = follow(&site.log_dir, links, &unborn)?;
-    let mut reader = Reader { bodies, from, met: from.is_none(), replay, spans: BTreeMap::new() };
+    let names = site.vfs.list(&site.log_dir).map_err(io_error)?;
+    let (links, unborn) = headers(site, wrap, &names)?;
+    let segments: Vec<u64> = links.keys().copied().collect();
+    let highest = segments.iter().chain(&unborn).copied().max().unwrap_or(0);
+    let checkpoints: Vec<u64> = names.iter().filter_map(|name| checkpoint::number(name)).collect();
+    let Base { found: base, broken } = newest(site, wrap, &checkpoints)?;
+    let mark = base.as_ref().map(|(_, checkpoint)| checkpoint.mark);
+    let (chain, dead) = follow(&site.log_dir, links, &unborn, mark.as_ref()).map_err(|error| match &broken {
+        // What the damaged checkpoint stood for is not there any more.
+        Some(file) => OpenError::Damaged { file: file.clone(), offset: 0 },
+        None => error,
+    })?;
+    let holding = base.as_ref().map(|(_, checkpoint)| checkpoint.holding()).unwrap_or_default();
+    if let Some(missing) = holding.iter().find(|number| segments.binary_search(number).is_err()) {
+        return Err(OpenError::Missing { file: segment::path(&site.log_dir, *missing) });
+    }
+    let whole = base.is_some() && broken.is_none();
+    let unneeded = match &base {
+        Some((number, checkpoint)) if whole => unneeded(checkpoint, *number, segments, checkpoints),
+        _ => Vec::new(),
+    };
+    let total = chain.iter().map(|link| link.size).sum();
+    let mut reader = Reader { bodies, from, met: from.is_none(), told, spans: BTreeMap::new(), read: 0, total };
     let mut tail = Tail { highest, next: 1, ..Tail::default() };
+    if let Some((_, checkpoint)) = base {
+        tail.next = checkpoint.mark.next.max(checkpoint.mark.number + 1);
+        reader.checkpoint(checkpoint);
+    }
     let mut ends = chain.iter().skip(1).map(|next| next.header.predecessor_end);
     for link in &chain {
         let closed = ends.next();
-        let (end, next) = reader.segment(link, closed).map_err(|failure| failure.locate(site, &link.path))?;
-        tail = Tail { segment: link.header.number, end, next: tail.next.max(next), ..tail };
+        let start = mark.filter(|mark| mark.segment == link.header.number);
+        let read = reader.segment(link, start.as_ref(), closed);
+        let (end, next) = read.map_err(|failure| failure.locate(site, &link.path))?;
+        let (segment, segment_id) = (link.header.number, link.header.id);
+        tail = Tail { segment, segment_id, end, next: tail.next.max(next), ..tail };
     }
     if !reader.met {
         return Err(OpenError::UnknownPosition);
@@ -108,15 +149,47 @@ pub(super) fn recover(
         // Nothing was ever committed in it. If it stays, the next start finds it again.
         let _ = site.vfs.unlink(&segment::path(&site.log_dir, number));
     }
+    for name in names.iter().filter(|name| name.starts_with(TEMPORARY)) {
+        // A checkpoint that was being written. As above.
+        let _ = site.vfs.unlink(&site.log_dir.join(name));
+    }
     remove_orphans(site, bodies).map_err(io_error)?;
-    Ok(Recovered { tail, spans })
+    Ok(Recovered { tail, spans, unneeded, marked: mark.map_or(0, |mark| mark.segment) })
+}
+
+/// The checkpoint from which a start goes on.
+#[derive(Default)]
+struct Base {
+    /// The newest that can be read, with its number.
+    found: Option<(u64, Checkpoint)>,
+    /// The newest that cannot, where there is one.
+    broken: Option<PathBuf>,
+}
+
+fn newest(site: &Site, wrap: &Sealer, numbers: &[u64]) -> Result<Base, OpenError> {
+    let mut sorted = numbers.to_vec();
+    sorted.sort_unstable();
+    let mut base = Base::default();
+    for number in sorted.into_iter().rev() {
+        let file = checkpoint::path(&site.log_dir, number);
+        match Checkpoint::read(&*site.vfs, &file, wrap) {
+            Ok(checkpoint) => return Ok(Base { found: Some((number, checkpoint)), ..base }),
+            Err(CheckpointError::Io(error)) => return Err(OpenError::Io { dir: site.log_dir.clone(), error }),
+            Err(CheckpointError::Version) => return Err(OpenError::Version { file }),
+            Err(CheckpointError::Damaged) => {
+                tracing::error!(file = %file.display(), "a checkpoint of the log is damaged; going on without it where that is possible");
+                base.broken.get_or_insert(file);
+            }
+        }
+    }
+    Ok(base)
 }
 
 /// The segments with a header, and the numbers of files that have none because they were being made.
-fn headers(site: &Site, wrap: &Sealer) -> Result<(BTreeMap<u64, Link>, BTreeSet<u64>), OpenError> {
+fn headers(site: &Site, wrap: &Sealer, names: &[String]) -> Result<(BTreeMap<u64, Link>, BTreeSet<u64>), OpenError> {
     let io_error = |error| OpenError::Io { dir: site.log_dir.clone(), error };
     let (mut links, mut unborn) = (BTreeMap::new(), BTreeSet::new());
-    for number in site.vfs.list(&site.log_dir).map_err(io_error)?.iter().filter_map(|name| segment::number(name)) {
+    for number in names.iter().filter_map(|name| segment::number(name)) {
         let path = segment::path(&site.log_dir, number);
         let file = site.vfs.open(&path).map_err(io_error)?;
         let size = file.size().map_err(io_error)?;
@@ -146,10 +219,15 @@ fn follow(
     dir: &Path,
     mut links: BTreeMap<u64, Link>,
     unborn: &BTreeSet<u64>,
+    mark: Option<&Mark>,
 ) -> Result<(Vec<Link>, Vec<u64>), OpenError> {
-    let mut chain = Vec::new();
-    let mut wanted = links.keys().next_back().copied().unwrap_or(0);
-    while wanted != 0 {
+    let mut chain: Vec<Link> = Vec::new();
+    let first = mark.map_or(0, |mark| mark.segment);
+    // What lies before the mark is read for its bodies only.
+    let mut links = links.split_off(&first);
+    // The segment of the mark has to be there, also where nothing follows it.
+    let mut wanted = links.keys().next_back().copied().unwrap_or(first);
+    while wanted != 0 && (mark.is_none() || wanted >= first) {
         let path = segment::path(dir, wanted);
         let link = links.remove(&wanted).ok_or_else(|| {
             if unborn.contains(&wanted) {
@@ -158,11 +236,15 @@ fn follow(
                 OpenError::Missing { file: path.clone() }
             }
         })?;
-        if link.header.predecessor >= wanted {
+        let marked = mark.filter(|mark| mark.segment == wanted);
+        if link.header.predecessor >= wanted || marked.is_some_and(|mark| mark.segment_id != link.header.id) {
             return Err(OpenError::Damaged { file: path, offset: 0 });
         }
-        wanted = link.header.predecessor;
+        wanted = if marked.is_some() { 0 } else { link.header.predecessor };
         chain.push(link);
+    }
+    if chain.last().is_some_and(|oldest| mark.is_some_and(|mark| mark.segment != oldest.header.number)) {
+        return Err(OpenError::Missing { file: segment::path(dir, first) });
     }
     chain.reverse();
     // A segment that was not completed has no transaction; one that has was cut out of the chain by damage.
@@ -210,27 +292,47 @@ impl From<io::Error> for Failure {
     }
 }
 
-struct Reader<'a> {
+struct Reader<'a, 't> {
     bodies: &'a Bodies,
     from: Option<&'a LogPosition>,
     /// Whether the position was passed: records after it are replayed.
     met: bool,
-    replay: &'a mut dyn FnMut(u64, &[u8]),
+    told: Told<'t>,
     spans: BTreeMap<u64, Span>,
+    read: u64,
+    total: u64,
 }
 
-impl Reader<'_> {
-    /// Reads one segment: where it ends, and the number after its last record. `closed` is the end that its successor
-    /// names.
-    fn segment(&mut self, link: &Link, closed: Option<u64>) -> Result<(u64, u64), Failure> {
+impl Reader<'_, '_> {
+    /// Takes in a checkpoint, as far as the position to start from is not behind it.
+    fn checkpoint(&mut self, checkpoint: Checkpoint) {
+        let Checkpoint { mark, records, bodies } = checkpoint;
+        self.bodies.restore(bodies);
+        self.spans.insert(mark.number, Span { segment: mark.segment, id: mark.segment_id, last: mark.number });
+        match self.from {
+            // What was saved is the state of this very place.
+            Some(from) if from.is(mark.segment, &mark.segment_id, mark.number) => self.met = true,
+            Some(from) if from.number() > mark.number => {}
+            _ => {
+                self.met = true;
+                records.iter().for_each(|record| (self.told.replay)(mark.number, record));
+            }
+        }
+    }
+
+    /// Reads one segment, from this mark in it where there is one: where it ends, and the number after its last record.
+    /// `closed` is the end that its successor names.
+    fn segment(&mut self, link: &Link, mark: Option<&Mark>, closed: Option<u64>) -> Result<(u64, u64), Failure> {
         let header = &link.header;
         let limit = closed.unwrap_or(link.size);
-        if limit > link.size || limit < HEADER_BYTES as u64 {
+        if limit > link.size || limit < HEADER_BYTES as u64 || mark.is_some_and(|mark| mark.offset > limit) {
             return Err(Failure::Damaged(link.size));
         }
         let mut window = Window { file: &*link.file, limit, start: 0, bytes: Vec::new() };
         let key = SegmentKey::new(header);
-        let (mut offset, mut counter, mut next) = (HEADER_BYTES as u64, 0, header.base);
+        let begin = mark.map_or((HEADER_BYTES as u64, 0, header.base), |mark| (mark.offset, mark.counter, mark.next));
+        let (mut offset, mut counter, mut next) = begin;
+        let first = next;
         while offset < limit {
             // The bodies of a closed segment are looked at when they are read; each chunk authenticates itself.
             let Some((end, after)) = transaction(&mut window, &key, offset, counter, closed.is_none())? else { break };
@@ -240,14 +342,16 @@ impl Reader<'_> {
             next += end.records.len() as u64;
             self.take(header, end);
             (offset, counter) = (after, counter + 1);
+            (self.told.progress)(self.read.saturating_add(offset), self.total);
         }
+        self.read = self.read.saturating_add(link.size);
         match closed {
             Some(_) if offset != limit => return Err(Failure::Damaged(offset)),
             Some(_) => {}
             None => check_tail(&mut window, &key, offset)?,
         }
-        if next > header.base {
-            self.spans.insert(header.base, Span { segment: header.number, id: header.id, last: next - 1 });
+        if next > first {
+            self.spans.insert(first, Span { segment: header.number, id: header.id, last: next - 1 });
         }
         Ok((offset, next))
     }
@@ -259,7 +363,7 @@ impl Reader<'_> {
         self.bodies.remove(&end.dropped);
         for (number, record) in (end.first..).zip(&end.records) {
             if self.met {
-                (self.replay)(number, record);
+                (self.told.replay)(number, record);
             } else {
                 self.met = self.from.is_some_and(|from| from.is(header.number, &header.id, number));
             }

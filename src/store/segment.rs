@@ -170,13 +170,71 @@ pub(super) enum Place {
     Blob([u8; 16]),
 }
 
-/// A body as its transaction describes it.
+/// A body as its transaction describes it: bytes of its own and, perhaps, the end of another body behind them.
 #[derive(Debug, Clone)]
 pub(super) struct BodyEntry {
     pub(super) id: BodyId,
     pub(super) key: SymmetricKey,
     pub(super) place: Place,
+    /// How many bytes of its own.
     pub(super) len: u64,
+    pub(super) tail: Option<BodyTail>,
+}
+
+/// The end that a body shares with another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct BodyTail {
+    /// The other body, which has all its bytes itself.
+    pub(super) of: BodyId,
+    /// From where on, in the other body.
+    pub(super) from: u64,
+    /// How many bytes.
+    pub(super) len: u64,
+}
+
+/// Says in the byte before a place that a tail follows it.
+const HAS_TAIL: u8 = 0x80;
+
+impl BodyEntry {
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.id.as_bytes());
+        out.extend_from_slice(self.key.expose());
+        out.extend_from_slice(&self.len.to_le_bytes());
+        let tail = if self.tail.is_some() { HAS_TAIL } else { 0 };
+        match self.place {
+            Place::Inline { segment: _, offset } => {
+                out.push(tail);
+                out.extend_from_slice(&offset.to_le_bytes());
+            }
+            Place::Blob(name) => {
+                out.push(tail | 1);
+                out.extend_from_slice(&name);
+            }
+        }
+        if let Some(tail) = &self.tail {
+            out.extend_from_slice(tail.of.as_bytes());
+            out.extend_from_slice(&tail.from.to_le_bytes());
+            out.extend_from_slice(&tail.len.to_le_bytes());
+        }
+    }
+
+    /// Reads an entry; inline bytes are in this segment.
+    pub(super) fn decode(fields: &mut Fields<'_>, segment: u64) -> Option<Self> {
+        let id = BodyId::from_bytes(fields.array()?);
+        let key = SymmetricKey::from_bytes(fields.array()?);
+        let len = fields.u64()?;
+        let kind = fields.u8()?;
+        let place = match kind & !HAS_TAIL {
+            0 => Place::Inline { segment, offset: fields.u64()? },
+            1 => Place::Blob(fields.array()?),
+            _ => return None,
+        };
+        let tail = match kind & HAS_TAIL {
+            0 => None,
+            _ => Some(BodyTail { of: BodyId::from_bytes(fields.array()?), from: fields.u64()?, len: fields.u64()? }),
+        };
+        Some(Self { id, key, place, len, tail })
+    }
 }
 
 /// The content of an end frame.
@@ -202,19 +260,7 @@ impl End {
         put_len(out, self.dropped.len());
         put_len(out, self.records.len());
         for body in &self.bodies {
-            out.extend_from_slice(body.id.as_bytes());
-            out.extend_from_slice(body.key.expose());
-            out.extend_from_slice(&body.len.to_le_bytes());
-            match body.place {
-                Place::Inline { offset, .. } => {
-                    out.push(0);
-                    out.extend_from_slice(&offset.to_le_bytes());
-                }
-                Place::Blob(name) => {
-                    out.push(1);
-                    out.extend_from_slice(&name);
-                }
-            }
+            body.encode(out);
         }
         for id in &self.dropped {
             out.extend_from_slice(id.as_bytes());
@@ -228,7 +274,7 @@ impl End {
     /// An upper bound of the encoded length.
     pub(super) fn bound(records: &[Vec<u8>], bodies: usize, dropped: usize) -> usize {
         const FIXED: usize = 8 + 8 + 32 + 12;
-        const BODY: usize = 16 + 32 + 8 + 1 + 16;
+        const BODY: usize = 16 + 32 + 8 + 1 + 16 + 32;
         FIXED + bodies * BODY + dropped * 16 + records.iter().map(|record| 4 + record.len()).sum::<usize>()
     }
 
@@ -238,15 +284,7 @@ impl End {
         let (bodies, dropped, records) = (fields.u32()?, fields.u32()?, fields.u32()?);
         let mut end = Self { first, durable, bodies_hash, ..Self::default() };
         for _ in 0..bodies {
-            let id = BodyId::from_bytes(fields.array()?);
-            let key = SymmetricKey::from_bytes(fields.array()?);
-            let len = fields.u64()?;
-            let place = match fields.u8()? {
-                0 => Place::Inline { segment, offset: fields.u64()? },
-                1 => Place::Blob(fields.array()?),
-                _ => return None,
-            };
-            end.bodies.push(BodyEntry { id, key, place, len });
+            end.bodies.push(BodyEntry::decode(&mut fields, segment)?);
         }
         for _ in 0..dropped {
             end.dropped.push(BodyId::from_bytes(fields.array()?));

@@ -11,9 +11,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::bodies::Bodies;
+use super::checkpoint::Mark;
+use super::compaction::Pins;
 use super::crypt::{Sealer, TAG_BYTES, seal_body, sealed_len};
 use super::log::Completion;
-use super::segment::{self, BodyEntry, End, FRAME_BYTES, HEADER_BYTES, Header, Place, SegmentKey, body_frame};
+use super::segment::{
+    self, BodyEntry, BodyTail, End, FRAME_BYTES, HEADER_BYTES, Header, Place, SegmentKey, body_frame,
+};
 use super::vfs::{Vfs, VfsFile};
 use crate::base::limits::{
     DISK_FLOOR_BYTES, DISK_RESERVE_BYTES, INLINE_BODY_BYTES, SEGMENT_BYTES, TRANSACTION_INLINE_BYTES,
@@ -27,9 +31,18 @@ pub(super) struct Pending {
     pub(super) records: Vec<Vec<u8>>,
     pub(super) bodies: Vec<NewBody>,
     pub(super) dropped: Vec<BodyId>,
+    /// Bodies that are copied from an older segment to the end of the log.
+    pub(super) moved: Vec<Moved>,
     pub(super) durability: Durability,
     /// `None`: it was reported before, and is written again after a failed sync.
     pub(super) done: Option<Completion>,
+}
+
+/// A body that is copied as it is: under its own key, which no other segment knows.
+pub(super) struct Moved {
+    /// Where it was when it was read: one that was dropped or moved since is left alone.
+    pub(super) entry: BodyEntry,
+    pub(super) sealed: Vec<u8>,
 }
 
 impl Pending {
@@ -37,7 +50,14 @@ impl Pending {
     pub(super) fn size(&self) -> usize {
         let sealed = |body: &NewBody| usize::try_from(sealed_len(body.bytes.len() as u64)).unwrap_or(usize::MAX);
         let bodies: usize = self.bodies.iter().map(|body| sealed(body).saturating_add(FRAME_BYTES)).sum();
-        FRAME_BYTES + TAG_BYTES + bodies + End::bound(&self.records, self.bodies.len(), self.dropped.len())
+        let moved: usize = self.moved.iter().map(|moved| moved.sealed.len() + FRAME_BYTES).sum();
+        let count = self.bodies.len() + self.moved.len();
+        FRAME_BYTES + TAG_BYTES + bodies + moved + End::bound(&self.records, count, self.dropped.len())
+    }
+
+    /// Records alone, which are reported before they are synced.
+    pub(super) fn of_records(records: Vec<Vec<u8>>, durability: Durability, done: Completion) -> Self {
+        Self { records, bodies: Vec::new(), dropped: Vec::new(), moved: Vec::new(), durability, done: Some(done) }
     }
 }
 
@@ -55,11 +75,27 @@ pub(super) type Spans = Arc<Mutex<BTreeMap<u64, Span>>>;
 /// The name and the key of a body that has a file.
 type Blob = ([u8; 16], SymmetricKey);
 
-/// Where a log is, and with what it is written.
+/// Where a log is, and in what it is cut.
 pub(super) struct Site {
     pub(super) vfs: Arc<dyn Vfs>,
     pub(super) log_dir: PathBuf,
     pub(super) blob_dir: PathBuf,
+    pub(super) sizes: Sizes,
+}
+
+/// In what a log is cut. [`Sizes::default`] is the product's; simulations use small ones, so that they meet every case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    /// A segment, in bytes.
+    pub segment: u64,
+    /// A body up to this many bytes lies in the log, a larger one in a file of its own.
+    pub inline_body: usize,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self { segment: SEGMENT_BYTES, inline_body: INLINE_BODY_BYTES }
+    }
 }
 
 /// Where the log ends, as the start found it.
@@ -67,6 +103,8 @@ pub(super) struct Site {
 pub(super) struct Tail {
     /// The last segment; 0 where there is none.
     pub(super) segment: u64,
+    /// Its id.
+    pub(super) segment_id: [u8; 16],
     /// What of it counts, in bytes.
     pub(super) end: u64,
     /// The highest segment number that a file has.
@@ -75,8 +113,16 @@ pub(super) struct Tail {
     pub(super) next: u64,
 }
 
+/// What a writer shares with the rest of its log.
+pub(super) struct Ground {
+    pub(super) site: Arc<Site>,
+    pub(super) bodies: Arc<Bodies>,
+    pub(super) spans: Spans,
+    pub(super) pins: Pins,
+}
+
 pub(super) struct Writer {
-    place: Site,
+    place: Arc<Site>,
     wrap: Sealer,
     rng: Box<dyn Rng>,
     bodies: Arc<Bodies>,
@@ -87,8 +133,9 @@ pub(super) struct Writer {
     unsynced: Vec<Pending>,
     /// Lazy commits that were reported and are to be written again.
     carried: Vec<Pending>,
-    /// Blobs whose bodies were forgotten: removed after the next sync.
+    /// Blobs whose bodies were forgotten: removed after the next sync, unless somebody copies the files.
     unlink: Vec<PathBuf>,
+    pins: Pins,
 }
 
 struct Current {
@@ -101,11 +148,27 @@ struct Current {
     counter: u64,
 }
 
+impl Tail {
+    /// A segment is not written any more.
+    const fn closed(&mut self, current: &Current) {
+        self.segment = current.key.number;
+        self.segment_id = current.key.id;
+        self.end = current.durable;
+    }
+}
+
 /// Transactions that go to the disk in one write.
 #[derive(Default)]
 struct Group {
     buffer: Vec<u8>,
     staged: VecDeque<Staged>,
+}
+
+/// What is to be written of a body.
+struct Part<'a> {
+    id: BodyId,
+    own: &'a [u8],
+    tail: Option<BodyTail>,
 }
 
 struct Staged {
@@ -115,16 +178,41 @@ struct Staged {
 }
 
 impl Writer {
-    pub(super) fn new(
-        place: Site,
-        wrap: Sealer,
-        rng: Box<dyn Rng>,
-        bodies: Arc<Bodies>,
-        spans: Spans,
-        tail: Tail,
-    ) -> Self {
+    pub(super) fn new(ground: Ground, wrap: Sealer, rng: Box<dyn Rng>, tail: Tail) -> Self {
+        let Ground { site: place, bodies, spans, pins } = ground;
         let (unsynced, carried, unlink) = (Vec::new(), Vec::new(), Vec::new());
-        Self { place, wrap, rng, bodies, spans, tail, current: None, unsynced, carried, unlink }
+        Self { place, wrap, rng, bodies, spans, tail, current: None, unsynced, carried, unlink, pins }
+    }
+
+    /// The place where the log ends now, with everything that was reported before it durable; `number` is the last record
+    /// of which whoever asks knows. `None` where something cannot be made durable, or nothing was ever written.
+    pub(super) fn mark(&mut self, number: u64) -> Option<Mark> {
+        self.settle();
+        if self.is_unsettled() {
+            return None;
+        }
+        let mark = match &self.current {
+            Some(current) if current.durable == current.offset => Mark {
+                number,
+                segment: current.key.number,
+                segment_id: current.key.id,
+                offset: current.offset,
+                counter: current.counter,
+                next: self.tail.next,
+            },
+            Some(_) => return None,
+            // Nothing that counts follows in that segment, though a commit that failed may lie there: no transaction has
+            // this place.
+            None => Mark {
+                number,
+                segment: self.tail.segment,
+                segment_id: self.tail.segment_id,
+                offset: self.tail.end,
+                counter: u64::MAX,
+                next: self.tail.next,
+            },
+        };
+        (mark.segment > 0).then_some(mark)
     }
 
     /// Writes the batch, syncs where one of it asks for that, and reports each in order.
@@ -200,16 +288,14 @@ impl Writer {
 
     /// A segment that this transaction fits into.
     fn make_room(&mut self, pending: &Pending, group: &mut Group) -> Result<(), CommitError> {
-        let size = pending.size().min(SEGMENT_BYTES as usize / 2) as u64;
-        let full = self
-            .current
-            .as_ref()
-            .is_some_and(|current| current.offset + group.buffer.len() as u64 + size > SEGMENT_BYTES);
+        let limit = self.place.sizes.segment;
+        let size = (pending.size() as u64).min(limit / 2);
+        let full =
+            self.current.as_ref().is_some_and(|current| current.offset + group.buffer.len() as u64 + size > limit);
         if full {
             self.finish(std::mem::take(group), true);
             if let Some(current) = self.current.take() {
-                self.tail.segment = current.key.number;
-                self.tail.end = current.durable;
+                self.tail.closed(&current);
             }
         }
         if self.current.is_none() {
@@ -257,23 +343,34 @@ impl Writer {
         entries: &mut Vec<BodyEntry>,
         group: &mut Group,
     ) -> Result<u64, CommitError> {
-        let places = self.write_blobs(&pending.bodies)?;
+        let parts: Vec<Part<'_>> =
+            (0..).zip(&pending.bodies).map(|(n, body)| self.part(body, n, pending, group)).collect();
+        let places = self.write_blobs(&parts)?;
         let Some(current) = &mut self.current else { return Err(CommitError::Io) };
         let begin = group.buffer.len();
         let start = current.offset + begin as u64;
-        for (body, blob) in pending.bodies.iter().zip(places) {
-            let len = body.bytes.len() as u64;
+        let number = current.key.number;
+        for (part, blob) in parts.into_iter().zip(places) {
+            let len = part.own.len() as u64;
             let (key, place) = match blob {
                 Some((name, key)) => (key, Place::Blob(name)),
                 None => {
                     let key = SymmetricKey::random(&mut *self.rng);
                     group.buffer.extend_from_slice(&body_frame(len, current.counter, start).encode());
                     let offset = current.offset + group.buffer.len() as u64;
-                    seal_body(&key, body.id, &body.bytes, &mut group.buffer);
-                    (key, Place::Inline { segment: current.key.number, offset })
+                    seal_body(&key, part.id, part.own, &mut group.buffer);
+                    (key, Place::Inline { segment: number, offset })
                 }
             };
-            entries.push(BodyEntry { id: body.id, key, place, len });
+            entries.push(BodyEntry { id: part.id, key, place, len, tail: part.tail });
+        }
+        for Moved { entry, sealed } in &pending.moved {
+            if self.bodies.place(entry.id) == Some(entry.place) {
+                group.buffer.extend_from_slice(&body_frame(entry.len, current.counter, start).encode());
+                let place = Place::Inline { segment: number, offset: current.offset + group.buffer.len() as u64 };
+                group.buffer.extend_from_slice(sealed);
+                entries.push(BodyEntry { place, ..entry.clone() });
+            }
         }
         let end = End {
             first: self.tail.next,
@@ -291,23 +388,49 @@ impl Writer {
         Ok(first)
     }
 
+    /// What of a body has to be written: all of it, or what stands before the end that it shares with another one. That
+    /// must be there now and after any replay: committed, or before it in the same transaction.
+    fn part<'a>(&self, body: &'a NewBody, place: usize, pending: &Pending, group: &Group) -> Part<'a> {
+        let whole = Part { id: body.id, own: &body.bytes, tail: None };
+        let Some(shared) = body.shared else { return whole };
+        let Some((own, end)) = body.bytes.split_at_checked(shared.at) else { return whole };
+        let len = end.len() as u64;
+        let beside = pending.bodies.iter().take(place).find(|other| other.id == shared.of);
+        let tail = match beside {
+            Some(other) if other.shared.is_some() => None,
+            Some(other) => (shared.from.checked_add(len) == Some(other.bytes.len() as u64)).then_some(BodyTail {
+                of: shared.of,
+                from: shared.from,
+                len,
+            }),
+            None if group.staged.iter().any(|staged| staged.pending.dropped.contains(&shared.of)) => None,
+            None => self.bodies.resolve(shared.of, shared.from, len),
+        };
+        match tail {
+            Some(_) => Part { id: body.id, own, tail },
+            None => whole,
+        }
+    }
+
     /// Writes the bodies that do not go into the log: name and key of each that has a file.
-    fn write_blobs(&mut self, bodies: &[NewBody]) -> Result<Vec<Option<Blob>>, CommitError> {
+    fn write_blobs(&mut self, bodies: &[Part<'_>]) -> Result<Vec<Option<Blob>>, CommitError> {
         let mut inline = 0_usize;
         let mut places = Vec::with_capacity(bodies.len());
         let mut written: Vec<PathBuf> = Vec::new();
         let mut result = Ok(());
+        let Sizes { segment, inline_body } = self.place.sizes;
+        let most = TRANSACTION_INLINE_BYTES.min(usize::try_from(segment / 4).unwrap_or(usize::MAX));
         for body in bodies {
-            let fits = body.bytes.len() <= INLINE_BODY_BYTES && inline + body.bytes.len() <= TRANSACTION_INLINE_BYTES;
+            let fits = body.own.len() <= inline_body && inline + body.own.len() <= most;
             if fits {
-                inline += body.bytes.len();
+                inline += body.own.len();
                 places.push(None);
                 continue;
             }
             let (name, key) = (self.rng.array(), SymmetricKey::random(&mut *self.rng));
             let path = self.bodies.blob_path(name);
-            let mut sealed = Vec::with_capacity(usize::try_from(sealed_len(body.bytes.len() as u64)).unwrap_or(0));
-            seal_body(&key, body.id, &body.bytes, &mut sealed);
+            let mut sealed = Vec::with_capacity(usize::try_from(sealed_len(body.own.len() as u64)).unwrap_or(0));
+            seal_body(&key, body.id, body.own, &mut sealed);
             written.push(path.clone());
             result =
                 self.place.vfs.create_excl(&path).and_then(|file| file.write_at(0, &sealed).and_then(|()| file.sync()));
@@ -352,9 +475,11 @@ impl Writer {
         }
         // Everything reported so far is durable, lazy ones included.
         self.unsynced.clear();
-        for path in self.unlink.drain(..) {
-            // What stays is an orphan, removed at the next start.
-            let _ = self.place.vfs.unlink(&path);
+        if self.pins.is_free() {
+            for path in self.unlink.drain(..) {
+                // What stays is an orphan, removed at the next start.
+                let _ = self.place.vfs.unlink(&path);
+            }
         }
     }
 
@@ -398,8 +523,7 @@ impl Writer {
 
     fn abandon(&mut self) {
         if let Some(current) = self.current.take() {
-            self.tail.segment = current.key.number;
-            self.tail.end = current.durable;
+            self.tail.closed(&current);
         }
         self.carried.append(&mut self.unsynced);
     }
@@ -411,8 +535,8 @@ impl Writer {
             for entry in entries {
                 self.bodies.insert(entry);
             }
-            for location in self.bodies.remove(&pending.dropped) {
-                if let Place::Blob(name) = location.place {
+            for place in self.bodies.remove(&pending.dropped) {
+                if let Place::Blob(name) = place {
                     self.unlink.push(self.bodies.blob_path(name));
                 }
             }
@@ -430,13 +554,14 @@ impl Writer {
 impl Staged {
     /// Bodies are never lazy: what they bring could not be written again after a failed sync.
     fn is_lazy(&self) -> bool {
-        self.pending.durability == Durability::Lazy && self.pending.bodies.is_empty()
+        let Pending { bodies, moved, durability, .. } = &self.pending;
+        *durability == Durability::Lazy && bodies.is_empty() && moved.is_empty()
     }
 }
 
 fn check_size(pending: &Pending) -> Result<(), CommitError> {
     let records: usize = pending.records.iter().map(|record| record.len() + 4).sum();
-    if records + pending.bodies.len() * 128 > TRANSACTION_RECORD_BYTES {
+    if records + (pending.bodies.len() + pending.moved.len()) * 128 > TRANSACTION_RECORD_BYTES {
         tracing::error!(records, "a transaction is larger than the log takes");
         return Err(CommitError::Io);
     }

@@ -1,0 +1,82 @@
+//! Keeping a log small while the daemon runs: looked at every few minutes, done on threads of its own, never in the way
+//! of a commit (docs/on-disk.md, "Compaction").
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+use super::driver::now;
+use crate::base::limits;
+use crate::engine::{Record, State};
+use crate::store::{Log, LogMark};
+
+/// When a log was looked at, and whether something is to be done.
+pub(super) struct Upkeep {
+    due: Instant,
+    log: Arc<Log>,
+    shared: Arc<Progress>,
+}
+
+/// What the threads tell the driver.
+#[derive(Default)]
+struct Progress {
+    /// Something goes on.
+    busy: AtomicBool,
+    /// A state is wanted, for a checkpoint.
+    wants_state: AtomicBool,
+}
+
+impl Upkeep {
+    /// The log is looked at soon, and then every few minutes.
+    pub(super) fn new(log: Arc<Log>) -> Self {
+        Self { due: Instant::now() + limits::UPKEEP / 10, log, shared: Arc::default() }
+    }
+
+    /// Looks at the log where that is due.
+    pub(super) fn look(&mut self) {
+        if Instant::now() < self.due || self.shared.busy.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        self.due = Instant::now() + limits::UPKEEP;
+        let (log, shared) = (Arc::clone(&self.log), Arc::clone(&self.shared));
+        tokio::task::spawn_blocking(move || {
+            log.sweep(now());
+            let wanted = log.wants_compaction();
+            shared.wants_state.store(wanted, Ordering::SeqCst);
+            shared.busy.store(wanted, Ordering::SeqCst);
+        });
+    }
+
+    /// Whether a state is wanted: one that is the fold of everything that was committed, while nothing is under way.
+    pub(super) fn wants_state(&self) -> bool {
+        self.shared.wants_state.load(Ordering::SeqCst)
+    }
+
+    /// Goes on with this state.
+    pub(super) fn give_state(&self, state: &State) {
+        self.shared.wants_state.store(false, Ordering::SeqCst);
+        let (log, shared, state) = (Arc::clone(&self.log), Arc::clone(&self.shared), state.clone());
+        let threads = Handle::current();
+        self.log.mark(state.last_record(), move |mark| {
+            threads.spawn_blocking(move || {
+                if let Some(mark) = mark {
+                    compact(&log, mark, &state);
+                }
+                shared.busy.store(false, Ordering::SeqCst);
+            });
+        });
+    }
+}
+
+fn compact(log: &Log, mark: LogMark, state: &State) {
+    let Ok(records) = state.checkpoint().iter().map(Record::encode).collect() else {
+        tracing::error!("a state cannot be encoded; the log is not made smaller. Please report this");
+        return;
+    };
+    match log.compact(mark, records) {
+        Ok(_) => log.sweep(now()),
+        Err(error) => tracing::warn!(%error, "the log could not be made smaller; it is tried again"),
+    }
+}
