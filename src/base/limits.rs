@@ -279,8 +279,8 @@ pub const LAZY_RETRY: Duration = Duration::from_secs(1);
 pub const LOG_NUMBER_GAP: u64 = SEGMENT_BYTES / 4;
 /// Free space that new mail must leave, in bytes.
 pub const DISK_RESERVE_BYTES: u64 = 256 * MIB as u64;
-/// Free space that changes without new mail must leave, in bytes: the rest of the reserve is for them, so that a full
-/// disk can be emptied.
+/// Free space that changes without new mail, and reports, must leave, in bytes: the rest of the reserve is for them, so
+/// that a full disk can be emptied and its owner is told.
 pub const DISK_FLOOR_BYTES: u64 = 64 * MIB as u64;
 /// Memory of Argon2id for a passphrase, in KiB (RFC 9106 §4, second recommendation).
 pub const PASSPHRASE_MEMORY_KIB: u32 = 64 * KIB as u32;

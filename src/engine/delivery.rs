@@ -187,17 +187,32 @@ impl Identity {
     /// Mail, or what was discarded, is on the disk, or is not.
     pub(super) fn acknowledge(&mut self, arrival: Arrival, seen: &Seen, applied: Result<Vec<Applied>, CommitError>) {
         let status = match applied {
-            Err(_) => failed_commit(arrival.sender),
+            Err(error) => return self.not_committed(arrival, error),
             // Where the record did nothing, another copy was taken first; or the folder is gone, and then nothing was.
             Ok(_) if self.state.duplicates().contains(seen) => Status::Roger,
             Ok(_) => Status::Busy,
         };
         self.finish(arrival, status);
     }
+
+    /// The disk did not take what arrived. A refusal says that nothing was kept; where that is not known the session ends
+    /// without an answer.
+    pub(super) fn not_committed(&mut self, arrival: Arrival, error: CommitError) {
+        match error {
+            CommitError::NoSpace => {
+                let status = no_room(arrival.sender);
+                self.finish(arrival, status);
+            }
+            CommitError::Io => {
+                self.in_flight = self.in_flight.saturating_sub(arrival.size);
+                self.give_way(arrival.session);
+            }
+        }
+    }
 }
 
-/// What a sender is told when our disk failed.
-pub(super) const fn failed_commit(sender: Sender) -> Status {
+/// What a sender is told when we have no room.
+pub(super) const fn no_room(sender: Sender) -> Status {
     match sender {
         Sender::Contact(_) => Status::NoSpace,
         Sender::Invitation(_) | Sender::Stranger => Status::NotAvailable,

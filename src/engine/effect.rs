@@ -26,12 +26,14 @@ pub struct NewBody {
     pub bytes: Arc<[u8]>,
     /// Its end is that of another body: the store may keep it once for both.
     pub shared: Option<SharedEnd>,
+    /// What the node itself has to say: it may use the space that is kept back when a disk fills up.
+    pub report: bool,
 }
 
 impl NewBody {
     /// A body that shares nothing.
     pub const fn new(id: BodyId, bytes: Arc<[u8]>) -> Self {
-        Self { id, bytes, shared: None }
+        Self { id, bytes, shared: None, report: false }
     }
 }
 
@@ -64,13 +66,14 @@ pub enum Durability {
     Lazy,
 }
 
-/// Why a commit did not happen. Nothing of the transaction is there.
+/// Why a commit did not happen. Nothing of the transaction is in effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CommitError {
-    /// Too little space on the disk.
+    /// Too little space on the disk. Nothing of the transaction will ever be there.
     #[error("too little space on the disk")]
     NoSpace,
-    /// Writing or syncing failed.
+    /// Writing or syncing failed. Until the next commit succeeds, a crash may bring all of the transaction back: to say
+    /// of it that it is not there would be a guess.
     #[error("writing to the disk failed")]
     Io,
 }

@@ -21,7 +21,7 @@ use super::book::{
     Acquaintance, Cards, Contact, ContactChange, ContactStatus, Introduction, InvitationEntry, PendingCard, Provenance,
     Renewal,
 };
-use super::delivery::{Arrival, Received, failed_commit};
+use super::delivery::{Arrival, Received, no_room};
 use super::effect::{CardEvidence, CommitError, Effect, Opened};
 use super::identity::{Identity, Pending, Then};
 use super::mailbox::FolderRole;
@@ -85,7 +85,7 @@ impl Identity {
             (Some(contact), _) => Some(self.card_of_contact(now, rng, *seen, card, &contact, invitation.as_ref())),
             (None, None) => match invitation {
                 _ if book.contacts().count() >= limits::CONTACTS => {
-                    let status = failed_commit(arrival.sender);
+                    let status = no_room(arrival.sender);
                     return self.finish(greeting.arrival, status);
                 }
                 Some(invitation) => Some(self.card_of_invited(now, rng, *seen, card, *issuer, &invitation)),
@@ -205,10 +205,7 @@ impl Identity {
         applied: Result<Vec<Applied>, CommitError>,
     ) {
         match applied {
-            Err(_) => {
-                let status = failed_commit(greeting.arrival.sender);
-                self.finish(greeting.arrival, status);
-            }
+            Err(error) => self.not_committed(greeting.arrival, error),
             Ok(_) if self.state.duplicates().contains(&greeting.seen) => {
                 if let Some(contact) = self.state.book().by_fingerprint(&greeting.issuer).map(|contact| contact.id) {
                     self.schedule.online(contact, now, rng);

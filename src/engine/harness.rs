@@ -31,6 +31,8 @@ pub(super) struct Node {
     pub(super) online: bool,
     /// Commits that fail from now on.
     pub(super) failing_commits: u32,
+    /// Of which only those with such a record are counted.
+    pub(super) failing_record: Option<fn(&Record) -> bool>,
     /// Of each body, in order, whether it shares an end with another.
     pub(super) shared: Vec<bool>,
     next_number: u64,
@@ -115,6 +117,7 @@ impl World {
                     bodies: BTreeMap::new(),
                     online: true,
                     failing_commits: 0,
+                    failing_record: None,
                     shared: Vec::new(),
                     answers: BTreeMap::new(),
                     rng,
@@ -249,7 +252,8 @@ impl World {
     fn perform_commit(&mut self, node: usize, op: OpId, transaction: Transaction) {
         let at = &mut self.nodes[node];
         assert!(!transaction.records.is_empty(), "an empty transaction");
-        if at.failing_commits > 0 {
+        let counts = at.failing_record.is_none_or(|counts| transaction.records.iter().any(counts));
+        if at.failing_commits > 0 && counts {
             at.failing_commits -= 1;
             return self.input(node, Input::Committed(op, Err(CommitError::Io)));
         }

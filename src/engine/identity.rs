@@ -369,7 +369,9 @@ impl Identity {
     ) -> Option<(FolderId, NewMessage, NewBody)> {
         let folder = self.folder_of(role)?.id;
         let uid = *self.reserve_uids(folder, 1)?.first()?;
-        let body = NewBody::new(BodyId::random(rng), bytes.into());
+        // What others make us say has no claim to the last of the space.
+        let report = role == FolderRole::Inbox;
+        let body = NewBody { report, ..NewBody::new(BodyId::random(rng), bytes.into()) };
         let size = u32::try_from(body.bytes.len()).ok()?;
         let message = NewMessage { uid, flags: NamedFlags::default(), date: now, body: body.id, size, content: None };
         Some((folder, message, body))

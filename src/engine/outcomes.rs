@@ -177,6 +177,10 @@ impl Identity {
                     outbound.settling.remove(&item);
                     if failed {
                         outbound.problem = Some(AttemptError::Local);
+                        if let Item::Mail(queue) = item {
+                            // The peer has it, whatever our disk says: nothing may be taken back.
+                            outbound.noted.remove(&queue);
+                        }
                         self.pass_over(session, item);
                     }
                     self.advance(now, rng, session);

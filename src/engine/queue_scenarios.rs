@@ -8,6 +8,7 @@ use super::harness::{DAY, MINUTE, World};
 use super::mailbox::{FolderRole, NamedFlags};
 use super::outbox;
 use super::queue::{Notify, Progress, RecipientOptions};
+use super::record::Record;
 use super::request::{Asked, Request, RequestError, Response, Submission};
 use crate::base::{ClockStep, QueueId};
 
@@ -117,11 +118,41 @@ fn what_never_left_is_reported_as_not_delivered_also_after_a_restart() {
     assert!(reports(&world)[1].contains("Their node could not be reached"), "{:?}", reports(&world));
 }
 
+/// A peer whose disk fails can say neither, and says nothing.
+#[test]
+fn a_peer_whose_disk_failed_leaves_it_open_whether_it_has_the_message() {
+    let mut world = waiting();
+    world.nodes[BOB].online = true;
+    world.nodes[BOB].failing_commits = 1;
+    submit(&mut world, "may be there");
+    world.pass(MINUTE);
+    world.nodes[BOB].online = false;
+    assert_eq!(keywords(&world), [[outbox::WAITING, outbox::UNCONFIRMED]]);
+    world.pass(6 * DAY);
+    assert!(reports(&world)[1].contains("Delivery is unconfirmed"), "{:?}", reports(&world));
+    world.check();
+}
+
+/// Found by the simulation: what had arrived was called never sent, because our own disk failed when it was noted.
+#[test]
+fn what_was_acknowledged_is_never_called_unsent() {
+    let mut world = waiting();
+    world.nodes[BOB].online = true;
+    world.nodes[ALICE].failing_commits = 1;
+    world.nodes[ALICE].failing_record = Some(|record| matches!(record, Record::RecipientDelivered { .. }));
+    submit(&mut world, "arrived");
+    world.pass(MINUTE);
+    world.nodes[BOB].online = false;
+    assert_eq!(world.messages(BOB, FolderRole::Inbox).len(), 1);
+    assert_eq!(keywords(&world), [[outbox::WAITING, outbox::UNCONFIRMED]]);
+    world.check();
+}
+
 #[test]
 fn a_refusal_says_that_nothing_was_kept() {
     let mut world = waiting();
     world.nodes[BOB].online = true;
-    world.nodes[BOB].failing_commits = 1;
+    world.input(BOB, Input::DiskLow(true));
     submit(&mut world, "refused for now");
     world.pass(MINUTE);
     world.nodes[BOB].online = false;

@@ -126,7 +126,8 @@ fn a_failed_commit_is_not_acknowledged_and_the_message_comes_again() {
     world.nodes[BOB].failing_commits = 1;
     world.submit(ALICE, BOB, "two").unwrap();
     world.pass(MINUTE);
-    assert!(world.replies.iter().any(|(node, text)| *node == BOB && text.contains("452")), "{:?}", world.replies);
+    assert!(world.replies.iter().any(|(node, text)| *node == BOB && text.contains("708")), "{:?}", world.replies);
+    assert!(!world.replies.iter().any(|(_, text)| text.contains("45")), "a refusal would say that nothing was kept");
     assert_eq!(world.messages(BOB, FolderRole::Inbox).len(), 1);
     assert_eq!(world.nodes[ALICE].published.queue.len(), 1);
     world.pass(10 * MINUTE);

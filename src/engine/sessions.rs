@@ -172,11 +172,18 @@ impl Identity {
     fn end_oldest_unauthenticated(&mut self) -> bool {
         // Sessions are numbered as they come.
         let oldest =
-            self.inbound.iter_mut().find(|(_, inbound)| !inbound.is_authenticated() && !inbound.machine.owes_answer());
-        let Some((&session, inbound)) = oldest else { return false };
-        inbound.machine.give_way();
-        self.flush_inbound(session);
+            self.inbound.iter().find(|(_, inbound)| !inbound.is_authenticated() && !inbound.machine.owes_answer());
+        let Some((&session, _)) = oldest else { return false };
+        self.give_way(session);
         true
+    }
+
+    /// Ends a session that a peer opened, without the answers that it is owed.
+    pub(super) fn give_way(&mut self, session: SessionId) {
+        if let Some(inbound) = self.inbound.get_mut(&session) {
+            inbound.machine.give_way();
+            self.flush_inbound(session);
+        }
     }
 
     /// A peer's session ended; what it delivered is settled with nobody.

@@ -195,6 +195,11 @@ fn headers(site: &Site, wrap: &Sealer, names: &[String]) -> Result<(BTreeMap<u64
         let size = file.size().map_err(io_error)?;
         let len = usize::try_from(size).unwrap_or(HEADER_BYTES).min(HEADER_BYTES);
         let bytes = read_exact_at(&*file, 0, len).map_err(io_error)?;
+        if len < HEADER_BYTES {
+            // All that matters of it may be there, and yet it was never completed.
+            unborn.insert(number);
+            continue;
+        }
         match Header::decode(&bytes, wrap) {
             Ok(header) if header.number == number => {
                 links.insert(number, Link { path, file, size, header });

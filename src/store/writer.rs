@@ -506,16 +506,16 @@ impl Writer {
         Ok(())
     }
 
-    /// The write or the sync failed: nothing of the group was committed, and the segment is not used again.
+    /// The write or the sync failed: nothing of the group was committed, and the segment is not used again. A crash before
+    /// the next one begins may bring it back nevertheless, so the error is the one that leaves this open.
     fn give_up(&mut self, group: Group, error: &io::Error) {
         tracing::error!(%error, "writing the log failed; going on with a new segment");
         self.abandon();
-        let failure = commit_error(error);
         for mut staged in group.staged {
             if staged.pending.done.is_none() {
                 self.carried.push(staged.pending);
             } else {
-                staged.outcome = staged.outcome.and(Err(failure));
+                staged.outcome = staged.outcome.and(Err(CommitError::Io));
                 self.report(staged);
             }
         }
@@ -569,12 +569,14 @@ fn check_size(pending: &Pending) -> Result<(), CommitError> {
 }
 
 fn check_space(pending: &Pending, space: &mut u64) -> Result<(), CommitError> {
-    let reserve = if pending.bodies.is_empty() { DISK_FLOOR_BYTES } else { DISK_RESERVE_BYTES };
+    let new_mail = pending.bodies.iter().any(|body| !body.report);
+    let reserve = if new_mail { DISK_RESERVE_BYTES } else { DISK_FLOOR_BYTES };
     let left = space.checked_sub(pending.size() as u64).filter(|left| *left >= reserve);
     *space = left.ok_or(CommitError::NoSpace)?;
     Ok(())
 }
 
+/// What failed before anything of a transaction was written to the log.
 fn commit_error(error: &io::Error) -> CommitError {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => CommitError::NoSpace,

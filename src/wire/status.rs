@@ -131,7 +131,7 @@ statuses! {
     TryLater = 450, "TRY LATER", Temporary, false;
     /// 451: too much going on.
     Busy = 451, "BUSY", Temporary, false;
-    /// 452: no space, or the disk failed.
+    /// 452: no space.
     NoSpace = 452, "NO SPACE", Temporary, false;
     /// 700: what arrived is not RUNE, or not in order (SmallMail's ProtocolError).
     ProtocolError = 700, "PROTOCOL ERROR", Temporary, true;
@@ -149,7 +149,7 @@ statuses! {
     TooLarge = 706, "TOO LARGE", Temporary, true;
     /// 707: no version in common.
     Version = 707, "VERSION NOT SUPPORTED", Temporary, true;
-    /// 708: too slow, or silent for too long.
+    /// 708: too slow, or silent for too long; or the disk failed, and no answer would be true.
     TimeOut = 708, "TIME-OUT", Temporary, true;
     /// 709: too many mistakes.
     TooManyMistakes = 709, "TOO MANY MISTAKES", Temporary, true;

@@ -1,12 +1,12 @@
-//! A file system on which one operation fails.
+//! A file system on which operations fail.
 //!
 //! Every operation is a step, counted from 1. A test runs its work with the fault at step 1, 2, 3 … until it no longer
-//! fires; so every operation has failed once, in every way.
+//! fires; so every operation has failed once, in every way. A simulation decides for every step.
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Vfs, VfsFile};
 
@@ -48,8 +48,11 @@ struct FaultFile {
     control: Arc<Control>,
 }
 
+/// Decides whether a step fails, and how.
+pub type Decide = Box<dyn FnMut(u64) -> Option<Fault> + Send>;
+
 struct Control {
-    plan: Option<Plan>,
+    decide: Mutex<Decide>,
     steps: AtomicU64,
     fired: AtomicBool,
 }
@@ -57,7 +60,12 @@ struct Control {
 impl FaultVfs {
     /// Fails as planned; with no plan it only counts.
     pub fn new(inner: Arc<dyn Vfs>, plan: Option<Plan>) -> Self {
-        let control = Control { plan, steps: AtomicU64::new(0), fired: AtomicBool::new(false) };
+        Self::deciding(inner, Box::new(move |step| plan?.at(step)))
+    }
+
+    /// Fails as is decided for every step. What has died stays dead only where that is decided.
+    pub fn deciding(inner: Arc<dyn Vfs>, decide: Decide) -> Self {
+        let control = Control { decide: Mutex::new(decide), steps: AtomicU64::new(0), fired: AtomicBool::new(false) };
         Self { inner, control: Arc::new(control) }
     }
 
@@ -76,27 +84,38 @@ impl FaultVfs {
     }
 }
 
+impl Plan {
+    /// The fault of this step.
+    pub fn at(self, step: u64) -> Option<Fault> {
+        let dead = matches!(self.fault, Fault::Kill | Fault::KillAfter);
+        match step.cmp(&self.step) {
+            std::cmp::Ordering::Less => None,
+            std::cmp::Ordering::Equal => Some(self.fault),
+            std::cmp::Ordering::Greater if dead => Some(Fault::Kill),
+            std::cmp::Ordering::Greater => self.sticky.then_some(self.fault),
+        }
+    }
+}
+
 impl Control {
-    /// The fault of this step, and whether it is the first.
-    fn next(&self) -> Option<(Fault, bool)> {
+    /// The fault of this step.
+    fn next(&self) -> Option<Fault> {
         let step = self.steps.fetch_add(1, Ordering::SeqCst) + 1;
-        let plan = self.plan?;
-        let lasting = plan.sticky || matches!(plan.fault, Fault::Kill | Fault::KillAfter);
-        let hit = step == plan.step || (lasting && step > plan.step);
-        if hit {
+        let fault = (self.decide.lock().unwrap_or_else(PoisonError::into_inner))(step);
+        if fault.is_some() {
             self.fired.store(true, Ordering::SeqCst);
         }
-        hit.then_some((plan.fault, step == plan.step))
+        fault
     }
 
     fn run<T>(&self, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         match self.next() {
             None => act(),
-            Some((Fault::KillAfter, true)) => {
+            Some(Fault::KillAfter) => {
                 let _ = act();
                 Err(killed())
             }
-            Some((fault, _)) => Err(error(fault)),
+            Some(fault) => Err(error(fault)),
         }
     }
 }
@@ -151,16 +170,16 @@ impl VfsFile for FaultFile {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         match self.control.next() {
             None => self.inner.write_at(offset, bytes),
-            Some((Fault::KillAfter, true)) => {
+            Some(Fault::KillAfter) => {
                 let _ = self.inner.write_at(offset, bytes);
                 Err(killed())
             }
-            Some((Fault::ShortWrite, _)) => {
+            Some(Fault::ShortWrite) => {
                 let half = bytes.get(..bytes.len() / 2).unwrap_or_default();
                 self.inner.write_at(offset, half)?;
                 Err(error(Fault::ShortWrite))
             }
-            Some((fault, _)) => Err(error(fault)),
+            Some(fault) => Err(error(fault)),
         }
     }
 

@@ -8,7 +8,7 @@ mod fault;
 mod mem;
 mod real;
 
-pub use fault::{Fault, FaultVfs, Plan};
+pub use fault::{Decide, Fault, FaultVfs, Plan};
 pub use mem::{CrashMode, MemVfs};
 pub use real::RealVfs;
 

@@ -1,0 +1,79 @@
+//! The stand-in for OpenPGP: keeps the types and what they promise to whom (only the recipient opens, changes show, the
+//! author is told), and costs nothing.
+
+use runepeer::base::ids::Fingerprint;
+use runepeer::base::rng::SeededRng;
+use runepeer::base::{Onion, OnionSeed, Rng, Timestamp};
+use runepeer::engine::effect::{CardEvidence, Opened, Refusal};
+use runepeer::engine::{Profile, PublicProfile, SecretBytes, Snapshot};
+use runepeer::mail::{Address, Binding, LocalPart};
+use runepeer::wire::digest;
+
+const CERTIFICATE: &[u8] = b"CERT";
+const SEALED: &[u8] = b"SEALED";
+const NONCE: usize = 8;
+
+/// The key of a persona: its onion and its fingerprint are made of it.
+pub(crate) fn key(number: usize) -> [u8; 32] {
+    digest(format!("persona {number}").as_bytes())
+}
+
+pub(crate) fn certificate(fingerprint: &Fingerprint) -> Vec<u8> {
+    [CERTIFICATE, fingerprint.as_bytes()].concat()
+}
+
+pub(crate) fn profile(name: &str, number: usize, now: Timestamp) -> Profile {
+    let key = key(number);
+    let fingerprint = Fingerprint::from_bytes(key);
+    Profile {
+        public: std::sync::Arc::new(PublicProfile {
+            name: name.to_owned(),
+            address: Address::new(LocalPart::new(name).unwrap(), Onion::from_public_key(key)),
+            fingerprint,
+            certificate: certificate(&fingerprint).into(),
+            binding: Binding { epoch: 1, onion_signature: vec![1; 64], key_signature: vec![2; 80] },
+            created: now,
+        }),
+        onion_seed: OnionSeed::from_bytes(key),
+        secret_keys: SecretBytes::new(vec![3; 32]),
+        certificate_revocation: vec![4],
+        onion_revocation: vec![5],
+    }
+}
+
+/// What only the recipient can take off again.
+fn mask(to: &[u8], nonce: &[u8], bytes: &mut [u8]) {
+    let seed = digest(&[to, nonce].concat());
+    let mut stream = vec![0; bytes.len()];
+    SeededRng::new(u64::from_le_bytes(seed[..8].try_into().unwrap())).fill(&mut stream);
+    bytes.iter_mut().zip(stream).for_each(|(byte, mask)| *byte ^= mask);
+}
+
+pub(crate) fn seal(author: &Fingerprint, to: &[u8], content: &[u8], rng: &mut dyn Rng) -> Result<Vec<u8>, Refusal> {
+    let to = to.strip_prefix(CERTIFICATE).ok_or(Refusal::Permanent)?;
+    let nonce: [u8; NONCE] = rng.array();
+    let mut inside = [author.as_bytes().as_slice(), &digest(content), content].concat();
+    mask(to, &nonce, &mut inside);
+    Ok([SEALED, &nonce, &inside].concat())
+}
+
+pub(crate) fn open(own: &Fingerprint, object: &[u8], book: &Snapshot) -> Result<Opened, Refusal> {
+    let rest = object.strip_prefix(SEALED).ok_or(Refusal::Permanent)?;
+    let (nonce, inside) = rest.split_at_checked(NONCE).ok_or(Refusal::Permanent)?;
+    let mut inside = inside.to_vec();
+    mask(own.as_bytes(), nonce, &mut inside);
+    let (issuer, rest) = inside.split_at_checked(32).ok_or(Refusal::Permanent)?;
+    let (hash, content) = rest.split_at_checked(32).ok_or(Refusal::Permanent)?;
+    if digest(content) != hash {
+        return Err(Refusal::Permanent);
+    }
+    let issuer = Fingerprint::from_bytes(issuer.try_into().unwrap());
+    let verified = book.book.by_fingerprint(&issuer).is_some_and(|contact| contact.certificate.is_some());
+    Ok(Opened { content: content.to_vec(), signature: issuer.as_bytes().to_vec(), issuer, verified })
+}
+
+pub(crate) fn verify_card(evidence: &CardEvidence) -> bool {
+    evidence.card.certificate == certificate(&evidence.fingerprint)
+        && evidence.card.address.onion().public_key() == evidence.fingerprint.as_bytes()
+        && evidence.opened.signature == evidence.fingerprint.as_bytes()
+}
