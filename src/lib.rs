@@ -6,6 +6,7 @@
 //! [`base`], [`wire`] and [`mail`], [`pgp`] and [`engine`], [`store`] and [`net`], [`gateway`], [`control`] and
 //! [`config`], [`daemon`], [`cli`]. The map is in `docs/architecture.md`.
 
+pub mod backup;
 pub mod base;
 pub mod cli;
 pub mod config;

@@ -17,8 +17,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("gateway", &["base", "mail", "engine", "store"]),
     ("control", &["base", "engine"]),
     ("config", &["base"]),
-    ("daemon", &["base", "wire", "mail", "pgp", "engine", "store", "net", "gateway", "control", "config"]),
-    ("cli", &["base", "config", "control", "daemon"]),
+    ("backup", &["base", "mail", "engine", "store", "control"]),
+    ("daemon", &["base", "wire", "mail", "pgp", "engine", "store", "net", "gateway", "control", "config", "backup"]),
+    ("cli", &["base", "store", "config", "control", "backup", "daemon"]),
 ];
 
 /// Layers without IO, async, clock, thread, environment, global, randomness or unordered map.

@@ -10,7 +10,7 @@ use std::process::{Command, ExitCode};
 use support::mail::{Imap, Login, message};
 use support::node::Node;
 use support::runner::{self, Missing};
-use support::{mbsync, program, programs, temp_dir};
+use support::{maildir, mbsync, program, programs, run_mbsync, temp_dir};
 
 const MESSAGES: usize = 1000;
 
@@ -29,6 +29,7 @@ fn main() -> ExitCode {
             ("neomutt_reads_a_thousand_messages", neomutt_reads),
             ("imaplib_reads_a_thousand_messages", imaplib_reads),
             ("imaplib_finds_every_command_as_it_expects", imaplib_checks),
+            ("mbsync_mixes_nothing_after_a_restore", mbsync_after_a_restore),
         ],
     )
 }
@@ -72,6 +73,56 @@ fn mbsync_reads(mailbox: &Mailbox) {
             assert_eq!(lines.concat().replace('\r', "").as_bytes(), want.as_slice(), "round {round}");
         }
     }
+}
+
+/// A copy has messages under UIDs that meant others in the original.
+fn mbsync_after_a_restore(_: &Mailbox) {
+    let (peers, directory) = (temp_dir(), temp_dir());
+    let secret = peers.path().join("secret");
+    std::fs::write(&secret, "of the backup\n").unwrap();
+    let secret = secret.to_str().unwrap();
+    let file = peers.path().join("backup");
+    let file = file.to_str().unwrap();
+    let mut original = Node::loopback("alice", peers.path());
+    original.start();
+    let login = Login::new(&original, "test");
+    let save = |node: &Node, numbers: std::ops::Range<usize>| {
+        let mut imap = Imap::open(node.port("imap"), &login).unwrap();
+        numbers.for_each(|number| drop(imap.append("INBOX", &text(&login, number)).unwrap()));
+    };
+    save(&original, 0..10);
+    original.json(&["backup", "create", file, "--passphrase-file", secret]);
+    save(&original, 10..20);
+    assert_eq!(mbsync(&original, &login, directory.path()).len(), 20);
+    original.terminate();
+    let mut copy = Node::loopback("alice", peers.path());
+    copy.json(&["backup", "restore", file, "--passphrase-file", secret]);
+    copy.start();
+    save(&copy, 20..35);
+    // It knows that its UIDs mean nothing any more, and touches nothing.
+    let output = run_mbsync(&copy, &login, directory.path());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("UIDVALIDITY genuinely changed"), "{said}");
+    let numbers = |messages: Vec<Vec<u8>>| -> Vec<String> {
+        let subject = |message: &[u8]| {
+            let text = String::from_utf8_lossy(message).into_owned();
+            text.lines().find_map(|line| line.strip_prefix("Subject: ").map(str::to_owned))
+        };
+        let mut numbers: Vec<String> = messages.iter().filter_map(|message| subject(message)).collect();
+        numbers.sort();
+        numbers
+    };
+    let named = |numbers: &mut dyn Iterator<Item = usize>| -> Vec<String> {
+        let mut names: Vec<String> = numbers.map(|number| format!("number-{number}")).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(numbers(maildir(directory.path())), named(&mut (0..20)));
+    // Begun anew it has what the copy has.
+    let anew = temp_dir();
+    let mut found = numbers(mbsync(&copy, &login, anew.path()));
+    found.retain(|subject| subject.starts_with("number-"));
+    assert_eq!(found, named(&mut (0..10).chain(20..35)));
 }
 
 fn neomutt_reads(mailbox: &Mailbox) {

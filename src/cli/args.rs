@@ -77,6 +77,9 @@ pub(super) enum Verb {
     /// Connect a mail program
     #[command(subcommand)]
     Mail(Mail),
+    /// Copies of everything, in one sealed file
+    #[command(subcommand)]
+    Backup(Backup),
     /// The configuration
     #[command(subcommand)]
     Config(Config),
@@ -249,6 +252,37 @@ pub(super) enum Password {
     Revoke {
         /// Its name
         name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Backup {
+    /// Copy identities, mail and keys into a new file; the daemon may run
+    Create {
+        /// The file to make
+        file: PathBuf,
+        /// A file whose first line is the passphrase of the backup; - reads standard input
+        #[arg(long, value_name = "F")]
+        passphrase_file: Option<PathBuf>,
+    },
+    /// Read everything in a backup, and write nothing
+    Verify {
+        /// The backup
+        file: PathBuf,
+        /// A file whose first line is the passphrase of the backup; - reads standard input
+        #[arg(long, value_name = "F")]
+        passphrase_file: Option<PathBuf>,
+        /// A file whose first line is the passphrase of the node in it, where it has one
+        #[arg(long, value_name = "F")]
+        node_passphrase_file: Option<PathBuf>,
+    },
+    /// Put a backup into an empty data directory (--data-dir)
+    Restore {
+        /// The backup
+        file: PathBuf,
+        /// A file whose first line is the passphrase of the backup; - reads standard input
+        #[arg(long, value_name = "F")]
+        passphrase_file: Option<PathBuf>,
     },
 }
 

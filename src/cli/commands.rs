@@ -8,7 +8,7 @@ use data_encoding::BASE64;
 use serde_json::{Value, json};
 
 use super::args::{Config, Contact, Identity, Invite, InviteCommand, Mail, MailSetup, Password, Send, Verb};
-use super::{Context, args, output, qr, queue, thunderbird};
+use super::{Context, args, backup, output, qr, queue, thunderbird};
 use crate::control::{Attachment, Code, Command, Draft, Failure};
 
 /// A daemon stops within ten seconds; the rest is for a busy machine.
@@ -37,6 +37,7 @@ pub(super) fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Queue(verb) => queue::run(context, verb),
         Verb::Mail(Mail::Setup(setup)) => mail_setup(context, setup),
         Verb::Mail(Mail::Password(password)) => passwords(context, password),
+        Verb::Backup(verb) => backup::run(context, verb),
         Verb::Config(Config::Path) => {
             let path = context.data.join(crate::config::FILE_NAME);
             show(context, json!({ "path": path }), |_| path.display().to_string());
@@ -110,6 +111,14 @@ fn status(context: &Context) -> Result<(), Failure> {
         for item in rows(value, "queue") {
             let _ = writeln!(words, "  {}", queue::line(item));
         }
+        let backup = &value["backup"];
+        let _ = match backup["last"].as_str() {
+            None => writeln!(words, "no backup yet: runepeer backup create FILE"),
+            Some(last) => match backup["verified"].as_str() {
+                Some(verified) => writeln!(words, "last backup {last}, verified {verified}"),
+                None => writeln!(words, "last backup {last}, not verified: runepeer backup verify FILE"),
+            },
+        };
         if rows(value, "identities").any(|identity| identity["contacts"] == 0) {
             words.push_str("next: runepeer invite, or runepeer contact add, to know somebody\n");
         }

@@ -4,10 +4,12 @@
 #![allow(clippy::indexing_slicing)]
 
 mod args;
+mod backup;
 mod commands;
 mod demo;
 mod mail_client;
 mod output;
+mod progress;
 mod qr;
 mod queue;
 mod thunderbird;
@@ -76,7 +78,7 @@ impl Context {
 }
 
 fn run(context: &Context, verb: Option<Verb>) -> Result<(), Failure> {
-    if matches!(verb, Some(Verb::Up(_) | Verb::Demo(_))) {
+    if matches!(verb, Some(Verb::Up(_) | Verb::Demo(_) | Verb::Backup(_))) {
         crate::daemon::close_to_others();
     }
     match verb {

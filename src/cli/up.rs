@@ -1,14 +1,14 @@
 //! `runepeer up`: asks what it must know, then runs the daemon in the foreground.
 
-use std::io::{BufRead, IsTerminal};
+use std::io::BufRead;
 use std::path::Path;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::args::Up;
+use super::progress::Bar;
 use super::{Context, output};
 use crate::config::{File, ListenFile};
 use crate::control::{Code, Command, Failure};
@@ -99,26 +99,19 @@ pub(super) async fn interrupted() {
 
 /// Shows how the network comes up.
 async fn wait_until_reachable(context: &Context, node: &Node) -> Result<(), Failure> {
-    let bar = if context.output.is_json() || context.global.quiet || !std::io::stderr().is_terminal() {
-        ProgressBar::hidden()
-    } else {
-        ProgressBar::new(100)
-    };
-    if let Ok(style) = ProgressStyle::with_template("{msg} [{bar:30}] {percent} %") {
-        bar.set_style(style);
-    }
+    let bar = Bar::new(context, "Connecting to Tor");
     let mut told = String::new();
     loop {
         let status = &node.ask(Command::Status).await?;
         let tor = &status["tor"];
         let identities = status["identities"].as_array().map(Vec::as_slice).unwrap_or_default();
         if !identities.is_empty() && identities.iter().all(|identity| identity["reachable"] == true) {
-            bar.finish_and_clear();
+            bar.clear();
             return Ok(());
         }
         let percent = tor["percent"].as_u64().unwrap_or(0);
-        bar.set_position(percent);
-        bar.set_message(if percent < 100 { "Connecting to Tor" } else { "Publishing the address" });
+        bar.set(percent, 100);
+        bar.say(if percent < 100 { "Connecting to Tor" } else { "Publishing the address" });
         let reason = tor["blocked_reason"].as_str().unwrap_or_default();
         if !reason.is_empty() && reason != told {
             reason.clone_into(&mut told);
@@ -197,7 +190,7 @@ fn passphrase(context: &Context, up: &Up, preparation: &Preparation) -> Result<O
     Ok(Some(first))
 }
 
-fn read_passphrase(path: &Path) -> Result<Zeroizing<String>, Failure> {
+pub(super) fn read_passphrase(path: &Path) -> Result<Zeroizing<String>, Failure> {
     let unreadable = |error: std::io::Error| {
         Failure::new(Code::Failed, format!("the passphrase file {} cannot be read: {error}", path.display()))
     };

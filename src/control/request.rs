@@ -113,6 +113,18 @@ pub enum Command {
         /// Its name.
         name: String,
     },
+    /// Name the files of a backup; they stay until [`Command::BackupEnd`].
+    BackupBegin,
+    /// The files are still needed; to be said every minute.
+    BackupHold {
+        /// Which backup.
+        lease: String,
+    },
+    /// The files are not needed any more.
+    BackupEnd {
+        /// Which backup.
+        lease: String,
+    },
     /// Settings for a mail program.
     MailSettings,
 }

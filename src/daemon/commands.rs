@@ -16,6 +16,7 @@ use super::driver::now;
 use super::node::Shared;
 use super::passwords;
 use super::queue;
+use crate::backup::Last;
 use crate::base::Timestamp;
 use crate::control::{Code, Command, Draft, Failure, Handler, Request as Asked};
 use crate::engine::book::{Contact, ContactStatus, Introduction};
@@ -100,6 +101,9 @@ impl Shared {
                 self.account(identity)?.ask(Request::RevokePassword { name }).await?;
                 Ok(json!({}))
             }
+            Command::BackupBegin => self.backup_begin().await,
+            Command::BackupHold { lease } => self.backup_hold(&lease, false),
+            Command::BackupEnd { lease } => self.backup_hold(&lease, true),
             Command::MailSettings => Ok(self.mail_settings(&*self.account(identity)?)),
         }
     }
@@ -153,7 +157,16 @@ impl Shared {
             },
             "carriers": [],
             "queue": waiting,
-            "backup": { "last": null, "verified": null },
+            "backup": self.last_backup(),
+        })
+    }
+
+    fn last_backup(&self) -> Value {
+        let last = Last::load(&*self.vfs, self.directory.path());
+        let time = |at: Option<Timestamp>| at.map(|at| at.rfc3339());
+        json!({
+            "last": time(last.as_ref().map(|last| last.made)),
+            "verified": time(last.and_then(|last| last.verified)),
         })
     }
 

@@ -38,7 +38,7 @@ const DISK_CHECK: Duration = Duration::from_secs(20);
 const COMMITS_PER_IMAGE: u32 = 5000;
 
 /// The clock.
-pub(super) fn now() -> Timestamp {
+pub fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

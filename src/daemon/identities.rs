@@ -13,9 +13,10 @@ use super::account::LocalAccount;
 use super::driver::{Driver, Ends, Shell, now, stopped};
 use super::keys::KeyChain;
 use super::node::{Shared, broken, local_part, watched};
+use crate::backup;
 use crate::base::{IdentityId, Onion, OnionSeed, SymmetricKey};
 use crate::control::{Code, Failure};
-use crate::engine::effect::Durability;
+use crate::engine::effect::{Durability, NewBody};
 use crate::engine::profile::{Profile, PublicProfile, SecretBytes};
 use crate::engine::{Identity, Record, State};
 use crate::mail::{Address, LocalPart};
@@ -51,7 +52,9 @@ impl Shared {
         Log::create(&*self.vfs, &path).map_err(|error| failed(&error))?;
         let log = Log::open(Arc::clone(&self.vfs), &path, &key, Box::new(OsRng), None, &mut |_, _| ())
             .map_err(|error| failed(&error))?;
-        tokio::task::spawn_blocking(move || commit(&log, &records)).await.map_err(|error| failed(&error))??;
+        tokio::task::spawn_blocking(move || commit(&log, &records, Vec::new()))
+            .await
+            .map_err(|error| failed(&error))??;
         self.with_keyring(|keyring| keyring.add_identity(id, &key))?;
         self.open_identity(id).await
     }
@@ -69,7 +72,8 @@ impl Shared {
             let view = Arc::clone(&view);
             tokio::task::spawn_blocking(move || replay(vfs, &path, &key, &view)).await
         };
-        let (log, state) = opened.map_err(|error| broken("the identity's log", error))??;
+        let (log, mut state) = opened.map_err(|error| broken("the identity's log", error))??;
+        self.tell_restored(id, &log, &mut state)?;
         let profile = state.profile().cloned().ok_or_else(|| broken("the identity's log", "it has no first record"))?;
         let keys = pgp::SecretKeys::from_bytes(profile.secret_keys.expose())
             .map_err(|error| broken("the identity's keys", error))?;
@@ -99,6 +103,19 @@ impl Shared {
         });
         self.registry.add(Arc::clone(&account));
         Ok(account)
+    }
+
+    /// Tells an identity that its log was put back from a backup, once.
+    fn tell_restored(&self, id: IdentityId, log: &Log, state: &mut State) -> Result<(), Failure> {
+        let mark = backup::mark(self.directory.path(), id);
+        let failed = |error: std::io::Error| broken("the mark of a restored backup", error);
+        let Some(made) = backup::restored_from(&*self.vfs, &mark).map_err(failed)? else { return Ok(()) };
+        let (records, bodies) = state.restoration(made, now(), &mut OsRng);
+        let first = commit(log, &records, bodies)?;
+        (first..).zip(&records).for_each(|(number, record)| drop(state.apply(number, record)));
+        // If it stays, it is told once more: that does no harm.
+        let _ = self.vfs.unlink(&mark);
+        Ok(())
     }
 
     /// Publishes the identity's onion, and hands its streams to the driver; says whether it is reachable.
@@ -209,7 +226,7 @@ fn fold(
     state.take_released();
     let missing = state.missing_folders(now(), &mut OsRng);
     if !missing.is_empty() {
-        match commit(&log, &missing) {
+        match commit(&log, &missing, Vec::new()) {
             Ok(first) => (first..).zip(&missing).for_each(|(number, record)| drop(state.apply(number, record))),
             // A full disk is no reason to keep anybody from their mail: the next start tries again.
             Err(failure) => tracing::warn!(%failure, "a folder that came with this version could not be made"),
@@ -219,7 +236,7 @@ fn fold(
 }
 
 /// Commits records and waits for it: before an identity's machine runs.
-fn commit(log: &Log, records: &[Record]) -> Result<u64, Failure> {
+fn commit(log: &Log, records: &[Record], bodies: Vec<NewBody>) -> Result<u64, Failure> {
     let failed = |error: &dyn std::fmt::Display| broken("the identity's log cannot be written", error);
     let encoded = records.iter().map(Record::encode).collect::<Result<_, _>>().map_err(|error| failed(&error))?;
     let (done, committed) = std::sync::mpsc::channel();
@@ -227,7 +244,7 @@ fn commit(log: &Log, records: &[Record]) -> Result<u64, Failure> {
         // Whoever waits is below.
         let _ = done.send(result);
     });
-    log.commit(encoded, Vec::new(), Durability::Synced, report);
+    log.commit(encoded, bodies, Durability::Synced, report);
     committed.recv().map_err(|error| failed(&error))?.map_err(|error| failed(&error))
 }
 
@@ -263,7 +280,6 @@ mod tests {
     #[test]
     fn a_log_of_a_newer_version_is_refused_and_loses_nothing() {
         use crate::base::BodyId;
-        use crate::engine::effect::NewBody;
         use crate::store::vfs::MemVfs;
 
         let vfs: Arc<dyn Vfs> = Arc::new(MemVfs::new());

@@ -5,6 +5,7 @@
 //! Starting fails with a sentence that says what to do; stopping commits what was begun; a kill is always safe.
 
 mod account;
+mod backup;
 mod commands;
 mod compose;
 mod crypto;
@@ -17,8 +18,10 @@ mod node;
 mod passwords;
 mod process;
 mod queue;
+mod restored;
 mod upkeep;
 
 pub use directory::DataDir;
+pub use driver::now;
 pub use node::{Node, Preparation, Start};
 pub use process::close_to_others;

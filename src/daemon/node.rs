@@ -14,9 +14,12 @@ use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
 use super::account::Registry;
+use super::backup::Leases;
 use super::crypto::Pool;
 use super::directory::DataDir;
 use super::driver::now;
+use super::restored::Cautious;
+use crate::backup;
 use crate::config::{Config, File, Transport as TransportChoice};
 use crate::control::{Code, Command, Failure, Handler, Request, Server};
 use crate::gateway;
@@ -54,7 +57,16 @@ impl Preparation {
     /// # Errors
     /// See [`DataDir::open`].
     pub fn open(data: &Path) -> Result<Self, Failure> {
-        Ok(Self { directory: DataDir::open(data)?, vfs: Arc::new(RealVfs) })
+        let directory = DataDir::open(data)?;
+        let vfs: Arc<dyn Vfs> = Arc::new(RealVfs);
+        if backup::was_interrupted(&*vfs, directory.path()) {
+            return Err(Failure::new(
+                Code::Failed,
+                "a backup was being restored here, and that did not come to its end",
+            )
+            .hint("run the same command again: runepeer backup restore FILE"));
+        }
+        Ok(Self { directory, vfs })
     }
 
     fn keys(&self) -> std::path::PathBuf {
@@ -109,6 +121,7 @@ pub(super) struct Shared {
     pub(super) stop_requested: watch::Sender<Option<Ending>>,
     pub(super) stop: watch::Sender<bool>,
     pub(super) drivers: Mutex<Vec<JoinHandle<()>>>,
+    pub(super) leases: Arc<Leases>,
 }
 
 /// A running node.
@@ -139,7 +152,15 @@ impl Node {
             submission: submission.local_addr().map_err(|error| broken("submission", error))?,
         };
         let server = Server::bind(preparation.directory.path()).map_err(|error| broken("the control socket", error))?;
-        let transport = transport(&config, preparation.directory.path()).await?;
+        let ids = keyring.identities().map_err(|error| broken("the keys", error))?;
+        let stop_requested = watch::channel(None).0;
+        let transport = Cautious::where_needed(
+            transport(&config, preparation.directory.path()).await?,
+            &preparation.vfs,
+            preparation.directory.path(),
+            ids,
+            &stop_requested,
+        );
         // Only now: settings with which nothing starts are not kept.
         if let Some(file) = unwritten {
             file.save(preparation.directory.path())
@@ -156,9 +177,10 @@ impl Node {
             transport_status: transport.status(),
             transport,
             listening,
-            stop_requested: watch::channel(None).0,
+            stop_requested,
             stop: watch::channel(false).0,
             drivers: Mutex::default(),
+            leases: Arc::default(),
             directory: preparation.directory,
             vfs: preparation.vfs,
         });
@@ -232,6 +254,11 @@ impl Node {
         match requested.wait_for(Option::is_some).await.ok().and_then(|ending| *ending) {
             Some(Ending::Broken) => Err(Failure::new(Code::Failed, "a part of the daemon failed unexpectedly")
                 .hint("nothing that was acknowledged is lost; start it again, and please report this")),
+            Some(Ending::Original) => Err(Failure::new(
+                Code::Busy,
+                "another node answers at an address of this one: it is probably the original of this restored copy",
+            )
+            .hint("stop the original for good, then start this one again; two of them would lose mail for each other")),
             Some(Ending::Asked) | None => Ok(()),
         }
     }
@@ -300,6 +327,8 @@ pub(super) enum Ending {
     Asked,
     /// A part of it cannot go on.
     Broken,
+    /// It is a copy, and its original runs.
+    Original,
 }
 
 /// Runs a driver. One that panics leaves an identity that answers nobody: better that the daemon ends and says so.

@@ -398,6 +398,18 @@ impl Book {
         }
     }
 
+    /// No card after this has a counter below this one.
+    pub(super) fn raise_card_counters(&mut self, least: u64) {
+        for contact in self.contacts.values_mut() {
+            let cards = &mut Arc::make_mut(contact).cards;
+            cards.sent = cards.sent.max(least);
+            if let Some(card) = &mut cards.pending {
+                cards.sent = cards.sent.saturating_add(1);
+                card.counter = cards.sent;
+            }
+        }
+    }
+
     /// Takes a card, whole or not at all.
     pub(super) fn acquaint(
         &mut self,

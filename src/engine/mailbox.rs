@@ -366,6 +366,19 @@ impl Mailbox {
         self.folders.values().flat_map(|folder| folder.messages.iter().map(|message| message.body))
     }
 
+    /// Gives every folder a new UIDVALIDITY, from this one on; tells the last.
+    pub(super) fn renew_uid_validities(&mut self, modseq: ModSeq, first: u32) -> u32 {
+        let ids: Vec<FolderId> = self.folders().map(|folder| folder.id).collect();
+        let mut next = first;
+        for id in ids {
+            if let Some(folder) = self.edit(id, modseq) {
+                folder.uid_validity = next;
+                next = next.saturating_add(1);
+            }
+        }
+        next.saturating_sub(1)
+    }
+
     fn edit(&mut self, id: FolderId, modseq: ModSeq) -> Option<&mut Folder> {
         let folder = Arc::make_mut(self.folders.get_mut(&id)?);
         folder.highest_modseq = folder.highest_modseq.max(modseq);

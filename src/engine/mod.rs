@@ -28,6 +28,7 @@ mod references;
 mod reports;
 pub mod request;
 mod requests;
+mod restoration;
 #[cfg(test)]
 mod samples;
 #[cfg(test)]

@@ -319,6 +319,13 @@ records! {
         /// Its name.
         name: String,
     }
+    /// The log was put back from a backup: what mail programs and contacts learned since the backup is not known here.
+    43 Restored {
+        /// When the backup was made.
+        made: Timestamp,
+        /// When it was put back.
+        at: Timestamp,
+    }
     /// A checkpoint begins: everything before it counts no more, and the records after it lead to the same state.
     64 CheckpointBegun {
         /// The highest UIDVALIDITY that was ever given.

@@ -21,7 +21,7 @@ use super::record::{Evidence, Record, Seen};
 /// How many kinds [`record`] makes.
 pub(super) const KINDS: u64 = CHANGES + 8;
 /// How many of them are changes; the others only stand in checkpoints.
-pub(super) const CHANGES: u64 = 28;
+pub(super) const CHANGES: u64 = 29;
 
 fn id(rng: &mut dyn Rng) -> [u8; 16] {
     [rng.below(4) as u8 + 1; 16]
@@ -275,16 +275,17 @@ pub(super) fn record(kind: u64, rng: &mut dyn Rng) -> Record {
         25 => Record::Sent { contact: who, endpoint: Endpoint::Onion, queues: queues(rng) },
         26 => Record::NotSent { contact: who, endpoint: Endpoint::Onion, queues: queues(rng) },
         27 => Record::DelayReported { queue },
-        28 => Record::CheckpointBegun { last_uid_validity: rng.below(9) as u32 },
-        29 => Record::FolderKept { folder: Box::new(kept_folder(rng)) },
-        30 => Record::MessagesKept { folder, messages: vec![kept_message(rng)] },
-        31 => Record::QueuedKept { queued: Box::new(kept_queued(rng)) },
-        32 => Record::OutboxKept { uid: rng.below(40) as u32, queues: queues(rng) },
-        33 => {
+        28 => Record::Restored { made: time(rng), at: time(rng) },
+        29 => Record::CheckpointBegun { last_uid_validity: rng.below(9) as u32 },
+        30 => Record::FolderKept { folder: Box::new(kept_folder(rng)) },
+        31 => Record::MessagesKept { folder, messages: vec![kept_message(rng)] },
+        32 => Record::QueuedKept { queued: Box::new(kept_queued(rng)) },
+        33 => Record::OutboxKept { uid: rng.below(40) as u32, queues: queues(rng) },
+        34 => {
             let Seen { content, author, payload, expires, .. } = seen(rng);
             Record::DuplicatesKept { contents: vec![(content, author, payload, expires)], cleaned: time(rng) }
         }
-        34 => Record::InvitationKept { invitation: invitation(rng) },
+        35 => Record::InvitationKept { invitation: invitation(rng) },
         _ => Record::RequestsKept { requests: vec![(BodyId::from_bytes(id(rng)), who)] },
     }
 }

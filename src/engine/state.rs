@@ -277,6 +277,7 @@ impl State {
             Record::IdentityCreated { .. } | Record::PasswordAdded { .. } | Record::PasswordRevoked { .. } => {
                 self.apply_to_identity(record)
             }
+            Record::Restored { at, .. } => self.apply_restored(number, *at),
             Record::CheckpointBegun { .. }
             | Record::FolderKept { .. }
             | Record::MessagesKept { .. }
@@ -529,6 +530,16 @@ impl State {
         let gone = self.outbox.update(number, &mut self.mailbox, &self.queue, id);
         self.release(&gone);
         true
+    }
+
+    /// New UIDVALIDITYs, above any that the original may have given; card counters above any that it may have used.
+    fn apply_restored(&mut self, number: ModSeq, at: Timestamp) -> Applied {
+        let seconds = u32::try_from(at.secs()).unwrap_or(0);
+        let first = seconds.max(self.last_uid_validity.saturating_add(1));
+        self.last_uid_validity = self.mailbox.renew_uid_validities(number, first);
+        let hours = u64::try_from(at.secs() / 3600).unwrap_or(0);
+        Arc::make_mut(&mut self.book).raise_card_counters(hours);
+        Applied::Done
     }
 
     fn apply_to_identity(&mut self, record: &Record) -> Applied {

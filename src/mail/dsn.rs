@@ -285,6 +285,24 @@ pub fn greeting_failed(
     text.into_bytes()
 }
 
+/// A notice in INBOX: the mailbox was put back from a backup of that time.
+pub fn restored(own: &Address, made: Timestamp, id: ContentId, now: Timestamp) -> Vec<u8> {
+    let daemon = format!("Mail delivery <mailer-daemon@{}>", own.onion());
+    let mut text = head(&daemon, own, "This mailbox was restored from a backup", id, now);
+    let _ = write!(text, "Auto-Submitted: auto-generated\r\n{PLAIN}\r\n");
+    let _ = write!(
+        text,
+        "This is your own node. It was restored from a backup that was made on\r\n\r\n{}\r\n\r\n\
+         Mail that arrived after that is not here, and its senders were told that it had arrived: ask them to send\r\n\
+         again what matters. What you moved, deleted or marked since then is as it was before. What was waiting to be\r\n\
+         sent then is sent now, also where you took it back later (see: runepeer queue list); nobody sees a message\r\n\
+         twice. Contacts that were added since then have to be added again.\r\n\r\n\
+         Never run the original and this copy at the same time.\r\n",
+        made.rfc5322()
+    );
+    text.into_bytes()
+}
+
 const PLAIN: &str = "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n";
 
 fn head(from: &str, own: &Address, subject: &str, id: ContentId, now: Timestamp) -> String {

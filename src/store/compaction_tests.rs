@@ -252,7 +252,7 @@ fn nothing_is_removed_while_somebody_copies_the_files() {
     };
     put(1, 2 << 20);
     let blobs = || vfs.files().iter().filter(|(path, _)| path.starts_with("/alice/blob")).count();
-    let pin = log.pin();
+    let pin = log.contents().unwrap();
     log.forget(vec![id(1)]);
     put(2, 10);
     assert_eq!(blobs(), 1);

@@ -106,8 +106,17 @@ const FILE_BYTES: usize = 4096;
 /// How the node key is wrapped.
 #[derive(Clone, Copy)]
 enum Wrap {
-    Passphrase { memory: u32, passes: u32, lanes: u32, salt: [u8; 16] },
+    Passphrase(Stretching),
     KeyFile,
+}
+
+/// How a passphrase becomes a key: Argon2id with these parameters.
+#[derive(Clone, Copy)]
+pub(super) struct Stretching {
+    memory: u32,
+    passes: u32,
+    lanes: u32,
+    salt: [u8; 16],
 }
 
 impl Keyring {
@@ -130,14 +139,9 @@ impl Keyring {
         let node = SymmetricKey::random(&mut *rng);
         let (wrap, key) = match passphrase {
             Some(passphrase) => {
-                let wrap = Wrap::Passphrase {
-                    memory: PASSPHRASE_MEMORY_KIB,
-                    passes: PASSPHRASE_PASSES,
-                    lanes: PASSPHRASE_LANES,
-                    salt: rng.array(),
-                };
-                let key = stretch(passphrase, wrap).ok_or(UnlockError::WrongPassphrase)?;
-                (wrap, key)
+                let stretching = Stretching::new(&mut *rng);
+                let key = stretching.stretch(passphrase).ok_or(UnlockError::WrongPassphrase)?;
+                (Wrap::Passphrase(stretching), key)
             }
             None => (Wrap::KeyFile, new_key_file(&*vfs, dir, &mut *rng)?),
         };
@@ -168,11 +172,11 @@ impl Keyring {
         vfs.sync_dir(dir)?;
         dir.parent().map_or(Ok(()), |parent| vfs.sync_dir(parent))?;
         let (wrap, aad, sealed) = read_node(&*vfs, dir)?;
-        let protected = matches!(wrap, Wrap::Passphrase { .. });
+        let protected = matches!(wrap, Wrap::Passphrase(_));
         let key = match wrap {
-            Wrap::Passphrase { .. } => {
+            Wrap::Passphrase(stretching) => {
                 let passphrase = passphrase.ok_or(UnlockError::NeedsPassphrase)?;
-                stretch(passphrase, wrap).ok_or_else(|| UnlockError::Damaged { file: dir.join(NODE) })?
+                stretching.stretch(passphrase).ok_or_else(|| UnlockError::Damaged { file: dir.join(NODE) })?
             }
             Wrap::KeyFile => read_key_file(&*vfs, dir)?,
         };
@@ -202,7 +206,7 @@ impl Keyring {
         if !Self::is_initialised(vfs, dir)? {
             return Err(UnlockError::NotInitialised);
         }
-        Ok(matches!(read_node(vfs, dir)?.0, Wrap::Passphrase { .. }))
+        Ok(matches!(read_node(vfs, dir)?.0, Wrap::Passphrase(_)))
     }
 
     /// Keeps the key of a new identity. When this returns, the identity exists and will after any crash; its log, with
@@ -280,12 +284,9 @@ impl Keyring {
 impl Wrap {
     fn encode(self, out: &mut Vec<u8>) {
         match self {
-            Self::Passphrase { memory, passes, lanes, salt } => {
+            Self::Passphrase(stretching) => {
                 out.push(1);
-                for parameter in [memory, passes, lanes] {
-                    out.extend_from_slice(&parameter.to_le_bytes());
-                }
-                out.extend_from_slice(&salt);
+                stretching.encode(out);
             }
             Self::KeyFile => out.push(2),
         }
@@ -293,28 +294,45 @@ impl Wrap {
 
     fn decode(fields: &mut Fields<'_>) -> Option<Self> {
         match fields.u8()? {
-            1 => {
-                let (memory, passes, lanes) = (fields.u32()?, fields.u32()?, fields.u32()?);
-                // Four times what we write is allowed for; more is not ours, and would only use up memory.
-                let sane = memory <= 4 * PASSPHRASE_MEMORY_KIB && passes <= 4 * PASSPHRASE_PASSES && lanes <= 16;
-                sane.then_some(())?;
-                Some(Self::Passphrase { memory, passes, lanes, salt: fields.array()? })
-            }
+            1 => Stretching::decode(fields).map(Self::Passphrase),
             2 => Some(Self::KeyFile),
             _ => None,
         }
     }
 }
 
-/// Argon2id; `None` where the parameters are not allowed.
-fn stretch(passphrase: &Passphrase, wrap: Wrap) -> Option<SymmetricKey> {
-    let Wrap::Passphrase { memory, passes, lanes, salt } = wrap else { return None };
-    let params = Params::new(memory, passes, lanes, Some(32)).ok()?;
-    let mut key = Zeroizing::new([0; 32]);
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-        .hash_password_into(passphrase.0.as_bytes(), &salt, &mut *key)
-        .ok()?;
-    Some(SymmetricKey::from_bytes(*key))
+impl Stretching {
+    pub(super) fn new(rng: &mut dyn Rng) -> Self {
+        // Tests of what lies behind a passphrase need many; the cost itself is tested where it is read back.
+        let memory = if cfg!(test) { PASSPHRASE_MEMORY_KIB / 1024 } else { PASSPHRASE_MEMORY_KIB };
+        let (passes, lanes) = (PASSPHRASE_PASSES, PASSPHRASE_LANES);
+        Self { memory, passes, lanes, salt: rng.array() }
+    }
+
+    pub(super) fn encode(self, out: &mut Vec<u8>) {
+        for parameter in [self.memory, self.passes, self.lanes] {
+            out.extend_from_slice(&parameter.to_le_bytes());
+        }
+        out.extend_from_slice(&self.salt);
+    }
+
+    pub(super) fn decode(fields: &mut Fields<'_>) -> Option<Self> {
+        let (memory, passes, lanes) = (fields.u32()?, fields.u32()?, fields.u32()?);
+        // Four times what we write is allowed for; more is not ours, and would only use up memory.
+        let sane = memory <= 4 * PASSPHRASE_MEMORY_KIB && passes <= 4 * PASSPHRASE_PASSES && lanes <= 16;
+        sane.then_some(())?;
+        Some(Self { memory, passes, lanes, salt: fields.array()? })
+    }
+
+    /// The key; `None` where the parameters are not allowed.
+    pub(super) fn stretch(self, passphrase: &Passphrase) -> Option<SymmetricKey> {
+        let params = Params::new(self.memory, self.passes, self.lanes, Some(32)).ok()?;
+        let mut key = Zeroizing::new([0; 32]);
+        Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+            .hash_password_into(passphrase.0.as_bytes(), &self.salt, &mut *key)
+            .ok()?;
+        Some(SymmetricKey::from_bytes(*key))
+    }
 }
 
 fn read_node(vfs: &dyn Vfs, dir: &Path) -> Result<(Wrap, Vec<u8>, Vec<u8>), UnlockError> {

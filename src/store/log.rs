@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -19,10 +19,11 @@ use std::{io, thread};
 use serde::{Deserialize, Serialize};
 
 use super::bodies::{Bodies, ReadError};
-use super::checkpoint::{CheckpointError, Mark};
+use super::checkpoint::{self, CheckpointError, Mark};
 use super::compaction::{self, Obsolete, Pins, Survey};
 use super::crypt::{OsRng, Sealer, derive};
 use super::recover::{OpenError, Told, recover};
+use super::segment;
 use super::vfs::Vfs;
 use super::writer::{Ground, Moved, Pending, Site, Sizes, Spans, Writer};
 use crate::base::limits::{
@@ -97,6 +98,13 @@ type MarkDone = Box<dyn FnOnce(Option<LogMark>) + Send>;
 /// A place of a log where a state is the fold of everything before it.
 #[derive(Debug, Clone, Copy)]
 pub struct LogMark(pub(super) Mark);
+
+/// The files of a log at one moment; they stay while this is held.
+pub struct Contents {
+    /// Each with the number of its bytes that count.
+    pub files: Vec<(PathBuf, u64)>,
+    _pins: Pins,
+}
 
 /// Why a log was not made smaller. Nothing is lost.
 #[derive(Debug, thiserror::Error)]
@@ -270,9 +278,31 @@ impl Log {
         upkeep.sweep(site, bodies, now, self.shared.disk_low());
     }
 
-    /// While it is held, no file of the log is removed.
-    pub fn pin(&self) -> Pins {
-        self.shared.upkeep.pins.clone()
+    /// The files that hold everything that was committed before, and how much of each counts. They stay as long as what is
+    /// returned is held. Waits for the disk.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn contents(&self) -> io::Result<Contents> {
+        let Shared { site, upkeep, .. } = &*self.shared;
+        let pins = upkeep.pins.clone();
+        // One that is made after the mark may need segments of after it.
+        let checkpoints = site.vfs.list(&site.log_dir)?.into_iter().filter(|name| checkpoint::number(name).is_some());
+        let (sender, answer) = sync_channel(1);
+        self.mark(0, move |mark| sender.send(mark).unwrap_or_default());
+        let LogMark(mark) = answer.recv().ok().flatten().ok_or_else(|| io::Error::other("the log cannot be synced"))?;
+        let segments = site.vfs.list(&site.log_dir)?.into_iter();
+        let segments = segments.filter(|name| segment::number(name).is_some_and(|number| number <= mark.segment));
+        let in_log = checkpoints.chain(segments).map(|name| site.log_dir.join(name));
+        // Of the directory, not of the index: what was given up since the mark is still there.
+        let in_blobs = site.vfs.list(&site.blob_dir)?.into_iter().map(|name| site.blob_dir.join(name));
+        let end = segment::path(&site.log_dir, mark.segment);
+        let mut files = Vec::new();
+        for path in in_log.chain(in_blobs) {
+            let bytes = if path == end { mark.offset } else { site.vfs.open(&path)?.size()? };
+            files.push((path, bytes));
+        }
+        Ok(Contents { files, _pins: pins })
     }
 
     /// Writes and syncs what waits, and stops. Waits for that; bodies can be read afterwards.

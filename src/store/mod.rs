@@ -9,6 +9,7 @@
 //! [`OpenError::UnknownPosition`]), and folds what is replayed. A new identity is [`Log::create`] and its
 //! first records, then [`Keyring::add_identity`]: that is the moment from which it exists.
 
+mod archive;
 mod bodies;
 mod checkpoint;
 mod codec;
@@ -30,11 +31,12 @@ mod view;
 mod view_state;
 mod writer;
 
+pub use archive::{Archive, ArchiveError, ArchiveWriter};
 pub use bodies::ReadError;
 pub use compaction::Pins;
 pub use crypt::OsRng;
 pub use keys::{Keyring, Passphrase, UnlockError};
-pub use log::{CompactError, Compacted, Completion, Log, LogMark, LogPosition};
+pub use log::{CompactError, Compacted, Completion, Contents, Log, LogMark, LogPosition};
 pub use recover::OpenError;
 pub use stepped::{Commit, SteppedLog};
 pub use view::{IdentityView, View};

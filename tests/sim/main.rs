@@ -30,6 +30,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use climate::{Climate, DAY, HOUR};
+use runepeer::engine::Request;
 use world::World;
 
 fn setting(name: &str) -> Option<u64> {
@@ -170,6 +171,35 @@ fn kept_seeds_hold() {
 #[test]
 fn every_step_of_every_operation_may_fail() {
     points::all(setting("PAIRS").unwrap_or(24));
+}
+
+/// Whenever a message is taken back with success, it is not delivered afterwards.
+#[test]
+fn what_was_taken_back_is_not_delivered() {
+    let (mut taken_back, mut too_late) = (0, 0);
+    for moment in 0..120 {
+        let quiet = Climate { hosts: 2, double: 0, ..Climate::of(0).calm() };
+        let mut world = World::empty(7, quiet);
+        people::introduce(&mut world, 0, 1);
+        world.pass(HOUR);
+        points::submit(&mut world, 0, &[1], 100);
+        world.pass(moment * 100);
+        let queue = world.nodes[0].running.as_ref().unwrap().published.queue.iter().next().map(|queued| queued.id);
+        let Some(queue) = queue else { continue };
+        let id = world.request(0, Request::Cancel(queue));
+        world.pass(HOUR);
+        let arrived = world.witness.delivered > 0;
+        match world.answers.remove(&(0, id)) {
+            Some(Ok(_)) => {
+                taken_back += 1;
+                assert!(!arrived, "taken back after {moment} tenths of a second, and delivered");
+            }
+            Some(Err(_)) => too_late += 1,
+            None => panic!("no answer"),
+        }
+    }
+    println!("{taken_back} taken back, {too_late} too late");
+    assert!(taken_back > 0 && too_late > 0);
 }
 
 /// Two identities of one machine begin to wait at the same moment; when each tries says nothing of the other.

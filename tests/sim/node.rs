@@ -200,7 +200,13 @@ impl Node {
         let quiet =
             DiskFaults { errors: 0, dies_in: None, plan: None, fired: false, dead: false, rng: SeededRng::new(0) };
         let faults = std::mem::replace(&mut *self.faults.lock().unwrap(), quiet);
-        let found = self.open(false).map(|(_, state)| state);
+        let found = self.open(false).map(|(log, state)| {
+            for body in state.bodies() {
+                let read = log.read_body(body, 0..u64::MAX);
+                assert!(read.is_ok(), "a message that is there cannot be read: {:?}", read.err());
+            }
+            state
+        });
         *self.faults.lock().unwrap() = faults;
         self.disk = real;
         found

@@ -44,6 +44,7 @@ const STORIES: &[Story] = &[
     Story { name: "saving what was sent", before: nothing, act: save_sent },
     Story { name: "flags", before: nothing, act: flag },
     Story { name: "removing", before: nothing, act: |world| remove(world, FolderRole::Inbox) },
+    Story { name: "removing what has a file", before: nothing, act: |world| remove(world, FolderRole::Drafts) },
     Story { name: "moving", before: nothing, act: |world| transfer(world, false) },
     Story { name: "copying", before: nothing, act: |world| transfer(world, true) },
     Story { name: "folders", before: nothing, act: folders },
@@ -72,6 +73,7 @@ fn base() -> World {
         submit(&mut world, from, &[to], 700);
     }
     append(&mut world, 300);
+    append(&mut world, 7000);
     world.pass(HOUR);
     world
 }
@@ -235,6 +237,10 @@ fn single(story: &Story, plan: Plan, mode: CrashMode, pairs: bool, count: &Count
     world.pass(10 * SECOND);
     let fired = world.nodes[NODE].faults.lock().unwrap().end_plan();
     world.end(NODE, mode);
+    let disk = world.nodes[NODE].disk.clone();
+    if let Err(error) = world.nodes[NODE].peek(disk) {
+        panic!("it does not start again: {error}");
+    }
     if let (true, Some(stopped)) = (pairs && fired, world.stopped.get(&NODE)) {
         let stopped = Stopped { reported: stopped.reported.clone(), doubtful: stopped.doubtful.clone() };
         second(&mut world, &stopped, mode, count);
@@ -253,10 +259,8 @@ fn single(story: &Story, plan: Plan, mode: CrashMode, pairs: bool, count: &Count
 }
 
 /// A start of what is on the disk with this fault, and a crash after it; what it found, where it found something.
-fn start(node: &mut Node, plan: Option<Plan>, mode: CrashMode) -> (Result<State, OpenError>, bool) {
-    if let Some(plan) = plan {
-        node.faults.lock().unwrap().set_plan(plan);
-    }
+fn start(node: &mut Node, plan: Plan, mode: CrashMode) -> (Result<State, OpenError>, bool) {
+    node.faults.lock().unwrap().set_plan(plan);
     let opened = node.open(false);
     let fired = node.faults.lock().unwrap().end_plan();
     let found = opened.map(|(_, state)| state);
@@ -271,12 +275,13 @@ fn second(world: &mut World, stopped: &Stopped, mode: CrashMode, count: &Count) 
         for step in 1.. {
             let node = &mut world.nodes[NODE];
             node.disk = real.crash(CrashMode::Kill, &mut node.rng);
-            let (found, fired) = start(node, Some(Plan { step, fault, sticky }), mode);
+            let (found, fired) = start(node, Plan { step, fault, sticky }, mode);
             match found {
                 Ok(state) => world.witness.recovered(NODE, &state, &stopped.reported, &stopped.doubtful),
                 Err(error) => assert!(matches!(error, OpenError::Io { .. }) && fired, "{error}"),
             }
-            let (found, _) = start(&mut world.nodes[NODE], None, mode);
+            let disk = world.nodes[NODE].disk.clone();
+            let found = world.nodes[NODE].peek(disk);
             let found = found.unwrap_or_else(|error| panic!("after {fault:?} at step {step} of a start: {error}"));
             world.witness.recovered(NODE, &found, &stopped.reported, &stopped.doubtful);
             count.pairs.fetch_add(1, Ordering::Relaxed);

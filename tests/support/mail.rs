@@ -106,6 +106,11 @@ impl Imap {
 
     /// Runs a command that must end with OK; returns everything untagged, literals included.
     pub(crate) fn run(&mut self, command: &str) -> io::Result<Vec<u8>> {
+        self.ask(command).map(|(untagged, _)| untagged)
+    }
+
+    /// The same, with the line that says OK.
+    pub(crate) fn ask(&mut self, command: &str) -> io::Result<(Vec<u8>, String)> {
         self.tag += 1;
         let tag = format!("t{} ", self.tag);
         self.stream.get_mut().write_all(format!("{tag}{command}\r\n").as_bytes())?;
@@ -117,7 +122,11 @@ impl Imap {
             }
             if line.starts_with(tag.as_bytes()) {
                 let text = String::from_utf8_lossy(&line).into_owned();
-                return if text[tag.len()..].starts_with("OK") { Ok(answer) } else { Err(io::Error::other(text)) };
+                return if text[tag.len()..].starts_with("OK") {
+                    Ok((answer, text))
+                } else {
+                    Err(io::Error::other(text))
+                };
             }
             let literal = literal_length(&line);
             answer.extend_from_slice(&line);
@@ -127,8 +136,8 @@ impl Imap {
         }
     }
 
-    /// Appends a message to a folder.
-    pub(crate) fn append(&mut self, folder: &str, message: &[u8]) -> io::Result<()> {
+    /// Appends a message to a folder; returns the line that says OK.
+    pub(crate) fn append(&mut self, folder: &str, message: &[u8]) -> io::Result<String> {
         self.tag += 1;
         let tag = format!("t{} ", self.tag);
         self.stream.get_mut().write_all(format!("{tag}APPEND {folder} {{{}+}}\r\n", message.len()).as_bytes())?;
@@ -140,7 +149,7 @@ impl Imap {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             if let Some(rest) = line.strip_prefix(&tag) {
-                return if rest.starts_with("OK") { Ok(()) } else { Err(io::Error::other(line)) };
+                return if rest.starts_with("OK") { Ok(line) } else { Err(io::Error::other(line)) };
             }
         }
     }

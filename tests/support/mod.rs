@@ -6,6 +6,7 @@
 
 pub(crate) mod mail;
 pub(crate) mod node;
+pub(crate) mod peer;
 pub(crate) mod programs;
 pub(crate) mod runner;
 pub(crate) mod tornet;
@@ -54,6 +55,18 @@ pub(crate) fn wait_for<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> 
 
 /// Fetches INBOX with mbsync into a Maildir below this directory, and reads it.
 pub(crate) fn mbsync(node: &node::Node, login: &mail::Login, directory: &std::path::Path) -> Vec<Vec<u8>> {
+    let output = run_mbsync(node, login, directory);
+    assert!(
+        output.status.success(),
+        "mbsync ended with {}:\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    maildir(directory)
+}
+
+/// Runs mbsync as [`mbsync`] does.
+pub(crate) fn run_mbsync(node: &node::Node, login: &mail::Login, directory: &std::path::Path) -> std::process::Output {
     std::fs::create_dir_all(directory).unwrap();
     let config = directory.join("mbsyncrc");
     let text = format!(
@@ -68,13 +81,11 @@ pub(crate) fn mbsync(node: &node::Node, login: &mail::Login, directory: &std::pa
     std::fs::write(&config, text).unwrap();
     let mut command = Command::new("mbsync");
     command.arg("-c").arg(&config).arg("mail");
-    let output = programs::run(command, b"");
-    assert!(
-        output.status.success(),
-        "mbsync ended with {}:\n{}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    );
+    programs::run(command, b"")
+}
+
+/// The messages of the INBOX that mbsync keeps below this directory.
+pub(crate) fn maildir(directory: &std::path::Path) -> Vec<Vec<u8>> {
     let mut messages = Vec::new();
     for part in ["cur", "new"] {
         for entry in std::fs::read_dir(directory.join("INBOX").join(part)).unwrap() {

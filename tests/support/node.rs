@@ -122,6 +122,13 @@ impl Node {
         }
     }
 
+    /// Waits until the daemon ends by itself.
+    pub(crate) fn wait_for_end(&mut self) -> ExitStatus {
+        let mut process = self.process.take().expect("started");
+        let name = self.name.clone();
+        wait_for(&format!("{name} to end"), DOWN, || process.try_wait().unwrap())
+    }
+
     /// Asks the daemon to end with SIGTERM and waits.
     pub(crate) fn terminate(&mut self) -> ExitStatus {
         let mut process = self.process.take().expect("started");

@@ -1,7 +1,7 @@
 //! A scripted peer: becomes a contact by an invitation as docs/protocol.md, "First contact", says, then sends prepared
 //! requests over the socket.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,12 +18,15 @@ use runepeer::store::OsRng;
 use runepeer::wire::{self, Claim, Importance, Status};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::now;
-
 const DAY: Duration = Duration::from_secs(86_400);
 
+fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
 /// A contact of the node under test.
-pub(super) struct Peer {
+pub(crate) struct Peer {
     address: Address,
     keys: SecretKeys,
     receiver: Address,
@@ -32,15 +35,15 @@ pub(super) struct Peer {
 }
 
 /// SEND, MESSAGE and the object, as they go over the wire.
-pub(super) struct Request {
+pub(crate) struct Request {
     bytes: Vec<u8>,
     /// The object's size.
-    pub(super) object: usize,
+    pub(crate) object: usize,
 }
 
 impl Peer {
     /// Redeems the invitation: sends a card, and takes the node's card with the key for our SENDs.
-    pub(super) async fn befriend(number: usize, transport: &Loopback, invitation: &str) -> Self {
+    pub(crate) async fn befriend(number: usize, transport: &Loopback, invitation: &str) -> Self {
         let invitation = Invitation::parse(invitation).expect("the node's own invitation");
         let seed = OnionSeed::random(&mut OsRng);
         let onion = Onion::of_seed(&seed);
@@ -65,14 +68,14 @@ impl Peer {
     }
 
     /// Where it sends.
-    pub(super) const fn receiver(&self) -> Onion {
+    pub(crate) const fn receiver(&self) -> Onion {
         self.receiver.onion()
     }
 
     /// A message of so many bytes, sealed and addressed.
-    pub(super) fn mail(&self, number: usize, bytes: usize) -> Request {
+    pub(crate) fn mail(&self, number: usize, subject: &str, bytes: usize) -> Request {
         let mut text = format!(
-            "From: <{}>\r\nTo: <{}>\r\nSubject: Message {number}\r\nDate: {}\r\nMessage-ID: <{number}@{}>\r\n\r\n",
+            "From: <{}>\r\nTo: <{}>\r\nSubject: {subject}\r\nDate: {}\r\nMessage-ID: <{number}@{}>\r\n\r\n",
             self.address,
             self.receiver,
             now().rfc5322(),
@@ -179,50 +182,54 @@ async fn answer(listener: &mut Listener, keys: &SecretKeys, node: &Certificate) 
     }
 }
 
+/// How long one answer may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// One connection to the node's socket.
-pub(super) struct Session {
+pub(crate) struct Session {
     stream: UnixStream,
     replies: BufReader<UnixStream>,
 }
 
 impl Session {
     /// Connects and reads the greeting.
-    pub(super) fn connect(peers: &Path, onion: Onion) -> Self {
-        let stream = UnixStream::connect(peers.join(onion.label())).expect("the node listens");
-        let replies = BufReader::new(stream.try_clone().expect("a handle"));
+    pub(crate) fn connect(peers: &Path, onion: Onion) -> io::Result<Self> {
+        let stream = UnixStream::connect(peers.join(onion.label()))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let replies = BufReader::new(stream.try_clone()?);
         let mut session = Self { stream, replies };
-        assert!(session.line().starts_with("HOWDY"), "it greets");
-        session
+        let greeting = session.line()?;
+        if greeting.starts_with("HOWDY") { Ok(session) } else { Err(io::Error::other(greeting)) }
     }
 
     /// Sends the requests, at most `window` without their 202, and waits for the last.
-    pub(super) fn exchange(&mut self, requests: &[Request], window: usize) {
+    pub(crate) fn exchange(&mut self, requests: &[Request], window: usize) -> io::Result<()> {
         for (sent, request) in requests.iter().enumerate() {
             if sent >= window {
-                self.accepted();
+                self.accepted()?;
             }
-            self.stream.write_all(&request.bytes).expect("the node reads");
+            self.stream.write_all(&request.bytes)?;
         }
-        for _ in 0..window.min(requests.len()) {
-            self.accepted();
-        }
+        (0..window.min(requests.len())).try_for_each(|_| self.accepted())
     }
 
     /// Reads 201 and 202 of one message.
-    fn accepted(&mut self) {
+    fn accepted(&mut self) -> io::Result<()> {
         loop {
-            let line = self.line();
+            let line = self.line()?;
             match line.split_whitespace().nth(1) {
                 Some("201") => {}
-                Some("202") => return,
-                _ => panic!("the node answered {line}"),
+                Some("202") => return Ok(()),
+                _ => return Err(io::Error::other(line)),
             }
         }
     }
 
-    fn line(&mut self) -> String {
+    fn line(&mut self) -> io::Result<String> {
         let mut line = String::new();
-        self.replies.read_line(&mut line).expect("the node answers");
-        line
+        match self.replies.read_line(&mut line)? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(line),
+        }
     }
 }

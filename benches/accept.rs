@@ -9,13 +9,14 @@
 #![allow(clippy::print_stdout, reason = "a benchmark talks on stdout")]
 #![allow(clippy::expect_used, clippy::indexing_slicing)]
 
+#[path = "../tests/support/peer.rs"]
 mod peer;
 
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use runepeer::base::{Onion, Timestamp};
+use runepeer::base::Onion;
 use runepeer::config::{File, ListenFile};
 use runepeer::control::Command;
 use runepeer::daemon::{Node, Preparation, Start};
@@ -64,7 +65,8 @@ fn setting(dir: &Path, sessions: usize, window: usize) -> (f64, usize) {
                 node.ask(Command::Invite { public: false, life_secs: 3600 }).await.expect("it can be made");
             Peer::befriend(number, &transport, invitation["invitation"].as_str().expect("a text")).await
         });
-        let requests: Vec<Request> = (0..WARM_UP + each).map(|n| peer.mail(n, BYTES)).collect();
+        let requests: Vec<Request> =
+            (0..WARM_UP + each).map(|n| peer.mail(n, &format!("Message {n}"), BYTES)).collect();
         loads.push((peer.receiver(), requests));
     }
     let object = loads.first().and_then(|(_, requests)| requests.first()).map_or(0, |request| request.object);
@@ -102,11 +104,11 @@ fn run(peers: &Path, loads: Vec<(Onion, Vec<Request>)>, window: usize) -> Durati
             .into_iter()
             .map(|(onion, requests)| {
                 scope.spawn(move || {
-                    let mut session = Session::connect(peers, onion);
+                    let mut session = Session::connect(peers, onion).expect("the node listens");
                     let (first, rest) = requests.split_at(WARM_UP);
-                    session.exchange(first, window);
+                    session.exchange(first, window).expect("the node accepts");
                     warm.wait();
-                    session.exchange(rest, window);
+                    session.exchange(rest, window).expect("the node accepts");
                 })
             })
             .collect();
@@ -133,9 +135,4 @@ fn place(dir: &Path) -> String {
     let text = under.map(|fields| fields.get(..4).unwrap_or_default().join(" ")).unwrap_or_default();
     assert!(!text.contains(" tmpfs "), "{} is in memory: nothing durable can be measured there", dir.display());
     format!("{} is on: {text}", dir.display())
-}
-
-fn now() -> Timestamp {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

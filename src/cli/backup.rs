@@ -1,0 +1,245 @@
+//! `runepeer backup`: made, read and put back in this process; a running daemon only says what there is to copy.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use super::args::Backup as Verb;
+use super::commands::show;
+use super::progress::Bar;
+use super::up::read_passphrase;
+use super::{Context, output};
+use crate::backup::{self, Checked, Entry, Last, Order};
+use crate::control::{Client, Code, Command, Failure, Request};
+use crate::daemon::{DataDir, now};
+use crate::store::vfs::RealVfs;
+use crate::store::{OsRng, Passphrase};
+
+/// How often a daemon hears that its files are still needed.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(20);
+
+pub(super) fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
+    match verb {
+        Verb::Create { file, passphrase_file } => create(context, &absolute(file)?, passphrase_file.as_deref()),
+        Verb::Verify { file, passphrase_file, node_passphrase_file } => {
+            verify(context, &absolute(file)?, passphrase_file.as_deref(), node_passphrase_file.as_deref())
+        }
+        Verb::Restore { file, passphrase_file } => restore(context, &absolute(file)?, passphrase_file.as_deref()),
+    }
+}
+
+fn absolute(file: PathBuf) -> Result<PathBuf, Failure> {
+    std::path::absolute(&file)
+        .map_err(|error| Failure::new(Code::Usage, format!("{} is no file name: {error}", file.display())))
+}
+
+/// Where the files are that are copied: held by a running daemon, or by this process.
+enum Source {
+    Daemon { client: Client, lease: String, heard: Instant },
+    Directory(#[allow(dead_code, reason = "held until the copy is made")] DataDir),
+}
+
+impl Source {
+    fn ask(client: &mut Client, command: Command) -> Result<Value, Failure> {
+        client.ask(&Request { identity: None, command })
+    }
+
+    fn open(context: &Context) -> Result<(Self, PathBuf, Vec<Entry>), Failure> {
+        let failed = |error: &dyn std::fmt::Display| {
+            Failure::new(Code::Failed, format!("the files of {} cannot be listed: {error}", context.data.display()))
+        };
+        match Client::connect(&context.data) {
+            Ok(mut client) => {
+                let mut answer = Self::ask(&mut client, Command::BackupBegin)?;
+                let files = serde_json::from_value(answer["files"].take()).map_err(|error| failed(&error))?;
+                let lease = answer["lease"].as_str().unwrap_or_default().to_owned();
+                let root = context.data.canonicalize().map_err(|error| failed(&error))?;
+                Ok((Self::Daemon { client, lease, heard: Instant::now() }, root, files))
+            }
+            Err(failure) if failure.code == Code::DaemonDown => {
+                if !context.data.join("keys").exists() {
+                    return Err(Failure::new(
+                        Code::NotFound,
+                        format!("there is no node in {}", context.data.display()),
+                    )
+                    .hint("say where it is with --data-dir"));
+                }
+                let directory = DataDir::open(&context.data)?;
+                let root = directory.path().to_owned();
+                let files = backup::contents(&RealVfs, &root, true).map_err(|error| failed(&error))?;
+                Ok((Self::Directory(directory), root, files))
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Says that the files are still needed.
+    fn hold(&mut self) -> Result<(), Failure> {
+        if let Self::Daemon { client, lease, heard } = self
+            && heard.elapsed() > SIGN_OF_LIFE
+        {
+            Self::ask(client, Command::BackupHold { lease: lease.clone() })?;
+            *heard = Instant::now();
+        }
+        Ok(())
+    }
+
+    fn release(mut self) {
+        if let Self::Daemon { client, lease, .. } = &mut self {
+            // The daemon forgets by itself whom it does not hear from.
+            let _ = Self::ask(client, Command::BackupEnd { lease: lease.clone() });
+        }
+    }
+}
+
+fn create(context: &Context, to: &Path, passphrase_file: Option<&Path>) -> Result<(), Failure> {
+    if to.exists() {
+        return Err(Failure::new(Code::Usage, format!("{} exists already", to.display()))
+            .hint("choose another name; a backup is never written over another"));
+    }
+    let passphrase = match passphrase_file {
+        Some(file) => Passphrase::new(read_passphrase(file)?.to_string()),
+        None => new_passphrase(context)?,
+    };
+    let (mut source, root, files) = Source::open(context)?;
+    let bar = Bar::new(context, "copying");
+    let order = Order { root: &root, files, to, passphrase: &passphrase };
+    let made = backup::create(&RealVfs, order, now(), &mut OsRng, &mut |done, total| {
+        bar.set(done, total);
+        source.hold()
+    });
+    bar.clear();
+    source.release();
+    let made = made?;
+    let noted = Last { id: made.id, made: made.made, verified: None }.save(&RealVfs, &root);
+    if let Err(error) = noted {
+        context.output.warn(format!("The backup is made; that it was made could not be noted: {error}"));
+    }
+    let answer = json!({ "file": to, "bytes": made.bytes, "made": made.made.rfc3339() });
+    show(context, answer, |_| format!("{}  {} bytes", to.display(), made.bytes));
+    context.output.say("Keep it apart from this machine, and its passphrase apart from it. Check it now and then:");
+    context.output.say(format!("  runepeer backup verify '{}'", to.display()));
+    Ok(())
+}
+
+fn verify(
+    context: &Context,
+    file: &Path,
+    passphrase_file: Option<&Path>,
+    node_passphrase_file: Option<&Path>,
+) -> Result<(), Failure> {
+    let backup = open(context, file, passphrase_file)?;
+    let bar = Bar::new(context, "reading");
+    let mut ask = || match node_passphrase_file {
+        Some(file) => read_passphrase(file).map(|text| Passphrase::new(text.to_string())),
+        None => {
+            bar.clear();
+            let needed = "the node in this backup is locked with a passphrase of its own";
+            known_passphrase(context, "Passphrase of the node: ", needed, "--node-passphrase-file")
+        }
+    };
+    let checked = backup::verify(&backup, &mut ask, &mut |done, total| {
+        bar.set(done, total);
+        Ok(())
+    });
+    bar.clear();
+    let checked = checked?;
+    if let Some(last) = Last::load(&RealVfs, &context.data).filter(|last| last.id == checked.id) {
+        // Only for status.
+        let _ = Last { verified: Some(now()), ..last }.save(&RealVfs, &context.data);
+    }
+    show(context, describe(&checked), |_| words(&checked));
+    Ok(())
+}
+
+fn describe(checked: &Checked) -> Value {
+    let identities: Vec<Value> = checked
+        .identities
+        .iter()
+        .map(|identity| {
+            json!({
+                "address": identity.address,
+                "messages": identity.messages,
+                "waiting": identity.waiting,
+                "contacts": identity.contacts,
+            })
+        })
+        .collect();
+    json!({ "made": checked.made.rfc3339(), "bytes": checked.bytes, "identities": identities })
+}
+
+fn words(checked: &Checked) -> String {
+    let mut words = format!("The backup of {} is whole; everything in it was read.\n", checked.made.rfc3339());
+    for identity in &checked.identities {
+        words += &format!(
+            "{}: {} messages, {} waiting to be sent, {} contacts\n",
+            identity.address, identity.messages, identity.waiting, identity.contacts
+        );
+    }
+    words
+}
+
+fn restore(context: &Context, file: &Path, passphrase_file: Option<&Path>) -> Result<(), Failure> {
+    let backup = open(context, file, passphrase_file)?;
+    let directory = DataDir::open(&context.data)?;
+    let bar = Bar::new(context, "writing");
+    let restored = backup::restore(&backup, &RealVfs, directory.path(), &mut |done, total| {
+        bar.set(done, total);
+        Ok(())
+    });
+    bar.clear();
+    restored?;
+    let root = directory.path().to_owned();
+    show(context, json!({ "data_dir": root }), |_| format!("restored into {}", root.display()));
+    context.output.say("Never run the original and this copy at the same time: the next start looks for the original");
+    context.output.say("first. Mail programs will fetch everything anew. Start it with:");
+    context.output.say(format!("  runepeer --data-dir '{}' up", root.display()));
+    Ok(())
+}
+
+fn open(context: &Context, file: &Path, passphrase_file: Option<&Path>) -> Result<backup::Backup, Failure> {
+    let passphrase = match passphrase_file {
+        Some(file) => Passphrase::new(read_passphrase(file)?.to_string()),
+        None => known_passphrase(
+            context,
+            "Passphrase of the backup: ",
+            "the backup is locked with its passphrase",
+            "--passphrase-file",
+        )?,
+    };
+    backup::open(&RealVfs, file, &passphrase)
+}
+
+fn prompt(question: &str) -> Result<Zeroizing<String>, Failure> {
+    rpassword::prompt_password(question)
+        .map(Zeroizing::new)
+        .map_err(|error| Failure::new(Code::Failed, format!("the terminal cannot be read: {error}")))
+}
+
+fn known_passphrase(context: &Context, question: &str, needed: &str, flag: &str) -> Result<Passphrase, Failure> {
+    if !output::can_ask(context.global.no_input) {
+        return Err(
+            Failure::new(Code::NeedsUnlock, needed).hint(format!("give it with {flag} FILE, or ask on a terminal"))
+        );
+    }
+    Ok(Passphrase::new(prompt(question)?.to_string()))
+}
+
+fn new_passphrase(context: &Context) -> Result<Passphrase, Failure> {
+    if !output::can_ask(context.global.no_input) {
+        return Err(Failure::new(Code::NeedsUnlock, "a backup needs a passphrase")
+            .hint("give one with --passphrase-file FILE, or run this on a terminal"));
+    }
+    context.output.say("Whoever has the backup and this passphrase has your identity and all your mail. It cannot be");
+    context.output.say("recovered: without it the backup is worth nothing.");
+    let first = prompt("Passphrase of the backup: ")?;
+    if first.is_empty() {
+        return Err(Failure::new(Code::Usage, "a backup needs a passphrase; nothing was made"));
+    }
+    if *prompt("Once more: ")? != *first {
+        return Err(Failure::new(Code::Usage, "the two passphrases differ; nothing was made, try again"));
+    }
+    Ok(Passphrase::new(first.to_string()))
+}

@@ -1,0 +1,84 @@
+//! Backups while the daemon runs: the files of one moment are named, and stay until whoever copies them is done.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::node::{Shared, broken};
+use crate::backup::{self, Entry};
+use crate::base::Rng;
+use crate::control::{Code, Failure};
+use crate::store::{Contents, OsRng};
+
+/// How long files stay for somebody who says nothing more.
+const LEASE: Duration = Duration::from_secs(120);
+
+/// Who copies files now.
+#[derive(Default)]
+pub(super) struct Leases(Mutex<BTreeMap<String, (Instant, Vec<Contents>)>>);
+
+impl Leases {
+    fn all(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, (Instant, Vec<Contents>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn expire(&self) -> bool {
+        let mut all = self.all();
+        all.retain(|_, (until, _)| *until > Instant::now());
+        all.is_empty()
+    }
+}
+
+impl Shared {
+    /// Names the files of this moment.
+    pub(super) async fn backup_begin(&self) -> Result<Value, Failure> {
+        let logs: Vec<_> = self.registry().all().iter().map(|account| Arc::clone(&account.log)).collect();
+        let (vfs, root) = (Arc::clone(&self.vfs), self.directory.path().to_owned());
+        let listed = tokio::task::spawn_blocking(move || {
+            let mut files = backup::contents(&*vfs, &root, false)?;
+            let contents = logs.iter().map(|log| log.contents()).collect::<Result<Vec<_>, _>>()?;
+            for (path, bytes) in contents.iter().flat_map(|contents| &contents.files) {
+                files.push(Entry { path: relative(path, &root), bytes: *bytes });
+            }
+            Ok::<_, std::io::Error>((files, contents))
+        });
+        let failed = |error: &dyn std::fmt::Display| {
+            broken("the files of the backup cannot be listed", error)
+                .hint("try again; status says whether the disk is full")
+        };
+        let (files, contents) = listed.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
+        let lease = data_encoding::HEXLOWER.encode(&(&mut OsRng as &mut dyn Rng).array::<8>());
+        self.leases.all().insert(lease.clone(), (Instant::now() + LEASE, contents));
+        let leases = Arc::clone(&self.leases);
+        tokio::spawn(async move {
+            while !leases.expire() {
+                tokio::time::sleep(LEASE / 4).await;
+            }
+        });
+        Ok(json!({ "lease": lease, "files": files }))
+    }
+
+    /// The files are still needed; or, with `end`, no more.
+    pub(super) fn backup_hold(&self, lease: &str, end: bool) -> Result<Value, Failure> {
+        let mut all = self.leases.all();
+        let Some((until, _)) = all.get_mut(lease) else {
+            return Err(
+                Failure::new(Code::Failed, "this backup took too long without a sign of life").hint("begin it again")
+            );
+        };
+        *until = Instant::now() + LEASE;
+        if end {
+            all.remove(lease);
+        }
+        Ok(json!({}))
+    }
+}
+
+fn relative(path: &Path, root: &Path) -> String {
+    let parts = path.strip_prefix(root).unwrap_or(path).components();
+    parts.map(|part| part.as_os_str().to_string_lossy().into_owned()).collect::<Vec<_>>().join("/")
+}

@@ -1,0 +1,260 @@
+//! A file that a passphrase opens: any bytes in a row, sealed in chunks, readable at any place (docs/on-disk.md, "Backup").
+
+use std::io;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use zeroize::Zeroizing;
+
+use super::codec::Fields;
+use super::crypt::{CHUNK_BYTES, Chunks, SEALED_CHUNK, Sealer, TAG_BYTES, open_chunk};
+use super::keys::{Passphrase, Stretching};
+use super::vfs::{VfsFile, read_exact_at};
+use crate::base::{Rng, SymmetricKey};
+
+const MAGIC: &[u8; 8] = b"RUNEBKUP";
+const VERSION: u16 = 1;
+/// Of the header, what is authenticated: everything before the wrapped key.
+const AUTHENTICATED: usize = 48;
+const HEADER_BYTES: usize = 256;
+
+/// Why an archive cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// It is something else.
+    #[error("this is no backup of runepeer")]
+    NotAnArchive,
+    /// A later version of the program wrote it.
+    #[error("this backup was written by a later version of this program; use that version")]
+    Version,
+    /// The passphrase is another one, or the first bytes were changed.
+    #[error("the passphrase is wrong")]
+    WrongPassphrase,
+    /// Bytes are not what was written, or the end is missing.
+    #[error("the backup is damaged at byte {offset}, or its end is missing; use another one")]
+    Damaged {
+        /// Where in the file.
+        offset: u64,
+    },
+    /// The disk failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Writes an archive, from its first byte to its last.
+pub struct ArchiveWriter<W> {
+    to: W,
+    chunks: Chunks,
+    sealed: Vec<u8>,
+}
+
+impl<W: io::Write> ArchiveWriter<W> {
+    /// Begins an archive that this passphrase opens. Takes some tenths of a second and 64 MiB.
+    ///
+    /// # Errors
+    /// Those of what is written to.
+    pub fn new(mut to: W, passphrase: &Passphrase, rng: &mut dyn Rng) -> io::Result<Self> {
+        let stretching = Stretching::new(rng);
+        let key = SymmetricKey::random(rng);
+        let mut header = Vec::with_capacity(HEADER_BYTES);
+        header.extend_from_slice(MAGIC);
+        header.extend_from_slice(&VERSION.to_le_bytes());
+        header.resize(16, 0);
+        stretching.encode(&mut header);
+        header.resize(AUTHENTICATED, 0);
+        let authenticated = header.clone();
+        let stretched = stretching.stretch(passphrase).ok_or(io::ErrorKind::InvalidInput)?;
+        let wrapped = Sealer::new(&stretched).seal_value(&authenticated, key.expose(), rng);
+        header.extend_from_slice(&wrapped);
+        header.resize(HEADER_BYTES, 0);
+        to.write_all(&header)?;
+        Ok(Self { to, chunks: Chunks::new(&key, &authenticated), sealed: Vec::new() })
+    }
+
+    /// Appends bytes.
+    ///
+    /// # Errors
+    /// Those of what is written to.
+    pub fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.chunks.push(bytes, &mut self.sealed);
+        self.flush()
+    }
+
+    /// Ends it: one without its end is damaged.
+    ///
+    /// # Errors
+    /// Those of what is written to.
+    pub fn finish(self) -> io::Result<W> {
+        let Self { mut to, chunks, mut sealed } = self;
+        chunks.finish(&mut sealed);
+        to.write_all(&sealed)?;
+        Ok(to)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.write_all(&self.sealed)?;
+        self.sealed.clear();
+        Ok(())
+    }
+}
+
+/// An opened archive.
+pub struct Archive {
+    file: Arc<dyn VfsFile>,
+    sealer: Sealer,
+    authenticated: Vec<u8>,
+    /// Bytes of the chunks, sealed.
+    sealed: u64,
+    /// The chunk that was opened last.
+    held: Mutex<Option<(u64, Zeroizing<Vec<u8>>)>>,
+}
+
+impl Archive {
+    /// Opens an archive. Takes some tenths of a second and 64 MiB. Only what is read is looked at.
+    ///
+    /// # Errors
+    /// See [`ArchiveError`].
+    pub fn open(file: Arc<dyn VfsFile>, passphrase: &Passphrase) -> Result<Self, ArchiveError> {
+        let size = file.size()?;
+        if size < (HEADER_BYTES + TAG_BYTES) as u64 {
+            return Err(ArchiveError::NotAnArchive);
+        }
+        let header = read_exact_at(&*file, 0, HEADER_BYTES)?;
+        let authenticated = header.get(..AUTHENTICATED).unwrap_or_default().to_vec();
+        let mut fields = Fields(&header);
+        if fields.take(MAGIC.len()) != Some(MAGIC.as_slice()) {
+            return Err(ArchiveError::NotAnArchive);
+        }
+        if fields.u16() != Some(VERSION) {
+            return Err(ArchiveError::Version);
+        }
+        let stretching = fields.take(6).and_then(|_| Stretching::decode(&mut fields));
+        let stretched = stretching.and_then(|stretching| stretching.stretch(passphrase));
+        let stretched = stretched.ok_or(ArchiveError::Damaged { offset: 16 })?;
+        let wrapped = header.get(AUTHENTICATED..AUTHENTICATED + 60).unwrap_or_default();
+        let key = Sealer::new(&stretched)
+            .open_value(&authenticated, wrapped)
+            .ok()
+            .and_then(|bytes| <[u8; 32]>::try_from(bytes.as_slice()).ok())
+            .ok_or(ArchiveError::WrongPassphrase)?;
+        let sealer = Sealer::new(&SymmetricKey::from_bytes(key));
+        Ok(Self { file, sealer, authenticated, sealed: size - HEADER_BYTES as u64, held: Mutex::default() })
+    }
+
+    /// How many bytes it holds.
+    pub fn len(&self) -> u64 {
+        let chunks = self.sealed.div_ceil(SEALED_CHUNK as u64);
+        self.sealed.saturating_sub(chunks * TAG_BYTES as u64)
+    }
+
+    /// Whether it holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes at a place; fewer than asked for only at the end.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Damaged`], and those of the disk.
+    pub fn read(&self, range: Range<u64>) -> Result<Vec<u8>, ArchiveError> {
+        let end = range.end.min(self.len());
+        let mut at = range.start;
+        let mut bytes = Vec::with_capacity(usize::try_from(end.saturating_sub(at)).unwrap_or(0));
+        // Its end is looked at in any case, so that one without an end never looks whole.
+        let last = self.sealed.div_ceil(SEALED_CHUNK as u64) - 1;
+        if at >= end && range.start >= self.len() {
+            self.with_chunk(last, |_| ())?;
+        }
+        while at < end {
+            let number = at / CHUNK_BYTES as u64;
+            let from = usize::try_from(at % CHUNK_BYTES as u64).unwrap_or(0);
+            let wanted = usize::try_from(end - at).unwrap_or(usize::MAX).min(CHUNK_BYTES - from);
+            self.with_chunk(number, |plain| {
+                bytes.extend_from_slice(plain.get(from..from + wanted).unwrap_or_default())
+            })?;
+            at += wanted as u64;
+        }
+        Ok(bytes)
+    }
+
+    fn with_chunk(&self, number: u64, act: impl FnOnce(&[u8])) -> Result<(), ArchiveError> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, plain)) = held.as_ref().filter(|(of, _)| *of == number) {
+            act(plain);
+            return Ok(());
+        }
+        let start = number * SEALED_CHUNK as u64;
+        let len = (self.sealed - start).min(SEALED_CHUNK as u64);
+        let last = start + len == self.sealed;
+        let offset = HEADER_BYTES as u64 + start;
+        let damaged = || ArchiveError::Damaged { offset };
+        let len = usize::try_from(len).map_err(|_| damaged())?;
+        let mut plain = read_exact_at(&*self.file, offset, len)?;
+        open_chunk(&self.sealer, &self.authenticated, number, last, &mut plain).map_err(|_| damaged())?;
+        act(&plain);
+        *held = Some((number, Zeroizing::new(plain)));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::base::rng::SeededRng;
+    use crate::store::vfs::{MemVfs, Vfs};
+
+    fn write(bytes: &[u8]) -> MemVfs {
+        let mut archive = ArchiveWriter::new(Vec::new(), &passphrase("right"), &mut SeededRng::new(1)).unwrap();
+        bytes.chunks(10_000).for_each(|part| archive.push(part).unwrap());
+        let sealed = archive.finish().unwrap();
+        let vfs = MemVfs::new();
+        vfs.create_excl(Path::new("/a")).unwrap().write_at(0, &sealed).unwrap();
+        vfs
+    }
+
+    fn open(vfs: &MemVfs) -> Result<Archive, ArchiveError> {
+        Archive::open(vfs.open(Path::new("/a"))?, &passphrase("right"))
+    }
+
+    fn passphrase(text: &str) -> Passphrase {
+        Passphrase::new(text.to_owned())
+    }
+
+    #[test]
+    fn any_part_is_read_as_it_was_written() {
+        let bytes: Vec<u8> = (0..200_000_u32).map(|n| (n * 7 % 251) as u8).collect();
+        for len in [0, 1, CHUNK_BYTES, CHUNK_BYTES + 1, 2 * CHUNK_BYTES, 200_000] {
+            let archive = open(&write(&bytes[..len])).unwrap();
+            assert_eq!(archive.len(), len as u64);
+            assert_eq!(archive.is_empty(), len == 0);
+            for (start, end) in [(0, len), (len / 3, len / 2), (len, len + 5), (len / 2, len + 100)] {
+                let part = archive.read(start as u64..end as u64).unwrap();
+                assert_eq!(part, &bytes[start..end.min(len)]);
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_changed_cut_or_locked_otherwise_is_refused_by_name() {
+        let vfs = write(&[1; 150_000]);
+        let path = Path::new("/a");
+        let wrong = Archive::open(vfs.open(path).unwrap(), &passphrase("wrong"));
+        assert!(matches!(wrong, Err(ArchiveError::WrongPassphrase)));
+        let changed = |change: &dyn Fn(&mut Vec<u8>)| {
+            let copy = vfs.crash(crate::store::vfs::CrashMode::Kill, &mut SeededRng::new(1));
+            copy.tamper(path, |bytes| change(bytes)).unwrap();
+            open(&copy).and_then(|archive| archive.read(0..u64::MAX))
+        };
+        assert_eq!(changed(&|_| ()).unwrap().len(), 150_000);
+        assert!(matches!(changed(&|bytes| bytes[70_000] ^= 1), Err(ArchiveError::Damaged { offset: 65_808 })));
+        assert!(matches!(changed(&|bytes| bytes.truncate(65_808)), Err(ArchiveError::Damaged { .. })));
+        assert!(matches!(changed(&|bytes| bytes.truncate(100_000)), Err(ArchiveError::Damaged { .. })));
+        assert!(matches!(changed(&|bytes| bytes.truncate(200)), Err(ArchiveError::NotAnArchive)));
+        assert!(matches!(changed(&|bytes| bytes[0] ^= 1), Err(ArchiveError::NotAnArchive)));
+        assert!(matches!(changed(&|bytes| bytes[8] = 2), Err(ArchiveError::Version)));
+        assert!(matches!(changed(&|bytes| bytes[30] ^= 1), Err(ArchiveError::WrongPassphrase)));
+        assert!(matches!(changed(&|bytes| bytes[19] = 255), Err(ArchiveError::Damaged { offset: 16 })));
+    }
+}
