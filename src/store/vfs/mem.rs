@@ -42,10 +42,11 @@ struct Disk {
     free: u64,
 }
 
+/// The bytes are shared between images until one of them changes: most files never change again.
 #[derive(Clone, Default)]
 struct Inode {
-    durable: Vec<u8>,
-    current: Vec<u8>,
+    durable: Arc<Vec<u8>>,
+    current: Arc<Vec<u8>>,
     unsynced: Vec<(usize, Vec<u8>)>,
 }
 
@@ -105,7 +106,7 @@ impl MemVfs {
     /// All files and their bytes, as a reader sees them now.
     pub fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let disk = self.lock();
-        let bytes = |inode: &u64| disk.inodes.get(inode).map(|inode| inode.current.clone()).unwrap_or_default();
+        let bytes = |inode: &u64| disk.inodes.get(inode).map(|inode| inode.current.to_vec()).unwrap_or_default();
         disk.dirs
             .iter()
             .flat_map(|(path, dir)| dir.current.iter().map(|(name, inode)| (path.join(name), bytes(inode))))
@@ -120,8 +121,8 @@ impl MemVfs {
         let mut disk = self.lock();
         let inode = disk.find(path)?;
         let inode = disk.inodes.get_mut(&inode).ok_or(io::ErrorKind::NotFound)?;
-        change(&mut inode.current);
-        inode.durable = inode.current.clone();
+        change(Arc::make_mut(&mut inode.current));
+        inode.durable = Arc::clone(&inode.current);
         inode.unsynced.clear();
         Ok(())
     }
@@ -149,7 +150,7 @@ impl MemVfs {
         }
         for (number, inode) in &disk.inodes {
             let bytes = inode.after(mode, rng);
-            after.inodes.insert(*number, Inode { durable: bytes.clone(), current: bytes, unsynced: Vec::new() });
+            after.inodes.insert(*number, Inode { durable: Arc::clone(&bytes), current: bytes, unsynced: Vec::new() });
         }
         Self { disk: Arc::new(Mutex::new(after)) }
     }
@@ -185,28 +186,29 @@ fn put(bytes: &mut Vec<u8>, offset: usize, new: &[u8]) {
 }
 
 impl Inode {
-    fn after(&self, mode: CrashMode, rng: &mut dyn Rng) -> Vec<u8> {
+    fn after(&self, mode: CrashMode, rng: &mut dyn Rng) -> Arc<Vec<u8>> {
+        let mut after = Arc::clone(&self.durable);
         if mode == CrashMode::PowerCut {
-            return self.durable.clone();
+            return after;
         }
-        let mut bytes = self.durable.clone();
         let block = if rng.below(2) == 0 { 512 } else { 4096 };
         // Sometimes everything or nothing but one block: the cases that a fair coin rarely finds in a long tail.
         let odds = 2 + rng.below(7);
         for (offset, written) in &self.unsynced {
+            let bytes = Arc::make_mut(&mut after);
             let mut start = 0;
             while start < written.len() {
                 let end = written.len().min(((offset + start) / block + 1) * block - offset);
                 let piece = written.get(start..end).unwrap_or_default();
                 match rng.below(odds) {
                     0 => {}
-                    1 => put(&mut bytes, offset + start, &vec![0; piece.len()]),
-                    _ => put(&mut bytes, offset + start, piece),
+                    1 => put(bytes, offset + start, &vec![0; piece.len()]),
+                    _ => put(bytes, offset + start, piece),
                 }
                 start = end;
             }
         }
-        bytes
+        after
     }
 }
 
@@ -317,7 +319,7 @@ impl VfsFile for MemFile {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let offset = usize::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
         self.with(|inode| {
-            put(&mut inode.current, offset, bytes);
+            put(Arc::make_mut(&mut inode.current), offset, bytes);
             inode.unsynced.push((offset, bytes.to_vec()));
         })
     }
@@ -325,7 +327,7 @@ impl VfsFile for MemFile {
     fn sync(&self) -> io::Result<()> {
         self.with(|inode| {
             for (offset, bytes) in std::mem::take(&mut inode.unsynced) {
-                put(&mut inode.durable, offset, &bytes);
+                put(Arc::make_mut(&mut inode.durable), offset, &bytes);
             }
         })
     }
