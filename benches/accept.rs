@@ -86,7 +86,7 @@ async fn start(root: &Path, peers: &Path) -> Node {
         ..File::default()
     };
     let preparation = Preparation::open(&root.join("data")).expect("the directory can be made");
-    let start = Start { name: Some("bob".to_owned()), passphrase: None, file };
+    let start = Start::new(Some("bob".to_owned()), None, file);
     Node::start(preparation, start).await.expect("the node starts")
 }
 

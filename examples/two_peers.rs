@@ -61,7 +61,7 @@ async fn start(name: &str, home: &Path) -> Outcome<Node> {
         ..File::default()
     };
     let passphrase = Some(format!("the passphrase of {name}").into());
-    let start = Start { name: Some(name.to_owned()), passphrase, file };
+    let start = Start::new(Some(name.to_owned()), passphrase, file);
     Ok(Node::start(Preparation::open(&home.join(name))?, start).await?)
 }
 

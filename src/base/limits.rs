@@ -277,6 +277,8 @@ pub const LAZY_RETRY: Duration = Duration::from_secs(1);
 /// Log numbers skipped at every start. More than a segment can hold (a record takes four bytes at least), so that a number
 /// that was lost with a torn tail is never given again.
 pub const LOG_NUMBER_GAP: u64 = SEGMENT_BYTES / 4;
+/// Damaged messages of which a node tells its user between two starts.
+pub const DAMAGE_TOLD: usize = 100;
 /// Free space that new mail must leave, in bytes.
 pub const DISK_RESERVE_BYTES: u64 = 256 * MIB as u64;
 /// Free space that changes without new mail, and reports, must leave, in bytes: the rest of the reserve is for them, so

@@ -80,6 +80,15 @@ pub(super) enum Verb {
     /// Copies of everything, in one sealed file
     #[command(subcommand)]
     Backup(Backup),
+    /// Read everything on the disk, and put aside what is damaged; no daemon may run
+    Repair {
+        /// Only look, and change nothing
+        #[arg(long)]
+        check: bool,
+        /// A file whose first line is the passphrase; - reads standard input
+        #[arg(long, value_name = "F")]
+        passphrase_file: Option<PathBuf>,
+    },
     /// The configuration
     #[command(subcommand)]
     Config(Config),

@@ -4,12 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use zeroize::Zeroizing;
 
 use super::args::Backup as Verb;
 use super::commands::show;
 use super::progress::Bar;
-use super::up::read_passphrase;
+use super::up::{prompt, read_passphrase};
 use super::{Context, output};
 use crate::backup::{self, Checked, Entry, Last, Order};
 use crate::control::{Client, Code, Command, Failure, Request};
@@ -210,12 +209,6 @@ fn open(context: &Context, file: &Path, passphrase_file: Option<&Path>) -> Resul
         )?,
     };
     backup::open(&RealVfs, file, &passphrase)
-}
-
-fn prompt(question: &str) -> Result<Zeroizing<String>, Failure> {
-    rpassword::prompt_password(question)
-        .map(Zeroizing::new)
-        .map_err(|error| Failure::new(Code::Failed, format!("the terminal cannot be read: {error}")))
 }
 
 fn known_passphrase(context: &Context, question: &str, needed: &str, flag: &str) -> Result<Passphrase, Failure> {

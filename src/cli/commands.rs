@@ -8,7 +8,7 @@ use data_encoding::BASE64;
 use serde_json::{Value, json};
 
 use super::args::{Config, Contact, Identity, Invite, InviteCommand, Mail, MailSetup, Password, Send, Verb};
-use super::{Context, args, backup, output, qr, queue, thunderbird};
+use super::{Context, args, backup, output, qr, queue, repair, thunderbird};
 use crate::control::{Attachment, Code, Command, Draft, Failure};
 
 /// A daemon stops within ten seconds; the rest is for a busy machine.
@@ -24,7 +24,7 @@ pub(super) fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Down => {
             context.ask(Command::Stop)?;
             wait_until_stopped(context)?;
-            context.output.say("The daemon has stopped.");
+            done(context, "The daemon has stopped.");
             Ok(())
         }
         Verb::Status => status(context),
@@ -38,6 +38,7 @@ pub(super) fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Mail(Mail::Setup(setup)) => mail_setup(context, setup),
         Verb::Mail(Mail::Password(password)) => passwords(context, password),
         Verb::Backup(verb) => backup::run(context, verb),
+        Verb::Repair { check, passphrase_file } => repair::run(context, check, passphrase_file.as_deref()),
         Verb::Config(Config::Path) => {
             let path = context.data.join(crate::config::FILE_NAME);
             show(context, json!({ "path": path }), |_| path.display().to_string());
@@ -73,6 +74,15 @@ pub(super) fn show(context: &Context, value: Value, words: impl FnOnce(&Value) -
         if !words.is_empty() {
             context.output.data(words.trim_end());
         }
+    }
+}
+
+/// Says that something was done: in words, or as an object without members of its own.
+pub(super) fn done(context: &Context, words: &str) {
+    if context.output.is_json() {
+        context.output.object(json!({}));
+    } else {
+        context.output.say(words);
     }
 }
 
@@ -167,7 +177,7 @@ fn invitation(context: &Context, invite: Invite) -> Result<(), Failure> {
         Some(InviteCommand::Revoke { id }) => {
             confirm(context, "Whoever has this invitation can no longer use it. Revoke it?")?;
             context.ask(Command::InviteRevoke { id })?;
-            context.output.say("Revoked.");
+            done(context, "Revoked.");
             Ok(())
         }
         None => {
@@ -360,7 +370,7 @@ fn passwords(context: &Context, verb: Password) -> Result<(), Failure> {
         Password::Revoke { name } => {
             confirm(context, &format!("Mail programs that use the password {name} lose access. Revoke it?"))?;
             context.ask(Command::PasswordRevoke { name })?;
-            context.output.say("Revoked.");
+            done(context, "Revoked.");
         }
     }
     Ok(())

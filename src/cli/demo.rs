@@ -81,8 +81,7 @@ impl Person {
             ..File::default()
         };
         let preparation = Preparation::open(&data)?;
-        let start =
-            Start { name: Some(name.to_owned()), passphrase: Some(format!("{name}'s passphrase").into()), file };
+        let start = Start::new(Some(name.to_owned()), Some(format!("{name}'s passphrase").into()), file);
         let node = Node::start(preparation, start).await?;
         let status = &node.ask(Command::Status).await?;
         let password = &node.ask(Command::PasswordNew { name: "demo".into() }).await?;

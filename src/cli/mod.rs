@@ -12,6 +12,7 @@ mod output;
 mod progress;
 mod qr;
 mod queue;
+mod repair;
 mod thunderbird;
 mod up;
 
@@ -78,7 +79,7 @@ impl Context {
 }
 
 fn run(context: &Context, verb: Option<Verb>) -> Result<(), Failure> {
-    if matches!(verb, Some(Verb::Up(_) | Verb::Demo(_) | Verb::Backup(_))) {
+    if matches!(verb, Some(Verb::Up(_) | Verb::Demo(_) | Verb::Backup(_) | Verb::Repair { .. })) {
         crate::daemon::close_to_others();
     }
     match verb {

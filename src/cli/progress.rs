@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::Context;
 
 /// A bar, until it is cleared.
+#[derive(Clone)]
 pub(super) struct Bar(ProgressBar);
 
 impl Bar {

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Context;
 use super::args::Queue;
-use super::commands::{confirm, rows, show, text};
+use super::commands::{confirm, done, rows, show, text};
 use crate::control::{Command, Failure};
 
 pub(super) fn run(context: &Context, verb: Queue) -> Result<(), Failure> {
@@ -30,12 +30,12 @@ pub(super) fn run(context: &Context, verb: Queue) -> Result<(), Failure> {
         }
         Queue::Retry { id } => {
             context.ask(Command::QueueRetry { id })?;
-            context.output.say("Trying. How it went: runepeer queue list");
+            done(context, "Trying. How it went: runepeer queue list");
         }
         Queue::Cancel { id } => {
             confirm(context, "Whoever does not have the message yet will not get it. Take it back?")?;
             context.ask(Command::QueueCancel { id })?;
-            context.output.say("Taken back. Where a copy may have arrived before, a message in INBOX says so.");
+            done(context, "Taken back. Where a copy may have arrived before, a message in INBOX says so.");
         }
     }
     Ok(())

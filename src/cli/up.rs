@@ -2,6 +2,7 @@
 
 use std::io::BufRead;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -13,6 +14,9 @@ use super::{Context, output};
 use crate::config::{File, ListenFile};
 use crate::control::{Code, Command, Failure};
 use crate::daemon::{Node, Preparation, Start, logging};
+
+/// A log that is read in a moment needs no bar, in bytes.
+const WORTH_A_BAR: u64 = 32 << 20;
 
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_multi_thread()
@@ -50,8 +54,18 @@ pub(super) fn run(context: &Context, up: Up) -> Result<(), Failure> {
         ..File::default()
     };
     logging::start();
+    let bar = Bar::new(context, "Reading the mailbox");
+    let reading = {
+        let bar = bar.clone();
+        Arc::new(move |done, total| {
+            if total > WORTH_A_BAR {
+                bar.set(done, total);
+            }
+        })
+    };
+    let start = Start { name, passphrase, file, reading };
     let runtime = runtime()?;
-    let result = runtime.block_on(serve(context, preparation, Start { name, passphrase, file }));
+    let result = runtime.block_on(serve(context, preparation, start, bar));
     // A thread that waits for a disk must not keep the process: what was acknowledged is safe.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
@@ -63,9 +77,11 @@ fn absolute(transport: String) -> String {
     directory.map_or(transport, |directory| format!("loopback:{}", directory.display()))
 }
 
-async fn serve(context: &Context, preparation: Preparation, start: Start) -> Result<(), Failure> {
+async fn serve(context: &Context, preparation: Preparation, start: Start, reading: Bar) -> Result<(), Failure> {
     let is_new = start.name.is_some();
-    let node = Node::start(preparation, start).await?;
+    let started = Node::start(preparation, start).await;
+    reading.clear();
+    let node = started?;
     let result = tokio::select! {
         result = node.stop_requested() => result,
         () = interrupted() => Ok(()),
@@ -158,20 +174,10 @@ fn passphrase(context: &Context, up: &Up, preparation: &Preparation) -> Result<O
     if let Some(path) = &up.passphrase_file {
         return read_passphrase(path).map(Some);
     }
-    let can_ask = output::can_ask(context.global.no_input);
-    let prompt = |question: &str| {
-        rpassword::prompt_password(question)
-            .map(Zeroizing::new)
-            .map_err(|error| Failure::new(Code::Failed, format!("the terminal cannot be read: {error}")))
-    };
     if preparation.is_initialised()? {
-        return match (preparation.needs_passphrase()?, can_ask) {
-            (false, _) => Ok(None),
-            (true, true) => prompt("Passphrase: ").map(Some),
-            (true, false) => Err(Failure::new(Code::NeedsUnlock, "this data directory is locked with a passphrase")
-                .hint("give it with --passphrase-file FILE, or start on a terminal")),
-        };
+        return known_passphrase(context, preparation);
     }
+    let can_ask = output::can_ask(context.global.no_input);
     if !can_ask {
         return Ok(None);
     }
@@ -188,6 +194,26 @@ fn passphrase(context: &Context, up: &Up, preparation: &Preparation) -> Result<O
         return Err(Failure::new(Code::Failed, "the two passphrases differ; nothing was made, try again"));
     }
     Ok(Some(first))
+}
+
+/// The passphrase of a data directory that has one.
+pub(super) fn known_passphrase(
+    context: &Context,
+    preparation: &Preparation,
+) -> Result<Option<Zeroizing<String>>, Failure> {
+    match (preparation.needs_passphrase()?, output::can_ask(context.global.no_input)) {
+        (false, _) => Ok(None),
+        (true, true) => prompt("Passphrase: ").map(Some),
+        (true, false) => Err(Failure::new(Code::NeedsUnlock, "this data directory is locked with a passphrase")
+            .hint("give it with --passphrase-file FILE, or start on a terminal")),
+    }
+}
+
+/// Asks for a passphrase on the terminal.
+pub(super) fn prompt(question: &str) -> Result<Zeroizing<String>, Failure> {
+    rpassword::prompt_password(question)
+        .map(Zeroizing::new)
+        .map_err(|error| Failure::new(Code::Failed, format!("the terminal cannot be read: {error}")))
 }
 
 pub(super) fn read_passphrase(path: &Path) -> Result<Zeroizing<String>, Failure> {

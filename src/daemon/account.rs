@@ -13,7 +13,7 @@ use crate::base::BodyId;
 use crate::engine::{Request, RequestError, Response, Snapshot};
 use crate::gateway::account::{Account, Accounts, Later, ReadError};
 use crate::mail::Address;
-use crate::store::{IdentityView, Log};
+use crate::store::{self, IdentityView, Log};
 
 /// One identity, for gateways and the control socket.
 #[derive(Clone)]
@@ -46,6 +46,11 @@ impl LocalAccount {
         let read = tokio::task::spawn_blocking(move || log.read_body(id, range)).await;
         read.map_err(|_| ReadError)?.map_err(|error| {
             tracing::error!(%error, "a message cannot be read from the disk");
+            if matches!(error, store::ReadError::Damaged { .. }) {
+                let account = self.clone();
+                // Whoever reads is not kept waiting.
+                tokio::spawn(async move { account.ask(Request::TellDamaged(id)).await });
+            }
             ReadError
         })
     }

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::account::LocalAccount;
 use super::driver::{Driver, Ends, Shell, now, stopped};
 use super::keys::KeyChain;
-use super::node::{Shared, broken, local_part, watched};
+use super::node::{Reading, Shared, broken, local_part, watched};
 use crate::backup;
 use crate::base::{IdentityId, Onion, OnionSeed, SymmetricKey};
 use crate::control::{Code, Failure};
@@ -23,7 +23,7 @@ use crate::mail::{Address, LocalPart};
 use crate::net::Listener;
 use crate::pgp;
 use crate::store::vfs::Vfs;
-use crate::store::{IdentityView, Log, LogPosition, OsRng};
+use crate::store::{IdentityView, Log, LogPosition, OpenError, OsRng};
 
 /// How long after a failure an onion is published again.
 const PUBLISH_AGAIN: Duration = Duration::from_secs(5);
@@ -56,7 +56,7 @@ impl Shared {
             .await
             .map_err(|error| failed(&error))??;
         self.with_keyring(|keyring| keyring.add_identity(id, &key))?;
-        self.open_identity(id).await
+        self.open_identity(id, &(Arc::new(|_, _| ()) as Reading)).await
     }
 
     fn identity_path(&self, id: IdentityId) -> std::path::PathBuf {
@@ -64,13 +64,13 @@ impl Shared {
     }
 
     /// Opens an identity's log, folds its state, and starts its machine and its onion service.
-    pub(super) async fn open_identity(&self, id: IdentityId) -> Result<Arc<LocalAccount>, Failure> {
+    pub(super) async fn open_identity(&self, id: IdentityId, reading: &Reading) -> Result<Arc<LocalAccount>, Failure> {
         let key = self.with_keyring(|keyring| keyring.identity_key(id))?;
         let view = Arc::new(self.view.identity(id, &key));
         let (vfs, path) = (Arc::clone(&self.vfs), self.identity_path(id));
         let opened = {
-            let view = Arc::clone(&view);
-            tokio::task::spawn_blocking(move || replay(vfs, &path, &key, &view)).await
+            let (view, reading) = (Arc::clone(&view), Arc::clone(reading));
+            tokio::task::spawn_blocking(move || replay(vfs, &path, &key, &view, &*reading)).await
         };
         let (log, mut state) = opened.map_err(|error| broken("the identity's log", error))??;
         self.tell_restored(id, &log, &mut state)?;
@@ -179,16 +179,22 @@ async fn accept(
 }
 
 /// The state of an identity: from the view's image where there is one, and the rest of the log; else from the whole log.
-fn replay(vfs: Arc<dyn Vfs>, path: &Path, key: &SymmetricKey, view: &IdentityView) -> Result<(Log, State), Failure> {
+fn replay(
+    vfs: Arc<dyn Vfs>,
+    path: &Path,
+    key: &SymmetricKey,
+    view: &IdentityView,
+    reading: &dyn Fn(u64, u64),
+) -> Result<(Log, State), Failure> {
     let image = view.load_state().and_then(|(position, bytes)| Some((position, State::decode(&bytes).ok()?)));
     let (position, state): (Option<LogPosition>, State) = match image {
         Some((position, state)) => (Some(position), state),
         None => (None, State::default()),
     };
-    fold(&vfs, path, key, position.as_ref(), state).or_else(|failure| match position {
+    fold(&vfs, path, key, position.as_ref(), state, reading).or_else(|failure| match position {
         // An image that does not fit the log is no reason to fail: the log is the truth. But an image is only kept of
         // what was durable, so that something is gone, and nobody may learn that by missing it.
-        Some(_) => fold(&vfs, path, key, None, State::default()).inspect(|_| {
+        Some(_) => fold(&vfs, path, key, None, State::default(), reading).inspect(|_| {
             tracing::error!(
                 "the end of an identity's log is missing: an older copy was put back, or the disk lost what it had \
                  confirmed; mail that came last may be gone, and what was sent last may be sent again"
@@ -204,18 +210,28 @@ fn fold(
     key: &SymmetricKey,
     from: Option<&LogPosition>,
     mut state: State,
+    reading: &dyn Fn(u64, u64),
 ) -> Result<(Log, State), Failure> {
     let mut unknown = None;
-    let log = Log::open(Arc::clone(vfs), path, key, Box::new(OsRng), from, &mut |number, bytes| match Record::decode(
-        bytes,
-    ) {
+    let mut replay = |number, bytes: &[u8]| match Record::decode(bytes) {
         Ok(Some(record)) => {
             state.apply(number, &record);
         }
         Ok(None) => {}
         Err(error) => unknown = Some(error),
-    })
-    .map_err(|error| broken("the identity's log cannot be opened", error))?;
+    };
+    let mut progress = |done, total| reading(done, total);
+    let opened = Log::open_with_progress(Arc::clone(vfs), path, key, Box::new(OsRng), from, &mut replay, &mut progress);
+    let log = opened.map_err(|error| {
+        let failure = broken("the identity's log cannot be opened", &error);
+        match error {
+            OpenError::Damaged { .. } | OpenError::Missing { .. } => failure.hint(
+                "nothing was changed. Copy the data directory first; then either put back a backup (runepeer --data-dir \
+                 NEW backup restore FILE), or save what can still be read: runepeer repair",
+            ),
+            _ => failure,
+        }
+    })?;
     // Before anything is given up: what we cannot read may need bodies of which we do not know.
     if let Some(error) = unknown {
         return Err(broken("the identity's log holds a record that this version does not know", error)
@@ -294,7 +310,7 @@ mod tests {
         log.commit(vec![record], vec![body], Durability::Synced, Box::new(move |first| done.send(first).unwrap()));
         committed.recv().unwrap().unwrap();
         drop(log);
-        let failure = fold(&vfs, path, &key, None, State::default()).map(|_| ()).unwrap_err();
+        let failure = fold(&vfs, path, &key, None, State::default(), &|_, _| ()).map(|_| ()).unwrap_err();
         assert!(failure.hint.unwrap().contains("newer"));
         assert_eq!(open().read_body(BodyId::from_bytes([1; 16]), 0..100).unwrap(), b"of a later version");
     }

@@ -10,7 +10,7 @@ use crate::base::{BodyId, Timestamp};
 use crate::engine::Snapshot;
 use crate::engine::effect::{CardEvidence, Opened, Refusal};
 use crate::pgp::{self, Certificate, SecretKeys};
-use crate::store::Log;
+use crate::store::{Log, ReadError};
 
 /// Parsed certificates that are kept at hand.
 const CERTIFICATES_AT_HAND: usize = 1000;
@@ -86,7 +86,10 @@ impl KeyChain {
         let mut content = header.into_bytes();
         let body = log.read_body(body, 0..length).map_err(|error| {
             tracing::error!(%error, "a message in the queue cannot be read from the disk");
-            Refusal::Temporary
+            match error {
+                ReadError::Damaged { .. } => Refusal::Permanent,
+                _ => Refusal::Temporary,
+            }
         })?;
         content.extend_from_slice(&body);
         self.seal(&content, recipient, now)

@@ -18,10 +18,11 @@ mod node;
 mod passwords;
 mod process;
 mod queue;
+pub mod repair;
 mod restored;
 mod upkeep;
 
 pub use directory::DataDir;
 pub use driver::now;
-pub use node::{Node, Preparation, Start};
+pub use node::{Node, Preparation, Reading, Start};
 pub use process::close_to_others;

@@ -37,8 +37,8 @@ const LETTING_GO: Duration = Duration::from_secs(1);
 
 /// A data directory that this process holds, before its daemon runs.
 pub struct Preparation {
-    directory: DataDir,
-    vfs: Arc<dyn Vfs>,
+    pub(super) directory: DataDir,
+    pub(super) vfs: Arc<dyn Vfs>,
 }
 
 /// What a daemon is started with.
@@ -49,7 +49,19 @@ pub struct Start {
     pub passphrase: Option<Zeroizing<String>>,
     /// Settings that go before those of the file; an empty data directory keeps them.
     pub file: File,
+    /// Told how many bytes of how many of an identity's log were read.
+    pub reading: Reading,
 }
+
+impl Start {
+    /// A start of which nobody watches the progress.
+    pub fn new(name: Option<String>, passphrase: Option<Zeroizing<String>>, file: File) -> Self {
+        Self { name, passphrase, file, reading: Arc::new(|_, _| ()) }
+    }
+}
+
+/// Told how many bytes of how many were read.
+pub type Reading = Arc<dyn Fn(u64, u64) + Send + Sync>;
 
 impl Preparation {
     /// Takes the data directory, making it where it is missing.
@@ -186,7 +198,7 @@ impl Node {
         });
         let is_passphrase_protected = shared.with_keyring(|keyring| Ok::<_, UnlockError>(keyring.has_passphrase()))?;
         let mut node = Self { shared, gateways: Vec::new(), control: None, is_passphrase_protected };
-        if let Err(failure) = node.identities(name).await {
+        if let Err(failure) = node.identities(name, &start.reading).await {
             node.stop().await;
             return Err(failure);
         }
@@ -195,10 +207,10 @@ impl Node {
     }
 
     /// Opens the identities that exist, and makes the first one.
-    async fn identities(&self, name: Option<LocalPart>) -> Result<(), Failure> {
+    async fn identities(&self, name: Option<LocalPart>, reading: &Reading) -> Result<(), Failure> {
         let ids = self.shared.with_keyring(|keyring| keyring.identities())?;
         for id in &ids {
-            self.shared.open_identity(*id).await?;
+            self.shared.open_identity(*id, reading).await?;
         }
         match name {
             Some(name) if ids.is_empty() => self.shared.make_identity(name).await.map(|_| ()),
@@ -352,7 +364,7 @@ fn configuration(preparation: &Preparation, given: File) -> Result<(Config, Opti
     Ok((config, (!written).then_some(file)))
 }
 
-fn unlock(preparation: &Preparation, passphrase: Option<Zeroizing<String>>) -> Result<Keyring, Failure> {
+pub(super) fn unlock(preparation: &Preparation, passphrase: Option<Zeroizing<String>>) -> Result<Keyring, Failure> {
     let (vfs, keys) = (Arc::clone(&preparation.vfs), preparation.keys());
     let passphrase = passphrase.map(|text| Passphrase::new(text.to_string()));
     if preparation.is_initialised()? {

@@ -77,6 +77,8 @@ pub struct Identity {
     pub(super) taking_back: BTreeSet<(ContactId, QueueId)>,
     /// The ends of the messages that wait, by which copies of them are known again.
     pub(super) ends: Ends,
+    /// Damaged messages of which the user was told.
+    pub(super) told_damaged: BTreeSet<BodyId>,
     pending: BTreeMap<OpId, Pending>,
     effects: Vec<Effect>,
     reserved_uids: BTreeMap<FolderId, Uid>,
@@ -107,6 +109,7 @@ impl Identity {
             schedule,
             rates: Rates::default(),
             disk_low: false,
+            told_damaged: BTreeSet::new(),
             in_flight: 0,
             settlements: VecDeque::new(),
             taking_back: BTreeSet::new(),

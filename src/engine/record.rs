@@ -319,11 +319,12 @@ records! {
         /// Its name.
         name: String,
     }
-    /// The log was put back from a backup: what mail programs and contacts learned since the backup is not known here.
+    /// The log was put back from a backup, or repaired: what mail programs and contacts learned of what is not there any more
+    /// is not known here.
     43 Restored {
-        /// When the backup was made.
+        /// When the backup was made; of a repair, when that was.
         made: Timestamp,
-        /// When it was put back.
+        /// When it was put back, or repaired.
         at: Timestamp,
     }
     /// A checkpoint begins: everything before it counts no more, and the records after it lead to the same state.

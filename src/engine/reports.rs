@@ -4,7 +4,7 @@
 
 use crate::base::limits;
 use crate::base::rng::Rng;
-use crate::base::{ContactId, ContentId, QueueId, Timestamp};
+use crate::base::{BodyId, ContactId, ContentId, QueueId, Timestamp};
 use crate::mail::dsn::{self, Concerned, Outcome};
 
 use super::effect::{CommitError, Effect, NewBody};
@@ -12,6 +12,8 @@ use super::identity::{Identity, Pending, Then};
 use super::mailbox::FolderRole;
 use super::queue::{FailureReason, Notify, Queued};
 use super::record::Record;
+use super::request::Response;
+use super::requests::{Answer, Change};
 
 /// A report that waits for the message that it is to return.
 pub(super) struct Returning {
@@ -21,6 +23,29 @@ pub(super) struct Returning {
 }
 
 impl Identity {
+    /// Says in INBOX which message is damaged on the disk; nothing where that was said, or no folder shows it.
+    pub(super) fn tell_damaged(&mut self, now: Timestamp, rng: &mut dyn Rng, body: BodyId) -> Change {
+        let mut change = Change::new(Vec::new(), Answer::Always(Response::Done));
+        let places: Vec<String> = self
+            .state
+            .mailbox()
+            .folders()
+            .flat_map(|folder| {
+                let here = folder.messages.iter().filter(|message| message.body == body);
+                here.map(|message| format!("message {} in {}, of {}", message.uid, folder.name, message.date.rfc5322()))
+            })
+            .collect();
+        if places.is_empty() || self.told_damaged.len() >= limits::DAMAGE_TOLD || !self.told_damaged.insert(body) {
+            return change;
+        }
+        let text = dsn::unreadable(self.address(), &places, ContentId::random(rng), now);
+        if let Some((folder, message, body)) = self.own_message(now, rng, FolderRole::Inbox, text) {
+            change.records.push(Record::MessageAdded { folder, message });
+            change.bodies.push(body);
+        }
+        change
+    }
+
     /// A recipient's node has a message.
     pub(super) fn delivered(
         &mut self,

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::base::{ContactId, FolderId, InvitationId, QueueId, Timestamp};
+use crate::base::{BodyId, ContactId, FolderId, InvitationId, QueueId, Timestamp};
 
 use super::mailbox::{FlagChange, NamedFlags, Uid};
 use super::queue::RecipientOptions;
@@ -87,6 +87,8 @@ pub enum Request {
     Cancel(QueueId),
     /// Try what waits now: one message, or all.
     Retry(Option<QueueId>),
+    /// Tell the user that a message is damaged on the disk, once.
+    TellDamaged(BodyId),
     /// Make an invitation.
     Invite {
         /// Without a secret: for posters and web pages; whoever uses it lands in Requests.

@@ -93,6 +93,7 @@ impl Identity {
             Request::Submit(submission) => self.submit(now, rng, &submission),
             Request::Cancel(queue) => self.cancel(now, rng, queue),
             Request::Retry(queue) => self.retry(now, queue),
+            Request::TellDamaged(body) => Ok(self.tell_damaged(now, rng, body)),
             Request::Invite { public, expires } => self.invite(now, rng, public, expires),
             Request::RevokeInvitation(id) => self.revoke_invitation(id),
             Request::AddContact { invitation, petname } => self.add_contact(now, rng, &invitation, petname),

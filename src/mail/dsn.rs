@@ -50,7 +50,7 @@ impl FailureReason {
                 "The message expired without an acknowledgement. It may have arrived all the same: delivery is unconfirmed."
             }
             Self::Refused => "Their node refused the message.",
-            Self::Unsealable => "The message could not be sealed to their certificate.",
+            Self::Unsealable => "The message could not be sealed to their certificate, or is damaged on this disk.",
             Self::NoContact => "They are no longer in your address book, or you have blocked them.",
             Self::Recalled => {
                 "You took the message back. A copy was sent before and never acknowledged: it may have arrived all the same."
@@ -299,6 +299,52 @@ pub fn restored(own: &Address, made: Timestamp, id: ContentId, now: Timestamp) -
          twice. Contacts that were added since then have to be added again.\r\n\r\n\
          Never run the original and this copy at the same time.\r\n",
         made.rfc5322()
+    );
+    text.into_bytes()
+}
+
+/// A notice in INBOX: a message cannot be read, because the disk does not hold it any more.
+pub fn unreadable(own: &Address, places: &[String], id: ContentId, now: Timestamp) -> Vec<u8> {
+    let daemon = format!("Mail delivery <mailer-daemon@{}>", own.onion());
+    let mut text = head(&daemon, own, "A message is damaged on the disk", id, now);
+    let _ = write!(text, "Auto-Submitted: auto-generated\r\n{PLAIN}\r\n");
+    let _ = write!(
+        text,
+        "This is your own node. Its disk does not hold any more what was written to it, and cannot show\r\n\r\n"
+    );
+    for place in places {
+        let _ = write!(text, "- {place}\r\n");
+    }
+    let _ = write!(
+        text,
+        "\r\nOthers may be damaged as well. Copy the data directory, and have the disk looked at. Then stop the daemon\r\n\
+         (runepeer down), and see what can be read with: runepeer repair --check\r\n\
+         A backup from before may have what is missing.\r\n"
+    );
+    text.into_bytes()
+}
+
+/// Lines of a notice; what is beyond them is only counted.
+const LINES: usize = 1000;
+
+/// A notice in INBOX: parts of the mailbox were damaged on the disk; what they were, and where a copy of them is.
+pub fn repaired(own: &Address, lost: &[String], kept: &str, id: ContentId, now: Timestamp) -> Vec<u8> {
+    let daemon = format!("Mail delivery <mailer-daemon@{}>", own.onion());
+    let mut text = head(&daemon, own, "A part of this mailbox was damaged on the disk", id, now);
+    let _ = write!(text, "Auto-Submitted: auto-generated\r\n{PLAIN}\r\n");
+    let _ = write!(text, "This is your own node. Its disk does not hold any more what was written to it:\r\n\r\n");
+    for line in lost.iter().take(LINES) {
+        let _ = write!(text, "- {line}\r\n");
+    }
+    if lost.len() > LINES {
+        let _ = write!(text, "- and {} more\r\n", lost.len() - LINES);
+    }
+    let _ = write!(
+        text,
+        "\r\nMessages that cannot be read are not listed any more. Where bytes of the log were lost, with them may have gone\r\n\
+         messages, and changes of folders, of the queue and of the address book. The damaged files are kept as they\r\n\
+         are in\r\n\r\n{kept}\r\n\r\n\
+         A backup from before may have what is missing here. Have the disk looked at: it may go on like this.\r\n"
     );
     text.into_bytes()
 }

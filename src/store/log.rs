@@ -22,7 +22,7 @@ use super::bodies::{Bodies, ReadError};
 use super::checkpoint::{self, CheckpointError, Mark};
 use super::compaction::{self, Obsolete, Pins, Survey};
 use super::crypt::{OsRng, Sealer, derive};
-use super::recover::{OpenError, Told, recover};
+use super::recover::{OpenError, Recovered, Told, recover};
 use super::segment;
 use super::vfs::Vfs;
 use super::writer::{Ground, Moved, Pending, Site, Sizes, Spans, Writer};
@@ -179,7 +179,9 @@ impl Log {
         from: Option<&LogPosition>,
         told: Told<'_>,
     ) -> Result<Self, OpenError> {
-        let (shared, mut writer) = open_writer(vfs, dir, key, rng, Sizes::default(), from, told)?;
+        let (shared, mut writer) = open_writer(vfs, dir, key, rng, Sizes::default(), |site, wrap, bodies| {
+            recover(site, wrap, bodies, from, told)
+        })?;
         let on_thread = Arc::clone(&shared);
         let thread = thread::Builder::new()
             .name("log".to_owned())
@@ -398,15 +400,14 @@ pub(super) fn open_writer(
     key: &SymmetricKey,
     rng: Box<dyn Rng>,
     sizes: Sizes,
-    from: Option<&LogPosition>,
-    told: Told<'_>,
+    read: impl FnOnce(&Site, &Sealer, &Bodies) -> Result<Recovered, OpenError>,
 ) -> Result<(Arc<Shared>, Writer), OpenError> {
     let (log_dir, blob_dir) = (dir.join("log"), dir.join("blob"));
     let bodies = Arc::new(Bodies::new(Arc::clone(&vfs), log_dir.clone(), blob_dir.clone()));
     let site = Arc::new(Site { vfs, log_dir, blob_dir, sizes });
     let key = derive(key, "runepeer log 1");
     let wrap = || Sealer::new(&key);
-    let recovered = recover(&site, &wrap(), &bodies, from, told)?;
+    let recovered = read(&site, &wrap(), &bodies)?;
     let spans: Spans = Arc::new(Mutex::new(recovered.spans));
     let pins = Pins::default();
     let upkeep = Upkeep {

@@ -24,6 +24,9 @@ mod log;
 #[cfg(test)]
 mod log_tests;
 mod recover;
+mod salvage;
+#[cfg(test)]
+mod salvage_tests;
 mod segment;
 mod stepped;
 pub mod vfs;
@@ -38,6 +41,7 @@ pub use crypt::OsRng;
 pub use keys::{Keyring, Passphrase, UnlockError};
 pub use log::{CompactError, Compacted, Completion, Contents, Log, LogMark, LogPosition};
 pub use recover::OpenError;
+pub use salvage::Damage;
 pub use stepped::{Commit, SteppedLog};
 pub use view::{IdentityView, View};
 pub use writer::Sizes;

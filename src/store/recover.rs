@@ -36,10 +36,7 @@ pub enum OpenError {
         error: io::Error,
     },
     /// Bytes that were durable are not what was written.
-    #[error(
-        "the log is damaged: {file} was changed or is incomplete at byte {offset}, and mail after it may depend on it; \
-         restore the data directory from a backup, or copy it before doing anything else"
-    )]
+    #[error("the log is damaged: {file} was changed or is incomplete at byte {offset}")]
     Damaged {
         /// The segment.
         file: PathBuf,
@@ -47,7 +44,7 @@ pub enum OpenError {
         offset: u64,
     },
     /// A segment is not there.
-    #[error("the log is incomplete: {file} is missing; restore the data directory from a backup")]
+    #[error("the log is incomplete: {file} is missing")]
     Missing {
         /// The segment.
         file: PathBuf,
@@ -83,11 +80,11 @@ pub(super) struct Told<'a> {
 }
 
 /// A segment whose header is right.
-struct Link {
-    path: PathBuf,
-    file: Arc<dyn VfsFile>,
-    size: u64,
-    header: Header,
+pub(super) struct Link {
+    pub(super) path: PathBuf,
+    pub(super) file: Arc<dyn VfsFile>,
+    pub(super) size: u64,
+    pub(super) header: Header,
 }
 
 /// Reads the whole log: fills the index of bodies, and gives every record after `from` to `told`.
@@ -100,19 +97,19 @@ pub(super) fn recover(
 ) -> Result<Recovered, OpenError> {
     let io_error = |error| OpenError::Io { dir: site.log_dir.clone(), error };
     let names = site.vfs.list(&site.log_dir).map_err(io_error)?;
-    let (links, unborn) = headers(site, wrap, &names)?;
-    let segments: Vec<u64> = links.keys().copied().collect();
-    let highest = segments.iter().chain(&unborn).copied().max().unwrap_or(0);
+    let segments: Vec<u64> = names.iter().filter_map(|name| segment::number(name)).collect();
+    let highest = segments.iter().copied().max().unwrap_or(0);
     let checkpoints: Vec<u64> = names.iter().filter_map(|name| checkpoint::number(name)).collect();
     let Base { found: base, broken } = newest(site, wrap, &checkpoints)?;
     let mark = base.as_ref().map(|(_, checkpoint)| checkpoint.mark);
+    let (links, unborn) = headers(site, wrap, &segments, mark.map_or(0, |mark| mark.segment))?;
     let (chain, dead) = follow(&site.log_dir, links, &unborn, mark.as_ref()).map_err(|error| match &broken {
         // What the damaged checkpoint stood for is not there any more.
         Some(file) => OpenError::Damaged { file: file.clone(), offset: 0 },
         None => error,
     })?;
     let holding = base.as_ref().map(|(_, checkpoint)| checkpoint.holding()).unwrap_or_default();
-    if let Some(missing) = holding.iter().find(|number| segments.binary_search(number).is_err()) {
+    if let Some(missing) = holding.iter().find(|number| !segments.contains(number)) {
         return Err(OpenError::Missing { file: segment::path(&site.log_dir, *missing) });
     }
     let whole = base.is_some() && broken.is_none();
@@ -159,14 +156,14 @@ pub(super) fn recover(
 
 /// The checkpoint from which a start goes on.
 #[derive(Default)]
-struct Base {
+pub(super) struct Base {
     /// The newest that can be read, with its number.
-    found: Option<(u64, Checkpoint)>,
+    pub(super) found: Option<(u64, Checkpoint)>,
     /// The newest that cannot, where there is one.
-    broken: Option<PathBuf>,
+    pub(super) broken: Option<PathBuf>,
 }
 
-fn newest(site: &Site, wrap: &Sealer, numbers: &[u64]) -> Result<Base, OpenError> {
+pub(super) fn newest(site: &Site, wrap: &Sealer, numbers: &[u64]) -> Result<Base, OpenError> {
     let mut sorted = numbers.to_vec();
     sorted.sort_unstable();
     let mut base = Base::default();
@@ -185,37 +182,43 @@ fn newest(site: &Site, wrap: &Sealer, numbers: &[u64]) -> Result<Base, OpenError
     Ok(base)
 }
 
-/// The segments with a header, and the numbers of files that have none because they were being made.
-fn headers(site: &Site, wrap: &Sealer, names: &[String]) -> Result<(BTreeMap<u64, Link>, BTreeSet<u64>), OpenError> {
-    let io_error = |error| OpenError::Io { dir: site.log_dir.clone(), error };
+/// The segments with a header, and the numbers of files that have none because they were being made. Of those before
+/// `first` only the bodies are needed, which have keys of their own.
+fn headers(
+    site: &Site,
+    wrap: &Sealer,
+    segments: &[u64],
+    first: u64,
+) -> Result<(BTreeMap<u64, Link>, BTreeSet<u64>), OpenError> {
     let (mut links, mut unborn) = (BTreeMap::new(), BTreeSet::new());
-    for number in names.iter().filter_map(|name| segment::number(name)) {
-        let path = segment::path(&site.log_dir, number);
-        let file = site.vfs.open(&path).map_err(io_error)?;
-        let size = file.size().map_err(io_error)?;
-        let len = usize::try_from(size).unwrap_or(HEADER_BYTES).min(HEADER_BYTES);
-        let bytes = read_exact_at(&*file, 0, len).map_err(io_error)?;
-        if len < HEADER_BYTES {
-            // All that matters of it may be there, and yet it was never completed.
-            unborn.insert(number);
-            continue;
-        }
-        match Header::decode(&bytes, wrap) {
-            Ok(header) if header.number == number => {
-                links.insert(number, Link { path, file, size, header });
-            }
-            // The header is synced before anything follows it.
-            Err(HeaderError::Forged) if size <= HEADER_BYTES as u64 => {
-                unborn.insert(number);
-            }
-            Err(HeaderError::Version) if size > HEADER_BYTES as u64 => return Err(OpenError::Version { file: path }),
-            Err(HeaderError::Version) => {
-                unborn.insert(number);
-            }
-            _ => return Err(OpenError::Damaged { file: path, offset: 0 }),
+    for number in segments.iter().copied().filter(|number| *number >= first) {
+        match header_of(site, wrap, number)? {
+            Some(link) => drop(links.insert(number, link)),
+            None => drop(unborn.insert(number)),
         }
     }
     Ok((links, unborn))
+}
+
+/// A segment with its header; `None` where it has none because it was being made.
+pub(super) fn header_of(site: &Site, wrap: &Sealer, number: u64) -> Result<Option<Link>, OpenError> {
+    let io_error = |error| OpenError::Io { dir: site.log_dir.clone(), error };
+    let path = segment::path(&site.log_dir, number);
+    let file = site.vfs.open(&path).map_err(io_error)?;
+    let size = file.size().map_err(io_error)?;
+    if size < HEADER_BYTES as u64 {
+        // All that matters of it may be there, and yet it was never completed.
+        return Ok(None);
+    }
+    let bytes = read_exact_at(&*file, 0, HEADER_BYTES).map_err(io_error)?;
+    let more_follows = size > HEADER_BYTES as u64;
+    match Header::decode(&bytes, wrap) {
+        Ok(header) if header.number == number => Ok(Some(Link { path, file, size, header })),
+        // The header is synced before anything follows it.
+        Err(HeaderError::Forged | HeaderError::Version) if !more_follows => Ok(None),
+        Err(HeaderError::Version) => Err(OpenError::Version { file: path }),
+        _ => Err(OpenError::Damaged { file: path, offset: 0 }),
+    }
 }
 
 /// The segments that count, oldest first, and the numbers of those that do not: they were made, but not used because
@@ -228,8 +231,6 @@ fn follow(
 ) -> Result<(Vec<Link>, Vec<u64>), OpenError> {
     let mut chain: Vec<Link> = Vec::new();
     let first = mark.map_or(0, |mark| mark.segment);
-    // What lies before the mark is read for its bodies only.
-    let mut links = links.split_off(&first);
     // The segment of the mark has to be there, also where nothing follows it.
     let mut wanted = links.keys().next_back().copied().unwrap_or(first);
     while wanted != 0 && (mark.is_none() || wanted >= first) {
@@ -259,7 +260,7 @@ fn follow(
     Ok((chain, links.into_keys().collect()))
 }
 
-fn remove_orphans(site: &Site, bodies: &Bodies) -> io::Result<()> {
+pub(super) fn remove_orphans(site: &Site, bodies: &Bodies) -> io::Result<()> {
     let mut wanted: BTreeSet<PathBuf> = bodies.blobs().into_iter().map(|name| bodies.blob_path(name)).collect();
     for name in site.vfs.list(&site.blob_dir)? {
         let path = site.blob_dir.join(name);
@@ -277,12 +278,20 @@ fn remove_orphans(site: &Site, bodies: &Bodies) -> io::Result<()> {
     Ok(())
 }
 
-enum Failure {
+pub(super) enum Failure {
     Io(io::Error),
     Damaged(u64),
 }
 
 impl Failure {
+    /// What is damaged is as if it were not there.
+    pub(super) fn ignore_damage<T>(self) -> io::Result<Option<T>> {
+        match self {
+            Self::Io(error) => Err(error),
+            Self::Damaged(_) => Ok(None),
+        }
+    }
+
     fn locate(self, site: &Site, path: &Path) -> OpenError {
         match self {
             Self::Io(error) => OpenError::Io { dir: site.log_dir.clone(), error },
@@ -333,7 +342,7 @@ impl Reader<'_, '_> {
         if limit > link.size || limit < HEADER_BYTES as u64 || mark.is_some_and(|mark| mark.offset > limit) {
             return Err(Failure::Damaged(link.size));
         }
-        let mut window = Window { file: &*link.file, limit, start: 0, bytes: Vec::new() };
+        let mut window = Window::new(&*link.file, limit);
         let key = SegmentKey::new(header);
         let begin = mark.map_or((HEADER_BYTES as u64, 0, header.base), |mark| (mark.offset, mark.counter, mark.next));
         let (mut offset, mut counter, mut next) = begin;
@@ -377,7 +386,7 @@ impl Reader<'_, '_> {
 }
 
 /// The transaction at this offset and where it ends; `None` where there is no whole one.
-fn transaction(
+pub(super) fn transaction(
     window: &mut Window<'_>,
     key: &SegmentKey,
     start: u64,
@@ -436,12 +445,12 @@ fn check_tail(window: &mut Window<'_>, key: &SegmentKey, torn: u64) -> Result<()
 }
 
 /// Where frames may begin.
-fn frame_starts(bytes: &[u8]) -> impl Iterator<Item = usize> + '_ {
+pub(super) fn frame_starts(bytes: &[u8]) -> impl Iterator<Item = usize> + '_ {
     bytes.windows(FRAME_MAGIC.len()).enumerate().filter(|(_, window)| window == FRAME_MAGIC).map(|(place, _)| place)
 }
 
 /// A file read forward, mostly in small steps.
-struct Window<'a> {
+pub(super) struct Window<'a> {
     file: &'a dyn VfsFile,
     limit: u64,
     start: u64,
@@ -450,9 +459,13 @@ struct Window<'a> {
 
 const WINDOW_BYTES: usize = 64 * 1024;
 
-impl Window<'_> {
+impl<'a> Window<'a> {
+    pub(super) fn new(file: &'a dyn VfsFile, limit: u64) -> Self {
+        Self { file, limit, start: 0, bytes: Vec::new() }
+    }
+
     /// The bytes at this place; `None` where they go beyond the limit.
-    fn get(&mut self, offset: u64, len: usize) -> io::Result<Option<&[u8]>> {
+    pub(super) fn get(&mut self, offset: u64, len: usize) -> io::Result<Option<&[u8]>> {
         if offset.checked_add(len as u64).is_none_or(|end| end > self.limit) {
             return Ok(None);
         }

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::bodies::ReadError;
 use super::log::{CompactError, Compacted, LogMark, LogPosition, Shared, open_writer};
-use super::recover::{OpenError, Told};
+use super::recover::{OpenError, Told, recover};
+use super::salvage::{Damage, salvage};
 use super::vfs::Vfs;
 use super::writer::{Pending, Sizes, Writer};
 use crate::base::{BodyId, Rng, SymmetricKey, Timestamp};
@@ -37,8 +38,33 @@ impl SteppedLog {
         replay: &mut dyn FnMut(u64, &[u8]),
     ) -> Result<Self, OpenError> {
         let told = Told { replay, progress: &mut |_, _| () };
-        let (shared, writer) = open_writer(vfs, dir, key, rng, sizes, from, told)?;
+        let read = |site: &_, wrap: &_, bodies: &_| recover(site, wrap, bodies, from, told);
+        let (shared, writer) = open_writer(vfs, dir, key, rng, sizes, read)?;
         Ok(Self { shared, writer })
+    }
+
+    /// Opens what is left of a damaged log, and names what is not. Nothing of it is changed; what is committed from now on
+    /// lies behind it, and [`Self::compact`] makes the next start independent of what is damaged.
+    ///
+    /// # Errors
+    /// Those of the disk, and [`OpenError::Version`].
+    pub fn salvage(
+        vfs: Arc<dyn Vfs>,
+        dir: &Path,
+        key: &SymmetricKey,
+        rng: Box<dyn Rng>,
+        sizes: Sizes,
+        replay: &mut dyn FnMut(u64, &[u8]),
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<(Self, Vec<Damage>), OpenError> {
+        let mut damage = Vec::new();
+        let read = |site: &_, wrap: &_, bodies: &_| {
+            let (recovered, found) = salvage(site, wrap, bodies, Told { replay, progress })?;
+            damage = found;
+            Ok(recovered)
+        };
+        let (shared, writer) = open_writer(vfs, dir, key, rng, sizes, read)?;
+        Ok((Self { shared, writer }, damage))
     }
 
     /// Writes a batch, syncs where one of it asks for that, and gives what is reported of each, in order.

@@ -1,0 +1,196 @@
+//! Reading what is left of a damaged log (docs/on-disk.md, "Damage"): every transaction that authenticates counts, wherever it
+//! lies; what does not is named. The normal start never does this.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use super::bodies::Bodies;
+use super::checkpoint;
+use super::crypt::Sealer;
+use super::recover::{
+    Link, OpenError, Recovered, Told, Window, frame_starts, header_of, newest, remove_orphans, transaction,
+};
+use super::segment::{self, End, FRAME_BYTES, Frame, HEADER_BYTES, SegmentKey};
+use super::writer::{Site, Span, Tail};
+use crate::base::limits::LOG_NUMBER_GAP;
+
+/// What of a log is not there any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Damage {
+    /// These bytes of a file are not what was written.
+    Bytes(PathBuf, Range<u64>),
+    /// A whole file cannot be read.
+    File(PathBuf),
+    /// A file is not there.
+    Missing(PathBuf),
+}
+
+impl Damage {
+    /// The file.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Bytes(path, _) | Self::File(path) | Self::Missing(path) => path,
+        }
+    }
+}
+
+impl std::fmt::Display for Damage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Bytes(path, bytes) => {
+                write!(f, "{}: bytes {} to {} are not what was written", path.display(), bytes.start, bytes.end)
+            }
+            Self::File(path) => write!(f, "{} cannot be read", path.display()),
+            Self::Missing(path) => write!(f, "{} is missing", path.display()),
+        }
+    }
+}
+
+/// Reads whatever can be read: fills the index of bodies, gives the records to `told`, and names the damage.
+pub(super) fn salvage(
+    site: &Site,
+    wrap: &Sealer,
+    bodies: &Bodies,
+    told: Told<'_>,
+) -> Result<(Recovered, Vec<Damage>), OpenError> {
+    let io_error = |error| OpenError::Io { dir: site.log_dir.clone(), error };
+    let names = site.vfs.list(&site.log_dir).map_err(io_error)?;
+    let numbers: Vec<u64> = names.iter().filter_map(|name| segment::number(name)).collect();
+    let highest = numbers.iter().copied().max().unwrap_or(0);
+    let checkpoints: Vec<u64> = names.iter().filter_map(|name| checkpoint::number(name)).collect();
+    let base = newest(site, wrap, &checkpoints)?;
+    let mark = base.found.as_ref().map(|(_, checkpoint)| checkpoint.mark);
+    let first = mark.map_or(0, |mark| mark.segment);
+    let mut damage: Vec<Damage> = base.broken.map(Damage::File).into_iter().collect();
+    let mut links = BTreeMap::new();
+    for number in numbers.iter().copied().filter(|number| *number >= first) {
+        match header_of(site, wrap, number) {
+            Ok(Some(link)) => drop(links.insert(number, link)),
+            Ok(None) => {}
+            Err(error @ (OpenError::Io { .. } | OpenError::Version { .. })) => return Err(error),
+            Err(_) => damage.push(Damage::File(segment::path(&site.log_dir, number))),
+        }
+    }
+    let mut reader = Salvage { bodies, told, damage, spans: BTreeMap::new(), next: 1 };
+    if let Some((_, checkpoint)) = base.found {
+        reader.next = checkpoint.mark.next.max(checkpoint.mark.number + 1);
+        for number in checkpoint.holding().into_iter().filter(|number| !numbers.contains(number)) {
+            reader.damage.push(Damage::Missing(segment::path(&site.log_dir, number)));
+        }
+        bodies.restore(checkpoint.bodies);
+        checkpoint.records.iter().for_each(|record| (reader.told.replay)(mark.map_or(0, |mark| mark.number), record));
+    }
+    // Where a successor says how much of a segment counts, more of it never counted.
+    let ends: BTreeMap<u64, u64> =
+        links.values().map(|link| (link.header.predecessor, link.header.predecessor_end)).collect();
+    for number in ends.keys().filter(|number| **number > first && !links.contains_key(number)) {
+        let path = segment::path(&site.log_dir, *number);
+        if !reader.damage.iter().any(|known| known.path() == path) {
+            reader.damage.push(Damage::Missing(path));
+        }
+    }
+    let total = links.values().map(|link| link.size).sum();
+    let (mut tail, mut read) = (Tail { highest, ..Tail::default() }, 0);
+    for (number, link) in &links {
+        let begin = mark
+            .filter(|mark| mark.segment == *number)
+            .map_or((HEADER_BYTES as u64, 0), |mark| (mark.offset, mark.counter));
+        let end = reader.segment(link, begin, ends.get(number).copied()).map_err(io_error)?;
+        tail = Tail { segment: *number, segment_id: link.header.id, end, ..tail };
+        read += link.size;
+        (reader.told.progress)(read, total);
+    }
+    tail.next = reader.next.saturating_add(LOG_NUMBER_GAP);
+    let (damage, spans) = (reader.damage, reader.spans);
+    if damage.is_empty() {
+        remove_orphans(site, bodies).map_err(io_error)?;
+    }
+    Ok((Recovered { tail, spans, unneeded: Vec::new(), marked: first }, damage))
+}
+
+struct Salvage<'a, 't> {
+    bodies: &'a Bodies,
+    told: Told<'t>,
+    damage: Vec<Damage>,
+    spans: BTreeMap<u64, Span>,
+    next: u64,
+}
+
+impl Salvage<'_, '_> {
+    /// Takes every transaction of a segment that authenticates; where the last of them ends.
+    fn segment(&mut self, link: &Link, begin: (u64, u64), closed: Option<u64>) -> std::io::Result<u64> {
+        let limit = closed.unwrap_or(link.size).min(link.size);
+        let mut window = Window::new(&*link.file, limit);
+        let key = SegmentKey::new(&link.header);
+        let (mut offset, mut counter) = begin;
+        let first = self.next;
+        loop {
+            if let Some((end, after)) = transaction(&mut window, &key, offset, counter, closed.is_none())
+                .or_else(|failure| failure.ignore_damage())?
+            {
+                self.take(end);
+                (offset, counter) = (after, counter + 1);
+                continue;
+            }
+            match find(&mut window, &key, offset, limit, closed.is_none())? {
+                Some((place, at)) => {
+                    self.damage.push(Damage::Bytes(link.path.clone(), offset..place));
+                    (offset, counter) = (place, at);
+                }
+                None => break,
+            }
+        }
+        // A torn tail of the newest segment is none.
+        let promised = closed.unwrap_or(offset);
+        if offset < promised {
+            self.damage.push(Damage::Bytes(link.path.clone(), offset..promised));
+        }
+        if self.next > first {
+            let span = Span { segment: link.header.number, id: link.header.id, last: self.next - 1 };
+            self.spans.insert(first, span);
+        }
+        Ok(offset)
+    }
+
+    fn take(&mut self, end: End) {
+        for entry in end.bodies {
+            self.bodies.insert(entry);
+        }
+        self.bodies.remove(&end.dropped);
+        for (number, record) in (end.first.max(self.next)..).zip(&end.records) {
+            (self.told.replay)(number, record);
+        }
+        self.next = self.next.max(end.first) + end.records.len() as u64;
+    }
+}
+
+/// The next place behind `from` where a whole transaction begins, and its counter.
+fn find(
+    window: &mut Window<'_>,
+    key: &SegmentKey,
+    from: u64,
+    limit: u64,
+    verify: bool,
+) -> std::io::Result<Option<(u64, u64)>> {
+    const STEP: u64 = 4 << 20;
+    let mut at = from;
+    while at < limit {
+        // A frame may lie across the end of a piece.
+        let len = usize::try_from((limit - at).min(STEP + FRAME_BYTES as u64)).unwrap_or(0);
+        let Some(bytes) = window.get(at, len)?.map(<[u8]>::to_vec) else { break };
+        for place in frame_starts(&bytes) {
+            let offset = at + place as u64;
+            let frame = bytes.get(place..).and_then(Frame::decode).filter(|frame| frame.start == offset);
+            let Some(frame) = frame.filter(|_| offset > from) else { continue };
+            if transaction(window, key, offset, frame.counter, verify)
+                .or_else(|failure| failure.ignore_damage())?
+                .is_some()
+            {
+                return Ok(Some((offset, frame.counter)));
+            }
+        }
+        at += STEP;
+    }
+    Ok(None)
+}

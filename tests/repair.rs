@@ -1,0 +1,146 @@
+//! A disk that changed what was written to it, under the real binary: named, told, put aside, and never in silence.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::string_slice)]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use support::mail::{Imap, Login, message};
+use support::node::Node;
+use support::{temp_dir, wait_for};
+
+const MESSAGES: usize = 12;
+
+/// A node with messages, stopped; among them one with a file of its own.
+fn node(peers: &Path) -> (Node, Login) {
+    let mut node = Node::loopback("alice", peers);
+    node.start();
+    let login = Login::new(&node, "test");
+    let mut imap = Imap::open(node.port("imap"), &login).unwrap();
+    for number in 0..MESSAGES {
+        let text = "A line of text.\r\n".repeat(if number == 5 { 80_000 } else { 100 });
+        let message = message(&login.user, &login.user, &format!("number-{number}"), &text);
+        imap.append("Archive", &message).unwrap();
+    }
+    node.terminate();
+    (node, login)
+}
+
+fn files(node: &Node, folder: &str, extension: Option<&str>) -> Vec<PathBuf> {
+    let mut identity = std::fs::read_dir(node.data()).unwrap().map(|entry| entry.unwrap().path());
+    let identity = identity.find(|path| path.join("log").is_dir()).unwrap();
+    let mut found: Vec<PathBuf> = std::fs::read_dir(identity.join(folder))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| extension.is_none_or(|wanted| path.extension().is_some_and(|found| found == wanted)))
+        .collect();
+    found.sort();
+    found
+}
+
+fn damage(path: &Path, at: usize) {
+    let mut bytes = std::fs::read(path).unwrap();
+    bytes[at] ^= 0x55;
+    std::fs::write(path, bytes).unwrap();
+}
+
+fn uid_validity(node: &Node, login: &Login) -> String {
+    let mut imap = Imap::open(node.port("imap"), login).unwrap();
+    let answer = String::from_utf8(imap.run("STATUS Archive (UIDVALIDITY)").unwrap()).unwrap();
+    answer.split("UIDVALIDITY ").nth(1).unwrap().split(')').next().unwrap().to_owned()
+}
+
+fn subjects(node: &Node, folder: &str) -> Vec<String> {
+    let rows = node.json(&["list", folder]);
+    rows["messages"].as_array().unwrap().iter().map(|row| row["subject"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_damaged_message_is_named_and_put_aside_and_the_others_stay() {
+    let peers = temp_dir();
+    let (mut node, login) = node(peers.path());
+    assert_eq!(node.json(&["repair"])["findings"].as_array().unwrap().len(), 0, "nothing is wrong");
+    damage(&files(&node, "blob", None)[0], 700_000);
+
+    // The daemon starts, shows the others, and says which one it cannot show.
+    node.start();
+    let mut imap = Imap::open(node.port("imap"), &login).unwrap();
+    imap.run("SELECT Archive").unwrap();
+    assert!(imap.body(6).is_err());
+    let mut imap = Imap::open(node.port("imap"), &login).unwrap();
+    imap.run("SELECT Archive").unwrap();
+    assert!(String::from_utf8_lossy(&imap.body(7).unwrap()).contains("number-6"));
+    wait_for("a message that says so", Duration::from_secs(10), || {
+        subjects(&node, "INBOX").contains(&"A message is damaged on the disk".to_owned()).then_some(())
+    });
+    assert!(imap.body(6).is_err(), "told once");
+    let before = uid_validity(&node, &login);
+    let output = node.run(&["repair"]);
+    assert_eq!(output.status.code(), Some(75), "not while the daemon runs");
+    node.terminate();
+
+    let looked = node.json(&["repair", "--check"]);
+    assert_eq!(looked["repaired"], false);
+    let unreadable = &looked["findings"][0]["unreadable"];
+    assert_eq!((&unreadable[0]["folder"], &unreadable[0]["uid"]), (&"Archive".into(), &6.into()), "{looked}");
+    assert_eq!(node.run(&["repair"]).status.code(), Some(2), "not without consent");
+    assert_eq!(node.json(&["repair", "--yes"])["repaired"], true);
+    let kept: Vec<_> = std::fs::read_dir(node.data().join("corrupt")).unwrap().collect();
+    assert_eq!(kept.len(), 1, "the file is kept as it was");
+    assert_eq!(node.json(&["repair", "--check"])["findings"].as_array().unwrap().len(), 0);
+    node.start();
+    assert_eq!(uid_validity(&node, &login), before, "what mail programs know still holds");
+    let left = subjects(&node, "Archive");
+    assert_eq!(left.len(), MESSAGES - 1);
+    assert!(!left.contains(&"number-5".to_owned()));
+    let notices = subjects(&node, "INBOX");
+    assert!(notices.contains(&"A part of this mailbox was damaged on the disk".to_owned()), "{notices:?}");
+    assert_eq!(notices.iter().filter(|subject| *subject == "A message is damaged on the disk").count(), 1);
+}
+
+#[test]
+fn a_damaged_log_stops_the_start_and_what_is_left_is_saved() {
+    let peers = temp_dir();
+    let (mut node, login) = node(peers.path());
+    node.start();
+    let before = uid_validity(&node, &login);
+    node.terminate();
+    let log = files(&node, "log", Some("seg")).pop().unwrap();
+    let len = std::fs::metadata(&log).unwrap().len();
+    // Near the end: the last messages, before the mark of the clean stop.
+    damage(&log, usize::try_from(len).unwrap() - 700);
+    node.spawn();
+    assert_eq!(node.wait_for_end().code(), Some(1));
+    let said = node.words();
+    assert!(said.contains("damaged") && said.contains(log.file_name().unwrap().to_str().unwrap()), "{said}");
+    assert!(said.contains("runepeer repair") && said.contains("backup restore"), "{said}");
+
+    let looked = node.json(&["repair", "--check"]);
+    assert!(looked["findings"][0]["damage"][0].as_str().unwrap().contains("bytes"), "{looked}");
+    assert_eq!(node.json(&["repair", "--yes"])["repaired"], true);
+    node.start();
+    let left = subjects(&node, "Archive");
+    assert!(left.len() >= MESSAGES - 1 && left.len() < MESSAGES + 1, "{left:?}");
+    assert!(subjects(&node, "INBOX").contains(&"A part of this mailbox was damaged on the disk".to_owned()));
+    assert_ne!(uid_validity(&node, &login), before, "a UID that is not known any more may have been told");
+    let mut imap = Imap::open(node.port("imap"), &login).unwrap();
+    imap.append("Archive", b"Subject: after\r\n\r\nafter\r\n").unwrap();
+    node.restart_after_kill();
+    assert!(subjects(&node, "Archive").contains(&"after".to_owned()));
+}
+
+#[test]
+fn where_the_keys_are_lost_only_a_backup_helps_and_nothing_is_changed() {
+    let peers = temp_dir();
+    let (node, _) = node(peers.path());
+    let first = files(&node, "log", Some("seg")).remove(0);
+    damage(&first, 300);
+    let before = std::fs::read(&first).unwrap();
+    let output = node.run(&["repair", "--yes"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said.contains("backup restore"), "{said}");
+    assert_eq!(std::fs::read(&first).unwrap(), before);
+}
