@@ -222,12 +222,9 @@ impl Node {
         let shared = &self.shared;
         let stop = || shared.stop.subscribe();
         let accounts = || Arc::clone(&shared.registry) as Arc<dyn gateway::account::Accounts>;
-        self.gateways.push(tokio::spawn(gateway::imap::serve(
-            imap,
-            accounts(),
-            stop(),
-            gateway::imap::Limits::default(),
-        )));
+        let server = gateway::imap::Server::new(accounts(), gateway::imap::Limits::default());
+        let stopping = stop();
+        self.gateways.push(tokio::spawn(async move { server.serve(imap, stopping).await }));
         let resolve = |account: &dyn gateway::account::Account, name: &str| {
             account.snapshot().borrow().book.resolve(name).map(|(_, address)| address)
         };

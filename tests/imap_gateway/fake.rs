@@ -10,7 +10,7 @@ use runepeer::base::{BodyId, FolderId, Timestamp};
 use runepeer::engine::mailbox::{FlagChange, Flags, FolderRole, NamedFlags, NewMessage, Uid};
 use runepeer::engine::{Mailbox, Request, RequestError, Response, Snapshot};
 use runepeer::gateway::account::{Account, Accounts, Later, ReadError};
-use runepeer::gateway::imap::{Limits, serve};
+use runepeer::gateway::imap::{self, Limits};
 use runepeer::mail::Address;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -122,7 +122,7 @@ impl State {
 }
 
 impl FakeAccount {
-    fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         let mut state = State::default();
         for role in FolderRole::ALL {
             state.create(role.name(), Some(role));
@@ -214,7 +214,7 @@ impl Account for FakeAccount {
     }
 }
 
-struct FakeAccounts(Arc<FakeAccount>);
+pub(crate) struct FakeAccounts(pub(crate) Arc<FakeAccount>);
 
 impl Accounts for FakeAccounts {
     fn login(&self, user: &str, password: &str) -> Later<'_, Option<Arc<dyn Account>>> {
@@ -241,8 +241,8 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (stop, stopped) = watch::channel(false);
-        let accounts = Arc::new(FakeAccounts(Arc::clone(&account)));
-        let task = tokio::spawn(serve(listener, accounts, stopped, limits));
+        let gateway = imap::Server::new(Arc::new(FakeAccounts(Arc::clone(&account))), limits);
+        let task = tokio::spawn(async move { gateway.serve(listener, stopped).await });
         Self { account, port, stop, task }
     }
 

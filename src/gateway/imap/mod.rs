@@ -29,8 +29,8 @@ use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -81,46 +81,60 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// How long to wait when the system has no socket left.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(200);
 
-/// Serves mail programs until `shutdown` is true (or its sender is gone): then it accepts nobody, says BYE where a
-/// session waits for a command, gives running commands five seconds, and returns.
-pub async fn serve(
-    listener: TcpListener,
-    accounts: Arc<dyn Accounts>,
-    mut shutdown: watch::Receiver<bool>,
-    limits: Limits,
-) {
-    let shared = Arc::new(Shared::new(accounts, limits));
-    let mut sessions = JoinSet::new();
-    let stop = shutdown.clone();
-    loop {
-        tokio::select! {
-            () = stopped(&mut shutdown) => break,
-            Some(_) = sessions.join_next() => {}
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => { sessions.spawn(welcome(stream, Arc::clone(&shared), stop.clone())); }
-                Err(error) => {
-                    tracing::warn!(kind = ?error.kind(), "cannot accept a mail program");
-                    tokio::time::sleep(ACCEPT_AGAIN).await;
-                }
-            },
-        }
-    }
-    drop(listener);
-    let ended = timeout(FAREWELL, async { while sessions.join_next().await.is_some() {} }).await;
-    if ended.is_err() {
-        sessions.shutdown().await;
-    }
+/// The IMAP server of a node.
+#[derive(Clone)]
+pub struct Server {
+    shared: Arc<Shared>,
 }
 
-async fn welcome(mut stream: TcpStream, shared: Arc<Shared>, stop: watch::Receiver<bool>) {
-    // Commands and answers are small and alternate.
-    let _ = stream.set_nodelay(true);
-    let Ok(permit) = Arc::clone(&shared.before_login).try_acquire_owned() else {
-        let _ = stream.write_all(b"* BYE [UNAVAILABLE] too many connections; try again later\r\n").await;
-        return;
-    };
-    let (input, output) = stream.into_split();
-    Session::new(input, output, shared, stop, permit).run().await;
+impl Server {
+    /// A server for these accounts.
+    pub fn new(accounts: Arc<dyn Accounts>, limits: Limits) -> Self {
+        Self { shared: Arc::new(Shared::new(accounts, limits)) }
+    }
+
+    /// Serves mail programs until `shutdown` is true (or its sender is gone): then it accepts nobody, says BYE where a
+    /// session waits for a command, gives running commands five seconds, and returns.
+    pub async fn serve(&self, listener: TcpListener, mut shutdown: watch::Receiver<bool>) {
+        let mut sessions = JoinSet::new();
+        let stop = shutdown.clone();
+        loop {
+            tokio::select! {
+                () = stopped(&mut shutdown) => break,
+                Some(_) = sessions.join_next() => {}
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => {
+                        // Commands and answers are small and alternate.
+                        let _ = stream.set_nodelay(true);
+                        let (server, stop) = (self.clone(), stop.clone());
+                        sessions.spawn(async move { server.session(stream, stop).await });
+                    }
+                    Err(error) => {
+                        tracing::warn!(kind = ?error.kind(), "cannot accept a mail program");
+                        tokio::time::sleep(ACCEPT_AGAIN).await;
+                    }
+                },
+            }
+        }
+        drop(listener);
+        let ended = timeout(FAREWELL, async { while sessions.join_next().await.is_some() {} }).await;
+        if ended.is_err() {
+            sessions.shutdown().await;
+        }
+    }
+
+    /// Serves one connection to its end.
+    pub async fn session<S>(&self, mut stream: S, stop: watch::Receiver<bool>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Ok(permit) = Arc::clone(&self.shared.before_login).try_acquire_owned() else {
+            let _ = stream.write_all(b"* BYE [UNAVAILABLE] too many connections; try again later\r\n").await;
+            return;
+        };
+        let (input, output) = tokio::io::split(stream);
+        Session::new(input, output, Arc::clone(&self.shared), stop, permit).run().await;
+    }
 }
 
 /// What all sessions share.
