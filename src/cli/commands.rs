@@ -340,13 +340,15 @@ pub(super) fn settings(value: &Value) -> String {
         "Address:        {}\n\
          Incoming mail:  IMAP, server {}, port {}, no encryption (it stays on this machine), normal password\n\
          Outgoing mail:  SMTP, server {}, port {}, no encryption, normal password\n\
-         User name:      {}\n",
+         User name:      {}\n\
+         mutt, neomutt:  also set hostname=\"{}\": answers then stand under your own copies\n",
         text(value, "address"),
         text(imap, "host"),
         imap["port"],
         text(submission, "host"),
         submission["port"],
         text(imap, "user"),
+        text(value, "address").rsplit('@').next().unwrap_or_default(),
     )
 }
 

@@ -140,6 +140,8 @@ pub struct Asked {
     pub envelope: Option<String>,
     /// RET=FULL.
     pub full: bool,
+    /// The Message-ID under which the mail program has its copy, where the message has another.
+    pub message_id: Option<String>,
     /// NOTIFY and ORCPT, by recipient as given in [`Submission::recipients`].
     pub recipients: BTreeMap<String, RecipientOptions>,
 }

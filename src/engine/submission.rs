@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::{BodyId, ContactId, ContentId, QueueId, Timestamp};
-use crate::mail::{Address, headers};
+use crate::mail::{Address, dsn, headers};
 use crate::wire::digest;
 
 use super::effect::{NewBody, SharedEnd};
@@ -99,7 +99,7 @@ impl Identity {
         let mut queues = Vec::new();
         let mut entry = |id: QueueId, body: &NewBody, to: BTreeMap<ContactId, Address>, rng: &mut dyn Rng| {
             let options = options(submission, &to, &recipients.asked);
-            records.push(submitted(id, body, to, &submission.message, now, rng));
+            records.push(submitted(id, body, to, submission, now, rng));
             if options != Options::default() {
                 records.push(Record::SubmissionOptions { queue: id, options: Box::new(options) });
             }
@@ -190,7 +190,7 @@ fn submitted(
     id: QueueId,
     body: &NewBody,
     recipients: BTreeMap<ContactId, Address>,
-    message: &[u8],
+    submission: &Submission,
     now: Timestamp,
     rng: &mut dyn Rng,
 ) -> Record {
@@ -208,7 +208,7 @@ fn submitted(
             // Whole seconds: that is how the content will say it.
             expires: Timestamp::from_secs(now.plus(limits::EXPIRY).secs()),
             recipients,
-            headers: report_headers(message),
+            headers: report_headers(&submission.message, submission.asked.message_id.as_deref()),
         }),
     }
 }
@@ -235,9 +235,13 @@ fn shared_end(copy: &[u8], of: &NewBody) -> Option<SharedEnd> {
     long.then_some(SharedEnd { at: header.len(), of: of.id, from: original.len() as u64 })
 }
 
-/// What a report shows of a message: whole fields, as many as fit.
-fn report_headers(message: &[u8]) -> Vec<u8> {
+/// What a report shows of a message: whole fields, as many as fit; first the Message-ID of the mail program's copy, where
+/// that is another.
+fn report_headers(message: &[u8], written_id: Option<&str>) -> Vec<u8> {
     let mut kept = Vec::new();
+    if let Some(id) = written_id {
+        kept.extend_from_slice(format!("{}: {id}\r\n", dsn::WRITTEN_ID).as_bytes());
+    }
     for name in ["Subject", "Message-ID", "Date", "To", "Cc"] {
         for field in headers::fields(message).filter(|field| field.is(name)) {
             if kept.len() + field.raw.len() <= limits::REPORT_HEADER_BYTES && field.raw.ends_with(b"\r\n") {
@@ -279,6 +283,6 @@ mod tests {
     #[test]
     fn a_report_shows_whole_fields_within_its_bound() {
         let long = format!("To: {}\r\nsubject: s\r\n\r\n", "x".repeat(limits::REPORT_HEADER_BYTES));
-        assert_eq!(report_headers(long.as_bytes()), b"subject: s\r\n");
+        assert_eq!(report_headers(long.as_bytes(), None), b"subject: s\r\n");
     }
 }

@@ -177,13 +177,19 @@ impl Report<'_> {
     }
 }
 
+/// The field of [`Report::headers`] with the Message-ID that the mail program wrote, where the signed one is another.
+pub const WRITTEN_ID: &str = "Original-Message-ID";
+
 /// A report of what became of a message (RFC 3464). It answers the message, so that a mail program shows it there.
 pub fn report(report: &Report<'_>, id: ContentId, now: Timestamp) -> Vec<u8> {
     let boundary = format!("=_rune_{id}");
     let daemon = format!("Mail delivery <mailer-daemon@{}>", report.own.onion());
     let mut text = head(&daemon, report.own, report.subject(), id, now);
-    if let Some(original) = message_id(report.headers) {
-        let _ = write!(text, "In-Reply-To: {original}\r\nReferences: {original}\r\n");
+    // The mail program may keep its copy under another Message-ID than the recipients have.
+    let ids = [message_id(report.headers, WRITTEN_ID), message_id(report.headers, "message-id")];
+    let ids: Vec<String> = ids.into_iter().flatten().collect();
+    if let Some(own) = ids.first() {
+        let _ = write!(text, "In-Reply-To: {own}\r\nReferences: {}\r\n", ids.join("\r\n "));
     }
     text.push_str("Auto-Submitted: auto-replied\r\n");
     let _ = write!(
@@ -233,15 +239,9 @@ pub fn report(report: &Report<'_>, id: ContentId, now: Timestamp) -> Vec<u8> {
 }
 
 /// The Message-ID in these fields, where it is one.
-fn message_id(fields: &[u8]) -> Option<String> {
-    let field = headers::fields(fields).find(|field| field.is("message-id"))?;
-    let id = String::from_utf8(headers::unfold(field.value)).ok()?;
-    let plain = id.starts_with('<') && id.ends_with('>') && id.bytes().all(|byte| byte.is_ascii_graphic());
-    (plain && id.len() <= MESSAGE_ID_BYTES).then_some(id)
+fn message_id(fields: &[u8], name: &str) -> Option<String> {
+    headers::fields(fields).find(|field| field.is(name)).and_then(|field| headers::message_id(field.value))
 }
-
-/// A longer Message-ID is not answered: a field has up to 998 bytes.
-const MESSAGE_ID_BYTES: usize = 900;
 
 /// What a mail program gave, as it may stand in a header: printable ASCII.
 fn one_line(text: &str) -> String {
@@ -380,7 +380,7 @@ mod tests {
             envelope: Some("QQ\r\n314159"),
             submitted: Timestamp::from_secs(1_800_000_000),
             recipients: &[one],
-            headers: b"Subject: hello\r\nMessage-Id:  <a@b>\r\n",
+            headers: b"Original-Message-ID: <a@laptop>\r\nSubject: hello\r\nMessage-Id:  <a@b>\r\n",
             message,
         };
         let bytes = report(&about, ContentId::from_bytes([2; 16]), Timestamp::from_secs(1_800_500_000));
@@ -395,7 +395,7 @@ mod tests {
         assert!(parts[0].contains("multipart/report; report-type=delivery-status"));
         assert!(parts[1].contains("Bärbel") && parts[1].contains("refused"));
         assert!(parts[2].contains("Final-Recipient: rfc822; alice@") && parts[2].contains("Status: 5.7.1"));
-        assert!(parts[3].contains("\r\n\r\nSubject: hello\r\n"));
+        assert!(parts[3].contains("\r\nSubject: hello\r\n"));
         assert_eq!(parts[4], "--\r\n");
         assert!(report.split("\r\n").all(|line| !line.contains(['\r', '\n'])));
     }
@@ -411,7 +411,7 @@ mod tests {
     fn a_report_answers_its_message_and_repeats_what_the_mail_program_gave_on_one_line() {
         let until = Timestamp::from_secs(1_800_432_000);
         let late = report_of(Outcome::Delayed { until, doubtful: false }, None);
-        assert!(late.contains("In-Reply-To: <a@b>\r\nReferences: <a@b>\r\n"));
+        assert!(late.contains("In-Reply-To: <a@laptop>\r\nReferences: <a@laptop>\r\n <a@b>\r\n"));
         assert!(late.contains("Action: delayed\r\nStatus: 4.4.1\r\n") && late.contains("Will-Retry-Until: "));
         assert!(late.contains("Original-Envelope-Id: QQ??314159\r\n"));
         assert!(late.contains("Original-Recipient: rfc822;b?r??X: y\r\n"));
@@ -429,7 +429,7 @@ mod tests {
     #[test]
     fn a_message_id_that_is_none_is_not_answered() {
         for field in ["Message-ID: a@b\r\n", "Message-ID: <a b@c>\r\n", "X: <a@b>\r\n", "Message-ID: <\u{e4}@b>\r\n"] {
-            assert_eq!(message_id(field.as_bytes()), None, "{field}");
+            assert_eq!(message_id(field.as_bytes(), "message-id"), None, "{field}");
         }
     }
 }

@@ -116,6 +116,16 @@ pub fn unfold(value: &[u8]) -> Text {
     value.trim_ascii().iter().copied().filter(|byte| !matches!(byte, 0 | b'\r' | b'\n')).collect()
 }
 
+/// A longer Message-ID is not answered: a field has up to 998 bytes.
+const MESSAGE_ID_BYTES: usize = 900;
+
+/// The one Message-ID in a value, with its angle brackets, where it is fit to be answered: printable ASCII.
+pub fn message_id(value: &[u8]) -> Option<String> {
+    let id = String::from_utf8(unfold(value)).ok()?;
+    let plain = id.starts_with('<') && id.ends_with('>') && id.bytes().all(|byte| byte.is_ascii_graphic());
+    (plain && id.len() <= MESSAGE_ID_BYTES).then_some(id)
+}
+
 /// The addresses (`local@domain`, as written) of the one From field.
 ///
 /// # Errors

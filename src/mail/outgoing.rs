@@ -22,6 +22,8 @@ pub struct Prepared {
     pub message: Vec<u8>,
     /// The addresses in To and Cc, as the mail program wrote them.
     pub visible: Vec<String>,
+    /// The Message-ID as the mail program wrote it, where it is another now.
+    pub written_id: Option<String>,
 }
 
 impl fmt::Debug for Prepared {
@@ -155,7 +157,7 @@ pub fn prepare(
     check_author(message, own)?;
 
     let mut fields = Vec::with_capacity(header.len() + 256);
-    let mut visible = Vec::new();
+    let (mut visible, mut written_id) = (Vec::new(), None);
     let (mut has_date, mut has_id) = (false, false);
     for field in headers::fields(header) {
         if is_removed(&field) {
@@ -169,7 +171,9 @@ pub fn prepare(
             push(&mut fields, &field, utc_date(field.value, now));
         } else if field.is("message-id") {
             once(&mut has_id, "Message-ID")?;
-            push(&mut fields, &field, own_message_id(field.value, own_onion, rng));
+            let changed = own_message_id(field.value, own_onion, rng);
+            written_id = changed.is_some().then(|| headers::message_id(field.value)).flatten();
+            push(&mut fields, &field, changed);
         } else if field.is("resent-date") {
             push(&mut fields, &field, utc_date(field.value, now));
         } else if field.is("resent-message-id") {
@@ -194,7 +198,7 @@ pub fn prepare(
     // The empty line, as it was; a message without body may have none.
     prepared.extend_from_slice(if header.ends_with(b"\r\n\r\n") || header == b"\r\n" { b"\r\n" } else { b"" });
     prepared.extend_from_slice(body);
-    Ok(Prepared { message: prepared, visible })
+    Ok(Prepared { message: prepared, visible, written_id })
 }
 
 /// A new Message-ID of this identity, with its angle brackets: a random UUID (RFC 9562 §5.4) at its onion.

@@ -35,6 +35,12 @@ pub(crate) fn program(name: &str) -> Option<PathBuf> {
     places.map(|place| place.join(name)).find(|file| file.is_file())
 }
 
+/// The library that shows another time to a program, where it is installed.
+pub(crate) fn faketime() -> Option<PathBuf> {
+    let libraries = std::fs::read_dir("/usr/lib").ok()?.filter_map(Result::ok).map(|entry| entry.path());
+    libraries.map(|folder| folder.join("faketime/libfaketimeMT.so.1")).find(|file| file.is_file())
+}
+
 /// A directory that is removed with what it holds when dropped; closed to others, with a short path.
 pub(crate) fn temp_dir() -> tempfile::TempDir {
     use std::os::unix::fs::PermissionsExt;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::{programs, temp_dir, wait_for};
+use super::{faketime, programs, temp_dir, wait_for};
 
 /// A node that starts comes up within this time, also on a slow machine and over Tor.
 const UP: Duration = Duration::from_secs(120);
@@ -20,6 +20,8 @@ pub(crate) struct Node {
     name: String,
     transport: String,
     extra: Vec<String>,
+    /// Its clock, in the words of libfaketime, where it is not the machine's.
+    clock: Option<String>,
     process: Option<Child>,
     starts: u32,
     dir: tempfile::TempDir,
@@ -43,7 +45,7 @@ impl Node {
         use std::os::unix::fs::DirBuilderExt;
         let dir = temp_dir();
         std::fs::DirBuilder::new().mode(0o700).create(dir.path().join("data")).unwrap();
-        Self { name: name.to_owned(), transport, extra: Vec::new(), process: None, starts: 0, dir }
+        Self { name: name.to_owned(), transport, extra: Vec::new(), clock: None, process: None, starts: 0, dir }
     }
 
     /// Seals the node's keys with this passphrase.
@@ -52,6 +54,12 @@ impl Node {
         std::fs::write(&file, passphrase).unwrap();
         self.extra.extend(["--passphrase-file".to_owned(), file.display().to_string()]);
         self
+    }
+
+    /// From the next start on its clock is this much ahead of the machine's, and all its clocks go so much faster. Needs
+    /// libfaketime.
+    pub(crate) fn set_clock(&mut self, ahead: Duration, faster: u32) {
+        self.clock = Some(format!("+{}s x{faster}", ahead.as_secs()));
     }
 
     /// The name of its identity.
@@ -75,8 +83,11 @@ impl Node {
         assert!(self.process.is_none(), "{} runs already", self.name);
         self.starts += 1;
         let log = |kind: &str| File::create(self.dir.path().join(format!("{kind}.{}", self.starts))).unwrap();
-        let process = self
-            .command()
+        let mut command = self.command();
+        if let Some(clock) = &self.clock {
+            command.env("LD_PRELOAD", faketime().expect("libfaketime")).env("FAKETIME", clock);
+        }
+        let process = command
             .args(["--no-input", "up", "--name", &self.name, "--transport", &self.transport])
             .args(["--imap", "127.0.0.1:0", "--submission", "127.0.0.1:0"])
             .args(&self.extra)

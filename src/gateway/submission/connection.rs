@@ -147,7 +147,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
             outgoing::prepare(&message, &account.address(), (config.clock)(), &resolve, rng.as_mut())
         };
         drop(message);
-        let Prepared { message, visible } = match prepared {
+        let Prepared { message, visible, written_id } = match prepared {
             Ok(prepared) => prepared,
             Err(error) => return reply::of_outgoing(&error),
         };
@@ -156,6 +156,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
         let envelope: Vec<_> = recipients.iter().map(|recipient| same(recipient)).collect();
         let visible =
             visible.into_iter().filter(|name| same(name).is_some_and(|to| envelope.contains(&Some(to)))).collect();
+        let asked = Asked { message_id: written_id, ..asked };
         let submission = Submission { recipients, visible, message: message.into(), asked };
         match account.request(Request::Submit(submission)).await {
             Ok(Response::Submitted(id)) => format!("250 2.0.0 queued as {id}"),
