@@ -1,11 +1,13 @@
 #!/bin/sh
-# How fast messages of 4 KiB are accepted durably, ours beside Postfix, in turn, on the same disk.
+# How fast messages of 4 KiB are accepted durably from a peer and from a mail program, and how fast they reach another node,
+# ours beside Postfix, in turn, on the same disk.
 #
 #   benches/compare.sh [DIRECTORY]         (as root: Postfix changes to its own user)
 #
 # The directory (default: TMPDIR, or /var/tmp) must be on a disk. Postfix runs from a configuration, queue and port of its
 # own there and is stopped at the end; the system's Postfix is not touched. It accepts every message and puts it on
-# hold: that is durable acceptance without any delivery. Needs postfix with smtp-source (Debian: postfix).
+# hold: that is durable acceptance without any delivery. At a second port it takes mail and hands it to smtp-sink, which
+# keeps nothing: ours is kept, sealed, by the other node. Needs postfix with smtp-source (Debian: postfix).
 set -eu
 
 rounds=3
@@ -22,9 +24,12 @@ PATH=$PATH:/usr/sbin
 
 # Built before anything is measured.
 bench=$(cargo bench --bench accept --no-run 2>&1 | sed -n 's/.*Executable .*(\(.*\))$/\1/p')
-[ -x "$bench" ] || { echo "the benchmark could not be built"; exit 1; }
+submission=$(cargo bench --bench submission --no-run 2>&1 | sed -n 's/.*Executable .*(\(.*\))$/\1/p')
+[ -x "$bench" ] && [ -x "$submission" ] || { echo "the benchmarks could not be built"; exit 1; }
 
+sink=
 stop() {
+    [ -z "$sink" ] || kill "$sink" 2>/dev/null || true
     postfix -c "$dir/etc" stop 2>/dev/null || true
     rm -rf "$dir"
 }
@@ -54,12 +59,13 @@ disable_dns_lookups = yes
 local_recipient_maps =
 alias_maps =
 alias_database =
-# Durable acceptance alone: no delivery is tried.
-smtpd_data_restrictions = check_client_access static:HOLD
+default_transport = smtp:[127.0.0.1]:$((port + 2))
 maillog_file =
 END
 cat >"$dir/etc/master.cf" <<END
 127.0.0.1:$port inet n - n - - smtpd
+  -o smtpd_data_restrictions=check_client_access,static:HOLD
+127.0.0.1:$((port + 1)) inet n - n - - smtpd
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
@@ -98,6 +104,19 @@ ours() {
     "$bench" "$dir/ours" "$1" "$2" | sed -n 's/.*rate=\([0-9]*\).*/\1/p'
 }
 
+# The same, until smtp-sink has them all.
+theirs_delivered() {
+    begin=$(now)
+    smtp-source -4 -d -s "$1" -l 4096 -m $messages -f a@bench.invalid -t b@example.invalid "127.0.0.1:$((port + 1))"
+    while [ -n "$(find "$dir/queue/incoming" "$dir/queue/active" "$dir/queue/deferred" -type f | head -n 1)" ]; do sleep 0.02; done
+    awk -v m=$messages -v b="$begin" -v e="$(now)" 'BEGIN { printf "%.0f", m / (e - b) }'
+}
+
+# Ours, of submission: submit or deliver.
+ours_of() {
+    TMPDIR="$dir/ours" "$submission" "$2" | sed -n "s/^$1: .*rate=\([0-9]*\).*/\1/p"
+}
+
 held() { find "$dir/queue/hold" -type f | wc -l; }
 
 "$bench" "$dir/ours" 1 1 | sed -n 1p
@@ -115,4 +134,18 @@ for setting in "1 1" "1 4" "10 1" "10 4"; do
         echo "$ratio" >>"$dir/ratios.$1.$2"
     done
     echo "sessions=$1 window=$2 median ratio: $(sort -n "$dir/ratios.$1.$2" | sed -n "$(((rounds + 1) / 2))p")"
+done
+smtp-sink -4 "127.0.0.1:$((port + 2))" 1000 &
+sink=$!
+for sessions in 1 10; do
+    for what in submit deliver; do
+        for round in $(seq $rounds); do
+            case $what in submit) their=$(theirs $sessions) ;; deliver) their=$(theirs_delivered $sessions) ;; esac
+            our=$(ours_of $what $sessions)
+            ratio=$(awk -v a="$our" -v b="$their" 'BEGIN { printf "%.2f", a / b }')
+            echo "$what sessions=$sessions round=$round ours=$our/s postfix=$their/s ratio=$ratio load=$(cut -d' ' -f1 /proc/loadavg)"
+            echo "$ratio" >>"$dir/ratios.$what.$sessions"
+        done
+        echo "$what sessions=$sessions median ratio: $(sort -n "$dir/ratios.$what.$sessions" | sed -n "$(((rounds + 1) / 2))p")"
+    done
 done
