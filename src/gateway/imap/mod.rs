@@ -1,6 +1,6 @@
 //! The IMAP gateway: what a mail program reads and files its mail with (IMAP4rev1, RFC 3501, on loopback).
 //!
-//! [`serve`] owns the listener and the sessions. A session goes from greeting to login to selected folders
+//! [`Server`] owns the listener and the sessions. A session goes from greeting to login to selected folders
 //! (`session`); commands come out of the stream by `framing` and `stream`, and one file per family answers them
 //! (`login`, `folders`, `list`, `fetch`, `change`, `search`, `idle`). It reads what the identity publishes and asks
 //! for every change through [`Account::request`](super::account::Account::request); nothing is acknowledged before
