@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use support::mail::{Login, Smtp, message};
 use support::node::Node;
-use support::{temp_dir, wait_for};
+use support::temp_dir;
 
 const MESSAGES: usize = 2000;
 const BYTES: usize = 4096;
@@ -37,10 +37,6 @@ fn rate(sessions: usize, arrives: bool) -> f64 {
     alice.start();
     bob.start();
     bob.befriend(&alice);
-    wait_for("both to know each other", Duration::from_secs(30), || {
-        let contacts = bob.json(&["contact", "list"]);
-        contacts["contacts"].as_array().unwrap().iter().any(|it| it["status"] == "confirmed").then_some(())
-    });
     let (login, to, port) = (Login::new(&alice, "bench"), bob.address(), alice.port("submission"));
     if !arrives {
         bob.terminate();

@@ -48,10 +48,6 @@ fn three_nodes(peers: &Path) -> [Node; 3] {
         nodes[0].befriend(guest);
     }
     let login = Login::new(&nodes[0], "test");
-    wait_for("both guests", Duration::from_secs(60), || {
-        let contacts = nodes[0].json(&["contact", "list"]);
-        (contacts["contacts"].as_array().unwrap().len() == 2).then_some(())
-    });
     let mut smtp = Smtp::open(nodes[0].port("submission"), &login).unwrap();
     for guest in &nodes[1..] {
         let to = guest.address();

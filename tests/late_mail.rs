@@ -125,10 +125,6 @@ fn story(_: &PathBuf) {
     alice.befriend(&bob);
     let login = Login::new(&alice, "neomutt");
     let to = bob.address();
-    wait_for("both to know each other", Duration::from_secs(30), || {
-        let contacts = alice.json(&["contact", "list"]);
-        (contacts["contacts"][0]["status"] == "confirmed").then_some(())
-    });
     bob.terminate();
 
     let neomutt = Neomutt::new(&alice, &login);

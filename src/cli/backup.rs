@@ -12,7 +12,7 @@ use super::up::{prompt, read_passphrase};
 use super::{Context, output};
 use crate::backup::{self, Checked, Entry, Last, Order};
 use crate::control::{Client, Code, Command, Failure, Request};
-use crate::daemon::{DataDir, now};
+use crate::daemon::{DataDir, Preparation, now};
 use crate::store::vfs::RealVfs;
 use crate::store::{OsRng, Passphrase};
 
@@ -37,7 +37,7 @@ fn absolute(file: PathBuf) -> Result<PathBuf, Failure> {
 /// Where the files are that are copied: held by a running daemon, or by this process.
 enum Source {
     Daemon { client: Client, lease: String, heard: Instant },
-    Directory(#[allow(dead_code, reason = "held until the copy is made")] DataDir),
+    Directory(#[allow(dead_code, reason = "held until the copy is made")] Preparation),
 }
 
 impl Source {
@@ -65,10 +65,10 @@ impl Source {
                     )
                     .hint("say where it is with --data-dir"));
                 }
-                let directory = DataDir::open(&context.data)?;
-                let root = directory.path().to_owned();
+                let preparation = Preparation::open(&context.data)?;
+                let root = preparation.root().to_owned();
                 let files = backup::contents(&RealVfs, &root, true).map_err(|error| failed(&error))?;
-                Ok((Self::Directory(directory), root, files))
+                Ok((Self::Directory(preparation), root, files))
             }
             Err(failure) => Err(failure),
         }

@@ -10,7 +10,7 @@ use super::progress::Bar;
 use super::up::{known_passphrase, read_passphrase};
 use crate::control::{Code, Failure};
 use crate::daemon::Preparation;
-use crate::daemon::repair::{Finding, repair};
+use crate::daemon::repair::{Finding, Unreadable, examine};
 
 pub(super) fn run(context: &Context, check: bool, passphrase_file: Option<&Path>) -> Result<(), Failure> {
     if !context.data.join("keys").exists() {
@@ -23,29 +23,25 @@ pub(super) fn run(context: &Context, check: bool, passphrase_file: Option<&Path>
         None => known_passphrase(context, &preparation)?,
     };
     let bar = Bar::new(context, "reading");
-    let mut found = Vec::new();
-    let mut consent = |findings: &[Finding]| {
-        bar.clear();
-        found = findings.to_vec();
-        if check {
-            return Err(Failure::new(Code::Failed, "only looked"));
-        }
+    let examination = examine(&preparation, passphrase, &mut |done, total| bar.set(done, total))?;
+    bar.clear();
+    let found: Vec<Finding> = examination.findings().cloned().collect();
+    let can_mend = found.iter().any(|finding| finding.hopeless.is_none());
+    if can_mend && !check {
         context.output.say("Damaged:");
-        findings.iter().for_each(|finding| tell(context, finding));
+        found.iter().for_each(|finding| tell(context, finding));
         confirm(
             context,
             "The damaged files are copied into the folder corrupt, messages that cannot be read are taken out of their \
-             folders, and a message in INBOX names them. A backup may have more. Do it?",
-        )
-    };
-    let result = repair(&preparation, passphrase, &mut consent, &mut |done, total| bar.set(done, total));
-    bar.clear();
-    let repaired = match result {
-        Ok(_) => !found.is_empty(),
-        Err(_) if check && !found.is_empty() => false,
-        Err(failure) => return Err(failure),
-    };
+             folders, what waits and cannot be sent is given up, and messages in INBOX name all of it. A backup may have more. \
+             Do it?",
+        )?;
+    }
+    if !check {
+        examination.mend()?;
+    }
     let findings: Vec<Value> = found.iter().map(describe).collect();
+    let repaired = !check && !found.is_empty();
     show(context, json!({ "findings": findings, "repaired": repaired }), |_| match (found.is_empty(), repaired) {
         (true, _) => "Everything was read; nothing is damaged.".to_owned(),
         (false, true) => "Repaired. Start the daemon with: runepeer up".to_owned(),
@@ -60,10 +56,19 @@ fn tell(context: &Context, finding: &Finding) {
 }
 
 fn describe(finding: &Finding) -> Value {
-    let unreadable: Vec<Value> = finding
+    let unreadable = finding
         .unreadable
         .iter()
-        .map(|(folder, uid, date)| json!({ "folder": folder, "uid": uid, "date": date.rfc3339() }))
-        .collect();
-    json!({ "address": finding.address, "damage": finding.damage, "unreadable": unreadable })
+        .map(|Unreadable { folder, uid, date }| json!({ "folder": folder, "uid": uid, "date": date.rfc3339() }));
+    let waiting = finding
+        .waiting
+        .iter()
+        .map(|(submitted, recipients)| json!({ "submitted": submitted.rfc3339(), "recipients": recipients }));
+    json!({
+        "address": finding.address,
+        "damage": finding.damage,
+        "unreadable": unreadable.collect::<Vec<_>>(),
+        "waiting": waiting.collect::<Vec<_>>(),
+        "hopeless": finding.hopeless,
+    })
 }

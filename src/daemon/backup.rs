@@ -36,6 +36,8 @@ impl Leases {
 impl Shared {
     /// Names the files of this moment.
     pub(super) async fn backup_begin(&self) -> Result<Value, Failure> {
+        // An identity in the making has keys before it has a log.
+        let _turn = self.making.lock().await;
         let logs: Vec<_> = self.registry().all().iter().map(|account| Arc::clone(&account.log)).collect();
         let (vfs, root) = (Arc::clone(&self.vfs), self.directory.path().to_owned());
         let listed = tokio::task::spawn_blocking(move || {

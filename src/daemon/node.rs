@@ -81,8 +81,13 @@ impl Preparation {
         Ok(Self { directory, vfs })
     }
 
+    /// Where the data directory is.
+    pub fn root(&self) -> &Path {
+        self.directory.path()
+    }
+
     fn keys(&self) -> std::path::PathBuf {
-        self.directory.path().join("keys")
+        self.root().join("keys")
     }
 
     /// Whether a key was made here.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -16,14 +16,16 @@ use crate::store::vfs::Vfs;
 
 /// How long after an attempt without a result the next one is made.
 const AGAIN: Duration = Duration::from_secs(5);
-/// So many attempts without an answer are as good as a refusal.
+/// How long after an attempt that found nobody the next one is made.
+const ONCE_MORE: Duration = Duration::from_secs(1);
+/// So many attempts that find nobody mean that nobody is there.
 const SILENCES: u32 = 3;
 
 /// A transport that looks for the original first.
 pub(super) struct Cautious {
     inner: Arc<dyn Transport>,
-    /// Identities whose onions were not looked for.
-    unsure: Mutex<BTreeSet<IdentityId>>,
+    /// Identities whose onions were not looked for. While there is one, none is published.
+    unsure: watch::Sender<BTreeSet<IdentityId>>,
     vfs: Arc<dyn Vfs>,
     mark: PathBuf,
     ending: watch::Sender<Option<Ending>>,
@@ -42,12 +44,8 @@ impl Cautious {
         if vfs.open(&mark).is_err() {
             return inner;
         }
-        let unsure = Mutex::new(identities.into_iter().collect());
+        let unsure = watch::Sender::new(identities.into_iter().collect());
         Arc::new(Self { inner, unsure, vfs: Arc::clone(vfs), mark, ending: ending.clone() })
-    }
-
-    fn unsure(&self) -> std::sync::MutexGuard<'_, BTreeSet<IdentityId>> {
-        self.unsure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Looks whether somebody answers at this onion: whoever does has its key.
@@ -59,32 +57,37 @@ impl Cautious {
                     self.ending.send_replace(Some(Ending::Original));
                     return Err(ListenError::InUse);
                 }
-                Err(DialError::Unreachable) => return Ok(()),
                 Err(DialError::Stopped) => return Err(ListenError::Stopped),
-                Err(DialError::TimedOut) => {
+                Err(DialError::Unreachable | DialError::TimedOut) => {
                     silences += 1;
                     if silences == SILENCES {
                         return Ok(());
                     }
+                    tokio::time::sleep(ONCE_MORE).await;
                 }
                 Err(DialError::Network | DialError::Local) => tokio::time::sleep(AGAIN).await,
             }
         }
     }
 
-    fn is_sure(&self, identity: IdentityId) {
-        let mut unsure = self.unsure();
-        unsure.remove(&identity);
-        if unsure.is_empty() {
-            // If it stays, the next start looks again.
-            let _ = self.vfs.unlink(&self.mark);
-        }
+    /// Of this identity there is no original; returns when that is known of all.
+    async fn settle(&self, identity: IdentityId) {
+        self.unsure.send_if_modified(|unsure| {
+            let last = unsure.remove(&identity) && unsure.is_empty();
+            if last {
+                // If it stays, the next start looks again.
+                let _ = self.vfs.unlink(&self.mark);
+            }
+            last
+        });
+        // It ends only with this transport.
+        let _ = self.unsure.subscribe().wait_for(BTreeSet::is_empty).await;
     }
 }
 
 impl Transport for Cautious {
     fn dial(&self, to: Onion, isolation: Isolation) -> Later<'_, Result<Box<dyn Stream>, DialError>> {
-        if !self.unsure().is_empty() {
+        if !self.unsure.borrow().is_empty() {
             return Box::pin(async { Err(DialError::Network) });
         }
         self.inner.dial(to, isolation)
@@ -92,11 +95,11 @@ impl Transport for Cautious {
 
     fn listen<'a>(&'a self, identity: IdentityId, seed: &'a OnionSeed) -> Later<'a, Result<Listener, ListenError>> {
         Box::pin(async move {
-            let unsure = self.unsure().contains(&identity);
+            let unsure = self.unsure.borrow().contains(&identity);
             if unsure {
                 self.look(Onion::of_seed(seed)).await?;
-                self.is_sure(identity);
             }
+            self.settle(identity).await;
             self.inner.listen(identity, seed).await
         })
     }
@@ -107,5 +110,85 @@ impl Transport for Cautious {
 
     fn stop(&self) -> Later<'_, ()> {
         self.inner.stop()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::base::rng::SeededRng;
+    use crate::store::vfs::MemVfs;
+
+    /// Nobody answers, of one onion at once, of all others only after a time, and then perhaps somebody does. What was
+    /// published is noted, how often somebody was looked for is counted.
+    struct Network {
+        quick: Onion,
+        original: bool,
+        published: Mutex<BTreeSet<IdentityId>>,
+        dials: Mutex<u32>,
+    }
+
+    impl Transport for Network {
+        fn dial(&self, to: Onion, _: Isolation) -> Later<'_, Result<Box<dyn Stream>, DialError>> {
+            Box::pin(async move {
+                *self.dials.lock().unwrap() += 1;
+                if to == self.quick {
+                    return Err(DialError::Unreachable);
+                }
+                tokio::time::sleep(Duration::from_secs(60)).await;
+                Err(if self.original { DialError::Refused } else { DialError::TimedOut })
+            })
+        }
+
+        fn listen<'a>(&'a self, identity: IdentityId, _: &'a OnionSeed) -> Later<'a, Result<Listener, ListenError>> {
+            self.published.lock().unwrap().insert(identity);
+            Box::pin(async { Err(ListenError::Stopped) })
+        }
+
+        fn status(&self) -> watch::Receiver<TransportStatus> {
+            watch::Sender::new(TransportStatus::starting()).subscribe()
+        }
+
+        fn stop(&self) -> Later<'_, ()> {
+            Box::pin(async {})
+        }
+    }
+
+    /// Publishes two identities of a restored node: what was published after two minutes and in the end, whether the node
+    /// ends, and whether it would look again.
+    async fn start(original: bool) -> (usize, usize, bool, bool) {
+        let mut rng = SeededRng::new(1);
+        let ids = [IdentityId::random(&mut rng), IdentityId::random(&mut rng)];
+        let seeds = [OnionSeed::from_bytes([1; 32]), OnionSeed::from_bytes([2; 32])];
+        let (published, dials) = (Mutex::default(), Mutex::default());
+        let network = Arc::new(Network { quick: Onion::of_seed(&seeds[0]), original, published, dials });
+        let memory = MemVfs::new();
+        memory.mkdir(Path::new("/node")).unwrap();
+        memory.create_excl(&Path::new("/node").join(NODE_MARK)).unwrap();
+        let vfs: Arc<dyn Vfs> = Arc::new(memory);
+        let ending = watch::Sender::new(None);
+        let inner: Arc<dyn Transport> = Arc::clone(&network) as _;
+        let cautious = Cautious::where_needed(inner, &vfs, Path::new("/node"), ids, &ending);
+        let publish = async { tokio::join!(cautious.listen(ids[0], &seeds[0]), cautious.listen(ids[1], &seeds[1])) };
+        tokio::pin!(publish);
+        let count = || network.published.lock().unwrap().len();
+        let _ = tokio::time::timeout(Duration::from_secs(120), &mut publish).await;
+        let early = count();
+        assert!(matches!(cautious.dial(network.quick, Isolation::Fresh).await, Err(DialError::Network)));
+        let _ = tokio::time::timeout(Duration::from_secs(300), &mut publish).await;
+        if !original {
+            assert_eq!(*network.dials.lock().unwrap(), 2 * SILENCES, "one attempt that finds nobody is not enough");
+        }
+        let looks_again = vfs.open(&Path::new("/node").join(NODE_MARK)).is_ok();
+        (early, count(), ending.borrow().is_some(), looks_again)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_published_before_every_identity_was_looked_for() {
+        assert_eq!(start(false).await, (0, 2, false, false));
+        assert_eq!(start(true).await, (0, 0, true, true));
     }
 }

@@ -11,7 +11,7 @@ use crate::base::{BodyId, Onion, OnionSeed, OpId, SessionId, Timestamp};
 use crate::mail::{Address, Binding};
 
 use super::book::Contact;
-use super::effect::{CommitError, DialError, Effect, Input, Opened, Refusal, Transaction};
+use super::effect::{CommitError, DialError, Effect, Input, NewBody, Opened, Refusal, Transaction};
 use super::identity::Identity;
 use super::mailbox::{FolderRole, Message};
 use super::profile::{Profile, PublicProfile, SecretBytes};
@@ -33,6 +33,8 @@ pub(super) struct Node {
     pub(super) failing_commits: u32,
     /// Of which only those with such a record are counted.
     pub(super) failing_record: Option<fn(&Record) -> bool>,
+    /// Whether nothing can be sealed.
+    pub(super) sealing_fails: bool,
     /// Of each body, in order, whether it shares an end with another.
     pub(super) shared: Vec<bool>,
     next_number: u64,
@@ -118,6 +120,7 @@ impl World {
                     online: true,
                     failing_commits: 0,
                     failing_record: None,
+                    sealing_fails: false,
                     shared: Vec::new(),
                     answers: BTreeMap::new(),
                     rng,
@@ -185,6 +188,16 @@ impl World {
         self.input(node, Input::Request(RequestId(id), request));
         self.run();
         self.nodes[node].answers.remove(&id).expect("every request is answered")
+    }
+
+    /// Adds a transaction to a node's log, behind the back of its machine.
+    pub(super) fn append(&mut self, node: usize, records: Vec<Record>, bodies: Vec<NewBody>) {
+        let at = &mut self.nodes[node];
+        at.bodies.extend(bodies.into_iter().map(|body| (body.id, body.bytes)));
+        for record in records {
+            at.log.push((at.next_number, record));
+            at.next_number += 1;
+        }
     }
 
     /// A node's process ends and starts again from its log.
@@ -274,6 +287,9 @@ impl World {
     }
 
     fn perform_seal(&mut self, node: usize, op: OpId, content: Vec<u8>, to: &[u8]) {
+        if self.nodes[node].sealing_fails {
+            return self.input(node, Input::Sealed(op, Err(Refusal::Permanent)));
+        }
         let author = self.fingerprint(node);
         let object = [SEALED, &to[CERTIFICATE.len()..], author.as_bytes(), &content].concat();
         self.input(node, Input::Sealed(op, Ok(object)));

@@ -48,4 +48,5 @@ pub use profile::{Profile, PublicProfile, SecretBytes};
 pub use queue::Queue;
 pub use record::Record;
 pub use request::{Request, RequestError, Response};
+pub use restoration::Lost;
 pub use state::{Snapshot, State};

@@ -10,6 +10,8 @@ use super::outbox;
 use super::queue::{Notify, Progress, RecipientOptions};
 use super::record::Record;
 use super::request::{Asked, Request, RequestError, Response, Submission};
+use super::restoration::Lost;
+use crate::base::rng::SeededRng;
 use crate::base::{ClockStep, QueueId};
 
 const ALICE: usize = 0;
@@ -116,6 +118,68 @@ fn what_never_left_is_reported_as_not_delivered_also_after_a_restart() {
     world.restart(ALICE);
     world.pass(6 * DAY);
     assert!(reports(&world)[1].contains("Their node could not be reached"), "{:?}", reports(&world));
+}
+
+/// The original of a restored copy may have delivered it.
+#[test]
+fn what_waits_in_a_restored_copy_is_reported_as_unconfirmed() {
+    let mut world = waiting();
+    submit(&mut world, "as the original did");
+    let (made, rng) = (world.now, &mut SeededRng::new(7));
+    let state = world.nodes[ALICE].identity.state();
+    let (records, bodies) = state.restoration(made, made, rng);
+    world.append(ALICE, records, bodies);
+    world.restart(ALICE);
+    assert_eq!(keywords(&world), [[outbox::WAITING, outbox::UNCONFIRMED]]);
+    world.pass(6 * DAY);
+    let all = reports(&world);
+    assert!(all[0].contains("restored from a backup") && all[2].contains("Delivery is unconfirmed"), "{all:?}");
+    world.check();
+}
+
+#[test]
+fn what_waits_and_cannot_be_read_is_reported_by_a_repair() {
+    for (records_lost, words) in [(false, "was not delivered"), (true, "Delivery is unconfirmed")] {
+        let mut world = waiting();
+        world.introduce(ALICE, CAROL);
+        world.nodes[CAROL].online = false;
+        submit_with(&mut world, &[BOB, CAROL], Asked::default());
+        world.run();
+        let state = world.nodes[ALICE].identity.state();
+        let bodies = state.queue().iter().map(|queued| queued.body).collect();
+        let lost = Lost { bodies: &bodies, records: records_lost, lines: &["a line".to_owned()], kept: "/kept" };
+        let (records, new) = state.repair(&lost, world.now, &mut SeededRng::new(7));
+        world.append(ALICE, records, new);
+        world.nodes[ALICE].bodies.retain(|body, _| !bodies.contains(body));
+        world.restart(ALICE);
+        assert!(world.nodes[ALICE].published.queue.is_empty() && keywords(&world).is_empty());
+        let all = reports(&world);
+        assert_eq!(all.len(), 2, "a report, and a notice");
+        assert!([BOB, CAROL].iter().all(|to| all[0].contains(&world.address(*to))), "{all:?}");
+        assert!(all[0].contains(words), "{all:?}");
+        assert!(all[1].contains("a line") && all[1].contains("/kept"), "{all:?}");
+        world.check();
+    }
+}
+
+#[test]
+fn what_cannot_be_sealed_any_more_may_have_arrived_before() {
+    for sent_before in [false, true] {
+        let mut world = waiting();
+        world.cut_at = sent_before.then_some(b"202 ROGER");
+        world.nodes[BOB].online = sent_before;
+        submit(&mut world, "sealed once");
+        world.run();
+        world.cut_at = None;
+        world.nodes[ALICE].sealing_fails = true;
+        world.nodes[BOB].online = true;
+        world.pass(2 * HOUR);
+        let all = reports(&world);
+        assert_eq!(all.len(), 1);
+        assert_eq!(all[0].contains("Delivery is unconfirmed"), sent_before, "{all:?}");
+        assert_eq!(all[0].contains("was not delivered"), !sent_before, "{all:?}");
+        world.check();
+    }
 }
 
 /// A peer whose disk fails can say neither, and says nothing.
@@ -414,7 +478,7 @@ fn an_older_identity_gets_the_folders_that_came_later() {
         state.apply(*number, record);
     }
     assert!(state.mailbox().by_role(FolderRole::Outbox).is_none());
-    let mut rng = crate::base::rng::SeededRng::new(1);
+    let mut rng = SeededRng::new(1);
     for record in state.missing_folders(world.now, &mut rng) {
         assert_eq!(state.apply(state.last_record() + 1, &record), super::state::Applied::Done);
     }

@@ -14,6 +14,7 @@ use super::queue::{FailureReason, Notify, Queued};
 use super::record::Record;
 use super::request::Response;
 use super::requests::{Answer, Change};
+use super::state::State;
 
 /// A report that waits for the message that it is to return.
 pub(super) struct Returning {
@@ -156,13 +157,39 @@ impl Identity {
         records: &mut Vec<Record>,
         bodies: &mut Vec<NewBody>,
     ) -> Option<()> {
-        let recipients: Vec<_> =
-            outcomes.iter().filter_map(|(contact, outcome)| self.concerned(queued, *contact, *outcome)).collect();
+        let Some(text) = self.state.report(now, rng, queued, outcomes, message) else { return Some(()) };
+        let (folder, message, body) = self.own_message(now, rng, FolderRole::Inbox, text)?;
+        records.push(Record::MessageAdded { folder, message });
+        bodies.push(body);
+        Some(())
+    }
+
+    /// Nothing can be written: it goes on as after a failed commit.
+    pub(super) fn nothing(&mut self, now: Timestamp, rng: &mut dyn Rng, then: Then) {
+        if let Then::Sending(contact, step) = then {
+            self.after_commit(now, rng, contact, step, Err(CommitError::NoSpace));
+        }
+    }
+}
+
+impl State {
+    /// The text of a report on those of whom the sender of a message wants to hear this; `None` where it is nobody.
+    pub(super) fn report(
+        &self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        queued: &Queued,
+        outcomes: &[(ContactId, Outcome)],
+        message: Option<&[u8]>,
+    ) -> Option<Vec<u8>> {
+        let own = &self.profile()?.public.address;
+        let concerned = outcomes.iter().filter_map(|(contact, outcome)| self.concerned(queued, *contact, *outcome));
+        let recipients: Vec<_> = concerned.collect();
         if recipients.is_empty() {
-            return Some(());
+            return None;
         }
         let about = dsn::Report {
-            own: self.address(),
+            own,
             queue: queued.id,
             envelope: queued.envelope.as_deref(),
             submitted: queued.submitted,
@@ -170,11 +197,7 @@ impl Identity {
             headers: &queued.headers,
             message,
         };
-        let text = dsn::report(&about, ContentId::random(rng), now);
-        let (folder, message, body) = self.own_message(now, rng, FolderRole::Inbox, text)?;
-        records.push(Record::MessageAdded { folder, message });
-        bodies.push(body);
-        Some(())
+        Some(dsn::report(&about, ContentId::random(rng), now))
     }
 
     fn concerned(&self, queued: &Queued, contact: ContactId, outcome: Outcome) -> Option<Concerned> {
@@ -186,17 +209,10 @@ impl Identity {
             Outcome::Delivered => success,
         };
         wanted.then(|| Concerned {
-            petname: self.state.book().contact(contact).map(|contact| contact.petname.clone()).unwrap_or_default(),
+            petname: self.book().contact(contact).map(|contact| contact.petname.clone()).unwrap_or_default(),
             address: recipient.address.clone(),
             original: recipient.options.original.clone(),
             outcome,
         })
-    }
-
-    /// Nothing can be written: it goes on as after a failed commit.
-    pub(super) fn nothing(&mut self, now: Timestamp, rng: &mut dyn Rng, then: Then) {
-        if let Then::Sending(contact, step) = then {
-            self.after_commit(now, rng, contact, step, Err(CommitError::NoSpace));
-        }
     }
 }

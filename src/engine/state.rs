@@ -17,7 +17,7 @@ use super::duplicates::Duplicates;
 use super::mailbox::{FolderRole, Mailbox, Message, ModSeq, Uid};
 use super::outbox::Outbox;
 use super::profile::{Profile, PublicProfile};
-use super::queue::{Progress, Queue};
+use super::queue::{Endpoint, Progress, Queue, Queued};
 use super::record::Record;
 use super::references::References;
 
@@ -532,13 +532,21 @@ impl State {
         true
     }
 
-    /// New UIDVALIDITYs, above any that the original may have given; card counters above any that it may have used.
+    /// New UIDVALIDITYs, above any that the original may have given; card counters above any that it may have used; doubt
+    /// whether what waits has arrived.
     fn apply_restored(&mut self, number: ModSeq, at: Timestamp) -> Applied {
         let seconds = u32::try_from(at.secs()).unwrap_or(0);
         let first = seconds.max(self.last_uid_validity.saturating_add(1));
         self.last_uid_validity = self.mailbox.renew_uid_validities(number, first);
         let hours = u64::try_from(at.secs() / 3600).unwrap_or(0);
         Arc::make_mut(&mut self.book).raise_card_counters(hours);
+        // What waits here may have been delivered since, or that it was sent may be what is lost.
+        let waiting =
+            |queued: &Arc<Queued>| queued.waiting().map(|(contact, _)| (queued.id, contact)).collect::<Vec<_>>();
+        let waiting: Vec<_> = self.queue.iter().flat_map(waiting).collect();
+        for (queue, contact) in waiting {
+            self.change_queued(number, queue, |all, id| all.set_sent(id, contact, Endpoint::Onion, true));
+        }
         Applied::Done
     }
 

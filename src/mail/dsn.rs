@@ -47,7 +47,7 @@ impl FailureReason {
         match self {
             Self::Expired => "Their node could not be reached before the message expired.",
             Self::Unconfirmed => {
-                "The message expired without an acknowledgement. It may have arrived all the same: delivery is unconfirmed."
+                "The attempts ended without an acknowledgement. It may have arrived all the same: delivery is unconfirmed."
             }
             Self::Refused => "Their node refused the message.",
             Self::Unsealable => "The message could not be sealed to their certificate, or is damaged on this disk.",
@@ -395,7 +395,7 @@ mod tests {
         assert!(parts[0].contains("multipart/report; report-type=delivery-status"));
         assert!(parts[1].contains("Bärbel") && parts[1].contains("refused"));
         assert!(parts[2].contains("Final-Recipient: rfc822; alice@") && parts[2].contains("Status: 5.7.1"));
-        assert!(parts[3].contains("\r\nSubject: hello\r\n"));
+        assert!(parts[3].contains("\r\n\r\nOriginal-Message-ID: <a@laptop>\r\nSubject: hello\r\n"), "{}", parts[3]);
         assert_eq!(parts[4], "--\r\n");
         assert!(report.split("\r\n").all(|line| !line.contains(['\r', '\n'])));
     }

@@ -17,6 +17,7 @@ use super::checkpoint::{self, Checkpoint, CheckpointError, Mark};
 use super::compaction::{File, unneeded};
 use super::crypt::Sealer;
 use super::log::LogPosition;
+use super::salvage::Damage;
 use super::segment::{
     self, End, EndError, FRAME_BYTES, FRAME_MAGIC, Frame, FrameKind, HEADER_BYTES, Header, HeaderError, SegmentKey,
 };
@@ -59,6 +60,17 @@ pub enum OpenError {
     /// what was saved at it must be thrown away, and everything replayed. Nothing was replayed yet.
     #[error("the saved state is not of this log")]
     UnknownPosition,
+}
+
+impl OpenError {
+    /// What of the log is damaged, where that is the reason.
+    pub fn damage(self) -> Option<Damage> {
+        match self {
+            Self::Damaged { file, .. } => Some(Damage::File(file)),
+            Self::Missing { file } => Some(Damage::Missing(file)),
+            Self::Io { .. } | Self::Version { .. } | Self::UnknownPosition => None,
+        }
+    }
 }
 
 /// What a start found.
@@ -260,7 +272,7 @@ fn follow(
     Ok((chain, links.into_keys().collect()))
 }
 
-pub(super) fn remove_orphans(site: &Site, bodies: &Bodies) -> io::Result<()> {
+fn remove_orphans(site: &Site, bodies: &Bodies) -> io::Result<()> {
     let mut wanted: BTreeSet<PathBuf> = bodies.blobs().into_iter().map(|name| bodies.blob_path(name)).collect();
     for name in site.vfs.list(&site.blob_dir)? {
         let path = site.blob_dir.join(name);

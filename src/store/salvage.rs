@@ -1,17 +1,15 @@
 //! Reading what is left of a damaged log (docs/on-disk.md, "Damage"): every transaction that authenticates counts, wherever it
 //! lies; what does not is named. The normal start never does this.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::bodies::Bodies;
 use super::checkpoint;
 use super::crypt::Sealer;
-use super::recover::{
-    Link, OpenError, Recovered, Told, Window, frame_starts, header_of, newest, remove_orphans, transaction,
-};
-use super::segment::{self, End, FRAME_BYTES, Frame, HEADER_BYTES, SegmentKey};
+use super::recover::{Link, OpenError, Recovered, Told, Window, frame_starts, header_of, newest, transaction};
+use super::segment::{self, End, FRAME_BYTES, Frame, FrameKind, HEADER_BYTES, SegmentKey};
 use super::writer::{Site, Span, Tail};
 use crate::base::limits::LOG_NUMBER_GAP;
 
@@ -84,10 +82,12 @@ pub(super) fn salvage(
     // Where a successor says how much of a segment counts, more of it never counted.
     let ends: BTreeMap<u64, u64> =
         links.values().map(|link| (link.header.predecessor, link.header.predecessor_end)).collect();
-    for number in ends.keys().filter(|number| **number > first && !links.contains_key(number)) {
+    let needed: BTreeSet<u64> = ends.keys().copied().chain(mark.map(|mark| mark.segment)).collect();
+    for number in needed.range(first.max(1)..).filter(|number| !links.contains_key(number)) {
         let path = segment::path(&site.log_dir, *number);
         if !reader.damage.iter().any(|known| known.path() == path) {
-            reader.damage.push(Damage::Missing(path));
+            let there = numbers.contains(number);
+            reader.damage.push(if there { Damage::File(path) } else { Damage::Missing(path) });
         }
     }
     let total = links.values().map(|link| link.size).sum();
@@ -102,10 +102,8 @@ pub(super) fn salvage(
         (reader.told.progress)(read, total);
     }
     tail.next = reader.next.saturating_add(LOG_NUMBER_GAP);
+    // Nothing is removed: what seems to belong to nobody may belong to what is damaged.
     let (damage, spans) = (reader.damage, reader.spans);
-    if damage.is_empty() {
-        remove_orphans(site, bodies).map_err(io_error)?;
-    }
     Ok((Recovered { tail, spans, unneeded: Vec::new(), marked: first }, damage))
 }
 
@@ -118,22 +116,30 @@ struct Salvage<'a, 't> {
 }
 
 impl Salvage<'_, '_> {
-    /// Takes every transaction of a segment that authenticates; where the last of them ends.
+    /// Takes every transaction of a segment that authenticates; where the last of them ends. Of the newest segment, what
+    /// nobody calls durable counts only with all of its bodies: it may be torn, and its sender was told nothing.
     fn segment(&mut self, link: &Link, begin: (u64, u64), closed: Option<u64>) -> std::io::Result<u64> {
         let limit = closed.unwrap_or(link.size).min(link.size);
         let mut window = Window::new(&*link.file, limit);
         let key = SegmentKey::new(&link.header);
         let (mut offset, mut counter) = begin;
         let first = self.next;
+        if offset > link.size {
+            self.damage.push(Damage::Bytes(link.path.clone(), link.size..offset));
+        }
+        let durable = match closed {
+            Some(end) => end,
+            None => durable(&mut window, &key, offset, limit)?,
+        };
         loop {
-            if let Some((end, after)) = transaction(&mut window, &key, offset, counter, closed.is_none())
+            if let Some((end, after)) = transaction(&mut window, &key, offset, counter, offset >= durable)
                 .or_else(|failure| failure.ignore_damage())?
             {
                 self.take(end);
                 (offset, counter) = (after, counter + 1);
                 continue;
             }
-            match find(&mut window, &key, offset, limit, closed.is_none())? {
+            match find(&mut window, &key, offset, limit, durable)? {
                 Some((place, at)) => {
                     self.damage.push(Damage::Bytes(link.path.clone(), offset..place));
                     (offset, counter) = (place, at);
@@ -141,10 +147,8 @@ impl Salvage<'_, '_> {
                 None => break,
             }
         }
-        // A torn tail of the newest segment is none.
-        let promised = closed.unwrap_or(offset);
-        if offset < promised {
-            self.damage.push(Damage::Bytes(link.path.clone(), offset..promised));
+        if offset < durable {
+            self.damage.push(Damage::Bytes(link.path.clone(), offset..durable));
         }
         if self.next > first {
             let span = Span { segment: link.header.number, id: link.header.id, last: self.next - 1 };
@@ -165,15 +169,36 @@ impl Salvage<'_, '_> {
     }
 }
 
+/// So many bytes are looked at together.
+const STEP: u64 = 4 << 20;
+
+/// How much of a segment was durable, by what its own transactions say.
+fn durable(window: &mut Window<'_>, key: &SegmentKey, from: u64, limit: u64) -> std::io::Result<u64> {
+    let (mut at, mut durable) = (from, 0);
+    while at < limit {
+        let len = usize::try_from((limit - at).min(STEP + FRAME_BYTES as u64)).unwrap_or(0);
+        let Some(bytes) = window.get(at, len)?.map(<[u8]>::to_vec) else { break };
+        for place in frame_starts(&bytes) {
+            let frame = bytes.get(place..).and_then(Frame::decode).filter(|frame| frame.kind == FrameKind::End);
+            let Some(frame) = frame else { continue };
+            let offset = at + place as u64;
+            let len = usize::try_from(frame.len).unwrap_or(usize::MAX);
+            let Some(sealed) = window.get(offset + FRAME_BYTES as u64, len)? else { continue };
+            durable = key.open_end(&frame, offset, sealed).map_or(durable, |end| durable.max(end.durable));
+        }
+        at += STEP;
+    }
+    Ok(durable)
+}
+
 /// The next place behind `from` where a whole transaction begins, and its counter.
 fn find(
     window: &mut Window<'_>,
     key: &SegmentKey,
     from: u64,
     limit: u64,
-    verify: bool,
+    durable: u64,
 ) -> std::io::Result<Option<(u64, u64)>> {
-    const STEP: u64 = 4 << 20;
     let mut at = from;
     while at < limit {
         // A frame may lie across the end of a piece.
@@ -183,7 +208,7 @@ fn find(
             let offset = at + place as u64;
             let frame = bytes.get(place..).and_then(Frame::decode).filter(|frame| frame.start == offset);
             let Some(frame) = frame.filter(|_| offset > from) else { continue };
-            if transaction(window, key, offset, frame.counter, verify)
+            if transaction(window, key, offset, frame.counter, offset >= durable)
                 .or_else(|failure| failure.ignore_damage())?
                 .is_some()
             {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::salvage::Damage;
+use super::segment::HEADER_BYTES;
 use super::stepped::SteppedLog;
 use super::vfs::{CrashMode, MemVfs, Vfs};
 use super::writer::Sizes;
@@ -107,8 +108,8 @@ fn check(vfs: &MemVfs, what: &str, most_lost: usize) {
         Err(error) => panic!("{what}: {error}"),
     }
     let (mut log, mut state, damage) = salvage(vfs);
-    assert!(!damage.is_empty(), "{what}: nothing is named");
     let saved = readable(&log, &state);
+    assert!(!damage.is_empty() || saved.len() < state.len(), "{what}: nothing is named");
     assert!(saved.len() + most_lost >= usize::from(MESSAGES), "{what}: {} saved", saved.len());
     log.forget(log.body_ids().into_iter().filter(|body| !saved.iter().any(|n| id(*n) == *body)).collect());
     state.retain(|n, _| saved.contains(n));
@@ -122,6 +123,10 @@ fn check(vfs: &MemVfs, what: &str, most_lost: usize) {
 
 fn files(vfs: &MemVfs) -> Vec<(PathBuf, usize)> {
     vfs.files().into_iter().map(|(path, bytes)| (path, bytes.len())).collect()
+}
+
+fn is_segment(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "seg")
 }
 
 /// How many messages lie in a file; all of those before it where it is a checkpoint.
@@ -167,6 +172,42 @@ fn a_file_that_is_gone_or_cut_costs_what_was_in_it() {
             }
         }
     }
+}
+
+#[test]
+fn the_newest_segment_keeps_the_records_whose_bodies_are_damaged_behind_them() {
+    let vfs = written(false);
+    let (newest, bytes) = vfs.files().into_iter().filter(|(path, _)| is_segment(path)).max().unwrap();
+    let mut kept = 0;
+    for at in (HEADER_BYTES..bytes.len()).step_by(41) {
+        let copy = vfs.crash(CrashMode::Kill, &mut SeededRng::new(1));
+        copy.tamper(&newest, |bytes| bytes[at] ^= 0x10).unwrap();
+        let (log, state, damage) = salvage(&copy);
+        if damage.is_empty() && readable(&log, &state).len() < state.len() {
+            assert_eq!(state.len(), usize::from(MESSAGES), "at {at}");
+            kept += 1;
+        }
+    }
+    assert!(kept > 20, "{kept} times");
+}
+
+#[test]
+fn a_missing_segment_in_which_only_a_mark_is_is_named_and_nothing_is_removed() {
+    let vfs = MemVfs::new();
+    Log::create(&vfs, Path::new(DIR)).unwrap();
+    let (mut log, mut state) = open(&vfs).unwrap();
+    let large = NewBody::new(id(1), vec![1; 5_000].into());
+    let number = log.commit(vec![(vec![vec![1]], vec![large], Durability::Synced)])[0].unwrap();
+    state.insert(1, number);
+    compact(&mut log, &state, number);
+    log.close();
+    let segments = || vfs.files().into_iter().filter(|(path, _)| is_segment(path));
+    let newest = segments().max().unwrap().0;
+    vfs.unlink(&newest).unwrap();
+    let before: Vec<_> = vfs.files().into_iter().collect();
+    let (_, _, damage) = salvage(&vfs);
+    assert_eq!(damage, [Damage::Missing(newest)]);
+    assert_eq!(vfs.files().into_iter().collect::<Vec<_>>(), before, "looking changes nothing");
 }
 
 #[test]

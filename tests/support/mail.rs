@@ -52,8 +52,15 @@ impl Smtp {
 
     /// Submits a message; returns the final reply, which says 250.
     pub(crate) fn submit(&mut self, to: &str, message: &[u8]) -> io::Result<String> {
+        self.submit_to(&[to], message)
+    }
+
+    /// The same for several recipients, of whom the message need not tell.
+    pub(crate) fn submit_to(&mut self, recipients: &[&str], message: &[u8]) -> io::Result<String> {
         self.command(&format!("MAIL FROM:<{}>", self.user), "250")?;
-        self.command(&format!("RCPT TO:<{to}>"), "250")?;
+        for to in recipients {
+            self.command(&format!("RCPT TO:<{to}>"), "250")?;
+        }
         self.command("DATA", "354")?;
         let mut data = Vec::with_capacity(message.len() + 64);
         for line in message.split_inclusive(|byte| *byte == b'\n') {

@@ -193,10 +193,20 @@ impl Node {
         self.json(&["status"])["identities"][0]["address"].as_str().expect("an address").to_owned()
     }
 
-    /// Makes this node and another each other's contacts by an invitation.
+    /// Makes this node and another each other's contacts by an invitation, and waits until both know it.
     pub(crate) fn befriend(&self, other: &Self) {
+        let before = (self.confirmed(), other.confirmed());
         let invitation = self.json(&["invite"])["invitation"].as_str().expect("an invitation").to_owned();
         other.feed(&["contact", "add", "-", "--petname", self.name()], invitation.as_bytes());
+        wait_for("both to know each other", UP, || {
+            (self.confirmed() > before.0 && other.confirmed() > before.1).then_some(())
+        });
+    }
+
+    /// How many contacts are confirmed.
+    fn confirmed(&self) -> usize {
+        let contacts = self.json(&["contact", "list"]);
+        contacts["contacts"].as_array().unwrap().iter().filter(|contact| contact["status"] == "confirmed").count()
     }
 
     fn command(&self) -> Command {
