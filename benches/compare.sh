@@ -2,17 +2,18 @@
 # How fast messages of 4 KiB are accepted durably from a peer and from a mail program, and how fast they reach another node,
 # ours beside Postfix, in turn, on the same disk.
 #
-#   benches/compare.sh [DIRECTORY]         (as root: Postfix changes to its own user)
+#   benches/compare.sh [DIRECTORY [accept | submission]]         (as root: Postfix changes to its own user)
 #
 # The directory (default: TMPDIR, or /var/tmp) must be on a disk. Postfix runs from a configuration, queue and port of its
 # own there and is stopped at the end; the system's Postfix is not touched. It accepts every message and puts it on
-# hold: that is durable acceptance without any delivery. At a second port it takes mail and hands it to smtp-sink, which
-# keeps nothing: ours is kept, sealed, by the other node. Needs postfix with smtp-source (Debian: postfix).
+# hold: that is durable acceptance without any delivery. At a second port it takes mail and hands it to the first one:
+# delivered is what is durable there. Needs postfix with smtp-source (Debian: postfix).
 set -eu
 
 rounds=3
 messages=2000
 dir=$(mktemp -d "${1:-${TMPDIR:-/var/tmp}}/compare.XXXXXX")
+what=${2:-both}
 port=$((20000 + $$ % 20000))
 cd "$(dirname "$0")/.."
 
@@ -27,9 +28,7 @@ bench=$(cargo bench --bench accept --no-run 2>&1 | sed -n 's/.*Executable .*(\(.
 submission=$(cargo bench --bench submission --no-run 2>&1 | sed -n 's/.*Executable .*(\(.*\))$/\1/p')
 [ -x "$bench" ] && [ -x "$submission" ] || { echo "the benchmarks could not be built"; exit 1; }
 
-sink=
 stop() {
-    [ -z "$sink" ] || kill "$sink" 2>/dev/null || true
     postfix -c "$dir/etc" stop 2>/dev/null || true
     rm -rf "$dir"
 }
@@ -39,7 +38,7 @@ trap 'exit 1' INT TERM
 chmod 755 "$dir"
 mkdir "$dir/etc" "$dir/queue" "$dir/data" "$dir/ours"
 chown postfix "$dir/data"
-touch "$dir/etc/main.cf"
+touch "$dir/etc/main.cf" "$dir/etc/master.cf"
 daemons=$(postconf -c "$dir/etc" -h daemon_directory)
 cat >"$dir/etc/main.cf" <<END
 compatibility_level = 3.6
@@ -59,7 +58,7 @@ disable_dns_lookups = yes
 local_recipient_maps =
 alias_maps =
 alias_database =
-default_transport = smtp:[127.0.0.1]:$((port + 2))
+default_transport = smtp:[127.0.0.1]:$port
 maillog_file =
 END
 cat >"$dir/etc/master.cf" <<END
@@ -104,11 +103,14 @@ ours() {
     "$bench" "$dir/ours" "$1" "$2" | sed -n 's/.*rate=\([0-9]*\).*/\1/p'
 }
 
-# The same, until smtp-sink has them all.
+held() { find "$dir/queue/hold" -type f | wc -l; }
+
+# The same, until the other one holds them all.
 theirs_delivered() {
+    find "$dir/queue/hold" -type f -delete
     begin=$(now)
     smtp-source -4 -d -s "$1" -l 4096 -m $messages -f a@bench.invalid -t b@example.invalid "127.0.0.1:$((port + 1))"
-    while [ -n "$(find "$dir/queue/incoming" "$dir/queue/active" "$dir/queue/deferred" -type f | head -n 1)" ]; do sleep 0.02; done
+    while [ "$(held)" -lt $messages ]; do sleep 0.02; done
     awk -v m=$messages -v b="$begin" -v e="$(now)" 'BEGIN { printf "%.0f", m / (e - b) }'
 }
 
@@ -117,15 +119,14 @@ ours_of() {
     TMPDIR="$dir/ours" "$submission" "$2" | sed -n "s/^$1: .*rate=\([0-9]*\).*/\1/p"
 }
 
-held() { find "$dir/queue/hold" -type f | wc -l; }
-
 "$bench" "$dir/ours" 1 1 | sed -n 1p
 echo "Postfix $(postconf -c "$dir/etc" -h mail_version); $(nproc) processors; load $(cut -d' ' -f1-3 /proc/loadavg)"
 theirs 10 >/dev/null # its processes are up then
 expected=$(held)
 [ "$expected" = $messages ] || { echo "Postfix holds $expected messages of $messages"; exit 1; }
-for setting in "1 1" "1 4" "10 1" "10 4"; do
-    set -- $setting
+if [ "$what" = submission ]; then settings=; else settings="1,1 1,4 10,1 10,4"; fi
+for setting in $settings; do
+    set -- ${setting%,*} ${setting#*,}
     for round in $(seq $rounds); do
         their=$(theirs "$1")
         our=$(ours "$1" "$2")
@@ -135,17 +136,16 @@ for setting in "1 1" "1 4" "10 1" "10 4"; do
     done
     echo "sessions=$1 window=$2 median ratio: $(sort -n "$dir/ratios.$1.$2" | sed -n "$(((rounds + 1) / 2))p")"
 done
-smtp-sink -4 "127.0.0.1:$((port + 2))" 1000 &
-sink=$!
+[ "$what" != accept ] || exit 0
 for sessions in 1 10; do
-    for what in submit deliver; do
+    for how in submit deliver; do
         for round in $(seq $rounds); do
-            case $what in submit) their=$(theirs $sessions) ;; deliver) their=$(theirs_delivered $sessions) ;; esac
-            our=$(ours_of $what $sessions)
+            case $how in submit) their=$(theirs $sessions) ;; deliver) their=$(theirs_delivered $sessions) ;; esac
+            our=$(ours_of $how $sessions)
             ratio=$(awk -v a="$our" -v b="$their" 'BEGIN { printf "%.2f", a / b }')
-            echo "$what sessions=$sessions round=$round ours=$our/s postfix=$their/s ratio=$ratio load=$(cut -d' ' -f1 /proc/loadavg)"
-            echo "$ratio" >>"$dir/ratios.$what.$sessions"
+            echo "$how sessions=$sessions round=$round ours=$our/s postfix=$their/s ratio=$ratio load=$(cut -d' ' -f1 /proc/loadavg)"
+            echo "$ratio" >>"$dir/ratios.$how.$sessions"
         done
-        echo "$what sessions=$sessions median ratio: $(sort -n "$dir/ratios.$what.$sessions" | sed -n "$(((rounds + 1) / 2))p")"
+        echo "$how sessions=$sessions median ratio: $(sort -n "$dir/ratios.$how.$sessions" | sed -n "$(((rounds + 1) / 2))p")"
     done
 done

@@ -13,7 +13,7 @@ mod support;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::mail::{Login, Smtp, message};
+use support::mail::{Imap, Login, Smtp, message};
 use support::node::Node;
 use support::temp_dir;
 
@@ -38,9 +38,12 @@ fn rate(sessions: usize, arrives: bool) -> f64 {
     bob.start();
     bob.befriend(&alice);
     let (login, to, port) = (Login::new(&alice, "bench"), bob.address(), alice.port("submission"));
-    if !arrives {
+    let mut inbox = if arrives {
+        Some(Imap::open(bob.port("imap"), &Login::new(&bob, "bench")).unwrap())
+    } else {
         bob.terminate();
-    }
+        None
+    };
     let line = "A line of some sixty characters, as people write them.\r\n";
     let empty = message(&login.user, &to, "bench", "");
     let text = message(&login.user, &to, "bench", &line.repeat((BYTES - empty.len()) / line.len()));
@@ -55,10 +58,10 @@ fn rate(sessions: usize, arrives: bool) -> f64 {
             });
         }
     });
-    if arrives {
-        let empty = || alice.json(&["queue", "list"])["queue"].as_array().unwrap().is_empty();
-        while !empty() {
-            assert!(begin.elapsed() < Duration::from_secs(120), "the queue does not drain");
+    if let Some(inbox) = &mut inbox {
+        let all = format!("MESSAGES {MESSAGES}");
+        while !String::from_utf8_lossy(&inbox.run("STATUS INBOX (MESSAGES)").unwrap()).contains(&all) {
+            assert!(begin.elapsed() < Duration::from_secs(120), "not all of them arrive");
             thread::sleep(Duration::from_millis(20));
         }
     }
