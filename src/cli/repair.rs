@@ -69,6 +69,8 @@ fn describe(finding: &Finding) -> Value {
         "damage": finding.damage,
         "unreadable": unreadable.collect::<Vec<_>>(),
         "waiting": waiting.collect::<Vec<_>>(),
+        "recovered_folders": finding.recovered,
+        "disk_fails": finding.disk_fails,
         "hopeless": finding.hopeless,
     })
 }

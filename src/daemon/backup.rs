@@ -1,6 +1,6 @@
 //! Backups while the daemon runs: the files of one moment are named, and stay until whoever copies them is done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::node::{Shared, broken};
 use crate::backup::{self, Entry};
-use crate::base::Rng;
+use crate::base::{IdentityId, Rng};
 use crate::control::{Code, Failure};
 use crate::store::{Contents, OsRng};
 
@@ -43,6 +43,16 @@ impl Shared {
         let listed = tokio::task::spawn_blocking(move || {
             let mut files = backup::contents(&*vfs, &root, false)?;
             let contents = logs.iter().map(|log| log.contents()).collect::<Result<Vec<_>, _>>()?;
+            // One whose making failed after its key was written has no log here.
+            let opened: BTreeSet<String> = contents
+                .iter()
+                .flat_map(|contents| &contents.files)
+                .filter_map(|(path, _)| identity(path, &root))
+                .collect();
+            files.retain(|entry| {
+                let key = entry.path.strip_prefix("keys/").filter(|name| name.parse::<IdentityId>().is_ok());
+                key.is_none_or(|name| opened.contains(name))
+            });
             for (path, bytes) in contents.iter().flat_map(|contents| &contents.files) {
                 files.push(Entry { path: relative(path, &root), bytes: *bytes });
             }
@@ -78,6 +88,11 @@ impl Shared {
         }
         Ok(json!({}))
     }
+}
+
+/// The folder of the identity to which a file belongs.
+fn identity(path: &Path, root: &Path) -> Option<String> {
+    relative(path, root).split_once('/').map(|(identity, _)| identity.to_owned())
 }
 
 fn relative(path: &Path, root: &Path) -> String {

@@ -137,8 +137,9 @@ enum Event {
 }
 
 impl Driver {
-    /// A driver for this machine, and the ends by which it is reached. It runs in [`Driver::run`].
-    pub(super) fn new(machine: Identity, shell: Shell) -> (Self, Ends) {
+    /// A driver for this machine, and the ends by which it is reached. It runs in [`Driver::run`]. `replayed` is how many
+    /// records the start had to read: where that were many, an image is kept soon, also by a node that never lives for long.
+    pub(super) fn new(machine: Identity, shell: Shell, replayed: u32) -> (Self, Ends) {
         let (request_sender, requests) = mpsc::channel(WAITING_REQUESTS);
         let (incoming_sender, incoming) = mpsc::channel(1);
         let (snapshot, snapshot_receiver) = watch::channel(Arc::new(machine.snapshot()));
@@ -159,7 +160,7 @@ impl Driver {
             next_request: 0,
             next_session: 0,
             in_flight: 0,
-            since_image: 0,
+            since_image: replayed,
             clock: Clock::new(),
             upkeep,
         };
@@ -531,7 +532,7 @@ mod tests {
             pool: Pool::new().unwrap(),
             transport: Arc::new(Alone),
         };
-        let (driver, ends) = Driver::new(Identity::new(state, now(), &mut OsRng).unwrap(), shell);
+        let (driver, ends) = Driver::new(Identity::new(state, now(), &mut OsRng).unwrap(), shell, 0);
         (driver, ends, view)
     }
 

@@ -72,7 +72,7 @@ impl Shared {
             let (view, reading) = (Arc::clone(&view), Arc::clone(reading));
             tokio::task::spawn_blocking(move || replay(vfs, &path, &key, &view, &*reading)).await
         };
-        let (log, mut state) = opened.map_err(|error| broken("the identity's log", error))??;
+        let (log, mut state, replayed) = opened.map_err(|error| broken("the identity's log", error))??;
         self.tell_restored(id, &log, &mut state)?;
         let profile = state.profile().cloned().ok_or_else(|| broken("the identity's log", "it has no first record"))?;
         let keys = pgp::SecretKeys::from_bytes(profile.secret_keys.expose())
@@ -87,7 +87,7 @@ impl Shared {
             transport: Arc::clone(&self.transport),
         };
         let machine = Identity::new(state, now(), &mut OsRng).map_err(|error| broken("the identity's log", error))?;
-        let (driver, ends) = Driver::new(machine, shell);
+        let (driver, ends) = Driver::new(machine, shell, replayed);
         let driver = tokio::spawn(watched(driver.run(self.stop.subscribe()), self.stop_requested.clone()));
         let Ends { requests, incoming, snapshot } = ends;
         self.drivers.lock().unwrap_or_else(PoisonError::into_inner).push(driver);
@@ -178,14 +178,15 @@ async fn accept(
     }
 }
 
-/// The state of an identity: from the view's image where there is one, and the rest of the log; else from the whole log.
+/// The state of an identity: from the view's image where there is one, and the rest of the log; else from the whole log. With it
+/// how many records that was.
 fn replay(
     vfs: Arc<dyn Vfs>,
     path: &Path,
     key: &SymmetricKey,
     view: &IdentityView,
     reading: &dyn Fn(u64, u64),
-) -> Result<(Log, State), Failure> {
+) -> Result<(Log, State, u32), Failure> {
     let image = view.load_state().and_then(|(position, bytes)| Some((position, State::decode(&bytes).ok()?)));
     let (position, state): (Option<LogPosition>, State) = match image {
         Some((position, state)) => (Some(position), state),
@@ -211,14 +212,15 @@ fn fold(
     from: Option<&LogPosition>,
     mut state: State,
     reading: &dyn Fn(u64, u64),
-) -> Result<(Log, State), Failure> {
-    let mut unknown = None;
-    let mut replay = |number, bytes: &[u8]| match Record::decode(bytes) {
-        Ok(Some(record)) => {
-            state.apply(number, &record);
+) -> Result<(Log, State, u32), Failure> {
+    let (mut unknown, mut replayed) = (None, 0_u32);
+    let mut replay = |number, bytes: &[u8]| {
+        replayed = replayed.saturating_add(1);
+        match Record::decode(bytes) {
+            Ok(Some(record)) => drop(state.apply(number, &record)),
+            Ok(None) => {}
+            Err(error) => unknown = Some(error),
         }
-        Ok(None) => {}
-        Err(error) => unknown = Some(error),
     };
     let mut progress = |done, total| reading(done, total);
     let opened = Log::open_with_progress(Arc::clone(vfs), path, key, Box::new(OsRng), from, &mut replay, &mut progress);
@@ -248,7 +250,7 @@ fn fold(
             Err(failure) => tracing::warn!(%failure, "a folder that came with this version could not be made"),
         }
     }
-    Ok((log, state))
+    Ok((log, state, replayed))
 }
 
 /// Commits records and waits for it: before an identity's machine runs.

@@ -10,12 +10,13 @@ use zeroize::Zeroizing;
 
 use super::driver::now;
 use super::node::{Preparation, broken, unlock};
-use crate::base::{BodyId, IdentityId, SymmetricKey, Timestamp};
+use crate::base::{BodyId, FolderId, IdentityId, SymmetricKey, Timestamp};
 use crate::control::Failure;
 use crate::engine::effect::{Durability, NewBody};
 use crate::engine::mailbox::{FolderRole, Uid};
+use crate::engine::record::RecordError;
 use crate::engine::{Lost, Record, State};
-use crate::store::vfs::{Vfs, VfsFile};
+use crate::store::vfs::{PatientVfs, Vfs};
 use crate::store::{Damage, Keyring, OpenError, OsRng, ReadError, Sizes, SteppedLog};
 
 /// Told how many bytes or messages of how many are done.
@@ -32,6 +33,10 @@ pub struct Finding {
     pub unreadable: Vec<Unreadable>,
     /// Messages that wait and cannot be read: when each was submitted, and how many recipients wait for it.
     pub waiting: Vec<(Timestamp, usize)>,
+    /// Folders whose own record is lost, by the names that they get: what lay in them is kept.
+    pub recovered: Vec<String>,
+    /// Whether the disk refuses to give what lies there.
+    pub disk_fails: bool,
     /// Why nothing of it can be saved.
     pub hopeless: Option<Failure>,
 }
@@ -59,8 +64,15 @@ impl Finding {
                 submitted.rfc3339()
             )
         });
+        let recovered = self.recovered.iter().map(|name| format!("the name of a folder is lost; it becomes {name}"));
+        let disk = self.disk_fails.then(|| {
+            "the disk fails: copy the data directory to another one first (with ddrescue, which reads around what fails), and \
+             repair the copy"
+                .to_owned()
+        });
         let hopeless = self.hopeless.iter().map(|failure| format!("nothing of it can be saved: {failure}"));
-        self.damage.iter().cloned().chain(unreadable).chain(waiting).chain(hopeless).collect()
+        let lines = self.damage.iter().cloned().chain(unreadable).chain(waiting).chain(recovered);
+        lines.chain(disk).chain(hopeless).collect()
     }
 }
 
@@ -70,6 +82,10 @@ struct Examined {
     log: SteppedLog,
     state: State,
     damage: Vec<Damage>,
+    /// Folders that had to be made, by their names.
+    recovered: Vec<String>,
+    /// Whether the disk refused to give something.
+    disk_fails: bool,
     /// Messages that cannot be read, and the files in which they lie.
     lost: BTreeMap<BodyId, Option<PathBuf>>,
 }
@@ -114,11 +130,11 @@ impl Examination<'_> {
     /// # Errors
     /// The first one, after all were tried: where an identity cannot be saved, or the disk takes nothing.
     pub fn mend(self) -> Result<(), Failure> {
-        let (vfs, root) = (&*self.preparation.vfs, self.preparation.root());
+        let (vfs, root) = (&self.preparation.vfs, self.preparation.root());
         let mut result = Ok(());
         for (finding, examined) in self.cases {
             let mended = match (examined, &finding.hopeless) {
-                (Some(examined), _) => mend(vfs, root, examined, &finding),
+                (Some(examined), _) => mend(vfs, root, examined),
                 (None, Some(failure)) => Err(failure.clone()),
                 (None, None) => Ok(()),
             };
@@ -129,8 +145,15 @@ impl Examination<'_> {
 }
 
 fn hopeless(id: IdentityId, failure: Failure) -> Finding {
-    let (damage, unreadable, waiting) = (Vec::new(), Vec::new(), Vec::new());
-    Finding { address: format!("the identity in {id}"), damage, unreadable, waiting, hopeless: Some(failure) }
+    Finding {
+        address: format!("the identity in {id}"),
+        damage: Vec::new(),
+        unreadable: Vec::new(),
+        waiting: Vec::new(),
+        recovered: Vec::new(),
+        disk_fails: false,
+        hopeless: Some(failure),
+    }
 }
 
 fn read(
@@ -149,6 +172,54 @@ fn read(
     Ok(examined)
 }
 
+/// A state in the making.
+#[derive(Default)]
+struct Reader {
+    state: State,
+    /// A record of a later version.
+    unknown: Option<RecordError>,
+    /// Whether records may be lost: then a folder that was never made had a record that is.
+    salvages: bool,
+    deleted: BTreeSet<FolderId>,
+    recovered: Vec<String>,
+}
+
+impl Reader {
+    fn record(&mut self, number: u64, bytes: &[u8]) {
+        match Record::decode(bytes) {
+            Ok(Some(record)) => {
+                if self.salvages {
+                    self.recover_folder(number, &record);
+                }
+                drop(self.state.apply(number, &record));
+            }
+            Ok(None) => {}
+            Err(error) => self.unknown = Some(error),
+        }
+    }
+
+    /// Makes the folder into which this record puts something, where there is none.
+    fn recover_folder(&mut self, number: u64, record: &Record) {
+        let id = match record {
+            Record::FolderDeleted { id } => {
+                self.deleted.insert(*id);
+                return;
+            }
+            Record::MessageAdded { folder, .. } | Record::Delivered { folder, .. } => *folder,
+            Record::Transferred { to, .. } => *to,
+            _ => return,
+        };
+        let mailbox = self.state.mailbox();
+        if mailbox.folder(id).is_none() && !self.deleted.contains(&id) {
+            let name = mailbox.free_name("Recovered");
+            self.recovered.push(name.clone());
+            // The lost record had this or a higher one, and what follows it a higher one still.
+            let uid_validity = self.state.last_uid_validity().saturating_add(1);
+            drop(self.state.apply(number, &Record::FolderCreated { id, name, role: None, uid_validity }));
+        }
+    }
+}
+
 /// The log as it is where nothing is wrong with it; what is left of it otherwise, and what stopped the normal start.
 fn open(
     vfs: &Arc<dyn Vfs>,
@@ -158,35 +229,23 @@ fn open(
     progress: Progress<'_>,
 ) -> Result<(Examined, Option<Damage>), Failure> {
     let dir = root.join(id.to_string());
-    let sizes = Sizes::default();
-    let (mut state, mut unknown) = (State::default(), None);
-    let mut replay = |number, bytes: &[u8]| match Record::decode(bytes) {
-        Ok(Some(record)) => drop(state.apply(number, &record)),
-        Ok(None) => {}
-        Err(error) => unknown = Some(error),
-    };
-    let opened = SteppedLog::open(Arc::clone(vfs), &dir, key, Box::new(OsRng), sizes, None, &mut replay);
+    let mut reader = Reader::default();
+    let mut replay = |number, bytes: &[u8]| reader.record(number, bytes);
+    let opened = SteppedLog::examine(Arc::clone(vfs), &dir, key, Box::new(OsRng), &mut replay, progress);
     let (log, damage, refused) = match opened {
         Ok(log) => (log, Vec::new(), None),
-        Err(error @ (OpenError::Damaged { .. } | OpenError::Missing { .. })) => {
+        Err(error @ (OpenError::Damaged { .. } | OpenError::Missing { .. } | OpenError::Io { .. })) => {
             // What was replayed before the damage was met is void.
-            (state, unknown) = (State::default(), None);
-            let mut replay = |number, bytes: &[u8]| match Record::decode(bytes) {
-                Ok(Some(record)) => drop(state.apply(number, &record)),
-                Ok(None) => {}
-                Err(error) => unknown = Some(error),
-            };
-            let salvaged =
-                SteppedLog::salvage(Arc::clone(vfs), &dir, key, Box::new(OsRng), sizes, &mut replay, progress);
+            reader = Reader { salvages: true, ..Reader::default() };
+            let mut replay = |number, bytes: &[u8]| reader.record(number, bytes);
+            let (vfs, sizes) = (Arc::clone(vfs), Sizes::default());
+            let salvaged = SteppedLog::salvage(vfs, &dir, key, Box::new(OsRng), sizes, &mut replay, progress);
             let (log, damage) = salvaged.map_err(|error| broken("the identity's log", error))?;
-            (log, damage, error.damage())
-        }
-        Err(error @ OpenError::Io { .. }) => {
-            return Err(broken("the identity's log", error)
-                .hint("the disk is failing: copy the data directory to another one, and run this on the copy"));
+            (log, damage, Some(error))
         }
         Err(error) => return Err(broken("the identity's log", error)),
     };
+    let Reader { state, unknown, recovered, .. } = reader;
     if let Some(error) = unknown {
         return Err(broken("the identity's log holds a record that this version does not know", error)
             .hint("it was written by a newer runepeer; use that one"));
@@ -196,7 +255,9 @@ fn open(
             "nothing was changed; restore a backup into a new directory: runepeer --data-dir NEW backup restore FILE",
         ));
     }
-    Ok((Examined { id, log, state, damage, lost: BTreeMap::new() }, refused))
+    let disk_fails = matches!(refused, Some(OpenError::Io { .. }));
+    let refused = refused.and_then(OpenError::damage);
+    Ok((Examined { id, log, state, damage, recovered, disk_fails, lost: BTreeMap::new() }, refused))
 }
 
 fn find_unreadable(examined: &mut Examined, progress: Progress<'_>) {
@@ -205,7 +266,9 @@ fn find_unreadable(examined: &mut Examined, progress: Progress<'_>) {
     for (done, body) in (1..).zip(bodies) {
         match examined.log.read_body(body, 0..u64::MAX) {
             Ok(_) => {}
-            Err(ReadError::Damaged { file } | ReadError::Io { file, .. }) => {
+            Err(ReadError::Damaged { file }) => drop(examined.lost.insert(body, Some(file))),
+            Err(ReadError::Io { file, .. }) => {
+                examined.disk_fails = true;
                 examined.lost.insert(body, Some(file));
             }
             Err(ReadError::Unknown) => drop(examined.lost.insert(body, None)),
@@ -228,14 +291,23 @@ fn describe(examined: &Examined) -> Finding {
         damage: damage.iter().map(ToString::to_string).collect(),
         unreadable: unreadable.collect(),
         waiting: waiting.map(|queued| (queued.submitted, queued.waiting().count())).collect(),
+        recovered: examined.recovered.clone(),
+        disk_fails: examined.disk_fails,
         hopeless: None,
     }
 }
 
 /// Keeps a copy of what is damaged, takes what cannot be read out of the folders, says so in INBOX, and makes the next
 /// start independent of what is damaged.
-fn mend(vfs: &dyn Vfs, root: &Path, mut examined: Examined, finding: &Finding) -> Result<(), Failure> {
+fn mend(vfs: &Arc<dyn Vfs>, root: &Path, mut examined: Examined) -> Result<(), Failure> {
     let failed = |error: &dyn std::fmt::Display| broken("the repair", error);
+    // A disk that was away for a moment took nothing with it.
+    let log = &examined.log;
+    examined.lost.retain(|body, _| log.read_body(*body, 0..u64::MAX).is_err());
+    if examined.damage.is_empty() && examined.lost.is_empty() {
+        return Ok(());
+    }
+    let finding = describe(&examined);
     let aside = put_aside(vfs, root, &examined).map_err(|error| failed(&error))?;
     let (bodies, kept): (BTreeSet<BodyId>, _) = (examined.lost.keys().copied().collect(), aside.display().to_string());
     let lost = Lost { bodies: &bodies, records: !examined.damage.is_empty(), lines: &finding.lines(), kept: &kept };
@@ -266,8 +338,10 @@ fn commit(examined: &mut Examined, records: &[Record], bodies: Vec<NewBody>) -> 
     Ok(())
 }
 
-/// Copies every damaged file as it is: `<data>/corrupt/<when>-<identity>-<name>`. Where.
-fn put_aside(vfs: &dyn Vfs, root: &Path, examined: &Examined) -> io::Result<PathBuf> {
+/// Copies every damaged file as it is: `<data>/corrupt/<when>-<identity>-<name>`; zeros where the disk does not give what was
+/// there. Where.
+fn put_aside(vfs: &Arc<dyn Vfs>, root: &Path, examined: &Examined) -> io::Result<PathBuf> {
+    let vfs = PatientVfs(Arc::clone(vfs));
     let aside = root.join("corrupt");
     vfs.mkdir(&aside)?;
     let unreadable = examined.lost.values().flatten().cloned();
@@ -280,7 +354,16 @@ fn put_aside(vfs: &dyn Vfs, root: &Path, examined: &Examined) -> io::Result<Path
         };
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let to = vfs.create_excl(&aside.join(format!("{}-{}-{name}", now().secs(), examined.id)))?;
-        copy_what_can_be_read(&*from, &*to)?;
+        let (size, mut at) = (from.size()?, 0);
+        let mut piece = vec![0; 1 << 20];
+        while at < size {
+            let read = from.read_at(at, &mut piece)?;
+            if read == 0 {
+                break;
+            }
+            to.write_at(at, piece.get(..read).unwrap_or_default())?;
+            at += read as u64;
+        }
         to.sync()?;
     }
     vfs.sync_dir(&aside)?;
@@ -288,64 +371,5 @@ fn put_aside(vfs: &dyn Vfs, root: &Path, examined: &Examined) -> io::Result<Path
     Ok(aside)
 }
 
-/// Copies a file; zeros where the disk does not give what was there.
-fn copy_what_can_be_read(from: &dyn VfsFile, to: &dyn VfsFile) -> io::Result<()> {
-    const BLOCK: usize = 4096;
-    let size = from.size()?;
-    let mut at = 0;
-    let mut block = [0; BLOCK];
-    while at < size {
-        let wanted = usize::try_from(size - at).unwrap_or(BLOCK).min(BLOCK);
-        let Some(piece) = block.get_mut(..wanted) else { break };
-        if !from.read_at(at, piece).is_ok_and(|read| read == wanted) {
-            piece.fill(0);
-        }
-        to.write_at(at, piece)?;
-        at += wanted as u64;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
-mod tests {
-    use super::*;
-    use crate::store::vfs::MemVfs;
-
-    /// A file of 10,000 sevens on a disk with one bad block.
-    struct Failing;
-
-    impl VfsFile for Failing {
-        fn write_at(&self, _: u64, _: &[u8]) -> io::Result<()> {
-            Err(io::ErrorKind::ReadOnlyFilesystem.into())
-        }
-
-        fn sync(&self) -> io::Result<()> {
-            Ok(())
-        }
-
-        fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-            if offset < 5000 && offset + buffer.len() as u64 > 5000 {
-                return Err(io::Error::other("the disk failed"));
-            }
-            buffer.fill(7);
-            Ok(buffer.len())
-        }
-
-        fn size(&self) -> io::Result<u64> {
-            Ok(10_000)
-        }
-    }
-
-    #[test]
-    fn of_a_failing_disk_every_block_that_can_be_read_is_kept() {
-        let vfs = MemVfs::new();
-        vfs.mkdir(Path::new("/aside")).unwrap();
-        let to = vfs.create_excl(Path::new("/aside/copy")).unwrap();
-        copy_what_can_be_read(&Failing, &*to).unwrap();
-        let mut copied = vec![1; 10_000];
-        assert_eq!((to.size().unwrap(), to.read_at(0, &mut copied).unwrap()), (10_000, 10_000));
-        assert!(copied[..4096].iter().chain(&copied[8192..]).all(|byte| *byte == 7));
-        assert!(copied[4096..8192].iter().all(|byte| *byte == 0));
-    }
-}
+mod tests;

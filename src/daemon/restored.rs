@@ -11,14 +11,16 @@ use tokio::sync::watch;
 use super::node::Ending;
 use crate::backup::NODE_MARK;
 use crate::base::{IdentityId, Onion, OnionSeed};
-use crate::net::{DialError, Isolation, Later, ListenError, Listener, Stream, Transport, TransportStatus};
+use crate::net::{
+    DialError, Isolation, Later, ListenError, Listener, Stream, Transport, TransportState, TransportStatus,
+};
 use crate::store::vfs::Vfs;
 
 /// How long after an attempt without a result the next one is made.
 const AGAIN: Duration = Duration::from_secs(5);
 /// How long after an attempt that found nobody the next one is made.
-const ONCE_MORE: Duration = Duration::from_secs(1);
-/// So many attempts that find nobody mean that nobody is there.
+const ONCE_MORE: Duration = Duration::from_secs(5);
+/// So many attempts that find nobody, over a network that is there, mean that nobody is there.
 const SILENCES: u32 = 3;
 
 /// A transport that looks for the original first.
@@ -59,7 +61,9 @@ impl Cautious {
                 }
                 Err(DialError::Stopped) => return Err(ListenError::Stopped),
                 Err(DialError::Unreachable | DialError::TimedOut) => {
-                    silences += 1;
+                    if self.inner.status().borrow().state == TransportState::Ready {
+                        silences += 1;
+                    }
                     if silences == SILENCES {
                         return Ok(());
                     }
@@ -149,7 +153,7 @@ mod tests {
         }
 
         fn status(&self) -> watch::Receiver<TransportStatus> {
-            watch::Sender::new(TransportStatus::starting()).subscribe()
+            watch::Sender::new(TransportStatus::ready()).subscribe()
         }
 
         fn stop(&self) -> Later<'_, ()> {

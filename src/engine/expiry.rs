@@ -14,6 +14,7 @@ use super::mailbox::FolderRole;
 use super::queue::FailureReason;
 use super::record::Record;
 use super::sending::SendingStep;
+use super::state::AttemptError;
 
 impl Identity {
     /// Ends what has expired.
@@ -40,14 +41,11 @@ impl Identity {
         if !busy.is_empty() {
             self.schedule.look_again(queue, now);
         }
-        let doubtful = |contact| queued.recipients.get(&contact).is_some_and(|recipient| !recipient.sent.is_empty());
-        let failures: Vec<_> = idle
-            .into_iter()
-            .map(|contact| match doubtful(contact) {
-                true => (contact, FailureReason::Unconfirmed),
-                false => (contact, FailureReason::Expired),
-            })
-            .collect();
+        let reason = |contact| match self.schedule.last_error(contact) {
+            Some(AttemptError::Local) => FailureReason::Unsealable,
+            _ => FailureReason::Expired,
+        };
+        let failures: Vec<_> = idle.into_iter().map(|contact| (contact, reason(contact))).collect();
         self.fail(now, rng, queue, &failures);
     }
 

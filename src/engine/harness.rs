@@ -33,8 +33,8 @@ pub(super) struct Node {
     pub(super) failing_commits: u32,
     /// Of which only those with such a record are counted.
     pub(super) failing_record: Option<fn(&Record) -> bool>,
-    /// Whether nothing can be sealed.
-    pub(super) sealing_fails: bool,
+    /// Why nothing can be sealed, where that is so.
+    pub(super) sealing_fails: Option<Refusal>,
     /// Of each body, in order, whether it shares an end with another.
     pub(super) shared: Vec<bool>,
     next_number: u64,
@@ -120,7 +120,7 @@ impl World {
                     online: true,
                     failing_commits: 0,
                     failing_record: None,
-                    sealing_fails: false,
+                    sealing_fails: None,
                     shared: Vec::new(),
                     answers: BTreeMap::new(),
                     rng,
@@ -287,8 +287,8 @@ impl World {
     }
 
     fn perform_seal(&mut self, node: usize, op: OpId, content: Vec<u8>, to: &[u8]) {
-        if self.nodes[node].sealing_fails {
-            return self.input(node, Input::Sealed(op, Err(Refusal::Permanent)));
+        if let Some(refusal) = self.nodes[node].sealing_fails {
+            return self.input(node, Input::Sealed(op, Err(refusal)));
         }
         let author = self.fingerprint(node);
         let object = [SEALED, &to[CERTIFICATE.len()..], author.as_bytes(), &content].concat();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::effect::Input;
+use super::effect::{Input, Refusal};
 use super::harness::{DAY, MINUTE, World};
 use super::mailbox::{FolderRole, NamedFlags};
 use super::outbox;
@@ -171,7 +171,7 @@ fn what_cannot_be_sealed_any_more_may_have_arrived_before() {
         submit(&mut world, "sealed once");
         world.run();
         world.cut_at = None;
-        world.nodes[ALICE].sealing_fails = true;
+        world.nodes[ALICE].sealing_fails = Some(Refusal::Permanent);
         world.nodes[BOB].online = true;
         world.pass(2 * HOUR);
         let all = reports(&world);
@@ -180,6 +180,40 @@ fn what_cannot_be_sealed_any_more_may_have_arrived_before() {
         assert_eq!(all[0].contains("was not delivered"), !sent_before, "{all:?}");
         world.check();
     }
+}
+
+#[test]
+fn what_may_have_arrived_is_unconfirmed_whatever_ends_it() {
+    for sent_before in [false, true] {
+        let mut world = waiting();
+        world.cut_at = sent_before.then_some(b"202 ROGER");
+        world.nodes[BOB].online = sent_before;
+        submit(&mut world, "to somebody who is removed");
+        world.run();
+        world.nodes[BOB].online = false;
+        let id = world.contact(ALICE, BOB).unwrap().id;
+        world.append(ALICE, vec![Record::ContactRemoved { id }], Vec::new());
+        world.restart(ALICE);
+        world.pass(MINUTE);
+        let all = reports(&world);
+        assert_eq!(all.len(), 1);
+        assert_eq!(all[0].contains("Delivery is unconfirmed"), sent_before, "{all:?}");
+        world.check();
+    }
+}
+
+/// A disk that fails under a message that waits, for days.
+#[test]
+fn what_this_node_could_not_prepare_is_not_said_of_the_others() {
+    let mut world = waiting();
+    world.nodes[BOB].online = true;
+    world.nodes[ALICE].sealing_fails = Some(Refusal::Temporary);
+    submit(&mut world, "cannot be read");
+    world.pass(6 * DAY);
+    let all = reports(&world);
+    assert_eq!(all.len(), 2);
+    assert!(all[1].contains("damaged on this disk") && !all[1].contains("could not be reached"), "{all:?}");
+    world.check();
 }
 
 /// A peer whose disk fails can say neither, and says nothing.

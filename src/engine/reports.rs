@@ -66,7 +66,8 @@ impl Identity {
         self.commit(records, bodies, then);
     }
 
-    /// Ends the attempts at these recipients of a message, with a report; all in one transaction.
+    /// Ends the attempts at these recipients of a message, with a report; all in one transaction. Whatever the reason, what an
+    /// earlier session may have delivered is unconfirmed.
     pub(super) fn report(
         &mut self,
         now: Timestamp,
@@ -76,12 +77,26 @@ impl Identity {
         then: Then,
     ) {
         let Some(queued) = self.state.queue().get(queue).cloned() else { return self.nothing(now, rng, then) };
+        let failures: Vec<_> = failures
+            .iter()
+            .map(|&(contact, reason)| match self.may_have_arrived(&queued, contact) {
+                true => (contact, FailureReason::Unconfirmed),
+                false => (contact, reason),
+            })
+            .collect();
         if queued.full && queued.size as usize <= limits::RETURNED_BYTES {
-            let returning = Returning { queue, failures: failures.to_vec(), then };
+            let returning = Returning { queue, failures, then };
             let op = self.operation(Pending::Return(Box::new(returning)));
             return self.effect(Effect::ReadBody(op, queued.body));
         }
-        self.report_failures(now, rng, &queued, failures, None, then);
+        self.report_failures(now, rng, &queued, &failures, None, then);
+    }
+
+    /// Whether an earlier session may have delivered a message. What this one noted it knows the outcome of.
+    fn may_have_arrived(&self, queued: &Queued, contact: ContactId) -> bool {
+        let session = self.schedule.session(contact).and_then(|session| self.outbound.get(&session));
+        let noted_now = session.is_some_and(|outbound| outbound.noted.contains(&queued.id));
+        !noted_now && queued.recipients.get(&contact).is_some_and(|recipient| !recipient.sent.is_empty())
     }
 
     /// The message that a report is to return was read, or cannot be.

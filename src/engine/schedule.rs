@@ -252,6 +252,11 @@ impl Schedule {
         self.session_ended(contact);
     }
 
+    /// Why the last attempt at a contact came to nothing.
+    pub(super) fn last_error(&self, contact: ContactId) -> Option<AttemptError> {
+        self.destinations.get(&contact)?.last_error
+    }
+
     /// Something got through: the count of failures begins anew.
     pub(super) fn reached(&mut self, contact: ContactId) {
         let destination = self.destination(contact);

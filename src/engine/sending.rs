@@ -349,13 +349,8 @@ impl Identity {
                 Item::Mail(queue) => {
                     outbound.settling.insert(item);
                     outbound.taken += 1;
-                    // What an earlier session noted may have arrived with it.
-                    let reason = match outbound.noted.contains(&queue) {
-                        true => FailureReason::Unsealable,
-                        false => FailureReason::Unconfirmed,
-                    };
                     let then = Then::Sending(contact, SendingStep::Settled(session, item));
-                    self.report(now, rng, queue, &[(contact, reason)], then);
+                    self.report(now, rng, queue, &[(contact, FailureReason::Unsealable)], then);
                 }
                 Item::Card(_) => {
                     outbound.problem = Some(AttemptError::Local);

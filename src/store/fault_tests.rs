@@ -81,7 +81,11 @@ fn open(vfs: Arc<dyn Vfs>, seed: u64) -> Result<(Arc<Shared>, Writer, Replayed),
     let rng = Box::new(SeededRng::new(seed));
     let mut replay = |number, record: &[u8]| seen.push((number, record.to_vec()));
     let told = Told { replay: &mut replay, progress: &mut |_, _| () };
-    let read = |site: &_, wrap: &_, bodies: &_| super::recover::recover(site, wrap, bodies, None, told);
+    let read = |site: &_, wrap: &_, bodies: &_| {
+        let recovered = super::recover::recover(site, wrap, bodies, None, told)?;
+        super::recover::tidy(site, bodies, &recovered.litter)?;
+        Ok(recovered)
+    };
     let (shared, writer) = open_writer(vfs, Path::new(DIR), &key(), rng, Sizes::default(), read)?;
     Ok((shared, writer, seen))
 }

@@ -22,7 +22,7 @@ use super::bodies::{Bodies, ReadError};
 use super::checkpoint::{self, CheckpointError, Mark};
 use super::compaction::{self, Obsolete, Pins, Survey};
 use super::crypt::{OsRng, Sealer, derive};
-use super::recover::{OpenError, Recovered, Told, recover};
+use super::recover::{OpenError, Recovered, Told, recover, tidy};
 use super::segment;
 use super::vfs::Vfs;
 use super::writer::{Ground, Moved, Pending, Site, Sizes, Spans, Writer};
@@ -180,7 +180,9 @@ impl Log {
         told: Told<'_>,
     ) -> Result<Self, OpenError> {
         let (shared, mut writer) = open_writer(vfs, dir, key, rng, Sizes::default(), |site, wrap, bodies| {
-            recover(site, wrap, bodies, from, told)
+            let recovered = recover(site, wrap, bodies, from, told)?;
+            tidy(site, bodies, &recovered.litter)?;
+            Ok(recovered)
         })?;
         let on_thread = Arc::clone(&shared);
         let thread = thread::Builder::new()

@@ -79,6 +79,8 @@ pub(super) struct Recovered {
     pub(super) spans: BTreeMap<u64, Span>,
     /// Files before the newest checkpoint that nothing needs.
     pub(super) unneeded: Vec<File>,
+    /// Files that an interrupted operation left.
+    pub(super) litter: Vec<PathBuf>,
     /// The segment from which on a start reads.
     pub(super) marked: u64,
 }
@@ -154,16 +156,21 @@ pub(super) fn recover(
         tail.next = tail.next.saturating_add(LOG_NUMBER_GAP);
     }
     let spans = reader.spans;
-    for number in unborn.into_iter().chain(dead) {
-        // Nothing was ever committed in it. If it stays, the next start finds it again.
-        let _ = site.vfs.unlink(&segment::path(&site.log_dir, number));
+    // Nothing was ever committed in these segments; the other files are checkpoints that were being written.
+    let unborn = unborn.into_iter().chain(dead).map(|number| segment::path(&site.log_dir, number));
+    let temporary = names.iter().filter(|name| name.starts_with(TEMPORARY)).map(|name| site.log_dir.join(name));
+    let litter = unborn.chain(temporary).collect();
+    Ok(Recovered { tail, spans, unneeded, litter, marked: mark.map_or(0, |mark| mark.segment) })
+}
+
+/// Removes what an interrupted operation left: files of the log that never counted, and blobs that nothing names. Only a normal
+/// start does that.
+pub(super) fn tidy(site: &Site, bodies: &Bodies, litter: &[PathBuf]) -> Result<(), OpenError> {
+    for path in litter {
+        // If it stays, the next start finds it again.
+        let _ = site.vfs.unlink(path);
     }
-    for name in names.iter().filter(|name| name.starts_with(TEMPORARY)) {
-        // A checkpoint that was being written. As above.
-        let _ = site.vfs.unlink(&site.log_dir.join(name));
-    }
-    remove_orphans(site, bodies).map_err(io_error)?;
-    Ok(Recovered { tail, spans, unneeded, marked: mark.map_or(0, |mark| mark.segment) })
+    remove_orphans(site, bodies).map_err(|error| OpenError::Io { dir: site.log_dir.clone(), error })
 }
 
 /// The checkpoint from which a start goes on.

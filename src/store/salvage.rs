@@ -4,12 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::bodies::Bodies;
 use super::checkpoint;
 use super::crypt::Sealer;
 use super::recover::{Link, OpenError, Recovered, Told, Window, frame_starts, header_of, newest, transaction};
 use super::segment::{self, End, FRAME_BYTES, Frame, FrameKind, HEADER_BYTES, SegmentKey};
+use super::vfs::PatientVfs;
 use super::writer::{Site, Span, Tail};
 use crate::base::limits::LOG_NUMBER_GAP;
 
@@ -45,13 +47,15 @@ impl std::fmt::Display for Damage {
     }
 }
 
-/// Reads whatever can be read: fills the index of bodies, gives the records to `told`, and names the damage.
+/// Reads whatever can be read, around bad blocks as well: fills the index of bodies, gives the records to `told`, and names the damage.
 pub(super) fn salvage(
     site: &Site,
     wrap: &Sealer,
     bodies: &Bodies,
     told: Told<'_>,
 ) -> Result<(Recovered, Vec<Damage>), OpenError> {
+    let vfs = Arc::new(PatientVfs(Arc::clone(&site.vfs)));
+    let site = &Site { vfs, log_dir: site.log_dir.clone(), blob_dir: site.blob_dir.clone(), sizes: site.sizes };
     let io_error = |error| OpenError::Io { dir: site.log_dir.clone(), error };
     let names = site.vfs.list(&site.log_dir).map_err(io_error)?;
     let numbers: Vec<u64> = names.iter().filter_map(|name| segment::number(name)).collect();
@@ -104,7 +108,7 @@ pub(super) fn salvage(
     tail.next = reader.next.saturating_add(LOG_NUMBER_GAP);
     // Nothing is removed: what seems to belong to nobody may belong to what is damaged.
     let (damage, spans) = (reader.damage, reader.spans);
-    Ok((Recovered { tail, spans, unneeded: Vec::new(), marked: first }, damage))
+    Ok((Recovered { tail, spans, unneeded: Vec::new(), litter: Vec::new(), marked: first }, damage))
 }
 
 struct Salvage<'a, 't> {
@@ -139,10 +143,11 @@ impl Salvage<'_, '_> {
                 (offset, counter) = (after, counter + 1);
                 continue;
             }
-            match find(&mut window, &key, offset, limit, durable)? {
-                Some((place, at)) => {
+            match find(&mut window, &key, offset, limit.min(durable))? {
+                Some(Found { place, counter: at, end, after }) => {
                     self.damage.push(Damage::Bytes(link.path.clone(), offset..place));
-                    (offset, counter) = (place, at);
+                    self.take(end);
+                    (offset, counter) = (after, at + 1);
                 }
                 None => break,
             }
@@ -191,28 +196,41 @@ fn durable(window: &mut Window<'_>, key: &SegmentKey, from: u64, limit: u64) -> 
     Ok(durable)
 }
 
-/// The next place behind `from` where a whole transaction begins, and its counter.
-fn find(
-    window: &mut Window<'_>,
-    key: &SegmentKey,
-    from: u64,
-    limit: u64,
-    durable: u64,
-) -> std::io::Result<Option<(u64, u64)>> {
+/// What was found behind damage.
+struct Found {
+    /// Where: there the damage ends.
+    place: u64,
+    counter: u64,
+    end: End,
+    after: u64,
+}
+
+/// What is next behind `from` and begins before `limit`: a whole transaction, or the end frame of one whose other frames are
+/// damaged. That is where its records are; each of its bodies is looked at by itself.
+fn find(window: &mut Window<'_>, key: &SegmentKey, from: u64, limit: u64) -> std::io::Result<Option<Found>> {
     let mut at = from;
     while at < limit {
         // A frame may lie across the end of a piece.
         let len = usize::try_from((limit - at).min(STEP + FRAME_BYTES as u64)).unwrap_or(0);
-        let Some(bytes) = window.get(at, len)?.map(<[u8]>::to_vec) else { break };
+        let Some(bytes) = window.get(at, len)?.map(<[u8]>::to_vec) else { return Ok(None) };
         for place in frame_starts(&bytes) {
-            let offset = at + place as u64;
-            let frame = bytes.get(place..).and_then(Frame::decode).filter(|frame| frame.start == offset);
-            let Some(frame) = frame.filter(|_| offset > from) else { continue };
-            if transaction(window, key, offset, frame.counter, offset >= durable)
-                .or_else(|failure| failure.ignore_damage())?
-                .is_some()
-            {
-                return Ok(Some((offset, frame.counter)));
+            let place_in_file = at + place as u64;
+            let frame = bytes.get(place..).and_then(Frame::decode).filter(|_| place_in_file > from);
+            let Some(frame) = frame else { continue };
+            let (place, counter) = (place_in_file, frame.counter);
+            if frame.start == place {
+                let whole =
+                    transaction(window, key, place, counter, false).or_else(|failure| failure.ignore_damage())?;
+                if let Some((end, after)) = whole {
+                    return Ok(Some(Found { place, counter, end, after }));
+                }
+            } else if frame.kind == FrameKind::End && frame.start >= from {
+                let content = place + FRAME_BYTES as u64;
+                let len = usize::try_from(frame.len).unwrap_or(usize::MAX);
+                let sealed = window.get(content, len)?;
+                if let Some(end) = sealed.and_then(|sealed| key.open_end(&frame, place, sealed).ok()) {
+                    return Ok(Some(Found { place, counter, end, after: content + u64::from(frame.len) }));
+                }
             }
         }
         at += STEP;

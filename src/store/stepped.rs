@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::bodies::ReadError;
 use super::log::{CompactError, Compacted, LogMark, LogPosition, Shared, open_writer};
-use super::recover::{OpenError, Told, recover};
+use super::recover::{OpenError, Told, recover, tidy};
 use super::salvage::{Damage, salvage};
 use super::vfs::Vfs;
 use super::writer::{Pending, Sizes, Writer};
@@ -38,8 +38,30 @@ impl SteppedLog {
         replay: &mut dyn FnMut(u64, &[u8]),
     ) -> Result<Self, OpenError> {
         let told = Told { replay, progress: &mut |_, _| () };
-        let read = |site: &_, wrap: &_, bodies: &_| recover(site, wrap, bodies, from, told);
+        let read = |site: &_, wrap: &_, bodies: &_| {
+            let recovered = recover(site, wrap, bodies, from, told)?;
+            tidy(site, bodies, &recovered.litter)?;
+            Ok(recovered)
+        };
         let (shared, writer) = open_writer(vfs, dir, key, rng, sizes, read)?;
+        Ok(Self { shared, writer })
+    }
+
+    /// Opens a log as [`Self::open`] does, and removes nothing: files that seem to belong to nobody may belong to what is lost.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn examine(
+        vfs: Arc<dyn Vfs>,
+        dir: &Path,
+        key: &SymmetricKey,
+        rng: Box<dyn Rng>,
+        replay: &mut dyn FnMut(u64, &[u8]),
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Self, OpenError> {
+        let told = Told { replay, progress };
+        let read = |site: &_, wrap: &_, bodies: &_| recover(site, wrap, bodies, None, told);
+        let (shared, writer) = open_writer(vfs, dir, key, rng, Sizes::default(), read)?;
         Ok(Self { shared, writer })
     }
 

@@ -6,10 +6,12 @@
 
 mod fault;
 mod mem;
+mod patient;
 mod real;
 
 pub use fault::{Decide, Fault, FaultVfs, Plan};
 pub use mem::{CrashMode, MemVfs};
+pub use patient::PatientVfs;
 pub use real::RealVfs;
 
 use std::io;

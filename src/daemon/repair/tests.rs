@@ -1,0 +1,228 @@
+//! Repairs on a disk in memory: what is lost is named, what is not is kept, and the next start works.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+use super::super::identities::genesis;
+use super::*;
+use crate::base::ContentId;
+use crate::base::rng::SeededRng;
+use crate::engine::mailbox::{NamedFlags, NewMessage};
+use crate::mail::LocalPart;
+use crate::store::Log;
+use crate::store::vfs::{MemVfs, VfsFile};
+
+const ROOT: &str = "/node";
+
+/// A disk of which one block cannot be read.
+struct BadBlock {
+    disk: MemVfs,
+    path: PathBuf,
+    block: std::ops::Range<u64>,
+}
+
+struct BadFile(Arc<dyn VfsFile>, std::ops::Range<u64>);
+
+impl VfsFile for BadFile {
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_at(offset, bytes)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        match offset < self.1.end && offset + buffer.len() as u64 > self.1.start {
+            true => Err(io::Error::other("the disk failed")),
+            false => self.0.read_at(offset, buffer),
+        }
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        self.0.size()
+    }
+}
+
+impl Vfs for BadBlock {
+    fn mkdir(&self, dir: &Path) -> io::Result<()> {
+        self.disk.mkdir(dir)
+    }
+
+    fn create_excl(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
+        self.disk.create_excl(path)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>> {
+        let file = self.disk.open(path)?;
+        Ok(if path == self.path { Arc::new(BadFile(file, self.block.clone())) } else { file })
+    }
+
+    fn rename_noreplace(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.rename_noreplace(from, to)
+    }
+
+    fn unlink(&self, path: &Path) -> io::Result<()> {
+        self.disk.unlink(path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.disk.sync_dir(dir)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        self.disk.list(dir)
+    }
+
+    fn free_space(&self, dir: &Path) -> io::Result<u64> {
+        self.disk.free_space(dir)
+    }
+}
+
+/// An identity on a disk in memory, with its log open.
+struct Case {
+    disk: MemVfs,
+    id: IdentityId,
+    log: SteppedLog,
+    state: State,
+    rng: SeededRng,
+}
+
+fn key() -> SymmetricKey {
+    SymmetricKey::from_bytes([5; 32])
+}
+
+fn start(disk: &MemVfs, id: IdentityId) -> Result<(SteppedLog, State), OpenError> {
+    let mut state = State::default();
+    let mut replay = |number, bytes: &[u8]| drop(state.apply(number, &Record::decode(bytes).unwrap().unwrap()));
+    let (vfs, dir) = (Arc::new(disk.clone()) as Arc<dyn Vfs>, Path::new(ROOT).join(id.to_string()));
+    let log = SteppedLog::open(vfs, &dir, &key(), Box::new(OsRng), Sizes::default(), None, &mut replay)?;
+    Ok((log, state))
+}
+
+impl Case {
+    fn new() -> Self {
+        let (disk, mut rng) = (MemVfs::new(), SeededRng::new(1));
+        let id = IdentityId::random(&mut rng);
+        disk.mkdir(Path::new(ROOT)).unwrap();
+        Log::create(&disk, &Path::new(ROOT).join(id.to_string())).unwrap();
+        let (log, state) = start(&disk, id).unwrap();
+        let mut case = Self { disk, id, log, state, rng };
+        case.commit(genesis(&LocalPart::new("alice").unwrap()).unwrap(), Vec::new());
+        case
+    }
+
+    fn commit(&mut self, records: Vec<Record>, bodies: Vec<NewBody>) {
+        let encoded = records.iter().map(|record| record.encode().unwrap()).collect();
+        let first = self.log.commit(vec![(encoded, bodies, Durability::Synced)])[0].unwrap();
+        for (number, record) in (first..).zip(&records) {
+            drop(self.state.apply(number, record));
+        }
+    }
+
+    /// Puts a message of so many bytes into a folder.
+    fn add(&mut self, folder: FolderId, len: usize) -> BodyId {
+        let uid = self.state.mailbox().folder(folder).unwrap().uid_next;
+        let body = NewBody::new(BodyId::random(&mut self.rng), vec![b'x'; len].into());
+        let (id, size, content) = (body.id, u32::try_from(len).unwrap(), None::<ContentId>);
+        let flags = NamedFlags::default();
+        let message = NewMessage { uid, flags, date: Timestamp::from_secs(1), body: id, size, content };
+        self.commit(vec![Record::MessageAdded { folder, message }], vec![body]);
+        id
+    }
+
+    fn inbox(&self) -> FolderId {
+        self.state.mailbox().by_role(FolderRole::Inbox).unwrap().id
+    }
+
+    /// What follows lies in a segment of its own; the one before it.
+    fn next_segment(&mut self) -> PathBuf {
+        let newest = self.segments().pop().unwrap();
+        let (log, state) = start(&self.disk, self.id).unwrap();
+        std::mem::replace(&mut self.log, log).close();
+        self.state = state;
+        newest
+    }
+
+    fn segments(&self) -> Vec<PathBuf> {
+        let files = self.disk.files().into_iter().map(|(path, _)| path);
+        files.filter(|path| path.extension().is_some_and(|extension| extension == "seg")).collect()
+    }
+
+    fn checkpoint(&mut self) {
+        let mark = self.log.mark(self.state.last_record()).unwrap();
+        let state = self.state.checkpoint().iter().map(|record| record.encode().unwrap()).collect();
+        self.log.compact(mark, state, &mut self.rng).unwrap();
+    }
+
+    /// Examines what is there, and mends it; the finding, and the state of the next start.
+    fn repair(self, vfs: Arc<dyn Vfs>) -> (Finding, State, SteppedLog) {
+        let Self { disk, id, log, .. } = self;
+        drop(log);
+        let before = disk.files();
+        let (mut examined, refused) = open(&vfs, Path::new(ROOT), id, &key(), &mut |_, _| ()).unwrap();
+        find_unreadable(&mut examined, &mut |_, _| ());
+        assert_eq!(disk.files(), before, "looking changes nothing");
+        assert!(refused.is_some() || examined.disk_fails || !examined.lost.is_empty());
+        let finding = describe(&examined);
+        mend(&vfs, Path::new(ROOT), examined).unwrap();
+        let (log, state) = start(&disk, id).unwrap();
+        for body in state.bodies() {
+            log.read_body(body, 0..u64::MAX).unwrap();
+        }
+        (finding, state, log)
+    }
+}
+
+#[test]
+fn a_folder_whose_record_is_lost_is_made_again_for_what_lies_in_it() {
+    let mut case = Case::new();
+    case.next_segment();
+    let (id, name) = (FolderId::random(&mut case.rng), "Work".to_owned());
+    let uid_validity = case.state.last_uid_validity() + 1;
+    case.commit(vec![Record::FolderCreated { id, name, role: None, uid_validity }], Vec::new());
+    let lost = case.next_segment();
+    let body = case.add(id, 3_000_000);
+    case.disk.unlink(&lost).unwrap();
+    let disk = Arc::new(case.disk.clone());
+    let (finding, state, _log) = case.repair(disk);
+    assert_eq!(finding.recovered, ["Recovered"]);
+    assert!(finding.unreadable.is_empty(), "{finding:?}");
+    let folder = state.mailbox().by_name("Recovered").unwrap();
+    assert_eq!(folder.messages.iter().map(|message| message.body).collect::<Vec<_>>(), [body]);
+    assert_eq!(state.mailbox().by_role(FolderRole::Inbox).unwrap().messages.len(), 1, "told in INBOX");
+}
+
+#[test]
+fn what_nothing_needs_in_a_missing_segment_does_not_stop_the_next_start() {
+    let mut case = Case::new();
+    case.next_segment();
+    let inbox = case.inbox();
+    case.add(inbox, 2_000);
+    let lost = case.next_segment();
+    case.checkpoint();
+    // Expunged, and the process ended before the body was given up.
+    let uids = vec![case.state.mailbox().folder(inbox).unwrap().messages.iter().next().unwrap().uid];
+    case.commit(vec![Record::Expunged { folder: inbox, uids }], Vec::new());
+    case.disk.unlink(&lost).unwrap();
+    assert!(matches!(start(&case.disk, case.id), Err(OpenError::Missing { .. })));
+    let disk = Arc::new(case.disk.clone());
+    let (finding, _, _log) = case.repair(disk);
+    assert_eq!((finding.damage.len(), finding.unreadable.len()), (1, 0));
+}
+
+#[test]
+fn a_block_that_the_disk_does_not_give_costs_what_lies_in_it() {
+    let mut case = Case::new();
+    let inbox = case.inbox();
+    let bodies: Vec<_> = (0..8).map(|_| case.add(inbox, 20_000)).collect();
+    let path = case.segments().pop().unwrap();
+    // In the middle of the third message.
+    let end = case.disk.files().into_iter().find(|(file, _)| *file == path).unwrap().1.len();
+    let from = (end - 5 * 21_000) as u64 / 4096 * 4096;
+    let vfs = Arc::new(BadBlock { disk: case.disk.clone(), path, block: from..from + 4096 });
+    let (finding, state, _log) = case.repair(vfs);
+    assert!(finding.disk_fails && finding.lines().iter().any(|line| line.contains("ddrescue")), "{finding:?}");
+    let left = state.bodies();
+    let kept = bodies.iter().filter(|body| left.contains(body)).count();
+    assert!((6..8).contains(&kept), "{kept} of 8");
+}
