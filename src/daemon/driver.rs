@@ -507,8 +507,8 @@ mod tests {
         }
     }
 
-    /// A driver of a new identity whose files are in this directory.
-    fn driver(name: &str, dir: &Path) -> (Driver, Ends, View) {
+    /// A driver of a new identity whose files are in this directory; its start had to read so many records.
+    fn driver(name: &str, dir: &Path, replayed: u32) -> (Driver, Ends, View) {
         let key = SymmetricKey::from_bytes([7; 32]);
         let id = IdentityId::random(&mut OsRng);
         Log::create(&RealVfs, dir).unwrap();
@@ -532,7 +532,7 @@ mod tests {
             pool: Pool::new().unwrap(),
             transport: Arc::new(Alone),
         };
-        let (driver, ends) = Driver::new(Identity::new(state, now(), &mut OsRng).unwrap(), shell, 0);
+        let (driver, ends) = Driver::new(Identity::new(state, now(), &mut OsRng).unwrap(), shell, replayed);
         (driver, ends, view)
     }
 
@@ -553,7 +553,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_stop_keeps_an_image_of_what_was_still_on_its_way_to_the_disk() {
         let dir = tempfile::tempdir().unwrap();
-        let (mut driver, ends, _view) = driver("alice", &dir.path().join("alice"));
+        let (mut driver, ends, _view) = driver("alice", &dir.path().join("alice"), 0);
         let folder = ends.snapshot.borrow().mailbox.by_role(FolderRole::Inbox).unwrap().id;
         let message: Arc<[u8]> = b"Subject: x\r\n\r\nx\r\n".as_slice().into();
         let flags = NamedFlags::default();
@@ -572,10 +572,25 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn after_a_start_that_read_much_the_first_commit_keeps_an_image() {
+        for (replayed, kept) in [(0, false), (COMMITS_PER_IMAGE, true)] {
+            let dir = tempfile::tempdir().unwrap();
+            let (mut driver, ends, _view) = driver("alice", &dir.path().join("alice"), replayed);
+            let folder = ends.snapshot.borrow().mailbox.by_role(FolderRole::Inbox).unwrap().id;
+            let message: Arc<[u8]> = b"Subject: x\r\n\r\nx\r\n".as_slice().into();
+            let append = Request::Append { folder, flags: NamedFlags::default(), date: None, message };
+            ask(&mut driver, &ends, append).await;
+            let view = Arc::clone(&driver.shell.view);
+            view.flush();
+            assert_eq!(view.load_state().is_some(), kept, "{replayed} records");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn dials_that_fail_leave_nothing_behind() {
         let dir = tempfile::tempdir().unwrap();
-        let (mut alice, from_alice, _) = driver("alice", &dir.path().join("alice"));
-        let (mut bob, from_bob, _) = driver("bob", &dir.path().join("bob"));
+        let (mut alice, from_alice, _) = driver("alice", &dir.path().join("alice"), 0);
+        let (mut bob, from_bob, _) = driver("bob", &dir.path().join("bob"), 0);
         let expires = now().plus(Duration::from_secs(3600));
         let invited = ask(&mut bob, &from_bob, Request::Invite { public: false, expires }).await;
         let Response::Invited { text, .. } = invited else { panic!("not an invitation") };

@@ -70,7 +70,10 @@ impl Finding {
              repair the copy"
                 .to_owned()
         });
-        let hopeless = self.hopeless.iter().map(|failure| format!("nothing of it can be saved: {failure}"));
+        let hopeless = self.hopeless.iter().flat_map(|failure| {
+            let reason = format!("nothing of it can be saved: {failure}");
+            [Some(reason), failure.hint.clone()].into_iter().flatten()
+        });
         let lines = self.damage.iter().cloned().chain(unreadable).chain(waiting).chain(recovered);
         lines.chain(disk).chain(hopeless).collect()
     }
