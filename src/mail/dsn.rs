@@ -18,7 +18,7 @@ use super::{Address, headers};
 pub enum FailureReason {
     /// It expired, and no attempt came as far as sending it.
     Expired,
-    /// It expired; it may have arrived, but no acknowledgement did.
+    /// The attempts ended; it may have arrived, but no acknowledgement did.
     Unconfirmed,
     /// The recipient's node refused it for good.
     Refused,

@@ -3,6 +3,7 @@
 use runepeer::base::{Onion, SessionId};
 use runepeer::engine::Input;
 use runepeer::engine::effect::{DIALLED_SESSIONS, DialError};
+use runepeer::wire::{Code, Disposition};
 
 use crate::climate::SECOND;
 use crate::net::End;
@@ -72,6 +73,9 @@ impl World {
         let end = (n, session);
         let Some(to) = self.net.other(end) else { return };
         self.overhear(end, to, &bytes);
+        if session.0 < DIALLED_SESSIONS && refuses(&bytes) {
+            self.witness.refused.insert((to.0, n));
+        }
         if self.nodes[n].hostile && self.chance(60) {
             self.tamper(&mut bytes);
         }
@@ -212,4 +216,11 @@ impl World {
             self.perform(n, effects);
         }
     }
+}
+
+/// Whether one of these answers ends a message for good.
+fn refuses(answers: &[u8]) -> bool {
+    let codes = answers.split(|byte| byte.is_ascii_whitespace()).filter(|word| word.len() == 3);
+    let mut codes = codes.filter_map(|word| Code::new(std::str::from_utf8(word).ok()?.parse().ok()?));
+    codes.any(|code| code.disposition() == Disposition::Permanent)
 }

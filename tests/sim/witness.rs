@@ -43,6 +43,8 @@ pub(crate) struct Witness {
     numbers: BTreeMap<usize, u64>,
     /// Nodes whose clock was set forward: what they end may be early.
     pub(crate) set_forward: BTreeSet<usize>,
+    /// Whose message whose node refused for good (sender, receiver). That ends it; an earlier copy may still have arrived.
+    pub(crate) refused: BTreeSet<(usize, usize)>,
     pub(crate) delivered: u64,
     pub(crate) reported: u64,
     pub(crate) cancelled: u64,
@@ -188,7 +190,17 @@ impl Witness {
             End::Cancelled(false) => assert!(!there, "{text}: taken back in time, and it is there"),
         }
         let early = now - mail.submitted < 5 * 24 * HOUR - HOUR;
-        if matches!(end, End::Failed(FailureReason::Expired | FailureReason::Unconfirmed)) && early {
+        let refused = self.refused.contains(&(at, to));
+        let expired = match end {
+            End::Failed(FailureReason::Expired) => true,
+            End::Failed(FailureReason::Unconfirmed) => !refused,
+            End::Failed(FailureReason::Refused) => {
+                assert!(refused, "{text}: refused, says its sender's node, and it was not");
+                false
+            }
+            _ => false,
+        };
+        if expired && early {
             assert!(self.set_forward.contains(&nodes[at].host), "{text} expired early");
         }
     }
