@@ -225,11 +225,21 @@ impl Witness {
     pub(crate) fn recovered(&mut self, at: usize, found: &State, reported: &State, doubtful: &[Transaction]) {
         self.recoveries += 1;
         let wanted = projection(found);
-        let most = doubtful.len().min(8);
-        let fits = (0..1_u32 << most).any(|choice| {
+        // No later commit can name a body of one that was in doubt: whose body is there is there itself, and whose is not
+        // is not. For those without a body every choice is tried.
+        let bodies = if doubtful.is_empty() { BTreeSet::new() } else { found.bodies() };
+        let possible = doubtful.iter().filter(|transaction| {
+            transaction.bodies.is_empty() || transaction.bodies.iter().any(|new| bodies.contains(&new.id))
+        });
+        let (open, sure): (Vec<_>, Vec<_>) =
+            possible.enumerate().partition(|(_, transaction)| transaction.bodies.is_empty());
+        let fits = (0..1_u32 << open.len().min(16)).any(|choice| {
+            let chosen = open.iter().enumerate().filter(|(n, _)| choice & 1 << n != 0).map(|(_, open)| open);
+            let mut chosen: Vec<_> = sure.iter().chain(chosen).collect();
+            chosen.sort_by_key(|(place, _)| *place);
             let mut state = reported.clone();
-            let chosen = doubtful.iter().take(most).enumerate().filter(|(n, _)| choice & 1 << n != 0);
-            for (number, record) in (u64::MAX / 2..).zip(chosen.flat_map(|(_, transaction)| &transaction.records)) {
+            let records = chosen.iter().flat_map(|(_, transaction)| &transaction.records);
+            for (number, record) in (u64::MAX / 2..).zip(records) {
                 state.apply(number, record);
             }
             projection(&state) == wanted
