@@ -89,6 +89,10 @@ random_id! {
     /// One submitted message in the queue.
     QueueId
 }
+random_id! {
+    /// One object in a mailbox of a carrier (docs/protocol.md, "Mailbox").
+    ObjectId
+}
 
 macro_rules! counter_id {
     ($(#[$doc:meta])* $name:ident) => {

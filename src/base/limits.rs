@@ -244,6 +244,39 @@ pub const INVITATION_CHARACTERS: usize = 4096;
 /// Messages waiting in one identity's queue.
 pub const QUEUE_MESSAGES: usize = 100_000;
 
+/// The largest object that can be left at a drop, in bytes: the highest class of tokens.
+pub const DEPOSIT_BYTES: u64 = 16 * MIB as u64;
+/// The object of a challenge of a registration, in bytes.
+pub const CHALLENGE_BYTES: usize = 4 * KIB;
+/// A challenge counts for this long.
+pub const CHALLENGE_LIFE: Duration = Duration::from_secs(600);
+/// The purpose that an identification names, in bytes.
+pub const PURPOSE_BYTES: usize = 200;
+/// Tokens of one epoch and class in one mailbox.
+pub const TOKENS_OF_SET: usize = 1024;
+/// Tokens of one mailbox that a carrier keeps in mind.
+pub const TOKENS_OF_MAILBOX: usize = 16_384;
+/// Objects that one mailbox holds.
+pub const OBJECTS_OF_MAILBOX: usize = 16_384;
+/// Tokens are uploaded up to so many days ahead.
+pub const TOKENS_AHEAD_DAYS: u32 = 28;
+/// A token counts for so many days after its epoch.
+pub const TOKENS_AFTER_DAYS: u32 = 14;
+/// A token counts so many days before its epoch: two clocks may differ by two days.
+pub const TOKENS_EARLY_DAYS: u32 = 2;
+/// An object is held for at most so many days.
+pub const HOLD_DAYS: u32 = 14;
+/// Mailboxes of one carrier.
+pub const CARRIER_MAILBOXES: usize = 1000;
+/// Open invitations of one carrier.
+pub const CARRIER_INVITATIONS: usize = 1000;
+/// What a mailbox may hold where its invitation does not say, in bytes.
+pub const MAILBOX_QUOTA: u64 = 1 << 30;
+/// Entries of one answer to LIST.
+pub const LIST_ENTRIES: usize = 1000;
+/// What one answer gives of an object, in bytes: more is asked for by offset.
+pub const RETRIEVED_BYTES: u64 = MIB as u64;
+
 /// Bytes in a KiB.
 pub const KIB: usize = 1024;
 /// Bytes in a MiB.

@@ -13,9 +13,9 @@ pub mod secret;
 pub mod time;
 
 pub use address::{Address, AddressError, LocalPart};
-pub use ids::{BodyId, ContactId, ContentId, FolderId, IdentityId, InvitationId, OpId, QueueId, SessionId};
+pub use ids::{BodyId, ContactId, ContentId, FolderId, IdentityId, InvitationId, ObjectId, OpId, QueueId, SessionId};
 pub use onion::Onion;
 pub use redact::Sensitive;
 pub use rng::Rng;
-pub use secret::{MacKey, OnionSeed, SymmetricKey};
+pub use secret::{MacKey, OnionSeed, SymmetricKey, TokenSeed};
 pub use time::{ClockStep, Timestamp};

@@ -55,6 +55,10 @@ secret! {
     OnionSeed
 }
 secret! {
+    /// What the tokens of one contact for one drop are made from (docs/protocol.md, "Tokens").
+    TokenSeed
+}
+secret! {
     /// An HMAC-SHA-256 key with which one contact authenticates a SEND (docs/protocol.md, "Authenticator").
     MacKey
 }

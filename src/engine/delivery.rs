@@ -110,6 +110,8 @@ impl Identity {
                 self.discard(arrival, received.seen);
             }
             (_, ContentKind::Card) => self.card_arrived(arrival, received),
+            // No mail, and nothing that an identity is asked.
+            (_, ContentKind::Challenge | ContentKind::ChallengeAnswer) => self.finish(arrival, Status::ContentRefused),
             (None, _) => self.finish(arrival, Status::ContentRefused),
             // Its certificate is not known here yet, so nobody could verify it.
             (Some(_), _) if !received.verified => self.finish(arrival, Status::Busy),

@@ -67,7 +67,7 @@ fn certificate(fingerprint: &Fingerprint) -> Vec<u8> {
     [CERTIFICATE, fingerprint.as_bytes()].concat()
 }
 
-fn profile(name: &str, number: u8, now: Timestamp) -> Profile {
+pub(super) fn profile(name: &str, number: u8, now: Timestamp) -> Profile {
     let onion = Onion::from_public_key([number; 32]);
     let fingerprint = Fingerprint::from_bytes([number; 32]);
     let address: Address = format!("{name}@{onion}").parse().unwrap();

@@ -5,9 +5,11 @@
 //! is the fold of its [`Record`]s, and what is visible is only what is committed.
 
 pub mod book;
+pub mod carrier;
 mod delivery;
 pub mod duplicates;
 pub mod effect;
+mod encoding;
 mod expiry;
 mod greeting;
 #[cfg(test)]
@@ -42,6 +44,7 @@ mod submission;
 
 pub use book::Book;
 pub use effect::{Effect, Input, Transaction};
+pub use encoding::RecordError;
 pub use identity::Identity;
 pub use mailbox::Mailbox;
 pub use profile::{Profile, PublicProfile, SecretBytes};

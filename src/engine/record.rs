@@ -1,8 +1,4 @@
 //! Records: what the log holds, and of which the state is the fold (docs/on-disk.md, "Records").
-//!
-//! Each is encoded as kind (u16 LE), version (u8), critical (u8: 1 = refuse to start rather than ignore) and the
-//! fields in order (postcard). A record of an unknown kind or version is an error where it is critical, and skipped
-//! where it is not; so an older program never misreads the log of a newer one.
 
 use std::fmt;
 
@@ -13,6 +9,7 @@ use crate::base::{BodyId, ContactId, ContentId, FolderId, InvitationId, QueueId,
 
 use super::book::{Acquaintance, Contact, ContactChange, InvitationEntry};
 use super::duplicates::Remembered;
+use super::encoding::records;
 use super::mailbox::{FlagChange, FolderRole, KeptFolder, Message, NamedFlags, NewMessage, Uid};
 use super::profile::Profile;
 use super::queue::{Endpoint, FailureReason, Options, Queued, Submitted};
@@ -53,63 +50,10 @@ impl fmt::Debug for Evidence {
     }
 }
 
-/// Why the bytes of a record cannot be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum RecordError {
-    /// Cut off, or a field is malformed.
-    #[error("a record of kind {kind} is malformed")]
-    Malformed {
-        /// Its kind; 0 where it is too short to have one.
-        kind: u16,
-    },
-    /// A kind or version that must not be ignored.
-    #[error(
-        "a record of kind {kind}, version {version} was written by a newer version of runepeer; update, then try again"
-    )]
-    Unknown {
-        /// Its kind.
-        kind: u16,
-        /// Its version.
-        version: u8,
-    },
-}
-
-const VERSION: u8 = 1;
-const CRITICAL: u8 = 1;
-
-macro_rules! records {
-    ($( $(#[$doc:meta])* $kind:literal $name:ident { $( $(#[$field_doc:meta])* $field:ident : $type:ty ),* $(,)? } )*) => {
-        /// One change. Whether it takes effect is decided when it is applied
-        /// ([`State::apply`](super::state::State::apply)): where its precondition no longer holds, nothing happens.
-        #[derive(Debug, Clone, PartialEq, Eq)]
-        pub enum Record {
-            $( $(#[$doc])* $name { $( $(#[$field_doc])* $field: $type ),* } ),*
-        }
-
-        impl Record {
-            /// The number of this kind of record.
-            pub const fn kind(&self) -> u16 {
-                match self { $( Self::$name { .. } => $kind ),* }
-            }
-
-            fn payload(&self) -> postcard::Result<Vec<u8>> {
-                match self { $( Self::$name { $($field),* } => postcard::to_stdvec(&($($field,)*)) ),* }
-            }
-
-            fn from_payload(kind: u16, payload: &[u8]) -> Option<postcard::Result<(Self, usize)>> {
-                match kind {
-                    $( $kind => Some(
-                        postcard::take_from_bytes::<($($type,)*)>(payload)
-                            .map(|(($($field,)*), rest)| (Self::$name { $($field),* }, rest.len()))
-                    ), )*
-                    _ => None,
-                }
-            }
-        }
-    };
-}
-
 records! {
+    /// One change. Whether it takes effect is decided when it is applied
+    /// ([`State::apply`](super::state::State::apply)): where its precondition no longer holds, nothing happens.
+    Record
     /// The identity was made. The first record of every log.
     1 IdentityCreated {
         /// Who it is.
@@ -375,42 +319,9 @@ records! {
     }
 }
 
-impl Record {
-    /// The bytes that the log keeps.
-    ///
-    /// # Errors
-    /// [`RecordError::Malformed`] where a field cannot be encoded, which no value of ours leads to.
-    pub fn encode(&self) -> Result<Vec<u8>, RecordError> {
-        let kind = self.kind();
-        let payload = self.payload().map_err(|_| RecordError::Malformed { kind })?;
-        let mut bytes = Vec::with_capacity(payload.len() + 4);
-        bytes.extend_from_slice(&kind.to_le_bytes());
-        bytes.extend_from_slice(&[VERSION, CRITICAL]);
-        bytes.extend_from_slice(&payload);
-        Ok(bytes)
-    }
-
-    /// Reads a record; `None` where it is unknown and may be ignored.
-    ///
-    /// # Errors
-    /// [`RecordError`]: the log must not be used further.
-    pub fn decode(bytes: &[u8]) -> Result<Option<Self>, RecordError> {
-        let Some((&[low, high, version, critical], payload)) = bytes.split_first_chunk::<4>() else {
-            return Err(RecordError::Malformed { kind: 0 });
-        };
-        let kind = u16::from_le_bytes([low, high]);
-        let decoded = if version == VERSION { Self::from_payload(kind, payload) } else { None };
-        match decoded {
-            Some(Ok((record, 0))) => Ok(Some(record)),
-            Some(_) => Err(RecordError::Malformed { kind }),
-            None if critical == 0 => Ok(None),
-            None => Err(RecordError::Unknown { kind, version }),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::encoding::RecordError;
     use super::super::samples;
     use super::*;
     use crate::base::rng::SeededRng;

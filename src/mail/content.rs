@@ -24,6 +24,10 @@ pub enum ContentKind {
     MailJson,
     /// What an identity tells one contact about itself ([`super::Card`], JSON): `card/1`.
     Card,
+    /// A carrier's challenge to whoever registers ([`super::proof`]): `challenge/1`.
+    Challenge,
+    /// The answer to it: `challenge-answer/1`.
+    ChallengeAnswer,
 }
 
 impl ContentKind {
@@ -33,11 +37,15 @@ impl ContentKind {
             Self::Mail => "mail/1",
             Self::MailJson => "mail-json/1",
             Self::Card => "card/1",
+            Self::Challenge => "challenge/1",
+            Self::ChallengeAnswer => "challenge-answer/1",
         }
     }
 
+    const ALL: [Self; 5] = [Self::Mail, Self::MailJson, Self::Card, Self::Challenge, Self::ChallengeAnswer];
+
     fn from_token(token: &str) -> Option<Self> {
-        [Self::Mail, Self::MailJson, Self::Card].into_iter().find(|kind| kind.token() == token)
+        Self::ALL.into_iter().find(|kind| kind.token() == token)
     }
 }
 

@@ -35,7 +35,7 @@ pub fn digest(bytes: &[u8]) -> [u8; 32] {
 
 /// HMAC-SHA-256 under the contact's key over context, recipient onion, object hash and size.
 pub fn authenticator(key: &MacKey, recipient: Onion, claim: &Claim) -> Mac {
-    let mut mac = keyed(key);
+    let mut mac = keyed(key.expose());
     mac.update(CONTEXT);
     mac.update(recipient.public_key());
     mac.update(&claim.hash);
@@ -48,12 +48,12 @@ pub fn verify(key: &MacKey, recipient: Onion, claim: &Claim, mac: &Mac) -> bool 
     authenticator(key, recipient, claim).ct_eq(mac).into()
 }
 
-fn keyed(key: &MacKey) -> Hmac<Sha256> {
+pub(super) fn keyed(key: &[u8; 32]) -> Hmac<Sha256> {
     // HMAC takes keys of any length; the block-sized form cannot fail and gives the same result, since RFC 2104
     // pads a shorter key with zeros.
     let mut block = [0_u8; 64];
     let (head, _) = block.split_at_mut(32);
-    head.copy_from_slice(key.expose());
+    head.copy_from_slice(key);
     let mac = <Hmac<Sha256> as hmac::digest::KeyInit>::new(&block.into());
     zeroize::Zeroize::zeroize(&mut block);
     mac

@@ -326,7 +326,7 @@ pub(super) fn unhex(text: &str) -> Option<[u8; 32]> {
     data_encoding::HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()?.try_into().ok()
 }
 
-fn once<T>(place: &mut Option<T>, value: Option<T>) -> Result<(), CommandError> {
+pub(super) fn once<T>(place: &mut Option<T>, value: Option<T>) -> Result<(), CommandError> {
     let value = value.ok_or(CommandError::Parameter)?;
     if place.replace(value).is_some() { Err(CommandError::Parameter) } else { Ok(()) }
 }

@@ -10,8 +10,10 @@
 pub mod auth;
 pub mod command;
 pub mod decoder;
+pub mod mailbox;
 pub mod reply;
 pub mod status;
+pub mod token;
 pub mod word;
 
 pub use auth::{Claim, Mac, authenticator, digest, verify};

@@ -162,7 +162,7 @@ impl Ready {
 }
 
 impl CertificateRef {
-    fn from_word(word: &Word) -> Result<Self, Malformed> {
+    pub(super) fn from_word(word: &Word) -> Result<Self, Malformed> {
         match word {
             Word::Text(text) => unhex(text).map(Self::Digest).ok_or(Malformed),
             Word::Block(size) => Ok(Self::Block(*size)),
@@ -170,7 +170,7 @@ impl CertificateRef {
         }
     }
 
-    fn to_word(self) -> Word {
+    pub(super) fn to_word(self) -> Word {
         match self {
             Self::Digest(digest) => Word::text(hex(&digest)),
             Self::Block(size) => Word::Block(size),

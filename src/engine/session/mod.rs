@@ -1,5 +1,5 @@
 //! RUNE sessions as pure machines: [`Responder`] for a peer who connected to us, [`Initiator`] for one that we dialled
-//! (docs/protocol.md, "States" and "Delivery").
+//! (docs/protocol.md, "States", "Delivery" and "Box").
 //!
 //! Bytes go in with the time; bytes come out of `take_output`, deadlines out of `poll_timeout`. Neither knows
 //! about sockets, contacts or storage: the responder asks its [`Host`], the initiator reports [`Event`]s.
@@ -9,6 +9,8 @@
 //! | responder | first command, next command, rest of an item, settlement of a delivery | QUIT, a closing status, a time-out |
 //! | initiator | greeting, 201, the object (from its owner), 202 | `finish`, a failure |
 
+mod answer;
+mod boxes;
 #[cfg(test)]
 mod hostile;
 mod initiator;
@@ -24,6 +26,8 @@ use crate::base::{ContactId, InvitationId, MacKey, Timestamp};
 use crate::mail::Address;
 use crate::wire::{Claim, Code, Importance, Mac, Status};
 
+pub use answer::{Answer, Line};
+pub use boxes::{BoxHost, Deposit};
 pub use initiator::Initiator;
 pub use responder::Responder;
 
@@ -99,6 +103,10 @@ pub trait Host {
     /// An object arrived. `Some` answers at once; `None` promises to call [`Responder::settle`], until which the
     /// sender waits.
     fn deliver(&mut self, now: Timestamp, ticket: Ticket, delivery: Delivery) -> Option<Status>;
+    /// The box that is served here, where one is.
+    fn as_box(&mut self) -> Option<&mut dyn BoxHost> {
+        None
+    }
 }
 
 /// One object to send, or a question for a certificate.

@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use crate::wire::{PipelineId, Reply, Status};
+use crate::wire::{PipelineId, Reply};
 
-use super::Ticket;
+use super::{Answer, Ticket};
 
 struct Slot {
     id: Option<PipelineId>,
@@ -48,10 +48,10 @@ impl Replies {
     }
 
     /// Fills a place. `false` where nothing waits for that ticket.
-    pub(super) fn settle(&mut self, ticket: Ticket, status: Status) -> bool {
+    pub(super) fn settle(&mut self, ticket: Ticket, answer: &Answer) -> bool {
         for slot in &mut self.slots {
             if matches!(slot.state, State::Waiting(waiting) if waiting == ticket) {
-                slot.state = State::Ready(Reply::plain(slot.id.clone(), status).encode().into_bytes());
+                slot.state = State::Ready(answer.encode(slot.id.as_ref()));
                 self.flush();
                 return true;
             }
@@ -98,6 +98,7 @@ impl Replies {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::Status;
 
     fn id(text: &str) -> Option<PipelineId> {
         Some(text.parse().unwrap())
@@ -116,10 +117,10 @@ mod tests {
         replies.push(&Reply::plain(id("b"), Status::Busy), b"");
         replies.push(&Reply::plain(None, Status::NoSpace), b"");
         assert_eq!(text(&mut replies), "b: 451 BUSY\n");
-        assert!(replies.settle(Ticket(2), Status::Roger));
+        assert!(replies.settle(Ticket(2), &Status::Roger.into()));
         assert_eq!(text(&mut replies), "202 ROGER\n452 NO SPACE\n");
-        assert!(replies.settle(Ticket(1), Status::Roger));
-        assert!(!replies.settle(Ticket(1), Status::Roger));
+        assert!(replies.settle(Ticket(1), &Status::Roger.into()));
+        assert!(!replies.settle(Ticket(1), &Status::Roger.into()));
         assert_eq!(text(&mut replies), "a: 202 ROGER\na: 450 TRY LATER\n");
         assert_eq!(replies.pending(), 0);
     }

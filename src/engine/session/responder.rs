@@ -7,10 +7,11 @@
 use std::time::Duration;
 
 use crate::base::limits::{
-    OBJECT_BYTES, PIPELINED_OBJECT_BYTES, WIRE_BUFFER_BYTES, WIRE_CERTIFICATES, WIRE_DELIVERIES, WIRE_MISTAKES,
-    WIRE_REPLIES_WAITING, WIRE_SENDS_OPEN, WIRE_SKIPPED_BYTES,
+    DEPOSIT_BYTES, OBJECT_BYTES, PIPELINED_OBJECT_BYTES, WIRE_BUFFER_BYTES, WIRE_CERTIFICATES, WIRE_DELIVERIES,
+    WIRE_MISTAKES, WIRE_REPLIES_WAITING, WIRE_SENDS_OPEN, WIRE_SKIPPED_BYTES,
 };
 use crate::base::{ClockStep, Timestamp};
+use crate::wire::mailbox::BoxCommand;
 use crate::wire::{
     self, CertificateRef, Command, CommandError, Decoder, Greeting, Item, Message, PipelineId, Ready, Reply, Send,
     Side, Status, Tagged, WireError, Word, digest,
@@ -18,43 +19,55 @@ use crate::wire::{
 
 use super::pace::Pace;
 use super::replies::Replies;
-use super::{Delivery, Host, Offer, SendParams, Sender, Ticket};
+use super::{Answer, Delivery, Deposit, Host, Offer, SendParams, Sender, Ticket};
 
-/// What became of a SEND, until its MESSAGE comes.
-enum Envelope {
+/// What became of a SEND or a DEPOSIT, until its MESSAGE comes.
+pub(super) enum Envelope {
     Ready { params: Box<SendParams>, maximum: u64, sender: Sender },
+    Deposit(Deposit),
     Refused(Status),
 }
 
 /// What to do with the blocks that are on their way.
-enum Expected {
-    Object { id: Option<PipelineId>, params: Box<SendParams>, sender: Sender },
-    Refusal { id: Option<PipelineId>, status: Status },
+pub(super) enum Expected {
+    Object { params: Box<SendParams>, sender: Sender },
+    Deposit(Deposit),
+    Command(BoxCommand),
+    Refusal(Status),
 }
 
 /// One session with a peer who connected to us.
 pub struct Responder {
-    decoder: Decoder,
-    replies: Replies,
-    pace: Pace,
+    pub(super) decoder: Decoder,
+    pub(super) replies: Replies,
+    pub(super) pace: Pace,
     envelopes: Vec<(Option<PipelineId>, Envelope)>,
-    expected: Option<Expected>,
+    pub(super) expected: Option<(Option<PipelineId>, Expected)>,
     next_ticket: u64,
     mistakes: u32,
     certificates: u32,
     skipped: u64,
     ending: Option<(Option<PipelineId>, Status)>,
-    closed: bool,
+    pub(super) closed: bool,
 }
 
 impl Responder {
-    /// A session that begins now; its greeting is already in the output.
+    /// A session of an identity that begins now; its greeting is already in the output.
     pub fn new(now: Timestamp) -> Self {
+        Self::serving(now, "SEND", OBJECT_BYTES as u64)
+    }
+
+    /// The same of a box.
+    pub fn of_box(now: Timestamp) -> Self {
+        Self::serving(now, "BOX", DEPOSIT_BYTES)
+    }
+
+    fn serving(now: Timestamp, capability: &str, maximum: u64) -> Self {
         let mut replies = Replies::default();
         let greeting = Greeting {
             versions: vec![wire::VERSION.to_owned()],
-            maximum: OBJECT_BYTES as u64,
-            capabilities: vec!["SEND".to_owned()],
+            maximum,
+            capabilities: vec![capability.to_owned()],
             welcome: None,
         };
         replies.raw(greeting.encode().as_bytes());
@@ -85,12 +98,13 @@ impl Responder {
 
     /// The answer to a delivery: [`Status::Roger`] only when the message is durable. Unknown tickets are ignored.
     pub fn settle(&mut self, now: Timestamp, ticket: Ticket, status: Status, host: &mut dyn Host) {
-        if self.closed || !self.replies.settle(ticket, status) {
+        self.answer(now, ticket, &status.into(), host);
+    }
+
+    /// The answer to a delivery or to a command of a box. Unknown tickets are ignored.
+    pub fn answer(&mut self, now: Timestamp, ticket: Ticket, answer: &Answer, host: &mut dyn Host) {
+        if self.closed || !self.settle_with(now, ticket, answer) {
             return;
-        }
-        self.closed |= status.closes();
-        if self.replies.unsettled() == 0 {
-            self.pace.turn(now, Duration::ZERO);
         }
         self.read(now, host);
     }
@@ -171,11 +185,16 @@ impl Responder {
     fn item(&mut self, now: Timestamp, item: Item, host: &mut dyn Host) {
         match (item, self.expected.take()) {
             (Item::Line(words), None) => self.command(now, words, host),
-            (Item::Blocks(blocks), Some(Expected::Object { id, params, sender })) => {
-                let object = blocks.into_iter().next().unwrap_or_default();
-                self.object(now, id, *params, sender, object, host);
+            (Item::Blocks(blocks), Some((id, expected))) => {
+                let block = blocks.into_iter().next().unwrap_or_default();
+                match expected {
+                    Expected::Object { params, sender } => self.object(now, id, *params, sender, block, host),
+                    Expected::Deposit(deposit) => self.deposited(now, id, deposit, block, host),
+                    Expected::Command(command) => self.ask(now, id, command, block, host),
+                    Expected::Refusal(_) => self.end(id, Status::ServerError),
+                }
             }
-            (Item::Skipped, Some(Expected::Refusal { id, status })) => self.refuse(id, status),
+            (Item::Skipped, Some((id, Expected::Refusal(status)))) => self.refuse(id, status),
             _ => self.end(None, Status::ServerError),
         }
     }
@@ -191,7 +210,7 @@ impl Responder {
             Ok(Command::Send(send)) => self.send(now, id, send, host),
             Ok(Command::Message(message)) => self.message(id, &message),
             Ok(Command::Quit) => self.end(id, Status::Bye),
-            Ok(Command::Unsupported { .. }) => self.refuse_past_blocks(id, Status::NotImplemented),
+            Ok(Command::Unsupported { keyword, parameters }) => self.beyond(now, id, keyword, &parameters, host),
             Err(CommandError::Unknown) => self.refuse_past_blocks(id, Status::BadCommand),
             Err(CommandError::Parameter) => self.refuse_past_blocks(id, Status::BadParameter),
             Err(CommandError::Send) => {
@@ -238,19 +257,27 @@ impl Responder {
 
     fn message(&mut self, id: Option<PipelineId>, message: &Message) {
         let envelope = self.envelopes.iter().position(|(open, _)| *open == id).map(|at| self.envelopes.remove(at).1);
-        let (params, maximum, sender) = match envelope {
-            Some(Envelope::Ready { params, maximum, sender }) => (params, maximum, sender),
+        let (claim, maximum, expected) = match envelope {
+            Some(Envelope::Ready { params, maximum, sender }) => {
+                (params.claim, maximum, Expected::Object { params, sender })
+            }
+            Some(Envelope::Deposit(deposit)) => (Some(deposit.claim), deposit.claim.size, Expected::Deposit(deposit)),
             Some(Envelope::Refused(status)) => return self.refuse_past_blocks(id, status),
             None => return self.refuse_past_blocks(id, Status::SendFirst),
         };
         if message.sender.is_some() {
             return self.refuse_past_blocks(id, Status::NotImplemented);
         }
-        if params.claim.is_some_and(|claim| claim.size != message.size) {
+        if claim.is_some_and(|claim| claim.size != message.size) {
             return self.end(id, Status::ProtocolError);
         }
+        self.take(id, maximum, expected);
+    }
+
+    /// Stores the blocks that are on their way, up to so many octets, for this.
+    pub(super) fn take(&mut self, id: Option<PipelineId>, maximum: u64, expected: Expected) {
         match self.decoder.take_blocks(maximum) {
-            Ok(()) => self.expected = Some(Expected::Object { id, params, sender }),
+            Ok(()) => self.expected = Some((id, expected)),
             Err(error) => self.end(id, status_of(error)),
         }
     }
@@ -267,30 +294,47 @@ impl Responder {
         if params.claim.is_some_and(|claim| claim.hash != digest(&object)) {
             return self.end(id, Status::ProtocolError);
         }
-        let ticket = Ticket(self.next_ticket);
-        self.next_ticket += 1;
-        self.replies.wait(id, ticket);
+        let ticket = self.wait(id);
         let delivery = Delivery { to: params.to, sender, object, importance: params.importance };
         if let Some(status) = host.deliver(now, ticket, delivery) {
-            self.replies.settle(ticket, status);
-            self.closed |= status.closes();
+            self.settle_with(now, ticket, &status.into());
         }
     }
 
+    /// The place of an answer that comes now or later.
+    pub(super) fn wait(&mut self, id: Option<PipelineId>) -> Ticket {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.replies.wait(id, ticket);
+        ticket
+    }
+
+    /// Gives an answer; `false` where nothing waits for it.
+    pub(super) fn settle_with(&mut self, now: Timestamp, ticket: Ticket, answer: &Answer) -> bool {
+        if !self.replies.settle(ticket, answer) {
+            return false;
+        }
+        self.closed |= answer.closes();
+        if self.replies.unsettled() == 0 {
+            self.pace.turn(now, Duration::ZERO);
+        }
+        true
+    }
+
     /// Answers a command that will not be done, after the blocks that it brings.
-    fn refuse_past_blocks(&mut self, id: Option<PipelineId>, status: Status) {
+    pub(super) fn refuse_past_blocks(&mut self, id: Option<PipelineId>, status: Status) {
         let Some(size) = self.decoder.announced() else { return self.refuse(id, status) };
         self.skipped = self.skipped.saturating_add(size);
         if self.skipped > WIRE_SKIPPED_BYTES {
             return self.end(id, Status::TooLarge);
         }
         match self.decoder.skip_blocks(PIPELINED_OBJECT_BYTES as u64) {
-            Ok(()) => self.expected = Some(Expected::Refusal { id, status }),
+            Ok(()) => self.expected = Some((id, Expected::Refusal(status))),
             Err(error) => self.end(id, status_of(error)),
         }
     }
 
-    fn refuse(&mut self, id: Option<PipelineId>, status: Status) {
+    pub(super) fn refuse(&mut self, id: Option<PipelineId>, status: Status) {
         if status.closes() {
             return self.end(id, status);
         }
@@ -304,7 +348,7 @@ impl Responder {
         }
     }
 
-    fn open(&mut self, id: Option<PipelineId>, envelope: Envelope) {
+    pub(super) fn open(&mut self, id: Option<PipelineId>, envelope: Envelope) {
         self.envelopes.retain(|(open, _)| *open != id);
         if self.envelopes.len() >= WIRE_SENDS_OPEN {
             self.envelopes.remove(0);
@@ -313,7 +357,7 @@ impl Responder {
     }
 
     /// Reads nothing more, and says why once everything before it is answered.
-    fn end(&mut self, id: Option<PipelineId>, status: Status) {
+    pub(super) fn end(&mut self, id: Option<PipelineId>, status: Status) {
         if !self.is_over() {
             self.ending = Some((id, status));
             self.finish();

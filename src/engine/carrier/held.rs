@@ -1,0 +1,458 @@
+//! What a carrier holds: the fold of the records of its log.
+//!
+//! [`Held::apply`] is deterministic and decides conflicts, like that of an identity's state: of two deposits with one
+//! token the first counts, now and in every later replay. What a mailbox stores and what its outstanding tokens admit
+//! never exceeds its quota together, so that a deposit with a good token is never refused for want of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::super::profile::Profile;
+use super::record::{BoxInvitation, HeldObject, HeldRecord, Spent, Terms};
+use crate::base::ids::Fingerprint;
+use crate::base::limits::{
+    CARRIER_INVITATIONS, CARRIER_MAILBOXES, OBJECTS_OF_MAILBOX, TOKENS_AFTER_DAYS, TOKENS_AHEAD_DAYS,
+    TOKENS_EARLY_DAYS, TOKENS_OF_MAILBOX, TOKENS_OF_SET,
+};
+use crate::base::{BodyId, ObjectId};
+use crate::wire::Claim;
+use crate::wire::token::{Class, Epoch, TokenHash};
+
+/// Objects that one record of a checkpoint names.
+const OBJECTS_OF_RECORD: usize = 1000;
+
+/// Everything that the records say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Held {
+    profile: Option<Arc<Profile>>,
+    invitations: BTreeMap<[u8; 32], BoxInvitation>,
+    mailboxes: BTreeMap<Fingerprint, Mailbox>,
+    /// Where each token belongs.
+    places: BTreeMap<TokenHash, Place>,
+    day: Epoch,
+    last_record: u64,
+    /// Bodies that nothing names since they were last asked for.
+    released: BTreeSet<BodyId>,
+}
+
+/// One mailbox.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Mailbox {
+    certificate: Arc<[u8]>,
+    terms: Terms,
+    objects: BTreeMap<ObjectId, HeldObject>,
+    sets: BTreeMap<(Epoch, Class), TokenSet>,
+    /// Bytes of the objects.
+    stored: u64,
+    /// Bytes that tokens admit which are not spent.
+    outstanding: u64,
+    /// Tokens, spent or not.
+    tokens: usize,
+}
+
+/// The tokens of one epoch and class.
+#[derive(Clone, PartialEq, Eq)]
+struct TokenSet {
+    /// In order.
+    tokens: Vec<TokenHash>,
+    /// Those of them that are spent, and for which object.
+    spent: BTreeMap<TokenHash, [u8; 32]>,
+    /// Those of them that were in another set before, and admit nothing to this one. A contact who has a mailbox at the same
+    /// carrier can bring that about, of its own tokens only.
+    foreign: BTreeSet<TokenHash>,
+}
+
+/// Where a token belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    mailbox: Fingerprint,
+    epoch: Epoch,
+    class: Class,
+}
+
+/// Whether a token admits an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// It does, and is not spent.
+    Fresh,
+    /// It is spent with this object, which is stored or was.
+    Again,
+    /// It does not. Why is nobody's business.
+    Refused,
+}
+
+/// What applying a record did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// What it says.
+    Done,
+    /// Nothing: it was so already.
+    Already,
+    /// Nothing: its precondition does not hold.
+    Nothing,
+}
+
+/// Why tokens are not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TokensError {
+    /// Not of the form: an unknown class, a number that is not a power of two, not in order, a foreign epoch, or others than
+    /// those that were uploaded before.
+    #[error("the tokens are not of the form")]
+    Form,
+    /// They would admit more than the quota.
+    #[error("the tokens would admit more than the quota")]
+    Quota,
+}
+
+impl Mailbox {
+    fn new(certificate: Arc<[u8]>, terms: Terms) -> Self {
+        let (objects, sets) = (BTreeMap::new(), BTreeMap::new());
+        Self { certificate, terms, objects, sets, stored: 0, outstanding: 0, tokens: 0 }
+    }
+
+    /// Its owner's certificate.
+    pub const fn certificate(&self) -> &Arc<[u8]> {
+        &self.certificate
+    }
+
+    /// What it may take.
+    pub const fn terms(&self) -> Terms {
+        self.terms
+    }
+
+    /// Its objects by name. The names are random, and so is their order.
+    pub const fn objects(&self) -> &BTreeMap<ObjectId, HeldObject> {
+        &self.objects
+    }
+
+    /// Bytes of its objects.
+    pub const fn stored(&self) -> u64 {
+        self.stored
+    }
+
+    /// Bytes that tokens admit which are not spent.
+    pub const fn outstanding(&self) -> u64 {
+        self.outstanding
+    }
+
+    /// Objects that were not read.
+    pub fn unread(&self) -> usize {
+        self.objects.values().filter(|object| !object.read).count()
+    }
+
+    fn put(&mut self, object: HeldObject) {
+        self.stored = self.stored.saturating_add(object.size);
+        self.objects.insert(object.id, object);
+    }
+
+    fn take(&mut self, id: ObjectId) -> Option<BodyId> {
+        let object = self.objects.remove(&id)?;
+        self.stored = self.stored.saturating_sub(object.size);
+        Some(object.body)
+    }
+}
+
+impl TokenSet {
+    fn unspent(&self, class: Class) -> u64 {
+        (self.tokens.len().saturating_sub(self.spent.len()) as u64).saturating_mul(class.bytes())
+    }
+}
+
+impl Held {
+    /// Who the carrier is; `None` only before its first record.
+    pub const fn profile(&self) -> Option<&Arc<Profile>> {
+        self.profile.as_ref()
+    }
+
+    /// The mailboxes.
+    pub const fn mailboxes(&self) -> &BTreeMap<Fingerprint, Mailbox> {
+        &self.mailboxes
+    }
+
+    /// The invitations that are not used, by what their token is known by.
+    pub const fn invitations(&self) -> &BTreeMap<[u8; 32], BoxInvitation> {
+        &self.invitations
+    }
+
+    /// The day that was last begun.
+    pub const fn day(&self) -> Epoch {
+        self.day
+    }
+
+    /// The log number of the last record.
+    pub const fn last_record(&self) -> u64 {
+        self.last_record
+    }
+
+    /// The mailbox to which an object belongs, by the object's token.
+    pub fn mailbox_of(&self, token: &TokenHash) -> Option<Fingerprint> {
+        self.places.get(token).map(|place| place.mailbox)
+    }
+
+    /// Whether a token admits an object on this day.
+    pub fn admits(&self, token: &TokenHash, claim: &Claim, today: Epoch) -> Admission {
+        let Some((place, mailbox, set)) = self.find(token) else { return Admission::Refused };
+        let counts = counts_on(place.epoch, today) && place.class.bytes() == claim.size;
+        match set.spent.get(token) {
+            _ if !counts => Admission::Refused,
+            Some(hash) if *hash == claim.hash => Admission::Again,
+            Some(_) => Admission::Refused,
+            None if mailbox.objects.len() >= OBJECTS_OF_MAILBOX => Admission::Refused,
+            None => Admission::Fresh,
+        }
+    }
+
+    /// Whether tokens may be uploaded to a mailbox on this day; [`Outcome::Already`] where they were.
+    ///
+    /// # Errors
+    /// [`TokensError`].
+    pub fn may_upload(
+        &self,
+        mailbox: &Fingerprint,
+        (epoch, class): (Epoch, u8),
+        tokens: &[TokenHash],
+        today: Epoch,
+    ) -> Result<Outcome, TokensError> {
+        let (mailbox, class) = self.mailboxes.get(mailbox).zip(Class::new(class)).ok_or(TokensError::Form)?;
+        let ordered = tokens.windows(2).all(|pair| matches!(pair, [one, other] if one < other));
+        let is_soon = epoch <= today.saturating_add(TOKENS_AHEAD_DAYS + TOKENS_EARLY_DAYS);
+        let of_form = tokens.len().is_power_of_two() && tokens.len() <= TOKENS_OF_SET && ordered;
+        if !of_form || !is_soon || epoch.saturating_add(TOKENS_AFTER_DAYS) < today {
+            return Err(TokensError::Form);
+        }
+        if let Some(known) = mailbox.sets.get(&(epoch, class)) {
+            return if known.tokens == tokens { Ok(Outcome::Already) } else { Err(TokensError::Form) };
+        }
+        let admitted = (tokens.len() as u64).saturating_mul(class.bytes());
+        let together = mailbox.stored.saturating_add(mailbox.outstanding).saturating_add(admitted);
+        if together > mailbox.terms.quota || mailbox.tokens.saturating_add(tokens.len()) > TOKENS_OF_MAILBOX {
+            return Err(TokensError::Quota);
+        }
+        Ok(Outcome::Done)
+    }
+
+    /// Bodies that nothing names since this was last called.
+    pub fn take_released(&mut self) -> Vec<BodyId> {
+        std::mem::take(&mut self.released).into_iter().collect()
+    }
+
+    /// Every body that is named.
+    pub fn bodies(&self) -> impl Iterator<Item = BodyId> {
+        self.mailboxes.values().flat_map(|mailbox| mailbox.objects.values().map(|object| object.body))
+    }
+
+    /// Makes the change that a record says, where it still can be made.
+    pub fn apply(&mut self, number: u64, record: &HeldRecord) -> Outcome {
+        self.last_record = number;
+        match record {
+            HeldRecord::CarrierCreated { profile } => {
+                if self.profile.is_some() {
+                    return Outcome::Nothing;
+                }
+                self.profile = Some(Arc::new((**profile).clone()));
+                Outcome::Done
+            }
+            HeldRecord::InvitationMade { invitation } => {
+                if self.invitations.len() >= CARRIER_INVITATIONS {
+                    return Outcome::Nothing;
+                }
+                self.invitations.insert(invitation.token, invitation.clone());
+                Outcome::Done
+            }
+            HeldRecord::InvitationRevoked { token } => done(self.invitations.remove(token).is_some()),
+            HeldRecord::Registered { mailbox, certificate, invitation, terms } => {
+                self.register(*mailbox, certificate, *invitation, *terms)
+            }
+            HeldRecord::TokensUploaded { mailbox, epoch, class, tokens } => {
+                let Ok(outcome) = self.may_upload(mailbox, (*epoch, *class), tokens, self.day.max(*epoch)) else {
+                    return Outcome::Nothing;
+                };
+                if outcome == Outcome::Done {
+                    let foreign = tokens.iter().copied().filter(|token| self.places.contains_key(token)).collect();
+                    let set = TokenSet { tokens: tokens.clone(), spent: BTreeMap::new(), foreign };
+                    self.keep_tokens(*mailbox, *epoch, *class, set);
+                }
+                outcome
+            }
+            HeldRecord::Deposited { spent, object } => self.deposit(spent, object),
+            HeldRecord::Marked { mailbox, objects, read } => {
+                let Some(mailbox) = self.mailboxes.get_mut(mailbox) else { return Outcome::Nothing };
+                let mut changed = false;
+                for object in objects {
+                    if let Some(object) = mailbox.objects.get_mut(object) {
+                        changed |= std::mem::replace(&mut object.read, *read) != *read;
+                    }
+                }
+                done(changed)
+            }
+            HeldRecord::Deleted { mailbox, objects } => {
+                let Some(mailbox) = self.mailboxes.get_mut(mailbox) else { return Outcome::Nothing };
+                let bodies: Vec<_> = objects.iter().filter_map(|object| mailbox.take(*object)).collect();
+                let outcome = done(!bodies.is_empty());
+                self.released.extend(bodies);
+                outcome
+            }
+            HeldRecord::DayBegan { day } => self.begin_day(*day),
+            HeldRecord::MailboxRemoved { mailbox } => done(self.remove(mailbox)),
+            HeldRecord::CheckpointBegun { day } => {
+                *self = Self { day: *day, last_record: number, released: self.bodies().collect(), ..Self::default() };
+                Outcome::Done
+            }
+            HeldRecord::MailboxKept { mailbox, certificate, terms } => {
+                self.mailboxes.insert(*mailbox, Mailbox::new(Arc::clone(certificate), *terms));
+                Outcome::Done
+            }
+            HeldRecord::TokensKept { mailbox, epoch, class, tokens, spent, foreign } => {
+                let spent = spent.iter().map(|spent| (spent.token, spent.hash)).collect();
+                let set = TokenSet { tokens: tokens.clone(), spent, foreign: foreign.iter().copied().collect() };
+                self.keep_tokens(*mailbox, *epoch, *class, set);
+                Outcome::Done
+            }
+            HeldRecord::ObjectsKept { mailbox, objects } => {
+                let Some(mailbox) = self.mailboxes.get_mut(mailbox) else { return Outcome::Nothing };
+                for object in objects {
+                    self.released.remove(&object.body);
+                    mailbox.put(object.clone());
+                }
+                Outcome::Done
+            }
+        }
+    }
+
+    /// The state as records that lead to it from anywhere: what a checkpoint of the log holds.
+    pub fn checkpoint(&self) -> Vec<HeldRecord> {
+        let mut records = vec![HeldRecord::CheckpointBegun { day: self.day }];
+        if let Some(profile) = &self.profile {
+            records.push(HeldRecord::CarrierCreated { profile: Box::new((**profile).clone()) });
+        }
+        let invitations = self.invitations.values().cloned();
+        records.extend(invitations.map(|invitation| HeldRecord::InvitationMade { invitation }));
+        for (name, mailbox) in &self.mailboxes {
+            let (certificate, terms) = (Arc::clone(&mailbox.certificate), mailbox.terms);
+            records.push(HeldRecord::MailboxKept { mailbox: *name, certificate, terms });
+            records.extend(mailbox.sets.iter().map(|((epoch, class), set)| {
+                let spent = set.spent.iter().map(|(token, hash)| Spent { token: *token, hash: *hash }).collect();
+                let (epoch, class, tokens) = (*epoch, class.number(), set.tokens.clone());
+                let foreign = set.foreign.iter().copied().collect();
+                HeldRecord::TokensKept { mailbox: *name, epoch, class, tokens, spent, foreign }
+            }));
+            let objects: Vec<_> = mailbox.objects.values().cloned().collect();
+            let pieces = objects.chunks(OBJECTS_OF_RECORD);
+            records.extend(pieces.map(|objects| HeldRecord::ObjectsKept { mailbox: *name, objects: objects.to_vec() }));
+        }
+        records
+    }
+
+    fn find(&self, token: &TokenHash) -> Option<(Place, &Mailbox, &TokenSet)> {
+        let place = *self.places.get(token)?;
+        let mailbox = self.mailboxes.get(&place.mailbox)?;
+        Some((place, mailbox, mailbox.sets.get(&(place.epoch, place.class))?))
+    }
+
+    fn register(
+        &mut self,
+        name: Fingerprint,
+        certificate: &Arc<[u8]>,
+        invitation: Option<[u8; 32]>,
+        terms: Terms,
+    ) -> Outcome {
+        // Registering twice is harmless, and uses up nothing.
+        if let Some(mailbox) = self.mailboxes.get_mut(&name) {
+            mailbox.certificate = Arc::clone(certificate);
+            return Outcome::Already;
+        }
+        if self.mailboxes.len() >= CARRIER_MAILBOXES {
+            return Outcome::Nothing;
+        }
+        let terms = match invitation {
+            Some(token) => match self.invitations.remove(&token) {
+                Some(invitation) => invitation.terms,
+                None => return Outcome::Nothing,
+            },
+            None => terms,
+        };
+        self.mailboxes.insert(name, Mailbox::new(Arc::clone(certificate), terms));
+        Outcome::Done
+    }
+
+    fn keep_tokens(&mut self, name: Fingerprint, epoch: Epoch, class: u8, set: TokenSet) {
+        let Some((mailbox, class)) = self.mailboxes.get_mut(&name).zip(Class::new(class)) else { return };
+        let own = set.tokens.iter().filter(|token| !set.foreign.contains(*token));
+        self.places.extend(own.map(|token| (*token, Place { mailbox: name, epoch, class })));
+        mailbox.outstanding = mailbox.outstanding.saturating_add(set.unspent(class));
+        mailbox.tokens += set.tokens.len();
+        mailbox.sets.insert((epoch, class), set);
+    }
+
+    fn deposit(&mut self, spent: &Spent, object: &HeldObject) -> Outcome {
+        let Some(place) = self.places.get(&spent.token).copied() else { return self.unwanted(object) };
+        let set = self.mailboxes.get_mut(&place.mailbox).and_then(|mailbox| {
+            let (sets, outstanding) = (&mut mailbox.sets, &mut mailbox.outstanding);
+            sets.get_mut(&(place.epoch, place.class)).zip(Some(outstanding))
+        });
+        let Some((set, outstanding)) = set else { return self.unwanted(object) };
+        if let Some(hash) = set.spent.get(&spent.token) {
+            let outcome = if *hash == spent.hash { Outcome::Already } else { Outcome::Nothing };
+            self.unwanted(object);
+            return outcome;
+        }
+        if object.size != place.class.bytes() {
+            return self.unwanted(object);
+        }
+        set.spent.insert(spent.token, spent.hash);
+        *outstanding = outstanding.saturating_sub(object.size);
+        if let Some(mailbox) = self.mailboxes.get_mut(&place.mailbox) {
+            mailbox.put(object.clone());
+        }
+        Outcome::Done
+    }
+
+    /// Gives up the body of an object that did not count.
+    fn unwanted(&mut self, object: &HeldObject) -> Outcome {
+        self.released.insert(object.body);
+        Outcome::Nothing
+    }
+
+    fn begin_day(&mut self, day: Epoch) -> Outcome {
+        if day <= self.day {
+            return Outcome::Already;
+        }
+        self.day = day;
+        for mailbox in self.mailboxes.values_mut() {
+            let over: Vec<_> =
+                mailbox.objects.values().filter(|object| object.until <= day).map(|object| object.id).collect();
+            self.released.extend(over.into_iter().filter_map(|object| mailbox.take(object)));
+            let past = |(epoch, _): &(Epoch, Class)| epoch.saturating_add(TOKENS_AFTER_DAYS) < day;
+            let forgotten: Vec<_> = mailbox.sets.keys().copied().filter(past).collect();
+            for key in forgotten {
+                let Some(set) = mailbox.sets.remove(&key) else { continue };
+                mailbox.outstanding = mailbox.outstanding.saturating_sub(set.unspent(key.1));
+                mailbox.tokens = mailbox.tokens.saturating_sub(set.tokens.len());
+            }
+        }
+        self.places.retain(|_, place| place.epoch.saturating_add(TOKENS_AFTER_DAYS) >= day);
+        Outcome::Done
+    }
+
+    fn remove(&mut self, name: &Fingerprint) -> bool {
+        let Some(mailbox) = self.mailboxes.remove(name) else { return false };
+        self.released.extend(mailbox.objects.values().map(|object| object.body));
+        self.places.retain(|_, place| place.mailbox != *name);
+        true
+    }
+}
+
+impl std::fmt::Debug for Mailbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mailbox").field("objects", &self.objects.len()).finish_non_exhaustive()
+    }
+}
+
+const fn done(changed: bool) -> Outcome {
+    if changed { Outcome::Done } else { Outcome::Nothing }
+}
+
+/// Whether tokens of an epoch admit something on this day.
+const fn counts_on(epoch: Epoch, today: Epoch) -> bool {
+    epoch <= today.saturating_add(TOKENS_EARLY_DAYS) && today <= epoch.saturating_add(TOKENS_AFTER_DAYS)
+}

@@ -1,0 +1,83 @@
+//! Showing a mailbox's key (docs/protocol.md, "Identification"). A name that nobody has is asked for a signature like any
+//! other, and the signature is looked at as long.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::session::Line;
+use super::effect::{CarrierEffect, Detached};
+use super::machine::{Carrier, Pending, Place};
+use super::session::{Identified, Identifying};
+use crate::base::Timestamp;
+use crate::base::ids::Fingerprint;
+use crate::base::limits::PURPOSE_BYTES;
+use crate::base::rng::Rng;
+use crate::mail::proof::IdentificationProof;
+use crate::wire::Status;
+use crate::wire::mailbox::{BoxCommand, IdentificationChallenge, Policy};
+
+/// A signature that is being verified.
+pub(super) struct Proving {
+    /// `None` where there is no such mailbox.
+    mailbox: Option<Fingerprint>,
+    command: Option<BoxCommand>,
+}
+
+impl Carrier {
+    pub(super) fn identify(&mut self, rng: &mut dyn Rng, place: Place, mailbox: &str, purpose: String) {
+        if purpose.len() > PURPOSE_BYTES {
+            return self.answer(place, Status::BadParameter);
+        }
+        let mailbox = mailbox.parse().ok().filter(|name| self.held.mailboxes().contains_key(name));
+        let nonce = rng.array();
+        let policy = self.policy.identification;
+        let Some(session) = self.session(place) else { return };
+        session.identifying = Some(Identifying { mailbox, nonce, purpose });
+        self.answer(place, Line::saying(Status::IdentificationChallenge, &IdentificationChallenge { nonce, policy }));
+    }
+
+    pub(super) fn respond(&mut self, place: Place, nonce: [u8; 32], command: Option<String>, signature: Vec<u8>) {
+        let Some(asked) = self.session(place).and_then(|session| session.identifying.take()) else {
+            return self.answer(place, Status::IdentificationFailed);
+        };
+        let only = command.as_deref().map(BoxCommand::from_line);
+        let of_policy = match (self.policy.identification, &only) {
+            (Policy::Command, Some(Some(_))) | (Policy::Session | Policy::TimeOut(_), None) => true,
+            _ => false,
+        };
+        if !of_policy {
+            return self.answer(place, Status::IdentificationFailed);
+        }
+        let own = &self.profile.public;
+        let known = asked.mailbox.and_then(|name| Some((name, self.held.mailboxes().get(&name)?)));
+        // Our own certificate stands for one that is not there: the signature is not by it.
+        let (key, certificate) = match known {
+            Some((name, mailbox)) => (name, Arc::clone(mailbox.certificate())),
+            None => (own.fingerprint, Arc::clone(&own.certificate)),
+        };
+        let proof = IdentificationProof {
+            server: own.onion(),
+            key,
+            server_nonce: asked.nonce,
+            client_nonce: nonce,
+            purpose: asked.purpose,
+            command,
+        };
+        let proving = Proving { mailbox: asked.mailbox, command: only.flatten() };
+        let op = self.operation(Pending::Identification(place, proving));
+        self.effect(CarrierEffect::Verify(op, Detached { text: proof.text(), signature, certificate }));
+    }
+
+    pub(super) fn verified(&mut self, now: Timestamp, place: Place, proving: Proving, holds: bool) {
+        let until = match self.policy.identification {
+            Policy::TimeOut(seconds) => Some(now.plus(Duration::from_secs(seconds.into()))),
+            Policy::Session | Policy::Command => None,
+        };
+        let (Some(mailbox), true) = (proving.mailbox, holds) else {
+            return self.answer(place, Status::IdentificationFailed);
+        };
+        let Some(session) = self.session(place) else { return };
+        session.identified = Some(Identified { mailbox, until, command: proving.command });
+        self.answer(place, Status::Identified);
+    }
+}

@@ -1,0 +1,409 @@
+//! The router of a carrier: one door, as for an identity. Sessions in `session`, registering in `registration`, showing a key
+//! in `identification`, everything in a mailbox in `mailbox`. Nothing changes what is held but records whose commit was
+//! reported, in the order in which they were committed; whoever was promised something is answered after that.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::effect::{CommitError, NewBody};
+use super::super::identity::NoProfile;
+use super::super::profile::Profile;
+use super::super::request::RequestId;
+use super::super::session::{Answer, Line, Responder, Ticket};
+use super::effect::{
+    CarrierEffect, CarrierInput, CarrierRequest, CarrierRequestError, CarrierStatus, HeldTransaction, MailboxStatus,
+};
+use super::held::{Held, Outcome};
+use super::identification::Proving;
+use super::mailbox::Reading;
+use super::record::{BoxInvitation, HeldRecord, Terms};
+use super::registration::{Proposed, Register};
+use super::session::{Asked, BoxSession, Reception, Storing};
+use crate::base::ids::Fingerprint;
+use crate::base::rng::Rng;
+use crate::base::{OpId, SessionId, Timestamp, limits};
+use crate::wire::mailbox::{BoxCommand, Policy};
+use crate::wire::token::{TokenHash, begin_of, epoch};
+use crate::wire::{Status, Word, digest};
+
+/// What the owner of a carrier decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CarrierPolicy {
+    /// The terms on which anybody may register; `None` where nobody may without an invitation.
+    pub free: Option<Terms>,
+    /// For how long an identification counts.
+    pub identification: Policy,
+}
+
+/// Where an answer goes.
+pub(super) type Place = (SessionId, Ticket);
+
+/// What an operation's completion is for.
+pub(super) enum Pending {
+    /// A certificate is being checked.
+    Certificate(Place, Register),
+    /// A challenge is being sealed.
+    Challenge(Place, Proposed),
+    /// The answer to a challenge is being opened.
+    Answer(Place),
+    /// A signature is being verified.
+    Identification(Place, Proving),
+    /// An object is being examined.
+    Object(TokenHash),
+    /// A part of an object is being read.
+    Reading(Place, Reading),
+    /// A commit: the records to apply, and what to do then.
+    Commit(Vec<HeldRecord>, Then),
+}
+
+/// What to do after a commit.
+pub(super) enum Then {
+    /// Answer, by what the last record did.
+    Answer(Place, fn(Outcome) -> Answer),
+    /// Say that a mailbox is there.
+    Registered(Place, Fingerprint),
+    /// Tell all who brought this object.
+    Stored(TokenHash),
+    /// Say how many objects were deleted.
+    Deleted(Place, usize),
+    /// Tell the owner.
+    Respond(RequestId, CarrierRequestError),
+    /// Nothing.
+    Nothing,
+}
+
+/// A carrier's machines.
+pub struct Carrier {
+    pub(super) held: Held,
+    pub(super) profile: Arc<Profile>,
+    pub(super) policy: CarrierPolicy,
+    pub(super) sessions: BTreeMap<SessionId, BoxSession>,
+    /// Objects on their way to the disk.
+    pub(super) storing: BTreeMap<TokenHash, Storing>,
+    disk_low: bool,
+    /// Since when the clock was not set.
+    clock_since: Timestamp,
+    /// Bytes of objects that arrived and are not settled.
+    in_flight: u64,
+    answers: VecDeque<(Place, Answer)>,
+    pending: BTreeMap<OpId, Pending>,
+    effects: Vec<CarrierEffect>,
+    last_op: u64,
+}
+
+impl Carrier {
+    /// Starts from what the log says.
+    ///
+    /// # Errors
+    /// [`NoProfile`] where the log does not begin with a carrier.
+    pub fn new(held: Held, policy: CarrierPolicy, now: Timestamp) -> Result<Self, NoProfile> {
+        let profile = held.profile().cloned().ok_or(NoProfile)?;
+        Ok(Self {
+            held,
+            profile,
+            policy,
+            sessions: BTreeMap::new(),
+            storing: BTreeMap::new(),
+            disk_low: false,
+            clock_since: now,
+            in_flight: 0,
+            answers: VecDeque::new(),
+            pending: BTreeMap::new(),
+            effects: Vec::new(),
+            last_op: 0,
+        })
+    }
+
+    /// What is committed.
+    pub const fn held(&self) -> &Held {
+        &self.held
+    }
+
+    /// How things stand, for its owner.
+    pub fn status(&self) -> CarrierStatus {
+        let mailboxes = self.held.mailboxes().iter().map(|(name, mailbox)| MailboxStatus {
+            name: *name,
+            objects: mailbox.objects().len(),
+            stored: mailbox.stored(),
+            outstanding: mailbox.outstanding(),
+            quota: mailbox.terms().quota,
+        });
+        CarrierStatus { mailboxes: mailboxes.collect(), invitations: self.held.invitations().len() }
+    }
+
+    /// Something happened. The effects are to be carried out in their order.
+    pub fn handle(&mut self, now: Timestamp, rng: &mut dyn Rng, input: CarrierInput) -> Vec<CarrierEffect> {
+        match input {
+            CarrierInput::Request(id, request) => self.request(id, request),
+            CarrierInput::Accepted(session) => self.accepted(now, session),
+            CarrierInput::Received(session, bytes) => {
+                self.with_session(now, rng, session, |machine, host| machine.handle(now, &bytes, host));
+            }
+            CarrierInput::Closed(session) => drop(self.sessions.remove(&session)),
+            CarrierInput::Committed(op, result) => self.committed(op, result),
+            CarrierInput::CertificateRead(op, result) => {
+                if let Some(Pending::Certificate(place, register)) = self.pending.remove(&op) {
+                    self.certificate_read(now, rng, place, register, result);
+                }
+            }
+            CarrierInput::Sealed(op, result) => {
+                if let Some(Pending::Challenge(place, proposed)) = self.pending.remove(&op) {
+                    self.challenge_sealed(now, place, proposed, result);
+                }
+            }
+            CarrierInput::Opened(op, result) => {
+                if let Some(Pending::Answer(place)) = self.pending.remove(&op) {
+                    self.answer_opened(now, place, result);
+                }
+            }
+            CarrierInput::Verified(op, holds) => {
+                if let Some(Pending::Identification(place, proving)) = self.pending.remove(&op) {
+                    self.verified(now, place, proving, holds);
+                }
+            }
+            CarrierInput::Examined(op, object) => {
+                if let Some(Pending::Object(token)) = self.pending.remove(&op) {
+                    self.examined(now, rng, token, object);
+                }
+            }
+            CarrierInput::BodyRead(op, bytes) => {
+                if let Some(Pending::Reading(place, reading)) = self.pending.remove(&op) {
+                    self.body_read(place, reading, bytes);
+                }
+            }
+            CarrierInput::ClockSet(step) => {
+                self.clock_since = now;
+                self.sessions.values_mut().for_each(|session| session.machine.clock_set(step));
+            }
+            CarrierInput::DiskLow(low) => self.disk_low = low,
+        }
+        self.give_answers(now, rng);
+        std::mem::take(&mut self.effects)
+    }
+
+    /// When [`Self::handle_timeout`] wants to be called at the latest.
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        let sessions = self.sessions.values().filter_map(|session| session.machine.poll_timeout());
+        // A day that begins by a clock that was just set may be a mistake, and what it ends is gone.
+        let confirmed = self.clock_since.plus(limits::CLOCK_CONFIRMATION);
+        let next_day = begin_of(self.held.day().saturating_add(1)).max(confirmed);
+        sessions.chain([next_day]).min()
+    }
+
+    /// A deadline may have passed.
+    pub fn handle_timeout(&mut self, now: Timestamp, rng: &mut dyn Rng) -> Vec<CarrierEffect> {
+        let due = |session: &BoxSession| session.machine.poll_timeout().is_some_and(|at| at <= now);
+        let sessions: Vec<_> = self.sessions.iter().filter(|(_, session)| due(session)).map(|(id, _)| *id).collect();
+        for session in sessions {
+            self.with_session(now, rng, session, |machine, _| machine.handle_timeout(now));
+        }
+        let confirmed = now.since(self.clock_since) >= limits::CLOCK_CONFIRMATION;
+        let is_waiting = |pending: &Pending| matches!(pending, Pending::Commit(_, Then::Nothing));
+        if confirmed && epoch(now) > self.held.day() && !self.pending.values().any(is_waiting) {
+            self.commit(vec![HeldRecord::DayBegan { day: epoch(now) }], Vec::new(), Then::Nothing);
+        }
+        self.give_answers(now, rng);
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Whether a session reads no further until something is settled: the driver leaves its bytes in the socket meanwhile.
+    pub fn is_blocked(&self, session: SessionId) -> bool {
+        self.sessions.get(&session).is_some_and(|session| session.machine.is_blocked())
+    }
+
+    fn request(&mut self, id: RequestId, request: CarrierRequest) {
+        let (record, error) = match request {
+            CarrierRequest::Invite { secret, terms, expires } => {
+                let invitation = BoxInvitation { token: digest(&secret), terms, expires };
+                (HeldRecord::InvitationMade { invitation }, CarrierRequestError::TooMany)
+            }
+            CarrierRequest::RevokeInvitations => {
+                let records: Vec<_> = self.held.invitations().keys().copied().collect();
+                let records = records.into_iter().map(|token| HeldRecord::InvitationRevoked { token });
+                return self.respond_after(id, records.collect(), CarrierRequestError::TooMany);
+            }
+            CarrierRequest::Remove(mailbox) => (HeldRecord::MailboxRemoved { mailbox }, CarrierRequestError::NoMailbox),
+        };
+        self.respond_after(id, vec![record], error);
+    }
+
+    fn respond_after(&mut self, id: RequestId, records: Vec<HeldRecord>, error: CarrierRequestError) {
+        if records.is_empty() {
+            return self.effect(CarrierEffect::Respond(id, Ok(())));
+        }
+        self.commit(records, Vec::new(), Then::Respond(id, error));
+    }
+
+    /// Somebody connected. Whoever it is may be anybody, so that where there are too many the oldest one that has shown
+    /// nothing gives way.
+    fn accepted(&mut self, now: Timestamp, session: SessionId) {
+        if self.sessions.len() >= limits::SESSIONS {
+            let idle = |session: &BoxSession| !session.is_identified() && !session.machine.owes_answer();
+            let Some(oldest) = self.sessions.iter().find(|(_, session)| idle(session)).map(|(id, _)| *id) else {
+                return self.effect(CarrierEffect::Close(session));
+            };
+            if let Some(oldest) = self.sessions.get_mut(&oldest) {
+                oldest.machine.give_way();
+            }
+            self.flush(oldest);
+        }
+        self.sessions.insert(session, BoxSession::new(now));
+        self.flush(session);
+    }
+
+    fn with_session(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        session: SessionId,
+        act: impl FnOnce(&mut Responder, &mut Reception<'_>),
+    ) {
+        let receiving: u64 = self.sessions.values().map(|session| session.machine.in_flight()).sum();
+        let in_memory = receiving.saturating_add(self.in_flight);
+        let Some(open) = self.sessions.get_mut(&session) else { return };
+        let mut host = Reception {
+            held: &self.held,
+            storing: &self.storing,
+            disk_low: self.disk_low,
+            in_memory,
+            asked: Vec::new(),
+        };
+        act(&mut open.machine, &mut host);
+        for (ticket, asked) in host.asked {
+            self.asked(now, rng, (session, ticket), asked);
+        }
+        self.flush(session);
+    }
+
+    fn asked(&mut self, now: Timestamp, rng: &mut dyn Rng, place: Place, asked: Asked) {
+        match asked {
+            Asked::Deposit(deposit, object) => self.deposit(now, place, deposit, object),
+            Asked::Command(BoxCommand::Register(registration), block) => self.register(place, registration, block),
+            Asked::Command(BoxCommand::ChallengeAccepted { .. }, block) => self.challenge_accepted(now, place, block),
+            Asked::Command(BoxCommand::Identify { mailbox, purpose }, _) => {
+                self.identify(rng, place, &mailbox, purpose)
+            }
+            Asked::Command(BoxCommand::Respond { nonce, command, .. }, block) => {
+                self.respond(place, nonce, command, block);
+            }
+            Asked::Command(command, block) => self.in_mailbox(now, place, command, block),
+        }
+    }
+
+    fn committed(&mut self, op: OpId, result: Result<u64, CommitError>) {
+        let Some(Pending::Commit(records, then)) = self.pending.remove(&op) else { return };
+        let outcome = result.map(|first| {
+            let outcomes = (first..).zip(&records).map(|(number, record)| self.held.apply(number, record));
+            let last = outcomes.last().unwrap_or(Outcome::Nothing);
+            let released = self.held.take_released();
+            if !released.is_empty() {
+                self.effect(CarrierEffect::Forget(released));
+            }
+            let status = self.status();
+            self.effect(CarrierEffect::Publish(status));
+            last
+        });
+        match then {
+            Then::Answer(place, answer) => {
+                let answer = outcome.map_or_else(|error| failed(error).into(), answer);
+                self.answer(place, answer);
+            }
+            Then::Registered(place, mailbox) => match outcome {
+                Ok(outcome) => self.registered(place, mailbox, outcome),
+                Err(error) => self.answer(place, failed(error)),
+            },
+            Then::Stored(token) => {
+                for record in &records {
+                    if let (HeldRecord::Deposited { spent, object }, Ok(Outcome::Done)) = (record, outcome)
+                        && let Some(mailbox) = self.held.mailbox_of(&spent.token)
+                    {
+                        self.tell_watchers(mailbox, object.id);
+                    }
+                }
+                self.stored(token, outcome);
+            }
+            Then::Deleted(place, count) => match outcome {
+                Ok(Outcome::Done) => {
+                    let count = vec![Word::text(count.to_string())];
+                    self.answer(place, Line::new(Status::Deleted, count));
+                }
+                Ok(_) => self.answer(place, Status::NoMessage),
+                Err(error) => self.answer(place, failed(error)),
+            },
+            Then::Respond(id, error) => {
+                let result = match outcome {
+                    Ok(Outcome::Done | Outcome::Already) => Ok(()),
+                    Ok(Outcome::Nothing) => Err(error),
+                    Err(error) => Err(error.into()),
+                };
+                self.effect(CarrierEffect::Respond(id, result));
+            }
+            Then::Nothing => {}
+        }
+    }
+
+    /// Gives the answers that were noted, one after the other: one can let a session read on and bring the next command.
+    fn give_answers(&mut self, now: Timestamp, rng: &mut dyn Rng) {
+        while let Some(((session, ticket), answer)) = self.answers.pop_front() {
+            self.with_session(now, rng, session, |machine, host| machine.answer(now, ticket, &answer, host));
+        }
+    }
+
+    // What the parts share.
+
+    pub(super) fn effect(&mut self, effect: CarrierEffect) {
+        self.effects.push(effect);
+    }
+
+    pub(super) fn operation(&mut self, pending: Pending) -> OpId {
+        self.last_op += 1;
+        let op = OpId(self.last_op);
+        self.pending.insert(op, pending);
+        op
+    }
+
+    pub(super) fn commit(&mut self, records: Vec<HeldRecord>, bodies: Vec<NewBody>, then: Then) {
+        let transaction = HeldTransaction { records: records.clone(), bodies };
+        let op = self.operation(Pending::Commit(records, then));
+        self.effect(CarrierEffect::Commit(op, transaction));
+    }
+
+    /// Notes an answer.
+    pub(super) fn answer(&mut self, place: Place, answer: impl Into<Answer>) {
+        self.answers.push_back((place, answer.into()));
+    }
+
+    /// Objects that arrived and are not settled grew or shrank by so many bytes.
+    pub(super) const fn note_in_flight(&mut self, before: u64, after: u64) {
+        self.in_flight = self.in_flight.saturating_sub(before).saturating_add(after);
+    }
+
+    pub(super) fn session(&mut self, place: Place) -> Option<&mut BoxSession> {
+        self.sessions.get_mut(&place.0)
+    }
+
+    pub(super) fn flush(&mut self, session: SessionId) {
+        let Some(open) = self.sessions.get_mut(&session) else { return };
+        let output = open.machine.take_output();
+        let close = open.machine.wants_close();
+        if !output.is_empty() {
+            self.effect(CarrierEffect::Transmit(session, output));
+        }
+        if close {
+            self.sessions.remove(&session);
+            self.effect(CarrierEffect::Close(session));
+        }
+    }
+}
+
+/// What a failed commit means to a peer. Where nobody knows what the disk kept, no answer would be true.
+pub(super) const fn failed(error: CommitError) -> Status {
+    match error {
+        CommitError::NoSpace => Status::NoSpace,
+        CommitError::Io => Status::TimeOut,
+    }
+}
+
+/// A challenge counts for this long.
+pub(super) const CHALLENGE_LIFE: Duration = limits::CHALLENGE_LIFE;

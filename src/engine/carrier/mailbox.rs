@@ -1,0 +1,253 @@
+//! Everything in a mailbox: leaving objects, and what its owner does with them (docs/protocol.md, "Tokens", "Deposit" and
+//! "Mailbox").
+
+use serde_json::json;
+
+use super::super::effect::{CommitError, NewBody};
+use super::super::session::{Answer, Deposit, Line};
+use super::effect::CarrierEffect;
+use super::held::{Admission, Outcome, TokensError};
+use super::machine::{Carrier, Pending, Place, Then, failed};
+use super::record::{HeldObject, HeldRecord, Spent};
+use super::session::Storing;
+use crate::base::ids::Fingerprint;
+use crate::base::limits::{LIST_ENTRIES, RETRIEVED_BYTES};
+use crate::base::rng::Rng;
+use crate::base::{BodyId, ObjectId, SessionId, Timestamp};
+use crate::wire::mailbox::{BoxCommand, Count, Entry, Part, Piece, Said, Selection, Style};
+use crate::wire::token::{Epoch, TokenHash, epoch, hash_of};
+use crate::wire::{Status, Word};
+
+/// What of an object is being read, and how it is given.
+pub(super) struct Reading {
+    mailbox: Fingerprint,
+    object: HeldObject,
+    offset: u64,
+    style: Style,
+}
+
+impl Carrier {
+    /// A deposit came whole.
+    pub(super) fn deposit(&mut self, now: Timestamp, place: Place, deposit: Deposit, object: Vec<u8>) {
+        let token = hash_of(&deposit.token);
+        // It may have been spent since it was admitted.
+        match self.held.admits(&token, &deposit.claim, epoch(now)) {
+            Admission::Refused => return self.answer(place, Status::NotAvailable),
+            Admission::Again => return self.answer(place, Status::Roger),
+            Admission::Fresh => {}
+        }
+        if let Some(storing) = self.storing.get_mut(&token) {
+            if storing.hash != deposit.claim.hash {
+                return self.answer(place, Status::NotAvailable);
+            }
+            return storing.waiting.push(place);
+        }
+        let (hash, size) = (deposit.claim.hash, deposit.claim.size);
+        self.storing.insert(token, Storing { hash, size, waiting: vec![place] });
+        self.note_in_flight(0, size);
+        let op = self.operation(Pending::Object(token));
+        self.effect(CarrierEffect::Examine(op, object));
+    }
+
+    pub(super) fn examined(&mut self, now: Timestamp, rng: &mut dyn Rng, token: TokenHash, object: Option<Vec<u8>>) {
+        let Some(hash) = self.storing.get(&token).map(|storing| storing.hash) else { return };
+        let terms = self.held.mailbox_of(&token).and_then(|name| self.held.mailboxes().get(&name)).map(|it| it.terms());
+        let (Some(object), Some(terms)) = (object, terms) else {
+            return self.end_storing(token, Status::ContentRefused);
+        };
+        let (size, day) = (object.len() as u64, epoch(now));
+        let body = NewBody::new(BodyId::random(rng), object.into());
+        let held = HeldObject {
+            id: ObjectId::random(rng),
+            body: body.id,
+            size,
+            day,
+            until: day.saturating_add(terms.hold_days).saturating_add(1),
+            read: false,
+        };
+        let record = HeldRecord::Deposited { spent: Spent { token, hash }, object: held };
+        self.commit(vec![record], vec![body], Then::Stored(token));
+    }
+
+    /// What became of an object: everybody who brought it is told.
+    pub(super) fn stored(&mut self, token: TokenHash, outcome: Result<Outcome, CommitError>) {
+        let status = match outcome {
+            Ok(Outcome::Done | Outcome::Already) => Status::Roger,
+            Ok(Outcome::Nothing) => Status::NotAvailable,
+            Err(error) => failed(error),
+        };
+        self.end_storing(token, status);
+    }
+
+    fn end_storing(&mut self, token: TokenHash, status: Status) {
+        let Some(storing) = self.storing.remove(&token) else { return };
+        self.note_in_flight(storing.size, 0);
+        for place in storing.waiting {
+            self.answer(place, status);
+        }
+    }
+
+    /// Tells whoever watches a mailbox that something came.
+    pub(super) fn tell_watchers(&mut self, mailbox: Fingerprint, object: ObjectId) {
+        let watching = |watched: &Option<Fingerprint>| *watched == Some(mailbox);
+        let sessions: Vec<SessionId> =
+            self.sessions.iter().filter(|(_, session)| watching(&session.watching)).map(|(id, _)| *id).collect();
+        for id in sessions {
+            let words = vec![Word::text(mailbox.to_string()), Word::text(object.to_string())];
+            if let Some(session) = self.sessions.get_mut(&id) {
+                session.machine.tell(None, Status::Arrived, words);
+            }
+            self.flush(id);
+        }
+    }
+
+    /// A command that needs an identification.
+    pub(super) fn in_mailbox(&mut self, now: Timestamp, place: Place, command: BoxCommand, block: Vec<u8>) {
+        let identified = |carrier: &mut Self| {
+            let session = carrier.session(place)?;
+            let name = match &command {
+                BoxCommand::Check { mailbox, .. }
+                | BoxCommand::List { mailbox, .. }
+                | BoxCommand::Retrieve { mailbox, .. }
+                | BoxCommand::Delete { mailbox, .. }
+                | BoxCommand::Watch { mailbox } => mailbox.clone(),
+                // It names none: that of the key.
+                _ => session.identified.as_ref()?.mailbox.to_string(),
+            };
+            session.may(now, &name, &command)
+        };
+        let Some(mailbox) = identified(self).filter(|name| self.held.mailboxes().contains_key(name)) else {
+            return self.answer(place, Status::IdentificationFailed);
+        };
+        match command {
+            BoxCommand::Tokens { epoch: day, class, .. } => self.upload(now, place, mailbox, (day, class), &block),
+            BoxCommand::Check { .. } => self.check(place, mailbox),
+            BoxCommand::List { selection, json, .. } => self.list(place, mailbox, &selection, json),
+            BoxCommand::Retrieve { object, part, style, .. } => self.retrieve(place, mailbox, object, part, style),
+            BoxCommand::Delete { objects, .. } => self.delete(place, mailbox, objects),
+            BoxCommand::Watch { .. } => {
+                if let Some(session) = self.session(place) {
+                    session.watching = Some(mailbox);
+                }
+                self.answer(place, Status::Watching);
+            }
+            // Those that need none were handled.
+            _ => self.answer(place, Status::ServerError),
+        }
+    }
+
+    fn upload(&mut self, now: Timestamp, place: Place, mailbox: Fingerprint, (day, class): (Epoch, u8), block: &[u8]) {
+        let (tokens, rest) = block.as_chunks::<32>();
+        let allowed = match rest {
+            [] => self.held.may_upload(&mailbox, (day, class), tokens, epoch(now)),
+            _ => Err(TokensError::Form),
+        };
+        match allowed {
+            Ok(Outcome::Already) => self.answer(place, Status::TokensStored),
+            Ok(_) => {
+                let record = HeldRecord::TokensUploaded { mailbox, epoch: day, class, tokens: tokens.to_vec() };
+                self.commit(
+                    vec![record],
+                    Vec::new(),
+                    Then::Answer(place, |outcome| match outcome {
+                        Outcome::Done | Outcome::Already => Status::TokensStored.into(),
+                        Outcome::Nothing => Status::NoSpace.into(),
+                    }),
+                );
+            }
+            Err(TokensError::Form) => self.answer(place, Status::BadParameter),
+            Err(TokensError::Quota) => self.answer(place, Status::NoSpace),
+        }
+    }
+
+    fn check(&mut self, place: Place, mailbox: Fingerprint) {
+        let Some(known) = self.held.mailboxes().get(&mailbox) else { return };
+        let (unread, total) = (known.unread() as u64, known.objects().len() as u64);
+        let count = Count { mailbox: mailbox.to_string(), unread, total };
+        self.answer(place, Line::saying(Status::MailboxStatus, &count));
+    }
+
+    fn list(&mut self, place: Place, mailbox: Fingerprint, selection: &Selection, json: bool) {
+        let Some(known) = self.held.mailboxes().get(&mailbox) else { return };
+        let limit = selection.limit.map_or(LIST_ENTRIES, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        let lines: Vec<Line> = known
+            .objects()
+            .values()
+            .filter(|object| selection.after.is_none_or(|after| object.id > after))
+            .filter(|object| selection.read.is_none_or(|read| object.read == read))
+            .filter(|object| selection.since.is_none_or(|since| object.day >= since))
+            .take(limit.min(LIST_ENTRIES))
+            .map(|object| {
+                let words = if json { vec![Word::text(described(object).to_string())] } else { entry(object).words() };
+                Line::new(Status::ListEntry, words)
+            })
+            .collect();
+        let count = vec![Word::text(lines.len().to_string())];
+        self.answer(place, Answer::lines(lines, Line::new(Status::ListEnd, count)));
+    }
+
+    fn retrieve(&mut self, place: Place, mailbox: Fingerprint, object: ObjectId, part: Part, style: Style) {
+        let known = self.held.mailboxes().get(&mailbox).and_then(|mailbox| mailbox.objects().get(&object));
+        let Some(object) = known.cloned() else { return self.answer(place, Status::NoMessage) };
+        let (offset, length) = match part {
+            Part::Whole => (0, object.size),
+            Part::Range { offset, length } => (offset, length.unwrap_or(u64::MAX)),
+        };
+        if offset >= object.size {
+            return self.answer(place, Status::BadParameter);
+        }
+        let end = offset.saturating_add(length.min(RETRIEVED_BYTES)).min(object.size);
+        let body = object.body;
+        let op = self.operation(Pending::Reading(place, Reading { mailbox, object, offset, style }));
+        self.effect(CarrierEffect::ReadBody(op, body, offset..end));
+    }
+
+    pub(super) fn body_read(&mut self, place: Place, reading: Reading, bytes: Option<Vec<u8>>) {
+        let Reading { mailbox, object, offset, style } = reading;
+        let Some(bytes) = bytes else { return self.answer(place, Status::Busy) };
+        let ends = offset.saturating_add(bytes.len() as u64) >= object.size;
+        if ends && !style.keep_unread && !object.read {
+            // If it is lost, the object is shown as unread once more.
+            let record = HeldRecord::Marked { mailbox, objects: vec![object.id], read: true };
+            self.commit(vec![record], Vec::new(), Then::Nothing);
+        }
+        let size = bytes.len() as u64;
+        let line = if style.json {
+            let mut described = described(&object);
+            described["offset"] = json!(offset);
+            described["object"] = json!(data_encoding::BASE64.encode(&bytes));
+            let text = if style.pretty { format!("{described:#}\n") } else { format!("{described}\n") };
+            Line::new(Status::MessageJson, vec![Word::Block(text.len() as u64)]).with(text.into_bytes().into())
+        } else if size == object.size {
+            Line::new(Status::MessageObject, vec![Word::Block(size)]).with(bytes.into())
+        } else {
+            Line::saying(Status::MessagePart, &Piece { offset, size }).with(bytes.into())
+        };
+        self.answer(place, line);
+    }
+
+    fn delete(&mut self, place: Place, mailbox: Fingerprint, objects: Vec<ObjectId>) {
+        let Some(known) = self.held.mailboxes().get(&mailbox) else { return };
+        let there: Vec<_> = objects.into_iter().filter(|object| known.objects().contains_key(object)).collect();
+        if there.is_empty() {
+            return self.answer(place, Status::NoMessage);
+        }
+        let count = there.len();
+        let record = HeldRecord::Deleted { mailbox, objects: there };
+        self.commit(vec![record], Vec::new(), Then::Deleted(place, count));
+    }
+}
+
+fn entry(object: &HeldObject) -> Entry {
+    Entry { object: object.id, size: object.size, day: object.day, read: object.read }
+}
+
+fn described(object: &HeldObject) -> serde_json::Value {
+    json!({
+        "schema": 1,
+        "uuid": object.id.to_string(),
+        "size": object.size,
+        "day": object.day,
+        "state": if object.read { "read" } else { "unread" },
+    })
+}

@@ -1,0 +1,26 @@
+//! The carrier: holds sealed mail for others, and knows neither who left it nor for whom it is
+//! (docs/protocol.md, "Box").
+//!
+//! [`Carrier`] is a machine of its own beside those of identities, with its own onion, certificate and log. [`Held`] is
+//! the fold of its [`HeldRecord`]s. Whoever deposits shows a token; whoever collects shows the mailbox's key.
+//!
+//! | session | may |
+//! |---|---|
+//! | new | register, identify, deposit with a token |
+//! | identified | also count, list, read and delete in its mailbox, upload tokens, watch |
+
+pub mod effect;
+pub mod held;
+mod identification;
+mod machine;
+mod mailbox;
+pub mod record;
+mod registration;
+mod session;
+#[cfg(test)]
+mod tests;
+
+pub use effect::{CarrierEffect, CarrierInput, CarrierRequest, CarrierRequestError, CarrierStatus, HeldTransaction};
+pub use held::Held;
+pub use machine::{Carrier, CarrierPolicy};
+pub use record::{BoxInvitation, HeldRecord, Terms};

@@ -1,0 +1,168 @@
+//! The records of a carrier's log (docs/on-disk.md, "What a carrier holds").
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::super::encoding::records;
+use super::super::profile::Profile;
+use crate::base::ids::Fingerprint;
+use crate::base::{BodyId, ObjectId, Timestamp};
+use crate::wire::token::{Epoch, TokenHash};
+
+/// What a mailbox may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// What is stored and what outstanding tokens admit, together, in bytes.
+    pub quota: u64,
+    /// For how many days an object is held.
+    pub hold_days: u32,
+}
+
+/// An invitation to the box. Of its token only the SHA-256 is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BoxInvitation {
+    /// What its token is known by.
+    pub token: [u8; 32],
+    /// What the mailbox that it makes may take.
+    pub terms: Terms,
+    /// Until when it can be used.
+    pub expires: Timestamp,
+}
+
+/// An object that was left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldObject {
+    /// Its name.
+    pub id: ObjectId,
+    /// Its bytes.
+    pub body: BodyId,
+    /// Its size in bytes.
+    pub size: u64,
+    /// The epoch in which it was left.
+    pub day: Epoch,
+    /// The first epoch in which it is no longer held.
+    pub until: Epoch,
+    /// Whether its owner read it.
+    pub read: bool,
+}
+
+/// A token that was used, and the SHA-256 of the object that it admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Spent {
+    /// What the token is known by.
+    pub token: TokenHash,
+    /// The object.
+    pub hash: [u8; 32],
+}
+
+records! {
+    /// One change. Whether it takes effect is decided when it is applied ([`Held::apply`](super::held::Held::apply)).
+    HeldRecord
+    /// The carrier was made. The first record of every such log.
+    1 CarrierCreated {
+        /// Who it is.
+        profile: Box<Profile>,
+    }
+    /// An invitation was made.
+    2 InvitationMade {
+        /// The invitation.
+        invitation: BoxInvitation,
+    }
+    /// An invitation was withdrawn.
+    3 InvitationRevoked {
+        /// What its token is known by.
+        token: [u8; 32],
+    }
+    /// Somebody registered: the mailbox is there, and the invitation is used up.
+    4 Registered {
+        /// The mailbox.
+        mailbox: Fingerprint,
+        /// Its owner's certificate.
+        certificate: Arc<[u8]>,
+        /// The invitation; `None` where anybody may register, on these terms.
+        invitation: Option<[u8; 32]>,
+        /// What it may take, where it came without an invitation.
+        terms: Terms,
+    }
+    /// Tokens of one epoch and class were uploaded.
+    5 TokensUploaded {
+        /// The mailbox.
+        mailbox: Fingerprint,
+        /// The epoch.
+        epoch: Epoch,
+        /// The class.
+        class: u8,
+        /// What they are known by, in order.
+        tokens: Vec<TokenHash>,
+    }
+    /// An object was left, and its token is spent.
+    6 Deposited {
+        /// The token, and which object.
+        spent: Spent,
+        /// The object.
+        object: HeldObject,
+    }
+    /// Objects were read, or are to count as unread.
+    7 Marked {
+        /// The mailbox.
+        mailbox: Fingerprint,
+        /// Which.
+        objects: Vec<ObjectId>,
+        /// Whether they were read.
+        read: bool,
+    }
+    /// Objects were deleted by their owner.
+    8 Deleted {
+        /// The mailbox.
+        mailbox: Fingerprint,
+        /// Which.
+        objects: Vec<ObjectId>,
+    }
+    /// A day began: what it ends is given up.
+    9 DayBegan {
+        /// Which.
+        day: Epoch,
+    }
+    /// A mailbox and everything in it was given up by the carrier's owner.
+    10 MailboxRemoved {
+        /// Which.
+        mailbox: Fingerprint,
+    }
+    /// A checkpoint begins: everything before it counts no more, and the records after it lead to the same state.
+    64 CheckpointBegun {
+        /// The day that was last begun.
+        day: Epoch,
+    }
+    /// A mailbox as it is, without its tokens and objects. Checkpoints only, like the records after it.
+    65 MailboxKept {
+        /// Which.
+        mailbox: Fingerprint,
+        /// Its owner's certificate.
+        certificate: Arc<[u8]>,
+        /// What it may take.
+        terms: Terms,
+    }
+    /// Tokens of one epoch and class as they are.
+    66 TokensKept {
+        /// The mailbox.
+        mailbox: Fingerprint,
+        /// The epoch.
+        epoch: Epoch,
+        /// The class.
+        class: u8,
+        /// What they are known by, in order.
+        tokens: Vec<TokenHash>,
+        /// Those of them that are spent.
+        spent: Vec<Spent>,
+        /// Those of them that belong to another set.
+        foreign: Vec<TokenHash>,
+    }
+    /// Objects as they are.
+    67 ObjectsKept {
+        /// The mailbox.
+        mailbox: Fingerprint,
+        /// The objects.
+        objects: Vec<HeldObject>,
+    }
+}

@@ -1,0 +1,156 @@
+//! Registering a mailbox (docs/protocol.md, "Registration"): an invitation, a certificate, a challenge that only its owner
+//! can open, and its answer. Nothing is stored before the answer.
+
+use std::sync::Arc;
+
+use super::super::effect::Refusal;
+use super::super::session::Line;
+use super::effect::CarrierEffect;
+use super::held::Outcome;
+use super::machine::{CHALLENGE_LIFE, Carrier, Pending, Place, Then};
+use super::record::{HeldRecord, Terms};
+use super::session::Registering;
+use crate::base::ids::Fingerprint;
+use crate::base::limits::CARRIER_MAILBOXES;
+use crate::base::rng::Rng;
+use crate::base::{ContentId, Timestamp};
+use crate::mail::proof::RegistrationProof;
+use crate::mail::{Content, ContentKind};
+use crate::wire::mailbox::{Challenge, Registration};
+use crate::wire::{CertificateRef, Status, Word, digest};
+
+/// A registration whose certificate is being checked.
+pub(super) struct Register {
+    certificate: Arc<[u8]>,
+    invitation: Option<[u8; 32]>,
+}
+
+/// A challenge that is being sealed.
+pub(super) struct Proposed(Registering);
+
+/// Where nobody may register freely the terms of a registration are those of its invitation.
+const NOTHING: Terms = Terms { quota: 0, hold_days: 0 };
+
+impl Carrier {
+    pub(super) fn register(&mut self, place: Place, registration: Registration, certificate: Vec<u8>) {
+        if registration.address.is_some() {
+            return self.answer(place, Status::NotImplemented);
+        }
+        if registration.invitation.is_none() && self.policy.free.is_none() {
+            return self.answer(place, Status::FreeRegistrationNotAvailable);
+        }
+        let certificate: Arc<[u8]> = certificate.into();
+        let invitation = registration.invitation.map(|token| digest(&token));
+        let register = Register { certificate: Arc::clone(&certificate), invitation };
+        let op = self.operation(Pending::Certificate(place, register));
+        self.effect(CarrierEffect::ReadCertificate(op, certificate));
+    }
+
+    pub(super) fn certificate_read(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        place: Place,
+        register: Register,
+        key: Result<Fingerprint, Refusal>,
+    ) {
+        let Register { certificate, invitation } = register;
+        let mailbox = match key {
+            Ok(key) => key,
+            Err(Refusal::Permanent) => return self.answer(place, Status::BadParameter),
+            Err(Refusal::Temporary) => return self.answer(place, Status::Busy),
+        };
+        // Whoever has a mailbox may register again, with an invitation that it has used up: the answer was lost, perhaps.
+        if !self.held.mailboxes().contains_key(&mailbox) {
+            if let Some(token) = invitation {
+                match self.held.invitations().get(&token) {
+                    None => return self.answer(place, Status::InvitationTokenInvalid),
+                    Some(known) if known.expires < now => {
+                        return self.answer(place, Status::InvitationTokenExpired);
+                    }
+                    Some(_) => {}
+                }
+            }
+            if self.held.mailboxes().len() >= CARRIER_MAILBOXES {
+                return self.answer(place, Status::NoSpace);
+            }
+        }
+        let registering = Registering { mailbox, certificate, invitation, nonce: rng.array(), asked: now };
+        let content = Content {
+            kind: ContentKind::Challenge,
+            id: ContentId::random(rng),
+            expires: Timestamp::from_secs(now.plus(CHALLENGE_LIFE).secs()),
+            payload: self.registration_proof(&registering).text().into_bytes(),
+        };
+        let certificate = Arc::clone(&registering.certificate);
+        let op = self.operation(Pending::Challenge(place, Proposed(registering)));
+        self.effect(CarrierEffect::Seal(op, content.encode(), certificate));
+    }
+
+    pub(super) fn challenge_sealed(
+        &mut self,
+        now: Timestamp,
+        place: Place,
+        Proposed(registering): Proposed,
+        object: Result<Vec<u8>, Refusal>,
+    ) {
+        let Ok(object) = object else { return self.answer(place, Status::Busy) };
+        let Some(session) = self.session(place) else { return };
+        session.registering = Some(Registering { asked: now, ..registering });
+        let own = Arc::clone(&self.profile.public.certificate);
+        let said = Challenge { size: object.len() as u64, server: CertificateRef::Block(own.len() as u64) };
+        let blocks = [object.as_slice(), &own].concat();
+        self.answer(place, Line::saying(Status::Challenge, &said).with(blocks.into()));
+    }
+
+    pub(super) fn challenge_accepted(&mut self, now: Timestamp, place: Place, object: Vec<u8>) {
+        let registering = self.session(place).and_then(|session| session.registering.as_ref());
+        let counts = registering.filter(|registering| now.since(registering.asked) <= CHALLENGE_LIFE);
+        let Some(certificate) = counts.map(|registering| Arc::clone(&registering.certificate)) else {
+            return self.answer(place, Status::RegistrationChallengeFailed);
+        };
+        let op = self.operation(Pending::Answer(place));
+        self.effect(CarrierEffect::Open(op, object, certificate));
+    }
+
+    pub(super) fn answer_opened(&mut self, now: Timestamp, place: Place, content: Result<Vec<u8>, Refusal>) {
+        let Some(registering) = self.session(place).and_then(|session| session.registering.take()) else {
+            return self.answer(place, Status::RegistrationChallengeFailed);
+        };
+        let content = match content {
+            Err(Refusal::Temporary) => return self.answer(place, Status::Busy),
+            Err(Refusal::Permanent) => None,
+            Ok(content) => Content::decode(content).ok(),
+        };
+        let expected = self.registration_proof(&registering);
+        let met = content.is_some_and(|content| {
+            content.kind == ContentKind::ChallengeAnswer
+                && content.expires >= now
+                && RegistrationProof::from_text(&content.payload) == Some(expected)
+        });
+        if !met {
+            return self.answer(place, Status::RegistrationChallengeFailed);
+        }
+        let Registering { mailbox, certificate, invitation, .. } = registering;
+        let terms = self.policy.free.unwrap_or(NOTHING);
+        let record = HeldRecord::Registered { mailbox, certificate, invitation, terms };
+        self.commit(vec![record], Vec::new(), Then::Registered(place, mailbox));
+    }
+
+    /// What became of a registration.
+    pub(super) fn registered(&mut self, place: Place, mailbox: Fingerprint, outcome: Outcome) {
+        match outcome {
+            Outcome::Done | Outcome::Already => {
+                let name = vec![Word::text(mailbox.to_string())];
+                self.answer(place, Line::new(Status::Registered, name));
+            }
+            // Somebody else used the invitation meanwhile.
+            Outcome::Nothing => self.answer(place, Status::InvitationTokenInvalid),
+        }
+    }
+
+    fn registration_proof(&self, registering: &Registering) -> RegistrationProof {
+        let server = self.profile.public.onion();
+        RegistrationProof { server, key: registering.mailbox, nonce: registering.nonce }
+    }
+}

@@ -1,0 +1,138 @@
+//! One session with whoever connected: what it has shown, and what its commands become.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::super::session::{Answer, BoxHost, Delivery, Deposit, Host, Offer, Responder, SendParams, Ticket};
+use super::held::{Admission, Held};
+use crate::base::ids::Fingerprint;
+use crate::base::limits::IN_FLIGHT_BYTES;
+use crate::base::{SessionId, Timestamp};
+use crate::wire::Status;
+use crate::wire::mailbox::BoxCommand;
+use crate::wire::token::{TokenHash, epoch, hash_of};
+
+/// A session that somebody opened.
+pub(super) struct BoxSession {
+    pub(super) machine: Responder,
+    /// What it was asked when it registered.
+    pub(super) registering: Option<Registering>,
+    /// What it was asked when it identified itself.
+    pub(super) identifying: Option<Identifying>,
+    /// The mailbox whose key it has shown.
+    pub(super) identified: Option<Identified>,
+    /// The mailbox that it watches.
+    pub(super) watching: Option<Fingerprint>,
+}
+
+/// A challenge of a registration.
+#[derive(Clone)]
+pub(super) struct Registering {
+    pub(super) mailbox: Fingerprint,
+    pub(super) certificate: Arc<[u8]>,
+    pub(super) invitation: Option<[u8; 32]>,
+    pub(super) nonce: [u8; 32],
+    pub(super) asked: Timestamp,
+}
+
+/// A challenge of an identification.
+pub(super) struct Identifying {
+    /// `None` where there is no such mailbox, which nobody is told.
+    pub(super) mailbox: Option<Fingerprint>,
+    pub(super) nonce: [u8; 32],
+    pub(super) purpose: String,
+}
+
+/// Whose key was shown, and for what.
+#[derive(Clone)]
+pub(super) struct Identified {
+    pub(super) mailbox: Fingerprint,
+    /// Until when it counts; `None` for the whole session.
+    pub(super) until: Option<Timestamp>,
+    /// The one command for which it counts.
+    pub(super) command: Option<BoxCommand>,
+}
+
+impl BoxSession {
+    pub(super) fn new(now: Timestamp) -> Self {
+        let machine = Responder::of_box(now);
+        Self { machine, registering: None, identifying: None, identified: None, watching: None }
+    }
+
+    /// Whether it has shown a key.
+    pub(super) const fn is_identified(&self) -> bool {
+        self.identified.is_some()
+    }
+
+    /// Whether it may do this in this mailbox now. An identification for one command is used up by it.
+    pub(super) fn may(&mut self, now: Timestamp, mailbox: &str, command: &BoxCommand) -> Option<Fingerprint> {
+        let Identified { mailbox: shown, until, command: only } = self.identified.as_ref()?;
+        let counts = mailbox.parse() == Ok(*shown)
+            && until.is_none_or(|until| now <= until)
+            && only.as_ref().is_none_or(|only| only == command);
+        let shown = counts.then_some(*shown);
+        if only.is_some() {
+            self.identified = None;
+        }
+        shown
+    }
+}
+
+/// What a session asked for while it read.
+pub(super) enum Asked {
+    Command(BoxCommand, Vec<u8>),
+    Deposit(Deposit, Vec<u8>),
+}
+
+/// What a session may ask of the carrier while it reads.
+pub(super) struct Reception<'a> {
+    pub(super) held: &'a Held,
+    /// Objects on their way to the disk, by what their token is known by.
+    pub(super) storing: &'a BTreeMap<TokenHash, Storing>,
+    pub(super) disk_low: bool,
+    /// Bytes that all sessions hold or were promised, in memory.
+    pub(super) in_memory: u64,
+    pub(super) asked: Vec<(Ticket, Asked)>,
+}
+
+/// An object on its way to the disk, and who waits for the word that it is there.
+pub(super) struct Storing {
+    pub(super) hash: [u8; 32],
+    pub(super) size: u64,
+    pub(super) waiting: Vec<(SessionId, Ticket)>,
+}
+
+impl Host for Reception<'_> {
+    fn offer(&mut self, _now: Timestamp, _send: &SendParams) -> Offer {
+        Offer::Refused(Status::NotAvailable)
+    }
+
+    fn deliver(&mut self, _now: Timestamp, _ticket: Ticket, _delivery: Delivery) -> Option<Status> {
+        Some(Status::NotAvailable)
+    }
+
+    fn as_box(&mut self) -> Option<&mut dyn BoxHost> {
+        Some(self)
+    }
+}
+
+impl BoxHost for Reception<'_> {
+    fn admits(&mut self, now: Timestamp, deposit: &Deposit) -> bool {
+        let token = hash_of(&deposit.token);
+        // All of it in any case, so that the time says nothing.
+        let admitted = self.held.admits(&token, &deposit.claim, epoch(now)) != Admission::Refused;
+        let in_the_way = self.storing.get(&token).is_some_and(|storing| storing.hash != deposit.claim.hash);
+        let fits = self.in_memory.saturating_add(deposit.claim.size) <= IN_FLIGHT_BYTES as u64;
+        admitted & !in_the_way & fits & !self.disk_low
+    }
+
+    fn deposit(&mut self, _now: Timestamp, ticket: Ticket, deposit: Deposit, object: Vec<u8>) -> Option<Status> {
+        self.asked.push((ticket, Asked::Deposit(deposit, object)));
+        None
+    }
+
+    fn command(&mut self, _now: Timestamp, ticket: Ticket, command: BoxCommand, block: Vec<u8>) -> Option<Answer> {
+        self.asked.push((ticket, Asked::Command(command, block)));
+        None
+    }
+}

@@ -1,0 +1,778 @@
+//! Commands and replies of a box, typed (docs/protocol.md, "Box").
+//!
+//! A server that serves no box answers their keywords without reading them further, so [`Command`](super::Command) leaves
+//! them as words; whoever serves one reads them here.
+
+use std::fmt;
+
+use super::auth::Claim;
+use super::command::{CommandError, Keyword, hex, line, once, unhex};
+use super::reply::CertificateRef;
+use super::word::{Malformed, PipelineId, Word, number, words};
+use crate::base::ids::ObjectId;
+
+/// The secret of an invitation to a box, as it travels.
+pub type InvitationToken = [u8; 16];
+
+/// `REGISTER` and `REGISTER_INVITATION`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Registration {
+    /// The hosted account that is asked for; `None` (`-`) for a mailbox named by the certificate's fingerprint.
+    pub address: Option<String>,
+    /// The secret of an invitation.
+    pub invitation: Option<InvitationToken>,
+    /// The size of the certificate that follows, in octets.
+    pub certificate: u64,
+}
+
+/// Which messages `LIST` names.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Selection {
+    /// Only those that were read, or were not.
+    pub read: Option<bool>,
+    /// Only those of this epoch or a later one.
+    pub since: Option<u32>,
+    /// Only those behind this one.
+    pub after: Option<ObjectId>,
+    /// At most so many.
+    pub limit: Option<u64>,
+}
+
+/// What `RETRIEVE` gives of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    Whole,
+    /// So many octets from there on.
+    Range {
+        /// Where it begins.
+        offset: u64,
+        /// How much; `None` for `END`.
+        length: Option<u64>,
+    },
+}
+
+/// How `RETRIEVE` gives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Style {
+    /// `+JSON`: as a JSON object.
+    pub json: bool,
+    /// `+PRETTY`: in lines for people.
+    pub pretty: bool,
+    /// `-READ`: it counts as unread afterwards.
+    pub keep_unread: bool,
+}
+
+/// A command of a box.
+#[derive(Clone, PartialEq, Eq)]
+pub enum BoxCommand {
+    /// Ask for a mailbox.
+    Register(Registration),
+    /// Answer the challenge of a registration with an object of this size.
+    ChallengeAccepted {
+        /// Its size in octets.
+        answer: u64,
+    },
+    /// Ask for a challenge that identifies.
+    Identify {
+        /// The mailbox.
+        mailbox: String,
+        /// What for; signed.
+        purpose: String,
+    },
+    /// Answer it.
+    Respond {
+        /// The client's part of the challenge.
+        nonce: [u8; 32],
+        /// The one command that it is for, where the server's policy is that.
+        command: Option<String>,
+        /// The size of the signature that follows, in octets.
+        signature: u64,
+    },
+    /// Upload what tokens of one epoch and class are known by.
+    Tokens {
+        /// The epoch.
+        epoch: u32,
+        /// The class: objects of 2^class octets.
+        class: u8,
+        /// The size of the set that follows, in octets.
+        size: u64,
+    },
+    /// Ask to leave an object.
+    Deposit {
+        /// The token.
+        token: [u8; 32],
+        /// What the object will be.
+        claim: Claim,
+    },
+    /// Count messages.
+    Check {
+        /// The mailbox.
+        mailbox: String,
+        /// With what is below it.
+        recursive: bool,
+    },
+    /// Name messages.
+    List {
+        /// The mailbox.
+        mailbox: String,
+        /// Which.
+        selection: Selection,
+        /// As JSON.
+        json: bool,
+    },
+    /// Give a message.
+    Retrieve {
+        /// The mailbox.
+        mailbox: String,
+        /// The message.
+        object: ObjectId,
+        /// How much of it.
+        part: Part,
+        /// How.
+        style: Style,
+    },
+    /// Delete messages.
+    Delete {
+        /// The mailbox.
+        mailbox: String,
+        /// The messages; at least one.
+        objects: Vec<ObjectId>,
+    },
+    /// Be told what arrives.
+    Watch {
+        /// The mailbox.
+        mailbox: String,
+    },
+}
+
+impl BoxCommand {
+    /// Reads the parameters of a command; `None` where no box serves this keyword.
+    ///
+    /// # Errors
+    /// A parameter is missing, malformed, repeated, or too many. Unknown named parameters and switches are ignored.
+    pub fn decode(keyword: Keyword, parameters: &[Word]) -> Option<Result<Self, CommandError>> {
+        let parameters = Parameters::new(parameters);
+        Some(match keyword {
+            Keyword::Register => Self::register(&parameters, false),
+            Keyword::RegisterInvitation => Self::register(&parameters, true),
+            Keyword::ChallengeAccepted | Keyword::ChallangeAccepted => {
+                parameters.plain().map(|([], answer)| Self::ChallengeAccepted { answer })
+            }
+            Keyword::Identify => Self::identify(&parameters),
+            Keyword::Respond => parameters.plain().and_then(|([nonce], signature)| {
+                let command = parameters.named("COMMAND")?.map(str::to_owned);
+                Ok(Self::Respond { nonce: unhex(nonce).ok_or(CommandError::Parameter)?, command, signature })
+            }),
+            Keyword::Tokens => Self::tokens(&parameters),
+            Keyword::Deposit => Self::deposit(&parameters),
+            Keyword::Check => parameters.texts().and_then(|[mailbox]| {
+                Ok(Self::Check {
+                    mailbox: mailbox.to_owned(),
+                    recursive: parameters.switch("RECURSIVE")?.unwrap_or(false),
+                })
+            }),
+            Keyword::List => Self::list(&parameters),
+            Keyword::Retrieve => Self::retrieve(&parameters),
+            Keyword::Delete => Self::delete(&parameters),
+            Keyword::Watch => parameters.texts().map(|[mailbox]| Self::Watch { mailbox: mailbox.to_owned() }),
+            Keyword::Push | Keyword::Publish | Keyword::Subscribe | Keyword::Unsubscribe | Keyword::Set => return None,
+        })
+    }
+
+    /// The keyword that it is sent with.
+    pub const fn keyword(&self) -> Keyword {
+        match self {
+            Self::Register(Registration { invitation: None, .. }) => Keyword::Register,
+            Self::Register(Registration { invitation: Some(_), .. }) => Keyword::RegisterInvitation,
+            Self::ChallengeAccepted { .. } => Keyword::ChallengeAccepted,
+            Self::Identify { .. } => Keyword::Identify,
+            Self::Respond { .. } => Keyword::Respond,
+            Self::Tokens { .. } => Keyword::Tokens,
+            Self::Deposit { .. } => Keyword::Deposit,
+            Self::Check { .. } => Keyword::Check,
+            Self::List { .. } => Keyword::List,
+            Self::Retrieve { .. } => Keyword::Retrieve,
+            Self::Delete { .. } => Keyword::Delete,
+            Self::Watch { .. } => Keyword::Watch,
+        }
+    }
+
+    /// The line, with its line end, without the block that follows it.
+    pub fn encode(&self, id: Option<&PipelineId>) -> String {
+        let mut words = Vec::new();
+        if let Some(id) = id {
+            words.extend([Word::text("AS"), Word::text(id.as_str())]);
+        }
+        words.extend(self.command_line());
+        line(&words)
+    }
+
+    /// Reads a whole line, without its line end and without an id: what a signature for one command names.
+    pub fn from_line(text: &str) -> Option<Self> {
+        let commands = words(text, false).ok()?;
+        let (keyword, parameters) = commands.first()?.split_first()?;
+        let keyword = keyword.as_text()?.to_ascii_uppercase();
+        let keyword = Keyword::ALL.iter().copied().find(|known| known.as_str() == keyword)?;
+        Self::decode(keyword, parameters)?.ok()
+    }
+
+    fn command_line(&self) -> Vec<Word> {
+        let mut words = vec![Word::text(self.keyword().as_str())];
+        self.push_parameters(&mut words);
+        words
+    }
+
+    fn push_parameters(&self, words: &mut Vec<Word>) {
+        match self {
+            Self::Register(Registration { address, invitation, certificate }) => {
+                words.push(Word::text(address.as_deref().unwrap_or("-")));
+                words.extend(invitation.map(|token| Word::text(data_encoding::HEXLOWER.encode(&token))));
+                words.push(Word::Block(*certificate));
+            }
+            Self::ChallengeAccepted { answer } => words.push(Word::Block(*answer)),
+            Self::Identify { mailbox, purpose } => {
+                words.push(Word::text(mailbox));
+                if !purpose.is_empty() {
+                    words.push(Word::named("PURPOSE", purpose));
+                }
+            }
+            Self::Respond { nonce, command, signature } => {
+                words.extend([Word::text(hex(nonce)), Word::Block(*signature)]);
+                words.extend(command.as_ref().map(|command| Word::named("COMMAND", command)));
+            }
+            Self::Tokens { epoch, class, size } => {
+                words.extend([Word::text(epoch.to_string()), Word::text(class.to_string()), Word::Block(*size)]);
+            }
+            Self::Deposit { token, claim } => words.extend([
+                Word::text(hex(token)),
+                Word::named("HASH", hex(&claim.hash)),
+                Word::named("SIZE", claim.size.to_string()),
+            ]),
+            Self::Check { mailbox, recursive } => {
+                words.push(Word::text(mailbox));
+                words.extend(recursive.then(|| Word::switch("RECURSIVE", true)));
+            }
+            Self::List { mailbox, selection, json } => {
+                words.push(Word::text(mailbox));
+                let Selection { read, since, after, limit } = selection;
+                words.extend(read.map(|read| Word::named("STATE", if read { "read" } else { "unread" })));
+                words.extend(since.map(|since| Word::named("SINCE", since.to_string())));
+                words.extend(after.map(|after| Word::named("AFTER", after.to_string())));
+                words.extend(limit.map(|limit| Word::named("LIMIT", limit.to_string())));
+                words.extend(json.then(|| Word::switch("JSON", true)));
+            }
+            Self::Retrieve { mailbox, object, part, style } => {
+                words.push(Word::text(format!("{mailbox}#{object}")));
+                if let Part::Range { offset, length } = part {
+                    words.push(Word::named("OFFSET", offset.to_string()));
+                    words.push(Word::named("LENGTH", length.map_or("END".to_owned(), |length| length.to_string())));
+                }
+                words.extend(style.json.then(|| Word::switch("JSON", true)));
+                words.extend(style.pretty.then(|| Word::switch("PRETTY", true)));
+                words.extend(style.keep_unread.then(|| Word::switch("READ", false)));
+            }
+            Self::Delete { mailbox, objects } => {
+                words.push(Word::text(mailbox));
+                words.extend(objects.iter().map(|object| Word::text(object.to_string())));
+            }
+            Self::Watch { mailbox } => words.push(Word::text(mailbox)),
+        }
+    }
+
+    fn register(parameters: &Parameters<'_>, invited: bool) -> Result<Self, CommandError> {
+        let (address, invitation, certificate) = if invited {
+            let ([address, token], certificate) = parameters.plain()?;
+            (address, Some(token_of(token).ok_or(CommandError::Parameter)?), certificate)
+        } else {
+            let ([address], certificate) = parameters.plain()?;
+            (address, None, certificate)
+        };
+        let address = (address != "-").then(|| address.to_owned());
+        Ok(Self::Register(Registration { address, invitation, certificate }))
+    }
+
+    fn identify(parameters: &Parameters<'_>) -> Result<Self, CommandError> {
+        let [mailbox] = parameters.texts()?;
+        let purpose = parameters.named("PURPOSE")?.unwrap_or_default().to_owned();
+        Ok(Self::Identify { mailbox: mailbox.to_owned(), purpose })
+    }
+
+    fn tokens(parameters: &Parameters<'_>) -> Result<Self, CommandError> {
+        let ([epoch, class], size) = parameters.plain()?;
+        let (epoch, class) = (small(epoch), small(class).and_then(|class| u8::try_from(class).ok()));
+        let (Some(epoch), Some(class)) = (epoch, class) else { return Err(CommandError::Parameter) };
+        Ok(Self::Tokens { epoch, class, size })
+    }
+
+    fn deposit(parameters: &Parameters<'_>) -> Result<Self, CommandError> {
+        let [token] = parameters.texts()?;
+        let hash = parameters.named("HASH")?.and_then(unhex);
+        let size = parameters.named("SIZE")?.and_then(number);
+        match (unhex(token), hash, size) {
+            (Some(token), Some(hash), Some(size)) => Ok(Self::Deposit { token, claim: Claim { hash, size } }),
+            _ => Err(CommandError::Parameter),
+        }
+    }
+
+    fn list(parameters: &Parameters<'_>) -> Result<Self, CommandError> {
+        let [mailbox] = parameters.texts()?;
+        let read = parameters.parsed("STATE", |state| match state {
+            "read" => Some(true),
+            "unread" => Some(false),
+            _ => None,
+        })?;
+        let selection = Selection {
+            read,
+            since: parameters.parsed("SINCE", small)?,
+            after: parameters.parsed("AFTER", |after| after.parse().ok())?,
+            limit: parameters.parsed("LIMIT", number)?,
+        };
+        let json = parameters.switch("JSON")?.unwrap_or(false);
+        Ok(Self::List { mailbox: mailbox.to_owned(), selection, json })
+    }
+
+    fn retrieve(parameters: &Parameters<'_>) -> Result<Self, CommandError> {
+        let [name] = parameters.texts()?;
+        let (mailbox, object) = name.rsplit_once('#').ok_or(CommandError::Parameter)?;
+        let object = object.parse().map_err(|_| CommandError::Parameter)?;
+        let offset = parameters.parsed("OFFSET", number)?;
+        let length = parameters.parsed("LENGTH", |length| match length {
+            "END" => Some(None),
+            length => number(length).map(Some),
+        })?;
+        let part = match (offset, length) {
+            (None, None) => Part::Whole,
+            (offset, length) => Part::Range { offset: offset.unwrap_or(0), length: length.flatten() },
+        };
+        let style = Style {
+            json: parameters.switch("JSON")?.unwrap_or(false),
+            pretty: parameters.switch("PRETTY")?.unwrap_or(false),
+            keep_unread: parameters.switch("READ")? == Some(false),
+        };
+        Ok(Self::Retrieve { mailbox: mailbox.to_owned(), object, part, style })
+    }
+
+    fn delete(parameters: &Parameters<'_>) -> Result<Self, CommandError> {
+        let Some((mailbox, objects)) =
+            parameters.all_texts()?.split_first().map(|(first, rest)| (*first, rest.to_vec()))
+        else {
+            return Err(CommandError::Parameter);
+        };
+        let objects: Option<Vec<ObjectId>> = objects.into_iter().map(|object| object.parse().ok()).collect();
+        match objects {
+            Some(objects) if !objects.is_empty() => Ok(Self::Delete { mailbox: mailbox.to_owned(), objects }),
+            _ => Err(CommandError::Parameter),
+        }
+    }
+}
+
+impl fmt::Debug for BoxCommand {
+    /// What is asked, and nothing of who or what.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BoxCommand({})", self.keyword().as_str())
+    }
+}
+
+impl fmt::Debug for Registration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registration").field("invited", &self.invitation.is_some()).finish_non_exhaustive()
+    }
+}
+
+/// The parameters of 215.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Challenge {
+    /// The size of the challenge that follows, in octets.
+    pub size: u64,
+    /// The server's certificate.
+    pub server: CertificateRef,
+}
+
+/// For how long an identification counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Policy {
+    /// For the session.
+    Session,
+    /// For so many seconds.
+    TimeOut(u32),
+    /// For the one command that it names.
+    Command,
+}
+
+/// The parameters of 216.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdentificationChallenge {
+    /// The server's part of it.
+    pub nonce: [u8; 32],
+    /// For how long an identification counts.
+    pub policy: Policy,
+}
+
+/// The parameters of 240.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Count {
+    /// Of which mailbox.
+    pub mailbox: String,
+    /// Messages that were not read.
+    pub unread: u64,
+    /// Messages.
+    pub total: u64,
+}
+
+/// The parameters of 241.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// Which message.
+    pub object: ObjectId,
+    /// Its size in octets.
+    pub size: u64,
+    /// The epoch in which it was left.
+    pub day: u32,
+    /// Whether it was read.
+    pub read: bool,
+}
+
+/// The parameters of 252.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece {
+    /// Where it begins in the object.
+    pub offset: u64,
+    /// The size of the block that follows, in octets.
+    pub size: u64,
+}
+
+/// What a reply of a box says behind its code. Reading ignores further words.
+pub trait Said: Sized {
+    /// The words.
+    fn words(&self) -> Vec<Word>;
+
+    /// Reads them.
+    ///
+    /// # Errors
+    /// They are not of this form.
+    fn from_words(words: &[Word]) -> Result<Self, Malformed>;
+}
+
+impl Said for Challenge {
+    fn words(&self) -> Vec<Word> {
+        vec![Word::Block(self.size), self.server.to_word()]
+    }
+
+    fn from_words(words: &[Word]) -> Result<Self, Malformed> {
+        match words {
+            [Word::Block(size), server, ..] => Ok(Self { size: *size, server: CertificateRef::from_word(server)? }),
+            _ => Err(Malformed),
+        }
+    }
+}
+
+impl Said for IdentificationChallenge {
+    fn words(&self) -> Vec<Word> {
+        let policy = match self.policy {
+            Policy::Session => Word::text("session"),
+            Policy::TimeOut(seconds) => Word::named("TIME_OUT", seconds.to_string()),
+            Policy::Command => Word::text("command"),
+        };
+        vec![Word::text(hex(&self.nonce)), policy]
+    }
+
+    fn from_words(words: &[Word]) -> Result<Self, Malformed> {
+        let nonce = words.first().and_then(Word::as_text).and_then(unhex).ok_or(Malformed)?;
+        let policy = match words.get(1) {
+            None => Policy::Session,
+            Some(Word::Text(policy)) if policy == "session" => Policy::Session,
+            Some(Word::Text(policy)) if policy == "command" => Policy::Command,
+            Some(Word::Named { name, value }) if name == "TIME_OUT" => Policy::TimeOut(small(value).ok_or(Malformed)?),
+            Some(_) => return Err(Malformed),
+        };
+        Ok(Self { nonce, policy })
+    }
+}
+
+impl Said for Count {
+    fn words(&self) -> Vec<Word> {
+        vec![
+            Word::text(&self.mailbox),
+            Word::named("U", self.unread.to_string()),
+            Word::named("T", self.total.to_string()),
+        ]
+    }
+
+    fn from_words(words: &[Word]) -> Result<Self, Malformed> {
+        let parameters = Parameters::new(words);
+        let mailbox = words.first().and_then(Word::as_text).ok_or(Malformed)?.to_owned();
+        let count = |name| parameters.parsed(name, number).ok().flatten().ok_or(Malformed);
+        Ok(Self { mailbox, unread: count("U")?, total: count("T")? })
+    }
+}
+
+impl Said for Entry {
+    fn words(&self) -> Vec<Word> {
+        vec![
+            Word::text(self.object.to_string()),
+            Word::text(self.size.to_string()),
+            Word::text(self.day.to_string()),
+            Word::text(if self.read { "read" } else { "unread" }),
+        ]
+    }
+
+    fn from_words(words: &[Word]) -> Result<Self, Malformed> {
+        let [Word::Text(object), Word::Text(size), Word::Text(day), Word::Text(state), ..] = words else {
+            return Err(Malformed);
+        };
+        Ok(Self {
+            object: object.parse().map_err(|_| Malformed)?,
+            size: number(size).ok_or(Malformed)?,
+            day: small(day).ok_or(Malformed)?,
+            read: state == "read",
+        })
+    }
+}
+
+impl Said for Piece {
+    fn words(&self) -> Vec<Word> {
+        vec![Word::text(self.offset.to_string()), Word::Block(self.size)]
+    }
+
+    fn from_words(words: &[Word]) -> Result<Self, Malformed> {
+        match words {
+            [Word::Text(offset), Word::Block(size), ..] => {
+                Ok(Self { offset: number(offset).ok_or(Malformed)?, size: *size })
+            }
+            _ => Err(Malformed),
+        }
+    }
+}
+
+/// The words of a line by what they are.
+struct Parameters<'a> {
+    texts: Vec<&'a str>,
+    blocks: Vec<u64>,
+    named: Vec<(&'a str, &'a str)>,
+    switches: Vec<(&'a str, bool)>,
+}
+
+impl<'a> Parameters<'a> {
+    fn new(words: &'a [Word]) -> Self {
+        let mut sorted = Self { texts: Vec::new(), blocks: Vec::new(), named: Vec::new(), switches: Vec::new() };
+        for word in words {
+            match word {
+                Word::Text(text) => sorted.texts.push(text),
+                Word::Block(size) => sorted.blocks.push(*size),
+                Word::Named { name, value } => sorted.named.push((name, value)),
+                Word::Switch { name, on } => sorted.switches.push((name, *on)),
+            }
+        }
+        sorted
+    }
+
+    /// All texts, where there is no block.
+    fn all_texts(&self) -> Result<&[&'a str], CommandError> {
+        if self.blocks.is_empty() { Ok(&self.texts) } else { Err(CommandError::Parameter) }
+    }
+
+    /// Exactly so many texts, and no block.
+    fn texts<const N: usize>(&self) -> Result<[&'a str; N], CommandError> {
+        self.all_texts()?.try_into().map_err(|_| CommandError::Parameter)
+    }
+
+    /// Exactly so many texts and one block.
+    fn plain<const N: usize>(&self) -> Result<([&'a str; N], u64), CommandError> {
+        match (self.texts.as_slice().try_into(), self.blocks.as_slice()) {
+            (Ok(texts), [size]) => Ok((texts, *size)),
+            _ => Err(CommandError::Parameter),
+        }
+    }
+
+    fn named(&self, name: &str) -> Result<Option<&'a str>, CommandError> {
+        once_of(self.named.iter().filter(|(known, _)| *known == name).map(|(_, value)| *value))
+    }
+
+    fn switch(&self, name: &str) -> Result<Option<bool>, CommandError> {
+        once_of(self.switches.iter().filter(|(known, _)| *known == name).map(|(_, on)| *on))
+    }
+
+    fn parsed<T>(&self, name: &str, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>, CommandError> {
+        self.named(name)?.map(|value| read(value).ok_or(CommandError::Parameter)).transpose()
+    }
+}
+
+fn once_of<T>(values: impl Iterator<Item = T>) -> Result<Option<T>, CommandError> {
+    let mut place = None;
+    for value in values {
+        once(&mut place, Some(value))?;
+    }
+    Ok(place)
+}
+
+fn small(digits: &str) -> Option<u32> {
+    number(digits).and_then(|number| u32::try_from(number).ok())
+}
+
+fn token_of(text: &str) -> Option<InvitationToken> {
+    data_encoding::HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()?.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Command, Decoder, Item, Side, Tagged};
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(line: &str, side: Side) -> Vec<Word> {
+        let mut decoder = Decoder::new(side);
+        decoder.push(line.as_bytes());
+        match decoder.next_item() {
+            Ok(Some(Item::Line(words))) => words,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    fn decode(line: &str) -> Option<Result<BoxCommand, CommandError>> {
+        match Command::decode(read(line, Side::Commands)) {
+            Tagged { body: Ok(Command::Unsupported { keyword, parameters }), .. } => {
+                BoxCommand::decode(keyword, &parameters)
+            }
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_not_as_specified_is_refused() {
+        let (hash, id) = ("0".repeat(64), "0".repeat(32));
+        for line in [
+            "REGISTER #3".to_owned(),
+            "REGISTER -".to_owned(),
+            format!("REGISTER - {id} #3"),
+            "REGISTER_INVITATION - #3".to_owned(),
+            format!("REGISTER_INVITATION - {id}0 #3"),
+            "CHALLENGE_ACCEPTED".to_owned(),
+            "CHALLANGE_ACCEPTED #1 #2".to_owned(),
+            "IDENTIFY".to_owned(),
+            "IDENTIFY a PURPOSE=x PURPOSE=y".to_owned(),
+            format!("RESPOND {hash}"),
+            "RESPOND 12 #3".to_owned(),
+            "TOKENS 1 #3".to_owned(),
+            "TOKENS 01 12 #3".to_owned(),
+            "TOKENS 1 256 #3".to_owned(),
+            "TOKENS 4294967296 12 #3".to_owned(),
+            format!("DEPOSIT {hash} HASH={hash}"),
+            format!("DEPOSIT {hash} SIZE=3"),
+            format!("DEPOSIT {hash} HASH={hash} SIZE=3 #3"),
+            format!("DEPOSIT {hash}0 HASH={hash} SIZE=3"),
+            "CHECK".to_owned(),
+            "CHECK a b".to_owned(),
+            "LIST a STATE=new".to_owned(),
+            "LIST a LIMIT=-1".to_owned(),
+            "RETRIEVE a".to_owned(),
+            "RETRIEVE a#1".to_owned(),
+            format!("RETRIEVE a#{id} LENGTH=all"),
+            "DELETE a".to_owned(),
+            "DELETE a b".to_owned(),
+            "WATCH".to_owned(),
+            "WATCH a #0".to_owned(),
+        ] {
+            assert_eq!(decode(&format!("{line}\n")), Some(Err(CommandError::Parameter)), "{line}");
+        }
+        assert_eq!(decode("PUBLISH x\n"), None);
+    }
+
+    #[test]
+    fn keywords_in_any_case_the_spelling_of_the_draft_and_extensions_are_read() {
+        let id = "0f".repeat(16);
+        assert_eq!(decode("challange_accepted #7 +later\n"), Some(Ok(BoxCommand::ChallengeAccepted { answer: 7 })));
+        let expected = BoxCommand::Retrieve {
+            mailbox: "FF".to_owned(),
+            object: id.parse().unwrap(),
+            part: Part::Range { offset: 5, length: None },
+            style: Style { json: true, pretty: false, keep_unread: true },
+        };
+        assert_eq!(decode(&format!("Retrieve FF#{id} offset=5 length=END +json -read x=1\n")), Some(Ok(expected)));
+    }
+
+    fn name() -> impl Strategy<Value = String> {
+        prop_oneof!["[A-F0-9]{64}", "[a-z]{3,9}@[a-z]{3}"]
+    }
+
+    fn object() -> impl Strategy<Value = ObjectId> {
+        any::<[u8; 16]>().prop_map(ObjectId::from_bytes)
+    }
+
+    fn selection() -> impl Strategy<Value = Selection> {
+        (any::<Option<bool>>(), any::<Option<u32>>(), prop::option::of(object()), any::<Option<u64>>())
+            .prop_map(|(read, since, after, limit)| Selection { read, since, after, limit })
+    }
+
+    fn part() -> impl Strategy<Value = Part> {
+        let range = (any::<u64>(), any::<Option<u64>>()).prop_map(|(offset, length)| Part::Range { offset, length });
+        prop_oneof![Just(Part::Whole), range]
+    }
+
+    fn style() -> impl Strategy<Value = Style> {
+        any::<[bool; 3]>().prop_map(|[json, pretty, keep_unread]| Style { json, pretty, keep_unread })
+    }
+
+    fn command() -> impl Strategy<Value = BoxCommand> {
+        prop_oneof![
+            (prop::option::of("[a-z]{3}@[a-z]{1,9}"), any::<Option<[u8; 16]>>(), any::<u64>()).prop_map(
+                |(address, invitation, certificate)| {
+                    BoxCommand::Register(Registration { address, invitation, certificate })
+                }
+            ),
+            any::<u64>().prop_map(|answer| BoxCommand::ChallengeAccepted { answer }),
+            (name(), "[^\\p{Cc}]{0,20}").prop_map(|(mailbox, purpose)| BoxCommand::Identify { mailbox, purpose }),
+            (any::<[u8; 32]>(), prop::option::of("[^\\p{Cc}]{0,20}"), any::<u64>())
+                .prop_map(|(nonce, command, signature)| BoxCommand::Respond { nonce, command, signature }),
+            any::<(u32, u8, u64)>().prop_map(|(epoch, class, size)| BoxCommand::Tokens { epoch, class, size }),
+            any::<([u8; 32], [u8; 32], u64)>()
+                .prop_map(|(token, hash, size)| BoxCommand::Deposit { token, claim: Claim { hash, size } }),
+            (name(), any::<bool>()).prop_map(|(mailbox, recursive)| BoxCommand::Check { mailbox, recursive }),
+            (name(), selection(), any::<bool>()).prop_map(|(mailbox, selection, json)| BoxCommand::List {
+                mailbox,
+                selection,
+                json
+            }),
+            (name(), object(), part(), style()).prop_map(|(mailbox, object, part, style)| BoxCommand::Retrieve {
+                mailbox,
+                object,
+                part,
+                style
+            }),
+            (name(), prop::collection::vec(object(), 1..9))
+                .prop_map(|(mailbox, objects)| BoxCommand::Delete { mailbox, objects }),
+            name().prop_map(|mailbox| BoxCommand::Watch { mailbox }),
+        ]
+    }
+
+    fn reads_back<T: Said + PartialEq + fmt::Debug>(said: &T) -> bool {
+        T::from_words(&read(&line(&said.words()), Side::Replies)).as_ref() == Ok(said)
+    }
+
+    proptest! {
+        #[test]
+        fn every_command_reads_as_it_was_written(expected in command(), id in prop::option::of("[a-z0-9]{1,9}")) {
+            let id = id.map(|id| id.parse().unwrap());
+            prop_assert_eq!(decode(&expected.encode(id.as_ref())), Some(Ok(expected.clone())));
+            prop_assert_eq!(BoxCommand::from_line(expected.encode(None).trim_end_matches('\n')), Some(expected));
+        }
+
+        #[test]
+        fn every_reply_reads_as_it_was_written(
+            (size, offset, day, seconds, read) in any::<(u64, u64, u32, u32, bool)>(),
+            nonce: [u8; 32],
+            id: [u8; 16],
+            mailbox in name(),
+        ) {
+            for server in [CertificateRef::Block(size), CertificateRef::Digest(nonce)] {
+                prop_assert!(reads_back(&Challenge { size, server }), "Challenge");
+            }
+            for policy in [Policy::Session, Policy::TimeOut(seconds), Policy::Command] {
+                prop_assert!(reads_back(&IdentificationChallenge { nonce, policy }), "IdentificationChallenge");
+            }
+            prop_assert!(reads_back(&Count { mailbox, unread: offset, total: size }), "Count");
+            prop_assert!(reads_back(&Entry { object: ObjectId::from_bytes(id), size, day, read }), "Entry");
+            prop_assert!(reads_back(&Piece { offset, size }), "Piece");
+        }
+    }
+}
