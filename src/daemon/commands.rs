@@ -11,8 +11,8 @@ use data_encoding::BASE64;
 use serde_json::{Value, json};
 
 use super::account::LocalAccount;
+use super::clock::now;
 use super::compose;
-use super::driver::now;
 use super::node::Shared;
 use super::passwords;
 use super::queue;

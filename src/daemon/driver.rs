@@ -5,29 +5,26 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep;
 
+use super::clock::{Clock, now};
 use super::crypto::Pool;
 use super::keys::KeyChain;
+use super::sessions::{Heard, News, Sessions};
 use super::upkeep::Upkeep;
-use crate::base::{BodyId, ClockStep, IdentityId, OpId, SessionId, Timestamp, limits};
-use crate::engine::effect::{CommitError, DialError, Durability, Refusal};
+use crate::base::{BodyId, IdentityId, OpId, SessionId};
+use crate::engine::effect::{CommitError, Durability, Refusal};
 use crate::engine::request::RequestId;
-use crate::engine::{Effect, Identity, Input, Request, RequestError, Response, Snapshot, Transaction};
-use crate::net::pump::{Pace, SessionIn, SessionOut, pump};
+use crate::engine::{Effect, Identity, Input, Record, Request, RequestError, Response, Snapshot, Transaction};
 use crate::net::{Isolation, Stream, Transport};
 use crate::store::OsRng;
 use crate::store::{IdentityView, Log};
 
-/// Bytes and signals of sessions that wait for the machine.
-const WAITING_FROM_SESSIONS: usize = 64;
 /// Requests of gateways that wait for the machine.
 const WAITING_REQUESTS: usize = 1024;
-/// Pieces that wait to be written to one peer; a session that lets more pile up is closed.
-const WAITING_FOR_PEER: usize = 1024;
 /// The longest sleep, so that a jump of the clock is noticed soon.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 /// How long a driver that stops waits for the disk at a time.
@@ -36,12 +33,6 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const DISK_CHECK: Duration = Duration::from_secs(20);
 /// The view gets a new image of the state after this many commits, and at the end.
 const COMMITS_PER_IMAGE: u32 = 5000;
-
-/// The clock.
-pub fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-}
 
 /// Returns when a node stops.
 pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
@@ -79,51 +70,18 @@ pub(super) struct Driver {
     machine: Identity,
     shell: Shell,
     completions: (mpsc::UnboundedSender<Input>, mpsc::UnboundedReceiver<Input>),
-    sessions: (mpsc::Sender<News>, mpsc::Receiver<News>),
-    // What came on sessions that read no further for now; their peers wait.
-    held: BTreeMap<SessionId, News>,
+    sessions: Sessions,
     requests: mpsc::Receiver<Asked>,
     incoming: mpsc::Receiver<Box<dyn Stream>>,
     disk_low: bool,
     disk_checked: tokio::time::Instant,
     snapshot: watch::Sender<Arc<Snapshot>>,
     answers: BTreeMap<RequestId, Answer>,
-    // A session whose peer takes too little has lost its writer and waits for its end.
-    writers: BTreeMap<SessionId, Option<mpsc::Sender<SessionOut>>>,
     next_request: u64,
-    next_session: u64,
     in_flight: u32,
     since_image: u32,
     clock: Clock,
     upkeep: Upkeep,
-}
-
-/// Notices that the clock was set: what it showed last, and when that was.
-struct Clock {
-    shown: Timestamp,
-    at: tokio::time::Instant,
-}
-
-impl Clock {
-    fn new() -> Self {
-        Self { shown: now(), at: tokio::time::Instant::now() }
-    }
-
-    /// By how much the clock was set since this was last asked, where that is worth telling.
-    fn step(&mut self) -> Option<ClockStep> {
-        let expected = self.shown.plus(self.at.elapsed());
-        *self = Self::new();
-        let (forward, back) = (self.shown.since(expected), expected.since(self.shown));
-        let step = if forward > back { ClockStep::Forward(forward) } else { ClockStep::Back(back) };
-        (forward.max(back) >= limits::CLOCK_STEP).then_some(step)
-    }
-}
-
-/// What happened on a session. Dropping it lets the session read on.
-struct News {
-    session: SessionId,
-    happened: SessionIn,
-    _taken: oneshot::Sender<()>,
 }
 
 /// What the driver waits for.
@@ -148,17 +106,14 @@ impl Driver {
             machine,
             shell,
             completions: mpsc::unbounded_channel(),
-            sessions: mpsc::channel(WAITING_FROM_SESSIONS),
-            held: BTreeMap::new(),
+            sessions: Sessions::new(),
             requests,
             incoming,
             disk_low: false,
             disk_checked: tokio::time::Instant::now(),
             snapshot,
             answers: BTreeMap::new(),
-            writers: BTreeMap::new(),
             next_request: 0,
-            next_session: 0,
             in_flight: 0,
             since_image: replayed,
             clock: Clock::new(),
@@ -179,7 +134,8 @@ impl Driver {
         self.check_disk();
         self.upkeep.look();
         if self.in_flight == 0 && self.upkeep.wants_state() {
-            self.upkeep.give_state(self.machine.state());
+            let state = self.machine.state().clone();
+            self.upkeep.give_state(state.last_record(), move || encoded(&state.checkpoint()));
         }
         let event = self.next(stop).await;
         // Before anything is told the new time.
@@ -195,17 +151,20 @@ impl Driver {
                 return true;
             }
             Event::Completion(input) => input,
-            Event::Session(news) => match self.session_input(news) {
-                Some(input) => input,
-                None => return true,
-            },
+            Event::Session(news) => {
+                let machine = &self.machine;
+                match self.sessions.heard(news, |session| machine.is_blocked(session)) {
+                    Some(heard) => heard.into(),
+                    None => return true,
+                }
+            }
             Event::Request(asked) => {
                 self.next_request += 1;
                 let id = RequestId(self.next_request);
                 self.answers.insert(id, asked.answer);
                 Input::Request(id, asked.request)
             }
-            Event::Incoming(stream) => self.incoming(stream),
+            Event::Incoming(stream) => Input::Accepted(self.sessions.accept(stream)),
         };
         self.handle(input);
         true
@@ -218,7 +177,7 @@ impl Driver {
         // In no order: peers that never pause must not keep gateways and deadlines waiting.
         let others = async {
             tokio::select! {
-                Some(news) = sessions.1.recv() => Event::Session(news),
+                news = sessions.next() => Event::Session(news),
                 asked = requests.recv() => asked.map_or(Event::Stop, Event::Request),
                 Some(stream) = incoming.recv() => Event::Incoming(stream),
                 () = sleep(nap) => Event::Timeout,
@@ -240,7 +199,7 @@ impl Driver {
         }
         if let Input::Dialled(session, Err(_)) = &input {
             // Nothing will come or go on it.
-            self.writers.remove(session);
+            self.sessions.forget(*session);
         }
         let effects = self.machine.handle(now(), &mut OsRng, input);
         self.perform_all(effects);
@@ -309,11 +268,8 @@ impl Driver {
                 self.shell.log.forget(bodies);
             }
             Effect::Dial(session, onion, contact) => self.dial(session, onion, contact),
-            Effect::Transmit(session, bytes) => self.transmit(session, SessionOut::Bytes(bytes)),
-            Effect::Close(session) => {
-                self.transmit(session, SessionOut::Close);
-                self.writers.remove(&session);
-            }
+            Effect::Transmit(session, bytes) => self.sessions.transmit(session, bytes),
+            Effect::Close(session) => self.sessions.close(session),
             Effect::Respond(request, result) => {
                 if let Some(answer) = self.answers.remove(&request) {
                     let _ = answer.send(result);
@@ -353,79 +309,32 @@ impl Driver {
         done: impl FnOnce(Result<u64, CommitError>) + Send + 'static,
     ) {
         self.in_flight += 1;
-        let Ok(records) = transaction.records.iter().map(crate::engine::Record::encode).collect() else {
-            tracing::error!("a record cannot be encoded; what it says is refused. Please report this");
-            return done(Err(CommitError::Io));
-        };
+        let Some(records) = encoded(&transaction.records) else { return done(Err(CommitError::Io)) };
         self.shell.log.commit(records, transaction.bodies, durability, Box::new(done));
     }
 
     fn dial(&mut self, session: SessionId, onion: crate::base::Onion, contact: crate::base::ContactId) {
-        let (writer, from_engine) = mpsc::channel(WAITING_FOR_PEER);
-        self.writers.insert(session, Some(writer));
         let (transport, done) = (Arc::clone(&self.shell.transport), self.completions.0.clone());
-        let (to_engine, isolation) = (self.sessions.0.clone(), Isolation::Pair(self.shell.id, contact));
-        tokio::spawn(async move {
-            match transport.dial(onion, isolation).await {
-                Ok(stream) => {
-                    let _ = done.send(Input::Dialled(session, Ok(())));
-                    run_session(session, stream, from_engine, to_engine).await;
-                }
-                Err(error) => {
-                    let error = if error.is_ours() { DialError::Offline } else { DialError::Unreachable };
-                    let _ = done.send(Input::Dialled(session, Err(error)));
-                }
-            }
+        let isolation = Isolation::Pair(self.shell.id, contact);
+        self.sessions.dial(session, transport, (onion, isolation), move |result| {
+            // As for a commit.
+            let _ = done.send(Input::Dialled(session, result));
         });
-    }
-
-    fn incoming(&mut self, stream: Box<dyn Stream>) -> Input {
-        // Below DIALLED_SESSIONS, which the machine numbers.
-        let session = SessionId(self.next_session);
-        self.next_session += 1;
-        let (writer, from_engine) = mpsc::channel(WAITING_FOR_PEER);
-        self.writers.insert(session, Some(writer));
-        tokio::spawn(run_session(session, stream, from_engine, self.sessions.0.clone()));
-        Input::Accepted(session)
-    }
-
-    /// What a session's news mean to the machine; nothing where it has closed the session itself, or reads no further
-    /// for now.
-    fn session_input(&mut self, news: News) -> Option<Input> {
-        let session = news.session;
-        if self.machine.is_blocked(session) {
-            self.held.insert(session, news);
-            return None;
-        }
-        match news.happened {
-            SessionIn::Bytes(bytes) => self.writers.contains_key(&session).then_some(Input::Received(session, bytes)),
-            SessionIn::Closed(_) => self.writers.remove(&session).map(|_| Input::Closed(session)),
-        }
     }
 
     /// Gives the machine what was held back from it, as far as it reads on.
     fn release_held(&mut self) {
-        // Each may let others read on.
-        while let Some(session) = self.held.keys().copied().find(|session| !self.machine.is_blocked(*session)) {
-            if let Some(input) = self.held.remove(&session).and_then(|news| self.session_input(news)) {
-                let effects = self.machine.handle(now(), &mut OsRng, input);
-                self.perform_all(effects);
-            }
-        }
-    }
-
-    fn transmit(&mut self, session: SessionId, out: SessionOut) {
-        if let Some(writer) = self.writers.get_mut(&session)
-            && writer.as_ref().is_some_and(|writer| writer.try_send(out).is_err())
-        {
-            // Without its writer the pump ends, and the machine hears of it.
-            *writer = None;
+        loop {
+            let machine = &self.machine;
+            let Some(heard) = self.sessions.released(|session| machine.is_blocked(session)) else { return };
+            let effects = self.machine.handle(now(), &mut OsRng, heard.into());
+            self.perform_all(effects);
         }
     }
 
     /// Lets what was begun come to its end, then keeps an image of the state in the view.
     async fn finish(&mut self) {
-        self.writers.clear();
+        self.sessions.clear();
         while self.in_flight > 0 {
             match tokio::time::timeout(PATIENCE, self.completions.1.recv()).await {
                 Ok(Some(input @ Input::Committed(..))) => self.handle(input),
@@ -452,23 +361,18 @@ impl Driver {
     }
 }
 
-async fn run_session(
-    session: SessionId,
-    stream: Box<dyn Stream>,
-    from_engine: mpsc::Receiver<SessionOut>,
-    to_engine: mpsc::Sender<News>,
-) {
-    let to_engine = |happened| {
-        let to_engine = to_engine.clone();
-        let (taken, read_on) = oneshot::channel();
-        async move {
-            // Where the driver has ended, nobody needs to know.
-            let _ = to_engine.send(News { session, happened, _taken: taken }).await;
-            // Ends with an error in any case: nothing is ever sent on it, it is dropped.
-            let _ = read_on.await;
+fn encoded(records: &[Record]) -> Option<Vec<Vec<u8>>> {
+    let encoded: Result<_, _> = records.iter().map(Record::encode).collect();
+    encoded.inspect_err(|_| tracing::error!("a record cannot be encoded, and is refused. Please report this")).ok()
+}
+
+impl From<Heard> for Input {
+    fn from(heard: Heard) -> Self {
+        match heard {
+            Heard::Bytes(session, bytes) => Self::Received(session, bytes),
+            Heard::Closed(session) => Self::Closed(session),
         }
-    };
-    pump(stream, from_engine, to_engine, Pace::default()).await;
+    }
 }
 
 #[cfg(test)]
@@ -478,8 +382,8 @@ mod tests {
     use super::*;
     use crate::base::{Onion, OnionSeed, SymmetricKey};
     use crate::daemon::identities::genesis;
+    use crate::engine::State;
     use crate::engine::mailbox::{FlagChange, Flags, FolderRole, NamedFlags};
-    use crate::engine::{Record, State};
     use crate::mail::LocalPart;
     use crate::net::{self, ListenError, Listener, TransportStatus};
     use crate::pgp::SecretKeys;
@@ -599,6 +503,6 @@ mod tests {
         while from_alice.snapshot.borrow().attempts.values().all(|attempts| attempts.failed == 0) {
             assert!(alice.step(&mut stop).await);
         }
-        assert!(alice.writers.is_empty());
+        assert!(alice.sessions.is_empty());
     }
 }

@@ -10,7 +10,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::account::LocalAccount;
-use super::driver::{Driver, Ends, Shell, now, stopped};
+use super::clock::now;
+use super::driver::{Driver, Ends, Shell, stopped};
 use super::keys::KeyChain;
 use super::node::{Reading, Shared, broken, local_part, watched};
 use crate::backup;

@@ -6,6 +6,7 @@
 
 mod account;
 mod backup;
+mod clock;
 mod commands;
 mod compose;
 mod crypto;
@@ -20,9 +21,10 @@ mod process;
 mod queue;
 pub mod repair;
 mod restored;
+mod sessions;
 mod upkeep;
 
+pub use clock::now;
 pub use directory::DataDir;
-pub use driver::now;
 pub use node::{Node, Preparation, Reading, Start};
 pub use process::close_to_others;

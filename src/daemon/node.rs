@@ -15,9 +15,9 @@ use zeroize::Zeroizing;
 
 use super::account::Registry;
 use super::backup::Leases;
+use super::clock::now;
 use super::crypto::Pool;
 use super::directory::DataDir;
-use super::driver::now;
 use super::restored::Cautious;
 use crate::backup;
 use crate::config::{Config, File, Transport as TransportChoice};

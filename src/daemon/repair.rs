@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::driver::now;
+use super::clock::now;
 use super::node::{Preparation, broken, unlock};
 use crate::base::{BodyId, FolderId, IdentityId, SymmetricKey, Timestamp};
 use crate::control::Failure;

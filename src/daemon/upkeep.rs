@@ -7,9 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use super::driver::now;
+use super::clock::now;
 use crate::base::limits;
-use crate::engine::{Record, State};
 use crate::store::{Log, LogMark};
 
 /// When a log was looked at, and whether something is to be done.
@@ -54,15 +53,19 @@ impl Upkeep {
         self.shared.wants_state.load(Ordering::SeqCst)
     }
 
-    /// Goes on with this state.
-    pub(super) fn give_state(&self, state: &State) {
+    /// Goes on with the state up to this record; `checkpoint` gives the records that lead to it.
+    pub(super) fn give_state(
+        &self,
+        last_record: u64,
+        checkpoint: impl FnOnce() -> Option<Vec<Vec<u8>>> + Send + 'static,
+    ) {
         self.shared.wants_state.store(false, Ordering::SeqCst);
-        let (log, shared, state) = (Arc::clone(&self.log), Arc::clone(&self.shared), state.clone());
+        let (log, shared) = (Arc::clone(&self.log), Arc::clone(&self.shared));
         let threads = Handle::current();
-        self.log.mark(state.last_record(), move |mark| {
+        self.log.mark(last_record, move |mark| {
             threads.spawn_blocking(move || {
-                if let Some(mark) = mark {
-                    compact(&log, mark, &state);
+                if let Some((mark, records)) = mark.zip(checkpoint()) {
+                    compact(&log, mark, records);
                 }
                 shared.busy.store(false, Ordering::SeqCst);
             });
@@ -70,11 +73,7 @@ impl Upkeep {
     }
 }
 
-fn compact(log: &Log, mark: LogMark, state: &State) {
-    let Ok(records) = state.checkpoint().iter().map(Record::encode).collect() else {
-        tracing::error!("a state cannot be encoded; the log is not made smaller. Please report this");
-        return;
-    };
+fn compact(log: &Log, mark: LogMark, records: Vec<Vec<u8>>) {
     match log.compact(mark, records) {
         Ok(_) => log.sweep(now()),
         Err(error) => tracing::warn!(%error, "the log could not be made smaller; it is tried again"),

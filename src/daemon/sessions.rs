@@ -1,0 +1,172 @@
+//! The connections of one machine: tasks that carry their bytes, and what waits between them and the machine.
+//!
+//! What a machine does not want to read yet stays here, one piece a session, and its peer waits.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::base::{Onion, SessionId};
+use crate::engine::effect::DialError;
+use crate::net::pump::{Pace, SessionIn, SessionOut, pump};
+use crate::net::{Isolation, Stream, Transport};
+
+/// Bytes and signals of sessions that wait for the machine.
+const WAITING_FROM_SESSIONS: usize = 64;
+/// Pieces that wait to be written to one peer; a session that lets more pile up is closed.
+const WAITING_FOR_PEER: usize = 1024;
+
+/// What happened on a session. Dropping it lets the session read on.
+pub(super) struct News {
+    session: SessionId,
+    happened: SessionIn,
+    _taken: oneshot::Sender<()>,
+}
+
+/// What the machine is to hear.
+pub(super) enum Heard {
+    /// Bytes from a peer.
+    Bytes(SessionId, Vec<u8>),
+    /// A session ended.
+    Closed(SessionId),
+}
+
+/// The sessions of a machine.
+pub(super) struct Sessions {
+    news: (mpsc::Sender<News>, mpsc::Receiver<News>),
+    /// What came on sessions that read no further for now; their peers wait.
+    held: BTreeMap<SessionId, News>,
+    /// A session whose peer takes too little has lost its writer and waits for its end.
+    writers: BTreeMap<SessionId, Option<mpsc::Sender<SessionOut>>>,
+    next: u64,
+}
+
+impl Sessions {
+    pub(super) fn new() -> Self {
+        let (held, writers) = (BTreeMap::new(), BTreeMap::new());
+        Self { news: mpsc::channel(WAITING_FROM_SESSIONS), held, writers, next: 0 }
+    }
+
+    /// What happens next on any of them.
+    pub(super) async fn next(&mut self) -> News {
+        match self.news.1.recv().await {
+            Some(news) => news,
+            // We hold a sender ourselves.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Somebody connected.
+    pub(super) fn accept(&mut self, stream: Box<dyn Stream>) -> SessionId {
+        // Below `DIALLED_SESSIONS`, which the machine numbers.
+        let session = SessionId(self.next);
+        self.next += 1;
+        let from_engine = self.writer(session);
+        tokio::spawn(run(session, stream, from_engine, self.news.0.clone()));
+        session
+    }
+
+    /// Connects to a peer, and says how that went before anything else is heard of the session.
+    pub(super) fn dial(
+        &mut self,
+        session: SessionId,
+        transport: Arc<dyn Transport>,
+        (onion, isolation): (Onion, Isolation),
+        done: impl FnOnce(Result<(), DialError>) + Send + 'static,
+    ) {
+        let (from_engine, to_engine) = (self.writer(session), self.news.0.clone());
+        tokio::spawn(async move {
+            match transport.dial(onion, isolation).await {
+                Ok(stream) => {
+                    done(Ok(()));
+                    run(session, stream, from_engine, to_engine).await;
+                }
+                Err(error) => done(Err(if error.is_ours() { DialError::Offline } else { DialError::Unreachable })),
+            }
+        });
+    }
+
+    /// Nothing will come or go on a session.
+    pub(super) fn forget(&mut self, session: SessionId) {
+        self.writers.remove(&session);
+    }
+
+    pub(super) fn transmit(&mut self, session: SessionId, bytes: Vec<u8>) {
+        self.give(session, SessionOut::Bytes(bytes));
+    }
+
+    /// Ends a session after what was transmitted.
+    pub(super) fn close(&mut self, session: SessionId) {
+        self.give(session, SessionOut::Close);
+        self.forget(session);
+    }
+
+    /// What news mean to the machine; nothing where it has closed the session itself, or reads no further for now.
+    pub(super) fn heard(&mut self, news: News, is_blocked: impl Fn(SessionId) -> bool) -> Option<Heard> {
+        let session = news.session;
+        if is_blocked(session) {
+            self.held.insert(session, news);
+            return None;
+        }
+        match news.happened {
+            SessionIn::Bytes(bytes) => self.writers.contains_key(&session).then_some(Heard::Bytes(session, bytes)),
+            SessionIn::Closed(_) => self.writers.remove(&session).map(|_| Heard::Closed(session)),
+        }
+    }
+
+    /// What was held back from the machine and is wanted now. Handling it may let others read on: ask again.
+    pub(super) fn released(&mut self, is_blocked: impl Fn(SessionId) -> bool) -> Option<Heard> {
+        while let Some(session) = self.held.keys().copied().find(|session| !is_blocked(*session)) {
+            let news = self.held.remove(&session)?;
+            if let Some(heard) = self.heard(news, |_| false) {
+                return Some(heard);
+            }
+        }
+        None
+    }
+
+    /// Ends all of them.
+    pub(super) fn clear(&mut self) {
+        self.writers.clear();
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.writers.is_empty()
+    }
+
+    fn writer(&mut self, session: SessionId) -> mpsc::Receiver<SessionOut> {
+        let (writer, from_engine) = mpsc::channel(WAITING_FOR_PEER);
+        self.writers.insert(session, Some(writer));
+        from_engine
+    }
+
+    fn give(&mut self, session: SessionId, out: SessionOut) {
+        if let Some(writer) = self.writers.get_mut(&session)
+            && writer.as_ref().is_some_and(|writer| writer.try_send(out).is_err())
+        {
+            // Without its writer the pump ends, and the machine hears of it.
+            *writer = None;
+        }
+    }
+}
+
+async fn run(
+    session: SessionId,
+    stream: Box<dyn Stream>,
+    from_engine: mpsc::Receiver<SessionOut>,
+    to_engine: mpsc::Sender<News>,
+) {
+    let to_engine = |happened| {
+        let to_engine = to_engine.clone();
+        let (taken, read_on) = oneshot::channel();
+        async move {
+            // Where the driver has ended, nobody needs to know.
+            let _ = to_engine.send(News { session, happened, _taken: taken }).await;
+            // Ends with an error in any case: nothing is ever sent on it, it is dropped.
+            let _ = read_on.await;
+        }
+    };
+    pump(stream, from_engine, to_engine, Pace::default()).await;
+}
