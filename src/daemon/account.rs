@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use zeroize::Zeroizing;
 
 use super::crypto::Pool;
-use super::driver::Asked;
+use super::identity::Asked;
 use super::passwords::Verifier;
 use crate::base::BodyId;
 use crate::engine::{Request, RequestError, Response, Snapshot};

@@ -11,7 +11,8 @@ use tokio::sync::watch;
 
 use super::account::LocalAccount;
 use super::clock::now;
-use super::driver::{Driver, Ends, Shell, stopped};
+use super::driver::{Driver, Ends, stopped};
+use super::identity::{IdentityShell, Tools};
 use super::keys::KeyChain;
 use super::node::{Reading, Shared, broken, local_part, watched};
 use crate::backup;
@@ -79,18 +80,18 @@ impl Shared {
         let keys = pgp::SecretKeys::from_bytes(profile.secret_keys.expose())
             .map_err(|error| broken("the identity's keys", error))?;
         let log = Arc::new(log);
-        let shell = Shell {
+        let tools = Tools {
             id,
             log: Arc::clone(&log),
             view: Arc::clone(&view),
             keys: Arc::new(KeyChain::new(keys)),
-            pool: self.pool.clone(),
             transport: Arc::clone(&self.transport),
         };
         let machine = Identity::new(state, now(), &mut OsRng).map_err(|error| broken("the identity's log", error))?;
-        let (driver, ends) = Driver::new(machine, shell, replayed);
+        let (shell, snapshot) = IdentityShell::new(tools, &machine, replayed);
+        let (driver, ends) = Driver::new(machine, shell, self.pool.clone());
         let driver = tokio::spawn(watched(driver.run(self.stop.subscribe()), self.stop_requested.clone()));
-        let Ends { requests, incoming, snapshot } = ends;
+        let Ends { requests, incoming } = ends;
         self.drivers.lock().unwrap_or_else(PoisonError::into_inner).push(driver);
         let reachable = self.publish(id, profile.onion_seed.clone(), incoming);
         let account = Arc::new(LocalAccount {

@@ -13,6 +13,7 @@ mod crypto;
 mod directory;
 mod driver;
 mod identities;
+mod identity;
 mod keys;
 pub mod logging;
 mod node;

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::base::{Onion, SessionId};
 use crate::engine::effect::DialError;
 use crate::net::pump::{Pace, SessionIn, SessionOut, pump};
-use crate::net::{Isolation, Stream, Transport};
+use crate::net::{self, Isolation, Stream, Transport};
 
 /// Bytes and signals of sessions that wait for the machine.
 const WAITING_FROM_SESSIONS: usize = 64;
@@ -20,12 +20,19 @@ const WAITING_FOR_PEER: usize = 1024;
 /// What happened on a session. Dropping it lets the session read on.
 pub(super) struct News {
     session: SessionId,
-    happened: SessionIn,
+    happened: Happened,
     _taken: oneshot::Sender<()>,
+}
+
+enum Happened {
+    Dialled(Result<(), DialError>),
+    Stream(SessionIn),
 }
 
 /// What the machine is to hear.
 pub(super) enum Heard {
+    /// How it went to connect to a peer; before anything else on that session.
+    Dialled(SessionId, Result<(), DialError>),
     /// Bytes from a peer.
     Bytes(SessionId, Vec<u8>),
     /// A session ended.
@@ -67,29 +74,25 @@ impl Sessions {
         session
     }
 
-    /// Connects to a peer, and says how that went before anything else is heard of the session.
+    /// Connects to a peer.
     pub(super) fn dial(
         &mut self,
         session: SessionId,
         transport: Arc<dyn Transport>,
-        (onion, isolation): (Onion, Isolation),
-        done: impl FnOnce(Result<(), DialError>) + Send + 'static,
+        onion: Onion,
+        isolation: Isolation,
     ) {
         let (from_engine, to_engine) = (self.writer(session), self.news.0.clone());
         tokio::spawn(async move {
-            match transport.dial(onion, isolation).await {
-                Ok(stream) => {
-                    done(Ok(()));
-                    run(session, stream, from_engine, to_engine).await;
-                }
-                Err(error) => done(Err(if error.is_ours() { DialError::Offline } else { DialError::Unreachable })),
+            let dialled = transport.dial(onion, isolation).await;
+            let ours =
+                |error: &net::DialError| if error.is_ours() { DialError::Offline } else { DialError::Unreachable };
+            let happened = Happened::Dialled(dialled.as_ref().map(|_| ()).map_err(ours));
+            tell(&to_engine, session, happened).await;
+            if let Ok(stream) = dialled {
+                run(session, stream, from_engine, to_engine).await;
             }
         });
-    }
-
-    /// Nothing will come or go on a session.
-    pub(super) fn forget(&mut self, session: SessionId) {
-        self.writers.remove(&session);
     }
 
     pub(super) fn transmit(&mut self, session: SessionId, bytes: Vec<u8>) {
@@ -99,7 +102,7 @@ impl Sessions {
     /// Ends a session after what was transmitted.
     pub(super) fn close(&mut self, session: SessionId) {
         self.give(session, SessionOut::Close);
-        self.forget(session);
+        self.writers.remove(&session);
     }
 
     /// What news mean to the machine; nothing where it has closed the session itself, or reads no further for now.
@@ -109,9 +112,19 @@ impl Sessions {
             self.held.insert(session, news);
             return None;
         }
+        let is_open = self.writers.contains_key(&session);
         match news.happened {
-            SessionIn::Bytes(bytes) => self.writers.contains_key(&session).then_some(Heard::Bytes(session, bytes)),
-            SessionIn::Closed(_) => self.writers.remove(&session).map(|_| Heard::Closed(session)),
+            Happened::Dialled(result) => {
+                if result.is_err() {
+                    self.writers.remove(&session);
+                }
+                is_open.then_some(Heard::Dialled(session, result))
+            }
+            Happened::Stream(SessionIn::Bytes(bytes)) => is_open.then_some(Heard::Bytes(session, bytes)),
+            Happened::Stream(SessionIn::Closed(_)) => {
+                self.writers.remove(&session);
+                is_open.then_some(Heard::Closed(session))
+            }
         }
     }
 
@@ -158,15 +171,15 @@ async fn run(
     from_engine: mpsc::Receiver<SessionOut>,
     to_engine: mpsc::Sender<News>,
 ) {
-    let to_engine = |happened| {
-        let to_engine = to_engine.clone();
-        let (taken, read_on) = oneshot::channel();
-        async move {
-            // Where the driver has ended, nobody needs to know.
-            let _ = to_engine.send(News { session, happened, _taken: taken }).await;
-            // Ends with an error in any case: nothing is ever sent on it, it is dropped.
-            let _ = read_on.await;
-        }
-    };
+    let to_engine = |happened| tell(&to_engine, session, Happened::Stream(happened));
     pump(stream, from_engine, to_engine, Pace::default()).await;
+}
+
+/// Tells the machine something, and waits until it has taken it.
+async fn tell(to_engine: &mpsc::Sender<News>, session: SessionId, happened: Happened) {
+    let (taken, read_on) = oneshot::channel();
+    // Where the driver has ended, nobody needs to know.
+    let _ = to_engine.send(News { session, happened, _taken: taken }).await;
+    // Ends with an error in any case: nothing is ever sent on it, it is dropped.
+    let _ = read_on.await;
 }

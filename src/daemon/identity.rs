@@ -1,0 +1,356 @@
+//! The shell of an identity's machine: what its effects mean.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::{oneshot, watch};
+
+use super::clock::now;
+use super::driver::{Encoded, Hands, Machine, Shell, within_patience};
+use super::keys::KeyChain;
+use super::sessions::Heard;
+use crate::base::{ClockStep, IdentityId, SessionId, Timestamp};
+use crate::engine::effect::Refusal;
+use crate::engine::request::RequestId;
+use crate::engine::{Effect, Identity, Input, Record, Request, RequestError, Response, Snapshot};
+use crate::net::{Isolation, Transport};
+use crate::store::{IdentityView, Log, OsRng};
+
+/// The view gets a new image of the state after this many commits, and at the end.
+const COMMITS_PER_IMAGE: u32 = 5000;
+
+type Answer = oneshot::Sender<Result<Response, RequestError>>;
+
+/// A request and where its answer goes.
+pub(super) struct Asked {
+    pub(super) request: Request,
+    pub(super) answer: Answer,
+}
+
+/// What an identity's machine works with.
+pub(super) struct Tools {
+    pub(super) id: IdentityId,
+    pub(super) log: Arc<Log>,
+    pub(super) view: Arc<IdentityView>,
+    pub(super) keys: Arc<KeyChain>,
+    pub(super) transport: Arc<dyn Transport>,
+}
+
+/// The shell of an identity.
+pub(super) struct IdentityShell {
+    tools: Tools,
+    snapshot: watch::Sender<Arc<Snapshot>>,
+    answers: BTreeMap<RequestId, Answer>,
+    next_request: u64,
+    since_image: u32,
+}
+
+impl IdentityShell {
+    /// A shell, and where what it publishes is seen. `replayed` is how many records the start had to read: where that were
+    /// many, an image is kept soon, also by a node that never lives for long.
+    pub(super) fn new(tools: Tools, machine: &Identity, replayed: u32) -> (Self, watch::Receiver<Arc<Snapshot>>) {
+        let (snapshot, receiver) = watch::channel(Arc::new(machine.snapshot()));
+        (Self { tools, snapshot, answers: BTreeMap::new(), next_request: 0, since_image: replayed }, receiver)
+    }
+
+    /// Keeps an image of the state in the view. Only while no commit is under way: the image then is the fold of
+    /// everything up to the log's position.
+    fn keep_image(&mut self, machine: &Identity) {
+        self.since_image = 0;
+        let state = machine.state();
+        if let (Some(position), Ok(image)) = (self.tools.log.position(state.last_record()), state.encode()) {
+            self.tools.view.save_state(&position, &image);
+        }
+    }
+}
+
+impl Shell for IdentityShell {
+    type Machine = Identity;
+    type Request = Asked;
+
+    fn log(&self) -> &Arc<Log> {
+        &self.tools.log
+    }
+
+    fn request(&mut self, asked: Asked) -> Input {
+        self.next_request += 1;
+        let id = RequestId(self.next_request);
+        self.answers.insert(id, asked.answer);
+        Input::Request(id, asked.request)
+    }
+
+    fn perform(&mut self, effect: Effect, hands: &mut Hands<Input>) {
+        let keys = || Arc::clone(&self.tools.keys);
+        match effect {
+            Effect::Commit(op, transaction, durability) => {
+                let records = encoded(&transaction.records);
+                hands.commit(records, transaction.bodies, durability, move |result| Input::Committed(op, result));
+            }
+            // What makes our own code fail is no word on the object: the peer may try again.
+            Effect::Open(op, object) => {
+                let (keys, snapshot) = (keys(), self.snapshot.borrow().clone());
+                let open = move || Input::Opened(op, keys.open(&object, &snapshot, now()));
+                hands.compute(open, Input::Opened(op, Err(Refusal::Temporary)));
+            }
+            Effect::VerifyCard(op, evidence) => {
+                let keys = keys();
+                let verify = move || Input::CardVerified(op, keys.verify_card(&evidence, now()));
+                hands.compute(verify, Input::CardVerified(op, false));
+            }
+            Effect::CheckCertificate(op, certificate, fingerprint) => {
+                let keys = keys();
+                let check = move || Input::CertificateChecked(op, keys.check_certificate(&certificate, &fingerprint));
+                hands.compute(check, Input::CertificateChecked(op, false));
+            }
+            Effect::Seal(op, content, recipient) => {
+                let keys = keys();
+                let seal = move || Input::Sealed(op, keys.seal(&content, &recipient, now()));
+                hands.compute(seal, Input::Sealed(op, Err(Refusal::Temporary)));
+            }
+            Effect::SealBody(op, header, body, recipient) => {
+                let (keys, log) = (keys(), Arc::clone(&self.tools.log));
+                let seal = move || Input::Sealed(op, keys.seal_body(header, &log, body, &recipient, now()));
+                hands.compute(seal, Input::Sealed(op, Err(Refusal::Temporary)));
+            }
+            Effect::ReadBody(op, body) => {
+                let log = Arc::clone(&self.tools.log);
+                hands.wait(move || {
+                    let read = log.read_body(body, 0..u64::MAX);
+                    let read =
+                        read.inspect_err(|error| tracing::error!(%error, "a message cannot be read from the disk"));
+                    Input::BodyRead(op, read.ok())
+                });
+            }
+            Effect::Forget(bodies) => {
+                self.tools.view.remove_rows(&bodies);
+                self.tools.log.forget(bodies);
+            }
+            Effect::Dial(session, onion, contact) => {
+                let isolation = Isolation::Pair(self.tools.id, contact);
+                hands.sessions.dial(session, Arc::clone(&self.tools.transport), onion, isolation);
+            }
+            Effect::Transmit(session, bytes) => hands.sessions.transmit(session, bytes),
+            Effect::Close(session) => hands.sessions.close(session),
+            Effect::Respond(request, result) => {
+                if let Some(answer) = self.answers.remove(&request) {
+                    let _ = answer.send(result);
+                }
+            }
+            Effect::Publish(snapshot) => {
+                self.snapshot.send_replace(Arc::new(snapshot));
+            }
+        }
+    }
+
+    fn rested(&mut self, machine: &Identity, commits: u32) {
+        self.since_image = self.since_image.saturating_add(commits);
+        if self.since_image >= COMMITS_PER_IMAGE {
+            self.keep_image(machine);
+        }
+    }
+
+    /// Keeps an image of the state in the view. Only what is durable has a position, and so an image.
+    async fn finished(mut self, machine: Identity) {
+        self.keep_image(&machine);
+        let view = self.tools.view;
+        within_patience(move || view.flush()).await;
+    }
+}
+
+fn encoded(records: &[Record]) -> Encoded {
+    let encoded: Result<_, _> = records.iter().map(Record::encode).collect();
+    encoded.inspect_err(|_| tracing::error!("a record cannot be encoded, and is refused. Please report this")).ok()
+}
+
+impl Machine for Identity {
+    type Input = Input;
+    type Effect = Effect;
+
+    fn accepted(session: SessionId) -> Input {
+        Input::Accepted(session)
+    }
+
+    fn clock_set(step: ClockStep) -> Input {
+        Input::ClockSet(step)
+    }
+
+    fn disk_low(low: bool) -> Input {
+        Input::DiskLow(low)
+    }
+
+    fn handle(&mut self, input: Input) -> Vec<Effect> {
+        Self::handle(self, now(), &mut OsRng, input)
+    }
+
+    fn handle_timeout(&mut self) -> Vec<Effect> {
+        Self::handle_timeout(self, now(), &mut OsRng)
+    }
+
+    fn poll_timeout(&self) -> Option<Timestamp> {
+        Self::poll_timeout(self)
+    }
+
+    fn is_blocked(&self, session: SessionId) -> bool {
+        Self::is_blocked(self, session)
+    }
+
+    fn checkpoint(&self) -> (u64, Box<dyn FnOnce() -> Encoded + Send>) {
+        let state = self.state().clone();
+        (state.last_record(), Box::new(move || encoded(&state.checkpoint())))
+    }
+}
+
+impl From<Heard> for Input {
+    fn from(heard: Heard) -> Self {
+        match heard {
+            Heard::Dialled(session, result) => Self::Dialled(session, result),
+            Heard::Bytes(session, bytes) => Self::Received(session, bytes),
+            Heard::Closed(session) => Self::Closed(session),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::super::crypto::Pool;
+    use super::super::driver::{Driver, Ends};
+    use super::*;
+    use crate::base::{Onion, OnionSeed, SymmetricKey};
+    use crate::daemon::identities::genesis;
+    use crate::engine::State;
+    use crate::engine::effect::Durability;
+    use crate::engine::mailbox::{FlagChange, Flags, FolderRole, NamedFlags};
+    use crate::mail::LocalPart;
+    use crate::net::{self, ListenError, Listener, Stream, TransportStatus};
+    use crate::pgp::SecretKeys;
+    use crate::store::View;
+    use crate::store::vfs::RealVfs;
+
+    /// A network on which nobody is online.
+    struct Alone;
+
+    impl Transport for Alone {
+        fn dial(&self, _: Onion, _: Isolation) -> net::Later<'_, Result<Box<dyn Stream>, net::DialError>> {
+            Box::pin(async { Err(net::DialError::Unreachable) })
+        }
+
+        fn listen<'a>(&'a self, _: IdentityId, _: &'a OnionSeed) -> net::Later<'a, Result<Listener, ListenError>> {
+            Box::pin(async { Err(ListenError::Stopped) })
+        }
+
+        fn status(&self) -> watch::Receiver<TransportStatus> {
+            watch::channel(TransportStatus::ready()).1
+        }
+
+        fn stop(&self) -> net::Later<'_, ()> {
+            Box::pin(async {})
+        }
+    }
+
+    /// A driver with everything by which it is reached.
+    struct Running {
+        driver: Driver<IdentityShell>,
+        ends: Ends<Asked>,
+        snapshot: watch::Receiver<Arc<Snapshot>>,
+        _view: View,
+    }
+
+    /// A driver of a new identity whose files are in this directory; its start had to read so many records.
+    fn driver(name: &str, dir: &Path, replayed: u32) -> Running {
+        let key = SymmetricKey::from_bytes([7; 32]);
+        let id = IdentityId::random(&mut OsRng);
+        Log::create(&RealVfs, dir).unwrap();
+        let log = Log::open(Arc::new(RealVfs), dir, &key, Box::new(OsRng), None, &mut |_, _| ()).unwrap();
+        let records = genesis(&LocalPart::new(name).unwrap()).unwrap();
+        let (done, committed) = std::sync::mpsc::channel();
+        let encoded = records.iter().map(|record| Record::encode(record).unwrap()).collect();
+        log.commit(encoded, Vec::new(), Durability::Synced, Box::new(move |first| done.send(first).unwrap()));
+        let first = committed.recv().unwrap().unwrap();
+        let mut state = State::default();
+        for (number, record) in (first..).zip(&records) {
+            state.apply(number, record);
+        }
+        let view = View::open(&dir.join("view"));
+        let keys = SecretKeys::from_bytes(state.profile().unwrap().secret_keys.expose()).unwrap();
+        let tools = Tools {
+            id,
+            log: Arc::new(log),
+            view: Arc::new(view.identity(id, &key)),
+            keys: Arc::new(KeyChain::new(keys)),
+            transport: Arc::new(Alone),
+        };
+        let machine = Identity::new(state, now(), &mut OsRng).unwrap();
+        let (shell, snapshot) = IdentityShell::new(tools, &machine, replayed);
+        let (driver, ends) = Driver::new(machine, shell, Pool::new().unwrap());
+        Running { driver, ends, snapshot, _view: view }
+    }
+
+    /// Lets the driver work until the request is answered.
+    async fn ask(running: &mut Running, request: Request) -> Response {
+        let (answer, mut result) = oneshot::channel();
+        running.ends.requests.send(Asked { request, answer }).await.unwrap();
+        let (_running, mut stop) = watch::channel(false);
+        loop {
+            assert!(running.driver.step(&mut stop).await);
+            match result.try_recv() {
+                Ok(result) => return result.unwrap(),
+                Err(error) => assert_eq!(error, oneshot::error::TryRecvError::Empty),
+            }
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_stop_keeps_an_image_of_what_was_still_on_its_way_to_the_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut alice = driver("alice", &dir.path().join("alice"), 0);
+        let folder = alice.snapshot.borrow().mailbox.by_role(FolderRole::Inbox).unwrap().id;
+        let message: Arc<[u8]> = b"Subject: x\r\n\r\nx\r\n".as_slice().into();
+        let flags = NamedFlags::default();
+        ask(&mut alice, Request::Append { folder, flags: flags.clone(), date: None, message }).await;
+        let seen = NamedFlags { system: Flags::SEEN, ..flags };
+        // Answered before its sync.
+        ask(&mut alice, Request::Store { folder, uids: vec![1], change: FlagChange::Add, flags: seen }).await;
+        let last = alice.driver.machine.state().last_record();
+        let view = Arc::clone(&alice.driver.shell.tools.view);
+        let (_stopping, stop) = watch::channel(true);
+        alice.driver.run(stop).await;
+        let (position, image) = view.load_state().unwrap();
+        assert_eq!(position.number(), last);
+        let inbox = State::decode(&image).unwrap().mailbox().by_role(FolderRole::Inbox).cloned().unwrap();
+        assert!(inbox.messages.get(1).unwrap().flags.contains(Flags::SEEN));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn after_a_start_that_read_much_the_first_commit_keeps_an_image() {
+        for (replayed, kept) in [(0, false), (COMMITS_PER_IMAGE, true)] {
+            let dir = tempfile::tempdir().unwrap();
+            let mut alice = driver("alice", &dir.path().join("alice"), replayed);
+            let folder = alice.snapshot.borrow().mailbox.by_role(FolderRole::Inbox).unwrap().id;
+            let message: Arc<[u8]> = b"Subject: x\r\n\r\nx\r\n".as_slice().into();
+            let append = Request::Append { folder, flags: NamedFlags::default(), date: None, message };
+            ask(&mut alice, append).await;
+            let view = Arc::clone(&alice.driver.shell.tools.view);
+            view.flush();
+            assert_eq!(view.load_state().is_some(), kept, "{replayed} records");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn dials_that_fail_leave_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut alice = driver("alice", &dir.path().join("alice"), 0);
+        let mut bob = driver("bob", &dir.path().join("bob"), 0);
+        let expires = now().plus(Duration::from_secs(3600));
+        let invited = ask(&mut bob, Request::Invite { public: false, expires }).await;
+        let Response::Invited { text, .. } = invited else { panic!("not an invitation") };
+        ask(&mut alice, Request::AddContact { invitation: text, petname: None }).await;
+        let (_running, mut stop) = watch::channel(false);
+        while alice.snapshot.borrow().attempts.values().all(|attempts| attempts.failed == 0) {
+            assert!(alice.driver.step(&mut stop).await);
+        }
+        assert!(alice.driver.hands.sessions.is_empty());
+    }
+}
