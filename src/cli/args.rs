@@ -74,6 +74,9 @@ pub(super) enum Verb {
     /// What waits to be sent
     #[command(subcommand)]
     Queue(Queue),
+    /// Carry mail for others while they are away
+    #[command(subcommand)]
+    Carrier(Carrier),
     /// Connect a mail program
     #[command(subcommand)]
     Mail(Mail),
@@ -223,6 +226,44 @@ pub(super) enum Queue {
         /// Its id, from `queue list`; the beginning is enough
         id: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Carrier {
+    /// Carry mail for others, at an onion of its own
+    Enable,
+    /// Carry none for now; what is held stays
+    Disable,
+    /// Its mailboxes, and what they hold
+    Show,
+    /// Give somebody a box here
+    Invite(CarrierInvite),
+    /// Withdraw the invitations that were not used
+    Revoke,
+    /// Give up a mailbox, with the mail in it
+    Remove {
+        /// Its name, from `carrier show`; the beginning is enough
+        name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CarrierInvite {
+    /// How many invitations; each works once
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(super) count: u32,
+    /// How long they work: for example 12h, 7d, 4w
+    #[arg(long, value_name = "D", default_value = "7d")]
+    pub(super) expires: String,
+    /// What the box may take, in MiB (default: 1024)
+    #[arg(long, value_name = "N")]
+    pub(super) quota_mib: Option<u64>,
+    /// For how many days it holds mail (default: 14)
+    #[arg(long, value_name = "N")]
+    pub(super) hold_days: Option<u32>,
+    /// Also show them as QR codes
+    #[arg(long)]
+    pub(super) qr: bool,
 }
 
 #[derive(Debug, Subcommand)]

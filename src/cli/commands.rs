@@ -8,7 +8,7 @@ use data_encoding::BASE64;
 use serde_json::{Value, json};
 
 use super::args::{Config, Contact, Identity, Invite, InviteCommand, Mail, MailSetup, Password, Send, Verb};
-use super::{Context, args, backup, output, qr, queue, repair, thunderbird};
+use super::{Context, args, backup, carrier, output, qr, queue, repair, thunderbird};
 use crate::control::{Attachment, Code, Command, Draft, Failure};
 
 /// A daemon stops within ten seconds; the rest is for a busy machine.
@@ -35,6 +35,7 @@ pub(super) fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::List { folder } => list(context, folder),
         Verb::Read { uid, folder } => read(context, folder, uid),
         Verb::Queue(verb) => queue::run(context, verb),
+        Verb::Carrier(verb) => carrier::run(context, verb),
         Verb::Mail(Mail::Setup(setup)) => mail_setup(context, setup),
         Verb::Mail(Mail::Password(password)) => passwords(context, password),
         Verb::Backup(verb) => backup::run(context, verb),
@@ -113,6 +114,12 @@ fn status(context: &Context) -> Result<(), Failure> {
             let reachable = if identity["reachable"] == true { "reachable" } else { "not reachable yet" };
             let _ = writeln!(words, "{}: {} ({reachable})", text(identity, "name"), text(identity, "address"));
         }
+        let carrier = &value["carrier"];
+        if carrier["enabled"] == true {
+            let reachable = if carrier["reachable"] == true { "reachable" } else { "not reachable yet" };
+            let boxes = rows(carrier, "mailboxes").count();
+            let _ = writeln!(words, "carrier: {} held in {boxes} boxes ({reachable})", carrier["held"]);
+        }
         let listen = &value["listen"];
         let _ = writeln!(words, "mail programs: IMAP {}, SMTP {}", text(listen, "imap"), text(listen, "submission"));
         let waiting = rows(value, "queue").count();
@@ -181,10 +188,7 @@ fn invitation(context: &Context, invite: Invite) -> Result<(), Failure> {
             Ok(())
         }
         None => {
-            let life_secs = args::span_secs(&invite.expires).ok_or_else(|| {
-                Failure::new(Code::Usage, format!("--expires {} is not a span of time", invite.expires))
-                    .hint("write a number and m, h, d or w: 12h, 7d, 4w")
-            })?;
+            let life_secs = life_secs(&invite.expires)?;
             let value = context.ask(Command::Invite { public: invite.public, life_secs })?;
             let text = text(&value, "invitation").to_owned();
             if let Some(path) = &invite.png {
@@ -203,6 +207,14 @@ fn invitation(context: &Context, invite: Invite) -> Result<(), Failure> {
             Ok(())
         }
     }
+}
+
+/// What `--expires` says, in seconds.
+pub(super) fn life_secs(expires: &str) -> Result<u64, Failure> {
+    args::span_secs(expires).ok_or_else(|| {
+        Failure::new(Code::Usage, format!("--expires {expires} is not a span of time"))
+            .hint("write a number and m, h, d or w: 12h, 7d, 4w")
+    })
 }
 
 /// Asks before something is removed.

@@ -5,6 +5,7 @@
 
 mod args;
 mod backup;
+mod carrier;
 mod commands;
 mod demo;
 mod mail_client;

@@ -127,6 +127,36 @@ pub enum Command {
     },
     /// Settings for a mail program.
     MailSettings,
+    /// Carry mail for others.
+    CarrierEnable,
+    /// Carry none for now. What is held stays.
+    CarrierDisable,
+    /// How things stand at the carrier.
+    CarrierShow,
+    /// Make invitations to the box.
+    CarrierInvite(BoxInvite),
+    /// Withdraw the invitations to the box that were not used.
+    CarrierRevoke,
+    /// Give up a mailbox, with what is in it.
+    CarrierRemove {
+        /// Its name, or the beginning of it.
+        name: String,
+    },
+}
+
+/// Which invitations to the box are to be made.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct BoxInvite {
+    /// How many.
+    pub count: u32,
+    /// Their life, in seconds.
+    pub life_secs: u64,
+    /// What the mailbox may take, in bytes.
+    #[serde(default)]
+    pub quota: Option<u64>,
+    /// For how many days it holds what was left.
+    #[serde(default)]
+    pub hold_days: Option<u32>,
 }
 
 /// What `send` composes a message from.

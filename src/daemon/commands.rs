@@ -104,6 +104,12 @@ impl Shared {
             Command::BackupBegin => self.backup_begin().await,
             Command::BackupHold { lease } => self.backup_hold(&lease, false),
             Command::BackupEnd { lease } => self.backup_hold(&lease, true),
+            Command::CarrierEnable => self.carrier_on().await,
+            Command::CarrierDisable => self.carrier_off().await,
+            Command::CarrierShow => self.carrier_show(),
+            Command::CarrierInvite(asked) => self.carrier_invite(&asked).await,
+            Command::CarrierRevoke => self.carrier_revoke().await,
+            Command::CarrierRemove { name } => self.carrier_remove(&name).await,
             Command::MailSettings => Ok(self.mail_settings(&*self.account(identity)?)),
         }
     }
@@ -155,6 +161,7 @@ impl Shared {
                 "percent": transport.percent,
                 "blocked_reason": transport.blocked_reason,
             },
+            "carrier": self.carrier_status(),
             "carriers": [],
             "queue": waiting,
             "backup": self.last_backup(),

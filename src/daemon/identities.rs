@@ -5,13 +5,10 @@
 
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
-
-use tokio::sync::watch;
 
 use super::account::LocalAccount;
 use super::clock::now;
-use super::driver::{Driver, Ends, stopped};
+use super::driver::{Driver, Ends};
 use super::identity::{IdentityShell, Tools};
 use super::keys::KeyChain;
 use super::node::{Reading, Shared, broken, local_part, watched};
@@ -22,13 +19,9 @@ use crate::engine::effect::{Durability, NewBody};
 use crate::engine::profile::{Profile, PublicProfile, SecretBytes};
 use crate::engine::{Identity, Record, State};
 use crate::mail::{Address, LocalPart};
-use crate::net::Listener;
 use crate::pgp;
 use crate::store::vfs::Vfs;
 use crate::store::{IdentityView, Log, LogPosition, OpenError, OsRng};
-
-/// How long after a failure an onion is published again.
-const PUBLISH_AGAIN: Duration = Duration::from_secs(5);
 
 impl Shared {
     /// Makes another identity, on the control socket's behalf.
@@ -93,7 +86,7 @@ impl Shared {
         let driver = tokio::spawn(watched(driver.run(self.stop.subscribe()), self.stop_requested.clone()));
         let Ends { requests, incoming } = ends;
         self.drivers.lock().unwrap_or_else(PoisonError::into_inner).push(driver);
-        let reachable = self.publish(id, profile.onion_seed.clone(), incoming);
+        let reachable = self.publish(id, profile.onion_seed.clone(), incoming, None);
         let account = Arc::new(LocalAccount {
             name: profile.public.name.clone(),
             address: profile.public.address.clone(),
@@ -118,65 +111,6 @@ impl Shared {
         // If it stays, it is told once more: that does no harm.
         let _ = self.vfs.unlink(&mark);
         Ok(())
-    }
-
-    /// Publishes the identity's onion, and hands its streams to the driver; says whether it is reachable.
-    fn publish(
-        &self,
-        id: IdentityId,
-        seed: OnionSeed,
-        incoming: tokio::sync::mpsc::Sender<Box<dyn crate::net::Stream>>,
-    ) -> watch::Receiver<bool> {
-        let (reachable, receiver) = watch::channel(false);
-        let transport = Arc::clone(&self.transport);
-        let mut stop = self.stop.subscribe();
-        tokio::spawn(async move {
-            let published = async {
-                let mut told = None;
-                while !incoming.is_closed() {
-                    match transport.listen(id, &seed).await {
-                        Ok(listener) => {
-                            accept(listener, &incoming, &reachable).await;
-                            told = None;
-                        }
-                        // Once, and not at every try.
-                        Err(error) if told.as_ref() != Some(&error) => {
-                            tracing::warn!(%error, "an identity cannot be published now; trying again");
-                            told = Some(error);
-                        }
-                        Err(_) => {}
-                    }
-                    reachable.send_replace(false);
-                    tokio::time::sleep(PUBLISH_AGAIN).await;
-                }
-            };
-            tokio::select! {
-                () = published => {}
-                () = stopped(&mut stop) => {}
-            }
-        });
-        receiver
-    }
-}
-
-/// Hands over streams until the service ends.
-async fn accept(
-    mut listener: Listener,
-    incoming: &tokio::sync::mpsc::Sender<Box<dyn crate::net::Stream>>,
-    reachable: &watch::Sender<bool>,
-) {
-    let mut reachability = listener.reachability();
-    reachable.send_replace(reachability.borrow_and_update().is_reachable());
-    loop {
-        tokio::select! {
-            stream = listener.accept() => match stream {
-                Some(stream) => if incoming.send(stream).await.is_err() { return },
-                None => return,
-            },
-            Ok(()) = reachability.changed() => {
-                reachable.send_replace(reachability.borrow_and_update().is_reachable());
-            }
-        }
     }
 }
 
@@ -270,13 +204,18 @@ fn commit(log: &Log, records: &[Record], bodies: Vec<NewBody>) -> Result<u64, Fa
 
 /// The first records of a new identity.
 pub(super) fn genesis(name: &LocalPart) -> Result<Vec<Record>, Failure> {
+    Ok(State::genesis(new_profile(name)?, &mut OsRng))
+}
+
+/// New keys, and what ties them together.
+pub(super) fn new_profile(name: &LocalPart) -> Result<Profile, Failure> {
     let failed = |error: &dyn std::fmt::Display| broken("the identity's keys cannot be made", error);
     let seed = OnionSeed::random(&mut OsRng);
     let onion = Onion::of_seed(&seed);
     let generated = pgp::generate(now(), onion, &mut OsRng).map_err(|error| failed(&error))?;
     let binding = pgp::sign_binding(&seed, &generated.keys, 1).map_err(|error| failed(&error))?;
     let certificate = generated.keys.certificate();
-    let profile = Profile {
+    Ok(Profile {
         public: Arc::new(PublicProfile {
             name: name.to_string(),
             address: Address::new(name.clone(), onion),
@@ -289,8 +228,7 @@ pub(super) fn genesis(name: &LocalPart) -> Result<Vec<Record>, Failure> {
         secret_keys: SecretBytes::new(generated.keys.to_bytes().to_vec()),
         certificate_revocation: generated.key_revocation,
         onion_revocation: generated.onion_revocation,
-    };
-    Ok(State::genesis(profile, &mut OsRng))
+    })
 }
 
 #[cfg(test)]

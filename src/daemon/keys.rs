@@ -50,6 +50,27 @@ impl KeyChain {
             .map_err(|error| refusal(error.class()))
     }
 
+    /// Opens an object that this certificate must have signed.
+    pub(super) fn open_from(&self, object: &[u8], author: &Arc<[u8]>, now: Timestamp) -> Result<Vec<u8>, Refusal> {
+        let author = self.certificate(author).ok_or(Refusal::Permanent)?;
+        let known = |fingerprint: &Fingerprint| (*fingerprint == author.fingerprint()).then(|| author.clone());
+        match pgp::open(object, &self.keys, &known, now) {
+            Ok(opened) if opened.verified => Ok(opened.content),
+            Ok(_) => Err(Refusal::Permanent),
+            Err(error) => Err(refusal(error.class())),
+        }
+    }
+
+    /// The primary key of a certificate of the profile.
+    pub(super) fn fingerprint_of(&self, certificate: &Arc<[u8]>) -> Result<Fingerprint, Refusal> {
+        self.certificate(certificate).map(|certificate| certificate.fingerprint()).ok_or(Refusal::Permanent)
+    }
+
+    /// Whether a signature over a text that is no message is this certificate's.
+    pub(super) fn verify_statement(&self, text: &str, signature: &[u8], by: &Arc<[u8]>) -> bool {
+        self.certificate(by).is_some_and(|by| pgp::verify_statement(text.as_bytes(), signature, &by))
+    }
+
     /// Whether everything in a card holds.
     pub(super) fn verify_card(&self, evidence: &CardEvidence, now: Timestamp) -> bool {
         pgp::verify_card(

@@ -6,6 +6,7 @@
 
 mod account;
 mod backup;
+mod carrier;
 mod clock;
 mod commands;
 mod compose;
@@ -19,6 +20,7 @@ pub mod logging;
 mod node;
 mod passwords;
 mod process;
+mod publishing;
 mod queue;
 pub mod repair;
 mod restored;

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use super::account::Registry;
 use super::backup::Leases;
+use super::carrier::LocalCarrier;
 use super::clock::now;
 use super::crypto::Pool;
 use super::directory::DataDir;
@@ -134,6 +135,7 @@ pub(super) struct Shared {
     pub(super) transport: Arc<dyn Transport>,
     pub(super) transport_status: watch::Receiver<TransportStatus>,
     pub(super) registry: Arc<Registry>,
+    pub(super) carrier: Mutex<Option<Arc<LocalCarrier>>>,
     pub(super) listening: Listening,
     pub(super) stop_requested: watch::Sender<Option<Ending>>,
     pub(super) stop: watch::Sender<bool>,
@@ -190,6 +192,7 @@ impl Node {
             making: tokio::sync::Mutex::default(),
             view,
             registry: Arc::new(Registry::new(pool.clone())),
+            carrier: Mutex::default(),
             pool,
             transport_status: transport.status(),
             transport,
@@ -217,6 +220,7 @@ impl Node {
         for id in &ids {
             self.shared.open_identity(*id, reading).await?;
         }
+        self.shared.open_known_carrier().await?;
         match name {
             Some(name) if ids.is_empty() => self.shared.make_identity(name).await.map(|_| ()),
             _ => Ok(()),
@@ -298,6 +302,7 @@ impl Node {
             task.abort();
         }
         self.shared.registry.clear();
+        self.shared.carrier.lock().unwrap_or_else(PoisonError::into_inner).take();
         // Not while a thread of the async runtime waits for the disk.
         let shared = self.shared;
         let _ = tokio::time::timeout(LETTING_GO, tokio::task::spawn_blocking(move || drop(shared))).await;

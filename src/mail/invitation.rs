@@ -68,6 +68,7 @@ pub enum InvitationError {
 }
 
 const SCHEME: &str = "rune:";
+const BOX_SCHEME: &str = "rune-box:";
 const VERSION: u8 = 1;
 const FLAG_SECRET: u8 = 1;
 const FLAG_EXPIRES: u8 = 2;
@@ -91,8 +92,18 @@ impl Invitation {
 
     /// The text to hand over. Its expiry is that of the invitation rounded down to the hour.
     pub fn encode(&self) -> String {
+        self.encode_as(SCHEME)
+    }
+
+    /// The text of an invitation to a box: the address is the carrier's, and the secret the token
+    /// (docs/protocol.md, "Registration").
+    pub fn encode_box(&self) -> String {
+        self.encode_as(BOX_SCHEME)
+    }
+
+    fn encode_as(&self, scheme: &str) -> String {
         let data = BASE32_NOPAD.encode(&self.payload()).to_ascii_lowercase();
-        let mut text = SCHEME.to_owned();
+        let mut text = scheme.to_owned();
         for (index, group) in data.as_bytes().chunks(GROUP).enumerate() {
             text.extend(group.iter().chain(&check(index, group)).copied().map(char::from));
         }
@@ -122,7 +133,19 @@ impl Invitation {
     /// # Errors
     /// [`InvitationError`], which tells the user where to look.
     pub fn parse(text: &str) -> Result<Self, InvitationError> {
-        let characters = read_characters(text)?;
+        Self::parse_as(SCHEME, text)
+    }
+
+    /// Reads the text of an invitation to a box.
+    ///
+    /// # Errors
+    /// As for any other.
+    pub fn parse_box(text: &str) -> Result<Self, InvitationError> {
+        Self::parse_as(BOX_SCHEME, text)
+    }
+
+    fn parse_as(scheme: &str, text: &str) -> Result<Self, InvitationError> {
+        let characters = read_characters(scheme, text)?;
         let groups: Vec<&[Character]> = characters.chunks(GROUP + CHECK).collect();
         for (index, group) in groups.iter().enumerate() {
             let last = index + 1 == groups.len();
@@ -190,9 +213,9 @@ struct Character {
 }
 
 /// The characters after `rune:`, without what means nothing.
-fn read_characters(text: &str) -> Result<Vec<Character>, InvitationError> {
+fn read_characters(scheme: &str, text: &str) -> Result<Vec<Character>, InvitationError> {
     let mut numbered = text.chars().zip(1..).skip_while(|(character, _)| character.is_whitespace());
-    for expected in SCHEME.chars() {
+    for expected in scheme.chars() {
         match numbered.next() {
             Some((found, _)) if found.eq_ignore_ascii_case(&expected) => {}
             _ => return Err(InvitationError::NotAnInvitation),

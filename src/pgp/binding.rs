@@ -45,9 +45,11 @@ pub fn verify_onion_revocation(onion: Onion, certificate: &Certificate, revocati
     verify_statement(revocation_statement(onion).as_bytes(), revocation, certificate)
 }
 
+/// Whether a signature over a text that is no message is this certificate's.
+///
 /// A statement is for everybody: its signature has no intended recipient, so that no message can pass for one. Its
 /// date is the key's own and says nothing, so that no clock is asked.
-fn verify_statement(statement: &[u8], signature: &[u8], certificate: &Certificate) -> bool {
+pub fn verify_statement(statement: &[u8], signature: &[u8], certificate: &Certificate) -> bool {
     Signature::parse(signature).is_ok_and(|signature| {
         signature.has_no_recipient() && signature.verify(statement, &certificate.verifier()).is_ok()
     })

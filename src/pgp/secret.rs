@@ -158,8 +158,12 @@ impl SecretKeys {
         self.sign(content, Some(recipient), day)
     }
 
-    /// Signs a statement that is for everybody, dated like the key. Returns a signature packet.
-    pub(super) fn sign_statement(&self, statement: &[u8]) -> Result<Vec<u8>, SecretKeysError> {
+    /// Signs a text that is no message: a binding, a revocation, an identification. The signature has no intended recipient
+    /// and the date of the key.
+    ///
+    /// # Errors
+    /// [`SecretKeysError::Generate`] where there are no random numbers.
+    pub fn sign_statement(&self, statement: &[u8]) -> Result<Vec<u8>, SecretKeysError> {
         self.sign(statement, None, self.certificate().created())
     }
 

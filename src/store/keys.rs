@@ -95,6 +95,8 @@ impl std::fmt::Debug for Keyring {
 
 const NODE: &str = "node";
 const KEY_FILE: &str = "node.key";
+/// Before the id of a carrier, in the name of its key's file.
+const CARRIER: &str = "held-";
 const NODE_MAGIC: &[u8; 8] = b"RUNENODE";
 const FILE_MAGIC: &[u8; 8] = b"RUNEKEYF";
 const IDENTITY_MAGIC: &[u8; 8] = b"RUNEIDKY";
@@ -215,7 +217,11 @@ impl Keyring {
     /// # Errors
     /// [`UnlockError::Exists`]; those of the disk, after which the identity may or may not exist.
     pub fn add_identity(&self, id: IdentityId, key: &SymmetricKey) -> Result<(), UnlockError> {
-        let path = self.path(id);
+        self.add(&id.to_string(), id, key)
+    }
+
+    fn add(&self, name: &str, id: IdentityId, key: &SymmetricKey) -> Result<(), UnlockError> {
+        let path = self.dir.join(name);
         let mut rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner);
         let mut bytes = header(IDENTITY_MAGIC);
         let sealed = Sealer::new(&self.node).seal_value(&identity_aad(&bytes, id), key.expose(), &mut **rng);
@@ -226,7 +232,7 @@ impl Keyring {
         })?;
         drop(rng);
         // The address is given out after this: what was written must be what will be read.
-        let read = self.identity_key(id)?;
+        let read = self.key(name, id)?;
         if read == *key { Ok(()) } else { Err(UnlockError::Damaged { file: path }) }
     }
 
@@ -235,7 +241,11 @@ impl Keyring {
     /// # Errors
     /// [`UnlockError::NoSuchIdentity`], [`UnlockError::Damaged`], and those of the disk.
     pub fn identity_key(&self, id: IdentityId) -> Result<SymmetricKey, UnlockError> {
-        let path = self.path(id);
+        self.key(&id.to_string(), id)
+    }
+
+    fn key(&self, name: &str, id: IdentityId) -> Result<SymmetricKey, UnlockError> {
+        let path = self.dir.join(name);
         let bytes = match read_small(&*self.vfs, &path, FILE_BYTES) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(UnlockError::NoSuchIdentity),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
@@ -248,6 +258,24 @@ impl Keyring {
             open_key(&self.node, &identity_aad(head, id), sealed)
         });
         opened.ok_or(UnlockError::Damaged { file: path })
+    }
+
+    /// Keeps the key of a new carrier, as [`Self::add_identity`] does that of an identity. There is one at most.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn add_carrier(&self, id: IdentityId, key: &SymmetricKey) -> Result<(), UnlockError> {
+        self.add(&format!("{CARRIER}{id}"), id, key)
+    }
+
+    /// The carrier of the node, and its key; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`UnlockError::Damaged`], and those of the disk.
+    pub fn carrier(&self) -> Result<Option<(IdentityId, SymmetricKey)>, UnlockError> {
+        let names = self.vfs.list(&self.dir)?;
+        let id = names.iter().find_map(|name| name.strip_prefix(CARRIER)?.parse().ok());
+        id.map(|id: IdentityId| Ok((id, self.key(&format!("{CARRIER}{id}"), id)?))).transpose()
     }
 
     /// Whether the node in `dir` has an identity.
@@ -274,10 +302,6 @@ impl Keyring {
     /// Whether this node has a passphrase.
     pub const fn has_passphrase(&self) -> bool {
         self.protected
-    }
-
-    fn path(&self, id: IdentityId) -> PathBuf {
-        self.dir.join(id.to_string())
     }
 }
 

@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test program uses its own part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::string_slice)]
 
+pub(crate) mod box_client;
 pub(crate) mod mail;
 pub(crate) mod node;
 pub(crate) mod peer;

@@ -34,6 +34,8 @@ pub enum CarrierRequest {
     RevokeInvitations,
     /// Give up a mailbox and what is in it.
     Remove(Fingerprint),
+    /// Switch it on or off. What it holds stays.
+    Serve(bool),
 }
 
 /// Why a request was not done.
@@ -123,8 +125,10 @@ pub struct Detached {
 pub struct CarrierStatus {
     /// Every mailbox.
     pub mailboxes: Vec<MailboxStatus>,
-    /// Invitations that can still be used.
+    /// Invitations that were not used.
     pub invitations: usize,
+    /// Whether it is switched on.
+    pub serves: bool,
 }
 
 /// How things stand in one mailbox.

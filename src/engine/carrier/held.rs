@@ -30,6 +30,7 @@ pub struct Held {
     /// Where each token belongs.
     places: BTreeMap<TokenHash, Place>,
     day: Epoch,
+    off: bool,
     last_record: u64,
     /// Bodies that nothing names since they were last asked for.
     released: BTreeSet<BodyId>,
@@ -174,6 +175,11 @@ impl Held {
         &self.invitations
     }
 
+    /// Whether its owner has it switched on.
+    pub const fn serves(&self) -> bool {
+        !self.off
+    }
+
     /// The day that was last begun.
     pub const fn day(&self) -> Epoch {
         self.day
@@ -294,6 +300,13 @@ impl Held {
             }
             HeldRecord::DayBegan { day } => self.begin_day(*day),
             HeldRecord::MailboxRemoved { mailbox } => done(self.remove(mailbox)),
+            HeldRecord::Served { on } => {
+                if std::mem::replace(&mut self.off, !on) == *on {
+                    Outcome::Done
+                } else {
+                    Outcome::Already
+                }
+            }
             HeldRecord::CheckpointBegun { day } => {
                 *self = Self { day: *day, last_record: number, released: self.bodies().collect(), ..Self::default() };
                 Outcome::Done
@@ -321,7 +334,7 @@ impl Held {
 
     /// The state as records that lead to it from anywhere: what a checkpoint of the log holds.
     pub fn checkpoint(&self) -> Vec<HeldRecord> {
-        let mut records = vec![HeldRecord::CheckpointBegun { day: self.day }];
+        let mut records = vec![HeldRecord::CheckpointBegun { day: self.day }, HeldRecord::Served { on: self.serves() }];
         if let Some(profile) = &self.profile {
             records.push(HeldRecord::CarrierCreated { profile: Box::new((**profile).clone()) });
         }

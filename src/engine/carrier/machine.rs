@@ -129,7 +129,8 @@ impl Carrier {
             outstanding: mailbox.outstanding(),
             quota: mailbox.terms().quota,
         });
-        CarrierStatus { mailboxes: mailboxes.collect(), invitations: self.held.invitations().len() }
+        let (mailboxes, serves) = (mailboxes.collect(), self.held.serves());
+        CarrierStatus { mailboxes, invitations: self.held.invitations().len(), serves }
     }
 
     /// Something happened. The effects are to be carried out in their order.
@@ -223,6 +224,7 @@ impl Carrier {
                 let records = records.into_iter().map(|token| HeldRecord::InvitationRevoked { token });
                 return self.respond_after(id, records.collect(), CarrierRequestError::TooMany);
             }
+            CarrierRequest::Serve(on) => (HeldRecord::Served { on }, CarrierRequestError::TooMany),
             CarrierRequest::Remove(mailbox) => (HeldRecord::MailboxRemoved { mailbox }, CarrierRequestError::NoMailbox),
         };
         self.respond_after(id, vec![record], error);

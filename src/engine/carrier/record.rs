@@ -129,6 +129,11 @@ records! {
         /// Which.
         mailbox: Fingerprint,
     }
+    /// Its owner switched it on or off.
+    11 Served {
+        /// Whether it serves.
+        on: bool,
+    }
     /// A checkpoint begins: everything before it counts no more, and the records after it lead to the same state.
     64 CheckpointBegun {
         /// The day that was last begun.

@@ -760,6 +760,7 @@ fn record() -> impl Strategy<Value = HeldRecord> {
             .prop_map(|(mailbox, objects, read)| HeldRecord::Marked { mailbox, objects, read }),
         day.prop_map(|day| HeldRecord::DayBegan { day }),
         mailbox.prop_map(|mailbox| HeldRecord::MailboxRemoved { mailbox }),
+        any::<bool>().prop_map(|on| HeldRecord::Served { on }),
     ]
 }
 

@@ -1,0 +1,115 @@
+//! What the control socket can ask of the carrier.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::super::node::Shared;
+use super::{LocalCarrier, usual_terms};
+use crate::base::limits;
+use crate::control::{BoxInvite, Code, Failure};
+use crate::engine::carrier::{CarrierRequest, Terms};
+
+/// The most invitations that are made at once.
+const INVITATIONS: u32 = 100;
+
+impl Shared {
+    /// Switches the carrier on, making it where there is none.
+    pub(in super::super) async fn carrier_on(&self) -> Result<Value, Failure> {
+        Ok(describe(&*self.enable_carrier().await?))
+    }
+
+    /// Switches the carrier off. What it holds stays.
+    pub(in super::super) async fn carrier_off(&self) -> Result<Value, Failure> {
+        let carrier = self.known_carrier()?;
+        carrier.ask(CarrierRequest::Serve(false)).await?;
+        Ok(describe(&carrier))
+    }
+
+    /// Makes invitations to the box.
+    pub(in super::super) async fn carrier_invite(&self, asked: &BoxInvite) -> Result<Value, Failure> {
+        let carrier = self.known_carrier()?;
+        if asked.count == 0 || asked.count > INVITATIONS {
+            return Err(Failure::new(Code::Usage, format!("between 1 and {INVITATIONS} invitations at a time")));
+        }
+        let usual = usual_terms();
+        let terms =
+            Terms { quota: asked.quota.unwrap_or(usual.quota), hold_days: asked.hold_days.unwrap_or(usual.hold_days) };
+        if terms.hold_days == 0 || terms.hold_days > limits::HOLD_DAYS {
+            return Err(Failure::new(Code::Usage, format!("mail is held for 1 to {} days", limits::HOLD_DAYS)));
+        }
+        let mut invitations = Vec::new();
+        for _ in 0..asked.count {
+            let (text, expires) = carrier.invite(terms, Duration::from_secs(asked.life_secs)).await?;
+            invitations.push(json!({ "invitation": text, "expires_at": expires.rfc3339(), "uses": 1 }));
+        }
+        Ok(json!({ "invitations": invitations, "quota": terms.quota, "hold_days": terms.hold_days }))
+    }
+
+    /// Withdraws every invitation to the box that was not used.
+    pub(in super::super) async fn carrier_revoke(&self) -> Result<Value, Failure> {
+        self.known_carrier()?.ask(CarrierRequest::RevokeInvitations).await?;
+        Ok(json!({}))
+    }
+
+    /// Gives up a mailbox, with what is in it.
+    pub(in super::super) async fn carrier_remove(&self, name: &str) -> Result<Value, Failure> {
+        let carrier = self.known_carrier()?;
+        let names: Vec<_> = carrier.status.borrow().mailboxes.iter().map(|mailbox| mailbox.name).collect();
+        let mut matching = names.into_iter().filter(|known| known.to_string().starts_with(&name.to_ascii_uppercase()));
+        match (matching.next(), matching.next()) {
+            (Some(mailbox), None) => {
+                carrier.ask(CarrierRequest::Remove(mailbox)).await?;
+                Ok(json!({}))
+            }
+            (None, _) => {
+                Err(Failure::new(Code::NotFound, "there is no such mailbox here").hint("see: runepeer carrier show"))
+            }
+            _ => Err(Failure::new(Code::Usage, "several mailboxes begin like that; give more of the name")),
+        }
+    }
+
+    /// How things stand at the carrier.
+    pub(in super::super) fn carrier_show(&self) -> Result<Value, Failure> {
+        Ok(describe(&*self.known_carrier()?))
+    }
+
+    /// The carrier of this node in its status; null where there is none.
+    pub(in super::super) fn carrier_status(&self) -> Value {
+        self.carrier().map_or(Value::Null, |carrier| describe(&carrier))
+    }
+
+    fn known_carrier(&self) -> Result<std::sync::Arc<LocalCarrier>, Failure> {
+        self.carrier().ok_or_else(|| {
+            Failure::new(Code::NotFound, "this node carries no mail for others")
+                .hint("begin with: runepeer carrier enable")
+        })
+    }
+}
+
+fn describe(carrier: &LocalCarrier) -> Value {
+    let status = carrier.status.borrow().clone();
+    let mailboxes: Vec<Value> = status
+        .mailboxes
+        .iter()
+        .map(|mailbox| {
+            json!({
+                "name": mailbox.name.to_string(),
+                "objects": mailbox.objects,
+                "stored": mailbox.stored,
+                "outstanding": mailbox.outstanding,
+                "quota": mailbox.quota,
+            })
+        })
+        .collect();
+    json!({
+        "onion": carrier.address.onion().to_string(),
+        "fingerprint": carrier.fingerprint.to_string(),
+        "enabled": status.serves,
+        "reachable": carrier.is_reachable(),
+        "mailboxes": mailboxes,
+        "held": status.mailboxes.iter().map(|mailbox| mailbox.objects).sum::<usize>(),
+        "stored": status.mailboxes.iter().map(|mailbox| mailbox.stored).sum::<u64>(),
+        "invitations": status.invitations,
+    })
+}

@@ -1,0 +1,191 @@
+//! The carrier of a node: made, opened from its log, published.
+//!
+//! It has an onion, a certificate, a key and a log of its own; nothing ties it to the identities of the node but the file
+//! system. It exists once its key is kept, like an identity; switched off it keeps what it holds.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+mod commands;
+mod shell;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use self::shell::CarrierShell;
+use super::clock::now;
+use super::driver::{Driver, Ends};
+use super::identities::new_profile;
+use super::keys::KeyChain;
+use super::node::{Shared, broken, watched};
+use crate::base::ids::Fingerprint;
+use crate::base::{BodyId, IdentityId, Rng, SymmetricKey, Timestamp, limits};
+use crate::control::{Code, Failure};
+use crate::engine::carrier::{
+    Carrier, CarrierPolicy, CarrierRequest, CarrierRequestError, CarrierStatus, Held, HeldRecord, Terms,
+};
+use crate::engine::effect::Durability;
+use crate::mail::{Address, Invitation, LocalPart};
+use crate::pgp;
+use crate::store::vfs::Vfs;
+use crate::store::{Log, OsRng};
+use crate::wire::mailbox::Policy;
+
+/// The name in the address of a box, which nobody writes to.
+const NAME: &str = "box";
+
+type Answer = oneshot::Sender<Result<(), CarrierRequestError>>;
+
+/// A carrier as the rest of the daemon sees it.
+pub(super) struct LocalCarrier {
+    pub(super) address: Address,
+    pub(super) fingerprint: Fingerprint,
+    pub(super) status: watch::Receiver<CarrierStatus>,
+    requests: mpsc::Sender<Asked>,
+    reachable: watch::Receiver<bool>,
+}
+
+/// A request and where its answer goes.
+pub(super) struct Asked {
+    request: CarrierRequest,
+    answer: Answer,
+}
+
+impl LocalCarrier {
+    /// Whether its onion is published.
+    pub(super) fn is_reachable(&self) -> bool {
+        *self.reachable.borrow()
+    }
+
+    /// Has its machine do something.
+    pub(super) async fn ask(&self, request: CarrierRequest) -> Result<(), Failure> {
+        let stopping = || Failure::new(Code::Busy, "the daemon is stopping").retryable();
+        let (answer, result) = oneshot::channel();
+        self.requests.send(Asked { request, answer }).await.map_err(|_| stopping())?;
+        result.await.map_err(|_| stopping())?.map_err(|error| match error {
+            CarrierRequestError::NoMailbox => Failure::new(Code::NotFound, error.to_string()),
+            CarrierRequestError::TooMany => Failure::new(Code::Failed, error.to_string()),
+            CarrierRequestError::Disk(_) => Failure::new(Code::Busy, error.to_string()).retryable(),
+        })
+    }
+
+    /// Makes an invitation, and gives its text.
+    pub(super) async fn invite(&self, terms: Terms, life: Duration) -> Result<(String, Timestamp), Failure> {
+        // The text counts in hours (docs/protocol.md, "Invitation"): what began counts whole.
+        let expires = Timestamp::from_secs(now().plus(life).secs().saturating_add(3599) / 3600 * 3600);
+        let secret = (&mut OsRng as &mut dyn Rng).array();
+        self.ask(CarrierRequest::Invite { secret, terms, expires }).await?;
+        let (address, fingerprint) = (self.address.clone(), self.fingerprint);
+        let invitation = Invitation { address, fingerprint, secret: Some(secret), expires: Some(expires) };
+        Ok((invitation.encode_box(), expires))
+    }
+}
+
+impl Shared {
+    /// The carrier of this node, where there is one.
+    pub(super) fn carrier(&self) -> Option<Arc<LocalCarrier>> {
+        self.carrier.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Switches the carrier on, making it where there is none.
+    pub(super) async fn enable_carrier(&self) -> Result<Arc<LocalCarrier>, Failure> {
+        let _turn = self.making.lock().await;
+        let carrier = match self.carrier() {
+            Some(carrier) => carrier,
+            None => self.make_carrier().await?,
+        };
+        carrier.ask(CarrierRequest::Serve(true)).await?;
+        Ok(carrier)
+    }
+
+    /// Opens the carrier that exists.
+    pub(super) async fn open_known_carrier(&self) -> Result<(), Failure> {
+        match self.with_keyring(|keyring| keyring.carrier())? {
+            Some((id, key)) => self.open_carrier(id, key).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes a carrier: its log with its first records, then its key file, which is the commit (docs/on-disk.md).
+    async fn make_carrier(&self) -> Result<Arc<LocalCarrier>, Failure> {
+        let (id, key) = (IdentityId::random(&mut OsRng), SymmetricKey::random(&mut OsRng));
+        let name = LocalPart::new(NAME).map_err(|error| broken("the carrier", error))?;
+        let record = HeldRecord::CarrierCreated { profile: Box::new(new_profile(&name)?) };
+        let (vfs, path, log_key) = (Arc::clone(&self.vfs), self.carrier_path(id), key.clone());
+        let made = move || {
+            let failed = |error: &dyn std::fmt::Display| broken("the carrier's log cannot be made", error);
+            vfs.mkdir(path.parent().unwrap_or(&path)).map_err(|error| failed(&error))?;
+            Log::create(&*vfs, &path).map_err(|error| failed(&error))?;
+            let log = Log::open(Arc::clone(&vfs), &path, &log_key, Box::new(OsRng), None, &mut |_, _| ())
+                .map_err(|error| failed(&error))?;
+            let record = record.encode().map_err(|error| failed(&error))?;
+            let (done, committed) = std::sync::mpsc::channel();
+            // Whoever waits is below.
+            let report = Box::new(move |result| {
+                let _ = done.send(result);
+            });
+            log.commit(vec![record], Vec::new(), Durability::Synced, report);
+            committed.recv().map_err(|error| failed(&error))?.map(drop).map_err(|error| failed(&error))
+        };
+        tokio::task::spawn_blocking(made).await.map_err(|error| broken("the carrier's log", error))??;
+        self.with_keyring(|keyring| keyring.add_carrier(id, &key))?;
+        self.open_carrier(id, key).await
+    }
+
+    fn carrier_path(&self, id: IdentityId) -> PathBuf {
+        self.directory.path().join("held").join(id.to_string())
+    }
+
+    async fn open_carrier(&self, id: IdentityId, key: SymmetricKey) -> Result<Arc<LocalCarrier>, Failure> {
+        let (vfs, path) = (Arc::clone(&self.vfs), self.carrier_path(id));
+        let opened = tokio::task::spawn_blocking(move || fold(&vfs, &path, &key)).await;
+        let (log, held) = opened.map_err(|error| broken("the carrier's log", error))??;
+        let policy = CarrierPolicy { free: None, identification: Policy::Session };
+        let carrier = Carrier::new(held, policy, now()).map_err(|error| broken("the carrier's log", error))?;
+        let profile = carrier.held().profile().cloned().ok_or_else(|| broken("the carrier's log", "it is empty"))?;
+        let keys = pgp::SecretKeys::from_bytes(profile.secret_keys.expose())
+            .map_err(|error| broken("the carrier's keys", error))?;
+        let (status, receiver) = watch::channel(carrier.status());
+        let serves = watch::channel(carrier.held().serves()).0;
+        let shell = CarrierShell::new(log, KeyChain::new(keys), status, serves.clone());
+        let (driver, Ends { requests, incoming }) = Driver::new(carrier, shell, self.pool.clone());
+        let driver = tokio::spawn(watched(driver.run(self.stop.subscribe()), self.stop_requested.clone()));
+        self.drivers.lock().unwrap_or_else(PoisonError::into_inner).push(driver);
+        let reachable = self.publish(id, profile.onion_seed.clone(), incoming, Some(serves.subscribe()));
+        let carrier = Arc::new(LocalCarrier {
+            address: profile.public.address.clone(),
+            fingerprint: profile.public.fingerprint,
+            status: receiver,
+            requests,
+            reachable,
+        });
+        *self.carrier.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&carrier));
+        Ok(carrier)
+    }
+}
+
+/// The state of a carrier, from its log.
+fn fold(vfs: &Arc<dyn Vfs>, path: &Path, key: &SymmetricKey) -> Result<(Log, Held), Failure> {
+    let (mut held, mut unknown) = (Held::default(), None);
+    let mut replay = |number, bytes: &[u8]| match HeldRecord::decode(bytes) {
+        Ok(Some(record)) => drop(held.apply(number, &record)),
+        Ok(None) => {}
+        Err(error) => unknown = Some(error),
+    };
+    let log = Log::open(Arc::clone(vfs), path, key, Box::new(OsRng), None, &mut replay)
+        .map_err(|error| broken("the carrier's log cannot be opened", error))?;
+    if let Some(error) = unknown {
+        return Err(broken("the carrier's log holds a record that this version does not know", error)
+            .hint("it was written by a newer runepeer; start that one"));
+    }
+    let needed: BTreeSet<BodyId> = held.bodies().collect();
+    log.forget(log.body_ids().into_iter().filter(|body| !needed.contains(body)).collect());
+    held.take_released();
+    Ok((log, held))
+}
+
+/// The terms of an invitation that does not say.
+pub(super) const fn usual_terms() -> Terms {
+    Terms { quota: limits::MAILBOX_QUOTA, hold_days: limits::HOLD_DAYS }
+}

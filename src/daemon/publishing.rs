@@ -1,0 +1,100 @@
+//! Publishing an onion for as long as that is wanted, and handing over whoever connects.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use super::driver::stopped;
+use super::node::Shared;
+use crate::base::{IdentityId, OnionSeed};
+use crate::net::{Listener, Stream, Transport};
+
+/// How long after a failure an onion is published again.
+const PUBLISH_AGAIN: Duration = Duration::from_secs(5);
+
+/// Where those who connect go.
+type Incoming = mpsc::Sender<Box<dyn Stream>>;
+
+impl Shared {
+    /// Publishes an onion, and hands its streams to a driver; says whether it is reachable. Only while it is `wanted`,
+    /// where that is given.
+    pub(super) fn publish(
+        &self,
+        id: IdentityId,
+        seed: OnionSeed,
+        incoming: Incoming,
+        wanted: Option<watch::Receiver<bool>>,
+    ) -> watch::Receiver<bool> {
+        let (reachable, receiver) = watch::channel(false);
+        let transport = Arc::clone(&self.transport);
+        let mut stop = self.stop.subscribe();
+        // Without its sender it stays as it is.
+        let (_always, always) = watch::channel(true);
+        let mut wanted = wanted.unwrap_or(always);
+        tokio::spawn(async move {
+            let published = async {
+                loop {
+                    if wanted.wait_for(|wanted| *wanted).await.is_err() && !*wanted.borrow() {
+                        return;
+                    }
+                    let mut no_longer = wanted.clone();
+                    tokio::select! {
+                        () = publish(&*transport, id, &seed, &incoming, &reachable) => return,
+                        Ok(_) = no_longer.wait_for(|wanted| !*wanted) => {}
+                    }
+                    reachable.send_replace(false);
+                }
+            };
+            tokio::select! {
+                () = published => {}
+                () = stopped(&mut stop) => {}
+            }
+        });
+        receiver
+    }
+}
+
+/// Publishes an onion again and again, until nobody takes who comes.
+async fn publish(
+    transport: &dyn Transport,
+    id: IdentityId,
+    seed: &OnionSeed,
+    incoming: &Incoming,
+    reachable: &watch::Sender<bool>,
+) {
+    let mut told = None;
+    while !incoming.is_closed() {
+        match transport.listen(id, seed).await {
+            Ok(listener) => {
+                accept(listener, incoming, reachable).await;
+                told = None;
+            }
+            // Once, and not at every try.
+            Err(error) if told.as_ref() != Some(&error) => {
+                tracing::warn!(%error, "an onion cannot be published now; trying again");
+                told = Some(error);
+            }
+            Err(_) => {}
+        }
+        reachable.send_replace(false);
+        tokio::time::sleep(PUBLISH_AGAIN).await;
+    }
+}
+
+/// Hands over streams until the service ends.
+async fn accept(mut listener: Listener, incoming: &Incoming, reachable: &watch::Sender<bool>) {
+    let mut reachability = listener.reachability();
+    reachable.send_replace(reachability.borrow_and_update().is_reachable());
+    loop {
+        tokio::select! {
+            stream = listener.accept() => match stream {
+                Some(stream) => if incoming.send(stream).await.is_err() { return },
+                None => return,
+            },
+            Ok(()) = reachability.changed() => {
+                reachable.send_replace(reachability.borrow_and_update().is_reachable());
+            }
+        }
+    }
+}

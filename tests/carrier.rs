@@ -1,0 +1,212 @@
+//! A carrier under the real binary, with real keys: a friend registers a box, a stranger leaves sealed mail against tokens,
+//! the friend collects it; kills in between lose nothing, and the disk shows nobody.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+mod support;
+
+use std::path::Path;
+use std::time::Duration;
+
+use runepeer::base::{ContentId, Onion, TokenSeed};
+use runepeer::mail::{Content, ContentKind, Invitation};
+use runepeer::pgp::{self, SecretKeys};
+use runepeer::store::OsRng;
+use runepeer::wire::mailbox::{BoxCommand, Count, Entry, Part, Style};
+use runepeer::wire::token::{Class, Token, epoch, hash_of, token};
+use support::box_client::{Session, new_keys, now};
+use support::node::Node;
+use support::{temp_dir, wait_for};
+
+const CANARY: &str = "Subject: canary-of-the-box";
+
+/// A node that carries, and its onion.
+fn carrier(peers: &Path) -> (Node, Onion) {
+    let mut node = Node::loopback("bob", peers);
+    node.start();
+    let enabled = node.json(&["carrier", "enable"]);
+    let onion: Onion = enabled["onion"].as_str().unwrap().parse().unwrap();
+    wait_until_reachable(&node);
+    (node, onion)
+}
+
+fn wait_until_reachable(node: &Node) {
+    wait_for("the carrier is reachable", Duration::from_secs(30), || {
+        (node.json(&["carrier", "show"])["reachable"] == true).then_some(())
+    });
+}
+
+fn invitation(node: &Node, more: &[&str]) -> Invitation {
+    let made = node.json(&[&["carrier", "invite"], more].concat());
+    Invitation::parse_box(made["invitations"][0]["invitation"].as_str().unwrap()).unwrap()
+}
+
+fn object(from: &SecretKeys, to: &SecretKeys, text: &str) -> Vec<u8> {
+    let content = Content {
+        kind: ContentKind::Mail,
+        id: ContentId::random(&mut OsRng),
+        expires: now().plus(Duration::from_secs(86_400)),
+        payload: text.as_bytes().to_vec(),
+    };
+    pgp::seal(&content.encode(), from, to.certificate(), now()).unwrap()
+}
+
+fn upload(session: &mut Session, class: Class, count: u32) -> Vec<Token> {
+    let seed = TokenSeed::random(&mut OsRng);
+    let today = epoch(now());
+    let tokens: Vec<_> = (0..count).map(|number| token(&seed, today, class, number)).collect();
+    let mut hashes: Vec<_> = tokens.iter().map(hash_of).collect();
+    hashes.sort_unstable();
+    let block = hashes.concat();
+    let command = BoxCommand::Tokens { epoch: today, class: class.number(), size: block.len() as u64 };
+    assert_eq!(session.ask(&command, &block).unwrap()[0].code(), 220);
+    tokens
+}
+
+fn entries(session: &mut Session, mailbox: &str) -> Vec<Entry> {
+    let list = BoxCommand::List { mailbox: mailbox.to_owned(), selection: Default::default(), json: false };
+    let mut answers = session.ask(&list, b"").unwrap();
+    assert_eq!(answers.pop().unwrap().code(), 242);
+    answers.iter().map(support::box_client::Answer::said).collect()
+}
+
+#[test]
+fn mail_that_was_left_survives_kills_and_is_collected_once() {
+    let peers = temp_dir();
+    let (mut node, onion) = carrier(peers.path());
+    let invitation = invitation(&node, &[]);
+    let (drop, alice) = (new_keys(), new_keys());
+    let name = drop.certificate().fingerprint();
+    let connect = || Session::connect(peers.path(), onion).unwrap();
+    assert_eq!(connect().register(&drop, &invitation).unwrap(), 210);
+    assert_eq!(connect().register(&alice, &invitation).unwrap(), 417, "it works once");
+    node.restart_after_kill();
+    wait_until_reachable(&node);
+
+    let mut owner = connect();
+    assert_eq!(owner.identify(name, &drop).unwrap(), 211);
+    let tokens = upload(&mut owner, Class::of(4096).unwrap(), 8);
+    let large = upload(&mut owner, Class::of(4 << 20).unwrap(), 1);
+    let watch = BoxCommand::Watch { mailbox: name.to_string() };
+    assert_eq!(owner.ask(&watch, b"").unwrap()[0].code(), 260);
+    let mut left: Vec<_> = (0..5).map(|number| object(&alice, &drop, &format!("{CANARY} {number}\r\n\r\n"))).collect();
+    for (token, object) in tokens.iter().zip(&left) {
+        // Whoever deposits shows nothing but a token, on a connection of its own.
+        assert_eq!(connect().deposit(*token, object).unwrap(), 202);
+        assert_eq!(owner.answers().unwrap()[0].code(), 261, "whoever watches is told");
+    }
+    left.push(object(&alice, &drop, &format!("{CANARY}\r\n\r\n{}", "x".repeat(3_500_000))));
+    assert_eq!(connect().deposit(large[0], &left[5]).unwrap(), 202);
+    assert_eq!(connect().deposit(tokens[0], &left[1]).unwrap(), 420, "another object");
+    assert_eq!(connect().deposit([1; 32], &left[1]).unwrap(), 420, "no such token");
+    let forged = vec![0x55; 4096];
+    assert_eq!(connect().deposit(tokens[6], &forged).unwrap(), 409, "no object");
+    node.restart_after_kill();
+    wait_until_reachable(&node);
+    // The answer was lost, perhaps: the same again is there already.
+    assert_eq!(connect().deposit(tokens[0], &left[0]).unwrap(), 202);
+
+    let mut owner = connect();
+    assert_eq!(owner.identify(name, &drop).unwrap(), 211);
+    let mailbox = name.to_string();
+    let check = BoxCommand::Check { mailbox: mailbox.clone(), recursive: false };
+    let count: Count = owner.ask(&check, b"").unwrap()[0].said();
+    assert_eq!((count.unread, count.total), (6, 6));
+    let found = entries(&mut owner, &mailbox);
+    let mut collected = Vec::new();
+    for entry in &found {
+        let mut bytes = Vec::new();
+        while (bytes.len() as u64) < entry.size {
+            let part = Part::Range { offset: bytes.len() as u64, length: None };
+            let (object, style) = (entry.object, Style::default());
+            let retrieve = BoxCommand::Retrieve { mailbox: mailbox.clone(), object, part, style };
+            bytes.extend_from_slice(&owner.ask(&retrieve, b"").unwrap()[0].blocks[0]);
+        }
+        collected.push(bytes);
+    }
+    collected.sort();
+    left.sort();
+    assert!(collected == left, "what is collected is what was left");
+    let objects = found.iter().map(|entry| entry.object).collect();
+    let delete = BoxCommand::Delete { mailbox: mailbox.clone(), objects };
+    assert_eq!(owner.ask(&delete, b"").unwrap()[0].code(), 253);
+    node.restart_after_kill();
+    let shown = node.json(&["carrier", "show"]);
+    assert_eq!(shown["held"], 0, "what was deleted does not come back");
+    assert_eq!(shown["mailboxes"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn the_disk_and_the_words_of_a_carrier_show_nobody() {
+    let peers = temp_dir();
+    let mut node = Node::loopback("bob", peers.path()).with_passphrase("correct horse");
+    node.start();
+    let onion: Onion = node.json(&["carrier", "enable"])["onion"].as_str().unwrap().parse().unwrap();
+    wait_until_reachable(&node);
+    let invitation = invitation(&node, &["--quota-mib", "2", "--hold-days", "3"]);
+    let (drop, alice) = (new_keys(), new_keys());
+    let connect = || Session::connect(peers.path(), onion).unwrap();
+    assert_eq!(connect().register(&drop, &invitation).unwrap(), 210);
+    let mut owner = connect();
+    assert_eq!(owner.identify(drop.certificate().fingerprint(), &drop).unwrap(), 211);
+    let tokens = upload(&mut owner, Class::of(4096).unwrap(), 128);
+    for token in tokens.iter().take(100) {
+        let object = object(&alice, &drop, &format!("{CANARY}\r\n\r\n"));
+        assert_eq!(connect().deposit(*token, &object).unwrap(), 202);
+    }
+    node.terminate();
+    let secrets: Vec<Vec<u8>> = vec![
+        CANARY.as_bytes().to_vec(),
+        alice.certificate().fingerprint().as_bytes().to_vec(),
+        drop.certificate().fingerprint().as_bytes().to_vec(),
+        drop.certificate().fingerprint().to_string().into_bytes(),
+        onion.label().into_bytes(),
+    ];
+    let mut files = 0;
+    let mut directories = vec![node.data()];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+                continue;
+            }
+            let bytes = std::fs::read(&path).unwrap();
+            files += 1;
+            for secret in &secrets {
+                let shown = bytes.windows(secret.len()).any(|window| window == secret);
+                assert!(!shown, "{} shows {}", path.display(), String::from_utf8_lossy(secret));
+            }
+        }
+    }
+    assert!(files > 3, "there is something to look at");
+    let words = node.words();
+    for secret in &secrets {
+        assert!(!words.contains(&*String::from_utf8_lossy(secret)), "the daemon's words show something");
+    }
+}
+
+#[test]
+fn a_carrier_is_switched_off_and_on_and_gives_up_a_box() {
+    let peers = temp_dir();
+    let (node, onion) = carrier(peers.path());
+    let spare = invitation(&node, &["--count", "2"]);
+    let drop = new_keys();
+    assert_eq!(Session::connect(peers.path(), onion).unwrap().register(&drop, &spare).unwrap(), 210);
+    assert_eq!(node.json(&["carrier", "show"])["invitations"], 1);
+    node.json(&["--yes", "carrier", "revoke"]);
+    assert_eq!(node.json(&["carrier", "show"])["invitations"], 0);
+    node.json(&["--yes", "carrier", "disable"]);
+    wait_for("the onion is gone", Duration::from_secs(20), || {
+        Session::connect(peers.path(), onion).is_err().then_some(())
+    });
+    assert!(node.json(&["status"])["carrier"]["enabled"] == false);
+    node.json(&["carrier", "enable"]);
+    wait_until_reachable(&node);
+    let name = drop.certificate().fingerprint();
+    assert_eq!(Session::connect(peers.path(), onion).unwrap().identify(name, &drop).unwrap(), 211);
+    node.json(&["--yes", "carrier", "remove", &name.to_string()[..9]]);
+    assert_eq!(Session::connect(peers.path(), onion).unwrap().identify(name, &drop).unwrap(), 411);
+    let refused = node.run(&["--yes", "carrier", "remove", "0000"]);
+    assert_eq!(refused.status.code(), Some(4), "there is no such box");
+}
