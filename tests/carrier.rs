@@ -187,6 +187,23 @@ fn the_disk_and_the_words_of_a_carrier_show_nobody() {
 }
 
 #[test]
+fn a_node_may_have_nothing_but_a_carrier() {
+    let peers = temp_dir();
+    let mut node = Node::loopback("box", peers.path()).carrier_only();
+    node.start();
+    let status = node.json(&["status"]);
+    assert!(status["listen"].is_null() && status["identities"].as_array().unwrap().is_empty());
+    let onion: Onion = status["carrier"]["onion"].as_str().unwrap().parse().unwrap();
+    let invitation = invitation(&node, &[]);
+    // It stays what it is without being told again.
+    node.restart_after_kill();
+    wait_until_reachable(&node);
+    let drop = new_keys();
+    assert_eq!(Session::connect(peers.path(), onion).unwrap().register(&drop, &invitation).unwrap(), 210);
+    assert_eq!(node.run(&["mail", "setup", "show"]).status.code(), Some(4), "there is no mailbox");
+}
+
+#[test]
 fn a_carrier_is_switched_off_and_on_and_gives_up_a_box() {
     let peers = temp_dir();
     let (node, onion) = carrier(peers.path());

@@ -113,6 +113,9 @@ pub(super) struct Up {
     /// Where submission listens, on loopback; port 0 means any free port
     #[arg(long, value_name = "ADDR:PORT")]
     pub(super) submission: Option<SocketAddr>,
+    /// Carry mail for others, and have no mailbox here
+    #[arg(long, conflicts_with_all = ["name", "imap", "submission"])]
+    pub(super) carrier_only: bool,
     /// How peers are reached: tor, or loopback:DIR for tests on one machine
     #[arg(long, value_name = "tor|loopback:DIR")]
     pub(super) transport: Option<String>,

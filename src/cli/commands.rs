@@ -121,7 +121,10 @@ fn status(context: &Context) -> Result<(), Failure> {
             let _ = writeln!(words, "carrier: {} held in {boxes} boxes ({reachable})", carrier["held"]);
         }
         let listen = &value["listen"];
-        let _ = writeln!(words, "mail programs: IMAP {}, SMTP {}", text(listen, "imap"), text(listen, "submission"));
+        if !listen.is_null() {
+            let (imap, submission) = (text(listen, "imap"), text(listen, "submission"));
+            let _ = writeln!(words, "mail programs: IMAP {imap}, SMTP {submission}");
+        }
         let waiting = rows(value, "queue").count();
         let _ =
             writeln!(words, "{}", if waiting == 0 { "nothing waits".into() } else { format!("{waiting} waiting:") });

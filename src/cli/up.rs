@@ -30,7 +30,9 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 pub(super) fn run(context: &Context, up: Up) -> Result<(), Failure> {
     let preparation = Preparation::open(&context.data)?;
     let has_identity = preparation.has_identity()?;
+    let kept = File::load(&context.data).ok().and_then(|file| file.carrier_only).unwrap_or(false);
     let name = match up.name.clone() {
+        None if up.carrier_only || kept => None,
         name if has_identity => {
             if name.is_some() {
                 context.output.say("There is an identity already; --name is for an empty data directory.");
@@ -51,6 +53,7 @@ pub(super) fn run(context: &Context, up: Up) -> Result<(), Failure> {
             imap: up.imap.map(|address| address.to_string()),
             submission: up.submission.map(|address| address.to_string()),
         },
+        carrier_only: up.carrier_only.then_some(true),
         ..File::default()
     };
     logging::start();
@@ -121,7 +124,9 @@ async fn wait_until_reachable(context: &Context, node: &Node) -> Result<(), Fail
         let status = &node.ask(Command::Status).await?;
         let tor = &status["tor"];
         let identities = status["identities"].as_array().map(Vec::as_slice).unwrap_or_default();
-        if !identities.is_empty() && identities.iter().all(|identity| identity["reachable"] == true) {
+        let carrier = &status["carrier"];
+        let mut published = identities.iter().chain((carrier["enabled"] == true).then_some(carrier)).peekable();
+        if published.peek().is_some() && published.all(|onion| onion["reachable"] == true) {
             bar.clear();
             return Ok(());
         }
@@ -146,6 +151,12 @@ async fn next_steps(context: &Context, node: &Node, is_new: bool) -> Result<(), 
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     for identity in status["identities"].as_array().into_iter().flatten() {
         context.output.data(format!("{} is reachable as {}", text(&identity["name"]), text(&identity["address"])));
+    }
+    if status["carrier"]["enabled"] == true {
+        context.output.data(format!("This node carries mail for others at {}", text(&status["carrier"]["onion"])));
+        if status["identities"].as_array().is_none_or(Vec::is_empty) {
+            context.output.say("Invite a friend to a box here with: runepeer carrier invite");
+        }
     }
     if !node.is_passphrase_protected() {
         context.output.say("Note: no passphrase is set. Whoever takes this disk can read the mail on it.");

@@ -94,6 +94,9 @@ pub struct File {
     /// `transport = "tor"` or `"loopback:DIRECTORY"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transport: Option<String>,
+    /// `carrier_only = true`: carry mail for others, and have no mailbox.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carrier_only: Option<bool>,
     /// `[listen]`: where mail programs connect.
     #[serde(default)]
     pub listen: ListenFile,
@@ -119,6 +122,8 @@ pub struct ListenFile {
 pub struct Config {
     /// How peers are reached.
     pub transport: Transport,
+    /// Whether there is nothing but a carrier.
+    pub carrier_only: bool,
     /// Where IMAP listens.
     pub imap: SocketAddr,
     /// Where submission listens.
@@ -165,6 +170,7 @@ impl File {
     pub fn or(self, other: Self) -> Self {
         Self {
             transport: self.transport.or(other.transport),
+            carrier_only: self.carrier_only.or(other.carrier_only),
             listen: ListenFile {
                 imap: self.listen.imap.or(other.listen.imap),
                 submission: self.listen.submission.or(other.listen.submission),
@@ -180,6 +186,7 @@ impl File {
     pub fn validate(&self) -> Result<Config, ConfigError> {
         Ok(Config {
             transport: self.transport.as_deref().unwrap_or("tor").parse()?,
+            carrier_only: self.carrier_only.unwrap_or(false),
             imap: loopback("listen.imap", self.listen.imap.as_deref(), DEFAULT_IMAP)?,
             submission: loopback("listen.submission", self.listen.submission.as_deref(), DEFAULT_SUBMISSION)?,
             tor: self.tor.clone(),
@@ -234,6 +241,7 @@ mod tests {
     fn what_is_written_reads_back() {
         let file = File {
             transport: Some("loopback:/tmp/x".into()),
+            carrier_only: Some(true),
             listen: ListenFile { imap: Some("127.0.0.1:0".into()), submission: None },
             tor: BTreeMap::from([("path_rules".into(), toml::Value::Table(toml::Table::new()))]),
         };

@@ -110,7 +110,7 @@ impl Shared {
             Command::CarrierInvite(asked) => self.carrier_invite(&asked).await,
             Command::CarrierRevoke => self.carrier_revoke().await,
             Command::CarrierRemove { name } => self.carrier_remove(&name).await,
-            Command::MailSettings => Ok(self.mail_settings(&*self.account(identity)?)),
+            Command::MailSettings => self.mail_settings(&*self.account(identity)?),
         }
     }
 
@@ -155,7 +155,9 @@ impl Shared {
             "version": env!("CARGO_PKG_VERSION"),
             "pid": std::process::id(),
             "identities": identities,
-            "listen": { "imap": listen.imap.to_string(), "submission": listen.submission.to_string() },
+            "listen": listen.map(|listen| {
+                json!({ "imap": listen.imap.to_string(), "submission": listen.submission.to_string() })
+            }),
             "tor": {
                 "state": transport.state.as_str(),
                 "percent": transport.percent,
@@ -192,15 +194,15 @@ impl Shared {
         Ok(json!({ "user": account.address.to_string(), "password": password.as_str() }))
     }
 
-    fn mail_settings(&self, account: &LocalAccount) -> Value {
-        let listen = self.listening();
+    fn mail_settings(&self, account: &LocalAccount) -> Result<Value, Failure> {
+        let listen = self.listening().ok_or_else(unexpected)?;
         let user = account.address.to_string();
-        json!({
+        Ok(json!({
             "name": account.name,
             "address": user,
             "imap": { "host": listen.imap.ip().to_string(), "port": listen.imap.port(), "user": user },
             "submission": { "host": listen.submission.ip().to_string(), "port": listen.submission.port(), "user": user },
-        })
+        }))
     }
 }
 

@@ -136,7 +136,8 @@ pub(super) struct Shared {
     pub(super) transport_status: watch::Receiver<TransportStatus>,
     pub(super) registry: Arc<Registry>,
     pub(super) carrier: Mutex<Option<Arc<LocalCarrier>>>,
-    pub(super) listening: Listening,
+    /// `None` where there is nothing but a carrier.
+    pub(super) listening: Option<Listening>,
     pub(super) stop_requested: watch::Sender<Option<Ending>>,
     pub(super) stop: watch::Sender<bool>,
     pub(super) drivers: Mutex<Vec<JoinHandle<()>>>,
@@ -164,12 +165,8 @@ impl Node {
         let name = start.name.as_deref().map(local_part).transpose()?;
         let (config, unwritten) = configuration(&preparation, start.file)?;
         let keyring = unlock(&preparation, start.passphrase)?;
-        let imap = listen(config.imap, "IMAP", "--imap").await?;
-        let submission = listen(config.submission, "submission", "--submission").await?;
-        let listening = Listening {
-            imap: imap.local_addr().map_err(|error| broken("IMAP", error))?,
-            submission: submission.local_addr().map_err(|error| broken("submission", error))?,
-        };
+        let gateways = if config.carrier_only { None } else { Some(Gateways::listen(&config).await?) };
+        let listening = gateways.as_ref().map(Gateways::addresses).transpose()?;
         let server = Server::bind(preparation.directory.path()).map_err(|error| broken("the control socket", error))?;
         let ids = keyring.identities().map_err(|error| broken("the keys", error))?;
         let stop_requested = watch::channel(None).0;
@@ -206,11 +203,18 @@ impl Node {
         });
         let is_passphrase_protected = shared.with_keyring(|keyring| Ok::<_, UnlockError>(keyring.has_passphrase()))?;
         let mut node = Self { shared, gateways: Vec::new(), control: None, is_passphrase_protected };
-        if let Err(failure) = node.identities(name, &start.reading).await {
+        let opened = match config.carrier_only {
+            true => node.carrier_only().await,
+            false => node.identities(name, &start.reading).await,
+        };
+        if let Err(failure) = opened {
             node.stop().await;
             return Err(failure);
         }
-        node.serve(imap, submission, server);
+        if let Some(gateways) = gateways {
+            node.serve(gateways);
+        }
+        node.control = Some(tokio::spawn(server.serve(Arc::clone(&node.shared) as Arc<dyn Handler>)));
         Ok(node)
     }
 
@@ -227,7 +231,20 @@ impl Node {
         }
     }
 
-    fn serve(&mut self, imap: TcpListener, submission: TcpListener, control: Server) {
+    /// Opens the carrier, or makes it.
+    async fn carrier_only(&self) -> Result<(), Failure> {
+        if !self.shared.with_keyring(|keyring| keyring.identities())?.is_empty() {
+            return Err(Failure::new(Code::Usage, "this data directory has identities, and carrier_only is set")
+                .hint("give a carrier without a mailbox a directory of its own: --data-dir DIR"));
+        }
+        self.shared.open_known_carrier().await?;
+        match self.shared.carrier() {
+            Some(_) => Ok(()),
+            None => self.shared.enable_carrier().await.map(drop),
+        }
+    }
+
+    fn serve(&mut self, Gateways { imap, submission }: Gateways) {
         let shared = &self.shared;
         let stop = || shared.stop.subscribe();
         let accounts = || Arc::clone(&shared.registry) as Arc<dyn gateway::account::Accounts>;
@@ -246,7 +263,6 @@ impl Node {
         let server = gateway::submission::Server::new(accounts(), config);
         let stopping = stop();
         self.gateways.push(tokio::spawn(async move { server.serve(submission, stopping).await }));
-        self.control = Some(tokio::spawn(control.serve(Arc::clone(shared) as Arc<dyn Handler>)));
     }
 
     /// Asks what the control socket can ask.
@@ -318,7 +334,7 @@ impl Shared {
         &self.pool
     }
 
-    pub(super) const fn listening(&self) -> Listening {
+    pub(super) const fn listening(&self) -> Option<Listening> {
         self.listening
     }
 
@@ -396,6 +412,27 @@ pub(super) fn unlock(preparation: &Preparation, passphrase: Option<Zeroizing<Str
     } else {
         Keyring::create(vfs, &keys, passphrase.as_ref(), Box::new(OsRng))
             .map_err(|error| broken("the keys cannot be made", error))
+    }
+}
+
+/// The sockets of mail programs.
+struct Gateways {
+    imap: TcpListener,
+    submission: TcpListener,
+}
+
+impl Gateways {
+    async fn listen(config: &Config) -> Result<Self, Failure> {
+        let imap = listen(config.imap, "IMAP", "--imap").await?;
+        let submission = listen(config.submission, "submission", "--submission").await?;
+        Ok(Self { imap, submission })
+    }
+
+    fn addresses(&self) -> Result<Listening, Failure> {
+        Ok(Listening {
+            imap: self.imap.local_addr().map_err(|error| broken("IMAP", error))?,
+            submission: self.submission.local_addr().map_err(|error| broken("submission", error))?,
+        })
     }
 }
 

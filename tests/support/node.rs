@@ -20,6 +20,8 @@ pub(crate) struct Node {
     name: String,
     transport: String,
     extra: Vec<String>,
+    /// Whether it has no mailbox.
+    carrier_only: bool,
     /// Its clock, in the words of libfaketime, where it is not the machine's.
     clock: Option<String>,
     process: Option<Child>,
@@ -45,7 +47,22 @@ impl Node {
         use std::os::unix::fs::DirBuilderExt;
         let dir = temp_dir();
         std::fs::DirBuilder::new().mode(0o700).create(dir.path().join("data")).unwrap();
-        Self { name: name.to_owned(), transport, extra: Vec::new(), clock: None, process: None, starts: 0, dir }
+        Self {
+            name: name.to_owned(),
+            transport,
+            extra: Vec::new(),
+            carrier_only: false,
+            clock: None,
+            process: None,
+            starts: 0,
+            dir,
+        }
+    }
+
+    /// It carries mail for others, and has no mailbox.
+    pub(crate) const fn carrier_only(mut self) -> Self {
+        self.carrier_only = true;
+        self
     }
 
     /// Seals the node's keys with this passphrase.
@@ -87,15 +104,15 @@ impl Node {
         if let Some(clock) = &self.clock {
             command.env("LD_PRELOAD", faketime().expect("libfaketime")).env("FAKETIME", clock);
         }
-        let process = command
-            .args(["--no-input", "up", "--name", &self.name, "--transport", &self.transport])
-            .args(["--imap", "127.0.0.1:0", "--submission", "127.0.0.1:0"])
-            .args(&self.extra)
-            .stdin(Stdio::null())
-            .stdout(log("out"))
-            .stderr(log("err"))
-            .spawn()
-            .unwrap();
+        command.args(["--no-input", "up", "--transport", &self.transport]);
+        if self.carrier_only {
+            // Once is enough.
+            command.args((self.starts == 1).then_some("--carrier-only"));
+        } else {
+            command.args(["--name", &self.name, "--imap", "127.0.0.1:0", "--submission", "127.0.0.1:0"]);
+        }
+        let process =
+            command.args(&self.extra).stdin(Stdio::null()).stdout(log("out")).stderr(log("err")).spawn().unwrap();
         self.process = Some(process);
     }
 
@@ -109,7 +126,7 @@ impl Node {
             let reachable = |status: Value| {
                 let identities = status["identities"].as_array()?;
                 let all = identities.iter().all(|identity| identity["reachable"] == true);
-                Some(all && !identities.is_empty())
+                Some(all && (!identities.is_empty() || status["carrier"]["reachable"] == true))
             };
             if self.try_json(&["status"]).and_then(reachable) == Some(true) {
                 return;

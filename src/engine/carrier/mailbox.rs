@@ -128,6 +128,7 @@ impl Carrier {
             BoxCommand::Watch { .. } => {
                 if let Some(session) = self.session(place) {
                     session.watching = Some(mailbox);
+                    session.machine.be_patient();
                 }
                 self.answer(place, Status::Watching);
             }

@@ -689,6 +689,8 @@ fn whoever_watches_is_told_what_comes() {
     let session = bench.identify(DROP, DROP, None).unwrap();
     let watch = BoxCommand::Watch { mailbox: fingerprint(DROP).to_string() };
     assert_eq!(bench.code(session, &watch, b""), 260);
+    bench.pass(Duration::from_secs(10 * 60));
+    assert!(!bench.closed.contains(&session), "it may be silent");
     assert_eq!(bench.deposit(tokens[0], &object(b'1', SMALL)), (201, 202));
     let said = bench.said(session);
     let entry = bench.list(session, Selection::default())[0];

@@ -1,4 +1,5 @@
-//! RUNE sessions as pure machines: [`Responder`] for a peer who connected to us, [`Initiator`] for one that we dialled
+//! RUNE sessions as pure machines: [`Responder`] for a peer who connected to us, [`Initiator`] for one that we dialled,
+//! [`Patron`] for a carrier that we dialled
 //! (docs/protocol.md, "States", "Delivery" and "Box").
 //!
 //! Bytes go in with the time; bytes come out of `take_output`, deadlines out of `poll_timeout`. Neither knows
@@ -15,6 +16,7 @@ mod boxes;
 mod hostile;
 mod initiator;
 mod pace;
+mod patron;
 mod replies;
 mod responder;
 #[cfg(test)]
@@ -29,6 +31,7 @@ use crate::wire::{Claim, Code, Importance, Mac, Status};
 pub use answer::{Answer, Line};
 pub use boxes::{BoxHost, Deposit};
 pub use initiator::Initiator;
+pub use patron::{Answered, Patron, Service};
 pub use responder::Responder;
 
 /// Names a delivery of a [`Responder`] or a job of an [`Initiator`], unique within its session.

@@ -47,6 +47,8 @@ pub struct Responder {
     mistakes: u32,
     certificates: u32,
     skipped: u64,
+    /// Silence is no fault: the peer waits to be told something.
+    patient: bool,
     ending: Option<(Option<PipelineId>, Status)>,
     pub(super) closed: bool,
 }
@@ -81,6 +83,7 @@ impl Responder {
             mistakes: 0,
             certificates: 0,
             skipped: 0,
+            patient: false,
             ending: None,
             closed: false,
         }
@@ -116,7 +119,7 @@ impl Responder {
 
     /// When to call [`Self::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        (!self.closed).then(|| self.pace.deadline(self.replies.unsettled() > 0))
+        (!self.closed).then(|| self.pace.deadline(self.patient || self.replies.unsettled() > 0))
     }
 
     /// The time has come, or not yet.
@@ -131,6 +134,11 @@ impl Responder {
         self.replies.abandon();
         self.ending = None;
         self.end(None, Status::TimeOut);
+    }
+
+    /// From now on the peer may be silent for as long as the session lasts: it waits to be told something.
+    pub const fn be_patient(&mut self) {
+        self.patient = true;
     }
 
     /// Whether a delivery waits for its answer.

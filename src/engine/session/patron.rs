@@ -1,0 +1,404 @@
+//! The side that dialled a carrier (docs/protocol.md, "Box"): commands go out, each gets its answer, in their order.
+//!
+//! States: greeting awaited, open, quitting, closed. What the answers mean is up to the owner of the session, who also says
+//! how much an answer may bring: a carrier is no more trusted than anybody else.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::base::ids::Fingerprint;
+use crate::base::limits::LIST_ENTRIES;
+use crate::base::{ClockStep, ObjectId, Timestamp};
+use crate::wire::mailbox::BoxCommand;
+use crate::wire::{self, Claim, Code, Command, Decoder, Disposition, Item, Message, Reply, ServerLine, Side, Status};
+
+use super::pace::Pace;
+use super::{Failure, Ticket};
+
+/// Lines of one answer: the entries of a list, and its end.
+const LINES: usize = LIST_ENTRIES + 1;
+/// Speed that a network is trusted to have, in bytes per second, before an answer is overdue.
+const SLOWEST: u64 = 16 * 1024;
+
+/// One line of an answer, with its blocks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    /// The line.
+    pub reply: Reply,
+    /// What it announced.
+    pub blocks: Vec<Vec<u8>>,
+}
+
+/// What a [`Patron`] reports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Service {
+    /// The answer to a command, in full.
+    Answer(Ticket, Vec<Answered>),
+    /// Something came into a mailbox that is watched.
+    Arrived(Fingerprint, ObjectId),
+    /// The session is of no more use; these commands have no answer.
+    Failed(Vec<Ticket>, Failure),
+}
+
+/// A command that waits for its answer.
+struct Waiting {
+    ticket: Ticket,
+    /// The most that its blocks may have together, in bytes.
+    bound: u64,
+}
+
+/// One session with a carrier that we dialled.
+pub struct Patron {
+    decoder: Decoder,
+    pace: Pace,
+    output: Vec<u8>,
+    events: VecDeque<Service>,
+    waiting: VecDeque<Waiting>,
+    /// The lines of the answer that is coming.
+    lines: Vec<Answered>,
+    /// The line whose blocks are coming.
+    line: Option<Reply>,
+    greeted: bool,
+    watching: bool,
+    quitting: bool,
+    closed: bool,
+}
+
+impl Patron {
+    /// A session that begins now.
+    pub fn new(now: Timestamp) -> Self {
+        Self {
+            decoder: Decoder::new(Side::Replies),
+            pace: Pace::new(now),
+            output: Vec::new(),
+            events: VecDeque::new(),
+            waiting: VecDeque::new(),
+            lines: Vec::new(),
+            line: None,
+            greeted: false,
+            watching: false,
+            quitting: false,
+            closed: false,
+        }
+    }
+
+    /// Sends a command with its block; its answer may bring blocks of up to `bound` bytes together.
+    pub fn ask(&mut self, now: Timestamp, ticket: Ticket, command: &BoxCommand, block: &[u8], bound: u64) {
+        self.watching |= matches!(command, BoxCommand::Watch { .. });
+        self.write(now, ticket, &[command.encode(None).as_bytes(), block].concat(), bound);
+    }
+
+    /// Brings the object that a DEPOSIT asked for.
+    pub fn bring(&mut self, now: Timestamp, ticket: Ticket, object: &[u8]) {
+        let message = Command::Message(Message { sender: None, size: object.len() as u64 });
+        self.write(now, ticket, &[message.encode(None).as_bytes(), object].concat(), 0);
+    }
+
+    /// Asks to leave an object, and brings it without waiting for the answer.
+    pub fn deposit(&mut self, now: Timestamp, asked: Ticket, brought: Ticket, token: [u8; 32], object: &[u8]) {
+        self.ask(now, asked, &BoxCommand::Deposit { token, claim: Claim::of(object) }, b"", 0);
+        self.bring(now, brought, object);
+    }
+
+    /// Whether nothing waits for an answer.
+    pub fn is_idle(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Says QUIT. Nothing may be asked any more.
+    pub fn finish(&mut self) {
+        if !self.quitting && !self.closed {
+            self.quitting = true;
+            self.output.extend_from_slice(Command::Quit.encode(None).as_bytes());
+        }
+    }
+
+    /// Bytes from the carrier.
+    pub fn handle(&mut self, now: Timestamp, bytes: &[u8]) {
+        self.pace.received(now, bytes.len());
+        self.decoder.push(bytes);
+        let mut complete = false;
+        while !self.closed {
+            match self.decoder.next_item() {
+                Ok(None) => break,
+                Ok(Some(item)) => {
+                    complete = true;
+                    if let Err(failure) = self.item(item) {
+                        self.fail(failure);
+                    }
+                }
+                Err(_) => self.fail(Failure::Protocol),
+            }
+        }
+        self.pace.read(now, complete, self.decoder.is_within());
+    }
+
+    /// The connection ended.
+    pub fn disconnected(&mut self) {
+        self.fail(Failure::Disconnected);
+    }
+
+    /// The clock was set: deadlines move with it.
+    pub fn clock_set(&mut self, step: ClockStep) {
+        self.pace.clock_set(step);
+    }
+
+    /// When to call [`Self::handle_timeout`].
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        // Whoever watches waits as long as it likes.
+        let ours = self.greeted && self.waiting.is_empty() && self.watching;
+        (!self.closed).then(|| self.pace.deadline(ours))
+    }
+
+    /// The time has come, or not yet.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        if self.poll_timeout().is_some_and(|deadline| now >= deadline) {
+            self.fail(Failure::TimeOut);
+        }
+    }
+
+    /// The bytes to send now.
+    pub fn take_output(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.output)
+    }
+
+    /// What happened since the last call, in order.
+    pub fn take_events(&mut self) -> Vec<Service> {
+        self.events.drain(..).collect()
+    }
+
+    /// Whether to close the connection once the output is sent.
+    pub const fn wants_close(&self) -> bool {
+        self.closed || self.quitting
+    }
+
+    fn write(&mut self, now: Timestamp, ticket: Ticket, bytes: &[u8], bound: u64) {
+        if self.closed || self.quitting {
+            return self.events.push_back(Service::Failed(vec![ticket], Failure::Disconnected));
+        }
+        self.output.extend_from_slice(bytes);
+        self.waiting.push_back(Waiting { ticket, bound });
+        let allowance = (bytes.len() as u64).saturating_add(bound) / SLOWEST;
+        self.pace.turn(now, Duration::from_secs(allowance));
+    }
+
+    fn item(&mut self, item: Item) -> Result<(), Failure> {
+        match (item, self.line.take()) {
+            (Item::Line(words), None) => match ServerLine::decode(words).map_err(|_| Failure::Protocol)? {
+                ServerLine::Greeting(_) if self.greeted => Err(Failure::Protocol),
+                ServerLine::Greeting(greeting) => {
+                    self.greeted = true;
+                    let known = greeting.versions.iter().any(|version| version == wire::VERSION);
+                    if known { Ok(()) } else { Err(Failure::Version) }
+                }
+                ServerLine::Reply(reply) => self.reply(reply),
+            },
+            (Item::Blocks(blocks), Some(reply)) => self.answered(reply, blocks),
+            _ => Err(Failure::Protocol),
+        }
+    }
+
+    fn reply(&mut self, reply: Reply) -> Result<(), Failure> {
+        if !self.greeted || reply.id.is_some() {
+            return Err(Failure::Protocol);
+        }
+        if reply.code == Status::Arrived.code() {
+            return self.arrived(&reply);
+        }
+        // A word for people, or that it takes longer.
+        if reply.code.disposition() == Disposition::Pending {
+            return if self.decoder.announced().is_none() { Ok(()) } else { Err(Failure::Protocol) };
+        }
+        let Some(waiting) = self.waiting.front() else { return Err(Failure::Closed(reply.code)) };
+        if self.decoder.announced().is_none() {
+            return self.answered(reply, Vec::new());
+        }
+        self.decoder.take_blocks(waiting.bound).map_err(|_| Failure::Protocol)?;
+        self.line = Some(reply);
+        Ok(())
+    }
+
+    fn arrived(&mut self, reply: &Reply) -> Result<(), Failure> {
+        let [mailbox, object] = [0, 1].map(|at| reply.words.get(at).and_then(wire::Word::as_text).unwrap_or_default());
+        let (Ok(mailbox), Ok(object), true) = (mailbox.parse(), object.parse(), self.watching) else {
+            return Err(Failure::Protocol);
+        };
+        self.events.push_back(Service::Arrived(mailbox, object));
+        Ok(())
+    }
+
+    fn answered(&mut self, reply: Reply, blocks: Vec<Vec<u8>>) -> Result<(), Failure> {
+        let (more, code) = (reply.more, reply.code);
+        self.lines.push(Answered { reply, blocks });
+        if more {
+            return if self.lines.len() < LINES { Ok(()) } else { Err(Failure::Protocol) };
+        }
+        let Some(waiting) = self.waiting.pop_front() else { return Err(Failure::Protocol) };
+        self.events.push_back(Service::Answer(waiting.ticket, std::mem::take(&mut self.lines)));
+        if code.status().is_some_and(Status::closes) { Err(Failure::Closed(code)) } else { Ok(()) }
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        if self.closed {
+            return;
+        }
+        self.closed = true;
+        let unanswered: Vec<_> = self.waiting.drain(..).map(|waiting| waiting.ticket).collect();
+        if !unanswered.is_empty() || !self.quitting {
+            self.events.push_back(Service::Failed(unanswered, failure));
+        }
+    }
+}
+
+impl Answered {
+    /// The code of the line.
+    pub const fn code(&self) -> Code {
+        self.reply.code
+    }
+}
+
+impl std::fmt::Debug for Patron {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Patron").field("closed", &self.closed).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::mailbox::{Part, Style};
+
+    const GREETING: &str = "HOWDY RUNE/1 MAX=16777216 CAP=BOX\n";
+    const NAME: &str = "0101010101010101010101010101010101010101010101010101010101010101";
+    const OBJECT: &str = "02020202020202020202020202020202";
+
+    fn start() -> Timestamp {
+        Timestamp::from_secs(1_800_000_000)
+    }
+
+    fn check() -> BoxCommand {
+        BoxCommand::Check { mailbox: NAME.to_owned(), recursive: false }
+    }
+
+    fn codes(event: &Service) -> (u64, Vec<u16>) {
+        match event {
+            Service::Answer(ticket, lines) => (ticket.0, lines.iter().map(|line| line.code().number()).collect()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn answers_come_in_the_order_of_the_commands_with_their_lines_and_blocks() {
+        let mut patron = Patron::new(start());
+        patron.ask(start(), Ticket(1), &check(), b"", 0);
+        let retrieve = BoxCommand::Retrieve {
+            mailbox: NAME.to_owned(),
+            object: OBJECT.parse().unwrap(),
+            part: Part::Whole,
+            style: Style::default(),
+        };
+        patron.ask(start(), Ticket(2), &retrieve, b"", 4);
+        patron.deposit(start(), Ticket(3), Ticket(4), [7; 32], b"abc");
+        assert!(String::from_utf8(patron.take_output()).unwrap().ends_with("MESSAGE - #3\nabc"));
+        let text = format!(
+            "{GREETING}241- a\n241- b\n242 2\n100 patience\n251 #4\nwxyz261 {NAME} {OBJECT}\n201 3 - -\n202 ROGER\n"
+        );
+        // Nobody asked to be told what arrives.
+        patron.handle(start(), text.as_bytes());
+        let events = patron.take_events();
+        assert_eq!(codes(&events[0]), (1, vec![241, 241, 242]));
+        assert_eq!(codes(&events[1]), (2, vec![251]));
+        assert_eq!(events[2], Service::Failed(vec![Ticket(3), Ticket(4)], Failure::Protocol));
+    }
+
+    #[test]
+    fn whoever_watches_waits_and_is_told() {
+        let mut patron = Patron::new(start());
+        patron.ask(start(), Ticket(1), &BoxCommand::Watch { mailbox: NAME.to_owned() }, b"", 0);
+        patron.handle(start(), format!("{GREETING}260 WATCHING\n261 {NAME} {OBJECT}\n").as_bytes());
+        let events = patron.take_events();
+        assert_eq!(codes(&events[0]), (1, vec![260]));
+        assert_eq!(events[1], Service::Arrived(NAME.parse().unwrap(), OBJECT.parse().unwrap()));
+        let idle = start().plus(crate::base::limits::WIRE_IDLE).plus(Duration::from_secs(1));
+        patron.handle_timeout(idle);
+        assert!(!patron.wants_close(), "silence is no fault");
+        patron.ask(idle, Ticket(2), &check(), b"", 0);
+        patron.handle_timeout(idle.plus(crate::base::limits::WIRE_IDLE));
+        assert_eq!(patron.take_events(), [Service::Failed(vec![Ticket(2)], Failure::TimeOut)]);
+    }
+
+    #[test]
+    fn a_closing_refusal_answers_its_command_and_leaves_the_others() {
+        let mut patron = Patron::new(start());
+        patron.ask(start(), Ticket(1), &check(), b"", 0);
+        patron.ask(start(), Ticket(2), &check(), b"", 0);
+        patron.handle(start(), format!("{GREETING}411 IDENTIFICATION FAILED\n").as_bytes());
+        let events = patron.take_events();
+        assert_eq!(codes(&events[0]), (1, vec![411]));
+        let failure = Failure::Closed(Status::IdentificationFailed.code());
+        assert_eq!(events[1], Service::Failed(vec![Ticket(2)], failure));
+        patron.ask(start(), Ticket(3), &check(), b"", 0);
+        assert_eq!(patron.take_events(), [Service::Failed(vec![Ticket(3)], Failure::Disconnected)]);
+    }
+
+    #[test]
+    fn an_answer_may_bring_what_was_asked_for_and_no_more() {
+        for (bound, fails) in [(4, false), (3, true)] {
+            let mut patron = Patron::new(start());
+            patron.ask(start(), Ticket(1), &check(), b"", bound);
+            patron.handle(start(), format!("{GREETING}251 #4\nwxyz").as_bytes());
+            let failed = matches!(patron.take_events().last(), Some(Service::Failed(_, Failure::Protocol)));
+            assert_eq!(failed, fails);
+        }
+        let mut patron = Patron::new(start());
+        patron.ask(start(), Ticket(1), &check(), b"", 0);
+        patron.handle(start(), GREETING.as_bytes());
+        for _ in 0..LINES {
+            patron.handle(start(), b"241- x\n");
+        }
+        assert!(patron.wants_close(), "a list without end");
+    }
+
+    #[test]
+    fn quitting_says_so_and_a_late_end_is_no_failure() {
+        let mut patron = Patron::new(start());
+        patron.ask(start(), Ticket(1), &check(), b"", 0);
+        patron.handle(start(), format!("{GREETING}240 {NAME} U=0 T=0\n").as_bytes());
+        patron.take_events();
+        patron.take_output();
+        patron.finish();
+        assert_eq!(patron.take_output(), b"QUIT\n");
+        patron.disconnected();
+        assert!(patron.take_events().is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn every_command_is_answered_or_failed_once_whatever_comes(
+            pieces in prop::collection::vec(prop_oneof![
+                Just(GREETING.to_owned()), Just("202 ROGER\n".to_owned()), Just("241- x\n".to_owned()),
+                Just("251 #2\nab".to_owned()), Just("261 x y\n".to_owned()), Just("100 x\n".to_owned()),
+                Just("411 x\n".to_owned()), "[ -~]{0,9}\n",
+            ], 0..12),
+            asked in 0..5_u64,
+        ) {
+            let mut patron = Patron::new(start());
+            for ticket in 0..asked {
+                patron.ask(start(), Ticket(ticket), &check(), b"", 10);
+            }
+            pieces.iter().for_each(|piece| patron.handle(start(), piece.as_bytes()));
+            patron.disconnected();
+            let mut ended = Vec::new();
+            for event in patron.take_events() {
+                match event {
+                    Service::Answer(ticket, _) => ended.push(ticket.0),
+                    Service::Failed(tickets, _) => ended.extend(tickets.iter().map(|ticket| ticket.0)),
+                    Service::Arrived(..) => {}
+                }
+            }
+            prop_assert_eq!(ended, (0..asked).collect::<Vec<_>>());
+        }
+    }
+}
