@@ -47,18 +47,14 @@ fn limits_and_commands_in_the_document_are_those_of_the_code() {
         limits::CARD_BYTES,
         limits::IN_FLIGHT_BYTES,
         limits::SIGNATURE_BYTES,
+        limits::DEPOSIT_BYTES as usize,
+        limits::RETRIEVED_BYTES as usize,
+        limits::LIST_ENTRIES,
         limits::INVITATION_CHARACTERS,
         limits::CONTACT_BURST as usize,
         limits::CONTACT_PER_HOUR as usize,
     ] {
-        let digits = size.to_string();
-        let mut text = String::new();
-        for (index, digit) in digits.chars().enumerate() {
-            if index > 0 && (digits.len() - index) % 3 == 0 {
-                text.push(',');
-            }
-            text.push(digit);
-        }
+        let text = grouped(size);
         assert!(document.contains(&text), "docs/protocol.md lacks {text}");
     }
     for (seconds, text) in [
@@ -73,7 +69,19 @@ fn limits_and_commands_in_the_document_are_those_of_the_code() {
     for row in [
         format!("| messages of all strangers; of one open invitation | {strangers} an hour; {strangers} an hour |"),
         format!("| requests that wait | {requests} |"),
-        format!("| unanswered MESSAGEs of a session | {} |", limits::WIRE_DELIVERIES),
+        format!("| unanswered MESSAGEs and commands of a box, of a session | {} |", limits::WIRE_DELIVERIES),
+        format!(
+            "| mailboxes; open invitations | {}; {} a carrier |",
+            grouped(limits::CARRIER_MAILBOXES),
+            grouped(limits::CARRIER_INVITATIONS)
+        ),
+        format!(
+            "| objects; tokens | {}; {} a mailbox |",
+            grouped(limits::OBJECTS_OF_MAILBOX),
+            grouped(limits::TOKENS_OF_MAILBOX)
+        ),
+        format!("| tokens of one epoch and class | {} |", grouped(limits::TOKENS_OF_SET)),
+        format!("| challenge of a registration | {} minutes |", limits::CHALLENGE_LIFE.as_secs() / 60),
         format!("| mistakes (replies of class 7, and 420) | {} a session |", limits::WIRE_MISTAKES),
         format!(
             "| sessions that nobody authenticated; all | {}; {} an identity |",
@@ -91,4 +99,17 @@ fn limits_and_commands_in_the_document_are_those_of_the_code() {
     for keyword in Keyword::ALL {
         assert!(document.contains(keyword.as_str()), "docs/protocol.md does not describe {}", keyword.as_str());
     }
+}
+
+/// A number as documents write it: `16,384`.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }

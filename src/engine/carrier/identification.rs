@@ -41,10 +41,10 @@ impl Carrier {
             return self.answer(place, Status::IdentificationFailed);
         };
         let only = command.as_deref().map(BoxCommand::from_line);
-        let of_policy = match (self.policy.identification, &only) {
-            (Policy::Command, Some(Some(_))) | (Policy::Session | Policy::TimeOut(_), None) => true,
-            _ => false,
-        };
+        let of_policy = matches!(
+            (self.policy.identification, &only),
+            (Policy::Command, Some(Some(_))) | (Policy::Session | Policy::TimeOut(_), None)
+        );
         if !of_policy {
             return self.answer(place, Status::IdentificationFailed);
         }

@@ -1,7 +1,7 @@
 //! Everything in a mailbox: leaving objects, and what its owner does with them (docs/protocol.md, "Tokens", "Deposit" and
 //! "Mailbox").
 
-use serde_json::json;
+use serde::Serialize;
 
 use super::super::effect::{CommitError, NewBody};
 use super::super::session::{Answer, Deposit, Line};
@@ -179,7 +179,8 @@ impl Carrier {
             .filter(|object| selection.since.is_none_or(|since| object.day >= since))
             .take(limit.min(LIST_ENTRIES))
             .map(|object| {
-                let words = if json { vec![Word::text(described(object).to_string())] } else { entry(object).words() };
+                let json = json.then(|| serde_json::to_string(&Described::from(object)).ok()).flatten();
+                let words = json.map_or_else(|| entry(object).words(), |json| vec![Word::text(json)]);
                 Line::new(Status::ListEntry, words)
             })
             .collect();
@@ -214,10 +215,16 @@ impl Carrier {
         }
         let size = bytes.len() as u64;
         let line = if style.json {
-            let mut described = described(&object);
-            described["offset"] = json!(offset);
-            described["object"] = json!(data_encoding::BASE64.encode(&bytes));
-            let text = if style.pretty { format!("{described:#}\n") } else { format!("{described}\n") };
+            let described = Described {
+                offset: Some(offset),
+                object: Some(data_encoding::BASE64.encode(&bytes)),
+                ..Described::from(&object)
+            };
+            let text = match style.pretty {
+                true => serde_json::to_string_pretty(&described),
+                false => serde_json::to_string(&described),
+            };
+            let Ok(text) = text.map(|text| text + "\n") else { return self.answer(place, Status::ServerError) };
             Line::new(Status::MessageJson, vec![Word::Block(text.len() as u64)]).with(text.into_bytes().into())
         } else if size == object.size {
             Line::new(Status::MessageObject, vec![Word::Block(size)]).with(bytes.into())
@@ -243,12 +250,25 @@ fn entry(object: &HeldObject) -> Entry {
     Entry { object: object.id, size: object.size, day: object.day, read: object.read }
 }
 
-fn described(object: &HeldObject) -> serde_json::Value {
-    json!({
-        "schema": 1,
-        "uuid": object.id.to_string(),
-        "size": object.size,
-        "day": object.day,
-        "state": if object.read { "read" } else { "unread" },
-    })
+/// An object as JSON.
+#[derive(Serialize)]
+struct Described {
+    schema: u32,
+    uuid: String,
+    size: u64,
+    day: Epoch,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<u64>,
+    /// Its octets from there on, in base64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    object: Option<String>,
+}
+
+impl From<&HeldObject> for Described {
+    fn from(object: &HeldObject) -> Self {
+        let (uuid, size, day) = (object.id.to_string(), object.size, object.day);
+        let state = if object.read { "read" } else { "unread" };
+        Self { schema: 1, uuid, size, day, state, offset: None, object: None }
+    }
 }

@@ -588,6 +588,20 @@ fn a_token_admits_one_object_once_and_nothing_says_why_it_admits_no_more() {
 }
 
 #[test]
+fn a_token_that_another_box_has_stays_there() {
+    let (mut bench, tokens) = with_drop();
+    bench.invite([6; 16], TERMS);
+    assert_eq!(bench.register(MALLORY, [6; 16]), Ok(210));
+    let session = bench.identify(MALLORY, MALLORY, None).unwrap();
+    assert_eq!(bench.upload(session, today(), small(), &tokens), 220);
+    assert_eq!(bench.deposit(tokens[0], &object(b'1', SMALL)), (201, 202));
+    let objects = |bench: &Bench, of| bench.carrier.held().mailboxes()[&fingerprint(of)].objects().len();
+    assert_eq!((objects(&bench, DROP), objects(&bench, MALLORY)), (1, 0));
+    bench.input(CarrierInput::Request(RequestId(1), CarrierRequest::Remove(fingerprint(DROP))));
+    assert_eq!(bench.deposit(tokens[1], &object(b'1', SMALL)).0, 420);
+}
+
+#[test]
 fn what_is_no_object_burns_no_token() {
     let (mut bench, tokens) = with_drop();
     assert_eq!(bench.deposit(tokens[0], &object(b'!', SMALL)), (201, 409));
