@@ -187,6 +187,43 @@ fn the_disk_and_the_words_of_a_carrier_show_nobody() {
 }
 
 #[test]
+fn who_asks_for_much_and_takes_nothing_is_not_read_any_further() {
+    use std::io::{Read, Write};
+    let peers = temp_dir();
+    let (node, onion) = carrier(peers.path());
+    let (drop, alice) = (new_keys(), new_keys());
+    let name = drop.certificate().fingerprint();
+    let connect = || Session::connect(peers.path(), onion).unwrap();
+    assert_eq!(connect().register(&drop, &invitation(&node, &[])).unwrap(), 210);
+    let mut owner = connect();
+    assert_eq!(owner.identify(name, &drop).unwrap(), 211);
+    let class = Class::of(1 << 20).unwrap();
+    let tokens = upload(&mut owner, class, 1);
+    let left = object(&alice, &drop, &"x".repeat(700_000));
+    assert_eq!(connect().deposit(tokens[0], &left).unwrap(), 202);
+    let (mailbox, object) = (name.to_string(), entries(&mut owner, &name.to_string())[0].object);
+    let style = Style { keep_unread: true, ..Style::default() };
+    let asked = BoxCommand::Retrieve { mailbox, object, part: Part::Whole, style }.encode(None);
+    let before = memory(&node);
+    let mut stream = owner.into_stream();
+    stream.write_all(asked.repeat(300).as_bytes()).unwrap();
+    std::thread::sleep(Duration::from_secs(3));
+    let grown = memory(&node).saturating_sub(before);
+    assert!(grown < 64 << 20, "{} MiB more for one session", grown >> 20);
+    // And what was asked for comes, as soon as it is taken.
+    let mut taken = vec![0; 300 << 20];
+    stream.read_exact(&mut taken).unwrap();
+}
+
+/// Bytes that the daemon has in memory.
+fn memory(node: &Node) -> u64 {
+    let pid = node.json(&["status"])["pid"].as_u64().unwrap();
+    let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap();
+    let pages: u64 = statm.split(' ').nth(1).unwrap().parse().unwrap();
+    pages * 4096
+}
+
+#[test]
 fn a_node_may_have_nothing_but_a_carrier() {
     let peers = temp_dir();
     let mut node = Node::loopback("box", peers.path()).carrier_only();

@@ -268,6 +268,8 @@ pub const TOKENS_EARLY_DAYS: u32 = 2;
 pub const HOLD_DAYS: u32 = 14;
 /// Mailboxes of one carrier.
 pub const CARRIER_MAILBOXES: usize = 1000;
+/// Sessions at a time that have shown the key of one mailbox; the oldest gives way.
+pub const MAILBOX_SESSIONS: usize = 4;
 /// Open invitations of one carrier.
 pub const CARRIER_INVITATIONS: usize = 1000;
 /// What a mailbox may hold where its invitation does not say, in bytes.

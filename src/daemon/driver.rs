@@ -72,6 +72,9 @@ pub(super) trait Shell: Send + 'static {
     /// What the rest of the daemon asks of it.
     type Request: Send + 'static;
 
+    /// Pieces that may wait for a peer before nothing more is read from it.
+    const BACKLOG: usize = usize::MAX;
+
     /// The machine's log.
     fn log(&self) -> &Arc<Log>;
     /// Keeps in mind where the answer goes, and says what the machine is to hear.
@@ -176,7 +179,8 @@ impl<S: Shell> Driver<S> {
         let (sender, completions) = mpsc::unbounded_channel();
         let log = Arc::clone(shell.log());
         let upkeep = Upkeep::new(Arc::clone(&log));
-        let hands = Hands { sessions: Sessions::new(), completions: sender, pool, log, under_way: 0, reported: 0 };
+        let hands =
+            Hands { sessions: Sessions::new(S::BACKLOG), completions: sender, pool, log, under_way: 0, reported: 0 };
         let (disk_checked, clock) = (tokio::time::Instant::now(), Clock::new());
         let driver = Self {
             machine,
@@ -241,6 +245,7 @@ impl<S: Shell> Driver<S> {
     async fn next(&mut self, stop: &mut watch::Receiver<bool>) -> Event<InputOf<S>, S::Request> {
         let nap =
             self.machine.poll_timeout().map_or(LONGEST_SLEEP, |deadline| deadline.since(now()).min(LONGEST_SLEEP));
+        let nap = self.hands.sessions.look_again().map_or(nap, |soon| soon.min(nap));
         let Self { completions, hands, requests, incoming, .. } = self;
         // In no order: peers that never pause must not keep gateways and deadlines waiting.
         let others = async {

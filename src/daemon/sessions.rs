@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -16,6 +17,8 @@ use crate::net::{self, Isolation, Stream, Transport};
 const WAITING_FROM_SESSIONS: usize = 64;
 /// Pieces that wait to be written to one peer; a session that lets more pile up is closed.
 const WAITING_FOR_PEER: usize = 1024;
+/// How often a peer is looked at that is behind.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// What happened on a session. Dropping it lets the session read on.
 pub(super) struct News {
@@ -47,12 +50,26 @@ pub(super) struct Sessions {
     /// A session whose peer takes too little has lost its writer and waits for its end.
     writers: BTreeMap<SessionId, Option<mpsc::Sender<SessionOut>>>,
     next: u64,
+    /// With so many pieces waiting to be written, nothing more is read from a peer.
+    backlog: usize,
 }
 
 impl Sessions {
-    pub(super) fn new() -> Self {
+    /// No sessions. From a peer that lets more than `backlog` pieces wait nothing more is read until it takes them: its
+    /// requests make answers that are much larger.
+    pub(super) fn new(backlog: usize) -> Self {
         let (held, writers) = (BTreeMap::new(), BTreeMap::new());
-        Self { news: mpsc::channel(WAITING_FROM_SESSIONS), held, writers, next: 0 }
+        Self { news: mpsc::channel(WAITING_FROM_SESSIONS), held, writers, next: 0, backlog }
+    }
+
+    /// When to look again whether peers have caught up from whom nothing was read meanwhile.
+    pub(super) fn look_again(&self) -> Option<Duration> {
+        self.held.keys().any(|session| self.is_behind(*session)).then_some(LOOK_AGAIN)
+    }
+
+    fn is_behind(&self, session: SessionId) -> bool {
+        let writer = self.writers.get(&session).and_then(Option::as_ref);
+        writer.is_some_and(|writer| writer.max_capacity() - writer.capacity() > self.backlog)
     }
 
     /// What happens next on any of them.
@@ -108,7 +125,7 @@ impl Sessions {
     /// What news mean to the machine; nothing where it has closed the session itself, or reads no further for now.
     pub(super) fn heard(&mut self, news: News, is_blocked: impl Fn(SessionId) -> bool) -> Option<Heard> {
         let session = news.session;
-        if is_blocked(session) {
+        if is_blocked(session) || self.is_behind(session) {
             self.held.insert(session, news);
             return None;
         }
@@ -130,7 +147,11 @@ impl Sessions {
 
     /// What was held back from the machine and is wanted now. Handling it may let others read on: ask again.
     pub(super) fn released(&mut self, is_blocked: impl Fn(SessionId) -> bool) -> Option<Heard> {
-        while let Some(session) = self.held.keys().copied().find(|session| !is_blocked(*session)) {
+        let wanted = |sessions: &Self| {
+            let mut held = sessions.held.keys().copied();
+            held.find(|session| !is_blocked(*session) && !sessions.is_behind(*session))
+        };
+        while let Some(session) = wanted(self) {
             let news = self.held.remove(&session)?;
             if let Some(heard) = self.heard(news, |_| false) {
                 return Some(heard);

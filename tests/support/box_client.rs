@@ -70,6 +70,11 @@ impl Session {
         self.answers()
     }
 
+    /// The connection itself.
+    pub(crate) fn into_stream(self) -> UnixStream {
+        self.stream
+    }
+
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes)
     }

@@ -47,6 +47,9 @@ impl Shell for CarrierShell {
     type Machine = Carrier;
     type Request = Asked;
 
+    /// Each may be a part of an object.
+    const BACKLOG: usize = 4;
+
     fn log(&self) -> &Arc<Log> {
         &self.log
     }

@@ -7,10 +7,10 @@ use std::time::Duration;
 use super::super::session::Line;
 use super::effect::{CarrierEffect, Detached};
 use super::machine::{Carrier, Pending, Place};
-use super::session::{Identified, Identifying};
+use super::session::{BoxSession, Identified, Identifying};
 use crate::base::Timestamp;
 use crate::base::ids::Fingerprint;
-use crate::base::limits::PURPOSE_BYTES;
+use crate::base::limits::{MAILBOX_SESSIONS, PURPOSE_BYTES};
 use crate::base::rng::Rng;
 use crate::mail::proof::IdentificationProof;
 use crate::wire::Status;
@@ -68,6 +68,23 @@ impl Carrier {
         self.effect(CarrierEffect::Verify(op, Detached { text: proof.text(), signature, certificate }));
     }
 
+    /// Ends the oldest session of a mailbox where it has too many: one owner does not keep the others out.
+    fn make_room(&mut self, place: Place, mailbox: Fingerprint) {
+        let of_mailbox = |session: &BoxSession| session.identified.as_ref().is_some_and(|it| it.mailbox == mailbox);
+        // Sessions are numbered as they come.
+        let sessions: Vec<_> = self
+            .sessions
+            .iter()
+            .filter(|(id, session)| **id != place.0 && of_mailbox(session))
+            .map(|(id, _)| *id)
+            .collect();
+        if sessions.len() >= MAILBOX_SESSIONS
+            && let Some(oldest) = sessions.first()
+        {
+            self.give_way(*oldest);
+        }
+    }
+
     pub(super) fn verified(&mut self, now: Timestamp, place: Place, proving: Proving, holds: bool) {
         let until = match self.policy.identification {
             Policy::TimeOut(seconds) => Some(now.plus(Duration::from_secs(seconds.into()))),
@@ -76,6 +93,7 @@ impl Carrier {
         let (Some(mailbox), true) = (proving.mailbox, holds) else {
             return self.answer(place, Status::IdentificationFailed);
         };
+        self.make_room(place, mailbox);
         let Some(session) = self.session(place) else { return };
         session.identified = Some(Identified { mailbox, until, command: proving.command });
         self.answer(place, Status::Identified);

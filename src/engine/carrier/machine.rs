@@ -84,6 +84,8 @@ pub struct Carrier {
     disk_low: bool,
     /// Since when the clock was not set.
     clock_since: Timestamp,
+    /// Before this the begin of a day is not tried again: it is under way, or the disk failed.
+    day_tried: Timestamp,
     /// Bytes of objects that arrived and are not settled.
     in_flight: u64,
     answers: VecDeque<(Place, Answer)>,
@@ -107,6 +109,7 @@ impl Carrier {
             storing: BTreeMap::new(),
             disk_low: false,
             clock_since: now,
+            day_tried: now,
             in_flight: 0,
             answers: VecDeque::new(),
             pending: BTreeMap::new(),
@@ -175,6 +178,7 @@ impl Carrier {
             }
             CarrierInput::ClockSet(step) => {
                 self.clock_since = now;
+                self.day_tried = self.day_tried.stepped(step);
                 self.sessions.values_mut().for_each(|session| session.machine.clock_set(step));
             }
             CarrierInput::DiskLow(low) => self.disk_low = low,
@@ -188,7 +192,7 @@ impl Carrier {
         let sessions = self.sessions.values().filter_map(|session| session.machine.poll_timeout());
         // A day that begins by a clock that was just set may be a mistake, and what it ends is gone.
         let confirmed = self.clock_since.plus(limits::CLOCK_CONFIRMATION);
-        let next_day = begin_of(self.held.day().saturating_add(1)).max(confirmed);
+        let next_day = begin_of(self.held.day().saturating_add(1)).max(confirmed).max(self.day_tried);
         sessions.chain([next_day]).min()
     }
 
@@ -200,8 +204,8 @@ impl Carrier {
             self.with_session(now, rng, session, |machine, _| machine.handle_timeout(now));
         }
         let confirmed = now.since(self.clock_since) >= limits::CLOCK_CONFIRMATION;
-        let is_waiting = |pending: &Pending| matches!(pending, Pending::Commit(_, Then::Nothing));
-        if confirmed && epoch(now) > self.held.day() && !self.pending.values().any(is_waiting) {
+        if confirmed && now >= self.day_tried && epoch(now) > self.held.day() {
+            self.day_tried = now.plus(limits::RETRY_LOCAL);
             self.commit(vec![HeldRecord::DayBegan { day: epoch(now) }], Vec::new(), Then::Nothing);
         }
         self.give_answers(now, rng);
@@ -245,12 +249,17 @@ impl Carrier {
             let Some(oldest) = self.sessions.iter().find(|(_, session)| idle(session)).map(|(id, _)| *id) else {
                 return self.effect(CarrierEffect::Close(session));
             };
-            if let Some(oldest) = self.sessions.get_mut(&oldest) {
-                oldest.machine.give_way();
-            }
-            self.flush(oldest);
+            self.give_way(oldest);
         }
         self.sessions.insert(session, BoxSession::new(now));
+        self.flush(session);
+    }
+
+    /// Ends a session as a time-out does.
+    pub(super) fn give_way(&mut self, session: SessionId) {
+        if let Some(open) = self.sessions.get_mut(&session) {
+            open.machine.give_way();
+        }
         self.flush(session);
     }
 

@@ -698,6 +698,34 @@ fn days_end_objects_and_tokens_but_not_by_a_clock_that_was_just_set() {
 }
 
 #[test]
+fn of_the_sessions_of_one_owner_the_oldest_gives_way() {
+    let (mut bench, _) = with_drop();
+    let sessions: Vec<_> = (0..6).map(|_| bench.identify(DROP, DROP, None).unwrap()).collect();
+    let ended: Vec<_> = sessions.iter().filter(|session| bench.closed.contains(session)).collect();
+    // One more was open before.
+    assert_eq!(ended, [&sessions[0], &sessions[1]]);
+    assert_eq!(bench.count(sessions[5]), (0, 0));
+}
+
+#[test]
+fn a_day_whose_record_cannot_be_written_is_tried_again_and_not_at_once() {
+    let (mut bench, tokens) = with_drop();
+    assert_eq!(bench.deposit(tokens[0], &object(b'1', SMALL)), (201, 202));
+    bench.pass(Duration::from_secs(20 * 24 * 3600));
+    assert!(bench.carrier.held().bodies().next().is_none());
+    let begun = bench.carrier.held().day();
+    bench.faults.extend([CommitError::NoSpace; 3]);
+    bench.pass(Duration::from_secs(24 * 3600));
+    assert_eq!((bench.carrier.held().day(), bench.faults.len()), (begun + 1, 0));
+    // While it is under way nothing else is due.
+    bench.slow = Some(Vec::new());
+    bench.now = begin_of(begun + 2);
+    let effects = bench.carrier.handle_timeout(bench.now, &mut bench.rng);
+    bench.perform(effects);
+    assert!(bench.carrier.poll_timeout().unwrap() > bench.now);
+}
+
+#[test]
 fn whoever_watches_is_told_what_comes() {
     let (mut bench, tokens) = with_drop();
     let session = bench.identify(DROP, DROP, None).unwrap();
