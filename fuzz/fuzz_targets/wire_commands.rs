@@ -3,6 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use runepeer::wire::mailbox::BoxCommand;
 use runepeer::wire::{Command, Decoder, Item, Side};
 
 fn read(decoder: &mut Decoder, items: &mut Vec<Item>) -> bool {
@@ -33,6 +34,11 @@ fuzz_target!(|input: (u16, &[u8])| {
     for item in whole {
         let Item::Line(words) = item else { continue };
         let tagged = Command::decode(words);
+        if let Ok(Command::Unsupported { keyword, parameters }) = &tagged.body
+            && let Some(Ok(command)) = BoxCommand::decode(*keyword, parameters)
+        {
+            assert_eq!(BoxCommand::from_line(command.encode(None).trim_end_matches('\n')), Some(command));
+        }
         if let Ok(command) = tagged.body {
             let line = command.encode(tagged.id.as_ref());
             let mut decoder = Decoder::new(Side::Commands);
