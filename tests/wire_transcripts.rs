@@ -2,15 +2,19 @@
 //! one byte at a time.
 //!
 //! `C: ` and `S: ` are lines, `C| ` and `S| ` are blocks (no line end). `#` begins a comment.
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use runepeer::base::ObjectId;
 use runepeer::base::{ContactId, MacKey, Onion, Timestamp};
-use runepeer::engine::session::{Delivery, Host, Offer, Responder, SendParams, Sender, Ticket};
-use runepeer::wire::{Status, verify};
+use runepeer::engine::session::{
+    Answer, BoxHost, Delivery, Deposit, Host, Line, Offer, Responder, SendParams, Sender, Ticket,
+};
+use runepeer::wire::mailbox::{BoxCommand, Count, Entry, Part, Piece};
+use runepeer::wire::{Status, Word, verify};
 
 const CERTIFICATE: &[u8] = b"(the certificate, in binary)";
 
@@ -33,6 +37,56 @@ impl Host for Alice {
 
     fn deliver(&mut self, _: Timestamp, _: Ticket, delivery: Delivery) -> Option<Status> {
         Some(if delivery.object.starts_with(b"hello") { Status::Roger } else { Status::ContentRefused })
+    }
+}
+
+/// A box with the mailbox `0101…` in which one object is, and the token `0707…`.
+struct Box;
+
+impl Host for Box {
+    fn offer(&mut self, _: Timestamp, _: &SendParams) -> Offer {
+        Offer::Refused(Status::NotAvailable)
+    }
+
+    fn deliver(&mut self, _: Timestamp, _: Ticket, _: Delivery) -> Option<Status> {
+        Some(Status::NotAvailable)
+    }
+
+    fn as_box(&mut self) -> Option<&mut dyn BoxHost> {
+        Some(self)
+    }
+}
+
+impl BoxHost for Box {
+    fn admits(&mut self, _: Timestamp, deposit: &Deposit) -> bool {
+        deposit.token == [7; 32]
+    }
+
+    fn deposit(&mut self, _: Timestamp, _: Ticket, _: Deposit, object: Vec<u8>) -> Option<Status> {
+        Some(if object.starts_with(b"hello") { Status::Roger } else { Status::ContentRefused })
+    }
+
+    fn command(&mut self, _: Timestamp, _: Ticket, command: BoxCommand, _: Vec<u8>) -> Option<Answer> {
+        let object = ObjectId::from_bytes([15; 16]);
+        let said = |number: u64| vec![Word::text(number.to_string())];
+        Some(match command {
+            BoxCommand::Check { mailbox, .. } => {
+                Line::saying(Status::MailboxStatus, &Count { mailbox, unread: 1, total: 1 }).into()
+            }
+            BoxCommand::List { .. } => {
+                let entry = Entry { object, size: 4096, day: 20_783, read: false };
+                Answer::lines([Line::saying(Status::ListEntry, &entry)], Line::new(Status::ListEnd, said(1)))
+            }
+            BoxCommand::Retrieve { part: Part::Range { offset, length: None }, .. } => {
+                let bytes = &b"hello (in truth a sealed object)"[offset as usize..];
+                let piece = Piece { offset, size: bytes.len() as u64 };
+                Line::saying(Status::MessagePart, &piece).with(Arc::from(bytes)).into()
+            }
+            BoxCommand::Delete { objects, .. } if objects == [object] => Line::new(Status::Deleted, said(1)).into(),
+            BoxCommand::Delete { .. } => Status::NoMessage.into(),
+            BoxCommand::Watch { .. } => Status::Watching.into(),
+            other => panic!("{other:?}"),
+        })
     }
 }
 
@@ -59,12 +113,15 @@ fn replay(name: &str, script: &str, piece: usize) -> bool {
     let key: [u8; 32] = std::array::from_fn(|index| 0x60 + index as u8);
     let seed = ed25519_dalek::SigningKey::from_bytes(&std::array::from_fn(|index| index as u8));
     let onion = Onion::from_public_key(seed.verifying_key().to_bytes());
-    let mut host = Alice { onion, key: MacKey::from_bytes(key) };
-    let mut responder = Responder::new(now);
+    let mut alice = Alice { onion, key: MacKey::from_bytes(key) };
+    let (mut responder, host): (_, &mut dyn Host) = match script.contains("CAP=BOX") {
+        true => (Responder::of_box(now), &mut Box),
+        false => (Responder::new(now), &mut alice),
+    };
     for (side, bytes) in turns(script) {
         if side == 'C' {
             for piece in bytes.chunks(piece) {
-                responder.handle(now, piece, &mut host);
+                responder.handle(now, piece, &mut *host);
             }
         } else {
             let said = String::from_utf8_lossy(&responder.take_output()).into_owned();
