@@ -224,6 +224,25 @@ fn memory(node: &Node) -> u64 {
 }
 
 #[test]
+fn a_carrier_that_cannot_be_opened_keeps_nobody_from_their_own_mail() {
+    let peers = temp_dir();
+    let (mut node, _) = carrier(peers.path());
+    node.terminate();
+    let log = std::fs::read_dir(node.data().join("held")).unwrap().next().unwrap().unwrap().path().join("log");
+    for entry in std::fs::read_dir(log).unwrap() {
+        let path = entry.unwrap().path();
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes.iter_mut().skip(20).step_by(7).for_each(|byte| *byte ^= 0x55);
+        std::fs::write(path, bytes).unwrap();
+    }
+    node.start();
+    assert!(node.json(&["status"])["carrier"].is_null());
+    assert!(node.words().contains("carries no mail for others until"), "{}", node.words());
+    let refused = node.run(&["carrier", "enable"]);
+    assert!(!refused.status.success(), "and no other one is made in its place");
+}
+
+#[test]
 fn a_node_may_have_nothing_but_a_carrier() {
     let peers = temp_dir();
     let mut node = Node::loopback("box", peers.path()).carrier_only();

@@ -93,7 +93,10 @@ impl Shared {
         let _turn = self.making.lock().await;
         let carrier = match self.carrier() {
             Some(carrier) => carrier,
-            None => self.make_carrier().await?,
+            None => match self.with_keyring(|keyring| keyring.carrier())? {
+                Some((id, key)) => self.open_carrier(id, key).await?,
+                None => self.make_carrier().await?,
+            },
         };
         carrier.ask(CarrierRequest::Serve(true)).await?;
         Ok(carrier)

@@ -16,7 +16,7 @@ use crate::base::limits::{
 };
 use crate::base::{BodyId, ObjectId};
 use crate::wire::Claim;
-use crate::wire::token::{Class, Epoch, TokenHash};
+use crate::wire::token::{Class, Epoch, TokenHash, begin_of};
 
 /// Objects that one record of a checkpoint names.
 const OBJECTS_OF_RECORD: usize = 1000;
@@ -431,6 +431,7 @@ impl Held {
             return Outcome::Already;
         }
         self.day = day;
+        self.invitations.retain(|_, invitation| invitation.expires >= begin_of(day));
         for mailbox in self.mailboxes.values_mut() {
             let over: Vec<_> =
                 mailbox.objects.values().filter(|object| object.until <= day).map(|object| object.id).collect();

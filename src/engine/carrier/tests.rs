@@ -398,7 +398,10 @@ fn an_invitation_makes_one_mailbox_and_registering_again_is_harmless() {
     assert_eq!(bench.carrier.held().mailboxes().len(), 1);
     bench.invite([6; 16], TERMS);
     bench.pass(Duration::from_secs(8 * 24 * 3600));
-    assert_eq!(bench.register(OTHER, [6; 16]), Err(418));
+    assert_eq!(bench.register(OTHER, [6; 16]), Err(417), "it is forgotten");
+    bench.invite([7; 16], TERMS);
+    bench.now = begin_of(epoch(bench.now) + 7).plus(Duration::from_secs(23 * 3600));
+    assert_eq!(bench.register(OTHER, [7; 16]), Err(418));
     let session = bench.connect();
     assert_eq!(bench.challenge(session, OTHER, None), Err(405));
 }
