@@ -61,6 +61,8 @@ pub(super) enum Pending {
 pub(super) enum Then {
     /// Answer, by what the last record did.
     Answer(Place, fn(Outcome) -> Answer),
+    /// Answer this, however it went.
+    Say(Place, Line),
     /// Say that a mailbox is there.
     Registered(Place, Fingerprint),
     /// Tell all who brought this object.
@@ -320,6 +322,7 @@ impl Carrier {
                 let answer = outcome.map_or_else(|error| failed(error).into(), answer);
                 self.answer(place, answer);
             }
+            Then::Say(place, line) => self.answer(place, line),
             Then::Registered(place, mailbox) => match outcome {
                 Ok(outcome) => self.registered(place, mailbox, outcome),
                 Err(error) => self.answer(place, failed(error)),

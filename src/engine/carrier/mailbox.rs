@@ -208,11 +208,6 @@ impl Carrier {
         let Reading { mailbox, object, offset, style } = reading;
         let Some(bytes) = bytes else { return self.answer(place, Status::Busy) };
         let ends = offset.saturating_add(bytes.len() as u64) >= object.size;
-        if ends && !style.keep_unread && !object.read {
-            // If it is lost, the object is shown as unread once more.
-            let record = HeldRecord::Marked { mailbox, objects: vec![object.id], read: true };
-            self.commit(vec![record], Vec::new(), Then::Nothing);
-        }
         let size = bytes.len() as u64;
         let line = if style.json {
             let described = Described {
@@ -231,6 +226,11 @@ impl Carrier {
         } else {
             Line::saying(Status::MessagePart, &Piece { offset, size }).with(bytes.into())
         };
+        if ends && !style.keep_unread && !object.read {
+            // First, so that whoever asks next sees it. If it fails, the object is shown as unread once more.
+            let record = HeldRecord::Marked { mailbox, objects: vec![object.id], read: true };
+            return self.commit(vec![record], Vec::new(), Then::Say(place, line));
+        }
         self.answer(place, line);
     }
 
