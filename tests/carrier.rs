@@ -46,6 +46,7 @@ fn object(from: &SecretKeys, to: &SecretKeys, text: &str) -> Vec<u8> {
         kind: ContentKind::Mail,
         id: ContentId::random(&mut OsRng),
         expires: now().plus(Duration::from_secs(86_400)),
+        receipt: None,
         payload: text.as_bytes().to_vec(),
     };
     pgp::seal(&content.encode(), from, to.certificate(), now()).unwrap()
@@ -278,8 +279,8 @@ fn a_carrier_is_switched_off_and_on_and_gives_up_a_box() {
     wait_until_reachable(&node);
     let name = drop.certificate().fingerprint();
     assert_eq!(Session::connect(peers.path(), onion).unwrap().identify(name, &drop).unwrap(), 211);
-    node.json(&["--yes", "carrier", "remove", &name.to_string()[..9]]);
+    node.json(&["--yes", "carrier", "evict", &name.to_string()[..9]]);
     assert_eq!(Session::connect(peers.path(), onion).unwrap().identify(name, &drop).unwrap(), 411);
-    let refused = node.run(&["--yes", "carrier", "remove", "0000"]);
+    let refused = node.run(&["--yes", "carrier", "evict", "0000"]);
     assert_eq!(refused.status.code(), Some(4), "there is no such box");
 }

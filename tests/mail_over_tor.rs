@@ -17,6 +17,8 @@ use support::{mbsync, program, programs, temp_dir, wait_for};
 
 /// What takes seconds on a quiet machine.
 const SOON: Duration = Duration::from_secs(120);
+/// What waits for a dial that fails, and then for a random moment.
+const LATER: Duration = Duration::from_secs(400);
 /// The attachment that travels each way, in bytes.
 const ATTACHMENT: usize = 5 * 1024 * 1024;
 
@@ -151,6 +153,26 @@ fn two_people(network: &TorNet) {
     received.sort();
     assert_eq!(received, ["after the kill", "after the stop", "from alice"]);
     nothing_of_the_address_in_tors_files(&alice, &alices_address);
+    mail_while_away(network, &alice, bob);
+}
+
+/// bob rents a box at carol's node, which is nothing but a carrier; what alice writes while he is off waits there.
+fn mail_while_away(network: &TorNet, alice: &Node, mut bob: Node) {
+    let mut carol = Node::tor("carol", network.table()).carrier_only();
+    carol.start();
+    let invited = carol.json(&["carrier", "invite"]);
+    bob.json(&["carrier", "add", invited["invitations"][0]["invitation"].as_str().unwrap(), "--name", "carol"]);
+    wait_for("alice knows bob's box", LATER, || {
+        (alice.json(&["contact", "show", bob.name()])["drops"] == 1).then_some(())
+    });
+    bob.kill();
+    alice.feed(&["send", "-t", bob.name(), "-s", "while away", "-"], b"It waits.\n");
+    wait_for("carol holds it", LATER, || (alice.json(&["queue", "list"])["queue"][0]["state"] == "held").then_some(()));
+    assert_eq!(carol.json(&["carrier", "show"])["held"], 1);
+    bob.start();
+    arrives(&bob, "while away");
+    wait_for("the box is empty", SOON, || (carol.json(&["carrier", "show"])["held"] == 0).then_some(()));
+    assert_eq!(subjects(&bob).iter().filter(|subject| *subject == "while away").count(), 1);
 }
 
 /// Tor's own files must not tell whose they are.

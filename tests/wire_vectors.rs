@@ -37,6 +37,7 @@ fn vectors() -> Value {
         kind: ContentKind::Mail,
         id: ContentId::from_bytes(counting(0x80)),
         expires,
+        receipt: None,
         payload: b"Subject: hi\r\n\r\nhello\r\n".to_vec(),
     };
     json!({

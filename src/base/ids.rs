@@ -90,6 +90,10 @@ random_id! {
     QueueId
 }
 random_id! {
+    /// One drop that an identity rents at a carrier.
+    DropId
+}
+random_id! {
     /// One object in a mailbox of a carrier (docs/protocol.md, "Mailbox").
     ObjectId
 }

@@ -252,6 +252,28 @@ pub const CHALLENGE_BYTES: usize = 4 * KIB;
 pub const CHALLENGE_LIFE: Duration = Duration::from_secs(600);
 /// The purpose that an identification names, in bytes.
 pub const PURPOSE_BYTES: usize = 200;
+/// Drops that an identity rents, and that a card names.
+pub const DROPS: usize = 4;
+/// Contacts that a drop is for. A power of two.
+pub const DROP_SEATS: usize = 16;
+/// Days from one epoch of whose tokens we upload sets to the next.
+pub const DROP_EPOCH_DAYS: u32 = 7;
+/// Sets that the carrier has ahead of the current epoch's.
+pub const DROP_EPOCHS_AHEAD: u32 = 1;
+/// Within this time after a failed direct attempt a message goes to the recipient's drops.
+pub const DEPOSIT_SPREAD: Duration = Duration::from_secs(120);
+/// Deposits under way at once.
+pub const PARALLEL_DEPOSITS: usize = 2;
+/// Copies of one message that are left at one drop, where there is no answer.
+pub const COPIES_AT_DROP: usize = 3;
+/// A receipt is returned within this time.
+pub const RECEIPT_SPREAD: Duration = Duration::from_secs(3600);
+/// Receipts that one contact may be owed.
+pub const RECEIPTS_OWED: usize = 1000;
+/// Receipts that are returned together.
+pub const RECEIPTS_TOGETHER: usize = 256;
+/// How long a drop's mail that could not be taken is left alone.
+pub const COLLECT_AGAIN: Duration = Duration::from_secs(600);
 /// Tokens of one epoch and class in one mailbox.
 pub const TOKENS_OF_SET: usize = 1024;
 /// Tokens of one mailbox that a carrier keeps in mind.

@@ -13,7 +13,9 @@ pub mod secret;
 pub mod time;
 
 pub use address::{Address, AddressError, LocalPart};
-pub use ids::{BodyId, ContactId, ContentId, FolderId, IdentityId, InvitationId, ObjectId, OpId, QueueId, SessionId};
+pub use ids::{
+    BodyId, ContactId, ContentId, DropId, FolderId, IdentityId, InvitationId, ObjectId, OpId, QueueId, SessionId,
+};
 pub use onion::Onion;
 pub use redact::Sensitive;
 pub use rng::Rng;

@@ -243,8 +243,23 @@ pub(super) enum Carrier {
     Invite(CarrierInvite),
     /// Withdraw the invitations that were not used
     Revoke,
-    /// Give up a mailbox, with the mail in it
-    Remove {
+    /// Rent a box at the carrier of a friend, for mail while you are away
+    Add {
+        /// The invitation, rune-box:…; from standard input where left out or `-`
+        invitation: Option<String>,
+        /// What to call it
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// The boxes that you rent, and how they stand
+    List,
+    /// Give up a box that you rent; your contacts are told first
+    Rm {
+        /// Its name, from `carrier list`
+        name: String,
+    },
+    /// Put somebody out of your carrier, with the mail in their box
+    Evict {
         /// Its name, from `carrier show`; the beginning is enough
         name: String,
     },

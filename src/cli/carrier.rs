@@ -42,10 +42,28 @@ pub(super) fn run(context: &Context, verb: Carrier) -> Result<(), Failure> {
             done(context, "Withdrawn.");
             Ok(())
         }
-        Carrier::Remove { name } => {
+        Carrier::Evict { name } => {
             confirm(context, "The mailbox and all mail in it are gone then. Remove it?")?;
-            context.ask(Command::CarrierRemove { name })?;
+            context.ask(Command::CarrierEvict { name })?;
             done(context, "Removed.");
+            Ok(())
+        }
+        Carrier::Add { invitation, name } => {
+            let invitation = super::commands::given_or_pasted(invitation)?;
+            let value = context.ask(Command::BoxAdd { invitation, name })?;
+            context.output.say("Your contacts are told of it as soon as the carrier has it: runepeer carrier list");
+            show(context, value, rented);
+            Ok(())
+        }
+        Carrier::List => {
+            let value = context.ask(Command::BoxList)?;
+            show(context, value, |value| rows(value, "carriers").map(rented).collect());
+            Ok(())
+        }
+        Carrier::Rm { name } => {
+            confirm(context, "Your contacts are told, and then the box is given up. Go on?")?;
+            context.ask(Command::BoxRemove { name })?;
+            done(context, "It is given up as soon as your contacts know. Until then what arrives there is collected.");
             Ok(())
         }
     }
@@ -72,6 +90,16 @@ fn invite(context: &Context, invite: &args::CarrierInvite) -> Result<(), Failure
         rows(value, "invitations").map(|row| format!("{}\n", text(row, "invitation"))).collect()
     });
     Ok(())
+}
+
+/// One rented box.
+pub(super) fn rented(value: &Value) -> String {
+    let connected = if value["connected"] == true { "connected" } else { "not connected" };
+    let mut line = format!("{}  {} ({connected})", text(value, "name"), text(value, "state"));
+    if let Some(error) = value["last_error"].as_str() {
+        let _ = write!(line, ": {error}");
+    }
+    line + "\n"
 }
 
 fn words(value: &Value) -> String {

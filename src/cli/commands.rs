@@ -120,6 +120,9 @@ fn status(context: &Context) -> Result<(), Failure> {
             let boxes = rows(carrier, "mailboxes").count();
             let _ = writeln!(words, "carrier: {} held in {boxes} boxes ({reachable})", carrier["held"]);
         }
+        for rented in rows(value, "carriers") {
+            let _ = write!(words, "box: {}", carrier::rented(rented));
+        }
         let listen = &value["listen"];
         if !listen.is_null() {
             let (imap, submission) = (text(listen, "imap"), text(listen, "submission"));
@@ -237,13 +240,7 @@ pub(super) fn confirm(context: &Context, question: &str) -> Result<(), Failure> 
 
 fn contacts(context: &Context, verb: Contact) -> Result<(), Failure> {
     let command = match verb {
-        Contact::Add { text, petname } => {
-            let invitation = match text.filter(|text| text != "-") {
-                Some(text) => text,
-                None => read_stdin("Paste the invitation, then press Ctrl-D:", PASTED)?,
-            };
-            Command::ContactAdd { invitation, petname }
-        }
+        Contact::Add { text, petname } => Command::ContactAdd { invitation: given_or_pasted(text)?, petname },
         Contact::List => Command::ContactList,
         Contact::Show { who } => Command::ContactShow { who },
     };
@@ -268,6 +265,14 @@ fn contacts(context: &Context, verb: Contact) -> Result<(), Failure> {
 }
 
 /// Standard input to its end. What is longer than a message may be is refused, never cut.
+/// The invitation that was given, or the one that is pasted.
+pub(super) fn given_or_pasted(given: Option<String>) -> Result<String, Failure> {
+    match given.filter(|text| text != "-") {
+        Some(text) => Ok(text),
+        None => read_stdin("Paste the invitation, then press Ctrl-D:", PASTED),
+    }
+}
+
 fn read_stdin(question: &str, most: usize) -> Result<String, Failure> {
     if std::io::stdin().is_terminal() {
         output::Output::new(false, false).warn(question);

@@ -13,8 +13,8 @@ use super::args::Demo;
 use super::mail_client::{self, Imap, Login};
 use super::{Context, commands};
 use crate::config::File;
-use crate::control::{Code, Command, Failure};
-use crate::daemon::{Node, Preparation, Start};
+use crate::control::{BoxInvite, Code, Command, Draft, Failure};
+use crate::daemon::{Delays, Node, Preparation, Start};
 
 /// How long the demo waits for something that takes a moment.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -71,6 +71,14 @@ struct Person {
 
 impl Person {
     async fn start(name: &'static str, home: &Path) -> Result<Self, Failure> {
+        let node = Self::node(name, home).await?;
+        let password = &node.ask(Command::PasswordNew { name: "demo".into() }).await?;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let login = Login { user: text(&password["user"]), password: text(&password["password"]) };
+        Self::with(name, node, login).await
+    }
+
+    async fn node(name: &'static str, home: &Path) -> Result<Node, Failure> {
         let data = home.join(name);
         let file = File {
             transport: Some(format!("loopback:{}", home.join("net").display())),
@@ -81,21 +89,32 @@ impl Person {
             ..File::default()
         };
         let preparation = Preparation::open(&data)?;
-        let start = Start::new(Some(name.to_owned()), Some(format!("{name}'s passphrase").into()), file);
-        let node = Node::start(preparation, start).await?;
+        let mut start = Start::new(Some(name.to_owned()), Some(format!("{name}'s passphrase").into()), file);
+        // Nobody wants to watch somebody wait.
+        start.delays = Delays { deposit: Duration::from_secs(2), receipt: Duration::from_secs(2) };
+        Node::start(preparation, start).await
+    }
+
+    async fn with(name: &'static str, node: Node, login: Login) -> Result<Self, Failure> {
         let status = &node.ask(Command::Status).await?;
-        let password = &node.ask(Command::PasswordNew { name: "demo".into() }).await?;
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let address = |value: &Value| {
-            text(value).parse().map_err(|_| Failure::new(Code::Failed, "the node reports no address for mail programs"))
+            let missing = || Failure::new(Code::Failed, "the node reports no address for mail programs");
+            value.as_str().unwrap_or_default().parse().map_err(|_| missing())
         };
-        Ok(Self {
-            name,
-            login: Login { user: text(&password["user"]), password: text(&password["password"]) },
-            imap: address(status["listen"].get("imap").unwrap_or(&Value::Null))?,
-            submission: address(status["listen"].get("submission").unwrap_or(&Value::Null))?,
-            node,
-        })
+        let (imap, submission) = (address(&status["listen"]["imap"])?, address(&status["listen"]["submission"])?);
+        Ok(Self { name, node, login, imap, submission })
+    }
+
+    /// Goes offline, and is back after this.
+    async fn while_away(
+        self,
+        home: &Path,
+        meanwhile: impl Future<Output = Result<(), Failure>>,
+    ) -> Result<Self, Failure> {
+        let Self { name, node, login, .. } = self;
+        node.stop().await;
+        meanwhile.await?;
+        Self::with(name, Self::node(name, home).await?, login).await
     }
 
     /// Waits until this holds of an answer.
@@ -182,6 +201,7 @@ async fn story(context: &Context, home: &Path, keep: bool) -> Result<(), Failure
         return Err(Failure::new(Code::Failed, "what bob reads is not what alice wrote"));
     }
     out.say(format!("bob reads it in his mail program over IMAP: {} bytes, the same byte for byte.", received.len()));
+    let carol = away(context, home, &alice, &bob, carol).await?;
     out.say(format!("\nThat was the whole thing, in {:.1} seconds.", begin.elapsed().as_secs_f32()));
     if context.output.is_json() {
         context.output.object(serde_json::json!({ "delivered_bytes": received.len(), "identical": true }));
@@ -193,6 +213,51 @@ async fn story(context: &Context, home: &Path, keep: bool) -> Result<(), Failure
         person.node.stop().await;
     }
     Ok(())
+}
+
+/// carol rents a box at bob's, goes offline, gets mail, and comes back.
+async fn away(context: &Context, home: &Path, alice: &Person, bob: &Person, carol: Person) -> Result<Person, Failure> {
+    let out = context.output;
+    out.say("\nbob's node is always on. He makes it a carrier, and gives carol an invitation to a box there:");
+    bob.node.ask(Command::CarrierEnable).await?;
+    let asked = BoxInvite { count: 1, life_secs: 3600, quota: None, hold_days: None };
+    let invited = &bob.node.ask(Command::CarrierInvite(asked)).await?;
+    let invitation = invited["invitations"][0]["invitation"].as_str().unwrap_or_default().to_owned();
+    out.say(format!("  {}…", invitation.chars().take(64).collect::<String>()));
+    carol.node.ask(Command::BoxAdd { invitation, name: Some("bob".into()) }).await?;
+    alice
+        .wait(Command::ContactShow { who: "carol".into() }, "for carol's card", |contact| contact["drops"] == 1)
+        .await?;
+    out.say("carol's node tells alice's. bob's will not learn who leaves what there, nor what it says.\n");
+
+    out.say("carol goes offline, and alice writes to her.");
+    let carol = carol
+        .while_away(home, async {
+            let draft =
+                Draft { subject: "While you were out".into(), text: "See you soon.".into(), attachments: vec![] };
+            alice.node.ask(Command::Send { to: vec!["carol".into()], draft }).await?;
+            let held = |value: &Value| {
+                value["queue"].as_array().is_some_and(|rows| rows.iter().all(|row| row["state"] == "held"))
+            };
+            alice.wait(Command::QueueList { ended: false }, "for the carrier", held).await?;
+            out.say("alice's status says: held by 1, not collected yet. That is all she can know, and all it says.\n");
+            Ok(())
+        })
+        .await?;
+    carol
+        .wait(Command::List { folder: "INBOX".into() }, "for the mail in her box", |value| {
+            value["messages"].as_array().is_some_and(|messages| messages.len() == 1)
+        })
+        .await?;
+    out.say("carol is back. Her node collects the mail from her box, and returns a receipt that only it can make.");
+    alice
+        .wait(Command::QueueList { ended: true }, "for the receipt", |value| {
+            value["queue"].as_array().is_some_and(|rows| rows.iter().all(|row| row["state"] == "delivered"))
+        })
+        .await?;
+    bob.wait(Command::CarrierShow, "for an empty box", |value| value["held"] == 0).await?;
+    out.say("alice's status says: delivered. bob's carrier holds nothing any more.");
+    Ok(carol)
 }
 
 async fn address_of(person: &Person) -> Result<String, Failure> {

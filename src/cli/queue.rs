@@ -48,7 +48,10 @@ pub(super) fn line(item: &Value) -> String {
 
 fn standing(item: &Value) -> String {
     let mut line = format!("{}  {}", text(item, "to"), text(item, "state"));
-    if item["may_have_arrived"] == true {
+    let held = rows(item, "custody").count();
+    if held > 0 {
+        let _ = write!(line, " by {held}, not collected yet as far as we know");
+    } else if item["may_have_arrived"] == true {
         line.push_str(", sent but not acknowledged");
     }
     if let Some(next) = item["next_at"].as_str() {
@@ -61,7 +64,7 @@ fn standing(item: &Value) -> String {
         Some(ended) => {
             let _ = write!(line, " at {ended}");
         }
-        None if text(item, "state") == "queued" => {
+        None if matches!(text(item, "state"), "queued" | "held") => {
             let _ = write!(line, ", until {}", text(item, "expires_at"));
         }
         None => {}

@@ -138,8 +138,23 @@ pub enum Command {
     /// Withdraw the invitations to the box that were not used.
     CarrierRevoke,
     /// Give up a mailbox, with what is in it.
-    CarrierRemove {
+    CarrierEvict {
         /// Its name, or the beginning of it.
+        name: String,
+    },
+    /// Rent a box at a carrier.
+    BoxAdd {
+        /// The invitation (`rune-box:…`).
+        invitation: String,
+        /// What to call it; the beginning of the carrier's onion where left out.
+        #[serde(default)]
+        name: Option<String>,
+    },
+    /// The boxes that were rented.
+    BoxList,
+    /// Give a box up.
+    BoxRemove {
+        /// Its name.
         name: String,
     },
 }

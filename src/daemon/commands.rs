@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::account::LocalAccount;
 use super::clock::now;
 use super::compose;
+use super::drops;
 use super::node::Shared;
 use super::passwords;
 use super::queue;
@@ -80,7 +81,7 @@ impl Shared {
                 let snapshot = account.snapshot.borrow().clone();
                 let mut contacts: Vec<&Arc<Contact>> = snapshot.book.contacts().collect();
                 contacts.sort_by_key(|contact| contact.petname.to_lowercase());
-                let contacts: Vec<Value> = contacts.into_iter().map(|contact| describe(contact)).collect();
+                let contacts: Vec<Value> = contacts.into_iter().map(|contact| describe(&snapshot, contact)).collect();
                 Ok(json!({ "contacts": contacts }))
             }
             Command::ContactShow { who } => show_contact(&*self.account(identity)?, &who),
@@ -109,7 +110,12 @@ impl Shared {
             Command::CarrierShow => self.carrier_show(),
             Command::CarrierInvite(asked) => self.carrier_invite(&asked).await,
             Command::CarrierRevoke => self.carrier_revoke().await,
-            Command::CarrierRemove { name } => self.carrier_remove(&name).await,
+            Command::CarrierEvict { name } => self.carrier_evict(&name).await,
+            Command::BoxAdd { invitation, name } => self.rent(&*self.account(identity)?, invitation, name).await,
+            Command::BoxList => {
+                Ok(json!({ "carriers": drops::list(&self.account(identity)?.snapshot.borrow().clone()) }))
+            }
+            Command::BoxRemove { name } => drops::leave(&*self.account(identity)?, name).await,
             Command::MailSettings => self.mail_settings(&*self.account(identity)?),
         }
     }
@@ -149,6 +155,8 @@ impl Shared {
             .collect();
         let waiting: Vec<Value> =
             accounts.iter().flat_map(|account| queue::waiting(&account.snapshot.borrow().clone())).collect();
+        let carriers: Vec<Value> =
+            accounts.iter().flat_map(|account| drops::list(&account.snapshot.borrow().clone())).collect();
         let transport = self.transport_status();
         let listen = self.listening();
         json!({
@@ -164,7 +172,7 @@ impl Shared {
                 "blocked_reason": transport.blocked_reason,
             },
             "carrier": self.carrier_status(),
-            "carriers": [],
+            "carriers": carriers,
             "queue": waiting,
             "backup": self.last_backup(),
         })
@@ -269,7 +277,7 @@ async fn revoke(account: &LocalAccount, beginning: &str) -> Result<Value, Failur
     }
 }
 
-fn describe(contact: &Contact) -> Value {
+fn describe(snapshot: &Snapshot, contact: &Contact) -> Value {
     let status = match contact.status {
         ContactStatus::Greeting => "greeting",
         ContactStatus::Confirmed => "confirmed",
@@ -293,6 +301,7 @@ fn describe(contact: &Contact) -> Value {
         "address": contact.address.to_string(),
         "fingerprint": contact.fingerprint.to_string(),
         "status": status,
+        "drops": snapshot.drops.of(contact.id).map_or(0, |of| of.iter().count()),
         "provenance": provenance,
     })
 }
@@ -304,7 +313,7 @@ fn show_contact(account: &LocalAccount, who: &str) -> Result<Value, Failure> {
         .by_petname(who)
         .or_else(|| book.contacts().find(|contact| contact.address.to_string().eq_ignore_ascii_case(who)));
     found
-        .map(|contact| describe(contact))
+        .map(|contact| describe(&snapshot, contact))
         .ok_or_else(|| Failure::new(Code::NotFound, "there is no such contact").hint("see: runepeer contact list"))
 }
 

@@ -80,7 +80,8 @@ impl Shared {
             keys: Arc::new(KeyChain::new(keys)),
             transport: Arc::clone(&self.transport),
         };
-        let machine = Identity::new(state, now(), &mut OsRng).map_err(|error| broken("the identity's log", error))?;
+        let machine = Identity::new(state, self.delays, now(), &mut OsRng)
+            .map_err(|error| broken("the identity's log", error))?;
         let (shell, snapshot) = IdentityShell::new(tools, &machine, replayed);
         let (driver, ends) = Driver::new(machine, shell, self.pool.clone());
         let driver = tokio::spawn(watched(driver.run(self.stop.subscribe()), self.stop_requested.clone()));

@@ -14,6 +14,7 @@ use crate::engine::effect::Refusal;
 use crate::engine::request::RequestId;
 use crate::engine::{Effect, Identity, Input, Record, Request, RequestError, Response, Snapshot};
 use crate::net::{Isolation, Transport};
+use crate::pgp::SecretKeys;
 use crate::store::{IdentityView, Log, OsRng};
 
 /// The view gets a new image of the state after this many commits, and at the end.
@@ -102,15 +103,22 @@ impl Shell for IdentityShell {
                 let check = move || Input::CertificateChecked(op, keys.check_certificate(&certificate, &fingerprint));
                 hands.compute(check, Input::CertificateChecked(op, false));
             }
-            Effect::Seal(op, content, recipient) => {
+            Effect::Seal(op, content, recipient, sizes) => {
                 let keys = keys();
-                let seal = move || Input::Sealed(op, keys.seal(&content, &recipient, now()));
+                let seal = move || Input::Sealed(op, keys.seal(&content, &recipient, sizes, now()));
                 hands.compute(seal, Input::Sealed(op, Err(Refusal::Temporary)));
             }
-            Effect::SealBody(op, header, body, recipient) => {
+            Effect::SealBody(op, header, body, recipient, sizes) => {
                 let (keys, log) = (keys(), Arc::clone(&self.tools.log));
-                let seal = move || Input::Sealed(op, keys.seal_body(header, &log, body, &recipient, now()));
+                let seal = move || Input::Sealed(op, keys.seal_body(header, &log, body, &recipient, sizes, now()));
                 hands.compute(seal, Input::Sealed(op, Err(Refusal::Temporary)));
+            }
+            Effect::ForDrop(op, drop_keys, work) => {
+                let work = move || {
+                    let keys = SecretKeys::from_bytes(drop_keys.expose()).map_err(|_| Refusal::Temporary);
+                    Input::DropWorked(op, keys.and_then(|keys| KeyChain::new(keys).work_for_drop(work, now())))
+                };
+                hands.compute(work, Input::DropWorked(op, Err(Refusal::Temporary)));
             }
             Effect::ReadBody(op, body) => {
                 let log = Arc::clone(&self.tools.log);
@@ -126,7 +134,7 @@ impl Shell for IdentityShell {
                 self.tools.log.forget(bodies);
             }
             Effect::Dial(session, onion, contact) => {
-                let isolation = Isolation::Pair(self.tools.id, contact);
+                let isolation = contact.map_or(Isolation::Fresh, |contact| Isolation::Pair(self.tools.id, contact));
                 hands.sessions.dial(session, Arc::clone(&self.tools.transport), onion, isolation);
             }
             Effect::Transmit(session, bytes) => hands.sessions.transmit(session, bytes),
@@ -221,11 +229,11 @@ mod tests {
     use crate::base::{Onion, OnionSeed, SymmetricKey};
     use crate::daemon::identities::genesis;
     use crate::engine::State;
+    use crate::engine::drops::Delays;
     use crate::engine::effect::Durability;
     use crate::engine::mailbox::{FlagChange, Flags, FolderRole, NamedFlags};
     use crate::mail::LocalPart;
     use crate::net::{self, ListenError, Listener, Stream, TransportStatus};
-    use crate::pgp::SecretKeys;
     use crate::store::View;
     use crate::store::vfs::RealVfs;
 
@@ -282,7 +290,7 @@ mod tests {
             keys: Arc::new(KeyChain::new(keys)),
             transport: Arc::new(Alone),
         };
-        let machine = Identity::new(state, now(), &mut OsRng).unwrap();
+        let machine = Identity::new(state, Delays::default(), now(), &mut OsRng).unwrap();
         let (shell, snapshot) = IdentityShell::new(tools, &machine, replayed);
         let (driver, ends) = Driver::new(machine, shell, Pool::new().unwrap());
         Running { driver, ends, snapshot, _view: view }

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::base::ids::Fingerprint;
 use crate::base::{BodyId, Timestamp};
 use crate::engine::Snapshot;
-use crate::engine::effect::{CardEvidence, Opened, Refusal};
+use crate::engine::effect::{CardEvidence, DropWork, Opened, Refusal, Sizes};
 use crate::pgp::{self, Certificate, SecretKeys};
 use crate::store::{Log, ReadError};
 
@@ -89,9 +89,33 @@ impl KeyChain {
     }
 
     /// Signs and seals a content.
-    pub(super) fn seal(&self, content: &[u8], recipient: &Arc<[u8]>, now: Timestamp) -> Result<Vec<u8>, Refusal> {
+    pub(super) fn seal(
+        &self,
+        content: &[u8],
+        recipient: &Arc<[u8]>,
+        sizes: Sizes,
+        now: Timestamp,
+    ) -> Result<Vec<u8>, Refusal> {
         let recipient = self.certificate(recipient).ok_or(Refusal::Permanent)?;
-        pgp::seal(content, &self.keys, &recipient, now).map_err(|error| refusal(error.class()))
+        let seal = match sizes {
+            Sizes::All => pgp::seal,
+            Sizes::Drop => pgp::seal_for_drop,
+        };
+        seal(content, &self.keys, &recipient, now).map_err(|error| refusal(error.class()))
+    }
+
+    /// What is to be done with the keys of a drop, which are these.
+    pub(super) fn work_for_drop(&self, work: DropWork, now: Timestamp) -> Result<Vec<u8>, Refusal> {
+        match work {
+            DropWork::OpenChallenge(object, carrier, fingerprint) => {
+                if self.fingerprint_of(&carrier)? != fingerprint {
+                    return Err(Refusal::Permanent);
+                }
+                self.open_from(&object, &carrier, now)
+            }
+            DropWork::Seal(content, recipient) => self.seal(&content, &recipient, Sizes::All, now),
+            DropWork::Sign(text) => self.keys.sign_statement(text.as_bytes()).map_err(|_| Refusal::Temporary),
+        }
     }
 
     /// Signs and seals a content whose payload is a stored body.
@@ -101,6 +125,7 @@ impl KeyChain {
         log: &Log,
         body: BodyId,
         recipient: &Arc<[u8]>,
+        sizes: Sizes,
         now: Timestamp,
     ) -> Result<Vec<u8>, Refusal> {
         let length = log.body_len(body).ok_or(Refusal::Temporary)?;
@@ -113,7 +138,7 @@ impl KeyChain {
             }
         })?;
         content.extend_from_slice(&body);
-        self.seal(&content, recipient, now)
+        self.seal(&content, recipient, sizes, now)
     }
 
     /// The parsed certificate. Parsing checks signatures, so it is done once for each.

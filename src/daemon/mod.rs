@@ -13,6 +13,7 @@ mod compose;
 mod crypto;
 mod directory;
 mod driver;
+mod drops;
 mod identities;
 mod identity;
 mod keys;
@@ -30,4 +31,6 @@ mod upkeep;
 pub use clock::now;
 pub use directory::DataDir;
 pub use node::{Node, Preparation, Reading, Start};
+
+pub use crate::engine::drops::Delays;
 pub use process::close_to_others;

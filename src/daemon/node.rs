@@ -23,6 +23,7 @@ use super::restored::Cautious;
 use crate::backup;
 use crate::config::{Config, File, Transport as TransportChoice};
 use crate::control::{Code, Command, Failure, Handler, Request, Server};
+use crate::engine::drops::Delays;
 use crate::gateway;
 use crate::mail::LocalPart;
 use crate::net::{Loopback, Tor, TorConfig, Transport, TransportStatus};
@@ -52,12 +53,14 @@ pub struct Start {
     pub file: File,
     /// Told how many bytes of how many of an identity's log were read.
     pub reading: Reading,
+    /// Within which times mail goes to drops and receipts come back.
+    pub delays: Delays,
 }
 
 impl Start {
     /// A start of which nobody watches the progress.
     pub fn new(name: Option<String>, passphrase: Option<Zeroizing<String>>, file: File) -> Self {
-        Self { name, passphrase, file, reading: Arc::new(|_, _| ()) }
+        Self { name, passphrase, file, reading: Arc::new(|_, _| ()), delays: Delays::default() }
     }
 }
 
@@ -142,6 +145,7 @@ pub(super) struct Shared {
     pub(super) stop: watch::Sender<bool>,
     pub(super) drivers: Mutex<Vec<JoinHandle<()>>>,
     pub(super) leases: Arc<Leases>,
+    pub(super) delays: Delays,
 }
 
 /// A running node.
@@ -198,6 +202,7 @@ impl Node {
             stop: watch::channel(false).0,
             drivers: Mutex::default(),
             leases: Arc::default(),
+            delays: start.delays,
             directory: preparation.directory,
             vfs: preparation.vfs,
         });

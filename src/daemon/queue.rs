@@ -83,13 +83,20 @@ fn row(snapshot: &Snapshot, queued: &Queued, contact: ContactId, recipient: &Rec
     let address = recipient.address.to_string();
     let waits = recipient.progress == Progress::Queued;
     let attempts = snapshot.attempts.get(&contact).filter(|_| waits).copied().unwrap_or_default();
-    let (state, ended) = state(recipient.progress);
+    let copies = snapshot.drops.copies(queued.id, contact).iter();
+    let custody: Vec<Value> = copies
+        .filter_map(|copy| Some(json!({ "carrier": copy.onion.to_string(), "since": copy.held?.rfc3339() })))
+        .collect();
+    let (state, ended) = match state(recipient.progress) {
+        ("queued", ended) if !custody.is_empty() => ("held", ended),
+        other => other,
+    };
     json!({
         "id": queued.id.to_string(),
         "to": snapshot.book.contact(contact).map_or(address.as_str(), |contact| contact.petname.as_str()),
         "address": address,
         "state": state,
-        "custody": [],
+        "custody": custody,
         "may_have_arrived": waits && !recipient.sent.is_empty(),
         "late": queued.delayed,
         "attempts": attempts.failed,

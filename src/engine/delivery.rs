@@ -68,6 +68,19 @@ impl Identity {
         self.effect(Effect::Open(op, object));
     }
 
+    /// An object was collected at a drop of ours; `false` where it cannot be looked at now.
+    pub(super) fn collected(&mut self, session: SessionId, object: Vec<u8>) -> bool {
+        let (to, size) = (self.address().clone(), object.len());
+        if self.disk_low || self.in_flight.saturating_add(size) > limits::IN_FLIGHT_BYTES {
+            return false;
+        }
+        self.in_flight = self.in_flight.saturating_add(size);
+        let arrival = Arrival { session, ticket: Ticket(0), to, sender: Sender::Stranger, important: false, size };
+        let op = self.operation(Pending::Open(arrival));
+        self.effect(Effect::Open(op, object));
+        true
+    }
+
     /// Answers an arrival.
     pub(super) fn finish(&mut self, arrival: Arrival, status: Status) {
         self.in_flight = self.in_flight.saturating_sub(arrival.size);
@@ -99,8 +112,14 @@ impl Identity {
 
     fn judge(&mut self, now: Timestamp, rng: &mut dyn Rng, arrival: Arrival, received: Received) {
         let author = self.state.book().by_fingerprint(&received.issuer).cloned();
-        if received.verified && author.is_some() && self.state.duplicates().contains(&received.seen) {
-            return self.finish(arrival, Status::Roger);
+        if let Some(author) =
+            author.as_ref().filter(|_| received.verified && self.state.duplicates().contains(&received.seen))
+        {
+            // The other copy had another receipt, or none.
+            return match receipt_for(&received.content, author) {
+                Some(record) => self.commit(vec![record], Vec::new(), Then::Acknowledge(arrival, received.seen)),
+                None => self.finish(arrival, Status::Roger),
+            };
         }
         if !is_current(&received.content, now) {
             return self.finish(arrival, Status::ContentRefused);
@@ -115,6 +134,10 @@ impl Identity {
             (None, _) => self.finish(arrival, Status::ContentRefused),
             // Its certificate is not known here yet, so nobody could verify it.
             (Some(_), _) if !received.verified => self.finish(arrival, Status::Busy),
+            (Some(author), ContentKind::Receipt) if author.status == ContactStatus::Confirmed => {
+                self.receipts_arrived(now, rng, arrival, &received, &author);
+            }
+            (Some(_), ContentKind::Receipt) => self.discard(arrival, received.seen),
             (Some(author), _) => self.mail_arrived(now, rng, arrival, received, &author),
         }
     }
@@ -133,6 +156,7 @@ impl Identity {
         author: &Contact,
     ) {
         let Received { content, header, signature, seen, .. } = received;
+        let receipt = receipt_for(&content, author);
         let (message, evidence) = match content.kind {
             // What is kept of a JSON message is the message made from it; the signature is over something else.
             ContentKind::MailJson => (self.converted(now, &content, author), None),
@@ -152,8 +176,12 @@ impl Identity {
         let body = NewBody::new(BodyId::random(rng), message.into());
         let message = NewMessage { uid, flags, date: now, body: body.id, size, content: Some(seen.content) };
         let mut records = vec![Record::Delivered { folder, message, contact: author.id, seen, evidence }];
+        records.extend(receipt);
         records.extend(self.key_settled(&arrival, author));
-        self.schedule.online(author.id, now, rng);
+        // Whose mail was collected may be away.
+        if self.inbound.contains_key(&arrival.session) {
+            self.schedule.online(author.id, now, rng);
+        }
         self.commit(records, vec![body], Then::Acknowledge(arrival, seen));
     }
 
@@ -211,6 +239,13 @@ impl Identity {
             }
         }
     }
+}
+
+/// The receipt that the author of a copy is owed, where it asks for one.
+fn receipt_for(content: &Content, author: &Contact) -> Option<Record> {
+    let is_mail = matches!(content.kind, ContentKind::Mail | ContentKind::MailJson);
+    let receipt = content.receipt.filter(|_| is_mail && author.status == ContactStatus::Confirmed)?;
+    Some(Record::ReceiptsDue { contact: author.id, receipts: vec![receipt] })
 }
 
 /// What a sender is told when we have no room.

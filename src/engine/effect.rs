@@ -9,6 +9,7 @@ use crate::base::ids::Fingerprint;
 use crate::base::{BodyId, ClockStep, ContactId, Onion, OpId, SessionId};
 
 use super::mailbox::ModSeq;
+use super::profile::SecretBytes;
 use super::record::Record;
 use super::request::{Request, RequestError, RequestId, Response};
 use super::state::Snapshot;
@@ -137,6 +138,8 @@ pub enum Input {
     Sealed(OpId, Result<Vec<u8>, Refusal>),
     /// Completion of [`Effect::ReadBody`]; `None` where it cannot be read.
     BodyRead(OpId, Option<Vec<u8>>),
+    /// Completion of [`Effect::ForDrop`].
+    DropWorked(OpId, Result<Vec<u8>, Refusal>),
     /// The clock was set, or the machine slept: it shows another time than it would have ([`CLOCK_STEP`](crate::base::limits::CLOCK_STEP)).
     ClockSet(ClockStep),
     /// Whether the disk has so little space that new mail is refused.
@@ -157,16 +160,19 @@ pub enum Effect {
     /// [`Input::CertificateChecked`].
     CheckCertificate(OpId, Arc<[u8]>, Fingerprint),
     /// Sign and seal these content bytes to this certificate; completes with [`Input::Sealed`].
-    Seal(OpId, Vec<u8>, Arc<[u8]>),
+    Seal(OpId, Vec<u8>, Arc<[u8]>, Sizes),
     /// The same for a content whose payload is a stored body: the signed bytes are header ‖ body.
-    SealBody(OpId, String, BodyId, Arc<[u8]>),
+    SealBody(OpId, String, BodyId, Arc<[u8]>, Sizes),
+    /// Do something with the keys of a drop; completes with [`Input::DropWorked`].
+    ForDrop(OpId, SecretBytes, DropWork),
     /// Read a committed body; completes with [`Input::BodyRead`].
     ReadBody(OpId, BodyId),
     /// Nothing refers to these bodies any more: they may be given up.
     Forget(Vec<BodyId>),
-    /// Connect to a peer on circuits used for this contact only; completes with [`Input::Dialled`]. The engine numbers
-    /// these sessions from [`DIALLED_SESSIONS`] up, the driver numbers those that it accepts from 0 up.
-    Dial(SessionId, Onion, ContactId),
+    /// Connect to a peer on circuits used for this contact only, or where there is none on circuits of its own; completes
+    /// with [`Input::Dialled`]. The engine numbers these sessions from [`DIALLED_SESSIONS`] up, the driver numbers those
+    /// that it accepts from 0 up.
+    Dial(SessionId, Onion, Option<ContactId>),
     /// Send bytes on a session.
     Transmit(SessionId, Vec<u8>),
     /// End a session after what was transmitted.
@@ -175,6 +181,25 @@ pub enum Effect {
     Respond(RequestId, Result<Response, RequestError>),
     /// What everybody may see now.
     Publish(Snapshot),
+}
+
+/// Which sizes a sealed object may have (docs/protocol.md, "Sizes").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sizes {
+    /// Any of them.
+    All,
+    /// Those that tokens are for.
+    Drop,
+}
+
+/// What the keys of a drop are for.
+pub enum DropWork {
+    /// Open the challenge of a carrier: this certificate has this primary key and signed it. Gives the content.
+    OpenChallenge(Vec<u8>, Arc<[u8]>, Fingerprint),
+    /// Sign and seal these content bytes to this certificate.
+    Seal(Vec<u8>, Arc<[u8]>),
+    /// Sign this text.
+    Sign(String),
 }
 
 /// What [`Effect::VerifyCard`] looks at.

@@ -14,7 +14,7 @@ use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::{ContactId, ContentId, MacKey, Timestamp};
 use crate::mail::invitation::SECRET_BYTES;
-use crate::mail::{Card, Content, ContentKind, dsn};
+use crate::mail::{Card, CardDrop, Content, ContentKind, dsn};
 use crate::wire::Status;
 
 use super::book::{
@@ -22,6 +22,8 @@ use super::book::{
     Renewal,
 };
 use super::delivery::{Arrival, Received, no_room};
+use super::drops::named::Named;
+use super::drops::rented::Rented;
 use super::effect::{CardEvidence, CommitError, Effect, Opened};
 use super::identity::{Identity, Pending, Then};
 use super::mailbox::FolderRole;
@@ -129,7 +131,8 @@ impl Identity {
         };
         let acquaintance = Acquaintance::Known(Box::new(renewal));
         let invitation = invitation.map(|invitation| invitation.id);
-        (vec![Record::CardAccepted { seen, invitation, acquaintance, notice: None }], vec![])
+        let accepted = Record::CardAccepted { seen, invitation, acquaintance, notice: None };
+        (std::iter::once(accepted).chain(self.drops_of(card, contact.id)).collect(), vec![])
     }
 
     fn card_of_invited(
@@ -146,8 +149,10 @@ impl Identity {
         contact.inbound.extend(self.key_of(invitation));
         contact.cards.pending = Some(next_card(&contact, now, None, rng));
         contact.cards.sent = 1;
+        let named = self.drops_of(card, contact.id);
         let acquaintance = Acquaintance::New(Box::new(contact));
-        (vec![Record::CardAccepted { seen, invitation: Some(invitation.id), acquaintance, notice: None }], vec![])
+        let accepted = Record::CardAccepted { seen, invitation: Some(invitation.id), acquaintance, notice: None };
+        (std::iter::once(accepted).chain(named).collect(), vec![])
     }
 
     /// A request, with a message in Requests by which the user can decide; `None` where that folder takes no more.
@@ -231,9 +236,33 @@ impl Identity {
             binding: public.binding.clone(),
             auth_key: contact.inbound.first()?.clone(),
             invitation: pending.secret.map(|secret| secret.to_vec()),
+            drops: self.drops_for(contact.id),
         };
         let payload = serde_json::to_vec(&card).ok()?;
-        Some(Content { kind: ContentKind::Card, id: pending.content, expires: pending.expires, payload }.encode())
+        let (kind, id, expires) = (ContentKind::Card, pending.content, pending.expires);
+        Some(Content { kind, id, expires, receipt: None, payload }.encode())
+    }
+
+    /// What a card says of its author's drops, where that is something new.
+    fn drops_of(&self, card: &Card, contact: ContactId) -> Option<Record> {
+        let drops: Vec<_> = card.drops.iter().filter_map(Named::from_card).take(limits::DROPS).collect();
+        let news = !drops.is_empty() || self.state.drops().of(contact).is_some();
+        news.then_some(Record::DropsNamed { contact, counter: card.counter, drops })
+    }
+
+    /// Our drops, as a card for this contact names them.
+    fn drops_for(&self, contact: ContactId) -> Vec<CardDrop> {
+        let named = |rented: &Arc<Rented>| {
+            let seat = rented.seat_of(contact).filter(|_| rented.is_open())?;
+            Some(CardDrop {
+                onion: rented.onion,
+                fingerprint: rented.carrier,
+                seed: seat.seed.clone(),
+                classes: Rented::classes().map(|(class, count)| (class.number(), count)).collect(),
+                every: limits::DROP_EPOCH_DAYS,
+            })
+        };
+        self.state.drops().rented().filter_map(named).collect()
     }
 
     /// What moving a requester's message out of Requests means: into INBOX accepts it, into Junk blocks it.

@@ -10,8 +10,14 @@ use crate::base::rng::SeededRng;
 use crate::base::{BodyId, Onion, OnionSeed, OpId, SessionId, Timestamp};
 use crate::mail::{Address, Binding};
 
+mod carriers;
+pub(super) mod crypto;
+
+use self::carriers::{CARRIERS, CarrierNode};
 use super::book::Contact;
-use super::effect::{CommitError, DialError, Effect, Input, NewBody, Opened, Refusal, Transaction};
+use super::carrier::{CarrierEffect, CarrierInput};
+use super::drops::Delays;
+use super::effect::{CommitError, DialError, Effect, Input, NewBody, Opened, Refusal, Sizes, Transaction};
 use super::identity::Identity;
 use super::mailbox::{FolderRole, Message};
 use super::profile::{Profile, PublicProfile, SecretBytes};
@@ -46,6 +52,9 @@ pub(super) struct Node {
 pub(super) struct World {
     pub(super) now: Timestamp,
     pub(super) nodes: Vec<Node>,
+    pub(super) carriers: Vec<CarrierNode>,
+    /// Who cannot reach whom.
+    pub(super) apart: BTreeSet<(usize, usize)>,
     /// Who dialled whom, in order.
     pub(super) dials: Vec<(usize, usize)>,
     /// Every object that a node was asked to open, in order.
@@ -56,14 +65,13 @@ pub(super) struct World {
     pub(super) cut_at: Option<&'static [u8]>,
     links: BTreeMap<(usize, SessionId), (usize, SessionId)>,
     effects: VecDeque<(usize, Effect)>,
+    carrier_effects: VecDeque<(usize, CarrierEffect)>,
     next_session: u64,
     next_request: u64,
 }
 
-const CERTIFICATE: &[u8] = b"CERT";
-const SEALED: &[u8] = b"SEALED";
-
-fn certificate(fingerprint: &Fingerprint) -> Vec<u8> {
+pub(super) const CERTIFICATE: &[u8] = b"CERT";
+pub(super) fn certificate(fingerprint: &Fingerprint) -> Vec<u8> {
     [CERTIFICATE, fingerprint.as_bytes()].concat()
 }
 
@@ -110,7 +118,7 @@ impl World {
                 let mut rng = SeededRng::new(seed.wrapping_mul(1000) + u64::from(number));
                 let records = State::genesis(profile(name, number, now), &mut rng);
                 let log: Vec<_> = (1_u64..).zip(records).collect();
-                let identity = Identity::new(replay(&log), now, &mut rng).unwrap();
+                let identity = Identity::new(replay(&log), Delays::default(), now, &mut rng).unwrap();
                 Node {
                     published: identity.snapshot(),
                     identity,
@@ -130,12 +138,15 @@ impl World {
         Self {
             now,
             nodes,
+            carriers: Vec::new(),
+            apart: BTreeSet::new(),
             dials: Vec::new(),
             objects: Vec::new(),
             replies: Vec::new(),
             cut_at: None,
             links: BTreeMap::new(),
             effects: VecDeque::new(),
+            carrier_effects: VecDeque::new(),
             next_session: 0,
             next_request: 0,
         }
@@ -151,8 +162,14 @@ impl World {
     /// Lets everything happen that needs no time.
     pub(super) fn run(&mut self) {
         let mut steps = 0;
-        while let Some((node, effect)) = self.effects.pop_front() {
-            self.perform(node, effect);
+        loop {
+            if let Some((node, effect)) = self.effects.pop_front() {
+                self.perform(node, effect);
+            } else if let Some((carrier, effect)) = self.carrier_effects.pop_front() {
+                self.perform_for_carrier(carrier, effect);
+            } else {
+                break;
+            }
             steps += 1;
             assert!(steps < 200_000, "the machines never come to rest");
         }
@@ -164,7 +181,8 @@ impl World {
         self.run();
         let mut wakes = 0;
         loop {
-            let next = self.nodes.iter().filter_map(|node| node.identity.poll_timeout()).min();
+            let nodes = self.nodes.iter().filter_map(|node| node.identity.poll_timeout());
+            let next = nodes.chain(self.carriers.iter().filter_map(|at| at.carrier.poll_timeout())).min();
             let Some(next) = next.filter(|next| *next <= end) else { break };
             self.now = self.now.max(next);
             for node in 0..self.nodes.len() {
@@ -174,6 +192,7 @@ impl World {
                     self.effects.extend(effects.into_iter().map(|effect| (node, effect)));
                 }
             }
+            self.carrier_timeouts();
             self.run();
             wakes += 1;
             assert!(wakes < 100_000, "a deadline never moves");
@@ -202,21 +221,24 @@ impl World {
 
     /// A node's process ends and starts again from its log.
     pub(super) fn restart(&mut self, node: usize) {
-        let sessions: Vec<_> = self.links.keys().filter(|(owner, _)| *owner == node).copied().collect();
-        for (_, session) in sessions {
+        for session in self.sessions_of(node) {
             self.unlink(node, session);
         }
         self.effects.retain(|(owner, _)| *owner != node);
         let at = &mut self.nodes[node];
-        at.identity = Identity::new(replay(&at.log), self.now, &mut at.rng).unwrap();
+        at.identity = Identity::new(replay(&at.log), Delays::default(), self.now, &mut at.rng).unwrap();
         at.published = at.identity.snapshot();
         self.run();
+    }
+
+    fn sessions_of(&self, at: usize) -> Vec<SessionId> {
+        self.links.keys().filter(|(owner, _)| *owner == at).map(|(_, session)| *session).collect()
     }
 
     fn unlink(&mut self, node: usize, session: SessionId) {
         if let Some((peer, other)) = self.links.remove(&(node, session)) {
             self.links.remove(&(peer, other));
-            self.input(peer, Input::Closed(other));
+            self.deliver(peer, other, None);
         }
     }
 
@@ -238,10 +260,14 @@ impl World {
                 let usable = *bytes == *certificate(&fingerprint);
                 self.input(node, Input::CertificateChecked(op, usable));
             }
-            Effect::Seal(op, content, to) => self.perform_seal(node, op, content, &to),
-            Effect::SealBody(op, header, body, to) => {
+            Effect::Seal(op, content, to, sizes) => self.perform_seal(node, op, &content, &to, sizes),
+            Effect::SealBody(op, header, body, to, sizes) => {
                 let content = [header.as_bytes(), &self.nodes[node].bodies[&body]].concat();
-                self.perform_seal(node, op, content, &to);
+                self.perform_seal(node, op, &content, &to, sizes);
+            }
+            Effect::ForDrop(op, keys, work) => {
+                let result = crypto::work_for_drop(keys.expose(), work);
+                self.input(node, Input::DropWorked(op, result));
             }
             Effect::ReadBody(op, body) => {
                 let bytes = self.nodes[node].bodies.get(&body).map(|bytes| bytes.to_vec());
@@ -286,32 +312,26 @@ impl World {
         self.input(node, Input::Committed(op, Ok(first)));
     }
 
-    fn perform_seal(&mut self, node: usize, op: OpId, content: Vec<u8>, to: &[u8]) {
+    fn perform_seal(&mut self, node: usize, op: OpId, content: &[u8], to: &[u8], sizes: Sizes) {
         if let Some(refusal) = self.nodes[node].sealing_fails {
             return self.input(node, Input::Sealed(op, Err(refusal)));
         }
-        let author = self.fingerprint(node);
-        let object = [SEALED, &to[CERTIFICATE.len()..], author.as_bytes(), &content].concat();
+        let object = crypto::seal(&self.fingerprint(node), &to[CERTIFICATE.len()..], content, sizes);
         self.input(node, Input::Sealed(op, Ok(object)));
     }
 
     fn open(&self, node: usize, object: &[u8]) -> Result<Opened, Refusal> {
-        let rest = object.strip_prefix(SEALED).ok_or(Refusal::Permanent)?;
-        let (to, rest) = rest.split_at_checked(32).ok_or(Refusal::Permanent)?;
-        let (issuer, content) = rest.split_at_checked(32).ok_or(Refusal::Permanent)?;
-        if to != self.fingerprint(node).as_bytes() {
-            return Err(Refusal::Permanent);
-        }
-        let issuer = Fingerprint::from_bytes(issuer.try_into().unwrap());
+        let (issuer, content) = crypto::open(&self.fingerprint(node), object)?;
         let book = self.nodes[node].identity.state().book();
         let verified = book.by_fingerprint(&issuer).is_some_and(|contact| contact.certificate.is_some());
-        Ok(Opened { content: content.to_vec(), signature: issuer.as_bytes().to_vec(), issuer, verified })
+        Ok(Opened { content, signature: issuer.as_bytes().to_vec(), issuer, verified })
     }
 
     fn perform_dial(&mut self, node: usize, session: SessionId, onion: Onion) {
         let peer = self.nodes.iter().position(|node| node.identity.state().profile().unwrap().public.onion() == onion);
-        let reachable = peer.filter(|&peer| self.nodes[peer].online && self.nodes[node].online);
-        let Some(peer) = reachable else {
+        let carrier = self.carriers.iter().position(|carrier| carrier.onion() == onion).map(|number| CARRIERS + number);
+        let reachable = peer.or(carrier).filter(|&peer| self.is_online(peer) && self.nodes[node].online);
+        let Some(peer) = reachable.filter(|peer| !self.apart.contains(&(node, *peer))) else {
             return self.input(node, Input::Dialled(session, Err(DialError::Unreachable)));
         };
         self.dials.push((node, peer));
@@ -325,8 +345,28 @@ impl World {
     pub(super) fn accept(&mut self, node: usize) -> SessionId {
         self.next_session += 1;
         let session = SessionId(self.next_session);
-        self.input(node, Input::Accepted(session));
+        match node.checked_sub(CARRIERS) {
+            Some(carrier) => self.carrier_input(carrier, CarrierInput::Accepted(session)),
+            None => self.input(node, Input::Accepted(session)),
+        }
         session
+    }
+
+    fn is_online(&self, at: usize) -> bool {
+        match at.checked_sub(CARRIERS) {
+            Some(carrier) => self.carriers[carrier].online,
+            None => self.nodes[at].online,
+        }
+    }
+
+    /// Bytes for one end of a connection, or its end.
+    fn deliver(&mut self, at: usize, session: SessionId, bytes: Option<Vec<u8>>) {
+        match (at.checked_sub(CARRIERS), bytes) {
+            (Some(carrier), Some(bytes)) => self.carrier_input(carrier, CarrierInput::Received(session, bytes)),
+            (Some(carrier), None) => self.carrier_input(carrier, CarrierInput::Closed(session)),
+            (None, Some(bytes)) => self.input(at, Input::Received(session, bytes)),
+            (None, None) => self.input(at, Input::Closed(session)),
+        }
     }
 
     fn perform_transmit(&mut self, node: usize, session: SessionId, bytes: Vec<u8>) {
@@ -337,12 +377,12 @@ impl World {
             self.cut_at = None;
             if self.links.contains_key(&(node, session)) {
                 self.unlink(node, session);
-                self.input(node, Input::Closed(session));
+                self.deliver(node, session, None);
             }
             return;
         }
         if let Some(&(peer, other)) = self.links.get(&(node, session)) {
-            self.input(peer, Input::Received(other, bytes));
+            self.deliver(peer, other, Some(bytes));
         }
     }
 

@@ -13,6 +13,8 @@ use crate::base::{BodyId, ClockStep, ContactId, FolderId, OpId, QueueId, Session
 use crate::mail::Address;
 
 use super::delivery::Arrival;
+use super::drops::rented::DropChange;
+use super::drops::{Batch, Calendar, Collecting, Delays, DepositStep, Depositing};
 use super::effect::{CommitError, DIALLED_SESSIONS, Durability, Effect, Input, NewBody, Transaction};
 use super::greeting::Greeting;
 use super::mailbox::{Folder, FolderRole, ModSeq, NamedFlags, NewMessage, Uid};
@@ -42,6 +44,10 @@ pub(super) enum Pending {
     Seal(SessionId, Item),
     /// A message is being read for a report that returns it.
     Return(Box<Returning>),
+    /// Something is being sealed for a contact's drop.
+    Deposit(SessionId),
+    /// The keys of a drop of ours are at work.
+    Drop(SessionId),
 }
 
 /// What to do after a commit.
@@ -56,8 +62,22 @@ pub(super) enum Then {
     Sending(ContactId, SendingStep),
     /// Answer a request that takes messages back.
     Recalled(RequestId, Answer, Vec<QueueId>),
+    /// Go on with a deposit.
+    Depositing(SessionId, DepositStep),
+    /// Go on with a collection.
+    Collecting(SessionId),
+    /// Contacts have seats in our drops.
+    Seated,
     /// Nothing.
     Nothing,
+}
+
+/// Whose a session is.
+enum Kind {
+    Inbound,
+    Outbound,
+    Deposit,
+    Collection,
 }
 
 /// One identity's machines.
@@ -79,6 +99,15 @@ pub struct Identity {
     pub(super) ends: Ends,
     /// Damaged messages of which the user was told.
     pub(super) told_damaged: BTreeSet<BodyId>,
+    pub(super) calendar: Calendar,
+    pub(super) deposits: BTreeMap<SessionId, Depositing>,
+    pub(super) collections: BTreeMap<SessionId, Collecting>,
+    /// Receipts on their way to their authors.
+    pub(super) returning: BTreeMap<ContactId, Batch>,
+    /// Messages that fit no token.
+    pub(super) too_large_for_drops: BTreeSet<QueueId>,
+    /// Contacts are being given seats.
+    pub(super) seating: bool,
     pending: BTreeMap<OpId, Pending>,
     effects: Vec<Effect>,
     reserved_uids: BTreeMap<FolderId, Uid>,
@@ -98,9 +127,10 @@ impl Identity {
     ///
     /// # Errors
     /// [`NoProfile`] where the log does not begin with an identity.
-    pub fn new(state: State, now: Timestamp, rng: &mut dyn Rng) -> Result<Self, NoProfile> {
+    pub fn new(state: State, delays: Delays, now: Timestamp, rng: &mut dyn Rng) -> Result<Self, NoProfile> {
         let profile = state.profile().cloned().ok_or(NoProfile)?;
         let schedule = Schedule::at_start(state.queue(), state.book(), now, rng);
+        let calendar = Calendar::at_start(state.drops(), delays, now, rng);
         Ok(Self {
             state,
             profile,
@@ -110,6 +140,12 @@ impl Identity {
             rates: Rates::default(),
             disk_low: false,
             told_damaged: BTreeSet::new(),
+            calendar,
+            deposits: BTreeMap::new(),
+            collections: BTreeMap::new(),
+            returning: BTreeMap::new(),
+            too_large_for_drops: BTreeSet::new(),
+            seating: false,
             in_flight: 0,
             settlements: VecDeque::new(),
             taking_back: BTreeSet::new(),
@@ -131,7 +167,7 @@ impl Identity {
 
     /// What readers may see now.
     pub fn snapshot(&self) -> Snapshot {
-        self.state.snapshot(Arc::new(self.schedule.attempts()))
+        self.state.snapshot(Arc::new(self.schedule.attempts()), Arc::new(self.calendar.attempts()))
     }
 
     /// Something happened. The effects are to be carried out in their order.
@@ -139,13 +175,23 @@ impl Identity {
         match input {
             Input::Request(id, request) => self.request(now, rng, id, request),
             Input::Accepted(session) => self.accepted(now, session),
-            Input::Dialled(session, result) => self.dialled(now, rng, session, result),
-            Input::Received(session, bytes) if session.0 >= DIALLED_SESSIONS => {
-                self.received_outbound(now, rng, session, &bytes);
-            }
-            Input::Received(session, bytes) => self.received_inbound(now, rng, session, &bytes),
-            Input::Closed(session) if session.0 >= DIALLED_SESSIONS => self.closed_outbound(now, rng, session),
-            Input::Closed(session) => self.closed_inbound(session),
+            Input::Dialled(session, result) => match self.kind_of(session) {
+                Kind::Deposit => self.deposit_dialled(now, rng, session, result),
+                Kind::Collection => self.collection_dialled(now, rng, session, result),
+                Kind::Inbound | Kind::Outbound => self.dialled(now, rng, session, result),
+            },
+            Input::Received(session, bytes) => match self.kind_of(session) {
+                Kind::Inbound => self.received_inbound(now, rng, session, &bytes),
+                Kind::Outbound => self.received_outbound(now, rng, session, &bytes),
+                Kind::Deposit => self.deposit_received(now, rng, session, &bytes),
+                Kind::Collection => self.collection_received(now, rng, session, &bytes),
+            },
+            Input::Closed(session) => match self.kind_of(session) {
+                Kind::Inbound => self.closed_inbound(session),
+                Kind::Outbound => self.closed_outbound(now, rng, session),
+                Kind::Deposit => self.deposit_closed(now, rng, session),
+                Kind::Collection => self.collection_closed(now, rng, session),
+            },
             Input::Committed(op, result) => self.committed(now, rng, op, result),
             Input::Opened(op, result) => {
                 if let Some(Pending::Open(arrival)) = self.pending.remove(&op) {
@@ -162,9 +208,14 @@ impl Identity {
                     self.certificate_checked(now, rng, session, bytes, usable);
                 }
             }
-            Input::Sealed(op, result) => {
-                if let Some(Pending::Seal(session, item)) = self.pending.remove(&op) {
-                    self.sealed(now, rng, session, item, result);
+            Input::Sealed(op, result) => match self.pending.remove(&op) {
+                Some(Pending::Seal(session, item)) => self.sealed(now, rng, session, item, result),
+                Some(Pending::Deposit(session)) => self.deposit_sealed(now, rng, session, result),
+                _ => {}
+            },
+            Input::DropWorked(op, result) => {
+                if let Some(Pending::Drop(session)) = self.pending.remove(&op) {
+                    self.drop_worked(now, rng, session, result);
                 }
             }
             Input::BodyRead(op, message) => {
@@ -175,26 +226,49 @@ impl Identity {
             Input::DiskLow(low) => self.disk_low = low,
             Input::ClockSet(step) => self.clock_set(now, rng, step),
         }
+        self.rest_of(now, rng)
+    }
+
+    /// What follows from anything: answers, dials, and what is to be carried out.
+    fn rest_of(&mut self, now: Timestamp, rng: &mut dyn Rng) -> Vec<Effect> {
         self.settle_all(now, rng);
+        self.return_what_is_due(now, rng);
         self.dial_what_is_due(now, rng);
+        self.deposit_what_is_due(now, rng);
+        self.collect_what_is_due(now);
         self.drain()
+    }
+
+    fn kind_of(&self, session: SessionId) -> Kind {
+        if session.0 < DIALLED_SESSIONS {
+            Kind::Inbound
+        } else if self.deposits.contains_key(&session) {
+            Kind::Deposit
+        } else if self.collections.contains_key(&session) {
+            Kind::Collection
+        } else {
+            Kind::Outbound
+        }
     }
 
     /// When [`Self::handle_timeout`] wants to be called at the latest.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         let sessions = self.inbound.values().filter_map(Inbound::poll_timeout);
         let dialled = self.outbound.values().filter_map(Outbound::poll_timeout);
-        sessions.chain(dialled).chain(self.schedule.poll()).min()
+        let deposits = self.deposits.values().filter_map(Depositing::poll_timeout);
+        let collections = self.collections.values().filter_map(Collecting::poll_timeout);
+        let dialled = dialled.chain(deposits).chain(collections);
+        sessions.chain(dialled).chain(self.schedule.poll()).chain(self.calendar.poll()).min()
     }
 
     /// A deadline may have passed.
     pub fn handle_timeout(&mut self, now: Timestamp, rng: &mut dyn Rng) -> Vec<Effect> {
         self.inbound_timeouts(now, rng);
         self.outbound_timeouts(now, rng);
+        self.deposit_timeouts(now, rng);
+        self.collection_timeouts(now, rng);
         self.expire(now, rng);
-        self.settle_all(now, rng);
-        self.dial_what_is_due(now, rng);
-        self.drain()
+        self.rest_of(now, rng)
     }
 
     fn drain(&mut self) -> Vec<Effect> {
@@ -214,6 +288,7 @@ impl Identity {
             if !released.is_empty() {
                 self.effect(Effect::Forget(released));
             }
+            self.owe_what_is_due(now, rng, &records);
             applied
         });
         match then {
@@ -227,7 +302,32 @@ impl Identity {
                 }
                 self.answer(id, answer, applied);
             }
+            Then::Depositing(session, step) => self.deposit_committed(now, rng, session, step, applied),
+            Then::Collecting(session) => self.collection_committed(now, rng, session, applied.map(|_| ())),
+            Then::Seated => self.seating = false,
             Then::Nothing => {}
+        }
+    }
+
+    /// What records mean for drops: who is owed receipts, who may have a seat.
+    fn owe_what_is_due(&mut self, now: Timestamp, rng: &mut dyn Rng, records: &[Record]) {
+        for record in records {
+            match record {
+                Record::Submitted { queued } => {
+                    // Whom a direct attempt did not reach lately is not waited for.
+                    for contact in queued.recipients.keys().filter(|contact| self.schedule.is_away(**contact)) {
+                        self.calendar.wants(*contact, self.state.drops(), now, rng);
+                    }
+                }
+                Record::ReceiptsDue { contact, .. } => self.calendar.owes(*contact, now, rng),
+                Record::ReceiptsReturned { contact, .. } => self.receipts_returned(now, rng, *contact),
+                Record::DropRented { drop } => self.calendar.collect(drop.id, now),
+                Record::DropChanged { change: DropChange::Leaving, id } => self.calendar.collect(*id, now),
+                Record::ContactChanged { .. } | Record::CardAccepted { .. } | Record::DropChanged { .. } => {
+                    self.offer_seats(now, rng);
+                }
+                _ => {}
+            }
         }
     }
 
@@ -258,6 +358,12 @@ impl Identity {
             Record::RecipientDelivered { queue, contact, .. } | Record::RecipientFailed { queue, contact, .. } => {
                 self.schedule.settled(*contact, *queue);
             }
+            // It may be collected for as long as the carrier holds it.
+            Record::DepositSettled { queue, held: Some(_), .. } => {
+                if let Some(queued) = self.state.queue().get(*queue) {
+                    self.schedule.expires(queued.id, queued.expires);
+                }
+            }
             Record::SubmissionCancelled { queue } => {
                 for (contact, _) in before.iter().flat_map(|queued| queued.waiting()) {
                     self.schedule.settled(contact, *queue);
@@ -275,6 +381,7 @@ impl Identity {
         if let Some(queued) = before.filter(|queued| self.state.queue().get(queued.id).is_none()) {
             self.schedule.ended(&queued);
             self.ends.forget(queued.id);
+            self.too_large_for_drops.remove(&queued.id);
         }
         applied
     }
@@ -283,6 +390,9 @@ impl Identity {
         self.schedule.clock_set(step, now, rng);
         self.inbound.values_mut().for_each(|inbound| inbound.clock_set(step));
         self.outbound.values_mut().for_each(|outbound| outbound.clock_set(step));
+        self.calendar.clock_set(step, now, rng);
+        self.deposits.values_mut().for_each(|deposit| deposit.clock_set(step));
+        self.collections.values_mut().for_each(|collecting| collecting.clock_set(step, now));
         self.attempts_changed();
     }
 

@@ -7,6 +7,7 @@
 pub mod book;
 pub mod carrier;
 mod delivery;
+pub mod drops;
 pub mod duplicates;
 pub mod effect;
 mod encoding;
@@ -43,6 +44,7 @@ pub mod state;
 mod submission;
 
 pub use book::Book;
+pub use drops::Drops;
 pub use effect::{Effect, Input, Transaction};
 pub use encoding::RecordError;
 pub use identity::Identity;

@@ -114,6 +114,14 @@ impl Identity {
                         let change = ContactChange::CardSettled(content);
                         self.commit(vec![Record::ContactChanged { id: contact, change }], Vec::new(), then);
                     }
+                    Item::Receipts(_) => match self.returning.get(&contact) {
+                        Some(batch) => {
+                            let receipts = batch.receipts.clone();
+                            self.commit(vec![Record::ReceiptsReturned { contact, receipts }], Vec::new(), then);
+                        }
+                        // They went by a drop meanwhile.
+                        None => self.after_commit(now, rng, contact, SendingStep::Settled(session, item), Ok(())),
+                    },
                     Item::Mail(queue) => self.delivered(now, rng, queue, contact, then),
                 }
             }
@@ -132,6 +140,12 @@ impl Identity {
             match item {
                 Item::Mail(queue) => self.report(now, rng, queue, &[(contact, FailureReason::Refused)], then),
                 Item::Card(_) => self.card_failed(now, rng, contact, true, then),
+                // Whoever takes none gets none.
+                Item::Receipts(_) => {
+                    let receipts = self.returning.get(&contact).map(|batch| batch.receipts.clone());
+                    let record = Record::ReceiptsReturned { contact, receipts: receipts.unwrap_or_default() };
+                    self.commit(vec![record], Vec::new(), then);
+                }
             }
             return;
         }
@@ -151,6 +165,7 @@ impl Identity {
         let Some(outbound) = self.outbound.get_mut(&session) else { return };
         match item {
             Item::Card(_) => outbound.card_passed_over = true,
+            Item::Receipts(_) => outbound.receipts_passed_over = true,
             Item::Mail(queue) => {
                 outbound.passed_over.insert(queue);
                 self.schedule.set_busy(outbound.contact, queue, false);

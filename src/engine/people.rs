@@ -157,7 +157,7 @@ fn greet_again(now: Timestamp, rng: &mut dyn Rng, known: &Contact, invitation: &
 }
 
 /// A petname must be writable before `@rune.internal`.
-fn check_petname(petname: &str) -> Result<(), RequestError> {
+pub(super) fn check_petname(petname: &str) -> Result<(), RequestError> {
     let fits = (1..=limits::PETNAME_CHARACTERS).contains(&petname.chars().count())
         && petname.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-' | '_'))
         && !petname.starts_with('.')

@@ -35,6 +35,8 @@ pub enum Progress {
 pub enum Endpoint {
     /// The recipient's own onion: what it acknowledges is delivered.
     Onion,
+    /// A drop of the recipient: what its carrier acknowledges is held.
+    Drop,
 }
 
 /// One recipient of a message, as it was submitted.
@@ -342,6 +344,11 @@ impl Queue {
                 }
             }
         })
+    }
+
+    /// Attempts do not end before this: a carrier holds a copy until then.
+    pub(super) fn extend(&mut self, id: QueueId, until: Timestamp) -> bool {
+        self.get(id).is_some_and(|queued| queued.expires < until) && self.edit(id, |queued| queued.expires = until)
     }
 
     /// Notes that the sender was told of the delay.

@@ -5,9 +5,13 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::base::ids::Fingerprint;
-use crate::base::{BodyId, ContactId, ContentId, FolderId, InvitationId, QueueId, Timestamp};
+use crate::base::{BodyId, ContactId, ContentId, DropId, FolderId, InvitationId, Onion, QueueId, Timestamp};
+use crate::mail::Receipt;
 
 use super::book::{Acquaintance, Contact, ContactChange, InvitationEntry};
+use super::drops::LeftCopy;
+use super::drops::named::{Named, Place, SetOf};
+use super::drops::rented::{DropChange, Rented};
 use super::duplicates::Remembered;
 use super::encoding::records;
 use super::mailbox::{FlagChange, FolderRole, KeptFolder, Message, NamedFlags, NewMessage, Uid};
@@ -271,6 +275,71 @@ records! {
         /// When it was put back, or repaired.
         at: Timestamp,
     }
+    /// A drop was rented at a carrier: its keys are made, the carrier does not know it yet.
+    48 DropRented {
+        /// The drop.
+        drop: Box<Rented>,
+    }
+    /// One thing about a drop of ours changed.
+    49 DropChanged {
+        /// Which.
+        id: DropId,
+        /// What.
+        change: DropChange,
+    }
+    /// A drop of ours is given up.
+    50 DropRemoved {
+        /// Which.
+        id: DropId,
+    }
+    /// What the card of this number says of its author's drops. Nothing happens where a later card was taken.
+    51 DropsNamed {
+        /// The author.
+        contact: ContactId,
+        /// The number of the card.
+        counter: u64,
+        /// The drops.
+        drops: Vec<Named>,
+    }
+    /// A token is about to be shown at a drop of a contact, with a copy of a message or with receipts. Committed before the
+    /// first byte leaves.
+    52 Deposited {
+        /// Whose drop.
+        contact: ContactId,
+        /// The message; `None` for receipts.
+        queue: Option<QueueId>,
+        /// Where its carrier is.
+        onion: Onion,
+        /// Which token.
+        place: Place,
+        /// What the copy says is to be returned.
+        receipt: Receipt,
+    }
+    /// The carrier has a copy, or does certainly not have it.
+    53 DepositSettled {
+        /// Whose drop.
+        contact: ContactId,
+        /// The message.
+        queue: QueueId,
+        /// Which copy.
+        receipt: Receipt,
+        /// Since when it is held; `None` where it is not there.
+        held: Option<Timestamp>,
+    }
+    /// Mail came through a drop: its author is to have these receipts.
+    54 ReceiptsDue {
+        /// The author.
+        contact: ContactId,
+        /// The receipts.
+        receipts: Vec<Receipt>,
+    }
+    /// Receipts are with their author, or at one of the author's drops.
+    55 ReceiptsReturned {
+        /// The author.
+        contact: ContactId,
+        /// The receipts.
+        receipts: Vec<Receipt>,
+    }
     /// A checkpoint begins: everything before it counts no more, and the records after it lead to the same state.
     64 CheckpointBegun {
         /// The highest UIDVALIDITY that was ever given.
@@ -312,6 +381,24 @@ records! {
         /// The invitation.
         invitation: InvitationEntry,
     }
+    /// The drops of a contact as they are, and how many tokens of each set were used.
+    72 DropsKept {
+        /// Whose.
+        contact: ContactId,
+        /// The drops.
+        drops: Vec<Named>,
+        /// The sets, and how many of their tokens.
+        used: Vec<(SetOf, u32)>,
+    }
+    /// The copies of a message that were left for a recipient.
+    73 CopiesKept {
+        /// The message.
+        queue: QueueId,
+        /// The recipient.
+        contact: ContactId,
+        /// The copies.
+        copies: Vec<LeftCopy>,
+    }
     /// Messages by which the user decides about somebody who asked.
     70 RequestsKept {
         /// The bodies of the messages, and who asked.
@@ -335,7 +422,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), kind in 0_u8..80) {
+        fn any_bytes_are_read_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), kind in 0_u8..90) {
             let _ = Record::decode(&bytes);
             let _ = Record::decode(&[&[kind, 0, 1, 1], bytes.as_slice()].concat());
         }

@@ -10,7 +10,7 @@ use crate::mail::dsn::{self, Concerned, Outcome};
 use super::effect::{CommitError, Effect, NewBody};
 use super::identity::{Identity, Pending, Then};
 use super::mailbox::FolderRole;
-use super::queue::{FailureReason, Notify, Queued};
+use super::queue::{Endpoint, FailureReason, Notify, Queued};
 use super::record::Record;
 use super::request::Response;
 use super::requests::{Answer, Change};
@@ -56,14 +56,27 @@ impl Identity {
         contact: ContactId,
         then: Then,
     ) {
-        let mut records = vec![Record::RecipientDelivered { queue, contact, at: now }];
-        let mut bodies = Vec::new();
+        let (mut records, mut bodies) = (Vec::new(), Vec::new());
+        self.add_delivered(now, rng, queue, contact, &mut records, &mut bodies);
+        self.commit(records, bodies, then);
+    }
+
+    /// What it means that a recipient has a message.
+    pub(super) fn add_delivered(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        queue: QueueId,
+        contact: ContactId,
+        records: &mut Vec<Record>,
+        bodies: &mut Vec<NewBody>,
+    ) {
+        records.push(Record::RecipientDelivered { queue, contact, at: now });
         if let Some(queued) = self.state.queue().get(queue).cloned() {
             let outcomes = [(contact, Outcome::Delivered)];
             // Where INBOX takes no more it is delivered all the same.
-            let _ = self.add_report(now, rng, &queued, &outcomes, None, &mut records, &mut bodies);
+            let _ = self.add_report(now, rng, &queued, &outcomes, None, records, bodies);
         }
-        self.commit(records, bodies, then);
     }
 
     /// Ends the attempts at these recipients of a message, with a report; all in one transaction. Whatever the reason, what an
@@ -96,7 +109,8 @@ impl Identity {
     fn may_have_arrived(&self, queued: &Queued, contact: ContactId) -> bool {
         let session = self.schedule.session(contact).and_then(|session| self.outbound.get(&session));
         let noted_now = session.is_some_and(|outbound| outbound.noted.contains(&queued.id));
-        !noted_now && queued.recipients.get(&contact).is_some_and(|recipient| !recipient.sent.is_empty())
+        let Some(recipient) = queued.recipients.get(&contact) else { return false };
+        recipient.sent.iter().any(|endpoint| *endpoint != Endpoint::Onion || !noted_now)
     }
 
     /// The message that a report is to return was read, or cannot be.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::base::{BodyId, ContactId, FolderId, InvitationId, QueueId, Timestamp};
 
+use super::drops::DropKeys;
 use super::mailbox::{FlagChange, NamedFlags, Uid};
 use super::queue::RecipientOptions;
 
@@ -104,6 +105,20 @@ pub enum Request {
         invitation: String,
         /// What the user calls it; the name in its address where `None`.
         petname: Option<String>,
+    },
+    /// Rent a drop at a carrier with its invitation (`rune-box:…`).
+    RentDrop {
+        /// The text.
+        invitation: String,
+        /// What the user calls it.
+        name: String,
+        /// Keys made for it, and for nothing else.
+        keys: DropKeys,
+    },
+    /// Give a drop up.
+    LeaveDrop {
+        /// What the user calls it.
+        name: String,
     },
     /// Record the hash of a new application password.
     AddPassword {

@@ -4,13 +4,19 @@ use std::sync::Arc;
 
 use crate::base::ids::Fingerprint;
 use crate::base::rng::Rng;
-use crate::base::{BodyId, ContactId, ContentId, FolderId, InvitationId, MacKey, Onion, OnionSeed, QueueId, Timestamp};
-use crate::mail::{Address, Binding, LocalPart};
+use crate::base::{
+    BodyId, ContactId, ContentId, DropId, FolderId, InvitationId, MacKey, Onion, OnionSeed, QueueId, Timestamp,
+    TokenSeed,
+};
+use crate::mail::{Address, Binding, LocalPart, Receipt};
 
 use super::book::{
     Acquaintance, Cards, Contact, ContactChange, ContactStatus, Introduction, InvitationEntry, PendingCard, Provenance,
     Renewal,
 };
+use super::drops::LeftCopy;
+use super::drops::named::{Named, Place};
+use super::drops::rented::{DropChange, Rented, Seat, Stage};
 use super::mailbox::{FlagChange, Flags, FolderRole, KeptFolder, Message, NamedFlags, NewMessage};
 use super::profile::{Profile, PublicProfile, SecretBytes};
 use super::queue::{
@@ -19,9 +25,9 @@ use super::queue::{
 use super::record::{Evidence, Record, Seen};
 
 /// How many kinds [`record`] makes.
-pub(super) const KINDS: u64 = CHANGES + 8;
+pub(super) const KINDS: u64 = CHANGES + 10;
 /// How many of them are changes; the others only stand in checkpoints.
-pub(super) const CHANGES: u64 = 29;
+pub(super) const CHANGES: u64 = 37;
 
 fn id(rng: &mut dyn Rng) -> [u8; 16] {
     [rng.below(4) as u8 + 1; 16]
@@ -219,6 +225,56 @@ fn kept_queued(rng: &mut dyn Rng) -> Queued {
     queue.get(submitted.id).unwrap().as_ref().clone()
 }
 
+fn onion(rng: &mut dyn Rng) -> Onion {
+    Onion::from_public_key([rng.below(3) as u8; 32])
+}
+
+fn receipt(rng: &mut dyn Rng) -> Receipt {
+    [rng.below(4) as u8; 32]
+}
+
+fn place(rng: &mut dyn Rng) -> Place {
+    Place { epoch: 20_000 + 7 * rng.below(3) as u32, class: 12, number: rng.below(4) as u32 }
+}
+
+fn named(rng: &mut dyn Rng) -> Vec<Named> {
+    let named = |rng: &mut dyn Rng| Named {
+        onion: onion(rng),
+        carrier: Fingerprint::from_bytes([rng.below(4) as u8; 32]),
+        seed: TokenSeed::from_bytes([rng.below(3) as u8; 32]),
+        classes: [(12, 2)].into(),
+        every: 7,
+    };
+    (0..rng.below(3)).map(|_| named(rng)).collect()
+}
+
+fn rented(rng: &mut dyn Rng) -> Rented {
+    let seat = |contact| Seat { seed: TokenSeed::from_bytes([7; 32]), contact };
+    Rented {
+        id: DropId::from_bytes(id(rng)),
+        name: ["bob", "dora"][rng.below(2) as usize].to_owned(),
+        onion: onion(rng),
+        carrier: Fingerprint::from_bytes([rng.below(4) as u8; 32]),
+        invitation: (rng.below(2) == 0).then(|| id(rng)),
+        keys: SecretBytes::new(vec![7; 11]),
+        certificate: Arc::from([1_u8, 2]),
+        fingerprint: Fingerprint::from_bytes([9; 32]),
+        seats: vec![seat(None), seat(Some(ContactId::from_bytes(id(rng))))],
+        stage: [Stage::Registering, Stage::Open, Stage::Leaving][rng.below(3) as usize],
+        uploaded: rng.below(3) as u32,
+        rented: time(rng),
+    }
+}
+
+fn drop_change(rng: &mut dyn Rng) -> DropChange {
+    match rng.below(4) {
+        0 => DropChange::Registered,
+        1 => DropChange::Uploaded(rng.below(5) as u32),
+        2 => DropChange::Seated(ContactId::from_bytes(id(rng))),
+        _ => DropChange::Leaving,
+    }
+}
+
 /// A record of this kind (below [`KINDS`]).
 pub(super) fn record(kind: u64, rng: &mut dyn Rng) -> Record {
     let folder = FolderId::from_bytes(id(rng));
@@ -276,16 +332,35 @@ pub(super) fn record(kind: u64, rng: &mut dyn Rng) -> Record {
         26 => Record::NotSent { contact: who, endpoint: Endpoint::Onion, queues: queues(rng) },
         27 => Record::DelayReported { queue },
         28 => Record::Restored { made: time(rng), at: time(rng) },
-        29 => Record::CheckpointBegun { last_uid_validity: rng.below(9) as u32 },
-        30 => Record::FolderKept { folder: Box::new(kept_folder(rng)) },
-        31 => Record::MessagesKept { folder, messages: vec![kept_message(rng)] },
-        32 => Record::QueuedKept { queued: Box::new(kept_queued(rng)) },
-        33 => Record::OutboxKept { uid: rng.below(40) as u32, queues: queues(rng) },
+        29 => Record::DropRented { drop: Box::new(rented(rng)) },
+        30 => Record::DropChanged { id: DropId::from_bytes(id(rng)), change: drop_change(rng) },
+        31 => Record::DropRemoved { id: DropId::from_bytes(id(rng)) },
+        32 => Record::DropsNamed { contact: who, counter: rng.below(9), drops: named(rng) },
+        33 => {
+            let queue = (rng.below(4) > 0).then_some(queue);
+            Record::Deposited { contact: who, queue, onion: onion(rng), place: place(rng), receipt: receipt(rng) }
+        }
         34 => {
+            let held = (rng.below(2) == 0).then(|| time(rng));
+            Record::DepositSettled { contact: who, queue, receipt: receipt(rng), held }
+        }
+        35 => Record::ReceiptsDue { contact: who, receipts: vec![receipt(rng)] },
+        36 => Record::ReceiptsReturned { contact: who, receipts: vec![receipt(rng)] },
+        37 => Record::CheckpointBegun { last_uid_validity: rng.below(9) as u32 },
+        38 => Record::FolderKept { folder: Box::new(kept_folder(rng)) },
+        39 => Record::MessagesKept { folder, messages: vec![kept_message(rng)] },
+        40 => Record::QueuedKept { queued: Box::new(kept_queued(rng)) },
+        41 => Record::OutboxKept { uid: rng.below(40) as u32, queues: queues(rng) },
+        42 => {
             let Seen { content, author, payload, expires, .. } = seen(rng);
             Record::DuplicatesKept { contents: vec![(content, author, payload, expires)], cleaned: time(rng) }
         }
-        35 => Record::InvitationKept { invitation: invitation(rng) },
+        43 => Record::InvitationKept { invitation: invitation(rng) },
+        44 => Record::DropsKept { contact: who, drops: named(rng), used: vec![((onion(rng), 5, 12), 3)] },
+        45 => {
+            let copy = LeftCopy { onion: onion(rng), receipt: receipt(rng), held: Some(time(rng)) };
+            Record::CopiesKept { queue, contact: who, copies: vec![copy] }
+        }
         _ => Record::RequestsKept { requests: vec![(BodyId::from_bytes(id(rng)), who)] },
     }
 }

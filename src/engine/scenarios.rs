@@ -8,8 +8,8 @@ use crate::mail::{Content, ContentKind};
 use crate::wire::{Claim, Command, Importance, Message, Send};
 
 use super::book::ContactStatus;
-use super::effect::Input;
-use super::harness::{DAY, MINUTE, World};
+use super::effect::{Input, Sizes};
+use super::harness::{DAY, MINUTE, World, crypto};
 use super::mailbox::{FolderRole, NamedFlags};
 use super::request::{Asked, Request, RequestError, Response, Submission};
 
@@ -276,9 +276,10 @@ fn a_stranger_cannot_tell_unknown_from_full_or_busy() {
 
 /// An object as the harness seals it.
 fn sealed(world: &World, from: usize, to: usize, expires: Timestamp, payload: Vec<u8>) -> Vec<u8> {
-    let content = Content { kind: ContentKind::Mail, id: ContentId::from_bytes([5; 16]), expires, payload };
+    let content =
+        Content { kind: ContentKind::Mail, id: ContentId::from_bytes([5; 16]), expires, receipt: None, payload };
     let (to, from) = (world.fingerprint(to), world.fingerprint(from));
-    [b"SEALED", to.as_bytes().as_slice(), from.as_bytes(), &content.encode()].concat()
+    crypto::seal(&from, to.as_bytes(), &content.encode(), Sizes::All)
 }
 
 #[test]
@@ -461,9 +462,10 @@ fn the_drafts_json_message_arrives_as_a_message() {
     let mut world = friends();
     let payload = br#"{"content":{"subject":"Hello","body":"From the draft.","attachments":[]}}"#.to_vec();
     let expires = world.now.plus(DAY);
-    let content = Content { kind: ContentKind::MailJson, id: ContentId::from_bytes([6; 16]), expires, payload };
+    let content =
+        Content { kind: ContentKind::MailJson, id: ContentId::from_bytes([6; 16]), expires, receipt: None, payload };
     let (to, from) = (world.fingerprint(ALICE), world.fingerprint(BOB));
-    let object = [b"SEALED", to.as_bytes().as_slice(), from.as_bytes(), &content.encode()].concat();
+    let object = crypto::seal(&from, to.as_bytes(), &content.encode(), Sizes::All);
     let alice = world.address(ALICE);
     assert!(knock(&mut world, &alice, &object).contains("202"));
     let text = world.texts(ALICE, FolderRole::Inbox).remove(0);

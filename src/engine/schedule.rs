@@ -29,6 +29,8 @@ struct Destination {
     busy: BTreeSet<QueueId>,
     /// Whether a card waits.
     card: bool,
+    /// Whether receipts wait.
+    receipts: bool,
     session: Option<SessionId>,
     next: Timestamp,
     failed: u32,
@@ -37,7 +39,7 @@ struct Destination {
 
 impl Destination {
     fn has_work(&self) -> bool {
-        self.card || self.waiting.iter().any(|(_, queue)| !self.busy.contains(queue))
+        self.card || self.receipts || self.waiting.iter().any(|(_, queue)| !self.busy.contains(queue))
     }
 }
 
@@ -48,7 +50,7 @@ pub(super) fn within(now: Timestamp, spread: Duration, rng: &mut dyn Rng) -> Tim
 }
 
 /// The delay after this many failures: doubling, bounded, a quarter either way.
-fn backoff(failed: u32, rng: &mut dyn Rng) -> Duration {
+pub(super) fn backoff(failed: u32, rng: &mut dyn Rng) -> Duration {
     let doublings = failed.saturating_sub(1).min(16);
     let delay = limits::RETRY_FIRST.saturating_mul(1 << doublings).min(limits::RETRY_MAX);
     let quarter = u64::try_from(delay.as_millis() / 4).unwrap_or(0);
@@ -178,6 +180,18 @@ impl Schedule {
         self.tidy(contact);
     }
 
+    /// Receipts wait for a contact, or no longer.
+    pub(super) fn set_receipts(&mut self, contact: ContactId, wait: bool, now: Timestamp) {
+        if wait || self.destinations.contains_key(&contact) {
+            let destination = self.destination(contact);
+            if wait && !destination.has_work() && destination.failed == 0 {
+                destination.next = now;
+            }
+            destination.receipts = wait;
+        }
+        self.tidy(contact);
+    }
+
     /// A card waits for somebody who shall not get it.
     pub(super) fn forget_card(&mut self, contact: ContactId) {
         self.card_expiries.retain(|(_, other)| *other != contact);
@@ -192,6 +206,7 @@ impl Schedule {
         if let Some(destination) = self.destinations.get(&contact)
             && destination.waiting.is_empty()
             && !destination.card
+            && !destination.receipts
             && destination.session.is_none()
         {
             self.destinations.remove(&contact);
@@ -250,6 +265,11 @@ impl Schedule {
             now.plus(backoff(destination.failed, rng))
         };
         self.session_ended(contact);
+    }
+
+    /// Whether the last direct attempt at a contact did not reach it.
+    pub(super) fn is_away(&self, contact: ContactId) -> bool {
+        self.destinations.get(&contact).is_some_and(|destination| destination.failed > 0)
     }
 
     /// Why the last attempt at a contact came to nothing.

@@ -15,7 +15,7 @@ use crate::mail::{Content, ContentKind};
 use crate::wire::{Importance, digest};
 
 use super::book::{Contact, ContactStatus};
-use super::effect::{DialError, Durability, Effect, Refusal};
+use super::effect::{DialError, Durability, Effect, Refusal, Sizes};
 use super::identity::{Identity, Pending, Then};
 use super::queue::{Endpoint, FailureReason, Queued};
 use super::record::Record;
@@ -27,6 +27,8 @@ use super::state::AttemptError;
 pub(super) enum Item {
     /// The card with this content id.
     Card(ContentId),
+    /// Receipts, in the content with this id.
+    Receipts(ContentId),
     /// A queued message.
     Mail(QueueId),
 }
@@ -63,6 +65,7 @@ pub(super) struct Outbound {
     pub(super) settling: BTreeSet<Item>,
     pub(super) passed_over: BTreeSet<QueueId>,
     pub(super) card_passed_over: bool,
+    pub(super) receipts_passed_over: bool,
     pub(super) large: bool,
     pub(super) taken: u32,
     pub(super) refusals: u32,
@@ -84,6 +87,7 @@ impl Outbound {
             settling: BTreeSet::new(),
             passed_over: BTreeSet::new(),
             card_passed_over: false,
+            receipts_passed_over: false,
             large: false,
             taken: 0,
             refusals: 0,
@@ -105,6 +109,11 @@ impl Outbound {
     fn ticket(&mut self) -> Ticket {
         self.next_ticket += 1;
         Ticket(self.next_ticket)
+    }
+
+    /// Whether an item was sent, or its outcome is being noted.
+    fn has(&self, item: &Item) -> bool {
+        self.settling.contains(item) || self.sent.values().any(|sent| sent == item)
     }
 
     fn under_way(&self) -> usize {
@@ -137,7 +146,7 @@ impl Identity {
             let session = self.new_session();
             self.schedule.begin(contact, session);
             self.outbound.insert(session, Outbound::new(contact));
-            self.effect(Effect::Dial(session, onion, contact));
+            self.effect(Effect::Dial(session, onion, Some(contact)));
             self.attempts_changed();
         }
     }
@@ -263,8 +272,19 @@ impl Identity {
             let Some(content) = self.card_content(contact) else { return false };
             self.begin_sealing(session, item);
             let op = self.operation(Pending::Seal(session, item));
-            self.effect(Effect::Seal(op, content, certificate.clone()));
+            self.effect(Effect::Seal(op, content, certificate.clone(), Sizes::All));
             return true;
+        }
+        if let Some(batch) = self.returning.get(&contact.id) {
+            let item = Item::Receipts(batch.content);
+            let under_way = outbound.sealing.contains(&item) || outbound.has(&item);
+            if !outbound.receipts_passed_over && !under_way {
+                let Some(content) = self.receipts_content(contact.id) else { return false };
+                self.begin_sealing(session, item);
+                let op = self.operation(Pending::Seal(session, item));
+                self.effect(Effect::Seal(op, content, certificate.clone(), Sizes::All));
+                return true;
+            }
         }
         let next = self.schedule.next_message(contact.id, &outbound.passed_over);
         let Some(queued) = next.and_then(|queue| self.state.queue().get(queue)).cloned() else { return false };
@@ -281,7 +301,7 @@ impl Identity {
         self.begin_sealing(session, item);
         self.schedule.set_busy(contact.id, queued.id, true);
         let op = self.operation(Pending::Seal(session, item));
-        self.effect(Effect::SealBody(op, content_header(&queued), queued.body, certificate.clone()));
+        self.effect(Effect::SealBody(op, content_header(&queued), queued.body, certificate.clone(), Sizes::All));
         true
     }
 
@@ -352,7 +372,7 @@ impl Identity {
                     let then = Then::Sending(contact, SendingStep::Settled(session, item));
                     self.report(now, rng, queue, &[(contact, FailureReason::Unsealable)], then);
                 }
-                Item::Card(_) => {
+                Item::Card(_) | Item::Receipts(_) => {
                     outbound.problem = Some(AttemptError::Local);
                     self.pass_over(session, item);
                 }
@@ -365,7 +385,7 @@ impl Identity {
         let Some(outbound) = self.outbound.get_mut(&session) else { return };
         let Some(contact) = self.state.book().contact(outbound.contact).cloned() else { return };
         let to = match item {
-            Item::Card(_) => Some(contact.address.clone()),
+            Item::Card(_) | Item::Receipts(_) => Some(contact.address.clone()),
             Item::Mail(queue) if self.schedule.is_recalled(queue) => None,
             Item::Mail(queue) => {
                 let queued = self.state.queue().get(queue).filter(|queued| queued.waits_for(contact.id));
@@ -389,9 +409,8 @@ impl Identity {
     /// Whether a message is on its way to somebody at this moment: whatever is decided now comes too late.
     pub(super) fn is_on_the_wire(&self, queue: QueueId) -> bool {
         let item = Item::Mail(queue);
-        self.outbound
-            .values()
-            .any(|outbound| outbound.sent.values().any(|sent| *sent == item) || outbound.settling.contains(&item))
+        self.outbound.values().any(|outbound| outbound.has(&item))
+            || self.deposits.values().any(|deposit| deposit.hands_over(queue))
     }
 
     fn flush_outbound(&mut self, session: SessionId) {
@@ -424,17 +443,20 @@ impl Identity {
                 self.schedule.set_busy(contact, queue, false);
             }
         }
-        let unknown = |id: &QueueId| {
-            let item = Item::Mail(*id);
-            outbound.settling.contains(&item) || outbound.sent.values().any(|sent| *sent == item)
-        };
+        let unknown = |id: &QueueId| outbound.has(&Item::Mail(*id));
         let waits = |id: &QueueId| self.state.queue().get(*id).is_some_and(|queued| queued.waits_for(contact));
         let unsent = outbound.noted.iter().filter(|id| waits(id) && !unknown(id)).copied().collect();
         self.not_sent(contact, unsent);
         let idle = (outbound.taken == 0).then_some(AttemptError::Broken);
         let problem = outbound.problem.or(idle);
         match problem {
-            Some(problem) => self.schedule.failed(contact, problem, now, rng),
+            Some(problem) => {
+                self.schedule.failed(contact, problem, now, rng);
+                let away = matches!(problem, AttemptError::Unreachable | AttemptError::Broken | AttemptError::Later);
+                if away && (!self.schedule.idle_messages(contact).is_empty() || self.returning.contains_key(&contact)) {
+                    self.calendar.wants(contact, self.state.drops(), now, rng);
+                }
+            }
             None => self.schedule.succeeded(contact, now),
         }
         self.attempts_changed();
@@ -443,5 +465,6 @@ impl Identity {
 
 /// The signed header of a queued message.
 fn content_header(queued: &Queued) -> String {
-    Content { kind: ContentKind::Mail, id: queued.content, expires: queued.expires, payload: Vec::new() }.header()
+    let (kind, id, expires) = (ContentKind::Mail, queued.content, queued.expires);
+    Content { kind, id, expires, receipt: None, payload: Vec::new() }.header()
 }

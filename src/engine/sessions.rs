@@ -183,6 +183,9 @@ impl Identity {
         if let Some(inbound) = self.inbound.get_mut(&session) {
             inbound.machine.give_way();
             self.flush_inbound(session);
+        } else if self.collections.contains_key(&session) {
+            // What was collected stays where it is.
+            self.settle(session, Ticket(0), Status::Busy);
         }
     }
 
@@ -205,6 +208,10 @@ impl Identity {
     /// Gives the answers that were noted.
     pub(super) fn settle_all(&mut self, now: Timestamp, rng: &mut dyn Rng) {
         while let Some(Settlement { session, ticket, status }) = self.settlements.pop_front() {
+            if self.collections.contains_key(&session) {
+                self.collection_judged(now, rng, session, status);
+                continue;
+            }
             self.with_host(now, rng, session, |machine, host| machine.settle(now, ticket, status, host));
         }
     }

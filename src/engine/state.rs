@@ -9,10 +9,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::limits;
 use crate::base::rng::Rng;
-use crate::base::{BodyId, ContactId, FolderId, QueueId, Timestamp};
+use crate::base::{BodyId, ContactId, DropId, FolderId, QueueId, Timestamp};
 
 use super::book::{Acquaintance, Book, Contact, ContactStatus};
+use super::drops::Drops;
+use super::drops::rented::Rented;
 use super::duplicates::Duplicates;
 use super::mailbox::{FolderRole, Mailbox, Message, ModSeq, Uid};
 use super::outbox::Outbox;
@@ -49,6 +52,7 @@ pub struct State {
     passwords: Arc<Vec<Password>>,
     duplicates: Duplicates,
     requests: BTreeMap<BodyId, ContactId>,
+    drops: Arc<Drops>,
     last_uid_validity: u32,
     last_record: ModSeq,
     /// Counted anew where a state is read.
@@ -87,6 +91,10 @@ pub struct Snapshot {
     pub attempts: Arc<BTreeMap<ContactId, Attempts>>,
     /// The application passwords.
     pub passwords: Arc<Vec<Password>>,
+    /// Drops, ours and others', and what was left there.
+    pub drops: Arc<Drops>,
+    /// How it goes with our own drops: when the next session is, and why the last one failed.
+    pub collections: Arc<BTreeMap<DropId, Attempts>>,
 }
 
 /// How the attempts to reach a contact went.
@@ -118,6 +126,9 @@ pub enum AttemptError {
     /// It showed a certificate that is not of the pinned key.
     #[error("their node showed a certificate that does not belong to this contact")]
     WrongCertificate,
+    /// A carrier does not do what was asked, and says so.
+    #[error("the carrier refuses; its invitation may be used up or expired, or it no longer has this box")]
+    Refused,
     /// Our own disk or crypto could not do it now.
     #[error("this node could not prepare the message now")]
     Local,
@@ -189,6 +200,11 @@ impl State {
         self.requests.get(&body).copied()
     }
 
+    /// Drops, ours and others', and what was left there.
+    pub fn drops(&self) -> &Drops {
+        &self.drops
+    }
+
     /// The highest UIDVALIDITY that was ever given.
     pub const fn last_uid_validity(&self) -> u32 {
         self.last_uid_validity
@@ -234,7 +250,11 @@ impl State {
     }
 
     /// What readers get.
-    pub fn snapshot(&self, attempts: Arc<BTreeMap<ContactId, Attempts>>) -> Snapshot {
+    pub fn snapshot(
+        &self,
+        attempts: Arc<BTreeMap<ContactId, Attempts>>,
+        collections: Arc<BTreeMap<DropId, Attempts>>,
+    ) -> Snapshot {
         Snapshot {
             profile: self.profile.as_ref().map(|profile| profile.public.clone()),
             mailbox: self.mailbox.clone(),
@@ -242,6 +262,8 @@ impl State {
             queue: self.queue.clone(),
             attempts,
             passwords: self.passwords.clone(),
+            drops: self.drops.clone(),
+            collections,
         }
     }
 
@@ -278,6 +300,14 @@ impl State {
                 self.apply_to_identity(record)
             }
             Record::Restored { at, .. } => self.apply_restored(number, *at),
+            Record::DropRented { .. }
+            | Record::DropChanged { .. }
+            | Record::DropRemoved { .. }
+            | Record::DropsNamed { .. }
+            | Record::Deposited { .. }
+            | Record::DepositSettled { .. }
+            | Record::ReceiptsDue { .. }
+            | Record::ReceiptsReturned { .. } => self.apply_to_drops(number, record).into(),
             Record::CheckpointBegun { .. }
             | Record::FolderKept { .. }
             | Record::MessagesKept { .. }
@@ -285,6 +315,8 @@ impl State {
             | Record::OutboxKept { .. }
             | Record::DuplicatesKept { .. }
             | Record::InvitationKept { .. }
+            | Record::DropsKept { .. }
+            | Record::CopiesKept { .. }
             | Record::RequestsKept { .. } => self.apply_kept(number, record),
         }
     }
@@ -323,6 +355,16 @@ impl State {
         let requests: Vec<_> = self.requests.iter().map(|(body, contact)| (*body, *contact)).collect();
         let pieces = requests.chunks(PIECE).map(<[_]>::to_vec);
         records.extend(pieces.map(|requests| Record::RequestsKept { requests }));
+        records.extend(self.drops.rented().map(|drop| Record::DropRented { drop: Box::new(Rented::clone(drop)) }));
+        let kept = self.drops.kept_names();
+        records.extend(kept.map(|(contact, drops, used)| Record::DropsKept { contact, drops, used }));
+        let copies = self.drops.kept_copies();
+        records.extend(copies.map(|(queue, contact, copies)| {
+            let copies = copies.clone();
+            Record::CopiesKept { queue, contact, copies }
+        }));
+        let receipts = self.drops.kept_receipts();
+        records.extend(receipts.map(|(contact, receipts)| Record::ReceiptsDue { contact, receipts }));
         records
     }
 
@@ -361,6 +403,14 @@ impl State {
             }
             Record::RequestsKept { requests } => {
                 self.requests.extend(requests.iter().copied());
+                true
+            }
+            Record::DropsKept { contact, drops, used } => {
+                Arc::make_mut(&mut self.drops).keep_names(*contact, drops, used);
+                true
+            }
+            Record::CopiesKept { queue, contact, copies } => {
+                Arc::make_mut(&mut self.drops).keep_copies_of(*queue, *contact, copies);
                 true
             }
             _ => false,
@@ -464,7 +514,10 @@ impl State {
         let done = match record {
             Record::ContactAdded { contact } => book.add(contact),
             Record::ContactChanged { id, change } => book.change(*id, change),
-            Record::ContactRemoved { id } => book.remove(*id),
+            Record::ContactRemoved { id } => {
+                Arc::make_mut(&mut self.drops).forget_contact(*id);
+                book.remove(*id)
+            }
             Record::InvitationMade { invitation } => book.invite(invitation),
             Record::InvitationRevoked { id } => book.revoke(*id),
             _ => false,
@@ -527,9 +580,56 @@ impl State {
         if self.queue.get(id).is_none() && self.references.release(body) {
             self.released.push(body);
         }
+        let queue = &self.queue;
+        Arc::make_mut(&mut self.drops)
+            .keep_copies(id, |contact| queue.get(id).is_some_and(|queued| queued.waits_for(contact)));
         let gone = self.outbox.update(number, &mut self.mailbox, &self.queue, id);
         self.release(&gone);
         true
+    }
+
+    fn apply_to_drops(&mut self, number: ModSeq, record: &Record) -> bool {
+        let drops = Arc::make_mut(&mut self.drops);
+        match record {
+            Record::DropRented { drop } => drops.rent(drop),
+            Record::DropChanged { id, change } => drops.change(*id, *change),
+            Record::DropRemoved { id } => drops.remove(*id),
+            Record::DropsNamed { contact, counter, drops: named } => {
+                let current = self.book.contact(*contact).is_some_and(|contact| contact.cards.seen == *counter);
+                current && drops.name(*contact, named)
+            }
+            Record::Deposited { contact, queue, onion, place, receipt } => {
+                let waits = |queue| self.queue.get(queue).is_some_and(|queued| queued.waits_for(*contact));
+                if queue.is_some_and(|queue| !waits(queue)) || !drops.leave(*contact, *queue, *onion, *place, *receipt)
+                {
+                    return false;
+                }
+                if let Some(queue) = queue {
+                    self.change_queued(number, *queue, |all, id| all.set_sent(id, *contact, Endpoint::Drop, true));
+                }
+                true
+            }
+            Record::DepositSettled { contact, queue, receipt, held } => {
+                if !drops.settle(*queue, *contact, receipt, *held) {
+                    return false;
+                }
+                let none = drops.copies(*queue, *contact).is_empty();
+                match held {
+                    Some(held) => {
+                        let until = held.plus(limits::EXPIRY_MAX);
+                        self.change_queued(number, *queue, |all, id| all.extend(id, until));
+                    }
+                    None if none => {
+                        self.change_queued(number, *queue, |all, id| all.set_sent(id, *contact, Endpoint::Drop, false));
+                    }
+                    None => {}
+                }
+                true
+            }
+            Record::ReceiptsDue { contact, receipts } => drops.owe(*contact, receipts),
+            Record::ReceiptsReturned { contact, receipts } => drops.returned(*contact, receipts),
+            _ => false,
+        }
     }
 
     /// New UIDVALIDITYs, above any that the original may have given; card counters above any that it may have used; doubt
@@ -604,7 +704,7 @@ impl State {
 }
 
 /// Grows with every change of a type that the state holds: an older image is then replayed instead of misread.
-const STATE_VERSION: u8 = 2;
+const STATE_VERSION: u8 = 3;
 
 /// A kept state cannot be used; the log has everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -1,10 +1,12 @@
 //! Cards: what an identity tells one contact about itself, and the statement that binds its onion to its
 //! certificate (docs/protocol.md, "Card" and "Binding statement").
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::base::ids::Fingerprint;
-use crate::base::{MacKey, Onion};
+use crate::base::{MacKey, Onion, TokenSeed};
 
 use super::Address;
 
@@ -52,6 +54,33 @@ pub struct Card {
     /// The secret of the invitation that this card redeems (base64), on the first card to an inviter.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "super::base64_option")]
     pub invitation: Option<Vec<u8>>,
+    /// The drops at which the reader may leave something while the author is away.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drops: Vec<CardDrop>,
+}
+
+/// One drop of a card's author (docs/protocol.md, "Drops in cards").
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CardDrop {
+    /// Where the carrier is.
+    #[serde(with = "super::text")]
+    pub onion: Onion,
+    /// The carrier's primary key.
+    #[serde(with = "super::text")]
+    pub fingerprint: Fingerprint,
+    /// What the reader's tokens are made from (base64).
+    #[serde(with = "super::token_seed")]
+    pub seed: TokenSeed,
+    /// For each class, how many tokens there are in an epoch.
+    pub classes: BTreeMap<u8, u32>,
+    /// There are tokens for every epoch that is a multiple of this.
+    pub every: u32,
+}
+
+impl std::fmt::Debug for CardDrop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CardDrop").field("classes", &self.classes.len()).finish_non_exhaustive()
+    }
 }
 
 impl std::fmt::Debug for Card {

@@ -5,11 +5,13 @@
 //! RUNE-CONTENT mail/1 critical
 //! Id: 6f3c…                       32 hexadecimal digits, random
 //! Expires: 2026-11-25T00:00:00Z
+//! Receipt: 9a01…                  64 hexadecimal digits, in a copy that is left at a drop
 //!                                 an empty line, then the payload to the end
 //! ```
 //! Line ends of the header are LF. Unknown fields are kept out of the way; an unknown kind or version with
 //! `critical` is refused, without it (`optional`) dropped after acknowledging.
 
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use serde::{Deserialize, Serialize};
 
 use crate::base::limits::CONTENT_HEADER_BYTES;
@@ -28,7 +30,12 @@ pub enum ContentKind {
     Challenge,
     /// The answer to it: `challenge-answer/1`.
     ChallengeAnswer,
+    /// Receipts of copies that came through a drop: `receipt/1`.
+    Receipt,
 }
+
+/// What only who opened one copy of a content can know, and returns to its author (docs/protocol.md, "Receipts").
+pub type Receipt = [u8; 32];
 
 impl ContentKind {
     /// The kind and version on the first line.
@@ -39,10 +46,20 @@ impl ContentKind {
             Self::Card => "card/1",
             Self::Challenge => "challenge/1",
             Self::ChallengeAnswer => "challenge-answer/1",
+            Self::Receipt => "receipt/1",
         }
     }
 
-    const ALL: [Self; 5] = [Self::Mail, Self::MailJson, Self::Card, Self::Challenge, Self::ChallengeAnswer];
+    const ALL: [Self; 6] =
+        [Self::Mail, Self::MailJson, Self::Card, Self::Challenge, Self::ChallengeAnswer, Self::Receipt];
+
+    /// What whoever does not know it is to do.
+    const fn weight(self) -> &'static str {
+        match self {
+            Self::Receipt => "optional",
+            _ => "critical",
+        }
+    }
 
     fn from_token(token: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.token() == token)
@@ -58,6 +75,8 @@ pub struct Content {
     pub id: ContentId,
     /// After this moment, and 48 hours, nobody accepts it.
     pub expires: Timestamp,
+    /// What is to be returned to the author by whoever opens it, in a copy that is left at a drop.
+    pub receipt: Option<Receipt>,
     /// The payload.
     pub payload: Vec<u8>,
 }
@@ -84,7 +103,9 @@ const MAGIC: &str = "RUNE-CONTENT";
 impl Content {
     /// The header, with its empty line.
     pub fn header(&self) -> String {
-        format!("{MAGIC} {} critical\nId: {}\nExpires: {}\n\n", self.kind.token(), self.id, self.expires.rfc3339())
+        let (kind, weight, expires) = (self.kind.token(), self.kind.weight(), self.expires.rfc3339());
+        let receipt = self.receipt.map(|receipt| format!("Receipt: {}\n", HEXLOWER.encode(&receipt)));
+        format!("{MAGIC} {kind} {weight}\nId: {}\nExpires: {expires}\n{}\n", self.id, receipt.unwrap_or_default())
     }
 
     /// The bytes that are signed: header and payload.
@@ -123,7 +144,7 @@ impl Content {
         let Some(kind) = kind.and_then(ContentKind::from_token) else {
             return Err(if critical { ContentError::UnknownCritical } else { ContentError::UnknownOptional });
         };
-        let (mut id, mut expires) = (None, None);
+        let (mut id, mut expires, mut receipt) = (None, None, None);
         for line in lines {
             let (name, value) = line.split_once(": ").ok_or(ContentError::Malformed)?;
             if name.eq_ignore_ascii_case("id") {
@@ -136,12 +157,18 @@ impl Content {
                 if expires.replace(value).is_some() {
                     return Err(ContentError::Malformed);
                 }
+            } else if name.eq_ignore_ascii_case("receipt") {
+                let value = HEXLOWER_PERMISSIVE.decode(value.as_bytes()).map_err(|_| ContentError::Malformed)?;
+                let value: Receipt = value.try_into().map_err(|_| ContentError::Malformed)?;
+                if receipt.replace(value).is_some() {
+                    return Err(ContentError::Malformed);
+                }
             }
         }
         let (Some(id), Some(expires)) = (id, expires) else { return Err(ContentError::Malformed) };
         let mut payload = bytes;
         payload.drain(..end + 2);
-        Ok(Self { kind, id, expires, payload })
+        Ok(Self { kind, id, expires, receipt, payload })
     }
 }
 
@@ -163,6 +190,7 @@ mod tests {
             kind: ContentKind::Mail,
             id: ContentId::from_bytes([9; 16]),
             expires: Timestamp::from_secs(1_800_000_000),
+            receipt: None,
             payload: b"Subject: x\r\n\r\nbody\n\nmore".to_vec(),
         }
     }

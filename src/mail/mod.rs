@@ -19,8 +19,8 @@ pub mod proof;
 pub mod structure;
 
 pub use crate::base::address::{self, Address, AddressError, LocalPart};
-pub use card::{Binding, Card};
-pub use content::{Content, ContentError, ContentKind};
+pub use card::{Binding, Card, CardDrop};
+pub use content::{Content, ContentError, ContentKind, Receipt};
 pub use invitation::{Invitation, InvitationError};
 
 /// Bytes as base64 text in JSON.
@@ -54,17 +54,39 @@ pub(crate) mod base64_option {
     }
 }
 
-/// A MAC key as base64 text in JSON.
-pub(crate) mod mac_key {
-    use crate::base::MacKey;
-    use serde::{Deserializer, Serializer, de::Error};
+/// A key of 32 bytes as base64 text in JSON.
+macro_rules! key_as_text {
+    ($module:ident, $key:ident) => {
+        pub(crate) mod $module {
+            use crate::base::$key;
+            use serde::{Deserializer, Serializer, de::Error};
 
-    pub(crate) fn serialize<S: Serializer>(key: &MacKey, serializer: S) -> Result<S::Ok, S::Error> {
-        super::base64_bytes::serialize(key.expose(), serializer)
+            pub(crate) fn serialize<S: Serializer>(key: &$key, serializer: S) -> Result<S::Ok, S::Error> {
+                super::base64_bytes::serialize(key.expose(), serializer)
+            }
+
+            pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<$key, D::Error> {
+                let bytes = super::base64_bytes::deserialize(deserializer)?;
+                bytes.try_into().map($key::from_bytes).map_err(|_| D::Error::custom("expected 32 bytes"))
+            }
+        }
+    };
+}
+key_as_text!(mac_key, MacKey);
+key_as_text!(token_seed, TokenSeed);
+
+/// A name as the text that it is written as.
+pub(crate) mod text {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(crate) fn serialize<T: Display, S: Serializer>(name: &T, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(name)
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<MacKey, D::Error> {
-        let bytes = super::base64_bytes::deserialize(deserializer)?;
-        bytes.try_into().map(MacKey::from_bytes).map_err(|_| D::Error::custom("expected 32 bytes"))
+    pub(crate) fn deserialize<'de, T: FromStr, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(|_| D::Error::custom("not a name of this kind"))
     }
 }

@@ -150,6 +150,7 @@ mod tests {
             binding: binding(),
             auth_key: MacKey::from_bytes([0; 32]),
             invitation: None,
+            drops: Vec::new(),
         };
         let content = b"the card";
         let object = seal(content, alice().keys(), bob().certificate(), NOW).unwrap();

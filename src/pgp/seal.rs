@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use crate::base::Timestamp;
 
 use super::Class;
-use super::bucket::{bucket_for, plaintext_bytes};
+use super::bucket::{bucket_for, drop_bucket_for, plaintext_bytes};
 use super::certificate::Certificate;
 use super::gate::LITERAL_PREFIX;
 use super::packet::{HEADER_BYTES, header, tag};
@@ -57,20 +57,46 @@ impl From<EncryptFailed> for SealError {
 /// # Errors
 /// See [`SealError`].
 pub fn seal(content: &[u8], keys: &SecretKeys, recipient: &Certificate, now: Timestamp) -> Result<Vec<u8>, SealError> {
+    seal_into(content, keys, recipient, bucket_for, now)
+}
+
+/// The same, with an object of a size of which there are tokens.
+///
+/// # Errors
+/// See [`SealError`].
+pub fn seal_for_drop(
+    content: &[u8],
+    keys: &SecretKeys,
+    recipient: &Certificate,
+    now: Timestamp,
+) -> Result<Vec<u8>, SealError> {
+    seal_into(content, keys, recipient, drop_bucket_for, now)
+}
+
+/// The bucket for so many plaintext bytes.
+type Bucket = fn(usize) -> Option<usize>;
+
+fn seal_into(
+    content: &[u8],
+    keys: &SecretKeys,
+    recipient: &Certificate,
+    bucket: Bucket,
+    now: Timestamp,
+) -> Result<Vec<u8>, SealError> {
     let key = recipient.encryption_key(now).ok_or(SealError::NoValidKey)?;
     // What cannot fit is refused before it is hashed.
-    bucket_for(content.len()).ok_or(SealError::TooLarge)?;
+    bucket(content.len()).ok_or(SealError::TooLarge)?;
     let signature = keys.sign_content(content, &recipient.fingerprint(), now)?;
-    let (plaintext, bucket) = message(content, &signature)?;
+    let (plaintext, bucket) = message(content, &signature, bucket)?;
     Ok(encrypt(&plaintext, key, bucket)?)
 }
 
 /// One-pass signature, literal, signature, and the padding that fills the bucket.
-fn message(content: &[u8], signature: &[u8]) -> Result<(Zeroizing<Vec<u8>>, usize), SealError> {
+fn message(content: &[u8], signature: &[u8], bucket: Bucket) -> Result<(Zeroizing<Vec<u8>>, usize), SealError> {
     let one_pass: Vec<u8> = Signature::parse(signature).map_err(|_| SealError::Failed)?.one_pass().collect();
     let literal = LITERAL_PREFIX.len() + content.len();
     let unpadded = HEADER_BYTES + one_pass.len() + HEADER_BYTES + literal + signature.len();
-    let bucket = bucket_for(unpadded + HEADER_BYTES).ok_or(SealError::TooLarge)?;
+    let bucket = bucket(unpadded + HEADER_BYTES).ok_or(SealError::TooLarge)?;
     let total = plaintext_bytes(bucket);
     let mut plaintext = Zeroizing::new(Vec::with_capacity(total));
     plaintext.extend_from_slice(&header(tag::ONE_PASS, one_pass.len()).ok_or(SealError::TooLarge)?);

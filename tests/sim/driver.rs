@@ -78,8 +78,10 @@ impl World {
                 Effect::Open(op, object) => self.work(n, Work::Open(op, object)),
                 Effect::VerifyCard(op, evidence) => self.work(n, Work::VerifyCard(op, evidence)),
                 Effect::CheckCertificate(op, bytes, key) => self.work(n, Work::Check(op, bytes, key)),
-                Effect::Seal(op, content, to) => self.work(n, Work::Seal(op, content, to)),
-                Effect::SealBody(op, header, body, to) => self.work(n, Work::SealBody(op, header, body, to)),
+                Effect::Seal(op, content, to, _) => self.work(n, Work::Seal(op, content, to)),
+                Effect::SealBody(op, header, body, to, _) => self.work(n, Work::SealBody(op, header, body, to)),
+                // Nobody in the simulation rents a drop yet.
+                Effect::ForDrop(op, ..) => self.feed(n, Input::DropWorked(op, Err(Refusal::Temporary))),
                 Effect::ReadBody(op, body) => self.work(n, Work::Read(op, body)),
                 Effect::Forget(bodies) => {
                     if let Some(running) = &mut self.nodes[n].running {

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use runepeer::base::ids::Fingerprint;
 use runepeer::base::rng::SeededRng;
 use runepeer::base::{Onion, OpId, Rng, SessionId, SymmetricKey, Timestamp};
+use runepeer::engine::drops::Delays;
 use runepeer::engine::effect::Durability;
 use runepeer::engine::{Identity, Record, Snapshot, State, Transaction};
 use runepeer::store::vfs::{CrashMode, Fault, FaultVfs, MemVfs, Plan, Vfs};
@@ -231,7 +232,7 @@ impl Node {
 
     /// The process runs with this log and state.
     pub(crate) fn run(&mut self, log: SteppedLog, state: State, now: Timestamp, skew: i64) {
-        let identity = Identity::new(state, now, &mut self.rng).unwrap();
+        let identity = Identity::new(state, Delays::default(), now, &mut self.rng).unwrap();
         self.life += 1;
         self.running = Some(Running {
             published: identity.snapshot(),

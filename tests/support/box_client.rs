@@ -119,6 +119,7 @@ impl Session {
             kind: ContentKind::ChallengeAnswer,
             id: ContentId::random(&mut OsRng),
             expires: challenge.expires,
+            receipt: None,
             payload: challenge.payload,
         };
         let object = pgp::seal(&content.encode(), keys, &server, now()).expect("it can be sealed");

@@ -59,6 +59,7 @@ impl Peer {
             binding: pgp::sign_binding(&seed, &keys, 1).expect("it can be signed"),
             auth_key: MacKey::random(&mut OsRng),
             invitation: invitation.secret.map(|secret| secret.to_vec()),
+            drops: Vec::new(),
         };
         let receiver = invitation.address.clone();
         let stream = transport.dial(receiver.onion(), Isolation::Fresh).await.expect("the node listens");
@@ -108,7 +109,7 @@ impl Peer {
 
 fn seal(kind: ContentKind, payload: Vec<u8>, keys: &SecretKeys, to: &Certificate) -> Vec<u8> {
     let expires = Timestamp::from_secs(now().plus(5 * DAY).secs());
-    let content = Content { kind, id: ContentId::random(&mut OsRng), expires, payload };
+    let content = Content { kind, id: ContentId::random(&mut OsRng), expires, receipt: None, payload };
     pgp::seal(&content.encode(), keys, to, now()).expect("it can be sealed")
 }
 

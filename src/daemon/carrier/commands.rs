@@ -53,7 +53,7 @@ impl Shared {
     }
 
     /// Gives up a mailbox, with what is in it.
-    pub(in super::super) async fn carrier_remove(&self, name: &str) -> Result<Value, Failure> {
+    pub(in super::super) async fn carrier_evict(&self, name: &str) -> Result<Value, Failure> {
         let carrier = self.known_carrier()?;
         let names: Vec<_> = carrier.status.borrow().mailboxes.iter().map(|mailbox| mailbox.name).collect();
         let mut matching = names.into_iter().filter(|known| known.to_string().starts_with(&name.to_ascii_uppercase()));

@@ -14,7 +14,7 @@ use super::{Answer, Asked};
 use crate::base::{ClockStep, SessionId, Timestamp};
 use crate::engine::carrier::effect::Detached;
 use crate::engine::carrier::{Carrier, CarrierEffect, CarrierInput, CarrierStatus, HeldRecord, HeldTransaction};
-use crate::engine::effect::{Durability, Refusal};
+use crate::engine::effect::{Durability, Refusal, Sizes};
 use crate::engine::request::RequestId;
 use crate::pgp;
 use crate::store::{Log, OsRng};
@@ -76,7 +76,7 @@ impl Shell for CarrierShell {
             }
             CarrierEffect::Seal(op, content, recipient) => {
                 let keys = keys();
-                let seal = move || CarrierInput::Sealed(op, keys.seal(&content, &recipient, now()));
+                let seal = move || CarrierInput::Sealed(op, keys.seal(&content, &recipient, Sizes::All, now()));
                 hands.compute(seal, CarrierInput::Sealed(op, Err(Refusal::Temporary)));
             }
             CarrierEffect::Open(op, object, author) => {

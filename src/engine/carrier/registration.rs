@@ -80,6 +80,7 @@ impl Carrier {
             kind: ContentKind::Challenge,
             id: ContentId::random(rng),
             expires: Timestamp::from_secs(now.plus(CHALLENGE_LIFE).secs()),
+            receipt: None,
             payload: self.registration_proof(&registering).text().into_bytes(),
         };
         let certificate = Arc::clone(&registering.certificate);

@@ -270,6 +270,7 @@ impl Bench {
             kind: ContentKind::ChallengeAnswer,
             id: ContentId::from_bytes([1; 16]),
             expires: self.now.plus(Duration::from_secs(60)),
+            receipt: None,
             payload: proof.text().into_bytes(),
         };
         let answer = sealed(who, CARRIER, &content.encode());

@@ -1,0 +1,83 @@
+//! Boxes that an identity rents at carriers: what the control socket can ask of them, and how they stand.
+
+use serde_json::{Value, json};
+
+use super::account::LocalAccount;
+use super::clock::now;
+use super::node::{Shared, broken};
+use crate::base::{Onion, OnionSeed};
+use crate::control::{Code, Failure};
+use crate::engine::drops::DropKeys;
+use crate::engine::drops::rented::{Rented, Stage};
+use crate::engine::profile::SecretBytes;
+use crate::engine::{Request, Snapshot};
+use crate::mail::Invitation;
+use crate::pgp;
+use crate::store::OsRng;
+
+/// Letters of an onion that name a box whose user gives it no name.
+const NAME_LETTERS: usize = 8;
+
+impl Shared {
+    /// Rents a box with the invitation of a carrier.
+    pub(super) async fn rent(
+        &self,
+        account: &LocalAccount,
+        invitation: String,
+        name: Option<String>,
+    ) -> Result<Value, Failure> {
+        let read = Invitation::parse_box(&invitation).map_err(|error| Failure::new(Code::Usage, error.to_string()))?;
+        let name = name.unwrap_or_else(|| read.address.onion().label().chars().take(NAME_LETTERS).collect());
+        let made = self.pool().call(new_keys).await;
+        let keys = made.unwrap_or_else(|| Err(broken("the keys of the box cannot be made", "the library failed")))?;
+        account.ask(Request::RentDrop { invitation, name: name.clone(), keys }).await?;
+        let snapshot = account.snapshot.borrow().clone();
+        let rented = snapshot.drops.by_name(&name);
+        Ok(rented.map_or(Value::Null, |rented| describe(&snapshot, rented)))
+    }
+}
+
+/// Gives a box up.
+pub(super) async fn leave(account: &LocalAccount, name: String) -> Result<Value, Failure> {
+    account.ask(Request::LeaveDrop { name }).await?;
+    Ok(json!({}))
+}
+
+/// The boxes of an identity.
+pub(super) fn list(snapshot: &Snapshot) -> Vec<Value> {
+    snapshot.drops.rented().map(|rented| describe(snapshot, rented)).collect()
+}
+
+fn describe(snapshot: &Snapshot, rented: &Rented) -> Value {
+    let stage = match rented.stage {
+        Stage::Registering => "registering",
+        Stage::Open if rented.uploaded == 0 => "preparing",
+        Stage::Open => "open",
+        Stage::Leaving => "leaving",
+    };
+    let attempts = snapshot.collections.get(&rented.id).copied().unwrap_or_default();
+    json!({
+        "name": rented.name,
+        "role": "box",
+        "onion": rented.onion.to_string(),
+        "state": stage,
+        "connected": attempts.next.is_none() && attempts.failed == 0 && attempts.last_error.is_none(),
+        "contacts": rented.seats.iter().filter(|seat| seat.contact.is_some()).count(),
+        "attempts": attempts.failed,
+        "next_at": attempts.next.map(crate::base::Timestamp::rfc3339),
+        "last_error": attempts.last_error.map(|error| error.to_string()),
+    })
+}
+
+/// Keys for one box and nothing else; the onion in them is nobody's.
+fn new_keys() -> Result<DropKeys, Failure> {
+    let failed = |error: &dyn std::fmt::Display| broken("the keys of the box cannot be made", error);
+    let onion = Onion::of_seed(&OnionSeed::random(&mut OsRng));
+    let generated = pgp::generate(now(), onion, &mut OsRng).map_err(|error| failed(&error))?;
+    let certificate = generated.keys.certificate();
+    Ok(DropKeys {
+        keys: SecretBytes::new(generated.keys.to_bytes().to_vec()),
+        certificate: certificate.bytes().into(),
+        fingerprint: certificate.fingerprint(),
+    })
+}

@@ -1,0 +1,235 @@
+//! The calendar: when which drop is dialled, a contact's to leave something or our own to collect, and when receipts are
+//! returned. All of it is memory, made anew at a start.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::fold::Drops;
+use crate::base::limits;
+use crate::base::rng::Rng;
+use crate::base::{ClockStep, ContactId, DropId, Onion, SessionId, Timestamp};
+use crate::engine::schedule::{backoff, within};
+use crate::engine::state::{AttemptError, Attempts};
+
+/// How it goes with one drop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) struct Turn {
+    pub(in super::super) next: Timestamp,
+    pub(in super::super) failed: u32,
+    pub(in super::super) session: Option<SessionId>,
+    pub(in super::super) last_error: Option<AttemptError>,
+}
+
+impl Turn {
+    const fn at(next: Timestamp) -> Self {
+        Self { next, failed: 0, session: None, last_error: None }
+    }
+
+    const fn due(&self, now: Timestamp) -> bool {
+        self.session.is_none() && self.next.millis() <= now.millis()
+    }
+
+    fn failed(&mut self, error: AttemptError, now: Timestamp, rng: &mut dyn Rng) {
+        self.session = None;
+        self.last_error = Some(error);
+        self.next = if error == AttemptError::Offline {
+            within(now.plus(limits::RETRY_OFFLINE), limits::START_SPREAD, rng)
+        } else {
+            self.failed = self.failed.saturating_add(1);
+            now.plus(backoff(self.failed, rng))
+        };
+    }
+
+    fn clock_set(&mut self, by: ClockStep, now: Timestamp, rng: &mut dyn Rng) {
+        self.next = match by {
+            ClockStep::Forward(_) => self.next.min(within(now, limits::START_SPREAD, rng)),
+            ClockStep::Back(span) => self.next.minus(span),
+        };
+    }
+}
+
+/// Within which times things are done of themselves, each at a random moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Delays {
+    /// After a direct attempt failed, a message goes to the recipient's drops.
+    pub deposit: Duration,
+    /// After a copy was opened, its receipt is returned.
+    pub receipt: Duration,
+}
+
+impl Default for Delays {
+    fn default() -> Self {
+        Self { deposit: limits::DEPOSIT_SPREAD, receipt: limits::RECEIPT_SPREAD }
+    }
+}
+
+/// When which drop is dialled.
+#[derive(Debug, Default)]
+pub(in super::super) struct Calendar {
+    delays: Delays,
+    deposits: BTreeMap<(ContactId, Onion), Turn>,
+    depositing: usize,
+    collections: BTreeMap<DropId, Turn>,
+    receipts: BTreeMap<ContactId, Timestamp>,
+}
+
+impl Calendar {
+    /// At a start: our own drops soon, each at a random moment of its own.
+    pub(in super::super) fn at_start(drops: &Drops, delays: Delays, now: Timestamp, rng: &mut dyn Rng) -> Self {
+        let mut calendar = Self { delays, ..Self::default() };
+        for rented in drops.rented() {
+            calendar.collections.insert(rented.id, Turn::at(within(now, limits::START_SPREAD, rng)));
+        }
+        for contact in drops.owed() {
+            calendar.owes(contact, now, rng);
+        }
+        calendar
+    }
+
+    /// When something is due.
+    pub(in super::super) fn poll(&self) -> Option<Timestamp> {
+        let free = self.depositing < limits::PARALLEL_DEPOSITS;
+        let deposits = self.deposits.values().filter(|turn| free && turn.session.is_none()).map(|turn| turn.next);
+        let collections = self.collections.values().filter(|turn| turn.session.is_none()).map(|turn| turn.next);
+        deposits.chain(collections).chain(self.receipts.values().copied()).min()
+    }
+
+    /// The clock was set.
+    pub(in super::super) fn clock_set(&mut self, by: ClockStep, now: Timestamp, rng: &mut dyn Rng) {
+        self.deposits.values_mut().for_each(|turn| turn.clock_set(by, now, rng));
+        self.collections.values_mut().for_each(|turn| turn.clock_set(by, now, rng));
+        for due in self.receipts.values_mut() {
+            if let ClockStep::Back(span) = by {
+                *due = due.minus(span);
+            }
+        }
+    }
+
+    // Deposits.
+
+    /// A contact does not answer: its drops come next, where it has some and none of them is planned.
+    pub(in super::super) fn wants(&mut self, contact: ContactId, drops: &Drops, now: Timestamp, rng: &mut dyn Rng) {
+        for named in drops.of(contact).into_iter().flat_map(|of| of.iter()) {
+            let next = within(now, self.delays.deposit, rng);
+            self.deposits.entry((contact, named.onion)).or_insert_with(|| Turn::at(next));
+        }
+    }
+
+    /// The drop to leave something at now.
+    pub(in super::super) fn deposit_due(&self, now: Timestamp) -> Option<(ContactId, Onion)> {
+        if self.depositing >= limits::PARALLEL_DEPOSITS {
+            return None;
+        }
+        let due = self.deposits.iter().filter(|(_, turn)| turn.due(now));
+        due.min_by_key(|(_, turn)| turn.next).map(|(place, _)| *place)
+    }
+
+    pub(in super::super) fn deposit_begins(&mut self, place: (ContactId, Onion), session: SessionId) {
+        if let Some(turn) = self.deposits.get_mut(&place) {
+            turn.session = Some(session);
+            self.depositing += 1;
+        }
+    }
+
+    /// A deposit ended: what else there is for the same drop follows on a circuit of its own.
+    pub(in super::super) fn deposit_ended(
+        &mut self,
+        place: (ContactId, Onion),
+        problem: Option<AttemptError>,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+    ) {
+        let Some(turn) = self.deposits.get_mut(&place) else { return };
+        if turn.session.is_some() {
+            self.depositing = self.depositing.saturating_sub(1);
+        }
+        match problem {
+            Some(error) => turn.failed(error, now, rng),
+            None => *turn = Turn::at(within(now, limits::ONLINE_SPREAD, rng)),
+        }
+    }
+
+    /// There is nothing to leave there.
+    pub(in super::super) fn deposit_over(&mut self, place: (ContactId, Onion)) {
+        if self.deposits.get(&place).is_some_and(|turn| turn.session.is_none()) {
+            self.deposits.remove(&place);
+        }
+    }
+
+    // Collections.
+
+    /// A drop of ours is there, or there is news for it.
+    pub(in super::super) fn collect(&mut self, drop: DropId, now: Timestamp) {
+        let turn = self.collections.entry(drop).or_insert_with(|| Turn::at(now));
+        turn.next = turn.next.min(now);
+    }
+
+    pub(in super::super) fn collection_due(&self, now: Timestamp) -> Option<DropId> {
+        let due = self.collections.iter().filter(|(_, turn)| turn.due(now));
+        due.min_by_key(|(_, turn)| turn.next).map(|(drop, _)| *drop)
+    }
+
+    pub(in super::super) fn collection_begins(&mut self, drop: DropId, session: SessionId) {
+        if let Some(turn) = self.collections.get_mut(&drop) {
+            turn.session = Some(session);
+        }
+    }
+
+    /// It answered as it should.
+    pub(in super::super) fn collection_works(&mut self, drop: DropId) {
+        if let Some(turn) = self.collections.get_mut(&drop) {
+            turn.failed = 0;
+            turn.last_error = None;
+        }
+    }
+
+    pub(in super::super) fn collection_ended(
+        &mut self,
+        drop: DropId,
+        problem: Option<AttemptError>,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+    ) {
+        let Some(turn) = self.collections.get_mut(&drop) else { return };
+        match problem {
+            Some(error) => turn.failed(error, now, rng),
+            None => *turn = Turn::at(within(now.plus(limits::RETRY_LOCAL), Duration::from_secs(60), rng)),
+        }
+    }
+
+    pub(in super::super) fn collection_over(&mut self, drop: DropId) {
+        self.collections.remove(&drop);
+    }
+
+    /// How it goes with our drops.
+    pub(in super::super) fn attempts(&self) -> BTreeMap<DropId, Attempts> {
+        let attempts = |turn: &Turn| Attempts {
+            failed: turn.failed,
+            next: turn.session.is_none().then_some(turn.next),
+            last_error: turn.last_error,
+        };
+        self.collections.iter().map(|(drop, turn)| (*drop, attempts(turn))).collect()
+    }
+
+    // Receipts.
+
+    /// A contact is owed receipts: they go within an hour, with whatever comes until then.
+    pub(in super::super) fn owes(&mut self, contact: ContactId, now: Timestamp, rng: &mut dyn Rng) {
+        let spread = self.delays.receipt;
+        self.receipts.entry(contact).or_insert_with(|| within(now, spread, rng));
+    }
+
+    pub(in super::super) fn take_receipts_due(&mut self, now: Timestamp) -> Option<ContactId> {
+        let (&contact, _) = self.receipts.iter().find(|(_, due)| **due <= now)?;
+        self.receipts.remove(&contact);
+        Some(contact)
+    }
+}
+
+/// What an error of the network means for an attempt.
+pub(super) const fn attempt_error(error: crate::engine::effect::DialError) -> AttemptError {
+    match error {
+        crate::engine::effect::DialError::Unreachable => AttemptError::Unreachable,
+        crate::engine::effect::DialError::Offline => AttemptError::Offline,
+    }
+}

@@ -1,0 +1,553 @@
+//! One session with a drop of ours: it is registered where it is not, then we identify ourselves, upload the sets of tokens that
+//! the carrier is to have, watch, and take what is there, one object at a time.
+//!
+//! An object is opened, judged and committed like one that came from its author directly; only then is it deleted at the
+//! carrier. What cannot be taken now stays there and is looked at again.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use super::calendar::attempt_error;
+use super::rented::{DropChange, Rented, Stage};
+use crate::base::limits;
+use crate::base::rng::Rng;
+use crate::base::{ClockStep, ContentId, DropId, ObjectId, SessionId, Timestamp};
+use crate::engine::book::{Contact, ContactChange, ContactStatus};
+use crate::engine::effect::{CommitError, DialError, DropWork, Effect, Refusal};
+use crate::engine::greeting::next_card;
+use crate::engine::identity::{Identity, Pending, Then};
+use crate::engine::record::Record;
+use crate::engine::session::{Answered, Patron, Service, Ticket};
+use crate::engine::state::AttemptError;
+use crate::mail::proof::{IdentificationProof, RegistrationProof};
+use crate::mail::{Content, ContentKind};
+use crate::wire::Status;
+use crate::wire::mailbox::{
+    BoxCommand, Challenge, Entry, IdentificationChallenge, Part, Policy, Registration, Said, Selection, Style,
+};
+use crate::wire::token::{Class, Epoch, epoch};
+
+const PURPOSE: &str = "collect";
+/// How often a session that rests looks whether sets are missing.
+const REST: std::time::Duration = std::time::Duration::from_secs(3600);
+
+/// What it waits for.
+enum Step {
+    Dialling,
+    /// REGISTER was sent.
+    Registering,
+    /// The challenge is being opened; this is the carrier's certificate.
+    Opening(Arc<[u8]>),
+    /// The answer is being sealed.
+    Sealing,
+    /// CHALLENGE_ACCEPTED was sent.
+    Proving,
+    /// IDENTIFY was sent.
+    Identifying,
+    /// The proof is being signed.
+    Signing([u8; 32]),
+    /// RESPOND was sent.
+    Responding,
+    /// TOKENS was sent for the first of these classes.
+    Uploading(Epoch, Vec<Class>),
+    /// WATCH was sent.
+    Watching,
+    /// LIST was sent.
+    Listing,
+    /// RETRIEVE was sent; this is what came before.
+    Fetching(Entry, Vec<u8>),
+    /// An object is being judged.
+    Judging(ObjectId),
+    /// DELETE was sent.
+    Deleting,
+    /// A commit is under way.
+    Noting,
+    /// There is nothing to do until then.
+    Resting(Timestamp),
+}
+
+/// One session with a drop of ours.
+pub(in super::super) struct Collecting {
+    drop: DropId,
+    machine: Option<Patron>,
+    step: Step,
+    last_ticket: u64,
+    identified: bool,
+    watching: bool,
+    /// The carrier takes no more sets now.
+    sets_refused: bool,
+    /// Whether something may be there that is not in the list.
+    news: bool,
+    listed: VecDeque<Entry>,
+    /// What could not be taken now.
+    passed_over: BTreeSet<ObjectId>,
+}
+
+impl Collecting {
+    const fn new(drop: DropId) -> Self {
+        Self {
+            drop,
+            machine: None,
+            step: Step::Dialling,
+            last_ticket: 0,
+            identified: false,
+            watching: false,
+            sets_refused: false,
+            news: true,
+            listed: VecDeque::new(),
+            passed_over: BTreeSet::new(),
+        }
+    }
+
+    pub(in super::super) fn poll_timeout(&self) -> Option<Timestamp> {
+        let machine = self.machine.as_ref()?.poll_timeout();
+        let rest = match self.step {
+            Step::Resting(until) => Some(until),
+            _ => None,
+        };
+        machine.into_iter().chain(rest).min()
+    }
+
+    pub(in super::super) fn clock_set(&mut self, step: ClockStep, now: Timestamp) {
+        if let Some(machine) = &mut self.machine {
+            machine.clock_set(step);
+        }
+        if let Step::Resting(until) = &mut self.step {
+            *until = (*until).min(now.plus(limits::COLLECT_AGAIN));
+        }
+    }
+
+    fn ask(&mut self, now: Timestamp, command: &BoxCommand, block: &[u8], bound: u64, step: Step) {
+        self.last_ticket += 1;
+        self.step = step;
+        if let Some(machine) = &mut self.machine {
+            machine.ask(now, Ticket(self.last_ticket), command, block, bound);
+        }
+    }
+}
+
+impl Identity {
+    /// Dials the drops of ours that are due.
+    pub(in super::super) fn collect_what_is_due(&mut self, now: Timestamp) {
+        while let Some(drop) = self.calendar.collection_due(now) {
+            let Some(rented) = self.state.drops().get(drop).cloned() else {
+                self.calendar.collection_over(drop);
+                continue;
+            };
+            let session = self.new_session();
+            self.calendar.collection_begins(drop, session);
+            self.collections.insert(session, Collecting::new(drop));
+            self.effect(Effect::Dial(session, rented.onion, None));
+        }
+    }
+
+    /// The answer to the dial of a collection.
+    pub(in super::super) fn collection_dialled(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        session: SessionId,
+        result: Result<(), DialError>,
+    ) {
+        let Some(collecting) = self.collections.get_mut(&session) else { return };
+        match result {
+            Ok(()) => {
+                collecting.machine = Some(Patron::new(now));
+                self.go_on(now, rng, session);
+            }
+            Err(error) => self.end_collection(now, rng, session, Some(attempt_error(error))),
+        }
+    }
+
+    /// Begins whatever comes next.
+    fn go_on(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId) {
+        let Some(collecting) = self.collections.get(&session) else { return };
+        let Some(rented) = self.state.drops().get(collecting.drop).cloned() else {
+            return self.end_collection(now, rng, session, None);
+        };
+        let (mailbox, disk_low) = (rented.fingerprint.to_string(), self.disk_low);
+        let forgotten = rented.stage == Stage::Leaving && self.is_forgotten(&rented);
+        let Some(collecting) = self.collections.get_mut(&session) else { return };
+        if rented.stage == Stage::Registering {
+            let certificate = rented.certificate.clone();
+            let registration =
+                Registration { address: None, invitation: rented.invitation, certificate: certificate.len() as u64 };
+            let bound = (limits::CHALLENGE_BYTES + limits::CERTIFICATE_BYTES) as u64;
+            collecting.ask(now, &BoxCommand::Register(registration), &certificate, bound, Step::Registering);
+        } else if !collecting.identified {
+            let identify = BoxCommand::Identify { mailbox, purpose: PURPOSE.to_owned() };
+            collecting.ask(now, &identify, b"", 0, Step::Identifying);
+        } else if let Some(missing) = rented.missing(epoch(now)).filter(|_| !collecting.sets_refused) {
+            let classes = Rented::classes().map(|(class, _)| class).collect();
+            self.upload(now, session, &rented, missing, classes);
+        } else if !collecting.watching {
+            collecting.watching = true;
+            collecting.ask(now, &BoxCommand::Watch { mailbox }, b"", 0, Step::Watching);
+        } else if std::mem::take(&mut collecting.news) {
+            let list = BoxCommand::List { mailbox, selection: Selection::default(), json: false };
+            collecting.ask(now, &list, b"", 0, Step::Listing);
+        } else if let (false, Some(entry)) = (disk_low, collecting.listed.front().copied()) {
+            collecting.listed.pop_front();
+            self.fetch(now, session, &rented, entry, Vec::new());
+        } else if forgotten {
+            collecting.step = Step::Noting;
+            let record = Record::DropRemoved { id: rented.id };
+            self.commit(vec![record], Vec::new(), Then::Collecting(session));
+        } else {
+            let nothing_left = collecting.passed_over.is_empty() && collecting.listed.is_empty();
+            let rest = if nothing_left { REST } else { limits::COLLECT_AGAIN };
+            collecting.step = Step::Resting(now.plus(rest));
+        }
+        self.flush_collection(session);
+    }
+
+    /// Whether nobody leaves anything at a drop any more: everybody who knew it was told.
+    fn is_forgotten(&self, rented: &Rented) -> bool {
+        let told = |contact| {
+            let entry = self.state.book().contact(contact);
+            entry.is_none_or(|entry| entry.status != ContactStatus::Confirmed || entry.cards.pending.is_none())
+        };
+        rented.seats.iter().filter_map(|seat| seat.contact).all(told)
+    }
+
+    fn upload(&mut self, now: Timestamp, session: SessionId, rented: &Rented, of: Epoch, classes: Vec<Class>) {
+        let Some(collecting) = self.collections.get_mut(&session) else { return };
+        let Some(class) = classes.first().copied() else {
+            collecting.step = Step::Noting;
+            let record = Record::DropChanged { id: rented.id, change: DropChange::Uploaded(of) };
+            return self.commit(vec![record], Vec::new(), Then::Collecting(session));
+        };
+        let block = rented.set(of, class).concat();
+        let command = BoxCommand::Tokens { epoch: of, class: class.number(), size: block.len() as u64 };
+        collecting.ask(now, &command, &block, 0, Step::Uploading(of, classes));
+        self.flush_collection(session);
+    }
+
+    fn fetch(&mut self, now: Timestamp, session: SessionId, rented: &Rented, entry: Entry, before: Vec<u8>) {
+        let Some(collecting) = self.collections.get_mut(&session) else { return };
+        let part = Part::Range { offset: before.len() as u64, length: None };
+        let (mailbox, style) = (rented.fingerprint.to_string(), Style::default());
+        let command = BoxCommand::Retrieve { mailbox, object: entry.object, part, style };
+        collecting.ask(now, &command, b"", limits::RETRIEVED_BYTES, Step::Fetching(entry, before));
+        self.flush_collection(session);
+    }
+
+    /// The carrier sent bytes.
+    pub(in super::super) fn collection_received(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        session: SessionId,
+        bytes: &[u8],
+    ) {
+        self.with_collection(now, rng, session, |machine| machine.handle(now, bytes));
+    }
+
+    /// The connection ended.
+    pub(in super::super) fn collection_closed(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId) {
+        self.end_collection(now, rng, session, Some(AttemptError::Broken));
+    }
+
+    /// Lets collections see that time has passed.
+    pub(in super::super) fn collection_timeouts(&mut self, now: Timestamp, rng: &mut dyn Rng) {
+        let due = |collecting: &Collecting| collecting.poll_timeout().is_some_and(|at| at <= now);
+        let sessions: Vec<_> =
+            self.collections.iter().filter(|(_, collecting)| due(collecting)).map(|(&session, _)| session).collect();
+        for session in sessions {
+            self.with_collection(now, rng, session, |machine| machine.handle_timeout(now));
+            let Some(collecting) = self.collections.get_mut(&session) else { continue };
+            if matches!(collecting.step, Step::Resting(until) if until <= now) {
+                collecting.sets_refused = false;
+                collecting.news = !std::mem::take(&mut collecting.passed_over).is_empty();
+                self.go_on(now, rng, session);
+            }
+        }
+    }
+
+    fn with_collection(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        session: SessionId,
+        act: impl FnOnce(&mut Patron),
+    ) {
+        let machine = |all: &mut Self| all.collections.get_mut(&session).and_then(|one| one.machine.take());
+        let Some(mut patron) = machine(self) else { return };
+        act(&mut patron);
+        let events = patron.take_events();
+        if let Some(collecting) = self.collections.get_mut(&session) {
+            collecting.machine = Some(patron);
+        }
+        for event in events {
+            match event {
+                Service::Arrived(..) => self.collection_news(now, rng, session),
+                Service::Answer(_, lines) => self.collection_answered(now, rng, session, &lines),
+                Service::Failed(..) => self.end_collection(now, rng, session, Some(AttemptError::Broken)),
+            }
+        }
+        self.flush_collection(session);
+    }
+
+    fn collection_news(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId) {
+        let Some(collecting) = self.collections.get_mut(&session) else { return };
+        collecting.news = true;
+        if matches!(collecting.step, Step::Resting(_)) {
+            self.go_on(now, rng, session);
+        }
+    }
+
+    fn collection_answered(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId, lines: &[Answered]) {
+        let Some(collecting) = self.collections.get_mut(&session) else { return };
+        let (drop, Some(last)) = (collecting.drop, lines.last()) else { return };
+        let Some(rented) = self.state.drops().get(drop).cloned() else {
+            return self.end_collection(now, rng, session, None);
+        };
+        let status = last.code().status();
+        let refused = |status: Option<Status>| match status {
+            Some(Status::Busy | Status::NoSpace | Status::TryLater) => AttemptError::Later,
+            _ => AttemptError::Refused,
+        };
+        match std::mem::replace(&mut collecting.step, Step::Noting) {
+            Step::Registering if status == Some(Status::Challenge) => {
+                let challenge = Challenge::from_words(&last.reply.words);
+                let (Ok(_), [object, certificate]) = (challenge, last.blocks.as_slice()) else {
+                    return self.end_collection(now, rng, session, Some(AttemptError::Broken));
+                };
+                let certificate: Arc<[u8]> = certificate.as_slice().into();
+                let work = DropWork::OpenChallenge(object.clone(), certificate.clone(), rented.carrier);
+                collecting.step = Step::Opening(certificate);
+                let op = self.operation(Pending::Drop(session));
+                self.effect(Effect::ForDrop(op, rented.keys.clone(), work));
+            }
+            Step::Proving if status == Some(Status::Registered) => {
+                let record = Record::DropChanged { id: drop, change: DropChange::Registered };
+                self.commit(vec![record], Vec::new(), Then::Collecting(session));
+            }
+            Step::Identifying if status == Some(Status::IdentificationChallenge) => {
+                let challenge = IdentificationChallenge::from_words(&last.reply.words);
+                let Some(challenge) = challenge.ok().filter(|challenge| challenge.policy != Policy::Command) else {
+                    return self.end_collection(now, rng, session, Some(AttemptError::Refused));
+                };
+                let client_nonce: [u8; 32] = rng.array();
+                let proof = IdentificationProof {
+                    server: rented.onion,
+                    key: rented.fingerprint,
+                    server_nonce: challenge.nonce,
+                    client_nonce,
+                    purpose: PURPOSE.to_owned(),
+                    command: None,
+                };
+                collecting.step = Step::Signing(client_nonce);
+                let op = self.operation(Pending::Drop(session));
+                self.effect(Effect::ForDrop(op, rented.keys.clone(), DropWork::Sign(proof.text())));
+            }
+            Step::Responding if status == Some(Status::Identified) => {
+                collecting.identified = true;
+                self.calendar.collection_works(drop);
+                self.attempts_changed();
+                self.go_on(now, rng, session);
+            }
+            Step::Uploading(of, mut classes) => {
+                if status == Some(Status::TokensStored) {
+                    classes.remove(0);
+                    return self.upload(now, session, &rented, of, classes);
+                }
+                // No room for more tokens, or a set that it has already and that is another one: mail is collected all the same.
+                collecting.sets_refused = true;
+                self.go_on(now, rng, session);
+            }
+            Step::Watching if status == Some(Status::Watching) => self.go_on(now, rng, session),
+            Step::Listing if status == Some(Status::ListEnd) => {
+                let entries =
+                    lines.iter().take(lines.len() - 1).filter_map(|line| Entry::from_words(&line.reply.words).ok());
+                let passed_over = &collecting.passed_over;
+                collecting.listed = entries
+                    .filter(|entry| !passed_over.contains(&entry.object) && entry.size <= limits::DEPOSIT_BYTES)
+                    .collect();
+                self.go_on(now, rng, session);
+            }
+            Step::Fetching(entry, mut bytes) => match (status, last.blocks.as_slice()) {
+                // Not in crumbs.
+                (Some(Status::MessageObject | Status::MessagePart), [part])
+                    if part.len() as u64 >= entry.size.saturating_sub(bytes.len() as u64).min(limits::KIB as u64)
+                        && !part.is_empty() =>
+                {
+                    bytes.extend_from_slice(part);
+                    self.fetched(now, rng, session, &rented, entry, bytes);
+                }
+                (Some(Status::NoMessage), _) => self.go_on(now, rng, session),
+                // The carrier cannot read it now.
+                _ => {
+                    collecting.passed_over.insert(entry.object);
+                    self.go_on(now, rng, session);
+                }
+            },
+            Step::Deleting => self.go_on(now, rng, session),
+            _ => self.end_collection(now, rng, session, Some(refused(status))),
+        }
+    }
+
+    fn fetched(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        session: SessionId,
+        rented: &Rented,
+        entry: Entry,
+        bytes: Vec<u8>,
+    ) {
+        if (bytes.len() as u64) < entry.size {
+            return self.fetch(now, session, rented, entry, bytes);
+        }
+        let Some(collecting) = self.collections.get_mut(&session) else { return };
+        collecting.step = Step::Judging(entry.object);
+        if !self.collected(session, bytes) {
+            self.collection_judged(now, rng, session, Status::Busy);
+        }
+    }
+
+    /// What was collected is on the disk, or is nothing for us, or cannot be taken now.
+    pub(in super::super) fn collection_judged(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        session: SessionId,
+        status: Status,
+    ) {
+        let Some(collecting) = self.collections.get_mut(&session) else { return };
+        let Step::Judging(object) = collecting.step else { return };
+        if matches!(status, Status::Roger | Status::ContentRefused) {
+            let Some(rented) = self.state.drops().get(collecting.drop) else { return };
+            let delete = BoxCommand::Delete { mailbox: rented.fingerprint.to_string(), objects: vec![object] };
+            collecting.ask(now, &delete, b"", 0, Step::Deleting);
+            return self.flush_collection(session);
+        }
+        collecting.passed_over.insert(object);
+        self.go_on(now, rng, session);
+    }
+
+    /// The keys of a drop did what was asked.
+    pub(in super::super) fn drop_worked(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        session: SessionId,
+        result: Result<Vec<u8>, Refusal>,
+    ) {
+        let Some(collecting) = self.collections.get_mut(&session) else { return };
+        let Some(rented) = self.state.drops().get(collecting.drop).cloned() else {
+            return self.end_collection(now, rng, session, None);
+        };
+        let Ok(bytes) = result else {
+            return self.end_collection(now, rng, session, Some(AttemptError::WrongCertificate));
+        };
+        match std::mem::replace(&mut collecting.step, Step::Noting) {
+            Step::Opening(certificate) => {
+                let answer = Content::decode(bytes).ok().filter(|content| content.kind == ContentKind::Challenge);
+                let proves = |content: &Content| {
+                    RegistrationProof::from_text(&content.payload)
+                        .is_some_and(|proof| proof.server == rented.onion && proof.key == rented.fingerprint)
+                };
+                let Some(challenge) = answer.filter(proves) else {
+                    return self.end_collection(now, rng, session, Some(AttemptError::WrongCertificate));
+                };
+                let (kind, id) = (ContentKind::ChallengeAnswer, ContentId::random(rng));
+                let answer =
+                    Content { kind, id, expires: challenge.expires, receipt: None, payload: challenge.payload };
+                collecting.step = Step::Sealing;
+                let op = self.operation(Pending::Drop(session));
+                let work = DropWork::Seal(answer.encode(), certificate);
+                self.effect(Effect::ForDrop(op, rented.keys.clone(), work));
+            }
+            Step::Sealing => {
+                let accepted = BoxCommand::ChallengeAccepted { answer: bytes.len() as u64 };
+                collecting.ask(now, &accepted, &bytes, 0, Step::Proving);
+            }
+            Step::Signing(nonce) => {
+                let respond = BoxCommand::Respond { nonce, command: None, signature: bytes.len() as u64 };
+                collecting.ask(now, &respond, &bytes, 0, Step::Responding);
+            }
+            _ => {}
+        }
+        self.flush_collection(session);
+    }
+
+    /// A commit of a collection was done, or was not.
+    pub(in super::super) fn collection_committed(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        session: SessionId,
+        result: Result<(), CommitError>,
+    ) {
+        match result {
+            Ok(()) => {
+                self.offer_seats(now, rng);
+                self.go_on(now, rng, session);
+            }
+            Err(_) => self.end_collection(now, rng, session, Some(AttemptError::Local)),
+        }
+    }
+
+    /// Tells contacts of drops of ours that they do not know yet: each gets a seat, and a card that names it.
+    pub(in super::super) fn offer_seats(&mut self, now: Timestamp, rng: &mut dyn Rng) {
+        if self.seating {
+            return;
+        }
+        let (mut records, mut told) = (Vec::new(), BTreeSet::new());
+        for rented in self.state.drops().rented().filter(|rented| rented.has_seat()) {
+            let free = rented.seats.iter().filter(|seat| seat.contact.is_none()).count();
+            let waits = |contact: &&Arc<Contact>| {
+                let knows_us = contact.status == ContactStatus::Confirmed && contact.cards.pending.is_none();
+                knows_us && rented.seat_of(contact.id).is_none()
+            };
+            for contact in self.state.book().contacts().filter(waits).take(free) {
+                records.push(Record::DropChanged { id: rented.id, change: DropChange::Seated(contact.id) });
+                told.insert(contact.id);
+            }
+        }
+        let cards = told.into_iter().filter_map(|id| {
+            let change = ContactChange::CardQueued(next_card(self.state.book().contact(id)?, now, None, rng));
+            Some(Record::ContactChanged { id, change })
+        });
+        records.extend(cards);
+        if !records.is_empty() {
+            self.seating = true;
+            self.commit(records, Vec::new(), Then::Seated);
+        }
+    }
+
+    fn flush_collection(&mut self, session: SessionId) {
+        let Some(machine) = self.collections.get_mut(&session).and_then(|one| one.machine.as_mut()) else { return };
+        let output = machine.take_output();
+        if !output.is_empty() {
+            self.effect(Effect::Transmit(session, output));
+        }
+    }
+
+    pub(in super::super) fn end_collection(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        session: SessionId,
+        problem: Option<AttemptError>,
+    ) {
+        let Some(mut collecting) = self.collections.remove(&session) else { return };
+        if let Some(machine) = &mut collecting.machine {
+            machine.finish();
+            let output = machine.take_output();
+            if !output.is_empty() {
+                self.effect(Effect::Transmit(session, output));
+            }
+        }
+        if !matches!(collecting.step, Step::Dialling) {
+            self.effect(Effect::Close(session));
+        }
+        if self.state.drops().get(collecting.drop).is_none() {
+            self.calendar.collection_over(collecting.drop);
+        } else {
+            self.calendar.collection_ended(collecting.drop, problem, now, rng);
+        }
+        self.attempts_changed();
+    }
+}

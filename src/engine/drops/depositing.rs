@@ -1,0 +1,406 @@
+//! Leaving one thing at a contact's drop: dialled on circuits of its own → sealed for this copy alone → its token noted on the
+//! disk → handed over → what the carrier says noted.
+//!
+//! What has no answer may be there: a report says so, and the next attempt is another copy with another token. A refusal says
+//! that this copy is not there, and its token is not shown again.
+
+use std::sync::Arc;
+
+use super::calendar::attempt_error;
+use super::named::Place;
+use crate::base::limits;
+use crate::base::rng::Rng;
+use crate::base::{ClockStep, ContactId, Onion, QueueId, SessionId, Timestamp};
+use crate::engine::book::{Contact, ContactStatus};
+use crate::engine::effect::{CommitError, DialError, Effect, Refusal, Sizes};
+use crate::engine::identity::{Identity, Pending, Then};
+use crate::engine::record::Record;
+use crate::engine::session::{Patron, Service, Ticket};
+use crate::engine::state::{Applied, AttemptError};
+use crate::mail::{Content, ContentKind, Receipt};
+use crate::wire::mailbox::BoxCommand;
+use crate::wire::token::{Class, Token, epoch};
+use crate::wire::{Claim, Status};
+
+const ASKED: Ticket = Ticket(1);
+const BROUGHT: Ticket = Ticket(2);
+/// About so much more than its content an object has; one chunk in 200 is added by the tags.
+const SEAL_BYTES: u64 = 2048;
+
+/// What is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Parcel {
+    /// A queued message.
+    Mail(QueueId),
+    /// Receipts that the contact is owed.
+    Receipts,
+}
+
+/// How far it is.
+enum Stage {
+    Dialling,
+    Sealing,
+    /// The token is being noted.
+    Noting(Arc<[u8]>, Token),
+    /// Asked, with the object to bring where it was not brought at once.
+    Asked(Option<Arc<[u8]>>),
+    Brought,
+    /// The outcome is being noted.
+    Settling,
+}
+
+/// One session that leaves one thing at a contact's drop.
+pub(in super::super) struct Depositing {
+    contact: ContactId,
+    carrier: Onion,
+    parcel: Parcel,
+    receipt: Receipt,
+    machine: Option<Patron>,
+    stage: Stage,
+}
+
+/// What a commit of a deposit was for.
+#[derive(Debug, Clone, Copy)]
+pub(in super::super) enum DepositStep {
+    /// The token is about to be shown.
+    Noted,
+    /// The carrier has it.
+    Held,
+    /// The carrier does not have it.
+    Refused,
+}
+
+impl Depositing {
+    pub(in super::super) fn poll_timeout(&self) -> Option<Timestamp> {
+        self.machine.as_ref()?.poll_timeout()
+    }
+
+    pub(in super::super) fn clock_set(&mut self, step: ClockStep) {
+        if let Some(machine) = &mut self.machine {
+            machine.clock_set(step);
+        }
+    }
+
+    /// Whether it is handing over this message.
+    pub(in super::super) fn hands_over(&self, queue: QueueId) -> bool {
+        self.parcel == Parcel::Mail(queue)
+            && matches!(self.stage, Stage::Noting(..) | Stage::Asked(_) | Stage::Brought | Stage::Settling)
+    }
+}
+
+impl Identity {
+    /// Dials the drops of contacts that are due.
+    pub(in super::super) fn deposit_what_is_due(&mut self, now: Timestamp, rng: &mut dyn Rng) {
+        while let Some(place) = self.calendar.deposit_due(now) {
+            let (contact, carrier) = place;
+            let Some(parcel) = self.parcel_for(now, contact, carrier) else {
+                self.calendar.deposit_over(place);
+                continue;
+            };
+            let session = self.new_session();
+            self.calendar.deposit_begins(place, session);
+            let deposit =
+                Depositing { contact, carrier, parcel, receipt: rng.array(), machine: None, stage: Stage::Dialling };
+            self.deposits.insert(session, deposit);
+            self.effect(Effect::Dial(session, carrier, None));
+        }
+    }
+
+    /// What is to be left at a drop of a contact, where there is something.
+    fn parcel_for(&self, now: Timestamp, contact: ContactId, carrier: Onion) -> Option<Parcel> {
+        let entry = self.state.book().contact(contact)?;
+        let drops = self.state.drops().of(contact)?;
+        if entry.status != ContactStatus::Confirmed || entry.certificate.is_none() {
+            return None;
+        }
+        let has_token = |size: u64| {
+            let class = Class::that_holds(size.saturating_add(size / 200).saturating_add(SEAL_BYTES));
+            class.is_some_and(|class| drops.next_token(carrier, class, epoch(now)).is_some())
+        };
+        if self.returning.contains_key(&contact) && !self.is_returning(contact) && has_token(0) {
+            return Some(Parcel::Receipts);
+        }
+        let wants = |queue: &QueueId| {
+            let there = self.state.drops().copies(*queue, contact).iter().filter(|copy| copy.onion == carrier);
+            let (held, copies) = there.fold((false, 0), |(held, n), copy| (held || copy.held.is_some(), n + 1));
+            let fits = self.state.queue().get(*queue).is_some_and(|queued| has_token(queued.size.into()));
+            !held && copies < limits::COPIES_AT_DROP && fits && !self.too_large_for_drops.contains(queue)
+        };
+        self.schedule.idle_messages(contact).into_iter().find(wants).map(Parcel::Mail)
+    }
+
+    /// Whether the receipts for a contact are on their way to a drop.
+    fn is_returning(&self, contact: ContactId) -> bool {
+        self.deposits.values().any(|deposit| deposit.contact == contact && deposit.parcel == Parcel::Receipts)
+    }
+
+    /// The answer to the dial of a deposit.
+    pub(in super::super) fn deposit_dialled(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        session: SessionId,
+        result: Result<(), DialError>,
+    ) {
+        let Some(deposit) = self.deposits.get_mut(&session) else { return };
+        if let Err(error) = result {
+            return self.end_deposit(now, rng, session, Some(attempt_error(error)));
+        }
+        deposit.machine = Some(Patron::new(now));
+        deposit.stage = Stage::Sealing;
+        let (contact, parcel, receipt) = (deposit.contact, deposit.parcel, deposit.receipt);
+        let certificate = self.state.book().contact(contact).and_then(|entry: &Arc<Contact>| entry.certificate.clone());
+        let Some(certificate) = certificate else {
+            return self.end_deposit(now, rng, session, Some(AttemptError::Local));
+        };
+        let expires = Timestamp::from_secs(now.plus(limits::EXPIRY_MAX).secs());
+        match parcel {
+            Parcel::Mail(queue) => {
+                let Some(queued) = self.state.queue().get(queue).cloned() else {
+                    return self.end_deposit(now, rng, session, None);
+                };
+                let content = Content {
+                    kind: ContentKind::Mail,
+                    id: queued.content,
+                    expires,
+                    receipt: Some(receipt),
+                    payload: Vec::new(),
+                };
+                let op = self.operation(Pending::Deposit(session));
+                self.effect(Effect::SealBody(op, content.header(), queued.body, certificate, Sizes::Drop));
+            }
+            Parcel::Receipts => {
+                let Some(content) = self.receipts_content(contact) else {
+                    return self.end_deposit(now, rng, session, None);
+                };
+                let op = self.operation(Pending::Deposit(session));
+                self.effect(Effect::Seal(op, content, certificate, Sizes::Drop));
+            }
+        }
+    }
+
+    /// What is to be left was sealed.
+    pub(in super::super) fn deposit_sealed(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        session: SessionId,
+        result: Result<Vec<u8>, Refusal>,
+    ) {
+        let Some(deposit) = self.deposits.get_mut(&session) else { return };
+        let (contact, carrier, parcel) = (deposit.contact, deposit.carrier, deposit.parcel);
+        let object: Arc<[u8]> = match result {
+            Ok(object) => object.into(),
+            Err(refusal) => {
+                if let (Refusal::Permanent, Parcel::Mail(queue)) = (refusal, parcel) {
+                    self.too_large_for_drops.insert(queue);
+                }
+                return self.end_deposit(now, rng, session, Some(AttemptError::Local));
+            }
+        };
+        let token = Class::of(object.len() as u64)
+            .and_then(|class| self.state.drops().of(contact)?.next_token(carrier, class, epoch(now)));
+        let queue = match parcel {
+            Parcel::Mail(queue) => Some(queue),
+            Parcel::Receipts => None,
+        };
+        let recalled = queue.is_some_and(|queue| self.schedule.is_recalled(queue));
+        let Some((place, token)) = token.filter(|_| !recalled) else {
+            // No token is left, for now.
+            return self.end_deposit(now, rng, session, Some(AttemptError::Later));
+        };
+        self.note_deposit(session, object, token, queue, place);
+    }
+
+    fn note_deposit(
+        &mut self,
+        session: SessionId,
+        object: Arc<[u8]>,
+        token: Token,
+        queue: Option<QueueId>,
+        place: Place,
+    ) {
+        let Some(deposit) = self.deposits.get_mut(&session) else { return };
+        deposit.stage = Stage::Noting(object, token);
+        let (contact, onion, receipt) = (deposit.contact, deposit.carrier, deposit.receipt);
+        let record = Record::Deposited { contact, queue, onion, place, receipt };
+        self.commit(vec![record], Vec::new(), Then::Depositing(session, DepositStep::Noted));
+    }
+
+    /// A commit of a deposit was done, or was not.
+    pub(in super::super) fn deposit_committed(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        session: SessionId,
+        step: DepositStep,
+        applied: Result<Vec<Applied>, CommitError>,
+    ) {
+        let Some(deposit) = self.deposits.get_mut(&session) else { return };
+        let done = matches!(applied.as_deref(), Ok([Applied::Done, ..]));
+        match step {
+            DepositStep::Noted => {
+                let stage = std::mem::replace(&mut deposit.stage, Stage::Settling);
+                let (Stage::Noting(object, token), true) = (stage, done) else {
+                    let problem = if applied.is_err() { Some(AttemptError::Local) } else { None };
+                    return self.end_deposit(now, rng, session, problem);
+                };
+                let Some(machine) = &mut deposit.machine else {
+                    // It broke off before anything was handed over.
+                    return self.deposit_refused(now, rng, session);
+                };
+                if object.len() > limits::PIPELINED_OBJECT_BYTES {
+                    let claim = Claim::of(&object);
+                    machine.ask(now, ASKED, &BoxCommand::Deposit { token, claim }, b"", 0);
+                    deposit.stage = Stage::Asked(Some(object));
+                } else {
+                    machine.deposit(now, ASKED, BROUGHT, token, &object);
+                    deposit.stage = Stage::Asked(None);
+                }
+                self.drive_deposit(now, rng, session);
+            }
+            DepositStep::Held => {
+                // Where our own disk failed the copy is one without an answer: one more may follow.
+                let problem = if applied.is_err() { Some(AttemptError::Local) } else { None };
+                self.end_deposit(now, rng, session, problem);
+            }
+            DepositStep::Refused => self.end_deposit(now, rng, session, Some(AttemptError::Later)),
+        }
+    }
+
+    /// Lets the machine of a deposit say what happened, and sends what it has to say.
+    fn drive_deposit(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId) {
+        let Some(machine) = self.deposits.get_mut(&session).and_then(|deposit| deposit.machine.as_mut()) else {
+            return;
+        };
+        for event in machine.take_events() {
+            self.deposit_event(now, rng, session, event);
+        }
+        let Some(machine) = self.deposits.get_mut(&session).and_then(|deposit| deposit.machine.as_mut()) else {
+            return;
+        };
+        let output = machine.take_output();
+        if !output.is_empty() {
+            self.effect(Effect::Transmit(session, output));
+        }
+    }
+
+    fn deposit_event(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId, event: Service) {
+        let Some(deposit) = self.deposits.get_mut(&session) else { return };
+        let code = |status: Status| status.code();
+        match event {
+            Service::Arrived(..) => {}
+            Service::Failed(..) => match deposit.stage {
+                // Nothing was handed over: what is under way notices.
+                Stage::Dialling | Stage::Sealing | Stage::Noting(..) | Stage::Settling => deposit.machine = None,
+                // It may be there.
+                Stage::Asked(_) | Stage::Brought => {
+                    self.end_deposit(now, rng, session, Some(AttemptError::Broken));
+                }
+            },
+            Service::Answer(ticket, lines) => {
+                let answered = lines.last().map(super::super::session::Answered::code);
+                let Some(machine) = &mut deposit.machine else { return };
+                match (&mut deposit.stage, ticket) {
+                    (Stage::Asked(object), ASKED) if answered == Some(code(Status::Ready)) => {
+                        if let Some(object) = object.take() {
+                            machine.bring(now, BROUGHT, &object);
+                        }
+                        deposit.stage = Stage::Brought;
+                    }
+                    (Stage::Brought, BROUGHT) if answered == Some(code(Status::Roger)) => {
+                        self.deposit_held(now, rng, session);
+                    }
+                    (Stage::Asked(_) | Stage::Brought, _) => self.deposit_refused(now, rng, session),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn deposit_held(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId) {
+        let Some(deposit) = self.deposits.get_mut(&session) else { return };
+        deposit.stage = Stage::Settling;
+        let (contact, receipt) = (deposit.contact, deposit.receipt);
+        let record = match deposit.parcel {
+            Parcel::Mail(queue) => Record::DepositSettled { contact, queue, receipt, held: Some(now) },
+            Parcel::Receipts => match self.returning.get(&contact) {
+                Some(batch) => Record::ReceiptsReturned { contact, receipts: batch.receipts.clone() },
+                // They went another way meanwhile.
+                None => return self.end_deposit(now, rng, session, None),
+            },
+        };
+        self.commit(vec![record], Vec::new(), Then::Depositing(session, DepositStep::Held));
+    }
+
+    /// What was to be left is certainly not there.
+    fn deposit_refused(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId) {
+        let Some(deposit) = self.deposits.get_mut(&session) else { return };
+        deposit.stage = Stage::Settling;
+        let (contact, receipt) = (deposit.contact, deposit.receipt);
+        match deposit.parcel {
+            Parcel::Mail(queue) => {
+                let record = Record::DepositSettled { contact, queue, receipt, held: None };
+                self.commit(vec![record], Vec::new(), Then::Depositing(session, DepositStep::Refused));
+            }
+            Parcel::Receipts => self.end_deposit(now, rng, session, Some(AttemptError::Later)),
+        }
+    }
+
+    /// The carrier sent bytes.
+    pub(in super::super) fn deposit_received(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        session: SessionId,
+        bytes: &[u8],
+    ) {
+        if let Some(machine) = self.deposits.get_mut(&session).and_then(|deposit| deposit.machine.as_mut()) {
+            machine.handle(now, bytes);
+            self.drive_deposit(now, rng, session);
+        }
+    }
+
+    /// The connection ended.
+    pub(in super::super) fn deposit_closed(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId) {
+        if let Some(machine) = self.deposits.get_mut(&session).and_then(|deposit| deposit.machine.as_mut()) {
+            machine.disconnected();
+            self.drive_deposit(now, rng, session);
+        }
+        if let Some(deposit) = self.deposits.get_mut(&session) {
+            deposit.machine = None;
+            if matches!(deposit.stage, Stage::Sealing) {
+                self.end_deposit(now, rng, session, Some(AttemptError::Broken));
+            }
+        }
+    }
+
+    /// Lets deposits see that time has passed.
+    pub(in super::super) fn deposit_timeouts(&mut self, now: Timestamp, rng: &mut dyn Rng) {
+        let due = |deposit: &Depositing| deposit.poll_timeout().is_some_and(|at| at <= now);
+        let sessions: Vec<_> =
+            self.deposits.iter().filter(|(_, deposit)| due(deposit)).map(|(&session, _)| session).collect();
+        for session in sessions {
+            if let Some(machine) = self.deposits.get_mut(&session).and_then(|deposit| deposit.machine.as_mut()) {
+                machine.handle_timeout(now);
+                self.drive_deposit(now, rng, session);
+            }
+        }
+    }
+
+    fn end_deposit(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId, problem: Option<AttemptError>) {
+        let Some(mut deposit) = self.deposits.remove(&session) else { return };
+        if let Some(machine) = &mut deposit.machine {
+            machine.finish();
+            let output = machine.take_output();
+            if !output.is_empty() {
+                self.effect(Effect::Transmit(session, output));
+            }
+        }
+        if !matches!(deposit.stage, Stage::Dialling) {
+            self.effect(Effect::Close(session));
+        }
+        self.calendar.deposit_ended((deposit.contact, deposit.carrier), problem, now, rng);
+        self.attempts_changed();
+    }
+}

@@ -1,0 +1,223 @@
+//! Everything that the records say of drops: ours, those of our contacts, the copies that we left there, and the receipts
+//! that we owe.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::named::{DropsOf, Named, Place, SetOf};
+use super::rented::{DropChange, Rented};
+use crate::base::limits;
+use crate::base::{ContactId, DropId, Onion, QueueId, Timestamp};
+use crate::mail::Receipt;
+
+/// One copy of a message at a drop of its recipient.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftCopy {
+    /// Where.
+    pub onion: Onion,
+    /// What only who opened it can know.
+    pub receipt: Receipt,
+    /// Since when the carrier says that it has it; `None` where there was no answer.
+    pub held: Option<Timestamp>,
+}
+
+impl fmt::Debug for LeftCopy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LeftCopy").field("held", &self.held).finish_non_exhaustive()
+    }
+}
+
+/// What the records say of drops.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drops {
+    rented: BTreeMap<DropId, Arc<Rented>>,
+    named: BTreeMap<ContactId, Arc<DropsOf>>,
+    copies: BTreeMap<(QueueId, ContactId), Vec<LeftCopy>>,
+    receipts: BTreeMap<ContactId, BTreeSet<Receipt>>,
+}
+
+impl Drops {
+    /// Our own.
+    pub fn rented(&self) -> impl Iterator<Item = &Arc<Rented>> {
+        self.rented.values()
+    }
+
+    /// One of our own.
+    pub fn get(&self, id: DropId) -> Option<&Arc<Rented>> {
+        self.rented.get(&id)
+    }
+
+    /// The one that the user calls so.
+    pub fn by_name(&self, name: &str) -> Option<&Arc<Rented>> {
+        self.rented.values().find(|rented| rented.name == name)
+    }
+
+    /// Those of a contact.
+    pub fn of(&self, contact: ContactId) -> Option<&Arc<DropsOf>> {
+        self.named.get(&contact)
+    }
+
+    /// The copies of a message that were left for a recipient who waits for it.
+    pub fn copies(&self, queue: QueueId, contact: ContactId) -> &[LeftCopy] {
+        self.copies.get(&(queue, contact)).map_or(&[], Vec::as_slice)
+    }
+
+    /// How many carriers say that they have a copy of a message for a recipient.
+    pub fn custody(&self, queue: QueueId, contact: ContactId) -> usize {
+        let held = self.copies(queue, contact).iter().filter(|copy| copy.held.is_some());
+        held.map(|copy| copy.onion).collect::<BTreeSet<_>>().len()
+    }
+
+    /// The message whose copy for this contact has this receipt.
+    pub fn copy_with(&self, contact: ContactId, receipt: &Receipt) -> Option<QueueId> {
+        let has = |copies: &Vec<LeftCopy>| copies.iter().any(|copy| copy.receipt == *receipt);
+        let mut of_contact = self.copies.iter().filter(|((_, to), _)| *to == contact);
+        of_contact.find(|(_, copies)| has(copies)).map(|((queue, _), _)| *queue)
+    }
+
+    /// The receipts that a contact is owed.
+    pub fn receipts(&self, contact: ContactId) -> impl Iterator<Item = &Receipt> {
+        self.receipts.get(&contact).into_iter().flatten()
+    }
+
+    /// Everybody who is owed a receipt.
+    pub fn owed(&self) -> impl Iterator<Item = ContactId> {
+        self.receipts.keys().copied()
+    }
+
+    // What records do. Each is `false` where it changes nothing.
+
+    pub(in super::super) fn rent(&mut self, rented: &Rented) -> bool {
+        let taken = self.rented.contains_key(&rented.id)
+            || self.by_name(&rented.name).is_some()
+            || self.rented.values().any(|other| other.onion == rented.onion);
+        if !taken {
+            self.rented.insert(rented.id, Arc::new(rented.clone()));
+        }
+        !taken
+    }
+
+    pub(in super::super) fn change(&mut self, id: DropId, change: DropChange) -> bool {
+        self.rented.get_mut(&id).is_some_and(|rented| Arc::make_mut(rented).apply(change))
+    }
+
+    pub(in super::super) fn remove(&mut self, id: DropId) -> bool {
+        self.rented.remove(&id).is_some()
+    }
+
+    pub(in super::super) fn name(&mut self, contact: ContactId, drops: &[Named]) -> bool {
+        if drops.is_empty() {
+            return self.named.remove(&contact).is_some();
+        }
+        Arc::make_mut(self.named.entry(contact).or_default()).set(drops);
+        true
+    }
+
+    pub(in super::super) fn leave(
+        &mut self,
+        contact: ContactId,
+        queue: Option<QueueId>,
+        onion: Onion,
+        place: Place,
+        receipt: Receipt,
+    ) -> bool {
+        let Some(named) = self.named.get_mut(&contact) else { return false };
+        if !Arc::make_mut(named).spend(onion, place) {
+            return false;
+        }
+        if let Some(queue) = queue {
+            let copy = LeftCopy { onion, receipt, held: None };
+            self.copies.entry((queue, contact)).or_default().push(copy);
+        }
+        true
+    }
+
+    /// The answer to a copy: held since, or not there.
+    pub(in super::super) fn settle(
+        &mut self,
+        queue: QueueId,
+        contact: ContactId,
+        receipt: &Receipt,
+        held: Option<Timestamp>,
+    ) -> bool {
+        let Some(copies) = self.copies.get_mut(&(queue, contact)) else { return false };
+        let Some(at) = copies.iter().position(|copy| copy.receipt == *receipt && copy.held.is_none()) else {
+            return false;
+        };
+        match (held, copies.get_mut(at)) {
+            (Some(held), Some(copy)) => copy.held = Some(held),
+            _ => drop(copies.remove(at)),
+        }
+        if copies.is_empty() {
+            self.copies.remove(&(queue, contact));
+        }
+        true
+    }
+
+    pub(in super::super) fn owe(&mut self, contact: ContactId, receipts: &[Receipt]) -> bool {
+        let owed = self.receipts.entry(contact).or_default();
+        let before = owed.len();
+        let room = limits::RECEIPTS_OWED.saturating_sub(before);
+        owed.extend(receipts.iter().take(room));
+        let grown = owed.len() > before;
+        if owed.is_empty() {
+            self.receipts.remove(&contact);
+        }
+        grown
+    }
+
+    pub(in super::super) fn returned(&mut self, contact: ContactId, receipts: &[Receipt]) -> bool {
+        let Some(owed) = self.receipts.get_mut(&contact) else { return false };
+        let before = owed.len();
+        owed.retain(|receipt| !receipts.contains(receipt));
+        let less = owed.len() < before;
+        if owed.is_empty() {
+            self.receipts.remove(&contact);
+        }
+        less
+    }
+
+    /// Copies of a message count for as long as its recipient waits for it.
+    pub(in super::super) fn keep_copies(&mut self, queue: QueueId, waits: impl Fn(ContactId) -> bool) {
+        let first = (queue, ContactId::from_bytes([0; 16]));
+        let last = (queue, ContactId::from_bytes([0xff; 16]));
+        let ended: Vec<_> =
+            self.copies.range(first..=last).map(|(key, _)| *key).filter(|(_, contact)| !waits(*contact)).collect();
+        for key in ended {
+            self.copies.remove(&key);
+        }
+    }
+
+    /// Somebody is no longer in the book. The seat stays theirs.
+    pub(in super::super) fn forget_contact(&mut self, contact: ContactId) {
+        self.named.remove(&contact);
+        self.receipts.remove(&contact);
+    }
+
+    // Checkpoints.
+
+    pub(in super::super) fn kept_names(&self) -> impl Iterator<Item = (ContactId, Vec<Named>, Vec<(SetOf, u32)>)> {
+        let used = |of: &DropsOf| of.used.iter().map(|(set, count)| (*set, *count)).collect();
+        self.named.iter().map(move |(contact, of)| (*contact, of.drops.clone(), used(of)))
+    }
+
+    pub(in super::super) fn kept_copies(&self) -> impl Iterator<Item = (QueueId, ContactId, &Vec<LeftCopy>)> {
+        self.copies.iter().map(|((queue, contact), copies)| (*queue, *contact, copies))
+    }
+
+    pub(in super::super) fn kept_receipts(&self) -> impl Iterator<Item = (ContactId, Vec<Receipt>)> {
+        self.receipts.iter().map(|(contact, receipts)| (*contact, receipts.iter().copied().collect()))
+    }
+
+    pub(in super::super) fn keep_names(&mut self, contact: ContactId, drops: &[Named], used: &[(SetOf, u32)]) {
+        let used = used.iter().copied().collect();
+        self.named.insert(contact, Arc::new(DropsOf { drops: drops.to_vec(), used }));
+    }
+
+    pub(in super::super) fn keep_copies_of(&mut self, queue: QueueId, contact: ContactId, copies: &[LeftCopy]) {
+        self.copies.insert((queue, contact), copies.to_vec());
+    }
+}

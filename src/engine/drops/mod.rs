@@ -1,0 +1,37 @@
+//! Drops: the mailboxes that an identity rents at carriers for its contacts to fill while it is away, and those of its
+//! contacts (docs/protocol.md, "Box", "Drops in cards", "Receipts").
+//!
+//! A message whose recipient does not answer is left at each of the recipient's drops (`depositing`), where the recipient
+//! collects it (`collecting`) and returns a receipt (`receipts`). The direct attempts go on meanwhile, and the message stays
+//! in the queue: a carrier's word is custody, the receipt is delivery.
+//!
+//! | module | what |
+//! |---|---|
+//! | `rented` | a drop of ours: its keys, its seats, the sets of its tokens |
+//! | `named` | the drops of a contact, and which of their tokens were used |
+//! | `fold` | everything that records say of drops |
+//! | `renting` | requests: rent one, give one up |
+//! | `calendar` | when which drop is dialled |
+//! | `depositing` | one session that leaves one thing at a contact's drop |
+//! | `collecting` | one session with a drop of ours: registration, tokens, mail |
+//! | `receipts` | what is returned for mail that came through a drop, and what such a return means |
+
+mod calendar;
+mod collecting;
+mod depositing;
+mod fold;
+pub mod named;
+mod receipts;
+pub mod rented;
+mod renting;
+#[cfg(test)]
+mod tests;
+
+pub use calendar::Delays;
+pub use fold::{Drops, LeftCopy};
+pub use renting::DropKeys;
+
+pub(super) use calendar::Calendar;
+pub(super) use collecting::Collecting;
+pub(super) use depositing::{DepositStep, Depositing};
+pub(super) use receipts::Batch;

@@ -1,0 +1,86 @@
+//! Receipts: whoever opened and committed a copy that came through a drop tells its author, with the secret that only that
+//! copy had (docs/protocol.md, "Receipts").
+//!
+//! They are returned together, at a random moment within an hour, by the next session with the author or by one of its drops.
+//! What is owed is in the log; a batch on its way is memory.
+
+use crate::base::limits;
+use crate::base::rng::Rng;
+use crate::base::{ContactId, ContentId, Timestamp};
+use crate::engine::book::{Contact, ContactStatus};
+use crate::engine::delivery::{Arrival, Received};
+use crate::engine::identity::{Identity, Then};
+use crate::engine::record::Record;
+use crate::mail::{Content, ContentKind, Receipt};
+use crate::wire::Status;
+
+/// Receipts that are on their way to their author.
+#[derive(Clone)]
+pub(in super::super) struct Batch {
+    pub(in super::super) content: ContentId,
+    expires: Timestamp,
+    pub(in super::super) receipts: Vec<Receipt>,
+}
+
+impl Identity {
+    /// Puts together what is due.
+    pub(in super::super) fn return_what_is_due(&mut self, now: Timestamp, rng: &mut dyn Rng) {
+        while let Some(contact) = self.calendar.take_receipts_due(now) {
+            let confirmed = |entry: &std::sync::Arc<Contact>| entry.status == ContactStatus::Confirmed;
+            let known = self.state.book().contact(contact).is_some_and(confirmed);
+            let receipts: Vec<_> =
+                self.state.drops().receipts(contact).take(limits::RECEIPTS_TOGETHER).copied().collect();
+            if !known || receipts.is_empty() || self.returning.contains_key(&contact) {
+                continue;
+            }
+            let expires = Timestamp::from_secs(now.plus(limits::EXPIRY_MAX).secs());
+            self.returning.insert(contact, Batch { content: ContentId::random(rng), expires, receipts });
+            self.schedule.set_receipts(contact, true, now);
+            self.attempts_changed();
+        }
+    }
+
+    /// The signed bytes of the receipts for a contact.
+    pub(in super::super) fn receipts_content(&self, contact: ContactId) -> Option<Vec<u8>> {
+        let Batch { content, expires, receipts } = self.returning.get(&contact)?;
+        let line = |receipt: &Receipt| format!("{}\n", data_encoding::HEXLOWER.encode(receipt));
+        let payload = receipts.iter().map(line).collect::<String>().into_bytes();
+        let (kind, id, expires) = (ContentKind::Receipt, *content, *expires);
+        Some(Content { kind, id, expires, receipt: None, payload }.encode())
+    }
+
+    /// They are returned, says the log: what came meanwhile follows.
+    pub(in super::super) fn receipts_returned(&mut self, now: Timestamp, rng: &mut dyn Rng, contact: ContactId) {
+        self.returning.remove(&contact);
+        self.schedule.set_receipts(contact, false, now);
+        if self.state.drops().receipts(contact).next().is_some() {
+            self.calendar.owes(contact, now, rng);
+        }
+    }
+
+    /// Somebody returns receipts: those messages are delivered.
+    pub(in super::super) fn receipts_arrived(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        arrival: Arrival,
+        received: &Received,
+        author: &Contact,
+    ) {
+        let (mut records, mut bodies) = (vec![Record::Discarded { seen: received.seen }], Vec::new());
+        let text = String::from_utf8_lossy(&received.content.payload);
+        let mut done = std::collections::BTreeSet::new();
+        for line in text.lines().take(limits::RECEIPTS_TOGETHER) {
+            let receipt = data_encoding::HEXLOWER_PERMISSIVE.decode(line.as_bytes());
+            let Some(receipt) = receipt.ok().and_then(|bytes| Receipt::try_from(bytes).ok()) else {
+                return self.finish(arrival, Status::ContentRefused);
+            };
+            let queue = self.state.drops().copy_with(author.id, &receipt);
+            if let Some(queue) = queue.filter(|queue| done.insert(*queue)) {
+                self.add_delivered(now, rng, queue, author.id, &mut records, &mut bodies);
+            }
+        }
+        let seen = received.seen;
+        self.commit(records, bodies, Then::Acknowledge(arrival, seen));
+    }
+}

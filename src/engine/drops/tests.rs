@@ -1,0 +1,292 @@
+//! Stories of drops: identities and carriers wired to each other in one thread (the harness).
+
+use std::time::Duration;
+
+use super::rented::{Rented, Stage};
+use crate::base::limits;
+use crate::engine::harness::{DAY, MINUTE, World};
+use crate::engine::mailbox::FolderRole;
+use crate::engine::queue::{FailureReason, Progress};
+use crate::engine::record::Record;
+use crate::engine::request::Request;
+use crate::wire::token::{Class, epoch};
+
+const ALICE: usize = 0;
+const CAROL: usize = 1;
+const HOUR: Duration = Duration::from_secs(3600);
+/// Longer than it takes until something is at a drop.
+const WHILE: Duration = Duration::from_secs(400);
+
+/// Alice and carol know each other, and carol has boxes at so many carriers.
+fn world(seed: u64, carriers: u8) -> World {
+    let mut world = World::new(seed, &["alice", "carol"]);
+    world.introduce(ALICE, CAROL);
+    for number in 0..carriers {
+        let carrier = world.add_carrier(100 + number);
+        let invitation = world.invite_to_box(carrier);
+        world.rent(CAROL, &invitation, 120 + number).unwrap();
+    }
+    world.pass(5 * MINUTE);
+    let named = world.nodes[ALICE].published.drops.of(world.contact(ALICE, CAROL).unwrap().id).cloned();
+    assert_eq!(named.map_or(0, |named| named.iter().count()), usize::from(carriers), "her card names them");
+    world
+}
+
+fn set_online(world: &mut World, node: usize, online: bool) {
+    world.nodes[node].online = online;
+    world.restart(node);
+}
+
+fn held(world: &World) -> usize {
+    world.carriers.iter().map(|carrier| carrier.held().len()).sum()
+}
+
+fn inbox(world: &World, node: usize) -> usize {
+    world.messages(node, FolderRole::Inbox).len()
+}
+
+/// How far the only message of alice is with carol.
+fn progress(world: &World) -> Progress {
+    let queue = &world.nodes[ALICE].published.queue;
+    let queued = queue.iter().next().or_else(|| queue.ended().last()).unwrap();
+    queued.recipients.values().next().unwrap().progress
+}
+
+fn custody(world: &World) -> usize {
+    let published = &world.nodes[ALICE].published;
+    let (queue, contact) = (published.queue.iter().next().unwrap().id, world.contact(ALICE, CAROL).unwrap().id);
+    published.drops.custody(queue, contact)
+}
+
+#[test]
+fn mail_for_somebody_who_is_away_waits_and_a_receipt_ends_it() {
+    let mut world = world(1, 1);
+    set_online(&mut world, CAROL, false);
+    world.submit(ALICE, CAROL, "one").unwrap();
+    world.pass(WHILE);
+    assert_eq!((held(&world), custody(&world), progress(&world)), (1, 1, Progress::Queued), "custody is not delivery");
+    // Alice cannot reach carol any more, nor carol alice: only the carrier is between them.
+    world.apart.extend([(ALICE, CAROL), (CAROL, ALICE)]);
+    set_online(&mut world, CAROL, true);
+    world.pass(MINUTE);
+    assert_eq!((inbox(&world, CAROL), held(&world)), (1, 0), "collected once, and gone at the carrier");
+    assert_eq!(progress(&world), Progress::Queued, "alice cannot know yet");
+    world.apart.remove(&(CAROL, ALICE));
+    world.pass(2 * HOUR);
+    assert!(matches!(progress(&world), Progress::Delivered(_)), "the receipt says so");
+    assert_eq!(inbox(&world, CAROL), 1);
+    assert!(world.nodes[CAROL].identity.state().drops().owed().next().is_none());
+    world.check();
+}
+
+#[test]
+fn two_who_are_never_online_together_write_to_each_other_and_know_it() {
+    let mut world = world(2, 1);
+    let carrier = world.add_carrier(110);
+    let invitation = world.invite_to_box(carrier);
+    world.rent(ALICE, &invitation, 130).unwrap();
+    world.pass(5 * MINUTE);
+    world.apart.extend([(ALICE, CAROL), (CAROL, ALICE)]);
+    world.submit(ALICE, CAROL, "one").unwrap();
+    world.pass(3 * HOUR);
+    assert_eq!(inbox(&world, CAROL), 1);
+    assert!(matches!(progress(&world), Progress::Delivered(_)), "the receipt came by alice's own drop");
+    assert_eq!(held(&world), 0);
+    world.check();
+}
+
+#[test]
+fn of_two_carriers_one_may_lose_everything() {
+    let mut world = world(3, 2);
+    set_online(&mut world, CAROL, false);
+    world.submit(ALICE, CAROL, "one").unwrap();
+    world.pass(WHILE);
+    assert_eq!((held(&world), custody(&world)), (2, 2));
+    let copies: Vec<_> = world.carriers.iter().flat_map(|carrier| carrier.held()).collect();
+    assert_ne!(copies[0], copies[1], "each copy is sealed for itself");
+    world.restart_carrier(0, true);
+    set_online(&mut world, ALICE, false);
+    set_online(&mut world, CAROL, true);
+    world.pass(MINUTE);
+    assert_eq!((inbox(&world, CAROL), held(&world)), (1, 0));
+    set_online(&mut world, ALICE, true);
+    world.pass(2 * HOUR);
+    assert!(matches!(progress(&world), Progress::Delivered(_)));
+    assert_eq!(inbox(&world, CAROL), 1, "once");
+    world.check();
+}
+
+#[test]
+fn both_copies_of_two_carriers_make_one_message() {
+    let mut world = world(4, 2);
+    set_online(&mut world, CAROL, false);
+    for number in 0..5 {
+        world.submit(ALICE, CAROL, &format!("number {number}")).unwrap();
+    }
+    world.pass(WHILE);
+    assert_eq!(held(&world), 10);
+    set_online(&mut world, CAROL, true);
+    world.pass(2 * HOUR);
+    assert_eq!((inbox(&world, CAROL), held(&world)), (5, 0));
+    assert_eq!(world.nodes[ALICE].published.queue.len(), 0);
+    world.check();
+}
+
+#[test]
+fn a_token_is_noted_before_it_is_shown_and_never_shown_for_something_else() {
+    let mut world = world(5, 1);
+    set_online(&mut world, CAROL, false);
+    world.submit(ALICE, CAROL, "one").unwrap();
+    // The carrier stores it and its answer is lost: another token next time, and the copies are one message.
+    world.cut_at = Some(b"202 ROGER");
+    world.pass(limits::DEPOSIT_SPREAD + MINUTE);
+    let spent = |world: &World| {
+        let log = &world.nodes[ALICE].log;
+        log.iter().filter(|(_, record)| matches!(record, Record::Deposited { .. })).count()
+    };
+    assert_eq!((held(&world), custody(&world)), (1, 0), "nobody told alice");
+    world.pass(HOUR);
+    assert_eq!((spent(&world), held(&world), custody(&world)), (2, 2, 1));
+    set_online(&mut world, CAROL, true);
+    world.pass(2 * HOUR);
+    assert_eq!((inbox(&world, CAROL), held(&world)), (1, 0));
+    world.check();
+}
+
+#[test]
+fn a_disk_that_fails_at_either_side_loses_nothing_and_doubles_nothing() {
+    for (at_carrier, failing) in [(true, 1), (true, 3), (false, 1), (false, 2), (false, 5)] {
+        let mut world = world(6, 1);
+        set_online(&mut world, CAROL, false);
+        world.submit(ALICE, CAROL, "one").unwrap();
+        if at_carrier {
+            world.carriers[0].failing_commits = failing;
+        } else {
+            world.nodes[ALICE].failing_commits = failing;
+        }
+        world.pass(4 * HOUR);
+        assert!(custody(&world) == 1, "it gets there in the end");
+        set_online(&mut world, CAROL, true);
+        world.nodes[CAROL].failing_commits = failing;
+        world.pass(6 * HOUR);
+        assert_eq!((inbox(&world, CAROL), held(&world)), (1, 0), "{at_carrier} {failing}");
+        assert!(matches!(progress(&world), Progress::Delivered(_)));
+        world.check();
+    }
+}
+
+#[test]
+fn what_no_receipt_comes_for_ends_as_unconfirmed_with_the_custody() {
+    let mut world = world(7, 1);
+    set_online(&mut world, CAROL, false);
+    world.submit(ALICE, CAROL, "one").unwrap();
+    world.pass(6 * DAY);
+    assert_eq!(progress(&world), Progress::Queued, "the carrier has it for longer than five days");
+    world.pass(9 * DAY);
+    assert!(matches!(progress(&world), Progress::Failed(_, FailureReason::Unconfirmed)));
+    assert_eq!(held(&world), 0, "and no longer than it says");
+    let told = world.texts(ALICE, FolderRole::Inbox);
+    assert!(told.iter().any(|text| text.contains("may have arrived") || text.contains("unconfirmed")), "{told:?}");
+    world.check();
+}
+
+#[test]
+fn what_was_taken_back_before_it_left_is_at_no_carrier() {
+    let mut world = world(8, 1);
+    set_online(&mut world, CAROL, false);
+    world.submit(ALICE, CAROL, "one").unwrap();
+    world.run();
+    let queue = world.nodes[ALICE].published.queue.iter().next().unwrap().id;
+    world.request(ALICE, Request::Cancel(queue)).unwrap();
+    world.pass(DAY);
+    assert_eq!(held(&world), 0);
+}
+
+#[test]
+fn a_restart_of_anybody_at_any_moment_loses_nothing() {
+    for step in 0..60 {
+        let mut world = world(9, 1);
+        world.apart.extend([(ALICE, CAROL), (CAROL, ALICE)]);
+        world.submit(ALICE, CAROL, "one").unwrap();
+        world.pass(Duration::from_secs(step * 3));
+        match step % 3 {
+            0 => world.restart(ALICE),
+            1 => world.restart(CAROL),
+            _ => world.restart_carrier(0, false),
+        }
+        world.pass(3 * HOUR);
+        assert_eq!((inbox(&world, CAROL), held(&world)), (1, 0), "step {step}");
+        world.apart.clear();
+        world.pass(4 * HOUR);
+        assert!(matches!(progress(&world), Progress::Delivered(_)), "step {step}");
+        assert_eq!(inbox(&world, CAROL), 1);
+        world.check();
+    }
+}
+
+#[test]
+fn a_box_is_given_up_only_after_everybody_was_told() {
+    let mut world = world(10, 1);
+    set_online(&mut world, ALICE, false);
+    world.request(CAROL, Request::LeaveDrop { name: "box120".to_owned() }).unwrap();
+    world.pass(DAY);
+    let stage = |world: &World| world.nodes[CAROL].published.drops.rented().next().map(|rented| rented.stage);
+    assert_eq!(stage(&world), Some(Stage::Leaving), "alice does not know yet");
+    set_online(&mut world, ALICE, true);
+    world.pass(DAY);
+    assert_eq!(stage(&world), None);
+    let alice_knows = world.nodes[ALICE].published.drops.of(world.contact(ALICE, CAROL).unwrap().id).cloned();
+    assert!(alice_knows.is_none_or(|named| named.iter().count() == 0));
+    world.check();
+}
+
+#[test]
+fn sets_are_uploaded_ahead_for_as_long_as_the_box_is_there() {
+    let mut world = world(11, 1);
+    for week in 0..8 {
+        let uploaded = world.nodes[CAROL].published.drops.rented().next().unwrap().uploaded;
+        assert!(uploaded >= epoch(world.now), "week {week}");
+        set_online(&mut world, CAROL, false);
+        world.submit(ALICE, CAROL, &format!("week {week}")).unwrap();
+        world.pass(WHILE);
+        assert_eq!(custody(&world), 1, "week {week}");
+        set_online(&mut world, CAROL, true);
+        world.pass(7 * DAY);
+        assert_eq!(inbox(&world, CAROL), week + 1);
+    }
+    world.check();
+}
+
+#[test]
+fn an_invitation_that_was_used_makes_no_box_and_says_so() {
+    let mut world = World::new(12, &["alice", "carol"]);
+    let carrier = world.add_carrier(100);
+    let invitation = world.invite_to_box(carrier);
+    world.rent(ALICE, &invitation, 120).unwrap();
+    world.pass(MINUTE);
+    world.rent(CAROL, &invitation, 121).unwrap();
+    world.pass(MINUTE);
+    let published = &world.nodes[CAROL].published;
+    let rented = published.drops.rented().next().unwrap();
+    assert_eq!(rented.stage, Stage::Registering);
+    assert!(published.collections[&rented.id].last_error.is_some());
+    world.request(CAROL, Request::LeaveDrop { name: "box121".to_owned() }).unwrap();
+    world.pass(DAY);
+    assert_eq!(world.nodes[CAROL].published.drops.rented().count(), 0);
+    world.check();
+}
+
+#[test]
+fn sets_have_sizes_that_say_nothing_of_how_many_contacts_there_are() {
+    assert!(limits::DROP_SEATS.is_power_of_two());
+    let sizes = Rented::classes().map(|(_, count)| count as usize * limits::DROP_SEATS);
+    let mut bytes = 0;
+    for ((class, count), size) in Rented::classes().zip(sizes) {
+        assert!(size.is_power_of_two() && size <= limits::TOKENS_OF_SET, "{class:?}");
+        bytes += u64::from(count) * limits::DROP_SEATS as u64 * class.bytes();
+    }
+    // Those of the last 14 days and those ahead.
+    let sets = u64::from(limits::TOKENS_AFTER_DAYS.div_ceil(limits::DROP_EPOCH_DAYS) + 1 + limits::DROP_EPOCHS_AHEAD);
+    assert!(sets * bytes <= limits::MAILBOX_QUOTA / 2, "half of the usual quota is for what is there");
+    assert_eq!(Class::ALL.len(), 7);
+}

@@ -1,0 +1,185 @@
+//! Carriers among the identities of the harness.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{World, crypto, profile};
+use crate::base::ids::Fingerprint;
+use crate::base::rng::SeededRng;
+use crate::base::{BodyId, Onion, SessionId};
+use crate::engine::carrier::effect::Detached;
+use crate::engine::carrier::{
+    Carrier, CarrierEffect, CarrierInput, CarrierPolicy, CarrierRequest, Held, HeldRecord, HeldTransaction, Terms,
+};
+use crate::engine::drops::DropKeys;
+use crate::engine::effect::{CommitError, Sizes};
+use crate::engine::profile::SecretBytes;
+use crate::engine::request::{Request, RequestError, RequestId, Response};
+use crate::mail::Invitation;
+use crate::wire::mailbox::Policy;
+
+/// Numbers of carriers at the ends of connections begin here.
+pub(in super::super) const CARRIERS: usize = 1000;
+
+/// A carrier, its log and its bodies.
+pub(in super::super) struct CarrierNode {
+    pub(in super::super) carrier: Carrier,
+    log: Vec<(u64, HeldRecord)>,
+    bodies: BTreeMap<BodyId, Arc<[u8]>>,
+    pub(in super::super) online: bool,
+    /// Commits that fail from now on.
+    pub(in super::super) failing_commits: u32,
+    fingerprint: Fingerprint,
+    rng: SeededRng,
+}
+
+impl CarrierNode {
+    pub(in super::super) fn onion(&self) -> Onion {
+        self.carrier.held().profile().unwrap().public.onion()
+    }
+
+    /// The objects that it holds.
+    pub(in super::super) fn held(&self) -> Vec<Arc<[u8]>> {
+        self.carrier.held().bodies().map(|body| self.bodies[&body].clone()).collect()
+    }
+}
+
+const POLICY: CarrierPolicy = CarrierPolicy { free: None, identification: Policy::Session };
+
+impl World {
+    /// A carrier with this number as its key.
+    pub(in super::super) fn add_carrier(&mut self, key: u8) -> usize {
+        let record = HeldRecord::CarrierCreated { profile: Box::new(profile("box", key, self.now)) };
+        let log = vec![(1, record)];
+        let carrier = Carrier::new(fold(&log), POLICY, self.now).unwrap();
+        self.carriers.push(CarrierNode {
+            carrier,
+            log,
+            bodies: BTreeMap::new(),
+            online: true,
+            failing_commits: 0,
+            fingerprint: Fingerprint::from_bytes([key; 32]),
+            rng: SeededRng::new(u64::from(key)),
+        });
+        self.carriers.len() - 1
+    }
+
+    /// An invitation to a box there.
+    pub(in super::super) fn invite_to_box(&mut self, carrier: usize) -> String {
+        let (secret, expires) = ([carrier as u8 + 77; 16], self.now.plus(Duration::from_secs(7 * 24 * 3600)));
+        let terms = Terms { quota: 1 << 30, hold_days: 14 };
+        self.carrier_input(
+            carrier,
+            CarrierInput::Request(RequestId(0), CarrierRequest::Invite { secret, terms, expires }),
+        );
+        self.run();
+        let at = &self.carriers[carrier];
+        let address = at.carrier.held().profile().unwrap().public.address.clone();
+        Invitation { address, fingerprint: at.fingerprint, secret: Some(secret), expires: Some(expires) }.encode_box()
+    }
+
+    /// A node rents a box with this invitation; the number stands for the keys that are made for it.
+    pub(in super::super) fn rent(&mut self, node: usize, text: &str, key: u8) -> Result<Response, RequestError> {
+        let fingerprint = Fingerprint::from_bytes([key; 32]);
+        let keys = DropKeys {
+            keys: SecretBytes::new(vec![key; 32]),
+            certificate: super::certificate(&fingerprint).into(),
+            fingerprint,
+        };
+        let (invitation, name) = (text.to_owned(), format!("box{key}"));
+        self.request(node, Request::RentDrop { invitation, name, keys })
+    }
+
+    pub(super) fn carrier_input(&mut self, carrier: usize, input: CarrierInput) {
+        let at = &mut self.carriers[carrier];
+        let effects = at.carrier.handle(self.now, &mut at.rng, input);
+        self.carrier_effects.extend(effects.into_iter().map(|effect| (carrier, effect)));
+    }
+
+    pub(super) fn carrier_timeouts(&mut self) {
+        for (number, at) in self.carriers.iter_mut().enumerate() {
+            if at.carrier.poll_timeout().is_some_and(|due| due <= self.now) {
+                let effects = at.carrier.handle_timeout(self.now, &mut at.rng);
+                self.carrier_effects.extend(effects.into_iter().map(|effect| (number, effect)));
+            }
+        }
+    }
+
+    /// A carrier's process ends and starts again from its log, or with an empty disk.
+    pub(in super::super) fn restart_carrier(&mut self, carrier: usize, loses_all: bool) {
+        let sessions: Vec<SessionId> = self.sessions_of(CARRIERS + carrier);
+        for session in sessions {
+            self.unlink(CARRIERS + carrier, session);
+        }
+        self.carrier_effects.retain(|(owner, _)| *owner != carrier);
+        let at = &mut self.carriers[carrier];
+        if loses_all {
+            at.log.truncate(1);
+            at.bodies.clear();
+        }
+        at.carrier = Carrier::new(fold(&at.log), POLICY, self.now).unwrap();
+        self.run();
+    }
+
+    pub(super) fn perform_for_carrier(&mut self, carrier: usize, effect: CarrierEffect) {
+        let own = self.carriers[carrier].fingerprint;
+        let input = match effect {
+            CarrierEffect::Commit(op, transaction) => {
+                CarrierInput::Committed(op, self.commit_for(carrier, transaction))
+            }
+            CarrierEffect::ReadCertificate(op, bytes) => {
+                CarrierInput::CertificateRead(op, crypto::fingerprint_of(&bytes))
+            }
+            CarrierEffect::Seal(op, content, to) => {
+                let to = crypto::fingerprint_of(&to).unwrap();
+                CarrierInput::Sealed(op, Ok(crypto::seal(&own, to.as_bytes(), &content, Sizes::Drop)))
+            }
+            CarrierEffect::Open(op, object, by) => CarrierInput::Opened(op, crypto::open_from(&own, &object, &by)),
+            CarrierEffect::Verify(op, Detached { text, signature, certificate }) => {
+                let by = crypto::fingerprint_of(&certificate).unwrap();
+                CarrierInput::Verified(op, crypto::sign(&by, &text) == signature)
+            }
+            CarrierEffect::Examine(op, object) => {
+                CarrierInput::Examined(op, crypto::is_object(&object).then_some(object))
+            }
+            CarrierEffect::ReadBody(op, body, Range { start, end }) => {
+                let bytes = self.carriers[carrier].bodies.get(&body);
+                CarrierInput::BodyRead(op, bytes.map(|bytes| bytes[start as usize..end as usize].to_vec()))
+            }
+            CarrierEffect::Forget(bodies) => {
+                bodies.iter().for_each(|body| drop(self.carriers[carrier].bodies.remove(body)));
+                return;
+            }
+            CarrierEffect::Transmit(session, bytes) => {
+                return self.perform_transmit(CARRIERS + carrier, session, bytes);
+            }
+            CarrierEffect::Close(session) => return self.unlink(CARRIERS + carrier, session),
+            CarrierEffect::Respond(_, result) => return assert_eq!(result, Ok(())),
+            CarrierEffect::Publish(_) => return,
+        };
+        self.carrier_input(carrier, input);
+    }
+
+    fn commit_for(&mut self, carrier: usize, transaction: HeldTransaction) -> Result<u64, CommitError> {
+        let at = &mut self.carriers[carrier];
+        if at.failing_commits > 0 {
+            at.failing_commits -= 1;
+            return Err(CommitError::Io);
+        }
+        let first = at.log.last().unwrap().0 + 1;
+        at.bodies.extend(transaction.bodies.into_iter().map(|body| (body.id, body.bytes)));
+        at.log.extend((first..).zip(transaction.records));
+        Ok(first)
+    }
+}
+
+fn fold(log: &[(u64, HeldRecord)]) -> Held {
+    let mut held = Held::default();
+    for (number, record) in log {
+        held.apply(*number, &HeldRecord::decode(&record.encode().unwrap()).unwrap().unwrap());
+    }
+    held.take_released();
+    held
+}

@@ -1,0 +1,87 @@
+//! Mail while you are away, with the real binary and real keys: carol rents a box at bob's carrier, alice's mail waits there
+//! while carol is off, and a receipt tells alice that it was read from it. The clocks go faster, so that what takes an hour
+//! takes two minutes. Ignored, with the reason, where libfaketime is not installed.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::string_slice)]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde_json::Value;
+use support::node::Node;
+use support::runner::{self, Missing};
+use support::{faketime, temp_dir, wait_for};
+
+/// How much faster the clocks go.
+const FASTER: u32 = 30;
+/// Longer than anything here takes, on the machine's own clock.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+fn main() -> ExitCode {
+    runner::main(found, &[("mail_for_somebody_who_is_away_waits_in_their_box_and_is_delivered_once", story)])
+}
+
+fn found() -> Result<PathBuf, Missing> {
+    faketime().ok_or_else(|| Missing("libfaketime is not installed".to_owned()))
+}
+
+fn node(name: &str, peers: &Path) -> Node {
+    let mut node = Node::loopback(name, peers);
+    node.set_clock(Duration::ZERO, FASTER);
+    node.start();
+    node
+}
+
+fn introduce(inviter: &Node, guest: &Node) {
+    let invitation = inviter.json(&["invite"])["invitation"].as_str().unwrap().to_owned();
+    guest.json(&["contact", "add", &invitation]);
+    for (node, other) in [(inviter, guest), (guest, inviter)] {
+        wait_for("they know each other", PATIENCE, || {
+            (node.try_json(&["contact", "show", other.name()])?["status"] == "confirmed").then_some(())
+        });
+    }
+}
+
+fn subjects(node: &Node) -> Vec<String> {
+    let listed = node.json(&["list", "INBOX"]);
+    let rows = listed["messages"].as_array().unwrap().iter();
+    rows.map(|row| row["subject"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The state of the only message of a node's queue, waiting or ended.
+fn state(node: &Node) -> Value {
+    let waiting = node.json(&["queue", "list"])["queue"].clone();
+    let ended = node.json(&["queue", "list", "--ended"])["queue"].clone();
+    let all: Vec<&Value> = waiting.as_array().unwrap().iter().chain(ended.as_array().unwrap()).collect();
+    assert!(all.len() <= 1, "{all:?}");
+    all.first().map_or(Value::Null, |row| row["state"].clone())
+}
+
+fn story(_: &PathBuf) {
+    let peers = temp_dir();
+    let (alice, bob) = (node("alice", peers.path()), node("bob", peers.path()));
+    let mut carol = node("carol", peers.path());
+    introduce(&alice, &carol);
+    bob.json(&["carrier", "enable"]);
+    let invitation = bob.json(&["carrier", "invite"])["invitations"][0]["invitation"].as_str().unwrap().to_owned();
+    carol.json(&["carrier", "add", &invitation, "--name", "bob"]);
+    wait_for("carol's box is open and alice knows it", PATIENCE, || {
+        let rented = &carol.json(&["carrier", "list"])["carriers"][0];
+        let open = rented["state"] == "open" && rented["contacts"] == 1;
+        (open && alice.json(&["contact", "show", "carol"])["drops"] == 1).then_some(())
+    });
+
+    carol.kill();
+    alice.feed(&["send", "-t", "carol", "-s", "While you were out", "-"], b"It waits for you.\n");
+    wait_for("bob holds it", PATIENCE, || (state(&alice) == "held").then_some(()));
+    assert_eq!(bob.json(&["carrier", "show"])["held"], 1);
+
+    carol.start();
+    wait_for("carol has it", PATIENCE, || (subjects(&carol) == ["While you were out"]).then_some(()));
+    wait_for("alice knows that it arrived", PATIENCE, || (state(&alice) == "delivered").then_some(()));
+    wait_for("bob's carrier is empty again", PATIENCE, || (bob.json(&["carrier", "show"])["held"] == 0).then_some(()));
+    assert_eq!(subjects(&carol), ["While you were out"], "once");
+}
