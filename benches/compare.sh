@@ -1,8 +1,8 @@
 #!/bin/sh
-# How fast messages of 4 KiB are accepted durably from a peer and from a mail program, and how fast they reach another node,
-# ours beside Postfix, in turn, on the same disk.
+# How fast messages of 4 KiB are accepted durably from a peer, from a mail program and by a carrier, and how fast they reach
+# another node, ours beside Postfix, in turn, on the same disk.
 #
-#   benches/compare.sh [DIRECTORY [accept | submission]]         (as root: Postfix changes to its own user)
+#   benches/compare.sh [DIRECTORY [accept | deposits | submission]]         (as root: Postfix changes to its own user)
 #
 # The directory (default: TMPDIR, or /var/tmp) must be on a disk. Postfix runs from a configuration, queue and port of its
 # own there and is stopped at the end; the system's Postfix is not touched. It accepts every message and puts it on
@@ -13,7 +13,7 @@ set -eu
 rounds=3
 messages=2000
 dir=$(mktemp -d "${1:-${TMPDIR:-/var/tmp}}/compare.XXXXXX")
-what=${2:-both}
+what=${2:-all}
 port=$((20000 + $$ % 20000))
 cd "$(dirname "$0")/.."
 
@@ -26,7 +26,8 @@ PATH=$PATH:/usr/sbin
 # Built before anything is measured.
 bench=$(cargo bench --bench accept --no-run 2>&1 | sed -n 's/.*Executable .*(\(.*\))$/\1/p')
 submission=$(cargo bench --bench submission --no-run 2>&1 | sed -n 's/.*Executable .*(\(.*\))$/\1/p')
-[ -x "$bench" ] && [ -x "$submission" ] || { echo "the benchmarks could not be built"; exit 1; }
+carrier=$(cargo bench --bench carrier --no-run 2>&1 | sed -n 's/.*Executable .*(\(.*\))$/\1/p')
+[ -x "$bench" ] && [ -x "$submission" ] && [ -x "$carrier" ] || { echo "the benchmarks could not be built"; exit 1; }
 
 stop() {
     postfix -c "$dir/etc" stop 2>/dev/null || true
@@ -99,8 +100,12 @@ theirs() {
     awk -v m=$messages -v b="$begin" -v e="$(now)" 'BEGIN { printf "%.0f", m / (e - b) }'
 }
 
+# Ours, taken by a node or a carrier.
 ours() {
-    "$bench" "$dir/ours" "$1" "$2" | sed -n 's/.*rate=\([0-9]*\).*/\1/p'
+    case $1 in
+    accept) "$bench" "$dir/ours" "$2" "$3" ;;
+    deposits) TMPDIR="$dir/ours" "$carrier" deposits "$2" "$3" ;;
+    esac | sed -n 's/.*rate=\([0-9]*\).*/\1/p'
 }
 
 held() { find "$dir/queue/hold" -type f | wc -l; }
@@ -124,19 +129,21 @@ echo "Postfix $(postconf -c "$dir/etc" -h mail_version); $(nproc) processors; lo
 theirs 10 >/dev/null # its processes are up then
 expected=$(held)
 [ "$expected" = $messages ] || { echo "Postfix holds $expected messages of $messages"; exit 1; }
-if [ "$what" = submission ]; then settings=; else settings="1,1 1,4 10,1 10,4"; fi
-for setting in $settings; do
-    set -- ${setting%,*} ${setting#*,}
-    for round in $(seq $rounds); do
-        their=$(theirs "$1")
-        our=$(ours "$1" "$2")
-        ratio=$(awk -v a="$our" -v b="$their" 'BEGIN { printf "%.2f", a / b }')
-        echo "sessions=$1 window=$2 round=$round ours=$our/s postfix=$their/s ratio=$ratio load=$(cut -d' ' -f1 /proc/loadavg)"
-        echo "$ratio" >>"$dir/ratios.$1.$2"
+case $what in accept | deposits) kinds=$what ;; submission) kinds= ;; *) kinds="accept deposits" ;; esac
+for kind in $kinds; do
+    for setting in 1,1 1,4 10,1 10,4; do
+        set -- ${setting%,*} ${setting#*,}
+        for round in $(seq $rounds); do
+            their=$(theirs "$1")
+            our=$(ours $kind "$1" "$2")
+            ratio=$(awk -v a="$our" -v b="$their" 'BEGIN { printf "%.2f", a / b }')
+            echo "$kind sessions=$1 window=$2 round=$round ours=$our/s postfix=$their/s ratio=$ratio load=$(cut -d' ' -f1 /proc/loadavg)"
+            echo "$ratio" >>"$dir/ratios.$kind.$1.$2"
+        done
+        echo "$kind sessions=$1 window=$2 median ratio: $(sort -n "$dir/ratios.$kind.$1.$2" | sed -n "$(((rounds + 1) / 2))p")"
     done
-    echo "sessions=$1 window=$2 median ratio: $(sort -n "$dir/ratios.$1.$2" | sed -n "$(((rounds + 1) / 2))p")"
 done
-[ "$what" != accept ] || exit 0
+case $what in accept | deposits) exit 0 ;; esac
 for sessions in 1 10; do
     for how in submit deliver; do
         for round in $(seq $rounds); do

@@ -140,7 +140,7 @@ fn mail_that_was_left_survives_kills_and_is_collected_once() {
 #[test]
 fn the_disk_and_the_words_of_a_carrier_show_nobody() {
     let peers = temp_dir();
-    let mut node = Node::loopback("bob", peers.path()).with_passphrase("correct horse");
+    let mut node = Node::loopback("bob", peers.path()).with_passphrase("correct horse").talkative();
     node.start();
     let onion: Onion = node.json(&["carrier", "enable"])["onion"].as_str().unwrap().parse().unwrap();
     wait_until_reachable(&node);
@@ -155,10 +155,23 @@ fn the_disk_and_the_words_of_a_carrier_show_nobody() {
         let object = object(&alice, &drop, &format!("{CANARY}\r\n\r\n"));
         assert_eq!(connect().deposit(*token, &object).unwrap(), 202);
     }
+    // Of the author, and of what was written, not even its memory knows anything.
+    let fingerprint = alice.certificate().fingerprint();
+    let memory = memory_image(&node);
+    let name = drop.certificate().fingerprint();
+    assert!(
+        memory.windows(32).any(|window| window == name.as_bytes()),
+        "the name of the box is there, so it is the memory"
+    );
+    for secret in [CANARY.as_bytes(), fingerprint.as_bytes(), fingerprint.to_string().as_bytes()] {
+        let shown = memory.windows(secret.len()).any(|window| window == secret);
+        assert!(!shown, "its memory shows {}", String::from_utf8_lossy(secret));
+    }
     node.terminate();
     let secrets: Vec<Vec<u8>> = vec![
         CANARY.as_bytes().to_vec(),
-        alice.certificate().fingerprint().as_bytes().to_vec(),
+        fingerprint.as_bytes().to_vec(),
+        fingerprint.to_string().into_bytes(),
         drop.certificate().fingerprint().as_bytes().to_vec(),
         drop.certificate().fingerprint().to_string().into_bytes(),
         onion.label().into_bytes(),
@@ -182,6 +195,7 @@ fn the_disk_and_the_words_of_a_carrier_show_nobody() {
     }
     assert!(files > 3, "there is something to look at");
     let words = node.words();
+    assert!(words.contains("TRACE"), "it said everything that it can say");
     for secret in &secrets {
         assert!(!words.contains(&*String::from_utf8_lossy(secret)), "the daemon's words show something");
     }
@@ -214,6 +228,29 @@ fn who_asks_for_much_and_takes_nothing_is_not_read_any_further() {
     // And what was asked for comes, as soon as it is taken.
     let mut taken = vec![0; 300 << 20];
     stream.read_exact(&mut taken).unwrap();
+}
+
+/// What the daemon has written to its memory.
+fn memory_image(node: &Node) -> Vec<u8> {
+    use std::os::unix::fs::FileExt;
+    let pid = node.json(&["status"])["pid"].as_u64().unwrap();
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let memory = std::fs::File::open(format!("/proc/{pid}/mem")).unwrap();
+    let mut image = Vec::new();
+    for line in maps.lines() {
+        let mut fields = line.split_whitespace();
+        let (range, rights) = (fields.next().unwrap(), fields.next().unwrap());
+        if !rights.starts_with("rw") {
+            continue;
+        }
+        let (start, end) = range.split_once('-').unwrap();
+        let [start, end] = [start, end].map(|place| u64::from_str_radix(place, 16).unwrap());
+        let mut piece = vec![0; (end - start) as usize];
+        if memory.read_exact_at(&mut piece, start).is_ok() {
+            image.extend_from_slice(&piece);
+        }
+    }
+    image
 }
 
 /// Bytes that the daemon has in memory.

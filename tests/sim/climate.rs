@@ -48,6 +48,8 @@ pub(crate) struct Climate {
     pub(crate) hostile: u64,
     /// Connections of strangers with garbage in a day, to all together.
     pub(crate) strangers: u64,
+    /// Carriers, in a run that has some.
+    pub(crate) carriers: usize,
     /// Times in a day that a log is looked at for what can be given back.
     pub(crate) upkeep: u64,
 }
@@ -78,6 +80,7 @@ impl Climate {
             hostile: perhaps(30),
             strangers: perhaps(20),
             upkeep: perhaps(12),
+            carriers: 1 + seed as usize % 4,
             offline: 30 + rng.below(66),
             diurnal: rng.below(2) == 0,
             messages: 2 + rng.below(60) / hosts as u64,

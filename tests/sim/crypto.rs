@@ -4,10 +4,11 @@
 use runepeer::base::ids::Fingerprint;
 use runepeer::base::rng::SeededRng;
 use runepeer::base::{Onion, OnionSeed, Rng, Timestamp};
-use runepeer::engine::effect::{CardEvidence, Opened, Refusal};
+use runepeer::engine::effect::{CardEvidence, DropWork, Opened, Refusal, Sizes};
 use runepeer::engine::{Profile, PublicProfile, SecretBytes, Snapshot};
 use runepeer::mail::{Address, Binding, LocalPart};
 use runepeer::wire::digest;
+use runepeer::wire::token::Class;
 
 const CERTIFICATE: &[u8] = b"CERT";
 const SEALED: &[u8] = b"SEALED";
@@ -49,27 +50,77 @@ fn mask(to: &[u8], nonce: &[u8], bytes: &mut [u8]) {
     bytes.iter_mut().zip(stream).for_each(|(byte, mask)| *byte ^= mask);
 }
 
-pub(crate) fn seal(author: &Fingerprint, to: &[u8], content: &[u8], rng: &mut dyn Rng) -> Result<Vec<u8>, Refusal> {
+pub(crate) fn seal(
+    author: &Fingerprint,
+    to: &[u8],
+    content: &[u8],
+    sizes: Sizes,
+    rng: &mut dyn Rng,
+) -> Result<Vec<u8>, Refusal> {
     let to = to.strip_prefix(CERTIFICATE).ok_or(Refusal::Permanent)?;
     let nonce: [u8; NONCE] = rng.array();
     let mut inside = [author.as_bytes().as_slice(), &digest(content), content].concat();
     mask(to, &nonce, &mut inside);
-    Ok([SEALED, &nonce, &inside].concat())
+    let length = (inside.len() as u32).to_le_bytes();
+    let mut object = [SEALED, &nonce, &length, &inside].concat();
+    if sizes == Sizes::Drop {
+        let class = Class::that_holds(object.len() as u64).ok_or(Refusal::Permanent)?;
+        object.resize(class.bytes() as usize, 0);
+    }
+    Ok(object)
+}
+
+fn unseal(own: &Fingerprint, object: &[u8]) -> Result<(Fingerprint, Vec<u8>), Refusal> {
+    let rest = object.strip_prefix(SEALED).ok_or(Refusal::Permanent)?;
+    let (nonce, rest) = rest.split_at_checked(NONCE).ok_or(Refusal::Permanent)?;
+    let (length, rest) = rest.split_first_chunk::<4>().ok_or(Refusal::Permanent)?;
+    let inside = rest.get(..u32::from_le_bytes(*length) as usize).ok_or(Refusal::Permanent)?;
+    let mut inside = inside.to_vec();
+    mask(own.as_bytes(), nonce, &mut inside);
+    let (issuer, rest) = inside.split_first_chunk::<32>().ok_or(Refusal::Permanent)?;
+    let (hash, content) = rest.split_first_chunk::<32>().ok_or(Refusal::Permanent)?;
+    if digest(content) != *hash {
+        return Err(Refusal::Permanent);
+    }
+    Ok((Fingerprint::from_bytes(*issuer), content.to_vec()))
 }
 
 pub(crate) fn open(own: &Fingerprint, object: &[u8], book: &Snapshot) -> Result<Opened, Refusal> {
-    let rest = object.strip_prefix(SEALED).ok_or(Refusal::Permanent)?;
-    let (nonce, inside) = rest.split_at_checked(NONCE).ok_or(Refusal::Permanent)?;
-    let mut inside = inside.to_vec();
-    mask(own.as_bytes(), nonce, &mut inside);
-    let (issuer, rest) = inside.split_at_checked(32).ok_or(Refusal::Permanent)?;
-    let (hash, content) = rest.split_at_checked(32).ok_or(Refusal::Permanent)?;
-    if digest(content) != hash {
-        return Err(Refusal::Permanent);
-    }
-    let issuer = Fingerprint::from_bytes(issuer.try_into().unwrap());
+    let (issuer, content) = unseal(own, object)?;
     let verified = book.book.by_fingerprint(&issuer).is_some_and(|contact| contact.certificate.is_some());
-    Ok(Opened { content: content.to_vec(), signature: issuer.as_bytes().to_vec(), issuer, verified })
+    Ok(Opened { content, signature: issuer.as_bytes().to_vec(), issuer, verified })
+}
+
+/// What the owner of this certificate must have sealed.
+pub(crate) fn open_from(own: &Fingerprint, object: &[u8], by: &[u8]) -> Result<Vec<u8>, Refusal> {
+    let (issuer, content) = unseal(own, object)?;
+    if certificate(&issuer) == by { Ok(content) } else { Err(Refusal::Permanent) }
+}
+
+pub(crate) fn is_object(bytes: &[u8]) -> bool {
+    bytes.starts_with(SEALED)
+}
+
+pub(crate) fn fingerprint_of(certificate: &[u8]) -> Result<Fingerprint, Refusal> {
+    let bytes = certificate.strip_prefix(CERTIFICATE).and_then(|rest| rest.try_into().ok());
+    bytes.map(Fingerprint::from_bytes).ok_or(Refusal::Permanent)
+}
+
+pub(crate) fn sign(by: &Fingerprint, text: &str) -> Vec<u8> {
+    digest(&[by.as_bytes(), text.as_bytes()].concat()).to_vec()
+}
+
+/// The keys of a drop are its fingerprint.
+pub(crate) fn work_for_drop(keys: &[u8], work: DropWork, rng: &mut dyn Rng) -> Result<Vec<u8>, Refusal> {
+    let own = Fingerprint::from_bytes(keys.try_into().unwrap());
+    match work {
+        DropWork::OpenChallenge(object, carrier, fingerprint) if *carrier == *certificate(&fingerprint) => {
+            open_from(&own, &object, &carrier)
+        }
+        DropWork::OpenChallenge(..) => Err(Refusal::Permanent),
+        DropWork::Seal(content, to) => seal(&own, &to, &content, Sizes::All, rng),
+        DropWork::Sign(text) => Ok(sign(&own, &text)),
+    }
 }
 
 pub(crate) fn verify_card(evidence: &CardEvidence) -> bool {

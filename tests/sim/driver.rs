@@ -78,10 +78,11 @@ impl World {
                 Effect::Open(op, object) => self.work(n, Work::Open(op, object)),
                 Effect::VerifyCard(op, evidence) => self.work(n, Work::VerifyCard(op, evidence)),
                 Effect::CheckCertificate(op, bytes, key) => self.work(n, Work::Check(op, bytes, key)),
-                Effect::Seal(op, content, to, _) => self.work(n, Work::Seal(op, content, to)),
-                Effect::SealBody(op, header, body, to, _) => self.work(n, Work::SealBody(op, header, body, to)),
-                // Nobody in the simulation rents a drop yet.
-                Effect::ForDrop(op, ..) => self.feed(n, Input::DropWorked(op, Err(Refusal::Temporary))),
+                Effect::Seal(op, content, to, sizes) => self.work(n, Work::Seal(op, content, to, sizes)),
+                Effect::SealBody(op, header, body, to, sizes) => {
+                    self.work(n, Work::SealBody(op, header, body, to, sizes));
+                }
+                Effect::ForDrop(op, keys, work) => self.work(n, Work::ForDrop(op, keys, work)),
                 Effect::ReadBody(op, body) => self.work(n, Work::Read(op, body)),
                 Effect::Forget(bodies) => {
                     if let Some(running) = &mut self.nodes[n].running {
@@ -118,13 +119,17 @@ impl World {
             Work::Open(op, object) => Input::Opened(op, crypto::open(&own, &object, &running.published)),
             Work::VerifyCard(op, evidence) => Input::CardVerified(op, crypto::verify_card(&evidence)),
             Work::Check(op, bytes, key) => Input::CertificateChecked(op, *bytes == *crypto::certificate(&key)),
-            Work::Seal(op, content, to) => Input::Sealed(op, crypto::seal(&own, &to, &content, &mut node.rng)),
-            Work::SealBody(op, header, body, to) => {
-                let sealed = running
-                    .log
-                    .read_body(body, 0..u64::MAX)
-                    .map_err(|_| Refusal::Temporary)
-                    .and_then(|body| crypto::seal(&own, &to, &[header.as_bytes(), &body].concat(), &mut node.rng));
+            Work::Seal(op, content, to, sizes) => {
+                Input::Sealed(op, crypto::seal(&own, &to, &content, sizes, &mut node.rng))
+            }
+            Work::ForDrop(op, keys, work) => {
+                Input::DropWorked(op, crypto::work_for_drop(keys.expose(), work, &mut node.rng))
+            }
+            Work::SealBody(op, header, body, to, sizes) => {
+                let sealed =
+                    running.log.read_body(body, 0..u64::MAX).map_err(|_| Refusal::Temporary).and_then(|body| {
+                        crypto::seal(&own, &to, &[header.as_bytes(), &body].concat(), sizes, &mut node.rng)
+                    });
                 Input::Sealed(op, sealed)
             }
             Work::Read(op, body) => Input::BodyRead(op, running.log.read_body(body, 0..u64::MAX).ok()),

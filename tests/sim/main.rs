@@ -1,7 +1,8 @@
 //! Simulation: the real machines, mailboxes and logs of 3 to 24 nodes, in a world of one thread whose clock, network, disks
 //! and people are made up from a seed (docs/testing.md, "Simulation").
 //!
-//! `SEED=n` replays one seed, `SEEDS=n` runs so many fresh ones, `DAYS=n` makes them longer, `FIRST=n` says where they begin.
+//! `SEED=n` replays one seed, `SEEDS=n` runs so many fresh ones, `DAYS=n` makes them longer, `FIRST=n` says where they begin,
+//! `CARRIER_SEEDS=n` and `CARRIER_DAYS=n` say the same of those with carriers, `CARRIERS=1` replays one of them.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,6 +13,7 @@
 )]
 #![allow(clippy::panic, clippy::cast_possible_truncation, reason = "a test may panic")]
 
+mod carriers;
 mod climate;
 mod crypto;
 mod disk;
@@ -46,10 +48,12 @@ struct Sum {
     reported: u64,
     cancelled: u64,
     recoveries: u64,
+    held: u64,
+    receipts: u64,
 }
 
-/// A world of this seed, for so many days of bad weather and until everything has settled.
-fn run(seed: u64, days: u64) -> Sum {
+/// A world of this seed, for so many days of bad weather and until everything has settled; with carriers or without.
+fn run(seed: u64, days: u64, carriers: bool) -> Sum {
     let mut world = World::new(seed);
     let count = world.nodes.len();
     for guest in 1..count {
@@ -63,11 +67,15 @@ fn run(seed: u64, days: u64) -> Sum {
         }
     }
     world.pass(HOUR);
+    if carriers {
+        world.add_carriers(seed);
+    }
     world.storm();
     world.pass(days as i64 * DAY);
     world.calm();
-    // Until what waits has arrived or come back; what cannot arrive has five days, and clocks may be wrong by two.
-    for _ in 0..16 {
+    // Until what waits has arrived or come back; what cannot arrive has five days, or what a carrier holds a fortnight, and
+    // clocks may be wrong by two days.
+    for _ in 0..if world.carriers.is_empty() { 16 } else { 40 } {
         world.pass(12 * HOUR);
         if world.is_settled() {
             break;
@@ -80,6 +88,11 @@ fn run(seed: u64, days: u64) -> Sum {
             assert!(!shown, "{} of node {n} shows a message", path.display());
         }
     }
+    for carrier in &world.carriers {
+        for bytes in carrier.bodies() {
+            assert!(!bytes.windows(7).any(|window| window == b"canary-"), "a carrier can read a message");
+        }
+    }
     Sum {
         trace: world.trace,
         events: world.events_seen,
@@ -87,11 +100,13 @@ fn run(seed: u64, days: u64) -> Sum {
         reported: world.witness.reported,
         cancelled: world.witness.cancelled,
         recoveries: world.witness.recoveries,
+        held: world.witness.held,
+        receipts: world.witness.receipts,
     }
 }
 
 /// Runs seeds on all processors; panics with those that fail.
-fn run_all(seeds: &[u64], days: u64) {
+fn run_all(seeds: &[u64], days: u64, carriers: bool) {
     let begun = Instant::now();
     let next = AtomicU64::new(0);
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
@@ -101,9 +116,10 @@ fn run_all(seeds: &[u64], days: u64) {
                 scope.spawn(|| {
                     let mut mine = Vec::new();
                     while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
-                        let result = catch_unwind(AssertUnwindSafe(|| run(*seed, days))).ok();
+                        let result = catch_unwind(AssertUnwindSafe(|| run(*seed, days, carriers))).ok();
                         if result.is_none() {
-                            println!("FAILED: SEED={seed} DAYS={days}");
+                            let with = if carriers { " CARRIERS=1" } else { "" };
+                            println!("FAILED: SEED={seed} DAYS={days}{with}");
                         }
                         mine.push((*seed, result));
                     }
@@ -118,7 +134,7 @@ fn run_all(seeds: &[u64], days: u64) {
     let seconds = begun.elapsed().as_secs_f64();
     println!(
         "{} seeds of {days} days in {seconds:.1} s ({:.0} virtual days a second): {} events, {} delivered, {} reported, \
-         {} taken back, {} recoveries",
+         {} taken back, {} recoveries, {} held, {} by receipt",
         seeds.len(),
         (seeds.len() as u64 * days) as f64 / seconds,
         total(|sum| sum.events),
@@ -126,6 +142,8 @@ fn run_all(seeds: &[u64], days: u64) {
         total(|sum| sum.reported),
         total(|sum| sum.cancelled),
         total(|sum| sum.recoveries),
+        total(|sum| sum.held),
+        total(|sum| sum.receipts),
     );
     let failed: Vec<u64> = results.iter().filter(|(_, sum)| sum.is_none()).map(|(seed, _)| *seed).collect();
     assert!(failed.is_empty(), "an invariant is broken by SEED={failed:?}; add it to tests/sim/seeds.txt with the fix");
@@ -142,28 +160,38 @@ fn kept() -> Vec<(u64, u64)> {
         .collect()
 }
 
+/// So many seeds that were not there before.
+fn fresh(count: u64) -> Vec<u64> {
+    let first = setting("FIRST").unwrap_or_else(|| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        now.as_secs() % 1_000_000_000 * 1000
+    });
+    println!("fresh seeds from {first}");
+    (first..first + count).collect()
+}
+
 #[test]
 fn no_seed_breaks_an_invariant() {
     let days = setting("DAYS").unwrap_or(14);
     if let Some(seed) = setting("SEED") {
         println!("{:?}", Climate::of(seed));
-        println!("{:?}", run(seed, days));
+        println!("{:?}", run(seed, days, setting("CARRIERS").is_some()));
         return;
     }
-    let count = setting("SEEDS").unwrap_or(12);
-    let first = setting("FIRST").unwrap_or_else(|| {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-        now.as_secs() % 1_000_000_000 * 1000
-    });
-    let seeds: Vec<u64> = (first..first + count).collect();
-    println!("fresh seeds from {first}");
-    run_all(&seeds, days);
+    run_all(&fresh(setting("SEEDS").unwrap_or(12)), days, false);
+}
+
+#[test]
+fn no_seed_with_carriers_breaks_an_invariant() {
+    if setting("SEED").is_none() {
+        run_all(&fresh(setting("CARRIER_SEEDS").unwrap_or(4)), setting("CARRIER_DAYS").unwrap_or(7), true);
+    }
 }
 
 #[test]
 fn kept_seeds_hold() {
     for (seed, days) in kept() {
-        run_all(&[seed], days);
+        run_all(&[seed], days, false);
     }
 }
 
@@ -243,7 +271,7 @@ fn retries_of_two_identities_of_a_machine_have_nothing_in_common() {
 
 #[test]
 fn a_seed_replays_exactly() {
-    for seed in [1, 2] {
-        assert_eq!(run(seed, 5), run(seed, 5));
+    for (seed, carriers) in [(1, false), (2, false), (3, true)] {
+        assert_eq!(run(seed, 5, carriers), run(seed, 5, carriers));
     }
 }

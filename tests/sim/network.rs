@@ -5,6 +5,7 @@ use runepeer::engine::Input;
 use runepeer::engine::effect::{DIALLED_SESSIONS, DialError};
 use runepeer::wire::{Code, Disposition};
 
+use crate::carriers::CARRIERS;
 use crate::climate::SECOND;
 use crate::net::End;
 use crate::node::Held;
@@ -17,6 +18,9 @@ impl World {
     }
 
     pub(crate) fn reaches(&self, from: usize, to: usize) -> bool {
+        if to >= CARRIERS {
+            return self.hosts[self.nodes[from].host].present;
+        }
         let (from, to) = (&self.hosts[self.nodes[from].host], &self.hosts[self.nodes[to].host]);
         from.present && to.present && (!self.partitioned || from.partition == to.partition)
     }
@@ -28,7 +32,7 @@ impl World {
             running.open.insert(session);
         }
         let to = self.by_onion.get(&onion).copied();
-        let there = to.filter(|to| self.reaches(n, *to) && self.nodes[*to].running.is_some());
+        let there = to.filter(|to| self.reaches(n, *to) && self.is_up(*to));
         let fails = self.climate.dial_fails;
         let there = there.filter(|_| !self.chance(fails));
         let delay = match there {
@@ -43,7 +47,7 @@ impl World {
             return;
         }
         self.note(5, n, to.unwrap_or(NOWHERE));
-        let there = to.filter(|to| self.reaches(n, *to) && self.nodes[*to].running.is_some());
+        let there = to.filter(|to| self.reaches(n, *to) && self.is_up(*to));
         let Some(to) = there else {
             if let Some(running) = &mut self.nodes[n].running {
                 running.open.remove(&session);
@@ -52,11 +56,29 @@ impl World {
             let error = if online { DialError::Unreachable } else { DialError::Offline };
             return self.feed(n, Input::Dialled(session, Err(error)));
         };
+        if let Some(c) = to.checked_sub(CARRIERS) {
+            self.accept_at_carrier(c, (n, session));
+            return self.feed(n, Input::Dialled(session, Ok(())));
+        }
         let other = self.accept(to, (n, session));
         if let Some(other) = other {
             self.feed(to, Input::Accepted(other));
         }
         self.feed(n, Input::Dialled(session, Ok(())));
+    }
+
+    fn is_up(&self, to: usize) -> bool {
+        match to.checked_sub(CARRIERS) {
+            Some(c) => self.carrier_is_up(c),
+            None => self.nodes[to].running.is_some(),
+        }
+    }
+
+    fn life_of(&self, to: usize) -> u32 {
+        match to.checked_sub(CARRIERS) {
+            Some(c) => self.carrier_life(c),
+            None => self.nodes.get(to).map_or(0, |node| node.life),
+        }
     }
 
     /// A connection arrives at a node.
@@ -72,7 +94,9 @@ impl World {
     pub(crate) fn transmit(&mut self, n: usize, session: SessionId, mut bytes: Vec<u8>) {
         let end = (n, session);
         let Some(to) = self.net.other(end) else { return };
-        self.overhear(end, to, &bytes);
+        if to.0 < CARRIERS || to.0 == NOWHERE {
+            self.overhear(end, to, &bytes);
+        }
         if session.0 < DIALLED_SESSIONS && refuses(&bytes) {
             self.witness.refused.insert((to.0, n));
         }
@@ -84,6 +108,20 @@ impl World {
         if self.chance(odds) {
             return self.cut(end);
         }
+        self.send_pieces(end, bytes);
+    }
+
+    /// What a carrier says.
+    pub(crate) fn transmit_from_carrier(&mut self, end: End, bytes: Vec<u8>) {
+        let acknowledges = bytes.windows(4).any(|window| window == b"202 ");
+        let odds = if acknowledges { self.climate.cut_acknowledgement } else { self.climate.cut };
+        if self.chance(odds) {
+            return self.cut(end);
+        }
+        self.send_pieces(end, bytes);
+    }
+
+    fn send_pieces(&mut self, end: End, bytes: Vec<u8>) {
         let mut pieces = vec![bytes];
         if self.below(8) == 0 && pieces[0].len() > 1 {
             let at = 1 + self.below(pieces[0].len() as u64 - 1) as usize;
@@ -93,7 +131,7 @@ impl World {
         for piece in pieces {
             let latency = self.latency();
             let Some((to, at)) = self.net.send(end, self.now, latency) else { return };
-            let life = self.nodes.get(to.0).map_or(0, |node| node.life);
+            let life = self.life_of(to.0);
             self.at(at - self.now, Event::Bytes(to, life, piece));
         }
     }
@@ -144,7 +182,7 @@ impl World {
         let Some(other) = self.net.other(end) else { return };
         for end in [end, other] {
             self.net.leave(end);
-            let life = self.nodes.get(end.0).map_or(0, |node| node.life);
+            let life = self.life_of(end.0);
             let late = if self.below(2) == 0 { 2 * SECOND } else { 90 * SECOND };
             let delay = self.between(0, late);
             self.at(delay, Event::Closed(end, life));
@@ -157,9 +195,14 @@ impl World {
             running.open.remove(&session);
             running.held.remove(&session);
         }
+        self.close_end(end);
+    }
+
+    /// An end is closed by its owner.
+    pub(crate) fn close_end(&mut self, end: End) {
         // After what was sent.
         if let Some((to, at)) = self.net.send(end, self.now, 1) {
-            let life = self.nodes.get(to.0).map_or(0, |node| node.life);
+            let life = self.life_of(to.0);
             self.at(at - self.now, Event::Closed(to, life));
         }
         self.net.leave(end);
@@ -167,6 +210,12 @@ impl World {
 
     pub(crate) fn bytes(&mut self, end: End, life: u32, bytes: Vec<u8>) {
         self.note(6, end.0, bytes.len());
+        if let Some(c) = end.0.checked_sub(CARRIERS).filter(|_| end.0 != NOWHERE) {
+            if self.carrier_life(c) == life && self.net.other(end).is_some() {
+                self.arrive_at_carrier(c, end.1, Held::Bytes(bytes));
+            }
+            return;
+        }
         if self.lives(end.0, life) && self.net.other(end).is_some() {
             self.arrive(end, Held::Bytes(bytes));
         }
@@ -174,6 +223,12 @@ impl World {
 
     pub(crate) fn closed(&mut self, end: End, life: u32) {
         self.net.leave(end);
+        if let Some(c) = end.0.checked_sub(CARRIERS).filter(|_| end.0 != NOWHERE) {
+            if self.carrier_life(c) == life {
+                self.arrive_at_carrier(c, end.1, Held::Closed);
+            }
+            return;
+        }
         if self.lives(end.0, life) {
             self.note(7, end.0, 0);
             self.arrive(end, Held::Closed);

@@ -14,6 +14,7 @@ const FULL: [u64; 2] = [1 << 20, 200 << 20];
 impl World {
     /// The bad weather begins.
     pub(crate) fn storm(&mut self) {
+        self.storm_at_carriers();
         let climate = self.climate.clone();
         for host in 0..self.hosts.len() {
             if climate.skew > 0 {
@@ -51,6 +52,7 @@ impl World {
     /// Everything is well again, and everybody there.
     pub(crate) fn calm(&mut self) {
         self.climate = self.climate.calm();
+        self.calm_at_carriers();
         self.partitioned = false;
         for n in 0..self.nodes.len() {
             self.nodes[n].faults.lock().unwrap().errors = 0;

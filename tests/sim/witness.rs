@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use runepeer::base::{BodyId, ContactId, FolderId, QueueId};
 use runepeer::engine::mailbox::{FolderRole, Uid};
 use runepeer::engine::queue::{FailureReason, Progress};
-use runepeer::engine::{Record, State, Transaction};
+use runepeer::engine::{Drops, Record, State, Transaction};
 
 use crate::climate::HOUR;
 use crate::node::Node;
@@ -49,6 +49,9 @@ pub(crate) struct Witness {
     pub(crate) reported: u64,
     pub(crate) cancelled: u64,
     pub(crate) recoveries: u64,
+    /// Copies that carriers said to hold, and messages that a receipt ended.
+    pub(crate) held: u64,
+    pub(crate) receipts: u64,
 }
 
 /// What a transaction is about to do, looked at before it takes effect.
@@ -133,6 +136,11 @@ impl Witness {
                 }
                 _ => {}
             }
+        }
+        let held = |record: &&Record| matches!(record, Record::DepositSettled { held: Some(_), .. });
+        self.held += transaction.records.iter().filter(held).count() as u64;
+        if matches!(transaction.records.first(), Some(Record::Discarded { .. })) {
+            self.receipts += before.settled.len() as u64;
         }
         let reports = transaction.records.iter().filter(|record| matches!(record, Record::MessageAdded { .. })).count();
         for (queue, contact, end) in before.settled {
@@ -350,6 +358,7 @@ pub(crate) struct Projection {
     passwords: usize,
     duplicates: usize,
     bodies: BTreeSet<BodyId>,
+    drops: Drops,
 }
 
 /// The flags of every message, by name.
@@ -400,5 +409,6 @@ pub(crate) fn projection(state: &State) -> Projection {
         passwords: state.passwords().len(),
         duplicates: state.duplicates().len(),
         bodies: state.bodies(),
+        drops: state.drops().clone(),
     }
 }

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use runepeer::base::ids::Fingerprint;
 use runepeer::base::rng::SeededRng;
 use runepeer::base::{BodyId, Onion, OpId, Rng, SessionId, Timestamp};
-use runepeer::engine::effect::CardEvidence;
+use runepeer::engine::carrier::CarrierInput;
+use runepeer::engine::effect::{CardEvidence, DropWork, Sizes};
 use runepeer::engine::request::{RequestId, Response};
-use runepeer::engine::{Input, Request, RequestError, State, Transaction};
+use runepeer::engine::{Input, Request, RequestError, SecretBytes, State, Transaction};
 use runepeer::store::vfs::CrashMode;
 
+use crate::carriers::CarrierNode;
 use crate::climate::{Climate, DAY, MINUTE, SECOND, between};
 use crate::net::{End, Net};
 use crate::node::Node;
@@ -41,8 +43,9 @@ pub(crate) enum Work {
     Open(OpId, Vec<u8>),
     VerifyCard(OpId, Box<CardEvidence>),
     Check(OpId, Arc<[u8]>, Fingerprint),
-    Seal(OpId, Vec<u8>, Arc<[u8]>),
-    SealBody(OpId, String, BodyId, Arc<[u8]>),
+    Seal(OpId, Vec<u8>, Arc<[u8]>, Sizes),
+    SealBody(OpId, String, BodyId, Arc<[u8]>, Sizes),
+    ForDrop(OpId, SecretBytes, DropWork),
     Read(OpId, BodyId),
 }
 
@@ -69,6 +72,12 @@ pub(crate) enum Event {
     User(usize),
     Upkeep(usize),
     Stranger,
+    CarrierPresence(usize),
+    CarrierCrash(usize),
+    CarrierStart(usize),
+    CarrierWake(usize, u32),
+    CarrierCommit(usize, u32),
+    CarrierDone(usize, u32, Box<CarrierInput>),
 }
 
 /// Everything.
@@ -77,6 +86,7 @@ pub(crate) struct World {
     pub(crate) now: i64,
     pub(crate) nodes: Vec<Node>,
     pub(crate) hosts: Vec<Host>,
+    pub(crate) carriers: Vec<CarrierNode>,
     pub(crate) witness: Witness,
     pub(crate) rng: SeededRng,
     /// What every event was, in one number: two runs of one seed have the same.
@@ -130,6 +140,7 @@ impl World {
             now: BEGIN,
             nodes,
             hosts,
+            carriers: Vec::new(),
             witness: Witness::default(),
             rng,
             trace: 0xcbf2_9ce4_8422_2325,
@@ -216,6 +227,12 @@ impl World {
             Event::User(n) => self.user(n),
             Event::Upkeep(n) => self.upkeep(n),
             Event::Stranger => self.stranger(),
+            Event::CarrierPresence(c) => self.carrier_presence(c),
+            Event::CarrierCrash(c) => self.carrier_crash(c),
+            Event::CarrierStart(c) => self.start_carrier(c),
+            Event::CarrierWake(c, life) => self.carrier_wake(c, life),
+            Event::CarrierCommit(c, life) => self.carrier_commit(c, life),
+            Event::CarrierDone(c, life, input) => self.carrier_done(c, life, *input),
         }
     }
 

@@ -24,6 +24,8 @@ pub(crate) struct Node {
     carrier_only: bool,
     /// Its clock, in the words of libfaketime, where it is not the machine's.
     clock: Option<String>,
+    /// What it logs (`RUNEPEER_LOG`), where that is not the usual.
+    log: Option<String>,
     process: Option<Child>,
     starts: u32,
     dir: tempfile::TempDir,
@@ -53,6 +55,7 @@ impl Node {
             extra: Vec::new(),
             carrier_only: false,
             clock: None,
+            log: None,
             process: None,
             starts: 0,
             dir,
@@ -79,6 +82,12 @@ impl Node {
         self.clock = Some(format!("+{}s x{faster}", ahead.as_secs()));
     }
 
+    /// Lets it say everything that it can say.
+    pub(crate) fn talkative(mut self) -> Self {
+        self.log = Some("trace".to_owned());
+        self
+    }
+
     /// The name of its identity.
     pub(crate) fn name(&self) -> &str {
         &self.name
@@ -103,6 +112,9 @@ impl Node {
         let mut command = self.command();
         if let Some(clock) = &self.clock {
             command.env("LD_PRELOAD", faketime().expect("libfaketime")).env("FAKETIME", clock);
+        }
+        if let Some(log) = &self.log {
+            command.env("RUNEPEER_LOG", log);
         }
         command.args(["--no-input", "up", "--transport", &self.transport]);
         if self.carrier_only {
