@@ -318,6 +318,7 @@ fn a_carrier_is_switched_off_and_on_and_gives_up_a_box() {
     assert_eq!(Session::connect(peers.path(), onion).unwrap().identify(name, &drop).unwrap(), 211);
     node.json(&["--yes", "carrier", "evict", &name.to_string()[..9]]);
     assert_eq!(Session::connect(peers.path(), onion).unwrap().identify(name, &drop).unwrap(), 411);
-    let refused = node.run(&["--yes", "carrier", "evict", "0000"]);
+    assert_eq!(node.run(&["--yes", "carrier", "evict", ""]).status.code(), Some(2), "an empty name is nobody's");
+    let refused = node.run(&["--yes", "carrier", "evict", "00000000"]);
     assert_eq!(refused.status.code(), Some(4), "there is no such box");
 }

@@ -173,6 +173,10 @@ impl Node {
         let listening = gateways.as_ref().map(Gateways::addresses).transpose()?;
         let server = Server::bind(preparation.directory.path()).map_err(|error| broken("the control socket", error))?;
         let ids = keyring.identities().map_err(|error| broken("the keys", error))?;
+        if config.carrier_only && !ids.is_empty() {
+            return Err(Failure::new(Code::Usage, "this data directory has identities, and carrier_only is set")
+                .hint("give a carrier without a mailbox a directory of its own: --data-dir DIR"));
+        }
         let stop_requested = watch::channel(None).0;
         let transport = Cautious::where_needed(
             transport(&config, preparation.directory.path()).await?,
@@ -241,10 +245,6 @@ impl Node {
 
     /// Opens the carrier, or makes it.
     async fn carrier_only(&self) -> Result<(), Failure> {
-        if !self.shared.with_keyring(|keyring| keyring.identities())?.is_empty() {
-            return Err(Failure::new(Code::Usage, "this data directory has identities, and carrier_only is set")
-                .hint("give a carrier without a mailbox a directory of its own: --data-dir DIR"));
-        }
         self.shared.open_known_carrier().await?;
         match self.shared.carrier() {
             Some(_) => Ok(()),

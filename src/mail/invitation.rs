@@ -40,7 +40,9 @@ pub struct Invitation {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvitationError {
     /// It does not begin with `rune:`.
-    #[error("an invitation begins with rune: - copy the whole text, from rune: to its last character")]
+    #[error(
+        "an invitation to write begins with rune:, one to a box with rune-box: (runepeer carrier add); copy the whole text, from there to its last character"
+    )]
     NotAnInvitation,
     /// A character that does not occur in an invitation.
     #[error("character {position} does not belong in an invitation; copy the text again")]

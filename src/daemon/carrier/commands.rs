@@ -10,6 +10,10 @@ use crate::base::limits;
 use crate::control::{BoxInvite, Code, Failure};
 use crate::engine::carrier::{CarrierRequest, Terms};
 
+/// So much of a mailbox's name is needed to put somebody out.
+const BEGINNING: usize = 8;
+/// The least that a mailbox may take.
+const LEAST_QUOTA: u64 = limits::MIB as u64;
 /// The most invitations that are made at once.
 const INVITATIONS: u32 = 100;
 
@@ -35,6 +39,9 @@ impl Shared {
         let usual = usual_terms();
         let terms =
             Terms { quota: asked.quota.unwrap_or(usual.quota), hold_days: asked.hold_days.unwrap_or(usual.hold_days) };
+        if terms.quota < LEAST_QUOTA {
+            return Err(Failure::new(Code::Usage, "a box needs a quota of at least 1 MiB"));
+        }
         if terms.hold_days == 0 || terms.hold_days > limits::HOLD_DAYS {
             return Err(Failure::new(Code::Usage, format!("mail is held for 1 to {} days", limits::HOLD_DAYS)));
         }
@@ -55,6 +62,10 @@ impl Shared {
     /// Gives up a mailbox, with what is in it.
     pub(in super::super) async fn carrier_evict(&self, name: &str) -> Result<Value, Failure> {
         let carrier = self.known_carrier()?;
+        if name.len() < BEGINNING {
+            return Err(Failure::new(Code::Usage, format!("give at least {BEGINNING} digits of the mailbox's name"))
+                .hint("see: runepeer carrier show"));
+        }
         let names: Vec<_> = carrier.status.borrow().mailboxes.iter().map(|mailbox| mailbox.name).collect();
         let mut matching = names.into_iter().filter(|known| known.to_string().starts_with(&name.to_ascii_uppercase()));
         match (matching.next(), matching.next()) {

@@ -23,6 +23,8 @@ pub(super) struct Reading {
     mailbox: Fingerprint,
     object: HeldObject,
     offset: u64,
+    /// Whether a range was asked for.
+    part: bool,
     style: Style,
 }
 
@@ -74,6 +76,8 @@ impl Carrier {
         let status = match outcome {
             Ok(Outcome::Done | Outcome::Already) => Status::Roger,
             Ok(Outcome::Nothing) => Status::NotAvailable,
+            // Like any other reason: a full disk is nobody's business.
+            Err(CommitError::NoSpace) => Status::NotAvailable,
             Err(error) => failed(error),
         };
         self.end_storing(token, status);
@@ -191,21 +195,21 @@ impl Carrier {
     fn retrieve(&mut self, place: Place, mailbox: Fingerprint, object: ObjectId, part: Part, style: Style) {
         let known = self.held.mailboxes().get(&mailbox).and_then(|mailbox| mailbox.objects().get(&object));
         let Some(object) = known.cloned() else { return self.answer(place, Status::NoMessage) };
-        let (offset, length) = match part {
-            Part::Whole => (0, object.size),
-            Part::Range { offset, length } => (offset, length.unwrap_or(u64::MAX)),
+        let (part, offset, length) = match part {
+            Part::Whole => (false, 0, object.size),
+            Part::Range { offset, length } => (true, offset, length.unwrap_or(u64::MAX)),
         };
         if offset >= object.size {
             return self.answer(place, Status::BadParameter);
         }
         let end = offset.saturating_add(length.min(RETRIEVED_BYTES)).min(object.size);
         let body = object.body;
-        let op = self.operation(Pending::Reading(place, Reading { mailbox, object, offset, style }));
+        let op = self.operation(Pending::Reading(place, Reading { mailbox, object, offset, part, style }));
         self.effect(CarrierEffect::ReadBody(op, body, offset..end));
     }
 
     pub(super) fn body_read(&mut self, place: Place, reading: Reading, bytes: Option<Vec<u8>>) {
-        let Reading { mailbox, object, offset, style } = reading;
+        let Reading { mailbox, object, offset, part, style } = reading;
         let Some(bytes) = bytes else { return self.answer(place, Status::Busy) };
         let ends = offset.saturating_add(bytes.len() as u64) >= object.size;
         let size = bytes.len() as u64;
@@ -221,7 +225,7 @@ impl Carrier {
             };
             let Ok(text) = text.map(|text| text + "\n") else { return self.answer(place, Status::ServerError) };
             Line::new(Status::MessageJson, vec![Word::Block(text.len() as u64)]).with(text.into_bytes().into())
-        } else if size == object.size {
+        } else if size == object.size && !part {
             Line::new(Status::MessageObject, vec![Word::Block(size)]).with(bytes.into())
         } else {
             Line::saying(Status::MessagePart, &Piece { offset, size }).with(bytes.into())

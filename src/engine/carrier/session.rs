@@ -120,10 +120,12 @@ impl BoxHost for Reception<'_> {
     fn admits(&mut self, now: Timestamp, deposit: &Deposit) -> bool {
         let token = hash_of(&deposit.token);
         // All of it in any case, so that the time says nothing.
-        let admitted = self.held.admits(&token, &deposit.claim, epoch(now)) != Admission::Refused;
+        let admission = self.held.admits(&token, &deposit.claim, epoch(now));
         let in_the_way = self.storing.get(&token).is_some_and(|storing| storing.hash != deposit.claim.hash);
         let fits = self.in_memory.saturating_add(deposit.claim.size) <= IN_FLIGHT_BYTES as u64;
-        admitted & !in_the_way & fits & !self.disk_low
+        // What is there already needs no room.
+        let (again, fresh) = (admission == Admission::Again, admission == Admission::Fresh);
+        again | (fresh & !in_the_way & fits & !self.disk_low)
     }
 
     fn deposit(&mut self, _now: Timestamp, ticket: Ticket, deposit: Deposit, object: Vec<u8>) -> Option<Status> {

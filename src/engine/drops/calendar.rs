@@ -193,7 +193,7 @@ impl Calendar {
         let Some(turn) = self.collections.get_mut(&drop) else { return };
         match problem {
             Some(error) => turn.failed(error, now, rng),
-            None => *turn = Turn::at(within(now.plus(limits::RETRY_LOCAL), Duration::from_secs(60), rng)),
+            None => *turn = Turn::at(within(now, limits::ONLINE_SPREAD, rng)),
         }
     }
 

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::calendar::attempt_error;
 use super::rented::{DropChange, Rented, Stage};
@@ -28,8 +29,9 @@ use crate::wire::mailbox::{
 use crate::wire::token::{Class, Epoch, epoch};
 
 const PURPOSE: &str = "collect";
-/// How often a session that rests looks whether sets are missing.
-const REST: std::time::Duration = std::time::Duration::from_secs(3600);
+/// A session ends by itself so long before its carrier would end it. The next one follows at once: it sees whether sets are
+/// missing, and a connection that is dead without saying so does not last.
+const MARGIN: Duration = Duration::from_secs(120);
 
 /// What it waits for.
 enum Step {
@@ -70,6 +72,7 @@ enum Step {
 pub(in super::super) struct Collecting {
     drop: DropId,
     machine: Option<Patron>,
+    begun: Timestamp,
     step: Step,
     last_ticket: u64,
     identified: bool,
@@ -84,10 +87,11 @@ pub(in super::super) struct Collecting {
 }
 
 impl Collecting {
-    const fn new(drop: DropId) -> Self {
+    const fn new(drop: DropId, now: Timestamp) -> Self {
         Self {
             drop,
             machine: None,
+            begun: now,
             step: Step::Dialling,
             last_ticket: 0,
             identified: false,
@@ -112,6 +116,7 @@ impl Collecting {
         if let Some(machine) = &mut self.machine {
             machine.clock_set(step);
         }
+        self.begun = self.begun.stepped(step);
         if let Step::Resting(until) = &mut self.step {
             *until = (*until).min(now.plus(limits::COLLECT_AGAIN));
         }
@@ -136,7 +141,7 @@ impl Identity {
             };
             let session = self.new_session();
             self.calendar.collection_begins(drop, session);
-            self.collections.insert(session, Collecting::new(drop));
+            self.collections.insert(session, Collecting::new(drop, now));
             self.effect(Effect::Dial(session, rented.onion, None));
         }
     }
@@ -153,6 +158,7 @@ impl Identity {
         match result {
             Ok(()) => {
                 collecting.machine = Some(Patron::new(now));
+                collecting.begun = now;
                 self.go_on(now, rng, session);
             }
             Err(error) => self.end_collection(now, rng, session, Some(attempt_error(error))),
@@ -168,6 +174,12 @@ impl Identity {
         let (mailbox, disk_low) = (rented.fingerprint.to_string(), self.disk_low);
         let forgotten = rented.stage == Stage::Leaving && self.is_forgotten(&rented);
         let Some(collecting) = self.collections.get_mut(&session) else { return };
+        // What takes long is begun by a session that has time for it.
+        let end = collecting.begun.plus(limits::WIRE_SESSION.saturating_sub(MARGIN));
+        let young = now.since(collecting.begun) < limits::WIRE_SESSION / 2;
+        if now >= end || (!young && !collecting.listed.is_empty()) {
+            return self.end_collection(now, rng, session, None);
+        }
         if rented.stage == Stage::Registering {
             let certificate = rented.certificate.clone();
             let registration =
@@ -195,8 +207,8 @@ impl Identity {
             self.commit(vec![record], Vec::new(), Then::Collecting(session));
         } else {
             let nothing_left = collecting.passed_over.is_empty() && collecting.listed.is_empty();
-            let rest = if nothing_left { REST } else { limits::COLLECT_AGAIN };
-            collecting.step = Step::Resting(now.plus(rest));
+            let again = if nothing_left { end } else { now.plus(limits::COLLECT_AGAIN).min(end) };
+            collecting.step = Step::Resting(again);
         }
         self.flush_collection(session);
     }
@@ -305,6 +317,7 @@ impl Identity {
         let status = last.code().status();
         let refused = |status: Option<Status>| match status {
             Some(Status::Busy | Status::NoSpace | Status::TryLater) => AttemptError::Later,
+            Some(Status::TimeOut | Status::ServerError) => AttemptError::Broken,
             _ => AttemptError::Refused,
         };
         match std::mem::replace(&mut collecting.step, Step::Noting) {

@@ -277,6 +277,24 @@ fn an_invitation_that_was_used_makes_no_box_and_says_so() {
 }
 
 #[test]
+fn a_connection_that_is_dead_and_does_not_say_so_is_noticed() {
+    let mut world = world(13, 1);
+    let failed = |world: &World| world.nodes[CAROL].published.collections.values().next().unwrap().failed;
+    world.pass(HOUR);
+    assert_eq!(failed(&world), 0, "it rests");
+    world.carriers[0].deaf = true;
+    world.pass(20 * MINUTE);
+    assert!(failed(&world) > 0);
+    world.carriers[0].deaf = false;
+    let restored = world.now;
+    for _ in 0..30 {
+        world.pass(4 * MINUTE);
+        assert!(failed(&world) == 0 || world.now < restored.plus(45 * MINUTE), "one session follows the other");
+    }
+    world.check();
+}
+
+#[test]
 fn sets_have_sizes_that_say_nothing_of_how_many_contacts_there_are() {
     assert!(limits::DROP_SEATS.is_power_of_two());
     let sizes = Rented::classes().map(|(_, count)| count as usize * limits::DROP_SEATS);

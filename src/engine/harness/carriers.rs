@@ -29,6 +29,8 @@ pub(in super::super) struct CarrierNode {
     log: Vec<(u64, HeldRecord)>,
     bodies: BTreeMap<BodyId, Arc<[u8]>>,
     pub(in super::super) online: bool,
+    /// It takes what comes, and says nothing.
+    pub(in super::super) deaf: bool,
     /// Commits that fail from now on.
     pub(in super::super) failing_commits: u32,
     fingerprint: Fingerprint,
@@ -59,6 +61,7 @@ impl World {
             log,
             bodies: BTreeMap::new(),
             online: true,
+            deaf: false,
             failing_commits: 0,
             fingerprint: Fingerprint::from_bytes([key; 32]),
             rng: SeededRng::new(u64::from(key)),
@@ -94,6 +97,9 @@ impl World {
 
     pub(super) fn carrier_input(&mut self, carrier: usize, input: CarrierInput) {
         let at = &mut self.carriers[carrier];
+        if at.deaf && matches!(input, CarrierInput::Received(..)) {
+            return;
+        }
         let effects = at.carrier.handle(self.now, &mut at.rng, input);
         self.carrier_effects.extend(effects.into_iter().map(|effect| (carrier, effect)));
     }
