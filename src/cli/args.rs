@@ -260,7 +260,7 @@ pub(super) enum Carrier {
     },
     /// Put somebody out of your carrier, with the mail in their box
     Evict {
-        /// Its name, from `carrier show`; the beginning is enough
+        /// Its name, from `carrier show`; 8 digits are enough
         name: String,
     },
 }

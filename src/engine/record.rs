@@ -315,7 +315,7 @@ records! {
         /// What the copy says is to be returned.
         receipt: Receipt,
     }
-    /// The carrier has a copy, or does certainly not have it.
+    /// The carrier says that it has a copy, or that it does not.
     53 DepositSettled {
         /// Whose drop.
         contact: ContactId,
@@ -323,7 +323,7 @@ records! {
         queue: QueueId,
         /// Which copy.
         receipt: Receipt,
-        /// Since when it is held; `None` where it is not there.
+        /// Since when it is held; `None` where it says that it is not there.
         held: Option<Timestamp>,
     }
     /// Mail came through a drop: its author is to have these receipts.

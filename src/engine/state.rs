@@ -580,9 +580,12 @@ impl State {
         if self.queue.get(id).is_none() && self.references.release(body) {
             self.released.push(body);
         }
-        let queue = &self.queue;
-        Arc::make_mut(&mut self.drops)
-            .keep_copies(id, |contact| queue.get(id).is_some_and(|queued| queued.waits_for(contact)));
+        // Copied only where there is something to forget.
+        if self.drops.has_copies(id) {
+            let queue = &self.queue;
+            Arc::make_mut(&mut self.drops)
+                .keep_copies(id, |contact| queue.get(id).is_some_and(|queued| queued.waits_for(contact)));
+        }
         let gone = self.outbox.update(number, &mut self.mailbox, &self.queue, id);
         self.release(&gone);
         true
@@ -613,16 +616,10 @@ impl State {
                 if !drops.settle(*queue, *contact, receipt, *held) {
                     return false;
                 }
-                let none = drops.copies(*queue, *contact).is_empty();
-                match held {
-                    Some(held) => {
-                        let until = held.plus(limits::EXPIRY_MAX);
-                        self.change_queued(number, *queue, |all, id| all.extend(id, until));
-                    }
-                    None if none => {
-                        self.change_queued(number, *queue, |all, id| all.set_sent(id, *contact, Endpoint::Drop, false));
-                    }
-                    None => {}
+                // Where it says that it has none, that is a carrier's word: the copy was in its hands, and a report stays careful.
+                if let Some(held) = held {
+                    let until = held.plus(limits::EXPIRY_MAX);
+                    self.change_queued(number, *queue, |all, id| all.extend(id, until));
                 }
                 true
             }

@@ -37,7 +37,7 @@ pub(crate) enum Manner {
     Forgetful,
     /// It starts from what it had long ago: gone mail comes back, new mail is gone.
     Ancient,
-    /// It says that it has what it threw away.
+    /// It says that it has what it threw away, and that it has not what it kept.
     Liar,
 }
 
@@ -398,7 +398,11 @@ impl World {
             let result = if fails {
                 at.doubtful.push(transaction);
                 Err(CommitError::Io)
-            } else if lies && transaction.records.iter().any(|record| matches!(record, HeldRecord::Deposited { .. })) {
+            } else if lies && self.carriers[c].life.is_multiple_of(2) && is_deposit(&transaction) {
+                let at = &mut self.carriers[c];
+                at.doubtful.push(transaction);
+                Err(CommitError::NoSpace)
+            } else if lies && is_deposit(&transaction) {
                 // The number is used up, and nothing else.
                 let number = at.disk.0.last().unwrap().0 + 1;
                 at.disk.0.push((number, HeldRecord::Served { on: true }));
@@ -445,4 +449,8 @@ impl World {
             self.perform_at_carrier(c, effects);
         }
     }
+}
+
+fn is_deposit(transaction: &HeldTransaction) -> bool {
+    transaction.records.iter().any(|record| matches!(record, HeldRecord::Deposited { .. }))
 }

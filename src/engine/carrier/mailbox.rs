@@ -1,6 +1,8 @@
 //! Everything in a mailbox: leaving objects, and what its owner does with them (docs/protocol.md, "Tokens", "Deposit" and
 //! "Mailbox").
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::super::effect::{CommitError, NewBody};
@@ -54,9 +56,9 @@ impl Carrier {
     pub(super) fn examined(&mut self, now: Timestamp, rng: &mut dyn Rng, token: TokenHash, object: Option<Vec<u8>>) {
         let Some(hash) = self.storing.get(&token).map(|storing| storing.hash) else { return };
         let terms = self.held.mailbox_of(&token).and_then(|name| self.held.mailboxes().get(&name)).map(|it| it.terms());
-        let (Some(object), Some(terms)) = (object, terms) else {
-            return self.end_storing(token, Status::ContentRefused);
-        };
+        let Some(object) = object else { return self.end_storing(token, Status::ContentRefused) };
+        // The mailbox went, or the day of the token, meanwhile.
+        let Some(terms) = terms else { return self.end_storing(token, Status::NotAvailable) };
         let (size, day) = (object.len() as u64, epoch(now));
         let body = NewBody::new(BodyId::random(rng), object.into());
         let held = HeldObject {
@@ -240,12 +242,13 @@ impl Carrier {
 
     fn delete(&mut self, place: Place, mailbox: Fingerprint, objects: Vec<ObjectId>) {
         let Some(known) = self.held.mailboxes().get(&mailbox) else { return };
-        let there: Vec<_> = objects.into_iter().filter(|object| known.objects().contains_key(object)).collect();
+        // Once, however often it is named.
+        let there: BTreeSet<_> = objects.into_iter().filter(|object| known.objects().contains_key(object)).collect();
         if there.is_empty() {
             return self.answer(place, Status::NoMessage);
         }
         let count = there.len();
-        let record = HeldRecord::Deleted { mailbox, objects: there };
+        let record = HeldRecord::Deleted { mailbox, objects: there.into_iter().collect() };
         self.commit(vec![record], Vec::new(), Then::Deleted(place, count));
     }
 }

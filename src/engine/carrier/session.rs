@@ -123,9 +123,9 @@ impl BoxHost for Reception<'_> {
         let admission = self.held.admits(&token, &deposit.claim, epoch(now));
         let in_the_way = self.storing.get(&token).is_some_and(|storing| storing.hash != deposit.claim.hash);
         let fits = self.in_memory.saturating_add(deposit.claim.size) <= IN_FLIGHT_BYTES as u64;
-        // What is there already needs no room.
+        // What is there already needs no room on the disk.
         let (again, fresh) = (admission == Admission::Again, admission == Admission::Fresh);
-        again | (fresh & !in_the_way & fits & !self.disk_low)
+        fits & (again | (fresh & !in_the_way & !self.disk_low))
     }
 
     fn deposit(&mut self, _now: Timestamp, ticket: Ticket, deposit: Deposit, object: Vec<u8>) -> Option<Status> {

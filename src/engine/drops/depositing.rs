@@ -1,8 +1,8 @@
 //! Leaving one thing at a contact's drop: dialled on circuits of its own → sealed for this copy alone → its token noted on the
 //! disk → handed over → what the carrier says noted.
 //!
-//! What has no answer may be there: a report says so, and the next attempt is another copy with another token. A refusal says
-//! that this copy is not there, and its token is not shown again.
+//! What has no answer may be there: the next attempt is another copy with another token. A refusal is no more than a carrier's
+//! word: the token is not shown again, and a report still says that the message may have arrived.
 
 use std::sync::Arc;
 
@@ -66,7 +66,7 @@ pub(in super::super) enum DepositStep {
     Noted,
     /// The carrier has it.
     Held,
-    /// The carrier does not have it.
+    /// The carrier says that it does not have it.
     Refused,
 }
 
@@ -333,7 +333,7 @@ impl Identity {
         self.commit(vec![record], Vec::new(), Then::Depositing(session, DepositStep::Held));
     }
 
-    /// What was to be left is certainly not there.
+    /// The carrier did not take it, as it says; or nothing was handed over.
     fn deposit_refused(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId) {
         let Some(deposit) = self.deposits.get_mut(&session) else { return };
         deposit.stage = Stage::Settling;

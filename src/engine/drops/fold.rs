@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,11 @@ impl fmt::Debug for LeftCopy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LeftCopy").field("held", &self.held).finish_non_exhaustive()
     }
+}
+
+/// The keys of a message's copies, for whomever they are.
+fn all_of(queue: QueueId) -> RangeInclusive<(QueueId, ContactId)> {
+    (queue, ContactId::from_bytes([0; 16]))..=(queue, ContactId::from_bytes([0xff; 16]))
 }
 
 /// What the records say of drops.
@@ -63,6 +69,11 @@ impl Drops {
     /// The copies of a message that were left for a recipient who waits for it.
     pub fn copies(&self, queue: QueueId, contact: ContactId) -> &[LeftCopy] {
         self.copies.get(&(queue, contact)).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether a copy of a message was left for anybody.
+    pub(in super::super) fn has_copies(&self, queue: QueueId) -> bool {
+        self.copies.range(all_of(queue)).next().is_some()
     }
 
     /// How many carriers say that they have a copy of a message for a recipient.
@@ -135,7 +146,7 @@ impl Drops {
         true
     }
 
-    /// The answer to a copy: held since, or not there.
+    /// The answer to a copy: held since, or not there, says its carrier.
     pub(in super::super) fn settle(
         &mut self,
         queue: QueueId,
@@ -182,10 +193,8 @@ impl Drops {
 
     /// Copies of a message count for as long as its recipient waits for it.
     pub(in super::super) fn keep_copies(&mut self, queue: QueueId, waits: impl Fn(ContactId) -> bool) {
-        let first = (queue, ContactId::from_bytes([0; 16]));
-        let last = (queue, ContactId::from_bytes([0xff; 16]));
         let ended: Vec<_> =
-            self.copies.range(first..=last).map(|(key, _)| *key).filter(|(_, contact)| !waits(*contact)).collect();
+            self.copies.range(all_of(queue)).map(|(key, _)| *key).filter(|(_, contact)| !waits(*contact)).collect();
         for key in ended {
             self.copies.remove(&key);
         }

@@ -191,6 +191,23 @@ fn what_no_receipt_comes_for_ends_as_unconfirmed_with_the_custody() {
 }
 
 #[test]
+fn a_carrier_that_says_that_it_has_none_is_not_believed() {
+    let mut world = world(14, 1);
+    set_online(&mut world, CAROL, false);
+    world.submit(ALICE, CAROL, "one").unwrap();
+    // Its disk fails, so that it says it has nothing, and has it all the same.
+    world.carriers[0].failing_commits = u32::MAX;
+    world.pass(6 * DAY);
+    assert!(matches!(progress(&world), Progress::Failed(_, FailureReason::Unconfirmed)), "{:?}", progress(&world));
+    world.carriers[0].failing_commits = 0;
+    world.restart_carrier(0, false);
+    set_online(&mut world, CAROL, true);
+    world.pass(HOUR);
+    assert_eq!(inbox(&world, CAROL), 1, "it came after all");
+    world.check();
+}
+
+#[test]
 fn what_was_taken_back_before_it_left_is_at_no_carrier() {
     let mut world = world(8, 1);
     set_online(&mut world, CAROL, false);

@@ -31,8 +31,9 @@ pub(in super::super) struct CarrierNode {
     pub(in super::super) online: bool,
     /// It takes what comes, and says nothing.
     pub(in super::super) deaf: bool,
-    /// Commits that fail from now on.
+    /// Commits that fail from now on; what failed is there all the same after a start.
     pub(in super::super) failing_commits: u32,
+    doubtful: Vec<HeldTransaction>,
     fingerprint: Fingerprint,
     rng: SeededRng,
 }
@@ -63,6 +64,7 @@ impl World {
             online: true,
             deaf: false,
             failing_commits: 0,
+            doubtful: Vec::new(),
             fingerprint: Fingerprint::from_bytes([key; 32]),
             rng: SeededRng::new(u64::from(key)),
         });
@@ -124,6 +126,10 @@ impl World {
         if loses_all {
             at.log.truncate(1);
             at.bodies.clear();
+        } else {
+            for transaction in std::mem::take(&mut at.doubtful) {
+                at.append(transaction);
+            }
         }
         at.carrier = Carrier::new(fold(&at.log), POLICY, self.now).unwrap();
         self.run();
@@ -172,12 +178,20 @@ impl World {
         let at = &mut self.carriers[carrier];
         if at.failing_commits > 0 {
             at.failing_commits -= 1;
+            at.doubtful.push(transaction);
             return Err(CommitError::Io);
         }
-        let first = at.log.last().unwrap().0 + 1;
-        at.bodies.extend(transaction.bodies.into_iter().map(|body| (body.id, body.bytes)));
-        at.log.extend((first..).zip(transaction.records));
-        Ok(first)
+        at.doubtful.clear();
+        Ok(at.append(transaction))
+    }
+}
+
+impl CarrierNode {
+    fn append(&mut self, transaction: HeldTransaction) -> u64 {
+        let first = self.log.last().unwrap().0 + 1;
+        self.bodies.extend(transaction.bodies.into_iter().map(|body| (body.id, body.bytes)));
+        self.log.extend((first..).zip(transaction.records));
+        first
     }
 }
 

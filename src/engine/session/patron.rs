@@ -209,11 +209,11 @@ impl Patron {
         if reply.code.disposition() == Disposition::Pending {
             return if self.decoder.announced().is_none() { Ok(()) } else { Err(Failure::Protocol) };
         }
-        let Some(waiting) = self.waiting.front() else { return Err(Failure::Closed(reply.code)) };
-        if self.decoder.announced().is_none() {
-            return self.answered(reply, Vec::new());
-        }
+        let Some(waiting) = self.waiting.front_mut() else { return Err(Failure::Closed(reply.code)) };
+        let Some(announced) = self.decoder.announced() else { return self.answered(reply, Vec::new()) };
         self.decoder.take_blocks(waiting.bound).map_err(|_| Failure::Protocol)?;
+        // Of the whole answer, however many lines it has.
+        waiting.bound = waiting.bound.saturating_sub(announced);
         self.line = Some(reply);
         Ok(())
     }
@@ -352,6 +352,11 @@ mod tests {
             let failed = matches!(patron.take_events().last(), Some(Service::Failed(_, Failure::Protocol)));
             assert_eq!(failed, fails);
         }
+        // The lines of one answer share the bound.
+        let mut patron = Patron::new(start());
+        patron.ask(start(), Ticket(1), &check(), b"", 6);
+        patron.handle(start(), format!("{GREETING}252- 0 #4\nwxyz252 4 #4\nwxyz").as_bytes());
+        assert!(matches!(patron.take_events().last(), Some(Service::Failed(_, Failure::Protocol))));
         let mut patron = Patron::new(start());
         patron.ask(start(), Ticket(1), &check(), b"", 0);
         patron.handle(start(), GREETING.as_bytes());

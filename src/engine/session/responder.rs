@@ -216,7 +216,7 @@ impl Responder {
                 }
             }
             Ok(Command::Send(send)) => self.send(now, id, send, host),
-            Ok(Command::Message(message)) => self.message(id, &message),
+            Ok(Command::Message(message)) => self.message(now, id, &message, host),
             Ok(Command::Quit) => self.end(id, Status::Bye),
             Ok(Command::Unsupported { keyword, parameters }) => self.beyond(now, id, keyword, &parameters, host),
             Err(CommandError::Unknown) => self.refuse_past_blocks(id, Status::BadCommand),
@@ -263,7 +263,7 @@ impl Responder {
         self.open(id, Envelope::Ready { params, maximum, sender });
     }
 
-    fn message(&mut self, id: Option<PipelineId>, message: &Message) {
+    fn message(&mut self, now: Timestamp, id: Option<PipelineId>, message: &Message, host: &mut dyn Host) {
         let envelope = self.envelopes.iter().position(|(open, _)| *open == id).map(|at| self.envelopes.remove(at).1);
         let (claim, maximum, expected) = match envelope {
             Some(Envelope::Ready { params, maximum, sender }) => {
@@ -278,6 +278,12 @@ impl Responder {
         }
         if claim.is_some_and(|claim| claim.size != message.size) {
             return self.end(id, Status::ProtocolError);
+        }
+        // Many may have been admitted while there was room for one.
+        if let Expected::Deposit(deposit) = &expected
+            && !host.as_box().is_some_and(|host| host.admits(now, deposit))
+        {
+            return self.refuse_past_blocks(id, Status::NotAvailable);
         }
         self.take(id, maximum, expected);
     }
