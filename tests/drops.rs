@@ -1,5 +1,6 @@
 //! Mail while you are away, with the real binary and real keys: carol rents a box at bob's carrier, alice's mail waits there
-//! while carol is off, and a receipt tells alice that it was read from it. The clocks go faster, so that what takes an hour
+//! while carol is off, and a receipt tells alice that it was read from it. dave uses an invitation of carol's while she is off; the
+//! two are never up together until she has his card. The clocks go faster, so that what takes an hour
 //! takes two minutes. Ignored, with the reason, where libfaketime is not installed.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::string_slice)]
@@ -84,4 +85,28 @@ fn story(_: &PathBuf) {
     wait_for("alice knows that it arrived", PATIENCE, || (state(&alice) == "delivered").then_some(()));
     wait_for("bob's carrier is empty again", PATIENCE, || (bob.json(&["carrier", "show"])["held"] == 0).then_some(()));
     assert_eq!(subjects(&carol), ["While you were out"], "once");
+    first_contact(&bob, carol, node("dave", peers.path()));
+}
+
+fn first_contact(bob: &Node, mut carol: Node, mut dave: Node) {
+    let invitation = carol.json(&["invite"])["invitation"].as_str().unwrap().to_owned();
+    wait_for("her page is at bob's carrier", PATIENCE, || {
+        (bob.json(&["carrier", "show"])["mailboxes"][0]["stored"] == 4096).then_some(())
+    });
+    carol.kill();
+    dave.json(&["contact", "add", &invitation]);
+    wait_for("dave's card is at bob's carrier", PATIENCE, || {
+        (bob.json(&["carrier", "show"])["held"] == 1).then_some(())
+    });
+    dave.kill();
+    carol.start();
+    let confirmed = |node: &Node, other: &Node| {
+        let wait = || (node.try_json(&["contact", "show", other.name()])?["status"] == "confirmed").then_some(());
+        wait_for("they know each other", PATIENCE, wait);
+    };
+    confirmed(&carol, &dave);
+    dave.start();
+    confirmed(&dave, &carol);
+    dave.feed(&["send", "-t", "carol", "-s", "Nice to meet you", "-"], b"At last.\n");
+    wait_for("carol has it", PATIENCE, || subjects(&carol).contains(&"Nice to meet you".to_owned()).then_some(()));
 }

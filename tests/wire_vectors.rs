@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use runepeer::base::ids::Fingerprint;
-use runepeer::base::{ContentId, MacKey, Onion, Timestamp};
+use runepeer::base::{ContentId, MacKey, Onion, Timestamp, TokenSeed};
+use runepeer::mail::page::PageKeys;
 use runepeer::mail::{Address, Binding, Content, ContentKind, Invitation};
-use runepeer::wire::{Claim, authenticator};
+use runepeer::wire::token::{Class, hash_of, token};
+use runepeer::wire::{Claim, authenticator, digest};
 use serde_json::{Value, json};
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/rune1.json");
@@ -29,7 +31,8 @@ fn vectors() -> Value {
     let statement = Binding::statement(onion, &fingerprint, 1);
     let address: Address = format!("alice@{onion}").parse().unwrap();
     let expires = Timestamp::parse_rfc3339("2026-11-28T00:00:00Z").unwrap();
-    let invitation = Invitation { address, fingerprint, secret: Some(counting(0x40)), expires: Some(expires) };
+    let invitation =
+        Invitation { address, fingerprint, secret: Some(counting(0x40)), expires: Some(expires), carriers: Vec::new() };
     let object = vec![0xAA; 4096];
     let claim = Claim::of(&object);
     let key = MacKey::from_bytes(counting(0x60));
@@ -40,6 +43,9 @@ fn vectors() -> Value {
         receipt: None,
         payload: b"Subject: hi\r\n\r\nhello\r\n".to_vec(),
     };
+    let token = token(&TokenSeed::from_bytes(counting(0xA0)), 20_783, Class::new(14).unwrap(), 3);
+    let page = PageKeys::new(&counting(0x40), onion);
+    let sealed = page.seal(counting(0xC0), b"(the certificate, in binary)").unwrap();
     json!({
         "onion": { "seed": hex(&counting::<32>(0)), "public_key": hex(onion.public_key()), "name": onion.to_string() },
         "binding": {
@@ -65,6 +71,24 @@ fn vectors() -> Value {
             "auth": hex(&authenticator(&key, onion, &claim)),
         },
         "content": { "bytes": hex(&content.encode()) },
+        "token": {
+            "seed": hex(&counting::<32>(0xA0)),
+            "epoch": 20_783,
+            "class": 14,
+            "i": 3,
+            "token": hex(&token),
+            "hash": hex(&hash_of(&token)),
+        },
+        "page": {
+            "secret": hex(&counting::<16>(0x40)),
+            "carrier": onion.to_string(),
+            "nonce": hex(&counting::<12>(0xC0)),
+            "certificate": "(the certificate, in binary)",
+            "token": hex(&page.token()),
+            "size": sealed.len(),
+            "page_begins": hex(sealed.get(..64).unwrap()),
+            "page_hash": hex(&digest(&sealed)),
+        },
     })
 }
 
@@ -90,6 +114,11 @@ fn the_document_quotes_the_vectors() {
         "/authenticator/hash",
         "/authenticator/auth",
         "/content/bytes",
+        "/token/token",
+        "/token/hash",
+        "/page/token",
+        "/page/page_begins",
+        "/page/page_hash",
     ] {
         let value = vectors.pointer(path).and_then(Value::as_str).unwrap();
         // The document may break long values into lines.

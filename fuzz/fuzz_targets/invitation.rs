@@ -13,7 +13,7 @@ fuzz_target!(|input: (bool, Option<[u8; 16]>, &str)| {
         return;
     }
     let address = Address::new(LocalPart::new("alice").expect("a name"), Onion::from_public_key([7; 32]));
-    let real = Invitation { address, fingerprint: Fingerprint::from_bytes([8; 32]), secret, expires: None };
+    let real = Invitation { address, fingerprint: Fingerprint::from_bytes([8; 32]), secret, expires: None, carriers: Vec::new() };
     let written = real.encode();
     assert_eq!(Invitation::parse(&written).as_ref(), Ok(&real));
     let place = text.len() % written.len();

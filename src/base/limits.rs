@@ -239,6 +239,8 @@ pub const REPORT_HEADER_BYTES: usize = 2 * KIB;
 pub const CONTACTS: usize = 5000;
 /// Open invitations of one identity.
 pub const INVITATIONS: usize = 1000;
+/// Carriers that an invitation names.
+pub const INVITATION_CARRIERS: usize = 3;
 /// Characters of an invitation after `rune:`: a QR code holds 4,296.
 pub const INVITATION_CHARACTERS: usize = 4096;
 /// Messages waiting in one identity's queue.
@@ -296,6 +298,14 @@ pub const MAILBOX_SESSIONS: usize = 4;
 pub const CARRIER_INVITATIONS: usize = 1000;
 /// What a mailbox may hold where its invitation does not say, in bytes.
 pub const MAILBOX_QUOTA: u64 = 1 << 30;
+/// Pages of one mailbox.
+pub const PAGES_OF_MAILBOX: usize = 64;
+/// A page is kept for at most so many days from the day on which it came.
+pub const PAGE_DAYS: u32 = 31;
+/// A page, in bytes.
+pub const PAGE_BYTES: u64 = 16 * KIB as u64;
+/// The largest object that the token of a page lets in, in bytes: a card.
+pub const PAGE_ANSWER_BYTES: u64 = 16 * KIB as u64;
 /// Entries of one answer to LIST.
 pub const LIST_ENTRIES: usize = 1000;
 /// What one answer gives of an object, in bytes: more is asked for by offset.

@@ -225,8 +225,8 @@ impl Identity {
         }
     }
 
-    /// The signed bytes of the card that waits for a contact.
-    pub(super) fn card_content(&self, contact: &Contact) -> Option<Vec<u8>> {
+    /// The signed bytes of the card that waits for a contact; with another expiry where it waits at a carrier.
+    pub(super) fn card_content(&self, contact: &Contact, expires: Option<Timestamp>) -> Option<Vec<u8>> {
         let pending = contact.cards.pending.as_ref()?;
         let public = self.public();
         let card = Card {
@@ -239,7 +239,7 @@ impl Identity {
             drops: self.drops_for(contact.id),
         };
         let payload = serde_json::to_vec(&card).ok()?;
-        let (kind, id, expires) = (ContentKind::Card, pending.content, pending.expires);
+        let (kind, id, expires) = (ContentKind::Card, pending.content, expires.unwrap_or(pending.expires));
         Some(Content { kind, id, expires, receipt: None, payload }.encode())
     }
 

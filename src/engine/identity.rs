@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::base::rng::Rng;
-use crate::base::{BodyId, ClockStep, ContactId, FolderId, OpId, QueueId, SessionId, Timestamp};
+use crate::base::{
+    BodyId, ClockStep, ContactId, ContentId, DropId, FolderId, InvitationId, Onion, OpId, QueueId, SessionId, Timestamp,
+};
 use crate::mail::Address;
 
 use super::delivery::Arrival;
@@ -46,6 +48,8 @@ pub(super) enum Pending {
     Return(Box<Returning>),
     /// Something is being sealed for a contact's drop.
     Deposit(SessionId),
+    /// A certificate from a page is being checked.
+    PageCertificate(SessionId, Arc<[u8]>),
     /// The keys of a drop of ours are at work.
     Drop(SessionId),
 }
@@ -106,6 +110,10 @@ pub struct Identity {
     pub(super) returning: BTreeMap<ContactId, Batch>,
     /// Messages that fit no token.
     pub(super) too_large_for_drops: BTreeSet<QueueId>,
+    /// Cards that carriers hold, with which we answered pages.
+    pub(super) answered_pages: BTreeSet<(Onion, ContentId)>,
+    /// Pages of ours that carriers have, since the start.
+    pub(super) posted_pages: BTreeSet<(DropId, InvitationId)>,
     /// Contacts are being given seats.
     pub(super) seating: bool,
     pending: BTreeMap<OpId, Pending>,
@@ -145,6 +153,8 @@ impl Identity {
             collections: BTreeMap::new(),
             returning: BTreeMap::new(),
             too_large_for_drops: BTreeSet::new(),
+            answered_pages: BTreeSet::new(),
+            posted_pages: BTreeSet::new(),
             seating: false,
             in_flight: 0,
             settlements: VecDeque::new(),
@@ -203,11 +213,15 @@ impl Identity {
                     self.card_verified(now, rng, *greeting, holds);
                 }
             }
-            Input::CertificateChecked(op, usable) => {
-                if let Some(Pending::Certificate(session, bytes)) = self.pending.remove(&op) {
+            Input::CertificateChecked(op, usable) => match self.pending.remove(&op) {
+                Some(Pending::Certificate(session, bytes)) => {
                     self.certificate_checked(now, rng, session, bytes, usable);
                 }
-            }
+                Some(Pending::PageCertificate(session, bytes)) => {
+                    self.page_checked(now, rng, session, bytes, usable);
+                }
+                _ => {}
+            },
             Input::Sealed(op, result) => match self.pending.remove(&op) {
                 Some(Pending::Seal(session, item)) => self.sealed(now, rng, session, item, result),
                 Some(Pending::Deposit(session)) => self.deposit_sealed(now, rng, session, result),
@@ -321,6 +335,7 @@ impl Identity {
                 }
                 Record::ReceiptsDue { contact, .. } => self.calendar.owes(*contact, now, rng),
                 Record::ReceiptsReturned { contact, .. } => self.receipts_returned(now, rng, *contact),
+                Record::InvitationMade { .. } => self.wake_collections(now, rng),
                 Record::DropRented { drop } => self.calendar.collect(drop.id, now),
                 Record::DropChanged { change: DropChange::Leaving, id } => self.calendar.collect(*id, now),
                 Record::ContactChanged { .. } | Record::CardAccepted { .. } | Record::DropChanged { .. } => {

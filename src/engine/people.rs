@@ -35,6 +35,7 @@ impl Identity {
             fingerprint: own.fingerprint,
             secret,
             expires: Some(expires),
+            carriers: secret.iter().flat_map(|_| self.page_carriers()).collect(),
         }
         .encode();
         let invitation = InvitationEntry { id, secret, made: now, expires, used: None };
@@ -116,8 +117,10 @@ impl Identity {
         contact.cards.sent = card.counter;
         contact.cards.pending = Some(card);
         let response = Response::ContactAdded { id: contact.id, petname };
+        let pages = pages_of(invitation, contact.id);
         let record = Record::ContactAdded { contact: Box::new(contact) };
-        Ok(Change::new(vec![record], Answer::All(response, RequestError::NameTaken)))
+        let records = std::iter::once(record).chain(pages).collect();
+        Ok(Change::new(records, Answer::First(response, RequestError::NameTaken)))
     }
 
     pub(super) fn add_password(&self, now: Timestamp, name: String, hash: String) -> Outcome {
@@ -153,7 +156,15 @@ fn greet_again(now: Timestamp, rng: &mut dyn Rng, known: &Contact, invitation: &
     let change = ContactChange::Greeted(card, invitation.auth_key(), provenance);
     let response = Response::ContactAdded { id: known.id, petname: known.petname.clone() };
     let record = Record::ContactChanged { id: known.id, change };
-    Ok(Change::new(vec![record], Answer::All(response, RequestError::NotFound("contact"))))
+    let records = std::iter::once(record).chain(pages_of(invitation, known.id)).collect();
+    Ok(Change::new(records, Answer::First(response, RequestError::NotFound("contact"))))
+}
+
+/// Where its maker has pages for whoever uses it.
+fn pages_of(invitation: &Invitation, contact: ContactId) -> Option<Record> {
+    let carriers = invitation.carriers.clone();
+    let private = invitation.secret.is_some() && !carriers.is_empty();
+    private.then_some(Record::PagesNamed { contact, carriers })
 }
 
 /// A petname must be writable before `@rune.internal`.

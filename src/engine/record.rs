@@ -340,6 +340,13 @@ records! {
         /// The receipts.
         receipts: Vec<Receipt>,
     }
+    /// The invitation of a contact whom we greet names these carriers, where a page is and an answer can be left.
+    56 PagesNamed {
+        /// The contact.
+        contact: ContactId,
+        /// The carriers.
+        carriers: Vec<Onion>,
+    }
     /// A checkpoint begins: everything before it counts no more, and the records after it lead to the same state.
     64 CheckpointBegun {
         /// The highest UIDVALIDITY that was ever given.

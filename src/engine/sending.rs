@@ -269,7 +269,7 @@ impl Identity {
             if outbound.card_passed_over || outbound.is_waiting() {
                 return false;
             }
-            let Some(content) = self.card_content(contact) else { return false };
+            let Some(content) = self.card_content(contact, None) else { return false };
             self.begin_sealing(session, item);
             let op = self.operation(Pending::Seal(session, item));
             self.effect(Effect::Seal(op, content, certificate.clone(), Sizes::All));
@@ -453,7 +453,10 @@ impl Identity {
             Some(problem) => {
                 self.schedule.failed(contact, problem, now, rng);
                 let away = matches!(problem, AttemptError::Unreachable | AttemptError::Broken | AttemptError::Later);
-                if away && (!self.schedule.idle_messages(contact).is_empty() || self.returning.contains_key(&contact)) {
+                let waits = !self.schedule.idle_messages(contact).is_empty()
+                    || self.returning.contains_key(&contact)
+                    || !self.state.drops().pages(contact).is_empty();
+                if away && waits {
                     self.calendar.wants(contact, self.state.drops(), now, rng);
                 }
             }

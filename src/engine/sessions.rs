@@ -144,7 +144,7 @@ impl Reception<'_> {
 /// The key with which the redeemer of an invitation authenticates at first.
 pub(super) fn invitation_key(public: &PublicProfile, secret: [u8; 16]) -> Option<MacKey> {
     let (address, fingerprint) = (public.address.clone(), public.fingerprint);
-    Invitation { address, fingerprint, secret: Some(secret), expires: None }.auth_key()
+    Invitation { address, fingerprint, secret: Some(secret), expires: None, carriers: Vec::new() }.auth_key()
 }
 
 impl Identity {

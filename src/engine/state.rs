@@ -307,7 +307,8 @@ impl State {
             | Record::Deposited { .. }
             | Record::DepositSettled { .. }
             | Record::ReceiptsDue { .. }
-            | Record::ReceiptsReturned { .. } => self.apply_to_drops(number, record).into(),
+            | Record::ReceiptsReturned { .. }
+            | Record::PagesNamed { .. } => self.apply_to_drops(number, record).into(),
             Record::CheckpointBegun { .. }
             | Record::FolderKept { .. }
             | Record::MessagesKept { .. }
@@ -363,6 +364,8 @@ impl State {
             let copies = copies.clone();
             Record::CopiesKept { queue, contact, copies }
         }));
+        let pages = self.drops.kept_pages();
+        records.extend(pages.map(|(contact, carriers)| Record::PagesNamed { contact, carriers: carriers.clone() }));
         let receipts = self.drops.kept_receipts();
         records.extend(receipts.map(|(contact, receipts)| Record::ReceiptsDue { contact, receipts }));
         records
@@ -492,6 +495,9 @@ impl State {
                     return Applied::Nothing;
                 }
                 self.duplicates.remember(seen);
+                if !self.drops.pages(acquaintance.contact()).is_empty() {
+                    Arc::make_mut(&mut self.drops).forget_pages(acquaintance.contact());
+                }
                 if let (Some((folder, message)), Acquaintance::New(contact)) = (notice, acquaintance)
                     && self.add_message(number, *folder, message)
                 {
@@ -625,6 +631,10 @@ impl State {
             }
             Record::ReceiptsDue { contact, receipts } => drops.owe(*contact, receipts),
             Record::ReceiptsReturned { contact, receipts } => drops.returned(*contact, receipts),
+            Record::PagesNamed { contact, carriers } => {
+                let known = self.book.contact(*contact).is_some();
+                known && !carriers.is_empty() && drops.name_pages(*contact, carriers)
+            }
             _ => false,
         }
     }

@@ -15,7 +15,7 @@ use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 
 use crate::base::ids::Fingerprint;
-use crate::base::limits::INVITATION_CHARACTERS;
+use crate::base::limits::{INVITATION_CARRIERS, INVITATION_CHARACTERS};
 use crate::base::{MacKey, Onion, Timestamp};
 
 use super::Address;
@@ -34,6 +34,9 @@ pub struct Invitation {
     pub secret: Option<[u8; SECRET_BYTES]>,
     /// After this moment it no longer works.
     pub expires: Option<Timestamp>,
+    /// Carriers at which its maker's certificate is, and where an answer can be left (docs/protocol.md, "Pages"); at most
+    /// [`INVITATION_CARRIERS`].
+    pub carriers: Vec<Onion>,
 }
 
 /// Why an invitation text cannot be used. Positions count characters from 1.
@@ -74,6 +77,10 @@ const BOX_SCHEME: &str = "rune-box:";
 const VERSION: u8 = 1;
 const FLAG_SECRET: u8 = 1;
 const FLAG_EXPIRES: u8 = 2;
+/// The extension that names a carrier.
+const EXTENSION_CARRIER: u8 = 1;
+/// Bytes of an onion's public key.
+const ONION: u8 = 32;
 /// Characters of a group, without its check.
 const GROUP: usize = 30;
 /// Check characters after a group.
@@ -125,6 +132,10 @@ impl Invitation {
         if let Some(expires) = self.expires {
             let hours = u32::try_from(expires.millis().div_euclid(MS_PER_HOUR).max(0)).unwrap_or(u32::MAX);
             bytes.extend_from_slice(&hours.to_be_bytes());
+        }
+        for carrier in self.carriers.iter().take(INVITATION_CARRIERS) {
+            bytes.extend([EXTENSION_CARRIER, ONION]);
+            bytes.extend_from_slice(carrier.public_key());
         }
         bytes.extend(sum(&bytes));
         bytes
@@ -189,12 +200,16 @@ impl Invitation {
         } else {
             Some(Timestamp::from_millis(i64::from(u32::from_be_bytes(fields.array()?)) * MS_PER_HOUR))
         };
-        // Extensions of later versions: type, length, value.
+        let mut carriers = Vec::new();
+        // Type, length, value; those of later versions are skipped.
         while !fields.rest.is_empty() {
-            let [_, length] = fields.array()?;
-            fields.take(length.into())?;
+            let [kind, length] = fields.array()?;
+            let value = fields.take(length.into())?;
+            if let (EXTENSION_CARRIER, Ok(key), true) = (kind, value.try_into(), carriers.len() < INVITATION_CARRIERS) {
+                carriers.push(Onion::from_public_key(key));
+            }
         }
-        (address.folder().is_none()).then_some(Self { address, fingerprint, secret, expires })
+        (address.folder().is_none()).then_some(Self { address, fingerprint, secret, expires, carriers })
     }
 }
 
@@ -273,7 +288,7 @@ fn decode(data: &[u8]) -> Option<Vec<u8>> {
     sum(&bytes).eq(found).then_some(bytes)
 }
 
-/// Whether there are fewer characters than the fields at the beginning announce.
+/// Whether there are fewer characters than the fields announce.
 fn too_short(characters: &[Character]) -> bool {
     let data: Vec<u8> = characters.chunks(GROUP + CHECK).flat_map(data_of).collect();
     // Whole bytes only: 8 characters are 5 of them.
@@ -282,7 +297,14 @@ fn too_short(characters: &[Character]) -> bool {
     let (Some(flags), Some(name)) = (bytes.get(1), bytes.get(66)) else { return true };
     let secret = if flags & FLAG_SECRET == 0 { 0 } else { SECRET_BYTES };
     let expires = if flags & FLAG_EXPIRES == 0 { 0 } else { 4 };
-    data.len() * 5 / 8 < 67 + usize::from(*name) + secret + expires + SUM
+    let mut end = 67 + usize::from(*name) + secret + expires;
+    let there = data.len() * 5 / 8;
+    // Behind an extension stands its sum, or another one.
+    while there > end + SUM {
+        let Some(length) = bytes.get(end + 1) else { return true };
+        end += 2 + usize::from(*length);
+    }
+    there < end + SUM
 }
 
 /// Every group's check holds and the sum does not: a wrong character that its group's ten bits missed.
@@ -351,7 +373,8 @@ mod tests {
     fn invitation(secret: Option<[u8; SECRET_BYTES]>, expires: Option<Timestamp>) -> Invitation {
         let onion = Onion::from_public_key([3; 32]);
         let address = format!("helpdesk/alice@{onion}").parse().unwrap();
-        Invitation { address, fingerprint: Fingerprint::from_bytes([0xA5; 32]), secret, expires }
+        let fingerprint = Fingerprint::from_bytes([0xA5; 32]);
+        Invitation { address, fingerprint, secret, expires, carriers: Vec::new() }
     }
 
     fn private() -> Invitation {
@@ -461,10 +484,13 @@ mod tests {
         fn every_invitation_round_trips(
             onion in any::<[u8; 32]>(), fingerprint in any::<[u8; 32]>(), name in "[a-z0-9._-]{3,50}",
             secret in any::<Option<[u8; SECRET_BYTES]>>(), hours in any::<Option<u32>>(),
+            carriers in prop::collection::vec(any::<[u8; 32]>(), 0..=INVITATION_CARRIERS),
         ) {
             let address = format!("{name}@{}", Onion::from_public_key(onion)).parse().unwrap();
             let expires = hours.map(|hours| Timestamp::from_secs(i64::from(hours) * 3600));
-            let invitation = Invitation { address, fingerprint: Fingerprint::from_bytes(fingerprint), secret, expires };
+            let carriers = carriers.into_iter().map(Onion::from_public_key).collect();
+            let fingerprint = Fingerprint::from_bytes(fingerprint);
+            let invitation = Invitation { address, fingerprint, secret, expires, carriers };
             prop_assert_eq!(Invitation::parse(&invitation.encode()), Ok(invitation));
         }
 

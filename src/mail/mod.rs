@@ -15,6 +15,7 @@ pub mod invitation;
 pub mod mail_json;
 mod mime;
 pub mod outgoing;
+pub mod page;
 pub mod proof;
 pub mod structure;
 

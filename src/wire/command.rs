@@ -125,6 +125,10 @@ keywords! {
     Deposit = "DEPOSIT";
     /// Upload the hashes of tokens.
     Tokens = "TOKENS";
+    /// Keep a page for whoever has its token.
+    Page = "PAGE";
+    /// Give a page.
+    Fetch = "FETCH";
     /// Count messages.
     Check = "CHECK";
     /// List messages.

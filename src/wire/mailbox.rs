@@ -98,6 +98,20 @@ pub enum BoxCommand {
         /// The size of the set that follows, in octets.
         size: u64,
     },
+    /// Keep a page, or another in its place.
+    Page {
+        /// SHA-256 of its token.
+        name: [u8; 32],
+        /// The last epoch in which it is kept.
+        until: u32,
+        /// The size of the page that follows, in octets.
+        size: u64,
+    },
+    /// Give a page.
+    Fetch {
+        /// Its token.
+        token: [u8; 32],
+    },
     /// Ask to leave an object.
     Deposit {
         /// The token.
@@ -165,6 +179,13 @@ impl BoxCommand {
                 Ok(Self::Respond { nonce: unhex(nonce).ok_or(CommandError::Parameter)?, command, signature })
             }),
             Keyword::Tokens => Self::tokens(&parameters),
+            Keyword::Page => parameters.plain().and_then(|([name, until], size)| match (unhex(name), small(until)) {
+                (Some(name), Some(until)) => Ok(Self::Page { name, until, size }),
+                _ => Err(CommandError::Parameter),
+            }),
+            Keyword::Fetch => parameters
+                .texts()
+                .and_then(|[token]| Ok(Self::Fetch { token: unhex(token).ok_or(CommandError::Parameter)? })),
             Keyword::Deposit => Self::deposit(&parameters),
             Keyword::Check => parameters.texts().and_then(|[mailbox]| {
                 Ok(Self::Check {
@@ -189,6 +210,8 @@ impl BoxCommand {
             Self::Identify { .. } => Keyword::Identify,
             Self::Respond { .. } => Keyword::Respond,
             Self::Tokens { .. } => Keyword::Tokens,
+            Self::Page { .. } => Keyword::Page,
+            Self::Fetch { .. } => Keyword::Fetch,
             Self::Deposit { .. } => Keyword::Deposit,
             Self::Check { .. } => Keyword::Check,
             Self::List { .. } => Keyword::List,
@@ -244,6 +267,10 @@ impl BoxCommand {
             Self::Tokens { epoch, class, size } => {
                 words.extend([Word::text(epoch.to_string()), Word::text(class.to_string()), Word::Block(*size)]);
             }
+            Self::Page { name, until, size } => {
+                words.extend([Word::text(hex(name)), Word::text(until.to_string()), Word::Block(*size)]);
+            }
+            Self::Fetch { token } => words.push(Word::text(hex(token))),
             Self::Deposit { token, claim } => words.extend([
                 Word::text(hex(token)),
                 Word::named("HASH", hex(&claim.hash)),
@@ -661,6 +688,11 @@ mod tests {
             format!("DEPOSIT {hash} SIZE=3"),
             format!("DEPOSIT {hash} HASH={hash} SIZE=3 #3"),
             format!("DEPOSIT {hash}0 HASH={hash} SIZE=3"),
+            format!("PAGE {hash} #3"),
+            format!("PAGE {hash} 1"),
+            format!("PAGE {hash}0 1 #3"),
+            "FETCH".to_owned(),
+            format!("FETCH {hash}0"),
             "CHECK".to_owned(),
             "CHECK a b".to_owned(),
             "LIST a STATE=new".to_owned(),
@@ -742,6 +774,8 @@ mod tests {
             (name(), prop::collection::vec(object(), 1..9))
                 .prop_map(|(mailbox, objects)| BoxCommand::Delete { mailbox, objects }),
             name().prop_map(|mailbox| BoxCommand::Watch { mailbox }),
+            any::<([u8; 32], u32, u64)>().prop_map(|(name, until, size)| BoxCommand::Page { name, until, size }),
+            any::<[u8; 32]>().prop_map(|token| BoxCommand::Fetch { token }),
         ]
     }
 

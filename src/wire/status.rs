@@ -75,6 +75,8 @@ statuses! {
     IdentificationChallenge = 216, "CHALLENGE", Done, false;
     /// 220: tokens were stored.
     TokensStored = 220, "TOKENS STORED", Done, false;
+    /// 221: a page is kept.
+    PageKept = 221, "PAGE KEPT", Done, false;
     /// 240: unread and total of a mailbox.
     MailboxStatus = 240, "MAILBOX", Done, false;
     /// 241: one message of a list.

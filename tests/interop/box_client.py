@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.ciphers.aead import AESOCB3
+from cryptography.hazmat.primitives.ciphers.aead import AESOCB3, ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
 from first_contact import DAY, Identity, Invitation, Recipient, content, hashed_key, onion_name, packet, packets, seal, sha256, u32, u64, subpacket
@@ -147,6 +147,28 @@ def tokens(seed, epoch, size_class, count):
     return [hmac.digest(seed, place(i), "sha256") for i in range(count)]
 
 
+def page_keys(secret, onion):
+    """Section "Pages": the token, and the key."""
+    derive = lambda label: hmac.digest(secret, label + b"\0" + onion, "sha256")
+    return derive(b"RUNE/1 page token"), derive(b"RUNE/1 page key")
+
+
+def pages(options, session, drop, invitation, answer):
+    """Leaves a page for an invitation, fetches it like whoever has that, and answers it."""
+    token, key = page_keys(os.urandom(16), invitation.onion)
+    nonce, text = os.urandom(12), u32(len(drop.certificate)) + drop.certificate
+    page = nonce + ChaCha20Poly1305(key).encrypt(nonce, text.ljust(4096 - 28, b"\0"), None)
+    session.expect(221, f"PAGE {sha256(token).hex()} {int(time.time()) // DAY + 7} #{len(page)}", page)
+    guest = Session(options, invitation.onion)
+    guest.expect(420, f"FETCH {os.urandom(32).hex()}")
+    _, (got,), _ = guest.expect(251, f"FETCH {token.hex()}")
+    plain = ChaCha20Poly1305(key).decrypt(got[:12], got[12:], None)
+    assert plain[4 : 4 + int.from_bytes(plain[:4], "big")] == drop.certificate
+    assert deposit(options, invitation, token, answer) == ("201", "202")
+    assert deposit(options, invitation, token, answer) == ("201", "202"), "the same again is the same"
+    assert deposit(options, invitation, token, seal(content("mail/1", b""), drop, Recipient(drop.certificate, drop.fingerprint)))[0] == "420"
+
+
 def deposit(options, invitation, token, sealed):
     """Section "Deposit": on a connection of its own, and without a name. The codes of both answers."""
     session = Session(options, invitation.onion)
@@ -207,6 +229,10 @@ def main():
     words, _, _ = session.expect(253, f"DELETE {drop.name} {first} {second}")
     assert words == ["2"], words
     session.expect(703, f"RETRIEVE {drop.name}#{first}")
+    pages(options, session, drop, invitation, left[0])
+    assert session.expect(240, f"CHECK {drop.name}")[0][1:] == ["U=1", "T=1"], "the answer to the page"
+    _, _, listed = session.expect(242, f"LIST {drop.name}")
+    session.expect(253, f"DELETE {drop.name} {listed[0].split()[1]}")
     session.expect(240, f"CHECK {drop.name}")
     session.expect(200, "QUIT")
     print("done")

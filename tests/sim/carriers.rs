@@ -152,7 +152,9 @@ impl World {
         let terms = Terms { quota: 1 << 30, hold_days: 14 };
         self.feed_carrier(c, CarrierInput::Request(RequestId(0), CarrierRequest::Invite { secret, terms, expires }));
         self.pass(MINUTE);
-        let text = Invitation { address, fingerprint, secret: Some(secret), expires: Some(expires) }.encode_box();
+        let text =
+            Invitation { address, fingerprint, secret: Some(secret), expires: Some(expires), carriers: Vec::new() }
+                .encode_box();
         let key = crypto::key(2 * CARRIERS + n * 64 + c);
         let own = Fingerprint::from_bytes(key);
         let certificate = crypto::certificate(&own).into();
@@ -398,8 +400,7 @@ impl World {
             let result = if fails {
                 at.doubtful.push(transaction);
                 Err(CommitError::Io)
-            } else if lies && self.carriers[c].life.is_multiple_of(2) && is_deposit(&transaction) {
-                let at = &mut self.carriers[c];
+            } else if lies && at.life.is_multiple_of(2) && is_deposit(&transaction) {
                 at.doubtful.push(transaction);
                 Err(CommitError::NoSpace)
             } else if lies && is_deposit(&transaction) {

@@ -77,7 +77,8 @@ impl LocalCarrier {
         let secret = (&mut OsRng as &mut dyn Rng).array();
         self.ask(CarrierRequest::Invite { secret, terms, expires }).await?;
         let (address, fingerprint) = (self.address.clone(), self.fingerprint);
-        let invitation = Invitation { address, fingerprint, secret: Some(secret), expires: Some(expires) };
+        let invitation =
+            Invitation { address, fingerprint, secret: Some(secret), expires: Some(expires), carriers: Vec::new() };
         Ok((invitation.encode_box(), expires))
     }
 }

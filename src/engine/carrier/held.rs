@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::super::profile::Profile;
-use super::record::{BoxInvitation, HeldObject, HeldRecord, Spent, Terms};
+use super::record::{BoxInvitation, HeldObject, HeldPage, HeldRecord, Spent, Terms};
 use crate::base::ids::Fingerprint;
 use crate::base::limits::{
-    CARRIER_INVITATIONS, CARRIER_MAILBOXES, OBJECTS_OF_MAILBOX, TOKENS_AFTER_DAYS, TOKENS_AHEAD_DAYS,
-    TOKENS_EARLY_DAYS, TOKENS_OF_MAILBOX, TOKENS_OF_SET,
+    CARRIER_INVITATIONS, CARRIER_MAILBOXES, OBJECTS_OF_MAILBOX, PAGE_ANSWER_BYTES, PAGE_DAYS, PAGES_OF_MAILBOX,
+    TOKENS_AFTER_DAYS, TOKENS_AHEAD_DAYS, TOKENS_EARLY_DAYS, TOKENS_OF_MAILBOX, TOKENS_OF_SET,
 };
 use crate::base::{BodyId, ObjectId};
 use crate::wire::Claim;
@@ -29,6 +29,8 @@ pub struct Held {
     mailboxes: BTreeMap<Fingerprint, Mailbox>,
     /// Where each token belongs.
     places: BTreeMap<TokenHash, Place>,
+    /// Where each page is, by what its token is known by.
+    pages: BTreeMap<TokenHash, Fingerprint>,
     day: Epoch,
     off: bool,
     last_record: u64,
@@ -43,12 +45,20 @@ pub struct Mailbox {
     terms: Terms,
     objects: BTreeMap<ObjectId, HeldObject>,
     sets: BTreeMap<(Epoch, Class), TokenSet>,
-    /// Bytes of the objects.
+    pages: BTreeMap<TokenHash, Page>,
+    /// Bytes of the objects and pages.
     stored: u64,
     /// Bytes that tokens admit which are not spent.
     outstanding: u64,
     /// Tokens, spent or not.
     tokens: usize,
+}
+
+/// A page, and the object that was left for it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Page {
+    held: HeldPage,
+    answer: Option<[u8; 32]>,
 }
 
 /// The tokens of one epoch and class.
@@ -93,22 +103,22 @@ pub enum Outcome {
     Nothing,
 }
 
-/// Why tokens are not taken.
+/// Why tokens or a page are not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokensError {
-    /// Not of the form: an unknown class, a number that is not a power of two, not in order, a foreign epoch, or others than
-    /// those that were uploaded before.
-    #[error("the tokens are not of the form")]
+    /// Not of the form: an unknown class, a number that is not a power of two, not in order, a foreign epoch, others than
+    /// those that were uploaded before; a page of another mailbox, or for too long.
+    #[error("it is not of the form")]
     Form,
     /// They would admit more than the quota.
-    #[error("the tokens would admit more than the quota")]
+    #[error("it would admit more than the quota")]
     Quota,
 }
 
 impl Mailbox {
     fn new(certificate: Arc<[u8]>, terms: Terms) -> Self {
-        let (objects, sets) = (BTreeMap::new(), BTreeMap::new());
-        Self { certificate, terms, objects, sets, stored: 0, outstanding: 0, tokens: 0 }
+        let (objects, sets, pages) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { certificate, terms, objects, sets, pages, stored: 0, outstanding: 0, tokens: 0 }
     }
 
     /// Its owner's certificate.
@@ -126,7 +136,12 @@ impl Mailbox {
         &self.objects
     }
 
-    /// Bytes of its objects.
+    /// Its pages.
+    pub fn pages(&self) -> impl Iterator<Item = &HeldPage> {
+        self.pages.values().map(|page| &page.held)
+    }
+
+    /// Bytes of its objects and pages.
     pub const fn stored(&self) -> u64 {
         self.stored
     }
@@ -141,15 +156,54 @@ impl Mailbox {
         self.objects.values().filter(|object| !object.read).count()
     }
 
+    fn bodies(&self) -> impl Iterator<Item = BodyId> {
+        self.objects.values().map(|object| object.body).chain(self.pages().map(|page| page.body))
+    }
+
     fn put(&mut self, object: HeldObject) {
         self.stored = self.stored.saturating_add(object.size);
         self.objects.insert(object.id, object);
+    }
+
+    fn put_page(&mut self, page: Page) {
+        self.stored = self.stored.saturating_add(page.held.size);
+        self.outstanding = self.outstanding.saturating_add(page.admits());
+        self.pages.insert(page.held.name, page);
+    }
+
+    /// Takes the one object that a page lets in.
+    fn answer_page(&mut self, spent: &Spent, object: &HeldObject) -> Outcome {
+        let Some(page) = self.pages.get_mut(&spent.token).filter(|_| answers_page(object.size)) else {
+            return Outcome::Nothing;
+        };
+        match page.answer {
+            Some(hash) if hash == spent.hash => return Outcome::Already,
+            Some(_) => return Outcome::Nothing,
+            None => self.outstanding = self.outstanding.saturating_sub(page.admits()),
+        }
+        page.answer = Some(spent.hash);
+        self.put(object.clone());
+        Outcome::Done
+    }
+
+    fn take_page(&mut self, name: &TokenHash) -> Option<Page> {
+        let page = self.pages.remove(name)?;
+        self.stored = self.stored.saturating_sub(page.held.size);
+        self.outstanding = self.outstanding.saturating_sub(page.admits());
+        Some(page)
     }
 
     fn take(&mut self, id: ObjectId) -> Option<BodyId> {
         let object = self.objects.remove(&id)?;
         self.stored = self.stored.saturating_sub(object.size);
         Some(object.body)
+    }
+}
+
+impl Page {
+    /// Bytes that may still come for it.
+    const fn admits(&self) -> u64 {
+        if self.answer.is_none() { PAGE_ANSWER_BYTES } else { 0 }
     }
 }
 
@@ -192,11 +246,52 @@ impl Held {
 
     /// The mailbox to which an object belongs, by the object's token.
     pub fn mailbox_of(&self, token: &TokenHash) -> Option<Fingerprint> {
-        self.places.get(token).map(|place| place.mailbox)
+        self.pages.get(token).copied().or_else(|| self.places.get(token).map(|place| place.mailbox))
+    }
+
+    /// The page whose token this is known by.
+    pub fn page(&self, name: &TokenHash, today: Epoch) -> Option<HeldPage> {
+        let page = self.find_page(name)?.1;
+        (today <= page.held.until).then_some(page.held)
+    }
+
+    /// Whether a mailbox may keep a page of this name and size until then.
+    ///
+    /// # Errors
+    /// [`TokensError`].
+    pub fn may_keep(
+        &self,
+        mailbox: &Fingerprint,
+        (name, size, until): (&TokenHash, u64, Epoch),
+        today: Epoch,
+    ) -> Result<(), TokensError> {
+        let owner = self.mailboxes.get(mailbox).ok_or(TokensError::Form)?;
+        let foreign = self.pages.get(name).is_some_and(|other| other != mailbox) || self.places.contains_key(name);
+        let last = today.saturating_add(PAGE_DAYS + TOKENS_EARLY_DAYS);
+        if foreign || !(today.saturating_sub(TOKENS_EARLY_DAYS)..=last).contains(&until) {
+            return Err(TokensError::Form);
+        }
+        let known = owner.pages.get(name);
+        let before = known.map_or(0, |page| page.held.size + page.admits());
+        let after = size.saturating_add(known.map_or(PAGE_ANSWER_BYTES, Page::admits));
+        let together = owner.stored.saturating_add(owner.outstanding).saturating_sub(before).saturating_add(after);
+        if together > owner.terms.quota || (known.is_none() && owner.pages.len() >= PAGES_OF_MAILBOX) {
+            return Err(TokensError::Quota);
+        }
+        Ok(())
     }
 
     /// Whether a token admits an object on this day.
     pub fn admits(&self, token: &TokenHash, claim: &Claim, today: Epoch) -> Admission {
+        if let Some((mailbox, page)) = self.find_page(token) {
+            let counts = today <= page.held.until && answers_page(claim.size);
+            return match page.answer {
+                _ if !counts => Admission::Refused,
+                Some(hash) if hash == claim.hash => Admission::Again,
+                None if mailbox.objects.len() < OBJECTS_OF_MAILBOX => Admission::Fresh,
+                _ => Admission::Refused,
+            };
+        }
         let Some((place, mailbox, set)) = self.find(token) else { return Admission::Refused };
         let counts = counts_on(place.epoch, today) && place.class.bytes() == claim.size;
         match set.spent.get(token) {
@@ -244,7 +339,7 @@ impl Held {
 
     /// Every body that is named.
     pub fn bodies(&self) -> impl Iterator<Item = BodyId> {
-        self.mailboxes.values().flat_map(|mailbox| mailbox.objects.values().map(|object| object.body))
+        self.mailboxes.values().flat_map(Mailbox::bodies)
     }
 
     /// Makes the change that a record says, where it still can be made.
@@ -307,6 +402,7 @@ impl Held {
                     Outcome::Already
                 }
             }
+            HeldRecord::PagePut { mailbox, page } => self.put_page(*mailbox, *page),
             HeldRecord::CheckpointBegun { day } => {
                 *self = Self { day: *day, last_record: number, released: self.bodies().collect(), ..Self::default() };
                 Outcome::Done
@@ -326,6 +422,15 @@ impl Held {
                 for object in objects {
                     self.released.remove(&object.body);
                     mailbox.put(object.clone());
+                }
+                Outcome::Done
+            }
+            HeldRecord::PagesKept { mailbox: name, pages } => {
+                let Some(mailbox) = self.mailboxes.get_mut(name) else { return Outcome::Nothing };
+                for (held, answer) in pages {
+                    self.released.remove(&held.body);
+                    self.pages.insert(held.name, *name);
+                    mailbox.put_page(Page { held: *held, answer: *answer });
                 }
                 Outcome::Done
             }
@@ -352,6 +457,10 @@ impl Held {
             let objects: Vec<_> = mailbox.objects.values().cloned().collect();
             let pieces = objects.chunks(OBJECTS_OF_RECORD);
             records.extend(pieces.map(|objects| HeldRecord::ObjectsKept { mailbox: *name, objects: objects.to_vec() }));
+            if !mailbox.pages.is_empty() {
+                let pages = mailbox.pages.values().map(|page| (page.held, page.answer)).collect();
+                records.push(HeldRecord::PagesKept { mailbox: *name, pages });
+            }
         }
         records
     }
@@ -360,6 +469,25 @@ impl Held {
         let place = *self.places.get(token)?;
         let mailbox = self.mailboxes.get(&place.mailbox)?;
         Some((place, mailbox, mailbox.sets.get(&(place.epoch, place.class))?))
+    }
+
+    fn find_page(&self, name: &TokenHash) -> Option<(&Mailbox, &Page)> {
+        let mailbox = self.mailboxes.get(self.pages.get(name)?)?;
+        Some((mailbox, mailbox.pages.get(name)?))
+    }
+
+    fn put_page(&mut self, name: Fingerprint, held: HeldPage) -> Outcome {
+        let today = self.day.max(held.until.saturating_sub(PAGE_DAYS));
+        if self.may_keep(&name, (&held.name, held.size, held.until), today).is_err() {
+            self.released.insert(held.body);
+            return Outcome::Nothing;
+        }
+        let Some(mailbox) = self.mailboxes.get_mut(&name) else { return Outcome::Nothing };
+        let before = mailbox.take_page(&held.name);
+        self.released.extend(before.map(|page| page.held.body));
+        mailbox.put_page(Page { held, answer: before.and_then(|page| page.answer) });
+        self.pages.insert(held.name, name);
+        Outcome::Done
     }
 
     fn register(
@@ -398,6 +526,14 @@ impl Held {
     }
 
     fn deposit(&mut self, spent: &Spent, object: &HeldObject) -> Outcome {
+        if let Some(name) = self.pages.get(&spent.token) {
+            let outcome = self.mailboxes.get_mut(name).map(|mailbox| mailbox.answer_page(spent, object));
+            let outcome = outcome.unwrap_or(Outcome::Nothing);
+            if outcome != Outcome::Done {
+                self.unwanted(object);
+            }
+            return outcome;
+        }
         let Some(place) = self.places.get(&spent.token).copied() else { return self.unwanted(object) };
         let set = self.mailboxes.get_mut(&place.mailbox).and_then(|mailbox| {
             let (sets, outstanding) = (&mut mailbox.sets, &mut mailbox.outstanding);
@@ -436,6 +572,8 @@ impl Held {
             let over: Vec<_> =
                 mailbox.objects.values().filter(|object| object.until <= day).map(|object| object.id).collect();
             self.released.extend(over.into_iter().filter_map(|object| mailbox.take(object)));
+            let past: Vec<_> = mailbox.pages.values().map(|page| page.held).filter(|page| page.until < day).collect();
+            self.released.extend(past.iter().filter_map(|page| Some(mailbox.take_page(&page.name)?.held.body)));
             let past = |(epoch, _): &(Epoch, Class)| epoch.saturating_add(TOKENS_AFTER_DAYS) < day;
             let forgotten: Vec<_> = mailbox.sets.keys().copied().filter(past).collect();
             for key in forgotten {
@@ -445,13 +583,16 @@ impl Held {
             }
         }
         self.places.retain(|_, place| place.epoch.saturating_add(TOKENS_AFTER_DAYS) >= day);
+        let mailboxes = &self.mailboxes;
+        self.pages.retain(|name, of| mailboxes.get(of).is_some_and(|mailbox| mailbox.pages.contains_key(name)));
         Outcome::Done
     }
 
     fn remove(&mut self, name: &Fingerprint) -> bool {
         let Some(mailbox) = self.mailboxes.remove(name) else { return false };
-        self.released.extend(mailbox.objects.values().map(|object| object.body));
+        self.released.extend(mailbox.bodies());
         self.places.retain(|_, place| place.mailbox != *name);
+        self.pages.retain(|_, mailbox| mailbox != name);
         true
     }
 }
@@ -464,6 +605,11 @@ impl std::fmt::Debug for Mailbox {
 
 const fn done(changed: bool) -> Outcome {
     if changed { Outcome::Done } else { Outcome::Nothing }
+}
+
+/// Whether an object of this size can answer a page: a card has one of the two smallest sizes that have tokens.
+fn answers_page(size: u64) -> bool {
+    size <= PAGE_ANSWER_BYTES && Class::of(size).is_some()
 }
 
 /// Whether tokens of an epoch admit something on this day.

@@ -53,6 +53,8 @@ pub(super) enum Pending {
     Object(TokenHash),
     /// A part of an object is being read.
     Reading(Place, Reading),
+    /// A page is being read.
+    Page(Place),
     /// A commit: the records to apply, and what to do then.
     Commit(Vec<HeldRecord>, Then),
 }
@@ -173,11 +175,11 @@ impl Carrier {
                     self.examined(now, rng, token, object);
                 }
             }
-            CarrierInput::BodyRead(op, bytes) => {
-                if let Some(Pending::Reading(place, reading)) = self.pending.remove(&op) {
-                    self.body_read(place, reading, bytes);
-                }
-            }
+            CarrierInput::BodyRead(op, bytes) => match self.pending.remove(&op) {
+                Some(Pending::Reading(place, reading)) => self.body_read(place, reading, bytes),
+                Some(Pending::Page(place)) => self.page_read(place, bytes),
+                _ => {}
+            },
             CarrierInput::ClockSet(step) => {
                 self.clock_since = now;
                 self.day_tried = self.day_tried.stepped(step);
@@ -300,7 +302,8 @@ impl Carrier {
             Asked::Command(BoxCommand::Respond { nonce, command, .. }, block) => {
                 self.respond(place, nonce, command, block);
             }
-            Asked::Command(command, block) => self.in_mailbox(now, place, command, block),
+            Asked::Command(BoxCommand::Fetch { token }, _) => self.fetch(now, place, &token),
+            Asked::Command(command, block) => self.in_mailbox(now, rng, place, command, block),
         }
     }
 

@@ -10,14 +10,15 @@ use super::super::session::{Answer, Deposit, Line};
 use super::effect::CarrierEffect;
 use super::held::{Admission, Outcome, TokensError};
 use super::machine::{Carrier, Pending, Place, Then, failed};
-use super::record::{HeldObject, HeldRecord, Spent};
+use super::record::{HeldObject, HeldPage, HeldRecord, Spent};
 use super::session::Storing;
 use crate::base::ids::Fingerprint;
 use crate::base::limits::{LIST_ENTRIES, RETRIEVED_BYTES};
 use crate::base::rng::Rng;
 use crate::base::{BodyId, ObjectId, SessionId, Timestamp};
+use crate::mail::page::PAGE_SIZES;
 use crate::wire::mailbox::{BoxCommand, Count, Entry, Part, Piece, Said, Selection, Style};
-use crate::wire::token::{Epoch, TokenHash, epoch, hash_of};
+use crate::wire::token::{Epoch, Token, TokenHash, epoch, hash_of};
 use crate::wire::{Status, Word};
 
 /// What of an object is being read, and how it is given.
@@ -108,7 +109,14 @@ impl Carrier {
     }
 
     /// A command that needs an identification.
-    pub(super) fn in_mailbox(&mut self, now: Timestamp, place: Place, command: BoxCommand, block: Vec<u8>) {
+    pub(super) fn in_mailbox(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        place: Place,
+        command: BoxCommand,
+        block: Vec<u8>,
+    ) {
         let identified = |carrier: &mut Self| {
             let session = carrier.session(place)?;
             let name = match &command {
@@ -127,6 +135,7 @@ impl Carrier {
         };
         match command {
             BoxCommand::Tokens { epoch: day, class, .. } => self.upload(now, place, mailbox, (day, class), &block),
+            BoxCommand::Page { name, until, .. } => self.keep_page(now, rng, place, mailbox, (name, until), block),
             BoxCommand::Check { .. } => self.check(place, mailbox),
             BoxCommand::List { selection, json, .. } => self.list(place, mailbox, &selection, json),
             BoxCommand::Retrieve { object, part, style, .. } => self.retrieve(place, mailbox, object, part, style),
@@ -164,6 +173,54 @@ impl Carrier {
             }
             Err(TokensError::Form) => self.answer(place, Status::BadParameter),
             Err(TokensError::Quota) => self.answer(place, Status::NoSpace),
+        }
+    }
+
+    fn keep_page(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        place: Place,
+        mailbox: Fingerprint,
+        (name, until): (TokenHash, Epoch),
+        block: Vec<u8>,
+    ) {
+        let size = block.len() as u64;
+        let allowed = match PAGE_SIZES.contains(&block.len()) {
+            true => self.held.may_keep(&mailbox, (&name, size, until), epoch(now)),
+            false => Err(TokensError::Form),
+        };
+        match allowed {
+            Ok(()) => {
+                let body = NewBody::new(BodyId::random(rng), block.into());
+                let page = HeldPage { name, body: body.id, size, until };
+                let answer = |outcome| match outcome {
+                    Outcome::Done | Outcome::Already => Status::PageKept.into(),
+                    Outcome::Nothing => Status::NoSpace.into(),
+                };
+                self.commit(vec![HeldRecord::PagePut { mailbox, page }], vec![body], Then::Answer(place, answer));
+            }
+            Err(TokensError::Form) => self.answer(place, Status::BadParameter),
+            Err(TokensError::Quota) => self.answer(place, Status::NoSpace),
+        }
+    }
+
+    /// Somebody asks for a page. Why there is none is nobody's business.
+    pub(super) fn fetch(&mut self, now: Timestamp, place: Place, token: &Token) {
+        let Some(page) = self.held.page(&hash_of(token), epoch(now)) else {
+            return self.answer(place, Status::NotAvailable);
+        };
+        let op = self.operation(Pending::Page(place));
+        self.effect(CarrierEffect::ReadBody(op, page.body, 0..page.size));
+    }
+
+    pub(super) fn page_read(&mut self, place: Place, bytes: Option<Vec<u8>>) {
+        match bytes {
+            Some(bytes) => {
+                let words = vec![Word::Block(bytes.len() as u64)];
+                self.answer(place, Line::new(Status::MessageObject, words).with(bytes.into()));
+            }
+            None => self.answer(place, Status::Busy),
         }
     }
 

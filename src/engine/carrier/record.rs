@@ -47,6 +47,19 @@ pub struct HeldObject {
     pub read: bool,
 }
 
+/// A page: fetched, and answered once, by whoever has its token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldPage {
+    /// What its token is known by.
+    pub name: TokenHash,
+    /// Its bytes.
+    pub body: BodyId,
+    /// Its size in bytes.
+    pub size: u64,
+    /// The last epoch in which it is there.
+    pub until: Epoch,
+}
+
 /// A token that was used, and the SHA-256 of the object that it admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Spent {
@@ -134,6 +147,13 @@ records! {
         /// Whether it serves.
         on: bool,
     }
+    /// A page was put there, or took the place of another.
+    12 PagePut {
+        /// The mailbox.
+        mailbox: Fingerprint,
+        /// The page.
+        page: HeldPage,
+    }
     /// A checkpoint begins: everything before it counts no more, and the records after it lead to the same state.
     64 CheckpointBegun {
         /// The day that was last begun.
@@ -169,5 +189,12 @@ records! {
         mailbox: Fingerprint,
         /// The objects.
         objects: Vec<HeldObject>,
+    }
+    /// Pages as they are.
+    68 PagesKept {
+        /// The mailbox.
+        mailbox: Fingerprint,
+        /// The pages, and for which object the token of each was used.
+        pages: Vec<(HeldPage, Option<[u8; 32]>)>,
     }
 }

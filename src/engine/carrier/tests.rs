@@ -13,7 +13,7 @@ use super::super::harness::profile;
 use super::super::request::RequestId;
 use super::effect::Detached;
 use super::held::{Outcome, TokensError};
-use super::record::{HeldObject, Spent};
+use super::record::{HeldObject, HeldPage, Spent};
 use super::*;
 use crate::base::ids::Fingerprint;
 use crate::base::rng::SeededRng;
@@ -606,6 +606,63 @@ fn a_token_that_another_box_has_stays_there() {
 }
 
 #[test]
+fn a_page_is_given_to_who_has_its_token_and_lets_one_answer_in() {
+    let (mut bench, tokens) = with_drop();
+    let (page, other) = (vec![7; 4096], vec![8; 4096]);
+    let (token, last) = ([3; 32], today() + 2);
+    let keep = |bench: &mut Bench, session, page: &[u8], name: [u8; 32], until| {
+        bench.code(session, &BoxCommand::Page { name, until, size: page.len() as u64 }, page)
+    };
+    let fetch = |bench: &mut Bench, token| {
+        let session = bench.connect();
+        let (reply, blocks) = bench.ask(session, &BoxCommand::Fetch { token }, b"").remove(0);
+        (reply.code.number(), blocks.into_iter().next().unwrap_or_default())
+    };
+    let stranger = bench.connect();
+    assert_eq!(keep(&mut bench, stranger, &page, hash_of(&token), last), 411);
+    let session = bench.identify(DROP, DROP, None).unwrap();
+    assert_eq!(fetch(&mut bench, token).0, 420);
+    assert_eq!(bench.deposit(token, &object(b'1', SMALL)).0, 420);
+    assert_eq!(keep(&mut bench, session, &page, hash_of(&token), last), 221);
+    assert_eq!(fetch(&mut bench, token), (251, page.clone()));
+    for (bytes, name, until) in [
+        (&page[1..], hash_of(&[4; 32]), last),
+        (&page[..], hash_of(&[4; 32]), today() + 34),
+        (&page[..], hash_of(&[4; 32]), today() - 3),
+        (&page[..], hash_of(&tokens[0]), last),
+    ] {
+        assert_eq!(keep(&mut bench, session, bytes, name, until), 702);
+    }
+    // One answer, of the size of a card.
+    assert_eq!(bench.deposit(token, &object(b'0', 16 * SMALL)).0, 420);
+    assert_eq!(bench.deposit(token, &object(b'1', 4 * SMALL)), (201, 202));
+    assert_eq!(bench.deposit(token, &object(b'1', 4 * SMALL)), (201, 202));
+    assert_eq!(bench.deposit(token, &object(b'2', SMALL)).0, 420);
+    assert_eq!(bench.count(session), (1, 1));
+    // Another in its place lets nothing more in.
+    assert_eq!(keep(&mut bench, session, &other, hash_of(&token), last), 221);
+    assert_eq!(fetch(&mut bench, token), (251, other.clone()));
+    assert_eq!(bench.deposit(token, &object(b'2', SMALL)).0, 420);
+    // Nobody else has it.
+    bench.invite([6; 16], TERMS);
+    assert_eq!(bench.register(MALLORY, [6; 16]), Ok(210));
+    let mallory = bench.identify(MALLORY, MALLORY, None).unwrap();
+    assert_eq!(keep(&mut bench, mallory, &page, hash_of(&token), last), 702);
+    // It counts, and what may come for it: 8 of 64 are for tokens, 4 lie there and 1 is this.
+    let mut kept = 0;
+    while keep(&mut bench, session, &page, hash_of(&[100 + kept; 32]), last) == 221 {
+        kept += 1;
+    }
+    assert_eq!(kept, (64 - 8 - 4 - 1) / 5);
+    assert_eq!(fetch(&mut bench, [100; 32]).0, 251);
+    bench.pass(Duration::from_secs(3 * 24 * 3600));
+    assert_eq!(fetch(&mut bench, token).0, 420, "its last day is over");
+    assert_eq!(bench.deposit([100; 32], &object(b'1', SMALL)).0, 420);
+    let mailbox = &bench.carrier.held().mailboxes()[&fingerprint(DROP)];
+    assert_eq!((mailbox.pages().count(), mailbox.outstanding()), (0, 8 * SMALL));
+}
+
+#[test]
 fn what_is_no_object_burns_no_token() {
     let (mut bench, tokens) = with_drop();
     assert_eq!(bench.deposit(tokens[0], &object(b'!', SMALL)), (201, 409));
@@ -807,6 +864,12 @@ fn record() -> impl Strategy<Value = HeldRecord> {
         ),
         (mailbox.clone(), prop::collection::vec(id, 0..3), any::<bool>())
             .prop_map(|(mailbox, objects, read)| HeldRecord::Marked { mailbox, objects, read }),
+        (mailbox.clone(), (0..12_u8).prop_map(|n| [n; 32]), any::<[u8; 16]>(), day.clone()).prop_map(
+            |(mailbox, name, body, until)| {
+                let body = BodyId::from_bytes(body);
+                HeldRecord::PagePut { mailbox, page: HeldPage { name, body, size: SMALL, until } }
+            }
+        ),
         day.prop_map(|day| HeldRecord::DayBegan { day }),
         mailbox.prop_map(|mailbox| HeldRecord::MailboxRemoved { mailbox }),
         any::<bool>().prop_map(|on| HeldRecord::Served { on }),
@@ -822,9 +885,11 @@ proptest! {
         let mut held = Held::default();
         let mut bodies = std::collections::BTreeSet::new();
         for (number, record) in (1..).zip(&records) {
-            if let HeldRecord::Deposited { object, .. } = record {
-                bodies.insert(object.body);
-            }
+            match record {
+                HeldRecord::Deposited { object, .. } => bodies.insert(object.body),
+                HeldRecord::PagePut { page, .. } => bodies.insert(page.body),
+                _ => false,
+            };
             held.apply(number, record);
             for body in held.take_released() {
                 prop_assert!(bodies.remove(&body), "released twice");
@@ -832,7 +897,8 @@ proptest! {
             for mailbox in held.mailboxes().values() {
                 prop_assert!(mailbox.stored() + mailbox.outstanding() <= mailbox.terms().quota);
                 let stored: u64 = mailbox.objects().values().map(|object| object.size).sum();
-                prop_assert_eq!(stored, mailbox.stored());
+                let pages: u64 = mailbox.pages().map(|page| page.size).sum();
+                prop_assert_eq!(stored + pages, mailbox.stored());
             }
             prop_assert_eq!(held.bodies().collect::<std::collections::BTreeSet<_>>(), bodies.clone());
         }

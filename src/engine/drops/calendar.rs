@@ -109,9 +109,10 @@ impl Calendar {
 
     /// A contact does not answer: its drops come next, where it has some and none of them is planned.
     pub(in super::super) fn wants(&mut self, contact: ContactId, drops: &Drops, now: Timestamp, rng: &mut dyn Rng) {
-        for named in drops.of(contact).into_iter().flat_map(|of| of.iter()) {
+        let named = drops.of(contact).into_iter().flat_map(|of| of.iter()).map(|named| named.onion);
+        for onion in named.chain(drops.pages(contact).iter().copied()) {
             let next = within(now, self.delays.deposit, rng);
-            self.deposits.entry((contact, named.onion)).or_insert_with(|| Turn::at(next));
+            self.deposits.entry((contact, onion)).or_insert_with(|| Turn::at(next));
         }
     }
 

@@ -12,7 +12,7 @@ use super::calendar::attempt_error;
 use super::rented::{DropChange, Rented, Stage};
 use crate::base::limits;
 use crate::base::rng::Rng;
-use crate::base::{ClockStep, ContentId, DropId, ObjectId, SessionId, Timestamp};
+use crate::base::{ClockStep, ContentId, DropId, InvitationId, ObjectId, SessionId, Timestamp};
 use crate::engine::book::{Contact, ContactChange, ContactStatus};
 use crate::engine::effect::{CommitError, DialError, DropWork, Effect, Refusal};
 use crate::engine::greeting::next_card;
@@ -52,6 +52,8 @@ enum Step {
     Responding,
     /// TOKENS was sent for the first of these classes.
     Uploading(Epoch, Vec<Class>),
+    /// PAGE was sent for this invitation.
+    Posting(InvitationId),
     /// WATCH was sent.
     Watching,
     /// LIST was sent.
@@ -79,6 +81,8 @@ pub(in super::super) struct Collecting {
     watching: bool,
     /// The carrier takes no more sets now.
     sets_refused: bool,
+    /// Nor these pages.
+    pages_refused: BTreeSet<InvitationId>,
     /// Whether something may be there that is not in the list.
     news: bool,
     listed: VecDeque<Entry>,
@@ -97,6 +101,7 @@ impl Collecting {
             identified: false,
             watching: false,
             sets_refused: false,
+            pages_refused: BTreeSet::new(),
             news: true,
             listed: VecDeque::new(),
             passed_over: BTreeSet::new(),
@@ -146,6 +151,16 @@ impl Identity {
         }
     }
 
+    /// There may be something new to tell a carrier.
+    pub(in super::super) fn wake_collections(&mut self, now: Timestamp, rng: &mut dyn Rng) {
+        let rests = |collecting: &Collecting| matches!(collecting.step, Step::Resting(_));
+        let sessions: Vec<_> =
+            self.collections.iter().filter(|(_, collecting)| rests(collecting)).map(|(&session, _)| session).collect();
+        for session in sessions {
+            self.go_on(now, rng, session);
+        }
+    }
+
     /// The answer to the dial of a collection.
     pub(in super::super) fn collection_dialled(
         &mut self,
@@ -173,6 +188,7 @@ impl Identity {
         };
         let (mailbox, disk_low) = (rented.fingerprint.to_string(), self.disk_low);
         let forgotten = rented.stage == Stage::Leaving && self.is_forgotten(&rented);
+        let missing_page = self.missing_page(now, rng, &rented, &collecting.pages_refused);
         let Some(collecting) = self.collections.get_mut(&session) else { return };
         // What takes long is begun by a session that has time for it.
         let end = collecting.begun.plus(limits::WIRE_SESSION.saturating_sub(MARGIN));
@@ -192,6 +208,9 @@ impl Identity {
         } else if let Some(missing) = rented.missing(epoch(now)).filter(|_| !collecting.sets_refused) {
             let classes = Rented::classes().map(|(class, _)| class).collect();
             self.upload(now, session, &rented, missing, classes);
+        } else if let Some(page) = missing_page {
+            let command = BoxCommand::Page { name: page.name, until: page.until, size: page.bytes.len() as u64 };
+            collecting.ask(now, &command, &page.bytes, 0, Step::Posting(page.invitation));
         } else if !collecting.watching {
             collecting.watching = true;
             collecting.ask(now, &BoxCommand::Watch { mailbox }, b"", 0, Step::Watching);
@@ -367,6 +386,14 @@ impl Identity {
                 }
                 // No room for more tokens, or a set that it has already and that is another one: mail is collected all the same.
                 collecting.sets_refused = true;
+                self.go_on(now, rng, session);
+            }
+            Step::Posting(invitation) => {
+                if status == Some(Status::PageKept) {
+                    self.posted_pages.insert((drop, invitation));
+                } else {
+                    collecting.pages_refused.insert(invitation);
+                }
                 self.go_on(now, rng, session);
             }
             Step::Watching if status == Some(Status::Watching) => self.go_on(now, rng, session),

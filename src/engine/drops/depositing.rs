@@ -29,16 +29,22 @@ const SEAL_BYTES: u64 = 2048;
 
 /// What is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Parcel {
+pub(super) enum Parcel {
     /// A queued message.
     Mail(QueueId),
     /// Receipts that the contact is owed.
     Receipts,
+    /// Nothing: the page of its invitation is fetched.
+    Page,
+    /// Our card, in answer to that page.
+    Card,
 }
 
 /// How far it is.
 enum Stage {
     Dialling,
+    /// A page was asked for, or is being looked at.
+    Fetching,
     Sealing,
     /// The token is being noted.
     Noting(Arc<[u8]>, Token),
@@ -64,7 +70,7 @@ pub(in super::super) struct Depositing {
 pub(in super::super) enum DepositStep {
     /// The token is about to be shown.
     Noted,
-    /// The carrier has it.
+    /// The carrier has it; or a page was fetched.
     Held,
     /// The carrier says that it does not have it.
     Refused,
@@ -73,6 +79,11 @@ pub(in super::super) enum DepositStep {
 impl Depositing {
     pub(in super::super) fn poll_timeout(&self) -> Option<Timestamp> {
         self.machine.as_ref()?.poll_timeout()
+    }
+
+    /// With whom it has to do.
+    pub(super) const fn contact(&self) -> ContactId {
+        self.contact
     }
 
     pub(in super::super) fn clock_set(&mut self, step: ClockStep) {
@@ -109,6 +120,9 @@ impl Identity {
     /// What is to be left at a drop of a contact, where there is something.
     fn parcel_for(&self, now: Timestamp, contact: ContactId, carrier: Onion) -> Option<Parcel> {
         let entry = self.state.book().contact(contact)?;
+        if let Some(parcel) = self.greeting_for(entry, carrier) {
+            return Some(parcel);
+        }
         let drops = self.state.drops().of(contact)?;
         if entry.status != ContactStatus::Confirmed || entry.certificate.is_none() {
             return None;
@@ -148,7 +162,13 @@ impl Identity {
         }
         deposit.machine = Some(Patron::new(now));
         deposit.stage = Stage::Sealing;
-        let (contact, parcel, receipt) = (deposit.contact, deposit.parcel, deposit.receipt);
+        let (contact, carrier, parcel, receipt) = (deposit.contact, deposit.carrier, deposit.parcel, deposit.receipt);
+        if parcel == Parcel::Page {
+            let Some(token) = self.page_token(contact, carrier) else {
+                return self.end_deposit(now, rng, session, None);
+            };
+            return self.fetch_page(now, rng, session, token);
+        }
         let certificate = self.state.book().contact(contact).and_then(|entry: &Arc<Contact>| entry.certificate.clone());
         let Some(certificate) = certificate else {
             return self.end_deposit(now, rng, session, Some(AttemptError::Local));
@@ -176,6 +196,23 @@ impl Identity {
                 let op = self.operation(Pending::Deposit(session));
                 self.effect(Effect::Seal(op, content, certificate, Sizes::Drop));
             }
+            Parcel::Card | Parcel::Page => {
+                let content =
+                    self.state.book().contact(contact).and_then(|entry| self.card_content(entry, Some(expires)));
+                let Some(content) = content else { return self.end_deposit(now, rng, session, None) };
+                let op = self.operation(Pending::Deposit(session));
+                self.effect(Effect::Seal(op, content, certificate, Sizes::Drop));
+            }
+        }
+    }
+
+    fn fetch_page(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId, token: Token) {
+        if let Some(deposit) = self.deposits.get_mut(&session)
+            && let Some(machine) = &mut deposit.machine
+        {
+            deposit.stage = Stage::Fetching;
+            machine.ask(now, ASKED, &BoxCommand::Fetch { token }, b"", limits::PAGE_BYTES);
+            self.drive_deposit(now, rng, session);
         }
     }
 
@@ -198,11 +235,19 @@ impl Identity {
                 return self.end_deposit(now, rng, session, Some(AttemptError::Local));
             }
         };
+        if parcel == Parcel::Card {
+            let fits = object.len() as u64 <= limits::PAGE_ANSWER_BYTES;
+            let Some(token) = self.page_token(contact, carrier).filter(|_| fits) else {
+                return self.end_deposit(now, rng, session, Some(AttemptError::Later));
+            };
+            // Of a card nobody needs to know whether it may have arrived: it is sent until it is answered.
+            return self.hand_over(now, rng, session, object, token);
+        }
         let token = Class::of(object.len() as u64)
             .and_then(|class| self.state.drops().of(contact)?.next_token(carrier, class, epoch(now)));
         let queue = match parcel {
             Parcel::Mail(queue) => Some(queue),
-            Parcel::Receipts => None,
+            Parcel::Receipts | Parcel::Page | Parcel::Card => None,
         };
         let recalled = queue.is_some_and(|queue| self.schedule.is_recalled(queue));
         let Some((place, token)) = token.filter(|_| !recalled) else {
@@ -245,19 +290,7 @@ impl Identity {
                     let problem = if applied.is_err() { Some(AttemptError::Local) } else { None };
                     return self.end_deposit(now, rng, session, problem);
                 };
-                let Some(machine) = &mut deposit.machine else {
-                    // It broke off before anything was handed over.
-                    return self.deposit_refused(now, rng, session);
-                };
-                if object.len() > limits::PIPELINED_OBJECT_BYTES {
-                    let claim = Claim::of(&object);
-                    machine.ask(now, ASKED, &BoxCommand::Deposit { token, claim }, b"", 0);
-                    deposit.stage = Stage::Asked(Some(object));
-                } else {
-                    machine.deposit(now, ASKED, BROUGHT, token, &object);
-                    deposit.stage = Stage::Asked(None);
-                }
-                self.drive_deposit(now, rng, session);
+                self.hand_over(now, rng, session, object, token);
             }
             DepositStep::Held => {
                 // Where our own disk failed the copy is one without an answer: one more may follow.
@@ -266,6 +299,23 @@ impl Identity {
             }
             DepositStep::Refused => self.end_deposit(now, rng, session, Some(AttemptError::Later)),
         }
+    }
+
+    fn hand_over(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId, object: Arc<[u8]>, token: Token) {
+        let Some(deposit) = self.deposits.get_mut(&session) else { return };
+        let Some(machine) = &mut deposit.machine else {
+            // It broke off before anything was handed over.
+            return self.deposit_refused(now, rng, session);
+        };
+        if object.len() > limits::PIPELINED_OBJECT_BYTES {
+            let claim = Claim::of(&object);
+            machine.ask(now, ASKED, &BoxCommand::Deposit { token, claim }, b"", 0);
+            deposit.stage = Stage::Asked(Some(object));
+        } else {
+            machine.deposit(now, ASKED, BROUGHT, token, &object);
+            deposit.stage = Stage::Asked(None);
+        }
+        self.drive_deposit(now, rng, session);
     }
 
     /// Lets the machine of a deposit say what happened, and sends what it has to say.
@@ -293,15 +343,22 @@ impl Identity {
             Service::Failed(..) => match deposit.stage {
                 // Nothing was handed over: what is under way notices.
                 Stage::Dialling | Stage::Sealing | Stage::Noting(..) | Stage::Settling => deposit.machine = None,
-                // It may be there.
-                Stage::Asked(_) | Stage::Brought => {
+                // It may be there; or there is no page.
+                Stage::Fetching | Stage::Asked(_) | Stage::Brought => {
                     self.end_deposit(now, rng, session, Some(AttemptError::Broken));
                 }
             },
             Service::Answer(ticket, lines) => {
                 let answered = lines.last().map(super::super::session::Answered::code);
+                let place = (deposit.contact, deposit.carrier);
                 let Some(machine) = &mut deposit.machine else { return };
                 match (&mut deposit.stage, ticket) {
+                    (Stage::Fetching, _) => match lines.last().and_then(|line| line.blocks.first()) {
+                        Some(page) if answered == Some(code(Status::MessageObject)) => {
+                            self.page_fetched(now, rng, session, place, page);
+                        }
+                        _ => self.end_deposit(now, rng, session, Some(AttemptError::Later)),
+                    },
                     (Stage::Asked(object), ASKED) if answered == Some(code(Status::Ready)) => {
                         if let Some(object) = object.take() {
                             machine.bring(now, BROUGHT, &object);
@@ -321,7 +378,7 @@ impl Identity {
     fn deposit_held(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId) {
         let Some(deposit) = self.deposits.get_mut(&session) else { return };
         deposit.stage = Stage::Settling;
-        let (contact, receipt) = (deposit.contact, deposit.receipt);
+        let (contact, carrier, receipt) = (deposit.contact, deposit.carrier, deposit.receipt);
         let record = match deposit.parcel {
             Parcel::Mail(queue) => Record::DepositSettled { contact, queue, receipt, held: Some(now) },
             Parcel::Receipts => match self.returning.get(&contact) {
@@ -329,6 +386,11 @@ impl Identity {
                 // They went another way meanwhile.
                 None => return self.end_deposit(now, rng, session, None),
             },
+            Parcel::Page | Parcel::Card => {
+                let card = self.state.book().contact(contact).and_then(|entry| entry.cards.pending.as_ref());
+                self.answered_pages.extend(card.map(|card| (carrier, card.content)));
+                return self.end_deposit(now, rng, session, None);
+            }
         };
         self.commit(vec![record], Vec::new(), Then::Depositing(session, DepositStep::Held));
     }
@@ -343,7 +405,9 @@ impl Identity {
                 let record = Record::DepositSettled { contact, queue, receipt, held: None };
                 self.commit(vec![record], Vec::new(), Then::Depositing(session, DepositStep::Refused));
             }
-            Parcel::Receipts => self.end_deposit(now, rng, session, Some(AttemptError::Later)),
+            Parcel::Receipts | Parcel::Page | Parcel::Card => {
+                self.end_deposit(now, rng, session, Some(AttemptError::Later));
+            }
         }
     }
 
@@ -369,7 +433,7 @@ impl Identity {
         }
         if let Some(deposit) = self.deposits.get_mut(&session) {
             deposit.machine = None;
-            if matches!(deposit.stage, Stage::Sealing) {
+            if matches!(deposit.stage, Stage::Fetching | Stage::Sealing) {
                 self.end_deposit(now, rng, session, Some(AttemptError::Broken));
             }
         }
@@ -388,7 +452,13 @@ impl Identity {
         }
     }
 
-    fn end_deposit(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId, problem: Option<AttemptError>) {
+    pub(super) fn end_deposit(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        session: SessionId,
+        problem: Option<AttemptError>,
+    ) {
         let Some(mut deposit) = self.deposits.remove(&session) else { return };
         if let Some(machine) = &mut deposit.machine {
             machine.finish();

@@ -43,6 +43,7 @@ pub struct Drops {
     named: BTreeMap<ContactId, Arc<DropsOf>>,
     copies: BTreeMap<(QueueId, ContactId), Vec<LeftCopy>>,
     receipts: BTreeMap<ContactId, BTreeSet<Receipt>>,
+    pages: BTreeMap<ContactId, Vec<Onion>>,
 }
 
 impl Drops {
@@ -64,6 +65,11 @@ impl Drops {
     /// Those of a contact.
     pub fn of(&self, contact: ContactId) -> Option<&Arc<DropsOf>> {
         self.named.get(&contact)
+    }
+
+    /// The carriers at which a contact whom we greet has a page for us.
+    pub fn pages(&self, contact: ContactId) -> &[Onion] {
+        self.pages.get(&contact).map_or(&[], Vec::as_slice)
     }
 
     /// The copies of a message that were left for a recipient who waits for it.
@@ -125,6 +131,16 @@ impl Drops {
         }
         Arc::make_mut(self.named.entry(contact).or_default()).set(drops);
         true
+    }
+
+    pub(in super::super) fn name_pages(&mut self, contact: ContactId, carriers: &[Onion]) -> bool {
+        let known = self.pages.insert(contact, carriers.to_vec());
+        known.is_none_or(|known| known != carriers)
+    }
+
+    /// We have the contact's card.
+    pub(in super::super) fn forget_pages(&mut self, contact: ContactId) {
+        self.pages.remove(&contact);
     }
 
     pub(in super::super) fn leave(
@@ -204,6 +220,7 @@ impl Drops {
     pub(in super::super) fn forget_contact(&mut self, contact: ContactId) {
         self.named.remove(&contact);
         self.receipts.remove(&contact);
+        self.pages.remove(&contact);
     }
 
     // Checkpoints.
@@ -211,6 +228,10 @@ impl Drops {
     pub(in super::super) fn kept_names(&self) -> impl Iterator<Item = (ContactId, Vec<Named>, Vec<(SetOf, u32)>)> {
         let used = |of: &DropsOf| of.used.iter().map(|(set, count)| (*set, *count)).collect();
         self.named.iter().map(move |(contact, of)| (*contact, of.drops.clone(), used(of)))
+    }
+
+    pub(in super::super) fn kept_pages(&self) -> impl Iterator<Item = (ContactId, &Vec<Onion>)> {
+        self.pages.iter().map(|(contact, carriers)| (*contact, carriers))
     }
 
     pub(in super::super) fn kept_copies(&self) -> impl Iterator<Item = (QueueId, ContactId, &Vec<LeftCopy>)> {

@@ -13,6 +13,7 @@
 //! | `renting` | requests: rent one, give one up |
 //! | `calendar` | when which drop is dialled |
 //! | `depositing` | one session that leaves one thing at a contact's drop |
+//! | `pages` | first contact while the other is away: what an invitation's maker leaves at a carrier, and who answers it |
 //! | `collecting` | one session with a drop of ours: registration, tokens, mail |
 //! | `receipts` | what is returned for mail that came through a drop, and what such a return means |
 
@@ -21,6 +22,7 @@ mod collecting;
 mod depositing;
 mod fold;
 pub mod named;
+mod pages;
 mod receipts;
 pub mod rented;
 mod renting;

@@ -43,6 +43,18 @@ impl CarrierNode {
         self.carrier.held().profile().unwrap().public.onion()
     }
 
+    /// What its log has.
+    pub(in super::super) fn log(&self) -> &[(u64, HeldRecord)] {
+        &self.log
+    }
+
+    /// Alters everything that it holds.
+    pub(in super::super) fn corrupt(&mut self) {
+        for body in self.bodies.values_mut() {
+            *body = body.iter().map(|byte| byte ^ 1).collect();
+        }
+    }
+
     /// The objects that it holds.
     pub(in super::super) fn held(&self) -> Vec<Arc<[u8]>> {
         self.carrier.held().bodies().map(|body| self.bodies[&body].clone()).collect()
@@ -82,7 +94,8 @@ impl World {
         self.run();
         let at = &self.carriers[carrier];
         let address = at.carrier.held().profile().unwrap().public.address.clone();
-        Invitation { address, fingerprint: at.fingerprint, secret: Some(secret), expires: Some(expires) }.encode_box()
+        let (secret, expires, carriers) = (Some(secret), Some(expires), Vec::new());
+        Invitation { address, fingerprint: at.fingerprint, secret, expires, carriers }.encode_box()
     }
 
     /// A node rents a box with this invitation; the number stands for the keys that are made for it.

@@ -5,12 +5,15 @@
 
 use crate::base::Timestamp;
 use crate::base::limits::{CERTIFICATE_BYTES, CHALLENGE_BYTES, SIGNATURE_BYTES, TOKENS_OF_SET};
+use crate::mail::page::PAGE_SIZES;
 use crate::wire::mailbox::{BoxCommand, Registration};
 use crate::wire::{Claim, CommandError, Keyword, PipelineId, Reply, Status, Word, digest};
 
 use super::responder::{Envelope, Expected};
 use super::{Answer, Host, Responder, Ticket};
 
+/// Octets of the largest page.
+const LARGEST_PAGE: u64 = PAGE_SIZES[1] as u64;
 /// Octets of what one token is known by.
 const TOKEN_BYTES: u64 = 32;
 
@@ -125,7 +128,9 @@ const fn bound(command: &BoxCommand) -> Option<u64> {
         BoxCommand::ChallengeAccepted { .. } => Some(CHALLENGE_BYTES as u64),
         BoxCommand::Respond { .. } => Some(SIGNATURE_BYTES as u64),
         BoxCommand::Tokens { .. } => Some(TOKENS_OF_SET as u64 * TOKEN_BYTES),
+        BoxCommand::Page { .. } => Some(LARGEST_PAGE),
         BoxCommand::Identify { .. }
+        | BoxCommand::Fetch { .. }
         | BoxCommand::Deposit { .. }
         | BoxCommand::Check { .. }
         | BoxCommand::List { .. }

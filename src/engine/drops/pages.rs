@@ -1,0 +1,249 @@
+//! First contact while the other is away (docs/protocol.md, "Pages").
+//!
+//! Whoever makes a private invitation leaves a page with the certificate at carriers that the invitation names. Whoever uses
+//! the invitation and does not reach its maker fetches the page, checks the certificate against the invitation, and leaves a
+//! card there, which the maker collects like mail.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::depositing::{DepositStep, Parcel};
+use super::rented::{Rented, Stage};
+use crate::base::limits;
+use crate::base::rng::Rng;
+use crate::base::{ContactId, InvitationId, Onion, SessionId, Timestamp};
+use crate::engine::book::{Contact, ContactChange, ContactStatus};
+use crate::engine::effect::Effect;
+use crate::engine::identity::{Identity, Pending, Then};
+use crate::engine::record::Record;
+use crate::engine::state::AttemptError;
+use crate::mail::page::PageKeys;
+use crate::wire::token::{Epoch, Token, TokenHash, epoch, hash_of};
+
+/// A page for a carrier.
+pub(super) struct NewPage {
+    pub(super) invitation: InvitationId,
+    pub(super) name: TokenHash,
+    pub(super) until: Epoch,
+    pub(super) bytes: Vec<u8>,
+}
+
+impl Identity {
+    /// The carriers that an invitation made now names.
+    pub(in super::super) fn page_carriers(&self) -> impl Iterator<Item = Onion> {
+        let open = self.state.drops().rented().filter(|rented| rented.stage == Stage::Open);
+        open.map(|rented| rented.onion).take(limits::INVITATION_CARRIERS)
+    }
+
+    /// A page that a carrier of ours is to have and has not got since the start.
+    pub(super) fn missing_page(
+        &self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        rented: &Rented,
+        refused: &BTreeSet<InvitationId>,
+    ) -> Option<NewPage> {
+        if rented.stage != Stage::Open {
+            return None;
+        }
+        let missing = |id| !refused.contains(&id) && !self.posted_pages.contains(&(rented.id, id));
+        let mut invitations = self.state.book().invitations();
+        // One that is older than the box does not name it.
+        let invitation = invitations.find(|one| one.is_open(now) && one.made > rented.rented && missing(one.id))?;
+        let keys = PageKeys::new(&invitation.secret?, rented.onion);
+        let until = epoch(invitation.expires).min(epoch(now).saturating_add(limits::PAGE_DAYS));
+        let bytes = keys.seal(rng.array(), &self.public().certificate)?;
+        Some(NewPage { invitation: invitation.id, name: hash_of(&keys.token()), until, bytes })
+    }
+
+    /// The token of a contact's page at this carrier.
+    pub(super) fn page_keys(&self, contact: ContactId, carrier: Onion) -> Option<PageKeys> {
+        let secret = self.state.book().contact(contact)?.cards.pending.as_ref()?.secret?;
+        self.state.drops().pages(contact).contains(&carrier).then(|| PageKeys::new(&secret, carrier))
+    }
+
+    pub(super) fn page_token(&self, contact: ContactId, carrier: Onion) -> Option<Token> {
+        Some(self.page_keys(contact, carrier)?.token())
+    }
+
+    /// What is to be done with the page of somebody whom we greet.
+    pub(super) fn greeting_for(&self, contact: &Contact, carrier: Onion) -> Option<Parcel> {
+        self.page_token(contact.id, carrier)?;
+        let greets = !matches!(contact.status, ContactStatus::Blocked | ContactStatus::Request);
+        let card = contact.cards.pending.as_ref().filter(|_| greets)?;
+        if contact.certificate.is_none() {
+            return Some(Parcel::Page);
+        }
+        (!self.answered_pages.contains(&(carrier, card.content))).then_some(Parcel::Card)
+    }
+
+    /// A page came.
+    pub(super) fn page_fetched(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        session: SessionId,
+        (contact, carrier): (ContactId, Onion),
+        page: &[u8],
+    ) {
+        let certificate = self.page_keys(contact, carrier).and_then(|keys| keys.open(page));
+        let known = self.state.book().contact(contact);
+        let (Some(certificate), Some(known)) = (certificate, known) else {
+            return self.end_deposit(now, rng, session, Some(AttemptError::WrongCertificate));
+        };
+        let (bytes, fingerprint): (Arc<[u8]>, _) = (certificate.into(), known.fingerprint);
+        let op = self.operation(Pending::PageCertificate(session, bytes.clone()));
+        self.effect(Effect::CheckCertificate(op, bytes, fingerprint));
+    }
+
+    /// The certificate of a page was checked.
+    pub(in super::super) fn page_checked(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        session: SessionId,
+        bytes: Arc<[u8]>,
+        usable: bool,
+    ) {
+        let Some(contact) = self.deposits.get(&session).map(|deposit| deposit.contact()) else { return };
+        if !usable {
+            return self.end_deposit(now, rng, session, Some(AttemptError::WrongCertificate));
+        }
+        let record = Record::ContactChanged { id: contact, change: ContactChange::Certificate(bytes) };
+        self.commit(vec![record], Vec::new(), Then::Depositing(session, DepositStep::Held));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::base::limits;
+    use crate::engine::book::ContactStatus;
+    use crate::engine::harness::{DAY, MINUTE, World};
+    use crate::engine::mailbox::FolderRole;
+
+    const ALICE: usize = 0;
+    const BOB: usize = 1;
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// Alice has boxes at so many carriers, made an invitation, and is away; bob used it.
+    fn greeted(seed: u64, carriers: u8) -> World {
+        let mut world = World::new(seed, &["alice", "bob"]);
+        for number in 0..carriers {
+            let carrier = world.add_carrier(100 + number);
+            let invitation = world.invite_to_box(carrier);
+            world.rent(ALICE, &invitation, 120 + number).unwrap();
+        }
+        world.pass(5 * MINUTE);
+        let text = world.invite(ALICE, false);
+        world.pass(MINUTE);
+        set_online(&mut world, ALICE, false);
+        world.add(BOB, &text).unwrap();
+        world
+    }
+
+    fn set_online(world: &mut World, node: usize, online: bool) {
+        world.nodes[node].online = online;
+        world.restart(node);
+    }
+
+    fn held(world: &World, carrier: usize) -> usize {
+        let held = world.carriers[carrier].carrier.held();
+        held.mailboxes().values().map(|mailbox| mailbox.objects().len()).sum()
+    }
+
+    fn status(world: &World, node: usize, of: usize) -> Option<ContactStatus> {
+        world.contact(node, of).map(|contact| contact.status)
+    }
+
+    #[test]
+    fn first_contact_while_the_other_is_away() {
+        let mut world = greeted(1, 2);
+        world.submit(BOB, ALICE, "hello").unwrap();
+        world.pass(HOUR);
+        assert_eq!((held(&world, 0), held(&world, 1)), (1, 1), "a card at each, and no mail before it is answered");
+        world.apart.extend([(ALICE, BOB), (BOB, ALICE)]);
+        set_online(&mut world, ALICE, true);
+        world.pass(MINUTE);
+        assert_eq!(status(&world, ALICE, BOB), Some(ContactStatus::Confirmed), "the carrier alone was enough");
+        assert_eq!((held(&world, 0), held(&world, 1)), (0, 0));
+        assert_eq!(status(&world, BOB, ALICE), Some(ContactStatus::Greeting));
+        world.apart.clear();
+        world.pass(2 * HOUR);
+        assert_eq!(status(&world, BOB, ALICE), Some(ContactStatus::Confirmed));
+        assert_eq!(world.messages(ALICE, FolderRole::Inbox).len(), 1);
+        world.submit(ALICE, BOB, "welcome").unwrap();
+        world.pass(MINUTE);
+        assert_eq!(world.messages(BOB, FolderRole::Inbox).len(), 1);
+        assert!(world.nodes[BOB].published.drops.pages(world.contact(BOB, ALICE).unwrap().id).is_empty());
+        world.check();
+    }
+
+    #[test]
+    fn a_restart_at_any_moment_loses_no_greeting() {
+        for step in 0..24 {
+            let mut world = greeted(2, 1);
+            world.pass(Duration::from_secs(step * 20));
+            match step % 2 {
+                0 => world.restart(BOB),
+                _ => world.restart_carrier(0, false),
+            }
+            world.pass(2 * HOUR);
+            assert_eq!(held(&world, 0), 1, "step {step}");
+            set_online(&mut world, BOB, false);
+            set_online(&mut world, ALICE, true);
+            world.pass(HOUR);
+            assert_eq!(status(&world, ALICE, BOB), Some(ContactStatus::Confirmed), "step {step}");
+            set_online(&mut world, BOB, true);
+            world.pass(HOUR);
+            assert_eq!(status(&world, BOB, ALICE), Some(ContactStatus::Confirmed), "step {step}");
+            world.check();
+        }
+    }
+
+    #[test]
+    fn a_card_that_waited_for_a_week_still_counts() {
+        let mut world = greeted(3, 1);
+        world.pass(HOUR);
+        set_online(&mut world, BOB, false);
+        world.pass(6 * DAY);
+        set_online(&mut world, ALICE, true);
+        world.pass(HOUR);
+        assert_eq!(status(&world, ALICE, BOB), Some(ContactStatus::Confirmed), "five days are for what is under way");
+        world.check();
+    }
+
+    #[test]
+    fn a_page_that_the_carrier_altered_is_not_used() {
+        let mut world = greeted(4, 1);
+        world.carriers[0].corrupt();
+        world.pass(DAY);
+        assert_eq!((held(&world, 0), world.contact(BOB, ALICE).unwrap().certificate.is_none()), (0, true));
+        world.check();
+    }
+
+    #[test]
+    fn pages_are_for_private_invitations_only_and_each_is_posted_once() {
+        let mut world = World::new(5, &["alice"]);
+        let carrier = world.add_carrier(100);
+        let invitation = world.invite_to_box(carrier);
+        let before = world.invite(ALICE, false);
+        world.rent(ALICE, &invitation, 120).unwrap();
+        world.pass(5 * MINUTE);
+        let named = |text: &str| crate::mail::Invitation::parse(text).unwrap().carriers.len();
+        let (public, private) = (world.invite(ALICE, true), world.invite(ALICE, false));
+        assert_eq!((named(&before), named(&public), named(&private)), (0, 0, 1));
+        world.pass(DAY);
+        let put = |world: &World| {
+            let is_page = |record: &&(u64, _)| matches!(record.1, crate::engine::carrier::HeldRecord::PagePut { .. });
+            world.carriers[carrier].log().iter().filter(is_page).count()
+        };
+        assert_eq!(put(&world), 1, "and not by every session");
+        world.restart(ALICE);
+        world.pass(HOUR);
+        assert_eq!(put(&world), 2, "a start makes sure");
+        assert!(usize::try_from(limits::PAGE_BYTES).unwrap() >= crate::mail::page::PAGE_SIZES[1]);
+        world.check();
+    }
+}
