@@ -173,6 +173,27 @@ fn mail_while_away(network: &TorNet, alice: &Node, mut bob: Node) {
     arrives(&bob, "while away");
     wait_for("the box is empty", SOON, || (carol.json(&["carrier", "show"])["held"] == 0).then_some(()));
     assert_eq!(subjects(&bob).iter().filter(|subject| *subject == "while away").count(), 1);
+    first_contact_while_away(network, &carol, bob);
+}
+
+/// dave uses an invitation of bob's while bob is off: his card waits at the carrier that it names.
+fn first_contact_while_away(network: &TorNet, carrier: &Node, mut bob: Node) {
+    let invitation = bob.json(&["invite"])["invitation"].as_str().unwrap().to_owned();
+    let mailbox = |what: &str| carrier.json(&["carrier", "show"])["mailboxes"][0][what].clone();
+    wait_for("the page is there", SOON, || (mailbox("stored") == 4096).then_some(()));
+    bob.kill();
+    let mut dave = Node::tor("dave", network.table());
+    dave.start();
+    dave.json(&["contact", "add", &invitation]);
+    wait_for("dave's card is there", LATER, || (mailbox("objects") == 1).then_some(()));
+    bob.start();
+    for (node, other) in [(&bob, &dave), (&dave, &bob)] {
+        wait_for("they know each other", LATER, || {
+            (node.try_json(&["contact", "show", other.name()])?["status"] == "confirmed").then_some(())
+        });
+    }
+    dave.feed(&["send", "-t", bob.name(), "-s", "nice to meet you", "-"], b"At last.\n");
+    arrives(&bob, "nice to meet you");
 }
 
 /// Tor's own files must not tell whose they are.

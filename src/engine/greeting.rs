@@ -149,10 +149,11 @@ impl Identity {
         contact.inbound.extend(self.key_of(invitation));
         contact.cards.pending = Some(next_card(&contact, now, None, rng));
         contact.cards.sent = 1;
-        let named = self.drops_of(card, contact.id);
+        let (id, named) = (contact.id, self.drops_of(card, contact.id));
         let acquaintance = Acquaintance::New(Box::new(contact));
         let accepted = Record::CardAccepted { seen, invitation: Some(invitation.id), acquaintance, notice: None };
-        (std::iter::once(accepted).chain(named).collect(), vec![])
+        // The card that goes back names our drops.
+        (std::iter::once(accepted).chain(named).chain(self.seats_for(id)).collect(), vec![])
     }
 
     /// A request, with a message in Requests by which the user can decide; `None` where that folder takes no more.

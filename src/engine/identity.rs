@@ -110,8 +110,8 @@ pub struct Identity {
     pub(super) returning: BTreeMap<ContactId, Batch>,
     /// Messages that fit no token.
     pub(super) too_large_for_drops: BTreeSet<QueueId>,
-    /// Cards that carriers hold, with which we answered pages.
-    pub(super) answered_pages: BTreeSet<(Onion, ContentId)>,
+    /// Cards of ours that carriers hold.
+    pub(super) left_cards: BTreeSet<(Onion, ContentId)>,
     /// Pages of ours that carriers have, since the start.
     pub(super) posted_pages: BTreeSet<(DropId, InvitationId)>,
     /// Contacts are being given seats.
@@ -153,7 +153,7 @@ impl Identity {
             collections: BTreeMap::new(),
             returning: BTreeMap::new(),
             too_large_for_drops: BTreeSet::new(),
-            answered_pages: BTreeSet::new(),
+            left_cards: BTreeSet::new(),
             posted_pages: BTreeSet::new(),
             seating: false,
             in_flight: 0,

@@ -117,9 +117,13 @@ impl Identity {
         contact.cards.sent = card.counter;
         contact.cards.pending = Some(card);
         let response = Response::ContactAdded { id: contact.id, petname };
-        let pages = pages_of(invitation, contact.id);
-        let record = Record::ContactAdded { contact: Box::new(contact) };
-        let records = std::iter::once(record).chain(pages).collect();
+        let id = contact.id;
+        let mut records = vec![Record::ContactAdded { contact: Box::new(contact) }];
+        if let Some(pages) = pages_of(invitation, id) {
+            records.push(pages);
+            // Whose answer may not find us either.
+            records.extend(self.seats_for(id));
+        }
         Ok(Change::new(records, Answer::First(response, RequestError::NameTaken)))
     }
 

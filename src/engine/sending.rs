@@ -455,7 +455,7 @@ impl Identity {
                 let away = matches!(problem, AttemptError::Unreachable | AttemptError::Broken | AttemptError::Later);
                 let waits = !self.schedule.idle_messages(contact).is_empty()
                     || self.returning.contains_key(&contact)
-                    || !self.state.drops().pages(contact).is_empty();
+                    || self.state.book().contact(contact).is_some_and(|entry| entry.cards.pending.is_some());
                 if away && waits {
                     self.calendar.wants(contact, self.state.drops(), now, rng);
                 }

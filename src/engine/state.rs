@@ -15,7 +15,7 @@ use crate::base::{BodyId, ContactId, DropId, FolderId, QueueId, Timestamp};
 
 use super::book::{Acquaintance, Book, Contact, ContactStatus};
 use super::drops::Drops;
-use super::drops::rented::Rented;
+use super::drops::rented::{DropChange, Rented};
 use super::duplicates::Duplicates;
 use super::mailbox::{FolderRole, Mailbox, Message, ModSeq, Uid};
 use super::outbox::Outbox;
@@ -601,6 +601,12 @@ impl State {
         let drops = Arc::make_mut(&mut self.drops);
         match record {
             Record::DropRented { drop } => drops.rent(drop),
+            // Whoever it was for may not have become a contact.
+            Record::DropChanged { change: DropChange::Seated(contact), .. }
+                if self.book.contact(*contact).is_none() =>
+            {
+                false
+            }
             Record::DropChanged { id, change } => drops.change(*id, *change),
             Record::DropRemoved { id } => drops.remove(*id),
             Record::DropsNamed { contact, counter, drops: named } => {

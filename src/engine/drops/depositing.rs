@@ -11,7 +11,7 @@ use super::named::Place;
 use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::{ClockStep, ContactId, Onion, QueueId, SessionId, Timestamp};
-use crate::engine::book::{Contact, ContactStatus};
+use crate::engine::book::{Contact, ContactStatus, PendingCard};
 use crate::engine::effect::{CommitError, DialError, Effect, Refusal, Sizes};
 use crate::engine::identity::{Identity, Pending, Then};
 use crate::engine::record::Record;
@@ -36,7 +36,7 @@ pub(super) enum Parcel {
     Receipts,
     /// Nothing: the page of its invitation is fetched.
     Page,
-    /// Our card, in answer to that page.
+    /// Our card, in answer to that page or to theirs.
     Card,
 }
 
@@ -131,6 +131,13 @@ impl Identity {
             let class = Class::that_holds(size.saturating_add(size / 200).saturating_add(SEAL_BYTES));
             class.is_some_and(|class| drops.next_token(carrier, class, epoch(now)).is_some())
         };
+        let left = |card: &PendingCard| self.left_cards.contains(&(carrier, card.content));
+        if entry.cards.pending.as_ref().is_some_and(|card| !left(card)) {
+            let size = self.card_content(entry, None).map_or(u64::MAX, |content| content.len() as u64);
+            if has_token(size) {
+                return Some(Parcel::Card);
+            }
+        }
         if self.returning.contains_key(&contact) && !self.is_returning(contact) && has_token(0) {
             return Some(Parcel::Receipts);
         }
@@ -235,11 +242,10 @@ impl Identity {
                 return self.end_deposit(now, rng, session, Some(AttemptError::Local));
             }
         };
-        if parcel == Parcel::Card {
-            let fits = object.len() as u64 <= limits::PAGE_ANSWER_BYTES;
-            let Some(token) = self.page_token(contact, carrier).filter(|_| fits) else {
+        if let Some(token) = self.page_token(contact, carrier).filter(|_| parcel == Parcel::Card) {
+            if object.len() as u64 > limits::PAGE_ANSWER_BYTES {
                 return self.end_deposit(now, rng, session, Some(AttemptError::Later));
-            };
+            }
             // Of a card nobody needs to know whether it may have arrived: it is sent until it is answered.
             return self.hand_over(now, rng, session, object, token);
         }
@@ -388,7 +394,7 @@ impl Identity {
             },
             Parcel::Page | Parcel::Card => {
                 let card = self.state.book().contact(contact).and_then(|entry| entry.cards.pending.as_ref());
-                self.answered_pages.extend(card.map(|card| (carrier, card.content)));
+                self.left_cards.extend(card.map(|card| (carrier, card.content)));
                 return self.end_deposit(now, rng, session, None);
             }
         };

@@ -74,7 +74,7 @@ impl Identity {
         if contact.certificate.is_none() {
             return Some(Parcel::Page);
         }
-        (!self.answered_pages.contains(&(carrier, card.content))).then_some(Parcel::Card)
+        (!self.left_cards.contains(&(carrier, card.content))).then_some(Parcel::Card)
     }
 
     /// A page came.
@@ -177,6 +177,33 @@ mod tests {
         world.pass(MINUTE);
         assert_eq!(world.messages(BOB, FolderRole::Inbox).len(), 1);
         assert!(world.nodes[BOB].published.drops.pages(world.contact(BOB, ALICE).unwrap().id).is_empty());
+        world.check();
+    }
+
+    #[test]
+    fn two_who_are_never_online_together_become_contacts_and_write() {
+        let mut world = World::new(6, &["alice", "bob"]);
+        for (node, number) in [(ALICE, 0), (BOB, 1)] {
+            let carrier = world.add_carrier(100 + number);
+            let invitation = world.invite_to_box(carrier);
+            world.rent(node, &invitation, 120 + number).unwrap();
+        }
+        world.pass(5 * MINUTE);
+        let text = world.invite(ALICE, false);
+        world.pass(MINUTE);
+        world.apart.extend([(ALICE, BOB), (BOB, ALICE)]);
+        world.add(BOB, &text).unwrap();
+        world.pass(3 * HOUR);
+        assert_eq!(status(&world, ALICE, BOB), Some(ContactStatus::Confirmed));
+        assert_eq!(status(&world, BOB, ALICE), Some(ContactStatus::Confirmed), "her card came to his box");
+        world.submit(ALICE, BOB, "welcome").unwrap();
+        world.submit(BOB, ALICE, "thank you").unwrap();
+        world.pass(3 * HOUR);
+        for node in [ALICE, BOB] {
+            assert_eq!(world.messages(node, FolderRole::Inbox).len(), 1);
+            assert_eq!(world.nodes[node].published.queue.len(), 0, "and its receipt came back");
+        }
+        assert_eq!((held(&world, 0), held(&world, 1)), (0, 0));
         world.check();
     }
 

@@ -6,7 +6,7 @@ use super::rented::{DropChange, Rented, Stage};
 use crate::base::ids::Fingerprint;
 use crate::base::limits;
 use crate::base::rng::Rng;
-use crate::base::{DropId, Timestamp};
+use crate::base::{ContactId, DropId, Timestamp};
 use crate::engine::book::{ContactChange, ContactStatus};
 use crate::engine::greeting::next_card;
 use crate::engine::identity::Identity;
@@ -71,6 +71,16 @@ impl Identity {
             rented: now,
         };
         Ok(Change::done(vec![Record::DropRented { drop: Box::new(drop) }], RequestError::NameTaken))
+    }
+
+    /// Places for somebody in every drop of ours that has one left.
+    pub(in super::super) fn seats_for(&self, contact: ContactId) -> impl Iterator<Item = Record> {
+        let seated = move |rented: &Arc<Rented>| {
+            let change = DropChange::Seated(contact);
+            (rented.has_seat() && rented.seat_of(contact).is_none())
+                .then_some(Record::DropChanged { id: rented.id, change })
+        };
+        self.state.drops().rented().filter_map(seated)
     }
 
     /// Gives a drop up: at once where the carrier never had it, otherwise as soon as our contacts know. What is there until
