@@ -111,6 +111,8 @@ pub const WIRE_CERTIFICATES: u32 = 4;
 pub const WIRE_SKIPPED_BYTES: u64 = 4 * MIB as u64;
 /// Bytes that a RUNE session holds unread while it waits for settlements.
 pub const WIRE_BUFFER_BYTES: usize = MIB;
+/// Bytes of answers that a session of a carrier lets wait for its peer: with more it goes no further.
+pub const OUTPUT_WAITING: usize = 256 * KIB;
 /// Mistakes of a peer after which its session ends (Postfix: 20).
 pub const WIRE_MISTAKES: u32 = 20;
 /// One attempt to reach a peer may take this long (docs/architecture.md, "Tor").

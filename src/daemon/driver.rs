@@ -58,6 +58,14 @@ pub(super) trait Machine: Send + 'static {
     fn poll_timeout(&self) -> Option<Timestamp>;
     /// Whether a session reads no further for now.
     fn is_blocked(&self, session: SessionId) -> bool;
+    /// Sessions that go no further until their peers have taken what was transmitted.
+    fn behind(&self) -> Vec<SessionId> {
+        Vec::new()
+    }
+    /// The peer of one of those has taken it.
+    fn caught_up(&mut self, _session: SessionId) -> Vec<Self::Effect> {
+        Vec::new()
+    }
     /// The last record that it knows, and what makes the records that lead to its state.
     fn checkpoint(&self) -> (u64, Box<dyn FnOnce() -> Encoded + Send>);
 }
@@ -72,7 +80,7 @@ pub(super) trait Shell: Send + 'static {
     /// What the rest of the daemon asks of it.
     type Request: Send + 'static;
 
-    /// Pieces that may wait for a peer before nothing more is read from it.
+    /// Bytes that may wait for a peer before nothing more is read from it.
     const BACKLOG: usize = usize::MAX;
 
     /// The machine's log.
@@ -99,6 +107,7 @@ enum Event<I, R> {
     Session(News),
     Request(R),
     Incoming(Box<dyn Stream>),
+    Drained,
     Timeout,
     Stop,
 }
@@ -228,6 +237,10 @@ impl<S: Shell> Driver<S> {
                 self.completed(completion);
                 return true;
             }
+            Event::Drained => {
+                self.release_held();
+                return true;
+            }
             Event::Session(news) => {
                 let machine = &self.machine;
                 match self.hands.sessions.heard(news, |session| machine.is_blocked(session)) {
@@ -245,12 +258,11 @@ impl<S: Shell> Driver<S> {
     async fn next(&mut self, stop: &mut watch::Receiver<bool>) -> Event<InputOf<S>, S::Request> {
         let nap =
             self.machine.poll_timeout().map_or(LONGEST_SLEEP, |deadline| deadline.since(now()).min(LONGEST_SLEEP));
-        let nap = self.hands.sessions.look_again().map_or(nap, |soon| soon.min(nap));
         let Self { completions, hands, requests, incoming, .. } = self;
         // In no order: peers that never pause must not keep gateways and deadlines waiting.
         let others = async {
             tokio::select! {
-                news = hands.sessions.next() => Event::Session(news),
+                news = hands.sessions.next() => news.map_or(Event::Drained, Event::Session),
                 request = requests.recv() => request.map_or(Event::Stop, Event::Request),
                 Some(stream) = incoming.recv() => Event::Incoming(stream),
                 () = sleep(nap) => Event::Timeout,
@@ -306,6 +318,14 @@ impl<S: Shell> Driver<S> {
 
     /// Gives the machine what was held back from it, as far as it reads on.
     fn release_held(&mut self) {
+        let behind = |driver: &Self| {
+            let behind = driver.machine.behind().into_iter();
+            behind.filter(|session| !driver.hands.sessions.is_behind(*session)).collect::<Vec<_>>()
+        };
+        for session in behind(self) {
+            let effects = self.machine.caught_up(session);
+            self.perform(effects);
+        }
         loop {
             let machine = &self.machine;
             let Some(heard) = self.hands.sessions.released(|session| machine.is_blocked(session)) else { return };

@@ -4,21 +4,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::base::{Onion, SessionId};
 use crate::engine::effect::DialError;
-use crate::net::pump::{Pace, SessionIn, SessionOut, pump};
+use crate::net::pump::{Pace, SessionIn, SessionOut, Waiting, pump};
 use crate::net::{self, Isolation, Stream, Transport};
 
 /// Bytes and signals of sessions that wait for the machine.
 const WAITING_FROM_SESSIONS: usize = 64;
 /// Pieces that wait to be written to one peer; a session that lets more pile up is closed.
 const WAITING_FOR_PEER: usize = 1024;
-/// How often a peer is looked at that is behind.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// What happened on a session. Dropping it lets the session read on.
 pub(super) struct News {
@@ -48,36 +45,46 @@ pub(super) struct Sessions {
     /// What came on sessions that read no further for now; their peers wait.
     held: BTreeMap<SessionId, News>,
     /// A session whose peer takes too little has lost its writer and waits for its end.
-    writers: BTreeMap<SessionId, Option<mpsc::Sender<SessionOut>>>,
+    writers: BTreeMap<SessionId, Option<Writer>>,
     next: u64,
-    /// With so many pieces waiting to be written, nothing more is read from a peer.
+    /// With more bytes than this waiting to be written, nothing more is read from a peer.
     backlog: usize,
+    /// A peer that was behind has caught up.
+    drained: Arc<Notify>,
+}
+
+/// The end of a session at which bytes are given to its pump.
+struct Writer {
+    to_pump: mpsc::Sender<SessionOut>,
+    waiting: Arc<Waiting>,
+}
+
+/// The other end.
+struct Written {
+    from_engine: mpsc::Receiver<SessionOut>,
+    waiting: Arc<Waiting>,
 }
 
 impl Sessions {
-    /// No sessions. From a peer that lets more than `backlog` pieces wait nothing more is read until it takes them: its
+    /// No sessions. From a peer that lets more than `backlog` bytes wait nothing more is read until it takes them: its
     /// requests make answers that are much larger.
     pub(super) fn new(backlog: usize) -> Self {
         let (held, writers) = (BTreeMap::new(), BTreeMap::new());
-        Self { news: mpsc::channel(WAITING_FROM_SESSIONS), held, writers, next: 0, backlog }
+        Self { news: mpsc::channel(WAITING_FROM_SESSIONS), held, writers, next: 0, backlog, drained: Arc::default() }
     }
 
-    /// When to look again whether peers have caught up from whom nothing was read meanwhile.
-    pub(super) fn look_again(&self) -> Option<Duration> {
-        self.held.keys().any(|session| self.is_behind(*session)).then_some(LOOK_AGAIN)
-    }
-
-    fn is_behind(&self, session: SessionId) -> bool {
+    /// Whether much of what was transmitted waits for the peer.
+    pub(super) fn is_behind(&self, session: SessionId) -> bool {
         let writer = self.writers.get(&session).and_then(Option::as_ref);
-        writer.is_some_and(|writer| writer.max_capacity() - writer.capacity() > self.backlog)
+        writer.is_some_and(|writer| !writer.waiting.are_few())
     }
 
-    /// What happens next on any of them.
-    pub(super) async fn next(&mut self) -> News {
-        match self.news.1.recv().await {
-            Some(news) => news,
-            // We hold a sender ourselves.
-            None => std::future::pending().await,
+    /// What happens next on any of them; `None` where a peer that was behind has caught up.
+    pub(super) async fn next(&mut self) -> Option<News> {
+        tokio::select! {
+            // We hold a sender ourselves: it never ends.
+            Some(news) = self.news.1.recv() => Some(news),
+            () = self.drained.notified() => None,
         }
     }
 
@@ -86,8 +93,8 @@ impl Sessions {
         // Below `DIALLED_SESSIONS`, which the machine numbers.
         let session = SessionId(self.next);
         self.next += 1;
-        let from_engine = self.writer(session);
-        tokio::spawn(run(session, stream, from_engine, self.news.0.clone()));
+        let written = self.writer(session);
+        tokio::spawn(run(session, stream, written, self.news.0.clone()));
         session
     }
 
@@ -99,7 +106,7 @@ impl Sessions {
         onion: Onion,
         isolation: Isolation,
     ) {
-        let (from_engine, to_engine) = (self.writer(session), self.news.0.clone());
+        let (written, to_engine) = (self.writer(session), self.news.0.clone());
         tokio::spawn(async move {
             let dialled = transport.dial(onion, isolation).await;
             let ours =
@@ -107,7 +114,7 @@ impl Sessions {
             let happened = Happened::Dialled(dialled.as_ref().map(|_| ()).map_err(ours));
             tell(&to_engine, session, happened).await;
             if let Ok(stream) = dialled {
-                run(session, stream, from_engine, to_engine).await;
+                run(session, stream, written, to_engine).await;
             }
         });
     }
@@ -170,18 +177,24 @@ impl Sessions {
         self.writers.is_empty()
     }
 
-    fn writer(&mut self, session: SessionId) -> mpsc::Receiver<SessionOut> {
-        let (writer, from_engine) = mpsc::channel(WAITING_FOR_PEER);
-        self.writers.insert(session, Some(writer));
-        from_engine
+    fn writer(&mut self, session: SessionId) -> Written {
+        let (to_pump, from_engine) = mpsc::channel(WAITING_FOR_PEER);
+        let waiting = Arc::new(Waiting::new(self.backlog, Arc::clone(&self.drained)));
+        self.writers.insert(session, Some(Writer { to_pump, waiting: Arc::clone(&waiting) }));
+        Written { from_engine, waiting }
     }
 
     fn give(&mut self, session: SessionId, out: SessionOut) {
-        if let Some(writer) = self.writers.get_mut(&session)
-            && writer.as_ref().is_some_and(|writer| writer.try_send(out).is_err())
-        {
+        let Some(place) = self.writers.get_mut(&session) else { return };
+        let Some(writer) = place else { return };
+        let size = match &out {
+            SessionOut::Bytes(bytes) => bytes.len(),
+            SessionOut::Close => 0,
+        };
+        writer.waiting.add(size);
+        if writer.to_pump.try_send(out).is_err() {
             // Without its writer the pump ends, and the machine hears of it.
-            *writer = None;
+            *place = None;
         }
     }
 }
@@ -189,11 +202,11 @@ impl Sessions {
 async fn run(
     session: SessionId,
     stream: Box<dyn Stream>,
-    from_engine: mpsc::Receiver<SessionOut>,
+    Written { from_engine, waiting }: Written,
     to_engine: mpsc::Sender<News>,
 ) {
     let to_engine = |happened| tell(&to_engine, session, Happened::Stream(happened));
-    pump(stream, from_engine, to_engine, Pace::default()).await;
+    pump(stream, from_engine, to_engine, Pace::default(), &waiting).await;
 }
 
 /// Tells the machine something, and waits until it has taken it.

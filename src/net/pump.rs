@@ -8,10 +8,12 @@
 
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf, split};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
 use super::transport::Stream;
@@ -51,6 +53,45 @@ pub enum Ending {
     TooSlow,
 }
 
+/// How many bytes were given to a pump and are not written.
+#[derive(Debug)]
+pub struct Waiting {
+    bytes: AtomicUsize,
+    few: usize,
+    drained: Arc<Notify>,
+}
+
+impl Waiting {
+    /// None. When no more than `few` are left after there were more, `drained` is notified.
+    pub const fn new(few: usize, drained: Arc<Notify>) -> Self {
+        Self { bytes: AtomicUsize::new(0), few, drained }
+    }
+
+    /// So many more are given.
+    pub fn add(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether they are few.
+    pub fn are_few(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) <= self.few
+    }
+
+    /// So many were written; only what was added before.
+    fn remove(&self, bytes: usize) {
+        let before = self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        if before > self.few && before.saturating_sub(bytes) <= self.few {
+            self.drained.notify_one();
+        }
+    }
+
+    /// The stream is over: nothing waits any more.
+    fn end(&self) {
+        self.bytes.store(0, Ordering::Relaxed);
+        self.drained.notify_one();
+    }
+}
+
 /// The times that a pump keeps.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
@@ -76,13 +117,15 @@ pub async fn pump<F, T>(
     from_engine: mpsc::Receiver<SessionOut>,
     to_engine: F,
     pace: Pace,
+    waiting: &Waiting,
 ) -> Ending
 where
     F: Fn(SessionIn) -> T + Send,
     T: Future<Output = ()> + Send,
 {
-    let ending = timeout(pace.total, both_ways(stream, from_engine, &to_engine, pace)).await;
+    let ending = timeout(pace.total, both_ways(stream, from_engine, &to_engine, pace, waiting)).await;
     let ending = ending.unwrap_or(Ending::TooSlow);
+    waiting.end();
     to_engine(SessionIn::Closed(ending)).await;
     ending
 }
@@ -92,6 +135,7 @@ async fn both_ways<F, T>(
     from_engine: mpsc::Receiver<SessionOut>,
     to_engine: &F,
     pace: Pace,
+    waiting: &Waiting,
 ) -> Ending
 where
     F: Fn(SessionIn) -> T + Send,
@@ -99,7 +143,7 @@ where
 {
     let (reader, writer) = split(stream);
     let mut reading = std::pin::pin!(read_all(reader, to_engine));
-    let writing = write_all(writer, from_engine, pace.progress);
+    let writing = write_all(writer, from_engine, pace.progress, waiting);
     tokio::select! {
         ending = &mut reading => ending,
         ending = writing => {
@@ -140,9 +184,10 @@ async fn write_all<S: AsyncWrite>(
     mut writer: WriteHalf<S>,
     mut from_engine: mpsc::Receiver<SessionOut>,
     progress: Duration,
+    waiting: &Waiting,
 ) -> Ending {
     while let Some(SessionOut::Bytes(bytes)) = from_engine.recv().await {
-        if let Err(ending) = write_steadily(&mut writer, &bytes, progress, from_engine.is_empty()).await {
+        if let Err(ending) = write_steadily(&mut writer, &bytes, progress, from_engine.is_empty(), waiting).await {
             return ending;
         }
     }
@@ -163,9 +208,11 @@ async fn write_steadily<W: AsyncWrite + Unpin>(
     bytes: &[u8],
     progress: Duration,
     flush: bool,
+    waiting: &Waiting,
 ) -> Result<(), Ending> {
     for piece in bytes.chunks(limits::STREAM_PROGRESS_BYTES) {
         in_time(progress, writer.write_all(piece)).await?;
+        waiting.remove(piece.len());
     }
     if flush { in_time(progress, writer.flush()).await } else { Ok(()) }
 }
@@ -200,8 +247,34 @@ mod tests {
             let to_test = to_test.clone();
             async move { to_test.send(event).await.unwrap_or(()) }
         };
-        tokio::spawn(pump(stream, from_engine, to_engine, pace));
+        tokio::spawn(async move {
+            let waiting = Waiting::new(0, Arc::default());
+            pump(stream, from_engine, to_engine, pace, &waiting).await
+        });
         (to_pump, received)
+    }
+
+    #[tokio::test]
+    async fn what_a_peer_has_not_taken_is_counted_and_somebody_hears_when_it_has() {
+        let (ours, mut theirs) = tokio::io::duplex(16);
+        let (to_pump, from_engine) = mpsc::channel(4);
+        let drained = Arc::new(Notify::new());
+        let waiting = Arc::new(Waiting::new(2000, Arc::clone(&drained)));
+        let (counted, pace) = (Arc::clone(&waiting), Pace { progress: Duration::from_secs(20), ..QUICK });
+        tokio::spawn(async move { pump(ours, from_engine, |_| async {}, pace, &counted).await });
+        for _ in 0..2 {
+            waiting.add(5000);
+            to_pump.send(SessionOut::Bytes(pattern(5000))).await.unwrap();
+        }
+        assert!(!waiting.are_few() && timeout(Duration::from_millis(50), drained.notified()).await.is_err());
+        theirs.read_exact(&mut vec![0; 10_000]).await.unwrap();
+        timeout(Duration::from_secs(10), drained.notified()).await.unwrap();
+        assert!(waiting.are_few());
+        waiting.add(5000);
+        to_pump.send(SessionOut::Bytes(pattern(5000))).await.unwrap();
+        drop(theirs);
+        timeout(Duration::from_secs(10), drained.notified()).await.unwrap();
+        assert!(waiting.are_few(), "who is gone takes nothing more");
     }
 
     async fn closed(received: &mut mpsc::Receiver<SessionIn>) -> (Vec<u8>, Ending) {

@@ -284,7 +284,7 @@ impl World {
         let now = Timestamp::from_millis(self.now);
         let at = &mut self.carriers[c];
         let Some(running) = &mut at.running else { return };
-        let effects = running.carrier.handle(now, &mut at.rng, input);
+        let effects = handle(&mut running.carrier, now, &mut at.rng, input);
         at.check();
         self.perform_at_carrier(c, effects);
         self.release_at_carrier(c);
@@ -446,10 +446,19 @@ impl World {
             let now = Timestamp::from_millis(self.now);
             let at = &mut self.carriers[c];
             let Some(running) = &mut at.running else { return };
-            let effects = running.carrier.handle(now, &mut at.rng, input);
+            let effects = handle(&mut running.carrier, now, &mut at.rng, input);
             self.perform_at_carrier(c, effects);
         }
     }
+}
+
+/// Whoever is given something takes it at once.
+fn handle(carrier: &mut Carrier, now: Timestamp, rng: &mut SeededRng, input: CarrierInput) -> Vec<CarrierEffect> {
+    let mut effects = carrier.handle(now, rng, input);
+    while let Some(session) = carrier.behind().pop() {
+        effects.extend(carrier.handle(now, rng, CarrierInput::CaughtUp(session)));
+    }
+    effects
 }
 
 fn is_deposit(transaction: &HeldTransaction) -> bool {

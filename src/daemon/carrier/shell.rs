@@ -11,7 +11,7 @@ use super::super::driver::{Encoded, Hands, Machine, Shell};
 use super::super::keys::KeyChain;
 use super::super::sessions::Heard;
 use super::{Answer, Asked};
-use crate::base::{ClockStep, SessionId, Timestamp};
+use crate::base::{ClockStep, SessionId, Timestamp, limits};
 use crate::engine::carrier::effect::Detached;
 use crate::engine::carrier::{Carrier, CarrierEffect, CarrierInput, CarrierStatus, HeldRecord, HeldTransaction};
 use crate::engine::effect::{Durability, Refusal, Sizes};
@@ -47,8 +47,7 @@ impl Shell for CarrierShell {
     type Machine = Carrier;
     type Request = Asked;
 
-    /// Each may be a part of an object.
-    const BACKLOG: usize = 4;
+    const BACKLOG: usize = limits::OUTPUT_WAITING;
 
     fn log(&self) -> &Arc<Log> {
         &self.log
@@ -158,6 +157,14 @@ impl Machine for Carrier {
 
     fn is_blocked(&self, session: SessionId) -> bool {
         Self::is_blocked(self, session)
+    }
+
+    fn behind(&self) -> Vec<SessionId> {
+        Self::behind(self)
+    }
+
+    fn caught_up(&mut self, session: SessionId) -> Vec<CarrierEffect> {
+        Self::handle(self, now(), &mut OsRng, CarrierInput::CaughtUp(session))
     }
 
     fn checkpoint(&self) -> (u64, Box<dyn FnOnce() -> Encoded + Send>) {

@@ -60,6 +60,8 @@ pub enum CarrierInput {
     Accepted(SessionId),
     /// Bytes from them.
     Received(SessionId, Vec<u8>),
+    /// The peer of a session that is behind has taken what was transmitted, or most of it.
+    CaughtUp(SessionId),
     /// A session ended, by the peer or by a failure. Not sent after [`CarrierEffect::Close`].
     Closed(SessionId),
     /// Completion of [`CarrierEffect::Commit`]: the log number of the first record.

@@ -148,6 +148,9 @@ impl Carrier {
             CarrierInput::Received(session, bytes) => {
                 self.with_session(now, rng, session, |machine, host| machine.handle(now, &bytes, host));
             }
+            CarrierInput::CaughtUp(session) => {
+                self.with_session(now, rng, session, |machine, host| machine.caught_up(now, host));
+            }
             CarrierInput::Closed(session) => drop(self.sessions.remove(&session)),
             CarrierInput::Committed(op, result) => self.committed(op, result),
             CarrierInput::CertificateRead(op, result) => {
@@ -214,6 +217,11 @@ impl Carrier {
         }
         self.give_answers(now, rng);
         std::mem::take(&mut self.effects)
+    }
+
+    /// Sessions that go no further until their peers have taken what was transmitted ([`CarrierInput::CaughtUp`]).
+    pub fn behind(&self) -> Vec<SessionId> {
+        self.sessions.iter().filter(|(_, session)| session.machine.is_behind()).map(|(id, _)| *id).collect()
     }
 
     /// Whether a session reads no further until something is settled: the driver leaves its bytes in the socket meanwhile.

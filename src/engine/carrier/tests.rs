@@ -80,6 +80,8 @@ struct Bench {
     faults: VecDeque<CommitError>,
     /// Commits are held back here while it is `Some`.
     slow: Option<Vec<(OpId, HeldTransaction)>>,
+    /// Peers take nothing.
+    lazy: bool,
     sent: BTreeMap<SessionId, Vec<u8>>,
     closed: Vec<SessionId>,
     answers: Vec<Result<(), CarrierRequestError>>,
@@ -105,6 +107,7 @@ impl Bench {
             bodies: BTreeMap::new(),
             faults: VecDeque::new(),
             slow: None,
+            lazy: false,
             sent: BTreeMap::new(),
             closed: Vec::new(),
             answers: Vec::new(),
@@ -155,6 +158,8 @@ impl Bench {
                 CarrierEffect::Publish(_) => {}
             }
         }
+        let behind = if self.lazy { Vec::new() } else { self.carrier.behind() };
+        behind.into_iter().for_each(|session| self.input(CarrierInput::CaughtUp(session)));
     }
 
     fn commit(&mut self, op: OpId, transaction: HeldTransaction) {
@@ -603,6 +608,27 @@ fn a_token_that_another_box_has_stays_there() {
     assert_eq!((objects(&bench, DROP), objects(&bench, MALLORY)), (1, 0));
     bench.input(CarrierInput::Request(RequestId(1), CarrierRequest::Remove(fingerprint(DROP))));
     assert_eq!(bench.deposit(tokens[1], &object(b'1', SMALL)).0, 420);
+}
+
+#[test]
+fn a_session_goes_no_further_while_its_peer_takes_nothing() {
+    let (mut bench, tokens) = with_drop();
+    assert_eq!(bench.deposit(tokens[0], &object(b'1', SMALL)), (201, 202));
+    let session = bench.identify(DROP, DROP, None).unwrap();
+    let entry = bench.list(session, Selection::default())[0];
+    let (mailbox, style) = (fingerprint(DROP).to_string(), Style { keep_unread: true, ..Style::default() });
+    let asked = BoxCommand::Retrieve { mailbox, object: entry.object, part: Part::Whole, style }.encode(None);
+    bench.lazy = true;
+    bench.write(session, asked.repeat(400).as_bytes());
+    let sent = bench.sent[&session].len();
+    let most = crate::base::limits::OUTPUT_WAITING + 5 * SMALL as usize;
+    assert!(sent < most && bench.carrier.is_blocked(session), "{sent}");
+    bench.pass(Duration::from_secs(10 * 60));
+    assert!(!bench.closed.contains(&session), "that is its driver's business");
+    // What a peer takes is followed by more, up to the last.
+    bench.lazy = false;
+    bench.input(CarrierInput::CaughtUp(session));
+    assert_eq!(bench.replies(session).len(), 400);
 }
 
 #[test]

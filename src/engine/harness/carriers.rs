@@ -115,7 +115,11 @@ impl World {
         if at.deaf && matches!(input, CarrierInput::Received(..)) {
             return;
         }
-        let effects = at.carrier.handle(self.now, &mut at.rng, input);
+        let mut effects = at.carrier.handle(self.now, &mut at.rng, input);
+        // Peers take at once what they are given.
+        while let Some(session) = at.carrier.behind().pop() {
+            effects.extend(at.carrier.handle(self.now, &mut at.rng, CarrierInput::CaughtUp(session)));
+        }
         self.carrier_effects.extend(effects.into_iter().map(|effect| (carrier, effect)));
     }
 

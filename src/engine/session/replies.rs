@@ -69,6 +69,15 @@ impl Replies {
         self.slots.iter().filter(|slot| matches!(slot.state, State::Waiting(_))).count()
     }
 
+    /// Bytes of replies that were not taken, with those that wait for others before them.
+    pub(super) fn ready(&self) -> usize {
+        let waiting = self.slots.iter().map(|slot| match &slot.state {
+            State::Ready(bytes) => bytes.len(),
+            State::Waiting(_) => 0,
+        });
+        waiting.sum::<usize>() + self.output.len()
+    }
+
     /// Gives up what waits.
     pub(super) fn abandon(&mut self) {
         self.slots.clear();

@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use crate::base::limits::{
-    DEPOSIT_BYTES, OBJECT_BYTES, PIPELINED_OBJECT_BYTES, WIRE_BUFFER_BYTES, WIRE_CERTIFICATES, WIRE_DELIVERIES,
-    WIRE_MISTAKES, WIRE_REPLIES_WAITING, WIRE_SENDS_OPEN, WIRE_SKIPPED_BYTES,
+    DEPOSIT_BYTES, OBJECT_BYTES, OUTPUT_WAITING, PIPELINED_OBJECT_BYTES, WIRE_BUFFER_BYTES, WIRE_CERTIFICATES,
+    WIRE_DELIVERIES, WIRE_MISTAKES, WIRE_REPLIES_WAITING, WIRE_SENDS_OPEN, WIRE_SKIPPED_BYTES,
 };
 use crate::base::{ClockStep, Timestamp};
 use crate::wire::mailbox::BoxCommand;
@@ -51,20 +51,25 @@ pub struct Responder {
     patient: bool,
     ending: Option<(Option<PipelineId>, Status)>,
     pub(super) closed: bool,
+    /// Bytes that were given out since it was last heard that the peer has taken what there was.
+    untaken: usize,
+    /// With so many nothing more is read.
+    most_untaken: usize,
 }
 
 impl Responder {
     /// A session of an identity that begins now; its greeting is already in the output.
     pub fn new(now: Timestamp) -> Self {
-        Self::serving(now, "SEND", OBJECT_BYTES as u64)
+        // What it says is short.
+        Self::serving(now, "SEND", OBJECT_BYTES as u64, usize::MAX)
     }
 
     /// The same of a box.
     pub fn of_box(now: Timestamp) -> Self {
-        Self::serving(now, "BOX", DEPOSIT_BYTES)
+        Self::serving(now, "BOX", DEPOSIT_BYTES, OUTPUT_WAITING)
     }
 
-    fn serving(now: Timestamp, capability: &str, maximum: u64) -> Self {
+    fn serving(now: Timestamp, capability: &str, maximum: u64, most_untaken: usize) -> Self {
         let mut replies = Replies::default();
         let greeting = Greeting {
             versions: vec![wire::VERSION.to_owned()],
@@ -86,6 +91,8 @@ impl Responder {
             patient: false,
             ending: None,
             closed: false,
+            untaken: 0,
+            most_untaken,
         }
     }
 
@@ -119,7 +126,7 @@ impl Responder {
 
     /// When to call [`Self::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        (!self.closed).then(|| self.pace.deadline(self.patient || self.replies.unsettled() > 0))
+        (!self.closed).then(|| self.pace.deadline(self.patient || self.replies.unsettled() > 0 || self.is_behind()))
     }
 
     /// The time has come, or not yet.
@@ -148,7 +155,23 @@ impl Responder {
 
     /// The bytes to send now.
     pub fn take_output(&mut self) -> Vec<u8> {
-        self.replies.take_output()
+        let output = self.replies.take_output();
+        self.untaken = self.untaken.saturating_add(output.len());
+        output
+    }
+
+    /// Whether so much was given out that it goes no further until [`Self::caught_up`].
+    pub const fn is_behind(&self) -> bool {
+        self.untaken >= self.most_untaken
+    }
+
+    /// The peer has taken what was given out, or most of it.
+    pub fn caught_up(&mut self, now: Timestamp, host: &mut dyn Host) {
+        self.untaken = 0;
+        if !self.closed {
+            self.pace.turn(now, Duration::ZERO);
+            self.read(now, host);
+        }
     }
 
     /// Whether to close the connection once the output is sent.
@@ -158,7 +181,9 @@ impl Responder {
 
     /// Whether reading further is of no use until deliveries are settled: leave bytes in the socket meanwhile.
     pub fn is_blocked(&self) -> bool {
-        self.replies.unsettled() >= WIRE_DELIVERIES || self.replies.pending() >= WIRE_REPLIES_WAITING
+        self.replies.unsettled() >= WIRE_DELIVERIES
+            || self.replies.pending() >= WIRE_REPLIES_WAITING
+            || self.untaken.saturating_add(self.replies.ready()) >= self.most_untaken
     }
 
     /// Bytes of memory that this session takes or has been promised, until it hands them to the host: what the owner
