@@ -156,24 +156,53 @@ fn two_people(network: &TorNet) {
     mail_while_away(network, &alice, bob);
 }
 
-/// bob rents a box at carol's node, which is nothing but a carrier; what alice writes while he is off waits there.
+/// bob rents boxes at two nodes that are nothing but carriers; what alice writes while he is off waits at both, and one of them
+/// loses its disk.
 fn mail_while_away(network: &TorNet, alice: &Node, mut bob: Node) {
-    let mut carol = Node::tor("carol", network.table()).carrier_only();
-    carol.start();
-    let invited = carol.json(&["carrier", "invite"]);
-    bob.json(&["carrier", "add", invited["invitations"][0]["invitation"].as_str().unwrap(), "--name", "carol"]);
-    wait_for("alice knows bob's box", LATER, || {
-        (alice.json(&["contact", "show", bob.name()])["drops"] == 1).then_some(())
+    let [mut carol, mut erin] = ["carol", "erin"].map(|name| Node::tor(name, network.table()).carrier_only());
+    for carrier in [&mut carol, &mut erin] {
+        carrier.spawn();
+    }
+    for carrier in [&mut carol, &mut erin] {
+        carrier.wait_until_reachable();
+        let invited = carrier.json(&["carrier", "invite"]);
+        bob.json(&[
+            "carrier",
+            "add",
+            invited["invitations"][0]["invitation"].as_str().unwrap(),
+            "--name",
+            carrier.name(),
+        ]);
+    }
+    wait_for("alice knows bob's boxes", LATER, || {
+        (alice.json(&["contact", "show", bob.name()])["drops"] == 2).then_some(())
     });
     bob.kill();
     alice.feed(&["send", "-t", bob.name(), "-s", "while away", "-"], b"It waits.\n");
-    wait_for("carol holds it", LATER, || (alice.json(&["queue", "list"])["queue"][0]["state"] == "held").then_some(()));
-    assert_eq!(carol.json(&["carrier", "show"])["held"], 1);
+    let queued = || alice.json(&["queue", "list"])["queue"][0].clone();
+    wait_for("both hold it", LATER, || {
+        (queued()["custody"].as_array()?.len() == 2 && queued()["state"] == "held").then_some(())
+    });
+    for carrier in [&carol, &erin] {
+        assert_eq!(carrier.json(&["carrier", "show"])["held"], 1);
+    }
+    carol.kill();
+    std::fs::remove_dir_all(carol.data()).unwrap();
     bob.start();
     arrives(&bob, "while away");
-    wait_for("the box is empty", SOON, || (carol.json(&["carrier", "show"])["held"] == 0).then_some(()));
+    wait_for("the box is empty", SOON, || (erin.json(&["carrier", "show"])["held"] == 0).then_some(()));
+    // A receipt takes up to an hour; asked to try again, alice hears it from bob himself.
+    let id = queued()["id"].clone();
+    if let Some(id) = id.as_str() {
+        alice.json(&["queue", "retry", id]);
+    }
+    wait_for("alice knows", LATER, || {
+        let ended = alice.json(&["queue", "list", "--ended"]);
+        let row = ended["queue"].as_array()?.iter().find(|row| row["id"] == id || id.is_null())?.clone();
+        (row["state"] == "delivered").then_some(())
+    });
     assert_eq!(subjects(&bob).iter().filter(|subject| *subject == "while away").count(), 1);
-    first_contact_while_away(network, &carol, bob);
+    first_contact_while_away(network, &erin, bob);
 }
 
 /// dave uses an invitation of bob's while bob is off: his card waits at the carrier that it names.

@@ -292,10 +292,17 @@ pub const TOKENS_AFTER_DAYS: u32 = 14;
 pub const TOKENS_EARLY_DAYS: u32 = 2;
 /// An object is held for at most so many days.
 pub const HOLD_DAYS: u32 = 14;
+/// A day that is farther than this from the last one that a carrier began needs [`DAY_CONFIRMATION`].
+pub const DAY_PLAUSIBLE: u32 = 15;
+/// For so long the clock stays as it is before a carrier believes that many days have passed.
+pub const DAY_CONFIRMATION: Duration = Duration::from_secs(24 * 3600);
 /// Mailboxes of one carrier.
 pub const CARRIER_MAILBOXES: usize = 1000;
 /// Sessions at a time that have shown the key of one mailbox; the oldest gives way.
 pub const MAILBOX_SESSIONS: usize = 4;
+/// Of the sessions of a carrier, when there are too many, those that owners of boxes may have; the others are for who brings
+/// something.
+pub const SESSIONS_OF_OWNERS: usize = 48;
 /// Open invitations of one carrier.
 pub const CARRIER_INVITATIONS: usize = 1000;
 /// What a mailbox may hold where its invitation does not say, in bytes.

@@ -563,10 +563,12 @@ impl Held {
     }
 
     fn begin_day(&mut self, day: Epoch) -> Outcome {
-        if day <= self.day {
+        if day <= self.day && !is_back(day, self.day) {
             return Outcome::Already;
         }
-        self.day = day;
+        if std::mem::replace(&mut self.day, day) > day {
+            return Outcome::Done;
+        }
         self.invitations.retain(|_, invitation| invitation.expires >= begin_of(day));
         for mailbox in self.mailboxes.values_mut() {
             let over: Vec<_> =
@@ -610,6 +612,11 @@ const fn done(changed: bool) -> Outcome {
 /// Whether an object of this size can answer a page: a card has one of the two smallest sizes that have tokens.
 fn answers_page(size: u64) -> bool {
     size <= PAGE_ANSWER_BYTES && Class::of(size).is_some()
+}
+
+/// Whether a day lies so far before another that the other was a mistake of the clock.
+pub(super) const fn is_back(day: Epoch, other: Epoch) -> bool {
+    day.saturating_add(TOKENS_EARLY_DAYS) < other
 }
 
 /// Whether tokens of an epoch admit something on this day.

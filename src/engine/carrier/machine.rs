@@ -14,7 +14,7 @@ use super::super::session::{Answer, Line, Responder, Ticket};
 use super::effect::{
     CarrierEffect, CarrierInput, CarrierRequest, CarrierRequestError, CarrierStatus, HeldTransaction, MailboxStatus,
 };
-use super::held::{Held, Outcome};
+use super::held::{Held, Outcome, is_back};
 use super::identification::Proving;
 use super::mailbox::Reading;
 use super::record::{BoxInvitation, HeldRecord, Terms};
@@ -24,7 +24,7 @@ use crate::base::ids::Fingerprint;
 use crate::base::rng::Rng;
 use crate::base::{OpId, SessionId, Timestamp, limits};
 use crate::wire::mailbox::{BoxCommand, Policy};
-use crate::wire::token::{TokenHash, begin_of, epoch};
+use crate::wire::token::{Epoch, TokenHash, begin_of, epoch};
 use crate::wire::{Status, Word, digest};
 
 /// What the owner of a carrier decided.
@@ -88,6 +88,8 @@ pub struct Carrier {
     disk_low: bool,
     /// Since when the clock was not set.
     clock_since: Timestamp,
+    /// What day it was when something last happened.
+    today: Epoch,
     /// Before this the begin of a day is not tried again: it is under way, or the disk failed.
     day_tried: Timestamp,
     /// Bytes of objects that arrived and are not settled.
@@ -113,6 +115,7 @@ impl Carrier {
             storing: BTreeMap::new(),
             disk_low: false,
             clock_since: now,
+            today: epoch(now),
             day_tried: now,
             in_flight: 0,
             answers: VecDeque::new(),
@@ -142,6 +145,7 @@ impl Carrier {
 
     /// Something happened. The effects are to be carried out in their order.
     pub fn handle(&mut self, now: Timestamp, rng: &mut dyn Rng, input: CarrierInput) -> Vec<CarrierEffect> {
+        self.today = epoch(now);
         match input {
             CarrierInput::Request(id, request) => self.request(id, request),
             CarrierInput::Accepted(session) => self.accepted(now, session),
@@ -197,21 +201,29 @@ impl Carrier {
     /// When [`Self::handle_timeout`] wants to be called at the latest.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         let sessions = self.sessions.values().filter_map(|session| session.machine.poll_timeout());
-        // A day that begins by a clock that was just set may be a mistake, and what it ends is gone.
-        let confirmed = self.clock_since.plus(limits::CLOCK_CONFIRMATION);
-        let next_day = begin_of(self.held.day().saturating_add(1)).max(confirmed).max(self.day_tried);
+        let next_day = self.next_day().max(self.day_tried);
         sessions.chain([next_day]).min()
+    }
+
+    /// When the day that was begun is no longer that of the clock. One that begins by a clock that was just set may be a
+    /// mistake, and what it ends is gone: the farther it is the longer it waits. A clock that went back is followed.
+    fn next_day(&self) -> Timestamp {
+        let begun = self.held.day();
+        let far = self.today > begun.saturating_add(limits::DAY_PLAUSIBLE);
+        let confirmation = if far { limits::DAY_CONFIRMATION } else { limits::CLOCK_CONFIRMATION };
+        let confirmed = self.clock_since.plus(confirmation);
+        if is_back(self.today, begun) { confirmed } else { begin_of(begun.saturating_add(1)).max(confirmed) }
     }
 
     /// A deadline may have passed.
     pub fn handle_timeout(&mut self, now: Timestamp, rng: &mut dyn Rng) -> Vec<CarrierEffect> {
+        self.today = epoch(now);
         let due = |session: &BoxSession| session.machine.poll_timeout().is_some_and(|at| at <= now);
         let sessions: Vec<_> = self.sessions.iter().filter(|(_, session)| due(session)).map(|(id, _)| *id).collect();
         for session in sessions {
             self.with_session(now, rng, session, |machine, _| machine.handle_timeout(now));
         }
-        let confirmed = now.since(self.clock_since) >= limits::CLOCK_CONFIRMATION;
-        if confirmed && now >= self.day_tried && epoch(now) > self.held.day() {
+        if now >= self.next_day().max(self.day_tried) {
             self.day_tried = now.plus(limits::RETRY_LOCAL);
             self.commit(vec![HeldRecord::DayBegan { day: epoch(now) }], Vec::new(), Then::Nothing);
         }
@@ -253,18 +265,29 @@ impl Carrier {
         self.commit(records, Vec::new(), Then::Respond(id, error));
     }
 
-    /// Somebody connected. Whoever it is may be anybody, so that where there are too many the oldest one that has shown
-    /// nothing gives way.
+    /// Somebody connected.
     fn accepted(&mut self, now: Timestamp, session: SessionId) {
         if self.sessions.len() >= limits::SESSIONS {
-            let idle = |session: &BoxSession| !session.is_identified() && !session.machine.owes_answer();
-            let Some(oldest) = self.sessions.iter().find(|(_, session)| idle(session)).map(|(id, _)| *id) else {
-                return self.effect(CarrierEffect::Close(session));
-            };
+            let Some(oldest) = self.first_to_go() else { return self.effect(CarrierEffect::Close(session)) };
             self.give_way(oldest);
         }
         self.sessions.insert(session, BoxSession::new(now));
         self.flush(session);
+    }
+
+    /// Who gives way where there are too many: the oldest one that has shown nothing; else, so that neither owners keep out
+    /// who brings something nor the other way round, the oldest of whichever kind has more than its part.
+    fn first_to_go(&self) -> Option<SessionId> {
+        let oldest = |fits: &dyn Fn(&BoxSession) -> bool| {
+            let free = |session: &BoxSession| !session.machine.owes_answer() && fits(session);
+            self.sessions.iter().find(|(_, session)| free(session)).map(|(id, _)| *id)
+        };
+        let nobody = oldest(&|session| !session.is_identified() && !session.machine.is_bringing());
+        nobody.or_else(|| {
+            let owners = self.sessions.values().filter(|session| session.is_identified()).count();
+            let owner = owners >= limits::SESSIONS_OF_OWNERS;
+            oldest(&|session| session.is_identified() == owner)
+        })
     }
 
     /// Ends a session as a time-out does.

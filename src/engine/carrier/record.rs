@@ -132,7 +132,7 @@ records! {
         /// Which.
         objects: Vec<ObjectId>,
     }
-    /// A day began: what it ends is given up.
+    /// A day began: what it ends is given up. One long before the last one: that was a mistake of the clock.
     9 DayBegan {
         /// Which.
         day: Epoch,

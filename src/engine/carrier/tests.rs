@@ -632,6 +632,38 @@ fn a_session_goes_no_further_while_its_peer_takes_nothing() {
 }
 
 #[test]
+fn neither_owners_nor_who_brings_something_keep_the_others_out() {
+    let (mut bench, tokens) = with_drop();
+    let brought = |bench: &mut Bench| {
+        let session = bench.connect();
+        let command = BoxCommand::Deposit { token: tokens[0], claim: Claim::of(&object(b'1', SMALL)) };
+        assert_eq!(bench.code(session, &command, b""), 201);
+        session
+    };
+    let slow = brought(&mut bench);
+    // Who has shown nothing makes room for anybody, and nobody else does for them.
+    for _ in 0..100 {
+        bench.connect();
+    }
+    assert!(!bench.closed.contains(&slow));
+    // Owners who watch make room as soon as there are too many of them.
+    let mut watching = Vec::new();
+    for who in 10..28 {
+        bench.invite([who; 16], TERMS);
+        assert_eq!(bench.register(who, [who; 16]), Ok(210));
+        watching.extend((0..4).map(|_| bench.identify(who, who, None).unwrap()));
+    }
+    let ended = watching.iter().filter(|session| bench.closed.contains(session)).count();
+    assert!((1..=24).contains(&ended) && !bench.closed.contains(&slow), "{ended} gave way");
+    brought(&mut bench);
+    // And who brings something, slowly, makes room for owners.
+    for _ in 0..64 {
+        brought(&mut bench);
+    }
+    bench.identify(DROP, DROP, None).unwrap();
+}
+
+#[test]
 fn a_page_is_given_to_who_has_its_token_and_lets_one_answer_in() {
     let (mut bench, tokens) = with_drop();
     let (page, other) = (vec![7; 4096], vec![8; 4096]);
@@ -782,7 +814,39 @@ fn days_end_objects_and_tokens_but_not_by_a_clock_that_was_just_set() {
     bench.pass(Duration::from_secs(1800));
     assert_eq!(bench.carrier.held().mailboxes()[&fingerprint(DROP)].objects().len(), 1);
     bench.pass(Duration::from_secs(1801));
+    assert_eq!(bench.carrier.held().mailboxes()[&fingerprint(DROP)].objects().len(), 1, "so many days are doubtful");
+    bench.pass(day);
     assert_eq!(bench.carrier.held().mailboxes()[&fingerprint(DROP)].objects().len(), 0);
+}
+
+#[test]
+fn a_carrier_comes_back_from_a_clock_that_was_wrong() {
+    let (mut bench, tokens) = with_drop();
+    let set = |bench: &mut Bench, step: crate::base::ClockStep| {
+        bench.now = bench.now.stepped(step);
+        bench.input(CarrierInput::ClockSet(step));
+    };
+    let (day, far) = (Duration::from_secs(24 * 3600), Duration::from_secs(1000 * 24 * 3600));
+    assert_eq!(bench.deposit(tokens[0], &object(b'1', SMALL)), (201, 202));
+    set(&mut bench, crate::base::ClockStep::Forward(far));
+    bench.pass(day / 2);
+    set(&mut bench, crate::base::ClockStep::Back(far));
+    bench.pass(day / 2);
+    let held = |bench: &Bench| bench.carrier.held().mailboxes()[&fingerprint(DROP)].objects().len();
+    assert_eq!((held(&bench), bench.carrier.held().day()), (1, today() + 1));
+    // For longer than a day: it is believed, and forgotten.
+    set(&mut bench, crate::base::ClockStep::Forward(far));
+    bench.pass(2 * day);
+    assert_eq!(held(&bench), 0);
+    set(&mut bench, crate::base::ClockStep::Back(far));
+    bench.pass(day / 2);
+    assert_eq!(bench.carrier.held().day(), epoch(bench.now));
+    let session = bench.identify(DROP, DROP, None).unwrap();
+    let fresh = self::tokens(9, today() + 3, small(), 1);
+    assert_eq!(bench.upload(session, today() + 3, small(), &fresh), 220);
+    assert_eq!(bench.deposit(fresh[0], &object(b'1', SMALL)), (201, 202));
+    bench.pass(5 * day);
+    assert_eq!(held(&bench), 0, "and days go on");
 }
 
 #[test]

@@ -153,6 +153,12 @@ impl Responder {
         self.replies.unsettled() > 0
     }
 
+    /// Whether a deposit was admitted and is on its way.
+    pub fn is_bringing(&self) -> bool {
+        matches!(self.expected, Some((_, Expected::Deposit(_))))
+            || self.envelopes.iter().any(|(_, envelope)| matches!(envelope, Envelope::Deposit(_)))
+    }
+
     /// The bytes to send now.
     pub fn take_output(&mut self) -> Vec<u8> {
         let output = self.replies.take_output();
