@@ -294,8 +294,9 @@ pub const TOKENS_EARLY_DAYS: u32 = 2;
 pub const HOLD_DAYS: u32 = 14;
 /// A day that is farther than this from the last one that a carrier began needs [`DAY_CONFIRMATION`].
 pub const DAY_PLAUSIBLE: u32 = 15;
-/// For so long the clock stays as it is before a carrier believes that many days have passed.
-pub const DAY_CONFIRMATION: Duration = Duration::from_secs(24 * 3600);
+/// For so long the clock stays as it is before a carrier believes that many days have passed. A node that is off at night has
+/// that much in a day.
+pub const DAY_CONFIRMATION: Duration = Duration::from_secs(6 * 3600);
 /// Mailboxes of one carrier.
 pub const CARRIER_MAILBOXES: usize = 1000;
 /// Sessions at a time that have shown the key of one mailbox; the oldest gives way.
@@ -311,7 +312,7 @@ pub const MAILBOX_QUOTA: u64 = 1 << 30;
 pub const PAGES_OF_MAILBOX: usize = 64;
 /// A page is kept for at most so many days from the day on which it came.
 pub const PAGE_DAYS: u32 = 31;
-/// A page, in bytes.
+/// The largest page, in bytes.
 pub const PAGE_BYTES: u64 = 16 * KIB as u64;
 /// The largest object that the token of a page lets in, in bytes: a card.
 pub const PAGE_ANSWER_BYTES: u64 = 16 * KIB as u64;

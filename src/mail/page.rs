@@ -8,9 +8,10 @@ use sha2::Sha256;
 
 use super::invitation::SECRET_BYTES;
 use crate::base::Onion;
+use crate::base::limits::PAGE_BYTES;
 
 /// Sizes that a page may have, in bytes.
-pub const PAGE_SIZES: [usize; 2] = [4096, 16_384];
+pub const PAGE_SIZES: [usize; 2] = [4096, PAGE_BYTES as usize];
 const TAG: usize = 16;
 const LENGTH: usize = 4;
 

@@ -209,7 +209,8 @@ impl Carrier {
     /// mistake, and what it ends is gone: the farther it is the longer it waits. A clock that went back is followed.
     fn next_day(&self) -> Timestamp {
         let begun = self.held.day();
-        let far = self.today > begun.saturating_add(limits::DAY_PLAUSIBLE);
+        // A new one has begun none, and has nothing to lose.
+        let far = begun != 0 && self.today > begun.saturating_add(limits::DAY_PLAUSIBLE);
         let confirmation = if far { limits::DAY_CONFIRMATION } else { limits::CLOCK_CONFIRMATION };
         let confirmed = self.clock_since.plus(confirmation);
         if is_back(self.today, begun) { confirmed } else { begin_of(begun.saturating_add(1)).max(confirmed) }

@@ -815,8 +815,20 @@ fn days_end_objects_and_tokens_but_not_by_a_clock_that_was_just_set() {
     assert_eq!(bench.carrier.held().mailboxes()[&fingerprint(DROP)].objects().len(), 1);
     bench.pass(Duration::from_secs(1801));
     assert_eq!(bench.carrier.held().mailboxes()[&fingerprint(DROP)].objects().len(), 1, "so many days are doubtful");
-    bench.pass(day);
+    bench.pass(day / 4);
     assert_eq!(bench.carrier.held().mailboxes()[&fingerprint(DROP)].objects().len(), 0);
+}
+
+#[test]
+fn a_carrier_that_is_off_at_night_begins_its_days() {
+    let (hour, mut night) = (Duration::from_secs(3600), Bench::new(policy()));
+    night.log.truncate(1);
+    for (off, runs, begun) in [(16, 2, true), (30 * 24, 5, false), (30 * 24, 7, true)] {
+        night.now = night.now.plus(off * hour);
+        night.carrier = Carrier::new(replay(&night.log), policy(), night.now).unwrap();
+        night.pass(runs * hour);
+        assert_eq!(night.carrier.held().day() == epoch(night.now), begun, "off for {off} hours, on for {runs}");
+    }
 }
 
 #[test]
@@ -829,12 +841,12 @@ fn a_carrier_comes_back_from_a_clock_that_was_wrong() {
     let (day, far) = (Duration::from_secs(24 * 3600), Duration::from_secs(1000 * 24 * 3600));
     assert_eq!(bench.deposit(tokens[0], &object(b'1', SMALL)), (201, 202));
     set(&mut bench, crate::base::ClockStep::Forward(far));
-    bench.pass(day / 2);
+    bench.pass(day / 5);
     set(&mut bench, crate::base::ClockStep::Back(far));
-    bench.pass(day / 2);
+    bench.pass(day * 4 / 5);
     let held = |bench: &Bench| bench.carrier.held().mailboxes()[&fingerprint(DROP)].objects().len();
     assert_eq!((held(&bench), bench.carrier.held().day()), (1, today() + 1));
-    // For longer than a day: it is believed, and forgotten.
+    // For longer: it is believed, and forgotten.
     set(&mut bench, crate::base::ClockStep::Forward(far));
     bench.pass(2 * day);
     assert_eq!(held(&bench), 0);

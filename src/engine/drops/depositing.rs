@@ -10,8 +10,8 @@ use super::calendar::attempt_error;
 use super::named::Place;
 use crate::base::limits;
 use crate::base::rng::Rng;
-use crate::base::{ClockStep, ContactId, Onion, QueueId, SessionId, Timestamp};
-use crate::engine::book::{Contact, ContactStatus, PendingCard};
+use crate::base::{ClockStep, ContactId, ContentId, Onion, QueueId, SessionId, Timestamp};
+use crate::engine::book::{Contact, ContactStatus};
 use crate::engine::effect::{CommitError, DialError, Effect, Refusal, Sizes};
 use crate::engine::identity::{Identity, Pending, Then};
 use crate::engine::record::Record;
@@ -36,8 +36,8 @@ pub(super) enum Parcel {
     Receipts,
     /// Nothing: the page of its invitation is fetched.
     Page,
-    /// Our card, in answer to that page or to theirs.
-    Card,
+    /// Our card of this id, in answer to that page or to theirs.
+    Card(ContentId),
 }
 
 /// How far it is.
@@ -131,11 +131,11 @@ impl Identity {
             let class = Class::that_holds(size.saturating_add(size / 200).saturating_add(SEAL_BYTES));
             class.is_some_and(|class| drops.next_token(carrier, class, epoch(now)).is_some())
         };
-        let left = |card: &PendingCard| self.left_cards.contains(&(carrier, card.content));
-        if entry.cards.pending.as_ref().is_some_and(|card| !left(card)) {
+        let card = entry.cards.pending.as_ref().map(|card| card.content);
+        if let Some(card) = card.filter(|card| !self.left_cards.contains(&(carrier, *card))) {
             let size = self.card_content(entry, None).map_or(u64::MAX, |content| content.len() as u64);
             if has_token(size) {
-                return Some(Parcel::Card);
+                return Some(Parcel::Card(card));
             }
         }
         if self.returning.contains_key(&contact) && !self.is_returning(contact) && has_token(0) {
@@ -203,10 +203,13 @@ impl Identity {
                 let op = self.operation(Pending::Deposit(session));
                 self.effect(Effect::Seal(op, content, certificate, Sizes::Drop));
             }
-            Parcel::Card | Parcel::Page => {
-                let content =
-                    self.state.book().contact(contact).and_then(|entry| self.card_content(entry, Some(expires)));
-                let Some(content) = content else { return self.end_deposit(now, rng, session, None) };
+            Parcel::Page => self.end_deposit(now, rng, session, None),
+            Parcel::Card(card) => {
+                let waits = |entry: &&Arc<Contact>| entry.cards.pending.as_ref().is_some_and(|it| it.content == card);
+                let entry = self.state.book().contact(contact).filter(waits);
+                let Some(content) = entry.and_then(|entry| self.card_content(entry, Some(expires))) else {
+                    return self.end_deposit(now, rng, session, None);
+                };
                 let op = self.operation(Pending::Deposit(session));
                 self.effect(Effect::Seal(op, content, certificate, Sizes::Drop));
             }
@@ -242,7 +245,7 @@ impl Identity {
                 return self.end_deposit(now, rng, session, Some(AttemptError::Local));
             }
         };
-        if let Some(token) = self.page_token(contact, carrier).filter(|_| parcel == Parcel::Card) {
+        if let Some(token) = self.page_token(contact, carrier).filter(|_| matches!(parcel, Parcel::Card(_))) {
             if object.len() as u64 > limits::PAGE_ANSWER_BYTES {
                 return self.end_deposit(now, rng, session, Some(AttemptError::Later));
             }
@@ -253,7 +256,7 @@ impl Identity {
             .and_then(|class| self.state.drops().of(contact)?.next_token(carrier, class, epoch(now)));
         let queue = match parcel {
             Parcel::Mail(queue) => Some(queue),
-            Parcel::Receipts | Parcel::Page | Parcel::Card => None,
+            Parcel::Receipts | Parcel::Page | Parcel::Card(_) => None,
         };
         let recalled = queue.is_some_and(|queue| self.schedule.is_recalled(queue));
         let Some((place, token)) = token.filter(|_| !recalled) else {
@@ -392,9 +395,9 @@ impl Identity {
                 // They went another way meanwhile.
                 None => return self.end_deposit(now, rng, session, None),
             },
-            Parcel::Page | Parcel::Card => {
-                let card = self.state.book().contact(contact).and_then(|entry| entry.cards.pending.as_ref());
-                self.left_cards.extend(card.map(|card| (carrier, card.content)));
+            Parcel::Page => return self.end_deposit(now, rng, session, None),
+            Parcel::Card(card) => {
+                self.left_cards.insert((carrier, card));
                 return self.end_deposit(now, rng, session, None);
             }
         };
@@ -411,7 +414,7 @@ impl Identity {
                 let record = Record::DepositSettled { contact, queue, receipt, held: None };
                 self.commit(vec![record], Vec::new(), Then::Depositing(session, DepositStep::Refused));
             }
-            Parcel::Receipts | Parcel::Page | Parcel::Card => {
+            Parcel::Receipts | Parcel::Page | Parcel::Card(_) => {
                 self.end_deposit(now, rng, session, Some(AttemptError::Later));
             }
         }

@@ -4,16 +4,13 @@
 //! its answer, with at most one block. What a command may bring is bounded before anything is stored.
 
 use crate::base::Timestamp;
-use crate::base::limits::{CERTIFICATE_BYTES, CHALLENGE_BYTES, SIGNATURE_BYTES, TOKENS_OF_SET};
-use crate::mail::page::PAGE_SIZES;
+use crate::base::limits::{CERTIFICATE_BYTES, CHALLENGE_BYTES, PAGE_BYTES, SIGNATURE_BYTES, TOKENS_OF_SET};
 use crate::wire::mailbox::{BoxCommand, Registration};
 use crate::wire::{Claim, CommandError, Keyword, PipelineId, Reply, Status, Word, digest};
 
 use super::responder::{Envelope, Expected};
 use super::{Answer, Host, Responder, Ticket};
 
-/// Octets of the largest page.
-const LARGEST_PAGE: u64 = PAGE_SIZES[1] as u64;
 /// Octets of what one token is known by.
 const TOKEN_BYTES: u64 = 32;
 
@@ -128,7 +125,7 @@ const fn bound(command: &BoxCommand) -> Option<u64> {
         BoxCommand::ChallengeAccepted { .. } => Some(CHALLENGE_BYTES as u64),
         BoxCommand::Respond { .. } => Some(SIGNATURE_BYTES as u64),
         BoxCommand::Tokens { .. } => Some(TOKENS_OF_SET as u64 * TOKEN_BYTES),
-        BoxCommand::Page { .. } => Some(LARGEST_PAGE),
+        BoxCommand::Page { .. } => Some(PAGE_BYTES),
         BoxCommand::Identify { .. }
         | BoxCommand::Fetch { .. }
         | BoxCommand::Deposit { .. }
