@@ -11,7 +11,7 @@ use runepeer::base::rng::SeededRng;
 use runepeer::base::limits::OUTPUT_WAITING;
 use runepeer::base::{BodyId, Onion, OnionSeed, SessionId, Timestamp};
 use runepeer::engine::carrier::{
-    Carrier, CarrierEffect, CarrierInput, CarrierPolicy, Held, HeldRecord, HeldTransaction, Terms,
+    Carrier, CarrierEffect, CarrierInput, CarrierLimits, Held, HeldRecord, HeldTransaction, Terms,
 };
 use runepeer::engine::{Profile, PublicProfile, SecretBytes};
 use runepeer::mail::Binding;
@@ -51,6 +51,7 @@ fn log() -> Vec<HeldRecord> {
     vec![
         HeldRecord::CarrierCreated { profile: Box::new(profile()) },
         HeldRecord::DayBegan { day: epoch(now()) },
+        HeldRecord::LimitsSet { limits: CarrierLimits { space: 1 << 17, usual: terms, free: true } },
         HeldRecord::Registered { mailbox, certificate: Arc::from(&[1][..]), invitation: None, terms },
         HeldRecord::TokensUploaded { mailbox, epoch: epoch(now()), class: 12, tokens },
     ]
@@ -66,8 +67,7 @@ fn replay(log: &[HeldRecord]) -> Held {
 
 fuzz_target!(|pieces: Vec<(u8, &[u8])>| {
     let mut log = log();
-    let policy = CarrierPolicy { free: Some(Terms { quota: 1 << 14, hold_days: 1 }), identification: Policy::Session };
-    let mut carrier = Carrier::new(replay(&log), policy, now()).expect("a carrier");
+    let mut carrier = Carrier::new(replay(&log), Policy::Session, now()).expect("a carrier");
     let mut rng = SeededRng::new(1);
     let mut bodies: BTreeMap<BodyId, Arc<[u8]>> = BTreeMap::new();
     let mut sent = [0_usize; SESSIONS as usize];

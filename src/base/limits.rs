@@ -306,6 +306,8 @@ pub const MAILBOX_SESSIONS: usize = 4;
 pub const SESSIONS_OF_OWNERS: usize = 48;
 /// Open invitations of one carrier.
 pub const CARRIER_INVITATIONS: usize = 1000;
+/// What a carrier may hold where its owner does not say, in bytes.
+pub const CARRIER_SPACE: u64 = 32 << 30;
 /// What a mailbox may hold where its invitation does not say, in bytes.
 pub const MAILBOX_QUOTA: u64 = 1 << 30;
 /// Pages of one mailbox.
@@ -358,6 +360,8 @@ pub const LOG_NUMBER_GAP: u64 = SEGMENT_BYTES / 4;
 pub const DAMAGE_TOLD: usize = 100;
 /// Free space that new mail must leave, in bytes.
 pub const DISK_RESERVE_BYTES: u64 = 256 * MIB as u64;
+/// Free space that what others leave at a carrier must leave, in bytes: the owner's own mail has the rest.
+pub const CARRIER_RESERVE_BYTES: u64 = 2 * DISK_RESERVE_BYTES;
 /// Free space that changes without new mail, and reports, must leave, in bytes: the rest of the reserve is for them, so
 /// that a full disk can be emptied and its owner is told.
 pub const DISK_FLOOR_BYTES: u64 = 64 * MIB as u64;

@@ -116,6 +116,9 @@ pub(super) struct Up {
     /// Carry mail for others, and have no mailbox here
     #[arg(long, conflicts_with_all = ["name", "imap", "submission"])]
     pub(super) carrier_only: bool,
+    /// How much that may hold, for example 20GiB (default: 32GiB, or what it was)
+    #[arg(long, value_name = "SIZE", requires = "carrier_only", value_parser = size)]
+    pub(super) space: Option<u64>,
     /// How peers are reached: tor, or loopback:DIR for tests on one machine
     #[arg(long, value_name = "tor|loopback:DIR")]
     pub(super) transport: Option<String>,
@@ -188,6 +191,14 @@ pub(super) enum Contact {
         /// Petname or address
         who: String,
     },
+    /// Change what a contact learns from you
+    Set {
+        /// Petname or address
+        who: String,
+        /// Whether they hear that mail which they left at your carriers was delivered
+        #[arg(long, value_name = "true|false", action = clap::ArgAction::Set)]
+        receipts: bool,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -241,6 +252,8 @@ pub(super) enum Carrier {
     Show,
     /// Give somebody a box here
     Invite(CarrierInvite),
+    /// What it allows, and change that: what is stored or promised already stays
+    Limits(CarrierLimits),
     /// Withdraw the invitations that were not used
     Revoke,
     /// Rent a box at the carrier of a friend, for mail while you are away
@@ -263,6 +276,37 @@ pub(super) enum Carrier {
         /// Its name, from `carrier show`; 8 digits are enough
         name: String,
     },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CarrierLimits {
+    /// How much all boxes together may take, for example 20GiB
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(super) space: Option<u64>,
+    /// What a box may take whose invitation does not say, for example 500MiB
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(super) quota: Option<u64>,
+    /// For how many days such a box holds mail, up to 14
+    #[arg(long, value_name = "N")]
+    pub(super) hold_days: Option<u32>,
+    /// Whether anybody who knows the onion may have such a box without an invitation
+    #[arg(long, value_name = "true|false")]
+    pub(super) free_registration: Option<bool>,
+}
+
+/// Bytes, from a number with or without a unit.
+fn size(text: &str) -> Result<u64, String> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let shift = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "k" | "kib" => 10,
+        "m" | "mib" => 20,
+        "g" | "gib" => 30,
+        "t" | "tib" => 40,
+        _ => return Err("give a number with KiB, MiB, GiB or TiB".to_owned()),
+    };
+    let number: u64 = number.parse().map_err(|_| "it begins with a number".to_owned())?;
+    number.checked_mul(1 << shift).ok_or_else(|| "it is too much".to_owned())
 }
 
 #[derive(Debug, Args)]

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::args::Carrier;
 use super::commands::{confirm, done, life_secs, rows, show, text};
 use super::{Context, args, qr};
-use crate::control::{BoxInvite, Code, Command, Failure};
+use crate::control::{BoxInvite, CarrierChange, Code, Command, Failure};
 
 /// Bytes in a MiB.
 const MIB: u64 = crate::base::limits::MIB as u64;
@@ -36,6 +36,12 @@ pub(super) fn run(context: &Context, verb: Carrier) -> Result<(), Failure> {
             Ok(())
         }
         Carrier::Invite(invite) => self::invite(context, &invite),
+        Carrier::Limits(asked) => {
+            let args::CarrierLimits { space, quota, hold_days, free_registration: free } = asked;
+            let value = context.ask(Command::CarrierLimits(CarrierChange { space, quota, hold_days, free }))?;
+            show(context, value, limits);
+            Ok(())
+        }
         Carrier::Revoke => {
             confirm(context, "Invitations that were not used stop working. Withdraw them all?")?;
             context.ask(Command::CarrierRevoke)?;
@@ -90,6 +96,19 @@ fn invite(context: &Context, invite: &args::CarrierInvite) -> Result<(), Failure
         rows(value, "invitations").map(|row| format!("{}\n", text(row, "invitation"))).collect()
     });
     Ok(())
+}
+
+fn limits(value: &Value) -> String {
+    let mib = |name: &str| value[name].as_u64().unwrap_or_default().div_ceil(MIB);
+    let free =
+        if value["free_registration"] == true { "anybody may have a box" } else { "nobody without an invitation" };
+    let space = if value["space"].is_null() { "no bound".to_owned() } else { format!("{} MiB", mib("space")) };
+    format!(
+        "space: {space}; {} MiB are stored or promised\na box whose invitation does not say: {} MiB, held for {} days\nregistration: {free}\n",
+        mib("promised"),
+        mib("quota"),
+        value["hold_days"],
+    )
 }
 
 /// One rented box.

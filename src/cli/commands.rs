@@ -243,6 +243,7 @@ fn contacts(context: &Context, verb: Contact) -> Result<(), Failure> {
         Contact::Add { text, petname } => Command::ContactAdd { invitation: given_or_pasted(text)?, petname },
         Contact::List => Command::ContactList,
         Contact::Show { who } => Command::ContactShow { who },
+        Contact::Set { who, receipts: given } => Command::ContactReceipts { who, given },
     };
     let value = context.ask(command)?;
     show(context, value, |value| {
@@ -254,6 +255,13 @@ fn contacts(context: &Context, verb: Contact) -> Result<(), Failure> {
             None => {
                 let mut words = line(value);
                 let _ = writeln!(words, "  key {}", text(value, "fingerprint"));
+                for (way, words_for_it) in
+                    [("given", "you give them no receipts"), ("expected", "they return no receipts")]
+                {
+                    if value["receipts"][way] == false {
+                        let _ = writeln!(words, "  {words_for_it}");
+                    }
+                }
                 for step in rows(value, "provenance") {
                     let _ = writeln!(words, "  {}", step.as_str().unwrap_or_default());
                 }

@@ -66,7 +66,7 @@ pub(super) fn run(context: &Context, up: Up) -> Result<(), Failure> {
             }
         })
     };
-    let start = Start { reading, ..Start::new(name, passphrase, file) };
+    let start = Start { reading, space: up.space, ..Start::new(name, passphrase, file) };
     let runtime = runtime()?;
     let result = runtime.block_on(serve(context, preparation, start, bar));
     // A thread that waits for a disk must not keep the process: what was acknowledged is safe.

@@ -59,6 +59,13 @@ pub enum Command {
         /// Petname or address.
         who: String,
     },
+    /// Whether a contact gets receipts.
+    ContactReceipts {
+        /// Petname or address.
+        who: String,
+        /// Whether it gets them.
+        given: bool,
+    },
     /// Send a message.
     Send {
         /// Recipients: petnames or addresses.
@@ -135,6 +142,8 @@ pub enum Command {
     CarrierShow,
     /// Make invitations to the box.
     CarrierInvite(BoxInvite),
+    /// Change what the carrier allows, where something is given, and say what that is.
+    CarrierLimits(CarrierChange),
     /// Withdraw the invitations to the box that were not used.
     CarrierRevoke,
     /// Give up a mailbox, with what is in it.
@@ -172,6 +181,23 @@ pub struct BoxInvite {
     /// For how many days it holds what was left.
     #[serde(default)]
     pub hold_days: Option<u32>,
+}
+
+/// What of the carrier's limits is to change.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct CarrierChange {
+    /// What all boxes may take, in bytes.
+    #[serde(default)]
+    pub space: Option<u64>,
+    /// What a box may take where its invitation does not say, in bytes.
+    #[serde(default)]
+    pub quota: Option<u64>,
+    /// For how many days such a box holds what was left.
+    #[serde(default)]
+    pub hold_days: Option<u32>,
+    /// Whether anybody may have a box without an invitation.
+    #[serde(default)]
+    pub free: Option<bool>,
 }
 
 /// What `send` composes a message from.

@@ -85,6 +85,12 @@ impl Shared {
                 Ok(json!({ "contacts": contacts }))
             }
             Command::ContactShow { who } => show_contact(&*self.account(identity)?, &who),
+            Command::ContactReceipts { who, given } => {
+                let account = self.account(identity)?;
+                let contact = find_contact(&account.snapshot.borrow(), &who)?.id;
+                account.ask(Request::GiveReceipts { contact, given }).await?;
+                show_contact(&account, &who)
+            }
             Command::Send { to, draft } => send(&*self.account(identity)?, to, draft).await,
             Command::List { folder } => list(&*self.account(identity)?, &folder).await,
             Command::Read { folder, uid } => read(&*self.account(identity)?, &folder, uid).await,
@@ -109,6 +115,7 @@ impl Shared {
             Command::CarrierDisable => self.carrier_off().await,
             Command::CarrierShow => self.carrier_show(),
             Command::CarrierInvite(asked) => self.carrier_invite(&asked).await,
+            Command::CarrierLimits(change) => self.carrier_limits(&change).await,
             Command::CarrierRevoke => self.carrier_revoke().await,
             Command::CarrierEvict { name } => self.carrier_evict(&name).await,
             Command::BoxAdd { invitation, name } => self.rent(&*self.account(identity)?, invitation, name).await,
@@ -301,6 +308,7 @@ fn describe(snapshot: &Snapshot, contact: &Contact) -> Value {
         "address": contact.address.to_string(),
         "fingerprint": contact.fingerprint.to_string(),
         "status": status,
+        "receipts": { "given": snapshot.drops.gives_receipts(contact.id), "expected": snapshot.drops.expects_receipts(contact.id) },
         "drops": snapshot.drops.of(contact.id).map_or(0, |of| of.iter().count()),
         "provenance": provenance,
     })
@@ -308,12 +316,16 @@ fn describe(snapshot: &Snapshot, contact: &Contact) -> Value {
 
 fn show_contact(account: &LocalAccount, who: &str) -> Result<Value, Failure> {
     let snapshot = account.snapshot.borrow().clone();
+    Ok(describe(&snapshot, &*find_contact(&snapshot, who)?))
+}
+
+fn find_contact(snapshot: &Snapshot, who: &str) -> Result<Arc<Contact>, Failure> {
     let book = &snapshot.book;
     let found = book
         .by_petname(who)
         .or_else(|| book.contacts().find(|contact| contact.address.to_string().eq_ignore_ascii_case(who)));
     found
-        .map(|contact| describe(&snapshot, contact))
+        .cloned()
         .ok_or_else(|| Failure::new(Code::NotFound, "there is no such contact").hint("see: runepeer contact list"))
 }
 

@@ -14,7 +14,7 @@ use super::clock::{Clock, now};
 use super::crypto::Pool;
 use super::sessions::{Heard, News, Sessions};
 use super::upkeep::Upkeep;
-use crate::base::{ClockStep, SessionId, Timestamp};
+use crate::base::{ClockStep, SessionId, Timestamp, limits};
 use crate::engine::effect::{CommitError, Durability, NewBody};
 use crate::net::Stream;
 use crate::store::Log;
@@ -82,6 +82,8 @@ pub(super) trait Shell: Send + 'static {
 
     /// Bytes that may wait for a peer before nothing more is read from it.
     const BACKLOG: usize = usize::MAX;
+    /// Bytes of the disk below which the machine is told that it is nearly full.
+    const RESERVE: u64 = limits::DISK_RESERVE_BYTES;
 
     /// The machine's log.
     fn log(&self) -> &Arc<Log>;
@@ -310,7 +312,7 @@ impl<S: Shell> Driver<S> {
             return;
         }
         self.disk_checked = tokio::time::Instant::now();
-        let low = self.hands.log.disk_low();
+        let low = self.hands.log.disk_low(S::RESERVE);
         if std::mem::replace(&mut self.disk_low, low) != low {
             self.handle(S::Machine::disk_low(low));
         }

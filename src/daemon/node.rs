@@ -22,7 +22,7 @@ use super::directory::DataDir;
 use super::restored::Cautious;
 use crate::backup;
 use crate::config::{Config, File, Transport as TransportChoice};
-use crate::control::{Code, Command, Failure, Handler, Request, Server};
+use crate::control::{CarrierChange, Code, Command, Failure, Handler, Request, Server};
 use crate::engine::drops::Delays;
 use crate::gateway;
 use crate::mail::LocalPart;
@@ -53,6 +53,8 @@ pub struct Start {
     pub file: File,
     /// Told how many bytes of how many of an identity's log were read.
     pub reading: Reading,
+    /// What the carrier may hold, where that is to change, in bytes.
+    pub space: Option<u64>,
     /// Within which times mail goes to drops and receipts come back.
     pub delays: Delays,
 }
@@ -60,7 +62,7 @@ pub struct Start {
 impl Start {
     /// A start of which nobody watches the progress.
     pub fn new(name: Option<String>, passphrase: Option<Zeroizing<String>>, file: File) -> Self {
-        Self { name, passphrase, file, reading: Arc::new(|_, _| ()), delays: Delays::default() }
+        Self { name, passphrase, file, reading: Arc::new(|_, _| ()), space: None, delays: Delays::default() }
     }
 }
 
@@ -215,6 +217,14 @@ impl Node {
         let opened = match config.carrier_only {
             true => node.carrier_only().await,
             false => node.identities(name, &start.reading).await,
+        };
+        let opened = match (opened, start.space) {
+            (Ok(()), Some(_)) => node
+                .shared
+                .carrier_limits(&CarrierChange { space: start.space, ..CarrierChange::default() })
+                .await
+                .map(drop),
+            (opened, _) => opened,
         };
         if let Err(failure) = opened {
             node.stop().await;

@@ -118,5 +118,6 @@ const fn state(progress: Progress) -> (&'static str, Option<Timestamp>) {
         Progress::Failed(at, FailureReason::Refused) => ("refused", Some(at)),
         Progress::Failed(at, FailureReason::Unsealable | FailureReason::NoContact) => ("failed", Some(at)),
         Progress::Cancelled => ("cancelled", None),
+        Progress::HandedOver(at) => ("handed_over", Some(at)),
     }
 }

@@ -116,7 +116,7 @@ impl Identity {
             author.as_ref().filter(|_| received.verified && self.state.duplicates().contains(&received.seen))
         {
             // The other copy had another receipt, or none.
-            return match receipt_for(&received.content, author) {
+            return match self.receipt_for(&received.content, author) {
                 Some(record) => self.commit(vec![record], Vec::new(), Then::Acknowledge(arrival, received.seen)),
                 None => self.finish(arrival, Status::Roger),
             };
@@ -142,6 +142,14 @@ impl Identity {
         }
     }
 
+    /// The receipt that the author of a copy is owed, where it asks for one and gets them.
+    fn receipt_for(&self, content: &Content, author: &Contact) -> Option<Record> {
+        let is_mail = matches!(content.kind, ContentKind::Mail | ContentKind::MailJson);
+        let given = author.status == ContactStatus::Confirmed && self.state.drops().gives_receipts(author.id);
+        let receipt = content.receipt.filter(|_| is_mail && given)?;
+        Some(Record::ReceiptsDue { contact: author.id, receipts: vec![receipt] })
+    }
+
     /// Acknowledges without taking, in the time that taking would need.
     pub(super) fn discard(&mut self, arrival: Arrival, seen: Seen) {
         self.commit(vec![Record::Discarded { seen }], Vec::new(), Then::Acknowledge(arrival, seen));
@@ -156,7 +164,7 @@ impl Identity {
         author: &Contact,
     ) {
         let Received { content, header, signature, seen, .. } = received;
-        let receipt = receipt_for(&content, author);
+        let receipt = self.receipt_for(&content, author);
         let (message, evidence) = match content.kind {
             // What is kept of a JSON message is the message made from it; the signature is over something else.
             ContentKind::MailJson => (self.converted(now, &content, author), None),
@@ -239,13 +247,6 @@ impl Identity {
             }
         }
     }
-}
-
-/// The receipt that the author of a copy is owed, where it asks for one.
-fn receipt_for(content: &Content, author: &Contact) -> Option<Record> {
-    let is_mail = matches!(content.kind, ContentKind::Mail | ContentKind::MailJson);
-    let receipt = content.receipt.filter(|_| is_mail && author.status == ContactStatus::Confirmed)?;
-    Some(Record::ReceiptsDue { contact: author.id, receipts: vec![receipt] })
 }
 
 /// What a sender is told when we have no room.

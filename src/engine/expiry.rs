@@ -45,7 +45,15 @@ impl Identity {
             Some(AttemptError::Local) => FailureReason::Unsealable,
             _ => FailureReason::Expired,
         };
-        let failures: Vec<_> = idle.into_iter().map(|contact| (contact, reason(contact))).collect();
+        let drops = self.state.drops();
+        let silent = |contact: &ContactId| !drops.expects_receipts(*contact) && drops.custody(queue, *contact) > 0;
+        let (handed_over, failed): (Vec<_>, Vec<_>) = idle.into_iter().partition(silent);
+        let failures: Vec<_> = failed.into_iter().map(|contact| (contact, reason(contact))).collect();
+        if let Some(&first) = handed_over.first() {
+            self.set_busy(queue, &handed_over);
+            let messages = handed_over.iter().map(|&contact| (contact, queue)).collect();
+            self.handed_over(now, rng, queue, &handed_over, Then::Sending(first, SendingStep::Failed(messages)));
+        }
         self.fail(now, rng, queue, &failures);
     }
 
@@ -65,11 +73,15 @@ impl Identity {
     /// Ends the attempts at recipients who are not being sent to.
     fn fail(&mut self, now: Timestamp, rng: &mut dyn Rng, queue: QueueId, failures: &[(ContactId, FailureReason)]) {
         let Some(&(first, _)) = failures.first() else { return };
-        for &(contact, _) in failures {
-            self.schedule.set_busy(contact, queue, true);
-        }
+        self.set_busy(queue, &failures.iter().map(|&(contact, _)| contact).collect::<Vec<_>>());
         let messages = failures.iter().map(|&(contact, _)| (contact, queue)).collect();
         self.report(now, rng, queue, failures, Then::Sending(first, SendingStep::Failed(messages)));
+    }
+
+    fn set_busy(&mut self, queue: QueueId, contacts: &[ContactId]) {
+        for contact in contacts {
+            self.schedule.set_busy(*contact, queue, true);
+        }
     }
 
     fn expire_card(&mut self, now: Timestamp, rng: &mut dyn Rng, contact: ContactId) {

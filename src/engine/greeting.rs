@@ -132,7 +132,7 @@ impl Identity {
         let acquaintance = Acquaintance::Known(Box::new(renewal));
         let invitation = invitation.map(|invitation| invitation.id);
         let accepted = Record::CardAccepted { seen, invitation, acquaintance, notice: None };
-        (std::iter::once(accepted).chain(self.drops_of(card, contact.id)).collect(), vec![])
+        (std::iter::once(accepted).chain(self.told_by(card, contact.id)).collect(), vec![])
     }
 
     fn card_of_invited(
@@ -149,11 +149,11 @@ impl Identity {
         contact.inbound.extend(self.key_of(invitation));
         contact.cards.pending = Some(next_card(&contact, now, None, rng));
         contact.cards.sent = 1;
-        let (id, named) = (contact.id, self.drops_of(card, contact.id));
+        let (id, told) = (contact.id, self.told_by(card, contact.id));
         let acquaintance = Acquaintance::New(Box::new(contact));
         let accepted = Record::CardAccepted { seen, invitation: Some(invitation.id), acquaintance, notice: None };
         // The card that goes back names our drops.
-        (std::iter::once(accepted).chain(named).chain(self.seats_for(id)).collect(), vec![])
+        (std::iter::once(accepted).chain(told).chain(self.seats_for(id)).collect(), vec![])
     }
 
     /// A request, with a message in Requests by which the user can decide; `None` where that folder takes no more.
@@ -238,17 +238,22 @@ impl Identity {
             auth_key: contact.inbound.first()?.clone(),
             invitation: pending.secret.map(|secret| secret.to_vec()),
             drops: self.drops_for(contact.id),
+            receipts: self.state.drops().gives_receipts(contact.id),
         };
         let payload = serde_json::to_vec(&card).ok()?;
         let (kind, id, expires) = (ContentKind::Card, pending.content, expires.unwrap_or(pending.expires));
         Some(Content { kind, id, expires, receipt: None, payload }.encode())
     }
 
-    /// What a card says of its author's drops, where that is something new.
-    fn drops_of(&self, card: &Card, contact: ContactId) -> Option<Record> {
+    /// What a card says of its author's drops and receipts, where that is something new.
+    fn told_by(&self, card: &Card, contact: ContactId) -> Vec<Record> {
+        let (known, counter, promised) = (self.state.drops(), card.counter, card.receipts);
         let drops: Vec<_> = card.drops.iter().filter_map(Named::from_card).take(limits::DROPS).collect();
-        let news = !drops.is_empty() || self.state.drops().of(contact).is_some();
-        news.then_some(Record::DropsNamed { contact, counter: card.counter, drops })
+        let news = !drops.is_empty() || known.of(contact).is_some();
+        let drops = news.then_some(Record::DropsNamed { contact, counter, drops });
+        let news = promised != known.expects_receipts(contact);
+        let receipts = news.then_some(Record::ReceiptsPromised { contact, counter, promised });
+        drops.into_iter().chain(receipts).collect()
     }
 
     /// Our drops, as a card for this contact names them.

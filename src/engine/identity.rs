@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use crate::base::rng::Rng;
 use crate::base::{
-    BodyId, ClockStep, ContactId, ContentId, DropId, FolderId, InvitationId, Onion, OpId, QueueId, SessionId, Timestamp,
+    BodyId, ClockStep, ContactId, ContentId, DropId, FolderId, InvitationId, ObjectId, Onion, OpId, QueueId, SessionId,
+    Timestamp,
 };
 use crate::mail::Address;
 
@@ -106,6 +107,8 @@ pub struct Identity {
     pub(super) calendar: Calendar,
     pub(super) deposits: BTreeMap<SessionId, Depositing>,
     pub(super) collections: BTreeMap<SessionId, Collecting>,
+    /// The beginning of an object at a drop whose rest did not come.
+    pub(super) partly_fetched: BTreeMap<DropId, (ObjectId, Vec<u8>)>,
     /// Receipts on their way to their authors.
     pub(super) returning: BTreeMap<ContactId, Batch>,
     /// Messages that fit no token.
@@ -151,6 +154,7 @@ impl Identity {
             calendar,
             deposits: BTreeMap::new(),
             collections: BTreeMap::new(),
+            partly_fetched: BTreeMap::new(),
             returning: BTreeMap::new(),
             too_large_for_drops: BTreeSet::new(),
             left_cards: BTreeSet::new(),

@@ -127,6 +127,21 @@ impl Identity {
         Ok(Change::new(records, Answer::First(response, RequestError::NameTaken)))
     }
 
+    /// A contact gets receipts from us from now on, or none, and a card that says so.
+    pub(super) fn give_receipts(&self, now: Timestamp, rng: &mut dyn Rng, contact: ContactId, given: bool) -> Outcome {
+        const UNKNOWN: RequestError = RequestError::NotFound("contact");
+        let entry = self.state.book().contact(contact).ok_or(UNKNOWN)?;
+        if self.state.drops().gives_receipts(contact) == given {
+            return Ok(Change::new(Vec::new(), Answer::Always(Response::Done)));
+        }
+        let mut records = vec![Record::ReceiptsSwitched { contact, given }];
+        if entry.status == ContactStatus::Confirmed {
+            let change = ContactChange::CardQueued(next_card(entry, now, None, rng));
+            records.push(Record::ContactChanged { id: contact, change });
+        }
+        Ok(Change::done(records, UNKNOWN))
+    }
+
     pub(super) fn add_password(&self, now: Timestamp, name: String, hash: String) -> Outcome {
         if name.is_empty() || name.len() > limits::PASSWORD_NAME_BYTES || name.chars().any(char::is_control) {
             return Err(RequestError::NameRefused("a password's name has 1 to 100 bytes and no control characters"));

@@ -1,7 +1,8 @@
 //! The queue as a value: what was submitted and how far each recipient is.
 //!
 //! It is the fold of the queue records. An entry leaves it when no recipient is waiting any more; only then may its
-//! body be forgotten. States only move forward: queued → delivered | failed | cancelled (design: "An honest end").
+//! body be forgotten. States only move forward: queued → delivered | handed over | failed | cancelled (design: "An honest
+//! end").
 //! Whether a copy may have arrived without an answer is a state too, per endpoint: it decides whether a report says
 //! "failed" or "unconfirmed". Attempts and delays are not here but in the scheduler's memory: after a restart
 //! everything is tried soon.
@@ -28,6 +29,8 @@ pub enum Progress {
     Failed(Timestamp, FailureReason),
     /// Taken back by its sender.
     Cancelled,
+    /// A carrier had it until it expired, and the recipient says that no receipts are returned.
+    HandedOver(Timestamp),
 }
 
 /// Where a copy of a message goes on its way to a recipient.

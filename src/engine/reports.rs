@@ -5,7 +5,7 @@
 use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::{BodyId, ContactId, ContentId, QueueId, Timestamp};
-use crate::mail::dsn::{self, Concerned, Outcome};
+use crate::mail::dsn::{self, Concerned, Outcome, SoFar};
 
 use super::effect::{CommitError, Effect, NewBody};
 use super::identity::{Identity, Pending, Then};
@@ -79,6 +79,25 @@ impl Identity {
         }
     }
 
+    /// Ends the attempts at recipients at whose drops a message was, and who return no receipts.
+    pub(super) fn handed_over(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        queue: QueueId,
+        contacts: &[ContactId],
+        then: Then,
+    ) {
+        let Some(queued) = self.state.queue().get(queue).cloned() else { return self.nothing(now, rng, then) };
+        let mut records: Vec<_> =
+            contacts.iter().map(|&contact| Record::RecipientHandedOver { queue, contact, at: now }).collect();
+        let mut bodies = Vec::new();
+        let outcomes: Vec<_> = contacts.iter().map(|&contact| (contact, Outcome::HandedOver)).collect();
+        // Where INBOX takes no more it is over all the same.
+        let _ = self.add_report(now, rng, &queued, &outcomes, None, &mut records, &mut bodies);
+        self.commit(records, bodies, then);
+    }
+
     /// Ends the attempts at these recipients of a message, with a report; all in one transaction. Whatever the reason, what an
     /// earlier session may have delivered is unconfirmed.
     pub(super) fn report(
@@ -145,8 +164,12 @@ impl Identity {
         let outcomes: Vec<_> = queued
             .waiting()
             .map(|(contact, recipient)| {
-                let doubtful = !recipient.sent.is_empty();
-                (contact, Outcome::Delayed { until: queued.expires, doubtful })
+                let so_far = match (self.state.drops().custody(queued.id, contact), recipient.sent.is_empty()) {
+                    (1.., _) => SoFar::Held,
+                    (0, false) => SoFar::Sent,
+                    (0, true) => SoFar::NotReached,
+                };
+                (contact, Outcome::Delayed { until: queued.expires, so_far })
             })
             .collect();
         let (mut records, mut bodies) = (vec![Record::DelayReported { queue: queued.id }], Vec::new());
@@ -235,7 +258,7 @@ impl State {
         let wanted = match outcome {
             Outcome::Failed(_) => failure,
             Outcome::Delayed { .. } => delay,
-            Outcome::Delivered => success,
+            Outcome::Delivered | Outcome::HandedOver => success,
         };
         wanted.then(|| Concerned {
             petname: self.book().contact(contact).map(|contact| contact.petname.clone()).unwrap_or_default(),

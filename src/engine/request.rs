@@ -106,6 +106,13 @@ pub enum Request {
         /// What the user calls it; the name in its address where `None`.
         petname: Option<String>,
     },
+    /// Whether a contact gets receipts from us; it is told.
+    GiveReceipts {
+        /// Which.
+        contact: ContactId,
+        /// Whether it gets them.
+        given: bool,
+    },
     /// Rent a drop at a carrier with its invitation (`rune-box:…`).
     RentDrop {
         /// The text.

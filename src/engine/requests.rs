@@ -97,6 +97,7 @@ impl Identity {
             Request::Invite { public, expires } => self.invite(now, rng, public, expires),
             Request::RevokeInvitation(id) => self.revoke_invitation(id),
             Request::AddContact { invitation, petname } => self.add_contact(now, rng, &invitation, petname),
+            Request::GiveReceipts { contact, given } => self.give_receipts(now, rng, contact, given),
             Request::RentDrop { invitation, name, keys } => self.rent_drop(now, rng, &invitation, name, keys),
             Request::LeaveDrop { name } => self.leave_drop(now, rng, &name),
             Request::AddPassword { name, hash } => self.add_password(now, name, hash),

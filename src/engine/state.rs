@@ -290,6 +290,7 @@ impl State {
             Record::Submitted { .. }
             | Record::RecipientDelivered { .. }
             | Record::RecipientFailed { .. }
+            | Record::RecipientHandedOver { .. }
             | Record::SubmissionCancelled { .. }
             | Record::SubmissionOptions { .. }
             | Record::ShownInOutbox { .. }
@@ -308,7 +309,9 @@ impl State {
             | Record::DepositSettled { .. }
             | Record::ReceiptsDue { .. }
             | Record::ReceiptsReturned { .. }
-            | Record::PagesNamed { .. } => self.apply_to_drops(number, record).into(),
+            | Record::PagesNamed { .. }
+            | Record::ReceiptsSwitched { .. }
+            | Record::ReceiptsPromised { .. } => self.apply_to_drops(number, record).into(),
             Record::CheckpointBegun { .. }
             | Record::FolderKept { .. }
             | Record::MessagesKept { .. }
@@ -366,6 +369,13 @@ impl State {
         }));
         let pages = self.drops.kept_pages();
         records.extend(pages.map(|(contact, carriers)| Record::PagesNamed { contact, carriers: carriers.clone() }));
+        let switched = self.drops.kept_withheld();
+        records.extend(switched.map(|contact| Record::ReceiptsSwitched { contact, given: false }));
+        let silent = self.drops.kept_silent().filter_map(|contact| self.book.contact(contact));
+        records.extend(silent.map(|contact| {
+            let (contact, counter) = (contact.id, contact.cards.seen);
+            Record::ReceiptsPromised { contact, counter, promised: false }
+        }));
         let receipts = self.drops.kept_receipts();
         records.extend(receipts.map(|(contact, receipts)| Record::ReceiptsDue { contact, receipts }));
         records
@@ -571,6 +581,9 @@ impl State {
             Record::RecipientFailed { queue, contact, at, reason } => {
                 self.change_queued(number, *queue, |all, id| all.settle(id, *contact, Progress::Failed(*at, *reason)))
             }
+            Record::RecipientHandedOver { queue, contact, at } => {
+                self.change_queued(number, *queue, |all, id| all.settle(id, *contact, Progress::HandedOver(*at)))
+            }
             Record::SubmissionCancelled { queue } => self.change_queued(number, *queue, Queue::cancel),
             _ => false,
         }
@@ -634,6 +647,13 @@ impl State {
                     self.change_queued(number, *queue, |all, id| all.extend(id, until));
                 }
                 true
+            }
+            Record::ReceiptsSwitched { contact, given } => {
+                self.book.contact(*contact).is_some() && drops.give_receipts(*contact, *given)
+            }
+            Record::ReceiptsPromised { contact, counter, promised } => {
+                let current = self.book.contact(*contact).is_some_and(|contact| contact.cards.seen == *counter);
+                current && drops.expect_receipts(*contact, *promised)
             }
             Record::ReceiptsDue { contact, receipts } => drops.owe(*contact, receipts),
             Record::ReceiptsReturned { contact, receipts } => drops.returned(*contact, receipts),
@@ -717,7 +737,7 @@ impl State {
 }
 
 /// Grows with every change of a type that the state holds: an older image is then replayed instead of misread.
-const STATE_VERSION: u8 = 3;
+const STATE_VERSION: u8 = 4;
 
 /// A kept state cannot be used; the log has everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

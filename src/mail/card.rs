@@ -57,6 +57,18 @@ pub struct Card {
     /// The drops at which the reader may leave something while the author is away.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drops: Vec<CardDrop>,
+    /// Whether the author returns receipts to the reader.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub receipts: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+const fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 /// One drop of a card's author (docs/protocol.md, "Drops in cards").

@@ -73,11 +73,24 @@ pub enum Outcome {
     Delayed {
         /// When the attempts end.
         until: Timestamp,
-        /// Whether a copy may have arrived.
-        doubtful: bool,
+        /// How far it is.
+        so_far: SoFar,
     },
     /// The recipient's node has it.
     Delivered,
+    /// It was at a carrier for its recipient until it expired; the recipient returns no receipts.
+    HandedOver,
+}
+
+/// How far a message is that is late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SoFar {
+    /// No copy was sent.
+    NotReached,
+    /// A copy was sent, and may have arrived.
+    Sent,
+    /// A carrier says that it has a copy.
+    Held,
 }
 
 impl Outcome {
@@ -86,6 +99,7 @@ impl Outcome {
             Self::Failed(_) => "failed",
             Self::Delayed { .. } => "delayed",
             Self::Delivered => "delivered",
+            Self::HandedOver => "relayed",
         }
     }
 
@@ -93,22 +107,29 @@ impl Outcome {
         match self {
             Self::Failed(reason) => reason.status(),
             Self::Delayed { .. } => "4.4.1",
-            Self::Delivered => "2.0.0",
+            Self::Delivered | Self::HandedOver => "2.0.0",
         }
     }
 
     fn sentence(self) -> String {
         match self {
             Self::Failed(reason) => reason.sentence().to_owned(),
-            Self::Delayed { until, doubtful: false } => {
+            Self::Delayed { until, so_far: SoFar::NotReached } => {
                 format!("Their node could not be reached so far. It is tried again until {}.", until.rfc5322())
             }
-            Self::Delayed { until, doubtful: true } => format!(
+            Self::Delayed { until, so_far: SoFar::Held } => format!(
+                "A carrier of theirs has it for them, until they come for it. Their node itself is tried as well,\r\n  until {}.",
+                until.rfc5322()
+            ),
+            Self::Delayed { until, so_far: SoFar::Sent } => format!(
                 "A copy was sent, and no acknowledgement came. It is sent again, once more at most in their mailbox,\r\n  \
                  until {}.",
                 until.rfc5322()
             ),
             Self::Delivered => "Their node has it on its disk.".to_owned(),
+            Self::HandedOver => {
+                "Their carrier had it for them. They return no receipts, so that nobody here knows more.".to_owned()
+            }
         }
     }
 }
@@ -149,6 +170,8 @@ impl Report<'_> {
         let all = |holds: fn(Outcome) -> bool| self.recipients.iter().all(|one| holds(one.outcome));
         if all(|outcome| outcome == Outcome::Delivered) {
             "Your message was delivered"
+        } else if all(|outcome| outcome == Outcome::HandedOver) {
+            "Your message was handed over"
         } else if all(|outcome| matches!(outcome, Outcome::Delayed { .. })) {
             "Your message is late, and is tried on"
         } else if all(|outcome| matches!(outcome, Outcome::Failed(reason) if reason.is_doubtful())) {
@@ -161,6 +184,7 @@ impl Report<'_> {
     fn introduction(&self) -> &'static str {
         match self.recipients.first().map(|one| one.outcome) {
             Some(Outcome::Delivered) => "was delivered",
+            Some(Outcome::HandedOver) => "was handed over",
             Some(Outcome::Delayed { .. }) => "has not reached everybody yet",
             _ => "did not reach everybody",
         }
@@ -168,7 +192,7 @@ impl Report<'_> {
 
     fn advice(&self) -> &'static str {
         match self.recipients.first().map(|one| one.outcome) {
-            Some(Outcome::Delivered) => "",
+            Some(Outcome::Delivered | Outcome::HandedOver) => "",
             Some(Outcome::Delayed { .. }) => {
                 "You need not do anything. To take it back, delete it in the folder Outbox.\r\n\r\n"
             }
@@ -410,7 +434,7 @@ mod tests {
     #[test]
     fn a_report_answers_its_message_and_repeats_what_the_mail_program_gave_on_one_line() {
         let until = Timestamp::from_secs(1_800_432_000);
-        let late = report_of(Outcome::Delayed { until, doubtful: false }, None);
+        let late = report_of(Outcome::Delayed { until, so_far: SoFar::NotReached }, None);
         assert!(late.contains("In-Reply-To: <a@laptop>\r\nReferences: <a@laptop>\r\n <a@b>\r\n"));
         assert!(late.contains("Action: delayed\r\nStatus: 4.4.1\r\n") && late.contains("Will-Retry-Until: "));
         assert!(late.contains("Original-Envelope-Id: QQ??314159\r\n"));

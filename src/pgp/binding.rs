@@ -151,6 +151,7 @@ mod tests {
             auth_key: MacKey::from_bytes([0; 32]),
             invitation: None,
             drops: Vec::new(),
+            receipts: true,
         };
         let content = b"the card";
         let object = seal(content, alice().keys(), bob().certificate(), NOW).unwrap();

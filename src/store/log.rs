@@ -235,9 +235,9 @@ impl Log {
         self.shared.position(number)
     }
 
-    /// Whether there is so little space that commits with bodies are refused.
-    pub fn disk_low(&self) -> bool {
-        self.shared.disk_low()
+    /// Whether less than `reserve` bytes of the disk are free. Below [`DISK_RESERVE_BYTES`] commits with bodies are refused.
+    pub fn disk_low(&self, reserve: u64) -> bool {
+        self.shared.disk_low(reserve)
     }
 
     /// Whether making the log smaller is worth it. Looks at every file of the log: to be asked every few minutes.
@@ -279,7 +279,7 @@ impl Log {
     /// held.
     pub fn sweep(&self, now: Timestamp) {
         let Shared { site, bodies, upkeep, .. } = &*self.shared;
-        upkeep.sweep(site, bodies, now, self.shared.disk_low());
+        upkeep.sweep(site, bodies, now, self.shared.disk_low(DISK_RESERVE_BYTES));
     }
 
     /// The files that hold everything that was committed before, and how much of each counts. They stay as long as what is
@@ -437,8 +437,8 @@ impl Shared {
         Some(LogPosition { segment: span.segment, segment_id: span.id, number })
     }
 
-    pub(super) fn disk_low(&self) -> bool {
-        self.site.vfs.free_space(&self.site.log_dir).is_ok_and(|free| free < DISK_RESERVE_BYTES)
+    pub(super) fn disk_low(&self, reserve: u64) -> bool {
+        self.site.vfs.free_space(&self.site.log_dir).is_ok_and(|free| free < reserve)
     }
 
     /// What waits, up to the bound of one write; nothing at the deadline.

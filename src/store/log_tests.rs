@@ -209,9 +209,9 @@ fn a_full_disk_refuses_mail_first_and_flags_last() {
     let vfs = empty();
     let (log, _) = open(&vfs);
     put_body(&log, 1, 10).recv().unwrap().unwrap();
-    assert!(!log.disk_low());
+    assert!(!log.disk_low(DISK_RESERVE_BYTES));
     vfs.set_free_space(DISK_RESERVE_BYTES - 1);
-    assert!(log.disk_low());
+    assert!(log.disk_low(DISK_RESERVE_BYTES));
     assert_eq!(put_body(&log, 2, 10).recv().unwrap(), Err(CommitError::NoSpace));
     put(&log, b"expunged", Durability::Synced).recv().unwrap().unwrap();
     let report = NewBody { report: true, ..NewBody::new(BodyId::from_bytes([9; 16]), vec![9; 10].into()) };

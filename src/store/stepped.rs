@@ -11,6 +11,7 @@ use super::recover::{OpenError, Told, recover, tidy};
 use super::salvage::{Damage, salvage};
 use super::vfs::Vfs;
 use super::writer::{Pending, Sizes, Writer};
+use crate::base::limits::DISK_RESERVE_BYTES;
 use crate::base::{BodyId, Rng, SymmetricKey, Timestamp};
 use crate::engine::effect::{CommitError, Durability, NewBody};
 
@@ -138,7 +139,7 @@ impl SteppedLog {
 
     /// See [`Log::disk_low`](super::Log::disk_low).
     pub fn disk_low(&self) -> bool {
-        self.shared.disk_low()
+        self.shared.disk_low(DISK_RESERVE_BYTES)
     }
 
     /// See [`Log::wants_compaction`](super::Log::wants_compaction).
@@ -173,7 +174,7 @@ impl SteppedLog {
     /// See [`Log::sweep`](super::Log::sweep).
     pub fn sweep(&self, now: Timestamp) {
         let Shared { site, bodies, upkeep, .. } = &*self.shared;
-        upkeep.sweep(site, bodies, now, self.shared.disk_low());
+        upkeep.sweep(site, bodies, now, self.shared.disk_low(DISK_RESERVE_BYTES));
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::auth::{Claim, Mac};
+use super::mailbox::keyword_of;
 use super::word::{PipelineId, Word, number};
 
 /// A command with the name that the client gave it.
@@ -115,8 +116,6 @@ keywords! {
     RegisterInvitation = "REGISTER_INVITATION";
     /// Answer a registration challenge.
     ChallengeAccepted = "CHALLENGE_ACCEPTED";
-    /// The same, as the draft spells it.
-    ChallangeAccepted = "CHALLANGE_ACCEPTED";
     /// Ask for an identification challenge.
     Identify = "IDENTIFY";
     /// Answer an identification challenge.
@@ -189,8 +188,8 @@ impl Command {
             "QUIT" if parameters.is_empty() => Ok(Self::Quit),
             "QUIT" => Err(CommandError::Parameter),
             other => {
-                let keyword = Keyword::ALL.iter().copied().find(|keyword| keyword.as_str() == other);
-                keyword.map(|keyword| Self::Unsupported { keyword, parameters }).ok_or(CommandError::Unknown)
+                let (keyword, parameters) = keyword_of(other, parameters)?;
+                Ok(Self::Unsupported { keyword, parameters })
             }
         }
     }

@@ -3,13 +3,19 @@
 //! A server that serves no box answers their keywords without reading them further, so [`Command`](super::Command) leaves
 //! them as words; whoever serves one reads them here.
 
+mod parameters;
+mod replies;
+mod spelling;
+
 use std::fmt;
 
 use super::auth::Claim;
-use super::command::{CommandError, Keyword, hex, line, once, unhex};
-use super::reply::CertificateRef;
-use super::word::{Malformed, PipelineId, Word, number, words};
+use super::command::{CommandError, Keyword, hex, line, unhex};
+use super::word::{PipelineId, Word, number, words};
 use crate::base::ids::ObjectId;
+use parameters::{Parameters, small};
+pub use replies::{Challenge, Count, Entry, IdentificationChallenge, Piece, Policy, Said};
+pub(super) use spelling::keyword_of;
 
 /// The secret of an invitation to a box, as it travels.
 pub type InvitationToken = [u8; 16];
@@ -170,9 +176,7 @@ impl BoxCommand {
         Some(match keyword {
             Keyword::Register => Self::register(&parameters, false),
             Keyword::RegisterInvitation => Self::register(&parameters, true),
-            Keyword::ChallengeAccepted | Keyword::ChallangeAccepted => {
-                parameters.plain().map(|([], answer)| Self::ChallengeAccepted { answer })
-            }
+            Keyword::ChallengeAccepted => parameters.plain().map(|([], answer)| Self::ChallengeAccepted { answer }),
             Keyword::Identify => Self::identify(&parameters),
             Keyword::Respond => parameters.plain().and_then(|([nonce], signature)| {
                 let command = parameters.named("COMMAND")?.map(str::to_owned);
@@ -235,9 +239,8 @@ impl BoxCommand {
     pub fn from_line(text: &str) -> Option<Self> {
         let commands = words(text, false).ok()?;
         let (keyword, parameters) = commands.first()?.split_first()?;
-        let keyword = keyword.as_text()?.to_ascii_uppercase();
-        let keyword = Keyword::ALL.iter().copied().find(|known| known.as_str() == keyword)?;
-        Self::decode(keyword, parameters)?.ok()
+        let (keyword, parameters) = keyword_of(keyword.as_text()?, parameters.to_vec()).ok()?;
+        Self::decode(keyword, &parameters)?.ok()
     }
 
     fn command_line(&self) -> Vec<Word> {
@@ -407,243 +410,13 @@ impl fmt::Debug for Registration {
     }
 }
 
-/// The parameters of 215.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Challenge {
-    /// The size of the challenge that follows, in octets.
-    pub size: u64,
-    /// The server's certificate.
-    pub server: CertificateRef,
-}
-
-/// For how long an identification counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Policy {
-    /// For the session.
-    Session,
-    /// For so many seconds.
-    TimeOut(u32),
-    /// For the one command that it names.
-    Command,
-}
-
-/// The parameters of 216.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct IdentificationChallenge {
-    /// The server's part of it.
-    pub nonce: [u8; 32],
-    /// For how long an identification counts.
-    pub policy: Policy,
-}
-
-/// The parameters of 240.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Count {
-    /// Of which mailbox.
-    pub mailbox: String,
-    /// Messages that were not read.
-    pub unread: u64,
-    /// Messages.
-    pub total: u64,
-}
-
-/// The parameters of 241.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry {
-    /// Which message.
-    pub object: ObjectId,
-    /// Its size in octets.
-    pub size: u64,
-    /// The epoch in which it was left.
-    pub day: u32,
-    /// Whether it was read.
-    pub read: bool,
-}
-
-/// The parameters of 252.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Piece {
-    /// Where it begins in the object.
-    pub offset: u64,
-    /// The size of the block that follows, in octets.
-    pub size: u64,
-}
-
-/// What a reply of a box says behind its code. Reading ignores further words.
-pub trait Said: Sized {
-    /// The words.
-    fn words(&self) -> Vec<Word>;
-
-    /// Reads them.
-    ///
-    /// # Errors
-    /// They are not of this form.
-    fn from_words(words: &[Word]) -> Result<Self, Malformed>;
-}
-
-impl Said for Challenge {
-    fn words(&self) -> Vec<Word> {
-        vec![Word::Block(self.size), self.server.to_word()]
-    }
-
-    fn from_words(words: &[Word]) -> Result<Self, Malformed> {
-        match words {
-            [Word::Block(size), server, ..] => Ok(Self { size: *size, server: CertificateRef::from_word(server)? }),
-            _ => Err(Malformed),
-        }
-    }
-}
-
-impl Said for IdentificationChallenge {
-    fn words(&self) -> Vec<Word> {
-        let policy = match self.policy {
-            Policy::Session => Word::text("session"),
-            Policy::TimeOut(seconds) => Word::named("TIME_OUT", seconds.to_string()),
-            Policy::Command => Word::text("command"),
-        };
-        vec![Word::text(hex(&self.nonce)), policy]
-    }
-
-    fn from_words(words: &[Word]) -> Result<Self, Malformed> {
-        let nonce = words.first().and_then(Word::as_text).and_then(unhex).ok_or(Malformed)?;
-        let policy = match words.get(1) {
-            None => Policy::Session,
-            Some(Word::Text(policy)) if policy == "session" => Policy::Session,
-            Some(Word::Text(policy)) if policy == "command" => Policy::Command,
-            Some(Word::Named { name, value }) if name == "TIME_OUT" => Policy::TimeOut(small(value).ok_or(Malformed)?),
-            Some(_) => return Err(Malformed),
-        };
-        Ok(Self { nonce, policy })
-    }
-}
-
-impl Said for Count {
-    fn words(&self) -> Vec<Word> {
-        vec![
-            Word::text(&self.mailbox),
-            Word::named("U", self.unread.to_string()),
-            Word::named("T", self.total.to_string()),
-        ]
-    }
-
-    fn from_words(words: &[Word]) -> Result<Self, Malformed> {
-        let parameters = Parameters::new(words);
-        let mailbox = words.first().and_then(Word::as_text).ok_or(Malformed)?.to_owned();
-        let count = |name| parameters.parsed(name, number).ok().flatten().ok_or(Malformed);
-        Ok(Self { mailbox, unread: count("U")?, total: count("T")? })
-    }
-}
-
-impl Said for Entry {
-    fn words(&self) -> Vec<Word> {
-        vec![
-            Word::text(self.object.to_string()),
-            Word::text(self.size.to_string()),
-            Word::text(self.day.to_string()),
-            Word::text(if self.read { "read" } else { "unread" }),
-        ]
-    }
-
-    fn from_words(words: &[Word]) -> Result<Self, Malformed> {
-        let [Word::Text(object), Word::Text(size), Word::Text(day), Word::Text(state), ..] = words else {
-            return Err(Malformed);
-        };
-        Ok(Self {
-            object: object.parse().map_err(|_| Malformed)?,
-            size: number(size).ok_or(Malformed)?,
-            day: small(day).ok_or(Malformed)?,
-            read: state == "read",
-        })
-    }
-}
-
-impl Said for Piece {
-    fn words(&self) -> Vec<Word> {
-        vec![Word::text(self.offset.to_string()), Word::Block(self.size)]
-    }
-
-    fn from_words(words: &[Word]) -> Result<Self, Malformed> {
-        match words {
-            [Word::Text(offset), Word::Block(size), ..] => {
-                Ok(Self { offset: number(offset).ok_or(Malformed)?, size: *size })
-            }
-            _ => Err(Malformed),
-        }
-    }
-}
-
-/// The words of a line by what they are.
-struct Parameters<'a> {
-    texts: Vec<&'a str>,
-    blocks: Vec<u64>,
-    named: Vec<(&'a str, &'a str)>,
-    switches: Vec<(&'a str, bool)>,
-}
-
-impl<'a> Parameters<'a> {
-    fn new(words: &'a [Word]) -> Self {
-        let mut sorted = Self { texts: Vec::new(), blocks: Vec::new(), named: Vec::new(), switches: Vec::new() };
-        for word in words {
-            match word {
-                Word::Text(text) => sorted.texts.push(text),
-                Word::Block(size) => sorted.blocks.push(*size),
-                Word::Named { name, value } => sorted.named.push((name, value)),
-                Word::Switch { name, on } => sorted.switches.push((name, *on)),
-            }
-        }
-        sorted
-    }
-
-    /// All texts, where there is no block.
-    fn all_texts(&self) -> Result<&[&'a str], CommandError> {
-        if self.blocks.is_empty() { Ok(&self.texts) } else { Err(CommandError::Parameter) }
-    }
-
-    /// Exactly so many texts, and no block.
-    fn texts<const N: usize>(&self) -> Result<[&'a str; N], CommandError> {
-        self.all_texts()?.try_into().map_err(|_| CommandError::Parameter)
-    }
-
-    /// Exactly so many texts and one block.
-    fn plain<const N: usize>(&self) -> Result<([&'a str; N], u64), CommandError> {
-        match (self.texts.as_slice().try_into(), self.blocks.as_slice()) {
-            (Ok(texts), [size]) => Ok((texts, *size)),
-            _ => Err(CommandError::Parameter),
-        }
-    }
-
-    fn named(&self, name: &str) -> Result<Option<&'a str>, CommandError> {
-        once_of(self.named.iter().filter(|(known, _)| *known == name).map(|(_, value)| *value))
-    }
-
-    fn switch(&self, name: &str) -> Result<Option<bool>, CommandError> {
-        once_of(self.switches.iter().filter(|(known, _)| *known == name).map(|(_, on)| *on))
-    }
-
-    fn parsed<T>(&self, name: &str, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>, CommandError> {
-        self.named(name)?.map(|value| read(value).ok_or(CommandError::Parameter)).transpose()
-    }
-}
-
-fn once_of<T>(values: impl Iterator<Item = T>) -> Result<Option<T>, CommandError> {
-    let mut place = None;
-    for value in values {
-        once(&mut place, Some(value))?;
-    }
-    Ok(place)
-}
-
-fn small(digits: &str) -> Option<u32> {
-    number(digits).and_then(|number| u32::try_from(number).ok())
-}
-
 fn token_of(text: &str) -> Option<InvitationToken> {
     data_encoding::HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()?.try_into().ok()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Command, Decoder, Item, Side, Tagged};
+    use super::super::{CertificateRef, Command, Decoder, Item, Side, Tagged};
     use super::*;
     use proptest::prelude::*;
 

@@ -128,7 +128,7 @@ def register(session, drop, invitation):
     assert words == [drop.name], words
 
 
-def identify(session, drop, invitation, purpose="collect"):
+def identify(session, drop, invitation, purpose="collect", respond="RESPOND"):
     """Section "Identification"."""
     words, _, _ = session.expect(216, f'IDENTIFY {drop.name} PURPOSE="{purpose}"')
     assert words[1:] in ([], ["session"]), words
@@ -138,7 +138,7 @@ def identify(session, drop, invitation, purpose="collect"):
         f"server-nonce: {words[0]}\nclient-nonce: {mine}\npurpose: {purpose}\ncommand: session\n"
     )
     signature = drop.sign(0x00, text.encode(), int(time.time()) // DAY * DAY)
-    session.expect(211, f"RESPOND {mine} #{len(signature)}", signature)
+    session.expect(211, f"{respond} {mine} #{len(signature)}", signature)
 
 
 def tokens(seed, epoch, size_class, count):
@@ -175,6 +175,24 @@ def deposit(options, invitation, token, sealed):
     asked, _, _ = session.ask(f"DEPOSIT {token.hex()} HASH={sha256(sealed).hex()} SIZE={len(sealed)}")
     stored, _, _ = session.ask(f"MESSAGE - #{len(sealed)}", sealed)
     return asked.split()[0], stored.split()[0]
+
+
+def as_the_drafts_spell_it(options, drop, invitation, expected):
+    """Section "Spellings of the drafts", in a mailbox with one object."""
+    session = Session(options, invitation.onion)
+    session.expect(405, f"CRID 2048 #{len(drop.certificate)}", drop.certificate)
+    identify(session, drop, invitation, respond="RESP")
+    assert session.expect(240, f"MBOX CHECK {drop.name}::* +RECURSIVE")[0] == [drop.name, "U=1", "T=1"]
+    _, _, listed = session.expect(242, f"MBOX INDEX {drop.name}::unread")
+    (message,) = (line.split()[1] for line in listed)
+    _, (part,), _ = session.expect(252, f"RPRT {drop.name} {message} 1000 END")
+    assert part == expected[1000:]
+    _, (whole,), _ = session.expect(251, f"RECV {drop.name} {message}")
+    _, (again,), _ = session.expect(251, f"MBOX FETCH {drop.name}#{message} -READ")
+    assert whole == again == expected
+    session.expect(253, f"DELE {drop.name} {message}")
+    assert session.expect(240, f"CHECK {drop.name}")[0][1:] == ["U=0", "T=0"]
+    session.expect(200, "QUIT")
 
 
 def main():
@@ -231,10 +249,8 @@ def main():
     session.expect(703, f"RETRIEVE {drop.name}#{first}")
     pages(options, session, drop, invitation, left[0])
     assert session.expect(240, f"CHECK {drop.name}")[0][1:] == ["U=1", "T=1"], "the answer to the page"
-    _, _, listed = session.expect(242, f"LIST {drop.name}")
-    session.expect(253, f"DELETE {drop.name} {listed[0].split()[1]}")
-    session.expect(240, f"CHECK {drop.name}")
     session.expect(200, "QUIT")
+    as_the_drafts_spell_it(options, drop, invitation, left[0])
     print("done")
 
 

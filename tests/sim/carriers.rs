@@ -10,7 +10,7 @@ use runepeer::base::rng::SeededRng;
 use runepeer::base::{BodyId, Onion, OpId, SessionId, Timestamp};
 use runepeer::engine::carrier::effect::Detached;
 use runepeer::engine::carrier::{
-    Carrier, CarrierEffect, CarrierInput, CarrierPolicy, CarrierRequest, Held, HeldRecord, HeldTransaction, Terms,
+    Carrier, CarrierEffect, CarrierInput, CarrierRequest, Held, HeldRecord, HeldTransaction, Terms,
 };
 use runepeer::engine::drops::DropKeys;
 use runepeer::engine::effect::{CommitError, Sizes};
@@ -27,7 +27,7 @@ use crate::world::{Event, World};
 
 /// Carriers are numbered from here on where nodes are numbered.
 pub(crate) const CARRIERS: usize = 1 << 20;
-const POLICY: CarrierPolicy = CarrierPolicy { free: None, identification: Policy::Session };
+const POLICY: Policy = Policy::Session;
 
 /// What a carrier does to those who trust it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -60,6 +60,7 @@ impl Peer {
             auth_key: MacKey::random(&mut OsRng),
             invitation: invitation.secret.map(|secret| secret.to_vec()),
             drops: Vec::new(),
+            receipts: true,
         };
         let receiver = invitation.address.clone();
         let stream = transport.dial(receiver.onion(), Isolation::Fresh).await.expect("the node listens");

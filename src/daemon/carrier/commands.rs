@@ -5,10 +5,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::super::node::Shared;
-use super::{LocalCarrier, usual_terms};
+use super::LocalCarrier;
 use crate::base::limits;
-use crate::control::{BoxInvite, Code, Failure};
-use crate::engine::carrier::{CarrierRequest, Terms};
+use crate::control::{BoxInvite, CarrierChange, Code, Failure};
+use crate::engine::carrier::{CarrierLimits, CarrierRequest, Terms};
 
 /// So much of a mailbox's name is needed to put somebody out.
 const BEGINNING: usize = 8;
@@ -36,21 +36,39 @@ impl Shared {
         if asked.count == 0 || asked.count > INVITATIONS {
             return Err(Failure::new(Code::Usage, format!("between 1 and {INVITATIONS} invitations at a time")));
         }
-        let usual = usual_terms();
-        let terms =
-            Terms { quota: asked.quota.unwrap_or(usual.quota), hold_days: asked.hold_days.unwrap_or(usual.hold_days) };
-        if terms.quota < LEAST_QUOTA {
-            return Err(Failure::new(Code::Usage, "a box needs a quota of at least 1 MiB"));
-        }
-        if terms.hold_days == 0 || terms.hold_days > limits::HOLD_DAYS {
-            return Err(Failure::new(Code::Usage, format!("mail is held for 1 to {} days", limits::HOLD_DAYS)));
-        }
+        let usual = carrier.status.borrow().limits.usual;
+        let terms = changed(usual, asked.quota, asked.hold_days)?;
         let mut invitations = Vec::new();
         for _ in 0..asked.count {
             let (text, expires) = carrier.invite(terms, Duration::from_secs(asked.life_secs)).await?;
             invitations.push(json!({ "invitation": text, "expires_at": expires.rfc3339(), "uses": 1 }));
         }
         Ok(json!({ "invitations": invitations, "quota": terms.quota, "hold_days": terms.hold_days }))
+    }
+
+    /// Changes what it allows, where something is given; says what that is.
+    pub(in super::super) async fn carrier_limits(&self, change: &CarrierChange) -> Result<Value, Failure> {
+        let carrier = self.known_carrier()?;
+        let limits = carrier.status.borrow().limits;
+        let CarrierChange { space, quota, hold_days, free } = *change;
+        let wanted = CarrierLimits {
+            space: space.unwrap_or(limits.space),
+            usual: changed(limits.usual, quota, hold_days)?,
+            free: free.unwrap_or(limits.free),
+        };
+        if wanted != limits {
+            carrier.ask(CarrierRequest::Limit(wanted)).await?;
+        }
+        let CarrierLimits { space, usual, free } = wanted;
+        let status = carrier.status.borrow();
+        let promised: u64 = status.mailboxes.iter().map(|mailbox| mailbox.stored + mailbox.outstanding).sum();
+        Ok(json!({
+            "space": bounded(space),
+            "promised": promised,
+            "quota": usual.quota,
+            "hold_days": usual.hold_days,
+            "free_registration": free,
+        }))
     }
 
     /// Withdraws every invitation to the box that was not used.
@@ -98,6 +116,23 @@ impl Shared {
     }
 }
 
+/// Null where there is no bound.
+fn bounded(space: u64) -> Option<u64> {
+    (space != u64::MAX).then_some(space)
+}
+
+/// The terms with what was given in place of what was so.
+fn changed(usual: Terms, quota: Option<u64>, hold_days: Option<u32>) -> Result<Terms, Failure> {
+    let terms = Terms { quota: quota.unwrap_or(usual.quota), hold_days: hold_days.unwrap_or(usual.hold_days) };
+    if terms.quota < LEAST_QUOTA {
+        return Err(Failure::new(Code::Usage, "a box needs a quota of at least 1 MiB"));
+    }
+    if terms.hold_days == 0 || terms.hold_days > limits::HOLD_DAYS {
+        return Err(Failure::new(Code::Usage, format!("mail is held for 1 to {} days", limits::HOLD_DAYS)));
+    }
+    Ok(terms)
+}
+
 fn describe(carrier: &LocalCarrier) -> Value {
     let status = carrier.status.borrow().clone();
     let mailboxes: Vec<Value> = status
@@ -121,6 +156,8 @@ fn describe(carrier: &LocalCarrier) -> Value {
         "mailboxes": mailboxes,
         "held": status.mailboxes.iter().map(|mailbox| mailbox.objects).sum::<usize>(),
         "stored": status.mailboxes.iter().map(|mailbox| mailbox.stored).sum::<u64>(),
+        "outstanding": status.mailboxes.iter().map(|mailbox| mailbox.outstanding).sum::<u64>(),
+        "space": bounded(status.limits.space),
         "invitations": status.invitations,
     })
 }

@@ -23,7 +23,7 @@ use crate::base::ids::Fingerprint;
 use crate::base::{BodyId, IdentityId, Rng, SymmetricKey, Timestamp, limits};
 use crate::control::{Code, Failure};
 use crate::engine::carrier::{
-    Carrier, CarrierPolicy, CarrierRequest, CarrierRequestError, CarrierStatus, Held, HeldRecord, Terms,
+    Carrier, CarrierLimits, CarrierRequest, CarrierRequestError, CarrierStatus, Held, HeldRecord, Terms,
 };
 use crate::engine::effect::Durability;
 use crate::mail::{Address, Invitation, LocalPart};
@@ -115,7 +115,9 @@ impl Shared {
     async fn make_carrier(&self) -> Result<Arc<LocalCarrier>, Failure> {
         let (id, key) = (IdentityId::random(&mut OsRng), SymmetricKey::random(&mut OsRng));
         let name = LocalPart::new(NAME).map_err(|error| broken("the carrier", error))?;
-        let record = HeldRecord::CarrierCreated { profile: Box::new(new_profile(&name)?) };
+        let limits = CarrierLimits { space: limits::CARRIER_SPACE, ..CarrierLimits::default() };
+        let created = HeldRecord::CarrierCreated { profile: Box::new(new_profile(&name)?) };
+        let records = [created, HeldRecord::LimitsSet { limits }];
         let (vfs, path, log_key) = (Arc::clone(&self.vfs), self.carrier_path(id), key.clone());
         let made = move || {
             let failed = |error: &dyn std::fmt::Display| broken("the carrier's log cannot be made", error);
@@ -123,13 +125,14 @@ impl Shared {
             Log::create(&*vfs, &path).map_err(|error| failed(&error))?;
             let log = Log::open(Arc::clone(&vfs), &path, &log_key, Box::new(OsRng), None, &mut |_, _| ())
                 .map_err(|error| failed(&error))?;
-            let record = record.encode().map_err(|error| failed(&error))?;
+            let records = records.iter().map(HeldRecord::encode).collect::<Result<_, _>>();
+            let records = records.map_err(|error| failed(&error))?;
             let (done, committed) = std::sync::mpsc::channel();
             // Whoever waits is below.
             let report = Box::new(move |result| {
                 let _ = done.send(result);
             });
-            log.commit(vec![record], Vec::new(), Durability::Synced, report);
+            log.commit(records, Vec::new(), Durability::Synced, report);
             committed.recv().map_err(|error| failed(&error))?.map(drop).map_err(|error| failed(&error))
         };
         tokio::task::spawn_blocking(made).await.map_err(|error| broken("the carrier's log", error))??;
@@ -145,8 +148,7 @@ impl Shared {
         let (vfs, path) = (Arc::clone(&self.vfs), self.carrier_path(id));
         let opened = tokio::task::spawn_blocking(move || fold(&vfs, &path, &key)).await;
         let (log, held) = opened.map_err(|error| broken("the carrier's log", error))??;
-        let policy = CarrierPolicy { free: None, identification: Policy::Session };
-        let carrier = Carrier::new(held, policy, now()).map_err(|error| broken("the carrier's log", error))?;
+        let carrier = Carrier::new(held, Policy::Session, now()).map_err(|error| broken("the carrier's log", error))?;
         let profile = carrier.held().profile().cloned().ok_or_else(|| broken("the carrier's log", "it is empty"))?;
         let keys = pgp::SecretKeys::from_bytes(profile.secret_keys.expose())
             .map_err(|error| broken("the carrier's keys", error))?;
@@ -187,9 +189,4 @@ fn fold(vfs: &Arc<dyn Vfs>, path: &Path, key: &SymmetricKey) -> Result<(Log, Hel
     log.forget(log.body_ids().into_iter().filter(|body| !needed.contains(body)).collect());
     held.take_released();
     Ok((log, held))
-}
-
-/// The terms of an invitation that does not say.
-pub(super) const fn usual_terms() -> Terms {
-    Terms { quota: limits::MAILBOX_QUOTA, hold_days: limits::HOLD_DAYS }
 }

@@ -48,6 +48,7 @@ impl Shell for CarrierShell {
     type Request = Asked;
 
     const BACKLOG: usize = limits::OUTPUT_WAITING;
+    const RESERVE: u64 = limits::CARRIER_RESERVE_BYTES;
 
     fn log(&self) -> &Arc<Log> {
         &self.log

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::super::effect::{CommitError, NewBody, Refusal};
 use super::super::request::RequestId;
-use super::record::{HeldRecord, Terms};
+use super::record::{CarrierLimits, HeldRecord, Terms};
 use crate::base::ids::Fingerprint;
 use crate::base::{BodyId, ClockStep, OpId, SessionId, Timestamp};
 
@@ -34,6 +34,8 @@ pub enum CarrierRequest {
     RevokeInvitations,
     /// Give up a mailbox and what is in it.
     Remove(Fingerprint),
+    /// Allow this from now on.
+    Limit(CarrierLimits),
     /// Switch it on or off. What it holds stays.
     Serve(bool),
 }
@@ -131,6 +133,8 @@ pub struct CarrierStatus {
     pub invitations: usize,
     /// Whether it is switched on.
     pub serves: bool,
+    /// What its owner allows.
+    pub limits: CarrierLimits,
 }
 
 /// How things stand in one mailbox.

@@ -2,13 +2,14 @@
 //!
 //! [`Held::apply`] is deterministic and decides conflicts, like that of an identity's state: of two deposits with one
 //! token the first counts, now and in every later replay. What a mailbox stores and what its outstanding tokens admit
-//! never exceeds its quota together, so that a deposit with a good token is never refused for want of it.
+//! never exceeds its quota together, nor that of all mailboxes the space that the owner gives, so that a deposit with a good
+//! token is never refused for want of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::super::profile::Profile;
-use super::record::{BoxInvitation, HeldObject, HeldPage, HeldRecord, Spent, Terms};
+use super::record::{BoxInvitation, CarrierLimits, HeldObject, HeldPage, HeldRecord, Spent, Terms};
 use crate::base::ids::Fingerprint;
 use crate::base::limits::{
     CARRIER_INVITATIONS, CARRIER_MAILBOXES, OBJECTS_OF_MAILBOX, PAGE_ANSWER_BYTES, PAGE_DAYS, PAGES_OF_MAILBOX,
@@ -33,6 +34,7 @@ pub struct Held {
     pages: BTreeMap<TokenHash, Fingerprint>,
     day: Epoch,
     off: bool,
+    limits: CarrierLimits,
     last_record: u64,
     /// Bodies that nothing names since they were last asked for.
     released: BTreeSet<BodyId>,
@@ -110,7 +112,7 @@ pub enum TokensError {
     /// those that were uploaded before; a page of another mailbox, or for too long.
     #[error("it is not of the form")]
     Form,
-    /// They would admit more than the quota.
+    /// They would admit more than the quota, or than there is space for.
     #[error("it would admit more than the quota")]
     Quota,
 }
@@ -234,6 +236,22 @@ impl Held {
         !self.off
     }
 
+    /// What its owner allows.
+    pub const fn limits(&self) -> CarrierLimits {
+        self.limits
+    }
+
+    /// Bytes that all mailboxes store and that their outstanding tokens admit.
+    pub fn promised(&self) -> u64 {
+        let promised = |mailbox: &Mailbox| mailbox.stored.saturating_add(mailbox.outstanding);
+        self.mailboxes.values().map(promised).fold(0, u64::saturating_add)
+    }
+
+    /// Whether there is space for so much more.
+    fn has_space(&self, more: u64) -> bool {
+        self.promised().saturating_add(more) <= self.limits.space
+    }
+
     /// The day that was last begun.
     pub const fn day(&self) -> Epoch {
         self.day
@@ -275,7 +293,8 @@ impl Held {
         let before = known.map_or(0, |page| page.held.size + page.admits());
         let after = size.saturating_add(known.map_or(PAGE_ANSWER_BYTES, Page::admits));
         let together = owner.stored.saturating_add(owner.outstanding).saturating_sub(before).saturating_add(after);
-        if together > owner.terms.quota || (known.is_none() && owner.pages.len() >= PAGES_OF_MAILBOX) {
+        let space = self.has_space(after.saturating_sub(before));
+        if !space || together > owner.terms.quota || (known.is_none() && owner.pages.len() >= PAGES_OF_MAILBOX) {
             return Err(TokensError::Quota);
         }
         Ok(())
@@ -326,7 +345,10 @@ impl Held {
         }
         let admitted = (tokens.len() as u64).saturating_mul(class.bytes());
         let together = mailbox.stored.saturating_add(mailbox.outstanding).saturating_add(admitted);
-        if together > mailbox.terms.quota || mailbox.tokens.saturating_add(tokens.len()) > TOKENS_OF_MAILBOX {
+        if !self.has_space(admitted)
+            || together > mailbox.terms.quota
+            || mailbox.tokens.saturating_add(tokens.len()) > TOKENS_OF_MAILBOX
+        {
             return Err(TokensError::Quota);
         }
         Ok(Outcome::Done)
@@ -403,6 +425,10 @@ impl Held {
                 }
             }
             HeldRecord::PagePut { mailbox, page } => self.put_page(*mailbox, *page),
+            HeldRecord::LimitsSet { limits } => {
+                self.limits = *limits;
+                Outcome::Done
+            }
             HeldRecord::CheckpointBegun { day } => {
                 *self = Self { day: *day, last_record: number, released: self.bodies().collect(), ..Self::default() };
                 Outcome::Done
@@ -439,7 +465,11 @@ impl Held {
 
     /// The state as records that lead to it from anywhere: what a checkpoint of the log holds.
     pub fn checkpoint(&self) -> Vec<HeldRecord> {
-        let mut records = vec![HeldRecord::CheckpointBegun { day: self.day }, HeldRecord::Served { on: self.serves() }];
+        let mut records = vec![
+            HeldRecord::CheckpointBegun { day: self.day },
+            HeldRecord::Served { on: self.serves() },
+            HeldRecord::LimitsSet { limits: self.limits },
+        ];
         if let Some(profile) = &self.profile {
             records.push(HeldRecord::CarrierCreated { profile: Box::new((**profile).clone()) });
         }

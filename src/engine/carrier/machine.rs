@@ -17,7 +17,7 @@ use super::effect::{
 use super::held::{Held, Outcome, is_back};
 use super::identification::Proving;
 use super::mailbox::Reading;
-use super::record::{BoxInvitation, HeldRecord, Terms};
+use super::record::{BoxInvitation, HeldRecord};
 use super::registration::{Proposed, Register};
 use super::session::{Asked, BoxSession, Reception, Storing};
 use crate::base::ids::Fingerprint;
@@ -26,15 +26,6 @@ use crate::base::{OpId, SessionId, Timestamp, limits};
 use crate::wire::mailbox::{BoxCommand, Policy};
 use crate::wire::token::{Epoch, TokenHash, begin_of, epoch};
 use crate::wire::{Status, Word, digest};
-
-/// What the owner of a carrier decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CarrierPolicy {
-    /// The terms on which anybody may register; `None` where nobody may without an invitation.
-    pub free: Option<Terms>,
-    /// For how long an identification counts.
-    pub identification: Policy,
-}
 
 /// Where an answer goes.
 pub(super) type Place = (SessionId, Ticket);
@@ -81,7 +72,8 @@ pub(super) enum Then {
 pub struct Carrier {
     pub(super) held: Held,
     pub(super) profile: Arc<Profile>,
-    pub(super) policy: CarrierPolicy,
+    /// For how long an identification counts.
+    pub(super) identification: Policy,
     pub(super) sessions: BTreeMap<SessionId, BoxSession>,
     /// Objects on their way to the disk.
     pub(super) storing: BTreeMap<TokenHash, Storing>,
@@ -105,12 +97,12 @@ impl Carrier {
     ///
     /// # Errors
     /// [`NoProfile`] where the log does not begin with a carrier.
-    pub fn new(held: Held, policy: CarrierPolicy, now: Timestamp) -> Result<Self, NoProfile> {
+    pub fn new(held: Held, identification: Policy, now: Timestamp) -> Result<Self, NoProfile> {
         let profile = held.profile().cloned().ok_or(NoProfile)?;
         Ok(Self {
             held,
             profile,
-            policy,
+            identification,
             sessions: BTreeMap::new(),
             storing: BTreeMap::new(),
             disk_low: false,
@@ -140,7 +132,8 @@ impl Carrier {
             quota: mailbox.terms().quota,
         });
         let (mailboxes, serves) = (mailboxes.collect(), self.held.serves());
-        CarrierStatus { mailboxes, invitations: self.held.invitations().len(), serves }
+        let (invitations, limits) = (self.held.invitations().len(), self.held.limits());
+        CarrierStatus { mailboxes, invitations, serves, limits }
     }
 
     /// Something happened. The effects are to be carried out in their order.
@@ -253,6 +246,7 @@ impl Carrier {
                 let records = records.into_iter().map(|token| HeldRecord::InvitationRevoked { token });
                 return self.respond_after(id, records.collect(), CarrierRequestError::TooMany);
             }
+            CarrierRequest::Limit(limits) => (HeldRecord::LimitsSet { limits }, CarrierRequestError::TooMany),
             CarrierRequest::Serve(on) => (HeldRecord::Served { on }, CarrierRequestError::TooMany),
             CarrierRequest::Remove(mailbox) => (HeldRecord::MailboxRemoved { mailbox }, CarrierRequestError::NoMailbox),
         };

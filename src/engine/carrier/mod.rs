@@ -11,6 +11,8 @@
 
 pub mod effect;
 pub mod held;
+#[cfg(test)]
+mod held_tests;
 mod identification;
 mod machine;
 mod mailbox;
@@ -22,5 +24,5 @@ mod tests;
 
 pub use effect::{CarrierEffect, CarrierInput, CarrierRequest, CarrierRequestError, CarrierStatus, HeldTransaction};
 pub use held::Held;
-pub use machine::{Carrier, CarrierPolicy};
-pub use record::{BoxInvitation, HeldRecord, Terms};
+pub use machine::Carrier;
+pub use record::{BoxInvitation, CarrierLimits, HeldRecord, Terms};

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::super::encoding::records;
 use super::super::profile::Profile;
 use crate::base::ids::Fingerprint;
-use crate::base::{BodyId, ObjectId, Timestamp};
+use crate::base::{BodyId, ObjectId, Timestamp, limits};
 use crate::wire::token::{Epoch, TokenHash};
 
 /// What a mailbox may take.
@@ -17,6 +17,25 @@ pub struct Terms {
     pub quota: u64,
     /// For how many days an object is held.
     pub hold_days: u32,
+}
+
+/// What the owner of a carrier allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CarrierLimits {
+    /// What all mailboxes store and what their outstanding tokens admit, together, in bytes.
+    pub space: u64,
+    /// What a mailbox may take where its invitation does not say.
+    pub usual: Terms,
+    /// Whether anybody may register without an invitation, on those terms.
+    pub free: bool,
+}
+
+impl Default for CarrierLimits {
+    /// What holds where the log says nothing: a bound for each mailbox, and none for all together.
+    fn default() -> Self {
+        let usual = Terms { quota: limits::MAILBOX_QUOTA, hold_days: limits::HOLD_DAYS };
+        Self { space: u64::MAX, usual, free: false }
+    }
 }
 
 /// An invitation to the box. Of its token only the SHA-256 is kept.
@@ -153,6 +172,11 @@ records! {
         mailbox: Fingerprint,
         /// The page.
         page: HeldPage,
+    }
+    /// Its owner allows this from now on. What is stored or promised already stays.
+    13 LimitsSet {
+        /// What.
+        limits: CarrierLimits,
     }
     /// A checkpoint begins: everything before it counts no more, and the records after it lead to the same state.
     64 CheckpointBegun {

@@ -8,7 +8,7 @@ use super::super::session::Line;
 use super::effect::CarrierEffect;
 use super::held::Outcome;
 use super::machine::{CHALLENGE_LIFE, Carrier, Pending, Place, Then};
-use super::record::{HeldRecord, Terms};
+use super::record::HeldRecord;
 use super::session::Registering;
 use crate::base::ids::Fingerprint;
 use crate::base::limits::CARRIER_MAILBOXES;
@@ -28,15 +28,12 @@ pub(super) struct Register {
 /// A challenge that is being sealed.
 pub(super) struct Proposed(Registering);
 
-/// Where nobody may register freely the terms of a registration are those of its invitation.
-const NOTHING: Terms = Terms { quota: 0, hold_days: 0 };
-
 impl Carrier {
     pub(super) fn register(&mut self, place: Place, registration: Registration, certificate: Vec<u8>) {
         if registration.address.is_some() {
             return self.answer(place, Status::NotImplemented);
         }
-        if registration.invitation.is_none() && self.policy.free.is_none() {
+        if registration.invitation.is_none() && !self.held.limits().free {
             return self.answer(place, Status::FreeRegistrationNotAvailable);
         }
         let certificate: Arc<[u8]> = certificate.into();
@@ -133,7 +130,7 @@ impl Carrier {
             return self.answer(place, Status::RegistrationChallengeFailed);
         }
         let Registering { mailbox, certificate, invitation, .. } = registering;
-        let terms = self.policy.free.unwrap_or(NOTHING);
+        let terms = self.held.limits().usual;
         let record = HeldRecord::Registered { mailbox, certificate, invitation, terms };
         self.commit(vec![record], Vec::new(), Then::Registered(place, mailbox));
     }

@@ -6,14 +6,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use proptest::prelude::*;
-
 use super::super::effect::{CommitError, Refusal};
 use super::super::harness::profile;
 use super::super::request::RequestId;
 use super::effect::Detached;
-use super::held::{Outcome, TokensError};
-use super::record::{HeldObject, HeldPage, Spent};
 use super::*;
 use crate::base::ids::Fingerprint;
 use crate::base::rng::SeededRng;
@@ -88,17 +84,13 @@ struct Bench {
     sessions: u64,
 }
 
-fn policy() -> CarrierPolicy {
-    CarrierPolicy { free: None, identification: Policy::Session }
-}
-
 const TERMS: Terms = Terms { quota: 64 * SMALL, hold_days: 3 };
 
 impl Bench {
-    fn new(policy: CarrierPolicy) -> Self {
+    fn new() -> Self {
         let record = HeldRecord::CarrierCreated { profile: Box::new(profile("box", CARRIER, start())) };
         let log = vec![(1, record), (2, HeldRecord::DayBegan { day: epoch(start()) })];
-        let carrier = Carrier::new(replay(&log), policy, start()).unwrap();
+        let carrier = Carrier::new(replay(&log), Policy::Session, start()).unwrap();
         Self {
             carrier,
             now: start(),
@@ -113,6 +105,11 @@ impl Bench {
             answers: Vec::new(),
             sessions: 0,
         }
+    }
+
+    fn limit(&mut self, limits: CarrierLimits) {
+        self.input(CarrierInput::Request(RequestId(0), CarrierRequest::Limit(limits)));
+        assert_eq!(self.carrier.status().limits, limits);
     }
 
     fn input(&mut self, input: CarrierInput) {
@@ -384,7 +381,7 @@ fn small() -> Class {
 
 /// A carrier with the mailbox of a drop, whose tokens of today were uploaded.
 fn with_drop() -> (Bench, Vec<Token>) {
-    let mut bench = Bench::new(policy());
+    let mut bench = Bench::new();
     bench.invite(SECRET, TERMS);
     assert_eq!(bench.register(DROP, SECRET), Ok(210));
     let session = bench.identify(DROP, DROP, None).unwrap();
@@ -395,7 +392,7 @@ fn with_drop() -> (Bench, Vec<Token>) {
 
 #[test]
 fn an_invitation_makes_one_mailbox_and_registering_again_is_harmless() {
-    let mut bench = Bench::new(policy());
+    let mut bench = Bench::new();
     assert_eq!(bench.register(DROP, SECRET), Err(417));
     bench.invite(SECRET, TERMS);
     assert_eq!(bench.register(DROP, SECRET), Ok(210));
@@ -414,7 +411,7 @@ fn an_invitation_makes_one_mailbox_and_registering_again_is_harmless() {
 
 #[test]
 fn of_two_who_answer_with_one_invitation_one_gets_a_mailbox() {
-    let mut bench = Bench::new(policy());
+    let mut bench = Bench::new();
     bench.invite(SECRET, TERMS);
     let (one, other) = (bench.connect(), bench.connect());
     let first = bench.challenge(one, DROP, Some(SECRET)).unwrap();
@@ -427,7 +424,7 @@ fn of_two_who_answer_with_one_invitation_one_gets_a_mailbox() {
 
 #[test]
 fn only_the_owner_of_the_key_meets_the_challenge() {
-    let mut bench = Bench::new(policy());
+    let mut bench = Bench::new();
     bench.invite(SECRET, TERMS);
     for wrong in 0..4 {
         let session = bench.connect();
@@ -454,7 +451,8 @@ fn only_the_owner_of_the_key_meets_the_challenge() {
 
 #[test]
 fn anybody_may_register_where_the_owner_allows_it() {
-    let mut bench = Bench::new(CarrierPolicy { free: Some(TERMS), ..policy() });
+    let mut bench = Bench::new();
+    bench.limit(CarrierLimits { usual: TERMS, free: true, ..CarrierLimits::default() });
     let session = bench.connect();
     let proof = bench.challenge(session, DROP, None).unwrap();
     assert_eq!(bench.accept(session, DROP, &proof), 210);
@@ -483,13 +481,13 @@ fn a_mailbox_opens_to_its_key_only_and_an_unknown_name_is_asked_for_a_signature_
 #[test]
 fn an_identification_counts_as_long_as_the_policy_says() {
     let (mut bench, _) = with_drop();
-    bench.carrier.policy.identification = Policy::TimeOut(60);
+    bench.carrier.identification = Policy::TimeOut(60);
     let session = bench.identify(DROP, DROP, None).unwrap();
     assert_eq!(bench.count(session), (0, 0));
     bench.now = bench.now.plus(Duration::from_secs(61));
     assert_eq!(bench.delete(session, vec![ObjectId::from_bytes([0; 16])]), 411);
 
-    bench.carrier.policy.identification = Policy::Command;
+    bench.carrier.identification = Policy::Command;
     let check = format!("CHECK {}", fingerprint(DROP));
     let session = bench.identify(DROP, DROP, Some(&check)).unwrap();
     assert_eq!(bench.count(session), (0, 0));
@@ -535,7 +533,7 @@ fn what_is_left_is_collected_and_deleted() {
 
 #[test]
 fn a_large_object_is_fetched_in_parts_and_as_json() {
-    let mut bench = Bench::new(policy());
+    let mut bench = Bench::new();
     let class = Class::of(4 << 20).unwrap();
     bench.invite(SECRET, Terms { quota: 8 << 20, ..TERMS });
     assert_eq!(bench.register(DROP, SECRET), Ok(210));
@@ -789,6 +787,36 @@ fn tokens_that_would_not_fit_the_quota_are_refused_and_a_set_is_fixed() {
 }
 
 #[test]
+fn all_boxes_together_take_no_more_than_there_is_space_for() {
+    let (mut bench, first) = with_drop();
+    bench.invite([6; 16], TERMS);
+    assert_eq!(bench.register(OTHER, [6; 16]), Ok(210));
+    let sessions = [DROP, OTHER].map(|who| bench.identify(who, who, None).unwrap());
+    let upload = |bench: &mut Bench, at: usize, day, count| {
+        bench.upload(sessions[at], day, small(), &tokens(at as u8 + 1, day, small(), count))
+    };
+    // 8 are outstanding.
+    let limits = CarrierLimits { space: 24 * SMALL, ..CarrierLimits::default() };
+    bench.limit(limits);
+    assert_eq!(upload(&mut bench, 1, today() + 1, 32), 452);
+    assert_eq!(upload(&mut bench, 1, today() + 1, 8), 220);
+    assert_eq!(upload(&mut bench, 0, today() + 1, 16), 452);
+    let page = |name: u8| BoxCommand::Page { name: [name; 32], until: today(), size: SMALL };
+    assert_eq!(bench.code(sessions[0], &page(1), &object(0, SMALL)), 221);
+    // A page counts with the answer that it lets in: five and five.
+    assert_eq!(bench.code(sessions[1], &page(2), &object(0, SMALL)), 452);
+    // What was promised is taken, also where the owner gives less now; what goes makes room.
+    bench.limit(CarrierLimits { space: SMALL, ..limits });
+    assert_eq!(bench.deposit(first[0], &object(b'1', SMALL)), (201, 202));
+    assert_eq!(upload(&mut bench, 1, today() + 2, 1), 452);
+    bench.limit(limits);
+    bench.input(CarrierInput::Request(RequestId(0), CarrierRequest::Remove(fingerprint(DROP))));
+    assert_eq!(upload(&mut bench, 1, today() + 2, 16), 220);
+    // A restart knows the bound.
+    assert_eq!(replay(&bench.log).limits(), limits);
+}
+
+#[test]
 fn days_end_objects_and_tokens_but_not_by_a_clock_that_was_just_set() {
     let (mut bench, tokens) = with_drop();
     let session = bench.identify(DROP, DROP, None).unwrap();
@@ -821,11 +849,11 @@ fn days_end_objects_and_tokens_but_not_by_a_clock_that_was_just_set() {
 
 #[test]
 fn a_carrier_that_is_off_at_night_begins_its_days() {
-    let (hour, mut night) = (Duration::from_secs(3600), Bench::new(policy()));
+    let (hour, mut night) = (Duration::from_secs(3600), Bench::new());
     night.log.truncate(1);
     for (off, runs, begun) in [(16, 2, true), (30 * 24, 5, false), (30 * 24, 7, true)] {
         night.now = night.now.plus(off * hour);
-        night.carrier = Carrier::new(replay(&night.log), policy(), night.now).unwrap();
+        night.carrier = Carrier::new(replay(&night.log), Policy::Session, night.now).unwrap();
         night.pass(runs * hour);
         assert_eq!(night.carrier.held().day() == epoch(night.now), begun, "off for {off} hours, on for {runs}");
     }
@@ -910,7 +938,7 @@ fn whoever_watches_is_told_what_comes() {
 
 #[test]
 fn a_box_takes_no_mail_by_address() {
-    let mut bench = Bench::new(policy());
+    let mut bench = Bench::new();
     let session = bench.connect();
     let address = profile("box", CARRIER, start()).public.address.clone();
     bench.write(session, format!("SEND {address}\n").as_bytes());
@@ -926,124 +954,4 @@ fn a_full_disk_refuses_like_an_unknown_token() {
     assert_eq!(bench.deposit(tokens[0], &object(b'1', SMALL)).0, 420);
     bench.input(CarrierInput::DiskLow(false));
     assert_eq!(bench.deposit(tokens[0], &object(b'1', SMALL)), (201, 202));
-}
-
-/// What may be written to a log in some order.
-fn record() -> impl Strategy<Value = HeldRecord> {
-    let mailbox = (2..5_u8).prop_map(fingerprint);
-    let day = 20_795..20_805_u32;
-    let secret = (0..3_u8).prop_map(|n| [n; 32]);
-    let terms = Terms { quota: 20 * SMALL, hold_days: 3 };
-    let expires = start();
-    let class = prop_oneof![Just(12_u8), Just(14), Just(13)];
-    // Tokens that overlap between mailboxes, days and classes.
-    let hash = (0..12_u8).prop_map(|n| [n; 32]);
-    let hashes = prop::collection::btree_set(hash.clone(), 1..9).prop_map(|set| set.into_iter().collect::<Vec<_>>());
-    let id = (0..6_u8).prop_map(|n| ObjectId::from_bytes([n; 16]));
-    let size = prop_oneof![Just(SMALL), Just(4 * SMALL)];
-    prop_oneof![
-        secret
-            .clone()
-            .prop_map(move |token| HeldRecord::InvitationMade { invitation: BoxInvitation { token, terms, expires } }),
-        secret.clone().prop_map(|token| HeldRecord::InvitationRevoked { token }),
-        (mailbox.clone(), prop::option::of(secret)).prop_map(move |(mailbox, invitation)| {
-            HeldRecord::Registered { mailbox, certificate: Arc::from([1, 2]), invitation, terms }
-        }),
-        (mailbox.clone(), day.clone(), class, hashes)
-            .prop_map(|(mailbox, epoch, class, tokens)| HeldRecord::TokensUploaded { mailbox, epoch, class, tokens }),
-        (hash, any::<bool>(), any::<[u8; 16]>(), any::<[u8; 16]>(), day.clone(), size).prop_map(
-            |(token, other, id, body, day, size)| HeldRecord::Deposited {
-                spent: Spent { token, hash: [other.into(); 32] },
-                object: HeldObject {
-                    id: ObjectId::from_bytes(id),
-                    body: BodyId::from_bytes(body),
-                    size,
-                    day,
-                    until: day + 4,
-                    read: false,
-                },
-            }
-        ),
-        (mailbox.clone(), prop::collection::vec(id, 0..3), any::<bool>())
-            .prop_map(|(mailbox, objects, read)| HeldRecord::Marked { mailbox, objects, read }),
-        (mailbox.clone(), (0..12_u8).prop_map(|n| [n; 32]), any::<[u8; 16]>(), day.clone()).prop_map(
-            |(mailbox, name, body, until)| {
-                let body = BodyId::from_bytes(body);
-                HeldRecord::PagePut { mailbox, page: HeldPage { name, body, size: SMALL, until } }
-            }
-        ),
-        day.prop_map(|day| HeldRecord::DayBegan { day }),
-        mailbox.prop_map(|mailbox| HeldRecord::MailboxRemoved { mailbox }),
-        any::<bool>().prop_map(|on| HeldRecord::Served { on }),
-    ]
-}
-
-proptest! {
-    #[test]
-    fn any_records_in_any_order_keep_the_quotas_and_a_checkpoint_leads_to_the_same(
-        records in prop::collection::vec(record(), 0..80),
-        doomed in prop::collection::vec(any::<prop::sample::Index>(), 0..5),
-    ) {
-        let mut held = Held::default();
-        let mut bodies = std::collections::BTreeSet::new();
-        for (number, record) in (1..).zip(&records) {
-            match record {
-                HeldRecord::Deposited { object, .. } => bodies.insert(object.body),
-                HeldRecord::PagePut { page, .. } => bodies.insert(page.body),
-                _ => false,
-            };
-            held.apply(number, record);
-            for body in held.take_released() {
-                prop_assert!(bodies.remove(&body), "released twice");
-            }
-            for mailbox in held.mailboxes().values() {
-                prop_assert!(mailbox.stored() + mailbox.outstanding() <= mailbox.terms().quota);
-                let stored: u64 = mailbox.objects().values().map(|object| object.size).sum();
-                let pages: u64 = mailbox.pages().map(|page| page.size).sum();
-                prop_assert_eq!(stored + pages, mailbox.stored());
-            }
-            prop_assert_eq!(held.bodies().collect::<std::collections::BTreeSet<_>>(), bodies.clone());
-        }
-        let names: Vec<_> = held.mailboxes().keys().copied().collect();
-        for index in doomed.iter().filter(|_| !names.is_empty()) {
-            let mailbox = *index.get(&names);
-            let objects = held.mailboxes()[&mailbox].objects().keys().copied().take(1).collect();
-            held.apply(1000, &HeldRecord::Deleted { mailbox, objects });
-        }
-        held.take_released();
-        let mut again = held.clone();
-        for (number, record) in (2000..).zip(held.checkpoint()) {
-            again.apply(number, &record);
-        }
-        prop_assert!(again.take_released().is_empty(), "a checkpoint gives nothing up");
-        prop_assert_eq!(again.checkpoint(), held.checkpoint());
-        let mut fresh = Held::default();
-        for (number, record) in (2000..).zip(held.checkpoint()) {
-            fresh.apply(number, &record);
-        }
-        prop_assert_eq!(fresh.checkpoint(), held.checkpoint());
-        for token in 0..12 {
-            for hash in [[0; 32], [1; 32]] {
-                let claim = Claim { hash, size: SMALL };
-                prop_assert_eq!(fresh.admits(&[token; 32], &claim, 20_800), held.admits(&[token; 32], &claim, 20_800));
-            }
-        }
-    }
-
-    #[test]
-    fn any_record_reads_as_it_was_written(record in record()) {
-        prop_assert_eq!(HeldRecord::decode(&record.encode().unwrap()), Ok(Some(record)));
-    }
-
-    #[test]
-    fn a_set_is_taken_only_where_it_is_of_the_form(count in 0..40_usize, class in 10..26_u8, day in 20_700..20_900_u32) {
-        let mut held = Held::default();
-        let terms = Terms { quota: u64::MAX, hold_days: 1 };
-        let registered = HeldRecord::Registered { mailbox: fingerprint(2), certificate: Arc::from([1]), invitation: None, terms };
-        prop_assert_eq!(held.apply(1, &registered), Outcome::Done);
-        let tokens: Vec<_> = (0..count as u8).map(|n| [n; 32]).collect();
-        let fits = count.is_power_of_two() && Class::new(class).is_some() && (20_786..=20_830).contains(&day);
-        let expected = if fits { Ok(Outcome::Done) } else { Err(TokensError::Form) };
-        prop_assert_eq!(held.may_upload(&fingerprint(2), (day, class), &tokens, 20_800), expected);
-    }
 }

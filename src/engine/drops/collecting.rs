@@ -2,7 +2,8 @@
 //! the carrier is to have, watch, and take what is there, one object at a time.
 //!
 //! An object is opened, judged and committed like one that came from its author directly; only then is it deleted at the
-//! carrier. What cannot be taken now stays there and is looked at again.
+//! carrier. What cannot be taken now stays there and is looked at again. Of an object in several parts, what came before a
+//! session broke is kept in memory, and the next session asks for the rest.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -219,7 +220,9 @@ impl Identity {
             collecting.ask(now, &list, b"", 0, Step::Listing);
         } else if let (false, Some(entry)) = (disk_low, collecting.listed.front().copied()) {
             collecting.listed.pop_front();
-            self.fetch(now, session, &rented, entry, Vec::new());
+            let known = self.partly_fetched.get(&rented.id).is_some_and(|(object, _)| *object == entry.object);
+            let before = if known { self.partly_fetched.remove(&rented.id) } else { None };
+            self.fetch(now, session, &rented, entry, before.map_or_else(Vec::new, |(_, bytes)| bytes));
         } else if forgotten {
             collecting.step = Step::Noting;
             let record = Record::DropRemoved { id: rented.id };
@@ -404,6 +407,10 @@ impl Identity {
                 collecting.listed = entries
                     .filter(|entry| !passed_over.contains(&entry.object) && entry.size <= limits::DEPOSIT_BYTES)
                     .collect();
+                let listed = |object: &ObjectId| collecting.listed.iter().any(|entry| entry.object == *object);
+                if self.partly_fetched.get(&drop).is_some_and(|(object, _)| !listed(object)) {
+                    self.partly_fetched.remove(&drop);
+                }
                 self.go_on(now, rng, session);
             }
             Step::Fetching(entry, mut bytes) => match (status, last.blocks.as_slice()) {
@@ -584,8 +591,15 @@ impl Identity {
             self.effect(Effect::Close(session));
         }
         if self.state.drops().get(collecting.drop).is_none() {
+            self.partly_fetched.remove(&collecting.drop);
             self.calendar.collection_over(collecting.drop);
         } else {
+            // The next session goes on with what it has.
+            if let Step::Fetching(entry, bytes) = collecting.step
+                && !bytes.is_empty()
+            {
+                self.partly_fetched.insert(collecting.drop, (entry.object, bytes));
+            }
             self.calendar.collection_ended(collecting.drop, problem, now, rng);
         }
         self.attempts_changed();

@@ -44,6 +44,10 @@ pub struct Drops {
     copies: BTreeMap<(QueueId, ContactId), Vec<LeftCopy>>,
     receipts: BTreeMap<ContactId, BTreeSet<Receipt>>,
     pages: BTreeMap<ContactId, Vec<Onion>>,
+    /// Those who get no receipts from us.
+    withheld: BTreeSet<ContactId>,
+    /// Those who say that they return none.
+    silent: BTreeSet<ContactId>,
 }
 
 impl Drops {
@@ -98,6 +102,16 @@ impl Drops {
     /// The receipts that a contact is owed.
     pub fn receipts(&self, contact: ContactId) -> impl Iterator<Item = &Receipt> {
         self.receipts.get(&contact).into_iter().flatten()
+    }
+
+    /// Whether a contact gets receipts from us.
+    pub fn gives_receipts(&self, contact: ContactId) -> bool {
+        !self.withheld.contains(&contact)
+    }
+
+    /// Whether a contact says that it returns receipts, or does not say.
+    pub fn expects_receipts(&self, contact: ContactId) -> bool {
+        !self.silent.contains(&contact)
     }
 
     /// Everybody who is owed a receipt.
@@ -184,7 +198,23 @@ impl Drops {
         true
     }
 
+    /// What is owed to whoever gets none from now on is owed no more.
+    pub(in super::super) fn give_receipts(&mut self, contact: ContactId, given: bool) -> bool {
+        if given {
+            return self.withheld.remove(&contact);
+        }
+        self.receipts.remove(&contact);
+        self.withheld.insert(contact)
+    }
+
+    pub(in super::super) fn expect_receipts(&mut self, contact: ContactId, promised: bool) -> bool {
+        if promised { self.silent.remove(&contact) } else { self.silent.insert(contact) }
+    }
+
     pub(in super::super) fn owe(&mut self, contact: ContactId, receipts: &[Receipt]) -> bool {
+        if !self.gives_receipts(contact) {
+            return false;
+        }
         let owed = self.receipts.entry(contact).or_default();
         let before = owed.len();
         let room = limits::RECEIPTS_OWED.saturating_sub(before);
@@ -221,9 +251,19 @@ impl Drops {
         self.named.remove(&contact);
         self.receipts.remove(&contact);
         self.pages.remove(&contact);
+        self.withheld.remove(&contact);
+        self.silent.remove(&contact);
     }
 
     // Checkpoints.
+
+    pub(in super::super) fn kept_withheld(&self) -> impl Iterator<Item = ContactId> {
+        self.withheld.iter().copied()
+    }
+
+    pub(in super::super) fn kept_silent(&self) -> impl Iterator<Item = ContactId> {
+        self.silent.iter().copied()
+    }
 
     pub(in super::super) fn kept_names(&self) -> impl Iterator<Item = (ContactId, Vec<Named>, Vec<(SetOf, u32)>)> {
         let used = |of: &DropsOf| of.used.iter().map(|(set, count)| (*set, *count)).collect();

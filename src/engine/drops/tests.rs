@@ -8,7 +8,7 @@ use crate::engine::harness::{DAY, MINUTE, World};
 use crate::engine::mailbox::FolderRole;
 use crate::engine::queue::{FailureReason, Progress};
 use crate::engine::record::Record;
-use crate::engine::request::Request;
+use crate::engine::request::{Asked, Request, Submission};
 use crate::wire::token::{Class, epoch};
 
 const ALICE: usize = 0;
@@ -308,6 +308,82 @@ fn a_connection_that_is_dead_and_does_not_say_so_is_noticed() {
         world.pass(4 * MINUTE);
         assert!(failed(&world) == 0 || world.now < restored.plus(45 * MINUTE), "one session follows the other");
     }
+    world.check();
+}
+
+#[test]
+fn mail_to_somebody_who_returns_no_receipts_ends_as_handed_over() {
+    let mut world = world(15, 1);
+    let give = |world: &mut World, given| {
+        let contact = world.contact(CAROL, ALICE).unwrap().id;
+        world.request(CAROL, Request::GiveReceipts { contact, given }).unwrap();
+        world.pass(5 * MINUTE);
+        let known = world.nodes[ALICE].published.drops.expects_receipts(world.contact(ALICE, CAROL).unwrap().id);
+        assert_eq!(known, given, "her card says so");
+    };
+    give(&mut world, false);
+    world.apart.extend([(ALICE, CAROL), (CAROL, ALICE)]);
+    world.submit(ALICE, CAROL, "one").unwrap();
+    world.pass(HOUR);
+    assert_eq!((inbox(&world, CAROL), held(&world), custody(&world)), (1, 0, 1));
+    assert!(world.nodes[CAROL].identity.state().drops().owed().next().is_none());
+    assert_eq!(progress(&world), Progress::Queued, "nobody knows yet");
+    world.restart(ALICE);
+    world.restart(CAROL);
+    world.pass(15 * DAY);
+    assert!(matches!(progress(&world), Progress::HandedOver(_)));
+    let reports = world.texts(ALICE, FolderRole::Inbox);
+    assert!(reports.iter().all(|text| !text.contains("Action: failed")), "it is no failure");
+    assert!(world.messages(ALICE, FolderRole::Outbox).is_empty());
+    // And back.
+    world.apart.clear();
+    give(&mut world, true);
+    world.apart.insert((ALICE, CAROL));
+    world.submit(ALICE, CAROL, "two").unwrap();
+    world.pass(3 * HOUR);
+    assert!(matches!(progress(&world), Progress::Delivered(_)));
+    assert_eq!(inbox(&world, CAROL), 2);
+    world.check();
+}
+
+#[test]
+fn who_gets_no_receipts_any_more_is_owed_none() {
+    let mut world = world(16, 1);
+    world.apart.extend([(ALICE, CAROL), (CAROL, ALICE)]);
+    world.submit(ALICE, CAROL, "one").unwrap();
+    world.pass(WHILE);
+    assert_eq!(world.nodes[CAROL].identity.state().drops().owed().count(), 1);
+    let contact = world.contact(CAROL, ALICE).unwrap().id;
+    world.request(CAROL, Request::GiveReceipts { contact, given: false }).unwrap();
+    assert_eq!(world.nodes[CAROL].identity.state().drops().owed().count(), 0);
+    world.apart.remove(&(CAROL, ALICE));
+    world.pass(3 * HOUR);
+    assert_eq!(progress(&world), Progress::Queued, "none was returned");
+    world.check();
+}
+
+#[test]
+fn a_large_object_goes_on_where_its_session_broke() {
+    let mut world = world(14, 1);
+    set_online(&mut world, CAROL, false);
+    let recipient = world.address(CAROL);
+    let mut message = world.message(ALICE, "large").to_vec();
+    message.resize(3 << 20, b'x');
+    let visible = vec![recipient.clone()];
+    let (recipients, message, asked) = (vec![recipient], message.into(), Asked::default());
+    world.request(ALICE, Request::Submit(Submission { recipients, visible, message, asked })).unwrap();
+    world.pass(WHILE);
+    assert_eq!(held(&world), 1);
+    world.apart.extend([(ALICE, CAROL), (CAROL, ALICE)]);
+    world.replies.clear();
+    // The third part.
+    world.cut_at = Some(b"252 2097152 ");
+    set_online(&mut world, CAROL, true);
+    world.pass(HOUR);
+    assert_eq!(world.cut_at, None, "it was cut");
+    assert_eq!((inbox(&world, CAROL), held(&world)), (1, 0));
+    let parts = |offset: &str| world.replies.iter().filter(|(_, reply)| reply.starts_with(offset)).count();
+    assert_eq!([parts("252 0 "), parts("252 1048576 "), parts("252 2097152 ")], [1, 1, 2], "nothing came twice");
     world.check();
 }
 

@@ -11,7 +11,7 @@ use crate::base::rng::SeededRng;
 use crate::base::{BodyId, Onion, SessionId};
 use crate::engine::carrier::effect::Detached;
 use crate::engine::carrier::{
-    Carrier, CarrierEffect, CarrierInput, CarrierPolicy, CarrierRequest, Held, HeldRecord, HeldTransaction, Terms,
+    Carrier, CarrierEffect, CarrierInput, CarrierRequest, Held, HeldRecord, HeldTransaction, Terms,
 };
 use crate::engine::drops::DropKeys;
 use crate::engine::effect::{CommitError, Sizes};
@@ -61,7 +61,7 @@ impl CarrierNode {
     }
 }
 
-const POLICY: CarrierPolicy = CarrierPolicy { free: None, identification: Policy::Session };
+const POLICY: Policy = Policy::Session;
 
 impl World {
     /// A carrier with this number as its key.

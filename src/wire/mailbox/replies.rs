@@ -1,0 +1,172 @@
+//! What the replies of a box say behind their codes.
+
+use super::parameters::{Parameters, small};
+use crate::base::ids::ObjectId;
+use crate::wire::command::{hex, unhex};
+use crate::wire::reply::CertificateRef;
+use crate::wire::word::{Malformed, Word, number};
+
+/// The parameters of 215.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Challenge {
+    /// The size of the challenge that follows, in octets.
+    pub size: u64,
+    /// The server's certificate.
+    pub server: CertificateRef,
+}
+
+/// For how long an identification counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Policy {
+    /// For the session.
+    Session,
+    /// For so many seconds.
+    TimeOut(u32),
+    /// For the one command that it names.
+    Command,
+}
+
+/// The parameters of 216.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdentificationChallenge {
+    /// The server's part of it.
+    pub nonce: [u8; 32],
+    /// For how long an identification counts.
+    pub policy: Policy,
+}
+
+/// The parameters of 240.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Count {
+    /// Of which mailbox.
+    pub mailbox: String,
+    /// Messages that were not read.
+    pub unread: u64,
+    /// Messages.
+    pub total: u64,
+}
+
+/// The parameters of 241.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// Which message.
+    pub object: ObjectId,
+    /// Its size in octets.
+    pub size: u64,
+    /// The epoch in which it was left.
+    pub day: u32,
+    /// Whether it was read.
+    pub read: bool,
+}
+
+/// The parameters of 252.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece {
+    /// Where it begins in the object.
+    pub offset: u64,
+    /// The size of the block that follows, in octets.
+    pub size: u64,
+}
+
+/// What a reply of a box says behind its code. Reading ignores further words.
+pub trait Said: Sized {
+    /// The words.
+    fn words(&self) -> Vec<Word>;
+
+    /// Reads them.
+    ///
+    /// # Errors
+    /// They are not of this form.
+    fn from_words(words: &[Word]) -> Result<Self, Malformed>;
+}
+
+impl Said for Challenge {
+    fn words(&self) -> Vec<Word> {
+        vec![Word::Block(self.size), self.server.to_word()]
+    }
+
+    fn from_words(words: &[Word]) -> Result<Self, Malformed> {
+        match words {
+            [Word::Block(size), server, ..] => Ok(Self { size: *size, server: CertificateRef::from_word(server)? }),
+            _ => Err(Malformed),
+        }
+    }
+}
+
+impl Said for IdentificationChallenge {
+    fn words(&self) -> Vec<Word> {
+        let policy = match self.policy {
+            Policy::Session => Word::text("session"),
+            Policy::TimeOut(seconds) => Word::named("TIME_OUT", seconds.to_string()),
+            Policy::Command => Word::text("command"),
+        };
+        vec![Word::text(hex(&self.nonce)), policy]
+    }
+
+    fn from_words(words: &[Word]) -> Result<Self, Malformed> {
+        let nonce = words.first().and_then(Word::as_text).and_then(unhex).ok_or(Malformed)?;
+        let policy = match words.get(1) {
+            None => Policy::Session,
+            Some(Word::Text(policy)) if policy == "session" => Policy::Session,
+            Some(Word::Text(policy)) if policy == "command" => Policy::Command,
+            Some(Word::Named { name, value }) if name == "TIME_OUT" => Policy::TimeOut(small(value).ok_or(Malformed)?),
+            Some(_) => return Err(Malformed),
+        };
+        Ok(Self { nonce, policy })
+    }
+}
+
+impl Said for Count {
+    fn words(&self) -> Vec<Word> {
+        vec![
+            Word::text(&self.mailbox),
+            Word::named("U", self.unread.to_string()),
+            Word::named("T", self.total.to_string()),
+        ]
+    }
+
+    fn from_words(words: &[Word]) -> Result<Self, Malformed> {
+        let parameters = Parameters::new(words);
+        let mailbox = words.first().and_then(Word::as_text).ok_or(Malformed)?.to_owned();
+        let count = |name| parameters.parsed(name, number).ok().flatten().ok_or(Malformed);
+        Ok(Self { mailbox, unread: count("U")?, total: count("T")? })
+    }
+}
+
+impl Said for Entry {
+    fn words(&self) -> Vec<Word> {
+        vec![
+            Word::text(self.object.to_string()),
+            Word::text(self.size.to_string()),
+            Word::text(self.day.to_string()),
+            Word::text(if self.read { "read" } else { "unread" }),
+        ]
+    }
+
+    fn from_words(words: &[Word]) -> Result<Self, Malformed> {
+        let [Word::Text(object), Word::Text(size), Word::Text(day), Word::Text(state), ..] = words else {
+            return Err(Malformed);
+        };
+        Ok(Self {
+            object: object.parse().map_err(|_| Malformed)?,
+            size: number(size).ok_or(Malformed)?,
+            day: small(day).ok_or(Malformed)?,
+            read: state == "read",
+        })
+    }
+}
+
+impl Said for Piece {
+    fn words(&self) -> Vec<Word> {
+        vec![Word::text(self.offset.to_string()), Word::Block(self.size)]
+    }
+
+    fn from_words(words: &[Word]) -> Result<Self, Malformed> {
+        match words {
+            [Word::Text(offset), Word::Block(size), ..] => {
+                Ok(Self { offset: number(offset).ok_or(Malformed)?, size: *size })
+            }
+            _ => Err(Malformed),
+        }
+    }
+}
