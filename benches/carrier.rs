@@ -32,6 +32,9 @@ const OBJECTS: usize = 2000;
 const SETTINGS: [(usize, usize); 4] = [(1, 1), (1, 4), (10, 1), (10, 4)];
 const DROPS: usize = 1000;
 const OBJECTS_OF_DROP: usize = 100;
+/// Tokens come in powers of two.
+const TOKENS_OF_DROP: usize = 256;
+const TOKENS_OF_SET: usize = 1024;
 /// How often each kind of token is shown.
 const TRIES: usize = 1000;
 /// Refusals that one session may get, and some to spare.
@@ -144,11 +147,11 @@ fn deposits(sessions: usize, window: usize) -> f64 {
     let object = object(&keys);
     let today = epoch(now());
     let invitation = &bench.invitations(1)[0];
-    let mut tokens = bench.drop(&keys, invitation, today, 1000);
+    let mut tokens = bench.drop(&keys, invitation, today, TOKENS_OF_SET);
     let mut owner = bench.connect();
     assert_eq!(owner.identify(keys.certificate().fingerprint(), &keys).unwrap(), 211);
-    tokens.extend(upload(&mut owner, today + 1, 1000));
-    assert_eq!(tokens.len(), OBJECTS);
+    tokens.extend(upload(&mut owner, today + 1, TOKENS_OF_SET));
+    tokens.truncate(OBJECTS);
     let ready = &std::sync::Barrier::new(sessions + 1);
     let time = thread::scope(|scope| {
         let loads: Vec<_> = tokens.chunks(OBJECTS / sessions).collect();
@@ -185,7 +188,7 @@ fn full() {
     let tokens: Vec<Vec<Token>> = keys
         .iter()
         .zip(&invitations)
-        .map(|(keys, invitation)| bench.drop(keys, invitation, today, 2 * OBJECTS_OF_DROP))
+        .map(|(keys, invitation)| bench.drop(keys, invitation, today, TOKENS_OF_DROP))
         .collect();
     let before = memory(&bench.node);
     thread::scope(|scope| {

@@ -290,12 +290,28 @@ fn a_node_may_have_nothing_but_a_carrier() {
     assert!(status["listen"].is_null() && status["identities"].as_array().unwrap().is_empty());
     let onion: Onion = status["carrier"]["onion"].as_str().unwrap().parse().unwrap();
     let invitation = invitation(&node, &[]);
+    assert_eq!(node.json(&["carrier", "limits"])["free_registration"], false);
+    let stranger = new_keys();
+    let open = Invitation { secret: None, ..invitation.clone() };
+    assert_eq!(Session::connect(peers.path(), onion).unwrap().register(&stranger, &open).unwrap(), 405);
+    let asked = ["--space", "1MiB", "--quota", "4MiB", "--hold-days", "3", "--free-registration", "true"];
+    let limits = node.json(&[&["carrier", "limits"], &asked[..]].concat());
+    assert_eq!(limits["space"], 1 << 20);
     // It stays what it is without being told again.
     node.restart_after_kill();
     wait_until_reachable(&node);
     let drop = new_keys();
     assert_eq!(Session::connect(peers.path(), onion).unwrap().register(&drop, &invitation).unwrap(), 210);
     assert_eq!(node.run(&["mail", "setup", "show"]).status.code(), Some(4), "there is no mailbox");
+    assert_eq!(node.json(&["carrier", "limits"]), limits);
+    let mut session = Session::connect(peers.path(), onion).unwrap();
+    assert_eq!(session.register(&stranger, &open).unwrap(), 210);
+    assert_eq!(session.identify(stranger.certificate().fingerprint(), &stranger).unwrap(), 211);
+    upload(&mut session, Class::of(4096).unwrap(), 256);
+    assert_eq!(node.json(&["carrier", "limits"])["promised"], 1 << 20, "all of the space");
+    let more = BoxCommand::Tokens { epoch: epoch(now()), class: 14, size: 32 };
+    assert_eq!(session.ask(&more, &[1; 32]).unwrap()[0].code(), 452);
+    assert_eq!(node.run(&["carrier", "limits", "--space", "much"]).status.code(), Some(2));
 }
 
 #[test]

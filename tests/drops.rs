@@ -86,7 +86,34 @@ fn story(_: &PathBuf) {
     wait_for("alice knows that it arrived", PATIENCE, || (state(&alice) == "delivered").then_some(()));
     wait_for("bob's carrier is empty again", PATIENCE, || (bob.json(&["carrier", "show"])["held"] == 0).then_some(()));
     assert_eq!(subjects(&carol), ["While you were out"], "once");
+    assert_eq!(carol.json(&["carrier", "check", "bob"])["check"], "works");
+    hidden(&alice, &mut carol);
     first_contact(&bob, carol, node("dave", peers.path()));
+}
+
+/// Carol is up, and nobody can see that: her onion is not published. She gives alice no receipts.
+fn hidden(alice: &Node, carol: &mut Node) {
+    assert_eq!(carol.json(&["identity", "set", "--listen", "never"])["listen"], "never");
+    carol.json(&["contact", "set", "alice", "--receipts", "false"]);
+    // It stays so, and a start does not wait for it.
+    carol.kill();
+    carol.start();
+    assert_eq!(carol.json(&["status"])["identities"][0]["reachable"], false);
+    wait_for("alice knows that there will be no receipts", PATIENCE, || {
+        (alice.json(&["contact", "show", "carol"])["receipts"]["expected"] == false).then_some(())
+    });
+    alice.feed(&["send", "-t", "carol", "-s", "Are you there?", "-"], b"Nobody answers.\n");
+    wait_for("carol has it", PATIENCE, || subjects(carol).contains(&"Are you there?".to_owned()).then_some(()));
+    assert_eq!(alice.json(&["queue", "list"])["queue"][0]["state"], "held", "alice knows no more than that");
+    carol.json(&["identity", "set", "--listen", "always"]);
+    wait_for("her onion is there again", PATIENCE, || {
+        (carol.json(&["status"])["identities"][0]["reachable"] == true).then_some(())
+    });
+    alice.json(&["queue", "retry"]);
+    wait_for("alice reaches her", PATIENCE, || {
+        alice.json(&["queue", "list"])["queue"].as_array().unwrap().is_empty().then_some(())
+    });
+    assert_eq!(subjects(carol).iter().filter(|subject| *subject == "Are you there?").count(), 1, "once");
 }
 
 fn first_contact(bob: &Node, mut carol: Node, mut dave: Node) {

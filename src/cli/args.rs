@@ -142,6 +142,12 @@ pub(super) enum Identity {
     },
     /// One identity
     Show,
+    /// Change how an identity is reached
+    Set {
+        /// Whether its onion is published; `never` is for whoever should not be seen to be online: mail comes by boxes only
+        #[arg(long, value_name = "always|never", value_parser = ["always", "never"])]
+        listen: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -266,6 +272,11 @@ pub(super) enum Carrier {
     },
     /// The boxes that you rent, and how they stand
     List,
+    /// See whether a box that you rent works: something is left there, and must come back
+    Check {
+        /// Its name, from `carrier list`
+        name: String,
+    },
     /// Give up a box that you rent; your contacts are told first
     Rm {
         /// Its name, from `carrier list`

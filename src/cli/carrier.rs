@@ -1,14 +1,18 @@
 //! `runepeer carrier`: carrying mail for others.
 
 use std::fmt::Write as _;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use super::args::Carrier;
 use super::commands::{confirm, done, life_secs, rows, show, text};
+use super::progress::Bar;
 use super::{Context, args, qr};
 use crate::control::{BoxInvite, CarrierChange, Code, Command, Failure};
 
+/// What was left at a box comes back within this, or later.
+const CHECK: Duration = Duration::from_secs(300);
 /// Bytes in a MiB.
 const MIB: u64 = crate::base::limits::MIB as u64;
 
@@ -66,12 +70,49 @@ pub(super) fn run(context: &Context, verb: Carrier) -> Result<(), Failure> {
             show(context, value, |value| rows(value, "carriers").map(rented).collect());
             Ok(())
         }
+        Carrier::Check { name } => check(context, &name),
         Carrier::Rm { name } => {
             confirm(context, "Your contacts are told, and then the box is given up. Go on?")?;
             context.ask(Command::BoxRemove { name })?;
             done(context, "It is given up as soon as your contacts know. Until then what arrives there is collected.");
             Ok(())
         }
+    }
+}
+
+/// Has something left at a box, and waits until it came back.
+fn check(context: &Context, name: &str) -> Result<(), Failure> {
+    context.ask(Command::BoxCheck { name: name.to_owned() })?;
+    let bar = Bar::new(context, "Leaving something at the carrier");
+    let begun = Instant::now();
+    loop {
+        let list = context.ask(Command::BoxList)?;
+        let known = rows(&list, "carriers").find(|row| row["name"] == name).cloned().unwrap_or_default();
+        let failed =
+            |why: &str| Failure::new(Code::Unreachable, why).hint("how it stands: runepeer carrier list").retryable();
+        match known["check"].as_str() {
+            Some("works") => {
+                bar.clear();
+                let took = begun.elapsed().as_secs_f64();
+                show(context, known, |_| format!("It works: what was left there came back after {took:.1} s.\n"));
+                return Ok(());
+            }
+            Some("failed") => {
+                bar.clear();
+                let why = known["check_error"].as_str().unwrap_or("it could not be left there").to_owned();
+                return Err(failed(&format!("nothing can be left there: {why}")));
+            }
+            Some("left") => {
+                bar.set(1, 2);
+                bar.say("Waiting until it is collected");
+            }
+            _ => {}
+        }
+        if begun.elapsed() > CHECK {
+            bar.clear();
+            return Err(failed("what was left there did not come back yet"));
+        }
+        std::thread::sleep(Duration::from_millis(200));
     }
 }
 

@@ -111,7 +111,11 @@ fn status(context: &Context) -> Result<(), Failure> {
             let _ = writeln!(words, "  {reason}");
         }
         for identity in rows(value, "identities") {
-            let reachable = if identity["reachable"] == true { "reachable" } else { "not reachable yet" };
+            let reachable = match (identity["listen"] == "never", identity["reachable"] == true) {
+                (true, _) => "by its boxes only",
+                (false, true) => "reachable",
+                (false, false) => "not reachable yet",
+            };
             let _ = writeln!(words, "{}: {} ({reachable})", text(identity, "name"), text(identity, "address"));
         }
         let carrier = &value["carrier"];
@@ -155,6 +159,7 @@ fn identities(context: &Context, verb: Identity) -> Result<(), Failure> {
         Identity::List => Command::IdentityList,
         Identity::New { name } => Command::IdentityNew { name },
         Identity::Show => Command::IdentityShow,
+        Identity::Set { listen } => Command::IdentityListen { on: listen == "always" },
     };
     let value = context.ask(command)?;
     show(context, value, |value| {

@@ -126,7 +126,8 @@ async fn wait_until_reachable(context: &Context, node: &Node) -> Result<(), Fail
         let identities = status["identities"].as_array().map(Vec::as_slice).unwrap_or_default();
         let carrier = &status["carrier"];
         let mut published = identities.iter().chain((carrier["enabled"] == true).then_some(carrier)).peekable();
-        if published.peek().is_some() && published.all(|onion| onion["reachable"] == true) {
+        if published.peek().is_some() && published.all(|onion| onion["reachable"] == true || onion["listen"] == "never")
+        {
             bar.clear();
             return Ok(());
         }
@@ -150,7 +151,11 @@ async fn next_steps(context: &Context, node: &Node, is_new: bool) -> Result<(), 
     }
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     for identity in status["identities"].as_array().into_iter().flatten() {
-        context.output.data(format!("{} is reachable as {}", text(&identity["name"]), text(&identity["address"])));
+        let [name, address] = ["name", "address"].map(|member| text(&identity[member]));
+        context.output.data(match identity["listen"] == "never" {
+            true => format!("{name} is {address}, and gets mail by its boxes only (runepeer carrier list)"),
+            false => format!("{name} is reachable as {address}"),
+        });
     }
     if status["carrier"]["enabled"] == true {
         context.output.data(format!("This node carries mail for others at {}", text(&status["carrier"]["onion"])));

@@ -44,6 +44,11 @@ pub enum Command {
         /// Its id, or the beginning of it.
         id: String,
     },
+    /// Whether an identity's onion is published.
+    IdentityListen {
+        /// Whether it is.
+        on: bool,
+    },
     /// Add the contact of an invitation.
     ContactAdd {
         /// The `rune:` text.
@@ -161,6 +166,11 @@ pub enum Command {
     },
     /// The boxes that were rented.
     BoxList,
+    /// See whether a box works; how it goes is in [`Command::BoxList`].
+    BoxCheck {
+        /// Its name.
+        name: String,
+    },
     /// Give a box up.
     BoxRemove {
         /// Its name.

@@ -85,6 +85,11 @@ impl Shared {
                 Ok(json!({ "contacts": contacts }))
             }
             Command::ContactShow { who } => show_contact(&*self.account(identity)?, &who),
+            Command::IdentityListen { on } => {
+                let account = self.account(identity)?;
+                account.ask(Request::Listen(on)).await?;
+                Ok(profile(&account))
+            }
             Command::ContactReceipts { who, given } => {
                 let account = self.account(identity)?;
                 let contact = find_contact(&account.snapshot.borrow(), &who)?.id;
@@ -122,6 +127,7 @@ impl Shared {
             Command::BoxList => {
                 Ok(json!({ "carriers": drops::list(&self.account(identity)?.snapshot.borrow().clone()) }))
             }
+            Command::BoxCheck { name } => drops::check(&*self.account(identity)?, name).await,
             Command::BoxRemove { name } => drops::leave(&*self.account(identity)?, name).await,
             Command::MailSettings => self.mail_settings(&*self.account(identity)?),
         }
@@ -155,6 +161,7 @@ impl Shared {
                     "name": account.name,
                     "address": account.address.to_string(),
                     "reachable": account.is_reachable(),
+                    "listen": listens(account),
                     "checked_at": now().rfc3339(),
                     "contacts": account.snapshot.borrow().book.contacts().count(),
                 })
@@ -225,6 +232,10 @@ fn unexpected() -> Failure {
     Failure::new(Code::Failed, "the daemon could not do that; its log says more")
 }
 
+fn listens(account: &LocalAccount) -> &'static str {
+    if account.snapshot.borrow().hidden { "never" } else { "always" }
+}
+
 fn profile(account: &LocalAccount) -> Value {
     let fingerprint =
         account.snapshot.borrow().profile.as_ref().map(|profile| profile.fingerprint.to_string()).unwrap_or_default();
@@ -233,6 +244,7 @@ fn profile(account: &LocalAccount) -> Value {
         "address": account.address.to_string(),
         "fingerprint": fingerprint,
         "reachable": account.is_reachable(),
+        "listen": listens(account),
     })
 }
 

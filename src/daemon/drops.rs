@@ -7,8 +7,8 @@ use super::clock::now;
 use super::node::{Shared, broken};
 use crate::base::{Onion, OnionSeed};
 use crate::control::{Code, Failure};
-use crate::engine::drops::DropKeys;
 use crate::engine::drops::rented::{Rented, Stage};
+use crate::engine::drops::{Check, DropKeys};
 use crate::engine::profile::SecretBytes;
 use crate::engine::{Request, Snapshot};
 use crate::mail::Invitation;
@@ -37,6 +37,12 @@ impl Shared {
     }
 }
 
+/// Begins to see whether a box works.
+pub(super) async fn check(account: &LocalAccount, name: String) -> Result<Value, Failure> {
+    account.ask(Request::CheckDrop { name }).await?;
+    Ok(json!({}))
+}
+
 /// Gives a box up.
 pub(super) async fn leave(account: &LocalAccount, name: String) -> Result<Value, Failure> {
     account.ask(Request::LeaveDrop { name }).await?;
@@ -62,6 +68,16 @@ fn describe(snapshot: &Snapshot, rented: &Rented) -> Value {
         "onion": rented.onion.to_string(),
         "state": stage,
         "connected": attempts.next.is_none() && attempts.failed == 0 && attempts.last_error.is_none(),
+        "check": snapshot.checks.get(&rented.id).map(|check| match check {
+            Check::Leaving => "leaving",
+            Check::Left => "left",
+            Check::Works => "works",
+            Check::Failed(_) => "failed",
+        }),
+        "check_error": snapshot.checks.get(&rented.id).and_then(|check| match check {
+            Check::Failed(error) => Some(error.to_string()),
+            _ => None,
+        }),
         "contacts": rented.seats.iter().filter(|seat| seat.contact.is_some()).count(),
         "attempts": attempts.failed,
         "next_at": attempts.next.map(crate::base::Timestamp::rfc3339),

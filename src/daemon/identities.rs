@@ -6,6 +6,8 @@
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
+use tokio::sync::watch;
+
 use super::account::LocalAccount;
 use super::clock::now;
 use super::driver::{Driver, Ends};
@@ -82,12 +84,13 @@ impl Shared {
         };
         let machine = Identity::new(state, self.delays, now(), &mut OsRng)
             .map_err(|error| broken("the identity's log", error))?;
-        let (shell, snapshot) = IdentityShell::new(tools, &machine, replayed);
+        let (listens, wanted) = watch::channel(true);
+        let (shell, snapshot) = IdentityShell::new(tools, &machine, listens, replayed);
         let (driver, ends) = Driver::new(machine, shell, self.pool.clone());
         let driver = tokio::spawn(watched(driver.run(self.stop.subscribe()), self.stop_requested.clone()));
         let Ends { requests, incoming } = ends;
         self.drivers.lock().unwrap_or_else(PoisonError::into_inner).push(driver);
-        let reachable = self.publish(id, profile.onion_seed.clone(), incoming, None);
+        let reachable = self.publish(id, profile.onion_seed.clone(), incoming, wanted);
         let account = Arc::new(LocalAccount {
             name: profile.public.name.clone(),
             address: profile.public.address.clone(),

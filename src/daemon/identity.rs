@@ -41,17 +41,26 @@ pub(super) struct Tools {
 pub(super) struct IdentityShell {
     tools: Tools,
     snapshot: watch::Sender<Arc<Snapshot>>,
+    /// Whether the onion is to be published.
+    listens: watch::Sender<bool>,
     answers: BTreeMap<RequestId, Answer>,
     next_request: u64,
     since_image: u32,
 }
 
 impl IdentityShell {
-    /// A shell, and where what it publishes is seen. `replayed` is how many records the start had to read: where that were
+    /// A shell, and where what it publishes is seen; whether the onion is to be published goes to `listens`. `replayed` is how many records the start had to read: where that were
     /// many, an image is kept soon, also by a node that never lives for long.
-    pub(super) fn new(tools: Tools, machine: &Identity, replayed: u32) -> (Self, watch::Receiver<Arc<Snapshot>>) {
-        let (snapshot, receiver) = watch::channel(Arc::new(machine.snapshot()));
-        (Self { tools, snapshot, answers: BTreeMap::new(), next_request: 0, since_image: replayed }, receiver)
+    pub(super) fn new(
+        tools: Tools,
+        machine: &Identity,
+        listens: watch::Sender<bool>,
+        replayed: u32,
+    ) -> (Self, watch::Receiver<Arc<Snapshot>>) {
+        let published = machine.snapshot();
+        listens.send_replace(!published.hidden);
+        let (snapshot, receiver) = watch::channel(Arc::new(published));
+        (Self { tools, snapshot, listens, answers: BTreeMap::new(), next_request: 0, since_image: replayed }, receiver)
     }
 
     /// Keeps an image of the state in the view. Only while no commit is under way: the image then is the fold of
@@ -145,6 +154,8 @@ impl Shell for IdentityShell {
                 }
             }
             Effect::Publish(snapshot) => {
+                let listens = !snapshot.hidden;
+                self.listens.send_if_modified(|before| std::mem::replace(before, listens) != listens);
                 self.snapshot.send_replace(Arc::new(snapshot));
             }
         }
@@ -291,7 +302,7 @@ mod tests {
             transport: Arc::new(Alone),
         };
         let machine = Identity::new(state, Delays::default(), now(), &mut OsRng).unwrap();
-        let (shell, snapshot) = IdentityShell::new(tools, &machine, replayed);
+        let (shell, snapshot) = IdentityShell::new(tools, &machine, watch::channel(true).0, replayed);
         let (driver, ends) = Driver::new(machine, shell, Pool::new().unwrap());
         Running { driver, ends, snapshot, _view: view }
     }

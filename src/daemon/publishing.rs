@@ -17,21 +17,17 @@ const PUBLISH_AGAIN: Duration = Duration::from_secs(5);
 type Incoming = mpsc::Sender<Box<dyn Stream>>;
 
 impl Shared {
-    /// Publishes an onion, and hands its streams to a driver; says whether it is reachable. Only while it is `wanted`,
-    /// where that is given.
+    /// Publishes an onion while it is `wanted`, and hands its streams to a driver; says whether it is reachable.
     pub(super) fn publish(
         &self,
         id: IdentityId,
         seed: OnionSeed,
         incoming: Incoming,
-        wanted: Option<watch::Receiver<bool>>,
+        mut wanted: watch::Receiver<bool>,
     ) -> watch::Receiver<bool> {
         let (reachable, receiver) = watch::channel(false);
         let transport = Arc::clone(&self.transport);
         let mut stop = self.stop.subscribe();
-        // Without its sender it stays as it is.
-        let (_always, always) = watch::channel(true);
-        let mut wanted = wanted.unwrap_or(always);
         tokio::spawn(async move {
             let published = async {
                 loop {

@@ -129,8 +129,15 @@ impl Identity {
                 self.discard(arrival, received.seen);
             }
             (_, ContentKind::Card) => self.card_arrived(arrival, received),
+            // Only we know what it is called.
+            (None, ContentKind::Check) => {
+                let known = self.check_came_back(received.content.id);
+                self.finish(arrival, if known { Status::Roger } else { Status::ContentRefused });
+            }
             // No mail, and nothing that an identity is asked.
-            (_, ContentKind::Challenge | ContentKind::ChallengeAnswer) => self.finish(arrival, Status::ContentRefused),
+            (_, ContentKind::Check | ContentKind::Challenge | ContentKind::ChallengeAnswer) => {
+                self.finish(arrival, Status::ContentRefused)
+            }
             (None, _) => self.finish(arrival, Status::ContentRefused),
             // Its certificate is not known here yet, so nobody could verify it.
             (Some(_), _) if !received.verified => self.finish(arrival, Status::Busy),

@@ -17,7 +17,7 @@ use crate::mail::Address;
 
 use super::delivery::Arrival;
 use super::drops::rented::DropChange;
-use super::drops::{Batch, Calendar, Collecting, Delays, DepositStep, Depositing};
+use super::drops::{Batch, Calendar, Checking, Collecting, Delays, DepositStep, Depositing, Known};
 use super::effect::{CommitError, DIALLED_SESSIONS, Durability, Effect, Input, NewBody, Transaction};
 use super::greeting::Greeting;
 use super::mailbox::{Folder, FolderRole, ModSeq, NamedFlags, NewMessage, Uid};
@@ -53,6 +53,8 @@ pub(super) enum Pending {
     PageCertificate(SessionId, Arc<[u8]>),
     /// The keys of a drop of ours are at work.
     Drop(SessionId),
+    /// Something is being sealed to ourselves.
+    Check(SessionId),
 }
 
 /// What to do after a commit.
@@ -83,6 +85,7 @@ enum Kind {
     Outbound,
     Deposit,
     Collection,
+    Check,
 }
 
 /// One identity's machines.
@@ -107,6 +110,9 @@ pub struct Identity {
     pub(super) calendar: Calendar,
     pub(super) deposits: BTreeMap<SessionId, Depositing>,
     pub(super) collections: BTreeMap<SessionId, Collecting>,
+    /// Sessions that see whether a drop of ours works, and how the last of each drop went.
+    pub(super) checking: BTreeMap<SessionId, Checking>,
+    pub(super) checks: BTreeMap<DropId, Known>,
     /// The beginning of an object at a drop whose rest did not come.
     pub(super) partly_fetched: BTreeMap<DropId, (ObjectId, Vec<u8>)>,
     /// Receipts on their way to their authors.
@@ -154,6 +160,8 @@ impl Identity {
             calendar,
             deposits: BTreeMap::new(),
             collections: BTreeMap::new(),
+            checking: BTreeMap::new(),
+            checks: BTreeMap::new(),
             partly_fetched: BTreeMap::new(),
             returning: BTreeMap::new(),
             too_large_for_drops: BTreeSet::new(),
@@ -181,7 +189,13 @@ impl Identity {
 
     /// What readers may see now.
     pub fn snapshot(&self) -> Snapshot {
-        self.state.snapshot(Arc::new(self.schedule.attempts()), Arc::new(self.calendar.attempts()))
+        let checks = self.checks.iter().map(|(drop, known)| (*drop, known.check)).collect();
+        Snapshot {
+            attempts: Arc::new(self.schedule.attempts()),
+            collections: Arc::new(self.calendar.attempts()),
+            checks: Arc::new(checks),
+            ..self.state.snapshot()
+        }
     }
 
     /// Something happened. The effects are to be carried out in their order.
@@ -192,6 +206,7 @@ impl Identity {
             Input::Dialled(session, result) => match self.kind_of(session) {
                 Kind::Deposit => self.deposit_dialled(now, rng, session, result),
                 Kind::Collection => self.collection_dialled(now, rng, session, result),
+                Kind::Check => self.check_dialled(now, session, result),
                 Kind::Inbound | Kind::Outbound => self.dialled(now, rng, session, result),
             },
             Input::Received(session, bytes) => match self.kind_of(session) {
@@ -199,12 +214,14 @@ impl Identity {
                 Kind::Outbound => self.received_outbound(now, rng, session, &bytes),
                 Kind::Deposit => self.deposit_received(now, rng, session, &bytes),
                 Kind::Collection => self.collection_received(now, rng, session, &bytes),
+                Kind::Check => self.check_received(now, session, &bytes),
             },
             Input::Closed(session) => match self.kind_of(session) {
                 Kind::Inbound => self.closed_inbound(session),
                 Kind::Outbound => self.closed_outbound(now, rng, session),
                 Kind::Deposit => self.deposit_closed(now, rng, session),
                 Kind::Collection => self.collection_closed(now, rng, session),
+                Kind::Check => self.check_closed(session),
             },
             Input::Committed(op, result) => self.committed(now, rng, op, result),
             Input::Opened(op, result) => {
@@ -229,6 +246,7 @@ impl Identity {
             Input::Sealed(op, result) => match self.pending.remove(&op) {
                 Some(Pending::Seal(session, item)) => self.sealed(now, rng, session, item, result),
                 Some(Pending::Deposit(session)) => self.deposit_sealed(now, rng, session, result),
+                Some(Pending::Check(session)) => self.check_sealed(now, session, result),
                 _ => {}
             },
             Input::DropWorked(op, result) => {
@@ -264,6 +282,8 @@ impl Identity {
             Kind::Deposit
         } else if self.collections.contains_key(&session) {
             Kind::Collection
+        } else if self.checking.contains_key(&session) {
+            Kind::Check
         } else {
             Kind::Outbound
         }
@@ -275,7 +295,8 @@ impl Identity {
         let dialled = self.outbound.values().filter_map(Outbound::poll_timeout);
         let deposits = self.deposits.values().filter_map(Depositing::poll_timeout);
         let collections = self.collections.values().filter_map(Collecting::poll_timeout);
-        let dialled = dialled.chain(deposits).chain(collections);
+        let checks = self.checking.values().filter_map(Checking::poll_timeout);
+        let dialled = dialled.chain(deposits).chain(collections).chain(checks);
         sessions.chain(dialled).chain(self.schedule.poll()).chain(self.calendar.poll()).min()
     }
 
@@ -285,6 +306,7 @@ impl Identity {
         self.outbound_timeouts(now, rng);
         self.deposit_timeouts(now, rng);
         self.collection_timeouts(now, rng);
+        self.check_timeouts(now);
         self.expire(now, rng);
         self.rest_of(now, rng)
     }
@@ -355,7 +377,8 @@ impl Identity {
         let before = match record {
             Record::SubmissionCancelled { queue }
             | Record::RecipientDelivered { queue, .. }
-            | Record::RecipientFailed { queue, .. } => self.state.queue().get(*queue).cloned(),
+            | Record::RecipientFailed { queue, .. }
+            | Record::RecipientHandedOver { queue, .. } => self.state.queue().get(*queue).cloned(),
             _ => None,
         };
         let applied = self.state.apply(number, record);
@@ -374,7 +397,9 @@ impl Identity {
                     self.schedule.options_changed(queued);
                 }
             }
-            Record::RecipientDelivered { queue, contact, .. } | Record::RecipientFailed { queue, contact, .. } => {
+            Record::RecipientDelivered { queue, contact, .. }
+            | Record::RecipientFailed { queue, contact, .. }
+            | Record::RecipientHandedOver { queue, contact, .. } => {
                 self.schedule.settled(*contact, *queue);
             }
             // It may be collected for as long as the carrier holds it.
@@ -412,6 +437,7 @@ impl Identity {
         self.calendar.clock_set(step, now, rng);
         self.deposits.values_mut().for_each(|deposit| deposit.clock_set(step));
         self.collections.values_mut().for_each(|collecting| collecting.clock_set(step, now));
+        self.checking.values_mut().for_each(|checking| checking.clock_set(step));
         self.attempts_changed();
     }
 

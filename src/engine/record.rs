@@ -372,6 +372,11 @@ records! {
         /// Whether its author returns receipts.
         promised: bool,
     }
+    /// Whether the identity's onion is to be published.
+    59 ListenSwitched {
+        /// Whether it is.
+        on: bool,
+    }
     /// A checkpoint begins: everything before it counts no more, and the records after it lead to the same state.
     64 CheckpointBegun {
         /// The highest UIDVALIDITY that was ever given.

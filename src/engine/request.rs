@@ -113,6 +113,8 @@ pub enum Request {
         /// Whether it gets them.
         given: bool,
     },
+    /// Whether the identity's onion is to be published; else mail comes by its drops alone.
+    Listen(bool),
     /// Rent a drop at a carrier with its invitation (`rune-box:…`).
     RentDrop {
         /// The text.
@@ -121,6 +123,11 @@ pub enum Request {
         name: String,
         /// Keys made for it, and for nothing else.
         keys: DropKeys,
+    },
+    /// See whether a drop works, end to end. How it goes is published.
+    CheckDrop {
+        /// What the user calls it.
+        name: String,
     },
     /// Give a drop up.
     LeaveDrop {

@@ -98,7 +98,12 @@ impl Identity {
             Request::RevokeInvitation(id) => self.revoke_invitation(id),
             Request::AddContact { invitation, petname } => self.add_contact(now, rng, &invitation, petname),
             Request::GiveReceipts { contact, given } => self.give_receipts(now, rng, contact, given),
+            Request::Listen(on) => {
+                let answer = Answer::Always(Response::Done);
+                Ok(Change::new(vec![Record::ListenSwitched { on }], answer))
+            }
             Request::RentDrop { invitation, name, keys } => self.rent_drop(now, rng, &invitation, name, keys),
+            Request::CheckDrop { name } => self.check_drop(rng, &name),
             Request::LeaveDrop { name } => self.leave_drop(now, rng, &name),
             Request::AddPassword { name, hash } => self.add_password(now, name, hash),
             Request::RevokePassword { name } => self.revoke_password(name),

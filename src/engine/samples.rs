@@ -27,7 +27,7 @@ use super::record::{Evidence, Record, Seen};
 /// How many kinds [`record`] makes.
 pub(super) const KINDS: u64 = CHANGES + 10;
 /// How many of them are changes; the others only stand in checkpoints.
-pub(super) const CHANGES: u64 = 41;
+pub(super) const CHANGES: u64 = 42;
 
 fn id(rng: &mut dyn Rng) -> [u8; 16] {
     [rng.below(4) as u8 + 1; 16]
@@ -350,18 +350,19 @@ pub(super) fn record(kind: u64, rng: &mut dyn Rng) -> Record {
         38 => Record::RecipientHandedOver { queue, contact: who, at: time(rng) },
         39 => Record::ReceiptsSwitched { contact: who, given: rng.below(2) == 0 },
         40 => Record::ReceiptsPromised { contact: who, counter: rng.below(9), promised: rng.below(2) == 0 },
-        41 => Record::CheckpointBegun { last_uid_validity: rng.below(9) as u32 },
-        42 => Record::FolderKept { folder: Box::new(kept_folder(rng)) },
-        43 => Record::MessagesKept { folder, messages: vec![kept_message(rng)] },
-        44 => Record::QueuedKept { queued: Box::new(kept_queued(rng)) },
-        45 => Record::OutboxKept { uid: rng.below(40) as u32, queues: queues(rng) },
-        46 => {
+        41 => Record::ListenSwitched { on: rng.below(2) == 0 },
+        42 => Record::CheckpointBegun { last_uid_validity: rng.below(9) as u32 },
+        43 => Record::FolderKept { folder: Box::new(kept_folder(rng)) },
+        44 => Record::MessagesKept { folder, messages: vec![kept_message(rng)] },
+        45 => Record::QueuedKept { queued: Box::new(kept_queued(rng)) },
+        46 => Record::OutboxKept { uid: rng.below(40) as u32, queues: queues(rng) },
+        47 => {
             let Seen { content, author, payload, expires, .. } = seen(rng);
             Record::DuplicatesKept { contents: vec![(content, author, payload, expires)], cleaned: time(rng) }
         }
-        47 => Record::InvitationKept { invitation: invitation(rng) },
-        48 => Record::DropsKept { contact: who, drops: named(rng), used: vec![((onion(rng), 5, 12), 3)] },
-        49 => {
+        48 => Record::InvitationKept { invitation: invitation(rng) },
+        49 => Record::DropsKept { contact: who, drops: named(rng), used: vec![((onion(rng), 5, 12), 3)] },
+        50 => {
             let copy = LeftCopy { onion: onion(rng), receipt: receipt(rng), held: Some(time(rng)) };
             Record::CopiesKept { queue, contact: who, copies: vec![copy] }
         }

@@ -14,8 +14,8 @@ use crate::base::rng::Rng;
 use crate::base::{BodyId, ContactId, DropId, FolderId, QueueId, Timestamp};
 
 use super::book::{Acquaintance, Book, Contact, ContactStatus};
-use super::drops::Drops;
 use super::drops::rented::{DropChange, Rented};
+use super::drops::{Check, Drops};
 use super::duplicates::Duplicates;
 use super::mailbox::{FolderRole, Mailbox, Message, ModSeq, Uid};
 use super::outbox::Outbox;
@@ -53,6 +53,7 @@ pub struct State {
     duplicates: Duplicates,
     requests: BTreeMap<BodyId, ContactId>,
     drops: Arc<Drops>,
+    hidden: bool,
     last_uid_validity: u32,
     last_record: ModSeq,
     /// Counted anew where a state is read.
@@ -87,6 +88,8 @@ pub struct Snapshot {
     pub book: Arc<Book>,
     /// What was submitted and waits.
     pub queue: Queue,
+    /// Whether the identity's onion is not to be published.
+    pub hidden: bool,
     /// How the attempts to reach each contact went, since the start of the daemon.
     pub attempts: Arc<BTreeMap<ContactId, Attempts>>,
     /// The application passwords.
@@ -95,6 +98,8 @@ pub struct Snapshot {
     pub drops: Arc<Drops>,
     /// How it goes with our own drops: when the next session is, and why the last one failed.
     pub collections: Arc<BTreeMap<DropId, Attempts>>,
+    /// How the last check of each of our drops goes, or went, since the start of the daemon.
+    pub checks: Arc<BTreeMap<DropId, Check>>,
 }
 
 /// How the attempts to reach a contact went.
@@ -249,21 +254,17 @@ impl State {
         self.mailbox.folder(folder).is_some_and(|folder| folder.role == Some(FolderRole::Outbox))
     }
 
-    /// What readers get.
-    pub fn snapshot(
-        &self,
-        attempts: Arc<BTreeMap<ContactId, Attempts>>,
-        collections: Arc<BTreeMap<DropId, Attempts>>,
-    ) -> Snapshot {
+    /// What readers get of it; how attempts go is not in it.
+    pub fn snapshot(&self) -> Snapshot {
         Snapshot {
             profile: self.profile.as_ref().map(|profile| profile.public.clone()),
             mailbox: self.mailbox.clone(),
             book: self.book.clone(),
             queue: self.queue.clone(),
-            attempts,
+            hidden: self.hidden,
             passwords: self.passwords.clone(),
             drops: self.drops.clone(),
-            collections,
+            ..Snapshot::default()
         }
     }
 
@@ -297,9 +298,10 @@ impl State {
             | Record::Sent { .. }
             | Record::NotSent { .. }
             | Record::DelayReported { .. } => self.apply_to_queue(number, record),
-            Record::IdentityCreated { .. } | Record::PasswordAdded { .. } | Record::PasswordRevoked { .. } => {
-                self.apply_to_identity(record)
-            }
+            Record::IdentityCreated { .. }
+            | Record::PasswordAdded { .. }
+            | Record::PasswordRevoked { .. }
+            | Record::ListenSwitched { .. } => self.apply_to_identity(record),
             Record::Restored { at, .. } => self.apply_restored(number, *at),
             Record::DropRented { .. }
             | Record::DropChanged { .. }
@@ -352,6 +354,7 @@ impl State {
             hash: hash.clone(),
             created: *created,
         }));
+        records.push(Record::ListenSwitched { on: !self.hidden });
         let (contents, cleaned) = self.duplicates.kept();
         let pieces = contents.chunks(PIECE).map(<[_]>::to_vec);
         records.push(Record::DuplicatesKept { contents: Vec::new(), cleaned });
@@ -704,6 +707,10 @@ impl State {
                 let before = self.passwords.len();
                 Arc::make_mut(&mut self.passwords).retain(|password| password.name != *name);
                 (self.passwords.len() < before).into()
+            }
+            Record::ListenSwitched { on } => {
+                self.hidden = !on;
+                Applied::Done
             }
             _ => Applied::Nothing,
         }

@@ -32,6 +32,8 @@ pub enum ContentKind {
     ChallengeAnswer,
     /// Receipts of copies that came through a drop: `receipt/1`.
     Receipt,
+    /// What its author leaves at its own drop, to see whether that works: `check/1`.
+    Check,
 }
 
 /// What only who opened one copy of a content can know, and returns to its author (docs/protocol.md, "Receipts").
@@ -47,16 +49,17 @@ impl ContentKind {
             Self::Challenge => "challenge/1",
             Self::ChallengeAnswer => "challenge-answer/1",
             Self::Receipt => "receipt/1",
+            Self::Check => "check/1",
         }
     }
 
-    const ALL: [Self; 6] =
-        [Self::Mail, Self::MailJson, Self::Card, Self::Challenge, Self::ChallengeAnswer, Self::Receipt];
+    const ALL: [Self; 7] =
+        [Self::Mail, Self::MailJson, Self::Card, Self::Challenge, Self::ChallengeAnswer, Self::Receipt, Self::Check];
 
     /// What whoever does not know it is to do.
     const fn weight(self) -> &'static str {
         match self {
-            Self::Receipt => "optional",
+            Self::Receipt | Self::Check => "optional",
             _ => "critical",
         }
     }

@@ -158,7 +158,7 @@ impl Shared {
         let (driver, Ends { requests, incoming }) = Driver::new(carrier, shell, self.pool.clone());
         let driver = tokio::spawn(watched(driver.run(self.stop.subscribe()), self.stop_requested.clone()));
         self.drivers.lock().unwrap_or_else(PoisonError::into_inner).push(driver);
-        let reachable = self.publish(id, profile.onion_seed.clone(), incoming, Some(serves.subscribe()));
+        let reachable = self.publish(id, profile.onion_seed.clone(), incoming, serves.subscribe());
         let carrier = Arc::new(LocalCarrier {
             address: profile.public.address.clone(),
             fingerprint: profile.public.fingerprint,

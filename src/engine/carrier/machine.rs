@@ -320,7 +320,7 @@ impl Carrier {
     fn asked(&mut self, now: Timestamp, rng: &mut dyn Rng, place: Place, asked: Asked) {
         match asked {
             Asked::Deposit(deposit, object) => self.deposit(now, place, deposit, object),
-            Asked::Command(BoxCommand::Register(registration), block) => self.register(place, registration, block),
+            Asked::Command(BoxCommand::Register(registration), block) => self.register(now, place, registration, block),
             Asked::Command(BoxCommand::ChallengeAccepted { .. }, block) => self.challenge_accepted(now, place, block),
             Asked::Command(BoxCommand::Identify { mailbox, purpose }, _) => {
                 self.identify(rng, place, &mailbox, purpose)

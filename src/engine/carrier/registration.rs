@@ -29,7 +29,7 @@ pub(super) struct Register {
 pub(super) struct Proposed(Registering);
 
 impl Carrier {
-    pub(super) fn register(&mut self, place: Place, registration: Registration, certificate: Vec<u8>) {
+    pub(super) fn register(&mut self, now: Timestamp, place: Place, registration: Registration, certificate: Vec<u8>) {
         if registration.address.is_some() {
             return self.answer(place, Status::NotImplemented);
         }
@@ -38,9 +38,23 @@ impl Carrier {
         }
         let certificate: Arc<[u8]> = certificate.into();
         let invitation = registration.invitation.map(|token| digest(&token));
+        // Before anything is read that costs more than a comparison.
+        if let Some(refusal) = invitation.and_then(|token| self.refusal_of(&token, now))
+            && !self.held.mailboxes().values().any(|mailbox| *mailbox.certificate() == certificate)
+        {
+            return self.answer(place, refusal);
+        }
         let register = Register { certificate: Arc::clone(&certificate), invitation };
         let op = self.operation(Pending::Certificate(place, register));
         self.effect(CarrierEffect::ReadCertificate(op, certificate));
+    }
+
+    /// Why an invitation makes no mailbox, where it makes none.
+    fn refusal_of(&self, token: &[u8; 32], now: Timestamp) -> Option<Status> {
+        match self.held.invitations().get(token) {
+            None => Some(Status::InvitationTokenInvalid),
+            Some(known) => (known.expires < now).then_some(Status::InvitationTokenExpired),
+        }
     }
 
     pub(super) fn certificate_read(
@@ -59,14 +73,8 @@ impl Carrier {
         };
         // Whoever has a mailbox may register again, with an invitation that it has used up: the answer was lost, perhaps.
         if !self.held.mailboxes().contains_key(&mailbox) {
-            if let Some(token) = invitation {
-                match self.held.invitations().get(&token) {
-                    None => return self.answer(place, Status::InvitationTokenInvalid),
-                    Some(known) if known.expires < now => {
-                        return self.answer(place, Status::InvitationTokenExpired);
-                    }
-                    Some(_) => {}
-                }
+            if let Some(refusal) = invitation.and_then(|token| self.refusal_of(&token, now)) {
+                return self.answer(place, refusal);
             }
             if self.held.mailboxes().len() >= CARRIER_MAILBOXES {
                 return self.answer(place, Status::NoSpace);

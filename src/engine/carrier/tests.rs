@@ -407,6 +407,9 @@ fn an_invitation_makes_one_mailbox_and_registering_again_is_harmless() {
     assert_eq!(bench.register(OTHER, [7; 16]), Err(418));
     let session = bench.connect();
     assert_eq!(bench.challenge(session, OTHER, None), Err(405));
+    // Of an invitation that is none nothing else is looked at.
+    let register = Registration { address: None, invitation: Some([9; 16]), certificate: 1 };
+    assert_eq!(bench.code(session, &BoxCommand::Register(register), b"x"), 417);
 }
 
 #[test]

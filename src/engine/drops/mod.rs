@@ -15,9 +15,11 @@
 //! | `depositing` | one session that leaves one thing at a contact's drop |
 //! | `pages` | first contact while the other is away: what an invitation's maker leaves at a carrier, and who answers it |
 //! | `collecting` | one session with a drop of ours: registration, tokens, mail |
+//! | `checking` | whether a drop of ours works: something of our own goes there and comes back |
 //! | `receipts` | what is returned for mail that came through a drop, and what such a return means |
 
 mod calendar;
+mod checking;
 mod collecting;
 mod depositing;
 mod fold;
@@ -30,10 +32,12 @@ mod renting;
 mod tests;
 
 pub use calendar::Delays;
+pub use checking::Check;
 pub use fold::{Drops, LeftCopy};
 pub use renting::DropKeys;
 
 pub(super) use calendar::Calendar;
+pub(super) use checking::{Checking, Known};
 pub(super) use collecting::Collecting;
 pub(super) use depositing::{DepositStep, Depositing};
 pub(super) use receipts::Batch;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Check;
 use super::rented::{Rented, Stage};
 use crate::base::limits;
 use crate::engine::harness::{DAY, MINUTE, World};
@@ -9,6 +10,7 @@ use crate::engine::mailbox::FolderRole;
 use crate::engine::queue::{FailureReason, Progress};
 use crate::engine::record::Record;
 use crate::engine::request::{Asked, Request, Submission};
+use crate::engine::state::AttemptError;
 use crate::wire::token::{Class, epoch};
 
 const ALICE: usize = 0;
@@ -359,6 +361,36 @@ fn who_gets_no_receipts_any_more_is_owed_none() {
     world.apart.remove(&(CAROL, ALICE));
     world.pass(3 * HOUR);
     assert_eq!(progress(&world), Progress::Queued, "none was returned");
+    world.check();
+}
+
+#[test]
+fn a_check_goes_to_the_carrier_and_comes_back_and_says_where_it_does_not() {
+    let mut world = world(17, 1);
+    let check = |world: &mut World| world.request(CAROL, Request::CheckDrop { name: "box120".to_owned() });
+    let how = |world: &World| world.nodes[CAROL].published.checks.values().next().copied();
+    for _ in 0..3 {
+        check(&mut world).unwrap();
+        world.pass(MINUTE);
+        assert_eq!((how(&world), held(&world)), (Some(Check::Works), 0), "each needs another token");
+    }
+    assert_eq!(inbox(&world, CAROL), 0, "it is no mail");
+    // A check after a restart does not know which tokens were used.
+    world.restart(CAROL);
+    world.pass(10 * MINUTE);
+    check(&mut world).unwrap();
+    world.pass(MINUTE);
+    assert_eq!(how(&world), Some(Check::Works));
+    world.carriers[0].failing_commits = 1;
+    check(&mut world).unwrap();
+    world.pass(MINUTE);
+    assert!(matches!(how(&world), Some(Check::Failed(_))));
+    world.carriers[0].online = false;
+    world.restart_carrier(0, false);
+    check(&mut world).unwrap();
+    world.pass(MINUTE);
+    assert_eq!(how(&world), Some(Check::Failed(AttemptError::Unreachable)));
+    assert!(world.request(CAROL, Request::CheckDrop { name: "none".to_owned() }).is_err());
     world.check();
 }
 

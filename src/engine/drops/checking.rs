@@ -1,0 +1,232 @@
+//! Checking a drop of ours end to end: something that is sealed to ourselves is left there on a circuit of its own, with a token
+//! of a place that no contact has, and it must come back by the collection.
+//!
+//! All of it is memory: a check that a restart interrupts is over.
+
+use super::calendar::attempt_error;
+use super::rented::{Rented, Seat};
+use crate::base::limits;
+use crate::base::rng::Rng;
+use crate::base::{ClockStep, ContentId, DropId, SessionId, Timestamp};
+use crate::engine::effect::{DialError, Effect, Refusal, Sizes};
+use crate::engine::identity::{Identity, Pending};
+use crate::engine::request::{RequestError, Response};
+use crate::engine::requests::{Answer, Change, Outcome};
+use crate::engine::session::{Patron, Service, Ticket};
+use crate::engine::state::AttemptError;
+use crate::mail::{Content, ContentKind};
+use crate::wire::Status;
+use crate::wire::token::{Class, Epoch, Token, epoch, token};
+
+const ASKED: Ticket = Ticket(1);
+const BROUGHT: Ticket = Ticket(2);
+/// Tokens that are tried: an earlier check may have used some.
+const TRIES: u32 = 4;
+
+/// How the last check of a drop goes, or went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Check {
+    /// It is on its way to the carrier.
+    Leaving,
+    /// The carrier says that it has it; it was not collected yet.
+    Left,
+    /// It came back.
+    Works,
+    /// It could not be left.
+    Failed(AttemptError),
+}
+
+/// A check, and by what it is known when it comes back.
+pub(in super::super) struct Known {
+    pub(in super::super) check: Check,
+    content: ContentId,
+}
+
+enum Stage {
+    Dialling,
+    Sealing,
+    Asked,
+}
+
+/// One session that leaves something at a drop of ours.
+pub(in super::super) struct Checking {
+    drop: DropId,
+    machine: Option<Patron>,
+    stage: Stage,
+    object: Vec<u8>,
+    tried: u32,
+}
+
+impl Checking {
+    pub(in super::super) fn poll_timeout(&self) -> Option<Timestamp> {
+        self.machine.as_ref()?.poll_timeout()
+    }
+
+    pub(in super::super) fn clock_set(&mut self, step: ClockStep) {
+        if let Some(machine) = &mut self.machine {
+            machine.clock_set(step);
+        }
+    }
+}
+
+impl Identity {
+    /// Begins a check; how it goes is published.
+    pub(in super::super) fn check_drop(&mut self, rng: &mut dyn Rng, name: &str) -> Outcome {
+        let rented = self.state.drops().by_name(name).ok_or(RequestError::NotFound("box"))?.clone();
+        if !rented.is_open() {
+            return Err(RequestError::InvitationRefused(
+                "the carrier does not have that box yet; wait until it is open",
+            ));
+        }
+        if free_seat(&rented).is_none() {
+            return Err(RequestError::Limit("contacts have all places of that box; none is left to check it with"));
+        }
+        let done = Change::new(Vec::new(), Answer::Always(Response::Done));
+        if self.checks.get(&rented.id).is_some_and(|known| known.check == Check::Leaving) {
+            return Ok(done);
+        }
+        self.checks.insert(rented.id, Known { check: Check::Leaving, content: ContentId::random(rng) });
+        let session = self.new_session();
+        let (machine, stage) = (None, Stage::Dialling);
+        self.checking.insert(session, Checking { drop: rented.id, machine, stage, object: Vec::new(), tried: 0 });
+        self.effect(Effect::Dial(session, rented.onion, None));
+        self.attempts_changed();
+        Ok(done)
+    }
+
+    /// What was left came back: `false` where it is no check of ours.
+    pub(in super::super) fn check_came_back(&mut self, content: ContentId) -> bool {
+        let Some(known) = self.checks.values_mut().find(|known| known.content == content) else { return false };
+        known.check = Check::Works;
+        self.attempts_changed();
+        true
+    }
+
+    pub(in super::super) fn check_dialled(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        result: Result<(), DialError>,
+    ) {
+        let Some(checking) = self.checking.get_mut(&session) else { return };
+        if let Err(error) = result {
+            return self.end_check(session, Check::Failed(attempt_error(error)));
+        }
+        checking.machine = Some(Patron::new(now));
+        checking.stage = Stage::Sealing;
+        let Some(id) = self.checks.get(&checking.drop).map(|known| known.content) else {
+            return self.end_check(session, Check::Failed(AttemptError::Local));
+        };
+        let expires = Timestamp::from_secs(now.plus(limits::EXPIRY).secs());
+        let content = Content { kind: ContentKind::Check, id, expires, receipt: None, payload: Vec::new() };
+        let (op, certificate) = (self.operation(Pending::Check(session)), self.public().certificate.clone());
+        self.effect(Effect::Seal(op, content.encode(), certificate, Sizes::Drop));
+    }
+
+    pub(in super::super) fn check_sealed(
+        &mut self,
+        now: Timestamp,
+        session: SessionId,
+        result: Result<Vec<u8>, Refusal>,
+    ) {
+        let Some(checking) = self.checking.get_mut(&session) else { return };
+        match result {
+            Ok(object) => {
+                checking.object = object;
+                checking.stage = Stage::Asked;
+                self.show_token(now, session);
+            }
+            Err(_) => self.end_check(session, Check::Failed(AttemptError::Local)),
+        }
+    }
+
+    /// Shows the next token of the last place that no contact has, from the end.
+    fn show_token(&mut self, now: Timestamp, session: SessionId) {
+        let Some(checking) = self.checking.get_mut(&session) else { return };
+        let rented = self.state.drops().get(checking.drop);
+        let token = rented.and_then(|rented| token_for(rented, &checking.object, epoch(now), checking.tried));
+        let (Some(token), Some(machine)) = (token.filter(|_| checking.tried < TRIES), &mut checking.machine) else {
+            return self.end_check(session, Check::Failed(AttemptError::Refused));
+        };
+        checking.tried += 1;
+        machine.deposit(now, ASKED, BROUGHT, token, &checking.object);
+        self.drive_check(now, session);
+    }
+
+    fn drive_check(&mut self, now: Timestamp, session: SessionId) {
+        let machine = |all: &mut Self| all.checking.get_mut(&session).and_then(|checking| checking.machine.take());
+        let Some(mut patron) = machine(self) else { return };
+        let (events, output) = (patron.take_events(), patron.take_output());
+        if let Some(checking) = self.checking.get_mut(&session) {
+            checking.machine = Some(patron);
+        }
+        if !output.is_empty() {
+            self.effect(Effect::Transmit(session, output));
+        }
+        for event in events {
+            match event {
+                Service::Arrived(..) => {}
+                Service::Failed(..) => self.end_check(session, Check::Failed(AttemptError::Broken)),
+                Service::Answer(BROUGHT, lines) => match lines.last().and_then(|line| line.code().status()) {
+                    Some(Status::Roger) => self.end_check(session, Check::Left),
+                    _ => self.show_token(now, session),
+                },
+                Service::Answer(..) => {}
+            }
+        }
+    }
+
+    pub(in super::super) fn check_received(&mut self, now: Timestamp, session: SessionId, bytes: &[u8]) {
+        if let Some(machine) = self.checking.get_mut(&session).and_then(|checking| checking.machine.as_mut()) {
+            machine.handle(now, bytes);
+            self.drive_check(now, session);
+        }
+    }
+
+    pub(in super::super) fn check_closed(&mut self, session: SessionId) {
+        self.end_check(session, Check::Failed(AttemptError::Broken));
+    }
+
+    /// Lets checks see that time has passed.
+    pub(in super::super) fn check_timeouts(&mut self, now: Timestamp) {
+        let due = |checking: &Checking| checking.poll_timeout().is_some_and(|at| at <= now);
+        let sessions: Vec<_> =
+            self.checking.iter().filter(|(_, checking)| due(checking)).map(|(&session, _)| session).collect();
+        for session in sessions {
+            if let Some(machine) = self.checking.get_mut(&session).and_then(|checking| checking.machine.as_mut()) {
+                machine.handle_timeout(now);
+            }
+            self.drive_check(now, session);
+        }
+    }
+
+    fn end_check(&mut self, session: SessionId, check: Check) {
+        let Some(mut checking) = self.checking.remove(&session) else { return };
+        if let Some(machine) = &mut checking.machine {
+            machine.finish();
+            let output = machine.take_output();
+            if !output.is_empty() {
+                self.effect(Effect::Transmit(session, output));
+            }
+        }
+        if !matches!(checking.stage, Stage::Dialling) {
+            self.effect(Effect::Close(session));
+        }
+        // It may have come back before its carrier's answer.
+        if let Some(known) = self.checks.get_mut(&checking.drop).filter(|known| known.check == Check::Leaving) {
+            known.check = check;
+        }
+        self.attempts_changed();
+    }
+}
+
+fn free_seat(rented: &Rented) -> Option<&Seat> {
+    rented.seats.iter().rev().find(|seat| seat.contact.is_none())
+}
+
+fn token_for(rented: &Rented, object: &[u8], today: Epoch, tried: u32) -> Option<Token> {
+    let class = Class::of(object.len() as u64)?;
+    let (_, count) = Rented::classes().find(|(other, _)| *other == class)?;
+    let current = today / limits::DROP_EPOCH_DAYS * limits::DROP_EPOCH_DAYS;
+    Some(token(&free_seat(rented)?.seed, current, class, count.checked_sub(tried + 1)?))
+}
