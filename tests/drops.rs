@@ -94,7 +94,7 @@ fn story(_: &PathBuf) {
 /// Carol is up, and nobody can see that: her onion is not published. She gives alice no receipts.
 fn hidden(alice: &Node, carol: &mut Node) {
     assert_eq!(carol.json(&["identity", "set", "--listen", "never"])["listen"], "never");
-    carol.json(&["contact", "set", "alice", "--receipts", "false"]);
+    carol.json(&["contact", "set", "alice", "--receipts", "none"]);
     // It stays so, and a start does not wait for it.
     carol.kill();
     carol.start();

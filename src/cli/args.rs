@@ -201,9 +201,9 @@ pub(super) enum Contact {
     Set {
         /// Petname or address
         who: String,
-        /// Whether they hear that mail which they left at your carriers was delivered
-        #[arg(long, value_name = "true|false", action = clap::ArgAction::Set)]
-        receipts: bool,
+        /// What they hear of their mail: nothing, that what they left at your carriers was delivered, or also what you have read
+        #[arg(long, value_name = "none|delivered|read", value_parser = ["none", "delivered", "read"])]
+        receipts: String,
     },
 }
 

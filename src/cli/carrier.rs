@@ -159,6 +159,13 @@ pub(super) fn rented(value: &Value) -> String {
     if let Some(error) = value["last_error"].as_str() {
         let _ = write!(line, ": {error}");
     }
+    if let Some(without) = value["contacts_without_place"].as_u64().filter(|without| *without > 0) {
+        let _ = write!(
+            line,
+            "\n  all {} places are taken, and {without} contacts have none: rent another box",
+            value["places"]
+        );
+    }
     line + "\n"
 }
 

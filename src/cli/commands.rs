@@ -248,7 +248,7 @@ fn contacts(context: &Context, verb: Contact) -> Result<(), Failure> {
         Contact::Add { text, petname } => Command::ContactAdd { invitation: given_or_pasted(text)?, petname },
         Contact::List => Command::ContactList,
         Contact::Show { who } => Command::ContactShow { who },
-        Contact::Set { who, receipts: given } => Command::ContactReceipts { who, given },
+        Contact::Set { who, receipts: told } => Command::ContactReceipts { who, told },
     };
     let value = context.ask(command)?;
     show(context, value, |value| {
@@ -260,12 +260,13 @@ fn contacts(context: &Context, verb: Contact) -> Result<(), Failure> {
             None => {
                 let mut words = line(value);
                 let _ = writeln!(words, "  key {}", text(value, "fingerprint"));
-                for (way, words_for_it) in
-                    [("given", "you give them no receipts"), ("expected", "they return no receipts")]
-                {
-                    if value["receipts"][way] == false {
-                        let _ = writeln!(words, "  {words_for_it}");
-                    }
+                match value["receipts"]["given"].as_str() {
+                    Some("none") => words.push_str("  they hear nothing of their mail\n"),
+                    Some("read") => words.push_str("  they hear what you have read\n"),
+                    _ => {}
+                }
+                if value["receipts"]["expected"] == false {
+                    words.push_str("  they return no receipts\n");
                 }
                 for step in rows(value, "provenance") {
                     let _ = writeln!(words, "  {}", step.as_str().unwrap_or_default());

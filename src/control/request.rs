@@ -64,12 +64,12 @@ pub enum Command {
         /// Petname or address.
         who: String,
     },
-    /// Whether a contact gets receipts.
+    /// What a contact hears of its mail.
     ContactReceipts {
         /// Petname or address.
         who: String,
-        /// Whether it gets them.
-        given: bool,
+        /// `none`, `delivered` or `read`.
+        told: String,
     },
     /// Send a message.
     Send {

@@ -21,6 +21,7 @@ use crate::backup::Last;
 use crate::base::Timestamp;
 use crate::control::{Code, Command, Draft, Failure, Handler, Request as Asked};
 use crate::engine::book::{Contact, ContactStatus, Introduction};
+use crate::engine::drops::Told;
 use crate::engine::mailbox::{Flags, Folder};
 use crate::engine::{Request, RequestError, Response, Snapshot};
 use crate::mail::headers;
@@ -90,10 +91,13 @@ impl Shared {
                 account.ask(Request::Listen(on)).await?;
                 Ok(profile(&account))
             }
-            Command::ContactReceipts { who, given } => {
+            Command::ContactReceipts { who, told } => {
+                let known = TOLD.iter().find(|(_, word)| *word == told).map(|(told, _)| *told);
+                let usage = || Failure::new(Code::Usage, "say none, delivered or read");
+                let told = known.ok_or_else(usage)?;
                 let account = self.account(identity)?;
                 let contact = find_contact(&account.snapshot.borrow(), &who)?.id;
-                account.ask(Request::GiveReceipts { contact, given }).await?;
+                account.ask(Request::Tell { contact, told }).await?;
                 show_contact(&account, &who)
             }
             Command::Send { to, draft } => send(&*self.account(identity)?, to, draft).await,
@@ -296,6 +300,9 @@ async fn revoke(account: &LocalAccount, beginning: &str) -> Result<Value, Failur
     }
 }
 
+/// What a contact may hear of its mail, and what that is called.
+const TOLD: [(Told, &str); 3] = [(Told::Nothing, "none"), (Told::Delivered, "delivered"), (Told::Read, "read")];
+
 fn describe(snapshot: &Snapshot, contact: &Contact) -> Value {
     let status = match contact.status {
         ContactStatus::Greeting => "greeting",
@@ -315,12 +322,14 @@ fn describe(snapshot: &Snapshot, contact: &Contact) -> Value {
             format!("{}: {how}", step.at.rfc3339())
         })
         .collect();
+    let told = snapshot.drops.told(contact.id);
+    let told = TOLD.iter().find(|(known, _)| *known == told).map(|(_, word)| *word);
     json!({
         "petname": contact.petname,
         "address": contact.address.to_string(),
         "fingerprint": contact.fingerprint.to_string(),
         "status": status,
-        "receipts": { "given": snapshot.drops.gives_receipts(contact.id), "expected": snapshot.drops.expects_receipts(contact.id) },
+        "receipts": { "given": told, "expected": snapshot.drops.expects_receipts(contact.id) },
         "drops": snapshot.drops.of(contact.id).map_or(0, |of| of.iter().count()),
         "provenance": provenance,
     })

@@ -7,6 +7,7 @@ use super::clock::now;
 use super::node::{Shared, broken};
 use crate::base::{Onion, OnionSeed};
 use crate::control::{Code, Failure};
+use crate::engine::book::ContactStatus;
 use crate::engine::drops::rented::{Rented, Stage};
 use crate::engine::drops::{Check, DropKeys};
 use crate::engine::profile::SecretBytes;
@@ -61,6 +62,8 @@ fn describe(snapshot: &Snapshot, rented: &Rented) -> Value {
         Stage::Open => "open",
         Stage::Leaving => "leaving",
     };
+    let confirmed = snapshot.book.contacts().filter(|contact| contact.status == ContactStatus::Confirmed);
+    let without = confirmed.filter(|contact| rented.is_open() && rented.seat_of(contact.id).is_none()).count();
     let attempts = snapshot.collections.get(&rented.id).copied().unwrap_or_default();
     json!({
         "name": rented.name,
@@ -79,6 +82,8 @@ fn describe(snapshot: &Snapshot, rented: &Rented) -> Value {
             _ => None,
         }),
         "contacts": rented.seats.iter().filter(|seat| seat.contact.is_some()).count(),
+        "places": rented.seats.len(),
+        "contacts_without_place": if rented.has_seat() { 0 } else { without },
         "attempts": attempts.failed,
         "next_at": attempts.next.map(crate::base::Timestamp::rfc3339),
         "last_error": attempts.last_error.map(|error| error.to_string()),

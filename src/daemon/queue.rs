@@ -118,6 +118,7 @@ const fn state(progress: Progress) -> (&'static str, Option<Timestamp>) {
         Progress::Failed(at, FailureReason::Refused) => ("refused", Some(at)),
         Progress::Failed(at, FailureReason::Unsealable | FailureReason::NoContact) => ("failed", Some(at)),
         Progress::Cancelled => ("cancelled", None),
+        Progress::Read(at) => ("read", Some(at)),
         Progress::HandedOver(at) => ("handed_over", Some(at)),
     }
 }

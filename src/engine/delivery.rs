@@ -21,6 +21,7 @@ use crate::mail::{Address, Content, ContentError, ContentKind, headers};
 use crate::wire::{Importance, Status, digest};
 
 use super::book::{Contact, ContactChange, ContactStatus};
+use super::drops::Told;
 use super::effect::{CommitError, Effect, NewBody, Opened, Refusal};
 use super::identity::{Identity, Pending, Then};
 use super::mailbox::{Flags, Folder, FolderRole, NamedFlags, NewMessage};
@@ -152,7 +153,7 @@ impl Identity {
     /// The receipt that the author of a copy is owed, where it asks for one and gets them.
     fn receipt_for(&self, content: &Content, author: &Contact) -> Option<Record> {
         let is_mail = matches!(content.kind, ContentKind::Mail | ContentKind::MailJson);
-        let given = author.status == ContactStatus::Confirmed && self.state.drops().gives_receipts(author.id);
+        let given = author.status == ContactStatus::Confirmed && self.state.drops().told(author.id) != Told::Nothing;
         let receipt = content.receipt.filter(|_| is_mail && given)?;
         Some(Record::ReceiptsDue { contact: author.id, receipts: vec![receipt] })
     }

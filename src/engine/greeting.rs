@@ -22,6 +22,7 @@ use super::book::{
     Renewal,
 };
 use super::delivery::{Arrival, Received, no_room};
+use super::drops::Told;
 use super::drops::named::Named;
 use super::drops::rented::Rented;
 use super::effect::{CardEvidence, CommitError, Effect, Opened};
@@ -238,7 +239,7 @@ impl Identity {
             auth_key: contact.inbound.first()?.clone(),
             invitation: pending.secret.map(|secret| secret.to_vec()),
             drops: self.drops_for(contact.id),
-            receipts: self.state.drops().gives_receipts(contact.id),
+            receipts: self.state.drops().told(contact.id) != Told::Nothing,
         };
         let payload = serde_json::to_vec(&card).ok()?;
         let (kind, id, expires) = (ContentKind::Card, pending.content, expires.unwrap_or(pending.expires));

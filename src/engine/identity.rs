@@ -360,6 +360,11 @@ impl Identity {
                     }
                 }
                 Record::ReceiptsDue { contact, .. } => self.calendar.owes(*contact, now, rng),
+                Record::FlagsChanged { .. } => {
+                    for contact in self.state.drops().reads().owed_to() {
+                        self.calendar.owes(contact, now, rng);
+                    }
+                }
                 Record::ReceiptsReturned { contact, .. } => self.receipts_returned(now, rng, *contact),
                 Record::InvitationMade { .. } => self.wake_collections(now, rng),
                 Record::DropRented { drop } => self.calendar.collect(drop.id, now),

@@ -114,11 +114,8 @@ impl Identity {
                         let change = ContactChange::CardSettled(content);
                         self.commit(vec![Record::ContactChanged { id: contact, change }], Vec::new(), then);
                     }
-                    Item::Receipts(_) => match self.returning.get(&contact) {
-                        Some(batch) => {
-                            let receipts = batch.receipts.clone();
-                            self.commit(vec![Record::ReceiptsReturned { contact, receipts }], Vec::new(), then);
-                        }
+                    Item::Receipts(_) => match self.returned_records(contact) {
+                        Some(records) => self.commit(records, Vec::new(), then),
                         // They went by a drop meanwhile.
                         None => self.after_commit(now, rng, contact, SendingStep::Settled(session, item), Ok(())),
                     },
@@ -142,9 +139,9 @@ impl Identity {
                 Item::Card(_) => self.card_failed(now, rng, contact, true, then),
                 // Whoever takes none gets none.
                 Item::Receipts(_) => {
-                    let receipts = self.returning.get(&contact).map(|batch| batch.receipts.clone());
-                    let record = Record::ReceiptsReturned { contact, receipts: receipts.unwrap_or_default() };
-                    self.commit(vec![record], Vec::new(), then);
+                    let none = || vec![Record::ReceiptsReturned { contact, receipts: Vec::new() }];
+                    let records = self.returned_records(contact).unwrap_or_else(none);
+                    self.commit(records, Vec::new(), then);
                 }
             }
             return;

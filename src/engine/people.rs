@@ -7,6 +7,7 @@ use crate::mail::Invitation;
 use crate::mail::invitation::SECRET_BYTES;
 
 use super::book::{Cards, Contact, ContactChange, ContactStatus, Introduction, InvitationEntry, Provenance};
+use super::drops::Told;
 use super::greeting::next_card;
 use super::identity::Identity;
 use super::record::Record;
@@ -127,15 +128,17 @@ impl Identity {
         Ok(Change::new(records, Answer::First(response, RequestError::NameTaken)))
     }
 
-    /// A contact gets receipts from us from now on, or none, and a card that says so.
-    pub(super) fn give_receipts(&self, now: Timestamp, rng: &mut dyn Rng, contact: ContactId, given: bool) -> Outcome {
+    /// A contact hears this of its mail from now on, and gets a card that says whether there are receipts.
+    pub(super) fn tell(&self, now: Timestamp, rng: &mut dyn Rng, contact: ContactId, told: Told) -> Outcome {
         const UNKNOWN: RequestError = RequestError::NotFound("contact");
         let entry = self.state.book().contact(contact).ok_or(UNKNOWN)?;
-        if self.state.drops().gives_receipts(contact) == given {
+        let before = self.state.drops().told(contact);
+        if before == told {
             return Ok(Change::new(Vec::new(), Answer::Always(Response::Done)));
         }
-        let mut records = vec![Record::ReceiptsSwitched { contact, given }];
-        if entry.status == ContactStatus::Confirmed {
+        let mut records = vec![Record::ReceiptsSwitched { contact, told }];
+        let news = (before == Told::Nothing) != (told == Told::Nothing);
+        if news && entry.status == ContactStatus::Confirmed {
             let change = ContactChange::CardQueued(next_card(entry, now, None, rng));
             records.push(Record::ContactChanged { id: contact, change });
         }

@@ -1,8 +1,8 @@
 //! The queue as a value: what was submitted and how far each recipient is.
 //!
 //! It is the fold of the queue records. An entry leaves it when no recipient is waiting any more; only then may its
-//! body be forgotten. States only move forward: queued → delivered | handed over | failed | cancelled (design: "An honest
-//! end").
+//! body be forgotten. States only move forward: queued → (delivered | handed over → read) | failed | cancelled
+//! (design: "An honest end").
 //! Whether a copy may have arrived without an answer is a state too, per endpoint: it decides whether a report says
 //! "failed" or "unconfirmed". Attempts and delays are not here but in the scheduler's memory: after a restart
 //! everything is tried soon.
@@ -31,6 +31,8 @@ pub enum Progress {
     Cancelled,
     /// A carrier had it until it expired, and the recipient says that no receipts are returned.
     HandedOver(Timestamp),
+    /// The recipient says that it was read.
+    Read(Timestamp),
 }
 
 /// Where a copy of a message goes on its way to a recipient.
@@ -193,7 +195,9 @@ impl Queued {
 
     /// Whether a recipient has it already.
     pub fn is_partly_delivered(&self) -> bool {
-        self.recipients.values().any(|recipient| matches!(recipient.progress, Progress::Delivered(_)))
+        self.recipients
+            .values()
+            .any(|recipient| matches!(recipient.progress, Progress::Delivered(_) | Progress::Read(_)))
     }
 
     /// When its sender is to be told that it is late, where somebody who still waits may be a reason for that.
@@ -318,6 +322,31 @@ impl Queue {
                 }
             }
         })
+    }
+
+    /// The message with this signed id for a contact who waits for it or has it.
+    pub(super) fn with_content(&self, content: ContentId, contact: ContactId) -> Option<&Arc<Queued>> {
+        let is_it = |queued: &&Arc<Queued>| queued.content == content && queued.recipients.contains_key(&contact);
+        self.ended.iter().rev().chain(self.iter()).find(is_it)
+    }
+
+    /// A recipient who has it has read it.
+    pub(super) fn set_read(&mut self, id: QueueId, contact: ContactId, at: Timestamp) -> bool {
+        let mut done = false;
+        let mut read = |queued: &mut Queued| {
+            if let Some(recipient) = queued.recipients.get_mut(&contact)
+                && matches!(recipient.progress, Progress::Delivered(_) | Progress::HandedOver(_))
+            {
+                recipient.progress = Progress::Read(at);
+                done = true;
+            }
+        };
+        if self.get(id).is_some() {
+            self.edit(id, read);
+        } else if let Some(queued) = Arc::make_mut(&mut self.ended).iter_mut().find(|queued| queued.id == id) {
+            read(Arc::make_mut(queued));
+        }
+        done
     }
 
     /// Moves a recipient forward; the entry goes with its last one. Nothing happens where it does not wait.

@@ -9,9 +9,9 @@ use crate::base::{BodyId, ContactId, ContentId, DropId, FolderId, InvitationId, 
 use crate::mail::Receipt;
 
 use super::book::{Acquaintance, Contact, ContactChange, InvitationEntry};
-use super::drops::LeftCopy;
 use super::drops::named::{Named, Place, SetOf};
 use super::drops::rented::{DropChange, Rented};
+use super::drops::{LeftCopy, Told};
 use super::duplicates::Remembered;
 use super::encoding::records;
 use super::mailbox::{FlagChange, FolderRole, KeptFolder, Message, NamedFlags, NewMessage, Uid};
@@ -276,6 +276,15 @@ records! {
         /// When.
         at: Timestamp,
     }
+    /// A recipient says that a message was read.
+    45 RecipientRead {
+        /// Which message.
+        queue: QueueId,
+        /// Which recipient.
+        contact: ContactId,
+        /// When that was heard.
+        at: Timestamp,
+    }
     /// The log was put back from a backup, or repaired: what mail programs and contacts learned of what is not there any more
     /// is not known here.
     43 Restored {
@@ -356,12 +365,12 @@ records! {
         /// The carriers.
         carriers: Vec<Onion>,
     }
-    /// Whether a contact gets receipts from us.
+    /// What a contact hears from us of its mail.
     57 ReceiptsSwitched {
         /// The contact.
         contact: ContactId,
-        /// Whether it gets them.
-        given: bool,
+        /// What it hears.
+        told: Told,
     }
     /// What the card of this number says of receipts. Nothing happens where a later card was taken.
     58 ReceiptsPromised {
@@ -376,6 +385,13 @@ records! {
     59 ListenSwitched {
         /// Whether it is.
         on: bool,
+    }
+    /// That messages were read was told to their author, or was left at one of the author's drops.
+    60 ReadsReturned {
+        /// The author.
+        contact: ContactId,
+        /// The messages, by their signed ids.
+        contents: Vec<ContentId>,
     }
     /// A checkpoint begins: everything before it counts no more, and the records after it lead to the same state.
     64 CheckpointBegun {
@@ -435,6 +451,13 @@ records! {
         contact: ContactId,
         /// The copies.
         copies: Vec<LeftCopy>,
+    }
+    /// Messages whose authors are to hear that they were read.
+    74 ReadsKept {
+        /// Those that were not read: their bodies, authors and signed ids.
+        unread: Vec<(BodyId, ContactId, ContentId)>,
+        /// Those that were, by their authors.
+        owed: Vec<(ContactId, Vec<ContentId>)>,
     }
     /// Messages by which the user decides about somebody who asked.
     70 RequestsKept {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::base::{BodyId, ContactId, FolderId, InvitationId, QueueId, Timestamp};
 
-use super::drops::DropKeys;
+use super::drops::{DropKeys, Told};
 use super::mailbox::{FlagChange, NamedFlags, Uid};
 use super::queue::RecipientOptions;
 
@@ -106,12 +106,12 @@ pub enum Request {
         /// What the user calls it; the name in its address where `None`.
         petname: Option<String>,
     },
-    /// Whether a contact gets receipts from us; it is told.
-    GiveReceipts {
+    /// What a contact hears from us of its mail; whether it gets receipts is in its next card.
+    Tell {
         /// Which.
         contact: ContactId,
-        /// Whether it gets them.
-        given: bool,
+        /// What it hears.
+        told: Told,
     },
     /// Whether the identity's onion is to be published; else mail comes by its drops alone.
     Listen(bool),

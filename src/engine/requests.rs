@@ -97,7 +97,7 @@ impl Identity {
             Request::Invite { public, expires } => self.invite(now, rng, public, expires),
             Request::RevokeInvitation(id) => self.revoke_invitation(id),
             Request::AddContact { invitation, petname } => self.add_contact(now, rng, &invitation, petname),
-            Request::GiveReceipts { contact, given } => self.give_receipts(now, rng, contact, given),
+            Request::Tell { contact, told } => self.tell(now, rng, contact, told),
             Request::Listen(on) => {
                 let answer = Answer::Always(Response::Done);
                 Ok(Change::new(vec![Record::ListenSwitched { on }], answer))

@@ -14,9 +14,9 @@ use super::book::{
     Acquaintance, Cards, Contact, ContactChange, ContactStatus, Introduction, InvitationEntry, PendingCard, Provenance,
     Renewal,
 };
-use super::drops::LeftCopy;
 use super::drops::named::{Named, Place};
 use super::drops::rented::{DropChange, Rented, Seat, Stage};
+use super::drops::{LeftCopy, Told};
 use super::mailbox::{FlagChange, Flags, FolderRole, KeptFolder, Message, NamedFlags, NewMessage};
 use super::profile::{Profile, PublicProfile, SecretBytes};
 use super::queue::{
@@ -25,9 +25,9 @@ use super::queue::{
 use super::record::{Evidence, Record, Seen};
 
 /// How many kinds [`record`] makes.
-pub(super) const KINDS: u64 = CHANGES + 10;
+pub(super) const KINDS: u64 = CHANGES + 11;
 /// How many of them are changes; the others only stand in checkpoints.
-pub(super) const CHANGES: u64 = 42;
+pub(super) const CHANGES: u64 = 44;
 
 fn id(rng: &mut dyn Rng) -> [u8; 16] {
     [rng.below(4) as u8 + 1; 16]
@@ -348,23 +348,35 @@ pub(super) fn record(kind: u64, rng: &mut dyn Rng) -> Record {
         36 => Record::ReceiptsReturned { contact: who, receipts: vec![receipt(rng)] },
         37 => Record::PagesNamed { contact: who, carriers: vec![onion(rng)] },
         38 => Record::RecipientHandedOver { queue, contact: who, at: time(rng) },
-        39 => Record::ReceiptsSwitched { contact: who, given: rng.below(2) == 0 },
+        39 => {
+            let told = [Told::Nothing, Told::Delivered, Told::Read][rng.below(3) as usize];
+            Record::ReceiptsSwitched { contact: who, told }
+        }
         40 => Record::ReceiptsPromised { contact: who, counter: rng.below(9), promised: rng.below(2) == 0 },
         41 => Record::ListenSwitched { on: rng.below(2) == 0 },
-        42 => Record::CheckpointBegun { last_uid_validity: rng.below(9) as u32 },
-        43 => Record::FolderKept { folder: Box::new(kept_folder(rng)) },
-        44 => Record::MessagesKept { folder, messages: vec![kept_message(rng)] },
-        45 => Record::QueuedKept { queued: Box::new(kept_queued(rng)) },
-        46 => Record::OutboxKept { uid: rng.below(40) as u32, queues: queues(rng) },
-        47 => {
+        42 => Record::RecipientRead { queue, contact: who, at: time(rng) },
+        43 => Record::ReadsReturned { contact: who, contents: vec![ContentId::from_bytes(id(rng))] },
+        44 => Record::CheckpointBegun { last_uid_validity: rng.below(9) as u32 },
+        45 => Record::FolderKept { folder: Box::new(kept_folder(rng)) },
+        46 => Record::MessagesKept { folder, messages: vec![kept_message(rng)] },
+        47 => Record::QueuedKept { queued: Box::new(kept_queued(rng)) },
+        48 => Record::OutboxKept { uid: rng.below(40) as u32, queues: queues(rng) },
+        49 => {
             let Seen { content, author, payload, expires, .. } = seen(rng);
             Record::DuplicatesKept { contents: vec![(content, author, payload, expires)], cleaned: time(rng) }
         }
-        48 => Record::InvitationKept { invitation: invitation(rng) },
-        49 => Record::DropsKept { contact: who, drops: named(rng), used: vec![((onion(rng), 5, 12), 3)] },
-        50 => {
+        50 => Record::InvitationKept { invitation: invitation(rng) },
+        51 => Record::DropsKept { contact: who, drops: named(rng), used: vec![((onion(rng), 5, 12), 3)] },
+        52 => {
             let copy = LeftCopy { onion: onion(rng), receipt: receipt(rng), held: Some(time(rng)) };
             Record::CopiesKept { queue, contact: who, copies: vec![copy] }
+        }
+        53 => {
+            let content = ContentId::from_bytes(id(rng));
+            Record::ReadsKept {
+                unread: vec![(BodyId::from_bytes(id(rng)), who, content)],
+                owed: vec![(who, vec![content])],
+            }
         }
         _ => Record::RequestsKept { requests: vec![(BodyId::from_bytes(id(rng)), who)] },
     }

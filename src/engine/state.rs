@@ -15,9 +15,9 @@ use crate::base::{BodyId, ContactId, DropId, FolderId, QueueId, Timestamp};
 
 use super::book::{Acquaintance, Book, Contact, ContactStatus};
 use super::drops::rented::{DropChange, Rented};
-use super::drops::{Check, Drops};
+use super::drops::{Check, Drops, Told};
 use super::duplicates::Duplicates;
-use super::mailbox::{FolderRole, Mailbox, Message, ModSeq, Uid};
+use super::mailbox::{Flags, FolderRole, Mailbox, Message, ModSeq, Uid};
 use super::outbox::Outbox;
 use super::profile::{Profile, PublicProfile};
 use super::queue::{Endpoint, Progress, Queue, Queued};
@@ -237,8 +237,20 @@ impl State {
         for message in gone {
             if self.references.release(message.body) {
                 self.released.push(message.body);
+                if self.drops.reads().is_waiting() {
+                    Arc::make_mut(&mut self.drops).reads_mut().settled(message.body, false);
+                }
             }
         }
+    }
+
+    /// Messages of those who hear that they were read may have been.
+    fn note_read(&mut self, folder: FolderId, uids: &[Uid]) {
+        let Some(folder) = self.mailbox.folder(folder).filter(|_| self.drops.reads().is_waiting()) else { return };
+        let messages = uids.iter().filter_map(|uid| folder.messages.get(*uid));
+        let read = messages.filter(|message| message.flags.contains(Flags::SEEN)).map(|message| message.body);
+        let reads = Arc::make_mut(&mut self.drops).reads_mut();
+        read.for_each(|body| reads.settled(body, true));
     }
 
     /// Puts a message into a folder.
@@ -292,6 +304,7 @@ impl State {
             | Record::RecipientDelivered { .. }
             | Record::RecipientFailed { .. }
             | Record::RecipientHandedOver { .. }
+            | Record::RecipientRead { .. }
             | Record::SubmissionCancelled { .. }
             | Record::SubmissionOptions { .. }
             | Record::ShownInOutbox { .. }
@@ -313,7 +326,8 @@ impl State {
             | Record::ReceiptsReturned { .. }
             | Record::PagesNamed { .. }
             | Record::ReceiptsSwitched { .. }
-            | Record::ReceiptsPromised { .. } => self.apply_to_drops(number, record).into(),
+            | Record::ReceiptsPromised { .. }
+            | Record::ReadsReturned { .. } => self.apply_to_drops(number, record).into(),
             Record::CheckpointBegun { .. }
             | Record::FolderKept { .. }
             | Record::MessagesKept { .. }
@@ -323,6 +337,7 @@ impl State {
             | Record::InvitationKept { .. }
             | Record::DropsKept { .. }
             | Record::CopiesKept { .. }
+            | Record::ReadsKept { .. }
             | Record::RequestsKept { .. } => self.apply_kept(number, record),
         }
     }
@@ -372,8 +387,14 @@ impl State {
         }));
         let pages = self.drops.kept_pages();
         records.extend(pages.map(|(contact, carriers)| Record::PagesNamed { contact, carriers: carriers.clone() }));
-        let switched = self.drops.kept_withheld();
-        records.extend(switched.map(|contact| Record::ReceiptsSwitched { contact, given: false }));
+        let switched = self.drops.kept_told();
+        records.extend(switched.map(|(contact, told)| Record::ReceiptsSwitched { contact, told }));
+        let (unread, owed) = self.drops.reads().kept();
+        let pieces = unread.chunks(PIECE).map(<[_]>::to_vec);
+        records.extend(pieces.map(|unread| Record::ReadsKept { unread, owed: Vec::new() }));
+        if !owed.is_empty() {
+            records.push(Record::ReadsKept { unread: Vec::new(), owed });
+        }
         let silent = self.drops.kept_silent().filter_map(|contact| self.book.contact(contact));
         records.extend(silent.map(|contact| {
             let (contact, counter) = (contact.id, contact.cards.seen);
@@ -425,6 +446,10 @@ impl State {
                 Arc::make_mut(&mut self.drops).keep_names(*contact, drops, used);
                 true
             }
+            Record::ReadsKept { unread, owed } => {
+                Arc::make_mut(&mut self.drops).reads_mut().keep(unread, owed);
+                true
+            }
             Record::CopiesKept { queue, contact, copies } => {
                 Arc::make_mut(&mut self.drops).keep_copies_of(*queue, *contact, copies);
                 true
@@ -458,7 +483,9 @@ impl State {
             Record::FolderSubscribed { id, subscribed } => self.mailbox.subscribe(number, *id, *subscribed).into(),
             Record::MessageAdded { folder, message } => self.add_message(number, *folder, message).into(),
             Record::FlagsChanged { folder, uids, change, flags } => {
-                Applied::Changed(self.mailbox.store(number, *folder, uids, *change, flags))
+                let changed = self.mailbox.store(number, *folder, uids, *change, flags);
+                self.note_read(*folder, &changed);
+                Applied::Changed(changed)
             }
             Record::Expunged { folder, uids } => {
                 let gone = self.mailbox.expunge(number, *folder, uids);
@@ -495,6 +522,9 @@ impl State {
                     return Applied::Nothing;
                 }
                 self.duplicates.remember(seen);
+                if self.drops.told(*contact) == Told::Read {
+                    Arc::make_mut(&mut self.drops).reads_mut().arrived(message.body, *contact, seen.content);
+                }
                 if self.book.contact(*contact).is_some_and(|contact| contact.status == ContactStatus::Request) {
                     self.requests.insert(message.body, *contact);
                 }
@@ -587,6 +617,7 @@ impl State {
             Record::RecipientHandedOver { queue, contact, at } => {
                 self.change_queued(number, *queue, |all, id| all.settle(id, *contact, Progress::HandedOver(*at)))
             }
+            Record::RecipientRead { queue, contact, at } => self.queue.set_read(*queue, *contact, *at),
             Record::SubmissionCancelled { queue } => self.change_queued(number, *queue, Queue::cancel),
             _ => false,
         }
@@ -651,9 +682,10 @@ impl State {
                 }
                 true
             }
-            Record::ReceiptsSwitched { contact, given } => {
-                self.book.contact(*contact).is_some() && drops.give_receipts(*contact, *given)
+            Record::ReceiptsSwitched { contact, told } => {
+                self.book.contact(*contact).is_some() && drops.tell(*contact, *told)
             }
+            Record::ReadsReturned { contact, contents } => drops.reads_mut().returned(*contact, contents),
             Record::ReceiptsPromised { contact, counter, promised } => {
                 let current = self.book.contact(*contact).is_some_and(|contact| contact.cards.seen == *counter);
                 current && drops.expect_receipts(*contact, *promised)

@@ -17,6 +17,9 @@ use parameters::{Parameters, small};
 pub use replies::{Challenge, Count, Entry, IdentificationChallenge, Piece, Policy, Said};
 pub(super) use spelling::keyword_of;
 
+/// Behind `SET`: a setting of the mailbox.
+const GLOBAL: &str = "GLOBAL";
+
 /// The secret of an invitation to a box, as it travels.
 pub type InvitationToken = [u8; 16];
 
@@ -164,6 +167,15 @@ pub enum BoxCommand {
         /// The mailbox.
         mailbox: String,
     },
+    /// Change a setting.
+    Set {
+        /// Of the mailbox, and not of the session.
+        global: bool,
+        /// Which, in upper case.
+        name: String,
+        /// To what.
+        value: String,
+    },
 }
 
 impl BoxCommand {
@@ -201,7 +213,8 @@ impl BoxCommand {
             Keyword::Retrieve => Self::retrieve(&parameters),
             Keyword::Delete => Self::delete(&parameters),
             Keyword::Watch => parameters.texts().map(|[mailbox]| Self::Watch { mailbox: mailbox.to_owned() }),
-            Keyword::Push | Keyword::Publish | Keyword::Subscribe | Keyword::Unsubscribe | Keyword::Set => return None,
+            Keyword::Set => Self::set(&parameters),
+            Keyword::Push | Keyword::Publish | Keyword::Subscribe | Keyword::Unsubscribe => return None,
         })
     }
 
@@ -222,6 +235,7 @@ impl BoxCommand {
             Self::Retrieve { .. } => Keyword::Retrieve,
             Self::Delete { .. } => Keyword::Delete,
             Self::Watch { .. } => Keyword::Watch,
+            Self::Set { .. } => Keyword::Set,
         }
     }
 
@@ -307,6 +321,10 @@ impl BoxCommand {
                 words.extend(objects.iter().map(|object| Word::text(object.to_string())));
             }
             Self::Watch { mailbox } => words.push(Word::text(mailbox)),
+            Self::Set { global, name, value } => {
+                words.extend(global.then(|| Word::text(GLOBAL)));
+                words.extend([Word::text(name), Word::text(value)]);
+            }
         }
     }
 
@@ -381,6 +399,15 @@ impl BoxCommand {
             keep_unread: parameters.switch("READ")? == Some(false),
         };
         Ok(Self::Retrieve { mailbox: mailbox.to_owned(), object, part, style })
+    }
+
+    fn set(parameters: &Parameters<'_>) -> Result<Self, CommandError> {
+        let (global, name, value) = match parameters.all_texts()? {
+            [global, name, value] if global.eq_ignore_ascii_case(GLOBAL) => (true, name, value),
+            [name, value] if !name.eq_ignore_ascii_case(GLOBAL) => (false, name, value),
+            _ => return Err(CommandError::Parameter),
+        };
+        Ok(Self::Set { global, name: name.to_ascii_uppercase(), value: (*value).to_owned() })
     }
 
     fn delete(parameters: &Parameters<'_>) -> Result<Self, CommandError> {
@@ -475,6 +502,9 @@ mod tests {
             format!("RETRIEVE a#{id} LENGTH=all"),
             "DELETE a".to_owned(),
             "DELETE a b".to_owned(),
+            "SET JSON".to_owned(),
+            "SET GLOBAL HOLD".to_owned(),
+            "SET MY HOLD 3".to_owned(),
             "WATCH".to_owned(),
             "WATCH a #0".to_owned(),
         ] {
@@ -547,6 +577,11 @@ mod tests {
             (name(), prop::collection::vec(object(), 1..9))
                 .prop_map(|(mailbox, objects)| BoxCommand::Delete { mailbox, objects }),
             name().prop_map(|mailbox| BoxCommand::Watch { mailbox }),
+            (any::<bool>(), "[A-FH-Z]{1,9}", "[a-z0-9]{1,9}").prop_map(|(global, name, value)| BoxCommand::Set {
+                global,
+                name,
+                value
+            }),
             any::<([u8; 32], u32, u64)>().prop_map(|(name, until, size)| BoxCommand::Page { name, until, size }),
             any::<[u8; 32]>().prop_map(|token| BoxCommand::Fetch { token }),
         ]

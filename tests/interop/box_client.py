@@ -190,6 +190,12 @@ def as_the_drafts_spell_it(options, drop, invitation, expected):
     _, (whole,), _ = session.expect(251, f"RECV {drop.name} {message}")
     _, (again,), _ = session.expect(251, f"MBOX FETCH {drop.name}#{message} -READ")
     assert whole == again == expected
+    # Section "Settings", and that each command sees what those before it in the flight did.
+    session.expect(290, "SET GLOBAL HOLD 2")
+    session.expect(702, "set global hold 99")
+    session.expect(290, "SET JSON on")
+    session.expect(250, f"RETRIEVE {drop.name}#{message}")
+    session.expect(290, "set json off")
     session.expect(253, f"DELE {drop.name} {message}")
     assert session.expect(240, f"CHECK {drop.name}")[0][1:] == ["U=0", "T=0"]
     session.expect(200, "QUIT")

@@ -45,6 +45,8 @@ pub struct Held {
 pub struct Mailbox {
     certificate: Arc<[u8]>,
     terms: Terms,
+    /// For how many days an object is held, where its owner wants less than the terms give.
+    hold_days: Option<u32>,
     objects: BTreeMap<ObjectId, HeldObject>,
     sets: BTreeMap<(Epoch, Class), TokenSet>,
     pages: BTreeMap<TokenHash, Page>,
@@ -120,7 +122,7 @@ pub enum TokensError {
 impl Mailbox {
     fn new(certificate: Arc<[u8]>, terms: Terms) -> Self {
         let (objects, sets, pages) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { certificate, terms, objects, sets, pages, stored: 0, outstanding: 0, tokens: 0 }
+        Self { certificate, terms, hold_days: None, objects, sets, pages, stored: 0, outstanding: 0, tokens: 0 }
     }
 
     /// Its owner's certificate.
@@ -131,6 +133,11 @@ impl Mailbox {
     /// What it may take.
     pub const fn terms(&self) -> Terms {
         self.terms
+    }
+
+    /// For how many days an object is held that comes now.
+    pub fn hold_days(&self) -> u32 {
+        self.hold_days.map_or(self.terms.hold_days, |days| days.min(self.terms.hold_days))
     }
 
     /// Its objects by name. The names are random, and so is their order.
@@ -425,6 +432,11 @@ impl Held {
                 }
             }
             HeldRecord::PagePut { mailbox, page } => self.put_page(*mailbox, *page),
+            HeldRecord::HoldSet { mailbox, days } => {
+                let Some(mailbox) = self.mailboxes.get_mut(mailbox) else { return Outcome::Nothing };
+                mailbox.hold_days = Some(*days);
+                Outcome::Done
+            }
             HeldRecord::LimitsSet { limits } => {
                 self.limits = *limits;
                 Outcome::Done
@@ -478,6 +490,7 @@ impl Held {
         for (name, mailbox) in &self.mailboxes {
             let (certificate, terms) = (Arc::clone(&mailbox.certificate), mailbox.terms);
             records.push(HeldRecord::MailboxKept { mailbox: *name, certificate, terms });
+            records.extend(mailbox.hold_days.map(|days| HeldRecord::HoldSet { mailbox: *name, days }));
             records.extend(mailbox.sets.iter().map(|((epoch, class), set)| {
                 let spent = set.spent.iter().map(|(token, hash)| Spent { token: *token, hash: *hash }).collect();
                 let (epoch, class, tokens) = (*epoch, class.number(), set.tokens.clone());

@@ -68,6 +68,7 @@ fn record() -> impl Strategy<Value = HeldRecord> {
         day.prop_map(|day| HeldRecord::DayBegan { day }),
         mailbox.prop_map(|mailbox| HeldRecord::MailboxRemoved { mailbox }),
         any::<bool>().prop_map(|on| HeldRecord::Served { on }),
+        (2..5_u8, 1..9_u32).prop_map(|(of, days)| HeldRecord::HoldSet { mailbox: fingerprint(of), days }),
         (0..40_u64).prop_map(move |space| {
             HeldRecord::LimitsSet { limits: CarrierLimits { space: space * SMALL, usual: terms, free: false } }
         }),

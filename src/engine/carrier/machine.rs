@@ -312,9 +312,22 @@ impl Carrier {
         };
         act(&mut open.machine, &mut host);
         for (ticket, asked) in host.asked {
-            self.asked(now, rng, (session, ticket), asked);
+            self.in_turn(now, rng, (session, ticket), asked);
         }
         self.flush(session);
+    }
+
+    /// Commands of one session are done one after the other, so that each sees what those before it did. What is left needs no
+    /// order.
+    fn in_turn(&mut self, now: Timestamp, rng: &mut dyn Rng, place: Place, asked: Asked) {
+        if matches!(asked, Asked::Command(..)) {
+            let Some(session) = self.session(place) else { return };
+            if session.doing.is_some() {
+                return session.waiting.push_back((place.1, asked));
+            }
+            session.doing = Some(place.1);
+        }
+        self.asked(now, rng, place, asked);
     }
 
     fn asked(&mut self, now: Timestamp, rng: &mut dyn Rng, place: Place, asked: Asked) {
@@ -390,6 +403,13 @@ impl Carrier {
     fn give_answers(&mut self, now: Timestamp, rng: &mut dyn Rng) {
         while let Some(((session, ticket), answer)) = self.answers.pop_front() {
             self.with_session(now, rng, session, |machine, host| machine.answer(now, ticket, &answer, host));
+            let Some(open) = self.sessions.get_mut(&session).filter(|open| open.doing == Some(ticket)) else {
+                continue;
+            };
+            open.doing = None;
+            if let Some((next, asked)) = open.waiting.pop_front() {
+                self.in_turn(now, rng, (session, next), asked);
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::super::effect::{CommitError, NewBody};
 use super::super::session::{Answer, Deposit, Line};
 use super::effect::CarrierEffect;
-use super::held::{Admission, Outcome, TokensError};
+use super::held::{Admission, Mailbox, Outcome, TokensError};
 use super::machine::{Carrier, Pending, Place, Then, failed};
 use super::record::{HeldObject, HeldPage, HeldRecord, Spent};
 use super::session::Storing;
@@ -56,10 +56,11 @@ impl Carrier {
 
     pub(super) fn examined(&mut self, now: Timestamp, rng: &mut dyn Rng, token: TokenHash, object: Option<Vec<u8>>) {
         let Some(hash) = self.storing.get(&token).map(|storing| storing.hash) else { return };
-        let terms = self.held.mailbox_of(&token).and_then(|name| self.held.mailboxes().get(&name)).map(|it| it.terms());
+        let mailbox = self.held.mailbox_of(&token).and_then(|name| self.held.mailboxes().get(&name));
+        let hold_days = mailbox.map(Mailbox::hold_days);
         let Some(object) = object else { return self.end_storing(token, Status::ContentRefused) };
         // The mailbox went, or the day of the token, meanwhile.
-        let Some(terms) = terms else { return self.end_storing(token, Status::NotAvailable) };
+        let Some(hold_days) = hold_days else { return self.end_storing(token, Status::NotAvailable) };
         let (size, day) = (object.len() as u64, epoch(now));
         let body = NewBody::new(BodyId::random(rng), object.into());
         let held = HeldObject {
@@ -67,7 +68,7 @@ impl Carrier {
             body: body.id,
             size,
             day,
-            until: day.saturating_add(terms.hold_days).saturating_add(1),
+            until: day.saturating_add(hold_days).saturating_add(1),
             read: false,
         };
         let record = HeldRecord::Deposited { spent: Spent { token, hash }, object: held };
@@ -137,8 +138,21 @@ impl Carrier {
             BoxCommand::Tokens { epoch: day, class, .. } => self.upload(now, place, mailbox, (day, class), &block),
             BoxCommand::Page { name, until, .. } => self.keep_page(now, rng, place, mailbox, (name, until), block),
             BoxCommand::Check { .. } => self.check(place, mailbox),
-            BoxCommand::List { selection, json, .. } => self.list(place, mailbox, &selection, json),
-            BoxCommand::Retrieve { object, part, style, .. } => self.retrieve(place, mailbox, object, part, style),
+            BoxCommand::List { selection, json, .. } => {
+                let json = json || self.session(place).is_some_and(|session| session.style.json);
+                self.list(place, mailbox, &selection, json);
+            }
+            BoxCommand::Retrieve { object, part, style, .. } => {
+                let usual = self.session(place).map_or_else(Style::default, |session| session.style);
+                let style = Style {
+                    json: style.json || usual.json,
+                    pretty: style.pretty || usual.pretty,
+                    keep_unread: style.keep_unread || usual.keep_unread,
+                };
+                self.retrieve(place, mailbox, object, part, style);
+            }
+            BoxCommand::Set { global: true, name, value } => self.set_of_mailbox(place, mailbox, &name, &value),
+            BoxCommand::Set { global: false, name, value } => self.set_of_session(place, &name, &value),
             BoxCommand::Delete { objects, .. } => self.delete(place, mailbox, objects),
             BoxCommand::Watch { .. } => {
                 if let Some(session) = self.session(place) {
@@ -150,6 +164,33 @@ impl Carrier {
             // Those that need none were handled.
             _ => self.answer(place, Status::ServerError),
         }
+    }
+
+    fn set_of_session(&mut self, place: Place, name: &str, value: &str) {
+        let on = match value {
+            "on" => true,
+            "off" => false,
+            _ => return self.answer(place, Status::BadParameter),
+        };
+        let Some(session) = self.session(place) else { return };
+        match name {
+            "JSON" => session.style.json = on,
+            "PRETTY" => session.style.pretty = on,
+            "READ" => session.style.keep_unread = !on,
+            _ => return self.answer(place, Status::BadParameter),
+        }
+        self.answer(place, Status::Set);
+    }
+
+    fn set_of_mailbox(&mut self, place: Place, mailbox: Fingerprint, name: &str, value: &str) {
+        let Some(terms) = self.held.mailboxes().get(&mailbox).map(Mailbox::terms) else { return };
+        let days = value.parse().ok().filter(|days| name == "HOLD" && (1..=terms.hold_days).contains(days));
+        let Some(days) = days else { return self.answer(place, Status::BadParameter) };
+        let set = |outcome| match outcome {
+            Outcome::Done | Outcome::Already => Status::Set.into(),
+            Outcome::Nothing => Status::IdentificationFailed.into(),
+        };
+        self.commit(vec![HeldRecord::HoldSet { mailbox, days }], Vec::new(), Then::Answer(place, set));
     }
 
     fn upload(&mut self, now: Timestamp, place: Place, mailbox: Fingerprint, (day, class): (Epoch, u8), block: &[u8]) {

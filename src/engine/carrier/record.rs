@@ -178,6 +178,13 @@ records! {
         /// What.
         limits: CarrierLimits,
     }
+    /// For how many days a mailbox holds what comes from now on, says its owner; no longer than its terms say.
+    14 HoldSet {
+        /// The mailbox.
+        mailbox: Fingerprint,
+        /// For how many days.
+        days: u32,
+    }
     /// A checkpoint begins: everything before it counts no more, and the records after it lead to the same state.
     64 CheckpointBegun {
         /// The day that was last begun.

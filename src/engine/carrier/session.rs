@@ -1,6 +1,6 @@
 //! One session with whoever connected: what it has shown, and what its commands become.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::super::session::{Answer, BoxHost, Delivery, Deposit, Host, Offer, Responder, SendParams, Ticket};
@@ -9,7 +9,7 @@ use crate::base::ids::Fingerprint;
 use crate::base::limits::IN_FLIGHT_BYTES;
 use crate::base::{SessionId, Timestamp};
 use crate::wire::Status;
-use crate::wire::mailbox::BoxCommand;
+use crate::wire::mailbox::{BoxCommand, Style};
 use crate::wire::token::{TokenHash, epoch, hash_of};
 
 /// A session that somebody opened.
@@ -23,6 +23,11 @@ pub(super) struct BoxSession {
     pub(super) identified: Option<Identified>,
     /// The mailbox that it watches.
     pub(super) watching: Option<Fingerprint>,
+    /// What every LIST and RETRIEVE counts as having said.
+    pub(super) style: Style,
+    /// The command that is being done, and those behind it.
+    pub(super) doing: Option<Ticket>,
+    pub(super) waiting: VecDeque<(Ticket, Asked)>,
 }
 
 /// A challenge of a registration.
@@ -56,7 +61,16 @@ pub(super) struct Identified {
 impl BoxSession {
     pub(super) fn new(now: Timestamp) -> Self {
         let machine = Responder::of_box(now);
-        Self { machine, registering: None, identifying: None, identified: None, watching: None }
+        Self {
+            machine,
+            registering: None,
+            identifying: None,
+            identified: None,
+            watching: None,
+            style: Style::default(),
+            doing: None,
+            waiting: VecDeque::new(),
+        }
     }
 
     /// Whether it has shown a key.

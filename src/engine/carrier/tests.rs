@@ -790,6 +790,69 @@ fn tokens_that_would_not_fit_the_quota_are_refused_and_a_set_is_fixed() {
 }
 
 #[test]
+fn the_commands_of_a_session_are_done_one_after_the_other() {
+    let (mut bench, tokens) = with_drop();
+    assert_eq!(bench.deposit(tokens[0], &object(b'1', SMALL)), (201, 202));
+    let session = bench.identify(DROP, DROP, None).unwrap();
+    let id = bench.list(session, Selection::default())[0].object;
+    // The disk is slow, and everything comes in one flight.
+    bench.slow = Some(Vec::new());
+    let mailbox = fingerprint(DROP).to_string();
+    let commands = [
+        BoxCommand::Retrieve { mailbox: mailbox.clone(), object: id, part: Part::Whole, style: Style::default() },
+        BoxCommand::Check { mailbox: mailbox.clone(), recursive: false },
+        BoxCommand::Delete { mailbox: mailbox.clone(), objects: vec![id] },
+        BoxCommand::Check { mailbox, recursive: false },
+    ];
+    let flight: String = commands.iter().map(|command| command.encode(None)).collect();
+    bench.write(session, flight.as_bytes());
+    assert!(bench.replies(session).is_empty());
+    bench.catch_up();
+    let counts: Vec<Count> = {
+        let replies = bench.replies(session);
+        let codes: Vec<_> = replies.iter().map(|(reply, _)| reply.code.number()).collect();
+        assert_eq!(codes, [251, 240, 253, 240]);
+        let counts = replies.iter().filter(|(reply, _)| reply.code.number() == 240);
+        counts.map(|(reply, _)| Count::from_words(&reply.words).unwrap()).collect()
+    };
+    assert_eq!(counts.iter().map(|count| (count.unread, count.total)).collect::<Vec<_>>(), [(0, 1), (0, 0)]);
+}
+
+#[test]
+fn settings_hold_for_the_session_or_for_the_mailbox() {
+    let (mut bench, tokens) = with_drop();
+    let session = bench.identify(DROP, DROP, None).unwrap();
+    let set = |bench: &mut Bench, global, name: &str, value: &str| {
+        let command = BoxCommand::Set { global, name: name.to_owned(), value: value.to_owned() };
+        bench.code(session, &command, b"")
+    };
+    for (global, name, value) in
+        [(false, "JSON", "yes"), (false, "HOLD", "on"), (true, "JSON", "on"), (true, "HOLD", "0"), (true, "HOLD", "4")]
+    {
+        assert_eq!(set(&mut bench, global, name, value), 702, "{name} {value}");
+    }
+    assert_eq!(set(&mut bench, true, "HOLD", "1"), 290);
+    assert_eq!(bench.deposit(tokens[0], &object(b'1', SMALL)), (201, 202));
+    let id = bench.list(session, Selection::default())[0].object;
+    assert_eq!(set(&mut bench, false, "JSON", "on"), 290);
+    assert_eq!(set(&mut bench, false, "READ", "off"), 290);
+    let (reply, _) = bench.retrieve(session, id, Part::Whole, Style::default());
+    assert_eq!(reply.code.number(), 250);
+    assert_eq!(bench.count(session), (1, 1), "it stayed unread");
+    let other = bench.identify(DROP, DROP, None).unwrap();
+    let (reply, _) = bench.retrieve(other, id, Part::Whole, Style::default());
+    assert_eq!(reply.code.number(), 251, "another session has its own");
+    // Held for one day after the one on which it came; a restart knows that.
+    assert_eq!(replay(&bench.log).mailboxes()[&fingerprint(DROP)].hold_days(), 1);
+    bench.pass(Duration::from_secs(2 * 24 * 3600));
+    let later = bench.identify(DROP, DROP, None).unwrap();
+    assert_eq!(bench.count(later), (0, 0));
+    let nobody = bench.connect();
+    let command = BoxCommand::Set { global: false, name: "JSON".to_owned(), value: "on".to_owned() };
+    assert_eq!(bench.code(nobody, &command, b""), 411);
+}
+
+#[test]
 fn all_boxes_together_take_no_more_than_there_is_space_for() {
     let (mut bench, first) = with_drop();
     bench.invite([6; 16], TERMS);

@@ -80,7 +80,7 @@ impl Calendar {
         for rented in drops.rented() {
             calendar.collections.insert(rented.id, Turn::at(within(now, limits::START_SPREAD, rng)));
         }
-        for contact in drops.owed() {
+        for contact in drops.owed().chain(drops.reads().owed_to()) {
             calendar.owes(contact, now, rng);
         }
         calendar

@@ -388,10 +388,10 @@ impl Identity {
         let Some(deposit) = self.deposits.get_mut(&session) else { return };
         deposit.stage = Stage::Settling;
         let (contact, carrier, receipt) = (deposit.contact, deposit.carrier, deposit.receipt);
-        let record = match deposit.parcel {
-            Parcel::Mail(queue) => Record::DepositSettled { contact, queue, receipt, held: Some(now) },
-            Parcel::Receipts => match self.returning.get(&contact) {
-                Some(batch) => Record::ReceiptsReturned { contact, receipts: batch.receipts.clone() },
+        let records = match deposit.parcel {
+            Parcel::Mail(queue) => vec![Record::DepositSettled { contact, queue, receipt, held: Some(now) }],
+            Parcel::Receipts => match self.returned_records(contact) {
+                Some(records) => records,
                 // They went another way meanwhile.
                 None => return self.end_deposit(now, rng, session, None),
             },
@@ -401,7 +401,7 @@ impl Identity {
                 return self.end_deposit(now, rng, session, None);
             }
         };
-        self.commit(vec![record], Vec::new(), Then::Depositing(session, DepositStep::Held));
+        self.commit(records, Vec::new(), Then::Depositing(session, DepositStep::Held));
     }
 
     /// The carrier did not take it, as it says; or nothing was handed over.

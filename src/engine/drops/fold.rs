@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::named::{DropsOf, Named, Place, SetOf};
+use super::reads::Reads;
 use super::rented::{DropChange, Rented};
 use crate::base::limits;
 use crate::base::{ContactId, DropId, Onion, QueueId, Timestamp};
@@ -31,6 +32,18 @@ impl fmt::Debug for LeftCopy {
     }
 }
 
+/// What a contact hears from us of mail that it left at a drop of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Told {
+    /// Nothing.
+    Nothing,
+    /// That it was delivered.
+    #[default]
+    Delivered,
+    /// That it was delivered and, of all mail of theirs, that it was read.
+    Read,
+}
+
 /// The keys of a message's copies, for whomever they are.
 fn all_of(queue: QueueId) -> RangeInclusive<(QueueId, ContactId)> {
     (queue, ContactId::from_bytes([0; 16]))..=(queue, ContactId::from_bytes([0xff; 16]))
@@ -44,8 +57,9 @@ pub struct Drops {
     copies: BTreeMap<(QueueId, ContactId), Vec<LeftCopy>>,
     receipts: BTreeMap<ContactId, BTreeSet<Receipt>>,
     pages: BTreeMap<ContactId, Vec<Onion>>,
-    /// Those who get no receipts from us.
-    withheld: BTreeSet<ContactId>,
+    /// What contacts hear from us of their mail, where that is not [`Told::Delivered`].
+    told: BTreeMap<ContactId, Told>,
+    reads: Reads,
     /// Those who say that they return none.
     silent: BTreeSet<ContactId>,
 }
@@ -104,9 +118,18 @@ impl Drops {
         self.receipts.get(&contact).into_iter().flatten()
     }
 
-    /// Whether a contact gets receipts from us.
-    pub fn gives_receipts(&self, contact: ContactId) -> bool {
-        !self.withheld.contains(&contact)
+    /// What a contact hears from us of its mail.
+    pub fn told(&self, contact: ContactId) -> Told {
+        self.told.get(&contact).copied().unwrap_or_default()
+    }
+
+    /// Messages whose authors hear that they were read.
+    pub const fn reads(&self) -> &Reads {
+        &self.reads
+    }
+
+    pub(in super::super) const fn reads_mut(&mut self) -> &mut Reads {
+        &mut self.reads
     }
 
     /// Whether a contact says that it returns receipts, or does not say.
@@ -199,12 +222,18 @@ impl Drops {
     }
 
     /// What is owed to whoever gets none from now on is owed no more.
-    pub(in super::super) fn give_receipts(&mut self, contact: ContactId, given: bool) -> bool {
-        if given {
-            return self.withheld.remove(&contact);
+    pub(in super::super) fn tell(&mut self, contact: ContactId, told: Told) -> bool {
+        if told == Told::Nothing {
+            self.receipts.remove(&contact);
         }
-        self.receipts.remove(&contact);
-        self.withheld.insert(contact)
+        if told != Told::Read {
+            self.reads.forget(contact);
+        }
+        let before = match told {
+            Told::Delivered => self.told.remove(&contact),
+            told => self.told.insert(contact, told),
+        };
+        before.unwrap_or_default() != told
     }
 
     pub(in super::super) fn expect_receipts(&mut self, contact: ContactId, promised: bool) -> bool {
@@ -212,7 +241,7 @@ impl Drops {
     }
 
     pub(in super::super) fn owe(&mut self, contact: ContactId, receipts: &[Receipt]) -> bool {
-        if !self.gives_receipts(contact) {
+        if self.told(contact) == Told::Nothing {
             return false;
         }
         let owed = self.receipts.entry(contact).or_default();
@@ -251,14 +280,15 @@ impl Drops {
         self.named.remove(&contact);
         self.receipts.remove(&contact);
         self.pages.remove(&contact);
-        self.withheld.remove(&contact);
+        self.told.remove(&contact);
+        self.reads.forget(contact);
         self.silent.remove(&contact);
     }
 
     // Checkpoints.
 
-    pub(in super::super) fn kept_withheld(&self) -> impl Iterator<Item = ContactId> {
-        self.withheld.iter().copied()
+    pub(in super::super) fn kept_told(&self) -> impl Iterator<Item = (ContactId, Told)> {
+        self.told.iter().map(|(contact, told)| (*contact, *told))
     }
 
     pub(in super::super) fn kept_silent(&self) -> impl Iterator<Item = ContactId> {

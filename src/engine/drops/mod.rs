@@ -16,6 +16,7 @@
 //! | `pages` | first contact while the other is away: what an invitation's maker leaves at a carrier, and who answers it |
 //! | `collecting` | one session with a drop of ours: registration, tokens, mail |
 //! | `checking` | whether a drop of ours works: something of our own goes there and comes back |
+//! | `reads` | messages whose authors hear that they were read |
 //! | `receipts` | what is returned for mail that came through a drop, and what such a return means |
 
 mod calendar;
@@ -25,6 +26,7 @@ mod depositing;
 mod fold;
 pub mod named;
 mod pages;
+mod reads;
 mod receipts;
 pub mod rented;
 mod renting;
@@ -33,7 +35,8 @@ mod tests;
 
 pub use calendar::Delays;
 pub use checking::Check;
-pub use fold::{Drops, LeftCopy};
+pub use fold::{Drops, LeftCopy, Told};
+pub use reads::Reads;
 pub use renting::DropKeys;
 
 pub(super) use calendar::Calendar;

@@ -9,6 +9,7 @@ use crate::base::rng::Rng;
 use crate::base::{ContactId, ContentId, Timestamp};
 use crate::engine::book::{Contact, ContactStatus};
 use crate::engine::delivery::{Arrival, Received};
+use crate::engine::effect::NewBody;
 use crate::engine::identity::{Identity, Then};
 use crate::engine::record::Record;
 use crate::mail::{Content, ContentKind, Receipt};
@@ -19,7 +20,9 @@ use crate::wire::Status;
 pub(in super::super) struct Batch {
     pub(in super::super) content: ContentId,
     expires: Timestamp,
-    pub(in super::super) receipts: Vec<Receipt>,
+    receipts: Vec<Receipt>,
+    /// Messages that were read, where the author hears of that.
+    reads: Vec<ContentId>,
 }
 
 impl Identity {
@@ -30,11 +33,13 @@ impl Identity {
             let known = self.state.book().contact(contact).is_some_and(confirmed);
             let receipts: Vec<_> =
                 self.state.drops().receipts(contact).take(limits::RECEIPTS_TOGETHER).copied().collect();
-            if !known || receipts.is_empty() || self.returning.contains_key(&contact) {
+            let room = limits::RECEIPTS_TOGETHER - receipts.len();
+            let reads: Vec<_> = self.state.drops().reads().owed(contact).take(room).copied().collect();
+            if !known || (receipts.is_empty() && reads.is_empty()) || self.returning.contains_key(&contact) {
                 continue;
             }
             let expires = Timestamp::from_secs(now.plus(limits::EXPIRY_MAX).secs());
-            self.returning.insert(contact, Batch { content: ContentId::random(rng), expires, receipts });
+            self.returning.insert(contact, Batch { content: ContentId::random(rng), expires, receipts, reads });
             self.schedule.set_receipts(contact, true, now);
             self.attempts_changed();
         }
@@ -42,18 +47,31 @@ impl Identity {
 
     /// The signed bytes of the receipts for a contact.
     pub(in super::super) fn receipts_content(&self, contact: ContactId) -> Option<Vec<u8>> {
-        let Batch { content, expires, receipts } = self.returning.get(&contact)?;
+        let Batch { content, expires, receipts, reads } = self.returning.get(&contact)?;
         let line = |receipt: &Receipt| format!("{}\n", data_encoding::HEXLOWER.encode(receipt));
-        let payload = receipts.iter().map(line).collect::<String>().into_bytes();
+        let reads = reads.iter().map(|read| format!("{read}\n"));
+        let payload = receipts.iter().map(line).chain(reads).collect::<String>().into_bytes();
         let (kind, id, expires) = (ContentKind::Receipt, *content, *expires);
         Some(Content { kind, id, expires, receipt: None, payload }.encode())
+    }
+
+    /// What it means that the receipts for a contact are with it, or at a drop of it; `None` where they went another way
+    /// meanwhile.
+    pub(in super::super) fn returned_records(&self, contact: ContactId) -> Option<Vec<Record>> {
+        let Batch { receipts, reads, .. } = self.returning.get(&contact)?;
+        let mut records = vec![Record::ReceiptsReturned { contact, receipts: receipts.clone() }];
+        if !reads.is_empty() {
+            records.push(Record::ReadsReturned { contact, contents: reads.clone() });
+        }
+        Some(records)
     }
 
     /// They are returned, says the log: what came meanwhile follows.
     pub(in super::super) fn receipts_returned(&mut self, now: Timestamp, rng: &mut dyn Rng, contact: ContactId) {
         self.returning.remove(&contact);
         self.schedule.set_receipts(contact, false, now);
-        if self.state.drops().receipts(contact).next().is_some() {
+        let drops = self.state.drops();
+        if drops.receipts(contact).next().is_some() || drops.reads().owed(contact).next().is_some() {
             self.calendar.owes(contact, now, rng);
         }
     }
@@ -71,6 +89,10 @@ impl Identity {
         let text = String::from_utf8_lossy(&received.content.payload);
         let mut done = std::collections::BTreeSet::new();
         for line in text.lines().take(limits::RECEIPTS_TOGETHER) {
+            if let Ok(content) = line.parse::<ContentId>() {
+                self.add_read(now, rng, content, author.id, &mut records, &mut bodies);
+                continue;
+            }
             let receipt = data_encoding::HEXLOWER_PERMISSIVE.decode(line.as_bytes());
             let Some(receipt) = receipt.ok().and_then(|bytes| Receipt::try_from(bytes).ok()) else {
                 return self.finish(arrival, Status::ContentRefused);
@@ -82,5 +104,23 @@ impl Identity {
         }
         let seen = received.seen;
         self.commit(records, bodies, Then::Acknowledge(arrival, seen));
+    }
+
+    /// A recipient says that a message was read; whoever read it has it.
+    fn add_read(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        content: ContentId,
+        contact: ContactId,
+        records: &mut Vec<Record>,
+        bodies: &mut Vec<NewBody>,
+    ) {
+        let Some(queued) = self.state.queue().with_content(content, contact) else { return };
+        let (queue, waits) = (queued.id, queued.waits_for(contact));
+        if waits {
+            self.add_delivered(now, rng, queue, contact, records, bodies);
+        }
+        records.push(Record::RecipientRead { queue, contact, at: now });
     }
 }

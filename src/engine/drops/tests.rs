@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::Check;
 use super::rented::{Rented, Stage};
+use super::{Check, Told};
 use crate::base::limits;
 use crate::engine::harness::{DAY, MINUTE, World};
-use crate::engine::mailbox::FolderRole;
+use crate::engine::mailbox::{FlagChange, Flags, FolderRole, NamedFlags};
 use crate::engine::queue::{FailureReason, Progress};
 use crate::engine::record::Record;
 use crate::engine::request::{Asked, Request, Submission};
@@ -318,7 +318,8 @@ fn mail_to_somebody_who_returns_no_receipts_ends_as_handed_over() {
     let mut world = world(15, 1);
     let give = |world: &mut World, given| {
         let contact = world.contact(CAROL, ALICE).unwrap().id;
-        world.request(CAROL, Request::GiveReceipts { contact, given }).unwrap();
+        let told = if given { Told::Delivered } else { Told::Nothing };
+        world.request(CAROL, Request::Tell { contact, told }).unwrap();
         world.pass(5 * MINUTE);
         let known = world.nodes[ALICE].published.drops.expects_receipts(world.contact(ALICE, CAROL).unwrap().id);
         assert_eq!(known, given, "her card says so");
@@ -356,11 +357,51 @@ fn who_gets_no_receipts_any_more_is_owed_none() {
     world.pass(WHILE);
     assert_eq!(world.nodes[CAROL].identity.state().drops().owed().count(), 1);
     let contact = world.contact(CAROL, ALICE).unwrap().id;
-    world.request(CAROL, Request::GiveReceipts { contact, given: false }).unwrap();
+    world.request(CAROL, Request::Tell { contact, told: Told::Nothing }).unwrap();
     assert_eq!(world.nodes[CAROL].identity.state().drops().owed().count(), 0);
     world.apart.remove(&(CAROL, ALICE));
     world.pass(3 * HOUR);
     assert_eq!(progress(&world), Progress::Queued, "none was returned");
+    world.check();
+}
+
+#[test]
+fn who_may_know_hears_what_was_read_and_nobody_else() {
+    let mut world = world(18, 1);
+    let contact = world.contact(CAROL, ALICE).unwrap().id;
+    let read = |world: &mut World, uid| {
+        let folder = world.nodes[CAROL].published.mailbox.by_role(FolderRole::Inbox).unwrap().id;
+        let (change, flags) = (FlagChange::Add, NamedFlags::system(Flags::SEEN));
+        world.request(CAROL, Request::Store { folder, uids: vec![uid], change, flags }).unwrap();
+    };
+    let uids = |world: &World| world.messages(CAROL, FolderRole::Inbox).iter().map(|m| m.uid).collect::<Vec<_>>();
+    // Directly, while nobody may know.
+    world.submit(ALICE, CAROL, "one").unwrap();
+    world.pass(MINUTE);
+    let first = uids(&world)[0];
+    read(&mut world, first);
+    world.pass(2 * HOUR);
+    assert!(matches!(progress(&world), Progress::Delivered(_)));
+    world.request(CAROL, Request::Tell { contact, told: Told::Read }).unwrap();
+    // Directly, and by the drop.
+    world.submit(ALICE, CAROL, "two").unwrap();
+    world.pass(MINUTE);
+    world.apart.insert((ALICE, CAROL));
+    world.submit(ALICE, CAROL, "three").unwrap();
+    world.pass(HOUR);
+    let states = |world: &World| {
+        let ended = world.nodes[ALICE].published.queue.ended().flat_map(|queued| queued.recipients.values());
+        ended.map(|recipient| matches!(recipient.progress, Progress::Read(_))).collect::<Vec<_>>()
+    };
+    assert_eq!(states(&world), [false, false, false], "delivered");
+    world.restart(CAROL);
+    for uid in uids(&world) {
+        read(&mut world, uid);
+    }
+    world.restart(CAROL);
+    world.pass(3 * HOUR);
+    assert_eq!(states(&world), [false, true, true]);
+    assert!(world.nodes[CAROL].identity.state().drops().reads().owed_to().next().is_none());
     world.check();
 }
 

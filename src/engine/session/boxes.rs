@@ -133,6 +133,7 @@ const fn bound(command: &BoxCommand) -> Option<u64> {
         | BoxCommand::List { .. }
         | BoxCommand::Retrieve { .. }
         | BoxCommand::Delete { .. }
-        | BoxCommand::Watch { .. } => None,
+        | BoxCommand::Watch { .. }
+        | BoxCommand::Set { .. } => None,
     }
 }
