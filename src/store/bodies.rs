@@ -36,12 +36,22 @@ pub enum ReadError {
     },
 }
 
+/// Where a body is, in as few bytes as most need: there is one for each.
 #[derive(Clone)]
 struct Location {
     key: SymmetricKey,
-    place: Place,
-    len: u64,
-    tail: Option<Box<BodyTail>>,
+    segment: u64,
+    offset: u32,
+    len: u32,
+    more: Option<Box<More>>,
+}
+
+/// What few bodies need.
+#[derive(Clone, Default)]
+struct More {
+    /// A file of its own, or an offset or a length that does not fit.
+    far: Option<(Place, u64)>,
+    tail: Option<BodyTail>,
     /// How many bodies have their end here.
     references: u32,
     /// Nobody may read it; it stays for those that have their end here.
@@ -49,14 +59,58 @@ struct Location {
 }
 
 impl Location {
+    fn new(key: SymmetricKey, place: Place, len: u64, mut more: More) -> Self {
+        let near = match place {
+            Place::Inline { segment, offset } => u32::try_from(offset).ok().map(|offset| (segment, offset)),
+            Place::Blob(_) => None,
+        };
+        let near = near.zip(u32::try_from(len).ok());
+        if near.is_none() {
+            more.far = Some((place, len));
+        }
+        let ((segment, offset), len) = near.unwrap_or_default();
+        let needs_more = more.far.is_some() || more.tail.is_some() || more.references > 0 || more.hidden;
+        Self { key, segment, offset, len, more: needs_more.then(|| Box::new(more)) }
+    }
+
+    fn far(&self) -> Option<(Place, u64)> {
+        self.more.as_ref().and_then(|more| more.far)
+    }
+
+    fn place(&self) -> Place {
+        let near = Place::Inline { segment: self.segment, offset: self.offset.into() };
+        self.far().map_or(near, |(place, _)| place)
+    }
+
+    /// How many bytes it has itself.
+    fn len(&self) -> u64 {
+        self.far().map_or(self.len.into(), |(_, len)| len)
+    }
+
+    fn tail(&self) -> Option<BodyTail> {
+        self.more.as_ref().and_then(|more| more.tail)
+    }
+
+    fn references(&self) -> u32 {
+        self.more.as_ref().map_or(0, |more| more.references)
+    }
+
+    fn hidden(&self) -> bool {
+        self.more.as_ref().is_some_and(|more| more.hidden)
+    }
+
+    fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
+    }
+
     fn total(&self) -> u64 {
-        self.len + self.tail.as_ref().map_or(0, |tail| tail.len)
+        self.len() + self.tail().map_or(0, |tail| tail.len)
     }
 
     /// The segment in which it takes this many bytes.
     fn weight(&self) -> Option<(u64, u64)> {
-        match self.place {
-            Place::Inline { segment, .. } => Some((segment, sealed_len(self.len) + FRAME_BYTES as u64)),
+        match self.place() {
+            Place::Inline { segment, .. } => Some((segment, sealed_len(self.len()) + FRAME_BYTES as u64)),
             Place::Blob(_) => None,
         }
     }
@@ -98,13 +152,13 @@ impl Index {
             self.weigh(before, false);
         }
         // One that was moved keeps what others have in it.
-        let (references, hidden) = before.as_ref().map_or((0, hidden), |before| (before.references, before.hidden));
+        let (references, hidden) = before.as_ref().map_or((0, hidden), |before| (before.references(), before.hidden()));
         if let (Some(tail), None) = (&tail, &before)
             && let Some(other) = self.locations.get_mut(&tail.of)
         {
-            other.references += 1;
+            other.more().references += 1;
         }
-        let location = Location { key, place, len, tail: tail.map(Box::new), references, hidden };
+        let location = Location::new(key, place, len, More { far: None, tail, references, hidden });
         self.weigh(&location, true);
         self.locations.insert(id, location);
     }
@@ -112,17 +166,18 @@ impl Index {
     /// Takes a body out, and those that only it kept here; gives the places of what is gone.
     fn remove(&mut self, id: BodyId, gone: &mut Vec<Place>) {
         let Some(location) = self.locations.get_mut(&id) else { return };
-        if location.references > 0 {
-            location.hidden = true;
+        if location.references() > 0 {
+            location.more().hidden = true;
             return;
         }
         let Some(location) = self.locations.remove(&id) else { return };
         self.weigh(&location, false);
-        gone.push(location.place);
-        let Some(tail) = location.tail else { return };
+        gone.push(location.place());
+        let Some(tail) = location.tail() else { return };
         let Some(other) = self.locations.get_mut(&tail.of) else { return };
-        other.references = other.references.saturating_sub(1);
-        if other.hidden && other.references == 0 {
+        let more = other.more();
+        more.references = more.references.saturating_sub(1);
+        if more.hidden && more.references == 0 {
             self.remove(tail.of, gone);
         }
     }
@@ -150,8 +205,8 @@ impl Bodies {
     pub(super) fn entries(&self) -> Vec<(BodyEntry, bool)> {
         let index = self.index();
         let entry = |(id, location): (&BodyId, &Location)| {
-            let Location { key, place, len, tail, hidden, .. } = location.clone();
-            (BodyEntry { id: *id, key, place, len, tail: tail.map(|tail| *tail) }, hidden)
+            let (key, place, len, tail) = (location.key.clone(), location.place(), location.len(), location.tail());
+            (BodyEntry { id: *id, key, place, len, tail }, location.hidden())
         };
         let mut entries: Vec<_> = index.locations.iter().map(entry).collect();
         drop(index);
@@ -178,19 +233,19 @@ impl Bodies {
 
     /// Where a body's own bytes are.
     pub(super) fn place(&self, id: BodyId) -> Option<Place> {
-        self.index().locations.get(&id).map(|location| location.place)
+        self.index().locations.get(&id).map(Location::place)
     }
 
     /// Where a part of a body is: in which body that has all its bytes itself, and from where on.
     pub(super) fn resolve(&self, id: BodyId, from: u64, len: u64) -> Option<BodyTail> {
         let index = self.index();
-        let location = index.locations.get(&id).filter(|location| !location.hidden)?;
+        let location = index.locations.get(&id).filter(|location| !location.hidden())?;
         if location.total() != from.checked_add(len)? {
             return None;
         }
-        match &location.tail {
+        match location.tail() {
             None => Some(BodyTail { of: id, from, len }),
-            Some(tail) => Some(BodyTail { of: tail.of, from: tail.from + from.checked_sub(location.len)?, len }),
+            Some(tail) => Some(BodyTail { of: tail.of, from: tail.from + from.checked_sub(location.len())?, len }),
         }
     }
 
@@ -205,16 +260,16 @@ impl Bodies {
     }
 
     pub(super) fn len(&self, id: BodyId) -> Option<u64> {
-        self.index().locations.get(&id).filter(|location| !location.hidden).map(Location::total)
+        self.index().locations.get(&id).filter(|location| !location.hidden()).map(Location::total)
     }
 
     pub(super) fn ids(&self) -> Vec<BodyId> {
-        self.index().locations.iter().filter(|(_, location)| !location.hidden).map(|(id, _)| *id).collect()
+        self.index().locations.iter().filter(|(_, location)| !location.hidden()).map(|(id, _)| *id).collect()
     }
 
     /// The names of the blobs that hold a body.
     pub(super) fn blobs(&self) -> Vec<[u8; 16]> {
-        let name = |location: &Location| match location.place {
+        let name = |location: &Location| match location.place() {
             Place::Blob(name) => Some(name),
             Place::Inline { .. } => None,
         };
@@ -229,15 +284,16 @@ impl Bodies {
     pub(super) fn read(&self, id: BodyId, part: Range<u64>) -> Result<Vec<u8>, ReadError> {
         let (location, tail) = {
             let index = self.index();
-            let location = index.locations.get(&id).filter(|location| !location.hidden).cloned();
+            let location = index.locations.get(&id).filter(|location| !location.hidden()).cloned();
             let location = location.ok_or(ReadError::Unknown)?;
-            let tail = location.tail.as_ref().map(|tail| (**tail, index.locations.get(&tail.of).cloned()));
+            let tail = location.tail().map(|tail| (tail, index.locations.get(&tail.of).cloned()));
             (location, tail)
         };
         let mut bytes = self.read_own(id, &location, part.clone())?;
-        if let Some((tail, other)) = tail.filter(|_| part.end > location.len) {
-            let other = other.ok_or_else(|| ReadError::Damaged { file: self.path(location.place) })?;
-            let within = part.start.saturating_sub(location.len)..part.end.saturating_sub(location.len).min(tail.len);
+        if let Some((tail, other)) = tail.filter(|_| part.end > location.len()) {
+            let other = other.ok_or_else(|| ReadError::Damaged { file: self.path(location.place()) })?;
+            let own = location.len();
+            let within = part.start.saturating_sub(own)..part.end.saturating_sub(own).min(tail.len);
             let there = tail.from.saturating_add(within.start)..tail.from.saturating_add(within.end);
             bytes.extend_from_slice(&self.read_own(tail.of, &other, there)?);
         }
@@ -253,8 +309,7 @@ impl Bodies {
 
     /// A part of a body's own bytes, cut to them.
     fn read_own(&self, id: BodyId, location: &Location, part: Range<u64>) -> Result<Vec<u8>, ReadError> {
-        let Location { key, place, len, .. } = location;
-        let (place, len) = (*place, *len);
+        let (key, place, len) = (&location.key, location.place(), location.len());
         let part = part.start.min(len)..part.end.min(len);
         if part.is_empty() {
             return Ok(Vec::new());

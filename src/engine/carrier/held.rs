@@ -47,7 +47,7 @@ pub struct Mailbox {
     terms: Terms,
     /// For how many days an object is held, where its owner wants less than the terms give.
     hold_days: Option<u32>,
-    objects: BTreeMap<ObjectId, HeldObject>,
+    objects: BTreeMap<ObjectId, Kept>,
     sets: BTreeMap<(Epoch, Class), TokenSet>,
     pages: BTreeMap<TokenHash, Page>,
     /// Bytes of the objects and pages.
@@ -57,6 +57,19 @@ pub struct Mailbox {
     /// Tokens, spent or not.
     tokens: usize,
 }
+
+/// An object as it is in memory, under its name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Kept {
+    body: BodyId,
+    size: u32,
+    day: Epoch,
+    until: Epoch,
+    read: bool,
+}
+
+/// Half of the SHA-256 of an object: enough to tell whether it is brought again.
+type Brief = [u8; 16];
 
 /// A page, and the object that was left for it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -70,8 +83,8 @@ struct Page {
 struct TokenSet {
     /// In order.
     tokens: Vec<TokenHash>,
-    /// Those of them that are spent, and for which object.
-    spent: BTreeMap<TokenHash, [u8; 32]>,
+    /// Those of them that are spent, by their place, and for which object.
+    spent: BTreeMap<u16, Brief>,
     /// Those of them that were in another set before, and admit nothing to this one. A contact who has a mailbox at the same
     /// carrier can bring that about, of its own tokens only.
     foreign: BTreeSet<TokenHash>,
@@ -140,9 +153,14 @@ impl Mailbox {
         self.hold_days.map_or(self.terms.hold_days, |days| days.min(self.terms.hold_days))
     }
 
-    /// Its objects by name. The names are random, and so is their order.
-    pub const fn objects(&self) -> &BTreeMap<ObjectId, HeldObject> {
-        &self.objects
+    /// Its objects in the order of their names, which are random.
+    pub fn objects(&self) -> impl ExactSizeIterator<Item = HeldObject> {
+        self.objects.iter().map(|(id, kept)| kept.named(*id))
+    }
+
+    /// The object of this name.
+    pub fn object(&self, id: ObjectId) -> Option<HeldObject> {
+        self.objects.get(&id).map(|kept| kept.named(id))
     }
 
     /// Its pages.
@@ -169,9 +187,10 @@ impl Mailbox {
         self.objects.values().map(|object| object.body).chain(self.pages().map(|page| page.body))
     }
 
-    fn put(&mut self, object: HeldObject) {
-        self.stored = self.stored.saturating_add(object.size);
-        self.objects.insert(object.id, object);
+    fn put(&mut self, object: &HeldObject) {
+        let kept = Kept::of(object);
+        self.stored = self.stored.saturating_add(kept.size.into());
+        self.objects.insert(object.id, kept);
     }
 
     fn put_page(&mut self, page: Page) {
@@ -191,7 +210,7 @@ impl Mailbox {
             None => self.outstanding = self.outstanding.saturating_sub(page.admits()),
         }
         page.answer = Some(spent.hash);
-        self.put(object.clone());
+        self.put(object);
         Outcome::Done
     }
 
@@ -204,7 +223,7 @@ impl Mailbox {
 
     fn take(&mut self, id: ObjectId) -> Option<BodyId> {
         let object = self.objects.remove(&id)?;
-        self.stored = self.stored.saturating_sub(object.size);
+        self.stored = self.stored.saturating_sub(object.size.into());
         Some(object.body)
     }
 }
@@ -216,7 +235,49 @@ impl Page {
     }
 }
 
+impl Kept {
+    /// No object has more bytes than fit.
+    fn of(object: &HeldObject) -> Self {
+        let HeldObject { body, size, day, until, read, .. } = *object;
+        Self { body, size: u32::try_from(size).unwrap_or(u32::MAX), day, until, read }
+    }
+
+    fn named(&self, id: ObjectId) -> HeldObject {
+        let Self { body, size, day, until, read } = *self;
+        HeldObject { id, body, size: size.into(), day, until, read }
+    }
+}
+
+fn brief(hash: &[u8; 32]) -> Brief {
+    let (first, _) = hash.split_at(size_of::<Brief>());
+    first.try_into().unwrap_or_default()
+}
+
 impl TokenSet {
+    fn place(&self, token: &TokenHash) -> Option<u16> {
+        self.tokens.binary_search(token).ok().and_then(|place| u16::try_from(place).ok())
+    }
+
+    /// For which object a token of it is spent.
+    fn spent_for(&self, token: &TokenHash) -> Option<&Brief> {
+        self.spent.get(&self.place(token)?)
+    }
+
+    fn spend(&mut self, spent: &Spent) {
+        if let Some(place) = self.place(&spent.token) {
+            self.spent.insert(place, brief(&spent.hash));
+        }
+    }
+
+    /// What a checkpoint keeps: of the hash no more than there is.
+    fn kept_spent(&self) -> impl Iterator<Item = Spent> {
+        self.spent.iter().filter_map(|(place, brief)| {
+            let mut hash = [0; 32];
+            hash.split_at_mut(brief.len()).0.copy_from_slice(brief);
+            Some(Spent { token: *self.tokens.get(usize::from(*place))?, hash })
+        })
+    }
+
     fn unspent(&self, class: Class) -> u64 {
         (self.tokens.len().saturating_sub(self.spent.len()) as u64).saturating_mul(class.bytes())
     }
@@ -320,9 +381,9 @@ impl Held {
         }
         let Some((place, mailbox, set)) = self.find(token) else { return Admission::Refused };
         let counts = counts_on(place.epoch, today) && place.class.bytes() == claim.size;
-        match set.spent.get(token) {
+        match set.spent_for(token) {
             _ if !counts => Admission::Refused,
-            Some(hash) if *hash == claim.hash => Admission::Again,
+            Some(known) if *known == brief(&claim.hash) => Admission::Again,
             Some(_) => Admission::Refused,
             None if mailbox.objects.len() >= OBJECTS_OF_MAILBOX => Admission::Refused,
             None => Admission::Fresh,
@@ -450,8 +511,9 @@ impl Held {
                 Outcome::Done
             }
             HeldRecord::TokensKept { mailbox, epoch, class, tokens, spent, foreign } => {
-                let spent = spent.iter().map(|spent| (spent.token, spent.hash)).collect();
-                let set = TokenSet { tokens: tokens.clone(), spent, foreign: foreign.iter().copied().collect() };
+                let foreign = foreign.iter().copied().collect();
+                let mut set = TokenSet { tokens: tokens.clone(), spent: BTreeMap::new(), foreign };
+                spent.iter().for_each(|spent| set.spend(spent));
                 self.keep_tokens(*mailbox, *epoch, *class, set);
                 Outcome::Done
             }
@@ -459,7 +521,7 @@ impl Held {
                 let Some(mailbox) = self.mailboxes.get_mut(mailbox) else { return Outcome::Nothing };
                 for object in objects {
                     self.released.remove(&object.body);
-                    mailbox.put(object.clone());
+                    mailbox.put(object);
                 }
                 Outcome::Done
             }
@@ -492,12 +554,12 @@ impl Held {
             records.push(HeldRecord::MailboxKept { mailbox: *name, certificate, terms });
             records.extend(mailbox.hold_days.map(|days| HeldRecord::HoldSet { mailbox: *name, days }));
             records.extend(mailbox.sets.iter().map(|((epoch, class), set)| {
-                let spent = set.spent.iter().map(|(token, hash)| Spent { token: *token, hash: *hash }).collect();
+                let spent = set.kept_spent().collect();
                 let (epoch, class, tokens) = (*epoch, class.number(), set.tokens.clone());
                 let foreign = set.foreign.iter().copied().collect();
                 HeldRecord::TokensKept { mailbox: *name, epoch, class, tokens, spent, foreign }
             }));
-            let objects: Vec<_> = mailbox.objects.values().cloned().collect();
+            let objects: Vec<_> = mailbox.objects().collect();
             let pieces = objects.chunks(OBJECTS_OF_RECORD);
             records.extend(pieces.map(|objects| HeldRecord::ObjectsKept { mailbox: *name, objects: objects.to_vec() }));
             if !mailbox.pages.is_empty() {
@@ -583,18 +645,18 @@ impl Held {
             sets.get_mut(&(place.epoch, place.class)).zip(Some(outstanding))
         });
         let Some((set, outstanding)) = set else { return self.unwanted(object) };
-        if let Some(hash) = set.spent.get(&spent.token) {
-            let outcome = if *hash == spent.hash { Outcome::Already } else { Outcome::Nothing };
+        if let Some(known) = set.spent_for(&spent.token) {
+            let outcome = if *known == brief(&spent.hash) { Outcome::Already } else { Outcome::Nothing };
             self.unwanted(object);
             return outcome;
         }
         if object.size != place.class.bytes() {
             return self.unwanted(object);
         }
-        set.spent.insert(spent.token, spent.hash);
+        set.spend(spent);
         *outstanding = outstanding.saturating_sub(object.size);
         if let Some(mailbox) = self.mailboxes.get_mut(&place.mailbox) {
-            mailbox.put(object.clone());
+            mailbox.put(object);
         }
         Outcome::Done
     }
@@ -615,7 +677,7 @@ impl Held {
         self.invitations.retain(|_, invitation| invitation.expires >= begin_of(day));
         for mailbox in self.mailboxes.values_mut() {
             let over: Vec<_> =
-                mailbox.objects.values().filter(|object| object.until <= day).map(|object| object.id).collect();
+                mailbox.objects.iter().filter(|(_, object)| object.until <= day).map(|(id, _)| *id).collect();
             self.released.extend(over.into_iter().filter_map(|object| mailbox.take(object)));
             let past: Vec<_> = mailbox.pages.values().map(|page| page.held).filter(|page| page.until < day).collect();
             self.released.extend(past.iter().filter_map(|page| Some(mailbox.take_page(&page.name)?.held.body)));

@@ -97,7 +97,7 @@ proptest! {
             }
             for mailbox in held.mailboxes().values() {
                 prop_assert!(mailbox.stored() + mailbox.outstanding() <= mailbox.terms().quota);
-                let stored: u64 = mailbox.objects().values().map(|object| object.size).sum();
+                let stored: u64 = mailbox.objects().map(|object| object.size).sum();
                 let pages: u64 = mailbox.pages().map(|page| page.size).sum();
                 prop_assert_eq!(stored + pages, mailbox.stored());
             }
@@ -106,7 +106,7 @@ proptest! {
         let names: Vec<_> = held.mailboxes().keys().copied().collect();
         for index in doomed.iter().filter(|_| !names.is_empty()) {
             let mailbox = *index.get(&names);
-            let objects = held.mailboxes()[&mailbox].objects().keys().copied().take(1).collect();
+            let objects = held.mailboxes()[&mailbox].objects().map(|object| object.id).take(1).collect();
             held.apply(1000, &HeldRecord::Deleted { mailbox, objects });
         }
         held.take_released();

@@ -277,14 +277,13 @@ impl Carrier {
         let limit = selection.limit.map_or(LIST_ENTRIES, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
         let lines: Vec<Line> = known
             .objects()
-            .values()
             .filter(|object| selection.after.is_none_or(|after| object.id > after))
             .filter(|object| selection.read.is_none_or(|read| object.read == read))
             .filter(|object| selection.since.is_none_or(|since| object.day >= since))
             .take(limit.min(LIST_ENTRIES))
             .map(|object| {
-                let json = json.then(|| serde_json::to_string(&Described::from(object)).ok()).flatten();
-                let words = json.map_or_else(|| entry(object).words(), |json| vec![Word::text(json)]);
+                let json = json.then(|| serde_json::to_string(&Described::from(&object)).ok()).flatten();
+                let words = json.map_or_else(|| entry(&object).words(), |json| vec![Word::text(json)]);
                 Line::new(Status::ListEntry, words)
             })
             .collect();
@@ -293,8 +292,8 @@ impl Carrier {
     }
 
     fn retrieve(&mut self, place: Place, mailbox: Fingerprint, object: ObjectId, part: Part, style: Style) {
-        let known = self.held.mailboxes().get(&mailbox).and_then(|mailbox| mailbox.objects().get(&object));
-        let Some(object) = known.cloned() else { return self.answer(place, Status::NoMessage) };
+        let known = self.held.mailboxes().get(&mailbox).and_then(|mailbox| mailbox.object(object));
+        let Some(object) = known else { return self.answer(place, Status::NoMessage) };
         let (part, offset, length) = match part {
             Part::Whole => (false, 0, object.size),
             Part::Range { offset, length } => (true, offset, length.unwrap_or(u64::MAX)),
@@ -341,7 +340,7 @@ impl Carrier {
     fn delete(&mut self, place: Place, mailbox: Fingerprint, objects: Vec<ObjectId>) {
         let Some(known) = self.held.mailboxes().get(&mailbox) else { return };
         // Once, however often it is named.
-        let there: BTreeSet<_> = objects.into_iter().filter(|object| known.objects().contains_key(object)).collect();
+        let there: BTreeSet<_> = objects.into_iter().filter(|object| known.object(*object).is_some()).collect();
         if there.is_empty() {
             return self.answer(place, Status::NoMessage);
         }
