@@ -84,7 +84,7 @@ impl Location {
 
     /// How many bytes it has itself.
     fn len(&self) -> u64 {
-        self.far().map_or(self.len.into(), |(_, len)| len)
+        self.far().map_or_else(|| self.len.into(), |(_, len)| len)
     }
 
     fn tail(&self) -> Option<BodyTail> {

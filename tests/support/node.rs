@@ -128,7 +128,7 @@ impl Node {
         self.process = Some(process);
     }
 
-    /// Waits until `status` calls every identity reachable; panics with the daemon's words where it ends before.
+    /// Waits until `status` calls every identity reachable whose onion is to be published; panics with the daemon's words where it ends before.
     pub(crate) fn wait_until_reachable(&mut self) {
         let deadline = Instant::now() + UP;
         loop {
@@ -137,7 +137,8 @@ impl Node {
             }
             let reachable = |status: Value| {
                 let identities = status["identities"].as_array()?;
-                let all = identities.iter().all(|identity| identity["reachable"] == true);
+                let up = |identity: &Value| identity["reachable"] == true || identity["listen"] == "never";
+                let all = identities.iter().all(up);
                 Some(all && (!identities.is_empty() || status["carrier"]["reachable"] == true))
             };
             if self.try_json(&["status"]).and_then(reachable) == Some(true) {

@@ -7,6 +7,11 @@ use serde::{Deserialize, Serialize};
 use crate::base::limits;
 use crate::base::{BodyId, ContactId, ContentId};
 
+/// A message that was not read: its body, its author, and its signed id.
+type Unread = (BodyId, ContactId, ContentId);
+/// An author, and what of the author's was read.
+type Owed = (ContactId, Vec<ContentId>);
+
 /// What is still to be read, and what was and is not told yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reads {
@@ -65,17 +70,13 @@ impl Reads {
 
     // Checkpoints.
 
-    pub(in super::super) fn kept(&self) -> (Vec<(BodyId, ContactId, ContentId)>, Vec<(ContactId, Vec<ContentId>)>) {
+    pub(in super::super) fn kept(&self) -> (Vec<Unread>, Vec<Owed>) {
         let unread = self.unread.iter().map(|(body, (contact, content))| (*body, *contact, *content)).collect();
         let owed = self.owed.iter().map(|(contact, contents)| (*contact, contents.iter().copied().collect()));
         (unread, owed.collect())
     }
 
-    pub(in super::super) fn keep(
-        &mut self,
-        unread: &[(BodyId, ContactId, ContentId)],
-        owed: &[(ContactId, Vec<ContentId>)],
-    ) {
+    pub(in super::super) fn keep(&mut self, unread: &[Unread], owed: &[Owed]) {
         self.unread.extend(unread.iter().map(|(body, contact, content)| (*body, (*contact, *content))));
         for (contact, contents) in owed {
             self.owed.entry(*contact).or_default().extend(contents.iter().copied());
