@@ -49,7 +49,8 @@ pub(super) struct IdentityShell {
 }
 
 impl IdentityShell {
-    /// A shell, and where what it publishes is seen; whether the onion is to be published goes to `listens`. `replayed` is how many records the start had to read: where that were
+    /// A shell, and where what it publishes is seen; whether the onion is to be published goes to `listens`. `replayed` is
+    /// how many records the start had to read: where that were
     /// many, an image is kept soon, also by a node that never lives for long.
     pub(super) fn new(
         tools: Tools,

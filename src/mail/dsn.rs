@@ -441,6 +441,11 @@ mod tests {
         assert!(late.contains("Original-Recipient: rfc822;b?r??X: y\r\n"));
         let delivered = report_of(Outcome::Delivered, None);
         assert!(delivered.contains("Subject: Your message was delivered\r\n") && delivered.contains("Status: 2.0.0"));
+        let handed_over = report_of(Outcome::HandedOver, None);
+        assert!(handed_over.contains("Subject: Your message was handed over\r\n"));
+        assert!(
+            handed_over.contains("Action: relayed\r\nStatus: 2.0.0") && !handed_over.contains("Nothing more is tried")
+        );
     }
 
     #[test]

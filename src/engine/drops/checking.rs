@@ -4,7 +4,7 @@
 //! All of it is memory: a check that a restart interrupts is over.
 
 use super::calendar::attempt_error;
-use super::rented::{Rented, Seat};
+use super::rented::Rented;
 use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::{ClockStep, ContentId, DropId, SessionId, Timestamp};
@@ -20,8 +20,8 @@ use crate::wire::token::{Class, Epoch, Token, epoch, token};
 
 const ASKED: Ticket = Ticket(1);
 const BROUGHT: Ticket = Ticket(2);
-/// Tokens that are tried: an earlier check may have used some.
-const TRIES: u32 = 4;
+/// Tokens that are tried in one session: earlier checks may have used some.
+const TRIES: usize = 8;
 
 /// How the last check of a drop goes, or went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub(in super::super) struct Checking {
     machine: Option<Patron>,
     stage: Stage,
     object: Vec<u8>,
-    tried: u32,
+    tried: usize,
 }
 
 impl Checking {
@@ -78,7 +78,7 @@ impl Identity {
                 "the carrier does not have that box yet; wait until it is open",
             ));
         }
-        if free_seat(&rented).is_none() {
+        if rented.seats.iter().all(|seat| seat.contact.is_some()) {
             return Err(RequestError::Limit("contacts have all places of that box; none is left to check it with"));
         }
         let done = Change::new(Vec::new(), Answer::Always(Response::Done));
@@ -140,11 +140,14 @@ impl Identity {
         }
     }
 
-    /// Shows the next token of the last place that no contact has, from the end.
+    /// Shows the next token that no contact has.
     fn show_token(&mut self, now: Timestamp, session: SessionId) {
         let Some(checking) = self.checking.get_mut(&session) else { return };
         let rented = self.state.drops().get(checking.drop);
-        let token = rented.and_then(|rented| token_for(rented, &checking.object, epoch(now), checking.tried));
+        let known = self.checks.get(&checking.drop);
+        let token = rented
+            .zip(known)
+            .and_then(|(rented, known)| token_for(rented, known.content, &checking.object, epoch(now), checking.tried));
         let (Some(token), Some(machine)) = (token.filter(|_| checking.tried < TRIES), &mut checking.machine) else {
             return self.end_check(session, Check::Failed(AttemptError::Refused));
         };
@@ -220,13 +223,15 @@ impl Identity {
     }
 }
 
-fn free_seat(rented: &Rented) -> Option<&Seat> {
-    rented.seats.iter().rev().find(|seat| seat.contact.is_none())
-}
-
-fn token_for(rented: &Rented, object: &[u8], today: Epoch, tried: u32) -> Option<Token> {
+/// A token of a place that no contact has, of the half that whoever gets that place uses last. Each check begins somewhere else,
+/// so that it rarely meets what another has used.
+fn token_for(rented: &Rented, content: ContentId, object: &[u8], today: Epoch, tried: usize) -> Option<Token> {
     let class = Class::of(object.len() as u64)?;
     let (_, count) = Rented::classes().find(|(other, _)| *other == class)?;
     let current = today / limits::DROP_EPOCH_DAYS * limits::DROP_EPOCH_DAYS;
-    Some(token(&free_seat(rented)?.seed, current, class, count.checked_sub(tried + 1)?))
+    let free = rented.seats.iter().filter(|seat| seat.contact.is_none());
+    let tokens: Vec<_> = free.flat_map(|seat| (count / 2..count).map(move |i| (&seat.seed, i))).collect();
+    let [first, second, ..] = *content.as_bytes();
+    let at = (usize::from(u16::from_be_bytes([first, second])) + tried).checked_rem(tokens.len())?;
+    tokens.get(at).filter(|_| tried < tokens.len()).map(|(seed, i)| token(seed, current, class, *i))
 }

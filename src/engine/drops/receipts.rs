@@ -4,12 +4,13 @@
 //! They are returned together, at a random moment within an hour, by the next session with the author or by one of its drops.
 //! What is owed is in the log; a batch on its way is memory.
 
+use std::collections::BTreeSet;
+
 use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::{ContactId, ContentId, Timestamp};
 use crate::engine::book::{Contact, ContactStatus};
 use crate::engine::delivery::{Arrival, Received};
-use crate::engine::effect::NewBody;
 use crate::engine::identity::{Identity, Then};
 use crate::engine::record::Record;
 use crate::mail::{Content, ContentKind, Receipt};
@@ -87,10 +88,19 @@ impl Identity {
     ) {
         let (mut records, mut bodies) = (vec![Record::Discarded { seen: received.seen }], Vec::new());
         let text = String::from_utf8_lossy(&received.content.payload);
-        let mut done = std::collections::BTreeSet::new();
+        // However often a line stands there.
+        let (mut done, mut read) = (BTreeSet::new(), BTreeSet::new());
         for line in text.lines().take(limits::RECEIPTS_TOGETHER) {
             if let Ok(content) = line.parse::<ContentId>() {
-                self.add_read(now, rng, content, author.id, &mut records, &mut bodies);
+                let Some(queued) = self.state.queue().with_content(content, author.id) else { continue };
+                let (queue, waits) = (queued.id, queued.waits_for(author.id));
+                // Whoever read it has it.
+                if waits && done.insert(queue) {
+                    self.add_delivered(now, rng, queue, author.id, &mut records, &mut bodies);
+                }
+                if read.insert(queue) {
+                    records.push(Record::RecipientRead { queue, contact: author.id, at: now });
+                }
                 continue;
             }
             let receipt = data_encoding::HEXLOWER_PERMISSIVE.decode(line.as_bytes());
@@ -104,23 +114,5 @@ impl Identity {
         }
         let seen = received.seen;
         self.commit(records, bodies, Then::Acknowledge(arrival, seen));
-    }
-
-    /// A recipient says that a message was read; whoever read it has it.
-    fn add_read(
-        &mut self,
-        now: Timestamp,
-        rng: &mut dyn Rng,
-        content: ContentId,
-        contact: ContactId,
-        records: &mut Vec<Record>,
-        bodies: &mut Vec<NewBody>,
-    ) {
-        let Some(queued) = self.state.queue().with_content(content, contact) else { return };
-        let (queue, waits) = (queued.id, queued.waits_for(contact));
-        if waits {
-            self.add_delivered(now, rng, queue, contact, records, bodies);
-        }
-        records.push(Record::RecipientRead { queue, contact, at: now });
     }
 }

@@ -7,7 +7,7 @@ use super::{Check, Told};
 use crate::base::limits;
 use crate::engine::harness::{DAY, MINUTE, World};
 use crate::engine::mailbox::{FlagChange, Flags, FolderRole, NamedFlags};
-use crate::engine::queue::{FailureReason, Progress};
+use crate::engine::queue::{FailureReason, Notify, Progress, RecipientOptions};
 use crate::engine::record::Record;
 use crate::engine::request::{Asked, Request, Submission};
 use crate::engine::state::AttemptError;
@@ -337,6 +337,7 @@ fn mail_to_somebody_who_returns_no_receipts_ends_as_handed_over() {
     assert!(matches!(progress(&world), Progress::HandedOver(_)));
     let reports = world.texts(ALICE, FolderRole::Inbox);
     assert!(reports.iter().all(|text| !text.contains("Action: failed")), "it is no failure");
+    assert!(reports.iter().any(|text| text.contains("A carrier of theirs has it")), "the notice after a day says so");
     assert!(world.messages(ALICE, FolderRole::Outbox).is_empty());
     // And back.
     world.apart.clear();
@@ -406,11 +407,37 @@ fn who_may_know_hears_what_was_read_and_nobody_else() {
 }
 
 #[test]
+fn a_message_whose_receipt_and_reading_come_together_is_reported_once() {
+    let mut world = world(19, 1);
+    let contact = world.contact(CAROL, ALICE).unwrap().id;
+    world.request(CAROL, Request::Tell { contact, told: Told::Read }).unwrap();
+    world.apart.extend([(ALICE, CAROL), (CAROL, ALICE)]);
+    let recipient = world.address(CAROL);
+    let notify = Notify { success: true, failure: true, delay: true };
+    let options = RecipientOptions { notify, original: None };
+    let asked = Asked { recipients: [(recipient.clone(), options)].into_iter().collect(), ..Asked::default() };
+    let (message, visible) = (world.message(ALICE, "one"), vec![recipient.clone()]);
+    world.request(ALICE, Request::Submit(Submission { recipients: vec![recipient], visible, message, asked })).unwrap();
+    world.pass(WHILE);
+    // She reads it at once, before the receipt is on its way, and both go together.
+    let inbox = world.nodes[CAROL].published.mailbox.by_role(FolderRole::Inbox).unwrap();
+    let (folder, uids) = (inbox.id, inbox.messages.iter().map(|message| message.uid).collect());
+    let (change, flags) = (FlagChange::Add, NamedFlags::system(Flags::SEEN));
+    world.request(CAROL, Request::Store { folder, uids, change, flags }).unwrap();
+    world.apart.remove(&(CAROL, ALICE));
+    world.pass(3 * HOUR);
+    assert!(matches!(progress(&world), Progress::Read(_)));
+    let reports = world.texts(ALICE, FolderRole::Inbox);
+    assert_eq!(reports.iter().filter(|text| text.contains("Action: delivered")).count(), 1, "once");
+    world.check();
+}
+
+#[test]
 fn a_check_goes_to_the_carrier_and_comes_back_and_says_where_it_does_not() {
     let mut world = world(17, 1);
     let check = |world: &mut World| world.request(CAROL, Request::CheckDrop { name: "box120".to_owned() });
     let how = |world: &World| world.nodes[CAROL].published.checks.values().next().copied();
-    for _ in 0..3 {
+    for _ in 0..20 {
         check(&mut world).unwrap();
         world.pass(MINUTE);
         assert_eq!((how(&world), held(&world)), (Some(Check::Works), 0), "each needs another token");
@@ -425,7 +452,10 @@ fn a_check_goes_to_the_carrier_and_comes_back_and_says_where_it_does_not() {
     world.carriers[0].failing_commits = 1;
     check(&mut world).unwrap();
     world.pass(MINUTE);
-    assert!(matches!(how(&world), Some(Check::Failed(_))));
+    assert!(matches!(how(&world), Some(Check::Failed(AttemptError::Broken))), "its disk failed: no answer is true");
+    check(&mut world).unwrap();
+    world.pass(MINUTE);
+    assert_eq!(how(&world), Some(Check::Works), "and works again");
     world.carriers[0].online = false;
     world.restart_carrier(0, false);
     check(&mut world).unwrap();
