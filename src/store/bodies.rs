@@ -36,21 +36,23 @@ pub enum ReadError {
     },
 }
 
-/// Where a body is, in as few bytes as most need: there is one for each.
+/// Where a body is, in as few bytes as most need: there is one for each. What few need is in [`More`], and its number of
+/// bytes here is [`ELSEWHERE`] then.
 #[derive(Clone)]
 struct Location {
     key: SymmetricKey,
-    segment: u64,
+    segment: u32,
     offset: u32,
     len: u32,
-    more: Option<Box<More>>,
 }
 
+const ELSEWHERE: u32 = u32::MAX;
+
 /// What few bodies need.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct More {
-    /// A file of its own, or an offset or a length that does not fit.
-    far: Option<(Place, u64)>,
+    place: Place,
+    len: u64,
     tail: Option<BodyTail>,
     /// How many bodies have their end here.
     references: u32,
@@ -58,53 +60,43 @@ struct More {
     hidden: bool,
 }
 
+/// A body, with all that is known of it.
+#[derive(Clone)]
+struct Known {
+    key: SymmetricKey,
+    more: More,
+}
+
 impl Location {
-    fn new(key: SymmetricKey, place: Place, len: u64, mut more: More) -> Self {
-        let near = match place {
-            Place::Inline { segment, offset } => u32::try_from(offset).ok().map(|offset| (segment, offset)),
-            Place::Blob(_) => None,
+    /// A place for what needs no [`More`].
+    fn near(known: &Known) -> Option<Self> {
+        let More { place: Place::Inline { segment, offset }, len, tail: None, references: 0, hidden: false } =
+            known.more
+        else {
+            return None;
         };
-        let near = near.zip(u32::try_from(len).ok());
-        if near.is_none() {
-            more.far = Some((place, len));
-        }
-        let ((segment, offset), len) = near.unwrap_or_default();
-        let needs_more = more.far.is_some() || more.tail.is_some() || more.references > 0 || more.hidden;
-        Self { key, segment, offset, len, more: needs_more.then(|| Box::new(more)) }
+        let len = u32::try_from(len).ok().filter(|len| *len != ELSEWHERE)?;
+        let (segment, offset) = (u32::try_from(segment).ok()?, u32::try_from(offset).ok()?);
+        Some(Self { key: known.key.clone(), segment, offset, len })
     }
 
-    fn far(&self) -> Option<(Place, u64)> {
-        self.more.as_ref().and_then(|more| more.far)
+    fn elsewhere(key: SymmetricKey) -> Self {
+        Self { key, segment: 0, offset: 0, len: ELSEWHERE }
     }
+}
 
+impl Known {
     fn place(&self) -> Place {
-        let near = Place::Inline { segment: self.segment, offset: self.offset.into() };
-        self.far().map_or(near, |(place, _)| place)
+        self.more.place
     }
 
     /// How many bytes it has itself.
     fn len(&self) -> u64 {
-        self.far().map_or_else(|| self.len.into(), |(_, len)| len)
-    }
-
-    fn tail(&self) -> Option<BodyTail> {
-        self.more.as_ref().and_then(|more| more.tail)
-    }
-
-    fn references(&self) -> u32 {
-        self.more.as_ref().map_or(0, |more| more.references)
-    }
-
-    fn hidden(&self) -> bool {
-        self.more.as_ref().is_some_and(|more| more.hidden)
-    }
-
-    fn more(&mut self) -> &mut More {
-        self.more.get_or_insert_default()
+        self.more.len
     }
 
     fn total(&self) -> u64 {
-        self.len() + self.tail().map_or(0, |tail| tail.len)
+        self.len() + self.more.tail.map_or(0, |tail| tail.len)
     }
 
     /// The segment in which it takes this many bytes.
@@ -119,6 +111,7 @@ impl Location {
 #[derive(Default)]
 struct Index {
     locations: HashMap<BodyId, Location>,
+    more: BTreeMap<BodyId, More>,
     /// Bytes of each segment that bodies need.
     needed: BTreeMap<u64, u64>,
 }
@@ -136,8 +129,8 @@ pub(super) struct Bodies {
 const OPEN_SEGMENTS: usize = 32;
 
 impl Index {
-    fn weigh(&mut self, location: &Location, add: bool) {
-        let Some((segment, bytes)) = location.weight() else { return };
+    fn weigh(&mut self, known: &Known, add: bool) {
+        let Some((segment, bytes)) = known.weight() else { return };
         let needed = self.needed.entry(segment).or_default();
         *needed = if add { needed.saturating_add(bytes) } else { needed.saturating_sub(bytes) };
         if *needed == 0 {
@@ -145,39 +138,78 @@ impl Index {
         }
     }
 
+    fn get(&self, id: BodyId) -> Option<Known> {
+        Some(self.known(id, self.locations.get(&id)?))
+    }
+
+    /// The body, where it may be read.
+    fn shown(&self, id: BodyId) -> Option<Known> {
+        self.get(id).filter(|known| !known.more.hidden)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (BodyId, Known)> {
+        self.locations.iter().map(|(id, location)| (*id, self.known(*id, location)))
+    }
+
+    fn known(&self, id: BodyId, location: &Location) -> Known {
+        let Location { key, segment, offset, len } = location;
+        let place = Place::Inline { segment: (*segment).into(), offset: (*offset).into() };
+        let near = More { place, len: (*len).into(), tail: None, references: 0, hidden: false };
+        let more = if *len == ELSEWHERE { self.more.get(&id).cloned() } else { None };
+        Known { key: key.clone(), more: more.unwrap_or(near) }
+    }
+
+    fn set(&mut self, id: BodyId, known: Known) {
+        let location = match Location::near(&known) {
+            Some(near) => {
+                self.more.remove(&id);
+                near
+            }
+            None => {
+                self.more.insert(id, known.more);
+                Location::elsewhere(known.key)
+            }
+        };
+        self.locations.insert(id, location);
+    }
+
     fn insert(&mut self, entry: BodyEntry, hidden: bool) {
         let BodyEntry { id, key, place, len, tail } = entry;
-        let before = self.locations.remove(&id);
+        let before = self.get(id);
         if let Some(before) = &before {
             self.weigh(before, false);
         }
         // One that was moved keeps what others have in it.
-        let (references, hidden) = before.as_ref().map_or((0, hidden), |before| (before.references(), before.hidden()));
+        let (references, hidden) =
+            before.as_ref().map_or((0, hidden), |before| (before.more.references, before.more.hidden));
         if let (Some(tail), None) = (&tail, &before)
-            && let Some(other) = self.locations.get_mut(&tail.of)
+            && let Some(mut other) = self.get(tail.of)
         {
-            other.more().references += 1;
+            other.more.references += 1;
+            self.set(tail.of, other);
         }
-        let location = Location::new(key, place, len, More { far: None, tail, references, hidden });
-        self.weigh(&location, true);
-        self.locations.insert(id, location);
+        let known = Known { key, more: More { place, len, tail, references, hidden } };
+        self.weigh(&known, true);
+        self.set(id, known);
     }
 
     /// Takes a body out, and those that only it kept here; gives the places of what is gone.
     fn remove(&mut self, id: BodyId, gone: &mut Vec<Place>) {
-        let Some(location) = self.locations.get_mut(&id) else { return };
-        if location.references() > 0 {
-            location.more().hidden = true;
-            return;
+        let Some(mut known) = self.get(id) else { return };
+        if known.more.references > 0 {
+            known.more.hidden = true;
+            return self.set(id, known);
         }
-        let Some(location) = self.locations.remove(&id) else { return };
-        self.weigh(&location, false);
-        gone.push(location.place());
-        let Some(tail) = location.tail() else { return };
-        let Some(other) = self.locations.get_mut(&tail.of) else { return };
-        let more = other.more();
-        more.references = more.references.saturating_sub(1);
-        if more.hidden && more.references == 0 {
+        self.locations.remove(&id);
+        self.more.remove(&id);
+        self.weigh(&known, false);
+        gone.push(known.place());
+        let Some(tail) = known.more.tail else { return };
+        let Some(mut other) = self.get(tail.of) else { return };
+        other.more.references = other.more.references.saturating_sub(1);
+        let over = other.more.hidden && other.more.references == 0;
+        self.set(tail.of, other);
+        if over {
             self.remove(tail.of, gone);
         }
     }
@@ -204,11 +236,10 @@ impl Bodies {
     /// Every body with its place, for a checkpoint, in the order of their ids; whether each is hidden.
     pub(super) fn entries(&self) -> Vec<(BodyEntry, bool)> {
         let index = self.index();
-        let entry = |(id, location): (&BodyId, &Location)| {
-            let (key, place, len, tail) = (location.key.clone(), location.place(), location.len(), location.tail());
-            (BodyEntry { id: *id, key, place, len, tail }, location.hidden())
+        let entry = |(id, Known { key, more: More { place, len, tail, hidden, .. } })| {
+            (BodyEntry { id, key, place, len, tail }, hidden)
         };
-        let mut entries: Vec<_> = index.locations.iter().map(entry).collect();
+        let mut entries: Vec<_> = index.iter().map(entry).collect();
         drop(index);
         entries.sort_unstable_by_key(|(entry, _)| entry.id);
         entries
@@ -233,19 +264,18 @@ impl Bodies {
 
     /// Where a body's own bytes are.
     pub(super) fn place(&self, id: BodyId) -> Option<Place> {
-        self.index().locations.get(&id).map(Location::place)
+        self.index().get(id).map(|known| known.place())
     }
 
     /// Where a part of a body is: in which body that has all its bytes itself, and from where on.
     pub(super) fn resolve(&self, id: BodyId, from: u64, len: u64) -> Option<BodyTail> {
-        let index = self.index();
-        let location = index.locations.get(&id).filter(|location| !location.hidden())?;
-        if location.total() != from.checked_add(len)? {
+        let known = self.index().shown(id)?;
+        if known.total() != from.checked_add(len)? {
             return None;
         }
-        match location.tail() {
+        match known.more.tail {
             None => Some(BodyTail { of: id, from, len }),
-            Some(tail) => Some(BodyTail { of: tail.of, from: tail.from + from.checked_sub(location.len())?, len }),
+            Some(tail) => Some(BodyTail { of: tail.of, from: tail.from + from.checked_sub(known.len())?, len }),
         }
     }
 
@@ -260,20 +290,20 @@ impl Bodies {
     }
 
     pub(super) fn len(&self, id: BodyId) -> Option<u64> {
-        self.index().locations.get(&id).filter(|location| !location.hidden()).map(Location::total)
+        self.index().shown(id).map(|known| known.total())
     }
 
     pub(super) fn ids(&self) -> Vec<BodyId> {
-        self.index().locations.iter().filter(|(_, location)| !location.hidden()).map(|(id, _)| *id).collect()
+        self.index().iter().filter(|(_, known)| !known.more.hidden).map(|(id, _)| id).collect()
     }
 
     /// The names of the blobs that hold a body.
     pub(super) fn blobs(&self) -> Vec<[u8; 16]> {
-        let name = |location: &Location| match location.place() {
+        let name = |more: &More| match more.place {
             Place::Blob(name) => Some(name),
             Place::Inline { .. } => None,
         };
-        self.index().locations.values().filter_map(name).collect()
+        self.index().more.values().filter_map(name).collect()
     }
 
     pub(super) fn blob_path(&self, name: [u8; 16]) -> PathBuf {
@@ -282,17 +312,16 @@ impl Bodies {
 
     /// A part of a body, cut to its length.
     pub(super) fn read(&self, id: BodyId, part: Range<u64>) -> Result<Vec<u8>, ReadError> {
-        let (location, tail) = {
+        let (known, tail) = {
             let index = self.index();
-            let location = index.locations.get(&id).filter(|location| !location.hidden()).cloned();
-            let location = location.ok_or(ReadError::Unknown)?;
-            let tail = location.tail().map(|tail| (tail, index.locations.get(&tail.of).cloned()));
-            (location, tail)
+            let known = index.shown(id).ok_or(ReadError::Unknown)?;
+            let tail = known.more.tail.map(|tail| (tail, index.get(tail.of)));
+            (known, tail)
         };
-        let mut bytes = self.read_own(id, &location, part.clone())?;
-        if let Some((tail, other)) = tail.filter(|_| part.end > location.len()) {
-            let other = other.ok_or_else(|| ReadError::Damaged { file: self.path(location.place()) })?;
-            let own = location.len();
+        let mut bytes = self.read_own(id, &known, part.clone())?;
+        if let Some((tail, other)) = tail.filter(|_| part.end > known.len()) {
+            let other = other.ok_or_else(|| ReadError::Damaged { file: self.path(known.place()) })?;
+            let own = known.len();
             let within = part.start.saturating_sub(own)..part.end.saturating_sub(own).min(tail.len);
             let there = tail.from.saturating_add(within.start)..tail.from.saturating_add(within.end);
             bytes.extend_from_slice(&self.read_own(tail.of, &other, there)?);
@@ -308,8 +337,8 @@ impl Bodies {
     }
 
     /// A part of a body's own bytes, cut to them.
-    fn read_own(&self, id: BodyId, location: &Location, part: Range<u64>) -> Result<Vec<u8>, ReadError> {
-        let (key, place, len) = (&location.key, location.place(), location.len());
+    fn read_own(&self, id: BodyId, known: &Known, part: Range<u64>) -> Result<Vec<u8>, ReadError> {
+        let (key, place, len) = (&known.key, known.place(), known.len());
         let part = part.start.min(len)..part.end.min(len);
         if part.is_empty() {
             return Ok(Vec::new());
