@@ -22,7 +22,11 @@ const FASTER: u32 = 30;
 const PATIENCE: Duration = Duration::from_secs(240);
 
 fn main() -> ExitCode {
-    runner::main(found, &[("mail_for_somebody_who_is_away_waits_in_their_box_and_is_delivered_once", story)])
+    let stories: [(&str, fn(&PathBuf)); 2] = [
+        ("mail_for_somebody_who_is_away_waits_in_their_box_and_is_delivered_once", story),
+        ("a_friend_carries_mail_to_somebody_who_is_away", carried),
+    ];
+    runner::main(found, &stories)
 }
 
 fn found() -> Result<PathBuf, Missing> {
@@ -89,6 +93,37 @@ fn story(_: &PathBuf) {
     assert_eq!(carol.json(&["carrier", "check", "bob"])["check"], "works");
     hidden(&alice, &mut carol);
     first_contact(&bob, carol, node("dave", peers.path()));
+}
+
+/// Bob's node brings carol what alice wrote, while alice's is off; only then does alice hear of it.
+fn carried(_: &PathBuf) {
+    let peers = temp_dir();
+    let (mut alice, mut bob) = (node("alice", peers.path()), node("bob", peers.path()));
+    let mut carol = node("carol", peers.path());
+    introduce(&alice, &carol);
+    introduce(&alice, &bob);
+    assert_eq!(bob.json(&["contact", "set", "alice", "--carry", "on"])["carry"]["allowed"], true);
+    assert_eq!(alice.json(&["contact", "set", "carol", "--via", "bob"])["via"], "bob");
+    carol.kill();
+    alice.feed(&["send", "-t", "carol", "-s", "By a friend", "-"], b"Bob cannot read it.\n");
+    wait_for("bob's node has it", PATIENCE, || (state(&alice) == "held").then_some(()));
+    let row = alice.json(&["queue", "list"])["queue"][0].clone();
+    assert_eq!(row["custody"][0]["friend"], "bob");
+    let waiting = |bob: &Node| bob.json(&["contact", "show", "alice"])["carry"]["waiting"].clone();
+    assert_eq!(waiting(&bob), 1);
+    alice.kill();
+    bob.kill();
+    bob.start();
+    carol.start();
+    wait_for("carol has it", PATIENCE, || (subjects(&carol) == ["By a friend"]).then_some(()));
+    wait_for("bob's node has nothing to carry", PATIENCE, || (waiting(&bob) == 0).then_some(()));
+    // Carol's receipt waits with her; bob's report comes first.
+    carol.kill();
+    alice.start();
+    wait_for("alice hears from bob", PATIENCE, || (state(&alice) == "handed_over").then_some(()));
+    carol.start();
+    wait_for("alice hears from carol", PATIENCE, || (state(&alice) == "delivered").then_some(()));
+    assert_eq!(subjects(&carol), ["By a friend"], "once");
 }
 
 /// Carol is up, and nobody can see that: her onion is not published. She gives alice no receipts.

@@ -15,7 +15,6 @@ use runepeer::engine::carrier::{
 };
 use runepeer::engine::{Profile, PublicProfile, SecretBytes};
 use runepeer::mail::Binding;
-use runepeer::wire::mailbox::Policy;
 use runepeer::wire::token::{epoch, hash_of};
 
 const SESSIONS: u8 = 3;
@@ -67,7 +66,7 @@ fn replay(log: &[HeldRecord]) -> Held {
 
 fuzz_target!(|pieces: Vec<(u8, &[u8])>| {
     let mut log = log();
-    let mut carrier = Carrier::new(replay(&log), Policy::Session, now()).expect("a carrier");
+    let mut carrier = Carrier::new(replay(&log), now()).expect("a carrier");
     let mut rng = SeededRng::new(1);
     let mut bodies: BTreeMap<BodyId, Arc<[u8]>> = BTreeMap::new();
     let mut sent = [0_usize; SESSIONS as usize];

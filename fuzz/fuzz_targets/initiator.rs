@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
 use runepeer::base::{MacKey, Onion, Timestamp};
-use runepeer::engine::session::{Event, Initiator, Job, Ticket};
+use runepeer::engine::session::{Event, Initiator, Job, Ticket, Way};
 use runepeer::wire::Importance;
 
 fuzz_target!(|pieces: Vec<&[u8]>| {
@@ -18,6 +18,7 @@ fuzz_target!(|pieces: Vec<&[u8]>| {
             object: (number > 1).then(|| Arc::from(&b"object"[..])),
             auth: Some(MacKey::from_bytes([1; 32])),
             importance: Importance::Normal,
+            way: [Way::Direct, Way::Carrying(None), Way::Carried(None)][number as usize].clone(),
         };
         initiator.send(now, Ticket(number), job);
     }

@@ -276,6 +276,16 @@ pub const RECEIPT_SPREAD: Duration = Duration::from_secs(3600);
 pub const RECEIPTS_OWED: usize = 1000;
 /// Receipts that are returned together.
 pub const RECEIPTS_TOGETHER: usize = 256;
+/// Objects that a node carries for one contact at a time.
+pub const LOADS_OF_CONTACT: usize = 256;
+/// Their bytes.
+pub const LOAD_BYTES_OF_CONTACT: u64 = 256 * 1024 * 1024;
+/// For how long a node tries to bring an object that it carries.
+pub const CARRIAGE: Duration = Duration::from_secs(14 * 24 * 3600);
+/// Sessions in which a node brings what it carries, at once.
+pub const PARALLEL_CARRIAGE: usize = 2;
+/// Copies of one message that one friend gets to carry.
+pub const COPIES_AT_FRIEND: usize = 3;
 /// How long a drop's mail that could not be taken is left alone.
 pub const COLLECT_AGAIN: Duration = Duration::from_secs(600);
 /// Tokens of one epoch and class in one mailbox.

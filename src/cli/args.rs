@@ -197,13 +197,20 @@ pub(super) enum Contact {
         /// Petname or address
         who: String,
     },
-    /// Change what a contact learns from you
+    /// Change what a contact learns from you, and who carries mail for whom
+    #[command(group = clap::ArgGroup::new("change").required(true).multiple(true))]
     Set {
         /// Petname or address
         who: String,
         /// What they hear of their mail: nothing, that what they left at your carriers was delivered, or also what you have read
-        #[arg(long, value_name = "none|delivered|read", value_parser = ["none", "delivered", "read"])]
-        receipts: String,
+        #[arg(long, value_name = "none|delivered|read", value_parser = ["none", "delivered", "read"], group = "change")]
+        receipts: Option<String>,
+        /// Whether your node carries their sealed mail to other people, up to 256 MiB at a time. Your node then sees to whom they write, when and how much
+        #[arg(long, value_name = "on|off", value_parser = ["on", "off"], group = "change")]
+        carry: Option<String>,
+        /// A contact whose node carries your mail to them when theirs does not answer, or none. That node then sees that you write to them, when and how much
+        #[arg(long, value_name = "WHO|none", group = "change")]
+        via: Option<String>,
     },
 }
 
@@ -303,6 +310,9 @@ pub(super) struct CarrierLimits {
     /// Whether anybody who knows the onion may have such a box without an invitation
     #[arg(long, value_name = "true|false")]
     pub(super) free_registration: Option<bool>,
+    /// For how long an owner's key, once shown, counts: for a session, for one command, or for so many seconds
+    #[arg(long, value_name = "session|command|SECONDS")]
+    pub(super) identification: Option<String>,
 }
 
 /// Bytes, from a number with or without a unit.

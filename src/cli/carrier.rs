@@ -41,8 +41,9 @@ pub(super) fn run(context: &Context, verb: Carrier) -> Result<(), Failure> {
         }
         Carrier::Invite(invite) => self::invite(context, &invite),
         Carrier::Limits(asked) => {
-            let args::CarrierLimits { space, quota, hold_days, free_registration: free } = asked;
-            let value = context.ask(Command::CarrierLimits(CarrierChange { space, quota, hold_days, free }))?;
+            let args::CarrierLimits { space, quota, hold_days, free_registration: free, identification } = asked;
+            let change = CarrierChange { space, quota, hold_days, free, identification };
+            let value = context.ask(Command::CarrierLimits(change))?;
             show(context, value, limits);
             Ok(())
         }
@@ -145,10 +146,11 @@ fn limits(value: &Value) -> String {
         if value["free_registration"] == true { "anybody may have a box" } else { "nobody without an invitation" };
     let space = if value["space"].is_null() { "no bound".to_owned() } else { format!("{} MiB", mib("space")) };
     format!(
-        "space: {space}; {} MiB are stored or promised\na box whose invitation does not say: {} MiB, held for {} days\nregistration: {free}\n",
+        "space: {space}; {} MiB are stored or promised\na box whose invitation does not say: {} MiB, held for {} days\nregistration: {free}\nidentification: for {}\n",
         mib("promised"),
         mib("quota"),
         value["hold_days"],
+        text(value, "identification"),
     )
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::args::{Config, Contact, Identity, Invite, InviteCommand, Mail, MailSetup, Password, Send, Verb};
 use super::{Context, args, backup, carrier, output, qr, queue, repair, thunderbird};
-use crate::control::{Attachment, Code, Command, Draft, Failure};
+use crate::control::{Attachment, Code, Command, ContactChange, Draft, Failure};
 
 /// A daemon stops within ten seconds; the rest is for a busy machine.
 const STOP: std::time::Duration = std::time::Duration::from_secs(20);
@@ -248,7 +248,10 @@ fn contacts(context: &Context, verb: Contact) -> Result<(), Failure> {
         Contact::Add { text, petname } => Command::ContactAdd { invitation: given_or_pasted(text)?, petname },
         Contact::List => Command::ContactList,
         Contact::Show { who } => Command::ContactShow { who },
-        Contact::Set { who, receipts: told } => Command::ContactReceipts { who, told },
+        Contact::Set { who, receipts, carry, via } => {
+            let carry = carry.map(|carry| carry == "on");
+            Command::ContactSet(ContactChange { who, receipts, carry, via })
+        }
     };
     let value = context.ask(command)?;
     show(context, value, |value| {
@@ -267,6 +270,20 @@ fn contacts(context: &Context, verb: Contact) -> Result<(), Failure> {
                 }
                 if value["receipts"]["expected"] == false {
                     words.push_str("  they return no receipts\n");
+                }
+                if value["carry"]["allowed"] == true {
+                    let waiting = value["carry"]["waiting"].as_u64().unwrap_or(0);
+                    let _ = writeln!(
+                        words,
+                        "  your node carries their mail ({waiting} waiting), and sees to whom they write, when and how much"
+                    );
+                }
+                if let Some(friend) = value["via"].as_str() {
+                    let _ = writeln!(
+                        words,
+                        "  when they do not answer, {friend} carries your mail to them, and sees that you write to them, when \
+                         and how much"
+                    );
                 }
                 for step in rows(value, "provenance") {
                     let _ = writeln!(words, "  {}", step.as_str().unwrap_or_default());

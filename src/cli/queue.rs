@@ -49,7 +49,9 @@ pub(super) fn line(item: &Value) -> String {
 fn standing(item: &Value) -> String {
     let mut line = format!("{}  {}", text(item, "to"), text(item, "state"));
     let held = rows(item, "custody").count();
-    if held > 0 {
+    if text(item, "state") == "handed_over" && item["ended_at"].is_null() {
+        line.push_str(", as whoever carries it says; not confirmed yet");
+    } else if held > 0 {
         let _ = write!(line, " by {held}, not collected yet as far as we know");
     } else if item["may_have_arrived"] == true {
         line.push_str(", sent but not acknowledged");
@@ -64,7 +66,7 @@ fn standing(item: &Value) -> String {
         Some(ended) => {
             let _ = write!(line, " at {ended}");
         }
-        None if matches!(text(item, "state"), "queued" | "held") => {
+        None if matches!(text(item, "state"), "queued" | "held" | "handed_over") => {
             let _ = write!(line, ", until {}", text(item, "expires_at"));
         }
         None => {}

@@ -12,7 +12,7 @@ mod socket;
 
 pub use client::Client;
 pub use failure::{Code, Failure};
-pub use request::{Attachment, BoxInvite, CarrierChange, Command, Draft, Request};
+pub use request::{Attachment, BoxInvite, CarrierChange, Command, ContactChange, Draft, Request};
 pub use server::{Handler, Server};
 
 /// The socket's name in the data directory.

@@ -64,13 +64,8 @@ pub enum Command {
         /// Petname or address.
         who: String,
     },
-    /// What a contact hears of its mail.
-    ContactReceipts {
-        /// Petname or address.
-        who: String,
-        /// `none`, `delivered` or `read`.
-        told: String,
-    },
+    /// What a contact hears from us, and who carries for whom.
+    ContactSet(ContactChange),
     /// Send a message.
     Send {
         /// Recipients: petnames or addresses.
@@ -208,6 +203,25 @@ pub struct CarrierChange {
     /// Whether anybody may have a box without an invitation.
     #[serde(default)]
     pub free: Option<bool>,
+    /// For how long an owner's identification counts: `session`, `command` or a number of seconds.
+    #[serde(default)]
+    pub identification: Option<String>,
+}
+
+/// What is to be changed about a contact; what is left out stays as it is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ContactChange {
+    /// Petname or address.
+    pub who: String,
+    /// What it hears of its mail: `none`, `delivered` or `read`.
+    #[serde(default)]
+    pub receipts: Option<String>,
+    /// Whether we carry for it.
+    #[serde(default)]
+    pub carry: Option<bool>,
+    /// Who carries what is for it: petname or address, or `none`.
+    #[serde(default)]
+    pub via: Option<String>,
 }
 
 /// What `send` composes a message from.

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::account::LocalAccount;
 use super::clock::now;
 use super::compose;
+use super::contacts;
 use super::drops;
 use super::node::Shared;
 use super::passwords;
@@ -20,8 +21,6 @@ use super::queue;
 use crate::backup::Last;
 use crate::base::Timestamp;
 use crate::control::{Code, Command, Draft, Failure, Handler, Request as Asked};
-use crate::engine::book::{Contact, ContactStatus, Introduction};
-use crate::engine::drops::Told;
 use crate::engine::mailbox::{Flags, Folder};
 use crate::engine::{Request, RequestError, Response, Snapshot};
 use crate::mail::headers;
@@ -73,33 +72,18 @@ impl Shared {
             Command::ContactAdd { invitation, petname } => {
                 let account = self.account(identity)?;
                 match account.ask(Request::AddContact { invitation, petname }).await? {
-                    Response::ContactAdded { petname, .. } => show_contact(&account, &petname),
+                    Response::ContactAdded { petname, .. } => contacts::show(&account, &petname),
                     _ => Err(unexpected()),
                 }
             }
-            Command::ContactList => {
-                let account = self.account(identity)?;
-                let snapshot = account.snapshot.borrow().clone();
-                let mut contacts: Vec<&Arc<Contact>> = snapshot.book.contacts().collect();
-                contacts.sort_by_key(|contact| contact.petname.to_lowercase());
-                let contacts: Vec<Value> = contacts.into_iter().map(|contact| describe(&snapshot, contact)).collect();
-                Ok(json!({ "contacts": contacts }))
-            }
-            Command::ContactShow { who } => show_contact(&*self.account(identity)?, &who),
+            Command::ContactList => Ok(contacts::list(&*self.account(identity)?)),
+            Command::ContactShow { who } => contacts::show(&*self.account(identity)?, &who),
             Command::IdentityListen { on } => {
                 let account = self.account(identity)?;
                 account.ask(Request::Listen(on)).await?;
                 Ok(profile(&account))
             }
-            Command::ContactReceipts { who, told } => {
-                let known = TOLD.iter().find(|(_, word)| *word == told).map(|(told, _)| *told);
-                let usage = || Failure::new(Code::Usage, "say none, delivered or read");
-                let told = known.ok_or_else(usage)?;
-                let account = self.account(identity)?;
-                let contact = find_contact(&account.snapshot.borrow(), &who)?.id;
-                account.ask(Request::Tell { contact, told }).await?;
-                show_contact(&account, &who)
-            }
+            Command::ContactSet(change) => contacts::set(&*self.account(identity)?, change).await,
             Command::Send { to, draft } => send(&*self.account(identity)?, to, draft).await,
             Command::List { folder } => list(&*self.account(identity)?, &folder).await,
             Command::Read { folder, uid } => read(&*self.account(identity)?, &folder, uid).await,
@@ -298,56 +282,6 @@ async fn revoke(account: &LocalAccount, beginning: &str) -> Result<Value, Failur
         (None, _) => Err(Failure::new(Code::NotFound, "there is no such invitation").hint("see: runepeer invite list")),
         _ => Err(Failure::new(Code::Usage, "several invitations begin like that; give more of the id")),
     }
-}
-
-/// What a contact may hear of its mail, and what that is called.
-const TOLD: [(Told, &str); 3] = [(Told::Nothing, "none"), (Told::Delivered, "delivered"), (Told::Read, "read")];
-
-fn describe(snapshot: &Snapshot, contact: &Contact) -> Value {
-    let status = match contact.status {
-        ContactStatus::Greeting => "greeting",
-        ContactStatus::Confirmed => "confirmed",
-        ContactStatus::Request => "request",
-        ContactStatus::Blocked => "blocked",
-    };
-    let provenance: Vec<String> = contact
-        .provenance
-        .iter()
-        .map(|step| {
-            let how = match step.how {
-                Introduction::InvitationUsed => "you used their invitation",
-                Introduction::InvitationMade(_) => "they used your invitation",
-                Introduction::Unasked => "they wrote without a private invitation",
-            };
-            format!("{}: {how}", step.at.rfc3339())
-        })
-        .collect();
-    let told = snapshot.drops.told(contact.id);
-    let told = TOLD.iter().find(|(known, _)| *known == told).map(|(_, word)| *word);
-    json!({
-        "petname": contact.petname,
-        "address": contact.address.to_string(),
-        "fingerprint": contact.fingerprint.to_string(),
-        "status": status,
-        "receipts": { "given": told, "expected": snapshot.drops.expects_receipts(contact.id) },
-        "drops": snapshot.drops.of(contact.id).map_or(0, |of| of.iter().count()),
-        "provenance": provenance,
-    })
-}
-
-fn show_contact(account: &LocalAccount, who: &str) -> Result<Value, Failure> {
-    let snapshot = account.snapshot.borrow().clone();
-    Ok(describe(&snapshot, &*find_contact(&snapshot, who)?))
-}
-
-fn find_contact(snapshot: &Snapshot, who: &str) -> Result<Arc<Contact>, Failure> {
-    let book = &snapshot.book;
-    let found = book
-        .by_petname(who)
-        .or_else(|| book.contacts().find(|contact| contact.address.to_string().eq_ignore_ascii_case(who)));
-    found
-        .cloned()
-        .ok_or_else(|| Failure::new(Code::NotFound, "there is no such contact").hint("see: runepeer contact list"))
 }
 
 async fn send(account: &LocalAccount, to: Vec<String>, draft: Draft) -> Result<Value, Failure> {

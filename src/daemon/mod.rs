@@ -10,6 +10,7 @@ mod carrier;
 mod clock;
 mod commands;
 mod compose;
+mod contacts;
 mod crypto;
 mod directory;
 mod driver;

@@ -8,6 +8,7 @@ use super::account::LocalAccount;
 use super::compose;
 use crate::base::{ContactId, QueueId, Timestamp};
 use crate::control::{Code, Failure};
+use crate::engine::drops::LeftCopy;
 use crate::engine::queue::{FailureReason, Progress, Queued, Recipient};
 use crate::engine::{Request, Snapshot};
 
@@ -84,10 +85,18 @@ fn row(snapshot: &Snapshot, queued: &Queued, contact: ContactId, recipient: &Rec
     let waits = recipient.progress == Progress::Queued;
     let attempts = snapshot.attempts.get(&contact).filter(|_| waits).copied().unwrap_or_default();
     let copies = snapshot.drops.copies(queued.id, contact).iter();
+    let friend = |copy: &LeftCopy| {
+        let handed = snapshot.carriage.handed(queued.id, contact).find(|handed| handed.receipt == copy.receipt)?;
+        Some(snapshot.book.contact(handed.friend)?.petname.clone())
+    };
     let custody: Vec<Value> = copies
-        .filter_map(|copy| Some(json!({ "carrier": copy.onion.to_string(), "since": copy.held?.rfc3339() })))
+        .filter_map(|copy| {
+            let since = copy.held?.rfc3339();
+            Some(json!({ "carrier": copy.onion.to_string(), "friend": friend(copy), "since": since }))
+        })
         .collect();
     let (state, ended) = match state(recipient.progress) {
+        ("queued", ended) if snapshot.carriage.says_delivered(queued.id, contact) => ("handed_over", ended),
         ("queued", ended) if !custody.is_empty() => ("held", ended),
         other => other,
     };

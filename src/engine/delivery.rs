@@ -51,10 +51,17 @@ pub(super) struct Received {
 
 impl Identity {
     /// A session delivered an object.
-    pub(super) fn arrived(&mut self, now: Timestamp, session: SessionId, ticket: Ticket, delivery: Delivery) {
-        let Delivery { to, sender, object, importance } = delivery;
-        let important = importance == Importance::High;
-        let arrival = Arrival { session, ticket, to, sender, important, size: object.len() };
+    pub(super) fn arrived(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        session: SessionId,
+        ticket: Ticket,
+        delivery: Delivery,
+    ) {
+        let Delivery { send, sender, object } = delivery;
+        let important = send.importance == Importance::High;
+        let arrival = Arrival { session, ticket, to: send.to.clone(), sender, important, size: object.len() };
         self.in_flight = self.in_flight.saturating_add(arrival.size);
         let full = self.in_flight > limits::IN_FLIGHT_BYTES;
         if full || !self.rates.take(sender, arrival.size as u64, now) {
@@ -64,6 +71,9 @@ impl Identity {
                 Sender::Invitation(_) | Sender::Stranger => Status::NotAvailable,
             };
             return self.finish(arrival, status);
+        }
+        if send.to.without_folder() != *self.address() {
+            return self.load_arrived(now, rng, arrival, send, object);
         }
         let op = self.operation(Pending::Open(arrival));
         self.effect(Effect::Open(op, object));

@@ -46,7 +46,10 @@ impl Identity {
             _ => FailureReason::Expired,
         };
         let drops = self.state.drops();
-        let silent = |contact: &ContactId| !drops.expects_receipts(*contact) && drops.custody(queue, *contact) > 0;
+        let silent = |contact: &ContactId| {
+            let held = drops.custody(queue, *contact) > 0 || self.state.carriage().says_delivered(queue, *contact);
+            !drops.expects_receipts(*contact) && held
+        };
         let (handed_over, failed): (Vec<_>, Vec<_>) = idle.into_iter().partition(silent);
         let failures: Vec<_> = failed.into_iter().map(|contact| (contact, reason(contact))).collect();
         if let Some(&first) = handed_over.first() {

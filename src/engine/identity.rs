@@ -15,6 +15,7 @@ use crate::base::{
 };
 use crate::mail::Address;
 
+use super::carriage::{Carrying, ObjectHash, Rounds};
 use super::delivery::Arrival;
 use super::drops::rented::DropChange;
 use super::drops::{Batch, Calendar, Checking, Collecting, Delays, DepositStep, Depositing, Known};
@@ -55,6 +56,8 @@ pub(super) enum Pending {
     Drop(SessionId),
     /// Something is being sealed to ourselves.
     Check(SessionId),
+    /// Something that we carry is being read.
+    Load(SessionId),
 }
 
 /// What to do after a commit.
@@ -75,6 +78,12 @@ pub(super) enum Then {
     Collecting(SessionId),
     /// Contacts have seats in our drops.
     Seated,
+    /// Acknowledge something that we are to carry.
+    Loaded(Arrival, ObjectHash),
+    /// What we carried is settled.
+    Carried(SessionId),
+    /// What we carried has expired.
+    LoadExpired(ContactId, ObjectHash),
     /// Nothing.
     Nothing,
 }
@@ -86,6 +95,7 @@ enum Kind {
     Deposit,
     Collection,
     Check,
+    Carriage,
 }
 
 /// One identity's machines.
@@ -113,6 +123,9 @@ pub struct Identity {
     /// Sessions that see whether a drop of ours works, and how the last of each drop went.
     pub(super) checking: BTreeMap<SessionId, Checking>,
     pub(super) checks: BTreeMap<DropId, Known>,
+    /// When what we carry is brought, and the sessions that bring it.
+    pub(super) rounds: Rounds,
+    pub(super) carrying: BTreeMap<SessionId, Carrying>,
     /// The beginning of an object at a drop whose rest did not come.
     pub(super) partly_fetched: BTreeMap<DropId, (ObjectId, Vec<u8>)>,
     /// Receipts on their way to their authors.
@@ -147,7 +160,8 @@ impl Identity {
     pub fn new(state: State, delays: Delays, now: Timestamp, rng: &mut dyn Rng) -> Result<Self, NoProfile> {
         let profile = state.profile().cloned().ok_or(NoProfile)?;
         let schedule = Schedule::at_start(state.queue(), state.book(), now, rng);
-        let calendar = Calendar::at_start(state.drops(), delays, now, rng);
+        let calendar = Calendar::at_start(state.drops(), state.carriage(), delays, now, rng);
+        let rounds = Rounds::at_start(state.carriage(), now, rng);
         Ok(Self {
             state,
             profile,
@@ -162,6 +176,8 @@ impl Identity {
             collections: BTreeMap::new(),
             checking: BTreeMap::new(),
             checks: BTreeMap::new(),
+            rounds,
+            carrying: BTreeMap::new(),
             partly_fetched: BTreeMap::new(),
             returning: BTreeMap::new(),
             too_large_for_drops: BTreeSet::new(),
@@ -207,6 +223,7 @@ impl Identity {
                 Kind::Deposit => self.deposit_dialled(now, rng, session, result),
                 Kind::Collection => self.collection_dialled(now, rng, session, result),
                 Kind::Check => self.check_dialled(now, session, result),
+                Kind::Carriage => self.carrying_dialled(now, rng, session, result),
                 Kind::Inbound | Kind::Outbound => self.dialled(now, rng, session, result),
             },
             Input::Received(session, bytes) => match self.kind_of(session) {
@@ -215,6 +232,7 @@ impl Identity {
                 Kind::Deposit => self.deposit_received(now, rng, session, &bytes),
                 Kind::Collection => self.collection_received(now, rng, session, &bytes),
                 Kind::Check => self.check_received(now, session, &bytes),
+                Kind::Carriage => self.carrying_received(now, rng, session, &bytes),
             },
             Input::Closed(session) => match self.kind_of(session) {
                 Kind::Inbound => self.closed_inbound(session),
@@ -222,6 +240,7 @@ impl Identity {
                 Kind::Deposit => self.deposit_closed(now, rng, session),
                 Kind::Collection => self.collection_closed(now, rng, session),
                 Kind::Check => self.check_closed(session),
+                Kind::Carriage => self.carrying_closed(now, rng, session),
             },
             Input::Committed(op, result) => self.committed(now, rng, op, result),
             Input::Opened(op, result) => {
@@ -254,11 +273,11 @@ impl Identity {
                     self.drop_worked(now, rng, session, result);
                 }
             }
-            Input::BodyRead(op, message) => {
-                if let Some(Pending::Return(returning)) = self.pending.remove(&op) {
-                    self.returned(now, rng, *returning, message.as_deref());
-                }
-            }
+            Input::BodyRead(op, message) => match self.pending.remove(&op) {
+                Some(Pending::Return(returning)) => self.returned(now, rng, *returning, message.as_deref()),
+                Some(Pending::Load(session)) => self.load_read(now, rng, session, message),
+                _ => {}
+            },
             Input::DiskLow(low) => self.disk_low = low,
             Input::ClockSet(step) => self.clock_set(now, rng, step),
         }
@@ -272,6 +291,7 @@ impl Identity {
         self.dial_what_is_due(now, rng);
         self.deposit_what_is_due(now, rng);
         self.collect_what_is_due(now);
+        self.carry_what_is_due(now);
         self.drain()
     }
 
@@ -284,6 +304,8 @@ impl Identity {
             Kind::Collection
         } else if self.checking.contains_key(&session) {
             Kind::Check
+        } else if self.carrying.contains_key(&session) {
+            Kind::Carriage
         } else {
             Kind::Outbound
         }
@@ -296,8 +318,10 @@ impl Identity {
         let deposits = self.deposits.values().filter_map(Depositing::poll_timeout);
         let collections = self.collections.values().filter_map(Collecting::poll_timeout);
         let checks = self.checking.values().filter_map(Checking::poll_timeout);
-        let dialled = dialled.chain(deposits).chain(collections).chain(checks);
-        sessions.chain(dialled).chain(self.schedule.poll()).chain(self.calendar.poll()).min()
+        let carrying = self.carrying.values().filter_map(Carrying::poll_timeout);
+        let dialled = dialled.chain(deposits).chain(collections).chain(checks).chain(carrying);
+        let planned = [self.schedule.poll(), self.calendar.poll(), self.rounds.poll(), self.loads_expire()];
+        sessions.chain(dialled).chain(planned.into_iter().flatten()).min()
     }
 
     /// A deadline may have passed.
@@ -307,7 +331,9 @@ impl Identity {
         self.deposit_timeouts(now, rng);
         self.collection_timeouts(now, rng);
         self.check_timeouts(now);
+        self.carrying_timeouts(now, rng);
         self.expire(now, rng);
+        self.expire_loads(now);
         self.rest_of(now, rng)
     }
 
@@ -345,6 +371,9 @@ impl Identity {
             Then::Depositing(session, step) => self.deposit_committed(now, rng, session, step, applied),
             Then::Collecting(session) => self.collection_committed(now, rng, session, applied.map(|_| ())),
             Then::Seated => self.seating = false,
+            Then::Loaded(arrival, object) => self.loaded(now, arrival, &object, applied),
+            Then::Carried(session) => self.carried(now, rng, session, applied.is_err()),
+            Then::LoadExpired(contact, object) => self.load_expired(contact, object),
             Then::Nothing => {}
         }
     }
@@ -355,11 +384,19 @@ impl Identity {
             match record {
                 Record::Submitted { queued } => {
                     // Whom a direct attempt did not reach lately is not waited for.
-                    for contact in queued.recipients.keys().filter(|contact| self.schedule.is_away(**contact)) {
-                        self.calendar.wants(*contact, self.state.drops(), now, rng);
+                    for contact in queued.recipients.keys().copied() {
+                        if self.schedule.is_away(contact) {
+                            self.wants_deposits(now, rng, contact);
+                        }
                     }
                 }
-                Record::ReceiptsDue { contact, .. } => self.calendar.owes(*contact, now, rng),
+                Record::ReceiptsDue { contact, .. } | Record::LoadEnded { contact, .. } => {
+                    self.calendar.owes(*contact, now, rng);
+                }
+                // Whoever is away is not waited for.
+                Record::CarrierChosen { contact, friend: Some(_) } if self.schedule.is_away(*contact) => {
+                    self.wants_deposits(now, rng, *contact);
+                }
                 Record::FlagsChanged { .. } => {
                     for contact in self.state.drops().reads().owed_to() {
                         self.calendar.owes(contact, now, rng);
@@ -443,6 +480,8 @@ impl Identity {
         self.deposits.values_mut().for_each(|deposit| deposit.clock_set(step));
         self.collections.values_mut().for_each(|collecting| collecting.clock_set(step, now));
         self.checking.values_mut().for_each(|checking| checking.clock_set(step));
+        self.rounds.clock_set(step, now, rng);
+        self.carrying.values_mut().for_each(|carrying| carrying.clock_set(step));
         self.attempts_changed();
     }
 

@@ -5,6 +5,7 @@
 //! is the fold of its [`Record`]s, and what is visible is only what is committed.
 
 pub mod book;
+pub mod carriage;
 pub mod carrier;
 mod delivery;
 pub mod drops;
@@ -42,6 +43,7 @@ pub mod session;
 mod sessions;
 pub mod state;
 mod submission;
+mod turn;
 
 pub use book::Book;
 pub use drops::Drops;

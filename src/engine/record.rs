@@ -9,6 +9,7 @@ use crate::base::{BodyId, ContactId, ContentId, DropId, FolderId, InvitationId, 
 use crate::mail::Receipt;
 
 use super::book::{Acquaintance, Contact, ContactChange, InvitationEntry};
+use super::carriage::{Fate, Handed, Load, ObjectHash};
 use super::drops::named::{Named, Place, SetOf};
 use super::drops::rented::{DropChange, Rented};
 use super::drops::{LeftCopy, Told};
@@ -393,6 +394,59 @@ records! {
         /// The messages, by their signed ids.
         contents: Vec<ContentId>,
     }
+    /// Whether we carry for a contact.
+    26 CarriageAllowed {
+        /// The contact.
+        contact: ContactId,
+        /// Whether we do.
+        on: bool,
+    }
+    /// Who carries what we send to a contact that does not answer.
+    27 CarrierChosen {
+        /// The contact.
+        contact: ContactId,
+        /// The friend; `None` for nobody.
+        friend: Option<ContactId>,
+    }
+    /// A contact gave us an object to carry.
+    28 LoadTaken {
+        /// The object.
+        load: Box<Load>,
+    }
+    /// An object is carried no further.
+    29 LoadEnded {
+        /// Who gave it.
+        contact: ContactId,
+        /// Which.
+        object: ObjectHash,
+        /// What became of it.
+        fate: Fate,
+    }
+    /// A contact heard what became of these, or that is at one of its drops.
+    30 FatesTold {
+        /// The contact.
+        contact: ContactId,
+        /// The objects.
+        objects: Vec<ObjectHash>,
+    }
+    /// A copy of a message is about to be given to a friend. Committed before the first byte leaves.
+    31 HandedOn {
+        /// The friend's onion.
+        onion: Onion,
+        /// The copy.
+        object: ObjectHash,
+        /// To whom, of what, for whom.
+        handed: Box<Handed>,
+    }
+    /// A friend says what became of a copy.
+    46 FateHeard {
+        /// The friend.
+        friend: ContactId,
+        /// The copy.
+        object: ObjectHash,
+        /// What became of it.
+        fate: Fate,
+    }
     /// A checkpoint begins: everything before it counts no more, and the records after it lead to the same state.
     64 CheckpointBegun {
         /// The highest UIDVALIDITY that was ever given.
@@ -458,6 +512,22 @@ records! {
         unread: Vec<(BodyId, ContactId, ContentId)>,
         /// Those that were, by their authors.
         owed: Vec<(ContactId, Vec<ContentId>)>,
+    }
+    /// What is known of carriage, without what is carried.
+    75 CarriageKept {
+        /// For whom we carry.
+        allowed: Vec<ContactId>,
+        /// Who carries, by recipient.
+        chosen: Vec<(ContactId, ContactId)>,
+        /// What those for whom we carried have to hear.
+        fates: Vec<(ContactId, ObjectHash, Fate)>,
+        /// Copies that friends got.
+        handed: Vec<(ObjectHash, Handed)>,
+    }
+    /// An object that we carry.
+    76 LoadKept {
+        /// The object.
+        load: Box<Load>,
     }
     /// Messages by which the user decides about somebody who asked.
     70 RequestsKept {

@@ -113,6 +113,20 @@ pub enum Request {
         /// What it hears.
         told: Told,
     },
+    /// Whether we carry objects of a contact to nodes of others.
+    AllowCarriage {
+        /// Which.
+        contact: ContactId,
+        /// Whether we do.
+        on: bool,
+    },
+    /// Who carries what we send to a contact that does not answer.
+    ChooseCarrier {
+        /// The contact.
+        contact: ContactId,
+        /// The friend; `None` for nobody.
+        friend: Option<ContactId>,
+    },
     /// Whether the identity's onion is to be published; else mail comes by its drops alone.
     Listen(bool),
     /// Rent a drop at a carrier with its invitation (`rune-box:…`).
@@ -264,6 +278,9 @@ pub enum RequestError {
     /// The invitation cannot be used.
     #[error("{0}")]
     InvitationRefused(&'static str),
+    /// Somebody must be a contact, or another one, first.
+    #[error("{0}")]
+    NotReady(&'static str),
     /// Nothing of that name.
     #[error("there is no {0} of that name")]
     NotFound(&'static str),

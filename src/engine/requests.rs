@@ -98,6 +98,8 @@ impl Identity {
             Request::RevokeInvitation(id) => self.revoke_invitation(id),
             Request::AddContact { invitation, petname } => self.add_contact(now, rng, &invitation, petname),
             Request::Tell { contact, told } => self.tell(now, rng, contact, told),
+            Request::AllowCarriage { contact, on } => self.allow_carriage(contact, on),
+            Request::ChooseCarrier { contact, friend } => self.choose_carrier(contact, friend),
             Request::Listen(on) => {
                 let answer = Answer::Always(Response::Done);
                 Ok(Change::new(vec![Record::ListenSwitched { on }], answer))

@@ -7,6 +7,7 @@ use crate::base::rng::Rng;
 use crate::base::{BodyId, ContentId, FolderId, Timestamp};
 use crate::mail::dsn::{self, Outcome};
 
+use super::carriage::Fate;
 use super::effect::NewBody;
 use super::mailbox::{FolderRole, NamedFlags, NewMessage, Uid};
 use super::queue::{FailureReason, Queued};
@@ -54,6 +55,10 @@ impl State {
         }
         for queued in self.queue().iter().filter(|queued| lost.bodies.contains(&queued.body)) {
             story.unsendable(queued, lost.records, rng);
+        }
+        for load in self.carriage().loads().filter(|load| lost.bodies.contains(&load.body)) {
+            let (contact, object, fate) = (load.contact, load.object, Fate::Expired);
+            story.records.push(Record::LoadEnded { contact, object, fate });
         }
         story.notice(rng, |state, id| {
             state.profile().map(|own| dsn::repaired(&own.public.address, lost.lines, lost.kept, id, now))

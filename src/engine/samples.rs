@@ -14,6 +14,7 @@ use super::book::{
     Acquaintance, Cards, Contact, ContactChange, ContactStatus, Introduction, InvitationEntry, PendingCard, Provenance,
     Renewal,
 };
+use super::carriage::{Fate, Handed, Load, ObjectHash};
 use super::drops::named::{Named, Place};
 use super::drops::rented::{DropChange, Rented, Seat, Stage};
 use super::drops::{LeftCopy, Told};
@@ -25,9 +26,9 @@ use super::queue::{
 use super::record::{Evidence, Record, Seen};
 
 /// How many kinds [`record`] makes.
-pub(super) const KINDS: u64 = CHANGES + 11;
+pub(super) const KINDS: u64 = CHANGES + 13;
 /// How many of them are changes; the others only stand in checkpoints.
-pub(super) const CHANGES: u64 = 44;
+pub(super) const CHANGES: u64 = 51;
 
 fn id(rng: &mut dyn Rng) -> [u8; 16] {
     [rng.below(4) as u8 + 1; 16]
@@ -275,6 +276,38 @@ fn drop_change(rng: &mut dyn Rng) -> DropChange {
     }
 }
 
+fn object(rng: &mut dyn Rng) -> ObjectHash {
+    [rng.below(3) as u8; 32]
+}
+
+fn fate(rng: &mut dyn Rng) -> Fate {
+    [Fate::Delivered, Fate::Refused, Fate::Expired][rng.below(3) as usize]
+}
+
+fn load(rng: &mut dyn Rng) -> Load {
+    Load {
+        contact: ContactId::from_bytes(id(rng)),
+        object: object(rng),
+        to: address(rng),
+        body: BodyId::from_bytes(id(rng)),
+        size: 4096,
+        certificate: (rng.below(2) == 0).then_some([5; 32]),
+        onward: (rng.below(2) == 0).then_some([6; 32]),
+        important: rng.below(2) == 0,
+        until: time(rng),
+    }
+}
+
+fn handed(rng: &mut dyn Rng) -> Handed {
+    Handed {
+        friend: ContactId::from_bytes(id(rng)),
+        queue: QueueId::from_bytes(id(rng)),
+        contact: ContactId::from_bytes(id(rng)),
+        receipt: receipt(rng),
+        fate: (rng.below(4) == 0).then(|| fate(rng)),
+    }
+}
+
 /// A record of this kind (below [`KINDS`]).
 pub(super) fn record(kind: u64, rng: &mut dyn Rng) -> Record {
     let folder = FolderId::from_bytes(id(rng));
@@ -356,28 +389,45 @@ pub(super) fn record(kind: u64, rng: &mut dyn Rng) -> Record {
         41 => Record::ListenSwitched { on: rng.below(2) == 0 },
         42 => Record::RecipientRead { queue, contact: who, at: time(rng) },
         43 => Record::ReadsReturned { contact: who, contents: vec![ContentId::from_bytes(id(rng))] },
-        44 => Record::CheckpointBegun { last_uid_validity: rng.below(9) as u32 },
-        45 => Record::FolderKept { folder: Box::new(kept_folder(rng)) },
-        46 => Record::MessagesKept { folder, messages: vec![kept_message(rng)] },
-        47 => Record::QueuedKept { queued: Box::new(kept_queued(rng)) },
-        48 => Record::OutboxKept { uid: rng.below(40) as u32, queues: queues(rng) },
-        49 => {
+        44 => Record::CarriageAllowed { contact: who, on: rng.below(4) > 0 },
+        45 => {
+            let friend = (rng.below(4) > 0).then(|| ContactId::from_bytes(id(rng)));
+            Record::CarrierChosen { contact: who, friend }
+        }
+        46 => Record::LoadTaken { load: Box::new(load(rng)) },
+        47 => Record::LoadEnded { contact: who, object: object(rng), fate: fate(rng) },
+        48 => Record::FatesTold { contact: who, objects: vec![object(rng)] },
+        49 => Record::HandedOn { onion: onion(rng), object: object(rng), handed: Box::new(handed(rng)) },
+        50 => Record::FateHeard { friend: who, object: object(rng), fate: fate(rng) },
+        51 => Record::CheckpointBegun { last_uid_validity: rng.below(9) as u32 },
+        52 => Record::FolderKept { folder: Box::new(kept_folder(rng)) },
+        53 => Record::MessagesKept { folder, messages: vec![kept_message(rng)] },
+        54 => Record::QueuedKept { queued: Box::new(kept_queued(rng)) },
+        55 => Record::OutboxKept { uid: rng.below(40) as u32, queues: queues(rng) },
+        56 => {
             let Seen { content, author, payload, expires, .. } = seen(rng);
             Record::DuplicatesKept { contents: vec![(content, author, payload, expires)], cleaned: time(rng) }
         }
-        50 => Record::InvitationKept { invitation: invitation(rng) },
-        51 => Record::DropsKept { contact: who, drops: named(rng), used: vec![((onion(rng), 5, 12), 3)] },
-        52 => {
+        57 => Record::InvitationKept { invitation: invitation(rng) },
+        58 => Record::DropsKept { contact: who, drops: named(rng), used: vec![((onion(rng), 5, 12), 3)] },
+        59 => {
             let copy = LeftCopy { onion: onion(rng), receipt: receipt(rng), held: Some(time(rng)) };
             Record::CopiesKept { queue, contact: who, copies: vec![copy] }
         }
-        53 => {
+        60 => {
             let content = ContentId::from_bytes(id(rng));
             Record::ReadsKept {
                 unread: vec![(BodyId::from_bytes(id(rng)), who, content)],
                 owed: vec![(who, vec![content])],
             }
         }
+        61 => Record::CarriageKept {
+            allowed: vec![who],
+            chosen: vec![(who, ContactId::from_bytes(id(rng)))],
+            fates: vec![(who, object(rng), fate(rng))],
+            handed: vec![(object(rng), handed(rng))],
+        },
+        62 => Record::LoadKept { load: Box::new(load(rng)) },
         _ => Record::RequestsKept { requests: vec![(BodyId::from_bytes(id(rng)), who)] },
     }
 }

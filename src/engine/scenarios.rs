@@ -243,6 +243,7 @@ fn knock(world: &mut World, to: &str, object: &[u8]) -> String {
         server: None,
         claim: Some(Claim::of(object)),
         auth: Some([7; 32]),
+        onward: None,
         importance: Importance::Normal,
         secure: false,
     };

@@ -230,6 +230,11 @@ impl Schedule {
             .min()
     }
 
+    /// When something may end that ends at this moment.
+    pub(super) fn not_before(&self, at: Timestamp) -> Timestamp {
+        at.max(self.hold)
+    }
+
     /// When something is due.
     pub(super) fn poll(&self) -> Option<Timestamp> {
         let expiry = self.expiries.first().map(|&(at, _)| at.max(self.hold));

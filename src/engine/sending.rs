@@ -19,7 +19,7 @@ use super::effect::{DialError, Durability, Effect, Refusal, Sizes};
 use super::identity::{Identity, Pending, Then};
 use super::queue::{Endpoint, FailureReason, Queued};
 use super::record::Record;
-use super::session::{Initiator, Job, Ticket};
+use super::session::{Initiator, Job, Ticket, Way};
 use super::state::AttemptError;
 
 /// Something that waits for a contact.
@@ -256,7 +256,8 @@ impl Identity {
         outbound.asking = Some(ticket);
         if let Some(machine) = &mut outbound.machine {
             let to = contact.address.clone();
-            let job = Job { to, certificate: None, object: None, auth: None, importance: Importance::Normal };
+            let (importance, way) = (Importance::Normal, Way::Direct);
+            let job = Job { to, certificate: None, object: None, auth: None, importance, way };
             machine.send(now, ticket, job);
         }
     }
@@ -397,12 +398,8 @@ impl Identity {
         let ticket = outbound.ticket();
         let Some(machine) = &mut outbound.machine else { return };
         let certificate = contact.certificate.as_ref().map(|bytes| digest(bytes));
-        let importance = Importance::Normal;
-        machine.send(
-            now,
-            ticket,
-            Job { to, certificate, object: Some(object), auth: contact.outbound.clone(), importance },
-        );
+        let (auth, importance, way) = (contact.outbound.clone(), Importance::Normal, Way::Direct);
+        machine.send(now, ticket, Job { to, certificate, object: Some(object), auth, importance, way });
         outbound.sent.insert(ticket, item);
     }
 
@@ -457,7 +454,7 @@ impl Identity {
                     || self.returning.contains_key(&contact)
                     || self.state.book().contact(contact).is_some_and(|entry| entry.cards.pending.is_some());
                 if away && waits {
-                    self.calendar.wants(contact, self.state.drops(), now, rng);
+                    self.wants_deposits(now, rng, contact);
                 }
             }
             None => self.schedule.succeeded(contact, now),

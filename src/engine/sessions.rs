@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 
 use crate::base::limits;
 use crate::base::rng::Rng;
-use crate::base::{ClockStep, ContactId, MacKey, SessionId, Timestamp};
+use crate::base::{ClockStep, ContactId, MacKey, Onion, SessionId, Timestamp};
 use crate::mail::Invitation;
 use crate::wire::{Claim, Mac, Status, verify};
 
+use super::book::ContactStatus;
 use super::effect::Effect;
 use super::identity::Identity;
 use super::profile::PublicProfile;
@@ -70,7 +71,8 @@ impl Host for Reception<'_> {
     fn offer(&mut self, now: Timestamp, send: &SendParams) -> Offer {
         // First, so that the time is the same for an address that is not here.
         let sender = self.sender(now, send);
-        if send.to.without_folder() != self.public.address {
+        let carried = send.to.without_folder() != self.public.address;
+        if carried && !self.carries(sender, send) {
             return Offer::Refused(Status::NotAvailable);
         }
         let size = send.claim.map_or(0, |claim| claim.size);
@@ -92,6 +94,9 @@ impl Host for Reception<'_> {
         if send.claim.is_some() && !self.rates.admits(sender, size, now) {
             return Offer::Refused(because(Status::TryLater));
         }
+        if carried {
+            return Offer::Carried { maximum, sender };
+        }
         Offer::Ready { maximum, certificate: self.public.certificate.clone(), sender }
     }
 
@@ -102,9 +107,17 @@ impl Host for Reception<'_> {
 }
 
 impl Reception<'_> {
+    /// Whether an object for somebody else's node is taken from this sender.
+    fn carries(&self, sender: Sender, send: &SendParams) -> bool {
+        let Sender::Contact(contact) = sender else { return false };
+        let confirmed = self.state.book().contact(contact).is_some_and(|it| it.status == ContactStatus::Confirmed);
+        let elsewhere = send.to.onion() != self.public.onion();
+        confirmed && elsewhere && !send.secure && self.state.carriage().allows(contact)
+    }
+
     fn sender(&mut self, now: Timestamp, send: &SendParams) -> Sender {
         let (Some(claim), Some(mac)) = (send.claim, send.auth) else { return Sender::Stranger };
-        if let Some((contact, newest)) = self.contact_with(&claim, &mac) {
+        if let Some((contact, newest)) = self.contact_with(send.to.onion(), &claim, &mac) {
             self.authenticated.insert((contact, newest));
             self.online.insert(contact);
             return Sender::Contact(contact);
@@ -116,8 +129,7 @@ impl Reception<'_> {
 
     // Both searches try every key, whichever fits: their time says nothing about the book.
 
-    fn contact_with(&self, claim: &Claim, mac: &Mac) -> Option<(ContactId, bool)> {
-        let onion = self.public.onion();
+    fn contact_with(&self, onion: Onion, claim: &Claim, mac: &Mac) -> Option<(ContactId, bool)> {
         let mut found = None;
         for contact in self.state.book().contacts() {
             for (place, key) in contact.inbound.iter().enumerate() {
@@ -253,7 +265,7 @@ impl Identity {
             self.schedule.online(contact, now, rng);
         }
         for (ticket, delivery) in arrived {
-            self.arrived(now, session, ticket, delivery);
+            self.arrived(now, rng, session, ticket, delivery);
         }
         self.flush_inbound(session);
     }

@@ -16,6 +16,7 @@ use crate::base::rng::Rng;
 use crate::base::{BodyId, ContactId, DropId, FolderId, QueueId, Timestamp};
 
 use super::book::{Acquaintance, Book, ContactStatus};
+use super::carriage::{Carriage, Fate, Handed};
 use super::drops::rented::DropChange;
 use super::drops::{Check, Drops, Told};
 use super::duplicates::Duplicates;
@@ -55,6 +56,7 @@ pub struct State {
     duplicates: Duplicates,
     requests: BTreeMap<BodyId, ContactId>,
     drops: Arc<Drops>,
+    carriage: Arc<Carriage>,
     hidden: bool,
     last_uid_validity: u32,
     last_record: ModSeq,
@@ -98,6 +100,8 @@ pub struct Snapshot {
     pub passwords: Arc<Vec<Password>>,
     /// Drops, ours and others', and what was left there.
     pub drops: Arc<Drops>,
+    /// For whom we carry and what, and who carries for us.
+    pub carriage: Arc<Carriage>,
     /// How it goes with our own drops: when the next session is, and why the last one failed.
     pub collections: Arc<BTreeMap<DropId, Attempts>>,
     /// How the last check of each of our drops goes, or went, since the start of the daemon.
@@ -212,6 +216,11 @@ impl State {
         &self.drops
     }
 
+    /// For whom we carry and what, and who carries for us.
+    pub fn carriage(&self) -> &Carriage {
+        &self.carriage
+    }
+
     /// The highest UIDVALIDITY that was ever given.
     pub const fn last_uid_validity(&self) -> u32 {
         self.last_uid_validity
@@ -278,6 +287,7 @@ impl State {
             hidden: self.hidden,
             passwords: self.passwords.clone(),
             drops: self.drops.clone(),
+            carriage: self.carriage.clone(),
             ..Snapshot::default()
         }
     }
@@ -330,6 +340,13 @@ impl State {
             | Record::ReceiptsSwitched { .. }
             | Record::ReceiptsPromised { .. }
             | Record::ReadsReturned { .. } => self.apply_to_drops(number, record).into(),
+            Record::CarriageAllowed { .. }
+            | Record::CarrierChosen { .. }
+            | Record::LoadTaken { .. }
+            | Record::LoadEnded { .. }
+            | Record::FatesTold { .. }
+            | Record::HandedOn { .. }
+            | Record::FateHeard { .. } => self.apply_to_carriage(number, record).into(),
             Record::CheckpointBegun { .. }
             | Record::FolderKept { .. }
             | Record::MessagesKept { .. }
@@ -340,6 +357,8 @@ impl State {
             | Record::DropsKept { .. }
             | Record::CopiesKept { .. }
             | Record::ReadsKept { .. }
+            | Record::CarriageKept { .. }
+            | Record::LoadKept { .. }
             | Record::RequestsKept { .. } => self.apply_kept(number, record),
         }
     }
@@ -450,6 +469,8 @@ impl State {
             Record::ContactChanged { id, change } => book.change(*id, change),
             Record::ContactRemoved { id } => {
                 Arc::make_mut(&mut self.drops).forget_contact(*id);
+                let gone = Arc::make_mut(&mut self.carriage).forget_contact(*id);
+                self.released.extend(gone.into_iter().filter(|body| self.references.release(*body)));
                 book.remove(*id)
             }
             Record::InvitationMade { invitation } => book.invite(invitation),
@@ -524,6 +545,11 @@ impl State {
             Arc::make_mut(&mut self.drops)
                 .keep_copies(id, |contact| queue.get(id).is_some_and(|queued| queued.waits_for(contact)));
         }
+        if self.carriage.has_handed(id) {
+            let queue = &self.queue;
+            Arc::make_mut(&mut self.carriage)
+                .keep_handed(id, |contact| queue.get(id).is_some_and(|queued| queued.waits_for(contact)));
+        }
         let gone = self.outbox.update(number, &mut self.mailbox, &self.queue, id);
         self.release(&gone);
         true
@@ -560,6 +586,9 @@ impl State {
                 if !drops.settle(*queue, *contact, receipt, *held) {
                     return false;
                 }
+                if held.is_none() && self.carriage.has_handed(*queue) {
+                    Arc::make_mut(&mut self.carriage).not_handed(receipt);
+                }
                 // Where it says that it has none, that is a carrier's word: the copy was in its hands, and a report stays careful.
                 if let Some(held) = held {
                     let until = held.plus(limits::EXPIRY_MAX);
@@ -580,6 +609,53 @@ impl State {
             Record::PagesNamed { contact, carriers } => {
                 let known = self.book.contact(*contact).is_some();
                 known && !carriers.is_empty() && drops.name_pages(*contact, carriers)
+            }
+            _ => false,
+        }
+    }
+
+    fn apply_to_carriage(&mut self, number: ModSeq, record: &Record) -> bool {
+        let known = |contact| self.book.contact(contact).is_some();
+        let carriage = Arc::make_mut(&mut self.carriage);
+        match record {
+            Record::CarriageAllowed { contact, on } => known(*contact) && carriage.allow(*contact, *on),
+            Record::CarrierChosen { contact, friend } => {
+                let both = known(*contact) && friend.is_none_or(|friend| known(friend) && friend != *contact);
+                both && carriage.choose(*contact, *friend)
+            }
+            Record::LoadTaken { load } => {
+                let taken = carriage.take(load);
+                if taken {
+                    self.references.add(load.body);
+                } else {
+                    self.released.push(load.body);
+                }
+                taken
+            }
+            Record::LoadEnded { contact, object, fate } => {
+                let Some(body) = carriage.end(*contact, object, *fate) else { return false };
+                if self.references.release(body) {
+                    self.released.push(body);
+                }
+                true
+            }
+            Record::FatesTold { contact, objects } => carriage.told(*contact, objects),
+            Record::HandedOn { onion, object, handed } => {
+                let Handed { queue, contact, receipt, .. } = **handed;
+                let waits = self.queue.get(queue).is_some_and(|queued| queued.waits_for(contact));
+                if !waits || !carriage.hand_on(*object, handed) {
+                    return false;
+                }
+                Arc::make_mut(&mut self.drops).hand_on(queue, contact, *onion, receipt);
+                self.change_queued(number, queue, |all, id| all.set_sent(id, contact, Endpoint::Drop, true));
+                true
+            }
+            Record::FateHeard { friend, object, fate } => {
+                let Some(handed) = carriage.hear(*friend, object, *fate) else { return false };
+                if *fate != Fate::Delivered {
+                    Arc::make_mut(&mut self.drops).lose(handed.queue, handed.contact, &handed.receipt);
+                }
+                true
             }
             _ => false,
         }
@@ -649,7 +725,9 @@ impl State {
         match bytes.split_first() {
             Some((&STATE_VERSION, rest)) => match postcard::take_from_bytes::<Self>(rest) {
                 Ok((mut state, [])) => {
-                    let bodies = state.mailbox.bodies().chain(state.queue.iter().map(|queued| queued.body));
+                    let loads = state.carriage.loads().map(|load| load.body);
+                    let bodies =
+                        state.mailbox.bodies().chain(state.queue.iter().map(|queued| queued.body)).chain(loads);
                     bodies.for_each(|body| state.references.add(body));
                     Ok(state)
                 }
@@ -661,7 +739,7 @@ impl State {
 }
 
 /// Grows with every change of a type that the state holds: an older image is then replayed instead of misread.
-const STATE_VERSION: u8 = 4;
+const STATE_VERSION: u8 = 5;
 
 /// A kept state cannot be used; the log has everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -717,8 +795,9 @@ mod tests {
                 other.last_record = count;
                 prop_assert!(state == other);
             }
+            let loads = state.carriage.loads().map(|load| load.body);
             let needed: BTreeSet<_> =
-                state.mailbox.bodies().chain(state.queue.iter().map(|queued| queued.body)).collect();
+                state.mailbox.bodies().chain(state.queue.iter().map(|queued| queued.body)).chain(loads).collect();
             prop_assert_eq!(state.bodies(), needed);
             prop_assert_eq!(state.last_record(), count);
             let fingerprints: BTreeSet<_> = state.book().contacts().map(|contact| contact.fingerprint).collect();

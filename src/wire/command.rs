@@ -27,7 +27,7 @@ pub enum Importance {
     High,
 }
 
-/// `SEND <address> [CERT= SERVER= HASH= SIZE= AUTH=] [+IMPORTANT|-IMPORTANT] [+SECURE]`
+/// `SEND <address> [CERT= SERVER= HASH= SIZE= AUTH= ONWARD=] [+IMPORTANT|-IMPORTANT] [+SECURE]`
 #[derive(Clone, PartialEq, Eq)]
 pub struct Send {
     /// The receiver, as given: the session reads it as an address.
@@ -40,6 +40,8 @@ pub struct Send {
     pub claim: Option<Claim>,
     /// The authenticator over the claim.
     pub auth: Option<Mac>,
+    /// The authenticator for the receiver, where somebody else is to carry the object there.
+    pub onward: Option<Mac>,
     /// How urgent.
     pub importance: Importance,
     /// The sender would rather have a refusal than any way but sealed to the certificate it names.
@@ -223,6 +225,7 @@ impl Send {
             server: None,
             claim: None,
             auth: None,
+            onward: None,
             importance: Importance::Normal,
             secure: false,
         }
@@ -240,6 +243,7 @@ impl Send {
                     "SERVER" => once(&mut send.server, unhex(&value))?,
                     "HASH" => once(&mut hash, unhex(&value))?,
                     "AUTH" => once(&mut send.auth, unhex(&value))?,
+                    "ONWARD" => once(&mut send.onward, unhex(&value))?,
                     "SIZE" => once(&mut size, number(&value))?,
                     _ => {}
                 },
@@ -256,7 +260,7 @@ impl Send {
             (None, None) => None,
             _ => return Err(CommandError::Parameter),
         };
-        if send.auth.is_some() && send.claim.is_none() {
+        if (send.auth.is_some() || send.onward.is_some()) && send.claim.is_none() {
             return Err(CommandError::Parameter);
         }
         send.importance = match important {
@@ -274,6 +278,7 @@ impl Send {
         words.extend(hashes.into_iter().filter_map(|(name, value)| Some(Word::named(name, hex(&value?)))));
         words.extend(self.claim.map(|claim| Word::named("SIZE", claim.size.to_string())));
         words.extend(self.auth.map(|auth| Word::named("AUTH", hex(&auth))));
+        words.extend(self.onward.map(|onward| Word::named("ONWARD", hex(&onward))));
         match self.importance {
             Importance::Low => words.push(Word::switch("IMPORTANT", false)),
             Importance::Normal => {}
@@ -368,6 +373,8 @@ mod tests {
             format!("SEND a HASH={hash}"),
             "SEND a SIZE=3".to_owned(),
             format!("SEND a AUTH={hash}"),
+            format!("SEND a ONWARD={hash}"),
+            format!("SEND a HASH={hash} SIZE=3 ONWARD={hash} ONWARD={hash}"),
             format!("SEND a HASH={hash} HASH={hash} SIZE=3"),
             format!("SEND a HASH={hash}0 SIZE=3"),
             format!("SEND a HASH={hash} SIZE=03"),
@@ -395,12 +402,12 @@ mod tests {
 
     fn send() -> impl Strategy<Value = Command> {
         let importance = prop_oneof![Just(Importance::Low), Just(Importance::Normal), Just(Importance::High)];
-        let claim = (any::<[u8; 32]>(), any::<u64>(), any::<Option<[u8; 32]>>());
+        let claim = (any::<[u8; 32]>(), any::<u64>(), any::<[Option<[u8; 32]>; 2]>());
         (text(), any::<[Option<[u8; 32]>; 2]>(), prop::option::of(claim), importance, any::<bool>()).prop_map(
             |(to, [certificate, server], claim, importance, secure)| {
-                let auth = claim.and_then(|(_, _, auth)| auth);
+                let [auth, onward] = claim.map_or([None, None], |(_, _, macs)| macs);
                 let claim = claim.map(|(hash, size, _)| Claim { hash, size });
-                Command::Send(Send { to, certificate, server, claim, auth, importance, secure })
+                Command::Send(Send { to, certificate, server, claim, auth, onward, importance, secure })
             },
         )
     }

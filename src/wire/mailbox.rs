@@ -257,6 +257,11 @@ impl BoxCommand {
         Self::decode(keyword, &parameters)?.ok()
     }
 
+    /// The same line: what a signature for this command names.
+    pub fn to_line(&self) -> String {
+        self.encode(None).trim_end().to_owned()
+    }
+
     fn command_line(&self) -> Vec<Word> {
         let mut words = vec![Word::text(self.keyword().as_str())];
         self.push_parameters(&mut words);

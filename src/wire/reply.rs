@@ -44,8 +44,8 @@ pub enum CertificateRef {
 pub struct Ready {
     /// The largest object that is taken from this sender, in bytes.
     pub maximum: u64,
-    /// The receiver's certificate.
-    pub receiver: CertificateRef,
+    /// The receiver's certificate; `None` (`-`) where the node only carries what it gets to the receiver's.
+    pub receiver: Option<CertificateRef>,
     /// The server's certificate; `None` (`-`) where the receiver's node is the identity's own.
     pub server: Option<CertificateRef>,
 }
@@ -149,14 +149,19 @@ impl Ready {
     /// They are not of the form above.
     pub fn from_words(words: &[Word]) -> Result<Self, Malformed> {
         let [Word::Text(maximum), receiver, server, ..] = words else { return Err(Malformed) };
-        let server = if server.as_text() == Some("-") { None } else { Some(CertificateRef::from_word(server)?) };
-        Ok(Self { maximum: number(maximum).ok_or(Malformed)?, receiver: CertificateRef::from_word(receiver)?, server })
+        let certificate = |word: &Word| match word.as_text() {
+            Some("-") => Ok(None),
+            _ => CertificateRef::from_word(word).map(Some),
+        };
+        let maximum = number(maximum).ok_or(Malformed)?;
+        Ok(Self { maximum, receiver: certificate(receiver)?, server: certificate(server)? })
     }
 
     /// The reply with these parameters.
     pub fn reply(&self, id: Option<PipelineId>) -> Reply {
-        let server = self.server.map_or_else(|| Word::text("-"), |server| server.to_word());
-        let words = vec![Word::text(self.maximum.to_string()), self.receiver.to_word(), server];
+        let word =
+            |certificate: Option<CertificateRef>| certificate.map_or_else(|| Word::text("-"), CertificateRef::to_word);
+        let words = vec![Word::text(self.maximum.to_string()), word(self.receiver), word(self.server)];
         Reply { id, code: Status::Ready.code(), more: false, words }
     }
 }
@@ -245,7 +250,7 @@ mod tests {
         }
 
         #[test]
-        fn every_201_reads_as_it_was_written(maximum: u64, receiver in certificate(), server in prop::option::of(certificate())) {
+        fn every_201_reads_as_it_was_written(maximum: u64, receiver in prop::option::of(certificate()), server in prop::option::of(certificate())) {
             let ready = Ready { maximum, receiver, server };
             let Ok(ServerLine::Reply(reply)) = decode(&ready.reply(None).encode()) else { panic!() };
             prop_assert_eq!(Ready::from_words(&reply.words), Ok(ready));

@@ -27,7 +27,8 @@ use crate::world::{Event, World};
 
 /// Carriers are numbered from here on where nodes are numbered.
 pub(crate) const CARRIERS: usize = 1 << 20;
-const POLICY: Policy = Policy::Session;
+/// For how long an identification counts, by the number of the carrier.
+const POLICIES: [Policy; 3] = [Policy::Session, Policy::Command, Policy::TimeOut(300)];
 
 /// What a carrier does to those who trust it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +76,11 @@ impl CarrierNode {
     fn new(number: usize, seed: u64, now: Timestamp) -> Self {
         let profile = crypto::profile("box", CARRIERS + number, now);
         let (onion, fingerprint) = (profile.public.onion(), profile.public.fingerprint);
-        let log = vec![(1, HeldRecord::CarrierCreated { profile: Box::new(profile) })];
+        let policy = POLICIES[number % POLICIES.len()];
+        let log = vec![
+            (1, HeldRecord::CarrierCreated { profile: Box::new(profile) }),
+            (2, HeldRecord::IdentificationSet { policy }),
+        ];
         Self {
             onion,
             fingerprint,
@@ -257,7 +262,7 @@ impl World {
         let held = at.fold();
         let needed: BTreeSet<BodyId> = held.bodies().collect();
         at.disk.1.retain(|body, _| needed.contains(body));
-        let carrier = Carrier::new(held, POLICY, now).unwrap();
+        let carrier = Carrier::new(held, now).unwrap();
         at.running = Some(Running {
             carrier,
             waiting: Vec::new(),

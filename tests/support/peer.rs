@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use runepeer::base::{ContentId, IdentityId, MacKey, Onion, OnionSeed, Timestamp};
 use runepeer::engine::session::{
-    Delivery, Event, Host, Initiator, Job, Offer, Outcome, Responder, SendParams, Sender, Ticket,
+    Delivery, Event, Host, Initiator, Job, Offer, Outcome, Responder, SendParams, Sender, Ticket, Way,
 };
 use runepeer::mail::{Address, Card, Content, ContentKind, Invitation, LocalPart};
 use runepeer::net::{Isolation, Listener, Loopback, Stream, Transport};
@@ -96,6 +96,7 @@ impl Peer {
             server: None,
             claim: Some(claim),
             auth: Some(wire::authenticator(&self.auth, self.receiver.onion(), &claim)),
+            onward: None,
             importance: Importance::Normal,
             secure: false,
         };
@@ -123,7 +124,7 @@ async fn introduce(
 ) -> Certificate {
     let mut session = Initiator::new(now());
     let to = invitation.address.clone();
-    let job = Job { to, certificate: None, object: None, auth: None, importance: Importance::Normal };
+    let job = Job { to, certificate: None, object: None, auth: None, importance: Importance::Normal, way: Way::Direct };
     session.send(now(), Ticket(1), job);
     let (mut certificate, mut buffer) = (None, vec![0; 16 * 1024]);
     loop {

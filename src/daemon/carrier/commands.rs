@@ -1,5 +1,6 @@
 //! What the control socket can ask of the carrier.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -9,11 +10,14 @@ use super::LocalCarrier;
 use crate::base::limits;
 use crate::control::{BoxInvite, CarrierChange, Code, Failure};
 use crate::engine::carrier::{CarrierLimits, CarrierRequest, Terms};
+use crate::wire::mailbox::Policy;
 
 /// So much of a mailbox's name is needed to put somebody out.
 const BEGINNING: usize = 8;
 /// The least that a mailbox may take.
 const LEAST_QUOTA: u64 = limits::MIB as u64;
+/// For how many seconds an identification may count.
+const SECONDS: RangeInclusive<u32> = 60..=900;
 /// The most invitations that are made at once.
 const INVITATIONS: u32 = 100;
 
@@ -50,7 +54,8 @@ impl Shared {
     pub(in super::super) async fn carrier_limits(&self, change: &CarrierChange) -> Result<Value, Failure> {
         let carrier = self.known_carrier()?;
         let limits = carrier.status.borrow().limits;
-        let CarrierChange { space, quota, hold_days, free } = *change;
+        let CarrierChange { space, quota, hold_days, free, ref identification } = *change;
+        let policy = identification.as_deref().map(policy_of).transpose()?;
         let wanted = CarrierLimits {
             space: space.unwrap_or(limits.space),
             usual: changed(limits.usual, quota, hold_days)?,
@@ -58,6 +63,9 @@ impl Shared {
         };
         if wanted != limits {
             carrier.ask(CarrierRequest::Limit(wanted)).await?;
+        }
+        if let Some(policy) = policy {
+            carrier.ask(CarrierRequest::Identification(policy)).await?;
         }
         let CarrierLimits { space, usual, free } = wanted;
         let status = carrier.status.borrow();
@@ -68,6 +76,11 @@ impl Shared {
             "quota": usual.quota,
             "hold_days": usual.hold_days,
             "free_registration": free,
+            "identification": match status.policy {
+                Policy::Session => "session".to_owned(),
+                Policy::Command => "command".to_owned(),
+                Policy::TimeOut(seconds) => format!("{seconds} s"),
+            },
         }))
     }
 
@@ -160,4 +173,19 @@ fn describe(carrier: &LocalCarrier) -> Value {
         "space": bounded(status.limits.space),
         "invitations": status.invitations,
     })
+}
+
+/// `session`, `command`, or a number of seconds that a session can last.
+fn policy_of(text: &str) -> Result<Policy, Failure> {
+    let seconds = || text.parse().ok().filter(|seconds| SECONDS.contains(seconds)).map(Policy::TimeOut);
+    let policy = match text {
+        "session" => Some(Policy::Session),
+        "command" => Some(Policy::Command),
+        _ => seconds(),
+    };
+    let usage = || {
+        let (least, most) = (SECONDS.start(), SECONDS.end());
+        Failure::new(Code::Usage, format!("say session, command, or a number of seconds from {least} to {most}"))
+    };
+    policy.ok_or_else(usage)
 }

@@ -30,7 +30,6 @@ use crate::mail::{Address, Invitation, LocalPart};
 use crate::pgp;
 use crate::store::vfs::Vfs;
 use crate::store::{Log, OsRng};
-use crate::wire::mailbox::Policy;
 
 /// The name in the address of a box, which nobody writes to.
 const NAME: &str = "box";
@@ -148,7 +147,7 @@ impl Shared {
         let (vfs, path) = (Arc::clone(&self.vfs), self.carrier_path(id));
         let opened = tokio::task::spawn_blocking(move || fold(&vfs, &path, &key)).await;
         let (log, held) = opened.map_err(|error| broken("the carrier's log", error))??;
-        let carrier = Carrier::new(held, Policy::Session, now()).map_err(|error| broken("the carrier's log", error))?;
+        let carrier = Carrier::new(held, now()).map_err(|error| broken("the carrier's log", error))?;
         let profile = carrier.held().profile().cloned().ok_or_else(|| broken("the carrier's log", "it is empty"))?;
         let keys = pgp::SecretKeys::from_bytes(profile.secret_keys.expose())
             .map_err(|error| broken("the carrier's keys", error))?;

@@ -8,6 +8,7 @@ use super::super::request::RequestId;
 use super::record::{CarrierLimits, HeldRecord, Terms};
 use crate::base::ids::Fingerprint;
 use crate::base::{BodyId, ClockStep, OpId, SessionId, Timestamp};
+use crate::wire::mailbox::Policy;
 
 /// Records of a carrier that are committed together or not at all.
 #[derive(Clone, Default)]
@@ -36,6 +37,8 @@ pub enum CarrierRequest {
     Remove(Fingerprint),
     /// Allow this from now on.
     Limit(CarrierLimits),
+    /// For how long an identification counts.
+    Identification(Policy),
     /// Switch it on or off. What it holds stays.
     Serve(bool),
 }
@@ -135,6 +138,8 @@ pub struct CarrierStatus {
     pub serves: bool,
     /// What its owner allows.
     pub limits: CarrierLimits,
+    /// For how long an identification counts.
+    pub policy: Policy,
 }
 
 /// How things stand in one mailbox.

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::super::profile::Profile;
+use super::objects::{Objects, SpentTokens};
 use super::record::{BoxInvitation, CarrierLimits, HeldObject, HeldPage, HeldRecord, Spent, Terms};
 use crate::base::ids::Fingerprint;
 use crate::base::limits::{
@@ -17,6 +18,7 @@ use crate::base::limits::{
 };
 use crate::base::{BodyId, ObjectId};
 use crate::wire::Claim;
+use crate::wire::mailbox::Policy;
 use crate::wire::token::{Class, Epoch, TokenHash, begin_of};
 
 /// Objects that one record of a checkpoint names.
@@ -35,6 +37,7 @@ pub struct Held {
     day: Epoch,
     off: bool,
     limits: CarrierLimits,
+    policy: Policy,
     last_record: u64,
     /// Bodies that nothing names since they were last asked for.
     released: BTreeSet<BodyId>,
@@ -47,7 +50,7 @@ pub struct Mailbox {
     terms: Terms,
     /// For how many days an object is held, where its owner wants less than the terms give.
     hold_days: Option<u32>,
-    objects: BTreeMap<ObjectId, Kept>,
+    objects: Objects,
     sets: BTreeMap<(Epoch, Class), TokenSet>,
     pages: BTreeMap<TokenHash, Page>,
     /// Bytes of the objects and pages.
@@ -57,19 +60,6 @@ pub struct Mailbox {
     /// Tokens, spent or not.
     tokens: usize,
 }
-
-/// An object as it is in memory, under its name.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Kept {
-    body: BodyId,
-    size: u32,
-    day: Epoch,
-    until: Epoch,
-    read: bool,
-}
-
-/// Half of the SHA-256 of an object: enough to tell whether it is brought again.
-type Brief = [u8; 16];
 
 /// A page, and the object that was left for it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -83,8 +73,8 @@ struct Page {
 struct TokenSet {
     /// In order.
     tokens: Vec<TokenHash>,
-    /// Those of them that are spent, by their place, and for which object.
-    spent: BTreeMap<u16, Brief>,
+    /// Those of them that are spent.
+    spent: SpentTokens,
     /// Those of them that were in another set before, and admit nothing to this one. A contact who has a mailbox at the same
     /// carrier can bring that about, of its own tokens only.
     foreign: BTreeSet<TokenHash>,
@@ -134,7 +124,7 @@ pub enum TokensError {
 
 impl Mailbox {
     fn new(certificate: Arc<[u8]>, terms: Terms) -> Self {
-        let (objects, sets, pages) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let (objects, sets, pages) = (Objects::default(), BTreeMap::new(), BTreeMap::new());
         Self { certificate, terms, hold_days: None, objects, sets, pages, stored: 0, outstanding: 0, tokens: 0 }
     }
 
@@ -155,12 +145,12 @@ impl Mailbox {
 
     /// Its objects in the order of their names, which are random.
     pub fn objects(&self) -> impl ExactSizeIterator<Item = HeldObject> {
-        self.objects.iter().map(|(id, kept)| kept.named(*id))
+        self.objects.iter()
     }
 
     /// The object of this name.
     pub fn object(&self, id: ObjectId) -> Option<HeldObject> {
-        self.objects.get(&id).map(|kept| kept.named(id))
+        self.objects.get(id)
     }
 
     /// Its pages.
@@ -180,17 +170,20 @@ impl Mailbox {
 
     /// Objects that were not read.
     pub fn unread(&self) -> usize {
-        self.objects.values().filter(|object| !object.read).count()
+        self.objects().filter(|object| !object.read).count()
     }
 
     fn bodies(&self) -> impl Iterator<Item = BodyId> {
-        self.objects.values().map(|object| object.body).chain(self.pages().map(|page| page.body))
+        self.objects().map(|object| object.body).chain(self.pages().map(|page| page.body))
     }
 
-    fn put(&mut self, object: &HeldObject) {
-        let kept = Kept::of(object);
-        self.stored = self.stored.saturating_add(kept.size.into());
-        self.objects.insert(object.id, kept);
+    /// Keeps an object; whether it has a size that objects have.
+    fn put(&mut self, object: &HeldObject) -> bool {
+        let put = self.objects.put(object);
+        if put {
+            self.stored = self.stored.saturating_add(object.size);
+        }
+        put
     }
 
     fn put_page(&mut self, page: Page) {
@@ -222,8 +215,8 @@ impl Mailbox {
     }
 
     fn take(&mut self, id: ObjectId) -> Option<BodyId> {
-        let object = self.objects.remove(&id)?;
-        self.stored = self.stored.saturating_sub(object.size.into());
+        let object = self.objects.take(id)?;
+        self.stored = self.stored.saturating_sub(object.size);
         Some(object.body)
     }
 }
@@ -235,47 +228,20 @@ impl Page {
     }
 }
 
-impl Kept {
-    /// No object has more bytes than fit.
-    fn of(object: &HeldObject) -> Self {
-        let HeldObject { body, size, day, until, read, .. } = *object;
-        Self { body, size: u32::try_from(size).unwrap_or(u32::MAX), day, until, read }
-    }
-
-    fn named(&self, id: ObjectId) -> HeldObject {
-        let Self { body, size, day, until, read } = *self;
-        HeldObject { id, body, size: size.into(), day, until, read }
-    }
-}
-
-fn brief(hash: &[u8; 32]) -> Brief {
-    let (first, _) = hash.split_at(size_of::<Brief>());
-    first.try_into().unwrap_or_default()
-}
-
 impl TokenSet {
     fn place(&self, token: &TokenHash) -> Option<u16> {
         self.tokens.binary_search(token).ok().and_then(|place| u16::try_from(place).ok())
     }
 
-    /// For which object a token of it is spent.
-    fn spent_for(&self, token: &TokenHash) -> Option<&Brief> {
-        self.spent.get(&self.place(token)?)
+    /// Whether a token of it is spent, and if so, whether with this object.
+    fn spent_with(&self, token: &TokenHash, hash: &[u8; 32]) -> Option<bool> {
+        self.spent.with(self.place(token)?, hash)
     }
 
     fn spend(&mut self, spent: &Spent) {
         if let Some(place) = self.place(&spent.token) {
-            self.spent.insert(place, brief(&spent.hash));
+            self.spent.spend(place, &spent.hash);
         }
-    }
-
-    /// What a checkpoint keeps: of the hash no more than there is.
-    fn kept_spent(&self) -> impl Iterator<Item = Spent> {
-        self.spent.iter().filter_map(|(place, brief)| {
-            let mut hash = [0; 32];
-            hash.split_at_mut(brief.len()).0.copy_from_slice(brief);
-            Some(Spent { token: *self.tokens.get(usize::from(*place))?, hash })
-        })
     }
 
     fn unspent(&self, class: Class) -> u64 {
@@ -307,6 +273,11 @@ impl Held {
     /// What its owner allows.
     pub const fn limits(&self) -> CarrierLimits {
         self.limits
+    }
+
+    /// For how long an identification counts.
+    pub const fn policy(&self) -> Policy {
+        self.policy
     }
 
     /// Bytes that all mailboxes store and that their outstanding tokens admit.
@@ -381,10 +352,10 @@ impl Held {
         }
         let Some((place, mailbox, set)) = self.find(token) else { return Admission::Refused };
         let counts = counts_on(place.epoch, today) && place.class.bytes() == claim.size;
-        match set.spent_for(token) {
+        match set.spent_with(token, &claim.hash) {
             _ if !counts => Admission::Refused,
-            Some(known) if *known == brief(&claim.hash) => Admission::Again,
-            Some(_) => Admission::Refused,
+            Some(true) => Admission::Again,
+            Some(false) => Admission::Refused,
             None if mailbox.objects.len() >= OBJECTS_OF_MAILBOX => Admission::Refused,
             None => Admission::Fresh,
         }
@@ -460,7 +431,7 @@ impl Held {
                 };
                 if outcome == Outcome::Done {
                     let foreign = tokens.iter().copied().filter(|token| self.places.contains_key(token)).collect();
-                    let set = TokenSet { tokens: tokens.clone(), spent: BTreeMap::new(), foreign };
+                    let set = TokenSet { tokens: tokens.clone(), spent: SpentTokens::default(), foreign };
                     self.keep_tokens(*mailbox, *epoch, *class, set);
                 }
                 outcome
@@ -470,9 +441,7 @@ impl Held {
                 let Some(mailbox) = self.mailboxes.get_mut(mailbox) else { return Outcome::Nothing };
                 let mut changed = false;
                 for object in objects {
-                    if let Some(object) = mailbox.objects.get_mut(object) {
-                        changed |= std::mem::replace(&mut object.read, *read) != *read;
-                    }
+                    changed |= mailbox.objects.mark(*object, *read);
                 }
                 done(changed)
             }
@@ -502,6 +471,10 @@ impl Held {
                 self.limits = *limits;
                 Outcome::Done
             }
+            HeldRecord::IdentificationSet { policy } => {
+                self.policy = *policy;
+                Outcome::Done
+            }
             HeldRecord::CheckpointBegun { day } => {
                 *self = Self { day: *day, last_record: number, released: self.bodies().collect(), ..Self::default() };
                 Outcome::Done
@@ -512,16 +485,15 @@ impl Held {
             }
             HeldRecord::TokensKept { mailbox, epoch, class, tokens, spent, foreign } => {
                 let foreign = foreign.iter().copied().collect();
-                let mut set = TokenSet { tokens: tokens.clone(), spent: BTreeMap::new(), foreign };
+                let mut set = TokenSet { tokens: tokens.clone(), spent: SpentTokens::default(), foreign };
                 spent.iter().for_each(|spent| set.spend(spent));
                 self.keep_tokens(*mailbox, *epoch, *class, set);
                 Outcome::Done
             }
             HeldRecord::ObjectsKept { mailbox, objects } => {
                 let Some(mailbox) = self.mailboxes.get_mut(mailbox) else { return Outcome::Nothing };
-                for object in objects {
+                for object in objects.iter().filter(|object| mailbox.put(object)) {
                     self.released.remove(&object.body);
-                    mailbox.put(object);
                 }
                 Outcome::Done
             }
@@ -543,6 +515,7 @@ impl Held {
             HeldRecord::CheckpointBegun { day: self.day },
             HeldRecord::Served { on: self.serves() },
             HeldRecord::LimitsSet { limits: self.limits },
+            HeldRecord::IdentificationSet { policy: self.policy },
         ];
         if let Some(profile) = &self.profile {
             records.push(HeldRecord::CarrierCreated { profile: Box::new((**profile).clone()) });
@@ -554,7 +527,7 @@ impl Held {
             records.push(HeldRecord::MailboxKept { mailbox: *name, certificate, terms });
             records.extend(mailbox.hold_days.map(|days| HeldRecord::HoldSet { mailbox: *name, days }));
             records.extend(mailbox.sets.iter().map(|((epoch, class), set)| {
-                let spent = set.kept_spent().collect();
+                let spent = set.spent.kept(&set.tokens).collect();
                 let (epoch, class, tokens) = (*epoch, class.number(), set.tokens.clone());
                 let foreign = set.foreign.iter().copied().collect();
                 HeldRecord::TokensKept { mailbox: *name, epoch, class, tokens, spent, foreign }
@@ -645,8 +618,8 @@ impl Held {
             sets.get_mut(&(place.epoch, place.class)).zip(Some(outstanding))
         });
         let Some((set, outstanding)) = set else { return self.unwanted(object) };
-        if let Some(known) = set.spent_for(&spent.token) {
-            let outcome = if *known == brief(&spent.hash) { Outcome::Already } else { Outcome::Nothing };
+        if let Some(again) = set.spent_with(&spent.token, &spent.hash) {
+            let outcome = if again { Outcome::Already } else { Outcome::Nothing };
             self.unwanted(object);
             return outcome;
         }
@@ -676,8 +649,7 @@ impl Held {
         }
         self.invitations.retain(|_, invitation| invitation.expires >= begin_of(day));
         for mailbox in self.mailboxes.values_mut() {
-            let over: Vec<_> =
-                mailbox.objects.iter().filter(|(_, object)| object.until <= day).map(|(id, _)| *id).collect();
+            let over = mailbox.objects.over(day);
             self.released.extend(over.into_iter().filter_map(|object| mailbox.take(object)));
             let past: Vec<_> = mailbox.pages.values().map(|page| page.held).filter(|page| page.until < day).collect();
             self.released.extend(past.iter().filter_map(|page| Some(mailbox.take_page(&page.name)?.held.body)));

@@ -9,6 +9,7 @@ use super::record::{BoxInvitation, CarrierLimits, HeldObject, HeldPage, HeldReco
 use crate::base::ids::Fingerprint;
 use crate::base::{BodyId, ObjectId, Timestamp};
 use crate::wire::Claim;
+use crate::wire::mailbox::Policy;
 use crate::wire::token::{Class, begin_of};
 
 const SMALL: u64 = 4096;
@@ -68,6 +69,8 @@ fn record() -> impl Strategy<Value = HeldRecord> {
         day.prop_map(|day| HeldRecord::DayBegan { day }),
         mailbox.prop_map(|mailbox| HeldRecord::MailboxRemoved { mailbox }),
         any::<bool>().prop_map(|on| HeldRecord::Served { on }),
+        prop_oneof![Just(Policy::Session), Just(Policy::Command), Just(Policy::TimeOut(60))]
+            .prop_map(|policy| HeldRecord::IdentificationSet { policy }),
         (2..5_u8, 1..9_u32).prop_map(|(of, days)| HeldRecord::HoldSet { mailbox: fingerprint(of), days }),
         (0..40_u64).prop_map(move |space| {
             HeldRecord::LimitsSet { limits: CarrierLimits { space: space * SMALL, usual: terms, free: false } }

@@ -30,7 +30,7 @@ impl Carrier {
         }
         let mailbox = mailbox.parse().ok().filter(|name| self.held.mailboxes().contains_key(name));
         let nonce = rng.array();
-        let policy = self.identification;
+        let policy = self.held.policy();
         let Some(session) = self.session(place) else { return };
         session.identifying = Some(Identifying { mailbox, nonce, purpose });
         self.answer(place, Line::saying(Status::IdentificationChallenge, &IdentificationChallenge { nonce, policy }));
@@ -42,7 +42,7 @@ impl Carrier {
         };
         let only = command.as_deref().map(BoxCommand::from_line);
         let of_policy = matches!(
-            (self.identification, &only),
+            (self.held.policy(), &only),
             (Policy::Command, Some(Some(_))) | (Policy::Session | Policy::TimeOut(_), None)
         );
         if !of_policy {
@@ -86,7 +86,7 @@ impl Carrier {
     }
 
     pub(super) fn verified(&mut self, now: Timestamp, place: Place, proving: Proving, holds: bool) {
-        let until = match self.identification {
+        let until = match self.held.policy() {
             Policy::TimeOut(seconds) => Some(now.plus(Duration::from_secs(seconds.into()))),
             Policy::Session | Policy::Command => None,
         };

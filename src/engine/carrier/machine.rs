@@ -23,7 +23,7 @@ use super::session::{Asked, BoxSession, Reception, Storing};
 use crate::base::ids::Fingerprint;
 use crate::base::rng::Rng;
 use crate::base::{OpId, SessionId, Timestamp, limits};
-use crate::wire::mailbox::{BoxCommand, Policy};
+use crate::wire::mailbox::BoxCommand;
 use crate::wire::token::{Epoch, TokenHash, begin_of, epoch};
 use crate::wire::{Status, Word, digest};
 
@@ -72,8 +72,6 @@ pub(super) enum Then {
 pub struct Carrier {
     pub(super) held: Held,
     pub(super) profile: Arc<Profile>,
-    /// For how long an identification counts.
-    pub(super) identification: Policy,
     pub(super) sessions: BTreeMap<SessionId, BoxSession>,
     /// Objects on their way to the disk.
     pub(super) storing: BTreeMap<TokenHash, Storing>,
@@ -97,12 +95,11 @@ impl Carrier {
     ///
     /// # Errors
     /// [`NoProfile`] where the log does not begin with a carrier.
-    pub fn new(held: Held, identification: Policy, now: Timestamp) -> Result<Self, NoProfile> {
+    pub fn new(held: Held, now: Timestamp) -> Result<Self, NoProfile> {
         let profile = held.profile().cloned().ok_or(NoProfile)?;
         Ok(Self {
             held,
             profile,
-            identification,
             sessions: BTreeMap::new(),
             storing: BTreeMap::new(),
             disk_low: false,
@@ -132,8 +129,8 @@ impl Carrier {
             quota: mailbox.terms().quota,
         });
         let (mailboxes, serves) = (mailboxes.collect(), self.held.serves());
-        let (invitations, limits) = (self.held.invitations().len(), self.held.limits());
-        CarrierStatus { mailboxes, invitations, serves, limits }
+        let (invitations, limits, policy) = (self.held.invitations().len(), self.held.limits(), self.held.policy());
+        CarrierStatus { mailboxes, invitations, serves, limits, policy }
     }
 
     /// Something happened. The effects are to be carried out in their order.
@@ -245,6 +242,9 @@ impl Carrier {
                 let records: Vec<_> = self.held.invitations().keys().copied().collect();
                 let records = records.into_iter().map(|token| HeldRecord::InvitationRevoked { token });
                 return self.respond_after(id, records.collect(), CarrierRequestError::TooMany);
+            }
+            CarrierRequest::Identification(policy) => {
+                (HeldRecord::IdentificationSet { policy }, CarrierRequestError::TooMany)
             }
             CarrierRequest::Limit(limits) => (HeldRecord::LimitsSet { limits }, CarrierRequestError::TooMany),
             CarrierRequest::Serve(on) => (HeldRecord::Served { on }, CarrierRequestError::TooMany),

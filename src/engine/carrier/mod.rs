@@ -16,6 +16,7 @@ mod held_tests;
 mod identification;
 mod machine;
 mod mailbox;
+mod objects;
 pub mod record;
 mod registration;
 mod session;

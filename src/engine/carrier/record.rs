@@ -8,6 +8,7 @@ use super::super::encoding::records;
 use super::super::profile::Profile;
 use crate::base::ids::Fingerprint;
 use crate::base::{BodyId, ObjectId, Timestamp, limits};
+use crate::wire::mailbox::Policy;
 use crate::wire::token::{Epoch, TokenHash};
 
 /// What a mailbox may take.
@@ -184,6 +185,11 @@ records! {
         mailbox: Fingerprint,
         /// For how many days.
         days: u32,
+    }
+    /// For how long an identification counts from now on, says the carrier's owner.
+    15 IdentificationSet {
+        /// For how long.
+        policy: Policy,
     }
     /// A checkpoint begins: everything before it counts no more, and the records after it lead to the same state.
     64 CheckpointBegun {

@@ -90,7 +90,7 @@ impl Bench {
     fn new() -> Self {
         let record = HeldRecord::CarrierCreated { profile: Box::new(profile("box", CARRIER, start())) };
         let log = vec![(1, record), (2, HeldRecord::DayBegan { day: epoch(start()) })];
-        let carrier = Carrier::new(replay(&log), Policy::Session, start()).unwrap();
+        let carrier = Carrier::new(replay(&log), start()).unwrap();
         Self {
             carrier,
             now: start(),
@@ -110,6 +110,11 @@ impl Bench {
     fn limit(&mut self, limits: CarrierLimits) {
         self.input(CarrierInput::Request(RequestId(0), CarrierRequest::Limit(limits)));
         assert_eq!(self.carrier.status().limits, limits);
+    }
+
+    fn set_policy(&mut self, policy: Policy) {
+        self.input(CarrierInput::Request(RequestId(0), CarrierRequest::Identification(policy)));
+        assert_eq!(self.carrier.status().policy, policy);
     }
 
     fn input(&mut self, input: CarrierInput) {
@@ -484,13 +489,13 @@ fn a_mailbox_opens_to_its_key_only_and_an_unknown_name_is_asked_for_a_signature_
 #[test]
 fn an_identification_counts_as_long_as_the_policy_says() {
     let (mut bench, _) = with_drop();
-    bench.carrier.identification = Policy::TimeOut(60);
+    bench.set_policy(Policy::TimeOut(60));
     let session = bench.identify(DROP, DROP, None).unwrap();
     assert_eq!(bench.count(session), (0, 0));
     bench.now = bench.now.plus(Duration::from_secs(61));
     assert_eq!(bench.delete(session, vec![ObjectId::from_bytes([0; 16])]), 411);
 
-    bench.carrier.identification = Policy::Command;
+    bench.set_policy(Policy::Command);
     let check = format!("CHECK {}", fingerprint(DROP));
     let session = bench.identify(DROP, DROP, Some(&check)).unwrap();
     assert_eq!(bench.count(session), (0, 0));
@@ -919,7 +924,7 @@ fn a_carrier_that_is_off_at_night_begins_its_days() {
     night.log.truncate(1);
     for (off, runs, begun) in [(16, 2, true), (30 * 24, 5, false), (30 * 24, 7, true)] {
         night.now = night.now.plus(off * hour);
-        night.carrier = Carrier::new(replay(&night.log), Policy::Session, night.now).unwrap();
+        night.carrier = Carrier::new(replay(&night.log), night.now).unwrap();
         night.pass(runs * hour);
         assert_eq!(night.carrier.held().day() == epoch(night.now), begun, "off for {off} hours, on for {runs}");
     }

@@ -8,45 +8,10 @@ use super::fold::Drops;
 use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::{ClockStep, ContactId, DropId, Onion, SessionId, Timestamp};
-use crate::engine::schedule::{backoff, within};
+use crate::engine::carriage::Carriage;
+use crate::engine::schedule::within;
 use crate::engine::state::{AttemptError, Attempts};
-
-/// How it goes with one drop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) struct Turn {
-    pub(in super::super) next: Timestamp,
-    pub(in super::super) failed: u32,
-    pub(in super::super) session: Option<SessionId>,
-    pub(in super::super) last_error: Option<AttemptError>,
-}
-
-impl Turn {
-    const fn at(next: Timestamp) -> Self {
-        Self { next, failed: 0, session: None, last_error: None }
-    }
-
-    const fn due(&self, now: Timestamp) -> bool {
-        self.session.is_none() && self.next.millis() <= now.millis()
-    }
-
-    fn failed(&mut self, error: AttemptError, now: Timestamp, rng: &mut dyn Rng) {
-        self.session = None;
-        self.last_error = Some(error);
-        self.next = if error == AttemptError::Offline {
-            within(now.plus(limits::RETRY_OFFLINE), limits::START_SPREAD, rng)
-        } else {
-            self.failed = self.failed.saturating_add(1);
-            now.plus(backoff(self.failed, rng))
-        };
-    }
-
-    fn clock_set(&mut self, by: ClockStep, now: Timestamp, rng: &mut dyn Rng) {
-        self.next = match by {
-            ClockStep::Forward(_) => self.next.min(within(now, limits::START_SPREAD, rng)),
-            ClockStep::Back(span) => self.next.minus(span),
-        };
-    }
-}
+use crate::engine::turn::Turn;
 
 /// Within which times things are done of themselves, each at a random moment.
 #[derive(Debug, Clone, Copy)]
@@ -75,12 +40,18 @@ pub(in super::super) struct Calendar {
 
 impl Calendar {
     /// At a start: our own drops soon, each at a random moment of its own.
-    pub(in super::super) fn at_start(drops: &Drops, delays: Delays, now: Timestamp, rng: &mut dyn Rng) -> Self {
+    pub(in super::super) fn at_start(
+        drops: &Drops,
+        carriage: &Carriage,
+        delays: Delays,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+    ) -> Self {
         let mut calendar = Self { delays, ..Self::default() };
         for rented in drops.rented() {
             calendar.collections.insert(rented.id, Turn::at(within(now, limits::START_SPREAD, rng)));
         }
-        for contact in drops.owed().chain(drops.reads().owed_to()) {
+        for contact in drops.owed().chain(drops.reads().owed_to()).chain(carriage.owed()) {
             calendar.owes(contact, now, rng);
         }
         calendar
@@ -107,12 +78,11 @@ impl Calendar {
 
     // Deposits.
 
-    /// A contact does not answer: its drops come next, where it has some and none of them is planned.
-    pub(in super::super) fn wants(&mut self, contact: ContactId, drops: &Drops, now: Timestamp, rng: &mut dyn Rng) {
-        let named = drops.of(contact).into_iter().flat_map(|of| of.iter()).map(|named| named.onion);
-        for onion in named.chain(drops.pages(contact).iter().copied()) {
+    /// A contact does not answer: something is to be left at these places, where that is not planned yet.
+    pub(in super::super) fn wants(&mut self, contact: ContactId, places: &[Onion], now: Timestamp, rng: &mut dyn Rng) {
+        for onion in places {
             let next = within(now, self.delays.deposit, rng);
-            self.deposits.entry((contact, onion)).or_insert_with(|| Turn::at(next));
+            self.deposits.entry((contact, *onion)).or_insert_with(|| Turn::at(next));
         }
     }
 
@@ -204,12 +174,7 @@ impl Calendar {
 
     /// How it goes with our drops.
     pub(in super::super) fn attempts(&self) -> BTreeMap<DropId, Attempts> {
-        let attempts = |turn: &Turn| Attempts {
-            failed: turn.failed,
-            next: turn.session.is_none().then_some(turn.next),
-            last_error: turn.last_error,
-        };
-        self.collections.iter().map(|(drop, turn)| (*drop, attempts(turn))).collect()
+        self.collections.iter().map(|(drop, turn)| (*drop, turn.attempts())).collect()
     }
 
     // Receipts.
@@ -224,13 +189,5 @@ impl Calendar {
         let (&contact, _) = self.receipts.iter().find(|(_, due)| **due <= now)?;
         self.receipts.remove(&contact);
         Some(contact)
-    }
-}
-
-/// What an error of the network means for an attempt.
-pub(super) const fn attempt_error(error: crate::engine::effect::DialError) -> AttemptError {
-    match error {
-        crate::engine::effect::DialError::Unreachable => AttemptError::Unreachable,
-        crate::engine::effect::DialError::Offline => AttemptError::Offline,
     }
 }

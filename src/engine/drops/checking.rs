@@ -3,7 +3,6 @@
 //!
 //! All of it is memory: a check that a restart interrupts is over.
 
-use super::calendar::attempt_error;
 use super::rented::Rented;
 use crate::base::limits;
 use crate::base::rng::Rng;
@@ -14,6 +13,7 @@ use crate::engine::request::{RequestError, Response};
 use crate::engine::requests::{Answer, Change, Outcome};
 use crate::engine::session::{Patron, Service, Ticket};
 use crate::engine::state::AttemptError;
+use crate::engine::turn::attempt_error;
 use crate::mail::{Content, ContentKind};
 use crate::wire::Status;
 use crate::wire::token::{Class, Epoch, Token, epoch, token};

@@ -9,7 +9,6 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::calendar::attempt_error;
 use super::rented::{DropChange, Rented, Stage};
 use crate::base::limits;
 use crate::base::rng::Rng;
@@ -21,6 +20,7 @@ use crate::engine::identity::{Identity, Pending, Then};
 use crate::engine::record::Record;
 use crate::engine::session::{Answered, Patron, Service, Ticket};
 use crate::engine::state::AttemptError;
+use crate::engine::turn::attempt_error;
 use crate::mail::proof::{IdentificationProof, RegistrationProof};
 use crate::mail::{Content, ContentKind};
 use crate::wire::Status;
@@ -47,8 +47,8 @@ enum Step {
     Proving,
     /// IDENTIFY was sent.
     Identifying,
-    /// The proof is being signed.
-    Signing([u8; 32]),
+    /// The proof is being signed; for one command, where the carrier wants that.
+    Signing([u8; 32], Option<String>),
     /// RESPOND was sent.
     Responding,
     /// TOKENS was sent for the first of these classes.
@@ -71,6 +71,14 @@ enum Step {
     Resting(Timestamp),
 }
 
+/// A command that waits, with what it waits for then.
+struct Asked {
+    command: BoxCommand,
+    block: Vec<u8>,
+    bound: u64,
+    step: Step,
+}
+
 /// One session with a drop of ours.
 pub(in super::super) struct Collecting {
     drop: DropId,
@@ -78,7 +86,13 @@ pub(in super::super) struct Collecting {
     begun: Timestamp,
     step: Step,
     last_ticket: u64,
+    /// For how long the carrier lets an identification count; `None` until it was asked.
+    policy: Option<Policy>,
     identified: bool,
+    /// Until when it counts, where that is not the whole session.
+    identified_until: Option<Timestamp>,
+    /// What waits until the carrier has seen our key for it.
+    held_back: Option<Asked>,
     watching: bool,
     /// The carrier takes no more sets now.
     sets_refused: bool,
@@ -99,7 +113,10 @@ impl Collecting {
             begun: now,
             step: Step::Dialling,
             last_ticket: 0,
+            policy: None,
             identified: false,
+            identified_until: None,
+            held_back: None,
             watching: false,
             sets_refused: false,
             pages_refused: BTreeSet::new(),
@@ -126,6 +143,7 @@ impl Collecting {
         if let Step::Resting(until) = &mut self.step {
             *until = (*until).min(now.plus(limits::COLLECT_AGAIN));
         }
+        self.identified_until = self.identified_until.map(|until| until.stepped(step));
     }
 
     fn ask(&mut self, now: Timestamp, command: &BoxCommand, block: &[u8], bound: u64, step: Step) {
@@ -134,6 +152,28 @@ impl Collecting {
         if let Some(machine) = &mut self.machine {
             machine.ask(now, Ticket(self.last_ticket), command, block, bound);
         }
+    }
+
+    fn identify(&mut self, now: Timestamp, rented: &Rented) {
+        let identify = BoxCommand::Identify { mailbox: rented.fingerprint.to_string(), purpose: PURPOSE.to_owned() };
+        self.ask(now, &identify, b"", 0, Step::Identifying);
+    }
+
+    /// Asks what the owner alone may ask, once the carrier has seen our key for it.
+    fn ask_as_owner(
+        &mut self,
+        now: Timestamp,
+        rented: &Rented,
+        (command, block): (BoxCommand, Vec<u8>),
+        bound: u64,
+        step: Step,
+    ) {
+        let over = self.identified_until.is_some_and(|until| now >= until);
+        if self.policy == Some(Policy::Command) || over {
+            self.held_back = Some(Asked { command, block, bound, step });
+            return self.identify(now, rented);
+        }
+        self.ask(now, &command, &block, bound, step);
     }
 }
 
@@ -204,20 +244,21 @@ impl Identity {
             let bound = (limits::CHALLENGE_BYTES + limits::CERTIFICATE_BYTES) as u64;
             collecting.ask(now, &BoxCommand::Register(registration), &certificate, bound, Step::Registering);
         } else if !collecting.identified {
-            let identify = BoxCommand::Identify { mailbox, purpose: PURPOSE.to_owned() };
-            collecting.ask(now, &identify, b"", 0, Step::Identifying);
+            collecting.identify(now, &rented);
         } else if let Some(missing) = rented.missing(epoch(now)).filter(|_| !collecting.sets_refused) {
             let classes = Rented::classes().map(|(class, _)| class).collect();
             self.upload(now, session, &rented, missing, classes);
         } else if let Some(page) = missing_page {
             let command = BoxCommand::Page { name: page.name, until: page.until, size: page.bytes.len() as u64 };
-            collecting.ask(now, &command, &page.bytes, 0, Step::Posting(page.invitation));
+            let step = Step::Posting(page.invitation);
+            collecting.ask_as_owner(now, &rented, (command, page.bytes), 0, step);
         } else if !collecting.watching {
             collecting.watching = true;
-            collecting.ask(now, &BoxCommand::Watch { mailbox }, b"", 0, Step::Watching);
+            let watch = BoxCommand::Watch { mailbox };
+            collecting.ask_as_owner(now, &rented, (watch, Vec::new()), 0, Step::Watching);
         } else if std::mem::take(&mut collecting.news) {
             let list = BoxCommand::List { mailbox, selection: Selection::default(), json: false };
-            collecting.ask(now, &list, b"", 0, Step::Listing);
+            collecting.ask_as_owner(now, &rented, (list, Vec::new()), 0, Step::Listing);
         } else if let (false, Some(entry)) = (disk_low, collecting.listed.front().copied()) {
             collecting.listed.pop_front();
             let known = self.partly_fetched.get(&rented.id).is_some_and(|(object, _)| *object == entry.object);
@@ -253,7 +294,7 @@ impl Identity {
         };
         let block = rented.set(of, class).concat();
         let command = BoxCommand::Tokens { epoch: of, class: class.number(), size: block.len() as u64 };
-        collecting.ask(now, &command, &block, 0, Step::Uploading(of, classes));
+        collecting.ask_as_owner(now, rented, (command, block), 0, Step::Uploading(of, classes));
         self.flush_collection(session);
     }
 
@@ -262,7 +303,8 @@ impl Identity {
         let part = Part::Range { offset: before.len() as u64, length: None };
         let (mailbox, style) = (rented.fingerprint.to_string(), Style::default());
         let command = BoxCommand::Retrieve { mailbox, object: entry.object, part, style };
-        collecting.ask(now, &command, b"", limits::RETRIEVED_BYTES, Step::Fetching(entry, before));
+        let (bound, step) = (limits::RETRIEVED_BYTES, Step::Fetching(entry, before));
+        collecting.ask_as_owner(now, rented, (command, Vec::new()), bound, step);
         self.flush_collection(session);
     }
 
@@ -360,9 +402,17 @@ impl Identity {
             }
             Step::Identifying if status == Some(Status::IdentificationChallenge) => {
                 let challenge = IdentificationChallenge::from_words(&last.reply.words);
-                let Some(challenge) = challenge.ok().filter(|challenge| challenge.policy != Policy::Command) else {
-                    return self.end_collection(now, rng, session, Some(AttemptError::Refused));
+                let Ok(challenge) = challenge else {
+                    return self.end_collection(now, rng, session, Some(AttemptError::Broken));
                 };
+                collecting.policy = Some(challenge.policy);
+                if challenge.policy == Policy::Command && collecting.held_back.is_none() {
+                    // Nothing yet for which to show it.
+                    collecting.identified = true;
+                    return self.go_on(now, rng, session);
+                }
+                let for_one = collecting.held_back.as_ref().filter(|_| challenge.policy == Policy::Command);
+                let command = for_one.map(|asked| asked.command.to_line());
                 let client_nonce: [u8; 32] = rng.array();
                 let proof = IdentificationProof {
                     server: rented.onion,
@@ -370,17 +420,29 @@ impl Identity {
                     server_nonce: challenge.nonce,
                     client_nonce,
                     purpose: PURPOSE.to_owned(),
-                    command: None,
+                    command: command.clone(),
                 };
-                collecting.step = Step::Signing(client_nonce);
+                collecting.step = Step::Signing(client_nonce, command);
                 let op = self.operation(Pending::Drop(session));
                 self.effect(Effect::ForDrop(op, rented.keys.clone(), DropWork::Sign(proof.text())));
             }
             Step::Responding if status == Some(Status::Identified) => {
                 collecting.identified = true;
+                collecting.identified_until = match collecting.policy {
+                    // With time to spare: it begins at the carrier before its answer is here.
+                    Some(Policy::TimeOut(seconds)) => Some(now.plus(Duration::from_secs(u64::from(seconds) / 2))),
+                    _ => None,
+                };
+                let held_back = collecting.held_back.take();
+                if let Some(Asked { command, block, bound, step }) = held_back {
+                    collecting.ask(now, &command, &block, bound, step);
+                }
+                let waits = matches!(collecting.step, Step::Noting);
                 self.calendar.collection_works(drop);
                 self.attempts_changed();
-                self.go_on(now, rng, session);
+                if waits {
+                    self.go_on(now, rng, session);
+                }
             }
             Step::Uploading(of, mut classes) => {
                 if status == Some(Status::TokensStored) {
@@ -466,7 +528,8 @@ impl Identity {
         if matches!(status, Status::Roger | Status::ContentRefused) {
             let Some(rented) = self.state.drops().get(collecting.drop) else { return };
             let delete = BoxCommand::Delete { mailbox: rented.fingerprint.to_string(), objects: vec![object] };
-            collecting.ask(now, &delete, b"", 0, Step::Deleting);
+            let rented = rented.clone();
+            collecting.ask_as_owner(now, &rented, (delete, Vec::new()), 0, Step::Deleting);
             return self.flush_collection(session);
         }
         collecting.passed_over.insert(object);
@@ -510,8 +573,8 @@ impl Identity {
                 let accepted = BoxCommand::ChallengeAccepted { answer: bytes.len() as u64 };
                 collecting.ask(now, &accepted, &bytes, 0, Step::Proving);
             }
-            Step::Signing(nonce) => {
-                let respond = BoxCommand::Respond { nonce, command: None, signature: bytes.len() as u64 };
+            Step::Signing(nonce, command) => {
+                let respond = BoxCommand::Respond { nonce, command, signature: bytes.len() as u64 };
                 collecting.ask(now, &respond, &bytes, 0, Step::Responding);
             }
             _ => {}

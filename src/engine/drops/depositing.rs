@@ -1,4 +1,5 @@
-//! Leaving one thing at a contact's drop: dialled on circuits of its own → sealed for this copy alone → its token noted on the
+//! Leaving one thing at a contact's drop, or with a friend who carries it ([`carriage`](crate::engine::carriage)): dialled on circuits
+//! of their own → sealed for this copy alone → its token noted on the
 //! disk → handed over → what the carrier says noted.
 //!
 //! What has no answer may be there: the next attempt is another copy with another token. A refusal is no more than a carrier's
@@ -6,21 +7,23 @@
 
 use std::sync::Arc;
 
-use super::calendar::attempt_error;
+use super::leg::Leg;
 use super::named::Place;
 use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::{ClockStep, ContactId, ContentId, Onion, QueueId, SessionId, Timestamp};
 use crate::engine::book::{Contact, ContactStatus};
+use crate::engine::carriage::Handed;
 use crate::engine::effect::{CommitError, DialError, Effect, Refusal, Sizes};
 use crate::engine::identity::{Identity, Pending, Then};
 use crate::engine::record::Record;
-use crate::engine::session::{Patron, Service, Ticket};
+use crate::engine::session::{Event, Initiator, Job, Outcome, Patron, Service, Ticket, Way};
 use crate::engine::state::{Applied, AttemptError};
+use crate::engine::turn::attempt_error;
 use crate::mail::{Content, ContentKind, Receipt};
 use crate::wire::mailbox::BoxCommand;
 use crate::wire::token::{Class, Token, epoch};
-use crate::wire::{Claim, Status};
+use crate::wire::{Claim, Importance, Status, digest};
 
 const ASKED: Ticket = Ticket(1);
 const BROUGHT: Ticket = Ticket(2);
@@ -46,8 +49,8 @@ enum Stage {
     /// A page was asked for, or is being looked at.
     Fetching,
     Sealing,
-    /// The token is being noted.
-    Noting(Arc<[u8]>, Token),
+    /// The token is being noted; a friend needs none.
+    Noting(Arc<[u8]>, Option<Token>),
     /// Asked, with the object to bring where it was not brought at once.
     Asked(Option<Arc<[u8]>>),
     Brought,
@@ -61,7 +64,9 @@ pub(in super::super) struct Depositing {
     carrier: Onion,
     parcel: Parcel,
     receipt: Receipt,
-    machine: Option<Patron>,
+    /// Who carries it, where that is no carrier of a drop.
+    friend: Option<ContactId>,
+    machine: Option<Leg>,
     stage: Stage,
 }
 
@@ -100,6 +105,15 @@ impl Depositing {
 }
 
 impl Identity {
+    /// A contact does not answer: its drops come next, and the friend who carries what is for it.
+    pub(in super::super) fn wants_deposits(&mut self, now: Timestamp, rng: &mut dyn Rng, contact: ContactId) {
+        let drops = self.state.drops();
+        let named = drops.of(contact).into_iter().flat_map(|of| of.iter()).map(|named| named.onion);
+        let pages = drops.pages(contact).iter().copied();
+        let places: Vec<_> = named.chain(pages).chain(self.friend_onion(contact)).collect();
+        self.calendar.wants(contact, &places, now, rng);
+    }
+
     /// Dials the drops of contacts that are due.
     pub(in super::super) fn deposit_what_is_due(&mut self, now: Timestamp, rng: &mut dyn Rng) {
         while let Some(place) = self.calendar.deposit_due(now) {
@@ -110,16 +124,44 @@ impl Identity {
             };
             let session = self.new_session();
             self.calendar.deposit_begins(place, session);
-            let deposit =
-                Depositing { contact, carrier, parcel, receipt: rng.array(), machine: None, stage: Stage::Dialling };
-            self.deposits.insert(session, deposit);
-            self.effect(Effect::Dial(session, carrier, None));
+            let friend = self.friend_at(contact, carrier);
+            let (receipt, machine, stage) = (rng.array(), None, Stage::Dialling);
+            self.deposits.insert(session, Depositing { contact, carrier, parcel, receipt, friend, machine, stage });
+            // A friend knows us; no carrier of a drop is to.
+            self.effect(Effect::Dial(session, carrier, friend));
         }
+    }
+
+    /// The friend who carries what is for a contact, where that is who is at this onion.
+    fn friend_at(&self, contact: ContactId, onion: Onion) -> Option<ContactId> {
+        self.state.carriage().friend_for(contact).filter(|_| self.friend_onion(contact) == Some(onion))
+    }
+
+    /// A message for a contact that a friend is to carry.
+    fn parcel_for_friend(&self, entry: &Contact) -> Option<Parcel> {
+        if entry.status != ContactStatus::Confirmed || entry.certificate.is_none() {
+            return None;
+        }
+        let wants = |queue: &QueueId| {
+            let handed = self.state.carriage().handed(*queue, entry.id).count();
+            handed < limits::COPIES_AT_FRIEND && !self.is_with_friend(*queue, entry.id)
+        };
+        self.schedule.idle_messages(entry.id).into_iter().find(wants).map(Parcel::Mail)
+    }
+
+    /// Whether a friend has a copy of a message, as far as we know.
+    fn is_with_friend(&self, queue: QueueId, contact: ContactId) -> bool {
+        let copies = self.state.drops().copies(queue, contact);
+        let held = |receipt| copies.iter().any(|copy| copy.receipt == receipt && copy.held.is_some());
+        self.state.carriage().handed(queue, contact).any(|handed| held(handed.receipt))
     }
 
     /// What is to be left at a drop of a contact, where there is something.
     fn parcel_for(&self, now: Timestamp, contact: ContactId, carrier: Onion) -> Option<Parcel> {
         let entry = self.state.book().contact(contact)?;
+        if self.friend_at(contact, carrier).is_some() {
+            return self.parcel_for_friend(entry);
+        }
         if let Some(parcel) = self.greeting_for(entry, carrier) {
             return Some(parcel);
         }
@@ -167,9 +209,13 @@ impl Identity {
         if let Err(error) = result {
             return self.end_deposit(now, rng, session, Some(attempt_error(error)));
         }
-        deposit.machine = Some(Patron::new(now));
-        deposit.stage = Stage::Sealing;
         let (contact, carrier, parcel, receipt) = (deposit.contact, deposit.carrier, deposit.parcel, deposit.receipt);
+        let (leg, sizes) = match deposit.friend {
+            Some(_) => (Leg::Friend(Initiator::new(now)), Sizes::All),
+            None => (Leg::Carrier(Patron::new(now)), Sizes::Drop),
+        };
+        deposit.machine = Some(leg);
+        deposit.stage = Stage::Sealing;
         if parcel == Parcel::Page {
             let Some(token) = self.page_token(contact, carrier) else {
                 return self.end_deposit(now, rng, session, None);
@@ -194,14 +240,14 @@ impl Identity {
                     payload: Vec::new(),
                 };
                 let op = self.operation(Pending::Deposit(session));
-                self.effect(Effect::SealBody(op, content.header(), queued.body, certificate, Sizes::Drop));
+                self.effect(Effect::SealBody(op, content.header(), queued.body, certificate, sizes));
             }
             Parcel::Receipts => {
                 let Some(content) = self.receipts_content(contact) else {
                     return self.end_deposit(now, rng, session, None);
                 };
                 let op = self.operation(Pending::Deposit(session));
-                self.effect(Effect::Seal(op, content, certificate, Sizes::Drop));
+                self.effect(Effect::Seal(op, content, certificate, sizes));
             }
             Parcel::Page => self.end_deposit(now, rng, session, None),
             Parcel::Card(card) => {
@@ -211,14 +257,14 @@ impl Identity {
                     return self.end_deposit(now, rng, session, None);
                 };
                 let op = self.operation(Pending::Deposit(session));
-                self.effect(Effect::Seal(op, content, certificate, Sizes::Drop));
+                self.effect(Effect::Seal(op, content, certificate, sizes));
             }
         }
     }
 
     fn fetch_page(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId, token: Token) {
         if let Some(deposit) = self.deposits.get_mut(&session)
-            && let Some(machine) = &mut deposit.machine
+            && let Some(Leg::Carrier(machine)) = &mut deposit.machine
         {
             deposit.stage = Stage::Fetching;
             machine.ask(now, ASKED, &BoxCommand::Fetch { token }, b"", limits::PAGE_BYTES);
@@ -235,7 +281,7 @@ impl Identity {
         result: Result<Vec<u8>, Refusal>,
     ) {
         let Some(deposit) = self.deposits.get_mut(&session) else { return };
-        let (contact, carrier, parcel) = (deposit.contact, deposit.carrier, deposit.parcel);
+        let (contact, carrier, parcel, friend) = (deposit.contact, deposit.carrier, deposit.parcel, deposit.friend);
         let object: Arc<[u8]> = match result {
             Ok(object) => object.into(),
             Err(refusal) => {
@@ -250,7 +296,10 @@ impl Identity {
                 return self.end_deposit(now, rng, session, Some(AttemptError::Later));
             }
             // Of a card nobody needs to know whether it may have arrived: it is sent until it is answered.
-            return self.hand_over(now, rng, session, object, token);
+            return self.hand_over(now, rng, session, object, Some(token));
+        }
+        if let (Some(friend), Parcel::Mail(queue)) = (friend, parcel) {
+            return self.note_handing(now, rng, session, object, (friend, queue));
         }
         let token = Class::of(object.len() as u64)
             .and_then(|class| self.state.drops().of(contact)?.next_token(carrier, class, epoch(now)));
@@ -266,6 +315,25 @@ impl Identity {
         self.note_deposit(session, object, token, queue, place);
     }
 
+    fn note_handing(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        session: SessionId,
+        object: Arc<[u8]>,
+        (friend, queue): (ContactId, QueueId),
+    ) {
+        if self.schedule.is_recalled(queue) {
+            return self.end_deposit(now, rng, session, Some(AttemptError::Later));
+        }
+        let Some(deposit) = self.deposits.get_mut(&session) else { return };
+        let (contact, receipt, onion) = (deposit.contact, deposit.receipt, deposit.carrier);
+        let handed = Box::new(Handed { friend, queue, contact, receipt, fate: None });
+        let record = Record::HandedOn { onion, object: digest(&object), handed };
+        deposit.stage = Stage::Noting(object, None);
+        self.commit(vec![record], Vec::new(), Then::Depositing(session, DepositStep::Noted));
+    }
+
     fn note_deposit(
         &mut self,
         session: SessionId,
@@ -275,7 +343,7 @@ impl Identity {
         place: Place,
     ) {
         let Some(deposit) = self.deposits.get_mut(&session) else { return };
-        deposit.stage = Stage::Noting(object, token);
+        deposit.stage = Stage::Noting(object, Some(token));
         let (contact, onion, receipt) = (deposit.contact, deposit.carrier, deposit.receipt);
         let record = Record::Deposited { contact, queue, onion, place, receipt };
         self.commit(vec![record], Vec::new(), Then::Depositing(session, DepositStep::Noted));
@@ -310,30 +378,65 @@ impl Identity {
         }
     }
 
-    fn hand_over(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId, object: Arc<[u8]>, token: Token) {
+    fn hand_over(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        session: SessionId,
+        object: Arc<[u8]>,
+        token: Option<Token>,
+    ) {
+        let job = self.deposits.get(&session).and_then(|deposit| self.job_for_friend(deposit, &object));
         let Some(deposit) = self.deposits.get_mut(&session) else { return };
-        let Some(machine) = &mut deposit.machine else {
+        match (&mut deposit.machine, token, job) {
+            (Some(Leg::Carrier(machine)), Some(token), _) if object.len() > limits::PIPELINED_OBJECT_BYTES => {
+                let claim = Claim::of(&object);
+                machine.ask(now, ASKED, &BoxCommand::Deposit { token, claim }, b"", 0);
+                deposit.stage = Stage::Asked(Some(object));
+            }
+            (Some(Leg::Carrier(machine)), Some(token), _) => {
+                machine.deposit(now, ASKED, BROUGHT, token, &object);
+                deposit.stage = Stage::Asked(None);
+            }
+            (Some(Leg::Friend(machine)), _, Some(job)) => {
+                machine.send(now, BROUGHT, job);
+                deposit.stage = Stage::Brought;
+            }
             // It broke off before anything was handed over.
-            return self.deposit_refused(now, rng, session);
-        };
-        if object.len() > limits::PIPELINED_OBJECT_BYTES {
-            let claim = Claim::of(&object);
-            machine.ask(now, ASKED, &BoxCommand::Deposit { token, claim }, b"", 0);
-            deposit.stage = Stage::Asked(Some(object));
-        } else {
-            machine.deposit(now, ASKED, BROUGHT, token, &object);
-            deposit.stage = Stage::Asked(None);
+            _ => return self.deposit_refused(now, rng, session),
         }
         self.drive_deposit(now, rng, session);
     }
 
+    /// What a friend is asked to carry.
+    fn job_for_friend(&self, deposit: &Depositing, object: &Arc<[u8]>) -> Option<Job> {
+        let Parcel::Mail(queue) = deposit.parcel else { return None };
+        let (book, queued) = (self.state.book(), self.state.queue().get(queue)?);
+        let (contact, friend) = (book.contact(deposit.contact)?, book.contact(deposit.friend?)?);
+        Some(Job {
+            to: queued.recipients.get(&contact.id)?.address.clone(),
+            certificate: contact.certificate.as_ref().map(|bytes| digest(bytes)),
+            object: Some(Arc::clone(object)),
+            auth: friend.outbound.clone(),
+            importance: Importance::Normal,
+            way: Way::Carried(contact.outbound.clone()),
+        })
+    }
+
     /// Lets the machine of a deposit say what happened, and sends what it has to say.
     fn drive_deposit(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId) {
-        let Some(machine) = self.deposits.get_mut(&session).and_then(|deposit| deposit.machine.as_mut()) else {
-            return;
-        };
-        for event in machine.take_events() {
-            self.deposit_event(now, rng, session, event);
+        match self.deposits.get_mut(&session).and_then(|deposit| deposit.machine.as_mut()) {
+            Some(Leg::Carrier(machine)) => {
+                for event in machine.take_events() {
+                    self.deposit_event(now, rng, session, event);
+                }
+            }
+            Some(Leg::Friend(machine)) => {
+                for event in machine.take_events() {
+                    self.friend_event(now, rng, session, &event);
+                }
+            }
+            None => return,
         }
         let Some(machine) = self.deposits.get_mut(&session).and_then(|deposit| deposit.machine.as_mut()) else {
             return;
@@ -341,6 +444,20 @@ impl Identity {
         let output = machine.take_output();
         if !output.is_empty() {
             self.effect(Effect::Transmit(session, output));
+        }
+    }
+
+    fn friend_event(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId, event: &Event) {
+        let Some(deposit) = self.deposits.get_mut(&session) else { return };
+        match (event, &deposit.stage) {
+            (Event::Outcome { outcome: Outcome::Accepted, .. }, Stage::Brought) => self.deposit_held(now, rng, session),
+            (Event::Outcome { .. }, Stage::Brought) => self.deposit_refused(now, rng, session),
+            // It may have it.
+            (Event::Failed { .. }, Stage::Brought) => {
+                self.end_deposit(now, rng, session, Some(AttemptError::Broken));
+            }
+            (Event::Failed { .. }, _) => deposit.machine = None,
+            _ => {}
         }
     }
 
@@ -360,7 +477,7 @@ impl Identity {
             Service::Answer(ticket, lines) => {
                 let answered = lines.last().map(super::super::session::Answered::code);
                 let place = (deposit.contact, deposit.carrier);
-                let Some(machine) = &mut deposit.machine else { return };
+                let Some(Leg::Carrier(machine)) = &mut deposit.machine else { return };
                 match (&mut deposit.stage, ticket) {
                     (Stage::Fetching, _) => match lines.last().and_then(|line| line.blocks.first()) {
                         Some(page) if answered == Some(code(Status::MessageObject)) => {
@@ -470,7 +587,7 @@ impl Identity {
     ) {
         let Some(mut deposit) = self.deposits.remove(&session) else { return };
         if let Some(machine) = &mut deposit.machine {
-            machine.finish();
+            machine.finish(now);
             let output = machine.take_output();
             if !output.is_empty() {
                 self.effect(Effect::Transmit(session, output));

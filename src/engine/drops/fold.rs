@@ -199,6 +199,21 @@ impl Drops {
         true
     }
 
+    /// A copy is about to be given to a friend who carries.
+    pub(in super::super) fn hand_on(&mut self, queue: QueueId, contact: ContactId, onion: Onion, receipt: Receipt) {
+        self.copies.entry((queue, contact)).or_default().push(LeftCopy { onion, receipt, held: None });
+    }
+
+    /// Whoever had a copy has it no more.
+    pub(in super::super) fn lose(&mut self, queue: QueueId, contact: ContactId, receipt: &Receipt) {
+        if let Some(copies) = self.copies.get_mut(&(queue, contact)) {
+            copies.retain(|copy| copy.receipt != *receipt);
+            if copies.is_empty() {
+                self.copies.remove(&(queue, contact));
+            }
+        }
+    }
+
     /// The answer to a copy: held since, or not there, says its carrier.
     pub(in super::super) fn settle(
         &mut self,

@@ -12,7 +12,8 @@
 //! | `fold` | everything that records say of drops |
 //! | `renting` | requests: rent one, give one up |
 //! | `calendar` | when which drop is dialled |
-//! | `depositing` | one session that leaves one thing at a contact's drop |
+//! | `depositing` | one session that leaves one thing at a contact's drop, or with a friend who carries |
+//! | `leg` | whom such a session talks to |
 //! | `pages` | first contact while the other is away: what an invitation's maker leaves at a carrier, and who answers it |
 //! | `collecting` | one session with a drop of ours: registration, tokens, mail |
 //! | `checking` | whether a drop of ours works: something of our own goes there and comes back |
@@ -24,6 +25,7 @@ mod checking;
 mod collecting;
 mod depositing;
 mod fold;
+mod leg;
 pub mod named;
 mod pages;
 mod reads;

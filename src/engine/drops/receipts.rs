@@ -10,6 +10,7 @@ use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::{ContactId, ContentId, Timestamp};
 use crate::engine::book::{Contact, ContactStatus};
+use crate::engine::carriage::{self, Fate, ObjectHash};
 use crate::engine::delivery::{Arrival, Received};
 use crate::engine::identity::{Identity, Then};
 use crate::engine::record::Record;
@@ -24,6 +25,8 @@ pub(in super::super) struct Batch {
     receipts: Vec<Receipt>,
     /// Messages that were read, where the author hears of that.
     reads: Vec<ContentId>,
+    /// What became of objects that we carried for it.
+    fates: Vec<(ObjectHash, Fate)>,
 }
 
 impl Identity {
@@ -36,11 +39,14 @@ impl Identity {
                 self.state.drops().receipts(contact).take(limits::RECEIPTS_TOGETHER).copied().collect();
             let room = limits::RECEIPTS_TOGETHER - receipts.len();
             let reads: Vec<_> = self.state.drops().reads().owed(contact).take(room).copied().collect();
-            if !known || (receipts.is_empty() && reads.is_empty()) || self.returning.contains_key(&contact) {
+            let room = room - reads.len();
+            let fates: Vec<_> = self.state.carriage().fates(contact).take(room).collect();
+            let nothing = receipts.is_empty() && reads.is_empty() && fates.is_empty();
+            if !known || nothing || self.returning.contains_key(&contact) {
                 continue;
             }
             let expires = Timestamp::from_secs(now.plus(limits::EXPIRY_MAX).secs());
-            self.returning.insert(contact, Batch { content: ContentId::random(rng), expires, receipts, reads });
+            self.returning.insert(contact, Batch { content: ContentId::random(rng), expires, receipts, reads, fates });
             self.schedule.set_receipts(contact, true, now);
             self.attempts_changed();
         }
@@ -48,10 +54,11 @@ impl Identity {
 
     /// The signed bytes of the receipts for a contact.
     pub(in super::super) fn receipts_content(&self, contact: ContactId) -> Option<Vec<u8>> {
-        let Batch { content, expires, receipts, reads } = self.returning.get(&contact)?;
+        let Batch { content, expires, receipts, reads, fates } = self.returning.get(&contact)?;
         let line = |receipt: &Receipt| format!("{}\n", data_encoding::HEXLOWER.encode(receipt));
         let reads = reads.iter().map(|read| format!("{read}\n"));
-        let payload = receipts.iter().map(line).chain(reads).collect::<String>().into_bytes();
+        let fates = fates.iter().map(|(object, fate)| carriage::line(object, *fate));
+        let payload = receipts.iter().map(line).chain(reads).chain(fates).collect::<String>().into_bytes();
         let (kind, id, expires) = (ContentKind::Receipt, *content, *expires);
         Some(Content { kind, id, expires, receipt: None, payload }.encode())
     }
@@ -59,10 +66,14 @@ impl Identity {
     /// What it means that the receipts for a contact are with it, or at a drop of it; `None` where they went another way
     /// meanwhile.
     pub(in super::super) fn returned_records(&self, contact: ContactId) -> Option<Vec<Record>> {
-        let Batch { receipts, reads, .. } = self.returning.get(&contact)?;
+        let Batch { receipts, reads, fates, .. } = self.returning.get(&contact)?;
         let mut records = vec![Record::ReceiptsReturned { contact, receipts: receipts.clone() }];
         if !reads.is_empty() {
             records.push(Record::ReadsReturned { contact, contents: reads.clone() });
+        }
+        if !fates.is_empty() {
+            let objects = fates.iter().map(|(object, _)| *object).collect();
+            records.push(Record::FatesTold { contact, objects });
         }
         Some(records)
     }
@@ -71,8 +82,9 @@ impl Identity {
     pub(in super::super) fn receipts_returned(&mut self, now: Timestamp, rng: &mut dyn Rng, contact: ContactId) {
         self.returning.remove(&contact);
         self.schedule.set_receipts(contact, false, now);
-        let drops = self.state.drops();
-        if drops.receipts(contact).next().is_some() || drops.reads().owed(contact).next().is_some() {
+        let (drops, carriage) = (self.state.drops(), self.state.carriage());
+        let receipts = drops.receipts(contact).next().is_some() || drops.reads().owed(contact).next().is_some();
+        if receipts || carriage.fates(contact).next().is_some() {
             self.calendar.owes(contact, now, rng);
         }
     }
@@ -101,6 +113,10 @@ impl Identity {
                 if read.insert(queue) {
                     records.push(Record::RecipientRead { queue, contact: author.id, at: now });
                 }
+                continue;
+            }
+            if let Some((object, fate)) = carriage::read_line(line) {
+                records.push(Record::FateHeard { friend: author.id, object, fate });
                 continue;
             }
             let receipt = data_encoding::HEXLOWER_PERMISSIVE.decode(line.as_bytes());

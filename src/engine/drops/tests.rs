@@ -11,6 +11,7 @@ use crate::engine::queue::{FailureReason, Notify, Progress, RecipientOptions};
 use crate::engine::record::Record;
 use crate::engine::request::{Asked, Request, Submission};
 use crate::engine::state::AttemptError;
+use crate::wire::mailbox::Policy;
 use crate::wire::token::{Class, epoch};
 
 const ALICE: usize = 0;
@@ -503,4 +504,34 @@ fn sets_have_sizes_that_say_nothing_of_how_many_contacts_there_are() {
     let sets = u64::from(limits::TOKENS_AFTER_DAYS.div_ceil(limits::DROP_EPOCH_DAYS) + 1 + limits::DROP_EPOCHS_AHEAD);
     assert!(sets * bytes <= limits::MAILBOX_QUOTA / 2, "half of the usual quota is for what is there");
     assert_eq!(Class::ALL.len(), 7);
+}
+
+#[test]
+fn whatever_a_carrier_wants_shown_for_each_command_is_shown() {
+    for (seed, policy) in [(40, Policy::Command), (41, Policy::TimeOut(60)), (42, Policy::TimeOut(900))] {
+        let mut world = world(seed, 1);
+        world.set_policy(0, policy);
+        set_online(&mut world, CAROL, false);
+        for number in 0..3 {
+            world.submit(ALICE, CAROL, &format!("number {number}")).unwrap();
+        }
+        world.pass(20 * MINUTE);
+        assert_eq!(held(&world), 3);
+        world.apart.extend([(ALICE, CAROL), (CAROL, ALICE)]);
+        set_online(&mut world, CAROL, true);
+        world.pass(5 * MINUTE);
+        assert_eq!((inbox(&world, CAROL), held(&world)), (3, 0), "{policy:?}");
+        // What comes while she watches, long after her key was shown.
+        world.pass(6 * MINUTE);
+        world.submit(ALICE, CAROL, "late").unwrap();
+        world.pass(20 * MINUTE);
+        assert_eq!((inbox(&world, CAROL), held(&world)), (4, 0), "{policy:?}");
+        let attempts = world.nodes[CAROL].published.collections.values().next().unwrap().failed;
+        assert_eq!(attempts, 0, "{policy:?}");
+        world.pass(8 * DAY);
+        world.submit(ALICE, CAROL, "a week later").unwrap();
+        world.pass(2 * HOUR);
+        assert_eq!(inbox(&world, CAROL), 5, "{policy:?}: the sets of tokens were uploaded");
+        world.check();
+    }
 }

@@ -61,14 +61,12 @@ impl CarrierNode {
     }
 }
 
-const POLICY: Policy = Policy::Session;
-
 impl World {
     /// A carrier with this number as its key.
     pub(in super::super) fn add_carrier(&mut self, key: u8) -> usize {
         let record = HeldRecord::CarrierCreated { profile: Box::new(profile("box", key, self.now)) };
         let log = vec![(1, record)];
-        let carrier = Carrier::new(fold(&log), POLICY, self.now).unwrap();
+        let carrier = Carrier::new(fold(&log), self.now).unwrap();
         self.carriers.push(CarrierNode {
             carrier,
             log,
@@ -81,6 +79,12 @@ impl World {
             rng: SeededRng::new(u64::from(key)),
         });
         self.carriers.len() - 1
+    }
+
+    /// Says for how long an identification counts there.
+    pub(in super::super) fn set_policy(&mut self, carrier: usize, policy: Policy) {
+        self.carrier_input(carrier, CarrierInput::Request(RequestId(0), CarrierRequest::Identification(policy)));
+        self.run();
     }
 
     /// An invitation to a box there.
@@ -148,7 +152,7 @@ impl World {
                 at.append(transaction);
             }
         }
-        at.carrier = Carrier::new(fold(&at.log), POLICY, self.now).unwrap();
+        at.carrier = Carrier::new(fold(&at.log), self.now).unwrap();
         self.run();
     }
 

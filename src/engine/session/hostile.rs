@@ -68,6 +68,7 @@ fn job(number: u64) -> Job {
         object: (number > 2).then(|| Arc::from(&b"object"[..])),
         auth: Some(MacKey::from_bytes([1; 32])),
         importance: Importance::Normal,
+        way: [Way::Direct, Way::Direct, Way::Carrying(None), Way::Carried(None)][(number % 4) as usize].clone(),
     }
 }
 

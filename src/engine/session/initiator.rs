@@ -17,7 +17,7 @@ use crate::wire::{
 };
 
 use super::pace::Pace;
-use super::{Event, Failure, Job, Outcome, Ticket};
+use super::{Event, Failure, Job, Outcome, Ticket, Way};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -88,10 +88,17 @@ impl Initiator {
 
     /// Gives a job that waits for it its object, sealed to the certificate last reported. Ignored for other jobs.
     pub fn provide(&mut self, now: Timestamp, ticket: Ticket, object: Arc<[u8]>, auth: Option<MacKey>) {
-        let held = |active: &Active| active.ticket == ticket && active.phase == Phase::Held;
-        let Some((id, active)) = self.active.iter_mut().find(|(_, active)| held(active)) else { return };
+        let held = |active: &&mut Active| active.ticket == ticket && active.phase == Phase::Held;
+        let Some(active) = self.active.values_mut().find(held) else { return };
         active.job.object = Some(object);
         active.job.auth = auth;
+        self.resume(now, ticket);
+    }
+
+    /// Lets a job that waits for [`Self::provide`] go on with the object that it has. Ignored for other jobs.
+    pub fn resume(&mut self, now: Timestamp, ticket: Ticket) {
+        let held = |active: &Active| active.ticket == ticket && active.phase == Phase::Held;
+        let Some((id, active)) = self.active.iter_mut().find(|(_, active)| held(active)) else { return };
         let sent = active.dial(id, &mut self.output);
         self.pace.turn(now, upload_time(sent));
     }
@@ -332,10 +339,13 @@ impl Active {
         let mut send = Send::to(self.job.to.to_string());
         send.certificate = self.job.certificate;
         send.claim = claim;
-        send.auth = match (&self.job.auth, &claim) {
-            (Some(key), Some(claim)) => Some(authenticator(key, self.job.to.onion(), claim)),
-            _ => None,
-        };
+        let made = |key: &Option<MacKey>| Some(authenticator(key.as_ref()?, self.job.to.onion(), claim.as_ref()?));
+        send.auth = made(&self.job.auth);
+        match &self.job.way {
+            Way::Direct => {}
+            Way::Carried(key) => send.onward = made(key),
+            Way::Carrying(mac) => send.auth = mac.filter(|_| claim.is_some()),
+        }
         send.importance = self.job.importance;
         output.extend_from_slice(Command::Send(send).encode(Some(id)).as_bytes());
         self.phase = match claim {
@@ -359,12 +369,17 @@ impl Active {
 
     /// The receiver's certificate out of a 201, where it is another one than the job named.
     fn certificate(&mut self, ready: Ready, blocks: Vec<Vec<u8>>) -> Result<Option<Arc<[u8]>>, Failure> {
-        let announced = [Some(ready.receiver), ready.server];
+        // Whoever carries has no certificate of the receiver's, and everybody else has.
+        if ready.receiver.is_none() != matches!(self.job.way, Way::Carried(_)) {
+            return Err(Failure::Protocol);
+        }
+        let announced = [ready.receiver, ready.server];
         let expected = announced.iter().filter(|place| matches!(place, Some(CertificateRef::Block(_)))).count();
         if blocks.len() != expected || blocks.iter().any(|block| block.len() > CERTIFICATE_BYTES) {
             return Err(Failure::Protocol);
         }
-        match (ready.receiver, blocks.into_iter().next()) {
+        let Some(receiver) = ready.receiver else { return Ok(None) };
+        match (receiver, blocks.into_iter().next()) {
             (CertificateRef::Digest(digest), _) if self.job.certificate == Some(digest) => Ok(None),
             (CertificateRef::Block(_), Some(bytes)) => {
                 let name = digest(&bytes);

@@ -58,6 +58,10 @@ pub struct SendParams {
     pub claim: Option<Claim>,
     /// The authenticator over the claim (`wire::verify`).
     pub auth: Option<Mac>,
+    /// The same for the receiver, where we are to carry the object there.
+    pub onward: Option<Mac>,
+    /// SHA-256 of the receiver's certificate that the sender has.
+    pub certificate: Option<[u8; 32]>,
     /// How urgent.
     pub importance: Importance,
     /// Whether the sender asked for `+SECURE`.
@@ -76,6 +80,13 @@ pub enum Offer {
         /// Who is sending.
         sender: Sender,
     },
+    /// Go on: what comes is carried to the receiver's node.
+    Carried {
+        /// The largest object from this sender, in bytes.
+        maximum: usize,
+        /// Who is sending.
+        sender: Sender,
+    },
     /// Not now, or not at all. For whatever a stranger must not learn: [`Status::NotAvailable`].
     Refused(Status),
 }
@@ -83,14 +94,12 @@ pub enum Offer {
 /// An object that arrived whole.
 #[derive(Clone)]
 pub struct Delivery {
-    /// To whom.
-    pub to: Address,
+    /// What its SEND asked for.
+    pub send: SendParams,
     /// From whom, as far as shown.
     pub sender: Sender,
     /// The sealed object.
     pub object: Vec<u8>,
-    /// How urgent.
-    pub importance: Importance,
 }
 
 impl std::fmt::Debug for Delivery {
@@ -115,7 +124,7 @@ pub trait Host {
 /// One object to send, or a question for a certificate.
 #[derive(Clone)]
 pub struct Job {
-    /// To whom; its onion is where the session leads, and is what the authenticator covers.
+    /// To whom; its onion is what the authenticator covers.
     pub to: Address,
     /// SHA-256 of the receiver's certificate that we have.
     pub certificate: Option<[u8; 32]>,
@@ -125,6 +134,19 @@ pub struct Job {
     pub auth: Option<MacKey>,
     /// How urgent.
     pub importance: Importance,
+    /// Whose node the session leads to.
+    pub way: Way,
+}
+
+/// How an object gets to its receiver (docs/protocol.md, "Carriage").
+#[derive(Clone)]
+pub enum Way {
+    /// The session leads there.
+    Direct,
+    /// The session leads to somebody who is to carry it there. The receiver is shown by this key who sends.
+    Carried(Option<MacKey>),
+    /// The session leads there, and somebody gave us the object with this authenticator to carry.
+    Carrying(Option<Mac>),
 }
 
 /// How a job ended.

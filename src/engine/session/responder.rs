@@ -264,27 +264,32 @@ impl Responder {
             self.open(id.clone(), Envelope::Refused(Status::BadParameter));
             return self.refuse(id, Status::BadParameter);
         };
-        let (claim, auth, importance, secure) = (send.claim, send.auth, send.importance, send.secure);
-        let params = Box::new(SendParams { to, claim, auth, importance, secure });
+        let Send { claim, auth, onward, certificate, importance, secure, .. } = send;
+        let params = Box::new(SendParams { to, claim, auth, onward, certificate, importance, secure });
         let (maximum, certificate, sender) = match host.offer(now, &params) {
-            Offer::Ready { maximum, certificate, sender } => (maximum.min(OBJECT_BYTES) as u64, certificate, sender),
+            Offer::Ready { maximum, certificate, sender } => (maximum, Some(certificate), sender),
+            Offer::Carried { maximum, sender } => (maximum, None, sender),
             Offer::Refused(status) => {
                 self.open(id.clone(), Envelope::Refused(status));
                 return self.refuse(id, status);
             }
         };
+        let maximum = maximum.min(OBJECT_BYTES) as u64;
         if claim.is_some_and(|claim| claim.size > maximum) {
             // docs/protocol.md "Unrevealing answers": a stranger learns the same as about an unknown name.
             let status = if sender == Sender::Stranger { Status::NotAvailable } else { Status::ObjectTooLarge };
             self.open(id.clone(), Envelope::Refused(status));
             return self.refuse(id, status);
         }
-        let known = send.certificate.filter(|known| *known == digest(&certificate));
-        let (receiver, block) = match known {
-            Some(digest) => (CertificateRef::Digest(digest), &[][..]),
-            None => (CertificateRef::Block(certificate.len() as u64), &*certificate),
+        let known = |certificate: &[u8]| params.certificate.filter(|known| *known == digest(certificate));
+        let (receiver, block) = match &certificate {
+            None => (None, &[][..]),
+            Some(certificate) => match known(certificate) {
+                Some(digest) => (Some(CertificateRef::Digest(digest)), &[][..]),
+                None => (Some(CertificateRef::Block(certificate.len() as u64)), &**certificate),
+            },
         };
-        if known.is_none() {
+        if !block.is_empty() {
             self.certificates += 1;
             if self.certificates > WIRE_CERTIFICATES {
                 return self.end(id, Status::TooManyMistakes);
@@ -340,7 +345,7 @@ impl Responder {
             return self.end(id, Status::ProtocolError);
         }
         let ticket = self.wait(id);
-        let delivery = Delivery { to: params.to, sender, object, importance: params.importance };
+        let delivery = Delivery { send: params, sender, object };
         if let Some(status) = host.deliver(now, ticket, delivery) {
             self.settle_with(now, ticket, &status.into());
         }

@@ -267,6 +267,7 @@ fn job(object: Option<&[u8]>, certificate: Option<&[u8]>) -> Job {
         object: object.map(Arc::from),
         auth: Some(key()),
         importance: Importance::Normal,
+        way: Way::Direct,
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{Applied, Password, State};
 use crate::engine::book::Contact;
+use crate::engine::carriage::Load;
 use crate::engine::drops::rented::Rented;
 use crate::engine::mailbox::{Message, ModSeq};
 use crate::engine::profile::Profile;
@@ -70,6 +71,17 @@ impl State {
         }));
         let receipts = self.drops.kept_receipts();
         records.extend(receipts.map(|(contact, receipts)| Record::ReceiptsDue { contact, receipts }));
+        let (allowed, chosen) = self.carriage.kept_switches();
+        let carriage = |fates: &[_], handed: &[_]| Record::CarriageKept {
+            allowed: Vec::new(),
+            chosen: Vec::new(),
+            fates: fates.to_vec(),
+            handed: handed.to_vec(),
+        };
+        records.extend(self.carriage.kept_fates().chunks(PIECE).map(|fates| carriage(fates, &[])));
+        records.extend(self.carriage.kept_handed().chunks(PIECE).map(|handed| carriage(&[], handed)));
+        records.push(Record::CarriageKept { allowed, chosen, fates: Vec::new(), handed: Vec::new() });
+        records.extend(self.carriage.loads().map(|load| Record::LoadKept { load: Box::new(Load::clone(load)) }));
         records
     }
 
@@ -117,6 +129,26 @@ impl State {
             Record::ReadsKept { unread, owed } => {
                 Arc::make_mut(&mut self.drops).reads_mut().keep(unread, owed);
                 true
+            }
+            Record::CarriageKept { allowed, chosen, fates, handed } => {
+                let carriage = Arc::make_mut(&mut self.carriage);
+                for contact in allowed {
+                    carriage.allow(*contact, true);
+                }
+                for (contact, friend) in chosen {
+                    carriage.choose(*contact, Some(*friend));
+                }
+                carriage.keep_fates(fates);
+                carriage.keep_handed_on(handed);
+                true
+            }
+            Record::LoadKept { load } => {
+                let new = self.carriage.load(load.contact, &load.object).is_none();
+                if new {
+                    Arc::make_mut(&mut self.carriage).keep_load(load);
+                    self.references.add(load.body);
+                }
+                new
             }
             Record::CopiesKept { queue, contact, copies } => {
                 Arc::make_mut(&mut self.drops).keep_copies_of(*queue, *contact, copies);

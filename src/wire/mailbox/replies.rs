@@ -1,5 +1,7 @@
 //! What the replies of a box say behind their codes.
 
+use serde::{Deserialize, Serialize};
+
 use super::parameters::{Parameters, small};
 use crate::base::ids::ObjectId;
 use crate::wire::command::{hex, unhex};
@@ -16,9 +18,10 @@ pub struct Challenge {
 }
 
 /// For how long an identification counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Policy {
     /// For the session.
+    #[default]
     Session,
     /// For so many seconds.
     TimeOut(u32),

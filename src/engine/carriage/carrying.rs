@@ -1,0 +1,293 @@
+//! Bringing what we carry to its receiver: dialled on circuits of its own → read from the disk → handed over with the
+//! authenticator that came with it → what became of it noted. One object in a session; what else waits for the same node
+//! follows. No answer means neither: it is brought again, and the receiver knows it by its content.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::fold::{Carriage, Fate, Load, ObjectHash};
+use crate::base::limits;
+use crate::base::rng::Rng;
+use crate::base::{ClockStep, ContactId, Onion, SessionId, Timestamp};
+use crate::engine::effect::{DialError, Effect};
+use crate::engine::identity::{Identity, Pending, Then};
+use crate::engine::record::Record;
+use crate::engine::schedule::within;
+use crate::engine::session::{self, Event, Initiator, Job, Ticket, Way};
+use crate::engine::state::AttemptError;
+use crate::engine::turn::{Turn, attempt_error};
+use crate::wire::{Disposition, Importance, digest};
+
+/// Certificates that a receiver may show one after the other before an object is taken.
+const MOST_RENEWED: u32 = 2;
+
+/// When which node is dialled, and what is being given up. All of it is memory, made anew at a start.
+#[derive(Debug, Default)]
+pub(in super::super) struct Rounds {
+    turns: BTreeMap<Onion, Turn>,
+    /// What has expired and is being noted so.
+    ending: BTreeSet<(ContactId, ObjectHash)>,
+}
+
+impl Rounds {
+    /// At a start: each node soon, at a random moment of its own.
+    pub(in super::super) fn at_start(carriage: &Carriage, now: Timestamp, rng: &mut dyn Rng) -> Self {
+        let mut rounds = Self::default();
+        for load in carriage.loads() {
+            rounds.turns.entry(load.to.onion()).or_insert_with(|| Turn::at(within(now, limits::START_SPREAD, rng)));
+        }
+        rounds
+    }
+
+    /// There is something for a node.
+    pub(super) fn wants(&mut self, onion: Onion, now: Timestamp) {
+        self.turns.entry(onion).or_insert_with(|| Turn::at(now));
+    }
+
+    fn is_full(&self) -> bool {
+        self.turns.values().filter(|turn| turn.session.is_some()).count() >= limits::PARALLEL_CARRIAGE
+    }
+
+    fn due(&self, now: Timestamp) -> Option<Onion> {
+        let due = self.turns.iter().filter(|(_, turn)| turn.due(now));
+        due.min_by_key(|(_, turn)| turn.next).map(|(onion, _)| *onion).filter(|_| !self.is_full())
+    }
+
+    /// When something is due.
+    pub(in super::super) fn poll(&self) -> Option<Timestamp> {
+        let idle = self.turns.values().filter(|turn| turn.session.is_none());
+        idle.map(|turn| turn.next).min().filter(|_| !self.is_full())
+    }
+
+    /// The clock was set.
+    pub(in super::super) fn clock_set(&mut self, by: ClockStep, now: Timestamp, rng: &mut dyn Rng) {
+        self.turns.values_mut().for_each(|turn| turn.clock_set(by, now, rng));
+    }
+
+    fn ended(&mut self, onion: Onion, problem: Option<AttemptError>, now: Timestamp, rng: &mut dyn Rng) {
+        if let Some(turn) = self.turns.get_mut(&onion) {
+            match problem {
+                Some(error) => turn.failed(error, now, rng),
+                None => *turn = Turn::at(now),
+            }
+        }
+    }
+}
+
+/// One session that brings one object.
+pub(in super::super) struct Carrying {
+    contact: ContactId,
+    object: ObjectHash,
+    onion: Onion,
+    /// `None` until the node answers.
+    machine: Option<Initiator>,
+    /// How often the receiver showed another certificate.
+    renewed: u32,
+    /// What became of it is being noted.
+    settling: bool,
+}
+
+impl Carrying {
+    pub(in super::super) fn poll_timeout(&self) -> Option<Timestamp> {
+        self.machine.as_ref()?.poll_timeout()
+    }
+
+    pub(in super::super) fn clock_set(&mut self, step: ClockStep) {
+        if let Some(machine) = &mut self.machine {
+            machine.clock_set(step);
+        }
+    }
+}
+
+impl Identity {
+    /// Dials the nodes that are due.
+    pub(in super::super) fn carry_what_is_due(&mut self, now: Timestamp) {
+        while let Some(onion) = self.rounds.due(now) {
+            let Some(load) = self.idle_loads().find(|load| load.to.onion() == onion) else {
+                self.rounds.turns.remove(&onion);
+                continue;
+            };
+            let (contact, object) = (load.contact, load.object);
+            let session = self.new_session();
+            if let Some(turn) = self.rounds.turns.get_mut(&onion) {
+                turn.session = Some(session);
+            }
+            let carrying = Carrying { contact, object, onion, machine: None, renewed: 0, settling: false };
+            self.carrying.insert(session, carrying);
+            self.effect(Effect::Dial(session, onion, None));
+        }
+    }
+
+    /// Gives up what could not be brought in time.
+    pub(in super::super) fn expire_loads(&mut self, now: Timestamp) {
+        let over = self.idle_loads().filter(|load| self.schedule.not_before(load.until) <= now);
+        let over: Vec<_> = over.map(|load| (load.contact, load.object)).collect();
+        for (contact, object) in over {
+            self.rounds.ending.insert((contact, object));
+            let record = Record::LoadEnded { contact, object, fate: Fate::Expired };
+            self.commit(vec![record], Vec::new(), Then::LoadExpired(contact, object));
+        }
+    }
+
+    /// When the next of what we carry expires.
+    pub(in super::super) fn loads_expire(&self) -> Option<Timestamp> {
+        self.idle_loads().map(|load| self.schedule.not_before(load.until)).min()
+    }
+
+    /// What is neither on its way nor being given up.
+    fn idle_loads(&self) -> impl Iterator<Item = &Arc<Load>> {
+        let key = |load: &Load| (load.contact, load.object);
+        let under_way: Vec<_> = self.carrying.values().map(|carrying| (carrying.contact, carrying.object)).collect();
+        let loads = self.state.carriage().loads();
+        loads.filter(move |load| !under_way.contains(&key(load)) && !self.rounds.ending.contains(&key(load)))
+    }
+
+    /// That it expired is noted, or is not.
+    pub(in super::super) fn load_expired(&mut self, contact: ContactId, object: ObjectHash) {
+        self.rounds.ending.remove(&(contact, object));
+    }
+
+    pub(in super::super) fn carrying_dialled(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        session: SessionId,
+        result: Result<(), DialError>,
+    ) {
+        let Some(carrying) = self.carrying.get_mut(&session) else { return };
+        if let Err(error) = result {
+            return self.end_carrying(now, rng, session, Some(attempt_error(error)));
+        }
+        carrying.machine = Some(Initiator::new(now));
+        let load = self.state.carriage().load(carrying.contact, &carrying.object);
+        let Some(body) = load.map(|load| load.body) else {
+            return self.end_carrying(now, rng, session, None);
+        };
+        let op = self.operation(Pending::Load(session));
+        self.effect(Effect::ReadBody(op, body));
+    }
+
+    /// The object was read from the disk, or cannot be.
+    pub(in super::super) fn load_read(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        session: SessionId,
+        bytes: Option<Vec<u8>>,
+    ) {
+        let Some(carrying) = self.carrying.get_mut(&session) else { return };
+        let load = self.state.carriage().load(carrying.contact, &carrying.object).cloned();
+        let (Some(load), Some(machine)) = (load, &mut carrying.machine) else {
+            return self.end_carrying(now, rng, session, Some(AttemptError::Broken));
+        };
+        // What was damaged here the receiver could not open.
+        let Some(bytes) = bytes.filter(|bytes| digest(bytes) == load.object) else {
+            return self.settle_load(session, Fate::Expired);
+        };
+        machine.send(now, Ticket(1), job(&load, bytes.into()));
+        self.drive_carrying(now, rng, session);
+    }
+
+    fn drive_carrying(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId) {
+        let events = self.carrying.get_mut(&session).and_then(|carrying| carrying.machine.as_mut());
+        for event in events.map(Initiator::take_events).unwrap_or_default() {
+            self.carrying_event(now, rng, session, event);
+        }
+        let Some(machine) = self.carrying.get_mut(&session).and_then(|carrying| carrying.machine.as_mut()) else {
+            return;
+        };
+        let output = machine.take_output();
+        if !output.is_empty() {
+            self.effect(Effect::Transmit(session, output));
+        }
+    }
+
+    fn carrying_event(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId, event: Event) {
+        let Some(carrying) = self.carrying.get_mut(&session).filter(|carrying| !carrying.settling) else { return };
+        match event {
+            // It was sealed to an older subkey, which may still open it.
+            Event::Certificate { ticket, wanted: true, .. } | Event::Wanted { ticket } => {
+                carrying.renewed += 1;
+                match &mut carrying.machine {
+                    Some(machine) if carrying.renewed <= MOST_RENEWED => machine.resume(now, ticket),
+                    _ => self.end_carrying(now, rng, session, Some(AttemptError::Broken)),
+                }
+            }
+            Event::Certificate { .. } => {}
+            Event::Outcome { outcome: session::Outcome::Accepted, .. } => self.settle_load(session, Fate::Delivered),
+            Event::Outcome { outcome: session::Outcome::Refused(code), .. } => match code.disposition() {
+                Disposition::Permanent => self.settle_load(session, Fate::Refused),
+                _ => self.end_carrying(now, rng, session, Some(AttemptError::Later)),
+            },
+            Event::Failed { .. } => self.end_carrying(now, rng, session, Some(AttemptError::Broken)),
+        }
+    }
+
+    fn settle_load(&mut self, session: SessionId, fate: Fate) {
+        let Some(carrying) = self.carrying.get_mut(&session) else { return };
+        carrying.settling = true;
+        let record = Record::LoadEnded { contact: carrying.contact, object: carrying.object, fate };
+        self.commit(vec![record], Vec::new(), Then::Carried(session));
+    }
+
+    /// What became of it is noted; or is not, and then it is brought again.
+    pub(in super::super) fn carried(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId, failed: bool) {
+        self.end_carrying(now, rng, session, failed.then_some(AttemptError::Local));
+    }
+
+    pub(in super::super) fn carrying_received(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        session: SessionId,
+        bytes: &[u8],
+    ) {
+        if let Some(machine) = self.carrying.get_mut(&session).and_then(|carrying| carrying.machine.as_mut()) {
+            machine.handle(now, bytes);
+            self.drive_carrying(now, rng, session);
+        }
+    }
+
+    /// The connection ended.
+    pub(in super::super) fn carrying_closed(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId) {
+        if let Some(machine) = self.carrying.get_mut(&session).and_then(|carrying| carrying.machine.as_mut()) {
+            machine.disconnected();
+            self.drive_carrying(now, rng, session);
+        }
+        if self.carrying.get(&session).is_some_and(|carrying| !carrying.settling) {
+            self.end_carrying(now, rng, session, Some(AttemptError::Broken));
+        }
+    }
+
+    /// Lets sessions see that time has passed.
+    pub(in super::super) fn carrying_timeouts(&mut self, now: Timestamp, rng: &mut dyn Rng) {
+        let due = |carrying: &Carrying| carrying.poll_timeout().is_some_and(|at| at <= now);
+        let sessions: Vec<_> =
+            self.carrying.iter().filter(|(_, carrying)| due(carrying)).map(|(&session, _)| session).collect();
+        for session in sessions {
+            if let Some(machine) = self.carrying.get_mut(&session).and_then(|carrying| carrying.machine.as_mut()) {
+                machine.handle_timeout(now);
+            }
+            self.drive_carrying(now, rng, session);
+        }
+    }
+
+    fn end_carrying(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId, problem: Option<AttemptError>) {
+        let Some(mut carrying) = self.carrying.remove(&session) else { return };
+        if let Some(machine) = &mut carrying.machine {
+            machine.finish(now);
+            let output = machine.take_output();
+            if !output.is_empty() {
+                self.effect(Effect::Transmit(session, output));
+            }
+            self.effect(Effect::Close(session));
+        }
+        self.rounds.ended(carrying.onion, problem, now, rng);
+    }
+}
+
+fn job(load: &Load, object: Arc<[u8]>) -> Job {
+    let importance = if load.important { Importance::High } else { Importance::Normal };
+    let (to, certificate, way) = (load.to.clone(), load.certificate, Way::Carrying(load.onward));
+    Job { to, certificate, object: Some(object), auth: None, importance, way }
+}

@@ -1,0 +1,252 @@
+//! Everything that the records say of carriage: for whom we carry and what, who carries for us, and how that went.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::limits;
+use crate::base::{BodyId, ContactId, QueueId, Timestamp};
+use crate::mail::{Address, Receipt};
+use crate::wire::Mac;
+
+/// SHA-256 of a sealed object.
+pub type ObjectHash = [u8; 32];
+
+/// An object that a contact gave us to carry.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Load {
+    /// Who gave it.
+    pub contact: ContactId,
+    /// Its hash.
+    pub object: ObjectHash,
+    /// Where it goes.
+    pub to: Address,
+    /// Its bytes.
+    pub body: BodyId,
+    /// Their number.
+    pub size: u32,
+    /// The digest of the receiver's certificate to which it is sealed.
+    pub certificate: Option<[u8; 32]>,
+    /// What shows the receiver who sends it.
+    pub onward: Option<Mac>,
+    /// Whether it is more urgent than others.
+    pub important: bool,
+    /// Until when we try.
+    pub until: Timestamp,
+}
+
+impl fmt::Debug for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Load").field("size", &self.size).finish_non_exhaustive()
+    }
+}
+
+/// What became of an object that somebody carried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fate {
+    /// The receiver's node has it.
+    Delivered,
+    /// The receiver's node refuses it for good.
+    Refused,
+    /// The receiver's node did not take it in time, or it cannot be read any more where it is carried.
+    Expired,
+}
+
+/// A copy of a message of ours that we gave to a friend.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handed {
+    /// To whom we gave it.
+    pub friend: ContactId,
+    /// The message.
+    pub queue: QueueId,
+    /// For whom it is.
+    pub contact: ContactId,
+    /// What only who opened it can know.
+    pub receipt: Receipt,
+    /// What the friend says became of it.
+    pub fate: Option<Fate>,
+}
+
+impl fmt::Debug for Handed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handed").field("fate", &self.fate).finish_non_exhaustive()
+    }
+}
+
+/// What the records say of carriage.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Carriage {
+    /// For whom we carry.
+    allowed: BTreeSet<ContactId>,
+    /// Who carries what is for whom.
+    chosen: BTreeMap<ContactId, ContactId>,
+    loads: BTreeMap<(ContactId, ObjectHash), Arc<Load>>,
+    /// What those for whom we carried have to hear.
+    fates: BTreeMap<ContactId, BTreeMap<ObjectHash, Fate>>,
+    handed: BTreeMap<ObjectHash, Handed>,
+}
+
+impl Carriage {
+    /// Whether we carry for a contact.
+    pub fn allows(&self, contact: ContactId) -> bool {
+        self.allowed.contains(&contact)
+    }
+
+    /// The friend who carries what is for a contact.
+    pub fn friend_for(&self, contact: ContactId) -> Option<ContactId> {
+        self.chosen.get(&contact).copied()
+    }
+
+    /// What we carry.
+    pub fn loads(&self) -> impl Iterator<Item = &Arc<Load>> {
+        self.loads.values()
+    }
+
+    /// One object that we carry.
+    pub fn load(&self, contact: ContactId, object: &ObjectHash) -> Option<&Arc<Load>> {
+        self.loads.get(&(contact, *object))
+    }
+
+    /// Whether we carry so many more bytes for a contact.
+    pub fn has_room(&self, contact: ContactId, size: u64) -> bool {
+        let of_contact = self.loads.values().filter(|load| load.contact == contact);
+        let (count, bytes) =
+            of_contact.fold((0, 0_u64), |(n, bytes), load| (n + 1, bytes.saturating_add(load.size.into())));
+        count < limits::LOADS_OF_CONTACT && bytes.saturating_add(size) <= limits::LOAD_BYTES_OF_CONTACT
+    }
+
+    /// What a contact for whom we carried has to hear.
+    pub fn fates(&self, contact: ContactId) -> impl Iterator<Item = (ObjectHash, Fate)> {
+        self.fates.get(&contact).into_iter().flatten().map(|(object, fate)| (*object, *fate))
+    }
+
+    /// Everybody who has to hear something.
+    pub fn owed(&self) -> impl Iterator<Item = ContactId> {
+        self.fates.keys().copied()
+    }
+
+    /// The copies of a message for a recipient that friends got.
+    pub fn handed(&self, queue: QueueId, contact: ContactId) -> impl Iterator<Item = &Handed> {
+        self.handed.values().filter(move |handed| handed.queue == queue && handed.contact == contact)
+    }
+
+    /// Whether a friend says that a recipient's node has a message.
+    pub fn says_delivered(&self, queue: QueueId, contact: ContactId) -> bool {
+        self.handed(queue, contact).any(|handed| handed.fate == Some(Fate::Delivered))
+    }
+
+    // What records do. Each is `false` where it changes nothing.
+
+    pub(in super::super) fn allow(&mut self, contact: ContactId, on: bool) -> bool {
+        if on { self.allowed.insert(contact) } else { self.allowed.remove(&contact) }
+    }
+
+    pub(in super::super) fn choose(&mut self, contact: ContactId, friend: Option<ContactId>) -> bool {
+        let before = match friend {
+            Some(friend) => self.chosen.insert(contact, friend),
+            None => self.chosen.remove(&contact),
+        };
+        before != friend
+    }
+
+    pub(in super::super) fn take(&mut self, load: &Load) -> bool {
+        let fits = self.allows(load.contact)
+            && self.has_room(load.contact, load.size.into())
+            && self.load(load.contact, &load.object).is_none();
+        if fits {
+            self.keep_load(load);
+        }
+        fits
+    }
+
+    /// An object is carried no further; gives its body.
+    pub(in super::super) fn end(&mut self, contact: ContactId, object: &ObjectHash, fate: Fate) -> Option<BodyId> {
+        let load = self.loads.remove(&(contact, *object))?;
+        let fates = self.fates.entry(contact).or_default();
+        if fates.len() < limits::RECEIPTS_OWED {
+            fates.insert(*object, fate);
+        }
+        Some(load.body)
+    }
+
+    pub(in super::super) fn told(&mut self, contact: ContactId, objects: &[ObjectHash]) -> bool {
+        let Some(fates) = self.fates.get_mut(&contact) else { return false };
+        let before = fates.len();
+        fates.retain(|object, _| !objects.contains(object));
+        let less = fates.len() < before;
+        if fates.is_empty() {
+            self.fates.remove(&contact);
+        }
+        less
+    }
+
+    pub(in super::super) fn hand_on(&mut self, object: ObjectHash, handed: &Handed) -> bool {
+        self.handed.insert(object, handed.clone()).is_none()
+    }
+
+    /// A friend did not take a copy, as it says.
+    pub(in super::super) fn not_handed(&mut self, receipt: &Receipt) {
+        self.handed.retain(|_, handed| handed.receipt != *receipt);
+    }
+
+    /// A friend says what became of a copy; gives the copy, where that is news.
+    pub(in super::super) fn hear(&mut self, friend: ContactId, object: &ObjectHash, fate: Fate) -> Option<Handed> {
+        let handed = self.handed.get_mut(object).filter(|handed| handed.friend == friend && handed.fate.is_none())?;
+        handed.fate = Some(fate);
+        Some(handed.clone())
+    }
+
+    /// Copies of a message count for as long as its recipient waits for it.
+    pub(in super::super) fn keep_handed(&mut self, queue: QueueId, waits: impl Fn(ContactId) -> bool) {
+        self.handed.retain(|_, handed| handed.queue != queue || waits(handed.contact));
+    }
+
+    /// Whether a friend got a copy of a message.
+    pub(in super::super) fn has_handed(&self, queue: QueueId) -> bool {
+        self.handed.values().any(|handed| handed.queue == queue)
+    }
+
+    /// Somebody is no longer in the book: what we carry for them is given up. Gives its bodies.
+    pub(in super::super) fn forget_contact(&mut self, contact: ContactId) -> Vec<BodyId> {
+        self.allowed.remove(&contact);
+        self.chosen.retain(|recipient, friend| *recipient != contact && *friend != contact);
+        self.fates.remove(&contact);
+        let gone: Vec<_> = self.loads.values().filter(|load| load.contact == contact).map(|load| load.body).collect();
+        self.loads.retain(|(giver, _), _| *giver != contact);
+        gone
+    }
+
+    // Checkpoints.
+
+    pub(in super::super) fn kept_switches(&self) -> (Vec<ContactId>, Vec<(ContactId, ContactId)>) {
+        let chosen = self.chosen.iter().map(|(contact, friend)| (*contact, *friend)).collect();
+        (self.allowed.iter().copied().collect(), chosen)
+    }
+
+    pub(in super::super) fn kept_fates(&self) -> Vec<(ContactId, ObjectHash, Fate)> {
+        let of = |(contact, fates): (&ContactId, &BTreeMap<ObjectHash, Fate>)| {
+            fates.iter().map(|(object, fate)| (*contact, *object, *fate)).collect::<Vec<_>>()
+        };
+        self.fates.iter().flat_map(of).collect()
+    }
+
+    pub(in super::super) fn kept_handed(&self) -> Vec<(ObjectHash, Handed)> {
+        self.handed.iter().map(|(object, handed)| (*object, handed.clone())).collect()
+    }
+
+    pub(in super::super) fn keep_load(&mut self, load: &Load) {
+        self.loads.insert((load.contact, load.object), Arc::new(load.clone()));
+    }
+
+    pub(in super::super) fn keep_fates(&mut self, fates: &[(ContactId, ObjectHash, Fate)]) {
+        for (contact, object, fate) in fates {
+            self.fates.entry(*contact).or_default().insert(*object, *fate);
+        }
+    }
+
+    pub(in super::super) fn keep_handed_on(&mut self, handed: &[(ObjectHash, Handed)]) {
+        self.handed.extend(handed.iter().cloned());
+    }
+}

@@ -1,0 +1,273 @@
+//! Stories of carriage: three identities wired to each other in one thread (the harness).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Fate, read_line};
+use crate::base::limits;
+use crate::engine::effect::Input;
+use crate::engine::harness::{DAY, MINUTE, World};
+use crate::engine::mailbox::FolderRole;
+use crate::engine::queue::{FailureReason, Progress};
+use crate::engine::record::Record;
+use crate::engine::request::{Asked, Request, RequestError, Submission};
+use crate::wire::{Claim, Command, Importance, Message, Send, authenticator};
+
+const ALICE: usize = 0;
+const CAROL: usize = 1;
+const BOB: usize = 2;
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Alice knows carol and bob, who do not know each other. Bob carries what alice writes to carol; alice never reaches carol.
+fn world(seed: u64) -> World {
+    let mut world = World::new(seed, &["alice", "carol", "bob"]);
+    world.introduce(ALICE, CAROL);
+    world.introduce(ALICE, BOB);
+    world.apart.insert((ALICE, CAROL));
+    choose(&mut world);
+    allow(&mut world, true);
+    world
+}
+
+fn choose(world: &mut World) {
+    let (contact, friend) = (world.contact(ALICE, CAROL).unwrap().id, world.contact(ALICE, BOB).unwrap().id);
+    world.request(ALICE, Request::ChooseCarrier { contact, friend: Some(friend) }).unwrap();
+}
+
+fn allow(world: &mut World, on: bool) {
+    let contact = world.contact(BOB, ALICE).unwrap().id;
+    world.request(BOB, Request::AllowCarriage { contact, on }).unwrap();
+}
+
+fn set_online(world: &mut World, node: usize, online: bool) {
+    world.nodes[node].online = online;
+    world.restart(node);
+}
+
+fn carried(world: &World) -> usize {
+    world.nodes[BOB].identity.state().carriage().loads().count()
+}
+
+fn inbox(world: &World) -> usize {
+    world.messages(CAROL, FolderRole::Inbox).len()
+}
+
+fn progress(world: &World) -> Progress {
+    let queue = &world.nodes[ALICE].published.queue;
+    queue.iter().next().or_else(|| queue.ended().last()).unwrap().recipients.values().next().unwrap().progress
+}
+
+/// How many say that they have alice's only message, and whether one says that it was delivered.
+fn custody(world: &World) -> (usize, bool) {
+    let published = &world.nodes[ALICE].published;
+    let (queue, contact) = (published.queue.iter().next().unwrap().id, world.contact(ALICE, CAROL).unwrap().id);
+    (published.drops.custody(queue, contact), published.carriage.says_delivered(queue, contact))
+}
+
+#[test]
+fn a_friend_carries_what_is_for_somebody_who_is_away_and_a_receipt_ends_it() {
+    let mut world = world(1);
+    set_online(&mut world, CAROL, false);
+    world.submit(ALICE, CAROL, "one").unwrap();
+    world.pass(5 * MINUTE);
+    assert_eq!((carried(&world), custody(&world), progress(&world)), (1, (1, false), Progress::Queued));
+    // Whoever carries and whoever sends may stop and start meanwhile.
+    world.restart(BOB);
+    set_online(&mut world, ALICE, false);
+    set_online(&mut world, CAROL, true);
+    world.pass(2 * HOUR);
+    assert_eq!((inbox(&world), carried(&world)), (1, 0));
+    assert_eq!(world.messages(CAROL, FolderRole::Requests).len(), 0, "carol's node is shown who wrote it");
+    // Bob's word comes before carol's receipt.
+    world.apart.insert((CAROL, ALICE));
+    set_online(&mut world, ALICE, true);
+    world.pass(2 * HOUR);
+    assert_eq!((custody(&world), progress(&world)), ((1, true), Progress::Queued), "handed over, says bob");
+    world.restart(ALICE);
+    world.apart.remove(&(CAROL, ALICE));
+    world.pass(3 * HOUR);
+    assert!(matches!(progress(&world), Progress::Delivered(_)), "says carol's receipt");
+    assert_eq!(inbox(&world), 1, "once");
+    assert!(world.nodes[BOB].identity.state().carriage().owed().next().is_none());
+    world.check();
+}
+
+#[test]
+fn nobody_carries_unless_both_want_it() {
+    let mut world = world(2);
+    allow(&mut world, false);
+    world.submit(ALICE, CAROL, "one").unwrap();
+    world.pass(3 * HOUR);
+    assert_eq!((carried(&world), inbox(&world), custody(&world)), (0, 0, (0, false)), "bob does not want it");
+    allow(&mut world, true);
+    world.pass(3 * HOUR);
+    assert_eq!(inbox(&world), 1, "what was refused is asked again");
+    let (contact, dials) = (world.contact(ALICE, CAROL).unwrap().id, world.dials.len());
+    world.request(ALICE, Request::ChooseCarrier { contact, friend: None }).unwrap();
+    world.submit(ALICE, CAROL, "two").unwrap();
+    world.pass(3 * HOUR);
+    assert_eq!(inbox(&world), 1);
+    assert!(!world.dials[dials..].contains(&(ALICE, BOB)), "alice does not want it");
+    let itself = Request::ChooseCarrier { contact, friend: Some(contact) };
+    assert!(matches!(world.request(ALICE, itself), Err(RequestError::NotReady(_))));
+    world.check();
+}
+
+/// What bob answers to alice's SEND for this address.
+fn ask(world: &mut World, to: &str, secure: bool, key_of: usize) -> String {
+    let claim = Claim::of(b"object");
+    let session = world.accept(BOB);
+    world.run();
+    world.replies.clear();
+    let key = world.contact(key_of, BOB).and_then(|bob| bob.outbound.clone());
+    let onion = to.rsplit_once('@').unwrap().1.parse().unwrap();
+    let send = Send {
+        claim: Some(claim),
+        auth: key.map(|key| authenticator(&key, onion, &claim)),
+        importance: Importance::Normal,
+        secure,
+        ..Send::to(to)
+    };
+    let message = Command::Message(Message { sender: None, size: 6 });
+    let bytes = [Command::Send(send).encode(None), message.encode(None), "object".to_owned()].concat();
+    world.input(BOB, Input::Received(session, bytes.into_bytes()));
+    world.run();
+    let mine = world.replies.iter().filter(|(node, _)| *node == BOB);
+    mine.map(|(_, reply)| reply.as_str()).collect()
+}
+
+#[test]
+fn whoever_may_not_learns_the_same_as_for_an_unknown_name() {
+    let mut world = world(3);
+    let refused = "420 NOT AVAILABLE\n420 NOT AVAILABLE\n";
+    let carol = world.address(CAROL);
+    let nobody = carol.replace("carol", "nobody");
+    let other = world.address(BOB).replace("bob", "other");
+    // Carol is no contact of bob's.
+    assert_eq!(ask(&mut world, &carol, false, CAROL), refused);
+    assert_eq!(ask(&mut world, &other, false, ALICE), refused, "it is bob's own node");
+    assert_eq!(ask(&mut world, &carol, true, ALICE), refused, "+SECURE: to the receiver's node alone");
+    assert_eq!(carried(&world), 0);
+    assert_eq!(ask(&mut world, &nobody, false, ALICE), "201 28311552 - -\n202 ROGER\n");
+    assert_eq!(ask(&mut world, &nobody, false, ALICE), "201 28311552 - -\n202 ROGER\n", "the same again");
+    assert_eq!(carried(&world), 1);
+    allow(&mut world, false);
+    assert_eq!(ask(&mut world, &carol, false, ALICE), refused);
+}
+
+#[test]
+fn whatever_breaks_it_arrives_once() {
+    for seed in 10..30 {
+        let mut world = world(seed);
+        set_online(&mut world, CAROL, false);
+        world.submit(ALICE, CAROL, "one").unwrap();
+        match seed % 5 {
+            // Bob's acknowledgement is lost.
+            0 => world.cut_at = Some(b"202 ROGER"),
+            1 => world.nodes[BOB].failing_commits = 2,
+            2 => world.nodes[ALICE].failing_commits = 2,
+            3 => world.cut_at = Some(b"MESSAGE"),
+            _ => {}
+        }
+        world.pass(2 * HOUR);
+        assert!(carried(&world) >= 1, "seed {seed}");
+        set_online(&mut world, CAROL, true);
+        match seed % 4 {
+            // Carol's acknowledgement is lost; or bob's disk does not take that it was delivered.
+            0 => world.cut_at = Some(b"202 ROGER"),
+            1 => {
+                world.nodes[BOB].failing_commits = 1;
+                world.nodes[BOB].failing_record = Some(|record| matches!(record, Record::LoadEnded { .. }));
+            }
+            2 => world.nodes[CAROL].failing_commits = 2,
+            _ => world.restart(BOB),
+        }
+        world.pass(DAY);
+        assert_eq!((inbox(&world), carried(&world)), (1, 0), "seed {seed}");
+        assert!(matches!(progress(&world), Progress::Delivered(_)), "seed {seed}");
+        world.check();
+    }
+}
+
+#[test]
+fn large_mail_is_carried_too() {
+    let mut world = world(4);
+    let text = "0123456789abcdef\r\n".repeat(60_000);
+    let message: Arc<[u8]> = format!("From: <{}>\r\n\r\n{text}", world.address(ALICE)).into_bytes().into();
+    let recipient = world.address(CAROL);
+    let (recipients, visible) = (vec![recipient.clone()], vec![recipient]);
+    world
+        .request(ALICE, Request::Submit(Submission { recipients, visible, message, asked: Asked::default() }))
+        .unwrap();
+    world.pass(HOUR);
+    assert_eq!((inbox(&world), carried(&world)), (1, 0));
+    world.check();
+}
+
+#[test]
+fn what_never_arrives_is_given_up_and_said() {
+    let mut world = world(5);
+    set_online(&mut world, CAROL, false);
+    world.submit(ALICE, CAROL, "one").unwrap();
+    world.pass(DAY);
+    assert_eq!(carried(&world), 1);
+    world.pass(14 * DAY);
+    assert_eq!(carried(&world), 0);
+    world.pass(2 * DAY);
+    assert!(matches!(progress(&world), Progress::Failed(_, FailureReason::Unconfirmed)));
+    assert_eq!(world.texts(ALICE, FolderRole::Inbox).iter().filter(|text| text.contains("Action: failed")).count(), 1);
+    world.check();
+}
+
+#[test]
+fn a_friend_who_lies_is_not_believed() {
+    let mut world = world(6);
+    set_online(&mut world, CAROL, false);
+    world.submit(ALICE, CAROL, "one").unwrap();
+    world.pass(5 * MINUTE);
+    let load = world.nodes[BOB].identity.state().carriage().loads().next().unwrap().clone();
+    world.append(
+        BOB,
+        vec![Record::LoadEnded { contact: load.contact, object: load.object, fate: Fate::Delivered }],
+        vec![],
+    );
+    world.nodes[BOB].bodies.remove(&load.body);
+    world.restart(BOB);
+    world.pass(3 * HOUR);
+    assert_eq!((custody(&world), progress(&world)), ((1, true), Progress::Queued), "his word is no receipt");
+    world.pass(16 * DAY);
+    assert!(matches!(progress(&world), Progress::Failed(_, FailureReason::Unconfirmed)));
+    // Nor does anybody else's word count.
+    assert!(read_line(&format!("{} delivered", "0".repeat(64))).is_some());
+    assert!(read_line(&format!("{} arrived", "0".repeat(64))).is_none());
+    world.check();
+}
+
+#[test]
+fn a_contact_fills_no_more_than_its_share() {
+    let mut world = world(7);
+    set_online(&mut world, CAROL, false);
+    for number in 0..limits::LOADS_OF_CONTACT + 20 {
+        world.submit(ALICE, CAROL, &format!("number {number}")).unwrap();
+    }
+    world.pass(5 * HOUR);
+    assert_eq!(carried(&world), limits::LOADS_OF_CONTACT);
+    set_online(&mut world, CAROL, true);
+    world.pass(DAY);
+    assert_eq!((inbox(&world), carried(&world)), (limits::LOADS_OF_CONTACT + 20, 0), "the rest follows");
+    world.check();
+}
+
+#[test]
+fn whoever_is_removed_is_carried_for_no_more() {
+    let mut world = world(8);
+    set_online(&mut world, CAROL, false);
+    world.submit(ALICE, CAROL, "one").unwrap();
+    world.pass(5 * MINUTE);
+    assert_eq!(carried(&world), 1);
+    let (id, body) = (world.contact(BOB, ALICE).unwrap().id, world.nodes[BOB].bodies.len());
+    world.append(BOB, vec![Record::ContactRemoved { id }], vec![]);
+    world.restart(BOB);
+    assert_eq!((carried(&world), world.nodes[BOB].identity.state().carriage().allows(id)), (0, false));
+    assert!(body > 0 && world.nodes[BOB].identity.state().bodies().is_empty());
+}

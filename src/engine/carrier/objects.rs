@@ -1,0 +1,125 @@
+//! What a carrier remembers of each object and of each spent token, in as few bytes as it can: there may be 100,000 of them
+//! in the memory of a small computer.
+
+use super::record::{HeldObject, Spent};
+use crate::base::{BodyId, ObjectId};
+use crate::wire::token::{Class, Epoch, TokenHash};
+
+/// The objects of one mailbox, in the order of their names, which are random.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(super) struct Objects(Vec<(ObjectId, Kept)>);
+
+/// An object, under its name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Kept {
+    body: BodyId,
+    day: Epoch,
+    /// For how many days it is held.
+    days: u8,
+    class: Class,
+    read: bool,
+}
+
+/// The spent tokens of one set by their place in it, and for which object each.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(super) struct SpentTokens(Vec<(u16, Brief)>);
+
+/// The beginning of the SHA-256 of an object: enough to tell whether it is brought again. Who looks for another object with
+/// the same beginning deceives nobody but himself: the token is his own.
+type Brief = [u8; 8];
+
+impl Kept {
+    fn of(object: &HeldObject) -> Option<Self> {
+        let days = u8::try_from(object.until.saturating_sub(object.day)).unwrap_or(u8::MAX);
+        let HeldObject { body, day, read, size, .. } = *object;
+        Some(Self { body, day, days, class: Class::of(size)?, read })
+    }
+
+    fn named(&self, id: ObjectId) -> HeldObject {
+        let Self { body, day, read, .. } = *self;
+        HeldObject { id, body, size: self.class.bytes(), day, until: self.until(), read }
+    }
+
+    fn until(&self) -> Epoch {
+        self.day.saturating_add(self.days.into())
+    }
+}
+
+impl Objects {
+    pub(super) const fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = HeldObject> {
+        self.0.iter().map(|(id, kept)| kept.named(*id))
+    }
+
+    pub(super) fn get(&self, id: ObjectId) -> Option<HeldObject> {
+        self.0.get(self.place(id).ok()?).map(|(_, kept)| kept.named(id))
+    }
+
+    /// Those that are no longer held on this day.
+    pub(super) fn over(&self, day: Epoch) -> Vec<ObjectId> {
+        self.0.iter().filter(|(_, kept)| kept.until() <= day).map(|(id, _)| *id).collect()
+    }
+
+    /// Keeps an object; whether it has a size that objects have.
+    pub(super) fn put(&mut self, object: &HeldObject) -> bool {
+        let Some(kept) = Kept::of(object) else { return false };
+        self.take(object.id);
+        let place = self.place(object.id).unwrap_or_else(|place| place);
+        self.0.insert(place, (object.id, kept));
+        true
+    }
+
+    /// Says whether an object was read; whether that is new.
+    pub(super) fn mark(&mut self, id: ObjectId, read: bool) -> bool {
+        let place = self.place(id).ok();
+        let kept = place.and_then(|place| self.0.get_mut(place));
+        kept.is_some_and(|(_, kept)| std::mem::replace(&mut kept.read, read) != read)
+    }
+
+    pub(super) fn take(&mut self, id: ObjectId) -> Option<HeldObject> {
+        let (id, kept) = self.0.remove(self.place(id).ok()?);
+        Some(kept.named(id))
+    }
+
+    fn place(&self, id: ObjectId) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&id, |(id, _)| *id)
+    }
+}
+
+impl SpentTokens {
+    pub(super) const fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether the token at this place is spent, and if so, whether with this object.
+    pub(super) fn with(&self, place: u16, hash: &[u8; 32]) -> Option<bool> {
+        let at = self.place(place).ok()?;
+        self.0.get(at).map(|(_, known)| *known == brief(hash))
+    }
+
+    pub(super) fn spend(&mut self, place: u16, hash: &[u8; 32]) {
+        if let Err(at) = self.place(place) {
+            self.0.insert(at, (place, brief(hash)));
+        }
+    }
+
+    /// What a checkpoint keeps: of the hash no more than there is.
+    pub(super) fn kept<'a>(&'a self, tokens: &'a [TokenHash]) -> impl Iterator<Item = Spent> + 'a {
+        self.0.iter().filter_map(|(place, brief)| {
+            let mut hash = [0; 32];
+            hash.split_at_mut(brief.len()).0.copy_from_slice(brief);
+            Some(Spent { token: *tokens.get(usize::from(*place))?, hash })
+        })
+    }
+
+    fn place(&self, place: u16) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&place, |(place, _)| *place)
+    }
+}
+
+fn brief(hash: &[u8; 32]) -> Brief {
+    hash.first_chunk().copied().unwrap_or_default()
+}
