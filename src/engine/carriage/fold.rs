@@ -250,3 +250,25 @@ impl Carriage {
         self.handed.extend(handed.iter().cloned());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_friend_who_has_a_copy_says_what_became_of_it_and_once() {
+        let [friend, other, contact] = [1, 2, 3].map(|number| ContactId::from_bytes([number; 16]));
+        let queue = QueueId::from_bytes([4; 16]);
+        let mut carriage = Carriage::default();
+        let handed = Handed { friend, queue, contact, receipt: [5; 32], fate: None };
+        assert!(carriage.hand_on([6; 32], &handed) && !carriage.hand_on([6; 32], &handed));
+        assert!(carriage.hear(other, &[6; 32], Fate::Delivered).is_none());
+        assert!(carriage.hear(friend, &[7; 32], Fate::Delivered).is_none());
+        assert!(!carriage.says_delivered(queue, contact));
+        assert!(carriage.hear(friend, &[6; 32], Fate::Delivered).is_some());
+        assert!(carriage.hear(friend, &[6; 32], Fate::Refused).is_none());
+        assert!(carriage.says_delivered(queue, contact));
+        carriage.keep_handed(queue, |_| false);
+        assert_eq!(carriage, Carriage::default());
+    }
+}

@@ -9,7 +9,7 @@ use crate::base::limits::{
     PIPELINED_OBJECT_BYTES, STRANGER_BYTES, WIRE_DELIVERIES, WIRE_HANDSHAKE, WIRE_IDLE, WIRE_SESSION,
 };
 use crate::base::{ContactId, MacKey, Onion};
-use crate::wire::{digest, verify};
+use crate::wire::{authenticator, digest, verify};
 
 const GREETING: &str = "HOWDY RUNE/1 MAX=28311552 CAP=SEND\n";
 const CERTIFICATE: &[u8] = b"bob's certificate";
@@ -377,6 +377,46 @@ fn a_refused_send_is_one_outcome_and_the_session_goes_on() {
     );
 }
 
+#[test]
+fn what_is_carried_is_shown_as_its_senders_and_goes_on_with_another_certificate() {
+    let mut initiator = Initiator::new(start());
+    let mut host = Fake { answer: Some(Status::Roger), ..Fake::default() };
+    for (number, size) in [(1, 5), (2, PIPELINED_OBJECT_BYTES + 1)] {
+        let object = vec![7; size];
+        let made = authenticator(&key(), onion(), &Claim::of(&object));
+        let way = Way::Carrying(Some(made));
+        initiator.send(start(), Ticket(number), Job { auth: None, way, ..job(Some(&object), Some(b"old")) });
+    }
+    let (_, events) = exchange(&mut initiator, &mut host, |initiator, event| {
+        if let Event::Certificate { ticket, wanted: true, .. } = event {
+            initiator.resume(start(), *ticket);
+        }
+    });
+    let accepted = |event: &&Event| matches!(event, Event::Outcome { outcome: Outcome::Accepted, .. });
+    assert_eq!(events.iter().filter(accepted).count(), 2);
+    let mut sizes: Vec<_> = host.delivered.iter().map(|(_, delivery)| delivery.object.len()).collect();
+    sizes.sort_unstable();
+    assert_eq!(sizes, [5, PIPELINED_OBJECT_BYTES + 1]);
+    assert!(host.delivered.iter().all(|(_, delivery)| matches!(delivery.sender, Sender::Contact(_))));
+}
+
+#[test]
+fn whoever_is_asked_to_carry_has_no_certificate_to_show() {
+    let object: &[u8] = b"x";
+    for (answer, accepted) in [("201 99 - -".to_owned(), true), (format!("201 99 {} -", known()), false)] {
+        let mut initiator = Initiator::new(start());
+        let way = Way::Carried(Some(MacKey::from_bytes([3; 32])));
+        initiator.send(start(), Ticket(1), Job { way, ..job(Some(object), Some(CERTIFICATE)) });
+        let said = String::from_utf8(initiator.take_output()).unwrap();
+        let of = |key: [u8; 32]| authenticator(&MacKey::from_bytes(key), onion(), &Claim::of(object));
+        let hex = |mac: Mac| data_encoding::HEXLOWER.encode(&mac);
+        assert!(said.contains(&format!(" AUTH={} ONWARD={}\n", hex(of([7; 32])), hex(of([3; 32])))), "{said}");
+        initiator.handle(start(), format!("{GREETING}1: {answer}\n1: 202 ROGER\n").as_bytes());
+        let ended = initiator.take_events();
+        assert_eq!(ended == [Event::Outcome { ticket: Ticket(1), outcome: Outcome::Accepted }], accepted, "{ended:?}");
+    }
+}
+
 /// An initiator with one pipelined job that hears this from its peer.
 fn hears(script: &str) -> Vec<Event> {
     let mut initiator = Initiator::new(start());
@@ -406,6 +446,7 @@ fn whatever_a_peer_says_each_job_ends_once() {
         (format!("{GREETING}{ready}{ready}"), vec![failed(Failure::Protocol)]),
         (format!("{GREETING}1: 201 1 {} -\n", "0".repeat(64)), vec![failed(Failure::Protocol)]),
         (format!("{GREETING}1: 201 1 #99999999 -\n"), vec![failed(Failure::Protocol)]),
+        (format!("{GREETING}1: 201 99 - -\n1: 202 ROGER\n"), vec![failed(Failure::Protocol)]),
         (format!("{GREETING}{ready}1: 202 #9999999\n"), vec![failed(Failure::Protocol)]),
         (
             format!("{GREETING}100 #3\nabc{ready}1: 100- wait\n1: 202 ROGER\n"),
