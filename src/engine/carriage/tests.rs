@@ -10,7 +10,7 @@ use crate::engine::harness::{DAY, MINUTE, World};
 use crate::engine::mailbox::FolderRole;
 use crate::engine::queue::{FailureReason, Progress};
 use crate::engine::record::Record;
-use crate::engine::request::{Asked, Request, RequestError, Submission};
+use crate::engine::request::{Asked, Request, RequestError, RequestId, Submission};
 use crate::wire::{Claim, Command, Importance, Message, Send, authenticator};
 
 const ALICE: usize = 0;
@@ -113,12 +113,9 @@ fn nobody_carries_unless_both_want_it() {
     world.check();
 }
 
-/// What bob answers to alice's SEND for this address.
-fn ask(world: &mut World, to: &str, secure: bool, key_of: usize) -> String {
+/// An object for this address, with the authenticator of this node for bob.
+fn offering(world: &World, to: &str, secure: bool, key_of: usize) -> Vec<u8> {
     let claim = Claim::of(b"object");
-    let session = world.accept(BOB);
-    world.run();
-    world.replies.clear();
     let key = world.contact(key_of, BOB).and_then(|bob| bob.outbound.clone());
     let onion = to.rsplit_once('@').unwrap().1.parse().unwrap();
     let send = Send {
@@ -129,11 +126,49 @@ fn ask(world: &mut World, to: &str, secure: bool, key_of: usize) -> String {
         ..Send::to(to)
     };
     let message = Command::Message(Message { sender: None, size: 6 });
-    let bytes = [Command::Send(send).encode(None), message.encode(None), "object".to_owned()].concat();
-    world.input(BOB, Input::Received(session, bytes.into_bytes()));
+    [Command::Send(send).encode(None), message.encode(None), "object".to_owned()].concat().into_bytes()
+}
+
+/// What bob answers to that; just before, he is asked for something else.
+fn ask_after(world: &mut World, before: Option<Request>, offering: Vec<u8>) -> String {
+    let session = world.accept(BOB);
+    world.run();
+    world.replies.clear();
+    if let Some(request) = before {
+        world.input(BOB, Input::Request(RequestId(1_000_000), request));
+    }
+    world.input(BOB, Input::Received(session, offering));
     world.run();
     let mine = world.replies.iter().filter(|(node, _)| *node == BOB);
     mine.map(|(_, reply)| reply.as_str()).collect()
+}
+
+fn ask(world: &mut World, to: &str, secure: bool, key_of: usize) -> String {
+    let offering = offering(world, to, secure, key_of);
+    ask_after(world, None, offering)
+}
+
+#[test]
+fn nothing_is_acknowledged_that_is_not_kept() {
+    let mut world = world(9);
+    set_online(&mut world, CAROL, false);
+    let carol = world.address(CAROL);
+    let offering = offering(&world, &carol, false, ALICE);
+    // The permission goes while the object is on its way to the disk.
+    let withdrawn = Request::AllowCarriage { contact: world.contact(BOB, ALICE).unwrap().id, on: false };
+    let answer = ask_after(&mut world, Some(withdrawn), offering.clone());
+    assert_eq!((answer.as_str(), carried(&world)), ("201 28311552 - -\n450 TRY LATER\n", 0));
+    allow(&mut world, true);
+    world.nodes[BOB].failing_commits = 1;
+    let answer = ask_after(&mut world, None, offering.clone());
+    assert_eq!(
+        (answer.as_str(), carried(&world)),
+        ("201 28311552 - -\n708 TIME-OUT\n", 0),
+        "nobody knows what the disk kept"
+    );
+    assert!(ask_after(&mut world, None, offering).ends_with("202 ROGER\n"));
+    assert_eq!(carried(&world), 1);
+    world.check();
 }
 
 #[test]
