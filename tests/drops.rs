@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use support::node::Node;
-use support::runner::{self, Missing};
+use support::runner::{self, Missing, Trial};
 use support::{faketime, temp_dir, wait_for};
 
 /// How much faster the clocks go.
@@ -22,7 +22,7 @@ const FASTER: u32 = 30;
 const PATIENCE: Duration = Duration::from_secs(240);
 
 fn main() -> ExitCode {
-    let stories: [(&str, fn(&PathBuf)); 2] = [
+    let stories: [Trial<PathBuf>; 2] = [
         ("mail_for_somebody_who_is_away_waits_in_their_box_and_is_delivered_once", story),
         ("a_friend_carries_mail_to_somebody_who_is_away", carried),
     ];

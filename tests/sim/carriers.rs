@@ -8,6 +8,7 @@ use std::sync::Arc;
 use runepeer::base::ids::Fingerprint;
 use runepeer::base::rng::SeededRng;
 use runepeer::base::{BodyId, Onion, OpId, SessionId, Timestamp};
+use runepeer::engine::book::ContactStatus;
 use runepeer::engine::carrier::effect::Detached;
 use runepeer::engine::carrier::{
     Carrier, CarrierEffect, CarrierInput, CarrierRequest, Held, HeldRecord, HeldTransaction, Terms,
@@ -144,7 +145,26 @@ impl World {
                 }
             }
         }
+        self.befriend();
         self.pass(HOUR);
+    }
+
+    /// Most people carry for others, and some have somebody who carries what is for a contact.
+    fn befriend(&mut self) {
+        for n in 0..self.nodes.len() {
+            let Some(running) = &self.nodes[n].running else { continue };
+            let known = running.published.book.contacts();
+            let known: Vec<_> =
+                known.filter(|it| it.status == ContactStatus::Confirmed).map(|contact| contact.id).collect();
+            for &contact in &known {
+                let on = self.below(4) > 0;
+                self.request(n, Request::AllowCarriage { contact, on });
+                let friend = known[self.below(known.len() as u64) as usize];
+                if friend != contact && self.below(2) == 0 {
+                    self.request(n, Request::ChooseCarrier { contact, friend: Some(friend) });
+                }
+            }
+        }
     }
 
     fn rent(&mut self, n: usize, c: usize) {

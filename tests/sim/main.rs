@@ -51,6 +51,7 @@ struct Sum {
     recoveries: u64,
     held: u64,
     receipts: u64,
+    carried: u64,
 }
 
 /// A world of this seed, for so many days of bad weather and until everything has settled; with carriers or without.
@@ -103,6 +104,7 @@ fn run(seed: u64, days: u64, carriers: bool) -> Sum {
         recoveries: world.witness.recoveries,
         held: world.witness.held,
         receipts: world.witness.receipts,
+        carried: world.witness.carried,
     }
 }
 
@@ -139,7 +141,7 @@ fn run_all(seeds: &[u64], days: u64, carriers: bool) {
     let seconds = begun.elapsed().as_secs_f64();
     println!(
         "{} seeds of {days} days in {seconds:.1} s ({:.0} virtual days a second): {} events, {} delivered, {} reported, \
-         {} taken back, {} recoveries, {} held, {} by receipt",
+         {} taken back, {} recoveries, {} held, {} by receipt, {} carried by friends",
         results.len(),
         (results.len() as u64 * days) as f64 / seconds,
         total(|sum| sum.events),
@@ -149,6 +151,7 @@ fn run_all(seeds: &[u64], days: u64, carriers: bool) {
         total(|sum| sum.recoveries),
         total(|sum| sum.held),
         total(|sum| sum.receipts),
+        total(|sum| sum.carried),
     );
     if results.len() < seeds.len() {
         println!("NOT ALL RUN HERE: {} of {} seeds in the time that there was", results.len(), seeds.len());

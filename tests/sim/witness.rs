@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use runepeer::base::{BodyId, ContactId, FolderId, QueueId};
+use runepeer::engine::carriage::{Carriage, Fate};
 use runepeer::engine::mailbox::{FolderRole, Uid};
 use runepeer::engine::queue::{FailureReason, Progress};
 use runepeer::engine::{Drops, Record, State, Transaction};
@@ -52,6 +53,7 @@ pub(crate) struct Witness {
     /// Copies that carriers said to hold, and messages that a receipt ended.
     pub(crate) held: u64,
     pub(crate) receipts: u64,
+    pub(crate) carried: u64,
 }
 
 /// What a transaction is about to do, looked at before it takes effect.
@@ -139,6 +141,8 @@ impl Witness {
         }
         let held = |record: &&Record| matches!(record, Record::DepositSettled { held: Some(_), .. });
         self.held += transaction.records.iter().filter(held).count() as u64;
+        let carried = |record: &&Record| matches!(record, Record::LoadEnded { fate: Fate::Delivered, .. });
+        self.carried += transaction.records.iter().filter(carried).count() as u64;
         if matches!(transaction.records.first(), Some(Record::Discarded { .. })) {
             self.receipts += before.settled.len() as u64;
         }
@@ -359,6 +363,7 @@ pub(crate) struct Projection {
     duplicates: usize,
     bodies: BTreeSet<BodyId>,
     drops: Drops,
+    carriage: Carriage,
 }
 
 /// The flags of every message, by name.
@@ -410,5 +415,6 @@ pub(crate) fn projection(state: &State) -> Projection {
         duplicates: state.duplicates().len(),
         bodies: state.bodies(),
         drops: state.drops().clone(),
+        carriage: state.carriage().clone(),
     }
 }
