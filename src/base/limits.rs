@@ -276,16 +276,21 @@ pub const RECEIPT_SPREAD: Duration = Duration::from_secs(3600);
 pub const RECEIPTS_OWED: usize = 1000;
 /// Receipts that are returned together.
 pub const RECEIPTS_TOGETHER: usize = 256;
-/// Objects that a node carries for one contact at a time.
+/// Objects that a node carries for one contact at a time: a week of one person's mail, and not what fills a disk.
 pub const LOADS_OF_CONTACT: usize = 256;
-/// Their bytes.
+/// Their bytes: nine of the largest.
 pub const LOAD_BYTES_OF_CONTACT: u64 = 256 * 1024 * 1024;
-/// For how long a node tries to bring an object that it carries.
-pub const CARRIAGE: Duration = Duration::from_secs(14 * 24 * 3600);
-/// Sessions in which a node brings what it carries, at once.
+/// For how long a node tries to bring an object that it carries: no content lives longer.
+pub const CARRIAGE: Duration = EXPIRY_MAX;
+/// Sessions in which a node brings what it carries, at once: its own mail has the other circuits.
 pub const PARALLEL_CARRIAGE: usize = 2;
-/// Copies of one message that one friend gets to carry.
-pub const COPIES_AT_FRIEND: usize = 3;
+/// Objects in a row that a receiver may refuse for now before its node is left alone for a while.
+pub const CARRIAGE_REFUSALS: u32 = 8;
+/// Copies of one message for one recipient that one friend gets to carry, as at a drop.
+pub const COPIES_AT_FRIEND: usize = COPIES_AT_DROP;
+/// For how many seconds an identification may count where a carrier's owner says so: clients use half of it, and no session lasts
+/// longer than [`WIRE_SESSION`].
+pub const IDENTIFICATION_SECS: std::ops::RangeInclusive<u32> = 60..=900;
 /// How long a drop's mail that could not be taken is left alone.
 pub const COLLECT_AGAIN: Duration = Duration::from_secs(600);
 /// Tokens of one epoch and class in one mailbox.

@@ -73,7 +73,8 @@ pub(super) fn list(account: &LocalAccount) -> Value {
     json!({ "contacts": contacts })
 }
 
-/// Makes all changes that are asked for; nothing where one of them makes no sense.
+/// Makes the changes one after the other. A word or a name that is not known stops all of them; what the engine refuses stops
+/// those after it.
 pub(super) async fn set(account: &LocalAccount, change: ContactChange) -> Result<Value, Failure> {
     let ContactChange { who, receipts, carry, via } = change;
     let snapshot = account.snapshot.borrow().clone();

@@ -132,6 +132,8 @@ pub struct Identity {
     pub(super) returning: BTreeMap<ContactId, Batch>,
     /// Messages that fit no token.
     pub(super) too_large_for_drops: BTreeSet<QueueId>,
+    /// Messages that a friend did not take, or that cannot be given to one: others come first.
+    pub(super) refused_by_friend: BTreeSet<QueueId>,
     /// Cards of ours that carriers hold.
     pub(super) left_cards: BTreeSet<(Onion, ContentId)>,
     /// Pages of ours that carriers have, since the start.
@@ -181,6 +183,7 @@ impl Identity {
             partly_fetched: BTreeMap::new(),
             returning: BTreeMap::new(),
             too_large_for_drops: BTreeSet::new(),
+            refused_by_friend: BTreeSet::new(),
             left_cards: BTreeSet::new(),
             posted_pages: BTreeSet::new(),
             seating: false,
@@ -373,7 +376,7 @@ impl Identity {
             Then::Seated => self.seating = false,
             Then::Loaded(arrival, object) => self.loaded(now, arrival, &object, applied),
             Then::Carried(session) => self.carried(now, rng, session, applied.is_err()),
-            Then::LoadExpired(contact, object) => self.load_expired(contact, object),
+            Then::LoadExpired(contact, object) => self.load_expired(now, contact, object, applied.is_err()),
             Then::Nothing => {}
         }
     }
@@ -468,6 +471,7 @@ impl Identity {
             self.schedule.ended(&queued);
             self.ends.forget(queued.id);
             self.too_large_for_drops.remove(&queued.id);
+            self.refused_by_friend.remove(&queued.id);
         }
         applied
     }

@@ -95,6 +95,9 @@ impl Host for Reception<'_> {
             return Offer::Refused(because(Status::TryLater));
         }
         if carried {
+            if !self.has_room(sender, send) {
+                return Offer::Refused(Status::TryLater);
+            }
             return Offer::Carried { maximum, sender };
         }
         Offer::Ready { maximum, certificate: self.public.certificate.clone(), sender }
@@ -113,6 +116,13 @@ impl Reception<'_> {
         let confirmed = self.state.book().contact(contact).is_some_and(|it| it.status == ContactStatus::Confirmed);
         let elsewhere = send.to.onion() != self.public.onion();
         confirmed && elsewhere && !send.secure && self.state.carriage().allows(contact)
+    }
+
+    /// Whether one more object may be carried for a sender, or this one is already.
+    fn has_room(&self, sender: Sender, send: &SendParams) -> bool {
+        let (Sender::Contact(contact), Some(claim)) = (sender, send.claim) else { return false };
+        let carriage = self.state.carriage();
+        carriage.load(contact, &claim.hash).is_some() || carriage.has_room(contact, claim.size)
     }
 
     fn sender(&mut self, now: Timestamp, send: &SendParams) -> Sender {

@@ -1,6 +1,5 @@
 //! What the control socket can ask of the carrier.
 
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -16,8 +15,6 @@ use crate::wire::mailbox::Policy;
 const BEGINNING: usize = 8;
 /// The least that a mailbox may take.
 const LEAST_QUOTA: u64 = limits::MIB as u64;
-/// For how many seconds an identification may count.
-const SECONDS: RangeInclusive<u32> = 60..=900;
 /// The most invitations that are made at once.
 const INVITATIONS: u32 = 100;
 
@@ -79,7 +76,7 @@ impl Shared {
             "identification": match status.policy {
                 Policy::Session => "session".to_owned(),
                 Policy::Command => "command".to_owned(),
-                Policy::TimeOut(seconds) => format!("{seconds} s"),
+                Policy::TimeOut(seconds) => seconds.to_string(),
             },
         }))
     }
@@ -177,14 +174,15 @@ fn describe(carrier: &LocalCarrier) -> Value {
 
 /// `session`, `command`, or a number of seconds that a session can last.
 fn policy_of(text: &str) -> Result<Policy, Failure> {
-    let seconds = || text.parse().ok().filter(|seconds| SECONDS.contains(seconds)).map(Policy::TimeOut);
+    let seconds =
+        || text.parse().ok().filter(|seconds| limits::IDENTIFICATION_SECS.contains(seconds)).map(Policy::TimeOut);
     let policy = match text {
         "session" => Some(Policy::Session),
         "command" => Some(Policy::Command),
         _ => seconds(),
     };
     let usage = || {
-        let (least, most) = (SECONDS.start(), SECONDS.end());
+        let (least, most) = limits::IDENTIFICATION_SECS.into_inner();
         Failure::new(Code::Usage, format!("say session, command, or a number of seconds from {least} to {most}"))
     };
     policy.ok_or_else(usage)

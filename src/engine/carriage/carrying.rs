@@ -2,7 +2,7 @@
 //! authenticator that came with it → what became of it noted. One object in a session; what else waits for the same node
 //! follows. No answer means neither: it is brought again, and the receiver knows it by its content.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::fold::{Carriage, Fate, Load, ObjectHash};
@@ -25,9 +25,16 @@ const MOST_RENEWED: u32 = 2;
 #[derive(Debug, Default)]
 pub(in super::super) struct Rounds {
     turns: BTreeMap<Onion, Turn>,
-    /// What has expired and is being noted so.
-    ending: BTreeSet<(ContactId, ObjectHash)>,
+    /// What each node refused for now, one after the other, since it last took something or was left alone.
+    refusals: BTreeMap<Onion, u32>,
+    /// When each object was last brought, as far as that came to nothing: others of the same node come first.
+    tried: BTreeMap<Key, Timestamp>,
+    /// What has expired and is being noted so; where that failed, until when it is left alone.
+    ending: BTreeMap<Key, Option<Timestamp>>,
 }
+
+/// Whose object it is, and which.
+type Key = (ContactId, ObjectHash);
 
 impl Rounds {
     /// At a start: each node soon, at a random moment of its own.
@@ -65,12 +72,20 @@ impl Rounds {
     }
 
     fn ended(&mut self, onion: Onion, problem: Option<AttemptError>, now: Timestamp, rng: &mut dyn Rng) {
-        if let Some(turn) = self.turns.get_mut(&onion) {
-            match problem {
-                Some(error) => turn.failed(error, now, rng),
-                None => *turn = Turn::at(now),
+        let Some(turn) = self.turns.get_mut(&onion) else { return };
+        let refusals = self.refusals.entry(onion).or_default();
+        match problem {
+            None => *turn = Turn::at(now),
+            // It may well take the next one.
+            Some(AttemptError::Later) if *refusals < limits::CARRIAGE_REFUSALS => {
+                *refusals += 1;
+                turn.session = None;
+                turn.next = now;
+                return;
             }
+            Some(error) => turn.failed(error, now, rng),
         }
+        self.refusals.remove(&onion);
     }
 }
 
@@ -103,8 +118,11 @@ impl Identity {
     /// Dials the nodes that are due.
     pub(in super::super) fn carry_what_is_due(&mut self, now: Timestamp) {
         while let Some(onion) = self.rounds.due(now) {
-            let Some(load) = self.idle_loads().find(|load| load.to.onion() == onion) else {
+            let of_node = self.idle_loads().filter(|load| load.to.onion() == onion);
+            let tried = |load: &&Arc<Load>| self.rounds.tried.get(&(load.contact, load.object)).copied();
+            let Some(load) = of_node.min_by_key(tried) else {
                 self.rounds.turns.remove(&onion);
+                self.rounds.refusals.remove(&onion);
                 continue;
             };
             let (contact, object) = (load.contact, load.object);
@@ -120,10 +138,10 @@ impl Identity {
 
     /// Gives up what could not be brought in time.
     pub(in super::super) fn expire_loads(&mut self, now: Timestamp) {
-        let over = self.idle_loads().filter(|load| self.schedule.not_before(load.until) <= now);
+        let over = self.idle_loads().filter(|load| self.ends(load) <= now);
         let over: Vec<_> = over.map(|load| (load.contact, load.object)).collect();
         for (contact, object) in over {
-            self.rounds.ending.insert((contact, object));
+            self.rounds.ending.insert((contact, object), None);
             let record = Record::LoadEnded { contact, object, fate: Fate::Expired };
             self.commit(vec![record], Vec::new(), Then::LoadExpired(contact, object));
         }
@@ -131,20 +149,38 @@ impl Identity {
 
     /// When the next of what we carry expires.
     pub(in super::super) fn loads_expire(&self) -> Option<Timestamp> {
-        self.idle_loads().map(|load| self.schedule.not_before(load.until)).min()
+        self.idle_loads().map(|load| self.ends(load)).min()
+    }
+
+    fn ends(&self, load: &Load) -> Timestamp {
+        let again = self.rounds.ending.get(&(load.contact, load.object)).copied().flatten();
+        self.schedule.not_before(load.until).max(again.unwrap_or(load.until))
     }
 
     /// What is neither on its way nor being given up.
     fn idle_loads(&self) -> impl Iterator<Item = &Arc<Load>> {
-        let key = |load: &Load| (load.contact, load.object);
-        let under_way: Vec<_> = self.carrying.values().map(|carrying| (carrying.contact, carrying.object)).collect();
-        let loads = self.state.carriage().loads();
-        loads.filter(move |load| !under_way.contains(&key(load)) && !self.rounds.ending.contains(&key(load)))
+        let under_way: Vec<Key> = self.carrying.values().map(|carrying| (carrying.contact, carrying.object)).collect();
+        let idle = move |load: &&Arc<Load>| {
+            let key = (load.contact, load.object);
+            !under_way.contains(&key) && self.rounds.ending.get(&key) != Some(&None)
+        };
+        self.state.carriage().loads().filter(idle)
     }
 
     /// That it expired is noted, or is not.
-    pub(in super::super) fn load_expired(&mut self, contact: ContactId, object: ObjectHash) {
-        self.rounds.ending.remove(&(contact, object));
+    pub(in super::super) fn load_expired(
+        &mut self,
+        now: Timestamp,
+        contact: ContactId,
+        object: ObjectHash,
+        failed: bool,
+    ) {
+        if failed {
+            self.rounds.ending.insert((contact, object), Some(now.plus(limits::RETRY_LOCAL)));
+        } else {
+            self.rounds.ending.remove(&(contact, object));
+            self.rounds.tried.remove(&(contact, object));
+        }
     }
 
     pub(in super::super) fn carrying_dialled(
@@ -180,10 +216,14 @@ impl Identity {
         let (Some(load), Some(machine)) = (load, &mut carrying.machine) else {
             return self.end_carrying(now, rng, session, Some(AttemptError::Broken));
         };
-        // What was damaged here the receiver could not open.
-        let Some(bytes) = bytes.filter(|bytes| digest(bytes) == load.object) else {
-            return self.settle_load(session, Fate::Expired);
+        // The disk may give it later; what it never gives expires.
+        let Some(bytes) = bytes else {
+            return self.end_carrying(now, rng, session, Some(AttemptError::Later));
         };
+        // What was altered here the receiver could not open.
+        if digest(&bytes) != load.object {
+            return self.settle_load(session, Fate::Expired);
+        }
         machine.send(now, Ticket(1), job(&load, bytes.into()));
         self.drive_carrying(now, rng, session);
     }
@@ -205,7 +245,7 @@ impl Identity {
     fn carrying_event(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId, event: Event) {
         let Some(carrying) = self.carrying.get_mut(&session).filter(|carrying| !carrying.settling) else { return };
         match event {
-            // It was sealed to an older subkey, which may still open it.
+            // It was sealed to an older subkey, which may still open it. (A load always has its object.)
             Event::Certificate { ticket, wanted: true, .. } | Event::Wanted { ticket } => {
                 carrying.renewed += 1;
                 match &mut carrying.machine {
@@ -281,6 +321,12 @@ impl Identity {
                 self.effect(Effect::Transmit(session, output));
             }
             self.effect(Effect::Close(session));
+        }
+        let key = (carrying.contact, carrying.object);
+        if problem.is_some() && self.state.carriage().load(key.0, &key.1).is_some() {
+            self.rounds.tried.insert(key, now);
+        } else {
+            self.rounds.tried.remove(&key);
         }
         self.rounds.ended(carrying.onion, problem, now, rng);
     }

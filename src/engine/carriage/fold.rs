@@ -132,6 +132,11 @@ impl Carriage {
         self.handed.values().filter(move |handed| handed.queue == queue && handed.contact == contact)
     }
 
+    /// Whether this friend got this copy and has not said what became of it.
+    pub fn is_open(&self, friend: ContactId, object: &ObjectHash) -> bool {
+        self.handed.get(object).is_some_and(|handed| handed.friend == friend && handed.fate.is_none())
+    }
+
     /// Whether a friend says that a recipient's node has a message.
     pub fn says_delivered(&self, queue: QueueId, contact: ContactId) -> bool {
         self.handed(queue, contact).any(|handed| handed.fate == Some(Fate::Delivered))
@@ -183,7 +188,11 @@ impl Carriage {
     }
 
     pub(in super::super) fn hand_on(&mut self, object: ObjectHash, handed: &Handed) -> bool {
-        self.handed.insert(object, handed.clone()).is_none()
+        let new = !self.handed.contains_key(&object);
+        if new {
+            self.handed.insert(object, handed.clone());
+        }
+        new
     }
 
     /// A friend did not take a copy, as it says.
@@ -193,7 +202,10 @@ impl Carriage {
 
     /// A friend says what became of a copy; gives the copy, where that is news.
     pub(in super::super) fn hear(&mut self, friend: ContactId, object: &ObjectHash, fate: Fate) -> Option<Handed> {
-        let handed = self.handed.get_mut(object).filter(|handed| handed.friend == friend && handed.fate.is_none())?;
+        if !self.is_open(friend, object) {
+            return None;
+        }
+        let handed = self.handed.get_mut(object)?;
         handed.fate = Some(fate);
         Some(handed.clone())
     }

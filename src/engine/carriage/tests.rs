@@ -16,6 +16,7 @@ use crate::wire::{Claim, Command, Importance, Message, Send, authenticator};
 const ALICE: usize = 0;
 const CAROL: usize = 1;
 const BOB: usize = 2;
+const DAVE: usize = 3;
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Alice knows carol and bob, who do not know each other. Bob carries what alice writes to carol; alice never reaches carol.
@@ -305,4 +306,122 @@ fn whoever_is_removed_is_carried_for_no_more() {
     world.restart(BOB);
     assert_eq!((carried(&world), world.nodes[BOB].identity.state().carriage().allows(id)), (0, false));
     assert!(body > 0 && world.nodes[BOB].identity.state().bodies().is_empty());
+}
+
+/// Dave is a fourth: he too knows carol and bob, and bob carries for him.
+fn with_dave(seed: u64) -> World {
+    let mut world = World::new(seed, &["alice", "carol", "bob", "dave"]);
+    for (one, other) in [(ALICE, CAROL), (ALICE, BOB), (DAVE, CAROL), (DAVE, BOB), (ALICE, DAVE)] {
+        world.introduce(one, other);
+    }
+    world.apart.extend([(ALICE, CAROL), (DAVE, CAROL)]);
+    for giver in [ALICE, DAVE] {
+        let contact = world.contact(BOB, giver).unwrap().id;
+        world.request(BOB, Request::AllowCarriage { contact, on: true }).unwrap();
+        let (contact, friend) = (world.contact(giver, CAROL).unwrap().id, world.contact(giver, BOB).unwrap().id);
+        world.request(giver, Request::ChooseCarrier { contact, friend: Some(friend) }).unwrap();
+    }
+    world
+}
+
+#[test]
+fn what_a_node_does_not_take_keeps_nothing_else_from_it() {
+    for seed in 50..56 {
+        let mut world = with_dave(seed);
+        set_online(&mut world, CAROL, false);
+        // Too large for strangers, and alice will be one.
+        let text = "0123456789abcdef\r\n".repeat(3_000);
+        let message: Arc<[u8]> = format!("From: <{}>\r\n\r\n{text}", world.address(ALICE)).into_bytes().into();
+        let recipient = world.address(CAROL);
+        let (recipients, visible) = (vec![recipient.clone()], vec![recipient]);
+        let large = Submission { recipients, visible, message, asked: Asked::default() };
+        world.request(ALICE, Request::Submit(large)).unwrap();
+        world.submit(DAVE, CAROL, "from dave").unwrap();
+        world.pass(HOUR);
+        assert_eq!(carried(&world), 2);
+        let id = world.contact(CAROL, ALICE).unwrap().id;
+        world.append(CAROL, vec![Record::ContactRemoved { id }], vec![]);
+        set_online(&mut world, CAROL, true);
+        world.pass(3 * HOUR);
+        assert_eq!((inbox(&world), carried(&world)), (1, 1), "seed {seed}");
+    }
+}
+
+#[test]
+fn an_expiry_that_cannot_be_noted_is_tried_again_and_not_at_once() {
+    let mut world = world(60);
+    set_online(&mut world, CAROL, false);
+    world.submit(ALICE, CAROL, "one").unwrap();
+    world.pass(HOUR);
+    world.nodes[BOB].failing_commits = 1_000_000;
+    world.nodes[BOB].failing_record = Some(|record| matches!(record, Record::LoadEnded { .. }));
+    world.pass(14 * DAY + HOUR);
+    let tries = 1_000_000 - world.nodes[BOB].failing_commits;
+    assert!((1..200).contains(&tries), "{tries}");
+    assert_eq!(carried(&world), 1);
+    world.nodes[BOB].failing_commits = 0;
+    world.pass(HOUR);
+    assert_eq!(carried(&world), 0);
+    world.check();
+}
+
+#[test]
+fn what_the_disk_does_not_give_now_is_carried_later() {
+    let mut world = world(61);
+    set_online(&mut world, CAROL, false);
+    world.submit(ALICE, CAROL, "one").unwrap();
+    world.pass(HOUR);
+    let body = world.nodes[BOB].identity.state().carriage().loads().next().unwrap().body;
+    let bytes = world.nodes[BOB].bodies.remove(&body).unwrap();
+    set_online(&mut world, CAROL, true);
+    world.pass(3 * HOUR);
+    assert_eq!((inbox(&world), carried(&world)), (0, 1));
+    world.nodes[BOB].bodies.insert(body, bytes);
+    world.pass(3 * HOUR);
+    assert_eq!((inbox(&world), carried(&world)), (1, 0));
+    world.check();
+}
+
+#[test]
+fn a_receipt_counts_whatever_the_friend_said() {
+    let mut world = world(62);
+    set_online(&mut world, CAROL, false);
+    world.submit(ALICE, CAROL, "one").unwrap();
+    world.pass(5 * MINUTE);
+    let (friend, object) = (
+        world.contact(ALICE, BOB).unwrap().id,
+        world.nodes[BOB].identity.state().carriage().loads().next().unwrap().object,
+    );
+    world.append(ALICE, vec![Record::FateHeard { friend, object, fate: Fate::Expired }], vec![]);
+    set_online(&mut world, ALICE, false);
+    assert_eq!(custody(&world).0, 0, "he has it no more, he says");
+    set_online(&mut world, CAROL, true);
+    world.pass(2 * HOUR);
+    assert_eq!(inbox(&world), 1, "and brought it");
+    set_online(&mut world, BOB, false);
+    set_online(&mut world, ALICE, true);
+    world.pass(3 * HOUR);
+    assert!(matches!(progress(&world), Progress::Delivered(_)));
+    world.check();
+}
+
+#[test]
+fn another_friend_gets_what_the_first_one_had() {
+    let mut world = with_dave(63);
+    set_online(&mut world, CAROL, false);
+    world.submit(ALICE, CAROL, "one").unwrap();
+    world.pass(5 * MINUTE);
+    assert_eq!(custody(&world), (1, false));
+    set_online(&mut world, BOB, false);
+    let (contact, dave) = (world.contact(ALICE, CAROL).unwrap().id, world.contact(ALICE, DAVE).unwrap().id);
+    let by_dave = world.contact(DAVE, ALICE).unwrap().id;
+    world.request(DAVE, Request::AllowCarriage { contact: by_dave, on: true }).unwrap();
+    world.request(ALICE, Request::ChooseCarrier { contact, friend: Some(dave) }).unwrap();
+    world.apart.remove(&(DAVE, CAROL));
+    world.pass(3 * HOUR);
+    assert_eq!(world.nodes[DAVE].identity.state().carriage().loads().count(), 1);
+    set_online(&mut world, CAROL, true);
+    world.pass(3 * HOUR);
+    assert_eq!(inbox(&world), 1);
+    assert!(matches!(progress(&world), Progress::Delivered(_)));
 }

@@ -95,7 +95,7 @@ impl Carrier {
         };
         self.make_room(place, mailbox);
         let Some(session) = self.session(place) else { return };
-        session.identified = Some(Identified { mailbox, until, command: proving.command });
+        session.identified = Some(Identified { mailbox, until, command: proving.command, used: false });
         self.answer(place, Status::Identified);
     }
 }

@@ -180,7 +180,7 @@ impl Carrier {
             CarrierInput::ClockSet(step) => {
                 self.clock_since = now;
                 self.day_tried = self.day_tried.stepped(step);
-                self.sessions.values_mut().for_each(|session| session.machine.clock_set(step));
+                self.sessions.values_mut().for_each(|session| session.clock_set(step));
             }
             CarrierInput::DiskLow(low) => self.disk_low = low,
         }

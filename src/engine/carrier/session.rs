@@ -7,7 +7,7 @@ use super::super::session::{Answer, BoxHost, Delivery, Deposit, Host, Offer, Res
 use super::held::{Admission, Held};
 use crate::base::ids::Fingerprint;
 use crate::base::limits::IN_FLIGHT_BYTES;
-use crate::base::{SessionId, Timestamp};
+use crate::base::{ClockStep, SessionId, Timestamp};
 use crate::wire::Status;
 use crate::wire::mailbox::{BoxCommand, Style};
 use crate::wire::token::{TokenHash, epoch, hash_of};
@@ -56,6 +56,8 @@ pub(super) struct Identified {
     pub(super) until: Option<Timestamp>,
     /// The one command for which it counts.
     pub(super) command: Option<BoxCommand>,
+    /// Whether that has come: whose session it is stays known.
+    pub(super) used: bool,
 }
 
 impl BoxSession {
@@ -73,6 +75,14 @@ impl BoxSession {
         }
     }
 
+    /// The clock was set.
+    pub(super) fn clock_set(&mut self, step: ClockStep) {
+        self.machine.clock_set(step);
+        if let Some(identified) = &mut self.identified {
+            identified.until = identified.until.map(|until| until.stepped(step));
+        }
+    }
+
     /// Whether it has shown a key.
     pub(super) const fn is_identified(&self) -> bool {
         self.identified.is_some()
@@ -80,15 +90,13 @@ impl BoxSession {
 
     /// Whether it may do this in this mailbox now. An identification for one command is used up by it.
     pub(super) fn may(&mut self, now: Timestamp, mailbox: &str, command: &BoxCommand) -> Option<Fingerprint> {
-        let Identified { mailbox: shown, until, command: only } = self.identified.as_ref()?;
+        let Identified { mailbox: shown, until, command: only, used } = self.identified.as_mut()?;
         let counts = mailbox.parse() == Ok(*shown)
+            && !*used
             && until.is_none_or(|until| now <= until)
             && only.as_ref().is_none_or(|only| only == command);
-        let shown = counts.then_some(*shown);
-        if only.is_some() {
-            self.identified = None;
-        }
-        shown
+        *used = only.is_some();
+        counts.then_some(*shown)
     }
 }
 

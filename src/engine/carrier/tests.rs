@@ -495,10 +495,17 @@ fn an_identification_counts_as_long_as_the_policy_says() {
     bench.now = bench.now.plus(Duration::from_secs(61));
     assert_eq!(bench.delete(session, vec![ObjectId::from_bytes([0; 16])]), 411);
 
+    let session = bench.identify(DROP, DROP, None).unwrap();
+    let hour = Duration::from_secs(3600);
+    bench.now = bench.now.plus(hour);
+    bench.input(CarrierInput::ClockSet(crate::base::ClockStep::Forward(hour)));
+    assert_eq!(bench.count(session), (0, 0), "a clock that was set ends nothing early");
+
     bench.set_policy(Policy::Command);
     let check = format!("CHECK {}", fingerprint(DROP));
     let session = bench.identify(DROP, DROP, Some(&check)).unwrap();
     assert_eq!(bench.count(session), (0, 0));
+    assert!(bench.carrier.sessions[&session].is_identified(), "it is an owner's, whatever it may do");
     assert_eq!(bench.delete(session, vec![ObjectId::from_bytes([0; 16])]), 411);
     let session = bench.identify(DROP, DROP, Some(&check)).unwrap();
     assert_eq!(bench.delete(session, vec![ObjectId::from_bytes([0; 16])]), 411);

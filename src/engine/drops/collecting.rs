@@ -264,7 +264,7 @@ impl Identity {
             let known = self.partly_fetched.get(&rented.id).is_some_and(|(object, _)| *object == entry.object);
             let before = if known { self.partly_fetched.remove(&rented.id) } else { None };
             self.fetch(now, session, &rented, entry, before.map_or_else(Vec::new, |(_, bytes)| bytes));
-        } else if forgotten {
+        } else if forgotten && collecting.passed_over.is_empty() && collecting.listed.is_empty() {
             collecting.step = Step::Noting;
             let record = Record::DropRemoved { id: rented.id };
             self.commit(vec![record], Vec::new(), Then::Collecting(session));
@@ -658,7 +658,8 @@ impl Identity {
             self.calendar.collection_over(collecting.drop);
         } else {
             // The next session goes on with what it has.
-            if let Step::Fetching(entry, bytes) = collecting.step
+            let asked = collecting.held_back.map(|asked| asked.step);
+            if let Step::Fetching(entry, bytes) = asked.unwrap_or(collecting.step)
                 && !bytes.is_empty()
             {
                 self.partly_fetched.insert(collecting.drop, (entry.object, bytes));

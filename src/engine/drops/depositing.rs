@@ -142,18 +142,25 @@ impl Identity {
         if entry.status != ContactStatus::Confirmed || entry.certificate.is_none() {
             return None;
         }
-        let wants = |queue: &QueueId| {
-            let handed = self.state.carriage().handed(*queue, entry.id).count();
-            handed < limits::COPIES_AT_FRIEND && !self.is_with_friend(*queue, entry.id)
-        };
-        self.schedule.idle_messages(entry.id).into_iter().find(wants).map(Parcel::Mail)
+        let waiting = self.schedule.idle_messages(entry.id).into_iter();
+        let wanting: Vec<_> = waiting.filter(|queue| self.wants_friend(*queue, entry.id)).collect();
+        // What was refused before comes last.
+        let fresh = wanting.iter().find(|queue| !self.refused_by_friend.contains(queue));
+        fresh.or(wanting.first()).copied().map(Parcel::Mail)
     }
 
-    /// Whether a friend has a copy of a message, as far as we know.
-    fn is_with_friend(&self, queue: QueueId, contact: ContactId) -> bool {
+    /// Whether the friend who is chosen now should get a copy of a message: it has none, nor got too many.
+    fn wants_friend(&self, queue: QueueId, contact: ContactId) -> bool {
+        let carriage = self.state.carriage();
         let copies = self.state.drops().copies(queue, contact);
         let held = |receipt| copies.iter().any(|copy| copy.receipt == receipt && copy.held.is_some());
-        self.state.carriage().handed(queue, contact).any(|handed| held(handed.receipt))
+        let friend = carriage.friend_for(contact);
+        let (mut count, mut has) = (0, carriage.says_delivered(queue, contact));
+        for handed in carriage.handed(queue, contact).filter(|handed| Some(handed.friend) == friend) {
+            count += 1;
+            has |= held(handed.receipt);
+        }
+        !has && count < limits::COPIES_AT_FRIEND
     }
 
     /// What is to be left at a drop of a contact, where there is something.
@@ -286,7 +293,10 @@ impl Identity {
             Ok(object) => object.into(),
             Err(refusal) => {
                 if let (Refusal::Permanent, Parcel::Mail(queue)) = (refusal, parcel) {
-                    self.too_large_for_drops.insert(queue);
+                    match friend {
+                        Some(_) => self.refused_by_friend.insert(queue),
+                        None => self.too_large_for_drops.insert(queue),
+                    };
                 }
                 return self.end_deposit(now, rng, session, Some(AttemptError::Local));
             }
@@ -528,6 +538,9 @@ impl Identity {
         let (contact, receipt) = (deposit.contact, deposit.receipt);
         match deposit.parcel {
             Parcel::Mail(queue) => {
+                if deposit.friend.is_some() {
+                    self.refused_by_friend.insert(queue);
+                }
                 let record = Record::DepositSettled { contact, queue, receipt, held: None };
                 self.commit(vec![record], Vec::new(), Then::Depositing(session, DepositStep::Refused));
             }

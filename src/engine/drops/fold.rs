@@ -204,14 +204,10 @@ impl Drops {
         self.copies.entry((queue, contact)).or_default().push(LeftCopy { onion, receipt, held: None });
     }
 
-    /// Whoever had a copy has it no more.
+    /// Whoever had a copy has it no more, as they say. Its receipt may come all the same.
     pub(in super::super) fn lose(&mut self, queue: QueueId, contact: ContactId, receipt: &Receipt) {
-        if let Some(copies) = self.copies.get_mut(&(queue, contact)) {
-            copies.retain(|copy| copy.receipt != *receipt);
-            if copies.is_empty() {
-                self.copies.remove(&(queue, contact));
-            }
-        }
+        let copies = self.copies.get_mut(&(queue, contact)).into_iter().flatten();
+        copies.filter(|copy| copy.receipt == *receipt).for_each(|copy| copy.held = None);
     }
 
     /// The answer to a copy: held since, or not there, says its carrier.

@@ -116,7 +116,9 @@ impl Identity {
                 continue;
             }
             if let Some((object, fate)) = carriage::read_line(line) {
-                records.push(Record::FateHeard { friend: author.id, object, fate });
+                if self.state.carriage().is_open(author.id, &object) {
+                    records.push(Record::FateHeard { friend: author.id, object, fate });
+                }
                 continue;
             }
             let receipt = data_encoding::HEXLOWER_PERMISSIVE.decode(line.as_bytes());
