@@ -205,10 +205,10 @@ pub(super) enum Contact {
         /// What they hear of their mail: nothing, that what they left at your carriers was delivered, or also what you have read
         #[arg(long, value_name = "none|delivered|read", value_parser = ["none", "delivered", "read"], group = "change")]
         receipts: Option<String>,
-        /// Whether your node carries their sealed mail to other people, up to 256 MiB at a time. Your node then sees to whom they write, when and how much
+        /// Whether your node carries their sealed mail to other people, up to 256 MiB at a time. Your node then sees to whom they write, when and how much. With off, what it has already is still brought
         #[arg(long, value_name = "on|off", value_parser = ["on", "off"], group = "change")]
         carry: Option<String>,
-        /// A contact whose node carries your mail to them when theirs does not answer, or none. That node then sees that you write to them, when and how much
+        /// A contact whose node carries your mail to them when theirs does not answer, or none. They have to allow it at theirs (contact set YOU --carry on). That node then sees that you write to them, when and how much
         #[arg(long, value_name = "WHO|none", group = "change")]
         via: Option<String>,
     },
@@ -310,7 +310,7 @@ pub(super) struct CarrierLimits {
     /// Whether anybody who knows the onion may have such a box without an invitation
     #[arg(long, value_name = "true|false")]
     pub(super) free_registration: Option<bool>,
-    /// For how long an owner's key, once shown, counts: for a session, for one command, or for so many seconds
+    /// For how long an owner's key, once shown, counts: for a session, for one command, or for 60 to 900 seconds
     #[arg(long, value_name = "session|command|SECONDS")]
     pub(super) identification: Option<String>,
 }

@@ -146,11 +146,15 @@ fn limits(value: &Value) -> String {
         if value["free_registration"] == true { "anybody may have a box" } else { "nobody without an invitation" };
     let space = if value["space"].is_null() { "no bound".to_owned() } else { format!("{} MiB", mib("space")) };
     format!(
-        "space: {space}; {} MiB are stored or promised\na box whose invitation does not say: {} MiB, held for {} days\nregistration: {free}\nidentification: for {}\n",
+        "space: {space}; {} MiB are stored or promised\na box whose invitation does not say: {} MiB, held for {} days\nregistration: {free}\na shown key counts: {}\n",
         mib("promised"),
         mib("quota"),
         value["hold_days"],
-        text(value, "identification"),
+        match text(value, "identification") {
+            "session" => "for the session".to_owned(),
+            "command" => "for one command".to_owned(),
+            seconds => format!("for {seconds} seconds"),
+        },
     )
 }
 

@@ -271,8 +271,8 @@ fn contacts(context: &Context, verb: Contact) -> Result<(), Failure> {
                 if value["receipts"]["expected"] == false {
                     words.push_str("  they return no receipts\n");
                 }
-                if value["carry"]["allowed"] == true {
-                    let waiting = value["carry"]["waiting"].as_u64().unwrap_or(0);
+                let waiting = value["carry"]["waiting"].as_u64().unwrap_or(0);
+                if value["carry"]["allowed"] == true || waiting > 0 {
                     let _ = writeln!(
                         words,
                         "  your node carries their mail ({waiting} waiting), and sees to whom they write, when and how much"

@@ -47,12 +47,12 @@ pub(super) fn line(item: &Value) -> String {
 }
 
 fn standing(item: &Value) -> String {
-    let mut line = format!("{}  {}", text(item, "to"), text(item, "state"));
+    let mut line = format!("{}  {}", text(item, "to"), text(item, "state").replace('_', " "));
     let held = rows(item, "custody").count();
     if text(item, "state") == "handed_over" && item["ended_at"].is_null() {
         line.push_str(", as whoever carries it says; not confirmed yet");
     } else if held > 0 {
-        let _ = write!(line, " by {held}, not collected yet as far as we know");
+        let _ = write!(line, " by {held}, not with them yet as far as we know");
     } else if item["may_have_arrived"] == true {
         line.push_str(", sent but not acknowledged");
     }

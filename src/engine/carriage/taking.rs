@@ -39,7 +39,9 @@ impl Identity {
     pub(in super::super) fn allow_carriage(&self, contact: ContactId, on: bool) -> Outcome {
         let entry = self.state.book().contact(contact).ok_or(UNKNOWN)?;
         if on && entry.status != ContactStatus::Confirmed {
-            return Err(RequestError::NotReady("they are not a confirmed contact yet"));
+            return Err(RequestError::NotReady(
+                "they are not a confirmed contact yet: wait until both nodes have been online, then see: runepeer contact show NAME",
+            ));
         }
         Ok(Change::new(vec![Record::CarriageAllowed { contact, on }], Answer::Always(Response::Done)))
     }
@@ -53,7 +55,9 @@ impl Identity {
                 return Err(RequestError::NotReady("nobody carries mail to themselves; name somebody else"));
             }
             if entry.status != ContactStatus::Confirmed {
-                return Err(RequestError::NotReady("whoever is to carry is not a confirmed contact yet"));
+                return Err(RequestError::NotReady(
+                    "whoever is to carry is not a confirmed contact yet: wait until both nodes have been online, then see: runepeer contact show NAME",
+                ));
             }
         }
         Ok(Change::new(vec![Record::CarrierChosen { contact, friend }], Answer::Always(Response::Done)))

@@ -1,6 +1,6 @@
-//! Leaving one thing at a contact's drop, or with a friend who carries it ([`carriage`](crate::engine::carriage)): dialled on circuits
-//! of their own → sealed for this copy alone → its token noted on the
-//! disk → handed over → what the carrier says noted.
+//! Leaving one thing at a contact's drop, on circuits of its own, or with a friend who carries it
+//! ([`carriage`](crate::engine::carriage)), on those of that contact: dialled → sealed for this copy alone → noted on the disk (its token,
+//! or its hash) → handed over → the answer noted.
 //!
 //! What has no answer may be there: the next attempt is another copy with another token. A refusal is no more than a carrier's
 //! word: the token is not shown again, and a report still says that the message may have arrived.
@@ -146,7 +146,7 @@ impl Identity {
         let wanting: Vec<_> = waiting.filter(|queue| self.wants_friend(*queue, entry.id)).collect();
         // What was refused before comes last.
         let fresh = wanting.iter().find(|queue| !self.refused_by_friend.contains(queue));
-        fresh.or(wanting.first()).copied().map(Parcel::Mail)
+        fresh.or_else(|| wanting.first()).copied().map(Parcel::Mail)
     }
 
     /// Whether the friend who is chosen now should get a copy of a message: it has none, nor got too many.
