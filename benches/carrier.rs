@@ -217,19 +217,21 @@ fn full() {
         if number % (REFUSALS / 3) == 0 {
             session = bench.connect();
         }
-        let tokens = &tokens[number % DROPS];
+        // Each of another drop, so that none finds the cache warm by the one before it.
+        let of_drop = |quarter: usize| &tokens[(number + quarter * DROPS / 4) % DROPS];
         let shown = [
             // Known and unused: taken.
-            (tokens[OBJECTS_OF_DROP + number / DROPS], Claim::of(&object)),
+            (of_drop(0)[OBJECTS_OF_DROP + number / DROPS], Claim::of(&object)),
             // Spent with another object.
-            (tokens[number % OBJECTS_OF_DROP], Claim::of(&other)),
+            (of_drop(1)[number % OBJECTS_OF_DROP], Claim::of(&other)),
             // Of no set.
-            ([number as u8; 32], Claim::of(&object)),
+            (hash_of(&[number as u8; 32].map(|byte| byte ^ (number >> 8) as u8)), Claim::of(&object)),
             // Of another class.
-            (tokens[OBJECTS_OF_DROP + 1], Claim::of(&[0; 16_384])),
+            (of_drop(2)[OBJECTS_OF_DROP + 1], Claim::of(&[0; 16_384])),
         ];
-        // Each comes first as often as the others.
-        for kind in (0..shown.len()).map(|step| (number + step) % shown.len()) {
+        // Each comes as often at each place, and after each of the others: what a carrier does after an answer is not the next
+        // one's.
+        for kind in order(number) {
             let (token, claim) = shown[kind];
             let begin = Instant::now();
             session.ask(&BoxCommand::Deposit { token, claim }, b"").unwrap();
@@ -252,6 +254,17 @@ fn full() {
     println!("full: a start, until it is reachable: {:.2} s", begin.elapsed().as_secs_f64());
     assert_eq!(bench.node.json(&["carrier", "show"])["held"], held);
     println!("full: memory for each object: {} bytes", memory(&bench.node).saturating_sub(before) / held);
+}
+
+/// One of the 24 orders of four things.
+fn order(number: usize) -> Vec<usize> {
+    let (mut rest, mut number) = ((0..4).collect::<Vec<_>>(), number % 24);
+    let mut order = Vec::new();
+    while !rest.is_empty() {
+        order.push(rest.remove(number % rest.len()));
+        number /= rest.len() + 1;
+    }
+    order
 }
 
 /// Bytes that the daemon has in memory.

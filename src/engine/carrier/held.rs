@@ -350,9 +350,9 @@ impl Held {
                 _ => Admission::Refused,
             };
         }
-        let Some((place, mailbox, set)) = self.find(token) else { return Admission::Refused };
-        let counts = counts_on(place.epoch, today) && place.class.bytes() == claim.size;
-        match set.spent_with(token, &claim.hash) {
+        let Some((nearest, place, mailbox, set)) = self.nearest(token) else { return Admission::Refused };
+        let counts = nearest == token && counts_on(place.epoch, today) && place.class.bytes() == claim.size;
+        match set.spent_with(nearest, &claim.hash) {
             _ if !counts => Admission::Refused,
             Some(true) => Admission::Again,
             Some(false) => Admission::Refused,
@@ -543,10 +543,13 @@ impl Held {
         records
     }
 
-    fn find(&self, token: &TokenHash) -> Option<(Place, &Mailbox, &TokenSet)> {
-        let place = *self.places.get(token)?;
+    /// The token that is known and nearest to this one, with all that is known of it: that a token is of no set takes as long to find
+    /// out as that it is spent.
+    fn nearest(&self, token: &TokenHash) -> Option<(&TokenHash, Place, &Mailbox, &TokenSet)> {
+        let (nearest, place) =
+            self.places.range::<TokenHash, _>(token..).next().or_else(|| self.places.first_key_value())?;
         let mailbox = self.mailboxes.get(&place.mailbox)?;
-        Some((place, mailbox, mailbox.sets.get(&(place.epoch, place.class))?))
+        Some((nearest, *place, mailbox, mailbox.sets.get(&(place.epoch, place.class))?))
     }
 
     fn find_page(&self, name: &TokenHash) -> Option<(&Mailbox, &Page)> {
