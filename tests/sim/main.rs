@@ -206,10 +206,10 @@ fn kept_seeds_hold() {
     }
 }
 
-/// `PAIRS=n` adds a second fault to every n-th of the first ones; 1 is all of them.
+/// `FAULTS=n` is for every n-th step only; `PAIRS=n` adds a second fault to every n-th of the first ones. 1 is all of them.
 #[test]
 fn every_step_of_every_operation_may_fail() {
-    points::all(setting("PAIRS").unwrap_or(24));
+    points::all(setting("FAULTS").unwrap_or(1) as usize, setting("PAIRS").unwrap_or(24));
 }
 
 /// Whenever a message is taken back with success, it is not delivered afterwards.

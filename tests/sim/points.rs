@@ -293,8 +293,8 @@ fn second(world: &mut World, stopped: &Stopped, mode: CrashMode, count: &Count) 
     world.nodes[NODE].disk = real;
 }
 
-/// All stories with all faults; `pairs` says of which single faults (one in so many) a second one follows.
-pub(crate) fn all(every: u64) {
+/// All stories with all faults, at one step in `firsts`; a second one follows to one in `seconds` of them.
+pub(crate) fn all(firsts: usize, seconds: u64) {
     let cases: Vec<_> = STORIES.iter().flat_map(|story| FAULTS.iter().map(move |fault| (story, *fault))).collect();
     let (next, count) = (AtomicUsize::new(0), Count::default());
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
@@ -302,7 +302,7 @@ pub(crate) fn all(every: u64) {
         for _ in 0..threads {
             scope.spawn(|| {
                 while let Some((story, (fault, sticky))) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    run(story, *fault, *sticky, every, &count);
+                    run(story, (*fault, *sticky), firsts, seconds, &count);
                 }
             });
         }
@@ -314,12 +314,12 @@ pub(crate) fn all(every: u64) {
     );
 }
 
-fn run(story: &Story, fault: Fault, sticky: bool, every: u64, count: &Count) {
-    for step in 1.. {
+fn run(story: &Story, (fault, sticky): (Fault, bool), firsts: usize, seconds: u64, count: &Count) {
+    for step in (1..).step_by(firsts) {
         let mut fired = false;
         for (place, mode) in MODES.iter().enumerate() {
             let doing = Doing { story: story.name, fault, sticky, step, mode: *mode };
-            let pairs = (step + place as u64).is_multiple_of(every);
+            let pairs = (step + place as u64).is_multiple_of(seconds);
             fired |= single(story, Plan { step, fault, sticky }, *mode, pairs, count);
             std::mem::forget(doing);
         }
