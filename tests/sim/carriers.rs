@@ -175,7 +175,8 @@ impl World {
         let address = at.fold().profile().unwrap().public.address.clone();
         let fingerprint = at.fingerprint;
         let terms = Terms { quota: 1 << 30, hold_days: 14 };
-        self.feed_carrier(c, CarrierInput::Request(RequestId(0), CarrierRequest::Invite { secret, terms, expires }));
+        let invite = CarrierRequest::Invite { secrets: vec![secret], terms, expires };
+        self.feed_carrier(c, CarrierInput::Request(RequestId(0), invite));
         self.pass(MINUTE);
         let text =
             Invitation { address, fingerprint, secret: Some(secret), expires: Some(expires), carriers: Vec::new() }

@@ -39,11 +39,10 @@ impl Shared {
         }
         let usual = carrier.status.borrow().limits.usual;
         let terms = changed(usual, asked.quota, asked.hold_days)?;
-        let mut invitations = Vec::new();
-        for _ in 0..asked.count {
-            let (text, expires) = carrier.invite(terms, Duration::from_secs(asked.life_secs)).await?;
-            invitations.push(json!({ "invitation": text, "expires_at": expires.rfc3339(), "uses": 1 }));
-        }
+        let life = Duration::from_secs(asked.life_secs);
+        let (texts, expires) = carrier.invite(asked.count as usize, terms, life).await?;
+        let described = |text| json!({ "invitation": text, "expires_at": expires.rfc3339(), "uses": 1 });
+        let invitations: Vec<_> = texts.into_iter().map(described).collect();
         Ok(json!({ "invitations": invitations, "quota": terms.quota, "hold_days": terms.hold_days }))
     }
 

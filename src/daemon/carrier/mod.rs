@@ -69,16 +69,23 @@ impl LocalCarrier {
         })
     }
 
-    /// Makes an invitation, and gives its text.
-    pub(super) async fn invite(&self, terms: Terms, life: Duration) -> Result<(String, Timestamp), Failure> {
+    /// Makes so many invitations, and gives their texts and until when they can be used.
+    pub(super) async fn invite(
+        &self,
+        count: usize,
+        terms: Terms,
+        life: Duration,
+    ) -> Result<(Vec<String>, Timestamp), Failure> {
         // The text counts in hours (docs/protocol.md, "Invitation"): what began counts whole.
         let expires = Timestamp::from_secs(now().plus(life).secs().saturating_add(3599) / 3600 * 3600);
-        let secret = (&mut OsRng as &mut dyn Rng).array();
-        self.ask(CarrierRequest::Invite { secret, terms, expires }).await?;
-        let (address, fingerprint) = (self.address.clone(), self.fingerprint);
-        let invitation =
-            Invitation { address, fingerprint, secret: Some(secret), expires: Some(expires), carriers: Vec::new() };
-        Ok((invitation.encode_box(), expires))
+        let secrets: Vec<_> = (0..count).map(|_| (&mut OsRng as &mut dyn Rng).array()).collect();
+        self.ask(CarrierRequest::Invite { secrets: secrets.clone(), terms, expires }).await?;
+        let text = |secret| {
+            let (address, fingerprint) = (self.address.clone(), self.fingerprint);
+            Invitation { address, fingerprint, secret: Some(secret), expires: Some(expires), carriers: Vec::new() }
+                .encode_box()
+        };
+        Ok((secrets.into_iter().map(text).collect(), expires))
     }
 }
 

@@ -22,13 +22,13 @@ pub struct HeldTransaction {
 /// What the owner of a carrier asks for.
 #[derive(Clone)]
 pub enum CarrierRequest {
-    /// Make an invitation with this secret.
+    /// Make an invitation with each of these secrets: all of them, or none.
     Invite {
-        /// Its secret.
-        secret: [u8; 16],
-        /// What the mailbox may take.
+        /// Their secrets.
+        secrets: Vec<[u8; 16]>,
+        /// What each mailbox may take.
         terms: Terms,
-        /// Until when it can be used.
+        /// Until when they can be used.
         expires: Timestamp,
     },
     /// Withdraw all invitations.

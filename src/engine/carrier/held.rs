@@ -5,18 +5,23 @@
 //! never exceeds its quota together, nor that of all mailboxes the space that the owner gives, so that a deposit with a good
 //! token is never refused for want of it.
 
+mod mailbox;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+pub use mailbox::Mailbox;
+use mailbox::{Page, TokenSet, answers_page};
+
 use super::super::profile::Profile;
-use super::objects::{Objects, SpentTokens};
+use super::objects::SpentTokens;
 use super::record::{BoxInvitation, CarrierLimits, HeldObject, HeldPage, HeldRecord, Spent, Terms};
+use crate::base::BodyId;
 use crate::base::ids::Fingerprint;
 use crate::base::limits::{
     CARRIER_INVITATIONS, CARRIER_MAILBOXES, OBJECTS_OF_MAILBOX, PAGE_ANSWER_BYTES, PAGE_DAYS, PAGES_OF_MAILBOX,
     TOKENS_AFTER_DAYS, TOKENS_AHEAD_DAYS, TOKENS_EARLY_DAYS, TOKENS_OF_MAILBOX, TOKENS_OF_SET,
 };
-use crate::base::{BodyId, ObjectId};
 use crate::wire::Claim;
 use crate::wire::mailbox::Policy;
 use crate::wire::token::{Class, Epoch, TokenHash, begin_of};
@@ -41,43 +46,6 @@ pub struct Held {
     last_record: u64,
     /// Bodies that nothing names since they were last asked for.
     released: BTreeSet<BodyId>,
-}
-
-/// One mailbox.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Mailbox {
-    certificate: Arc<[u8]>,
-    terms: Terms,
-    /// For how many days an object is held, where its owner wants less than the terms give.
-    hold_days: Option<u32>,
-    objects: Objects,
-    sets: BTreeMap<(Epoch, Class), TokenSet>,
-    pages: BTreeMap<TokenHash, Page>,
-    /// Bytes of the objects and pages.
-    stored: u64,
-    /// Bytes that tokens admit which are not spent.
-    outstanding: u64,
-    /// Tokens, spent or not.
-    tokens: usize,
-}
-
-/// A page, and the object that was left for it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Page {
-    held: HeldPage,
-    answer: Option<[u8; 32]>,
-}
-
-/// The tokens of one epoch and class.
-#[derive(Clone, PartialEq, Eq)]
-struct TokenSet {
-    /// In order.
-    tokens: Vec<TokenHash>,
-    /// Those of them that are spent.
-    spent: SpentTokens,
-    /// Those of them that were in another set before, and admit nothing to this one. A contact who has a mailbox at the same
-    /// carrier can bring that about, of its own tokens only.
-    foreign: BTreeSet<TokenHash>,
 }
 
 /// Where a token belongs.
@@ -120,133 +88,6 @@ pub enum TokensError {
     /// They would admit more than the quota, or than there is space for.
     #[error("it would admit more than the quota")]
     Quota,
-}
-
-impl Mailbox {
-    fn new(certificate: Arc<[u8]>, terms: Terms) -> Self {
-        let (objects, sets, pages) = (Objects::default(), BTreeMap::new(), BTreeMap::new());
-        Self { certificate, terms, hold_days: None, objects, sets, pages, stored: 0, outstanding: 0, tokens: 0 }
-    }
-
-    /// Its owner's certificate.
-    pub const fn certificate(&self) -> &Arc<[u8]> {
-        &self.certificate
-    }
-
-    /// What it may take.
-    pub const fn terms(&self) -> Terms {
-        self.terms
-    }
-
-    /// For how many days an object is held that comes now.
-    pub fn hold_days(&self) -> u32 {
-        self.hold_days.map_or(self.terms.hold_days, |days| days.min(self.terms.hold_days))
-    }
-
-    /// Its objects in the order of their names, which are random.
-    pub fn objects(&self) -> impl ExactSizeIterator<Item = HeldObject> {
-        self.objects.iter()
-    }
-
-    /// The object of this name.
-    pub fn object(&self, id: ObjectId) -> Option<HeldObject> {
-        self.objects.get(id)
-    }
-
-    /// Its pages.
-    pub fn pages(&self) -> impl Iterator<Item = &HeldPage> {
-        self.pages.values().map(|page| &page.held)
-    }
-
-    /// Bytes of its objects and pages.
-    pub const fn stored(&self) -> u64 {
-        self.stored
-    }
-
-    /// Bytes that tokens admit which are not spent.
-    pub const fn outstanding(&self) -> u64 {
-        self.outstanding
-    }
-
-    /// Objects that were not read.
-    pub fn unread(&self) -> usize {
-        self.objects().filter(|object| !object.read).count()
-    }
-
-    fn bodies(&self) -> impl Iterator<Item = BodyId> {
-        self.objects().map(|object| object.body).chain(self.pages().map(|page| page.body))
-    }
-
-    /// Keeps an object; whether it has a size that objects have.
-    fn put(&mut self, object: &HeldObject) -> bool {
-        let put = self.objects.put(object);
-        if put {
-            self.stored = self.stored.saturating_add(object.size);
-        }
-        put
-    }
-
-    fn put_page(&mut self, page: Page) {
-        self.stored = self.stored.saturating_add(page.held.size);
-        self.outstanding = self.outstanding.saturating_add(page.admits());
-        self.pages.insert(page.held.name, page);
-    }
-
-    /// Takes the one object that a page lets in.
-    fn answer_page(&mut self, spent: &Spent, object: &HeldObject) -> Outcome {
-        let Some(page) = self.pages.get_mut(&spent.token).filter(|_| answers_page(object.size)) else {
-            return Outcome::Nothing;
-        };
-        match page.answer {
-            Some(hash) if hash == spent.hash => return Outcome::Already,
-            Some(_) => return Outcome::Nothing,
-            None => self.outstanding = self.outstanding.saturating_sub(page.admits()),
-        }
-        page.answer = Some(spent.hash);
-        self.put(object);
-        Outcome::Done
-    }
-
-    fn take_page(&mut self, name: &TokenHash) -> Option<Page> {
-        let page = self.pages.remove(name)?;
-        self.stored = self.stored.saturating_sub(page.held.size);
-        self.outstanding = self.outstanding.saturating_sub(page.admits());
-        Some(page)
-    }
-
-    fn take(&mut self, id: ObjectId) -> Option<BodyId> {
-        let object = self.objects.take(id)?;
-        self.stored = self.stored.saturating_sub(object.size);
-        Some(object.body)
-    }
-}
-
-impl Page {
-    /// Bytes that may still come for it.
-    const fn admits(&self) -> u64 {
-        if self.answer.is_none() { PAGE_ANSWER_BYTES } else { 0 }
-    }
-}
-
-impl TokenSet {
-    fn place(&self, token: &TokenHash) -> Option<u16> {
-        self.tokens.binary_search(token).ok().and_then(|place| u16::try_from(place).ok())
-    }
-
-    /// Whether a token of it is spent, and if so, whether with this object.
-    fn spent_with(&self, token: &TokenHash, hash: &[u8; 32]) -> Option<bool> {
-        self.spent.with(self.place(token)?, hash)
-    }
-
-    fn spend(&mut self, spent: &Spent) {
-        if let Some(place) = self.place(&spent.token) {
-            self.spent.spend(place, &spent.hash);
-        }
-    }
-
-    fn unspent(&self, class: Class) -> u64 {
-        (self.tokens.len().saturating_sub(self.spent.len()) as u64).saturating_mul(class.bytes())
-    }
 }
 
 impl Held {
@@ -679,19 +520,8 @@ impl Held {
     }
 }
 
-impl std::fmt::Debug for Mailbox {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Mailbox").field("objects", &self.objects.len()).finish_non_exhaustive()
-    }
-}
-
 const fn done(changed: bool) -> Outcome {
     if changed { Outcome::Done } else { Outcome::Nothing }
-}
-
-/// Whether an object of this size can answer a page: a card has one of the two smallest sizes that have tokens.
-fn answers_page(size: u64) -> bool {
-    size <= PAGE_ANSWER_BYTES && Class::of(size).is_some()
 }
 
 /// Whether a day lies so far before another that the other was a mistake of the clock.

@@ -234,9 +234,13 @@ impl Carrier {
 
     fn request(&mut self, id: RequestId, request: CarrierRequest) {
         let (record, error) = match request {
-            CarrierRequest::Invite { secret, terms, expires } => {
-                let invitation = BoxInvitation { token: digest(&secret), terms, expires };
-                (HeldRecord::InvitationMade { invitation }, CarrierRequestError::TooMany)
+            CarrierRequest::Invite { secrets, terms, expires } => {
+                if self.held.invitations().len().saturating_add(secrets.len()) > limits::CARRIER_INVITATIONS {
+                    return self.effect(CarrierEffect::Respond(id, Err(CarrierRequestError::TooMany)));
+                }
+                let invitations = secrets.iter().map(|secret| BoxInvitation { token: digest(secret), terms, expires });
+                let records = invitations.map(|invitation| HeldRecord::InvitationMade { invitation }).collect();
+                return self.respond_after(id, records, CarrierRequestError::TooMany);
             }
             CarrierRequest::RevokeInvitations => {
                 let records: Vec<_> = self.held.invitations().keys().copied().collect();
@@ -262,6 +266,9 @@ impl Carrier {
 
     /// Somebody connected.
     fn accepted(&mut self, now: Timestamp, session: SessionId) {
+        if !self.held.serves() {
+            return self.effect(CarrierEffect::Close(session));
+        }
         if self.sessions.len() >= limits::SESSIONS {
             let Some(oldest) = self.first_to_go() else { return self.effect(CarrierEffect::Close(session)) };
             self.give_way(oldest);
@@ -283,6 +290,12 @@ impl Carrier {
             let owner = owners >= limits::SESSIONS_OF_OWNERS;
             oldest(&|session| session.is_identified() == owner)
         })
+    }
+
+    /// Nobody is served any more. What is being stored is stored, without an answer.
+    fn end_sessions(&mut self) {
+        let sessions: Vec<_> = self.sessions.keys().copied().collect();
+        sessions.into_iter().for_each(|session| self.give_way(session));
     }
 
     /// Ends a session as a time-out does.
@@ -357,6 +370,9 @@ impl Carrier {
             }
             let status = self.status();
             self.effect(CarrierEffect::Publish(status));
+            if !self.held.serves() {
+                self.end_sessions();
+            }
             last
         });
         match then {

@@ -90,11 +90,9 @@ impl World {
     /// An invitation to a box there.
     pub(in super::super) fn invite_to_box(&mut self, carrier: usize) -> String {
         let (secret, expires) = ([carrier as u8 + 77; 16], self.now.plus(Duration::from_secs(7 * 24 * 3600)));
-        let terms = Terms { quota: 1 << 30, hold_days: 14 };
-        self.carrier_input(
-            carrier,
-            CarrierInput::Request(RequestId(0), CarrierRequest::Invite { secret, terms, expires }),
-        );
+        let invite =
+            CarrierRequest::Invite { secrets: vec![secret], terms: Terms { quota: 1 << 30, hold_days: 14 }, expires };
+        self.carrier_input(carrier, CarrierInput::Request(RequestId(0), invite));
         self.run();
         let at = &self.carriers[carrier];
         let address = at.carrier.held().profile().unwrap().public.address.clone();
