@@ -495,6 +495,13 @@ impl Identity {
         self.effects.push(effect);
     }
 
+    /// Sends what a machine of a session has to say, where it has something.
+    pub(super) fn transmit(&mut self, session: SessionId, output: Vec<u8>) {
+        if !output.is_empty() {
+            self.effect(Effect::Transmit(session, output));
+        }
+    }
+
     pub(super) fn operation(&mut self, pending: Pending) -> OpId {
         self.last_op += 1;
         let op = OpId(self.last_op);

@@ -415,9 +415,7 @@ impl Identity {
             return;
         };
         let output = machine.take_output();
-        if !output.is_empty() {
-            self.effect(Effect::Transmit(session, output));
-        }
+        self.transmit(session, output);
     }
 
     /// Ends a session, however it went, and says when the next attempt is.
@@ -426,9 +424,7 @@ impl Identity {
         if let Some(machine) = &mut outbound.machine {
             machine.finish(now);
             let output = machine.take_output();
-            if !output.is_empty() {
-                self.effect(Effect::Transmit(session, output));
-            }
+            self.transmit(session, output);
         }
         if !matches!(outbound.problem, Some(AttemptError::Unreachable | AttemptError::Offline)) {
             self.effect(Effect::Close(session));

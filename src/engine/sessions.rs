@@ -284,9 +284,7 @@ impl Identity {
         let Some(inbound) = self.inbound.get_mut(&session) else { return };
         let output = inbound.machine.take_output();
         let close = inbound.machine.wants_close();
-        if !output.is_empty() {
-            self.effect(Effect::Transmit(session, output));
-        }
+        self.transmit(session, output);
         if close {
             self.inbound.remove(&session);
             self.effect(Effect::Close(session));

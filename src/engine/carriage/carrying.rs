@@ -237,23 +237,22 @@ impl Identity {
             return;
         };
         let output = machine.take_output();
-        if !output.is_empty() {
-            self.effect(Effect::Transmit(session, output));
-        }
+        self.transmit(session, output);
     }
 
     fn carrying_event(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId, event: Event) {
         let Some(carrying) = self.carrying.get_mut(&session).filter(|carrying| !carrying.settling) else { return };
         match event {
-            // It was sealed to an older subkey, which may still open it. (A load always has its object.)
-            Event::Certificate { ticket, wanted: true, .. } | Event::Wanted { ticket } => {
+            // It was sealed to an older subkey, which may still open it.
+            Event::Certificate { ticket, wanted: true, .. } => {
                 carrying.renewed += 1;
                 match &mut carrying.machine {
                     Some(machine) if carrying.renewed <= MOST_RENEWED => machine.resume(now, ticket),
                     _ => self.end_carrying(now, rng, session, Some(AttemptError::Broken)),
                 }
             }
-            Event::Certificate { .. } => {}
+            // A load always has its object: none is asked for.
+            Event::Certificate { .. } | Event::Wanted { .. } => {}
             Event::Outcome { outcome: session::Outcome::Accepted, .. } => self.settle_load(session, Fate::Delivered),
             Event::Outcome { outcome: session::Outcome::Refused(code), .. } => match code.disposition() {
                 Disposition::Permanent => self.settle_load(session, Fate::Refused),
@@ -317,9 +316,7 @@ impl Identity {
         if let Some(machine) = &mut carrying.machine {
             machine.finish(now);
             let output = machine.take_output();
-            if !output.is_empty() {
-                self.effect(Effect::Transmit(session, output));
-            }
+            self.transmit(session, output);
             self.effect(Effect::Close(session));
         }
         let key = (carrying.contact, carrying.object);

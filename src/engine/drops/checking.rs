@@ -163,9 +163,7 @@ impl Identity {
         if let Some(checking) = self.checking.get_mut(&session) {
             checking.machine = Some(patron);
         }
-        if !output.is_empty() {
-            self.effect(Effect::Transmit(session, output));
-        }
+        self.transmit(session, output);
         for event in events {
             match event {
                 Service::Arrived(..) => {}
@@ -208,9 +206,7 @@ impl Identity {
         if let Some(machine) = &mut checking.machine {
             machine.finish();
             let output = machine.take_output();
-            if !output.is_empty() {
-                self.effect(Effect::Transmit(session, output));
-            }
+            self.transmit(session, output);
         }
         if !matches!(checking.stage, Stage::Dialling) {
             self.effect(Effect::Close(session));

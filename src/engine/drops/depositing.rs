@@ -5,6 +5,8 @@
 //! What has no answer may be there: the next attempt is another copy with another token. A refusal is no more than a carrier's
 //! word: the token is not shown again, and a report still says that the message may have arrived.
 
+mod friend;
+
 use std::sync::Arc;
 
 use super::leg::Leg;
@@ -13,17 +15,16 @@ use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::{ClockStep, ContactId, ContentId, Onion, QueueId, SessionId, Timestamp};
 use crate::engine::book::{Contact, ContactStatus};
-use crate::engine::carriage::Handed;
 use crate::engine::effect::{CommitError, DialError, Effect, Refusal, Sizes};
 use crate::engine::identity::{Identity, Pending, Then};
 use crate::engine::record::Record;
-use crate::engine::session::{Event, Initiator, Job, Outcome, Patron, Service, Ticket, Way};
+use crate::engine::session::{Initiator, Patron, Service, Ticket};
 use crate::engine::state::{Applied, AttemptError};
 use crate::engine::turn::attempt_error;
 use crate::mail::{Content, ContentKind, Receipt};
 use crate::wire::mailbox::BoxCommand;
 use crate::wire::token::{Class, Token, epoch};
-use crate::wire::{Claim, Importance, Status, digest};
+use crate::wire::{Claim, Status};
 
 const ASKED: Ticket = Ticket(1);
 const BROUGHT: Ticket = Ticket(2);
@@ -130,37 +131,6 @@ impl Identity {
             // A friend knows us; no carrier of a drop is to.
             self.effect(Effect::Dial(session, carrier, friend));
         }
-    }
-
-    /// The friend who carries what is for a contact, where that is who is at this onion.
-    fn friend_at(&self, contact: ContactId, onion: Onion) -> Option<ContactId> {
-        self.state.carriage().friend_for(contact).filter(|_| self.friend_onion(contact) == Some(onion))
-    }
-
-    /// A message for a contact that a friend is to carry.
-    fn parcel_for_friend(&self, entry: &Contact) -> Option<Parcel> {
-        if entry.status != ContactStatus::Confirmed || entry.certificate.is_none() {
-            return None;
-        }
-        let waiting = self.schedule.idle_messages(entry.id).into_iter();
-        let wanting: Vec<_> = waiting.filter(|queue| self.wants_friend(*queue, entry.id)).collect();
-        // What was refused before comes last.
-        let fresh = wanting.iter().find(|queue| !self.refused_by_friend.contains(queue));
-        fresh.or_else(|| wanting.first()).copied().map(Parcel::Mail)
-    }
-
-    /// Whether the friend who is chosen now should get a copy of a message: it has none, nor got too many.
-    fn wants_friend(&self, queue: QueueId, contact: ContactId) -> bool {
-        let carriage = self.state.carriage();
-        let copies = self.state.drops().copies(queue, contact);
-        let held = |receipt| copies.iter().any(|copy| copy.receipt == receipt && copy.held.is_some());
-        let friend = carriage.friend_for(contact);
-        let (mut count, mut has) = (0, carriage.says_delivered(queue, contact));
-        for handed in carriage.handed(queue, contact).filter(|handed| Some(handed.friend) == friend) {
-            count += 1;
-            has |= held(handed.receipt);
-        }
-        !has && count < limits::COPIES_AT_FRIEND
     }
 
     /// What is to be left at a drop of a contact, where there is something.
@@ -325,25 +295,6 @@ impl Identity {
         self.note_deposit(session, object, token, queue, place);
     }
 
-    fn note_handing(
-        &mut self,
-        now: Timestamp,
-        rng: &mut dyn Rng,
-        session: SessionId,
-        object: Arc<[u8]>,
-        (friend, queue): (ContactId, QueueId),
-    ) {
-        if self.schedule.is_recalled(queue) {
-            return self.end_deposit(now, rng, session, Some(AttemptError::Later));
-        }
-        let Some(deposit) = self.deposits.get_mut(&session) else { return };
-        let (contact, receipt, onion) = (deposit.contact, deposit.receipt, deposit.carrier);
-        let handed = Box::new(Handed { friend, queue, contact, receipt, fate: None });
-        let record = Record::HandedOn { onion, object: digest(&object), handed };
-        deposit.stage = Stage::Noting(object, None);
-        self.commit(vec![record], Vec::new(), Then::Depositing(session, DepositStep::Noted));
-    }
-
     fn note_deposit(
         &mut self,
         session: SessionId,
@@ -418,21 +369,6 @@ impl Identity {
         self.drive_deposit(now, rng, session);
     }
 
-    /// What a friend is asked to carry.
-    fn job_for_friend(&self, deposit: &Depositing, object: &Arc<[u8]>) -> Option<Job> {
-        let Parcel::Mail(queue) = deposit.parcel else { return None };
-        let (book, queued) = (self.state.book(), self.state.queue().get(queue)?);
-        let (contact, friend) = (book.contact(deposit.contact)?, book.contact(deposit.friend?)?);
-        Some(Job {
-            to: queued.recipients.get(&contact.id)?.address.clone(),
-            certificate: contact.certificate.as_ref().map(|bytes| digest(bytes)),
-            object: Some(Arc::clone(object)),
-            auth: friend.outbound.clone(),
-            importance: Importance::Normal,
-            way: Way::Carried(contact.outbound.clone()),
-        })
-    }
-
     /// Lets the machine of a deposit say what happened, and sends what it has to say.
     fn drive_deposit(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId) {
         match self.deposits.get_mut(&session).and_then(|deposit| deposit.machine.as_mut()) {
@@ -452,23 +388,7 @@ impl Identity {
             return;
         };
         let output = machine.take_output();
-        if !output.is_empty() {
-            self.effect(Effect::Transmit(session, output));
-        }
-    }
-
-    fn friend_event(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId, event: &Event) {
-        let Some(deposit) = self.deposits.get_mut(&session) else { return };
-        match (event, &deposit.stage) {
-            (Event::Outcome { outcome: Outcome::Accepted, .. }, Stage::Brought) => self.deposit_held(now, rng, session),
-            (Event::Outcome { .. }, Stage::Brought) => self.deposit_refused(now, rng, session),
-            // It may have it.
-            (Event::Failed { .. }, Stage::Brought) => {
-                self.end_deposit(now, rng, session, Some(AttemptError::Broken));
-            }
-            (Event::Failed { .. }, _) => deposit.machine = None,
-            _ => {}
-        }
+        self.transmit(session, output);
     }
 
     fn deposit_event(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId, event: Service) {
@@ -602,9 +522,7 @@ impl Identity {
         if let Some(machine) = &mut deposit.machine {
             machine.finish(now);
             let output = machine.take_output();
-            if !output.is_empty() {
-                self.effect(Effect::Transmit(session, output));
-            }
+            self.transmit(session, output);
         }
         if !matches!(deposit.stage, Stage::Dialling) {
             self.effect(Effect::Close(session));
