@@ -312,7 +312,7 @@ impl From<&Folder> for KeptFolder {
 /// All folders of an identity.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mailbox {
-    folders: BTreeMap<FolderId, Arc<Folder>>,
+    folders: Arc<BTreeMap<FolderId, Arc<Folder>>>,
 }
 
 /// A message that is about to be in a folder.
@@ -380,7 +380,7 @@ impl Mailbox {
     }
 
     fn edit(&mut self, id: FolderId, modseq: ModSeq) -> Option<&mut Folder> {
-        let folder = Arc::make_mut(self.folders.get_mut(&id)?);
+        let folder = Arc::make_mut(Arc::make_mut(&mut self.folders).get_mut(&id)?);
         folder.highest_modseq = folder.highest_modseq.max(modseq);
         Some(folder)
     }
@@ -408,7 +408,7 @@ impl Mailbox {
             keywords: Vec::new(),
             messages: MessageTable::default(),
         };
-        self.folders.insert(id, Arc::new(folder));
+        Arc::make_mut(&mut self.folders).insert(id, Arc::new(folder));
         true
     }
 
@@ -428,14 +428,14 @@ impl Mailbox {
             keywords: kept.keywords.clone(),
             messages: MessageTable::default(),
         };
-        self.folders.insert(kept.id, Arc::new(folder));
+        Arc::make_mut(&mut self.folders).insert(kept.id, Arc::new(folder));
         true
     }
 
     /// Puts a message back as a checkpoint kept it. Nothing happens where the folder is gone, or its UID is not the next
     /// among those that were given.
     pub(super) fn keep_message(&mut self, folder: FolderId, message: &Message) -> bool {
-        let Some(folder) = self.folders.get_mut(&folder).map(Arc::make_mut) else { return false };
+        let Some(folder) = Arc::make_mut(&mut self.folders).get_mut(&folder).map(Arc::make_mut) else { return false };
         let last = folder.messages.iter().next_back().map_or(0, |last| last.uid);
         if message.uid <= last || message.uid >= folder.uid_next {
             return false;
@@ -457,7 +457,7 @@ impl Mailbox {
     /// Deletes a folder and what is in it, and gives it; a folder with a role stays.
     pub fn delete(&mut self, id: FolderId) -> Option<Arc<Folder>> {
         match self.folders.get(&id) {
-            Some(folder) if folder.role.is_none() => self.folders.remove(&id),
+            Some(folder) if folder.role.is_none() => Arc::make_mut(&mut self.folders).remove(&id),
             _ => None,
         }
     }

@@ -246,10 +246,10 @@ impl fmt::Debug for Queued {
     }
 }
 
-/// Everything that waits, and what ended lately. Cheap to clone, and a change copies one of up to 256 shards.
+/// Everything that waits, and what ended lately. A clone shares all of it; a change copies one of up to 256 shards, and their list.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Queue {
-    shards: BTreeMap<u8, Arc<BTreeMap<QueueId, Arc<Queued>>>>,
+    shards: Arc<BTreeMap<u8, Arc<BTreeMap<QueueId, Arc<Queued>>>>>,
     ended: Arc<VecDeque<Arc<Queued>>>,
 }
 
@@ -291,7 +291,7 @@ impl Queue {
         }
         let queued = Queued::new(submitted);
         if queued.waiting().next().is_some() {
-            let shard = Arc::make_mut(self.shards.entry(shard(queued.id)).or_default());
+            let shard = Arc::make_mut(Arc::make_mut(&mut self.shards).entry(shard(queued.id)).or_default());
             shard.insert(queued.id, Arc::new(queued));
         }
         true
@@ -305,7 +305,7 @@ impl Queue {
         } else if self.get(queued.id).is_some() {
             return false;
         } else {
-            let shard = Arc::make_mut(self.shards.entry(shard(queued.id)).or_default());
+            let shard = Arc::make_mut(Arc::make_mut(&mut self.shards).entry(shard(queued.id)).or_default());
             shard.insert(queued.id, Arc::new(queued.clone()));
         }
         true
@@ -402,7 +402,7 @@ impl Queue {
     /// Changes an entry; it goes when nobody waits any more. `false` where there is none.
     fn edit(&mut self, id: QueueId, change: impl FnOnce(&mut Queued)) -> bool {
         let key = shard(id);
-        let Some(entries) = self.shards.get_mut(&key).map(Arc::make_mut) else { return false };
+        let Some(entries) = Arc::make_mut(&mut self.shards).get_mut(&key).map(Arc::make_mut) else { return false };
         let Some(queued) = entries.get_mut(&id) else { return false };
         change(Arc::make_mut(queued));
         if queued.waiting().next().is_none() {
@@ -414,7 +414,7 @@ impl Queue {
             }
         }
         if entries.is_empty() {
-            self.shards.remove(&key);
+            Arc::make_mut(&mut self.shards).remove(&key);
         }
         true
     }
