@@ -339,3 +339,55 @@ fn a_carrier_is_switched_off_and_on_and_gives_up_a_box() {
     let refused = node.run(&["--yes", "carrier", "evict", "00000000"]);
     assert_eq!(refused.status.code(), Some(4), "there is no such box");
 }
+
+#[test]
+fn what_is_left_of_a_damaged_carrier_is_saved() {
+    let peers = temp_dir();
+    let mut node = Node::loopback("box", peers.path()).carrier_only();
+    node.start();
+    let onion: Onion = node.json(&["status"])["carrier"]["onion"].as_str().unwrap().parse().unwrap();
+    let (alice, drop) = (new_keys(), new_keys());
+    let invitation = invitation(&node, &[]);
+    let mailbox = drop.certificate().fingerprint();
+    let mut session = Session::connect(peers.path(), onion).unwrap();
+    assert_eq!(session.register(&drop, &invitation).unwrap(), 210);
+    assert_eq!(session.identify(mailbox, &drop).unwrap(), 211);
+    let tokens = upload(&mut session, Class::of(4096).unwrap(), 16);
+    for token in &tokens[..8] {
+        let object = object(&alice, &drop, "held");
+        assert_eq!(Session::connect(peers.path(), onion).unwrap().deposit(*token, &object).unwrap(), 202);
+    }
+    assert!(node.terminate().success());
+    assert_eq!(node.json(&["repair", "--check"])["findings"].as_array().unwrap().len(), 0);
+    let held = std::fs::read_dir(node.data().join("held")).unwrap().next().unwrap().unwrap().path().join("log");
+    let mut segments: Vec<_> = std::fs::read_dir(held).unwrap().map(|entry| entry.unwrap().path()).collect();
+    segments.sort();
+    // In the bodies of the last deposits, and their records.
+    let (log, mut bytes) = (segments.last().unwrap(), std::fs::read(segments.last().unwrap()).unwrap());
+    let end = bytes.len();
+    bytes[end - 6000..end - 400].fill(0x55);
+    std::fs::write(log, bytes).unwrap();
+
+    node.spawn();
+    assert_eq!(node.wait_for_end().code(), Some(1));
+    assert!(node.words().contains("runepeer repair"), "{}", node.words());
+    let looked = node.json(&["repair", "--check"]);
+    assert_eq!((&looked["findings"][0]["address"], &looked["repaired"]), (&"the carrier".into(), &false.into()));
+    assert_eq!(node.json(&["repair", "--yes"])["repaired"], true);
+    assert_eq!(node.json(&["repair", "--check"])["findings"].as_array().unwrap().len(), 0);
+    node.start();
+    wait_until_reachable(&node);
+    let mut session = Session::connect(peers.path(), onion).unwrap();
+    assert_eq!(session.identify(mailbox, &drop).unwrap(), 211);
+    let left = entries(&mut session, &mailbox.to_string());
+    assert!((5..8).contains(&left.len()), "{} are left", left.len());
+    for entry in left {
+        let whole = BoxCommand::Retrieve {
+            mailbox: mailbox.to_string(),
+            object: entry.object,
+            part: Part::Whole,
+            style: Style::default(),
+        };
+        assert_eq!(session.ask(&whole, b"").unwrap()[0].code(), 251, "what is listed can be read");
+    }
+}

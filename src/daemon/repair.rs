@@ -1,6 +1,8 @@
 //! `runepeer repair`: everything is read, and what is damaged is put aside so that the rest can be used (docs/on-disk.md,
 //! "Damage"). Nothing is dropped in silence: what is lost is shown, agreed to, kept as it is, and named in a message.
 
+mod carrier;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,10 +24,10 @@ use crate::store::{Damage, Keyring, OpenError, OsRng, ReadError, Sizes, SteppedL
 /// Told how many bytes or messages of how many are done.
 pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
 
-/// What is wrong with an identity.
-#[derive(Debug, Clone)]
+/// What is wrong with an identity, or with the carrier.
+#[derive(Debug, Clone, Default)]
 pub struct Finding {
-    /// Its address; the name of its folder where that cannot be read.
+    /// Its address, or that it is the carrier; the name of its folder where that cannot be read.
     pub address: String,
     /// Damaged places of its log.
     pub damage: Vec<String>,
@@ -89,18 +91,19 @@ struct Examined {
     recovered: Vec<String>,
     /// Whether the disk refused to give something.
     disk_fails: bool,
-    /// Messages that cannot be read, and the files in which they lie.
-    lost: BTreeMap<BodyId, Option<PathBuf>>,
+    /// Messages that cannot be read.
+    lost: Unread,
 }
 
-/// What an examination of all identities found.
+/// What an examination of all identities and the carrier found.
 pub struct Examination<'a> {
     preparation: &'a Preparation,
     /// What is wrong; with it what can be mended.
     cases: Vec<(Finding, Option<Examined>)>,
+    carrier: Option<(Finding, Option<carrier::Examined>)>,
 }
 
-/// Reads everything of every identity. Nothing of it is changed.
+/// Reads everything of every identity and of the carrier. Nothing of it is changed.
 ///
 /// # Errors
 /// Where the keys do not open.
@@ -119,13 +122,18 @@ pub fn examine<'a>(
             Err(failure) => cases.push((hopeless(id, failure), None)),
         }
     }
-    Ok(Examination { preparation, cases })
+    let carrier = match keyring.carrier().map_err(|error| broken("the keys", error))? {
+        Some((id, key)) => carrier::examine(preparation, id, &key, progress),
+        None => None,
+    };
+    Ok(Examination { preparation, cases, carrier })
 }
 
 impl Examination<'_> {
-    /// What is wrong, one for every identity with which something is.
+    /// What is wrong, one for every identity with which something is, and for the carrier.
     pub fn findings(&self) -> impl Iterator<Item = &Finding> {
-        self.cases.iter().map(|(finding, _)| finding)
+        let carrier = self.carrier.iter().map(|(finding, _)| finding);
+        self.cases.iter().map(|(finding, _)| finding).chain(carrier)
     }
 
     /// Puts aside what is damaged, wherever the rest can be saved.
@@ -143,20 +151,16 @@ impl Examination<'_> {
             };
             result = result.and(mended);
         }
-        result
+        match self.carrier {
+            Some((_, Some(examined))) => result.and(carrier::mend(vfs, root, examined)),
+            Some((Finding { hopeless: Some(failure), .. }, None)) => result.and(Err(failure)),
+            Some((_, None)) | None => result,
+        }
     }
 }
 
 fn hopeless(id: IdentityId, failure: Failure) -> Finding {
-    Finding {
-        address: format!("the identity in {id}"),
-        damage: Vec::new(),
-        unreadable: Vec::new(),
-        waiting: Vec::new(),
-        recovered: Vec::new(),
-        disk_fails: false,
-        hopeless: Some(failure),
-    }
+    Finding { address: format!("the identity in {id}"), hopeless: Some(failure), ..Finding::default() }
 }
 
 fn read(
@@ -264,20 +268,31 @@ fn open(
 }
 
 fn find_unreadable(examined: &mut Examined, progress: Progress<'_>) {
-    let bodies = examined.state.bodies();
+    let (lost, disk_fails) = unreadable(&examined.log, examined.state.bodies(), progress);
+    examined.lost = lost;
+    examined.disk_fails |= disk_fails;
+}
+
+/// Bodies that cannot be read, and the files in which they lie.
+type Unread = BTreeMap<BodyId, Option<PathBuf>>;
+
+/// Which of these bodies cannot be read, and whether it is the disk that refuses.
+fn unreadable(log: &SteppedLog, bodies: BTreeSet<BodyId>, progress: Progress<'_>) -> (Unread, bool) {
+    let (mut lost, mut disk_fails) = (Unread::new(), false);
     let total = bodies.len() as u64;
     for (done, body) in (1..).zip(bodies) {
-        match examined.log.read_body(body, 0..u64::MAX) {
+        match log.read_body(body, 0..u64::MAX) {
             Ok(_) => {}
-            Err(ReadError::Damaged { file }) => drop(examined.lost.insert(body, Some(file))),
+            Err(ReadError::Damaged { file }) => drop(lost.insert(body, Some(file))),
             Err(ReadError::Io { file, .. }) => {
-                examined.disk_fails = true;
-                examined.lost.insert(body, Some(file));
+                disk_fails = true;
+                lost.insert(body, Some(file));
             }
-            Err(ReadError::Unknown) => drop(examined.lost.insert(body, None)),
+            Err(ReadError::Unknown) => drop(lost.insert(body, None)),
         }
         progress(done, total);
     }
+    (lost, disk_fails)
 }
 
 fn describe(examined: &Examined) -> Finding {
@@ -311,7 +326,7 @@ fn mend(vfs: &Arc<dyn Vfs>, root: &Path, mut examined: Examined) -> Result<(), F
         return Ok(());
     }
     let finding = describe(&examined);
-    let aside = put_aside(vfs, root, &examined).map_err(|error| failed(&error))?;
+    let aside = put_aside(vfs, root, examined.id, &examined.damage, &examined.lost).map_err(|error| failed(&error))?;
     let (bodies, kept): (BTreeSet<BodyId>, _) = (examined.lost.keys().copied().collect(), aside.display().to_string());
     let lost = Lost { bodies: &bodies, records: !examined.damage.is_empty(), lines: &finding.lines(), kept: &kept };
     let (records, bodies) = examined.state.repair(&lost, now(), &mut OsRng);
@@ -321,12 +336,17 @@ fn mend(vfs: &Arc<dyn Vfs>, root: &Path, mut examined: Examined) -> Result<(), F
     needed.retain(|body| !examined.lost.contains_key(body));
     let unneeded = examined.log.body_ids().into_iter().filter(|body| !needed.contains(body)).collect();
     examined.log.forget(unneeded);
-    let last = examined.state.last_record();
-    let mark = examined.log.mark(last).ok_or_else(|| failed(&"the log cannot be synced"))?;
     let checkpoint = examined.state.checkpoint().iter().map(Record::encode).collect::<Result<_, _>>();
     let checkpoint = checkpoint.map_err(|error| failed(&error))?;
-    examined.log.compact(mark, checkpoint, &mut OsRng).map_err(|error| failed(&error))?;
-    examined.log.close();
+    begin_anew(examined.log, examined.state.last_record(), checkpoint)
+}
+
+/// Makes the next start read this checkpoint, and nothing that lies before it.
+fn begin_anew(mut log: SteppedLog, last: u64, checkpoint: Vec<Vec<u8>>) -> Result<(), Failure> {
+    let failed = |error: &dyn std::fmt::Display| broken("the repair", error);
+    let mark = log.mark(last).ok_or_else(|| failed(&"the log cannot be synced"))?;
+    log.compact(mark, checkpoint, &mut OsRng).map_err(|error| failed(&error))?;
+    log.close();
     Ok(())
 }
 
@@ -343,12 +363,12 @@ fn commit(examined: &mut Examined, records: &[Record], bodies: Vec<NewBody>) -> 
 
 /// Copies every damaged file as it is: `<data>/corrupt/<when>-<identity>-<name>`; zeros where the disk does not give what was
 /// there. Where.
-fn put_aside(vfs: &Arc<dyn Vfs>, root: &Path, examined: &Examined) -> io::Result<PathBuf> {
+fn put_aside(vfs: &Arc<dyn Vfs>, root: &Path, id: IdentityId, damage: &[Damage], lost: &Unread) -> io::Result<PathBuf> {
     let vfs = PatientVfs(Arc::clone(vfs));
     let aside = root.join("corrupt");
     vfs.mkdir(&aside)?;
-    let unreadable = examined.lost.values().flatten().cloned();
-    let damaged = examined.damage.iter().filter(|damage| !matches!(damage, Damage::Missing(_)));
+    let unreadable = lost.values().flatten().cloned();
+    let damaged = damage.iter().filter(|damage| !matches!(damage, Damage::Missing(_)));
     let files: BTreeSet<PathBuf> = unreadable.chain(damaged.map(|damage| damage.path().to_owned())).collect();
     for path in files {
         let from = match vfs.open(&path) {
@@ -356,7 +376,7 @@ fn put_aside(vfs: &Arc<dyn Vfs>, root: &Path, examined: &Examined) -> io::Result
             other => other?,
         };
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let to = vfs.create_excl(&aside.join(format!("{}-{}-{name}", now().secs(), examined.id)))?;
+        let to = vfs.create_excl(&aside.join(format!("{}-{}-{name}", now().secs(), id)))?;
         let (size, mut at) = (from.size()?, 0);
         let mut piece = vec![0; 1 << 20];
         while at < size {

@@ -185,8 +185,9 @@ fn fold(vfs: &Arc<dyn Vfs>, path: &Path, key: &SymmetricKey) -> Result<(Log, Hel
         Ok(None) => {}
         Err(error) => unknown = Some(error),
     };
-    let log = Log::open(Arc::clone(vfs), path, key, Box::new(OsRng), None, &mut replay)
-        .map_err(|error| broken("the carrier's log cannot be opened", error))?;
+    let log = Log::open(Arc::clone(vfs), path, key, Box::new(OsRng), None, &mut replay).map_err(|error| {
+        broken("the carrier's log cannot be opened", error).hint("save what can still be read: runepeer repair")
+    })?;
     if let Some(error) = unknown {
         return Err(broken("the carrier's log holds a record that this version does not know", error)
             .hint("it was written by a newer runepeer; start that one"));
