@@ -25,6 +25,7 @@ pub(super) struct KeyChain {
 const fn refusal(class: pgp::Class) -> Refusal {
     match class {
         pgp::Class::Permanent => Refusal::Permanent,
+        pgp::Class::Date => Refusal::Date,
         pgp::Class::Temporary => Refusal::Temporary,
     }
 }

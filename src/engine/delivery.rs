@@ -108,6 +108,7 @@ impl Identity {
     ) {
         let opened = match result {
             Ok(opened) => opened,
+            Err(Refusal::Date) => return self.refuse_date(now, arrival),
             Err(refusal) => return self.finish(arrival, status_of(refusal)),
         };
         let (issuer, verified) = (opened.issuer, opened.verified);
@@ -133,7 +134,7 @@ impl Identity {
             };
         }
         if !is_current(&received.content, now) {
-            return self.finish(arrival, Status::ContentRefused);
+            return self.refuse_date(now, arrival);
         }
         match (author, received.content.kind) {
             (Some(author), _) if received.verified && author.status == ContactStatus::Blocked => {
@@ -158,6 +159,16 @@ impl Identity {
             (Some(_), ContentKind::Receipt) => self.discard(arrival, received.seen),
             (Some(author), _) => self.mail_arrived(now, rng, arrival, received, &author),
         }
+    }
+
+    /// Refuses what only its date is against; not for good while it may be our clock that is wrong.
+    fn refuse_date(&mut self, now: Timestamp, arrival: Arrival) {
+        let status = match arrival.sender {
+            _ if !self.schedule.doubts_clock(now) => Status::ContentRefused,
+            Sender::Contact(_) => Status::Busy,
+            Sender::Invitation(_) | Sender::Stranger => Status::NotAvailable,
+        };
+        self.finish(arrival, status);
     }
 
     /// The receipt that the author of a copy is owed, where it asks for one and gets them.
@@ -277,7 +288,7 @@ pub(super) const fn no_room(sender: Sender) -> Status {
 
 pub(super) const fn status_of(refusal: Refusal) -> Status {
     match refusal {
-        Refusal::Permanent => Status::ContentRefused,
+        Refusal::Permanent | Refusal::Date => Status::ContentRefused,
         Refusal::Temporary => Status::Busy,
     }
 }

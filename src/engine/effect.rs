@@ -98,6 +98,9 @@ pub enum Refusal {
     /// It is not for us, not of the profile, damaged, or its signature is wrong.
     #[error("the object was refused")]
     Permanent,
+    /// It is dated in the future, or so says our clock.
+    #[error("the object is from the future")]
+    Date,
     /// We could not look at it now.
     #[error("the object could not be examined now")]
     Temporary,

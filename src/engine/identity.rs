@@ -134,6 +134,8 @@ pub struct Identity {
     pub(super) too_large_for_drops: BTreeSet<QueueId>,
     /// Messages that a friend did not take, or that cannot be given to one: others come first.
     pub(super) refused_by_friend: BTreeSet<QueueId>,
+    /// Messages that could not be left at a drop when they were to be: others come first there.
+    pub(super) unplaced: BTreeSet<(Onion, QueueId)>,
     /// Cards of ours that carriers hold.
     pub(super) left_cards: BTreeSet<(Onion, ContentId)>,
     /// Pages of ours that carriers have, since the start.
@@ -184,6 +186,7 @@ impl Identity {
             returning: BTreeMap::new(),
             too_large_for_drops: BTreeSet::new(),
             refused_by_friend: BTreeSet::new(),
+            unplaced: BTreeSet::new(),
             left_cards: BTreeSet::new(),
             posted_pages: BTreeSet::new(),
             seating: false,
@@ -406,6 +409,7 @@ impl Identity {
                     }
                 }
                 Record::ReceiptsReturned { contact, .. } => self.receipts_returned(now, rng, *contact),
+                Record::ReceiptsSwitched { contact, .. } => self.told_otherwise(now, *contact),
                 Record::InvitationMade { .. } => self.wake_collections(now, rng),
                 Record::DropRented { drop } => self.calendar.collect(drop.id, now),
                 Record::DropChanged { change: DropChange::Leaving, id } => self.calendar.collect(*id, now),
@@ -472,6 +476,7 @@ impl Identity {
             self.ends.forget(queued.id);
             self.too_large_for_drops.remove(&queued.id);
             self.refused_by_friend.remove(&queued.id);
+            self.unplaced.retain(|(_, queue)| *queue != queued.id);
         }
         applied
     }

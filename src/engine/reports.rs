@@ -124,8 +124,12 @@ impl Identity {
         self.report_failures(now, rng, &queued, &failures, None, then);
     }
 
-    /// Whether an earlier session may have delivered a message. What this one noted it knows the outcome of.
+    /// Whether an earlier session may have delivered a message, or one that leaves a copy elsewhere. What this one noted it
+    /// knows the outcome of.
     fn may_have_arrived(&self, queued: &Queued, contact: ContactId) -> bool {
+        if self.deposits.values().any(|deposit| deposit.contact() == contact && deposit.hands_over(queued.id)) {
+            return true;
+        }
         let session = self.schedule.session(contact).and_then(|session| self.outbound.get(&session));
         let noted_now = session.is_some_and(|outbound| outbound.noted.contains(&queued.id));
         let Some(recipient) = queued.recipients.get(&contact) else { return false };

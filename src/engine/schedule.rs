@@ -235,6 +235,11 @@ impl Schedule {
         at.max(self.hold)
     }
 
+    /// Whether the clock was set, or the daemon started, so lately that it may be wrong.
+    pub(super) fn doubts_clock(&self, now: Timestamp) -> bool {
+        self.hold > now
+    }
+
     /// When something is due.
     pub(super) fn poll(&self) -> Option<Timestamp> {
         let expiry = self.expiries.first().map(|&(at, _)| at.max(self.hold));

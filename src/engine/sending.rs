@@ -362,7 +362,7 @@ impl Identity {
         let contact = outbound.contact;
         match result {
             Ok(object) => self.send(now, session, item, object.into()),
-            Err(Refusal::Temporary) => {
+            Err(Refusal::Temporary | Refusal::Date) => {
                 outbound.problem = Some(AttemptError::Local);
                 self.pass_over(session, item);
             }

@@ -92,6 +92,8 @@ pub use signature::SignatureFault;
 pub enum Class {
     /// It never will.
     Permanent,
+    /// It never will, unless our clock is wrong.
+    Date,
     /// It may.
     Temporary,
 }

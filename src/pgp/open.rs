@@ -37,6 +37,7 @@ impl OpenError {
     pub const fn class(&self) -> Class {
         match self {
             Self::Busy => Class::Temporary,
+            Self::Signature(SignatureFault::Future) => Class::Date,
             _ => Class::Permanent,
         }
     }

@@ -55,9 +55,12 @@ pub enum SignatureFault {
     /// Made for somebody else.
     #[error("the signature was made for another recipient")]
     OtherRecipient,
-    /// Dated before its key, after its key's end, or too far in the future.
+    /// Dated before its key, or after its key's end.
     #[error("the signature's date is impossible")]
     Date,
+    /// Dated too far in the future.
+    #[error("the signature is from the future")]
+    Future,
     /// By another key than the certificate's primary key.
     #[error("the signature names another key")]
     Issuer,
@@ -152,7 +155,7 @@ impl<'a> Signature<'a> {
             return Err(SignatureFault::OtherRecipient);
         }
         if i64::from(self.created) > now.plus(SIGNATURE_SKEW).secs() {
-            return Err(SignatureFault::Date);
+            return Err(SignatureFault::Future);
         }
         Ok(())
     }

@@ -29,6 +29,8 @@ pub(in super::super) struct Rounds {
     refusals: BTreeMap<Onion, u32>,
     /// When each object was last brought, as far as that came to nothing: others of the same node come first.
     tried: BTreeMap<Key, Timestamp>,
+    /// When something of each contact was last on its way.
+    served: BTreeMap<ContactId, Timestamp>,
     /// What has expired and is being noted so; where that failed, until when it is left alone.
     ending: BTreeMap<Key, Option<Timestamp>>,
 }
@@ -55,9 +57,10 @@ impl Rounds {
         self.turns.values().filter(|turn| turn.session.is_some()).count() >= limits::PARALLEL_CARRIAGE
     }
 
-    fn due(&self, now: Timestamp) -> Option<Onion> {
-        let due = self.turns.iter().filter(|(_, turn)| turn.due(now));
-        due.min_by_key(|(_, turn)| turn.next).map(|(onion, _)| *onion).filter(|_| !self.is_full())
+    /// Nothing is there for the nodes whose turn it would be.
+    fn forget_idle(&mut self, now: Timestamp) {
+        self.turns.retain(|_, turn| !turn.due(now));
+        self.refusals.retain(|onion, _| self.turns.contains_key(onion));
     }
 
     /// When something is due.
@@ -117,15 +120,11 @@ impl Carrying {
 impl Identity {
     /// Dials the nodes that are due.
     pub(in super::super) fn carry_what_is_due(&mut self, now: Timestamp) {
-        while let Some(onion) = self.rounds.due(now) {
-            let of_node = self.idle_loads().filter(|load| load.to.onion() == onion);
-            let tried = |load: &&Arc<Load>| self.rounds.tried.get(&(load.contact, load.object)).copied();
-            let Some(load) = of_node.min_by_key(tried) else {
-                self.rounds.turns.remove(&onion);
-                self.rounds.refusals.remove(&onion);
-                continue;
+        while !self.rounds.is_full() {
+            let Some((contact, object, onion)) = self.next_load(now) else {
+                return self.rounds.forget_idle(now);
             };
-            let (contact, object) = (load.contact, load.object);
+            self.rounds.served.insert(contact, now);
             let session = self.new_session();
             if let Some(turn) = self.rounds.turns.get_mut(&onion) {
                 turn.session = Some(session);
@@ -134,6 +133,18 @@ impl Identity {
             self.carrying.insert(session, carrying);
             self.effect(Effect::Dial(session, onion, None));
         }
+    }
+
+    /// What is brought next: of all for nodes that are due, something of the contact who was served the longest ago, so that
+    /// nobody's many keep back somebody's one; then whatever node waits longest, and what was tried the longest ago.
+    fn next_load(&self, now: Timestamp) -> Option<(ContactId, ObjectHash, Onion)> {
+        let due = self.idle_loads().filter_map(|load| {
+            let turn = self.rounds.turns.get(&load.to.onion()).filter(|turn| turn.due(now))?;
+            let tried = self.rounds.tried.get(&(load.contact, load.object));
+            Some(((self.rounds.served.get(&load.contact), turn.next, tried), load))
+        });
+        let (_, load) = due.min_by_key(|(order, _)| *order)?;
+        Some((load.contact, load.object, load.to.onion()))
     }
 
     /// Gives up what could not be brought in time.

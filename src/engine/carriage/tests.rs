@@ -425,3 +425,35 @@ fn another_friend_gets_what_the_first_one_had() {
     assert_eq!(inbox(&world), 1);
     assert!(matches!(progress(&world), Progress::Delivered(_)));
 }
+
+#[test]
+fn of_what_two_contacts_give_something_of_each_is_on_its_way() {
+    const FIRST: usize = 4;
+    for seed in 0..6 {
+        // Alice gives something for each of three, dave something for one.
+        let mut world = World::new(seed, &["alice", "carol", "bob", "dave", "eve", "frank", "grace"]);
+        for (giver, receivers) in [(ALICE, [CAROL, FIRST, FIRST + 1].as_slice()), (DAVE, &[FIRST + 2])] {
+            world.introduce(giver, BOB);
+            let contact = world.contact(BOB, giver).unwrap().id;
+            world.request(BOB, Request::AllowCarriage { contact, on: true }).unwrap();
+            for receiver in receivers {
+                world.introduce(giver, *receiver);
+                let (contact, friend) =
+                    (world.contact(giver, *receiver).unwrap().id, world.contact(giver, BOB).unwrap().id);
+                world.request(giver, Request::ChooseCarrier { contact, friend: Some(friend) }).unwrap();
+                world.nodes[*receiver].online = false;
+                world.submit(giver, *receiver, "one").unwrap();
+            }
+        }
+        world.pass(3 * HOUR);
+        assert_eq!(carried(&world), 4);
+        // The turns of all nodes come together, as where sessions took long.
+        world.now = world.now.plus(DAY);
+        [CAROL, FIRST, FIRST + 1, FIRST + 2].into_iter().for_each(|receiver| world.nodes[receiver].online = true);
+        world.dials.clear();
+        world.pass(Duration::from_secs(1));
+        let by_bob = world.dials.iter().filter(|(from, to)| *from == BOB && ![ALICE, DAVE].contains(to));
+        let first: Vec<_> = by_bob.map(|(_, to)| *to == FIRST + 2).take(limits::PARALLEL_CARRIAGE).collect();
+        assert_eq!((first.len(), first.iter().filter(|of_dave| **of_dave).count()), (2, 1), "seed {seed}");
+    }
+}

@@ -68,7 +68,7 @@ impl Carrier {
         let Register { certificate, invitation } = register;
         let mailbox = match key {
             Ok(key) => key,
-            Err(Refusal::Permanent) => return self.answer(place, Status::BadParameter),
+            Err(Refusal::Permanent | Refusal::Date) => return self.answer(place, Status::BadParameter),
             Err(Refusal::Temporary) => return self.answer(place, Status::Busy),
         };
         // Whoever has a mailbox may register again, with an invitation that it has used up: the answer was lost, perhaps.
@@ -125,7 +125,7 @@ impl Carrier {
         };
         let content = match content {
             Err(Refusal::Temporary) => return self.answer(place, Status::Busy),
-            Err(Refusal::Permanent) => None,
+            Err(Refusal::Permanent | Refusal::Date) => None,
             Ok(content) => Content::decode(content).ok(),
         };
         let expected = self.registration_proof(&registering);

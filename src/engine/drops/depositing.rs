@@ -88,7 +88,7 @@ impl Depositing {
     }
 
     /// With whom it has to do.
-    pub(super) const fn contact(&self) -> ContactId {
+    pub(in super::super) const fn contact(&self) -> ContactId {
         self.contact
     }
 
@@ -166,7 +166,9 @@ impl Identity {
             let fits = self.state.queue().get(*queue).is_some_and(|queued| has_token(queued.size.into()));
             !held && copies < limits::COPIES_AT_DROP && fits && !self.too_large_for_drops.contains(queue)
         };
-        self.schedule.idle_messages(contact).into_iter().find(wants).map(Parcel::Mail)
+        let wanting: Vec<_> = self.schedule.idle_messages(contact).into_iter().filter(wants).collect();
+        let fresh = wanting.iter().find(|queue| !self.unplaced.contains(&(carrier, **queue)));
+        fresh.or_else(|| wanting.first()).copied().map(Parcel::Mail)
     }
 
     /// Whether the receipts for a contact are on their way to a drop.
@@ -262,10 +264,11 @@ impl Identity {
         let object: Arc<[u8]> = match result {
             Ok(object) => object.into(),
             Err(refusal) => {
-                if let (Refusal::Permanent, Parcel::Mail(queue)) = (refusal, parcel) {
-                    match friend {
-                        Some(_) => self.refused_by_friend.insert(queue),
-                        None => self.too_large_for_drops.insert(queue),
+                if let Parcel::Mail(queue) = parcel {
+                    match (friend, refusal) {
+                        (Some(_), _) => self.refused_by_friend.insert(queue),
+                        (None, Refusal::Permanent) => self.too_large_for_drops.insert(queue),
+                        (None, Refusal::Date | Refusal::Temporary) => self.unplaced.insert((carrier, queue)),
                     };
                 }
                 return self.end_deposit(now, rng, session, Some(AttemptError::Local));
@@ -289,7 +292,8 @@ impl Identity {
         };
         let recalled = queue.is_some_and(|queue| self.schedule.is_recalled(queue));
         let Some((place, token)) = token.filter(|_| !recalled) else {
-            // No token is left, for now.
+            // No token is left, for now; one of another class may be.
+            self.unplaced.extend(queue.map(|queue| (carrier, queue)));
             return self.end_deposit(now, rng, session, Some(AttemptError::Later));
         };
         self.note_deposit(session, object, token, queue, place);
@@ -445,7 +449,10 @@ impl Identity {
             Parcel::Page => return self.end_deposit(now, rng, session, None),
             Parcel::Card(card) => {
                 self.left_cards.insert((carrier, card));
-                return self.end_deposit(now, rng, session, None);
+                match self.greeting_waits(now, contact, card) {
+                    Some(record) => vec![record],
+                    None => return self.end_deposit(now, rng, session, None),
+                }
             }
         };
         self.commit(records, Vec::new(), Then::Depositing(session, DepositStep::Held));
@@ -458,9 +465,10 @@ impl Identity {
         let (contact, receipt) = (deposit.contact, deposit.receipt);
         match deposit.parcel {
             Parcel::Mail(queue) => {
-                if deposit.friend.is_some() {
-                    self.refused_by_friend.insert(queue);
-                }
+                match deposit.friend {
+                    Some(_) => self.refused_by_friend.insert(queue),
+                    None => self.unplaced.insert((deposit.carrier, queue)),
+                };
                 let record = Record::DepositSettled { contact, queue, receipt, held: None };
                 self.commit(vec![record], Vec::new(), Then::Depositing(session, DepositStep::Refused));
             }

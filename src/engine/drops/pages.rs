@@ -11,8 +11,8 @@ use super::depositing::{DepositStep, Parcel};
 use super::rented::{Rented, Stage};
 use crate::base::limits;
 use crate::base::rng::Rng;
-use crate::base::{ContactId, InvitationId, Onion, SessionId, Timestamp};
-use crate::engine::book::{Contact, ContactChange, ContactStatus};
+use crate::base::{ContactId, ContentId, InvitationId, Onion, SessionId, Timestamp};
+use crate::engine::book::{Contact, ContactChange, ContactStatus, PendingCard};
 use crate::engine::effect::Effect;
 use crate::engine::identity::{Identity, Pending, Then};
 use crate::engine::record::Record;
@@ -75,6 +75,15 @@ impl Identity {
             return Some(Parcel::Page);
         }
         (!self.left_cards.contains(&(carrier, card.content))).then_some(Parcel::Card(card.content))
+    }
+
+    /// A carrier has the greeting for a contact, who may be away for as long as that is held: so long it counts.
+    pub(super) fn greeting_waits(&self, now: Timestamp, contact: ContactId, card: ContentId) -> Option<Record> {
+        let entry = self.state.book().contact(contact).filter(|entry| entry.status == ContactStatus::Greeting)?;
+        let pending = entry.cards.pending.as_ref().filter(|pending| pending.content == card)?;
+        let expires = Timestamp::from_secs(now.plus(limits::EXPIRY_MAX).secs());
+        let change = ContactChange::CardQueued(PendingCard { expires, ..pending.clone() });
+        (expires > pending.expires).then_some(Record::ContactChanged { id: contact, change })
     }
 
     /// A page came.
@@ -242,6 +251,22 @@ mod tests {
         world.pass(HOUR);
         assert_eq!(status(&world, ALICE, BOB), Some(ContactStatus::Confirmed));
         world.check();
+    }
+
+    #[test]
+    fn a_greeting_is_not_given_up_while_a_carrier_holds_it() {
+        let mut world = greeted(7, 1);
+        world.pass(10 * DAY);
+        assert_eq!(held(&world, 0), 1);
+        assert!(world.messages(BOB, FolderRole::Inbox).is_empty(), "bob is told that it failed");
+        set_online(&mut world, ALICE, true);
+        world.pass(2 * HOUR);
+        assert_eq!(status(&world, ALICE, BOB), Some(ContactStatus::Confirmed));
+        assert_eq!(status(&world, BOB, ALICE), Some(ContactStatus::Confirmed));
+        // Where nobody comes for it, it ends.
+        let mut world = greeted(8, 1);
+        world.pass(15 * DAY);
+        assert_eq!(world.messages(BOB, FolderRole::Inbox).len(), 1);
     }
 
     #[test]

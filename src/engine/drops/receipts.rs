@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use super::Told;
 use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::{ContactId, ContentId, Timestamp};
@@ -49,6 +50,22 @@ impl Identity {
             self.returning.insert(contact, Batch { content: ContentId::random(rng), expires, receipts, reads, fates });
             self.schedule.set_receipts(contact, true, now);
             self.attempts_changed();
+        }
+    }
+
+    /// What a contact hears is another matter from now on, for what waits to be returned too.
+    pub(in super::super) fn told_otherwise(&mut self, now: Timestamp, contact: ContactId) {
+        let told = self.state.drops().told(contact);
+        let Some(batch) = self.returning.get_mut(&contact) else { return };
+        if told != Told::Read {
+            batch.reads.clear();
+        }
+        if told == Told::Nothing {
+            batch.receipts.clear();
+        }
+        if batch.receipts.is_empty() && batch.reads.is_empty() && batch.fates.is_empty() {
+            self.returning.remove(&contact);
+            self.schedule.set_receipts(contact, false, now);
         }
     }
 

@@ -92,8 +92,10 @@ impl Rented {
     pub fn missing(&self, today: Epoch) -> Option<Epoch> {
         let step = limits::DROP_EPOCH_DAYS;
         let current = today / step * step;
-        let next = if self.uploaded < current { current } else { self.uploaded.saturating_add(step) };
-        (next <= current + limits::DROP_EPOCHS_AHEAD * step).then_some(next)
+        let last = current.saturating_add(limits::DROP_EPOCHS_AHEAD * step);
+        // What is later than that was uploaded by a clock that was wrong: what lies between is missing.
+        let next = if (current..=last).contains(&self.uploaded) { self.uploaded.saturating_add(step) } else { current };
+        (next <= last).then_some(next)
     }
 
     /// The seat of a contact.
@@ -142,7 +144,7 @@ impl Rented {
     pub(super) fn apply(&mut self, change: DropChange) -> bool {
         match change {
             DropChange::Registered if self.stage == Stage::Registering => self.stage = Stage::Open,
-            DropChange::Uploaded(epoch) if epoch > self.uploaded => self.uploaded = epoch,
+            DropChange::Uploaded(epoch) if epoch != self.uploaded => self.uploaded = epoch,
             DropChange::Seated(contact) if self.seat_of(contact).is_none() => {
                 let Some(seat) = self.seats.iter_mut().find(|seat| seat.contact.is_none()) else { return false };
                 seat.contact = Some(contact);

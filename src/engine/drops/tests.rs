@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::rented::{Rented, Stage};
 use super::{Check, Told};
-use crate::base::limits;
+use crate::base::{ClockStep, limits};
+use crate::engine::carrier::CarrierInput;
 use crate::engine::effect::Input;
 use crate::engine::harness::{DAY, MINUTE, World};
 use crate::engine::mailbox::{FlagChange, Flags, FolderRole, NamedFlags};
@@ -296,6 +297,78 @@ fn sets_are_uploaded_ahead_for_as_long_as_the_box_is_there() {
     world.check();
 }
 
+/// Carol's clock and her carrier's are wrong for this long by so much; then all is as it should be.
+fn wrong_clock(world: &mut World, by: Duration, lasting: Duration) {
+    let before = world.now;
+    world.now = before.plus(by);
+    world.input(CAROL, Input::ClockSet(ClockStep::Forward(by)));
+    world.carrier_input(0, CarrierInput::ClockSet(ClockStep::Forward(by)));
+    world.pass(lasting);
+    world.now = before.plus(lasting);
+    world.input(CAROL, Input::ClockSet(ClockStep::Back(by)));
+    world.carrier_input(0, CarrierInput::ClockSet(ClockStep::Back(by)));
+}
+
+#[test]
+fn what_comes_while_the_clock_is_wrong_is_left_at_the_carrier() {
+    let mut world = world(21, 1);
+    set_online(&mut world, CAROL, false);
+    world.submit(ALICE, CAROL, "one").unwrap();
+    world.pass(WHILE);
+    world.apart.extend([(ALICE, CAROL), (CAROL, ALICE)]);
+    world.nodes[CAROL].online = true;
+    wrong_clock(&mut world, 20 * DAY, HOUR / 2);
+    assert_eq!((inbox(&world, CAROL), held(&world)), (0, 1));
+    world.pass(HOUR);
+    assert_eq!((inbox(&world, CAROL), held(&world)), (1, 0));
+    world.check();
+}
+
+#[test]
+fn sets_for_days_that_only_a_wrong_clock_saw_do_not_stand_in_for_others() {
+    let mut world = world(22, 1);
+    let uploaded = |world: &World| world.nodes[CAROL].published.drops.rented().next().unwrap().uploaded;
+    wrong_clock(&mut world, 20 * DAY, HOUR / 2);
+    assert!(uploaded(&world) > epoch(world.now.plus(14 * DAY)), "it saw nothing of it");
+    world.pass(HOUR);
+    for week in 0..4 {
+        set_online(&mut world, CAROL, false);
+        world.submit(ALICE, CAROL, &format!("week {week}")).unwrap();
+        world.pass(WHILE);
+        assert_eq!(custody(&world), 1, "week {week}");
+        set_online(&mut world, CAROL, true);
+        world.pass(7 * DAY);
+        assert_eq!(inbox(&world, CAROL), week + 1);
+    }
+    world.check();
+}
+
+#[test]
+fn a_message_for_which_no_token_is_left_keeps_no_other_back() {
+    let mut world = world(23, 1);
+    set_online(&mut world, CAROL, false);
+    let size = |world: &mut World, bytes: usize| {
+        let recipient = world.address(CAROL);
+        let mut message = world.message(ALICE, "sized").to_vec();
+        message.resize(bytes, b'x');
+        let (recipients, visible) = (vec![recipient.clone()], vec![recipient]);
+        let submission = Submission { recipients, visible, message: message.into(), asked: Asked::default() };
+        world.request(ALICE, Request::Submit(submission)).unwrap();
+    };
+    for _ in 0..16 {
+        size(&mut world, 200);
+    }
+    world.pass(2 * HOUR);
+    assert_eq!(held(&world), 16, "all that there are of this size");
+    // It could be larger than it is.
+    size(&mut world, 2200);
+    world.pass(HOUR);
+    size(&mut world, 6000);
+    world.pass(3 * HOUR);
+    assert_eq!(held(&world), 17, "the one behind it");
+    world.check();
+}
+
 #[test]
 fn an_invitation_that_was_used_makes_no_box_and_says_so() {
     let mut world = World::new(12, &["alice", "carol"]);
@@ -384,6 +457,29 @@ fn who_gets_no_receipts_any_more_is_owed_none() {
     world.pass(3 * HOUR);
     assert_eq!(progress(&world), Progress::Queued, "none was returned");
     world.check();
+}
+
+#[test]
+fn who_may_hear_nothing_any_more_hears_nothing_of_what_waits_to_be_told() {
+    for told in [Told::Delivered, Told::Nothing] {
+        let mut world = world(20, 1);
+        let contact = world.contact(CAROL, ALICE).unwrap().id;
+        world.request(CAROL, Request::Tell { contact, told: Told::Read }).unwrap();
+        world.submit(ALICE, CAROL, "one").unwrap();
+        world.pass(MINUTE);
+        world.apart.extend([(ALICE, CAROL), (CAROL, ALICE)]);
+        let inbox = world.nodes[CAROL].published.mailbox.by_role(FolderRole::Inbox).unwrap();
+        let (folder, uids) = (inbox.id, inbox.messages.iter().map(|message| message.uid).collect());
+        let (change, flags) = (FlagChange::Add, NamedFlags::system(Flags::SEEN));
+        world.request(CAROL, Request::Store { folder, uids, change, flags }).unwrap();
+        world.pass(2 * HOUR);
+        assert!(world.nodes[CAROL].identity.returning.contains_key(&contact), "it is on its way");
+        world.request(CAROL, Request::Tell { contact, told }).unwrap();
+        world.apart.clear();
+        world.pass(3 * HOUR);
+        assert!(matches!(progress(&world), Progress::Delivered(_)), "alice was told that it was read");
+        world.check();
+    }
 }
 
 #[test]

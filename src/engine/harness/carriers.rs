@@ -112,7 +112,7 @@ impl World {
         self.request(node, Request::RentDrop { invitation, name, keys })
     }
 
-    pub(super) fn carrier_input(&mut self, carrier: usize, input: CarrierInput) {
+    pub(in super::super) fn carrier_input(&mut self, carrier: usize, input: CarrierInput) {
         let at = &mut self.carriers[carrier];
         if at.deaf && matches!(input, CarrierInput::Received(..)) {
             return;
