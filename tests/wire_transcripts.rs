@@ -18,7 +18,8 @@ use runepeer::wire::{Status, Word, verify};
 
 const CERTIFICATE: &[u8] = b"(the certificate, in binary)";
 
-/// Alice's node, as in the vectors: one contact, who has the key of the vectors; takes what holds `hello`.
+/// Alice's node, as in the vectors: one contact, who has the key of the vectors and for whom she carries; takes
+/// what holds `hello`.
 struct Alice {
     onion: Onion,
     key: MacKey,
@@ -26,11 +27,15 @@ struct Alice {
 
 impl Host for Alice {
     fn offer(&mut self, _: Timestamp, send: &SendParams) -> Offer {
-        if send.to.onion() != self.onion || send.to.local().as_str() != "alice" {
+        let onion = send.to.onion();
+        let shown = send.claim.zip(send.auth).is_some_and(|(claim, auth)| verify(&self.key, onion, &claim, &auth));
+        let contact = Sender::Contact(ContactId::from_bytes([1; 16]));
+        if shown && onion != self.onion && send.onward.is_some() {
+            return Offer::Carried { maximum: 28_311_552, sender: contact };
+        }
+        if onion != self.onion || send.to.local().as_str() != "alice" {
             return Offer::Refused(Status::NotAvailable);
         }
-        let shown = send.claim.zip(send.auth).is_some_and(|(claim, auth)| verify(&self.key, self.onion, &claim, &auth));
-        let contact = Sender::Contact(ContactId::from_bytes([1; 16]));
         let (maximum, sender) = if shown { (28_311_552, contact) } else { (32_768, Sender::Stranger) };
         Offer::Ready { maximum, certificate: Arc::from(CERTIFICATE), sender }
     }
