@@ -151,11 +151,12 @@ impl Examination<'_> {
             };
             result = result.and(mended);
         }
-        match self.carrier {
-            Some((_, Some(examined))) => result.and(carrier::mend(vfs, root, examined)),
-            Some((Finding { hopeless: Some(failure), .. }, None)) => result.and(Err(failure)),
-            Some((_, None)) | None => result,
-        }
+        let mended = match self.carrier {
+            Some((_, Some(examined))) => carrier::mend(vfs, root, examined),
+            Some((Finding { hopeless: Some(failure), .. }, None)) => Err(failure),
+            Some((_, None)) | None => Ok(()),
+        };
+        result.and(mended)
     }
 }
 

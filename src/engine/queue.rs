@@ -249,9 +249,11 @@ impl fmt::Debug for Queued {
 /// Everything that waits, and what ended lately. A clone shares all of it; a change copies one of up to 256 shards, and their list.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Queue {
-    shards: Arc<BTreeMap<u8, Arc<BTreeMap<QueueId, Arc<Queued>>>>>,
+    shards: Arc<BTreeMap<u8, Arc<Shard>>>,
     ended: Arc<VecDeque<Arc<Queued>>>,
 }
+
+type Shard = BTreeMap<QueueId, Arc<Queued>>;
 
 const fn shard(id: QueueId) -> u8 {
     let [first, ..] = *id.as_bytes();

@@ -173,7 +173,7 @@ fn a_peer_that_is_seen_online_is_tried_within_seconds() {
     world.pass(5 * 60 * MINUTE);
     world.nodes[BOB].online = true;
     world.submit(BOB, ALICE, "hello").unwrap();
-    world.pass(std::time::Duration::from_secs(5));
+    world.pass(Duration::from_secs(5));
     assert_eq!(world.messages(BOB, FolderRole::Inbox).len(), 1);
 }
 
@@ -538,7 +538,7 @@ proptest! {
                 5 => world.cut_at = Some([b"202 ROGER".as_slice(), b"201 ", b"MESSAGE", b"HOWDY"][rng.below(4) as usize]),
                 _ => world.restart(node),
             }
-            world.pass(std::time::Duration::from_secs(rng.below(900)));
+            world.pass(Duration::from_secs(rng.below(900)));
             world.check();
         }
         world.cut_at = None;
