@@ -272,6 +272,8 @@ pub const PARALLEL_DEPOSITS: usize = 2;
 pub const COPIES_AT_DROP: usize = 3;
 /// A receipt is returned within this time.
 pub const RECEIPT_SPREAD: Duration = Duration::from_secs(3600);
+/// Copies of a message that one recipient's carriers refused, of which the receipts are remembered.
+pub const REFUSED_COPIES: usize = 64;
 /// Receipts that one contact may be owed.
 pub const RECEIPTS_OWED: usize = 1000;
 /// Receipts that are returned together.

@@ -506,6 +506,15 @@ records! {
         /// The copies.
         copies: Vec<LeftCopy>,
     }
+    /// The receipts of copies of a message that carriers refused.
+    77 RefusedKept {
+        /// The message.
+        queue: QueueId,
+        /// The recipient.
+        contact: ContactId,
+        /// The receipts.
+        receipts: Vec<Receipt>,
+    }
     /// Messages whose authors are to hear that they were read.
     74 ReadsKept {
         /// Those that were not read: their bodies, authors and signed ids.

@@ -26,7 +26,7 @@ use super::queue::{
 use super::record::{Evidence, Record, Seen};
 
 /// How many kinds [`record`] makes.
-pub(super) const KINDS: u64 = CHANGES + 13;
+pub(super) const KINDS: u64 = CHANGES + 14;
 /// How many of them are changes; the others only stand in checkpoints.
 pub(super) const CHANGES: u64 = 51;
 
@@ -428,6 +428,7 @@ pub(super) fn record(kind: u64, rng: &mut dyn Rng) -> Record {
             handed: vec![(object(rng), handed(rng))],
         },
         62 => Record::LoadKept { load: Box::new(load(rng)) },
+        63 => Record::RefusedKept { queue, contact: who, receipts: vec![receipt(rng)] },
         _ => Record::RequestsKept { requests: vec![(BodyId::from_bytes(id(rng)), who)] },
     }
 }

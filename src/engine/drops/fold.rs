@@ -55,6 +55,8 @@ pub struct Drops {
     rented: BTreeMap<DropId, Arc<Rented>>,
     named: BTreeMap<ContactId, Arc<DropsOf>>,
     copies: BTreeMap<(QueueId, ContactId), Vec<LeftCopy>>,
+    /// The receipts of copies that were refused, or so their carriers said: whoever returns one has the copy all the same.
+    refused: BTreeMap<(QueueId, ContactId), Vec<Receipt>>,
     receipts: BTreeMap<ContactId, BTreeSet<Receipt>>,
     pages: BTreeMap<ContactId, Vec<Onion>>,
     /// What contacts hear from us of their mail, where that is not [`Told::Delivered`].
@@ -97,7 +99,8 @@ impl Drops {
 
     /// Whether a copy of a message was left for anybody.
     pub(in super::super) fn has_copies(&self, queue: QueueId) -> bool {
-        self.copies.range(all_of(queue)).next().is_some()
+        let mut refused = self.refused.range(all_of(queue));
+        self.copies.range(all_of(queue)).next().is_some() || refused.next().is_some()
     }
 
     /// How many carriers say that they have a copy of a message for a recipient.
@@ -108,9 +111,11 @@ impl Drops {
 
     /// The message whose copy for this contact has this receipt.
     pub fn copy_with(&self, contact: ContactId, receipt: &Receipt) -> Option<QueueId> {
-        let has = |copies: &Vec<LeftCopy>| copies.iter().any(|copy| copy.receipt == *receipt);
-        let mut of_contact = self.copies.iter().filter(|((_, to), _)| *to == contact);
-        of_contact.find(|(_, copies)| has(copies)).map(|((queue, _), _)| *queue)
+        let left = self.copies.iter().flat_map(|(key, copies)| copies.iter().map(move |copy| (key, &copy.receipt)));
+        let refused =
+            self.refused.iter().flat_map(|(key, receipts)| receipts.iter().map(move |receipt| (key, receipt)));
+        let mut all = left.chain(refused);
+        all.find(|((_, to), of_copy)| *to == contact && *of_copy == receipt).map(|((queue, _), _)| *queue)
     }
 
     /// The receipts that a contact is owed.
@@ -229,6 +234,12 @@ impl Drops {
         if copies.is_empty() {
             self.copies.remove(&(queue, contact));
         }
+        if held.is_none() {
+            let refused = self.refused.entry((queue, contact)).or_default();
+            refused.push(*receipt);
+            let over = refused.len().saturating_sub(limits::REFUSED_COPIES);
+            refused.drain(..over);
+        }
         true
     }
 
@@ -284,6 +295,7 @@ impl Drops {
         for key in ended {
             self.copies.remove(&key);
         }
+        self.refused.retain(|(of, contact), _| *of != queue || waits(*contact));
     }
 
     /// Somebody is no longer in the book. The seat stays theirs.
@@ -319,6 +331,10 @@ impl Drops {
         self.copies.iter().map(|((queue, contact), copies)| (*queue, *contact, copies))
     }
 
+    pub(in super::super) fn kept_refused(&self) -> impl Iterator<Item = (QueueId, ContactId, &Vec<Receipt>)> {
+        self.refused.iter().map(|((queue, contact), receipts)| (*queue, *contact, receipts))
+    }
+
     pub(in super::super) fn kept_receipts(&self) -> impl Iterator<Item = (ContactId, Vec<Receipt>)> {
         self.receipts.iter().map(|(contact, receipts)| (*contact, receipts.iter().copied().collect()))
     }
@@ -330,5 +346,9 @@ impl Drops {
 
     pub(in super::super) fn keep_copies_of(&mut self, queue: QueueId, contact: ContactId, copies: &[LeftCopy]) {
         self.copies.insert((queue, contact), copies.to_vec());
+    }
+
+    pub(in super::super) fn keep_refused_of(&mut self, queue: QueueId, contact: ContactId, receipts: &[Receipt]) {
+        self.refused.insert((queue, contact), receipts.to_vec());
     }
 }

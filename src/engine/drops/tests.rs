@@ -213,6 +213,34 @@ fn a_carrier_that_says_that_it_has_none_is_not_believed() {
 }
 
 #[test]
+fn a_receipt_counts_whatever_the_carrier_said() {
+    let mut world = world(24, 1);
+    set_online(&mut world, CAROL, false);
+    world.cut_at = Some(b"202 ");
+    world.submit(ALICE, CAROL, "one").unwrap();
+    while world.cut_at.is_some() {
+        world.pass(Duration::from_secs(1));
+    }
+    set_online(&mut world, ALICE, false);
+    assert_eq!((held(&world), custody(&world)), (1, 0));
+    let published = &world.nodes[ALICE].published;
+    let (queue, contact) = (published.queue.iter().next().unwrap().id, world.contact(ALICE, CAROL).unwrap().id);
+    let receipt = published.drops.copies(queue, contact)[0].receipt;
+    // As if it had answered that it does not have it.
+    world.append(ALICE, vec![Record::DepositSettled { contact, queue, receipt, held: None }], vec![]);
+    world.restart(ALICE);
+    assert!(world.nodes[ALICE].published.drops.copies(queue, contact).is_empty());
+    // No other copy gets to carol.
+    world.apart.extend([(ALICE, CAROL), (ALICE, 1000)]);
+    set_online(&mut world, CAROL, true);
+    set_online(&mut world, ALICE, true);
+    world.pass(3 * HOUR);
+    assert!(matches!(progress(&world), Progress::Delivered(_)), "{:?}", progress(&world));
+    assert!(!world.nodes[ALICE].identity.state().drops().has_copies(queue));
+    world.check();
+}
+
+#[test]
 fn what_was_taken_back_before_it_left_is_at_no_carrier() {
     let mut world = world(8, 1);
     set_online(&mut world, CAROL, false);

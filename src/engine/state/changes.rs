@@ -79,6 +79,7 @@ impl State {
             | Record::InvitationKept { .. }
             | Record::DropsKept { .. }
             | Record::CopiesKept { .. }
+            | Record::RefusedKept { .. }
             | Record::ReadsKept { .. }
             | Record::CarriageKept { .. }
             | Record::LoadKept { .. }

@@ -54,6 +54,11 @@ impl State {
             let copies = copies.clone();
             Record::CopiesKept { queue, contact, copies }
         }));
+        let refused = self.drops.kept_refused();
+        records.extend(refused.map(|(queue, contact, receipts)| {
+            let receipts = receipts.clone();
+            Record::RefusedKept { queue, contact, receipts }
+        }));
         let pages = self.drops.kept_pages();
         records.extend(pages.map(|(contact, carriers)| Record::PagesNamed { contact, carriers: carriers.clone() }));
         let switched = self.drops.kept_told();
@@ -149,6 +154,10 @@ impl State {
                     self.references.add(load.body);
                 }
                 new
+            }
+            Record::RefusedKept { queue, contact, receipts } => {
+                Arc::make_mut(&mut self.drops).keep_refused_of(*queue, *contact, receipts);
+                true
             }
             Record::CopiesKept { queue, contact, copies } => {
                 Arc::make_mut(&mut self.drops).keep_copies_of(*queue, *contact, copies);
