@@ -427,6 +427,27 @@ fn another_friend_gets_what_the_first_one_had() {
 }
 
 #[test]
+fn no_copy_is_given_that_may_come_after_the_first_is_forgotten() {
+    let mut world = world(70);
+    set_online(&mut world, CAROL, false);
+    world.submit(ALICE, CAROL, "one").unwrap();
+    let copies = |world: &World| world.nodes[ALICE].identity.state().carriage().kept_handed();
+    // Bob says that he could not bring it, each time when it is about to end.
+    for (days, given) in [(13, 2), (13, 2)] {
+        world.pass(days * DAY);
+        let (object, handed) = copies(&world).into_iter().find(|(_, handed)| handed.fate.is_none()).unwrap();
+        let heard = Record::FateHeard { friend: handed.friend, object, fate: Fate::Expired };
+        world.append(ALICE, vec![heard], vec![]);
+        world.restart(ALICE);
+        world.pass(6 * HOUR);
+        assert_eq!(copies(&world).len(), given);
+    }
+    world.pass(4 * DAY);
+    assert!(matches!(progress(&world), Progress::Failed(_, FailureReason::Unconfirmed)));
+    assert!(limits::EXPIRY_MAX * 2 + limits::EXPIRY_SKEW <= limits::TOMBSTONE);
+}
+
+#[test]
 fn of_what_two_contacts_give_something_of_each_is_on_its_way() {
     const FIRST: usize = 4;
     for seed in 0..6 {

@@ -137,7 +137,7 @@ impl Identity {
     fn parcel_for(&self, now: Timestamp, contact: ContactId, carrier: Onion) -> Option<Parcel> {
         let entry = self.state.book().contact(contact)?;
         if self.friend_at(contact, carrier).is_some() {
-            return self.parcel_for_friend(entry);
+            return self.parcel_for_friend(now, entry);
         }
         if let Some(parcel) = self.greeting_for(entry, carrier) {
             return Some(parcel);
@@ -164,11 +164,18 @@ impl Identity {
             let there = self.state.drops().copies(*queue, contact).iter().filter(|copy| copy.onion == carrier);
             let (held, copies) = there.fold((false, 0), |(held, n), copy| (held || copy.held.is_some(), n + 1));
             let fits = self.state.queue().get(*queue).is_some_and(|queued| has_token(queued.size.into()));
-            !held && copies < limits::COPIES_AT_DROP && fits && !self.too_large_for_drops.contains(queue)
+            let wanted = !held && copies < limits::COPIES_AT_DROP && !self.too_large_for_drops.contains(queue);
+            wanted && fits && self.may_copy(now, *queue)
         };
         let wanting: Vec<_> = self.schedule.idle_messages(contact).into_iter().filter(wants).collect();
         let fresh = wanting.iter().find(|queue| !self.unplaced.contains(&(carrier, **queue)));
         fresh.or_else(|| wanting.first()).copied().map(Parcel::Mail)
+    }
+
+    /// Whether another copy of a message may be made that others hold for days: each has to end before the recipient may have
+    /// forgotten that it had the first.
+    fn may_copy(&self, now: Timestamp, queue: QueueId) -> bool {
+        self.state.queue().get(queue).is_some_and(|queued| now < queued.submitted.plus(limits::EXPIRY_MAX))
     }
 
     /// Whether the receipts for a contact are on their way to a drop.

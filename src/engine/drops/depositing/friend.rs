@@ -21,12 +21,13 @@ impl Identity {
     }
 
     /// A message for a contact that a friend is to carry.
-    pub(super) fn parcel_for_friend(&self, entry: &Contact) -> Option<Parcel> {
+    pub(super) fn parcel_for_friend(&self, now: Timestamp, entry: &Contact) -> Option<Parcel> {
         if entry.status != ContactStatus::Confirmed || entry.certificate.is_none() {
             return None;
         }
         let waiting = self.schedule.idle_messages(entry.id).into_iter();
-        let wanting: Vec<_> = waiting.filter(|queue| self.wants_friend(*queue, entry.id)).collect();
+        let wanting: Vec<_> =
+            waiting.filter(|queue| self.may_copy(now, *queue) && self.wants_friend(*queue, entry.id)).collect();
         // What was refused before comes last.
         let fresh = wanting.iter().find(|queue| !self.refused_by_friend.contains(queue));
         fresh.or_else(|| wanting.first()).copied().map(Parcel::Mail)
