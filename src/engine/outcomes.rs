@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::{ContactId, SessionId, Timestamp};
-use crate::wire::{Code, Disposition};
+use crate::wire::{Code, Disposition, Status};
 
 use super::book::ContactChange;
 use super::effect::{CommitError, Effect};
@@ -56,10 +56,11 @@ impl Identity {
                 machine.withdraw(now, ticket);
             }
             outbound.asking = outbound.asking.filter(|asking| *asking != ticket);
-            if let Some(Item::Mail(queue)) = outbound.sent.remove(&ticket) {
-                self.schedule.set_busy(outbound.contact, queue, false);
+            if let Some(item) = outbound.sent.remove(&ticket) {
+                self.begin_again(session, item);
             }
         }
+        let Some(outbound) = self.outbound.get_mut(&session) else { return };
         let Some(contact) = self.state.book().contact(outbound.contact) else { return };
         if outbound.checking || same_certificate(contact, &bytes) {
             return;
@@ -123,6 +124,8 @@ impl Identity {
                 }
             }
             Outcome::Refused(code) => self.refused(now, rng, session, item, code),
+            Outcome::Outdated if outbound.outdated.insert(item) => self.begin_again(session, item),
+            Outcome::Outdated => self.refused(now, rng, session, item, Status::ContentRefused.code()),
         }
     }
 

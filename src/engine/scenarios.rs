@@ -9,10 +9,11 @@ use crate::base::{ContentId, Timestamp};
 use crate::mail::{Content, ContentKind};
 use crate::wire::{Claim, Command, Importance, Message, Send};
 
-use super::book::ContactStatus;
+use super::book::{ContactChange, ContactStatus};
 use super::effect::{Input, Sizes};
-use super::harness::{DAY, MINUTE, World, crypto};
+use super::harness::{DAY, MINUTE, World, certificate, crypto};
 use super::mailbox::{FolderRole, NamedFlags};
+use super::record::Record;
 use super::request::{Asked, Request, RequestError, Response, Submission};
 
 const ALICE: usize = 0;
@@ -73,6 +74,23 @@ fn a_lost_acknowledgement_costs_a_retry_and_never_a_second_copy() {
     world.pass(10 * MINUTE);
     assert!(world.nodes[ALICE].published.queue.is_empty());
     assert_eq!(world.messages(BOB, FolderRole::Inbox).len(), 1);
+    world.check();
+}
+
+#[test]
+fn what_was_sealed_to_a_key_that_was_replaced_is_sealed_anew() {
+    let mut world = friends();
+    let bob = world.contact(ALICE, BOB).unwrap().id;
+    // Under bob's fingerprint alice knows subkeys that he has no more: carol's, for the harness.
+    let older = certificate(&world.fingerprint(CAROL));
+    world.remember(ALICE, Record::ContactChanged { id: bob, change: ContactChange::Certificate(older.into()) });
+    for subject in ["one", "two", "three"] {
+        world.submit(ALICE, BOB, subject).unwrap();
+    }
+    world.pass(MINUTE);
+    assert_eq!(world.messages(BOB, FolderRole::Inbox).len(), 3);
+    assert!(world.nodes[ALICE].published.queue.is_empty());
+    assert!(world.messages(ALICE, FolderRole::Inbox).is_empty(), "there is nothing to report");
     world.check();
 }
 

@@ -60,9 +60,12 @@ pub(super) struct Outbound {
     pub(super) noting: bool,
     /// What this session noted: unless it ends without an answer, it did not arrive before.
     pub(super) noted: BTreeSet<QueueId>,
-    pub(super) sealing: BTreeSet<Item>,
+    /// What is being sealed, each with the digest of the certificate to which it is.
+    pub(super) sealing: BTreeMap<Item, [u8; 32]>,
     pub(super) sent: BTreeMap<Ticket, Item>,
     pub(super) settling: BTreeSet<Item>,
+    /// What was refused because the receiver's certificate had changed: once is enough.
+    pub(super) outdated: BTreeSet<Item>,
     pub(super) passed_over: BTreeSet<QueueId>,
     pub(super) card_passed_over: bool,
     pub(super) receipts_passed_over: bool,
@@ -82,9 +85,10 @@ impl Outbound {
             checking: false,
             noting: false,
             noted: BTreeSet::new(),
-            sealing: BTreeSet::new(),
+            sealing: BTreeMap::new(),
             sent: BTreeMap::new(),
             settling: BTreeSet::new(),
+            outdated: BTreeSet::new(),
             passed_over: BTreeSet::new(),
             card_passed_over: false,
             receipts_passed_over: false,
@@ -271,17 +275,17 @@ impl Identity {
                 return false;
             }
             let Some(content) = self.card_content(contact, None) else { return false };
-            self.begin_sealing(session, item);
+            self.begin_sealing(session, item, certificate);
             let op = self.operation(Pending::Seal(session, item));
             self.effect(Effect::Seal(op, content, certificate.clone(), Sizes::All));
             return true;
         }
         if let Some(batch) = self.returning.get(&contact.id) {
             let item = Item::Receipts(batch.content);
-            let under_way = outbound.sealing.contains(&item) || outbound.has(&item);
+            let under_way = outbound.sealing.contains_key(&item) || outbound.has(&item);
             if !outbound.receipts_passed_over && !under_way {
                 let Some(content) = self.receipts_content(contact.id) else { return false };
-                self.begin_sealing(session, item);
+                self.begin_sealing(session, item, certificate);
                 let op = self.operation(Pending::Seal(session, item));
                 self.effect(Effect::Seal(op, content, certificate.clone(), Sizes::All));
                 return true;
@@ -299,7 +303,7 @@ impl Identity {
             return false;
         }
         let item = Item::Mail(queued.id);
-        self.begin_sealing(session, item);
+        self.begin_sealing(session, item, certificate);
         self.schedule.set_busy(contact.id, queued.id, true);
         let op = self.operation(Pending::Seal(session, item));
         self.effect(Effect::SealBody(op, content_header(&queued), queued.body, certificate.clone(), Sizes::All));
@@ -342,9 +346,9 @@ impl Identity {
             && !self.taking_back.contains(&(contact, queued.id))
     }
 
-    fn begin_sealing(&mut self, session: SessionId, item: Item) {
+    fn begin_sealing(&mut self, session: SessionId, item: Item, certificate: &[u8]) {
         if let Some(outbound) = self.outbound.get_mut(&session) {
-            outbound.sealing.insert(item);
+            outbound.sealing.insert(item, digest(certificate));
         }
     }
 
@@ -358,9 +362,12 @@ impl Identity {
         result: Result<Vec<u8>, Refusal>,
     ) {
         let Some(outbound) = self.outbound.get_mut(&session) else { return };
-        outbound.sealing.remove(&item);
+        let sealed_to = outbound.sealing.remove(&item);
         let contact = outbound.contact;
+        let certificate = self.state.book().contact(contact).and_then(|entry| entry.certificate.as_ref());
         match result {
+            // The receiver showed another certificate meanwhile.
+            Ok(_) if certificate.map(|bytes| digest(bytes)) != sealed_to => self.begin_again(session, item),
             Ok(object) => self.send(now, session, item, object.into()),
             Err(Refusal::Temporary | Refusal::Date) => {
                 outbound.problem = Some(AttemptError::Local);
@@ -380,6 +387,13 @@ impl Identity {
             },
         }
         self.advance(now, rng, session);
+    }
+
+    /// Lets an item be sealed once more in this session.
+    pub(super) fn begin_again(&mut self, session: SessionId, item: Item) {
+        if let (Some(outbound), Item::Mail(queue)) = (self.outbound.get(&session), item) {
+            self.schedule.set_busy(outbound.contact, queue, false);
+        }
     }
 
     fn send(&mut self, now: Timestamp, session: SessionId, item: Item, object: Arc<[u8]>) {
@@ -431,7 +445,7 @@ impl Identity {
         }
         let contact = outbound.contact;
         // What was on its way is free again; what is being committed stays marked until that is known.
-        for item in outbound.sealing.iter().chain(outbound.sent.values()).copied() {
+        for item in outbound.sealing.keys().chain(outbound.sent.values()).copied() {
             if let Item::Mail(queue) = item {
                 self.schedule.set_busy(contact, queue, false);
             }

@@ -269,6 +269,8 @@ impl Identity {
                 Disposition::Permanent => self.settle_load(session, Fate::Refused),
                 _ => self.end_carrying(now, rng, session, Some(AttemptError::Later)),
             },
+            // Only its author can seal it to another certificate.
+            Event::Outcome { outcome: session::Outcome::Outdated, .. } => self.settle_load(session, Fate::Refused),
             Event::Failed { .. } => self.end_carrying(now, rng, session, Some(AttemptError::Broken)),
         }
     }

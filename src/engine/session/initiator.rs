@@ -34,6 +34,8 @@ struct Active {
     ticket: Ticket,
     job: Job,
     phase: Phase,
+    /// The receiver showed another certificate than the one to which the object was sealed.
+    outdated: bool,
 }
 
 /// One session with a peer that we dialled.
@@ -194,7 +196,7 @@ impl Initiator {
         {
             let id = PipelineId::from(self.next_id);
             self.next_id += 1;
-            let mut active = Active { ticket, job, phase: Phase::Asked };
+            let mut active = Active { ticket, job, phase: Phase::Asked, outdated: false };
             let sent = active.dial(&id, &mut self.output);
             self.active.insert(id, active);
             self.pace.turn(now, upload_time(sent));
@@ -265,6 +267,7 @@ impl Initiator {
                 return Ok(());
             }
             Phase::Refused(first) => Outcome::Refused(first),
+            Phase::Sent if active.outdated && code == Status::ContentRefused.code() => Outcome::Outdated,
             _ => Outcome::Refused(code),
         };
         let ticket = active.ticket;
@@ -280,6 +283,7 @@ impl Initiator {
         match active.phase {
             Phase::Pipelined => {
                 active.phase = Phase::Sent;
+                active.outdated = fresh.is_some();
                 self.events.extend(fresh.map(|bytes| Event::Certificate { ticket, bytes, wanted: false }));
             }
             Phase::Announced if fresh.is_none() => {

@@ -156,6 +156,9 @@ pub enum Outcome {
     Accepted,
     /// Anything else. [`Code::disposition`] says whether to try again.
     Refused(Code),
+    /// 409 for an object that was on its way when the receiver showed another certificate: sealed to that one it may
+    /// be taken.
+    Outdated,
 }
 
 /// What an [`Initiator`] reports.

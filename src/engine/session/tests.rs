@@ -352,9 +352,8 @@ fn a_certificate_that_changed_under_a_pipelined_object_is_reported() {
     let mut host = Fake { answer: Some(Status::ContentRefused), ..Fake::default() };
     initiator.send(start(), Ticket(1), job(Some(b"sealed to the old one"), Some(b"old")));
     let (_, events) = exchange(&mut initiator, &mut host, |_, _| {});
-    let refused = Outcome::Refused(Status::ContentRefused.code());
     let certificate = Event::Certificate { ticket: Ticket(1), bytes: CERTIFICATE.into(), wanted: false };
-    assert_eq!(events, [certificate, Event::Outcome { ticket: Ticket(1), outcome: refused }]);
+    assert_eq!(events, [certificate, Event::Outcome { ticket: Ticket(1), outcome: Outcome::Outdated }]);
 }
 
 #[test]
