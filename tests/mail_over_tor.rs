@@ -17,8 +17,8 @@ use support::{mbsync, program, programs, temp_dir, wait_for};
 
 /// What takes seconds on a quiet machine.
 const SOON: Duration = Duration::from_secs(120);
-/// What waits for a dial that fails, and then for a random moment.
-const LATER: Duration = Duration::from_secs(400);
+/// What may wait for a dial that fails, and then for the next attempt (five minutes and a quarter) or a random moment.
+const LATER: Duration = Duration::from_secs(500);
 /// The attachment that travels each way, in bytes.
 const ATTACHMENT: usize = 5 * 1024 * 1024;
 
@@ -102,7 +102,7 @@ fn subjects(node: &Node) -> Vec<String> {
 }
 
 fn arrives(node: &Node, subject: &str) {
-    wait_for(&format!("{subject} at {}", node.name()), SOON, || {
+    wait_for(&format!("{subject} at {}", node.name()), LATER, || {
         subjects(node).iter().any(|known| known == subject).then_some(())
     });
 }

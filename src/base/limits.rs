@@ -121,7 +121,10 @@ pub const DIAL: Duration = Duration::from_secs(60);
 /// over the public network takes 5 to 15 s; one that stalls would take arti longer to notice.
 pub const DIAL_TRY: Duration = Duration::from_secs(10);
 /// Tries within [`DIAL`].
-pub const DIAL_TRIES: usize = 3;
+pub const DIAL_TRIES: usize = 4;
+/// The third try waits this long after the second failed, the fourth twice as long: a peer that restarted is about to
+/// publish itself.
+pub const DIAL_PAUSE: Duration = Duration::from_secs(3);
 /// How long a dial waits for a transport that is not ready yet.
 pub const DIAL_READY: Duration = Duration::from_secs(25);
 /// Bytes that a transport reads from a stream at a time, and the most that it holds unread for the engine.

@@ -3,7 +3,8 @@
 //! An onion connection can stall without an error: the introduction point acknowledges, and the peer, restarted since
 //! its descriptor was fetched, never meets us. arti notices only after half a minute or more. So a try that has not
 //! succeeded after [`limits::DIAL_TRY`] gets company, on a new token, which makes arti fetch the descriptor anew; the first
-//! goes on, because a slow network is slow for both.
+//! goes on, because a slow network is slow for both. One that failed is followed by another at once: its circuit, or the
+//! descriptor that it knew, was of a peer that restarted. Those after it wait a little, until the peer has published anew.
 
 use std::future::Future;
 
@@ -52,8 +53,11 @@ impl Failure {
             | ErrorKind::ClockSkew => (DialError::Network, false),
             ErrorKind::LocalResourceExhausted | ErrorKind::FsPermissions => (DialError::Local, false),
             ErrorKind::ArtiShuttingDown | ErrorKind::ReactorShuttingDown => (DialError::Stopped, false),
-            // Not published, or something that arti adds later: unknown is temporary.
-            _ => (DialError::Unreachable, false),
+            // Not published, for a while at least.
+            ErrorKind::OnionServiceNotFound | ErrorKind::OnionServiceAddressInvalid => (DialError::Unreachable, false),
+            // Unknown is temporary. Among these is a circuit that ended with its peer before we began a stream on it: arti
+            // calls that a wrong use of itself.
+            _ => (DialError::Unreachable, true),
         };
         Self { error, again }
     }
@@ -71,30 +75,33 @@ pub(super) async fn attempt(client: &Client, to: Onion, token: IsolationToken) -
 }
 
 /// The first success of up to [`limits::DIAL_TRIES`] tries. The next begins where one failed in a way that new circuits
-/// may mend, or where all have been silent for [`limits::DIAL_TRY`]; a failure that they cannot mend ends the dial.
-/// The caller bounds the whole.
+/// may mend (the second at once, others after a growing pause), or where all have been silent for
+/// [`limits::DIAL_TRY`]; a failure that they cannot mend ends the dial. The caller bounds the whole.
 pub(super) async fn first_of<T, F>(mut begin: impl FnMut(usize) -> F) -> Result<T, DialError>
 where
     F: Future<Output = Result<T, Failure>>,
 {
-    let mut tries = FuturesUnordered::new();
-    tries.push(begin(0));
-    let mut begun = 1;
-    let mut next = Instant::now() + limits::DIAL_TRY;
+    let mut tries: FuturesUnordered<F> = FuturesUnordered::new();
+    let (mut begun, mut failed) = (0, 0);
+    let mut next = Instant::now();
     loop {
-        let failed = tokio::select! {
+        let error = tokio::select! {
             Some(result) = tries.next() => match result {
                 Ok(reached) => return Ok(reached),
                 Err(failure) if !failure.again => return Err(failure.error),
-                Err(failure) => Some(failure.error),
+                Err(failure) => failure.error,
             },
-            () = sleep_until(next), if begun < limits::DIAL_TRIES => None,
+            () = sleep_until(next), if begun < limits::DIAL_TRIES => {
+                tries.push(begin(begun));
+                begun += 1;
+                next = Instant::now() + limits::DIAL_TRY;
+                continue;
+            }
         };
         if begun < limits::DIAL_TRIES {
-            tries.push(begin(begun));
-            begun += 1;
-            next = Instant::now() + limits::DIAL_TRY;
-        } else if let Some(error) = failed.filter(|_| tries.is_empty()) {
+            next = next.min(Instant::now() + limits::DIAL_PAUSE * failed);
+            failed += 1;
+        } else if tries.is_empty() {
             return Err(error);
         }
     }
@@ -131,6 +138,8 @@ mod tests {
     fn a_peer_that_may_have_restarted_is_tried_on_new_circuits() {
         assert!(Failure::of(ErrorKind::RemoteNetworkTimeout).again);
         assert!(Failure::of(ErrorKind::OnionServiceConnectionFailed).again);
+        // What arti says of a stream on a circuit whose peer was killed.
+        assert!(Failure::of(ErrorKind::BadApiUsage).again);
         assert_eq!(Failure::of(ErrorKind::OnionServiceNotFound), FINAL);
         assert!(Failure::of(ErrorKind::DirectoryExpired).error.is_ours());
         assert!(!Failure::of(ErrorKind::RemoteStreamClosed).error.is_ours());
@@ -157,11 +166,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn failures_that_new_circuits_may_mend_are_tried_again_at_once_and_not_for_ever() {
+    async fn failures_that_new_circuits_may_mend_are_tried_again_and_not_for_ever() {
         let soon = Duration::from_secs(1);
         assert_eq!(dial(&[(soon, Err(AGAIN)), (soon, Ok(()))]).await, (Ok(1), 2 * soon, 2));
+        // The second had the descriptor from before the restart as well.
+        let twice = [(soon, Err(AGAIN)), (soon, Err(AGAIN)), (soon, Ok(()))];
+        assert_eq!(dial(&twice).await, (Ok(2), 3 * soon + limits::DIAL_PAUSE, 3));
         let all = [(soon, Err(AGAIN)); limits::DIAL_TRIES];
-        assert_eq!(dial(&all).await, (Err(DialError::TimedOut), soon * 3, limits::DIAL_TRIES));
+        let (outcome, time, begun) = dial(&all).await;
+        assert_eq!((outcome, begun), (Err(DialError::TimedOut), limits::DIAL_TRIES));
+        assert!(time > 4 * limits::DIAL_PAUSE && time < limits::DIAL / 2, "{time:?}");
     }
 
     #[tokio::test(start_paused = true)]
