@@ -17,7 +17,7 @@ use support::{mbsync, program, programs, temp_dir, wait_for};
 
 /// What takes seconds on a quiet machine.
 const SOON: Duration = Duration::from_secs(120);
-/// What may wait for a dial that fails, and then for the next attempt (five minutes and a quarter) or a random moment.
+/// What waits for a dial that fails, and then for the next attempts (after one minute, then five) or a random moment.
 const LATER: Duration = Duration::from_secs(500);
 /// The attachment that travels each way, in bytes.
 const ATTACHMENT: usize = 5 * 1024 * 1024;

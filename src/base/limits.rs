@@ -172,7 +172,9 @@ pub const LOGIN_DELAY_DOUBLINGS: u32 = 5;
 /// Mistakes of a local client after which its session ends.
 pub const CLIENT_MISTAKES: u32 = 20;
 
-/// First delay of a retry; it doubles up to [`RETRY_MAX`], with a quarter of jitter either way.
+/// Delay of the first retry, with a quarter of jitter either way.
+pub const RETRY_SOON: Duration = Duration::from_secs(60);
+/// Delay of the second retry; it doubles up to [`RETRY_MAX`], with a quarter of jitter either way.
 pub const RETRY_FIRST: Duration = Duration::from_secs(5 * 60);
 /// Longest delay of a retry (Postfix: 4,000 s).
 pub const RETRY_MAX: Duration = Duration::from_secs(4000);

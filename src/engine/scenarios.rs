@@ -145,7 +145,7 @@ fn a_failed_commit_is_not_acknowledged_and_the_message_comes_again() {
     world.pass(MINUTE);
     world.nodes[BOB].failing_commits = 1;
     world.submit(ALICE, BOB, "two").unwrap();
-    world.pass(MINUTE);
+    world.pass(MINUTE / 2);
     assert!(world.replies.iter().any(|(node, text)| *node == BOB && text.contains("708")), "{:?}", world.replies);
     assert!(!world.replies.iter().any(|(_, text)| text.contains("45")), "a refusal would say that nothing was kept");
     assert_eq!(world.messages(BOB, FolderRole::Inbox).len(), 1);

@@ -1,9 +1,10 @@
 //! The schedule: whom to dial when, and with what. It decides; the queue only stores.
 //!
 //! All of it is memory, rebuilt from the queue at a start. A destination is idle, or has one session (docs/protocol.md,
-//! "Delivery"): however much waits for a peer, it is dialled once. The first attempt is at once, then after 5 minutes
-//! doubling to about 66, with jitter; a peer that is seen online is tried within seconds. Due destinations get the
-//! free dials in the order of their moments, and a session ends after a turn, so that none starves another.
+//! "Delivery"): however much waits for a peer, it is dialled once. The first attempt is at once, then after a minute (a
+//! circuit broke, or the peer's machine starts anew), then after 5 minutes doubling to about 66, with jitter; a peer that is
+//! seen online is tried within seconds. Due destinations get the free dials in the order of their moments, and a session
+//! ends after a turn, so that none starves another.
 //!
 //! What expires ends only when the clock has said so for an hour: after a start, and after the clock was set, nothing
 //! ends and no notice is given before that. A clock that was wrong for a moment costs nothing, and a node that was off
@@ -49,10 +50,12 @@ pub(super) fn within(now: Timestamp, spread: Duration, rng: &mut dyn Rng) -> Tim
     now.plus(Duration::from_millis(rng.below(millis.saturating_add(1))))
 }
 
-/// The delay after this many failures: doubling, bounded, a quarter either way.
+/// The delay after this many failures: short once, then doubling, bounded, a quarter either way.
 pub(super) fn backoff(failed: u32, rng: &mut dyn Rng) -> Duration {
-    let doublings = failed.saturating_sub(1).min(16);
-    let delay = limits::RETRY_FIRST.saturating_mul(1 << doublings).min(limits::RETRY_MAX);
+    let delay = match failed.checked_sub(2) {
+        None => limits::RETRY_SOON,
+        Some(doublings) => limits::RETRY_FIRST.saturating_mul(1 << doublings.min(16)).min(limits::RETRY_MAX),
+    };
     let quarter = u64::try_from(delay.as_millis() / 4).unwrap_or(0);
     delay.saturating_sub(Duration::from_millis(quarter)) + Duration::from_millis(rng.below(2 * quarter + 1))
 }
@@ -425,9 +428,9 @@ mod tests {
     use crate::base::{BodyId, ContentId};
 
     #[test]
-    fn delays_double_from_five_minutes_to_about_an_hour_with_a_quarter_of_jitter() {
+    fn delays_are_a_minute_then_double_from_five_to_about_an_hour_with_a_quarter_of_jitter() {
         let mut rng = SeededRng::new(1);
-        for (failed, middle) in [(1, 300), (2, 600), (3, 1200), (4, 2400), (5, 4000), (40, 4000)] {
+        for (failed, middle) in [(1, 60), (2, 300), (3, 600), (4, 1200), (5, 2400), (6, 4000), (40, 4000)] {
             let delays: BTreeSet<u128> = (0..200).map(|_| backoff(failed, &mut rng).as_millis()).collect();
             let (low, high) = (middle * 750, middle * 1250);
             assert!(delays.iter().all(|delay| (low..=high).contains(delay)), "{failed}: {delays:?}");

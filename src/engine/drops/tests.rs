@@ -144,7 +144,10 @@ fn a_token_is_noted_before_it_is_shown_and_never_shown_for_something_else() {
     world.submit(ALICE, CAROL, "one").unwrap();
     // The carrier stores it and its answer is lost: another token next time, and the copies are one message.
     world.cut_at = Some(b"202 ROGER");
-    world.pass(limits::DEPOSIT_SPREAD + MINUTE);
+    let until = world.now.plus(limits::DEPOSIT_SPREAD + MINUTE);
+    while held(&world) == 0 && world.now < until {
+        world.pass(Duration::from_secs(1));
+    }
     let spent = |world: &World| {
         let log = &world.nodes[ALICE].log;
         log.iter().filter(|(_, record)| matches!(record, Record::Deposited { .. })).count()
