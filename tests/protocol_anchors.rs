@@ -67,6 +67,7 @@ fn limits_and_commands_in_the_document_are_those_of_the_code() {
     }
     let (strangers, requests) = (limits::STRANGER_PER_HOUR, limits::REQUESTS_PENDING);
     for row in [
+        format!("| contacts of an identity | {},{:03};", limits::CONTACTS / 1000, limits::CONTACTS % 1000),
         format!("| messages of all strangers; of one open invitation | {strangers} an hour; {strangers} an hour |"),
         format!("| requests that wait | {requests} |"),
         format!("| unanswered MESSAGEs and commands of a box, of a session | {} |", limits::WIRE_DELIVERIES),
@@ -82,7 +83,7 @@ fn limits_and_commands_in_the_document_are_those_of_the_code() {
         ),
         format!("| tokens of one epoch and class | {} |", grouped(limits::TOKENS_OF_SET)),
         format!("| challenge of a registration | {} minutes |", limits::CHALLENGE_LIFE.as_secs() / 60),
-        format!("| mistakes (replies of class 7, and 420) | {} a session |", limits::WIRE_MISTAKES),
+        format!("| mistakes ([States](#states)) | {} a session |", limits::WIRE_MISTAKES),
         format!(
             "| sessions that nobody authenticated; all | {}; {} an identity |",
             limits::UNAUTHENTICATED_SESSIONS,

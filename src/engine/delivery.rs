@@ -205,7 +205,8 @@ impl Identity {
         let folder = folder.map(|folder| folder.id);
         let uid = folder.and_then(|folder| self.reserve_uids(folder, 1)?.first().copied());
         let (Some(folder), Some(uid), Ok(size)) = (folder, uid, u32::try_from(message.len())) else {
-            return self.finish(arrival, Status::NoSpace);
+            let status = no_room(arrival.sender);
+            return self.finish(arrival, status);
         };
         // A contact may mark its mail as important; a stranger may not.
         let important = arrival.important && author.status == ContactStatus::Confirmed;

@@ -231,14 +231,6 @@ impl World {
         self.run();
     }
 
-    /// A node starts anew with one more record in its log.
-    pub(super) fn remember(&mut self, node: usize, record: Record) {
-        let at = &mut self.nodes[node];
-        at.log.push((at.next_number, record));
-        at.next_number += 1;
-        self.restart(node);
-    }
-
     fn sessions_of(&self, at: usize) -> Vec<SessionId> {
         self.links.keys().filter(|(owner, _)| *owner == at).map(|(_, session)| *session).collect()
     }

@@ -83,7 +83,9 @@ fn what_was_sealed_to_a_key_that_was_replaced_is_sealed_anew() {
     let bob = world.contact(ALICE, BOB).unwrap().id;
     // Under bob's fingerprint alice knows subkeys that he has no more: carol's, for the harness.
     let older = certificate(&world.fingerprint(CAROL));
-    world.remember(ALICE, Record::ContactChanged { id: bob, change: ContactChange::Certificate(older.into()) });
+    let change = ContactChange::Certificate(older.into());
+    world.append(ALICE, vec![Record::ContactChanged { id: bob, change }], vec![]);
+    world.restart(ALICE);
     for subject in ["one", "two", "three"] {
         world.submit(ALICE, BOB, subject).unwrap();
     }
@@ -495,6 +497,25 @@ fn the_drafts_json_message_arrives_as_a_message() {
     assert!(knock(&mut world, &alice, &object).contains("202"));
     let text = world.texts(ALICE, FolderRole::Inbox).remove(0);
     assert!(text.contains("Subject: Hello") && text.contains("From the draft.") && text.contains(&world.address(BOB)));
+}
+
+#[test]
+fn a_line_among_receipts_that_nobody_knows_costs_the_others_nothing() {
+    let mut world = friends();
+    world.nodes[BOB].online = false;
+    world.submit(ALICE, BOB, "one").unwrap();
+    world.pass(MINUTE);
+    let sent = world.nodes[ALICE].identity.state().queue().iter().next().unwrap().content;
+    let payload = format!("{} postponed\nlater=1\n{sent}\n", "0".repeat(64)).into_bytes();
+    let expires = world.now.plus(DAY);
+    let content =
+        Content { kind: ContentKind::Receipt, id: ContentId::from_bytes([7; 16]), expires, receipt: None, payload };
+    let (to, from) = (world.fingerprint(ALICE), world.fingerprint(BOB));
+    let object = crypto::seal(&from, to.as_bytes(), &content.encode(), Sizes::All);
+    let alice = world.address(ALICE);
+    assert!(knock(&mut world, &alice, &object).contains("202"));
+    assert!(world.nodes[ALICE].published.queue.is_empty(), "he has read it");
+    world.check();
 }
 
 #[test]

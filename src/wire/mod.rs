@@ -21,7 +21,7 @@ pub use command::{Command, CommandError, Importance, Keyword, Message, Send, Tag
 pub use decoder::{Decoder, Item, Side, WireError};
 pub use reply::{CertificateRef, Greeting, Ready, Reply, ServerLine};
 pub use status::{Code, Disposition, Status};
-pub use word::{PipelineId, Word};
+pub use word::{PipelineId, Word, number};
 
 /// The version that we speak.
 pub const VERSION: &str = "RUNE/1";

@@ -7,7 +7,7 @@ use super::word::{Malformed, PipelineId, Word, number};
 /// `HOWDY <version> … max=<bytes> cap=<list> ["welcome"]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Greeting {
-    /// The versions that the server speaks.
+    /// The versions that the server speaks, in upper case.
     pub versions: Vec<String>,
     /// The largest object that it takes from anybody, in bytes.
     pub maximum: u64,
@@ -88,7 +88,9 @@ impl Greeting {
         let mut maximum = None;
         for word in words {
             match word {
-                Word::Text(text) if text.starts_with("RUNE/") => greeting.versions.push(text.clone()),
+                Word::Text(text) if text.to_ascii_uppercase().starts_with("RUNE/") => {
+                    greeting.versions.push(text.to_ascii_uppercase());
+                }
                 Word::Text(text) => greeting.welcome = Some(text.clone()),
                 Word::Named { name, value } if name == "MAX" => maximum = number(value),
                 Word::Named { name, value } if name == "CAP" => {
@@ -211,7 +213,7 @@ mod tests {
     #[test]
     fn the_greeting_says_what_it_says_to_a_stranger() {
         let Ok(ServerLine::Greeting(greeting)) =
-            decode("howdy RUNE/2 RUNE/1 cap=send,,box max=100 x=1 \"Hi; there\"\r\n")
+            decode("howdy RUNE/2 rune/1 cap=send,,box max=100 x=1 \"Hi; there\"\r\n")
         else {
             panic!();
         };

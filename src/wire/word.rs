@@ -158,7 +158,7 @@ impl fmt::Debug for PipelineId {
 }
 
 /// A decimal number without sign and leading zeros.
-pub(super) fn number(digits: &str) -> Option<u64> {
+pub fn number(digits: &str) -> Option<u64> {
     let canonical = digits.bytes().all(|c| c.is_ascii_digit()) && (digits.len() == 1 || !digits.starts_with('0'));
     if canonical { digits.parse().ok() } else { None }
 }

@@ -19,7 +19,7 @@ use crate::base::{BodyId, ObjectId, SessionId, Timestamp};
 use crate::mail::page::PAGE_SIZES;
 use crate::wire::mailbox::{BoxCommand, Count, Entry, Part, Piece, Said, Selection, Style};
 use crate::wire::token::{Epoch, Token, TokenHash, epoch, hash_of};
-use crate::wire::{Status, Word};
+use crate::wire::{Status, Word, number};
 
 /// What of an object is being read, and how it is given.
 pub(super) struct Reading {
@@ -184,7 +184,9 @@ impl Carrier {
 
     fn set_of_mailbox(&mut self, place: Place, mailbox: Fingerprint, name: &str, value: &str) {
         let Some(terms) = self.held.mailboxes().get(&mailbox).map(Mailbox::terms) else { return };
-        let days = value.parse().ok().filter(|days| name == "HOLD" && (1..=terms.hold_days).contains(days));
+        let days = number(value)
+            .and_then(|days| u32::try_from(days).ok())
+            .filter(|days| name == "HOLD" && (1..=terms.hold_days).contains(days));
         let Some(days) = days else { return self.answer(place, Status::BadParameter) };
         let set = |outcome| match outcome {
             Outcome::Done | Outcome::Already => Status::Set.into(),

@@ -16,7 +16,6 @@ use crate::engine::delivery::{Arrival, Received};
 use crate::engine::identity::{Identity, Then};
 use crate::engine::record::Record;
 use crate::mail::{Content, ContentKind, Receipt};
-use crate::wire::Status;
 
 /// Receipts that are on their way to their author.
 #[derive(Clone)]
@@ -139,9 +138,8 @@ impl Identity {
                 continue;
             }
             let receipt = data_encoding::HEXLOWER_PERMISSIVE.decode(line.as_bytes());
-            let Some(receipt) = receipt.ok().and_then(|bytes| Receipt::try_from(bytes).ok()) else {
-                return self.finish(arrival, Status::ContentRefused);
-            };
+            // A word of a later version means nothing to us, and costs what stands beside it nothing.
+            let Some(receipt) = receipt.ok().and_then(|bytes| Receipt::try_from(bytes).ok()) else { continue };
             let queue = self.state.drops().copy_with(author.id, &receipt);
             if let Some(queue) = queue.filter(|queue| done.insert(*queue)) {
                 self.add_delivered(now, rng, queue, author.id, &mut records, &mut bodies);
