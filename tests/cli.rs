@@ -206,6 +206,39 @@ fn a_message_from_the_command_line_arrives() {
 }
 
 #[test]
+fn what_a_contact_hears_and_who_carries_is_said_in_words() {
+    let peers = temp_dir();
+    let (mut alice, mut bob) = (Node::loopback("alice", peers.path()), Node::loopback("bob", peers.path()));
+    alice.start();
+    bob.start();
+    alice.befriend(&bob);
+    let set = |change: [&str; 2]| {
+        let output = alice.run(&["contact", "set", "bob", change[0], change[1]]);
+        assert!(output.status.success(), "{change:?}: {output:?}");
+        String::from_utf8(alice.run(&["contact", "show", "bob"]).stdout).unwrap()
+    };
+    let (nothing, read, carried) = ("hear nothing of their mail", "hear what you have read", "your node carries their mail");
+    assert!(set(["--receipts", "none"]).contains(nothing));
+    assert_eq!(alice.json(&["contact", "show", "bob"])["receipts"]["given"], "none");
+    assert!(set(["--receipts", "read"]).contains(read));
+    let words = set(["--receipts", "delivered"]);
+    assert!(!words.contains(nothing) && !words.contains(read) && !words.contains(carried), "{words}");
+    let words = set(["--carry", "on"]);
+    assert!(words.contains(carried) && words.contains("sees to whom they write"), "{words}");
+    assert!(!set(["--carry", "off"]).contains(carried));
+    assert!(!set(["--via", "none"]).contains("carries"));
+
+    for wrong in [&[][..], &["--receipts", "all"], &["--carry", "maybe"]] {
+        let (code, _) = failure(&alice.run(&[&["contact", "set", "bob"], wrong].concat()));
+        assert_eq!(code, 2, "{wrong:?}");
+    }
+    for nobody in [["carol", "none"], ["bob", "carol"], ["bob", "bob"]] {
+        let (code, words) = failure(&alice.run(&["contact", "set", nobody[0], "--via", nobody[1]]));
+        assert!((code == 2 || code == 4) && !words.is_empty(), "{nobody:?}: {code} {words}");
+    }
+}
+
+#[test]
 fn a_passphrase_that_would_protect_nothing_is_refused() {
     let peers = temp_dir();
     let mut alice = Node::loopback("alice", peers.path());

@@ -295,7 +295,6 @@ fn contacts(context: &Context, verb: Contact) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Standard input to its end. What is longer than a message may be is refused, never cut.
 /// The invitation that was given, or the one that is pasted.
 pub(super) fn given_or_pasted(given: Option<String>) -> Result<String, Failure> {
     match given.filter(|text| text != "-") {
@@ -304,6 +303,7 @@ pub(super) fn given_or_pasted(given: Option<String>) -> Result<String, Failure> 
     }
 }
 
+/// Standard input to its end. What is longer than it may be is refused, never cut.
 fn read_stdin(question: &str, most: usize) -> Result<String, Failure> {
     if std::io::stdin().is_terminal() {
         output::Output::new(false, false).warn(question);
