@@ -217,7 +217,8 @@ fn what_a_contact_hears_and_who_carries_is_said_in_words() {
         assert!(output.status.success(), "{change:?}: {output:?}");
         String::from_utf8(alice.run(&["contact", "show", "bob"]).stdout).unwrap()
     };
-    let (nothing, read, carried) = ("hear nothing of their mail", "hear what you have read", "your node carries their mail");
+    let (nothing, read, carried) =
+        ("hear nothing of their mail", "hear what you have read", "your node carries their mail");
     assert!(set(["--receipts", "none"]).contains(nothing));
     assert_eq!(alice.json(&["contact", "show", "bob"])["receipts"]["given"], "none");
     assert!(set(["--receipts", "read"]).contains(read));

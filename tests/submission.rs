@@ -196,7 +196,7 @@ async fn a_message_is_queued_before_its_250() {
     let submitted = setup.submitted();
     assert_eq!(submitted.len(), 1);
     assert_eq!(submitted[0].recipients, ["bobby@rune.internal"]);
-    assert_eq!(submitted[0].visible, ["bobby@rune.internal"]);
+    assert_eq!(submitted[0].visible, ["bobby@rune.internal", "c@example.org"]);
     let text = String::from_utf8(submitted[0].message.to_vec()).unwrap();
     let rest = format!("From: {}\r\nTo: Bob <{}>, c@example.org\r\n\r\nbody\r\n.dot\r\n", alice(), bob());
     assert!(text.ends_with(&rest), "{text}");
@@ -420,6 +420,46 @@ async fn silence_ends_the_session() {
     let ((), read) = tokio::join!(serving, client.read_to_string(&mut replies));
     read.unwrap();
     assert_eq!(codes(&replies), [421]);
+}
+
+#[tokio::test]
+async fn whoever_does_not_log_in_keeps_no_place_by_talking() {
+    let setup = setup_with(Bounds { idle: Duration::from_millis(200), ..Bounds::default() });
+    let (mut client, server) = tokio::io::duplex(4096);
+    let serving = setup.server.session(server, setup.shutdown.subscribe());
+    let talking = async {
+        let mut replies = Vec::new();
+        while client.write_all(b"NOOP\r\n").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let _ = client.read_to_end(&mut replies).await;
+        String::from_utf8(replies).unwrap()
+    };
+    let ((), replies) = tokio::join!(serving, talking);
+    assert_eq!(codes(&replies).last(), Some(&421), "{replies}");
+}
+
+#[tokio::test]
+async fn tls_is_told_from_smtp_by_its_first_byte() {
+    let setup = setup();
+    let (mut client, server) = tokio::io::duplex(4096);
+    let serving = setup.server.session(server, setup.shutdown.subscribe());
+    // A ClientHello in which no byte is a line end.
+    client.write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").await.unwrap();
+    let mut replies = String::new();
+    let ((), read) = tokio::join!(serving, client.read_to_string(&mut replies));
+    read.unwrap();
+    assert!(codes(&replies).iter().all(|code| *code != 500), "{replies}");
+}
+
+#[tokio::test]
+async fn a_message_that_becomes_too_large_is_refused_for_good() {
+    // Less than the bound as it is written, more with the addresses in it.
+    let text = message("x\r\n");
+    let setup = setup_with(Bounds { message: text.len() + 20, ..Bounds::default() });
+    let replies = setup.talk(&format!("{LOGIN}{ENVELOPE}{text}.\r\nQUIT\r\n")).await;
+    assert!(replies.contains("552 5.3.4"), "{replies}");
+    assert!(setup.submitted().is_empty());
 }
 
 /// Reads one line of a reply.

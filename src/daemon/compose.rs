@@ -6,11 +6,21 @@ use mailparse::MailHeaderMap;
 use super::account::LocalAccount;
 use crate::base::Timestamp;
 use crate::control::{Code, Draft, Failure};
+use crate::engine::Book;
 use crate::engine::request::{Asked, Submission};
+use crate::mail::Address;
 use crate::mail::address::PETNAME_DOMAIN;
 use crate::mail::compose::{self, Attachment};
 use crate::mail::outgoing;
 use crate::store::OsRng;
+
+/// Whose address a text means: one's own, or that of a contact.
+pub(super) fn resolve(book: &Book, own: &Address, text: &str) -> Option<Address> {
+    match outgoing::is_own(text, own) {
+        true => Some(own.clone()),
+        false => book.resolve(text).map(|(_, address)| address),
+    }
+}
 
 /// The submission of a draft to these petnames or addresses.
 pub(super) fn submission(
@@ -22,7 +32,7 @@ pub(super) fn submission(
     let usage = |error: &dyn std::fmt::Display| Failure::new(Code::Usage, error.to_string());
     let own = &account.address;
     let snapshot = account.snapshot.borrow().clone();
-    let resolve = |name: &str| snapshot.book.resolve(name).map(|(_, address)| address);
+    let resolve = |name: &str| resolve(&snapshot.book, own, name);
     if let Some(unknown) = to.iter().find(|name| resolve(name).is_none()) {
         return Err(crate::engine::RequestError::UnknownRecipient { recipient: unknown.clone() }.into());
     }

@@ -17,6 +17,7 @@ use super::account::Registry;
 use super::backup::Leases;
 use super::carrier::LocalCarrier;
 use super::clock::now;
+use super::compose;
 use super::crypto::Pool;
 use super::directory::DataDir;
 use super::restored::Cautious;
@@ -270,7 +271,7 @@ impl Node {
         let stopping = stop();
         self.gateways.push(tokio::spawn(async move { server.serve(imap, stopping).await }));
         let resolve = |account: &dyn gateway::account::Account, name: &str| {
-            account.snapshot().borrow().book.resolve(name).map(|(_, address)| address)
+            compose::resolve(&account.snapshot().borrow().book, &account.address(), name)
         };
         let config = gateway::submission::Config {
             resolve: Arc::new(resolve),

@@ -21,9 +21,9 @@ use serde::{Deserialize, Serialize};
 use crate::base::ids::Fingerprint;
 use crate::base::limits;
 use crate::base::{ContactId, ContentId, InvitationId, MacKey, Onion, Timestamp};
-use crate::mail::Address;
 use crate::mail::address::PETNAME_DOMAIN;
 use crate::mail::invitation::SECRET_BYTES;
+use crate::mail::{Address, LocalPart};
 
 /// Where a contact stands (the table above).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -246,7 +246,7 @@ pub struct Book {
 }
 
 /// Whether two names for people are the same.
-fn same_name(a: &str, b: &str) -> bool {
+pub(super) fn same_name(a: &str, b: &str) -> bool {
     a.to_lowercase() == b.to_lowercase()
 }
 
@@ -308,9 +308,9 @@ impl Book {
         Some((self.by_petname(petname)?, Some(folder)))
     }
 
-    /// A petname that nobody has: the wanted one, or with a number behind it.
-    pub fn free_petname(&self, wanted: &str) -> String {
-        let taken = |name: &str| self.by_petname(name).is_some();
+    /// A petname that nobody has, nor the identity itself: the wanted one, or with a number behind it.
+    pub fn free_petname(&self, wanted: &str, own: &LocalPart) -> String {
+        let taken = |name: &str| self.by_petname(name).is_some() || same_name(name, own.as_str());
         if !taken(wanted) {
             return wanted.to_owned();
         }

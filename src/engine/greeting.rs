@@ -186,7 +186,7 @@ impl Identity {
         let address = card.address.without_folder();
         Contact {
             id: ContactId::random(rng),
-            petname: self.state.book().free_petname(address.local().as_str()),
+            petname: self.state.book().free_petname(address.local().as_str(), self.address().local()),
             address,
             fingerprint: issuer,
             certificate: Some(card.certificate.as_slice().into()),

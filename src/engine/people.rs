@@ -6,7 +6,7 @@ use crate::base::{ContactId, InvitationId, MacKey, Timestamp};
 use crate::mail::Invitation;
 use crate::mail::invitation::SECRET_BYTES;
 
-use super::book::{Cards, Contact, ContactChange, ContactStatus, Introduction, InvitationEntry, Provenance};
+use super::book::{Cards, Contact, ContactChange, ContactStatus, Introduction, InvitationEntry, Provenance, same_name};
 use super::drops::Told;
 use super::greeting::next_card;
 use super::identity::Identity;
@@ -91,15 +91,16 @@ impl Identity {
         if book.contacts().count() >= limits::CONTACTS {
             return Err(RequestError::Limit("an address book has up to 5000 contacts"));
         }
+        let own = self.address().local();
         let petname = match petname {
             Some(petname) => {
                 check_petname(&petname)?;
-                if book.by_petname(&petname).is_some() {
+                if book.by_petname(&petname).is_some() || same_name(&petname, own.as_str()) {
                     return Err(RequestError::NameTaken);
                 }
                 petname
             }
-            None => book.free_petname(invitation.address.local().as_str()),
+            None => book.free_petname(invitation.address.local().as_str(), own),
         };
         let mut contact = Contact {
             id: ContactId::random(rng),

@@ -168,7 +168,7 @@ pub enum Request {
 pub struct Submission {
     /// Envelope recipients as given: addresses, petnames at `rune.internal`, or bare petnames.
     pub recipients: Vec<String>,
-    /// Those of them that the header shows to everybody (To and Cc, not Bcc), as given.
+    /// Whom the header names, the author aside, as it names them: recipients or not.
     pub visible: Vec<String>,
     /// The message to sign, with Bcc and identifying fields removed.
     pub message: Arc<[u8]>,

@@ -360,12 +360,54 @@ fn visible_recipients_are_refused_and_blind_ones_get_a_copy_that_names_nobody() 
     let refused = world.request(ALICE, Request::Submit(submission));
     assert!(matches!(refused, Err(RequestError::NotIntroduced { .. })), "{refused:?}");
     assert!(world.nodes[ALICE].published.queue.is_empty());
-    let submission = Submission { recipients, visible: vec![bob.clone()], message, asked: Asked::default() };
+    // Nor may a message to one of them name the other.
+    let (only, named) = (vec![bob.clone()], vec![bob.clone(), carol.clone()]);
+    let submission = Submission { recipients: only, visible: named, message: message.clone(), asked: Asked::default() };
+    let refused = world.request(ALICE, Request::Submit(submission));
+    assert!(matches!(refused, Err(RequestError::NotIntroduced { .. })), "{refused:?}");
+    let submission =
+        Submission { recipients, visible: vec![bob.clone()], message: message.clone(), asked: Asked::default() };
     world.request(ALICE, Request::Submit(submission)).unwrap();
     world.pass(MINUTE);
     assert!(world.texts(BOB, FolderRole::Inbox)[0].contains(&bob));
-    let copy = &world.texts(CAROL, FolderRole::Inbox)[0];
-    assert!(!copy.contains(&bob) && !copy.contains(&carol) && copy.contains("Subject: s\r\n"));
+    let nobody = |copy: &String| !copy.contains(&bob) && !copy.contains(&carol) && copy.contains("Subject: s\r\n");
+    assert!(nobody(&world.texts(CAROL, FolderRole::Inbox)[0]));
+    // Whom it names gets it not: then nobody reads of them.
+    world.nodes[CAROL].online = false;
+    let (only, named) = (vec![carol.clone()], vec![bob.clone()]);
+    let submission = Submission { recipients: only, visible: named, message, asked: Asked::default() };
+    let Ok(Response::Submitted(queue)) = world.request(ALICE, Request::Submit(submission)) else { panic!() };
+    assert!(world.nodes[ALICE].published.queue.get(queue).is_some(), "the id is that of what waits");
+    world.nodes[CAROL].online = true;
+    world.pass(10 * MINUTE);
+    assert!(nobody(&world.texts(CAROL, FolderRole::Inbox)[1]));
+    world.check();
+}
+
+#[test]
+fn ones_own_name_is_nobody_elses_petname() {
+    let mut world = World::new(2, &["alice", "alice", "carol"]);
+    let invitation = world.invite(1, false);
+    let refused =
+        world.request(0, Request::AddContact { invitation: invitation.clone(), petname: Some("Alice".to_owned()) });
+    assert!(matches!(refused, Err(RequestError::NameTaken)), "{refused:?}");
+    world.add(0, &invitation).unwrap();
+    world.pass(MINUTE);
+    assert_eq!(world.contact(0, 1).unwrap().petname, "alice-2");
+    assert_eq!(world.contact(1, 0).unwrap().petname, "alice-2");
+    let message = world.message(0, "to myself");
+    for own in [world.address(0), "alice@rune.internal".to_owned()] {
+        let submission = Submission {
+            recipients: vec![own.clone()],
+            visible: vec![own],
+            message: message.clone(),
+            asked: Asked::default(),
+        };
+        world.request(0, Request::Submit(submission)).unwrap();
+    }
+    world.pass(MINUTE);
+    assert_eq!(world.messages(0, FolderRole::Inbox).len(), 2);
+    assert!(world.messages(1, FolderRole::Inbox).is_empty());
 }
 
 #[test]

@@ -3,12 +3,12 @@
 //! Everybody must be in the address book. Visible recipients would learn each other's address, so there may be one of
 //! them; who is in Bcc gets a copy whose header names nobody else, as an entry of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::{BodyId, ContactId, ContentId, QueueId, Timestamp};
-use crate::mail::{Address, dsn, headers};
+use crate::mail::{Address, dsn, headers, outgoing};
 use crate::wire::digest;
 
 use super::effect::{NewBody, SharedEnd};
@@ -23,6 +23,8 @@ use super::requests::{Answer, Change, Outcome};
 /// Whom a submission is for.
 #[derive(Default)]
 struct Recipients {
+    /// Who is named in the header, whether it goes to them or not.
+    shown: BTreeSet<ContactId>,
     visible: BTreeMap<ContactId, Address>,
     blind: BTreeMap<ContactId, Address>,
     /// What the mail program asked for with each.
@@ -88,12 +90,11 @@ impl Identity {
         let body = NewBody::new(BodyId::random(rng), submission.message.clone());
         let mut bodies = vec![body.clone()];
         let mut records = Vec::new();
-        // Whoever is in Bcc must not learn from To and Cc who else was written to.
-        let apart = !recipients.visible.is_empty() && !recipients.blind.is_empty();
-        let (open, blind) = if apart {
-            (recipients.visible, Some(recipients.blind))
-        } else {
+        // Whom no field names must not learn from the fields who else was written to.
+        let (open, blind) = if recipients.shown.is_empty() || recipients.blind.is_empty() {
             (recipients.visible.into_iter().chain(recipients.blind).collect(), None)
+        } else {
+            (recipients.visible, Some(recipients.blind))
         };
         let queue = QueueId::random(rng);
         let mut queues = Vec::new();
@@ -105,15 +106,18 @@ impl Identity {
             }
             queues.push(id);
         };
-        if !open.is_empty() {
+        let nobody_sees = open.is_empty();
+        if !nobody_sees {
             entry(queue, &body, open, rng);
             self.ends.remember(queue, &body);
         }
         if let Some(blind) = blind {
             let copy = undisclosed(&submission.message);
-            let shared = shared_end(&copy, &body);
+            // Where nobody gets the message itself, nothing may keep its text.
+            let (shared, id) =
+                if nobody_sees { (None, queue) } else { (shared_end(&copy, &body), QueueId::random(rng)) };
             let copy = NewBody { shared, ..NewBody::new(BodyId::random(rng), copy.into()) };
-            entry(QueueId::random(rng), &copy, blind, rng);
+            entry(id, &copy, blind, rng);
             bodies.push(copy);
         }
         records.extend(self.shown_in_outbox(now, queues, &body));
@@ -159,21 +163,23 @@ impl Identity {
             }
             found.blind.insert(contact.id, address);
         }
-        for shown in submission.visible.iter().filter_map(|shown| book.resolve(shown)) {
-            let (contact, _) = shown;
+        let others = submission.visible.iter().filter(|shown| !self.is_own(shown));
+        for (contact, _) in others.filter_map(|shown| book.resolve(shown)) {
+            found.shown.insert(contact.id);
             if let Some(address) = found.blind.remove(&contact.id) {
                 found.visible.insert(contact.id, address);
             }
         }
-        let mut names = found.visible.keys().filter_map(|id| book.contact(*id)).map(|contact| contact.petname.clone());
-        if let (Some(first), Some(second)) = (names.next(), names.next()) {
+        // Whoever gets the message reads of everybody whom it names, whether it goes to them or not.
+        let mut names = found.shown.iter().filter_map(|id| book.contact(*id)).map(|contact| contact.petname.clone());
+        if let (false, Some(first), Some(second)) = (found.visible.is_empty(), names.next(), names.next()) {
             return Err(RequestError::NotIntroduced { first, second });
         }
         Ok(found)
     }
 
     fn is_own(&self, recipient: &str) -> bool {
-        recipient.parse::<Address>().is_ok_and(|address| address.without_folder() == *self.address())
+        outgoing::is_own(recipient, self.address())
     }
 
     fn copy_to_self(&mut self, now: Timestamp, body: &NewBody) -> Result<Record, RequestError> {
@@ -258,7 +264,7 @@ fn undisclosed(message: &[u8]) -> Vec<u8> {
     let mut copy = Vec::with_capacity(message.len() + 32);
     copy.extend_from_slice(b"To: undisclosed-recipients:;\r\n");
     for field in headers::fields(header) {
-        if !["To", "Cc", "Resent-To", "Resent-Cc", "Reply-To"].iter().any(|name| field.is(name)) {
+        if !outgoing::names_people(&field) {
             copy.extend_from_slice(field.raw);
         }
     }
@@ -273,7 +279,8 @@ mod tests {
 
     #[test]
     fn a_blind_copy_names_nobody_else_and_keeps_the_rest() {
-        let message = b"From: a@x\r\nTo: b@y,\r\n c@z\r\nSubject: s\r\ncc: d@w\r\n\r\nTo: body\r\n";
+        let message =
+            b"From: a@x\r\nTo: b@y,\r\n c@z\r\nSubject: s\r\ncc: d@w\r\nMail-Followup-To: b@y\r\n\r\nTo: body\r\n";
         assert_eq!(
             undisclosed(message),
             b"To: undisclosed-recipients:;\r\nFrom: a@x\r\nSubject: s\r\n\r\nTo: body\r\n"

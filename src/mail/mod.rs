@@ -17,6 +17,7 @@ mod mime;
 pub mod outgoing;
 pub mod page;
 pub mod proof;
+mod read_receipt;
 pub mod structure;
 
 pub use crate::base::address::{self, Address, AddressError, LocalPart};

@@ -14,13 +14,14 @@ use super::Address;
 use super::address::PETNAME_DOMAIN;
 use super::date;
 use super::headers::{self, Entry, Field, FromError, Mailbox};
+use super::read_receipt;
 
 /// A message that may be signed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Prepared {
     /// The message.
     pub message: Vec<u8>,
-    /// The addresses in To and Cc, as the mail program wrote them.
+    /// The addresses in all fields that hold some, the author's aside, as the mail program wrote them.
     pub visible: Vec<String>,
     /// The Message-ID as the mail program wrote it, where it is another now.
     pub written_id: Option<String>,
@@ -80,6 +81,12 @@ const REMOVED: &[(&str, &str)] = &[
     ("x-evolution-*", "Evolution's own state of a draft"),
     ("x-kmail-*", "KMail's own state of a draft"),
     ("x-sylpheed-*", "Sylpheed's own state of a draft"),
+    ("x-claws-*", "Claws Mail's own state of a draft"),
+    ("x-k9mail-*", "K-9 Mail's name of the identity"),
+    ("x-gnus-*", "Gnus' own state of a draft"),
+    ("x-draft-from", "Gnus' own state of a draft"),
+    ("gcc", "the mail program's own folder"),
+    ("x-tuid", "a name in somebody's mailbox"),
     ("x-apple-*", "Apple Mail's own state and device"),
     ("x-universally-unique-identifier", "Apple Mail's own name of the message"),
     ("x-uniform-type-identifier", "Apple's note type"),
@@ -97,6 +104,14 @@ const REMOVED: &[(&str, &str)] = &[
     ("user-agent", "program and version"),
     ("x-mailer", "program and version"),
     ("x-newsreader", "program and version"),
+    ("x-operating-system", "system and version"),
+    ("x-enigmail*", "program and version"),
+    ("x-pgp-agent", "program and version"),
+    ("x-ms-*", "Outlook's and Exchange's own state"),
+    ("x-antivirus*", "program and version"),
+    ("thread-index", "Outlook's time of writing"),
+    ("accept-language", "the languages of the author"),
+    ("content-language", "the language of the program"),
     ("x-mimeole", "program and version"),
     ("x-originating-*", "network address or host of the author"),
     ("x-client-ip", "network address of the author"),
@@ -106,6 +121,10 @@ const REMOVED: &[(&str, &str)] = &[
     ("x-authenticated-*", "login name of the author"),
     ("x-authentication-warning", "login name and host of the author"),
     ("sender", "the signature says who sent it"),
+    ("resent-sender", "the signature says who sent it"),
+    ("apparently-to", "may name hidden recipients"),
+    ("x-rcpt-to", "may name hidden recipients"),
+    ("x-delivered-to", "set on arrival"),
     ("autocrypt", "a key of another identity system"),
     ("autocrypt-*", "keys of another identity system"),
 ];
@@ -123,11 +142,17 @@ const ADDRESS_FIELDS: &[&str] = &[
     "x-confirm-reading-to",
     "errors-to",
     "resent-from",
-    "resent-sender",
     "resent-to",
     "resent-cc",
     "resent-reply-to",
 ];
+
+/// Whether a field may name others than the author and who asked for a receipt.
+pub fn names_people(field: &Field<'_>) -> bool {
+    const OWN: [&str; 5] =
+        ["from", "resent-from", "disposition-notification-to", "return-receipt-to", "x-confirm-reading-to"];
+    ADDRESS_FIELDS.iter().any(|name| field.is(name)) && !OWN.iter().any(|name| field.is(name))
+}
 
 /// Who is meant by the names in a message.
 struct People<'a> {
@@ -155,6 +180,7 @@ pub fn prepare(
     let people = People { own, resolve };
     let own_onion = own.onion();
     check_author(message, own)?;
+    let own_hosts = OwnHosts::of(header);
 
     let mut fields = Vec::with_capacity(header.len() + 256);
     let (mut visible, mut written_id) = (Vec::new(), None);
@@ -163,7 +189,8 @@ pub fn prepare(
         if is_removed(&field) {
             continue;
         }
-        if field.is("to") || field.is("cc") {
+        let holds_addresses = ADDRESS_FIELDS.iter().any(|name| field.is(name));
+        if holds_addresses && !field.is("from") && !field.is("resent-from") {
             visible.extend(headers::address_list(field.value).iter().filter_map(as_written));
         }
         if field.is("date") {
@@ -179,8 +206,10 @@ pub fn prepare(
         } else if field.is("resent-message-id") {
             push(&mut fields, &field, own_message_id(field.value, own_onion, rng));
         } else if field.is("references") || field.is("in-reply-to") {
-            push(&mut fields, &field, own_references(field.value, own_onion));
-        } else if ADDRESS_FIELDS.iter().any(|name| field.is(name)) {
+            push(&mut fields, &field, own_hosts.replaced_in(field.value, own_onion));
+        } else if field.is("mime-version") {
+            push(&mut fields, &field, without_comment(field.value));
+        } else if holds_addresses {
             let value = people.without_petnames(&field)?;
             push(&mut fields, &field, value);
         } else {
@@ -197,7 +226,10 @@ pub fn prepare(
     prepared.extend_from_slice(&fields);
     // The empty line, as it was; a message without body may have none.
     prepared.extend_from_slice(if header.ends_with(b"\r\n\r\n") || header == b"\r\n" { b"\r\n" } else { b"" });
-    prepared.extend_from_slice(body);
+    match read_receipt::without_program(message) {
+        Some(without) => prepared.extend_from_slice(&without),
+        None => prepared.extend_from_slice(body),
+    }
     Ok(Prepared { message: prepared, visible, written_id })
 }
 
@@ -303,21 +335,43 @@ fn is_id_left(left: &str) -> bool {
         && left.bytes().all(|byte| byte.is_ascii_graphic() && !b"<>@()\"\\,:;".contains(&byte))
 }
 
-/// Answers to one's own mail name it as the mail program kept it, at `rune.internal`.
-fn own_references(value: &[u8], own: Onion) -> Option<Vec<u8>> {
-    let marker = format!("@{PETNAME_DOMAIN}>");
-    let mut rewritten = Vec::new();
-    let mut rest = value;
-    while let Some(at) = find_ignoring_case(rest, marker.as_bytes()) {
-        rewritten.extend_from_slice(rest.get(..at)?);
-        rewritten.extend_from_slice(format!("@{own}>").as_bytes());
-        rest = rest.get(at + marker.len()..)?;
+/// `1.0 (Mac OS X Mail 16.0)` names program and system in a comment.
+fn without_comment(value: &[u8]) -> Option<Vec<u8>> {
+    value.contains(&b'(').then(|| b"1.0".to_vec())
+}
+
+/// The hosts of ids that are the author's own: `rune.internal`, under which mail programs keep copies, and the host that
+/// this one wrote into the Message-ID. Answers to one's own mail name it so.
+struct OwnHosts(Vec<String>);
+
+impl OwnHosts {
+    fn of(header: &[u8]) -> Self {
+        let written = headers::fields(header).find(|field| field.is("message-id"));
+        let id = written.and_then(|field| headers::message_id(field.value));
+        let host =
+            id.as_deref().and_then(|id| id.trim_end_matches('>').rsplit_once('@')).map(|(_, host)| host.to_owned());
+        Self([PETNAME_DOMAIN.to_owned()].into_iter().chain(host).collect())
     }
-    if rewritten.is_empty() {
-        return None;
+
+    /// The value with our onion in these ids; `None` where it has none of them.
+    fn replaced_in(&self, value: &[u8], own: Onion) -> Option<Vec<u8>> {
+        let mut rewritten = Vec::with_capacity(value.len());
+        let mut changed = false;
+        for id in value.split_inclusive(|&byte| byte == b'>') {
+            let at = id.iter().rposition(|&byte| byte == b'@');
+            let (left, host) = id.split_at(at.map_or(id.len(), |at| at + 1));
+            let is_own =
+                |own: &String| host.strip_suffix(b">").is_some_and(|host| host.eq_ignore_ascii_case(own.as_bytes()));
+            rewritten.extend_from_slice(left);
+            if self.0.iter().any(is_own) {
+                changed = true;
+                rewritten.extend_from_slice(format!("{own}>").as_bytes());
+            } else {
+                rewritten.extend_from_slice(host);
+            }
+        }
+        changed.then_some(rewritten)
     }
-    rewritten.extend_from_slice(rest);
-    Some(rewritten)
 }
 
 fn find_ignoring_case(text: &[u8], what: &[u8]) -> Option<usize> {
@@ -548,6 +602,35 @@ mod tests {
             run(&format!("{}{}\r\n", "X: y\r\n".repeat(HEADER_FIELDS), head())),
             Err(OutgoingError::HeaderTooLong)
         );
+    }
+
+    #[test]
+    fn a_program_that_names_itself_in_a_comment_is_not_named() {
+        let sent = text(&format!("{}Mime-Version: 1.0 (Mac OS X Mail 16.0 \\(3774.500\\))\r\n\r\nx\r\n", head()));
+        assert!(sent.contains("Mime-Version: 1.0\r\n") && !sent.contains("Mac OS"), "{sent}");
+    }
+
+    #[test]
+    fn answers_to_own_mail_name_it_as_others_have_it_and_not_the_machine() {
+        let own_onion = onion(1);
+        let sent = text(&format!(
+            "From: <{}>\r\nMessage-ID: <2@Laptop.lan>\r\nIn-Reply-To: <1@laptop.lan>\r\n\
+             References: <a@b> <0@rune.internal>\r\n <1@LAPTOP.LAN>\r\n\r\nx\r\n",
+            own()
+        ));
+        assert!(sent.contains(&format!("In-Reply-To: <1@{own_onion}>\r\n")), "{sent}");
+        assert!(sent.contains(&format!("References: <a@b> <0@{own_onion}>\r\n <1@{own_onion}>\r\n")), "{sent}");
+        assert!(!sent.to_lowercase().contains("laptop"), "{sent}");
+    }
+
+    #[test]
+    fn whoever_any_field_names_is_visible() {
+        let message = format!(
+            "{}To: a@b\r\nReply-To: c@d\r\nMail-Followup-To: <e@f>\r\nResent-Cc: g@h\r\nResent-From: <{}>\r\n\r\nx\r\n",
+            head(),
+            own()
+        );
+        assert_eq!(run(&message).unwrap().visible, ["a@b", "c@d", "e@f", "g@h"]);
     }
 
     proptest! {

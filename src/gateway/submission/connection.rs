@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use zeroize::Zeroizing;
 
+use super::receiver::DataProblem;
 use super::session::{Identity, Session, Step};
 use super::{Seat, Shared, reply};
 use crate::base::limits::LOGIN_DELAY_DOUBLINGS;
@@ -27,8 +28,16 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let session = Session::new(shared.config.bounds.message);
-    let mut connection =
-        Connection { shared, stream, session, shutdown, account: None, seat: None, buffer: vec![0; CHUNK] };
+    let mut connection = Connection {
+        shared,
+        stream,
+        session,
+        shutdown,
+        since: Instant::now(),
+        account: None,
+        seat: None,
+        buffer: vec![0; CHUNK],
+    };
     // The client went away: there is nobody to tell, and what it has no 250 for it keeps.
     let _gone: io::Result<()> = connection.run().await;
 }
@@ -48,6 +57,7 @@ struct Connection<'a, S> {
     stream: S,
     session: Session,
     shutdown: watch::Receiver<bool>,
+    since: Instant,
     account: Option<Arc<dyn Account>>,
     seat: Option<Seat>,
     buffer: Vec<u8>,
@@ -108,8 +118,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
         };
         // A message may come in to its end; the daemon ends the task when its patience is over.
         let may_stop = !self.session.is_receiving();
+        // Whoever does not log in has as long for all of it as others for one command: NOOP keeps no place.
+        let idle = self.shared.config.bounds.idle;
+        let patience = if self.account.is_some() { idle } else { idle.saturating_sub(self.since.elapsed()) };
         tokio::select! {
-            read = timeout(self.shared.config.bounds.idle, self.stream.read(&mut self.buffer)) => match read {
+            read = timeout(patience, self.stream.read(&mut self.buffer)) => match read {
                 Ok(count) => count.map(Waited::Bytes),
                 Err(_) => Ok(Waited::Silence),
             },
@@ -151,11 +164,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
             Ok(prepared) => prepared,
             Err(error) => return reply::of_outgoing(&error),
         };
-        // The header may show people to whom this message does not go, by petname or by address.
-        let same = |name: &str| resolve(name).map(|address| address.without_folder());
-        let envelope: Vec<_> = recipients.iter().map(|recipient| same(recipient)).collect();
-        let visible =
-            visible.into_iter().filter(|name| same(name).is_some_and(|to| envelope.contains(&Some(to)))).collect();
+        if message.len() > config.bounds.message {
+            // Addresses are longer than the names for them.
+            return reply::of_data(DataProblem::TooLarge).to_owned();
+        }
         let asked = Asked { message_id: written_id, ..asked };
         let submission = Submission { recipients, visible, message: message.into(), asked };
         match account.request(Request::Submit(submission)).await {

@@ -226,6 +226,10 @@ impl Session {
     }
 
     fn take_line(&mut self) -> Line {
+        // TLS, which has no lines.
+        if self.input.first() == Some(&0x16) {
+            return Line::Complete(std::mem::take(&mut self.input));
+        }
         let Some(end) = self.input.iter().position(|&byte| byte == b'\n') else {
             if self.input.len() < SMTP_LINE_BYTES {
                 return Line::Incomplete;
