@@ -57,8 +57,10 @@ pub const IMAP_COMMAND_BYTES: usize = 256 * KIB;
 pub const IMAP_DRAIN_BYTES: usize = 4 * MESSAGE_BYTES;
 /// IMAP responses are handed to the socket in pieces of this size, in bytes.
 pub const IMAP_PIECE_BYTES: usize = 256 * KIB;
+/// Patterns of one LIST.
+pub const LIST_PATTERNS: usize = 32;
 /// Depth of an IMAP SEARCH: Thunderbird nests one OR per term of a quick filter.
-pub const IMAP_SEARCH_DEPTH: usize = 32;
+pub const IMAP_SEARCH_DEPTH: usize = 128;
 /// Keys of one IMAP SEARCH.
 pub const IMAP_SEARCH_KEYS: usize = 10_000;
 /// Time that one IMAP SEARCH may take.
@@ -159,6 +161,8 @@ pub const TRANSPORT_STOP: Duration = Duration::from_secs(3);
 pub const IMAP_IDLE_BEFORE_LOGIN: Duration = Duration::from_secs(60);
 /// IMAP: silence after login.
 pub const IMAP_IDLE: Duration = Duration::from_secs(30 * 60);
+/// Bytes per second that a mail program sends at least, after [`IMAP_STALL`], of a literal.
+pub const IMAP_SLOWEST_UPLOAD: usize = 64 * KIB;
 /// IMAP: a client may take nothing, or pause within a literal, for this long.
 pub const IMAP_STALL: Duration = Duration::from_secs(120);
 /// Submission: silence (RFC 5321 §4.5.3.2).

@@ -242,11 +242,16 @@ impl Identity {
         Ok(change)
     }
 
+    fn room_for_a_folder(&self) -> Result<(), RequestError> {
+        match self.state.mailbox().folders().count() < limits::FOLDERS {
+            true => Ok(()),
+            false => Err(RequestError::Limit("an identity has up to 1000 folders")),
+        }
+    }
+
     fn create_folder(&mut self, now: Timestamp, rng: &mut dyn Rng, name: &str) -> Outcome {
         let name = folder_name(name)?;
-        if self.state.mailbox().folders().count() >= limits::FOLDERS {
-            return Err(RequestError::Limit("an identity has up to 1000 folders"));
-        }
+        self.room_for_a_folder()?;
         if self.state.mailbox().by_name(&name).is_some() {
             return Err(RequestError::FolderExists);
         }
@@ -289,6 +294,7 @@ impl Identity {
     }
 
     fn rename_inbox(&mut self, now: Timestamp, rng: &mut dyn Rng, inbox: &Folder, name: String) -> Outcome {
+        self.room_for_a_folder()?;
         let (to, created) = self.new_folder(now, rng, name);
         let pairs: Vec<(Uid, Uid)> = inbox.messages.iter().map(|message| message.uid).zip(1..).collect();
         let mut records = vec![created];

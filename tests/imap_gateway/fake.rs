@@ -284,6 +284,11 @@ impl Client {
         self.output.write_all(bytes).await.unwrap();
     }
 
+    /// Sends this; false where the server has gone.
+    pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.output.write_all(bytes).await.is_ok()
+    }
+
     /// The next line, without its line end; empty at the end of the connection.
     pub(crate) async fn line(&mut self) -> String {
         let mut line = Vec::new();

@@ -102,6 +102,51 @@ async fn twenty_mistakes_end_the_session() {
 }
 
 #[tokio::test]
+async fn mistakes_of_a_session_that_goes_on_are_forgotten() {
+    let server = Server::start().await;
+    let mut client = server.log_in().await;
+    for _ in 0..3 {
+        for _ in 0..15 {
+            client.command("a NONSENSE").await;
+        }
+        assert_eq!(client.command("b NOOP").await, ["b OK done"]);
+    }
+}
+
+#[tokio::test]
+async fn what_programs_say_at_odd_moments_is_answered() {
+    let server = Server::start().await;
+    assert_eq!(server.connect().await.command("a CHECK").await, ["a BAD log in first"]);
+    let mut client = server.log_in().await;
+    assert_eq!(client.command("a CHECK").await, ["a BAD no folder is selected"]);
+    for command in ["1 CREATE Work", "2 DELETE Work"] {
+        assert!(client.command(command).await.last().unwrap().contains(" OK "), "{command}");
+    }
+    assert_eq!(client.command("3 UNSUBSCRIBE Work").await, ["3 OK it is not on the list"]);
+    assert_eq!(client.command("4 SUBSCRIBE Work").await, ["4 NO [NONEXISTENT] there is no such folder"]);
+    // An answer that could not be told from another is given before anything is stored.
+    let long = "t".repeat(100);
+    client.send(format!("{long} APPEND INBOX {{3+}}\r\nabc\r\n").as_bytes()).await;
+    assert_eq!(client.line().await, "* BAD a command begins with a tag");
+    let status = client.command("5 STATUS INBOX (MESSAGES MESSAGES SIZE MESSAGES)").await;
+    assert_eq!(status[0], "* STATUS \"INBOX\" (MESSAGES 0 SIZE 0)");
+}
+
+#[tokio::test]
+async fn a_message_that_comes_in_drops_holds_nothing_for_long() {
+    let server = Server::with(Limits { stall: Duration::from_millis(400), ..limits() }).await;
+    let mut client = server.log_in().await;
+    client.send(b"1 APPEND INBOX {100}\r\n").await;
+    assert_eq!(client.line().await, "+ go on");
+    let mut drops = 0;
+    while drops < 99 && client.try_send(b"x").await {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        drops += 1;
+    }
+    assert!(drops < 99, "none of them was late");
+}
+
+#[tokio::test]
 async fn a_browser_is_turned_away_and_hears_nothing_of_its_own() {
     let server = Server::start().await;
     for first in ["POST / HTTP/1.1\r\nHost: x\r\n\r\na LOGIN alice \"open sesame\"", "Host: <script>", "GET /"] {

@@ -192,6 +192,8 @@ async fn write_row(
             }
             Item::Content(content) => write_content(writer, source, content).await?,
         }
+        // However often something is asked for, little of it is in memory.
+        writer.relieve().await?;
     }
     writer.out().extend_from_slice(b")\r\n");
     Ok(())

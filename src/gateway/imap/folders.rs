@@ -92,6 +92,17 @@ fn count(number: usize) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
 }
 
+/// Whatever is asked for is told once: some of it takes a walk over all messages.
+pub(super) fn each_once(items: &mut Vec<StatusItem>) {
+    let mut seen = Vec::new();
+    items.retain(|item| {
+        !seen.contains(item) && {
+            seen.push(*item);
+            true
+        }
+    });
+}
+
 /// `* STATUS name (…)`
 pub(super) fn write_status(out: &mut Vec<u8>, folder: &Folder, items: &[StatusItem]) {
     out.extend_from_slice(b"* STATUS ");
@@ -157,7 +168,8 @@ impl Session {
 
     pub(super) fn status(&mut self, name: &MailboxName<'_>, items: &[StatusDataItemName]) -> Done {
         let folder = self.user()?.folder(name)?;
-        let items: Vec<StatusItem> = items.iter().map(StatusItem::from).collect();
+        let mut items: Vec<StatusItem> = items.iter().map(StatusItem::from).collect();
+        each_once(&mut items);
         write_status(self.writer.out(), &folder, &items);
         self.report(true)?;
         Ok(Reply::ok("done"))
@@ -212,7 +224,11 @@ impl Session {
 
     pub(super) async fn subscribe(&mut self, name: &MailboxName<'_>, subscribed: bool) -> Done {
         let user = self.user()?;
-        let folder = user.folder(name)?;
+        let folder = match user.folder(name) {
+            // A program that has just deleted it takes it off the list as well.
+            Err(_) if !subscribed => return Ok(Reply::ok("it is not on the list")),
+            found => found?,
+        };
         if folder.subscribed != subscribed {
             user.account.request(Request::SubscribeFolder { folder: folder.id, subscribed }).await?;
         }

@@ -10,7 +10,7 @@ use crate::base::limits;
 use crate::engine::Mailbox;
 use crate::engine::mailbox::{Folder, FolderRole};
 
-use super::folders::{StatusItem, write_status};
+use super::folders::{StatusItem, each_once, write_status};
 use super::reply::{Done, Reply};
 use super::session::{Session, folder_name};
 use super::syntax::{Cursor, SyntaxError};
@@ -178,6 +178,9 @@ fn parse(command: &[u8]) -> Result<Query, SyntaxError> {
         patterns.push(cursor.pattern()?);
         while cursor.eat(b' ') {
             patterns.push(cursor.pattern()?);
+            if patterns.len() > limits::LIST_PATTERNS {
+                return Err(SyntaxError);
+            }
         }
         cursor.expect(b')')?;
     } else {
@@ -198,6 +201,7 @@ fn parse(command: &[u8]) -> Result<Query, SyntaxError> {
         words(&mut cursor, |word, cursor| query.returned(word, cursor))?;
     }
     cursor.end()?;
+    each_once(&mut query.status);
     Ok(query)
 }
 

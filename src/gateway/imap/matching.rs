@@ -3,6 +3,9 @@
 //! Text is compared as people see it: encoded words, transfer encodings and character sets are undone, and case does
 //! not count. Text of a message is decoded when the first key asks for it, and once.
 
+use std::time::Instant;
+
+use crate::base::limits;
 use crate::engine::mailbox::{Flags, Folder, Message, Uid};
 use crate::mail::headers;
 use crate::mail::structure::{self, Inner, Structure};
@@ -15,8 +18,10 @@ pub(super) enum Key {
     All(Vec<Self>),
     Either(Box<Self>, Box<Self>),
     Not(Box<Self>),
-    /// Sorted.
-    Uids(Vec<Uid>),
+    /// Ranges of sequence numbers, sorted, without overlap.
+    Numbers(Vec<(u32, u32)>),
+    /// Ranges of UIDs, sorted, without overlap.
+    Uids(Vec<(Uid, Uid)>),
     Flag(Flags),
     Keyword(String),
     Larger(u32),
@@ -77,7 +82,7 @@ impl Day {
 /// What is known of a message without reading it.
 #[derive(Debug, Clone)]
 pub(super) struct Facts {
-    uid: Uid,
+    row: Row,
     flags: Flags,
     keywords: Vec<String>,
     size: u32,
@@ -88,7 +93,7 @@ impl Facts {
     pub(super) fn new(row: Row, message: &Message, folder: &Folder) -> Self {
         let date = message.date.civil();
         Self {
-            uid: row.uid,
+            row,
             flags: message.flags,
             keywords: folder.keyword_names(message.flags).map(str::to_owned).collect(),
             size: message.size,
@@ -142,7 +147,8 @@ impl Key {
                 _ => None,
             },
             Self::Not(key) => key.known(facts).map(|holds| !holds),
-            Self::Uids(uids) => Some(uids.binary_search(&facts.uid).is_ok()),
+            Self::Numbers(ranges) => Some(is_within(ranges, facts.row.seq)),
+            Self::Uids(ranges) => Some(is_within(ranges, facts.row.uid)),
             Self::Flag(flag) => Some(facts.flags.contains(*flag)),
             Self::Keyword(name) => Some(facts.keywords.iter().any(|known| known.eq_ignore_ascii_case(name))),
             Self::Larger(size) => Some(facts.size > *size),
@@ -154,8 +160,11 @@ impl Key {
         }
     }
 
-    /// Whether it holds.
+    /// Whether it holds; anything once the time of these texts is over.
     pub(super) fn holds(&self, facts: &Facts, texts: &mut Texts<'_>) -> bool {
+        if Instant::now() > texts.until {
+            return false;
+        }
         if let Some(holds) = self.known(facts) {
             return holds;
         }
@@ -186,8 +195,16 @@ impl Key {
     }
 }
 
+/// Whether a number is in one of these ranges, which are sorted and do not overlap.
+fn is_within(ranges: &[(u32, u32)], number: u32) -> bool {
+    let after = ranges.partition_point(|(first, _)| *first <= number);
+    after.checked_sub(1).and_then(|place| ranges.get(place)).is_some_and(|(_, last)| number <= *last)
+}
+
 /// The text of one message, folded, decoded when it is first asked for.
 pub(super) struct Texts<'a> {
+    /// After this nothing is looked at any more: the answer does not count.
+    until: Instant,
     message: &'a [u8],
     fields: Option<Vec<(String, String)>>,
     body: Option<Vec<String>>,
@@ -195,13 +212,13 @@ pub(super) struct Texts<'a> {
 
 impl<'a> Texts<'a> {
     /// Of a whole message.
-    pub(super) const fn of_message(message: &'a [u8]) -> Self {
-        Self { message, fields: None, body: None }
+    pub(super) const fn of_message(message: &'a [u8], until: Instant) -> Self {
+        Self { until, message, fields: None, body: None }
     }
 
     /// Of a header only: the body has no text.
-    pub(super) const fn of_header(header: &'a [u8]) -> Self {
-        Self { message: header, fields: None, body: Some(Vec::new()) }
+    pub(super) const fn of_header(header: &'a [u8], until: Instant) -> Self {
+        Self { until, message: header, fields: None, body: Some(Vec::new()) }
     }
 
     fn fields(&mut self) -> &[(String, String)] {
@@ -224,10 +241,12 @@ impl<'a> Texts<'a> {
     }
 }
 
-/// Names, and values as people see them.
+/// Names, and values as people see them, as far as a header may go: that of a message in a message may be of any size.
 fn fields(message: &[u8]) -> Vec<(String, String)> {
     let (header, _) = headers::split(message);
+    let header = header.get(..header.len().min(limits::HEADER_BYTES)).unwrap_or_default();
     headers::fields(header)
+        .take(limits::HEADER_FIELDS)
         .filter(|field| !field.name.is_empty())
         .map(|field| {
             let value = mailparse::parse_header(field.raw).map(|(parsed, _)| parsed.get_value());
@@ -261,6 +280,8 @@ fn fold(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const MESSAGE: &[u8] = b"Date: Tue, 3 Feb 2026 23:30:00 -0800\r\n\
@@ -273,11 +294,38 @@ mod tests {
 
     fn facts() -> Facts {
         let arrived = Day { year: 2026, month: 2, day: 4 };
-        Facts { uid: 5, flags: Flags::SEEN, keywords: vec!["Work".into()], size: 100, arrived }
+        Facts { row: Row { seq: 2, uid: 5 }, flags: Flags::SEEN, keywords: vec!["Work".into()], size: 100, arrived }
     }
 
     fn holds(key: &Key) -> bool {
-        key.holds(&facts(), &mut Texts::of_message(MESSAGE))
+        key.holds(&facts(), &mut Texts::of_message(MESSAGE, Instant::now() + Duration::from_secs(600)))
+    }
+
+    #[test]
+    fn numbers_are_looked_up_in_ranges() {
+        let ranges = [(2, 2), (5, 9)];
+        let within: Vec<u32> = (0..12).filter(|number| is_within(&ranges, *number)).collect();
+        assert_eq!(within, [2, 5, 6, 7, 8, 9]);
+        assert!(!is_within(&[], 1));
+        assert_eq!(Key::Numbers(vec![(1, 2)]).known(&facts()), Some(true));
+        assert_eq!(Key::Uids(vec![(1, 4), (6, 9)]).known(&facts()), Some(false));
+    }
+
+    #[test]
+    fn a_header_in_a_message_is_read_as_far_as_a_header_may_go() {
+        let many = "a:\r\n".repeat(limits::HEADER_FIELDS * 3);
+        let message = format!("Content-Type: message/rfc822\r\n\r\n{many}\r\n");
+        let far = Instant::now() + Duration::from_secs(600);
+        assert!(Texts::of_message(message.as_bytes(), far).body().len() <= limits::HEADER_FIELDS + 1);
+        assert!(Texts::of_message(many.as_bytes(), far).fields().len() <= limits::HEADER_FIELDS);
+    }
+
+    #[test]
+    fn when_the_time_is_over_nothing_is_looked_at() {
+        let over = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
+        let mut texts = Texts::of_message(MESSAGE, over);
+        assert!(!Key::Not(Box::new(Key::body("x"))).holds(&facts(), &mut texts));
+        assert!(texts.body.is_none(), "nothing was decoded");
     }
 
     #[test]

@@ -174,8 +174,14 @@ impl Session {
                 }
                 Incoming::Append(command, announced) => {
                     let tag = framing::tag(&command);
-                    let result = self.append(&command, announced).await;
-                    (tag, result)
+                    if tag == "*" {
+                        // Its answer could not be told from another: nothing is stored.
+                        self.decline(announced).await?;
+                        (tag, Ok(Reply::bad("a command begins with a tag")))
+                    } else {
+                        let result = self.append(&command, announced).await;
+                        (tag, result)
+                    }
                 }
                 Incoming::Refused(tag, reply) => (tag, Ok(reply)),
             };
@@ -194,6 +200,9 @@ impl Session {
                 if self.mistakes >= limits::CLIENT_MISTAKES {
                     return Err(End::Bye("too many mistakes"));
                 }
+            } else if self.user.is_some() {
+                // A session may last for months.
+                self.mistakes = 0;
             }
         }
     }
@@ -241,11 +250,14 @@ impl Session {
         }
     }
 
-    /// Reads exactly this many bytes.
+    /// Reads exactly this many bytes. Whoever sends them slowly holds memory that others wait for, and is given up.
     pub(super) async fn read_literal(&mut self, len: usize, patience: Duration) -> Result<Vec<u8>, End> {
         let mut bytes = Vec::with_capacity(len);
+        let slowest = Duration::from_secs((len / limits::IMAP_SLOWEST_UPLOAD) as u64);
+        let until = Instant::now() + patience + slowest;
         while bytes.len() < len {
             let missing = len - bytes.len();
+            let patience = patience.min(until.saturating_duration_since(Instant::now()));
             guarded(&mut self.stop, patience, self.reader.take(missing, &mut bytes)).await?;
         }
         Ok(bytes)
@@ -298,7 +310,12 @@ impl Session {
                 self.writer.line(&format!("* CAPABILITY {CAPABILITIES}"));
                 Ok(Reply::ok("that is all"))
             }
-            C::Noop | C::Check => {
+            C::Noop => {
+                self.report(true)?;
+                Ok(Reply::ok("done"))
+            }
+            C::Check => {
+                self.user()?.selected()?;
                 self.report(true)?;
                 Ok(Reply::ok("done"))
             }

@@ -42,7 +42,7 @@ impl NumberSet {
     }
 
     /// The numbers, where `*` is `largest`; nothing where that is 0. Sorted, without overlap.
-    fn resolve(&self, largest: u32) -> Vec<(u32, u32)> {
+    pub(super) fn resolve(&self, largest: u32) -> Vec<(u32, u32)> {
         if largest == 0 {
             return Vec::new();
         }
@@ -132,7 +132,7 @@ impl View {
     /// The messages of a set. Numbers of no message are left out (RFC 9051 §6.4.9 for UIDs; a client that raced an
     /// expunge is not punished for the others).
     pub(super) fn select(&self, set: &NumberSet, by_uid: bool) -> Vec<Row> {
-        let largest = if by_uid { self.uids.last().copied().unwrap_or(0) } else { self.exists() };
+        let largest = self.largest(by_uid);
         let mut rows = Vec::new();
         for (first, last) in set.resolve(largest) {
             let (from, to) = if by_uid {
@@ -144,6 +144,11 @@ impl View {
             rows.extend((number(from).saturating_add(1)..).zip(found).map(|(seq, &uid)| Row { seq, uid }));
         }
         rows
+    }
+
+    /// What `*` stands for; 0 in an empty folder.
+    pub(super) fn largest(&self, by_uid: bool) -> u32 {
+        if by_uid { self.uids.last().copied().unwrap_or(0) } else { self.exists() }
     }
 
     /// The first message that is not `\Seen`.
