@@ -233,9 +233,9 @@ fn what_a_contact_hears_and_who_carries_is_said_in_words() {
         let (code, _) = failure(&alice.run(&[&["contact", "set", "bob"], wrong].concat()));
         assert_eq!(code, 2, "{wrong:?}");
     }
-    for nobody in [["carol", "none"], ["bob", "carol"], ["bob", "bob"]] {
-        let (code, words) = failure(&alice.run(&["contact", "set", nobody[0], "--via", nobody[1]]));
-        assert!((code == 2 || code == 4) && !words.is_empty(), "{nobody:?}: {code} {words}");
+    for (who, friend, expected) in [("carol", "none", 4), ("bob", "carol", 4), ("bob", "bob", 1)] {
+        let (code, words) = failure(&alice.run(&["contact", "set", who, "--via", friend]));
+        assert!(code == expected && !words.is_empty(), "{who} {friend}: {code} {words}");
     }
 }
 
