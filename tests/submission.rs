@@ -430,7 +430,7 @@ async fn whoever_does_not_log_in_keeps_no_place_by_talking() {
     let talking = async {
         let mut replies = Vec::new();
         while client.write_all(b"NOOP\r\n").await.is_ok() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
         let _ = client.read_to_end(&mut replies).await;
         String::from_utf8(replies).unwrap()

@@ -14,12 +14,10 @@ use crate::mail::compose::{self, Attachment};
 use crate::mail::outgoing;
 use crate::store::OsRng;
 
-/// Whose address a text means: one's own, or that of a contact.
+/// Whose address a text means: that of a contact, or one's own.
 pub(super) fn resolve(book: &Book, own: &Address, text: &str) -> Option<Address> {
-    match outgoing::is_own(text, own) {
-        true => Some(own.clone()),
-        false => book.resolve(text).map(|(_, address)| address),
-    }
+    let contact = book.resolve(text).map(|(_, address)| address);
+    contact.or_else(|| outgoing::is_own(text, own).then(|| own.clone()))
 }
 
 /// The submission of a draft to these petnames or addresses.

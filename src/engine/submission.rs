@@ -112,7 +112,7 @@ impl Identity {
             self.ends.remember(queue, &body);
         }
         if let Some(blind) = blind {
-            let copy = undisclosed(&submission.message);
+            let copy = undisclosed(&submission.message, self.address());
             // Where nobody gets the message itself, nothing may keep its text.
             let (shared, id) =
                 if nobody_sees { (None, queue) } else { (shared_end(&copy, &body), QueueId::random(rng)) };
@@ -178,8 +178,9 @@ impl Identity {
         Ok(found)
     }
 
+    /// Whether this is the identity. A contact who had its name first keeps it.
     fn is_own(&self, recipient: &str) -> bool {
-        outgoing::is_own(recipient, self.address())
+        outgoing::is_own(recipient, self.address()) && self.state.book().resolve(recipient).is_none()
     }
 
     fn copy_to_self(&mut self, now: Timestamp, body: &NewBody) -> Result<Record, RequestError> {
@@ -259,12 +260,12 @@ fn report_headers(message: &[u8], written_id: Option<&str>) -> Vec<u8> {
 }
 
 /// The message without the fields that name its other recipients.
-fn undisclosed(message: &[u8]) -> Vec<u8> {
+fn undisclosed(message: &[u8], own: &Address) -> Vec<u8> {
     let (header, body) = headers::split(message);
     let mut copy = Vec::with_capacity(message.len() + 32);
     copy.extend_from_slice(b"To: undisclosed-recipients:;\r\n");
     for field in headers::fields(header) {
-        if !outgoing::names_people(&field) {
+        if !outgoing::names_people(&field, own) {
             copy.extend_from_slice(field.raw);
         }
     }
@@ -276,13 +277,14 @@ fn undisclosed(message: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Onion;
 
     #[test]
     fn a_blind_copy_names_nobody_else_and_keeps_the_rest() {
         let message =
             b"From: a@x\r\nTo: b@y,\r\n c@z\r\nSubject: s\r\ncc: d@w\r\nMail-Followup-To: b@y\r\n\r\nTo: body\r\n";
         assert_eq!(
-            undisclosed(message),
+            undisclosed(message, &format!("alice@{}", Onion::from_public_key([1; 32])).parse().unwrap()),
             b"To: undisclosed-recipients:;\r\nFrom: a@x\r\nSubject: s\r\n\r\nTo: body\r\n"
         );
     }

@@ -147,11 +147,16 @@ const ADDRESS_FIELDS: &[&str] = &[
     "resent-reply-to",
 ];
 
-/// Whether a field may name others than the author and who asked for a receipt.
-pub fn names_people(field: &Field<'_>) -> bool {
-    const OWN: [&str; 5] =
-        ["from", "resent-from", "disposition-notification-to", "return-receipt-to", "x-confirm-reading-to"];
-    ADDRESS_FIELDS.iter().any(|name| field.is(name)) && !OWN.iter().any(|name| field.is(name))
+/// Whether a field names others than the author: what a copy for hidden recipients must not hold.
+pub fn names_people(field: &Field<'_>, own: &Address) -> bool {
+    const RECIPIENTS: [&str; 4] = ["to", "cc", "resent-to", "resent-cc"];
+    let of_author = || {
+        let named: Vec<String> = headers::address_list(field.value).iter().filter_map(as_written).collect();
+        !named.is_empty() && named.iter().all(|address| is_own(address, own))
+    };
+    ADDRESS_FIELDS.iter().any(|name| field.is(name))
+        && !field.is("from")
+        && (RECIPIENTS.iter().any(|name| field.is(name)) || !of_author())
 }
 
 /// Who is meant by the names in a message.
@@ -190,7 +195,7 @@ pub fn prepare(
             continue;
         }
         let holds_addresses = ADDRESS_FIELDS.iter().any(|name| field.is(name));
-        if holds_addresses && !field.is("from") && !field.is("resent-from") {
+        if holds_addresses && !field.is("from") {
             visible.extend(headers::address_list(field.value).iter().filter_map(as_written));
         }
         if field.is("date") {
@@ -395,7 +400,7 @@ impl People<'_> {
         let mut changed = false;
         // From the last to the first, so that the places before stay right.
         for entry in headers::entries(field.value).into_iter().rev() {
-            let Some(address) = self.address_of(&entry)? else { continue };
+            let Some(address) = self.address_of(&entry, field.is("from"))? else { continue };
             changed = true;
             // A name such as "bob@rune.internal" is the mail program's copy of the address.
             let name = field.value.get(entry.whole.clone()).unwrap_or_default();
@@ -411,8 +416,9 @@ impl People<'_> {
         Ok(changed.then_some(value))
     }
 
-    /// The address that replaces this entry, where it is a petname.
-    fn address_of(&self, entry: &Entry) -> Result<Option<Address>, OutgoingError> {
+    /// The address that replaces this entry, where it is a petname. One's own name is the author's; elsewhere a contact may
+    /// have had it first.
+    fn address_of(&self, entry: &Entry, is_author: bool) -> Result<Option<Address>, OutgoingError> {
         let Some(written) = as_written(&entry.mailbox) else { return Ok(None) };
         let is_petname = match &entry.mailbox {
             Mailbox::Address { domain: Some(domain), .. } => domain.eq_ignore_ascii_case(PETNAME_DOMAIN.as_bytes()),
@@ -421,11 +427,13 @@ impl People<'_> {
         if !is_petname {
             return Ok(None);
         }
-        if is_own(&written, self.own) {
-            return Ok(Some(self.own.clone()));
+        let own = is_own(&written, self.own).then(|| self.own.clone());
+        if is_author && own.is_some() {
+            return Ok(own);
         }
         let name = written.rsplit_once('@').map_or(written.as_str(), |(name, _)| name);
         (self.resolve)(&format!("{name}@{PETNAME_DOMAIN}"))
+            .or(own)
             .map(Some)
             .ok_or(OutgoingError::UnknownRecipient { recipient: written })
     }
@@ -630,7 +638,25 @@ mod tests {
             head(),
             own()
         );
-        assert_eq!(run(&message).unwrap().visible, ["a@b", "c@d", "e@f", "g@h"]);
+        assert_eq!(run(&message).unwrap().visible, ["a@b", "c@d", "e@f", "g@h", &own().to_string()]);
+    }
+
+    #[test]
+    fn a_copy_for_hidden_recipients_keeps_what_names_the_author_only() {
+        let names = |field: &str| {
+            let text = format!("{field}\r\n");
+            names_people(&headers::fields(text.as_bytes()).next().unwrap(), &own())
+        };
+        for kept in ["From: x@y", "Subject: a@b", &format!("Reply-To: <{}>", own()), &format!("Resent-From: {}", own())]
+        {
+            assert!(!names(kept), "{kept}");
+        }
+        let both = format!("Reply-To: <{}>, c@d", own());
+        for dropped in
+            [&format!("To: <{}>", own()), "Resent-From: c@d", "Return-Receipt-To: c@d", "Reply-To: x:;", &both]
+        {
+            assert!(names(dropped), "{dropped}");
+        }
     }
 
     proptest! {

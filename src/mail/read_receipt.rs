@@ -8,7 +8,7 @@ use super::structure::{self, Inner};
 pub(super) fn without_program(message: &[u8]) -> Option<Vec<u8>> {
     let (header, _) = headers::split(message);
     let is_receipt = |field: &headers::Field<'_>| {
-        field.is("content-type") && field.value.to_ascii_lowercase().windows(6).any(|window| window == b"report")
+        field.is("content-type") && field.value.trim_ascii_start().to_ascii_lowercase().starts_with(b"multipart/report")
     };
     if !headers::fields(header).any(|field| is_receipt(&field)) {
         return None;
@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn everything_else_stays() {
         assert_eq!(without_program(format!("{HEAD}{}", receipt("")).as_bytes()), None);
-        let mixed = HEAD.replace("report", "mixed");
+        let mixed = HEAD.replace("multipart/report", "multipart/mixed");
         assert_eq!(without_program(format!("{mixed}{}", receipt("Reporting-UA: x\r\n")).as_bytes()), None);
         assert_eq!(without_program(b"From: a@b\r\n\r\nReporting-UA: x\r\n"), None);
     }

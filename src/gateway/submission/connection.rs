@@ -121,6 +121,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
         // Whoever does not log in has as long for all of it as others for one command: NOOP keeps no place.
         let idle = self.shared.config.bounds.idle;
         let patience = if self.account.is_some() { idle } else { idle.saturating_sub(self.since.elapsed()) };
+        if patience.is_zero() {
+            return Ok(Waited::Silence);
+        }
         tokio::select! {
             read = timeout(patience, self.stream.read(&mut self.buffer)) => match read {
                 Ok(count) => count.map(Waited::Bytes),
