@@ -447,7 +447,8 @@ async fn tls_is_told_from_smtp_by_its_first_byte() {
     // A ClientHello in which no byte is a line end.
     client.write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").await.unwrap();
     let mut replies = String::new();
-    let ((), read) = tokio::join!(serving, client.read_to_string(&mut replies));
+    let both = async { tokio::join!(serving, client.read_to_string(&mut replies)) };
+    let ((), read) = tokio::time::timeout(Duration::from_secs(60), both).await.expect("it does not wait for a line");
     read.unwrap();
     assert!(codes(&replies).iter().all(|code| *code != 500), "{replies}");
 }

@@ -130,6 +130,10 @@ async fn what_programs_say_at_odd_moments_is_answered() {
     assert_eq!(client.line().await, "* BAD a command begins with a tag");
     let status = client.command("5 STATUS INBOX (MESSAGES MESSAGES SIZE MESSAGES)").await;
     assert_eq!(status[0], "* STATUS \"INBOX\" (MESSAGES 0 SIZE 0)");
+    for (patterns, condition) in [(32, " OK "), (33, " BAD ")] {
+        let answer = client.command(&format!("6 LIST \"\" ({})", vec!["x"; patterns].join(" "))).await;
+        assert!(answer.last().unwrap().contains(condition), "{patterns}: {answer:?}");
+    }
 }
 
 #[tokio::test]

@@ -230,8 +230,9 @@ impl Parser<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::FolderId;
+    use crate::base::{BodyId, FolderId, Timestamp};
     use crate::engine::Mailbox;
+    use crate::engine::mailbox::{NamedFlags, NewMessage};
     use proptest::prelude::*;
 
     fn view() -> View {
@@ -277,9 +278,16 @@ mod tests {
         let mut mailbox = Mailbox::default();
         let id = FolderId::from_bytes([1; 16]);
         mailbox.create(1, id, "Work", None, 7);
-        let view = View::new(mailbox.folder(id).unwrap().clone());
-        let key = parse(b"a SEARCH 1:*,3,2:900000 UID 5:7,6:9\r\n", false, &view).unwrap();
-        assert_eq!(key, Key::All(vec![Key::Numbers(vec![]), Key::Uids(vec![])]), "nothing is in an empty folder");
+        let parsed = |mailbox: &Mailbox| {
+            let view = View::new(mailbox.folder(id).unwrap().clone());
+            parse(b"a SEARCH 1:*,3,2:90 UID 5:*,6:7\r\n", false, &view).unwrap()
+        };
+        assert_eq!(parsed(&mailbox), Key::All(vec![Key::Numbers(vec![]), Key::Uids(vec![])]));
+        for uid in [5, 6, 9] {
+            let (flags, date, body) = (NamedFlags::default(), Timestamp::from_secs(0), BodyId::from_bytes([1; 16]));
+            assert!(mailbox.add(2, id, &NewMessage { uid, flags, date, body, size: 1, content: None }));
+        }
+        assert_eq!(parsed(&mailbox), Key::All(vec![Key::Numbers(vec![(1, 90)]), Key::Uids(vec![(5, 9)])]));
     }
 
     proptest! {
