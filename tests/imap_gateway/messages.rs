@@ -41,6 +41,20 @@ JVBERg==
 ";
 
 #[tokio::test]
+async fn what_is_asked_for_a_thousand_times_is_read_as_it_is_taken() {
+    let server = Server::start().await;
+    let size = 200 * 1024;
+    server.account.deliver("INBOX", &format!("Subject: x\n\n{}", "x".repeat(size)));
+    let mut client = server.inbox().await;
+    let asked = 1000;
+    client.send(format!("1 FETCH 1 ({})\r\n", vec!["BODY.PEEK[]"; asked].join(" ")).as_bytes()).await;
+    // The client takes nothing: the socket has room for some of it, and no more is read.
+    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+    let read = server.account.read.load(Ordering::Relaxed);
+    assert!(read < (asked * size / 2) as u64, "{read} bytes were read for a client that takes none");
+}
+
+#[tokio::test]
 async fn parts_of_a_nested_message() {
     let server = Server::start().await;
     server.account.deliver("INBOX", NESTED);
