@@ -25,6 +25,8 @@ use crate::mail::address::PETNAME_DOMAIN;
 use crate::mail::invitation::SECRET_BYTES;
 use crate::mail::{Address, LocalPart};
 
+use super::record::Record;
+
 /// Where a contact stands (the table above).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum ContactStatus {
@@ -107,8 +109,8 @@ pub struct Contact {
     pub status: ContactStatus,
     /// How it came here, oldest first.
     pub provenance: Vec<Provenance>,
-    /// The keys with which it authenticates towards us: the newest first, then the one that it used before,
-    /// until it has used the newest.
+    /// The key of our cards, with which it authenticates towards us; behind it the key of the invitation that it used,
+    /// until it has the other (`keys`).
     pub inbound: Vec<MacKey>,
     /// The key with which we authenticate towards it.
     pub outbound: Option<MacKey>,
@@ -120,6 +122,13 @@ impl Contact {
     /// Whether mail may be addressed to it.
     pub const fn may_receive(&self) -> bool {
         matches!(self.status, ContactStatus::Greeting | ContactStatus::Confirmed)
+    }
+
+    /// The record that ends the key of the invitation that it used: it has the key of our card. `None` where that is
+    /// over already.
+    pub(super) fn key_settled(&self) -> Option<Record> {
+        let change = ContactChange::KeySettled;
+        (self.inbound.len() > 1).then_some(Record::ContactChanged { id: self.id, change })
     }
 }
 
@@ -138,7 +147,7 @@ pub enum ContactChange {
     CardQueued(PendingCard),
     /// The card with this id was acknowledged, or given up.
     CardSettled(ContentId),
-    /// It used the newest key: the older ones end.
+    /// It has the key of our card: that of the invitation ends.
     KeySettled,
     /// The user accepted or blocked it.
     Status(ContactStatus),

@@ -20,7 +20,7 @@ use crate::mail::mail_json::{self, JsonContext};
 use crate::mail::{Address, Content, ContentError, ContentKind, headers};
 use crate::wire::{Importance, Status, digest};
 
-use super::book::{Contact, ContactChange, ContactStatus};
+use super::book::{Contact, ContactStatus};
 use super::drops::Told;
 use super::effect::{CommitError, Effect, NewBody, Opened, Refusal};
 use super::identity::{Identity, Pending, Then};
@@ -215,7 +215,9 @@ impl Identity {
         let message = NewMessage { uid, flags, date: now, body: body.id, size, content: Some(seen.content) };
         let mut records = vec![Record::Delivered { folder, message, contact: author.id, seen, evidence }];
         records.extend(receipt);
-        records.extend(self.key_settled(&arrival, author));
+        if arrival.sender == Sender::Contact(author.id) {
+            records.extend(author.key_settled());
+        }
         // Whose mail was collected may be away.
         if self.inbound.contains_key(&arrival.session) {
             self.schedule.online(author.id, now, rng);
@@ -231,13 +233,6 @@ impl Identity {
             message_id: format!("<{}@{}>", content.id, author.address.onion()),
         };
         mail_json::from_json(&content.payload, &context).ok()
-    }
-
-    /// The record that ends a contact's older keys, where it has just used the newest.
-    fn key_settled(&self, arrival: &Arrival, author: &Contact) -> Option<Record> {
-        let newest = self.inbound.get(&arrival.session).is_some_and(|inbound| inbound.used_newest_key(author.id));
-        let settled = author.inbound.len() > 1 && newest && arrival.sender == Sender::Contact(author.id);
-        settled.then_some(Record::ContactChanged { id: author.id, change: ContactChange::KeySettled })
     }
 
     fn folder_for(&self, to: &Address, author: &Contact) -> Option<&Folder> {

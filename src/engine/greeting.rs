@@ -13,7 +13,7 @@ use crate::base::ids::Fingerprint;
 use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::{ContactId, ContentId, MacKey, Timestamp};
-use crate::mail::invitation::SECRET_BYTES;
+use crate::mail::invitation::{SECRET_BYTES, auth_key};
 use crate::mail::{Card, CardDrop, Content, ContentKind, dsn};
 use crate::wire::Status;
 
@@ -29,7 +29,6 @@ use super::effect::{CardEvidence, CommitError, Effect, Opened};
 use super::identity::{Identity, Pending, Then};
 use super::mailbox::FolderRole;
 use super::record::{Record, Seen};
-use super::sessions::invitation_key;
 use super::state::Applied;
 
 /// A card on its way from a session to the book.
@@ -125,7 +124,7 @@ impl Identity {
             outbound: card.auth_key.clone(),
             // It answers our greeting, or brings a secret that we gave it.
             confirm: invitation.is_some() || contact.status == ContactStatus::Greeting,
-            inbound: invitation.and_then(|invitation| self.key_of(invitation)),
+            inbound: invitation.and_then(key_of),
             reply: invitation.map(|_| next_card(contact, now, None, rng)),
             provenance: invitation
                 .map(|invitation| Provenance { how: Introduction::InvitationMade(invitation.id), at: now }),
@@ -147,7 +146,7 @@ impl Identity {
     ) -> Changes {
         let provenance = Provenance { how: Introduction::InvitationMade(invitation.id), at: now };
         let mut contact = self.contact_from(card, issuer, ContactStatus::Confirmed, provenance, rng);
-        contact.inbound.extend(self.key_of(invitation));
+        contact.inbound.extend(key_of(invitation));
         contact.cards.pending = Some(next_card(&contact, now, None, rng));
         contact.cards.sent = 1;
         let (id, told) = (contact.id, self.told_by(card, contact.id));
@@ -197,10 +196,6 @@ impl Identity {
             outbound: Some(card.auth_key.clone()),
             cards: Cards { sent: 0, seen: card.counter, pending: None },
         }
-    }
-
-    fn key_of(&self, invitation: &InvitationEntry) -> Option<MacKey> {
-        invitation_key(self.public(), invitation.secret?)
     }
 
     /// A card's records are on the disk, or are not.
@@ -294,6 +289,10 @@ impl Identity {
 }
 
 type Changes = (Vec<Record>, Vec<super::effect::NewBody>);
+
+fn key_of(invitation: &InvitationEntry) -> Option<MacKey> {
+    auth_key(invitation.secret.as_ref()?)
+}
 
 /// The next card for a contact.
 pub(super) fn next_card(

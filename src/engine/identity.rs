@@ -21,6 +21,7 @@ use super::drops::rented::DropChange;
 use super::drops::{Batch, Calendar, Checking, Collecting, Delays, DepositStep, Depositing, Known};
 use super::effect::{CommitError, DIALLED_SESSIONS, Durability, Effect, Input, NewBody, Transaction};
 use super::greeting::Greeting;
+use super::keys::Keys;
 use super::mailbox::{Folder, FolderRole, ModSeq, NamedFlags, NewMessage, Uid};
 use super::profile::{Profile, PublicProfile};
 use super::rates::Rates;
@@ -106,6 +107,7 @@ pub struct Identity {
     pub(super) outbound: BTreeMap<SessionId, Outbound>,
     pub(super) schedule: Schedule,
     pub(super) rates: Rates,
+    pub(super) keys: Keys,
     pub(super) disk_low: bool,
     /// Bytes of objects that arrived and are not settled.
     pub(super) in_flight: usize,
@@ -173,6 +175,7 @@ impl Identity {
             outbound: BTreeMap::new(),
             schedule,
             rates: Rates::default(),
+            keys: Keys::default(),
             disk_low: false,
             told_damaged: BTreeSet::new(),
             calendar,

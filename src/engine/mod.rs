@@ -17,6 +17,7 @@ mod greeting;
 #[cfg(test)]
 mod harness;
 pub mod identity;
+mod keys;
 pub mod mailbox;
 pub mod outbox;
 mod outcomes;
@@ -41,6 +42,8 @@ mod schedule;
 mod sending;
 pub mod session;
 mod sessions;
+#[cfg(test)]
+mod share_scenarios;
 pub mod state;
 mod submission;
 mod turn;

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use crate::base::limits;
 use crate::base::rng::Rng;
-use crate::base::{ContactId, SessionId, Timestamp};
+use crate::base::{ContactId, ContentId, SessionId, Timestamp};
 use crate::wire::{Code, Disposition, Status};
 
-use super::book::ContactChange;
+use super::book::{Contact, ContactChange};
 use super::effect::{CommitError, Effect};
 use super::greeting::same_certificate;
 use super::identity::{Identity, Pending, Then};
@@ -111,10 +111,7 @@ impl Identity {
                 self.schedule.reached(contact);
                 let then = Then::Sending(contact, SendingStep::Settled(session, item));
                 match item {
-                    Item::Card(content) => {
-                        let change = ContactChange::CardSettled(content);
-                        self.commit(vec![Record::ContactChanged { id: contact, change }], Vec::new(), then);
-                    }
+                    Item::Card(content) => self.card_accepted(contact, content, then),
                     Item::Receipts(_) => match self.returned_records(contact) {
                         Some(records) => self.commit(records, Vec::new(), then),
                         // They went by a drop meanwhile.
@@ -127,6 +124,15 @@ impl Identity {
             Outcome::Outdated if outbound.outdated.insert(item) => self.begin_again(session, item),
             Outcome::Outdated => self.refused(now, rng, session, item, Status::ContentRefused.code()),
         }
+    }
+
+    /// A contact acknowledged our card: it has the key that the card gives.
+    fn card_accepted(&mut self, contact: ContactId, content: ContentId, then: Then) {
+        let change = ContactChange::CardSettled(content);
+        let mut records = vec![Record::ContactChanged { id: contact, change }];
+        let waits = |entry: &&Arc<Contact>| entry.cards.pending.as_ref().is_some_and(|card| card.content == content);
+        records.extend(self.state.book().contact(contact).filter(waits).and_then(|entry| entry.key_settled()));
+        self.commit(records, Vec::new(), then);
     }
 
     fn refused(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId, item: Item, code: Code) {

@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 
 use crate::base::limits;
 use crate::base::rng::Rng;
-use crate::base::{ClockStep, ContactId, MacKey, Onion, SessionId, Timestamp};
-use crate::mail::Invitation;
-use crate::wire::{Claim, Mac, Status, verify};
+use crate::base::{ClockStep, ContactId, SessionId, Timestamp};
+use crate::wire::Status;
 
 use super::book::ContactStatus;
 use super::effect::Effect;
 use super::identity::Identity;
+use super::keys::Keys;
 use super::profile::PublicProfile;
 use super::rates::Rates;
 use super::session::{Delivery, Host, Offer, Responder, SendParams, Sender, Ticket};
@@ -20,9 +20,9 @@ use super::state::State;
 /// One session that a peer opened.
 pub(super) struct Inbound {
     machine: Responder,
-    /// The contacts that have authenticated in it, and whether with the newest key that we gave them.
-    authenticated: BTreeSet<(ContactId, bool)>,
-    /// Whether it has shown the secret of an open invitation.
+    /// The contacts that have authenticated in it.
+    authenticated: BTreeSet<ContactId>,
+    /// Whether it has shown the key of an invitation.
     invited: bool,
 }
 
@@ -39,11 +39,6 @@ impl Inbound {
     fn is_authenticated(&self) -> bool {
         self.invited || !self.authenticated.is_empty()
     }
-
-    /// Whether this contact has used its newest key here.
-    pub(super) fn used_newest_key(&self, contact: ContactId) -> bool {
-        self.authenticated.contains(&(contact, true))
-    }
 }
 
 /// An answer that a session waits for.
@@ -58,10 +53,11 @@ struct Reception<'a> {
     state: &'a State,
     public: &'a PublicProfile,
     rates: &'a mut Rates,
+    keys: &'a mut Keys,
     disk_low: bool,
     /// Payload bytes that all sessions hold or were promised, in memory.
     in_memory: u64,
-    authenticated: &'a mut BTreeSet<(ContactId, bool)>,
+    authenticated: &'a mut BTreeSet<ContactId>,
     invited: &'a mut bool,
     arrived: Vec<(Ticket, Delivery)>,
     online: BTreeSet<ContactId>,
@@ -127,46 +123,17 @@ impl Reception<'_> {
 
     fn sender(&mut self, now: Timestamp, send: &SendParams) -> Sender {
         let (Some(claim), Some(mac)) = (send.claim, send.auth) else { return Sender::Stranger };
-        if let Some((contact, newest)) = self.contact_with(send.to.onion(), &claim, &mac) {
-            self.authenticated.insert((contact, newest));
-            self.online.insert(contact);
-            return Sender::Contact(contact);
+        let sender = self.keys.sender(self.state.book(), now, send.to.onion(), &claim, &mac);
+        match sender {
+            Sender::Contact(contact) => {
+                self.authenticated.insert(contact);
+                self.online.insert(contact);
+            }
+            Sender::Invitation(_) => *self.invited = true,
+            Sender::Stranger => {}
         }
-        let sender = self.invited_with(now, &claim, &mac);
-        *self.invited |= matches!(sender, Sender::Invitation(_));
         sender
     }
-
-    // Both searches try every key, whichever fits: their time says nothing about the book.
-
-    fn contact_with(&self, onion: Onion, claim: &Claim, mac: &Mac) -> Option<(ContactId, bool)> {
-        let mut found = None;
-        for contact in self.state.book().contacts() {
-            for (place, key) in contact.inbound.iter().enumerate() {
-                if verify(key, onion, claim, mac) {
-                    found = Some((contact.id, place == 0));
-                }
-            }
-        }
-        found
-    }
-
-    fn invited_with(&self, now: Timestamp, claim: &Claim, mac: &Mac) -> Sender {
-        let mut found = Sender::Stranger;
-        for invitation in self.state.book().invitations().filter(|invitation| invitation.is_open(now)) {
-            let key = invitation.secret.and_then(|secret| invitation_key(self.public, secret));
-            if key.is_some_and(|key| verify(&key, self.public.onion(), claim, mac)) {
-                found = Sender::Invitation(invitation.id);
-            }
-        }
-        found
-    }
-}
-
-/// The key with which the redeemer of an invitation authenticates at first.
-pub(super) fn invitation_key(public: &PublicProfile, secret: [u8; 16]) -> Option<MacKey> {
-    let (address, fingerprint) = (public.address.clone(), public.fingerprint);
-    Invitation { address, fingerprint, secret: Some(secret), expires: None, carriers: Vec::new() }.auth_key()
 }
 
 impl Identity {
@@ -262,6 +229,7 @@ impl Identity {
             state: &self.state,
             public: &self.profile.public,
             rates: &mut self.rates,
+            keys: &mut self.keys,
             disk_low: self.disk_low,
             in_memory,
             authenticated: &mut inbound.authenticated,

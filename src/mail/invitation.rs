@@ -90,13 +90,18 @@ const SUM: usize = 4;
 const MS_PER_HOUR: i64 = 3_600_000;
 const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
+/// The key of the private invitation with this secret (docs/protocol.md, "Authenticator").
+pub fn auth_key(secret: &[u8; SECRET_BYTES]) -> Option<MacKey> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret).ok()?;
+    mac.update(b"RUNE/1 invitation auth");
+    Some(MacKey::from_bytes(mac.finalize().into_bytes().into()))
+}
+
 impl Invitation {
     /// The key with which the redeemer authenticates until a card brings a fresh one
     /// (docs/protocol.md, "Authenticator"); `None` for a public invitation.
     pub fn auth_key(&self) -> Option<MacKey> {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.secret?).ok()?;
-        mac.update(b"RUNE/1 invitation auth");
-        Some(MacKey::from_bytes(mac.finalize().into_bytes().into()))
+        auth_key(&self.secret?)
     }
 
     /// The text to hand over. Its expiry is that of the invitation rounded down to the hour.
