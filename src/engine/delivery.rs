@@ -5,6 +5,9 @@
 //! 202 leaves after the commit, or where the content was taken before. Refusals say nothing of their reason
 //! (docs/protocol.md, "Unrevealing answers").
 //!
+//! What is kept is charged to its author too, where somebody else brought it (`rates`): so no contact brings more of
+//! strangers than strangers may.
+//!
 //! | author | mail | card |
 //! |---|---|---|
 //! | unknown | refused | see `greeting` |
@@ -15,7 +18,7 @@
 use crate::base::ids::Fingerprint;
 use crate::base::limits;
 use crate::base::rng::Rng;
-use crate::base::{BodyId, SessionId, Timestamp};
+use crate::base::{BodyId, ContactId, SessionId, Timestamp};
 use crate::mail::mail_json::{self, JsonContext};
 use crate::mail::{Address, Content, ContentError, ContentKind, headers};
 use crate::wire::{Importance, Status, digest};
@@ -25,6 +28,7 @@ use super::drops::Told;
 use super::effect::{CommitError, Effect, NewBody, Opened, Refusal};
 use super::identity::{Identity, Pending, Then};
 use super::mailbox::{Flags, Folder, FolderRole, NamedFlags, NewMessage};
+use super::rates::Charges;
 use super::record::{Evidence, Record, Seen};
 use super::session::{Delivery, Sender, Ticket};
 use super::state::Applied;
@@ -34,9 +38,13 @@ pub(super) struct Arrival {
     session: SessionId,
     ticket: Ticket,
     to: Address,
+    /// Whom its AUTH showed: how frank an answer is.
     pub(super) sender: Sender,
     important: bool,
     size: usize,
+    charges: Charges,
+    /// Whether we fetched it at a drop of ours.
+    collected: bool,
 }
 
 /// A content whose author is known by name but not yet judged.
@@ -61,16 +69,16 @@ impl Identity {
     ) {
         let Delivery { send, sender, object } = delivery;
         let important = send.importance == Importance::High;
-        let arrival = Arrival { session, ticket, to: send.to.clone(), sender, important, size: object.len() };
+        let (to, size) = (send.to.clone(), object.len());
+        let charges = Charges::none(size as u64);
+        let mut arrival = Arrival { session, ticket, to, sender, important, size, charges, collected: false };
         self.in_flight = self.in_flight.saturating_add(arrival.size);
         let full = self.in_flight > limits::IN_FLIGHT_BYTES;
-        if full || !self.rates.take(sender, arrival.size as u64, now) {
-            let status = match sender {
-                Sender::Contact(_) if full => Status::Busy,
-                Sender::Contact(_) => Status::TryLater,
-                Sender::Invitation(_) | Sender::Stranger => Status::NotAvailable,
-            };
-            return self.finish(arrival, status);
+        if full {
+            return self.finish(arrival, frank(sender, Status::Busy));
+        }
+        if !self.rates.charge(&mut arrival.charges, sender, now) {
+            return self.finish(arrival, frank(sender, Status::TryLater));
         }
         if send.to.without_folder() != *self.address() {
             return self.load_arrived(now, rng, arrival, send, object);
@@ -86,7 +94,8 @@ impl Identity {
             return false;
         }
         self.in_flight = self.in_flight.saturating_add(size);
-        let arrival = Arrival { session, ticket: Ticket(0), to, sender: Sender::Stranger, important: false, size };
+        let (ticket, sender, charges) = (Ticket(0), Sender::Stranger, Charges::none(size as u64));
+        let arrival = Arrival { session, ticket, to, sender, important: false, size, charges, collected: true };
         let op = self.operation(Pending::Open(arrival));
         self.effect(Effect::Open(op, object));
         true
@@ -122,11 +131,11 @@ impl Identity {
         }
     }
 
-    fn judge(&mut self, now: Timestamp, rng: &mut dyn Rng, arrival: Arrival, received: Received) {
+    fn judge(&mut self, now: Timestamp, rng: &mut dyn Rng, mut arrival: Arrival, received: Received) {
         let author = self.state.book().by_fingerprint(&received.issuer).cloned();
-        if let Some(author) =
-            author.as_ref().filter(|_| received.verified && self.state.duplicates().contains(&received.seen))
-        {
+        let verified = author.as_ref().filter(|_| received.verified);
+        if let Some(author) = verified.filter(|_| self.state.duplicates().contains(&received.seen)) {
+            self.give_back(now, &mut arrival, author.id);
             // The other copy had another receipt, or none.
             return match self.receipt_for(&received.content, author) {
                 Some(record) => self.commit(vec![record], Vec::new(), Then::Acknowledge(arrival, received.seen)),
@@ -134,11 +143,21 @@ impl Identity {
             };
         }
         if !is_current(&received.content, now) {
+            // Somebody may have kept it for long, and bring it again and again.
+            if let Some(author) = verified {
+                self.give_back(now, &mut arrival, author.id);
+            }
             return self.refuse_date(now, arrival);
         }
+        let account = account_of(author.as_deref());
+        let too_large = account == Sender::Stranger && arrival.size > limits::STRANGER_BYTES;
         match (author, received.content.kind) {
             (Some(author), _) if received.verified && author.status == ContactStatus::Blocked => {
                 self.discard(arrival, received.seen);
+            }
+            (_, kind) if too_large && kind != ContentKind::Check => {
+                let is_contact = matches!(arrival.sender, Sender::Contact(_));
+                self.finish(arrival, if is_contact { Status::ObjectTooLarge } else { Status::ContentRefused });
             }
             (_, ContentKind::Card) => self.card_arrived(arrival, received),
             // Only we know what it is called.
@@ -156,19 +175,33 @@ impl Identity {
             (Some(author), ContentKind::Receipt) if author.status == ContactStatus::Confirmed => {
                 self.receipts_arrived(now, rng, arrival, &received, &author);
             }
-            (Some(_), ContentKind::Receipt) => self.discard(arrival, received.seen),
+            (Some(_), ContentKind::Receipt) => match self.charge(now, &mut arrival, account) {
+                Ok(()) => self.discard(arrival, received.seen),
+                Err(status) => self.finish(arrival, status),
+            },
             (Some(author), _) => self.mail_arrived(now, rng, arrival, received, &author),
         }
     }
 
     /// Refuses what only its date is against; not for good while it may be our clock that is wrong.
     fn refuse_date(&mut self, now: Timestamp, arrival: Arrival) {
-        let status = match arrival.sender {
-            _ if !self.schedule.doubts_clock(now) => Status::ContentRefused,
-            Sender::Contact(_) => Status::Busy,
-            Sender::Invitation(_) | Sender::Stranger => Status::NotAvailable,
-        };
+        let doubtful = self.schedule.doubts_clock(now);
+        let status = if doubtful { frank(arrival.sender, Status::Busy) } else { Status::ContentRefused };
         self.finish(arrival, status);
+    }
+
+    /// Takes what is about to be kept from its author's allowance too.
+    ///
+    /// # Errors
+    /// The answer, where there is not enough.
+    pub(super) fn charge(&mut self, now: Timestamp, arrival: &mut Arrival, account: Sender) -> Result<(), Status> {
+        let enough = self.rates.charge(&mut arrival.charges, account, now);
+        if enough { Ok(()) } else { Err(frank(arrival.sender, Status::TryLater)) }
+    }
+
+    /// It was taken before: a contact who brought it itself pays nothing for that.
+    pub(super) fn give_back(&mut self, now: Timestamp, arrival: &mut Arrival, author: ContactId) {
+        self.rates.give_back(&mut arrival.charges, author, now);
     }
 
     /// The receipt that the author of a copy is owed, where it asks for one and gets them.
@@ -188,7 +221,7 @@ impl Identity {
         &mut self,
         now: Timestamp,
         rng: &mut dyn Rng,
-        arrival: Arrival,
+        mut arrival: Arrival,
         received: Received,
         author: &Contact,
     ) {
@@ -208,6 +241,9 @@ impl Identity {
             let status = no_room(arrival.sender);
             return self.finish(arrival, status);
         };
+        if let Err(status) = self.charge(now, &mut arrival, account_of(Some(author))) {
+            return self.finish(arrival, status);
+        }
         // A contact may mark its mail as important; a stranger may not.
         let important = arrival.important && author.status == ContactStatus::Confirmed;
         let flags = NamedFlags::system(if important { Flags::FLAGGED } else { Flags::default() });
@@ -215,7 +251,8 @@ impl Identity {
         let message = NewMessage { uid, flags, date: now, body: body.id, size, content: Some(seen.content) };
         let mut records = vec![Record::Delivered { folder, message, contact: author.id, seen, evidence }];
         records.extend(receipt);
-        if arrival.sender == Sender::Contact(author.id) {
+        // Whoever leaves something at our drop has the card that names it.
+        if arrival.collected || arrival.sender == Sender::Contact(author.id) {
             records.extend(author.key_settled());
         }
         // Whose mail was collected may be away.
@@ -274,12 +311,22 @@ impl Identity {
     }
 }
 
-/// What a sender is told when we have no room.
-pub(super) const fn no_room(sender: Sender) -> Status {
+/// What a sender is told: to a contact the reason, to others always the same.
+const fn frank(sender: Sender, reason: Status) -> Status {
     match sender {
-        Sender::Contact(_) => Status::NoSpace,
+        Sender::Contact(_) => reason,
         Sender::Invitation(_) | Sender::Stranger => Status::NotAvailable,
     }
+}
+
+/// What a sender is told when we have no room.
+pub(super) const fn no_room(sender: Sender) -> Status {
+    frank(sender, Status::NoSpace)
+}
+
+/// Whose allowance what an author wrote is taken from.
+pub(super) fn account_of(author: Option<&Contact>) -> Sender {
+    author.filter(|author| author.may_receive()).map_or(Sender::Stranger, |author| Sender::Contact(author.id))
 }
 
 pub(super) const fn status_of(refusal: Refusal) -> Status {

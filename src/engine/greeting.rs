@@ -2,7 +2,8 @@
 //!
 //! Who redeems an invitation sends its card with the invitation's secret, before any mail. Who made it checks the card,
 //! makes the contact and uses up the secret in one record, and sends a card back. A card without a secret that
-//! works makes a request, which waits for the user: MOVE from Requests to INBOX accepts, to Junk blocks.
+//! works makes a request, which waits for the user: MOVE from Requests to INBOX accepts, to Junk blocks. Where no more
+//! requests can wait it is refused for now, and its author tries again.
 //!
 //! A card is decided on what is committed when it is verified. Where something else was committed first (two used one
 //! secret), its record does nothing, and it is decided again.
@@ -29,6 +30,7 @@ use super::effect::{CardEvidence, CommitError, Effect, Opened};
 use super::identity::{Identity, Pending, Then};
 use super::mailbox::FolderRole;
 use super::record::{Record, Seen};
+use super::session::Sender;
 use super::state::Applied;
 
 /// A card on its way from a session to the book.
@@ -72,34 +74,43 @@ impl Identity {
         }
     }
 
-    fn decide(&mut self, now: Timestamp, rng: &mut dyn Rng, greeting: Greeting) {
-        let Greeting { arrival, seen, card, issuer, .. } = &greeting;
-        if self.state.duplicates().contains(seen) {
+    fn decide(&mut self, now: Timestamp, rng: &mut dyn Rng, mut greeting: Greeting) {
+        let author = self.state.book().by_fingerprint(&greeting.issuer).cloned();
+        if self.state.duplicates().contains(&greeting.seen) {
+            if let Some(author) = author {
+                self.give_back(now, &mut greeting.arrival, author.id);
+            }
             return self.finish(greeting.arrival, Status::Roger);
         }
-        let onion = card.address.onion();
+        let Greeting { arrival, seen, card, issuer, .. } = &greeting;
+        let (onion, refused) = (card.address.onion(), Status::ContentRefused);
         let book = self.state.book();
         let invitation = card.invitation.as_ref().and_then(|secret| book.redeemable(secret, now)).cloned();
-        let records = match (book.by_fingerprint(issuer).cloned(), book.by_onion(onion)) {
+        let account = match &author {
+            Some(author) if author.status == ContactStatus::Blocked => None,
+            Some(author) if author.may_receive() => Some(Sender::Contact(author.id)),
+            // It works once.
+            _ if invitation.is_some() => None,
+            _ => Some(Sender::Stranger),
+        };
+        let decided = match (author, book.by_onion(onion)) {
             // The onion of a pinned key does not change, nor the key of a known onion.
-            (Some(contact), _) if contact.address.onion() != onion => None,
-            (None, Some(_)) => None,
-            (Some(contact), _) => Some(self.card_of_contact(now, rng, *seen, card, &contact, invitation.as_ref())),
+            (Some(contact), _) if contact.address.onion() != onion => Err(refused),
+            (None, Some(_)) => Err(refused),
+            (Some(contact), _) => Ok(self.card_of_contact(now, rng, *seen, card, &contact, invitation.as_ref())),
             (None, None) => match invitation {
-                _ if book.contacts().count() >= limits::CONTACTS => {
-                    let status = no_room(arrival.sender);
-                    return self.finish(greeting.arrival, status);
-                }
-                Some(invitation) => Some(self.card_of_invited(now, rng, *seen, card, *issuer, &invitation)),
-                None if book.requests() >= limits::REQUESTS_PENDING => {
-                    Some((vec![Record::Discarded { seen: *seen }], vec![]))
-                }
-                None => self.card_of_stranger(now, rng, *seen, card, *issuer),
+                _ if book.contacts().count() >= limits::CONTACTS => Err(no_room(arrival.sender)),
+                Some(invitation) => Ok(self.card_of_invited(now, rng, *seen, card, *issuer, &invitation)),
+                None if book.requests() >= limits::REQUESTS_PENDING => Err(no_room(arrival.sender)),
+                None => self.card_of_stranger(now, rng, *seen, card, *issuer).ok_or(no_room(arrival.sender)),
             },
         };
-        match records {
-            Some((records, bodies)) => self.commit(records, bodies, Then::Acquainted(Box::new(greeting))),
-            None => self.finish(greeting.arrival, Status::ContentRefused),
+        let charged = decided.and_then(|changes| {
+            account.map_or(Ok(()), |account| self.charge(now, &mut greeting.arrival, account)).map(|()| changes)
+        });
+        match charged {
+            Ok((records, bodies)) => self.commit(records, bodies, Then::Acquainted(Box::new(greeting))),
+            Err(status) => self.finish(greeting.arrival, status),
         }
     }
 

@@ -11,9 +11,9 @@ use crate::base::rng::Rng;
 use crate::base::{ContactId, ContentId, SessionId, Timestamp};
 use crate::wire::{Code, Disposition, Status};
 
-use super::book::{Contact, ContactChange};
+use super::book::{Contact, ContactChange, ContactStatus};
 use super::effect::{CommitError, Effect};
-use super::greeting::same_certificate;
+use super::greeting::{next_card, same_certificate};
 use super::identity::{Identity, Pending, Then};
 use super::queue::FailureReason;
 use super::record::Record;
@@ -108,7 +108,10 @@ impl Identity {
                 outbound.taken += 1;
                 outbound.refusals = 0;
                 outbound.settling.insert(item);
-                self.schedule.reached(contact);
+                // That a greeting is taken says nothing of the mail behind it.
+                if !matches!(item, Item::Card(_)) || !self.is_greeting(contact) {
+                    self.schedule.reached(contact);
+                }
                 let then = Then::Sending(contact, SendingStep::Settled(session, item));
                 match item {
                     Item::Card(content) => self.card_accepted(contact, content, then),
@@ -136,9 +139,10 @@ impl Identity {
     }
 
     fn refused(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId, item: Item, code: Code) {
+        let greets_again = code == Status::ContentRefused.code() && self.greets_again(now, rng, session, item);
         let Some(outbound) = self.outbound.get_mut(&session) else { return };
         let contact = outbound.contact;
-        if code.disposition() == Disposition::Permanent {
+        if code.disposition() == Disposition::Permanent && !greets_again {
             // It answered: what else waits may well be taken.
             outbound.taken += 1;
             outbound.settling.insert(item);
@@ -164,6 +168,25 @@ impl Identity {
             self.not_sent(contact, vec![queue]);
         }
         self.pass_over(session, item);
+    }
+
+    /// Whether mail was refused by somebody who took our card and does not know us all the same: their requests were full,
+    /// or they lost what they had. It waits, and they get another card before it.
+    fn greets_again(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId, item: Item) -> bool {
+        let Some(outbound) = self.outbound.get_mut(&session) else { return false };
+        let contact = self.state.book().contact(outbound.contact);
+        let greeting = |entry: &&Arc<Contact>| entry.status == ContactStatus::Greeting;
+        let (Item::Mail(_), Some(contact)) = (item, contact.filter(greeting)) else { return false };
+        // Nothing follows the card in this session: one each time that the contact is dialled.
+        if !std::mem::replace(&mut outbound.card_passed_over, true) {
+            let change = ContactChange::CardQueued(next_card(contact, now, None, rng));
+            self.commit(vec![Record::ContactChanged { id: contact.id, change }], Vec::new(), Then::Nothing);
+        }
+        true
+    }
+
+    fn is_greeting(&self, contact: ContactId) -> bool {
+        self.state.book().contact(contact).is_some_and(|entry| entry.status == ContactStatus::Greeting)
     }
 
     /// Leaves an item alone for the rest of a session.

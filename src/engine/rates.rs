@@ -1,7 +1,11 @@
 //! How much each sender may bring: token buckets in memory. They are not persisted: a restart is rare, and the
 //! bytes per day guard the disk well enough without a record per message.
+//!
+//! What arrives is taken from the allowance of the sender that AUTH shows. What is kept is taken from that of its author
+//! as well, where that is another one: a confirmed contact's own (or of somebody whom we greeted), and for everybody
+//! else that of the strangers. Nothing is taken twice from one allowance. A contact gets back what a duplicate took.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::limits;
 use crate::base::{ContactId, InvitationId, Timestamp};
@@ -42,12 +46,30 @@ impl Bucket {
     fn take(&mut self, units: u64) {
         self.used = self.used.saturating_add(u128::from(units).saturating_mul(self.period_ms));
     }
+
+    fn give_back(&mut self, units: u64) {
+        self.used = self.used.saturating_sub(u128::from(units).saturating_mul(self.period_ms));
+    }
 }
 
 #[derive(Debug, Clone)]
 struct Allowance {
     messages: Bucket,
     bytes: Bucket,
+}
+
+/// From whose allowances an object was taken.
+#[derive(Debug)]
+pub(super) struct Charges {
+    size: u64,
+    taken_from: BTreeSet<Sender>,
+}
+
+impl Charges {
+    /// An object of so many bytes, of which nothing was taken from anybody yet.
+    pub(super) const fn none(size: u64) -> Self {
+        Self { size, taken_from: BTreeSet::new() }
+    }
 }
 
 /// What every sender has left.
@@ -71,21 +93,34 @@ impl Rates {
         }
     }
 
-    /// Takes an object from the sender's allowance; `false`, and nothing taken, where there is not enough.
-    pub(super) fn take(&mut self, sender: Sender, size: u64, now: Timestamp) -> bool {
-        if !self.admits(sender, size, now) {
+    /// Takes an object from an allowance, unless it was taken from it already; `false`, and nothing taken, where there is
+    /// not enough.
+    pub(super) fn charge(&mut self, charges: &mut Charges, sender: Sender, now: Timestamp) -> bool {
+        if charges.taken_from.contains(&sender) {
+            return true;
+        }
+        if !self.admits(sender, charges.size, now) {
             return false;
         }
         match sender {
             Sender::Contact(id) => {
                 let allowance = self.contact(id, now);
                 allowance.messages.take(1);
-                allowance.bytes.take(size);
+                allowance.bytes.take(charges.size);
             }
             Sender::Invitation(id) => self.invitation(id, now).take(1),
             Sender::Stranger => self.strangers(now).take(1),
         }
-        true
+        charges.taken_from.insert(sender)
+    }
+
+    /// Gives a contact back what an object took from its allowance.
+    pub(super) fn give_back(&mut self, charges: &mut Charges, contact: ContactId, now: Timestamp) {
+        if charges.taken_from.remove(&Sender::Contact(contact)) {
+            let allowance = self.contact(contact, now);
+            allowance.messages.give_back(1);
+            allowance.bytes.give_back(charges.size);
+        }
     }
 
     fn contact(&mut self, id: ContactId, now: Timestamp) -> &mut Allowance {
@@ -110,6 +145,12 @@ impl Rates {
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    impl Rates {
+        fn take(&mut self, sender: Sender, size: u64, now: Timestamp) -> bool {
+            self.charge(&mut Charges::none(size), sender, now)
+        }
+    }
 
     #[test]
     fn strangers_share_five_an_hour_and_contacts_are_apart() {
@@ -144,5 +185,20 @@ mod tests {
         let mut rates = Rates::default();
         while rates.take(Sender::Stranger, 1, now) {}
         assert!(!rates.take(Sender::Stranger, 1, now.minus(Duration::from_secs(9999))));
+    }
+
+    #[test]
+    fn nothing_is_taken_twice_from_one_allowance_and_what_is_given_back_can_be_taken_again() {
+        let now = Timestamp::from_secs(1_800_000_000);
+        let id = ContactId::from_bytes([1; 16]);
+        let mut rates = Rates::default();
+        let mut charges = Charges::none(limits::CONTACT_BYTES_PER_DAY);
+        assert!(rates.charge(&mut charges, Sender::Contact(id), now));
+        assert!(rates.charge(&mut charges, Sender::Contact(id), now));
+        assert!(!rates.take(Sender::Contact(id), 1, now));
+        rates.give_back(&mut charges, id, now);
+        rates.give_back(&mut charges, id, now);
+        assert!(rates.take(Sender::Contact(id), limits::CONTACT_BYTES_PER_DAY, now));
+        assert!(!rates.take(Sender::Contact(id), 1, now));
     }
 }

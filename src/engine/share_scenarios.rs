@@ -1,19 +1,34 @@
 //! Stories of who is charged for what, and of what one sender can take from the others.
 
-use crate::base::{ContentId, MacKey, SessionId};
+use std::time::Duration;
+
+use crate::base::ids::Fingerprint;
+use crate::base::{ContactId, ContentId, MacKey, Onion, SessionId, Timestamp, limits};
 use crate::mail::invitation::Invitation;
-use crate::mail::{Content, ContentKind};
+use crate::mail::{Binding, Card, Content, ContentKind};
 use crate::wire::{Claim, Command, Importance, Message, Send, authenticator};
 
+use super::book::{Cards, Contact, ContactStatus};
 use super::effect::{Input, Sizes};
-use super::harness::{DAY, MINUTE, World, crypto};
+use super::harness::{DAY, MINUTE, World, certificate, crypto};
 use super::mailbox::FolderRole;
+use super::record::Record;
 
 const ALICE: usize = 0;
 const BOB: usize = 1;
+const CAROL: usize = 2;
+const HOUR: Duration = Duration::from_secs(3600);
 
 fn world() -> World {
     World::new(1, &["alice", "bob", "carol"])
+}
+
+/// Alice and Bob know each other; and the key with which he shows that.
+fn friends() -> (World, MacKey) {
+    let mut world = world();
+    world.introduce(ALICE, BOB);
+    let key = world.contact(BOB, ALICE).unwrap().outbound.clone().unwrap();
+    (world, key)
 }
 
 /// The key of an invitation's text.
@@ -55,14 +70,72 @@ fn say(world: &mut World, session: SessionId, bytes: Vec<u8>) -> String {
     world.replies.iter().map(|(_, text)| text.as_str()).collect()
 }
 
-/// A message of this length from somebody to Alice, sealed; other numbers make others.
+/// What Alice answers to an object under this key, in a session of its own.
+fn brought(world: &mut World, key: Option<&MacKey>, object: &[u8]) -> String {
+    let bytes = request(world, key, object);
+    answer(world, bytes)
+}
+
+/// A message of at least this length from somebody to Alice, sealed; other numbers make others.
 fn mail(world: &World, from: usize, number: u8, length: usize) -> Vec<u8> {
+    mail_until(world, from, number, length, world.now.plus(DAY))
+}
+
+fn mail_until(world: &World, from: usize, number: u8, length: usize, expires: Timestamp) -> Vec<u8> {
     let mut payload = world.message(from, &format!("number {number}")).to_vec();
     payload.resize(payload.len().max(length), b'x');
-    let (id, expires) = (ContentId::from_bytes([number; 16]), world.now.plus(DAY));
+    let id = ContentId::from_bytes([number; 16]);
     let content = Content { kind: ContentKind::Mail, id, expires, receipt: None, payload };
     let (to, from) = (world.fingerprint(ALICE), world.fingerprint(from));
     crypto::seal(&from, to.as_bytes(), &content.encode(), Sizes::All)
+}
+
+/// The card to Alice of somebody whom nobody knows; other numbers are other people.
+fn card(world: &World, number: u8) -> Vec<u8> {
+    let (fingerprint, onion) = (Fingerprint::from_bytes([number; 32]), Onion::from_public_key([number; 32]));
+    let card = Card {
+        counter: 1,
+        address: format!("nobody{number}@{onion}").parse().unwrap(),
+        certificate: certificate(&fingerprint),
+        binding: Binding { epoch: 1, onion_signature: vec![number; 64], key_signature: vec![number; 80] },
+        auth_key: MacKey::from_bytes([number; 32]),
+        invitation: None,
+        drops: Vec::new(),
+        receipts: true,
+    };
+    let (id, expires) = (ContentId::from_bytes([number; 16]), world.now.plus(DAY));
+    let payload = serde_json::to_vec(&card).unwrap();
+    let content = Content { kind: ContentKind::Card, id, expires, receipt: None, payload };
+    crypto::seal(&fingerprint, world.fingerprint(ALICE).as_bytes(), &content.encode(), Sizes::All)
+}
+
+/// Makes so many requests wait at Alice.
+fn fill_requests(world: &mut World, count: usize) {
+    let contact = |number: usize| {
+        let mut bytes = [0xee; 32];
+        bytes[..8].copy_from_slice(&(number as u64).to_be_bytes());
+        let fingerprint = Fingerprint::from_bytes(bytes);
+        Contact {
+            id: ContactId::from_bytes(bytes[..16].try_into().unwrap()),
+            petname: format!("asks-{number}"),
+            address: format!("asks@{}", Onion::from_public_key(bytes)).parse().unwrap(),
+            fingerprint,
+            certificate: Some(certificate(&fingerprint).into()),
+            binding_epoch: 1,
+            status: ContactStatus::Request,
+            provenance: Vec::new(),
+            inbound: vec![MacKey::from_bytes(bytes)],
+            outbound: None,
+            cards: Cards::default(),
+        }
+    };
+    let records = (0..count).map(|number| Record::ContactAdded { contact: Box::new(contact(number)) }).collect();
+    world.append(ALICE, records, vec![]);
+    world.restart(ALICE);
+}
+
+fn requests(world: &World) -> usize {
+    world.nodes[ALICE].published.book.requests()
 }
 
 #[test]
@@ -102,10 +175,7 @@ fn until_then_the_text_of_a_used_invitation_has_the_invitations_quota_and_size()
     // His card was one of five.
     for number in 0..4 {
         let object = mail(&world, BOB, number, 0);
-        let said = {
-            let bytes = request(&world, Some(&key), &object);
-            answer(&mut world, bytes)
-        };
+        let said = brought(&mut world, Some(&key), &object);
         assert!(said.contains("201 32768") && said.contains("202"), "{said}");
     }
     let object = mail(&world, BOB, 9, 0);
@@ -117,5 +187,131 @@ fn until_then_the_text_of_a_used_invitation_has_the_invitations_quota_and_size()
     let bytes = request(&world, world.contact(BOB, ALICE).unwrap().outbound.as_ref(), &object);
     assert!(answer(&mut world, bytes).contains("202"));
     assert_eq!(world.messages(ALICE, FolderRole::Inbox).len(), 5);
+    world.check();
+}
+
+#[test]
+fn cards_of_strangers_are_charged_to_strangers_whoever_brings_them() {
+    let (mut world, bob) = friends();
+    let invitation = key_of(&world.invite(ALICE, false));
+    for number in 0..3 {
+        let object = card(&world, 100 + number);
+        assert!(brought(&mut world, Some(&bob), &object).contains("202"));
+    }
+    let object = card(&world, 110);
+    assert!(brought(&mut world, Some(&invitation), &object).contains("202"));
+    // At a drop, where nobody shows anything.
+    let object = card(&world, 111);
+    assert!(world.nodes[ALICE].identity.collected(SessionId(9999), object));
+    world.input(ALICE, Input::DiskLow(false));
+    world.run();
+    assert_eq!(requests(&world), 5);
+    // Five an hour are five an hour, and a contact is told the reason.
+    let object = card(&world, 112);
+    assert!(brought(&mut world, Some(&bob), &object).contains("450"));
+    assert!(brought(&mut world, Some(&invitation), &object).contains("420"));
+    assert!(brought(&mut world, None, &object).contains("420"));
+    assert!(world.nodes[ALICE].identity.collected(SessionId(9999), object.clone()));
+    world.input(ALICE, Input::DiskLow(false));
+    world.run();
+    assert_eq!(requests(&world), 5);
+    // What is his own is another matter.
+    let object = mail(&world, BOB, 1, 100_000);
+    assert!(brought(&mut world, Some(&bob), &object).contains("202"));
+    world.pass(HOUR);
+    let object = card(&world, 112);
+    assert!(brought(&mut world, None, &object).contains("202"));
+    assert_eq!(requests(&world), 6);
+    world.check();
+}
+
+#[test]
+fn mail_of_somebody_who_waits_is_a_strangers_whoever_brings_it() {
+    let (mut world, bob) = friends();
+    let poster = world.invite(ALICE, true);
+    world.add(CAROL, &poster).unwrap();
+    world.pass(MINUTE);
+    let large = mail(&world, CAROL, 1, limits::STRANGER_BYTES);
+    assert!(brought(&mut world, Some(&bob), &large).contains("413"));
+    assert!(world.nodes[ALICE].identity.collected(SessionId(9999), large));
+    world.input(ALICE, Input::DiskLow(false));
+    world.run();
+    // Her card, and her notice in Requests, are there; it was one of five.
+    for number in 2..6 {
+        let object = mail(&world, CAROL, number, 0);
+        assert!(brought(&mut world, Some(&bob), &object).contains("202"));
+    }
+    let object = mail(&world, CAROL, 6, 0);
+    assert!(brought(&mut world, Some(&bob), &object).contains("450"));
+    assert_eq!(world.messages(ALICE, FolderRole::Requests).len(), 1 + 4);
+    world.check();
+}
+
+#[test]
+fn what_came_before_and_what_is_past_its_date_costs_a_contact_nothing() {
+    let (mut world, bob) = friends();
+    // After that she does not take her own clock for the wrong one.
+    world.pass(2 * HOUR);
+    let old = mail_until(&world, BOB, 1, 0, world.now.minus(3 * DAY));
+    let object = mail(&world, BOB, 2, 0);
+    for _ in 0..limits::CONTACT_BURST {
+        assert!(brought(&mut world, Some(&bob), &object).contains("202"));
+        assert!(brought(&mut world, Some(&bob), &old).contains("409"));
+    }
+    let object = mail(&world, BOB, 3, 0);
+    assert!(brought(&mut world, Some(&bob), &object).contains("202"));
+    assert_eq!(world.messages(ALICE, FolderRole::Inbox).len(), 2);
+}
+
+#[test]
+fn where_no_more_requests_can_wait_a_card_is_refused_for_now_and_comes_again() {
+    let (mut world, bob) = friends();
+    fill_requests(&mut world, limits::REQUESTS_PENDING);
+    let poster = world.invite(ALICE, true);
+    world.replies.clear();
+    world.add(CAROL, &poster).unwrap();
+    world.submit(CAROL, ALICE, "please").unwrap();
+    world.pass(10 * MINUTE);
+    let said: String = world.replies.iter().map(|(_, text)| text.as_str()).collect();
+    assert!(said.contains("420") && !said.contains("202"), "{said}");
+    let object = card(&world, 100);
+    assert!(brought(&mut world, Some(&bob), &object).contains("452"));
+    assert_eq!(requests(&world), limits::REQUESTS_PENDING);
+    // The user decides on one of them.
+    let waiting = world.nodes[ALICE].published.book.by_petname("asks-7").unwrap().id;
+    world.append(ALICE, vec![Record::ContactRemoved { id: waiting }], vec![]);
+    world.restart(ALICE);
+    world.pass(2 * HOUR);
+    assert_eq!(world.contact(ALICE, CAROL).unwrap().status, ContactStatus::Request);
+    let waiting = world.texts(ALICE, FolderRole::Requests);
+    assert!(waiting.iter().any(|text| text.contains("Text of please.")), "{waiting:?}");
+    assert!(world.messages(CAROL, FolderRole::Inbox).is_empty(), "nothing failed");
+    world.check();
+}
+
+#[test]
+fn somebody_whose_greeting_was_lost_greets_again_and_no_mail_fails() {
+    let mut world = world();
+    let poster = world.invite(ALICE, true);
+    world.add(CAROL, &poster).unwrap();
+    world.pass(MINUTE);
+    assert_eq!(requests(&world), 1);
+    // As a node did whose requests were full: it took the card and kept nothing.
+    let carol = world.contact(ALICE, CAROL).unwrap().id;
+    world.append(ALICE, vec![Record::ContactRemoved { id: carol }], vec![]);
+    world.restart(ALICE);
+    world.submit(CAROL, ALICE, "one").unwrap();
+    world.submit(CAROL, ALICE, "two").unwrap();
+    world.pass(HOUR);
+    assert_eq!(world.contact(ALICE, CAROL).unwrap().status, ContactStatus::Request);
+    let waiting = world.texts(ALICE, FolderRole::Requests);
+    for text in ["Text of one.", "Text of two."] {
+        assert!(waiting.iter().any(|message| message.contains(text)), "{waiting:?}");
+    }
+    assert!(world.messages(CAROL, FolderRole::Inbox).is_empty(), "nothing failed");
+    assert!(world.nodes[CAROL].published.queue.is_empty());
+    let cards =
+        |(node, object): &&(usize, Vec<u8>)| *node == ALICE && String::from_utf8_lossy(object).contains("card/1");
+    assert_eq!(world.objects.iter().filter(cards).count(), 2, "once, though two messages were refused");
     world.check();
 }

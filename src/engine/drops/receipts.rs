@@ -15,6 +15,7 @@ use crate::engine::carriage::{self, Fate, ObjectHash};
 use crate::engine::delivery::{Arrival, Received};
 use crate::engine::identity::{Identity, Then};
 use crate::engine::record::Record;
+use crate::engine::session::Sender;
 use crate::mail::{Content, ContentKind, Receipt};
 
 /// Receipts that are on their way to their author.
@@ -110,10 +111,13 @@ impl Identity {
         &mut self,
         now: Timestamp,
         rng: &mut dyn Rng,
-        arrival: Arrival,
+        mut arrival: Arrival,
         received: &Received,
         author: &Contact,
     ) {
+        if let Err(status) = self.charge(now, &mut arrival, Sender::Contact(author.id)) {
+            return self.finish(arrival, status);
+        }
         let (mut records, mut bodies) = (vec![Record::Discarded { seen: received.seen }], Vec::new());
         let text = String::from_utf8_lossy(&received.content.payload);
         // However often a line stands there.
