@@ -124,7 +124,9 @@ fn pure_layers_are_pure() {
     for layer in PURE {
         for path in main_sources(layer) {
             let code = code(&path);
-            for word in IMPURE.iter().filter(|word| code.contains(**word)) {
+            // It counts steps in tests and in fuzzing, and is empty in the product.
+            let allowed = if path.ends_with("base/meter.rs") { "thread_local!" } else { "" };
+            for word in IMPURE.iter().filter(|word| **word != allowed && code.contains(**word)) {
                 wrong.push(format!("{}: {word} has no place in {layer}", path.display()));
             }
         }

@@ -29,6 +29,17 @@ pub const CARD_BYTES: usize = 300 * KIB;
 pub const HEADER_BYTES: usize = 100 * KIB;
 /// Fields in the header of a message.
 pub const HEADER_FIELDS: usize = 1000;
+/// The header of a MIME part that is no message, as far as it is read, in bytes: a type, an encoding and a name have a few hundred.
+pub const PART_HEADER_BYTES: usize = 16 * KIB;
+/// Fields in the header of a MIME part that are read.
+pub const PART_HEADER_FIELDS: usize = 100;
+/// The headers of a message and of all its parts, as far as they are read, in bytes together: a digest of 400 messages. What
+/// they say is kept, and sent to mail programs.
+pub const MIME_HEADER_BYTES: usize = 2 * MIB;
+/// Fields that are read of all these headers together.
+pub const MIME_HEADER_FIELDS: usize = 20_000;
+/// Addresses in the envelopes of a message and of those within it, together: each takes a hundred bytes of memory.
+pub const ENVELOPE_ADDRESSES: usize = 10_000;
 /// Depth of nested MIME parts.
 pub const MIME_DEPTH: usize = 30;
 /// MIME parts in one message.

@@ -6,9 +6,11 @@
 pub mod address;
 pub mod ids;
 pub mod limits;
+pub mod meter;
 pub mod onion;
 pub mod redact;
 pub mod rng;
+pub mod scan;
 pub mod secret;
 pub mod time;
 

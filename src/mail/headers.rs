@@ -5,6 +5,7 @@
 //! on it ([`from_addresses`]).
 
 use crate::base::limits::{HEADER_BYTES, HEADER_FIELDS};
+use crate::base::meter;
 
 pub(super) use super::address_list::{Entry, entries};
 pub use super::address_list::{Mailbox, address_list};
@@ -113,6 +114,7 @@ pub fn select_fields(header: &[u8], names: &[&[u8]], except: bool) -> Vec<u8> {
 
 /// A value without folds, NUL, CR and LF, and without space at its ends.
 pub fn unfold(value: &[u8]) -> Text {
+    meter::steps(value.len());
     value.trim_ascii().iter().copied().filter(|byte| !matches!(byte, 0 | b'\r' | b'\n')).collect()
 }
 
@@ -165,6 +167,7 @@ pub(super) fn has_lone_cr_or_nul(bytes: &[u8]) -> bool {
 
 fn first_line(bytes: &[u8]) -> &[u8] {
     let end = bytes.iter().position(|&byte| byte == b'\n').map_or(bytes.len(), |at| at + 1);
+    meter::steps(end + 1);
     bytes.get(..end).unwrap_or_default()
 }
 

@@ -1,33 +1,109 @@
 //! The bounded MIME splitter behind [`super::structure::parse`] (RFC 2045, RFC 2046).
 //!
-//! A delimiter is a whole line (boundary, optional `--`, optional trailing space), so that one boundary may be
-//! the beginning of another. An outer delimiter ends everything inside. What goes beyond the depth or the number
-//! of parts, or is called multipart and is not, stays one opaque part: nothing is lost, nothing is guessed.
+//! A message is read line by line, once, whatever is nested in it. A delimiter is a whole line (boundary, optional `--`, optional
+//! trailing space), so that one boundary may be the beginning of another. An outer delimiter ends everything inside; of two
+//! open multiparts with the same boundary the inner one has its lines, as in Dovecot, until its closing one. What goes beyond the depth,
+//! the number of parts or the bounds of headers, or is called multipart and is not, stays one opaque part: nothing is lost,
+//! nothing is guessed.
+//!
+//! Work: at most [`STEPS_PER_BYTE`] steps for a byte of the message.
 
-use std::ops::Range;
+use std::collections::BTreeMap;
 
-use crate::base::limits::{HEADER_BYTES, HEADER_FIELDS, MIME_DEPTH, MIME_PARTS};
+use crate::base::limits::{ENVELOPE_ADDRESSES, MIME_DEPTH, MIME_PARTS};
+use crate::base::meter;
 
-use super::headers::{self, Field, unfold};
+use super::budget::HeaderBudget;
+use super::headers::{self, Field, Mailbox, unfold};
+use super::params::{self, PARAMS, Typed};
 use super::structure::{Disposition, Envelope, Inner, MessageStructure, Param, Span, Structure, Text};
 
-/// Parameters of one field (RFC 2231 continuations included).
-const PARAMS: usize = 64;
+/// What is done with a byte of a message at most.
+#[cfg(test)]
+pub(super) const STEPS_PER_BYTE: u64 = 24;
 
 /// Reads the structure of a message.
 pub(super) fn parse(message: &[u8]) -> MessageStructure {
     let length = u32::try_from(message.len()).map_or(u32::MAX as usize, |length| length as usize);
     let message = message.get(..length).unwrap_or_default();
-    Parser { message, dashes: None, parts: 0 }.message(0..message.len(), 0)
+    let mut parser = Parser {
+        message,
+        at: 0,
+        lines: 0,
+        found: None,
+        open: Boundaries::default(),
+        parts: 0,
+        budget: HeaderBudget::default(),
+        addresses: ENVELOPE_ADDRESSES,
+    };
+    parser.message(0, 0)
 }
 
 struct Parser<'a> {
     message: &'a [u8],
-    /// Where lines begin with `--`, found when the first multipart is: so that many levels of them do not
-    /// each read the whole message.
-    dashes: Option<Vec<usize>>,
+    /// The line that is looked at next begins here.
+    at: usize,
+    /// Line ends before it.
+    lines: usize,
+    /// The delimiter that begins here, once it was seen; whom it belongs to takes it.
+    found: Option<Delimiter>,
+    open: Boundaries,
     /// Parts found so far, in the whole message.
     parts: usize,
+    budget: HeaderBudget,
+    /// Addresses that envelopes may still list.
+    addresses: usize,
+}
+
+/// A line that divides the parts of an open multipart.
+#[derive(Clone, Copy)]
+struct Delimiter {
+    /// Of which multipart, counted from the outermost.
+    level: usize,
+    /// Whether it is the closing one.
+    last: bool,
+}
+
+/// The boundaries of the multiparts that are open.
+#[derive(Default)]
+struct Boundaries {
+    /// Each with the levels that have it, the innermost last.
+    levels: BTreeMap<Vec<u8>, Vec<usize>>,
+    count: usize,
+}
+
+impl Boundaries {
+    fn open(&mut self, boundary: &[u8]) -> usize {
+        let level = self.count;
+        self.levels.entry(boundary.to_vec()).or_default().push(level);
+        self.count += 1;
+        level
+    }
+
+    /// Ends the innermost, which has this boundary.
+    fn close(&mut self, boundary: &[u8]) {
+        self.count = self.count.saturating_sub(1);
+        if let Some(levels) = self.levels.get_mut(boundary) {
+            levels.pop();
+            if levels.is_empty() {
+                self.levels.remove(boundary);
+            }
+        }
+    }
+
+    /// The delimiter that this line is.
+    fn find(&self, line: &[u8]) -> Option<Delimiter> {
+        let text = line.strip_prefix(b"--").filter(|_| self.count > 0)?.trim_ascii_end();
+        let level = |boundary: &[u8]| {
+            // The map compares with each boundary on its way down.
+            meter::steps(boundary.len() * (self.count.ilog2() as usize + 1));
+            self.levels.get(boundary).and_then(|levels| levels.last()).copied()
+        };
+        match level(text) {
+            Some(level) => Some(Delimiter { level, last: false }),
+            None => level(text.strip_suffix(b"--")?).map(|level| Delimiter { level, last: true }),
+        }
+    }
 }
 
 /// What the fields of a part's header say.
@@ -43,53 +119,115 @@ struct PartFields {
     language: Vec<Text>,
 }
 
-/// A content type.
-struct Typed {
-    media_type: String,
-    subtype: String,
-    params: Vec<Param>,
+/// Where something ends, and how many line ends are before that.
+#[derive(Clone, Copy)]
+struct Place {
+    at: usize,
+    lines: usize,
 }
 
-impl Typed {
-    fn new(media_type: &str, subtype: &str) -> Self {
-        Self { media_type: media_type.to_owned(), subtype: subtype.to_owned(), params: Vec::new() }
+impl<'a> Parser<'a> {
+    fn bytes(&self, start: usize, end: usize) -> &'a [u8] {
+        self.message.get(start..end).unwrap_or_default()
     }
 
-    fn is(&self, media_type: &str, subtype: &str) -> bool {
-        self.media_type == media_type && self.subtype == subtype
+    /// The line at this place with its line end.
+    fn line(&self) -> &'a [u8] {
+        let rest = self.message.get(self.at..).unwrap_or_default();
+        let length = rest.iter().position(|&byte| byte == b'\n').map_or(rest.len(), |end| end + 1);
+        meter::steps(length + 1);
+        rest.get(..length).unwrap_or_default()
     }
 
-    fn param(&self, name: &str) -> Option<&[u8]> {
-        self.params.iter().find(|param| param.name == name).map(|param| param.value.as_slice())
-    }
-}
-
-impl Parser<'_> {
-    fn bytes(&self, range: Range<usize>) -> &[u8] {
-        self.message.get(range).unwrap_or_default()
+    fn pass(&mut self, line: &[u8]) {
+        self.at += line.len();
+        self.lines += usize::from(line.ends_with(b"\n"));
     }
 
-    fn message(&mut self, range: Range<usize>, depth: usize) -> MessageStructure {
-        let (header, _) = headers::split(self.bytes(range.clone()));
-        let envelope = envelope(bounded_fields(header));
-        MessageStructure { envelope, root: self.part(range, false, depth) }
+    /// Passes over the lines of a header, with its empty line, up to a delimiter.
+    fn pass_header(&mut self) {
+        while self.found.is_none() {
+            let line = self.line();
+            self.found = self.delimiter(line);
+            if line.is_empty() || self.found.is_some() {
+                return;
+            }
+            self.pass(line);
+            if matches!(line, b"\r\n" | b"\n") {
+                return;
+            }
+        }
     }
 
-    fn part(&mut self, range: Range<usize>, in_digest: bool, depth: usize) -> Structure {
-        let (header, _) = headers::split(self.bytes(range.clone()));
-        let body = range.start + header.len()..range.end;
-        let fields = part_fields(bounded_fields(header));
+    /// Passes over everything up to a delimiter.
+    fn pass_body(&mut self) {
+        while self.found.is_none() {
+            let line = self.line();
+            self.found = self.delimiter(line);
+            if line.is_empty() || self.found.is_some() {
+                return;
+            }
+            self.pass(line);
+        }
+    }
+
+    fn delimiter(&self, line: &[u8]) -> Option<Delimiter> {
+        // The last part that there may be has everything that follows.
+        if self.parts >= MIME_PARTS { None } else { self.open.find(line) }
+    }
+
+    /// The end of what began at `start` and is ended by what was found here. The line end before a delimiter belongs to the
+    /// delimiter (RFC 2046 §5.1.1).
+    fn end(&self, start: usize) -> Place {
+        let text = self.bytes(start, self.at);
+        match text.strip_suffix(b"\n").filter(|_| self.found.is_some()) {
+            Some(text) => {
+                let len = text.strip_suffix(b"\r").unwrap_or(text).len();
+                Place { at: start + len, lines: self.lines.saturating_sub(1) }
+            }
+            None => Place { at: self.at, lines: self.lines },
+        }
+    }
+
+    fn message(&mut self, start: usize, depth: usize) -> MessageStructure {
+        // What the envelope says is read together with the fields of the outermost part.
+        let mut envelope = Envelope::default();
+        let root = self.part(start, false, depth, Some(&mut envelope));
+        MessageStructure { envelope, root }
+    }
+
+    /// The part that begins at `start`; that is before what is looked at next where a delimiter ends it there.
+    fn part(&mut self, start: usize, in_digest: bool, depth: usize, message: Option<&mut Envelope>) -> Structure {
+        self.pass_header();
+        let (fields, known) = self.fields(self.bytes(start, self.at), message);
         let encoding = fields.encoding.unwrap_or_else(|| "7bit".to_owned());
-        let declared = fields
-            .content_type
-            .unwrap_or_else(|| if in_digest { Typed::new("message", "rfc822") } else { Typed::new("text", "plain") });
-        let (mut typed, inner) = self.inner(declared, &encoding, body.clone(), depth);
-        if typed.media_type == "text" && typed.param("charset").is_none() {
+        let declared = match fields.content_type {
+            // Nobody knows what it would have said.
+            _ if !known => Typed::new("application", "octet-stream"),
+            Some(typed) => typed,
+            None if in_digest => Typed::new("message", "rfc822"),
+            None => Typed::new("text", "plain"),
+        };
+        let boundary = if declared.media_type == "multipart" { boundary(&declared.params) } else { Text::new() };
+        let has_room = depth < MIME_DEPTH && self.parts < MIME_PARTS;
+        let level = (has_room && !boundary.is_empty()).then(|| self.open.open(&boundary));
+        let body = self.begin_body(start, level);
+        let (mut typed, inner) = match level {
+            Some(level) => {
+                let parts = self.multipart(&boundary, level, declared.subtype == "digest", depth);
+                match parts.is_empty() {
+                    true => (Typed::new("text", "plain"), Inner::Leaf),
+                    false => (declared, Inner::Multipart(parts)),
+                }
+            }
+            None => self.single(declared, &encoding, has_room, body.at, depth),
+        };
+        let end = self.end(body.at);
+        if typed.media_type == "text" && params::value(&typed.params, "charset").is_none() {
             typed.params.push(Param { name: "charset".to_owned(), value: b"us-ascii".to_vec() });
         }
         let counts_lines = typed.media_type == "text" || matches!(inner, Inner::Message(_));
-        let lines =
-            if counts_lines { self.bytes(body.clone()).iter().filter(|&&byte| byte == b'\n').count() } else { 0 };
+        let lines = if counts_lines { end.lines.saturating_sub(body.lines) } else { 0 };
         Structure {
             media_type: typed.media_type,
             subtype: typed.subtype,
@@ -101,256 +239,272 @@ impl Parser<'_> {
             disposition: fields.disposition,
             language: fields.language,
             location: fields.location,
-            header: span(range.start..body.start),
-            body: span(body),
+            header: Span { start: offset(start), end: offset(body.at) },
+            body: Span { start: offset(body.at), end: offset(end.at) },
             lines: offset(lines),
             inner,
         }
     }
 
-    /// What the body holds, and the type that it has in truth.
-    fn inner(&mut self, declared: Typed, encoding: &str, body: Range<usize>, depth: usize) -> (Typed, Inner) {
-        let opaque = || (Typed::new("application", "octet-stream"), Inner::Leaf);
-        if declared.media_type == "multipart" {
-            let boundary = declared.param("boundary").unwrap_or_default().trim_ascii_end();
-            if depth >= MIME_DEPTH || boundary.is_empty() {
-                return opaque();
+    /// What a header says; and whether it was read at all, within the bounds.
+    fn fields(&mut self, header: &[u8], message: Option<&mut Envelope>) -> (PartFields, bool) {
+        let fields = self.budget.fields(header, message.is_some());
+        let mut found = PartFields::default();
+        fields.iter().for_each(|field| found.read(field));
+        if let Some(envelope) = message {
+            fields.iter().for_each(|field| self.read_envelope(envelope, field));
+            if envelope.sender.is_empty() {
+                envelope.sender.clone_from(&envelope.from);
             }
-            let ranges = self.split_parts(body, boundary, MIME_PARTS.saturating_sub(self.parts));
-            if ranges.is_empty() {
-                return (Typed::new("text", "plain"), Inner::Leaf);
+            if envelope.reply_to.is_empty() {
+                envelope.reply_to.clone_from(&envelope.from);
             }
-            self.parts += ranges.len();
-            let digest = declared.subtype == "digest";
-            let parts = ranges.into_iter().map(|range| self.part(range, digest, depth + 1)).collect();
-            return (declared, Inner::Multipart(parts));
         }
-        if declared.is("message", "rfc822") {
-            // RFC 2046 §5.2.1 allows no other encoding here; a client can still decode and open it.
-            if depth >= MIME_DEPTH || self.parts >= MIME_PARTS || !matches!(encoding, "7bit" | "8bit" | "binary") {
-                return opaque();
-            }
-            self.parts += 1;
-            let message = self.message(body, depth + 1);
-            return (declared, Inner::Message(Box::new(message)));
-        }
-        (declared, Inner::Leaf)
+        (found, !fields.is_empty() || header.trim_ascii().is_empty())
     }
 
-    /// Where the parts of a multipart body lie; the last of `most` keeps what follows it.
-    fn split_parts(&mut self, body: Range<usize>, boundary: &[u8], most: usize) -> Vec<Range<usize>> {
-        let message = self.message;
-        let dashes = self.dashes.get_or_insert_with(|| lines_with_dashes(message));
-        let first = dashes.partition_point(|at| *at < body.start);
+    fn read_envelope(&mut self, envelope: &mut Envelope, field: &Field<'_>) {
+        let text = |place: &mut Option<Text>| {
+            place.get_or_insert_with(|| unfold(field.value));
+        };
+        let mut list = |place: &mut Vec<Mailbox>| {
+            let found = headers::address_list(field.value);
+            let most = self.addresses.min(found.len());
+            self.addresses -= most;
+            place.extend(found.into_iter().take(most));
+        };
+        match lower(field.name).as_slice() {
+            b"date" => text(&mut envelope.date),
+            b"subject" => text(&mut envelope.subject),
+            b"in-reply-to" => text(&mut envelope.in_reply_to),
+            b"message-id" => text(&mut envelope.message_id),
+            b"from" => list(&mut envelope.from),
+            b"sender" => list(&mut envelope.sender),
+            b"reply-to" => list(&mut envelope.reply_to),
+            b"to" => list(&mut envelope.to),
+            b"cc" => list(&mut envelope.cc),
+            b"bcc" => list(&mut envelope.bcc),
+            _ => {}
+        }
+    }
+
+    /// Where the body begins, behind what was passed of the header. Where a delimiter of an outer multipart follows at once, the empty line
+    /// belongs to that.
+    fn begin_body(&mut self, start: usize, level: Option<usize>) -> Place {
+        if self.found.is_none() {
+            self.found = self.delimiter(self.line());
+        }
+        match self.found {
+            Some(found) if Some(found.level) == level => Place { at: self.at, lines: self.lines },
+            _ => self.end(start),
+        }
+    }
+
+    /// Reads a body that is no multipart: what it holds, and the type that it has in truth.
+    fn single(
+        &mut self,
+        declared: Typed,
+        encoding: &str,
+        has_room: bool,
+        start: usize,
+        depth: usize,
+    ) -> (Typed, Inner) {
+        let is_message = declared.is("message", "rfc822");
+        // RFC 2046 §5.2.1 allows no other encoding here; a client can still decode and open it.
+        if is_message && has_room && matches!(encoding, "7bit" | "8bit" | "binary") {
+            self.parts += 1;
+            let message = self.message(start, depth + 1);
+            return (declared, Inner::Message(Box::new(message)));
+        }
+        self.pass_body();
+        let is_opaque = is_message || declared.media_type == "multipart";
+        (if is_opaque { Typed::new("application", "octet-stream") } else { declared }, Inner::Leaf)
+    }
+
+    /// The parts of a multipart, and what stands before and behind them.
+    fn multipart(&mut self, boundary: &[u8], level: usize, digest: bool, depth: usize) -> Vec<Structure> {
         let mut parts = Vec::new();
-        let mut open: Option<usize> = None;
-        for &at in dashes.get(first..).unwrap_or_default() {
-            let Some(line) = message.get(at..body.end).filter(|line| !line.is_empty()) else { break };
-            let Some((last, length)) = delimiter(line, boundary) else { continue };
-            if let Some(start) = open.take() {
-                parts.push(start..before_line_end(message, start, at));
-            }
-            if last || parts.len() >= most {
-                return parts;
-            }
-            open = Some(at + length);
-            if parts.len() + 1 >= most {
+        let mut closed = false;
+        self.pass_body();
+        while let Some(delimiter) = self.found.filter(|found| found.level == level) {
+            self.found = None;
+            let (before, line) = (self.at, self.line());
+            self.pass(line);
+            if delimiter.last {
+                closed = true;
                 break;
             }
+            self.parts += 1;
+            self.found = self.delimiter(self.line());
+            // Where an outer delimiter follows at once, the line end between them belongs to that.
+            let ends_here = self.found.is_some_and(|found| found.level < level);
+            let start = if ends_here { self.end(before).at } else { self.at };
+            parts.push(self.part(start, digest, depth + 1, None));
         }
-        parts.extend(open.map(|start| start..body.end));
+        self.open.close(boundary);
+        if closed {
+            self.pass_body();
+        }
         parts
     }
 }
 
-/// The beginnings of lines that may be delimiters.
-fn lines_with_dashes(message: &[u8]) -> Vec<usize> {
-    let mut found = Vec::new();
-    let mut at = 0;
-    while let Some(rest) = message.get(at..).filter(|rest| !rest.is_empty()) {
-        if rest.starts_with(b"--") {
-            found.push(at);
+impl PartFields {
+    fn read(&mut self, field: &Field<'_>) {
+        let text = |place: &mut Option<Text>| {
+            place.get_or_insert_with(|| unfold(field.value));
+        };
+        match lower(field.name).as_slice() {
+            b"content-type" if self.content_type.is_none() => self.content_type = params::content_type(field.value),
+            b"content-disposition" if self.disposition.is_none() => {
+                self.disposition = params::disposition(field.value);
+            }
+            b"content-transfer-encoding" if self.encoding.is_none() => {
+                self.encoding = params::first_token(field.value);
+            }
+            b"content-id" => text(&mut self.id),
+            b"content-description" => text(&mut self.description),
+            b"content-md5" => text(&mut self.md5),
+            b"content-location" => text(&mut self.location),
+            b"content-language" if self.language.is_empty() => {
+                let tags = unfold(field.value);
+                let tags = tags.split(|&byte| byte == b',').map(|tag| tag.trim_ascii().to_vec());
+                self.language = tags.filter(|tag| !tag.is_empty()).take(PARAMS).collect();
+            }
+            _ => {}
         }
-        at += rest.iter().position(|&byte| byte == b'\n').map_or(rest.len(), |end| end + 1);
     }
-    found
 }
 
-/// The line end before a delimiter belongs to the delimiter (RFC 2046 §5.1.1).
-fn before_line_end(message: &[u8], start: usize, end: usize) -> usize {
-    let text = message.get(start..end).unwrap_or_default();
-    let text = text.strip_suffix(b"\n").unwrap_or(text);
-    start + text.strip_suffix(b"\r").unwrap_or(text).len()
+/// The boundary of a multipart; empty where it has none.
+fn boundary(params: &[Param]) -> Text {
+    let plain = params.iter().find(|param| param.name == "boundary").map(|param| param.value.clone());
+    let mut boundary = plain.or_else(|| Some(params::value(params, "boundary")?.0)).unwrap_or_default();
+    boundary.truncate(boundary.trim_ascii_end().len());
+    boundary
 }
 
-/// Whether a delimiter line is at this place; if so, whether it is the closing one, and its length.
-fn delimiter(text: &[u8], boundary: &[u8]) -> Option<(bool, usize)> {
-    let rest = text.strip_prefix(b"--")?.strip_prefix(boundary)?;
-    let end = rest.iter().position(|&byte| byte == b'\n').map_or(rest.len(), |end| end + 1);
-    let length = text.len() - rest.len() + end;
-    let rest = rest.get(..end).unwrap_or_default();
-    if rest.trim_ascii().is_empty() {
-        return Some((false, length));
-    }
-    rest.strip_prefix(b"--").filter(|rest| rest.trim_ascii().is_empty()).map(|_| (true, length))
-}
-
-fn span(range: Range<usize>) -> Span {
-    Span { start: offset(range.start), end: offset(range.end) }
+/// A field's name in lower case; nothing for one that is longer than those that are looked for.
+fn lower(name: &[u8]) -> Vec<u8> {
+    if name.len() > 32 { Vec::new() } else { name.to_ascii_lowercase() }
 }
 
 fn offset(value: usize) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
 }
 
-fn bounded_fields(header: &[u8]) -> impl Iterator<Item = Field<'_>> {
-    let header = header.get(..header.len().min(HEADER_BYTES)).unwrap_or_default();
-    headers::fields(header).take(HEADER_FIELDS)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::structure::Section;
 
-fn envelope<'a>(fields: impl Iterator<Item = Field<'a>>) -> Envelope {
-    let mut envelope = Envelope::default();
-    for field in fields {
-        let text = |place: &mut Option<Text>| {
-            place.get_or_insert_with(|| unfold(field.value));
+    const M1: &[u8] = include_bytes!("../../tests/messages/M1-boundary-2231.eml");
+    const M2: &[u8] = include_bytes!("../../tests/messages/M2-boundary-2231-encoded.eml");
+    const M3: &[u8] = include_bytes!("../../tests/messages/M3-same-boundary.eml");
+    const M4: &[u8] = include_bytes!("../../tests/messages/M4-filename-continued.eml");
+
+    fn body<'a>(message: &'a [u8], path: &[u32]) -> Option<&'a [u8]> {
+        parse(message).part(path, Section::Body).map(|span| span.of(message))
+    }
+
+    #[test]
+    fn a_boundary_in_the_form_of_rfc_2231_divides_the_parts() {
+        for message in [M1, M2] {
+            assert_eq!(parse(message).root.media_type, "multipart");
+            assert_eq!(body(message, &[1]), Some(&b"one"[..]));
+            assert_eq!(body(message, &[2]), None);
+        }
+    }
+
+    #[test]
+    fn an_inner_multipart_with_the_boundary_of_the_outer_hides_nothing() {
+        assert_eq!(body(M3, &[1, 1]), Some(&b"one"[..]));
+        assert_eq!(body(M3, &[2]), Some(&b"PDF"[..]));
+        assert_eq!(body(M3, &[3]), None);
+        let Inner::Multipart(parts) = parse(M3).root.inner else { panic!("not multipart") };
+        assert_eq!(parts.iter().map(|part| part.subtype.as_str()).collect::<Vec<_>>(), ["alternative", "pdf"]);
+    }
+
+    #[test]
+    fn a_file_name_in_pieces_is_one_name() {
+        let disposition = parse(M4).root.disposition.unwrap();
+        assert_eq!(disposition.params, [Param { name: "filename".into(), value: b"long.pdf".to_vec() }]);
+    }
+
+    /// Headers and bodies that repeat something, so often.
+    fn hostile(count: usize) -> Vec<(String, Vec<u8>)> {
+        let multipart = "Content-Type: multipart/mixed; boundary=b\r\n\r\n";
+        let levels = |boundary: &dyn Fn(usize) -> String| -> String {
+            let level = |level| {
+                let boundary = boundary(level);
+                format!("Content-Type: multipart/mixed; boundary={boundary}\r\n\r\n--{boundary}\r\n")
+            };
+            (0..count.min(40)).map(level).collect()
         };
-        match field.name.to_ascii_lowercase().as_slice() {
-            b"date" => text(&mut envelope.date),
-            b"subject" => text(&mut envelope.subject),
-            b"in-reply-to" => text(&mut envelope.in_reply_to),
-            b"message-id" => text(&mut envelope.message_id),
-            b"from" => envelope.from.extend(headers::address_list(field.value)),
-            b"sender" => envelope.sender.extend(headers::address_list(field.value)),
-            b"reply-to" => envelope.reply_to.extend(headers::address_list(field.value)),
-            b"to" => envelope.to.extend(headers::address_list(field.value)),
-            b"cc" => envelope.cc.extend(headers::address_list(field.value)),
-            b"bcc" => envelope.bcc.extend(headers::address_list(field.value)),
-            _ => {}
-        }
+        let (nested, same) = (levels(&|level| format!("b{level}")), levels(&|_| "b".to_owned()));
+        let long = levels(&|level| format!("{}{level}", "b".repeat(300)));
+        let near = format!("--{}\r\n", "b".repeat(300));
+        let shapes: Vec<(&str, String, &str)> = vec![
+            ("comments in a type", "Content-Type: text/plain".into(), ";a("),
+            ("comments in an encoding", "Content-Transfer-Encoding: ".into(), "("),
+            ("comments in a disposition", "Content-Disposition: x".into(), ";(a;"),
+            ("continuations", "Content-Type: text/plain".into(), ";a*0*=''%41"),
+            ("languages", "Content-Language: ".into(), "a,"),
+            ("folds", "Subject: x\r\n".into(), " \r\n"),
+            ("fields", String::new(), "a:\r\n"),
+            ("lines that are no fields", String::new(), "a\r\n"),
+            ("groups", "To: ".into(), "a:b,;"),
+            ("open groups", "To: ".into(), "a:"),
+            ("addresses", "To: ".into(), "a,"),
+            ("comments of addresses", "To: a".into(), "(\\("),
+            ("angles", "To: ".into(), "<a"),
+            ("routes", "To: <".into(), "@a:"),
+            ("quotes", "To: ".into(), "\"\\\""),
+            ("delimiters", multipart.into(), "--b\r\n"),
+            ("closing delimiters", multipart.into(), "--b--\r\n"),
+            ("almost delimiters", multipart.into(), "--bb\r\n"),
+            ("dashes", multipart.into(), "--\n"),
+            ("spaces behind a delimiter", format!("{multipart}--b"), " "),
+            ("dashes behind a delimiter", format!("{multipart}--b"), "-"),
+            ("parts that are multiparts", multipart.into(), "--b\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\n"),
+            ("levels", nested.clone(), "--b\r\n"),
+            ("levels, their first delimiter", nested, "--b0--\r\n"),
+            ("levels of one boundary", same, "--b--\r\n"),
+            ("levels of long boundaries", long, &near),
+            ("messages in messages", String::new(), "Content-Type: message/rfc822\r\n\r\n"),
+            ("a digest", "Content-Type: multipart/digest; boundary=b\r\n\r\n".into(), "--b\r\n\r\nTo: a,a,a\r\n\r\n"),
+            ("lines", "\r\n".into(), "\n"),
+        ];
+        shapes
+            .into_iter()
+            .map(|(name, head, unit)| (name.into(), [head, unit.repeat(count)].concat().into_bytes()))
+            .collect()
     }
-    if envelope.sender.is_empty() {
-        envelope.sender.clone_from(&envelope.from);
-    }
-    if envelope.reply_to.is_empty() {
-        envelope.reply_to.clone_from(&envelope.from);
-    }
-    envelope
-}
 
-fn part_fields<'a>(fields: impl Iterator<Item = Field<'a>>) -> PartFields {
-    let mut found = PartFields::default();
-    for field in fields {
-        let text = |place: &mut Option<Text>| {
-            place.get_or_insert_with(|| unfold(field.value));
-        };
-        match field.name.to_ascii_lowercase().as_slice() {
-            b"content-type" if found.content_type.is_none() => found.content_type = content_type(field.value),
-            b"content-disposition" if found.disposition.is_none() => found.disposition = disposition(field.value),
-            b"content-transfer-encoding" if found.encoding.is_none() => found.encoding = token(field.value).0,
-            b"content-id" => text(&mut found.id),
-            b"content-description" => text(&mut found.description),
-            b"content-md5" => text(&mut found.md5),
-            b"content-location" => text(&mut found.location),
-            b"content-language" if found.language.is_empty() => {
-                let tags = unfold(field.value);
-                let tags = tags.split(|&byte| byte == b',').map(|tag| tag.trim_ascii().to_vec());
-                found.language = tags.filter(|tag| !tag.is_empty()).take(PARAMS).collect();
-            }
-            _ => {}
-        }
-    }
-    found
-}
-
-/// `type/subtype; params`; `None` where it is not of that form (RFC 2045 §5.2 then says text/plain).
-fn content_type(value: &[u8]) -> Option<Typed> {
-    let value = unfold(value);
-    let (media_type, rest) = token(&value);
-    let (subtype, rest) = token(skip_space(rest).strip_prefix(b"/")?);
-    Some(Typed { media_type: media_type?, subtype: subtype?, params: params(rest) })
-}
-
-fn disposition(value: &[u8]) -> Option<Disposition> {
-    let value = unfold(value);
-    let (kind, rest) = token(&value);
-    Some(Disposition { kind: kind?, params: params(rest) })
-}
-
-/// A token (RFC 2045 §5.1) in lower case, after space and comments, and what follows it.
-fn token(value: &[u8]) -> (Option<String>, &[u8]) {
-    let value = skip_space(value);
-    let is_token = |byte: &u8| byte.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?=".contains(byte);
-    let end = value.iter().position(|byte| !is_token(byte)).unwrap_or(value.len());
-    let (token, rest) = value.split_at_checked(end).unwrap_or((value, &[]));
-    let text = std::str::from_utf8(token).ok().filter(|token| !token.is_empty());
-    (text.map(str::to_ascii_lowercase), rest)
-}
-
-/// What follows space and comments.
-fn skip_space(value: &[u8]) -> &[u8] {
-    let mut rest = value.trim_ascii_start();
-    while let Some(mut comment) = rest.strip_prefix(b"(") {
-        let mut depth = 1_usize;
-        while let Some((byte, next)) = comment.split_first() {
-            comment = next;
-            match byte {
-                b'(' => depth += 1,
-                b')' => depth -= 1,
-                b'\\' => comment = next.get(1..).unwrap_or_default(),
-                _ => {}
-            }
-            if depth == 0 {
-                break;
+    #[test]
+    fn no_message_makes_more_steps_than_so_many_a_byte() {
+        for count in [1000, 2000, 4000, 32_000] {
+            for (name, message) in hostile(count) {
+                let (steps, _) = meter::work(|| parse(&message));
+                let most = STEPS_PER_BYTE * message.len() as u64 + 1000;
+                assert!(steps <= most, "{name}, {} bytes: {steps} steps", message.len());
             }
         }
-        rest = comment.trim_ascii_start();
     }
-    rest
-}
 
-/// `; name=value` as often as it occurs. Values with unquoted spaces, as some programs write file names, go on to
-/// the next semicolon.
-fn params(value: &[u8]) -> Vec<Param> {
-    let mut found = Vec::new();
-    let mut rest = value;
-    while found.len() < PARAMS {
-        let Some(semicolon) = rest.iter().position(|&byte| byte == b';') else { break };
-        let (name, after) = token(rest.get(semicolon + 1..).unwrap_or_default());
-        rest = after;
-        let Some(name) = name else { continue };
-        let Some(text) = skip_space(after).strip_prefix(b"=") else { continue };
-        let text = skip_space(text);
-        let (value, after) = match text.strip_prefix(b"\"") {
-            Some(quoted) => quoted_value(quoted),
-            None => plain_value(text),
-        };
-        rest = after;
-        found.push(Param { name, value });
+    #[test]
+    fn what_is_kept_of_headers_is_bounded() {
+        let part = format!("--b\r\nX-A: {}\r\nContent-Type: image/png\r\n\r\n", "x".repeat(15_000));
+        let message = format!("Content-Type: multipart/mixed; boundary=b\r\n\r\n{}", part.repeat(200));
+        let Inner::Multipart(parts) = parse(message.as_bytes()).root.inner else { panic!("not multipart") };
+        assert_eq!(parts.len(), 200);
+        assert_eq!(parts.first().map(|part| part.subtype.as_str()), Some("png"));
+        assert_eq!(parts.last().map(|part| part.subtype.as_str()), Some("octet-stream"), "opaque");
+        let many = "From: ".to_owned() + &"a,".repeat(40_000);
+        let enclosed = format!("Content-Type: message/rfc822\r\n{many}\r\n\r\n").repeat(10);
+        let parsed = parse(enclosed.as_bytes());
+        assert_eq!(parsed.envelope.from.len(), ENVELOPE_ADDRESSES);
+        let Inner::Message(inner) = parsed.root.inner else { panic!("not a message") };
+        assert!(inner.envelope.from.is_empty());
     }
-    found
-}
-
-fn quoted_value(mut rest: &[u8]) -> (Text, &[u8]) {
-    let mut text = Text::new();
-    while let Some((byte, next)) = rest.split_first() {
-        rest = next;
-        match byte {
-            b'"' => break,
-            b'\\' => {
-                if let Some((escaped, next)) = rest.split_first() {
-                    text.push(*escaped);
-                    rest = next;
-                }
-            }
-            other => text.push(*other),
-        }
-    }
-    (text, rest)
-}
-
-fn plain_value(text: &[u8]) -> (Text, &[u8]) {
-    let end = text.iter().position(|&byte| byte == b';').unwrap_or(text.len());
-    let (value, rest) = text.split_at_checked(end).unwrap_or((text, &[]));
-    let comment = value.windows(2).position(|pair| pair == b" (").unwrap_or(value.len());
-    (value.get(..comment).unwrap_or(value).trim_ascii().to_vec(), rest)
 }

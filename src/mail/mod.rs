@@ -5,6 +5,7 @@
 
 mod address_list;
 pub mod base91;
+pub mod budget;
 pub mod card;
 pub mod compose;
 pub mod content;
@@ -16,6 +17,7 @@ pub mod mail_json;
 mod mime;
 pub mod outgoing;
 pub mod page;
+mod params;
 pub mod proof;
 mod read_receipt;
 pub mod structure;

@@ -2,8 +2,8 @@
 //!
 //! One parse gives everything that IMAP's ENVELOPE, BODYSTRUCTURE and section addressing need
 //! (RFC 9051 §7.5.2, §6.4.5). The result is small, holds no body, and serialises, so that a gateway can keep it.
-//! Parsing never fails and never panics: what is malformed becomes an opaque leaf. Work is linear in the
-//! message times the bounded depth.
+//! Parsing never fails and never panics: what is malformed becomes an opaque leaf. Work is at most 24 steps for a byte of the
+//! message, whatever is nested in it (`mime`, with the tests).
 
 use std::ops::Range;
 
@@ -49,8 +49,8 @@ impl Span {
 /// A header value as written: unfolded, encoded words and 8-bit bytes untouched, without NUL, CR and LF.
 pub type Text = Vec<u8>;
 
-/// A parameter of Content-Type or Content-Disposition, as written (RFC 2231 forms such as `name*0*` are not
-/// put together); quotes and backslashes of a quoted value are removed.
+/// A parameter of Content-Type or Content-Disposition. Quotes and backslashes of a quoted value are removed, and the pieces of RFC 2231
+/// are put together: `name*0`, `name*1` are `name`, or `name*` where a piece is encoded. Its value is as written otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Param {
     /// The name, in lower case.

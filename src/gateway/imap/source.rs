@@ -16,7 +16,7 @@ use crate::mail::headers;
 use crate::mail::structure::{self, Envelope, MessageStructure, Span};
 
 /// The version of what [`Account::cache`] keeps; another one is computed anew.
-const CACHE_VERSION: u8 = 1;
+const CACHE_VERSION: u8 = 2;
 /// How much is read first when a header is wanted.
 const HEADER_READ: u32 = 16 * 1024;
 /// Work on more bytes than this leaves the thread that serves the sessions.

@@ -1,0 +1,33 @@
+//! A count of the steps that parsers make, so that tests and fuzzing hold them to the multiple of their input that they promise.
+//!
+//! A step is a byte (or an entry of a list) that is looked at or copied. Whoever reads bytes from elsewhere reports them with [`steps`]; the
+//! product itself counts nothing: outside of tests and fuzzing the function is empty.
+
+/// So many steps were made.
+#[cfg(not(any(test, fuzzing)))]
+#[inline(always)]
+pub const fn steps(_count: usize) {}
+
+#[cfg(any(test, fuzzing))]
+pub use counting::{steps, work};
+
+#[cfg(any(test, fuzzing))]
+mod counting {
+    use std::cell::Cell;
+
+    thread_local! {
+        static STEPS: Cell<u64> = const { Cell::new(0) };
+    }
+
+    /// So many steps were made.
+    pub fn steps(count: usize) {
+        STEPS.with(|steps| steps.set(steps.get().saturating_add(count as u64)));
+    }
+
+    /// The steps that this makes on this thread, and what comes of it.
+    pub fn work<T>(what: impl FnOnce() -> T) -> (u64, T) {
+        let before = STEPS.with(Cell::get);
+        let result = what();
+        (STEPS.with(Cell::get).saturating_sub(before), result)
+    }
+}
