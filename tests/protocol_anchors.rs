@@ -81,6 +81,16 @@ fn limits_and_commands_in_the_document_are_those_of_the_code() {
             grouped(limits::OBJECTS_OF_MAILBOX),
             grouped(limits::TOKENS_OF_MAILBOX)
         ),
+        format!(
+            "| what a client takes before each answer that is none: lines; their octets in a session | {}; {} |",
+            limits::WIRE_INFORMATION_LINES,
+            grouped(limits::WIRE_INFORMATION_BYTES)
+        ),
+        format!(
+            "| line, without its end; one of a server | {}; {} octets |",
+            grouped(limits::WIRE_LINE_BYTES),
+            grouped(limits::WIRE_REPLY_LINE_BYTES)
+        ),
         format!("| tokens of one epoch and class | {} |", grouped(limits::TOKENS_OF_SET)),
         format!("| challenge of a registration | {} minutes |", limits::CHALLENGE_LIFE.as_secs() / 60),
         format!("| mistakes ([States](#states)) | {} a session |", limits::WIRE_MISTAKES),

@@ -13,6 +13,8 @@ pub const CERTIFICATE_PACKETS: usize = 64;
 pub const SIGNATURE_BYTES: usize = 1024;
 /// A RUNE command or reply line without its line end, in bytes.
 pub const WIRE_LINE_BYTES: usize = 8 * KIB;
+/// A line that a RUNE server sends, without its line end, in bytes: the longest of ours, with a welcome, has half of it.
+pub const WIRE_REPLY_LINE_BYTES: usize = KIB;
 /// Blocks that one RUNE line may announce.
 pub const WIRE_BLOCKS: usize = 4;
 /// An OpenPGP certificate, in bytes.
@@ -112,6 +114,12 @@ pub const WIRE_SESSION: Duration = Duration::from_secs(15 * 60);
 pub const WIRE_PROGRESS: Duration = Duration::from_secs(30);
 /// Bytes that count as progress: a slow Tor circuit manages more, a peer that only wants to hold the session does not.
 pub const WIRE_PROGRESS_BYTES: usize = KIB;
+/// Upload speed that a peer's network is trusted to have, in bytes per second, before its answer is overdue.
+pub const WIRE_SLOWEST_UPLOAD: usize = 16 * KIB;
+/// Lines of information that a client takes before each answer; with more it ends the session.
+pub const WIRE_INFORMATION_LINES: usize = 16;
+/// Their bytes in one session, together.
+pub const WIRE_INFORMATION_BYTES: usize = 4 * KIB;
 /// Deliveries of one RUNE session that wait for their answer; more are not read.
 pub const WIRE_DELIVERIES: usize = 4;
 /// Replies of one RUNE session that wait behind an unanswered delivery; with more, nothing is read.

@@ -6,11 +6,11 @@
 
 use std::collections::VecDeque;
 
-use crate::base::limits::{WIRE_BLOCKS, WIRE_LINE_BYTES};
+use crate::base::limits::{WIRE_BLOCKS, WIRE_LINE_BYTES, WIRE_REPLY_LINE_BYTES};
 
 use super::word::{Malformed, Word, words};
 
-/// Which side's lines are read: only clients chain commands with `;`.
+/// Which side's lines are read: only clients chain commands with `;`, and servers send shorter lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
     /// What a client sends.
@@ -48,7 +48,8 @@ impl From<Malformed> for WireError {
 /// What was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
-    /// One command, or one reply. Where it announces blocks, decide about them before asking for the next item.
+    /// One command, or one reply. Where it announces blocks, decide about them before asking for the next item. Of a server's
+    /// lines an empty one is given too, without words.
     Line(Vec<Word>),
     /// The blocks that the last line announced.
     Blocks(Vec<Vec<u8>>),
@@ -71,13 +72,15 @@ enum State {
 
 /// The incremental reader of one direction of a session.
 pub struct Decoder {
-    chained: bool,
+    side: Side,
     buffer: Vec<u8>,
     /// Where the unread bytes begin in `buffer`.
     at: usize,
     /// How many unread bytes are known to hold no line end.
     scanned: usize,
     commands: VecDeque<Vec<Word>>,
+    /// The length of the last line, in bytes.
+    line: usize,
     state: State,
 }
 
@@ -87,14 +90,7 @@ const COMPACT_BYTES: usize = 64 * 1024;
 impl Decoder {
     /// A reader at the beginning of a session.
     pub const fn new(side: Side) -> Self {
-        Self {
-            chained: matches!(side, Side::Commands),
-            buffer: Vec::new(),
-            at: 0,
-            scanned: 0,
-            commands: VecDeque::new(),
-            state: State::Lines,
-        }
+        Self { side, buffer: Vec::new(), at: 0, scanned: 0, commands: VecDeque::new(), line: 0, state: State::Lines }
     }
 
     /// Takes bytes from the peer. After an error they are dropped.
@@ -129,9 +125,19 @@ impl Decoder {
         blocks.saturating_add(self.buffered() as u64)
     }
 
+    /// The length of the last line that was given, with its line end, in bytes.
+    pub const fn line_bytes(&self) -> usize {
+        self.line
+    }
+
+    /// Whether the reader is within the blocks of a line.
+    pub const fn is_within_blocks(&self) -> bool {
+        matches!(self.state, State::Blocks { .. })
+    }
+
     /// Whether the reader is within a line or block, so that the peer owes the rest of it.
     pub fn is_within(&self) -> bool {
-        matches!(self.state, State::Blocks { .. }) || !self.unread().is_empty()
+        self.is_within_blocks() || !self.unread().is_empty()
     }
 
     /// The next line or blocks; `None` where more bytes are needed.
@@ -202,6 +208,10 @@ impl Decoder {
     }
 
     fn next_line(&mut self) -> Result<Option<Item>, WireError> {
+        let longest = match self.side {
+            Side::Commands => WIRE_LINE_BYTES,
+            Side::Replies => WIRE_REPLY_LINE_BYTES,
+        };
         loop {
             if let Some(words) = self.commands.pop_front() {
                 let sizes = sizes(&words);
@@ -214,7 +224,7 @@ impl Decoder {
             let fresh = unread.get(self.scanned..).unwrap_or_default();
             let Some(end) = fresh.iter().position(|byte| *byte == b'\n').map(|at| at + self.scanned) else {
                 // One byte more than the bound: it may be the CR of the line end.
-                if unread.len() > WIRE_LINE_BYTES + 1 {
+                if unread.len() > longest + 1 {
                     return Err(WireError::LineTooLong);
                 }
                 self.scanned = unread.len();
@@ -222,15 +232,19 @@ impl Decoder {
             };
             let line = unread.get(..end).unwrap_or_default();
             let line = line.strip_suffix(b"\r").unwrap_or(line);
-            if line.len() > WIRE_LINE_BYTES {
+            if line.len() > longest {
                 return Err(WireError::LineTooLong);
             }
             let line = std::str::from_utf8(line).map_err(|_| WireError::Malformed)?;
-            let commands = words(line, self.chained)?;
+            let mut commands = words(line, self.side == Side::Commands)?;
             if commands.iter().flatten().filter(|word| matches!(word, Word::Block(_))).count() > WIRE_BLOCKS {
                 return Err(WireError::TooManyBlocks);
             }
+            if commands.is_empty() && self.side == Side::Replies {
+                commands.push(Vec::new());
+            }
             self.commands = commands.into();
+            self.line = end + 1;
             self.advance(end + 1);
         }
     }

@@ -7,16 +7,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::base::limits::{CERTIFICATE_BYTES, PIPELINED_OBJECT_BYTES, WIRE_DELIVERIES};
+use crate::base::limits::{CERTIFICATE_BYTES, PIPELINED_OBJECT_BYTES, WIRE_CERTIFICATES, WIRE_DELIVERIES};
 use crate::base::{ClockStep, MacKey, Timestamp};
 use crate::wire::{
     self, CertificateRef, Claim, Code, Command, Decoder, Disposition, Item, Message, PipelineId, Ready, Reply, Send,
     ServerLine, Side, Status, authenticator, digest,
 };
 
-use super::pace::Pace;
+use super::patience::Patience;
 use super::{Event, Failure, Job, Outcome, Ticket, Way};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -41,36 +40,34 @@ struct Active {
 /// One session with a peer that we dialled.
 pub struct Initiator {
     decoder: Decoder,
-    pace: Pace,
+    patience: Patience,
     output: Vec<u8>,
     events: VecDeque<Event>,
-    greeted: bool,
     waiting: VecDeque<(Ticket, Job)>,
     active: BTreeMap<PipelineId, Active>,
     next_id: u64,
     /// The 201 whose certificates are on their way.
     expected: Option<(PipelineId, Ready)>,
+    /// How often the peer sent a certificate.
+    certificates: u32,
     finishing: bool,
     quitting: bool,
     closed: bool,
 }
-
-/// Upload speed that a peer's network is trusted to have, in bytes per second, before its answer is overdue.
-const SLOWEST_UPLOAD: usize = 16 * 1024;
 
 impl Initiator {
     /// A session that begins now.
     pub fn new(now: Timestamp) -> Self {
         Self {
             decoder: Decoder::new(Side::Replies),
-            pace: Pace::new(now),
+            patience: Patience::new(now),
             output: Vec::new(),
             events: VecDeque::new(),
-            greeted: false,
             waiting: VecDeque::new(),
             active: BTreeMap::new(),
             next_id: 1,
             expected: None,
+            certificates: 0,
             finishing: false,
             quitting: false,
             closed: false,
@@ -100,9 +97,10 @@ impl Initiator {
     /// Lets a job that waits for [`Self::provide`] go on with the object that it has. Ignored for other jobs.
     pub fn resume(&mut self, now: Timestamp, ticket: Ticket) {
         let held = |active: &Active| active.ticket == ticket && active.phase == Phase::Held;
+        let awaited = self.awaits_answer();
         let Some((id, active)) = self.active.iter_mut().find(|(_, active)| held(active)) else { return };
         let sent = active.dial(id, &mut self.output);
-        self.pace.turn(now, upload_time(sent));
+        self.patience.asked(now, sent, awaited);
     }
 
     /// Ends a job that waits for its object or for room, without an event. Ignored for other jobs.
@@ -118,7 +116,7 @@ impl Initiator {
             && !self.finishing
             && self.waiting.is_empty()
             && self.active.len() < WIRE_DELIVERIES
-            && self.pace.is_young(now)
+            && self.patience.is_young(now)
     }
 
     /// Whether there is no job.
@@ -134,14 +132,11 @@ impl Initiator {
 
     /// Bytes from the peer.
     pub fn handle(&mut self, now: Timestamp, bytes: &[u8]) {
-        self.pace.received(now, bytes.len());
         self.decoder.push(bytes);
-        let mut complete = false;
         while !self.closed {
             match self.decoder.next_item() {
                 Ok(None) => break,
                 Ok(Some(item)) => {
-                    complete = true;
                     if let Err(failure) = self.item(now, item) {
                         self.fail(failure);
                     }
@@ -149,7 +144,7 @@ impl Initiator {
                 Err(_) => self.fail(Failure::Protocol),
             }
         }
-        self.pace.read(now, complete, self.decoder.is_within());
+        self.patience.received(now, bytes.len(), self.decoder.is_within_blocks());
     }
 
     /// The connection ended.
@@ -159,13 +154,12 @@ impl Initiator {
 
     /// The clock was set: deadlines move with it.
     pub fn clock_set(&mut self, step: ClockStep) {
-        self.pace.clock_set(step);
+        self.patience.clock_set(step);
     }
 
     /// When to call [`Self::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        let ours = self.greeted && !self.is_idle() && self.active.values().all(|active| active.phase == Phase::Held);
-        (!self.closed).then(|| self.pace.deadline(ours))
+        (!self.closed).then(|| self.patience.deadline(self.awaits_answer()))
     }
 
     /// The time has come, or not yet.
@@ -190,6 +184,10 @@ impl Initiator {
         self.closed || self.quitting
     }
 
+    fn awaits_answer(&self) -> bool {
+        self.active.values().any(|active| active.phase != Phase::Held)
+    }
+
     fn begin_waiting(&mut self, now: Timestamp) {
         while self.active.len() < WIRE_DELIVERIES
             && let Some((ticket, job)) = self.waiting.pop_front()
@@ -197,9 +195,9 @@ impl Initiator {
             let id = PipelineId::from(self.next_id);
             self.next_id += 1;
             let mut active = Active { ticket, job, phase: Phase::Asked, outdated: false };
-            let sent = active.dial(&id, &mut self.output);
+            let (sent, awaited) = (active.dial(&id, &mut self.output), self.awaits_answer());
             self.active.insert(id, active);
-            self.pace.turn(now, upload_time(sent));
+            self.patience.asked(now, sent, awaited);
         }
         if self.finishing && !self.quitting && !self.closed && self.is_idle() {
             self.quitting = true;
@@ -209,17 +207,17 @@ impl Initiator {
 
     fn item(&mut self, now: Timestamp, item: Item) -> Result<(), Failure> {
         match (item, self.expected.take()) {
+            (Item::Line(words), None) if words.is_empty() => self.patience.informed(self.decoder.line_bytes()),
             (Item::Line(words), None) => match ServerLine::decode(words).map_err(|_| Failure::Protocol)? {
-                ServerLine::Greeting(_) if self.greeted => Err(Failure::Protocol),
+                ServerLine::Greeting(_) if self.patience.is_greeted() => Err(Failure::Protocol),
                 ServerLine::Greeting(greeting) => {
-                    self.greeted = true;
+                    self.patience.greeted();
                     let known = greeting.versions.iter().any(|version| version == wire::VERSION);
                     if known { Ok(()) } else { Err(Failure::Version) }
                 }
                 ServerLine::Reply(reply) => self.reply(now, reply),
             },
             (Item::Blocks(blocks), Some((id, ready))) => self.ready(now, &id, ready, blocks),
-            (Item::Skipped, None) => Ok(()),
             _ => Err(Failure::Protocol),
         }
     }
@@ -228,27 +226,39 @@ impl Initiator {
         let Reply { id, code, more, words } = reply;
         let pending = more || code.disposition() == Disposition::Pending;
         let Some(id) = id else {
-            self.decoder.skip_blocks(CERTIFICATE_BYTES as u64).map_err(|_| Failure::Protocol)?;
-            return if pending { Ok(()) } else { Err(Failure::Closed(code)) };
+            return if pending { self.informed() } else { Err(Failure::Closed(code)) };
         };
         let phase = self.active.get(&id).map(|active| active.phase);
-        if !self.greeted || matches!(phase, None | Some(Phase::Held)) {
+        if !self.patience.is_greeted() || matches!(phase, None | Some(Phase::Held)) {
             return Err(Failure::Protocol);
         }
-        if !pending
-            && code == Status::Ready.code()
-            && matches!(phase, Some(Phase::Asked | Phase::Announced | Phase::Pipelined))
-        {
+        if pending {
+            return self.informed();
+        }
+        self.patience.answered(now);
+        if code == Status::Ready.code() && matches!(phase, Some(Phase::Asked | Phase::Announced | Phase::Pipelined)) {
             let ready = Ready::from_words(&words).map_err(|_| Failure::Protocol)?;
             if self.decoder.announced().is_none() {
                 return self.ready(now, &id, ready, Vec::new());
+            }
+            self.certificates += 1;
+            if self.certificates > WIRE_CERTIFICATES {
+                return Err(Failure::Protocol);
             }
             self.decoder.take_blocks(2 * CERTIFICATE_BYTES as u64).map_err(|_| Failure::Protocol)?;
             self.expected = Some((id, ready));
             return Ok(());
         }
-        self.decoder.skip_blocks(CERTIFICATE_BYTES as u64).map_err(|_| Failure::Protocol)?;
-        if pending { Ok(()) } else { self.answered(now, &id, code) }
+        if self.decoder.announced().is_some() {
+            return Err(Failure::Protocol);
+        }
+        self.answered(now, &id, code)
+    }
+
+    /// A line that answers nothing.
+    fn informed(&mut self) -> Result<(), Failure> {
+        let blocks = self.decoder.announced().is_some();
+        self.patience.informed(self.decoder.line_bytes()).and(if blocks { Err(Failure::Protocol) } else { Ok(()) })
     }
 
     /// A final reply other than 201.
@@ -292,7 +302,7 @@ impl Initiator {
                     self.conclude(now, id, ticket, Outcome::Refused(Status::ObjectTooLarge.code()));
                 } else {
                     active.message(id, &mut self.output);
-                    self.pace.turn(now, upload_time(size));
+                    self.patience.asked(now, size, false);
                 }
             }
             _ => {
@@ -398,8 +408,4 @@ impl std::fmt::Debug for Initiator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Initiator").field("closed", &self.closed).finish_non_exhaustive()
     }
-}
-
-fn upload_time(bytes: usize) -> Duration {
-    Duration::from_secs((bytes / SLOWEST_UPLOAD) as u64)
 }

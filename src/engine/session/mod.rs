@@ -16,6 +16,7 @@ mod boxes;
 mod hostile;
 mod initiator;
 mod pace;
+mod patience;
 mod patron;
 mod replies;
 mod responder;

@@ -72,9 +72,4 @@ impl Pace {
             Phase::Handshake | Phase::Within => total.min(self.step),
         }
     }
-
-    /// Whether the session is young enough to begin something new.
-    pub(super) fn is_young(&self, now: Timestamp) -> bool {
-        now.since(self.begun) < WIRE_SESSION / 2
-    }
 }

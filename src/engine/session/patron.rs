@@ -4,21 +4,18 @@
 //! how much an answer may bring: a carrier is no more trusted than anybody else.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use crate::base::ids::Fingerprint;
-use crate::base::limits::LIST_ENTRIES;
+use crate::base::limits::{LIST_ENTRIES, OBJECTS_OF_MAILBOX, WIRE_INFORMATION_LINES};
 use crate::base::{ClockStep, ObjectId, Timestamp};
 use crate::wire::mailbox::BoxCommand;
 use crate::wire::{self, Claim, Code, Command, Decoder, Disposition, Item, Message, Reply, ServerLine, Side, Status};
 
-use super::pace::Pace;
+use super::patience::Patience;
 use super::{Failure, Ticket};
 
-/// Lines of one answer: the entries of a list, and its end.
-const LINES: usize = LIST_ENTRIES + 1;
-/// Speed that a network is trusted to have, in bytes per second, before an answer is overdue.
-const SLOWEST: u64 = 16 * 1024;
+/// Lines of the answer to LIST: its entries, and its end. Every other answer has few.
+const LINES_OF_LIST: usize = LIST_ENTRIES + 1;
 
 /// One line of an answer, with its blocks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,12 +42,14 @@ struct Waiting {
     ticket: Ticket,
     /// The most that its blocks may have together, in bytes.
     bound: u64,
+    /// The most lines that it may have.
+    lines: usize,
 }
 
 /// One session with a carrier that we dialled.
 pub struct Patron {
     decoder: Decoder,
-    pace: Pace,
+    patience: Patience,
     output: Vec<u8>,
     events: VecDeque<Service>,
     waiting: VecDeque<Waiting>,
@@ -58,8 +57,9 @@ pub struct Patron {
     lines: Vec<Answered>,
     /// The line whose blocks are coming.
     line: Option<Reply>,
-    greeted: bool,
     watching: bool,
+    /// What came into mailboxes that are watched: no more than a mailbox holds.
+    arrived: usize,
     quitting: bool,
     closed: bool,
 }
@@ -69,14 +69,14 @@ impl Patron {
     pub fn new(now: Timestamp) -> Self {
         Self {
             decoder: Decoder::new(Side::Replies),
-            pace: Pace::new(now),
+            patience: Patience::new(now),
             output: Vec::new(),
             events: VecDeque::new(),
             waiting: VecDeque::new(),
             lines: Vec::new(),
             line: None,
-            greeted: false,
             watching: false,
+            arrived: 0,
             quitting: false,
             closed: false,
         }
@@ -85,13 +85,16 @@ impl Patron {
     /// Sends a command with its block; its answer may bring blocks of up to `bound` bytes together.
     pub fn ask(&mut self, now: Timestamp, ticket: Ticket, command: &BoxCommand, block: &[u8], bound: u64) {
         self.watching |= matches!(command, BoxCommand::Watch { .. });
-        self.write(now, ticket, &[command.encode(None).as_bytes(), block].concat(), bound);
+        let lines = if matches!(command, BoxCommand::List { .. }) { LINES_OF_LIST } else { WIRE_INFORMATION_LINES };
+        let waiting = Waiting { ticket, bound, lines };
+        self.write(now, waiting, &[command.encode(None).as_bytes(), block].concat());
     }
 
     /// Brings the object that a DEPOSIT asked for.
     pub fn bring(&mut self, now: Timestamp, ticket: Ticket, object: &[u8]) {
         let message = Command::Message(Message { sender: None, size: object.len() as u64 });
-        self.write(now, ticket, &[message.encode(None).as_bytes(), object].concat(), 0);
+        let waiting = Waiting { ticket, bound: 0, lines: WIRE_INFORMATION_LINES };
+        self.write(now, waiting, &[message.encode(None).as_bytes(), object].concat());
     }
 
     /// Asks to leave an object, and brings it without waiting for the answer.
@@ -115,22 +118,19 @@ impl Patron {
 
     /// Bytes from the carrier.
     pub fn handle(&mut self, now: Timestamp, bytes: &[u8]) {
-        self.pace.received(now, bytes.len());
         self.decoder.push(bytes);
-        let mut complete = false;
         while !self.closed {
             match self.decoder.next_item() {
                 Ok(None) => break,
                 Ok(Some(item)) => {
-                    complete = true;
-                    if let Err(failure) = self.item(item) {
+                    if let Err(failure) = self.item(now, item) {
                         self.fail(failure);
                     }
                 }
                 Err(_) => self.fail(Failure::Protocol),
             }
         }
-        self.pace.read(now, complete, self.decoder.is_within());
+        self.patience.received(now, bytes.len(), self.decoder.is_within_blocks());
     }
 
     /// The connection ended.
@@ -140,14 +140,12 @@ impl Patron {
 
     /// The clock was set: deadlines move with it.
     pub fn clock_set(&mut self, step: ClockStep) {
-        self.pace.clock_set(step);
+        self.patience.clock_set(step);
     }
 
     /// When to call [`Self::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        // Whoever watches waits as long as it likes.
-        let ours = self.greeted && self.waiting.is_empty() && self.watching;
-        (!self.closed).then(|| self.pace.deadline(ours))
+        (!self.closed).then(|| self.patience.deadline(!self.waiting.is_empty()))
     }
 
     /// The time has come, or not yet.
@@ -172,34 +170,34 @@ impl Patron {
         self.closed || self.quitting
     }
 
-    fn write(&mut self, now: Timestamp, ticket: Ticket, bytes: &[u8], bound: u64) {
+    fn write(&mut self, now: Timestamp, waiting: Waiting, bytes: &[u8]) {
         if self.closed || self.quitting {
-            return self.events.push_back(Service::Failed(vec![ticket], Failure::Disconnected));
+            return self.events.push_back(Service::Failed(vec![waiting.ticket], Failure::Disconnected));
         }
         self.output.extend_from_slice(bytes);
-        self.waiting.push_back(Waiting { ticket, bound });
-        let allowance = (bytes.len() as u64).saturating_add(bound) / SLOWEST;
-        self.pace.turn(now, Duration::from_secs(allowance));
+        self.patience.asked(now, bytes.len(), !self.waiting.is_empty());
+        self.waiting.push_back(waiting);
     }
 
-    fn item(&mut self, item: Item) -> Result<(), Failure> {
+    fn item(&mut self, now: Timestamp, item: Item) -> Result<(), Failure> {
         match (item, self.line.take()) {
+            (Item::Line(words), None) if words.is_empty() => self.patience.informed(self.decoder.line_bytes()),
             (Item::Line(words), None) => match ServerLine::decode(words).map_err(|_| Failure::Protocol)? {
-                ServerLine::Greeting(_) if self.greeted => Err(Failure::Protocol),
+                ServerLine::Greeting(_) if self.patience.is_greeted() => Err(Failure::Protocol),
                 ServerLine::Greeting(greeting) => {
-                    self.greeted = true;
+                    self.patience.greeted();
                     let known = greeting.versions.iter().any(|version| version == wire::VERSION);
                     if known { Ok(()) } else { Err(Failure::Version) }
                 }
-                ServerLine::Reply(reply) => self.reply(reply),
+                ServerLine::Reply(reply) => self.reply(now, reply),
             },
-            (Item::Blocks(blocks), Some(reply)) => self.answered(reply, blocks),
+            (Item::Blocks(blocks), Some(reply)) => self.answered(now, reply, blocks),
             _ => Err(Failure::Protocol),
         }
     }
 
-    fn reply(&mut self, reply: Reply) -> Result<(), Failure> {
-        if !self.greeted || reply.id.is_some() {
+    fn reply(&mut self, now: Timestamp, reply: Reply) -> Result<(), Failure> {
+        if !self.patience.is_greeted() || reply.id.is_some() {
             return Err(Failure::Protocol);
         }
         if reply.code == Status::Arrived.code() {
@@ -207,10 +205,12 @@ impl Patron {
         }
         // A word for people, or that it takes longer.
         if reply.code.disposition() == Disposition::Pending {
-            return if self.decoder.announced().is_none() { Ok(()) } else { Err(Failure::Protocol) };
+            let blocks = self.decoder.announced().is_some();
+            let informed = self.patience.informed(self.decoder.line_bytes());
+            return informed.and(if blocks { Err(Failure::Protocol) } else { Ok(()) });
         }
         let Some(waiting) = self.waiting.front_mut() else { return Err(Failure::Closed(reply.code)) };
-        let Some(announced) = self.decoder.announced() else { return self.answered(reply, Vec::new()) };
+        let Some(announced) = self.decoder.announced() else { return self.answered(now, reply, Vec::new()) };
         self.decoder.take_blocks(waiting.bound).map_err(|_| Failure::Protocol)?;
         // Of the whole answer, however many lines it has.
         waiting.bound = waiting.bound.saturating_sub(announced);
@@ -223,17 +223,23 @@ impl Patron {
         let (Ok(mailbox), Ok(object), true) = (mailbox.parse(), object.parse(), self.watching) else {
             return Err(Failure::Protocol);
         };
+        self.arrived += 1;
+        if self.arrived > OBJECTS_OF_MAILBOX {
+            return Err(Failure::Protocol);
+        }
         self.events.push_back(Service::Arrived(mailbox, object));
         Ok(())
     }
 
-    fn answered(&mut self, reply: Reply, blocks: Vec<Vec<u8>>) -> Result<(), Failure> {
+    fn answered(&mut self, now: Timestamp, reply: Reply, blocks: Vec<Vec<u8>>) -> Result<(), Failure> {
         let (more, code) = (reply.more, reply.code);
         self.lines.push(Answered { reply, blocks });
         if more {
-            return if self.lines.len() < LINES { Ok(()) } else { Err(Failure::Protocol) };
+            let most = self.waiting.front().map_or(0, |waiting| waiting.lines);
+            return if self.lines.len() < most { Ok(()) } else { Err(Failure::Protocol) };
         }
         let Some(waiting) = self.waiting.pop_front() else { return Err(Failure::Protocol) };
+        self.patience.answered(now);
         self.events.push_back(Service::Answer(waiting.ticket, std::mem::take(&mut self.lines)));
         if code.status().is_some_and(Status::closes) { Err(Failure::Closed(code)) } else { Ok(()) }
     }
@@ -265,10 +271,12 @@ impl std::fmt::Debug for Patron {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire::mailbox::{Part, Style};
+    use crate::wire::mailbox::{Part, Selection, Style};
 
     const GREETING: &str = "HOWDY RUNE/1 MAX=16777216 CAP=BOX\n";
     const NAME: &str = "0101010101010101010101010101010101010101010101010101010101010101";
@@ -357,13 +365,19 @@ mod tests {
         patron.ask(start(), Ticket(1), &check(), b"", 6);
         patron.handle(start(), format!("{GREETING}252- 0 #4\nwxyz252 4 #4\nwxyz").as_bytes());
         assert!(matches!(patron.take_events().last(), Some(Service::Failed(_, Failure::Protocol))));
-        let mut patron = Patron::new(start());
-        patron.ask(start(), Ticket(1), &check(), b"", 0);
-        patron.handle(start(), GREETING.as_bytes());
-        for _ in 0..LINES {
+        let (mailbox, selection) = (NAME.to_owned(), Selection::default());
+        let list = BoxCommand::List { mailbox, selection, json: false };
+        for (command, lines) in [(list, LINES_OF_LIST), (check(), WIRE_INFORMATION_LINES)] {
+            let mut patron = Patron::new(start());
+            patron.ask(start(), Ticket(1), &command, b"", 0);
+            patron.handle(start(), GREETING.as_bytes());
+            for _ in 1..lines {
+                patron.handle(start(), b"241- x\n");
+            }
+            assert!(!patron.wants_close(), "{lines} lines may come");
             patron.handle(start(), b"241- x\n");
+            assert!(patron.wants_close(), "an answer without end");
         }
-        assert!(patron.wants_close(), "a list without end");
     }
 
     #[test]

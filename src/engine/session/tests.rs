@@ -1,14 +1,17 @@
 //! Both machines against scripted peers, and against each other.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
 use crate::base::limits::{
-    PIPELINED_OBJECT_BYTES, STRANGER_BYTES, WIRE_DELIVERIES, WIRE_HANDSHAKE, WIRE_IDLE, WIRE_SESSION,
+    PIPELINED_OBJECT_BYTES, STRANGER_BYTES, WIRE_CERTIFICATES, WIRE_DELIVERIES, WIRE_HANDSHAKE, WIRE_IDLE,
+    WIRE_INFORMATION_LINES, WIRE_SESSION,
 };
 use crate::base::{ContactId, MacKey, Onion};
+use crate::wire::mailbox::BoxCommand;
 use crate::wire::{authenticator, digest, verify};
 
 const GREETING: &str = "HOWDY RUNE/1 MAX=28311552 CAP=SEND\n";
@@ -446,9 +449,11 @@ fn whatever_a_peer_says_each_job_ends_once() {
         (format!("{GREETING}1: 201 1 {} -\n", "0".repeat(64)), vec![failed(Failure::Protocol)]),
         (format!("{GREETING}1: 201 1 #99999999 -\n"), vec![failed(Failure::Protocol)]),
         (format!("{GREETING}1: 201 99 - -\n1: 202 ROGER\n"), vec![failed(Failure::Protocol)]),
+        (format!("{GREETING}100 #3\nabc"), vec![failed(Failure::Protocol)]),
+        (format!("{GREETING}{ready}1: 202 #3\nabc"), vec![failed(Failure::Protocol)]),
         (format!("{GREETING}{ready}1: 202 #9999999\n"), vec![failed(Failure::Protocol)]),
         (
-            format!("{GREETING}100 #3\nabc{ready}1: 100- wait\n1: 202 ROGER\n"),
+            format!("{GREETING}100 nice\n\n{ready}1: 100- wait\n1: 202 ROGER\n"),
             vec![outcome(Outcome::Accepted), gone.clone()],
         ),
         (format!("{GREETING}{ready}1: 409 X\n"), vec![refused(Status::ContentRefused), gone.clone()]),
@@ -505,4 +510,76 @@ fn more_jobs_than_room_take_turns() {
     assert_eq!((events.len(), host.delivered.len()), (10, 10));
     assert!(initiator.has_room(start()));
     assert!(!initiator.has_room(start().plus(WIRE_SESSION)));
+}
+
+/// A peer may say that it takes longer; it gets no more time for it.
+#[test]
+fn information_gives_no_more_time_and_ends_a_session_where_it_is_much() {
+    type Hear<'a> = &'a dyn Fn(Timestamp, &[u8]) -> (Option<Timestamp>, bool);
+    let (initiator, patron) = (RefCell::new(Initiator::new(start())), RefCell::new(Patron::new(start())));
+    initiator.borrow_mut().send(start(), Ticket(1), job(Some(b"x"), Some(CERTIFICATE)));
+    let check = BoxCommand::Check { mailbox: "0".repeat(64), recursive: false };
+    patron.borrow_mut().ask(start(), Ticket(1), &check, b"", 0);
+    let sending = |now, bytes: &[u8]| {
+        let mut machine = initiator.borrow_mut();
+        machine.handle(now, bytes);
+        (machine.poll_timeout(), machine.wants_close())
+    };
+    let asking = |now, bytes: &[u8]| {
+        let mut machine = patron.borrow_mut();
+        machine.handle(now, bytes);
+        (machine.poll_timeout(), machine.wants_close())
+    };
+    let sides: [Hear<'_>; 2] = [&sending, &asking];
+    for hear in sides {
+        let answer_due = start().plus(WIRE_IDLE);
+        assert_eq!(hear(start(), GREETING.as_bytes()).0, Some(answer_due));
+        for (number, line) in
+            ["100 wait\n", "380 going on\n", "\n", "199 new\n", "100", " wa", "it\n"].iter().enumerate()
+        {
+            let now = start().plus(Duration::from_secs(15 * number as u64));
+            assert_eq!(hear(now, line.as_bytes()), (Some(answer_due), false), "{line:?}");
+        }
+        let most = WIRE_INFORMATION_LINES - 5;
+        assert_eq!(hear(start(), "100 wait\n".repeat(most).as_bytes()), (Some(answer_due), false));
+        assert_eq!(hear(start(), b"100 wait\n"), (None, true), "one line too many");
+    }
+}
+
+#[test]
+fn a_server_that_talks_without_end_is_left_at_once() {
+    for talk in [
+        "\n".repeat(100_000),
+        "100 wait\n".repeat(10_000),
+        format!("100 {}\n", "a ".repeat(4000)),
+        format!("100 {}\n", "a ".repeat(400)).repeat(10),
+        GREETING.repeat(2),
+        "x".repeat(100_000),
+    ] {
+        let mut initiator = Initiator::new(start());
+        initiator.send(start(), Ticket(1), job(Some(b"x"), Some(CERTIFICATE)));
+        initiator.handle(start(), GREETING.as_bytes());
+        let mut heard = 0;
+        for piece in talk.as_bytes().chunks(100) {
+            initiator.handle(start(), piece);
+            heard += piece.len();
+            if initiator.wants_close() {
+                break;
+            }
+        }
+        assert!(initiator.wants_close() && heard <= 5 * 1024, "{heard} octets");
+    }
+}
+
+/// A certificate that changes is learnt; one that changes each time is work without end.
+#[test]
+fn a_peer_that_shows_a_new_certificate_each_time_is_left() {
+    let mut initiator = Initiator::new(start());
+    initiator.handle(start(), GREETING.as_bytes());
+    for number in 1..=WIRE_CERTIFICATES + 1 {
+        initiator.send(start(), Ticket(number.into()), job(Some(b"x"), Some(CERTIFICATE)));
+        assert!(!initiator.wants_close());
+        initiator.handle(start(), format!("{number}: 201 99 #1 -\n{number}{number}: 202 ROGER\n").as_bytes());
+    }
+    assert!(initiator.wants_close());
 }
