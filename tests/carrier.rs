@@ -5,8 +5,10 @@
 
 mod support;
 
+use std::io::Read;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use runepeer::base::{ContentId, Onion, TokenSeed};
 use runepeer::mail::{Content, ContentKind, Invitation};
@@ -390,4 +392,37 @@ fn what_is_left_of_a_damaged_carrier_is_saved() {
         };
         assert_eq!(session.ask(&whole, b"").unwrap()[0].code(), 251, "what is listed can be read");
     }
+}
+
+#[test]
+fn silent_connections_keep_nobody_away_from_a_carrier() {
+    let peers = temp_dir();
+    let (node, onion) = carrier(peers.path());
+    let mut silent = Vec::new();
+    for more in [64, 136] {
+        let connect = |_| UnixStream::connect(peers.path().join(onion.label())).unwrap();
+        silent.extend((0..more).map(connect));
+        let begun = Instant::now();
+        let (drop, alice) = (new_keys(), new_keys());
+        let invitation = invitation(&node, &[]);
+        let mut session = Session::connect(peers.path(), onion).unwrap();
+        assert_eq!(session.register(&drop, &invitation).unwrap(), 210);
+        assert_eq!(session.identify(drop.certificate().fingerprint(), &drop).unwrap(), 211);
+        let tokens = upload(&mut session, Class::of(4096).unwrap(), 1);
+        let deposited = Session::connect(peers.path(), onion).unwrap().deposit(tokens[0], &object(&alice, &drop, "x"));
+        assert_eq!(deposited.unwrap(), 202);
+        assert!(begun.elapsed() < Duration::from_secs(15), "{:?} beside {} silent ones", begun.elapsed(), silent.len());
+    }
+    // The oldest gave way, and those who came last did not.
+    let ended = |stream: &mut UnixStream| {
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let mut said = String::new();
+        let _ = stream.take(200).read_to_string(&mut said);
+        said.contains("708")
+    };
+    assert!(ended(&mut silent[0]));
+    silent[199].set_nonblocking(true).unwrap();
+    let mut said = [0; 200];
+    let read = silent[199].read(&mut said).unwrap();
+    assert!(said[..read].starts_with(b"HOWDY") && !String::from_utf8_lossy(&said[..read]).contains("708"));
 }

@@ -101,6 +101,9 @@ pub const LOCAL_CONNECTIONS: usize = 64;
 pub const UNAUTHENTICATED_SESSIONS: usize = 16;
 /// RUNE sessions at a time, per identity.
 pub const SESSIONS: usize = 64;
+/// Connections that one onion takes at a time: more than [`SESSIONS`], so that the machine behind it sees who is one too many
+/// and decides who gives way.
+pub const CONNECTIONS: usize = 2 * SESSIONS;
 /// Sessions that an identity dials at a time.
 pub const PARALLEL_DIALS: usize = 3;
 
@@ -154,6 +157,8 @@ pub const STREAM_READ_BYTES: usize = 64 * KIB;
 pub const STREAM_PROGRESS_BYTES: usize = KIB;
 /// The time in which a peer must take [`STREAM_PROGRESS_BYTES`], or all that is left.
 pub const STREAM_PROGRESS: Duration = Duration::from_secs(30);
+/// What was given to a stream before its machine closed it must be taken within this time.
+pub const STREAM_CLOSING: Duration = Duration::from_secs(30);
 /// What a peer sent before it closed its side is read for this long after we can no longer write.
 pub const STREAM_LINGER: Duration = Duration::from_secs(5);
 /// Pairs of identity and contact that have circuits of their own, per node. Beyond it all pairs get new ones.
@@ -162,7 +167,8 @@ pub const ISOLATION_PAIRS: usize = 65_536;
 pub const TOR_MEMORY_BYTES: usize = 256 * MIB;
 /// Streams that a peer may open on one rendezvous circuit (arti's default: 65,535).
 pub const TOR_STREAMS_PER_CIRCUIT: u32 = 8;
-/// Rendezvous circuits to one onion service at a time; contacts keep theirs open for a while after a session.
+/// Rendezvous circuits to one onion service at a time; contacts keep theirs open for a while after a session. With more, the
+/// oldest on which nothing is connected gives way: there is one, because it is more than [`CONNECTIONS`].
 pub const TOR_CIRCUITS: usize = 256;
 /// A rendezvous circuit on which no stream begins for this long is closed; the peer builds another.
 pub const TOR_CIRCUIT_IDLE: Duration = Duration::from_secs(20 * 60);

@@ -126,6 +126,9 @@ impl Sessions {
     /// Ends a session after what was transmitted.
     pub(super) fn close(&mut self, session: SessionId) {
         self.give(session, SessionOut::Close);
+        if let Some(Some(writer)) = self.writers.get(&session) {
+            writer.waiting.close();
+        }
         self.writers.remove(&session);
     }
 

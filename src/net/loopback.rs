@@ -25,7 +25,7 @@ use super::transport::{
     DialError, Intake, Isolation, Later, ListenError, Listener, Reachability, StartError, Stream, Transport,
     TransportStatus, within_dial,
 };
-use crate::base::{IdentityId, Onion, OnionSeed, limits};
+use crate::base::{IdentityId, Onion, OnionSeed};
 
 /// `sockaddr_un.sun_path` holds this many bytes with its final zero (unix(7)).
 const SUN_PATH: usize = 108;
@@ -89,7 +89,7 @@ impl Transport for Loopback {
             }
             let onion = Onion::of_seed(seed);
             let (socket, published) = self.place.publish(onion).await?;
-            let (intake, incoming) = Intake::new(limits::SESSIONS);
+            let (intake, incoming) = Intake::of_onion();
             let (reachability, watcher) = watch::channel(Reachability::Reachable);
             let end = self.stopped.child_token();
             tokio::spawn(accept(socket, published, intake, reachability, end.clone()));
@@ -236,6 +236,7 @@ mod tests {
 
     use super::*;
     use crate::base::ContactId;
+    use crate::base::limits;
     use crate::net::TransportState;
 
     const ALICE: IdentityId = IdentityId::from_bytes([1; 16]);
@@ -372,7 +373,7 @@ mod tests {
         let mut listener = node.listen(BOB, &seed(2)).await.unwrap();
         let mut dialled = Vec::new();
         let mut accepted = Vec::new();
-        for _ in 0..limits::SESSIONS {
+        for _ in 0..limits::CONNECTIONS {
             dialled.push(node.dial(listener.onion(), pair()).await.unwrap());
             accepted.push(listener.accept().await.unwrap());
         }

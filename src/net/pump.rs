@@ -4,6 +4,7 @@
 //! taken them, so a fast peer waits for a slow engine. A peer that takes fewer than
 //! [`limits::STREAM_PROGRESS_BYTES`] in [`limits::STREAM_PROGRESS`] is dropped, and every session ends after
 //! [`limits::WIRE_SESSION`]. The machine's own deadlines (first command, silence) are its own.
+//! What was given before the machine closed must be taken within [`limits::STREAM_CLOSING`].
 //! When writing fails, what the peer sent before it closed is still read: it may say why.
 
 use std::future::Future;
@@ -56,6 +57,7 @@ pub enum Ending {
 /// How many bytes were given to a pump and are not written.
 #[derive(Debug)]
 pub struct Waiting {
+    closing: Notify,
     bytes: AtomicUsize,
     few: usize,
     drained: Arc<Notify>,
@@ -64,7 +66,12 @@ pub struct Waiting {
 impl Waiting {
     /// None. When no more than `few` are left after there were more, `drained` is notified.
     pub const fn new(few: usize, drained: Arc<Notify>) -> Self {
-        Self { bytes: AtomicUsize::new(0), few, drained }
+        Self { closing: Notify::const_new(), bytes: AtomicUsize::new(0), few, drained }
+    }
+
+    /// Nothing more will be given: what is left has a limited time. Said beside [`SessionOut::Close`], which comes behind it.
+    pub fn close(&self) {
+        self.closing.notify_one();
     }
 
     /// So many more are given.
@@ -97,6 +104,8 @@ impl Waiting {
 pub struct Pace {
     /// The peer must take [`limits::STREAM_PROGRESS_BYTES`] in this time.
     pub progress: Duration,
+    /// What was given before the machine closed must be taken in this time.
+    pub closing: Duration,
     /// What the peer sent is read for this long after writing became impossible.
     pub linger: Duration,
     /// The whole session.
@@ -105,7 +114,12 @@ pub struct Pace {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { progress: limits::STREAM_PROGRESS, linger: limits::STREAM_LINGER, total: limits::WIRE_SESSION }
+        Self {
+            progress: limits::STREAM_PROGRESS,
+            closing: limits::STREAM_CLOSING,
+            linger: limits::STREAM_LINGER,
+            total: limits::WIRE_SESSION,
+        }
     }
 }
 
@@ -144,8 +158,13 @@ where
     let (reader, writer) = split(stream);
     let mut reading = std::pin::pin!(read_all(reader, to_engine));
     let writing = write_all(writer, from_engine, pace.progress, waiting);
+    let closing = async {
+        waiting.closing.notified().await;
+        tokio::time::sleep(pace.closing).await;
+    };
     tokio::select! {
         ending = &mut reading => ending,
+        () = closing => Ending::TooSlow,
         ending = writing => {
             if ending == Ending::Broken {
                 // Only to hear the peer's last words: the ending stays.
@@ -235,6 +254,7 @@ mod tests {
 
     const QUICK: Pace = Pace {
         progress: Duration::from_millis(50),
+        closing: Duration::from_secs(20),
         linger: Duration::from_millis(200),
         total: Duration::from_secs(20),
     };
@@ -356,6 +376,27 @@ mod tests {
         out.send(SessionOut::Bytes(pattern(5000))).await.unwrap();
         assert_eq!(closed(&mut received).await.1, Ending::TooSlow);
         drop(theirs);
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_takes_little_of_what_is_left_does_not_keep_a_closed_session() {
+        let (ours, mut theirs) = tokio::io::duplex(16);
+        let (to_pump, from_engine) = mpsc::channel(4);
+        let waiting = Arc::new(Waiting::new(0, Arc::default()));
+        let (counted, pace) = (Arc::clone(&waiting), Pace { closing: Duration::from_millis(100), ..QUICK });
+        let pace = Pace { progress: Duration::from_secs(20), ..pace };
+        let pumped = tokio::spawn(async move { pump(ours, from_engine, |_| async {}, pace, &counted).await });
+        to_pump.send(SessionOut::Bytes(pattern(limits::MIB))).await.unwrap();
+        to_pump.send(SessionOut::Close).await.unwrap();
+        waiting.close();
+        // A drop now and then.
+        let taking = async {
+            while theirs.read(&mut [0; 16]).await.is_ok_and(|read| read > 0) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(Duration::from_secs(10), taking).await.expect("the session is closed");
+        assert_eq!(pumped.await.unwrap(), Ending::TooSlow);
     }
 
     #[tokio::test]

@@ -2,7 +2,8 @@
 //!
 //! A transport is `Starting`, then `Bootstrapping`, then `Ready`; it may be `Blocked` in between, with a reason that
 //! is a sentence for its user. A [`Listener`] publishes one onion for as long as it lives. Incoming streams beyond
-//! [`limits::SESSIONS`] of one listener wait or are refused, so that a flood costs no memory.
+//! [`limits::CONNECTIONS`] of one listener wait or are refused, so that a flood costs no memory. Those are more than a machine
+//! serves: who gives way to somebody new is decided there.
 
 use std::fmt;
 use std::future::Future;
@@ -279,8 +280,13 @@ pub(super) struct Intake {
 }
 
 impl Intake {
-    /// An intake with this many places, and the receiving end for the listener.
-    pub(super) fn new(places: usize) -> (Self, mpsc::Receiver<Box<dyn Stream>>) {
+    /// An intake with the places of one onion, and the receiving end for the listener.
+    pub(super) fn of_onion() -> (Self, mpsc::Receiver<Box<dyn Stream>>) {
+        Self::new(limits::CONNECTIONS)
+    }
+
+    /// An intake with this many places.
+    fn new(places: usize) -> (Self, mpsc::Receiver<Box<dyn Stream>>) {
         let (sender, receiver) = mpsc::channel(places.max(1));
         (Self { places: Arc::new(Semaphore::new(places)), sender }, receiver)
     }
@@ -314,11 +320,17 @@ impl Intake {
 /// The right to one live stream; given back when the stream is dropped.
 pub(super) struct Place {
     _permit: OwnedSemaphorePermit,
+    _circuit: Option<Arc<()>>,
 }
 
 impl Place {
     const fn new(permit: OwnedSemaphorePermit) -> Self {
-        Self { _permit: permit }
+        Self { _permit: permit, _circuit: None }
+    }
+
+    /// The same, which keeps something alive as long as the stream.
+    pub(super) fn on(self, circuit: Arc<()>) -> Self {
+        Self { _circuit: Some(circuit), ..self }
     }
 }
 

@@ -277,14 +277,15 @@ impl Carrier {
         self.flush(session);
     }
 
-    /// Who gives way where there are too many: the oldest one that has shown nothing; else, so that neither owners keep out
+    /// Who gives way where there are too many: the oldest one that has said nothing, or else has shown nothing; else, so that neither owners keep out
     /// who brings something nor the other way round, the oldest of whichever kind has more than its part.
     fn first_to_go(&self) -> Option<SessionId> {
         let oldest = |fits: &dyn Fn(&BoxSession) -> bool| {
             let free = |session: &BoxSession| !session.machine.owes_answer() && fits(session);
             self.sessions.iter().find(|(_, session)| free(session)).map(|(id, _)| *id)
         };
-        let nobody = oldest(&|session| !session.is_identified() && !session.machine.is_bringing());
+        let shown_nothing = |session: &BoxSession| !session.is_identified() && !session.machine.is_bringing();
+        let nobody = oldest(&|session| session.machine.is_silent()).or_else(|| oldest(&shown_nothing));
         nobody.or_else(|| {
             let owners = self.sessions.values().filter(|session| session.is_identified()).count();
             let owner = owners >= limits::SESSIONS_OF_OWNERS;

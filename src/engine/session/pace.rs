@@ -63,6 +63,11 @@ impl Pace {
         }
     }
 
+    /// Whether nothing complete was received yet.
+    pub(super) fn is_handshake(&self) -> bool {
+        self.phase == Phase::Handshake
+    }
+
     /// The next deadline; only that of the whole session where the next step is `ours`.
     pub(super) fn deadline(&self, ours: bool) -> Timestamp {
         let total = self.begun.plus(WIRE_SESSION);

@@ -148,6 +148,11 @@ impl Responder {
         self.patient = true;
     }
 
+    /// Whether nothing complete has come yet.
+    pub fn is_silent(&self) -> bool {
+        self.pace.is_handshake()
+    }
+
     /// Whether a delivery waits for its answer.
     pub fn owes_answer(&self) -> bool {
         self.replies.unsettled() > 0

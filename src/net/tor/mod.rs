@@ -128,7 +128,7 @@ impl Tor {
         let onion = Onion::of_seed(seed);
         let live = Live::claim(&self.live, onion).ok_or(ListenError::InUse)?;
         let (running, requests) = service::launch(&client, seed, onion).await?;
-        let (intake, incoming) = Intake::new(limits::SESSIONS);
+        let (intake, incoming) = Intake::of_onion();
         let (reachability, watcher) = watch::channel(Reachability::Starting);
         let end = self.stopped.child_token();
         let serving = service::serve(running, requests, intake, reachability, end.clone());

@@ -3,6 +3,7 @@
 //! Every rendezvous circuit has a task of its own and may begin streams to [`RUNE_PORT`]; all other requests get the
 //! same answer that other onion services give. Circuits, streams on a circuit and streams in all are bounded.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use arti_client::{ErrorKind, HasKind};
 use futures::{Stream, StreamExt};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tor_cell::relaycell::msg::{Connected, End, EndReason};
@@ -65,7 +66,7 @@ pub(super) async fn serve(
     reachability: watch::Sender<Reachability>,
     end: CancellationToken,
 ) {
-    let mut circuits = JoinSet::new();
+    let mut circuits = Circuits::default();
     let mut states = running.status_events();
     loop {
         tokio::select! {
@@ -74,17 +75,38 @@ pub(super) async fn serve(
             Some(status) = states.next() => tell(&reachability, status.state()),
             request = requests.next() => match request {
                 None => break,
-                Some(request) if circuits.len() < limits::TOR_CIRCUITS => {
-                    circuits.spawn(serve_circuit(request, intake.clone()));
-                }
-                // Not answered at all: the peer tries again later.
-                Some(request) => drop(request),
+                // One that is not answered at all tries again later.
+                Some(request) => circuits.begin(|streams| serve_circuit(request, intake.clone(), streams)),
             },
-            Some(_) = circuits.join_next() => {}
+            Some(_) = circuits.tasks.join_next() => {}
         }
     }
     drop(running);
     reachability.send_replace(Reachability::Stopped);
+}
+
+/// The circuits of a service.
+#[derive(Default)]
+struct Circuits {
+    tasks: JoinSet<()>,
+    /// The oldest first, each with what its streams keep alive.
+    open: VecDeque<(AbortHandle, Arc<()>)>,
+}
+
+impl Circuits {
+    /// Begins to serve one more; where there are too many, the oldest on which nothing is connected ends.
+    fn begin<F: Future<Output = ()> + Send + 'static>(&mut self, serve: impl FnOnce(Arc<()>) -> F) {
+        self.open.retain(|(task, _)| !task.is_finished());
+        if self.open.len() >= limits::TOR_CIRCUITS {
+            // We have one, its task has one, and each of its streams.
+            let idle = self.open.iter().position(|(_, streams)| Arc::strong_count(streams) <= 2);
+            let Some((task, _)) = idle.and_then(|at| self.open.remove(at)) else { return };
+            task.abort();
+        }
+        let streams = Arc::default();
+        let task = self.tasks.spawn(serve(Arc::clone(&streams)));
+        self.open.push_back((task, streams));
+    }
 }
 
 /// Tells a change of state. Before the first, and after the last, arti says `Shutdown`; the last is ours to tell.
@@ -104,21 +126,21 @@ fn tell(reachability: &watch::Sender<Reachability>, state: State) {
 }
 
 /// Meets a peer at its rendezvous point and accepts its streams until it, or time, ends the circuit.
-async fn serve_circuit(request: RendRequest, intake: Intake) {
+async fn serve_circuit(request: RendRequest, intake: Intake, circuit: Arc<()>) {
     let Ok(Ok(mut streams)) = timeout(limits::DIAL, request.accept()).await else { return };
     while let Ok(Some(stream)) = timeout(limits::TOR_CIRCUIT_IDLE, streams.next()).await {
         let for_us = matches!(stream.request(), IncomingStreamRequest::Begin(begin) if begin.port() == RUNE_PORT);
-        if !timeout(limits::TOR_ANSWER, answer(stream, for_us, &intake)).await.unwrap_or(false) {
+        if !timeout(limits::TOR_ANSWER, answer(stream, for_us, &intake, &circuit)).await.unwrap_or(false) {
             return;
         }
     }
 }
 
 /// Accepts or refuses one stream; `false` once the circuit or the listener is gone.
-async fn answer(stream: StreamRequest, for_us: bool, intake: &Intake) -> bool {
+async fn answer(stream: StreamRequest, for_us: bool, intake: &Intake, circuit: &Arc<()>) -> bool {
     match intake.place_now().filter(|_| for_us) {
         Some(place) => match stream.accept(Connected::new_empty()).await {
-            Ok(data) => intake.give(data, place),
+            Ok(data) => intake.give(data, place.on(Arc::clone(circuit))),
             Err(_) => false,
         },
         None => stream.reject(End::new_with_reason(EndReason::DONE)).await.is_ok(),
@@ -153,4 +175,37 @@ fn in_use(error: &arti_client::Error) -> bool {
 fn nickname(seed: &OnionSeed) -> String {
     let digest = Sha256::new().chain_update(b"runepeer onion service nickname").chain_update(seed.expose()).finalize();
     data_encoding::BASE32_NOPAD.encode(digest.get(..20).unwrap_or(&digest)).to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn circuits_without_a_connection_keep_nobody_out_and_end_oldest_first() {
+        let mut circuits = Circuits::default();
+        let (began, mut begun) = tokio::sync::mpsc::unbounded_channel();
+        let mut begin = |number: usize| {
+            let began = began.clone();
+            circuits.begin(move |streams| async move {
+                let _ = began.send((number, Arc::clone(&streams)));
+                std::future::pending::<()>().await;
+                drop(streams);
+            });
+        };
+        (0..limits::TOR_CIRCUITS).for_each(&mut begin);
+        let mut connected = Vec::new();
+        for _ in 0..limits::TOR_CIRCUITS {
+            let (number, streams) = begun.recv().await.unwrap();
+            // Somebody is connected on the first, and on no other.
+            connected.extend((number == 0).then_some(streams));
+        }
+        (1000..1000 + 2 * limits::TOR_CIRCUITS).for_each(&mut begin);
+        assert_eq!(circuits.open.len(), limits::TOR_CIRCUITS);
+        assert!(Arc::ptr_eq(&circuits.open[0].1, &connected[0]), "who is connected stays");
+        let last = circuits.open.back().map(|(task, _)| task.is_finished());
+        assert_eq!(last, Some(false), "the newest is served");
+        let living = circuits.open.iter().filter(|(task, _)| !task.is_finished()).count();
+        assert_eq!(living, limits::TOR_CIRCUITS);
+    }
 }

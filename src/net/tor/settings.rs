@@ -253,6 +253,8 @@ mod tests {
     #[test]
     fn a_service_has_our_limits() {
         let config = service_config("abc").unwrap();
+        // Its machine sees more connections than it serves, from more circuits than that: who gives way is decided there.
+        const { assert!(limits::CONNECTIONS > limits::SESSIONS && limits::TOR_CIRCUITS > limits::CONNECTIONS) };
         assert_eq!(*config.max_concurrent_streams_per_circuit(), 8);
         assert!(config.rate_limit_at_intro().is_some());
         assert!(service_config("no/slash").is_err());
