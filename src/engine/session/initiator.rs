@@ -97,7 +97,7 @@ impl Initiator {
     /// Lets a job that waits for [`Self::provide`] go on with the object that it has. Ignored for other jobs.
     pub fn resume(&mut self, now: Timestamp, ticket: Ticket) {
         let held = |active: &Active| active.ticket == ticket && active.phase == Phase::Held;
-        let awaited = self.awaits_answer();
+        let awaited = self.waits_for_answer();
         let Some((id, active)) = self.active.iter_mut().find(|(_, active)| held(active)) else { return };
         let sent = active.dial(id, &mut self.output);
         self.patience.asked(now, sent, awaited);
@@ -159,7 +159,7 @@ impl Initiator {
 
     /// When to call [`Self::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        (!self.closed).then(|| self.patience.deadline(self.awaits_answer()))
+        (!self.closed).then(|| self.patience.deadline(self.waits_for_answer()))
     }
 
     /// The time has come, or not yet.
@@ -184,7 +184,7 @@ impl Initiator {
         self.closed || self.quitting
     }
 
-    fn awaits_answer(&self) -> bool {
+    fn waits_for_answer(&self) -> bool {
         self.active.values().any(|active| active.phase != Phase::Held)
     }
 
@@ -195,7 +195,7 @@ impl Initiator {
             let id = PipelineId::from(self.next_id);
             self.next_id += 1;
             let mut active = Active { ticket, job, phase: Phase::Asked, outdated: false };
-            let (sent, awaited) = (active.dial(&id, &mut self.output), self.awaits_answer());
+            let (sent, awaited) = (active.dial(&id, &mut self.output), self.waits_for_answer());
             self.active.insert(id, active);
             self.patience.asked(now, sent, awaited);
         }
