@@ -1,6 +1,6 @@
 //! The layers hold: imports point down only, and the pure layers stay pure (docs/architecture.md, "Layers"). And what
 //! comments and documents refer to exists: cited sections, named tests, links.
-#![allow(clippy::unwrap_used, clippy::string_slice, reason = "a test may panic")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::string_slice, reason = "a test may panic")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -272,4 +272,27 @@ fn links_within_documents_lead_somewhere() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The version of Rust that `Cargo.toml` and README.md name is enough for everything that is built.
+#[test]
+fn the_rust_version_is_the_one_that_the_dependencies_need() {
+    let metadata = std::process::Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--offline", "--locked"])
+        .args(["--filter-platform", "x86_64-unknown-linux-gnu"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let version = |package: &serde_json::Value| -> Option<Vec<u32>> {
+        Some(package["rust_version"].as_str()?.split('.').map(|part| part.parse().unwrap()).collect())
+    };
+    let is_ours = |package: &&serde_json::Value| package["name"] == "runepeer";
+    let ours = version(packages.iter().find(is_ours).unwrap()).unwrap();
+    let needed = packages.iter().filter(|package| !is_ours(package)).filter_map(version).max().unwrap();
+    assert!(ours >= needed, "Cargo.toml says {ours:?}, and a dependency needs {needed:?}");
+    let named = format!("Rust {}", ours.iter().map(u32::to_string).collect::<Vec<_>>().join("."));
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    assert!(readme.contains(&named), "README.md does not ask for {named}");
 }

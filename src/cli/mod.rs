@@ -32,18 +32,22 @@ pub fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return refuse(&error),
     };
+    let output = Output::new(arguments.global.json, arguments.global.quiet);
     let context = Context {
-        output: Output::new(arguments.global.json, arguments.global.quiet),
+        output: if matches!(arguments.command, Some(Verb::Up(_))) { output.unattended() } else { output },
         data: arguments.global.data_dir.clone().unwrap_or_else(default_data_dir),
         global: arguments.global,
     };
-    match run(&context, arguments.command) {
+    let result = run(&context, arguments.command).and_then(|()| context.output.is_written());
+    let status = match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             context.output.failure(&failure);
             ExitCode::from(failure.code.exit_status())
         }
-    }
+    };
+    context.output.flush();
+    status
 }
 
 /// Says what is wrong with the arguments: as JSON to a script that asked for it. Help and version are no failure.

@@ -1,21 +1,41 @@
 //! Where words go: data on standard output, everything else on standard error, JSON where asked for.
 
-use std::io::{IsTerminal, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::control::Failure;
+use crate::control::{Code, Failure};
+use crate::daemon::logging;
+
+/// How long a daemon's last words may take.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Why data could not be written to standard output: the command did not do what it was asked for.
+static UNWRITTEN: OnceLock<String> = OnceLock::new();
 
 /// How to speak.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Output {
     json: bool,
     quiet: bool,
+    /// Nobody waits for whoever reads it: a daemon goes on, and stops, whether its words are read or not.
+    unattended: bool,
 }
 
 impl Output {
     pub(super) const fn new(json: bool, quiet: bool) -> Self {
-        Self { json, quiet }
+        Self { json, quiet, unattended: false }
+    }
+
+    /// The same for a daemon.
+    pub(super) const fn unattended(self) -> Self {
+        Self { unattended: true, ..self }
+    }
+
+    pub(super) const fn is_quiet(&self) -> bool {
+        self.quiet
     }
 
     pub(super) const fn is_json(&self) -> bool {
@@ -24,21 +44,23 @@ impl Output {
 
     /// A line of what was asked for.
     pub(super) fn data(&self, line: impl AsRef<str>) {
-        let mut out = std::io::stdout().lock();
-        // A reader that went away wants no more.
-        let _ = writeln!(out, "{}", line.as_ref());
-        let _ = out.flush();
+        let line = format!("{}\n", line.as_ref());
+        if self.unattended {
+            return logging::output().print(line.as_bytes());
+        }
+        let mut out = io::stdout().lock();
+        note(out.write_all(line.as_bytes()).and_then(|()| out.flush()));
     }
 
     /// Bytes that somebody else wrote: as they are into a file or a pipe; on a terminal without what controls it.
     pub(super) fn bytes(&self, bytes: &[u8]) {
-        let mut out = std::io::stdout().lock();
-        let _ = if out.is_terminal() {
+        let mut out = io::stdout().lock();
+        let written = if out.is_terminal() {
             out.write_all(for_terminal(&String::from_utf8_lossy(bytes)).as_bytes())
         } else {
             out.write_all(bytes)
         };
-        let _ = out.flush();
+        note(written.and_then(|()| out.flush()));
     }
 
     /// A line of words around it; nothing with `--quiet` or `--json`.
@@ -50,7 +72,30 @@ impl Output {
 
     /// A line that must be seen.
     pub(super) fn warn(&self, line: impl AsRef<str>) {
-        let _ = writeln!(std::io::stderr().lock(), "{}", line.as_ref());
+        let line = format!("{}\n", line.as_ref());
+        if self.unattended {
+            return logging::errors().print(line.as_bytes());
+        }
+        // Where not even this can be said, the exit status says it.
+        let _ = io::stderr().lock().write_all(line.as_bytes());
+    }
+
+    /// Waits a moment until what a daemon said is written.
+    pub(super) fn flush(&self) {
+        if self.unattended {
+            logging::output().flush(LAST_WORDS);
+            logging::errors().flush(LAST_WORDS);
+        }
+    }
+
+    /// Whether everything that was asked for could be written.
+    ///
+    /// # Errors
+    /// [`Code::Failed`] where something could not.
+    pub(super) fn is_written(&self) -> Result<(), Failure> {
+        UNWRITTEN.get().map_or(Ok(()), |error| {
+            Err(Failure::new(Code::Failed, format!("standard output cannot be written: {error}")))
+        })
     }
 
     /// An object of the JSON interface: gains `schema`.
@@ -81,18 +126,26 @@ fn for_terminal(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c }).collect()
 }
 
+/// Keeps in mind that something could not be written. A reader that went away wants no more: that is no failure.
+fn note(written: io::Result<()>) {
+    if let Err(error) = written.map_err(|error| (error.kind() != ErrorKind::BrokenPipe).then(|| error.to_string())) {
+        error.into_iter().for_each(|error| UNWRITTEN.set(error).unwrap_or_default());
+    }
+}
+
 /// Whether a person is there to answer a question.
 pub(super) fn can_ask(no_input: bool) -> bool {
-    !no_input && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+    !no_input && io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
 /// Asks for a line.
-pub(super) fn ask(question: &str) -> std::io::Result<String> {
-    let mut err = std::io::stderr().lock();
+pub(super) fn ask(question: &str) -> io::Result<String> {
+    logging::errors().flush(LAST_WORDS);
+    let mut err = io::stderr().lock();
     write!(err, "{question} ")?;
     err.flush()?;
     let mut line = String::new();
-    std::io::stdin().read_line(&mut line)?;
+    io::stdin().read_line(&mut line)?;
     Ok(line.trim().to_owned())
 }
 

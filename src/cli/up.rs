@@ -102,18 +102,35 @@ async fn show_progress(context: &Context, node: &Node, is_new: bool) -> Result<(
     std::future::pending().await
 }
 
-/// SIGINT or SIGTERM.
+/// SIGINT, SIGTERM, or SIGHUP: a terminal that is closed stops the daemon as cleanly. `nohup` still keeps it running. All
+/// that come after the first change nothing.
 pub(super) async fn interrupted() {
     use tokio::signal::unix::{SignalKind, signal};
+    let hangup = if ignores_hangup() { None } else { signal(SignalKind::hangup()).ok() };
     let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
         // Without handlers the signals end the process at once, which is always safe.
         return std::future::pending().await;
     };
+    let hung_up = async {
+        match hangup {
+            Some(mut hangup) => hangup.recv().await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
+        _ = hung_up => {}
     }
+}
+
+/// Whether this process was started so that SIGHUP does nothing to it, as `nohup` does.
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // SIGHUP is number 1, and so the lowest bit.
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 /// Shows how the network comes up.
@@ -137,7 +154,10 @@ async fn wait_until_reachable(context: &Context, node: &Node) -> Result<(), Fail
         let reason = tor["blocked_reason"].as_str().unwrap_or_default();
         if !reason.is_empty() && reason != told {
             reason.clone_into(&mut told);
-            bar.suspend(|| context.output.warn(reason));
+            bar.suspend(|| {
+                context.output.warn(reason);
+                context.output.flush();
+            });
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
@@ -147,6 +167,9 @@ async fn next_steps(context: &Context, node: &Node, is_new: bool) -> Result<(), 
     let status = &node.ask(Command::Status).await?;
     if context.output.is_json() {
         context.output.object(status.clone());
+        return Ok(());
+    }
+    if context.output.is_quiet() {
         return Ok(());
     }
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

@@ -1,5 +1,17 @@
 //! What the daemon says about itself, on standard error. Normal running is silent; nothing that is logged
 //! carries an address, a subject, a file name or a key.
+//!
+//! Nobody ever waits for a reader of these words, and nobody fails because of one: a thread of its own writes them. Where
+//! it cannot (a full pipe that nobody reads, a full disk, a terminal that is gone), they are lost, and how many were is
+//! said when it can write again.
+
+use std::io::{self, Write};
+use std::panic::PanicHookInfo;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
@@ -7,13 +19,182 @@ use tracing_subscriber::EnvFilter;
 const DEFAULT_FILTER: &str = "warn,runepeer=info";
 /// Whatever is asked for: the view's database talks of its own files only.
 const QUIET: &str = "sled=warn";
+/// Pieces of text that may wait to be written to one stream; what comes after them is lost.
+const WAITING: usize = 1024;
 
 /// Starts logging to standard error. A second call changes nothing.
 pub fn start() {
     let text = std::env::var("RUNEPEER_LOG").unwrap_or_else(|_| DEFAULT_FILTER.to_owned());
     let filter = EnvFilter::try_new(format!("{text},{QUIET},{}", crate::net::tor::LOG_DIRECTIVES))
         .unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
-    // Already started, by another node of this process.
-    let _ = subscriber.try_init();
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(errors)
+        // Escape codes of colours have no place in a file or a journal.
+        .with_ansi(false)
+        // Without this a line that cannot be written is complained of on standard error, which panics there.
+        .log_internal_errors(false)
+        .with_target(false);
+    if subscriber.try_init().is_ok() {
+        std::panic::set_hook(Box::new(panicked));
+    }
+    // Else already started, by another node of this process.
+}
+
+/// Logs a panic: where it was, and not its words, which may quote what somebody sent.
+fn panicked(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    let thread = thread::current();
+    tracing::error!(
+        place,
+        thread = thread.name().unwrap_or("unnamed"),
+        "something failed unexpectedly; please report this"
+    );
+    tracing::debug!(words = panic.payload_as_str().unwrap_or_default(), "what it said");
+}
+
+/// Standard error, for which nobody waits.
+pub fn errors() -> &'static Printer {
+    static ERRORS: OnceLock<Printer> = OnceLock::new();
+    ERRORS.get_or_init(|| Printer::new("stderr", io::stderr()))
+}
+
+/// Standard output, for which nobody waits.
+pub fn output() -> &'static Printer {
+    static OUTPUT: OnceLock<Printer> = OnceLock::new();
+    OUTPUT.get_or_init(|| Printer::new("stdout", io::stdout()))
+}
+
+/// A stream to which a thread of its own writes.
+pub struct Printer {
+    /// `None` where the system gave no thread: then everything is lost.
+    pieces: Option<SyncSender<Piece>>,
+    lost: &'static AtomicU64,
+}
+
+enum Piece {
+    Text(Vec<u8>),
+    /// Say when everything before this was written, or lost.
+    Flush(SyncSender<()>),
+}
+
+impl Printer {
+    fn new(name: &str, mut stream: impl Write + Send + 'static) -> Self {
+        let (sender, pieces) = sync_channel(WAITING);
+        // One for each stream of the process.
+        let lost: &'static AtomicU64 = Box::leak(Box::default());
+        let write = move || {
+            for piece in pieces {
+                match piece {
+                    Piece::Text(text) => print(&mut stream, &text, lost),
+                    Piece::Flush(done) => done.try_send(()).unwrap_or_default(),
+                }
+            }
+        };
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(write);
+        Self { pieces: thread.is_ok().then_some(sender), lost }
+    }
+
+    /// Prints a text some time soon, or loses it.
+    pub fn print(&self, text: &[u8]) {
+        let printed = self.pieces.as_ref().is_some_and(|pieces| pieces.try_send(Piece::Text(text.to_vec())).is_ok());
+        if !printed {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits until what was printed before is written, but not longer than this.
+    pub fn flush(&self, patience: Duration) {
+        let (done, written) = sync_channel(1);
+        if self.pieces.as_ref().is_some_and(|pieces| pieces.try_send(Piece::Flush(done)).is_ok()) {
+            let _ = written.recv_timeout(patience);
+        }
+    }
+}
+
+fn print(stream: &mut impl Write, text: &[u8], lost: &AtomicU64) {
+    if stream.write_all(text).and_then(|()| stream.flush()).is_err() {
+        lost.fetch_add(1, Ordering::Relaxed);
+        return;
+    }
+    let before = lost.swap(0, Ordering::Relaxed);
+    if before > 0 && writeln!(stream, "({before} lines before this one could not be written here)").is_err() {
+        lost.fetch_add(before, Ordering::Relaxed);
+    }
+}
+
+impl Write for &Printer {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        self.print(text);
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex, PoisonError};
+    use std::time::Instant;
+
+    use super::*;
+
+    /// A stream that takes nothing while it is locked, and refuses everything while it is full.
+    #[derive(Clone, Default)]
+    struct Stream(Arc<Mutex<(bool, Vec<u8>)>>);
+
+    impl Write for Stream {
+        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+            let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if inner.0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            inner.1.extend(text);
+            Ok(text.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn nobody_waits_for_a_reader_who_does_not_read() {
+        let stream = Stream::default();
+        let printer = Printer::new("test", stream.clone());
+        let unread = stream.0.lock().unwrap();
+        let begin = Instant::now();
+        for _ in 0..3 * WAITING {
+            printer.print(b"x\n");
+        }
+        printer.flush(Duration::from_millis(10));
+        assert!(begin.elapsed() < Duration::from_secs(5));
+        drop(unread);
+        printer.flush(Duration::from_secs(10));
+        printer.print(b"read again\n");
+        printer.flush(Duration::from_secs(10));
+        let text = String::from_utf8(stream.0.lock().unwrap().1.clone()).unwrap();
+        assert!(text.contains("read again\n"));
+        let lost = text.lines().find_map(|line| line.strip_prefix('(')?.split_once(' ')?.0.parse::<usize>().ok());
+        let written = text.lines().filter(|line| *line == "x").count();
+        assert_eq!(written + lost.unwrap(), 3 * WAITING, "what was lost is counted");
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_lost_and_counted() {
+        let stream = Stream::default();
+        let printer = Printer::new("test", stream.clone());
+        stream.0.lock().unwrap().0 = true;
+        for _ in 0..3 {
+            printer.print(b"lost\n");
+        }
+        printer.flush(Duration::from_secs(10));
+        stream.0.lock().unwrap().0 = false;
+        printer.print(b"kept\n");
+        printer.flush(Duration::from_secs(10));
+        let text = String::from_utf8(stream.0.lock().unwrap().1.clone()).unwrap();
+        assert_eq!(text, "kept\n(3 lines before this one could not be written here)\n");
+    }
 }

@@ -106,6 +106,11 @@ impl Node {
 
     /// Starts the daemon and does not wait.
     pub(crate) fn spawn(&mut self) {
+        self.spawn_with(|_| ());
+    }
+
+    /// Starts the daemon with this change to its command, and does not wait.
+    pub(crate) fn spawn_with(&mut self, change: impl FnOnce(&mut Command)) {
         assert!(self.process.is_none(), "{} runs already", self.name);
         self.starts += 1;
         let log = |kind: &str| File::create(self.dir.path().join(format!("{kind}.{}", self.starts))).unwrap();
@@ -123,9 +128,9 @@ impl Node {
         } else {
             command.args(["--name", &self.name, "--imap", "127.0.0.1:0", "--submission", "127.0.0.1:0"]);
         }
-        let process =
-            command.args(&self.extra).stdin(Stdio::null()).stdout(log("out")).stderr(log("err")).spawn().unwrap();
-        self.process = Some(process);
+        command.args(&self.extra).stdin(Stdio::null()).stdout(log("out")).stderr(log("err"));
+        change(&mut command);
+        self.process = Some(command.spawn().unwrap());
     }
 
     /// Waits until `status` calls every identity reachable whose onion is to be published; panics with the daemon's words where it ends before.
@@ -172,10 +177,19 @@ impl Node {
 
     /// Asks the daemon to end with SIGTERM and waits.
     pub(crate) fn terminate(&mut self) -> ExitStatus {
-        let mut process = self.process.take().expect("started");
-        kill_process(Pid::from_child(&process), Signal::TERM).unwrap();
-        let name = self.name.clone();
-        wait_for(&format!("{name} to end"), DOWN, || process.try_wait().unwrap())
+        self.signal(Signal::TERM);
+        self.wait_for_end()
+    }
+
+    /// Sends the daemon a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(self.process.as_ref().expect("started")), signal).unwrap();
+    }
+
+    /// What the daemon of the last start wrote on stdout.
+    pub(crate) fn data_written(&self) -> String {
+        let path = self.dir.path().join(format!("out.{}", self.starts));
+        std::fs::read_to_string(path).unwrap_or_default()
     }
 
     /// Kills the daemon and starts it again on the same directory.
