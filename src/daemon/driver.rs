@@ -4,6 +4,7 @@
 //! connections to tasks of their own. Everything comes back as an input. What an effect of one kind of machine means is in
 //! its [`Shell`]: `identity` and `carrier`.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -101,6 +102,29 @@ pub(super) trait Shell: Send + 'static {
 enum Completion<I> {
     Commit(I),
     Other(I),
+    /// The log has dropped a commit without a word: its thread panicked.
+    Lost,
+}
+
+/// Reports a commit; where it is dropped without a result, that it was lost.
+struct Reporter<I>(Option<mpsc::UnboundedSender<Completion<I>>>);
+
+impl<I> Reporter<I> {
+    fn send(mut self, completion: Completion<I>) {
+        if let Some(done) = self.0.take() {
+            // A completion whose driver has ended is of no use to anybody.
+            let _ = done.send(completion);
+        }
+    }
+}
+
+impl<I> Drop for Reporter<I> {
+    fn drop(&mut self) {
+        if let Some(done) = self.0.take() {
+            // As above.
+            let _ = done.send(Completion::Lost);
+        }
+    }
 }
 
 /// What a driver waits for.
@@ -136,11 +160,14 @@ impl<I: Send + 'static> Hands<I> {
         });
     }
 
-    /// Works out an input on a thread that may wait for the disk.
-    pub(super) fn wait(&self, work: impl FnOnce() -> I + Send + 'static) {
+    /// Works out an input on a thread that may wait for the disk; `failed` stands for it where that panics.
+    pub(super) fn wait(&self, work: impl FnOnce() -> I + Send + 'static, failed: I) {
         let done = self.completions.clone();
-        // As above.
-        tokio::task::spawn_blocking(move || drop(done.send(Completion::Other(work()))));
+        tokio::task::spawn_blocking(move || {
+            let input = catch_unwind(AssertUnwindSafe(work)).unwrap_or(failed);
+            // As above.
+            let _ = done.send(Completion::Other(input));
+        });
     }
 
     /// Has the log keep something, and tells the machine.
@@ -152,9 +179,8 @@ impl<I: Send + 'static> Hands<I> {
         completion: impl FnOnce(Result<u64, CommitError>) -> I + Send + 'static,
     ) {
         self.under_way += 1;
-        let done = self.completions.clone();
-        // As above.
-        let report = move |result| drop(done.send(Completion::Commit(completion(result))));
+        let done = Reporter(Some(self.completions.clone()));
+        let report = move |result| done.send(Completion::Commit(completion(result)));
         match records {
             Some(records) => self.log.commit(records, bodies, durability, Box::new(report)),
             None => report(Err(CommitError::Io)),
@@ -208,7 +234,7 @@ impl<S: Shell> Driver<S> {
         (driver, Ends { requests: request_sender, incoming: incoming_sender })
     }
 
-    /// Runs until told to stop or until every [`Ends`] is gone; then lets the commits finish.
+    /// Runs until told to stop, until every [`Ends`] is gone or until it cannot go on; then lets the commits finish.
     pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         while self.step(&mut stop).await {}
         self.finish().await;
@@ -235,10 +261,8 @@ impl<S: Shell> Driver<S> {
                 self.release_held();
                 return true;
             }
-            Event::Completion(completion) => {
-                self.completed(completion);
-                return true;
-            }
+            // Where one was lost, the machine waits for it for good.
+            Event::Completion(completion) => return self.completed(completion),
             Event::Drained => {
                 self.release_held();
                 return true;
@@ -260,7 +284,7 @@ impl<S: Shell> Driver<S> {
     async fn next(&mut self, stop: &mut watch::Receiver<bool>) -> Event<InputOf<S>, S::Request> {
         let nap =
             self.machine.poll_timeout().map_or(LONGEST_SLEEP, |deadline| deadline.since(now()).min(LONGEST_SLEEP));
-        let Self { completions, hands, requests, incoming, .. } = self;
+        let Self { completions, hands, requests, incoming, upkeep, .. } = self;
         // In no order: peers that never pause must not keep gateways and deadlines waiting.
         let others = async {
             tokio::select! {
@@ -273,13 +297,16 @@ impl<S: Shell> Driver<S> {
         tokio::select! {
             biased;
             () = stopped(stop) => Event::Stop,
+            () = upkeep.broken() => Event::Stop,
             Some(completion) = completions.recv() => Event::Completion(completion),
             event = others => event,
         }
     }
 
-    fn completed(&mut self, completion: Completion<InputOf<S>>) {
+    /// Lets the machine have what was done; `false` where it never will be.
+    fn completed(&mut self, completion: Completion<InputOf<S>>) -> bool {
         let input = match completion {
+            Completion::Lost => return false,
             Completion::Other(input) => input,
             Completion::Commit(input) => {
                 self.hands.under_way = self.hands.under_way.saturating_sub(1);
@@ -292,6 +319,7 @@ impl<S: Shell> Driver<S> {
             let commits = std::mem::take(&mut self.hands.reported);
             self.shell.rested(&self.machine, commits);
         }
+        true
     }
 
     fn handle(&mut self, input: InputOf<S>) {
@@ -341,8 +369,8 @@ impl<S: Shell> Driver<S> {
         self.hands.sessions.clear();
         while self.hands.under_way > 0 {
             match tokio::time::timeout(PATIENCE, self.completions.recv()).await {
-                Ok(Some(completion @ Completion::Commit(_))) => self.completed(completion),
-                Ok(Some(Completion::Other(_))) => {}
+                Ok(Some(completion @ Completion::Commit(_))) => drop(self.completed(completion)),
+                Ok(Some(Completion::Other(_) | Completion::Lost)) => {}
                 Ok(None) | Err(_) => return,
             }
         }

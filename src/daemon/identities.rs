@@ -13,7 +13,7 @@ use super::clock::now;
 use super::driver::{Driver, Ends};
 use super::identity::{IdentityShell, Tools};
 use super::keys::KeyChain;
-use super::node::{Reading, Shared, broken, local_part, watched};
+use super::node::{Reading, Shared, broken, local_part};
 use crate::backup;
 use crate::base::{IdentityId, Onion, OnionSeed, SymmetricKey};
 use crate::control::{Code, Failure};
@@ -87,10 +87,10 @@ impl Shared {
         let (listens, wanted) = watch::channel(true);
         let (shell, snapshot) = IdentityShell::new(tools, &machine, listens, replayed);
         let (driver, ends) = Driver::new(machine, shell, self.pool.clone());
-        let driver = tokio::spawn(watched(driver.run(self.stop.subscribe()), self.stop_requested.clone()));
+        let driver = self.spawn("an identity", driver.run(self.stop.subscribe()));
         let Ends { requests, incoming } = ends;
         self.drivers.lock().unwrap_or_else(PoisonError::into_inner).push(driver);
-        let reachable = self.publish(id, profile.onion_seed.clone(), incoming, wanted);
+        let reachable = self.publish("publishing an address", id, profile.onion_seed.clone(), incoming, wanted);
         let account = Arc::new(LocalAccount {
             name: profile.public.name.clone(),
             address: profile.public.address.clone(),

@@ -132,12 +132,13 @@ impl Shell for IdentityShell {
             }
             Effect::ReadBody(op, body) => {
                 let log = Arc::clone(&self.tools.log);
-                hands.wait(move || {
+                let read = move || {
                     let read = log.read_body(body, 0..u64::MAX);
                     let read =
                         read.inspect_err(|error| tracing::error!(%error, "a message cannot be read from the disk"));
                     Input::BodyRead(op, read.ok())
-                });
+                };
+                hands.wait(read, Input::BodyRead(op, None));
             }
             Effect::Forget(bodies) => {
                 self.tools.view.remove_rows(&bodies);
@@ -356,6 +357,19 @@ mod tests {
             view.flush();
             assert_eq!(view.load_state().is_some(), kept, "{replayed} records");
         }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_driver_whose_log_panics_ends_instead_of_waiting_for_good() {
+        let dir = tempfile::tempdir().unwrap();
+        let alice = driver("alice", &dir.path().join("alice"), 0);
+        alice.driver.shell.tools.log.panic();
+        let (answer, _result) = oneshot::channel();
+        let request = Request::CreateFolder { name: "Lost".to_owned() };
+        alice.ends.requests.send(Asked { request, answer }).await.unwrap();
+        let (_running, stop) = watch::channel(false);
+        let ran = tokio::time::timeout(Duration::from_secs(8), alice.driver.run(stop)).await;
+        assert!(ran.is_ok(), "it ended, and so the node hears of it");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

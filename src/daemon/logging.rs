@@ -9,9 +9,9 @@ use std::io::{self, Write};
 use std::panic::PanicHookInfo;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing_subscriber::EnvFilter;
 
@@ -105,10 +105,19 @@ impl Printer {
 
     /// Waits until what was printed before is written, but not longer than this.
     pub fn flush(&self, patience: Duration) {
+        let Some(pieces) = &self.pieces else { return };
         let (done, written) = sync_channel(1);
-        if self.pieces.as_ref().is_some_and(|pieces| pieces.try_send(Piece::Flush(done)).is_ok()) {
-            let _ = written.recv_timeout(patience);
+        let deadline = Instant::now() + patience;
+        let mut flush = Piece::Flush(done);
+        // As long as there is no room even for the question.
+        while let Err(TrySendError::Full(back)) = pieces.try_send(flush) {
+            if Instant::now() >= deadline {
+                return;
+            }
+            flush = back;
+            thread::sleep(Duration::from_millis(1));
         }
+        let _ = written.recv_timeout(deadline.saturating_duration_since(Instant::now()));
     }
 }
 
@@ -136,10 +145,8 @@ impl Write for &Printer {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex, PoisonError};
-    use std::time::Instant;
-
     use super::*;
+    use std::sync::{Arc, Mutex, PoisonError};
 
     /// A stream that takes nothing while it is locked, and refuses everything while it is full.
     #[derive(Clone, Default)]

@@ -27,6 +27,7 @@ mod queue;
 pub mod repair;
 mod restored;
 mod sessions;
+mod supervision;
 mod upkeep;
 
 pub use clock::now;

@@ -1,16 +1,14 @@
 //! A node at run time: one data directory, one transport, the identities, the local listeners.
 
 use std::net::SocketAddr;
-use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::FutureExt;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use zeroize::Zeroizing;
 
 use super::account::Registry;
@@ -27,7 +25,7 @@ use crate::control::{CarrierChange, Code, Command, Failure, Handler, Request, Se
 use crate::engine::drops::Delays;
 use crate::gateway;
 use crate::mail::LocalPart;
-use crate::net::{Loopback, Tor, TorConfig, Transport, TransportStatus};
+use crate::net::{Loopback, Tor, TorConfig, Transport, TransportState, TransportStatus};
 use crate::store::vfs::{RealVfs, Vfs};
 use crate::store::{Keyring, OsRng, Passphrase, UnlockError, View};
 
@@ -147,6 +145,8 @@ pub(super) struct Shared {
     pub(super) stop_requested: watch::Sender<Option<Ending>>,
     pub(super) stop: watch::Sender<bool>,
     pub(super) drivers: Mutex<Vec<JoinHandle<()>>>,
+    /// Everything that must not end before the node does, with its name.
+    pub(super) parts: Mutex<Vec<(&'static str, AbortHandle)>>,
     pub(super) leases: Arc<Leases>,
     pub(super) delays: Delays,
 }
@@ -155,7 +155,6 @@ pub(super) struct Shared {
 pub struct Node {
     shared: Arc<Shared>,
     gateways: Vec<JoinHandle<()>>,
-    control: Option<JoinHandle<()>>,
     is_passphrase_protected: bool,
 }
 
@@ -208,13 +207,14 @@ impl Node {
             stop_requested,
             stop: watch::channel(false).0,
             drivers: Mutex::default(),
+            parts: Mutex::default(),
             leases: Arc::default(),
             delays: start.delays,
             directory: preparation.directory,
             vfs: preparation.vfs,
         });
         let is_passphrase_protected = shared.with_keyring(|keyring| Ok::<_, UnlockError>(keyring.has_passphrase()))?;
-        let mut node = Self { shared, gateways: Vec::new(), control: None, is_passphrase_protected };
+        let mut node = Self { shared, gateways: Vec::new(), is_passphrase_protected };
         let opened = match config.carrier_only {
             true => node.carrier_only().await,
             false => node.identities(name, &start.reading).await,
@@ -234,7 +234,9 @@ impl Node {
         if let Some(gateways) = gateways {
             node.serve(gateways);
         }
-        node.control = Some(tokio::spawn(server.serve(Arc::clone(&node.shared) as Arc<dyn Handler>)));
+        let control = server.serve(Arc::clone(&node.shared) as Arc<dyn Handler>);
+        node.shared.spawn("the control socket", control);
+        node.shared.spawn("the connection to the network", network(node.shared.transport_status.clone()));
         Ok(node)
     }
 
@@ -269,7 +271,7 @@ impl Node {
         let accounts = || Arc::clone(&shared.registry) as Arc<dyn gateway::account::Accounts>;
         let server = gateway::imap::Server::new(accounts(), gateway::imap::Limits::default());
         let stopping = stop();
-        self.gateways.push(tokio::spawn(async move { server.serve(imap, stopping).await }));
+        self.gateways.push(shared.spawn("the IMAP server", async move { server.serve(imap, stopping).await }));
         let resolve = |account: &dyn gateway::account::Account, name: &str| {
             compose::resolve(&account.snapshot().borrow().book, &account.address(), name)
         };
@@ -281,7 +283,8 @@ impl Node {
         };
         let server = gateway::submission::Server::new(accounts(), config);
         let stopping = stop();
-        self.gateways.push(tokio::spawn(async move { server.serve(submission, stopping).await }));
+        let serve = async move { server.serve(submission, stopping).await };
+        self.gateways.push(shared.spawn("the submission server", serve));
     }
 
     /// Asks what the control socket can ask.
@@ -305,7 +308,7 @@ impl Node {
         let mut requested = self.shared.stop_requested.subscribe();
         // The sender lives in `self`.
         match requested.wait_for(Option::is_some).await.ok().and_then(|ending| *ending) {
-            Some(Ending::Broken) => Err(Failure::new(Code::Failed, "a part of the daemon failed unexpectedly")
+            Some(Ending::Broken(part)) => Err(Failure::new(Code::Failed, format!("{part} failed unexpectedly"))
                 .hint("nothing that was acknowledged is lost; start it again, and please report this")),
             Some(Ending::Original) => Err(Failure::new(
                 Code::Busy,
@@ -333,9 +336,8 @@ impl Node {
         if tokio::time::timeout(STOP, ended).await.is_err() {
             tracing::warn!("stopping took too long and was cut short; nothing that was acknowledged is lost");
         }
-        for task in gateways.iter().chain(&self.control) {
-            task.abort();
-        }
+        let parts = std::mem::take(&mut *self.shared.parts.lock().unwrap_or_else(PoisonError::into_inner));
+        parts.iter().for_each(|(_, part)| part.abort());
         self.shared.registry.clear();
         self.shared.carrier.lock().unwrap_or_else(PoisonError::into_inner).take();
         // Not while a thread of the async runtime waits for the disk.
@@ -362,7 +364,8 @@ impl Shared {
     }
 
     pub(super) fn request_stop(&self) {
-        self.stop_requested.send_replace(Some(Ending::Asked));
+        // Where it ends already, for a reason that is worse, that stays.
+        self.stop_requested.send_if_modified(|ending| ending.replace(ending.unwrap_or(Ending::Asked)).is_none());
     }
 
     pub(super) fn with_keyring<T, E: std::fmt::Display>(
@@ -379,17 +382,15 @@ impl Shared {
 pub(super) enum Ending {
     /// Somebody asked for it.
     Asked,
-    /// A part of it cannot go on.
-    Broken,
+    /// This part of it ended.
+    Broken(&'static str),
     /// It is a copy, and its original runs.
     Original,
 }
 
-/// Runs a driver. One that panics leaves an identity that answers nobody: better that the daemon ends and says so.
-pub(super) async fn watched(driver: impl Future<Output = ()>, ended: watch::Sender<Option<Ending>>) {
-    if AssertUnwindSafe(driver).catch_unwind().await.is_err() {
-        ended.send_replace(Some(Ending::Broken));
-    }
+/// Returns when the transport is no more: nobody reports what it does.
+async fn network(mut status: watch::Receiver<TransportStatus>) {
+    let _ = status.wait_for(|status| status.state == TransportState::Stopped).await;
 }
 
 pub(super) fn local_part(name: &str) -> Result<LocalPart, Failure> {
@@ -481,14 +482,53 @@ async fn transport(config: &Config, data: &Path) -> Result<Arc<dyn Transport>, F
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::collections::BTreeSet;
 
-    #[tokio::test]
-    async fn a_machine_that_panics_ends_the_node() {
-        let (ended, mut requested) = watch::channel(None);
-        watched(async {}, ended.clone()).await;
-        assert_eq!(*requested.borrow_and_update(), None, "one that stops does not");
-        watched(async { panic!("expected by the test") }, ended).await;
-        assert_eq!(*requested.borrow_and_update(), Some(Ending::Broken));
+    use super::*;
+    use crate::config::ListenFile;
+
+    /// A node with an identity and a carrier, in this directory.
+    async fn node(home: &Path) -> Node {
+        let any = || Some("127.0.0.1:0".to_owned());
+        let file = File {
+            transport: Some(format!("loopback:{}", home.join("net").display())),
+            listen: ListenFile { imap: any(), submission: any() },
+            ..File::default()
+        };
+        let start = Start::new(Some("alice".to_owned()), None, file);
+        let node = Node::start(Preparation::open(&home.join("data")).unwrap(), start).await.unwrap();
+        node.ask(Command::CarrierEnable).await.unwrap();
+        node
+    }
+
+    fn home() -> tempfile::TempDir {
+        use std::os::unix::fs::PermissionsExt;
+        tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(0o700)).tempdir().unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_node_that_loses_any_part_ends_with_a_failure_that_names_it() {
+        let (count, names) = {
+            let (home, mut names) = (home(), BTreeSet::new());
+            let node = node(home.path()).await;
+            let parts = node.shared.parts.lock().unwrap().iter().map(|(name, _)| *name).collect::<Vec<_>>();
+            names.extend(parts.iter().copied());
+            node.stop().await;
+            (parts.len(), names)
+        };
+        // Of an identity and of a carrier the driver and the publishing; two gateways, the control socket, the network.
+        assert_eq!((count, names.len()), (8, 8), "{names:?}");
+        for number in 0..count {
+            let home = home();
+            let node = node(home.path()).await;
+            let (name, part) = node.shared.parts.lock().unwrap().remove(number);
+            part.abort();
+            let ended = tokio::time::timeout(Duration::from_secs(5), node.stop_requested()).await;
+            let failure = ended.unwrap_or_else(|_| panic!("without {name} the node goes on")).unwrap_err();
+            assert!(failure.message.contains(name) && failure.code == Code::Failed, "{name}: {failure}");
+            node.shared.request_stop();
+            assert!(node.stop_requested().await.is_err(), "to be told to stop makes it no better");
+            node.stop().await;
+        }
     }
 }

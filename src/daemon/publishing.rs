@@ -20,6 +20,7 @@ impl Shared {
     /// Publishes an onion while it is `wanted`, and hands its streams to a driver; says whether it is reachable.
     pub(super) fn publish(
         &self,
+        part: &'static str,
         id: IdentityId,
         seed: OnionSeed,
         incoming: Incoming,
@@ -28,7 +29,7 @@ impl Shared {
         let (reachable, receiver) = watch::channel(false);
         let transport = Arc::clone(&self.transport);
         let mut stop = self.stop.subscribe();
-        tokio::spawn(async move {
+        self.spawn(part, async move {
             let published = async {
                 loop {
                     if wanted.wait_for(|wanted| *wanted).await.is_err() && !*wanted.borrow() {

@@ -3,13 +3,15 @@
 //! What a machine does not want to read yet stays here, one piece a session, and its peer waits.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures::FutureExt;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::base::{Onion, SessionId};
 use crate::engine::effect::DialError;
-use crate::net::pump::{Pace, SessionIn, SessionOut, Waiting, pump};
+use crate::net::pump::{Ending, Pace, SessionIn, SessionOut, Waiting, pump};
 use crate::net::{self, Isolation, Stream, Transport};
 
 /// Bytes and signals of sessions that wait for the machine.
@@ -108,7 +110,9 @@ impl Sessions {
     ) {
         let (written, to_engine) = (self.writer(session), self.news.0.clone());
         tokio::spawn(async move {
-            let dialled = transport.dial(onion, isolation).await;
+            let dialling = AssertUnwindSafe(async { transport.dial(onion, isolation).await }).catch_unwind();
+            // What fails in a way that nobody foresaw counts as failed, or the machine would wait for it for good.
+            let dialled = dialling.await.unwrap_or(Err(net::DialError::Local));
             let ours =
                 |error: &net::DialError| if error.is_ours() { DialError::Offline } else { DialError::Unreachable };
             let happened = Happened::Dialled(dialled.as_ref().map(|_| ()).map_err(ours));
@@ -208,8 +212,11 @@ async fn run(
     Written { from_engine, waiting }: Written,
     to_engine: mpsc::Sender<News>,
 ) {
-    let to_engine = |happened| tell(&to_engine, session, Happened::Stream(happened));
-    pump(stream, from_engine, to_engine, Pace::default(), &waiting).await;
+    let tell = |happened| tell(&to_engine, session, Happened::Stream(happened));
+    let pumped = pump(stream, from_engine, tell, Pace::default(), &waiting);
+    if AssertUnwindSafe(pumped).catch_unwind().await.is_err() {
+        tell(SessionIn::Closed(Ending::Broken)).await;
+    }
 }
 
 /// Tells the machine something, and waits until it has taken it.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::clock::now;
@@ -25,6 +26,19 @@ struct Progress {
     busy: AtomicBool,
     /// A state is wanted, for a checkpoint.
     wants_state: AtomicBool,
+    /// A thread panicked: nothing keeps the log small any more.
+    broken: Notify,
+}
+
+/// Tells when a thread of the upkeep panics.
+struct Watch(Arc<Progress>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.broken.notify_one();
+        }
+    }
 }
 
 impl Upkeep {
@@ -41,11 +55,17 @@ impl Upkeep {
         self.due = Instant::now() + limits::UPKEEP;
         let (log, shared) = (Arc::clone(&self.log), Arc::clone(&self.shared));
         tokio::task::spawn_blocking(move || {
+            let _watch = Watch(Arc::clone(&shared));
             log.sweep(now());
             let wanted = log.wants_compaction();
             shared.wants_state.store(wanted, Ordering::SeqCst);
             shared.busy.store(wanted, Ordering::SeqCst);
         });
+    }
+
+    /// Returns when the upkeep cannot go on.
+    pub(super) async fn broken(&self) {
+        self.shared.broken.notified().await;
     }
 
     /// Whether a state is wanted: one that is the fold of everything that was committed, while nothing is under way.
@@ -64,6 +84,7 @@ impl Upkeep {
         let threads = Handle::current();
         self.log.mark(last_record, move |mark| {
             threads.spawn_blocking(move || {
+                let _watch = Watch(Arc::clone(&shared));
                 if let Some((mark, records)) = mark.zip(checkpoint()) {
                     compact(&log, mark, records);
                 }

@@ -85,6 +85,8 @@ pub(super) struct Upkeep {
 struct Queue {
     waiting: VecDeque<Job>,
     stopping: bool,
+    /// The thread panicked: what is asked for is dropped without a word, so that whoever asked sees that it never will be done.
+    dead: bool,
 }
 
 enum Job {
@@ -187,7 +189,13 @@ impl Log {
         let on_thread = Arc::clone(&shared);
         let thread = thread::Builder::new()
             .name("log".to_owned())
-            .spawn(move || run(&on_thread, &mut writer))
+            .spawn(move || {
+                let ran = catch_unwind(AssertUnwindSafe(|| run(&on_thread, &mut writer)));
+                if ran.is_err() {
+                    tracing::error!("the log's thread failed unexpectedly");
+                    on_thread.die();
+                }
+            })
             .map_err(|error| OpenError::Io { dir: dir.to_owned(), error })?;
         Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
@@ -250,7 +258,7 @@ impl Log {
     /// knows. `None` where not everything before it is durable. Runs on the log's thread.
     pub fn mark(&self, number: u64, done: impl FnOnce(Option<LogMark>) + Send + 'static) {
         let mut queue = self.shared.lock();
-        if queue.stopping {
+        if queue.stopping || queue.dead {
             drop(queue);
             return done(None);
         }
@@ -309,6 +317,13 @@ impl Log {
         Ok(Contents { files, _pins: pins })
     }
 
+    /// Has the log's thread panic.
+    #[cfg(test)]
+    pub(crate) fn panic(&self) {
+        self.shared.lock().waiting.push_back(Job::Mark(0, Box::new(|_| panic!("expected by the test"))));
+        self.shared.wake.notify_one();
+    }
+
     /// Writes and syncs what waits, and stops. Waits for that; bodies can be read afterwards.
     pub fn shutdown(&self) {
         self.shared.lock().stopping = true;
@@ -322,6 +337,9 @@ impl Log {
 
     fn enqueue(&self, pending: Pending) {
         let mut queue = self.shared.lock();
+        if queue.dead {
+            return;
+        }
         if queue.stopping {
             drop(queue);
             if let Some(done) = pending.done {
@@ -429,6 +447,15 @@ pub(super) fn open_writer(
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nothing more is done: see [`Queue::dead`].
+    fn die(&self) {
+        let mut queue = self.lock();
+        queue.dead = true;
+        let waiting = std::mem::take(&mut queue.waiting);
+        drop(queue);
+        drop(waiting);
     }
 
     pub(super) fn position(&self, number: u64) -> Option<LogPosition> {

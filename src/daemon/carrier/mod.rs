@@ -18,7 +18,7 @@ use super::clock::now;
 use super::driver::{Driver, Ends};
 use super::identities::new_profile;
 use super::keys::KeyChain;
-use super::node::{Shared, broken, watched};
+use super::node::{Shared, broken};
 use crate::base::ids::Fingerprint;
 use crate::base::{BodyId, IdentityId, Rng, SymmetricKey, Timestamp, limits};
 use crate::control::{Code, Failure};
@@ -162,9 +162,15 @@ impl Shared {
         let serves = watch::channel(carrier.held().serves()).0;
         let shell = CarrierShell::new(log, KeyChain::new(keys), status, serves.clone());
         let (driver, Ends { requests, incoming }) = Driver::new(carrier, shell, self.pool.clone());
-        let driver = tokio::spawn(watched(driver.run(self.stop.subscribe()), self.stop_requested.clone()));
+        let driver = self.spawn("the carrier", driver.run(self.stop.subscribe()));
         self.drivers.lock().unwrap_or_else(PoisonError::into_inner).push(driver);
-        let reachable = self.publish(id, profile.onion_seed.clone(), incoming, serves.subscribe());
+        let reachable = self.publish(
+            "publishing the carrier's address",
+            id,
+            profile.onion_seed.clone(),
+            incoming,
+            serves.subscribe(),
+        );
         let carrier = Arc::new(LocalCarrier {
             address: profile.public.address.clone(),
             fingerprint: profile.public.fingerprint,

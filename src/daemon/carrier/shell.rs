@@ -98,12 +98,13 @@ impl Shell for CarrierShell {
             }
             CarrierEffect::ReadBody(op, body, Range { start, end }) => {
                 let log = Arc::clone(&self.log);
-                hands.wait(move || {
+                let read = move || {
                     let read = log.read_body(body, start..end);
                     let read =
                         read.inspect_err(|error| tracing::error!(%error, "a held object cannot be read from the disk"));
                     CarrierInput::BodyRead(op, read.ok())
-                });
+                };
+                hands.wait(read, CarrierInput::BodyRead(op, None));
             }
             CarrierEffect::Forget(bodies) => self.log.forget(bodies),
             CarrierEffect::Transmit(session, bytes) => hands.sessions.transmit(session, bytes),
