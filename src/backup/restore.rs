@@ -39,7 +39,7 @@ pub fn restore(backup: &Backup, vfs: &dyn Vfs, root: &Path, progress: Progress<'
     };
     if was_interrupted(vfs, root) {
         clear(vfs, root, backup).map_err(unwritable)?;
-    } else if !is_empty(vfs, root).map_err(unwritable)? {
+    } else if !is_empty(vfs, root, backup).map_err(unwritable)? {
         return Err(Failure::new(Code::Failed, format!("there is something in {}", root.display()))
             .hint("restore into an empty directory: runepeer --data-dir NEW backup restore FILE"));
     } else {
@@ -134,10 +134,17 @@ fn identities(backup: &Backup) -> Vec<IdentityId> {
     names.filter_map(|name| name.parse().ok()).collect()
 }
 
-/// Whether nothing is there that a node would use.
-fn is_empty(vfs: &dyn Vfs, root: &Path) -> io::Result<bool> {
+/// Whether nothing is there: no file, and no directory that a node has or that this backup fills.
+fn is_empty(vfs: &dyn Vfs, root: &Path, backup: &Backup) -> io::Result<bool> {
     let files = vfs.list(root)?.into_iter().all(|name| name == "lock");
-    Ok(files && matches!(vfs.list(&root.join("keys")), Err(error) if error.kind() == io::ErrorKind::NotFound))
+    let mut directories = directories(backup);
+    directories.insert("keys".into());
+    let missing = |dir: PathBuf| match vfs.list(&root.join(dir)) {
+        Ok(_) => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error),
+    };
+    directories.into_iter().try_fold(files, |empty, dir| Ok(empty && missing(dir)?))
 }
 
 /// Removes what an attempt wrote that did not come to its end.

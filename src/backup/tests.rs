@@ -171,6 +171,46 @@ fn what_is_damaged_or_locked_is_named() {
 }
 
 #[test]
+fn a_message_that_cannot_be_read_is_named_though_the_backup_is_whole() {
+    let (disk, _) = node();
+    let dir = format!("/data/{}", id());
+    let files = disk.files().into_iter().filter(|(path, _)| path.starts_with(&dir));
+    let (mut in_blobs, mut in_segments) = (0, 0);
+    for (path, bytes) in files.filter(|(_, bytes)| bytes.len() > 700) {
+        let copy = disk.crash(CrashMode::Kill, &mut rng());
+        copy.tamper(&path, |bytes| bytes[600] ^= 1).unwrap();
+        // What lies there is copied as it is.
+        back_up(&copy).unwrap();
+        let failure = read(&copy).map(|_| ()).unwrap_err();
+        if path.starts_with(format!("{dir}/blob")) {
+            assert!(failure.message.contains("a message in the backup cannot be read"), "{failure}");
+            in_blobs += 1;
+        } else {
+            in_segments += usize::from(bytes.len() > 1000);
+        }
+    }
+    assert!(in_blobs > 1 && in_segments > 0, "{in_blobs}, {in_segments}");
+}
+
+#[test]
+fn nothing_is_put_back_beside_what_is_there_already() {
+    let (disk, _) = node();
+    back_up(&disk).unwrap();
+    let files = ["config.toml", "notes.txt", "restored", "backup", "keys/node", "keys/somebody.key"];
+    for file in files.map(str::to_owned).into_iter().chain([format!("{}/log/0000000000000001.seg", id())]) {
+        let copy = disk.crash(CrashMode::Kill, &mut rng());
+        let path = Path::new("/new").join(&file);
+        let parents = path.ancestors().skip(1).collect::<Vec<_>>();
+        parents.into_iter().rev().skip(1).for_each(|dir| copy.mkdir(dir).unwrap());
+        copy.create_excl(&path).unwrap().write_at(0, b"mine").unwrap();
+        let before = copy.files();
+        let refused = put_back(&copy).map(|_| ());
+        assert!(refused.is_err_and(|failure| failure.message.contains("there is something")), "beside {file}");
+        assert!(copy.files() == before, "{file} stays as it was, and nothing comes beside it");
+    }
+}
+
+#[test]
 fn any_step_of_making_one_may_fail_and_leaves_a_whole_one_or_none() {
     let (disk, key) = node();
     sync_all(&disk);
