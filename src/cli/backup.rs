@@ -236,3 +236,45 @@ fn new_passphrase(context: &Context) -> Result<Passphrase, Failure> {
     }
     Ok(Passphrase::new(first.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::os::unix::net::UnixListener;
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::control::SOCKET_NAME;
+
+    /// The other half of what `daemon::backup` promises: it forgets after two minutes whom it does not hear from.
+    #[test]
+    fn a_daemon_hears_again_and_again_that_its_files_are_still_needed() {
+        let dir = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(dir.path().join(SOCKET_NAME)).unwrap();
+        let (told, heard) = channel();
+        std::thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            while let Some(Ok(line)) = lines.next() {
+                told.send(line).unwrap();
+                (&stream).write_all(b"{\"ok\":{}}\n").unwrap();
+            }
+        });
+        let client = Client::connect(dir.path()).unwrap();
+        let next = || heard.recv_timeout(Duration::from_secs(5)).unwrap();
+        let ago = |time: Duration| Instant::now().checked_sub(time).unwrap();
+        let mut source = Source::Daemon { client, lease: "lease".to_owned(), heard: ago(Duration::from_secs(60)) };
+        for _ in 0..3 {
+            // The second time at once, which is too early to say anything.
+            source.hold().unwrap();
+            source.hold().unwrap();
+            let said: Value = serde_json::from_str(&next()).unwrap();
+            assert_eq!((&said["command"], &said["lease"]), (&json!("backup-hold"), &json!("lease")), "{said}");
+            assert!(heard.try_recv().is_err());
+            let Source::Daemon { heard, .. } = &mut source else { panic!() };
+            *heard = ago(Duration::from_secs(60));
+        }
+        source.release();
+        assert!(next().contains("backup-end"));
+    }
+}

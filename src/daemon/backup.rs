@@ -31,6 +31,30 @@ impl Leases {
         all.retain(|_, (until, _)| *until > Instant::now());
         all.is_empty()
     }
+
+    /// Keeps these files for somebody, who says by this name that they are still needed.
+    fn begin(self: &Arc<Self>, contents: Vec<Contents>) -> String {
+        let lease = data_encoding::HEXLOWER.encode(&(&mut OsRng as &mut dyn Rng).array::<8>());
+        self.all().insert(lease.clone(), (Instant::now() + LEASE, contents));
+        let leases = Arc::clone(self);
+        tokio::spawn(async move {
+            while !leases.expire() {
+                tokio::time::sleep(LEASE / 4).await;
+            }
+        });
+        lease
+    }
+
+    /// The files are still needed; or, with `end`, no more. `false` where they are not kept for this name.
+    fn hold(&self, lease: &str, end: bool) -> bool {
+        let mut all = self.all();
+        let Some((until, _)) = all.get_mut(lease) else { return false };
+        *until = Instant::now() + LEASE;
+        if end {
+            all.remove(lease);
+        }
+        true
+    }
 }
 
 impl Shared {
@@ -63,28 +87,15 @@ impl Shared {
                 .hint("try again; status says whether the disk is full")
         };
         let (files, contents) = listed.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
-        let lease = data_encoding::HEXLOWER.encode(&(&mut OsRng as &mut dyn Rng).array::<8>());
-        self.leases.all().insert(lease.clone(), (Instant::now() + LEASE, contents));
-        let leases = Arc::clone(&self.leases);
-        tokio::spawn(async move {
-            while !leases.expire() {
-                tokio::time::sleep(LEASE / 4).await;
-            }
-        });
-        Ok(json!({ "lease": lease, "files": files }))
+        Ok(json!({ "lease": self.leases.begin(contents), "files": files }))
     }
 
     /// The files are still needed; or, with `end`, no more.
     pub(super) fn backup_hold(&self, lease: &str, end: bool) -> Result<Value, Failure> {
-        let mut all = self.leases.all();
-        let Some((until, _)) = all.get_mut(lease) else {
+        if !self.leases.hold(lease, end) {
             return Err(
                 Failure::new(Code::Failed, "this backup took too long without a sign of life").hint("begin it again")
             );
-        };
-        *until = Instant::now() + LEASE;
-        if end {
-            all.remove(lease);
         }
         Ok(json!({}))
     }
@@ -98,4 +109,53 @@ fn identity(path: &Path, root: &Path) -> Option<String> {
 fn relative(path: &Path, root: &Path) -> String {
     let parts = path.strip_prefix(root).unwrap_or(path).components();
     parts.map(|part| part.as_os_str().to_string_lossy().into_owned()).collect::<Vec<_>>().join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{BodyId, SymmetricKey};
+    use crate::engine::effect::{Durability, NewBody};
+    use crate::store::Log;
+    use crate::store::vfs::MemVfs;
+
+    const DIR: &str = "/alice";
+
+    fn put(log: &Log, n: u8, size: usize) {
+        let (sender, answer) = std::sync::mpsc::channel();
+        let body = NewBody::new(BodyId::from_bytes([n; 16]), vec![n; size].into());
+        log.commit(vec![vec![n]], vec![body], Durability::Synced, Box::new(move |done| sender.send(done).unwrap()));
+        answer.recv().unwrap().unwrap();
+    }
+
+    /// A message with a file of its own was removed, and everything that may be unlinked is.
+    fn removed(log: &Log, vfs: &MemVfs) -> bool {
+        (0..3).for_each(|n| put(log, 100 + n, 10));
+        !vfs.files().iter().any(|(path, _)| path.starts_with("/alice/blob"))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_backup_of_many_minutes_keeps_its_files_while_it_gives_signs_of_life() {
+        let vfs = MemVfs::new();
+        Log::create(&vfs, Path::new(DIR)).unwrap();
+        let (key, shared) = (SymmetricKey::from_bytes([3; 32]), Arc::new(vfs.clone()));
+        let log = Log::open(shared, Path::new(DIR), &key, Box::new(OsRng), None, &mut |_, _| ()).unwrap();
+        put(&log, 1, 2 << 20);
+        let leases = Arc::new(Leases::default());
+        let lease = leases.begin(vec![log.contents().unwrap()]);
+        log.forget(vec![BodyId::from_bytes([1; 16])]);
+        for minute in 1..=10 {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            assert!(leases.hold(&lease, false), "after {minute} minutes");
+            assert!(!removed(&log, &vfs), "after {minute} minutes");
+        }
+        assert!(!leases.hold("another", false));
+        // Who says nothing more is forgotten, and its files go.
+        tokio::time::sleep(2 * LEASE).await;
+        assert!(!leases.hold(&lease, false));
+        assert!(removed(&log, &vfs));
+        // Who is done says so.
+        let lease = leases.begin(vec![log.contents().unwrap()]);
+        assert!(leases.hold(&lease, true) && !leases.hold(&lease, false));
+    }
 }

@@ -236,9 +236,12 @@ mod tests {
     use std::path::Path;
     use std::time::Duration;
 
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::super::crypto::Pool;
     use super::super::driver::{Driver, Ends};
     use super::*;
+    use crate::base::limits::DISK_RESERVE_BYTES;
     use crate::base::{Onion, OnionSeed, SymmetricKey};
     use crate::daemon::identities::genesis;
     use crate::engine::State;
@@ -248,7 +251,8 @@ mod tests {
     use crate::mail::LocalPart;
     use crate::net::{self, ListenError, Listener, Stream, TransportStatus};
     use crate::store::View;
-    use crate::store::vfs::RealVfs;
+    use crate::store::vfs::{MemVfs, RealVfs, Vfs};
+    use crate::wire::{Claim, Command, Importance, Send};
 
     /// A network on which nobody is online.
     struct Alone;
@@ -281,10 +285,15 @@ mod tests {
 
     /// A driver of a new identity whose files are in this directory; its start had to read so many records.
     fn driver(name: &str, dir: &Path, replayed: u32) -> Running {
+        driver_on(Arc::new(RealVfs), name, dir, &dir.join("view"), replayed)
+    }
+
+    /// The same with its log on this disk.
+    fn driver_on(vfs: Arc<dyn Vfs>, name: &str, dir: &Path, view: &Path, replayed: u32) -> Running {
         let key = SymmetricKey::from_bytes([7; 32]);
         let id = IdentityId::random(&mut OsRng);
-        Log::create(&RealVfs, dir).unwrap();
-        let log = Log::open(Arc::new(RealVfs), dir, &key, Box::new(OsRng), None, &mut |_, _| ()).unwrap();
+        Log::create(&*vfs, dir).unwrap();
+        let log = Log::open(vfs, dir, &key, Box::new(OsRng), None, &mut |_, _| ()).unwrap();
         let records = genesis(&LocalPart::new(name).unwrap()).unwrap();
         let (done, committed) = std::sync::mpsc::channel();
         let encoded = records.iter().map(|record| Record::encode(record).unwrap()).collect();
@@ -294,7 +303,7 @@ mod tests {
         for (number, record) in (first..).zip(&records) {
             state.apply(number, record);
         }
-        let view = View::open(&dir.join("view"));
+        let view = View::open(view);
         let keys = SecretKeys::from_bytes(state.profile().unwrap().secret_keys.expose()).unwrap();
         let tools = Tools {
             id,
@@ -356,6 +365,52 @@ mod tests {
             let view = Arc::clone(&alice.driver.shell.tools.view);
             view.flush();
             assert_eq!(view.load_state().is_some(), kept, "{replayed} records");
+        }
+    }
+
+    /// What a node answers to somebody who would like to bring an object.
+    async fn knock(running: &mut Running) -> String {
+        let (mut near, far) = tokio::io::duplex(1 << 16);
+        running.ends.incoming.send(Box::new(far)).await.unwrap();
+        let send = Send {
+            to: running.driver.machine.state().profile().unwrap().public.address.to_string(),
+            certificate: None,
+            server: None,
+            claim: Some(Claim::of(b"x")),
+            auth: None,
+            onward: None,
+            importance: Importance::Normal,
+            secure: false,
+        };
+        near.write_all(Command::Send(send).encode(None).as_bytes()).await.unwrap();
+        let (mut heard, mut bytes) = (String::new(), [0; 4096]);
+        let (_running, mut stop) = watch::channel(false);
+        // Behind the greeting.
+        while !heard.contains("\n201 ") && !heard.contains("\n420 ") {
+            tokio::select! {
+                goes_on = running.driver.step(&mut stop) => assert!(goes_on),
+                read = near.read(&mut bytes) => {
+                    let count = read.unwrap();
+                    assert!(count > 0, "{heard}");
+                    heard.push_str(&String::from_utf8_lossy(&bytes[..count]));
+                }
+            }
+        }
+        heard
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_is_asked_for_mail_while_the_disk_is_nearly_full() {
+        let (vfs, dir) = (MemVfs::new(), tempfile::tempdir().unwrap());
+        let mut alice = driver_on(Arc::new(vfs.clone()), "alice", Path::new("/alice"), dir.path(), 0);
+        assert!(knock(&mut alice).await.contains("201 "));
+        for (free, taken) in [(DISK_RESERVE_BYTES / 2, false), (100 * DISK_RESERVE_BYTES, true)] {
+            vfs.set_free_space(free);
+            tokio::time::advance(Duration::from_secs(60)).await;
+            // The first step after that notices it.
+            knock(&mut alice).await;
+            let answer = knock(&mut alice).await;
+            assert_eq!((answer.contains("201 "), answer.contains("420 ")), (taken, !taken), "{free}: {answer}");
         }
     }
 

@@ -157,3 +157,16 @@ impl KeyChain {
         Some(certificate)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pgp::OpenError;
+
+    #[test]
+    fn what_there_is_no_memory_for_now_is_refused_for_now() {
+        assert_eq!(refusal(OpenError::Busy.class()), Refusal::Temporary);
+        assert_eq!(refusal(OpenError::NotForUs.class()), Refusal::Permanent);
+        assert_eq!(refusal(OpenError::Damaged.class()), Refusal::Permanent);
+    }
+}

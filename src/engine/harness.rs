@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::base::ids::Fingerprint;
 use crate::base::rng::SeededRng;
-use crate::base::{BodyId, Onion, OnionSeed, OpId, SessionId, Timestamp};
+use crate::base::{BodyId, ContactId, Onion, OnionSeed, OpId, SessionId, Timestamp};
 use crate::mail::{Address, Binding};
 
 mod carriers;
@@ -41,6 +41,8 @@ pub(super) struct Node {
     pub(super) failing_record: Option<fn(&Record) -> bool>,
     /// Why nothing can be sealed, where that is so.
     pub(super) sealing_fails: Option<Refusal>,
+    /// Why nothing can be opened, where that is so.
+    pub(super) opening_fails: Option<Refusal>,
     /// Of each body, in order, whether it shares an end with another.
     pub(super) shared: Vec<bool>,
     next_number: u64,
@@ -57,6 +59,8 @@ pub(super) struct World {
     pub(super) apart: BTreeSet<(usize, usize)>,
     /// Who dialled whom, in order.
     pub(super) dials: Vec<(usize, usize)>,
+    /// Every dial, whether it was answered or not: by whom, where to, and on whose circuits.
+    pub(super) circuits: Vec<(usize, Onion, Option<ContactId>)>,
     /// Every object that a node was asked to open, in order.
     pub(super) objects: Vec<(usize, Vec<u8>)>,
     /// What every node said in sessions that it accepted.
@@ -129,6 +133,7 @@ impl World {
                     failing_commits: 0,
                     failing_record: None,
                     sealing_fails: None,
+                    opening_fails: None,
                     shared: Vec::new(),
                     answers: BTreeMap::new(),
                     rng,
@@ -141,6 +146,7 @@ impl World {
             carriers: Vec::new(),
             apart: BTreeSet::new(),
             dials: Vec::new(),
+            circuits: Vec::new(),
             objects: Vec::new(),
             replies: Vec::new(),
             cut_at: None,
@@ -247,7 +253,7 @@ impl World {
             Effect::Commit(op, transaction, _) => self.perform_commit(node, op, transaction),
             Effect::Open(op, object) => {
                 self.objects.push((node, object.clone()));
-                let result = self.open(node, &object);
+                let result = self.nodes[node].opening_fails.map_or_else(|| self.open(node, &object), Err);
                 self.input(node, Input::Opened(op, result));
             }
             Effect::VerifyCard(op, evidence) => {
@@ -278,7 +284,7 @@ impl World {
                     assert!(self.nodes[node].bodies.remove(&body).is_some(), "forgotten twice");
                 }
             }
-            Effect::Dial(session, onion, _) => self.perform_dial(node, session, onion),
+            Effect::Dial(session, onion, contact) => self.perform_dial(node, session, onion, contact),
             Effect::Transmit(session, bytes) => self.perform_transmit(node, session, bytes),
             Effect::Close(session) => self.unlink(node, session),
             Effect::Respond(id, answer) => {
@@ -327,7 +333,11 @@ impl World {
         Ok(Opened { content, signature: issuer.as_bytes().to_vec(), issuer, verified })
     }
 
-    fn perform_dial(&mut self, node: usize, session: SessionId, onion: Onion) {
+    fn perform_dial(&mut self, node: usize, session: SessionId, onion: Onion, contact: Option<ContactId>) {
+        self.circuits.push((node, onion, contact));
+        if let Some(entry) = contact.and_then(|contact| self.nodes[node].identity.state().book().contact(contact)) {
+            assert_eq!(entry.address.onion(), onion, "the circuits of a contact lead to that contact alone");
+        }
         let peer = self.nodes.iter().position(|node| node.identity.state().profile().unwrap().public.onion() == onion);
         let carrier = self.carriers.iter().position(|carrier| carrier.onion() == onion).map(|number| CARRIERS + number);
         let reachable = peer.or(carrier).filter(|&peer| self.is_online(peer) && self.nodes[node].online);

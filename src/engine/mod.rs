@@ -45,6 +45,8 @@ mod sessions;
 #[cfg(test)]
 mod share_scenarios;
 pub mod state;
+#[cfg(test)]
+mod stranger_scenarios;
 mod submission;
 mod turn;
 

@@ -111,6 +111,38 @@ fn what_may_have_arrived_is_reported_as_unconfirmed_also_after_a_restart() {
 }
 
 #[test]
+fn one_copy_that_may_have_arrived_is_enough_for_the_message_to_be_marked() {
+    // With entries of the queue of their own, as hidden recipients have; the one that is there is the first or the last.
+    for first in [false, true] {
+        let mut world = waiting();
+        world.introduce(ALICE, CAROL);
+        world.nodes[CAROL].online = false;
+        world.nodes[BOB].online = true;
+        let mut recipients = vec![world.address(BOB), world.address(CAROL)];
+        if !first {
+            recipients.reverse();
+        }
+        let visible = recipients[..1].to_vec();
+        let message = world.message(ALICE, "perhaps");
+        world.cut_at = Some(b"202 ROGER");
+        let submission = Submission { recipients, visible, message, asked: Asked::default() };
+        world.request(ALICE, Request::Submit(submission)).unwrap();
+        world.run();
+        assert_eq!(world.nodes[ALICE].published.queue.len(), 2);
+        world.nodes[BOB].online = false;
+        assert_eq!(keywords(&world), [[outbox::WAITING, outbox::UNCONFIRMED]], "first: {first}");
+        world.restart(ALICE);
+        assert_eq!(keywords(&world), [[outbox::WAITING, outbox::UNCONFIRMED]], "first: {first}");
+        // The copy that did arrive is acknowledged: no other may have.
+        world.nodes[BOB].online = true;
+        world.pass(2 * HOUR);
+        let [marks] = &keywords(&world)[..] else { panic!() };
+        assert!(!marks.iter().any(|mark| mark == outbox::UNCONFIRMED), "{marks:?}");
+        world.check();
+    }
+}
+
+#[test]
 fn what_never_left_is_reported_as_not_delivered_also_after_a_restart() {
     let mut world = waiting();
     submit(&mut world, "never left");

@@ -10,7 +10,7 @@ use crate::mail::{Content, ContentKind};
 use crate::wire::{Claim, Command, Importance, Message, Send};
 
 use super::book::{ContactChange, ContactStatus};
-use super::effect::{Input, Sizes};
+use super::effect::{Input, Refusal, Sizes};
 use super::harness::{DAY, MINUTE, World, certificate, crypto};
 use super::mailbox::{FolderRole, NamedFlags};
 use super::record::Record;
@@ -168,6 +168,21 @@ fn a_failed_commit_of_an_outcome_keeps_the_message_until_it_is_known() {
     assert!(world.nodes[ALICE].published.queue.is_empty());
     assert_eq!(world.messages(BOB, FolderRole::Inbox).len(), 1);
     assert!(world.messages(ALICE, FolderRole::Inbox).is_empty());
+    world.check();
+}
+
+#[test]
+fn what_cannot_be_opened_now_is_refused_for_now_and_comes_again() {
+    let mut world = friends();
+    world.nodes[ALICE].opening_fails = Some(Refusal::Temporary);
+    world.submit(BOB, ALICE, "later").unwrap();
+    world.pass(10 * MINUTE);
+    assert!(world.messages(ALICE, FolderRole::Inbox).is_empty());
+    assert_eq!(world.nodes[BOB].published.queue.len(), 1, "it waits");
+    assert!(world.texts(BOB, FolderRole::Inbox).is_empty(), "and nothing is reported");
+    world.nodes[ALICE].opening_fails = None;
+    world.pass(DAY);
+    assert_eq!((world.messages(ALICE, FolderRole::Inbox).len(), world.nodes[BOB].published.queue.len()), (1, 0));
     world.check();
 }
 

@@ -222,3 +222,23 @@ fn what_is_whole_is_read_as_the_normal_start_reads_it() {
         assert_eq!(readable(&log, &state).len(), usize::from(MESSAGES));
     }
 }
+
+#[test]
+fn a_repair_gives_no_number_again_that_a_damaged_record_had() {
+    for with_checkpoint in [false, true] {
+        let vfs = written(with_checkpoint);
+        let last = *open(&vfs).unwrap().1.values().max().unwrap();
+        let (newest, bytes) = vfs.files().into_iter().filter(|(path, _)| is_segment(path)).max().unwrap();
+        let mut unseen = 0;
+        for at in (HEADER_BYTES..bytes.len()).step_by(41) {
+            let copy = vfs.crash(CrashMode::Kill, &mut SeededRng::new(1));
+            // Everything from here on is gone: what stood there had numbers that mail programs were told.
+            copy.tamper(&newest, |bytes| bytes[at..].fill(0)).unwrap();
+            let (mut log, mut state, _) = salvage(&copy);
+            unseen += usize::from(state.values().max() < Some(&last));
+            let next = add(&mut log, &mut state, 99);
+            assert!(next > last, "{next} after {last}, damaged from {at} on");
+        }
+        assert!(unseen > 5, "{unseen}");
+    }
+}

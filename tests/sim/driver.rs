@@ -89,7 +89,7 @@ impl World {
                         running.log.forget(bodies);
                     }
                 }
-                Effect::Dial(session, onion, _) => self.dial(n, session, onion),
+                Effect::Dial(session, onion, contact) => self.dial(n, session, onion, contact),
                 Effect::Transmit(session, bytes) => self.transmit(n, session, bytes),
                 Effect::Close(session) => self.close(n, session),
                 Effect::Respond(RequestId(id), answer) => drop(self.answers.insert((n, id), answer)),

@@ -1,6 +1,6 @@
 //! Dialling, sending, and what a bad network does to it.
 
-use runepeer::base::{Onion, SessionId};
+use runepeer::base::{ContactId, Onion, SessionId};
 use runepeer::engine::Input;
 use runepeer::engine::effect::{DIALLED_SESSIONS, DialError};
 use runepeer::wire::{Code, Disposition};
@@ -25,8 +25,12 @@ impl World {
         from.present && to.present && (!self.partitioned || from.partition == to.partition)
     }
 
-    pub(crate) fn dial(&mut self, n: usize, session: SessionId, onion: Onion) {
+    pub(crate) fn dial(&mut self, n: usize, session: SessionId, onion: Onion, contact: Option<ContactId>) {
         let life = self.nodes[n].life;
+        let book = self.nodes[n].running.as_ref().map(|running| &running.published.book);
+        if let Some(entry) = book.zip(contact).and_then(|(book, contact)| book.contact(contact)) {
+            assert_eq!(entry.address.onion(), onion, "the circuits of a contact lead to that contact alone");
+        }
         self.dials.push((n, self.now));
         if let Some(running) = &mut self.nodes[n].running {
             running.open.insert(session);

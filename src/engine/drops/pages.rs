@@ -128,9 +128,10 @@ mod tests {
     use std::time::Duration;
 
     use crate::engine::book::ContactStatus;
-    use crate::engine::harness::{DAY, MINUTE, World};
+    use crate::engine::harness::{DAY, MINUTE, World, certificate};
     use crate::engine::mailbox::FolderRole;
     use crate::engine::request::{Request, Response};
+    use crate::mail::page::PageKeys;
 
     const ALICE: usize = 0;
     const BOB: usize = 1;
@@ -275,6 +276,32 @@ mod tests {
         world.carriers[0].corrupt();
         world.pass(DAY);
         assert_eq!((held(&world, 0), world.contact(BOB, ALICE).unwrap().certificate.is_none()), (0, true));
+        world.check();
+    }
+
+    /// Everybody who has the invitation can make such a page.
+    #[test]
+    fn a_page_with_the_certificate_of_somebody_else_is_not_used() {
+        let mut world = World::new(9, &["alice", "bob", "mallory"]);
+        let carrier = world.add_carrier(100);
+        let invitation = world.invite_to_box(carrier);
+        world.rent(ALICE, &invitation, 120).unwrap();
+        world.pass(5 * MINUTE);
+        let text = world.invite(ALICE, false);
+        world.pass(MINUTE);
+        set_online(&mut world, ALICE, false);
+        let secret = crate::mail::Invitation::parse(&text).unwrap().secret.unwrap();
+        let keys = PageKeys::new(&secret, world.carriers[carrier].onion());
+        let other = certificate(&world.fingerprint(2));
+        world.carriers[carrier].replace(&keys.seal([1; 12], &other).unwrap());
+        world.add(BOB, &text).unwrap();
+        world.pass(DAY);
+        assert!(world.contact(BOB, ALICE).unwrap().certificate.is_none(), "nothing is sealed to mallory");
+        assert_eq!(held(&world, 0), 0, "and no card was left for her");
+        let own = certificate(&world.fingerprint(ALICE));
+        world.carriers[carrier].replace(&keys.seal([2; 12], &own).unwrap());
+        world.pass(DAY);
+        assert!(world.contact(BOB, ALICE).unwrap().certificate.is_some(), "alice's own is");
         world.check();
     }
 

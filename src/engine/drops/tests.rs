@@ -689,3 +689,52 @@ fn whatever_a_carrier_wants_shown_for_each_command_is_shown() {
         world.check();
     }
 }
+
+#[test]
+fn what_is_left_at_a_drop_goes_on_circuits_that_nobody_knows_the_author_by() {
+    let mut world = world(21, 1);
+    set_online(&mut world, CAROL, false);
+    let (carol, carrier) = (world.public(CAROL).onion(), world.carriers[0].onion());
+    let contact = world.contact(ALICE, CAROL).unwrap().id;
+    world.circuits.clear();
+    world.submit(ALICE, CAROL, "one").unwrap();
+    world.pass(WHILE);
+    assert_eq!(held(&world), 1);
+    let of = |onion| {
+        let of_alice = world.circuits.iter().filter(move |(node, to, _)| (*node, *to) == (ALICE, onion));
+        of_alice.map(|(_, _, contact)| *contact).collect::<Vec<_>>()
+    };
+    let (direct, left) = (of(carol), of(carrier));
+    assert!(!direct.is_empty() && direct.iter().all(|on| *on == Some(contact)), "her own circuits: {direct:?}");
+    assert!(!left.is_empty() && left.iter().all(Option::is_none), "new ones: {left:?}");
+    // And what she collects, she collects on circuits of no contact.
+    world.circuits.clear();
+    set_online(&mut world, CAROL, true);
+    world.pass(HOUR);
+    let to_carrier = world.circuits.iter().filter(|(node, to, _)| (*node, *to) == (CAROL, carrier));
+    assert!(to_carrier.clone().count() > 0 && to_carrier.clone().all(|(_, _, contact)| contact.is_none()));
+}
+
+#[test]
+fn a_receipt_says_nothing_of_when_the_message_was_collected() {
+    let mut minutes = Vec::new();
+    for seed in 30..42 {
+        let mut world = world(seed, 1);
+        world.apart.extend([(ALICE, CAROL), (CAROL, ALICE)]);
+        world.submit(ALICE, CAROL, "one").unwrap();
+        while inbox(&world, CAROL) == 0 {
+            world.pass(MINUTE);
+        }
+        // She is reached by nobody, and reaches everybody.
+        world.apart.remove(&(CAROL, ALICE));
+        let collected = world.now;
+        while progress(&world) == Progress::Queued {
+            world.pass(MINUTE);
+        }
+        minutes.push(world.now.since(collected).as_secs() / 60);
+    }
+    assert!(minutes.iter().all(|minutes| *minutes <= 61), "within the hour: {minutes:?}");
+    let (early, late) =
+        (minutes.iter().filter(|minutes| **minutes < 20), minutes.iter().filter(|minutes| **minutes > 40));
+    assert!(early.count() > 0 && late.count() > 0, "at a random moment of it: {minutes:?}");
+}

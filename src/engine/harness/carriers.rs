@@ -55,6 +55,14 @@ impl CarrierNode {
         }
     }
 
+    /// Puts this in the place of everything that it holds.
+    pub(in super::super) fn replace(&mut self, with: &[u8]) {
+        for body in self.bodies.values_mut() {
+            assert_eq!(body.len(), with.len());
+            *body = with.into();
+        }
+    }
+
     /// The objects that it holds.
     pub(in super::super) fn held(&self) -> Vec<Arc<[u8]>> {
         self.carrier.held().bodies().map(|body| self.bodies[&body].clone()).collect()
