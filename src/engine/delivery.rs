@@ -20,7 +20,7 @@ use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::{BodyId, ContactId, SessionId, Timestamp};
 use crate::mail::mail_json::{self, JsonContext};
-use crate::mail::{Address, Content, ContentError, ContentKind, headers};
+use crate::mail::{Address, Content, ContentError, ContentKind, headers, strict};
 use crate::wire::{Importance, Status, digest};
 
 use super::book::{Contact, ContactStatus};
@@ -365,12 +365,13 @@ fn is_current(content: &Content, now: Timestamp) -> bool {
         && content.expires <= now.plus(limits::EXPIRY_MAX).plus(limits::EXPIRY_SKEW)
 }
 
-/// Whether the message says that it is from its author, and from nobody else.
+/// Whether every mail program reads in the message that it is from its author, and from nobody else.
 fn is_from(message: &[u8], author: &Contact) -> bool {
-    match headers::from_addresses(message).as_deref() {
-        Ok([from]) => {
-            from.parse::<Address>().is_ok_and(|from| from.without_folder() == author.address.without_folder())
-        }
-        _ => false,
-    }
+    let is_author = |address: &String| {
+        let address = address.parse::<Address>();
+        address.is_ok_and(|address| address.without_folder() == author.address.without_folder())
+    };
+    strict::check(message).is_ok()
+        && matches!(headers::from_addresses(message).as_deref(), Ok([from]) if is_author(from))
+        && headers::sender_addresses(message).is_ok_and(|senders| senders.iter().all(is_author))
 }

@@ -347,6 +347,40 @@ fn mail_that_is_not_what_it_says_is_refused() {
 }
 
 #[test]
+fn mail_that_some_program_could_show_as_somebody_elses_is_refused() {
+    let mut world = friends();
+    let (alice, soon) = (world.address(ALICE), world.now.plus(DAY));
+    // A stranger may knock five times an hour.
+    let answer = |world: &mut World, message: String| {
+        world.pass(Duration::from_secs(900));
+        knock(world, &alice, &sealed(world, BOB, ALICE, soon, message.into_bytes()))
+    };
+    let honest = String::from_utf8(world.message(BOB, "x").to_vec()).unwrap();
+    for line in [
+        "From : <x@y>",
+        "From\u{b}: <x@y>",
+        "\u{feff}From: <x@y>",
+        ">From: <x@y>",
+        ">From x@y Mon Jan  1 00:00:00 2026",
+        "From x@y Mon Jan  1 00:00:00 2026",
+        "Sender: <x@y>",
+        "Sender:",
+        "Subject: x\r\nSubject: y",
+        "X: \u{1}",
+        "X: y\r\n ",
+        "X: y\nFrom: <x@y>",
+    ] {
+        assert!(answer(&mut world, format!("{line}\r\n{honest}")).contains("409"), "{line:?}");
+    }
+    for end in ["a\nb", "a\rb", "a\0b"] {
+        assert!(answer(&mut world, format!("{honest}{end}\r\n")).contains("409"), "{end:?}");
+    }
+    assert!(world.messages(ALICE, FolderRole::Inbox).is_empty());
+    let written = format!("X-Any_Field: \u{e4}\r\nSender: <{}>\r\n{honest}", world.address(BOB));
+    assert!(answer(&mut world, written).contains("202"));
+}
+
+#[test]
 fn the_same_id_with_other_content_is_another_message() {
     let mut world = friends();
     let (alice, soon) = (world.address(ALICE), world.now.plus(DAY));

@@ -4,13 +4,13 @@
 //! read twice over: leniently for showing ([`address_list`]), strictly where a sender's right to an address depends
 //! on it ([`from_addresses`]).
 
-use crate::base::limits::{HEADER_BYTES, HEADER_FIELDS};
 use crate::base::meter;
 
 pub(super) use super::address_list::{Entry, entries};
 pub use super::address_list::{Mailbox, address_list};
 
 use super::address_list::strict_mailboxes;
+use super::strict::{self, Ambiguity};
 use super::structure::Text;
 
 /// One header field, as it lies in the message.
@@ -132,37 +132,25 @@ pub fn message_id(value: &[u8]) -> Option<String> {
 ///
 /// # Errors
 /// [`FromError`]: no From, more than one, or anything but a list of plain mailboxes (groups, routes, quoted or
-/// 8-bit local parts, comments inside an address and control characters are refused). A header that two
-/// programs could read differently (lines that are no fields, lone CR, NUL) is refused as a whole.
+/// 8-bit local parts, comments inside an address and control characters are refused), or a header that two programs
+/// could read differently ([`strict::check_header`]).
 pub fn from_addresses(message: &[u8]) -> Result<Vec<String>, FromError> {
-    let window = message.get(..message.len().min(HEADER_BYTES + 1)).unwrap_or_default();
-    let (header, _) = split(window);
-    if header.len() > HEADER_BYTES {
-        return Err(FromError::TooLong);
-    }
-    if has_lone_cr_or_nul(header) {
-        return Err(FromError::Malformed);
-    }
-    let mut from = None;
-    for (count, field) in fields(header).enumerate() {
-        if count >= HEADER_FIELDS {
-            return Err(FromError::TooLong);
-        }
-        if field.name.is_empty() {
-            return Err(FromError::Malformed);
-        }
-        if field.is("from") && from.replace(field.value).is_some() {
-            return Err(FromError::Repeated);
-        }
-    }
-    strict_mailboxes(&unfold(from.ok_or(FromError::Missing)?)).ok_or(FromError::Malformed)
+    let header = strict::check_header(message).map_err(|ambiguity| match ambiguity {
+        Ambiguity::Repeated("From") => FromError::Repeated,
+        Ambiguity::TooLong => FromError::TooLong,
+        _ => FromError::Malformed,
+    })?;
+    let from = fields(header).find(|field| field.is("from")).ok_or(FromError::Missing)?;
+    strict_mailboxes(&unfold(from.value)).ok_or(FromError::Malformed)
 }
 
-/// Whether a CR stands without its LF, or a NUL anywhere.
-pub(super) fn has_lone_cr_or_nul(bytes: &[u8]) -> bool {
-    bytes.contains(&0)
-        || bytes.windows(2).any(|pair| matches!(pair, [b'\r', next] if *next != b'\n'))
-        || bytes.ends_with(b"\r")
+/// The addresses of Sender, which some programs show in place of the author's; none where the message has no such field.
+///
+/// # Errors
+/// [`FromError::Malformed`]: it is no list of plain mailboxes.
+pub fn sender_addresses(message: &[u8]) -> Result<Vec<String>, FromError> {
+    let Some(sender) = fields(message).find(|field| field.is("sender")) else { return Ok(Vec::new()) };
+    strict_mailboxes(&unfold(sender.value)).ok_or(FromError::Malformed)
 }
 
 fn first_line(bytes: &[u8]) -> &[u8] {
@@ -183,6 +171,7 @@ fn without_line_end(value: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::limits::{HEADER_BYTES, HEADER_FIELDS};
     use proptest::prelude::*;
 
     #[test]
@@ -220,7 +209,7 @@ mod tests {
         for text in ["From: a.b@x.onion", "from:\r\n <a.b@x.onion>", "FROM: A. B <a.b@x.onion>"] {
             assert_eq!(from(text), Ok(vec!["a.b@x.onion".to_owned()]), "{text}");
         }
-        for text in ["From: \"mallory@y\" <a@x>", "From: a@x (Alice)", "From : =?utf-8?q?=3C?= <a@x>"] {
+        for text in ["From: \"mallory@y\" <a@x>", "From: a@x (Alice)", "From: =?utf-8?q?=3C?= <a@x>"] {
             assert_eq!(from(text), Ok(vec!["a@x".to_owned()]), "{text}");
         }
         assert_eq!(from("From: a@x, B <b@y>"), Ok(vec!["a@x".to_owned(), "b@y".to_owned()]));
@@ -230,7 +219,6 @@ mod tests {
     fn the_author_is_not_guessed() {
         assert_eq!(from("To: a@x"), Err(FromError::Missing));
         assert_eq!(from("From: a@x\r\nfrom: b@x"), Err(FromError::Repeated));
-        assert_eq!(from("From: a@x\r\nFrom : b@x"), Err(FromError::Repeated));
         for text in [
             "From:",
             "From: alice",
@@ -254,6 +242,10 @@ mod tests {
             "From: a@x (b) <c@y>",
             "From: a@x@y",
             "From: a @x",
+            "From : a@x",
+            "From: a@x\r\nFrom : b@x",
+            "From: a@x\r\n>From: b@x",
+            "\u{feff}From: b@x\r\nFrom: a@x",
         ] {
             assert_eq!(from(text), Err(FromError::Malformed), "{text:?}");
         }

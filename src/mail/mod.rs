@@ -20,6 +20,7 @@ pub mod page;
 mod params;
 pub mod proof;
 mod read_receipt;
+pub mod strict;
 pub mod structure;
 
 pub use crate::base::address::{self, Address, AddressError, LocalPart};
