@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use crate::support::mail::{Imap, Login};
 
@@ -13,6 +14,8 @@ struct Promise {
     /// Its UID, while it is in the folder in which it got it.
     uid: Option<u32>,
     flagged: Option<bool>,
+    /// When that was acknowledged.
+    flagged_at: Option<Instant>,
 }
 
 /// All promises, by subject.
@@ -30,6 +33,9 @@ pub(crate) struct Shown {
     flagged: bool,
 }
 
+/// How long a flag may take to reach the disk, with room for a busy machine.
+const LAG: Duration = Duration::from_secs(2);
+
 pub(crate) const FOLDERS: [&str; 3] = ["INBOX", "Notes", "Kept"];
 
 impl Witness {
@@ -39,7 +45,7 @@ impl Witness {
 
     /// It may come into being there.
     pub(crate) fn begins(&self, subject: &str, place: &'static str) {
-        let promise = Promise { places: vec!["", place], uid: None, flagged: Some(false) };
+        let promise = Promise { places: vec!["", place], uid: None, flagged: Some(false), flagged_at: None };
         self.promises.lock().unwrap().insert(subject.to_owned(), promise);
     }
 
@@ -71,9 +77,22 @@ impl Witness {
 
     /// Its flag may have changed; with `acknowledged`, has.
     pub(crate) fn flagged(&self, subject: &str, acknowledged: bool) {
-        self.change(subject, |promise| promise.flagged = acknowledged.then_some(true));
+        self.change(subject, |promise| {
+            promise.flagged = acknowledged.then_some(true);
+            promise.flagged_at = acknowledged.then(Instant::now);
+        });
         if acknowledged {
             self.count("flagged");
+        }
+    }
+
+    /// The power goes: flags may lag a little (docs/on-disk.md, "Flags"), so that the last of them may be lost.
+    #[allow(dead_code, reason = "only one of the programs that use this cuts the power")]
+    pub(crate) fn power_goes(&self) {
+        for promise in self.promises.lock().unwrap().values_mut() {
+            if promise.flagged_at.is_some_and(|at| at.elapsed() < LAG) {
+                (promise.flagged, promise.flagged_at) = (None, None);
+            }
         }
     }
 

@@ -26,6 +26,8 @@ pub(crate) struct Node {
     clock: Option<String>,
     /// What it logs (`RUNEPEER_LOG`), where that is not the usual.
     log: Option<String>,
+    /// What else the daemon finds in its environment.
+    environment: Vec<(String, String)>,
     process: Option<Child>,
     starts: u32,
     dir: tempfile::TempDir,
@@ -56,6 +58,7 @@ impl Node {
             carrier_only: false,
             clock: None,
             log: None,
+            environment: Vec::new(),
             process: None,
             starts: 0,
             dir,
@@ -80,6 +83,12 @@ impl Node {
     /// libfaketime.
     pub(crate) fn set_clock(&mut self, ahead: Duration, faster: u32) {
         self.clock = Some(format!("+{}s x{faster}", ahead.as_secs()));
+    }
+
+    /// Its daemon finds this in its environment.
+    pub(crate) fn with_environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// Lets it say everything that it can say.
@@ -121,6 +130,7 @@ impl Node {
         if let Some(log) = &self.log {
             command.env("RUNEPEER_LOG", log);
         }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.args(["--no-input", "up", "--transport", &self.transport]);
         if self.carrier_only {
             // Once is enough.
@@ -160,12 +170,30 @@ impl Node {
         std::fs::read_to_string(path).unwrap_or_default()
     }
 
+    /// Stops the daemon where it is: it says nothing more.
+    pub(crate) fn pause(&self) {
+        let process = self.process.as_ref().expect("started");
+        kill_process(Pid::from_child(process), Signal::STOP).unwrap();
+        wait_for("the daemon to stand still", DOWN, || {
+            let threads = std::fs::read_dir(format!("/proc/{}/task", process.id())).ok()?;
+            let stopped = |stat: String| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'));
+            let mut all =
+                threads.filter_map(Result::ok).map(|thread| std::fs::read_to_string(thread.path().join("stat")));
+            all.all(|stat| stat.is_ok_and(stopped)).then_some(())
+        });
+    }
+
     /// Ends the daemon as a power cut would, as far as the process goes.
     pub(crate) fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.kill().unwrap();
             process.wait().unwrap();
         }
+    }
+
+    /// Whether the daemon has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.process.as_mut().is_none_or(|process| process.try_wait().unwrap().is_some())
     }
 
     /// Waits until the daemon ends by itself.

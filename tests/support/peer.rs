@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use runepeer::base::rng::Rng;
 use runepeer::base::{ContentId, IdentityId, MacKey, Onion, OnionSeed, Timestamp};
 use runepeer::engine::session::{
     Delivery, Event, Host, Initiator, Job, Offer, Outcome, Responder, SendParams, Sender, Ticket, Way,
@@ -36,7 +37,8 @@ pub(crate) struct Peer {
 
 /// SEND, MESSAGE and the object, as they go over the wire.
 pub(crate) struct Request {
-    bytes: Vec<u8>,
+    /// All of it.
+    pub(crate) bytes: Vec<u8>,
     /// The object's size.
     pub(crate) object: usize,
 }
@@ -74,45 +76,126 @@ impl Peer {
         self.receiver.onion()
     }
 
+    /// Its own address.
+    pub(crate) const fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// The address to which it sends.
+    pub(crate) const fn to(&self) -> &Address {
+        &self.receiver
+    }
+
+    /// Its keys.
+    pub(crate) const fn keys(&self) -> &SecretKeys {
+        &self.keys
+    }
+
+    /// The certificate of the node under test.
+    pub(crate) const fn certificate(&self) -> &Certificate {
+        &self.certificate
+    }
+
+    /// The key with which its SENDs are authenticated.
+    pub(crate) const fn auth(&self) -> &MacKey {
+        &self.auth
+    }
+
     /// A message of so many bytes, sealed and addressed.
     pub(crate) fn mail(&self, number: usize, subject: &str, bytes: usize) -> Request {
-        let mut text = format!(
-            "From: <{}>\r\nTo: <{}>\r\nSubject: {subject}\r\nDate: {}\r\nMessage-ID: <{number}@{}>\r\n\r\n",
-            self.address,
-            self.receiver,
-            now().rfc5322(),
-            self.address.onion(),
-        );
-        while text.len() + 2 < bytes {
-            let line = "All work and no play makes a dull mailbox, and so the day goes by. ";
-            text.extend(line.chars().take(bytes - text.len() - 2));
-            text.push_str("\r\n");
-        }
-        let object = seal(ContentKind::Mail, text.into_bytes(), &self.keys, &self.certificate);
-        let claim = Claim::of(&object);
+        self.request(number, &self.sealed_mail(text(&self.address, &self.receiver, subject, bytes)), Some(&self.auth))
+    }
+
+    /// This text, header and body, as a sealed message.
+    pub(crate) fn sealed_mail(&self, text: String) -> Vec<u8> {
+        seal(ContentKind::Mail, text.into_bytes(), &self.keys, &self.certificate)
+    }
+
+    /// Brings a sealed object, with this key's authenticator or none.
+    pub(crate) fn request(&self, number: usize, object: &[u8], auth: Option<&MacKey>) -> Request {
+        let bytes = [self.announced(number, object, auth).as_bytes(), object].concat();
+        Request { bytes, object: object.len() }
+    }
+
+    /// SEND and the line of MESSAGE for an object.
+    pub(crate) fn announced(&self, number: usize, object: &[u8], auth: Option<&MacKey>) -> String {
+        let claim = Claim::of(object);
         let send = wire::Send {
             to: self.receiver.to_string(),
             certificate: Some(self.certificate.digest()),
             server: None,
             claim: Some(claim),
-            auth: Some(wire::authenticator(&self.auth, self.receiver.onion(), &claim)),
+            auth: auth.map(|key| wire::authenticator(key, self.receiver.onion(), &claim)),
             onward: None,
             importance: Importance::Normal,
             secure: false,
         };
         let message = wire::Message { sender: None, size: object.len() as u64 };
         let id = format!("{number}").parse().expect("an id");
-        let mut bytes = wire::Command::Send(send).encode(Some(&id)).into_bytes();
-        bytes.extend_from_slice(wire::Command::Message(message).encode(Some(&id)).as_bytes());
-        bytes.extend_from_slice(&object);
-        Request { bytes, object: object.len() }
+        wire::Command::Send(send).encode(Some(&id)) + &wire::Command::Message(message).encode(Some(&id))
     }
 }
 
-fn seal(kind: ContentKind, payload: Vec<u8>, keys: &SecretKeys, to: &Certificate) -> Vec<u8> {
+/// Header and body of a plain message of so many bytes.
+pub(crate) fn text(from: &Address, to: &Address, subject: &str, bytes: usize) -> String {
+    let rng: &mut dyn Rng = &mut OsRng;
+    let number = rng.below(u64::MAX);
+    let mut text = format!(
+        "From: <{from}>\r\nTo: <{to}>\r\nSubject: {subject}\r\nDate: {}\r\nMessage-ID: <{number}@{}>\r\n\r\n",
+        now().rfc5322(),
+        from.onion(),
+    );
+    while text.len() + 2 < bytes {
+        let line = "All work and no play makes a dull mailbox, and so the day goes by. ";
+        text.extend(line.chars().take(bytes - text.len() - 2));
+        text.push_str("\r\n");
+    }
+    text
+}
+
+/// A content, signed and sealed.
+pub(crate) fn seal(kind: ContentKind, payload: Vec<u8>, keys: &SecretKeys, to: &Certificate) -> Vec<u8> {
     let expires = Timestamp::from_secs(now().plus(5 * DAY).secs());
     let content = Content { kind, id: ContentId::random(&mut OsRng), expires, receipt: None, payload };
     pgp::seal(&content.encode(), keys, to, now()).expect("it can be sealed")
+}
+
+/// Somebody who was never introduced: an onion of its own, keys, and the card that it would send.
+pub(crate) struct Stranger {
+    pub(crate) address: Address,
+    pub(crate) keys: SecretKeys,
+    pub(crate) card: Card,
+}
+
+impl Stranger {
+    pub(crate) fn new(name: &str) -> Self {
+        let seed = OnionSeed::random(&mut OsRng);
+        let onion = Onion::of_seed(&seed);
+        let keys = pgp::generate(now(), onion, &mut OsRng).expect("keys can be made").keys;
+        let address = Address::new(LocalPart::new(name).expect("a name"), onion);
+        let card = Card {
+            counter: 1,
+            address: address.clone(),
+            certificate: keys.certificate().bytes().to_vec(),
+            binding: pgp::sign_binding(&seed, &keys, 1).expect("it can be signed"),
+            auth_key: MacKey::random(&mut OsRng),
+            invitation: None,
+            drops: Vec::new(),
+            receipts: true,
+        };
+        Self { address, keys, card }
+    }
+
+    /// Its card, sealed to somebody.
+    pub(crate) fn sealed_card(&self, to: &Certificate) -> Vec<u8> {
+        seal(ContentKind::Card, serde_json::to_vec(&self.card).expect("a card"), &self.keys, to)
+    }
+
+    /// A message of so many bytes, sealed to somebody.
+    pub(crate) fn sealed_mail(&self, to: &Address, certificate: &Certificate, subject: &str, bytes: usize) -> Vec<u8> {
+        let text = text(&self.address, to, subject, bytes);
+        seal(ContentKind::Mail, text.into_bytes(), &self.keys, certificate)
+    }
 }
 
 /// Asks for the certificate, checks it against the invitation, and sends the card sealed to it.
