@@ -426,3 +426,27 @@ fn silent_connections_keep_nobody_away_from_a_carrier() {
     let read = silent[199].read(&mut said).unwrap();
     assert!(said[..read].starts_with(b"HOWDY") && !String::from_utf8_lossy(&said[..read]).contains("708"));
 }
+
+#[test]
+fn a_carrier_that_cannot_be_opened_shows_in_status_until_it_is_mended() {
+    let peers = temp_dir();
+    let mut node = Node::loopback("alice", peers.path());
+    node.start();
+    node.json(&["carrier", "enable"]);
+    assert!(node.terminate().success());
+    let held = std::fs::read_dir(node.data().join("held")).unwrap().next().unwrap().unwrap().path().join("log");
+    let segments: Vec<_> = std::fs::read_dir(held).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let kept: Vec<_> = segments.iter().map(|path| std::fs::read(path).unwrap()).collect();
+    segments.iter().for_each(|path| std::fs::write(path, [0x55; 4096]).unwrap());
+    node.start();
+    let carrier = &node.json(&["status"])["carrier"];
+    assert!(carrier["problem"].as_str().unwrap().contains("log"), "{carrier}");
+    assert_eq!(carrier["enabled"], false);
+    let words = String::from_utf8(node.run(&["status"]).stdout).unwrap();
+    assert!(words.contains("runepeer repair"), "{words}");
+    assert_eq!(node.run(&["carrier", "show"]).status.code(), Some(1), "it is there, and broken");
+    assert!(node.terminate().success());
+    segments.iter().zip(kept).for_each(|(path, bytes)| std::fs::write(path, bytes).unwrap());
+    node.start();
+    assert_eq!(node.json(&["status"])["carrier"]["enabled"], true);
+}

@@ -132,7 +132,7 @@ fn commands_answer_in_words_and_json() {
     let mut alice = Node::loopback("alice", peers.path());
     alice.start();
     let status = alice.json(&["status"]);
-    for key in ["version", "pid", "identities", "listen", "tor", "carriers", "queue", "backup"] {
+    for key in ["version", "pid", "identities", "listen", "tor", "carriers", "queue", "backup", "disk"] {
         assert!(status.get(key).is_some(), "status lacks {key}");
     }
     assert_eq!(status["schema"], 1);
@@ -203,6 +203,57 @@ fn a_message_from_the_command_line_arrives() {
     assert!(message.contains("Hello\r\n") && message.contains("notes.txt"), "{message}");
     assert!(!message.contains("rune.internal"), "a petname left the node");
     assert!(message.contains(&bob.address()));
+}
+
+#[test]
+fn a_contact_is_blocked_let_back_and_removed_from_the_command_line() {
+    let peers = temp_dir();
+    let (mut alice, mut bob) = (Node::loopback("alice", peers.path()), Node::loopback("bob", peers.path()));
+    alice.start();
+    bob.start();
+    alice.befriend(&bob);
+    let send = |subject: &str| bob.feed(&["send", "-t", "alice", "-s", subject, "--important", "-"], b"Hello\n");
+    let delivered = |what: &str| {
+        support::wait_for(what, Duration::from_secs(30), || {
+            bob.json(&["queue", "list"])["queue"].as_array().unwrap().is_empty().then_some(())
+        });
+    };
+    assert_eq!(alice.json(&["contact", "block", "bob"])["status"], "blocked");
+    send("dropped");
+    delivered("bob to hear that it arrived");
+    assert!(alice.json(&["list"])["messages"].as_array().unwrap().is_empty());
+    let (code, words) = failure(&alice.run(&["send", "-t", "bob", "-s", "x"]));
+    assert!(code == 4 && words.contains("bob"), "{words}");
+    assert_eq!(alice.json(&["contact", "unblock", "bob"])["status"], "confirmed");
+    send("kept");
+    let list = support::wait_for("the mail", Duration::from_secs(30), || {
+        let list = alice.json(&["list"]);
+        (!list["messages"].as_array().unwrap().is_empty()).then_some(list)
+    });
+    assert_eq!(list["messages"][0]["subject"], "kept");
+    let (code, _) = failure(&alice.run(&["contact", "rm", "bob"]));
+    assert_eq!(code, 2, "removing asks, and nobody can be asked");
+    assert!(alice.run(&["--yes", "contact", "rm", "bob"]).status.success());
+    assert!(alice.json(&["contact", "list"])["contacts"].as_array().unwrap().is_empty());
+    for verb in ["block", "unblock", "rm"] {
+        assert_eq!(failure(&alice.run(&["--yes", "contact", verb, "bob"])).0, 4, "{verb}");
+    }
+}
+
+#[test]
+fn nobody_becomes_unreachable_without_being_told() {
+    let peers = temp_dir();
+    let mut alice = Node::loopback("alice", peers.path());
+    alice.start();
+    assert_eq!(alice.json(&["status"])["identities"][0]["problem"], serde_json::Value::Null);
+    let (code, words) = failure(&alice.run(&["identity", "set", "--listen", "never"]));
+    assert!(code == 1 && words.contains("carrier add") && words.contains("--yes"), "{words}");
+    assert_eq!(alice.json(&["identity", "show"])["listen"], "always");
+    assert!(alice.run(&["--yes", "identity", "set", "--listen", "never"]).status.success());
+    let words = String::from_utf8(alice.run(&["status"]).stdout).unwrap();
+    assert!(words.contains("nobody can reach it"), "{words}");
+    assert!(alice.run(&["identity", "set", "--listen", "always"]).status.success());
+    assert_eq!(alice.json(&["status"])["identities"][0]["problem"], serde_json::Value::Null);
 }
 
 #[test]

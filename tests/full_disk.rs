@@ -109,6 +109,7 @@ fn storm((): &()) {
     let refusal = submit(alice.port("submission"), &login, &to, &mut acknowledged, 1000).expect("the disk fills up");
     assert!(refusal.starts_with("452"), "{refusal}");
     assert!(acknowledged.len() > 20, "{}", acknowledged.len());
+    assert_eq!(alice.json(&["status"])["disk"]["low"], true, "status tells it");
     // What makes room, or only says something, still works.
     small.leave(100 << 20);
     drafts.run("SELECT Drafts").unwrap();
@@ -135,6 +136,7 @@ fn storm((): &()) {
     wait_for("mail to be accepted again", Duration::from_secs(60), || {
         submit(alice.port("submission"), &login, &to, &mut acknowledged, 1).is_none().then_some(())
     });
+    assert_eq!(alice.json(&["status"])["disk"]["low"], false, "until it is over");
     bob.start();
     alice.json(&["queue", "retry"]);
     wait_for("the queue to drain", Duration::from_secs(120), || {

@@ -212,6 +212,21 @@ pub(super) enum Contact {
         #[arg(long, value_name = "WHO|none", group = "change")]
         via: Option<String>,
     },
+    /// Drop what a contact sends, and send it nothing more. Its node still hears that its mail arrived, so that they do not notice
+    Block {
+        /// Petname or address
+        who: String,
+    },
+    /// Let a blocked contact back; what it sent meanwhile stays lost
+    Unblock {
+        /// Petname or address
+        who: String,
+    },
+    /// Take a contact out of the address book; it is a stranger from then on, and hears so
+    Rm {
+        /// Petname or address
+        who: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -222,6 +237,9 @@ pub(super) struct Send {
     /// The subject
     #[arg(short = 's', long, value_name = "SUBJECT", default_value = "")]
     pub(super) subject: String,
+    /// Say that it is more urgent than others: its receiver's node flags it
+    #[arg(long)]
+    pub(super) important: bool,
     /// A file to attach
     #[arg(short = 'a', long = "attach", value_name = "FILE")]
     pub(super) attachments: Vec<PathBuf>,

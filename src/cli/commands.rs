@@ -117,12 +117,22 @@ fn status(context: &Context) -> Result<(), Failure> {
                 (false, false) => "not reachable yet",
             };
             let _ = writeln!(words, "{}: {} ({reachable})", text(identity, "name"), text(identity, "address"));
+            if let Some(problem) = identity["problem"].as_str() {
+                let _ = writeln!(words, "  {problem}");
+            }
         }
         let carrier = &value["carrier"];
         if carrier["enabled"] == true {
             let reachable = if carrier["reachable"] == true { "reachable" } else { "not reachable yet" };
             let boxes = rows(carrier, "mailboxes").count();
             let _ = writeln!(words, "carrier: {} held in {boxes} boxes ({reachable})", carrier["held"]);
+        }
+        if let Some(problem) = carrier["problem"].as_str() {
+            let _ = writeln!(words, "carrier: it carries nothing until this is mended (runepeer repair): {problem}");
+        }
+        if value["disk"]["low"] == true {
+            let free = value["disk"]["free"].as_u64().unwrap_or(0) >> 20;
+            let _ = writeln!(words, "disk: nearly full ({free} MiB free); no mail is taken until there is space");
         }
         for rented in rows(value, "carriers") {
             let _ = write!(words, "box: {}", carrier::rented(rented));
@@ -159,7 +169,7 @@ fn identities(context: &Context, verb: Identity) -> Result<(), Failure> {
         Identity::List => Command::IdentityList,
         Identity::New { name } => Command::IdentityNew { name },
         Identity::Show => Command::IdentityShow,
-        Identity::Set { listen } => Command::IdentityListen { on: listen == "always" },
+        Identity::Set { listen } => Command::IdentityListen { on: listen == "always", anyway: context.global.yes },
     };
     let value = context.ask(command)?;
     show(context, value, |value| {
@@ -244,7 +254,14 @@ pub(super) fn confirm(context: &Context, question: &str) -> Result<(), Failure> 
 }
 
 fn contacts(context: &Context, verb: Contact) -> Result<(), Failure> {
+    let parting = matches!(verb, Contact::Block { .. } | Contact::Unblock { .. } | Contact::Rm { .. });
     let command = match verb {
+        Contact::Block { who } => Command::ContactBlock { who },
+        Contact::Unblock { who } => Command::ContactUnblock { who },
+        Contact::Rm { who } => {
+            confirm(context, &format!("{who} is a stranger from then on, and what waits for them ends. Remove them?"))?;
+            Command::ContactRemove { who }
+        }
         Contact::Add { text, petname } => Command::ContactAdd { invitation: given_or_pasted(text)?, petname },
         Contact::List => Command::ContactList,
         Contact::Show { who } => Command::ContactShow { who },
@@ -254,6 +271,11 @@ fn contacts(context: &Context, verb: Contact) -> Result<(), Failure> {
         }
     };
     let value = context.ask(command)?;
+    if parting {
+        // One that was removed is described as it was.
+        show(context, value, |value| format!("{}: done", text(value, "petname")));
+        return Ok(());
+    }
     show(context, value, |value| {
         let line = |contact: &Value| {
             format!("{}  {}  {}\n", text(contact, "petname"), text(contact, "address"), text(contact, "status"))
@@ -323,7 +345,7 @@ fn read_stdin(question: &str, most: usize) -> Result<String, Failure> {
 fn submit(context: &Context, send: &Send) -> Result<(), Failure> {
     let attachments = send.attachments.iter().map(|path| attachment(path)).collect::<Result<Vec<_>, _>>()?;
     let text = read_stdin("Write the message, then press Ctrl-D:", crate::base::limits::MESSAGE_BYTES)?;
-    let draft = Draft { subject: send.subject.clone(), text, attachments };
+    let draft = Draft { subject: send.subject.clone(), text, important: send.important, attachments };
     let value = context.ask(Command::Send { to: send.to.clone(), draft })?;
     show(context, value, |value| format!("queued as {}", text_of_id(value)));
     Ok(())

@@ -233,8 +233,12 @@ async fn away(context: &Context, home: &Path, alice: &Person, bob: &Person, caro
     out.say("carol goes offline, and alice writes to her.");
     let carol = carol
         .while_away(home, async {
-            let draft =
-                Draft { subject: "While you were out".into(), text: "See you soon.".into(), attachments: vec![] };
+            let draft = Draft {
+                subject: "While you were out".into(),
+                text: "See you soon.".into(),
+                important: false,
+                attachments: vec![],
+            };
             alice.node.ask(Command::Send { to: vec!["carol".into()], draft }).await?;
             let held = |value: &Value| {
                 value["queue"].as_array().is_some_and(|rows| rows.iter().all(|row| row["state"] == "held"))

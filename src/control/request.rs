@@ -46,6 +46,9 @@ pub enum Command {
     },
     /// Whether an identity's onion is published.
     IdentityListen {
+        /// Also where nobody could reach it then.
+        #[serde(default)]
+        anyway: bool,
         /// Whether it is.
         on: bool,
     },
@@ -66,6 +69,21 @@ pub enum Command {
     },
     /// What a contact hears from us, and who carries for whom.
     ContactSet(ContactChange),
+    /// Drop what a contact sends, and send it nothing more.
+    ContactBlock {
+        /// Petname or address.
+        who: String,
+    },
+    /// Let a blocked contact back.
+    ContactUnblock {
+        /// Petname or address.
+        who: String,
+    },
+    /// Take a contact out of the address book.
+    ContactRemove {
+        /// Petname or address.
+        who: String,
+    },
     /// Send a message.
     Send {
         /// Recipients: petnames or addresses.
@@ -231,6 +249,9 @@ pub struct Draft {
     pub subject: String,
     /// The text.
     pub text: String,
+    /// Whether it is more urgent than others.
+    #[serde(default)]
+    pub important: bool,
     /// Files.
     #[serde(default)]
     pub attachments: Vec<Attachment>,

@@ -19,7 +19,7 @@ use super::node::Shared;
 use super::passwords;
 use super::queue;
 use crate::backup::Last;
-use crate::base::Timestamp;
+use crate::base::{Timestamp, limits};
 use crate::control::{Code, Command, Draft, Failure, Handler, Request as Asked};
 use crate::engine::mailbox::{Flags, Folder};
 use crate::engine::{Request, RequestError, Response, Snapshot};
@@ -78,8 +78,23 @@ impl Shared {
             }
             Command::ContactList => Ok(contacts::list(&*self.account(identity)?)),
             Command::ContactShow { who } => contacts::show(&*self.account(identity)?, &who),
-            Command::IdentityListen { on } => {
+            Command::ContactBlock { who } => contacts::part(&*self.account(identity)?, &who, Request::Block).await,
+            Command::ContactUnblock { who } => contacts::part(&*self.account(identity)?, &who, Request::Unblock).await,
+            Command::ContactRemove { who } => {
+                contacts::part(&*self.account(identity)?, &who, Request::RemoveContact).await
+            }
+            Command::IdentityListen { on, anyway } => {
                 let account = self.account(identity)?;
+                if !on && !anyway && !has_open_box(&account) {
+                    return Err(Failure::new(
+                        Code::Failed,
+                        "without a box that works nobody could reach this identity",
+                    )
+                    .hint(
+                        "rent one first (runepeer carrier add) and see that it works (runepeer carrier check); or say \
+                             --yes: mail then waits at its senders, and comes back to them after five days",
+                    ));
+                }
                 account.ask(Request::Listen(on)).await?;
                 Ok(profile(&account))
             }
@@ -150,6 +165,7 @@ impl Shared {
                     "address": account.address.to_string(),
                     "reachable": account.is_reachable(),
                     "listen": listens(account),
+                    "problem": problem(account),
                     "checked_at": now().rfc3339(),
                     "contacts": account.snapshot.borrow().book.contacts().count(),
                 })
@@ -177,7 +193,14 @@ impl Shared {
             "carriers": carriers,
             "queue": waiting,
             "backup": self.last_backup(),
+            "disk": self.disk(),
         })
+    }
+
+    /// How much space is left, and whether that is so little that no mail is taken; null where the system does not say.
+    fn disk(&self) -> Value {
+        let free = self.vfs.free_space(self.directory.path());
+        free.map_or(Value::Null, |free| json!({ "free": free, "low": free < limits::DISK_RESERVE_BYTES }))
     }
 
     fn last_backup(&self) -> Value {
@@ -218,6 +241,19 @@ impl Shared {
 
 fn unexpected() -> Failure {
     Failure::new(Code::Failed, "the daemon could not do that; its log says more")
+}
+
+/// Whether mail can be left for an identity whose own onion is not published.
+fn has_open_box(account: &LocalAccount) -> bool {
+    account.snapshot.borrow().drops.rented().any(|rented| rented.is_open())
+}
+
+/// Why nobody reaches an identity, where that is its owner's doing.
+fn problem(account: &LocalAccount) -> Option<&'static str> {
+    let cut_off = account.snapshot.borrow().hidden && !has_open_box(account);
+    cut_off.then_some(
+        "nobody can reach it: it does not listen, and has no box that works (runepeer carrier add, or runepeer identity set --listen always)",
+    )
 }
 
 fn listens(account: &LocalAccount) -> &'static str {

@@ -42,7 +42,8 @@ pub(super) fn submission(
             Ok(Attachment { name: file.name, media_type: "application/octet-stream".into(), bytes })
         })
         .collect::<Result<Vec<_>, Failure>>()?;
-    let message = compose::compose(&compose::Draft {
+    let important = draft.important;
+    let composed = compose::compose(&compose::Draft {
         from: own.to_string(),
         to: to.iter().map(|name| header_address(name)).collect(),
         cc: Vec::new(),
@@ -53,6 +54,7 @@ pub(super) fn submission(
         attachments,
     })
     .map_err(|error| usage(&error))?;
+    let message = if important { [b"Importance: high\r\n", composed.as_slice()].concat() } else { composed };
     let prepared = outgoing::prepare(&message, own, now, &resolve, &mut OsRng).map_err(|error| usage(&error))?;
     Ok(Submission {
         recipients: to,

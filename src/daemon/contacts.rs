@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::account::LocalAccount;
+use crate::base::ContactId;
 use crate::control::{Code, ContactChange, Failure};
 use crate::engine::book::{Contact, ContactStatus, Introduction};
 use crate::engine::drops::Told;
@@ -99,4 +100,16 @@ pub(super) async fn set(account: &LocalAccount, change: ContactChange) -> Result
         account.ask(request).await?;
     }
     show(account, &who)
+}
+
+/// Blocks, lets back or removes a contact; describes it as it is then, or as it was before it was removed.
+pub(super) async fn part(
+    account: &LocalAccount,
+    who: &str,
+    request: fn(ContactId) -> Request,
+) -> Result<Value, Failure> {
+    let snapshot = account.snapshot.borrow().clone();
+    let contact = find(&snapshot, who)?;
+    account.ask(request(contact.id)).await?;
+    show(account, who).or_else(|_| Ok(describe(&snapshot, &contact)))
 }

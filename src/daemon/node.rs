@@ -140,6 +140,8 @@ pub(super) struct Shared {
     pub(super) transport_status: watch::Receiver<TransportStatus>,
     pub(super) registry: Arc<Registry>,
     pub(super) carrier: Mutex<Option<Arc<LocalCarrier>>>,
+    /// Why the carrier that exists could not be opened.
+    pub(super) carrier_problem: Mutex<Option<String>>,
     /// `None` where there is nothing but a carrier.
     pub(super) listening: Option<Listening>,
     pub(super) stop_requested: watch::Sender<Option<Ending>>,
@@ -200,6 +202,7 @@ impl Node {
             view,
             registry: Arc::new(Registry::new(pool.clone())),
             carrier: Mutex::default(),
+            carrier_problem: Mutex::default(),
             pool,
             transport_status: transport.status(),
             transport,
@@ -249,6 +252,7 @@ impl Node {
         // What is wrong with other people's mail keeps nobody from their own.
         if let Err(failure) = self.shared.open_known_carrier().await {
             tracing::error!(%failure, "this node carries no mail for others until that is mended");
+            *self.shared.carrier_problem.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure.message);
         }
         match name {
             Some(name) if ids.is_empty() => self.shared.make_identity(name).await.map(|_| ()),

@@ -10,7 +10,7 @@
 //! | greeting | we used its invitation | INBOX | after our card was acknowledged |
 //! | confirmed | its card came, or we accepted it | INBOX | yes |
 //! | request | its card came without a valid secret | Requests | no |
-//! | blocked | moved from Requests to Junk | acknowledged and dropped | no |
+//! | blocked | `contact block`, or moved from Requests to Junk | acknowledged and dropped | no |
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -15,6 +15,7 @@ use crate::base::{
 };
 use crate::mail::Address;
 
+use super::book::{ContactChange, ContactStatus};
 use super::carriage::{Carrying, ObjectHash, Rounds};
 use super::delivery::Arrival;
 use super::drops::rented::DropChange;
@@ -416,6 +417,8 @@ impl Identity {
                 Record::InvitationMade { .. } => self.wake_collections(now, rng),
                 Record::DropRented { drop } => self.calendar.collect(drop.id, now),
                 Record::DropChanged { change: DropChange::Leaving, id } => self.calendar.collect(*id, now),
+                Record::ContactChanged { id, change: ContactChange::Status(ContactStatus::Blocked) }
+                | Record::ContactRemoved { id } => self.parted(now, rng, *id),
                 Record::ContactChanged { .. } | Record::CardAccepted { .. } | Record::DropChanged { .. } => {
                     self.offer_seats(now, rng);
                 }

@@ -21,6 +21,7 @@ mod keys;
 pub mod mailbox;
 pub mod outbox;
 mod outcomes;
+mod parting;
 mod people;
 pub mod profile;
 pub mod queue;

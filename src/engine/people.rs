@@ -168,7 +168,7 @@ impl Identity {
     }
 }
 
-const USED: &str = "that invitation was used; remove or block the contact instead";
+const USED: &str = "that invitation was used; block or remove the contact instead: runepeer contact block NAME, runepeer contact rm NAME";
 
 fn greet_again(now: Timestamp, rng: &mut dyn Rng, known: &Contact, invitation: &Invitation) -> Outcome {
     if known.status == ContactStatus::Confirmed && invitation.secret.is_none() {

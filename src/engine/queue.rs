@@ -15,8 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::limits;
 use crate::base::{BodyId, ContactId, ContentId, QueueId, Timestamp};
-use crate::mail::Address;
 pub use crate::mail::dsn::FailureReason;
+use crate::mail::{Address, headers};
+use crate::wire::Importance;
 
 /// How far a message is with one recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -173,6 +174,22 @@ impl Queued {
             full: false,
             delayed: false,
         }
+    }
+
+    /// How urgent its author called it: `Importance` (RFC 4021 §2.1.55), `X-Priority` from 1 to 5, or `Priority`.
+    pub fn importance(&self) -> Importance {
+        let said = |name: &str| {
+            let field = headers::fields(&self.headers).find(|field| field.is(name))?;
+            let value = String::from_utf8_lossy(field.value).trim().to_ascii_lowercase();
+            // `X-Priority: 1 (Highest)`
+            let word = value.split([' ', '\t', '(']).next()?;
+            match word {
+                "high" | "urgent" | "1" | "2" => Some(Importance::High),
+                "low" | "non-urgent" | "4" | "5" => Some(Importance::Low),
+                _ => None,
+            }
+        };
+        ["Importance", "X-Priority", "Priority"].into_iter().find_map(said).unwrap_or(Importance::Normal)
     }
 
     /// The recipients that still wait.

@@ -113,6 +113,12 @@ pub enum Request {
         /// What it hears.
         told: Told,
     },
+    /// Acknowledge and drop what a contact sends, and send it nothing more.
+    Block(ContactId),
+    /// Let a blocked contact back.
+    Unblock(ContactId),
+    /// Take a contact out of the book; what it sends from now on is a stranger's.
+    RemoveContact(ContactId),
     /// Whether we carry objects of a contact to nodes of others.
     AllowCarriage {
         /// Which.

@@ -98,6 +98,9 @@ impl Identity {
             Request::RevokeInvitation(id) => self.revoke_invitation(id),
             Request::AddContact { invitation, petname } => self.add_contact(now, rng, &invitation, petname),
             Request::Tell { contact, told } => self.tell(now, rng, contact, told),
+            Request::Block(contact) => self.block(contact),
+            Request::Unblock(contact) => self.unblock(now, rng, contact),
+            Request::RemoveContact(contact) => self.remove_contact(contact),
             Request::AllowCarriage { contact, on } => self.allow_carriage(contact, on),
             Request::ChooseCarrier { contact, friend } => self.choose_carrier(contact, friend),
             Request::Listen(on) => {

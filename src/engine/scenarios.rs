@@ -12,7 +12,7 @@ use crate::wire::{Claim, Command, Importance, Message, Send};
 use super::book::{ContactChange, ContactStatus};
 use super::effect::{Input, Refusal, Sizes};
 use super::harness::{DAY, MINUTE, World, certificate, crypto};
-use super::mailbox::{FolderRole, NamedFlags};
+use super::mailbox::{Flags, FolderRole, NamedFlags};
 use super::record::Record;
 use super::request::{Asked, Request, RequestError, Response, Submission};
 
@@ -684,4 +684,38 @@ proptest! {
         }
         prop_assert!(world.nodes.iter().all(|node| node.published.queue.is_empty()));
     }
+}
+
+#[test]
+fn what_its_author_calls_important_is_flagged_at_the_receiver_and_nothing_else_is() {
+    let mut world = world();
+    world.introduce(ALICE, BOB);
+    world.pass(MINUTE);
+    let fields = [
+        ("Importance: high", true),
+        ("X-Priority: 1 (Highest)", true),
+        ("x-priority: 2", true),
+        ("Priority: urgent", true),
+        ("X-Priority: 3", false),
+        ("Importance: low", false),
+        ("Subject: Importance: high", false),
+    ];
+    for (number, (field, _)) in fields.iter().enumerate() {
+        let recipient = world.address(BOB);
+        let text = format!("From: <{}>\r\n{field}\r\n\r\nText {number}.\r\n", world.address(ALICE));
+        let (recipients, visible) = (vec![recipient.clone()], vec![recipient]);
+        let message = text.into_bytes().into();
+        world.nodes[BOB].online = false;
+        world
+            .request(ALICE, Request::Submit(Submission { recipients, visible, message, asked: Asked::default() }))
+            .unwrap();
+        // It is remembered over a restart.
+        world.restart(ALICE);
+        world.nodes[BOB].online = true;
+        world.pass(10 * MINUTE);
+    }
+    let inbox = world.messages(BOB, FolderRole::Inbox);
+    let flagged: Vec<_> = inbox.iter().map(|message| message.flags.contains(Flags::FLAGGED)).collect();
+    assert_eq!(flagged, fields.map(|(_, important)| important));
+    world.check();
 }

@@ -412,7 +412,11 @@ impl Identity {
         let ticket = outbound.ticket();
         let Some(machine) = &mut outbound.machine else { return };
         let certificate = contact.certificate.as_ref().map(|bytes| digest(bytes));
-        let (auth, importance, way) = (contact.outbound.clone(), Importance::Normal, Way::Direct);
+        let importance = match item {
+            Item::Mail(queue) => self.state.queue().get(queue).map_or(Importance::Normal, |queued| queued.importance()),
+            Item::Card(_) | Item::Receipts(_) => Importance::Normal,
+        };
+        let (auth, way) = (contact.outbound.clone(), Way::Direct);
         machine.send(now, ticket, Job { to, certificate, object: Some(object), auth, importance, way });
         outbound.sent.insert(ticket, item);
     }

@@ -249,7 +249,7 @@ fn report_headers(message: &[u8], written_id: Option<&str>) -> Vec<u8> {
     if let Some(id) = written_id {
         kept.extend_from_slice(format!("{}: {id}\r\n", dsn::WRITTEN_ID).as_bytes());
     }
-    for name in ["Subject", "Message-ID", "Date", "To", "Cc"] {
+    for name in ["Subject", "Message-ID", "Date", "Importance", "X-Priority", "Priority", "To", "Cc"] {
         for field in headers::fields(message).filter(|field| field.is(name)) {
             if kept.len() + field.raw.len() <= limits::REPORT_HEADER_BYTES && field.raw.ends_with(b"\r\n") {
                 kept.extend_from_slice(field.raw);

@@ -1,5 +1,6 @@
 //! What the control socket can ask of the carrier.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -114,11 +115,19 @@ impl Shared {
 
     /// The carrier of this node in its status; null where there is none.
     pub(in super::super) fn carrier_status(&self) -> Value {
-        self.carrier().map_or(Value::Null, |carrier| describe(&carrier))
+        match (self.carrier(), self.carrier_problem.lock().unwrap_or_else(PoisonError::into_inner).as_ref()) {
+            (Some(carrier), _) => describe(&carrier),
+            (None, Some(problem)) => json!({ "enabled": false, "problem": problem }),
+            (None, None) => Value::Null,
+        }
     }
 
     fn known_carrier(&self) -> Result<std::sync::Arc<LocalCarrier>, Failure> {
         self.carrier().ok_or_else(|| {
+            if let Some(problem) = &*self.carrier_problem.lock().unwrap_or_else(PoisonError::into_inner) {
+                return Failure::new(Code::Failed, problem.clone())
+                    .hint("save what can still be read: runepeer repair");
+            }
             Failure::new(Code::NotFound, "this node carries no mail for others")
                 .hint("begin with: runepeer carrier enable")
         })

@@ -179,6 +179,7 @@ impl Shared {
             reachable,
         });
         *self.carrier.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&carrier));
+        self.carrier_problem.lock().unwrap_or_else(PoisonError::into_inner).take();
         Ok(carrier)
     }
 }

@@ -12,7 +12,7 @@ use crate::engine::identity::{Identity, Then};
 use crate::engine::record::Record;
 use crate::engine::session::{Event, Job, Outcome, Way};
 use crate::engine::state::AttemptError;
-use crate::wire::{Importance, digest};
+use crate::wire::digest;
 
 impl Identity {
     /// The friend who carries what is for a contact, where that is who is at this onion.
@@ -76,7 +76,7 @@ impl Identity {
             certificate: contact.certificate.as_ref().map(|bytes| digest(bytes)),
             object: Some(Arc::clone(object)),
             auth: friend.outbound.clone(),
-            importance: Importance::Normal,
+            importance: queued.importance(),
             way: Way::Carried(contact.outbound.clone()),
         })
     }
