@@ -223,7 +223,7 @@ fn a_contact_is_blocked_let_back_and_removed_from_the_command_line() {
     delivered("bob to hear that it arrived");
     assert!(alice.json(&["list"])["messages"].as_array().unwrap().is_empty());
     let (code, words) = failure(&alice.run(&["send", "-t", "bob", "-s", "x"]));
-    assert!(code == 4 && words.contains("bob"), "{words}");
+    assert!(code == 4 && words.contains("contact unblock bob"), "{words}");
     assert_eq!(alice.json(&["contact", "unblock", "bob"])["status"], "confirmed");
     send("kept");
     let list = support::wait_for("the mail", Duration::from_secs(30), || {

@@ -4,9 +4,11 @@ use data_encoding::BASE64;
 use mailparse::MailHeaderMap;
 
 use super::account::LocalAccount;
+use super::contacts;
 use crate::base::Timestamp;
 use crate::control::{Code, Draft, Failure};
 use crate::engine::Book;
+use crate::engine::book::ContactStatus;
 use crate::engine::request::{Asked, Submission};
 use crate::mail::Address;
 use crate::mail::address::PETNAME_DOMAIN;
@@ -32,6 +34,10 @@ pub(super) fn submission(
     let snapshot = account.snapshot.borrow().clone();
     let resolve = |name: &str| resolve(&snapshot.book, own, name);
     if let Some(unknown) = to.iter().find(|name| resolve(name).is_none()) {
+        if contacts::find(&snapshot, unknown).is_ok_and(|contact| contact.status == ContactStatus::Blocked) {
+            return Err(Failure::new(Code::NotFound, format!("you have blocked {unknown}"))
+                .hint(format!("let them back first: runepeer contact unblock {unknown}")));
+        }
         return Err(crate::engine::RequestError::UnknownRecipient { recipient: unknown.clone() }.into());
     }
     let attachments = draft
