@@ -397,8 +397,12 @@ fn visible_recipients_are_refused_and_blind_ones_get_a_copy_that_names_nobody() 
     let mut world = friends();
     world.introduce(ALICE, CAROL);
     let (bob, carol) = (world.address(BOB), world.address(CAROL));
-    let message: std::sync::Arc<[u8]> =
-        format!("From: <{}>\r\nTo: <{bob}>\r\nSubject: s\r\n\r\nx\r\n", world.address(ALICE)).into_bytes().into();
+    let (_, bobs_onion) = bob.split_once('@').unwrap();
+    let thread = format!("In-Reply-To: <1@{bobs_onion}>\r\nReferences: <0@own>\r\n <1@{bobs_onion}>\r\n");
+    let written = |to: &str| -> std::sync::Arc<[u8]> {
+        format!("From: <{}>\r\n{to}{thread}Subject: s\r\n\r\nx\r\n", world.address(ALICE)).into_bytes().into()
+    };
+    let (message, to_nobody) = (written(&format!("To: <{bob}>\r\n")), written(""));
     let recipients = vec![bob.clone(), "carol@rune.internal".to_owned()];
     let submission = Submission {
         recipients: recipients.clone(),
@@ -418,8 +422,12 @@ fn visible_recipients_are_refused_and_blind_ones_get_a_copy_that_names_nobody() 
         Submission { recipients, visible: vec![bob.clone()], message: message.clone(), asked: Asked::default() };
     world.request(ALICE, Request::Submit(submission)).unwrap();
     world.pass(MINUTE);
-    assert!(world.texts(BOB, FolderRole::Inbox)[0].contains(&bob));
-    let nobody = |copy: &String| !copy.contains(&bob) && !copy.contains(&carol) && copy.contains("Subject: s\r\n");
+    let visible = &world.texts(BOB, FolderRole::Inbox)[0];
+    assert!(visible.contains(&bob) && visible.contains(&thread), "{visible}");
+    let nobody = |copy: &String| {
+        let told = [bobs_onion, &carol, "In-Reply-To", "References"].iter().any(|other| copy.contains(other));
+        !told && copy.contains("Subject: s\r\n")
+    };
     assert!(nobody(&world.texts(CAROL, FolderRole::Inbox)[0]));
     // Whom it names gets it not: then nobody reads of them.
     world.nodes[CAROL].online = false;
@@ -430,6 +438,13 @@ fn visible_recipients_are_refused_and_blind_ones_get_a_copy_that_names_nobody() 
     world.nodes[CAROL].online = true;
     world.pass(10 * MINUTE);
     assert!(nobody(&world.texts(CAROL, FolderRole::Inbox)[1]));
+    // Where all are hidden, none reads of a thread with another.
+    let recipients = vec![bob.clone(), carol.clone()];
+    let submission = Submission { recipients, visible: vec![], message: to_nobody, asked: Asked::default() };
+    world.request(ALICE, Request::Submit(submission)).unwrap();
+    world.pass(MINUTE);
+    assert!(nobody(&world.texts(CAROL, FolderRole::Inbox)[2]));
+    assert!(nobody(&world.texts(BOB, FolderRole::Inbox)[1]));
     world.check();
 }
 

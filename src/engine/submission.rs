@@ -87,7 +87,13 @@ impl Identity {
         if self.disk_low {
             return Err(RequestError::Disk);
         }
-        let body = NewBody::new(BodyId::random(rng), submission.message.clone());
+        // Who is named by no field gets no thread either: others may be in it.
+        let message = if recipients.shown.is_empty() && !recipients.blind.is_empty() {
+            outgoing::without_thread(&submission.message).into()
+        } else {
+            submission.message.clone()
+        };
+        let body = NewBody::new(BodyId::random(rng), message);
         let mut bodies = vec![body.clone()];
         let mut records = Vec::new();
         // Whom no field names must not learn from the fields who else was written to.
@@ -112,7 +118,8 @@ impl Identity {
             self.ends.remember(queue, &body);
         }
         if let Some(blind) = blind {
-            let copy = undisclosed(&submission.message, self.address());
+            let copy = outgoing::undisclosed(&submission.message, self.address(), rng);
+            let copy = copy.map_err(|_| RequestError::Limit("a message has up to 1000 parts"))?;
             // Where nobody gets the message itself, nothing may keep its text.
             let (shared, id) =
                 if nobody_sees { (None, queue) } else { (shared_end(&copy, &body), QueueId::random(rng)) };
@@ -259,35 +266,9 @@ fn report_headers(message: &[u8], written_id: Option<&str>) -> Vec<u8> {
     kept
 }
 
-/// The message without the fields that name its other recipients.
-fn undisclosed(message: &[u8], own: &Address) -> Vec<u8> {
-    let (header, body) = headers::split(message);
-    let mut copy = Vec::with_capacity(message.len() + 32);
-    copy.extend_from_slice(b"To: undisclosed-recipients:;\r\n");
-    for field in headers::fields(header) {
-        if !outgoing::names_people(&field, own) {
-            copy.extend_from_slice(field.raw);
-        }
-    }
-    copy.extend_from_slice(b"\r\n");
-    copy.extend_from_slice(body);
-    copy
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::Onion;
-
-    #[test]
-    fn a_blind_copy_names_nobody_else_and_keeps_the_rest() {
-        let message =
-            b"From: a@x\r\nTo: b@y,\r\n c@z\r\nSubject: s\r\ncc: d@w\r\nMail-Followup-To: b@y\r\n\r\nTo: body\r\n";
-        assert_eq!(
-            undisclosed(message, &format!("alice@{}", Onion::from_public_key([1; 32])).parse().unwrap()),
-            b"To: undisclosed-recipients:;\r\nFrom: a@x\r\nSubject: s\r\n\r\nTo: body\r\n"
-        );
-    }
 
     #[test]
     fn a_report_shows_whole_fields_within_its_bound() {

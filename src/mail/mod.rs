@@ -19,7 +19,6 @@ pub mod outgoing;
 pub mod page;
 mod params;
 pub mod proof;
-mod read_receipt;
 pub mod strict;
 pub mod structure;
 

@@ -1,0 +1,150 @@
+//! The fields that may leave at the top of a message; every other is dropped.
+//!
+//! They are written in one order and spelling, because those tell the program. Fields of content are in `params`.
+
+use std::collections::BTreeSet;
+
+use crate::base::{Onion, Rng, Timestamp};
+
+use super::super::date;
+use super::super::headers::{self, Field};
+use super::ids::{OwnHosts, fresh_message_id, own_message_id};
+use super::people::{self, People};
+use super::{Address, OutgoingError};
+
+/// How a field's value leaves.
+#[derive(Clone, Copy)]
+enum Rule {
+    /// In UTC; now, where there is none.
+    Date,
+    /// At the author's onion; made, where there is none.
+    MessageId,
+    /// With addresses for petnames.
+    People,
+    /// The ids that tell of nobody whom the header does not name.
+    Ids,
+    /// As it was written.
+    Text,
+    /// One of these words, and else not at all.
+    Word(&'static [&'static str]),
+}
+
+/// What may leave, in the order in which it does. docs/protocol.md, "What a submission changes", has the same list.
+const ALLOWED: [(&str, Rule); 15] = [
+    ("Date", Rule::Date),
+    ("Message-ID", Rule::MessageId),
+    ("From", Rule::People),
+    ("Reply-To", Rule::People),
+    ("To", Rule::People),
+    ("Cc", Rule::People),
+    ("Mail-Followup-To", Rule::People),
+    ("Disposition-Notification-To", Rule::People),
+    ("Subject", Rule::Text),
+    ("In-Reply-To", Rule::Ids),
+    ("References", Rule::Ids),
+    ("Importance", Rule::Word(&["high", "low"])),
+    ("Priority", Rule::Word(&["urgent", "non-urgent"])),
+    ("X-Priority", Rule::Word(&["1", "2", "4", "5"])),
+    ("Auto-Submitted", Rule::Word(&["auto-generated", "auto-replied", "auto-notified"])),
+];
+
+/// The fields at the top, the content's aside.
+pub(super) struct Top {
+    /// As they leave, with their line ends.
+    pub(super) fields: Vec<u8>,
+    /// The addresses in them, the author's aside, as the mail program wrote them.
+    pub(super) visible: Vec<String>,
+    /// The Message-ID that the mail program wrote, where it is another now.
+    pub(super) written_id: Option<String>,
+    /// The onions that they name, and the author's.
+    pub(super) known: BTreeSet<Onion>,
+}
+
+/// Makes the fields at the top ready.
+pub(super) fn top(
+    header: &[u8],
+    people: &People<'_>,
+    own_hosts: &OwnHosts,
+    now: Timestamp,
+    rng: &mut dyn Rng,
+) -> Result<Top, OutgoingError> {
+    let own = people.own.onion();
+    let mut top = Top { fields: Vec::new(), visible: Vec::new(), written_id: None, known: [own].into() };
+    // Those that hold addresses come first in the list, so that the ids after them find who is named.
+    for (name, rule) in ALLOWED {
+        let field = headers::fields(header).find(|field| field.is(name));
+        let written = field.map(|field| field.value);
+        let value = match rule {
+            Rule::Date => Some(written.and_then(utc).unwrap_or_else(|| now.rfc5322()).into_bytes()),
+            Rule::MessageId => {
+                let id = match written {
+                    Some(value) => own_message_id(value, own, rng),
+                    None => fresh_message_id(own, rng),
+                };
+                top.written_id = written.and_then(headers::message_id).filter(|written| *written != id);
+                Some(id.into_bytes())
+            }
+            Rule::People => field.map(|field| top.named(&field, people)).transpose()?.filter(|value| !value.is_empty()),
+            Rule::Ids => written
+                .map(|value| own_hosts.disclosed(value, own, &top.known))
+                .filter(|ids| !ids.is_empty())
+                .map(|ids| ids.join("\r\n ").into_bytes()),
+            Rule::Text => written.map(|value| value.trim_ascii().to_vec()),
+            Rule::Word(words) => written.and_then(|value| first_word(value, words)),
+        };
+        if let Some(value) = value {
+            push(&mut top.fields, name, &value);
+        }
+    }
+    Ok(top)
+}
+
+impl Top {
+    /// The value of a field that holds addresses; who it names is remembered.
+    fn named(&mut self, field: &Field<'_>, people: &People<'_>) -> Result<Vec<u8>, OutgoingError> {
+        if !field.is("from") {
+            self.visible.extend(people::named_in(field.value));
+        }
+        let value = people.without_petnames(field)?;
+        self.known.extend(people::onions_in(&value));
+        Ok(value.trim_ascii().to_vec())
+    }
+}
+
+/// A date in UTC; `None` where it cannot be read.
+pub(super) fn utc(value: &[u8]) -> Option<String> {
+    date::parse(&headers::unfold(value)).map(|date| date.rfc5322())
+}
+
+/// The first word of a value, in lower case, where it is one of these.
+fn first_word(value: &[u8], words: &[&str]) -> Option<Vec<u8>> {
+    let value = headers::unfold(value).to_ascii_lowercase();
+    let end = value.iter().position(|byte| !byte.is_ascii_alphanumeric() && *byte != b'-').unwrap_or(value.len());
+    let word = value.get(..end)?;
+    words.iter().any(|allowed| allowed.as_bytes() == word).then(|| word.to_vec())
+}
+
+/// Adds a field.
+pub(super) fn push(fields: &mut Vec<u8>, name: &str, value: &[u8]) {
+    fields.extend_from_slice(name.as_bytes());
+    fields.extend_from_slice(if value.is_empty() { b":" } else { b": " });
+    fields.extend_from_slice(value);
+    fields.extend_from_slice(b"\r\n");
+}
+
+/// Whether a copy for hidden recipients must not have the field: it names others than the author, or tells of a thread
+/// that others are in.
+pub(super) fn tells_of_others(field: &Field<'_>, own: &Address) -> bool {
+    const ALWAYS: [&str; 4] = ["To", "Cc", "In-Reply-To", "References"];
+    let of_author = || {
+        let named: Vec<String> = people::named_in(field.value).collect();
+        !named.is_empty() && named.iter().all(|address| people::is_own(address, own))
+    };
+    let holds_people = ALLOWED.iter().any(|(name, rule)| field.is(name) && matches!(rule, Rule::People));
+    ALWAYS.iter().any(|name| field.is(name)) || holds_people && !field.is("From") && !of_author()
+}
+
+#[cfg(test)]
+pub(super) fn allowed() -> impl Iterator<Item = &'static str> {
+    ALLOWED.iter().map(|(name, _)| *name)
+}

@@ -1,0 +1,155 @@
+//! What happens to a message between the mail program that wrote it and the signature that goes over it
+//! (docs/protocol.md, "What a submission changes").
+//!
+//! A list says what may leave, at the top ([`fields`]), in the headers of parts ([`params`]) and in those of messages
+//! inside ([`forwarded`]); everything else is dropped. Dates become UTC; petnames, which are the user's own, become
+//! addresses; no id tells of somebody whom the header does not name. Bodies keep their bytes, except for what [`parts`]
+//! says. A message that two programs could read differently is refused. Work is linear in the message, times the bounded
+//! depth of its parts.
+
+mod fields;
+mod forwarded;
+mod ids;
+mod params;
+mod parts;
+mod people;
+mod texts;
+
+use std::fmt;
+
+use crate::base::{Rng, Timestamp};
+
+use super::Address;
+use super::address::PETNAME_DOMAIN;
+use super::headers::{self, FromError};
+use super::strict::{self, Ambiguity};
+use super::structure;
+
+use ids::OwnHosts;
+use params::ContentIds;
+use parts::{Cleaner, Place};
+use people::People;
+
+pub use super::strict::has_strict_lines;
+pub use ids::fresh_message_id;
+pub use people::is_own;
+
+/// A message that may be signed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Prepared {
+    /// The message.
+    pub message: Vec<u8>,
+    /// The addresses in all fields that hold some, the author's aside, as the mail program wrote them.
+    pub visible: Vec<String>,
+    /// The Message-ID as the mail program wrote it, where it is another now.
+    pub written_id: Option<String>,
+}
+
+impl fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prepared").field("message", &self.message.len()).finish_non_exhaustive()
+    }
+}
+
+/// Why a message cannot be sent. The text is for the user; all are permanent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OutgoingError {
+    /// It could be read in more than one way.
+    #[error(transparent)]
+    Ambiguous(#[from] Ambiguity),
+    /// No author, or none that can be told.
+    #[error(transparent)]
+    From(#[from] FromError),
+    /// The author is somebody else.
+    #[error("From must be {own} and nobody else: set this address in your mail program")]
+    NotYours {
+        /// The identity's address.
+        own: Address,
+    },
+    /// A petname that is not in the address book.
+    #[error("{recipient} is not in the address book")]
+    UnknownRecipient {
+        /// As given.
+        recipient: String,
+    },
+    /// A petname would be sent in a place where it cannot be replaced.
+    #[error("a name in {0} contains {PETNAME_DOMAIN}, which is private to you; remove it")]
+    PetnameInName(String),
+    /// What is in the message cannot be seen, so that it cannot be cleaned.
+    #[error(
+        "the parts of the message cannot be told from each other, are too many, or are in a form that is not sent; attach what it \
+         holds as files"
+    )]
+    Parts,
+}
+
+/// Makes a submitted message ready for its signature. `resolve` gives the address of a petname, as
+/// `name@rune.internal` or alone; the random bytes are for a missing Message-ID, Content-Ids and boundaries.
+///
+/// # Errors
+/// [`OutgoingError`]; nothing was sent.
+pub fn prepare(
+    message: &[u8],
+    own: &Address,
+    now: Timestamp,
+    resolve: &dyn Fn(&str) -> Option<Address>,
+    rng: &mut dyn Rng,
+) -> Result<Prepared, OutgoingError> {
+    strict::check(message)?;
+    check_author(message, own)?;
+    let (header, _) = headers::split(message);
+    let people = People { own, resolve };
+    let own_hosts = OwnHosts::of(header);
+    let top = fields::top(header, &people, &own_hosts, now, rng)?;
+    let mut prepared = Vec::with_capacity(message.len() + message.len() / 32 + 1024);
+    prepared.extend_from_slice(&top.fields);
+    let mut cleaner = Cleaner { people, own_hosts, known: top.known, rng, ids: ContentIds::new(), parts: 0 };
+    cleaner.message(message, &structure::parse(message).root, Place::TOP, &mut prepared)?;
+    Ok(Prepared { message: prepared, visible: top.visible, written_id: top.written_id })
+}
+
+/// A copy for hidden recipients of a message that is ready: it has no field, and no forwarded message or report in it, that
+/// tells of anybody but the author, and no thread that others are in.
+///
+/// # Errors
+/// [`OutgoingError::Parts`]: the message was not made ready.
+pub fn undisclosed(message: &[u8], own: &Address, rng: &mut dyn Rng) -> Result<Vec<u8>, OutgoingError> {
+    let mut copy = Vec::with_capacity(message.len() + 64);
+    copy.extend_from_slice(b"To: undisclosed-recipients:;\r\n");
+    let (header, _) = headers::split(message);
+    for field in headers::fields(header).filter(|field| !field.is("mime-version") && !params::is_of_content(field)) {
+        if !fields::tells_of_others(&field, own) {
+            copy.extend_from_slice(field.raw);
+        }
+    }
+    let people = People { own, resolve: &|_| None };
+    let own_hosts = OwnHosts::of(&[]);
+    let known = [own.onion()].into();
+    let mut cleaner = Cleaner { people, own_hosts, known, rng, ids: ContentIds::new(), parts: 0 };
+    cleaner.message(message, &structure::parse(message).root, Place::TOP, &mut copy)?;
+    Ok(copy)
+}
+
+/// The message without the fields that say in which thread it is.
+pub fn without_thread(message: &[u8]) -> Vec<u8> {
+    let (header, body) = headers::split(message);
+    let mut copy = Vec::with_capacity(message.len());
+    for field in headers::fields(header).filter(|field| !field.is("in-reply-to") && !field.is("references")) {
+        copy.extend_from_slice(field.raw);
+    }
+    copy.extend_from_slice(b"\r\n");
+    copy.extend_from_slice(body);
+    copy
+}
+
+/// The one author must be this identity, by its address or by its own name at `rune.internal`.
+fn check_author(message: &[u8], own: &Address) -> Result<(), OutgoingError> {
+    let authors = headers::from_addresses(message)?;
+    match authors.as_slice() {
+        [author] if is_own(author, own) => Ok(()),
+        _ => Err(OutgoingError::NotYours { own: own.clone() }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,261 @@
+//! The fields of content, at the top and in the headers of parts, and their parameters; what is not listed is dropped.
+
+use std::collections::BTreeMap;
+
+use data_encoding::BASE64;
+
+use super::super::compose;
+use super::super::headers::{self, Field, unfold};
+use super::super::structure::{Param, Structure};
+use super::fields::push;
+
+/// Bytes of a file name as it is written; a longer one is not read.
+const NAME_BYTES: usize = 4096;
+
+/// The Content-Ids of a message and what takes their place.
+pub(super) type ContentIds = BTreeMap<Vec<u8>, String>;
+
+/// Encodings of a body that we know (RFC 2045 §6; the last from before MIME).
+const ENCODINGS: [&str; 6] = ["7bit", "8bit", "binary", "quoted-printable", "base64", "x-uuencode"];
+
+/// Whether a parameter of a Content-Type may leave; `name` is apart.
+fn is_allowed(part: &Structure, name: &str) -> bool {
+    match (part.media_type.as_str(), part.subtype.as_str(), name) {
+        (_, _, "charset")
+        | ("text", "plain", "format" | "delsp")
+        | ("text", "calendar", "method" | "component")
+        | ("application", "pkcs7-mime" | "x-pkcs7-mime", "smime-type")
+        | ("audio" | "video", _, "codecs" | "rate" | "channels")
+        | ("multipart", "related", "type" | "start")
+        | ("multipart", "report", "report-type") => true,
+        ("multipart", "signed" | "encrypted", "protocol" | "micalg" | "boundary") => true,
+        _ => false,
+    }
+}
+
+/// Whether a field tells of content.
+pub(super) fn is_of_content(field: &Field<'_>) -> bool {
+    field.name.get(..8).is_some_and(|start| start.eq_ignore_ascii_case(b"content-"))
+}
+
+/// How the body of a part leaves, where that is not as it was written.
+#[derive(Default)]
+pub(super) struct Changed {
+    /// The delimiter of its parts.
+    pub(super) boundary: Option<String>,
+    /// Its encoding.
+    pub(super) encoding: Option<&'static str>,
+}
+
+/// Writes the fields of content of a part. `header` is its header as it was.
+pub(super) fn content_fields(header: &[u8], part: &Structure, changed: &Changed, ids: &ContentIds, out: &mut Vec<u8>) {
+    let written = |name: &str| headers::fields(header).find(|field| field.is(name));
+    if let Some(value) = content_type(written("Content-Type"), part, changed, ids) {
+        push(out, "Content-Type", &value);
+    }
+    let was_said = written("Content-Transfer-Encoding").is_some();
+    let encoding = changed.encoding.or_else(|| {
+        let known = ENCODINGS.iter().find(|known| **known == part.encoding).copied();
+        known.filter(|_| was_said)
+    });
+    // A multipart cannot be encoded, whatever it says.
+    let can_be = |encoding: &&str| {
+        part.media_type != "multipart" || !matches!(*encoding, "quoted-printable" | "base64" | "x-uuencode")
+    };
+    if let Some(encoding) = encoding.filter(can_be) {
+        push(out, "Content-Transfer-Encoding", encoding.as_bytes());
+    }
+    if let Some(disposition) = &part.disposition {
+        let mut value = if disposition.kind == "inline" { b"inline".to_vec() } else { b"attachment".to_vec() };
+        if let Some(name) = file_name(&disposition.params, "filename") {
+            name_param("filename", &name, &mut value);
+        }
+        push(out, "Content-Disposition", &value);
+    }
+    if let Some(id) = part.id.as_deref().and_then(|id| ids.get(bare_id(id))) {
+        push(out, "Content-ID", format!("<{id}>").as_bytes());
+    }
+}
+
+fn content_type(field: Option<Field<'_>>, part: &Structure, changed: &Changed, ids: &ContentIds) -> Option<Vec<u8>> {
+    let text = field.map(|field| unfold(field.value).to_ascii_lowercase()).unwrap_or_default();
+    // Text is what a part is that says nothing, or nothing that can be read (RFC 2045 §5.2).
+    let is_default = part.media_type == "text" && part.subtype == "plain";
+    if is_default && (!text.contains(&b'/') || text.starts_with(b"multipart")) {
+        return None;
+    }
+    let mut value = format!("{}/{}", part.media_type, part.subtype).into_bytes();
+    // A character set that was not said is not said now.
+    let says_charset = text.windows(7).any(|name| name == b"charset");
+    for Param { name, value: written } in &part.params {
+        if !is_allowed(part, name)
+            || name == "charset" && !says_charset
+            || name == "boundary" && changed.boundary.is_some()
+        {
+            continue;
+        }
+        if name == "start" {
+            if let Some(id) = ids.get(bare_id(written)) {
+                param(name, format!("<{id}>").as_bytes(), &mut value);
+            }
+        } else if name == "boundary" || is_plain(written) {
+            param(name, written, &mut value);
+        }
+    }
+    if let Some(boundary) = &changed.boundary {
+        param("boundary", boundary.as_bytes(), &mut value);
+    }
+    if let Some(name) = file_name(&part.params, "name").filter(|_| part.media_type != "multipart") {
+        name_param("name", &name, &mut value);
+    }
+    Some(value)
+}
+
+/// What a parameter other than a name may say.
+fn is_plain(value: &[u8]) -> bool {
+    (1..=128).contains(&value.len())
+        && value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.+:/, ".contains(byte))
+}
+
+/// An id without its angle brackets.
+pub(super) fn bare_id(id: &[u8]) -> &[u8] {
+    let id = id.trim_ascii();
+    id.strip_prefix(b"<").and_then(|id| id.strip_suffix(b">")).unwrap_or(id)
+}
+
+fn param(name: &str, value: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(format!(";\r\n {name}=").as_bytes());
+    let token = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.+".contains(byte);
+    if !value.is_empty() && value.iter().all(token) {
+        return out.extend_from_slice(value);
+    }
+    out.push(b'"');
+    for &byte in value {
+        if matches!(byte, b'"' | b'\\') {
+            out.push(b'\\');
+        }
+        out.push(byte);
+    }
+    out.push(b'"');
+}
+
+/// A file name: as it is where it is plain ASCII, and else as RFC 2231 has it.
+fn name_param(key: &str, name: &str, out: &mut Vec<u8>) {
+    if name.bytes().all(|byte| matches!(byte, b' '..=b'~')) && !name.contains("=?") && name.len() <= 70 {
+        return param(key, name.as_bytes(), out);
+    }
+    let mut pieces = vec![String::new()];
+    for byte in name.bytes() {
+        let written = match byte {
+            b'-' | b'.' | b'_' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => char::from(byte).to_string(),
+            other => format!("%{other:02X}"),
+        };
+        match pieces.last_mut().filter(|piece| piece.len() < 60) {
+            Some(piece) => piece.push_str(&written),
+            None => pieces.push(written),
+        }
+    }
+    let several = pieces.len() > 1;
+    for (number, piece) in pieces.iter().enumerate() {
+        let place = if several { format!("*{number}") } else { String::new() };
+        let charset = if number == 0 { "utf-8''" } else { "" };
+        out.extend_from_slice(format!(";\r\n {key}{place}*={charset}{piece}").as_bytes());
+    }
+}
+
+/// The name of a file in parameters, in any of the forms in which programs write it, without folders.
+fn file_name(params: &[Param], key: &str) -> Option<String> {
+    let name = extended_name(params, key).or_else(|| {
+        let plain = params.iter().find(|param| param.name == key)?;
+        Some(plain_name(&plain.value))
+    })?;
+    let mut name = compose::file_name(&name);
+    // A drive of Windows.
+    while let Some((drive, rest)) = name.split_once(':').filter(|(drive, _)| drive.len() == 1) {
+        if !drive.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+            break;
+        }
+        name = compose::file_name(rest);
+    }
+    Some(name)
+}
+
+/// The forms of RFC 2231: `name*=utf-8'de'…`, `name*0=…; name*1*=…`.
+fn extended_name(params: &[Param], key: &str) -> Option<String> {
+    let mut pieces: Vec<(u32, bool, &[u8])> = params
+        .iter()
+        .filter_map(|Param { name, value }| {
+            let place = name.strip_prefix(key)?.strip_prefix('*')?;
+            let encoded = place.is_empty() || place.ends_with('*');
+            let number = place.strip_suffix('*').unwrap_or(place);
+            let number = if number.is_empty() { 0 } else { number.parse().ok()? };
+            Some((number, encoded, value.as_slice()))
+        })
+        .collect();
+    pieces.sort_by_key(|(number, ..)| *number);
+    let mut charset = Vec::new();
+    let mut bytes = Vec::new();
+    for (index, (_, encoded, value)) in pieces.iter().enumerate() {
+        let mut value = *value;
+        if index == 0 && *encoded {
+            let mut divided = value.splitn(3, |&byte| byte == b'\'');
+            if let (Some(set), Some(_), Some(rest)) = (divided.next(), divided.next(), divided.next()) {
+                charset = set.to_vec();
+                value = rest;
+            }
+        }
+        bytes.extend(if *encoded { percent_decoded(value) } else { value.to_vec() });
+    }
+    (!pieces.is_empty()).then(|| text_of(bytes, &charset))
+}
+
+/// A name as most programs write it, with encoded words (RFC 2047) though that is not allowed there.
+fn plain_name(value: &[u8]) -> String {
+    if value.len() > NAME_BYTES {
+        return String::new();
+    }
+    let has_words = value.windows(2).any(|pair| pair == b"=?");
+    let decoded = || {
+        let line = [b"X: ", value].concat();
+        mailparse::parse_header(&line).ok().map(|(header, _)| header.get_value())
+    };
+    has_words.then(decoded).flatten().unwrap_or_else(|| text_of(value.to_vec(), b""))
+}
+
+/// Bytes as text: in their character set, else in UTF-8, else in Latin-1.
+fn text_of(bytes: Vec<u8>, charset: &[u8]) -> String {
+    if bytes.len() > NAME_BYTES {
+        return String::new();
+    }
+    let is_set =
+        |set: &&str| set.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte)) && !set.is_empty();
+    let set = std::str::from_utf8(charset).ok().filter(is_set).filter(|set| !set.eq_ignore_ascii_case("utf-8"));
+    if let Some(set) = set {
+        let word = format!("X: =?{set}?B?{}?=", BASE64.encode(&bytes));
+        if let Ok((header, _)) = mailparse::parse_header(word.as_bytes()) {
+            return header.get_value();
+        }
+    }
+    String::from_utf8(bytes).unwrap_or_else(|error| error.into_bytes().into_iter().map(char::from).collect())
+}
+
+/// `%41` is A.
+pub(super) fn percent_decoded(value: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(value.len());
+    let mut rest = value;
+    while let Some((&byte, next)) = rest.split_first() {
+        let digits = next.get(..2).filter(|_| byte == b'%').filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => {
+                decoded.push(byte);
+                rest = next.get(2..).unwrap_or_default();
+            }
+            None => {
+                decoded.push(byte);
+                rest = next;
+            }
+        }
+    }
+    decoded
+}

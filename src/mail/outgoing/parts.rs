@@ -1,0 +1,269 @@
+//! The parts of a message, each with the fields that may leave and nothing before, between and after them.
+//!
+//! What is signed or encrypted (RFC 1847) stays whole, byte for byte, under a header that is cleaned: a changed byte would
+//! break it. Everything else keeps its bytes, except for what [`super::texts`] and [`super::forwarded`] say.
+
+use std::collections::BTreeSet;
+
+use crate::base::limits::{MIME_DEPTH, MIME_PARTS};
+use crate::base::{Onion, Rng};
+
+use super::super::budget::HeaderBudget;
+use super::super::headers;
+use super::super::strict;
+use super::super::structure::{self, Inner, Structure};
+use super::OutgoingError;
+use super::ids::OwnHosts;
+use super::params::{Changed, ContentIds, bare_id, content_fields};
+use super::people::People;
+use super::texts;
+
+/// What is cleaned, and whom its receiver knows.
+pub(super) struct Cleaner<'a> {
+    pub(super) people: People<'a>,
+    pub(super) own_hosts: OwnHosts,
+    /// The onions that the header names, and the author's.
+    pub(super) known: BTreeSet<Onion>,
+    pub(super) rng: &'a mut dyn Rng,
+    pub(super) ids: ContentIds,
+    /// Parts so far.
+    pub(super) parts: usize,
+}
+
+/// Where a part is: how deep, and whether in a message that somebody else may have written.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    depth: usize,
+    forwarded: bool,
+}
+
+impl Place {
+    pub(super) const TOP: Self = Self { depth: 0, forwarded: false };
+
+    const fn below(self) -> Self {
+        Self { depth: self.depth + 1, ..self }
+    }
+}
+
+/// What becomes of a body.
+enum Body<'a> {
+    /// These bytes.
+    Bytes(&'a [u8]),
+    /// Others, perhaps in another encoding.
+    Rewritten(Vec<u8>, Option<&'static str>),
+    /// Its parts.
+    Parts(&'a [Structure]),
+    /// A message.
+    Message(&'a Structure),
+    /// A message that was encoded.
+    Decoded(Vec<u8>),
+}
+
+impl Cleaner<'_> {
+    /// Writes the fields of content, the empty line and the body of a whole message whose other fields were written.
+    pub(super) fn message(
+        &mut self,
+        message: &[u8],
+        root: &Structure,
+        place: Place,
+        out: &mut Vec<u8>,
+    ) -> Result<(), OutgoingError> {
+        // Where there are that many, the last one may hold others.
+        let parts = seen_through(message, root, true, &mut HeaderBudget::default())?;
+        if parts >= MIME_PARTS {
+            return Err(OutgoingError::Parts);
+        }
+        self.collect_ids(root);
+        let header = root.header.of(message);
+        let has_content = |field: headers::Field<'_>| field.is("content-type") || field.is("content-transfer-encoding");
+        if headers::fields(header).any(|field| field.is("mime-version") || has_content(field)) {
+            out.extend_from_slice(b"MIME-Version: 1.0\r\n");
+        }
+        self.part(message, root, place, out)
+    }
+
+    /// New Content-Ids for those that are there.
+    fn collect_ids(&mut self, part: &Structure) {
+        let own = self.people.own.onion().to_string();
+        if let Some(id) = part.id.as_deref().map(bare_id).filter(|id| !id.is_empty()) {
+            let text = std::str::from_utf8(id).unwrap_or_default();
+            let is_ours = text
+                .strip_suffix(&own)
+                .and_then(|left| left.strip_suffix('@'))
+                .is_some_and(|left| left.len() == 32 && is_hex(left));
+            let new = if is_ours { text.to_owned() } else { format!("{}@{own}", self.random()) };
+            self.ids.entry(id.to_vec()).or_insert(new);
+        }
+        match &part.inner {
+            Inner::Multipart(_) if is_sealed(part) => {}
+            Inner::Multipart(parts) => parts.iter().for_each(|part| self.collect_ids(part)),
+            Inner::Message(message) => self.collect_ids(&message.root),
+            Inner::Leaf => {}
+        }
+    }
+
+    fn random(&mut self) -> String {
+        data_encoding::HEXLOWER.encode(&self.rng.array::<16>())
+    }
+
+    fn part(&mut self, message: &[u8], part: &Structure, place: Place, out: &mut Vec<u8>) -> Result<(), OutgoingError> {
+        self.parts += 1;
+        if place.depth > MIME_DEPTH || self.parts > MIME_PARTS {
+            return Err(OutgoingError::Parts);
+        }
+        let header = part.header.of(message);
+        // The header of a part is as strict as that of the message; that of a forwarded message is somebody else's.
+        if !place.forwarded {
+            strict::check_header(header)?;
+        }
+        let body = self.body(message, part, place)?;
+        let mut changed = Changed::default();
+        match &body {
+            Body::Parts(_) => changed.boundary = Some(self.boundary(part)),
+            Body::Rewritten(_, encoding) => changed.encoding = *encoding,
+            Body::Decoded(_) => changed.encoding = plain(part),
+            Body::Bytes(_) | Body::Message(_) => {}
+        }
+        content_fields(header, part, &changed, &self.ids, out);
+        // A message without a body may have no empty line.
+        let has_body = !matches!(&body, Body::Bytes(bytes) if bytes.is_empty());
+        if place.depth > 0 || has_body || header.ends_with(b"\r\n\r\n") {
+            out.extend_from_slice(b"\r\n");
+        }
+        match body {
+            Body::Bytes(bytes) => out.extend_from_slice(bytes),
+            Body::Rewritten(bytes, _) => out.extend_from_slice(&bytes),
+            Body::Parts(parts) => {
+                let boundary = changed.boundary.unwrap_or_default();
+                for (number, part) in parts.iter().enumerate() {
+                    let line_end = if number == 0 { "" } else { "\r\n" };
+                    out.extend_from_slice(format!("{line_end}--{boundary}\r\n").as_bytes());
+                    self.part(message, part, place.below(), out)?;
+                }
+                out.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
+            }
+            Body::Message(root) => {
+                self.forwarded(root.header.of(message), out);
+                self.message(message, root, Place { forwarded: true, ..place.below() }, out)?;
+            }
+            Body::Decoded(bytes) => {
+                let parsed = structure::parse(&bytes);
+                self.forwarded(parsed.root.header.of(&bytes), out);
+                self.message(&bytes, &parsed.root, Place { forwarded: true, ..place.below() }, out)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A boundary of our form, which tells no program. One that has it already stays.
+    fn boundary(&mut self, part: &Structure) -> String {
+        let written = part.params.iter().find(|param| param.name == "boundary");
+        let written = written.and_then(|param| std::str::from_utf8(&param.value).ok());
+        let is_ours = |text: &&str| text.strip_prefix("=_").is_some_and(|hex| hex.len() == 32 && is_hex(hex));
+        written.filter(is_ours).map_or_else(|| format!("=_{}", self.random()), str::to_owned)
+    }
+
+    fn body<'m>(&self, message: &'m [u8], part: &'m Structure, place: Place) -> Result<Body<'m>, OutgoingError> {
+        let bytes = part.body.of(message);
+        let written = headers::fields(part.header.of(message)).find(|field| field.is("content-type"));
+        let declared = written.map(|field| headers::unfold(field.value).to_ascii_lowercase()).unwrap_or_default();
+        match &part.inner {
+            Inner::Multipart(_) if is_sealed(part) => return Ok(Body::Bytes(bytes)),
+            Inner::Multipart(parts) => return Ok(Body::Parts(parts)),
+            Inner::Message(inner) => return Ok(Body::Message(&inner.root)),
+            Inner::Leaf => {}
+        }
+        let opaque = part.media_type == "application" && part.subtype == "octet-stream";
+        // Its parts cannot be told: there are too many, too deep, or without a boundary; or they are encoded.
+        if declared.starts_with(b"multipart") && (opaque || is_encoded(part)) {
+            return Err(OutgoingError::Parts);
+        }
+        let is_message = declared.starts_with(b"message/rfc822")
+            || declared.starts_with(b"message/global") && part.subtype == "global";
+        if is_message {
+            return if place.depth < MIME_DEPTH {
+                whole(bytes, part).map(Body::Decoded)
+            } else {
+                Err(OutgoingError::Parts)
+            };
+        }
+        Ok(match (part.media_type.as_str(), part.subtype.as_str()) {
+            ("message", "partial" | "external-body") => return Err(OutgoingError::Parts),
+            ("text", "rfc822-headers") | ("message", "global-headers") => {
+                let mut fields = Vec::new();
+                self.forwarded(&whole(bytes, part)?, &mut fields);
+                Body::Rewritten(fields, plain(part))
+            }
+            (
+                "message",
+                "delivery-status"
+                | "disposition-notification"
+                | "global-delivery-status"
+                | "global-disposition-notification"
+                | "tracking-status"
+                | "feedback-report",
+            ) => Body::Rewritten(self.report(&whole(bytes, part)?), plain(part)),
+            ("text", "calendar") | ("application", "ics") => {
+                texts::rewritten(bytes, &part.encoding, |text| texts::calendar(text, self))
+                    .map_or(Body::Bytes(bytes), |(bytes, encoding)| Body::Rewritten(bytes, encoding))
+            }
+            ("text", _) | ("application", "xhtml+xml") if !is_file(part) && !self.ids.is_empty() => {
+                texts::rewritten(bytes, &part.encoding, |text| texts::with_ids(text, &self.ids))
+                    .map_or(Body::Bytes(bytes), |(bytes, encoding)| Body::Rewritten(bytes, encoding))
+            }
+            _ => Body::Bytes(bytes),
+        })
+    }
+}
+
+/// The encoding of a body that is not encoded any more.
+fn plain(part: &Structure) -> Option<&'static str> {
+    is_encoded(part).then_some("8bit")
+}
+
+fn is_encoded(part: &Structure) -> bool {
+    matches!(part.encoding.as_str(), "base64" | "quoted-printable")
+}
+
+/// The body of a part that holds fields or a message, without its encoding and with CRLF line ends.
+fn whole(bytes: &[u8], part: &Structure) -> Result<Vec<u8>, OutgoingError> {
+    let decoded = texts::decoded(bytes, &part.encoding).ok_or(OutgoingError::Parts)?;
+    let with_line_ends = if strict::has_strict_lines(&decoded) { decoded.into_owned() } else { texts::crlf(&decoded) };
+    if strict::has_strict_lines(&with_line_ends) { Ok(with_line_ends) } else { Err(OutgoingError::Parts) }
+}
+
+/// What must stay whole, since its bytes are signed, or what is in it cannot be seen (RFC 1847).
+fn is_sealed(part: &Structure) -> bool {
+    part.media_type == "multipart" && matches!(part.subtype.as_str(), "signed" | "encrypted")
+}
+
+/// The parts inside, at any depth.
+///
+/// # Errors
+/// A header goes beyond what is read of it, so that nobody knows what the part is.
+fn seen_through(
+    message: &[u8],
+    part: &Structure,
+    of_message: bool,
+    budget: &mut HeaderBudget,
+) -> Result<usize, OutgoingError> {
+    let header = part.header.of(message);
+    if budget.fields(header, of_message).len() < headers::fields(header).count() {
+        return Err(OutgoingError::Parts);
+    }
+    match &part.inner {
+        Inner::Multipart(parts) => {
+            parts.iter().try_fold(0, |count, part| Ok(count + 1 + seen_through(message, part, false, budget)?))
+        }
+        Inner::Message(inner) => Ok(1 + seen_through(message, &inner.root, true, budget)?),
+        Inner::Leaf => Ok(0),
+    }
+}
+
+fn is_file(part: &Structure) -> bool {
+    part.disposition.as_ref().is_some_and(|disposition| disposition.kind != "inline")
+}
+
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}

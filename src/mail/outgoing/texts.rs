@@ -1,0 +1,247 @@
+//! The few texts that are rewritten: what refers to a Content-Id, and calendars.
+
+use std::borrow::Cow;
+
+use data_encoding::BASE64;
+
+use super::params::{ContentIds, percent_decoded};
+use super::parts::Cleaner;
+use super::people;
+
+/// Characters in a line of base64 (RFC 2045 §6.8).
+const LINE: usize = 76;
+
+/// A body with its text rewritten, and its encoding where that is another now; `None` where nothing changes, or where the
+/// encoding cannot be read.
+pub(super) fn rewritten(
+    body: &[u8],
+    encoding: &str,
+    rewrite: impl FnOnce(&[u8]) -> Option<Vec<u8>>,
+) -> Option<(Vec<u8>, Option<&'static str>)> {
+    let text = decoded(body, encoding)?;
+    let new = rewrite(&text)?;
+    Some(match encoding {
+        "base64" | "quoted-printable" => (base64(&new), Some("base64")),
+        _ => (new, None),
+    })
+}
+
+/// A body without its encoding; `None` where it cannot be read, or the encoding is not known.
+pub(super) fn decoded<'b>(body: &'b [u8], encoding: &str) -> Option<Cow<'b, [u8]>> {
+    match encoding {
+        "7bit" | "8bit" | "binary" => Some(Cow::Borrowed(body)),
+        "base64" => from_base64(body).map(Cow::Owned),
+        "quoted-printable" => Some(Cow::Owned(from_quoted_printable(body))),
+        _ => None,
+    }
+}
+
+/// LF and CR become CRLF.
+pub(super) fn crlf(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len() + text.len() / 16);
+    let mut rest = text;
+    while let Some((&byte, next)) = rest.split_first() {
+        rest = next;
+        match byte {
+            b'\r' | b'\n' => {
+                out.extend_from_slice(b"\r\n");
+                rest = if byte == b'\r' { next.strip_prefix(b"\n").unwrap_or(next) } else { next };
+            }
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+fn base64(bytes: &[u8]) -> Vec<u8> {
+    let text = BASE64.encode(bytes);
+    let mut out = Vec::with_capacity(text.len() + text.len() / 38 + 2);
+    for line in text.as_bytes().chunks(LINE) {
+        out.extend_from_slice(line);
+        out.extend_from_slice(b"\r\n");
+    }
+    out
+}
+
+fn from_base64(body: &[u8]) -> Option<Vec<u8>> {
+    let text: Vec<u8> = body.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    BASE64.decode(&text).ok()
+}
+
+fn from_quoted_printable(body: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(body.len());
+    let mut rest = body;
+    while let Some((&byte, next)) = rest.split_first() {
+        rest = next;
+        if byte != b'=' {
+            out.push(byte);
+            continue;
+        }
+        let digits = next.get(..2).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+        let space = next.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+        let after_space = next.get(space..).unwrap_or_default();
+        if let Some(byte) = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            out.push(byte);
+            rest = next.get(2..).unwrap_or_default();
+        } else if let Some(after) = after_space.strip_prefix(b"\r\n") {
+            rest = after;
+        } else {
+            out.push(b'=');
+        }
+    }
+    out
+}
+
+/// The text with the new ids where it refers to the old ones, as `cid:` (RFC 2392); `None` where it does not.
+pub(super) fn with_ids(text: &[u8], ids: &ContentIds) -> Option<Vec<u8>> {
+    const SCHEME: &[u8] = b"cid:";
+    let (mut out, mut done, mut at) = (Vec::new(), 0, 0);
+    while let Some(found) = next_scheme(text, at, SCHEME) {
+        let start = found + SCHEME.len();
+        let reference = text.get(start..).unwrap_or_default();
+        let ends = |byte: &u8| byte.is_ascii_whitespace() || b"\"'<>()[]\\`".contains(byte);
+        // No id is longer than a header.
+        let length = reference.iter().take(1000).position(ends).unwrap_or(reference.len().min(1000));
+        let reference = reference.get(..length).unwrap_or_default();
+        at = start + length;
+        let new = ids.get(reference).or_else(|| ids.get(&percent_decoded(reference)));
+        let Some(new) = new.filter(|new| new.as_bytes() != reference) else { continue };
+        out.extend_from_slice(text.get(done..start).unwrap_or_default());
+        out.extend_from_slice(new.as_bytes());
+        done = at;
+    }
+    if out.is_empty() {
+        return None;
+    }
+    out.extend_from_slice(text.get(done..).unwrap_or_default());
+    Some(out)
+}
+
+/// Where the scheme is next, not as the end of a longer word.
+fn next_scheme(text: &[u8], from: usize, scheme: &[u8]) -> Option<usize> {
+    let mut at = from;
+    loop {
+        let found = at + text.get(at..)?.windows(scheme.len()).position(|part| part.eq_ignore_ascii_case(scheme))?;
+        let before = found.checked_sub(1).and_then(|before| text.get(before));
+        if !before.is_some_and(u8::is_ascii_alphanumeric) {
+            return Some(found);
+        }
+        at = found + scheme.len();
+    }
+}
+
+/// A calendar (RFC 5545) without what names the program and without fields that are not of the standard, and with addresses
+/// for petnames; `None` where nothing changes. Time zones stay: an event takes place in one, and what repeats cannot be told
+/// without it.
+pub(super) fn calendar(text: &[u8], cleaner: &Cleaner<'_>) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (line, next) = rest.split_at_checked(content_line(rest))?;
+        rest = next;
+        if let Some(kept) = calendar_line(line, cleaner) {
+            out.extend_from_slice(&kept);
+        }
+    }
+    (out != text).then_some(out)
+}
+
+/// The length of the first line with what continues it.
+fn content_line(text: &[u8]) -> usize {
+    let mut length = 0;
+    loop {
+        let rest = text.get(length..).unwrap_or_default();
+        length += rest.iter().position(|&byte| byte == b'\n').map_or(rest.len(), |at| at + 1);
+        if !matches!(text.get(length), Some(b' ' | b'\t')) {
+            return length;
+        }
+    }
+}
+
+fn calendar_line<'l>(raw: &'l [u8], cleaner: &Cleaner<'_>) -> Option<Cow<'l, [u8]>> {
+    const PROGRAM: &[u8] = b"PRODID:-//-//EN\r\n";
+    let line = unfolded(raw);
+    let end = line.iter().position(|byte| matches!(byte, b':' | b';')).unwrap_or(line.len());
+    let (name, rest) = line.split_at_checked(end)?;
+    let is = |wanted: &[u8]| name.eq_ignore_ascii_case(wanted);
+    if name.get(..2).is_some_and(|start| start.eq_ignore_ascii_case(b"x-")) {
+        return None;
+    }
+    if is(b"PRODID") {
+        return Some(Cow::Borrowed(PROGRAM));
+    }
+    let mut new = name.to_vec();
+    let value = value_at(rest);
+    let (params, value) = rest.split_at_checked(value)?;
+    for param in params_of(params) {
+        let is_odd = param.get(..2).is_some_and(|start| start.eq_ignore_ascii_case(b"x-"));
+        if !is_odd && !people::has_petname(param) {
+            new.push(b';');
+            new.extend_from_slice(param);
+        }
+    }
+    let address = value.get(..8).filter(|start| start.eq_ignore_ascii_case(b":mailto:")).and_then(|_| value.get(8..));
+    match address.filter(|address| people::has_petname(address)) {
+        Some(address) => {
+            let written = String::from_utf8(percent_decoded(address)).ok()?;
+            let address = cleaner.people.of_petname(&written, false)?;
+            let told = cleaner.known.contains(&address.onion());
+            new.extend_from_slice(told.then(|| format!(":mailto:{address}"))?.as_bytes());
+        }
+        None => new.extend_from_slice(value),
+    }
+    if new == line {
+        return Some(Cow::Borrowed(raw));
+    }
+    Some(Cow::Owned(folded(&new)))
+}
+
+fn unfolded(raw: &[u8]) -> Vec<u8> {
+    let mut line = Vec::with_capacity(raw.len());
+    for (number, part) in raw.split_inclusive(|&byte| byte == b'\n').enumerate() {
+        let part = part.strip_suffix(b"\n").map_or(part, |part| part.strip_suffix(b"\r").unwrap_or(part));
+        line.extend_from_slice(part.get(usize::from(number > 0)..).unwrap_or_default());
+    }
+    line
+}
+
+/// Lines of at most 75 octets (RFC 5545 §3.1), not within a character of UTF-8.
+fn folded(line: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(line.len() + line.len() / 37 + 2);
+    let mut length = 0;
+    for &byte in line {
+        if length >= 72 && byte & 0xc0 != 0x80 {
+            out.extend_from_slice(b"\r\n ");
+            length = 1;
+        }
+        out.push(byte);
+        length += 1;
+    }
+    out.extend_from_slice(b"\r\n");
+    out
+}
+
+/// Where the value begins, with its colon: the first one outside of quotes.
+fn value_at(rest: &[u8]) -> usize {
+    let mut in_quotes = false;
+    for (at, &byte) in rest.iter().enumerate() {
+        match byte {
+            b'"' => in_quotes = !in_quotes,
+            b':' if !in_quotes => return at,
+            _ => {}
+        }
+    }
+    rest.len()
+}
+
+/// The parameters between semicolons outside of quotes.
+fn params_of(params: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut in_quotes = false;
+    params
+        .split(move |&byte| {
+            in_quotes ^= byte == b'"';
+            byte == b';' && !in_quotes
+        })
+        .skip(1)
+}
