@@ -4,6 +4,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use runepeer::base::limits::WIRE_ANSWER;
 use runepeer::base::{ContactId, Onion, Timestamp};
 use runepeer::engine::session::{Delivery, Host, Offer, Responder, SendParams, Sender, Ticket};
 use runepeer::wire::{Command, Decoder, Item, Side, Status, digest};
@@ -64,6 +65,7 @@ fn benches(criterion: &mut Criterion) {
         bencher.iter(|| {
             let mut responder = Responder::new(now);
             responder.handle(now, black_box(&bytes), &mut host);
+            responder.handle_timeout(now.plus(WIRE_ANSWER), &mut host);
             responder.take_output()
         });
     });

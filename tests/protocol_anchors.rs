@@ -100,6 +100,36 @@ fn limits_and_commands_in_the_document_are_those_of_the_code() {
             limits::SESSIONS
         ),
         format!(
+            "| sessions of one contact; of one invitation ([Fair shares](#fair-shares)) | {}; {} |",
+            limits::CONTACT_SESSIONS,
+            limits::INVITATION_SESSIONS
+        ),
+        format!(
+            "| SENDs; SENDs whose AUTH fits no key | {}; {} a session |",
+            limits::WIRE_SENDS,
+            limits::WIRE_AUTH_MISSES
+        ),
+        format!(
+            "| the answer to SEND ([Unrevealing answers](#unrevealing-answers)) | not before {} ms, where the session has not shown its key |",
+            limits::WIRE_ANSWER.as_millis()
+        ),
+        format!(
+            "| octets promised to, or held for, one contact; one session of anybody else | {}; {} |",
+            grouped(limits::CONTACT_IN_FLIGHT_BYTES),
+            grouped(limits::STRANGER_IN_FLIGHT_BYTES)
+        ),
+        format!("| objects of one sender that are being opened and stored | {} |", limits::OBJECTS_UNSETTLED),
+        format!(
+            "| octets of objects over {} together | {} an identity |",
+            grouped(limits::PIPELINED_OBJECT_BYTES),
+            grouped(limits::IN_FLIGHT_BYTES - limits::SMALL_IN_FLIGHT_BYTES)
+        ),
+        format!(
+            "| a promised object, where others need its memory | {} octets a second, after {} s |",
+            grouped(limits::SLOWEST_OBJECT as usize),
+            limits::SLOW_GRACE.as_secs()
+        ),
+        format!(
             "| SENDs that wait for MESSAGE; certificates handed out | {}; {} a session |",
             limits::WIRE_SENDS_OPEN,
             limits::WIRE_CERTIFICATES

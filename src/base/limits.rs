@@ -104,6 +104,24 @@ pub const SESSIONS: usize = 64;
 /// Connections that one onion takes at a time: more than [`SESSIONS`], so that the machine behind it sees who is one too many
 /// and decides who gives way.
 pub const CONNECTIONS: usize = 2 * SESSIONS;
+/// RUNE sessions at a time of one contact; the oldest gives way. One is enough for its mail, and one for a friend who carries;
+/// the others are for connections that broke and are not known to be over.
+pub const CONTACT_SESSIONS: usize = 4;
+/// RUNE sessions at a time of whoever shows the key of one invitation; the oldest gives way.
+pub const INVITATION_SESSIONS: usize = 2;
+/// Payload bytes of one contact that its sessions together may hold or be promised: one of the largest, and others.
+pub const CONTACT_IN_FLIGHT_BYTES: usize = 32 * MIB;
+/// Payload bytes that one session of a stranger, or with the key of an invitation, may hold or be promised: two objects.
+pub const STRANGER_IN_FLIGHT_BYTES: usize = 2 * STRANGER_BYTES;
+/// Of [`IN_FLIGHT_BYTES`], what is kept for objects up to [`PIPELINED_OBJECT_BYTES`]: large ones do not keep out the others.
+pub const SMALL_IN_FLIGHT_BYTES: usize = 16 * MIB;
+/// Objects of one sender that are being opened and stored at a time.
+pub const OBJECTS_UNSETTLED: usize = 8;
+/// Bytes per second that a promised object comes with at least, after [`SLOW_GRACE`], where others need its memory: at this
+/// rate the largest takes a whole session.
+pub const SLOWEST_OBJECT: u64 = 32 * KIB as u64;
+/// How long a promised object may take to begin.
+pub const SLOW_GRACE: Duration = Duration::from_secs(30);
 /// Sessions that an identity dials at a time.
 pub const PARALLEL_DIALS: usize = 3;
 
@@ -127,6 +145,13 @@ pub const WIRE_INFORMATION_BYTES: usize = 4 * KIB;
 pub const WIRE_DELIVERIES: usize = 4;
 /// Replies of one RUNE session that wait behind an unanswered delivery; with more, nothing is read.
 pub const WIRE_REPLIES_WAITING: usize = 32;
+/// SENDs of one RUNE session (ours has about [`SENDING_TURN`]).
+pub const WIRE_SENDS: u32 = 300;
+/// SENDs of one RUNE session whose AUTH fits no key: whoever guesses, or measures, gets few tries.
+pub const WIRE_AUTH_MISSES: u32 = 8;
+/// A SEND is answered this long after it came, unless its session has shown the same key before: how long the keys took to try
+/// says nothing of how many there are. Trying 5,000 takes about 5 ms.
+pub const WIRE_ANSWER: Duration = Duration::from_millis(25);
 /// SENDs of one RUNE session that wait for their MESSAGE; the oldest is forgotten first.
 pub const WIRE_SENDS_OPEN: usize = 16;
 /// Certificates that one RUNE session hands out: a client learns one once, and names it afterwards.

@@ -47,6 +47,13 @@ pub(super) struct Arrival {
     collected: bool,
 }
 
+impl Arrival {
+    /// Who brought it; nobody, where we fetched it.
+    fn from(&self) -> Option<Sender> {
+        (!self.collected).then_some(self.sender)
+    }
+}
+
 /// A content whose author is known by name but not yet judged.
 pub(super) struct Received {
     pub(super) content: Content,
@@ -71,9 +78,9 @@ impl Identity {
         let important = send.importance == Importance::High;
         let (to, size) = (send.to.clone(), object.len());
         let charges = Charges::none(size as u64);
+        let full = !self.unsettled.has_room(size);
         let mut arrival = Arrival { session, ticket, to, sender, important, size, charges, collected: false };
-        self.in_flight = self.in_flight.saturating_add(arrival.size);
-        let full = self.in_flight > limits::IN_FLIGHT_BYTES;
+        self.unsettled.begin(arrival.from(), size);
         if full {
             return self.finish(arrival, frank(sender, Status::Busy));
         }
@@ -90,12 +97,12 @@ impl Identity {
     /// An object was collected at a drop of ours; `false` where it cannot be looked at now.
     pub(super) fn collected(&mut self, session: SessionId, object: Vec<u8>) -> bool {
         let (to, size) = (self.address().clone(), object.len());
-        if self.disk_low || self.in_flight.saturating_add(size) > limits::IN_FLIGHT_BYTES {
+        if self.disk_low || !self.unsettled.has_room(size) {
             return false;
         }
-        self.in_flight = self.in_flight.saturating_add(size);
         let (ticket, sender, charges) = (Ticket(0), Sender::Stranger, Charges::none(size as u64));
         let arrival = Arrival { session, ticket, to, sender, important: false, size, charges, collected: true };
+        self.unsettled.begin(arrival.from(), size);
         let op = self.operation(Pending::Open(arrival));
         self.effect(Effect::Open(op, object));
         true
@@ -103,7 +110,7 @@ impl Identity {
 
     /// Answers an arrival.
     pub(super) fn finish(&mut self, arrival: Arrival, status: Status) {
-        self.in_flight = self.in_flight.saturating_sub(arrival.size);
+        self.unsettled.end(arrival.from(), arrival.size);
         self.settle(arrival.session, arrival.ticket, status);
     }
 
@@ -304,7 +311,7 @@ impl Identity {
                 self.finish(arrival, status);
             }
             CommitError::Io => {
-                self.in_flight = self.in_flight.saturating_sub(arrival.size);
+                self.unsettled.end(arrival.from(), arrival.size);
                 self.give_way(arrival.session);
             }
         }
@@ -312,7 +319,7 @@ impl Identity {
 }
 
 /// What a sender is told: to a contact the reason, to others always the same.
-const fn frank(sender: Sender, reason: Status) -> Status {
+pub(super) const fn frank(sender: Sender, reason: Status) -> Status {
     match sender {
         Sender::Contact(_) => reason,
         Sender::Invitation(_) | Sender::Stranger => Status::NotAvailable,

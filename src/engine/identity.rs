@@ -33,6 +33,7 @@ use super::requests::Answer;
 use super::schedule::Schedule;
 use super::sending::{Item, Outbound, SendingStep};
 use super::sessions::{Inbound, Settlement};
+use super::shares::Unsettled;
 use super::state::{Applied, Snapshot, State};
 use super::submission::Ends;
 
@@ -110,8 +111,8 @@ pub struct Identity {
     pub(super) rates: Rates,
     pub(super) keys: Keys,
     pub(super) disk_low: bool,
-    /// Bytes of objects that arrived and are not settled.
-    pub(super) in_flight: usize,
+    /// Objects that arrived and are not settled.
+    pub(super) unsettled: Unsettled,
     /// Answers to deliveries that are to be given.
     pub(super) settlements: VecDeque<Settlement>,
     /// Messages of which a commit is about to say that they did not reach somebody.
@@ -194,7 +195,7 @@ impl Identity {
             left_cards: BTreeSet::new(),
             posted_pages: BTreeSet::new(),
             seating: false,
-            in_flight: 0,
+            unsettled: Unsettled::default(),
             settlements: VecDeque::new(),
             taking_back: BTreeSet::new(),
             ends: Ends::default(),

@@ -8,7 +8,7 @@
 //!
 //! Everybody who has the text of an invitation has its key. That is why it never gives what a contact may.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::{InvitationId, MacKey, Onion, Timestamp};
 use crate::mail::invitation::auth_key;
@@ -24,23 +24,42 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    /// Whose key made this authenticator of a claim, for an object to this onion.
-    pub(super) fn sender(&mut self, book: &Book, now: Timestamp, to: Onion, claim: &Claim, mac: &Mac) -> Sender {
+    /// Whose key made this authenticator of a claim, for an object to this onion. The keys that a session has shown before
+    /// are tried first.
+    pub(super) fn sender(
+        &mut self,
+        book: &Book,
+        now: Timestamp,
+        shown: &BTreeSet<Sender>,
+        to: Onion,
+        claim: &Claim,
+        mac: &Mac,
+    ) -> Sender {
+        self.learn(book);
         let fits = |key: &MacKey| verify(key, to, claim, mac);
+        let invitation = |entry: &InvitationEntry| self.open_key(book, entry, now).is_some_and(fits);
+        let shows = |sender: Sender| match sender {
+            Sender::Contact(id) => book.contact(id).and_then(|contact| contact.inbound.first()).is_some_and(fits),
+            Sender::Invitation(id) => book.invitation(id).is_some_and(invitation),
+            Sender::Stranger => false,
+        };
+        if let Some(known) = shown.iter().copied().find(|known| shows(*known)) {
+            return known;
+        }
         if let Some(contact) = book.contacts().find(|contact| contact.inbound.first().is_some_and(fits)) {
             return Sender::Contact(contact.id);
         }
-        self.learn(book);
-        let key_of = |invitation: &InvitationEntry| self.invitations.get(&invitation.id);
-        let shows = |invitation: &InvitationEntry| {
-            let serves = |key: &&MacKey| match invitation.used {
-                None => invitation.is_open(now),
-                Some(contact) => book.contact(contact).is_some_and(|contact| contact.inbound.contains(*key)),
-            };
-            key_of(invitation).filter(serves).is_some_and(fits)
+        let found = book.invitations().find(|entry| invitation(entry));
+        found.map_or(Sender::Stranger, |entry| Sender::Invitation(entry.id))
+    }
+
+    /// The key of an invitation, where it still shows anything.
+    fn open_key(&self, book: &Book, invitation: &InvitationEntry, now: Timestamp) -> Option<&MacKey> {
+        let serves = |key: &&MacKey| match invitation.used {
+            None => invitation.is_open(now),
+            Some(contact) => book.contact(contact).is_some_and(|contact| contact.inbound.contains(*key)),
         };
-        let found = book.invitations().find(|invitation| shows(invitation));
-        found.map_or(Sender::Stranger, |invitation| Sender::Invitation(invitation.id))
+        self.invitations.get(&invitation.id).filter(serves)
     }
 
     /// Derives the keys of invitations that were made since, and forgets those of invitations that are gone.

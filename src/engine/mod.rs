@@ -45,6 +45,7 @@ pub mod session;
 mod sessions;
 #[cfg(test)]
 mod share_scenarios;
+mod shares;
 pub mod state;
 #[cfg(test)]
 mod stranger_scenarios;

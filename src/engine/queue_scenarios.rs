@@ -11,6 +11,7 @@ use super::queue::{Notify, Progress, RecipientOptions};
 use super::record::Record;
 use super::request::{Asked, Request, RequestError, Response, Submission};
 use super::restoration::Lost;
+use crate::base::limits::WIRE_ANSWER;
 use crate::base::rng::SeededRng;
 use crate::base::{ClockStep, QueueId};
 
@@ -127,7 +128,7 @@ fn one_copy_that_may_have_arrived_is_enough_for_the_message_to_be_marked() {
         world.cut_at = Some(b"202 ROGER");
         let submission = Submission { recipients, visible, message, asked: Asked::default() };
         world.request(ALICE, Request::Submit(submission)).unwrap();
-        world.run();
+        world.pass(WIRE_ANSWER);
         assert_eq!(world.nodes[ALICE].published.queue.len(), 2);
         world.nodes[BOB].online = false;
         assert_eq!(keywords(&world), [[outbox::WAITING, outbox::UNCONFIRMED]], "first: {first}");
@@ -201,7 +202,7 @@ fn what_cannot_be_sealed_any_more_may_have_arrived_before() {
         world.cut_at = sent_before.then_some(b"202 ROGER");
         world.nodes[BOB].online = sent_before;
         submit(&mut world, "sealed once");
-        world.run();
+        world.pass(WIRE_ANSWER);
         world.cut_at = None;
         world.nodes[ALICE].sealing_fails = Some(Refusal::Permanent);
         world.nodes[BOB].online = true;
@@ -387,7 +388,7 @@ fn taking_back_what_may_have_arrived_says_so() {
     world.nodes[BOB].online = true;
     world.cut_at = Some(b"202 ROGER");
     let id = submit(&mut world, "too late");
-    world.run();
+    world.pass(WIRE_ANSWER);
     world.nodes[BOB].online = false;
     assert_eq!(world.request(ALICE, Request::Cancel(id)), Ok(Response::Done));
     let all = reports(&world);
@@ -442,7 +443,7 @@ fn retrying_by_hand_does_not_wait_for_the_next_attempt() {
     world.pass(DAY / 2);
     world.nodes[BOB].online = true;
     world.request(ALICE, Request::Retry(Some(id))).unwrap();
-    world.run();
+    world.pass(WIRE_ANSWER);
     assert_eq!(world.messages(BOB, FolderRole::Inbox).len(), 1);
     assert!(matches!(world.request(ALICE, Request::Retry(Some(id))), Err(RequestError::NotFound(_))));
     world.request(ALICE, Request::Retry(None)).unwrap();

@@ -291,7 +291,7 @@ fn knock(world: &mut World, to: &str, object: &[u8]) -> String {
         .collect::<Vec<_>>();
     bytes.extend_from_slice(object);
     world.input(ALICE, Input::Received(session, bytes));
-    world.run();
+    world.pass(crate::base::limits::WIRE_ANSWER);
     world.input(ALICE, Input::Closed(session));
     world.replies.iter().map(|(_, text)| text.as_str()).collect()
 }

@@ -9,21 +9,50 @@ use crate::base::{ClockStep, ContactId, SessionId, Timestamp};
 use crate::wire::Status;
 
 use super::book::ContactStatus;
+use super::delivery::frank;
 use super::effect::Effect;
 use super::identity::Identity;
 use super::keys::Keys;
 use super::profile::PublicProfile;
 use super::rates::Rates;
-use super::session::{Delivery, Host, Offer, Responder, SendParams, Sender, Ticket};
+use super::session::{Delivery, Host, Offer, Promise, Responder, SendParams, Sender, Ticket};
+use super::shares::{self, Crowd};
 use super::state::State;
 
 /// One session that a peer opened.
 pub(super) struct Inbound {
-    machine: Responder,
-    /// The contacts that have authenticated in it.
-    authenticated: BTreeSet<ContactId>,
-    /// Whether it has shown the key of an invitation.
-    invited: bool,
+    pub(super) machine: Responder,
+    shown: Shown,
+}
+
+/// What a session has shown by the authenticators of its SENDs.
+#[derive(Default)]
+struct Shown {
+    /// Whose keys.
+    keys: BTreeSet<Sender>,
+    /// The first of the contacts, or else of the invitations: to whom it counts.
+    owner: Option<Sender>,
+    /// How many authenticators fitted no key.
+    misses: u32,
+}
+
+impl Shown {
+    /// An authenticator came, and shows this sender.
+    fn note(&mut self, sender: Sender) {
+        if sender == Sender::Stranger {
+            self.misses += 1;
+            return;
+        }
+        self.keys.insert(sender);
+        let counts_already = match self.owner {
+            None => false,
+            Some(Sender::Invitation(_)) => !matches!(sender, Sender::Contact(_)),
+            Some(_) => true,
+        };
+        if !counts_already {
+            self.owner = Some(sender);
+        }
+    }
 }
 
 impl Inbound {
@@ -36,8 +65,9 @@ impl Inbound {
         self.machine.clock_set(step);
     }
 
-    fn is_authenticated(&self) -> bool {
-        self.invited || !self.authenticated.is_empty()
+    /// To whom it counts; nobody, where it has shown no key.
+    pub(super) const fn owner(&self) -> Option<Sender> {
+        self.shown.owner
     }
 }
 
@@ -55,18 +85,21 @@ struct Reception<'a> {
     rates: &'a mut Rates,
     keys: &'a mut Keys,
     disk_low: bool,
-    /// Payload bytes that all sessions hold or were promised, in memory.
-    in_memory: u64,
-    authenticated: &'a mut BTreeSet<ContactId>,
-    invited: &'a mut bool,
+    crowd: Crowd<'a>,
+    shown: &'a mut Shown,
     arrived: Vec<(Ticket, Delivery)>,
     online: BTreeSet<ContactId>,
+    /// Sessions whose memory goes to this one.
+    give_way: BTreeSet<SessionId>,
 }
 
 impl Host for Reception<'_> {
     fn offer(&mut self, now: Timestamp, send: &SendParams) -> Offer {
         // First, so that the time is the same for an address that is not here.
         let sender = self.sender(now, send);
+        if self.shown.misses > limits::WIRE_AUTH_MISSES {
+            return Offer::Refused(Status::TooManyMistakes);
+        }
         let carried = send.to.without_folder() != self.public.address;
         if carried && !self.carries(sender, send) {
             return Offer::Refused(Status::NotAvailable);
@@ -82,24 +115,31 @@ impl Host for Reception<'_> {
         if self.disk_low {
             return Offer::Refused(because(Status::NoSpace));
         }
-        if self.in_memory.saturating_add(size) > limits::IN_FLIGHT_BYTES as u64 {
+        let Some(give_way) = self.crowd.room_for(sender, size, now) else {
             return Offer::Refused(because(Status::Busy));
-        }
+        };
         // Without a claim it is only a question for the certificate, which whoever has the address may ask: a used-up
         // quota must not stop an invited peer from greeting.
         if send.claim.is_some() && !self.rates.admits(sender, size, now) {
             return Offer::Refused(because(Status::TryLater));
         }
+        if carried && !self.has_room(sender, send) {
+            return Offer::Refused(Status::TryLater);
+        }
+        self.give_way.extend(give_way);
+        self.crowd.own.push(Promise { sender, size, came: 0, since: now });
+        self.crowd.own_bytes = self.crowd.own_bytes.saturating_add(size);
         if carried {
-            if !self.has_room(sender, send) {
-                return Offer::Refused(Status::TryLater);
-            }
             return Offer::Carried { maximum, sender };
         }
         Offer::Ready { maximum, certificate: self.public.certificate.clone(), sender }
     }
 
     fn deliver(&mut self, _now: Timestamp, ticket: Ticket, delivery: Delivery) -> Option<Status> {
+        let here = self.arrived.iter().filter(|(_, other)| other.sender == delivery.sender).count();
+        if here + self.crowd.unsettled.of(delivery.sender).0 >= limits::OBJECTS_UNSETTLED {
+            return Some(frank(delivery.sender, Status::Busy));
+        }
         self.arrived.push((ticket, delivery));
         None
     }
@@ -123,14 +163,10 @@ impl Reception<'_> {
 
     fn sender(&mut self, now: Timestamp, send: &SendParams) -> Sender {
         let (Some(claim), Some(mac)) = (send.claim, send.auth) else { return Sender::Stranger };
-        let sender = self.keys.sender(self.state.book(), now, send.to.onion(), &claim, &mac);
-        match sender {
-            Sender::Contact(contact) => {
-                self.authenticated.insert(contact);
-                self.online.insert(contact);
-            }
-            Sender::Invitation(_) => *self.invited = true,
-            Sender::Stranger => {}
+        let sender = self.keys.sender(self.state.book(), now, &self.shown.keys, send.to.onion(), &claim, &mac);
+        self.shown.note(sender);
+        if let Sender::Contact(contact) = sender {
+            self.online.insert(contact);
         }
         sender
     }
@@ -144,27 +180,15 @@ impl Identity {
     }
 
     /// A peer connected. Whoever it is may authenticate with its first bytes, so that where there are too many sessions
-    /// the oldest one that nobody authenticated gives way: strangers who hold theirs open keep nobody out.
+    /// another gives way: strangers who hold theirs open keep nobody out, nor do contacts.
     pub(super) fn accepted(&mut self, now: Timestamp, session: SessionId) {
-        let unauthenticated = self.inbound.values().filter(|inbound| !inbound.is_authenticated()).count();
-        let full = self.inbound.len() >= limits::SESSIONS || unauthenticated >= limits::UNAUTHENTICATED_SESSIONS;
-        if full && !self.end_oldest_unauthenticated() {
-            self.effect(Effect::Close(session));
-            return;
+        match shares::place_for_another(&self.inbound) {
+            Err(()) => return self.effect(Effect::Close(session)),
+            Ok(Some(other)) => self.give_way(other),
+            Ok(None) => {}
         }
-        let inbound = Inbound { machine: Responder::new(now), authenticated: BTreeSet::new(), invited: false };
-        self.inbound.insert(session, inbound);
+        self.inbound.insert(session, Inbound { machine: Responder::new(now), shown: Shown::default() });
         self.flush_inbound(session);
-    }
-
-    /// Ends the oldest session that nobody authenticated and to which no answer is owed; `false` where there is none.
-    fn end_oldest_unauthenticated(&mut self) -> bool {
-        // Sessions are numbered as they come.
-        let oldest =
-            self.inbound.iter().find(|(_, inbound)| !inbound.is_authenticated() && !inbound.machine.owes_answer());
-        let Some((&session, _)) = oldest else { return false };
-        self.give_way(session);
-        true
     }
 
     /// Ends a session that a peer opened, without the answers that it is owed.
@@ -211,7 +235,7 @@ impl Identity {
         let sessions: Vec<_> =
             self.inbound.iter().filter(|(_, inbound)| due(inbound)).map(|(&session, _)| session).collect();
         for session in sessions {
-            self.with_host(now, rng, session, |machine, _| machine.handle_timeout(now));
+            self.with_host(now, rng, session, |machine, host| machine.handle_timeout(now, host));
         }
     }
 
@@ -222,23 +246,30 @@ impl Identity {
         session: SessionId,
         act: impl FnOnce(&mut Responder, &mut dyn Host),
     ) {
-        let receiving: u64 = self.inbound.values().map(|inbound| inbound.machine.in_flight()).sum();
-        let in_memory = receiving.saturating_add(self.in_flight as u64);
-        let Some(inbound) = self.inbound.get_mut(&session) else { return };
+        let Some(Inbound { mut machine, mut shown }) = self.inbound.remove(&session) else { return };
+        let own = machine.promises().collect();
+        let crowd = Crowd { others: &self.inbound, unsettled: &self.unsettled, own_bytes: machine.in_flight(), own };
+        let owner = shown.owner;
         let mut host = Reception {
             state: &self.state,
             public: &self.profile.public,
             rates: &mut self.rates,
             keys: &mut self.keys,
             disk_low: self.disk_low,
-            in_memory,
-            authenticated: &mut inbound.authenticated,
-            invited: &mut inbound.invited,
+            crowd,
+            shown: &mut shown,
             arrived: Vec::new(),
             online: BTreeSet::new(),
+            give_way: BTreeSet::new(),
         };
-        act(&mut inbound.machine, &mut host);
-        let Reception { arrived, online, .. } = host;
+        act(&mut machine, &mut host);
+        let Reception { arrived, online, mut give_way, .. } = host;
+        let known = shown.owner.filter(|known| owner != Some(*known));
+        self.inbound.insert(session, Inbound { machine, shown });
+        give_way.extend(known.and_then(|known| shares::one_too_many(&self.inbound, known, session)));
+        for other in give_way {
+            self.give_way(other);
+        }
         for contact in online {
             self.schedule.online(contact, now, rng);
         }

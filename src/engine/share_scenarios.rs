@@ -6,7 +6,7 @@ use crate::base::ids::Fingerprint;
 use crate::base::{ContactId, ContentId, MacKey, Onion, SessionId, Timestamp, limits};
 use crate::mail::invitation::Invitation;
 use crate::mail::{Binding, Card, Content, ContentKind};
-use crate::wire::{Claim, Command, Importance, Message, Send, authenticator};
+use crate::wire::{Claim, Command, Importance, Message, Send, authenticator, digest};
 
 use super::book::{Cards, Contact, ContactStatus};
 use super::effect::{Input, Sizes};
@@ -38,10 +38,15 @@ fn key_of(text: &str) -> MacKey {
 
 /// SEND and MESSAGE with this object to Alice, under this key.
 fn request(world: &World, key: Option<&MacKey>, object: &[u8]) -> Vec<u8> {
-    let claim = Claim::of(object);
+    let lines = asks(world, key, Claim::of(object)) + &message_line(object.len());
+    [lines.as_bytes(), object].concat()
+}
+
+/// A SEND of such an object to Alice, under this key.
+fn asks(world: &World, key: Option<&MacKey>, claim: Claim) -> String {
     let send = Send {
         to: world.address(ALICE),
-        certificate: None,
+        certificate: Some(digest(&world.public(ALICE).certificate)),
         server: None,
         claim: Some(claim),
         auth: key.map(|key| authenticator(key, world.public(ALICE).onion(), &claim)),
@@ -49,9 +54,17 @@ fn request(world: &World, key: Option<&MacKey>, object: &[u8]) -> Vec<u8> {
         importance: Importance::Normal,
         secure: false,
     };
-    let message = Message { sender: None, size: object.len() as u64 };
-    let lines = [Command::Send(send), Command::Message(message)].map(|command| command.encode(None));
-    [lines.concat().as_bytes(), object].concat()
+    Command::Send(send).encode(None)
+}
+
+/// An announcement of so many bytes, of which none comes.
+fn announces(world: &World, key: &MacKey, size: usize) -> Vec<u8> {
+    let claim = Claim { hash: [9; 32], size: size as u64 };
+    (asks(world, Some(key), claim) + &message_line(size)).into_bytes()
+}
+
+fn message_line(size: usize) -> String {
+    Command::Message(Message { sender: None, size: size as u64 }).encode(None)
 }
 
 /// What Alice answers to these bytes in a session of their own.
@@ -66,7 +79,7 @@ fn answer(world: &mut World, bytes: Vec<u8>) -> String {
 fn say(world: &mut World, session: SessionId, bytes: Vec<u8>) -> String {
     world.replies.clear();
     world.input(ALICE, Input::Received(session, bytes));
-    world.run();
+    world.pass(limits::WIRE_ANSWER);
     world.replies.iter().map(|(_, text)| text.as_str()).collect()
 }
 
@@ -109,29 +122,49 @@ fn card(world: &World, number: u8) -> Vec<u8> {
     crypto::seal(&fingerprint, world.fingerprint(ALICE).as_bytes(), &content.encode(), Sizes::All)
 }
 
-/// Makes so many requests wait at Alice.
-fn fill_requests(world: &mut World, count: usize) {
-    let contact = |number: usize| {
-        let mut bytes = [0xee; 32];
-        bytes[..8].copy_from_slice(&(number as u64).to_be_bytes());
-        let fingerprint = Fingerprint::from_bytes(bytes);
-        Contact {
-            id: ContactId::from_bytes(bytes[..16].try_into().unwrap()),
-            petname: format!("asks-{number}"),
-            address: format!("asks@{}", Onion::from_public_key(bytes)).parse().unwrap(),
-            fingerprint,
-            certificate: Some(certificate(&fingerprint).into()),
-            binding_epoch: 1,
-            status: ContactStatus::Request,
-            provenance: Vec::new(),
-            inbound: vec![MacKey::from_bytes(bytes)],
-            outbound: None,
-            cards: Cards::default(),
-        }
+/// Adds somebody to Alice's book who is at no node; other numbers are other people. The number makes the key too.
+fn somebody(number: usize, status: ContactStatus) -> Record {
+    let mut bytes = [0xee; 32];
+    bytes[..8].copy_from_slice(&(number as u64).to_be_bytes());
+    let fingerprint = Fingerprint::from_bytes(bytes);
+    let contact = Contact {
+        id: ContactId::from_bytes(bytes[..16].try_into().unwrap()),
+        petname: format!("somebody-{number}"),
+        address: format!("somebody@{}", Onion::from_public_key(bytes)).parse().unwrap(),
+        fingerprint,
+        certificate: Some(certificate(&fingerprint).into()),
+        binding_epoch: 1,
+        status,
+        provenance: Vec::new(),
+        inbound: vec![key_of_somebody(number)],
+        outbound: None,
+        cards: Cards::default(),
     };
-    let records = (0..count).map(|number| Record::ContactAdded { contact: Box::new(contact(number)) }).collect();
+    Record::ContactAdded { contact: Box::new(contact) }
+}
+
+fn key_of_somebody(number: usize) -> MacKey {
+    MacKey::from_bytes(*digest(&number.to_be_bytes()).first_chunk().unwrap())
+}
+
+/// Adds so many people to Alice's book.
+fn populate(world: &mut World, count: usize, status: ContactStatus) {
+    let records = (0..count).map(|number| somebody(number, status)).collect();
     world.append(ALICE, records, vec![]);
     world.restart(ALICE);
+}
+
+/// A session in which Alice heard an authenticator under this key.
+fn opened_under(world: &mut World, key: &MacKey) -> SessionId {
+    let session = world.accept(ALICE);
+    world.run();
+    let bytes = asks(world, Some(key), Claim::of(b"x")).into_bytes();
+    say(world, session, bytes);
+    session
+}
+
+fn is_open(world: &World, session: SessionId) -> bool {
+    world.nodes[ALICE].identity.inbound.contains_key(&session)
 }
 
 fn requests(world: &World) -> usize {
@@ -266,7 +299,7 @@ fn what_came_before_and_what_is_past_its_date_costs_a_contact_nothing() {
 #[test]
 fn where_no_more_requests_can_wait_a_card_is_refused_for_now_and_comes_again() {
     let (mut world, bob) = friends();
-    fill_requests(&mut world, limits::REQUESTS_PENDING);
+    populate(&mut world, limits::REQUESTS_PENDING, ContactStatus::Request);
     let poster = world.invite(ALICE, true);
     world.replies.clear();
     world.add(CAROL, &poster).unwrap();
@@ -278,7 +311,7 @@ fn where_no_more_requests_can_wait_a_card_is_refused_for_now_and_comes_again() {
     assert!(brought(&mut world, Some(&bob), &object).contains("452"));
     assert_eq!(requests(&world), limits::REQUESTS_PENDING);
     // The user decides on one of them.
-    let waiting = world.nodes[ALICE].published.book.by_petname("asks-7").unwrap().id;
+    let waiting = world.nodes[ALICE].published.book.by_petname("somebody-7").unwrap().id;
     world.append(ALICE, vec![Record::ContactRemoved { id: waiting }], vec![]);
     world.restart(ALICE);
     world.pass(2 * HOUR);
@@ -314,4 +347,205 @@ fn somebody_whose_greeting_was_lost_greets_again_and_no_mail_fails() {
         |(node, object): &&(usize, Vec<u8>)| *node == ALICE && String::from_utf8_lossy(object).contains("card/1");
     assert_eq!(world.objects.iter().filter(cards).count(), 2, "once, though two messages were refused");
     world.check();
+}
+
+#[test]
+fn one_contacts_sessions_cost_only_its_own_oldest() {
+    let (mut world, bob) = friends();
+    world.introduce(ALICE, CAROL);
+    let carol = world.contact(CAROL, ALICE).unwrap().outbound.clone().unwrap();
+    let hers = opened_under(&mut world, &carol);
+    let his: Vec<_> = (0..limits::CONTACT_SESSIONS).map(|_| opened_under(&mut world, &bob)).collect();
+    assert!(his.iter().all(|session| is_open(&world, *session)));
+    world.replies.clear();
+    let last = opened_under(&mut world, &bob);
+    let open: Vec<_> = his.iter().map(|session| is_open(&world, *session)).collect();
+    assert_eq!(open, [false, true, true, true]);
+    assert!(is_open(&world, hers) && is_open(&world, last));
+    let said: String = world.replies.iter().map(|(_, text)| text.as_str()).collect();
+    assert!(said.contains("708"), "{said}");
+}
+
+#[test]
+fn contacts_who_fill_every_session_keep_no_other_out() {
+    let (mut world, _) = friends();
+    let most = limits::SESSIONS / limits::CONTACT_SESSIONS;
+    populate(&mut world, most, ContactStatus::Confirmed);
+    for number in 0..most {
+        for _ in 0..limits::CONTACT_SESSIONS {
+            opened_under(&mut world, &key_of_somebody(number));
+        }
+    }
+    assert_eq!(world.nodes[ALICE].identity.inbound.len(), limits::SESSIONS);
+    world.submit(BOB, ALICE, "hello").unwrap();
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.messages(ALICE, FolderRole::Inbox).len(), 1);
+    // And strangers do not push out those contacts who have one session each.
+    for _ in 0..2 * limits::SESSIONS {
+        world.accept(ALICE);
+    }
+    world.run();
+    let owners: std::collections::BTreeSet<_> =
+        world.nodes[ALICE].identity.inbound.values().filter_map(|inbound| inbound.owner()).collect();
+    assert_eq!(owners.len(), most, "everybody has a session left");
+}
+
+#[test]
+fn holders_of_invitations_keep_no_contact_out() {
+    let (mut world, _) = friends();
+    let one = key_of(&world.invite(ALICE, false));
+    let sessions: Vec<_> = (0..limits::SESSIONS).map(|_| opened_under(&mut world, &one)).collect();
+    let open = sessions.iter().filter(|session| is_open(&world, **session)).count();
+    assert_eq!(open, limits::INVITATION_SESSIONS);
+    for _ in 0..20 {
+        let another = key_of(&world.invite(ALICE, false));
+        for _ in 0..limits::INVITATION_SESSIONS {
+            opened_under(&mut world, &another);
+        }
+    }
+    assert_eq!(world.nodes[ALICE].identity.inbound.len(), limits::UNAUTHENTICATED_SESSIONS);
+    world.submit(BOB, ALICE, "hello").unwrap();
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.messages(ALICE, FolderRole::Inbox).len(), 1);
+}
+
+/// What Alice says to a contact who announces an object in a session of its own.
+fn announced(world: &mut World, key: &MacKey, size: usize) -> (SessionId, String) {
+    let session = world.accept(ALICE);
+    world.run();
+    let bytes = announces(world, key, size);
+    let said = say(world, session, bytes);
+    (session, said)
+}
+
+#[test]
+fn what_one_contact_announces_keeps_no_other_out() {
+    let (mut world, bob) = friends();
+    world.introduce(ALICE, CAROL);
+    let carol = world.contact(CAROL, ALICE).unwrap().outbound.clone().unwrap();
+    assert!(announced(&mut world, &bob, limits::OBJECT_BYTES).1.contains("201"));
+    for _ in 0..3 {
+        assert!(announced(&mut world, &bob, limits::OBJECT_BYTES).1.contains("451"));
+    }
+    assert!(announced(&mut world, &carol, limits::OBJECT_BYTES).1.contains("201"));
+    // In one session it is the same, though nothing was to come yet.
+    let session = world.accept(ALICE);
+    world.run();
+    let claim = Claim { hash: [9; 32], size: 3 << 20 };
+    let twice =
+        [asks(&world, Some(&carol), claim), asks(&world, Some(&carol), claim)].concat().replace("SEND", "AS n SEND");
+    let twice = twice.replacen("AS n", "AS m", 1);
+    let said = say(&mut world, session, twice.into_bytes());
+    assert!(said.contains("m: 201") && said.contains("n: 451"), "{said}");
+}
+
+#[test]
+fn slow_promises_give_way_where_others_need_the_memory() {
+    let (mut world, bob) = friends();
+    populate(&mut world, 4, ContactStatus::Confirmed);
+    let mut sessions = Vec::new();
+    for number in 0..4 {
+        let (session, said) = announced(&mut world, &key_of_somebody(number), limits::OBJECT_BYTES);
+        assert!(said.contains("201"), "{said}");
+        sessions.push(session);
+    }
+    assert!(announced(&mut world, &bob, limits::OBJECT_BYTES).1.contains("451"), "they have just begun");
+    let all_there_is = 20 << 20;
+    assert!(announced(&mut world, &bob, all_there_is).1.contains("451"), "what is left is for small ones");
+    // One comes as it should, the others as slowly as a session allows.
+    for second in 1..=60_u64 {
+        world.pass(Duration::from_secs(1));
+        world.input(ALICE, Input::Received(sessions[0], vec![0; 64 * 1024]));
+        if second % 10 == 0 {
+            for session in &sessions[1..] {
+                world.input(ALICE, Input::Received(*session, vec![0; 1024]));
+            }
+        }
+        world.run();
+    }
+    assert!(sessions.iter().all(|session| is_open(&world, *session)), "nobody needed it");
+    world.submit(BOB, ALICE, "small").unwrap();
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.messages(ALICE, FolderRole::Inbox).len(), 1, "what is small has memory of its own");
+    assert!(sessions.iter().all(|session| is_open(&world, *session)));
+    assert!(announced(&mut world, &bob, limits::OBJECT_BYTES).1.contains("201"));
+    let open: Vec<_> = sessions.iter().map(|session| is_open(&world, *session)).collect();
+    assert!(open[0] && open.iter().filter(|open| **open).count() == 3, "{open:?}");
+}
+
+#[test]
+fn one_contact_has_eight_objects_under_way_and_no_more() {
+    let (mut world, bob) = friends();
+    let mut said = String::new();
+    // What is being opened when more comes: the work is done only when the world runs.
+    let sessions: Vec<_> = (0..3).map(|_| world.accept(ALICE)).collect();
+    world.run();
+    let mut number = 0;
+    world.replies.clear();
+    for session in &sessions {
+        for _ in 0..4 {
+            let object = mail(&world, BOB, number, 0);
+            let bytes = request(&world, Some(&bob), &object);
+            world.input(ALICE, Input::Received(*session, bytes));
+            number += 1;
+        }
+    }
+    world.pass(limits::WIRE_ANSWER);
+    said.extend(world.replies.iter().map(|(_, text)| text.as_str()));
+    let count = |text: &str| said.matches(text).count();
+    assert_eq!((count("202 "), count("451 ")), (limits::OBJECTS_UNSETTLED, 12 - limits::OBJECTS_UNSETTLED), "{said}");
+}
+
+#[test]
+fn nine_keys_that_fit_nothing_end_a_session() {
+    let mut world = world();
+    let session = world.accept(ALICE);
+    world.run();
+    for number in 0..limits::WIRE_AUTH_MISSES {
+        let bytes = asks(&world, Some(&key_of_somebody(number as usize)), Claim::of(b"x")).into_bytes();
+        let said = say(&mut world, session, bytes);
+        assert!(said.contains("201 32768"), "{said}");
+    }
+    let bytes = asks(&world, Some(&key_of_somebody(99)), Claim::of(b"x")).into_bytes();
+    assert!(say(&mut world, session, bytes).contains("709"));
+    assert!(!is_open(&world, session));
+}
+
+/// What Alice says to each of these in turn, and after how many milliseconds.
+fn moments(world: &mut World, session: SessionId, asked: &[String]) -> Vec<(u32, String)> {
+    let mut said = Vec::new();
+    for bytes in asked {
+        world.replies.clear();
+        world.input(ALICE, Input::Received(session, bytes.clone().into_bytes()));
+        for millisecond in 0..40 {
+            world.run();
+            said.extend(world.replies.drain(..).map(|(_, text)| (millisecond, text)));
+            world.pass(Duration::from_millis(1));
+        }
+    }
+    said
+}
+
+#[test]
+fn the_moments_of_answers_say_nothing_of_how_many_contacts_there_are() {
+    let mut seen = Vec::new();
+    for count in [0, 50, 1000] {
+        let (mut world, bob) = friends();
+        populate(&mut world, count, ContactStatus::Confirmed);
+        let claim = Claim::of(b"x");
+        let nobody = asks(&world, None, claim).replace("alice@", "nobody@");
+        let asked = [
+            asks(&world, None, claim),
+            nobody,
+            asks(&world, Some(&key_of_somebody(9999)), claim),
+            asks(&world, Some(&bob), claim),
+            asks(&world, Some(&bob), claim),
+        ];
+        let session = world.accept(ALICE);
+        world.run();
+        seen.push(moments(&mut world, session, &asked));
+    }
+    let after: Vec<_> = seen[0].iter().map(|(millisecond, _)| *millisecond).collect();
+    assert_eq!(after, [25, 25, 25, 25, 0], "{seen:?}");
+    assert!(seen.iter().all(|moments| *moments == seen[0]), "{seen:?}");
 }

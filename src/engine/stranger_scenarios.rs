@@ -81,7 +81,7 @@ fn bring(world: &mut World, object: &[u8], key: Option<&MacKey>, importance: Imp
     let mut bytes: Vec<u8> = commands.iter().flat_map(|command| command.encode(None).into_bytes()).collect();
     bytes.extend_from_slice(object);
     world.input(ALICE, Input::Received(session, bytes));
-    world.run();
+    world.pass(limits::WIRE_ANSWER);
     world.input(ALICE, Input::Closed(session));
     world.run();
     world.replies.iter().map(|(_, text)| text.as_str()).collect()
@@ -163,7 +163,7 @@ fn an_invitation_ends_when_it_says() {
         world.pass(end.since(world.now));
         world.nodes[ALICE].online = true;
         world.request(BOB, Request::Retry(None)).unwrap();
-        world.run();
+        world.pass(4 * limits::WIRE_ANSWER);
         let used = world.nodes[ALICE].published.book.invitations().any(|invitation| invitation.used.is_some());
         assert_eq!((world.contact(ALICE, BOB).map(|contact| contact.status), used), (Some(status), !late));
         let mut entry = world.nodes[ALICE].published.book.invitations().next().unwrap().clone();

@@ -115,14 +115,19 @@ impl Decoder {
 
     /// Bytes of memory that the blocks being stored take when they are complete, and unread bytes.
     pub fn in_flight(&self) -> u64 {
-        let blocks = match &self.state {
+        let (stored, left) = self.storing();
+        stored.saturating_add(left).saturating_add(self.buffered() as u64)
+    }
+
+    /// Of the blocks being stored, the bytes that are there, and those that are to come.
+    pub fn storing(&self) -> (u64, u64) {
+        match &self.state {
             State::Blocks { sizes, left, done, keep: true } => {
                 let stored = done.iter().fold(0, |sum: u64, block| sum.saturating_add(block.len() as u64));
-                sum(sizes).saturating_add(*left).saturating_add(stored)
+                (stored, sum(sizes).saturating_add(*left))
             }
-            _ => 0,
-        };
-        blocks.saturating_add(self.buffered() as u64)
+            _ => (0, 0),
+        }
     }
 
     /// The length of the last line that was given, with its line end, in bytes.

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use runepeer::base::limits::WIRE_ANSWER;
 use runepeer::base::rng::Rng;
 use runepeer::base::{ContentId, IdentityId, MacKey, Onion, OnionSeed, Timestamp};
 use runepeer::engine::session::{
@@ -255,6 +256,8 @@ async fn answer(listener: &mut Listener, keys: &SecretKeys, node: &Certificate) 
     let mut reception = Reception { certificate: keys.certificate().bytes().into(), card: None };
     let mut buffer = vec![0; 16 * 1024];
     loop {
+        // Its answers need not wait for their moment.
+        session.handle_timeout(now().plus(WIRE_ANSWER), &mut reception);
         stream.write_all(&session.take_output()).await.expect("the node reads");
         if let Some(object) = &reception.card {
             let known = |_: &_| Some(node.clone());

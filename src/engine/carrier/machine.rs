@@ -212,7 +212,7 @@ impl Carrier {
         let due = |session: &BoxSession| session.machine.poll_timeout().is_some_and(|at| at <= now);
         let sessions: Vec<_> = self.sessions.iter().filter(|(_, session)| due(session)).map(|(id, _)| *id).collect();
         for session in sessions {
-            self.with_session(now, rng, session, |machine, _| machine.handle_timeout(now));
+            self.with_session(now, rng, session, |machine, host| machine.handle_timeout(now, host));
         }
         if now >= self.next_day().max(self.day_tried) {
             self.day_tried = now.plus(limits::RETRY_LOCAL);

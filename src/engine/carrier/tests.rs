@@ -4,7 +4,7 @@ mod bench;
 
 use std::time::Duration;
 
-use crate::base::limits::CARRIER_INVITATIONS;
+use crate::base::limits::{CARRIER_INVITATIONS, WIRE_ANSWER};
 use crate::base::{ObjectId, SessionId};
 use crate::engine::carrier::{Carrier, CarrierInput, CarrierLimits, CarrierRequest, CarrierRequestError, Terms};
 use crate::engine::effect::CommitError;
@@ -646,6 +646,7 @@ fn a_box_takes_no_mail_by_address() {
     let session = bench.connect();
     let address = profile("box", CARRIER, start()).public.address.clone();
     bench.write(session, format!("SEND {address}\n").as_bytes());
+    bench.pass(WIRE_ANSWER);
     assert_eq!(bench.said(session), "420 NOT AVAILABLE\n");
     bench.write(session, b"DEPOSIT x\nMESSAGE - #3\nabcPUBLISH x\n");
     assert_eq!(bench.said(session), "702 BAD PARAMETER\n702 BAD PARAMETER\n704 NOT IMPLEMENTED\n");

@@ -7,7 +7,7 @@
 //!
 //! | machine | waits for | ends with |
 //! |---|---|---|
-//! | responder | first command, next command, rest of an item, settlement of a delivery | QUIT, a closing status, a time-out |
+//! | responder | first command, next command, rest of an item, settlement of a delivery, the moment of an answer | QUIT, a closing status, a time-out |
 //! | initiator | greeting, 201, the object (from its owner), 202 | `finish`, a failure |
 
 mod answer;
@@ -18,6 +18,7 @@ mod initiator;
 mod pace;
 mod patience;
 mod patron;
+mod promises;
 mod replies;
 mod responder;
 #[cfg(test)]
@@ -33,6 +34,7 @@ pub use answer::{Answer, Line};
 pub use boxes::{BoxHost, Deposit};
 pub use initiator::Initiator;
 pub use patron::{Answered, Patron, Service};
+pub use promises::Promise;
 pub use responder::Responder;
 
 /// Names a delivery of a [`Responder`] or a job of an [`Initiator`], unique within its session.

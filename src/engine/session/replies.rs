@@ -1,8 +1,9 @@
 //! Replies in the right order: those of one pipeline id in the order of its commands, those of different ids as they
-//! come (docs/protocol.md, "Lines and blocks").
+//! come (docs/protocol.md, "Lines and blocks"). A reply may be held until a moment ("Unrevealing answers").
 
 use std::collections::{BTreeSet, VecDeque};
 
+use crate::base::{ClockStep, Timestamp};
 use crate::wire::{PipelineId, Reply};
 
 use super::{Answer, Ticket};
@@ -14,6 +15,8 @@ struct Slot {
 
 enum State {
     Ready(Vec<u8>),
+    /// Ready, but not before this moment.
+    Held(Timestamp, Vec<u8>),
     Waiting(Ticket),
 }
 
@@ -39,6 +42,48 @@ impl Replies {
         } else {
             self.slots.push_back(Slot { id: reply.id.clone(), state: State::Ready(bytes) });
             self.flush();
+        }
+    }
+
+    /// A complete reply, with its blocks, that leaves at this moment and not before.
+    pub(super) fn hold(&mut self, until: Timestamp, reply: &Reply, block: &[u8]) {
+        let mut bytes = reply.encode().into_bytes();
+        bytes.extend_from_slice(block);
+        self.slots.push_back(Slot { id: reply.id.clone(), state: State::Held(until, bytes) });
+    }
+
+    /// When the next reply that is held may leave.
+    pub(super) fn held_until(&self) -> Option<Timestamp> {
+        let held = self.slots.iter().filter_map(|slot| match slot.state {
+            State::Held(until, _) => Some(until),
+            _ => None,
+        });
+        held.min()
+    }
+
+    /// Lets go the replies that were held until now; `false` where there is none.
+    pub(super) fn release(&mut self, now: Timestamp) -> bool {
+        let mut any = false;
+        for slot in &mut self.slots {
+            if let State::Held(until, bytes) = &mut slot.state
+                && *until <= now
+            {
+                slot.state = State::Ready(std::mem::take(bytes));
+                any = true;
+            }
+        }
+        if any {
+            self.flush();
+        }
+        any
+    }
+
+    /// The clock was set.
+    pub(super) fn clock_set(&mut self, step: ClockStep) {
+        for slot in &mut self.slots {
+            if let State::Held(until, _) = &mut slot.state {
+                *until = until.stepped(step);
+            }
         }
     }
 
@@ -72,7 +117,7 @@ impl Replies {
     /// Bytes of replies that were not taken, with those that wait for others before them.
     pub(super) fn ready(&self) -> usize {
         let waiting = self.slots.iter().map(|slot| match &slot.state {
-            State::Ready(bytes) => bytes.len(),
+            State::Ready(bytes) | State::Held(_, bytes) => bytes.len(),
             State::Waiting(_) => 0,
         });
         waiting.sum::<usize>() + self.output.len()
@@ -132,5 +177,23 @@ mod tests {
         assert!(!replies.settle(Ticket(1), &Status::Roger.into()));
         assert_eq!(text(&mut replies), "a: 202 ROGER\na: 450 TRY LATER\n");
         assert_eq!(replies.pending(), 0);
+    }
+
+    #[test]
+    fn a_held_reply_leaves_at_its_moment_and_those_of_its_id_behind_it() {
+        let start = Timestamp::from_secs(1_800_000_000);
+        let later = start.plus(std::time::Duration::from_millis(25));
+        let mut replies = Replies::default();
+        replies.hold(later, &Reply::plain(id("a"), Status::NotAvailable), b"");
+        replies.wait(id("a"), Ticket(1));
+        replies.push(&Reply::plain(id("b"), Status::Busy), b"");
+        assert!(replies.settle(Ticket(1), &Status::Roger.into()));
+        assert_eq!(text(&mut replies), "b: 451 BUSY\n");
+        assert_eq!((replies.held_until(), replies.unsettled()), (Some(later), 0));
+        assert!(!replies.release(start));
+        assert_eq!(text(&mut replies), "");
+        assert!(replies.release(later));
+        assert_eq!(text(&mut replies), "a: 420 NOT AVAILABLE\na: 202 ROGER\n");
+        assert_eq!((replies.held_until(), replies.pending()), (None, 0));
     }
 }

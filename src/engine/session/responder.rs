@@ -2,13 +2,16 @@
 //!
 //! States: open; blocked (too many unsettled deliveries: nothing is read); ending (a closing reply waits for
 //! the settlements before it); closed. What a peer does wrong costs it a reply, a mistake, or the session;
-//! nothing it sends is stored before the [`Host`] offered to take it.
+//! nothing it sends is stored before the [`Host`] offered to take it. The answer to a SEND is held for a moment, unless
+//! the session has shown its key before; what follows is worked on meanwhile.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::base::limits::{
-    DEPOSIT_BYTES, OBJECT_BYTES, OUTPUT_WAITING, PIPELINED_OBJECT_BYTES, WIRE_BUFFER_BYTES, WIRE_CERTIFICATES,
-    WIRE_DELIVERIES, WIRE_MISTAKES, WIRE_REPLIES_WAITING, WIRE_SENDS_OPEN, WIRE_SKIPPED_BYTES,
+    DEPOSIT_BYTES, OBJECT_BYTES, OUTPUT_WAITING, PIPELINED_OBJECT_BYTES, WIRE_ANSWER, WIRE_BUFFER_BYTES,
+    WIRE_CERTIFICATES, WIRE_DELIVERIES, WIRE_MISTAKES, WIRE_REPLIES_WAITING, WIRE_SENDS, WIRE_SENDS_OPEN,
+    WIRE_SKIPPED_BYTES,
 };
 use crate::base::{ClockStep, Timestamp};
 use crate::wire::mailbox::BoxCommand;
@@ -23,14 +26,14 @@ use super::{Answer, Delivery, Deposit, Host, Offer, SendParams, Sender, Ticket};
 
 /// What became of a SEND or a DEPOSIT, until its MESSAGE comes.
 pub(super) enum Envelope {
-    Ready { params: Box<SendParams>, maximum: u64, sender: Sender },
+    Ready { params: Box<SendParams>, maximum: u64, sender: Sender, since: Timestamp },
     Deposit(Deposit),
     Refused(Status),
 }
 
 /// What to do with the blocks that are on their way.
 pub(super) enum Expected {
-    Object { params: Box<SendParams>, sender: Sender },
+    Object { params: Box<SendParams>, sender: Sender, since: Timestamp },
     Deposit(Deposit),
     Command(BoxCommand),
     Refusal(Status),
@@ -41,11 +44,14 @@ pub struct Responder {
     pub(super) decoder: Decoder,
     pub(super) replies: Replies,
     pub(super) pace: Pace,
-    envelopes: Vec<(Option<PipelineId>, Envelope)>,
+    pub(super) envelopes: Vec<(Option<PipelineId>, Envelope)>,
     pub(super) expected: Option<(Option<PipelineId>, Expected)>,
     next_ticket: u64,
     mistakes: u32,
     certificates: u32,
+    sends: u32,
+    /// Whose keys it has shown.
+    shown: BTreeSet<Sender>,
     skipped: u64,
     /// Silence is no fault: the peer waits to be told something.
     patient: bool,
@@ -87,6 +93,8 @@ impl Responder {
             next_ticket: 0,
             mistakes: 0,
             certificates: 0,
+            sends: 0,
+            shown: BTreeSet::new(),
             skipped: 0,
             patient: false,
             ending: None,
@@ -122,16 +130,27 @@ impl Responder {
     /// The clock was set: deadlines move with it.
     pub fn clock_set(&mut self, step: ClockStep) {
         self.pace.clock_set(step);
+        self.replies.clock_set(step);
+        self.promises_stepped(step);
     }
 
     /// When to call [`Self::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Timestamp> {
+        let deadline = self.deadline()?;
+        Some(self.replies.held_until().map_or(deadline, |held| held.min(deadline)))
+    }
+
+    /// When the peer will have been too slow.
+    fn deadline(&self) -> Option<Timestamp> {
         (!self.closed).then(|| self.pace.deadline(self.patient || self.replies.unsettled() > 0 || self.is_behind()))
     }
 
     /// The time has come, or not yet.
-    pub fn handle_timeout(&mut self, now: Timestamp) {
-        if self.poll_timeout().is_some_and(|deadline| now >= deadline) {
+    pub fn handle_timeout(&mut self, now: Timestamp, host: &mut dyn Host) {
+        if !self.closed && self.replies.release(now) {
+            self.read(now, host);
+        }
+        if self.deadline().is_some_and(|deadline| now >= deadline) {
             self.give_way();
         }
     }
@@ -200,7 +219,7 @@ impl Responder {
     /// Bytes of memory that this session takes or has been promised, until it hands them to the host: what the owner
     /// of many sessions bounds together (`limits::IN_FLIGHT_BYTES`) when it makes an offer.
     pub fn in_flight(&self) -> u64 {
-        self.decoder.in_flight()
+        self.decoder.in_flight().saturating_add(self.announced())
     }
 
     const fn is_over(&self) -> bool {
@@ -232,7 +251,7 @@ impl Responder {
             (Item::Blocks(blocks), Some((id, expected))) => {
                 let block = blocks.into_iter().next().unwrap_or_default();
                 match expected {
-                    Expected::Object { params, sender } => self.object(now, id, *params, sender, block, host),
+                    Expected::Object { params, sender, .. } => self.object(now, id, *params, sender, block, host),
                     Expected::Deposit(deposit) => self.deposited(now, id, deposit, block, host),
                     Expected::Command(command) => self.ask(now, id, command, block, host),
                     Expected::Refusal(_) => self.end(id, Status::ServerError),
@@ -269,22 +288,22 @@ impl Responder {
             self.open(id.clone(), Envelope::Refused(Status::BadParameter));
             return self.refuse(id, Status::BadParameter);
         };
+        self.sends += 1;
+        if self.sends > WIRE_SENDS {
+            return self.end(id, Status::TooManyMistakes);
+        }
         let Send { claim, auth, onward, certificate, importance, secure, .. } = send;
         let params = Box::new(SendParams { to, claim, auth, onward, certificate, importance, secure });
         let (maximum, certificate, sender) = match host.offer(now, &params) {
             Offer::Ready { maximum, certificate, sender } => (maximum, Some(certificate), sender),
             Offer::Carried { maximum, sender } => (maximum, None, sender),
-            Offer::Refused(status) => {
-                self.open(id.clone(), Envelope::Refused(status));
-                return self.refuse(id, status);
-            }
+            Offer::Refused(status) => return self.refuse_send(now, id, status),
         };
         let maximum = maximum.min(OBJECT_BYTES) as u64;
         if claim.is_some_and(|claim| claim.size > maximum) {
             // docs/protocol.md "Unrevealing answers": a stranger learns the same as about an unknown name.
             let status = if sender == Sender::Stranger { Status::NotAvailable } else { Status::ObjectTooLarge };
-            self.open(id.clone(), Envelope::Refused(status));
-            return self.refuse(id, status);
+            return self.refuse_send(now, id, status);
         }
         let known = |certificate: &[u8]| params.certificate.filter(|known| *known == digest(certificate));
         let (receiver, block) = match &certificate {
@@ -300,15 +319,29 @@ impl Responder {
                 return self.end(id, Status::TooManyMistakes);
             }
         }
-        self.replies.push(&Ready { maximum, receiver, server: None }.reply(id.clone()), block);
-        self.open(id, Envelope::Ready { params, maximum, sender });
+        let reply = Ready { maximum, receiver, server: None }.reply(id.clone());
+        if sender != Sender::Stranger && !self.shown.insert(sender) {
+            self.replies.push(&reply, block);
+        } else {
+            self.replies.hold(now.plus(WIRE_ANSWER), &reply, block);
+        }
+        self.open(id, Envelope::Ready { params, maximum, sender, since: now });
+    }
+
+    /// Refuses a SEND, and the MESSAGE that follows. What it was refused for shows neither in words nor in time.
+    fn refuse_send(&mut self, now: Timestamp, id: Option<PipelineId>, status: Status) {
+        self.open(id.clone(), Envelope::Refused(status));
+        if !status.closes() {
+            self.replies.hold(now.plus(WIRE_ANSWER), &Reply::plain(id.clone(), status), b"");
+        }
+        self.count_refusal(id, status);
     }
 
     fn message(&mut self, now: Timestamp, id: Option<PipelineId>, message: &Message, host: &mut dyn Host) {
         let envelope = self.envelopes.iter().position(|(open, _)| *open == id).map(|at| self.envelopes.remove(at).1);
         let (claim, maximum, expected) = match envelope {
-            Some(Envelope::Ready { params, maximum, sender }) => {
-                (params.claim, maximum, Expected::Object { params, sender })
+            Some(Envelope::Ready { params, maximum, sender, since }) => {
+                (params.claim, maximum, Expected::Object { params, sender, since })
             }
             Some(Envelope::Deposit(deposit)) => (Some(deposit.claim), deposit.claim.size, Expected::Deposit(deposit)),
             Some(Envelope::Refused(status)) => return self.refuse_past_blocks(id, status),
@@ -390,10 +423,17 @@ impl Responder {
     }
 
     pub(super) fn refuse(&mut self, id: Option<PipelineId>, status: Status) {
+        if !status.closes() {
+            self.replies.push(&Reply::plain(id.clone(), status), b"");
+        }
+        self.count_refusal(id, status);
+    }
+
+    /// Counts a refusal as a mistake, where it is one, and ends the session where that was the last, or by the status.
+    fn count_refusal(&mut self, id: Option<PipelineId>, status: Status) {
         if status.closes() {
             return self.end(id, status);
         }
-        self.replies.push(&Reply::plain(id, status), b"");
         // A refused name counts as well: whoever tries names one after the other gets few of them a session.
         if status.number() >= 700 || status == Status::NotAvailable {
             self.mistakes += 1;

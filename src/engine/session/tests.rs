@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::base::limits::{
-    PIPELINED_OBJECT_BYTES, STRANGER_BYTES, WIRE_CERTIFICATES, WIRE_DELIVERIES, WIRE_HANDSHAKE, WIRE_IDLE,
+    PIPELINED_OBJECT_BYTES, STRANGER_BYTES, WIRE_ANSWER, WIRE_CERTIFICATES, WIRE_DELIVERIES, WIRE_HANDSHAKE, WIRE_IDLE,
     WIRE_INFORMATION_LINES, WIRE_SESSION,
 };
 use crate::base::{ContactId, MacKey, Onion};
@@ -64,7 +64,9 @@ fn responder() -> (Responder, Fake) {
     (responder, Fake::default())
 }
 
+/// What it says once no answer is held any more.
 fn text(responder: &mut Responder) -> String {
+    responder.handle_timeout(start().plus(WIRE_ANSWER), &mut Fake::default());
     String::from_utf8(responder.take_output()).unwrap()
 }
 
@@ -122,6 +124,7 @@ fn a_certificate_comes_along_where_the_sender_has_another_one() {
     for _ in 0..3 {
         responder.handle(start(), script.as_bytes(), &mut host);
     }
+    text(&mut responder);
     assert!(responder.wants_close(), "a certificate is not handed out without end");
 }
 
@@ -235,9 +238,9 @@ fn slow_peers_are_timed_out_and_a_waiting_one_is_not() {
     let (mut silent, mut host) = responder();
     assert_eq!(silent.poll_timeout(), Some(start().plus(WIRE_HANDSHAKE)));
     silent.handle(start(), b"SEN", &mut host);
-    silent.handle_timeout(start().plus(WIRE_HANDSHAKE - Duration::from_millis(1)));
+    silent.handle_timeout(start().plus(WIRE_HANDSHAKE - Duration::from_millis(1)), &mut host);
     assert_eq!(text(&mut silent), "");
-    silent.handle_timeout(start().plus(WIRE_HANDSHAKE));
+    silent.handle_timeout(start().plus(WIRE_HANDSHAKE), &mut host);
     assert_eq!((text(&mut silent).as_str(), silent.wants_close(), silent.poll_timeout()), (slow, true, None));
 
     let (mut idle, mut host) = responder();
@@ -247,16 +250,17 @@ fn slow_peers_are_timed_out_and_a_waiting_one_is_not() {
     // One byte a second is no progress, however long it goes on.
     let (mut dripping, mut host) = responder();
     dripping.handle(start(), format!("{}MESSAGE - #1000\n", send("")).as_bytes(), &mut host);
-    dripping.take_output();
+    text(&mut dripping);
     for second in 1..=30 {
         let now = start().plus(Duration::from_secs(second));
         dripping.handle(now, b"x", &mut host);
-        dripping.handle_timeout(now);
+        dripping.handle_timeout(now, &mut host);
     }
     assert_eq!(text(&mut dripping), slow);
 
     let (mut waiting, mut host) = responder();
     waiting.handle(start(), format!("{}MESSAGE - #1\nx", send("")).as_bytes(), &mut host);
+    text(&mut waiting);
     assert_eq!(waiting.poll_timeout(), Some(start().plus(WIRE_SESSION)), "we owe the answer");
     let later = start().plus(WIRE_IDLE * 2);
     waiting.settle(later, host.delivered[0].0, Status::Roger, &mut host);
@@ -288,6 +292,7 @@ fn exchange(
         }
         responder.handle(start(), &request, host);
         round_trips += usize::from(!initiator.wants_close());
+        responder.handle_timeout(start().plus(WIRE_ANSWER), host);
         initiator.handle(start(), &responder.take_output());
         for event in initiator.take_events() {
             on_event(initiator, &event);
@@ -307,7 +312,8 @@ fn a_message_to_a_known_peer_is_one_round_trip() {
     let (round_trips, events) = exchange(&mut initiator, &mut host, |_, _| {});
     assert_eq!(round_trips, 1);
     let accepted = |number| Event::Outcome { ticket: Ticket(number), outcome: Outcome::Accepted };
-    assert_eq!(events, [accepted(0), accepted(1), accepted(2), accepted(3)]);
+    // The first shows the key, and is answered a moment later than the others.
+    assert_eq!(events, [accepted(1), accepted(2), accepted(3), accepted(0)]);
     assert!(host.delivered.iter().all(|(_, delivery)| matches!(delivery.sender, Sender::Contact(_))));
     assert!(initiator.wants_close());
 }
@@ -582,4 +588,63 @@ fn a_peer_that_shows_a_new_certificate_each_time_is_left() {
         initiator.handle(start(), format!("{number}: 201 99 #1 -\n{number}{number}: 202 ROGER\n").as_bytes());
     }
     assert!(initiator.wants_close());
+}
+
+/// A SEND with a claim, under this key.
+fn send_under(prefix: &str, key: [u8; 32]) -> String {
+    let claim = Claim::of(b"x");
+    let mac = data_encoding::HEXLOWER.encode(&authenticator(&MacKey::from_bytes(key), onion(), &claim));
+    let hash = data_encoding::HEXLOWER.encode(&claim.hash);
+    format!("{prefix}SEND {} CERT={} HASH={hash} SIZE=1 AUTH={mac}\n", bob(), known())
+}
+
+#[test]
+fn an_answer_to_send_leaves_at_its_moment_unless_the_session_has_shown_that_key() {
+    let held = start().plus(WIRE_ANSWER);
+    let unknown = format!("SEND {}\n", bob().to_string().replace("bob", "eve"));
+    // Nothing shown, a key for the first time, a key that fits nothing, a name that is not here.
+    for script in [send(""), send_under("", [7; 32]), send_under("", [8; 32]), unknown] {
+        let (mut responder, mut host) = responder();
+        responder.handle(start(), script.as_bytes(), &mut host);
+        responder.handle_timeout(held.minus(Duration::from_millis(1)), &mut host);
+        assert!(responder.take_output().is_empty(), "{script}");
+        assert_eq!(responder.poll_timeout(), Some(held), "{script}");
+        responder.handle_timeout(held, &mut host);
+        assert!(!responder.take_output().is_empty(), "{script}");
+    }
+    let (mut responder, mut host) = responder();
+    responder.handle(start(), send_under("AS 1 ", [7; 32]).as_bytes(), &mut host);
+    assert!(text(&mut responder).starts_with("1: 201"));
+    responder.handle(start(), send_under("AS 2 ", [7; 32]).as_bytes(), &mut host);
+    assert!(!responder.take_output().is_empty(), "its second message waits for nothing");
+}
+
+#[test]
+fn while_an_answer_is_held_the_object_is_worked_on_and_what_follows_is_read() {
+    let (mut responder, mut host) = responder();
+    host.answer = Some(Status::Roger);
+    let one = format!("{}AS {{}} MESSAGE - #1\nx", send("AS {} "));
+    for number in 0..40 {
+        responder.handle(start(), one.replace("{}", &number.to_string()).as_bytes(), &mut host);
+    }
+    assert!(responder.take_output().is_empty() && !host.delivered.is_empty());
+    // More replies are held than may wait; the rest is read when they have left.
+    let mut said = String::new();
+    while let Some(at) = responder.poll_timeout().filter(|at| *at < start().plus(WIRE_HANDSHAKE)) {
+        responder.handle_timeout(at, &mut host);
+        said.push_str(&String::from_utf8(responder.take_output()).unwrap());
+    }
+    assert_eq!(host.delivered.len(), 40);
+    assert_eq!(said.matches("202 ROGER").count(), 40);
+}
+
+#[test]
+fn a_session_has_so_many_sends_and_no_more() {
+    let (mut responder, mut host) = responder();
+    for number in 0..crate::base::limits::WIRE_SENDS {
+        responder.handle(start(), send_under("", [7; 32]).as_bytes(), &mut host);
+        assert!(!text(&mut responder).contains("709"), "{number}");
+    }
+    responder.handle(start(), send_under("", [7; 32]).as_bytes(), &mut host);
+    assert_eq!((text(&mut responder).as_str(), responder.wants_close()), ("709 TOO MANY MISTAKES\n", true));
 }
