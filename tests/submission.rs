@@ -100,7 +100,7 @@ fn setup_with(bounds: Bounds) -> Setup {
 impl Setup {
     /// Sends everything at once, in pieces of this size, and gives all replies.
     async fn talk_in(&self, script: &[u8], piece: usize) -> String {
-        let (client, server) = tokio::io::duplex(64);
+        let (client, server) = tokio::io::duplex(if piece > 1000 { piece } else { 64 });
         let (mut read, mut write) = tokio::io::split(client);
         let mut replies = Vec::new();
         let writing = async move {
@@ -224,7 +224,7 @@ async fn what_is_advertised_is_offered() {
     for keyword in ["SIZE 200000", "8BITMIME", "PIPELINING", "ENHANCEDSTATUSCODES", "AUTH PLAIN LOGIN", "HELP"] {
         assert!(replies.replace("250-", "250 ").contains(&format!("250 {keyword}\r\n")), "{keyword}");
     }
-    assert_eq!(Bounds::default().message, 26_214_400);
+    assert_eq!(Bounds::default().message, 26_214_400 - 524_288);
     let script = "HELO x\r\nNOOP\r\nVRFY bob\r\nHELP\r\nRSET\r\nEXPN x\r\nSTARTTLS\r\nBDAT 3 LAST\r\nNONSENSE\r\n\r\n\
                   EHLO\r\nquit\r\nNOOP\r\n";
     assert_eq!(setup().codes(script).await, [250, 250, 252, 214, 250, 502, 502, 502, 500, 500, 501, 221]);
@@ -453,13 +453,38 @@ async fn tls_is_told_from_smtp_by_its_first_byte() {
     assert!(codes(&replies).iter().all(|code| *code != 500), "{replies}");
 }
 
+/// The names in it become addresses, and it gets Date and Message-ID: what is announced is for what was written.
 #[tokio::test]
-async fn a_message_that_becomes_too_large_is_refused_for_good() {
-    // Less than the bound as it is written, more with the addresses in it.
-    let text = message("x\r\n");
-    let setup = setup_with(Bounds { message: text.len() + 20, ..Bounds::default() });
-    let replies = setup.talk(&format!("{LOGIN}{ENVELOPE}{text}.\r\nQUIT\r\n")).await;
-    assert!(replies.contains("552 5.3.4"), "{replies}");
+async fn a_message_of_exactly_the_announced_size_is_taken() {
+    let most = Bounds::default().message;
+    let setup = setup_with(Bounds::default());
+    let announced = format!("250-SIZE {most}\r\n");
+    assert!(setup.talk("EHLO x\r\n").await.contains(&announced));
+    let head = message("");
+    let lines = "x".repeat(998) + "\r\n";
+    let text: String = head.chars().chain(lines.chars().cycle()).take(most - 2).collect();
+    for (extra, code) in [("", 250), ("x", 552)] {
+        let script = format!(
+            "{LOGIN}MAIL FROM:<> SIZE={most}\r\nRCPT TO:<bobby@rune.internal>\r\nDATA\r\n{text}{extra}\r\n.\r\n"
+        );
+        let replies = setup.talk_in(script.as_bytes(), 1 << 20).await;
+        assert_eq!(codes(&replies), [250, 235, 250, 250, 354, code]);
+    }
+    let submitted = setup.submitted();
+    assert_eq!(submitted.len(), 1);
+    assert!((most + 1..=limits::MESSAGE_BYTES).contains(&submitted[0].message.len()));
+    assert_eq!(setup.logged_in(&format!("MAIL FROM:<> SIZE={}\r\n", most + 1)).await, [552]);
+}
+
+/// Its recipients would refuse it, for good and later.
+#[tokio::test]
+async fn a_header_that_becomes_too_large_is_refused_at_once() {
+    let setup = setup_with(Bounds::default());
+    let many = vec!["bobby@rune.internal"; 2000].join(",\r\n ");
+    let text = format!("From: alice@rune.internal\r\nTo: {many}\r\n\r\nx\r\n");
+    assert!(text.len() < limits::HEADER_BYTES);
+    let replies = setup.talk(&format!("{LOGIN}{ENVELOPE}{text}.\r\n")).await;
+    assert!(replies.contains("550 5.6.0 the header of the message is too long"), "{replies}");
     assert!(setup.submitted().is_empty());
 }
 

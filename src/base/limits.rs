@@ -5,6 +5,9 @@ use std::time::Duration;
 
 /// A message as the mail program wrote it, in bytes: 25 MiB (between Postfix's 10 MB and Dovecot's 40 MiB).
 pub const MESSAGE_BYTES: usize = 25 * MIB;
+/// What a submitted message may gain on its way out, in bytes: addresses in the place of names, Date, Message-ID. EHLO
+/// announces [`MESSAGE_BYTES`] without it, so that a message of the announced size always fits.
+pub const SUBMISSION_GAIN_BYTES: usize = 512 * KIB;
 /// A sealed object on the wire, in bytes: the message, its signed header, the OpenPGP framing and the padding.
 pub const OBJECT_BYTES: usize = 27 * MIB;
 /// Packets in a certificate: a primary key and years of weekly encryption subkeys never come near it at once.

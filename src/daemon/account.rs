@@ -45,6 +45,10 @@ impl LocalAccount {
         let log = Arc::clone(&self.log);
         let read = tokio::task::spawn_blocking(move || log.read_body(id, range)).await;
         read.map_err(|_| ReadError)?.map_err(|error| {
+            if matches!(error, store::ReadError::Unknown) && !self.holds(id) {
+                // Another session expunged it.
+                return ReadError;
+            }
             tracing::error!(%error, "a message cannot be read from the disk");
             if matches!(error, store::ReadError::Damaged { .. }) {
                 let account = self.clone();
@@ -53,6 +57,12 @@ impl LocalAccount {
             }
             ReadError
         })
+    }
+
+    /// Whether some folder has a message with this body.
+    fn holds(&self, id: BodyId) -> bool {
+        let snapshot = self.snapshot.borrow();
+        snapshot.mailbox.folders().any(|folder| folder.messages.iter().any(|message| message.body == id))
     }
 
     pub(super) fn answers_to(&self, user: &str) -> bool {

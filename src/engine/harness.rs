@@ -167,8 +167,13 @@ impl World {
 
     /// Lets everything happen that needs no time.
     pub(super) fn run(&mut self) {
+        self.run_until(|_| false);
+    }
+
+    /// Performs effects until there are none, or until this holds.
+    pub(super) fn run_until(&mut self, holds: impl Fn(&Self) -> bool) {
         let mut steps = 0;
-        loop {
+        while !holds(self) {
             if let Some((node, effect)) = self.effects.pop_front() {
                 self.perform(node, effect);
             } else if let Some((carrier, effect)) = self.carrier_effects.pop_front() {
@@ -208,11 +213,16 @@ impl World {
 
     /// Asks a node for something, and gives its answer.
     pub(super) fn request(&mut self, node: usize, request: Request) -> Result<Response, RequestError> {
-        self.next_request += 1;
-        let id = self.next_request;
-        self.input(node, Input::Request(RequestId(id), request));
+        let id = self.ask(node, request);
         self.run();
         self.nodes[node].answers.remove(&id).expect("every request is answered")
+    }
+
+    /// Asks a node for something, and lets nothing happen yet; gives the number of the request.
+    pub(super) fn ask(&mut self, node: usize, request: Request) -> u64 {
+        self.next_request += 1;
+        self.input(node, Input::Request(RequestId(self.next_request), request));
+        self.next_request
     }
 
     /// Adds a transaction to a node's log, behind the back of its machine.
@@ -455,15 +465,14 @@ impl World {
 
     /// Submits a message from one node to another.
     pub(super) fn submit(&mut self, node: usize, to: usize, subject: &str) -> Result<Response, RequestError> {
+        self.request(node, Request::Submit(self.submission(node, to, subject)))
+    }
+
+    /// A message from one node to another, as it is submitted.
+    pub(super) fn submission(&self, node: usize, to: usize, subject: &str) -> Submission {
         let recipient = self.address(to);
         let message = self.message(node, subject);
-        let submission = Submission {
-            recipients: vec![recipient.clone()],
-            visible: vec![recipient],
-            message,
-            asked: Asked::default(),
-        };
-        self.request(node, Request::Submit(submission))
+        Submission { recipients: vec![recipient.clone()], visible: vec![recipient], message, asked: Asked::default() }
     }
 
     /// Checks what must hold at any moment: the log leads to the state, and what was published is that state; no UID

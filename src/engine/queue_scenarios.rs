@@ -350,6 +350,40 @@ fn moving_a_message_out_of_the_outbox_takes_it_back_and_keeps_it() {
     world.check();
 }
 
+/// One that waits for carol is taken back; the other, on its way to bob at that moment, is not, and nobody is told so.
+#[test]
+fn what_is_on_the_wire_is_not_said_to_be_taken_back() {
+    for (way, to) in [("expunge", None), ("move", Some(FolderRole::Drafts))] {
+        let mut world = waiting();
+        world.introduce(ALICE, CAROL);
+        world.nodes[CAROL].online = false;
+        world.submit(ALICE, CAROL, "waits").unwrap();
+        world.pass(HOUR);
+        world.nodes[BOB].online = true;
+        let outbox = world.nodes[ALICE].published.mailbox.by_role(FolderRole::Outbox).unwrap().id;
+        let submission = world.submission(ALICE, BOB, "on the wire");
+        world.ask(ALICE, Request::Submit(submission));
+        world.run_until(|world| {
+            let identity = &world.nodes[ALICE].identity;
+            world.nodes[ALICE].published.queue.iter().any(|queued| identity.is_on_the_wire(queued.id))
+        });
+        let uids = vec![1, 2];
+        let request = match to {
+            None => Request::Expunge { folder: outbox, uids },
+            Some(role) => {
+                let to = world.nodes[ALICE].published.mailbox.by_role(role).unwrap().id;
+                Request::Transfer { from: outbox, to, uids, keep: false }
+            }
+        };
+        assert_eq!(world.request(ALICE, request), Err(RequestError::BeingSent), "{way}");
+        world.nodes[CAROL].online = true;
+        world.pass(DAY);
+        assert_eq!(world.messages(BOB, FolderRole::Inbox).len(), 1, "{way}");
+        assert!(world.messages(CAROL, FolderRole::Inbox).is_empty(), "{way}");
+        world.check();
+    }
+}
+
 #[test]
 fn copying_a_message_out_of_the_outbox_takes_nothing_back() {
     let mut world = waiting();

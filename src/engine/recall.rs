@@ -35,9 +35,11 @@ impl Identity {
         Ok(change)
     }
 
-    /// Whether a message of the Outbox can be taken back now.
-    pub(super) fn may_recall(&self, uid: Uid) -> bool {
-        self.state.outbox().queues(uid).iter().all(|queue| !self.is_on_the_wire(*queue))
+    /// Leaves those messages of the Outbox that can be taken back now; whether those are all of them.
+    pub(super) fn retain_recallable(&self, uids: &mut Vec<Uid>) -> bool {
+        let asked = uids.len();
+        uids.retain(|uid| self.state.outbox().queues(*uid).iter().all(|queue| !self.is_on_the_wire(*queue)));
+        uids.len() == asked
     }
 
     /// Adds to a change what taking back these messages of the Outbox means.

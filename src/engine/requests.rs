@@ -28,6 +28,8 @@ pub(super) enum Answer {
     Changed,
     /// The pairs that the first record transferred, with this UIDVALIDITY.
     Transferred(u32),
+    /// This error: a part of what was asked for could be done and was, the rest could not.
+    Partly(RequestError),
 }
 
 /// A request as it goes to the log.
@@ -119,6 +121,7 @@ impl Identity {
     pub(super) fn answer(&mut self, id: RequestId, answer: Answer, applied: Result<Vec<Applied>, CommitError>) {
         let result = match (applied, answer) {
             (Err(_), _) => Err(RequestError::Disk),
+            (Ok(_), Answer::Partly(error)) => Err(error),
             (Ok(applied), Answer::All(_, otherwise)) if applied.contains(&Applied::Nothing) => Err(otherwise),
             (Ok(applied), Answer::First(_, otherwise)) if applied.first() == Some(&Applied::Nothing) => Err(otherwise),
             (Ok(_), Answer::All(response, _) | Answer::First(response, _) | Answer::Always(response)) => Ok(response),
@@ -201,13 +204,14 @@ impl Identity {
             return Err(RequestError::Outbox);
         }
         let mut present: Vec<Uid> = uids.iter().copied().filter(|&uid| source.messages.get(uid).is_some()).collect();
-        if source.role == Some(FolderRole::Outbox) && !keep {
-            present.retain(|uid| self.may_recall(*uid));
-        }
+        let recalls = source.role == Some(FolderRole::Outbox) && !keep;
+        let answer = match recalls && !self.retain_recallable(&mut present) {
+            true => Answer::Partly(RequestError::BeingSent),
+            false => Answer::Transferred(target.uid_validity),
+        };
         if target.messages.len().saturating_add(present.len()) > limits::FOLDER_MESSAGES {
             return Err(RequestError::Limit("the folder is full"));
         }
-        let answer = Answer::Transferred(target.uid_validity);
         if present.is_empty() {
             return Ok(Change::new(Vec::new(), answer));
         }
@@ -222,7 +226,7 @@ impl Identity {
             }
         }
         let mut change = Change::new(Vec::new(), answer);
-        if source.role == Some(FolderRole::Outbox) && !keep {
+        if recalls {
             self.recall_shown(now, rng, &present, &mut change);
         }
         let pairs = present.into_iter().zip(new).collect();
@@ -232,11 +236,13 @@ impl Identity {
     }
 
     /// Removes messages; in the Outbox that takes them back, but for those that are being handed over at this moment:
-    /// they stay.
+    /// they stay, and the answer says so.
     fn expunge(&mut self, now: Timestamp, rng: &mut dyn Rng, folder: FolderId, mut uids: Vec<Uid>) -> Outcome {
         let mut change = Change::new(Vec::new(), Answer::Changed);
         if self.known_folder(folder)?.role == Some(FolderRole::Outbox) {
-            uids.retain(|uid| self.may_recall(*uid));
+            if !self.retain_recallable(&mut uids) {
+                change.answer = Answer::Partly(RequestError::BeingSent);
+            }
             self.recall_shown(now, rng, &uids, &mut change);
         }
         if !uids.is_empty() {

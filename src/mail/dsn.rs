@@ -31,14 +31,14 @@ pub enum FailureReason {
 }
 
 impl FailureReason {
-    /// The enhanced status code (RFC 3463).
+    /// The enhanced status code (RFC 3463). What may have arrived is in class 4: no code says that it has not.
     pub const fn status(self) -> &'static str {
         match self {
             Self::Expired | Self::Unconfirmed => "4.4.7",
             Self::Refused => "5.7.1",
             Self::Unsealable => "5.7.5",
             Self::NoContact => "5.1.1",
-            Self::Recalled => "5.0.0",
+            Self::Recalled => "4.0.0",
         }
     }
 
@@ -96,6 +96,10 @@ pub enum SoFar {
 impl Outcome {
     const fn action(self) -> &'static str {
         match self {
+            // Of the five actions of RFC 3464 §2.3.3 `failed`, `delivered` and `relayed` each say what nobody here knows.
+            // `delayed` leaves open whether the message arrives; that nothing more is tried is said by the text, and by the
+            // absence of Will-Retry-Until.
+            Self::Failed(reason) if reason.is_doubtful() => "delayed",
             Self::Failed(_) => "failed",
             Self::Delayed { .. } => "delayed",
             Self::Delivered => "delivered",
@@ -186,6 +190,7 @@ impl Report<'_> {
             Some(Outcome::Delivered) => "was delivered",
             Some(Outcome::HandedOver) => "was handed over",
             Some(Outcome::Delayed { .. }) => "has not reached everybody yet",
+            Some(Outcome::Failed(reason)) if reason.is_doubtful() => "may not have reached everybody",
             _ => "did not reach everybody",
         }
     }
@@ -429,6 +434,13 @@ mod tests {
         assert!(text(FailureReason::Unconfirmed).contains("Subject: Delivery is unconfirmed\r\n"));
         assert!(text(FailureReason::Recalled).contains("Subject: Delivery is unconfirmed\r\n"));
         assert!(text(FailureReason::Expired).contains("Subject: Your message was not delivered\r\n"));
+        for reason in [FailureReason::Unconfirmed, FailureReason::Recalled] {
+            let report = text(reason);
+            assert!(report.contains("\r\nAction: delayed\r\nStatus: 4."), "{report}");
+            assert!(!report.contains("Will-Retry-Until") && report.contains("Nothing more is tried."), "{report}");
+            assert!(report.contains(" may not have reached everybody:"), "{report}");
+        }
+        assert!(text(FailureReason::Expired).contains("\r\nAction: failed\r\n"));
     }
 
     #[test]

@@ -27,7 +27,10 @@ pub(crate) struct FakeAccount {
     published: watch::Sender<Arc<Snapshot>>,
     /// Bytes of bodies that were read.
     pub(crate) read: AtomicU64,
+    before_reading: Mutex<Option<BeforeReading>>,
 }
+
+type BeforeReading = Box<dyn FnMut(&FakeAccount) + Send>;
 
 #[derive(Default)]
 struct State {
@@ -36,6 +39,8 @@ struct State {
     cache: BTreeMap<BodyId, Vec<u8>>,
     modseq: u64,
     next: u64,
+    /// From where on a body cannot be read.
+    damaged: BTreeMap<BodyId, u64>,
 }
 
 impl State {
@@ -87,10 +92,16 @@ impl State {
                 let modseq = self.modseq();
                 Ok(Response::Changed(self.mailbox.store(modseq, folder, &uids, change, &flags)))
             }
-            Request::Expunge { folder, uids } => {
-                exists(&self.mailbox, folder)?;
+            Request::Expunge { folder, mut uids } => {
+                let role = exists(&self.mailbox, folder)?.role;
+                // Of what waits the first message is being sent.
+                let sending = role == Some(FolderRole::Outbox) && uids.contains(&1);
+                uids.retain(|uid| !sending || *uid != 1);
                 let modseq = self.modseq();
                 let gone = self.mailbox.expunge(modseq, folder, &uids);
+                if sending {
+                    return Err(RequestError::BeingSent);
+                }
                 Ok(Response::Changed(gone.into_iter().map(|message| message.uid).collect()))
             }
             Request::Transfer { from, to, uids, keep } => {
@@ -129,7 +140,12 @@ impl FakeAccount {
         }
         let snapshot = Arc::new(Snapshot { mailbox: state.mailbox.clone(), ..Snapshot::default() });
         let published = watch::channel(snapshot).0;
-        Arc::new(Self { state: Mutex::new(state), published, read: AtomicU64::new(0) })
+        Arc::new(Self {
+            state: Mutex::new(state),
+            published,
+            read: AtomicU64::new(0),
+            before_reading: Mutex::default(),
+        })
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
@@ -160,6 +176,33 @@ impl FakeAccount {
             let id = state.mailbox.by_name(folder).unwrap().id;
             state.handle(Request::Expunge { folder: id, uids: uids.to_vec() }).unwrap();
         });
+    }
+
+    /// Expunges as another session would: the folder is published without the messages, then their bodies are forgotten.
+    pub(crate) fn vanish(&self, folder: &str, uids: &[Uid]) {
+        let bodies: Vec<BodyId> = uids.iter().map(|uid| self.body_id(folder, *uid)).collect();
+        self.expunge(folder, uids);
+        self.state.lock().unwrap().bodies.retain(|id, _| !bodies.contains(id));
+    }
+
+    /// Damages a body on the disk from this byte on.
+    pub(crate) fn damage(&self, folder: &str, uid: Uid, from: u64) {
+        let body = self.body_id(folder, uid);
+        self.state.lock().unwrap().damaged.insert(body, from);
+    }
+
+    /// What happens before a body is read, with how many were read before.
+    pub(crate) fn before_reading(&self, then: impl FnMut(&Self, u32) + Send + 'static) {
+        let (mut then, mut count) = (then, 0);
+        let counted = move |account: &Self| {
+            then(account, count);
+            count += 1;
+        };
+        *self.before_reading.lock().unwrap() = Some(Box::new(counted));
+    }
+
+    fn body_id(&self, folder: &str, uid: Uid) -> BodyId {
+        self.state.lock().unwrap().mailbox.by_name(folder).unwrap().messages.get(uid).unwrap().body
     }
 
     pub(crate) fn flag(&self, folder: &str, uids: &[Uid], flags: Flags) {
@@ -193,7 +236,15 @@ impl Account for FakeAccount {
 
     fn body(&self, id: BodyId, range: Range<u64>) -> Later<'_, Result<Vec<u8>, ReadError>> {
         Box::pin(async move {
-            let body = self.state.lock().unwrap().bodies.get(&id).cloned().ok_or(ReadError)?;
+            if let Some(then) = self.before_reading.lock().unwrap().as_mut() {
+                then(self);
+            }
+            let state = self.state.lock().unwrap();
+            let body = state.bodies.get(&id).cloned().ok_or(ReadError)?;
+            if state.damaged.get(&id).is_some_and(|from| *from < range.end.min(body.len() as u64)) {
+                return Err(ReadError);
+            }
+            drop(state);
             let cut = |at: u64| usize::try_from(at).unwrap().min(body.len());
             let bytes = body[cut(range.start)..cut(range.end)].to_vec();
             self.read.fetch_add(bytes.len() as u64, Ordering::Relaxed);

@@ -232,6 +232,182 @@ async fn a_body_that_cannot_be_read_costs_its_own_response_only() {
         .await;
 }
 
+/// The message is listed when FETCH begins; another session expunges it before its body is read.
+#[tokio::test]
+async fn what_another_session_expunges_meanwhile_is_left_out() {
+    let server = Server::start().await;
+    for n in 1..=3 {
+        server.account.deliver("INBOX", &format!("Subject: {n}\n\n{n}\n"));
+    }
+    let mut client = server.inbox().await;
+    server.account.before_reading(|account, count| {
+        if count == 1 {
+            account.vanish("INBOX", &[2]);
+        }
+    });
+    client
+        .play(
+            r#"
+            C: 1 FETCH 1:3 BODY.PEEK[TEXT]
+            S: * 1 FETCH (BODY[TEXT] {3}
+            S: 1
+            S: )
+            "#,
+        )
+        .await;
+    client
+        .play(
+            r#"
+            S: * 3 FETCH (BODY[TEXT] {3}
+            S: 3
+            S: )
+            S: 1 OK [EXPUNGEISSUED] done
+            C: 2 FETCH 2 (UID FLAGS)
+            S: 2 OK [EXPUNGEISSUED] done
+            C: 3 SEARCH BODY 2
+            S: * SEARCH
+            S: 3 OK done
+            C: 4 UID FETCH 2:3 UID
+            S: * 3 FETCH (UID 3)
+            S: * 2 EXPUNGE
+            S: 4 OK done
+            "#,
+        )
+        .await;
+}
+
+/// Whatever is expunged while it is read: no command is refused, and no session ends.
+#[tokio::test]
+async fn no_command_is_refused_because_another_session_expunges() {
+    for command in [
+        "FETCH 1:3 (FLAGS BODY[])",
+        "FETCH 1:3 (ENVELOPE BODYSTRUCTURE RFC822.SIZE)",
+        "UID FETCH 1:3 (BODY.PEEK[HEADER.FIELDS (SUBJECT)])",
+        "STORE 1:3 +FLAGS (\\Seen)",
+        "STORE 1:3 +FLAGS.SILENT (\\Seen)",
+        "COPY 1:3 Archive",
+        "MOVE 1:3 Archive",
+        "UID MOVE 1:3 Archive",
+        "SEARCH TEXT nothing",
+        "EXPUNGE",
+    ] {
+        for gone in 1..=3 {
+            for early in [true, false] {
+                let server = Server::start().await;
+                for n in 1..=3 {
+                    server.account.deliver("INBOX", &format!("Subject: {n}\n\n{}\n", "x".repeat(300_000)));
+                }
+                let mut client = server.inbox().await;
+                if early {
+                    server.account.vanish("INBOX", &[gone]);
+                } else {
+                    server.account.before_reading(move |account, count| {
+                        if count == 3 {
+                            account.vanish("INBOX", &[gone]);
+                        }
+                    });
+                }
+                client.send(format!("t {command}\r\n").as_bytes()).await;
+                let mut reply = client.line().await;
+                for _ in 0..20_000 {
+                    if !reply.starts_with("t ") {
+                        reply = client.line().await;
+                    }
+                }
+                assert!(reply.starts_with("t OK"), "{command}, {gone}, {early}: {reply:?}");
+                let reply = client.command("u NOOP").await;
+                assert_eq!(reply.last().unwrap(), "u OK done", "{command}, {gone}, {early}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_large_body_that_is_damaged_is_refused_before_its_literal() {
+    let server = Server::start().await;
+    server.account.deliver("INBOX", &format!("Subject: a\n\n{}\n", "x".repeat(1_000_000)));
+    server.account.deliver("INBOX", "Subject: b\n\ny\n");
+    let mut client = server.inbox().await;
+    server.account.damage("INBOX", 1, 700_000);
+    client
+        .play(
+            r#"
+            C: 1 FETCH 1:2 (UID BODY.PEEK[])
+            S: * 2 FETCH (UID 2 BODY[] {17}
+            S: Subject: b
+            S:
+            S: y
+            S: )
+            S: 1 NO [SERVERBUG] some messages could not be read; the daemon's log says more
+            C: 2 FETCH 1 BODY.PEEK[]<9.3>
+            S: * 1 FETCH (BODY[]<9> {3}
+            S: a
+            S: )
+            S: 2 OK done
+            C: 3 FETCH 1 (BODY.PEEK[]<9.3> BODY.PEEK[TEXT])
+            S: 3 NO [SERVERBUG] some messages could not be read; the daemon's log says more
+            C: 4 NOOP
+            S: 4 OK done
+            "#,
+        )
+        .await;
+}
+
+/// What was announced comes: fewer bytes would leave the client waiting, and more would be read as an answer.
+#[tokio::test]
+async fn a_body_that_breaks_while_it_is_sent_has_its_length_and_the_session_goes_on() {
+    let server = Server::start().await;
+    server.account.deliver("INBOX", &format!("Subject: a\n\n{}\n", "x".repeat(1_000_000)));
+    let mut client = server.inbox().await;
+    server.account.before_reading(|account, count| {
+        if count == 6 {
+            account.damage("INBOX", 1, 300_000);
+        }
+    });
+    client.send(b"1 FETCH 1 BODY.PEEK[]\r\n").await;
+    assert_eq!(client.line().await, "* 1 FETCH (BODY[] {1000016}");
+    let body = String::from_utf8(client.bytes(1_000_016).await).unwrap();
+    assert!(body.contains("[this could not be read from the disk]"));
+    client
+        .play(
+            r#"
+            S: )
+            S: 1 NO [SERVERBUG] some messages could not be read; the daemon's log says more
+            C: 2 NOOP
+            S: 2 OK done
+            "#,
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn what_is_being_sent_is_not_said_to_be_expunged() {
+    let server = Server::start().await;
+    for n in 1..=2 {
+        server.account.deliver("Outbox", &format!("Subject: {n}\n\n{n}\n"));
+    }
+    let mut client = server.log_in().await;
+    client.command("0 SELECT Outbox").await;
+    client
+        .play(
+            r#"
+            C: 1 STORE 1:2 +FLAGS.SILENT (\Deleted)
+            S: 1 OK stored
+            C: 2 EXPUNGE
+            S: * 2 EXPUNGE
+            S: 2 NO [INUSE] it is being handed over at this moment; ask again in a few seconds
+            C: 3 UID EXPUNGE 1
+            S: 3 NO [INUSE] it is being handed over at this moment; ask again in a few seconds
+            C: 4 CLOSE
+            S: 4 NO [INUSE] it is being handed over at this moment; ask again in a few seconds
+            C: 5 FETCH 1 UID
+            S: * 1 FETCH (UID 1)
+            S: 5 OK done
+            "#,
+        )
+        .await;
+}
+
 #[tokio::test]
 async fn search_finds_what_people_see() {
     let server = Server::start().await;

@@ -243,6 +243,19 @@ async fn an_appended_message_comes_back_byte_for_byte() {
 }
 
 #[tokio::test]
+async fn a_message_of_exactly_the_announced_size_is_stored() {
+    let server = Server::start().await;
+    let mut client = server.inbox().await;
+    let reply = client.command("1 CAPABILITY").await;
+    let limit: usize = reply[0].rsplit_once("APPENDLIMIT=").unwrap().1.parse().unwrap();
+    client.send(format!("2 APPEND INBOX {{{limit}}}\r\n").as_bytes()).await;
+    assert_eq!(client.line().await, "+ go on");
+    client.send(&vec![b'x'; limit]).await;
+    client.send(b"\r\n").await;
+    client.play("S: * 1 EXISTS\nS: 2 OK [APPENDUID 701 1] stored").await;
+}
+
+#[tokio::test]
 async fn idle_pushes_what_happens() {
     let server = Server::start().await;
     server.account.deliver("INBOX", "Subject: a\n\nx\n");
@@ -275,7 +288,7 @@ async fn sequence_numbers_hold_until_an_expunge_may_be_told() {
             S: * 2 FETCH (UID 2)
             S: * 3 FETCH (UID 3)
             S: * 3 FETCH (UID 3 FLAGS (\Seen))
-            S: 1 NO [EXPUNGEISSUED] some of these messages are gone
+            S: 1 OK [EXPUNGEISSUED] done
             C: 2 STORE 2 +FLAGS (\Flagged)
             S: * 2 FETCH (UID 2 FLAGS (\Flagged))
             S: 2 OK stored
@@ -283,10 +296,10 @@ async fn sequence_numbers_hold_until_an_expunge_may_be_told() {
             S: * SEARCH 2 3
             S: 3 OK done
             C: 4 COPY 1:2 Archive
-            S: 4 NO [EXPUNGEISSUED] some of these messages are gone
-            C: 5 UID COPY 1:2 Archive
             S: * 1 EXPUNGE
-            S: 5 OK [COPYUID 704 2 1] copied
+            S: 4 OK [COPYUID 704 2 1] copied
+            C: 5 UID COPY 1:2 Archive
+            S: 5 OK [COPYUID 704 2 2] copied
             C: 6 COPY 1 Nowhere
             S: 6 NO [TRYCREATE] there is no such folder
             C: 7 UID MOVE 99 Archive

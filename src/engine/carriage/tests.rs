@@ -248,7 +248,14 @@ fn what_never_arrives_is_given_up_and_said() {
     assert_eq!(carried(&world), 0);
     world.pass(2 * DAY);
     assert!(matches!(progress(&world), Progress::Failed(_, FailureReason::Unconfirmed)));
-    assert_eq!(world.texts(ALICE, FolderRole::Inbox).iter().filter(|text| text.contains("Action: failed")).count(), 1);
+    assert_eq!(
+        world
+            .texts(ALICE, FolderRole::Inbox)
+            .iter()
+            .filter(|text| text.contains("Subject: Delivery is unconfirmed"))
+            .count(),
+        1
+    );
     world.check();
 }
 

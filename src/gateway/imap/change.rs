@@ -60,10 +60,7 @@ impl Session {
             }
         }
         self.report(by_uid)?;
-        if gone && !by_uid {
-            return Ok(Reply::no("some of these messages are gone").code("EXPUNGEISSUED"));
-        }
-        Ok(Reply::ok("stored"))
+        Ok(Reply::ok("stored").gone(gone && !by_uid))
     }
 
     /// EXPUNGE, or UID EXPUNGE (RFC 4315) of these.
@@ -76,10 +73,13 @@ impl Session {
             let chosen = selected.view.select(set, true);
             uids.retain(|uid| chosen.binary_search_by_key(uid, |row| row.uid).is_ok());
         }
-        if !uids.is_empty() {
-            account.request(Request::Expunge { folder: folder.id, uids }).await?;
-        }
+        let expunged = match uids.is_empty() {
+            true => Ok(Response::Done),
+            false => account.request(Request::Expunge { folder: folder.id, uids }).await,
+        };
+        // Of several messages in the Outbox some may be gone where another one is being sent.
         self.report(true)?;
+        expunged?;
         Ok(Reply::ok("expunged"))
     }
 
@@ -98,22 +98,26 @@ impl Session {
         let target = target?;
         let rows = selected.view.select(set, by_uid);
         let uids: Vec<Uid> = rows.iter().map(|row| row.uid).filter(|&uid| folder.messages.get(uid).is_some()).collect();
-        if uids.len() != rows.len() && !by_uid {
-            // All or nothing (RFC 3501 §6.4.7).
-            return Ok(Reply::no("some of these messages are gone").code("EXPUNGEISSUED"));
-        }
+        // COPYUID says which were there; the others nobody can copy any more.
+        let gone = uids.len() != rows.len() && !by_uid;
         if target.messages.len().saturating_add(uids.len()) > limits::FOLDER_MESSAGES {
             return Ok(Reply::no("that folder is full").code("LIMIT"));
         }
         if uids.is_empty() {
             self.report(true)?;
-            return Ok(Reply::ok("there was nothing to do"));
+            return Ok(Reply::ok("there was nothing to do").gone(gone));
         }
         let request = Request::Transfer { from: folder.id, to: target.id, uids, keep };
-        let response = account.request(request).await.map_err(|error| match error {
-            RequestError::NoSuchFolder => Fail::from(Reply::no("there is no such folder").code("TRYCREATE")),
-            other => other.into(),
-        })?;
+        let response = match account.request(request).await {
+            Err(RequestError::NoSuchFolder) => {
+                return Ok(Reply::no("there is no such folder").code("TRYCREATE"));
+            }
+            Err(error) => {
+                self.report(true)?;
+                return Err(error.into());
+            }
+            Ok(response) => response,
+        };
         let code = match response {
             Response::Transferred { uid_validity, pairs } if !pairs.is_empty() => {
                 let from = encode::uid_set(pairs.iter().map(|&(from, _)| from));
@@ -135,7 +139,7 @@ impl Session {
             }
             None => {
                 self.report(true)?;
-                Ok(Reply::ok("there was nothing to do"))
+                Ok(Reply::ok("there was nothing to do").gone(gone))
             }
         }
     }

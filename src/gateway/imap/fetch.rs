@@ -1,14 +1,14 @@
 //! FETCH: what of which messages.
 //!
-//! Each response begins with the UID where it is asked for. Large sections go out in pieces as they are read; a body
-//! that cannot be read costs its own response and makes the command end with NO, unless a piece was already sent:
-//! then the session ends, because the client was promised more bytes than there are.
+//! Each response begins with the UID where it is asked for. Large sections go out in pieces as they are read. A literal is
+//! announced when all its bytes were read once: a body that cannot be read costs its own response and makes the command
+//! end with NO. What cannot be read any more after that is replaced, in the length that was announced. A message that
+//! somebody else expunged meanwhile is left out (RFC 2180 §4.1); its EXPUNGE follows as soon as it may be told.
 
 use std::sync::Arc;
 
 use imap_codec::imap_types::fetch::{MacroOrMessageDataItemNames, MessageDataItemName, Part, Section as SectionName};
 
-use crate::base::limits;
 use crate::engine::Request;
 use crate::engine::mailbox::{FlagChange, Flags, Folder, Message, NamedFlags, Uid};
 use crate::gateway::account::ReadError;
@@ -18,7 +18,7 @@ use crate::mail::structure::{Section, Span};
 use super::encode;
 use super::reply::{Done, End, Fail, Reply};
 use super::session::Session;
-use super::source::Source;
+use super::source::{Source, pieces};
 use super::stream::Writer;
 use super::view::{NumberSet, Row};
 
@@ -52,6 +52,19 @@ struct Fields {
     names: Vec<Vec<u8>>,
     except: bool,
 }
+
+/// How the response for one message ended.
+enum Told {
+    /// With everything that was asked for.
+    Whole,
+    /// Without what somebody else expunged meanwhile.
+    Gone,
+    /// Without what the disk does not give.
+    Unreadable,
+}
+
+/// Stands in the place of bytes that were announced and cannot be read any more.
+const REPLACEMENT: &[u8] = b"\r\n[this could not be read from the disk]";
 
 /// Why one response could not be completed.
 enum Trouble {
@@ -92,16 +105,17 @@ impl Session {
                 continue;
             };
             let now_seen = marked.binary_search(&row.uid).is_ok();
-            unreadable |= !self.fetch_row(row, message, &folder, &items, now_seen).await?;
+            match self.fetch_row(row, message, &folder, &items, now_seen).await? {
+                Told::Whole => {}
+                Told::Gone => gone = true,
+                Told::Unreadable => unreadable = true,
+            }
         }
         self.report(by_uid)?;
         if unreadable {
             return Ok(Reply::no("some messages could not be read; the daemon's log says more").code("SERVERBUG"));
         }
-        if gone && !by_uid {
-            return Ok(Reply::no("some of these messages are gone").code("EXPUNGEISSUED"));
-        }
-        Ok(Reply::ok("done"))
+        Ok(Reply::ok("done").gone(gone && !by_uid))
     }
 
     /// Sets `\Seen` on those that have it not, in one change; gives them, sorted.
@@ -125,7 +139,7 @@ impl Session {
         }
     }
 
-    /// Sends the response for one message; false where its body could not be read.
+    /// Sends the response for one message.
     async fn fetch_row(
         &mut self,
         row: Row,
@@ -133,26 +147,28 @@ impl Session {
         folder: &Arc<Folder>,
         items: &[Item],
         now_seen: bool,
-    ) -> Result<bool, Fail> {
+    ) -> Result<Told, Fail> {
         let Self { user: Some(user), writer, shared, .. } = self else { return Err(End::Silent.into()) };
         let mut source = Source::new(user.account.as_ref(), &shared.limits.memory, message);
         let mark = writer.mark();
         let tells_flags = now_seen || items.contains(&Item::Flags);
-        let written = write_row(writer, &mut source, row, message, folder, items, now_seen).await;
-        match written {
-            Ok(()) => {
-                if let Some(selected) = user.selected.as_mut().filter(|_| tells_flags) {
-                    selected.view.tell(row.uid, message.flags);
-                }
-                writer.relieve().await?;
-                Ok(true)
-            }
-            Err(Trouble::Unreadable) if writer.take_back(mark) => Ok(false),
-            Err(_) => Err(End::Silent.into()),
+        let whole = write_row(writer, &mut source, row, message, folder, items, now_seen).await?;
+        // Of a response of which a part was sent the rest stays, without what is missing.
+        let stands = whole || !writer.take_back(mark);
+        if let Some(selected) = user.selected.as_mut().filter(|_| tells_flags && stands) {
+            selected.view.tell(row.uid, message.flags);
         }
+        writer.relieve().await?;
+        if whole {
+            return Ok(Told::Whole);
+        }
+        // A body is forgotten after the folder without its message was published.
+        let (now, _) = user.selected()?;
+        Ok(if now.messages.get(row.uid).is_some() { Told::Unreadable } else { Told::Gone })
     }
 }
 
+/// Writes the response for one message; false where a part of it could not be read.
 async fn write_row(
     writer: &mut Writer,
     source: &mut Source<'_>,
@@ -161,42 +177,68 @@ async fn write_row(
     folder: &Folder,
     items: &[Item],
     now_seen: bool,
-) -> Result<(), Trouble> {
+) -> std::io::Result<bool> {
     writer.out().extend_from_slice(format!("* {} FETCH (", row.seq).as_bytes());
     let more = (now_seen && !items.contains(&Item::Flags)).then_some(&Item::Flags);
-    for (place, item) in items.iter().chain(more).enumerate() {
-        if place > 0 {
+    let (mut whole, mut first) = (true, true);
+    for item in items.iter().chain(more) {
+        let mark = writer.mark();
+        if !first {
             writer.out().push(b' ');
         }
-        match item {
-            Item::Uid => writer.out().extend_from_slice(format!("UID {}", row.uid).as_bytes()),
-            Item::Flags => {
-                writer.out().extend_from_slice(b"FLAGS ");
-                encode::flags(writer.out(), folder, message.flags);
+        match write_item(writer, source, row, message, folder, item).await {
+            Ok(complete) => {
+                first = false;
+                whole &= complete;
             }
-            Item::InternalDate => {
-                writer.out().extend_from_slice(b"INTERNALDATE ");
-                encode::internal_date(writer.out(), message.date);
+            Err(Trouble::Unreadable) => {
+                // Nothing of an item is sent before all of it can be.
+                writer.take_back(mark);
+                whole = false;
             }
-            Item::Size => writer.out().extend_from_slice(format!("RFC822.SIZE {}", message.size).as_bytes()),
-            Item::Envelope => {
-                let envelope = source.envelope().await?;
-                writer.out().extend_from_slice(b"ENVELOPE ");
-                encode::envelope(writer.out(), &envelope);
-            }
-            Item::Body | Item::BodyStructure => {
-                let extended = *item == Item::BodyStructure;
-                let structure = source.structure().await?;
-                writer.out().extend_from_slice(if extended { b"BODYSTRUCTURE " } else { b"BODY " });
-                encode::body_structure(writer.out(), &structure.root, extended);
-            }
-            Item::Content(content) => write_content(writer, source, content).await?,
+            Err(Trouble::Socket) => return Err(std::io::ErrorKind::BrokenPipe.into()),
         }
         // However often something is asked for, little of it is in memory.
         writer.relieve().await?;
     }
     writer.out().extend_from_slice(b")\r\n");
-    Ok(())
+    Ok(whole)
+}
+
+/// Writes one item; false where a part of it was replaced.
+async fn write_item(
+    writer: &mut Writer,
+    source: &mut Source<'_>,
+    row: Row,
+    message: &Message,
+    folder: &Folder,
+    item: &Item,
+) -> Result<bool, Trouble> {
+    match item {
+        Item::Uid => writer.out().extend_from_slice(format!("UID {}", row.uid).as_bytes()),
+        Item::Flags => {
+            writer.out().extend_from_slice(b"FLAGS ");
+            encode::flags(writer.out(), folder, message.flags);
+        }
+        Item::InternalDate => {
+            writer.out().extend_from_slice(b"INTERNALDATE ");
+            encode::internal_date(writer.out(), message.date);
+        }
+        Item::Size => writer.out().extend_from_slice(format!("RFC822.SIZE {}", message.size).as_bytes()),
+        Item::Envelope => {
+            let envelope = source.envelope().await?;
+            writer.out().extend_from_slice(b"ENVELOPE ");
+            encode::envelope(writer.out(), &envelope);
+        }
+        Item::Body | Item::BodyStructure => {
+            let extended = *item == Item::BodyStructure;
+            let structure = source.structure().await?;
+            writer.out().extend_from_slice(if extended { b"BODYSTRUCTURE " } else { b"BODY " });
+            encode::body_structure(writer.out(), &structure.root, extended);
+        }
+        Item::Content(content) => return write_content(writer, source, content).await,
+    }
+    Ok(true)
 }
 
 /// The bytes of a section: a place in the stored body, or something put together.
@@ -234,7 +276,7 @@ async fn find(source: &mut Source<'_>, content: &Content) -> Result<Found, ReadE
     }
 }
 
-async fn write_content(writer: &mut Writer, source: &mut Source<'_>, content: &Content) -> Result<(), Trouble> {
+async fn write_content(writer: &mut Writer, source: &mut Source<'_>, content: &Content) -> Result<bool, Trouble> {
     let found = find(source, content).await?;
     let out = writer.out();
     out.extend_from_slice(&content.label);
@@ -250,30 +292,39 @@ async fn write_content(writer: &mut Writer, source: &mut Source<'_>, content: &C
             encode::literal_head(out, bytes.len());
             out.extend(bytes.iter().map(|&byte| encode::harmless(byte)));
         }
-        Found::There(span) => stream(writer, source, cut(span, content.partial)).await?,
+        Found::There(span) => return stream(writer, source, cut(span, content.partial)).await,
     }
-    Ok(())
+    Ok(true)
 }
 
-/// A literal, piece by piece: the next one is read when the socket took the last one.
-async fn stream(writer: &mut Writer, source: &Source<'_>, span: Span) -> Result<(), Trouble> {
-    let piece = u32::try_from(limits::IMAP_PIECE_BYTES).unwrap_or(u32::MAX);
+/// A literal, piece by piece: the next one is read when the socket took the last one. False where what was there when the
+/// literal was announced could not be read any more, and was replaced.
+async fn stream(writer: &mut Writer, source: &mut Source<'_>, span: Span) -> Result<bool, Trouble> {
+    let mut pieces = pieces(span);
+    let first = pieces.next().unwrap_or(span);
+    if first != span {
+        source.verify(span).await?;
+    }
+    let mut bytes = source.read(first).await?;
     encode::literal_head(writer.out(), usize::try_from(span.len()).unwrap_or(usize::MAX));
-    let mut start = span.start;
-    while start < span.end {
-        let end = start.saturating_add(piece).min(span.end);
-        let bytes = source.read(Span { start, end }).await?;
+    let mut whole = true;
+    loop {
         if bytes.contains(&0) {
             writer.out().extend(bytes.iter().map(|&byte| encode::harmless(byte)));
         } else {
             writer.out().extend_from_slice(&bytes);
         }
-        start = end;
-        if start < span.end {
-            writer.relieve().await?;
-        }
+        let Some(piece) = pieces.next() else { return Ok(whole) };
+        writer.relieve().await?;
+        bytes = match source.read(piece).await {
+            Ok(bytes) => bytes,
+            Err(ReadError) => {
+                whole = false;
+                let len = usize::try_from(piece.len()).unwrap_or(usize::MAX);
+                REPLACEMENT.iter().copied().cycle().take(len).collect()
+            }
+        };
     }
-    Ok(())
 }
 
 /// `<start.count>` of these bytes (RFC 9051 §6.4.5.1): cut at the end, empty where it begins behind it.

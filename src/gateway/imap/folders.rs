@@ -153,16 +153,16 @@ impl Session {
         }
     }
 
-    /// CLOSE expunges without saying so.
+    /// CLOSE expunges without saying so. Where that is refused the folder stays open.
     pub(super) async fn close(&mut self) -> Done {
         let user = self.user()?;
         let (folder, selected) = user.selected()?;
         let deleted = if selected.read_only { Vec::new() } else { deleted(&folder, selected) };
         let account = Arc::clone(&user.account);
-        user.selected = None;
         if !deleted.is_empty() {
             account.request(Request::Expunge { folder: folder.id, uids: deleted }).await?;
         }
+        self.user()?.selected = None;
         Ok(Reply::ok("closed"))
     }
 

@@ -47,6 +47,11 @@ impl Reply {
         Self { code: Some(code.into()), ..self }
     }
 
+    /// Says that some messages were expunged by somebody else and were left out (RFC 5530), where it is so.
+    pub(super) fn gone(self, gone: bool) -> Self {
+        if gone && self.code.is_none() { self.code("EXPUNGEISSUED") } else { self }
+    }
+
     /// The line, without its line end. Whatever the text is, it is one line of ASCII.
     pub(super) fn line(&self, tag: &str) -> String {
         let condition = match self.condition {

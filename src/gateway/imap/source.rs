@@ -35,11 +35,22 @@ pub(super) struct Source<'a> {
     message: &'a Message,
     header: Option<Vec<u8>>,
     structure: Option<MessageStructure>,
+    verified: Option<Span>,
+}
+
+/// These bytes in pieces of which each is read at once.
+pub(super) fn pieces(span: Span) -> impl Iterator<Item = Span> {
+    let piece = u32::try_from(limits::IMAP_PIECE_BYTES).unwrap_or(u32::MAX);
+    let starts = std::iter::successors(Some(span.start), move |start| start.checked_add(piece));
+    starts.take_while(move |start| *start < span.end).map(move |start| {
+        let end = start.saturating_add(piece).min(span.end);
+        Span { start, end }
+    })
 }
 
 impl<'a> Source<'a> {
     pub(super) const fn new(account: &'a dyn Account, memory: &'a Semaphore, message: &'a Message) -> Self {
-        Self { account, memory, message, header: None, structure: None }
+        Self { account, memory, message, header: None, structure: None, verified: None }
     }
 
     /// The whole message.
@@ -54,6 +65,17 @@ impl<'a> Source<'a> {
         }
         let bytes = self.account.body(self.message.body, span.range()).await?;
         if u32::try_from(bytes.len()) == Ok(span.len()) { Ok(bytes) } else { Err(ReadError) }
+    }
+
+    /// Reads all of these bytes once, keeping none: whether they can be read is known before they are promised.
+    pub(super) async fn verify(&mut self, span: Span) -> Result<(), ReadError> {
+        if self.verified.is_none_or(|known| span.start < known.start || known.end < span.end) {
+            for piece in pieces(span) {
+                self.read(piece).await?;
+            }
+            self.verified = Some(span);
+        }
+        Ok(())
     }
 
     /// The header of the message, with its empty line.

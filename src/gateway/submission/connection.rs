@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::receiver::DataProblem;
 use super::session::{Identity, Session, Step};
 use super::{Seat, Shared, reply};
-use crate::base::limits::LOGIN_DELAY_DOUBLINGS;
+use crate::base::limits::{LOGIN_DELAY_DOUBLINGS, SUBMISSION_GAIN_BYTES};
 use crate::engine::request::{Asked, Submission};
 use crate::engine::{Request, Response};
 use crate::gateway::account::Account;
@@ -167,8 +167,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
             Ok(prepared) => prepared,
             Err(error) => return reply::of_outgoing(&error),
         };
-        if message.len() > config.bounds.message {
-            // Addresses are longer than the names for them.
+        if message.len() > config.bounds.message.saturating_add(SUBMISSION_GAIN_BYTES) {
             return reply::of_data(DataProblem::TooLarge).to_owned();
         }
         let asked = Asked { message_id: written_id, ..asked };

@@ -49,7 +49,7 @@ pub struct Bounds {
     pub idle: Duration,
     /// The delay of the first failed login; it doubles up to 32 times.
     pub login_delay: Duration,
-    /// A message, in bytes.
+    /// A message as it is submitted, in bytes: what EHLO announces. It may gain [`limits::SUBMISSION_GAIN_BYTES`].
     pub message: usize,
     /// Sessions of one account.
     pub sessions: usize,
@@ -60,7 +60,7 @@ impl Default for Bounds {
         Self {
             idle: limits::SUBMISSION_IDLE,
             login_delay: limits::LOGIN_DELAY,
-            message: limits::MESSAGE_BYTES,
+            message: limits::MESSAGE_BYTES - limits::SUBMISSION_GAIN_BYTES,
             sessions: limits::SUBMISSION_SESSIONS,
         }
     }

@@ -17,6 +17,7 @@ mod texts;
 
 use std::fmt;
 
+use crate::base::limits::HEADER_BYTES;
 use crate::base::{Rng, Timestamp};
 
 use super::Address;
@@ -101,6 +102,10 @@ pub fn prepare(
     let people = People { own, resolve };
     let own_hosts = OwnHosts::of(header);
     let top = fields::top(header, &people, &own_hosts, now, rng)?;
+    if top.fields.len() > HEADER_BYTES {
+        // Addresses are longer than the names for them. Its recipients would refuse it.
+        return Err(Ambiguity::TooLong.into());
+    }
     let mut prepared = Vec::with_capacity(message.len() + message.len() / 32 + 1024);
     prepared.extend_from_slice(&top.fields);
     let mut cleaner = Cleaner { people, own_hosts, known: top.known, rng, ids: ContentIds::new(), parts: 0 };
