@@ -9,7 +9,7 @@
 pub const fn steps(_count: usize) {}
 
 #[cfg(any(test, fuzzing))]
-pub use counting::{steps, work};
+pub use counting::{so_far, steps, work};
 
 #[cfg(any(test, fuzzing))]
 mod counting {
@@ -24,10 +24,15 @@ mod counting {
         STEPS.with(|steps| steps.set(steps.get().saturating_add(count as u64)));
     }
 
+    /// The steps of this thread.
+    pub fn so_far() -> u64 {
+        STEPS.with(Cell::get)
+    }
+
     /// The steps that this makes on this thread, and what comes of it.
     pub fn work<T>(what: impl FnOnce() -> T) -> (u64, T) {
-        let before = STEPS.with(Cell::get);
+        let before = so_far();
         let result = what();
-        (STEPS.with(Cell::get).saturating_sub(before), result)
+        (so_far().saturating_sub(before), result)
     }
 }

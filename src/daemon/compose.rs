@@ -1,7 +1,6 @@
 //! Messages that the command line writes, and header lines that it shows.
 
 use data_encoding::BASE64;
-use mailparse::MailHeaderMap;
 
 use super::account::LocalAccount;
 use super::contacts;
@@ -13,7 +12,7 @@ use crate::engine::request::{Asked, Submission};
 use crate::mail::Address;
 use crate::mail::address::PETNAME_DOMAIN;
 use crate::mail::compose::{self, Attachment};
-use crate::mail::outgoing;
+use crate::mail::{headers, outgoing, readable};
 use crate::store::OsRng;
 
 /// Whose address a text means: that of a contact, or one's own.
@@ -78,7 +77,8 @@ fn header_address(name: &str) -> String {
 /// The decoded value of a header field, on one line and without what controls a terminal or the direction of what stands
 /// beside it; empty where it is missing.
 pub(super) fn header_text(header: &[u8], name: &str) -> String {
-    let value = mailparse::parse_headers(header).ok().and_then(|(headers, _)| headers.get_first_value(name));
+    let field = headers::fields(header).find(|field| field.is(name));
+    let value = field.map(|field| readable::of_value(field.value));
     value.unwrap_or_default().chars().map(|c| if controls_display(c) { ' ' } else { c }).collect()
 }
 

@@ -1,8 +1,13 @@
 //! Header fields and the author of a message (RFC 5322 §2.2, §3.6.2).
 //!
+//! Everything here reads a header line by line, a fixed number of times: at most 24 steps for a byte of it and, where fields are selected, of the
+//! names that are asked for.
+//!
 //! Fields are found by their bytes, so that what is not touched is passed on as it was. Address lists are
 //! read twice over: leniently for showing ([`address_list`]), strictly where a sender's right to an address depends
 //! on it ([`from_addresses`]).
+
+use std::collections::BTreeSet;
 
 use crate::base::meter;
 
@@ -97,11 +102,15 @@ impl Field<'_> {
     }
 }
 
-/// The fields of these names (or, with `except`, all others) and an empty line: `BODY[HEADER.FIELDS …]`.
+/// The fields of these names (or, with `except`, all others) and an empty line: `BODY[HEADER.FIELDS …]`. However many names there are,
+/// a field's name is compared with twenty of them at most.
 pub fn select_fields(header: &[u8], names: &[&[u8]], except: bool) -> Vec<u8> {
+    let names: BTreeSet<Vec<u8>> = names.iter().map(|name| name.to_ascii_lowercase()).collect();
+    let compared = names.len().checked_ilog2().unwrap_or(0) as usize + 1;
     let mut selected = Vec::new();
     for field in fields(header) {
-        if names.iter().any(|name| field.name.eq_ignore_ascii_case(name)) != except {
+        meter::steps(field.name.len() * compared + field.raw.len());
+        if names.contains(&field.name.to_ascii_lowercase()) != except {
             selected.extend_from_slice(field.raw);
             if !field.raw.ends_with(b"\n") {
                 selected.extend_from_slice(b"\r\n");
@@ -252,6 +261,31 @@ mod tests {
         let long = format!("From: a@x\r\n{}", "X: y\r\n".repeat(HEADER_FIELDS));
         assert_eq!(from(&long), Err(FromError::TooLong));
         assert_eq!(from(&"x".repeat(HEADER_BYTES + 1)), Err(FromError::TooLong));
+    }
+
+    #[test]
+    fn no_header_and_no_list_of_names_makes_more_steps_than_so_many_a_byte() {
+        let names: Vec<Vec<u8>> = (0..20_000).map(|number| format!("x-{number}").into_bytes()).collect();
+        let names: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
+        let named: usize = names.iter().map(|name| name.len()).sum();
+        for (head, unit) in [
+            ("From: a@x", "(("),
+            ("", "From: a@x\r\n"),
+            ("From: ", "a@x,"),
+            ("From: ", "a "),
+            ("From: ", "\"\\\" "),
+            ("From: a@x\r\n", " \r\n"),
+            ("", "x-19999:\r\n"),
+            ("", "a\n"),
+            ("", ":"),
+        ] {
+            for count in [1000, 4000, 16_000] {
+                let header = format!("{head}{}", unit.repeat(count)).into_bytes();
+                let most = 24 * (header.len() + named) as u64;
+                let (steps, _) = meter::work(|| (from_addresses(&header), select_fields(&header, &names, true)));
+                assert!(steps <= most, "{unit:?} {count}: {steps} of {most}");
+            }
+        }
     }
 
     proptest! {

@@ -5,17 +5,23 @@
 //! ```
 //! The draft's `signature` member is not read: the seal's signature covers the whole content. Who wrote it and to
 //! whom comes from there too. An attachment whose base91 is broken is kept as the text that it is.
+//!
+//! JSON is read by `serde_json`, once and to a depth of 128; no more attachments are kept in memory than a message may have.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::base::Timestamp;
 use crate::base::limits::{MESSAGE_BYTES, MIME_PARTS};
 
 use super::Address;
 use super::base91;
+use super::budget::HeaderBudget;
 use super::compose::{Attachment, ComposeError, Draft, compose, file_name};
-use super::headers;
 use super::structure::{Inner, MessageStructure, Structure, parse};
+use super::{headers, readable};
 
 /// Why a JSON message was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,8 +48,31 @@ struct JsonContent {
     subject: String,
     #[serde(default)]
     body: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "bounded")]
     attachments: Vec<JsonAttachment>,
+}
+
+/// One more attachment than a message may have, at most: the others are read and dropped.
+fn bounded<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<JsonAttachment>, D::Error> {
+    struct Bounded;
+    impl<'de> Visitor<'de> for Bounded {
+        type Value = Vec<JsonAttachment>;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("a list of attachments")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut found = Vec::new();
+            while found.len() <= MIME_PARTS {
+                let Some(attachment) = list.next_element()? else { return Ok(found) };
+                found.push(attachment);
+            }
+            while list.next_element::<IgnoredAny>()?.is_some() {}
+            Ok(found)
+        }
+    }
+    deserializer.deserialize_seq(Bounded)
 }
 
 #[derive(Serialize, Deserialize)]
@@ -115,11 +144,8 @@ pub fn to_json(message: &[u8]) -> Result<Vec<u8>, MailJsonError> {
 
 fn subject(message: &[u8]) -> String {
     let (header, _) = headers::split(message);
-    let field = headers::fields(header).find(|field| field.is("subject"));
-    field
-        .and_then(|field| mailparse::parse_header(field.raw).ok())
-        .map(|(field, _)| field.get_value())
-        .unwrap_or_default()
+    let fields = HeaderBudget::default().fields(header, true);
+    fields.iter().find(|field| field.is("subject")).map(|field| readable::of_value(field.value)).unwrap_or_default()
 }
 
 /// Goes through the parts in their order; deep structures are bounded by the parser.
@@ -133,7 +159,7 @@ fn collect(message: &[u8], structure: &MessageStructure, content: &mut JsonConte
         let is_file = part.disposition.as_ref().is_some_and(|disposition| disposition.kind == "attachment");
         if !*has_body && !is_file && part.media_type == "text" && part.subtype == "plain" {
             *has_body = true;
-            content.body = text_of(message, part);
+            content.body = readable::of_part(part, message, &mut || true).unwrap_or_default();
         } else if !part.body.is_empty() {
             let (filename, bytes) = file_of(message, part);
             content.attachments.push(JsonAttachment { filename, base91: base91::encode(&bytes) });
@@ -141,42 +167,12 @@ fn collect(message: &[u8], structure: &MessageStructure, content: &mut JsonConte
     }
 }
 
-/// A part's text, decoded to Unicode.
-fn text_of(message: &[u8], part: &Structure) -> String {
-    let raw = String::from_utf8_lossy(part.body.of(message)).into_owned();
-    with_mailparse(message, part, |parsed| parsed.get_body().ok()).unwrap_or(raw)
-}
-
 /// A part's name and its bytes, decoded.
 fn file_of(message: &[u8], part: &Structure) -> (String, Vec<u8>) {
-    let raw = part.body.of(message);
     let is_message = matches!(part.inner, Inner::Message(_));
-    let name = with_mailparse(message, part, |parsed| {
-        let disposition = parsed.get_content_disposition();
-        disposition.params.get("filename").or_else(|| parsed.ctype.params.get("name")).cloned()
-    });
+    let name = readable::file_name(part);
     let name = name.unwrap_or_else(|| if is_message { "message.eml".to_owned() } else { "attachment".to_owned() });
-    let bytes = if is_message { None } else { with_mailparse(message, part, |parsed| parsed.get_body_raw().ok()) };
-    (file_name(&name), bytes.unwrap_or_else(|| raw.to_vec()))
-}
-
-/// Lets mailparse decode one part. Not one that calls itself multipart: its splitting is not ours.
-fn with_mailparse<T>(
-    message: &[u8],
-    part: &Structure,
-    read: impl Fn(&mailparse::ParsedMail<'_>) -> Option<T>,
-) -> Option<T> {
-    let start = usize::try_from(part.header.start).ok()?;
-    let end = usize::try_from(part.body.end).ok()?;
-    let bytes = message.get(start..end)?;
-    let header = part.header.of(message);
-    let calls_itself_multipart = headers::fields(header)
-        .filter(|field| field.is("content-type"))
-        .any(|field| headers::unfold(field.value).to_ascii_lowercase().starts_with(b"multipart"));
-    if calls_itself_multipart {
-        return None;
-    }
-    read(&mailparse::parse_mail(bytes).ok()?)
+    (file_name(&name), readable::bytes_of_part(part, message))
 }
 
 #[cfg(test)]

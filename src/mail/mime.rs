@@ -14,6 +14,7 @@ use crate::base::limits::{ENVELOPE_ADDRESSES, MIME_DEPTH, MIME_PARTS};
 use crate::base::meter;
 
 use super::budget::HeaderBudget;
+use super::charset::{GoOn, PIECE};
 use super::headers::{self, Field, Mailbox, unfold};
 use super::params::{self, PARAMS, Typed};
 use super::structure::{Disposition, Envelope, Inner, MessageStructure, Param, Span, Structure, Text};
@@ -22,8 +23,8 @@ use super::structure::{Disposition, Envelope, Inner, MessageStructure, Param, Sp
 #[cfg(test)]
 pub(super) const STEPS_PER_BYTE: u64 = 24;
 
-/// Reads the structure of a message.
-pub(super) fn parse(message: &[u8]) -> MessageStructure {
+/// Reads the structure of a message; and whether it was read to its end: the caller is asked every 64 KiB whether to go on.
+pub(super) fn parse<'b>(message: &[u8], go_on: &'b mut GoOn<'b>) -> (MessageStructure, bool) {
     let length = u32::try_from(message.len()).map_or(u32::MAX as usize, |length| length as usize);
     let message = message.get(..length).unwrap_or_default();
     let mut parser = Parser {
@@ -35,11 +36,16 @@ pub(super) fn parse(message: &[u8]) -> MessageStructure {
         parts: 0,
         budget: HeaderBudget::default(),
         addresses: ENVELOPE_ADDRESSES,
+        go_on,
+        asked: 0,
     };
-    parser.message(0, 0)
+    let structure = parser.message(0, 0);
+    let whole = parser.message.len() == length.min(message.len());
+    (structure, whole)
 }
 
-struct Parser<'a> {
+struct Parser<'a, 'b> {
+    /// Cut short where the caller does not go on.
     message: &'a [u8],
     /// The line that is looked at next begins here.
     at: usize,
@@ -53,6 +59,9 @@ struct Parser<'a> {
     budget: HeaderBudget,
     /// Addresses that envelopes may still list.
     addresses: usize,
+    go_on: &'b mut GoOn<'b>,
+    /// The place where the caller was asked last.
+    asked: usize,
 }
 
 /// A line that divides the parts of an open multipart.
@@ -126,7 +135,7 @@ struct Place {
     lines: usize,
 }
 
-impl<'a> Parser<'a> {
+impl<'a> Parser<'a, '_> {
     fn bytes(&self, start: usize, end: usize) -> &'a [u8] {
         self.message.get(start..end).unwrap_or_default()
     }
@@ -142,6 +151,12 @@ impl<'a> Parser<'a> {
     fn pass(&mut self, line: &[u8]) {
         self.at += line.len();
         self.lines += usize::from(line.ends_with(b"\n"));
+        if self.at - self.asked >= PIECE {
+            self.asked = self.at;
+            if !(self.go_on)() {
+                self.message = self.bytes(0, self.at);
+            }
+        }
     }
 
     /// Passes over the lines of a header, with its empty line, up to a delimiter.
@@ -402,6 +417,10 @@ mod tests {
     const M2: &[u8] = include_bytes!("../../tests/messages/M2-boundary-2231-encoded.eml");
     const M3: &[u8] = include_bytes!("../../tests/messages/M3-same-boundary.eml");
     const M4: &[u8] = include_bytes!("../../tests/messages/M4-filename-continued.eml");
+
+    fn parse(message: &[u8]) -> MessageStructure {
+        super::parse(message, &mut || true).0
+    }
 
     fn body<'a>(message: &'a [u8], path: &[u32]) -> Option<&'a [u8]> {
         parse(message).part(path, Section::Body).map(|span| span.of(message))

@@ -7,6 +7,7 @@ mod address_list;
 pub mod base91;
 pub mod budget;
 pub mod card;
+mod charset;
 pub mod compose;
 pub mod content;
 pub mod date;
@@ -19,8 +20,10 @@ pub mod outgoing;
 pub mod page;
 mod params;
 pub mod proof;
+pub mod readable;
 pub mod strict;
 pub mod structure;
+mod transfer;
 
 pub use crate::base::address::{self, Address, AddressError, LocalPart};
 pub use card::{Binding, Card, CardDrop};

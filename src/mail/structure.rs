@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use super::charset::GoOn;
 use super::headers::Mailbox;
 
 /// A piece of the message, as byte offsets from its beginning.
@@ -206,7 +207,13 @@ fn nth(parts: &[Structure], number: u32) -> Option<&Structure> {
 
 /// Reads the structure of a message.
 pub fn parse(message: &[u8]) -> MessageStructure {
-    super::mime::parse(message)
+    super::mime::parse(message, &mut || true).0
+}
+
+/// The same, as long as the caller goes on: it is asked every 64 KiB. `None` where it did not.
+pub fn parse_while(message: &[u8], go_on: &mut GoOn<'_>) -> Option<MessageStructure> {
+    let (structure, whole) = super::mime::parse(message, go_on);
+    whole.then_some(structure)
 }
 
 #[cfg(test)]

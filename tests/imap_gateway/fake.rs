@@ -340,6 +340,11 @@ impl Client {
         self.output.write_all(bytes).await.is_ok()
     }
 
+    /// Says that nothing more is sent, and goes on reading.
+    pub(crate) async fn finish(&mut self) {
+        self.output.shutdown().await.unwrap();
+    }
+
     /// The next line, without its line end; empty at the end of the connection.
     pub(crate) async fn line(&mut self) -> String {
         let mut line = Vec::new();

@@ -74,12 +74,18 @@ pub(super) enum Step {
 pub(super) struct Assembler {
     bounds: Bounds,
     bytes: Vec<u8>,
+    /// Literals that were announced.
+    literals: usize,
 }
+
+/// The message of an APPEND is its second literal at most: the mailbox may be one. Whether it is the message is asked of the parser, with
+/// everything that came before; a command with more literals would have it read the same again and again.
+const LITERALS_OF_APPEND: usize = 2;
 
 impl Assembler {
     /// Nothing read yet.
     pub(super) const fn new(bounds: Bounds) -> Self {
-        Self { bounds, bytes: Vec::new() }
+        Self { bounds, bytes: Vec::new(), literals: 0 }
     }
 
     /// A line, without its line end.
@@ -92,7 +98,9 @@ impl Assembler {
             self.bytes.extend_from_slice(b"\r\n");
             return Step::Complete(std::mem::take(&mut self.bytes));
         };
+        self.literals += 1;
         if self.bounds.drain
+            && self.literals <= LITERALS_OF_APPEND
             && let Some(command) = append_with_empty_message(&self.bytes)
         {
             return Step::Message { command, announced };
@@ -175,8 +183,11 @@ fn append_with_empty_message(head: &[u8]) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use proptest::prelude::*;
+    use rustix::time::ClockId;
 
     fn sync(len: usize) -> Announced {
         Announced { len, sync: true }
@@ -206,6 +217,18 @@ mod tests {
     }
 
     #[test]
+    fn a_command_of_many_literals_is_not_read_again_for_each() {
+        let mut assembler = Assembler::new(Bounds::AFTER_LOGIN);
+        assert_eq!(assembler.line(b"a append x (\\Seen {1}"), Step::Literal(sync(1)));
+        assembler.literal(b"x");
+        assert_eq!(assembler.line(b" {1}"), Step::Literal(sync(1)));
+        assembler.literal(b"x");
+        // The third is none of an APPEND, even where all of it would be one.
+        assembler.bytes = b"a append x".to_vec();
+        assert_eq!(assembler.line(b" {1}"), Step::Literal(sync(1)));
+    }
+
+    #[test]
     fn before_login_a_literal_is_small_whatever_the_command() {
         let mut assembler = Assembler::new(Bounds::BEFORE_LOGIN);
         assert_eq!(assembler.line(b"a append inbox {2000}"), Step::TooBig(sync(2000)));
@@ -224,6 +247,51 @@ mod tests {
         }
         for line in [&b"a1 CAPABILITY"[..], b"GETX NOOP", b"0001 LOGIN a b"] {
             assert!(!foreign(line), "{line:?}");
+        }
+    }
+
+    /// Processor time of this thread.
+    fn spent(work: impl FnOnce()) -> Duration {
+        let now = || Duration::try_from(rustix::time::clock_gettime(ClockId::ThreadCPUTime)).unwrap();
+        let before = now();
+        work();
+        now().saturating_sub(before)
+    }
+
+    #[test]
+    fn the_codec_reads_no_hostile_command_again_and_again() {
+        // Steps within a dependency cannot be counted. Its time for eight times as much must not be sixty-four times as long.
+        for (head, unit) in [
+            ("a FETCH 1 (", "FLAGS "),
+            ("a FETCH 1 (BODY[", "1."),
+            ("a FETCH 1 (BODY[HEADER.FIELDS (", "a "),
+            ("a FETCH 1 (", "BODY[HEADER.FIELDS (a)] "),
+            ("a FETCH ", "1,"),
+            ("a FETCH ", "1:*,"),
+            ("a STORE 1 FLAGS (", "\\Seen "),
+            ("a STORE 1 FLAGS ", "x "),
+            ("a APPEND x (", "\\x "),
+            ("a LOGIN ", "("),
+            ("a LOGIN \"", "\\\""),
+            ("a LOGIN ", "{1}\r\nx "),
+            ("a ID (", "\"a\" \"b\" "),
+            ("a STATUS x (", "MESSAGES "),
+            ("a AUTHENTICATE PLAIN ", "A"),
+            ("a SELECT ", "&"),
+            ("a LSUB \"\" ", "*"),
+            ("a ENABLE ", "x "),
+            ("a THREAD REFERENCES UTF-8 ", "NOT "),
+            ("a SORT (", "REVERSE "),
+            ("a SEARCH ", "("),
+            ("", "a "),
+        ] {
+            let time = |len: usize| {
+                let command = format!("{head}{}\r\n", unit.repeat(len / unit.len())).into_bytes();
+                let once = || spent(|| drop(CommandCodec::default().decode(&command)));
+                once().min(once()).min(once())
+            };
+            let (short, long) = (time(limits::IMAP_COMMAND_BYTES / 8), time(limits::IMAP_COMMAND_BYTES));
+            assert!(long <= 24 * short + Duration::from_millis(20), "{head}{unit}: {short:?}, {long:?}");
         }
     }
 

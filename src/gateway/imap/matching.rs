@@ -1,13 +1,17 @@
 //! Whether a message is what a SEARCH looks for, without IO.
 //!
 //! Text is compared as people see it: encoded words, transfer encodings and character sets are undone, and case does
-//! not count. Text of a message is decoded when the first key asks for it, and once.
+//! not count. The body is what Dovecot searches too: parts that are text or belong to a message (a report of delivery), the headers of parts and of
+//! enclosed messages, and the names of files. Text of a message is decoded when the first key asks for it, and once.
+//!
+//! Work: decoding makes at most [`STEPS_PER_BYTE`] steps for a byte of the message, and each key that looks at text two more for a byte of what
+//! was decoded. Whether to go on is asked at least every 64 KiB of that.
 
-use std::time::Instant;
-
-use crate::base::limits;
-use crate::engine::mailbox::{Flags, Folder, Message, Uid};
+use crate::base::{limits, meter};
+use crate::engine::mailbox::{Flags, Message, Uid};
+use crate::mail::budget::HeaderBudget;
 use crate::mail::headers;
+use crate::mail::readable::{self, GoOn};
 use crate::mail::structure::{self, Inner, Structure};
 
 use super::view::Row;
@@ -22,8 +26,8 @@ pub(super) enum Key {
     Numbers(Vec<(u32, u32)>),
     /// Ranges of UIDs, sorted, without overlap.
     Uids(Vec<(Uid, Uid)>),
+    /// A flag, or a keyword of the folder.
     Flag(Flags),
-    Keyword(String),
     Larger(u32),
     Smaller(u32),
     Before(Day),
@@ -84,18 +88,16 @@ impl Day {
 pub(super) struct Facts {
     row: Row,
     flags: Flags,
-    keywords: Vec<String>,
     size: u32,
     arrived: Day,
 }
 
 impl Facts {
-    pub(super) fn new(row: Row, message: &Message, folder: &Folder) -> Self {
+    pub(super) fn new(row: Row, message: &Message) -> Self {
         let date = message.date.civil();
         Self {
             row,
             flags: message.flags,
-            keywords: folder.keyword_names(message.flags).map(str::to_owned).collect(),
             size: message.size,
             arrived: Day { year: date.year, month: date.month, day: date.day },
         }
@@ -103,8 +105,36 @@ impl Facts {
 }
 
 impl Key {
+    /// All of these, those that need least first.
+    pub(super) fn all(mut keys: Vec<Self>) -> Self {
+        keys.sort_by_cached_key(Self::needs);
+        Self::All(keys)
+    }
+
+    /// One of these, the one that needs least first.
+    pub(super) fn either(first: Self, second: Self) -> Self {
+        let (first, second) = if second.needs() < first.needs() { (second, first) } else { (first, second) };
+        Self::Either(Box::new(first), Box::new(second))
+    }
+
+    /// How many keys it has, and how many of them look at text.
+    pub(super) fn count(&self) -> (usize, usize) {
+        match self {
+            Self::All(keys) => keys.iter().map(Self::count).fold((1, 0), |(all, texts), (a, t)| (all + a, texts + t)),
+            Self::Either(first, second) => {
+                let ((a, t), (b, u)) = (first.count(), second.count());
+                (1 + a + b, t + u)
+            }
+            Self::Not(key) => {
+                let (all, texts) = key.count();
+                (1 + all, texts)
+            }
+            key => (1, usize::from(key.needs() > Needs::Nothing)),
+        }
+    }
+
     pub(super) fn header(name: &str, text: &str) -> Self {
-        Self::Header { name: name.to_owned(), text: fold(text) }
+        Self::Header { name: name.trim().to_owned(), text: fold(text) }
     }
 
     pub(super) fn body(text: &str) -> Self {
@@ -150,7 +180,6 @@ impl Key {
             Self::Numbers(ranges) => Some(is_within(ranges, facts.row.seq)),
             Self::Uids(ranges) => Some(is_within(ranges, facts.row.uid)),
             Self::Flag(flag) => Some(facts.flags.contains(*flag)),
-            Self::Keyword(name) => Some(facts.keywords.iter().any(|known| known.eq_ignore_ascii_case(name))),
             Self::Larger(size) => Some(facts.size > *size),
             Self::Smaller(size) => Some(facts.size < *size),
             Self::Before(day) => Some(facts.arrived < *day),
@@ -160,37 +189,26 @@ impl Key {
         }
     }
 
-    /// Whether it holds; anything once the time of these texts is over.
-    pub(super) fn holds(&self, facts: &Facts, texts: &mut Texts<'_>) -> bool {
-        if Instant::now() > texts.until {
-            return false;
-        }
-        if let Some(holds) = self.known(facts) {
-            return holds;
-        }
+    /// Whether it holds; `None` once the search is over.
+    pub(super) fn holds(&self, facts: &Facts, texts: &mut Texts<'_>) -> Option<bool> {
         match self {
             Self::All(keys) => {
-                // Bodies last.
-                [Needs::Nothing, Needs::Header, Needs::Body]
-                    .into_iter()
-                    .all(|needs| keys.iter().filter(|key| key.needs() == needs).all(|key| key.holds(facts, texts)))
+                for key in keys {
+                    if !key.holds(facts, texts)? {
+                        return Some(false);
+                    }
+                }
+                Some(true)
             }
-            Self::Either(first, second) => first.holds(facts, texts) || second.holds(facts, texts),
-            Self::Not(key) => !key.holds(facts, texts),
-            Self::SentBefore(day) => texts.sent().is_some_and(|sent| sent < *day),
-            Self::SentOn(day) => texts.sent().is_some_and(|sent| sent == *day),
-            Self::SentSince(day) => texts.sent().is_some_and(|sent| sent >= *day),
-            Self::Header { name, text } => texts
-                .fields()
-                .iter()
-                .any(|(known, value)| known.eq_ignore_ascii_case(name.trim()) && value.contains(text.as_str())),
-            Self::Body(text) => texts.body().iter().any(|body| body.contains(text.as_str())),
-            Self::Text(text) => {
-                let wanted = text.as_str();
-                texts.fields().iter().any(|(name, value)| format!("{}: {value}", fold(name)).contains(wanted))
-                    || texts.body().iter().any(|body| body.contains(wanted))
-            }
-            _ => false,
+            Self::Either(first, second) => Some(first.holds(facts, texts)? || second.holds(facts, texts)?),
+            Self::Not(key) => key.holds(facts, texts).map(|holds| !holds),
+            Self::SentBefore(day) => Some(texts.sent()?.is_some_and(|sent| sent < *day)),
+            Self::SentOn(day) => Some(texts.sent()?.is_some_and(|sent| sent == *day)),
+            Self::SentSince(day) => Some(texts.sent()?.is_some_and(|sent| sent >= *day)),
+            Self::Header { name, text } => texts.has_field(name, text),
+            Self::Body(text) => texts.has_body(text),
+            Self::Text(text) => Some(texts.has_line(text)? || texts.has_body(text)?),
+            known => known.known(facts),
         }
     }
 }
@@ -201,87 +219,213 @@ fn is_within(ranges: &[(u32, u32)], number: u32) -> bool {
     after.checked_sub(1).and_then(|place| ranges.get(place)).is_some_and(|(_, last)| number <= *last)
 }
 
+/// A header field as people see it, folded: `name: value`.
+struct Line {
+    text: String,
+    /// Where the value begins.
+    value: usize,
+}
+
 /// The text of one message, folded, decoded when it is first asked for.
 pub(super) struct Texts<'a> {
-    /// After this nothing is looked at any more: the answer does not count.
-    until: Instant,
+    /// Whether to go on; asked within every 64 KiB.
+    go_on: &'a mut GoOn<'a>,
     message: &'a [u8],
-    fields: Option<Vec<(String, String)>>,
+    fields: Option<Vec<Line>>,
+    sent: Option<Option<Day>>,
     body: Option<Vec<String>>,
 }
 
 impl<'a> Texts<'a> {
     /// Of a whole message.
-    pub(super) const fn of_message(message: &'a [u8], until: Instant) -> Self {
-        Self { until, message, fields: None, body: None }
+    pub(super) const fn of_message(message: &'a [u8], go_on: &'a mut GoOn<'a>) -> Self {
+        Self { go_on, message, fields: None, sent: None, body: None }
     }
 
     /// Of a header only: the body has no text.
-    pub(super) const fn of_header(header: &'a [u8], until: Instant) -> Self {
-        Self { until, message: header, fields: None, body: Some(Vec::new()) }
+    pub(super) const fn of_header(header: &'a [u8], go_on: &'a mut GoOn<'a>) -> Self {
+        Self { go_on, message: header, fields: None, sent: None, body: Some(Vec::new()) }
     }
 
-    fn fields(&mut self) -> &[(String, String)] {
-        let message = self.message;
-        self.fields.get_or_insert_with(|| fields(message))
+    fn decode_fields(&mut self) -> Option<()> {
+        if self.fields.is_none() {
+            let (header, _) = headers::split(self.message);
+            self.fields = Some(lines(header, true, &mut HeaderBudget::default(), self.go_on)?);
+        }
+        Some(())
     }
 
-    fn sent(&mut self) -> Option<Day> {
-        let date = self.fields().iter().find(|(name, _)| name.eq_ignore_ascii_case("date"))?;
-        Day::parse(&date.1)
+    fn has_field(&mut self, name: &str, wanted: &str) -> Option<bool> {
+        self.decode_fields()?;
+        for line in self.fields.iter().flatten() {
+            let (known, value) = line.text.split_at_checked(line.value).unwrap_or_default();
+            meter::steps(1);
+            if known.trim_end_matches(": ").eq_ignore_ascii_case(name) && contains(value, wanted, self.go_on)? {
+                return Some(true);
+            }
+        }
+        Some(false)
     }
 
-    fn body(&mut self) -> &[String] {
-        let message = self.message;
-        self.body.get_or_insert_with(|| {
-            let mut texts = Vec::new();
-            decode(message, &structure::parse(message).root, &mut texts);
-            texts
-        })
+    fn has_line(&mut self, wanted: &str) -> Option<bool> {
+        self.decode_fields()?;
+        for line in self.fields.iter().flatten() {
+            if contains(&line.text, wanted, self.go_on)? {
+                return Some(true);
+            }
+        }
+        Some(false)
+    }
+
+    fn has_body(&mut self, wanted: &str) -> Option<bool> {
+        if self.body.is_none() {
+            let structure = structure::parse_while(self.message, self.go_on)?;
+            let mut decoder = Decoder {
+                message: self.message,
+                budget: HeaderBudget::default(),
+                texts: Vec::new(),
+                go_on: self.go_on,
+            };
+            decoder.decode(&structure.root, false)?;
+            self.body = Some(decoder.texts);
+        }
+        for text in self.body.iter().flatten() {
+            if contains(text, wanted, self.go_on)? {
+                return Some(true);
+            }
+        }
+        Some(false)
+    }
+
+    fn sent(&mut self) -> Option<Option<Day>> {
+        if self.sent.is_none() {
+            self.decode_fields()?;
+            let mut fields = self.fields.iter().flatten();
+            let date = fields.find_map(|line| line.text.strip_prefix("date: "));
+            self.sent = Some(date.and_then(Day::parse));
+        }
+        self.sent
     }
 }
 
-/// Names, and values as people see them, as far as a header may go: that of a message in a message may be of any size.
-fn fields(message: &[u8]) -> Vec<(String, String)> {
-    let (header, _) = headers::split(message);
-    let header = header.get(..header.len().min(limits::HEADER_BYTES)).unwrap_or_default();
-    headers::fields(header)
-        .take(limits::HEADER_FIELDS)
-        .filter(|field| !field.name.is_empty())
-        .map(|field| {
-            let value = mailparse::parse_header(field.raw).map(|(parsed, _)| parsed.get_value());
-            let value = value.unwrap_or_else(|_| String::from_utf8_lossy(field.value).into_owned());
-            (String::from_utf8_lossy(field.name).into_owned(), fold(&value))
-        })
-        .collect()
+/// Names, and values as people see them, as far as a header is read.
+fn lines(header: &[u8], of_message: bool, budget: &mut HeaderBudget, go_on: &mut GoOn<'_>) -> Option<Vec<Line>> {
+    let mut lines = Vec::new();
+    for field in budget.fields(header, of_message).into_iter().filter(|field| !field.name.is_empty()) {
+        if !go_on() {
+            return None;
+        }
+        let name = fold(&String::from_utf8_lossy(field.name));
+        let value = fold(&readable::of_value(field.value));
+        lines.push(Line { value: name.len() + 2, text: format!("{name}: {value}") });
+    }
+    Some(lines)
 }
 
-/// The text of the parts that are text, and the headers of enclosed messages.
-fn decode(message: &[u8], part: &Structure, texts: &mut Vec<String>) {
-    match &part.inner {
-        Inner::Multipart(parts) => parts.iter().for_each(|part| decode(message, part, texts)),
-        Inner::Message(enclosed) => {
-            let header = fields(enclosed.root.header.of(message));
-            texts.extend(header.into_iter().map(|(name, value)| format!("{}: {value}", fold(&name))));
-            decode(message, &enclosed.root, texts);
+/// Collects the text of the parts of a message.
+struct Decoder<'a, 'b> {
+    message: &'a [u8],
+    budget: HeaderBudget,
+    texts: Vec<String>,
+    go_on: &'a mut GoOn<'b>,
+}
+
+impl Decoder<'_, '_> {
+    /// A part, with its header unless that is the header of the whole message.
+    fn decode(&mut self, part: &Structure, with_header: bool) -> Option<()> {
+        if with_header {
+            self.header(part, false)?;
         }
-        Inner::Leaf if part.media_type == "text" => {
-            let whole = structure::Span { start: part.header.start, end: part.body.end };
-            let text = mailparse::parse_mail(whole.of(message)).and_then(|parsed| parsed.get_body());
-            texts.push(fold(&text.unwrap_or_else(|_| String::from_utf8_lossy(part.body.of(message)).into_owned())));
+        match &part.inner {
+            Inner::Multipart(parts) => parts.iter().try_for_each(|part| self.decode(part, true)),
+            Inner::Message(enclosed) => {
+                self.header(&enclosed.root, true)?;
+                self.decode(&enclosed.root, false)
+            }
+            Inner::Leaf if matches!(part.media_type.as_str(), "text" | "message") => {
+                let text = readable::of_part(part, self.message, self.go_on)?;
+                self.texts.push(folded(&text, self.go_on)?);
+                Some(())
+            }
+            Inner::Leaf => Some(()),
         }
-        Inner::Leaf => {}
     }
+
+    fn header(&mut self, part: &Structure, of_message: bool) -> Option<()> {
+        let lines = lines(part.header.of(self.message), of_message, &mut self.budget, self.go_on)?;
+        self.texts.extend(lines.into_iter().map(|line| line.text));
+        self.texts.extend(readable::file_name(part).map(|name| fold(&name)));
+        Some(())
+    }
+}
+
+/// Between so many bytes it is asked whether to go on.
+const PIECE: usize = 64 * limits::KIB;
+
+/// Whether a text has this in it; `None` where the search is over.
+fn contains(text: &str, wanted: &str, go_on: &mut GoOn<'_>) -> Option<bool> {
+    let piece = PIECE.max(wanted.len());
+    let mut start = 0_usize;
+    loop {
+        if !go_on() {
+            return None;
+        }
+        // What is wanted may lie across the end of a piece.
+        let end = boundary(text, start.saturating_add(piece).saturating_add(wanted.len()));
+        let window = text.get(start..end).unwrap_or_default();
+        meter::steps(window.len());
+        if window.contains(wanted) {
+            return Some(true);
+        }
+        if end == text.len() {
+            return Some(false);
+        }
+        start = boundary(text, start + piece);
+    }
+}
+
+/// This place, or the last one before it where a character begins.
+fn boundary(text: &str, mut place: usize) -> usize {
+    place = place.min(text.len());
+    while !text.is_char_boundary(place) {
+        place -= 1;
+    }
+    place
+}
+
+/// For comparison without regard to case; in pieces, between which it is asked whether to go on.
+fn folded(text: &str, go_on: &mut GoOn<'_>) -> Option<String> {
+    let mut folded = String::with_capacity(text.len());
+    let mut start = 0;
+    while start < text.len() {
+        if !go_on() {
+            return None;
+        }
+        let end = boundary(text, start + PIECE);
+        let piece = text.get(start..end).unwrap_or_default();
+        meter::steps(piece.len());
+        if piece.is_ascii() {
+            folded.extend(piece.bytes().map(|byte| char::from(byte.to_ascii_lowercase())));
+        } else {
+            // Not `str::to_lowercase`: a sigma would depend on where a piece ends.
+            let lower = piece.chars().flat_map(char::to_lowercase);
+            folded.extend(lower.map(|c| if c == 'ς' { 'σ' } else { c }));
+        }
+        start = end;
+    }
+    Some(folded)
 }
 
 fn fold(text: &str) -> String {
-    text.to_lowercase()
+    folded(text, &mut || true).unwrap_or_default()
 }
+
+/// What decoding does with a byte of a message at most.
+#[cfg(test)]
+const STEPS_PER_BYTE: u64 = 80;
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const MESSAGE: &[u8] = b"Date: Tue, 3 Feb 2026 23:30:00 -0800\r\n\
@@ -294,11 +438,15 @@ mod tests {
 
     fn facts() -> Facts {
         let arrived = Day { year: 2026, month: 2, day: 4 };
-        Facts { row: Row { seq: 2, uid: 5 }, flags: Flags::SEEN, keywords: vec!["Work".into()], size: 100, arrived }
+        Facts { row: Row { seq: 2, uid: 5 }, flags: Flags::SEEN.union(Flags::keyword(0)), size: 100, arrived }
     }
 
     fn holds(key: &Key) -> bool {
-        key.holds(&facts(), &mut Texts::of_message(MESSAGE, Instant::now() + Duration::from_secs(600)))
+        holds_for(key, MESSAGE)
+    }
+
+    fn holds_for(key: &Key, message: &[u8]) -> bool {
+        key.holds(&facts(), &mut Texts::of_message(message, &mut || true)).unwrap()
     }
 
     #[test]
@@ -315,17 +463,124 @@ mod tests {
     fn a_header_in_a_message_is_read_as_far_as_a_header_may_go() {
         let many = "a:\r\n".repeat(limits::HEADER_FIELDS * 3);
         let message = format!("Content-Type: message/rfc822\r\n\r\n{many}\r\n");
-        let far = Instant::now() + Duration::from_secs(600);
-        assert!(Texts::of_message(message.as_bytes(), far).body().len() <= limits::HEADER_FIELDS + 1);
-        assert!(Texts::of_message(many.as_bytes(), far).fields().len() <= limits::HEADER_FIELDS);
+        let mut go_on = || true;
+        let mut texts = Texts::of_message(message.as_bytes(), &mut go_on);
+        assert_eq!(texts.has_body("x"), Some(false));
+        assert!(texts.body.unwrap().len() <= limits::HEADER_FIELDS + 1);
+        let mut go_on = || true;
+        let mut texts = Texts::of_header(many.as_bytes(), &mut go_on);
+        assert_eq!(texts.has_line("x"), Some(false));
+        assert!(texts.fields.unwrap().len() <= limits::HEADER_FIELDS);
     }
 
     #[test]
     fn when_the_time_is_over_nothing_is_looked_at() {
-        let over = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
-        let mut texts = Texts::of_message(MESSAGE, over);
-        assert!(!Key::Not(Box::new(Key::body("x"))).holds(&facts(), &mut texts));
+        let mut go_on = || false;
+        let mut texts = Texts::of_message(MESSAGE, &mut go_on);
+        assert_eq!(Key::Not(Box::new(Key::body("x"))).holds(&facts(), &mut texts), None);
         assert!(texts.body.is_none(), "nothing was decoded");
+    }
+
+    #[test]
+    fn a_search_asks_whether_to_go_on_within_every_64_kib() {
+        let text = "x=C3=B6 \u{e4}".repeat(300_000);
+        for head in ["", "Content-Transfer-Encoding: base64\r\n", "Content-Transfer-Encoding: quoted-printable\r\n"] {
+            for charset in
+                ["", "Content-Type: text/plain; charset=iso-8859-1\r\n", "Content-Type: text/plain; charset=utf-7\r\n"]
+            {
+                let message = format!("{head}{charset}\r\n{text}");
+                let mut before = meter::work(|| ()).0;
+                let mut longest = 0;
+                let (all, ()) = meter::work(|| {
+                    let mut go_on = || {
+                        let now = meter::so_far();
+                        if before > 0 {
+                            longest = longest.max(now - before);
+                        }
+                        before = now;
+                        true
+                    };
+                    let root = structure::parse_while(message.as_bytes(), &mut go_on).unwrap().root;
+                    let mut decoder = Decoder {
+                        message: message.as_bytes(),
+                        budget: HeaderBudget::default(),
+                        texts: Vec::new(),
+                        go_on: &mut go_on,
+                    };
+                    decoder.decode(&root, false).unwrap();
+                    let texts = decoder.texts;
+                    let found = texts.iter().any(|text| contains(text, "not there", &mut go_on).unwrap());
+                    assert!(!found);
+                });
+                assert!(longest <= 8 * PIECE as u64, "{longest} of {all} steps in {head}{charset}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_wanted_is_found_across_pieces() {
+        let mut go_on = || true;
+        let text = "ö".repeat(PIECE);
+        for at in [0, PIECE - 4, PIECE - 1, PIECE, 2 * PIECE - 6] {
+            let place = boundary(&text, at);
+            let text = format!("{}needle{}", &text[..place], &text[place..]);
+            assert_eq!(contains(&text, "needle", &mut go_on), Some(true), "{at}");
+            assert_eq!(contains(&text, "needles", &mut go_on), Some(false), "{at}");
+        }
+        assert_eq!(contains("", "", &mut go_on), Some(true));
+        assert_eq!(contains(&"a".repeat(3 * PIECE), &"a".repeat(2 * PIECE), &mut go_on), Some(true));
+    }
+
+    #[test]
+    fn searching_makes_no_more_steps_than_so_many_a_byte() {
+        let multipart = "Content-Type: multipart/mixed; boundary=b\r\n\r\n";
+        let shapes: [(&str, String, &str); 12] = [
+            ("a leaf that calls itself multipart", "Content-Type: multipart/mixed\r\n\r\n".into(), "--\r\n"),
+            ("a text that calls itself multipart later", format!("Content-Type: text/plain\r\n{multipart}"), "--b\r\n"),
+            ("encoded words in a part", format!("{multipart}--b\r\nSubject: "), "=?utf-8?q?x?= "),
+            ("beginnings of encoded words in a part", format!("{multipart}--b\r\nSubject: "), "=?"),
+            ("encoded words in many parts", multipart.into(), "--b\r\nSubject: =?utf-8?q?x?= =?a?q?\r\n\r\n"),
+            ("encoded words", "Subject: ".into(), "=?utf-8?b?w7Y=?="),
+            ("parts", multipart.into(), "--b\r\n\r\n=C3\r\n"),
+            ("escapes", "Content-Type: text/plain; charset=iso-2022-jp\r\n\r\n".into(), "\u{1b}$B\u{1b}(B"),
+            ("soft breaks", "Content-Transfer-Encoding: quoted-printable\r\n\r\n".into(), "= "),
+            ("padding", "Content-Transfer-Encoding: base64\r\n\r\n".into(), "A\r\n"),
+            ("messages", String::new(), "Content-Type: message/rfc822\r\nSubject: =?utf-8?q?x?=\r\n\r\n"),
+            ("file names", "Content-Disposition: attachment".into(), ";filename*0*=''%41"),
+        ];
+        for (name, head, unit) in shapes {
+            for count in [1000, 4000, 16_000] {
+                let message = format!("{head}{}", unit.repeat(count)).into_bytes();
+                let (steps, _) = meter::work(|| holds_for(&Key::text("not there"), &message));
+                assert!(
+                    steps <= STEPS_PER_BYTE * message.len() as u64 + 2000,
+                    "{name}, {} bytes: {steps}",
+                    message.len()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_people_see_of_attachments_and_reports_is_found() {
+        let attached = include_bytes!("../../../tests/messages/S6-attachment-name.eml");
+        let report = include_bytes!("../../../tests/messages/S7-delivery-status.eml");
+        let continued = include_bytes!("../../../tests/messages/M4-filename-continued.eml");
+        for key in [Key::body, Key::text] {
+            assert!(holds_for(&key("Invoice.pdf"), attached));
+            assert!(holds_for(&key("nobody@example.org"), report));
+        }
+        assert!(holds_for(&Key::text("filename*0=long"), continued));
+        assert!(!holds_for(&Key::body("filename*0=long"), continued), "that is the header of the message");
+        for message in [
+            &include_bytes!("../../../tests/messages/S1-raw-utf8-without-charset.eml")[..],
+            include_bytes!("../../../tests/messages/S2-base64-space-after.eml"),
+            include_bytes!("../../../tests/messages/S3-base64-folded-field.eml"),
+            include_bytes!("../../../tests/messages/S4-base64-comment.eml"),
+            include_bytes!("../../../tests/messages/S5-base64-then-list-footer.eml"),
+        ] {
+            assert!(holds_for(&Key::body("KÖLN"), message), "{}", String::from_utf8_lossy(message));
+        }
     }
 
     #[test]
@@ -360,7 +615,7 @@ mod tests {
         assert_eq!(Key::All(vec![body.clone(), unseen.clone()]).known(&facts()), Some(false));
         assert_eq!(Key::Either(Box::new(body.clone()), Box::new(Key::Flag(Flags::SEEN))).known(&facts()), Some(true));
         assert_eq!(Key::Either(Box::new(body.clone()), Box::new(unseen)).known(&facts()), None);
-        assert_eq!(Key::All(vec![Key::Keyword("work".into()), Key::Larger(99)]).known(&facts()), Some(true));
+        assert_eq!(Key::All(vec![Key::Flag(Flags::keyword(0)), Key::Larger(99)]).known(&facts()), Some(true));
         assert_eq!(Key::All(vec![Key::header("to", "x"), body]).needs(), Needs::Body);
     }
 }

@@ -4,28 +4,36 @@
 //! a time budget, after which the command is refused rather than answered in part.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio::time::timeout_at;
 
 use crate::base::limits;
-use crate::engine::mailbox::Flags;
+use crate::engine::mailbox::{Flags, Folder, NamedFlags};
+use crate::gateway::account::Account;
 
+use super::Shared;
 use super::matching::{Day, Facts, Key, Needs, Texts};
-use super::reply::{Done, Reply};
+use super::reply::{Done, End, Reply};
 use super::session::Session;
 use super::source::{Source, offload};
+use super::stream::Reader;
 use super::syntax::{Cursor, SyntaxError};
-use super::view::{NumberSet, View};
+use super::view::{NumberSet, Row, View};
 
-/// After so many messages the other sessions have their turn.
-const ROWS_AT_A_TIME: usize = 64;
+/// After so many keys the other sessions have their turn.
+const KEYS_AT_A_TIME: usize = 4096;
+/// What decoding and looking cost, for a byte.
+const STEPS_PER_BYTE: usize = 80;
+/// A client that closed its side gets what is found within this time: it may only have said that it sends nothing more.
+const LINGER: Duration = Duration::from_millis(500);
 
 impl Session {
     pub(super) async fn search(&mut self, command: &[u8], by_uid: bool) -> Done {
-        let (budget, started) = (self.shared.limits.search_time, Instant::now());
+        let until = Instant::now() + self.shared.limits.search_time;
         let (folder, selected) = self.user()?.selected()?;
-        let key = match parse(command, by_uid, &selected.view) {
+        let key = match parse(command, by_uid, &selected.view, &folder) {
             Ok(key) => Arc::new(key),
             Err(Refusal::Syntax) => return Err(SyntaxError.into()),
             Err(Refusal::Charset) => {
@@ -34,49 +42,103 @@ impl Session {
             Err(Refusal::Complex) => return Ok(Reply::no("the search is too complex").code("LIMIT")),
         };
         let rows: Vec<_> = selected.view.rows().collect();
-        let Self { user: Some(user), shared, .. } = self else { return Ok(Reply::bad("log in first")) };
-        let mut found = Vec::new();
-        let until = started + budget;
-        for (place, row) in rows.into_iter().enumerate() {
-            if place % ROWS_AT_A_TIME == ROWS_AT_A_TIME - 1 {
-                tokio::task::yield_now().await;
-            }
-            let Some(message) = folder.messages.get(row.uid) else { continue };
-            let facts = Facts::new(row, message, &folder);
-            let hit = match key.known(&facts) {
-                Some(hit) => hit,
-                None => {
-                    let mut source = Source::new(user.account.as_ref(), &shared.limits.memory, message);
-                    let hit = look(&mut source, &key, facts, until).await;
-                    // A message that cannot be read matches nothing; FETCH says that it cannot be read.
-                    hit.unwrap_or(false)
-                }
-            };
-            if Instant::now() > until {
-                return Ok(Reply::no("the search takes too long; narrow it").code("LIMIT"));
-            }
-            if hit {
-                found.push(if by_uid { row.uid } else { row.seq });
-            }
-        }
+        let Self { user: Some(user), shared, reader, .. } = self else { return Ok(Reply::bad("log in first")) };
+        let search = Search { account: user.account.as_ref(), shared, key, until, over: Over::default() };
+        let found = tokio::select! {
+            found = search.rows(rows, &folder) => found,
+            () = left(reader) => return Err(End::Silent.into()),
+        };
+        let Some(found) = found else { return Ok(Reply::no("the search takes too long; narrow it").code("LIMIT")) };
         let out = self.writer.out();
         out.extend_from_slice(b"* SEARCH");
-        found.iter().for_each(|number| out.extend_from_slice(format!(" {number}").as_bytes()));
+        for row in found {
+            let number = if by_uid { row.uid } else { row.seq };
+            out.extend_from_slice(format!(" {number}").as_bytes());
+        }
         out.extend_from_slice(b"\r\n");
         self.report(by_uid)?;
         Ok(Reply::ok("done"))
     }
 }
 
-async fn look(source: &mut Source<'_>, key: &Arc<Key>, facts: Facts, until: Instant) -> Option<bool> {
-    let key = Arc::clone(key);
-    if key.needs() == Needs::Body {
-        // Other sessions may hold the memory for messages for long.
-        let (bytes, _reserved) = timeout_at(until.into(), source.load()).await.ok()?.ok()?;
-        return offload(bytes.len(), move || key.holds(&facts, &mut Texts::of_message(&bytes, until))).await.ok();
+/// Until the client is gone.
+async fn left(reader: &mut Reader) {
+    reader.closed().await;
+    tokio::time::sleep(LINGER).await;
+}
+
+/// Ends the work on other threads when the search is no longer wanted.
+#[derive(Default)]
+struct Over(Arc<AtomicBool>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
-    let header = source.header().await.ok()?.to_vec();
-    offload(header.len(), move || key.holds(&facts, &mut Texts::of_header(&header, until))).await.ok()
+}
+
+/// One search under way.
+struct Search<'a> {
+    account: &'a dyn Account,
+    shared: &'a Shared,
+    key: Arc<Key>,
+    until: Instant,
+    over: Over,
+}
+
+impl Search<'_> {
+    /// The messages of which it holds; `None` when its time is over.
+    async fn rows(&self, rows: Vec<Row>, folder: &Folder) -> Option<Vec<Row>> {
+        let mut found = Vec::new();
+        let (mut looked_at, (keys, _)) = (0, self.key.count());
+        for row in rows {
+            looked_at += keys;
+            if looked_at > KEYS_AT_A_TIME {
+                looked_at = 0;
+                tokio::task::yield_now().await;
+            }
+            let Some(message) = folder.messages.get(row.uid) else { continue };
+            let facts = Facts::new(row, message);
+            let hit = match self.key.known(&facts) {
+                Some(hit) => hit,
+                None => {
+                    let mut source = Source::new(self.account, &self.shared.limits.memory, message);
+                    // A message that cannot be read matches nothing; FETCH says that it cannot be read.
+                    self.look(&mut source, facts).await.unwrap_or(false)
+                }
+            };
+            if Instant::now() > self.until {
+                return None;
+            }
+            if hit {
+                found.push(row);
+            }
+        }
+        Some(found)
+    }
+
+    async fn look(&self, source: &mut Source<'_>, facts: Facts) -> Option<bool> {
+        let (key, until, over) = (Arc::clone(&self.key), self.until, Arc::clone(&self.over.0));
+        let mut go_on = move || !over.load(Ordering::Relaxed) && Instant::now() <= until;
+        let (_, looking) = key.count();
+        let cost = |bytes: usize| bytes.saturating_mul(STEPS_PER_BYTE + 2 * looking);
+        if key.needs() == Needs::Body {
+            // Other sessions may hold the memory for messages for long.
+            let (bytes, reserved) = timeout_at(until.into(), source.load()).await.ok()?.ok()?;
+            let cost = cost(bytes.len());
+            let look = move || {
+                // As long as the message is in memory, whoever still waits for this.
+                let _reserved = reserved;
+                key.holds(&facts, &mut Texts::of_message(&bytes, &mut go_on))
+            };
+            return offload(cost, look).await.ok()?;
+        }
+        let header = source.header().await.ok()?;
+        let header = header.get(..header.len().min(limits::HEADER_BYTES)).unwrap_or_default().to_vec();
+        let cost = cost(header.len());
+        let look = move || key.holds(&facts, &mut Texts::of_header(&header, &mut go_on));
+        offload(cost, look).await.ok()?
+    }
 }
 
 /// Why a SEARCH is not done.
@@ -93,7 +155,7 @@ impl From<SyntaxError> for Refusal {
     }
 }
 
-fn parse(command: &[u8], by_uid: bool, view: &View) -> Result<Key, Refusal> {
+fn parse(command: &[u8], by_uid: bool, view: &View, folder: &Folder) -> Result<Key, Refusal> {
     let mut cursor = Cursor::after_words(command, if by_uid { 3 } else { 2 })?;
     let mut lookahead = cursor;
     if lookahead.word().is_ok_and(|word| word == "CHARSET") {
@@ -105,7 +167,7 @@ fn parse(command: &[u8], by_uid: bool, view: &View) -> Result<Key, Refusal> {
         }
         cursor.expect(b' ')?;
     }
-    let mut parser = Parser { cursor, view, keys: 0 };
+    let mut parser = Parser { cursor, view, folder, keys: 0 };
     let key = parser.list(limits::IMAP_SEARCH_DEPTH)?;
     parser.cursor.end()?;
     Ok(key)
@@ -114,6 +176,7 @@ fn parse(command: &[u8], by_uid: bool, view: &View) -> Result<Key, Refusal> {
 struct Parser<'a> {
     cursor: Cursor<'a>,
     view: &'a View,
+    folder: &'a Folder,
     keys: usize,
 }
 
@@ -124,7 +187,7 @@ impl Parser<'_> {
         while !self.cursor.at_end() && self.cursor.eat(b' ') {
             keys.push(self.key(depth)?);
         }
-        Ok(Key::All(keys))
+        Ok(Key::all(keys))
     }
 
     fn key(&mut self, depth: usize) -> Result<Key, Refusal> {
@@ -169,8 +232,8 @@ impl Parser<'_> {
             // No message is ever \Recent.
             "RECENT" | "NEW" => not(Key::All(Vec::new())),
             "OLD" => Ok(Key::All(Vec::new())),
-            "KEYWORD" => Ok(Key::Keyword(self.atom()?)),
-            "UNKEYWORD" => not(Key::Keyword(self.atom()?)),
+            "KEYWORD" => self.keyword(),
+            "UNKEYWORD" => not(self.keyword()?),
             "LARGER" => Ok(Key::Larger(self.number()?)),
             "SMALLER" => Ok(Key::Smaller(self.number()?)),
             "BEFORE" => Ok(Key::Before(self.date()?)),
@@ -200,7 +263,7 @@ impl Parser<'_> {
                 self.cursor.expect(b' ')?;
                 let first = self.key(depth)?;
                 self.cursor.expect(b' ')?;
-                Ok(Key::Either(Box::new(first), Box::new(self.key(depth)?)))
+                Ok(Key::either(first, self.key(depth)?))
             }
             _ => Err(Refusal::Syntax),
         }
@@ -216,8 +279,11 @@ impl Parser<'_> {
         String::from_utf8(self.cursor.astring()?).map_err(|_| Refusal::Syntax)
     }
 
-    fn atom(&mut self) -> Result<String, Refusal> {
-        self.text()
+    /// A keyword, as the flag that it is in this folder. No message has one that the folder does not know.
+    fn keyword(&mut self) -> Result<Key, Refusal> {
+        let named = NamedFlags { system: Flags::default(), keywords: vec![self.text()?] };
+        let flag = self.folder.flags(&named);
+        Ok(if flag == Flags::default() { Key::Not(Box::new(Key::All(Vec::new()))) } else { Key::Flag(flag) })
     }
 
     /// `1-Feb-1994`, perhaps quoted.
@@ -230,7 +296,7 @@ impl Parser<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{BodyId, FolderId, Timestamp};
+    use crate::base::{BodyId, FolderId, Timestamp, meter};
     use crate::engine::Mailbox;
     use crate::engine::mailbox::{NamedFlags, NewMessage};
     use proptest::prelude::*;
@@ -243,7 +309,7 @@ mod tests {
     }
 
     fn parsed(keys: &str) -> Result<Key, Refusal> {
-        parse(format!("a SEARCH {keys}\r\n").as_bytes(), false, &view())
+        parse(format!("a SEARCH {keys}\r\n").as_bytes(), false, &view(), view().known())
     }
 
     #[test]
@@ -280,7 +346,7 @@ mod tests {
         mailbox.create(1, id, "Work", None, 7);
         let parsed = |mailbox: &Mailbox| {
             let view = View::new(mailbox.folder(id).unwrap().clone());
-            parse(b"a SEARCH 1:*,3,2:90 UID 5:*,6:7\r\n", false, &view).unwrap()
+            parse(b"a SEARCH 1:*,3,2:90 UID 5:*,6:7\r\n", false, &view, view.known()).unwrap()
         };
         assert_eq!(parsed(&mailbox), Key::All(vec![Key::Numbers(vec![]), Key::Uids(vec![])]));
         for uid in [5, 6, 9] {
@@ -288,6 +354,32 @@ mod tests {
             assert!(mailbox.add(2, id, &NewMessage { uid, flags, date, body, size: 1, content: None }));
         }
         assert_eq!(parsed(&mailbox), Key::All(vec![Key::Numbers(vec![(1, 90)]), Key::Uids(vec![(5, 9)])]));
+    }
+
+    #[test]
+    fn no_search_makes_more_steps_than_so_many_a_byte() {
+        let units = [
+            "(",
+            "NOT ",
+            "OR ",
+            "ALL ",
+            "ALL  ",
+            "1,",
+            "1:*,",
+            "SUBJECT \"",
+            "SUBJECT \"\\\" ",
+            "SUBJECT {1}\r\nx ",
+            "KEYWORD x ",
+            "UID 1 ",
+        ];
+        for unit in units {
+            for count in [1000, 4000, 16_000] {
+                let command = format!("a SEARCH {}ALL\r\n", unit.repeat(count));
+                let view = view();
+                let (steps, _) = meter::work(|| parse(command.as_bytes(), false, &view, view.known()));
+                assert!(steps <= 16 * command.len() as u64, "{unit:?} {count}: {steps} for {}", command.len());
+            }
+        }
     }
 
     proptest! {

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::base::limits;
 use crate::engine::mailbox::Message;
@@ -19,8 +19,12 @@ use crate::mail::structure::{self, Envelope, MessageStructure, Span};
 const CACHE_VERSION: u8 = 2;
 /// How much is read first when a header is wanted.
 const HEADER_READ: u32 = 16 * 1024;
-/// Work on more bytes than this leaves the thread that serves the sessions.
-pub(super) const LARGE: usize = 128 * limits::KIB;
+/// Of a message that is larger than this only the header is read for its envelope, in bytes.
+const LARGE: usize = 128 * limits::KIB;
+/// What reading the structure costs, for a byte (`mail::structure`).
+const STRUCTURE_STEPS_PER_BYTE: usize = 24;
+/// Work of more steps than this leaves the thread that serves the sessions: about a millisecond of a slow machine.
+const STEPS_AT_ONCE: usize = limits::MIB;
 
 #[derive(Serialize, Deserialize)]
 struct Cached {
@@ -31,7 +35,7 @@ struct Cached {
 /// One message, with what was found out about it so far.
 pub(super) struct Source<'a> {
     account: &'a dyn Account,
-    memory: &'a Semaphore,
+    memory: &'a Arc<Semaphore>,
     message: &'a Message,
     header: Option<Vec<u8>>,
     structure: Option<MessageStructure>,
@@ -49,7 +53,7 @@ pub(super) fn pieces(span: Span) -> impl Iterator<Item = Span> {
 }
 
 impl<'a> Source<'a> {
-    pub(super) const fn new(account: &'a dyn Account, memory: &'a Semaphore, message: &'a Message) -> Self {
+    pub(super) const fn new(account: &'a dyn Account, memory: &'a Arc<Semaphore>, message: &'a Message) -> Self {
         Self { account, memory, message, header: None, structure: None, verified: None }
     }
 
@@ -122,7 +126,7 @@ impl<'a> Source<'a> {
     pub(super) async fn structure(&mut self) -> Result<&MessageStructure, ReadError> {
         if self.cached().is_none() {
             let (bytes, _reserved) = self.load().await?;
-            let structure = offload(bytes.len(), move || structure::parse(&bytes)).await?;
+            let structure = offload(structure_cost(bytes.len()), move || structure::parse(&bytes)).await?;
             let cached = Cached { version: CACHE_VERSION, structure };
             if let Ok(bytes) = postcard::to_stdvec(&cached) {
                 self.account.cache(self.message.body, bytes);
@@ -135,26 +139,31 @@ impl<'a> Source<'a> {
     /// The envelope. Of a large message only the header is read for it.
     pub(super) async fn envelope(&mut self) -> Result<Envelope, ReadError> {
         if self.cached().is_none() && usize::try_from(self.message.size).is_ok_and(|size| size > LARGE) {
-            return Ok(structure::parse(self.header().await?).envelope);
+            let header = self.header().await?.to_vec();
+            return offload(structure_cost(header.len()), move || structure::parse(&header).envelope).await;
         }
         Ok(self.structure().await?.envelope.clone())
     }
 
     /// The whole message in memory, and its share of the memory of all sessions.
-    pub(super) async fn load(&self) -> Result<(Arc<[u8]>, tokio::sync::SemaphorePermit<'a>), ReadError> {
+    pub(super) async fn load(&self) -> Result<(Arc<[u8]>, OwnedSemaphorePermit), ReadError> {
         let size = self.message.size.min(u32::try_from(limits::IN_FLIGHT_BYTES).unwrap_or(u32::MAX));
-        let reserved = self.memory.acquire_many(size).await.map_err(|_| ReadError)?;
+        let reserved = Arc::clone(self.memory).acquire_many_owned(size).await.map_err(|_| ReadError)?;
         let bytes = self.read(self.whole()).await?;
         Ok((bytes.into(), reserved))
     }
 }
 
-/// Computes something from this many bytes: here where they are few, on a thread of its own where they are many.
+const fn structure_cost(bytes: usize) -> usize {
+    bytes.saturating_mul(STRUCTURE_STEPS_PER_BYTE)
+}
+
+/// Computes something that costs so many steps: here where they are few, on a thread of its own where they are many.
 pub(super) async fn offload<T: Send + 'static>(
-    bytes: usize,
+    cost: usize,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ReadError> {
-    if bytes <= LARGE {
+    if cost <= STEPS_AT_ONCE {
         return Ok(work());
     }
     tokio::task::spawn_blocking(work).await.map_err(|_| ReadError)

@@ -36,6 +36,8 @@ pub(super) struct Reader {
 }
 
 const READ_BYTES: usize = 16 * limits::KIB;
+/// So much is read of what a client sends while a command takes long, to see whether it is still there.
+const READ_AHEAD_BYTES: usize = 64 * limits::KIB;
 
 impl Reader {
     pub(super) fn new(inner: impl AsyncRead + Send + Unpin + 'static) -> Self {
@@ -92,6 +94,16 @@ impl Reader {
         let len = self.waiting().len().min(wanted);
         self.consume(len);
         Ok(len)
+    }
+
+    /// Until the client has closed its side; not where it goes on sending. Can be dropped without losing bytes.
+    pub(super) async fn closed(&mut self) {
+        while self.waiting().len() < READ_AHEAD_BYTES {
+            if self.fill().await.is_err() {
+                return;
+            }
+        }
+        std::future::pending().await
     }
 
     fn waiting(&self) -> &[u8] {

@@ -1,6 +1,8 @@
 //! A small reader for the commands whose grammar the codec lacks (LIST of RFC 5258) or bounds too narrowly (SEARCH).
 //!
-//! It works on a whole command, literals included, and never goes back.
+//! It works on a whole command, literals included, and never goes back: at most four steps for a byte.
+
+use crate::base::meter;
 
 /// The command is not of the grammar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -31,6 +33,7 @@ impl<'a> Cursor<'a> {
 
     /// Takes this byte, if it is the next one.
     pub(super) fn eat(&mut self, byte: u8) -> bool {
+        meter::steps(1);
         match self.rest.split_first() {
             Some((&first, rest)) if first == byte => {
                 self.rest = rest;
@@ -47,6 +50,7 @@ impl<'a> Cursor<'a> {
 
     /// Whether only spaces are left.
     pub(super) fn at_end(&self) -> bool {
+        meter::steps(self.rest.iter().take_while(|&&byte| byte == b' ').count() + 1);
         self.rest.iter().all(|&byte| byte == b' ')
     }
 
@@ -58,6 +62,7 @@ impl<'a> Cursor<'a> {
     /// A run of at least one byte for which this holds.
     pub(super) fn run(&mut self, holds: impl Fn(u8) -> bool) -> Result<&'a [u8], SyntaxError> {
         let len = self.rest.iter().position(|&byte| !holds(byte)).unwrap_or(self.rest.len());
+        meter::steps(2 * len + 1);
         let (found, rest) = self.rest.split_at_checked(len).ok_or(SyntaxError)?;
         if found.is_empty() {
             return Err(SyntaxError);
@@ -102,6 +107,7 @@ impl<'a> Cursor<'a> {
         loop {
             let (&byte, rest) = self.rest.split_first().ok_or(SyntaxError)?;
             self.rest = rest;
+            meter::steps(2);
             match byte {
                 b'"' => return Ok(text),
                 b'\\' => {
@@ -121,6 +127,7 @@ impl<'a> Cursor<'a> {
         self.eat(b'+');
         self.rest = self.rest.strip_prefix(b"}\r\n").ok_or(SyntaxError)?;
         let (text, rest) = self.rest.split_at_checked(len).ok_or(SyntaxError)?;
+        meter::steps(len);
         self.rest = rest;
         Ok(text.to_vec())
     }
