@@ -99,7 +99,7 @@ impl Shared {
                 Ok(profile(&account))
             }
             Command::ContactSet(change) => contacts::set(&*self.account(identity)?, change).await,
-            Command::Send { to, draft } => send(&*self.account(identity)?, to, draft).await,
+            Command::Send { to, draft } => send(self.account(identity)?, to, draft).await,
             Command::List { folder } => list(&*self.account(identity)?, &folder).await,
             Command::Read { folder, uid } => read(&*self.account(identity)?, &folder, uid).await,
             Command::QueueList { ended } => {
@@ -320,8 +320,11 @@ async fn revoke(account: &LocalAccount, beginning: &str) -> Result<Value, Failur
     }
 }
 
-async fn send(account: &LocalAccount, to: Vec<String>, draft: Draft) -> Result<Value, Failure> {
-    let submission = compose::submission(account, to, draft, now())?;
+async fn send(account: Arc<LocalAccount>, to: Vec<String>, draft: Draft) -> Result<Value, Failure> {
+    // Files are decoded, encoded and looked through: not on a thread that serves everybody.
+    let writer = Arc::clone(&account);
+    let composed = tokio::task::spawn_blocking(move || compose::submission(&writer, to, draft, now()));
+    let submission = composed.await.map_err(|_| unexpected())??;
     match account.ask(Request::Submit(submission)).await? {
         Response::Submitted(id) => Ok(json!({ "id": id.to_string() })),
         _ => Err(unexpected()),
@@ -369,7 +372,9 @@ async fn read(account: &LocalAccount, name: &str, uid: u32) -> Result<Value, Fai
         .read(message.body, 0..u64::from(message.size))
         .await
         .map_err(|error| Failure::new(Code::Failed, error.to_string()))?;
-    Ok(json!({ "uid": uid, "message": BASE64.encode(&bytes) }))
+    // A large message takes tens of milliseconds, which nobody else should wait for.
+    let text = tokio::task::spawn_blocking(move || BASE64.encode(&bytes)).await.map_err(|_| unexpected())?;
+    Ok(json!({ "uid": uid, "message": text }))
 }
 
 fn password_list(account: &LocalAccount) -> Value {

@@ -19,6 +19,9 @@ use crate::gateway::account::Account;
 use crate::mail::outgoing::{self, Prepared};
 
 const CHUNK: usize = 16 * 1024;
+/// A message that is larger than this is made ready on a thread of its own, in bytes: the one that serves the sessions is free again
+/// within a millisecond.
+const LARGE: usize = 32 * 1024;
 /// A client that closes after it was refused gets this long to read why.
 const REFUSAL: Duration = Duration::from_secs(5);
 
@@ -157,12 +160,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
     async fn submit(&self, recipients: Vec<String>, message: Vec<u8>, asked: Asked) -> String {
         let Some(account) = &self.account else { return "530 5.7.0 log in first".to_owned() };
         let config = &self.shared.config;
-        let resolve = |name: &str| (config.resolve)(account.as_ref(), name);
-        let prepared = {
-            let mut rng = (config.rng)();
-            outgoing::prepare(&message, &account.address(), (config.clock)(), &resolve, rng.as_mut())
+        let large = message.len() > LARGE;
+        let prepare = {
+            let (shared, account) = (Arc::clone(self.shared), Arc::clone(account));
+            move || {
+                let config = &shared.config;
+                let resolve = |name: &str| (config.resolve)(account.as_ref(), name);
+                let mut rng = (config.rng)();
+                outgoing::prepare(&message, &account.address(), (config.clock)(), &resolve, rng.as_mut())
+            }
         };
-        drop(message);
+        let prepared = if large { tokio::task::spawn_blocking(prepare).await } else { Ok(prepare()) };
+        let Ok(prepared) = prepared else { return "451 4.3.0 the message was not queued; try again".to_owned() };
         let Prepared { message, visible, written_id } = match prepared {
             Ok(prepared) => prepared,
             Err(error) => return reply::of_outgoing(&error),

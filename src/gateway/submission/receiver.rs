@@ -2,8 +2,11 @@
 //!
 //! A lone CR or LF, a NUL, a line or a message beyond its bound makes the message invalid; it is then read to its
 //! end and dropped, so that nothing inside it can be taken for a command (SMTP smuggling).
+//!
+//! A byte is looked at once or twice and copied once, in whatever pieces it comes: at most four steps.
 
 use crate::base::limits::DATA_LINE_BYTES;
+use crate::base::meter;
 
 /// Why a message that was read to its end is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,6 +63,7 @@ impl Receiver {
         while !ended {
             if self.place == Place::Middle {
                 let plain = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n' | 0)).unwrap_or(rest.len());
+                meter::steps(2 * plain);
                 let (text, after) = rest.split_at_checked(plain).unwrap_or((rest, &[]));
                 self.store(text);
                 rest = after;
@@ -83,6 +87,7 @@ impl Receiver {
 
     /// One byte; true at the end of the message.
     fn step(&mut self, byte: u8) -> bool {
+        meter::steps(2);
         match (self.place, byte) {
             (Place::Start, b'.') => self.place = Place::Dot,
             (Place::Dot, b'\r') => self.place = Place::DotCr,
@@ -192,6 +197,22 @@ mod tests {
         assert!(receiver.message.is_empty());
         assert_eq!(receiver.receive(b"\r\n.\r\n"), (5, true));
         assert_eq!(receiver.finish(), Err(DataProblem::LongLine));
+    }
+
+    #[test]
+    fn no_message_makes_more_steps_than_four_a_byte_in_any_pieces() {
+        for unit in ["\r\n.", "\r\n..\r\n", "\r", ".\r", "\r\n.\r", "x", "\0", "\r\n"] {
+            let wire = unit.repeat(50_000);
+            for piece in [1, 3, 4096, usize::MAX] {
+                let mut receiver = Receiver::new(1 << 20);
+                let (steps, ()) = meter::work(|| {
+                    for bytes in wire.as_bytes().chunks(piece.min(wire.len())) {
+                        receiver.receive(bytes);
+                    }
+                });
+                assert!(steps <= 4 * wire.len() as u64 + 10, "{unit:?} in {piece}: {steps}");
+            }
+        }
     }
 
     /// The whole at once, by a plain reading of the rule.
