@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use runepeer::base::rng::SeededRng;
-use runepeer::base::{Onion, Timestamp};
+use runepeer::base::{Onion, Timestamp, meter};
 use runepeer::mail::mail_json::{JsonContext, from_json, to_json};
 use runepeer::mail::structure::{Section, parse};
 use runepeer::mail::{Address, headers, outgoing};
@@ -12,7 +12,8 @@ const NOW: Timestamp = Timestamp::from_secs(1_795_220_400);
 
 fuzz_target!(|data: &[u8]| {
     let own: Address = format!("alice@{}", Onion::from_public_key([7; 32])).parse().expect("an address");
-    let structure = parse(data);
+    let (steps, structure) = meter::work(|| parse(data));
+    assert!(steps <= 24 * data.len() as u64 + 1000, "{steps} steps for {} bytes", data.len());
     for path in [&[][..], &[1], &[2], &[1, 1], &[1, 2, 1]] {
         for section in [Section::Body, Section::Header, Section::Text, Section::Mime] {
             if let Some(span) = structure.part(path, section) {

@@ -1,7 +1,7 @@
 //! basE91, the encoding of attachments in the drafts' JSON message (docs/protocol.md, "Content").
 //!
 //! Thirteen or fourteen bits become two characters. Reading is strict: a character outside the alphabet is an
-//! error, where the reference program skips it.
+//! error, where the reference program skips it. A character is looked at once, both ways.
 
 const ALPHABET: &[u8; 91] =
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$%&()*+,./:;<=>?@[]^_`{|}~\"";
@@ -67,9 +67,24 @@ fn character(value: u32) -> char {
     usize::try_from(value).ok().and_then(|value| ALPHABET.get(value)).copied().map_or('"', char::from)
 }
 
+/// The place of a character in the alphabet, without looking through it.
 fn digit(character: u8) -> Result<u32, Base91Error> {
-    let place = ALPHABET.iter().position(|&known| known == character).ok_or(Base91Error)?;
-    u32::try_from(place).map_err(|_| Base91Error)
+    let (first, place) = match character {
+        b'A'..=b'Z' => (b'A', 0),
+        b'a'..=b'z' => (b'a', 26),
+        b'0'..=b'9' => (b'0', 52),
+        b'!' => (b'!', 62),
+        b'#'..=b'&' => (b'#', 63),
+        b'('..=b',' => (b'(', 67),
+        b'.' | b'/' => (b'.', 72),
+        b':'..=b'@' => (b':', 74),
+        b'[' => (b'[', 81),
+        b']'..=b'`' => (b']', 82),
+        b'{'..=b'~' => (b'{', 86),
+        b'"' => (b'"', 90),
+        _ => return Err(Base91Error),
+    };
+    Ok(u32::from(character - first + place))
 }
 
 #[cfg(test)]
@@ -84,6 +99,14 @@ mod tests {
         assert_eq!(decode(">OwJh>Io0Tv!8PE").unwrap(), b"Hello World!");
         assert_eq!(encode(b""), "");
         assert_eq!(decode("fPNKd").unwrap(), b"test");
+    }
+
+    #[test]
+    fn every_character_has_its_place() {
+        for byte in 0..=u8::MAX {
+            let place = ALPHABET.iter().position(|&known| known == byte);
+            assert_eq!(digit(byte).ok(), place.map(|place| u32::try_from(place).unwrap()), "{byte}");
+        }
     }
 
     #[test]

@@ -1,4 +1,6 @@
-//! Mailbox names in modified UTF-7, both ways (RFC 3501 §5.1.3).
+//! Mailbox names in modified UTF-7, both ways (RFC 3501 §5.1.3). A name is read once, and what is shifted in it is copied twice.
+
+use crate::base::meter;
 
 /// The name as IMAP4rev1 writes it.
 pub(super) fn encode(name: &str) -> Vec<u8> {
@@ -39,6 +41,7 @@ pub(super) fn decode(text: &[u8]) -> Option<String> {
     if !text.is_ascii() {
         return std::str::from_utf8(text).ok().map(str::to_owned);
     }
+    meter::steps(4 * text.len());
     let mut name = String::with_capacity(text.len());
     let mut bytes = text.iter().copied();
     while let Some(byte) = bytes.next() {
