@@ -125,8 +125,22 @@ pub const OBJECTS_UNSETTLED: usize = 8;
 pub const SLOWEST_OBJECT: u64 = 32 * KIB as u64;
 /// How long a promised object may take to begin.
 pub const SLOW_GRACE: Duration = Duration::from_secs(30);
-/// Sessions that an identity dials at a time.
+/// Places for the sessions in which an identity brings its mail ([`SLOT`]).
 pub const PARALLEL_DIALS: usize = 3;
+/// A session that was dialled and has delivered nothing for this long loses its place: another is dialled. And so long somebody
+/// who may answer waits at most for those who do not.
+pub const SLOT: Duration = Duration::from_secs(60);
+/// The same for a session with somebody who did not answer last time.
+pub const SLOT_OF_MISSED: Duration = Duration::from_secs(20);
+/// Between two dials that begin without a free place: a crowd of 200 has its turn within [`SLOT`].
+pub const SLOT_LEAST: Duration = Duration::from_millis(300);
+/// Sessions of one kind that go on without a place; of more, the one that has delivered nothing for the longest time ends. Of a
+/// crowd of 150 each has 15 s, in which a cold connection comes about.
+pub const SESSIONS_WITHOUT_SLOT: usize = 36;
+/// What has waited for somebody since before the start, for so long, is taken to have failed.
+pub const MISSED_AFTER: Duration = Duration::from_secs(120);
+/// Whoever answered within this time before the start is taken to answer again.
+pub const ANSWERED_LATELY: Duration = Duration::from_secs(24 * 3600);
 
 /// A RUNE session has this long to send its first command.
 pub const WIRE_HANDSHAKE: Duration = Duration::from_secs(30);
@@ -328,7 +342,7 @@ pub const DROP_EPOCH_DAYS: u32 = 7;
 pub const DROP_EPOCHS_AHEAD: u32 = 1;
 /// Within this time after a failed direct attempt a message goes to the recipient's drops.
 pub const DEPOSIT_SPREAD: Duration = Duration::from_secs(120);
-/// Deposits under way at once.
+/// Places for sessions that leave something for contacts ([`SLOT`]).
 pub const PARALLEL_DEPOSITS: usize = 2;
 /// Copies of one message that are left at one drop, where there is no answer.
 pub const COPIES_AT_DROP: usize = 3;
@@ -346,7 +360,7 @@ pub const LOADS_OF_CONTACT: usize = 256;
 pub const LOAD_BYTES_OF_CONTACT: u64 = 256 * 1024 * 1024;
 /// For how long a node tries to bring an object that it carries: no content lives longer.
 pub const CARRIAGE: Duration = EXPIRY_MAX;
-/// Sessions in which a node brings what it carries, at once: its own mail has the other circuits.
+/// Places for sessions in which a node brings what it carries ([`SLOT`]): its own mail has others.
 pub const PARALLEL_CARRIAGE: usize = 2;
 /// Objects in a row that a receiver may refuse for now before its node is left alone for a while.
 pub const CARRIAGE_REFUSALS: u32 = 8;

@@ -111,8 +111,12 @@ impl Sessions {
         let (written, to_engine) = (self.writer(session), self.news.0.clone());
         tokio::spawn(async move {
             let dialling = AssertUnwindSafe(async { transport.dial(onion, isolation).await }).catch_unwind();
-            // What fails in a way that nobody foresaw counts as failed, or the machine would wait for it for good.
-            let dialled = dialling.await.unwrap_or(Err(net::DialError::Local));
+            let dialled = tokio::select! {
+                // What fails in a way that nobody foresaw counts as failed, or the machine would wait for it for good.
+                dialled = dialling => dialled.unwrap_or(Err(net::DialError::Local)),
+                // The machine has no more use for it.
+                () = written.waiting.closed() => return,
+            };
             let ours =
                 |error: &net::DialError| if error.is_ours() { DialError::Offline } else { DialError::Unreachable };
             let happened = Happened::Dialled(dialled.as_ref().map(|_| ()).map_err(ours));

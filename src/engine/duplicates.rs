@@ -35,6 +35,11 @@ impl Duplicates {
         self.until.contains_key(&key(seen))
     }
 
+    /// Whose contents were taken, and when each at the latest.
+    pub(super) fn received(&self) -> impl Iterator<Item = (Fingerprint, Timestamp)> {
+        self.until.iter().map(|((_, author, _), until)| (*author, until.minus(limits::TOMBSTONE)))
+    }
+
     /// How many contents are remembered.
     pub fn len(&self) -> usize {
         self.until.len()

@@ -65,9 +65,15 @@ pub(super) struct World {
     pub(super) objects: Vec<(usize, Vec<u8>)>,
     /// What every node said in sessions that it accepted.
     pub(super) replies: Vec<(usize, String)>,
+    /// How long it takes until a dial of somebody who is away fails.
+    pub(super) dial_fails_after: Duration,
+    /// Peers who accept, greet, and say nothing more.
+    pub(super) silent: BTreeSet<Onion>,
     /// The next bytes that contain this are lost, and the connection with them.
     pub(super) cut_at: Option<&'static [u8]>,
     links: BTreeMap<(usize, SessionId), (usize, SessionId)>,
+    /// Dials that will fail.
+    failing: BTreeSet<(Timestamp, usize, SessionId)>,
     effects: VecDeque<(usize, Effect)>,
     carrier_effects: VecDeque<(usize, CarrierEffect)>,
     next_session: u64,
@@ -149,8 +155,11 @@ impl World {
             circuits: Vec::new(),
             objects: Vec::new(),
             replies: Vec::new(),
+            dial_fails_after: Duration::ZERO,
+            silent: BTreeSet::new(),
             cut_at: None,
             links: BTreeMap::new(),
+            failing: BTreeSet::new(),
             effects: VecDeque::new(),
             carrier_effects: VecDeque::new(),
             next_session: 0,
@@ -193,9 +202,14 @@ impl World {
         let mut wakes = 0;
         loop {
             let nodes = self.nodes.iter().filter_map(|node| node.identity.poll_timeout());
-            let next = nodes.chain(self.carriers.iter().filter_map(|at| at.carrier.poll_timeout())).min();
+            let fails = self.failing.first().map(|(at, ..)| *at);
+            let next = nodes.chain(self.carriers.iter().filter_map(|at| at.carrier.poll_timeout())).chain(fails).min();
             let Some(next) = next.filter(|next| *next <= end) else { break };
             self.now = self.now.max(next);
+            while let Some(&(at, node, session)) = self.failing.first().filter(|(at, ..)| *at <= self.now) {
+                self.failing.remove(&(at, node, session));
+                self.input(node, Input::Dialled(session, Err(DialError::Unreachable)));
+            }
             for node in 0..self.nodes.len() {
                 let at = &mut self.nodes[node];
                 if at.identity.poll_timeout().is_some_and(|due| due <= self.now) {
@@ -241,6 +255,7 @@ impl World {
             self.unlink(node, session);
         }
         self.effects.retain(|(owner, _)| *owner != node);
+        self.failing.retain(|(_, owner, _)| *owner != node);
         let at = &mut self.nodes[node];
         at.identity = Identity::new(replay(&at.log), Delays::default(), self.now, &mut at.rng).unwrap();
         at.published = at.identity.snapshot();
@@ -296,7 +311,10 @@ impl World {
             }
             Effect::Dial(session, onion, contact) => self.perform_dial(node, session, onion, contact),
             Effect::Transmit(session, bytes) => self.perform_transmit(node, session, bytes),
-            Effect::Close(session) => self.unlink(node, session),
+            Effect::Close(session) => {
+                self.failing.retain(|(_, owner, dialled)| (*owner, *dialled) != (node, session));
+                self.unlink(node, session);
+            }
             Effect::Respond(id, answer) => {
                 self.nodes[node].answers.insert(id.0, answer);
             }
@@ -348,10 +366,18 @@ impl World {
         if let Some(entry) = contact.and_then(|contact| self.nodes[node].identity.state().book().contact(contact)) {
             assert_eq!(entry.address.onion(), onion, "the circuits of a contact lead to that contact alone");
         }
+        if self.silent.contains(&onion) {
+            self.input(node, Input::Dialled(session, Ok(())));
+            return self.input(node, Input::Received(session, b"HOWDY RUNE/1 MAX=28311552\n".to_vec()));
+        }
         let peer = self.nodes.iter().position(|node| node.identity.state().profile().unwrap().public.onion() == onion);
         let carrier = self.carriers.iter().position(|carrier| carrier.onion() == onion).map(|number| CARRIERS + number);
         let reachable = peer.or(carrier).filter(|&peer| self.is_online(peer) && self.nodes[node].online);
         let Some(peer) = reachable.filter(|peer| !self.apart.contains(&(node, *peer))) else {
+            if self.dial_fails_after > Duration::ZERO {
+                self.failing.insert((self.now.plus(self.dial_fails_after), node, session));
+                return;
+            }
             return self.input(node, Input::Dialled(session, Err(DialError::Unreachable)));
         };
         self.dials.push((node, peer));

@@ -167,7 +167,7 @@ impl Identity {
     /// [`NoProfile`] where the log does not begin with an identity.
     pub fn new(state: State, delays: Delays, now: Timestamp, rng: &mut dyn Rng) -> Result<Self, NoProfile> {
         let profile = state.profile().cloned().ok_or(NoProfile)?;
-        let schedule = Schedule::at_start(state.queue(), state.book(), now, rng);
+        let schedule = Schedule::at_start(state.queue(), state.book(), &state.answered(), now, rng);
         let calendar = Calendar::at_start(state.drops(), state.carriage(), delays, now, rng);
         let rounds = Rounds::at_start(state.carriage(), now, rng);
         Ok(Self {
@@ -303,6 +303,7 @@ impl Identity {
         self.deposit_what_is_due(now, rng);
         self.collect_what_is_due(now);
         self.carry_what_is_due(now);
+        self.end_surplus(now, rng);
         self.drain()
     }
 

@@ -8,6 +8,8 @@ pub mod book;
 pub mod carriage;
 pub mod carrier;
 mod delivery;
+#[cfg(test)]
+mod dial_scenarios;
 pub mod drops;
 pub mod duplicates;
 pub mod effect;
@@ -46,6 +48,7 @@ mod sessions;
 #[cfg(test)]
 mod share_scenarios;
 mod shares;
+mod slots;
 pub mod state;
 #[cfg(test)]
 mod stranger_scenarios;

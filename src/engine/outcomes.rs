@@ -110,7 +110,7 @@ impl Identity {
                 outbound.settling.insert(item);
                 // That a greeting is taken says nothing of the mail behind it.
                 if !matches!(item, Item::Card(_)) || !self.is_greeting(contact) {
-                    self.schedule.reached(contact);
+                    self.schedule.reached(contact, now);
                 }
                 let then = Then::Sending(contact, SendingStep::Settled(session, item));
                 match item {

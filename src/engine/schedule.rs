@@ -3,8 +3,7 @@
 //! All of it is memory, rebuilt from the queue at a start. A destination is idle, or has one session (docs/protocol.md,
 //! "Delivery"): however much waits for a peer, it is dialled once. The first attempt is at once, then after a minute (a
 //! circuit broke, or the peer's machine starts anew), then after 5 minutes doubling to about 66, with jitter; a peer that is
-//! seen online is tried within seconds. Due destinations get the free dials in the order of their moments, and a session
-//! ends after a turn, so that none starves another.
+//! seen online is tried within seconds. Which due destination is dialled next is up to [`Slots`]; a session ends after a turn.
 //!
 //! What expires ends only when the clock has said so for an hour: after a start, and after the clock was set, nothing
 //! ends and no notice is given before that. A clock that was wrong for a moment costs nothing, and a node that was off
@@ -19,6 +18,7 @@ use crate::base::{ClockStep, ContactId, QueueId, SessionId, Timestamp};
 
 use super::book::Book;
 use super::queue::{Queue, Queued};
+use super::slots::{Class, Slots, Standing, Waiting};
 use super::state::{AttemptError, Attempts};
 
 /// What waits for one contact, and when it is tried.
@@ -33,6 +33,8 @@ struct Destination {
     /// Whether receipts wait.
     receipts: bool,
     session: Option<SessionId>,
+    /// It had a turn since something began to wait: others are as good as it.
+    had_turn: bool,
     next: Timestamp,
     failed: u32,
     last_error: Option<AttemptError>,
@@ -61,7 +63,7 @@ pub(super) fn backoff(failed: u32, rng: &mut dyn Rng) -> Duration {
 }
 
 /// Whom to dial when.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Schedule {
     destinations: BTreeMap<ContactId, Destination>,
     expiries: BTreeSet<(Timestamp, QueueId)>,
@@ -71,12 +73,35 @@ pub(super) struct Schedule {
     hold: Timestamp,
     /// Messages that are being taken back: they are not sent any more.
     recalled: BTreeSet<QueueId>,
-    sessions: usize,
+    slots: Slots,
+    standing: Standing<ContactId>,
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Self {
+            destinations: BTreeMap::new(),
+            expiries: BTreeSet::new(),
+            notices: BTreeSet::new(),
+            card_expiries: BTreeSet::new(),
+            hold: Timestamp::default(),
+            recalled: BTreeSet::new(),
+            slots: Slots::new(limits::PARALLEL_DIALS),
+            standing: Standing::new(),
+        }
+    }
 }
 
 impl Schedule {
-    /// The schedule of what waits at a start: each destination soon, at a random moment of its own.
-    pub(super) fn at_start(queue: &Queue, book: &Book, now: Timestamp, rng: &mut dyn Rng) -> Self {
+    /// The schedule of what waits at a start: each destination soon, at a random moment of its own. `answered` says of contacts
+    /// when something last went between them and us.
+    pub(super) fn at_start(
+        queue: &Queue,
+        book: &Book,
+        answered: &BTreeMap<ContactId, Timestamp>,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+    ) -> Self {
         let mut schedule = Self { hold: now.plus(limits::CLOCK_CONFIRMATION), ..Self::default() };
         for queued in queue.iter() {
             schedule.submitted(queued, now);
@@ -84,8 +109,15 @@ impl Schedule {
         for contact in book.contacts() {
             schedule.card_changed(contact.id, book, now);
         }
-        for destination in schedule.destinations.values_mut() {
+        for (contact, destination) in &mut schedule.destinations {
             destination.next = within(now, limits::START_SPREAD, rng);
+            let waits_since = destination.waiting.first().map(|(submitted, _)| *submitted);
+            let answered = answered.get(contact).copied();
+            if waits_since.is_some_and(|since| since.plus(limits::MISSED_AFTER) < now && answered <= Some(since)) {
+                schedule.standing.missed(*contact);
+            } else if answered.is_some_and(|at| now < at.plus(limits::ANSWERED_LATELY)) {
+                schedule.standing.answered(*contact);
+            }
         }
         schedule
     }
@@ -142,6 +174,7 @@ impl Schedule {
                 ClockStep::Back(span) => destination.next.minus(span),
             };
         }
+        self.slots.clock_set(by);
     }
 
     /// Whoever asked wants a message to be tried now.
@@ -218,19 +251,29 @@ impl Schedule {
 
     /// The contact to dial now, where one is due and a dial is free.
     pub(super) fn due(&self, now: Timestamp) -> Option<ContactId> {
-        let (next, contact) = self.next_dial()?;
-        (next <= now).then_some(contact)
+        self.slots.next(self.waiting(), now)
     }
 
-    fn next_dial(&self) -> Option<(Timestamp, ContactId)> {
-        if self.sessions >= limits::PARALLEL_DIALS {
-            return None;
-        }
-        self.destinations
-            .iter()
-            .filter(|(_, destination)| destination.session.is_none() && destination.has_work())
-            .map(|(&contact, destination)| (destination.next, contact))
-            .min()
+    /// Those who wait for a dial.
+    fn waiting(&self) -> Vec<Waiting<ContactId>> {
+        let idle = self.destinations.iter();
+        let idle = idle.filter(|(_, destination)| destination.session.is_none() && destination.has_work());
+        let waiting = idle.map(|(&key, destination)| {
+            let class = self.standing.of(&key).max(if destination.had_turn { Class::Untried } else { Class::Answered });
+            let (failed, next) = (destination.failed, destination.next);
+            Waiting { class, failed, next, key }
+        });
+        waiting.collect()
+    }
+
+    /// The session that is one too many.
+    pub(super) fn surplus(&self) -> Option<SessionId> {
+        self.slots.surplus()
+    }
+
+    /// A session begins to bring so many bytes.
+    pub(super) fn brings(&mut self, session: SessionId, bytes: u64, now: Timestamp) {
+        self.slots.brings(session, bytes, now);
     }
 
     /// When something may end that ends at this moment.
@@ -248,27 +291,33 @@ impl Schedule {
         let expiry = self.expiries.first().map(|&(at, _)| at.max(self.hold));
         let notice = self.notices.first().map(|&(at, _)| at.max(self.hold));
         let card = self.card_expiries.first().map(|&(at, _)| at.max(self.hold));
-        let dial = self.next_dial().map(|(at, _)| at);
+        let dial = self.slots.poll(&self.waiting());
         [expiry, notice, card, dial].into_iter().flatten().min()
     }
 
     /// A session to a contact begins.
-    pub(super) fn begin(&mut self, contact: ContactId, session: SessionId) {
+    pub(super) fn begin(&mut self, contact: ContactId, session: SessionId, now: Timestamp) {
         self.destination(contact).session = Some(session);
-        self.sessions += 1;
+        self.slots.begin(session, self.standing.of(&contact), 0, now);
     }
 
     /// The session to a contact ended well: what is left is tried again at once.
     pub(super) fn succeeded(&mut self, contact: ContactId, now: Timestamp) {
+        self.standing.answered(contact);
         let destination = self.destination(contact);
         destination.failed = 0;
         destination.last_error = None;
         destination.next = now;
+        destination.had_turn = true;
         self.session_ended(contact);
     }
 
     /// The session to a contact, or the attempt at one, failed.
     pub(super) fn failed(&mut self, contact: ContactId, error: AttemptError, now: Timestamp, rng: &mut dyn Rng) {
+        // Only what it did itself counts against it.
+        if !matches!(error, AttemptError::Offline | AttemptError::Local) {
+            self.standing.missed(contact);
+        }
         let destination = self.destination(contact);
         destination.last_error = Some(error);
         destination.next = if error == AttemptError::Offline {
@@ -291,21 +340,26 @@ impl Schedule {
     }
 
     /// Something got through: the count of failures begins anew.
-    pub(super) fn reached(&mut self, contact: ContactId) {
+    pub(super) fn reached(&mut self, contact: ContactId, now: Timestamp) {
+        self.standing.answered(contact);
         let destination = self.destination(contact);
         destination.failed = 0;
         destination.last_error = None;
+        if let Some(session) = destination.session {
+            self.slots.delivered(session, now);
+        }
     }
 
     fn session_ended(&mut self, contact: ContactId) {
-        if self.destination(contact).session.take().is_some() {
-            self.sessions = self.sessions.saturating_sub(1);
+        if let Some(session) = self.destination(contact).session.take() {
+            self.slots.ended(session);
         }
         self.tidy(contact);
     }
 
     /// A contact was seen online.
     pub(super) fn online(&mut self, contact: ContactId, now: Timestamp, rng: &mut dyn Rng) {
+        self.standing.answered(contact);
         if let Some(destination) = self.destinations.get_mut(&contact) {
             destination.next = destination.next.min(within(now, limits::ONLINE_SPREAD, rng));
         }
@@ -461,7 +515,7 @@ mod tests {
         }
         let mut dialled = Vec::new();
         while let Some(next) = schedule.due(now) {
-            schedule.begin(next, SessionId(dialled.len() as u64));
+            schedule.begin(next, SessionId(dialled.len() as u64), now);
             dialled.push(next);
         }
         assert_eq!(dialled, [contact(1), contact(2), contact(3)]);

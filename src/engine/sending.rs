@@ -148,10 +148,23 @@ impl Identity {
                 continue;
             };
             let session = self.new_session();
-            self.schedule.begin(contact, session);
+            self.schedule.begin(contact, session, now);
             self.outbound.insert(session, Outbound::new(contact));
             self.effect(Effect::Dial(session, onion, Some(contact)));
             self.attempts_changed();
+        }
+    }
+
+    /// Ends the sessions that are too many, of each kind.
+    pub(super) fn end_surplus(&mut self, now: Timestamp, rng: &mut dyn Rng) {
+        while let Some(session) = self.schedule.surplus() {
+            self.end_session(now, rng, session);
+        }
+        while let Some(session) = self.calendar.surplus() {
+            self.end_deposit(now, rng, session, Some(AttemptError::Broken));
+        }
+        while let Some(session) = self.rounds.surplus() {
+            self.end_carrying(now, rng, session, Some(AttemptError::Broken));
         }
     }
 
@@ -241,7 +254,7 @@ impl Identity {
                 self.ask(now, session, &contact);
                 break;
             };
-            if !self.begin_next(session, &contact, &certificate) {
+            if !self.begin_next(now, session, &contact, &certificate) {
                 break;
             }
         }
@@ -267,7 +280,7 @@ impl Identity {
     }
 
     /// Lets the next item be sealed; `false` where there is none for now.
-    fn begin_next(&mut self, session: SessionId, contact: &Contact, certificate: &Arc<[u8]>) -> bool {
+    fn begin_next(&mut self, now: Timestamp, session: SessionId, contact: &Contact, certificate: &Arc<[u8]>) -> bool {
         let Some(outbound) = self.outbound.get_mut(&session) else { return false };
         if let Some(card) = &contact.cards.pending {
             let item = Item::Card(card.content);
@@ -302,6 +315,7 @@ impl Identity {
             self.note(session, contact.id);
             return false;
         }
+        self.schedule.brings(session, if large { queued.size.into() } else { 0 }, now);
         let item = Item::Mail(queued.id);
         self.begin_sealing(session, item, certificate);
         self.schedule.set_busy(contact.id, queued.id, true);

@@ -22,7 +22,7 @@ use super::duplicates::Duplicates;
 use super::mailbox::{FolderRole, Mailbox, ModSeq, Uid};
 use super::outbox::Outbox;
 use super::profile::{Profile, PublicProfile};
-use super::queue::Queue;
+use super::queue::{Progress, Queue};
 use super::record::Record;
 use super::references::References;
 
@@ -198,6 +198,26 @@ impl State {
     /// The application passwords.
     pub fn passwords(&self) -> &[Password] {
         &self.passwords
+    }
+
+    /// When each contact last sent something that was taken, or took something, as far as that is remembered.
+    pub(super) fn answered(&self) -> BTreeMap<ContactId, Timestamp> {
+        let of = |author| self.book.by_fingerprint(author).map(|contact| contact.id);
+        let received: Vec<_> = self.duplicates.received().collect();
+        let received = received.iter().filter_map(|(author, at)| Some((of(author)?, *at)));
+        let delivered = self.queue.ended().flat_map(|queued| {
+            let recipients = queued.recipients.iter();
+            recipients.filter_map(|(contact, recipient)| match recipient.progress {
+                Progress::Delivered(at) => Some((*contact, at)),
+                _ => None,
+            })
+        });
+        let mut answered: BTreeMap<ContactId, Timestamp> = BTreeMap::new();
+        for (contact, at) in received.chain(delivered) {
+            let last = answered.entry(contact).or_insert(at);
+            *last = at.max(*last);
+        }
+        answered
     }
 
     /// What was received and is not to be taken again.

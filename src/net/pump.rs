@@ -74,6 +74,11 @@ impl Waiting {
         self.closing.notify_one();
     }
 
+    /// Until that is said.
+    pub async fn closed(&self) {
+        self.closing.notified().await;
+    }
+
     /// So many more are given.
     pub fn add(&self, bytes: usize) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -159,7 +164,7 @@ where
     let mut reading = std::pin::pin!(read_all(reader, to_engine));
     let writing = write_all(writer, from_engine, pace.progress, waiting);
     let closing = async {
-        waiting.closing.notified().await;
+        waiting.closed().await;
         tokio::time::sleep(pace.closing).await;
     };
     tokio::select! {

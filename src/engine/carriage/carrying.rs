@@ -2,7 +2,7 @@
 //! authenticator that came with it → what became of it noted. One object in a session; what else waits for the same node
 //! follows. No answer means neither: it is brought again, and the receiver knows it by its content.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::fold::{Carriage, Fate, Load, ObjectHash};
@@ -14,6 +14,7 @@ use crate::engine::identity::{Identity, Pending, Then};
 use crate::engine::record::Record;
 use crate::engine::schedule::within;
 use crate::engine::session::{self, Event, Initiator, Job, Ticket, Way};
+use crate::engine::slots::{Slots, Standing, Waiting};
 use crate::engine::state::AttemptError;
 use crate::engine::turn::{Turn, attempt_error};
 use crate::wire::{Disposition, Importance, digest};
@@ -22,9 +23,11 @@ use crate::wire::{Disposition, Importance, digest};
 const MOST_RENEWED: u32 = 2;
 
 /// When which node is dialled, and what is being given up. All of it is memory, made anew at a start.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in super::super) struct Rounds {
     turns: BTreeMap<Onion, Turn>,
+    slots: Slots,
+    standing: Standing<Onion>,
     /// What each node refused for now, one after the other, since it last took something or was left alone.
     refusals: BTreeMap<Onion, u32>,
     /// When each object was last brought, as far as that came to nothing: others of the same node come first.
@@ -41,7 +44,15 @@ type Key = (ContactId, ObjectHash);
 impl Rounds {
     /// At a start: each node soon, at a random moment of its own.
     pub(in super::super) fn at_start(carriage: &Carriage, now: Timestamp, rng: &mut dyn Rng) -> Self {
-        let mut rounds = Self::default();
+        let mut rounds = Self {
+            turns: BTreeMap::new(),
+            slots: Slots::new(limits::PARALLEL_CARRIAGE),
+            standing: Standing::new(),
+            refusals: BTreeMap::new(),
+            tried: BTreeMap::new(),
+            served: BTreeMap::new(),
+            ending: BTreeMap::new(),
+        };
         for load in carriage.loads() {
             rounds.turns.entry(load.to.onion()).or_insert_with(|| Turn::at(within(now, limits::START_SPREAD, rng)));
         }
@@ -53,29 +64,47 @@ impl Rounds {
         self.turns.entry(onion).or_insert_with(|| Turn::at(now));
     }
 
-    fn is_full(&self) -> bool {
-        self.turns.values().filter(|turn| turn.session.is_some()).count() >= limits::PARALLEL_CARRIAGE
+    /// Those who wait for a dial.
+    fn waiting(&self) -> Vec<Waiting<Onion>> {
+        let idle = self.turns.iter().filter(|(_, turn)| turn.session.is_none());
+        let waiting = idle.map(|(&key, turn)| {
+            let (class, failed, next) = (self.standing.of(&key), turn.failed, turn.next);
+            Waiting { class, failed, next, key }
+        });
+        waiting.collect()
     }
 
-    /// Nothing is there for the nodes whose turn it would be.
-    fn forget_idle(&mut self, now: Timestamp) {
-        self.turns.retain(|_, turn| !turn.due(now));
+    /// The session that is one too many.
+    pub(in super::super) fn surplus(&self) -> Option<SessionId> {
+        self.slots.surplus()
+    }
+
+    /// Of the nodes whose turn it would be, those for which nothing is there are forgotten.
+    fn forget_idle(&mut self, now: Timestamp, wanted: &BTreeSet<Onion>) {
+        self.turns.retain(|onion, turn| !turn.due(now) || wanted.contains(onion));
         self.refusals.retain(|onion, _| self.turns.contains_key(onion));
     }
 
     /// When something is due.
     pub(in super::super) fn poll(&self) -> Option<Timestamp> {
-        let idle = self.turns.values().filter(|turn| turn.session.is_none());
-        idle.map(|turn| turn.next).min().filter(|_| !self.is_full())
+        self.slots.poll(&self.waiting())
     }
 
     /// The clock was set.
     pub(in super::super) fn clock_set(&mut self, by: ClockStep, now: Timestamp, rng: &mut dyn Rng) {
         self.turns.values_mut().for_each(|turn| turn.clock_set(by, now, rng));
+        self.slots.clock_set(by);
     }
 
     fn ended(&mut self, onion: Onion, problem: Option<AttemptError>, now: Timestamp, rng: &mut dyn Rng) {
         let Some(turn) = self.turns.get_mut(&onion) else { return };
+        turn.session.iter().for_each(|session| self.slots.ended(*session));
+        match problem {
+            // Only what it did itself counts against it.
+            Some(AttemptError::Offline | AttemptError::Local) => {}
+            Some(_) => self.standing.missed(onion),
+            None => self.standing.answered(onion),
+        }
         let refusals = self.refusals.entry(onion).or_default();
         match problem {
             None => *turn = Turn::at(now),
@@ -120,12 +149,13 @@ impl Carrying {
 impl Identity {
     /// Dials the nodes that are due.
     pub(in super::super) fn carry_what_is_due(&mut self, now: Timestamp) {
-        while !self.rounds.is_full() {
-            let Some((contact, object, onion)) = self.next_load(now) else {
-                return self.rounds.forget_idle(now);
-            };
+        let wanted = self.idle_loads().map(|load| load.to.onion()).collect();
+        self.rounds.forget_idle(now, &wanted);
+        while let Some((contact, object, onion)) = self.next_load(now) {
             self.rounds.served.insert(contact, now);
             let session = self.new_session();
+            let bytes = self.state.carriage().load(contact, &object).map_or(0, |load| load.size.into());
+            self.rounds.slots.begin(session, self.rounds.standing.of(&onion), bytes, now);
             if let Some(turn) = self.rounds.turns.get_mut(&onion) {
                 turn.session = Some(session);
             }
@@ -136,12 +166,15 @@ impl Identity {
     }
 
     /// What is brought next: of all for nodes that are due, something of the contact who was served the longest ago, so that
-    /// nobody's many keep back somebody's one; then whatever node waits longest, and what was tried the longest ago.
+    /// nobody's many keep back somebody's one; then for the node that is dialled first ([`Slots`]), and what was tried the longest
+    /// ago.
     fn next_load(&self, now: Timestamp) -> Option<(ContactId, ObjectHash, Onion)> {
+        let open = self.rounds.slots.open(self.rounds.waiting(), now);
+        let open: BTreeMap<_, _> = open.into_iter().map(|one| (one.key, one)).collect();
         let due = self.idle_loads().filter_map(|load| {
-            let turn = self.rounds.turns.get(&load.to.onion()).filter(|turn| turn.due(now))?;
+            let one = open.get(&load.to.onion())?;
             let tried = self.rounds.tried.get(&(load.contact, load.object));
-            Some(((self.rounds.served.get(&load.contact), turn.next, tried), load))
+            Some(((self.rounds.served.get(&load.contact), *one, tried), load))
         });
         let (_, load) = due.min_by_key(|(order, _)| *order)?;
         Some((load.contact, load.object, load.to.onion()))
@@ -233,7 +266,7 @@ impl Identity {
         };
         // What was altered here the receiver could not open.
         if digest(&bytes) != load.object {
-            return self.settle_load(session, Fate::Expired);
+            return self.settle_load(now, session, Fate::Expired);
         }
         machine.send(now, Ticket(1), job(&load, bytes.into()));
         self.drive_carrying(now, rng, session);
@@ -264,20 +297,23 @@ impl Identity {
             }
             // A load always has its object: none is asked for.
             Event::Certificate { .. } | Event::Wanted { .. } => {}
-            Event::Outcome { outcome: session::Outcome::Accepted, .. } => self.settle_load(session, Fate::Delivered),
+            Event::Outcome { outcome: session::Outcome::Accepted, .. } => {
+                self.settle_load(now, session, Fate::Delivered)
+            }
             Event::Outcome { outcome: session::Outcome::Refused(code), .. } => match code.disposition() {
-                Disposition::Permanent => self.settle_load(session, Fate::Refused),
+                Disposition::Permanent => self.settle_load(now, session, Fate::Refused),
                 _ => self.end_carrying(now, rng, session, Some(AttemptError::Later)),
             },
             // Only its author can seal it to another certificate.
-            Event::Outcome { outcome: session::Outcome::Outdated, .. } => self.settle_load(session, Fate::Refused),
+            Event::Outcome { outcome: session::Outcome::Outdated, .. } => self.settle_load(now, session, Fate::Refused),
             Event::Failed { .. } => self.end_carrying(now, rng, session, Some(AttemptError::Broken)),
         }
     }
 
-    fn settle_load(&mut self, session: SessionId, fate: Fate) {
+    fn settle_load(&mut self, now: Timestamp, session: SessionId, fate: Fate) {
         let Some(carrying) = self.carrying.get_mut(&session) else { return };
         carrying.settling = true;
+        self.rounds.slots.delivered(session, now);
         let record = Record::LoadEnded { contact: carrying.contact, object: carrying.object, fate };
         self.commit(vec![record], Vec::new(), Then::Carried(session));
     }
@@ -324,7 +360,13 @@ impl Identity {
         }
     }
 
-    fn end_carrying(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId, problem: Option<AttemptError>) {
+    pub(in super::super) fn end_carrying(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        session: SessionId,
+        problem: Option<AttemptError>,
+    ) {
         let Some(mut carrying) = self.carrying.remove(&session) else { return };
         if let Some(machine) = &mut carrying.machine {
             machine.finish(now);

@@ -10,6 +10,7 @@ use crate::base::rng::Rng;
 use crate::base::{ClockStep, ContactId, DropId, Onion, SessionId, Timestamp};
 use crate::engine::carriage::Carriage;
 use crate::engine::schedule::within;
+use crate::engine::slots::{Slots, Standing, Waiting};
 use crate::engine::state::{AttemptError, Attempts};
 use crate::engine::turn::Turn;
 
@@ -29,11 +30,13 @@ impl Default for Delays {
 }
 
 /// When which drop is dialled.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in super::super) struct Calendar {
     delays: Delays,
     deposits: BTreeMap<(ContactId, Onion), Turn>,
-    depositing: usize,
+    slots: Slots,
+    /// Where something could be left last time.
+    standing: Standing<(ContactId, Onion)>,
     collections: BTreeMap<DropId, Turn>,
     receipts: BTreeMap<ContactId, Timestamp>,
 }
@@ -47,7 +50,19 @@ impl Calendar {
         now: Timestamp,
         rng: &mut dyn Rng,
     ) -> Self {
-        let mut calendar = Self { delays, ..Self::default() };
+        let mut calendar = Self {
+            delays,
+            deposits: BTreeMap::new(),
+            slots: Slots::new(limits::PARALLEL_DEPOSITS),
+            standing: Standing::new(),
+            collections: BTreeMap::new(),
+            receipts: BTreeMap::new(),
+        };
+        for (place, held) in drops.held() {
+            if now < held.plus(limits::ANSWERED_LATELY) {
+                calendar.standing.answered(place);
+            }
+        }
         for rented in drops.rented() {
             calendar.collections.insert(rented.id, Turn::at(within(now, limits::START_SPREAD, rng)));
         }
@@ -59,16 +74,16 @@ impl Calendar {
 
     /// When something is due.
     pub(in super::super) fn poll(&self) -> Option<Timestamp> {
-        let free = self.depositing < limits::PARALLEL_DEPOSITS;
-        let deposits = self.deposits.values().filter(|turn| free && turn.session.is_none()).map(|turn| turn.next);
+        let deposits = self.slots.poll(&self.waiting());
         let collections = self.collections.values().filter(|turn| turn.session.is_none()).map(|turn| turn.next);
-        deposits.chain(collections).chain(self.receipts.values().copied()).min()
+        deposits.into_iter().chain(collections).chain(self.receipts.values().copied()).min()
     }
 
     /// The clock was set.
     pub(in super::super) fn clock_set(&mut self, by: ClockStep, now: Timestamp, rng: &mut dyn Rng) {
         self.deposits.values_mut().for_each(|turn| turn.clock_set(by, now, rng));
         self.collections.values_mut().for_each(|turn| turn.clock_set(by, now, rng));
+        self.slots.clock_set(by);
         for due in self.receipts.values_mut() {
             if let ClockStep::Back(span) = by {
                 *due = due.minus(span);
@@ -88,18 +103,41 @@ impl Calendar {
 
     /// The drop to leave something at now.
     pub(in super::super) fn deposit_due(&self, now: Timestamp) -> Option<(ContactId, Onion)> {
-        if self.depositing >= limits::PARALLEL_DEPOSITS {
-            return None;
-        }
-        let due = self.deposits.iter().filter(|(_, turn)| turn.due(now));
-        due.min_by_key(|(_, turn)| turn.next).map(|(place, _)| *place)
+        self.slots.next(self.waiting(), now)
     }
 
-    pub(in super::super) fn deposit_begins(&mut self, place: (ContactId, Onion), session: SessionId) {
+    /// The places that wait for a dial.
+    fn waiting(&self) -> Vec<Waiting<(ContactId, Onion)>> {
+        let idle = self.deposits.iter().filter(|(_, turn)| turn.session.is_none());
+        let waiting = idle.map(|(&key, turn)| {
+            let (class, failed, next) = (self.standing.of(&key), turn.failed, turn.next);
+            Waiting { class, failed, next, key }
+        });
+        waiting.collect()
+    }
+
+    /// The session that is one too many.
+    pub(in super::super) fn surplus(&self) -> Option<SessionId> {
+        self.slots.surplus()
+    }
+
+    pub(in super::super) fn deposit_begins(
+        &mut self,
+        place: (ContactId, Onion),
+        session: SessionId,
+        bytes: u64,
+        now: Timestamp,
+    ) {
         if let Some(turn) = self.deposits.get_mut(&place) {
             turn.session = Some(session);
-            self.depositing += 1;
+            self.slots.begin(session, self.standing.of(&place), bytes, now);
         }
+    }
+
+    /// Something was left there.
+    pub(in super::super) fn deposit_held(&mut self, place: (ContactId, Onion), session: SessionId, now: Timestamp) {
+        self.standing.answered(place);
+        self.slots.delivered(session, now);
     }
 
     /// A deposit ended: what else there is for the same drop follows on a circuit of its own.
@@ -111,11 +149,15 @@ impl Calendar {
         rng: &mut dyn Rng,
     ) {
         let Some(turn) = self.deposits.get_mut(&place) else { return };
-        if turn.session.is_some() {
-            self.depositing = self.depositing.saturating_sub(1);
-        }
+        turn.session.iter().for_each(|session| self.slots.ended(*session));
         match problem {
-            Some(error) => turn.failed(error, now, rng),
+            Some(error) => {
+                // Only what it did itself counts against it.
+                if !matches!(error, AttemptError::Offline | AttemptError::Local) {
+                    self.standing.missed(place);
+                }
+                turn.failed(error, now, rng);
+            }
             None => *turn = Turn::at(within(now, limits::ONLINE_SPREAD, rng)),
         }
     }

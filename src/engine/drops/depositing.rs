@@ -124,7 +124,11 @@ impl Identity {
                 continue;
             };
             let session = self.new_session();
-            self.calendar.deposit_begins(place, session);
+            let bytes = match parcel {
+                Parcel::Mail(queue) => self.state.queue().get(queue).map_or(0, |queued| queued.size.into()),
+                Parcel::Receipts | Parcel::Page | Parcel::Card(_) => 0,
+            };
+            self.calendar.deposit_begins(place, session, bytes, now);
             let friend = self.friend_at(contact, carrier);
             let (receipt, machine, stage) = (rng.array(), None, Stage::Dialling);
             self.deposits.insert(session, Depositing { contact, carrier, parcel, receipt, friend, machine, stage });
@@ -446,6 +450,7 @@ impl Identity {
         let Some(deposit) = self.deposits.get_mut(&session) else { return };
         deposit.stage = Stage::Settling;
         let (contact, carrier, receipt) = (deposit.contact, deposit.carrier, deposit.receipt);
+        self.calendar.deposit_held((contact, carrier), session, now);
         let records = match deposit.parcel {
             Parcel::Mail(queue) => vec![Record::DepositSettled { contact, queue, receipt, held: Some(now) }],
             Parcel::Receipts => match self.returned_records(contact) {
@@ -526,7 +531,7 @@ impl Identity {
         }
     }
 
-    pub(super) fn end_deposit(
+    pub(in super::super) fn end_deposit(
         &mut self,
         now: Timestamp,
         rng: &mut dyn Rng,

@@ -118,6 +118,13 @@ impl Drops {
         all.find(|((_, to), of_copy)| *to == contact && *of_copy == receipt).map(|((queue, _), _)| *queue)
     }
 
+    /// Where copies are held, and since when.
+    pub(in super::super) fn held(&self) -> impl Iterator<Item = ((ContactId, Onion), Timestamp)> {
+        let copies =
+            self.copies.iter().flat_map(|((_, contact), copies)| copies.iter().map(move |copy| (*contact, copy)));
+        copies.filter_map(|(contact, copy)| Some(((contact, copy.onion), copy.held?)))
+    }
+
     /// The receipts that a contact is owed.
     pub fn receipts(&self, contact: ContactId) -> impl Iterator<Item = &Receipt> {
         self.receipts.get(&contact).into_iter().flatten()
