@@ -373,7 +373,7 @@ fn what_is_left_of_a_damaged_carrier_is_saved() {
     node.spawn();
     assert_eq!(node.wait_for_end().code(), Some(1));
     assert!(node.words().contains("runepeer repair"), "{}", node.words());
-    let looked = node.json(&["repair", "--check"]);
+    let looked = node.finds_damage();
     assert_eq!((&looked["findings"][0]["address"], &looked["repaired"]), (&"the carrier".into(), &false.into()));
     assert_eq!(node.json(&["repair", "--yes"])["repaired"], true);
     assert_eq!(node.json(&["repair", "--check"])["findings"].as_array().unwrap().len(), 0);

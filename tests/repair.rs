@@ -92,7 +92,7 @@ fn a_damaged_message_is_named_and_put_aside_and_the_others_stay() {
     assert_eq!(output.status.code(), Some(75), "not while the daemon runs");
     node.terminate();
 
-    let looked = node.json(&["repair", "--check"]);
+    let looked = node.finds_damage();
     assert_eq!(looked["repaired"], false);
     let unreadable = &looked["findings"][0]["unreadable"];
     assert_eq!((&unreadable[0]["folder"], &unreadable[0]["uid"]), (&"Archive".into(), &6.into()), "{looked}");
@@ -129,7 +129,7 @@ fn a_damaged_log_stops_the_start_and_what_is_left_is_saved() {
     assert!(said.contains("damaged") && said.contains(log.file_name().unwrap().to_str().unwrap()), "{said}");
     assert!(said.contains("runepeer repair") && said.contains("backup restore"), "{said}");
 
-    let looked = node.json(&["repair", "--check"]);
+    let looked = node.finds_damage();
     assert!(looked["findings"][0]["damage"][0].as_str().unwrap().contains("bytes"), "{looked}");
     assert_eq!(node.json(&["repair", "--yes"])["repaired"], true);
     node.start();
@@ -169,7 +169,7 @@ fn waiting_mail_that_cannot_be_read_is_shown_before_and_reported_afterwards() {
         damage(&blob, 700_000);
     }
 
-    let looked = alice.json(&["repair", "--check"]);
+    let looked = alice.finds_damage();
     let waiting = looked["findings"][0]["waiting"].as_array().unwrap();
     let recipients: u64 = waiting.iter().map(|one| one["recipients"].as_u64().unwrap()).sum();
     assert_eq!(recipients, 2, "{looked}");
@@ -203,7 +203,7 @@ fn what_can_be_saved_is_saved_beside_an_identity_that_cannot() {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(said.contains("backup restore"), "{said}");
     assert_eq!(std::fs::read_dir(node.data().join("corrupt")).unwrap().count(), 1, "what was damaged of the first");
-    let again = node.json(&["repair", "--check"]);
+    let again = node.finds_damage();
     assert_eq!(again["findings"].as_array().unwrap().len(), 1, "the first is whole: {again}");
     assert!(again["findings"][0]["hopeless"].is_object(), "{again}");
 }

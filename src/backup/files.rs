@@ -1,6 +1,6 @@
 //! The files in a backup as a file system that can only be read: logs and keys are opened in it where they are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -121,6 +121,15 @@ impl Vfs for ReadOnly {
         let within =
             |path: &PathBuf| (path.parent() == Some(dir)).then(|| Some(path.file_name()?.to_str()?.to_owned()));
         Ok(self.0.places.keys().filter_map(within).flatten().collect())
+    }
+
+    fn dirs(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let within = |path: &PathBuf| {
+            let below = path.parent()?.strip_prefix(dir).ok()?;
+            Some(below.components().next()?.as_os_str().to_str()?.to_owned())
+        };
+        let names: BTreeSet<String> = self.0.places.keys().filter_map(within).collect();
+        Ok(names.into_iter().collect())
     }
 
     fn free_space(&self, _: &Path) -> io::Result<u64> {

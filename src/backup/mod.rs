@@ -10,6 +10,7 @@ mod files;
 mod last;
 mod restore;
 mod verify;
+mod whole;
 
 pub use contents::{Entry, contents};
 pub use create::{Made, Order, create};
@@ -18,6 +19,7 @@ pub use last::Last;
 pub(crate) use restore::restored_from;
 pub use restore::{NODE_MARK, mark, restore, was_interrupted};
 pub use verify::{Checked, CheckedIdentity, verify};
+pub use whole::{check_logs, check_whole};
 
 use crate::control::{Code, Failure};
 

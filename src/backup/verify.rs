@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::files::{Backup, ReadOnly, unreadable};
+use super::whole::check_whole_backup;
 use super::{Progress, failed};
 use crate::base::{IdentityId, Timestamp};
 use crate::control::{Code, Failure};
@@ -48,6 +49,7 @@ pub fn verify(
 ) -> Result<Checked, Failure> {
     let bytes = read_all(backup, progress)?;
     let vfs: Arc<dyn Vfs> = Arc::new(ReadOnly(Arc::clone(&backup.files)));
+    check_whole_backup(&*vfs)?;
     let keys = Path::new("/keys");
     let locked = Keyring::is_passphrase_protected(&*vfs, keys).map_err(|error| failed("the keys", error))?;
     let given = if locked { Some(passphrase()?) } else { None };

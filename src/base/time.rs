@@ -9,6 +9,8 @@ use std::time::Duration;
 pub struct Timestamp(i64);
 
 const DAY_MS: i64 = 86_400_000;
+/// RFC 3339 as we write it: digits where there are zeros.
+const SHAPE: &[u8; 20] = b"0000-00-00T00:00:00Z";
 
 impl Timestamp {
     /// The moment this many milliseconds after 1970.
@@ -109,21 +111,21 @@ impl Timestamp {
         format!("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z", c.year, c.month, c.day, c.hour, c.minute, c.second)
     }
 
-    /// Reads what [`Self::rfc3339`] writes.
+    /// Reads what [`Self::rfc3339`] writes, and nothing else: digits where digits belong, and a day that the month has.
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
-        let text = text.strip_suffix('Z')?;
-        let (date, time) = text.split_once('T')?;
-        let mut date = date.split('-');
-        let mut time = time.split(':');
-        let parsed = Self::from_civil(
-            date.next()?.parse().ok()?,
-            date.next()?.parse().ok()?,
-            date.next()?.parse().ok()?,
-            time.next()?.parse().ok()?,
-            time.next()?.parse().ok()?,
-            time.next()?.parse().ok()?,
-        )?;
-        (date.next().is_none() && time.next().is_none()).then_some(parsed)
+        let bytes = text.as_bytes();
+        let is_shaped = bytes.len() == SHAPE.len()
+            && bytes.iter().zip(SHAPE).all(|(byte, shape)| match shape {
+                b'0' => byte.is_ascii_digit(),
+                _ => byte == shape,
+            });
+        let number = |from: usize, to: usize| text.get(from..to).filter(|_| is_shaped)?.parse::<u8>().ok();
+        let year = text.get(..4).filter(|_| is_shaped)?.parse().ok()?;
+        let (month, day) = (number(5, 7)?, number(8, 10)?);
+        let parsed = Self::from_civil(year, month, day, number(11, 13)?, number(14, 16)?, number(17, 19)?)?;
+        // A day that the month does not have would be one of the next.
+        let midnight = Self::from_civil(year, month, day, 0, 0, 0)?.civil();
+        ((midnight.month, midnight.day) == (month, day)).then_some(parsed)
     }
 
     /// The `Date` of a message (RFC 5322 §3.3) in UTC: `Fri, 20 Nov 2026 23:40:52 +0000`.
@@ -202,5 +204,30 @@ mod tests {
         assert_eq!(Timestamp::from_secs(951_782_400).rfc3339(), "2000-02-29T00:00:00Z");
         assert_eq!(Timestamp::from_secs(-1).rfc3339(), "1969-12-31T23:59:59Z");
         assert_eq!(Timestamp::parse_rfc3339("2026-13-01T00:00:00Z"), None);
+    }
+
+    #[test]
+    fn only_a_date_as_it_is_written_is_a_date() {
+        for text in [
+            "+2026-12-04T00:00:00Z",
+            "2026-12-04T00:00:00",
+            "2026-12-04t00:00:00z",
+            "2026-12-4T00:00:00Z",
+            "2026-12-04T00:00:+0Z",
+            "2026-12-04T0:00:00Z",
+            "02026-12-04T00:00:00Z",
+            "-026-12-04T00:00:00Z",
+            "2026-+1-04T00:00:00Z",
+            "2026-02-29T00:00:00Z",
+            "2026-11-31T00:00:00Z",
+            "2026-12-04T24:00:00Z",
+            "2026-12-04T00:00:00ZZ",
+            "2026-12-04T00:00:00.0Z",
+            "２026-12-04T00:00:00",
+            "",
+        ] {
+            assert_eq!(Timestamp::parse_rfc3339(text), None, "{text}");
+        }
+        assert!(Timestamp::parse_rfc3339("2028-02-29T23:59:59Z").is_some());
     }
 }

@@ -58,15 +58,9 @@ impl Source {
                 Ok((Self::Daemon { client, lease, heard: Instant::now() }, root, files))
             }
             Err(failure) if failure.code == Code::DaemonDown => {
-                if !context.data.join("keys").exists() {
-                    return Err(Failure::new(
-                        Code::NotFound,
-                        format!("there is no node in {}", context.data.display()),
-                    )
-                    .hint("say where it is with --data-dir"));
-                }
-                let preparation = Preparation::open(&context.data)?;
+                let preparation = Preparation::open_to_read(&context.data)?;
                 let root = preparation.root().to_owned();
+                backup::check_logs(&RealVfs, &root)?;
                 let files = backup::contents(&RealVfs, &root, true).map_err(|error| failed(&error))?;
                 Ok((Self::Directory(preparation), root, files))
             }
@@ -116,7 +110,7 @@ fn create(context: &Context, to: &Path, passphrase_file: Option<&Path>) -> Resul
     if let Err(error) = noted {
         context.output.warn(format!("The backup is made; that it was made could not be noted: {error}"));
     }
-    let answer = json!({ "file": to, "bytes": made.bytes, "made": made.made.rfc3339() });
+    let answer = json!({ "file": to.display().to_string(), "bytes": made.bytes, "made": made.made.rfc3339() });
     show(context, answer, |_| format!("{}  {} bytes", to.display(), made.bytes));
     context.output.say("Keep it apart from this machine, and its passphrase apart from it. Check it now and then:");
     context.output.say(format!("  runepeer backup verify '{}'", to.display()));
@@ -183,6 +177,7 @@ fn words(checked: &Checked) -> String {
 fn restore(context: &Context, file: &Path, passphrase_file: Option<&Path>) -> Result<(), Failure> {
     let backup = open(context, file, passphrase_file)?;
     let directory = DataDir::open(&context.data)?;
+    directory.note_process()?;
     let bar = Bar::new(context, "writing");
     let restored = backup::restore(&backup, &RealVfs, directory.path(), &mut |done, total| {
         bar.set(done, total);
@@ -191,7 +186,7 @@ fn restore(context: &Context, file: &Path, passphrase_file: Option<&Path>) -> Re
     bar.clear();
     restored?;
     let root = directory.path().to_owned();
-    show(context, json!({ "data_dir": root }), |_| format!("restored into {}", root.display()));
+    show(context, json!({ "data_dir": root.display().to_string() }), |_| format!("restored into {}", root.display()));
     context.output.say("Never run the original and this copy at the same time: the next start looks for the original");
     context.output.say("first. Mail programs will fetch everything anew. Start it with:");
     context.output.say(format!("  runepeer --data-dir '{}' up", root.display()));

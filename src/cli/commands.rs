@@ -42,7 +42,7 @@ pub(super) fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Repair { check, passphrase_file } => repair::run(context, check, passphrase_file.as_deref()),
         Verb::Config(Config::Path) => {
             let path = context.data.join(crate::config::FILE_NAME);
-            show(context, json!({ "path": path }), |_| path.display().to_string());
+            show(context, json!({ "path": path.display().to_string() }), |_| path.display().to_string());
             Ok(())
         }
         Verb::Version => {
@@ -57,11 +57,13 @@ pub(super) fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
 fn wait_until_stopped(context: &Context) -> Result<(), Failure> {
     let begin = std::time::Instant::now();
     loop {
-        match crate::daemon::DataDir::open(&context.data) {
+        match crate::daemon::DataDir::open_to_read(&context.data) {
             Err(failure) if failure.code == Code::Busy && begin.elapsed() < STOP => {
                 std::thread::sleep(std::time::Duration::from_millis(50));
             }
-            result => return result.map(|_| ()),
+            Err(failure) if failure.code == Code::Busy => return Err(failure),
+            // Whatever else is wrong with it, nobody holds it.
+            _ => return Ok(()),
         }
     }
 }

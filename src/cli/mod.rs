@@ -42,7 +42,9 @@ pub fn main() -> ExitCode {
     let status = match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            context.output.failure(&failure);
+            if !failure.message.is_empty() {
+                context.output.failure(&failure);
+            }
             ExitCode::from(failure.code.exit_status())
         }
     };

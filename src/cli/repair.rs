@@ -13,11 +13,8 @@ use crate::daemon::Preparation;
 use crate::daemon::repair::{Finding, Unreadable, examine};
 
 pub(super) fn run(context: &Context, check: bool, passphrase_file: Option<&Path>) -> Result<(), Failure> {
-    if !context.data.join("keys").exists() {
-        return Err(Failure::new(Code::NotFound, format!("there is no node in {}", context.data.display()))
-            .hint("say where it is with --data-dir"));
-    }
-    let preparation = Preparation::open(&context.data)?;
+    let open = if check { Preparation::open_to_read } else { Preparation::open_existing };
+    let preparation = open(&context.data)?;
     let passphrase = match passphrase_file {
         Some(file) => Some(read_passphrase(file)?),
         None => known_passphrase(context, &preparation)?,
@@ -42,12 +39,25 @@ pub(super) fn run(context: &Context, check: bool, passphrase_file: Option<&Path>
     }
     let findings: Vec<Value> = found.iter().map(describe).collect();
     let repaired = !check && !found.is_empty();
-    show(context, json!({ "findings": findings, "repaired": repaired }), |_| match (found.is_empty(), repaired) {
+    let failure = (check && !found.is_empty()).then(|| {
+        Failure::new(Code::Damaged, "what is stored is damaged; nothing was changed")
+            .hint("save what can still be read: runepeer repair")
+    });
+    let mut answer = json!({ "findings": findings, "repaired": repaired });
+    if let Some(failure) = &failure {
+        answer["error"] = json!(failure);
+    }
+    show(context, answer, |_| match (found.is_empty(), repaired) {
         (true, _) => "Everything was read; nothing is damaged.".to_owned(),
         (false, true) => "Repaired. Start the daemon with: runepeer up".to_owned(),
         (false, false) => found.iter().flat_map(Finding::lines).collect::<Vec<_>>().join("\n"),
     });
-    Ok(())
+    match failure {
+        // It is in the answer: one command writes one object.
+        Some(failure) if context.output.is_json() => Err(Failure { message: String::new(), ..failure }),
+        Some(failure) => Err(failure),
+        None => Ok(()),
+    }
 }
 
 fn tell(context: &Context, finding: &Finding) {

@@ -48,7 +48,7 @@ pub(super) fn set_up(context: &Context, profile: Option<PathBuf>, settings: &Val
     context.output.say("  1. runepeer mail password new thunderbird");
     context.output.say("  2. start Thunderbird; when it asks, give it that password, and again when you first send");
     if context.output.is_json() {
-        context.output.object(serde_json::json!({ "profile": profile }));
+        context.output.object(serde_json::json!({ "profile": profile.display().to_string() }));
     } else {
         context.output.data(profile.display().to_string());
     }

@@ -31,8 +31,16 @@ pub(super) fn run(context: &Context, up: Up) -> Result<(), Failure> {
     let preparation = Preparation::open(&context.data)?;
     let has_identity = preparation.has_identity()?;
     let kept = File::load(&context.data).ok().and_then(|file| file.carrier_only).unwrap_or(false);
+    let carrier_only = up.carrier_only || kept;
+    if !carrier_only && !has_identity && preparation.has_carrier()? {
+        return Err(Failure::new(
+            Code::Usage,
+            "there is only a carrier here, and config.toml does not say so any more",
+        )
+        .hint("nothing was changed. Put config.toml back, or start with: runepeer up --carrier-only"));
+    }
     let name = match up.name.clone() {
-        None if up.carrier_only || kept => None,
+        None if carrier_only => None,
         name if has_identity => {
             if name.is_some() {
                 context.output.say("There is an identity already; --name is for an empty data directory.");
@@ -42,8 +50,11 @@ pub(super) fn run(context: &Context, up: Up) -> Result<(), Failure> {
         Some(name) => Some(name),
         None if output::can_ask(context.global.no_input) => Some(ask_name(context)?),
         None => {
-            return Err(Failure::new(Code::Usage, "this data directory is empty, and nobody can be asked for a name")
-                .hint("give the first identity a name: runepeer up --name NAME"));
+            return Err(Failure::new(
+                Code::Usage,
+                "there is no identity in this data directory, and nobody can be asked for a name",
+            )
+            .hint("give the first identity a name: runepeer up --name NAME"));
         }
     };
     let passphrase = passphrase(context, &up, &preparation)?;

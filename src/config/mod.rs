@@ -139,7 +139,9 @@ impl File {
     /// [`ConfigError::Read`] and [`ConfigError::Syntax`].
     pub fn load(data: &Path) -> Result<Self, ConfigError> {
         let path = data.join(FILE_NAME);
-        match std::fs::read_to_string(&path) {
+        let no_links = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+        let read = OpenOptions::new().read(true).custom_flags(no_links).open(&path).and_then(std::io::read_to_string);
+        match read {
             Ok(text) => toml::from_str(&text).map_err(|error| ConfigError::Syntax { path, message: error.to_string() }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
             Err(source) => Err(ConfigError::Read { path, source }),
@@ -152,8 +154,11 @@ impl File {
     /// Those of the disk.
     pub fn save(&self, data: &Path) -> std::io::Result<()> {
         let temporary = data.join(format!("{FILE_NAME}.new"));
-        let options = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).clone();
-        let mut file = options.open(&temporary)?;
+        match std::fs::remove_file(&temporary) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
         file.write_all(self.to_toml().as_bytes())?;
         file.sync_all()?;
         std::fs::rename(&temporary, data.join(FILE_NAME))?;
@@ -248,5 +253,18 @@ mod tests {
         let again: File = toml::from_str(&file.to_toml()).unwrap();
         assert_eq!(again.to_toml(), file.to_toml());
         assert_eq!(again.validate().unwrap().transport, Transport::Loopback("/tmp/x".into()));
+    }
+
+    #[test]
+    fn a_link_is_no_configuration() {
+        let data = tempfile::tempdir().unwrap();
+        let elsewhere = data.path().join("elsewhere");
+        std::fs::write(&elsewhere, "carrier_only = true").unwrap();
+        std::os::unix::fs::symlink(&elsewhere, data.path().join(FILE_NAME)).unwrap();
+        assert!(matches!(File::load(data.path()), Err(ConfigError::Read { .. })));
+        // Nor is anything written through one.
+        std::os::unix::fs::symlink(&elsewhere, data.path().join("config.toml.new")).unwrap();
+        File::default().save(data.path()).unwrap();
+        assert_eq!(std::fs::read_to_string(elsewhere).unwrap(), "carrier_only = true");
     }
 }

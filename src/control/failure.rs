@@ -18,6 +18,8 @@ pub enum Code {
     NeedsUnlock,
     /// Tor or a peer cannot be reached: exit 6.
     Unreachable,
+    /// What is stored is damaged, and was left as it is: exit 7.
+    Damaged,
     /// Another daemon runs, or a limit is reached for now: exit 75.
     Busy,
 }
@@ -32,6 +34,7 @@ impl Code {
             Self::NotFound => 4,
             Self::NeedsUnlock => 5,
             Self::Unreachable => 6,
+            Self::Damaged => 7,
             Self::Busy => 75,
         }
     }

@@ -64,9 +64,15 @@ impl Shared {
         let _turn = self.making.lock().await;
         let logs: Vec<_> = self.registry().all().iter().map(|account| Arc::clone(&account.log)).collect();
         let (vfs, root) = (Arc::clone(&self.vfs), self.directory.path().to_owned());
+        let failed = |error: &dyn std::fmt::Display| {
+            broken("the files of the backup cannot be listed", error)
+                .hint("try again; status says whether the disk is full")
+        };
         let listed = tokio::task::spawn_blocking(move || {
-            let mut files = backup::contents(&*vfs, &root, false)?;
-            let contents = logs.iter().map(|log| log.contents()).collect::<Result<Vec<_>, _>>()?;
+            backup::check_whole(&*vfs, &root)?;
+            let mut files = backup::contents(&*vfs, &root, false).map_err(|error| failed(&error))?;
+            let contents = logs.iter().map(|log| log.contents()).collect::<Result<Vec<_>, _>>();
+            let contents = contents.map_err(|error| failed(&error))?;
             // One whose making failed after its key was written has no log here.
             let opened: BTreeSet<String> = contents
                 .iter()
@@ -80,13 +86,9 @@ impl Shared {
             for (path, bytes) in contents.iter().flat_map(|contents| &contents.files) {
                 files.push(Entry { path: relative(path, &root), bytes: *bytes });
             }
-            Ok::<_, std::io::Error>((files, contents))
+            Ok::<_, Failure>((files, contents))
         });
-        let failed = |error: &dyn std::fmt::Display| {
-            broken("the files of the backup cannot be listed", error)
-                .hint("try again; status says whether the disk is full")
-        };
-        let (files, contents) = listed.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
+        let (files, contents) = listed.await.map_err(|error| failed(&error))??;
         Ok(json!({ "lease": self.leases.begin(contents), "files": files }))
     }
 

@@ -4,17 +4,21 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Weak;
+use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, StatVfsMountFlags, flock, fstatvfs};
 
+use super::node::{Ending, Shared};
 use crate::control::{Code, Failure};
+use crate::store::vfs::is_at;
 
 /// A data directory that this process holds.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
-    // The lock lives as long as the descriptor.
-    _lock: File,
+    // The lock lives as long as the descriptor. None where nothing is held: there is no file that could be locked.
+    lock: Option<File>,
 }
 
 impl DataDir {
@@ -23,45 +27,114 @@ impl DataDir {
     /// # Errors
     /// [`Code::Failed`] where it cannot be used, [`Code::Busy`] where another daemon holds it.
     pub fn open(path: &Path) -> Result<Self, Failure> {
-        let unusable = |error: std::io::Error| {
-            Failure::new(Code::Failed, format!("the data directory {} cannot be used: {error}", path.display()))
-        };
-        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable)?;
-        let path = path.canonicalize().map_err(unusable)?;
-        let meta = path.metadata().map_err(unusable)?;
-        if meta.mode() & 0o077 != 0 {
-            return Err(Failure::new(
-                Code::Failed,
-                format!("others may look into the data directory {} (mode {:o})", path.display(), meta.mode() & 0o777),
-            )
-            .hint(format!("close it, then start again: chmod 700 '{}'", path.display())));
-        }
-        if meta.uid() != rustix::process::geteuid().as_raw() {
-            return Err(Failure::new(Code::Failed, format!("the data directory {} is not yours", path.display()))
-                .hint("run the daemon as the user who owns it, or choose another one with --data-dir"));
-        }
-        let lock = lock(&path)?;
-        Ok(Self { path, _lock: lock })
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| unusable(path, &error))?;
+        let path = checked(path)?;
+        let lock = Some(lock(&path, true)?);
+        Ok(Self { path, lock })
+    }
+
+    /// Takes the lock of a directory that exists, and changes nothing in it. Where it has no lock file no daemon runs, and
+    /// nothing is held.
+    ///
+    /// # Errors
+    /// As of [`Self::open`], and where there is no such directory.
+    pub fn open_to_read(path: &Path) -> Result<Self, Failure> {
+        let path = checked(path)?;
+        let lock = path.join(LOCK).symlink_metadata().is_ok().then(|| lock(&path, false)).transpose()?;
+        Ok(Self { path, lock })
+    }
+
+    /// Notes in the lock which process holds it, for whoever wants it as well.
+    ///
+    /// # Errors
+    /// [`Code::Failed`] where it cannot be written.
+    pub fn note_process(&self) -> Result<(), Failure> {
+        let Some(mut file) = self.lock.as_ref() else { return Ok(()) };
+        file.set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| writeln!(file, "{}", std::process::id()))
+            .map_err(|error| unlockable(&self.path, &error))
     }
 
     /// Where it is, as an absolute path without links.
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Why nothing can be kept in it any more, where that is so.
+    pub(super) fn lost(&self) -> Option<Ending> {
+        let lock = self.lock.as_ref()?;
+        if !is_at(lock, &self.path.join(LOCK)) {
+            return Some(Ending::Gone);
+        }
+        let is_read_only = fstatvfs(lock).is_ok_and(|system| system.f_flag.contains(StatVfsMountFlags::RDONLY));
+        is_read_only.then_some(Ending::ReadOnly)
+    }
 }
 
-fn lock(directory: &Path) -> Result<File, Failure> {
-    let failure = |error: std::io::Error| {
-        Failure::new(Code::Failed, format!("the data directory {} cannot be locked: {error}", directory.display()))
-    };
+impl Shared {
+    /// Ends the node when its data directory is gone. Each log looks for itself before it reports a commit; this is for the time
+    /// in which nothing is committed.
+    pub(super) async fn watch_directory(shared: Weak<Self>) {
+        while let Some(shared) = shared.upgrade() {
+            let is_gone = || shared.registry().all().iter().any(|account| account.log.is_gone());
+            let lost = shared.directory.lost().or_else(|| is_gone().then_some(Ending::Gone));
+            if let Some(ending) = lost {
+                shared.stop_requested.send_if_modified(|requested| {
+                    let first = requested.is_none();
+                    requested.get_or_insert(ending);
+                    first
+                });
+                return;
+            }
+            drop(shared);
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+/// How often the data directory is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+const LOCK: &str = "lock";
+
+fn unusable(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(Code::Failed, format!("the data directory {} cannot be used: {error}", path.display()))
+}
+
+fn unlockable(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(Code::Failed, format!("the data directory {} cannot be locked: {error}", path.display()))
+}
+
+/// The directory without links, where it is ours and closed to others.
+fn checked(path: &Path) -> Result<PathBuf, Failure> {
+    let unusable = |error| unusable(path, &error);
+    let path = path.canonicalize().map_err(unusable)?;
+    let meta = path.metadata().map_err(unusable)?;
+    if meta.mode() & 0o077 != 0 {
+        return Err(Failure::new(
+            Code::Failed,
+            format!("others may look into the data directory {} (mode {:o})", path.display(), meta.mode() & 0o777),
+        )
+        .hint(format!("close it, then start again: chmod 700 '{}'", path.display())));
+    }
+    if meta.uid() != rustix::process::geteuid().as_raw() {
+        return Err(Failure::new(Code::Failed, format!("the data directory {} is not yours", path.display()))
+            .hint("run the daemon as the user who owns it, or choose another one with --data-dir"));
+    }
+    Ok(path)
+}
+
+fn lock(directory: &Path, make: bool) -> Result<File, Failure> {
     let mut file = OpenOptions::new()
         .read(true)
         .write(true)
-        .create(true)
+        .create(make)
         .truncate(false)
         .mode(0o600)
-        .open(directory.join("lock"))
-        .map_err(failure)?;
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+        .open(directory.join(LOCK))
+        .map_err(|error| unlockable(directory, &error))?;
     if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
         let mut holder = String::new();
         // Only to tell the person; an unreadable number is no reason to fail differently.
@@ -72,10 +145,6 @@ fn lock(directory: &Path) -> Result<File, Failure> {
         )
         .hint("see what it does with: runepeer status; stop it with: runepeer down"));
     }
-    file.set_len(0)
-        .and_then(|()| file.rewind())
-        .and_then(|()| writeln!(file, "{}", std::process::id()))
-        .map_err(failure)?;
     Ok(file)
 }
 
@@ -89,6 +158,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("deep/er");
         let held = DataDir::open(&path).unwrap();
+        held.note_process().unwrap();
         assert_eq!(held.path().metadata().unwrap().permissions().mode() & 0o777, 0o700);
         let second = DataDir::open(&path).unwrap_err();
         assert_eq!(second.code, Code::Busy);
@@ -103,5 +173,34 @@ mod tests {
         std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         let failure = DataDir::open(directory.path()).unwrap_err();
         assert!(failure.hint.unwrap().contains("chmod 700"));
+    }
+
+    #[test]
+    fn a_lock_that_is_a_link_is_refused() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("data");
+        drop(DataDir::open(&path).unwrap());
+        let elsewhere = parent.path().join("elsewhere");
+        std::fs::write(&elsewhere, "mine").unwrap();
+        std::fs::remove_file(path.join(LOCK)).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, path.join(LOCK)).unwrap();
+        assert!(DataDir::open(&path).is_err());
+        assert!(DataDir::open_to_read(&path).is_err());
+        assert_eq!(std::fs::read_to_string(elsewhere).unwrap(), "mine");
+    }
+
+    #[test]
+    fn a_directory_that_is_gone_or_another_one_is_noticed() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("data");
+        let held = DataDir::open(&path).unwrap();
+        assert_eq!(held.lost(), None);
+        std::fs::rename(&path, parent.path().join("moved")).unwrap();
+        assert_eq!(held.lost(), Some(Ending::Gone));
+        std::fs::create_dir(&path).unwrap();
+        std::fs::write(path.join(LOCK), "").unwrap();
+        assert_eq!(held.lost(), Some(Ending::Gone));
+        let held = DataDir::open(&parent.path().join("moved")).unwrap_err();
+        assert_eq!(held.code, Code::Busy);
     }
 }

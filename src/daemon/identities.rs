@@ -23,7 +23,7 @@ use crate::engine::{Identity, Record, State};
 use crate::mail::{Address, LocalPart};
 use crate::pgp;
 use crate::store::vfs::Vfs;
-use crate::store::{IdentityView, Log, LogPosition, OpenError, OsRng};
+use crate::store::{IdentityView, Log, LogPosition, OpenError, OsRng, begin_making, end_making};
 
 impl Shared {
     /// Makes another identity, on the control socket's behalf.
@@ -46,6 +46,7 @@ impl Shared {
         let key = SymmetricKey::random(&mut OsRng);
         let path = self.identity_path(id);
         let failed = |error: &dyn std::fmt::Display| broken("the identity's log cannot be made", error);
+        begin_making(&*self.vfs, &path).map_err(|error| failed(&error))?;
         Log::create(&*self.vfs, &path).map_err(|error| failed(&error))?;
         let log = Log::open(Arc::clone(&self.vfs), &path, &key, Box::new(OsRng), None, &mut |_, _| ())
             .map_err(|error| failed(&error))?;
@@ -65,12 +66,17 @@ impl Shared {
         let key = self.with_keyring(|keyring| keyring.identity_key(id))?;
         let view = Arc::new(self.view.identity(id, &key));
         let (vfs, path) = (Arc::clone(&self.vfs), self.identity_path(id));
+        end_making(&*vfs, &path);
         let opened = {
             let (view, reading) = (Arc::clone(&view), Arc::clone(reading));
             tokio::task::spawn_blocking(move || replay(vfs, &path, &key, &view, &*reading)).await
         };
-        let (log, mut state, replayed) = opened.map_err(|error| broken("the identity's log", error))??;
-        self.tell_restored(id, &log, &mut state)?;
+        let Opened { log, mut state, replayed, rolled_back } =
+            opened.map_err(|error| broken("the identity's log", error))??;
+        let told = self.tell_restored(id, &log, &mut state)?;
+        if rolled_back && !told {
+            tell_rolled_back(&log, &mut state, &view)?;
+        }
         let profile = state.profile().cloned().ok_or_else(|| broken("the identity's log", "it has no first record"))?;
         let keys = pgp::SecretKeys::from_bytes(profile.secret_keys.expose())
             .map_err(|error| broken("the identity's keys", error))?;
@@ -104,29 +110,54 @@ impl Shared {
         Ok(account)
     }
 
-    /// Tells an identity that its log was put back from a backup, once.
-    fn tell_restored(&self, id: IdentityId, log: &Log, state: &mut State) -> Result<(), Failure> {
+    /// Tells an identity that its log was put back from a backup, once; whether it was.
+    fn tell_restored(&self, id: IdentityId, log: &Log, state: &mut State) -> Result<bool, Failure> {
         let mark = backup::mark(self.directory.path(), id);
         let failed = |error: std::io::Error| broken("the mark of a restored backup", error);
-        let Some(made) = backup::restored_from(&*self.vfs, &mark).map_err(failed)? else { return Ok(()) };
+        let Some(made) = backup::restored_from(&*self.vfs, &mark).map_err(failed)? else { return Ok(false) };
         let (records, bodies) = state.restoration(made, now(), &mut OsRng);
-        let first = commit(log, &records, bodies)?;
-        (first..).zip(&records).for_each(|(number, record)| drop(state.apply(number, record)));
+        commit_to(state, log, &records, bodies)?;
         // If it stays, it is told once more: that does no harm.
         let _ = self.vfs.unlink(&mark);
-        Ok(())
+        Ok(true)
     }
 }
 
-/// The state of an identity: from the view's image where there is one, and the rest of the log; else from the whole log. With it
-/// how many records that was.
+/// Tells an identity that the end of its log is missing, once: the view learns at once what is there now.
+fn tell_rolled_back(log: &Log, state: &mut State, view: &IdentityView) -> Result<(), Failure> {
+    let (records, bodies) = state.rollback(now(), &mut OsRng);
+    commit_to(state, log, &records, bodies)?;
+    if let (Some(position), Ok(image)) = (log.position(state.last_record()), state.encode()) {
+        view.save_state(&position, &image);
+        view.flush();
+    }
+    Ok(())
+}
+
+fn commit_to(state: &mut State, log: &Log, records: &[Record], bodies: Vec<NewBody>) -> Result<(), Failure> {
+    let first = commit(log, records, bodies)?;
+    (first..).zip(records).for_each(|(number, record)| drop(state.apply(number, record)));
+    Ok(())
+}
+
+/// An identity's log, and what was read from it.
+struct Opened {
+    log: Log,
+    state: State,
+    /// How many records that was.
+    replayed: u32,
+    /// The view has seen more of the log than is there.
+    rolled_back: bool,
+}
+
+/// The state of an identity: from the view's image where there is one, and the rest of the log; else from the whole log.
 fn replay(
     vfs: Arc<dyn Vfs>,
     path: &Path,
     key: &SymmetricKey,
     view: &IdentityView,
     reading: &dyn Fn(u64, u64),
-) -> Result<(Log, State, u32), Failure> {
+) -> Result<Opened, Failure> {
     let image = view.load_state().and_then(|(position, bytes)| Some((position, State::decode(&bytes).ok()?)));
     let (position, state): (Option<LogPosition>, State) = match image {
         Some((position, state)) => (Some(position), state),
@@ -135,11 +166,13 @@ fn replay(
     fold(&vfs, path, key, position.as_ref(), state, reading).or_else(|failure| match position {
         // An image that does not fit the log is no reason to fail: the log is the truth. But an image is only kept of
         // what was durable, so that something is gone, and nobody may learn that by missing it.
-        Some(_) => fold(&vfs, path, key, None, State::default(), reading).inspect(|_| {
+        Some(_) => fold(&vfs, path, key, None, State::default(), reading).map(|opened| {
             tracing::error!(
                 "the end of an identity's log is missing: an older copy was put back, or the disk lost what it had \
-                 confirmed; mail that came last may be gone, and what was sent last may be sent again"
+                 confirmed; mail that came last may be gone, and what was sent last may be sent again; a message in INBOX \
+                 says more"
             );
+            Opened { rolled_back: true, ..opened }
         }),
         None => Err(failure),
     })
@@ -152,7 +185,7 @@ fn fold(
     from: Option<&LogPosition>,
     mut state: State,
     reading: &dyn Fn(u64, u64),
-) -> Result<(Log, State, u32), Failure> {
+) -> Result<Opened, Failure> {
     let (mut unknown, mut replayed) = (None, 0_u32);
     let mut replay = |number, bytes: &[u8]| {
         replayed = replayed.saturating_add(1);
@@ -190,7 +223,7 @@ fn fold(
             Err(failure) => tracing::warn!(%failure, "a folder that came with this version could not be made"),
         }
     }
-    Ok((log, state, replayed))
+    Ok(Opened { log, state, replayed, rolled_back: false })
 }
 
 /// Commits records and waits for it: before an identity's machine runs.

@@ -28,6 +28,7 @@ pub mod repair;
 mod restored;
 mod sessions;
 mod supervision;
+mod twin;
 mod upkeep;
 
 pub use clock::now;

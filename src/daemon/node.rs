@@ -19,6 +19,7 @@ use super::compose;
 use super::crypto::Pool;
 use super::directory::DataDir;
 use super::restored::Cautious;
+use super::twin::Lookout;
 use crate::backup;
 use crate::config::{Config, File, Transport as TransportChoice};
 use crate::control::{CarrierChange, Code, Command, Failure, Handler, Request, Server};
@@ -26,7 +27,7 @@ use crate::engine::drops::Delays;
 use crate::gateway;
 use crate::mail::LocalPart;
 use crate::net::{Loopback, Tor, TorConfig, Transport, TransportState, TransportStatus};
-use crate::store::vfs::{RealVfs, Vfs};
+use crate::store::vfs::{ReadOnlyVfs, RealVfs, Vfs};
 use crate::store::{Keyring, OsRng, Passphrase, UnlockError, View};
 
 /// The longest that stopping may take; with what follows it, less than ten seconds.
@@ -69,21 +70,45 @@ impl Start {
 pub type Reading = Arc<dyn Fn(u64, u64) + Send + Sync>;
 
 impl Preparation {
-    /// Takes the data directory, making it where it is missing.
+    /// Takes the data directory, making it where it is missing. Where a part of a node is missing, nothing is changed.
     ///
     /// # Errors
-    /// See [`DataDir::open`].
+    /// See [`DataDir::open`]; [`Code::Failed`] where only a part of a node is there.
     pub fn open(data: &Path) -> Result<Self, Failure> {
+        // Before the lock, which may be what is missing: it would be made.
+        backup::check_whole(&RealVfs, data)?;
         let directory = DataDir::open(data)?;
-        let vfs: Arc<dyn Vfs> = Arc::new(RealVfs);
-        if backup::was_interrupted(&*vfs, directory.path()) {
-            return Err(Failure::new(
-                Code::Failed,
-                "a backup was being restored here, and that did not come to its end",
-            )
-            .hint("run the same command again: runepeer backup restore FILE"));
+        backup::check_whole(&RealVfs, directory.path())?;
+        directory.note_process()?;
+        Ok(Self { directory, vfs: Arc::new(RealVfs) })
+    }
+
+    /// Takes a data directory in which there is a node, to look at it. Nothing in it can be changed by what this returns.
+    ///
+    /// # Errors
+    /// As of [`Self::open`]; [`Code::NotFound`] where there is no node.
+    pub fn open_to_read(data: &Path) -> Result<Self, Failure> {
+        let vfs: Arc<dyn Vfs> = Arc::new(ReadOnlyVfs(Arc::new(RealVfs)));
+        let none = || {
+            Failure::new(Code::NotFound, format!("there is no node in {}", data.display()))
+                .hint("say where it is with --data-dir")
+        };
+        if !data.exists() {
+            return Err(none());
         }
-        Ok(Self { directory, vfs })
+        let directory = DataDir::open_to_read(data)?;
+        backup::check_whole(&*vfs, directory.path())?;
+        let preparation = Self { directory, vfs };
+        if preparation.is_initialised()? { Ok(preparation) } else { Err(none()) }
+    }
+
+    /// The same for who changes what is there, and makes no node.
+    ///
+    /// # Errors
+    /// As of [`Self::open_to_read`].
+    pub fn open_existing(data: &Path) -> Result<Self, Failure> {
+        drop(Self::open_to_read(data)?);
+        Self::open(data)
     }
 
     /// Where the data directory is.
@@ -110,6 +135,15 @@ impl Preparation {
     pub fn has_identity(&self) -> Result<bool, Failure> {
         Ok(self.is_initialised()?
             && Keyring::has_identity(&*self.vfs, &self.keys()).map_err(|error| broken("the keys", error))?)
+    }
+
+    /// Whether a carrier was made here.
+    ///
+    /// # Errors
+    /// [`Code::Failed`] where the directory cannot be read.
+    pub fn has_carrier(&self) -> Result<bool, Failure> {
+        Ok(self.is_initialised()?
+            && Keyring::has_carrier(&*self.vfs, &self.keys()).map_err(|error| broken("the keys", error))?)
     }
 
     /// Whether a passphrase locks the keys.
@@ -150,6 +184,8 @@ pub(super) struct Shared {
     /// Everything that must not end before the node does, with its name.
     pub(super) parts: Mutex<Vec<(&'static str, AbortHandle)>>,
     pub(super) leases: Arc<Leases>,
+    /// By which this process knows itself.
+    pub(super) lookout: Arc<Lookout>,
     pub(super) delays: Delays,
 }
 
@@ -172,7 +208,7 @@ impl Node {
     pub async fn start(preparation: Preparation, start: Start) -> Result<Self, Failure> {
         let name = start.name.as_deref().map(local_part).transpose()?;
         let (config, unwritten) = configuration(&preparation, start.file)?;
-        let keyring = unlock(&preparation, start.passphrase)?;
+        let keyring = unlock_or_make(&preparation, start.passphrase)?;
         let gateways = if config.carrier_only { None } else { Some(Gateways::listen(&config).await?) };
         let listening = gateways.as_ref().map(Gateways::addresses).transpose()?;
         let server = Server::bind(preparation.directory.path()).map_err(|error| broken("the control socket", error))?;
@@ -212,11 +248,13 @@ impl Node {
             drivers: Mutex::default(),
             parts: Mutex::default(),
             leases: Arc::default(),
+            lookout: Arc::default(),
             delays: start.delays,
             directory: preparation.directory,
             vfs: preparation.vfs,
         });
         let is_passphrase_protected = shared.with_keyring(|keyring| Ok::<_, UnlockError>(keyring.has_passphrase()))?;
+        tokio::spawn(Shared::watch_directory(Arc::downgrade(&shared)));
         let mut node = Self { shared, gateways: Vec::new(), is_passphrase_protected };
         let opened = match config.carrier_only {
             true => node.carrier_only().await,
@@ -316,9 +354,22 @@ impl Node {
                 .hint("nothing that was acknowledged is lost; start it again, and please report this")),
             Some(Ending::Original) => Err(Failure::new(
                 Code::Busy,
-                "another node answers at an address of this one: it is probably the original of this restored copy",
+                "another node answers at an address of this one: its original, or a copy of it, runs somewhere else",
             )
-            .hint("stop the original for good, then start this one again; two of them would lose mail for each other")),
+            .hint("stop one of them for good, then start the other again; two of them split their mail")),
+            Some(Ending::Gone) => Err(Failure::new(
+                Code::Failed,
+                "the data directory of this node is gone: it, or a file of it that is being written, was removed, moved or \
+                 replaced, or its file system is not there any more",
+            )
+            .hint(
+                "no mail that came since then was acknowledged. Put the directory back where it was, then start again; or \
+                 restore a backup into a new one: runepeer --data-dir NEW backup restore FILE",
+            )),
+            Some(Ending::ReadOnly) => {
+                Err(Failure::new(Code::Failed, "nothing can be written to the data directory any more: its file system is read-only")
+                    .hint("nothing that was acknowledged is lost. See what the system says about the disk, then start again"))
+            }
             Some(Ending::Asked) | None => Ok(()),
         }
     }
@@ -388,8 +439,12 @@ pub(super) enum Ending {
     Asked,
     /// This part of it ended.
     Broken(&'static str),
-    /// It is a copy, and its original runs.
+    /// Another node has its addresses: its original, or a copy of it.
     Original,
+    /// Its data directory is not there any more, or is another one.
+    Gone,
+    /// Its data directory cannot be written.
+    ReadOnly,
 }
 
 /// Returns when the transport is no more: nobody reports what it does.
@@ -411,32 +466,34 @@ fn configuration(preparation: &Preparation, given: File) -> Result<(Config, Opti
     Ok((config, (!written).then_some(file)))
 }
 
+/// The keys of a node; of a new one where the data directory is empty.
+fn unlock_or_make(preparation: &Preparation, passphrase: Option<Zeroizing<String>>) -> Result<Keyring, Failure> {
+    if preparation.is_initialised()? {
+        return unlock(preparation, passphrase);
+    }
+    let (vfs, keys) = (Arc::clone(&preparation.vfs), preparation.keys());
+    let passphrase = passphrase.map(|text| Passphrase::new(text.to_string()));
+    Keyring::create(vfs, &keys, passphrase.as_ref(), Box::new(OsRng))
+        .map_err(|error| broken("the keys cannot be made", error))
+}
+
+/// The keys of a node that exists.
 pub(super) fn unlock(preparation: &Preparation, passphrase: Option<Zeroizing<String>>) -> Result<Keyring, Failure> {
     let (vfs, keys) = (Arc::clone(&preparation.vfs), preparation.keys());
     let passphrase = passphrase.map(|text| Passphrase::new(text.to_string()));
-    if preparation.is_initialised()? {
-        if passphrase.is_some() && !preparation.needs_passphrase()? {
-            return Err(Failure::new(
-                Code::Usage,
-                "this data directory was made without a passphrase, and one was given",
-            )
+    if passphrase.is_some() && !preparation.needs_passphrase()? {
+        return Err(Failure::new(Code::Usage, "this data directory was made without a passphrase, and one was given")
             .hint("start without it: a passphrase given now would protect nothing"));
-        }
-        Keyring::unlock(vfs, &keys, passphrase.as_ref(), Box::new(OsRng)).map_err(|error| match error {
-            UnlockError::WrongPassphrase => {
-                Failure::new(Code::NeedsUnlock, "the passphrase is wrong; nothing was changed")
-                    .hint("try again; it cannot be recovered if it is lost")
-            }
-            UnlockError::NeedsPassphrase => {
-                Failure::new(Code::NeedsUnlock, "this data directory is locked with a passphrase")
-                    .hint("give it with --passphrase-file FILE, or start on a terminal")
-            }
-            error => broken("the keys cannot be opened", error),
-        })
-    } else {
-        Keyring::create(vfs, &keys, passphrase.as_ref(), Box::new(OsRng))
-            .map_err(|error| broken("the keys cannot be made", error))
     }
+    Keyring::unlock(vfs, &keys, passphrase.as_ref(), Box::new(OsRng)).map_err(|error| match error {
+        UnlockError::WrongPassphrase => Failure::new(Code::NeedsUnlock, "the passphrase is wrong; nothing was changed")
+            .hint("try again; it cannot be recovered if it is lost"),
+        UnlockError::NeedsPassphrase => {
+            Failure::new(Code::NeedsUnlock, "this data directory is locked with a passphrase")
+                .hint("give it with --passphrase-file FILE, or start on a terminal")
+        }
+        error => broken("the keys cannot be opened", error),
+    })
 }
 
 /// The sockets of mail programs.

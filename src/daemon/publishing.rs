@@ -7,8 +7,9 @@ use tokio::sync::{mpsc, watch};
 
 use super::driver::stopped;
 use super::node::Shared;
-use crate::base::{IdentityId, OnionSeed};
-use crate::net::{Listener, Stream, Transport};
+use super::twin::{Lookout, Search};
+use crate::base::{IdentityId, Onion, OnionSeed};
+use crate::net::{Listener, Stream};
 
 /// How long after a failure an onion is published again.
 const PUBLISH_AGAIN: Duration = Duration::from_secs(5);
@@ -27,24 +28,33 @@ impl Shared {
         mut wanted: watch::Receiver<bool>,
     ) -> watch::Receiver<bool> {
         let (reachable, receiver) = watch::channel(false);
-        let transport = Arc::clone(&self.transport);
+        let search = self.search(Onion::of_seed(&seed));
         let mut stop = self.stop.subscribe();
         self.spawn(part, async move {
             let published = async {
+                if !search.first().await {
+                    // The node ends.
+                    return std::future::pending().await;
+                }
                 loop {
                     if wanted.wait_for(|wanted| *wanted).await.is_err() && !*wanted.borrow() {
                         return;
                     }
                     let mut no_longer = wanted.clone();
                     tokio::select! {
-                        () = publish(&*transport, id, &seed, &incoming, &reachable) => return,
+                        () = publish(&search, id, &seed, &incoming, &reachable) => return,
                         Ok(_) = no_longer.wait_for(|wanted| !*wanted) => {}
                     }
                     reachable.send_replace(false);
                 }
             };
+            let searched = async {
+                search.now_and_then().await;
+                std::future::pending().await
+            };
             tokio::select! {
                 () = published => {}
+                () = searched => {}
                 () = stopped(&mut stop) => {}
             }
         });
@@ -54,7 +64,7 @@ impl Shared {
 
 /// Publishes an onion again and again, until nobody takes who comes.
 async fn publish(
-    transport: &dyn Transport,
+    search: &Search,
     id: IdentityId,
     seed: &OnionSeed,
     incoming: &Incoming,
@@ -62,9 +72,9 @@ async fn publish(
 ) {
     let mut told = None;
     while !incoming.is_closed() {
-        match transport.listen(id, seed).await {
+        match search.transport.listen(id, seed).await {
             Ok(listener) => {
-                accept(listener, incoming, reachable).await;
+                accept(listener, &search.lookout, incoming, reachable).await;
                 told = None;
             }
             // Once, and not at every try.
@@ -80,13 +90,13 @@ async fn publish(
 }
 
 /// Hands over streams until the service ends.
-async fn accept(mut listener: Listener, incoming: &Incoming, reachable: &watch::Sender<bool>) {
+async fn accept(mut listener: Listener, lookout: &Arc<Lookout>, incoming: &Incoming, reachable: &watch::Sender<bool>) {
     let mut reachability = listener.reachability();
     reachable.send_replace(reachability.borrow_and_update().is_reachable());
     loop {
         tokio::select! {
             stream = listener.accept() => match stream {
-                Some(stream) => if incoming.send(stream).await.is_err() { return },
+                Some(stream) => if incoming.send(lookout.watch(stream)).await.is_err() { return },
                 None => return,
             },
             Ok(()) = reachability.changed() => {

@@ -93,6 +93,8 @@ struct Examined {
     disk_fails: bool,
     /// Messages that cannot be read.
     lost: Unread,
+    /// Messages that cannot be read where they should be, and lie whole somewhere else.
+    found: Unread,
 }
 
 /// What an examination of all identities and the carrier found.
@@ -117,7 +119,7 @@ pub fn examine<'a>(
     let mut cases = Vec::new();
     for id in ids {
         match read(preparation, &keyring, id, progress) {
-            Ok(examined) if examined.damage.is_empty() && examined.lost.is_empty() => {}
+            Ok(examined) if examined.is_whole() => {}
             Ok(examined) => cases.push((describe(&examined), Some(examined))),
             Err(failure) => cases.push((hopeless(id, failure), None)),
         }
@@ -173,7 +175,7 @@ fn read(
     let key = keyring.identity_key(id).map_err(|error| broken("the keys", error))?;
     let (mut examined, refused) = open(&preparation.vfs, preparation.root(), id, &key, progress)?;
     find_unreadable(&mut examined, progress);
-    if examined.damage.is_empty() && examined.lost.is_empty() {
+    if examined.is_whole() {
         // Whatever stops the start is named, also where nothing seems to be lost with it.
         examined.damage.extend(refused);
     }
@@ -259,19 +261,46 @@ fn open(
             .hint("it was written by a newer runepeer; use that one"));
     }
     if state.profile().is_none() {
-        return Err(broken("the identity's log", "its first records are lost, and with them its keys").hint(
-            "nothing was changed; restore a backup into a new directory: runepeer --data-dir NEW backup restore FILE",
+        let damage: Vec<String> =
+            damage.iter().map(ToString::to_string).chain(refused.map(|error| error.to_string())).collect();
+        let lost = format!("its first records are lost, and with them its keys ({})", damage.join("; "));
+        return Err(broken("the identity's log", lost).hint(
+            "nothing was changed; put back what is missing, or restore a backup into a new directory: runepeer --data-dir NEW \
+             backup restore FILE",
         ));
     }
     let disk_fails = matches!(refused, Some(OpenError::Io { .. }));
     let refused = refused.and_then(OpenError::damage);
-    Ok((Examined { id, log, state, damage, recovered, disk_fails, lost: BTreeMap::new() }, refused))
+    Ok((Examined { id, log, state, damage, recovered, disk_fails, lost: Unread::new(), found: Unread::new() }, refused))
+}
+
+impl Examined {
+    fn is_whole(&self) -> bool {
+        self.damage.is_empty() && self.lost.is_empty() && self.found.is_empty()
+    }
 }
 
 fn find_unreadable(examined: &mut Examined, progress: Progress<'_>) {
     let (lost, disk_fails) = unreadable(&examined.log, examined.state.bodies(), progress);
-    examined.lost = lost;
+    (examined.lost, examined.found) = look_elsewhere(&examined.log, lost);
     examined.disk_fails |= disk_fails;
+}
+
+/// Looks in every segment for what cannot be read: what is lost after all, and what was found.
+fn look_elsewhere(log: &SteppedLog, lost: Unread) -> (Unread, Unread) {
+    if !lost.is_empty()
+        && let Err(error) = log.search(&lost.keys().copied().collect())
+    {
+        tracing::error!(%error, "not every segment could be searched for what cannot be read");
+    }
+    lost.into_iter().partition(|(body, _)| log.read_body(*body, 0..u64::MAX).is_err())
+}
+
+/// How many messages were found, in words.
+fn found_elsewhere(found: &Unread) -> Option<String> {
+    let count = found.len();
+    (count > 0)
+        .then(|| format!("{count} messages cannot be read where they should be, and lie whole in another segment"))
 }
 
 /// Bodies that cannot be read, and the files in which they lie.
@@ -307,7 +336,7 @@ fn describe(examined: &Examined) -> Finding {
     let waiting = state.queue().iter().filter(|queued| lost.contains_key(&queued.body));
     Finding {
         address: state.profile().map(|profile| profile.public.address.to_string()).unwrap_or_default(),
-        damage: damage.iter().map(ToString::to_string).collect(),
+        damage: damage.iter().map(ToString::to_string).chain(found_elsewhere(&examined.found)).collect(),
         unreadable: unreadable.collect(),
         waiting: waiting.map(|queued| (queued.submitted, queued.waiting().count())).collect(),
         recovered: examined.recovered.clone(),
@@ -323,11 +352,12 @@ fn mend(vfs: &Arc<dyn Vfs>, root: &Path, mut examined: Examined) -> Result<(), F
     // A disk that was away for a moment took nothing with it.
     let log = &examined.log;
     examined.lost.retain(|body, _| log.read_body(*body, 0..u64::MAX).is_err());
-    if examined.damage.is_empty() && examined.lost.is_empty() {
+    if examined.is_whole() {
         return Ok(());
     }
     let finding = describe(&examined);
-    let aside = put_aside(vfs, root, examined.id, &examined.damage, &examined.lost).map_err(|error| failed(&error))?;
+    let unread = examined.lost.values().chain(examined.found.values());
+    let aside = put_aside(vfs, root, examined.id, &examined.damage, unread).map_err(|error| failed(&error))?;
     let (bodies, kept): (BTreeSet<BodyId>, _) = (examined.lost.keys().copied().collect(), aside.display().to_string());
     let lost = Lost { bodies: &bodies, records: !examined.damage.is_empty(), lines: &finding.lines(), kept: &kept };
     let (records, bodies) = examined.state.repair(&lost, now(), &mut OsRng);
@@ -364,11 +394,17 @@ fn commit(examined: &mut Examined, records: &[Record], bodies: Vec<NewBody>) -> 
 
 /// Copies every damaged file as it is: `<data>/corrupt/<when>-<identity>-<name>`; zeros where the disk does not give what was
 /// there. Where.
-fn put_aside(vfs: &Arc<dyn Vfs>, root: &Path, id: IdentityId, damage: &[Damage], lost: &Unread) -> io::Result<PathBuf> {
+fn put_aside<'a>(
+    vfs: &Arc<dyn Vfs>,
+    root: &Path,
+    id: IdentityId,
+    damage: &[Damage],
+    unread: impl Iterator<Item = &'a Option<PathBuf>>,
+) -> io::Result<PathBuf> {
     let vfs = PatientVfs(Arc::clone(vfs));
     let aside = root.join("corrupt");
     vfs.mkdir(&aside)?;
-    let unreadable = lost.values().flatten().cloned();
+    let unreadable = unread.flatten().cloned();
     let damaged = damage.iter().filter(|damage| !matches!(damage, Damage::Missing(_)));
     let files: BTreeSet<PathBuf> = unreadable.chain(damaged.map(|damage| damage.path().to_owned())).collect();
     for path in files {

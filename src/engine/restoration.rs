@@ -37,6 +37,14 @@ impl State {
         (story.records, story.bodies)
     }
 
+    /// The transaction that says that the end of the log is missing: as after a restore, for the same reasons.
+    pub fn rollback(&self, now: Timestamp, rng: &mut dyn Rng) -> (Vec<Record>, Vec<NewBody>) {
+        let mut story = Story::new(self, now);
+        story.records.push(Record::Restored { made: now, at: now });
+        story.notice(rng, |state, id| state.profile().map(|own| dsn::rolled_back(&own.public.address, id, now)));
+        (story.records, story.bodies)
+    }
+
     /// The transaction that takes what cannot be read out of its folders, ends what waits and cannot be sent, with reports,
     /// and says so in INBOX. Where records are lost, UIDs and card counters may be that were given, and copies that were sent:
     /// as after a restore.

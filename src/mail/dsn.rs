@@ -332,6 +332,23 @@ pub fn restored(own: &Address, made: Timestamp, id: ContentId, now: Timestamp) -
     text.into_bytes()
 }
 
+/// A notice in INBOX: the node knew more of this mailbox than the disk holds now.
+pub fn rolled_back(own: &Address, id: ContentId, now: Timestamp) -> Vec<u8> {
+    let daemon = format!("Mail delivery <mailer-daemon@{}>", own.onion());
+    let mut text = head(&daemon, own, "This mailbox is older than it was", id, now);
+    let _ = write!(text, "Auto-Submitted: auto-generated\r\n{PLAIN}\r\n");
+    let _ = write!(
+        text,
+        "This is your own node. It has seen more of this mailbox than the disk holds now: an older copy of its files was\r\n\
+         put back, or the disk lost what it had confirmed.\r\n\r\n\
+         Mail that arrived last may not be here, and its senders were told that it had arrived: ask them to send again\r\n\
+         what matters. What you moved, deleted or marked last may be as it was before. What was waiting to be sent then is\r\n\
+         sent now, also where you took it back later (see: runepeer queue list); nobody sees a message twice. Contacts\r\n\
+         that were added last have to be added again. Mail programs fetch everything anew.\r\n"
+    );
+    text.into_bytes()
+}
+
 /// A notice in INBOX: a message cannot be read, because the disk does not hold it any more.
 pub fn unreadable(own: &Address, places: &[String], id: ContentId, now: Timestamp) -> Vec<u8> {
     let daemon = format!("Mail delivery <mailer-daemon@{}>", own.onion());

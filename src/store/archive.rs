@@ -16,6 +16,8 @@ const MAGIC: &[u8; 8] = b"RUNEBKUP";
 const VERSION: u16 = 1;
 /// Of the header, what is authenticated: everything before the wrapped key.
 const AUTHENTICATED: usize = 48;
+/// Nonce, key and tag.
+const WRAPPED_BYTES: usize = 60;
 const HEADER_BYTES: usize = 256;
 
 /// Why an archive cannot be read.
@@ -128,10 +130,14 @@ impl Archive {
         if fields.u16() != Some(VERSION) {
             return Err(ArchiveError::Version);
         }
+        // Nothing stands there; what does was written by nobody of us.
+        if header.get(AUTHENTICATED + WRAPPED_BYTES..).is_some_and(|rest| rest.iter().any(|byte| *byte != 0)) {
+            return Err(ArchiveError::Damaged { offset: (AUTHENTICATED + WRAPPED_BYTES) as u64 });
+        }
         let stretching = fields.take(6).and_then(|_| Stretching::decode(&mut fields));
         let stretched = stretching.and_then(|stretching| stretching.stretch(passphrase));
         let stretched = stretched.ok_or(ArchiveError::Damaged { offset: 16 })?;
-        let wrapped = header.get(AUTHENTICATED..AUTHENTICATED + 60).unwrap_or_default();
+        let wrapped = header.get(AUTHENTICATED..AUTHENTICATED + WRAPPED_BYTES).unwrap_or_default();
         let key = Sealer::new(&stretched)
             .open_value(&authenticated, wrapped)
             .ok()
@@ -256,5 +262,16 @@ mod tests {
         assert!(matches!(changed(&|bytes| bytes[8] = 2), Err(ArchiveError::Version)));
         assert!(matches!(changed(&|bytes| bytes[30] ^= 1), Err(ArchiveError::WrongPassphrase)));
         assert!(matches!(changed(&|bytes| bytes[19] = 255), Err(ArchiveError::Damaged { offset: 16 })));
+    }
+
+    #[test]
+    fn every_byte_of_the_header_counts() {
+        let vfs = write(b"content");
+        for place in 0..HEADER_BYTES {
+            vfs.tamper(Path::new("/a"), |bytes| bytes[place] ^= 1).unwrap();
+            assert!(open(&vfs).is_err(), "byte {place}");
+            vfs.tamper(Path::new("/a"), |bytes| bytes[place] ^= 1).unwrap();
+        }
+        open(&vfs).unwrap();
     }
 }

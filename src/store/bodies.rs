@@ -279,6 +279,19 @@ impl Bodies {
         }
     }
 
+    /// What is known of a body.
+    pub(super) fn entry(&self, id: BodyId) -> Option<BodyEntry> {
+        let Known { key, more: More { place, len, tail, .. } } = self.index().get(id)?;
+        Some(BodyEntry { id, key, place, len, tail })
+    }
+
+    /// Whether a body's own bytes lie whole where this entry says.
+    pub(super) fn is_whole(&self, entry: &BodyEntry) -> bool {
+        let BodyEntry { id, key, place, len, tail } = entry.clone();
+        let known = Known { key, more: More { place, len, tail, references: 0, hidden: false } };
+        self.read_own(id, &known, 0..len).is_ok()
+    }
+
     /// Takes bodies out; gives the places of those that nobody needs.
     pub(super) fn remove(&self, ids: &[BodyId]) -> Vec<Place> {
         let mut index = self.write();

@@ -407,3 +407,27 @@ fn every_io_step_of_compaction_may_fail_in_every_way() {
     }
     assert!(total > 1000, "{total}");
 }
+
+#[test]
+fn what_was_copied_into_a_segment_that_is_gone_is_found_where_it_was_before() {
+    let (vfs, mut store) = wasteful();
+    let before = numbers(&vfs, ".seg");
+    assert!(store.compact());
+    let (state, key) = (store.state.clone(), SymmetricKey::from_bytes([3; 32]));
+    drop(store);
+    for number in numbers(&vfs, ".seg").into_iter().filter(|number| !before.contains(number)) {
+        vfs.unlink(&segment::path(Path::new("/alice/log"), number)).unwrap();
+    }
+    let shared: Arc<dyn Vfs> = Arc::new(vfs.clone());
+    let (log, _) =
+        SteppedLog::salvage(shared, Path::new(DIR), &key, Box::new(OsRng), SIZES, &mut |_, _| (), &mut |_, _| ())
+            .unwrap();
+    let lost = || -> std::collections::BTreeSet<BodyId> {
+        let whole = |n: &&u8| log.read_body(id(**n), 0..u64::MAX).is_ok_and(|bytes| bytes == body(**n));
+        state.keys().filter(|n| !whole(n)).map(|n| id(*n)).collect()
+    };
+    let missed = lost();
+    assert!(missed.len() > 3, "{}", missed.len());
+    log.search(&missed).unwrap();
+    assert_eq!(lost().len(), 0);
+}

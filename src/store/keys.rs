@@ -58,6 +58,12 @@ pub enum UnlockError {
         /// Which.
         file: PathBuf,
     },
+    /// A file is of a later version of the program.
+    #[error("a later version of runepeer made the key file {file}; use that one")]
+    Version {
+        /// Which.
+        file: PathBuf,
+    },
     /// A file is not there.
     #[error("the key file {file} is missing; restore it from a backup")]
     Missing {
@@ -93,10 +99,10 @@ impl std::fmt::Debug for Keyring {
     }
 }
 
-const NODE: &str = "node";
-const KEY_FILE: &str = "node.key";
+pub(super) const NODE: &str = "node";
+pub(super) const KEY_FILE: &str = "node.key";
 /// Before the id of a carrier, in the name of its key's file.
-const CARRIER: &str = "held-";
+pub(super) const CARRIER: &str = "held-";
 const NODE_MAGIC: &[u8; 8] = b"RUNENODE";
 const FILE_MAGIC: &[u8; 8] = b"RUNEKEYF";
 const IDENTITY_MAGIC: &[u8; 8] = b"RUNEIDKY";
@@ -253,10 +259,10 @@ impl Keyring {
             }
             other => other?,
         };
-        let opened = unchecked(&bytes, IDENTITY_MAGIC).and_then(|content| {
-            let (head, sealed) = content.split_at_checked(HEADER_BYTES)?;
-            open_key(&self.node, &identity_aad(head, id), sealed)
-        });
+        let content = unchecked(&bytes, IDENTITY_MAGIC, &path)?;
+        let opened = content
+            .split_at_checked(HEADER_BYTES)
+            .and_then(|(head, sealed)| open_key(&self.node, &identity_aad(head, id), sealed));
         opened.ok_or(UnlockError::Damaged { file: path })
     }
 
@@ -285,6 +291,18 @@ impl Keyring {
     pub fn has_identity(vfs: &dyn Vfs, dir: &Path) -> Result<bool, UnlockError> {
         match vfs.list(dir) {
             Ok(names) => Ok(names.iter().any(|name| name.parse::<IdentityId>().is_ok())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether the node in `dir` has a carrier.
+    ///
+    /// # Errors
+    /// Those of the disk. A missing directory is no error.
+    pub fn has_carrier(vfs: &dyn Vfs, dir: &Path) -> Result<bool, UnlockError> {
+        match vfs.list(dir) {
+            Ok(names) => Ok(names.iter().any(|name| name.starts_with(CARRIER))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error.into()),
         }
@@ -365,8 +383,8 @@ fn read_node(vfs: &dyn Vfs, dir: &Path) -> Result<(Wrap, Vec<u8>, Vec<u8>), Unlo
         io::ErrorKind::InvalidData => UnlockError::Damaged { file: path.clone() },
         _ => error.into(),
     })?;
+    let content = unchecked(&bytes, NODE_MAGIC, &path)?;
     let parse = || {
-        let content = unchecked(&bytes, NODE_MAGIC)?;
         let mut fields = Fields(content);
         fields.take(HEADER_BYTES)?;
         let wrap = Wrap::decode(&mut fields)?;
@@ -377,11 +395,11 @@ fn read_node(vfs: &dyn Vfs, dir: &Path) -> Result<(Wrap, Vec<u8>, Vec<u8>), Unlo
     parse().ok_or_else(|| UnlockError::Damaged { file: path.clone() })
 }
 
-/// A key file from a creation that did not come to its end opens nothing, and is replaced.
+/// A key file that is there stays, and is used: it may open a node key that only went missing.
 fn new_key_file(vfs: &dyn Vfs, dir: &Path, rng: &mut dyn Rng) -> Result<SymmetricKey, UnlockError> {
     let path = dir.join(KEY_FILE);
     if vfs.list(dir)?.iter().any(|name| name == KEY_FILE) {
-        vfs.unlink(&path)?;
+        return read_key_file(vfs, dir);
     }
     let key = SymmetricKey::random(rng);
     let mut bytes = header(FILE_MAGIC);
@@ -397,15 +415,21 @@ fn read_key_file(vfs: &dyn Vfs, dir: &Path) -> Result<SymmetricKey, UnlockError>
         Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(UnlockError::Damaged { file: path }),
         other => Zeroizing::new(other?),
     };
-    unchecked(&bytes, FILE_MAGIC)
-        .and_then(|content| content.get(HEADER_BYTES..)?.try_into().ok())
+    let content = unchecked(&bytes, FILE_MAGIC, &path)?;
+    content
+        .get(HEADER_BYTES..)
+        .and_then(|key| key.try_into().ok())
         .map(SymmetricKey::from_bytes)
         .ok_or(UnlockError::Damaged { file: path })
 }
 
 fn remove_leftovers(vfs: &dyn Vfs, dir: &Path) -> io::Result<()> {
     for name in vfs.list(dir)?.iter().filter(|name| name.starts_with(TEMPORARY)) {
-        vfs.unlink(&dir.join(name))?;
+        match vfs.unlink(&dir.join(name)) {
+            // Who only looks leaves them where they are.
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {}
+            other => other?,
+        }
     }
     Ok(())
 }
@@ -427,11 +451,19 @@ fn checked(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// The content of a file of this kind and our version, with its header.
-fn unchecked<'a>(bytes: &'a [u8], magic: &[u8; 8]) -> Option<&'a [u8]> {
-    let (content, sum) = bytes.split_at_checked(bytes.len().checked_sub(CHECKSUM_BYTES)?)?;
-    let digest = ring::digest::digest(&ring::digest::SHA256, content);
-    (digest.as_ref() == sum && content.starts_with(&header(magic))).then_some(content)
+/// The content of a file of this kind and our version, with its header. What a later version wrote is not looked into: its
+/// sum may be another one.
+fn unchecked<'a>(bytes: &'a [u8], magic: &[u8; 8], file: &Path) -> Result<&'a [u8], UnlockError> {
+    let version = bytes.strip_prefix(magic).and_then(|rest| rest.first_chunk()).map(|word| u16::from_le_bytes(*word));
+    if version.is_some_and(|version| version > VERSION) {
+        return Err(UnlockError::Version { file: file.to_owned() });
+    }
+    let whole = || {
+        let (content, sum) = bytes.split_at_checked(bytes.len().checked_sub(CHECKSUM_BYTES)?)?;
+        let digest = ring::digest::digest(&ring::digest::SHA256, content);
+        (digest.as_ref() == sum && content.starts_with(&header(magic))).then_some(content)
+    };
+    whole().ok_or_else(|| UnlockError::Damaged { file: file.to_owned() })
 }
 
 fn open_key(key: &SymmetricKey, aad: &[u8], sealed: &[u8]) -> Option<SymmetricKey> {
@@ -505,7 +537,13 @@ mod tests {
                 vfs.tamper(&path, |bytes| bytes[place] ^= 0x20).unwrap();
                 let read =
                     unlock(&vfs, None).and_then(|ring| ring.identity_key(id(1)).and_then(|_| ring.identity_key(id(2))));
-                assert!(matches!(read, Err(UnlockError::Damaged { .. })), "{} byte {place}", path.display());
+                // The version is read before the sum, which a later one may make in another way.
+                let is_named = match read {
+                    Err(UnlockError::Version { .. }) => (8..10).contains(&place),
+                    Err(UnlockError::Damaged { .. }) => true,
+                    _ => false,
+                };
+                assert!(is_named, "{} byte {place}", path.display());
                 vfs.tamper(&path, |bytes| bytes[place] ^= 0x20).unwrap();
             }
         }
@@ -574,5 +612,22 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_key_file_of_a_later_version_is_not_called_damaged() {
+        let vfs = MemVfs::new();
+        let ring = Keyring::create(Arc::new(vfs.clone()), dir(), None, rng(1)).unwrap();
+        ring.add_identity(id(1), &key(1)).unwrap();
+        for (path, _) in vfs.files() {
+            // Also where its sum is made in another way.
+            vfs.tamper(&path, |bytes| bytes[8] = 2).unwrap();
+            let read = unlock(&vfs, None).and_then(|ring| ring.identity_key(id(1)));
+            let error = read.unwrap_err();
+            assert!(matches!(error, UnlockError::Version { .. }), "{}", path.display());
+            assert!(error.to_string().contains("a later version"), "{error}");
+            vfs.tamper(&path, |bytes| bytes[8] = 1).unwrap();
+        }
+        unlock(&vfs, None).and_then(|ring| ring.identity_key(id(1))).unwrap();
     }
 }

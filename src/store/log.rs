@@ -5,11 +5,11 @@
 //! After a failure the commits concerned are reported as failed and a new segment is opened for the next; while the disk
 //! goes on failing, so do the commits.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -72,7 +72,7 @@ pub(super) struct Shared {
 
 /// What keeps a log small.
 pub(super) struct Upkeep {
-    wrap: Sealer,
+    pub(super) wrap: Sealer,
     obsolete: Obsolete,
     pub(super) pins: Pins,
     /// The segment from which on a start reads.
@@ -248,6 +248,12 @@ impl Log {
         self.shared.disk_low(reserve)
     }
 
+    /// Whether the file that was written last is not where it was made. Nothing was reported as committed since then, and
+    /// nothing will be.
+    pub fn is_gone(&self) -> bool {
+        self.shared.site.gone.load(Ordering::SeqCst)
+    }
+
     /// Whether making the log smaller is worth it. Looks at every file of the log: to be asked every few minutes.
     pub fn wants_compaction(&self) -> bool {
         let Shared { site, bodies, upkeep, .. } = &*self.shared;
@@ -296,8 +302,12 @@ impl Log {
     /// # Errors
     /// Those of the disk.
     pub fn contents(&self) -> io::Result<Contents> {
-        let Shared { site, upkeep, .. } = &*self.shared;
+        let Shared { site, bodies, upkeep, .. } = &*self.shared;
         let pins = upkeep.pins.clone();
+        // What bodies need now stays as long as the pins.
+        let segments = bodies.needed().into_keys().map(|number| segment::path(&site.log_dir, number));
+        let needed: Vec<PathBuf> =
+            segments.chain(bodies.blobs().into_iter().map(|name| bodies.blob_path(name))).collect();
         // One that is made after the mark may need segments of after it.
         let checkpoints = site.vfs.list(&site.log_dir)?.into_iter().filter(|name| checkpoint::number(name).is_some());
         let (sender, answer) = sync_channel(1);
@@ -310,7 +320,11 @@ impl Log {
         let in_blobs = site.vfs.list(&site.blob_dir)?.into_iter().map(|name| site.blob_dir.join(name));
         let end = segment::path(&site.log_dir, mark.segment);
         let mut files = Vec::new();
-        for path in in_log.chain(in_blobs) {
+        let found: BTreeSet<PathBuf> = in_log.chain(in_blobs).collect();
+        if let Some(missing) = needed.iter().find(|path| !found.contains(*path)) {
+            return Err(io::Error::new(io::ErrorKind::NotFound, format!("{} is missing", missing.display())));
+        }
+        for path in found {
             let bytes = if path == end { mark.offset } else { site.vfs.open(&path)?.size()? };
             files.push((path, bytes));
         }
@@ -424,7 +438,7 @@ pub(super) fn open_writer(
 ) -> Result<(Arc<Shared>, Writer), OpenError> {
     let (log_dir, blob_dir) = (dir.join("log"), dir.join("blob"));
     let bodies = Arc::new(Bodies::new(Arc::clone(&vfs), log_dir.clone(), blob_dir.clone()));
-    let site = Arc::new(Site { vfs, log_dir, blob_dir, sizes });
+    let site = Arc::new(Site { vfs, log_dir, blob_dir, sizes, gone: AtomicBool::new(false) });
     let key = derive(key, "runepeer log 1");
     let wrap = || Sealer::new(&key);
     let recovered = read(&site, &wrap(), &bodies)?;

@@ -395,3 +395,51 @@ fn on_a_real_disk_deleting_the_view_changes_nothing_and_one_of_another_log_is_no
     }
     assert_eq!((mode(&root.path().join("alice")), mode(&root.path().join("view"))), (0o700, 0o700));
 }
+
+#[test]
+fn nothing_is_reported_as_committed_into_a_file_that_nobody_finds_again() {
+    let lose: [fn(&Path); 3] = [
+        |data| std::fs::remove_dir_all(data).unwrap(),
+        |data| std::fs::rename(data, data.with_extension("moved")).unwrap(),
+        |data| {
+            // Another directory with the same names is in its place.
+            std::fs::rename(data, data.with_extension("moved")).unwrap();
+            Log::create(&RealVfs, data).unwrap();
+            std::fs::copy(
+                data.with_extension("moved").join("log/0000000000000001.seg"),
+                data.join("log/0000000000000001.seg"),
+            )
+            .unwrap();
+        },
+    ];
+    for lose in lose {
+        let parent = tempfile::tempdir().unwrap();
+        let data = parent.path().join("alice");
+        Log::create(&RealVfs, &data).unwrap();
+        let key = SymmetricKey::from_bytes([3; 32]);
+        let log = Log::open(Arc::new(RealVfs), &data, &key, Box::new(OsRng), None, &mut |_, _| ()).unwrap();
+        put(&log, b"one", Durability::Synced).recv().unwrap().unwrap();
+        assert!(!log.is_gone());
+        lose(&data);
+        put(&log, b"two", Durability::Synced).recv().unwrap().unwrap_err();
+        assert!(log.is_gone());
+        put(&log, b"three", Durability::Synced).recv().unwrap().unwrap_err();
+        let left = std::fs::read_dir(data.join("log")).map_or(0, Iterator::count);
+        assert!(left <= 1, "nothing is written into what took its place");
+    }
+}
+
+#[test]
+fn a_segment_of_a_later_version_is_called_that_and_stays() {
+    let vfs = empty();
+    let (log, _) = open(&vfs);
+    put(&log, b"one", Durability::Synced).recv().unwrap().unwrap();
+    drop(log);
+    let path = segments(&vfs).remove(0);
+    vfs.tamper(&path, |bytes| bytes[8] = 2).unwrap();
+    assert!(matches!(try_open(&vfs, None), Err(OpenError::Version { .. })));
+    // Also where nothing follows its header yet.
+    vfs.tamper(&path, |bytes| bytes.truncate(256)).unwrap();
+    assert!(matches!(try_open(&vfs, None), Err(OpenError::Version { .. })));
+    assert_eq!(segments(&vfs), [path]);
+}

@@ -19,6 +19,9 @@ mod compaction_tests;
 mod crypt;
 #[cfg(test)]
 mod fault_tests;
+mod inventory;
+#[cfg(test)]
+mod inventory_tests;
 mod keys;
 mod log;
 #[cfg(test)]
@@ -27,6 +30,7 @@ mod recover;
 mod salvage;
 #[cfg(test)]
 mod salvage_tests;
+mod search;
 mod segment;
 mod stepped;
 pub mod vfs;
@@ -38,6 +42,7 @@ pub use archive::{Archive, ArchiveError, ArchiveWriter};
 pub use bodies::ReadError;
 pub use compaction::Pins;
 pub use crypt::OsRng;
+pub use inventory::{Missing, begin_making, end_making, missing, missing_segments};
 pub use keys::{Keyring, Passphrase, UnlockError};
 pub use log::{CompactError, Compacted, Completion, Contents, Log, LogMark, LogPosition};
 pub use recover::OpenError;

@@ -234,7 +234,7 @@ pub(super) fn header_of(site: &Site, wrap: &Sealer, number: u64) -> Result<Optio
     match Header::decode(&bytes, wrap) {
         Ok(header) if header.number == number => Ok(Some(Link { path, file, size, header })),
         // The header is synced before anything follows it.
-        Err(HeaderError::Forged | HeaderError::Version) if !more_follows => Ok(None),
+        Err(HeaderError::Forged) if !more_follows => Ok(None),
         Err(HeaderError::Version) => Err(OpenError::Version { file: path }),
         _ => Err(OpenError::Damaged { file: path, offset: 0 }),
     }

@@ -54,8 +54,7 @@ pub(super) fn salvage(
     bodies: &Bodies,
     told: Told<'_>,
 ) -> Result<(Recovered, Vec<Damage>), OpenError> {
-    let vfs = Arc::new(PatientVfs(Arc::clone(&site.vfs)));
-    let site = &Site { vfs, log_dir: site.log_dir.clone(), blob_dir: site.blob_dir.clone(), sizes: site.sizes };
+    let site = &site.over(Arc::new(PatientVfs(Arc::clone(&site.vfs))));
     let io_error = |error| OpenError::Io { dir: site.log_dir.clone(), error };
     let names = site.vfs.list(&site.log_dir).map_err(io_error)?;
     let numbers: Vec<u64> = names.iter().filter_map(|name| segment::number(name)).collect();

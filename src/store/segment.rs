@@ -75,8 +75,11 @@ impl Header {
         if fields.array()? != *MAGIC {
             return None;
         }
-        if fields.u16()? != VERSION {
-            return Some(Err(HeaderError::Version));
+        match fields.u16()? {
+            VERSION => {}
+            // What is torn may be zero here.
+            0 => return None,
+            _ => return Some(Err(HeaderError::Version)),
         }
         fields.take(6)?;
         let (number, base, predecessor, predecessor_end) = (fields.u64()?, fields.u64()?, fields.u64()?, fields.u64()?);

@@ -1,6 +1,7 @@
 //! A log without a thread: everything happens when it is told to, in the caller's order. What a simulation runs on; the
 //! code below it is that of [`Log`](super::Log).
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,6 +10,7 @@ use super::bodies::ReadError;
 use super::log::{CompactError, Compacted, LogMark, LogPosition, Shared, open_writer};
 use super::recover::{OpenError, Told, recover, tidy};
 use super::salvage::{Damage, salvage};
+use super::search::search;
 use super::vfs::Vfs;
 use super::writer::{Pending, Sizes, Writer};
 use crate::base::limits::DISK_RESERVE_BYTES;
@@ -125,6 +127,16 @@ impl SteppedLog {
     /// See [`ReadError`].
     pub fn read_body(&self, id: BodyId, part: Range<u64>) -> Result<Vec<u8>, ReadError> {
         self.shared.bodies.read(id, part)
+    }
+
+    /// Looks for bodies that cannot be read in every segment that is there: a copy of before or after a compaction, under its own
+    /// key, is as good. What is found is read from there.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn search(&self, bodies: &BTreeSet<BodyId>) -> std::io::Result<()> {
+        let Shared { site, bodies: index, upkeep, .. } = &*self.shared;
+        search(site, &upkeep.wrap, index, bodies)
     }
 
     /// All bodies that can be read, in no order.

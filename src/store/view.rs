@@ -41,7 +41,7 @@ pub struct IdentityView {
 
 struct Inner {
     core: Arc<Core>,
-    tree: Option<sled::Tree>,
+    tree: Held<sled::Tree>,
     sealer: Sealer,
     names: SymmetricKey,
     /// The chunks of the state that is stored. Held while one is saved.
@@ -50,19 +50,39 @@ struct Inner {
 
 struct Core {
     path: PathBuf,
-    db: Option<sled::Db>,
+    db: Held<sled::Db>,
     off: AtomicBool,
     jobs: Mutex<Option<SyncSender<Job>>>,
 }
 
 enum Job {
-    Apply(sled::Tree, sled::Batch),
+    Apply(Held<sled::Tree>, sled::Batch),
     /// Make everything before it durable, then answer.
     Flush(SyncSender<()>),
 }
 
+/// Something of sled's. Letting go of the last one writes, and sled panics where that fails: that ends here.
+struct Held<T>(Option<T>);
+
+impl<T> Held<T> {
+    const fn get(&self) -> Option<&T> {
+        self.0.as_ref()
+    }
+}
+
+impl<T> Drop for Held<T> {
+    fn drop(&mut self) {
+        let held = self.0.take();
+        if catch_unwind(AssertUnwindSafe(|| drop(held))).is_err() {
+            tracing::warn!("the view could not be closed; it is made anew where it does not open again");
+        }
+    }
+}
+
 /// In the directory of a view that failed while running: it is made anew at the next start.
 const FAILED: &str = "failed";
+/// A file by which it is tried whether the disk keeps anything.
+const PROBE: &str = "probe";
 /// Rows are made durable at latest after this much silence.
 const QUIET: Duration = Duration::from_secs(5);
 /// Nobody waits longer for the view's writer.
@@ -75,8 +95,8 @@ impl View {
     /// works, the view is off. Only one view may be open on a directory, with all its [`IdentityView`]s dropped before the
     /// next.
     pub fn open(path: &Path) -> Self {
-        let db = open_or_rebuild(path);
-        let off = AtomicBool::new(db.is_none());
+        let db = Held(open_or_rebuild(path));
+        let off = AtomicBool::new(db.get().is_none());
         let core = Arc::new(Core { path: path.to_owned(), db, off, jobs: Mutex::new(None) });
         let (sender, receiver) = sync_channel(VIEW_WAITING);
         let on_thread = Arc::clone(&core);
@@ -97,7 +117,7 @@ impl View {
         let names = derive(key, "runepeer view names 1");
         let sealer = Sealer::new(&derive(key, "runepeer view values 1"));
         let tree = mac(&names, id.as_bytes());
-        let tree = self.core.guard(|db| db.open_tree(tree));
+        let tree = Held(self.core.guard(|db| db.open_tree(tree)));
         let core = Arc::clone(&self.core);
         IdentityView { inner: Arc::new(Inner { core, tree, sealer, names, stored: Mutex::default() }) }
     }
@@ -133,7 +153,7 @@ impl IdentityView {
         });
         let Some((manifest, state)) = read else {
             // Nobody would ever remove the chunks that are left.
-            inner.tree.as_ref().and_then(|tree| inner.core.guard(|_| tree.clear()));
+            inner.tree.get().and_then(|tree| inner.core.guard(|_| tree.clear()));
             return None;
         };
         *inner.stored.lock().unwrap_or_else(PoisonError::into_inner) = manifest.chunks.iter().copied().collect();
@@ -238,15 +258,15 @@ impl Inner {
     }
 
     fn get(&self, key: [u8; 32]) -> Option<Vec<u8>> {
-        let tree = self.tree.as_ref()?;
+        let tree = self.tree.get()?;
         let sealed = self.core.guard(|_| tree.get(key))??;
         self.sealer.open_value(&key, &sealed).ok()
     }
 
     /// Whether the writer takes it. Where it cannot follow, the value is computed again.
     fn send(&self, batch: sled::Batch) -> bool {
-        let (Some(tree), Some(jobs)) = (&self.tree, self.core.sender()) else { return false };
-        jobs.try_send(Job::Apply(tree.clone(), batch)).is_ok()
+        let (Some(tree), Some(jobs)) = (self.tree.get(), self.core.sender()) else { return false };
+        jobs.try_send(Job::Apply(Held(Some(tree.clone())), batch)).is_ok()
     }
 }
 
@@ -257,7 +277,7 @@ impl Core {
 
     /// Does something with sled, unless the view is off; an error or a panic turns it off.
     fn guard<T>(&self, act: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Option<T> {
-        let db = self.db.as_ref().filter(|_| !self.off.load(Ordering::SeqCst))?;
+        let db = self.db.get().filter(|_| !self.off.load(Ordering::SeqCst))?;
         match catch_unwind(AssertUnwindSafe(|| act(db))) {
             Ok(Ok(value)) => Some(value),
             failed => {
@@ -284,7 +304,7 @@ impl Core {
             match jobs.recv_timeout(QUIET) {
                 Ok(Job::Apply(tree, batch)) => {
                     dirty = true;
-                    self.guard(|_| tree.apply_batch(batch));
+                    self.guard(|_| tree.get().map_or(Ok(()), |tree| tree.apply_batch(batch)));
                 }
                 Ok(Job::Flush(answer)) => {
                     self.flush(&mut dirty);
@@ -312,7 +332,7 @@ impl Core {
 }
 
 fn open_or_rebuild(path: &Path) -> Option<sled::Db> {
-    if let Err(error) = RealVfs.mkdir(path) {
+    if let Err(error) = RealVfs.mkdir(path).and_then(|()| try_to_sync(path)) {
         tracing::warn!(%error, "the view cannot be used");
         return None;
     }
@@ -322,7 +342,7 @@ fn open_or_rebuild(path: &Path) -> Option<sled::Db> {
         match try_open(path) {
             Ok(db) if !is_wasteful(&db) => return Some(db),
             Ok(db) => {
-                drop(db);
+                drop(Held(Some(db)));
                 "it is much larger than what it holds".to_owned()
             }
             Err(Failure::Locked) => {
@@ -341,6 +361,19 @@ fn open_or_rebuild(path: &Path) -> Option<sled::Db> {
             None
         }
     }
+}
+
+/// Whether the disk keeps anything here. sled is not asked to find out: it panics.
+fn try_to_sync(path: &Path) -> io::Result<()> {
+    let probe = path.join(PROBE);
+    match fs::remove_file(&probe) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let file = File::create_new(&probe)?;
+    let synced = file.sync_data().and_then(|()| file.sync_all());
+    fs::remove_file(probe)?;
+    synced
 }
 
 enum Failure {
@@ -367,14 +400,20 @@ fn try_open(path: &Path) -> Result<sled::Db, Failure> {
         }
         Err(_) => return Err(Failure::Broken("sled panicked".to_owned())),
     };
-    for name in ["conf", "db"] {
-        File::open(path.join(name)).and_then(|file| file.sync_all()).map_err(broken)?;
-    }
-    RealVfs.sync_dir(path).map_err(broken)?;
-    if let Some(parent) = path.parent() {
-        RealVfs.sync_dir(parent).map_err(broken)?;
+    if let Err(error) = sync_all(path) {
+        drop(Held(Some(db)));
+        return Err(broken(error));
     }
     Ok(db)
+}
+
+/// Makes durable what sled made.
+fn sync_all(path: &Path) -> io::Result<()> {
+    for name in ["conf", "db"] {
+        File::open(path.join(name)).and_then(|file| file.sync_all())?;
+    }
+    RealVfs.sync_dir(path)?;
+    path.parent().map_or(Ok(()), |parent| RealVfs.sync_dir(parent))
 }
 
 fn is_wasteful(db: &sled::Db) -> bool {
@@ -560,5 +599,16 @@ mod tests {
         let view = View::open(&path);
         assert!(view.is_on());
         assert!(identity(&view, 1).load_state().is_none());
+    }
+
+    #[test]
+    fn letting_go_of_what_panics_ends_nothing_else() {
+        struct Panics;
+        impl Drop for Panics {
+            fn drop(&mut self) {
+                panic!("expected by the test");
+            }
+        }
+        drop(Held(Some(Panics)));
     }
 }

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::bodies::Bodies;
@@ -81,6 +82,16 @@ pub(super) struct Site {
     pub(super) log_dir: PathBuf,
     pub(super) blob_dir: PathBuf,
     pub(super) sizes: Sizes,
+    /// The file that is written is not where it was made: nothing is taken any more.
+    pub(super) gone: AtomicBool,
+}
+
+impl Site {
+    /// The same place, seen through another file system.
+    pub(super) fn over(&self, vfs: Arc<dyn Vfs>) -> Self {
+        let (log_dir, blob_dir) = (self.log_dir.clone(), self.blob_dir.clone());
+        Self { vfs, log_dir, blob_dir, sizes: self.sizes, gone: AtomicBool::new(false) }
+    }
 }
 
 /// In what a log is cut. [`Sizes::default`] is the product's; simulations use small ones, so that they meet every case.
@@ -288,6 +299,9 @@ impl Writer {
 
     /// A segment that this transaction fits into.
     fn make_room(&mut self, pending: &Pending, group: &mut Group) -> Result<(), CommitError> {
+        if self.place.gone.load(Ordering::SeqCst) {
+            return Err(CommitError::Io);
+        }
         let limit = self.place.sizes.segment;
         let size = (pending.size() as u64).min(limit / 2);
         let full =
@@ -498,6 +512,11 @@ impl Writer {
             return Ok(());
         }
         current.file.sync()?;
+        // What is synced into a file that nobody finds again is not kept.
+        if !current.file.is_at(&segment::path(&self.place.log_dir, current.key.number)) {
+            self.place.gone.store(true, Ordering::SeqCst);
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the segment was removed, or its directory replaced"));
+        }
         current.durable = current.offset;
         if self.tail.next > current.base {
             let span = Span { segment: current.key.number, id: current.key.id, last: self.tail.next - 1 };

@@ -247,6 +247,16 @@ impl Node {
             .unwrap_or_else(|error| panic!("{arguments:?} --json did not write JSON: {error}"))
     }
 
+    /// What `repair --check` finds, which must be something: it ends with the status of damage.
+    pub(crate) fn finds_damage(&self) -> Value {
+        let output = self.run(&["--json", "repair", "--check"]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(7), "{said}");
+        let found: Value = serde_json::from_slice(&output.stdout).expect("one object");
+        assert_eq!(found["error"]["code"], "damaged", "{found}");
+        found
+    }
+
     /// Like [`Node::json`], `None` where it fails: before the daemon is up, for one.
     pub(crate) fn try_json(&self, arguments: &[&str]) -> Option<Value> {
         let output = self.run(&[&["--json"], arguments].concat());

@@ -29,7 +29,7 @@ use crate::engine::effect::Durability;
 use crate::mail::{Address, Invitation, LocalPart};
 use crate::pgp;
 use crate::store::vfs::Vfs;
-use crate::store::{Log, OsRng};
+use crate::store::{Log, OsRng, begin_making, end_making};
 
 /// The name in the address of a box, which nobody writes to.
 const NAME: &str = "box";
@@ -128,6 +128,7 @@ impl Shared {
         let made = move || {
             let failed = |error: &dyn std::fmt::Display| broken("the carrier's log cannot be made", error);
             vfs.mkdir(path.parent().unwrap_or(&path)).map_err(|error| failed(&error))?;
+            begin_making(&*vfs, &path).map_err(|error| failed(&error))?;
             Log::create(&*vfs, &path).map_err(|error| failed(&error))?;
             let log = Log::open(Arc::clone(&vfs), &path, &log_key, Box::new(OsRng), None, &mut |_, _| ())
                 .map_err(|error| failed(&error))?;
@@ -152,6 +153,7 @@ impl Shared {
 
     async fn open_carrier(&self, id: IdentityId, key: SymmetricKey) -> Result<Arc<LocalCarrier>, Failure> {
         let (vfs, path) = (Arc::clone(&self.vfs), self.carrier_path(id));
+        end_making(&*vfs, &path);
         let opened = tokio::task::spawn_blocking(move || fold(&vfs, &path, &key)).await;
         let (log, held) = opened.map_err(|error| broken("the carrier's log", error))??;
         let carrier = Carrier::new(held, now()).map_err(|error| broken("the carrier's log", error))?;

@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Finding, Preparation, Progress, Unread, begin_anew, broken, put_aside, unreadable};
+use super::{
+    Finding, Preparation, Progress, Unread, begin_anew, broken, found_elsewhere, look_elsewhere, put_aside, unreadable,
+};
 use crate::base::{BodyId, IdentityId, SymmetricKey};
 use crate::control::Failure;
 use crate::engine::RecordError;
@@ -24,6 +26,8 @@ pub(super) struct Examined {
     damage: Vec<Damage>,
     disk_fails: bool,
     lost: Unread,
+    /// What lies whole somewhere else than it should.
+    found: Unread,
 }
 
 /// What is held, in the making.
@@ -53,11 +57,12 @@ pub(super) fn examine(
 ) -> Option<(Finding, Option<Examined>)> {
     let address = "the carrier".to_owned();
     match open(&preparation.vfs, preparation.root(), id, key, progress) {
-        Ok(examined) if examined.damage.is_empty() && examined.lost.is_empty() => None,
+        Ok(Examined { damage, lost, found, .. }) if damage.is_empty() && lost.is_empty() && found.is_empty() => None,
         Ok(examined) => {
             let lost = (!examined.lost.is_empty())
                 .then(|| format!("{} of the objects and pages that it holds cannot be read", examined.lost.len()));
-            let damage = examined.damage.iter().map(ToString::to_string).chain(lost).collect();
+            let found = found_elsewhere(&examined.found);
+            let damage = examined.damage.iter().map(ToString::to_string).chain(lost).chain(found).collect();
             Some((Finding { address, damage, disk_fails: examined.disk_fails, ..Finding::default() }, Some(examined)))
         }
         Err(failure) => Some((Finding { address, hopeless: Some(failure), ..Finding::default() }, None)),
@@ -103,22 +108,23 @@ fn open(
     held.take_released();
     let disk_refused = matches!(refused, Some(OpenError::Io { .. }));
     let (lost, disk_fails) = unreadable(&log, held.bodies().collect(), progress);
-    if damage.is_empty() && lost.is_empty() {
+    let (lost, found) = look_elsewhere(&log, lost);
+    if damage.is_empty() && lost.is_empty() && found.is_empty() {
         damage.extend(refused.and_then(OpenError::damage));
     }
-    Ok(Examined { id, log, held, damage, disk_fails: disk_refused || disk_fails, lost })
+    Ok(Examined { id, log, held, damage, disk_fails: disk_refused || disk_fails, lost, found })
 }
 
 /// Keeps a copy of what is damaged, gives up what cannot be read, and makes the next start independent of what is damaged.
 pub(super) fn mend(vfs: &Arc<dyn Vfs>, root: &Path, examined: Examined) -> Result<(), Failure> {
     let failed = |error: &dyn std::fmt::Display| broken("the repair of the carrier", error);
-    let Examined { id, mut log, mut held, damage, mut lost, .. } = examined;
+    let Examined { id, mut log, mut held, damage, mut lost, found, .. } = examined;
     // A disk that was away for a moment took nothing with it.
     lost.retain(|body, _| log.read_body(*body, 0..u64::MAX).is_err());
-    if damage.is_empty() && lost.is_empty() {
+    if damage.is_empty() && lost.is_empty() && found.is_empty() {
         return Ok(());
     }
-    put_aside(vfs, root, id, &damage, &lost).map_err(|error| failed(&error))?;
+    put_aside(vfs, root, id, &damage, lost.values().chain(found.values())).map_err(|error| failed(&error))?;
     let given_up = held.mailboxes().iter().filter_map(|(mailbox, of)| {
         let objects: Vec<_> = of.objects().filter(|object| lost.contains_key(&object.body)).map(|it| it.id).collect();
         (!objects.is_empty()).then_some(HeldRecord::Deleted { mailbox: *mailbox, objects })

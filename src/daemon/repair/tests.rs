@@ -73,6 +73,10 @@ impl Vfs for BadBlock {
         self.disk.list(dir)
     }
 
+    fn dirs(&self, dir: &Path) -> io::Result<Vec<String>> {
+        self.disk.dirs(dir)
+    }
+
     fn free_space(&self, dir: &Path) -> io::Result<u64> {
         self.disk.free_space(dir)
     }

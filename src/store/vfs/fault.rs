@@ -161,6 +161,10 @@ impl Vfs for FaultVfs {
         self.control.run(|| self.inner.list(dir))
     }
 
+    fn dirs(&self, dir: &Path) -> io::Result<Vec<String>> {
+        self.control.run(|| self.inner.dirs(dir))
+    }
+
     fn free_space(&self, dir: &Path) -> io::Result<u64> {
         self.control.run(|| self.inner.free_space(dir))
     }
@@ -193,5 +197,9 @@ impl VfsFile for FaultFile {
 
     fn size(&self) -> io::Result<u64> {
         self.control.run(|| self.inner.size())
+    }
+
+    fn is_at(&self, path: &Path) -> bool {
+        self.inner.is_at(path)
     }
 }

@@ -302,6 +302,13 @@ impl Vfs for MemVfs {
         Ok(self.lock().dir(dir)?.current.keys().cloned().collect())
     }
 
+    fn dirs(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let mut disk = self.lock();
+        disk.dir(dir)?;
+        let name = |path: &PathBuf| (path.parent() == Some(dir)).then(|| Some(path.file_name()?.to_str()?.to_owned()));
+        Ok(disk.dirs.keys().filter_map(name).flatten().collect())
+    }
+
     fn free_space(&self, dir: &Path) -> io::Result<u64> {
         let mut disk = self.lock();
         disk.dir(dir)?;

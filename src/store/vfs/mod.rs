@@ -7,12 +7,15 @@
 mod fault;
 mod mem;
 mod patient;
+mod read_only;
 mod real;
 
 pub use fault::{Decide, Fault, FaultVfs, Plan};
 pub use mem::{CrashMode, MemVfs};
 pub use patient::PatientVfs;
+pub use read_only::ReadOnlyVfs;
 pub use real::RealVfs;
+pub(crate) use real::is_at;
 
 use std::io;
 use std::path::Path;
@@ -64,6 +67,12 @@ pub trait Vfs: Send + Sync {
     /// Those of the disk; `NotFound`.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
 
+    /// The names of the directories in a directory, sorted. Names that are not UTF-8, and links, are left out.
+    ///
+    /// # Errors
+    /// Those of the disk; `NotFound`.
+    fn dirs(&self, dir: &Path) -> io::Result<Vec<String>>;
+
     /// Bytes that we may still write on the file system of this directory.
     ///
     /// # Errors
@@ -97,6 +106,12 @@ pub trait VfsFile: Send + Sync {
     /// # Errors
     /// Those of the disk.
     fn size(&self) -> io::Result<u64>;
+
+    /// Whether this path still leads to this very file: it was not removed or replaced, nor was a directory above it.
+    fn is_at(&self, path: &Path) -> bool {
+        let _ = path;
+        true
+    }
 }
 
 /// Reads `len` bytes at `offset`; `UnexpectedEof` where the file ends before.

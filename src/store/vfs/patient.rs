@@ -41,6 +41,10 @@ impl Vfs for PatientVfs {
         self.0.list(dir)
     }
 
+    fn dirs(&self, dir: &Path) -> io::Result<Vec<String>> {
+        self.0.dirs(dir)
+    }
+
     fn free_space(&self, dir: &Path) -> io::Result<u64> {
         self.0.free_space(dir)
     }
@@ -80,6 +84,10 @@ impl VfsFile for Patient {
 
     fn size(&self) -> io::Result<u64> {
         self.0.size()
+    }
+
+    fn is_at(&self, path: &Path) -> bool {
+        self.0.is_at(path)
     }
 }
 

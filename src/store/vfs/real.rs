@@ -1,6 +1,6 @@
 //! The disk itself. Nothing else in the product opens a mail or state file.
 
-use std::fs::{DirBuilder, File};
+use std::fs::{DirBuilder, File, FileType};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::Path;
@@ -34,6 +34,20 @@ impl RealVfs {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
         }
         Ok(())
+    }
+
+    fn names(dir: &Path, wanted: impl Fn(FileType) -> bool) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(dir)? {
+            let entry = entry?;
+            if wanted(entry.file_type()?)
+                && let Ok(name) = entry.file_name().into_string()
+            {
+                names.push(name);
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
     }
 
     fn open_dir(dir: &Path) -> io::Result<File> {
@@ -84,22 +98,25 @@ impl Vfs for RealVfs {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in std::fs::read_dir(dir)? {
-            let entry = entry?;
-            if entry.file_type()?.is_file()
-                && let Ok(name) = entry.file_name().into_string()
-            {
-                names.push(name);
-            }
-        }
-        names.sort_unstable();
-        Ok(names)
+        Self::names(dir, |kind| kind.is_file())
+    }
+
+    fn dirs(&self, dir: &Path) -> io::Result<Vec<String>> {
+        Self::names(dir, |kind| kind.is_dir())
     }
 
     fn free_space(&self, dir: &Path) -> io::Result<u64> {
         let stat = rustix::fs::statvfs(dir)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+/// Whether this path leads to this open file. One that cannot be looked at now is taken for the same.
+pub(crate) fn is_at(file: &File, path: &Path) -> bool {
+    let Ok(held) = file.metadata() else { return true };
+    match std::fs::symlink_metadata(path) {
+        Ok(there) => held.nlink() > 0 && (there.dev(), there.ino()) == (held.dev(), held.ino()),
+        Err(error) => !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
     }
 }
 
@@ -127,6 +144,10 @@ impl VfsFile for RealFile {
 
     fn size(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
+    }
+
+    fn is_at(&self, path: &Path) -> bool {
+        is_at(&self.0, path)
     }
 }
 

@@ -1,0 +1,354 @@
+//! Two of one: whether another node answers at an onion of this one (docs/on-disk.md, "Two of one"). A copy and its original
+//! that both run split their mail; whichever notices first ends.
+//!
+//! A look dials the onion on a circuit of its own and sends one line with a random number. Where the line arrives at this very
+//! process, nobody else is there. Where the greeting of a node comes back and the line does not arrive, somebody else is.
+//! Whatever else happens proves nothing.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
+
+use super::node::{Ending, Shared};
+use crate::base::{Onion, Rng};
+use crate::net::{Isolation, Stream, Transport, TransportState};
+use crate::store::OsRng;
+
+/// How long a start waits for the first look before it publishes anything.
+const BEFORE_PUBLISHING: Duration = Duration::from_secs(5);
+/// The look after that, so that a node which another one replaced notices soon: seconds at least, and at random so many more.
+const SOON: (u64, u64) = (60, 120);
+/// Later looks: often enough that little mail is split, rare enough that they are no burden. In seconds, as above.
+const NOW_AND_THEN: (u64, u64) = (600, 1800);
+/// How long the line may take to arrive here once the greeting came back. Both go over the same circuit.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The longest that a look takes once somebody answered.
+const LOOK: Duration = Duration::from_secs(90);
+/// So many looks in a row that find another one are believed.
+const CERTAIN: u32 = 2;
+
+/// The word that begins the line; no command of RUNE.
+const WORD: &[u8] = b"LOOKING ";
+/// The word, 32 hexadecimal digits, and the line end.
+const LINE: usize = WORD.len() + 32 + 2;
+
+type Line = [u8; LINE];
+
+/// What a look found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// This process answered.
+    Own,
+    /// Another node answered.
+    Another,
+    /// Nobody did, or it cannot be told who.
+    Unknown,
+}
+
+/// The looks of this process that are under way.
+#[derive(Default)]
+pub(super) struct Lookout(Mutex<BTreeMap<Line, oneshot::Sender<()>>>);
+
+impl Lookout {
+    fn open(&self) -> (Line, oneshot::Receiver<()>) {
+        let number = data_encoding::HEXLOWER.encode(&(&mut OsRng as &mut dyn Rng).array::<16>());
+        let mut line = [0; LINE];
+        let bytes = WORD.iter().chain(number.as_bytes()).chain(b"\r\n");
+        line.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        let (sender, arrived) = oneshot::channel();
+        self.looks().insert(line, sender);
+        (line, arrived)
+    }
+
+    /// Whether this line is of a look of ours, which is told then.
+    fn knows(&self, line: &[u8]) -> bool {
+        let known = Line::try_from(line).ok().and_then(|line| self.looks().remove(&line));
+        let is_ours = known.is_some();
+        // Whoever looked may have given up.
+        let _ = known.map(|arrived| arrived.send(()));
+        is_ours
+    }
+
+    fn looks(&self) -> std::sync::MutexGuard<'_, BTreeMap<Line, oneshot::Sender<()>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A stream that came in. One that is a look of ours ends after its line.
+    pub(super) fn watch(self: &Arc<Self>, stream: Box<dyn Stream>) -> Box<dyn Stream> {
+        Box::new(Watched { stream, lookout: Arc::clone(self), held: Vec::new(), given: 0, phase: Phase::First })
+    }
+
+    async fn look(&self, transport: &dyn Transport, onion: Onion) -> Look {
+        let Ok(mut stream) = transport.dial(onion, Isolation::Fresh).await else { return Look::Unknown };
+        let (line, arrived) = self.open();
+        let answered = async {
+            let mut greeting = [0; 64];
+            let asked = stream.write_all(&line).await.is_ok() && stream.flush().await.is_ok();
+            if !asked || !matches!(stream.read(&mut greeting).await, Ok(1..)) {
+                // Busy, or gone: ours or not, it did not greet.
+                return Look::Unknown;
+            }
+            sleep(PATIENCE).await;
+            Look::Another
+        };
+        let found = tokio::select! {
+            biased;
+            Ok(()) = arrived => Look::Own,
+            found = timeout(LOOK, answered) => found.unwrap_or(Look::Unknown),
+        };
+        self.looks().remove(&line);
+        found
+    }
+}
+
+enum Phase {
+    /// The first bytes are looked at.
+    First,
+    /// It is somebody else's stream.
+    Theirs,
+    /// It was a look of ours.
+    Ended,
+}
+
+/// An incoming stream whose first bytes may be those of a look.
+struct Watched {
+    stream: Box<dyn Stream>,
+    lookout: Arc<Lookout>,
+    /// Its first bytes, and how many of them were given on.
+    held: Vec<u8>,
+    given: usize,
+    phase: Phase,
+}
+
+impl Watched {
+    /// Reads first bytes, until it is known whose stream it is.
+    fn poll_first(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.held.len() < LINE {
+            let mut bytes = [0; LINE];
+            let room = bytes.get_mut(self.held.len()..).unwrap_or_default();
+            let mut buffer = ReadBuf::new(room);
+            ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
+            let read = buffer.filled();
+            self.held.extend_from_slice(read);
+            let begins = self.held.iter().zip(WORD).all(|(held, word)| held == word);
+            if read.is_empty() || !begins {
+                self.phase = Phase::Theirs;
+                return Poll::Ready(Ok(()));
+            }
+        }
+        self.phase = if self.lookout.knows(&self.held) { Phase::Ended } else { Phase::Theirs };
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if matches!(self.phase, Phase::First) {
+            ready!(self.poll_first(context))?;
+        }
+        if matches!(self.phase, Phase::Ended) {
+            return Poll::Ready(Ok(()));
+        }
+        let rest = self.held.get(self.given..).unwrap_or_default();
+        if rest.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(context, buffer);
+        }
+        let now = rest.get(..rest.len().min(buffer.remaining())).unwrap_or_default();
+        buffer.put_slice(now);
+        let given = now.len();
+        self.given += given;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+/// Looks for another node, for one onion.
+pub(super) struct Search {
+    pub(super) lookout: Arc<Lookout>,
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) onion: Onion,
+    pub(super) ending: tokio::sync::watch::Sender<Option<Ending>>,
+}
+
+impl Shared {
+    pub(super) fn search(&self, onion: Onion) -> Search {
+        let (lookout, transport) = (Arc::clone(&self.lookout), Arc::clone(&self.transport));
+        Search { lookout, transport, onion, ending: self.stop_requested.clone() }
+    }
+}
+
+impl Search {
+    /// Looks before anything is published, where the network is there already; `false` where the node has to end.
+    pub(super) async fn first(&self) -> bool {
+        if self.transport.status().borrow().state != TransportState::Ready {
+            return true;
+        }
+        // Nobody listens here yet: whoever takes the connection is another one.
+        let dialled = timeout(BEFORE_PUBLISHING, self.transport.dial(self.onion, Isolation::Fresh)).await;
+        let is_taken = match dialled {
+            Ok(Ok(mut stream)) => {
+                let mut greeting = [0; 64];
+                matches!(timeout(BEFORE_PUBLISHING, stream.read(&mut greeting)).await, Ok(Ok(1..)))
+            }
+            _ => false,
+        };
+        if is_taken {
+            self.end();
+        }
+        !is_taken
+    }
+
+    /// Looks now and then, at random times; returns once another node was found.
+    pub(super) async fn now_and_then(&self) {
+        let mut wait = SOON;
+        loop {
+            sleep(some_seconds(wait)).await;
+            wait = NOW_AND_THEN;
+            let mut found = 0;
+            while found < CERTAIN && self.lookout.look(&*self.transport, self.onion).await == Look::Another {
+                found += 1;
+            }
+            if found == CERTAIN {
+                return self.end();
+            }
+        }
+    }
+
+    fn end(&self) {
+        self.ending.send_replace(Some(Ending::Original));
+    }
+}
+
+/// At least so many seconds, and at random up to so many more.
+fn some_seconds((least, more): (u64, u64)) -> Duration {
+    let random = u64::from_le_bytes((&mut OsRng as &mut dyn Rng).array());
+    Duration::from_secs(least + random % more.max(1))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+mod tests {
+    use tokio::io::DuplexStream;
+    use tokio::sync::{mpsc, watch};
+
+    use super::*;
+    use crate::base::{IdentityId, OnionSeed};
+    use crate::net::{DialError, Later, ListenError, Listener, TransportStatus};
+
+    /// A network on which somebody answers at every onion.
+    struct Network(mpsc::UnboundedSender<DuplexStream>);
+
+    impl Transport for Network {
+        fn dial(&self, _: Onion, _: Isolation) -> Later<'_, Result<Box<dyn Stream>, DialError>> {
+            let (here, there) = tokio::io::duplex(4096);
+            let taken = self.0.send(there).map_err(|_| DialError::Unreachable);
+            Box::pin(async move { taken.map(|()| Box::new(here) as Box<dyn Stream>) })
+        }
+
+        fn listen<'a>(&'a self, _: IdentityId, _: &'a OnionSeed) -> Later<'a, Result<Listener, ListenError>> {
+            Box::pin(async { Err(ListenError::Stopped) })
+        }
+
+        fn status(&self) -> watch::Receiver<TransportStatus> {
+            watch::Sender::new(TransportStatus::ready()).subscribe()
+        }
+
+        fn stop(&self) -> Later<'_, ()> {
+            Box::pin(async {})
+        }
+    }
+
+    /// Greets and reads, as a node does whose lookout this is; what it read of its first session.
+    async fn serve(lookout: Arc<Lookout>, mut incoming: mpsc::UnboundedReceiver<DuplexStream>) {
+        while let Some(stream) = incoming.recv().await {
+            let mut stream = lookout.watch(Box::new(stream));
+            tokio::spawn(async move {
+                if stream.write_all(b"HOWDY RUNE/3\r\n").await.is_ok() {
+                    let mut read = Vec::new();
+                    let _ = stream.read_to_end(&mut read).await;
+                }
+            });
+        }
+    }
+
+    fn search(lookout: &Arc<Lookout>, answers: Option<Arc<Lookout>>) -> (Search, watch::Receiver<Option<Ending>>) {
+        let (sender, incoming) = mpsc::unbounded_channel();
+        match answers {
+            Some(answers) => drop(tokio::spawn(serve(answers, incoming))),
+            None => drop(incoming),
+        }
+        let ending = watch::Sender::new(None);
+        let onion = Onion::of_seed(&OnionSeed::from_bytes([1; 32]));
+        let ended = ending.subscribe();
+        (Search { lookout: Arc::clone(lookout), transport: Arc::new(Network(sender)), onion, ending }, ended)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_knows_itself_from_another_with_the_same_address() {
+        let day = Duration::from_secs(86_400);
+        let own = Arc::new(Lookout::default());
+        let (alone, ended) = search(&own, Some(Arc::clone(&own)));
+        assert!(timeout(day, alone.now_and_then()).await.is_err(), "it never takes itself for another");
+        assert_eq!(*ended.borrow(), None);
+        assert!(own.looks().is_empty());
+        let (two, ended) = search(&own, Some(Arc::default()));
+        timeout(Duration::from_secs(600), two.now_and_then()).await.unwrap();
+        assert_eq!(*ended.borrow(), Some(Ending::Original));
+        let (nobody, ended) = search(&own, None);
+        assert!(nobody.first().await);
+        assert!(timeout(day, nobody.now_and_then()).await.is_err());
+        assert_eq!(*ended.borrow(), None);
+        // Before it publishes anything, whoever greets is another.
+        let (second, ended) = search(&own, Some(Arc::default()));
+        assert!(!second.first().await);
+        assert_eq!(*ended.borrow(), Some(Ending::Original));
+    }
+
+    #[tokio::test]
+    async fn what_others_send_passes_as_it_is_however_it_is_cut() {
+        let foreign = Arc::new(Lookout::default()).open().0;
+        for sent in
+            [&b"LOOKING around\r\nBYE\r\n"[..], b"LOOK", b"AUTH x\r\n", b"", &foreign, &[&foreign[..], b"x"].concat()]
+        {
+            for piece in 1..=sent.len().max(1) {
+                let (mut there, here) = tokio::io::duplex(4096);
+                let mut stream = Arc::new(Lookout::default()).watch(Box::new(here));
+                let sent = sent.to_vec();
+                let expected = sent.clone();
+                tokio::spawn(async move {
+                    for part in sent.chunks(piece) {
+                        there.write_all(part).await.unwrap();
+                        tokio::task::yield_now().await;
+                    }
+                });
+                let mut read = Vec::new();
+                stream.read_to_end(&mut read).await.unwrap();
+                assert_eq!(read, expected);
+            }
+        }
+    }
+}

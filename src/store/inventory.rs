@@ -1,0 +1,186 @@
+//! What a node must have, told from what is there (docs/on-disk.md, "Missing parts"): a key without its log, a log without its
+//! key. Whoever opens a data directory looks here first, so that nothing is made anew that only went missing.
+//!
+//! A log that is being made has the mark `making` until its key is kept: what a crash leaves of it means nothing.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::keys::{CARRIER, KEY_FILE, Keyring, NODE};
+use super::vfs::{TEMPORARY, Vfs};
+use super::{checkpoint, segment};
+use crate::base::IdentityId;
+
+/// A part of a node that is not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// The file.
+    pub path: PathBuf,
+    /// How it is known that there was one.
+    pub because: String,
+}
+
+impl std::fmt::Display for Missing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} is missing ({})", self.path.display(), self.because)
+    }
+}
+
+/// In the directory of a log whose key is not kept yet.
+const MAKING: &str = "making";
+/// Directories that only a node makes.
+const TRACES: [&str; 4] = ["held", "view", "tor", "corrupt"];
+/// Files that only a node makes.
+const NOTES: [&str; 2] = ["backup.json", "restored"];
+
+/// Makes the directory of a log, with the mark that its key is not kept yet.
+///
+/// # Errors
+/// Those of the disk.
+pub fn begin_making(vfs: &dyn Vfs, dir: &Path) -> io::Result<()> {
+    vfs.mkdir(dir)?;
+    vfs.create_excl(&dir.join(MAKING))?.sync()?;
+    vfs.sync_dir(dir)
+}
+
+/// The key of this log is kept. Does nothing where there is no mark.
+pub fn end_making(vfs: &dyn Vfs, dir: &Path) {
+    if vfs.open(&dir.join(MAKING)).is_ok() && vfs.unlink(&dir.join(MAKING)).is_ok() {
+        // If the mark comes back, it says of a log with a key that it is being made, which nobody believes.
+        let _ = vfs.sync_dir(dir);
+    }
+}
+
+/// The parts of the node in `root` that are missing, as far as the parts that are left tell of them. None where nothing of a
+/// node is there.
+///
+/// # Errors
+/// Those of the disk.
+pub fn missing(vfs: &dyn Vfs, root: &Path) -> io::Result<Vec<Missing>> {
+    let keys = root.join("keys");
+    let names = there(vfs.list(&keys))?;
+    let identities = Kind { keys: keys.clone(), prefix: "", logs: root.to_owned() }.compare(vfs, &names)?;
+    let carriers = Kind { keys: keys.clone(), prefix: CARRIER, logs: root.join("held") }.compare(vfs, &names)?;
+    let mut missing = Vec::new();
+    let has = |name: &str| names.iter().any(|known| known == name);
+    if !has(NODE) {
+        let because = match identities.trace.or(carriers.trace) {
+            Some(trace) => Some(trace),
+            None => other_trace(vfs, root)?,
+        };
+        missing.extend(because.map(|because| Missing { path: keys.join(NODE), because }));
+    } else if !has(KEY_FILE) && Keyring::is_passphrase_protected(vfs, &keys).is_ok_and(|protected| !protected) {
+        let because = "it opens keys/node, which has no passphrase".to_owned();
+        missing.push(Missing { path: keys.join(KEY_FILE), because });
+    }
+    missing.extend(identities.missing.into_iter().chain(carriers.missing));
+    Ok(missing)
+}
+
+/// The segments that a start would need and that are not there, of all logs of identities in `root`. What is known without
+/// any key: each segment names the one before it in the clear.
+///
+/// # Errors
+/// Those of the disk.
+pub fn missing_segments(vfs: &dyn Vfs, root: &Path) -> io::Result<Vec<Missing>> {
+    let mut missing = Vec::new();
+    for id in there(vfs.dirs(root))?.iter().filter(|name| name.parse::<IdentityId>().is_ok()) {
+        let log = root.join(id).join("log");
+        let names = there(vfs.list(&log))?;
+        let begin = names.iter().filter_map(|name| checkpoint::number(name)).max();
+        let begin = begin.map_or(Ok(None), |number| word(vfs, &checkpoint::path(&log, number), 24))?.unwrap_or(0);
+        let segments: BTreeSet<u64> = names.iter().filter_map(|name| segment::number(name)).collect();
+        let mut wanted = segments.last().copied().unwrap_or(begin);
+        while wanted > 0 && wanted >= begin {
+            let path = segment::path(&log, wanted);
+            if !segments.contains(&wanted) {
+                missing.push(Missing { path, because: "a later segment goes on from it".to_owned() });
+                break;
+            }
+            // One that leads forward is damaged, which is not what is looked for here.
+            wanted = word(vfs, &path, 32)?.filter(|before| *before < wanted).unwrap_or(0);
+        }
+    }
+    Ok(missing)
+}
+
+/// The number at this place of a file; `None` where the file ends before.
+fn word(vfs: &dyn Vfs, path: &Path, at: u64) -> io::Result<Option<u64>> {
+    let mut bytes = [0; 8];
+    let read = vfs.open(path)?.read_at(at, &mut bytes)?;
+    Ok((read == bytes.len()).then(|| u64::from_le_bytes(bytes)))
+}
+
+/// Keys and logs of one kind.
+struct Kind {
+    keys: PathBuf,
+    /// How the name of a key begins.
+    prefix: &'static str,
+    /// The directory of the logs' directories.
+    logs: PathBuf,
+}
+
+#[derive(Default)]
+struct Compared {
+    missing: Vec<Missing>,
+    /// What says that there is, or was, a node.
+    trace: Option<String>,
+}
+
+impl Kind {
+    fn compare(&self, vfs: &dyn Vfs, names: &[String]) -> io::Result<Compared> {
+        let keys: BTreeSet<IdentityId> =
+            names.iter().filter_map(|name| name.strip_prefix(self.prefix)?.parse().ok()).collect();
+        let mut logs = BTreeSet::new();
+        for id in there(vfs.dirs(&self.logs))?.iter().filter_map(|name| name.parse::<IdentityId>().ok()) {
+            let dir = self.logs.join(id.to_string());
+            let is_being_made = vfs.list(&dir)?.iter().any(|name| name == MAKING);
+            if !is_being_made && vfs.dirs(&dir)?.iter().any(|name| name == "log") {
+                logs.insert(id);
+            }
+        }
+        let key = |id: &IdentityId| self.keys.join(format!("{}{id}", self.prefix));
+        let log = |id: &IdentityId| self.logs.join(id.to_string()).join("log");
+        let trace = match (keys.first(), logs.first()) {
+            (Some(id), _) => Some(format!("{} is there", key(id).display())),
+            (None, Some(id)) => Some(format!("{} is there", log(id).display())),
+            (None, None) => None,
+        };
+        let mut missing = Vec::new();
+        for id in logs.difference(&keys) {
+            missing.push(Missing { path: key(id), because: format!("{} is there", log(id).display()) });
+        }
+        for id in &keys {
+            let in_log = there(vfs.list(&log(id)))?;
+            let counts = |name: &String| segment::number(name).is_some() || checkpoint::number(name).is_some();
+            if !in_log.iter().any(counts) {
+                let because = format!("nothing of the log is left whose key is {}", key(id).display());
+                missing.push(Missing { path: segment::path(&log(id), 1), because });
+            } else if vfs.list(&self.logs.join(id.to_string()).join("blob")).is_err_and(|error| is_absent(&error)) {
+                let because = "every log has such a directory".to_owned();
+                missing.push(Missing { path: self.logs.join(id.to_string()).join("blob"), because });
+            }
+        }
+        Ok(Compared { missing, trace })
+    }
+}
+
+/// What else only a node leaves.
+fn other_trace(vfs: &dyn Vfs, root: &Path) -> io::Result<Option<String>> {
+    let dirs = there(vfs.dirs(root))?.into_iter().filter(|name| TRACES.contains(&name.as_str()));
+    let files = there(vfs.list(root))?.into_iter().filter(|name| NOTES.contains(&name.as_str()));
+    Ok(dirs.chain(files).next().map(|name| format!("{} is there", root.join(name).display())))
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
+}
+
+/// The names in a directory without those of unfinished files; none where it is not there.
+fn there(names: io::Result<Vec<String>>) -> io::Result<Vec<String>> {
+    match names {
+        Err(error) if is_absent(&error) => Ok(Vec::new()),
+        names => Ok(names?.into_iter().filter(|name| !name.starts_with(TEMPORARY)).collect()),
+    }
+}
