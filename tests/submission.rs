@@ -11,7 +11,9 @@ use runepeer::base::{BodyId, Onion, QueueId, Timestamp, limits};
 use runepeer::engine::request::Submission;
 use runepeer::engine::{Request, RequestError, Response, Snapshot};
 use runepeer::gateway::account::{Account, Accounts, Later, ReadError};
+use runepeer::gateway::pacer::Pacer;
 use runepeer::gateway::submission::{Bounds, Config, Server};
+use runepeer::gateway::uploads::Uploads;
 use runepeer::mail::Address;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -79,7 +81,7 @@ struct Setup {
 }
 
 fn setup() -> Setup {
-    setup_with(Bounds { login_delay: Duration::ZERO, message: 200_000, ..Bounds::default() })
+    setup_with(Bounds { pacer: Pacer::new(Duration::ZERO), message: 200_000, ..Bounds::default() })
 }
 
 fn setup_with(bounds: Bounds) -> Setup {
@@ -495,6 +497,79 @@ async fn reply_line(stream: &mut TcpStream) -> String {
         line.push(stream.read_u8().await.unwrap());
     }
     String::from_utf8(line).unwrap()
+}
+
+#[tokio::test]
+async fn connections_that_never_log_in_give_way_to_ones_that_do() {
+    let setup = setup();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let (server, stop) = (setup.server.clone(), setup.shutdown.subscribe());
+    let serving = tokio::spawn(async move { server.serve(listener, stop).await });
+    let mut mine = TcpStream::connect(at).await.unwrap();
+    mine.write_all(LOGIN.as_bytes()).await.unwrap();
+    while !reply_line(&mut mine).await.starts_with("235") {}
+    let mut silent = Vec::new();
+    for _ in 0..limits::SUBMISSION_SESSIONS_BEFORE_LOGIN {
+        let mut stream = TcpStream::connect(at).await.unwrap();
+        assert!(reply_line(&mut stream).await.starts_with("220 "));
+        silent.push(stream);
+    }
+    let mut program = TcpStream::connect(at).await.unwrap();
+    program.write_all(LOGIN.as_bytes()).await.unwrap();
+    while !reply_line(&mut program).await.starts_with("235") {}
+    assert!(reply_line(&mut silent[0]).await.starts_with("421 4.7.0 another connection needs the place"));
+    for stream in [&mut mine, &mut program] {
+        stream.write_all(b"NOOP\r\n").await.unwrap();
+        assert!(reply_line(stream).await.starts_with("250 "));
+    }
+    setup.shutdown.send_replace(true);
+    serving.await.unwrap();
+}
+
+/// 820 guesses in 15 s were answered before, by a new connection for each.
+#[tokio::test]
+async fn guesses_on_new_connections_share_one_pace_and_keep_nobody_out() {
+    let setup = setup_with(Bounds { pacer: Pacer::new(Duration::from_millis(20)), ..Bounds::default() });
+    let script = "EHLO x\r\nAUTH PLAIN AGFsaWNlAHdyb25n\r\n";
+    let guesses = futures::future::join_all((0..100).map(|_| setup.talk(script)));
+    let guesses = async { tokio::time::timeout(Duration::from_secs(2), guesses).await };
+    let program = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let started = std::time::Instant::now();
+        assert_eq!(setup.logged_in("QUIT\r\n").await, [221]);
+        started.elapsed()
+    };
+    let (_guesses, took) = tokio::join!(guesses, program);
+    assert!(took < Duration::from_millis(500), "{took:?}");
+    let started = std::time::Instant::now();
+    let replies = setup.talk(script).await;
+    assert!(replies.contains("535") && started.elapsed() >= Duration::from_millis(600), "{replies}");
+}
+
+#[tokio::test]
+async fn a_small_message_waits_for_no_half_sent_large_ones_here_either() {
+    let setup = setup_with(Bounds { uploads: Uploads::new(Duration::from_millis(300)), ..Bounds::default() });
+    let half = format!("{LOGIN}{ENVELOPE}{}{}", message(""), "x".repeat(60_000) + "\r\n").into_bytes();
+    let mut large = half.clone();
+    (0..10).for_each(|_| large.extend_from_slice(&[b"x".repeat(60_000), b"\r\n".to_vec()].concat()));
+    let mut halves = Vec::new();
+    for _ in 0..8 {
+        let (mut client, server) = tokio::io::duplex(1 << 20);
+        let (gateway, stop) = (setup.server.clone(), setup.shutdown.subscribe());
+        tokio::spawn(async move { gateway.session(server, stop).await });
+        client.write_all(&large).await.unwrap();
+        halves.push(client);
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let started = std::time::Instant::now();
+    assert_eq!(setup.logged_in(&format!("{ENVELOPE}{}.\r\n", message("x\r\n"))).await[2..], [354, 250]);
+    assert!(started.elapsed() < Duration::from_millis(250), "{:?}", started.elapsed());
+    // One that is really sent has its turn.
+    let script = [large.as_slice(), b".\r\nQUIT\r\n"].concat();
+    let replies = setup.talk_in(&script, 1 << 20).await;
+    assert_eq!(codes(&replies)[4..], [354, 250, 221], "{replies}");
+    assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
 }
 
 #[tokio::test]

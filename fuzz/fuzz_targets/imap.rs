@@ -26,7 +26,7 @@ fuzz_target!(|data: &[u8]| {
         for _ in 0..3 {
             account.deliver("INBOX", MESSAGE);
         }
-        let limits = Limits { login_delay: Duration::ZERO, ..Limits::default() };
+        let limits = Limits { pacer: runepeer::gateway::pacer::Pacer::new(Duration::ZERO), ..Limits::default() };
         let server = Server::new(Arc::new(FakeAccounts(account)), limits);
         let (_stop, stopped) = watch::channel(false);
         let (client, stream) = tokio::io::duplex(1 << 16);

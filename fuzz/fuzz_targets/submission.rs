@@ -71,7 +71,7 @@ fuzz_target!(|data: &[u8]| {
             resolve: Arc::new(|_, name| name.starts_with("bob").then(|| address("bob", 2))),
             clock: || Timestamp::from_secs(1_795_218_052),
             rng: || Box::new(SeededRng::new(1)),
-            bounds: Bounds { login_delay: Duration::ZERO, ..Bounds::default() },
+            bounds: Bounds { pacer: runepeer::gateway::pacer::Pacer::new(Duration::ZERO), ..Bounds::default() },
         };
         let server = Server::new(Arc::new(One(Arc::clone(&account))), config);
         let (_stop, stopped) = watch::channel(false);

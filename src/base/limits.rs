@@ -8,6 +8,22 @@ pub const MESSAGE_BYTES: usize = 25 * MIB;
 /// What a submitted message may gain on its way out, in bytes: addresses in the place of names, Date, Message-ID. EHLO
 /// announces [`MESSAGE_BYTES`] without it, so that a message of the announced size always fits.
 pub const SUBMISSION_GAIN_BYTES: usize = 512 * KIB;
+/// A message up to this size that a mail program hands over waits for no larger one, in bytes.
+pub const UPLOAD_SMALL_BYTES: usize = 256 * KIB;
+/// All small ones that are arriving, in bytes; an account has half of it.
+pub const UPLOADS_SMALL_BYTES: usize = 16 * MIB;
+/// All larger ones that are arriving, in bytes: three of the largest.
+pub const UPLOADS_BYTES: usize = 80 * MIB;
+/// The larger ones of one account, in bytes: two of the largest.
+pub const UPLOADS_BYTES_OF_ACCOUNT: usize = 2 * MESSAGE_BYTES;
+/// One that makes no progress for this long gives way, where others wait.
+pub const UPLOAD_STALL: Duration = Duration::from_secs(3);
+/// Bytes that are progress.
+pub const UPLOAD_PROGRESS_BYTES: usize = 64 * KIB;
+/// A message for which there is no room for this long is refused for now.
+pub const UPLOAD_WAIT: Duration = Duration::from_secs(60);
+/// Bytes of messages that IMAP sessions read to look into them, together: two of the largest and some.
+pub const IMAP_READ_BYTES: usize = 64 * MIB;
 /// A sealed object on the wire, in bytes: the message, its signed header, the OpenPGP framing and the padding.
 pub const OBJECT_BYTES: usize = 27 * MIB;
 /// Packets in a certificate: a primary key and years of weekly encryption subkeys never come near it at once.
@@ -94,12 +110,12 @@ pub const KEYWORD_BYTES: usize = 64;
 
 /// IMAP sessions of one account at a time (Dovecot: 10 per address).
 pub const IMAP_SESSIONS: usize = 32;
-/// IMAP connections that are not logged in, at a time, in all.
+/// IMAP connections that are not logged in, at a time, in all; the oldest gives way to a new one.
 pub const IMAP_SESSIONS_BEFORE_LOGIN: usize = 64;
 /// Submission sessions of one account at a time.
 pub const SUBMISSION_SESSIONS: usize = 16;
-/// Connections of local programs to one gateway, logged in or not.
-pub const LOCAL_CONNECTIONS: usize = 64;
+/// Submission connections that are not logged in, at a time, in all; the oldest gives way to a new one.
+pub const SUBMISSION_SESSIONS_BEFORE_LOGIN: usize = 64;
 /// RUNE sessions that nobody has authenticated, at a time, per identity.
 pub const UNAUTHENTICATED_SESSIONS: usize = 16;
 /// RUNE sessions at a time, per identity.
@@ -235,10 +251,12 @@ pub const IMAP_STALL: Duration = Duration::from_secs(120);
 /// Submission: silence (RFC 5321 §4.5.3.2).
 pub const SUBMISSION_IDLE: Duration = Duration::from_secs(300);
 
-/// The delay of a failed local login; each further one doubles it.
+/// The delay of the answer to a wrong password, over all connections of local programs; each further one doubles it.
 pub const LOGIN_DELAY: Duration = Duration::from_secs(1);
-/// How often that delay doubles at most: to 32 seconds.
-pub const LOGIN_DELAY_DOUBLINGS: u32 = 5;
+/// How often that delay doubles at most: to 64 seconds, or 56 an hour.
+pub const LOGIN_DELAY_DOUBLINGS: u32 = 6;
+/// Wrong passwords that wait for their answer at a time; with more, the one that waits longest is turned away.
+pub const LOGIN_ANSWERS_WAITING: usize = 8;
 
 /// Mistakes of a local client after which its session ends.
 pub const CLIENT_MISTAKES: u32 = 20;

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::crypto::Pool;
 use super::identity::Asked;
-use super::passwords::Verifier;
+use super::passwords::{self, Verifier};
 use crate::base::BodyId;
 use crate::engine::{Request, RequestError, Response, Snapshot};
 use crate::gateway::account::{Account, Accounts, Later, ReadError};
@@ -105,7 +105,7 @@ pub(super) struct Registry {
 
 impl Registry {
     pub(super) fn new(pool: Pool) -> Self {
-        Self { accounts: RwLock::default(), verifier: Arc::new(Verifier::new()), pool }
+        Self { accounts: RwLock::default(), verifier: Arc::default(), pool }
     }
 
     pub(super) fn add(&self, account: Arc<LocalAccount>) {
@@ -126,18 +126,30 @@ impl Registry {
     }
 }
 
+impl Registry {
+    /// Whether the password is one of this user's, whoever that is.
+    async fn verify(&self, account: Option<&Arc<LocalAccount>>, password: Zeroizing<String>) -> bool {
+        let hashes = |account: &Arc<LocalAccount>| -> Vec<String> {
+            account.snapshot.borrow().passwords.iter().map(|password| password.hash.clone()).collect()
+        };
+        let (own, of_all) = (account.map(hashes).unwrap_or_default(), self.all().iter().flat_map(hashes).collect());
+        let renewed = passwords::hash(&password);
+        let Some(hash) = self.verifier.verify(&self.pool, password, own, of_all).await else { return false };
+        if let Some(account) = account.cloned().filter(|_| passwords::is_old(&hash)) {
+            // Where the disk fails it is renewed another time.
+            tokio::spawn(async move { account.ask(Request::RenewPassword { hash, renewed }).await });
+        }
+        true
+    }
+}
+
 impl Accounts for Registry {
     fn login(&self, user: &str, password: &str) -> Later<'_, Option<Arc<dyn Account>>> {
         let account = self.all().into_iter().find(|account| account.answers_to(user));
-        // An unknown user costs a hash too: the time must not tell which names exist.
-        let hashes: Vec<String> = match &account {
-            Some(account) => account.snapshot.borrow().passwords.iter().map(|password| password.hash.clone()).collect(),
-            None => Vec::new(),
-        };
-        let (verifier, password) = (Arc::clone(&self.verifier), Zeroizing::new(password.to_owned()));
+        let password = Zeroizing::new(password.to_owned());
         Box::pin(async move {
-            let verified = self.pool.call(move || verifier.verify(&password, &hashes)).await;
-            account.filter(|_| verified == Some(true)).map(|account| account as Arc<dyn Account>)
+            let verified = self.verify(account.as_ref(), password).await;
+            account.filter(|_| verified).map(|account| account as Arc<dyn Account>)
         })
     }
 }

@@ -214,16 +214,7 @@ impl Shared {
 
     async fn new_password(&self, account: &LocalAccount, name: String) -> Result<Value, Failure> {
         let password = passwords::generate();
-        let hashed = self
-            .pool()
-            .call({
-                let password = password.clone();
-                move || passwords::hash(&password)
-            })
-            .await
-            .flatten()
-            .ok_or_else(unexpected)?;
-        account.ask(Request::AddPassword { name, hash: hashed }).await?;
+        account.ask(Request::AddPassword { name, hash: passwords::hash(&password) }).await?;
         Ok(json!({ "user": account.address.to_string(), "password": password.as_str() }))
     }
 

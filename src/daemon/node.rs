@@ -311,7 +311,14 @@ impl Node {
         let shared = &self.shared;
         let stop = || shared.stop.subscribe();
         let accounts = || Arc::clone(&shared.registry) as Arc<dyn gateway::account::Accounts>;
-        let server = gateway::imap::Server::new(accounts(), gateway::imap::Limits::default());
+        let pacer = gateway::pacer::Pacer::default();
+        let uploads = gateway::uploads::Uploads::default();
+        let limits = gateway::imap::Limits {
+            pacer: pacer.clone(),
+            uploads: uploads.clone(),
+            ..gateway::imap::Limits::default()
+        };
+        let server = gateway::imap::Server::new(accounts(), limits);
         let stopping = stop();
         self.gateways.push(shared.spawn("the IMAP server", async move { server.serve(imap, stopping).await }));
         let resolve = |account: &dyn gateway::account::Account, name: &str| {
@@ -321,7 +328,7 @@ impl Node {
             resolve: Arc::new(resolve),
             clock: now,
             rng: || Box::new(OsRng),
-            bounds: gateway::submission::Bounds::default(),
+            bounds: gateway::submission::Bounds { pacer, uploads, ..gateway::submission::Bounds::default() },
         };
         let server = gateway::submission::Server::new(accounts(), config);
         let stopping = stop();

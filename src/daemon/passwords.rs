@@ -1,30 +1,27 @@
-//! Application passwords: made by us with 128 random bits, kept as Argon2id only, shown once.
+//! Application passwords: made by us with 128 random bits, kept as a hash only, shown once.
 //!
-//! A mail program logs in with every connection, so a password that was verified once in this run is recognised
-//! afterwards by a keyed hash that lives in memory only.
+//! Nobody can search 2^128 passwords, so one SHA-256 without a salt keeps them: a try costs the same whether its user
+//! exists, and however many passwords that user has. Earlier versions kept Argon2id, each with a salt of its own. Those
+//! still count, and become the present form when they are used. Until then a try that is not recognised is compared with
+//! all of them, whoever they belong to, so that its time says nothing either.
 
-use std::collections::BTreeSet;
-use std::sync::Mutex;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
-use argon2::password_hash::{PasswordHash, SaltString};
-use argon2::{Argon2, Params, PasswordHasher, PasswordVerifier};
+use argon2::password_hash::PasswordHash;
+use argon2::{Argon2, PasswordVerifier};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use super::crypto::Pool;
 use crate::base::Rng;
 use crate::store::OsRng;
 
-/// Memory of one hash, in KiB. The passwords are random, so this guards against a weak generator, not
-/// against dictionaries; a small figure keeps the idle daemon small.
-const MEMORY_KIB: u32 = 8 * 1024;
-const PASSES: u32 = 3;
-/// Verified passwords that are remembered at a time.
+/// Passwords of the earlier form that are remembered at a time.
 const REMEMBERED: usize = 1000;
-
-fn argon2() -> Argon2<'static> {
-    let params = Params::new(MEMORY_KIB, PASSES, 1, None).unwrap_or_default();
-    Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params)
-}
+/// Begins a hash of the present form; Argon2id in PHC form begins otherwise.
+const PREFIX: &str = "$sha256$";
 
 /// A new password: 26 lower-case letters and digits in groups, easy to type.
 pub(super) fn generate() -> Zeroizing<String> {
@@ -40,57 +37,92 @@ pub(super) fn generate() -> Zeroizing<String> {
     grouped
 }
 
-/// The Argon2id hash of a password in PHC form; `None` where the hash cannot be computed.
-pub(super) fn hash(password: &str) -> Option<String> {
-    let salt: [u8; 16] = (&mut OsRng as &mut dyn Rng).array();
-    let salt = SaltString::encode_b64(&salt).ok()?;
-    Some(argon2().hash_password(password.as_bytes(), &salt).ok()?.to_string())
+/// The hash under which a password is kept.
+pub(super) fn hash(password: &str) -> String {
+    let digest = Sha256::new().chain_update(b"runepeer application password\0").chain_update(password).finalize();
+    format!("{PREFIX}{}", data_encoding::HEXLOWER.encode(&digest))
 }
 
-/// Recognises passwords that were verified before.
+/// Whether a hash is of the earlier form.
+pub(super) fn is_old(hash: &str) -> bool {
+    !hash.starts_with(PREFIX)
+}
+
+/// Recognises passwords.
+#[derive(Default)]
 pub(super) struct Verifier {
-    key: [u8; 32],
-    known: Mutex<BTreeSet<[u8; 32]>>,
+    /// Passwords that were found to have a hash of the earlier form, by their present hash.
+    known: Mutex<BTreeMap<String, String>>,
+    /// Hashes that were computed: each takes the same time as others of its kind.
+    computed: AtomicU64,
+    comparing: tokio::sync::Mutex<()>,
 }
 
 impl Verifier {
-    pub(super) fn new() -> Self {
-        Self { key: (&mut OsRng as &mut dyn Rng).array(), known: Mutex::new(BTreeSet::new()) }
+    /// The one of a user's hashes that the password has. `of_all` are the hashes of all users.
+    pub(super) async fn verify(
+        self: &Arc<Self>,
+        pool: &Pool,
+        password: Zeroizing<String>,
+        own: Vec<String>,
+        mut of_all: Vec<String>,
+    ) -> Option<String> {
+        if let Some(hash) = self.recognise(&password, &own) {
+            return Some(hash.clone());
+        }
+        of_all.retain(|hash| is_old(hash));
+        if of_all.is_empty() {
+            return None;
+        }
+        // One try after the other, in the order in which they came: guesses leave the pool to the mail.
+        let _turn = self.comparing.lock().await;
+        let verifier = Arc::clone(self);
+        pool.call(move || verifier.compare(&password, &own, &of_all).cloned()).await.flatten()
     }
 
-    /// Whether the password has one of these hashes. Takes some 30 ms for one that was not seen before, also where
-    /// there is no hash to compare with: the time does not tell which users exist.
-    pub(super) fn verify(&self, password: &str, hashes: &[String]) -> bool {
-        if hashes.is_empty() {
-            // Only its time matters.
-            let _ = hash(password);
-        }
-        hashes.iter().any(|hash| self.verify_one(password, hash))
+    /// The one of a user's hashes that the password has, as far as one cheap hash can tell.
+    fn recognise<'a>(&self, password: &str, own: &'a [String]) -> Option<&'a String> {
+        self.computed.fetch_add(1, Ordering::Relaxed);
+        let hash = hash(password);
+        let known = self.known.lock().ok().and_then(|known| known.get(&hash).cloned());
+        own.iter().find(|own| **own == hash || known.as_ref() == Some(own))
     }
 
-    fn verify_one(&self, password: &str, hash: &str) -> bool {
-        let tag = self.tag(password, hash);
-        if self.known.lock().is_ok_and(|known| known.contains(&tag)) {
-            return true;
+    /// The one of a user's hashes that the password has, by comparing it with these hashes of the earlier form: those of
+    /// all users.
+    fn compare<'a>(&self, password: &str, own: &'a [String], old: &[String]) -> Option<&'a String> {
+        let mut found = None;
+        for old in old {
+            self.computed.fetch_add(1, Ordering::Relaxed);
+            let Ok(parsed) = PasswordHash::new(old) else { continue };
+            // The parameters are those of the hash.
+            if Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok() {
+                found = found.or(own.iter().find(|own| *own == old));
+            }
         }
-        let Ok(parsed) = PasswordHash::new(hash) else { return false };
-        if argon2().verify_password(password.as_bytes(), &parsed).is_err() {
-            return false;
-        }
-        if let Ok(mut known) = self.known.lock() {
+        if let (Some(found), Ok(mut known)) = (found, self.known.lock()) {
             if known.len() >= REMEMBERED {
                 known.clear();
             }
-            known.insert(tag);
+            known.insert(hash(password), found.clone());
         }
-        true
+        found
     }
 
-    fn tag(&self, password: &str, hash: &str) -> [u8; 32] {
-        // The hash is part of the tag, so that a revoked password is not recognised: its hash is not asked for.
-        let tag = Sha256::new().chain_update(self.key).chain_update(hash).chain_update([0]).chain_update(password);
-        tag.finalize().into()
+    #[cfg(test)]
+    fn computed(&self) -> u64 {
+        self.computed.load(Ordering::Relaxed)
     }
+}
+
+/// As earlier versions kept it.
+#[cfg(test)]
+fn old_hash(password: &str) -> String {
+    use argon2::password_hash::{PasswordHasher, SaltString};
+    let salt: [u8; 16] = (&mut OsRng as &mut dyn Rng).array();
+    let params = argon2::Params::new(8, 1, 1, None).unwrap();
+    let argon2 = Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
+    argon2.hash_password(password.as_bytes(), &SaltString::encode_b64(&salt).unwrap()).unwrap().to_string()
 }
 
 #[cfg(test)]
@@ -98,15 +130,49 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_verifies_against_its_hash_only() {
+    fn a_password_has_its_own_hash_only() {
         let (first, second) = (generate(), generate());
-        let hashes = vec![hash(&first).unwrap()];
-        assert!(!hashes[0].contains(first.as_str()));
-        let verifier = Verifier::new();
-        assert!(verifier.verify(&first, &hashes));
-        assert!(verifier.verify(&first, &hashes), "remembered");
-        assert!(!verifier.verify(&second, &hashes));
-        assert!(!verifier.verify(&first, &[]), "revoked");
-        assert!(!verifier.verify(&first, &["not a hash".into()]));
+        let hashes = vec![hash(&second), hash(&first)];
+        assert!(!hashes[1].contains(first.as_str()));
+        let verifier = Verifier::default();
+        assert_eq!(verifier.recognise(&first, &hashes), Some(&hashes[1]));
+        assert_eq!(verifier.recognise(&generate(), &hashes), None);
+        assert_eq!(verifier.recognise(&first, &[]), None, "revoked");
+        assert_eq!(verifier.recognise(&first, &["not a hash".into(), String::new()]), None);
+    }
+
+    #[test]
+    fn a_password_of_an_earlier_version_counts_for_its_user_and_is_remembered() {
+        let (first, second) = (generate(), generate());
+        let own = vec![hash(&second), old_hash(&first)];
+        let of_all = vec![old_hash(&second), own[1].clone(), "not a hash".into()];
+        let verifier = Verifier::default();
+        assert_eq!(verifier.recognise(&first, &own), None);
+        assert_eq!(verifier.compare(&first, &own, &of_all), Some(&own[1]));
+        assert_eq!(verifier.recognise(&first, &own), Some(&own[1]), "remembered");
+        assert_eq!(verifier.recognise(&first, &own[..1]), None, "revoked");
+        assert_eq!(verifier.compare(&first, &[], &of_all), None, "somebody else's");
+        assert_eq!(verifier.compare(&generate(), &own, &of_all), None);
+    }
+
+    #[tokio::test]
+    async fn a_wrong_password_costs_the_same_whether_its_user_exists_and_whatever_it_has() {
+        let pool = Pool::new().unwrap();
+        let new = |count: usize| -> Vec<String> { (0..count).map(|_| hash(&generate())).collect() };
+        for old in [0, 3] {
+            let mut users: Vec<Vec<String>> = [0, 1, 8, 100].map(new).into();
+            users[1].extend((0..old).map(|_| old_hash(&generate())));
+            let of_all: Vec<String> = users.iter().flatten().cloned().collect();
+            let verifier = Arc::new(Verifier::default());
+            let mut works = Vec::new();
+            let unknown = Vec::new();
+            for own in users.iter().chain([&unknown]) {
+                let before = verifier.computed();
+                let wrong = verifier.verify(&pool, generate(), own.clone(), of_all.clone()).await;
+                assert_eq!(wrong, None);
+                works.push(verifier.computed() - before);
+            }
+            assert_eq!(works, [1 + old; 5]);
+        }
     }
 }

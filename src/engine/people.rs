@@ -159,6 +159,14 @@ impl Identity {
         Ok(Change::done(vec![Record::PasswordAdded { name, hash, created: now }], RequestError::NameTaken))
     }
 
+    pub(super) fn renew_password(&self, hash: &str, renewed: String) -> Outcome {
+        const UNKNOWN: RequestError = RequestError::NotFound("password");
+        let known = self.state.passwords().iter().find(|password| password.hash == hash).ok_or(UNKNOWN)?;
+        let (name, created) = (known.name.clone(), known.created);
+        let removed = Record::PasswordRevoked { name: name.clone() };
+        Ok(Change::done(vec![removed, Record::PasswordAdded { name, hash: renewed, created }], UNKNOWN))
+    }
+
     pub(super) fn revoke_password(&self, name: String) -> Outcome {
         const UNKNOWN: RequestError = RequestError::NotFound("password");
         if !self.state.passwords().iter().any(|password| password.name == name) {

@@ -158,8 +158,15 @@ pub enum Request {
     AddPassword {
         /// What the user calls it.
         name: String,
-        /// Argon2id, in PHC form.
+        /// As text.
         hash: String,
+    },
+    /// Record another hash for an application password.
+    RenewPassword {
+        /// The one that is recorded.
+        hash: String,
+        /// The other one.
+        renewed: String,
     },
     /// Remove an application password.
     RevokePassword {

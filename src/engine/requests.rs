@@ -113,6 +113,7 @@ impl Identity {
             Request::CheckDrop { name } => self.check_drop(rng, &name),
             Request::LeaveDrop { name } => self.leave_drop(now, rng, &name),
             Request::AddPassword { name, hash } => self.add_password(now, name, hash),
+            Request::RenewPassword { hash, renewed } => self.renew_password(&hash, renewed),
             Request::RevokePassword { name } => self.revoke_password(name),
         }
     }

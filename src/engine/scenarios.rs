@@ -31,6 +31,22 @@ fn friends() -> World {
 }
 
 #[test]
+fn a_password_whose_hash_is_renewed_keeps_its_name_and_its_date() {
+    let mut world = World::new(1, &["alice"]);
+    world.request(0, Request::AddPassword { name: "phone".into(), hash: "old".into() }).unwrap();
+    let before = world.nodes[0].published.passwords[0].clone();
+    world.pass(MINUTE);
+    let renew = |hash: &str| Request::RenewPassword { hash: hash.into(), renewed: "new".into() };
+    assert_eq!(world.request(0, renew("old")), Ok(Response::Done));
+    let after = world.nodes[0].published.passwords.clone();
+    assert_eq!(after.len(), 1);
+    assert_eq!((&after[0].name, after[0].created), (&before.name, before.created));
+    assert_eq!(after[0].hash, "new");
+    assert!(matches!(world.request(0, renew("old")), Err(RequestError::NotFound(_))));
+    world.check();
+}
+
+#[test]
 fn an_invitation_makes_both_contacts_and_mail_goes_both_ways() {
     let mut world = friends();
     for (node, other) in [(ALICE, BOB), (BOB, ALICE)] {

@@ -31,7 +31,7 @@ use super::references::References;
 pub struct Password {
     /// What its user calls it.
     pub name: String,
-    /// Argon2id, in PHC form.
+    /// Of the password, as text. What it means is decided where passwords are checked.
     pub hash: String,
     /// When it was made.
     pub created: Timestamp,

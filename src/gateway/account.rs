@@ -43,6 +43,7 @@ pub trait Account: Send + Sync {
 /// Who may log in.
 pub trait Accounts: Send + Sync {
     /// The account of this user name (an identity's name or address) and application password; `None`
-    /// without saying which of the two was wrong. May take a while: passwords are hashed with Argon2id.
+    /// without saying which of the two was wrong. Takes the same work whether the user exists and whatever passwords it
+    /// has.
     fn login(&self, user: &str, password: &str) -> Later<'_, Option<Arc<dyn Account>>>;
 }

@@ -2,4 +2,7 @@
 
 pub mod account;
 pub mod imap;
+pub mod pacer;
+mod places;
 pub mod submission;
+pub mod uploads;

@@ -11,6 +11,7 @@ use runepeer::engine::mailbox::{FlagChange, Flags, FolderRole, NamedFlags, NewMe
 use runepeer::engine::{Mailbox, Request, RequestError, Response, Snapshot};
 use runepeer::gateway::account::{Account, Accounts, Later, ReadError};
 use runepeer::gateway::imap::{self, Limits};
+use runepeer::gateway::pacer::Pacer;
 use runepeer::mail::Address;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -284,7 +285,7 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start() -> Self {
-        Self::with(Limits { login_delay: Duration::from_millis(1), ..Limits::default() }).await
+        Self::with(Limits { pacer: Pacer::new(Duration::ZERO), ..Limits::default() }).await
     }
 
     pub(crate) async fn with(limits: Limits) -> Self {

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use runepeer::engine::mailbox::Flags;
 use runepeer::gateway::imap::Limits;
+use runepeer::gateway::pacer::Pacer;
+use runepeer::gateway::uploads::Uploads;
 
 use crate::fake::Server;
 
 fn limits() -> Limits {
-    Limits { login_delay: Duration::from_millis(1), ..Limits::default() }
+    Limits { pacer: Pacer::new(Duration::ZERO), ..Limits::default() }
 }
 
 #[tokio::test]
@@ -79,16 +81,20 @@ async fn a_wrong_password_is_refused_without_saying_what_was_wrong() {
 
 #[tokio::test]
 async fn wrong_passwords_are_answered_ever_later_on_all_connections() {
-    let server = Server::with(Limits { login_delay: Duration::from_millis(40), ..limits() }).await;
+    let server = Server::with(Limits { pacer: Pacer::new(Duration::from_millis(40)), ..limits() }).await;
     let started = std::time::Instant::now();
     for _ in 0..3 {
         server.connect().await.command("a LOGIN alice wrong").await;
     }
     assert!(started.elapsed() >= Duration::from_millis(40 + 80 + 160));
-    server.log_in().await;
+    // A right one is answered at once, and does not make up for those.
+    let mut guesser = server.connect().await;
+    guesser.send(b"a LOGIN alice wrong\r\n").await;
     let started = std::time::Instant::now();
-    server.connect().await.command("a LOGIN alice wrong").await;
-    assert!(started.elapsed() >= Duration::from_millis(40));
+    server.log_in().await;
+    assert!(started.elapsed() < Duration::from_millis(300));
+    assert!(guesser.line().await.starts_with("a NO [AUTHENTICATIONFAILED]"));
+    assert!(started.elapsed() >= Duration::from_millis(300));
 }
 
 #[tokio::test]
@@ -256,6 +262,39 @@ async fn a_message_of_exactly_the_announced_size_is_stored() {
     client.play("S: * 1 EXISTS\nS: 2 OK [APPENDUID 701 1] stored").await;
 }
 
+/// Measured before: 12 half-sent messages of 24 MB kept a small one waiting for 118 s.
+#[tokio::test]
+async fn a_small_message_waits_for_no_half_sent_large_ones_and_those_give_way_to_a_large_one() {
+    let limits = Limits { uploads: Uploads::new(Duration::from_millis(500)), ..limits() };
+    let server = Server::with(limits).await;
+    let mut halves = Vec::new();
+    for _ in 0..12 {
+        let mut client = server.log_in().await;
+        client.send(b"a APPEND Drafts {25165824}\r\n").await;
+        halves.push(client);
+    }
+    assert_eq!(halves[0].line().await, "+ go on");
+    halves[0].send(&vec![b'x'; 1 << 20]).await;
+    let mut client = server.inbox().await;
+    let started = std::time::Instant::now();
+    let reply = client.command("1 APPEND INBOX {17+}\r\nSubject: a\r\n\r\nx\r\n").await;
+    assert_eq!(reply.last().unwrap(), "1 OK [APPENDUID 701 1] stored");
+    assert!(started.elapsed() < Duration::from_millis(400), "{:?}", started.elapsed());
+    // What was half sent is read to its end and refused for now; the session goes on.
+    halves[0].send(&vec![b'x'; 23 << 20]).await;
+    halves[0].send(b"\r\n").await;
+    let reply = halves[0].line().await;
+    assert!(reply.starts_with("a NO [LIMIT] too many messages") || reply.starts_with("a OK"), "{reply}");
+    assert_eq!(halves[0].command("b NOOP").await.last().unwrap(), "b OK done");
+    // A large one that is really sent has its turn among eleven that are not.
+    client.send(b"2 APPEND INBOX {2000000}\r\n").await;
+    while client.line().await != "+ go on" {}
+    client.send(&vec![b'x'; 2_000_000]).await;
+    client.send(b"\r\n").await;
+    while !client.line().await.starts_with("2 OK [APPENDUID 701 2]") {}
+    assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
+}
+
 #[tokio::test]
 async fn idle_pushes_what_happens() {
     let server = Server::start().await;
@@ -365,6 +404,46 @@ async fn strangers_cannot_take_all_connections_for_ever() {
     assert!(client.command("a LOGIN alice \"open sesame\"").await[0].starts_with("a OK"));
     // Who is logged in takes no place from those who are not.
     server.connect().await;
+}
+
+/// 64 connections on which nobody logs in, and one's own mail program.
+#[tokio::test]
+async fn connections_that_never_log_in_give_way_to_ones_that_do() {
+    let server = Server::start().await;
+    let mut mine = server.log_in().await;
+    let mut silent = Vec::new();
+    for _ in 0..64 {
+        silent.push(server.connect().await);
+    }
+    let mut program = server.log_in().await;
+    assert_eq!(silent[0].line().await, "* BYE another connection needs the place; log in sooner");
+    assert!(silent[0].closed().await);
+    // The others still have theirs, and who is logged in was never asked for one.
+    assert_eq!(silent[63].command("a NOOP").await, ["a OK done"]);
+    for client in [&mut mine, &mut program] {
+        assert_eq!(client.command("a NOOP").await, ["a OK done"]);
+    }
+}
+
+#[tokio::test]
+async fn who_guesses_takes_no_place_either() {
+    let limits = Limits { pacer: Pacer::new(Duration::from_secs(1)), ..limits() };
+    let server = Server::with(limits).await;
+    let mut guessers = Vec::new();
+    for _ in 0..200 {
+        let mut guesser = server.connect().await;
+        guesser.send(b"a LOGIN alice wrong\r\n").await;
+        guessers.push(guesser);
+    }
+    let started = std::time::Instant::now();
+    server.log_in().await;
+    assert!(started.elapsed() < Duration::from_secs(1));
+    // Most of them were turned away without an answer.
+    let mut answered = 0;
+    for guesser in &mut guessers[..180] {
+        answered += usize::from(guesser.line().await.starts_with("a NO"));
+    }
+    assert!(answered <= 1, "{answered}");
 }
 
 #[tokio::test]

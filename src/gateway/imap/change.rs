@@ -1,6 +1,7 @@
 //! What changes messages: STORE, EXPUNGE, COPY, MOVE, APPEND.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use imap_codec::CommandCodec;
 use imap_codec::decode::Decoder;
@@ -9,18 +10,20 @@ use imap_codec::imap_types::datetime::DateTime;
 use imap_codec::imap_types::extensions::binary::LiteralOrLiteral8;
 use imap_codec::imap_types::flag::{Flag, StoreResponse, StoreType};
 use imap_codec::imap_types::mailbox::Mailbox as MailboxName;
-use tokio::time::timeout;
 
 use crate::base::{Timestamp, limits};
 use crate::engine::mailbox::{FlagChange, Flags, Folder, NamedFlags, Uid};
 use crate::engine::{Request, RequestError, Response};
+use crate::gateway::uploads::Upload;
 
 use super::encode;
 use super::folders::deleted;
 use super::framing::Announced;
-use super::reply::{Done, Fail, Reply};
+use super::reply::{Done, End, Fail, Reply};
 use super::session::{Session, User, guarded};
 use super::view::NumberSet;
+
+const CROWDED: &str = "too many messages are arriving at once; try again";
 
 impl Session {
     pub(super) async fn store(
@@ -155,17 +158,18 @@ impl Session {
             }
         };
         let patience = self.shared.limits.stall;
-        let memory = Arc::clone(&self.shared.limits.memory);
-        let bytes = u32::try_from(announced.len).unwrap_or(u32::MAX);
-        let Ok(Ok(_reserved)) = timeout(patience, memory.acquire_many_owned(bytes)).await else {
+        let (uploads, account) = (self.shared.limits.uploads.clone(), self.user()?.account.address().to_string());
+        let Some(upload) = uploads.begin(&account, announced.len).await else {
             self.decline(announced).await?;
-            return Ok(Reply::no("too many messages are arriving at once; try again").code("LIMIT"));
+            return Ok(Reply::no(CROWDED).code("LIMIT"));
         };
         if announced.sync {
             self.writer.line("+ go on");
             self.writer.flush().await?;
         }
-        let message = self.read_literal(announced.len, patience).await?;
+        let Some((message, _upload)) = self.read_message(announced.len, upload).await? else {
+            return Ok(Reply::no(CROWDED).code("LIMIT"));
+        };
         let rest = guarded(&mut self.stop, patience, self.reader.line(limits::IMAP_LINE_BYTES)).await?;
         if let Some(another) = super::framing::announced(&rest) {
             self.decline(another).await?;
@@ -190,6 +194,32 @@ impl Session {
             }
             _ => Ok(Reply::ok("stored")),
         }
+    }
+
+    /// Reads a message of this length. `None` where it gave way to others; it is then read to its end and dropped.
+    async fn read_message(&mut self, len: usize, mut upload: Upload) -> Result<Option<(Vec<u8>, Upload)>, End> {
+        let patience = self.shared.limits.stall;
+        let slowest = Duration::from_secs((len / limits::IMAP_SLOWEST_UPLOAD) as u64);
+        let until = Instant::now() + patience + slowest;
+        let mut bytes = Vec::with_capacity(len);
+        while bytes.len() < len {
+            let missing = len - bytes.len();
+            let patience = patience.min(until.saturating_duration_since(Instant::now()));
+            let reading = guarded(&mut self.stop, patience, self.reader.take(missing, &mut bytes));
+            let taken = tokio::select! {
+                taken = reading => Some(taken?),
+                () = upload.gives_way() => None,
+            };
+            let Some(taken) = taken else {
+                let left = Announced { len: len - bytes.len(), sync: false };
+                drop((bytes, upload));
+                self.decline(left).await?;
+                return Ok(None);
+            };
+            upload.moved(taken);
+        }
+        upload.complete();
+        Ok(Some((bytes, upload)))
     }
 
     fn prepare_append(

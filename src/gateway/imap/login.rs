@@ -1,15 +1,13 @@
 //! LOGIN and AUTHENTICATE (PLAIN, LOGIN; RFC 4616, RFC 4959).
 //!
-//! A wrong password is answered late: after one second, then two, up to half a minute, counted over all connections;
-//! which of user and password was wrong is not said. Passwords are wiped after use.
-
-use std::sync::atomic::Ordering;
+//! A wrong password is answered late, at a pace that all connections share ([`Pacer`](crate::gateway::pacer::Pacer)); which
+//! of user and password was wrong is not said. Passwords are wiped after use.
 
 use imap_codec::imap_types::auth::AuthMechanism;
-use tokio::time::sleep;
 use zeroize::Zeroizing;
 
 use crate::base::limits;
+use crate::gateway::pacer::TurnedAway;
 
 use super::reply::{Done, End, Fail, Reply};
 use super::session::{CAPABILITIES, Session, User, guarded, stopped};
@@ -26,21 +24,21 @@ impl Session {
             _ => None,
         };
         let Some(account) = account else { return self.fail_late().await };
-        self.shared.failures.store(0, Ordering::Relaxed);
         let Some(place) = self.shared.enter(&account.address()) else {
             return Ok(Reply::no("too many sessions of this account; close one").code("LIMIT"));
         };
         self.user = Some(User::new(account, place));
-        self.permit = None;
+        self.unknown = None;
         Ok(Reply::ok("welcome").code(format!("CAPABILITY {CAPABILITIES}")))
     }
 
     async fn fail_late(&mut self) -> Done {
-        let before = self.shared.failures.fetch_add(1, Ordering::Relaxed).min(limits::LOGIN_DELAY_DOUBLINGS);
-        let delay = self.shared.limits.login_delay.saturating_mul(1 << before);
         tokio::select! {
             () = stopped(&mut self.stop) => Err(End::Bye("the daemon is stopping").into()),
-            () = sleep(delay) => Ok(WRONG.code("AUTHENTICATIONFAILED")),
+            answer = self.shared.limits.pacer.wrong() => match answer {
+                Ok(()) => Ok(WRONG.code("AUTHENTICATIONFAILED")),
+                Err(TurnedAway) => Err(End::Bye("too many wrong passwords; try again later").into()),
+            },
         }
     }
 

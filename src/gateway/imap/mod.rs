@@ -25,17 +25,19 @@ mod utf7;
 mod view;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::account::Accounts;
+use super::pacer::Pacer;
+use super::places::Places;
+use super::uploads::Uploads;
 use crate::base::limits;
 use crate::mail::Address;
 use session::{Session, stopped};
@@ -45,7 +47,7 @@ use session::{Session, stopped};
 pub struct Limits {
     /// Sessions of one account.
     pub sessions: usize,
-    /// Connections that are not logged in.
+    /// Connections that are not logged in; the oldest of them gives way to a new one.
     pub before_login: usize,
     /// Silence before login.
     pub idle_before_login: Duration,
@@ -53,12 +55,14 @@ pub struct Limits {
     pub idle: Duration,
     /// How long a client may take nothing, or pause within a literal.
     pub stall: Duration,
-    /// The first delay after a wrong password; it doubles [`limits::LOGIN_DELAY_DOUBLINGS`] times.
-    pub login_delay: Duration,
+    /// The pace of wrong passwords; may be shared with other gateways.
+    pub pacer: Pacer,
     /// Time that one SEARCH may take.
     pub search_time: Duration,
-    /// Bytes of messages that all sessions hold in memory together; may be shared with other gateways.
+    /// Bytes of messages that all sessions read to look into them, together.
     pub memory: Arc<Semaphore>,
+    /// The memory of messages that are arriving; may be shared with other gateways.
+    pub uploads: Uploads,
 }
 
 impl Default for Limits {
@@ -69,9 +73,10 @@ impl Default for Limits {
             idle_before_login: limits::IMAP_IDLE_BEFORE_LOGIN,
             idle: limits::IMAP_IDLE,
             stall: limits::IMAP_STALL,
-            login_delay: limits::LOGIN_DELAY,
+            pacer: Pacer::default(),
             search_time: limits::IMAP_SEARCH_TIME,
-            memory: Arc::new(Semaphore::new(limits::IN_FLIGHT_BYTES)),
+            memory: Arc::new(Semaphore::new(limits::IMAP_READ_BYTES)),
+            uploads: Uploads::default(),
         }
     }
 }
@@ -124,16 +129,13 @@ impl Server {
     }
 
     /// Serves one connection to its end.
-    pub async fn session<S>(&self, mut stream: S, stop: watch::Receiver<bool>)
+    pub async fn session<S>(&self, stream: S, stop: watch::Receiver<bool>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Ok(permit) = Arc::clone(&self.shared.before_login).try_acquire_owned() else {
-            let _ = stream.write_all(b"* BYE [UNAVAILABLE] too many connections; try again later\r\n").await;
-            return;
-        };
+        let (place, giving_way) = self.shared.before_login.enter();
         let (input, output) = tokio::io::split(stream);
-        Session::new(input, output, Arc::clone(&self.shared), stop, permit).run().await;
+        Session::new(input, output, Arc::clone(&self.shared), stop, place).run(giving_way).await;
     }
 }
 
@@ -141,17 +143,15 @@ impl Server {
 struct Shared {
     accounts: Arc<dyn Accounts>,
     limits: Limits,
-    before_login: Arc<Semaphore>,
-    /// Wrong passwords since the last right one, over all connections.
-    failures: AtomicU32,
+    before_login: Arc<Places>,
     /// Sessions by account.
     sessions: Mutex<BTreeMap<String, usize>>,
 }
 
 impl Shared {
     fn new(accounts: Arc<dyn Accounts>, limits: Limits) -> Self {
-        let before_login = Arc::new(Semaphore::new(limits.before_login));
-        Self { accounts, limits, before_login, failures: AtomicU32::new(0), sessions: Mutex::default() }
+        let before_login = Places::new(limits.before_login);
+        Self { accounts, limits, before_login, sessions: Mutex::default() }
     }
 
     /// A place among the sessions of an account; `None` where it has too many.

@@ -13,7 +13,7 @@ use imap_codec::decode::Decoder;
 use imap_codec::imap_types::command::CommandBody;
 use imap_codec::imap_types::mailbox::Mailbox as MailboxName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
@@ -21,6 +21,7 @@ use crate::base::{FolderId, limits};
 use crate::engine::Snapshot;
 use crate::engine::mailbox::Folder;
 use crate::gateway::account::Account;
+use crate::gateway::places;
 
 use super::framing::{Announced, Assembler, Bounds, Step};
 use super::reply::{Condition, Done, End, Fail, Reply};
@@ -106,7 +107,7 @@ pub(super) struct Session {
     pub(super) shared: Arc<Shared>,
     pub(super) stop: watch::Receiver<bool>,
     pub(super) user: Option<User>,
-    pub(super) permit: Option<OwnedSemaphorePermit>,
+    pub(super) unknown: Option<places::Place>,
     since: Instant,
     mistakes: u32,
     leaving: bool,
@@ -127,7 +128,7 @@ impl Session {
         output: impl AsyncWrite + Send + Unpin + 'static,
         shared: Arc<Shared>,
         stop: watch::Receiver<bool>,
-        permit: OwnedSemaphorePermit,
+        place: places::Place,
     ) -> Self {
         let writer = Writer::new(output, shared.limits.stall);
         Self {
@@ -136,18 +137,22 @@ impl Session {
             shared,
             stop,
             user: None,
-            permit: Some(permit),
+            unknown: Some(place),
             since: Instant::now(),
             mistakes: 0,
             leaving: false,
         }
     }
 
-    /// Talks until the session ends.
-    pub(super) async fn run(mut self) {
-        let end = match self.converse().await {
-            Ok(()) => End::Silent,
-            Err(end) => end,
+    /// Talks until the session ends, or must give way to another one before it has logged in.
+    pub(super) async fn run(mut self, giving_way: places::GivingWay) {
+        let end = tokio::select! {
+            end = self.converse() => end.err().unwrap_or(End::Silent),
+            () = giving_way.wait() => {
+                // Whoever gives way is not waited for.
+                self.writer.be_brief();
+                End::Bye("another connection needs the place; log in sooner")
+            }
         };
         if let End::Bye(text) = end {
             self.writer.line(&format!("* BYE {text}"));

@@ -149,6 +149,11 @@ impl Writer {
         Self { inner: Box::new(inner), buffer: Vec::new(), sent: 0, patience }
     }
 
+    /// From now on a client has a second to take what it is sent.
+    pub(super) const fn be_brief(&mut self) {
+        self.patience = Duration::from_secs(1);
+    }
+
     /// Where a response is put together.
     pub(super) const fn out(&mut self) -> &mut Vec<u8> {
         &mut self.buffer

@@ -12,18 +12,21 @@ use zeroize::Zeroizing;
 use super::receiver::DataProblem;
 use super::session::{Identity, Session, Step};
 use super::{Seat, Shared, reply};
-use crate::base::limits::{LOGIN_DELAY_DOUBLINGS, SUBMISSION_GAIN_BYTES};
+use crate::base::limits::{SUBMISSION_GAIN_BYTES, UPLOAD_SMALL_BYTES};
 use crate::engine::request::{Asked, Submission};
 use crate::engine::{Request, Response};
 use crate::gateway::account::Account;
+use crate::gateway::pacer::TurnedAway;
+use crate::gateway::places::Place;
+use crate::gateway::uploads::Upload;
 use crate::mail::outgoing::{self, Prepared};
 
 const CHUNK: usize = 16 * 1024;
 /// A message that is larger than this is made ready on a thread of its own, in bytes: the one that serves the sessions is free again
 /// within a millisecond.
 const LARGE: usize = 32 * 1024;
-/// A client that closes after it was refused gets this long to read why.
-const REFUSAL: Duration = Duration::from_secs(5);
+/// A client that must give way gets this long to take the reason.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Serves a connection to its end.
 pub(super) async fn run<S>(shared: &Arc<Shared>, stream: S, shutdown: watch::Receiver<bool>)
@@ -31,6 +34,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let session = Session::new(shared.config.bounds.message);
+    let (place, giving_way) = shared.before_login.enter();
     let mut connection = Connection {
         shared,
         stream,
@@ -38,21 +42,19 @@ where
         shutdown,
         since: Instant::now(),
         account: None,
+        place: Some(place),
         seat: None,
+        upload: None,
         buffer: vec![0; CHUNK],
     };
     // The client went away: there is nobody to tell, and what it has no 250 for it keeps.
-    let _gone: io::Result<()> = connection.run().await;
-}
-
-/// Turns away a connection beyond the bound.
-pub(super) async fn refuse<S: AsyncWrite + Unpin>(mut stream: S) {
-    let reply = b"421 4.3.2 too many connections; try again later\r\n";
-    let _gone = timeout(REFUSAL, async {
-        stream.write_all(reply).await?;
-        stream.shutdown().await
-    })
-    .await;
+    let _gone: io::Result<()> = tokio::select! {
+        ended = connection.run() => ended,
+        () = giving_way.wait() => {
+            connection.session.close("421 4.7.0 another connection needs the place; log in sooner");
+            timeout(FAREWELL, connection.run()).await.unwrap_or(Ok(()))
+        }
+    };
 }
 
 struct Connection<'a, S> {
@@ -62,7 +64,11 @@ struct Connection<'a, S> {
     shutdown: watch::Receiver<bool>,
     since: Instant,
     account: Option<Arc<dyn Account>>,
+    /// Until it logs in.
+    place: Option<Place>,
     seat: Option<Seat>,
+    /// Room for the message that is coming in, and how much.
+    upload: Option<(Upload, usize)>,
     buffer: Vec<u8>,
 }
 
@@ -71,6 +77,7 @@ enum Waited {
     Bytes(usize),
     Silence,
     Shutdown,
+    GivesWay,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
@@ -79,9 +86,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
             match self.session.next() {
                 Step::Read => {
                     self.flush().await?;
+                    self.make_room().await;
                     match self.wait().await? {
+                        Waited::GivesWay => {
+                            self.upload = None;
+                            self.session.give_way();
+                        }
                         Waited::Bytes(0) => return Ok(()),
-                        Waited::Bytes(count) => self.session.receive(self.buffer.get(..count).unwrap_or_default()),
+                        Waited::Bytes(count) => {
+                            if let Some((upload, _)) = &self.upload {
+                                upload.moved(count);
+                            }
+                            self.session.receive(self.buffer.get(..count).unwrap_or_default());
+                        }
                         Waited::Silence => self.session.close("421 4.4.2 silent for too long"),
                         Waited::Shutdown => self.session.close("421 4.3.2 the daemon is stopping"),
                     }
@@ -92,7 +109,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
                 }
                 Step::Submit { recipients, message, asked } => {
                     self.flush().await?;
+                    if let Some((upload, _)) = &self.upload {
+                        upload.complete();
+                    }
                     let reply = self.submit(recipients, message, asked).await;
+                    self.upload = None;
                     self.session.submitted(&reply);
                 }
                 Step::Close => {
@@ -115,6 +136,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
         sent.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
+    /// Sees that there is room for what is read next of a message: little at first, then for all of it.
+    async fn make_room(&mut self) {
+        let Some((stored, announced)) = self.session.arriving() else {
+            self.upload = None;
+            return;
+        };
+        let Some(account) = &self.account else { return };
+        let wanted = stored.saturating_add(CHUNK);
+        let has = self.upload.as_ref().map_or(0, |(_, room)| *room);
+        if wanted <= has || self.session.gave_way() {
+            return;
+        }
+        let bounds = &self.shared.config.bounds;
+        let room = match wanted <= UPLOAD_SMALL_BYTES {
+            true => UPLOAD_SMALL_BYTES,
+            false if wanted <= announced => announced.max(UPLOAD_SMALL_BYTES + 1),
+            false => bounds.message.saturating_add(CHUNK),
+        };
+        self.upload = None;
+        match bounds.uploads.begin(&account.address().to_string(), room).await {
+            Some(upload) => self.upload = Some((upload, room)),
+            None => self.session.give_way(),
+        }
+    }
+
     async fn wait(&mut self) -> io::Result<Waited> {
         let stopping = async {
             let _sender_gone = self.shutdown.wait_for(|stop| *stop).await;
@@ -127,7 +173,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
         if patience.is_zero() {
             return Ok(Waited::Silence);
         }
+        let gives_way = async {
+            match &mut self.upload {
+                Some((upload, _)) => upload.gives_way().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
+            () = gives_way => Ok(Waited::GivesWay),
             read = timeout(patience, self.stream.read(&mut self.buffer)) => match read {
                 Ok(count) => count.map(Waited::Bytes),
                 Err(_) => Ok(Waited::Silence),
@@ -140,9 +193,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
         let found = self.shared.accounts.login(user, &password).await;
         drop(password);
         let Some(account) = found else {
-            let doublings = self.session.count_failed_login().saturating_sub(1).min(LOGIN_DELAY_DOUBLINGS);
-            tokio::time::sleep(self.shared.config.bounds.login_delay * 2_u32.pow(doublings)).await;
-            self.session.login_failed();
+            let stopping = async {
+                let _sender_gone = self.shutdown.wait_for(|stop| *stop).await;
+            };
+            tokio::select! {
+                () = stopping => self.session.close("421 4.3.2 the daemon is stopping"),
+                answer = self.shared.config.bounds.pacer.wrong() => match answer {
+                    Ok(()) => self.session.login_failed(),
+                    Err(TurnedAway) => self.session.close("421 4.7.0 too many wrong passwords; try again later"),
+                },
+            }
             return;
         };
         let address = account.address();
@@ -151,7 +211,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
             return;
         };
         let (resolve, of) = (Arc::clone(&self.shared.config.resolve), Arc::clone(&account));
-        self.seat = Some(seat);
+        (self.seat, self.place) = (Some(seat), None);
         self.account = Some(account);
         self.session.logged_in(Identity { address, knows: Box::new(move |name| resolve(of.as_ref(), name).is_some()) });
     }

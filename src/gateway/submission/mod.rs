@@ -18,10 +18,13 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::account::{Account, Accounts};
+use super::pacer::Pacer;
+use super::places::Places;
+use super::uploads::Uploads;
 use crate::base::{Rng, Timestamp, limits};
 use crate::mail::Address;
 
@@ -43,14 +46,18 @@ pub struct Config {
 }
 
 /// The bounds of a session; [`Bounds::default`] gives those of [`limits`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Bounds {
     /// A session may be silent for this long.
     pub idle: Duration,
-    /// The delay of the first failed login; it doubles up to 32 times.
-    pub login_delay: Duration,
+    /// The memory of messages that are arriving; may be shared with other gateways.
+    pub uploads: Uploads,
+    /// The pace of wrong passwords; may be shared with other gateways.
+    pub pacer: Pacer,
     /// A message as it is submitted, in bytes: what EHLO announces. It may gain [`limits::SUBMISSION_GAIN_BYTES`].
     pub message: usize,
+    /// Connections that are not logged in; the oldest of them gives way to a new one.
+    pub before_login: usize,
     /// Sessions of one account.
     pub sessions: usize,
 }
@@ -59,8 +66,10 @@ impl Default for Bounds {
     fn default() -> Self {
         Self {
             idle: limits::SUBMISSION_IDLE,
-            login_delay: limits::LOGIN_DELAY,
+            pacer: Pacer::default(),
+            uploads: Uploads::default(),
             message: limits::MESSAGE_BYTES - limits::SUBMISSION_GAIN_BYTES,
+            before_login: limits::SUBMISSION_SESSIONS_BEFORE_LOGIN,
             sessions: limits::SUBMISSION_SESSIONS,
         }
     }
@@ -75,7 +84,7 @@ pub struct Server {
 struct Shared {
     accounts: Arc<dyn Accounts>,
     config: Config,
-    connections: Semaphore,
+    before_login: Arc<Places>,
     /// Logged-in sessions by account.
     sessions: Mutex<BTreeMap<Address, usize>>,
 }
@@ -83,8 +92,8 @@ struct Shared {
 impl Server {
     /// A server for these accounts.
     pub fn new(accounts: Arc<dyn Accounts>, config: Config) -> Self {
-        let connections = Semaphore::new(limits::LOCAL_CONNECTIONS);
-        Self { shared: Arc::new(Shared { accounts, config, connections, sessions: Mutex::default() }) }
+        let before_login = Places::new(config.bounds.before_login);
+        Self { shared: Arc::new(Shared { accounts, config, before_login, sessions: Mutex::default() }) }
     }
 
     /// Accepts mail programs until `shutdown` becomes true or its sender is gone; then ends the sessions between two
@@ -117,10 +126,7 @@ impl Server {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        match self.shared.connections.try_acquire() {
-            Ok(_permit) => connection::run(&self.shared, stream, shutdown).await,
-            Err(_) => connection::refuse(stream).await,
-        }
+        connection::run(&self.shared, stream, shutdown).await;
     }
 }
 

@@ -11,6 +11,8 @@ use crate::base::meter;
 /// Why a message that was read to its end is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum DataProblem {
+    /// Too many messages are arriving at once.
+    Crowded,
     /// A lone CR or LF, or NUL.
     Characters,
     /// A line beyond its bound.
@@ -75,6 +77,21 @@ impl Receiver {
         let used = bytes.len() - rest.len();
         self.read = self.read.saturating_add(used);
         (used, ended)
+    }
+
+    /// Whether it is read past and not stored.
+    pub(super) const fn is_refused(&self) -> bool {
+        self.problem.is_some()
+    }
+
+    /// Bytes that are stored.
+    pub(super) const fn stored(&self) -> usize {
+        self.message.len()
+    }
+
+    /// The message has to give way to others: it is read to its end and dropped.
+    pub(super) fn give_way(&mut self) {
+        self.refuse(DataProblem::Crowded);
     }
 
     /// The message, once it ended.

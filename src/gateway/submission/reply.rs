@@ -33,6 +33,7 @@ pub(super) fn of_outgoing(error: &OutgoingError) -> String {
 /// The reply to a message that could not be read.
 pub(super) const fn of_data(problem: DataProblem) -> &'static str {
     match problem {
+        DataProblem::Crowded => "452 4.3.1 too many messages are arriving at once; try again",
         DataProblem::Characters => "550 5.6.0 the message has a NUL, or a line end that is not CRLF",
         DataProblem::LongLine => "550 5.6.0 the message has a line of more than 65535 bytes",
         DataProblem::TooLarge => "552 5.3.4 the message is larger than this daemon sends; EHLO says how much it takes",

@@ -81,8 +81,9 @@ pub(super) struct Session {
     /// Since MAIL.
     transaction: Option<Transaction>,
     mistakes: u32,
-    failed_logins: u32,
     most: usize,
+    /// What MAIL said of the message's size; otherwise `most`.
+    announced: usize,
 }
 
 /// What MAIL and RCPT have said so far.
@@ -112,8 +113,8 @@ impl Session {
             identity: None,
             transaction: None,
             mistakes: 0,
-            failed_logins: 0,
             most,
+            announced: most,
         };
         session.reply("220 localhost ESMTP runepeer");
         session
@@ -132,6 +133,26 @@ impl Session {
     /// Whether a message is coming in: then the client may end it.
     pub(super) const fn is_receiving(&self) -> bool {
         matches!(self.mode, Mode::Data(_))
+    }
+
+    /// Bytes of the message that is coming in, as far as they are stored; and how many it may have.
+    pub(super) const fn arriving(&self) -> Option<(usize, usize)> {
+        match &self.mode {
+            Mode::Data(receiver) => Some((receiver.stored(), self.announced)),
+            _ => None,
+        }
+    }
+
+    /// Whether the message that is coming in is read past and not stored.
+    pub(super) const fn gave_way(&self) -> bool {
+        matches!(&self.mode, Mode::Data(receiver) if receiver.is_refused())
+    }
+
+    /// The message that is coming in has to give way to others.
+    pub(super) fn give_way(&mut self) {
+        if let Mode::Data(receiver) = &mut self.mode {
+            receiver.give_way();
+        }
     }
 
     /// Says good-bye with this reply.
@@ -188,7 +209,6 @@ impl Session {
     /// The password was right.
     pub(super) fn logged_in(&mut self, identity: Identity) {
         self.mode = Mode::Command;
-        self.failed_logins = 0;
         self.identity = Some(identity);
         self.reply("235 2.7.0 welcome");
     }
@@ -197,12 +217,6 @@ impl Session {
     pub(super) fn login_failed(&mut self) {
         self.mode = Mode::Command;
         self.mistake("535 5.7.8 the user name or the password is wrong; runepeer mail password new makes one");
-    }
-
-    /// How often a login has failed in a row, with the one under way: its delay grows with it.
-    pub(super) const fn count_failed_login(&mut self) -> u32 {
-        self.failed_logins = self.failed_logins.saturating_add(1);
-        self.failed_logins
     }
 
     /// A message was sent, or not.
@@ -428,6 +442,7 @@ impl Session {
         } else if from.size > self.most {
             self.reply("552 5.3.4 the message is larger than this daemon sends; EHLO says how much it takes");
         } else {
+            self.announced = if from.size == 0 { self.most } else { from.size };
             let envelope = from.env_id.as_deref().map(str::to_owned);
             let full = from.flags & MAIL_RET_FULL != 0;
             let asked = Asked { envelope, full, ..Asked::default() };
