@@ -129,4 +129,14 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn every_two_bytes_come_back() {
+        // Pairs of 13 and of 14 bits, and all places where one begins and the other ends.
+        for number in 0..=u16::MAX {
+            let bytes = [number.to_le_bytes(), number.to_le_bytes()].concat();
+            assert_eq!(decode(&encode(&bytes[..2])).as_deref(), Ok(&bytes[..2]), "{number}");
+            assert_eq!(decode(&encode(&bytes)), Ok(bytes), "{number}");
+        }
+    }
 }

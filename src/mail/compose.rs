@@ -214,4 +214,18 @@ mod tests {
         assert_eq!(compose(&Draft { message_id: "<a@b>\r\nX: y".into(), ..draft() }), Err(ComposeError::Form));
         assert!(compose(&Draft { to: vec!["a@b\r\nX: y".into()], ..draft() }).is_err());
     }
+
+    #[test]
+    fn a_message_has_so_many_parts_and_no_more() {
+        let file = |number: usize| Attachment {
+            name: format!("{number}.txt"),
+            media_type: "text/plain".into(),
+            bytes: vec![b'x'],
+        };
+        let with = |count: usize| compose(&Draft { attachments: (0..count).map(file).collect(), ..draft() });
+        let message = with(MIME_PARTS - 2).unwrap();
+        let Inner::Multipart(parts) = parse(&message).root.inner else { panic!("no parts") };
+        assert_eq!(parts.len(), MIME_PARTS - 1, "the text and all files");
+        assert_eq!(with(MIME_PARTS - 1), Err(ComposeError::Parts));
+    }
 }

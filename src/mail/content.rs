@@ -228,4 +228,10 @@ mod tests {
         let twice = good.replacen("Expires", "Id: 00000000000000000000000000000000\nExpires", 1);
         assert_eq!(Content::decode(twice.into_bytes()), Err(ContentError::Malformed));
     }
+
+    #[test]
+    fn a_header_that_never_ends_is_told_from_one_that_may_still() {
+        assert_eq!(Content::decode(vec![b'x'; CONTENT_HEADER_BYTES]), Err(ContentError::Malformed));
+        assert_eq!(Content::decode(vec![b'x'; CONTENT_HEADER_BYTES + 1]), Err(ContentError::HeaderTooLong));
+    }
 }

@@ -490,4 +490,20 @@ mod tests {
             assert_eq!(message_id(field.as_bytes(), "message-id"), None, "{field}");
         }
     }
+
+    #[test]
+    fn a_notice_of_what_was_damaged_counts_what_it_does_not_list() {
+        let notice = |count: usize| {
+            let lost: Vec<String> = (0..count).map(|number| format!("message {number}")).collect();
+            let (id, now) = (ContentId::from_bytes([2; 16]), Timestamp::from_secs(1_800_500_000));
+            String::from_utf8(repaired(&own(), &lost, "/kept", id, now)).unwrap()
+        };
+        for (count, listed, more) in [(3, 3, None), (LINES, LINES, None), (LINES + 7, LINES, Some("- and 7 more\r\n"))]
+        {
+            let notice = notice(count);
+            assert_eq!(notice.matches("\r\n- message ").count(), listed);
+            assert_eq!(notice.contains("- and "), more.is_some(), "{count}");
+            assert!(more.is_none_or(|more| notice.contains(more)));
+        }
+    }
 }

@@ -296,4 +296,15 @@ mod tests {
             let _ = from_addresses(&bytes);
         }
     }
+
+    #[test]
+    fn a_message_id_is_answered_only_whole_and_in_bounds() {
+        let of = |length: usize| format!("<{}>", "a".repeat(length - 2));
+        assert_eq!(message_id(b" <a@b>\r\n").as_deref(), Some("<a@b>"));
+        assert_eq!(message_id(of(MESSAGE_ID_BYTES).as_bytes()), Some(of(MESSAGE_ID_BYTES)));
+        assert_eq!(message_id(of(MESSAGE_ID_BYTES + 1).as_bytes()), None);
+        for wrong in ["<a@b", "a@b>", "a@b", "<a b>", "<a@b> <c@d>", "<\u{e4}@b>", ""] {
+            assert_eq!(message_id(wrong.as_bytes()), None, "{wrong}");
+        }
+    }
 }

@@ -429,3 +429,19 @@ fn a_signature_that_names_a_subkey_is_never_verified() {
         super::verify_detached(&opened.content, &opened.signature, alice().certificate(), &bob().fingerprint(), NOW);
     assert!(!verified);
 }
+
+#[test]
+fn a_signature_is_one_packet_of_its_kind_and_nothing_more() {
+    let signature = alice().keys().sign_statement(b"a statement").unwrap();
+    assert!(Signature::parse(&signature).is_ok());
+    for (what, bytes) in [
+        ("followed by a byte", [&signature[..], &[0]].concat()),
+        ("twice", [&signature[..], &signature[..]].concat()),
+        ("a key", alice().certificate().bytes().to_vec()),
+        ("the same under another tag", [&[0xc0 | tag::USER_ID][..], &signature[1..]].concat()),
+        ("cut", signature[..signature.len() - 1].to_vec()),
+        ("nothing", Vec::new()),
+    ] {
+        assert_eq!(Signature::parse(&bytes).err(), Some(SignatureFault::Packet), "{what}");
+    }
+}

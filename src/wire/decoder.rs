@@ -457,4 +457,22 @@ mod tests {
             prop_assert_eq!(in_pieces(&bytes, size), in_pieces(&bytes, bytes.len()));
         }
     }
+
+    #[test]
+    fn where_the_pieces_of_the_longest_line_end_does_not_matter() {
+        for (side, longest) in [(Side::Commands, WIRE_LINE_BYTES), (Side::Replies, WIRE_REPLY_LINE_BYTES)] {
+            let line = [&vec![b'a'; longest][..], b"\r\n"].concat();
+            for cut in [longest - 1, longest, longest + 1] {
+                let mut decoder = Decoder::new(side);
+                decoder.push(&line[..cut]);
+                assert_eq!(decoder.next_item(), Ok(None), "{cut} bytes of it");
+                decoder.push(&line[cut..]);
+                assert!(matches!(decoder.next_item(), Ok(Some(Item::Line(_)))), "cut after {cut}");
+            }
+            // One more is too many before its end is there.
+            let mut decoder = Decoder::new(side);
+            decoder.push(&vec![b'a'; longest + 2]);
+            assert_eq!(decoder.next_item(), Err(WireError::LineTooLong));
+        }
+    }
 }

@@ -113,4 +113,15 @@ mod tests {
         assert_eq!(epoch(Timestamp::from_millis(begin_of(20_783).millis() - 1)), 20_782);
         assert_eq!(epoch(Timestamp::from_secs(-1)), 0);
     }
+
+    #[test]
+    fn an_object_goes_into_the_smallest_class_that_holds_it() {
+        let mut larger = Class::ALL.into_iter().skip(1);
+        for class in Class::ALL {
+            assert_eq!((Class::of(class.bytes()), Class::that_holds(class.bytes())), (Some(class), Some(class)));
+            assert_eq!((Class::of(class.bytes() + 1), Class::of(class.bytes() - 1)), (None, None));
+            assert_eq!(Class::that_holds(class.bytes() - 1), Some(class));
+            assert_eq!(Class::that_holds(class.bytes() + 1), larger.next());
+        }
+    }
 }

@@ -319,6 +319,23 @@ fn a_message_to_a_known_peer_is_one_round_trip() {
 }
 
 #[test]
+fn a_session_with_nothing_more_to_do_says_quit_and_ends() {
+    for jobs in [0, 1] {
+        let mut initiator = Initiator::new(start());
+        let mut host = Fake { answer: Some(Status::Roger), ..Fake::default() };
+        for number in 0..jobs {
+            initiator.send(start(), Ticket(number), job(Some(&[1; 10]), Some(CERTIFICATE)));
+        }
+        let (_, events) = exchange(&mut initiator, &mut host, |_, _| {});
+        assert_eq!((events.len() as u64, initiator.wants_close()), (jobs, false), "it may be used again");
+        initiator.finish(start());
+        assert!(String::from_utf8(initiator.take_output()).unwrap().contains("QUIT"));
+        initiator.handle(start(), b"200 BYE\r\n");
+        assert!(initiator.wants_close());
+    }
+}
+
+#[test]
 fn a_large_object_waits_for_201_and_comes_whole() {
     let mut initiator = Initiator::new(start());
     let mut host = Fake { answer: Some(Status::Roger), ..Fake::default() };
