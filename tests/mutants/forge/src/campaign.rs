@@ -15,7 +15,7 @@ use crate::choice::Mutant;
 use crate::{Options, Result};
 
 /// Tests of one program that run together.
-const TOGETHER: usize = 40;
+const TOGETHER: usize = 15;
 /// A test that takes longer runs alone, and after the others.
 const SLOW: Duration = Duration::from_secs(10);
 /// The longest that a test may take to have its reach recorded.
@@ -179,7 +179,7 @@ fn judge(number: u32, tests: &[Test], built: &Built) -> End {
         let names: Vec<&str> = group.iter().map(|test| test.name.as_str()).collect();
         let program = &built.programs[program];
         let settings = [("MUTANT", number.to_string()), ("PROPTEST_CASES", "64".to_owned())];
-        let patience = Duration::from_secs(40) + total * 6;
+        let patience = Duration::from_secs(30) + total * 3;
         match execute(built, program, &names, &settings, patience) {
             Ok(Outcome::Passed) => {}
             Ok(Outcome::Failed(test)) => return End::Killed(format!("{} {test}", program.target)),
