@@ -10,6 +10,7 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing)]
 
 #[path = "../tests/support/peer.rs"]
+#[allow(dead_code, reason = "tests use more of it")]
 mod peer;
 
 use std::path::{Path, PathBuf};

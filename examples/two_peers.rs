@@ -32,8 +32,12 @@ async fn main() -> Outcome<()> {
     println!("bob adds:      {} = {}", text(&added, "petname"), text(&added, "address"));
 
     // bob may write at once: what he writes waits until the two nodes have exchanged their cards.
-    let draft =
-        Draft { subject: "Hello".into(), text: "Sent from one onion to another.\n".into(), attachments: vec![] };
+    let draft = Draft {
+        subject: "Hello".into(),
+        text: "Sent from one onion to another.\n".into(),
+        attachments: vec![],
+        important: false,
+    };
     bob.ask(Command::Send { to: vec!["alice".into()], draft }).await?;
 
     let inbox = wait(&alice, Command::List { folder: "INBOX".into() }, |answer| rows(answer, "messages") == 1).await?;

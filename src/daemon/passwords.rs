@@ -96,8 +96,8 @@ impl Verifier {
             self.computed.fetch_add(1, Ordering::Relaxed);
             let Ok(parsed) = PasswordHash::new(old) else { continue };
             // The parameters are those of the hash.
-            if Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok() {
-                found = found.or(own.iter().find(|own| *own == old));
+            if Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok() && found.is_none() {
+                found = own.iter().find(|own| *own == old);
             }
         }
         if let (Some(found), Ok(mut known)) = (found, self.known.lock()) {

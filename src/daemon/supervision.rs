@@ -67,8 +67,7 @@ mod tests {
             task.abort();
         }
         let _ = task.await;
-        let ending = *requested.borrow();
-        ending
+        *requested.borrow()
     }
 
     #[tokio::test]

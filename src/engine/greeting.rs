@@ -102,7 +102,7 @@ impl Identity {
                 _ if book.contacts().count() >= limits::CONTACTS => Err(no_room(arrival.sender)),
                 Some(invitation) => Ok(self.card_of_invited(now, rng, *seen, card, *issuer, &invitation)),
                 None if book.requests() >= limits::REQUESTS_PENDING => Err(no_room(arrival.sender)),
-                None => self.card_of_stranger(now, rng, *seen, card, *issuer).ok_or(no_room(arrival.sender)),
+                None => self.card_of_stranger(now, rng, *seen, card, *issuer).ok_or_else(|| no_room(arrival.sender)),
             },
         };
         let charged = decided.and_then(|changes| {

@@ -523,7 +523,8 @@ mod tests {
         let text = "ö".repeat(PIECE);
         for at in [0, PIECE - 4, PIECE - 1, PIECE, 2 * PIECE - 6] {
             let place = boundary(&text, at);
-            let text = format!("{}needle{}", &text[..place], &text[place..]);
+            let (before, after) = text.split_at(place);
+            let text = format!("{before}needle{after}");
             assert_eq!(contains(&text, "needle", &mut go_on), Some(true), "{at}");
             assert_eq!(contains(&text, "needles", &mut go_on), Some(false), "{at}");
         }

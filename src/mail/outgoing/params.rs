@@ -20,17 +20,17 @@ const ENCODINGS: [&str; 6] = ["7bit", "8bit", "binary", "quoted-printable", "bas
 
 /// Whether a parameter of a Content-Type may leave; `name` is apart.
 fn is_allowed(part: &Structure, name: &str) -> bool {
-    match (part.media_type.as_str(), part.subtype.as_str(), name) {
+    matches!(
+        (part.media_type.as_str(), part.subtype.as_str(), name),
         (_, _, "charset")
-        | ("text", "plain", "format" | "delsp")
-        | ("text", "calendar", "method" | "component")
-        | ("application", "pkcs7-mime" | "x-pkcs7-mime", "smime-type")
-        | ("audio" | "video", _, "codecs" | "rate" | "channels")
-        | ("multipart", "related", "type" | "start")
-        | ("multipart", "report", "report-type") => true,
-        ("multipart", "signed" | "encrypted", "protocol" | "micalg" | "boundary") => true,
-        _ => false,
-    }
+            | ("text", "plain", "format" | "delsp")
+            | ("text", "calendar", "method" | "component")
+            | ("application", "pkcs7-mime" | "x-pkcs7-mime", "smime-type")
+            | ("audio" | "video", _, "codecs" | "rate" | "channels")
+            | ("multipart", "related", "type" | "start")
+            | ("multipart", "report", "report-type")
+            | ("multipart", "signed" | "encrypted", "protocol" | "micalg" | "boundary")
+    )
 }
 
 /// Whether a field tells of content.

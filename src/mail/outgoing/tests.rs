@@ -471,12 +471,10 @@ fn reports_of_reading_and_delivery_name_neither_program_nor_others() {
 
 #[test]
 fn a_calendar_tells_no_program_and_no_petname_and_keeps_its_times() {
-    let calendar = format!(
-        "BEGIN:VCALENDAR\r\nPRODID:-//Laptop Calendar//EN\r\nVERSION:2.0\r\nX-WR-TIMEZONE:Europe/Berlin\r\nBEGIN:VEVENT\r\n\
+    let calendar = "BEGIN:VCALENDAR\r\nPRODID:-//Laptop Calendar//EN\r\nVERSION:2.0\r\nX-WR-TIMEZONE:Europe/Berlin\r\nBEGIN:VEVENT\r\n\
          DTSTART;TZID=Europe/Berlin;X-ODD=1:20261121T100000\r\nSUMMARY:Tea: at X-mas\\, with\r\n  bobby\r\nX-MOZ-LASTACK:1\r\n  2\r\n\
          ORGANIZER;CN=Alice:mailto:alice@rune.internal\r\nATTENDEE;CN=\"caro@rune.internal\":mailto:caro@rune.internal\r\n\
-         ATTENDEE;CN=\"Bob; B\";ROLE=CHAIR:MAILTO:bobby@rune.internal\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
-    );
+         ATTENDEE;CN=\"Bob; B\";ROLE=CHAIR:MAILTO:bobby@rune.internal\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n";
     let expected = format!(
         "BEGIN:VCALENDAR\r\nPRODID:-//-//EN\r\nVERSION:2.0\r\nBEGIN:VEVENT\r\n\
          DTSTART;TZID=Europe/Berlin:20261121T100000\r\nSUMMARY:Tea: at X-mas\\, with\r\n  bobby\r\n\
@@ -485,7 +483,7 @@ fn a_calendar_tells_no_program_and_no_petname_and_keeps_its_times() {
         bob()
     );
     for encoded in [false, true] {
-        let body = if encoded { data_encoding::BASE64.encode(calendar.as_bytes()) } else { calendar.clone() };
+        let body = if encoded { data_encoding::BASE64.encode(calendar.as_bytes()) } else { calendar.to_owned() };
         let encoding = if encoded { "base64" } else { "8bit" };
         let message = format!(
             "{}To: {}\r\nContent-Type: text/calendar; method=REQUEST; x-odd=1; charset=utf-8\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n{body}",

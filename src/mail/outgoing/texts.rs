@@ -102,7 +102,7 @@ pub(super) fn with_ids(text: &[u8], ids: &ContentIds) -> Option<Vec<u8>> {
         let reference = text.get(start..).unwrap_or_default();
         let ends = |byte: &u8| byte.is_ascii_whitespace() || b"\"'<>()[]\\`".contains(byte);
         // No id is longer than a header.
-        let length = reference.iter().take(1000).position(ends).unwrap_or(reference.len().min(1000));
+        let length = reference.iter().take(1000).position(ends).unwrap_or_else(|| reference.len().min(1000));
         let reference = reference.get(..length).unwrap_or_default();
         at = start + length;
         let new = ids.get(reference).or_else(|| ids.get(&percent_decoded(reference)));
