@@ -148,6 +148,8 @@ pub const PARALLEL_DIALS: usize = 3;
 pub const SLOT: Duration = Duration::from_secs(60);
 /// The same for a session with somebody who did not answer last time.
 pub const SLOT_OF_MISSED: Duration = Duration::from_secs(20);
+/// Somebody who answered last time waits so long at most for the place of a session that has delivered nothing.
+pub const SLOT_FOR_ANSWERED: Duration = Duration::from_secs(1);
 /// Between two dials that begin without a free place: a crowd of 200 has its turn within [`SLOT`].
 pub const SLOT_LEAST: Duration = Duration::from_millis(300);
 /// Sessions of one kind that go on without a place; of more, the one that has delivered nothing for the longest time ends. Of a

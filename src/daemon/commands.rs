@@ -27,6 +27,8 @@ use crate::mail::headers;
 
 /// How much of a message is read for its header, in bytes.
 const HEADER_WINDOW: u64 = 16 * 1024;
+/// With less free space than this a message may be refused, in bytes.
+const LOW_DISK: u64 = limits::DISK_RESERVE_BYTES + limits::MESSAGE_BYTES as u64;
 
 impl Handler for Shared {
     fn handle(&self, request: Asked) -> Pin<Box<dyn Future<Output = Result<Value, Failure>> + Send + '_>> {
@@ -197,10 +199,11 @@ impl Shared {
         })
     }
 
-    /// How much space is left, and whether that is so little that no mail is taken; null where the system does not say.
+    /// How much space is left, and whether that is so little that mail is refused, a large message first; null where the system
+    /// does not say.
     fn disk(&self) -> Value {
         let free = self.vfs.free_space(self.directory.path());
-        free.map_or(Value::Null, |free| json!({ "free": free, "low": free < limits::DISK_RESERVE_BYTES }))
+        free.map_or(Value::Null, |free| json!({ "free": free, "low": free < LOW_DISK }))
     }
 
     fn last_backup(&self) -> Value {

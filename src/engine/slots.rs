@@ -3,9 +3,10 @@
 //!
 //! A session has a place for [`limits::SLOT`] from its dial, and as long again from each thing that it delivered; after that it
 //! goes on without one while others are dialled. Whoever answered last time comes first, then who was not tried yet, then who did
-//! not answer, those with the fewest failures first. One place is never theirs who did not answer; and who did is begun within
-//! [`limits::SLOT`] of its time even where sessions that deliver nothing have all places: the more wait, the faster one follows
-//! the other. Where there are too many sessions, or they hold too many bytes, the one that has delivered nothing for the longest
+//! not answer, those with the fewest failures first. One place is never theirs who did not answer. Somebody who answered last time
+//! waits for the place of a session that has delivered nothing for [`limits::SLOT_FOR_ANSWERED`] at most; and who may answer is
+//! begun within [`limits::SLOT`] of its time even where such sessions have all places: the more wait, the faster one follows the
+//! other. Where there are too many sessions, or they hold too many bytes, the one that has delivered nothing for the longest
 //! time ends.
 
 use std::collections::BTreeMap;
@@ -64,6 +65,35 @@ struct Session {
     until: Timestamp,
     /// What it holds in memory for its peer, where that is much.
     bytes: u64,
+    /// Whether it has delivered anything.
+    delivered: bool,
+}
+
+impl Session {
+    /// Until when it keeps somebody of this class from being dialled.
+    fn blocks_until(&self, class: Class) -> Timestamp {
+        match class {
+            Class::Answered if !self.delivered => self.until.min(self.since.plus(limits::SLOT_FOR_ANSWERED)),
+            _ => self.until,
+        }
+    }
+}
+
+/// From when on one of each class may be dialled, where any of it waits.
+struct Opens {
+    answered: Option<Timestamp>,
+    untried: Option<Timestamp>,
+    missed: Option<Timestamp>,
+}
+
+impl Opens {
+    const fn of(&self, class: Class) -> Option<Timestamp> {
+        match class {
+            Class::Answered => self.answered,
+            Class::Untried => self.untried,
+            Class::Missed => self.missed,
+        }
+    }
 }
 
 /// The sessions of one kind.
@@ -86,7 +116,7 @@ impl Slots {
         if class != Class::Missed {
             self.last = now;
         }
-        self.sessions.insert(session, Session { since: now, until: now.plus(time), bytes });
+        self.sessions.insert(session, Session { since: now, until: now.plus(time), bytes, delivered: false });
     }
 
     /// A session begins to bring so many bytes.
@@ -102,7 +132,7 @@ impl Slots {
     /// A session delivered something.
     pub(super) fn delivered(&mut self, session: SessionId, now: Timestamp) {
         if let Some(session) = self.sessions.get_mut(&session) {
-            (session.since, session.until) = (now, now.plus(limits::SLOT));
+            (session.since, session.until, session.delivered) = (now, now.plus(limits::SLOT), true);
         }
     }
 
@@ -130,33 +160,33 @@ impl Slots {
 
     /// Of those who wait, who may be dialled now.
     pub(super) fn open<K>(&self, mut waiting: Vec<Waiting<K>>, now: Timestamp) -> Vec<Waiting<K>> {
-        let (well, missed) = self.opens(&waiting);
-        let open = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
-        waiting.retain(|one| one.next <= now && open(if one.class == Class::Missed { missed } else { well }));
+        let opens = self.opens(&waiting);
+        waiting.retain(|one| one.next <= now && opens.of(one.class).is_some_and(|at| at <= now));
         waiting
     }
 
     /// When somebody may be dialled next.
     pub(super) fn poll<K>(&self, waiting: &[Waiting<K>]) -> Option<Timestamp> {
-        let (well, missed) = self.opens(waiting);
-        well.into_iter().chain(missed).min()
+        let Opens { answered, untried, missed } = self.opens(waiting);
+        [answered, untried, missed].into_iter().flatten().min()
     }
 
-    /// From when on one may be dialled who did not miss the last time, and one who did.
-    fn opens<K>(&self, waiting: &[Waiting<K>]) -> (Option<Timestamp>, Option<Timestamp>) {
-        let missed = waiting.iter().filter(|one| one.class == Class::Missed).map(|one| one.next).min();
-        let missed = missed.map(|first| first.max(self.free(self.places.saturating_sub(1).max(1))));
+    fn opens<K>(&self, waiting: &[Waiting<K>]) -> Opens {
+        let first = |class| waiting.iter().filter(move |one| one.class == class).map(|one| one.next).min();
+        let missed = first(Class::Missed);
+        let missed = missed.map(|first| first.max(self.free(self.places.saturating_sub(1).max(1), Class::Missed)));
         let well = || waiting.iter().filter(|one| one.class != Class::Missed).map(|one| one.next);
-        let first = well().min().map(|first| {
+        let turn = well().min().map(|first| {
             let crowd = well().filter(|next| *next <= first.plus(limits::START_SPREAD)).count();
-            first.max(self.free(self.places).min(self.turn(first, crowd)))
+            self.turn(first, crowd)
         });
-        (first, missed)
+        let open = |class| Some(first(class)?.max(self.free(self.places, class).min(turn?)));
+        Opens { answered: open(Class::Answered), untried: open(Class::Untried), missed }
     }
 
-    /// When fewer than so many sessions have places.
-    fn free(&self, places: usize) -> Timestamp {
-        let mut ends: Vec<_> = self.sessions.values().map(|session| session.until).collect();
+    /// When fewer than so many sessions keep somebody of this class from being dialled.
+    fn free(&self, places: usize, class: Class) -> Timestamp {
+        let mut ends: Vec<_> = self.sessions.values().map(|session| session.blocks_until(class)).collect();
         ends.sort_unstable_by(|a, b| b.cmp(a));
         places.checked_sub(1).and_then(|last| ends.get(last)).copied().unwrap_or(Timestamp::from_secs(0))
     }
@@ -239,6 +269,18 @@ mod tests {
         assert_eq!(begun.iter().map(|(key, _)| *key).collect::<Vec<_>>(), [7, 6, 5, 0, 1, 2, 3, 4]);
         assert_eq!(begun[7].1, 60 + 40, "two at a time, twenty seconds each");
         assert_eq!(slots.next(vec![one(8, Class::Untried, 0)], at(100)), Some(8));
+    }
+
+    #[test]
+    fn who_answered_hardly_waits_for_sessions_that_deliver_nothing() {
+        let mut slots = Slots::new(3);
+        for key in 0..6 {
+            slots.begin(SessionId(key), Class::Answered, 0, at(0));
+        }
+        let answered = [one(9, Class::Answered, 0)];
+        assert_eq!(slots.poll(&answered), Some(at(0).plus(limits::SLOT_FOR_ANSWERED)));
+        (0..3).for_each(|key| slots.delivered(SessionId(key), at(0)));
+        assert!(slots.poll(&answered) > Some(at(10)), "sessions that deliver keep their places");
     }
 
     #[test]

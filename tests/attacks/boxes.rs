@@ -126,7 +126,7 @@ fn certificates(world: &World) {
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
-                    let bytes = [format!("REGISTER - #262144\n").as_bytes(), &vec![0xC6; 262_144], b"QUIT\n"].concat();
+                    let bytes = [&b"REGISTER - #262144\n"[..], &vec![0xC6; 262_144], b"QUIT\n"].concat();
                     while stage.goes_on() {
                         talk(world, &bytes);
                         stage.begins();

@@ -34,7 +34,7 @@ pub(crate) const ATTACKS: &[Trial<World>] = &[
         let pieces: String = (0..4_000).map(|number| format!("; a*{number}*=%41%42")).collect();
         field(world, "pieces", &format!("Content-Type: text/plain{pieces}"));
     }),
-    ("a_thousand_fields", |world| field(world, "fields", &"X-A: b\r\n".repeat(900).trim_end().to_owned())),
+    ("a_thousand_fields", |world| field(world, "fields", "X-A: b\r\n".repeat(900).trim_end())),
     ("a_field_of_a_hundred_thousand_folds", |world| {
         field(world, "folds", &format!("Comments: {}x", "\r\n ".repeat(30_000)))
     }),

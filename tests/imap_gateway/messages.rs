@@ -427,7 +427,8 @@ short
         ("CHARSET UTF-8 SUBJECT {7+}\r\ngrüße".to_owned(), " 2"),
         ("BODY {15+}\r\nschöne grüße".to_owned(), " 1"),
         ("TEXT inner".to_owned(), " 1"),
-        ("BODY pdf".to_owned(), ""),
+        // The name of an attachment.
+        ("BODY pdf".to_owned(), " 1"),
         ("SENTON 2-Feb-2026".to_owned(), " 2"),
         ("NOT SENTSINCE 1-Feb-2026".to_owned(), " 1"),
         ("OR SMALLER 300 BODY nowhere".to_owned(), " 2"),
