@@ -4,7 +4,7 @@
 //! [`PIECE`] bytes, and between them the caller is asked whether to go on. A set that is not named or not known, and US-ASCII with bytes that
 //! it does not have, is UTF-8 where the bytes are that, and otherwise Windows-1252.
 //!
-//! Work: at most [`STEPS_PER_BYTE`] steps for a byte.
+//! Work: at most 8 steps for a byte.
 
 use encoding_rs::{DecoderResult, Encoding, UTF_8, WINDOWS_1252};
 

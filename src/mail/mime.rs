@@ -6,7 +6,7 @@
 //! the number of parts or the bounds of headers, or is called multipart and is not, stays one opaque part: nothing is lost,
 //! nothing is guessed.
 //!
-//! Work: at most [`STEPS_PER_BYTE`] steps for a byte of the message.
+//! Work: at most 24 steps for a byte of the message.
 
 use std::collections::BTreeMap;
 

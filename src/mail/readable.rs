@@ -4,7 +4,7 @@
 //! nothing is parsed a second time by something that might see another message. Nothing fails: what cannot be decoded is shown as it
 //! is written.
 //!
-//! Work: at most [`STEPS_PER_BYTE`] steps for a byte. An encoded word ends at the first `?` behind its beginning (or is none), so that no
+//! Work: at most 24 steps for a byte. An encoded word ends at the first `?` behind its beginning (or is none), so that no
 //! beginning is looked at further than to the next.
 
 use crate::base::meter;

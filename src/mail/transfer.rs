@@ -1,6 +1,6 @@
 //! Transfer encodings undone (RFC 2045 §6), leniently: what is not of the encoding is passed over, and nothing fails.
 //!
-//! Bytes are read from left to right in pieces, and between them the caller is asked whether to go on. Work: at most [`STEPS_PER_BYTE`]
+//! Bytes are read from left to right in pieces, and between them the caller is asked whether to go on. Work: at most 8
 //! steps for a byte.
 
 use std::borrow::Cow;

@@ -4,7 +4,7 @@
 //! not count. The body is what Dovecot searches too: parts that are text or belong to a message (a report of delivery), the headers of parts and of
 //! enclosed messages, and the names of files. Text of a message is decoded when the first key asks for it, and once.
 //!
-//! Work: decoding makes at most [`STEPS_PER_BYTE`] steps for a byte of the message, and each key that looks at text two more for a byte of what
+//! Work: decoding makes at most 80 steps for a byte of the message, and each key that looks at text two more for a byte of what
 //! was decoded. Whether to go on is asked at least every 64 KiB of that.
 
 use crate::base::{limits, meter};
