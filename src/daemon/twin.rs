@@ -1,9 +1,10 @@
 //! Two of one: whether another node answers at an onion of this one (docs/on-disk.md, "Two of one"). A copy and its original
 //! that both run split their mail; whichever notices first ends.
 //!
-//! A look dials the onion on a circuit of its own and sends one line with a random number. Where the line arrives at this very
-//! process, nobody else is there. Where the greeting of a node comes back and the line does not arrive, somebody else is.
-//! Whatever else happens proves nothing.
+//! A look dials the onion on a circuit of its own and sends one line with a random number, which is no command. Where the line
+//! arrives at this very process, nobody else is there. Where a node answers it as it answers what it does not know (701),
+//! somebody else is: this process answers no line of its own. Whatever else happens proves nothing: a connection that gives way
+//! to others, for one, ends without that answer.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -20,6 +21,7 @@ use super::node::{Ending, Shared};
 use crate::base::{Onion, Rng};
 use crate::net::{Isolation, Stream, Transport, TransportState};
 use crate::store::OsRng;
+use crate::wire::Status;
 
 /// How long a start waits for the first look before it publishes anything.
 const BEFORE_PUBLISHING: Duration = Duration::from_secs(5);
@@ -27,10 +29,10 @@ const BEFORE_PUBLISHING: Duration = Duration::from_secs(5);
 const SOON: (u64, u64) = (60, 120);
 /// Later looks: often enough that little mail is split, rare enough that they are no burden. In seconds, as above.
 const NOW_AND_THEN: (u64, u64) = (600, 1800);
-/// How long the line may take to arrive here once the greeting came back. Both go over the same circuit.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// The longest that a look takes once somebody answered.
 const LOOK: Duration = Duration::from_secs(90);
+/// A greeting and an answer have no more than this, in bytes.
+const ANSWER: usize = 16 * 1024;
 /// So many looks in a row that find another one are believed.
 const CERTAIN: u32 = 2;
 
@@ -89,14 +91,21 @@ impl Lookout {
         let Ok(mut stream) = transport.dial(onion, Isolation::Fresh).await else { return Look::Unknown };
         let (line, arrived) = self.open();
         let answered = async {
-            let mut greeting = [0; 64];
-            let asked = stream.write_all(&line).await.is_ok() && stream.flush().await.is_ok();
-            if !asked || !matches!(stream.read(&mut greeting).await, Ok(1..)) {
-                // Busy, or gone: ours or not, it did not greet.
+            if stream.write_all(&line).await.is_err() || stream.flush().await.is_err() {
                 return Look::Unknown;
             }
-            sleep(PATIENCE).await;
-            Look::Another
+            let (mut said, mut piece) = (Vec::new(), [0; 256]);
+            while said.len() < ANSWER {
+                match stream.read(&mut piece).await {
+                    Ok(read @ 1..) => said.extend_from_slice(piece.get(..read).unwrap_or_default()),
+                    // Busy, or gone: ours or not, it did not answer.
+                    _ => return Look::Unknown,
+                }
+                if is_answered(&said) {
+                    return Look::Another;
+                }
+            }
+            Look::Unknown
         };
         let found = tokio::select! {
             biased;
@@ -106,6 +115,13 @@ impl Lookout {
         self.looks().remove(&line);
         found
     }
+}
+
+/// Whether one of these whole lines is the answer to what is no command.
+fn is_answered(said: &[u8]) -> bool {
+    let code = Status::BadCommand.number().to_string();
+    let whole = said.iter().rposition(|byte| *byte == b'\n').and_then(|end| said.get(..end)).unwrap_or_default();
+    whole.split(|byte| *byte == b'\n').any(|line| line.split(|byte| *byte == b' ').next() == Some(code.as_bytes()))
 }
 
 enum Phase {
@@ -282,23 +298,41 @@ mod tests {
         }
     }
 
-    /// Greets and reads, as a node does whose lookout this is; what it read of its first session.
-    async fn serve(lookout: Arc<Lookout>, mut incoming: mpsc::UnboundedReceiver<DuplexStream>) {
+    /// Greets and answers what it does not know, as a node does whose lookout this is; or, where it is busy, ends what it
+    /// greeted.
+    async fn serve(lookout: Arc<Lookout>, mut incoming: mpsc::UnboundedReceiver<DuplexStream>, busy: bool) {
         while let Some(stream) = incoming.recv().await {
             let mut stream = lookout.watch(Box::new(stream));
             tokio::spawn(async move {
-                if stream.write_all(b"HOWDY RUNE/3\r\n").await.is_ok() {
-                    let mut read = Vec::new();
-                    let _ = stream.read_to_end(&mut read).await;
+                let _ = stream.write_all(b"HOWDY RUNE/1 MAX=1 CAP=SEND\n").await;
+                if busy {
+                    let _ = stream.write_all(b"708 TIME-OUT\n").await;
+                    return;
+                }
+                let mut read = [0; LINE];
+                if stream.read_exact(&mut read).await.is_ok() {
+                    let _ = stream.write_all(b"701 BAD COMMAND\n").await;
+                    sleep(Duration::from_secs(120)).await;
                 }
             });
         }
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_gave_way_to_others_is_no_proof_of_another_node() {
+        let own = Arc::new(Lookout::default());
+        let (sender, incoming) = mpsc::unbounded_channel();
+        tokio::spawn(serve(Arc::default(), incoming, true));
+        let ending = watch::Sender::new(None);
+        let onion = Onion::of_seed(&OnionSeed::from_bytes([1; 32]));
+        let crowded = Search { lookout: own, transport: Arc::new(Network(sender)), onion, ending };
+        assert!(timeout(Duration::from_secs(86_400), crowded.now_and_then()).await.is_err());
+    }
+
     fn search(lookout: &Arc<Lookout>, answers: Option<Arc<Lookout>>) -> (Search, watch::Receiver<Option<Ending>>) {
         let (sender, incoming) = mpsc::unbounded_channel();
         match answers {
-            Some(answers) => drop(tokio::spawn(serve(answers, incoming))),
+            Some(answers) => drop(tokio::spawn(serve(answers, incoming, false))),
             None => drop(incoming),
         }
         let ending = watch::Sender::new(None);
