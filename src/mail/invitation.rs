@@ -504,15 +504,4 @@ mod tests {
             let _ = Invitation::parse(&text);
         }
     }
-
-    #[test]
-    fn an_invitation_names_so_many_carriers_and_no_more() {
-        let carriers: Vec<_> = (0..=INVITATION_CARRIERS as u8).map(|n| Onion::from_public_key([n + 20; 32])).collect();
-        for count in [INVITATION_CARRIERS, INVITATION_CARRIERS + 1] {
-            let text = Invitation { carriers: carriers[..count].to_vec(), ..private() }.encode();
-            // Of a later version that allows more.
-            let read = Invitation::parse(&text).unwrap().carriers;
-            assert_eq!(read, carriers[..INVITATION_CARRIERS], "{count}");
-        }
-    }
 }

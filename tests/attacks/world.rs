@@ -21,7 +21,7 @@ const MEMORY: u64 = 384 << 20;
 /// Honest mail takes at most so many times what it usually takes.
 const SLOWER: u32 = 3;
 /// What counts as usual where it is less: the tests share two processors with each other and with the attacker.
-const USUAL: Duration = Duration::from_millis(700);
+const USUAL: Duration = Duration::from_secs(1);
 /// How often honest mail is sent during an attack.
 const LETTERS: usize = 3;
 

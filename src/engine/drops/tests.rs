@@ -738,20 +738,3 @@ fn a_receipt_says_nothing_of_when_the_message_was_collected() {
         (minutes.iter().filter(|minutes| **minutes < 20), minutes.iter().filter(|minutes| **minutes > 40));
     assert!(early.count() > 0 && late.count() > 0, "at a random moment of it: {minutes:?}");
 }
-
-#[test]
-fn a_check_of_a_carrier_that_says_nothing_ends_and_says_so() {
-    let mut world = world(43, 1);
-    let check = |world: &mut World| world.request(CAROL, Request::CheckDrop { name: "box120".to_owned() });
-    let how = |world: &World| world.nodes[CAROL].published.checks.values().next().copied();
-    world.carriers[0].deaf = true;
-    check(&mut world).unwrap();
-    world.pass(HOUR);
-    assert!(matches!(how(&world), Some(Check::Failed(_))), "{:?}", how(&world));
-    world.carriers[0].deaf = false;
-    world.pass(DAY);
-    check(&mut world).unwrap();
-    world.pass(MINUTE);
-    assert_eq!(how(&world), Some(Check::Works));
-    world.check();
-}
