@@ -302,3 +302,12 @@ fn a_passphrase_that_would_protect_nothing_is_refused() {
     let (code, words) = failure(&alice.run(&["up", "--passphrase-file", file.to_str().unwrap()]));
     assert!(code == 2 && words.contains("without a passphrase"), "{words}");
 }
+
+#[test]
+fn the_demo_tells_its_story_to_the_end() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_runepeer"));
+    command.arg("demo");
+    let output = support::programs::run(command, b"");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("That was the whole thing"));
+}

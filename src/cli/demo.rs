@@ -202,7 +202,10 @@ async fn story(context: &Context, home: &Path, keep: bool) -> Result<(), Failure
     if shown(&received) != shown(&message) {
         return Err(Failure::new(Code::Failed, "what bob reads is not what alice wrote"));
     }
-    out.say(format!("bob reads it in his mail program over IMAP: {} bytes, the same byte for byte.", received.len()));
+    out.say(format!(
+        "bob reads it in his mail program over IMAP: {} bytes, text and photo as she wrote them.",
+        received.len()
+    ));
     let carol = away(context, home, &alice, &bob, carol).await?;
     out.say(format!("\nThat was the whole thing, in {:.1} seconds.", begin.elapsed().as_secs_f32()));
     if context.output.is_json() {
