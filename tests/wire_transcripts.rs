@@ -122,7 +122,7 @@ fn replay(name: &str, script: &str, piece: usize) -> bool {
     let mut alice = Alice { onion, key: MacKey::from_bytes(key) };
     let (mut responder, host): (_, &mut dyn Host) = match script.contains("CAP=BOX") {
         true => (Responder::of_box(now), &mut Box),
-        false => (Responder::new(now), &mut alice),
+        false => (Responder::new(now, &runepeer::base::Terms::default()), &mut alice),
     };
     for (side, bytes) in turns(script) {
         if side == 'C' {

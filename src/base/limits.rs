@@ -34,6 +34,8 @@ pub const SIGNATURE_BYTES: usize = 1024;
 pub const WIRE_LINE_BYTES: usize = 8 * KIB;
 /// A line that a RUNE server sends, without its line end, in bytes: the longest of ours, with a welcome, has half of it.
 pub const WIRE_REPLY_LINE_BYTES: usize = KIB;
+/// The welcome behind a greeting, in characters.
+pub const WELCOME_CHARACTERS: usize = 200;
 /// Blocks that one RUNE line may announce.
 pub const WIRE_BLOCKS: usize = 4;
 /// An OpenPGP certificate, in bytes.

@@ -12,6 +12,7 @@ pub mod redact;
 pub mod rng;
 pub mod scan;
 pub mod secret;
+pub mod terms;
 pub mod time;
 
 pub use address::{Address, AddressError, LocalPart};
@@ -22,4 +23,5 @@ pub use onion::Onion;
 pub use redact::Sensitive;
 pub use rng::Rng;
 pub use secret::{MacKey, OnionSeed, SymmetricKey, TokenSeed};
+pub use terms::Terms;
 pub use time::{ClockStep, Timestamp};

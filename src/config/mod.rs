@@ -13,6 +13,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::Terms;
+use crate::base::limits::{MIB, OBJECT_BYTES, WELCOME_CHARACTERS};
+
 /// The file's name in the data directory.
 pub const FILE_NAME: &str = "config.toml";
 
@@ -51,6 +54,22 @@ pub enum ConfigError {
         value: String,
         /// What would be right.
         example: &'static str,
+    },
+    /// A welcome that cannot stand in a greeting.
+    #[error(
+        "identity.{name}.welcome: write 1 to {WELCOME_CHARACTERS} printable ASCII characters, without quotation marks and backslashes, not beginning with RUNE/"
+    )]
+    Welcome {
+        /// Of which identity.
+        name: String,
+    },
+    /// A maximum that is too small to be of use, or larger than any object.
+    #[error("identity.{name}.maximum_mib = {value}: write a number of MiB from 1 to {}", OBJECT_BYTES / MIB)]
+    Maximum {
+        /// Of which identity.
+        name: String,
+        /// As written.
+        value: u64,
     },
     /// A transport that does not exist.
     #[error("transport = \"{0}\" is not known; write \"tor\", or \"loopback:DIRECTORY\" for tests on one machine")]
@@ -100,6 +119,10 @@ pub struct File {
     /// `[listen]`: where mail programs connect.
     #[serde(default)]
     pub listen: ListenFile,
+    /// `[identity.NAME]`: what the sessions of one identity say of it. One table for each, so that two identities of a
+    /// node are not known by the same words.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub identity: BTreeMap<String, IdentityFile>,
     /// `[tor]`: handed to arti as it is (bridges, test networks).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tor: BTreeMap<String, toml::Value>,
@@ -117,6 +140,18 @@ pub struct ListenFile {
     pub submission: Option<String>,
 }
 
+/// `[identity.NAME]` as written.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdentityFile {
+    /// `welcome = "…"`: what stands behind the greeting of a session (docs/protocol.md, "Connection and greeting").
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub welcome: Option<String>,
+    /// `maximum_mib = 8`: the largest object that a session takes, in MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maximum_mib: Option<u64>,
+}
+
 /// A validated configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -128,6 +163,8 @@ pub struct Config {
     pub imap: SocketAddr,
     /// Where submission listens.
     pub submission: SocketAddr,
+    /// By the names of identities.
+    pub terms: BTreeMap<String, Terms>,
     /// Arti's own settings.
     pub tor: BTreeMap<String, toml::Value>,
 }
@@ -180,6 +217,7 @@ impl File {
                 imap: self.listen.imap.or(other.listen.imap),
                 submission: self.listen.submission.or(other.listen.submission),
             },
+            identity: if self.identity.is_empty() { other.identity } else { self.identity },
             tor: if self.tor.is_empty() { other.tor } else { self.tor },
         }
     }
@@ -187,16 +225,38 @@ impl File {
     /// Checks everything and fills in the defaults.
     ///
     /// # Errors
-    /// [`ConfigError::NotLoopback`] and [`ConfigError::Transport`].
+    /// Each names the setting, and what would be right.
     pub fn validate(&self) -> Result<Config, ConfigError> {
         Ok(Config {
             transport: self.transport.as_deref().unwrap_or("tor").parse()?,
             carrier_only: self.carrier_only.unwrap_or(false),
             imap: loopback("listen.imap", self.listen.imap.as_deref(), DEFAULT_IMAP)?,
             submission: loopback("listen.submission", self.listen.submission.as_deref(), DEFAULT_SUBMISSION)?,
+            terms: self
+                .identity
+                .iter()
+                .map(|(name, file)| Ok((name.clone(), terms(name, file)?)))
+                .collect::<Result<_, _>>()?,
             tor: self.tor.clone(),
         })
     }
+}
+
+fn terms(name: &str, file: &IdentityFile) -> Result<Terms, ConfigError> {
+    let name = || name.to_owned();
+    if let Some(welcome) = &file.welcome {
+        let printable = welcome.bytes().all(|byte| (b' '..=b'~').contains(&byte) && byte != b'"' && byte != b'\\');
+        let version = welcome.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("RUNE/"));
+        if !(1..=WELCOME_CHARACTERS).contains(&welcome.len()) || !printable || version {
+            return Err(ConfigError::Welcome { name: name() });
+        }
+    }
+    let most = (OBJECT_BYTES / MIB) as u64;
+    let maximum = file.maximum_mib.unwrap_or(most);
+    if !(1..=most).contains(&maximum) {
+        return Err(ConfigError::Maximum { name: name(), value: maximum });
+    }
+    Ok(Terms { welcome: file.welcome.clone(), maximum: maximum as usize * MIB })
 }
 
 fn loopback(key: &'static str, value: Option<&str>, default: &'static str) -> Result<SocketAddr, ConfigError> {
@@ -248,11 +308,43 @@ mod tests {
             transport: Some("loopback:/tmp/x".into()),
             carrier_only: Some(true),
             listen: ListenFile { imap: Some("127.0.0.1:0".into()), submission: None },
+            identity: BTreeMap::from([(
+                "alice".into(),
+                IdentityFile { welcome: Some("Small things, please.".into()), maximum_mib: Some(2) },
+            )]),
             tor: BTreeMap::from([("path_rules".into(), toml::Value::Table(toml::Table::new()))]),
         };
         let again: File = toml::from_str(&file.to_toml()).unwrap();
         assert_eq!(again.to_toml(), file.to_toml());
-        assert_eq!(again.validate().unwrap().transport, Transport::Loopback("/tmp/x".into()));
+        let config = again.validate().unwrap();
+        assert_eq!(config.transport, Transport::Loopback("/tmp/x".into()));
+        let terms = Terms { welcome: Some("Small things, please.".into()), maximum: 2 * MIB };
+        assert_eq!(config.terms, BTreeMap::from([("alice".into(), terms)]));
+    }
+
+    #[test]
+    fn a_welcome_and_a_maximum_are_bounded_and_the_error_names_the_setting() {
+        let read = |line: &str| toml::from_str::<File>(&format!("[identity.bob]\n{line}")).unwrap().validate();
+        let long = "x".repeat(WELCOME_CHARACTERS);
+        for line in [&format!("welcome = '{long}'"), "welcome = 'Hi; #1'", "maximum_mib = 1", "maximum_mib = 27"] {
+            assert!(read(line).is_ok(), "{line}");
+        }
+        for line in [
+            &format!("welcome = '{long}x'"),
+            "welcome = ''",
+            "welcome = 'a\"b'",
+            "welcome = 'a\\b'",
+            "welcome = \"a\\nb\"",
+            "welcome = \"a\\u007fb\"",
+            "welcome = 'Grüße'",
+            "welcome = 'rune/2'",
+            "maximum_mib = 0",
+            "maximum_mib = 28",
+        ] {
+            let error = read(line).unwrap_err().to_string();
+            assert!(error.starts_with("identity.bob.") && error.contains("write "), "{line}: {error}");
+        }
+        assert_eq!(read("").unwrap().terms["bob"], Terms::default());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::identity::{IdentityShell, Tools};
 use super::keys::KeyChain;
 use super::node::{Reading, Shared, broken, local_part};
 use crate::backup;
-use crate::base::{IdentityId, Onion, OnionSeed, SymmetricKey};
+use crate::base::{IdentityId, Onion, OnionSeed, SymmetricKey, Terms};
 use crate::control::{Code, Failure};
 use crate::engine::effect::{Durability, NewBody};
 use crate::engine::profile::{Profile, PublicProfile, SecretBytes};
@@ -88,8 +88,9 @@ impl Shared {
             keys: Arc::new(KeyChain::new(keys)),
             transport: Arc::clone(&self.transport),
         };
-        let machine = Identity::new(state, self.delays, now(), &mut OsRng)
+        let mut machine = Identity::new(state, self.delays, now(), &mut OsRng)
             .map_err(|error| broken("the identity's log", error))?;
+        machine.set_terms(self.terms_of(&profile.public.name));
         let (listens, wanted) = watch::channel(true);
         let (shell, snapshot) = IdentityShell::new(tools, &machine, listens, replayed);
         let (driver, ends) = Driver::new(machine, shell, self.pool.clone());
@@ -108,6 +109,12 @@ impl Shared {
         });
         self.registry.add(Arc::clone(&account));
         Ok(account)
+    }
+
+    /// The terms that config.toml has for an identity, or the usual ones.
+    fn terms_of(&self, name: &str) -> Terms {
+        let mut terms = self.terms.iter();
+        terms.find(|(of, _)| of.eq_ignore_ascii_case(name)).map(|(_, terms)| terms.clone()).unwrap_or_default()
     }
 
     /// Tells an identity that its log was put back from a backup, once; whether it was.

@@ -1,5 +1,6 @@
 //! A node at run time: one data directory, one transport, the identities, the local listeners.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +22,7 @@ use super::directory::DataDir;
 use super::restored::Cautious;
 use super::twin::Lookout;
 use crate::backup;
+use crate::base::Terms;
 use crate::config::{Config, File, Transport as TransportChoice};
 use crate::control::{CarrierChange, Code, Command, Failure, Handler, Request, Server};
 use crate::engine::drops::Delays;
@@ -187,6 +189,8 @@ pub(super) struct Shared {
     /// By which this process knows itself.
     pub(super) lookout: Arc<Lookout>,
     pub(super) delays: Delays,
+    /// By the names of identities, where config.toml has them.
+    pub(super) terms: BTreeMap<String, Terms>,
 }
 
 /// A running node.
@@ -250,6 +254,7 @@ impl Node {
             leases: Arc::default(),
             lookout: Arc::default(),
             delays: start.delays,
+            terms: config.terms.clone(),
             directory: preparation.directory,
             vfs: preparation.vfs,
         });
@@ -291,6 +296,10 @@ impl Node {
         if let Err(failure) = self.shared.open_known_carrier().await {
             tracing::error!(%failure, "this node carries no mail for others until that is mended");
             *self.shared.carrier_problem.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure.message);
+        }
+        let here = |name: &String| self.shared.registry.all().iter().any(|it| it.name.eq_ignore_ascii_case(name));
+        if !ids.is_empty() && !self.shared.terms.keys().all(here) {
+            tracing::warn!("config.toml has a table [identity.NAME] for a name that no identity here has");
         }
         match name {
             Some(name) if ids.is_empty() => self.shared.make_identity(name).await.map(|_| ()),

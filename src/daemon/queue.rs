@@ -124,7 +124,7 @@ const fn state(progress: Progress) -> (&'static str, Option<Timestamp>) {
         Progress::Delivered(at) => ("delivered", Some(at)),
         Progress::Failed(at, FailureReason::Expired) => ("expired", Some(at)),
         Progress::Failed(at, FailureReason::Unconfirmed | FailureReason::Recalled) => ("unconfirmed", Some(at)),
-        Progress::Failed(at, FailureReason::Refused) => ("refused", Some(at)),
+        Progress::Failed(at, FailureReason::Refused | FailureReason::TooLarge) => ("refused", Some(at)),
         Progress::Failed(at, FailureReason::Unsealable | FailureReason::NoContact) => ("failed", Some(at)),
         Progress::Cancelled => ("cancelled", None),
         Progress::Read(at) => ("read", Some(at)),

@@ -65,6 +65,8 @@ pub(super) struct World {
     pub(super) objects: Vec<(usize, Vec<u8>)>,
     /// What every node said in sessions that it accepted.
     pub(super) replies: Vec<(usize, String)>,
+    /// The beginnings of what nodes that dialled sent.
+    pub(super) commands: Vec<String>,
     /// How long it takes until a dial of somebody who is away fails.
     pub(super) dial_fails_after: Duration,
     /// Peers who accept, greet, and say nothing more.
@@ -155,6 +157,7 @@ impl World {
             circuits: Vec::new(),
             objects: Vec::new(),
             replies: Vec::new(),
+            commands: Vec::new(),
             dial_fails_after: Duration::ZERO,
             silent: BTreeSet::new(),
             cut_at: None,
@@ -418,6 +421,8 @@ impl World {
     fn perform_transmit(&mut self, node: usize, session: SessionId, bytes: Vec<u8>) {
         if session.0 < super::effect::DIALLED_SESSIONS {
             self.replies.push((node, String::from_utf8_lossy(&bytes).into_owned()));
+        } else {
+            self.commands.push(String::from_utf8_lossy(bytes.get(..1024).unwrap_or(&bytes)).into_owned());
         }
         if self.cut_at.is_some_and(|cut| bytes.windows(cut.len()).any(|window| window == cut)) {
             self.cut_at = None;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::base::rng::Rng;
 use crate::base::{
     BodyId, ClockStep, ContactId, ContentId, DropId, FolderId, InvitationId, ObjectId, Onion, OpId, QueueId, SessionId,
-    Timestamp,
+    Terms, Timestamp,
 };
 use crate::mail::Address;
 
@@ -105,6 +105,7 @@ enum Kind {
 pub struct Identity {
     pub(super) state: State,
     pub(super) profile: Arc<Profile>,
+    pub(super) terms: Terms,
     pub(super) inbound: BTreeMap<SessionId, Inbound>,
     pub(super) outbound: BTreeMap<SessionId, Outbound>,
     pub(super) schedule: Schedule,
@@ -173,6 +174,7 @@ impl Identity {
         Ok(Self {
             state,
             profile,
+            terms: Terms::default(),
             inbound: BTreeMap::new(),
             outbound: BTreeMap::new(),
             schedule,
@@ -207,6 +209,11 @@ impl Identity {
             last_session: DIALLED_SESSIONS,
             attempts_changed: false,
         })
+    }
+
+    /// Sets other terms than the usual ones, for sessions that begin from now on.
+    pub fn set_terms(&mut self, terms: Terms) {
+        self.terms = terms;
     }
 
     /// What is committed.

@@ -148,7 +148,11 @@ impl Identity {
             outbound.settling.insert(item);
             let then = Then::Sending(contact, SendingStep::Settled(session, item));
             match item {
-                Item::Mail(queue) => self.report(now, rng, queue, &[(contact, FailureReason::Refused)], then),
+                Item::Mail(queue) => {
+                    let too_large = code == Status::ObjectTooLarge.code();
+                    let reason = if too_large { FailureReason::TooLarge } else { FailureReason::Refused };
+                    self.report(now, rng, queue, &[(contact, reason)], then);
+                }
                 Item::Card(_) => self.card_failed(now, rng, contact, true, then),
                 // Whoever takes none gets none.
                 Item::Receipts(_) => {

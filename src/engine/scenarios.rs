@@ -723,15 +723,17 @@ fn what_its_author_calls_important_is_flagged_at_the_receiver_and_nothing_else_i
     world.introduce(ALICE, BOB);
     world.pass(MINUTE);
     let fields = [
-        ("Importance: high", true),
-        ("X-Priority: 1 (Highest)", true),
-        ("x-priority: 2", true),
-        ("Priority: urgent", true),
-        ("X-Priority: 3", false),
-        ("Importance: low", false),
-        ("Subject: Importance: high", false),
+        ("Importance: high", true, false),
+        ("X-Priority: 1 (Highest)", true, false),
+        ("x-priority: 2", true, false),
+        ("Priority: urgent", true, false),
+        ("X-Priority: 3", false, false),
+        ("Importance: low", false, true),
+        ("X-Priority: 5", false, true),
+        ("Priority: non-urgent", false, true),
+        ("Subject: Importance: high", false, false),
     ];
-    for (number, (field, _)) in fields.iter().enumerate() {
+    for (number, (field, high, low)) in fields.iter().enumerate() {
         let recipient = world.address(BOB);
         let text = format!("From: <{}>\r\n{field}\r\n\r\nText {number}.\r\n", world.address(ALICE));
         let (recipients, visible) = (vec![recipient.clone()], vec![recipient]);
@@ -743,10 +745,13 @@ fn what_its_author_calls_important_is_flagged_at_the_receiver_and_nothing_else_i
         // It is remembered over a restart.
         world.restart(ALICE);
         world.nodes[BOB].online = true;
+        world.commands.clear();
         world.pass(10 * MINUTE);
+        let said = |word: &str| world.commands.iter().any(|text| text.contains(word));
+        assert_eq!((said(" +IMPORTANT"), said(" -IMPORTANT")), (*high, *low), "{field}: {:?}", world.commands);
     }
     let inbox = world.messages(BOB, FolderRole::Inbox);
     let flagged: Vec<_> = inbox.iter().map(|message| message.flags.contains(Flags::FLAGGED)).collect();
-    assert_eq!(flagged, fields.map(|(_, important)| important));
+    assert_eq!(flagged, fields.map(|(_, high, _)| high));
     world.check();
 }

@@ -84,6 +84,8 @@ struct Reception<'a> {
     public: &'a PublicProfile,
     rates: &'a mut Rates,
     keys: &'a mut Keys,
+    /// The largest object that is taken from a contact.
+    maximum: usize,
     disk_low: bool,
     crowd: Crowd<'a>,
     shown: &'a mut Shown,
@@ -108,7 +110,7 @@ impl Host for Reception<'_> {
         // Whoever is not a contact learns nothing from a refusal, whatever its reason.
         let is_contact = matches!(sender, Sender::Contact(_));
         let because = |status| if is_contact { status } else { Status::NotAvailable };
-        let maximum = if is_contact { limits::OBJECT_BYTES } else { limits::STRANGER_BYTES };
+        let maximum = if is_contact { self.maximum } else { self.maximum.min(limits::STRANGER_BYTES) };
         if size > maximum as u64 {
             return Offer::Refused(because(Status::ObjectTooLarge));
         }
@@ -187,7 +189,7 @@ impl Identity {
             Ok(Some(other)) => self.give_way(other),
             Ok(None) => {}
         }
-        self.inbound.insert(session, Inbound { machine: Responder::new(now), shown: Shown::default() });
+        self.inbound.insert(session, Inbound { machine: Responder::new(now, &self.terms), shown: Shown::default() });
         self.flush_inbound(session);
     }
 
@@ -255,6 +257,7 @@ impl Identity {
             public: &self.profile.public,
             rates: &mut self.rates,
             keys: &mut self.keys,
+            maximum: self.terms.maximum,
             disk_low: self.disk_low,
             crowd,
             shown: &mut shown,

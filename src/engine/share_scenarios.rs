@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::base::ids::Fingerprint;
-use crate::base::{ContactId, ContentId, MacKey, Onion, SessionId, Timestamp, limits};
+use crate::base::{ContactId, ContentId, MacKey, Onion, SessionId, Terms, Timestamp, limits};
 use crate::mail::invitation::Invitation;
 use crate::mail::{Binding, Card, Content, ContentKind};
 use crate::wire::{Claim, Command, Importance, Message, Send, authenticator, digest};
@@ -548,4 +548,31 @@ fn the_moments_of_answers_say_nothing_of_how_many_contacts_there_are() {
     let after: Vec<_> = seen[0].iter().map(|(millisecond, _)| *millisecond).collect();
     assert_eq!(after, [25, 25, 25, 25, 0], "{seen:?}");
     assert!(seen.iter().all(|moments| *moments == seen[0]), "{seen:?}");
+}
+
+#[test]
+fn a_session_welcomes_and_takes_as_much_as_its_owner_set_and_the_sender_is_told_the_reason() {
+    let (mut world, key) = friends();
+    let welcome = Some("Small things, please.".to_owned());
+    world.nodes[ALICE].identity.set_terms(Terms { welcome, maximum: limits::MIB });
+    world.replies.clear();
+    let session = world.accept(ALICE);
+    world.run();
+    assert_eq!(world.replies, [(ALICE, "HOWDY RUNE/1 MAX=1048576 CAP=SEND \"Small things, please.\"\n".to_owned())]);
+    world.input(ALICE, Input::Closed(session));
+    let most = announces(&world, &key, limits::MIB);
+    assert!(answer(&mut world, most).contains("201 1048576 "));
+    let more = announces(&world, &key, limits::MIB + 1);
+    assert!(answer(&mut world, more).contains("413"));
+    // A stranger learns the usual maximum, and never more than that.
+    world.nodes[ALICE].identity.set_terms(Terms { welcome: None, maximum: limits::STRANGER_BYTES - 1 });
+    let stranger = asks(&world, None, Claim { hash: [9; 32], size: limits::STRANGER_BYTES as u64 });
+    assert!(answer(&mut world, stranger.into_bytes()).contains("420"));
+    // Bob's own node reads the welcome, and tells him what Alice's node does not take.
+    world.nodes[ALICE].identity.set_terms(Terms { welcome: Some("Hi".to_owned()), maximum: 1 });
+    world.submit(BOB, ALICE, "too much").unwrap();
+    world.pass(MINUTE);
+    assert!(world.nodes[BOB].published.queue.is_empty());
+    let reports = world.texts(BOB, FolderRole::Inbox);
+    assert!(reports.iter().any(|text| text.contains("larger than their node takes")), "{reports:?}");
 }

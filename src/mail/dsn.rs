@@ -28,6 +28,8 @@ pub enum FailureReason {
     NoContact,
     /// Its sender took it back, but a copy was on its way before and may have arrived.
     Recalled,
+    /// It is larger than what the recipient's node takes.
+    TooLarge,
 }
 
 impl FailureReason {
@@ -39,6 +41,7 @@ impl FailureReason {
             Self::Unsealable => "5.7.5",
             Self::NoContact => "5.1.1",
             Self::Recalled => "4.0.0",
+            Self::TooLarge => "5.2.3",
         }
     }
 
@@ -55,6 +58,7 @@ impl FailureReason {
             Self::Recalled => {
                 "You took the message back. A copy was sent before and never acknowledged: it may have arrived all the same."
             }
+            Self::TooLarge => "It is larger than their node takes. Send less at once, or ask them to take more.",
         }
     }
 

@@ -252,7 +252,7 @@ impl Host for Reception {
 /// Takes the node's card; returns the key with which our SENDs are authenticated.
 async fn answer(listener: &mut Listener, keys: &SecretKeys, node: &Certificate) -> MacKey {
     let mut stream = listener.accept().await.expect("the node dials");
-    let mut session = Responder::new(now());
+    let mut session = Responder::new(now(), &runepeer::base::Terms::default());
     let mut reception = Reception { certificate: keys.certificate().bytes().into(), card: None };
     let mut buffer = vec![0; 16 * 1024];
     loop {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::base::{MacKey, Onion};
+use crate::base::{MacKey, Onion, Terms};
 
 fn start() -> Timestamp {
     Timestamp::from_secs(1_800_000_000)
@@ -91,7 +91,7 @@ fn follow(initiator: &mut Initiator) -> Vec<Ticket> {
 proptest! {
     #[test]
     fn a_hostile_client_gets_nothing_stored_that_was_not_offered(pieces in prop::collection::vec(bytes(), 0..5)) {
-        let (mut host, mut responder) = (Fake::default(), Responder::new(start()));
+        let (mut host, mut responder) = (Fake::default(), Responder::new(start(), &Terms::default()));
         let (mut sent, mut received) = (0, 0);
         for piece in pieces {
             sent += piece.len();

@@ -13,7 +13,7 @@ use crate::base::limits::{
     WIRE_CERTIFICATES, WIRE_DELIVERIES, WIRE_MISTAKES, WIRE_REPLIES_WAITING, WIRE_SENDS, WIRE_SENDS_OPEN,
     WIRE_SKIPPED_BYTES,
 };
-use crate::base::{ClockStep, Timestamp};
+use crate::base::{ClockStep, Terms, Timestamp};
 use crate::wire::mailbox::BoxCommand;
 use crate::wire::{
     self, CertificateRef, Command, CommandError, Decoder, Greeting, Item, Message, PipelineId, Ready, Reply, Send,
@@ -65,23 +65,24 @@ pub struct Responder {
 
 impl Responder {
     /// A session of an identity that begins now; its greeting is already in the output.
-    pub fn new(now: Timestamp) -> Self {
+    pub fn new(now: Timestamp, terms: &Terms) -> Self {
         // What it says is short.
-        Self::serving(now, "SEND", OBJECT_BYTES as u64, usize::MAX)
+        Self::serving(now, "SEND", terms, usize::MAX)
     }
 
     /// The same of a box.
     pub fn of_box(now: Timestamp) -> Self {
-        Self::serving(now, "BOX", DEPOSIT_BYTES, OUTPUT_WAITING)
+        let terms = Terms { welcome: None, maximum: DEPOSIT_BYTES as usize };
+        Self::serving(now, "BOX", &terms, OUTPUT_WAITING)
     }
 
-    fn serving(now: Timestamp, capability: &str, maximum: u64, most_untaken: usize) -> Self {
+    fn serving(now: Timestamp, capability: &str, terms: &Terms, most_untaken: usize) -> Self {
         let mut replies = Replies::default();
         let greeting = Greeting {
             versions: vec![wire::VERSION.to_owned()],
-            maximum,
+            maximum: terms.maximum as u64,
             capabilities: vec![capability.to_owned()],
-            welcome: None,
+            welcome: terms.welcome.clone(),
         };
         replies.raw(greeting.encode().as_bytes());
         Self {

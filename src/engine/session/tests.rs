@@ -10,7 +10,7 @@ use crate::base::limits::{
     PIPELINED_OBJECT_BYTES, STRANGER_BYTES, WIRE_ANSWER, WIRE_CERTIFICATES, WIRE_DELIVERIES, WIRE_HANDSHAKE, WIRE_IDLE,
     WIRE_INFORMATION_LINES, WIRE_SESSION,
 };
-use crate::base::{ContactId, MacKey, Onion};
+use crate::base::{ContactId, MacKey, Onion, Terms};
 use crate::wire::mailbox::BoxCommand;
 use crate::wire::{authenticator, digest, verify};
 
@@ -59,7 +59,7 @@ impl Host for Fake {
 }
 
 fn responder() -> (Responder, Fake) {
-    let mut responder = Responder::new(start());
+    let mut responder = Responder::new(start(), &Terms::default());
     assert_eq!(String::from_utf8(responder.take_output()).unwrap(), GREETING);
     (responder, Fake::default())
 }
@@ -284,7 +284,7 @@ fn exchange(
     host: &mut Fake,
     mut on_event: impl FnMut(&mut Initiator, &Event),
 ) -> (usize, Vec<Event>) {
-    let (mut responder, mut events, mut round_trips) = (Responder::new(start()), VecDeque::new(), 0);
+    let (mut responder, mut events, mut round_trips) = (Responder::new(start(), &Terms::default()), VecDeque::new(), 0);
     loop {
         let request = initiator.take_output();
         if request.is_empty() {

@@ -1,0 +1,18 @@
+//! What the sessions of one identity say of it, and keep to.
+
+use super::limits::OBJECT_BYTES;
+
+/// The terms on which an identity takes mail in a session (docs/protocol.md, "Connection and greeting").
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    /// Behind the greeting: printable ASCII, at most [`WELCOME_CHARACTERS`](super::limits::WELCOME_CHARACTERS).
+    pub welcome: Option<String>,
+    /// The largest object that is taken in a session, in octets: at most [`OBJECT_BYTES`].
+    pub maximum: usize,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self { welcome: None, maximum: OBJECT_BYTES }
+    }
+}
