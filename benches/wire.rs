@@ -63,7 +63,7 @@ fn benches(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
     group.bench_function("responder/4 KiB message", |bencher| {
         bencher.iter(|| {
-            let mut responder = Responder::new(now);
+            let mut responder = Responder::new(now, &runepeer::base::Terms::default());
             responder.handle(now, black_box(&bytes), &mut host);
             responder.handle_timeout(now.plus(WIRE_ANSWER), &mut host);
             responder.take_output()
