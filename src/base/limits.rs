@@ -393,6 +393,10 @@ pub const COPIES_AT_FRIEND: usize = COPIES_AT_DROP;
 pub const IDENTIFICATION_SECS: std::ops::RangeInclusive<u32> = 60..=900;
 /// How long a drop's mail that could not be taken is left alone.
 pub const COLLECT_AGAIN: Duration = Duration::from_secs(600);
+/// The least time between two questions for the list of a box, however often its carrier says that something came.
+pub const LIST_PAUSE: Duration = Duration::from_secs(1);
+/// After so many objects in a row that are nothing for us a session with a box ends.
+pub const COLLECT_REFUSED: u32 = 64;
 /// Tokens of one epoch and class in one mailbox.
 pub const TOKENS_OF_SET: usize = 1024;
 /// Tokens of one mailbox that a carrier keeps in mind.

@@ -97,9 +97,15 @@ pub(in super::super) struct Collecting {
     pages_refused: BTreeSet<InvitationId>,
     /// Whether something may be there that is not in the list.
     news: bool,
+    /// The list is not asked for before.
+    list_from: Timestamp,
     listed: VecDeque<Entry>,
     /// What could not be taken now.
     passed_over: BTreeSet<ObjectId>,
+    /// What was judged, and is not taken again whatever the carrier lists.
+    judged: BTreeSet<ObjectId>,
+    /// How many objects in a row were nothing for us.
+    refused: u32,
 }
 
 impl Collecting {
@@ -118,8 +124,11 @@ impl Collecting {
             sets_refused: false,
             pages_refused: BTreeSet::new(),
             news: true,
+            list_from: now,
             listed: VecDeque::new(),
             passed_over: BTreeSet::new(),
+            judged: BTreeSet::new(),
+            refused: 0,
         }
     }
 
@@ -137,6 +146,7 @@ impl Collecting {
             machine.clock_set(step);
         }
         self.begun = self.begun.stepped(step);
+        self.list_from = self.list_from.stepped(step);
         if let Step::Resting(until) = &mut self.step {
             *until = (*until).min(now.plus(limits::COLLECT_AGAIN));
         }
@@ -253,7 +263,9 @@ impl Identity {
             collecting.watching = true;
             let watch = BoxCommand::Watch { mailbox };
             collecting.ask_as_owner(now, &rented, (watch, Vec::new()), 0, Step::Watching);
-        } else if std::mem::take(&mut collecting.news) {
+        } else if collecting.news && now >= collecting.list_from {
+            collecting.news = false;
+            collecting.list_from = now.plus(limits::LIST_PAUSE);
             let list = BoxCommand::List { mailbox, selection: Selection::default(), json: false };
             collecting.ask_as_owner(now, &rented, (list, Vec::new()), 0, Step::Listing);
         } else if let (false, Some(entry)) = (disk_low, collecting.listed.front().copied()) {
@@ -261,13 +273,14 @@ impl Identity {
             let known = self.partly_fetched.get(&rented.id).is_some_and(|(object, _)| *object == entry.object);
             let before = if known { self.partly_fetched.remove(&rented.id) } else { None };
             self.fetch(now, session, &rented, entry, before.map_or_else(Vec::new, |(_, bytes)| bytes));
-        } else if forgotten && collecting.passed_over.is_empty() && collecting.listed.is_empty() {
+        } else if forgotten && !collecting.news && collecting.passed_over.is_empty() && collecting.listed.is_empty() {
             collecting.step = Step::Noting;
             let record = Record::DropRemoved { id: rented.id };
             self.commit(vec![record], Vec::new(), Then::Collecting(session));
         } else {
             let nothing_left = collecting.passed_over.is_empty() && collecting.listed.is_empty();
             let again = if nothing_left { end } else { now.plus(limits::COLLECT_AGAIN).min(end) };
+            let again = if collecting.news { again.min(collecting.list_from) } else { again };
             collecting.step = Step::Resting(again);
         }
         self.flush_collection(session);
@@ -331,7 +344,7 @@ impl Identity {
             let Some(collecting) = self.collections.get_mut(&session) else { continue };
             if matches!(collecting.step, Step::Resting(until) if until <= now) {
                 collecting.sets_refused = false;
-                collecting.news = !std::mem::take(&mut collecting.passed_over).is_empty();
+                collecting.news |= !std::mem::take(&mut collecting.passed_over).is_empty();
                 self.go_on(now, rng, session);
             }
         }

@@ -738,3 +738,29 @@ fn a_receipt_says_nothing_of_when_the_message_was_collected() {
         (minutes.iter().filter(|minutes| **minutes < 20), minutes.iter().filter(|minutes| **minutes > 40));
     assert!(early.count() > 0 && late.count() > 0, "at a random moment of it: {minutes:?}");
 }
+
+#[test]
+fn a_carrier_that_hands_out_the_same_for_ever_and_always_has_news_costs_little() {
+    let mut world = world(31, 1);
+    set_online(&mut world, CAROL, false);
+    world.submit(ALICE, CAROL, "one").unwrap();
+    world.pass(WHILE);
+    world.restless_carriers = true;
+    set_online(&mut world, CAROL, true);
+    world.commands.clear();
+    world.pass(MINUTE);
+    let asked = |word: &str| world.commands.iter().filter(|command| command.starts_with(word)).count();
+    assert_eq!((inbox(&world, CAROL), asked("RETRIEVE"), asked("DELETE")), (1, 1, 1));
+    assert!((30..=61).contains(&asked("LIST")), "{}", asked("LIST"));
+    // An honest carrier's news is heard as before.
+    world.restless_carriers = false;
+    world.pass(MINUTE);
+    world.apart.extend([(ALICE, CAROL), (CAROL, ALICE)]);
+    world.submit(ALICE, CAROL, "two").unwrap();
+    world.pass(WHILE);
+    assert_eq!((inbox(&world, CAROL), held(&world)), (2, 1));
+    // The next session deletes what this one believed to be gone.
+    world.pass(HOUR);
+    assert_eq!((inbox(&world, CAROL), held(&world)), (2, 0));
+    world.check();
+}

@@ -1,5 +1,6 @@
 //! What the answers of a carrier lead to, and what our keys made of them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -119,10 +120,10 @@ impl Identity {
             Step::Listing if status == Some(Status::ListEnd) => {
                 let entries =
                     lines.iter().take(lines.len() - 1).filter_map(|line| Entry::from_words(&line.reply.words).ok());
-                let passed_over = &collecting.passed_over;
-                collecting.listed = entries
-                    .filter(|entry| !passed_over.contains(&entry.object) && entry.size <= limits::DEPOSIT_BYTES)
-                    .collect();
+                // A carrier may name one twice.
+                let mut named = collecting.passed_over.union(&collecting.judged).copied().collect::<BTreeSet<_>>();
+                collecting.listed =
+                    entries.filter(|entry| named.insert(entry.object) && entry.size <= limits::DEPOSIT_BYTES).collect();
                 let listed = |object: &ObjectId| collecting.listed.iter().any(|entry| entry.object == *object);
                 if self.partly_fetched.get(&drop).is_some_and(|(object, _)| !listed(object)) {
                     self.partly_fetched.remove(&drop);
@@ -145,6 +146,10 @@ impl Identity {
                     self.go_on(now, rng, session);
                 }
             },
+            // Nobody's boxes have so much of it by honest means: the carrier makes it up, or lets somebody fill them.
+            Step::Deleting if collecting.refused >= limits::COLLECT_REFUSED => {
+                self.end_collection(now, rng, session, Some(AttemptError::Later));
+            }
             Step::Deleting => self.go_on(now, rng, session),
             _ => self.end_collection(now, rng, session, Some(refused(status))),
         }
@@ -180,6 +185,8 @@ impl Identity {
         let Some(collecting) = self.collections.get_mut(&session) else { return };
         let Step::Judging(object) = collecting.step else { return };
         if matches!(status, Status::Roger | Status::ContentRefused) {
+            collecting.judged.insert(object);
+            collecting.refused = if status == Status::Roger { 0 } else { collecting.refused + 1 };
             let Some(rented) = self.state.drops().get(collecting.drop) else { return };
             let delete = BoxCommand::Delete { mailbox: rented.fingerprint.to_string(), objects: vec![object] };
             let rented = rented.clone();
