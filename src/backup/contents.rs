@@ -61,7 +61,7 @@ fn belongs(path: &str) -> bool {
     }
 }
 
-/// The files of a data directory in which no daemon runs; with `identities`, of a running one without those of its logs.
+/// The files of a data directory in which no daemon runs; without `logs`, those of a running one that are not of its logs.
 ///
 /// # Errors
 /// Those of the disk.
@@ -96,6 +96,8 @@ pub fn contents(vfs: &dyn Vfs, root: &Path, logs: bool) -> io::Result<Vec<Entry>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::vfs::{Fault, FaultVfs, MemVfs, Plan};
+    use std::sync::Arc;
 
     #[test]
     fn only_what_a_data_directory_has_belongs_into_a_backup() {
@@ -113,6 +115,87 @@ mod tests {
         }
         for path in [format!("{id}/log/1.seg"), format!("{id}/tor/{id}"), format!("{id}/log/../blob/{id}")] {
             assert!(!belongs(&path), "{path}");
+        }
+        let of_number = |number: &str| belongs(&format!("{id}/log/{number}"));
+        for name in ["00000000000000af.seg", "00000000000000af.ckp"] {
+            assert!(of_number(name), "{name}");
+        }
+        for name in ["00000000000000aF.seg", "00000000000000ag.ckp", "0000000000000000af.seg", "00000000000000af.tmp"] {
+            assert!(!of_number(name), "{name}");
+        }
+        for identity in [&id[1..], &format!("{id}0"), "0123456789abcdef0123456789abcdeg"] {
+            assert!(!belongs(&format!("keys/{identity}")), "{identity}");
+            assert!(!belongs(&format!("{identity}/log/00000000000000af.seg")), "{identity}");
+            assert!(!belongs(&format!("{identity}/blob/{id}")) && !belongs(&format!("{id}/blob/{identity}")));
+        }
+    }
+
+    fn entry(path: &str, bytes: u64) -> Entry {
+        Entry { path: path.to_owned(), bytes }
+    }
+
+    #[test]
+    fn a_list_is_sound_where_every_file_belongs_there_once() {
+        let list = |format, files: &[Entry]| {
+            let (id, made, program) = (String::new(), Timestamp::from_secs(0), String::new());
+            Manifest { format, id, made, program, files: files.to_vec() }.is_sound()
+        };
+        let (config, node, key) = (entry("config.toml", 1), entry("keys/node", 2), entry("keys/node.key", 3));
+        assert!(list(1, &[]));
+        assert!(list(1, &[node.clone(), config.clone(), key.clone()]));
+        assert!(!list(2, &[node.clone(), config.clone(), key.clone()]), "another form");
+        assert!(!list(1, &[node.clone(), entry("lock", 0)]), "a file that nobody copies");
+        assert!(!list(1, &[node.clone(), config.clone(), node.clone()]), "one twice, with another between");
+        assert!(!list(1, &[entry("keys/node", 9), node.clone()]), "one twice, of two lengths");
+        assert!(list(1, &[node.clone(), entry("config.toml", u64::MAX - 2)]));
+        assert!(!list(1, &[node, entry("config.toml", u64::MAX - 1)]), "more bytes than there can be");
+    }
+
+    #[test]
+    fn a_directory_is_listed_with_the_logs_of_the_identities_that_have_a_key() {
+        let (known, unknown) = ("0123456789abcdef0123456789abcdef", "ffffffffffffffffffffffffffffffff");
+        let vfs = MemVfs::new();
+        let files = [
+            "config.toml".to_owned(),
+            "lock".to_owned(),
+            "keys/node".to_owned(),
+            "keys/tmp-1".to_owned(),
+            format!("keys/{known}"),
+            format!("{known}/log/0000000000000001.seg"),
+            format!("{known}/log/0000000000000001.ckp"),
+            format!("{known}/log/tmp-2"),
+            format!("{unknown}/log/0000000000000001.seg"),
+        ];
+        for (file, bytes) in files.iter().zip(1..) {
+            let path = Path::new("/data").join(file);
+            let dirs = path.ancestors().skip(1).filter(|dir| dir.parent().is_some()).collect::<Vec<_>>();
+            dirs.into_iter().rev().for_each(|dir| vfs.mkdir(dir).unwrap());
+            vfs.create_excl(&path).unwrap().write_at(0, &vec![0; bytes]).unwrap();
+        }
+        let listed = |logs| {
+            let mut found = contents(&vfs, Path::new("/data"), logs).unwrap();
+            found.sort();
+            found
+        };
+        let outside = [entry(&format!("keys/{known}"), 5), entry("config.toml", 1), entry("keys/node", 3)];
+        // Its folder of large messages is not there yet.
+        let logs = [
+            entry(&format!("{known}/log/0000000000000001.ckp"), 7),
+            entry(&format!("{known}/log/0000000000000001.seg"), 6),
+        ];
+        let sorted = |mut entries: Vec<Entry>| {
+            entries.sort();
+            entries
+        };
+        assert_eq!(listed(false), sorted(outside.to_vec()));
+        assert_eq!(listed(true), sorted([&outside[..], &logs].concat()));
+        for step in 1.. {
+            let faulty = FaultVfs::new(Arc::new(vfs.clone()), Some(Plan { step, fault: Fault::Eio, sticky: false }));
+            let found = contents(&faulty, Path::new("/data"), true);
+            if !faulty.fired() {
+                break;
+            }
+            assert!(found.is_err(), "step {step} failed and nobody was told");
         }
     }
 }

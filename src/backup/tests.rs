@@ -269,6 +269,95 @@ fn any_step_of_putting_one_back_may_fail_and_the_next_attempt_completes_it() {
     }
 }
 
+#[test]
+fn progress_goes_from_piece_to_piece_up_to_the_end_and_whoever_is_told_may_end_the_work() {
+    const MIB: u64 = 1 << 20;
+    let disk = MemVfs::new();
+    for dir in [ROOT, "/data/keys", "/elsewhere", "/new", "/other"] {
+        disk.mkdir(Path::new(dir)).unwrap();
+    }
+    let config: Vec<u8> = (0..2 * MIB + 1).map(|at| (at % 251) as u8).collect();
+    disk.create_excl(Path::new("/data/config.toml")).unwrap().write_at(0, &config).unwrap();
+    disk.create_excl(Path::new("/data/keys/node")).unwrap().write_at(0, b"key").unwrap();
+    let made = |to: &Path, progress: Progress<'_>| {
+        let files = contents(&disk, Path::new(ROOT), true).unwrap();
+        let order = Order { root: Path::new(ROOT), files, to, passphrase: &passphrase() };
+        create(&disk, order, now(), &mut rng(), progress)
+    };
+    let total = 2 * MIB + 1 + 3;
+    let steps = [MIB, 2 * MIB, 2 * MIB + 1, total].map(|done| (done, total));
+    let mut told = Vec::new();
+    let mut note = |done, of| {
+        told.push((done, of));
+        Ok(())
+    };
+    let size = made(Path::new("/elsewhere/a"), &mut note).unwrap().bytes;
+    assert_eq!(size, disk.open(Path::new("/elsewhere/a")).unwrap().size().unwrap());
+    let backup = super::open(&disk, Path::new("/elsewhere/a"), &passphrase()).unwrap();
+    restore(&backup, &disk, Path::new("/new"), &mut note).unwrap();
+    assert_eq!(told, [steps, steps].concat());
+    let copy = disk.files().into_iter().find(|(path, _)| path == Path::new("/new/config.toml")).unwrap().1;
+    assert!(copy == config);
+
+    let mut no = |_, _| Err(Failure::new(Code::Failed, "no more"));
+    assert_eq!(made(Path::new("/elsewhere/b"), &mut no).unwrap_err().message, "no more");
+    assert_eq!(disk.list(Path::new("/elsewhere")).unwrap(), ["a"], "nothing is left of it");
+    assert_eq!(restore(&backup, &disk, Path::new("/other"), &mut no).unwrap_err().message, "no more");
+    assert!(was_interrupted(&disk, Path::new("/other")));
+}
+
+#[test]
+fn every_byte_is_read_to_verify_a_backup_and_whoever_is_told_may_end_it() {
+    let (disk, _) = node();
+    back_up(&disk).unwrap();
+    let backup = super::open(&disk, Path::new("/elsewhere/a"), &passphrase()).unwrap();
+    let mut told = Vec::new();
+    let mut note = |done, of| {
+        told.push((done, of));
+        Ok(())
+    };
+    let checked = verify(&backup, &mut || panic!("the node has no passphrase"), &mut note).unwrap();
+    let listed = contents(&disk, Path::new(ROOT), true).unwrap().iter().map(|entry| entry.bytes).sum();
+    assert_eq!(checked.bytes, listed);
+    assert!(told.is_sorted() && told.iter().all(|(_, of)| *of == listed));
+    assert_eq!(told.last(), Some(&(listed, listed)));
+    let mut no = |_, _| Err(Failure::new(Code::Failed, "no more"));
+    assert_eq!(verify(&backup, &mut || panic!(), &mut no).unwrap_err().message, "no more");
+}
+
+#[test]
+fn a_record_of_a_later_version_is_named_unless_it_may_be_ignored() {
+    for (critical, expected) in [(0, None), (1, Some("a record in the backup is of a later version"))] {
+        let (disk, key) = node();
+        let vfs: Arc<dyn Vfs> = Arc::new(disk.clone());
+        let (mut log, _) = open(&vfs, Path::new(ROOT), &key);
+        log.commit(vec![(vec![vec![0xff, 0xff, 1, critical]], Vec::new(), Durability::Synced)]).remove(0).unwrap();
+        log.close();
+        back_up(&disk).unwrap();
+        let failure = read(&disk).err().map(|failure| failure.message);
+        assert_eq!(failure.is_some(), expected.is_some(), "{failure:?}");
+        assert!(failure.unwrap_or_default().contains(expected.unwrap_or_default()));
+    }
+}
+
+#[test]
+fn the_mark_of_a_restore_is_read_or_the_disk_says_why_not() {
+    let disk = MemVfs::new();
+    let path = Path::new("/mark");
+    assert_eq!(restored_from(&disk, path).unwrap(), None);
+    disk.create_excl(path).unwrap().write_at(0, b"1800000000123\n").unwrap();
+    assert_eq!(restored_from(&disk, path).unwrap(), Some(Timestamp::from_millis(1_800_000_000_123)));
+    for step in 1.. {
+        let plan = Plan { step, fault: Fault::Eio, sticky: false };
+        let faulty = FaultVfs::new(Arc::new(disk.clone()), Some(plan));
+        let read = restored_from(&faulty, path);
+        if !faulty.fired() {
+            break;
+        }
+        assert_eq!(read.unwrap_err().raw_os_error(), Some(rustix::io::Errno::IO.raw_os_error()), "step {step}");
+    }
+}
+
 fn put_back_into(vfs: &dyn Vfs) -> Result<(), Failure> {
     let backup = super::open(vfs, Path::new("/elsewhere/a"), &passphrase())?;
     restore(&backup, vfs, Path::new("/new"), &mut |_, _| Ok(()))
