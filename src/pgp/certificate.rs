@@ -248,6 +248,7 @@ fn end(created: i64, binding: &Signature) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::signature::Signature as Signed;
     use super::super::testing::{NOW, alice, bob, packet};
     use super::super::{OpenError, SealError, SecretKeys, SignatureFault, open, seal};
     use super::*;
@@ -432,6 +433,71 @@ mod tests {
         assert_eq!(seal(b"x", alice().keys(), old.certificate(), NOW), Err(SealError::NoValidKey));
         let later = Timestamp::from_secs(NOW.secs() + 41 * DAY);
         assert_eq!(seal(b"x", alice().keys(), new.certificate(), later), Err(SealError::NoValidKey));
+    }
+
+    #[test]
+    fn a_key_is_used_from_its_making_less_the_skew_of_clocks_to_the_second_before_its_end() {
+        let (made, end, skew) = (NOW.secs() - 90 * DAY, NOW.secs() - 10 * DAY, SIGNATURE_SKEW.as_secs() as i64);
+        let (old, _) = rotated();
+        let primary_ends = builder().set_validity_period(Duration::from_secs(80 * 86_400)).add_subkey(
+            encryption(),
+            Duration::from_secs(300 * 86_400),
+            CipherSuite::MLDSA65_Ed25519,
+        );
+        let primary_ends = Certificate::from_bytes(&bytes(primary_ends)).unwrap();
+        for certificate in [old.certificate(), &primary_ends] {
+            let usable = |at| certificate.encryption_key(Timestamp::from_secs(at)).is_some();
+            assert_eq!([made - skew - 1, made - skew, end - 1, end].map(usable), [false, true, true, false]);
+        }
+    }
+
+    #[test]
+    fn a_signature_counts_from_the_second_of_its_key_to_the_one_before_the_end() {
+        let cert = builder()
+            .set_validity_period(Duration::from_secs(80 * 86_400))
+            .add_subkey(encryption(), None, CipherSuite::MLDSA65_Ed25519)
+            .generate()
+            .unwrap()
+            .0;
+        let keys = SecretKeys::from_bytes(&cert.as_tsk().to_vec().unwrap()).unwrap();
+        let (made, end) = (NOW.secs() - 90 * DAY, NOW.secs() - 10 * DAY);
+        let verified = |at: i64| {
+            let signature = keys.sign(b"x", Some(&bob().fingerprint()), at).unwrap();
+            Signed::parse(&signature).unwrap().verify(b"x", &keys.certificate().verifier())
+        };
+        for at in [made, end - 1] {
+            assert_eq!(verified(at), Ok(()), "{at}");
+        }
+        for at in [made - 1, end] {
+            assert_eq!(verified(at), Err(SignatureFault::Date), "{at}");
+        }
+        // Clocks differ by so much and no more.
+        let skew = SIGNATURE_SKEW.as_secs() as i64;
+        let checked = |at: i64| {
+            let signature = keys.sign(b"x", Some(&bob().fingerprint()), at).unwrap();
+            Signed::parse(&signature).unwrap().check(&bob().fingerprint(), NOW)
+        };
+        assert_eq!(checked(NOW.secs() + skew), Ok(()));
+        assert_eq!(checked(NOW.secs() + skew + 1), Err(SignatureFault::Future));
+    }
+
+    #[test]
+    fn a_certificate_has_so_many_packets_and_bytes_and_no_more() {
+        let good = alice().certificate().bytes();
+        let (mut own, mut rest) = (0, good);
+        while !rest.is_empty() {
+            (own, rest) = (own + 1, split(rest).unwrap().1);
+        }
+        let names = |count: usize| [good, &packet(tag::USER_ID, b"a").repeat(count)].concat();
+        assert!(Certificate::from_bytes(&names(CERTIFICATE_PACKETS - own)).is_ok());
+        let many = Certificate::from_bytes(&names(CERTIFICATE_PACKETS - own + 1));
+        assert_eq!(many.err(), Some(CertificateError::TooLarge));
+        let long = |len: usize| {
+            let name = vec![b'a'; len - good.len() - packet(tag::USER_ID, b"").len()];
+            Certificate::from_bytes(&[good, &packet(tag::USER_ID, &name)].concat()).err()
+        };
+        assert_eq!(long(CERTIFICATE_BYTES), None);
+        assert_eq!(long(CERTIFICATE_BYTES + 1), Some(CertificateError::TooLarge));
     }
 
     proptest! {
