@@ -391,6 +391,12 @@ mod tests {
         assert_eq!(&value[found[0].spec.clone()], b"a@x");
         assert_eq!(&value[found[0].whole.clone()], b"\"x\" <a@x> (c)");
         assert_eq!(&value[found[1].spec.clone()], b"b @ y");
+        let places =
+            |value: &[u8]| entries(value).into_iter().map(|entry| (entry.whole, entry.spec)).collect::<Vec<_>>();
+        assert_eq!(places(b":a@x;"), [(0..1, 0..1), (1..4, 1..4), (5..5, 5..5)]);
+        assert_eq!(places(b"T : <a@x>;"), [(0..3, 0..3), (4..9, 5..8), (10..10, 10..10)]);
+        assert_eq!(places(b"T: a@x"), [(0..2, 0..2), (3..6, 3..6), (6..6, 6..6)]);
+        assert_eq!(places(b"<a@x"), [(0..4, 1..4)], "without its end");
     }
 
     proptest! {

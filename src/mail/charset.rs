@@ -185,6 +185,7 @@ mod tests {
             let bytes = unit.repeat(30_000);
             let (steps, text) = meter::work(|| text(charset, &bytes));
             assert!(steps <= STEPS_PER_BYTE * bytes.len() as u64, "{charset} {unit:?}: {steps}");
+            assert!(steps >= 2 * bytes.len() as u64, "{charset} {unit:?}: not all of it is counted: {steps}");
             assert!(text.len() <= 3 * bytes.len() + 3, "{charset} {unit:?}: {}", text.len());
         }
     }

@@ -52,6 +52,9 @@ struct JsonContent {
     attachments: Vec<JsonAttachment>,
 }
 
+/// Attachments of a message; the other two parts are the message itself and its text.
+const ATTACHMENTS: usize = MIME_PARTS - 2;
+
 /// One more attachment than a message may have, at most: the others are read and dropped.
 fn bounded<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<JsonAttachment>, D::Error> {
     struct Bounded;
@@ -64,7 +67,7 @@ fn bounded<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<JsonAttachm
 
         fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
             let mut found = Vec::new();
-            while found.len() <= MIME_PARTS {
+            while found.len() <= ATTACHMENTS {
                 let Some(attachment) = list.next_element()? else { return Ok(found) };
                 found.push(attachment);
             }
@@ -104,7 +107,7 @@ pub fn from_json(json: &[u8], context: &JsonContext<'_>) -> Result<Vec<u8>, Mail
         return Err(MailJsonError::TooLarge);
     }
     let JsonMessage { content } = serde_json::from_slice(json).map_err(|_| MailJsonError::Malformed)?;
-    if content.attachments.len() + 2 > MIME_PARTS {
+    if content.attachments.len() > ATTACHMENTS {
         return Err(MailJsonError::TooLarge);
     }
     let attachments = content.attachments.into_iter().map(|attachment| match base91::decode(&attachment.base91) {
@@ -231,8 +234,42 @@ mod tests {
         {
             assert_eq!(convert(&bad), Err(MailJsonError::Malformed), "{bad}");
         }
-        let many = json!({"content": {"attachments": vec![json!({"base91": ""}); MIME_PARTS]}});
-        assert_eq!(convert(&many), Err(MailJsonError::TooLarge));
+    }
+
+    #[test]
+    fn a_message_has_so_many_attachments_and_no_more() {
+        let many =
+            |count| convert(&json!({"content": {"attachments": vec![json!({"base91": base91::encode(b"x")}); count]}}));
+        let message = many(ATTACHMENTS).unwrap();
+        let back: Value = serde_json::from_slice(&to_json(&message).unwrap()).unwrap();
+        assert_eq!(back["content"]["attachments"].as_array().unwrap().len(), ATTACHMENTS, "none is dropped in silence");
+        for count in [ATTACHMENTS + 1, ATTACHMENTS + 2, 3 * ATTACHMENTS] {
+            assert_eq!(many(count), Err(MailJsonError::TooLarge), "{count}");
+        }
+    }
+
+    #[test]
+    fn what_is_read_is_as_large_as_a_message_and_no_larger() {
+        let padded = |len: usize| [br#"{"content": {}}"#.to_vec(), vec![b' '; len - 15]].concat();
+        let convert = |json: &[u8]| {
+            let address: Address = format!("alice@{}", Onion::from_public_key([1; 32])).parse().unwrap();
+            let (from, date) = (&address, Timestamp::from_secs(0));
+            from_json(json, &JsonContext { from, to: from, date, message_id: "<1@x.onion>".into() })
+        };
+        assert!(convert(&padded(MESSAGE_BYTES)).is_ok());
+        assert_eq!(convert(&padded(MESSAGE_BYTES + 1)), Err(MailJsonError::TooLarge));
+    }
+
+    #[test]
+    fn a_message_that_would_be_too_large_is_refused() {
+        let empty = convert(&json!({"content": {"body": "x"}})).unwrap().len();
+        // Lines of 60 bytes with their ends, in JSON as in the message; the builder ends the last one.
+        let text = |len: usize| {
+            format!("{}{}", ("x".repeat(58) + "\n").repeat((len - 1) / 60), "x".repeat((len - 1) % 60 + 1))
+        };
+        let most = MESSAGE_BYTES - empty + 1;
+        assert_eq!(convert(&json!({"content": {"body": text(most)}})).map(|message| message.len()), Ok(MESSAGE_BYTES));
+        assert_eq!(convert(&json!({"content": {"body": text(most + 1)}})), Err(MailJsonError::TooLarge));
     }
 
     #[test]

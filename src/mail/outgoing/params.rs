@@ -259,3 +259,113 @@ pub(super) fn percent_decoded(value: &[u8]) -> Vec<u8> {
     }
     decoded
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn params(written: &[(&str, &str)]) -> Vec<Param> {
+        written.iter().map(|(name, value)| Param { name: (*name).into(), value: value.as_bytes().to_vec() }).collect()
+    }
+
+    #[test]
+    fn a_name_in_pieces_is_put_together_in_their_order() {
+        for (written, expected) in [
+            (&[("name", "x.pdf")][..], "x.pdf"),
+            (&[("name*", "utf-8'de'%C3%A4.pdf"), ("name", "a.pdf")], "\u{e4}.pdf"),
+            (&[("name*", "x.pdf")], "x.pdf"),
+            (&[("name*2", "c"), ("name*10", "k"), ("name*1", "b"), ("name*0", "a")], "abck"),
+            // Only the first piece names a character set, and only where it is encoded.
+            (&[("name*0*", "utf-8''a'b"), ("name*1*", "c'd'e%2B")], "a'bc'd'e+"),
+            (&[("name*0", "it's 'so' x"), ("name*1", "%41")], "it's 'so' x%41"),
+            (&[("name*0*", "iso-8859-1''%E4"), ("name*1", "-%E4"), ("name*2*", "%E4")], "\u{e4}-%E4\u{e4}"),
+            // Pieces without a number that can be read are none.
+            (&[("name*x", "a"), ("name", "b")], "b"),
+            (&[("other", "a"), ("name*0", "c:d")], "d"),
+            (&[("name", "1:x.pdf")], "1:x.pdf"),
+            (&[("name", "cc:x.pdf")], "cc:x.pdf"),
+        ] {
+            assert_eq!(file_name(&params(written), "name").as_deref(), Some(expected), "{written:?}");
+        }
+        assert_eq!(file_name(&params(&[("filename", "x")]), "name"), None);
+    }
+
+    #[test]
+    fn a_name_is_read_up_to_its_bound() {
+        let long = |len: usize| "x".repeat(len);
+        for (len, kept) in [(NAME_BYTES, true), (NAME_BYTES + 1, false)] {
+            assert_eq!(plain_name(long(len).as_bytes()).len(), if kept { len } else { 0 });
+            assert_eq!(text_of(long(len).into_bytes(), b"").len(), if kept { len } else { 0 });
+            assert_eq!(text_of(long(len).into_bytes(), b"iso-8859-1").len(), if kept { len } else { 0 });
+        }
+    }
+
+    #[test]
+    fn the_bytes_of_a_name_are_text_in_their_character_set_or_in_the_next_best() {
+        for (bytes, charset, expected) in [
+            (&b"\xc3\xa4"[..], "utf-8", "\u{e4}"),
+            (b"\xc3\xa4", "UTF-8", "\u{e4}"),
+            (b"\xc3\xa4", "", "\u{e4}"),
+            (b"\xe4", "utf-8", "\u{e4}"),
+            (b"\xe4", "", "\u{e4}"),
+            (b"\xc3\xa4", "iso-8859-1", "\u{c3}\u{a4}"),
+            (b"\xe4", "koi8-r", "\u{414}"),
+            (b"\xc3\xa4", "a?=b", "\u{e4}"),
+        ] {
+            assert_eq!(text_of(bytes.to_vec(), charset.as_bytes()), expected, "{bytes:?} in {charset}");
+        }
+        assert_eq!(plain_name(b"=?utf-8?q?=C3=A4?="), "\u{e4}");
+        assert_eq!(plain_name("\u{e4}".as_bytes()), "\u{e4}");
+    }
+
+    #[test]
+    fn a_name_is_written_as_it_is_or_in_pieces_that_everybody_reads() {
+        let written = |name: &str| {
+            let mut out = Vec::new();
+            name_param("name", name, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        let long = |len: usize| "x".repeat(len);
+        for (name, expected) in [
+            ("x-1_a.pdf", ";\r\n name=x-1_a.pdf"),
+            ("a+b", ";\r\n name=a+b"),
+            ("", ";\r\n name=\"\""),
+            ("a b", ";\r\n name=\"a b\""),
+            ("~!", ";\r\n name=\"~!\""),
+            ("a\"b\\c", ";\r\n name=\"a\\\"b\\\\c\""),
+            ("a\u{7f}", ";\r\n name*=utf-8''a%7F"),
+            ("\u{e4} b", ";\r\n name*=utf-8''%C3%A4%20b"),
+            ("=?x", ";\r\n name*=utf-8''%3D%3Fx"),
+            (&long(70), &format!(";\r\n name={}", long(70))),
+            (&long(71), &format!(";\r\n name*0*=utf-8''{};\r\n name*1*={}", long(60), long(11))),
+            (&format!("\u{e4}{}", long(54)), &format!(";\r\n name*=utf-8''%C3%A4{}", long(54))),
+            (&format!("\u{e4}{}", long(55)), &format!(";\r\n name*0*=utf-8''%C3%A4{};\r\n name*1*=x", long(54))),
+            (&format!("{}\u{e4}", long(59)), &format!(";\r\n name*0*=utf-8''{}%C3;\r\n name*1*=%A4", long(59))),
+        ] {
+            assert_eq!(written(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn percent_signs_stand_for_a_byte_with_two_digits_behind_them() {
+        for (written, expected) in [
+            ("%41b%4a%4A", "AbJJ"),
+            ("%", "%"),
+            ("%4", "%4"),
+            ("%4g%41", "%4gA"),
+            ("%+1", "%+1"),
+            ("100%", "100%"),
+            ("%%41", "%A"),
+            ("x41", "x41"),
+        ] {
+            assert_eq!(percent_decoded(written.as_bytes()), expected.as_bytes(), "{written}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_bare_without_both_of_its_brackets() {
+        for (written, expected) in [(" <a@b> ", "a@b"), ("a@b", "a@b"), ("<a@b", "<a@b"), ("a@b>", "a@b>")] {
+            assert_eq!(bare_id(written.as_bytes()), expected.as_bytes());
+        }
+    }
+}

@@ -4,6 +4,7 @@ use crate::base::rng::SeededRng;
 use crate::mail::structure::{Inner, Section, Structure};
 use proptest::prelude::*;
 
+mod content;
 mod foreign_fields;
 
 fn onion(byte: u8) -> Onion {
@@ -267,39 +268,6 @@ fn parts_tell_neither_program_nor_machine() {
 }
 
 #[test]
-fn file_names_keep_no_folder_in_any_form() {
-    for (written, expected) in [
-        ("filename=x.pdf", "filename=x.pdf"),
-        ("filename=\"a b (1).pdf\"", "filename=\"a b (1).pdf\""),
-        ("filename=\"/home/bob/x.pdf\"", "filename=x.pdf"),
-        ("filename=\"C:\\\\Users\\\\bob\\\\x.pdf\"", "filename=x.pdf"),
-        ("filename=C:D:x.pdf", "filename=x.pdf"),
-        ("filename=\"file:///home/bob/x.pdf\"", "filename=x.pdf"),
-        ("filename*=utf-8'de'%2Fhome%2Fbob%2F%C3%A4.pdf", "filename*=utf-8''%C3%A4.pdf"),
-        ("filename*=iso-8859-1''C%3A%5Cbob%5C%E4.pdf", "filename*=utf-8''%C3%A4.pdf"),
-        ("filename*0*=utf-8''%2Fhome; filename*1*=%2Fbob%2F; filename*2=x.pdf", "filename=x.pdf"),
-        ("filename*1=.pdf; filename*0=\"/home/bob/x\"", "filename=x.pdf"),
-        ("filename=\"=?utf-8?Q?=2Fhome=2Fbob=2F=C3=A4.pdf?=\"", "filename*=utf-8''%C3%A4.pdf"),
-        ("filename=\"\u{e4}.pdf\"", "filename*=utf-8''%C3%A4.pdf"),
-        ("filename=\"/\"", "filename=attachment"),
-        ("filename=x.pdf; modification-date=\"Sat, 21 Nov 2026 01:00:00 +0100\"; x-host=laptop", "filename=x.pdf"),
-    ] {
-        let part = format!("Content-Type: application/pdf\r\nContent-Disposition: attachment; {written}\r\n\r\nx");
-        let sent = clean("mixed", &["\r\ntext", &part]);
-        let expected =
-            format!("Content-Type: application/pdf\r\nContent-Disposition: attachment;\r\n {expected}\r\n\r\nx\r\n");
-        assert!(sent.contains(&expected), "{written}: {sent}");
-    }
-    let long = format!("filename=\"/home/{}.pdf\"", "\u{e4}".repeat(190));
-    let sent = clean("mixed", &[&format!("Content-Disposition: attachment; {long}\r\n\r\nx")]);
-    assert!(sent.lines().all(|line| line.len() < 100) && !sent.contains("home"), "{sent}");
-    let parsed = structure::parse(sent.as_bytes());
-    let part = parsed.part(&[1], Section::Mime).unwrap().of(sent.as_bytes());
-    let read = mailparse::parse_mail(part).unwrap().get_content_disposition();
-    assert_eq!(read.params.get("filename").unwrap(), &format!("{}.pdf", "\u{e4}".repeat(190)));
-}
-
-#[test]
 fn pictures_are_found_in_the_text_under_ids_that_name_no_host() {
     let html = "<img src=\"cid:image001.png@01D8ABCD.12345678\"><img src='CID:other%40laptop.lan'> acid:other@laptop.lan cid:none@x";
     let quoted = html.replace('=', "=3D").replace("01D8", "01=\r\nD8");
@@ -498,34 +466,6 @@ fn a_calendar_tells_no_program_and_no_petname_and_keeps_its_times() {
         assert_eq!(decoded.replace("\r\n ", ""), expected.replace("\r\n ", ""));
         assert!(decoded.lines().all(|line| line.len() <= 75), "{decoded}");
     }
-}
-
-#[test]
-fn what_cannot_be_seen_through_is_refused() {
-    let many = multipart("mixed", &vec!["\r\nx"; 1001]);
-    let mut deep = "\r\ntext".to_owned();
-    for level in 0..40 {
-        deep = format!(
-            "Content-Type: multipart/mixed; boundary=b{level}x\r\n\r\n--b{level}x\r\n{deep}\r\n--b{level}x--\r\n"
-        );
-    }
-    for body in [
-        many.as_str(),
-        &deep,
-        "Content-Type: multipart/mixed\r\n\r\nx",
-        "Content-Type: multipart/mixed; boundary=b\r\nContent-Transfer-Encoding: base64\r\n\r\nLS1i",
-        "Content-Type: message/partial; id=x; number=1\r\n\r\nX-Mailer: y\r\n",
-        "Content-Type: message/rfc822\r\nContent-Transfer-Encoding: x-unknown\r\n\r\nX-Mailer: y\r\n",
-    ] {
-        assert_eq!(
-            run(&format!("{}{body}", head())),
-            Err(OutgoingError::Parts),
-            "{}",
-            body.chars().take(300).collect::<String>()
-        );
-    }
-    let most = text(&format!("{}{}", head(), multipart("mixed", &vec!["\r\nx"; 990])));
-    assert_eq!(most.matches("\r\nx\r\n").count(), 990);
 }
 
 /// The leaves of a message that are files, in their order.

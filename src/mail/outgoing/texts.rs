@@ -245,3 +245,123 @@ fn params_of(params: &[u8]) -> impl Iterator<Item = &[u8]> {
         })
         .skip(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_end_becomes_crlf() {
+        for (written, expected) in [
+            ("", ""),
+            ("a", "a"),
+            ("a\nb\rc\r\nd", "a\r\nb\r\nc\r\nd"),
+            ("\n\n\r\r", "\r\n\r\n\r\n\r\n"),
+            ("\r\n\r\n", "\r\n\r\n"),
+            ("\n\r", "\r\n\r\n"),
+        ] {
+            assert_eq!(crlf(written.as_bytes()), expected.as_bytes(), "{written:?}");
+        }
+    }
+
+    #[test]
+    fn encodings_are_undone_as_they_are_written() {
+        for (written, expected) in [
+            ("a=3D=3db", "a==b"),
+            ("a=\r\nb= \t\r\nc", "abc"),
+            ("a=\nb", "a=\nb"),
+            ("a=3", "a=3"),
+            ("a=+3", "a=+3"),
+            ("a=", "a="),
+            ("a=3g=41", "a=3gA"),
+        ] {
+            let read = decoded(written.as_bytes(), "quoted-printable").unwrap();
+            assert_eq!(String::from_utf8_lossy(&read), expected, "{written:?}");
+        }
+        assert_eq!(decoded(b"YW\r\n I=\n", "base64").as_deref(), Some(&b"ab"[..]));
+        assert_eq!(decoded(b"YWI", "base64"), None);
+        for encoding in ["7bit", "8bit", "binary"] {
+            assert_eq!(decoded(b"a=3D", encoding).as_deref(), Some(&b"a=3D"[..]));
+        }
+        assert_eq!(decoded(b"a", "x-uuencode"), None);
+    }
+
+    #[test]
+    fn base64_has_lines_of_seventy_six() {
+        for (bytes, lines) in [(0, vec![]), (1, vec![4]), (57, vec![76]), (58, vec![76, 4]), (114, vec![76, 76])] {
+            let written = String::from_utf8(base64(&vec![b'x'; bytes])).unwrap();
+            assert_eq!(written.lines().map(str::len).collect::<Vec<_>>(), lines);
+            assert!(written.is_empty() || written.ends_with("\r\n"));
+            assert_eq!(from_base64(written.as_bytes()).unwrap(), vec![b'x'; bytes]);
+        }
+    }
+
+    #[test]
+    fn only_what_is_rewritten_changes_its_encoding() {
+        let upper = |text: &[u8]| Some(text.to_ascii_uppercase());
+        assert_eq!(rewritten(b"a", "8bit", upper), Some((b"A".to_vec(), None)));
+        assert_eq!(rewritten(b"=61", "quoted-printable", upper), Some((b"QQ==\r\n".to_vec(), Some("base64"))));
+        assert_eq!(rewritten(b"YQ==", "base64", upper), Some((b"QQ==\r\n".to_vec(), Some("base64"))));
+        assert_eq!(rewritten(b"a", "8bit", |_| None), None);
+        assert_eq!(rewritten(b"a", "x-odd", upper), None);
+    }
+
+    #[test]
+    fn references_to_content_are_found_wherever_they_end() {
+        let ids: ContentIds = [(b"a@b".to_vec(), "NEW".to_owned()), (vec![b'x'; 1000], "LONG".to_owned())].into();
+        let mut same = ids.clone();
+        same.insert(b"same".to_vec(), "same".to_owned());
+        for (text, expected) in [
+            ("cid:a@b", Some("cid:NEW")),
+            ("CID:a%40b CiD:a@b.", Some("CID:NEW CiD:a@b.")),
+            (
+                "\"cid:a@b\" 'cid:a@b' <cid:a@b> (cid:a@b) [cid:a@b] \\cid:a@b\\ `cid:a@b`\tcid:a@b\n",
+                Some("\"cid:NEW\" 'cid:NEW' <cid:NEW> (cid:NEW) [cid:NEW] \\cid:NEW\\ `cid:NEW`\tcid:NEW\n"),
+            ),
+            ("acid:a@b 1cid:a@b -cid:a@b", Some("acid:a@b 1cid:a@b -cid:NEW")),
+            ("acid:cid:a@b", Some("acid:cid:NEW")),
+            ("cid:a@b/cid:a@b", None),
+            ("cid:", None),
+            ("cid: cid:a@b", Some("cid: cid:NEW")),
+            ("cid:same", None),
+            (&format!("cid:{}", "x".repeat(1000)), Some("cid:LONG")),
+            (&format!("cid:{} ", "x".repeat(999)), None),
+            ("nothing", None),
+        ] {
+            let changed = with_ids(text.as_bytes(), &same).map(|text| String::from_utf8(text).unwrap());
+            assert_eq!(changed.as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_line_of_a_calendar_goes_on_after_a_space() {
+        for (text, length) in
+            [("", 0), ("a", 1), ("a\r\nb\r\n", 3), ("a\r\n b\r\n\tc\r\nd", 11), ("a\n \n", 4), ("a\r\n ", 4)]
+        {
+            assert_eq!(content_line(text.as_bytes()), length, "{text:?}");
+        }
+        assert_eq!(unfolded(b"a\r\n b\n\tc\r\n"), b"abc");
+        assert_eq!(unfolded(b" a\r"), b" a\r");
+    }
+
+    #[test]
+    fn long_lines_are_folded_between_characters() {
+        let fold = |text: &str| String::from_utf8(folded(text.as_bytes())).unwrap();
+        assert_eq!(fold(&"a".repeat(72)), format!("{}\r\n", "a".repeat(72)));
+        assert_eq!(fold(&"a".repeat(73)), format!("{}\r\n a\r\n", "a".repeat(72)));
+        assert_eq!(fold(&"a".repeat(72 + 71 + 1)), format!("{}\r\n {}\r\n a\r\n", "a".repeat(72), "a".repeat(71)));
+        let clef = "\u{1d11e}";
+        assert_eq!(fold(&format!("{}{clef}b", "a".repeat(71))), format!("{}{clef}\r\n b\r\n", "a".repeat(71)));
+        assert_eq!(fold(&format!("{}{clef}", "a".repeat(72))), format!("{}\r\n {clef}\r\n", "a".repeat(72)));
+    }
+
+    #[test]
+    fn values_and_parameters_of_a_calendar_are_told_apart_outside_of_quotes() {
+        for (rest, at) in [(":v", 0), (";A=b:v:w", 4), (";A=\"b:c\":v", 8), (";A=b", 4), (";A=\"b:c", 7), ("", 0)] {
+            assert_eq!(value_at(rest.as_bytes()), at, "{rest}");
+        }
+        let params = |text: &'static str| params_of(text.as_bytes()).collect::<Vec<_>>();
+        assert_eq!(params(""), Vec::<&[u8]>::new());
+        assert_eq!(params(";A=b;C=\"d;e\";F=g"), [&b"A=b"[..], b"C=\"d;e\"", b"F=g"]);
+    }
+}
