@@ -470,6 +470,9 @@ mod tests {
     fn spans() {
         assert_eq!(span_secs("7d"), Some(604_800));
         assert_eq!(span_secs("90m"), Some(5400));
+        assert_eq!(span_secs("12h"), Some(43_200));
+        assert_eq!(span_secs("4w"), Some(2_419_200));
+        assert_eq!(span_secs("1m"), Some(60), "the shortest");
         for bad in ["", "d", "0d", "7", "7x", "-1d", "99999999999999999999d"] {
             assert_eq!(span_secs(bad), None, "{bad}");
         }

@@ -293,7 +293,7 @@ async fn introduce(context: &Context, inviter: &Person, guest: &Person) -> Resul
 
 /// A message with an attachment, as a mail program would write it.
 fn letter(from: &str, to: &str) -> Vec<u8> {
-    let photo: Vec<u8> = (0..ATTACHMENT).map(|n| (n * n / 7 + n) as u8).collect();
+    let photo: Vec<u8> = (u8::MIN..=u8::MAX).cycle().take(ATTACHMENT).collect();
     let mut message = format!(
         "From: Alice <{from}>\r\nTo: <{to}>\r\nSubject: The photo\r\nDate: Fri, 20 Nov 2026 12:00:00 +0000\r\n\
          Message-ID: <demo-letter@{}>\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=\"=_demo\"\r\n\r\n\

@@ -111,13 +111,9 @@ fn is_running(profile: &Path) -> bool {
 }
 
 fn splice(before: &str, block: &str) -> String {
-    let (head, tail) = match (before.find(BEGIN), before.find(END)) {
-        (Some(begin), Some(end)) if begin < end => (
-            before.get(..begin).unwrap_or_default(),
-            before.get(end + END.len()..).unwrap_or_default().trim_start_matches('\n'),
-        ),
-        _ => (before, ""),
-    };
+    let ours = before.split_once(BEGIN).and_then(|(head, rest)| Some((head, rest.split_once(END)?.1)));
+    let (head, tail) = ours.unwrap_or((before, ""));
+    let tail = tail.trim_start_matches('\n');
     let gap = if head.is_empty() || head.ends_with('\n') { "" } else { "\n" };
     format!("{head}{gap}{BEGIN}\n{block}{END}\n{tail}")
 }
@@ -371,6 +367,10 @@ mod tests {
         assert!(once.starts_with("user_pref(\"mine\", 1);\n"));
         let more = format!("{once}user_pref(\"after\", 2);\n");
         assert_eq!(splice(&more, &block), more);
+        // Half of a block is none of ours.
+        for torn in [format!("{END}\nmine\n{BEGIN}\n"), format!("mine\n{BEGIN}\n"), format!("{END}\nmine\n")] {
+            assert_eq!(splice(&torn, "ours\n"), format!("{torn}{BEGIN}\nours\n{END}\n"));
+        }
 
         let fresh = merged("", "alice@x.onion");
         assert!(!has_others(&fresh, &account("alice@x.onion")));

@@ -161,7 +161,7 @@ async fn wait_until_reachable(context: &Context, node: &Node) -> Result<(), Fail
         }
         let percent = tor["percent"].as_u64().unwrap_or(0);
         bar.set(percent, 100);
-        bar.say(if percent < 100 { "Connecting to Tor" } else { "Publishing the address" });
+        bar.say(coming_up(percent));
         let reason = tor["blocked_reason"].as_str().unwrap_or_default();
         if !reason.is_empty() && reason != told {
             reason.clone_into(&mut told);
@@ -172,6 +172,11 @@ async fn wait_until_reachable(context: &Context, node: &Node) -> Result<(), Fail
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+}
+
+/// What is being waited for, once so much of the way to the network is done.
+const fn coming_up(percent: u64) -> &'static str {
+    if percent < 100 { "Connecting to Tor" } else { "Publishing the address" }
 }
 
 async fn next_steps(context: &Context, node: &Node, is_new: bool) -> Result<(), Failure> {
@@ -282,4 +287,38 @@ pub(super) fn read_passphrase(path: &Path) -> Result<Zeroizing<String>, Failure>
         return Err(Failure::new(Code::Usage, format!("the passphrase file {} is empty", path.display())));
     }
     Ok(passphrase)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_is_published_once_the_network_is_there() {
+        let words = [0, 1, 99, 100].map(coming_up);
+        let connecting = "Connecting to Tor";
+        assert_eq!(words, [connecting, connecting, connecting, "Publishing the address"]);
+    }
+
+    #[test]
+    fn the_directory_of_a_transport_is_kept_absolute() {
+        assert_eq!(absolute("tor".to_owned()), "tor");
+        assert_eq!(absolute("loopback:/a/b".to_owned()), "loopback:/a/b");
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(absolute("loopback:peers".to_owned()), format!("loopback:{}/peers", here.display()));
+    }
+
+    #[test]
+    fn a_passphrase_is_the_first_line_of_its_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (content, passphrase) in [("secret", "secret"), ("a b \r\nmore\n", "a b "), ("\u{fc}\n", "\u{fc}")] {
+            std::fs::write(file.path(), content).unwrap();
+            assert_eq!(*read_passphrase(file.path()).unwrap(), passphrase);
+        }
+        for empty in ["", "\n", "\r\nsecret\n"] {
+            std::fs::write(file.path(), empty).unwrap();
+            assert_eq!(read_passphrase(file.path()).unwrap_err().code, Code::Usage, "{empty:?}");
+        }
+        assert_eq!(read_passphrase(Path::new("/nowhere/at/all")).unwrap_err().code, Code::Failed);
+    }
 }

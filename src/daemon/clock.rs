@@ -25,8 +25,39 @@ impl Clock {
     pub(super) fn step(&mut self) -> Option<ClockStep> {
         let expected = self.shown.plus(self.at.elapsed());
         *self = Self::new();
-        let (forward, back) = (self.shown.since(expected), expected.since(self.shown));
-        let step = if forward > back { ClockStep::Forward(forward) } else { ClockStep::Back(back) };
-        (forward.max(back) >= limits::CLOCK_STEP).then_some(step)
+        step(expected, self.shown)
+    }
+}
+
+/// What happened to a clock that should show this, and shows that.
+fn step(expected: Timestamp, shown: Timestamp) -> Option<ClockStep> {
+    let (forward, back) = (shown.since(expected), expected.since(shown));
+    let steps = [(forward, ClockStep::Forward(forward)), (back, ClockStep::Back(back))];
+    steps.into_iter().find_map(|(by, step)| (by >= limits::CLOCK_STEP).then_some(step))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_off_by_a_minute_was_set_and_one_that_is_off_by_less_was_not() {
+        let (at, least) = (Timestamp::from_secs(1_800_000_000), limits::CLOCK_STEP);
+        assert_eq!(step(at, at.plus(least)), Some(ClockStep::Forward(least)));
+        assert_eq!(step(at, at.minus(least)), Some(ClockStep::Back(least)));
+        let less = least - Duration::from_millis(1);
+        for shown in [at, at.plus(less), at.minus(less)] {
+            assert_eq!(step(at, shown), None);
+        }
+    }
+
+    #[test]
+    fn a_step_is_told_once() {
+        let hour = Duration::from_secs(3600);
+        let mut clock = Clock { shown: now().plus(hour), at: tokio::time::Instant::now() };
+        assert!(matches!(clock.step(), Some(ClockStep::Back(by)) if by > hour / 2 && by <= hour));
+        assert_eq!(clock.step(), None);
     }
 }

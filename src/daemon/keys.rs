@@ -161,12 +161,76 @@ impl KeyChain {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::rng::SeededRng;
+    use crate::base::{Onion, OnionSeed};
     use crate::pgp::OpenError;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_795_220_400);
+
+    fn keys(number: u8) -> SecretKeys {
+        let onion = Onion::of_seed(&OnionSeed::from_bytes([number; 32]));
+        pgp::generate(NOW, onion, &mut SeededRng::new(number.into())).unwrap().keys
+    }
+
+    fn certificate(keys: &SecretKeys) -> Arc<[u8]> {
+        keys.certificate().bytes().into()
+    }
 
     #[test]
     fn what_there_is_no_memory_for_now_is_refused_for_now() {
         assert_eq!(refusal(OpenError::Busy.class()), Refusal::Temporary);
         assert_eq!(refusal(OpenError::NotForUs.class()), Refusal::Permanent);
         assert_eq!(refusal(OpenError::Damaged.class()), Refusal::Permanent);
+    }
+
+    #[test]
+    fn a_certificate_counts_for_its_own_fingerprint_and_nothing_else_is_one() {
+        let (alice, bob) = (keys(1), keys(2));
+        let (own, other) = (alice.certificate().fingerprint(), bob.certificate().fingerprint());
+        let (hers, his) = (certificate(&alice), certificate(&bob));
+        let chain = KeyChain::new(alice);
+        assert!(chain.check_certificate(&hers, &own) && chain.check_certificate(&his, &other));
+        assert!(!chain.check_certificate(&his, &own) && !chain.check_certificate(&hers, &other));
+        assert!(!chain.check_certificate(&hers[1..], &own) && !chain.check_certificate(b"", &own));
+        assert_eq!(chain.fingerprint_of(&his), Ok(other));
+        assert_eq!(chain.fingerprint_of(&Arc::from(&his[1..])), Err(Refusal::Permanent));
+    }
+
+    #[test]
+    fn what_somebody_signed_is_theirs_alone() {
+        let [alice, bob, carol] = [1, 2, 3].map(keys);
+        let [hers, his, carols] = [&alice, &bob, &carol].map(certificate);
+        let (alice, bob) = (KeyChain::new(alice), KeyChain::new(bob));
+        let object = bob.seal(b"content", &hers, Sizes::All, NOW).unwrap();
+        assert_eq!(alice.open_from(&object, &his, NOW).as_deref(), Ok(&b"content"[..]));
+        assert_eq!(alice.open_from(&object, &carols, NOW), Err(Refusal::Permanent), "not hers");
+        assert_eq!(bob.open_from(&object, &his, NOW), Err(Refusal::Permanent), "not for him");
+        let statement = bob.work_for_drop(DropWork::Sign("statement".to_owned()), NOW).unwrap();
+        assert!(alice.verify_statement("statement", &statement, &his));
+        assert!(!alice.verify_statement("statement", &statement, &carols));
+        assert!(!alice.verify_statement("another", &statement, &his));
+        let challenge =
+            |of: &SecretKeys| DropWork::OpenChallenge(object.clone(), his.clone(), of.certificate().fingerprint());
+        assert!(alice.work_for_drop(challenge(&bob.keys), NOW).is_ok());
+        assert_eq!(alice.work_for_drop(challenge(&carol), NOW), Err(Refusal::Permanent), "of another carrier");
+    }
+
+    #[test]
+    fn no_more_certificates_are_at_hand_than_the_limit() {
+        let (alice, bob) = (keys(1), keys(2));
+        let (hers, his) = (certificate(&alice), certificate(&bob));
+        let some = alice.certificate().clone();
+        let chain = KeyChain::new(alice);
+        let at_hand = || chain.parsed.lock().unwrap().len();
+        for number in 1..CERTIFICATES_AT_HAND as u64 {
+            let digest = Sha256::digest(number.to_be_bytes()).into();
+            chain.parsed.lock().unwrap().insert(digest, some.clone());
+        }
+        for _ in 0..2 {
+            assert!(chain.certificate(&hers).is_some());
+            assert_eq!(at_hand(), CERTIFICATES_AT_HAND);
+        }
+        assert!(chain.certificate(&his).is_some());
+        assert_eq!(at_hand(), 1);
     }
 }

@@ -135,8 +135,7 @@ impl Preparation {
     /// # Errors
     /// [`Code::Failed`] where the directory cannot be read.
     pub fn has_identity(&self) -> Result<bool, Failure> {
-        Ok(self.is_initialised()?
-            && Keyring::has_identity(&*self.vfs, &self.keys()).map_err(|error| broken("the keys", error))?)
+        Keyring::has_identity(&*self.vfs, &self.keys()).map_err(|error| broken("the keys", error))
     }
 
     /// Whether a carrier was made here.
@@ -144,8 +143,7 @@ impl Preparation {
     /// # Errors
     /// [`Code::Failed`] where the directory cannot be read.
     pub fn has_carrier(&self) -> Result<bool, Failure> {
-        Ok(self.is_initialised()?
-            && Keyring::has_carrier(&*self.vfs, &self.keys()).map_err(|error| broken("the keys", error))?)
+        Keyring::has_carrier(&*self.vfs, &self.keys()).map_err(|error| broken("the keys", error))
     }
 
     /// Whether a passphrase locks the keys.
@@ -581,6 +579,28 @@ mod tests {
     fn home() -> tempfile::TempDir {
         use std::os::unix::fs::PermissionsExt;
         tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(0o700)).tempdir().unwrap()
+    }
+
+    #[test]
+    fn a_directory_says_which_keys_were_made_in_it() {
+        use crate::base::{IdentityId, SymmetricKey};
+        let home = home();
+        let preparation = Preparation::open(&home.path().join("data")).unwrap();
+        let made = || {
+            let has = [preparation.is_initialised(), preparation.has_identity(), preparation.has_carrier()];
+            has.map(Result::unwrap)
+        };
+        assert_eq!(made(), [false, false, false]);
+        assert_eq!(preparation.needs_passphrase().unwrap_err().code, Code::Failed, "there is nothing to lock");
+        let keyring =
+            Keyring::create(Arc::clone(&preparation.vfs), &preparation.keys(), None, Box::new(OsRng)).unwrap();
+        assert_eq!(made(), [true, false, false]);
+        let key = SymmetricKey::from_bytes([1; 32]);
+        keyring.add_carrier(IdentityId::from_bytes([1; 16]), &key).unwrap();
+        assert_eq!(made(), [true, false, true]);
+        keyring.add_identity(IdentityId::from_bytes([2; 16]), &key).unwrap();
+        assert_eq!(made(), [true, true, true]);
+        assert!(!preparation.needs_passphrase().unwrap());
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

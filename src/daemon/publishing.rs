@@ -105,3 +105,111 @@ async fn accept(mut listener: Listener, lookout: &Arc<Lookout>, incoming: &Incom
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::io;
+    use std::sync::Mutex;
+
+    use tokio::time::timeout;
+    use tracing_subscriber::fmt::MakeWriter;
+
+    use super::*;
+    use crate::net::{DialError, Isolation, Later, ListenError, Transport, TransportStatus};
+
+    /// A network that refuses to publish, for these reasons one after the other, and then hangs.
+    struct Refusing(Mutex<VecDeque<ListenError>>);
+
+    impl Transport for Refusing {
+        fn dial(&self, _: Onion, _: Isolation) -> Later<'_, Result<Box<dyn Stream>, DialError>> {
+            Box::pin(async { Err(DialError::Unreachable) })
+        }
+
+        fn listen<'a>(&'a self, _: IdentityId, _: &'a OnionSeed) -> Later<'a, Result<Listener, ListenError>> {
+            let reason = self.0.lock().unwrap().pop_front();
+            Box::pin(async move {
+                match reason {
+                    Some(reason) => Err(reason),
+                    None => std::future::pending().await,
+                }
+            })
+        }
+
+        fn status(&self) -> watch::Receiver<TransportStatus> {
+            watch::Sender::new(TransportStatus::ready()).subscribe()
+        }
+
+        fn stop(&self) -> Later<'_, ()> {
+            Box::pin(async {})
+        }
+    }
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl MakeWriter<'_> for Log {
+        type Writer = Self;
+
+        fn make_writer(&self) -> Self {
+            self.clone()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn why_an_onion_cannot_be_published_is_said_once_for_each_reason() {
+        let log = Log::default();
+        let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let reasons = [
+            ListenError::InUse,
+            ListenError::InUse,
+            ListenError::InUse,
+            ListenError::WrongOnion,
+            ListenError::WrongOnion,
+            ListenError::InUse,
+        ];
+        let refusing = Arc::new(Refusing(Mutex::new(reasons.into())));
+        let (seed, ending) = (OnionSeed::from_bytes([1; 32]), watch::Sender::new(None));
+        let (onion, transport) = (Onion::of_seed(&seed), Arc::clone(&refusing) as Arc<dyn Transport>);
+        let search = Search { lookout: Arc::default(), transport, onion, ending };
+        let (incoming, _connections) = mpsc::channel(1);
+        let reachable = watch::channel(true).0;
+        let begun = tokio::time::Instant::now();
+        let published = publish(&search, IdentityId::from_bytes([1; 16]), &seed, &incoming, &reachable);
+        assert!(timeout(7 * PUBLISH_AGAIN, published).await.is_err(), "it goes on trying");
+        assert!(refusing.0.lock().unwrap().is_empty() && begun.elapsed() == 7 * PUBLISH_AGAIN);
+        assert!(!*reachable.borrow());
+        let said = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let reasons = ["already published", "answers for another name", "already published"];
+        assert_eq!(said.lines().count(), reasons.len(), "{said}");
+        assert!(
+            said.lines().zip(reasons).all(|(line, reason)| line.contains("WARN") && line.contains(reason)),
+            "{said}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_publishes_for_a_driver_that_is_gone() {
+        let refusing = Refusing(Mutex::new([ListenError::InUse].into()));
+        let (seed, ending) = (OnionSeed::from_bytes([1; 32]), watch::Sender::new(None));
+        let search =
+            Search { lookout: Arc::default(), transport: Arc::new(refusing), onion: Onion::of_seed(&seed), ending };
+        let (incoming, connections) = mpsc::channel(1);
+        drop(connections);
+        let reachable = watch::channel(true).0;
+        let published = publish(&search, IdentityId::from_bytes([1; 16]), &seed, &incoming, &reachable);
+        assert!(timeout(PUBLISH_AGAIN, published).await.is_ok());
+    }
+}

@@ -278,6 +278,54 @@ mod tests {
     /// A network on which somebody answers at every onion.
     struct Network(mpsc::UnboundedSender<DuplexStream>);
 
+    /// A network on which every connection answers before it was asked, and takes nothing.
+    struct Deaf;
+
+    /// A connection that takes nothing, and what is read from it.
+    struct Unwritable(&'static [u8]);
+
+    impl AsyncRead for Unwritable {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_read(context, buffer)
+        }
+    }
+
+    impl AsyncWrite for Unwritable {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl Transport for Deaf {
+        fn dial(&self, _: Onion, _: Isolation) -> Later<'_, Result<Box<dyn Stream>, DialError>> {
+            Box::pin(async { Ok(Box::new(Unwritable(b"701 BAD COMMAND\n")) as Box<dyn Stream>) })
+        }
+
+        fn listen<'a>(&'a self, _: IdentityId, _: &'a OnionSeed) -> Later<'a, Result<Listener, ListenError>> {
+            Box::pin(async { Err(ListenError::Stopped) })
+        }
+
+        fn status(&self) -> watch::Receiver<TransportStatus> {
+            watch::Sender::new(TransportStatus::ready()).subscribe()
+        }
+
+        fn stop(&self) -> Later<'_, ()> {
+            Box::pin(async {})
+        }
+    }
+
     impl Transport for Network {
         fn dial(&self, _: Onion, _: Isolation) -> Later<'_, Result<Box<dyn Stream>, DialError>> {
             let (here, there) = tokio::io::duplex(4096);
@@ -327,6 +375,31 @@ mod tests {
         let onion = Onion::of_seed(&OnionSeed::from_bytes([1; 32]));
         let crowded = Search { lookout: own, transport: Arc::new(Network(sender)), onion, ending };
         assert!(timeout(Duration::from_secs(86_400), crowded.now_and_then()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn what_comes_where_nothing_could_be_sent_is_no_answer() {
+        let onion = Onion::of_seed(&OnionSeed::from_bytes([1; 32]));
+        assert_eq!(Lookout::default().look(&Deaf, onion).await, Look::Unknown);
+    }
+
+    #[test]
+    fn only_a_whole_line_with_the_code_of_a_bad_command_is_the_answer() {
+        for answer in ["701 BAD COMMAND\n", "701\n", "HOWDY RUNE/1\n701 BAD COMMAND\n", "701 BAD COMMAND\nBY"] {
+            assert!(is_answered(answer.as_bytes()), "{answer:?}");
+        }
+        for other in
+            ["", "\n", "701", "701 BAD COMMAND", "HOWDY\n701 BAD", "HOWDY 701 \n", "7012 X\n", "70\n1 X\n", "702 X\n"]
+        {
+            assert!(!is_answered(other.as_bytes()), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn looks_come_at_random_times_within_their_bounds() {
+        let times: std::collections::BTreeSet<_> = (0..200).map(|_| some_seconds((60, 4)).as_secs()).collect();
+        assert_eq!(times.into_iter().collect::<Vec<_>>(), [60, 61, 62, 63]);
+        assert_eq!(some_seconds((60, 0)), Duration::from_secs(60));
     }
 
     fn search(lookout: &Arc<Lookout>, answers: Option<Arc<Lookout>>) -> (Search, watch::Receiver<Option<Ending>>) {

@@ -7,6 +7,8 @@
 pub mod book;
 pub mod carriage;
 pub mod carrier;
+#[cfg(test)]
+mod clock_scenarios;
 mod delivery;
 #[cfg(test)]
 mod dial_scenarios;
@@ -20,6 +22,8 @@ mod greeting;
 mod harness;
 pub mod identity;
 mod keys;
+#[cfg(test)]
+mod limit_scenarios;
 pub mod mailbox;
 pub mod outbox;
 mod outcomes;

@@ -123,7 +123,7 @@ fn card(world: &World, number: u8) -> Vec<u8> {
 }
 
 /// Adds somebody to Alice's book who is at no node; other numbers are other people. The number makes the key too.
-fn somebody(number: usize, status: ContactStatus) -> Record {
+pub(super) fn somebody(number: usize, status: ContactStatus) -> Record {
     let mut bytes = [0xee; 32];
     bytes[..8].copy_from_slice(&(number as u64).to_be_bytes());
     let fingerprint = Fingerprint::from_bytes(bytes);

@@ -197,6 +197,38 @@ fn a_folder_whose_record_is_lost_is_made_again_for_what_lies_in_it() {
 }
 
 #[test]
+fn a_folder_that_is_made_again_has_the_next_number_and_one_that_was_deleted_is_not_made() {
+    let mut case = Case::new();
+    let mut reader = Reader { salvages: true, ..Reader::default() };
+    let mut number = 0;
+    let mut read = |reader: &mut Reader, record: &Record| {
+        number += 1;
+        reader.record(number, &record.encode().unwrap());
+    };
+    for record in genesis(&LocalPart::new("alice").unwrap()).unwrap() {
+        read(&mut reader, &record);
+    }
+    let last = reader.state.last_uid_validity();
+    let [lost, deleted, later] = [(); 3].map(|()| FolderId::random(&mut case.rng));
+    let message = |uid| {
+        let (flags, date, body) = (NamedFlags::default(), Timestamp::from_secs(1), BodyId::from_bytes([uid as u8; 16]));
+        NewMessage { uid, flags, date, body, size: 1, content: None }
+    };
+    read(&mut reader, &Record::FolderDeleted { id: deleted });
+    for (folder, uid) in [(lost, 7), (deleted, 8), (lost, 9)] {
+        read(&mut reader, &Record::MessageAdded { folder, message: message(uid) });
+    }
+    let name = "Later".to_owned();
+    read(&mut reader, &Record::FolderCreated { id: later, name, role: None, uid_validity: last + 2 });
+    let mailbox = reader.state.mailbox();
+    assert_eq!(reader.recovered, ["Recovered"]);
+    let recovered = mailbox.by_name("Recovered").unwrap();
+    assert_eq!((recovered.id, recovered.uid_validity, recovered.messages.len()), (lost, last + 1, 2));
+    assert_eq!(mailbox.folder(later).unwrap().uid_validity, last + 2, "as it had");
+    assert!(mailbox.folder(deleted).is_none());
+}
+
+#[test]
 fn what_nothing_needs_in_a_missing_segment_does_not_stop_the_next_start() {
     let mut case = Case::new();
     case.next_segment();

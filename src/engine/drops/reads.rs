@@ -83,3 +83,65 @@ impl Reads {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANN: ContactId = ContactId::from_bytes([1; 16]);
+    const BOB: ContactId = ContactId::from_bytes([2; 16]);
+
+    fn content(number: usize) -> ContentId {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&number.to_be_bytes());
+        ContentId::from_bytes(bytes)
+    }
+
+    fn body(number: usize) -> BodyId {
+        BodyId::from_bytes(*content(number).as_bytes())
+    }
+
+    fn owed(reads: &Reads, contact: ContactId) -> Vec<ContentId> {
+        reads.owed(contact).copied().collect()
+    }
+
+    #[test]
+    fn what_was_read_is_owed_until_it_is_told_and_what_is_gone_unread_is_not() {
+        let mut reads = Reads::default();
+        assert!(!reads.is_waiting());
+        for (number, contact) in [(1, ANN), (2, ANN), (3, BOB), (4, ANN)] {
+            reads.arrived(body(number), contact, content(number));
+        }
+        assert!(reads.is_waiting());
+        for (number, read) in [(1, true), (2, true), (3, false), (9, true)] {
+            reads.settled(body(number), read);
+        }
+        assert_eq!((owed(&reads, ANN), owed(&reads, BOB)), (vec![content(1), content(2)], vec![]));
+        assert_eq!(reads.owed_to().collect::<Vec<_>>(), [ANN]);
+        assert!(!reads.returned(BOB, &[content(1)]), "nothing is owed to him");
+        assert!(!reads.returned(ANN, &[content(3)]), "that was not owed");
+        assert!(reads.returned(ANN, &[content(1), content(3)]));
+        assert_eq!(owed(&reads, ANN), [content(2)]);
+        assert!(reads.returned(ANN, &[content(2)]));
+        assert_eq!(reads.owed_to().count(), 0);
+        reads.forget(BOB);
+        assert!(reads.is_waiting(), "hers is still to be read");
+        reads.forget(ANN);
+        assert_eq!(reads, Reads::default());
+    }
+
+    #[test]
+    fn no_more_is_owed_than_the_limit_and_a_checkpoint_keeps_all_of_it() {
+        let mut reads = Reads::default();
+        for number in 0..=limits::RECEIPTS_OWED {
+            reads.arrived(body(number), ANN, content(number));
+            reads.settled(body(number), true);
+        }
+        assert_eq!(owed(&reads, ANN).len(), limits::RECEIPTS_OWED);
+        reads.arrived(body(1), BOB, content(1));
+        let (unread, owed) = reads.kept();
+        let mut again = Reads::default();
+        again.keep(&unread, &owed);
+        assert_eq!(again, reads);
+    }
+}

@@ -518,6 +518,14 @@ mod tests {
     }
 
     #[test]
+    fn a_piece_ends_where_a_character_begins_at_its_bound_or_before() {
+        let places = [(0, 0), (1, 1), (2, 1), (3, 3), (4, 3), (5, 3), (6, 6), (7, 6), (usize::MAX, 6)];
+        for (place, expected) in places {
+            assert_eq!(boundary("aö€", place), expected, "{place}");
+        }
+    }
+
+    #[test]
     fn what_is_wanted_is_found_across_pieces() {
         let mut go_on = || true;
         let text = "ö".repeat(PIECE);

@@ -322,6 +322,23 @@ mod tests {
     }
 
     #[test]
+    fn ranges_are_sorted_and_those_that_meet_are_one() {
+        for (text, ranges) in [
+            ("1:3,4:6", vec![(1, 6)]),
+            ("4:6,1:3", vec![(1, 6)]),
+            ("1:3,5:6", vec![(1, 3), (5, 6)]),
+            ("1:9,2:3,9", vec![(1, 9)]),
+            ("7,7,7", vec![(7, 7)]),
+            ("*,1", vec![(1, 1), (9, 9)]),
+            ("12:*", vec![(9, 12)]),
+            ("4294967295,4294967294", vec![(4_294_967_294, 4_294_967_295)]),
+        ] {
+            assert_eq!(set(text).resolve(9), ranges, "{text}");
+        }
+        assert_eq!(set("1:*").resolve(0), []);
+    }
+
+    #[test]
     fn an_expunge_waits_and_is_not_followed_by_a_needless_exists() {
         let mut mailbox = mailbox(1..5);
         let mut view = View::new(folder(&mailbox));

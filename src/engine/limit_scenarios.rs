@@ -1,0 +1,112 @@
+//! Stories of what happens at a limit, and one beyond it: of address books, invitations, passwords; and of the times that
+//! invitations have.
+
+use std::time::Duration;
+
+use crate::base::{InvitationId, Timestamp, limits};
+use crate::mail::Invitation;
+
+use super::book::{ContactStatus, InvitationEntry};
+use super::harness::{DAY, MINUTE, World};
+use super::record::Record;
+use super::request::{Request, RequestError, Response};
+use super::share_scenarios::somebody;
+
+const ALICE: usize = 0;
+const BOB: usize = 1;
+const CAROL: usize = 2;
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn contacts(world: &World) -> usize {
+    world.nodes[ALICE].published.book.contacts().count()
+}
+
+#[test]
+fn an_address_book_takes_its_last_contact_and_no_other() {
+    let mut world = World::new(1, &["alice", "bob", "carol"]);
+    let people = (0..limits::CONTACTS - 1).map(|number| somebody(number, ContactStatus::Confirmed)).collect();
+    world.append(ALICE, people, vec![]);
+    world.restart(ALICE);
+    let (for_bob, for_carol) = (world.invite(ALICE, false), world.invite(ALICE, false));
+    let of_carol = world.invite(CAROL, false);
+    world.add(BOB, &for_bob).unwrap();
+    world.pass(MINUTE);
+    assert_eq!(world.contact(ALICE, BOB).unwrap().status, ContactStatus::Confirmed);
+    assert_eq!(contacts(&world), limits::CONTACTS);
+    world.replies.clear();
+    world.add(CAROL, &for_carol).unwrap();
+    world.pass(MINUTE);
+    let said: String = world.replies.iter().map(|(_, text)| text.as_str()).collect();
+    assert!(said.contains("420") && !said.contains("202"), "{said}");
+    assert_eq!((contacts(&world), world.contact(ALICE, CAROL)), (limits::CONTACTS, None));
+    assert!(matches!(world.add(ALICE, &of_carol), Err(RequestError::Limit(_))));
+}
+
+#[test]
+fn so_many_invitations_may_be_open_and_those_that_are_used_up_count_no_more() {
+    let mut world = World::new(1, &["alice"]);
+    let made = |number: usize, expires: Timestamp| {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&number.to_be_bytes());
+        let secret = Some(id);
+        let invitation =
+            InvitationEntry { id: InvitationId::from_bytes(id), secret, made: expires, expires, used: None };
+        Record::InvitationMade { invitation }
+    };
+    let later = world.now.plus(DAY);
+    world.append(ALICE, (1..limits::INVITATIONS).map(|number| made(number, later)).collect(), vec![]);
+    world.append(ALICE, vec![made(5000, world.now.minus(HOUR))], vec![]);
+    world.restart(ALICE);
+    let ask = |world: &mut World| world.request(ALICE, Request::Invite { public: false, expires: later });
+    let Ok(Response::Invited { id, .. }) = ask(&mut world) else { panic!("there is room for one") };
+    assert!(matches!(ask(&mut world), Err(RequestError::Limit(_))));
+    world.request(ALICE, Request::RevokeInvitation(id)).unwrap();
+    assert!(ask(&mut world).is_ok());
+    assert!(matches!(ask(&mut world), Err(RequestError::Limit(_))));
+}
+
+#[test]
+fn an_invitation_ends_with_the_hour_that_was_asked_for_or_with_the_next_one() {
+    let hour = Timestamp::from_secs(1_800_000_000);
+    assert_eq!(hour.secs() % 3600, 0);
+    let ends = |now: Timestamp, asked: Timestamp| {
+        let mut world = World::new(1, &["alice"]);
+        world.now = now;
+        match world.request(ALICE, Request::Invite { public: false, expires: asked }) {
+            Ok(Response::Invited { text, .. }) => Ok(Invitation::parse(&text).unwrap().expires.unwrap()),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(error),
+        }
+    };
+    let now = hour.plus(10 * MINUTE);
+    for (asked, end) in [
+        // Down to a whole hour, but never to now.
+        (hour.plus(DAY), hour.plus(DAY)),
+        (hour.plus(DAY + 59 * MINUTE), hour.plus(DAY)),
+        (hour.plus(HOUR), hour.plus(HOUR)),
+        (hour.plus(20 * MINUTE), hour.plus(HOUR)),
+    ] {
+        assert_eq!(ends(now, asked), Ok(end), "{asked:?}");
+    }
+    assert_eq!(ends(hour, hour.plus(MINUTE)), Ok(hour.plus(HOUR)), "this hour is now");
+    let refused = |asked| matches!(ends(now, asked), Err(RequestError::InvitationRefused(_)));
+    assert!(refused(hour.minus(MINUTE)) && refused(hour.minus(DAY)));
+    let last = hour.minus(Duration::from_millis(1));
+    assert!(matches!(ends(hour, last), Err(RequestError::InvitationRefused(_))), "an hour that ends now is over");
+}
+
+#[test]
+fn so_many_passwords_and_such_names() {
+    let mut world = World::new(1, &["alice"]);
+    let add =
+        |world: &mut World, name: String| world.request(ALICE, Request::AddPassword { name, hash: "hash".to_owned() });
+    for refused in [String::new(), "x".repeat(limits::PASSWORD_NAME_BYTES + 1), "a\nb".to_owned()] {
+        assert!(matches!(add(&mut world, refused), Err(RequestError::NameRefused(_))));
+    }
+    add(&mut world, "x".repeat(limits::PASSWORD_NAME_BYTES)).unwrap();
+    assert!(matches!(add(&mut world, "x".repeat(limits::PASSWORD_NAME_BYTES)), Err(RequestError::NameTaken)));
+    for number in 1..limits::PASSWORDS {
+        add(&mut world, format!("{number}")).unwrap();
+    }
+    assert!(matches!(add(&mut world, "one more".to_owned()), Err(RequestError::Limit(_))));
+}
