@@ -5,6 +5,8 @@
 //! is the fold of its [`Record`]s, and what is visible is only what is committed.
 
 pub mod book;
+#[cfg(test)]
+mod bound_scenarios;
 pub mod carriage;
 pub mod carrier;
 #[cfg(test)]

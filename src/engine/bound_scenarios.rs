@@ -1,0 +1,210 @@
+//! What an identity may have of each thing, and what it takes from others at first sight: bounds and refusals that documents
+//! promise and that no other story meets.
+
+use std::time::Duration;
+
+use super::RequestError;
+use super::effect::{Input, Sizes};
+use super::harness::{DAY, MINUTE, World, crypto};
+use super::mailbox::{FlagChange, FolderRole, NamedFlags};
+use super::record::Record;
+use super::request::{Asked, Request, Response, Submission};
+use crate::base::limits;
+use crate::mail::Invitation;
+use crate::wire::{Claim, Command, Importance, Message, Send, authenticator};
+
+const ALICE: usize = 0;
+const BOB: usize = 1;
+const CAROL: usize = 2;
+
+fn friends() -> World {
+    let mut world = World::new(1, &["alice", "bob", "carol"]);
+    world.introduce(ALICE, BOB);
+    world.pass(MINUTE);
+    world
+}
+
+fn is_full(answer: &Result<Response, RequestError>) -> bool {
+    matches!(answer, Err(RequestError::Limit(_)))
+}
+
+#[test]
+fn passwords_and_invitations_of_an_identity_are_bounded_and_one_that_goes_makes_room() {
+    let mut world = friends();
+    let password =
+        |number: usize| Request::AddPassword { name: format!("program {number}"), hash: format!("{number}") };
+    for number in 0..limits::PASSWORDS {
+        world.request(ALICE, password(number)).unwrap();
+    }
+    let answer = world.request(ALICE, password(limits::PASSWORDS));
+    assert!(is_full(&answer), "{answer:?}");
+    world.request(ALICE, Request::RevokePassword { name: "program 0".into() }).unwrap();
+    world.request(ALICE, password(limits::PASSWORDS)).unwrap();
+
+    let expires = world.now.plus(DAY);
+    let open = |world: &World| {
+        let book = &world.nodes[ALICE].published.book;
+        book.invitations().filter(|invitation| invitation.is_open(world.now)).map(|open| open.id).collect::<Vec<_>>()
+    };
+    while open(&world).len() < limits::INVITATIONS {
+        world.request(ALICE, Request::Invite { public: false, expires }).unwrap();
+    }
+    let answer = world.request(ALICE, Request::Invite { public: false, expires });
+    assert!(is_full(&answer), "{answer:?}");
+    let one = open(&world)[0];
+    world.request(ALICE, Request::RevokeInvitation(one)).unwrap();
+    world.request(ALICE, Request::Invite { public: false, expires }).unwrap();
+}
+
+#[test]
+fn folders_and_keywords_are_bounded() {
+    let mut world = friends();
+    let count = |world: &World| world.nodes[ALICE].published.mailbox.folders().count();
+    let create = |number: usize| Request::CreateFolder { name: format!("folder {number}") };
+    for number in count(&world)..limits::FOLDERS {
+        world.request(ALICE, create(number)).unwrap();
+    }
+    let answer = world.request(ALICE, create(limits::FOLDERS));
+    assert!(is_full(&answer) && count(&world) == limits::FOLDERS, "{answer:?}");
+
+    world.submit(BOB, ALICE, "one").unwrap();
+    world.pass(MINUTE);
+    let folder = world.nodes[ALICE].published.mailbox.by_role(FolderRole::Inbox).unwrap().id;
+    let mut store = |keyword: String| {
+        let flags = NamedFlags { keywords: vec![keyword], ..NamedFlags::default() };
+        world.request(ALICE, Request::Store { folder, uids: vec![1], change: FlagChange::Add, flags })
+    };
+    for number in 0..limits::KEYWORDS {
+        store(format!("k{number}")).unwrap();
+    }
+    assert!(is_full(&store("one-more".to_owned())));
+    store("K0".to_owned()).unwrap();
+    assert!(is_full(&store("k".repeat(limits::KEYWORD_BYTES + 1))));
+}
+
+#[test]
+fn a_message_has_a_hundred_recipients_and_no_more() {
+    let mut world = friends();
+    let bob = world.address(BOB);
+    for (recipients, taken) in [(limits::RECIPIENTS, true), (limits::RECIPIENTS + 1, false)] {
+        let message = world.message(ALICE, "many");
+        let submission =
+            Submission { recipients: vec![bob.clone(); recipients], visible: vec![], message, asked: Asked::default() };
+        let answer = world.request(ALICE, Request::Submit(submission));
+        assert_eq!((answer.is_ok(), is_full(&answer)), (taken, !taken), "{recipients}: {answer:?}");
+    }
+}
+
+#[test]
+fn an_identity_has_one_box_at_each_of_four_carriers() {
+    let mut world = World::new(2, &["alice"]);
+    let mut invitations = Vec::new();
+    for number in 0..5 {
+        let carrier = world.add_carrier(100 + number);
+        invitations.push(world.invite_to_box(carrier));
+        if number == 0 {
+            invitations.push(world.invite_to_box(carrier));
+        }
+    }
+    world.rent(ALICE, &invitations[0], 120).unwrap();
+    let again = world.rent(ALICE, &invitations[1], 121);
+    assert!(matches!(again, Err(RequestError::InvitationRefused(_))), "{again:?}");
+    for number in 2..5 {
+        world.rent(ALICE, &invitations[number], 120 + number as u8).unwrap();
+    }
+    let fifth = world.rent(ALICE, &invitations[5], 130);
+    assert!(is_full(&fifth), "{fifth:?}");
+}
+
+#[test]
+fn a_box_has_places_for_sixteen_contacts_and_the_first_have_them() {
+    let names: Vec<String> = (0..=limits::DROP_SEATS + 1).map(|number| format!("name{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut world = World::new(3, &names);
+    for other in 1..names.len() {
+        world.introduce(ALICE, other);
+    }
+    let carrier = world.add_carrier(200);
+    let invitation = world.invite_to_box(carrier);
+    world.rent(ALICE, &invitation, 210).unwrap();
+    world.pass(10 * MINUTE);
+    let told = |other: &usize| {
+        let contact = world.contact(*other, ALICE).unwrap().id;
+        world.nodes[*other].published.drops.of(contact).is_some_and(|named| named.iter().count() == 1)
+    };
+    let with_place = (1..names.len()).filter(told).count();
+    assert_eq!((names.len() - 1, with_place), (limits::DROP_SEATS + 1, limits::DROP_SEATS));
+}
+
+#[test]
+fn a_message_without_an_answer_is_left_three_times_at_one_drop() {
+    let mut world = World::new(4, &["alice", "bob"]);
+    world.introduce(ALICE, BOB);
+    let carrier = world.add_carrier(100);
+    let invitation = world.invite_to_box(carrier);
+    world.rent(BOB, &invitation, 120).unwrap();
+    world.pass(5 * MINUTE);
+    world.nodes[BOB].online = false;
+    world.submit(ALICE, BOB, "one").unwrap();
+    for _ in 0..4 * 24 * 60 {
+        // Each time the carrier stores it, and its answer is lost.
+        world.cut_at = Some(b"202 ROGER");
+        world.pass(MINUTE);
+    }
+    let left = world.nodes[ALICE].log.iter().filter(|(_, record)| matches!(record, Record::Deposited { .. })).count();
+    assert_eq!(left, limits::COPIES_AT_DROP);
+}
+
+/// Whoever answers at an onion cannot introduce itself: only the key in the invitation counts.
+#[test]
+fn nothing_is_given_to_a_node_that_shows_a_certificate_of_another_key() {
+    let mut world = friends();
+    let text = world.invite(BOB, false);
+    let stranger = world.fingerprint(ALICE);
+    let forged = Invitation { fingerprint: stranger, ..Invitation::parse(&text).unwrap() }.encode();
+    world.add(CAROL, &forged).unwrap();
+    world.objects.clear();
+    world.submit(CAROL, BOB, "for the one in the invitation").unwrap();
+    world.pass(Duration::from_secs(3 * 3600));
+    assert!(world.dials.contains(&(CAROL, BOB)), "it was tried");
+    assert!(world.objects.iter().all(|(node, _)| *node != BOB), "neither a card nor mail");
+    assert!(world.nodes[CAROL].published.book.contacts().all(|contact| contact.certificate.is_none()));
+    assert!(world.contact(BOB, CAROL).is_none());
+}
+
+#[test]
+fn an_unknown_kind_is_refused_where_it_is_critical_and_dropped_where_it_is_optional() {
+    let mut world = friends();
+    let key = world.contact(BOB, ALICE).unwrap().outbound.clone().unwrap();
+    let counts = |world: &World| FolderRole::ALL.map(|role| world.messages(ALICE, role).len());
+    let before = counts(&world);
+    let expires = world.now.plus(DAY).rfc3339();
+    for (from, word, code) in [(BOB, "critical", "409"), (BOB, "optional", "202"), (CAROL, "optional", "409")] {
+        let content =
+            format!("RUNE-CONTENT gossip/7 {word}\nId: {}\nExpires: {expires}\n\nhello", "5".repeat(32)).into_bytes();
+        let (issuer, recipient) = (world.fingerprint(from), world.fingerprint(ALICE));
+        let object = crypto::seal(&issuer, recipient.as_bytes(), &content, Sizes::All);
+        let claim = Claim::of(&object);
+        let send = Send {
+            to: world.address(ALICE),
+            certificate: None,
+            server: None,
+            auth: Some(authenticator(&key, world.public(ALICE).onion(), &claim)),
+            claim: Some(claim),
+            onward: None,
+            importance: Importance::Normal,
+            secure: false,
+        };
+        let message = Message { sender: None, size: object.len() as u64 };
+        let commands = [Command::Send(send), Command::Message(message)];
+        let mut bytes: Vec<u8> = commands.iter().flat_map(|command| command.encode(None).into_bytes()).collect();
+        bytes.extend_from_slice(&object);
+        let session = world.accept(ALICE);
+        world.replies.clear();
+        world.input(ALICE, Input::Received(session, bytes));
+        world.pass(limits::WIRE_ANSWER);
+        let said: String = world.replies.iter().map(|(_, text)| text.as_str()).collect();
+        assert!(said.contains(code), "{from} {word}: {said}");
+    }
+    assert_eq!(counts(&world), before);
+}
