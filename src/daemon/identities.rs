@@ -279,6 +279,18 @@ pub(super) fn new_profile(name: &LocalPart) -> Result<Profile, Failure> {
 mod tests {
     use super::*;
 
+    /// Nothing by which somebody who knows both could tie them together.
+    #[test]
+    fn two_identities_share_no_key_and_no_onion() {
+        let name = LocalPart::new("alice").unwrap();
+        let [one, two] = [(), ()].map(|()| new_profile(&name).unwrap());
+        assert_ne!(one.public.address.onion(), two.public.address.onion());
+        assert_ne!(one.public.fingerprint, two.public.fingerprint);
+        // The length of the shortest key.
+        let runs: std::collections::BTreeSet<&[u8]> = one.public.certificate.windows(32).collect();
+        assert!(two.public.certificate.windows(32).all(|run| !runs.contains(run)), "a key or a signature");
+    }
+
     #[test]
     fn a_log_of_a_newer_version_is_refused_and_loses_nothing() {
         use crate::base::BodyId;

@@ -283,4 +283,27 @@ mod tests {
         carriage.keep_handed(queue, |_| false);
         assert_eq!(carriage, Carriage::default());
     }
+
+    #[test]
+    fn for_one_contact_so_many_bytes_are_carried_and_no_more() {
+        let [giver, other] = [1, 2].map(|number| ContactId::from_bytes([number; 16]));
+        let mut carriage = Carriage::default();
+        let size = 27 << 20;
+        for number in 0..9 {
+            carriage.keep_load(&Load {
+                contact: giver,
+                object: [number; 32],
+                to: format!("carol@{}", crate::base::Onion::from_public_key([3; 32])).parse().unwrap(),
+                body: BodyId::from_bytes([number; 16]),
+                size,
+                certificate: None,
+                onward: None,
+                important: false,
+                until: Timestamp::from_secs(0),
+            });
+        }
+        let left = limits::LOAD_BYTES_OF_CONTACT - 9 * u64::from(size);
+        assert!(carriage.has_room(giver, left) && !carriage.has_room(giver, left + 1));
+        assert!(carriage.has_room(other, limits::LOAD_BYTES_OF_CONTACT));
+    }
 }
