@@ -17,7 +17,7 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Args)]
 pub(super) struct Global {
-    /// The data directory (default: runepeer in the user's data directory)
+    /// The data directory (default: $XDG_DATA_HOME/runepeer, or ~/.local/share/runepeer)
     #[arg(long, global = true, value_name = "DIR")]
     pub(super) data_dir: Option<PathBuf>,
     /// Which identity, where there are several
@@ -29,7 +29,7 @@ pub(super) struct Global {
     /// Print only what was asked for
     #[arg(long, global = true)]
     pub(super) quiet: bool,
-    /// Do not ask before something is removed
+    /// Do not ask before something is removed, and do what is refused without it because it may do harm
     #[arg(long, global = true)]
     pub(super) yes: bool,
     /// Never ask anything
@@ -142,7 +142,7 @@ pub(super) enum Identity {
     },
     /// One identity
     Show,
-    /// Change how an identity is reached
+    /// Change how an identity is reached; `never` without an open box is refused unless --yes says so
     Set {
         /// Whether its onion is published; `never` is for whoever should not be seen to be online: mail comes by boxes only
         #[arg(long, value_name = "always|never", value_parser = ["always", "never"])]
@@ -231,7 +231,7 @@ pub(super) enum Contact {
 
 #[derive(Debug, Args)]
 pub(super) struct Send {
-    /// Who gets it: a petname or an address
+    /// Who gets it: a petname or an address. For now one other person: several who would see each other are refused
     #[arg(short = 't', long = "to", value_name = "WHO", required = true)]
     pub(super) to: Vec<String>,
     /// The subject
@@ -261,7 +261,7 @@ pub(super) enum Queue {
         /// Its id, from `queue list`; the beginning is enough
         id: String,
     },
-    /// Try what waits now
+    /// Try to send now what waits
     Retry {
         /// One message; all where left out
         id: Option<String>,
@@ -350,16 +350,16 @@ fn size(text: &str) -> Result<u64, String> {
 
 #[derive(Debug, Args)]
 pub(super) struct CarrierInvite {
-    /// How many invitations; each works once
+    /// How many invitations, up to 100; each works once
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(super) count: u32,
     /// How long they work: for example 12h, 7d, 4w
     #[arg(long, value_name = "D", default_value = "7d")]
     pub(super) expires: String,
-    /// What the box may take, in MiB (default: 1024)
+    /// What the box may take, in MiB (default: what `carrier limits` says, 1024 where it was not changed)
     #[arg(long, value_name = "N")]
     pub(super) quota_mib: Option<u64>,
-    /// For how many days it holds mail (default: 14)
+    /// For how many days it holds mail (default: what `carrier limits` says, 14 where it was not changed)
     #[arg(long, value_name = "N")]
     pub(super) hold_days: Option<u32>,
     /// Also show them as QR codes

@@ -153,8 +153,8 @@ async fn story(context: &Context, home: &Path, keep: bool) -> Result<(), Failure
     let alice = Person::start("alice", home).await?;
     let bob = Person::start("bob", home).await?;
     let carol = Person::start("carol", home).await?;
-    out.say("Each has an address of its own (an onion name), OpenPGP keys that also withstand a quantum");
-    out.say("computer, and a sealed mailbox. Nobody knows anybody yet.\n");
+    out.say("Each has an address of its own (an onion name), OpenPGP keys whose seal a quantum computer does");
+    out.say("not open either, and a sealed mailbox. Nobody knows anybody yet.\n");
 
     introduce(context, &alice, &bob).await?;
     introduce(context, &alice, &carol).await?;
