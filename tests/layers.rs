@@ -246,6 +246,29 @@ fn tests_named_in_documents_exist() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Each test file, and each folder that is one, has its row in docs/testing.md.
+#[test]
+fn each_file_of_tests_is_described() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let document = fs::read_to_string(root.join("docs/testing.md")).unwrap();
+    let mut lacking = Vec::new();
+    let mut tests = 0;
+    for entry in fs::read_dir(root.join("tests")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let row = match (path.extension().is_some_and(|ending| ending == "rs"), path.join("main.rs").exists()) {
+            (true, _) => format!("| `tests/{name}` |"),
+            (_, true) => format!("| `tests/{name}/` |"),
+            _ => continue,
+        };
+        tests += 1;
+        if !document.contains(&row) {
+            lacking.push(row);
+        }
+    }
+    assert!(tests > 20 && lacking.is_empty(), "of {tests} docs/testing.md lacks {lacking:?}");
+}
+
 /// Links of the documents lead to sections that exist.
 #[test]
 fn links_within_documents_lead_somewhere() {

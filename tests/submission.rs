@@ -351,7 +351,10 @@ async fn messages_beyond_their_bounds_are_drained() {
 async fn a_failed_queue_is_told_with_its_code() {
     for (failure, expected) in [
         (RequestError::UnknownRecipient { recipient: "x".into() }, "550 5.1.1 "),
-        (RequestError::NotIntroduced { first: "a".into(), second: "b".into() }, "550 5.7.1 a and b have not agreed"),
+        (
+            RequestError::NotIntroduced { first: "a".into(), second: "b".into() },
+            "550 5.7.1 a and b would see each other",
+        ),
         (RequestError::Disk, "452 4.3.1 "),
         (RequestError::Limit("messages in the queue"), "452 4.3.1 "),
         (RequestError::Stopping, "451 4.3.2 "),

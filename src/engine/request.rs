@@ -268,7 +268,7 @@ pub enum RequestError {
     },
     /// Visible recipients who have not agreed to learn each other's address. Permanent.
     #[error(
-        "{first} and {second} have not agreed to be introduced to each other; send to each of them alone, or put all but one into Bcc"
+        "{first} and {second} would see each other's addresses, which is not possible yet; send to each of them alone, or put all but one into Bcc"
     )]
     NotIntroduced {
         /// One petname.

@@ -48,7 +48,7 @@ impl FailureReason {
     /// One sentence for the user.
     pub const fn sentence(self) -> &'static str {
         match self {
-            Self::Expired => "Their node could not be reached before the message expired.",
+            Self::Expired => "Their node could not be reached, or put it off each time, before the message expired.",
             Self::Unconfirmed => {
                 "The attempts ended without an acknowledgement. It may have arrived all the same: delivery is unconfirmed."
             }
@@ -123,7 +123,10 @@ impl Outcome {
         match self {
             Self::Failed(reason) => reason.sentence().to_owned(),
             Self::Delayed { until, so_far: SoFar::NotReached } => {
-                format!("Their node could not be reached so far. It is tried again until {}.", until.rfc5322())
+                format!(
+                    "Their node could not be reached so far, or put it off. It is tried again until {}.",
+                    until.rfc5322()
+                )
             }
             Self::Delayed { until, so_far: SoFar::Held } => format!(
                 "A carrier of theirs has it for them, until they come for it. Their node itself is tried as well,\r\n  until {}.",
