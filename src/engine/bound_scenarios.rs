@@ -29,34 +29,6 @@ fn is_full(answer: &Result<Response, RequestError>) -> bool {
 }
 
 #[test]
-fn passwords_and_invitations_of_an_identity_are_bounded_and_one_that_goes_makes_room() {
-    let mut world = friends();
-    let password =
-        |number: usize| Request::AddPassword { name: format!("program {number}"), hash: format!("{number}") };
-    for number in 0..limits::PASSWORDS {
-        world.request(ALICE, password(number)).unwrap();
-    }
-    let answer = world.request(ALICE, password(limits::PASSWORDS));
-    assert!(is_full(&answer), "{answer:?}");
-    world.request(ALICE, Request::RevokePassword { name: "program 0".into() }).unwrap();
-    world.request(ALICE, password(limits::PASSWORDS)).unwrap();
-
-    let expires = world.now.plus(DAY);
-    let open = |world: &World| {
-        let book = &world.nodes[ALICE].published.book;
-        book.invitations().filter(|invitation| invitation.is_open(world.now)).map(|open| open.id).collect::<Vec<_>>()
-    };
-    while open(&world).len() < limits::INVITATIONS {
-        world.request(ALICE, Request::Invite { public: false, expires }).unwrap();
-    }
-    let answer = world.request(ALICE, Request::Invite { public: false, expires });
-    assert!(is_full(&answer), "{answer:?}");
-    let one = open(&world)[0];
-    world.request(ALICE, Request::RevokeInvitation(one)).unwrap();
-    world.request(ALICE, Request::Invite { public: false, expires }).unwrap();
-}
-
-#[test]
 fn folders_and_keywords_are_bounded() {
     let mut world = friends();
     let count = |world: &World| world.nodes[ALICE].published.mailbox.folders().count();
