@@ -9,7 +9,7 @@ use std::time::Duration;
 use runepeer::base::rng::SeededRng;
 use runepeer::base::{BodyId, Onion, QueueId, Timestamp, limits};
 use runepeer::engine::request::Submission;
-use runepeer::engine::{Request, RequestError, Response, Snapshot};
+use runepeer::engine::{Request, RequestError, Response, Snapshot, Unaddressable};
 use runepeer::gateway::account::{Account, Accounts, Later, ReadError};
 use runepeer::gateway::pacer::Pacer;
 use runepeer::gateway::submission::{Bounds, Config, Server};
@@ -89,7 +89,11 @@ fn setup_with(bounds: Bounds) -> Setup {
     let config = Config {
         resolve: Arc::new(|_, name| {
             let known = ["bobby@rune.internal".to_owned(), "bobby".to_owned(), bob().to_string()];
-            known.contains(&name.to_ascii_lowercase()).then(bob)
+            match name.to_ascii_lowercase() {
+                name if known.contains(&name) => Ok(bob()),
+                name if name == "mallory@rune.internal" => Err(Unaddressable::Blocked),
+                _ => Err(Unaddressable::Unknown),
+            }
         }),
         clock: || Timestamp::from_secs(1_795_218_052),
         rng: || Box::new(SeededRng::new(1)),
@@ -295,6 +299,8 @@ async fn sender_and_recipients_are_checked_before_the_message() {
     }
     let replies = setup.talk(&format!("{LOGIN}MAIL FROM:<>\r\nRCPT TO:<carol@rune.internal>\r\n")).await;
     assert!(replies.contains("550 5.1.1 carol@rune.internal is not in the address book; add the contact"), "{replies}");
+    let replies = setup.talk(&format!("{LOGIN}MAIL FROM:<>\r\nRCPT TO:<mallory@rune.internal>\r\n")).await;
+    assert!(replies.contains("550 5.1.1 mallory@rune.internal is blocked; to write to them, let them"), "{replies}");
 }
 
 #[tokio::test]
@@ -350,7 +356,7 @@ async fn messages_beyond_their_bounds_are_drained() {
 #[tokio::test]
 async fn a_failed_queue_is_told_with_its_code() {
     for (failure, expected) in [
-        (RequestError::UnknownRecipient { recipient: "x".into() }, "550 5.1.1 "),
+        (RequestError::UnknownRecipient { recipient: "x".into(), why: Unaddressable::Unknown }, "550 5.1.1 "),
         (
             RequestError::NotIntroduced { first: "a".into(), second: "b".into() },
             "550 5.7.1 a and b would see each other",

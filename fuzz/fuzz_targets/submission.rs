@@ -9,7 +9,7 @@ use std::time::Duration;
 use libfuzzer_sys::fuzz_target;
 use runepeer::base::rng::SeededRng;
 use runepeer::base::{BodyId, Onion, QueueId, Timestamp};
-use runepeer::engine::{Request, RequestError, Response, Snapshot};
+use runepeer::engine::{Request, RequestError, Response, Snapshot, Unaddressable};
 use runepeer::gateway::account::{Account, Accounts, Later, ReadError};
 use runepeer::gateway::submission::{Bounds, Config, Server};
 use runepeer::mail::{Address, outgoing};
@@ -68,7 +68,7 @@ fuzz_target!(|data: &[u8]| {
     runtime.block_on(async {
         let account = Arc::new(Fake::default());
         let config = Config {
-            resolve: Arc::new(|_, name| name.starts_with("bob").then(|| address("bob", 2))),
+            resolve: Arc::new(|_, name| name.starts_with("bob").then(|| address("bob", 2)).ok_or(Unaddressable::Unknown)),
             clock: || Timestamp::from_secs(1_795_218_052),
             rng: || Box::new(SeededRng::new(1)),
             bounds: Bounds { pacer: runepeer::gateway::pacer::Pacer::new(Duration::ZERO), ..Bounds::default() },

@@ -3,12 +3,10 @@
 use data_encoding::BASE64;
 
 use super::account::LocalAccount;
-use super::contacts;
 use crate::base::Timestamp;
 use crate::control::{Code, Draft, Failure};
-use crate::engine::Book;
-use crate::engine::book::ContactStatus;
 use crate::engine::request::{Asked, Submission};
+use crate::engine::{Book, RequestError, Unaddressable};
 use crate::mail::Address;
 use crate::mail::address::PETNAME_DOMAIN;
 use crate::mail::compose::{self, Attachment};
@@ -16,9 +14,9 @@ use crate::mail::{headers, outgoing, readable};
 use crate::store::OsRng;
 
 /// Whose address a text means: that of a contact, or one's own.
-pub(super) fn resolve(book: &Book, own: &Address, text: &str) -> Option<Address> {
+pub(super) fn resolve(book: &Book, own: &Address, text: &str) -> Result<Address, Unaddressable> {
     let contact = book.resolve(text).map(|(_, address)| address);
-    contact.or_else(|| outgoing::is_own(text, own).then(|| own.clone()))
+    contact.or_else(|why| outgoing::is_own(text, own).then(|| own.clone()).ok_or(why))
 }
 
 /// The submission of a draft to these petnames or addresses.
@@ -32,13 +30,11 @@ pub(super) fn submission(
     let own = &account.address;
     let snapshot = account.snapshot.borrow().clone();
     let resolve = |name: &str| resolve(&snapshot.book, own, name);
-    if let Some(unknown) = to.iter().find(|name| resolve(name).is_none()) {
-        if contacts::find(&snapshot, unknown).is_ok_and(|contact| contact.status == ContactStatus::Blocked) {
-            return Err(Failure::new(Code::NotFound, format!("you have blocked {unknown}"))
-                .hint(format!("let them back first: runepeer contact unblock {unknown}")));
-        }
-        return Err(crate::engine::RequestError::UnknownRecipient { recipient: unknown.clone() }.into());
+    for recipient in &to {
+        let unknown = |why| RequestError::UnknownRecipient { recipient: recipient.clone(), why };
+        resolve(recipient).map_err(unknown)?;
     }
+    let resolve = |name: &str| resolve(name).ok();
     let attachments = draft
         .attachments
         .into_iter()

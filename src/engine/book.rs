@@ -118,6 +118,20 @@ pub struct Contact {
     pub cards: Cards,
 }
 
+/// Why mail cannot be addressed to somebody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unaddressable {
+    /// Nobody in the book is meant.
+    #[error("is not in the address book; add the contact first, with an invitation from them: runepeer contact add")]
+    Unknown,
+    /// It is blocked.
+    #[error("is blocked; to write to them, let them back first: runepeer contact unblock NAME")]
+    Blocked,
+    /// It asks to be a contact.
+    #[error("waits in Requests; to write to them, accept them first: move their mail from there to INBOX")]
+    Waiting,
+}
+
 impl Contact {
     /// Whether mail may be addressed to it.
     pub const fn may_receive(&self) -> bool {
@@ -287,20 +301,26 @@ impl Book {
 
     /// Whom a text addresses, and at which address: a full address (with `+folder`), `petname@rune.internal`
     /// or a bare petname. Only contacts who may receive mail.
-    pub fn resolve(&self, text: &str) -> Option<(&Arc<Contact>, Address)> {
+    pub fn resolve(&self, text: &str) -> Result<(&Arc<Contact>, Address), Unaddressable> {
+        let (contact, address) = self.meant(text).ok_or(Unaddressable::Unknown)?;
+        match contact.status {
+            ContactStatus::Greeting | ContactStatus::Confirmed => Ok((contact, address)),
+            ContactStatus::Request => Err(Unaddressable::Waiting),
+            ContactStatus::Blocked => Err(Unaddressable::Blocked),
+        }
+    }
+
+    fn meant(&self, text: &str) -> Option<(&Arc<Contact>, Address)> {
         let (contact, folder) = match text.rsplit_once('@') {
             Some((petname, domain)) if domain.eq_ignore_ascii_case(PETNAME_DOMAIN) => self.named(petname)?,
             Some(_) => {
                 let address: Address = text.parse().ok()?;
                 let contact = self.by_onion(address.onion())?;
                 let known = contact.address.without_folder() == address.without_folder();
-                return (known && contact.may_receive()).then_some((contact, address));
+                return known.then_some((contact, address));
             }
             None => self.named(text)?,
         };
-        if !contact.may_receive() {
-            return None;
-        }
         let address = match folder {
             Some(folder) => with_folder(&contact.address, folder)?,
             None => contact.address.clone(),

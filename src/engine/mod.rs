@@ -61,7 +61,7 @@ mod stranger_scenarios;
 mod submission;
 mod turn;
 
-pub use book::Book;
+pub use book::{Book, Unaddressable};
 pub use drops::Drops;
 pub use effect::{Effect, Input, Transaction};
 pub use encoding::RecordError;

@@ -91,6 +91,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::engine::Unaddressable;
     use crate::engine::harness::World;
     use crate::engine::mailbox::FolderRole;
     use crate::engine::request::Request;
@@ -131,7 +132,8 @@ mod tests {
         assert_eq!(counts(&world), before, "nothing of it is shown anywhere");
         assert_eq!(world.nodes[BOB].identity.state().queue().iter().count(), 0, "it was acknowledged");
         assert!(inbox(&world, BOB).is_empty(), "and bob hears nothing of it");
-        assert!(matches!(world.submit(ALICE, BOB, "to blocked"), Err(RequestError::UnknownRecipient { .. })));
+        let refused = world.submit(ALICE, BOB, "to blocked");
+        assert!(matches!(refused, Err(RequestError::UnknownRecipient { why: Unaddressable::Blocked, .. })));
         ask(&mut world, Request::Unblock);
         assert_eq!(world.contact(ALICE, BOB).unwrap().status, ContactStatus::Confirmed);
         world.submit(BOB, ALICE, "after").unwrap();

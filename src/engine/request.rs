@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::base::{BodyId, ContactId, FolderId, InvitationId, QueueId, Timestamp};
 
+use super::book::Unaddressable;
 use super::drops::{DropKeys, Told};
 use super::mailbox::{FlagChange, NamedFlags, Uid};
 use super::queue::RecipientOptions;
@@ -258,13 +259,13 @@ pub enum RequestError {
     /// A bound was reached.
     #[error("a limit was reached: {0}")]
     Limit(&'static str),
-    /// A recipient is nobody we know. Permanent.
-    #[error(
-        "{recipient} is not in the address book; add the contact first, with an invitation from them: runepeer contact add"
-    )]
+    /// A recipient is nobody to whom the identity writes. Permanent.
+    #[error("{recipient} {why}")]
     UnknownRecipient {
         /// As given.
         recipient: String,
+        /// What stands in the way.
+        why: Unaddressable,
     },
     /// Visible recipients who have not agreed to learn each other's address. Permanent.
     #[error(

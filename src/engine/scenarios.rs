@@ -9,7 +9,7 @@ use crate::base::{ContentId, Timestamp};
 use crate::mail::{Content, ContentKind};
 use crate::wire::{Claim, Command, Importance, Message, Send};
 
-use super::book::{ContactChange, ContactStatus};
+use super::book::{ContactChange, ContactStatus, Unaddressable};
 use super::effect::{Input, Refusal, Sizes};
 use super::harness::{DAY, MINUTE, World, certificate, crypto};
 use super::mailbox::{Flags, FolderRole, NamedFlags};
@@ -251,7 +251,8 @@ fn moving_a_request_to_inbox_accepts_its_sender() {
     world.submit(CAROL, ALICE, "please").unwrap();
     world.pass(MINUTE);
     assert_eq!(world.messages(ALICE, FolderRole::Requests).len(), 2);
-    assert!(matches!(world.submit(ALICE, CAROL, "no"), Err(RequestError::UnknownRecipient { .. })));
+    let refused = world.submit(ALICE, CAROL, "no");
+    assert!(matches!(refused, Err(RequestError::UnknownRecipient { why: Unaddressable::Waiting, .. })));
     decide(&mut world, FolderRole::Inbox);
     assert_eq!(world.contact(ALICE, CAROL).unwrap().status, ContactStatus::Confirmed);
     assert_eq!(world.contact(CAROL, ALICE).unwrap().status, ContactStatus::Confirmed);

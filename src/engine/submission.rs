@@ -162,16 +162,15 @@ impl Identity {
                 found.own = true;
                 continue;
             }
-            let Some((contact, address)) = book.resolve(recipient) else {
-                return Err(RequestError::UnknownRecipient { recipient: recipient.clone() });
-            };
+            let unknown = |why| RequestError::UnknownRecipient { recipient: recipient.clone(), why };
+            let (contact, address) = book.resolve(recipient).map_err(unknown)?;
             if let Some(asked) = submission.asked.recipients.get(recipient) {
                 found.asked.insert(contact.id, asked.clone());
             }
             found.blind.insert(contact.id, address);
         }
         let others = submission.visible.iter().filter(|shown| !self.is_own(shown));
-        for (contact, _) in others.filter_map(|shown| book.resolve(shown)) {
+        for (contact, _) in others.filter_map(|shown| book.resolve(shown).ok()) {
             found.shown.insert(contact.id);
             if let Some(address) = found.blind.remove(&contact.id) {
                 found.visible.insert(contact.id, address);
@@ -187,7 +186,7 @@ impl Identity {
 
     /// Whether this is the identity. A contact who had its name first keeps it.
     fn is_own(&self, recipient: &str) -> bool {
-        outgoing::is_own(recipient, self.address()) && self.state.book().resolve(recipient).is_none()
+        outgoing::is_own(recipient, self.address()) && self.state.book().resolve(recipient).is_err()
     }
 
     fn copy_to_self(&mut self, now: Timestamp, body: &NewBody) -> Result<Record, RequestError> {

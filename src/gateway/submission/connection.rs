@@ -213,7 +213,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
         let (resolve, of) = (Arc::clone(&self.shared.config.resolve), Arc::clone(&account));
         (self.seat, self.place) = (Some(seat), None);
         self.account = Some(account);
-        self.session.logged_in(Identity { address, knows: Box::new(move |name| resolve(of.as_ref(), name).is_some()) });
+        self.session.logged_in(Identity { address, refuses: Box::new(move |name| resolve(of.as_ref(), name).err()) });
     }
 
     /// Prepares the message and hands it to the queue; the reply for the client.
@@ -225,7 +225,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
             let (shared, account) = (Arc::clone(self.shared), Arc::clone(account));
             move || {
                 let config = &shared.config;
-                let resolve = |name: &str| (config.resolve)(account.as_ref(), name);
+                let resolve = |name: &str| (config.resolve)(account.as_ref(), name).ok();
                 let mut rng = (config.rng)();
                 outgoing::prepare(&message, &account.address(), (config.clock)(), &resolve, rng.as_mut())
             }

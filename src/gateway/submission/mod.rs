@@ -26,11 +26,12 @@ use super::pacer::Pacer;
 use super::places::Places;
 use super::uploads::Uploads;
 use crate::base::{Rng, Timestamp, limits};
+use crate::engine::Unaddressable;
 use crate::mail::Address;
 
 /// Gives the address that a mail program means: an address in the book, `petname@rune.internal`, or a bare
-/// petname. `None` for somebody unknown.
-pub type Resolve = Arc<dyn Fn(&dyn Account, &str) -> Option<Address> + Send + Sync>;
+/// petname.
+pub type Resolve = Arc<dyn Fn(&dyn Account, &str) -> Result<Address, Unaddressable> + Send + Sync>;
 
 /// What the gateway needs from the daemon.
 #[derive(Clone)]

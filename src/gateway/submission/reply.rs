@@ -2,7 +2,7 @@
 //!
 //! 5xx says that the same message will fail again, 4xx that it may go later. What is not known is temporary.
 
-use crate::engine::RequestError;
+use crate::engine::{RequestError, Unaddressable};
 use crate::mail::outgoing::OutgoingError;
 
 use super::receiver::DataProblem;
@@ -40,9 +40,9 @@ pub(super) const fn of_data(problem: DataProblem) -> &'static str {
     }
 }
 
-/// The reply to a recipient that is not in the book.
-pub(super) fn unknown_recipient(recipient: &str) -> String {
-    of_request(&RequestError::UnknownRecipient { recipient: recipient.to_owned() })
+/// The reply to a recipient to whom the identity does not write.
+pub(super) fn unknown_recipient(recipient: &str, why: Unaddressable) -> String {
+    of_request(&RequestError::UnknownRecipient { recipient: recipient.to_owned(), why })
 }
 
 /// A reply line: the code and a text of printable ASCII, within the 512 bytes of RFC 5321 §4.5.3.1.5.
@@ -57,7 +57,8 @@ mod tests {
 
     #[test]
     fn a_reply_is_one_printable_line() {
-        let reply = unknown_recipient(&format!("b\r\n250 ok\u{e4}{}", "x".repeat(1000)));
+        let hostile = format!("b\r\n250 ok\u{e4}{}", "x".repeat(1000));
+        let reply = unknown_recipient(&hostile, Unaddressable::Unknown);
         assert!(reply.starts_with("550 5.1.1 b??250 ok?x"), "{reply}");
         assert!(reply.len() < 510 && reply.bytes().all(|byte| matches!(byte, b' '..=b'~')));
     }

@@ -21,6 +21,7 @@ use zeroize::Zeroizing;
 use super::receiver::Receiver;
 use super::reply;
 use crate::base::limits::{CLIENT_MISTAKES, DATA_DRAIN, DSN_PARAMETER_BYTES, RECIPIENTS, SMTP_LINE_BYTES};
+use crate::engine::Unaddressable;
 use crate::engine::queue::{Notify, RecipientOptions};
 use crate::engine::request::Asked;
 use crate::mail::Address;
@@ -55,7 +56,7 @@ pub(super) struct Identity {
     /// The identity's address.
     pub(super) address: Address,
     /// Whether somebody is in the address book.
-    pub(super) knows: Box<dyn Fn(&str) -> bool + Send + Sync>,
+    pub(super) refuses: Box<dyn Fn(&str) -> Option<Unaddressable> + Send + Sync>,
 }
 
 enum Mode {
@@ -465,8 +466,8 @@ impl Session {
             self.mistake("501 5.5.4 ORCPT is printable");
         } else if transaction.recipients.len() >= RECIPIENTS {
             self.reply("452 4.5.3 too many recipients; send to the others in another message");
-        } else if !(identity.knows)(&to.address) {
-            let text = reply::unknown_recipient(&to.address);
+        } else if let Some(why) = (identity.refuses)(&to.address) {
+            let text = reply::unknown_recipient(&to.address, why);
             self.reply(&text);
         } else {
             // The same one again: what was asked last counts.
