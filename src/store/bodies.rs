@@ -407,3 +407,29 @@ impl Bodies {
         self.index.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::vfs::MemVfs;
+
+    #[test]
+    fn so_many_segments_stay_open_and_one_that_goes_does_not() {
+        let vfs = MemVfs::new();
+        let dir = PathBuf::from("/log");
+        vfs.mkdir(&dir).unwrap();
+        let bodies = Bodies::new(Arc::new(vfs.clone()), dir.clone(), PathBuf::from("/blob"));
+        let open = || bodies.open.lock().unwrap().len();
+        for number in 1..=40 {
+            let path = segment::path(&dir, number);
+            vfs.create_excl(&path).unwrap().write_at(0, &number.to_le_bytes()).unwrap();
+            for _ in 0..2 {
+                let file = bodies.file(Place::Inline { segment: number, offset: 0 }, &path).unwrap();
+                assert_eq!(read_exact_at(&*file, 0, 8).unwrap(), number.to_le_bytes());
+            }
+            assert_eq!(open(), OPEN_SEGMENTS.min(number as usize));
+        }
+        bodies.close(40);
+        assert_eq!(open(), OPEN_SEGMENTS - 1);
+    }
+}

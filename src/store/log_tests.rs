@@ -110,6 +110,27 @@ fn commits_from_many_threads_are_replayed_with_the_numbers_they_were_told() {
 }
 
 #[test]
+fn who_asks_for_the_end_of_a_log_that_has_stopped_is_told_that_there_is_none() {
+    let mark = |log: &Log| {
+        let (sender, answer) = channel();
+        log.mark(1, move |mark| sender.send(mark.is_some()).unwrap_or_default());
+        answer.recv_timeout(std::time::Duration::from_secs(20))
+    };
+    let (log, _) = open(&empty());
+    put(&log, b"a", Durability::Synced).recv().unwrap().unwrap();
+    assert_eq!(mark(&log), Ok(true));
+    log.shutdown();
+    assert_eq!(mark(&log), Ok(false));
+    let (log, _) = open(&empty());
+    let answer = put(&log, b"a", Durability::Synced);
+    log.panic();
+    answer.recv().unwrap().unwrap();
+    // The thread has ended when what is asked for is not kept.
+    while put(&log, b"b", Durability::Synced).recv().is_ok() {}
+    assert_eq!(mark(&log), Ok(false));
+}
+
+#[test]
 fn a_lazy_commit_is_synced_by_itself() {
     let vfs = empty();
     let (log, _) = open(&vfs);

@@ -11,6 +11,8 @@
 
 mod archive;
 mod bodies;
+#[cfg(test)]
+mod bounds_tests;
 mod checkpoint;
 mod codec;
 mod compaction;

@@ -389,6 +389,26 @@ mod tests {
     }
 
     #[test]
+    fn an_end_is_as_long_as_its_bound_where_every_body_has_a_file_and_a_tail_and_never_longer() {
+        let (id, key) = (BodyId::from_bytes([1; 16]), SymmetricKey::from_bytes([2; 32]));
+        let tail = Some(BodyTail { of: id, from: 7, len: 9 });
+        let longest = BodyEntry { id, key, place: Place::Blob([3; 16]), len: 5, tail };
+        let shorter = BodyEntry { place: Place::Inline { segment: 1, offset: 4 }, tail: None, ..longest.clone() };
+        for (bodies, dropped, records) in [(0, 0, vec![]), (3, 0, vec![1]), (0, 5, vec![]), (2, 4, vec![0, 10, 300])] {
+            let records: Vec<Vec<u8>> = records.into_iter().map(|len| vec![8; len]).collect();
+            let end = |body: &BodyEntry| {
+                let (bodies, dropped) = (vec![body.clone(); bodies], vec![id; dropped]);
+                let mut bytes = Vec::new();
+                End { bodies, dropped, records: records.clone(), ..End::default() }.encode(&mut bytes);
+                bytes.len()
+            };
+            let bound = End::bound(&records, bodies, dropped);
+            assert_eq!(end(&longest), bound);
+            assert!(end(&shorter) <= bound);
+        }
+    }
+
+    #[test]
     fn an_end_frame_opens_only_where_it_was_written() {
         let key = SegmentKey::new(&header());
         let end = End { first: 3, records: vec![b"a".to_vec(), Vec::new()], ..End::default() };

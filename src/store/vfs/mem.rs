@@ -398,6 +398,8 @@ mod tests {
         for seed in 0..50 {
             let image = read(&vfs.crash(CrashMode::Torn, &mut SeededRng::new(seed)), "/a").unwrap();
             assert_eq!(image[..1000], [1; 1000]);
+            let torn = (1001..image.len()).filter(|at| image[*at] != image[at - 1]);
+            torn.for_each(|at| assert_eq!(at % 512, 0, "torn within a block"));
             images.insert(image);
         }
         assert!(images.len() > 20, "the images must differ");
