@@ -399,6 +399,64 @@ mod tests {
         assert_eq!(places(b"<a@x"), [(0..4, 1..4)], "without its end");
     }
 
+    #[test]
+    fn an_author_is_read_strictly_or_not_at_all() {
+        let read = |value: &str| strict_mailboxes(value.as_bytes());
+        for value in [
+            "a@x",
+            " a@x ",
+            "<a@x>",
+            "\t<a@x>",
+            "A B <a@x>",
+            "A. B.\t <a@x>",
+            "\"a b\" <a@x>",
+            "\"a\tb\\\"c@d\\\\\" <a@x>",
+            "\u{e4} <a@x>",
+            "a@x (A)",
+            "a@x\t(A B)",
+            "<a@x> ",
+        ] {
+            assert_eq!(read(value), Some(vec!["a@x".to_owned()]), "{value:?}");
+        }
+        assert_eq!(read("A <a@x>, b@y ,\"c\" <c@z>"), Some(["a@x", "b@y", "c@z"].map(str::to_owned).to_vec()));
+        for value in [
+            "",
+            "a",
+            "@x",
+            "a@",
+            "a@x b@y",
+            "a@x,",
+            ",a@x",
+            "a@x;",
+            "g: a@x;",
+            "<a@x",
+            "a@x>",
+            "<a@x>b",
+            "<a b@x>",
+            "< a@x>",
+            "a@x@y",
+            "\"a@x",
+            "\"a\u{1}\" <a@x>",
+            "\"a\r\n b\" <a@x>",
+            "\"a\\",
+            "A\u{1} <a@x>",
+            "A\u{7f} <a@x>",
+            "A\r\n <a@x>",
+            "A@B <a@x>",
+            "(A) <a@x>",
+            "a@x (A(B))",
+            "a@x (A",
+            "a@x (\"A\")",
+            "a@x (A) b",
+            "<@r:a@x>",
+            "a@\u{e4}",
+            "\"a\"@x",
+            "a@[1]",
+        ] {
+            assert_eq!(read(value), None, "{value:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn any_bytes_have_their_entries_in_place(bytes in prop::collection::vec(any::<u8>(), 0..400)) {

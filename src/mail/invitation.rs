@@ -453,6 +453,18 @@ mod tests {
     }
 
     #[test]
+    fn a_text_is_read_up_to_its_bound() {
+        let garbage = |count: usize| Invitation::parse(&format!("rune:{}", "a".repeat(count)));
+        assert!(matches!(
+            garbage(INVITATION_CHARACTERS),
+            Err(InvitationError::Mistyped { .. } | InvitationError::CutOff { .. })
+        ));
+        assert_eq!(garbage(INVITATION_CHARACTERS + 1), Err(InvitationError::Version));
+        let spaced = format!("rune:{}", "- a \n".repeat(INVITATION_CHARACTERS));
+        assert_ne!(Invitation::parse(&spaced), Err(InvitationError::Version), "what means nothing does not count");
+    }
+
+    #[test]
     fn only_private_invitations_have_a_key() {
         assert!(invitation(None, None).auth_key().is_none());
         let key = private().auth_key().unwrap();

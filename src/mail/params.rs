@@ -278,6 +278,10 @@ mod tests {
         assert_eq!(decoded("a/b; x*0*=''%41; x*1=\"1 %\"").unwrap(), b"A1 %");
         assert_eq!(decoded("a/b; x=plain; x*=%").unwrap(), b"%");
         assert_eq!(decoded("a/b; y=1"), None);
+        assert_eq!(decoded("a/b; y*=''1; x=2").unwrap(), b"2");
+        assert_eq!(decoded("a/b; x=2; y*=''1").unwrap(), b"2");
+        assert_eq!(decoded("a/b; y=1; x*=''2").unwrap(), b"2");
+        assert_eq!(decoded("a/b; y*=''1"), None);
     }
 
     #[test]

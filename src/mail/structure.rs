@@ -348,6 +348,24 @@ mod tests {
     }
 
     #[test]
+    fn the_last_part_that_there_may_be_holds_no_others() {
+        for (count, open) in [(MIME_PARTS - 2, true), (MIME_PARTS - 1, false)] {
+            for (inner, subtype) in [
+                ("Content-Type: message/rfc822\r\n\r\nSubject: x\r\n\r\ny", "rfc822"),
+                ("Content-Type: multipart/mixed; boundary=c\r\n\r\n--c\r\n\r\ny\r\n--c--", "mixed"),
+            ] {
+                let before = "--b\r\n\r\nx\r\n".repeat(count);
+                let message =
+                    format!("Content-Type: multipart/mixed; boundary=b\r\n\r\n{before}--b\r\n{inner}\r\n--b--\r\n");
+                let Inner::Multipart(parts) = parse(message.as_bytes()).root.inner else { panic!("not multipart") };
+                let last = parts.last().unwrap();
+                assert_eq!((parts.len(), last.inner != Inner::Leaf), (count + 1, open), "{subtype}");
+                assert_eq!(last.subtype, if open { subtype } else { "octet-stream" });
+            }
+        }
+    }
+
+    #[test]
     fn the_structure_can_be_stored() {
         let parsed = parse(NESTED.as_bytes());
         let bytes = postcard::to_stdvec(&parsed).unwrap();

@@ -125,6 +125,29 @@ mod tests {
     }
 
     #[test]
+    fn a_caller_is_asked_once_for_each_piece_and_ends_it() {
+        for unit in ["x", "=41", "=\r\n", "=x"] {
+            let text = unit.repeat(3 * PIECE / unit.len());
+            for most in 0..=3 {
+                let mut asked = 0;
+                let mut go_on = || {
+                    asked += 1;
+                    asked <= most
+                };
+                let whole = quoted_printable(text.as_bytes(), &mut go_on).is_some();
+                assert_eq!((whole, asked), (most == 3, (most + 1).min(3)), "{unit:?}");
+            }
+        }
+        let mut asked = 0;
+        base64("QUFB".repeat(3 * PIECE / 4).as_bytes(), &mut || {
+            asked += 1;
+            true
+        })
+        .unwrap();
+        assert_eq!(asked, 3);
+    }
+
+    #[test]
     fn no_break_or_padding_is_read_again_and_again() {
         for unit in ["=", "= ", "=  x", "=\r", "=\r\n", "==4", " ", &format!("={}", " ".repeat(PADDING))] {
             let text = unit.repeat(200_000 / unit.len());

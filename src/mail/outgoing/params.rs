@@ -315,7 +315,11 @@ mod tests {
             assert_eq!(text_of(bytes.to_vec(), charset.as_bytes()), expected, "{bytes:?} in {charset}");
         }
         assert_eq!(plain_name(b"=?utf-8?q?=C3=A4?="), "\u{e4}");
-        assert_eq!(plain_name("\u{e4}".as_bytes()), "\u{e4}");
+        // What has no encoded word is not read as if it had one.
+        for name in ["\u{e4}", " a b ", "a=?b"] {
+            assert_eq!(plain_name(name.as_bytes()), name);
+        }
+        assert_eq!(plain_name(b"\xe4"), "\u{e4}");
     }
 
     #[test]

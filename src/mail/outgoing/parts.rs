@@ -116,7 +116,7 @@ impl Cleaner<'_> {
         if !place.forwarded {
             strict::check_header(header)?;
         }
-        let body = self.body(message, part, place)?;
+        let body = self.body(message, part)?;
         let mut changed = Changed::default();
         match &body {
             Body::Parts(_) => changed.boundary = Some(self.boundary(part)),
@@ -163,7 +163,7 @@ impl Cleaner<'_> {
         written.filter(is_ours).map_or_else(|| format!("=_{}", self.random()), str::to_owned)
     }
 
-    fn body<'m>(&self, message: &'m [u8], part: &'m Structure, place: Place) -> Result<Body<'m>, OutgoingError> {
+    fn body<'m>(&self, message: &'m [u8], part: &'m Structure) -> Result<Body<'m>, OutgoingError> {
         let bytes = part.body.of(message);
         let written = headers::fields(part.header.of(message)).find(|field| field.is("content-type"));
         let declared = written.map(|field| headers::unfold(field.value).to_ascii_lowercase()).unwrap_or_default();
@@ -181,11 +181,7 @@ impl Cleaner<'_> {
         let is_message = declared.starts_with(b"message/rfc822")
             || declared.starts_with(b"message/global") && part.subtype == "global";
         if is_message {
-            return if place.depth < MIME_DEPTH {
-                whole(bytes, part).map(Body::Decoded)
-            } else {
-                Err(OutgoingError::Parts)
-            };
+            return whole(bytes, part).map(Body::Decoded);
         }
         Ok(match (part.media_type.as_str(), part.subtype.as_str()) {
             ("message", "partial" | "external-body") => return Err(OutgoingError::Parts),

@@ -120,6 +120,12 @@ fn petnames_become_addresses() {
         ("\"Bob B.\"@rune.internal (friend)", format!("{bob} (friend)")),
         ("\"bobby@rune.internal\" <bobby@rune.internal>", format!("{bob}")),
         ("bobby", format!("{bob}")),
+        ("abc@defg, BB <bobby@rune.internal>", format!("abc@defg, BB <{bob}>")),
+        ("x@y, bobby@rune.internal (bobby@rune.internal)", format!("x@y, {bob}")),
+        (
+            "x@y, \"bobby@rune.internal\" <bobby@rune.internal>, BB <bobby@rune.internal>",
+            format!("x@y, {bob}, BB <{bob}>"),
+        ),
         ("g: bobby @ rune.internal, alice@rune.internal;", format!("g: {bob}, {};", own())),
         ("\"x\" <bobby(c)@rune.internal>", format!("\"x\" <{bob}>")),
     ] {
