@@ -266,7 +266,7 @@ pub(super) enum Queue {
         /// One message; all where left out
         id: Option<String>,
     },
-    /// Take a message back from everybody who does not have it yet
+    /// Send no more copies of a message; one that a carrier or friend holds may still arrive
     Cancel {
         /// Its id, from `queue list`; the beginning is enough
         id: String,

@@ -249,7 +249,7 @@ async fn away(context: &Context, home: &Path, alice: &Person, bob: &Person, caro
                 value["queue"].as_array().is_some_and(|rows| rows.iter().all(|row| row["state"] == "held"))
             };
             alice.wait(Command::QueueList { ended: false }, "for the carrier", held).await?;
-            out.say("alice's status says: held by 1, not with her yet. That is all she can know, and all it says.\n");
+            out.say("alice's status says: held by 1 carrier, not with her yet. That is all she can know, and all it says.\n");
             Ok(())
         })
         .await?;

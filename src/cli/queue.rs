@@ -33,7 +33,10 @@ pub(super) fn run(context: &Context, verb: Queue) -> Result<(), Failure> {
             done(context, "Trying. How it went: runepeer queue list");
         }
         Queue::Cancel { id } => {
-            confirm(context, "Whoever does not have the message yet will not get it. Take it back?")?;
+            confirm(
+                context,
+                "Nothing more is sent of it. A copy that a carrier or a friend holds, or that is on its way, may still arrive. Take it back?",
+            )?;
             context.ask(Command::QueueCancel { id })?;
             done(context, "Taken back. Where a copy may have arrived before, a message in INBOX says so.");
         }
@@ -46,13 +49,24 @@ pub(super) fn line(item: &Value) -> String {
     format!("{}  to {}", text(item, "id"), standing(item))
 }
 
+/// Who holds copies: friends by their names, carriers by their number. Empty where nobody does.
+fn holders(item: &Value) -> String {
+    let friends: Vec<&str> = rows(item, "custody").filter_map(|copy| copy["friend"].as_str()).collect();
+    let carriers = match rows(item, "custody").count() - friends.len() {
+        0 => None,
+        1 => Some("1 carrier".to_owned()),
+        several => Some(format!("{several} carriers")),
+    };
+    friends.into_iter().map(str::to_owned).chain(carriers).collect::<Vec<_>>().join(" and ")
+}
+
 fn standing(item: &Value) -> String {
     let mut line = format!("{}  {}", text(item, "to"), text(item, "state").replace('_', " "));
-    let held = rows(item, "custody").count();
+    let holders = holders(item);
     if text(item, "state") == "handed_over" && item["ended_at"].is_null() {
-        line.push_str(", as whoever carries it says; not confirmed yet");
-    } else if held > 0 {
-        let _ = write!(line, " by {held}, not with them yet as far as we know");
+        line.push_str(", as the friend who carried it says; not confirmed yet");
+    } else if !holders.is_empty() {
+        let _ = write!(line, " by {holders}, not with them yet as far as we know");
     } else if item["may_have_arrived"] == true {
         line.push_str(", sent but not acknowledged");
     }
@@ -72,4 +86,33 @@ fn standing(item: &Value) -> String {
         None => {}
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_held_is_said_with_the_friends_who_hold_it_and_the_number_of_carriers() {
+        let held = |custody: Value| {
+            standing(
+                &json!({ "to": "carol", "state": "held", "custody": custody, "expires_at": "2026-12-01T00:00:00Z" }),
+            )
+        };
+        let (carrier, friend) = (json!({ "carrier": "x", "friend": null }), json!({ "carrier": "y", "friend": "bob" }));
+        let rest = ", not with them yet as far as we know, until 2026-12-01T00:00:00Z";
+        for (custody, by) in [
+            (json!([carrier]), "1 carrier"),
+            (json!([carrier, carrier]), "2 carriers"),
+            (json!([friend]), "bob"),
+            (json!([carrier, friend]), "bob and 1 carrier"),
+        ] {
+            assert_eq!(held(custody), format!("carol  held by {by}{rest}"));
+        }
+        assert!(
+            !standing(&json!({ "to": "carol", "state": "queued", "expires_at": "x" })).contains("not with them yet")
+        );
+    }
 }
