@@ -439,6 +439,42 @@ fn what_one_contact_announces_keeps_no_other_out() {
     assert!(said.contains("m: 201") && said.contains("n: 451"), "{said}");
 }
 
+/// The work is done only when the world runs: until then it is being opened.
+#[test]
+fn what_a_contact_has_brought_counts_until_it_is_opened() {
+    let (mut world, bob) = friends();
+    let sessions = [world.accept(ALICE), world.accept(ALICE)];
+    world.run();
+    world.replies.clear();
+    let brings = request(&world, Some(&bob), &vec![7; 20 << 20]);
+    world.input(ALICE, Input::Received(sessions[0], brings));
+    let asks = announces(&world, &bob, 20 << 20);
+    world.input(ALICE, Input::Received(sessions[1], asks));
+    world.pass(limits::WIRE_ANSWER);
+    let said: String = world.replies.iter().map(|(_, text)| text.as_str()).collect();
+    assert_eq!((said.matches("201 ").count(), said.matches("451 ").count()), (1, 1), "{said}");
+    assert!(announced(&mut world, &bob, 20 << 20).1.contains("201"));
+}
+
+#[test]
+fn what_others_have_brought_takes_room_until_it_is_opened() {
+    let (mut world, bob) = friends();
+    populate(&mut world, 4, ContactStatus::Confirmed);
+    let sessions: Vec<_> = (0..5).map(|_| world.accept(ALICE)).collect();
+    world.run();
+    world.replies.clear();
+    for (number, session) in sessions[..4].iter().enumerate() {
+        let brings = request(&world, Some(&key_of_somebody(number)), &vec![number as u8; 27 << 20]);
+        world.input(ALICE, Input::Received(*session, brings));
+    }
+    let asks = announces(&world, &bob, 20 << 20);
+    world.input(ALICE, Input::Received(sessions[4], asks));
+    world.pass(limits::WIRE_ANSWER);
+    let said: String = world.replies.iter().map(|(_, text)| text.as_str()).collect();
+    assert_eq!((said.matches("201 ").count(), said.matches("451 ").count()), (4, 1), "{said}");
+    assert!(announced(&mut world, &bob, 20 << 20).1.contains("201"));
+}
+
 #[test]
 fn slow_promises_give_way_where_others_need_the_memory() {
     let (mut world, bob) = friends();

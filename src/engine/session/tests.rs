@@ -569,6 +569,22 @@ fn information_gives_no_more_time_and_ends_a_session_where_it_is_much() {
     }
 }
 
+/// Nor where it says so of the very message that waits for its answer.
+#[test]
+fn information_about_what_was_brought_gives_no_more_time_either() {
+    let mut initiator = Initiator::new(start());
+    initiator.send(start(), Ticket(1), job(Some(b"x"), Some(CERTIFICATE)));
+    initiator.handle(start(), GREETING.as_bytes());
+    let answer_due = Some(start().plus(WIRE_IDLE));
+    let said = ["1: 100 wait\n", "1: 380 going on\n", "1: 202- nearly\n"];
+    for (number, line) in (0..WIRE_INFORMATION_LINES as u64).zip(said.iter().cycle()) {
+        initiator.handle(start().plus(Duration::from_secs(3 * number)), line.as_bytes());
+        assert_eq!((initiator.poll_timeout(), initiator.wants_close()), (answer_due, false), "{line:?}");
+    }
+    initiator.handle(start(), b"1: 100 wait\n");
+    assert!(initiator.wants_close(), "one line too many");
+}
+
 #[test]
 fn a_server_that_talks_without_end_is_left_at_once() {
     for talk in [
