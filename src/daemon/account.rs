@@ -153,3 +153,18 @@ impl Accounts for Registry {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_login_of_somebody_who_is_not_here_costs_a_hash_as_every_other_does() {
+        let registry = Registry::new(Pool::new().unwrap());
+        for user in ["nobody", ""] {
+            let before = registry.verifier.computed();
+            assert!(registry.login(user, "a password").await.is_none());
+            assert_eq!(registry.verifier.computed() - before, 1);
+        }
+    }
+}

@@ -199,11 +199,8 @@ impl Shared {
         })
     }
 
-    /// How much space is left, and whether that is so little that mail is refused, a large message first; null where the system
-    /// does not say.
     fn disk(&self) -> Value {
-        let free = self.vfs.free_space(self.directory.path());
-        free.map_or(Value::Null, |free| json!({ "free": free, "low": free < LOW_DISK }))
+        self.vfs.free_space(self.directory.path()).map_or(Value::Null, disk)
     }
 
     fn last_backup(&self) -> Value {
@@ -231,6 +228,11 @@ impl Shared {
             "submission": { "host": listen.submission.ip().to_string(), "port": listen.submission.port(), "user": user },
         }))
     }
+}
+
+/// How much space is left, and whether that is so little that mail is refused, a large message first.
+fn disk(free: u64) -> Value {
+    json!({ "free": free, "low": free < LOW_DISK })
 }
 
 fn unexpected() -> Failure {
@@ -379,4 +381,16 @@ fn password_list(account: &LocalAccount) -> Value {
         .map(|password| json!({ "name": password.name, "created_at": password.created.rfc3339() }))
         .collect();
     json!({ "passwords": rows })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_is_too_full_for_a_large_message_is_called_low() {
+        let low = |free| disk(free)["low"] == true;
+        assert!(low(0) && low(limits::DISK_RESERVE_BYTES) && low(limits::DISK_RESERVE_BYTES + limits::MIB as u64));
+        assert!(!low(limits::DISK_RESERVE_BYTES + limits::MESSAGE_BYTES as u64));
+    }
 }

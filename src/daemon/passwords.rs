@@ -110,7 +110,7 @@ impl Verifier {
     }
 
     #[cfg(test)]
-    fn computed(&self) -> u64 {
+    pub(super) fn computed(&self) -> u64 {
         self.computed.load(Ordering::Relaxed)
     }
 }

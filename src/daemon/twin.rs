@@ -45,7 +45,7 @@ type Line = [u8; LINE];
 
 /// What a look found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Look {
+pub(super) enum Look {
     /// This process answered.
     Own,
     /// Another node answered.
@@ -87,7 +87,8 @@ impl Lookout {
         Box::new(Watched { stream, lookout: Arc::clone(self), held: Vec::new(), given: 0, phase: Phase::First })
     }
 
-    async fn look(&self, transport: &dyn Transport, onion: Onion) -> Look {
+    /// Who answers at this onion.
+    pub(super) async fn look(&self, transport: &dyn Transport, onion: Onion) -> Look {
         let Ok(mut stream) = transport.dial(onion, Isolation::Fresh).await else { return Look::Unknown };
         let (line, arrived) = self.open();
         let answered = async {

@@ -42,7 +42,7 @@ pub(super) struct LocalCarrier {
     pub(super) fingerprint: Fingerprint,
     pub(super) status: watch::Receiver<CarrierStatus>,
     requests: mpsc::Sender<Asked>,
-    reachable: watch::Receiver<bool>,
+    pub(super) reachable: watch::Receiver<bool>,
 }
 
 /// A request and where its answer goes.
