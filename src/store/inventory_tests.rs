@@ -76,6 +76,10 @@ fn every_part_is_missed_and_nothing_is_missed_where_nothing_was() {
     assert_eq!(missing(&empty, root()).unwrap(), [], "a directory that is not there");
     let (vfs, _) = node(Some(&Passphrase::new("secret".to_owned())));
     assert_eq!(names(&vfs), Vec::<String>::new(), "with a passphrase there is no key file");
+    vfs.unlink(&root().join("keys/node")).unwrap();
+    assert_eq!(names(&vfs), ["keys/node"], "which says no less of what is missing");
+    vfs.unlink(&root().join(format!("keys/{}", id(1)))).unwrap();
+    assert_eq!(names(&vfs), ["keys/node".to_owned(), format!("keys/{}", id(1))], "nor where no key is left");
     // Also where only the view, or the files of large messages, are left.
     let vfs = MemVfs::new();
     vfs.mkdir(root()).unwrap();
