@@ -84,10 +84,11 @@ mod tests {
         let places = Places::new(2);
         let ((first, first_way), (second, second_way), (_third, third_way)) =
             (places.enter(), places.enter(), places.enter());
-        first_way.wait().await;
+        let soon = |way: GivingWay| tokio::time::timeout(std::time::Duration::from_secs(5), way.wait());
+        soon(first_way).await.unwrap();
         drop((first, second));
         let _others: Vec<_> = (0..5).map(|_| places.enter()).collect();
-        third_way.wait().await;
+        soon(third_way).await.unwrap();
         let waits = tokio::time::timeout(std::time::Duration::from_millis(20), second_way.wait()).await;
         assert!(waits.is_err(), "it has logged in");
     }
