@@ -41,10 +41,12 @@ enum End {
 pub fn run(work: &Path, mutants: &[Mutant], built: &Built, options: &Options) -> Result<()> {
     let tests = reach(work, built, options)?;
     let state = work.join("state");
-    let mut ends = known(&state);
-    if let Some(only) = options.only {
-        ends.remove(&only);
-    }
+    let before = known(&state);
+    let mut ends = before.clone();
+    ends.retain(|number, end| {
+        let again = options.again && !matches!(end, End::Killed(_));
+        !options.confirm && !again && options.only != Some(*number)
+    });
     let wanted = |mutant: &&Mutant| {
         built.viable.contains(&mutant.number)
             && !ends.contains_key(&mutant.number)
@@ -66,7 +68,7 @@ pub fn run(work: &Path, mutants: &[Mutant], built: &Built, options: &Options) ->
                     if options.until.is_some_and(|until| Instant::now() > until) {
                         return;
                     }
-                    let end = judge(mutant.number, &tests, built);
+                    let end = judge(mutant.number, &tests, built, before.get(&mutant.number));
                     println!("{mutant}: {}", word(&end));
                     if let Ok(mut file) = file.lock() {
                         let _ = writeln!(file, "{}\t{}", mutant.number, word(&end));
@@ -169,12 +171,18 @@ fn execute(
     })
 }
 
-fn judge(number: u32, tests: &[Test], built: &Built) -> End {
+fn judge(number: u32, tests: &[Test], built: &Built, before: Option<&End>) -> End {
     let reaching: Vec<&Test> = tests.iter().filter(|test| test.reaches.contains(&number)).collect();
     if reaching.is_empty() {
         return End::Unreached;
     }
-    for (program, group) in groups(&reaching) {
+    let mut groups = groups(&reaching);
+    // The test that noticed it before comes first.
+    if let Some(End::Killed(by)) = before {
+        let noticed = |test: &&&Test| by.split(' ').any(|word| word == test.name);
+        groups.splice(0..0, reaching.iter().find(noticed).map(|test| (test.program, vec![*test])));
+    }
+    for (program, group) in groups {
         let total: Duration = group.iter().map(|test| test.took).sum();
         let names: Vec<&str> = group.iter().map(|test| test.name.as_str()).collect();
         let program = &built.programs[program];

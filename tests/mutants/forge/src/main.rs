@@ -2,7 +2,8 @@
 //! that reach it (docs/testing.md, "Mutants by the hundred").
 //!
 //! `forge --seed 16 --count 400` chooses, builds, and goes on where an earlier run with the same seed and count ended.
-//! `--only 17` runs one mutant, `--list` prints the places, `--build` goes no further than the compiler, `--folders mail,pgp` narrows them, `--minutes 30` ends in time.
+//! `--only 17` runs one mutant, `--again` those that survived, `--confirm` all of them, each with the test first that noticed it before.
+//! `--list` prints the places, `--build` goes no further than the compiler, `--folders mail,pgp` narrows them, `--minutes 30` ends in time.
 
 mod build;
 mod campaign;
@@ -22,6 +23,10 @@ pub struct Options {
     pub only: Option<u32>,
     pub list: bool,
     pub build: bool,
+    /// Judges what survived once more.
+    pub again: bool,
+    /// Judges everything once more.
+    pub confirm: bool,
     pub folders: Vec<String>,
     /// Test targets: `lib`, and the names of files in `tests/`.
     pub targets: Vec<String>,
@@ -37,19 +42,26 @@ fn options() -> Result<Options> {
         only: None,
         list: false,
         build: false,
+        again: false,
+        confirm: false,
         folders: words("mail,pgp,wire,engine,store,backup,daemon,gateway,cli"),
-        targets: words("lib,submission,imap_gateway,cli,backup,repair,carrier,at_rest,wire_transcripts,wire_vectors"),
+        targets: words(
+            "lib,submission,imap_gateway,cli,backup,repair,carrier,at_rest,wire_transcripts,wire_vectors,running,missing_parts,lost_directory,drops",
+        ),
         jobs: 2,
         until: None,
     };
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
-        if name == "--list" {
-            options.list = true;
-            continue;
-        }
-        if name == "--build" {
-            options.build = true;
+        let flag = match name.as_str() {
+            "--list" => Some(&mut options.list),
+            "--build" => Some(&mut options.build),
+            "--again" => Some(&mut options.again),
+            "--confirm" => Some(&mut options.confirm),
+            _ => None,
+        };
+        if let Some(flag) = flag {
+            *flag = true;
             continue;
         }
         let value = arguments.next().ok_or(format!("{name} needs a value"))?;
@@ -77,7 +89,7 @@ fn main() -> Result<()> {
         if options.folders.len() == 9 { "all".to_owned() } else { options.folders.join("+") }
     ));
     std::fs::create_dir_all(&work)?;
-    let chosen = choice::chosen(&root, &work, &options)?;
+    let chosen = choice::chosen(&root, &options)?;
     if options.list {
         chosen.iter().for_each(|place| println!("{place}"));
         return Ok(());

@@ -16,11 +16,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 static ACTIVE: OnceLock<u32> = OnceLock::new();
 static TRACE: OnceLock<Option<String>> = OnceLock::new();
-static REACHED: [AtomicBool; 4096] = [const { AtomicBool::new(false) }; 4096];
 
-pub fn on(number: u32) -> bool {
+pub fn on(number: u32, reached: &AtomicBool) -> bool {
     if let Some(folder) = TRACE.get_or_init(|| std::env::var("MUTANT_TRACE").ok())
-        && !REACHED[number as usize % 4096].swap(true, Ordering::Relaxed)
+        && !reached.swap(true, Ordering::Relaxed)
         && let Ok(mut file) = std::fs::File::options()
             .create(true)
             .append(true)
@@ -30,6 +29,14 @@ pub fn on(number: u32) -> bool {
     }
     *ACTIVE.get_or_init(|| std::env::var("MUTANT").ok().and_then(|text| text.parse().ok()).unwrap_or(0)) == number
 }
+
+#[macro_export]
+macro_rules! mutant {
+    ($number:literal) => {{
+        static REACHED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+        $crate::mutant::on($number, &REACHED)
+    }};
+}
 "#;
 
 /// Where each mutant stands in the file that was written.
@@ -37,38 +44,42 @@ pub type Written = BTreeMap<PathBuf, Vec<(u32, Range<usize>)>>;
 
 /// Makes the copy, or brings it up to date; mutants in `dropped` are left out.
 pub fn write(root: &Path, work: &Path, mutants: &[Mutant], dropped: &BTreeSet<u32>) -> Result<Written> {
-    let (tree, source) = (work.join("tree"), work.join("source"));
-    if !tree.exists() {
-        for name in ["tests", "examples", "benches", "docs", "proptest-regressions"] {
-            choice::copy(&root.join(name), &tree.join(name))?;
-        }
-        for name in ["Cargo.toml", "Cargo.lock", "clippy.toml", "README.md", "CHANGELOG.md", "deny.toml"] {
-            std::fs::copy(root.join(name), tree.join(name))?;
-        }
-        choice::copy(&source.join("src"), &tree.join("src"))?;
-        let library = std::fs::read_to_string(tree.join("src/lib.rs"))?;
-        std::fs::write(tree.join("src/lib.rs"), library + "#[allow(missing_docs)]\npub mod mutant;\n")?;
-        std::fs::write(tree.join("src/mutant.rs"), SWITCH)?;
-    }
+    let tree = work.join("tree");
     let mut of_files: BTreeMap<&PathBuf, Vec<&Mutant>> = BTreeMap::new();
     for mutant in mutants {
         of_files.entry(&mutant.file).or_default().push(mutant);
     }
+    let mut own: BTreeSet<PathBuf> = of_files.keys().map(|file| tree.join(file)).collect();
+    own.extend([tree.join("src/lib.rs"), tree.join("src/mutant.rs")]);
+    for name in ["src", "tests", "examples", "benches", "docs", "proptest-regressions"] {
+        choice::copy(&root.join(name), &tree.join(name), &own)?;
+    }
+    for name in ["Cargo.toml", "Cargo.lock", "clippy.toml", "README.md", "CHANGELOG.md", "deny.toml"] {
+        std::fs::copy(root.join(name), tree.join(name))?;
+    }
+    let library = std::fs::read_to_string(root.join("src/lib.rs"))?;
+    put(&tree.join("src/lib.rs"), &(library + "#[allow(missing_docs)]\npub mod mutant;\n"))?;
+    put(&tree.join("src/mutant.rs"), SWITCH)?;
     let mut written = Written::new();
     for (file, of_file) in of_files {
-        let text = std::fs::read_to_string(source.join(file))?;
+        let text = std::fs::read_to_string(root.join(file))?;
         let mut kept: Vec<&Mutant> = of_file.into_iter().filter(|mutant| !dropped.contains(&mutant.number)).collect();
         // What is around comes before what is inside.
         kept.sort_by_key(|mutant| (mutant.place.range.start, std::cmp::Reverse(mutant.place.range.end)));
         let mut page = Page { text: &text, out: String::new(), places: Vec::new() };
         page.copy(0..text.len(), &kept);
-        let path = tree.join(file);
-        if std::fs::read_to_string(&path).ok().as_ref() != Some(&page.out) {
-            std::fs::write(&path, &page.out)?;
-        }
+        put(&tree.join(file), &page.out)?;
         written.insert(file.clone(), page.places);
     }
     Ok(written)
+}
+
+/// Writes a file that has another content so far.
+fn put(path: &Path, text: &str) -> Result<()> {
+    if std::fs::read_to_string(path).ok().as_deref() != Some(text) {
+        std::fs::write(path, text)?;
+    }
+    Ok(())
 }
 
 struct Page<'a> {
@@ -97,7 +108,7 @@ impl Page<'_> {
     }
 
     fn mutant(&mut self, mutant: &Mutant, inner: &[&Mutant]) {
-        let (range, on) = (mutant.place.range.clone(), format!("crate::mutant::on({})", mutant.number));
+        let (range, on) = (mutant.place.range.clone(), format!("crate::mutant!({})", mutant.number));
         match &mutant.place.kind {
             Kind::Returns(value) => self.out.push_str(&format!(" if {on} {{ return {value}; }} ")),
             Kind::Without => {
