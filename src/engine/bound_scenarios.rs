@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::RequestError;
 use super::effect::{Input, Sizes};
 use super::harness::{DAY, MINUTE, World, crypto};
-use super::mailbox::{FlagChange, FolderRole, NamedFlags};
+use super::mailbox::{FlagChange, Flags, FolderRole, Mailbox, NamedFlags, NewMessage};
 use super::record::Record;
 use super::request::{Asked, Request, Response, Submission};
-use crate::base::limits;
+use crate::base::{BodyId, FolderId, Timestamp, limits};
 use crate::mail::Invitation;
 use crate::wire::{Claim, Command, Importance, Message, Send, authenticator};
 
@@ -52,6 +52,27 @@ fn folders_and_keywords_are_bounded() {
     assert!(is_full(&store("one-more".to_owned())));
     store("K0".to_owned()).unwrap();
     assert!(is_full(&store("k".repeat(limits::KEYWORD_BYTES + 1))));
+}
+
+#[test]
+fn a_folder_to_which_messages_bring_their_keywords_learns_no_more_than_it_has_room_for() {
+    let mut mailbox = Mailbox::default();
+    let folders = [1, 2].map(|number| FolderId::from_bytes([number; 16]));
+    for (number, (folder, name)) in (1..).zip(folders.into_iter().zip(["INBOX", "other"])) {
+        assert!(mailbox.create(number, folder, name, None, 1));
+    }
+    let named = |names: Vec<String>| NamedFlags { system: Flags::SEEN, keywords: names };
+    let all: Vec<_> = (0..limits::KEYWORDS).map(|number| format!("k{number}")).collect();
+    let (date, body) = (Timestamp::from_secs(5), BodyId::from_bytes([1; 16]));
+    let message = NewMessage { uid: 1, flags: named(all.clone()), date, body, size: 1, content: None };
+    assert!(mailbox.add(3, folders[0], &message));
+    mailbox.store(4, folders[1], &[], FlagChange::Add, &named(vec!["other".to_owned()]));
+    assert_eq!(mailbox.transfer(5, folders[0], folders[1], &[(1, 1)], true), [(1, 1)]);
+    let there = mailbox.folder(folders[1]).unwrap();
+    assert_eq!(there.keywords.len(), limits::KEYWORDS);
+    let flags = there.messages.get(1).unwrap().flags;
+    assert_eq!(there.keyword_names(flags).collect::<Vec<_>>(), all[..limits::KEYWORDS - 1], "the last one is left out");
+    assert!(flags.contains(Flags::SEEN));
 }
 
 #[test]

@@ -72,8 +72,34 @@ impl Keys {
                 self.invitations.insert(invitation.id, key);
             }
         }
-        if self.invitations.len() > book.invitations().count() {
-            self.invitations.retain(|id, _| book.invitation(*id).is_some());
+        self.invitations.retain(|id, _| book.invitation(*id).is_some());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn book(numbers: &[(u8, bool)]) -> Book {
+        let (made, expires) = (Timestamp::from_secs(1_800_000_000), Timestamp::from_secs(1_800_003_600));
+        let mut book = Book::default();
+        for &(number, has_secret) in numbers {
+            let (id, secret) = (InvitationId::from_bytes([number; 16]), has_secret.then_some([number; 16]));
+            assert!(book.invite(&InvitationEntry { id, secret, made, expires, used: None }));
+        }
+        book
+    }
+
+    #[test]
+    fn keys_are_known_of_the_invitations_that_are_there_and_of_no_others() {
+        let mut keys = Keys::default();
+        // One without a secret has no key, and hides none that is gone.
+        for invitations in [[(1, true), (2, true), (3, true)].as_slice(), &[(2, true), (4, false), (5, true)], &[]] {
+            keys.learn(&book(invitations));
+            let known: Vec<_> = keys.invitations.keys().map(|id| id.as_bytes()[0]).collect();
+            let expected: Vec<_> =
+                invitations.iter().filter(|(_, secret)| *secret).map(|(number, _)| *number).collect();
+            assert_eq!(known, expected);
         }
     }
 }

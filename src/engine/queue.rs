@@ -438,3 +438,27 @@ impl Queue {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Onion;
+
+    #[test]
+    fn attempts_are_extended_to_a_later_end_and_never_to_the_same_or_an_earlier_one() {
+        let (id, submitted) = (QueueId::from_bytes([1; 16]), Timestamp::from_secs(1_800_000_000));
+        let address: Address = format!("bob@{}", Onion::from_public_key([1; 32])).parse().unwrap();
+        let recipients =
+            BTreeMap::from([(ContactId::from_bytes([1; 16]), Addressee { address, progress: Progress::Queued })]);
+        let expires = submitted.plus(limits::EXPIRY);
+        let (content, body, headers) = (ContentId::from_bytes([1; 16]), BodyId::from_bytes([1; 16]), Vec::new());
+        let mut queue = Queue::default();
+        queue.submit(&Submitted { id, content, body, size: 1, submitted, expires, recipients, headers });
+        let moment = std::time::Duration::from_millis(1);
+        for (until, extends) in [(expires.minus(moment), false), (expires, false), (expires.plus(moment), true)] {
+            assert_eq!(queue.extend(id, until), extends, "{until:?}");
+            assert_eq!(queue.get(id).unwrap().expires, until.max(expires));
+        }
+        assert!(!queue.extend(QueueId::from_bytes([2; 16]), expires), "there is none");
+    }
+}

@@ -476,8 +476,10 @@ impl Schedule {
 
 #[cfg(test)]
 mod tests {
+    use super::super::book::{Cards, Contact, ContactStatus, PendingCard};
     use super::super::queue::{Addressee, Progress, Submitted};
     use super::*;
+    use crate::base::ids::Fingerprint;
     use crate::base::rng::SeededRng;
     use crate::base::{BodyId, ContentId};
 
@@ -496,22 +498,8 @@ mod tests {
     fn dials_are_bounded_and_a_destination_that_had_its_turn_waits_for_the_others() {
         let mut now = Timestamp::from_secs(1_800_000_000);
         let mut schedule = Schedule::default();
-        let contact = |n: u8| ContactId::from_bytes([n; 16]);
         for n in 1..=5 {
-            let recipient = Addressee { address: address(), progress: Progress::Queued };
-            let submitted = Submitted {
-                id: QueueId::from_bytes([n; 16]),
-                content: ContentId::from_bytes([n; 16]),
-                body: BodyId::from_bytes([n; 16]),
-                size: 1,
-                submitted: now,
-                expires: now.plus(limits::EXPIRY),
-                recipients: BTreeMap::from([(contact(n), recipient)]),
-                headers: Vec::new(),
-            };
-            let mut queue = Queue::default();
-            queue.submit(&submitted);
-            schedule.submitted(queue.get(submitted.id).unwrap(), now);
+            schedule.submitted(queue(n, now).iter().next().unwrap(), now);
         }
         let mut dialled = Vec::new();
         while let Some(next) = schedule.due(now) {
@@ -522,6 +510,89 @@ mod tests {
         now = now.plus(Duration::from_secs(1));
         schedule.succeeded(contact(1), now);
         assert_eq!(schedule.due(now), Some(contact(4)), "the first has more to send, but had its turn");
+    }
+
+    #[test]
+    fn at_a_start_the_log_says_who_did_not_answer_and_who_did_lately() {
+        let (now, moment) = (Timestamp::from_secs(1_800_000_000), Duration::from_millis(1));
+        let (lately, long) = (now.minus(limits::MISSED_AFTER), now.minus(limits::MISSED_AFTER).minus(moment));
+        let day_ago = now.minus(limits::ANSWERED_LATELY);
+        for (since, answered, class) in [
+            (long, None, Class::Missed),
+            (long, Some(long.minus(moment)), Class::Missed),
+            (long, Some(long), Class::Missed),
+            (long, Some(long.plus(moment)), Class::Answered),
+            (lately, None, Class::Untried),
+            (lately, Some(day_ago), Class::Untried),
+            (lately, Some(day_ago.plus(moment)), Class::Answered),
+        ] {
+            let answered = answered.map(|at| (contact(1), at)).into_iter().collect();
+            let mut rng = SeededRng::new(1);
+            let schedule = Schedule::at_start(&queue(1, since), &Book::default(), &answered, now, &mut rng);
+            assert_eq!(schedule.standing.of(&contact(1)), class, "waits since {since:?}, answered {answered:?}");
+        }
+    }
+
+    #[test]
+    fn a_card_that_begins_to_wait_is_sent_at_once_but_not_to_who_did_not_answer() {
+        let now = Timestamp::from_secs(1_800_000_000);
+        for (failed, waited, waits, at_once) in [
+            (0, false, true, true),
+            (0, true, true, false),
+            (0, false, false, false),
+            (1, false, true, false),
+            (1, true, true, false),
+        ] {
+            let (mut schedule, mut book) = (Schedule::default(), Book::default());
+            let (content, expires) = (ContentId::from_bytes([1; 16]), now.plus(limits::EXPIRY));
+            let card = PendingCard { content, expires, counter: 1, secret: None };
+            assert!(book.add(&somebody(waits.then_some(card))));
+            schedule.submitted(queue(1, now).iter().next().unwrap(), now);
+            let destination = schedule.destination(contact(1));
+            (destination.failed, destination.card) = (failed, waited);
+            destination.next = now.plus(limits::RETRY_SOON);
+            schedule.card_changed(contact(1), &book, now);
+            let destination = schedule.destination(contact(1));
+            let told = (destination.next == now, destination.card);
+            assert_eq!(told, (at_once, waits), "{failed} failed, one waited: {waited}, one waits: {waits}");
+        }
+    }
+
+    fn contact(n: u8) -> ContactId {
+        ContactId::from_bytes([n; 16])
+    }
+
+    fn somebody(pending: Option<PendingCard>) -> Contact {
+        Contact {
+            id: contact(1),
+            petname: "bob".to_owned(),
+            address: address(),
+            fingerprint: Fingerprint::from_bytes([1; 32]),
+            certificate: None,
+            binding_epoch: 1,
+            status: ContactStatus::Confirmed,
+            provenance: Vec::new(),
+            inbound: Vec::new(),
+            outbound: None,
+            cards: Cards { pending, ..Cards::default() },
+        }
+    }
+
+    /// A message for the contact of this number.
+    fn queue(n: u8, submitted: Timestamp) -> Queue {
+        let recipient = Addressee { address: address(), progress: Progress::Queued };
+        let mut queue = Queue::default();
+        queue.submit(&Submitted {
+            id: QueueId::from_bytes([n; 16]),
+            content: ContentId::from_bytes([n; 16]),
+            body: BodyId::from_bytes([n; 16]),
+            size: 1,
+            submitted,
+            expires: submitted.plus(limits::EXPIRY),
+            recipients: BTreeMap::from([(contact(n), recipient)]),
+            headers: Vec::new(),
+        });
+        queue
     }
 
     fn address() -> crate::mail::Address {

@@ -284,6 +284,18 @@ mod tests {
     }
 
     #[test]
+    fn a_crowd_is_who_waits_within_ten_seconds_of_the_first() {
+        let beyond = limits::START_SPREAD + Duration::from_millis(1);
+        for (apart, begins) in [(Duration::ZERO, 20), (limits::START_SPREAD, 20), (beyond, 30)] {
+            let mut slots = Slots::new(1);
+            slots.begin(SessionId(1), Class::Untried, 0, at(0));
+            let second = Waiting { next: at(0).plus(apart), ..one(3, Class::Untried, 0) };
+            let waiting = [one(2, Class::Untried, 0), second];
+            assert_eq!(slots.poll(&waiting), Some(at(begins)), "{apart:?}: parts of the minute for each, and one more");
+        }
+    }
+
+    #[test]
     fn a_session_that_delivers_keeps_its_place_and_the_one_that_never_did_ends_first() {
         let mut slots = Slots::new(1);
         slots.begin(SessionId(1), Class::Answered, 0, at(0));

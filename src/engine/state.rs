@@ -323,9 +323,12 @@ impl From<bool> for Applied {
 
 #[cfg(test)]
 mod tests {
+    use super::super::book::{Cards, Contact, ContactChange, ContactStatus, Introduction, PendingCard, Provenance};
     use super::super::samples;
     use super::*;
+    use crate::base::ids::Fingerprint;
     use crate::base::rng::{Rng, SeededRng};
+    use crate::base::{ContentId, MacKey, Onion};
     use proptest::prelude::*;
 
     proptest! {
@@ -400,5 +403,69 @@ mod tests {
         bytes[0] += 1;
         assert_eq!(State::decode(&bytes), Err(StateError));
         assert_eq!(State::decode(&[]), Err(StateError));
+    }
+
+    fn known(state: &State) -> &Contact {
+        state.book().contact(ContactId::from_bytes([1; 16])).unwrap()
+    }
+
+    /// A contact who was sent three cards, of which the last waits.
+    fn with_contact() -> State {
+        let (card, at) = (card(3), Timestamp::from_secs(1_800_000_000));
+        let contact = Contact {
+            id: ContactId::from_bytes([1; 16]),
+            petname: "bob".to_owned(),
+            address: format!("bob@{}", Onion::from_public_key([1; 32])).parse().unwrap(),
+            fingerprint: Fingerprint::from_bytes([1; 32]),
+            certificate: None,
+            binding_epoch: 1,
+            status: ContactStatus::Confirmed,
+            provenance: vec![Provenance { how: Introduction::Unasked, at }],
+            inbound: vec![MacKey::from_bytes([1; 32])],
+            outbound: Some(MacKey::from_bytes([2; 32])),
+            cards: Cards { sent: 3, seen: 5, pending: Some(card) },
+        };
+        let mut state = State::default();
+        assert_eq!(state.apply(1, &Record::ContactAdded { contact: Box::new(contact) }), Applied::Done);
+        state
+    }
+
+    fn card(counter: u64) -> PendingCard {
+        let (content, expires) = (ContentId::from_bytes([counter as u8; 16]), Timestamp::from_secs(1_800_000_000));
+        PendingCard { content, expires, counter, secret: None }
+    }
+
+    #[test]
+    fn cards_after_a_restore_count_from_the_hours_since_1970_and_never_back() {
+        let mut state = with_contact();
+        let at = Timestamp::from_secs(1_800_003_599);
+        assert_eq!(state.apply(2, &Record::Restored { made: at, at }), Applied::Done);
+        let cards = |state: &State| (known(state).cards.sent, known(state).cards.pending.as_ref().unwrap().counter);
+        assert_eq!(cards(&state), (500_001, 500_001), "above the hour, for the card that waits");
+        let at = Timestamp::from_secs(1_800_003_600);
+        state.apply(3, &Record::Restored { made: at, at });
+        assert_eq!(cards(&state), (500_002, 500_002));
+        let at = Timestamp::from_secs(1_700_000_000);
+        state.apply(4, &Record::Restored { made: at, at });
+        assert_eq!(cards(&state), (500_003, 500_003), "a clock that is behind takes nothing back");
+    }
+
+    #[test]
+    fn who_is_greeted_with_another_invitation_is_shown_its_key_and_keeps_where_it_stands() {
+        use ContactStatus::{Blocked, Confirmed, Greeting, Request};
+        let provenance = Provenance { how: Introduction::InvitationUsed, at: Timestamp::from_secs(1_800_000_000) };
+        for (before, after) in [(Confirmed, Confirmed), (Greeting, Greeting), (Request, Greeting), (Blocked, Greeting)]
+        {
+            for key in [Some(MacKey::from_bytes([9; 32])), None] {
+                let (mut state, id) = (with_contact(), ContactId::from_bytes([1; 16]));
+                state.apply(2, &Record::ContactChanged { id, change: ContactChange::Status(before) });
+                let change = ContactChange::Greeted(card(4), key.clone(), provenance.clone());
+                assert_eq!(state.apply(3, &Record::ContactChanged { id, change }), Applied::Done);
+                let contact = known(&state);
+                assert_eq!((contact.status, &contact.cards.pending), (after, &Some(card(4))));
+                assert!(contact.outbound == Some(key.unwrap_or(MacKey::from_bytes([2; 32]))), "the key to show");
+                assert_eq!((contact.cards.sent, contact.provenance.last()), (4, Some(&provenance)));
+            }
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::held::{Held, Outcome, TokensError};
+use super::held::{Admission, Held, Outcome, TokensError};
 use super::record::{BoxInvitation, CarrierLimits, HeldObject, HeldPage, HeldRecord, Spent, Terms};
 use crate::base::ids::Fingerprint;
 use crate::base::{BodyId, ObjectId, Timestamp};
@@ -148,4 +148,62 @@ proptest! {
         let expected = if fits { Ok(Outcome::Done) } else { Err(TokensError::Form) };
         prop_assert_eq!(held.may_upload(&fingerprint(2), (day, class), &tokens, 20_800), expected);
     }
+}
+
+fn with_mailbox() -> Held {
+    let mut held = Held::default();
+    let (mailbox, terms) = (fingerprint(2), Terms { quota: u64::MAX, hold_days: 1 });
+    let registered = HeldRecord::Registered { mailbox, certificate: Arc::from([1]), invitation: None, terms };
+    assert_eq!(held.apply(1, &registered), Outcome::Done);
+    held
+}
+
+#[test]
+fn a_set_is_for_an_epoch_from_fourteen_days_ago_to_thirty_ahead() {
+    let held = with_mailbox();
+    for (epoch, taken) in [
+        (20_785, false),
+        (20_786, true),
+        (20_800, true),
+        (20_826, true),
+        (20_829, true),
+        (20_830, true),
+        (20_831, false),
+    ] {
+        let outcome = held.may_upload(&fingerprint(2), (epoch, 12), &[[1; 32]], 20_800);
+        assert_eq!(outcome, if taken { Ok(Outcome::Done) } else { Err(TokensError::Form) }, "{epoch}");
+    }
+}
+
+#[test]
+fn tokens_admit_something_for_fourteen_days_after_their_own_and_then_count_no_more() {
+    let mut held = with_mailbox();
+    let uploaded = HeldRecord::TokensUploaded {
+        mailbox: fingerprint(2),
+        epoch: 20_800,
+        class: 12,
+        tokens: vec![[1; 32], [2; 32]],
+    };
+    assert_eq!(held.apply(2, &uploaded), Outcome::Done);
+    let claim = Claim { hash: [7; 32], size: SMALL };
+    for (day, admits, outstanding) in [
+        (20_797, Admission::Refused, 2 * SMALL),
+        (20_798, Admission::Fresh, 2 * SMALL),
+        (20_814, Admission::Fresh, 2 * SMALL),
+        (20_815, Admission::Refused, 0),
+    ] {
+        held.apply(3, &HeldRecord::DayBegan { day });
+        assert_eq!(held.admits(&[1; 32], &claim, day), admits, "{day}");
+        let mailbox = &held.mailboxes()[&fingerprint(2)];
+        assert_eq!(mailbox.outstanding(), outstanding, "{day}");
+    }
+    // What is gone may come again, for another day.
+    let again = HeldRecord::TokensUploaded {
+        mailbox: fingerprint(2),
+        epoch: 20_816,
+        class: 12,
+        tokens: vec![[1; 32], [2; 32]],
+    };
+    assert_eq!(held.apply(4, &again), Outcome::Done);
+    assert_eq!(held.admits(&[1; 32], &claim, 20_816), Admission::Fresh);
 }

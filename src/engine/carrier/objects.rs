@@ -131,3 +131,32 @@ fn insert<T>(all: &mut Vec<T>, place: usize, new: T) {
 fn brief(hash: &[u8; 32]) -> Brief {
     hash.first_chunk().copied().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_grow_by_a_quarter_and_seldom() {
+        let (mut all, mut grown) = (Vec::new(), 0);
+        for number in 0..10_000_usize {
+            let before = all.capacity();
+            insert(&mut all, number / 2, number);
+            grown += usize::from(all.capacity() > before);
+            assert!(all.capacity() <= all.len() + all.len() / 4 + 4, "{} for {}", all.capacity(), all.len());
+        }
+        assert!((20..60).contains(&grown), "{grown} times");
+        assert_eq!((all[0], all[5000], all[9999], all.len()), (1, 9998, 0, 10_000));
+    }
+
+    #[test]
+    fn a_token_is_spent_once_and_for_one_object() {
+        let mut spent = SpentTokens::default();
+        for place in [5, 1, 9, 1] {
+            spent.spend(place, &[place as u8; 32]);
+        }
+        spent.spend(9, &[7; 32]);
+        assert_eq!(spent.len(), 3);
+        assert_eq!([1, 5, 9, 2].map(|place| spent.with(place, &[9; 32])), [Some(false), Some(false), Some(true), None]);
+    }
+}

@@ -164,6 +164,7 @@ fn what_is_left_is_collected_and_deleted() {
         [Entry { read: true, ..entries[1] }]
     );
     assert!(bench.list(session, Selection { read: Some(false), ..Selection::default() }).is_empty());
+    assert_eq!(bench.list(session, Selection { since: Some(today()), ..Selection::default() }).len(), 3);
     assert!(bench.list(session, Selection { since: Some(today() + 1), ..Selection::default() }).is_empty());
     assert_eq!(bench.delete(session, vec![entries[0].object, entries[1].object]), 253);
     assert_eq!(bench.delete(session, vec![entries[0].object]), 703);

@@ -231,3 +231,64 @@ fn token_for(rented: &Rented, content: ContentId, object: &[u8], today: Epoch, t
     let at = (usize::from(u16::from_be_bytes([first, second])) + tried).checked_rem(tokens.len())?;
     tokens.get(at).filter(|_| tried < tokens.len()).map(|(seed, i)| token(seed, current, class, *i))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::rented::{Seat, Stage as HowFar};
+    use super::*;
+    use crate::base::ids::Fingerprint;
+    use crate::base::{ContactId, Onion, TokenSeed};
+    use crate::engine::profile::SecretBytes;
+
+    /// A drop with these places: whether somebody has each.
+    fn rented(taken: &[bool]) -> Rented {
+        let seats = (1..).zip(taken).map(|(number, taken)| Seat {
+            seed: TokenSeed::from_bytes([number; 32]),
+            contact: taken.then_some(ContactId::from_bytes([number; 16])),
+        });
+        Rented {
+            id: DropId::from_bytes([1; 16]),
+            name: "box".to_owned(),
+            onion: Onion::from_public_key([1; 32]),
+            carrier: Fingerprint::from_bytes([1; 32]),
+            invitation: None,
+            keys: SecretBytes::new(vec![1]),
+            certificate: [1_u8].as_slice().into(),
+            fingerprint: Fingerprint::from_bytes([2; 32]),
+            seats: seats.collect(),
+            stage: HowFar::Open,
+            uploaded: 20_804,
+            rented: Timestamp::from_secs(0),
+        }
+    }
+
+    #[test]
+    fn a_check_shows_each_token_of_the_free_places_once_wherever_it_begins() {
+        let (rented, object) = (rented(&[true, false, true, false]), [0; 4096]);
+        let class = Class::of(4096).unwrap();
+        // Of sixteen the last eight, and the epoch of the day.
+        let epoch = 20_805 / limits::DROP_EPOCH_DAYS * limits::DROP_EPOCH_DAYS;
+        let free = [2, 4].map(|number| TokenSeed::from_bytes([number; 32]));
+        let all: Vec<_> = free.iter().flat_map(|seed| (8..16).map(move |i| token(seed, epoch, class, i))).collect();
+        for begins in [0_u16, 1, 15, 16, 1003, u16::MAX] {
+            let mut id = [9; 16];
+            id[..2].copy_from_slice(&begins.to_be_bytes());
+            let shown = |tried| token_for(&rented, ContentId::from_bytes(id), &object, 20_805, tried);
+            let tokens: Vec<_> = (0..16).map(|tried| shown(tried).unwrap()).collect();
+            let expected: Vec<_> = (0..16).map(|tried| all[(usize::from(begins) + tried) % 16]).collect();
+            assert_eq!(tokens, expected, "one after the other, from {begins}");
+            assert_eq!(tokens.into_iter().collect::<BTreeSet<_>>().len(), 16);
+            assert_eq!(shown(16), None, "all were shown");
+        }
+    }
+
+    #[test]
+    fn nothing_is_shown_where_no_place_is_free_or_the_object_has_no_class() {
+        let content = ContentId::from_bytes([0; 16]);
+        assert_eq!(token_for(&rented(&[true, true]), content, &[0; 4096], 20_805, 0), None);
+        assert_eq!(token_for(&rented(&[false]), content, &[0; 4097], 20_805, 0), None);
+        assert!(token_for(&rented(&[false]), content, &[0; 4096], 20_805, 0).is_some());
+    }
+}

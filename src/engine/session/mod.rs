@@ -11,6 +11,8 @@
 //! | initiator | greeting, 201, the object (from its owner), 202 | `finish`, a failure |
 
 mod answer;
+#[cfg(test)]
+mod bound_tests;
 mod boxes;
 #[cfg(test)]
 mod hostile;

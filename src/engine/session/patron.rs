@@ -103,11 +103,6 @@ impl Patron {
         self.bring(now, brought, object);
     }
 
-    /// Whether nothing waits for an answer.
-    pub fn is_idle(&self) -> bool {
-        self.waiting.is_empty()
-    }
-
     /// Says QUIT. Nothing may be asked any more.
     pub fn finish(&mut self) {
         if !self.quitting && !self.closed {

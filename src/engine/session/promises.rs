@@ -68,3 +68,30 @@ impl Responder {
         announced.chain(coming).for_each(|since| *since = since.stepped(step));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn an_object_is_slow_that_comes_with_fewer_than_32_kib_a_second_after_half_a_minute() {
+        let since = Timestamp::from_secs(1_800_000_000);
+        for (milliseconds, came, slow) in [
+            (0, 0, false),
+            (30_000, 0, false),
+            (30_001, 0, true),
+            (31_000, 32 * 1024 - 1, true),
+            (31_000, 32 * 1024, false),
+            (30_500, 16 * 1024 - 1, true),
+            (30_500, 16 * 1024, false),
+            (630_000, 600 * 32 * 1024 - 1, true),
+            (630_000, 600 * 32 * 1024, false),
+        ] {
+            let promise = Promise { sender: Sender::Stranger, size: 28 << 20, came, since };
+            let now = since.plus(Duration::from_millis(milliseconds));
+            assert_eq!(promise.is_slow(now), slow, "{came} bytes after {milliseconds} ms");
+        }
+    }
+}

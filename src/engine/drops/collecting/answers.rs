@@ -29,7 +29,7 @@ impl Identity {
         lines: &[Answered],
     ) {
         let Some(collecting) = self.collections.get_mut(&session) else { return };
-        let (drop, Some(last)) = (collecting.drop, lines.last()) else { return };
+        let (drop, Some((last, before))) = (collecting.drop, lines.split_last()) else { return };
         let Some(rented) = self.state.drops().get(drop).cloned() else {
             return self.end_collection(now, rng, session, None);
         };
@@ -118,8 +118,7 @@ impl Identity {
             }
             Step::Watching if status == Some(Status::Watching) => self.go_on(now, rng, session),
             Step::Listing if status == Some(Status::ListEnd) => {
-                let entries =
-                    lines.iter().take(lines.len() - 1).filter_map(|line| Entry::from_words(&line.reply.words).ok());
+                let entries = before.iter().filter_map(|line| Entry::from_words(&line.reply.words).ok());
                 // A carrier may name one twice.
                 let mut named = collecting.passed_over.union(&collecting.judged).copied().collect::<BTreeSet<_>>();
                 collecting.listed =
