@@ -413,6 +413,70 @@ mod tests {
     use super::*;
     use crate::store::vfs::MemVfs;
 
+    fn id(n: u8) -> BodyId {
+        BodyId::from_bytes([n; 16])
+    }
+
+    fn entry(n: u8, len: u64, tail: Option<(u8, u64, u64)>) -> BodyEntry {
+        let tail = tail.map(|(of, from, len)| BodyTail { of: id(of), from, len });
+        let place = Place::Inline { segment: 1, offset: u64::from(n) * 1_000 };
+        BodyEntry { id: id(n), key: SymmetricKey::from_bytes([n; 32]), place, len, tail }
+    }
+
+    fn index() -> Bodies {
+        Bodies::new(Arc::new(MemVfs::new()), PathBuf::from("/log"), PathBuf::from("/blob"))
+    }
+
+    #[test]
+    fn the_end_of_a_body_is_where_its_bytes_are() {
+        let bodies = index();
+        bodies.insert(entry(1, 100, None));
+        bodies.insert(entry(2, 30, Some((1, 40, 60))));
+        let resolved = |n, from, len| bodies.resolve(id(n), from, len).map(|tail| (tail.of, tail.from, tail.len));
+        for (n, from, len, expected) in [
+            (1, 0, 100, Some((1, 0))),
+            (1, 99, 1, Some((1, 99))),
+            (1, 100, 0, Some((1, 100))),
+            (1, 50, 49, None),
+            (1, 50, 51, None),
+            (1, u64::MAX, 1, None),
+            (2, 30, 60, Some((1, 40))),
+            (2, 31, 59, Some((1, 41))),
+            // Its beginning is its own, and cannot be had together with the end.
+            (2, 29, 61, None),
+            (3, 0, 0, None),
+        ] {
+            assert_eq!(resolved(n, from, len), expected.map(|(of, from)| (id(of), from, len)), "{n} from {from}");
+        }
+        assert_eq!((bodies.len(id(1)), bodies.len(id(2)), bodies.len(id(3))), (Some(100), Some(90), None));
+    }
+
+    #[test]
+    fn a_body_stays_unseen_until_the_last_that_needs_it_is_gone() {
+        let bodies = index();
+        bodies.insert(entry(1, 100, None));
+        bodies.insert(entry(2, 30, Some((1, 40, 60))));
+        bodies.insert(entry(3, 10, Some((1, 90, 10))));
+        let ids = || {
+            let mut ids = bodies.ids();
+            ids.sort();
+            ids
+        };
+        let place = |n: u8| entry(n, 0, None).place;
+        assert_eq!(bodies.remove(&[id(1)]), []);
+        assert_eq!((ids(), bodies.len(id(1)), bodies.place(id(1))), (vec![id(2), id(3)], None, Some(place(1))));
+        assert_eq!(bodies.resolve(id(1), 0, 100), None, "nobody else may need it");
+        // What is written down for the next start says so too.
+        let again = index();
+        again.restore(bodies.entries().into_iter().rev().collect());
+        for bodies in [&bodies, &again] {
+            assert_eq!(bodies.remove(&[id(2)]), [place(2)]);
+            assert_eq!(bodies.remove(&[id(2)]), [], "once");
+            assert_eq!(bodies.remove(&[id(3)]), [place(3), place(1)]);
+            assert_eq!((bodies.ids(), bodies.entries().len(), bodies.needed().len()), (vec![], 0, 0));
+        }
+    }
+
     #[test]
     fn so_many_segments_stay_open_and_one_that_goes_does_not() {
         let vfs = MemVfs::new();

@@ -266,7 +266,7 @@ mod tests {
     use crate::base::BodyId;
     use crate::base::rng::SeededRng;
     use crate::store::segment::BodyTail;
-    use crate::store::vfs::MemVfs;
+    use crate::store::vfs::{FaultVfs, MemVfs};
 
     fn wrap() -> Sealer {
         Sealer::new(&SymmetricKey::from_bytes([9; 32]))
@@ -311,6 +311,65 @@ mod tests {
     }
 
     #[test]
+    fn a_large_one_is_written_in_pieces_and_read_whole() {
+        let mut written = checkpoint(0);
+        written.records = (0..350_usize).map(|n| vec![(n % 251) as u8; 10_000]).collect();
+        let entry = |n: u32| {
+            let (first, _) = &checkpoint(0).bodies[0];
+            let mut id = [0; 16];
+            id[..4].copy_from_slice(&n.to_be_bytes());
+            (BodyEntry { id: BodyId::from_bytes(id), ..first.clone() }, n % 3 == 0)
+        };
+        written.bodies = (0..20_000).map(entry).collect();
+        let vfs = MemVfs::new();
+        let read = Checkpoint::read(&vfs, &write(&vfs, &written), &wrap()).unwrap();
+        assert!(read.records == written.records);
+        assert!(format!("{:?}", read.bodies) == format!("{:?}", written.bodies));
+        assert_eq!(read.holding(), BTreeSet::from([2]));
+        // The pieces and the rest: no more is held in memory than one of them.
+        let faulty = FaultVfs::new(std::sync::Arc::new(MemVfs::new()), None);
+        let steps = |checkpoint: &Checkpoint| {
+            let before = faulty.steps();
+            checkpoint.write_to(&faulty, Path::new(&format!("/{before}")), &wrap(), &mut SeededRng::new(1)).unwrap();
+            faulty.steps() - before
+        };
+        let bytes = vfs.files()[0].1.len();
+        assert!(bytes > 4 * PIECE_BYTES);
+        assert_eq!(steps(&written) - steps(&checkpoint(0)), (bytes / PIECE_BYTES) as u64);
+    }
+
+    #[test]
+    fn one_that_was_cut_anywhere_or_is_of_a_later_version_is_named() {
+        let vfs = MemVfs::new();
+        let path = write(&vfs, &checkpoint(5));
+        let whole = vfs.files()[0].1.clone();
+        for left in [0, 1, AUTHENTICATED, HEADER_BYTES - 1, HEADER_BYTES, HEADER_BYTES + 1, HEADER_BYTES + TAG_BYTES] {
+            vfs.tamper(&path, |bytes| *bytes = whole[..left].to_vec()).unwrap();
+            assert!(matches!(Checkpoint::read(&vfs, &path, &wrap()), Err(CheckpointError::Damaged)), "{left}");
+        }
+        vfs.tamper(&path, |bytes| *bytes = [&whole[..], b"x"].concat()).unwrap();
+        assert!(matches!(Checkpoint::read(&vfs, &path, &wrap()), Err(CheckpointError::Damaged)));
+        vfs.tamper(&path, |bytes| {
+            *bytes = whole.clone();
+            bytes[8] = 2;
+        })
+        .unwrap();
+        assert!(matches!(Checkpoint::read(&vfs, &path, &wrap()), Err(CheckpointError::Version)));
+        let absent = Checkpoint::read(&vfs, Path::new("/none"), &wrap());
+        assert!(matches!(absent, Err(CheckpointError::Io(error)) if error.kind() == io::ErrorKind::NotFound));
+    }
+
+    #[test]
+    fn file_names_round_trip_and_others_are_no_checkpoints() {
+        assert_eq!(number(path(Path::new("/"), 0xabc).file_name().unwrap().to_str().unwrap()), Some(0xabc));
+        for name in
+            ["1.ckp", "0000000000000000.ckp", "000000000000000A.ckp", "0000000000000001", "0000000000000001.seg"]
+        {
+            assert_eq!(number(name), None, "{name}");
+        }
+    }
+
+    #[test]
     fn any_change_shows() {
         let vfs = MemVfs::new();
         let path = write(&vfs, &checkpoint(5));
@@ -328,7 +387,7 @@ mod tests {
 
     #[test]
     fn one_that_cannot_be_read_back_gets_no_name() {
-        use crate::store::vfs::{Fault, FaultVfs, Plan};
+        use crate::store::vfs::{Fault, Plan};
         for step in 1.. {
             let vfs = MemVfs::new();
             let plan = Plan { step, fault: Fault::ShortWrite, sticky: false };

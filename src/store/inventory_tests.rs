@@ -1,6 +1,6 @@
 //! What is missing is told from what is left; what is being made is not missed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::vfs::{MemVfs, Vfs};
@@ -109,7 +109,7 @@ fn a_key_file_that_is_there_is_never_replaced() {
     vfs.unlink(&root().join("keys/node")).unwrap();
     let shared: Arc<dyn Vfs> = Arc::new(vfs.clone());
     let again = Keyring::create(shared, &root().join("keys"), None, Box::new(SeededRng::new(9))).unwrap();
-    let bytes = |files: Vec<(std::path::PathBuf, Vec<u8>)>| files.into_iter().find(|(path, _)| *path == key_file);
+    let bytes = |files: Vec<(PathBuf, Vec<u8>)>| files.into_iter().find(|(path, _)| *path == key_file);
     assert_eq!(bytes(vfs.files()), bytes(before), "what it opened before it opens when that comes back");
     drop((keyring, again));
 }
@@ -126,4 +126,47 @@ fn a_missing_segment_is_known_without_any_key() {
     vfs.unlink(&second).unwrap();
     let found: Vec<_> = missing_segments(&vfs, root()).unwrap().into_iter().map(|part| part.path).collect();
     assert_eq!(found, [second]);
+}
+
+/// What is missing of a log with these segments, each with the number of the one before it, and these checkpoints, each with the
+/// segment from which on a start reads.
+fn missing_of(segments: &[(u64, u64)], checkpoints: &[(u64, u64)]) -> Vec<String> {
+    let vfs = MemVfs::new();
+    let log = root().join(id(1).to_string()).join("log");
+    let dirs = log.ancestors().filter(|dir| dir.parent().is_some()).collect::<Vec<_>>();
+    dirs.into_iter().rev().for_each(|dir| vfs.mkdir(dir).unwrap());
+    let make = |name: String, at: u64, word: u64| {
+        let file = vfs.create_excl(&log.join(name)).unwrap();
+        file.write_at(0, &[0; 64]).unwrap();
+        file.write_at(at, &word.to_le_bytes()).unwrap();
+    };
+    segments.iter().for_each(|(number, before)| make(format!("{number:016x}.seg"), 32, *before));
+    checkpoints.iter().for_each(|(number, begin)| make(format!("{number:016x}.ckp"), 24, *begin));
+    let name = |path: PathBuf| path.file_name().unwrap().to_str().unwrap().trim_start_matches('0').to_owned();
+    missing_segments(&vfs, root()).unwrap().into_iter().map(|part| name(part.path)).collect()
+}
+
+#[test]
+fn the_chain_of_segments_is_followed_to_its_beginning_or_to_the_checkpoint() {
+    for (segments, checkpoints, expected) in [
+        (&[][..], &[][..], &[][..]),
+        (&[(1, 0), (2, 1), (3, 2)], &[], &[]),
+        // Numbers may be left out; what counts is which is named.
+        (&[(1, 0), (3, 1)], &[], &[]),
+        (&[(1, 0), (3, 2)], &[], &["2.seg"]),
+        (&[(2, 1)], &[], &["1.seg"]),
+        (&[(5, 4), (3, 2)], &[], &["4.seg"]),
+        // A start reads from the place of the newest checkpoint on.
+        (&[(3, 2)], &[(1, 3)], &[]),
+        (&[(4, 3)], &[(1, 3)], &["3.seg"]),
+        (&[(5, 3)], &[(1, 4)], &[]),
+        (&[(4, 3)], &[(1, 3), (2, 4)], &[]),
+        (&[(4, 3)], &[(1, 4), (2, 3)], &["3.seg"]),
+        (&[], &[(1, 5)], &["5.seg"]),
+        // One that leads to itself or forward is damaged, not missing.
+        (&[(3, 3)], &[], &[]),
+        (&[(3, 9)], &[], &[]),
+    ] {
+        assert_eq!(missing_of(segments, checkpoints), expected, "{segments:?} and {checkpoints:?}");
+    }
 }

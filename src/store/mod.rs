@@ -25,6 +25,8 @@ mod inventory;
 #[cfg(test)]
 mod inventory_tests;
 mod keys;
+#[cfg(test)]
+mod large_tests;
 mod log;
 #[cfg(test)]
 mod log_tests;
