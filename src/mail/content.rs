@@ -221,6 +221,49 @@ mod tests {
     }
 
     #[test]
+    fn a_header_ends_within_its_bound() {
+        let good = String::from_utf8(content().encode()).unwrap();
+        let filled = |end: usize| {
+            let before = good.find("\n\n").unwrap() + 2;
+            good.replacen("Expires", &format!("X: {}\nExpires", "y".repeat(end - before - 4)), 1)
+        };
+        let longest = filled(CONTENT_HEADER_BYTES);
+        assert_eq!(longest.find("\n\n"), Some(CONTENT_HEADER_BYTES - 2));
+        assert_eq!(Content::decode(longest.into_bytes()), Ok(content()));
+        let longer = filled(CONTENT_HEADER_BYTES + 1);
+        assert_eq!(Content::decode(longer.into_bytes()), Err(ContentError::HeaderTooLong));
+    }
+
+    #[test]
+    fn the_first_line_has_three_words_and_each_field_once() {
+        let good = |kind| String::from_utf8(Content { kind, receipt: Some([0xab; 32]), ..content() }.encode()).unwrap();
+        for kind in ContentKind::ALL {
+            let read = Content::decode(good(kind).into_bytes()).unwrap();
+            assert_eq!((read.kind, read.receipt), (kind, Some([0xab; 32])));
+        }
+        let mail = good(ContentKind::Mail);
+        assert!(mail.starts_with("RUNE-CONTENT mail/1 critical\n"), "{mail}");
+        assert!(good(ContentKind::Receipt).starts_with("RUNE-CONTENT receipt/1 optional\n"));
+        for (from, to) in [
+            ("critical", "critical x"),
+            ("critical", "Critical"),
+            (" critical", ""),
+            ("Receipt: ab", "Receipt: a"),
+            ("Receipt: ab", "Receipt: xy"),
+            ("Receipt: ab", "Receipt: abab"),
+            ("Receipt", "receipt: 00\nReceipt"),
+            ("Expires", "expires: 2027-01-15T08:00:00Z\nExpires"),
+            ("Expires: 2", "Expires: x"),
+            ("Id: 0", "Id: x"),
+        ] {
+            assert_eq!(Content::decode(mail.replacen(from, to, 1).into_bytes()), Err(ContentError::Malformed), "{to}");
+        }
+        for (from, to) in [("Receipt: ab", "RECEIPT: AB"), ("Id", "iD"), ("Expires", "expires")] {
+            assert!(Content::decode(mail.replacen(from, to, 1).into_bytes()).is_ok(), "{to}");
+        }
+    }
+
+    #[test]
     fn unknown_fields_are_ignored_and_repeated_ones_refused() {
         let good = String::from_utf8(content().encode()).unwrap();
         let more = good.replacen("Expires", "Sequence: 7\nExpires", 1);

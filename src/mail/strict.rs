@@ -179,6 +179,44 @@ mod tests {
         assert_eq!(check("X: y\r\n".repeat(HEADER_FIELDS + 1).as_bytes()), Err(Ambiguity::TooLong));
     }
 
+    #[test]
+    fn a_header_is_so_long_and_has_so_many_fields_and_no_more() {
+        // "X: ", the line end and the empty line, or without that one.
+        for (rest, end) in [(7, "\r\n\r\n"), (5, "\r\n"), (3, "")] {
+            let header = |len: usize| format!("X: {}{end}", "y".repeat(len - rest));
+            assert_eq!(check(header(HEADER_BYTES).as_bytes()), Ok(()), "{end:?}");
+            assert_eq!(check(header(HEADER_BYTES + 1).as_bytes()), Err(Ambiguity::TooLong), "{end:?}");
+        }
+        // The body does not count.
+        let with_body = format!("X: {}\r\n\r\n{}", "y".repeat(HEADER_BYTES - 7), "z".repeat(HEADER_BYTES));
+        assert_eq!(check_header(with_body.as_bytes()).map(<[u8]>::len), Ok(HEADER_BYTES));
+        let fields = |count: usize| "X: y\r\n".repeat(count);
+        assert_eq!(check(fields(HEADER_FIELDS).as_bytes()), Ok(()));
+        assert_eq!(check(fields(HEADER_FIELDS + 1).as_bytes()), Err(Ambiguity::TooLong));
+    }
+
+    #[test]
+    fn a_field_has_a_name_and_lines_of_which_none_is_blank() {
+        for good in ["X:", "1X: y", "X-!#: y", "X: y\r\n z", "X:\r\n y", "X: \u{80}", "X:\ty"] {
+            assert!(is_field(good.as_bytes()), "{good:?}");
+        }
+        for bad in [
+            "X",
+            "",
+            ":",
+            "-X: y",
+            "X y: z",
+            "X: \u{8}",
+            "X: \u{b}",
+            "X: \u{e}",
+            "X: \u{1f}",
+            "X: y\r\n\t\r\n",
+            "X:\r\n ",
+        ] {
+            assert!(!is_field(bad.as_bytes()), "{bad:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_checked_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {

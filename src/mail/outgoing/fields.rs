@@ -145,6 +145,63 @@ pub(super) fn tells_of_others(field: &Field<'_>, own: &Address) -> bool {
 }
 
 #[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_word_counts_where_it_is_one_of_ours() {
+        let words = ["high", "non-urgent", "1"];
+        for (value, expected) in [
+            ("high", Some("high")),
+            (" HIGH (really)", Some("high")),
+            ("Non-Urgent;x", Some("non-urgent")),
+            ("1 (Highest)", Some("1")),
+            ("1", Some("1")),
+            ("10", None),
+            ("highest", None),
+            ("(high)", None),
+            ("", None),
+            ("non urgent", None),
+        ] {
+            assert_eq!(first_word(value.as_bytes(), &words), expected.map(|word| word.as_bytes().to_vec()), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_copy_for_the_hidden_keeps_only_what_is_the_authors() {
+        let own: Address = format!("alice@{}", Onion::from_public_key([1; 32])).parse().unwrap();
+        for (field, tells) in [
+            ("To: alice@rune.internal", true),
+            ("Cc: x@y", true),
+            ("In-Reply-To: <a@b>", true),
+            ("References: <a@b>", true),
+            ("From: x@y", false),
+            ("Reply-To: alice@rune.internal", false),
+            ("Reply-To: alice@rune.internal, bob@rune.internal", true),
+            ("Reply-To:", true),
+            ("Mail-Followup-To: x@y", true),
+            ("Disposition-Notification-To: x@y", true),
+            ("Subject: x@y", false),
+            ("Message-ID: <a@b>", false),
+            ("Importance: high", false),
+        ] {
+            let field = headers::fields(field.as_bytes()).next().unwrap();
+            assert_eq!(tells_of_others(&field, &own), tells, "{:?}", String::from_utf8_lossy(field.raw));
+        }
+    }
+
+    #[test]
+    fn a_field_is_written_in_one_form() {
+        let mut out = Vec::new();
+        push(&mut out, "A", b"b");
+        push(&mut out, "C", b"");
+        assert_eq!(out, b"A: b\r\nC:\r\n");
+        assert_eq!(utc(b"Fri, 20 Nov\r\n 2026 23:40:52 -0130"), Some("Sat, 21 Nov 2026 01:10:52 +0000".to_owned()));
+        assert_eq!(utc(b"tomorrow"), None);
+    }
+}
+
+#[cfg(test)]
 pub(super) fn allowed() -> impl Iterator<Item = &'static str> {
     ALLOWED.iter().map(|(name, _)| *name)
 }

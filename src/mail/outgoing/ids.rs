@@ -59,3 +59,62 @@ impl OwnHosts {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::rng::SeededRng;
+
+    #[test]
+    fn an_id_has_two_plain_parts_of_bounded_length() {
+        let long = |left: usize, host: usize| format!("<{}@{}>", "l".repeat(left), "h".repeat(host));
+        assert_eq!(divided(b"<a.b$1@my-host>"), Some(("a.b$1".to_owned(), "my-host".to_owned())));
+        for good in [long(1, 1), long(250, 255)] {
+            assert!(divided(good.as_bytes()).is_some(), "{good}");
+        }
+        for bad in [long(251, 1), long(1, 256), long(0, 1), long(1, 0)] {
+            assert!(divided(bad.as_bytes()).is_none(), "{bad}");
+        }
+        for bad in [
+            "a@b",
+            "<a@b",
+            "a@b>",
+            "<a>",
+            "<a@b@c>",
+            "<a b@c>",
+            "<a@b c>",
+            "<(a)@b>",
+            "<\"a\"@b>",
+            "<a:@b>",
+            "<\u{e4}@b>",
+        ] {
+            assert_eq!(divided(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_id_stays_or_is_made_anew_at_the_own_onion() {
+        let own = Onion::from_public_key([1; 32]);
+        assert_eq!(own_message_id(b" <a@laptop> ", own, &mut SeededRng::new(1)), format!("<a@{own}>"));
+        let made = own_message_id(b"laptop", own, &mut SeededRng::new(1));
+        assert_eq!(made, fresh_message_id(own, &mut SeededRng::new(1)));
+        assert_ne!(made, fresh_message_id(own, &mut SeededRng::new(2)));
+        assert!(made.len() == 36 + 3 + own.to_string().len() && divided(made.as_bytes()).is_some(), "{made}");
+    }
+
+    #[test]
+    fn ids_that_may_leave_are_the_own_and_those_of_whom_everybody_knows() {
+        let [own, known, other] = [1, 2, 3].map(|n| Onion::from_public_key([n; 32]));
+        let hosts = OwnHosts::of(b"From: a@b\r\nMessage-ID: <1@Laptop>\r\n\r\n");
+        let disclosed = |value: &str| hosts.disclosed(value.as_bytes(), own, &[known].into());
+        let written =
+            format!("<a@laptop> <b@rune.INTERNAL>\r\n <c@{own}> <d@{known}> <e@{other}> <f@host> g@{own} <h@{own}");
+        assert_eq!(
+            disclosed(&written),
+            [format!("<a@{own}>"), format!("<b@{own}>"), format!("<c@{own}>"), format!("<d@{known}>")]
+        );
+        assert_eq!(disclosed(&format!("junk<<a@{own}><b@{own}>")), [format!("<a@{own}>"), format!("<b@{own}>")]);
+        assert_eq!(disclosed(""), Vec::<String>::new());
+        assert_eq!(OwnHosts::of(b"").disclosed(b"<a@laptop>", own, &[].into()), Vec::<String>::new());
+    }
+}

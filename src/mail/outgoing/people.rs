@@ -142,3 +142,101 @@ fn mailbox(name: Option<Vec<u8>>, address: &str) -> Option<String> {
 fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mailbox_is_written_so_that_everybody_reads_the_same() {
+        let written = |name: &str, address: &str| mailbox(Some(name.as_bytes().to_vec()), address);
+        for (name, expected) in [
+            ("Bob B", "Bob B <b@x>"),
+            ("B\u{f6}b", "B\u{f6}b <b@x>"),
+            ("B, Bob", "\"B, Bob\" <b@x>"),
+            ("B.", "\"B.\" <b@x>"),
+            ("a\"b\\", "\"a\\\"b\\\\\" <b@x>"),
+            ("a  b", "\"a  b\" <b@x>"),
+            (" a", "\" a\" <b@x>"),
+            ("=?utf-8?q?x?=", "=?utf-8?q?x?= <b@x>"),
+            // What is no name, or a private one, is left out.
+            ("", "b@x"),
+            (" \t", "b@x"),
+            ("a\tb", "b@x"),
+            ("bobby@rune.internal", "b@x"),
+        ] {
+            assert_eq!(written(name, "b@x").as_deref(), Some(expected), "{name:?}");
+        }
+        assert_eq!(mailbox(None, "b@x").as_deref(), Some("b@x"));
+        assert_eq!(mailbox(Some(vec![0xff]), "b@x").as_deref(), Some("b@x"));
+        assert_eq!(mailbox(None, "\"b b\"@x").as_deref(), Some("<\"b b\"@x>"));
+        assert_eq!(written("B", "\"b b\"@x").as_deref(), Some("B <\"b b\"@x>"));
+        for address in ["b", "b@", "b@x y", "b@[1]", "b@\u{e4}"] {
+            assert_eq!(mailbox(None, address), None, "{address}");
+        }
+    }
+
+    #[test]
+    fn the_part_before_the_at_sign_is_in_quotes_where_it_needs_them() {
+        for (local, expected) in [
+            ("a.b+c", Some("a.b+c")),
+            ("a b", Some("\"a b\"")),
+            ("a\"b", Some("\"a\\\"b\"")),
+            ("a@b", Some("\"a@b\"")),
+            ("\u{e4}", Some("\"\u{e4}\"")),
+            ("", None),
+            ("a\tb", None),
+        ] {
+            assert_eq!(local_part(local.as_bytes()).as_deref(), expected, "{local:?}");
+        }
+        assert_eq!(local_part(&[0xff]), None);
+    }
+
+    #[test]
+    fn a_host_is_an_onion_by_its_end() {
+        for host in ["a.onion", "A.ONION", "b.a.onion", "a.onion.", "a.onion.."] {
+            assert!(is_onion(host), "{host}");
+        }
+        for host in ["onion", "aonion", "a.onion.org", "a.onions", ""] {
+            assert!(!is_onion(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn the_own_address_has_any_folder_and_the_own_name() {
+        let own: Address = format!("alice@{}", Onion::from_public_key([1; 32])).parse().unwrap();
+        let other = Onion::from_public_key([2; 32]);
+        let own_onion = own.onion();
+        for address in [
+            own.to_string(),
+            format!("alice+work@{own_onion}"),
+            "alice@rune.internal".into(),
+            "ALICE@Rune.Internal".into(),
+        ] {
+            assert!(is_own(&address, &own), "{address}");
+        }
+        for address in [
+            format!("alice@{other}"),
+            format!("alicia@{own_onion}"),
+            "bob@rune.internal".into(),
+            "alice@rune.external".into(),
+            "alice".into(),
+            "alice@x@rune.internal".into(),
+        ] {
+            assert!(!is_own(&address, &own), "{address}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_the_authors_and_a_contacts_is_the_contacts_except_in_from() {
+        let own: Address = format!("alice@{}", Onion::from_public_key([1; 32])).parse().unwrap();
+        let friend: Address = format!("alice@{}", Onion::from_public_key([2; 32])).parse().unwrap();
+        let resolve = |name: &str| (name == "alice@rune.internal").then(|| friend.clone());
+        let people = People { own: &own, resolve: &resolve };
+        assert_eq!(people.of_petname("alice@rune.internal", true), Some(own.clone()));
+        assert_eq!(people.of_petname("alice@rune.internal", false), Some(friend.clone()));
+        assert_eq!(people.of_petname("bob@rune.internal", true), None);
+        let people = People { own: &own, resolve: &|_| None };
+        assert_eq!(people.of_petname("alice@rune.internal", false), Some(own.clone()));
+    }
+}

@@ -70,6 +70,37 @@ fn the_line_between_signed_parts_stays_whatever_is_in_it() {
 }
 
 #[test]
+fn a_header_that_grew_beyond_its_bound_is_refused() {
+    use crate::base::limits::HEADER_BYTES;
+    let ready =
+        |subject: usize| run(&format!("{}To: bobby@rune.internal\r\nSubject: {}\r\n", head(), "x".repeat(subject)));
+    let fields = ready(1).unwrap().message.len();
+    let most = HEADER_BYTES - fields + 1;
+    assert_eq!(ready(most).unwrap().message.len(), HEADER_BYTES);
+    assert_eq!(ready(most + 1), Err(OutgoingError::Ambiguous(Ambiguity::TooLong)));
+}
+
+#[test]
+fn the_id_that_was_written_is_told_where_it_is_another_now() {
+    let told = |id: &str| {
+        let ready = run(&format!("From: {}\r\n{id}\r\n", own())).unwrap();
+        ready.written_id
+    };
+    assert_eq!(told("Message-ID: <1@laptop>\r\n"), Some("<1@laptop>".to_owned()));
+    assert_eq!(told(&format!("Message-ID: <1@{}>\r\n", onion(1))), None);
+    assert_eq!(told("Message-ID: junk\r\n"), None);
+    assert_eq!(told(""), None);
+}
+
+#[test]
+fn a_message_without_its_thread_is_the_same_otherwise() {
+    let thread = "In-Reply-To: <a@b>\r\nREFERENCES: <a@b>\r\n <c@d>\r\n";
+    let rest = |thread: &str| format!("From: a@x\r\n{thread}Subject: References: x\r\n\r\nReferences: <a@b>\r\n\r\nx");
+    assert_eq!(String::from_utf8(without_thread(rest(thread).as_bytes())).unwrap(), rest(""));
+    assert_eq!(without_thread(rest("").as_bytes()), rest("").as_bytes());
+}
+
+#[test]
 fn a_message_has_so_many_parts_and_no_more() {
     let mixed = |count: usize| multipart("mixed", &vec!["\r\nx"; count]);
     let plain = |count: usize| run(&format!("{}{}", head(), mixed(count)));
