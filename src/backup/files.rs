@@ -26,8 +26,10 @@ pub(super) struct Files {
 
 pub(super) fn unreadable(error: ArchiveError) -> Failure {
     match error {
-        ArchiveError::WrongPassphrase => Failure::new(Code::NeedsUnlock, "the passphrase of the backup is wrong")
-            .hint("it is the one that was chosen when the backup was made; it cannot be recovered if it is lost"),
+        ArchiveError::WrongPassphrase => Failure::new(Code::NeedsUnlock, "the passphrase of the backup is wrong").hint(
+            "it is the one that was chosen when the backup was made; it cannot be recovered if it is lost. Where it is \
+                 surely right, the first bytes of the file are damaged: use another backup",
+        ),
         error => Failure::new(Code::Failed, error.to_string()),
     }
 }

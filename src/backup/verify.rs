@@ -51,18 +51,26 @@ pub fn verify(
     let vfs: Arc<dyn Vfs> = Arc::new(ReadOnly(Arc::clone(&backup.files)));
     check_whole_backup(&*vfs)?;
     let keys = Path::new("/keys");
-    let locked = Keyring::is_passphrase_protected(&*vfs, keys).map_err(|error| failed("the keys", error))?;
+    let locked = Keyring::is_passphrase_protected(&*vfs, keys).map_err(|error| unusable("the keys", error))?;
     let given = if locked { Some(passphrase()?) } else { None };
     let keyring =
         Keyring::unlock(Arc::clone(&vfs), keys, given.as_ref(), Box::new(OsRng)).map_err(|error| match error {
             UnlockError::WrongPassphrase => Failure::new(Code::NeedsUnlock, "the passphrase of the node is wrong")
                 .hint("the backup itself is whole; it needs the passphrase with which the node was started"),
-            error => failed("the keys", error),
+            error => unusable("the keys", error),
         })?;
-    let ids = keyring.identities().map_err(|error| failed("the keys", error))?;
+    let ids = keyring.identities().map_err(|error| unusable("the keys", error))?;
     let identity = |id: &IdentityId| identity(&vfs, &keyring, *id);
     let identities = ids.iter().map(identity).collect::<Result<_, _>>()?;
     Ok(Checked { id: backup.manifest.id.clone(), made: backup.manifest.made, bytes, identities })
+}
+
+/// The backup is as it was made, and something in it was damaged then already.
+fn unusable(what: &str, error: impl std::fmt::Display) -> Failure {
+    failed(what, error).hint(
+        "it was so in the data directory of which the backup was made. Look there with: runepeer repair --check; and \
+         use another backup",
+    )
 }
 
 /// Every byte, in the order in which they lie there.
@@ -84,7 +92,7 @@ fn read_all(backup: &Backup, progress: Progress<'_>) -> Result<u64, Failure> {
 }
 
 fn identity(vfs: &Arc<dyn Vfs>, keyring: &Keyring, id: IdentityId) -> Result<CheckedIdentity, Failure> {
-    let key = keyring.identity_key(id).map_err(|error| failed("the keys", error))?;
+    let key = keyring.identity_key(id).map_err(|error| unusable("the keys", error))?;
     let path: PathBuf = Path::new("/").join(id.to_string());
     let (mut state, mut unknown) = (State::default(), None);
     let mut replay = |number, bytes: &[u8]| match Record::decode(bytes) {
@@ -95,12 +103,12 @@ fn identity(vfs: &Arc<dyn Vfs>, keyring: &Keyring, id: IdentityId) -> Result<Che
         Err(error) => unknown = Some(error),
     };
     let log = SteppedLog::open(Arc::clone(vfs), &path, &key, Box::new(OsRng), Sizes::default(), None, &mut replay)
-        .map_err(|error| failed("an identity's log in the backup", error))?;
+        .map_err(|error| unusable("an identity's log in the backup", error))?;
     if let Some(error) = unknown {
         return Err(failed("a record in the backup is of a later version", error));
     }
     for body in state.bodies() {
-        log.read_body(body, 0..u64::MAX).map_err(|error| failed("a message in the backup cannot be read", error))?;
+        log.read_body(body, 0..u64::MAX).map_err(|error| unusable("a message in the backup cannot be read", error))?;
     }
     let profile =
         state.profile().ok_or_else(|| Failure::new(Code::Failed, "an identity in the backup has no profile"))?;

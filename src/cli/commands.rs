@@ -130,7 +130,9 @@ fn status(context: &Context) -> Result<(), Failure> {
             let _ = writeln!(words, "carrier: {} held in {boxes} boxes ({reachable})", carrier["held"]);
         }
         if let Some(problem) = carrier["problem"].as_str() {
-            let _ = writeln!(words, "carrier: it carries nothing until this is mended (runepeer repair): {problem}");
+            let means = if carrier["hint"].is_null() { "" } else { "it carries nothing until this is mended: " };
+            let _ = writeln!(words, "carrier: {means}{problem}");
+            carrier["hint"].as_str().map_or(Ok(()), |hint| writeln!(words, "  {hint}")).unwrap_or_default();
         }
         if value["disk"]["low"] == true {
             let free = value["disk"]["free"].as_u64().unwrap_or(0) >> 20;
@@ -375,7 +377,7 @@ fn list(context: &Context, folder: String) -> Result<(), Failure> {
                     row["uid"],
                     text(row, "date"),
                     text(row, "from"),
-                    text(row, "subject")
+                    row["problem"].as_str().unwrap_or_else(|| text(row, "subject"))
                 )
             })
             .collect()

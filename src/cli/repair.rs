@@ -1,6 +1,6 @@
 //! `runepeer repair`: shows what is damaged, asks, and has it put aside.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -10,14 +10,14 @@ use super::progress::Bar;
 use super::up::{known_passphrase, read_passphrase};
 use crate::control::{Code, Failure};
 use crate::daemon::Preparation;
-use crate::daemon::repair::{Finding, Unreadable, examine};
+use crate::daemon::repair::{Finding, Unreadable, Waiting, as_damage, examine};
 
 pub(super) fn run(context: &Context, check: bool, passphrase_file: Option<&Path>) -> Result<(), Failure> {
     let open = if check { Preparation::open_to_read } else { Preparation::open_existing };
     let preparation = open(&context.data)?;
     let passphrase = match passphrase_file {
         Some(file) => Some(read_passphrase(file)?),
-        None => known_passphrase(context, &preparation)?,
+        None => known_passphrase(context, &preparation).map_err(as_damage)?,
     };
     let bar = Bar::new(context, "reading");
     let examination = examine(&preparation, passphrase, &mut |done, total| bar.set(done, total))?;
@@ -40,8 +40,8 @@ pub(super) fn run(context: &Context, check: bool, passphrase_file: Option<&Path>
     let findings: Vec<Value> = found.iter().map(describe).collect();
     let repaired = !check && !found.is_empty();
     let failure = (check && !found.is_empty()).then(|| {
-        Failure::new(Code::Damaged, "what is stored is damaged; nothing was changed")
-            .hint("save what can still be read: runepeer repair")
+        let failure = Failure::new(Code::Damaged, "what is stored is damaged; nothing was changed");
+        if can_mend { failure.hint("save what can still be read: runepeer repair") } else { failure }
     });
     let mut answer = json!({ "findings": findings, "repaired": repaired });
     if let Some(failure) = &failure {
@@ -65,15 +65,23 @@ fn tell(context: &Context, finding: &Finding) {
     finding.lines().iter().for_each(|line| context.output.say(format!("  {line}")));
 }
 
+fn path(file: Option<&PathBuf>) -> Option<String> {
+    file.map(|file| file.display().to_string())
+}
+
 fn describe(finding: &Finding) -> Value {
     let unreadable = finding
         .unreadable
         .iter()
-        .map(|Unreadable { folder, uid, date }| json!({ "folder": folder, "uid": uid, "date": date.rfc3339() }));
+        .map(|Unreadable { folder, uid, date, file }| {
+            json!({ "folder": folder, "uid": uid, "date": date.rfc3339(), "file": path(file.as_ref()) })
+        });
     let waiting = finding
         .waiting
         .iter()
-        .map(|(submitted, recipients)| json!({ "submitted": submitted.rfc3339(), "recipients": recipients }));
+        .map(|Waiting { submitted, recipients, file }| {
+            json!({ "submitted": submitted.rfc3339(), "recipients": recipients, "file": path(file.as_ref()) })
+        });
     json!({
         "address": finding.address,
         "damage": finding.damage,

@@ -340,10 +340,11 @@ async fn list(account: &LocalAccount, name: &str) -> Result<Value, Failure> {
     let folder = folder(&account.snapshot.borrow().clone(), name)?;
     let mut rows = Vec::with_capacity(folder.messages.len());
     for message in folder.messages.iter() {
-        let window = account
-            .read(message.body, 0..HEADER_WINDOW)
-            .await
-            .map_err(|error| Failure::new(Code::Failed, format!("message {} cannot be read: {error}", message.uid)))?;
+        // One that cannot be read hides none of the others.
+        let (window, problem) = match account.read(message.body, 0..HEADER_WINDOW).await {
+            Ok(window) => (window, None),
+            Err(error) => (Vec::new(), Some(error.to_string())),
+        };
         let (header, _) = headers::split(&window);
         rows.push(json!({
             "uid": message.uid,
@@ -354,6 +355,7 @@ async fn list(account: &LocalAccount, name: &str) -> Result<Value, Failure> {
             "to": compose::header_text(header, "To"),
             "subject": compose::header_text(header, "Subject"),
             "message_id": compose::header_text(header, "Message-ID"),
+            "problem": problem,
         }));
     }
     Ok(json!({ "folder": folder.name, "messages": rows }))

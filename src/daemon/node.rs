@@ -151,7 +151,7 @@ impl Preparation {
     /// # Errors
     /// [`Code::Failed`] where the keys cannot be read.
     pub fn needs_passphrase(&self) -> Result<bool, Failure> {
-        Keyring::is_passphrase_protected(&*self.vfs, &self.keys()).map_err(|error| broken("the keys", error))
+        Keyring::is_passphrase_protected(&*self.vfs, &self.keys()).map_err(|error| keyless("the keys", &error))
     }
 }
 
@@ -175,7 +175,7 @@ pub(super) struct Shared {
     pub(super) registry: Arc<Registry>,
     pub(super) carrier: Mutex<Option<Arc<LocalCarrier>>>,
     /// Why the carrier that exists could not be opened.
-    pub(super) carrier_problem: Mutex<Option<String>>,
+    pub(super) carrier_problem: Mutex<Option<Failure>>,
     /// `None` where there is nothing but a carrier.
     pub(super) listening: Option<Listening>,
     pub(super) stop_requested: watch::Sender<Option<Ending>>,
@@ -200,6 +200,25 @@ pub struct Node {
 
 pub(super) fn broken(what: &str, error: impl std::fmt::Display) -> Failure {
     Failure::new(Code::Failed, format!("{what}: {error}"))
+}
+
+/// Why keys are not to be had, and what to do.
+pub(super) fn keyless(what: &str, error: &UnlockError) -> Failure {
+    let failure = broken(what, error);
+    match error {
+        UnlockError::Damaged { file } | UnlockError::Foreign { file } if Keyring::is_of_carrier(file) => failure.hint(
+            "nothing was changed, and no backup has this file. Put it back as it was, from wherever a copy of it is; or, to \
+             begin a new carrier, move it and the directory held out of the data directory",
+        ),
+        UnlockError::Damaged { .. }
+        | UnlockError::Missing { .. }
+        | UnlockError::Foreign { .. }
+        | UnlockError::Unfit { .. } => failure.hint(
+            "nothing was changed. Put back what was there, from wherever a copy of it is; or restore a backup into a new \
+             directory: runepeer --data-dir NEW backup restore FILE",
+        ),
+        _ => failure,
+    }
 }
 
 impl Node {
@@ -256,7 +275,7 @@ impl Node {
             directory: preparation.directory,
             vfs: preparation.vfs,
         });
-        let is_passphrase_protected = shared.with_keyring(|keyring| Ok::<_, UnlockError>(keyring.has_passphrase()))?;
+        let is_passphrase_protected = shared.with_keyring(|keyring| Ok(keyring.has_passphrase()))?;
         tokio::spawn(Shared::watch_directory(Arc::downgrade(&shared)));
         let mut node = Self { shared, gateways: Vec::new(), is_passphrase_protected };
         let opened = match config.carrier_only {
@@ -292,8 +311,9 @@ impl Node {
         }
         // What is wrong with other people's mail keeps nobody from their own.
         if let Err(failure) = self.shared.open_known_carrier().await {
-            tracing::error!(%failure, "this node carries no mail for others until that is mended");
-            *self.shared.carrier_problem.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure.message);
+            let hint = failure.hint.as_deref().unwrap_or_default();
+            tracing::error!(%failure, hint, "this node carries no mail for others until that is mended");
+            *self.shared.carrier_problem.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
         }
         let here = |name: &String| self.shared.registry.all().iter().any(|it| it.name.eq_ignore_ascii_case(name));
         if !ids.is_empty() && !self.shared.terms.keys().all(here) {
@@ -437,12 +457,12 @@ impl Shared {
         self.stop_requested.send_if_modified(|ending| ending.replace(ending.unwrap_or(Ending::Asked)).is_none());
     }
 
-    pub(super) fn with_keyring<T, E: std::fmt::Display>(
+    pub(super) fn with_keyring<T>(
         &self,
-        work: impl FnOnce(&mut Keyring) -> Result<T, E>,
+        work: impl FnOnce(&mut Keyring) -> Result<T, UnlockError>,
     ) -> Result<T, Failure> {
         let mut keyring = self.keyring.lock().unwrap_or_else(PoisonError::into_inner);
-        work(&mut keyring).map_err(|error| broken("the keys", error))
+        work(&mut keyring).map_err(|error| keyless("the keys", &error))
     }
 }
 
@@ -474,10 +494,16 @@ pub(super) fn local_part(name: &str) -> Result<LocalPart, Failure> {
 fn configuration(preparation: &Preparation, given: File) -> Result<(Config, Option<File>), Failure> {
     let path = preparation.directory.path();
     let usage = |error: crate::config::ConfigError| Failure::new(Code::Usage, error.to_string());
-    let written = path.join(crate::config::FILE_NAME).exists();
+    let written = path.join(crate::config::FILE_NAME).metadata().map(|meta| meta.len());
+    if preparation.is_initialised()? && written.as_ref().map_or(true, |bytes| *bytes == 0) {
+        tracing::warn!(
+            "config.toml is missing or empty, and every node has one: what is not given now is as for a new node. Put it \
+             back if anything stood there, such as a table [tor]"
+        );
+    }
     let file = given.or(File::load(path).map_err(usage)?);
     let config = file.validate().map_err(usage)?;
-    Ok((config, (!written).then_some(file)))
+    Ok((config, written.is_err().then_some(file)))
 }
 
 /// The keys of a node; of a new one where the data directory is empty.
@@ -506,7 +532,7 @@ pub(super) fn unlock(preparation: &Preparation, passphrase: Option<Zeroizing<Str
             Failure::new(Code::NeedsUnlock, "this data directory is locked with a passphrase")
                 .hint("give it with --passphrase-file FILE, or start on a terminal")
         }
-        error => broken("the keys cannot be opened", error),
+        error => keyless("the keys cannot be opened", &error),
     })
 }
 

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::clock::now;
-use super::node::{Preparation, broken, unlock};
+use super::node::{Preparation, broken, keyless, unlock};
 use crate::base::{BodyId, FolderId, IdentityId, SymmetricKey, Timestamp};
-use crate::control::Failure;
+use crate::control::{Code, Failure};
 use crate::engine::RecordError;
 use crate::engine::effect::{Durability, NewBody};
 use crate::engine::mailbox::{FolderRole, Uid};
@@ -33,8 +33,8 @@ pub struct Finding {
     pub damage: Vec<String>,
     /// Messages that are listed and cannot be read.
     pub unreadable: Vec<Unreadable>,
-    /// Messages that wait and cannot be read: when each was submitted, and how many recipients wait for it.
-    pub waiting: Vec<(Timestamp, usize)>,
+    /// Messages that wait and cannot be read.
+    pub waiting: Vec<Waiting>,
     /// Folders whose own record is lost, by the names that they get: what lay in them is kept.
     pub recovered: Vec<String>,
     /// Whether the disk refuses to give what lies there.
@@ -52,18 +52,37 @@ pub struct Unreadable {
     pub uid: Uid,
     /// When it came.
     pub date: Timestamp,
+    /// The file in which it lies.
+    pub file: Option<PathBuf>,
+}
+
+/// A message that waits and cannot be read.
+#[derive(Debug, Clone)]
+pub struct Waiting {
+    /// When it was submitted.
+    pub submitted: Timestamp,
+    /// How many recipients wait for it.
+    pub recipients: usize,
+    /// The file in which it lies.
+    pub file: Option<PathBuf>,
+}
+
+/// Why something cannot be read, in words that follow it.
+fn lies_in(file: Option<&PathBuf>) -> String {
+    file.map_or_else(String::new, |file| format!(": {} was changed, is incomplete, or is missing", file.display()))
 }
 
 impl Finding {
     /// Each on a line of its own, for people.
     pub fn lines(&self) -> Vec<String> {
-        let unreadable = self.unreadable.iter().map(|Unreadable { folder, uid, date }| {
-            format!("message {uid} in {folder}, of {}, cannot be read", date.rfc3339())
+        let unreadable = self.unreadable.iter().map(|Unreadable { folder, uid, date, file }| {
+            format!("message {uid} in {folder}, of {}, cannot be read{}", date.rfc3339(), lies_in(file.as_ref()))
         });
-        let waiting = self.waiting.iter().map(|(submitted, recipients)| {
+        let waiting = self.waiting.iter().map(|Waiting { submitted, recipients, file }| {
             format!(
-                "the message of {} that waits for {recipients} recipients cannot be read, and cannot be sent",
-                submitted.rfc3339()
+                "the message of {} that waits for {recipients} recipients cannot be read, and cannot be sent{}",
+                submitted.rfc3339(),
+                lies_in(file.as_ref())
             )
         });
         let recovered = self.recovered.iter().map(|name| format!("the name of a folder is lost; it becomes {name}"));
@@ -91,6 +110,8 @@ struct Examined {
     recovered: Vec<String>,
     /// Whether the disk refused to give something.
     disk_fails: bool,
+    /// A checkpoint that is damaged, where everything could be read without it.
+    passed_over: Option<PathBuf>,
     /// Messages that cannot be read.
     lost: Unread,
     /// Messages that cannot be read where they should be, and lie whole somewhere else.
@@ -105,6 +126,14 @@ pub struct Examination<'a> {
     carrier: Option<(Finding, Option<carrier::Examined>)>,
 }
 
+/// Whoever asks what is damaged is told so where the keys are, too.
+pub fn as_damage(failure: Failure) -> Failure {
+    match failure.code {
+        Code::Failed => Failure { code: Code::Damaged, ..failure },
+        _ => failure,
+    }
+}
+
 /// Reads everything of every identity and of the carrier. Nothing of it is changed.
 ///
 /// # Errors
@@ -114,7 +143,7 @@ pub fn examine<'a>(
     passphrase: Option<Zeroizing<String>>,
     progress: Progress<'_>,
 ) -> Result<Examination<'a>, Failure> {
-    let keyring = unlock(preparation, passphrase)?;
+    let keyring = unlock(preparation, passphrase).map_err(as_damage)?;
     let ids = keyring.identities().map_err(|error| broken("the keys", error))?;
     let mut cases = Vec::new();
     for id in ids {
@@ -124,9 +153,10 @@ pub fn examine<'a>(
             Err(failure) => cases.push((hopeless(id, failure), None)),
         }
     }
-    let carrier = match keyring.carrier().map_err(|error| broken("the keys", error))? {
-        Some((id, key)) => carrier::examine(preparation, id, &key, progress),
-        None => None,
+    let carrier = match keyring.carrier() {
+        Ok(Some((id, key))) => carrier::examine(preparation, id, &key, progress),
+        Ok(None) => None,
+        Err(error) => Some((carrier::hopeless(keyless("the keys", &error)), None)),
     };
     Ok(Examination { preparation, cases, carrier })
 }
@@ -172,7 +202,7 @@ fn read(
     id: IdentityId,
     progress: Progress<'_>,
 ) -> Result<Examined, Failure> {
-    let key = keyring.identity_key(id).map_err(|error| broken("the keys", error))?;
+    let key = keyring.identity_key(id).map_err(|error| keyless("the keys", &error))?;
     let (mut examined, refused) = open(&preparation.vfs, preparation.root(), id, &key, progress)?;
     find_unreadable(&mut examined, progress);
     if examined.is_whole() {
@@ -242,8 +272,8 @@ fn open(
     let mut reader = Reader::default();
     let mut replay = |number, bytes: &[u8]| reader.record(number, bytes);
     let opened = SteppedLog::examine(Arc::clone(vfs), &dir, key, Box::new(OsRng), &mut replay, progress);
-    let (log, damage, refused) = match opened {
-        Ok(log) => (log, Vec::new(), None),
+    let (log, passed_over, damage, refused) = match opened {
+        Ok((log, passed_over)) => (log, passed_over, Vec::new(), None),
         Err(error @ (OpenError::Damaged { .. } | OpenError::Missing { .. } | OpenError::Io { .. })) => {
             // What was replayed before the damage was met is void.
             reader = Reader { salvages: true, ..Reader::default() };
@@ -251,7 +281,7 @@ fn open(
             let (vfs, sizes) = (Arc::clone(vfs), Sizes::default());
             let salvaged = SteppedLog::salvage(vfs, &dir, key, Box::new(OsRng), sizes, &mut replay, progress);
             let (log, damage) = salvaged.map_err(|error| broken("the identity's log", error))?;
-            (log, damage, Some(error))
+            (log, None, damage, Some(error))
         }
         Err(error) => return Err(broken("the identity's log", error)),
     };
@@ -271,12 +301,13 @@ fn open(
     }
     let disk_fails = matches!(refused, Some(OpenError::Io { .. }));
     let refused = refused.and_then(OpenError::damage);
-    Ok((Examined { id, log, state, damage, recovered, disk_fails, lost: Unread::new(), found: Unread::new() }, refused))
+    let (lost, found) = Default::default();
+    Ok((Examined { id, log, state, damage, recovered, disk_fails, passed_over, lost, found }, refused))
 }
 
 impl Examined {
     fn is_whole(&self) -> bool {
-        self.damage.is_empty() && self.lost.is_empty() && self.found.is_empty()
+        self.damage.is_empty() && self.passed_over.is_none() && self.lost.is_empty() && self.found.is_empty()
     }
 }
 
@@ -294,6 +325,11 @@ fn look_elsewhere(log: &SteppedLog, lost: Unread) -> (Unread, Unread) {
         tracing::error!(%error, "not every segment could be searched for what cannot be read");
     }
     lost.into_iter().partition(|(body, _)| log.read_body(*body, 0..u64::MAX).is_err())
+}
+
+/// That a checkpoint was passed over, in words.
+fn without_checkpoint(passed_over: Option<&PathBuf>) -> Option<String> {
+    passed_over.map(|file| format!("{} was changed or is incomplete; everything was read without it", file.display()))
 }
 
 /// How many messages were found, in words.
@@ -325,20 +361,36 @@ fn unreadable(log: &SteppedLog, bodies: BTreeSet<BodyId>, progress: Progress<'_>
     (lost, disk_fails)
 }
 
+fn lost_file(lost: &Unread, body: BodyId) -> Option<PathBuf> {
+    lost.get(&body).cloned().flatten()
+}
+
 fn describe(examined: &Examined) -> Finding {
-    let Examined { state, damage, lost, .. } = examined;
+    let Examined { state, damage, lost, passed_over, .. } = examined;
+    let spared = without_checkpoint(passed_over.as_ref()).into_iter().chain(found_elsewhere(&examined.found));
     // What the Outbox shows follows from the queue.
     let folders = state.mailbox().folders().filter(|folder| folder.role != Some(FolderRole::Outbox));
     let unreadable = folders.flat_map(|folder| {
-        let lost = folder.messages.iter().filter(|message| lost.contains_key(&message.body));
-        lost.map(|message| Unreadable { folder: folder.name.clone(), uid: message.uid, date: message.date })
+        let lost = folder.messages.iter().filter(|message| examined.lost.contains_key(&message.body));
+        lost.map(|message| Unreadable {
+            folder: folder.name.clone(),
+            uid: message.uid,
+            date: message.date,
+            file: lost_file(&examined.lost, message.body),
+        })
     });
     let waiting = state.queue().iter().filter(|queued| lost.contains_key(&queued.body));
     Finding {
         address: state.profile().map(|profile| profile.public.address.to_string()).unwrap_or_default(),
-        damage: damage.iter().map(ToString::to_string).chain(found_elsewhere(&examined.found)).collect(),
+        damage: damage.iter().map(ToString::to_string).chain(spared).collect(),
         unreadable: unreadable.collect(),
-        waiting: waiting.map(|queued| (queued.submitted, queued.waiting().count())).collect(),
+        waiting: waiting
+            .map(|queued| Waiting {
+                submitted: queued.submitted,
+                recipients: queued.waiting().count(),
+                file: lost_file(lost, queued.body),
+            })
+            .collect(),
         recovered: examined.recovered.clone(),
         disk_fails: examined.disk_fails,
         hopeless: None,
@@ -356,7 +408,7 @@ fn mend(vfs: &Arc<dyn Vfs>, root: &Path, mut examined: Examined) -> Result<(), F
         return Ok(());
     }
     let finding = describe(&examined);
-    let unread = examined.lost.values().chain(examined.found.values());
+    let unread = examined.lost.values().chain(examined.found.values()).chain([&examined.passed_over]);
     let aside = put_aside(vfs, root, examined.id, &examined.damage, unread).map_err(|error| failed(&error))?;
     let (bodies, kept): (BTreeSet<BodyId>, _) = (examined.lost.keys().copied().collect(), aside.display().to_string());
     let lost = Lost { bodies: &bodies, records: !examined.damage.is_empty(), lines: &finding.lines(), kept: &kept };

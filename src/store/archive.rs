@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 use super::codec::Fields;
 use super::crypt::{CHUNK_BYTES, Chunks, SEALED_CHUNK, Sealer, TAG_BYTES, open_chunk};
 use super::keys::{Passphrase, Stretching};
+use super::segment::is_ours;
 use super::vfs::{VfsFile, read_exact_at};
 use crate::base::{Rng, SymmetricKey};
 
@@ -127,17 +128,21 @@ impl Archive {
         if fields.take(MAGIC.len()) != Some(MAGIC.as_slice()) {
             return Err(ArchiveError::NotAnArchive);
         }
-        if fields.u16() != Some(VERSION) {
-            return Err(ArchiveError::Version);
-        }
+        let version = fields.u16();
         // Nothing stands there; what does was written by nobody of us.
-        if header.get(AUTHENTICATED + WRAPPED_BYTES..).is_some_and(|rest| rest.iter().any(|byte| *byte != 0)) {
+        let more = header.get(AUTHENTICATED + WRAPPED_BYTES..).unwrap_or_default();
+        if version == Some(VERSION) && more.iter().any(|byte| *byte != 0) {
             return Err(ArchiveError::Damaged { offset: (AUTHENTICATED + WRAPPED_BYTES) as u64 });
         }
         let stretching = fields.take(6).and_then(|_| Stretching::decode(&mut fields));
         let stretched = stretching.and_then(|stretching| stretching.stretch(passphrase));
-        let stretched = stretched.ok_or(ArchiveError::Damaged { offset: 16 })?;
         let wrapped = header.get(AUTHENTICATED..AUTHENTICATED + WRAPPED_BYTES).unwrap_or_default();
+        if version != Some(VERSION) {
+            let is_ours = stretched.is_some_and(|key| is_ours(&authenticated, VERSION, wrapped, &Sealer::new(&key)));
+            let damaged = ArchiveError::Damaged { offset: MAGIC.len() as u64 };
+            return Err(if is_ours { damaged } else { ArchiveError::Version });
+        }
+        let stretched = stretched.ok_or(ArchiveError::Damaged { offset: 16 })?;
         let key = Sealer::new(&stretched)
             .open_value(&authenticated, wrapped)
             .ok()
@@ -259,7 +264,12 @@ mod tests {
         assert!(matches!(changed(&|bytes| bytes.truncate(100_000)), Err(ArchiveError::Damaged { .. })));
         assert!(matches!(changed(&|bytes| bytes.truncate(200)), Err(ArchiveError::NotAnArchive)));
         assert!(matches!(changed(&|bytes| bytes[0] ^= 1), Err(ArchiveError::NotAnArchive)));
-        assert!(matches!(changed(&|bytes| bytes[8] = 2), Err(ArchiveError::Version)));
+        assert!(matches!(changed(&|bytes| bytes[8] = 2), Err(ArchiveError::Damaged { offset: 8 })), "no later version");
+        let later = |bytes: &mut Vec<u8>| {
+            bytes[8] = 2;
+            bytes[70] ^= 1;
+        };
+        assert!(matches!(changed(&later), Err(ArchiveError::Version)));
         assert!(matches!(changed(&|bytes| bytes[30] ^= 1), Err(ArchiveError::WrongPassphrase)));
         assert!(matches!(changed(&|bytes| bytes[19] = 255), Err(ArchiveError::Damaged { offset: 16 })));
     }

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::codec::{Fields, put_len};
 use super::crypt::{Chunks, NONCE_BYTES, SEALED_CHUNK, Sealer, TAG_BYTES, open_chunk};
-use super::segment::{BodyEntry, Place};
+use super::segment::{BodyEntry, Place, is_ours};
 use super::vfs::{TEMPORARY, Vfs, VfsFile, read_exact_at};
 use crate::base::{Rng, SymmetricKey};
 
@@ -215,8 +215,11 @@ impl Mark {
         if fields.array()? != *MAGIC {
             return None;
         }
-        if fields.u16()? != VERSION {
-            return Some(Err(CheckpointError::Version));
+        let version = fields.u16()?;
+        let wrapped = rest.get(..WRAPPED_BYTES)?;
+        if version != VERSION {
+            let is_later = version > VERSION && !is_ours(authenticated, VERSION, wrapped, wrap);
+            return is_later.then_some(Err(CheckpointError::Version));
         }
         fields.take(6)?;
         let mark = Self {
@@ -227,7 +230,7 @@ impl Mark {
             next: fields.u64()?,
             segment_id: fields.array()?,
         };
-        let key = wrap.open_value(authenticated, rest.get(..WRAPPED_BYTES)?).ok().map(Zeroizing::new)?;
+        let key = wrap.open_value(authenticated, wrapped).ok().map(Zeroizing::new)?;
         Some(Ok((mark, SymmetricKey::from_bytes(key.as_slice().try_into().ok()?))))
     }
 }

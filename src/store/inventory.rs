@@ -27,6 +27,8 @@ impl std::fmt::Display for Missing {
     }
 }
 
+/// How it is known that there was a segment.
+const GOES_ON: &str = "a later segment goes on from it, and no checkpoint (.ckp) stands for it";
 /// In the directory of a log whose key is not kept yet.
 const MAKING: &str = "making";
 /// Directories that only a node makes.
@@ -95,7 +97,7 @@ pub fn missing_segments(vfs: &dyn Vfs, root: &Path) -> io::Result<Vec<Missing>> 
         while wanted > 0 && wanted >= begin {
             let path = segment::path(&log, wanted);
             if !segments.contains(&wanted) {
-                missing.push(Missing { path, because: "a later segment goes on from it".to_owned() });
+                missing.push(Missing { path, because: GOES_ON.to_owned() });
                 break;
             }
             // One that leads forward is damaged, which is not what is looked for here.

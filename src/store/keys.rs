@@ -53,10 +53,26 @@ pub enum UnlockError {
     #[error("there is no node here yet")]
     NotInitialised,
     /// A file is not what was written.
-    #[error("the key file {file} is damaged; restore it from a backup")]
+    #[error("the key file {file} is damaged")]
     Damaged {
         /// Which.
         file: PathBuf,
+    },
+    /// A file is whole, and is not what belongs there.
+    #[error(
+        "the key file {file} is whole and does not fit the others: it is of another node, or of another part of this one"
+    )]
+    Foreign {
+        /// Which.
+        file: PathBuf,
+    },
+    /// The two files of a node's key are whole, and are not of one node.
+    #[error("the key files {node} and {key_file} are whole and do not fit each other: one of them is of another node")]
+    Unfit {
+        /// The node key.
+        node: PathBuf,
+        /// What should open it.
+        key_file: PathBuf,
     },
     /// A file is of a later version of the program.
     #[error("a later version of runepeer made the key file {file}; use that one")]
@@ -65,7 +81,7 @@ pub enum UnlockError {
         file: PathBuf,
     },
     /// A file is not there.
-    #[error("the key file {file} is missing; restore it from a backup")]
+    #[error("the key file {file} is missing")]
     Missing {
         /// Which.
         file: PathBuf,
@@ -189,7 +205,8 @@ impl Keyring {
             Wrap::KeyFile => read_key_file(&*vfs, dir)?,
         };
         let node = open_key(&key, &aad, &sealed).ok_or_else(|| {
-            if protected { UnlockError::WrongPassphrase } else { UnlockError::Damaged { file: dir.join(KEY_FILE) } }
+            let unfit = UnlockError::Unfit { node: dir.join(NODE), key_file: dir.join(KEY_FILE) };
+            if protected { UnlockError::WrongPassphrase } else { unfit }
         })?;
         Ok(Self { vfs, dir: dir.to_owned(), node, protected, rng: Mutex::new(rng) })
     }
@@ -245,7 +262,7 @@ impl Keyring {
     /// The key of an identity.
     ///
     /// # Errors
-    /// [`UnlockError::NoSuchIdentity`], [`UnlockError::Damaged`], and those of the disk.
+    /// [`UnlockError::NoSuchIdentity`], [`UnlockError::Damaged`], [`UnlockError::Foreign`], and those of the disk.
     pub fn identity_key(&self, id: IdentityId) -> Result<SymmetricKey, UnlockError> {
         self.key(&id.to_string(), id)
     }
@@ -263,7 +280,7 @@ impl Keyring {
         let opened = content
             .split_at_checked(HEADER_BYTES)
             .and_then(|(head, sealed)| open_key(&self.node, &identity_aad(head, id), sealed));
-        opened.ok_or(UnlockError::Damaged { file: path })
+        opened.ok_or(UnlockError::Foreign { file: path })
     }
 
     /// Keeps the key of a new carrier, as [`Self::add_identity`] does that of an identity. There is one at most.
@@ -282,6 +299,11 @@ impl Keyring {
         let names = self.vfs.list(&self.dir)?;
         let id = names.iter().find_map(|name| name.strip_prefix(CARRIER)?.parse().ok());
         id.map(|id: IdentityId| Ok((id, self.key(&format!("{CARRIER}{id}"), id)?))).transpose()
+    }
+
+    /// Whether this file is the key of a carrier.
+    pub fn is_of_carrier(file: &Path) -> bool {
+        file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(CARRIER))
     }
 
     /// Whether the node in `dir` has an identity.
@@ -456,14 +478,21 @@ fn checked(mut bytes: Vec<u8>) -> Vec<u8> {
 fn unchecked<'a>(bytes: &'a [u8], magic: &[u8; 8], file: &Path) -> Result<&'a [u8], UnlockError> {
     let version = bytes.strip_prefix(magic).and_then(|rest| rest.first_chunk()).map(|word| u16::from_le_bytes(*word));
     if version.is_some_and(|version| version > VERSION) {
-        return Err(UnlockError::Version { file: file.to_owned() });
+        // Where the sum is right with our version in its place, that was changed, and nothing else.
+        let rest = bytes.get(HEADER_BYTES..).unwrap_or_default();
+        let ours = Zeroizing::new([&header(magic), rest].concat());
+        let file = file.to_owned();
+        let is_ours = whole(&ours, magic).is_some();
+        return Err(if is_ours { UnlockError::Damaged { file } } else { UnlockError::Version { file } });
     }
-    let whole = || {
-        let (content, sum) = bytes.split_at_checked(bytes.len().checked_sub(CHECKSUM_BYTES)?)?;
-        let digest = ring::digest::digest(&ring::digest::SHA256, content);
-        (digest.as_ref() == sum && content.starts_with(&header(magic))).then_some(content)
-    };
-    whole().ok_or_else(|| UnlockError::Damaged { file: file.to_owned() })
+    whole(bytes, magic).ok_or_else(|| UnlockError::Damaged { file: file.to_owned() })
+}
+
+/// The content of a file of this kind and our version, where it is what was written.
+fn whole<'a>(bytes: &'a [u8], magic: &[u8; 8]) -> Option<&'a [u8]> {
+    let (content, sum) = bytes.split_at_checked(bytes.len().checked_sub(CHECKSUM_BYTES)?)?;
+    let digest = ring::digest::digest(&ring::digest::SHA256, content);
+    (digest.as_ref() == sum && content.starts_with(&header(magic))).then_some(content)
 }
 
 fn open_key(key: &SymmetricKey, aad: &[u8], sealed: &[u8]) -> Option<SymmetricKey> {

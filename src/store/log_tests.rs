@@ -457,7 +457,10 @@ fn a_segment_of_a_later_version_is_called_that_and_stays() {
     put(&log, b"one", Durability::Synced).recv().unwrap().unwrap();
     drop(log);
     let path = segments(&vfs).remove(0);
+    // A later version says so in what it authenticates; where nothing but the version is changed, that is damage.
     vfs.tamper(&path, |bytes| bytes[8] = 2).unwrap();
+    assert!(matches!(try_open(&vfs, None), Err(OpenError::Damaged { .. })));
+    vfs.tamper(&path, |bytes| bytes[70] ^= 1).unwrap();
     assert!(matches!(try_open(&vfs, None), Err(OpenError::Version { .. })));
     // Also where nothing follows its header yet.
     vfs.tamper(&path, |bytes| bytes.truncate(256)).unwrap();

@@ -45,7 +45,7 @@ pub enum OpenError {
         offset: u64,
     },
     /// A segment is not there.
-    #[error("the log is incomplete: {file} is missing")]
+    #[error("the log is incomplete: {file} is missing, or a newer checkpoint (.ckp) that does without it")]
     Missing {
         /// The segment.
         file: PathBuf,
@@ -83,6 +83,8 @@ pub(super) struct Recovered {
     pub(super) litter: Vec<PathBuf>,
     /// The segment from which on a start reads.
     pub(super) marked: u64,
+    /// A checkpoint that is damaged, where everything was read without it.
+    pub(super) passed_over: Option<PathBuf>,
 }
 
 /// What reading the log tells while it goes on.
@@ -160,7 +162,8 @@ pub(super) fn recover(
     let unborn = unborn.into_iter().chain(dead).map(|number| segment::path(&site.log_dir, number));
     let temporary = names.iter().filter(|name| name.starts_with(TEMPORARY)).map(|name| site.log_dir.join(name));
     let litter = unborn.chain(temporary).collect();
-    Ok(Recovered { tail, spans, unneeded, litter, marked: mark.map_or(0, |mark| mark.segment) })
+    let marked = mark.map_or(0, |mark| mark.segment);
+    Ok(Recovered { tail, spans, unneeded, litter, marked, passed_over: broken })
 }
 
 /// Removes what an interrupted operation left: files of the log that never counted, and blobs that nothing names. Only a normal

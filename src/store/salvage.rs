@@ -42,7 +42,9 @@ impl std::fmt::Display for Damage {
                 write!(f, "{}: bytes {} to {} are not what was written", path.display(), bytes.start, bytes.end)
             }
             Self::File(path) => write!(f, "{} cannot be read", path.display()),
-            Self::Missing(path) => write!(f, "{} is missing", path.display()),
+            Self::Missing(path) => {
+                write!(f, "{} is missing, or a newer checkpoint (.ckp) that does without it", path.display())
+            }
         }
     }
 }
@@ -107,7 +109,8 @@ pub(super) fn salvage(
     tail.next = reader.next.saturating_add(LOG_NUMBER_GAP);
     // Nothing is removed: what seems to belong to nobody may belong to what is damaged.
     let (damage, spans) = (reader.damage, reader.spans);
-    Ok((Recovered { tail, spans, unneeded: Vec::new(), litter: Vec::new(), marked: first }, damage))
+    let (unneeded, litter) = (Vec::new(), Vec::new());
+    Ok((Recovered { tail, spans, unneeded, litter, marked: first, passed_over: None }, damage))
 }
 
 struct Salvage<'a, 't> {

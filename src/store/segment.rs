@@ -75,19 +75,29 @@ impl Header {
         if fields.array()? != *MAGIC {
             return None;
         }
-        match fields.u16()? {
-            VERSION => {}
-            // What is torn may be zero here.
-            0 => return None,
-            _ => return Some(Err(HeaderError::Version)),
+        let version = fields.u16()?;
+        let wrapped = rest.get(..WRAPPED_BYTES)?;
+        // What is torn may be zero here.
+        if version != VERSION {
+            let is_later = version > VERSION && !is_ours(authenticated, VERSION, wrapped, wrap);
+            return is_later.then_some(Err(HeaderError::Version));
         }
         fields.take(6)?;
         let (number, base, predecessor, predecessor_end) = (fields.u64()?, fields.u64()?, fields.u64()?, fields.u64()?);
         let id = fields.array()?;
-        let key = wrap.open_value(authenticated, rest.get(..WRAPPED_BYTES)?).ok().map(Zeroizing::new)?;
+        let key = wrap.open_value(authenticated, wrapped).ok().map(Zeroizing::new)?;
         let key = SymmetricKey::from_bytes(key.as_slice().try_into().ok()?);
         Some(Ok(Self { number, base, predecessor, predecessor_end, id, key }))
     }
+}
+
+/// Whether a header was of this version before its version was changed: with that in its place it authenticates.
+pub(super) fn is_ours(authenticated: &[u8], version: u16, wrapped: &[u8], wrap: &Sealer) -> bool {
+    let parts = authenticated.get(..MAGIC.len()).zip(authenticated.get(MAGIC.len() + 2..));
+    parts.is_some_and(|(magic, rest)| {
+        let ours = [magic, &version.to_le_bytes(), rest].concat();
+        wrap.open_value(&ours, wrapped).map(Zeroizing::new).is_ok()
+    })
 }
 
 /// The file of a segment.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::bodies::ReadError;
@@ -51,6 +51,7 @@ impl SteppedLog {
     }
 
     /// Opens a log as [`Self::open`] does, and removes nothing: files that seem to belong to nobody may belong to what is lost.
+    /// With it a checkpoint that is damaged, where everything could be read without it.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -61,11 +62,16 @@ impl SteppedLog {
         rng: Box<dyn Rng>,
         replay: &mut dyn FnMut(u64, &[u8]),
         progress: &mut dyn FnMut(u64, u64),
-    ) -> Result<Self, OpenError> {
+    ) -> Result<(Self, Option<PathBuf>), OpenError> {
         let told = Told { replay, progress };
-        let read = |site: &_, wrap: &_, bodies: &_| recover(site, wrap, bodies, None, told);
+        let mut passed_over = None;
+        let read = |site: &_, wrap: &_, bodies: &_| {
+            let mut recovered = recover(site, wrap, bodies, None, told)?;
+            passed_over = recovered.passed_over.take();
+            Ok(recovered)
+        };
         let (shared, writer) = open_writer(vfs, dir, key, rng, Sizes::default(), read)?;
-        Ok(Self { shared, writer })
+        Ok((Self { shared, writer }, passed_over))
     }
 
     /// Opens what is left of a damaged log, and names what is not. Nothing of it is changed; what is committed from now on

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::super::node::Shared;
-use super::LocalCarrier;
+use super::{LocalCarrier, ROLLED_BACK};
 use crate::base::limits;
 use crate::control::{BoxInvite, CarrierChange, Code, Failure};
 use crate::engine::carrier::{CarrierLimits, CarrierRequest, Terms};
@@ -117,7 +117,9 @@ impl Shared {
     pub(in super::super) fn carrier_status(&self) -> Value {
         match (self.carrier(), self.carrier_problem.lock().unwrap_or_else(PoisonError::into_inner).as_ref()) {
             (Some(carrier), _) => describe(&carrier),
-            (None, Some(problem)) => json!({ "enabled": false, "problem": problem }),
+            (None, Some(Failure { message, hint, .. })) => {
+                json!({ "enabled": false, "problem": message, "hint": hint })
+            }
             (None, None) => Value::Null,
         }
     }
@@ -125,8 +127,7 @@ impl Shared {
     fn known_carrier(&self) -> Result<std::sync::Arc<LocalCarrier>, Failure> {
         self.carrier().ok_or_else(|| {
             if let Some(problem) = &*self.carrier_problem.lock().unwrap_or_else(PoisonError::into_inner) {
-                return Failure::new(Code::Failed, problem.clone())
-                    .hint("save what can still be read: runepeer repair");
+                return problem.clone();
             }
             Failure::new(Code::NotFound, "this node carries no mail for others")
                 .hint("begin with: runepeer carrier enable")
@@ -171,6 +172,7 @@ fn describe(carrier: &LocalCarrier) -> Value {
         "fingerprint": carrier.fingerprint.to_string(),
         "enabled": status.serves,
         "reachable": carrier.is_reachable(),
+        "problem": carrier.rolled_back.then_some(ROLLED_BACK),
         "mailboxes": mailboxes,
         "held": status.mailboxes.iter().map(|mailbox| mailbox.objects).sum::<usize>(),
         "stored": status.mailboxes.iter().map(|mailbox| mailbox.stored).sum::<u64>(),

@@ -29,7 +29,7 @@ use crate::engine::effect::Durability;
 use crate::mail::{Address, Invitation, LocalPart};
 use crate::pgp;
 use crate::store::vfs::Vfs;
-use crate::store::{Log, OsRng, begin_making, end_making};
+use crate::store::{IdentityView, Log, OsRng, begin_making, end_making};
 
 /// The name in the address of a box, which nobody writes to.
 const NAME: &str = "box";
@@ -43,6 +43,8 @@ pub(super) struct LocalCarrier {
     pub(super) status: watch::Receiver<CarrierStatus>,
     requests: mpsc::Sender<Asked>,
     pub(super) reachable: watch::Receiver<bool>,
+    /// Whether the end of its log was missing when it was opened.
+    rolled_back: bool,
 }
 
 /// A request and where its answer goes.
@@ -154,15 +156,22 @@ impl Shared {
     async fn open_carrier(&self, id: IdentityId, key: SymmetricKey) -> Result<Arc<LocalCarrier>, Failure> {
         let (vfs, path) = (Arc::clone(&self.vfs), self.carrier_path(id));
         end_making(&*vfs, &path);
-        let opened = tokio::task::spawn_blocking(move || fold(&vfs, &path, &key)).await;
-        let (log, held) = opened.map_err(|error| broken("the carrier's log", error))??;
+        let view = self.view.identity(id, &key);
+        let opened = {
+            let view = view.clone();
+            let open = move || fold(&vfs, &path, &key).map(|(log, held)| (is_rolled_back(&held, &view), log, held));
+            tokio::task::spawn_blocking(open).await
+        };
+        let (rolled_back, log, held) = opened.map_err(|error| broken("the carrier's log", error))??;
         let carrier = Carrier::new(held, now()).map_err(|error| broken("the carrier's log", error))?;
         let profile = carrier.held().profile().cloned().ok_or_else(|| broken("the carrier's log", "it is empty"))?;
         let keys = pgp::SecretKeys::from_bytes(profile.secret_keys.expose())
             .map_err(|error| broken("the carrier's keys", error))?;
         let (status, receiver) = watch::channel(carrier.status());
         let serves = watch::channel(carrier.held().serves()).0;
-        let shell = CarrierShell::new(log, KeyChain::new(keys), status, serves.clone());
+        let shell = CarrierShell::new(log, view, KeyChain::new(keys), status, serves.clone());
+        // Told once: what the view knows now is what is there.
+        shell.keep_position(&carrier);
         let (driver, Ends { requests, incoming }) = Driver::new(carrier, shell, self.pool.clone());
         let driver = self.spawn("the carrier", driver.run(self.stop.subscribe()));
         self.drivers.lock().unwrap_or_else(PoisonError::into_inner).push(driver);
@@ -179,11 +188,26 @@ impl Shared {
             status: receiver,
             requests,
             reachable,
+            rolled_back,
         });
         *self.carrier.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&carrier));
         self.carrier_problem.lock().unwrap_or_else(PoisonError::into_inner).take();
         Ok(carrier)
     }
+}
+
+/// What is to be known where the end of a carrier's log is missing.
+const ROLLED_BACK: &str = "the end of the carrier's log is missing: an older copy was put back, or the disk lost what it had \
+                           confirmed; what was left here last may be gone, and its senders hear of no delivery";
+
+/// Whether the view has seen more of the log than is there. A position is kept there only of what was durable.
+fn is_rolled_back(held: &Held, view: &IdentityView) -> bool {
+    let seen = view.load_state().map_or(0, |(position, _)| position.number());
+    let rolled_back = held.last_record() < seen;
+    if rolled_back {
+        tracing::error!("{ROLLED_BACK}");
+    }
+    rolled_back
 }
 
 /// The state of a carrier, from its log.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::super::clock::now;
-use super::super::driver::{Encoded, Hands, Machine, Shell};
+use super::super::driver::{Encoded, Hands, Machine, Shell, within_patience};
 use super::super::keys::KeyChain;
 use super::super::sessions::Heard;
 use super::{Answer, Asked};
@@ -17,29 +17,43 @@ use crate::engine::carrier::{Carrier, CarrierEffect, CarrierInput, CarrierStatus
 use crate::engine::effect::{Durability, Refusal, Sizes};
 use crate::engine::request::RequestId;
 use crate::pgp;
-use crate::store::{Log, OsRng};
+use crate::store::{IdentityView, Log, OsRng};
+
+/// How often it is noted how far the log goes.
+const COMMITS_PER_POSITION: u32 = 64;
 
 /// What a carrier's effects are performed with.
 pub(super) struct CarrierShell {
     log: Arc<Log>,
+    view: IdentityView,
     keys: Arc<KeyChain>,
     status: watch::Sender<CarrierStatus>,
     /// Whether it is to be published.
     serves: watch::Sender<bool>,
     answers: BTreeMap<RequestId, Answer>,
     next_request: u64,
+    since_position: u32,
 }
 
 impl CarrierShell {
     /// A shell that publishes how things stand, and whether the onion is wanted.
     pub(super) fn new(
         log: Log,
+        view: IdentityView,
         keys: KeyChain,
         status: watch::Sender<CarrierStatus>,
         serves: watch::Sender<bool>,
     ) -> Self {
         let (log, keys) = (Arc::new(log), Arc::new(keys));
-        Self { log, keys, status, serves, answers: BTreeMap::new(), next_request: 0 }
+        Self { log, view, keys, status, serves, answers: BTreeMap::new(), next_request: 0, since_position: 0 }
+    }
+
+    /// Notes in the view how far the log goes: by that a later start sees that its end is missing. Only what is durable has a
+    /// position.
+    pub(super) fn keep_position(&self, carrier: &Carrier) {
+        if let Some(position) = self.log.position(carrier.held().last_record()) {
+            self.view.save_state(&position, b"");
+        }
     }
 }
 
@@ -121,7 +135,19 @@ impl Shell for CarrierShell {
         }
     }
 
-    async fn finished(self, _machine: Carrier) {}
+    fn rested(&mut self, machine: &Carrier, commits: u32) {
+        self.since_position = self.since_position.saturating_add(commits);
+        if self.since_position >= COMMITS_PER_POSITION {
+            self.since_position = 0;
+            self.keep_position(machine);
+        }
+    }
+
+    async fn finished(self, machine: Carrier) {
+        self.keep_position(&machine);
+        let view = self.view;
+        within_patience(move || view.flush()).await;
+    }
 }
 
 fn encoded(records: &[HeldRecord]) -> Encoded {

@@ -4,11 +4,12 @@
 //! lost its token admits something once more.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{
     Finding, Preparation, Progress, Unread, begin_anew, broken, found_elsewhere, look_elsewhere, put_aside, unreadable,
+    without_checkpoint,
 };
 use crate::base::{BodyId, IdentityId, SymmetricKey};
 use crate::control::Failure;
@@ -25,6 +26,8 @@ pub(super) struct Examined {
     held: Held,
     damage: Vec<Damage>,
     disk_fails: bool,
+    /// A checkpoint that is damaged, where everything could be read without it.
+    passed_over: Option<PathBuf>,
     lost: Unread,
     /// What lies whole somewhere else than it should.
     found: Unread,
@@ -55,18 +58,37 @@ pub(super) fn examine(
     key: &SymmetricKey,
     progress: Progress<'_>,
 ) -> Option<(Finding, Option<Examined>)> {
-    let address = "the carrier".to_owned();
     match open(&preparation.vfs, preparation.root(), id, key, progress) {
-        Ok(Examined { damage, lost, found, .. }) if damage.is_empty() && lost.is_empty() && found.is_empty() => None,
+        Ok(examined) if examined.is_whole() => None,
         Ok(examined) => {
-            let lost = (!examined.lost.is_empty())
-                .then(|| format!("{} of the objects and pages that it holds cannot be read", examined.lost.len()));
-            let found = found_elsewhere(&examined.found);
-            let damage = examined.damage.iter().map(ToString::to_string).chain(lost).chain(found).collect();
-            Some((Finding { address, damage, disk_fails: examined.disk_fails, ..Finding::default() }, Some(examined)))
+            let lost = (!examined.lost.is_empty()).then(|| {
+                let files: BTreeSet<_> =
+                    examined.lost.values().flatten().map(|file| file.display().to_string()).collect();
+                let (count, files) = (examined.lost.len(), Vec::from_iter(files).join(", "));
+                format!("{count} of the objects and pages that it holds cannot be read: {files}")
+            });
+            let (found, spared) = (found_elsewhere(&examined.found), without_checkpoint(examined.passed_over.as_ref()));
+            let named = examined.damage.iter().map(ToString::to_string);
+            let damage = named.chain(spared).chain(lost).chain(found).collect();
+            Some((Finding { damage, disk_fails: examined.disk_fails, ..finding() }, Some(examined)))
         }
-        Err(failure) => Some((Finding { address, hopeless: Some(failure), ..Finding::default() }, None)),
+        Err(failure) => Some((hopeless(failure), None)),
     }
+}
+
+impl Examined {
+    fn is_whole(&self) -> bool {
+        self.damage.is_empty() && self.passed_over.is_none() && self.lost.is_empty() && self.found.is_empty()
+    }
+}
+
+fn finding() -> Finding {
+    Finding { address: "the carrier".to_owned(), ..Finding::default() }
+}
+
+/// Nothing of the carrier can be saved.
+pub(super) fn hopeless(failure: Failure) -> Finding {
+    Finding { hopeless: Some(failure), ..finding() }
 }
 
 fn open(
@@ -81,8 +103,8 @@ fn open(
     let mut reader = Reader::default();
     let mut replay = |number, bytes: &[u8]| reader.record(number, bytes);
     let opened = SteppedLog::examine(Arc::clone(vfs), &dir, key, Box::new(OsRng), &mut replay, progress);
-    let (log, mut damage, refused) = match opened {
-        Ok(log) => (log, Vec::new(), None),
+    let (log, passed_over, mut damage, refused) = match opened {
+        Ok((log, passed_over)) => (log, passed_over, Vec::new(), None),
         Err(error @ (OpenError::Damaged { .. } | OpenError::Missing { .. } | OpenError::Io { .. })) => {
             // What was replayed before the damage was met is void.
             reader = Reader::default();
@@ -90,7 +112,7 @@ fn open(
             let (vfs, sizes) = (Arc::clone(vfs), Sizes::default());
             let salvaged = SteppedLog::salvage(vfs, &dir, key, Box::new(OsRng), sizes, &mut replay, progress);
             let (log, damage) = salvaged.map_err(|error| failed(&error))?;
-            (log, damage, Some(error))
+            (log, None, damage, Some(error))
         }
         Err(error) => return Err(failed(&error)),
     };
@@ -100,7 +122,9 @@ fn open(
             .hint("it was written by a newer runepeer; use that one"));
     }
     if held.profile().is_none() {
-        return Err(failed(&"its first records are lost, and with them its keys").hint(format!(
+        let named = damage.iter().map(ToString::to_string).chain(refused.map(|error| error.to_string()));
+        let named = named.collect::<Vec<_>>().join("; ");
+        return Err(failed(&format!("its first records are lost, and with them its keys ({named})")).hint(format!(
             "nothing was changed; to begin a new carrier, move {} and keys/held-{id} somewhere else",
             dir.display()
         )));
@@ -112,19 +136,21 @@ fn open(
     if damage.is_empty() && lost.is_empty() && found.is_empty() {
         damage.extend(refused.and_then(OpenError::damage));
     }
-    Ok(Examined { id, log, held, damage, disk_fails: disk_refused || disk_fails, lost, found })
+    Ok(Examined { id, log, held, damage, disk_fails: disk_refused || disk_fails, passed_over, lost, found })
 }
 
 /// Keeps a copy of what is damaged, gives up what cannot be read, and makes the next start independent of what is damaged.
-pub(super) fn mend(vfs: &Arc<dyn Vfs>, root: &Path, examined: Examined) -> Result<(), Failure> {
+pub(super) fn mend(vfs: &Arc<dyn Vfs>, root: &Path, mut examined: Examined) -> Result<(), Failure> {
     let failed = |error: &dyn std::fmt::Display| broken("the repair of the carrier", error);
-    let Examined { id, mut log, mut held, damage, mut lost, found, .. } = examined;
     // A disk that was away for a moment took nothing with it.
-    lost.retain(|body, _| log.read_body(*body, 0..u64::MAX).is_err());
-    if damage.is_empty() && lost.is_empty() && found.is_empty() {
+    let reads = |body: &BodyId| examined.log.read_body(*body, 0..u64::MAX).is_ok();
+    examined.lost.retain(|body, _| !reads(body));
+    if examined.is_whole() {
         return Ok(());
     }
-    put_aside(vfs, root, id, &damage, lost.values().chain(found.values())).map_err(|error| failed(&error))?;
+    let Examined { id, mut log, mut held, damage, passed_over, lost, found, .. } = examined;
+    let unread = lost.values().chain(found.values()).chain([&passed_over]);
+    put_aside(vfs, root, id, &damage, unread).map_err(|error| failed(&error))?;
     let given_up = held.mailboxes().iter().filter_map(|(mailbox, of)| {
         let objects: Vec<_> = of.objects().filter(|object| lost.contains_key(&object.body)).map(|it| it.id).collect();
         (!objects.is_empty()).then_some(HeldRecord::Deleted { mailbox: *mailbox, objects })

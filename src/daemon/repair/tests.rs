@@ -166,7 +166,7 @@ impl Case {
         let (mut examined, refused) = open(&vfs, Path::new(ROOT), id, &key(), &mut |_, _| ()).unwrap();
         find_unreadable(&mut examined, &mut |_, _| ());
         assert_eq!(disk.files(), before, "looking changes nothing");
-        assert!(refused.is_some() || examined.disk_fails || !examined.lost.is_empty());
+        assert!(refused.is_some() || examined.disk_fails || !examined.is_whole());
         let finding = describe(&examined);
         mend(&vfs, Path::new(ROOT), examined).unwrap();
         let (log, state) = start(&disk, id).unwrap();
@@ -261,4 +261,28 @@ fn a_block_that_the_disk_does_not_give_costs_what_lies_in_it() {
     let left = state.bodies();
     let kept = bodies.iter().filter(|body| left.contains(body)).count();
     assert!((6..8).contains(&kept), "{kept} of 8");
+}
+
+#[test]
+fn a_checkpoint_that_is_damaged_and_not_needed_is_named_and_made_anew() {
+    let mut case = Case::new();
+    let inbox = case.inbox();
+    let body = case.add(inbox, 2_000);
+    case.next_segment();
+    case.checkpoint();
+    let checkpoint = |disk: &MemVfs| {
+        let files = disk.files().into_iter().map(|(path, _)| path);
+        let of_log = files.filter(|path| path.extension().is_some_and(|extension| extension == "ckp"));
+        of_log.filter(|path| !path.starts_with("/node/corrupt")).max().unwrap()
+    };
+    let (id, disk, damaged) = (case.id, case.disk.clone(), checkpoint(&case.disk));
+    disk.tamper(&damaged, |bytes| *bytes.last_mut().unwrap() ^= 1).unwrap();
+    let (finding, state, _log) = case.repair(Arc::new(disk.clone()));
+    assert!(finding.damage[0].contains(damaged.file_name().unwrap().to_str().unwrap()), "{finding:?}");
+    assert!(finding.unreadable.is_empty() && state.bodies().contains(&body));
+    assert!(checkpoint(&disk) > damaged, "a newer one stands for it");
+    let vfs: Arc<dyn Vfs> = Arc::new(disk);
+    let (mut examined, _) = open(&vfs, Path::new(ROOT), id, &key(), &mut |_, _| ()).unwrap();
+    find_unreadable(&mut examined, &mut |_, _| ());
+    assert!(examined.is_whole());
 }
