@@ -12,6 +12,7 @@
 )]
 
 mod clients;
+mod corruption;
 #[path = "../support/mod.rs"]
 mod support;
 mod witness;
