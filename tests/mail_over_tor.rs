@@ -7,7 +7,13 @@ mod support;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use runepeer::base::{Address, ContactId, IdentityId, Onion, limits};
+use runepeer::net::{Isolation, Stream, Tor, TorConfig, Transport, TransportState};
+use tokio::io::AsyncReadExt;
+use tokio::task::JoinSet;
 
 use support::mail::Login;
 use support::node::Node;
@@ -21,6 +27,8 @@ const SOON: Duration = Duration::from_secs(120);
 const LATER: Duration = Duration::from_secs(500);
 /// The attachment that travels each way, in bytes.
 const ATTACHMENT: usize = 5 * 1024 * 1024;
+const STRANGER: IdentityId = IdentityId::from_bytes([7; 16]);
+const STREAMS_OF_A_CIRCUIT: usize = 8;
 
 fn main() -> ExitCode {
     runner::main(
@@ -30,8 +38,80 @@ fn main() -> ExitCode {
             }
             TorNet::start()
         },
-        &[("two_people_mail_each_other_through_a_kill_and_restarts", two_people)],
+        &[
+            ("two_people_mail_each_other_through_a_kill_and_restarts", two_people),
+            ("silent_streams_of_strangers_shut_neither_a_person_nor_a_carrier", silent_strangers),
+        ],
     )
+}
+
+/// Streams that say nothing, to an onion: so many, a few for each circuit.
+async fn hold(tor: &Arc<Tor>, onion: Onion, count: usize) -> Vec<Box<dyn Stream>> {
+    let mut dials = JoinSet::new();
+    let mut held = Vec::new();
+    for number in 0..count {
+        let (tor, circuit) = (Arc::clone(tor), (number / STREAMS_OF_A_CIRCUIT) as u8);
+        dials.spawn(async move {
+            let isolation = Isolation::Pair(STRANGER, ContactId::from_bytes([circuit; 16]));
+            tor.dial(onion, isolation).await
+        });
+        if dials.len() >= 16 {
+            held.extend(dials.join_next().await.unwrap().unwrap().ok());
+        }
+    }
+    while let Some(dialled) = dials.join_next().await {
+        held.extend(dialled.unwrap().ok());
+    }
+    held
+}
+
+/// Whether a node greets somebody who comes now.
+async fn greets(tor: &Tor, onion: Onion) -> bool {
+    let isolation = Isolation::Pair(STRANGER, ContactId::from_bytes([255; 16]));
+    let Ok(mut stream) = tor.dial(onion, isolation).await else { return false };
+    let mut greeting = [0; 5];
+    let read = tokio::time::timeout(SOON, stream.read_exact(&mut greeting)).await;
+    matches!(read, Ok(Ok(_))) && &greeting == b"HOWDY"
+}
+
+/// Somebody who only has the onions holds more streams open than there are places: mail of a contact takes no longer than it did,
+/// and a carrier still greets whoever comes.
+fn silent_strangers(network: &TorNet) {
+    let (mut alice, mut bob) = (Node::tor("alice", network.table()), Node::tor("bob", network.table()));
+    let mut carol = Node::tor("carol", network.table()).carrier_only();
+    alice.start();
+    bob.start();
+    alice.befriend(&bob);
+    carol.spawn();
+    carol.wait_until_reachable();
+    let takes = |subject: &str| {
+        let begun = Instant::now();
+        bob.feed(&["send", "-t", "alice", "-s", subject, "-"], b"Hello\n");
+        arrives(&alice, subject);
+        begun.elapsed()
+    };
+    takes("the first");
+    let usual = takes("as usual").max(Duration::from_secs(1));
+    let alices = alice.address().parse::<Address>().unwrap().onion();
+    let carols: Onion = carol.json(&["carrier", "show"])["onion"].as_str().unwrap().parse().unwrap();
+    let directory = temp_dir();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (tor, held) = runtime.block_on(async {
+        let tor = Tor::start(TorConfig::new(directory.path().join("tor"), network.table())).await.unwrap();
+        let mut status = tor.status();
+        let ready = status.wait_for(|now| now.state == TransportState::Ready);
+        tokio::time::timeout(SOON, ready).await.expect("ready in time").unwrap();
+        let tor = Arc::new(tor);
+        let held = [hold(&tor, alices, limits::SESSIONS + 8).await, hold(&tor, carols, limits::CONNECTIONS + 8).await];
+        (tor, held)
+    });
+    let [at_alice, at_carol] = held.each_ref().map(Vec::len);
+    assert!(at_alice >= limits::SESSIONS && at_carol >= limits::SESSIONS, "{at_alice} and {at_carol} streams");
+    let meanwhile = takes("meanwhile");
+    assert!(meanwhile <= usual * 3, "{meanwhile:?} instead of {usual:?}");
+    assert!(runtime.block_on(greets(&tor, carols)), "the carrier is shut");
+    drop(held);
+    runtime.shutdown_timeout(Duration::from_secs(1));
 }
 
 /// A file of bytes that no compression shortens.
