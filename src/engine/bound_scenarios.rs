@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::RequestError;
-use super::effect::{Input, Sizes};
+use super::effect::{Input, NewBody, Sizes};
 use super::harness::{DAY, MINUTE, World, crypto};
 use super::mailbox::{FlagChange, Flags, FolderRole, Mailbox, NamedFlags, NewMessage};
 use super::record::Record;
@@ -86,6 +86,44 @@ fn a_message_has_a_hundred_recipients_and_no_more() {
         let answer = world.request(ALICE, Request::Submit(submission));
         assert_eq!((answer.is_ok(), is_full(&answer)), (taken, !taken), "{recipients}: {answer:?}");
     }
+}
+
+#[test]
+fn a_mail_program_may_put_25_mib_into_a_folder_and_no_more() {
+    let mut world = World::new(1, &["alice"]);
+    let folder = world.nodes[ALICE].published.mailbox.by_role(FolderRole::Inbox).unwrap().id;
+    for (bytes, taken) in [(limits::MESSAGE_BYTES, true), (limits::MESSAGE_BYTES + 1, false)] {
+        let (flags, message) = (NamedFlags::default(), vec![b'x'; bytes].into());
+        let answer = world.request(ALICE, Request::Append { folder, flags, date: None, message });
+        assert_eq!((answer.is_ok(), is_full(&answer)), (taken, !taken), "{bytes}: {answer:?}");
+    }
+    assert_eq!(world.messages(ALICE, FolderRole::Inbox).len(), 1);
+}
+
+#[test]
+fn of_a_disk_that_damages_everything_inbox_says_a_hundred_times_which_and_no_more() {
+    let mut world = World::new(1, &["alice"]);
+    let folder = world.nodes[ALICE].published.mailbox.by_role(FolderRole::Archive).unwrap().id;
+    let body = |number: usize| BodyId::from_bytes([number as u8 + 1; 16]);
+    let (mut records, mut bodies) = (Vec::new(), Vec::new());
+    for number in 0..=limits::DAMAGE_TOLD {
+        let (uid, flags, date) = (number as u32 + 1, NamedFlags::default(), world.now);
+        let message = NewMessage { uid, flags, date, body: body(number), size: 1, content: None };
+        records.push(Record::MessageAdded { folder, message });
+        bodies.push(NewBody::new(body(number), b"x".as_slice().into()));
+    }
+    world.append(ALICE, records, bodies);
+    world.restart(ALICE);
+    let said = |world: &World| world.messages(ALICE, FolderRole::Inbox).len();
+    for number in 0..limits::DAMAGE_TOLD {
+        for _ in 0..2 {
+            world.request(ALICE, Request::TellDamaged(body(number))).unwrap();
+            assert_eq!(said(&world), number + 1, "each once");
+        }
+    }
+    world.request(ALICE, Request::TellDamaged(body(limits::DAMAGE_TOLD))).unwrap();
+    assert_eq!(said(&world), limits::DAMAGE_TOLD);
+    assert!(world.texts(ALICE, FolderRole::Inbox)[41].contains("message 42 in Archive"));
 }
 
 #[test]

@@ -75,6 +75,8 @@ pub(super) struct World {
     pub(super) silent: BTreeSet<Onion>,
     /// The next bytes that contain this are lost, and the connection with them.
     pub(super) cut_at: Option<&'static [u8]>,
+    /// What begins with this gets to no carrier: that is the answer.
+    pub(super) answer_for: Option<(&'static [u8], Vec<u8>)>,
     links: BTreeMap<(usize, SessionId), (usize, SessionId)>,
     /// Dials that will fail.
     failing: BTreeSet<(Timestamp, usize, SessionId)>,
@@ -164,6 +166,7 @@ impl World {
             dial_fails_after: Duration::ZERO,
             silent: BTreeSet::new(),
             cut_at: None,
+            answer_for: None,
             links: BTreeMap::new(),
             failing: BTreeSet::new(),
             effects: VecDeque::new(),
@@ -436,6 +439,10 @@ impl World {
             return;
         }
         if let Some(&(peer, other)) = self.links.get(&(node, session)) {
+            let answer = self.answer_for.as_ref().filter(|(begin, _)| bytes.starts_with(begin));
+            if let (Some(carrier), Some((_, answer))) = (peer.checked_sub(CARRIERS), answer) {
+                return self.carrier_effects.push_back((carrier, CarrierEffect::Transmit(other, answer.clone())));
+            }
             if self.restless_carriers && peer >= CARRIERS && bytes.starts_with(b"DELETE ") {
                 return self.deliver(node, session, Some(b"253 DELETED\n".to_vec()));
             }
@@ -449,6 +456,11 @@ impl World {
     }
 
     // What tests look at.
+
+    /// How many connections a node has.
+    pub(super) fn connections(&self, node: usize) -> usize {
+        self.sessions_of(node).len()
+    }
 
     pub(super) fn fingerprint(&self, node: usize) -> Fingerprint {
         self.public(node).fingerprint

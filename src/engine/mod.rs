@@ -19,6 +19,8 @@ pub mod duplicates;
 pub mod effect;
 mod encoding;
 mod expiry;
+#[cfg(test)]
+mod fault_scenarios;
 mod greeting;
 #[cfg(test)]
 mod harness;

@@ -3,15 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Fate, read_line};
-use crate::base::limits;
-use crate::engine::effect::Input;
+use super::{Fate, Load, read_line};
+use crate::base::rng::SeededRng;
+use crate::base::{BodyId, Onion, limits};
+use crate::engine::effect::{Input, NewBody};
 use crate::engine::harness::{DAY, MINUTE, World};
 use crate::engine::mailbox::FolderRole;
 use crate::engine::queue::{FailureReason, Progress};
 use crate::engine::record::Record;
 use crate::engine::request::{Asked, Request, RequestError, RequestId, Submission};
-use crate::wire::{Claim, Command, Importance, Message, Send, authenticator};
+use crate::engine::restoration::Lost;
+use crate::wire::{Claim, Command, Importance, Message, Send, authenticator, digest};
 
 const ALICE: usize = 0;
 const CAROL: usize = 1;
@@ -481,4 +483,102 @@ fn of_what_two_contacts_give_something_of_each_is_on_its_way() {
         let first: Vec<_> = by_bob.map(|(_, to)| *to == FIRST + 2).take(limits::PARALLEL_CARRIAGE).collect();
         assert_eq!((first.len(), first.iter().filter(|of_dave| **of_dave).count()), (2, 1), "seed {seed}");
     }
+}
+
+/// Something for carol, which bob carries for alice.
+fn load(world: &World, object: &[u8], body: u8) -> Load {
+    Load {
+        contact: world.contact(BOB, ALICE).unwrap().id,
+        object: digest(object),
+        to: world.address(CAROL).parse().unwrap(),
+        body: BodyId::from_bytes([body; 16]),
+        size: object.len() as u32,
+        certificate: Some([5; 32]),
+        onward: None,
+        important: false,
+        until: world.now.plus(7 * DAY),
+    }
+}
+
+#[test]
+fn a_receiver_may_show_two_other_certificates_before_it_takes_an_object_and_no_third() {
+    for shown in 1..=4_usize {
+        let mut world = world(80);
+        let object: Arc<[u8]> = vec![9; limits::PIPELINED_OBJECT_BYTES + 1].into();
+        let load = load(&world, &object, 9);
+        let body = NewBody::new(load.body, object);
+        world.append(BOB, vec![Record::LoadKept { load: Box::new(load) }], vec![body]);
+        world.silent.insert(world.public(CAROL).onion());
+        world.commands.clear();
+        world.restart(BOB);
+        world.pass(limits::START_SPREAD);
+        let session = *world.nodes[BOB].identity.carrying.keys().next().unwrap();
+        let hear = |world: &mut World, line: String| {
+            world.input(BOB, Input::Received(session, line.into_bytes()));
+            world.run();
+        };
+        for number in 1..=shown {
+            hear(&mut world, format!("1: 201 28311552 #1 -\n{number}"));
+        }
+        let known = data_encoding::HEXLOWER.encode(&digest(shown.to_string().as_bytes()));
+        hear(&mut world, format!("1: 201 28311552 {known} -\n"));
+        let said = |word: &str| world.commands.iter().filter(|command| command.starts_with(word)).count();
+        assert_eq!(said("AS 1 SEND "), shown.min(2) + 1, "{shown} shown");
+        assert_eq!(said("AS 1 MESSAGE "), usize::from(shown <= 2), "{shown} shown");
+        assert_eq!(world.nodes[BOB].identity.carrying.contains_key(&session), shown <= 2, "{shown} shown");
+    }
+}
+
+#[test]
+fn what_a_friend_refuses_keeps_nothing_else_from_being_carried() {
+    let mut world = world(81);
+    set_online(&mut world, CAROL, false);
+    // Bob has room for little more of alice's.
+    let full = Load {
+        to: format!("eve@{}", Onion::from_public_key([99; 32])).parse().unwrap(),
+        size: (limits::LOAD_BYTES_OF_CONTACT - 100 * 1024) as u32,
+        ..load(&world, b"other", 9)
+    };
+    world.append(BOB, vec![Record::LoadKept { load: Box::new(full) }], vec![]);
+    world.restart(BOB);
+    let text = "0123456789abcdef\r\n".repeat(12_000);
+    let message: Arc<[u8]> = format!("From: <{}>\r\n\r\n{text}", world.address(ALICE)).into_bytes().into();
+    let recipient = world.address(CAROL);
+    let (recipients, visible) = (vec![recipient.clone()], vec![recipient]);
+    let large = Submission { recipients, visible, message, asked: Asked::default() };
+    world.request(ALICE, Request::Submit(large)).unwrap();
+    world.pass(Duration::from_secs(1));
+    world.submit(ALICE, CAROL, "small").unwrap();
+    world.pass(6 * HOUR);
+    assert_eq!(carried(&world), 2, "the small one, which was behind it");
+    let queue = &world.nodes[ALICE].published.queue;
+    let large = queue.iter().find(|queued| queued.size > 100_000).unwrap().id;
+    let refused: Vec<_> = world.nodes[ALICE].identity.refused_by_friend.iter().copied().collect();
+    assert_eq!(refused, [large]);
+}
+
+#[test]
+fn what_a_friend_carries_and_cannot_read_any_more_is_given_up_by_a_repair_and_its_giver_hears_it() {
+    let mut world = world(82);
+    set_online(&mut world, CAROL, false);
+    world.submit(ALICE, CAROL, "lost").unwrap();
+    world.submit(ALICE, CAROL, "kept").unwrap();
+    world.pass(HOUR);
+    assert_eq!(carried(&world), 2);
+    let state = world.nodes[BOB].identity.state();
+    let lost = state.carriage().loads().next().unwrap().clone();
+    let bodies = [lost.body].into();
+    let lines = ["a line".to_owned()];
+    let damage = Lost { bodies: &bodies, records: false, lines: &lines, kept: "/kept" };
+    let (records, new) = state.repair(&damage, world.now, &mut SeededRng::new(7));
+    world.append(BOB, records, new);
+    world.nodes[BOB].bodies.remove(&lost.body);
+    world.restart(BOB);
+    assert_eq!(carried(&world), 1, "the other one is still carried");
+    let fates: Vec<_> = world.nodes[BOB].identity.state().carriage().fates(lost.contact).collect();
+    assert_eq!(fates, [(lost.object, Fate::Expired)]);
+    set_online(&mut world, CAROL, true);
+    world.pass(DAY);
+    assert_eq!((inbox(&world), carried(&world)), (2, 0), "alice heard it, and gave him another copy");
+    world.check();
 }

@@ -150,10 +150,8 @@ impl Identity {
         if entry.status != ContactStatus::Confirmed || entry.certificate.is_none() {
             return None;
         }
-        let has_token = |size: u64| {
-            let class = Class::that_holds(size.saturating_add(size / 200).saturating_add(SEAL_BYTES));
-            class.is_some_and(|class| drops.next_token(carrier, class, epoch(now)).is_some())
-        };
+        let has_token =
+            |size| class_for(size).is_some_and(|class| drops.next_token(carrier, class, epoch(now)).is_some());
         let card = entry.cards.pending.as_ref().map(|card| card.content);
         if let Some(card) = card.filter(|card| !self.left_cards.contains(&(carrier, *card))) {
             let size = self.card_content(entry, None).map_or(u64::MAX, |content| content.len() as u64);
@@ -549,5 +547,35 @@ impl Identity {
         }
         self.calendar.deposit_ended((deposit.contact, deposit.carrier), problem, now, rng);
         self.attempts_changed();
+    }
+}
+
+/// The class of objects that a content of this size takes at most.
+fn class_for(size: u64) -> Option<Class> {
+    Class::that_holds(size.saturating_add(size / 200).saturating_add(SEAL_BYTES))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_content_is_left_in_the_class_that_has_room_for_its_seal_too() {
+        // The last sizes of each class: with a two-hundredth more and 2 KiB it is full.
+        for (size, class) in [
+            (0, 12),
+            (2038, 12),
+            (14_265, 14),
+            (63_173, 16),
+            (258_802, 18),
+            (1_041_322, 20),
+            (4_171_399, 22),
+            (16_691_710, 24),
+        ] {
+            assert_eq!(class_for(size).map(Class::number), Some(class), "{size}");
+            let next = class_for(size + 1).map(Class::number);
+            assert_eq!(next, if size == 0 { Some(12) } else { Some(class + 2).filter(|class| *class <= 24) }, "{size}");
+        }
+        assert_eq!(class_for(u64::MAX), None);
     }
 }

@@ -21,6 +21,8 @@
 //! | `receipts` | what is returned for mail that came through a drop, and what such a return means |
 
 mod calendar;
+#[cfg(test)]
+mod carrier_tests;
 mod checking;
 mod collecting;
 mod depositing;
@@ -29,6 +31,8 @@ mod leg;
 pub mod named;
 mod pages;
 mod reads;
+#[cfg(test)]
+mod receipt_tests;
 mod receipts;
 pub mod rented;
 mod renting;

@@ -279,6 +279,22 @@ mod tests {
         world.check();
     }
 
+    #[test]
+    fn only_the_answer_that_says_so_brings_a_page() {
+        for answer in ["252 0", "450 TRY-LATER", "703 NO-MESSAGE"] {
+            let mut world = greeted(10, 1);
+            let page = world.carriers[0].held()[0].clone();
+            let brings = |answer: &str| [format!("{answer} #{}\n", page.len()).as_bytes(), &page].concat();
+            world.answer_for = Some((b"FETCH ", brings(answer)));
+            world.pass(HOUR);
+            let fetched = world.commands.iter().filter(|command| command.starts_with("FETCH ")).count();
+            assert!(fetched > 0 && world.contact(BOB, ALICE).unwrap().certificate.is_none(), "{answer}: {fetched}");
+            world.answer_for = Some((b"FETCH ", brings("251")));
+            world.pass(2 * HOUR);
+            assert!(world.contact(BOB, ALICE).unwrap().certificate.is_some(), "the same octets, as a page");
+        }
+    }
+
     /// Everybody who has the invitation can make such a page.
     #[test]
     fn a_page_with_the_certificate_of_somebody_else_is_not_used() {

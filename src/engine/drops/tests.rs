@@ -16,14 +16,14 @@ use crate::engine::state::AttemptError;
 use crate::wire::mailbox::Policy;
 use crate::wire::token::{Class, epoch};
 
-const ALICE: usize = 0;
-const CAROL: usize = 1;
-const HOUR: Duration = Duration::from_secs(3600);
+pub(super) const ALICE: usize = 0;
+pub(super) const CAROL: usize = 1;
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
 /// Longer than it takes until something is at a drop.
-const WHILE: Duration = Duration::from_secs(400);
+pub(super) const WHILE: Duration = Duration::from_secs(400);
 
 /// Alice and carol know each other, and carol has boxes at so many carriers.
-fn world(seed: u64, carriers: u8) -> World {
+pub(super) fn world(seed: u64, carriers: u8) -> World {
     let mut world = World::new(seed, &["alice", "carol"]);
     world.introduce(ALICE, CAROL);
     for number in 0..carriers {
@@ -37,27 +37,27 @@ fn world(seed: u64, carriers: u8) -> World {
     world
 }
 
-fn set_online(world: &mut World, node: usize, online: bool) {
+pub(super) fn set_online(world: &mut World, node: usize, online: bool) {
     world.nodes[node].online = online;
     world.restart(node);
 }
 
-fn held(world: &World) -> usize {
+pub(super) fn held(world: &World) -> usize {
     world.carriers.iter().map(|carrier| carrier.held().len()).sum()
 }
 
-fn inbox(world: &World, node: usize) -> usize {
+pub(super) fn inbox(world: &World, node: usize) -> usize {
     world.messages(node, FolderRole::Inbox).len()
 }
 
 /// How far the only message of alice is with carol.
-fn progress(world: &World) -> Progress {
+pub(super) fn progress(world: &World) -> Progress {
     let queue = &world.nodes[ALICE].published.queue;
     let queued = queue.iter().next().or_else(|| queue.ended().last()).unwrap();
     queued.recipients.values().next().unwrap().progress
 }
 
-fn custody(world: &World) -> usize {
+pub(super) fn custody(world: &World) -> usize {
     let published = &world.nodes[ALICE].published;
     let (queue, contact) = (published.queue.iter().next().unwrap().id, world.contact(ALICE, CAROL).unwrap().id);
     published.drops.custody(queue, contact)

@@ -1,0 +1,116 @@
+//! Stories of carriers that give another answer than they should, and of what is remembered of their refusals.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::Check;
+use super::tests::{ALICE, CAROL, HOUR, held, inbox, progress, set_online, world};
+use crate::base::ids::Fingerprint;
+use crate::base::{ContentId, QueueId};
+use crate::engine::effect::{Input, Refusal};
+use crate::engine::harness::{MINUTE, World};
+use crate::engine::queue::Progress;
+use crate::engine::request::{Asked, Request, Submission};
+use crate::engine::state::AttemptError;
+use crate::wire::mailbox::Policy;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_carrier_that_refuses_what_collecting_needs_is_left_and_asked_again_later() {
+    const ANSWERS: [(&str, AttemptError); 4] = [
+        ("450 TRY LATER\n", AttemptError::Later),
+        ("420 NOT AVAILABLE\n", AttemptError::Refused),
+        ("705 SERVER ERROR\n", AttemptError::Broken),
+        ("202 ROGER\n", AttemptError::Refused),
+    ];
+    for command in [b"IDENTIFY ".as_slice(), b"RESPOND ", b"WATCH ", b"LIST "] {
+        for (answer, error) in ANSWERS {
+            let mut world = world(50, 1);
+            world.answer_for = Some((command, answer.into()));
+            world.commands.clear();
+            world.restart(CAROL);
+            world.pass(20 * SECOND);
+            let attempts = |world: &World| *world.nodes[CAROL].published.collections.values().next().unwrap();
+            let (tried, said) = (attempts(&world), String::from_utf8_lossy(command));
+            assert_eq!((tried.failed, tried.last_error), (1, Some(error)), "{said}: {answer}");
+            let last = world.commands.iter().rev().find(|command| *command != "QUIT\n").unwrap();
+            assert!(last.starts_with(&*said), "nothing else is asked for: {last}");
+            world.answer_for = None;
+            world.pass(5 * MINUTE);
+            assert_eq!(attempts(&world).failed, 0, "{said}: {answer}");
+        }
+    }
+}
+
+#[test]
+fn an_identification_that_counts_for_a_while_is_shown_again_after_half_of_it() {
+    let mut world = world(51, 1);
+    world.set_policy(0, Policy::TimeOut(100));
+    world.commands.clear();
+    world.restart(CAROL);
+    let count = |world: &World, word: &str| world.commands.iter().filter(|command| command.starts_with(word)).count();
+    while count(&world, "LIST ") == 0 {
+        world.pass(SECOND);
+    }
+    let news = format!("261 {} {}\n", Fingerprint::from_bytes([120; 32]), ContentId::from_bytes([9; 16]));
+    for (wait, lists, identified) in [(48, 2, 1), (3, 3, 2), (48, 4, 2), (3, 5, 3)] {
+        world.pass(wait * SECOND);
+        let session = *world.nodes[CAROL].identity.collections.keys().next().unwrap();
+        world.input(CAROL, Input::Received(session, news.clone().into_bytes()));
+        world.run();
+        assert_eq!((count(&world, "LIST "), count(&world, "IDENTIFY ")), (lists, identified));
+    }
+    assert_eq!(world.nodes[CAROL].published.collections.values().next().unwrap().failed, 0);
+}
+
+#[test]
+fn a_check_that_cannot_be_sealed_says_so_and_leaves_no_connection_behind() {
+    let mut world = world(52, 1);
+    let check = |world: &mut World| {
+        world.request(CAROL, Request::CheckDrop { name: "box120".to_owned() }).unwrap();
+        world.pass(MINUTE);
+        (world.nodes[CAROL].published.checks.values().next().copied().unwrap(), world.connections(CAROL))
+    };
+    let before = world.connections(CAROL);
+    world.nodes[CAROL].sealing_fails = Some(Refusal::Temporary);
+    assert_eq!(check(&mut world), (Check::Failed(AttemptError::Local), before));
+    world.nodes[CAROL].sealing_fails = None;
+    assert_eq!(check(&mut world), (Check::Works, before));
+}
+
+/// Messages that may be larger than their class has tokens for are tried after the others; once they are gone, nothing of it
+/// is remembered.
+#[test]
+fn what_found_no_token_is_remembered_for_as_long_as_it_waits() {
+    let mut world = world(53, 1);
+    set_online(&mut world, CAROL, false);
+    let submit = |world: &mut World, bytes: usize| {
+        let recipient = world.address(CAROL);
+        let mut message = world.message(ALICE, "sized").to_vec();
+        message.resize(bytes, b'x');
+        let (recipients, visible) = (vec![recipient.clone()], vec![recipient]);
+        let submission = Submission { recipients, visible, message: message.into(), asked: Asked::default() };
+        world.request(ALICE, Request::Submit(submission)).unwrap();
+    };
+    for _ in 0..16 {
+        submit(&mut world, 200);
+    }
+    world.pass(2 * HOUR);
+    assert_eq!(held(&world), 16, "all that there are of this size");
+    let small: BTreeSet<QueueId> = world.nodes[ALICE].published.queue.iter().map(|queued| queued.id).collect();
+    submit(&mut world, 2200);
+    submit(&mut world, 2200);
+    world.pass(4 * HOUR);
+    let waiting = world.nodes[ALICE].published.queue.iter().map(|queued| queued.id);
+    let large: Vec<_> = waiting.filter(|queue| !small.contains(queue)).collect();
+    let unplaced =
+        |world: &World| world.nodes[ALICE].identity.unplaced.iter().map(|(_, queue)| *queue).collect::<Vec<_>>();
+    assert_eq!((held(&world), unplaced(&world), large.len()), (16, large.clone(), 2));
+    world.request(ALICE, Request::Cancel(large[0])).unwrap();
+    assert_eq!(unplaced(&world), large[1..]);
+    set_online(&mut world, CAROL, true);
+    world.pass(3 * HOUR);
+    assert!(matches!(progress(&world), Progress::Delivered(_)));
+    assert_eq!((inbox(&world, CAROL), unplaced(&world)), (17, vec![]));
+}
