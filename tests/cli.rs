@@ -34,7 +34,7 @@ fn without_a_daemon_the_next_step_is_named() {
     let data = home.path().join("data");
     let (code, words) = failure(&runepeer(&["--data-dir", data.to_str().unwrap()]));
     assert_eq!(code, 3);
-    assert!(words.contains("runepeer up"), "{words}");
+    assert!(words.contains("nothing is set up yet; begin with: runepeer up"), "{words}");
     let output = runepeer(&["--data-dir", data.to_str().unwrap(), "--json", "list"]);
     assert_eq!(output.status.code(), Some(3));
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -42,6 +42,11 @@ fn without_a_daemon_the_next_step_is_named() {
     assert_eq!(json["error"]["code"], "daemon-down");
     assert_eq!(json["error"]["retryable"], true);
     assert!(!data.exists(), "asking makes no directory");
+    // Where something is set up, it is only to be started.
+    std::fs::create_dir_all(data.join("keys")).unwrap();
+    let (code, words) = failure(&runepeer(&["--data-dir", data.to_str().unwrap()]));
+    assert_eq!(code, 3);
+    assert!(words.contains("start it with: runepeer up") && !words.contains("nothing is set up"), "{words}");
 }
 
 #[test]
@@ -50,6 +55,15 @@ fn wrong_arguments_end_with_2_and_help_with_0() {
     assert_eq!(runepeer(&["invite", "--expires", "soon"]).status.code(), Some(2));
     assert_eq!(runepeer(&["--help"]).status.code(), Some(0));
     assert_eq!(runepeer(&["--version"]).status.code(), Some(0));
+    let said = |arguments: &[&str]| String::from_utf8(runepeer(arguments).stdout).unwrap();
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(said(&["version"]), format!("runepeer {version}\n"));
+    let json: serde_json::Value = serde_json::from_str(&said(&["--json", "version"])).unwrap();
+    assert_eq!(json, serde_json::json!({ "schema": 1, "version": version }));
+    assert_eq!(said(&["--data-dir", "/nowhere", "config", "path"]), "/nowhere/config.toml\n");
+    let json: serde_json::Value =
+        serde_json::from_str(&said(&["--json", "--data-dir", "/nowhere", "config", "path"])).unwrap();
+    assert_eq!(json, serde_json::json!({ "schema": 1, "path": "/nowhere/config.toml" }));
 }
 
 #[test]
@@ -301,6 +315,49 @@ fn a_passphrase_that_would_protect_nothing_is_refused() {
     std::fs::write(&file, "too late\n").unwrap();
     let (code, words) = failure(&alice.run(&["up", "--passphrase-file", file.to_str().unwrap()]));
     assert!(code == 2 && words.contains("without a passphrase"), "{words}");
+    // It has its identity, and says so to whoever gives it a name.
+    let told = "There is an identity already; --name is for an empty data directory.";
+    assert!(!alice.words().contains(told));
+    alice.start();
+    assert!(alice.words().contains(told), "{}", alice.words());
+}
+
+/// What this command writes to a terminal that stands for its standard error.
+fn on_terminal(data: &std::path::Path, arguments: &[&str]) -> String {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
+    let terminal = std::fs::File::options().read(true).write(true).open(name).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_runepeer"));
+    command.arg("--data-dir").arg(data).args(arguments).env("TERM", "xterm").env_remove("NO_COLOR");
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(terminal).spawn().unwrap();
+    // The last one who holds the terminal is the program: reading ends with it.
+    drop(command);
+    let (mut shown, mut piece) = (Vec::new(), [0; 4096]);
+    while let Ok(read @ 1..) = rustix::io::read(&master, &mut piece) {
+        shown.extend_from_slice(&piece[..read]);
+    }
+    assert!(child.wait().unwrap().success());
+    String::from_utf8_lossy(&shown).into_owned()
+}
+
+#[test]
+fn progress_is_shown_to_whoever_looks_and_nobody_else() {
+    let peers = temp_dir();
+    let mut alice = Node::loopback("alice", peers.path());
+    alice.start();
+    assert!(alice.run(&["down"]).status.success());
+    let data = alice.data();
+    let shown = on_terminal(&data, &["repair", "--check"]);
+    assert!(shown.contains("reading") && shown.contains('%'), "{shown:?}");
+    for arguments in [["--quiet", "repair", "--check"], ["--json", "repair", "--check"]] {
+        let shown = on_terminal(&data, &arguments);
+        assert!(!shown.contains("reading") && !shown.contains('%'), "{shown:?}");
+    }
+    let piped = alice.run(&["repair", "--check"]);
+    assert!(piped.status.success() && piped.stderr.is_empty());
 }
 
 #[test]
@@ -309,5 +366,34 @@ fn the_demo_tells_its_story_to_the_end() {
     command.arg("demo");
     let output = support::programs::run(command, b"");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("That was the whole thing"));
+    let story = String::from_utf8_lossy(&output.stderr);
+    let mut rest = &*story;
+    for words in [
+        "Three people on this machine: alice, bob and carol. Unix sockets stand in for Tor; all else is real.",
+        "Each has an address of its own (an onion name), OpenPGP keys that also withstand a quantum",
+        "computer, and a sealed mailbox. Nobody knows anybody yet.",
+        "alice makes an invitation and gives it to bob:",
+        "  rune:",
+        "bob adds it. Now both have each other in the address book, with keys that were checked.",
+        "alice makes an invitation and gives it to carol:",
+        "carol adds it.",
+        "alice writes to bob in her mail program, with a photo of 300 KiB attached. It speaks SMTP to",
+        "her own node, which answers only when the message is safe on the disk:",
+        "  250 ",
+        "Her node signed it, sealed it to bob, and handed it to bob's node, onion to onion. bob's node opened",
+        "and verified it, put it on its disk, and only then said 202: alice's queue is empty.",
+        "bob reads it in his mail program over IMAP: ",
+        " bytes, text and photo as she wrote them.",
+        "bob's node is always on. He makes it a carrier, and gives carol an invitation to a box there:",
+        "  rune",
+        "carol's node tells alice's. bob's will not learn who leaves what there, nor what it says.",
+        "carol goes offline, and alice writes to her.",
+        "alice's status says: held by 1, not with her yet. That is all she can know, and all it says.",
+        "carol is back. Her node collects the mail from her box, and returns a receipt that only it can make.",
+        "alice's status says: delivered. bob's carrier holds nothing any more.",
+        "That was the whole thing, in ",
+    ] {
+        rest = rest.split_once(words).unwrap_or_else(|| panic!("{words:?} is missing in {rest}")).1;
+    }
+    assert!(output.stdout.is_empty());
 }

@@ -304,6 +304,26 @@ async fn sender_and_recipients_are_checked_before_the_message() {
 }
 
 #[tokio::test]
+async fn a_message_has_its_last_recipient_and_no_other() {
+    let setup = setup();
+    // Every way to write his name is a recipient of its own.
+    let recipient = |number: usize| {
+        let written = "bobbyrune".char_indices().map(|(bit, letter)| match number >> bit & 1 {
+            1 => letter.to_ascii_uppercase(),
+            _ => letter,
+        });
+        let written: String = written.collect();
+        format!("RCPT TO:<{}@{}.internal>\r\n", &written[..5], &written[5..])
+    };
+    let recipients: String = (0..=limits::RECIPIENTS).map(recipient).collect();
+    let script = format!("{LOGIN}MAIL FROM:<>\r\n{recipients}");
+    let replies = setup.talk(&script).await;
+    let codes = codes(&replies);
+    assert_eq!(codes[3..], [vec![250; limits::RECIPIENTS], vec![452]].concat());
+    assert!(replies.contains("too many recipients; send to the others in another message"), "{replies}");
+}
+
+#[tokio::test]
 async fn the_author_must_be_the_account() {
     let setup = setup();
     let forged = message("x\r\n").replace("From: alice@rune.internal", &format!("From: {}", bob()));

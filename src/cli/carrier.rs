@@ -197,3 +197,65 @@ fn words(value: &Value) -> String {
     }
     words
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_box_says_whether_it_works_and_who_has_no_place_in_it() {
+        let line = |extra: Value| {
+            let mut value = json!({ "name": "home", "state": "open", "connected": true, "places": 64 });
+            value.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+            rented(&value)
+        };
+        assert_eq!(line(json!({})), "home  open (connected)\n");
+        assert_eq!(line(json!({ "contacts_without_place": 0 })), "home  open (connected)\n");
+        assert_eq!(
+            line(json!({ "connected": false, "last_error": "the peer is not online" })),
+            "home  open (not connected): the peer is not online\n"
+        );
+        assert_eq!(
+            line(json!({ "contacts_without_place": 1 })),
+            "home  open (connected)\n  all 64 places are taken, and 1 contacts have none: rent another box\n"
+        );
+    }
+
+    #[test]
+    fn a_carrier_says_what_it_allows_and_what_it_holds() {
+        let allowed = json!({
+            "space": 3 * MIB, "promised": MIB + 1, "quota": MIB, "hold_days": 14, "free_registration": false,
+            "identification": "session",
+        });
+        assert_eq!(
+            limits(&allowed),
+            "space: 3 MiB; 2 MiB are stored or promised\n\
+             a box whose invitation does not say: 1 MiB, held for 14 days\n\
+             registration: nobody without an invitation\n\
+             a shown key counts: for the session\n"
+        );
+        let free = json!({ "free_registration": true, "identification": "60" });
+        let said = limits(&free);
+        for words in ["space: no bound", "anybody may have a box", "for 60 seconds"] {
+            assert!(said.contains(words), "{said}");
+        }
+        assert!(limits(&json!({ "identification": "command" })).contains("for one command"));
+        let shown = |enabled: bool, reachable: bool| {
+            words(&json!({
+                "onion": "x.onion", "enabled": enabled, "reachable": reachable, "invitations": 2,
+                "mailboxes": [{
+                    "name": "0123456789abcdef0123", "objects": 3, "stored": MIB, "outstanding": 1, "quota": 2 * MIB,
+                }],
+            }))
+        };
+        assert_eq!(
+            shown(true, true),
+            "carrier: x.onion (reachable)\n\
+             invitations that were not used: 2\n\
+             0123456789abcdef  3 held, 1 MiB; 1 MiB admitted; quota 2 MiB\n"
+        );
+        assert!(shown(false, true).starts_with("carrier: x.onion (off)\n"));
+        assert!(shown(true, false).starts_with("carrier: x.onion (not reachable yet)\n"));
+    }
+}

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Read};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use data_encoding::BASE64;
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ use super::{Context, args, backup, carrier, output, qr, queue, repair, thunderbi
 use crate::control::{Attachment, Code, Command, ContactChange, Draft, Failure};
 
 /// A daemon stops within ten seconds; the rest is for a busy machine.
-const STOP: std::time::Duration = std::time::Duration::from_secs(20);
+const STOP: Duration = Duration::from_secs(20);
 
 /// The most that is read where an invitation is asked for, in bytes: many times the longest, with mail around it.
 const PASTED: usize = 64 * crate::base::limits::KIB;
@@ -23,7 +24,7 @@ pub(super) fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Up(_) | Verb::Demo(_) => Ok(()),
         Verb::Down => {
             context.ask(Command::Stop)?;
-            wait_until_stopped(context)?;
+            wait_until_stopped(&context.data, STOP)?;
             done(context, "The daemon has stopped.");
             Ok(())
         }
@@ -53,13 +54,13 @@ pub(super) fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
     }
 }
 
-/// Until the daemon has let go of the data directory.
-fn wait_until_stopped(context: &Context) -> Result<(), Failure> {
-    let begin = std::time::Instant::now();
+/// Until the daemon has let go of the data directory; for so long at most.
+fn wait_until_stopped(data: &Path, longest: Duration) -> Result<(), Failure> {
+    let begin = Instant::now();
     loop {
-        match crate::daemon::DataDir::open_to_read(&context.data) {
-            Err(failure) if failure.code == Code::Busy && begin.elapsed() < STOP => {
-                std::thread::sleep(std::time::Duration::from_millis(50));
+        match crate::daemon::DataDir::open_to_read(data) {
+            Err(failure) if failure.code == Code::Busy && begin.elapsed() < longest => {
+                std::thread::sleep(Duration::from_millis(50));
             }
             Err(failure) if failure.code == Code::Busy => return Err(failure),
             // Whatever else is wrong with it, nobody holds it.
@@ -453,4 +454,27 @@ fn passwords(context: &Context, verb: Password) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::DataDir;
+
+    #[test]
+    fn whoever_stops_a_daemon_waits_until_nobody_holds_the_directory_and_not_for_ever() {
+        let home = tempfile::tempdir().unwrap();
+        let (data, while_held) = (home.path().join("data"), Duration::from_millis(200));
+        assert!(wait_until_stopped(&data, while_held).is_ok(), "nobody ever ran there");
+        let held = DataDir::open(&data).unwrap();
+        let begin = Instant::now();
+        assert_eq!(wait_until_stopped(&data, while_held).unwrap_err().code, Code::Busy);
+        assert!((while_held..10 * while_held).contains(&begin.elapsed()), "{:?}", begin.elapsed());
+        let leaving = std::thread::spawn(move || {
+            std::thread::sleep(while_held);
+            drop(held);
+        });
+        assert!(wait_until_stopped(&data, STOP).is_ok());
+        assert!(leaving.is_finished() || leaving.join().is_ok());
+    }
 }

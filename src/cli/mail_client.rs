@@ -123,3 +123,89 @@ impl Imap {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread::{self, JoinHandle};
+
+    use super::*;
+
+    fn login() -> Login {
+        Login { user: "alice".to_owned(), password: "open sesame".to_owned() }
+    }
+
+    /// A server for one connection: says the first of these, and each other one after so many lines. Gives what it heard.
+    fn serve(script: &'static [(usize, &'static str)]) -> (SocketAddr, JoinHandle<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let task = thread::spawn(move || {
+            let mut stream = BufReader::new(listener.accept().unwrap().0);
+            let mut heard = Vec::new();
+            for (lines, answer) in script {
+                for _ in 0..*lines {
+                    let mut line = String::new();
+                    stream.read_line(&mut line).unwrap();
+                    heard.push(line.strip_suffix("\r\n").unwrap().to_owned());
+                }
+                stream.get_mut().write_all(answer.as_bytes()).unwrap();
+            }
+            let mut rest = String::new();
+            stream.read_to_string(&mut rest).unwrap();
+            heard.extend(rest.split_terminator("\r\n").map(str::to_owned));
+            heard
+        });
+        (address, task)
+    }
+
+    #[test]
+    fn a_message_is_submitted_with_its_dots_doubled_and_every_answer_is_read_to_its_end() {
+        let (address, server) = serve(&[
+            (0, "220-hello\r\n220 there\r\n"),
+            (1, "250-demo\r\n250-SIZE\r\n250 AUTH PLAIN\r\n"),
+            (1, "235 ok\r\n"),
+            (1, "250 ok\r\n"),
+            (1, "250 ok\r\n"),
+            (1, "354 go on\r\n"),
+            (5, "250 2.0.0 it is safe\r\n"),
+        ]);
+        let accepted = submit(address, &login(), "bob@x", b"Subject: x\r\n\r\n.dot\r\nno dot.\r\n").unwrap();
+        assert_eq!(accepted, "250 2.0.0 it is safe");
+        let plain = BASE64.encode(b"\0alice\0open sesame");
+        let message = ["Subject: x", "", "..dot", "no dot.", "."];
+        let commands = ["EHLO demo", &format!("AUTH PLAIN {plain}"), "MAIL FROM:<alice>", "RCPT TO:<bob@x>", "DATA"];
+        assert_eq!(server.join().unwrap(), [&commands[..], &message, &["QUIT"]].concat());
+    }
+
+    #[test]
+    fn what_is_refused_is_told_with_the_words_of_the_server() {
+        let (address, _server) = serve(&[(0, "220 hello\r\n"), (1, "502 no such command\r\n")]);
+        let refused = submit(address, &login(), "bob@x", b"x\r\n").unwrap_err();
+        assert_eq!(refused.to_string(), "the server answered: 502 no such command");
+        let (address, _server) = serve(&[(0, "* OK hello\r\n"), (1, "a1 NO wrong password\r\n")]);
+        let refused = Imap::open(address, &login()).err().unwrap();
+        assert_eq!(refused.to_string(), "the server answered: NO wrong password");
+        let (address, server) = serve(&[(0, "* OK hello\r\n"), (1, "a1 OK\r\n"), (1, "")]);
+        let client = thread::spawn(move || Imap::open(address, &login()).err().map(|error| error.to_string()));
+        drop(server);
+        assert!(client.join().unwrap().is_some(), "a server that says nothing more");
+    }
+
+    #[test]
+    fn the_newest_message_is_read_byte_for_byte_and_no_two_commands_have_the_same_tag() {
+        let (address, server) = serve(&[
+            (0, "* OK hello\r\n"),
+            (1, "a1 OK logged in\r\n"),
+            (1, "* FLAGS ()\r\n* 7 EXISTS\r\na2 OK selected\r\n"),
+            (1, "* 7 FETCH (BODY[] {9}\r\na3 OK\r\n\r\n)\r\na3 OK done\r\n"),
+        ]);
+        let (mut imap, exists) = Imap::open(address, &login()).unwrap();
+        assert_eq!(exists, 7);
+        assert_eq!(imap.newest().unwrap(), b"a3 OK\r\n\r\n");
+        drop(imap);
+        assert_eq!(
+            server.join().unwrap(),
+            ["a1 LOGIN \"alice\" \"open sesame\"", "a2 SELECT INBOX", "a3 FETCH * (BODY.PEEK[])"]
+        );
+    }
+}

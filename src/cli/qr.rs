@@ -60,7 +60,7 @@ pub(super) fn terminal(text: &str) -> Result<String, Failure> {
 pub(super) fn png(text: &str, path: &Path) -> Result<(), Failure> {
     let modules = Modules::of(text)?;
     let side = modules.side() * SCALE;
-    let mut rows = Vec::with_capacity(side * side.div_ceil(8));
+    let mut rows = Vec::new();
     for y in 0..side {
         let mut row = vec![0_u8; side.div_ceil(8)];
         for x in (0..side).filter(|x| !modules.is_dark(x / SCALE, y / SCALE)) {
@@ -102,5 +102,43 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         png("rune:abcdefgh", file.path()).unwrap();
         assert!(std::fs::read(file.path()).unwrap().starts_with(b"\x89PNG"));
+    }
+
+    #[test]
+    fn both_forms_show_the_code_module_by_module() {
+        let words = "rune:abcdefgh";
+        let modules = Modules::of(words).unwrap();
+        let side = modules.side();
+        let inner = |at: usize| (QUIET_ZONE..side - QUIET_ZONE).contains(&at);
+        // The corner of a finder pattern: dark, then light.
+        let zone = QUIET_ZONE;
+        assert!(modules.is_dark(zone, zone) && modules.is_dark(zone + 6, zone + 6));
+        assert!(!modules.is_dark(zone + 1, zone + 1) && !modules.is_dark(zone + 7, zone));
+        for (x, y) in (0..side).flat_map(|y| (0..side).map(move |x| (x, y))) {
+            assert!(!modules.is_dark(x, y) || (inner(x) && inner(y)), "the quiet zone is light");
+        }
+        let text = terminal(words).unwrap();
+        for (row, line) in text.lines().enumerate() {
+            for (x, shown) in line.chars().enumerate() {
+                let dark = [2 * row, 2 * row + 1].map(|y| modules.is_dark(x, y));
+                let expected = match dark {
+                    [true, true] => ' ',
+                    [true, false] => '▄',
+                    [false, true] => '▀',
+                    [false, false] => '█',
+                };
+                assert_eq!(shown, expected, "column {x} of line {row}");
+            }
+        }
+        let file = tempfile::NamedTempFile::new().unwrap();
+        png(words, file.path()).unwrap();
+        let mut reader = png::Decoder::new(std::io::BufReader::new(file.reopen().unwrap())).read_info().unwrap();
+        let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+        let info = reader.next_frame(&mut pixels).unwrap();
+        assert_eq!((info.width as usize, info.height as usize), (side * SCALE, side * SCALE));
+        for (x, y) in (0..side * SCALE).flat_map(|y| (0..side * SCALE).map(move |x| (x, y))) {
+            let light = pixels[y * info.line_size + x / 8] >> (7 - x % 8) & 1 == 1;
+            assert_eq!(light, !modules.is_dark(x / SCALE, y / SCALE), "pixel {x} {y}");
+        }
     }
 }

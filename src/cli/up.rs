@@ -159,7 +159,7 @@ async fn wait_until_reachable(context: &Context, node: &Node) -> Result<(), Fail
             bar.clear();
             return Ok(());
         }
-        let percent = tor["percent"].as_u64().unwrap_or(0);
+        let percent = tor["percent"].as_u64().unwrap_or_default();
         bar.set(percent, 100);
         bar.say(coming_up(percent));
         let reason = tor["blocked_reason"].as_str().unwrap_or_default();

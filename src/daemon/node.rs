@@ -631,6 +631,30 @@ mod tests {
         tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(0o700)).tempdir().unwrap()
     }
 
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_backup_has_the_key_of_every_identity_that_runs_and_no_key_of_one_whose_making_failed() {
+        use crate::base::IdentityId;
+        let home = home();
+        let node = node(home.path()).await;
+        let data = home.path().join("data");
+        let names = |dir: &Path| -> BTreeSet<String> {
+            std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        };
+        let own = names(&data.join("keys")).into_iter().find(|name| name.parse::<IdentityId>().is_ok()).unwrap();
+        let failed = IdentityId::from_bytes([7; 16]).to_string();
+        std::fs::copy(data.join("keys").join(&own), data.join("keys").join(&failed)).unwrap();
+        let (of_own, of_failed) = (data.join(&own).join("log"), data.join(&failed).join("log"));
+        std::fs::create_dir_all(&of_failed).unwrap();
+        std::fs::create_dir(data.join(&failed).join("blob")).unwrap();
+        for name in names(&of_own) {
+            std::fs::copy(of_own.join(&name), of_failed.join(&name)).unwrap();
+        }
+        let listed = node.shared.backup_begin().await.unwrap()["files"].to_string();
+        assert!(listed.contains(&format!("keys/{own}")) && listed.contains(&format!("\"{own}/")), "{listed}");
+        assert!(!listed.contains(&failed), "{listed}");
+        node.stop().await;
+    }
+
     #[test]
     fn a_directory_says_which_keys_were_made_in_it() {
         use crate::base::{IdentityId, SymmetricKey};

@@ -155,6 +155,29 @@ mod tests {
         assert_eq!(verifier.compare(&generate(), &own, &of_all), None);
     }
 
+    #[test]
+    fn a_password_is_written_in_groups_of_five() {
+        let password = generate();
+        let groups: Vec<_> = password.split('-').map(str::len).collect();
+        assert_eq!(groups, [5, 5, 5, 5, 5, 1]);
+        assert!(password.chars().all(|c| matches!(c, 'a'..='z' | '2'..='7' | '-')));
+    }
+
+    #[test]
+    fn no_more_old_passwords_are_remembered_than_the_limit() {
+        let verifier = Verifier::default();
+        let (password, other) = (generate(), generate());
+        let (old, another) = ([old_hash(&password)], [old_hash(&other)]);
+        let remembered = || verifier.known.lock().unwrap().len();
+        for number in 1..REMEMBERED {
+            verifier.known.lock().unwrap().insert(number.to_string(), String::new());
+        }
+        assert!(verifier.compare(&password, &old, &old).is_some());
+        assert_eq!(remembered(), REMEMBERED);
+        assert!(verifier.compare(&other, &another, &another).is_some());
+        assert_eq!(remembered(), 1);
+    }
+
     #[tokio::test]
     async fn a_wrong_password_costs_the_same_whether_its_user_exists_and_whatever_it_has() {
         let pool = Pool::new().unwrap();

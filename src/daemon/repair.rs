@@ -466,9 +466,8 @@ fn put_aside<'a>(
         };
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let to = vfs.create_excl(&aside.join(format!("{}-{}-{name}", now().secs(), id)))?;
-        let (size, mut at) = (from.size()?, 0);
-        let mut piece = vec![0; 1 << 20];
-        while at < size {
+        let (mut at, mut piece) = (0, vec![0; 1 << 20]);
+        loop {
             let read = from.read_at(at, &mut piece)?;
             if read == 0 {
                 break;

@@ -100,3 +100,31 @@ fn compact(log: &Log, mark: LogMark, records: Vec<Vec<u8>>) {
         Err(error) => tracing::warn!(%error, "the log could not be made smaller; it is tried again"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::base::SymmetricKey;
+    use crate::store::OsRng;
+    use crate::store::vfs::MemVfs;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_log_is_looked_at_soon_after_a_start_and_then_now_and_then() {
+        let (vfs, dir, key) = (MemVfs::new(), Path::new("/alice"), SymmetricKey::from_bytes([3; 32]));
+        Log::create(&vfs, dir).unwrap();
+        let log = Log::open(Arc::new(vfs), dir, &key, Box::new(OsRng), None, &mut |_, _| ()).unwrap();
+        let mut upkeep = Upkeep::new(Arc::new(log));
+        let soon = upkeep.due - Instant::now();
+        assert_eq!(soon, limits::UPKEEP / 10);
+        tokio::time::sleep(soon - Duration::from_millis(1)).await;
+        let due = upkeep.due;
+        upkeep.look();
+        assert_eq!(upkeep.due, due, "it is not due yet");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        upkeep.look();
+        assert_eq!(upkeep.due - Instant::now(), limits::UPKEEP);
+    }
+}

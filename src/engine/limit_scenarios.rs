@@ -7,7 +7,10 @@ use crate::base::{InvitationId, Timestamp, limits};
 use crate::mail::Invitation;
 
 use super::book::{ContactStatus, InvitationEntry};
+use super::drops::Told;
 use super::harness::{DAY, MINUTE, World};
+use super::mailbox::{FolderRole, NamedFlags};
+use super::queue::{FailureReason, Progress};
 use super::record::Record;
 use super::request::{Request, RequestError, Response};
 use super::share_scenarios::somebody;
@@ -109,4 +112,116 @@ fn so_many_passwords_and_such_names() {
         add(&mut world, format!("{number}")).unwrap();
     }
     assert!(matches!(add(&mut world, "one more".to_owned()), Err(RequestError::Limit(_))));
+}
+
+#[test]
+fn a_folder_takes_a_message_of_the_largest_size_and_no_larger_one() {
+    let mut world = World::new(1, &["alice"]);
+    let folder = world.nodes[ALICE].published.mailbox.by_role(FolderRole::Inbox).unwrap().id;
+    let append = |world: &mut World, len: usize| {
+        let (flags, date, message) = (NamedFlags::default(), None, vec![b'x'; len].into());
+        world.request(ALICE, Request::Append { folder, flags, date, message })
+    };
+    assert!(append(&mut world, limits::MESSAGE_BYTES).is_ok());
+    assert!(matches!(append(&mut world, limits::MESSAGE_BYTES + 1), Err(RequestError::Limit(_))));
+}
+
+#[test]
+fn so_many_damaged_messages_are_told_each_once() {
+    let mut world = World::new(1, &["alice"]);
+    let folder = world.nodes[ALICE].published.mailbox.by_role(FolderRole::Inbox).unwrap().id;
+    for number in 0..=limits::DAMAGE_TOLD {
+        let (flags, date, message) = (NamedFlags::default(), None, vec![b'x'; number + 1].into());
+        world.request(ALICE, Request::Append { folder, flags, date, message }).unwrap();
+    }
+    let messages = world.messages(ALICE, FolderRole::Inbox);
+    for message in messages.iter().chain(&messages) {
+        world.request(ALICE, Request::TellDamaged(message.body)).unwrap();
+    }
+    let told = world.messages(ALICE, FolderRole::Inbox).len() - messages.len();
+    assert_eq!(told, limits::DAMAGE_TOLD);
+}
+
+#[test]
+fn a_restored_node_counts_its_cards_on_from_the_hours_that_have_passed() {
+    let mut world = World::new(1, &["alice", "bob"]);
+    world.introduce(ALICE, BOB);
+    let at = world.now.plus(Duration::from_secs(1));
+    world.append(ALICE, vec![Record::Restored { made: world.now, at }], vec![]);
+    world.restart(ALICE);
+    assert_eq!(world.contact(ALICE, BOB).unwrap().cards.sent, at.secs() as u64 / 3600);
+}
+
+#[test]
+fn another_invitation_of_somebody_who_has_not_answered_gives_its_key() {
+    let mut world = World::new(1, &["alice", "bob"]);
+    let (poster, private) = (world.invite(BOB, true), world.invite(BOB, false));
+    world.nodes[BOB].online = false;
+    world.add(ALICE, &poster).unwrap();
+    assert!(world.contact(ALICE, BOB).unwrap().outbound.is_none());
+    world.add(ALICE, &private).unwrap();
+    let contact = world.contact(ALICE, BOB).unwrap();
+    assert!(contact.outbound == Invitation::parse(&private).unwrap().auth_key());
+    assert_eq!((contact.status, contact.provenance.len()), (ContactStatus::Greeting, 2));
+    // His history is bounded, however often he invites.
+    for _ in 0..30 {
+        let again = world.invite(BOB, false);
+        world.add(ALICE, &again).unwrap();
+    }
+    assert_eq!(world.contact(ALICE, BOB).unwrap().provenance.len(), 16);
+}
+
+#[test]
+fn two_strangers_of_the_same_name_who_come_at_once_are_both_taken() {
+    let mut world = World::new(1, &["alice", "carol", "carol"]);
+    let poster = world.invite(ALICE, true);
+    world.replies.clear();
+    for node in [BOB, CAROL] {
+        world.ask(node, Request::AddContact { invitation: poster.clone(), petname: None });
+    }
+    world.pass(MINUTE);
+    let names: Vec<_> = world.nodes[ALICE].published.book.contacts().map(|contact| contact.petname.clone()).collect();
+    assert!(names.len() == 2 && names[0] != names[1], "{names:?}");
+    let said: String = world.replies.iter().map(|(_, text)| text.as_str()).collect();
+    assert!(!said.contains("451") && !said.contains("450"), "nobody has to come again: {said}");
+}
+
+#[test]
+fn a_message_that_ends_is_forgotten_and_no_other() {
+    let mut world = World::new(1, &["alice", "bob"]);
+    world.introduce(ALICE, BOB);
+    world.nodes[BOB].online = false;
+    let mut submit = |subject| match world.submit(ALICE, BOB, subject) {
+        Ok(Response::Submitted(id)) => id,
+        other => panic!("{other:?}"),
+    };
+    let (first, second) = (submit("first"), submit("second"));
+    let onion = world.public(BOB).onion();
+    let unplaced = [(onion, first), (onion, second)];
+    let identity = &mut world.nodes[ALICE].identity;
+    identity.unplaced = unplaced.into();
+    identity.refused_by_friend = [first, second].into();
+    identity.too_large_for_drops = [first, second].into();
+    world.append(ALICE, vec![], vec![]);
+    world.request(ALICE, Request::Cancel(first)).unwrap();
+    let identity = &world.nodes[ALICE].identity;
+    assert_eq!(identity.unplaced, [unplaced[1]].into());
+    assert_eq!((&identity.refused_by_friend, &identity.too_large_for_drops), (&[second].into(), &[second].into()));
+}
+
+#[test]
+fn mail_of_which_nobody_has_a_copy_failed_also_where_no_receipt_is_expected() {
+    let mut world = World::new(1, &["alice", "bob"]);
+    world.introduce(ALICE, BOB);
+    let contact = world.contact(BOB, ALICE).unwrap().id;
+    world.request(BOB, Request::Tell { contact, told: Told::Nothing }).unwrap();
+    world.pass(5 * MINUTE);
+    assert!(!world.nodes[ALICE].published.drops.expects_receipts(world.contact(ALICE, BOB).unwrap().id));
+    world.nodes[BOB].online = false;
+    world.submit(ALICE, BOB, "never").unwrap();
+    world.pass(6 * DAY);
+    let ended = world.nodes[ALICE].published.queue.ended().last().unwrap().clone();
+    let progress = ended.recipients.values().next().unwrap().progress;
+    assert!(matches!(progress, Progress::Failed(_, FailureReason::Expired)), "{progress:?}");
+    world.check();
 }

@@ -115,7 +115,6 @@ impl Uploads {
         let (leave, giving_way) = oneshot::channel();
         let held = Held { account: account.to_owned(), bytes, progress: Instant::now(), moved: 0, leave: Some(leave) };
         state.held.insert(number, held);
-        drop(state);
         Some(Upload { uploads: self.clone(), number, giving_way })
     }
 
@@ -184,6 +183,48 @@ mod tests {
         drop(first);
         assert!(waiting.await.unwrap().is_some());
         drop((second, other));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_fits_to_the_last_byte_is_taken_and_no_more() {
+        let (small, half) = (limits::UPLOAD_SMALL_BYTES, limits::UPLOADS_SMALL_BYTES / 2);
+        let (account, all) = (limits::UPLOADS_BYTES_OF_ACCOUNT, limits::UPLOADS_BYTES);
+        let uploads = Uploads::default();
+        let mut held = Vec::new();
+        for _ in 0..half / small {
+            held.push(uploads.enter("alice", small).unwrap());
+        }
+        assert!(uploads.enter("alice", 1).is_none(), "half of the room for small ones is for others");
+        held.push(uploads.enter("alice", account).unwrap());
+        assert!(uploads.enter("alice", small + 1).is_none());
+        for _ in 0..half / small {
+            held.push(uploads.enter("bob", small).unwrap());
+        }
+        assert!(uploads.enter("carol", 1).is_none());
+        held.push(uploads.enter("bob", all - account).unwrap());
+        assert!(uploads.enter("carol", small + 1).is_none());
+        drop(held);
+        assert!(uploads.enter("carol", account).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_has_too_much_waits_for_its_own_and_everybody_else_for_whoever_stalls_longest() {
+        let second = Duration::from_secs(1);
+        let is_told = |upload: &mut Upload| upload.giving_way.try_recv().is_ok();
+        let uploads = Uploads::default();
+        let mut of_bob = [uploads.enter("bob", 25 * MIB).unwrap(), uploads.enter("bob", 25 * MIB).unwrap()];
+        sleep(second).await;
+        let mut of_alice = uploads.enter("alice", 25 * MIB).unwrap();
+        assert!(uploads.enter("alice", 25 * MIB).is_none());
+        assert!(!of_bob.iter_mut().any(is_told) && !is_told(&mut of_alice), "nobody stalls yet");
+        sleep(limits::UPLOAD_STALL).await;
+        // With this she has all that an account may have, and no more: the oldest gives way.
+        assert!(uploads.enter("alice", 25 * MIB).is_none());
+        assert_eq!(of_bob.each_mut().map(is_told), [true, false]);
+        assert!(!is_told(&mut of_alice));
+        assert!(uploads.enter("alice", 25 * MIB + 1).is_none());
+        assert!(is_told(&mut of_alice), "her own, where she has too much");
+        assert_eq!(of_bob.each_mut().map(is_told), [false, false]);
     }
 
     #[tokio::test(start_paused = true)]

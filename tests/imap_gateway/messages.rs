@@ -1,6 +1,11 @@
 //! What FETCH and SEARCH say of messages of every shape.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use runepeer::gateway::imap::Limits;
+use runepeer::gateway::pacer::Pacer;
+use runepeer::gateway::uploads::Uploads;
 
 use crate::fake::Server;
 
@@ -49,7 +54,7 @@ async fn what_is_asked_for_a_thousand_times_is_read_as_it_is_taken() {
     let asked = 1000;
     client.send(format!("1 FETCH 1 ({})\r\n", vec!["BODY.PEEK[]"; asked].join(" ")).as_bytes()).await;
     // The client takes nothing: the socket has room for some of it, and no more is read.
-    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
     let read = server.account.read.load(Ordering::Relaxed);
     assert!(read < (asked * size / 2) as u64, "{read} bytes were read for a client that takes none");
 }
@@ -442,4 +447,28 @@ short
     }
     let reply = client.command("s UID SEARCH CHARSET KOI8-R SUBJECT x").await;
     assert!(reply[0].starts_with("s NO [BADCHARSET (UTF-8 US-ASCII)]"), "{reply:?}");
+}
+
+/// What gave way is read to its end, and the session goes on behind it.
+#[tokio::test]
+async fn an_append_that_gave_way_to_others_is_refused_and_the_session_goes_on() {
+    let uploads = Uploads::new(Duration::from_millis(100));
+    let server = Server::with(Limits { pacer: Pacer::new(Duration::ZERO), uploads, ..Limits::default() }).await;
+    let len = runepeer::base::limits::MESSAGE_BYTES;
+    let announced = |tag: &str| format!("{tag} APPEND INBOX {{{len}+}}\r\n");
+    let mut stalled = server.log_in().await;
+    stalled.send(announced("a").as_bytes()).await;
+    stalled.send(&[b'x'; 1000]).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let mut second = server.log_in().await;
+    second.send(announced("b").as_bytes()).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let mut third = server.log_in().await;
+    third.send(announced("c").as_bytes()).await;
+    let message = vec![b'x'; len - 1000];
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    stalled.send(&message).await;
+    stalled.send(b"\r\n").await;
+    assert!(stalled.line().await.starts_with("a NO [LIMIT] too many messages are arriving at once"));
+    assert!(stalled.command("n NOOP").await.last().unwrap().starts_with("n OK"));
 }

@@ -197,3 +197,40 @@ fn policy_of(text: &str) -> Result<Policy, Failure> {
     };
     policy.ok_or_else(usage)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terms_are_what_is_asked_for_within_their_bounds_and_else_the_usual_ones() {
+        let usual = Terms { quota: 5 * LEAST_QUOTA, hold_days: 3 };
+        assert_eq!(changed(usual, None, None), Ok(usual));
+        for (quota, hold_days) in [(LEAST_QUOTA, 1), (u64::MAX, limits::HOLD_DAYS)] {
+            assert_eq!(changed(usual, Some(quota), Some(hold_days)), Ok(Terms { quota, hold_days }));
+        }
+        for (quota, hold_days) in
+            [(Some(LEAST_QUOTA - 1), None), (None, Some(0)), (None, Some(limits::HOLD_DAYS + 1)), (Some(0), Some(1))]
+        {
+            assert_eq!(changed(usual, quota, hold_days).unwrap_err().code, Code::Usage, "{quota:?} {hold_days:?}");
+        }
+    }
+
+    #[test]
+    fn a_shown_key_counts_for_a_session_a_command_or_seconds_within_their_bounds() {
+        let (least, most) = limits::IDENTIFICATION_SECS.into_inner();
+        assert_eq!(policy_of("session"), Ok(Policy::Session));
+        assert_eq!(policy_of("command"), Ok(Policy::Command));
+        for seconds in [least, most] {
+            assert_eq!(policy_of(&seconds.to_string()), Ok(Policy::TimeOut(seconds)));
+        }
+        for other in [(least - 1).to_string(), (most + 1).to_string(), "soon".to_owned(), String::new()] {
+            assert_eq!(policy_of(&other).unwrap_err().code, Code::Usage, "{other}");
+        }
+    }
+
+    #[test]
+    fn space_without_a_bound_is_null() {
+        assert_eq!((bounded(u64::MAX), bounded(u64::MAX - 1), bounded(0)), (None, Some(u64::MAX - 1), Some(0)));
+    }
+}

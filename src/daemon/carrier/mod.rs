@@ -78,8 +78,7 @@ impl LocalCarrier {
         terms: Terms,
         life: Duration,
     ) -> Result<(Vec<String>, Timestamp), Failure> {
-        // The text counts in hours (docs/protocol.md, "Invitation"): what began counts whole.
-        let expires = Timestamp::from_secs(now().plus(life).secs().saturating_add(3599) / 3600 * 3600);
+        let expires = whole_hours(now().plus(life));
         let secrets: Vec<_> = (0..count).map(|_| (&mut OsRng as &mut dyn Rng).array()).collect();
         self.ask(CarrierRequest::Invite { secrets: secrets.clone(), terms, expires }).await?;
         let text = |secret| {
@@ -210,6 +209,11 @@ fn is_rolled_back(held: &Held, view: &IdentityView) -> bool {
     rolled_back
 }
 
+/// The end of an hour. The text of an invitation counts in hours (docs/protocol.md, "Invitation"): what began counts whole.
+fn whole_hours(end: Timestamp) -> Timestamp {
+    Timestamp::from_secs(end.secs().saturating_add(3599) / 3600 * 3600)
+}
+
 /// The state of a carrier, from its log.
 fn fold(vfs: &Arc<dyn Vfs>, path: &Path, key: &SymmetricKey) -> Result<(Log, Held), Failure> {
     let (mut held, mut unknown) = (Held::default(), None);
@@ -229,4 +233,18 @@ fn fold(vfs: &Arc<dyn Vfs>, path: &Path, key: &SymmetricKey) -> Result<(Log, Hel
     log.forget(log.body_ids().into_iter().filter(|body| !needed.contains(body)).collect());
     held.take_released();
     Ok((log, held))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_invitation_to_a_box_ends_with_an_hour_and_not_before_it_was_asked_to() {
+        let hour = 1_800_000_000;
+        for (asked, end) in [(0, 0), (1, 3600), (3599, 3600), (3600, 3600), (3601, 7200)] {
+            let [asked, end] = [asked, end].map(|seconds| Timestamp::from_secs(hour + seconds));
+            assert_eq!(whole_hours(asked), end);
+        }
+    }
 }

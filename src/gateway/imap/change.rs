@@ -1,7 +1,7 @@
 //! What changes messages: STORE, EXPUNGE, COPY, MOVE, APPEND.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use imap_codec::CommandCodec;
 use imap_codec::decode::Decoder;
@@ -20,7 +20,7 @@ use super::encode;
 use super::folders::deleted;
 use super::framing::Announced;
 use super::reply::{Done, End, Fail, Reply};
-use super::session::{Session, User, guarded};
+use super::session::{Session, User, guarded, longest};
 use super::view::NumberSet;
 
 const CROWDED: &str = "too many messages are arriving at once; try again";
@@ -199,8 +199,7 @@ impl Session {
     /// Reads a message of this length. `None` where it gave way to others; it is then read to its end and dropped.
     async fn read_message(&mut self, len: usize, mut upload: Upload) -> Result<Option<(Vec<u8>, Upload)>, End> {
         let patience = self.shared.limits.stall;
-        let slowest = Duration::from_secs((len / limits::IMAP_SLOWEST_UPLOAD) as u64);
-        let until = Instant::now() + patience + slowest;
+        let until = Instant::now() + longest(len, patience);
         let mut bytes = Vec::with_capacity(len);
         while bytes.len() < len {
             let missing = len - bytes.len();
@@ -239,15 +238,7 @@ impl Session {
         let flags = named_flags(&flags)?;
         let folder = user.folder(&mailbox).map_err(try_create)?;
         room_for(&folder, &flags, FlagChange::Add)?;
-        if folder.messages.len() >= limits::FOLDER_MESSAGES {
-            return Err(Reply::no("that folder is full").code("LIMIT").into());
-        }
-        if announced.len > limits::MESSAGE_BYTES {
-            return Err(Reply::no("a message can have 25 MiB at most").code("TOOBIG").into());
-        }
-        if announced.len == 0 {
-            return Err(Reply::no("the message is empty").code("CANNOT").into());
-        }
+        fits(folder.messages.len(), announced.len)?;
         Ok((folder, flags, date.as_ref().map(timestamp)))
     }
 }
@@ -291,6 +282,20 @@ fn named_flags(flags: &[Flag<'_>]) -> Result<NamedFlags, Fail> {
     Ok(named)
 }
 
+/// Whether a folder of so many messages can hold another one of this length.
+fn fits(messages: usize, len: usize) -> Result<(), Fail> {
+    if messages >= limits::FOLDER_MESSAGES {
+        return Err(Reply::no("that folder is full").code("LIMIT").into());
+    }
+    if len > limits::MESSAGE_BYTES {
+        return Err(Reply::no("a message can have 25 MiB at most").code("TOOBIG").into());
+    }
+    if len == 0 {
+        return Err(Reply::no("the message is empty").code("CANNOT").into());
+    }
+    Ok(())
+}
+
 /// Whether the folder can hold these keywords too.
 fn room_for(folder: &Folder, named: &NamedFlags, change: FlagChange) -> Result<(), Fail> {
     let new = named.keywords.iter().filter(|new| !folder.keywords.iter().any(|known| known.eq_ignore_ascii_case(new)));
@@ -305,5 +310,42 @@ const fn applied(before: Flags, change: FlagChange, flags: Flags) -> Flags {
         FlagChange::Replace => flags,
         FlagChange::Add => before.union(flags),
         FlagChange::Remove => before.without(flags),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{BodyId, FolderId};
+    use crate::engine::Mailbox;
+    use crate::engine::mailbox::NewMessage;
+
+    #[test]
+    fn a_folder_takes_its_last_message_and_a_message_its_last_byte() {
+        assert!(fits(limits::FOLDER_MESSAGES - 1, limits::MESSAGE_BYTES).is_ok());
+        assert!(fits(0, 1).is_ok());
+        for (messages, len) in [(limits::FOLDER_MESSAGES, 1), (0, limits::MESSAGE_BYTES + 1), (0, 0)] {
+            assert!(fits(messages, len).is_err(), "{messages} {len}");
+        }
+    }
+
+    #[test]
+    fn a_folder_takes_its_last_keyword_and_only_new_ones_count() {
+        let named = |keywords: &[String]| NamedFlags { keywords: keywords.to_vec(), ..NamedFlags::default() };
+        let known: Vec<String> = (1..limits::KEYWORDS).map(|number| format!("k{number}")).collect();
+        let (id, date, body) = (FolderId::from_bytes([1; 16]), Timestamp::from_secs(0), BodyId::from_bytes([1; 16]));
+        let mut mailbox = Mailbox::default();
+        mailbox.create(1, id, "Work", None, 7);
+        let message = NewMessage { uid: 1, flags: named(&known), date, body, size: 1, content: None };
+        assert!(mailbox.add(2, id, &message));
+        let folder = mailbox.folder(id).unwrap();
+        let (one, two) = (["new".to_owned()], ["new".to_owned(), "newer".to_owned()]);
+        let held = ["K1".to_owned(), "new".to_owned()];
+        assert!(room_for(folder, &named(&one), FlagChange::Add).is_ok());
+        assert!(room_for(folder, &named(&held), FlagChange::Replace).is_ok(), "one of them is there");
+        for change in [FlagChange::Add, FlagChange::Replace] {
+            assert!(room_for(folder, &named(&two), change).is_err());
+        }
+        assert!(room_for(folder, &named(&two), FlagChange::Remove).is_ok(), "what is taken away needs no room");
     }
 }

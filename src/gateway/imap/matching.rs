@@ -618,6 +618,45 @@ mod tests {
     }
 
     #[test]
+    fn sizes_and_days_are_compared_to_the_byte_and_the_day() {
+        let day = |text: &str| Day::parse(text).unwrap();
+        // It has 100 bytes, and came on the fourth.
+        for (key, holds) in [
+            (Key::Larger(99), true),
+            (Key::Larger(100), false),
+            (Key::Smaller(101), true),
+            (Key::Smaller(100), false),
+            (Key::Before(day("5 Feb 2026")), true),
+            (Key::Before(day("4 Feb 2026")), false),
+            (Key::On(day("4 Feb 2026")), true),
+            (Key::On(day("3 Feb 2026")), false),
+            (Key::Since(day("4 Feb 2026")), true),
+            (Key::Since(day("5 Feb 2026")), false),
+        ] {
+            assert_eq!(key.known(&facts()), Some(holds), "{key:?}");
+        }
+        for (key, holds) in [
+            (Key::SentBefore(day("3 Feb 2026")), false),
+            (Key::SentOn(day("4 Feb 2026")), false),
+            (Key::SentSince(day("3 Feb 2026")), true),
+        ] {
+            assert_eq!(self::holds(&key), holds, "{key:?}");
+        }
+    }
+
+    #[test]
+    fn what_needs_less_is_looked_at_first_and_the_rest_as_it_was_written() {
+        let (first, second, flag) = (Key::body("a"), Key::body("b"), Key::Flag(Flags::SEEN));
+        let either = |first: &Key, second: &Key| Key::Either(Box::new(first.clone()), Box::new(second.clone()));
+        assert_eq!(Key::either(first.clone(), second.clone()), either(&first, &second));
+        assert_eq!(Key::either(first.clone(), flag.clone()), either(&flag, &first));
+        assert_eq!(Key::either(flag.clone(), first.clone()), either(&flag, &first));
+        let all = Key::all(vec![first.clone(), second.clone(), flag.clone()]);
+        assert_eq!(all, Key::All(vec![flag, first, second]));
+        assert_eq!(all.count(), (4, 2));
+    }
+
+    #[test]
     fn what_flags_decide_needs_no_reading() {
         let body = Key::body("x");
         let unseen = Key::Not(Box::new(Key::Flag(Flags::SEEN)));

@@ -121,7 +121,7 @@ impl Search<'_> {
         let (key, until, over) = (Arc::clone(&self.key), self.until, Arc::clone(&self.over.0));
         let mut go_on = move || !over.load(Ordering::Relaxed) && Instant::now() <= until;
         let (_, looking) = key.count();
-        let cost = |bytes: usize| bytes.saturating_mul(STEPS_PER_BYTE + 2 * looking);
+        let cost = |bytes: usize| cost(bytes, looking);
         if key.needs() == Needs::Body {
             // Other sessions may hold the memory for messages for long.
             let (bytes, reserved) = timeout_at(until.into(), source.load()).await.ok()?.ok()?;
@@ -139,6 +139,11 @@ impl Search<'_> {
         let look = move || key.holds(&facts, &mut Texts::of_header(&header, &mut go_on));
         offload(cost, look).await.ok()?
     }
+}
+
+/// What it costs to look into so many bytes for so many texts, in steps.
+const fn cost(bytes: usize, texts: usize) -> usize {
+    bytes.saturating_mul(STEPS_PER_BYTE.saturating_add(texts.saturating_mul(2)))
 }
 
 /// Why a SEARCH is not done.
@@ -330,6 +335,28 @@ mod tests {
             assert_eq!(parsed(keys), Err(Refusal::Syntax), "{keys}");
         }
         assert_eq!(parsed("CHARSET KOI8-R ALL"), Err(Refusal::Charset));
+    }
+
+    #[test]
+    fn a_keyword_is_looked_for_where_the_folder_knows_it_and_else_nothing_has_it() {
+        let mut mailbox = Mailbox::default();
+        let id = FolderId::from_bytes([1; 16]);
+        mailbox.create(1, id, "Work", None, 7);
+        let flags = NamedFlags { keywords: vec!["$Forwarded".to_owned()], ..NamedFlags::default() };
+        let (date, body) = (Timestamp::from_secs(0), BodyId::from_bytes([1; 16]));
+        assert!(mailbox.add(2, id, &NewMessage { uid: 1, flags, date, body, size: 1, content: None }));
+        let view = View::new(mailbox.folder(id).unwrap().clone());
+        let parsed = |keys: &str| parse(format!("a SEARCH {keys}\r\n").as_bytes(), false, &view, view.known()).unwrap();
+        let (known, unknown) = (Key::Flag(Flags::keyword(0)), Key::Not(Box::new(Key::All(Vec::new()))));
+        assert_eq!(parsed("KEYWORD $forwarded"), Key::All(vec![known]));
+        assert_eq!(parsed("KEYWORD $other"), Key::All(vec![unknown]));
+    }
+
+    #[test]
+    fn looking_costs_more_for_each_byte_and_each_text() {
+        assert_eq!(cost(10, 0), 10 * STEPS_PER_BYTE);
+        assert_eq!(cost(10, 3), 10 * (STEPS_PER_BYTE + 6));
+        assert_eq!(cost(usize::MAX, usize::MAX), usize::MAX);
     }
 
     #[test]

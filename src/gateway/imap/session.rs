@@ -258,8 +258,7 @@ impl Session {
     /// Reads exactly this many bytes. Whoever sends them slowly holds memory that others wait for, and is given up.
     pub(super) async fn read_literal(&mut self, len: usize, patience: Duration) -> Result<Vec<u8>, End> {
         let mut bytes = Vec::with_capacity(len);
-        let slowest = Duration::from_secs((len / limits::IMAP_SLOWEST_UPLOAD) as u64);
-        let until = Instant::now() + patience + slowest;
+        let until = Instant::now() + longest(len, patience);
         while bytes.len() < len {
             let missing = len - bytes.len();
             let patience = patience.min(until.saturating_duration_since(Instant::now()));
@@ -426,6 +425,11 @@ pub(super) async fn guarded<T>(
     }
 }
 
+/// How long a literal may take altogether, by whoever never pauses for longer than `patience`.
+pub(super) fn longest(len: usize, patience: Duration) -> Duration {
+    patience + Duration::from_secs((len / limits::IMAP_SLOWEST_UPLOAD) as u64)
+}
+
 /// Until the daemon stops.
 pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
     // An error means that nobody is left to say so: that is a stop as well.
@@ -435,6 +439,14 @@ pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_literal_has_time_by_its_length() {
+        let (patience, a_second) = (Duration::from_secs(7), limits::IMAP_SLOWEST_UPLOAD);
+        for (len, seconds) in [(0, 7), (a_second - 1, 7), (a_second, 8), (100 * a_second, 107)] {
+            assert_eq!(longest(len, patience), Duration::from_secs(seconds), "{len}");
+        }
+    }
 
     #[test]
     fn the_announced_limit_is_the_limit() {

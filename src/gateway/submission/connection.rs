@@ -149,11 +149,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
             return;
         }
         let bounds = &self.shared.config.bounds;
-        let room = match wanted <= UPLOAD_SMALL_BYTES {
-            true => UPLOAD_SMALL_BYTES,
-            false if wanted <= announced => announced.max(UPLOAD_SMALL_BYTES + 1),
-            false => bounds.message.saturating_add(CHUNK),
-        };
+        let room = room(wanted, announced, bounds.message.saturating_add(CHUNK));
         self.upload = None;
         match bounds.uploads.begin(&account.address().to_string(), room).await {
             Some(upload) => self.upload = Some((upload, room)),
@@ -245,6 +241,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
             Ok(Response::Submitted(id)) => format!("250 2.0.0 queued as {id}"),
             Ok(_) => "451 4.3.0 the message was not queued; try again".to_owned(),
             Err(error) => reply::of_request(&error),
+        }
+    }
+}
+
+/// For how much room is asked where so much is wanted of a message of which so much was announced: a share of the small ones
+/// first, then what was announced, and where it becomes more than that, all that a message may have.
+fn room(wanted: usize, announced: usize, most: usize) -> usize {
+    match wanted <= UPLOAD_SMALL_BYTES {
+        true => UPLOAD_SMALL_BYTES,
+        false if wanted <= announced => announced.max(UPLOAD_SMALL_BYTES + 1),
+        false => most,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_has_the_room_of_a_small_one_then_what_it_announced_then_all() {
+        const SMALL: usize = UPLOAD_SMALL_BYTES;
+        let most = 100 * SMALL;
+        for (wanted, announced, expected) in [
+            (1, 0, SMALL),
+            (SMALL, 9 * SMALL, SMALL),
+            (SMALL + 1, 9 * SMALL, 9 * SMALL),
+            (SMALL + 1, SMALL + 1, SMALL + 1),
+            (9 * SMALL, 9 * SMALL, 9 * SMALL),
+            (9 * SMALL + 1, 9 * SMALL, most),
+            (SMALL + 1, 0, most),
+        ] {
+            assert_eq!(room(wanted, announced, most), expected, "{wanted} of {announced}");
         }
     }
 }
