@@ -357,6 +357,9 @@ mod tests {
             bytes[8] = 2;
         })
         .unwrap();
+        // A later version says so in what it authenticates, too.
+        assert!(matches!(Checkpoint::read(&vfs, &path, &wrap()), Err(CheckpointError::Damaged)));
+        vfs.tamper(&path, |bytes| bytes[AUTHENTICATED] ^= 1).unwrap();
         assert!(matches!(Checkpoint::read(&vfs, &path, &wrap()), Err(CheckpointError::Version)));
         let absent = Checkpoint::read(&vfs, Path::new("/none"), &wrap());
         assert!(matches!(absent, Err(CheckpointError::Io(error)) if error.kind() == io::ErrorKind::NotFound));
