@@ -391,6 +391,10 @@ mod tests {
         assert_eq!(&value[found[0].spec.clone()], b"a@x");
         assert_eq!(&value[found[0].whole.clone()], b"\"x\" <a@x> (c)");
         assert_eq!(&value[found[1].spec.clone()], b"b @ y");
+    }
+
+    #[test]
+    fn groups_know_where_they_are() {
         let places =
             |value: &[u8]| entries(value).into_iter().map(|entry| (entry.whole, entry.spec)).collect::<Vec<_>>();
         assert_eq!(places(b":a@x;"), [(0..1, 0..1), (1..4, 1..4), (5..5, 5..5)]);

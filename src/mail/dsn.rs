@@ -485,6 +485,124 @@ mod tests {
     }
 
     #[test]
+    fn every_outcome_is_told_in_the_same_sense_in_every_place() {
+        let until = Timestamp::from_secs(1_800_432_000);
+        let late = |so_far| Outcome::Delayed { until, so_far };
+        let (undelivered, unconfirmed) = ("Your message was not delivered", "Delivery is unconfirmed");
+        let is_late = "Your message is late, and is tried on";
+        let (nobody, perhaps) = ("did not reach everybody", "may not have reached everybody");
+        let waits = "has not reached everybody yet";
+        for (outcome, subject, introduction, action, status, sentence) in [
+            (
+                Outcome::Failed(FailureReason::Expired),
+                undelivered,
+                nobody,
+                "failed",
+                "4.4.7",
+                "could not be reached, or",
+            ),
+            (
+                Outcome::Failed(FailureReason::Unconfirmed),
+                unconfirmed,
+                perhaps,
+                "delayed",
+                "4.4.7",
+                "ended without an acknowledgement",
+            ),
+            (Outcome::Failed(FailureReason::Refused), undelivered, nobody, "failed", "5.7.1", "refused the message"),
+            (Outcome::Failed(FailureReason::Unsealable), undelivered, nobody, "failed", "5.7.5", "could not be sealed"),
+            (Outcome::Failed(FailureReason::NoContact), undelivered, nobody, "failed", "5.1.1", "no longer in your"),
+            (
+                Outcome::Failed(FailureReason::Recalled),
+                unconfirmed,
+                perhaps,
+                "delayed",
+                "4.0.0",
+                "took the message back",
+            ),
+            (Outcome::Failed(FailureReason::TooLarge), undelivered, nobody, "failed", "5.2.3", "is larger than"),
+            (late(SoFar::NotReached), is_late, waits, "delayed", "4.4.1", "so far, or put it off"),
+            (late(SoFar::Sent), is_late, waits, "delayed", "4.4.1", "A copy was sent, and no acknowledgement"),
+            (late(SoFar::Held), is_late, waits, "delayed", "4.4.1", "A carrier of theirs has it"),
+            (Outcome::Delivered, "Your message was delivered", "was delivered", "delivered", "2.0.0", "on its disk"),
+            (Outcome::HandedOver, "Your message was handed over", "was handed over", "relayed", "2.0.0", "no receipts"),
+        ] {
+            let report = report_of(outcome, None);
+            let is_late = matches!(outcome, Outcome::Delayed { .. });
+            for expected in [
+                format!("\r\nSubject: {subject}\r\n"),
+                format!("Your message of {} {introduction}:\r\n", Timestamp::from_secs(1_800_000_000).rfc5322()),
+                format!("\r\nAction: {action}\r\nStatus: {status}\r\n"),
+                sentence.to_owned(),
+            ] {
+                assert_eq!(report.matches(&expected).count(), 1, "{expected}: {report}");
+            }
+            let retried = format!("\r\nWill-Retry-Until: {}\r\n", until.rfc5322());
+            assert_eq!(report.contains(&retried), is_late, "{report}");
+            assert_eq!(report.contains("delete it in the folder Outbox"), is_late, "{report}");
+            let ended = matches!(outcome, Outcome::Failed(_));
+            assert_eq!(report.contains("Nothing more is tried."), ended, "{report}");
+        }
+    }
+
+    #[test]
+    fn every_notice_says_who_writes_and_what_to_do() {
+        let (own, id, now) = (own(), ContentId::from_bytes([2; 16]), Timestamp::from_secs(1_800_500_000));
+        let fingerprint = Fingerprint::from_bytes([3; 32]);
+        let daemon = format!("Mail delivery <mailer-daemon@{}>", own.onion());
+        let lost = ["a message".to_owned(), "another".to_owned()];
+        for (notice, from, subject, said) in [
+            (
+                request(&own, &own, &fingerprint, id, now),
+                format!("<{own}>"),
+                "Somebody asks to become your contact",
+                format!("address:     {own}\r\nfingerprint: {fingerprint}\r\n"),
+            ),
+            (
+                greeting_failed(&own, "bob", &own, true, id, now),
+                daemon.clone(),
+                "A contact could not be greeted",
+                format!("bob <{own}>\r\n\r\nTheir node refused the greeting."),
+            ),
+            (
+                greeting_failed(&own, "bob", &own, false, id, now),
+                daemon.clone(),
+                "A contact could not be greeted",
+                "Their node could not be reached in time.".to_owned(),
+            ),
+            (restored(&own, now, id, now), daemon.clone(), "This mailbox was restored from a backup", now.rfc5322()),
+            (
+                rolled_back(&own, id, now),
+                daemon.clone(),
+                "This mailbox is older than it was",
+                "than the disk holds now".to_owned(),
+            ),
+            (
+                unreadable(&own, &lost, id, now),
+                daemon.clone(),
+                "A message is damaged on the disk",
+                "\r\n- a message\r\n- another\r\n".to_owned(),
+            ),
+            (
+                repaired(&own, &lost, "/kept", id, now),
+                daemon.clone(),
+                "A part of this mailbox was damaged on the disk",
+                "\r\n- a message\r\n- another\r\n\r\n".to_owned(),
+            ),
+        ] {
+            let text = String::from_utf8(notice).unwrap();
+            let head = format!(
+                "Date: {}\r\nFrom: {from}\r\nTo: <{own}>\r\nSubject: {subject}\r\nMessage-ID: <{id}@{}>\r\nMIME-Version: 1.0\r\n",
+                now.rfc5322(),
+                own.onion()
+            );
+            assert!(text.starts_with(&head) && text.contains(&said), "{text}");
+            assert!(text.contains("Auto-Submitted: auto-generated\r\n") && text.contains(&format!("{PLAIN}\r\n")));
+            assert!(super::super::outgoing::has_strict_lines(text.as_bytes()));
+        }
+    }
+
+    #[test]
     fn a_message_is_returned_whole_where_that_was_asked_for() {
         let whole = report_of(Outcome::Failed(FailureReason::Refused), Some(b"Subject: hello\r\n\r\nAll of it.\r\n"));
         assert!(whole.contains("Content-Type: message/rfc822\r\n\r\nSubject: hello\r\n\r\nAll of it.\r\n"));
