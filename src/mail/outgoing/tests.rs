@@ -120,7 +120,10 @@ fn petnames_become_addresses() {
         ("\"Bob B.\"@rune.internal (friend)", format!("{bob} (friend)")),
         ("\"bobby@rune.internal\" <bobby@rune.internal>", format!("{bob}")),
         ("bobby", format!("{bob}")),
-        ("abc@defg, BB <bobby@rune.internal>", format!("abc@defg, BB <{bob}>")),
+        (
+            "somebody@example.org, BB <bobby@rune.internal> (of those days, and of these)",
+            format!("somebody@example.org, BB <{bob}> (of those days, and of these)"),
+        ),
         ("x@y, bobby@rune.internal (bobby@rune.internal)", format!("x@y, {bob}")),
         (
             "x@y, \"bobby@rune.internal\" <bobby@rune.internal>, BB <bobby@rune.internal>",
