@@ -75,8 +75,8 @@ pub(super) struct World {
     pub(super) silent: BTreeSet<Onion>,
     /// The next bytes that contain this are lost, and the connection with them.
     pub(super) cut_at: Option<&'static [u8]>,
-    /// What begins with this gets to no carrier: that is the answer.
-    pub(super) answer_for: Option<(&'static [u8], Vec<u8>)>,
+    /// What begins with one of these gets to no carrier: what stands beside it is the answer.
+    pub(super) answers: Vec<(&'static [u8], Vec<u8>)>,
     links: BTreeMap<(usize, SessionId), (usize, SessionId)>,
     /// Dials that will fail.
     failing: BTreeSet<(Timestamp, usize, SessionId)>,
@@ -166,7 +166,7 @@ impl World {
             dial_fails_after: Duration::ZERO,
             silent: BTreeSet::new(),
             cut_at: None,
-            answer_for: None,
+            answers: Vec::new(),
             links: BTreeMap::new(),
             failing: BTreeSet::new(),
             effects: VecDeque::new(),
@@ -439,7 +439,7 @@ impl World {
             return;
         }
         if let Some(&(peer, other)) = self.links.get(&(node, session)) {
-            let answer = self.answer_for.as_ref().filter(|(begin, _)| bytes.starts_with(begin));
+            let answer = self.answers.iter().find(|(begin, _)| bytes.starts_with(begin));
             if let (Some(carrier), Some((_, answer))) = (peer.checked_sub(CARRIERS), answer) {
                 return self.carrier_effects.push_back((carrier, CarrierEffect::Transmit(other, answer.clone())));
             }

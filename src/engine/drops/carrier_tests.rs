@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Check;
 use super::tests::{ALICE, CAROL, HOUR, held, inbox, progress, set_online, world};
 use crate::base::ids::Fingerprint;
-use crate::base::{ContentId, QueueId};
+use crate::base::{ContentId, ObjectId, QueueId, limits};
 use crate::engine::effect::{Input, Refusal};
 use crate::engine::harness::{MINUTE, World};
 use crate::engine::queue::Progress;
@@ -27,7 +27,7 @@ fn a_carrier_that_refuses_what_collecting_needs_is_left_and_asked_again_later() 
     for command in [b"IDENTIFY ".as_slice(), b"RESPOND ", b"WATCH ", b"LIST "] {
         for (answer, error) in ANSWERS {
             let mut world = world(50, 1);
-            world.answer_for = Some((command, answer.into()));
+            world.answers = vec![(command, answer.into())];
             world.commands.clear();
             world.restart(CAROL);
             world.pass(20 * SECOND);
@@ -36,7 +36,7 @@ fn a_carrier_that_refuses_what_collecting_needs_is_left_and_asked_again_later() 
             assert_eq!((tried.failed, tried.last_error), (1, Some(error)), "{said}: {answer}");
             let last = world.commands.iter().rev().find(|command| *command != "QUIT\n").unwrap();
             assert!(last.starts_with(&*said), "nothing else is asked for: {last}");
-            world.answer_for = None;
+            world.answers.clear();
             world.pass(5 * MINUTE);
             assert_eq!(attempts(&world).failed, 0, "{said}: {answer}");
         }
@@ -62,6 +62,30 @@ fn an_identification_that_counts_for_a_while_is_shown_again_after_half_of_it() {
         assert_eq!((count(&world, "LIST "), count(&world, "IDENTIFY ")), (lists, identified));
     }
     assert_eq!(world.nodes[CAROL].published.collections.values().next().unwrap().failed, 0);
+}
+
+#[test]
+fn a_carrier_that_hands_out_nothing_for_us_is_left_after_64_objects() {
+    for objects in [63_usize, 64, 65] {
+        let mut world = world(54, 1);
+        let entry = |number| format!("241- {} 4096 20783 unread\n", ObjectId::from_bytes([number as u8; 16]));
+        let list = (1..=objects).map(entry).collect::<String>() + &format!("242 {objects}\n");
+        let junk = [b"251 #4096\n".as_slice(), &[b'x'; 4096]].concat();
+        world.answers = vec![(b"LIST ", list.into()), (b"RETRIEVE ", junk)];
+        world.commands.clear();
+        world.restart(CAROL);
+        world.pass(20 * SECOND);
+        let asked = |word: &str| world.commands.iter().filter(|command| command.starts_with(word)).count();
+        let most = objects.min(limits::COLLECT_REFUSED as usize);
+        assert_eq!((asked("RETRIEVE "), asked("DELETE ")), (most, most), "{objects}");
+        let tried = world.nodes[CAROL].published.collections.values().next().unwrap();
+        let failed = objects >= 64;
+        assert_eq!(
+            (tried.failed, tried.last_error),
+            (failed.into(), failed.then_some(AttemptError::Later)),
+            "{objects}"
+        );
+    }
 }
 
 #[test]

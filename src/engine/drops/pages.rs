@@ -285,11 +285,11 @@ mod tests {
             let mut world = greeted(10, 1);
             let page = world.carriers[0].held()[0].clone();
             let brings = |answer: &str| [format!("{answer} #{}\n", page.len()).as_bytes(), &page].concat();
-            world.answer_for = Some((b"FETCH ", brings(answer)));
+            world.answers = vec![(b"FETCH ", brings(answer))];
             world.pass(HOUR);
             let fetched = world.commands.iter().filter(|command| command.starts_with("FETCH ")).count();
             assert!(fetched > 0 && world.contact(BOB, ALICE).unwrap().certificate.is_none(), "{answer}: {fetched}");
-            world.answer_for = Some((b"FETCH ", brings("251")));
+            world.answers = vec![(b"FETCH ", brings("251"))];
             world.pass(2 * HOUR);
             assert!(world.contact(BOB, ALICE).unwrap().certificate.is_some(), "the same octets, as a page");
         }

@@ -126,6 +126,7 @@ mod tests {
         assert_eq!(patience.deadline(true), after(30), "the greeting");
         patience.greeted();
         assert_eq!(patience.deadline(false), after(900), "nothing is asked");
+        assert_eq!([0, 449, 450, 900].map(|seconds| patience.is_young(after(seconds))), [true, true, false, false]);
         patience.asked(after(10), 100, false);
         assert_eq!(patience.deadline(true), after(130));
         patience.asked(after(20), 200 * WIRE_SLOWEST_UPLOAD, true);
