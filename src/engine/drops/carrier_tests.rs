@@ -98,8 +98,11 @@ fn a_check_that_cannot_be_sealed_says_so_and_leaves_no_connection_behind() {
     };
     let before = world.connections(CAROL);
     world.nodes[CAROL].sealing_fails = Some(Refusal::Temporary);
+    // Even where the carrier does not hear that it is over.
+    world.carriers[0].deaf = true;
     assert_eq!(check(&mut world), (Check::Failed(AttemptError::Local), before));
     world.nodes[CAROL].sealing_fails = None;
+    world.carriers[0].deaf = false;
     assert_eq!(check(&mut world), (Check::Works, before));
 }
 
