@@ -457,11 +457,6 @@ impl World {
 
     // What tests look at.
 
-    /// How many connections a node has.
-    pub(super) fn connections(&self, node: usize) -> usize {
-        self.sessions_of(node).len()
-    }
-
     pub(super) fn fingerprint(&self, node: usize) -> Fingerprint {
         self.public(node).fingerprint
     }

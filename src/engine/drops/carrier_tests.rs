@@ -6,11 +6,12 @@ use std::time::Duration;
 use super::Check;
 use super::tests::{ALICE, CAROL, HOUR, held, inbox, progress, set_online, world};
 use crate::base::ids::Fingerprint;
+use crate::base::rng::SeededRng;
 use crate::base::{ContentId, ObjectId, QueueId, limits};
-use crate::engine::effect::{Input, Refusal};
+use crate::engine::effect::{DialError, Effect, Input, Refusal};
 use crate::engine::harness::{MINUTE, World};
 use crate::engine::queue::Progress;
-use crate::engine::request::{Asked, Request, Submission};
+use crate::engine::request::{Asked, Request, RequestId, Submission};
 use crate::engine::state::AttemptError;
 use crate::wire::mailbox::Policy;
 
@@ -89,21 +90,28 @@ fn a_carrier_that_hands_out_nothing_for_us_is_left_after_64_objects() {
 }
 
 #[test]
-fn a_check_that_cannot_be_sealed_says_so_and_leaves_no_connection_behind() {
-    let mut world = world(52, 1);
-    let check = |world: &mut World| {
-        world.request(CAROL, Request::CheckDrop { name: "box120".to_owned() }).unwrap();
-        world.pass(MINUTE);
-        (world.nodes[CAROL].published.checks.values().next().copied().unwrap(), world.connections(CAROL))
+fn a_check_that_fails_says_so_and_closes_what_was_opened_for_it() {
+    let closed = |dialled: Result<(), DialError>| {
+        let mut world = world(52, 1);
+        let (now, rng, carol) = (world.now, &mut SeededRng::new(1), &mut world.nodes[CAROL].identity);
+        let check = Request::CheckDrop { name: "box120".to_owned() };
+        let effects = carol.handle(now, rng, Input::Request(RequestId(1_000_000), check));
+        let dial = |effect: &Effect| if let Effect::Dial(session, ..) = effect { Some(*session) } else { None };
+        let session = effects.iter().find_map(dial).unwrap();
+        let mut effects = carol.handle(now, rng, Input::Dialled(session, dialled));
+        let seal = |effect: &Effect| if let Effect::Seal(op, ..) = effect { Some(*op) } else { None };
+        if let Some(op) = effects.iter().find_map(seal) {
+            effects = carol.handle(now, rng, Input::Sealed(op, Err(Refusal::Temporary)));
+        }
+        let how = carol.snapshot().checks.values().next().copied().unwrap();
+        (how, effects.iter().any(|effect| matches!(effect, Effect::Close(other) if *other == session)))
     };
-    let before = world.connections(CAROL);
-    world.nodes[CAROL].sealing_fails = Some(Refusal::Temporary);
-    // Even where the carrier does not hear that it is over.
-    world.carriers[0].deaf = true;
-    assert_eq!(check(&mut world), (Check::Failed(AttemptError::Local), before));
-    world.nodes[CAROL].sealing_fails = None;
-    world.carriers[0].deaf = false;
-    assert_eq!(check(&mut world), (Check::Works, before));
+    assert_eq!(closed(Ok(())), (Check::Failed(AttemptError::Local), true), "it cannot be sealed");
+    assert_eq!(
+        closed(Err(DialError::Unreachable)),
+        (Check::Failed(AttemptError::Unreachable), false),
+        "nobody answers"
+    );
 }
 
 /// Messages that may be larger than their class has tokens for are tried after the others; once they are gone, nothing of it
