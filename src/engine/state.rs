@@ -463,7 +463,10 @@ mod tests {
                 assert_eq!(state.apply(3, &Record::ContactChanged { id, change }), Applied::Done);
                 let contact = known(&state);
                 assert_eq!((contact.status, &contact.cards.pending), (after, &Some(card(4))));
-                assert!(contact.outbound == Some(key.unwrap_or(MacKey::from_bytes([2; 32]))), "the key to show");
+                assert!(
+                    contact.outbound == Some(key.unwrap_or_else(|| MacKey::from_bytes([2; 32]))),
+                    "the key to show"
+                );
                 assert_eq!((contact.cards.sent, contact.provenance.last()), (4, Some(&provenance)));
             }
         }
