@@ -1,0 +1,193 @@
+//! A node in this process, on the loopback transport.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Instant;
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+
+use super::*;
+use crate::base::limits;
+use crate::config::ListenFile;
+use crate::daemon::twin::Look;
+
+/// A node with an identity and a carrier, in this directory.
+async fn node(home: &Path) -> Node {
+    let node = started(home, "data", Some("alice".to_owned())).await;
+    node.ask(Command::CarrierEnable).await.unwrap();
+    node
+}
+
+/// A node on the network of this directory, with its data in this part of it.
+async fn started(home: &Path, data: &str, name: Option<String>) -> Node {
+    let any = || Some("127.0.0.1:0".to_owned());
+    let file = File {
+        transport: Some(format!("loopback:{}", home.join("net").display())),
+        listen: ListenFile { imap: any(), submission: any() },
+        ..File::default()
+    };
+    Node::start(Preparation::open(&home.join(data)).unwrap(), Start::new(name, None, file)).await.unwrap()
+}
+
+/// Copies what is in a directory, sockets aside.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    std::fs::set_permissions(to, std::fs::Permissions::from_mode(0o700)).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let (kind, to) = (entry.file_type().unwrap(), to.join(entry.file_name()));
+        if kind.is_dir() {
+            copy(&entry.path(), &to);
+        } else if kind.is_file() {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+fn home() -> tempfile::TempDir {
+    tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(0o700)).tempdir().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_has_the_key_of_every_identity_that_runs_and_no_key_of_one_whose_making_failed() {
+    use crate::base::IdentityId;
+    let home = home();
+    let node = node(home.path()).await;
+    let data = home.path().join("data");
+    let names = |dir: &Path| -> BTreeSet<String> {
+        std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    let own = names(&data.join("keys")).into_iter().find(|name| name.parse::<IdentityId>().is_ok()).unwrap();
+    let failed = IdentityId::from_bytes([7; 16]).to_string();
+    std::fs::copy(data.join("keys").join(&own), data.join("keys").join(&failed)).unwrap();
+    let (of_own, of_failed) = (data.join(&own).join("log"), data.join(&failed).join("log"));
+    std::fs::create_dir_all(&of_failed).unwrap();
+    std::fs::create_dir(data.join(&failed).join("blob")).unwrap();
+    for name in names(&of_own) {
+        std::fs::copy(of_own.join(&name), of_failed.join(&name)).unwrap();
+    }
+    let listed = node.shared.backup_begin().await.unwrap()["files"].to_string();
+    assert!(listed.contains(&format!("keys/{own}")) && listed.contains(&format!("\"{own}/")), "{listed}");
+    assert!(!listed.contains(&failed), "{listed}");
+    node.stop().await;
+}
+
+#[test]
+fn a_directory_says_which_keys_were_made_in_it() {
+    use crate::base::{IdentityId, SymmetricKey};
+    let home = home();
+    let preparation = Preparation::open(&home.path().join("data")).unwrap();
+    let made = || {
+        let has = [preparation.is_initialised(), preparation.has_identity(), preparation.has_carrier()];
+        has.map(Result::unwrap)
+    };
+    assert_eq!(made(), [false, false, false]);
+    assert_eq!(preparation.needs_passphrase().unwrap_err().code, Code::Failed, "there is nothing to lock");
+    let keyring = Keyring::create(Arc::clone(&preparation.vfs), &preparation.keys(), None, Box::new(OsRng)).unwrap();
+    assert_eq!(made(), [true, false, false]);
+    let key = SymmetricKey::from_bytes([1; 32]);
+    keyring.add_carrier(IdentityId::from_bytes([1; 16]), &key).unwrap();
+    assert_eq!(made(), [true, false, true]);
+    keyring.add_identity(IdentityId::from_bytes([2; 16]), &key).unwrap();
+    assert_eq!(made(), [true, true, true]);
+    assert!(!preparation.needs_passphrase().unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_loses_any_part_ends_with_a_failure_that_names_it() {
+    let (count, names) = {
+        let (home, mut names) = (home(), BTreeSet::new());
+        let node = node(home.path()).await;
+        let parts = node.shared.parts.lock().unwrap().iter().map(|(name, _)| *name).collect::<Vec<_>>();
+        names.extend(parts.iter().copied());
+        node.stop().await;
+        (parts.len(), names)
+    };
+    // Of an identity and of a carrier the driver and the publishing; two gateways, the control socket, the network.
+    assert_eq!((count, names.len()), (8, 8), "{names:?}");
+    for number in 0..count {
+        let home = home();
+        let node = node(home.path()).await;
+        let (name, part) = node.shared.parts.lock().unwrap().remove(number);
+        part.abort();
+        let ended = tokio::time::timeout(Duration::from_secs(5), node.stop_requested()).await;
+        let failure = ended.unwrap_or_else(|_| panic!("without {name} the node goes on")).unwrap_err();
+        assert!(failure.message.contains(name) && failure.code == Code::Failed, "{name}: {failure}");
+        node.shared.request_stop();
+        assert!(node.stop_requested().await.is_err(), "to be told to stop makes it no better");
+        node.stop().await;
+    }
+}
+
+/// Says this at a port, as a mail program does, until a line of what it hears begins like this.
+async fn told(at: SocketAddr, words: &str, answer: &str) -> BufReader<TcpStream> {
+    let mut stream = BufReader::new(TcpStream::connect(at).await.unwrap());
+    stream.write_all(words.as_bytes()).await.unwrap();
+    heard(&mut stream, answer).await;
+    stream
+}
+
+async fn heard(stream: &mut BufReader<TcpStream>, answer: &str) {
+    let mut line = String::new();
+    while !line.starts_with(answer) {
+        line.clear();
+        assert!(stream.read_line(&mut line).await.unwrap() > 0, "it ended without {answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_servers_of_mail_programs_have_one_pace_of_wrong_passwords_and_one_memory_for_uploads() {
+    let home = home();
+    let node = node(home.path()).await;
+    let Listening { imap, submission } = node.shared.listening().unwrap();
+    told(imap, "a LOGIN alice wrong\r\n", "a NO").await;
+    let begun = Instant::now();
+    told(submission, "EHLO x\r\nAUTH PLAIN AGFsaWNlAHdyb25n\r\n", "535").await;
+    assert!(begun.elapsed() >= 2 * limits::LOGIN_DELAY, "the second wrong one of the node: {:?}", begun.elapsed());
+    let made = node.ask(Command::PasswordNew { name: "test".to_owned() }).await.unwrap();
+    let (user, password) = (made["user"].as_str().unwrap(), made["password"].as_str().unwrap());
+    // All that an account may have, of which nothing comes.
+    let half = format!("a LOGIN {user} {password}\r\nb APPEND Drafts {{{}}}\r\n", limits::MESSAGE_BYTES);
+    let _halves = [told(imap, &half, "+").await, told(imap, &half, "+").await];
+    let begun = Instant::now();
+    let plain = data_encoding::BASE64.encode(format!("\0{user}\0{password}").as_bytes());
+    let envelope = format!("MAIL FROM:<{user}>\r\nRCPT TO:<{user}>\r\nDATA\r\n");
+    let mut large = told(submission, &format!("EHLO x\r\nAUTH PLAIN {plain}\r\n{envelope}"), "354").await;
+    let text = format!("From: <{user}>\r\n\r\n{}.\r\n", "text\r\n".repeat(100_000));
+    large.write_all(text.as_bytes()).await.unwrap();
+    heard(&mut large, "250").await;
+    assert!(begun.elapsed() >= limits::UPLOAD_STALL, "it waits for those: {:?}", begun.elapsed());
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_running_node_knows_its_own_looks_at_its_addresses() {
+    let home = home();
+    let node = node(home.path()).await;
+    let account = Arc::clone(node.shared.registry().all().first().unwrap());
+    let mut reachable = account.reachable.clone();
+    reachable.wait_for(|reachable| *reachable).await.unwrap();
+    let found = node.shared.lookout.look(&*node.shared.transport, account.address.onion()).await;
+    assert_eq!(found, Look::Own);
+    let carrier = node.shared.carrier().unwrap();
+    carrier.reachable.clone().wait_for(|reachable| *reachable).await.unwrap();
+    let found = node.shared.lookout.look(&*node.shared.transport, carrier.address.onion()).await;
+    assert_eq!(found, Look::Own);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_of_a_node_that_runs_ends_before_it_publishes_anything_and_says_why() {
+    let home = home();
+    let original = node(home.path()).await;
+    let account = Arc::clone(original.shared.registry().all().first().unwrap());
+    account.reachable.clone().wait_for(|reachable| *reachable).await.unwrap();
+    copy(&home.path().join("data"), &home.path().join("copy"));
+    let copy = started(home.path(), "copy", None).await;
+    let ended = tokio::time::timeout(Duration::from_secs(10), copy.stop_requested()).await;
+    let failure = ended.expect("the copy goes on").unwrap_err();
+    assert!(failure.code == Code::Busy && failure.message.contains("another node answers"), "{failure}");
+    copy.stop().await;
+    assert!(*account.reachable.borrow(), "the original is not disturbed");
+    original.stop().await;
+}
