@@ -370,8 +370,8 @@ fn the_demo_tells_its_story_to_the_end() {
     let mut rest = &*story;
     for words in [
         "Three people on this machine: alice, bob and carol. Unix sockets stand in for Tor; all else is real.",
-        "Each has an address of its own (an onion name), OpenPGP keys that also withstand a quantum",
-        "computer, and a sealed mailbox. Nobody knows anybody yet.",
+        "Each has an address of its own (an onion name), OpenPGP keys whose seal a quantum computer does",
+        "not open either, and a sealed mailbox. Nobody knows anybody yet.",
         "alice makes an invitation and gives it to bob:",
         "  rune:",
         "bob adds it. Now both have each other in the address book, with keys that were checked.",
@@ -388,7 +388,7 @@ fn the_demo_tells_its_story_to_the_end() {
         "  rune",
         "carol's node tells alice's. bob's will not learn who leaves what there, nor what it says.",
         "carol goes offline, and alice writes to her.",
-        "alice's status says: held by 1, not with her yet. That is all she can know, and all it says.",
+        "alice's status says: held by 1 carrier, not with her yet. That is all she can know, and all it says.",
         "carol is back. Her node collects the mail from her box, and returns a receipt that only it can make.",
         "alice's status says: delivered. bob's carrier holds nothing any more.",
         "That was the whole thing, in ",
