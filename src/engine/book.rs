@@ -119,17 +119,34 @@ pub struct Contact {
 }
 
 /// Why mail cannot be addressed to somebody.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unaddressable {
     /// Nobody in the book is meant.
-    #[error("is not in the address book; add the contact first, with an invitation from them: runepeer contact add")]
     Unknown,
     /// It is blocked.
-    #[error("is blocked; to write to them, let them back first: runepeer contact unblock NAME")]
     Blocked,
     /// It asks to be a contact.
-    #[error("waits in Requests; to write to them, accept them first: move their mail from there to INBOX")]
     Waiting,
+}
+
+impl Unaddressable {
+    /// The sentence for the user who wrote to this recipient.
+    pub fn sentence(self, recipient: &str) -> String {
+        let (is, advice) = match self {
+            Self::Unknown => (
+                "is not in the address book",
+                "add the contact first, with an invitation from them: runepeer contact add".to_owned(),
+            ),
+            Self::Blocked => {
+                ("is blocked", format!("to write to them, let them back first: runepeer contact unblock {recipient}"))
+            }
+            Self::Waiting => (
+                "waits in Requests",
+                "to write to them, accept them first: move their mail from there to INBOX".to_owned(),
+            ),
+        };
+        format!("{recipient} {is}; {advice}")
+    }
 }
 
 impl Contact {

@@ -260,7 +260,7 @@ pub enum RequestError {
     #[error("a limit was reached: {0}")]
     Limit(&'static str),
     /// A recipient is nobody to whom the identity writes. Permanent.
-    #[error("{recipient} {why}")]
+    #[error("{}", why.sentence(recipient))]
     UnknownRecipient {
         /// As given.
         recipient: String,
