@@ -441,12 +441,30 @@ fn a_carrier_that_cannot_be_opened_shows_in_status_until_it_is_mended() {
     node.start();
     let carrier = &node.json(&["status"])["carrier"];
     assert!(carrier["problem"].as_str().unwrap().contains("log"), "{carrier}");
-    assert_eq!(carrier["enabled"], false);
+    assert_eq!((&carrier["enabled"], &carrier["open"]), (&false.into(), &false.into()));
     let words = String::from_utf8(node.run(&["status"]).stdout).unwrap();
-    assert!(words.contains("runepeer repair"), "{words}");
+    assert!(
+        words.contains("it carries nothing until this is mended: ") && words.contains("runepeer repair"),
+        "{words}"
+    );
     assert_eq!(node.run(&["carrier", "show"]).status.code(), Some(1), "it is there, and broken");
     assert!(node.terminate().success());
     segments.iter().zip(kept).for_each(|(path, bytes)| std::fs::write(path, bytes).unwrap());
+    // Its key is of a later version, in which the sum is made in another way.
+    let keys = std::fs::read_dir(node.data().join("keys")).unwrap().map(|entry| entry.unwrap().path());
+    let key = keys.into_iter().find(|path| path.to_str().unwrap().contains("held-")).unwrap();
+    let kept = std::fs::read(&key).unwrap();
+    let mut later = kept.clone();
+    later[8] = 2;
+    *later.last_mut().unwrap() ^= 1;
+    std::fs::write(&key, later).unwrap();
     node.start();
-    assert_eq!(node.json(&["status"])["carrier"]["enabled"], true);
+    assert_eq!(node.json(&["status"])["carrier"]["open"], false);
+    let words = String::from_utf8(node.run(&["status"]).stdout).unwrap();
+    assert!(words.contains("it carries nothing until this is mended: ") && words.contains("newer runepeer"), "{words}");
+    assert!(node.terminate().success());
+    std::fs::write(&key, kept).unwrap();
+    node.start();
+    let carrier = &node.json(&["status"])["carrier"];
+    assert_eq!((&carrier["enabled"], &carrier["open"]), (&true.into(), &true.into()));
 }

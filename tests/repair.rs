@@ -199,7 +199,7 @@ fn what_can_be_saved_is_saved_beside_an_identity_that_cannot() {
     let second = identities(&node).into_iter().find(|path| *path != first).unwrap();
     damage(&files_in(&second, "log", Some("seg"))[0], 300);
     let output = node.run(&["--json", "repair", "--yes"]);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(7));
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(said.contains("backup restore"), "{said}");
     assert_eq!(std::fs::read_dir(node.data().join("corrupt")).unwrap().count(), 1, "what was damaged of the first");
@@ -217,7 +217,34 @@ fn where_the_keys_are_lost_only_a_backup_helps_and_nothing_is_changed() {
     let before = std::fs::read(&first).unwrap();
     let output = node.run(&["repair", "--yes"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(7));
     assert!(said.contains("backup restore"), "{said}");
     assert_eq!(std::fs::read(&first).unwrap(), before);
+}
+
+#[test]
+fn a_key_file_of_a_later_version_is_called_that_and_no_damage() {
+    let peers = temp_dir();
+    let (node, _) = node(peers.path());
+    let keys: Vec<PathBuf> =
+        std::fs::read_dir(node.data().join("keys")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(keys.len(), 3, "node, key file, identity: {keys:?}");
+    for path in &keys {
+        let whole = std::fs::read(path).unwrap();
+        let mut bytes = whole.clone();
+        bytes[8] = 2;
+        // Its sum is made in another way.
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(path, bytes).unwrap();
+        for arguments in [["repair", "--check"], ["repair", "--yes"]] {
+            let output = node.run(&arguments);
+            let said =
+                [&output.stdout, &output.stderr].map(|words| String::from_utf8_lossy(words).into_owned()).concat();
+            assert!(said.contains("a later version of runepeer made the key file"), "{}: {said}", path.display());
+            assert!(said.contains("newer runepeer") && !said.contains("damaged"), "{}: {said}", path.display());
+            assert_eq!(output.status.code(), Some(1), "{}: {said}", path.display());
+        }
+        std::fs::write(path, whole).unwrap();
+    }
+    node.json(&["repair", "--check"]);
 }

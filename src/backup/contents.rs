@@ -61,7 +61,8 @@ fn belongs(path: &str) -> bool {
     }
 }
 
-/// The files of a data directory in which no daemon runs; without `logs`, those of a running one that are not of its logs.
+/// The files of a data directory in which no daemon runs; without `logs`, those of a running one that are not of its
+/// logs.
 ///
 /// # Errors
 /// Those of the disk.

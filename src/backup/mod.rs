@@ -19,7 +19,7 @@ pub use last::Last;
 pub(crate) use restore::restored_from;
 pub use restore::{NODE_MARK, mark, restore, was_interrupted};
 pub use verify::{Checked, CheckedIdentity, verify};
-pub use whole::{check_logs, check_whole};
+pub use whole::{check_logs, check_whole, lacks_parts};
 
 use crate::control::{Code, Failure};
 

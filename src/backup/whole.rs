@@ -28,7 +28,12 @@ pub fn check_whole(vfs: &dyn Vfs, root: &Path) -> Result<(), Failure> {
     ))
 }
 
-/// The same of the logs of a data directory in which no daemon runs, as far as it can be known without keys.
+/// Whether it is a missing part for which [`check_whole`] refuses a data directory.
+pub fn lacks_parts(vfs: &dyn Vfs, root: &Path) -> bool {
+    !was_interrupted(vfs, root) && missing(vfs, root).is_ok_and(|parts| !parts.is_empty())
+}
+
+/// Names what is missing of the logs of a data directory in which no daemon runs, as far as it can be known without keys.
 ///
 /// # Errors
 /// [`Code::Failed`] where a segment is missing.

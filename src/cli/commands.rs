@@ -131,7 +131,7 @@ fn status(context: &Context) -> Result<(), Failure> {
             let _ = writeln!(words, "carrier: {} held in {boxes} boxes ({reachable})", carrier["held"]);
         }
         if let Some(problem) = carrier["problem"].as_str() {
-            let means = if carrier["hint"].is_null() { "" } else { "it carries nothing until this is mended: " };
+            let means = if carrier["open"] == true { "" } else { "it carries nothing until this is mended: " };
             let _ = writeln!(words, "carrier: {means}{problem}");
             carrier["hint"].as_str().map_or(Ok(()), |hint| writeln!(words, "  {hint}")).unwrap_or_default();
         }

@@ -9,15 +9,14 @@ use super::commands::{confirm, show};
 use super::progress::Bar;
 use super::up::{known_passphrase, read_passphrase};
 use crate::control::{Code, Failure};
-use crate::daemon::Preparation;
-use crate::daemon::repair::{Finding, Unreadable, Waiting, as_damage, examine};
+use crate::daemon::repair::{Finding, Unreadable, Waiting, examine, is_locked, prepare};
 
 pub(super) fn run(context: &Context, check: bool, passphrase_file: Option<&Path>) -> Result<(), Failure> {
-    let open = if check { Preparation::open_to_read } else { Preparation::open_existing };
-    let preparation = open(&context.data)?;
+    let preparation = prepare(&context.data, check)?;
     let passphrase = match passphrase_file {
         Some(file) => Some(read_passphrase(file)?),
-        None => known_passphrase(context, &preparation).map_err(as_damage)?,
+        None if is_locked(&preparation)? => known_passphrase(context, &preparation)?,
+        None => None,
     };
     let bar = Bar::new(context, "reading");
     let examination = examine(&preparation, passphrase, &mut |done, total| bar.set(done, total))?;
@@ -30,8 +29,8 @@ pub(super) fn run(context: &Context, check: bool, passphrase_file: Option<&Path>
         confirm(
             context,
             "The damaged files are copied into the folder corrupt, messages that cannot be read are taken out of their \
-             folders, what waits and cannot be sent is given up, and messages in INBOX name all of it; what the carrier holds \
-             for others and cannot read is given up too. A backup may have more. Do it?",
+             folders, what waits and cannot be sent is given up, and messages in INBOX name all of it; what the carrier \
+             holds for others and cannot read is given up too. A backup may have more. Do it?",
         )?;
     }
     if !check {
@@ -40,7 +39,10 @@ pub(super) fn run(context: &Context, check: bool, passphrase_file: Option<&Path>
     let findings: Vec<Value> = found.iter().map(describe).collect();
     let repaired = !check && !found.is_empty();
     let failure = (check && !found.is_empty()).then(|| {
-        let failure = Failure::new(Code::Damaged, "what is stored is damaged; nothing was changed");
+        let failure = match found.iter().any(Finding::is_damage) {
+            true => Failure::new(Code::Damaged, "what is stored is damaged; nothing was changed"),
+            false => Failure::new(Code::Failed, "not everything can be read; nothing was changed"),
+        };
         if can_mend { failure.hint("save what can still be read: runepeer repair") } else { failure }
     });
     let mut answer = json!({ "findings": findings, "repaired": repaired });

@@ -118,7 +118,7 @@ impl Preparation {
         self.directory.path()
     }
 
-    fn keys(&self) -> std::path::PathBuf {
+    pub(super) fn keys(&self) -> std::path::PathBuf {
         self.root().join("keys")
     }
 
@@ -202,20 +202,22 @@ pub(super) fn broken(what: &str, error: impl std::fmt::Display) -> Failure {
     Failure::new(Code::Failed, format!("{what}: {error}"))
 }
 
-/// Why keys are not to be had, and what to do.
+/// The failure of a command that could not get a key: why, and what its user does next.
 pub(super) fn keyless(what: &str, error: &UnlockError) -> Failure {
     let failure = broken(what, error);
     match error {
         UnlockError::Damaged { file } | UnlockError::Foreign { file } if Keyring::is_of_carrier(file) => failure.hint(
-            "nothing was changed, and no backup has this file. Put it back as it was, from wherever a copy of it is; or, to \
-             begin a new carrier, move it and the directory held out of the data directory",
+            "nothing was changed, and no backup has this file. Put it back as it was, from wherever a copy of it is; \
+             or, to begin a new carrier, move it and the directory held out of the data directory",
         ),
-        UnlockError::Damaged { .. }
-        | UnlockError::Missing { .. }
-        | UnlockError::Foreign { .. }
-        | UnlockError::Unfit { .. } => failure.hint(
-            "nothing was changed. Put back what was there, from wherever a copy of it is; or restore a backup into a new \
-             directory: runepeer --data-dir NEW backup restore FILE",
+        error if error.is_damage() => failure.hint(
+            "nothing was changed. Put back what was there, from wherever a copy of it is; or restore a backup into a \
+             new directory: runepeer --data-dir NEW backup restore FILE",
+        ),
+        UnlockError::Version { .. } => failure.hint("nothing was changed. Start the newer runepeer"),
+        UnlockError::Io(_) => failure.hint(
+            "see what the system says about the disk, and whether this user may read and write the directory keys; then \
+             try again",
         ),
         _ => failure,
     }
@@ -393,17 +395,18 @@ impl Node {
             .hint("stop one of them for good, then start the other again; two of them split their mail")),
             Some(Ending::Gone) => Err(Failure::new(
                 Code::Failed,
-                "the data directory of this node is gone: it, or a file of it that is being written, was removed, moved or \
-                 replaced, or its file system is not there any more",
+                "the data directory of this node is gone: it, or a file of it that is being written, was removed, \
+                 moved or replaced, or its file system is not there any more",
             )
             .hint(
-                "no mail that came since then was acknowledged. Put the directory back where it was, then start again; or \
-                 restore a backup into a new one: runepeer --data-dir NEW backup restore FILE",
+                "no mail that came since then was acknowledged. Put the directory back where it was, then start \
+                 again; or restore a backup into a new one: runepeer --data-dir NEW backup restore FILE",
             )),
-            Some(Ending::ReadOnly) => {
-                Err(Failure::new(Code::Failed, "nothing can be written to the data directory any more: its file system is read-only")
-                    .hint("nothing that was acknowledged is lost. See what the system says about the disk, then start again"))
-            }
+            Some(Ending::ReadOnly) => Err(Failure::new(
+                Code::Failed,
+                "nothing can be written to the data directory any more: its file system is read-only",
+            )
+            .hint("nothing that was acknowledged is lost. See what the system says about the disk, then start again")),
             Some(Ending::Asked) | None => Ok(()),
         }
     }
@@ -497,8 +500,8 @@ fn configuration(preparation: &Preparation, given: File) -> Result<(Config, Opti
     let written = path.join(crate::config::FILE_NAME).metadata().map(|meta| meta.len());
     if preparation.is_initialised()? && written.as_ref().map_or(true, |bytes| *bytes == 0) {
         tracing::warn!(
-            "config.toml is missing or empty, and every node has one: what is not given now is as for a new node. Put it \
-             back if anything stood there, such as a table [tor]"
+            "config.toml is missing or empty, and every node has one: what is not given now is as for a new node. \
+             Put it back if anything stood there, such as a table [tor]"
         );
     }
     let file = given.or(File::load(path).map_err(usage)?);
@@ -509,7 +512,7 @@ fn configuration(preparation: &Preparation, given: File) -> Result<(Config, Opti
 /// The keys of a node; of a new one where the data directory is empty.
 fn unlock_or_make(preparation: &Preparation, passphrase: Option<Zeroizing<String>>) -> Result<Keyring, Failure> {
     if preparation.is_initialised()? {
-        return unlock(preparation, passphrase);
+        return unlock(preparation, passphrase, keyless);
     }
     let (vfs, keys) = (Arc::clone(&preparation.vfs), preparation.keys());
     let passphrase = passphrase.map(|text| Passphrase::new(text.to_string()));
@@ -517,22 +520,27 @@ fn unlock_or_make(preparation: &Preparation, passphrase: Option<Zeroizing<String
         .map_err(|error| broken("the keys cannot be made", error))
 }
 
-/// The keys of a node that exists.
-pub(super) fn unlock(preparation: &Preparation, passphrase: Option<Zeroizing<String>>) -> Result<Keyring, Failure> {
+/// The keys of a node that exists. What went wrong becomes a failure by `told`, of [`keyless`] or like it.
+pub(super) fn unlock(
+    preparation: &Preparation,
+    passphrase: Option<Zeroizing<String>>,
+    told: fn(&str, &UnlockError) -> Failure,
+) -> Result<Keyring, Failure> {
     let (vfs, keys) = (Arc::clone(&preparation.vfs), preparation.keys());
     let passphrase = passphrase.map(|text| Passphrase::new(text.to_string()));
-    if passphrase.is_some() && !preparation.needs_passphrase()? {
+    let is_locked = || Keyring::is_passphrase_protected(&*vfs, &keys).map_err(|error| told("the keys", &error));
+    if passphrase.is_some() && !is_locked()? {
         return Err(Failure::new(Code::Usage, "this data directory was made without a passphrase, and one was given")
             .hint("start without it: a passphrase given now would protect nothing"));
     }
-    Keyring::unlock(vfs, &keys, passphrase.as_ref(), Box::new(OsRng)).map_err(|error| match error {
+    Keyring::unlock(Arc::clone(&vfs), &keys, passphrase.as_ref(), Box::new(OsRng)).map_err(|error| match error {
         UnlockError::WrongPassphrase => Failure::new(Code::NeedsUnlock, "the passphrase is wrong; nothing was changed")
             .hint("try again; it cannot be recovered if it is lost"),
         UnlockError::NeedsPassphrase => {
             Failure::new(Code::NeedsUnlock, "this data directory is locked with a passphrase")
                 .hint("give it with --passphrase-file FILE, or start on a terminal")
         }
-        error => keyless("the keys cannot be opened", &error),
+        error => told("the keys cannot be opened", &error),
     })
 }
 

@@ -1,5 +1,5 @@
-//! `runepeer repair`: everything is read, and what is damaged is put aside so that the rest can be used (docs/on-disk.md,
-//! "Damage"). Nothing is dropped in silence: what is lost is shown, agreed to, kept as it is, and named in a message.
+//! `runepeer repair`: everything is read, and what is damaged is put aside so that the rest can be used
+//! (docs/on-disk.md, "Damage"). Nothing is dropped in silence: what is lost is shown, agreed to, kept as it is, and named in a message.
 
 mod carrier;
 
@@ -12,14 +12,15 @@ use zeroize::Zeroizing;
 
 use super::clock::now;
 use super::node::{Preparation, broken, keyless, unlock};
+use crate::backup::lacks_parts;
 use crate::base::{BodyId, FolderId, IdentityId, SymmetricKey, Timestamp};
 use crate::control::{Code, Failure};
 use crate::engine::RecordError;
 use crate::engine::effect::{Durability, NewBody};
 use crate::engine::mailbox::{FolderRole, Uid};
 use crate::engine::{Lost, Record, State};
-use crate::store::vfs::{PatientVfs, Vfs};
-use crate::store::{Damage, Keyring, OpenError, OsRng, ReadError, Sizes, SteppedLog};
+use crate::store::vfs::{PatientVfs, RealVfs, Vfs};
+use crate::store::{Damage, Keyring, OpenError, OsRng, ReadError, Sizes, SteppedLog, UnlockError};
 
 /// Told how many bytes or messages of how many are done.
 pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
@@ -39,7 +40,8 @@ pub struct Finding {
     pub recovered: Vec<String>,
     /// Whether the disk refuses to give what lies there.
     pub disk_fails: bool,
-    /// Why nothing of it can be saved.
+    /// Why nothing of it can be saved: because of damage where its code says so, else because it cannot be read by this
+    /// version or from this disk.
     pub hopeless: Option<Failure>,
 }
 
@@ -73,6 +75,11 @@ fn lies_in(file: Option<&PathBuf>) -> String {
 }
 
 impl Finding {
+    /// Whether something is damaged: what a later version wrote is not.
+    pub fn is_damage(&self) -> bool {
+        self.hopeless.as_ref().is_none_or(|failure| failure.code == Code::Damaged)
+    }
+
     /// Each on a line of its own, for people.
     pub fn lines(&self) -> Vec<String> {
         let unreadable = self.unreadable.iter().map(|Unreadable { folder, uid, date, file }| {
@@ -87,12 +94,13 @@ impl Finding {
         });
         let recovered = self.recovered.iter().map(|name| format!("the name of a folder is lost; it becomes {name}"));
         let disk = self.disk_fails.then(|| {
-            "the disk fails: copy the data directory to another one first (with ddrescue, which reads around what fails), and \
-             repair the copy"
+            "the disk fails: copy the data directory to another one first (with ddrescue, which reads around what \
+             fails), and repair the copy"
                 .to_owned()
         });
         let hopeless = self.hopeless.iter().flat_map(|failure| {
-            let reason = format!("nothing of it can be saved: {failure}");
+            let cannot = if self.is_damage() { "nothing of it can be saved" } else { "it cannot be read" };
+            let reason = format!("{cannot}: {failure}");
             [Some(reason), failure.hint.clone()].into_iter().flatten()
         });
         let lines = self.damage.iter().cloned().chain(unreadable).chain(waiting).chain(recovered);
@@ -126,12 +134,41 @@ pub struct Examination<'a> {
     carrier: Option<(Finding, Option<carrier::Examined>)>,
 }
 
-/// Whoever asks what is damaged is told so where the keys are, too.
-pub fn as_damage(failure: Failure) -> Failure {
-    match failure.code {
-        Code::Failed => Failure { code: Code::Damaged, ..failure },
+fn as_damage(failure: Failure) -> Failure {
+    Failure { code: Code::Damaged, ..failure }
+}
+
+/// The failure of a repair that could not get a key. Only a key file that was changed, exchanged or lost is damage.
+fn without_key(what: &str, error: &UnlockError) -> Failure {
+    let failure = keyless(what, error);
+    if error.is_damage() { as_damage(failure) } else { failure }
+}
+
+/// The failure of a repair that could not read a log even in part. A log of a later version is not damaged.
+fn without_log(what: &str, error: OpenError) -> Failure {
+    let failure = broken(what, &error);
+    if error.damage().is_some() { as_damage(failure) } else { failure }
+}
+
+/// Takes a data directory: to look at it, or to mend what is damaged.
+///
+/// # Errors
+/// As of [`Preparation::open_to_read`] and [`Preparation::open_existing`]; [`Code::Damaged`] where a part is missing.
+pub fn prepare(data: &Path, check: bool) -> Result<Preparation, Failure> {
+    let open = if check { Preparation::open_to_read } else { Preparation::open_existing };
+    open(data).map_err(|failure| match failure.code {
+        Code::Failed if lacks_parts(&RealVfs, data) => as_damage(failure),
         _ => failure,
-    }
+    })
+}
+
+/// Whether a passphrase locks the keys.
+///
+/// # Errors
+/// [`Code::Damaged`] where the file that says so is; [`Code::Failed`] where it cannot be read, or is of a later version.
+pub fn is_locked(preparation: &Preparation) -> Result<bool, Failure> {
+    let protected = Keyring::is_passphrase_protected(&*preparation.vfs, &preparation.keys());
+    protected.map_err(|error| without_key("the keys", &error))
 }
 
 /// Reads everything of every identity and of the carrier. Nothing of it is changed.
@@ -143,7 +180,7 @@ pub fn examine<'a>(
     passphrase: Option<Zeroizing<String>>,
     progress: Progress<'_>,
 ) -> Result<Examination<'a>, Failure> {
-    let keyring = unlock(preparation, passphrase).map_err(as_damage)?;
+    let keyring = unlock(preparation, passphrase, without_key)?;
     let ids = keyring.identities().map_err(|error| broken("the keys", error))?;
     let mut cases = Vec::new();
     for id in ids {
@@ -156,7 +193,7 @@ pub fn examine<'a>(
     let carrier = match keyring.carrier() {
         Ok(Some((id, key))) => carrier::examine(preparation, id, &key, progress),
         Ok(None) => None,
-        Err(error) => Some((carrier::hopeless(keyless("the keys", &error)), None)),
+        Err(error) => Some((carrier::hopeless(without_key("the keys", &error)), None)),
     };
     Ok(Examination { preparation, cases, carrier })
 }
@@ -202,7 +239,7 @@ fn read(
     id: IdentityId,
     progress: Progress<'_>,
 ) -> Result<Examined, Failure> {
-    let key = keyring.identity_key(id).map_err(|error| keyless("the keys", &error))?;
+    let key = keyring.identity_key(id).map_err(|error| without_key("the keys", &error))?;
     let (mut examined, refused) = open(&preparation.vfs, preparation.root(), id, &key, progress)?;
     find_unreadable(&mut examined, progress);
     if examined.is_whole() {
@@ -280,7 +317,7 @@ fn open(
             let mut replay = |number, bytes: &[u8]| reader.record(number, bytes);
             let (vfs, sizes) = (Arc::clone(vfs), Sizes::default());
             let salvaged = SteppedLog::salvage(vfs, &dir, key, Box::new(OsRng), sizes, &mut replay, progress);
-            let (log, damage) = salvaged.map_err(|error| broken("the identity's log", error))?;
+            let (log, damage) = salvaged.map_err(|error| without_log("the identity's log", error))?;
             (log, None, damage, Some(error))
         }
         Err(error) => return Err(broken("the identity's log", error)),
@@ -294,10 +331,10 @@ fn open(
         let damage: Vec<String> =
             damage.iter().map(ToString::to_string).chain(refused.map(|error| error.to_string())).collect();
         let lost = format!("its first records are lost, and with them its keys ({})", damage.join("; "));
-        return Err(broken("the identity's log", lost).hint(
-            "nothing was changed; put back what is missing, or restore a backup into a new directory: runepeer --data-dir NEW \
-             backup restore FILE",
-        ));
+        return Err(as_damage(broken("the identity's log", lost).hint(
+            "nothing was changed; put back what is missing, or restore a backup into a new directory: runepeer \
+             --data-dir NEW backup restore FILE",
+        )));
     }
     let disk_fails = matches!(refused, Some(OpenError::Io { .. }));
     let refused = refused.and_then(OpenError::damage);
@@ -444,8 +481,8 @@ fn commit(examined: &mut Examined, records: &[Record], bodies: Vec<NewBody>) -> 
     Ok(())
 }
 
-/// Copies every damaged file as it is: `<data>/corrupt/<when>-<identity>-<name>`; zeros where the disk does not give what was
-/// there. Where.
+/// Copies every damaged file as it is to `<data>/corrupt/<when>-<identity>-<name>`, with zeros where the disk does not give
+/// what was there. Returns the directory of the copies.
 fn put_aside<'a>(
     vfs: &Arc<dyn Vfs>,
     root: &Path,

@@ -129,7 +129,7 @@ impl Archive {
             return Err(ArchiveError::NotAnArchive);
         }
         let version = fields.u16();
-        // Nothing stands there; what does was written by nobody of us.
+        // This program writes zeros there: anything else is damage.
         let more = header.get(AUTHENTICATED + WRAPPED_BYTES..).unwrap_or_default();
         if version == Some(VERSION) && more.iter().any(|byte| *byte != 0) {
             return Err(ArchiveError::Damaged { offset: (AUTHENTICATED + WRAPPED_BYTES) as u64 });

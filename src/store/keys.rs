@@ -100,6 +100,14 @@ pub enum UnlockError {
     Io(#[from] io::Error),
 }
 
+impl UnlockError {
+    /// Whether what is stored is the reason: a file was changed, exchanged or lost. A file of a later version, a passphrase
+    /// and a disk that gives nothing are other reasons.
+    pub const fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::Foreign { .. } | Self::Unfit { .. } | Self::Missing { .. })
+    }
+}
+
 /// The unlocked keys of a node.
 pub struct Keyring {
     vfs: Arc<dyn Vfs>,

@@ -118,7 +118,7 @@ impl Shared {
         match (self.carrier(), self.carrier_problem.lock().unwrap_or_else(PoisonError::into_inner).as_ref()) {
             (Some(carrier), _) => describe(&carrier),
             (None, Some(Failure { message, hint, .. })) => {
-                json!({ "enabled": false, "problem": message, "hint": hint })
+                json!({ "open": false, "enabled": false, "problem": message, "hint": hint })
             }
             (None, None) => Value::Null,
         }
@@ -170,6 +170,7 @@ fn describe(carrier: &LocalCarrier) -> Value {
     json!({
         "onion": carrier.address.onion().to_string(),
         "fingerprint": carrier.fingerprint.to_string(),
+        "open": true,
         "enabled": status.serves,
         "reachable": carrier.is_reachable(),
         "problem": carrier.rolled_back.then_some(ROLLED_BACK),

@@ -1,7 +1,7 @@
 //! The carrier of a node: made, opened from its log, published.
 //!
-//! It has an onion, a certificate, a key and a log of its own; nothing ties it to the identities of the node but the file
-//! system. It exists once its key is kept, like an identity; switched off it keeps what it holds.
+//! It has an onion, a certificate, a key and a log of its own; nothing ties it to the identities of the node but the
+//! file system. It exists once its key is kept, like an identity; switched off it keeps what it holds.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -110,12 +110,14 @@ impl Shared {
         Ok(carrier)
     }
 
-    /// Opens the carrier that exists.
+    /// Opens the carrier that exists. Each failure says what to do next.
     pub(super) async fn open_known_carrier(&self) -> Result<(), Failure> {
-        match self.with_keyring(|keyring| keyring.carrier())? {
-            Some((id, key)) => self.open_carrier(id, key).await.map(drop),
-            None => Ok(()),
-        }
+        let opened = match self.with_keyring(|keyring| keyring.carrier()) {
+            Ok(Some((id, key))) => self.open_carrier(id, key).await.map(drop),
+            Ok(None) => Ok(()),
+            Err(failure) => Err(failure),
+        };
+        opened.map_err(with_next_step)
     }
 
     /// Makes a carrier: its log with its first records, then its key file, which is the commit (docs/on-disk.md).
@@ -169,7 +171,7 @@ impl Shared {
         let (status, receiver) = watch::channel(carrier.status());
         let serves = watch::channel(carrier.held().serves()).0;
         let shell = CarrierShell::new(log, view, KeyChain::new(keys), status, serves.clone());
-        // Told once: what the view knows now is what is there.
+        // From now on the view knows what is there: the next start does not find that the end is missing.
         shell.keep_position(&carrier);
         let (driver, Ends { requests, incoming }) = Driver::new(carrier, shell, self.pool.clone());
         let driver = self.spawn("the carrier", driver.run(self.stop.subscribe()));
@@ -195,9 +197,18 @@ impl Shared {
     }
 }
 
-/// What is to be known where the end of a carrier's log is missing.
-const ROLLED_BACK: &str = "the end of the carrier's log is missing: an older copy was put back, or the disk lost what it had \
-                           confirmed; what was left here last may be gone, and its senders hear of no delivery";
+/// The failure, with a hint where it had none.
+fn with_next_step(failure: Failure) -> Failure {
+    match failure.hint {
+        Some(_) => failure,
+        None => failure.hint("stop the daemon, and see what is wrong with what is stored: runepeer repair --check"),
+    }
+}
+
+/// What the log and `status` tell the owner of a carrier whose log lacks its end.
+const ROLLED_BACK: &str = "the end of the carrier's log is missing: an older copy was put back, or the disk lost what it \
+                           had confirmed; what was left here last may be gone, and its senders hear of no delivery; \
+                           status says this until the next start";
 
 /// Whether the view has seen more of the log than is there. A position is kept there only of what was durable.
 fn is_rolled_back(held: &Held, view: &IdentityView) -> bool {
@@ -209,7 +220,8 @@ fn is_rolled_back(held: &Held, view: &IdentityView) -> bool {
     rolled_back
 }
 
-/// The end of an hour. The text of an invitation counts in hours (docs/protocol.md, "Invitation"): what began counts whole.
+/// The end of an hour. The text of an invitation counts in hours (docs/protocol.md, "Invitation"): what began counts
+/// whole.
 fn whole_hours(end: Timestamp) -> Timestamp {
     Timestamp::from_secs(end.secs().saturating_add(3599) / 3600 * 3600)
 }
@@ -238,6 +250,13 @@ fn fold(vfs: &Arc<dyn Vfs>, path: &Path, key: &SymmetricKey) -> Result<(Log, Hel
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_carrier_that_cannot_be_opened_says_what_to_do_next() {
+        let hint = |failure| with_next_step(failure).hint.unwrap();
+        assert!(hint(broken("the carrier's log", "it is empty")).contains("runepeer repair"));
+        assert_eq!(hint(broken("the carrier's log", "another").hint("do this")), "do this");
+    }
 
     #[test]
     fn an_invitation_to_a_box_ends_with_an_hour_and_not_before_it_was_asked_to() {

@@ -48,8 +48,8 @@ impl CarrierShell {
         Self { log, view, keys, status, serves, answers: BTreeMap::new(), next_request: 0, since_position: 0 }
     }
 
-    /// Notes in the view how far the log goes: by that a later start sees that its end is missing. Only what is durable has a
-    /// position.
+    /// Notes in the view how far the log goes: by that a later start sees that its end is missing. Only what is durable
+    /// has a position.
     pub(super) fn keep_position(&self, carrier: &Carrier) {
         if let Some(position) = self.log.position(carrier.held().last_record()) {
             self.view.save_state(&position, b"");

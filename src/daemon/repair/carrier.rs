@@ -1,15 +1,15 @@
 //! The same for the carrier: what is held and can be read stays, the rest is given up.
 //!
-//! Whoever left what is lost here hears of no delivery, and has other copies or reports it. Where the record of a deposit is
-//! lost its token admits something once more.
+//! The sender of an object that is lost here hears of no delivery, and brings another copy or reports it as unconfirmed.
+//! Where the record of a deposit is lost its token admits something once more.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{
-    Finding, Preparation, Progress, Unread, begin_anew, broken, found_elsewhere, look_elsewhere, put_aside, unreadable,
-    without_checkpoint,
+    Finding, Preparation, Progress, Unread, as_damage, begin_anew, broken, found_elsewhere, look_elsewhere, put_aside,
+    unreadable, without_checkpoint, without_log,
 };
 use crate::base::{BodyId, IdentityId, SymmetricKey};
 use crate::control::Failure;
@@ -111,7 +111,7 @@ fn open(
             let mut replay = |number, bytes: &[u8]| reader.record(number, bytes);
             let (vfs, sizes) = (Arc::clone(vfs), Sizes::default());
             let salvaged = SteppedLog::salvage(vfs, &dir, key, Box::new(OsRng), sizes, &mut replay, progress);
-            let (log, damage) = salvaged.map_err(|error| failed(&error))?;
+            let (log, damage) = salvaged.map_err(|error| without_log("the carrier's log", error))?;
             (log, None, damage, Some(error))
         }
         Err(error) => return Err(failed(&error)),
@@ -124,7 +124,8 @@ fn open(
     if held.profile().is_none() {
         let named = damage.iter().map(ToString::to_string).chain(refused.map(|error| error.to_string()));
         let named = named.collect::<Vec<_>>().join("; ");
-        return Err(failed(&format!("its first records are lost, and with them its keys ({named})")).hint(format!(
+        let failure = failed(&format!("its first records are lost, and with them its keys ({named})"));
+        return Err(as_damage(failure).hint(format!(
             "nothing was changed; to begin a new carrier, move {} and keys/held-{id} somewhere else",
             dir.display()
         )));

@@ -286,3 +286,22 @@ fn a_checkpoint_that_is_damaged_and_not_needed_is_named_and_made_anew() {
     find_unreadable(&mut examined, &mut |_, _| ());
     assert!(examined.is_whole());
 }
+
+#[test]
+fn a_key_that_was_changed_exchanged_or_lost_is_damage_and_one_that_cannot_be_had_otherwise_is_not() {
+    let file = || PathBuf::from("keys/node");
+    let damaged = [
+        UnlockError::Damaged { file: file() },
+        UnlockError::Foreign { file: file() },
+        UnlockError::Unfit { node: file(), key_file: file() },
+        UnlockError::Missing { file: file() },
+    ];
+    let others = [UnlockError::Version { file: file() }, UnlockError::Io(io::ErrorKind::PermissionDenied.into())];
+    for (errors, code) in [(&damaged[..], Code::Damaged), (&others, Code::Failed)] {
+        for error in errors {
+            let failure = without_key("the keys", error);
+            assert_eq!(failure.code, code, "{error}");
+            assert!(failure.hint.is_some(), "what to do about it: {error}");
+        }
+    }
+}

@@ -116,13 +116,13 @@ const IN_BACKUP: &[&str] = &["{file}", "runepeer repair --check", "use another b
 pub(crate) const MATRIX: &[Row] = &[
     // Keys.
     row(Plain, "keys/node", CHANGED, Refuses(NO_KEY), Check(7, NO_KEY), Verify(IN_BACKUP)),
-    row(Plain, "keys/node", &[Gone], Refuses(MISSING), Check(1, MISSING), Refused(MISSING)),
+    row(Plain, "keys/node", &[Gone], Refuses(MISSING), Check(7, MISSING), Refused(MISSING)),
     row(Plain, "keys/node", &[Swapped], Refuses(UNFIT), Check(7, UNFIT), Verify(&["do not fit each other"])),
     row(Plain, "keys/node.key", CHANGED, Refuses(NO_KEY), Check(7, NO_KEY), Verify(IN_BACKUP)),
-    row(Plain, "keys/node.key", &[Gone], Refuses(MISSING), Check(1, MISSING), Refused(MISSING)),
+    row(Plain, "keys/node.key", &[Gone], Refuses(MISSING), Check(7, MISSING), Refused(MISSING)),
     row(Plain, "keys/node.key", &[Swapped], Refuses(UNFIT), Check(7, UNFIT), Verify(&["do not fit each other"])),
     row(Plain, "keys/<identity>", CHANGED, Refuses(NO_KEY), Check(7, NO_KEY), Verify(IN_BACKUP)),
-    row(Plain, "keys/<identity>", &[Gone], Refuses(MISSING), Check(1, MISSING), Refused(MISSING)),
+    row(Plain, "keys/<identity>", &[Gone], Refuses(MISSING), Check(7, MISSING), Refused(MISSING)),
     row(Plain, "keys/<identity>", &[Swapped], Refuses(FOREIGN), Check(7, FOREIGN), Verify(IN_BACKUP)),
     row(
         Plain,
@@ -132,7 +132,7 @@ pub(crate) const MATRIX: &[Row] = &[
         Check(7, &["{file} is damaged", "no backup has this file"]),
         Whole,
     ),
-    row(Plain, "keys/held-<carrier>", &[Gone], Refuses(MISSING), Check(1, MISSING), Refused(MISSING)),
+    row(Plain, "keys/held-<carrier>", &[Gone], Refuses(MISSING), Check(7, MISSING), Refused(MISSING)),
     row(
         Plain,
         "keys/held-<carrier>",
@@ -142,8 +142,8 @@ pub(crate) const MATRIX: &[Row] = &[
         Verify(&["use another backup"]),
     ),
     row(Locked, "keys/node", CHANGED, Refuses(NO_KEY), Check(7, NO_KEY), Verify(IN_BACKUP)),
-    row(Locked, "keys/node", &[Gone], Refuses(MISSING), Check(1, MISSING), Refused(MISSING)),
-    row(Locked, "keys/node", &[Swapped], Refuses(NO_KEY_FILE), Check(1, NO_KEY_FILE), Refused(NO_KEY_FILE)),
+    row(Locked, "keys/node", &[Gone], Refuses(MISSING), Check(7, MISSING), Refused(MISSING)),
+    row(Locked, "keys/node", &[Swapped], Refuses(NO_KEY_FILE), Check(7, NO_KEY_FILE), Refused(NO_KEY_FILE)),
     // The log: its first records have the identity's keys.
     row(
         Plain,
@@ -369,7 +369,7 @@ pub(crate) const MATRIX: &[Row] = &[
         "restoring",
         &[Gone],
         Refuses(&["keys/node is missing", "Put back"]),
-        Check(1, &["keys/node is missing"]),
+        Check(7, &["keys/node is missing"]),
         Refused(&["keys/node is missing"]),
     ),
     row(
@@ -377,7 +377,7 @@ pub(crate) const MATRIX: &[Row] = &[
         "<identity>/making",
         &[Gone],
         Refuses(&["is missing", "log is there"]),
-        Check(1, &["is missing"]),
+        Check(7, &["is missing"]),
         Refused(&["is missing"]),
     ),
 ];

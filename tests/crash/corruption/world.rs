@@ -1,5 +1,5 @@
-//! What the matrix damages: data directories of one node as it stopped, with everything that a node can have, what lay in them
-//! at an earlier moment, and the directory of another node.
+//! What the matrix damages: data directories of one node as it stopped, with everything that a node can have, what lay in
+//! them at an earlier moment, and the directory of another node.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -68,6 +68,9 @@ pub(crate) struct World {
     owner: SecretKeys,
     onion: Onion,
 }
+
+/// So many objects were left at the carrier before its last run.
+pub(crate) const HELD_BEFORE: usize = 3;
 
 /// The passphrase of the backups, and of the locked node.
 pub(crate) const PASSPHRASE: &str = "of the matrix";
@@ -145,6 +148,9 @@ impl World {
         let mut node = Node::loopback("alice", peers.path());
         copy(&data, &node.data());
         node.start();
+        wait_for("the carrier is reachable", Duration::from_secs(30), || {
+            (node.json(&["status"])["carrier"]["reachable"] == true).then_some(())
+        });
         let (mail, unread) = shown(&node, &self.login);
         assert!(unread == 0 && mail.len() >= 11, "{state:?}: {:?}", mail.keys());
         let waiting = node.json(&["queue", "list"])["queue"].as_array().unwrap().len();
@@ -153,8 +159,8 @@ impl World {
         self.templates.insert(state, Template { data, mail, waiting, held });
     }
 
-    /// Lets the logs of a node begin with checkpoints: what `repair` leaves of ones in which nothing was lost but the mark of a
-    /// clean stop.
+    /// Lets the logs of a node begin with checkpoints: what `repair` leaves of ones in which nothing was lost but the mark
+    /// of a clean stop.
     fn checkpoint(&self, node: &mut Node) {
         let logs = [log_of(&node.data(), ""), log_of(&node.data(), "held-")];
         let first = logs.map(|log| fs::read_dir(log).unwrap().map(|entry| entry.unwrap().path()).min().unwrap());
@@ -343,7 +349,8 @@ pub(crate) fn log_of(data: &Path, key: &str) -> PathBuf {
     home.join(id).join("log")
 }
 
-/// Removes what the upkeep would remove an hour later: of what lies before the newest checkpoint, all that nothing needs.
+/// Removes what the upkeep would remove an hour later: of what lies before the newest checkpoint, all that nothing
+/// needs.
 fn remove_unneeded(node: &Node) {
     for log in [log_of(&node.data(), ""), log_of(&node.data(), "held-")] {
         let mut files: Vec<PathBuf> = fs::read_dir(log).unwrap().map(|entry| entry.unwrap().path()).collect();
