@@ -40,12 +40,13 @@ enum End {
 
 pub fn run(work: &Path, mutants: &[Mutant], built: &Built, options: &Options) -> Result<()> {
     let tests = reach(work, built, options)?;
-    let state = work.join("state");
-    let before = known(&state);
-    let mut ends = before.clone();
+    let state = work.join(if options.confirm { "confirmed" } else { "state" });
+    // What is known may be of older sources: it says which test to try first.
+    let before = known(&work.join("state"));
+    let mut ends = known(&state);
     ends.retain(|number, end| {
         let again = options.again && !matches!(end, End::Killed(_));
-        !options.confirm && !again && options.only != Some(*number)
+        !again && options.only != Some(*number)
     });
     let wanted = |mutant: &&Mutant| {
         built.viable.contains(&mutant.number)
