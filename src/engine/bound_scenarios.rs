@@ -140,8 +140,8 @@ fn an_identity_has_one_box_at_each_of_four_carriers() {
     world.rent(ALICE, &invitations[0], 120).unwrap();
     let again = world.rent(ALICE, &invitations[1], 121);
     assert!(matches!(again, Err(RequestError::InvitationRefused(_))), "{again:?}");
-    for number in 2..5 {
-        world.rent(ALICE, &invitations[number], 120 + number as u8).unwrap();
+    for (number, invitation) in (122..).zip(&invitations[2..5]) {
+        world.rent(ALICE, invitation, number).unwrap();
     }
     let fifth = world.rent(ALICE, &invitations[5], 130);
     assert!(is_full(&fifth), "{fifth:?}");

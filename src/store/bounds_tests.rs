@@ -207,7 +207,7 @@ fn a_log_is_made_smaller_once_a_start_reads_more_than_so_many_segments() {
         log.close();
         vfs
     };
-    let vfs = (1000..).map(log_of).find(|vfs| size(vfs, 1) % REPLAYED_SEGMENTS == 0).unwrap();
+    let vfs = (1000..).map(log_of).find(|vfs| size(vfs, 1).is_multiple_of(REPLAYED_SEGMENTS)).unwrap();
     let wants = |segment| open(&vfs, Sizes { segment, ..LARGE }).unwrap().0.wants_compaction();
     let most = size(&vfs, 1) / REPLAYED_SEGMENTS;
     assert!(!wants(most));

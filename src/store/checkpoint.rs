@@ -321,7 +321,7 @@ mod tests {
             let (first, _) = &checkpoint(0).bodies[0];
             let mut id = [0; 16];
             id[..4].copy_from_slice(&n.to_be_bytes());
-            (BodyEntry { id: BodyId::from_bytes(id), ..first.clone() }, n % 3 == 0)
+            (BodyEntry { id: BodyId::from_bytes(id), ..first.clone() }, n.is_multiple_of(3))
         };
         written.bodies = (0..20_000).map(entry).collect();
         let vfs = MemVfs::new();

@@ -51,12 +51,15 @@ pub(super) enum Step {
     Close,
 }
 
+/// Why mail is not addressed to a recipient.
+type Refuses = Box<dyn Fn(&str) -> Option<Unaddressable> + Send + Sync>;
+
 /// Who is logged in, as far as the session needs to know.
 pub(super) struct Identity {
     /// The identity's address.
     pub(super) address: Address,
-    /// Whether somebody is in the address book.
-    pub(super) refuses: Box<dyn Fn(&str) -> Option<Unaddressable> + Send + Sync>,
+    /// Why mail is not addressed to somebody; `None` where it is.
+    pub(super) refuses: Refuses,
 }
 
 enum Mode {

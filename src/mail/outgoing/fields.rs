@@ -145,6 +145,11 @@ pub(super) fn tells_of_others(field: &Field<'_>, own: &Address) -> bool {
 }
 
 #[cfg(test)]
+pub(super) fn allowed() -> impl Iterator<Item = &'static str> {
+    ALLOWED.iter().map(|(name, _)| *name)
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -199,9 +204,4 @@ mod tests {
         assert_eq!(utc(b"Fri, 20 Nov\r\n 2026 23:40:52 -0130"), Some("Sat, 21 Nov 2026 01:10:52 +0000".to_owned()));
         assert_eq!(utc(b"tomorrow"), None);
     }
-}
-
-#[cfg(test)]
-pub(super) fn allowed() -> impl Iterator<Item = &'static str> {
-    ALLOWED.iter().map(|(name, _)| *name)
 }
