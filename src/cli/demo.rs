@@ -249,7 +249,9 @@ async fn away(context: &Context, home: &Path, alice: &Person, bob: &Person, caro
                 value["queue"].as_array().is_some_and(|rows| rows.iter().all(|row| row["state"] == "held"))
             };
             alice.wait(Command::QueueList { ended: false }, "for the carrier", held).await?;
-            out.say("alice's status says: held by 1 carrier, not with her yet. That is all she can know, and all it says.\n");
+            out.say(
+                "alice's status says: held by 1 carrier, not with her yet. That is all she can know, and all it says.\n",
+            );
             Ok(())
         })
         .await?;
@@ -296,10 +298,12 @@ fn letter(from: &str, to: &str) -> Vec<u8> {
     let photo: Vec<u8> = (u8::MIN..=u8::MAX).cycle().take(ATTACHMENT).collect();
     let mut message = format!(
         "From: Alice <{from}>\r\nTo: <{to}>\r\nSubject: The photo\r\nDate: Fri, 20 Nov 2026 12:00:00 +0000\r\n\
-         Message-ID: <demo-letter@{}>\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=\"=_demo\"\r\n\r\n\
+         Message-ID: <demo-letter@{}>\r\nMIME-Version: 1.0\r\n\
+         Content-Type: multipart/mixed; boundary=\"=_demo\"\r\n\r\n\
          --=_demo\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n\
          Dear Bob,\r\nhere is the photo. Grüße!\r\n.\r\n-- \r\nAlice\r\n\
-         --=_demo\r\nContent-Type: image/jpeg; name=\"photo.jpg\"\r\nContent-Disposition: attachment; filename=\"photo.jpg\"\r\n\
+         --=_demo\r\nContent-Type: image/jpeg; name=\"photo.jpg\"\r\n\
+         Content-Disposition: attachment; filename=\"photo.jpg\"\r\n\
          Content-Transfer-Encoding: base64\r\n\r\n",
         from.rsplit('@').next().unwrap_or_default(),
     );

@@ -35,7 +35,8 @@ pub(super) fn run(context: &Context, verb: Queue) -> Result<(), Failure> {
         Queue::Cancel { id } => {
             confirm(
                 context,
-                "Nothing more is sent of it. A copy that a carrier or a friend holds, or that is on its way, may still arrive. Take it back?",
+                "Nothing more is sent of it. A copy that a carrier or a friend holds, or that is on its way, may still arrive. \
+                 Take it back?",
             )?;
             context.ask(Command::QueueCancel { id })?;
             done(context, "Taken back. Where a copy may have arrived before, a message in INBOX says so.");

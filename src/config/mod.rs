@@ -45,7 +45,8 @@ pub enum ConfigError {
     },
     /// An address that is not on the loopback interface.
     #[error(
-        "{key} = \"{value}\" is not a loopback address with a port: mail programs connect without TLS, so only this machine may; write for example {example}"
+        "{key} = \"{value}\" is not a loopback address with a port: mail programs connect without TLS, so only this \
+         machine may; write for example {example}"
     )]
     NotLoopback {
         /// Which setting.
@@ -57,7 +58,8 @@ pub enum ConfigError {
     },
     /// A welcome that cannot stand in a greeting.
     #[error(
-        "identity.{name}.welcome: write 1 to {WELCOME_CHARACTERS} printable ASCII characters, without quotation marks and backslashes, not beginning with RUNE/"
+        "identity.{name}.welcome: write 1 to {WELCOME_CHARACTERS} printable ASCII characters, without quotation marks and \
+         backslashes, not beginning with RUNE/"
     )]
     Welcome {
         /// Of which identity.

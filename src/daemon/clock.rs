@@ -21,7 +21,7 @@ impl Clock {
         Self { shown: now(), at: tokio::time::Instant::now() }
     }
 
-    /// By how much the clock was set since this was last asked, where that is worth telling.
+    /// By how much the clock was set since the last call; `None` where that was less than [`limits::CLOCK_STEP`].
     pub(super) fn step(&mut self) -> Option<ClockStep> {
         let expected = self.shown.plus(self.at.elapsed());
         *self = Self::new();
@@ -29,7 +29,8 @@ impl Clock {
     }
 }
 
-/// What happened to a clock that should show this, and shows that.
+/// How a clock was set that should show `expected` and shows `shown`; `None` where they differ
+/// by less than [`limits::CLOCK_STEP`].
 fn step(expected: Timestamp, shown: Timestamp) -> Option<ClockStep> {
     let (forward, back) = (shown.since(expected), expected.since(shown));
     let steps = [(forward, ClockStep::Forward(forward)), (back, ClockStep::Back(back))];

@@ -124,7 +124,7 @@ impl Shared {
         let Some(made) = backup::restored_from(&*self.vfs, &mark).map_err(failed)? else { return Ok(false) };
         let (records, bodies) = state.restoration(made, now(), &mut OsRng);
         commit_to(state, log, &records, bodies)?;
-        // If it stays, it is told once more: that does no harm.
+        // Where the mark stays, the next start tells it once more: that does no harm.
         let _ = self.vfs.unlink(&mark);
         Ok(true)
     }
@@ -151,7 +151,7 @@ fn commit_to(state: &mut State, log: &Log, records: &[Record], bodies: Vec<NewBo
 struct Opened {
     log: Log,
     state: State,
-    /// How many records that was.
+    /// How many records were read.
     replayed: u32,
     /// The view has seen more of the log than is there.
     rolled_back: bool,
@@ -239,7 +239,7 @@ fn commit(log: &Log, records: &[Record], bodies: Vec<NewBody>) -> Result<u64, Fa
     let encoded = records.iter().map(Record::encode).collect::<Result<_, _>>().map_err(|error| failed(&error))?;
     let (done, committed) = std::sync::mpsc::channel();
     let report = Box::new(move |result| {
-        // Whoever waits is below.
+        // The receiver below waits for this.
         let _ = done.send(result);
     });
     log.commit(encoded, bodies, Durability::Synced, report);

@@ -37,7 +37,7 @@ pub(super) struct Node {
     pub(super) online: bool,
     /// Commits that fail from now on.
     pub(super) failing_commits: u32,
-    /// Of which only those with such a record are counted.
+    /// Where there is one, only commits with a record for which it is true fail.
     pub(super) failing_record: Option<fn(&Record) -> bool>,
     /// Why nothing can be sealed, where that is so.
     pub(super) sealing_fails: Option<Refusal>,
@@ -75,7 +75,7 @@ pub(super) struct World {
     pub(super) silent: BTreeSet<Onion>,
     /// The next bytes that contain this are lost, and the connection with them.
     pub(super) cut_at: Option<&'static [u8]>,
-    /// What begins with one of these gets to no carrier: what stands beside it is the answer.
+    /// Commands that reach no carrier: how such a command begins, and the answer that its sender gets instead.
     pub(super) answers: Vec<(&'static [u8], Vec<u8>)>,
     links: BTreeMap<(usize, SessionId), (usize, SessionId)>,
     /// Dials that will fail.

@@ -117,7 +117,7 @@ impl Identity {
                     Item::Card(content) => self.card_accepted(contact, content, then),
                     Item::Receipts(_) => match self.returned_records(contact) {
                         Some(records) => self.commit(records, Vec::new(), then),
-                        // They went by a drop meanwhile.
+                        // The receipts went by a drop meanwhile.
                         None => self.after_commit(now, rng, contact, SendingStep::Settled(session, item), Ok(())),
                     },
                     Item::Mail(queue) => self.delivered(now, rng, queue, contact, then),
@@ -143,7 +143,7 @@ impl Identity {
         let Some(outbound) = self.outbound.get_mut(&session) else { return };
         let contact = outbound.contact;
         if code.disposition() == Disposition::Permanent && !greets_again {
-            // It answered: what else waits may well be taken.
+            // The contact answered, so that other items may well be taken.
             outbound.taken += 1;
             outbound.settling.insert(item);
             let then = Then::Sending(contact, SendingStep::Settled(session, item));
@@ -154,7 +154,7 @@ impl Identity {
                     self.report(now, rng, queue, &[(contact, reason)], then);
                 }
                 Item::Card(_) => self.card_failed(now, rng, contact, true, then),
-                // Whoever takes none gets none.
+                // A contact that refuses these receipts is not sent them again.
                 Item::Receipts(_) => {
                     let none = || vec![Record::ReceiptsReturned { contact, receipts: Vec::new() }];
                     let records = self.returned_records(contact).unwrap_or_else(none);
@@ -181,7 +181,7 @@ impl Identity {
         let contact = self.state.book().contact(outbound.contact);
         let greeting = |entry: &&Arc<Contact>| entry.status == ContactStatus::Greeting;
         let (Item::Mail(_), Some(contact)) = (item, contact.filter(greeting)) else { return false };
-        // Nothing follows the card in this session: one each time that the contact is dialled.
+        // Nothing follows the card in this session, so that a contact gets one card each time that it is dialled.
         if !std::mem::replace(&mut outbound.card_passed_over, true) {
             let change = ContactChange::CardQueued(next_card(contact, now, None, rng));
             self.commit(vec![Record::ContactChanged { id: contact.id, change }], Vec::new(), Then::Nothing);
@@ -246,7 +246,7 @@ impl Identity {
             }
             SendingStep::Noted(session, queues) => {
                 let Some(outbound) = self.outbound.get_mut(&session) else {
-                    // It ended meanwhile, and nothing was handed over.
+                    // The session ended meanwhile, and nothing was handed over.
                     if !failed {
                         self.not_sent(contact, queues);
                     }

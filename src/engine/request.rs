@@ -267,9 +267,10 @@ pub enum RequestError {
         /// What stands in the way.
         why: Unaddressable,
     },
-    /// Visible recipients who have not agreed to learn each other's address. Permanent.
+    /// A message whose visible recipients would learn each other's addresses, which is not possible yet. Permanent.
     #[error(
-        "{first} and {second} would see each other's addresses, which is not possible yet; send to each of them alone, or put all but one into Bcc"
+        "{first} and {second} would see each other's addresses, which is not possible yet; send to each of them alone, \
+         or put all but one into Bcc"
     )]
     NotIntroduced {
         /// One petname.

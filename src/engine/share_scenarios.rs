@@ -600,10 +600,13 @@ fn a_session_welcomes_and_takes_as_much_as_its_owner_set_and_the_sender_is_told_
     assert!(answer(&mut world, most).contains("201 1048576 "));
     let more = announces(&world, &key, limits::MIB + 1);
     assert!(answer(&mut world, more).contains("413"));
-    // A stranger learns the usual maximum, and never more than that.
+    // A stranger learns the usual maximum of strangers, or the owner's where that is less.
+    let small = asks(&world, None, Claim { hash: [9; 32], size: 1 });
+    assert!(answer(&mut world, small.clone().into_bytes()).contains("201 32768 "));
     world.nodes[ALICE].identity.set_terms(Terms { welcome: None, maximum: limits::STRANGER_BYTES - 1 });
-    let stranger = asks(&world, None, Claim { hash: [9; 32], size: limits::STRANGER_BYTES as u64 });
-    assert!(answer(&mut world, stranger.into_bytes()).contains("420"));
+    assert!(answer(&mut world, small.into_bytes()).contains("201 32767 "));
+    let too_much = asks(&world, None, Claim { hash: [9; 32], size: limits::STRANGER_BYTES as u64 });
+    assert!(answer(&mut world, too_much.into_bytes()).contains("420"));
     // Bob's own node reads the welcome, and tells him what Alice's node does not take.
     world.nodes[ALICE].identity.set_terms(Terms { welcome: Some("Hi".to_owned()), maximum: 1 });
     world.submit(BOB, ALICE, "too much").unwrap();

@@ -22,8 +22,8 @@ use crate::gateway::uploads::Upload;
 use crate::mail::outgoing::{self, Prepared};
 
 const CHUNK: usize = 16 * 1024;
-/// A message that is larger than this is made ready on a thread of its own, in bytes: the one that serves the sessions is free again
-/// within a millisecond.
+/// A message of more bytes than this is made ready on another thread than the one that serves the sessions, which would be
+/// busy with it for more than a millisecond.
 const LARGE: usize = 32 * 1024;
 /// A client that must give way gets this long to take the reason.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -47,7 +47,7 @@ where
         upload: None,
         buffer: vec![0; CHUNK],
     };
-    // The client went away: there is nobody to tell, and what it has no 250 for it keeps.
+    // An error means that the client went away: nobody is left to be told, and it keeps the messages that got no 250.
     let _gone: io::Result<()> = tokio::select! {
         ended = connection.run() => ended,
         () = giving_way.wait() => {
@@ -163,7 +163,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
         };
         // A message may come in to its end; the daemon ends the task when its patience is over.
         let may_stop = !self.session.is_receiving();
-        // Whoever does not log in has as long for all of it as others for one command: NOOP keeps no place.
+        // A client that has not logged in has as long for its whole session as others for one command, so that NOOP keeps
+        // no place.
         let idle = self.shared.config.bounds.idle;
         let patience = if self.account.is_some() { idle } else { idle.saturating_sub(self.since.elapsed()) };
         if patience.is_zero() {
@@ -245,8 +246,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
     }
 }
 
-/// For how much room is asked where so much is wanted of a message of which so much was announced: a share of the small ones
-/// first, then what was announced, and where it becomes more than that, all that a message may have.
+/// The room to ask for, where `wanted` bytes are to be stored of a message of which `announced` were announced: the share of
+/// a small message first, then what was announced, and for a message that becomes larger than that, `most`.
 fn room(wanted: usize, announced: usize, most: usize) -> usize {
     match wanted <= UPLOAD_SMALL_BYTES {
         true => UPLOAD_SMALL_BYTES,

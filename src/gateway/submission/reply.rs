@@ -10,8 +10,10 @@ use super::receiver::DataProblem;
 /// The reply to a request that failed.
 pub(super) fn of_request(error: &RequestError) -> String {
     let code = match error {
-        RequestError::UnknownRecipient { .. } => "550 5.1.1",
-        RequestError::NotIntroduced { .. } => "550 5.7.1",
+        RequestError::UnknownRecipient { why: Unaddressable::Unknown, .. } => "550 5.1.1",
+        // The mailbox exists, and its owner keeps mail from going there (RFC 3463 §3.8).
+        RequestError::UnknownRecipient { why: Unaddressable::Blocked | Unaddressable::Waiting, .. }
+        | RequestError::NotIntroduced { .. } => "550 5.7.1",
         RequestError::NoRecipient => "554 5.5.1",
         RequestError::Limit(_) | RequestError::Disk => "452 4.3.1",
         RequestError::Stopping => "451 4.3.2",
