@@ -62,7 +62,7 @@ impl Identity {
                 };
                 collecting.policy = Some(challenge.policy);
                 if challenge.policy == Policy::Command && collecting.held_back.is_none() {
-                    // Nothing yet for which to show it.
+                    // This carrier wants a proof for each command, and no command waits for one yet.
                     collecting.identified = true;
                     return self.go_on(now, rng, session);
                 }
@@ -84,7 +84,7 @@ impl Identity {
             Step::Responding if status == Some(Status::Identified) => {
                 collecting.identified = true;
                 collecting.identified_until = match collecting.policy {
-                    // With time to spare: it begins at the carrier before its answer is here.
+                    // Half of it, because the time began at the carrier before its answer was here.
                     Some(Policy::TimeOut(seconds)) => Some(now.plus(Duration::from_secs(u64::from(seconds) / 2))),
                     _ => None,
                 };
@@ -104,7 +104,7 @@ impl Identity {
                     classes.remove(0);
                     return self.upload(now, session, &rented, of, classes);
                 }
-                // No room for more tokens, or a set that it has already and that is another one: mail is collected all the same.
+                // The carrier has no room for more tokens, or has another set already: mail is collected all the same.
                 collecting.sets_refused = true;
                 self.go_on(now, rng, session);
             }
@@ -118,34 +118,11 @@ impl Identity {
             }
             Step::Watching if status == Some(Status::Watching) => self.go_on(now, rng, session),
             Step::Listing if status == Some(Status::ListEnd) => {
-                let entries = before.iter().filter_map(|line| Entry::from_words(&line.reply.words).ok());
-                // A carrier may name one twice.
-                let mut named = collecting.passed_over.union(&collecting.judged).copied().collect::<BTreeSet<_>>();
-                collecting.listed =
-                    entries.filter(|entry| named.insert(entry.object) && entry.size <= limits::DEPOSIT_BYTES).collect();
-                let listed = |object: &ObjectId| collecting.listed.iter().any(|entry| entry.object == *object);
-                if self.partly_fetched.get(&drop).is_some_and(|(object, _)| !listed(object)) {
-                    self.partly_fetched.remove(&drop);
-                }
+                self.listed(session, before);
                 self.go_on(now, rng, session);
             }
-            Step::Fetching(entry, mut bytes) => match (status, last.blocks.as_slice()) {
-                // Not in crumbs.
-                (Some(Status::MessageObject | Status::MessagePart), [part])
-                    if part.len() as u64 >= entry.size.saturating_sub(bytes.len() as u64).min(limits::KIB as u64)
-                        && !part.is_empty() =>
-                {
-                    bytes.extend_from_slice(part);
-                    self.fetched(now, rng, session, &rented, entry, bytes);
-                }
-                (Some(Status::NoMessage), _) => self.go_on(now, rng, session),
-                // The carrier cannot read it now.
-                _ => {
-                    collecting.passed_over.insert(entry.object);
-                    self.go_on(now, rng, session);
-                }
-            },
-            // Nobody's boxes have so much of it by honest means: the carrier makes it up, or lets somebody fill them.
+            Step::Fetching(entry, bytes) => self.fetch_answered(now, rng, session, &rented, (entry, bytes), last),
+            // No honest box holds so many objects that are not for us: the carrier makes them up, or lets somebody fill it.
             Step::Deleting if collecting.refused >= limits::COLLECT_REFUSED => {
                 self.end_collection(now, rng, session, Some(AttemptError::Later));
             }
@@ -154,6 +131,51 @@ impl Identity {
         }
     }
 
+    /// The carrier listed what it holds: notes what of it is to be fetched.
+    fn listed(&mut self, session: SessionId, lines: &[Answered]) {
+        let Some(collecting) = self.collections.get_mut(&session) else { return };
+        let entries = lines.iter().filter_map(|line| Entry::from_words(&line.reply.words).ok());
+        // A carrier may name one twice.
+        let mut named = collecting.passed_over.union(&collecting.judged).copied().collect::<BTreeSet<_>>();
+        collecting.listed =
+            entries.filter(|entry| named.insert(entry.object) && entry.size <= limits::DEPOSIT_BYTES).collect();
+        let listed = |object: &ObjectId| collecting.listed.iter().any(|entry| entry.object == *object);
+        let drop = collecting.drop;
+        if self.partly_fetched.get(&drop).is_some_and(|(object, _)| !listed(object)) {
+            self.partly_fetched.remove(&drop);
+        }
+    }
+
+    /// The carrier answered a request for more of an object, of which these bytes are here already.
+    fn fetch_answered(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        session: SessionId,
+        rented: &Rented,
+        (entry, mut bytes): (Entry, Vec<u8>),
+        answer: &Answered,
+    ) {
+        match (answer.code().status(), answer.blocks.as_slice()) {
+            // A part has at least 1 KiB, or all that is left: a carrier must not hand out an object in crumbs.
+            (Some(Status::MessageObject | Status::MessagePart), [part])
+                if part.len() as u64 >= entry.size.saturating_sub(bytes.len() as u64).min(limits::KIB as u64)
+                    && !part.is_empty() =>
+            {
+                bytes.extend_from_slice(part);
+                return self.fetched(now, rng, session, rented, entry, bytes);
+            }
+            (Some(Status::NoMessage), _) => {}
+            // The carrier cannot read the object now.
+            _ => {
+                let Some(collecting) = self.collections.get_mut(&session) else { return };
+                collecting.passed_over.insert(entry.object);
+            }
+        }
+        self.go_on(now, rng, session);
+    }
+
+    /// These bytes of an object are here: asks for the rest, or opens it where it is whole.
     fn fetched(
         &mut self,
         now: Timestamp,
