@@ -6,8 +6,9 @@
 mod support;
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -125,4 +126,30 @@ fn output_that_nobody_wants_is_no_failure_and_output_that_is_lost_is_one() {
     drop(reader);
     assert_eq!(status(writer.into()), Some(0), "as with `| head`");
     assert_eq!(status(File::options().write(true).open("/dev/full").unwrap().into()), Some(1));
+}
+
+#[test]
+fn an_identity_greets_with_the_welcome_and_the_maximum_that_config_toml_has_for_it() {
+    let peers = temp_dir();
+    let mut alice = Node::loopback("alice", peers.path());
+    let table = "[identity.Alice]\nwelcome = \"Small things, please.\"\nmaximum_mib = 1\n";
+    std::fs::write(alice.data().join("config.toml"), table).unwrap();
+    alice.start();
+    alice.json(&["identity", "new", "work"]);
+    alice.wait_until_reachable();
+    let mut greetings = Vec::new();
+    for identity in alice.json(&["status"])["identities"].as_array().unwrap() {
+        let (name, onion) = identity["address"].as_str().unwrap().split_once('@').unwrap();
+        let stream = UnixStream::connect(peers.path().join(onion.strip_suffix(".onion").unwrap())).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let mut greeting = String::new();
+        BufReader::new(stream).read_line(&mut greeting).unwrap();
+        greetings.push((name.to_owned(), greeting));
+    }
+    greetings.sort();
+    let expected = [
+        ("alice".to_owned(), "HOWDY RUNE/1 MAX=1048576 CAP=SEND \"Small things, please.\"\n".to_owned()),
+        ("work".to_owned(), "HOWDY RUNE/1 MAX=28311552 CAP=SEND\n".to_owned()),
+    ];
+    assert_eq!(greetings, expected);
 }
