@@ -12,6 +12,8 @@
 //! | request | its card came without a valid secret | Requests | no |
 //! | blocked | `contact block`, or moved from Requests to Junk | acknowledged and dropped | no |
 
+mod index;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -26,6 +28,7 @@ use crate::mail::invitation::SECRET_BYTES;
 use crate::mail::{Address, LocalPart};
 
 use super::record::Record;
+use index::Index;
 
 /// Where a contact stands (the table above).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -280,14 +283,38 @@ impl fmt::Debug for InvitationEntry {
 
 /// The contacts and the invitations.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Kept")]
 pub struct Book {
+    contacts: BTreeMap<ContactId, Arc<Contact>>,
+    invitations: BTreeMap<InvitationId, InvitationEntry>,
+    /// Made anew where a book is read. Most changes leave it as it is, and copies of the book share it.
+    #[serde(skip)]
+    index: Arc<Index>,
+}
+
+/// What is written of a book.
+#[derive(Deserialize)]
+struct Kept {
     contacts: BTreeMap<ContactId, Arc<Contact>>,
     invitations: BTreeMap<InvitationId, InvitationEntry>,
 }
 
+impl From<Kept> for Book {
+    fn from(Kept { contacts, invitations }: Kept) -> Self {
+        let mut index = Index::default();
+        contacts.values().for_each(|contact| index.add(contact));
+        Self { contacts, invitations, index: Arc::new(index) }
+    }
+}
+
 /// Whether two names for people are the same.
 pub(super) fn same_name(a: &str, b: &str) -> bool {
-    a.to_lowercase() == b.to_lowercase()
+    fold(a) == fold(b)
+}
+
+/// A name as it is compared.
+fn fold(name: &str) -> String {
+    name.to_lowercase()
 }
 
 impl Book {
@@ -303,17 +330,17 @@ impl Book {
 
     /// The contact with this pinned primary key.
     pub fn by_fingerprint(&self, fingerprint: &Fingerprint) -> Option<&Arc<Contact>> {
-        self.contacts.values().find(|contact| contact.fingerprint == *fingerprint)
+        self.contact(self.index.with_key(fingerprint)?)
     }
 
     /// The contact at this onion.
     pub fn by_onion(&self, onion: Onion) -> Option<&Arc<Contact>> {
-        self.contacts.values().find(|contact| contact.address.onion() == onion)
+        self.contact(self.index.at(onion)?)
     }
 
     /// The contact whom the user calls so.
     pub fn by_petname(&self, petname: &str) -> Option<&Arc<Contact>> {
-        self.contacts.values().find(|contact| same_name(&contact.petname, petname))
+        self.contact(self.index.named(petname)?)
     }
 
     /// Whom a text addresses, and at which address: a full address (with `+folder`), `petname@rune.internal`
@@ -396,6 +423,7 @@ impl Book {
             || self.by_onion(contact.address.onion()).is_some()
             || self.by_petname(&contact.petname).is_some();
         if !taken {
+            Arc::make_mut(&mut self.index).add(contact);
             self.contacts.insert(contact.id, Arc::new(contact.clone()));
         }
         !taken
@@ -413,12 +441,21 @@ impl Book {
         {
             return false;
         }
+        let renamed = matches!(change, ContactChange::Petname(_));
+        if renamed {
+            Arc::make_mut(&mut self.index).remove(contact);
+        }
         Arc::make_mut(contact).apply(change);
+        if renamed {
+            Arc::make_mut(&mut self.index).add(contact);
+        }
         true
     }
 
     pub(super) fn remove(&mut self, id: ContactId) -> bool {
-        self.contacts.remove(&id).is_some()
+        let Some(contact) = self.contacts.remove(&id) else { return false };
+        Arc::make_mut(&mut self.index).remove(&contact);
+        true
     }
 
     pub(super) fn invite(&mut self, invitation: &InvitationEntry) -> bool {
