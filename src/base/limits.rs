@@ -69,6 +69,8 @@ pub const MIME_DEPTH: usize = 30;
 pub const MIME_PARTS: usize = 1000;
 /// Recipients of one submission.
 pub const RECIPIENTS: usize = 100;
+/// Addresses that the fields of one submission name, each counted once: its recipients, and as many to whom it does not go.
+pub const NAMED: usize = 2 * RECIPIENTS;
 
 /// An SMTP command line, in bytes with its line end (Postfix: 2,048).
 pub const SMTP_LINE_BYTES: usize = 2048;

@@ -89,6 +89,19 @@ fn a_message_has_a_hundred_recipients_and_no_more() {
 }
 
 #[test]
+fn a_message_names_two_hundred_people_and_no_more() {
+    let mut world = friends();
+    let bob = world.address(BOB);
+    for (named, taken) in [(limits::NAMED, true), (limits::NAMED + 1, false)] {
+        let visible = (1..named).map(|number| format!("{number}@example.org")).chain([bob.clone()]).collect();
+        let (recipients, message) = (vec![bob.clone()], world.message(ALICE, "many"));
+        let answer =
+            world.request(ALICE, Request::Submit(Submission { recipients, visible, message, asked: Asked::default() }));
+        assert_eq!((answer.is_ok(), is_full(&answer)), (taken, !taken), "{named}: {answer:?}");
+    }
+}
+
+#[test]
 fn a_mail_program_may_put_25_mib_into_a_folder_and_no_more() {
     let mut world = World::new(1, &["alice"]);
     let folder = world.nodes[ALICE].published.mailbox.by_role(FolderRole::Inbox).unwrap().id;

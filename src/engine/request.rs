@@ -182,7 +182,7 @@ pub enum Request {
 pub struct Submission {
     /// Envelope recipients as given: addresses, petnames at `rune.internal`, or bare petnames.
     pub recipients: Vec<String>,
-    /// Whom the header names, the author aside, as it names them: recipients or not.
+    /// Whom the header names, the author aside, as it names them: recipients or not; up to `limits::NAMED`.
     pub visible: Vec<String>,
     /// The message to sign, with Bcc and identifying fields removed.
     pub message: Arc<[u8]>,

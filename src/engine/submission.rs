@@ -155,6 +155,9 @@ impl Identity {
         if submission.recipients.len() > limits::RECIPIENTS {
             return Err(RequestError::Limit("a message has up to 100 recipients"));
         }
+        if submission.visible.len() > limits::NAMED {
+            return Err(RequestError::Limit("a message names up to 200 people in its address fields"));
+        }
         let book = self.state.book();
         let mut found = Recipients::default();
         for recipient in &submission.recipients {

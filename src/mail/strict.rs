@@ -5,6 +5,7 @@
 //! next one, or none. It reads each byte a fixed number of times.
 
 use crate::base::limits::{HEADER_BYTES, HEADER_FIELDS};
+use crate::base::meter;
 
 use super::headers;
 
@@ -89,6 +90,7 @@ pub fn check_header(message: &[u8]) -> Result<&[u8], Ambiguity> {
 
 /// Whether every CR and LF stands in a CRLF, and there is no NUL (RFC 5321 §2.3.8).
 pub fn has_strict_lines(message: &[u8]) -> bool {
+    meter::steps(message.len());
     let mut before = 0;
     for &byte in message {
         if byte == 0 || (byte == b'\n') != (before == b'\r') {

@@ -4,10 +4,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::base::{Onion, Rng, Timestamp};
+use crate::base::limits::{HEADER_BYTES, NAMED};
+use crate::base::{Onion, Rng, Timestamp, meter};
 
 use super::super::date;
 use super::super::headers::{self, Field};
+use super::super::strict::Ambiguity;
 use super::ids::{OwnHosts, fresh_message_id, own_message_id};
 use super::people::{self, People};
 use super::{Address, OutgoingError};
@@ -49,11 +51,14 @@ const ALLOWED: [(&str, Rule); 15] = [
 ];
 
 /// The fields at the top, the content's aside.
+#[derive(Default)]
 pub(super) struct Top {
     /// As they leave, with their line ends.
     pub(super) fields: Vec<u8>,
-    /// The addresses in them, the author's aside, as the mail program wrote them.
+    /// The addresses in them, the author's aside, as the mail program wrote them, each once.
     pub(super) visible: Vec<String>,
+    /// The same, for looking up.
+    seen: BTreeSet<String>,
     /// The Message-ID that the mail program wrote, where it is another now.
     pub(super) written_id: Option<String>,
     /// The onions that they name, and the author's.
@@ -69,7 +74,7 @@ pub(super) fn top(
     rng: &mut dyn Rng,
 ) -> Result<Top, OutgoingError> {
     let own = people.own.onion();
-    let mut top = Top { fields: Vec::new(), visible: Vec::new(), written_id: None, known: [own].into() };
+    let mut top = Top { known: [own].into(), ..Top::default() };
     // Those that hold addresses come first in the list, so that the ids after them find who is named.
     for (name, rule) in ALLOWED {
         let field = headers::fields(header).find(|field| field.is(name));
@@ -86,7 +91,7 @@ pub(super) fn top(
             }
             Rule::People => field.map(|field| top.named(&field, people)).transpose()?.filter(|value| !value.is_empty()),
             Rule::Ids => written
-                .map(|value| own_hosts.disclosed(value, own, &top.known))
+                .map(|value| own_hosts.disclosed(value, own, |onion| top.known.contains(onion)))
                 .filter(|ids| !ids.is_empty())
                 .map(|ids| ids.join("\r\n ").into_bytes()),
             Rule::Text => written.map(|value| value.trim_ascii().to_vec()),
@@ -94,6 +99,10 @@ pub(super) fn top(
         };
         if let Some(value) = value {
             push(&mut top.fields, name, &value);
+        }
+        if top.fields.len() > HEADER_BYTES {
+            // Addresses are longer than the names for them. Its recipients would refuse it.
+            return Err(Ambiguity::TooLong.into());
         }
     }
     Ok(top)
@@ -103,7 +112,15 @@ impl Top {
     /// The value of a field that holds addresses; who it names is remembered.
     fn named(&mut self, field: &Field<'_>, people: &People<'_>) -> Result<Vec<u8>, OutgoingError> {
         if !field.is("from") {
-            self.visible.extend(people::named_in(field.value));
+            for address in people::named_in(field.value) {
+                meter::steps(address.len() * (NAMED.ilog2() as usize + 1));
+                if self.seen.insert(address.clone()) {
+                    self.visible.push(address);
+                }
+                if self.visible.len() > NAMED {
+                    return Err(OutgoingError::TooManyNamed);
+                }
+            }
         }
         let value = people.without_petnames(field)?;
         self.known.extend(people::onions_in(&value));

@@ -1,10 +1,15 @@
 //! The header of a message inside a message: one that is forwarded, or of which a report tells.
 
+use std::collections::BTreeSet;
+
+use crate::base::Onion;
+use crate::base::limits::HEADER_BYTES;
+
 use super::super::headers::{self, Field};
-use super::Cleaner;
 use super::fields::{push, utc};
 use super::ids;
 use super::people;
+use super::{Cleaner, OutgoingError};
 
 /// What a header inside a message keeps besides the fields of its content, in this order.
 const ALLOWED: [&str; 6] = ["Date", "Message-ID", "From", "To", "Cc", "Subject"];
@@ -26,7 +31,11 @@ const UNDISCLOSED: &str = "undisclosed-recipients:;";
 
 impl Cleaner<'_> {
     /// The header of a forwarded message, the fields of its content aside.
-    pub(super) fn forwarded(&self, header: &[u8], out: &mut Vec<u8>) {
+    ///
+    /// # Errors
+    /// With addresses for petnames it is longer than what is read of one.
+    pub(super) fn forwarded(&self, header: &[u8], out: &mut Vec<u8>) -> Result<(), OutgoingError> {
+        let start = out.len();
         let named = |name: &str| headers::fields(header).find(|field| field.is(name));
         for name in ALLOWED {
             let Some(field) = named(name) else { continue };
@@ -41,19 +50,23 @@ impl Cleaner<'_> {
                 None if name == "Subject" => push(out, name, field.value.trim_ascii()),
                 None => {}
             }
+            if out.len().saturating_sub(start) > HEADER_BYTES {
+                return Err(OutgoingError::Parts);
+            }
         }
+        Ok(())
     }
 
     /// An id at the author's onion, at one that the header of the whole message names, or at that of its own author.
     fn forwarded_id(&self, field: &Field<'_>, from: Option<&Field<'_>>) -> Option<String> {
-        let mut known = self.known.clone();
-        known.extend(from.into_iter().flat_map(|from| people::onions_in(from.value)));
+        let authors: BTreeSet<_> = from.into_iter().flat_map(|from| people::onions_in(from.value)).collect();
+        let is_known = |onion: &Onion| self.known.contains(onion) || authors.contains(onion);
         let is_own =
             from.is_some_and(|from| people::named_in(from.value).any(|one| people::is_own(&one, self.people.own)));
         let own = self.people.own.onion();
         match ids::divided(&headers::unfold(field.value)) {
             Some((left, _)) if is_own => Some(format!("<{left}@{own}>")),
-            _ => self.own_hosts.disclosed(field.value, own, &known).into_iter().next(),
+            _ => self.own_hosts.disclosed(field.value, own, is_known).into_iter().next(),
         }
     }
 
@@ -97,7 +110,8 @@ impl Cleaner<'_> {
                 shown.first().map(|address| format!("rfc822; {address}"))
             }
             "Original-Message-ID" => {
-                self.own_hosts.disclosed(field.value, self.people.own.onion(), &self.known).into_iter().next()
+                let is_known = |onion: &Onion| self.known.contains(onion);
+                self.own_hosts.disclosed(field.value, self.people.own.onion(), is_known).into_iter().next()
             }
             "Action" | "Status" | "Disposition" => {
                 let value = String::from_utf8(headers::unfold(field.value)).ok()?;

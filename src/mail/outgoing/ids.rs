@@ -1,11 +1,10 @@
 //! Ids of messages: one's own are at one's own onion, and no id tells of somebody whom the header does not name.
 
-use std::collections::BTreeSet;
-
-use crate::base::{Onion, Rng};
+use crate::base::{Onion, Rng, meter};
 
 use super::super::address::PETNAME_DOMAIN;
 use super::super::headers;
+use super::people::ADDRESS_STEPS;
 
 /// A new Message-ID of this identity, with its angle brackets: a random UUID (RFC 9562 §5.4) at its onion.
 pub fn fresh_message_id(own: Onion, rng: &mut dyn Rng) -> String {
@@ -43,18 +42,20 @@ impl OwnHosts {
         Self([PETNAME_DOMAIN.to_owned()].into_iter().chain(host).collect())
     }
 
-    /// The ids in a value that may leave: the author's own, at its onion, and those at the onions in `known`.
-    pub(super) fn disclosed(&self, value: &[u8], own: Onion, known: &BTreeSet<Onion>) -> Vec<String> {
+    /// The ids in a value that may leave: the author's own, at its onion, and those at the onions that everybody knows.
+    pub(super) fn disclosed(&self, value: &[u8], own: Onion, is_known: impl Fn(&Onion) -> bool) -> Vec<String> {
         let value = headers::unfold(value);
         let ids = value.split_inclusive(|&byte| byte == b'>');
         let ids = ids.filter_map(|id| id.get(id.iter().rposition(|&byte| byte == b'<')?..));
+        meter::steps(3 * value.len());
         ids.filter_map(divided)
             .filter_map(|(left, host)| {
+                meter::steps(left.len() + host.len() + ADDRESS_STEPS);
                 let onion = host.parse::<Onion>().ok();
                 if onion == Some(own) || self.0.iter().any(|own| own.eq_ignore_ascii_case(&host)) {
                     return Some(format!("<{left}@{own}>"));
                 }
-                onion.filter(|onion| known.contains(onion)).map(|onion| format!("<{left}@{onion}>"))
+                onion.filter(&is_known).map(|onion| format!("<{left}@{onion}>"))
             })
             .collect()
     }
@@ -106,7 +107,7 @@ mod tests {
     fn ids_that_may_leave_are_the_own_and_those_of_whom_everybody_knows() {
         let [own, known, other] = [1, 2, 3].map(|n| Onion::from_public_key([n; 32]));
         let hosts = OwnHosts::of(b"From: a@b\r\nMessage-ID: <1@Laptop>\r\n\r\n");
-        let disclosed = |value: &str| hosts.disclosed(value.as_bytes(), own, &[known].into());
+        let disclosed = |value: &str| hosts.disclosed(value.as_bytes(), own, |onion| *onion == known);
         let written =
             format!("<a@laptop> <b@rune.INTERNAL>\r\n <c@{own}> <d@{known}> <e@{other}> <f@host> g@{own} <h@{own}");
         assert_eq!(
@@ -115,6 +116,6 @@ mod tests {
         );
         assert_eq!(disclosed(&format!("junk<<a@{own}><b@{own}>")), [format!("<a@{own}>"), format!("<b@{own}>")]);
         assert_eq!(disclosed(""), Vec::<String>::new());
-        assert_eq!(OwnHosts::of(b"").disclosed(b"<a@laptop>", own, &[].into()), Vec::<String>::new());
+        assert_eq!(OwnHosts::of(b"").disclosed(b"<a@laptop>", own, |_| false), Vec::<String>::new());
     }
 }

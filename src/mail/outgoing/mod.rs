@@ -17,7 +17,7 @@ mod texts;
 
 use std::fmt;
 
-use crate::base::limits::HEADER_BYTES;
+use crate::base::limits::NAMED;
 use crate::base::{Rng, Timestamp};
 
 use super::Address;
@@ -40,7 +40,8 @@ pub use people::is_own;
 pub struct Prepared {
     /// The message.
     pub message: Vec<u8>,
-    /// The addresses in all fields that hold some, the author's aside, as the mail program wrote them.
+    /// The addresses in all fields that hold some, the author's aside, as the mail program wrote them: each once, up to
+    /// [`NAMED`].
     pub visible: Vec<String>,
     /// The Message-ID as the mail program wrote it, where it is another now.
     pub written_id: Option<String>,
@@ -76,6 +77,9 @@ pub enum OutgoingError {
     /// A petname would be sent in a place where it cannot be replaced.
     #[error("a name in {0} contains {PETNAME_DOMAIN}, which is private to you; remove it")]
     PetnameInName(String),
+    /// Its address fields name too many.
+    #[error("a message names up to {NAMED} people in its address fields")]
+    TooManyNamed,
     /// What is in the message cannot be seen, so that it cannot be cleaned.
     #[error(
         "the parts of the message cannot be told from each other, are too many, or are in a form that is not sent; attach what it \
@@ -102,10 +106,6 @@ pub fn prepare(
     let people = People { own, resolve };
     let own_hosts = OwnHosts::of(header);
     let top = fields::top(header, &people, &own_hosts, now, rng)?;
-    if top.fields.len() > HEADER_BYTES {
-        // Addresses are longer than the names for them. Its recipients would refuse it.
-        return Err(Ambiguity::TooLong.into());
-    }
     let mut prepared = Vec::with_capacity(message.len() + message.len() / 32 + 1024);
     prepared.extend_from_slice(&top.fields);
     let mut cleaner = Cleaner { people, own_hosts, known: top.known, rng, ids: ContentIds::new(), parts: 0 };

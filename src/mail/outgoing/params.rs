@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use data_encoding::BASE64;
 
+use crate::base::meter;
+
 use super::super::compose;
 use super::super::headers::{self, Field, unfold};
 use super::super::structure::{Param, Structure};
@@ -86,6 +88,7 @@ fn content_type(field: Option<Field<'_>>, part: &Structure, changed: &Changed, i
     }
     let mut value = format!("{}/{}", part.media_type, part.subtype).into_bytes();
     // A character set that was not said is not said now.
+    meter::steps(2 * text.len());
     let says_charset = text.windows(7).any(|name| name == b"charset");
     for Param { name, value: written } in &part.params {
         if !is_allowed(part, name)
@@ -172,6 +175,7 @@ fn file_name(params: &[Param], key: &str) -> Option<String> {
     let mut name = compose::file_name(&name);
     // A drive of Windows.
     while let Some((drive, rest)) = name.split_once(':').filter(|(drive, _)| drive.len() == 1) {
+        meter::steps(name.len());
         if !drive.bytes().all(|byte| byte.is_ascii_alphabetic()) {
             break;
         }
@@ -182,6 +186,7 @@ fn file_name(params: &[Param], key: &str) -> Option<String> {
 
 /// The forms of RFC 2231: `name*=utf-8'de'…`, `name*0=…; name*1*=…`.
 fn extended_name(params: &[Param], key: &str) -> Option<String> {
+    meter::steps(params.iter().map(|param| param.name.len()).sum());
     let mut pieces: Vec<(u32, bool, &[u8])> = params
         .iter()
         .filter_map(|Param { name, value }| {
@@ -197,6 +202,7 @@ fn extended_name(params: &[Param], key: &str) -> Option<String> {
     let mut bytes = Vec::new();
     for (index, (_, encoded, value)) in pieces.iter().enumerate() {
         let mut value = *value;
+        meter::steps(3 * value.len());
         if index == 0 && *encoded {
             let mut divided = value.splitn(3, |&byte| byte == b'\'');
             if let (Some(set), Some(_), Some(rest)) = (divided.next(), divided.next(), divided.next()) {
@@ -214,6 +220,7 @@ fn plain_name(value: &[u8]) -> String {
     if value.len() > NAME_BYTES {
         return String::new();
     }
+    meter::steps(3 * value.len());
     let has_words = value.windows(2).any(|pair| pair == b"=?");
     let decoded = || {
         let line = [b"X: ", value].concat();
@@ -227,6 +234,7 @@ fn text_of(bytes: Vec<u8>, charset: &[u8]) -> String {
     if bytes.len() > NAME_BYTES {
         return String::new();
     }
+    meter::steps(4 * bytes.len());
     let is_set =
         |set: &&str| set.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte)) && !set.is_empty();
     let set = std::str::from_utf8(charset).ok().filter(is_set).filter(|set| !set.eq_ignore_ascii_case("utf-8"));

@@ -74,6 +74,11 @@ impl Cleaner<'_> {
             return Err(OutgoingError::Parts);
         }
         self.collect_ids(root);
+        self.seen(message, root, place, out)
+    }
+
+    /// The same of a message whose parts were looked at.
+    fn seen(&mut self, message: &[u8], root: &Structure, place: Place, out: &mut Vec<u8>) -> Result<(), OutgoingError> {
         let header = root.header.of(message);
         let has_content = |field: headers::Field<'_>| field.is("content-type") || field.is("content-transfer-encoding");
         if headers::fields(header).any(|field| field.is("mime-version") || has_content(field)) {
@@ -143,12 +148,12 @@ impl Cleaner<'_> {
                 out.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
             }
             Body::Message(root) => {
-                self.forwarded(root.header.of(message), out);
-                self.message(message, root, Place { forwarded: true, ..place.below() }, out)?;
+                self.forwarded(root.header.of(message), out)?;
+                self.seen(message, root, Place { forwarded: true, ..place.below() }, out)?;
             }
             Body::Decoded(bytes) => {
                 let parsed = structure::parse(&bytes);
-                self.forwarded(parsed.root.header.of(&bytes), out);
+                self.forwarded(parsed.root.header.of(&bytes), out)?;
                 self.message(&bytes, &parsed.root, Place { forwarded: true, ..place.below() }, out)?;
             }
         }
@@ -187,7 +192,7 @@ impl Cleaner<'_> {
             ("message", "partial" | "external-body") => return Err(OutgoingError::Parts),
             ("text", "rfc822-headers") | ("message", "global-headers") => {
                 let mut fields = Vec::new();
-                self.forwarded(&whole(bytes, part)?, &mut fields);
+                self.forwarded(&whole(bytes, part)?, &mut fields)?;
                 Body::Rewritten(fields, plain(part))
             }
             (

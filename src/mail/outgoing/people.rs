@@ -2,12 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use crate::base::Onion;
+use crate::base::limits::HEADER_BYTES;
+use crate::base::{Onion, meter};
 
 use super::super::Address;
 use super::super::address::PETNAME_DOMAIN;
 use super::super::headers::{self, Entry, Field, Mailbox};
+use super::super::strict::Ambiguity;
 use super::OutgoingError;
+
+/// Steps of writing one address: a name and an onion, with its checksum.
+pub(super) const ADDRESS_STEPS: usize = 128;
 
 /// Whether this is the identity's address, with any folder, or `name@rune.internal` of its own name.
 pub fn is_own(address: &str, own: &Address) -> bool {
@@ -31,6 +36,7 @@ pub(super) fn onions_in(value: &[u8]) -> impl Iterator<Item = Onion> {
 
 /// Whether a text names the domain of petnames.
 pub(super) fn has_petname(text: &[u8]) -> bool {
+    meter::steps(2 * text.len());
     text.windows(PETNAME_DOMAIN.len()).any(|part| part.eq_ignore_ascii_case(PETNAME_DOMAIN.as_bytes()))
 }
 
@@ -52,17 +58,26 @@ pub(super) struct People<'a> {
 impl People<'_> {
     /// The field's value with addresses for petnames.
     pub(super) fn without_petnames(&self, field: &Field<'_>) -> Result<Vec<u8>, OutgoingError> {
-        let mut value = field.value.to_vec();
-        // From the last to the first, so that the places before stay right.
-        for entry in headers::entries(field.value).into_iter().rev() {
+        let (mut value, mut done) = (Vec::with_capacity(field.value.len()), 0);
+        let between = |from: usize, to: usize| field.value.get(from..to).unwrap_or_default();
+        for entry in headers::entries(field.value) {
             let Some(address) = self.address_of(&entry, field.is("from"))? else { continue };
             // A name such as "bob@rune.internal" is the mail program's copy of the address.
             let name = field.value.get(entry.whole.clone()).unwrap_or_default();
             let outside =
                 [name.get(..entry.spec.start - entry.whole.start), name.get(entry.spec.end - entry.whole.start..)];
             let in_name = outside.iter().flatten().any(|text| has_petname(text));
-            value.splice(if in_name { entry.whole } else { entry.spec }, address.to_string().into_bytes());
+            let place = if in_name { entry.whole } else { entry.spec };
+            meter::steps(place.end.saturating_sub(done) + ADDRESS_STEPS);
+            value.extend_from_slice(between(done, place.start));
+            value.extend_from_slice(address.to_string().as_bytes());
+            done = place.end;
+            if value.len() > HEADER_BYTES {
+                // Addresses are longer than the names for them.
+                return Err(Ambiguity::TooLong.into());
+            }
         }
+        value.extend_from_slice(between(done, field.value.len()));
         if has_petname(&value) {
             return Err(OutgoingError::PetnameInName(String::from_utf8_lossy(field.name).into_owned()));
         }
@@ -95,10 +110,11 @@ impl People<'_> {
 
     /// The list of a field of a forwarded message, without those of whom its receiver must not learn: an address at an
     /// onion that is not in `known`, and any petname of such. An author at another onion is shown, since it is why somebody
-    /// forwards.
+    /// forwards. It ends soon behind the length that no field may have.
     pub(super) fn disclosed(&self, value: &[u8], known: &BTreeSet<Onion>, is_author: bool) -> Vec<String> {
         let value = headers::unfold(value);
         let shown = |entry: Entry| {
+            meter::steps(entry.whole.len() + ADDRESS_STEPS);
             let replaced = self.address_of(&entry, is_author).ok()?;
             let Mailbox::Address { name, local, domain } = entry.mailbox else { return None };
             if let Some(address) = replaced {
@@ -108,7 +124,13 @@ impl People<'_> {
             let told = is_author || !is_onion(&domain) || domain.parse().is_ok_and(|onion| known.contains(&onion));
             told.then(|| mailbox(name, &format!("{}@{domain}", local_part(&local)?))).flatten()
         };
-        headers::entries(&value).into_iter().filter_map(shown).collect()
+        let mut length = 0;
+        let within = |shown: String| {
+            let goes_on = length <= HEADER_BYTES;
+            length += shown.len();
+            goes_on.then_some(shown)
+        };
+        headers::entries(&value).into_iter().filter_map(shown).map_while(within).collect()
     }
 }
 

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 mod content;
 mod foreign_fields;
+mod work;
 
 fn onion(byte: u8) -> Onion {
     Onion::from_public_key([byte; 32])

@@ -4,9 +4,11 @@ use std::borrow::Cow;
 
 use data_encoding::BASE64;
 
+use crate::base::meter;
+
 use super::params::{ContentIds, percent_decoded};
 use super::parts::Cleaner;
-use super::people;
+use super::people::{self, ADDRESS_STEPS};
 
 /// Characters in a line of base64 (RFC 2045 §6.8).
 const LINE: usize = 76;
@@ -28,6 +30,7 @@ pub(super) fn rewritten(
 
 /// A body without its encoding; `None` where it cannot be read, or the encoding is not known.
 pub(super) fn decoded<'b>(body: &'b [u8], encoding: &str) -> Option<Cow<'b, [u8]>> {
+    meter::steps(body.len());
     match encoding {
         "7bit" | "8bit" | "binary" => Some(Cow::Borrowed(body)),
         "base64" => from_base64(body).map(Cow::Owned),
@@ -38,6 +41,7 @@ pub(super) fn decoded<'b>(body: &'b [u8], encoding: &str) -> Option<Cow<'b, [u8]
 
 /// LF and CR become CRLF.
 pub(super) fn crlf(text: &[u8]) -> Vec<u8> {
+    meter::steps(2 * text.len());
     let mut out = Vec::with_capacity(text.len() + text.len() / 16);
     let mut rest = text;
     while let Some((&byte, next)) = rest.split_first() {
@@ -69,6 +73,7 @@ fn from_base64(body: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn from_quoted_printable(body: &[u8]) -> Vec<u8> {
+    meter::steps(2 * body.len());
     let mut out = Vec::with_capacity(body.len());
     let mut rest = body;
     while let Some((&byte, next)) = rest.split_first() {
@@ -105,6 +110,7 @@ pub(super) fn with_ids(text: &[u8], ids: &ContentIds) -> Option<Vec<u8>> {
         let length = reference.iter().take(1000).position(ends).unwrap_or_else(|| reference.len().min(1000));
         let reference = reference.get(..length).unwrap_or_default();
         at = start + length;
+        meter::steps(4 * length);
         let new = ids.get(reference).or_else(|| ids.get(&percent_decoded(reference)));
         let Some(new) = new.filter(|new| new.as_bytes() != reference) else { continue };
         out.extend_from_slice(text.get(done..start).unwrap_or_default());
@@ -123,6 +129,7 @@ fn next_scheme(text: &[u8], from: usize, scheme: &[u8]) -> Option<usize> {
     let mut at = from;
     loop {
         let found = at + text.get(at..)?.windows(scheme.len()).position(|part| part.eq_ignore_ascii_case(scheme))?;
+        meter::steps(2 * (found + scheme.len() - at));
         let before = found.checked_sub(1).and_then(|before| text.get(before));
         if !before.is_some_and(u8::is_ascii_alphanumeric) {
             return Some(found);
@@ -152,7 +159,9 @@ fn content_line(text: &[u8]) -> usize {
     let mut length = 0;
     loop {
         let rest = text.get(length..).unwrap_or_default();
-        length += rest.iter().position(|&byte| byte == b'\n').map_or(rest.len(), |at| at + 1);
+        let line = rest.iter().position(|&byte| byte == b'\n').map_or(rest.len(), |at| at + 1);
+        meter::steps(line);
+        length += line;
         if !matches!(text.get(length), Some(b' ' | b'\t')) {
             return length;
         }
@@ -161,6 +170,7 @@ fn content_line(text: &[u8]) -> usize {
 
 fn calendar_line<'l>(raw: &'l [u8], cleaner: &Cleaner<'_>) -> Option<Cow<'l, [u8]>> {
     const PROGRAM: &[u8] = b"PRODID:-//-//EN\r\n";
+    meter::steps(6 * raw.len());
     let line = unfolded(raw);
     let end = line.iter().position(|byte| matches!(byte, b':' | b';')).unwrap_or(line.len());
     let (name, rest) = line.split_at_checked(end)?;
@@ -185,6 +195,7 @@ fn calendar_line<'l>(raw: &'l [u8], cleaner: &Cleaner<'_>) -> Option<Cow<'l, [u8
     match address.filter(|address| people::has_petname(address)) {
         Some(address) => {
             let written = String::from_utf8(percent_decoded(address)).ok()?;
+            meter::steps(ADDRESS_STEPS);
             let address = cleaner.people.of_petname(&written, false)?;
             let told = cleaner.known.contains(&address.onion());
             new.extend_from_slice(told.then(|| format!(":mailto:{address}"))?.as_bytes());
