@@ -1,5 +1,5 @@
-//! A carrier under the real binary, with real keys: a friend registers a box, a stranger leaves sealed mail against tokens,
-//! the friend collects it; kills in between lose nothing, and the disk shows nobody.
+//! A carrier under the real binary, with real keys: a friend registers a box, a stranger leaves sealed mail against
+//! tokens, the friend collects it; kills in between lose nothing, and the disk shows nobody.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::string_slice)]
 

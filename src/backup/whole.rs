@@ -7,8 +7,8 @@ use crate::control::{Code, Failure};
 use crate::store::vfs::Vfs;
 use crate::store::{Missing, missing, missing_segments};
 
-/// Names what is missing of the node in a data directory, and what to do. Nothing is changed. A directory in which there is
-/// nothing of a node is whole.
+/// Names what is missing of the node in a data directory, and what to do. Nothing is changed. A directory in which
+/// there is nothing of a node is whole.
 ///
 /// # Errors
 /// [`Code::Failed`] where a part is missing.
@@ -23,8 +23,8 @@ pub fn check_whole(vfs: &dyn Vfs, root: &Path) -> Result<(), Failure> {
     }
     Err(Failure::new(Code::Failed, format!("a part of this node is missing: {}", list(&parts))).hint(
         "nothing was changed. Put back what is missing, from wherever a copy of it is; or restore a backup into a new \
-         directory: runepeer --data-dir NEW backup restore FILE; or, to do without what is left of that part, move it out of \
-         the data directory",
+         directory: runepeer --data-dir NEW backup restore FILE; or, to do without what is left of that part, move it out \
+         of the data directory",
     ))
 }
 
@@ -33,7 +33,8 @@ pub fn lacks_parts(vfs: &dyn Vfs, root: &Path) -> bool {
     !was_interrupted(vfs, root) && missing(vfs, root).is_ok_and(|parts| !parts.is_empty())
 }
 
-/// Names what is missing of the logs of a data directory in which no daemon runs, as far as it can be known without keys.
+/// Names what is missing of the logs of a data directory in which no daemon runs, as far as it can be known without
+/// keys.
 ///
 /// # Errors
 /// [`Code::Failed`] where a segment is missing.

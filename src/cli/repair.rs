@@ -29,8 +29,8 @@ pub(super) fn run(context: &Context, check: bool, passphrase_file: Option<&Path>
         confirm(
             context,
             "The damaged files are copied into the folder corrupt, messages that cannot be read are taken out of their \
-             folders, what waits and cannot be sent is given up, and messages in INBOX name all of it; what the carrier \
-             holds for others and cannot read is given up too. A backup may have more. Do it?",
+             folders, what waits and cannot be sent is given up, and messages in INBOX name all of it; what the \
+             carrier holds for others and cannot read is given up too. A backup may have more. Do it?",
         )?;
     }
     if !check {

@@ -85,7 +85,8 @@ impl Preparation {
         Ok(Self { directory, vfs: Arc::new(RealVfs) })
     }
 
-    /// Takes a data directory in which there is a node, to look at it. Nothing in it can be changed by what this returns.
+    /// Takes a data directory in which there is a node, to look at it. Nothing in it can be changed by what this
+    /// returns.
     ///
     /// # Errors
     /// As of [`Self::open`]; [`Code::NotFound`] where there is no node.
@@ -216,8 +217,8 @@ pub(super) fn keyless(what: &str, error: &UnlockError) -> Failure {
         ),
         UnlockError::Version { .. } => failure.hint("nothing was changed. Start the newer runepeer"),
         UnlockError::Io(_) => failure.hint(
-            "see what the system says about the disk, and whether this user may read and write the directory keys; then \
-             try again",
+            "see what the system says about the disk, and whether this user may read and write the directory keys; \
+             then try again",
         ),
         _ => failure,
     }

@@ -1,5 +1,6 @@
 //! `runepeer repair`: everything is read, and what is damaged is put aside so that the rest can be used
-//! (docs/on-disk.md, "Damage"). Nothing is dropped in silence: what is lost is shown, agreed to, kept as it is, and named in a message.
+//! (docs/on-disk.md, "Damage"). Nothing is dropped in silence: what is lost is shown, agreed to, kept as it is, and
+//! named in a message.
 
 mod carrier;
 
@@ -165,7 +166,8 @@ pub fn prepare(data: &Path, check: bool) -> Result<Preparation, Failure> {
 /// Whether a passphrase locks the keys.
 ///
 /// # Errors
-/// [`Code::Damaged`] where the file that says so is; [`Code::Failed`] where it cannot be read, or is of a later version.
+/// [`Code::Damaged`] where the file that says so is; [`Code::Failed`] where it cannot be read, or is of a later
+/// version.
 pub fn is_locked(preparation: &Preparation) -> Result<bool, Failure> {
     let protected = Keyring::is_passphrase_protected(&*preparation.vfs, &preparation.keys());
     protected.map_err(|error| without_key("the keys", &error))
@@ -481,8 +483,8 @@ fn commit(examined: &mut Examined, records: &[Record], bodies: Vec<NewBody>) -> 
     Ok(())
 }
 
-/// Copies every damaged file as it is to `<data>/corrupt/<when>-<identity>-<name>`, with zeros where the disk does not give
-/// what was there. Returns the directory of the copies.
+/// Copies every damaged file as it is to `<data>/corrupt/<when>-<identity>-<name>`, with zeros where the disk does not
+/// give what was there. Returns the directory of the copies.
 fn put_aside<'a>(
     vfs: &Arc<dyn Vfs>,
     root: &Path,

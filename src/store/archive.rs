@@ -1,4 +1,5 @@
-//! A file that a passphrase opens: any bytes in a row, sealed in chunks, readable at any place (docs/on-disk.md, "Backup").
+//! A file that a passphrase opens: any bytes in a row, sealed in chunks, readable at any place (docs/on-disk.md,
+//! "Backup").
 
 use std::io;
 use std::ops::Range;

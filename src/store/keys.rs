@@ -1,7 +1,8 @@
 //! The keys of a node (docs/on-disk.md, "Keys"): passphrase or key file → node key → identity keys.
 //!
-//! `keys/node` makes the node initialised; `keys/<identity>` makes an identity exist. Each appears whole or not at all. A
-//! node without a passphrase keeps `keys/node.key` beside what it opens: that protects nothing when the disk is seized.
+//! `keys/node` makes the node initialised; `keys/<identity>` makes an identity exist. Each appears whole or not at all.
+//! A node without a passphrase keeps `keys/node.key` beside what it opens: that protects nothing when the disk is
+//! seized.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -101,8 +102,8 @@ pub enum UnlockError {
 }
 
 impl UnlockError {
-    /// Whether what is stored is the reason: a file was changed, exchanged or lost. A file of a later version, a passphrase
-    /// and a disk that gives nothing are other reasons.
+    /// Whether what is stored is the reason: a file was changed, exchanged or lost. A file of a later version, a
+    /// passphrase and a disk that gives nothing are other reasons.
     pub const fn is_damage(&self) -> bool {
         matches!(self, Self::Damaged { .. } | Self::Foreign { .. } | Self::Unfit { .. } | Self::Missing { .. })
     }
@@ -481,8 +482,8 @@ fn checked(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// The content of a file of this kind and our version, with its header. What a later version wrote is not looked into: its
-/// sum may be another one.
+/// The content of a file of this kind and our version, with its header. What a later version wrote is not looked into:
+/// its sum may be another one.
 fn unchecked<'a>(bytes: &'a [u8], magic: &[u8; 8], file: &Path) -> Result<&'a [u8], UnlockError> {
     let version = bytes.strip_prefix(magic).and_then(|rest| rest.first_chunk()).map(|word| u16::from_le_bytes(*word));
     if version.is_some_and(|version| version > VERSION) {

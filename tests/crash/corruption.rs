@@ -1,6 +1,7 @@
-//! The corruption matrix: each kind of file that a node has, damaged in each way, under the real binary. No damage is met
-//! with silence, a panic or a hang; what the program says names the file and what to do; nothing is made anew in place of
-//! what is damaged; and every message that was acknowledged can be read afterwards, or lay in what is said to be damaged.
+//! The corruption matrix: each kind of file that a node has, damaged in each way, under the real binary. No damage is
+//! met with silence, a panic or a hang; what the program says names the file and what to do; nothing is made anew in
+//! place of what is damaged; and every message that was acknowledged can be read afterwards, or lay in what is said to
+//! be damaged.
 
 mod table;
 mod world;

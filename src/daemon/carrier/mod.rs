@@ -206,9 +206,9 @@ fn with_next_step(failure: Failure) -> Failure {
 }
 
 /// What the log and `status` tell the owner of a carrier whose log lacks its end.
-const ROLLED_BACK: &str = "the end of the carrier's log is missing: an older copy was put back, or the disk lost what it \
-                           had confirmed; what was left here last may be gone, and its senders hear of no delivery; \
-                           status says this until the next start";
+const ROLLED_BACK: &str = "the end of the carrier's log is missing: an older copy was put back, or the disk lost what \
+                           it had confirmed; what was left here last may be gone, and its senders hear of no \
+                           delivery; status says this until the next start";
 
 /// Whether the view has seen more of the log than is there. A position is kept there only of what was durable.
 fn is_rolled_back(held: &Held, view: &IdentityView) -> bool {

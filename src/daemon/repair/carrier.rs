@@ -1,7 +1,7 @@
 //! The same for the carrier: what is held and can be read stays, the rest is given up.
 //!
-//! The sender of an object that is lost here hears of no delivery, and brings another copy or reports it as unconfirmed.
-//! Where the record of a deposit is lost its token admits something once more.
+//! The sender of an object that is lost here hears of no delivery, and brings another copy or reports it as
+//! unconfirmed. Where the record of a deposit is lost its token admits something once more.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -140,7 +140,8 @@ fn open(
     Ok(Examined { id, log, held, damage, disk_fails: disk_refused || disk_fails, passed_over, lost, found })
 }
 
-/// Keeps a copy of what is damaged, gives up what cannot be read, and makes the next start independent of what is damaged.
+/// Keeps a copy of what is damaged, gives up what cannot be read, and makes the next start independent of what is
+/// damaged.
 pub(super) fn mend(vfs: &Arc<dyn Vfs>, root: &Path, mut examined: Examined) -> Result<(), Failure> {
     let failed = |error: &dyn std::fmt::Display| broken("the repair of the carrier", error);
     // A disk that was away for a moment took nothing with it.

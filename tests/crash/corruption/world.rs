@@ -1,5 +1,5 @@
-//! What the matrix damages: data directories of one node as it stopped, with everything that a node can have, what lay in
-//! them at an earlier moment, and the directory of another node.
+//! What the matrix damages: data directories of one node as it stopped, with everything that a node can have, what lay
+//! in them at an earlier moment, and the directory of another node.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -159,8 +159,8 @@ impl World {
         self.templates.insert(state, Template { data, mail, waiting, held });
     }
 
-    /// Lets the logs of a node begin with checkpoints: what `repair` leaves of ones in which nothing was lost but the mark
-    /// of a clean stop.
+    /// Lets the logs of a node begin with checkpoints: what `repair` leaves of ones in which nothing was lost but the
+    /// mark of a clean stop.
     fn checkpoint(&self, node: &mut Node) {
         let logs = [log_of(&node.data(), ""), log_of(&node.data(), "held-")];
         let first = logs.map(|log| fs::read_dir(log).unwrap().map(|entry| entry.unwrap().path()).min().unwrap());
