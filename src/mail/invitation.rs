@@ -429,6 +429,19 @@ mod tests {
     }
 
     #[test]
+    fn a_mistyped_character_in_the_last_whole_group_of_a_text_that_is_cut_off_is_told_first() {
+        let text = private().encode();
+        for groups in 1..=(text.len() - SCHEME.len()) / (GROUP + CHECK) {
+            let end = SCHEME.len() + groups * (GROUP + CHECK);
+            let last = text.as_bytes()[end - 1];
+            let other = ALPHABET.iter().find(|other| **other != last).copied().map(char::from).unwrap();
+            let wrong = format!("{}{other}", text.get(..end - 1).unwrap());
+            let expected = InvitationError::Mistyped { from: end - GROUP - CHECK + 1, to: end };
+            assert_eq!(Invitation::parse(&wrong), Err(expected), "{groups}");
+        }
+    }
+
+    #[test]
     fn later_versions_and_extensions() {
         let encode = |payload: &[u8]| {
             let mut bytes = payload.to_vec();
