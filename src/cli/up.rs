@@ -163,7 +163,7 @@ async fn wait_until_reachable(context: &Context, node: &Node) -> Result<(), Fail
         bar.set(percent, 100);
         bar.say(coming_up(percent));
         let reason = tor["blocked_reason"].as_str().unwrap_or_default();
-        if !reason.is_empty() && reason != told {
+        if is_news(reason, &told) {
             reason.clone_into(&mut told);
             bar.suspend(|| {
                 context.output.warn(reason);
@@ -172,6 +172,11 @@ async fn wait_until_reachable(context: &Context, node: &Node) -> Result<(), Fail
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+}
+
+/// Whether a reason for which Tor is blocked is to be told: there is one, and it is not the one that was told last.
+fn is_news(reason: &str, told: &str) -> bool {
+    !reason.is_empty() && reason != told
 }
 
 /// What is being waited for, once so much of the way to the network is done.
@@ -306,6 +311,12 @@ mod tests {
         assert_eq!(absolute("loopback:/a/b".to_owned()), "loopback:/a/b");
         let here = std::env::current_dir().unwrap();
         assert_eq!(absolute("loopback:peers".to_owned()), format!("loopback:{}/peers", here.display()));
+    }
+
+    #[test]
+    fn a_reason_for_which_tor_is_blocked_is_told_once() {
+        assert!(is_news("the clock", "") && is_news("the clock", "no relay"));
+        assert!(!is_news("the clock", "the clock") && !is_news("", "") && !is_news("", "the clock"));
     }
 
     #[test]
