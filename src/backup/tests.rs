@@ -370,3 +370,17 @@ fn sync_all(disk: &MemVfs) {
         path.ancestors().skip(1).for_each(|dir| disk.sync_dir(dir).unwrap());
     }
 }
+
+#[test]
+fn parts_are_missed_where_one_is_gone_and_no_restore_was_interrupted() {
+    let (disk, _) = node();
+    let lacks = |disk: &MemVfs| lacks_parts(disk, Path::new(ROOT));
+    assert!(!lacks(&MemVfs::new()) && !lacks(&disk), "nothing is gone");
+    disk.unlink(&Path::new(ROOT).join("keys").join(id().to_string())).unwrap();
+    assert!(lacks(&disk), "the key of an identity is gone");
+    disk.create_excl(&Path::new(ROOT).join("restoring")).unwrap();
+    assert!(!lacks(&disk), "the same command has to be run again, and then nothing is gone");
+    let (whole, _) = node();
+    whole.create_excl(&Path::new(ROOT).join("restoring")).unwrap();
+    assert!(!lacks(&whole));
+}
