@@ -149,3 +149,19 @@ fn what_found_no_token_is_remembered_for_as_long_as_it_waits() {
     assert!(matches!(progress(&world), Progress::Delivered(_)));
     assert_eq!((inbox(&world, CAROL), unplaced(&world)), (17, vec![]));
 }
+
+#[test]
+fn an_object_is_not_taken_in_crumbs() {
+    // Octets of each part, and how often the object of 4,096 is asked for.
+    for (part, asked) in [(0, 1), (1, 1), (1023, 1), (1024, 4), (2000, 3), (4096, 1)] {
+        let mut world = world(55, 1);
+        let list = format!("241- {} 4096 20783 unread\n242 1\n", ObjectId::from_bytes([1; 16]));
+        let answer = [format!("251 #{part}\n").into_bytes(), vec![b'x'; part]].concat();
+        world.answers = vec![(b"LIST ", list.into()), (b"RETRIEVE ", answer)];
+        world.commands.clear();
+        world.restart(CAROL);
+        world.pass(20 * SECOND);
+        let retrieved = world.commands.iter().filter(|command| command.starts_with("RETRIEVE ")).count();
+        assert_eq!(retrieved, asked, "{part}");
+    }
+}
