@@ -308,7 +308,7 @@ fn first_contact_while_away(network: &TorNet, carrier: &Node, mut bob: Node) {
 
 /// Tor's own files must not tell whose they are.
 fn nothing_of_the_address_in_tors_files(node: &Node, address: &str) {
-    let onion: runepeer::base::Onion = address.split('@').nth(1).unwrap().parse().unwrap();
+    let onion: Onion = address.split('@').nth(1).unwrap().parse().unwrap();
     let label = onion.label();
     let needles = [&label.as_bytes()[..16], onion.public_key().as_slice()];
     let mut directories = vec![node.data().join("tor")];

@@ -90,7 +90,7 @@ impl Lookout {
     /// Who answers at this onion.
     pub(super) async fn look(&self, transport: &dyn Transport, onion: Onion) -> Look {
         let Ok(mut stream) = transport.dial(onion, Isolation::Fresh).await else { return Look::Unknown };
-        let (line, arrived) = self.open();
+        let (line, mut arrived) = self.open();
         let answered = async {
             if stream.write_all(&line).await.is_err() || stream.flush().await.is_err() {
                 return Look::Unknown;
@@ -110,11 +110,12 @@ impl Lookout {
         };
         let found = tokio::select! {
             biased;
-            Ok(()) = arrived => Look::Own,
+            Ok(()) = &mut arrived => Look::Own,
             found = timeout(LOOK, answered) => found.unwrap_or(Look::Unknown),
         };
         self.looks().remove(&line);
-        found
+        // The end of the stream may be seen before it is heard that the line arrived.
+        if found == Look::Unknown && arrived.try_recv().is_ok() { Look::Own } else { found }
     }
 }
 

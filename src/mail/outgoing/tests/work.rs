@@ -13,7 +13,7 @@ const CONTACTS: usize = 5000;
 
 /// An address book: looking somebody up is a step for each byte and each comparison.
 fn book() -> BTreeMap<String, Address> {
-    let named = |number: usize| (format!("c{number}"), if number % 2 == 0 { bob() } else { carol() });
+    let named = |number: usize| (format!("c{number}"), if number.is_multiple_of(2) { bob() } else { carol() });
     (0..CONTACTS).map(named).chain([("a".to_owned(), bob())]).collect()
 }
 
@@ -53,7 +53,7 @@ fn hostile(count: usize) -> Vec<(&'static str, String)> {
         ("names in a forwarded message", part(&format!("{forwarded}From: b@x\r\nTo: "), "a,")),
         ("petnames in a forwarded message", part(&format!("{forwarded}From: b@x\r\nTo: "), "a@rune.internal,")),
         ("strangers in a forwarded message", part(&format!("{forwarded}From: b@x\r\nTo: "), "z@x,")),
-        ("forwarded messages", part(&mixed.to_owned(), "--b\r\nContent-Type: message/rfc822\r\n\r\nTo: a,a\r\n\r\n")),
+        ("forwarded messages", part(mixed, "--b\r\nContent-Type: message/rfc822\r\n\r\nTo: a,a\r\n\r\n")),
         ("messages in messages", format!("{head}{}To: {}\r\n\r\n", forwarded.repeat(20), "a,".repeat(count))),
         ("messages in encoded messages", format!("{head}{}To: {}\r\n\r\n", encoded.repeat(3), "z,".repeat(count))),
         ("a report", part("Content-Type: message/delivery-status\r\n\r\n", "Final-Recipient: x;a\r\n\r\n")),
