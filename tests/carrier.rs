@@ -10,12 +10,12 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use runepeer::base::{ContentId, Onion, TokenSeed};
+use runepeer::base::{ContentId, Onion};
 use runepeer::mail::{Content, ContentKind, Invitation};
 use runepeer::pgp::{self, SecretKeys};
 use runepeer::store::OsRng;
 use runepeer::wire::mailbox::{BoxCommand, Count, Entry, Part, Style};
-use runepeer::wire::token::{Class, Token, epoch, hash_of, token};
+use runepeer::wire::token::{Class, epoch};
 use support::box_client::{Session, new_keys, now};
 use support::node::Node;
 use support::{temp_dir, wait_for};
@@ -54,18 +54,6 @@ fn object(from: &SecretKeys, to: &SecretKeys, text: &str) -> Vec<u8> {
     pgp::seal(&content.encode(), from, to.certificate(), now()).unwrap()
 }
 
-fn upload(session: &mut Session, class: Class, count: u32) -> Vec<Token> {
-    let seed = TokenSeed::random(&mut OsRng);
-    let today = epoch(now());
-    let tokens: Vec<_> = (0..count).map(|number| token(&seed, today, class, number)).collect();
-    let mut hashes: Vec<_> = tokens.iter().map(hash_of).collect();
-    hashes.sort_unstable();
-    let block = hashes.concat();
-    let command = BoxCommand::Tokens { epoch: today, class: class.number(), size: block.len() as u64 };
-    assert_eq!(session.ask(&command, &block).unwrap()[0].code(), 220);
-    tokens
-}
-
 fn entries(session: &mut Session, mailbox: &str) -> Vec<Entry> {
     let list = BoxCommand::List { mailbox: mailbox.to_owned(), selection: Default::default(), json: false };
     let mut answers = session.ask(&list, b"").unwrap();
@@ -88,8 +76,8 @@ fn mail_that_was_left_survives_kills_and_is_collected_once() {
 
     let mut owner = connect();
     assert_eq!(owner.identify(name, &drop).unwrap(), 211);
-    let tokens = upload(&mut owner, Class::of(4096).unwrap(), 8);
-    let large = upload(&mut owner, Class::of(4 << 20).unwrap(), 1);
+    let tokens = owner.upload(Class::of(4096).unwrap(), 8);
+    let large = owner.upload(Class::of(4 << 20).unwrap(), 1);
     let watch = BoxCommand::Watch { mailbox: name.to_string() };
     assert_eq!(owner.ask(&watch, b"").unwrap()[0].code(), 260);
     let mut left: Vec<_> = (0..5).map(|number| object(&alice, &drop, &format!("{CANARY} {number}\r\n\r\n"))).collect();
@@ -152,7 +140,7 @@ fn the_disk_and_the_words_of_a_carrier_show_nobody() {
     assert_eq!(connect().register(&drop, &invitation).unwrap(), 210);
     let mut owner = connect();
     assert_eq!(owner.identify(drop.certificate().fingerprint(), &drop).unwrap(), 211);
-    let tokens = upload(&mut owner, Class::of(4096).unwrap(), 128);
+    let tokens = owner.upload(Class::of(4096).unwrap(), 128);
     for token in tokens.iter().take(100) {
         let object = object(&alice, &drop, &format!("{CANARY}\r\n\r\n"));
         assert_eq!(connect().deposit(*token, &object).unwrap(), 202);
@@ -215,7 +203,7 @@ fn who_asks_for_much_and_takes_nothing_is_not_read_any_further() {
     let mut owner = connect();
     assert_eq!(owner.identify(name, &drop).unwrap(), 211);
     let class = Class::of(1 << 20).unwrap();
-    let tokens = upload(&mut owner, class, 1);
+    let tokens = owner.upload(class, 1);
     let left = object(&alice, &drop, &"x".repeat(700_000));
     assert_eq!(connect().deposit(tokens[0], &left).unwrap(), 202);
     let (mailbox, object) = (name.to_string(), entries(&mut owner, &name.to_string())[0].object);
@@ -309,7 +297,7 @@ fn a_node_may_have_nothing_but_a_carrier() {
     let mut session = Session::connect(peers.path(), onion).unwrap();
     assert_eq!(session.register(&stranger, &open).unwrap(), 210);
     assert_eq!(session.identify(stranger.certificate().fingerprint(), &stranger).unwrap(), 211);
-    upload(&mut session, Class::of(4096).unwrap(), 256);
+    session.upload(Class::of(4096).unwrap(), 256);
     assert_eq!(node.json(&["carrier", "limits"])["promised"], 1 << 20, "all of the space");
     let more = BoxCommand::Tokens { epoch: epoch(now()), class: 14, size: 32 };
     assert_eq!(session.ask(&more, &[1; 32]).unwrap()[0].code(), 452);
@@ -354,7 +342,7 @@ fn what_is_left_of_a_damaged_carrier_is_saved() {
     let mut session = Session::connect(peers.path(), onion).unwrap();
     assert_eq!(session.register(&drop, &invitation).unwrap(), 210);
     assert_eq!(session.identify(mailbox, &drop).unwrap(), 211);
-    let tokens = upload(&mut session, Class::of(4096).unwrap(), 16);
+    let tokens = session.upload(Class::of(4096).unwrap(), 16);
     for token in &tokens[..8] {
         let object = object(&alice, &drop, "held");
         assert_eq!(Session::connect(peers.path(), onion).unwrap().deposit(*token, &object).unwrap(), 202);
@@ -408,7 +396,7 @@ fn silent_connections_keep_nobody_away_from_a_carrier() {
         let mut session = Session::connect(peers.path(), onion).unwrap();
         assert_eq!(session.register(&drop, &invitation).unwrap(), 210);
         assert_eq!(session.identify(drop.certificate().fingerprint(), &drop).unwrap(), 211);
-        let tokens = upload(&mut session, Class::of(4096).unwrap(), 1);
+        let tokens = session.upload(Class::of(4096).unwrap(), 1);
         let deposited = Session::connect(peers.path(), onion).unwrap().deposit(tokens[0], &object(&alice, &drop, "x"));
         assert_eq!(deposited.unwrap(), 202);
         assert!(begun.elapsed() < Duration::from_secs(15), "{:?} beside {} silent ones", begun.elapsed(), silent.len());

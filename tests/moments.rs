@@ -14,13 +14,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use runepeer::base::rng::SeededRng;
-use runepeer::base::{ContentId, Onion, Rng, TokenSeed};
+use runepeer::base::{ContentId, Onion, Rng};
 use runepeer::mail::{Content, ContentKind, Invitation};
 use runepeer::pgp::{self, SecretKeys};
 use runepeer::store::OsRng;
 use runepeer::wire::digest;
 use runepeer::wire::mailbox::{BoxCommand, Entry, Part, Style};
-use runepeer::wire::token::{Class, Token, epoch, hash_of, token};
+use runepeer::wire::token::Class;
 use support::box_client::{Answer, Session, new_keys, now};
 use support::mail::{Imap, Login, message};
 use support::node::Node;
@@ -270,7 +270,7 @@ fn carrier((): &()) {
     let mut session = Session::connect(peers.path(), onion).unwrap();
     assert_eq!(session.register(&owner, &invitation).unwrap(), 210);
     assert_eq!(session.identify(name, &owner).unwrap(), 211);
-    let tokens = upload(&mut session, 1024);
+    let tokens = session.upload(Class::of(4096).unwrap(), 1024);
     let (left, stop) = (Mutex::new(Left::default()), AtomicBool::new(false));
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -323,17 +323,6 @@ fn carrier((): &()) {
     for (object, acknowledged) in &left.deleted {
         assert!(!(*acknowledged && there.contains(object)), "what was deleted is back");
     }
-}
-
-fn upload(session: &mut Session, count: u32) -> Vec<Token> {
-    let (seed, today, class) = (TokenSeed::random(&mut OsRng), epoch(now()), Class::of(4096).unwrap());
-    let tokens: Vec<_> = (0..count).map(|number| token(&seed, today, class, number)).collect();
-    let mut hashes: Vec<_> = tokens.iter().map(hash_of).collect();
-    hashes.sort_unstable();
-    let block = hashes.concat();
-    let command = BoxCommand::Tokens { epoch: today, class: class.number(), size: block.len() as u64 };
-    assert_eq!(session.ask(&command, &block).unwrap()[0].code(), 220);
-    tokens
 }
 
 fn entries(session: &mut Session, mailbox: &str) -> std::io::Result<Vec<Entry>> {

@@ -231,7 +231,7 @@ pub(super) enum Contact {
 
 #[derive(Debug, Args)]
 pub(super) struct Send {
-    /// Who gets it: a petname or an address. For now one other person: several who would see each other are refused
+    /// The recipient: a petname or an address. For now one other person: several who would see each other are refused
     #[arg(short = 't', long = "to", value_name = "WHO", required = true)]
     pub(super) to: Vec<String>,
     /// The subject

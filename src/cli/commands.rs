@@ -133,7 +133,9 @@ fn status(context: &Context) -> Result<(), Failure> {
         if let Some(problem) = carrier["problem"].as_str() {
             let means = if carrier["open"] == true { "" } else { "it carries nothing until this is mended: " };
             let _ = writeln!(words, "carrier: {means}{problem}");
-            carrier["hint"].as_str().map_or(Ok(()), |hint| writeln!(words, "  {hint}")).unwrap_or_default();
+            if let Some(hint) = carrier["hint"].as_str() {
+                let _ = writeln!(words, "  {hint}");
+            }
         }
         if value["disk"]["low"] == true {
             let free = value["disk"]["free"].as_u64().unwrap_or(0) >> 20;

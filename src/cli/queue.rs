@@ -50,7 +50,7 @@ pub(super) fn line(item: &Value) -> String {
     format!("{}  to {}", text(item, "id"), standing(item))
 }
 
-/// Who holds copies: friends by their names, carriers by their number. Empty where nobody does.
+/// The holders of copies: friends by their names, carriers by their number. Empty where there are none.
 fn holders(item: &Value) -> String {
     let friends: Vec<&str> = rows(item, "custody").filter_map(|copy| copy["friend"].as_str()).collect();
     let carriers = match rows(item, "custody").count() - friends.len() {

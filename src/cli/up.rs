@@ -179,7 +179,7 @@ fn is_news(reason: &str, told: &str) -> bool {
     !reason.is_empty() && reason != told
 }
 
-/// What is being waited for, once so much of the way to the network is done.
+/// The step that `up` waits for, where this percentage of the way to the network is done.
 const fn coming_up(percent: u64) -> &'static str {
     if percent < 100 { "Connecting to Tor" } else { "Publishing the address" }
 }

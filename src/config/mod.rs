@@ -65,6 +65,14 @@ pub enum ConfigError {
         /// Of which identity.
         name: String,
     },
+    /// Two tables for one identity: names are the same in any case.
+    #[error("[identity.{one}] and [identity.{other}] are of one identity: write one table")]
+    Twice {
+        /// The name in one of them.
+        one: String,
+        /// The name in the other.
+        other: String,
+    },
     /// A maximum that is too small to be of use, or larger than any object.
     #[error("identity.{name}.maximum_mib = {value}: write a number of MiB from 1 to {}", OBJECT_BYTES / MIB)]
     Maximum {
@@ -229,6 +237,12 @@ impl File {
     /// # Errors
     /// Each names the setting, and what would be right.
     pub fn validate(&self) -> Result<Config, ConfigError> {
+        let mut names = BTreeMap::new();
+        for other in self.identity.keys() {
+            if let Some(one) = names.insert(other.to_ascii_lowercase(), other) {
+                return Err(ConfigError::Twice { one: one.clone(), other: other.clone() });
+            }
+        }
         Ok(Config {
             transport: self.transport.as_deref().unwrap_or("tor").parse()?,
             carrier_only: self.carrier_only.unwrap_or(false),
@@ -347,6 +361,8 @@ mod tests {
             assert!(error.starts_with("identity.bob.") && error.contains("write "), "{line}: {error}");
         }
         assert_eq!(read("").unwrap().terms["bob"], Terms::default());
+        let twice = read("maximum_mib = 2\n[identity.Bob]\nmaximum_mib = 3").unwrap_err().to_string();
+        assert!(twice.contains("[identity.Bob] and [identity.bob] are of one identity"), "{twice}");
     }
 
     #[test]

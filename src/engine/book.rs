@@ -155,7 +155,15 @@ impl Unaddressable {
 impl Contact {
     /// Whether mail may be addressed to it.
     pub const fn may_receive(&self) -> bool {
-        matches!(self.status, ContactStatus::Greeting | ContactStatus::Confirmed)
+        self.unaddressable().is_none()
+    }
+
+    const fn unaddressable(&self) -> Option<Unaddressable> {
+        match self.status {
+            ContactStatus::Greeting | ContactStatus::Confirmed => None,
+            ContactStatus::Request => Some(Unaddressable::Waiting),
+            ContactStatus::Blocked => Some(Unaddressable::Blocked),
+        }
     }
 
     /// The record that ends the key of the invitation that it used: it has the key of our card. `None` where that is
@@ -292,7 +300,7 @@ pub struct Book {
     index: Arc<Index>,
 }
 
-/// What is written of a book.
+/// A book as it is written: without its index.
 #[derive(Deserialize)]
 struct Kept {
     contacts: BTreeMap<ContactId, Arc<Contact>>,
@@ -347,13 +355,10 @@ impl Book {
     /// or a bare petname. Only contacts who may receive mail.
     pub fn resolve(&self, text: &str) -> Result<(&Arc<Contact>, Address), Unaddressable> {
         let (contact, address) = self.meant(text).ok_or(Unaddressable::Unknown)?;
-        match contact.status {
-            ContactStatus::Greeting | ContactStatus::Confirmed => Ok((contact, address)),
-            ContactStatus::Request => Err(Unaddressable::Waiting),
-            ContactStatus::Blocked => Err(Unaddressable::Blocked),
-        }
+        contact.unaddressable().map_or(Ok((contact, address)), Err)
     }
 
+    /// The contact and the address that a text means, whether or not mail may go there.
     fn meant(&self, text: &str) -> Option<(&Arc<Contact>, Address)> {
         let (contact, folder) = match text.rsplit_once('@') {
             Some((petname, domain)) if domain.eq_ignore_ascii_case(PETNAME_DOMAIN) => self.named(petname)?,

@@ -199,7 +199,7 @@ fn a_message_without_an_answer_is_left_three_times_at_one_drop() {
     assert_eq!(left, limits::COPIES_AT_DROP);
 }
 
-/// Whoever answers at an onion cannot introduce itself: only the key in the invitation counts.
+/// A peer that answers at an onion cannot name a key of its own: only the key in the invitation counts.
 #[test]
 fn nothing_is_given_to_a_node_that_shows_a_certificate_of_another_key() {
     let mut world = friends();

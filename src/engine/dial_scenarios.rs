@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::book::{Cards, Contact, ContactStatus};
+use super::book::Contact;
 use super::carriage::Load;
 use super::effect::NewBody;
 use super::harness::{DAY, MINUTE, World, certificate};
 use super::mailbox::FolderRole;
 use super::record::Record;
 use super::request::{Asked, Request, Response, Submission};
+use super::samples::known;
 use crate::base::ids::Fingerprint;
-use crate::base::{BodyId, ContactId, MacKey, Onion, limits};
+use crate::base::{BodyId, MacKey, Onion, limits};
 use crate::mail::Address;
 use crate::wire::digest;
 
@@ -33,17 +34,12 @@ fn acquaint(world: &mut World, node: usize, count: u8) -> Vec<Address> {
     let records = others.iter().zip(100_u8..).map(|(address, number)| {
         let fingerprint = Fingerprint::from_bytes([number; 32]);
         let contact = Contact {
-            id: ContactId::from_bytes([number; 16]),
-            petname: format!("gone{number}"),
             address: address.clone(),
             fingerprint,
             certificate: Some(certificate(&fingerprint).into()),
-            binding_epoch: 1,
-            status: ContactStatus::Confirmed,
-            provenance: Vec::new(),
             inbound: vec![MacKey::from_bytes([number; 32])],
             outbound: Some(MacKey::from_bytes([number; 32])),
-            cards: Cards::default(),
+            ..known(number.into(), &format!("gone{number}"))
         };
         Record::ContactAdded { contact: Box::new(contact) }
     });

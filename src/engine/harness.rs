@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::base::ids::Fingerprint;
 use crate::base::rng::SeededRng;
-use crate::base::{BodyId, ContactId, ContentId, Onion, OnionSeed, OpId, SessionId, Timestamp};
+use crate::base::{BodyId, ContactId, Onion, OnionSeed, OpId, SessionId, Timestamp};
 use crate::mail::{Address, Binding};
 
 mod carriers;
@@ -67,8 +67,6 @@ pub(super) struct World {
     pub(super) replies: Vec<(usize, String)>,
     /// The beginnings of what nodes that dialled sent.
     pub(super) commands: Vec<String>,
-    /// Carriers delete nothing, say that they did, and say after each list that something came.
-    pub(super) restless_carriers: bool,
     /// How long it takes until a dial of somebody who is away fails.
     pub(super) dial_fails_after: Duration,
     /// Peers who accept, greet, and say nothing more.
@@ -162,7 +160,6 @@ impl World {
             objects: Vec::new(),
             replies: Vec::new(),
             commands: Vec::new(),
-            restless_carriers: false,
             dial_fails_after: Duration::ZERO,
             silent: BTreeSet::new(),
             cut_at: None,
@@ -443,14 +440,6 @@ impl World {
             if let (Some(carrier), Some((_, answer))) = (peer.checked_sub(CARRIERS), answer) {
                 return self.carrier_effects.push_back((carrier, CarrierEffect::Transmit(other, answer.clone())));
             }
-            if self.restless_carriers && peer >= CARRIERS && bytes.starts_with(b"DELETE ") {
-                return self.deliver(node, session, Some(b"253 DELETED\n".to_vec()));
-            }
-            let ends_list = bytes.windows(4).any(|window| window == b"242 ");
-            if self.restless_carriers && node >= CARRIERS && ends_list {
-                let news = format!("261 {} {}\n", self.fingerprint(peer), ContentId::from_bytes([9; 16]));
-                return self.deliver(peer, other, Some([bytes, news.into_bytes()].concat()));
-            }
             self.deliver(peer, other, Some(bytes));
         }
     }
@@ -522,6 +511,15 @@ impl World {
         let recipient = self.address(to);
         let message = self.message(node, subject);
         Submission { recipients: vec![recipient.clone()], visible: vec![recipient], message, asked: Asked::default() }
+    }
+
+    /// Submits a message of so many bytes from one node to another.
+    pub(super) fn submit_sized(&mut self, node: usize, to: usize, bytes: usize) -> Result<Response, RequestError> {
+        let mut submission = self.submission(node, to, "sized");
+        let mut message = submission.message.to_vec();
+        message.resize(bytes, b'x');
+        submission.message = message.into();
+        self.request(node, Request::Submit(submission))
     }
 
     /// Checks what must hold at any moment: the log leads to the state, and what was published is that state; no UID

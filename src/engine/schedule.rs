@@ -476,10 +476,10 @@ impl Schedule {
 
 #[cfg(test)]
 mod tests {
-    use super::super::book::{Cards, Contact, ContactStatus, PendingCard};
+    use super::super::book::{Cards, Contact, PendingCard};
     use super::super::queue::{Addressee, Progress, Submitted};
+    use super::super::samples::known;
     use super::*;
-    use crate::base::ids::Fingerprint;
     use crate::base::rng::SeededRng;
     use crate::base::{BodyId, ContentId};
 
@@ -563,19 +563,7 @@ mod tests {
     }
 
     fn somebody(pending: Option<PendingCard>) -> Contact {
-        Contact {
-            id: contact(1),
-            petname: "bob".to_owned(),
-            address: address(),
-            fingerprint: Fingerprint::from_bytes([1; 32]),
-            certificate: None,
-            binding_epoch: 1,
-            status: ContactStatus::Confirmed,
-            provenance: Vec::new(),
-            inbound: Vec::new(),
-            outbound: None,
-            cards: Cards { pending, ..Cards::default() },
-        }
+        Contact { id: contact(1), cards: Cards { pending, ..Cards::default() }, ..known(1, "bob") }
     }
 
     /// A message for the contact of this number.

@@ -1,6 +1,6 @@
 //! Giving back space: what is needed stays, what is not goes an hour later, and every IO step of it may fail.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -414,23 +414,30 @@ fn what_was_copied_into_a_segment_that_is_gone_is_found_where_it_was_before() {
     let (vfs, mut store) = wasteful();
     let before = numbers(&vfs, ".seg");
     assert!(store.compact());
-    let (state, key) = (store.state.clone(), SymmetricKey::from_bytes([3; 32]));
+    let state = store.state.clone();
     drop(store);
     for number in numbers(&vfs, ".seg").into_iter().filter(|number| !before.contains(number)) {
         vfs.unlink(&segment::path(Path::new("/alice/log"), number)).unwrap();
     }
-    let shared: Arc<dyn Vfs> = Arc::new(vfs.clone());
-    let (log, _) =
-        SteppedLog::salvage(shared, Path::new(DIR), &key, Box::new(OsRng), SIZES, &mut |_, _| (), &mut |_, _| ())
-            .unwrap();
-    let lost = || -> std::collections::BTreeSet<BodyId> {
-        let whole = |n: &&u8| log.read_body(id(**n), 0..u64::MAX).is_ok_and(|bytes| bytes == body(**n));
-        state.keys().filter(|n| !whole(n)).map(|n| id(*n)).collect()
-    };
+    let log = salvaged(&vfs);
+    let lost = || lost(&log, &state);
     let missed = lost();
     assert!(missed.len() > 3, "{}", missed.len());
     log.search(&missed).unwrap();
     assert_eq!(lost().len(), 0);
+}
+
+/// The log of [`wasteful`] as a repair opens it.
+fn salvaged(vfs: &MemVfs) -> SteppedLog {
+    let (vfs, key): (Arc<dyn Vfs>, _) = (Arc::new(vfs.clone()), SymmetricKey::from_bytes([3; 32]));
+    let (rng, replay, progress) = (Box::new(OsRng), &mut |_, _: &[u8]| (), &mut |_, _| ());
+    SteppedLog::salvage(vfs, Path::new(DIR), &key, rng, SIZES, replay, progress).unwrap().0
+}
+
+/// The bodies that cannot be read.
+fn lost(log: &SteppedLog, state: &BTreeMap<u8, u64>) -> BTreeSet<BodyId> {
+    let whole = |n: &&u8| log.read_body(id(**n), 0..u64::MAX).is_ok_and(|bytes| bytes == body(**n));
+    state.keys().filter(|n| !whole(n)).map(|n| id(*n)).collect()
 }
 
 #[test]
@@ -438,7 +445,7 @@ fn a_damaged_body_is_found_in_a_copy_whose_segment_nothing_tells_of() {
     let (vfs, mut store) = wasteful();
     let before = numbers(&vfs, ".seg");
     assert!(store.compact());
-    let (state, key) = (store.state.clone(), SymmetricKey::from_bytes([3; 32]));
+    let state = store.state.clone();
     drop(store);
     // No checkpoint leads to the copies; the header of the new segment, where many are, is damaged, and everything in those before.
     let log = Path::new("/alice/log");
@@ -460,14 +467,8 @@ fn a_damaged_body_is_found_in_a_copy_whose_segment_nothing_tells_of() {
             }
         }
     }
-    let shared: Arc<dyn Vfs> = Arc::new(vfs.clone());
-    let (log, _) =
-        SteppedLog::salvage(shared, Path::new(DIR), &key, Box::new(OsRng), SIZES, &mut |_, _| (), &mut |_, _| ())
-            .unwrap();
-    let lost = || -> std::collections::BTreeSet<BodyId> {
-        let whole = |n: &&u8| log.read_body(id(**n), 0..u64::MAX).is_ok_and(|bytes| bytes == body(**n));
-        state.keys().filter(|n| !whole(n)).map(|n| id(*n)).collect()
-    };
+    let log = salvaged(&vfs);
+    let lost = || lost(&log, &state);
     let missed = lost();
     log.search(&missed).unwrap();
     let found = missed.len() - lost().len();

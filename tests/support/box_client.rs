@@ -6,12 +6,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use runepeer::base::ids::Fingerprint;
-use runepeer::base::{ContentId, Onion, OnionSeed, Timestamp};
+use runepeer::base::{ContentId, Onion, OnionSeed, Timestamp, TokenSeed};
 use runepeer::mail::proof::{IdentificationProof, RegistrationProof};
 use runepeer::mail::{Content, ContentKind, Invitation};
 use runepeer::pgp::{self, Certificate, SecretKeys};
 use runepeer::store::OsRng;
 use runepeer::wire::mailbox::{BoxCommand, Challenge, IdentificationChallenge, Registration, Said};
+use runepeer::wire::token::{Class, Token, epoch, hash_of, token};
 use runepeer::wire::{Command, Decoder, Item, Message, Reply, ServerLine, Side};
 
 /// How long one answer may take.
@@ -143,6 +144,19 @@ impl Session {
         let signature = keys.sign_statement(proof.text().as_bytes()).expect("it can be signed");
         let respond = BoxCommand::Respond { nonce: [7; 32], command: None, signature: signature.len() as u64 };
         Ok(self.ask(&respond, &signature)?.remove(0).code())
+    }
+
+    /// Gives the box a set of so many tokens of a class, for today.
+    pub(crate) fn upload(&mut self, class: Class, count: u32) -> Vec<Token> {
+        let (seed, today) = (TokenSeed::random(&mut OsRng), epoch(now()));
+        let tokens: Vec<_> = (0..count).map(|number| token(&seed, today, class, number)).collect();
+        let mut hashes: Vec<_> = tokens.iter().map(hash_of).collect();
+        hashes.sort_unstable();
+        let block = hashes.concat();
+        let command = BoxCommand::Tokens { epoch: today, class: class.number(), size: block.len() as u64 };
+        let answer = self.ask(&command, &block).expect("an answer").remove(0);
+        assert_eq!(answer.code(), 220, "the set is kept");
+        tokens
     }
 
     /// Leaves an object: the code that refused it, or that of the last reply.

@@ -1,4 +1,4 @@
-//! Who in the book has a name, an onion or a key, without looking at everybody.
+//! Finds the contact with a name, an onion or a key without looking at every contact.
 //!
 //! Nothing of it is written anywhere: it follows from the contacts, and is made anew where a book is read.
 
@@ -54,28 +54,10 @@ impl fmt::Debug for Index {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Book, Cards, ContactChange, ContactStatus};
+    use super::super::{Book, ContactChange};
     use super::*;
-    use crate::mail::{Address, LocalPart};
-
-    fn contact(number: u16, petname: &str) -> Contact {
-        let mut bytes = [0; 32];
-        bytes[..2].copy_from_slice(&number.to_be_bytes());
-        let address: Address = format!("somebody@{}", Onion::from_public_key(bytes)).parse().unwrap();
-        Contact {
-            id: ContactId::from_bytes(*bytes.first_chunk().unwrap()),
-            petname: petname.to_owned(),
-            address,
-            fingerprint: Fingerprint::from_bytes(bytes),
-            certificate: None,
-            binding_epoch: 1,
-            status: ContactStatus::Confirmed,
-            provenance: Vec::new(),
-            inbound: Vec::new(),
-            outbound: None,
-            cards: Cards::default(),
-        }
-    }
+    use crate::engine::samples::known as contact;
+    use crate::mail::LocalPart;
 
     #[test]
     fn looking_somebody_up_does_not_cost_more_in_a_book_of_five_thousand() {

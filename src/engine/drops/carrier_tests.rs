@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Check;
-use super::tests::{ALICE, CAROL, HOUR, held, inbox, progress, set_online, world};
+use super::tests::{ALICE, CAROL, HOUR, WHILE, held, inbox, progress, set_online, world};
 use crate::base::ids::Fingerprint;
 use crate::base::rng::SeededRng;
 use crate::base::{ContentId, ObjectId, QueueId, limits};
 use crate::engine::effect::{DialError, Effect, Input, Refusal};
 use crate::engine::harness::{MINUTE, World};
 use crate::engine::queue::Progress;
-use crate::engine::request::{Asked, Request, RequestId, Submission};
+use crate::engine::request::{Request, RequestId};
 use crate::engine::state::AttemptError;
 use crate::wire::mailbox::Policy;
 
@@ -120,14 +120,7 @@ fn a_check_that_fails_says_so_and_closes_what_was_opened_for_it() {
 fn what_found_no_token_is_remembered_for_as_long_as_it_waits() {
     let mut world = world(53, 1);
     set_online(&mut world, CAROL, false);
-    let submit = |world: &mut World, bytes: usize| {
-        let recipient = world.address(CAROL);
-        let mut message = world.message(ALICE, "sized").to_vec();
-        message.resize(bytes, b'x');
-        let (recipients, visible) = (vec![recipient.clone()], vec![recipient]);
-        let submission = Submission { recipients, visible, message: message.into(), asked: Asked::default() };
-        world.request(ALICE, Request::Submit(submission)).unwrap();
-    };
+    let submit = |world: &mut World, bytes| world.submit_sized(ALICE, CAROL, bytes).unwrap();
     for _ in 0..16 {
         submit(&mut world, 200);
     }
@@ -164,4 +157,35 @@ fn an_object_is_not_taken_in_crumbs() {
         let retrieved = world.commands.iter().filter(|command| command.starts_with("RETRIEVE ")).count();
         assert_eq!(retrieved, asked, "{part}");
     }
+}
+
+#[test]
+fn a_carrier_that_hands_out_the_same_for_ever_and_always_has_news_costs_little() {
+    let mut world = world(31, 1);
+    set_online(&mut world, CAROL, false);
+    world.submit(ALICE, CAROL, "one").unwrap();
+    world.pass(WHILE);
+    // It deletes nothing, says that it did, and says after each list that something came.
+    let held_now = world.carriers[0].carrier.held();
+    let (name, mailbox) = held_now.mailboxes().iter().next().unwrap();
+    let object = mailbox.objects().next().unwrap();
+    let list = format!("241- {0} {1} 20783 unread\n242 1\n261 {name} {0}\n", object.id, object.size);
+    world.answers = vec![(b"LIST ", list.into()), (b"DELETE ", "253 DELETED\n".into())];
+    set_online(&mut world, CAROL, true);
+    world.commands.clear();
+    world.pass(MINUTE);
+    let asked = |word: &str| world.commands.iter().filter(|command| command.starts_with(word)).count();
+    assert_eq!((inbox(&world, CAROL), asked("RETRIEVE"), asked("DELETE")), (1, 1, 1));
+    assert!((30..=61).contains(&asked("LIST")), "{}", asked("LIST"));
+    // An honest carrier's news is heard as before.
+    world.answers.clear();
+    world.pass(MINUTE);
+    world.apart.extend([(ALICE, CAROL), (CAROL, ALICE)]);
+    world.submit(ALICE, CAROL, "two").unwrap();
+    world.pass(WHILE);
+    assert_eq!((inbox(&world, CAROL), held(&world)), (2, 1));
+    // The next session deletes what this one believed to be gone.
+    world.pass(HOUR);
+    assert_eq!((inbox(&world, CAROL), held(&world)), (2, 0));
+    world.check();
 }

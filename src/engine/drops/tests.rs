@@ -378,14 +378,7 @@ fn sets_for_days_that_only_a_wrong_clock_saw_do_not_stand_in_for_others() {
 fn a_message_for_which_no_token_is_left_keeps_no_other_back() {
     let mut world = world(23, 1);
     set_online(&mut world, CAROL, false);
-    let size = |world: &mut World, bytes: usize| {
-        let recipient = world.address(CAROL);
-        let mut message = world.message(ALICE, "sized").to_vec();
-        message.resize(bytes, b'x');
-        let (recipients, visible) = (vec![recipient.clone()], vec![recipient]);
-        let submission = Submission { recipients, visible, message: message.into(), asked: Asked::default() };
-        world.request(ALICE, Request::Submit(submission)).unwrap();
-    };
+    let size = |world: &mut World, bytes| world.submit_sized(ALICE, CAROL, bytes).unwrap();
     for _ in 0..16 {
         size(&mut world, 200);
     }
@@ -737,30 +730,4 @@ fn a_receipt_says_nothing_of_when_the_message_was_collected() {
     let (early, late) =
         (minutes.iter().filter(|minutes| **minutes < 20), minutes.iter().filter(|minutes| **minutes > 40));
     assert!(early.count() > 0 && late.count() > 0, "at a random moment of it: {minutes:?}");
-}
-
-#[test]
-fn a_carrier_that_hands_out_the_same_for_ever_and_always_has_news_costs_little() {
-    let mut world = world(31, 1);
-    set_online(&mut world, CAROL, false);
-    world.submit(ALICE, CAROL, "one").unwrap();
-    world.pass(WHILE);
-    world.restless_carriers = true;
-    set_online(&mut world, CAROL, true);
-    world.commands.clear();
-    world.pass(MINUTE);
-    let asked = |word: &str| world.commands.iter().filter(|command| command.starts_with(word)).count();
-    assert_eq!((inbox(&world, CAROL), asked("RETRIEVE"), asked("DELETE")), (1, 1, 1));
-    assert!((30..=61).contains(&asked("LIST")), "{}", asked("LIST"));
-    // An honest carrier's news is heard as before.
-    world.restless_carriers = false;
-    world.pass(MINUTE);
-    world.apart.extend([(ALICE, CAROL), (CAROL, ALICE)]);
-    world.submit(ALICE, CAROL, "two").unwrap();
-    world.pass(WHILE);
-    assert_eq!((inbox(&world, CAROL), held(&world)), (2, 1));
-    // The next session deletes what this one believed to be gone.
-    world.pass(HOUR);
-    assert_eq!((inbox(&world, CAROL), held(&world)), (2, 0));
-    world.check();
 }

@@ -42,7 +42,7 @@ impl OwnHosts {
         Self([PETNAME_DOMAIN.to_owned()].into_iter().chain(host).collect())
     }
 
-    /// The ids in a value that may leave: the author's own, at its onion, and those at the onions that everybody knows.
+    /// The ids in a value that may leave: the author's own, at its onion, and those at an onion for which `is_known` holds.
     pub(super) fn disclosed(&self, value: &[u8], own: Onion, is_known: impl Fn(&Onion) -> bool) -> Vec<String> {
         let value = headers::unfold(value);
         let ids = value.split_inclusive(|&byte| byte == b'>');

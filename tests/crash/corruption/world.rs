@@ -7,12 +7,12 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use runepeer::base::{ContentId, Onion, TokenSeed};
+use runepeer::base::{ContentId, Onion};
 use runepeer::mail::{Content, ContentKind, Invitation};
 use runepeer::pgp::{self, SecretKeys};
 use runepeer::store::OsRng;
 use runepeer::wire::mailbox::{BoxCommand, Entry, Part, Style};
-use runepeer::wire::token::{Class, Token, epoch, hash_of, token};
+use runepeer::wire::token::{Class, Token};
 
 use crate::support::box_client::{Session, new_keys, now};
 use crate::support::mail::{Imap, Login, Smtp, message};
@@ -270,15 +270,7 @@ impl Story {
         let mut session = connect();
         assert_eq!(session.identify(self.owner.certificate().fingerprint(), &self.owner).unwrap(), 211);
         for (class, count) in [(4096, 8), (4 << 20, 4)] {
-            let (seed, today) = (TokenSeed::random(&mut OsRng), epoch(now()));
-            let class = Class::of(class).unwrap();
-            let tokens: Vec<_> = (0..count).map(|number| token(&seed, today, class, number)).collect();
-            let mut hashes: Vec<_> = tokens.iter().map(hash_of).collect();
-            hashes.sort_unstable();
-            let block = hashes.concat();
-            let command = BoxCommand::Tokens { epoch: today, class: class.number(), size: block.len() as u64 };
-            assert_eq!(session.ask(&command, &block).unwrap()[0].code(), 220);
-            self.tokens.extend(tokens);
+            self.tokens.extend(session.upload(Class::of(class).unwrap(), count));
         }
     }
 
