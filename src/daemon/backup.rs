@@ -8,7 +8,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::node::{Shared, broken};
+use super::account::Registry;
+use super::failures::broken;
+use super::home::Home;
 use crate::backup::{self, Entry};
 use crate::base::{IdentityId, Rng};
 use crate::control::{Code, Failure};
@@ -57,50 +59,48 @@ impl Leases {
     }
 }
 
-impl Shared {
-    /// Names the files of this moment.
-    pub(super) async fn backup_begin(&self) -> Result<Value, Failure> {
-        // An identity in the making has keys before it has a log.
-        let _turn = self.making.lock().await;
-        let logs: Vec<_> = self.registry().all().iter().map(|account| Arc::clone(&account.log)).collect();
-        let (vfs, root) = (Arc::clone(&self.vfs), self.directory.path().to_owned());
-        let failed = |error: &dyn std::fmt::Display| {
-            broken("the files of the backup cannot be listed", error)
-                .hint("try again; status says whether the disk is full")
-        };
-        let listed = tokio::task::spawn_blocking(move || {
-            backup::check_whole(&*vfs, &root)?;
-            let mut files = backup::contents(&*vfs, &root, false).map_err(|error| failed(&error))?;
-            let contents = logs.iter().map(|log| log.contents()).collect::<Result<Vec<_>, _>>();
-            let contents = contents.map_err(|error| failed(&error))?;
-            // One whose making failed after its key was written has no log here.
-            let opened: BTreeSet<String> = contents
-                .iter()
-                .flat_map(|contents| &contents.files)
-                .filter_map(|(path, _)| identity(path, &root))
-                .collect();
-            files.retain(|entry| {
-                let key = entry.path.strip_prefix("keys/").filter(|name| name.parse::<IdentityId>().is_ok());
-                key.is_none_or(|name| opened.contains(name))
-            });
-            for (path, bytes) in contents.iter().flat_map(|contents| &contents.files) {
-                files.push(Entry { path: relative(path, &root), bytes: *bytes });
-            }
-            Ok::<_, Failure>((files, contents))
+/// Names the files of this moment.
+pub(super) async fn begin(home: &Home, registry: &Registry, leases: &Arc<Leases>) -> Result<Value, Failure> {
+    // An identity in the making has keys before it has a log.
+    let _turn = home.turn().await;
+    let logs: Vec<_> = registry.all().iter().map(|account| Arc::clone(&account.log)).collect();
+    let (vfs, root) = (Arc::clone(home.vfs()), home.path().to_owned());
+    let failed = |error: &dyn std::fmt::Display| {
+        broken("the files of the backup cannot be listed", error)
+            .hint("try again; status says whether the disk is full")
+    };
+    let listed = tokio::task::spawn_blocking(move || {
+        backup::check_whole(&*vfs, &root)?;
+        let mut files = backup::contents(&*vfs, &root, false).map_err(|error| failed(&error))?;
+        let contents = logs.iter().map(|log| log.contents()).collect::<Result<Vec<_>, _>>();
+        let contents = contents.map_err(|error| failed(&error))?;
+        // One whose making failed after its key was written has no log here.
+        let opened: BTreeSet<String> = contents
+            .iter()
+            .flat_map(|contents| &contents.files)
+            .filter_map(|(path, _)| identity(path, &root))
+            .collect();
+        files.retain(|entry| {
+            let key = entry.path.strip_prefix("keys/").filter(|name| name.parse::<IdentityId>().is_ok());
+            key.is_none_or(|name| opened.contains(name))
         });
-        let (files, contents) = listed.await.map_err(|error| failed(&error))??;
-        Ok(json!({ "lease": self.leases.begin(contents), "files": files }))
-    }
-
-    /// The files are still needed; or, with `end`, no more.
-    pub(super) fn backup_hold(&self, lease: &str, end: bool) -> Result<Value, Failure> {
-        if !self.leases.hold(lease, end) {
-            return Err(
-                Failure::new(Code::Failed, "this backup took too long without a sign of life").hint("begin it again")
-            );
+        for (path, bytes) in contents.iter().flat_map(|contents| &contents.files) {
+            files.push(Entry { path: relative(path, &root), bytes: *bytes });
         }
-        Ok(json!({}))
+        Ok::<_, Failure>((files, contents))
+    });
+    let (files, contents) = listed.await.map_err(|error| failed(&error))??;
+    Ok(json!({ "lease": leases.begin(contents), "files": files }))
+}
+
+/// The files are still needed; or, with `end`, no more.
+pub(super) fn hold(leases: &Leases, lease: &str, end: bool) -> Result<Value, Failure> {
+    if !leases.hold(lease, end) {
+        return Err(
+            Failure::new(Code::Failed, "this backup took too long without a sign of life").hint("begin it again")
+        );
     }
+    Ok(json!({}))
 }
 
 /// The folder of the identity to which a file belongs.

@@ -10,14 +10,20 @@ use std::time::Duration;
 use data_encoding::BASE64;
 use serde_json::{Value, json};
 
-use super::account::LocalAccount;
+use super::account::{LocalAccount, Registry};
+use super::backup::{self, Leases};
+use super::carrier::CarrierHost;
 use super::clock::now;
 use super::compose;
 use super::contacts;
 use super::drops;
-use super::node::Shared;
+use super::gateways::Listening;
+use super::home::Home;
+use super::identities::Identities;
 use super::passwords;
 use super::queue;
+use super::runtime::Runtime;
+use super::supervision::Ending;
 use crate::backup::Last;
 use crate::base::{Timestamp, limits};
 use crate::control::{Code, Command, Draft, Failure, Handler, Request as Asked};
@@ -30,7 +36,19 @@ const HEADER_WINDOW: u64 = 16 * 1024;
 /// With less free space than this a message may be refused, in bytes.
 const LOW_DISK: u64 = limits::DISK_RESERVE_BYTES + limits::MESSAGE_BYTES as u64;
 
-impl Handler for Shared {
+/// Answers commands. Each is given what it needs of this, and no more.
+pub(super) struct Commands {
+    pub(super) home: Arc<Home>,
+    pub(super) runtime: Runtime,
+    pub(super) registry: Arc<Registry>,
+    pub(super) identities: Arc<Identities>,
+    pub(super) carrier: Arc<CarrierHost>,
+    pub(super) leases: Arc<Leases>,
+    /// `None` where there is nothing but a carrier.
+    pub(super) listening: Option<Listening>,
+}
+
+impl Handler for Commands {
     fn handle(&self, request: Asked) -> Pin<Box<dyn Future<Output = Result<Value, Failure>> + Send + '_>> {
         Box::pin(self.command(request))
     }
@@ -50,21 +68,21 @@ impl From<RequestError> for Failure {
     }
 }
 
-impl Shared {
+impl Commands {
     async fn command(&self, asked: Asked) -> Result<Value, Failure> {
         let identity = asked.identity.as_deref();
         match asked.command {
             Command::Status => Ok(self.status()),
             Command::Stop => {
-                self.request_stop();
+                Ending::Asked.request(self.runtime.supervisor.ending());
                 Ok(json!({}))
             }
             Command::IdentityList => {
-                let identities: Vec<Value> = self.registry().all().iter().map(|account| profile(account)).collect();
+                let identities: Vec<Value> = self.registry.all().iter().map(|account| profile(account)).collect();
                 Ok(json!({ "identities": identities }))
             }
             Command::IdentityNew { name } => {
-                let account = self.new_identity(&name).await?;
+                let account = self.identities.make_another(&name).await?;
                 Ok(profile(&account))
             }
             Command::IdentityShow => Ok(profile(&*self.account(identity)?)),
@@ -112,35 +130,37 @@ impl Shared {
             Command::QueueShow { id } => queue::show(&self.account(identity)?.snapshot.borrow().clone(), &id),
             Command::QueueRetry { id } => queue::retry(&*self.account(identity)?, id.as_deref()).await,
             Command::QueueCancel { id } => queue::cancel(&*self.account(identity)?, &id).await,
-            Command::PasswordNew { name } => self.new_password(&*self.account(identity)?, name).await,
+            Command::PasswordNew { name } => new_password(&*self.account(identity)?, name).await,
             Command::PasswordList => Ok(password_list(&*self.account(identity)?)),
             Command::PasswordRevoke { name } => {
                 self.account(identity)?.ask(Request::RevokePassword { name }).await?;
                 Ok(json!({}))
             }
-            Command::BackupBegin => self.backup_begin().await,
-            Command::BackupHold { lease } => self.backup_hold(&lease, false),
-            Command::BackupEnd { lease } => self.backup_hold(&lease, true),
-            Command::CarrierEnable => self.carrier_on().await,
-            Command::CarrierDisable => self.carrier_off().await,
-            Command::CarrierShow => self.carrier_show(),
-            Command::CarrierInvite(asked) => self.carrier_invite(&asked).await,
-            Command::CarrierLimits(change) => self.carrier_limits(&change).await,
-            Command::CarrierRevoke => self.carrier_revoke().await,
-            Command::CarrierEvict { name } => self.carrier_evict(&name).await,
-            Command::BoxAdd { invitation, name } => self.rent(&*self.account(identity)?, invitation, name).await,
+            Command::BackupBegin => backup::begin(&self.home, &self.registry, &self.leases).await,
+            Command::BackupHold { lease } => backup::hold(&self.leases, &lease, false),
+            Command::BackupEnd { lease } => backup::hold(&self.leases, &lease, true),
+            Command::CarrierEnable => self.carrier.switch_on().await,
+            Command::CarrierDisable => self.carrier.switch_off().await,
+            Command::CarrierShow => self.carrier.show(),
+            Command::CarrierInvite(asked) => self.carrier.invite(&asked).await,
+            Command::CarrierLimits(change) => self.carrier.limit(&change).await,
+            Command::CarrierRevoke => self.carrier.revoke().await,
+            Command::CarrierEvict { name } => self.carrier.evict(&name).await,
+            Command::BoxAdd { invitation, name } => {
+                drops::rent(&self.runtime.pool, &*self.account(identity)?, invitation, name).await
+            }
             Command::BoxList => {
                 Ok(json!({ "carriers": drops::list(&self.account(identity)?.snapshot.borrow().clone()) }))
             }
             Command::BoxCheck { name } => drops::check(&*self.account(identity)?, name).await,
             Command::BoxRemove { name } => drops::leave(&*self.account(identity)?, name).await,
-            Command::MailSettings => self.mail_settings(&*self.account(identity)?),
+            Command::MailSettings => mail_settings(self.listening, &*self.account(identity)?),
         }
     }
 
     /// The identity with this name or address; the only one where none is named.
     fn account(&self, name: Option<&str>) -> Result<Arc<LocalAccount>, Failure> {
-        let accounts = self.registry().all();
+        let accounts = self.registry.all();
         let names = || accounts.iter().map(|account| account.name.clone()).collect::<Vec<_>>().join(", ");
         match (name, accounts.as_slice()) {
             (None, [only]) => Ok(Arc::clone(only)),
@@ -158,7 +178,7 @@ impl Shared {
     }
 
     fn status(&self) -> Value {
-        let accounts = self.registry().all();
+        let accounts = self.registry.all();
         let identities: Vec<Value> = accounts
             .iter()
             .map(|account| {
@@ -177,8 +197,8 @@ impl Shared {
             accounts.iter().flat_map(|account| queue::waiting(&account.snapshot.borrow().clone())).collect();
         let carriers: Vec<Value> =
             accounts.iter().flat_map(|account| drops::list(&account.snapshot.borrow().clone())).collect();
-        let transport = self.transport_status();
-        let listen = self.listening();
+        let transport = self.runtime.network.status();
+        let listen = self.listening;
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "pid": std::process::id(),
@@ -191,43 +211,39 @@ impl Shared {
                 "percent": transport.percent,
                 "blocked_reason": transport.blocked_reason,
             },
-            "carrier": self.carrier_status(),
+            "carrier": self.carrier.status(),
             "carriers": carriers,
             "queue": waiting,
-            "backup": self.last_backup(),
-            "disk": self.disk(),
+            "backup": last_backup(&self.home),
+            "disk": self.home.vfs().free_space(self.home.path()).map_or(Value::Null, disk),
         })
     }
+}
 
-    fn disk(&self) -> Value {
-        self.vfs.free_space(self.directory.path()).map_or(Value::Null, disk)
-    }
+fn last_backup(home: &Home) -> Value {
+    let last = Last::load(&**home.vfs(), home.path());
+    let time = |at: Option<Timestamp>| at.map(|at| at.rfc3339());
+    json!({
+        "last": time(last.as_ref().map(|last| last.made)),
+        "verified": time(last.and_then(|last| last.verified)),
+    })
+}
 
-    fn last_backup(&self) -> Value {
-        let last = Last::load(&*self.vfs, self.directory.path());
-        let time = |at: Option<Timestamp>| at.map(|at| at.rfc3339());
-        json!({
-            "last": time(last.as_ref().map(|last| last.made)),
-            "verified": time(last.and_then(|last| last.verified)),
-        })
-    }
+async fn new_password(account: &LocalAccount, name: String) -> Result<Value, Failure> {
+    let password = passwords::generate();
+    account.ask(Request::AddPassword { name, hash: passwords::hash(&password) }).await?;
+    Ok(json!({ "user": account.address.to_string(), "password": password.as_str() }))
+}
 
-    async fn new_password(&self, account: &LocalAccount, name: String) -> Result<Value, Failure> {
-        let password = passwords::generate();
-        account.ask(Request::AddPassword { name, hash: passwords::hash(&password) }).await?;
-        Ok(json!({ "user": account.address.to_string(), "password": password.as_str() }))
-    }
-
-    fn mail_settings(&self, account: &LocalAccount) -> Result<Value, Failure> {
-        let listen = self.listening().ok_or_else(unexpected)?;
-        let user = account.address.to_string();
-        Ok(json!({
-            "name": account.name,
-            "address": user,
-            "imap": { "host": listen.imap.ip().to_string(), "port": listen.imap.port(), "user": user },
-            "submission": { "host": listen.submission.ip().to_string(), "port": listen.submission.port(), "user": user },
-        }))
-    }
+fn mail_settings(listening: Option<Listening>, account: &LocalAccount) -> Result<Value, Failure> {
+    let listen = listening.ok_or_else(unexpected)?;
+    let user = account.address.to_string();
+    Ok(json!({
+        "name": account.name,
+        "address": user,
+        "imap": { "host": listen.imap.ip().to_string(), "port": listen.imap.port(), "user": user },
+        "submission": { "host": listen.submission.ip().to_string(), "port": listen.submission.port(), "user": user },
+    }))
 }
 
 /// How much space is left, and whether that is so little that mail is refused, a large message first.

@@ -8,8 +8,11 @@ use std::sync::Weak;
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, OFlags, StatVfsMountFlags, flock, fstatvfs};
+use tokio::sync::watch;
 
-use super::node::{Ending, Shared};
+use super::account::Registry;
+use super::home::Home;
+use super::supervision::Ending;
 use crate::control::{Code, Failure};
 use crate::store::vfs::is_at;
 
@@ -72,24 +75,17 @@ impl DataDir {
     }
 }
 
-impl Shared {
-    /// Ends the node when its data directory is gone. Each log looks for itself before it reports a commit; this is for the time
-    /// in which nothing is committed.
-    pub(super) async fn watch_directory(shared: Weak<Self>) {
-        while let Some(shared) = shared.upgrade() {
-            let is_gone = || shared.registry().all().iter().any(|account| account.log.is_gone());
-            let lost = shared.directory.lost().or_else(|| is_gone().then_some(Ending::Gone));
-            if let Some(ending) = lost {
-                shared.stop_requested.send_if_modified(|requested| {
-                    let first = requested.is_none();
-                    requested.get_or_insert(ending);
-                    first
-                });
-                return;
-            }
-            drop(shared);
-            tokio::time::sleep(LOOK).await;
+/// Ends the node when its data directory is gone. Each log looks for itself before it reports a commit; this is for the time
+/// in which nothing is committed. Returns when the node is gone.
+pub(super) async fn watch(home: Weak<Home>, registry: Weak<Registry>, ending: watch::Sender<Option<Ending>>) {
+    while let (Some(home), Some(registry)) = (home.upgrade(), registry.upgrade()) {
+        let is_gone = || registry.all().iter().any(|account| account.log.is_gone());
+        let lost = home.lost().or_else(|| is_gone().then_some(Ending::Gone));
+        if let Some(lost) = lost {
+            return lost.request(&ending);
         }
+        drop((home, registry));
+        tokio::time::sleep(LOOK).await;
     }
 }
 

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::account::LocalAccount;
 use super::clock::now;
-use super::node::{Shared, broken};
+use super::crypto::Pool;
+use super::failures::broken;
 use crate::base::{Onion, OnionSeed};
 use crate::control::{Code, Failure};
 use crate::engine::book::ContactStatus;
@@ -19,23 +20,21 @@ use crate::store::OsRng;
 /// Letters of an onion that name a box whose user gives it no name.
 const NAME_LETTERS: usize = 8;
 
-impl Shared {
-    /// Rents a box with the invitation of a carrier.
-    pub(super) async fn rent(
-        &self,
-        account: &LocalAccount,
-        invitation: String,
-        name: Option<String>,
-    ) -> Result<Value, Failure> {
-        let read = Invitation::parse_box(&invitation).map_err(|error| Failure::new(Code::Usage, error.to_string()))?;
-        let name = name.unwrap_or_else(|| read.address.onion().label().chars().take(NAME_LETTERS).collect());
-        let made = self.pool().call(new_keys).await;
-        let keys = made.unwrap_or_else(|| Err(broken("the keys of the box cannot be made", "the library failed")))?;
-        account.ask(Request::RentDrop { invitation, name: name.clone(), keys }).await?;
-        let snapshot = account.snapshot.borrow().clone();
-        let rented = snapshot.drops.by_name(&name);
-        Ok(rented.map_or(Value::Null, |rented| describe(&snapshot, rented)))
-    }
+/// Rents a box with the invitation of a carrier.
+pub(super) async fn rent(
+    pool: &Pool,
+    account: &LocalAccount,
+    invitation: String,
+    name: Option<String>,
+) -> Result<Value, Failure> {
+    let read = Invitation::parse_box(&invitation).map_err(|error| Failure::new(Code::Usage, error.to_string()))?;
+    let name = name.unwrap_or_else(|| read.address.onion().label().chars().take(NAME_LETTERS).collect());
+    let made = pool.call(new_keys).await;
+    let keys = made.unwrap_or_else(|| Err(broken("the keys of the box cannot be made", "the library failed")))?;
+    account.ask(Request::RentDrop { invitation, name: name.clone(), keys }).await?;
+    let snapshot = account.snapshot.borrow().clone();
+    let rented = snapshot.drops.by_name(&name);
+    Ok(rented.map_or(Value::Null, |rented| describe(&snapshot, rented)))
 }
 
 /// Begins to see whether a box works.

@@ -3,20 +3,24 @@
 //! An identity exists once its key is kept; its log, with its first records, is there before. Opening folds the state from
 //! the view's image and the rest of the log, or from the whole log where there is no image that fits.
 
-use std::path::Path;
-use std::sync::{Arc, PoisonError};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::account::LocalAccount;
+use super::account::{LocalAccount, Registry};
 use super::clock::now;
-use super::driver::{Driver, Ends};
+use super::failures::broken;
+use super::home::Home;
 use super::identity::{IdentityShell, Tools};
 use super::keys::KeyChain;
-use super::node::{Reading, Shared, broken, local_part};
+use super::node::Reading;
+use super::runtime::{Published, Reached, Runtime, Tasks};
 use crate::backup;
 use crate::base::{IdentityId, Onion, OnionSeed, SymmetricKey, Terms};
 use crate::control::{Code, Failure};
+use crate::engine::drops::Delays;
 use crate::engine::effect::{Durability, NewBody};
 use crate::engine::profile::{Profile, PublicProfile, SecretBytes};
 use crate::engine::{Identity, Record, State};
@@ -25,47 +29,89 @@ use crate::pgp;
 use crate::store::vfs::Vfs;
 use crate::store::{IdentityView, Log, LogPosition, OpenError, OsRng, begin_making, end_making};
 
-impl Shared {
+/// What the configuration says of identities.
+pub(super) struct Usage {
+    /// Within which times mail goes to drops and receipts come back.
+    pub(super) delays: Delays,
+    /// By the names of identities, where config.toml has them.
+    pub(super) terms: BTreeMap<String, Terms>,
+}
+
+/// Makes and opens identities.
+pub(super) struct Identities {
+    home: Arc<Home>,
+    runtime: Runtime,
+    registry: Arc<Registry>,
+    usage: Usage,
+}
+
+pub(super) fn local_part(name: &str) -> Result<LocalPart, Failure> {
+    LocalPart::new(name).map_err(|error| Failure::new(Code::Usage, format!("\"{name}\" cannot be a name: {error}")))
+}
+
+impl Identities {
+    /// Opens none yet. Those that are opened are in this registry.
+    pub(super) const fn new(home: Arc<Home>, runtime: Runtime, registry: Arc<Registry>, usage: Usage) -> Self {
+        Self { home, runtime, registry, usage }
+    }
+
+    /// Opens all that exist, and says how many.
+    pub(super) async fn open_all(&self, reading: &Reading) -> Result<usize, Failure> {
+        let ids = self.home.with_keyring(|keyring| keyring.identities())?;
+        for id in &ids {
+            self.open(*id, reading).await?;
+        }
+        Ok(ids.len())
+    }
+
+    /// Warns of terms in config.toml for a name that none of these has; nothing is said before there is one.
+    pub(super) fn look_at_terms(&self, found: usize) {
+        let here = |name: &String| self.registry.all().iter().any(|it| it.name.eq_ignore_ascii_case(name));
+        if found > 0 && !self.usage.terms.keys().all(here) {
+            tracing::warn!("config.toml has a table [identity.NAME] for a name that no identity here has");
+        }
+    }
+
     /// Makes another identity, on the control socket's behalf.
-    pub(super) async fn new_identity(&self, name: &str) -> Result<Arc<LocalAccount>, Failure> {
+    pub(super) async fn make_another(&self, name: &str) -> Result<Arc<LocalAccount>, Failure> {
         let name = local_part(name)?;
         // One after the other: two of one name must not pass each other.
-        let _turn = self.making.lock().await;
+        let _turn = self.home.turn().await;
         if self.registry.all().iter().any(|account| account.name.eq_ignore_ascii_case(name.as_str())) {
             return Err(
                 Failure::new(Code::Failed, format!("there is an identity {name} already")).hint("choose another name")
             );
         }
-        self.make_identity(name).await
+        self.make(name).await
     }
 
     /// Makes an identity: its log with its first records, then its key file, which is the commit (docs/on-disk.md).
-    pub(super) async fn make_identity(&self, name: LocalPart) -> Result<Arc<LocalAccount>, Failure> {
+    pub(super) async fn make(&self, name: LocalPart) -> Result<Arc<LocalAccount>, Failure> {
         let id = IdentityId::random(&mut OsRng);
         let records = genesis(&name)?;
         let key = SymmetricKey::random(&mut OsRng);
-        let path = self.identity_path(id);
+        let (vfs, path) = (self.home.vfs(), self.path(id));
         let failed = |error: &dyn std::fmt::Display| broken("the identity's log cannot be made", error);
-        begin_making(&*self.vfs, &path).map_err(|error| failed(&error))?;
-        Log::create(&*self.vfs, &path).map_err(|error| failed(&error))?;
-        let log = Log::open(Arc::clone(&self.vfs), &path, &key, Box::new(OsRng), None, &mut |_, _| ())
+        begin_making(&**vfs, &path).map_err(|error| failed(&error))?;
+        Log::create(&**vfs, &path).map_err(|error| failed(&error))?;
+        let log = Log::open(Arc::clone(vfs), &path, &key, Box::new(OsRng), None, &mut |_, _| ())
             .map_err(|error| failed(&error))?;
         tokio::task::spawn_blocking(move || commit(&log, &records, Vec::new()))
             .await
             .map_err(|error| failed(&error))??;
-        self.with_keyring(|keyring| keyring.add_identity(id, &key))?;
-        self.open_identity(id, &(Arc::new(|_, _| ()) as Reading)).await
+        self.home.with_keyring(|keyring| keyring.add_identity(id, &key))?;
+        self.open(id, &(Arc::new(|_, _| ()) as Reading)).await
     }
 
-    fn identity_path(&self, id: IdentityId) -> std::path::PathBuf {
-        self.directory.path().join(id.to_string())
+    fn path(&self, id: IdentityId) -> PathBuf {
+        self.home.path().join(id.to_string())
     }
 
     /// Opens an identity's log, folds its state, and starts its machine and its onion service.
-    pub(super) async fn open_identity(&self, id: IdentityId, reading: &Reading) -> Result<Arc<LocalAccount>, Failure> {
-        let key = self.with_keyring(|keyring| keyring.identity_key(id))?;
-        let view = Arc::new(self.view.identity(id, &key));
-        let (vfs, path) = (Arc::clone(&self.vfs), self.identity_path(id));
+    async fn open(&self, id: IdentityId, reading: &Reading) -> Result<Arc<LocalAccount>, Failure> {
+        let key = self.home.with_keyring(|keyring| keyring.identity_key(id))?;
+        let view = Arc::new(self.home.view(id, &key));
+        let (vfs, path) = (Arc::clone(self.home.vfs()), self.path(id));
         end_making(&*vfs, &path);
         let opened = {
             let (view, reading) = (Arc::clone(&view), Arc::clone(reading));
@@ -86,18 +132,16 @@ impl Shared {
             log: Arc::clone(&log),
             view: Arc::clone(&view),
             keys: Arc::new(KeyChain::new(keys)),
-            transport: Arc::clone(&self.transport),
+            transport: Arc::clone(&self.runtime.network.transport),
         };
-        let mut machine = Identity::new(state, self.delays, now(), &mut OsRng)
+        let mut machine = Identity::new(state, self.usage.delays, now(), &mut OsRng)
             .map_err(|error| broken("the identity's log", error))?;
         machine.set_terms(self.terms_of(&profile.public.name));
         let (listens, wanted) = watch::channel(true);
         let (shell, snapshot) = IdentityShell::new(tools, &machine, listens, replayed);
-        let (driver, ends) = Driver::new(machine, shell, self.pool.clone());
-        let driver = self.spawn("an identity", driver.run(self.stop.subscribe()));
-        let Ends { requests, incoming } = ends;
-        self.drivers.lock().unwrap_or_else(PoisonError::into_inner).push(driver);
-        let reachable = self.publish("publishing an address", id, profile.onion_seed.clone(), incoming, wanted);
+        let tasks = Tasks { driver: "an identity", publishing: "publishing an address" };
+        let onion = Published { id, seed: profile.onion_seed.clone(), wanted };
+        let Reached { requests, reachable } = self.runtime.run(tasks, machine, shell, onion);
         let account = Arc::new(LocalAccount {
             name: profile.public.name.clone(),
             address: profile.public.address.clone(),
@@ -113,19 +157,19 @@ impl Shared {
 
     /// The terms that config.toml has for an identity, or the usual ones.
     fn terms_of(&self, name: &str) -> Terms {
-        let mut terms = self.terms.iter();
+        let mut terms = self.usage.terms.iter();
         terms.find(|(of, _)| of.eq_ignore_ascii_case(name)).map(|(_, terms)| terms.clone()).unwrap_or_default()
     }
 
     /// Tells an identity that its log was put back from a backup, once; whether it was.
     fn tell_restored(&self, id: IdentityId, log: &Log, state: &mut State) -> Result<bool, Failure> {
-        let mark = backup::mark(self.directory.path(), id);
+        let mark = backup::mark(self.home.path(), id);
         let failed = |error: std::io::Error| broken("the mark of a restored backup", error);
-        let Some(made) = backup::restored_from(&*self.vfs, &mark).map_err(failed)? else { return Ok(false) };
+        let Some(made) = backup::restored_from(&**self.home.vfs(), &mark).map_err(failed)? else { return Ok(false) };
         let (records, bodies) = state.restoration(made, now(), &mut OsRng);
         commit_to(state, log, &records, bodies)?;
         // Where the mark stays, the next start tells it once more: that does no harm.
-        let _ = self.vfs.unlink(&mark);
+        let _ = self.home.vfs().unlink(&mark);
         Ok(true)
     }
 }

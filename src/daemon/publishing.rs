@@ -6,10 +6,11 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::driver::stopped;
-use super::node::Shared;
+use super::runtime::Published;
+use super::supervision::Supervisor;
 use super::twin::{Lookout, Search};
 use crate::base::{IdentityId, Onion, OnionSeed};
-use crate::net::{Listener, Stream};
+use crate::net::{Listener, Stream, Transport, TransportState, TransportStatus};
 
 /// How long after a failure an onion is published again.
 const PUBLISH_AGAIN: Duration = Duration::from_secs(5);
@@ -17,20 +18,55 @@ const PUBLISH_AGAIN: Duration = Duration::from_secs(5);
 /// Where those who connect go.
 type Incoming = mpsc::Sender<Box<dyn Stream>>;
 
-impl Shared {
-    /// Publishes an onion while it is `wanted`, and hands its streams to a driver; says whether it is reachable.
+/// The network as the machines of a node use it.
+pub(super) struct Network {
+    pub(super) transport: Arc<dyn Transport>,
+    /// By which this process knows itself.
+    pub(super) lookout: Arc<Lookout>,
+    status: watch::Receiver<TransportStatus>,
+}
+
+impl Network {
+    pub(super) fn new(transport: Arc<dyn Transport>) -> Self {
+        Self { status: transport.status(), transport, lookout: Arc::default() }
+    }
+
+    /// How it stands.
+    pub(super) fn status(&self) -> TransportStatus {
+        self.status.borrow().clone()
+    }
+
+    /// Returns when the transport is no more: nobody reports what it does.
+    pub(super) fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut status = self.status.clone();
+        async move {
+            let _ = status.wait_for(|status| status.state == TransportState::Stopped).await;
+        }
+    }
+
+    /// Ends it.
+    pub(super) async fn stop(&self) {
+        self.transport.stop().await;
+    }
+
+    /// Publishes an onion while it is wanted, and hands its streams to a driver; says whether it is reachable.
     pub(super) fn publish(
         &self,
+        supervisor: &Supervisor,
         part: &'static str,
-        id: IdentityId,
-        seed: OnionSeed,
+        onion: Published,
         incoming: Incoming,
-        mut wanted: watch::Receiver<bool>,
     ) -> watch::Receiver<bool> {
+        let Published { id, seed, mut wanted } = onion;
         let (reachable, receiver) = watch::channel(false);
-        let search = self.search(Onion::of_seed(&seed));
-        let mut stop = self.stop.subscribe();
-        self.spawn(part, async move {
+        let search = Search {
+            lookout: Arc::clone(&self.lookout),
+            transport: Arc::clone(&self.transport),
+            onion: Onion::of_seed(&seed),
+            ending: supervisor.ending().clone(),
+        };
+        let mut stop = supervisor.stopping();
+        supervisor.spawn(part, async move {
             let published = async {
                 if !search.first().await {
                     // The node ends.
@@ -116,7 +152,7 @@ mod tests {
     use tracing_subscriber::fmt::MakeWriter;
 
     use super::*;
-    use crate::net::{DialError, Isolation, Later, ListenError, Transport, TransportStatus};
+    use crate::net::{DialError, Isolation, Later, ListenError};
 
     /// A network that refuses to publish, for these reasons one after the other, and then hangs.
     struct Refusing(Mutex<VecDeque<ListenError>>);

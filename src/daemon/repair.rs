@@ -12,7 +12,8 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::clock::now;
-use super::node::{Preparation, broken, keyless, unlock};
+use super::failures::{broken, keyless};
+use super::preparation::{Preparation, unlock};
 use crate::backup::lacks_parts;
 use crate::base::{BodyId, FolderId, IdentityId, SymmetricKey, Timestamp};
 use crate::control::{Code, Failure};

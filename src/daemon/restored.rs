@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::node::Ending;
+use super::supervision::Ending;
 use crate::backup::NODE_MARK;
 use crate::base::{IdentityId, Onion, OnionSeed};
 use crate::net::{

@@ -4,19 +4,129 @@
 //! that answers nobody at one of its ends and calls itself well: so the whole node stops instead, says which part it was, and
 //! ends with a failure. What was begun is still committed.
 
-use std::sync::PoisonError;
+use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
-use super::node::{Ending, Shared};
+use crate::control::{Code, Failure};
 
-impl Shared {
+/// Why a node has to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Somebody asked for it.
+    Asked,
+    /// This part of it ended.
+    Broken(&'static str),
+    /// Another node has its addresses: its original, or a copy of it.
+    Original,
+    /// Its data directory is not there any more, or is another one.
+    Gone,
+    /// Its data directory cannot be written.
+    ReadOnly,
+}
+
+impl Ending {
+    /// Has the node end. Where it ends already, the first reason stays.
+    pub(super) fn request(self, ending: &watch::Sender<Option<Self>>) {
+        ending.send_if_modified(|ending| {
+            let first = ending.is_none();
+            ending.get_or_insert(self);
+            first
+        });
+    }
+
+    /// What the user is told of it, where nobody asked for it.
+    ///
+    /// # Errors
+    /// [`Code::Failed`] or [`Code::Busy`], with what to do next.
+    pub(super) fn told(self) -> Result<(), Failure> {
+        let failure = match self {
+            Self::Asked => return Ok(()),
+            Self::Broken(part) => Failure::new(Code::Failed, format!("{part} failed unexpectedly"))
+                .hint("nothing that was acknowledged is lost; start it again, and please report this"),
+            Self::Original => Failure::new(
+                Code::Busy,
+                "another node answers at an address of this one: its original, or a copy of it, runs somewhere else",
+            )
+            .hint("stop one of them for good, then start the other again; two of them split their mail"),
+            Self::Gone => Failure::new(
+                Code::Failed,
+                "the data directory of this node is gone: it, or a file of it that is being written, was removed, \
+                 moved or replaced, or its file system is not there any more",
+            )
+            .hint(
+                "no mail that came since then was acknowledged. Put the directory back where it was, then start \
+                 again; or restore a backup into a new one: runepeer --data-dir NEW backup restore FILE",
+            ),
+            Self::ReadOnly => Failure::new(
+                Code::Failed,
+                "nothing can be written to the data directory any more: its file system is read-only",
+            )
+            .hint("nothing that was acknowledged is lost. See what the system says about the disk, then start again"),
+        };
+        Err(failure)
+    }
+}
+
+/// Runs the parts of a node, and knows how the node ends.
+#[derive(Default)]
+pub(super) struct Supervisor {
+    stop: watch::Sender<bool>,
+    ending: watch::Sender<Option<Ending>>,
+    /// Waited for when the node stops: they commit what was begun.
+    drivers: Mutex<Vec<JoinHandle<()>>>,
+    /// Everything that must not end before the node does, with its name.
+    parts: Mutex<Vec<(&'static str, AbortHandle)>>,
+}
+
+impl Supervisor {
     /// Runs a part of the node; `part` completes the sentence "… ended unexpectedly".
     pub(super) fn spawn(&self, part: &'static str, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
-        let task = tokio::spawn(supervised(part, task, self.stop.subscribe(), self.stop_requested.clone()));
+        let task = tokio::spawn(supervised(part, task, self.stopping(), self.ending.clone()));
         self.parts.lock().unwrap_or_else(PoisonError::into_inner).push((part, task.abort_handle()));
         task
+    }
+
+    /// The same for a driver.
+    pub(super) fn drive(&self, part: &'static str, driver: impl Future<Output = ()> + Send + 'static) {
+        let driver = self.spawn(part, driver);
+        self.drivers.lock().unwrap_or_else(PoisonError::into_inner).push(driver);
+    }
+
+    /// True from when the node stops.
+    pub(super) fn stopping(&self) -> watch::Receiver<bool> {
+        self.stop.subscribe()
+    }
+
+    /// Where it is noted why the node has to end.
+    pub(super) const fn ending(&self) -> &watch::Sender<Option<Ending>> {
+        &self.ending
+    }
+
+    /// Returns when the node has to end.
+    pub(super) async fn ended(&self) -> Ending {
+        let mut ending = self.ending.subscribe();
+        // The sender lives in `self`.
+        ending.wait_for(Option::is_some).await.ok().and_then(|ending| *ending).unwrap_or(Ending::Asked)
+    }
+
+    /// Has every part stop, and gives the drivers.
+    pub(super) fn stop(&self) -> Vec<JoinHandle<()>> {
+        self.stop.send_replace(true);
+        std::mem::take(&mut *self.drivers.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Ends every part, also those that have not stopped.
+    pub(super) fn abort(&self) {
+        let parts = std::mem::take(&mut *self.parts.lock().unwrap_or_else(PoisonError::into_inner));
+        parts.iter().for_each(|(_, part)| part.abort());
+    }
+
+    /// The parts that were begun.
+    #[cfg(test)]
+    pub(super) fn parts(&self) -> std::sync::MutexGuard<'_, Vec<(&'static str, AbortHandle)>> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -45,11 +155,7 @@ impl Drop for Watch {
             return;
         }
         tracing::error!("{} ended unexpectedly: the daemon stops", self.part);
-        self.ended.send_if_modified(|ended| {
-            let first = ended.is_none();
-            ended.get_or_insert(Ending::Broken(self.part));
-            first
-        });
+        Ending::Broken(self.part).request(&self.ended);
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWrite
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
-use super::node::{Ending, Shared};
+use super::supervision::Ending;
 use crate::base::{Onion, Rng};
 use crate::net::{Isolation, Stream, Transport, TransportState};
 use crate::store::OsRng;
@@ -207,13 +207,6 @@ pub(super) struct Search {
     pub(super) transport: Arc<dyn Transport>,
     pub(super) onion: Onion,
     pub(super) ending: tokio::sync::watch::Sender<Option<Ending>>,
-}
-
-impl Shared {
-    pub(super) fn search(&self, onion: Onion) -> Search {
-        let (lookout, transport) = (Arc::clone(&self.lookout), Arc::clone(&self.transport));
-        Search { lookout, transport, onion, ending: self.stop_requested.clone() }
-    }
 }
 
 impl Search {

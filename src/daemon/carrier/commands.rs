@@ -1,12 +1,11 @@
 //! What the control socket can ask of the carrier.
 
-use std::sync::PoisonError;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::super::node::Shared;
-use super::{LocalCarrier, ROLLED_BACK};
+use super::{CarrierHost, LocalCarrier, ROLLED_BACK};
 use crate::base::limits;
 use crate::control::{BoxInvite, CarrierChange, Code, Failure};
 use crate::engine::carrier::{CarrierLimits, CarrierRequest, Terms};
@@ -19,21 +18,21 @@ const LEAST_QUOTA: u64 = limits::MIB as u64;
 /// The most invitations that are made at once.
 const INVITATIONS: u32 = 100;
 
-impl Shared {
+impl CarrierHost {
     /// Switches the carrier on, making it where there is none.
-    pub(in super::super) async fn carrier_on(&self) -> Result<Value, Failure> {
-        Ok(describe(&*self.enable_carrier().await?))
+    pub(in super::super) async fn switch_on(&self) -> Result<Value, Failure> {
+        Ok(describe(&*self.enable().await?))
     }
 
     /// Switches the carrier off. What it holds stays.
-    pub(in super::super) async fn carrier_off(&self) -> Result<Value, Failure> {
+    pub(in super::super) async fn switch_off(&self) -> Result<Value, Failure> {
         let carrier = self.known_carrier()?;
         carrier.ask(CarrierRequest::Serve(false)).await?;
         Ok(describe(&carrier))
     }
 
     /// Makes invitations to the box.
-    pub(in super::super) async fn carrier_invite(&self, asked: &BoxInvite) -> Result<Value, Failure> {
+    pub(in super::super) async fn invite(&self, asked: &BoxInvite) -> Result<Value, Failure> {
         let carrier = self.known_carrier()?;
         if asked.count == 0 || asked.count > INVITATIONS {
             return Err(Failure::new(Code::Usage, format!("between 1 and {INVITATIONS} invitations at a time")));
@@ -48,7 +47,7 @@ impl Shared {
     }
 
     /// Changes what it allows, where something is given; says what that is.
-    pub(in super::super) async fn carrier_limits(&self, change: &CarrierChange) -> Result<Value, Failure> {
+    pub(in super::super) async fn limit(&self, change: &CarrierChange) -> Result<Value, Failure> {
         let carrier = self.known_carrier()?;
         let limits = carrier.status.borrow().limits;
         let CarrierChange { space, quota, hold_days, free, ref identification } = *change;
@@ -82,13 +81,13 @@ impl Shared {
     }
 
     /// Withdraws every invitation to the box that was not used.
-    pub(in super::super) async fn carrier_revoke(&self) -> Result<Value, Failure> {
+    pub(in super::super) async fn revoke(&self) -> Result<Value, Failure> {
         self.known_carrier()?.ask(CarrierRequest::RevokeInvitations).await?;
         Ok(json!({}))
     }
 
     /// Gives up a mailbox, with what is in it.
-    pub(in super::super) async fn carrier_evict(&self, name: &str) -> Result<Value, Failure> {
+    pub(in super::super) async fn evict(&self, name: &str) -> Result<Value, Failure> {
         let carrier = self.known_carrier()?;
         if name.len() < BEGINNING {
             return Err(Failure::new(Code::Usage, format!("give at least {BEGINNING} digits of the mailbox's name"))
@@ -109,13 +108,13 @@ impl Shared {
     }
 
     /// How things stand at the carrier.
-    pub(in super::super) fn carrier_show(&self) -> Result<Value, Failure> {
+    pub(in super::super) fn show(&self) -> Result<Value, Failure> {
         Ok(describe(&*self.known_carrier()?))
     }
 
     /// The carrier of this node in its status; null where there is none.
-    pub(in super::super) fn carrier_status(&self) -> Value {
-        match (self.carrier(), self.carrier_problem.lock().unwrap_or_else(PoisonError::into_inner).as_ref()) {
+    pub(in super::super) fn status(&self) -> Value {
+        match (self.current(), self.problem()) {
             (Some(carrier), _) => describe(&carrier),
             (None, Some(Failure { message, hint, .. })) => {
                 json!({ "open": false, "enabled": false, "problem": message, "hint": hint })
@@ -124,10 +123,10 @@ impl Shared {
         }
     }
 
-    fn known_carrier(&self) -> Result<std::sync::Arc<LocalCarrier>, Failure> {
-        self.carrier().ok_or_else(|| {
-            if let Some(problem) = &*self.carrier_problem.lock().unwrap_or_else(PoisonError::into_inner) {
-                return problem.clone();
+    fn known_carrier(&self) -> Result<Arc<LocalCarrier>, Failure> {
+        self.current().ok_or_else(|| {
+            if let Some(problem) = self.problem() {
+                return problem;
             }
             Failure::new(Code::NotFound, "this node carries no mail for others")
                 .hint("begin with: runepeer carrier enable")

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 mod commands;
@@ -15,10 +15,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use self::shell::CarrierShell;
 use super::clock::now;
-use super::driver::{Driver, Ends};
+use super::failures::broken;
+use super::home::Home;
 use super::identities::new_profile;
 use super::keys::KeyChain;
-use super::node::{Shared, broken};
+use super::runtime::{Published, Reached, Runtime, Tasks};
 use crate::base::ids::Fingerprint;
 use crate::base::{BodyId, IdentityId, Rng, SymmetricKey, Timestamp, limits};
 use crate::control::{Code, Failure};
@@ -90,20 +91,44 @@ impl LocalCarrier {
     }
 }
 
-impl Shared {
-    /// The carrier of this node, where there is one.
-    pub(super) fn carrier(&self) -> Option<Arc<LocalCarrier>> {
-        self.carrier.lock().unwrap_or_else(PoisonError::into_inner).clone()
+/// The carrier of a node, where there is one.
+pub(super) struct CarrierHost {
+    home: Arc<Home>,
+    runtime: Runtime,
+    open: Mutex<Option<Arc<LocalCarrier>>>,
+    /// Why the carrier that exists could not be opened.
+    problem: Mutex<Option<Failure>>,
+}
+
+impl CarrierHost {
+    /// Opens nothing yet.
+    pub(super) fn new(home: Arc<Home>, runtime: Runtime) -> Self {
+        Self { home, runtime, open: Mutex::default(), problem: Mutex::default() }
+    }
+
+    /// The carrier that was opened or made.
+    pub(super) fn current(&self) -> Option<Arc<LocalCarrier>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Why the carrier that exists could not be opened.
+    fn problem(&self) -> Option<Failure> {
+        self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Ends its requests: their channel closes, and with it the driver.
+    pub(super) fn close(&self) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     /// Switches the carrier on, making it where there is none.
-    pub(super) async fn enable_carrier(&self) -> Result<Arc<LocalCarrier>, Failure> {
-        let _turn = self.making.lock().await;
-        let carrier = match self.carrier() {
+    pub(super) async fn enable(&self) -> Result<Arc<LocalCarrier>, Failure> {
+        let _turn = self.home.turn().await;
+        let carrier = match self.current() {
             Some(carrier) => carrier,
-            None => match self.with_keyring(|keyring| keyring.carrier())? {
-                Some((id, key)) => self.open_carrier(id, key).await?,
-                None => self.make_carrier().await?,
+            None => match self.home.with_keyring(|keyring| keyring.carrier())? {
+                Some((id, key)) => self.open(id, key).await?,
+                None => self.make().await?,
             },
         };
         carrier.ask(CarrierRequest::Serve(true)).await?;
@@ -111,23 +136,32 @@ impl Shared {
     }
 
     /// Opens the carrier that exists. Each failure says what to do next.
-    pub(super) async fn open_known_carrier(&self) -> Result<(), Failure> {
-        let opened = match self.with_keyring(|keyring| keyring.carrier()) {
-            Ok(Some((id, key))) => self.open_carrier(id, key).await.map(drop),
+    pub(super) async fn open_known(&self) -> Result<(), Failure> {
+        let opened = match self.home.with_keyring(|keyring| keyring.carrier()) {
+            Ok(Some((id, key))) => self.open(id, key).await.map(drop),
             Ok(None) => Ok(()),
             Err(failure) => Err(failure),
         };
         opened.map_err(with_next_step)
     }
 
+    /// The same; where it cannot be opened, the log and `status` say why.
+    pub(super) async fn open_or_note_why(&self) {
+        if let Err(failure) = self.open_known().await {
+            let hint = failure.hint.as_deref().unwrap_or_default();
+            tracing::error!(%failure, hint, "this node carries no mail for others until that is mended");
+            *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+        }
+    }
+
     /// Makes a carrier: its log with its first records, then its key file, which is the commit (docs/on-disk.md).
-    async fn make_carrier(&self) -> Result<Arc<LocalCarrier>, Failure> {
+    async fn make(&self) -> Result<Arc<LocalCarrier>, Failure> {
         let (id, key) = (IdentityId::random(&mut OsRng), SymmetricKey::random(&mut OsRng));
         let name = LocalPart::new(NAME).map_err(|error| broken("the carrier", error))?;
         let limits = CarrierLimits { space: limits::CARRIER_SPACE, ..CarrierLimits::default() };
         let created = HeldRecord::CarrierCreated { profile: Box::new(new_profile(&name)?) };
         let records = [created, HeldRecord::LimitsSet { limits }];
-        let (vfs, path, log_key) = (Arc::clone(&self.vfs), self.carrier_path(id), key.clone());
+        let (vfs, path, log_key) = (Arc::clone(self.home.vfs()), self.path(id), key.clone());
         let made = move || {
             let failed = |error: &dyn std::fmt::Display| broken("the carrier's log cannot be made", error);
             vfs.mkdir(path.parent().unwrap_or(&path)).map_err(|error| failed(&error))?;
@@ -146,18 +180,18 @@ impl Shared {
             committed.recv().map_err(|error| failed(&error))?.map(drop).map_err(|error| failed(&error))
         };
         tokio::task::spawn_blocking(made).await.map_err(|error| broken("the carrier's log", error))??;
-        self.with_keyring(|keyring| keyring.add_carrier(id, &key))?;
-        self.open_carrier(id, key).await
+        self.home.with_keyring(|keyring| keyring.add_carrier(id, &key))?;
+        self.open(id, key).await
     }
 
-    fn carrier_path(&self, id: IdentityId) -> PathBuf {
-        self.directory.path().join("held").join(id.to_string())
+    fn path(&self, id: IdentityId) -> PathBuf {
+        self.home.path().join("held").join(id.to_string())
     }
 
-    async fn open_carrier(&self, id: IdentityId, key: SymmetricKey) -> Result<Arc<LocalCarrier>, Failure> {
-        let (vfs, path) = (Arc::clone(&self.vfs), self.carrier_path(id));
+    async fn open(&self, id: IdentityId, key: SymmetricKey) -> Result<Arc<LocalCarrier>, Failure> {
+        let (vfs, path) = (Arc::clone(self.home.vfs()), self.path(id));
         end_making(&*vfs, &path);
-        let view = self.view.identity(id, &key);
+        let view = self.home.view(id, &key);
         let opened = {
             let view = view.clone();
             let open = move || fold(&vfs, &path, &key).map(|(log, held)| (is_rolled_back(&held, &view), log, held));
@@ -173,16 +207,9 @@ impl Shared {
         let shell = CarrierShell::new(log, view, KeyChain::new(keys), status, serves.clone());
         // From now on the view knows what is there: the next start does not find that the end is missing.
         shell.keep_position(&carrier);
-        let (driver, Ends { requests, incoming }) = Driver::new(carrier, shell, self.pool.clone());
-        let driver = self.spawn("the carrier", driver.run(self.stop.subscribe()));
-        self.drivers.lock().unwrap_or_else(PoisonError::into_inner).push(driver);
-        let reachable = self.publish(
-            "publishing the carrier's address",
-            id,
-            profile.onion_seed.clone(),
-            incoming,
-            serves.subscribe(),
-        );
+        let tasks = Tasks { driver: "the carrier", publishing: "publishing the carrier's address" };
+        let onion = Published { id, seed: profile.onion_seed.clone(), wanted: serves.subscribe() };
+        let Reached { requests, reachable } = self.runtime.run(tasks, carrier, shell, onion);
         let carrier = Arc::new(LocalCarrier {
             address: profile.public.address.clone(),
             fingerprint: profile.public.fingerprint,
@@ -191,8 +218,8 @@ impl Shared {
             reachable,
             rolled_back,
         });
-        *self.carrier.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&carrier));
-        self.carrier_problem.lock().unwrap_or_else(PoisonError::into_inner).take();
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&carrier));
+        self.problem.lock().unwrap_or_else(PoisonError::into_inner).take();
         Ok(carrier)
     }
 }

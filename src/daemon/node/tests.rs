@@ -1,8 +1,10 @@
 //! A node in this process, on the loopback transport.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::time::Instant;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -10,7 +12,12 @@ use tokio::net::TcpStream;
 use super::*;
 use crate::base::limits;
 use crate::config::ListenFile;
+use crate::control::Code;
+use crate::daemon::Preparation;
+use crate::daemon::gateways::Listening;
+use crate::daemon::supervision::Ending;
 use crate::daemon::twin::Look;
+use crate::store::{Keyring, OsRng};
 
 /// A node with an identity and a carrier, in this directory.
 async fn node(home: &Path) -> Node {
@@ -66,7 +73,7 @@ async fn a_backup_has_the_key_of_every_identity_that_runs_and_no_key_of_one_whos
     for name in names(&of_own) {
         std::fs::copy(of_own.join(&name), of_failed.join(&name)).unwrap();
     }
-    let listed = node.shared.backup_begin().await.unwrap()["files"].to_string();
+    let listed = node.ask(Command::BackupBegin).await.unwrap()["files"].to_string();
     assert!(listed.contains(&format!("keys/{own}")) && listed.contains(&format!("\"{own}/")), "{listed}");
     assert!(!listed.contains(&failed), "{listed}");
     node.stop().await;
@@ -98,7 +105,7 @@ async fn a_node_that_loses_any_part_ends_with_a_failure_that_names_it() {
     let (count, names) = {
         let (home, mut names) = (home(), BTreeSet::new());
         let node = node(home.path()).await;
-        let parts = node.shared.parts.lock().unwrap().iter().map(|(name, _)| *name).collect::<Vec<_>>();
+        let parts = node.runtime.supervisor.parts().iter().map(|(name, _)| *name).collect::<Vec<_>>();
         names.extend(parts.iter().copied());
         node.stop().await;
         (parts.len(), names)
@@ -108,12 +115,12 @@ async fn a_node_that_loses_any_part_ends_with_a_failure_that_names_it() {
     for number in 0..count {
         let home = home();
         let node = node(home.path()).await;
-        let (name, part) = node.shared.parts.lock().unwrap().remove(number);
+        let (name, part) = node.runtime.supervisor.parts().remove(number);
         part.abort();
         let ended = tokio::time::timeout(Duration::from_secs(5), node.stop_requested()).await;
         let failure = ended.unwrap_or_else(|_| panic!("without {name} the node goes on")).unwrap_err();
         assert!(failure.message.contains(name) && failure.code == Code::Failed, "{name}: {failure}");
-        node.shared.request_stop();
+        Ending::Asked.request(node.runtime.supervisor.ending());
         assert!(node.stop_requested().await.is_err(), "to be told to stop makes it no better");
         node.stop().await;
     }
@@ -139,7 +146,7 @@ async fn heard(stream: &mut BufReader<TcpStream>, answer: &str) {
 async fn both_servers_of_mail_programs_have_one_pace_of_wrong_passwords_and_one_memory_for_uploads() {
     let home = home();
     let node = node(home.path()).await;
-    let Listening { imap, submission } = node.shared.listening().unwrap();
+    let Listening { imap, submission } = node.commands.listening.unwrap();
     told(imap, "a LOGIN alice wrong\r\n", "a NO").await;
     let begun = Instant::now();
     told(submission, "EHLO x\r\nAUTH PLAIN AGFsaWNlAHdyb25n\r\n", "535").await;
@@ -164,14 +171,14 @@ async fn both_servers_of_mail_programs_have_one_pace_of_wrong_passwords_and_one_
 async fn a_running_node_knows_its_own_looks_at_its_addresses() {
     let home = home();
     let node = node(home.path()).await;
-    let account = Arc::clone(node.shared.registry().all().first().unwrap());
+    let account = Arc::clone(node.registry.all().first().unwrap());
     let mut reachable = account.reachable.clone();
     reachable.wait_for(|reachable| *reachable).await.unwrap();
-    let found = node.shared.lookout.look(&*node.shared.transport, account.address.onion()).await;
+    let found = node.runtime.network.lookout.look(&*node.runtime.network.transport, account.address.onion()).await;
     assert_eq!(found, Look::Own);
-    let carrier = node.shared.carrier().unwrap();
+    let carrier = node.carrier.current().unwrap();
     carrier.reachable.clone().wait_for(|reachable| *reachable).await.unwrap();
-    let found = node.shared.lookout.look(&*node.shared.transport, carrier.address.onion()).await;
+    let found = node.runtime.network.lookout.look(&*node.runtime.network.transport, carrier.address.onion()).await;
     assert_eq!(found, Look::Own);
     node.stop().await;
 }
@@ -180,7 +187,7 @@ async fn a_running_node_knows_its_own_looks_at_its_addresses() {
 async fn a_copy_of_a_node_that_runs_ends_before_it_publishes_anything_and_says_why() {
     let home = home();
     let original = node(home.path()).await;
-    let account = Arc::clone(original.shared.registry().all().first().unwrap());
+    let account = Arc::clone(original.registry.all().first().unwrap());
     account.reachable.clone().wait_for(|reachable| *reachable).await.unwrap();
     copy(&home.path().join("data"), &home.path().join("copy"));
     let copy = started(home.path(), "copy", None).await;

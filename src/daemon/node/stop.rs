@@ -1,0 +1,38 @@
+//! Stopping a node: no new sessions, what was begun is committed, files and threads are let go.
+
+use std::time::Duration;
+
+use super::Node;
+
+/// The longest that stopping may take; with what follows it, less than ten seconds.
+const STOP: Duration = Duration::from_secs(7);
+/// How long the sessions of mail programs have to end.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// How long files and threads have to be closed.
+const LETTING_GO: Duration = Duration::from_secs(1);
+
+impl Node {
+    /// Stops: no new sessions, what was begun is committed, within ten seconds.
+    pub async fn stop(self) {
+        let Self { runtime, registry, identities, carrier, commands, mut gateways, .. } = self;
+        let drivers = runtime.supervisor.stop();
+        let ended = async {
+            for driver in drivers {
+                // A driver that panicked has nothing more to commit.
+                let _ = driver.await;
+            }
+            // The answers to what was committed last are on their way to mail programs.
+            let _ = tokio::time::timeout(FAREWELL, futures::future::join_all(&mut gateways)).await;
+            runtime.network.stop().await;
+        };
+        if tokio::time::timeout(STOP, ended).await.is_err() {
+            tracing::warn!("stopping took too long and was cut short; nothing that was acknowledged is lost");
+        }
+        runtime.supervisor.abort();
+        registry.clear();
+        carrier.close();
+        // Not while a thread of the async runtime waits for the disk.
+        let everything = (runtime, registry, identities, carrier, commands);
+        let _ = tokio::time::timeout(LETTING_GO, tokio::task::spawn_blocking(move || drop(everything))).await;
+    }
+}

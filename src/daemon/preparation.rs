@@ -1,0 +1,128 @@
+//! A data directory before its daemon runs: taken, looked at, and unlocked.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::directory::DataDir;
+use super::failures::{broken, keyless};
+use crate::backup;
+use crate::control::{Code, Failure};
+use crate::store::vfs::{ReadOnlyVfs, RealVfs, Vfs};
+use crate::store::{Keyring, OsRng, Passphrase, UnlockError};
+
+/// A data directory that this process holds, before its daemon runs.
+pub struct Preparation {
+    pub(super) directory: DataDir,
+    pub(super) vfs: Arc<dyn Vfs>,
+}
+
+impl Preparation {
+    /// Takes the data directory, making it where it is missing. Where a part of a node is missing, nothing is changed.
+    ///
+    /// # Errors
+    /// See [`DataDir::open`]; [`Code::Failed`] where only a part of a node is there.
+    pub fn open(data: &Path) -> Result<Self, Failure> {
+        // Before the lock, which may be what is missing: it would be made.
+        backup::check_whole(&RealVfs, data)?;
+        let directory = DataDir::open(data)?;
+        backup::check_whole(&RealVfs, directory.path())?;
+        directory.note_process()?;
+        Ok(Self { directory, vfs: Arc::new(RealVfs) })
+    }
+
+    /// Takes a data directory in which there is a node, to look at it. Nothing in it can be changed by what this
+    /// returns.
+    ///
+    /// # Errors
+    /// As of [`Self::open`]; [`Code::NotFound`] where there is no node.
+    pub fn open_to_read(data: &Path) -> Result<Self, Failure> {
+        let vfs: Arc<dyn Vfs> = Arc::new(ReadOnlyVfs(Arc::new(RealVfs)));
+        let none = || {
+            Failure::new(Code::NotFound, format!("there is no node in {}", data.display()))
+                .hint("say where it is with --data-dir")
+        };
+        if !data.exists() {
+            return Err(none());
+        }
+        let directory = DataDir::open_to_read(data)?;
+        backup::check_whole(&*vfs, directory.path())?;
+        let preparation = Self { directory, vfs };
+        if preparation.is_initialised()? { Ok(preparation) } else { Err(none()) }
+    }
+
+    /// The same for who changes what is there, and makes no node.
+    ///
+    /// # Errors
+    /// As of [`Self::open_to_read`].
+    pub fn open_existing(data: &Path) -> Result<Self, Failure> {
+        drop(Self::open_to_read(data)?);
+        Self::open(data)
+    }
+
+    /// Where the data directory is.
+    pub fn root(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub(super) fn keys(&self) -> PathBuf {
+        self.root().join("keys")
+    }
+
+    /// Whether a key was made here.
+    ///
+    /// # Errors
+    /// [`Code::Failed`] where the directory cannot be read.
+    pub fn is_initialised(&self) -> Result<bool, Failure> {
+        Keyring::is_initialised(&*self.vfs, &self.keys()).map_err(|error| broken("the keys", error))
+    }
+
+    /// Whether an identity was made here.
+    ///
+    /// # Errors
+    /// [`Code::Failed`] where the directory cannot be read.
+    pub fn has_identity(&self) -> Result<bool, Failure> {
+        Keyring::has_identity(&*self.vfs, &self.keys()).map_err(|error| broken("the keys", error))
+    }
+
+    /// Whether a carrier was made here.
+    ///
+    /// # Errors
+    /// [`Code::Failed`] where the directory cannot be read.
+    pub fn has_carrier(&self) -> Result<bool, Failure> {
+        Keyring::has_carrier(&*self.vfs, &self.keys()).map_err(|error| broken("the keys", error))
+    }
+
+    /// Whether a passphrase locks the keys.
+    ///
+    /// # Errors
+    /// [`Code::Failed`] where the keys cannot be read.
+    pub fn needs_passphrase(&self) -> Result<bool, Failure> {
+        Keyring::is_passphrase_protected(&*self.vfs, &self.keys()).map_err(|error| keyless("the keys", &error))
+    }
+}
+
+/// The keys of a node that exists. What went wrong becomes a failure by `told`, of [`keyless`] or like it.
+pub(super) fn unlock(
+    preparation: &Preparation,
+    passphrase: Option<Zeroizing<String>>,
+    told: fn(&str, &UnlockError) -> Failure,
+) -> Result<Keyring, Failure> {
+    let (vfs, keys) = (Arc::clone(&preparation.vfs), preparation.keys());
+    let passphrase = passphrase.map(|text| Passphrase::new(text.to_string()));
+    let is_locked = || Keyring::is_passphrase_protected(&*vfs, &keys).map_err(|error| told("the keys", &error));
+    if passphrase.is_some() && !is_locked()? {
+        return Err(Failure::new(Code::Usage, "this data directory was made without a passphrase, and one was given")
+            .hint("start without it: a passphrase given now would protect nothing"));
+    }
+    Keyring::unlock(Arc::clone(&vfs), &keys, passphrase.as_ref(), Box::new(OsRng)).map_err(|error| match error {
+        UnlockError::WrongPassphrase => Failure::new(Code::NeedsUnlock, "the passphrase is wrong; nothing was changed")
+            .hint("try again; it cannot be recovered if it is lost"),
+        UnlockError::NeedsPassphrase => {
+            Failure::new(Code::NeedsUnlock, "this data directory is locked with a passphrase")
+                .hint("give it with --passphrase-file FILE, or start on a terminal")
+        }
+        error => told("the keys cannot be opened", &error),
+    })
+}

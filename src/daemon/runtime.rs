@@ -1,0 +1,57 @@
+//! What every machine of a node runs on: the network, the pool of threads for cryptography, and the supervisor, which
+//! sees that none of them ends before the node.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+
+use super::crypto::Pool;
+use super::driver::{Driver, Ends, Shell};
+use super::publishing::Network;
+use super::supervision::Supervisor;
+use crate::base::{IdentityId, OnionSeed};
+
+/// What every machine of a node runs on.
+#[derive(Clone)]
+pub(super) struct Runtime {
+    pub(super) network: Arc<Network>,
+    pub(super) supervisor: Arc<Supervisor>,
+    pub(super) pool: Pool,
+}
+
+/// An onion that leads to a machine.
+pub(super) struct Published {
+    pub(super) id: IdentityId,
+    pub(super) seed: OnionSeed,
+    /// Whether it is to be published.
+    pub(super) wanted: watch::Receiver<bool>,
+}
+
+/// The names of the two tasks of a machine, as a failure gives them.
+pub(super) struct Tasks {
+    pub(super) driver: &'static str,
+    pub(super) publishing: &'static str,
+}
+
+/// How the rest of the daemon reaches a machine that runs.
+pub(super) struct Reached<R> {
+    pub(super) requests: mpsc::Sender<R>,
+    /// Whether peers can find its onion now.
+    pub(super) reachable: watch::Receiver<bool>,
+}
+
+impl Runtime {
+    /// Drives a machine until the node stops, and publishes its onion while that is wanted.
+    pub(super) fn run<S: Shell>(
+        &self,
+        tasks: Tasks,
+        machine: S::Machine,
+        shell: S,
+        onion: Published,
+    ) -> Reached<S::Request> {
+        let (driver, Ends { requests, incoming }) = Driver::new(machine, shell, self.pool.clone());
+        self.supervisor.drive(tasks.driver, driver.run(self.supervisor.stopping()));
+        let reachable = self.network.publish(&self.supervisor, tasks.publishing, onion, incoming);
+        Reached { requests, reachable }
+    }
+}
