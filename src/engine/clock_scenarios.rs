@@ -11,6 +11,7 @@ use super::harness::{DAY, MINUTE, World};
 use super::identity::Identity;
 use super::mailbox::FolderRole;
 use super::request::Request;
+use super::task::Task;
 
 const ALICE: usize = 0;
 const CAROL: usize = 1;
@@ -65,13 +66,17 @@ fn inbox(world: &World, node: usize) -> usize {
 
 type Sessions = fn(&Identity) -> BTreeSet<SessionId>;
 
+fn dialled(of: &Identity, kind: fn(&Task) -> bool) -> BTreeSet<SessionId> {
+    of.tasks.iter().filter(|(_, task)| kind(task)).map(|(&session, _)| session).collect()
+}
+
 /// A session of each kind in which nothing comes any more: the world, whose session it is, and the sessions of the kind.
 fn hanging(kind: usize) -> (World, usize, Sessions) {
     let (mut world, node, sessions): (World, usize, Sessions) = match kind {
         0 => {
             let mut world = World::new(1, &["alice"]);
             world.accept(ALICE);
-            (world, ALICE, |of| of.inbound.keys().copied().collect())
+            (world, ALICE, |of| of.rooms.receive.inbound.keys().copied().collect())
         }
         1 => {
             let mut world = World::new(1, &["alice", "carol"]);
@@ -97,13 +102,13 @@ fn hanging(kind: usize) -> (World, usize, Sessions) {
             let mut world = with_box();
             world.carriers[0].deaf = true;
             world.request(CAROL, Request::CheckDrop { name: "box120".to_owned() }).unwrap();
-            (world, CAROL, |of| of.checking.keys().copied().collect())
+            (world, CAROL, |of| dialled(of, |task| matches!(task, Task::Check(_))))
         }
         _ => {
             let mut world = with_friend();
             world.silent.insert(world.public(CAROL).onion());
             world.submit(ALICE, CAROL, "one").unwrap();
-            (world, BOB, |of| of.carrying.keys().copied().collect())
+            (world, BOB, |of| dialled(of, |task| matches!(task, Task::Forward(_))))
         }
     };
     let end = world.now.plus(HOUR);

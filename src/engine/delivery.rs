@@ -78,13 +78,13 @@ impl Identity {
         let important = send.importance == Importance::High;
         let (to, size) = (send.to.clone(), object.len());
         let charges = Charges::none(size as u64);
-        let full = !self.unsettled.has_room(size);
+        let full = !self.rooms.receive.unsettled.has_room(size);
         let mut arrival = Arrival { session, ticket, to, sender, important, size, charges, collected: false };
-        self.unsettled.begin(arrival.from(), size);
+        self.rooms.receive.unsettled.begin(arrival.from(), size);
         if full {
             return self.finish(arrival, frank(sender, Status::Busy));
         }
-        if !self.rates.charge(&mut arrival.charges, sender, now) {
+        if !self.rooms.receive.rates.charge(&mut arrival.charges, sender, now) {
             return self.finish(arrival, frank(sender, Status::TryLater));
         }
         if send.to.without_folder() != *self.address() {
@@ -97,12 +97,12 @@ impl Identity {
     /// An object was collected at a drop of ours; `false` where it cannot be looked at now.
     pub(super) fn collected(&mut self, session: SessionId, object: Vec<u8>) -> bool {
         let (to, size) = (self.address().clone(), object.len());
-        if self.disk_low || !self.unsettled.has_room(size) {
+        if self.disk_low || !self.rooms.receive.unsettled.has_room(size) {
             return false;
         }
         let (ticket, sender, charges) = (Ticket(0), Sender::Stranger, Charges::none(size as u64));
         let arrival = Arrival { session, ticket, to, sender, important: false, size, charges, collected: true };
-        self.unsettled.begin(arrival.from(), size);
+        self.rooms.receive.unsettled.begin(arrival.from(), size);
         let op = self.operation(Pending::Open(arrival));
         self.effect(Effect::Open(op, object));
         true
@@ -110,7 +110,7 @@ impl Identity {
 
     /// Answers an arrival.
     pub(super) fn finish(&mut self, arrival: Arrival, status: Status) {
-        self.unsettled.end(arrival.from(), arrival.size);
+        self.rooms.receive.unsettled.end(arrival.from(), arrival.size);
         self.settle(arrival.session, arrival.ticket, status);
     }
 
@@ -169,7 +169,7 @@ impl Identity {
             (_, ContentKind::Card) => self.card_arrived(arrival, received),
             // Only we know what it is called.
             (None, ContentKind::Check) => {
-                let known = self.check_came_back(received.content.id);
+                let known = self.rooms.boxes.check_came_back(&mut self.out, received.content.id);
                 self.finish(arrival, if known { Status::Roger } else { Status::ContentRefused });
             }
             // No mail, and nothing that an identity is asked.
@@ -192,7 +192,7 @@ impl Identity {
 
     /// Refuses what only its date is against; not for good while it may be our clock that is wrong.
     fn refuse_date(&mut self, now: Timestamp, arrival: Arrival) {
-        let doubtful = self.schedule.doubts_clock(now);
+        let doubtful = self.rooms.deliver.schedule.doubts_clock(now);
         let status = if doubtful { frank(arrival.sender, Status::Busy) } else { Status::ContentRefused };
         self.finish(arrival, status);
     }
@@ -202,13 +202,13 @@ impl Identity {
     /// # Errors
     /// The answer, where there is not enough.
     pub(super) fn charge(&mut self, now: Timestamp, arrival: &mut Arrival, account: Sender) -> Result<(), Status> {
-        let enough = self.rates.charge(&mut arrival.charges, account, now);
+        let enough = self.rooms.receive.rates.charge(&mut arrival.charges, account, now);
         if enough { Ok(()) } else { Err(frank(arrival.sender, Status::TryLater)) }
     }
 
     /// It was taken before: a contact who brought it itself pays nothing for that.
     pub(super) fn give_back(&mut self, now: Timestamp, arrival: &mut Arrival, author: ContactId) {
-        self.rates.give_back(&mut arrival.charges, author, now);
+        self.rooms.receive.rates.give_back(&mut arrival.charges, author, now);
     }
 
     /// The receipt that the author of a copy is owed, where it asks for one and gets them.
@@ -243,7 +243,7 @@ impl Identity {
         let Some(message) = message else { return self.finish(arrival, Status::ContentRefused) };
         let folder = self.folder_for(&arrival.to, author).filter(|folder| has_room(folder));
         let folder = folder.map(|folder| folder.id);
-        let uid = folder.and_then(|folder| self.reserve_uids(folder, 1)?.first().copied());
+        let uid = folder.and_then(|folder| self.reserve_uids(now, rng, folder, 1)?.first().copied());
         let (Some(folder), Some(uid), Ok(size)) = (folder, uid, u32::try_from(message.len())) else {
             let status = no_room(arrival.sender);
             return self.finish(arrival, status);
@@ -263,8 +263,8 @@ impl Identity {
             records.extend(author.key_settled());
         }
         // Whose mail was collected may be away.
-        if self.inbound.contains_key(&arrival.session) {
-            self.schedule.online(author.id, now, rng);
+        if self.rooms.receive.inbound.contains_key(&arrival.session) {
+            self.rooms.deliver.schedule.online(author.id, now, rng);
         }
         self.commit(records, vec![body], Then::Acknowledge(arrival, seen));
     }
@@ -311,7 +311,7 @@ impl Identity {
                 self.finish(arrival, status);
             }
             CommitError::Io => {
-                self.unsettled.end(arrival.from(), arrival.size);
+                self.rooms.receive.unsettled.end(arrival.from(), arrival.size);
                 self.give_way(arrival.session);
             }
         }

@@ -12,7 +12,7 @@ use super::mailbox::ModSeq;
 use super::profile::SecretBytes;
 use super::record::Record;
 use super::request::{Request, RequestError, RequestId, Response};
-use super::state::Snapshot;
+use super::state::{AttemptError, Snapshot};
 use crate::mail::Card;
 
 /// The first number of a session that the engine dials; below it are those that the driver accepts.
@@ -115,6 +115,15 @@ pub enum DialError {
     /// Our own connection to the network is not up.
     #[error("not connected to the network yet")]
     Offline,
+}
+
+impl From<DialError> for AttemptError {
+    fn from(error: DialError) -> Self {
+        match error {
+            DialError::Unreachable => Self::Unreachable,
+            DialError::Offline => Self::Offline,
+        }
+    }
 }
 
 /// What happens to an identity.

@@ -19,13 +19,13 @@ use super::state::AttemptError;
 impl Identity {
     /// Ends what has expired.
     pub(super) fn expire(&mut self, now: Timestamp, rng: &mut dyn Rng) {
-        while let Some(queue) = self.schedule.take_expired(now) {
+        while let Some(queue) = self.rooms.deliver.schedule.take_expired(now) {
             self.expire_message(now, rng, queue);
         }
-        while let Some(queue) = self.schedule.take_notice(now) {
+        while let Some(queue) = self.rooms.deliver.schedule.take_notice(now) {
             self.give_notice(now, rng, queue);
         }
-        while let Some(contact) = self.schedule.take_expired_card(now) {
+        while let Some(contact) = self.rooms.deliver.schedule.take_expired_card(now) {
             self.expire_card(now, rng, contact);
         }
     }
@@ -33,15 +33,17 @@ impl Identity {
     fn expire_message(&mut self, now: Timestamp, rng: &mut dyn Rng, queue: QueueId) {
         let Some(queued) = self.state.queue().get(queue) else { return };
         if queued.expires > now {
-            return self.schedule.expires(queue, queued.expires);
+            return self.rooms.deliver.schedule.expires(queue, queued.expires);
         }
-        let (busy, idle): (Vec<_>, Vec<_>) =
-            queued.waiting().map(|(contact, _)| contact).partition(|&contact| self.schedule.is_busy(contact, queue));
+        let (busy, idle): (Vec<_>, Vec<_>) = queued
+            .waiting()
+            .map(|(contact, _)| contact)
+            .partition(|&contact| self.rooms.deliver.schedule.is_busy(contact, queue));
         // On its way at this moment: its outcome decides.
         if !busy.is_empty() {
-            self.schedule.look_again(queue, now);
+            self.rooms.deliver.schedule.look_again(queue, now);
         }
-        let reason = |contact| match self.schedule.last_error(contact) {
+        let reason = |contact| match self.rooms.deliver.schedule.last_error(contact) {
             Some(AttemptError::Local) => FailureReason::Unsealable,
             _ => FailureReason::Expired,
         };
@@ -67,8 +69,8 @@ impl Identity {
             return;
         }
         // On its way at this moment, perhaps: then there is nothing to tell.
-        if queued.waiting().any(|(contact, _)| self.schedule.is_busy(contact, queue)) {
-            return self.schedule.notice_later(queue, now);
+        if queued.waiting().any(|(contact, _)| self.rooms.deliver.schedule.is_busy(contact, queue)) {
+            return self.rooms.deliver.schedule.notice_later(queue, now);
         }
         self.report_delay(now, rng, &queued, Then::Sending(contact, SendingStep::Noticed(queue)));
     }
@@ -83,14 +85,14 @@ impl Identity {
 
     fn set_busy(&mut self, queue: QueueId, contacts: &[ContactId]) {
         for contact in contacts {
-            self.schedule.set_busy(*contact, queue, true);
+            self.rooms.deliver.schedule.set_busy(*contact, queue, true);
         }
     }
 
     fn expire_card(&mut self, now: Timestamp, rng: &mut dyn Rng, contact: ContactId) {
         let Some(entry) = self.state.book().contact(contact).cloned() else { return };
         let Some(card) = entry.cards.pending.as_ref() else { return };
-        if card.expires > now || self.schedule.session(contact).is_some() {
+        if card.expires > now || self.rooms.deliver.schedule.session(contact).is_some() {
             return;
         }
         // A greeting ends with its invitation; any other card is what the contact needs to know us, and is renewed.
@@ -129,9 +131,9 @@ impl Identity {
 
     /// Ends everything for somebody who is no longer in the book, or is blocked.
     pub(super) fn give_up(&mut self, now: Timestamp, rng: &mut dyn Rng, contact: ContactId) {
-        self.schedule.forget_card(contact);
-        self.schedule.postpone(contact, now);
-        for queue in self.schedule.idle_messages(contact) {
+        self.rooms.deliver.schedule.forget_card(contact);
+        self.rooms.deliver.schedule.postpone(contact, now);
+        for queue in self.rooms.deliver.schedule.idle_messages(contact) {
             self.fail(now, rng, queue, &[(contact, FailureReason::NoContact)]);
         }
     }

@@ -221,7 +221,7 @@ impl Identity {
             Err(error) => self.not_committed(greeting.arrival, error),
             Ok(_) if self.state.duplicates().contains(&greeting.seen) => {
                 if let Some(contact) = self.state.book().by_fingerprint(&greeting.issuer).map(|contact| contact.id) {
-                    self.schedule.online(contact, now, rng);
+                    self.rooms.deliver.schedule.online(contact, now, rng);
                 }
                 self.finish(greeting.arrival, Status::Roger);
             }

@@ -199,14 +199,17 @@ fn a_message_that_ends_is_forgotten_and_no_other() {
     let onion = world.public(BOB).onion();
     let unplaced = [(onion, first), (onion, second)];
     let identity = &mut world.nodes[ALICE].identity;
-    identity.unplaced = unplaced.into();
-    identity.refused_by_friend = [first, second].into();
-    identity.too_large_for_drops = [first, second].into();
+    identity.rooms.boxes.unplaced = unplaced.into();
+    identity.rooms.boxes.refused_by_friend = [first, second].into();
+    identity.rooms.boxes.too_large_for_drops = [first, second].into();
     world.append(ALICE, vec![], vec![]);
     world.request(ALICE, Request::Cancel(first)).unwrap();
     let identity = &world.nodes[ALICE].identity;
-    assert_eq!(identity.unplaced, [unplaced[1]].into());
-    assert_eq!((&identity.refused_by_friend, &identity.too_large_for_drops), (&[second].into(), &[second].into()));
+    assert_eq!(identity.rooms.boxes.unplaced, [unplaced[1]].into());
+    assert_eq!(
+        (&identity.rooms.boxes.refused_by_friend, &identity.rooms.boxes.too_large_for_drops),
+        (&[second].into(), &[second].into())
+    );
 }
 
 #[test]

@@ -11,9 +11,12 @@ pub mod carriage;
 pub mod carrier;
 #[cfg(test)]
 mod clock_scenarios;
+mod context;
+mod deliver;
 mod delivery;
 #[cfg(test)]
 mod dial_scenarios;
+mod dialled;
 pub mod drops;
 pub mod duplicates;
 pub mod effect;
@@ -39,6 +42,7 @@ pub mod queue;
 mod queue_scenarios;
 mod rates;
 mod recall;
+mod receive;
 pub mod record;
 mod references;
 mod reports;
@@ -61,6 +65,7 @@ pub mod state;
 #[cfg(test)]
 mod stranger_scenarios;
 mod submission;
+mod task;
 mod turn;
 
 pub use book::{Book, Unaddressable};

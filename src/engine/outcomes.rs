@@ -110,7 +110,7 @@ impl Identity {
                 outbound.settling.insert(item);
                 // That a greeting is taken says nothing of the mail behind it.
                 if !matches!(item, Item::Card(_)) || !self.is_greeting(contact) {
-                    self.schedule.reached(contact, now);
+                    self.rooms.deliver.schedule.reached(contact, now);
                 }
                 let then = Then::Sending(contact, SendingStep::Settled(session, item));
                 match item {
@@ -201,7 +201,7 @@ impl Identity {
             Item::Receipts(_) => outbound.receipts_passed_over = true,
             Item::Mail(queue) => {
                 outbound.passed_over.insert(queue);
-                self.schedule.set_busy(outbound.contact, queue, false);
+                self.rooms.deliver.schedule.set_busy(outbound.contact, queue, false);
             }
         }
     }
@@ -219,7 +219,7 @@ impl Identity {
         match step {
             SendingStep::Settled(session, item) => {
                 if let (Item::Mail(queue), true) = (item, failed) {
-                    self.schedule.set_busy(contact, queue, false);
+                    self.rooms.deliver.schedule.set_busy(contact, queue, false);
                 }
                 if let Some(outbound) = self.outbound.get_mut(&session) {
                     outbound.settling.remove(&item);
@@ -263,14 +263,14 @@ impl Identity {
             }
             SendingStep::TakenBack(queues) => {
                 for queue in queues {
-                    self.taking_back.remove(&(contact, queue));
+                    self.rooms.deliver.taking_back.remove(&(contact, queue));
                 }
             }
-            SendingStep::Noticed(queue) if failed => self.schedule.notice_later(queue, now),
+            SendingStep::Noticed(queue) if failed => self.rooms.deliver.schedule.notice_later(queue, now),
             SendingStep::Failed(messages) if failed => {
                 for (contact, queue) in messages {
-                    self.schedule.set_busy(contact, queue, false);
-                    self.schedule.look_again(queue, now);
+                    self.rooms.deliver.schedule.set_busy(contact, queue, false);
+                    self.rooms.deliver.schedule.look_again(queue, now);
                 }
             }
             SendingStep::Noticed(_) | SendingStep::Failed(_) => {}

@@ -72,9 +72,9 @@ impl Identity {
 
     /// Somebody was blocked or removed: sessions that we dialled to it end, and so does what waits for it.
     pub(super) fn parted(&mut self, now: Timestamp, rng: &mut dyn Rng, contact: ContactId) {
-        self.returning.remove(&contact);
-        self.schedule.set_receipts(contact, false, now);
-        if let Some(session) = self.schedule.session(contact) {
+        self.rooms.deliver.returning.remove(&contact);
+        self.rooms.deliver.schedule.set_receipts(contact, false, now);
+        if let Some(session) = self.rooms.deliver.schedule.session(contact) {
             self.end_session(now, rng, session);
         }
         self.give_up(now, rng, contact);

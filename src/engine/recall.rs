@@ -72,7 +72,7 @@ impl Identity {
             }
         }
         for contact in contacts {
-            self.schedule.try_now(contact, now);
+            self.rooms.deliver.schedule.try_now(contact, now);
         }
         self.attempts_changed();
         Ok(Change::new(Vec::new(), Answer::Always(Response::Done)))

@@ -36,7 +36,10 @@ impl Identity {
                 here.map(|message| format!("message {} in {}, of {}", message.uid, folder.name, message.date.rfc5322()))
             })
             .collect();
-        if places.is_empty() || self.told_damaged.len() >= limits::DAMAGE_TOLD || !self.told_damaged.insert(body) {
+        if places.is_empty()
+            || self.rooms.deliver.told_damaged.len() >= limits::DAMAGE_TOLD
+            || !self.rooms.deliver.told_damaged.insert(body)
+        {
             return change;
         }
         let text = dsn::unreadable(self.address(), &places, ContentId::random(rng), now);
@@ -130,7 +133,7 @@ impl Identity {
         if self.deposits.values().any(|deposit| deposit.contact() == contact && deposit.hands_over(queued.id)) {
             return true;
         }
-        let session = self.schedule.session(contact).and_then(|session| self.outbound.get(&session));
+        let session = self.rooms.deliver.schedule.session(contact).and_then(|session| self.outbound.get(&session));
         let noted_now = session.is_some_and(|outbound| outbound.noted.contains(&queued.id));
         let Some(recipient) = queued.recipients.get(&contact) else { return false };
         recipient.sent.iter().any(|endpoint| *endpoint != Endpoint::Onion || !noted_now)

@@ -15,6 +15,7 @@ use super::mailbox::{FlagChange, Folder, FolderRole, NamedFlags, NewMessage, Uid
 use super::record::Record;
 use super::request::{Request, RequestError, RequestId, Response};
 use super::state::Applied;
+use super::task::Task;
 
 /// The answer to a request, once its transaction is committed.
 pub(super) enum Answer {
@@ -65,7 +66,7 @@ impl Identity {
             }
             Ok(Change { records, bodies, durability, answer, recalled }) => {
                 for queue in &recalled {
-                    self.schedule.set_recalled(*queue, true);
+                    self.rooms.deliver.schedule.set_recalled(*queue, true);
                 }
                 self.commit_with(records, bodies, durability, Then::Recalled(id, answer, recalled));
             }
@@ -76,7 +77,7 @@ impl Identity {
     fn plan(&mut self, now: Timestamp, rng: &mut dyn Rng, request: Request) -> Outcome {
         match request {
             Request::Append { folder, flags, date, message } => {
-                self.append(rng, folder, flags, date.unwrap_or(now), message)
+                self.append(now, rng, folder, flags, date.unwrap_or(now), message)
             }
             Request::Store { folder, uids, change, flags } => self.store_flags(folder, uids, change, flags),
             Request::Expunge { folder, uids } => self.expunge(now, rng, folder, uids),
@@ -110,7 +111,13 @@ impl Identity {
                 Ok(Change::new(vec![Record::ListenSwitched { on }], answer))
             }
             Request::RentDrop { invitation, name, keys } => self.rent_drop(now, rng, &invitation, name, keys),
-            Request::CheckDrop { name } => self.check_drop(rng, &name),
+            Request::CheckDrop { name } => {
+                let (mut cx, rooms) = self.parts(now, rng);
+                if let Some(task) = rooms.boxes.check(&mut cx, &name)? {
+                    self.begin(task, Task::Check);
+                }
+                Ok(Change::new(Vec::new(), Answer::Always(Response::Done)))
+            }
             Request::LeaveDrop { name } => self.leave_drop(now, rng, &name),
             Request::AddPassword { name, hash } => self.add_password(now, name, hash),
             Request::RenewPassword { hash, renewed } => self.renew_password(&hash, renewed),
@@ -147,6 +154,7 @@ impl Identity {
 
     fn append(
         &mut self,
+        now: Timestamp,
         rng: &mut dyn Rng,
         folder: FolderId,
         flags: NamedFlags,
@@ -169,8 +177,8 @@ impl Identity {
             return Err(RequestError::Disk);
         }
         let size = u32::try_from(message.len()).map_err(|_| RequestError::Limit("a message has up to 25 MiB"))?;
-        let uid = self.reserve_uids(folder, 1).and_then(|uids| uids.first().copied()).ok_or(NO_UIDS)?;
-        let shared = self.ends.find(&message);
+        let uid = self.reserve_uids(now, rng, folder, 1).and_then(|uids| uids.first().copied()).ok_or(NO_UIDS)?;
+        let shared = self.rooms.deliver.ends.find(&message);
         let body = NewBody { shared, ..NewBody::new(BodyId::random(rng), message) };
         let message = NewMessage { uid, flags, date, body: body.id, size, content: None };
         let response = Response::Appended { uid_validity, uid };
@@ -216,7 +224,7 @@ impl Identity {
         if present.is_empty() {
             return Ok(Change::new(Vec::new(), answer));
         }
-        let new = self.reserve_uids(to, present.len()).ok_or(NO_UIDS)?;
+        let new = self.reserve_uids(now, rng, to, present.len()).ok_or(NO_UIDS)?;
         let mut decided = Vec::new();
         if let (Some(FolderRole::Requests), Some(role), false) = (source.role, target.role, keep) {
             let messages = present.iter().filter_map(|&uid| source.messages.get(uid));
@@ -271,7 +279,7 @@ impl Identity {
 
     fn new_folder(&mut self, now: Timestamp, rng: &mut dyn Rng, name: String) -> (FolderId, Record) {
         let id = FolderId::random(rng);
-        let uid_validity = self.reserve_uid_validity(now);
+        let uid_validity = self.parts(now, rng).0.reserve_uid_validity();
         (id, Record::FolderCreated { id, name, role: None, uid_validity })
     }
 

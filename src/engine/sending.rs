@@ -15,6 +15,7 @@ use crate::mail::{Content, ContentKind};
 use crate::wire::{Importance, digest};
 
 use super::book::{Contact, ContactStatus};
+use super::dialled::TaskEvent;
 use super::effect::{DialError, Durability, Effect, Refusal, Sizes};
 use super::identity::{Identity, Pending, Then};
 use super::queue::{Endpoint, FailureReason, Queued};
@@ -141,14 +142,14 @@ impl Outbound {
 impl Identity {
     /// Dials the destinations that are due, as far as dials are free.
     pub(super) fn dial_what_is_due(&mut self, now: Timestamp, rng: &mut dyn Rng) {
-        while let Some(contact) = self.schedule.due(now) {
+        while let Some(contact) = self.rooms.deliver.schedule.due(now) {
             let entry = self.state.book().contact(contact).filter(|entry| entry.status != ContactStatus::Blocked);
             let Some(onion) = entry.map(|entry| entry.address.onion()) else {
                 self.give_up(now, rng, contact);
                 continue;
             };
             let session = self.new_session();
-            self.schedule.begin(contact, session, now);
+            self.rooms.deliver.schedule.begin(contact, session, now);
             self.outbound.insert(session, Outbound::new(contact));
             self.effect(Effect::Dial(session, onion, Some(contact)));
             self.attempts_changed();
@@ -157,14 +158,14 @@ impl Identity {
 
     /// Ends the sessions that are too many, of each kind.
     pub(super) fn end_surplus(&mut self, now: Timestamp, rng: &mut dyn Rng) {
-        while let Some(session) = self.schedule.surplus() {
+        while let Some(session) = self.rooms.deliver.schedule.surplus() {
             self.end_session(now, rng, session);
         }
-        while let Some(session) = self.calendar.surplus() {
+        while let Some(session) = self.rooms.boxes.calendar.surplus() {
             self.end_deposit(now, rng, session, Some(AttemptError::Broken));
         }
-        while let Some(session) = self.rounds.surplus() {
-            self.end_carrying(now, rng, session, Some(AttemptError::Broken));
+        while let Some(session) = self.rooms.forwarding.surplus() {
+            self.task(now, rng, session, TaskEvent::Ended(Some(AttemptError::Broken)));
         }
     }
 
@@ -293,7 +294,7 @@ impl Identity {
             self.effect(Effect::Seal(op, content, certificate.clone(), Sizes::All));
             return true;
         }
-        if let Some(batch) = self.returning.get(&contact.id) {
+        if let Some(batch) = self.rooms.deliver.returning.get(&contact.id) {
             let item = Item::Receipts(batch.content);
             let under_way = outbound.sealing.contains_key(&item) || outbound.has(&item);
             if !outbound.receipts_passed_over && !under_way {
@@ -304,7 +305,7 @@ impl Identity {
                 return true;
             }
         }
-        let next = self.schedule.next_message(contact.id, &outbound.passed_over);
+        let next = self.rooms.deliver.schedule.next_message(contact.id, &outbound.passed_over);
         let Some(queued) = next.and_then(|queue| self.state.queue().get(queue)).cloned() else { return false };
         let large = queued.size as usize > limits::PIPELINED_OBJECT_BYTES;
         if large && outbound.under_way() > 0 {
@@ -315,10 +316,10 @@ impl Identity {
             self.note(session, contact.id);
             return false;
         }
-        self.schedule.brings(session, if large { queued.size.into() } else { 0 }, now);
+        self.rooms.deliver.schedule.brings(session, if large { queued.size.into() } else { 0 }, now);
         let item = Item::Mail(queued.id);
         self.begin_sealing(session, item, certificate);
-        self.schedule.set_busy(contact.id, queued.id, true);
+        self.rooms.deliver.schedule.set_busy(contact.id, queued.id, true);
         let op = self.operation(Pending::Seal(session, item));
         self.effect(Effect::SealBody(op, content_header(&queued), queued.body, certificate.clone(), Sizes::All));
         true
@@ -329,7 +330,7 @@ impl Identity {
     fn note(&mut self, session: SessionId, contact: ContactId) {
         let Some(outbound) = self.outbound.get(&session) else { return };
         let unnoted = |id: &QueueId| self.state.queue().get(*id).is_some_and(|queued| !self.is_noted(queued, contact));
-        let waiting = self.schedule.idle_messages(contact).into_iter();
+        let waiting = self.rooms.deliver.schedule.idle_messages(contact).into_iter();
         let queues: Vec<QueueId> = waiting
             .filter(|id| !outbound.passed_over.contains(id))
             .filter(unnoted)
@@ -348,7 +349,7 @@ impl Identity {
         if queues.is_empty() {
             return;
         }
-        self.taking_back.extend(queues.iter().map(|queue| (contact, *queue)));
+        self.rooms.deliver.taking_back.extend(queues.iter().map(|queue| (contact, *queue)));
         let then = Then::Sending(contact, SendingStep::TakenBack(queues.clone()));
         let record = Record::NotSent { contact, endpoint: Endpoint::Onion, queues };
         self.commit_with(vec![record], Vec::new(), Durability::Lazy, then);
@@ -357,7 +358,7 @@ impl Identity {
     /// Whether it is on the disk, and will stay there, that a copy may have reached a contact's own node.
     fn is_noted(&self, queued: &Queued, contact: ContactId) -> bool {
         queued.recipients.get(&contact).is_some_and(|recipient| recipient.sent.contains(&Endpoint::Onion))
-            && !self.taking_back.contains(&(contact, queued.id))
+            && !self.rooms.deliver.taking_back.contains(&(contact, queued.id))
     }
 
     fn begin_sealing(&mut self, session: SessionId, item: Item, certificate: &[u8]) {
@@ -406,7 +407,7 @@ impl Identity {
     /// Lets an item be sealed once more in this session.
     pub(super) fn begin_again(&mut self, session: SessionId, item: Item) {
         if let (Some(outbound), Item::Mail(queue)) = (self.outbound.get(&session), item) {
-            self.schedule.set_busy(outbound.contact, queue, false);
+            self.rooms.deliver.schedule.set_busy(outbound.contact, queue, false);
         }
     }
 
@@ -415,7 +416,7 @@ impl Identity {
         let Some(contact) = self.state.book().contact(outbound.contact).cloned() else { return };
         let to = match item {
             Item::Card(_) | Item::Receipts(_) => Some(contact.address.clone()),
-            Item::Mail(queue) if self.schedule.is_recalled(queue) => None,
+            Item::Mail(queue) if self.rooms.deliver.schedule.is_recalled(queue) => None,
             Item::Mail(queue) => {
                 let queued = self.state.queue().get(queue).filter(|queued| queued.waits_for(contact.id));
                 queued.and_then(|queued| queued.recipients.get(&contact.id)).map(|recipient| recipient.address.clone())
@@ -465,7 +466,7 @@ impl Identity {
         // What was on its way is free again; what is being committed stays marked until that is known.
         for item in outbound.sealing.keys().chain(outbound.sent.values()).copied() {
             if let Item::Mail(queue) = item {
-                self.schedule.set_busy(contact, queue, false);
+                self.rooms.deliver.schedule.set_busy(contact, queue, false);
             }
         }
         let unknown = |id: &QueueId| outbound.has(&Item::Mail(*id));
@@ -476,16 +477,16 @@ impl Identity {
         let problem = outbound.problem.or(idle);
         match problem {
             Some(problem) => {
-                self.schedule.failed(contact, problem, now, rng);
+                self.rooms.deliver.schedule.failed(contact, problem, now, rng);
                 let away = matches!(problem, AttemptError::Unreachable | AttemptError::Broken | AttemptError::Later);
-                let waits = !self.schedule.idle_messages(contact).is_empty()
-                    || self.returning.contains_key(&contact)
+                let waits = !self.rooms.deliver.schedule.idle_messages(contact).is_empty()
+                    || self.rooms.deliver.returning.contains_key(&contact)
                     || self.state.book().contact(contact).is_some_and(|entry| entry.cards.pending.is_some());
                 if away && waits {
                     self.wants_deposits(now, rng, contact);
                 }
             }
-            None => self.schedule.succeeded(contact, now),
+            None => self.rooms.deliver.schedule.succeeded(contact, now),
         }
         self.attempts_changed();
     }

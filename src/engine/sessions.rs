@@ -178,24 +178,27 @@ impl Identity {
     /// Whether a session that a peer opened reads no further until deliveries are settled: the driver leaves its bytes
     /// in the socket meanwhile.
     pub fn is_blocked(&self, session: SessionId) -> bool {
-        self.inbound.get(&session).is_some_and(|inbound| inbound.machine.is_blocked())
+        self.rooms.receive.inbound.get(&session).is_some_and(|inbound| inbound.machine.is_blocked())
     }
 
     /// A peer connected. Whoever it is may authenticate with its first bytes, so that where there are too many sessions
     /// another gives way: strangers who hold theirs open keep nobody out, nor do contacts.
     pub(super) fn accepted(&mut self, now: Timestamp, session: SessionId) {
-        match shares::place_for_another(&self.inbound) {
+        match shares::place_for_another(&self.rooms.receive.inbound) {
             Err(()) => return self.effect(Effect::Close(session)),
             Ok(Some(other)) => self.give_way(other),
             Ok(None) => {}
         }
-        self.inbound.insert(session, Inbound { machine: Responder::new(now, &self.terms), shown: Shown::default() });
+        self.rooms.receive.inbound.insert(
+            session,
+            Inbound { machine: Responder::new(now, &self.rooms.receive.terms), shown: Shown::default() },
+        );
         self.flush_inbound(session);
     }
 
     /// Ends a session that a peer opened, without the answers that it is owed.
     pub(super) fn give_way(&mut self, session: SessionId) {
-        if let Some(inbound) = self.inbound.get_mut(&session) {
+        if let Some(inbound) = self.rooms.receive.inbound.get_mut(&session) {
             inbound.machine.give_way();
             self.flush_inbound(session);
         } else if self.collections.contains_key(&session) {
@@ -206,7 +209,7 @@ impl Identity {
 
     /// A peer's session ended; what it delivered is settled with nobody.
     pub(super) fn closed_inbound(&mut self, session: SessionId) {
-        self.inbound.remove(&session);
+        self.rooms.receive.inbound.remove(&session);
     }
 
     /// A peer sent bytes.
@@ -217,12 +220,12 @@ impl Identity {
     /// Notes the answer to a delivery. It is given by [`Self::settle_all`], one after the other: an answer can let
     /// a session read on and bring the next delivery.
     pub(super) fn settle(&mut self, session: SessionId, ticket: Ticket, status: Status) {
-        self.settlements.push_back(Settlement { session, ticket, status });
+        self.rooms.receive.settlements.push_back(Settlement { session, ticket, status });
     }
 
     /// Gives the answers that were noted.
     pub(super) fn settle_all(&mut self, now: Timestamp, rng: &mut dyn Rng) {
-        while let Some(Settlement { session, ticket, status }) = self.settlements.pop_front() {
+        while let Some(Settlement { session, ticket, status }) = self.rooms.receive.settlements.pop_front() {
             if self.collections.contains_key(&session) {
                 self.collection_judged(now, rng, session, status);
                 continue;
@@ -234,8 +237,14 @@ impl Identity {
     /// Lets sessions see that time has passed.
     pub(super) fn inbound_timeouts(&mut self, now: Timestamp, rng: &mut dyn Rng) {
         let due = |inbound: &Inbound| inbound.poll_timeout().is_some_and(|at| at <= now);
-        let sessions: Vec<_> =
-            self.inbound.iter().filter(|(_, inbound)| due(inbound)).map(|(&session, _)| session).collect();
+        let sessions: Vec<_> = self
+            .rooms
+            .receive
+            .inbound
+            .iter()
+            .filter(|(_, inbound)| due(inbound))
+            .map(|(&session, _)| session)
+            .collect();
         for session in sessions {
             self.with_host(now, rng, session, |machine, host| machine.handle_timeout(now, host));
         }
@@ -248,16 +257,21 @@ impl Identity {
         session: SessionId,
         act: impl FnOnce(&mut Responder, &mut dyn Host),
     ) {
-        let Some(Inbound { mut machine, mut shown }) = self.inbound.remove(&session) else { return };
+        let Some(Inbound { mut machine, mut shown }) = self.rooms.receive.inbound.remove(&session) else { return };
         let own = machine.promises().collect();
-        let crowd = Crowd { others: &self.inbound, unsettled: &self.unsettled, own_bytes: machine.in_flight(), own };
+        let crowd = Crowd {
+            others: &self.rooms.receive.inbound,
+            unsettled: &self.rooms.receive.unsettled,
+            own_bytes: machine.in_flight(),
+            own,
+        };
         let owner = shown.owner;
         let mut host = Reception {
             state: &self.state,
             public: &self.profile.public,
-            rates: &mut self.rates,
-            keys: &mut self.keys,
-            maximum: self.terms.maximum,
+            rates: &mut self.rooms.receive.rates,
+            keys: &mut self.rooms.receive.keys,
+            maximum: self.rooms.receive.terms.maximum,
             disk_low: self.disk_low,
             crowd,
             shown: &mut shown,
@@ -268,13 +282,13 @@ impl Identity {
         act(&mut machine, &mut host);
         let Reception { arrived, online, mut give_way, .. } = host;
         let known = shown.owner.filter(|known| owner != Some(*known));
-        self.inbound.insert(session, Inbound { machine, shown });
-        give_way.extend(known.and_then(|known| shares::one_too_many(&self.inbound, known, session)));
+        self.rooms.receive.inbound.insert(session, Inbound { machine, shown });
+        give_way.extend(known.and_then(|known| shares::one_too_many(&self.rooms.receive.inbound, known, session)));
         for other in give_way {
             self.give_way(other);
         }
         for contact in online {
-            self.schedule.online(contact, now, rng);
+            self.rooms.deliver.schedule.online(contact, now, rng);
         }
         for (ticket, delivery) in arrived {
             self.arrived(now, rng, session, ticket, delivery);
@@ -283,12 +297,12 @@ impl Identity {
     }
 
     fn flush_inbound(&mut self, session: SessionId) {
-        let Some(inbound) = self.inbound.get_mut(&session) else { return };
+        let Some(inbound) = self.rooms.receive.inbound.get_mut(&session) else { return };
         let output = inbound.machine.take_output();
         let close = inbound.machine.wants_close();
         self.transmit(session, output);
         if close {
-            self.inbound.remove(&session);
+            self.rooms.receive.inbound.remove(&session);
             self.effect(Effect::Close(session));
         }
     }

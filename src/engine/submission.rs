@@ -115,7 +115,7 @@ impl Identity {
         let nobody_sees = open.is_empty();
         if !nobody_sees {
             entry(queue, &body, open, rng);
-            self.ends.remember(queue, &body);
+            self.rooms.deliver.ends.remember(queue, &body);
         }
         if let Some(blind) = blind {
             let copy = outgoing::undisclosed(&submission.message, self.address(), rng);
@@ -127,21 +127,27 @@ impl Identity {
             entry(id, &copy, blind, rng);
             bodies.push(copy);
         }
-        records.extend(self.shown_in_outbox(now, queues, &body));
+        records.extend(self.shown_in_outbox(now, rng, queues, &body));
         if recipients.own {
-            records.push(self.copy_to_self(now, &body)?);
+            records.push(self.copy_to_self(now, rng, &body)?);
         }
         let answer = Answer::First(Response::Submitted(queue), RequestError::Limit("the folder is full"));
         Ok(Change { bodies, ..Change::new(records, answer) })
     }
 
     /// The message in the Outbox. Where that takes no more, the message waits unseen.
-    fn shown_in_outbox(&mut self, now: Timestamp, queues: Vec<QueueId>, body: &NewBody) -> Option<Record> {
+    fn shown_in_outbox(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        queues: Vec<QueueId>,
+        body: &NewBody,
+    ) -> Option<Record> {
         if queues.is_empty() {
             return None;
         }
         let folder = self.folder_of(FolderRole::Outbox)?.id;
-        let uid = *self.reserve_uids(folder, 1)?.first()?;
+        let uid = *self.reserve_uids(now, rng, folder, 1)?.first()?;
         let size = u32::try_from(body.bytes.len()).ok()?;
         let flags = NamedFlags { system: Flags::SEEN, ..outbox::named(&[outbox::WAITING]) };
         let message = NewMessage { uid, flags, date: now, body: body.id, size, content: None };
@@ -192,10 +198,10 @@ impl Identity {
         outgoing::is_own(recipient, self.address()) && self.state.book().resolve(recipient).is_err()
     }
 
-    fn copy_to_self(&mut self, now: Timestamp, body: &NewBody) -> Result<Record, RequestError> {
+    fn copy_to_self(&mut self, now: Timestamp, rng: &mut dyn Rng, body: &NewBody) -> Result<Record, RequestError> {
         const FULL: RequestError = RequestError::Limit("the folder is full");
         let folder = self.folder_of(FolderRole::Inbox).ok_or(RequestError::NoSuchFolder)?.id;
-        let uid = self.reserve_uids(folder, 1).and_then(|uids| uids.first().copied()).ok_or(FULL)?;
+        let uid = self.reserve_uids(now, rng, folder, 1).and_then(|uids| uids.first().copied()).ok_or(FULL)?;
         let size = u32::try_from(body.bytes.len()).map_err(|_| FULL)?;
         let message = NewMessage { uid, flags: NamedFlags::default(), date: now, body: body.id, size, content: None };
         Ok(Record::MessageAdded { folder, message })

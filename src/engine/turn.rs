@@ -4,7 +4,6 @@ use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::{ClockStep, SessionId, Timestamp};
 
-use super::effect::DialError;
 use super::schedule::{backoff, within};
 use super::state::{AttemptError, Attempts};
 
@@ -48,13 +47,5 @@ impl Turn {
     pub(super) fn attempts(&self) -> Attempts {
         let next = self.session.is_none().then_some(self.next);
         Attempts { failed: self.failed, next, last_error: self.last_error }
-    }
-}
-
-/// What an error of the network means for an attempt.
-pub(super) const fn attempt_error(error: DialError) -> AttemptError {
-    match error {
-        DialError::Unreachable => AttemptError::Unreachable,
-        DialError::Offline => AttemptError::Offline,
     }
 }

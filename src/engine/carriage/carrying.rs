@@ -8,15 +8,16 @@ use std::sync::Arc;
 use super::fold::{Carriage, Fate, Load, ObjectHash};
 use crate::base::limits;
 use crate::base::rng::Rng;
-use crate::base::{ClockStep, ContactId, Onion, SessionId, Timestamp};
-use crate::engine::effect::{DialError, Effect};
-use crate::engine::identity::{Identity, Pending, Then};
+use crate::base::{ClockStep, ContactId, Onion, OpId, SessionId, Timestamp};
+use crate::engine::context::{Completion, Context, Owner};
+use crate::engine::dialled::{Dialled, Line};
+use crate::engine::effect::Effect;
 use crate::engine::record::Record;
-use crate::engine::schedule::within;
+use crate::engine::schedule::{Schedule, within};
 use crate::engine::session::{self, Event, Initiator, Job, Ticket, Way};
 use crate::engine::slots::{Slots, Standing, Waiting};
-use crate::engine::state::AttemptError;
-use crate::engine::turn::{Turn, attempt_error};
+use crate::engine::state::{AttemptError, State};
+use crate::engine::turn::Turn;
 use crate::wire::{Disposition, Importance, digest};
 
 /// Certificates that a receiver may show one after the other before an object is taken.
@@ -36,6 +37,10 @@ pub(in super::super) struct Rounds {
     served: BTreeMap<ContactId, Timestamp>,
     /// What has expired and is being noted so; where that failed, until when it is left alone.
     ending: BTreeMap<Key, Option<Timestamp>>,
+    /// The commits that note so.
+    expiring: BTreeMap<OpId, Key>,
+    /// What sessions are bringing.
+    under_way: BTreeSet<Key>,
 }
 
 /// Whose object it is, and which.
@@ -52,6 +57,8 @@ impl Rounds {
             tried: BTreeMap::new(),
             served: BTreeMap::new(),
             ending: BTreeMap::new(),
+            expiring: BTreeMap::new(),
+            under_way: BTreeSet::new(),
         };
         for load in carriage.loads() {
             rounds.turns.entry(load.to.onion()).or_insert_with(|| Turn::at(within(now, limits::START_SPREAD, rng)));
@@ -123,264 +130,186 @@ impl Rounds {
 
 /// One session that brings one object.
 pub(in super::super) struct Carrying {
+    line: Line<Initiator>,
     contact: ContactId,
     object: ObjectHash,
     onion: Onion,
-    /// `None` until the node answers.
-    machine: Option<Initiator>,
     /// How often the receiver showed another certificate.
     renewed: u32,
     /// What became of it is being noted.
     settling: bool,
 }
 
-impl Carrying {
-    pub(in super::super) fn poll_timeout(&self) -> Option<Timestamp> {
-        self.machine.as_ref()?.poll_timeout()
-    }
-
-    pub(in super::super) fn clock_set(&mut self, step: ClockStep) {
-        if let Some(machine) = &mut self.machine {
-            machine.clock_set(step);
+impl Rounds {
+    /// Dials the next node that is due; `None` where there is none, or no place.
+    pub(in super::super) fn next(&mut self, cx: &mut Context<'_>) -> Option<Carrying> {
+        let wanted = self.idle_loads(cx.state).map(|load| load.to.onion()).collect();
+        self.forget_idle(cx.now, &wanted);
+        let (contact, object, onion) = self.next_load(cx.state, cx.now)?;
+        self.served.insert(contact, cx.now);
+        self.under_way.insert((contact, object));
+        let line = Line::dial(cx.out, onion, None);
+        let bytes = cx.state.carriage().load(contact, &object).map_or(0, |load| load.size.into());
+        self.slots.begin(line.session(), self.standing.of(&onion), bytes, cx.now);
+        if let Some(turn) = self.turns.get_mut(&onion) {
+            turn.session = Some(line.session());
         }
-    }
-}
-
-impl Identity {
-    /// Dials the nodes that are due.
-    pub(in super::super) fn carry_what_is_due(&mut self, now: Timestamp) {
-        let wanted = self.idle_loads().map(|load| load.to.onion()).collect();
-        self.rounds.forget_idle(now, &wanted);
-        while let Some((contact, object, onion)) = self.next_load(now) {
-            self.rounds.served.insert(contact, now);
-            let session = self.new_session();
-            let bytes = self.state.carriage().load(contact, &object).map_or(0, |load| load.size.into());
-            self.rounds.slots.begin(session, self.rounds.standing.of(&onion), bytes, now);
-            if let Some(turn) = self.rounds.turns.get_mut(&onion) {
-                turn.session = Some(session);
-            }
-            let carrying = Carrying { contact, object, onion, machine: None, renewed: 0, settling: false };
-            self.carrying.insert(session, carrying);
-            self.effect(Effect::Dial(session, onion, None));
-        }
+        Some(Carrying { line, contact, object, onion, renewed: 0, settling: false })
     }
 
     /// What is brought next: of all for nodes that are due, something of the contact who was served the longest ago, so that
     /// nobody's many keep back somebody's one; then for the node that is dialled first ([`Slots`]), and what was tried the longest
     /// ago.
-    fn next_load(&self, now: Timestamp) -> Option<(ContactId, ObjectHash, Onion)> {
-        let open = self.rounds.slots.open(self.rounds.waiting(), now);
+    fn next_load(&self, state: &State, now: Timestamp) -> Option<(ContactId, ObjectHash, Onion)> {
+        let open = self.slots.open(self.waiting(), now);
         let open: BTreeMap<_, _> = open.into_iter().map(|one| (one.key, one)).collect();
-        let due = self.idle_loads().filter_map(|load| {
+        let due = self.idle_loads(state).filter_map(|load| {
             let one = open.get(&load.to.onion())?;
-            let tried = self.rounds.tried.get(&(load.contact, load.object));
-            Some(((self.rounds.served.get(&load.contact), *one, tried), load))
+            let tried = self.tried.get(&(load.contact, load.object));
+            Some(((self.served.get(&load.contact), *one, tried), load))
         });
         let (_, load) = due.min_by_key(|(order, _)| *order)?;
         Some((load.contact, load.object, load.to.onion()))
     }
 
-    /// Gives up what could not be brought in time.
-    pub(in super::super) fn expire_loads(&mut self, now: Timestamp) {
-        let over = self.idle_loads().filter(|load| self.ends(load) <= now);
+    /// Gives up what could not be brought in time. Nothing ends before the schedule trusts the clock.
+    pub(in super::super) fn expire(&mut self, cx: &mut Context<'_>, schedule: &Schedule) {
+        let over = self.idle_loads(cx.state).filter(|load| self.expires(schedule, load) <= cx.now);
         let over: Vec<_> = over.map(|load| (load.contact, load.object)).collect();
         for (contact, object) in over {
-            self.rounds.ending.insert((contact, object), None);
+            self.ending.insert((contact, object), None);
             let record = Record::LoadEnded { contact, object, fate: Fate::Expired };
-            self.commit(vec![record], Vec::new(), Then::LoadExpired(contact, object));
+            let op = cx.out.commit(Owner::Forwarding, vec![record], Vec::new());
+            self.expiring.insert(op, (contact, object));
         }
     }
 
     /// When the next of what we carry expires.
-    pub(in super::super) fn loads_expire(&self) -> Option<Timestamp> {
-        self.idle_loads().map(|load| self.ends(load)).min()
+    pub(in super::super) fn next_expiry(&self, state: &State, schedule: &Schedule) -> Option<Timestamp> {
+        self.idle_loads(state).map(|load| self.expires(schedule, load)).min()
     }
 
-    fn ends(&self, load: &Load) -> Timestamp {
-        let again = self.rounds.ending.get(&(load.contact, load.object)).copied().flatten();
-        self.schedule.not_before(load.until).max(again.unwrap_or(load.until))
+    fn expires(&self, schedule: &Schedule, load: &Load) -> Timestamp {
+        let again = self.ending.get(&(load.contact, load.object)).copied().flatten();
+        schedule.not_before(load.until).max(again.unwrap_or(load.until))
     }
 
     /// What is neither on its way nor being given up.
-    fn idle_loads(&self) -> impl Iterator<Item = &Arc<Load>> {
-        let under_way: Vec<Key> = self.carrying.values().map(|carrying| (carrying.contact, carrying.object)).collect();
+    fn idle_loads<'s>(&'s self, state: &'s State) -> impl Iterator<Item = &'s Arc<Load>> {
         let idle = move |load: &&Arc<Load>| {
             let key = (load.contact, load.object);
-            !under_way.contains(&key) && self.rounds.ending.get(&key) != Some(&None)
+            !self.under_way.contains(&key) && self.ending.get(&key) != Some(&None)
         };
-        self.state.carriage().loads().filter(idle)
+        state.carriage().loads().filter(idle)
     }
 
-    /// That it expired is noted, or is not.
-    pub(in super::super) fn load_expired(
-        &mut self,
-        now: Timestamp,
-        contact: ContactId,
-        object: ObjectHash,
-        failed: bool,
-    ) {
-        if failed {
-            self.rounds.ending.insert((contact, object), Some(now.plus(limits::RETRY_LOCAL)));
+    /// That something expired is noted, or is not.
+    pub(in super::super) fn completed(&mut self, cx: &mut Context<'_>, op: OpId, completion: Completion) {
+        let Some(key) = self.expiring.remove(&op) else { return };
+        if let Completion::Committed(Err(_)) = completion {
+            self.ending.insert(key, Some(cx.now.plus(limits::RETRY_LOCAL)));
         } else {
-            self.rounds.ending.remove(&(contact, object));
-            self.rounds.tried.remove(&(contact, object));
+            self.ending.remove(&key);
+            self.tried.remove(&key);
+        }
+    }
+}
+
+impl Dialled for Carrying {
+    type Machine = Initiator;
+    type Rooms<'r> = Rounds;
+
+    fn line(&self) -> &Line<Initiator> {
+        &self.line
+    }
+
+    fn line_mut(&mut self) -> &mut Line<Initiator> {
+        &mut self.line
+    }
+
+    fn dialled(&mut self, cx: &mut Context<'_>, rounds: &mut Rounds) {
+        self.line.connected(Initiator::new(cx.now));
+        let load = cx.state.carriage().load(self.contact, &self.object);
+        let Some(body) = load.map(|load| load.body) else { return self.end(cx, rounds, None) };
+        let op = cx.out.operation(Owner::Task(self.line.session()));
+        cx.out.effect(Effect::ReadBody(op, body));
+    }
+
+    fn completed(&mut self, cx: &mut Context<'_>, rounds: &mut Rounds, _: OpId, completion: Completion) {
+        match completion {
+            Completion::BodyRead(bytes) => self.read(cx, rounds, bytes),
+            // What became of it is noted; or is not, and then it is brought again.
+            Completion::Committed(result) => self.end(cx, rounds, result.err().map(|_| AttemptError::Local)),
+            _ => {}
         }
     }
 
-    pub(in super::super) fn carrying_dialled(
-        &mut self,
-        now: Timestamp,
-        rng: &mut dyn Rng,
-        session: SessionId,
-        result: Result<(), DialError>,
-    ) {
-        let Some(carrying) = self.carrying.get_mut(&session) else { return };
-        if let Err(error) = result {
-            return self.end_carrying(now, rng, session, Some(attempt_error(error)));
-        }
-        carrying.machine = Some(Initiator::new(now));
-        let load = self.state.carriage().load(carrying.contact, &carrying.object);
-        let Some(body) = load.map(|load| load.body) else {
-            return self.end_carrying(now, rng, session, None);
-        };
-        let op = self.operation(Pending::Load(session));
-        self.effect(Effect::ReadBody(op, body));
-    }
-
-    /// The object was read from the disk, or cannot be.
-    pub(in super::super) fn load_read(
-        &mut self,
-        now: Timestamp,
-        rng: &mut dyn Rng,
-        session: SessionId,
-        bytes: Option<Vec<u8>>,
-    ) {
-        let Some(carrying) = self.carrying.get_mut(&session) else { return };
-        let load = self.state.carriage().load(carrying.contact, &carrying.object).cloned();
-        let (Some(load), Some(machine)) = (load, &mut carrying.machine) else {
-            return self.end_carrying(now, rng, session, Some(AttemptError::Broken));
-        };
-        // The disk may give it later; what it never gives expires.
-        let Some(bytes) = bytes else {
-            return self.end_carrying(now, rng, session, Some(AttemptError::Later));
-        };
-        // What was altered here the receiver could not open.
-        if digest(&bytes) != load.object {
-            return self.settle_load(now, session, Fate::Expired);
-        }
-        machine.send(now, Ticket(1), job(&load, bytes.into()));
-        self.drive_carrying(now, rng, session);
-    }
-
-    fn drive_carrying(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId) {
-        let events = self.carrying.get_mut(&session).and_then(|carrying| carrying.machine.as_mut());
-        for event in events.map(Initiator::take_events).unwrap_or_default() {
-            self.carrying_event(now, rng, session, event);
-        }
-        let Some(machine) = self.carrying.get_mut(&session).and_then(|carrying| carrying.machine.as_mut()) else {
+    fn event(&mut self, cx: &mut Context<'_>, rounds: &mut Rounds, event: Event) {
+        if self.settling {
             return;
-        };
-        let output = machine.take_output();
-        self.transmit(session, output);
-    }
-
-    fn carrying_event(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId, event: Event) {
-        let Some(carrying) = self.carrying.get_mut(&session).filter(|carrying| !carrying.settling) else { return };
+        }
         match event {
             // It was sealed to an older subkey, which may still open it.
             Event::Certificate { ticket, wanted: true, .. } => {
-                carrying.renewed += 1;
-                match &mut carrying.machine {
-                    Some(machine) if carrying.renewed <= MOST_RENEWED => machine.resume(now, ticket),
-                    _ => self.end_carrying(now, rng, session, Some(AttemptError::Broken)),
+                self.renewed += 1;
+                match self.line.machine() {
+                    Some(machine) if self.renewed <= MOST_RENEWED => machine.resume(cx.now, ticket),
+                    _ => self.end(cx, rounds, Some(AttemptError::Broken)),
                 }
             }
             // A load always has its object: none is asked for.
             Event::Certificate { .. } | Event::Wanted { .. } => {}
-            Event::Outcome { outcome: session::Outcome::Accepted, .. } => {
-                self.settle_load(now, session, Fate::Delivered)
-            }
+            Event::Outcome { outcome: session::Outcome::Accepted, .. } => self.settle(cx, rounds, Fate::Delivered),
             Event::Outcome { outcome: session::Outcome::Refused(code), .. } => match code.disposition() {
-                Disposition::Permanent => self.settle_load(now, session, Fate::Refused),
-                _ => self.end_carrying(now, rng, session, Some(AttemptError::Later)),
+                Disposition::Permanent => self.settle(cx, rounds, Fate::Refused),
+                _ => self.end(cx, rounds, Some(AttemptError::Later)),
             },
             // Only its author can seal it to another certificate.
-            Event::Outcome { outcome: session::Outcome::Outdated, .. } => self.settle_load(now, session, Fate::Refused),
-            Event::Failed { .. } => self.end_carrying(now, rng, session, Some(AttemptError::Broken)),
+            Event::Outcome { outcome: session::Outcome::Outdated, .. } => self.settle(cx, rounds, Fate::Refused),
+            Event::Failed { .. } => self.end(cx, rounds, Some(AttemptError::Broken)),
         }
     }
 
-    fn settle_load(&mut self, now: Timestamp, session: SessionId, fate: Fate) {
-        let Some(carrying) = self.carrying.get_mut(&session) else { return };
-        carrying.settling = true;
-        self.rounds.slots.delivered(session, now);
-        let record = Record::LoadEnded { contact: carrying.contact, object: carrying.object, fate };
-        self.commit(vec![record], Vec::new(), Then::Carried(session));
-    }
-
-    /// What became of it is noted; or is not, and then it is brought again.
-    pub(in super::super) fn carried(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId, failed: bool) {
-        self.end_carrying(now, rng, session, failed.then_some(AttemptError::Local));
-    }
-
-    pub(in super::super) fn carrying_received(
-        &mut self,
-        now: Timestamp,
-        rng: &mut dyn Rng,
-        session: SessionId,
-        bytes: &[u8],
-    ) {
-        if let Some(machine) = self.carrying.get_mut(&session).and_then(|carrying| carrying.machine.as_mut()) {
-            machine.handle(now, bytes);
-            self.drive_carrying(now, rng, session);
+    fn closed(&mut self, cx: &mut Context<'_>, rounds: &mut Rounds) {
+        if !self.settling {
+            self.end(cx, rounds, Some(AttemptError::Broken));
         }
     }
 
-    /// The connection ended.
-    pub(in super::super) fn carrying_closed(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId) {
-        if let Some(machine) = self.carrying.get_mut(&session).and_then(|carrying| carrying.machine.as_mut()) {
-            machine.disconnected();
-            self.drive_carrying(now, rng, session);
-        }
-        if self.carrying.get(&session).is_some_and(|carrying| !carrying.settling) {
-            self.end_carrying(now, rng, session, Some(AttemptError::Broken));
-        }
-    }
-
-    /// Lets sessions see that time has passed.
-    pub(in super::super) fn carrying_timeouts(&mut self, now: Timestamp, rng: &mut dyn Rng) {
-        let due = |carrying: &Carrying| carrying.poll_timeout().is_some_and(|at| at <= now);
-        let sessions: Vec<_> =
-            self.carrying.iter().filter(|(_, carrying)| due(carrying)).map(|(&session, _)| session).collect();
-        for session in sessions {
-            if let Some(machine) = self.carrying.get_mut(&session).and_then(|carrying| carrying.machine.as_mut()) {
-                machine.handle_timeout(now);
-            }
-            self.drive_carrying(now, rng, session);
-        }
-    }
-
-    pub(in super::super) fn end_carrying(
-        &mut self,
-        now: Timestamp,
-        rng: &mut dyn Rng,
-        session: SessionId,
-        problem: Option<AttemptError>,
-    ) {
-        let Some(mut carrying) = self.carrying.remove(&session) else { return };
-        if let Some(machine) = &mut carrying.machine {
-            machine.finish(now);
-            let output = machine.take_output();
-            self.transmit(session, output);
-            self.effect(Effect::Close(session));
-        }
-        let key = (carrying.contact, carrying.object);
-        if problem.is_some() && self.state.carriage().load(key.0, &key.1).is_some() {
-            self.rounds.tried.insert(key, now);
+    fn ended(&mut self, cx: &mut Context<'_>, rounds: &mut Rounds, problem: Option<AttemptError>) {
+        let key = (self.contact, self.object);
+        rounds.under_way.remove(&key);
+        if problem.is_some() && cx.state.carriage().load(key.0, &key.1).is_some() {
+            rounds.tried.insert(key, cx.now);
         } else {
-            self.rounds.tried.remove(&key);
+            rounds.tried.remove(&key);
         }
-        self.rounds.ended(carrying.onion, problem, now, rng);
+        rounds.ended(self.onion, problem, cx.now, cx.rng);
+    }
+}
+
+impl Carrying {
+    /// The object was read from the disk, or cannot be.
+    fn read(&mut self, cx: &mut Context<'_>, rounds: &mut Rounds, bytes: Option<Vec<u8>>) {
+        let load = cx.state.carriage().load(self.contact, &self.object).cloned();
+        let (Some(load), true) = (load, self.line.is_usable()) else {
+            return self.end(cx, rounds, Some(AttemptError::Broken));
+        };
+        // The disk may give it later; what it never gives expires.
+        let Some(bytes) = bytes else { return self.end(cx, rounds, Some(AttemptError::Later)) };
+        // What was altered here the receiver could not open.
+        if digest(&bytes) != load.object {
+            return self.settle(cx, rounds, Fate::Expired);
+        }
+        let now = cx.now;
+        self.drive(cx, rounds, |machine| machine.send(now, Ticket(1), job(&load, bytes.into())));
+    }
+
+    fn settle(&mut self, cx: &mut Context<'_>, rounds: &mut Rounds, fate: Fate) {
+        self.settling = true;
+        rounds.slots.delivered(self.line.session(), cx.now);
+        let record = Record::LoadEnded { contact: self.contact, object: self.object, fate };
+        cx.out.commit(Owner::Task(self.line.session()), vec![record], Vec::new());
     }
 }
 

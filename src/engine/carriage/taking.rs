@@ -118,7 +118,7 @@ impl Identity {
             Ok(_) => {
                 let there = self.state.carriage().load(contact, object).cloned();
                 if let Some(load) = &there {
-                    self.rounds.wants(load.to.onion(), now);
+                    self.rooms.forwarding.wants(load.to.onion(), now);
                 }
                 self.finish(arrival, if there.is_some() { Status::Roger } else { Status::TryLater });
             }

@@ -132,8 +132,9 @@ fn what_found_no_token_is_remembered_for_as_long_as_it_waits() {
     world.pass(4 * HOUR);
     let waiting = world.nodes[ALICE].published.queue.iter().map(|queued| queued.id);
     let large: Vec<_> = waiting.filter(|queue| !small.contains(queue)).collect();
-    let unplaced =
-        |world: &World| world.nodes[ALICE].identity.unplaced.iter().map(|(_, queue)| *queue).collect::<Vec<_>>();
+    let unplaced = |world: &World| {
+        world.nodes[ALICE].identity.rooms.boxes.unplaced.iter().map(|(_, queue)| *queue).collect::<Vec<_>>()
+    };
     assert_eq!((held(&world), unplaced(&world), large.len()), (16, large.clone(), 2));
     world.request(ALICE, Request::Cancel(large[0])).unwrap();
     assert_eq!(unplaced(&world), large[1..]);

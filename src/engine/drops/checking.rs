@@ -3,17 +3,16 @@
 //!
 //! All of it is memory: a check that a restart interrupts is over.
 
+use super::Boxes;
 use super::rented::Rented;
 use crate::base::limits;
-use crate::base::rng::Rng;
-use crate::base::{ClockStep, ContentId, DropId, SessionId, Timestamp};
-use crate::engine::effect::{DialError, Effect, Refusal, Sizes};
-use crate::engine::identity::{Identity, Pending};
-use crate::engine::request::{RequestError, Response};
-use crate::engine::requests::{Answer, Change, Outcome};
+use crate::base::{ContentId, DropId, OpId, Timestamp};
+use crate::engine::context::{Completion, Context, Out, Owner};
+use crate::engine::dialled::{Dialled, Line};
+use crate::engine::effect::{Effect, Sizes};
+use crate::engine::request::RequestError;
 use crate::engine::session::{Patron, Service, Ticket};
 use crate::engine::state::AttemptError;
-use crate::engine::turn::attempt_error;
 use crate::mail::{Content, ContentKind};
 use crate::wire::Status;
 use crate::wire::token::{Class, Epoch, Token, epoch, token};
@@ -42,37 +41,25 @@ pub(in super::super) struct Known {
     content: ContentId,
 }
 
-enum Stage {
-    Dialling,
-    Sealing,
-    Asked,
-}
-
 /// One session that leaves something at a drop of ours.
 pub(in super::super) struct Checking {
+    line: Line<Patron>,
     drop: DropId,
-    machine: Option<Patron>,
-    stage: Stage,
     object: Vec<u8>,
     tried: usize,
 }
 
-impl Checking {
-    pub(in super::super) fn poll_timeout(&self) -> Option<Timestamp> {
-        self.machine.as_ref()?.poll_timeout()
-    }
-
-    pub(in super::super) fn clock_set(&mut self, step: ClockStep) {
-        if let Some(machine) = &mut self.machine {
-            machine.clock_set(step);
-        }
-    }
-}
-
-impl Identity {
-    /// Begins a check; how it goes is published.
-    pub(in super::super) fn check_drop(&mut self, rng: &mut dyn Rng, name: &str) -> Outcome {
-        let rented = self.state.drops().by_name(name).ok_or(RequestError::NotFound("box"))?.clone();
+impl Boxes {
+    /// Begins a check, where none is on its way; how it goes is published.
+    ///
+    /// # Errors
+    /// Where there is no such box, or none of its tokens is left for a check.
+    pub(in super::super) fn check(
+        &mut self,
+        cx: &mut Context<'_>,
+        name: &str,
+    ) -> Result<Option<Checking>, RequestError> {
+        let rented = cx.state.drops().by_name(name).ok_or(RequestError::NotFound("box"))?;
         if !rented.is_open() {
             return Err(RequestError::InvitationRefused(
                 "the carrier does not have that box yet; wait until it is open",
@@ -81,141 +68,89 @@ impl Identity {
         if rented.seats.iter().all(|seat| seat.contact.is_some()) {
             return Err(RequestError::Limit("contacts have all places of that box; none is left to check it with"));
         }
-        let done = Change::new(Vec::new(), Answer::Always(Response::Done));
         if self.checks.get(&rented.id).is_some_and(|known| known.check == Check::Leaving) {
-            return Ok(done);
+            return Ok(None);
         }
-        self.checks.insert(rented.id, Known { check: Check::Leaving, content: ContentId::random(rng) });
-        let session = self.new_session();
-        let (machine, stage) = (None, Stage::Dialling);
-        self.checking.insert(session, Checking { drop: rented.id, machine, stage, object: Vec::new(), tried: 0 });
-        self.effect(Effect::Dial(session, rented.onion, None));
-        self.attempts_changed();
-        Ok(done)
+        self.checks.insert(rented.id, Known { check: Check::Leaving, content: ContentId::random(cx.rng) });
+        let line = Line::dial(cx.out, rented.onion, None);
+        cx.out.attempts_changed();
+        Ok(Some(Checking { line, drop: rented.id, object: Vec::new(), tried: 0 }))
     }
 
     /// What was left came back: `false` where it is no check of ours.
-    pub(in super::super) fn check_came_back(&mut self, content: ContentId) -> bool {
+    pub(in super::super) fn check_came_back(&mut self, out: &mut Out, content: ContentId) -> bool {
         let Some(known) = self.checks.values_mut().find(|known| known.content == content) else { return false };
         known.check = Check::Works;
-        self.attempts_changed();
+        out.attempts_changed();
         true
     }
+}
 
-    pub(in super::super) fn check_dialled(
-        &mut self,
-        now: Timestamp,
-        session: SessionId,
-        result: Result<(), DialError>,
-    ) {
-        let Some(checking) = self.checking.get_mut(&session) else { return };
-        if let Err(error) = result {
-            return self.end_check(session, Check::Failed(attempt_error(error)));
-        }
-        checking.machine = Some(Patron::new(now));
-        checking.stage = Stage::Sealing;
-        let Some(id) = self.checks.get(&checking.drop).map(|known| known.content) else {
-            return self.end_check(session, Check::Failed(AttemptError::Local));
+impl Dialled for Checking {
+    type Machine = Patron;
+    type Rooms<'r> = Boxes;
+
+    fn line(&self) -> &Line<Patron> {
+        &self.line
+    }
+
+    fn line_mut(&mut self) -> &mut Line<Patron> {
+        &mut self.line
+    }
+
+    fn dialled(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes) {
+        self.line.connected(Patron::new(cx.now));
+        let Some(id) = boxes.checks.get(&self.drop).map(|known| known.content) else {
+            return self.end(cx, boxes, Some(AttemptError::Local));
         };
-        let expires = Timestamp::from_secs(now.plus(limits::EXPIRY).secs());
+        let expires = Timestamp::from_secs(cx.now.plus(limits::EXPIRY).secs());
         let content = Content { kind: ContentKind::Check, id, expires, receipt: None, payload: Vec::new() };
-        let (op, certificate) = (self.operation(Pending::Check(session)), self.public().certificate.clone());
-        self.effect(Effect::Seal(op, content.encode(), certificate, Sizes::Drop));
+        let op = cx.out.operation(Owner::Task(self.line.session()));
+        cx.out.effect(Effect::Seal(op, content.encode(), cx.profile.public.certificate.clone(), Sizes::Drop));
     }
 
-    pub(in super::super) fn check_sealed(
-        &mut self,
-        now: Timestamp,
-        session: SessionId,
-        result: Result<Vec<u8>, Refusal>,
-    ) {
-        let Some(checking) = self.checking.get_mut(&session) else { return };
-        match result {
-            Ok(object) => {
-                checking.object = object;
-                checking.stage = Stage::Asked;
-                self.show_token(now, session);
+    fn completed(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes, _: OpId, completion: Completion) {
+        match completion {
+            Completion::Sealed(Ok(object)) => {
+                self.object = object;
+                self.show_token(cx, boxes);
             }
-            Err(_) => self.end_check(session, Check::Failed(AttemptError::Local)),
+            _ => self.end(cx, boxes, Some(AttemptError::Local)),
         }
     }
 
+    fn event(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes, event: Service) {
+        match event {
+            Service::Answer(BROUGHT, lines) => match lines.last().and_then(|line| line.code().status()) {
+                Some(Status::Roger) => self.end(cx, boxes, None),
+                _ => self.show_token(cx, boxes),
+            },
+            Service::Failed(..) => self.end(cx, boxes, Some(AttemptError::Broken)),
+            Service::Answer(..) | Service::Arrived(..) => {}
+        }
+    }
+
+    fn ended(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes, problem: Option<AttemptError>) {
+        // It may have come back before its carrier's answer.
+        if let Some(known) = boxes.checks.get_mut(&self.drop).filter(|known| known.check == Check::Leaving) {
+            known.check = problem.map_or(Check::Left, Check::Failed);
+        }
+        cx.out.attempts_changed();
+    }
+}
+
+impl Checking {
     /// Shows the next token that no contact has.
-    fn show_token(&mut self, now: Timestamp, session: SessionId) {
-        let Some(checking) = self.checking.get_mut(&session) else { return };
-        let rented = self.state.drops().get(checking.drop);
-        let known = self.checks.get(&checking.drop);
+    fn show_token(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes) {
+        let (rented, known) = (cx.state.drops().get(self.drop), boxes.checks.get(&self.drop));
         let token = rented
             .zip(known)
-            .and_then(|(rented, known)| token_for(rented, known.content, &checking.object, epoch(now), checking.tried));
-        let (Some(token), Some(machine)) = (token.filter(|_| checking.tried < TRIES), &mut checking.machine) else {
-            return self.end_check(session, Check::Failed(AttemptError::Refused));
+            .and_then(|(rented, known)| token_for(rented, known.content, &self.object, epoch(cx.now), self.tried));
+        let (Some(token), Some(machine)) = (token.filter(|_| self.tried < TRIES), self.line.machine()) else {
+            return self.end(cx, boxes, Some(AttemptError::Refused));
         };
-        checking.tried += 1;
-        machine.deposit(now, ASKED, BROUGHT, token, &checking.object);
-        self.drive_check(now, session);
-    }
-
-    fn drive_check(&mut self, now: Timestamp, session: SessionId) {
-        let machine = |all: &mut Self| all.checking.get_mut(&session).and_then(|checking| checking.machine.take());
-        let Some(mut patron) = machine(self) else { return };
-        let (events, output) = (patron.take_events(), patron.take_output());
-        if let Some(checking) = self.checking.get_mut(&session) {
-            checking.machine = Some(patron);
-        }
-        self.transmit(session, output);
-        for event in events {
-            match event {
-                Service::Arrived(..) => {}
-                Service::Failed(..) => self.end_check(session, Check::Failed(AttemptError::Broken)),
-                Service::Answer(BROUGHT, lines) => match lines.last().and_then(|line| line.code().status()) {
-                    Some(Status::Roger) => self.end_check(session, Check::Left),
-                    _ => self.show_token(now, session),
-                },
-                Service::Answer(..) => {}
-            }
-        }
-    }
-
-    pub(in super::super) fn check_received(&mut self, now: Timestamp, session: SessionId, bytes: &[u8]) {
-        if let Some(machine) = self.checking.get_mut(&session).and_then(|checking| checking.machine.as_mut()) {
-            machine.handle(now, bytes);
-            self.drive_check(now, session);
-        }
-    }
-
-    pub(in super::super) fn check_closed(&mut self, session: SessionId) {
-        self.end_check(session, Check::Failed(AttemptError::Broken));
-    }
-
-    /// Lets checks see that time has passed.
-    pub(in super::super) fn check_timeouts(&mut self, now: Timestamp) {
-        let due = |checking: &Checking| checking.poll_timeout().is_some_and(|at| at <= now);
-        let sessions: Vec<_> =
-            self.checking.iter().filter(|(_, checking)| due(checking)).map(|(&session, _)| session).collect();
-        for session in sessions {
-            if let Some(machine) = self.checking.get_mut(&session).and_then(|checking| checking.machine.as_mut()) {
-                machine.handle_timeout(now);
-            }
-            self.drive_check(now, session);
-        }
-    }
-
-    fn end_check(&mut self, session: SessionId, check: Check) {
-        let Some(mut checking) = self.checking.remove(&session) else { return };
-        if let Some(machine) = &mut checking.machine {
-            machine.finish();
-            let output = machine.take_output();
-            self.transmit(session, output);
-        }
-        if !matches!(checking.stage, Stage::Dialling) {
-            self.effect(Effect::Close(session));
-        }
-        // It may have come back before its carrier's answer.
-        if let Some(known) = self.checks.get_mut(&checking.drop).filter(|known| known.check == Check::Leaving) {
-            known.check = check;
-        }
-        self.attempts_changed();
+        self.tried += 1;
+        machine.deposit(cx.now, ASKED, BROUGHT, token, &self.object);
     }
 }
 
@@ -236,7 +171,7 @@ fn token_for(rented: &Rented, content: ContentId, object: &[u8], today: Epoch, t
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::super::rented::{Seat, Stage as HowFar};
+    use super::super::rented::{Seat, Stage};
     use super::*;
     use crate::base::ids::Fingerprint;
     use crate::base::{ContactId, Onion, TokenSeed};
@@ -258,7 +193,7 @@ mod tests {
             certificate: [1_u8].as_slice().into(),
             fingerprint: Fingerprint::from_bytes([2; 32]),
             seats: seats.collect(),
-            stage: HowFar::Open,
+            stage: Stage::Open,
             uploaded: 20_804,
             rented: Timestamp::from_secs(0),
         }

@@ -22,7 +22,6 @@ use crate::engine::identity::{Identity, Then};
 use crate::engine::record::Record;
 use crate::engine::session::{Patron, Service, Ticket};
 use crate::engine::state::AttemptError;
-use crate::engine::turn::attempt_error;
 use crate::wire::mailbox::{BoxCommand, Entry, Part, Policy, Registration, Selection, Style};
 use crate::wire::token::{Class, Epoch, epoch};
 
@@ -187,13 +186,13 @@ impl Collecting {
 impl Identity {
     /// Dials the drops of ours that are due.
     pub(in super::super) fn collect_what_is_due(&mut self, now: Timestamp) {
-        while let Some(drop) = self.calendar.collection_due(now) {
+        while let Some(drop) = self.rooms.boxes.calendar.collection_due(now) {
             let Some(rented) = self.state.drops().get(drop).cloned() else {
-                self.calendar.collection_over(drop);
+                self.rooms.boxes.calendar.collection_over(drop);
                 continue;
             };
             let session = self.new_session();
-            self.calendar.collection_begins(drop, session);
+            self.rooms.boxes.calendar.collection_begins(drop, session);
             self.collections.insert(session, Collecting::new(drop, now));
             self.effect(Effect::Dial(session, rented.onion, None));
         }
@@ -224,7 +223,7 @@ impl Identity {
                 collecting.begun = now;
                 self.go_on(now, rng, session);
             }
-            Err(error) => self.end_collection(now, rng, session, Some(attempt_error(error))),
+            Err(error) => self.end_collection(now, rng, session, Some(error.into())),
         }
     }
 
@@ -270,8 +269,9 @@ impl Identity {
             collecting.ask_as_owner(now, &rented, (list, Vec::new()), 0, Step::Listing);
         } else if let (false, Some(entry)) = (disk_low, collecting.listed.front().copied()) {
             collecting.listed.pop_front();
-            let known = self.partly_fetched.get(&rented.id).is_some_and(|(object, _)| *object == entry.object);
-            let before = if known { self.partly_fetched.remove(&rented.id) } else { None };
+            let known =
+                self.rooms.boxes.partly_fetched.get(&rented.id).is_some_and(|(object, _)| *object == entry.object);
+            let before = if known { self.rooms.boxes.partly_fetched.remove(&rented.id) } else { None };
             self.fetch(now, session, &rented, entry, before.map_or_else(Vec::new, |(_, bytes)| bytes));
         } else if forgotten && !collecting.news && collecting.passed_over.is_empty() && collecting.listed.is_empty() {
             collecting.step = Step::Noting;
@@ -401,7 +401,7 @@ impl Identity {
 
     /// Tells contacts of drops of ours that they do not know yet: each gets a seat, and a card that names it.
     pub(in super::super) fn offer_seats(&mut self, now: Timestamp, rng: &mut dyn Rng) {
-        if self.seating {
+        if self.rooms.boxes.seating {
             return;
         }
         let (mut records, mut told) = (Vec::new(), BTreeSet::new());
@@ -422,7 +422,7 @@ impl Identity {
         });
         records.extend(cards);
         if !records.is_empty() {
-            self.seating = true;
+            self.rooms.boxes.seating = true;
             self.commit(records, Vec::new(), Then::Seated);
         }
     }
@@ -450,17 +450,17 @@ impl Identity {
             self.effect(Effect::Close(session));
         }
         if self.state.drops().get(collecting.drop).is_none() {
-            self.partly_fetched.remove(&collecting.drop);
-            self.calendar.collection_over(collecting.drop);
+            self.rooms.boxes.partly_fetched.remove(&collecting.drop);
+            self.rooms.boxes.calendar.collection_over(collecting.drop);
         } else {
             // The next session goes on with what it has.
             let asked = collecting.held_back.map(|asked| asked.step);
             if let Step::Fetching(entry, bytes) = asked.unwrap_or(collecting.step)
                 && !bytes.is_empty()
             {
-                self.partly_fetched.insert(collecting.drop, (entry.object, bytes));
+                self.rooms.boxes.partly_fetched.insert(collecting.drop, (entry.object, bytes));
             }
-            self.calendar.collection_ended(collecting.drop, problem, now, rng);
+            self.rooms.boxes.calendar.collection_ended(collecting.drop, problem, now, rng);
         }
         self.attempts_changed();
     }

@@ -20,7 +20,6 @@ use crate::engine::identity::{Identity, Pending, Then};
 use crate::engine::record::Record;
 use crate::engine::session::{Initiator, Patron, Service, Ticket};
 use crate::engine::state::{Applied, AttemptError};
-use crate::engine::turn::attempt_error;
 use crate::mail::{Content, ContentKind, Receipt};
 use crate::wire::mailbox::BoxCommand;
 use crate::wire::token::{Class, Token, epoch};
@@ -112,15 +111,15 @@ impl Identity {
         let named = drops.of(contact).into_iter().flat_map(|of| of.iter()).map(|named| named.onion);
         let pages = drops.pages(contact).iter().copied();
         let places: Vec<_> = named.chain(pages).chain(self.friend_onion(contact)).collect();
-        self.calendar.wants(contact, &places, now, rng);
+        self.rooms.boxes.calendar.wants(contact, &places, now, rng);
     }
 
     /// Dials the drops of contacts that are due.
     pub(in super::super) fn deposit_what_is_due(&mut self, now: Timestamp, rng: &mut dyn Rng) {
-        while let Some(place) = self.calendar.deposit_due(now) {
+        while let Some(place) = self.rooms.boxes.calendar.deposit_due(now) {
             let (contact, carrier) = place;
             let Some(parcel) = self.parcel_for(now, contact, carrier) else {
-                self.calendar.deposit_over(place);
+                self.rooms.boxes.calendar.deposit_over(place);
                 continue;
             };
             let session = self.new_session();
@@ -128,7 +127,7 @@ impl Identity {
                 Parcel::Mail(queue) => self.state.queue().get(queue).map_or(0, |queued| queued.size.into()),
                 Parcel::Receipts | Parcel::Page | Parcel::Card(_) => 0,
             };
-            self.calendar.deposit_begins(place, session, bytes, now);
+            self.rooms.boxes.calendar.deposit_begins(place, session, bytes, now);
             let friend = self.friend_at(contact, carrier);
             let (receipt, machine, stage) = (rng.array(), None, Stage::Dialling);
             self.deposits.insert(session, Depositing { contact, carrier, parcel, receipt, friend, machine, stage });
@@ -153,24 +152,25 @@ impl Identity {
         let has_token =
             |size| class_for(size).is_some_and(|class| drops.next_token(carrier, class, epoch(now)).is_some());
         let card = entry.cards.pending.as_ref().map(|card| card.content);
-        if let Some(card) = card.filter(|card| !self.left_cards.contains(&(carrier, *card))) {
+        if let Some(card) = card.filter(|card| !self.rooms.boxes.left_cards.contains(&(carrier, *card))) {
             let size = self.card_content(entry, None).map_or(u64::MAX, |content| content.len() as u64);
             if has_token(size) {
                 return Some(Parcel::Card(card));
             }
         }
-        if self.returning.contains_key(&contact) && !self.is_returning(contact) && has_token(0) {
+        if self.rooms.deliver.returning.contains_key(&contact) && !self.is_returning(contact) && has_token(0) {
             return Some(Parcel::Receipts);
         }
         let wants = |queue: &QueueId| {
             let there = self.state.drops().copies(*queue, contact).iter().filter(|copy| copy.onion == carrier);
             let (held, copies) = there.fold((false, 0), |(held, n), copy| (held || copy.held.is_some(), n + 1));
             let fits = self.state.queue().get(*queue).is_some_and(|queued| has_token(queued.size.into()));
-            let wanted = !held && copies < limits::COPIES_AT_DROP && !self.too_large_for_drops.contains(queue);
+            let wanted =
+                !held && copies < limits::COPIES_AT_DROP && !self.rooms.boxes.too_large_for_drops.contains(queue);
             wanted && fits && self.may_copy(now, *queue)
         };
-        let wanting: Vec<_> = self.schedule.idle_messages(contact).into_iter().filter(wants).collect();
-        let fresh = wanting.iter().find(|queue| !self.unplaced.contains(&(carrier, **queue)));
+        let wanting: Vec<_> = self.rooms.deliver.schedule.idle_messages(contact).into_iter().filter(wants).collect();
+        let fresh = wanting.iter().find(|queue| !self.rooms.boxes.unplaced.contains(&(carrier, **queue)));
         fresh.or_else(|| wanting.first()).copied().map(Parcel::Mail)
     }
 
@@ -195,7 +195,7 @@ impl Identity {
     ) {
         let Some(deposit) = self.deposits.get_mut(&session) else { return };
         if let Err(error) = result {
-            return self.end_deposit(now, rng, session, Some(attempt_error(error)));
+            return self.end_deposit(now, rng, session, Some(error.into()));
         }
         let (contact, carrier, parcel, receipt) = (deposit.contact, deposit.carrier, deposit.parcel, deposit.receipt);
         let (leg, sizes) = match deposit.friend {
@@ -275,9 +275,11 @@ impl Identity {
             Err(refusal) => {
                 if let Parcel::Mail(queue) = parcel {
                     match (friend, refusal) {
-                        (Some(_), _) => self.refused_by_friend.insert(queue),
-                        (None, Refusal::Permanent) => self.too_large_for_drops.insert(queue),
-                        (None, Refusal::Date | Refusal::Temporary) => self.unplaced.insert((carrier, queue)),
+                        (Some(_), _) => self.rooms.boxes.refused_by_friend.insert(queue),
+                        (None, Refusal::Permanent) => self.rooms.boxes.too_large_for_drops.insert(queue),
+                        (None, Refusal::Date | Refusal::Temporary) => {
+                            self.rooms.boxes.unplaced.insert((carrier, queue))
+                        }
                     };
                 }
                 return self.end_deposit(now, rng, session, Some(AttemptError::Local));
@@ -299,10 +301,10 @@ impl Identity {
             Parcel::Mail(queue) => Some(queue),
             Parcel::Receipts | Parcel::Page | Parcel::Card(_) => None,
         };
-        let recalled = queue.is_some_and(|queue| self.schedule.is_recalled(queue));
+        let recalled = queue.is_some_and(|queue| self.rooms.deliver.schedule.is_recalled(queue));
         let Some((place, token)) = token.filter(|_| !recalled) else {
             // No token is left, for now; one of another class may be.
-            self.unplaced.extend(queue.map(|queue| (carrier, queue)));
+            self.rooms.boxes.unplaced.extend(queue.map(|queue| (carrier, queue)));
             return self.end_deposit(now, rng, session, Some(AttemptError::Later));
         };
         self.note_deposit(session, object, token, queue, place);
@@ -448,7 +450,7 @@ impl Identity {
         let Some(deposit) = self.deposits.get_mut(&session) else { return };
         deposit.stage = Stage::Settling;
         let (contact, carrier, receipt) = (deposit.contact, deposit.carrier, deposit.receipt);
-        self.calendar.deposit_held((contact, carrier), session, now);
+        self.rooms.boxes.calendar.deposit_held((contact, carrier), session, now);
         let records = match deposit.parcel {
             Parcel::Mail(queue) => vec![Record::DepositSettled { contact, queue, receipt, held: Some(now) }],
             Parcel::Receipts => match self.returned_records(contact) {
@@ -458,7 +460,7 @@ impl Identity {
             },
             Parcel::Page => return self.end_deposit(now, rng, session, None),
             Parcel::Card(card) => {
-                self.left_cards.insert((carrier, card));
+                self.rooms.boxes.left_cards.insert((carrier, card));
                 match self.greeting_waits(now, contact, card) {
                     Some(record) => vec![record],
                     None => return self.end_deposit(now, rng, session, None),
@@ -476,8 +478,8 @@ impl Identity {
         match deposit.parcel {
             Parcel::Mail(queue) => {
                 match deposit.friend {
-                    Some(_) => self.refused_by_friend.insert(queue),
-                    None => self.unplaced.insert((deposit.carrier, queue)),
+                    Some(_) => self.rooms.boxes.refused_by_friend.insert(queue),
+                    None => self.rooms.boxes.unplaced.insert((deposit.carrier, queue)),
                 };
                 let record = Record::DepositSettled { contact, queue, receipt, held: None };
                 self.commit(vec![record], Vec::new(), Then::Depositing(session, DepositStep::Refused));
@@ -545,7 +547,7 @@ impl Identity {
         if !matches!(deposit.stage, Stage::Dialling) {
             self.effect(Effect::Close(session));
         }
-        self.calendar.deposit_ended((deposit.contact, deposit.carrier), problem, now, rng);
+        self.rooms.boxes.calendar.deposit_ended((deposit.contact, deposit.carrier), problem, now, rng);
         self.attempts_changed();
     }
 }

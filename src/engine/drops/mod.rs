@@ -10,6 +10,7 @@
 //! | `rented` | a drop of ours: its keys, its seats, the sets of its tokens |
 //! | `named` | the drops of a contact, and which of their tokens were used |
 //! | `fold` | everything that records say of drops |
+//! | `room` | what is remembered of them apart from the sessions |
 //! | `renting` | requests: rent one, give one up |
 //! | `calendar` | when which drop is dialled |
 //! | `depositing` | one session that leaves one thing at a contact's drop, or with a friend who carries |
@@ -36,6 +37,7 @@ mod receipt_tests;
 mod receipts;
 pub mod rented;
 mod renting;
+mod room;
 #[cfg(test)]
 mod tests;
 
@@ -50,3 +52,4 @@ pub(super) use checking::{Checking, Known};
 pub(super) use collecting::Collecting;
 pub(super) use depositing::{DepositStep, Depositing};
 pub(super) use receipts::Batch;
+pub(super) use room::Boxes;

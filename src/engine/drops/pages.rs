@@ -46,7 +46,7 @@ impl Identity {
         if rented.stage != Stage::Open {
             return None;
         }
-        let missing = |id| !refused.contains(&id) && !self.posted_pages.contains(&(rented.id, id));
+        let missing = |id| !refused.contains(&id) && !self.rooms.boxes.posted_pages.contains(&(rented.id, id));
         let mut invitations = self.state.book().invitations();
         // One that is older than the box does not name it.
         let invitation = invitations.find(|one| one.is_open(now) && one.made > rented.rented && missing(one.id))?;
@@ -74,7 +74,7 @@ impl Identity {
         if contact.certificate.is_none() {
             return Some(Parcel::Page);
         }
-        (!self.left_cards.contains(&(carrier, card.content))).then_some(Parcel::Card(card.content))
+        (!self.rooms.boxes.left_cards.contains(&(carrier, card.content))).then_some(Parcel::Card(card.content))
     }
 
     /// A carrier has the greeting for a contact, who may be away for as long as that is held: so long it counts.

@@ -74,7 +74,7 @@ fn nothing_is_put_together_for_who_is_blocked_or_hears_nothing() {
         }
         for _ in 0..120 {
             world.pass(MINUTE);
-            assert!(!world.nodes[CAROL].identity.returning.contains_key(&contact), "blocked: {blocked}");
+            assert!(!world.nodes[CAROL].identity.rooms.deliver.returning.contains_key(&contact), "blocked: {blocked}");
         }
     }
 }

@@ -33,7 +33,7 @@ pub(in super::super) struct Batch {
 impl Identity {
     /// Puts together what is due.
     pub(in super::super) fn return_what_is_due(&mut self, now: Timestamp, rng: &mut dyn Rng) {
-        while let Some(contact) = self.calendar.take_receipts_due(now) {
+        while let Some(contact) = self.rooms.boxes.calendar.take_receipts_due(now) {
             let confirmed = |entry: &std::sync::Arc<Contact>| entry.status == ContactStatus::Confirmed;
             let known = self.state.book().contact(contact).is_some_and(confirmed);
             let receipts: Vec<_> =
@@ -43,12 +43,15 @@ impl Identity {
             let room = room - reads.len();
             let fates: Vec<_> = self.state.carriage().fates(contact).take(room).collect();
             let nothing = receipts.is_empty() && reads.is_empty() && fates.is_empty();
-            if !known || nothing || self.returning.contains_key(&contact) {
+            if !known || nothing || self.rooms.deliver.returning.contains_key(&contact) {
                 continue;
             }
             let expires = Timestamp::from_secs(now.plus(limits::EXPIRY_MAX).secs());
-            self.returning.insert(contact, Batch { content: ContentId::random(rng), expires, receipts, reads, fates });
-            self.schedule.set_receipts(contact, true, now);
+            self.rooms
+                .deliver
+                .returning
+                .insert(contact, Batch { content: ContentId::random(rng), expires, receipts, reads, fates });
+            self.rooms.deliver.schedule.set_receipts(contact, true, now);
             self.attempts_changed();
         }
     }
@@ -56,7 +59,7 @@ impl Identity {
     /// What a contact hears is another matter from now on, for what waits to be returned too.
     pub(in super::super) fn told_otherwise(&mut self, now: Timestamp, contact: ContactId) {
         let told = self.state.drops().told(contact);
-        let Some(batch) = self.returning.get_mut(&contact) else { return };
+        let Some(batch) = self.rooms.deliver.returning.get_mut(&contact) else { return };
         if told != Told::Read {
             batch.reads.clear();
         }
@@ -64,14 +67,14 @@ impl Identity {
             batch.receipts.clear();
         }
         if batch.receipts.is_empty() && batch.reads.is_empty() && batch.fates.is_empty() {
-            self.returning.remove(&contact);
-            self.schedule.set_receipts(contact, false, now);
+            self.rooms.deliver.returning.remove(&contact);
+            self.rooms.deliver.schedule.set_receipts(contact, false, now);
         }
     }
 
     /// The signed bytes of the receipts for a contact.
     pub(in super::super) fn receipts_content(&self, contact: ContactId) -> Option<Vec<u8>> {
-        let Batch { content, expires, receipts, reads, fates } = self.returning.get(&contact)?;
+        let Batch { content, expires, receipts, reads, fates } = self.rooms.deliver.returning.get(&contact)?;
         let line = |receipt: &Receipt| format!("{}\n", data_encoding::HEXLOWER.encode(receipt));
         let reads = reads.iter().map(|read| format!("{read}\n"));
         let fates = fates.iter().map(|(object, fate)| carriage::line(object, *fate));
@@ -83,7 +86,7 @@ impl Identity {
     /// What it means that the receipts for a contact are with it, or at a drop of it; `None` where they went another way
     /// meanwhile.
     pub(in super::super) fn returned_records(&self, contact: ContactId) -> Option<Vec<Record>> {
-        let Batch { receipts, reads, fates, .. } = self.returning.get(&contact)?;
+        let Batch { receipts, reads, fates, .. } = self.rooms.deliver.returning.get(&contact)?;
         let mut records = vec![Record::ReceiptsReturned { contact, receipts: receipts.clone() }];
         if !reads.is_empty() {
             records.push(Record::ReadsReturned { contact, contents: reads.clone() });
@@ -97,12 +100,12 @@ impl Identity {
 
     /// They are returned, says the log: what came meanwhile follows.
     pub(in super::super) fn receipts_returned(&mut self, now: Timestamp, rng: &mut dyn Rng, contact: ContactId) {
-        self.returning.remove(&contact);
-        self.schedule.set_receipts(contact, false, now);
+        self.rooms.deliver.returning.remove(&contact);
+        self.rooms.deliver.schedule.set_receipts(contact, false, now);
         let (drops, carriage) = (self.state.drops(), self.state.carriage());
         let receipts = drops.receipts(contact).next().is_some() || drops.reads().owed(contact).next().is_some();
         if receipts || carriage.fates(contact).next().is_some() {
-            self.calendar.owes(contact, now, rng);
+            self.rooms.boxes.calendar.owes(contact, now, rng);
         }
     }
 

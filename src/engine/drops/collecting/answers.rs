@@ -93,7 +93,7 @@ impl Identity {
                     collecting.ask(now, &command, &block, bound, step);
                 }
                 let waits = matches!(collecting.step, Step::Noting);
-                self.calendar.collection_works(drop);
+                self.rooms.boxes.calendar.collection_works(drop);
                 self.attempts_changed();
                 if waits {
                     self.go_on(now, rng, session);
@@ -110,7 +110,7 @@ impl Identity {
             }
             Step::Posting(invitation) => {
                 if status == Some(Status::PageKept) {
-                    self.posted_pages.insert((drop, invitation));
+                    self.rooms.boxes.posted_pages.insert((drop, invitation));
                 } else {
                     collecting.pages_refused.insert(invitation);
                 }
@@ -141,8 +141,8 @@ impl Identity {
             entries.filter(|entry| named.insert(entry.object) && entry.size <= limits::DEPOSIT_BYTES).collect();
         let listed = |object: &ObjectId| collecting.listed.iter().any(|entry| entry.object == *object);
         let drop = collecting.drop;
-        if self.partly_fetched.get(&drop).is_some_and(|(object, _)| !listed(object)) {
-            self.partly_fetched.remove(&drop);
+        if self.rooms.boxes.partly_fetched.get(&drop).is_some_and(|(object, _)| !listed(object)) {
+            self.rooms.boxes.partly_fetched.remove(&drop);
         }
     }
 

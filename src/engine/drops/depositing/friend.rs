@@ -25,11 +25,11 @@ impl Identity {
         if entry.status != ContactStatus::Confirmed || entry.certificate.is_none() {
             return None;
         }
-        let waiting = self.schedule.idle_messages(entry.id).into_iter();
+        let waiting = self.rooms.deliver.schedule.idle_messages(entry.id).into_iter();
         let wanting: Vec<_> =
             waiting.filter(|queue| self.may_copy(now, *queue) && self.wants_friend(*queue, entry.id)).collect();
         // What was refused before comes last.
-        let fresh = wanting.iter().find(|queue| !self.refused_by_friend.contains(queue));
+        let fresh = wanting.iter().find(|queue| !self.rooms.boxes.refused_by_friend.contains(queue));
         fresh.or_else(|| wanting.first()).copied().map(Parcel::Mail)
     }
 
@@ -55,7 +55,7 @@ impl Identity {
         object: Arc<[u8]>,
         (friend, queue): (ContactId, QueueId),
     ) {
-        if self.schedule.is_recalled(queue) {
+        if self.rooms.deliver.schedule.is_recalled(queue) {
             return self.end_deposit(now, rng, session, Some(AttemptError::Later));
         }
         let Some(deposit) = self.deposits.get_mut(&session) else { return };

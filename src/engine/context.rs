@@ -1,0 +1,225 @@
+//! What a room of the engine, or a task, is given with each input: what is committed, the time, randomness, and a place for
+//! what it wants done.
+//!
+//! A room changes its own memory and nothing else. It asks for commits and effects through [`Out`], and tells the other rooms
+//! what happened with a [`Signal`]. The completion of an operation goes back to its [`Owner`].
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use crate::base::rng::Rng;
+use crate::base::{BodyId, ContactId, FolderId, OpId, SessionId, Timestamp};
+use crate::mail::Address;
+use crate::wire::Status;
+
+use super::effect::{CommitError, DIALLED_SESSIONS, Durability, Effect, NewBody, Opened, Refusal, Transaction};
+use super::mailbox::{Folder, FolderRole, NamedFlags, NewMessage, Uid};
+use super::profile::{Profile, PublicProfile};
+use super::record::Record;
+use super::state::{Applied, State};
+
+/// One input, as a room or a task sees it.
+pub(super) struct Context<'a> {
+    /// What is committed.
+    pub(super) state: &'a State,
+    /// Whose node it is.
+    pub(super) profile: &'a Profile,
+    /// The disk has so little space that new mail is refused.
+    pub(super) disk_low: bool,
+    pub(super) now: Timestamp,
+    pub(super) rng: &'a mut dyn Rng,
+    /// What is to be done.
+    pub(super) out: &'a mut Out,
+}
+
+impl Context<'_> {
+    pub(super) fn public(&self) -> &PublicProfile {
+        &self.profile.public
+    }
+
+    pub(super) fn address(&self) -> &Address {
+        &self.profile.public.address
+    }
+
+    pub(super) fn folder_of(&self, role: FolderRole) -> Option<&Arc<Folder>> {
+        self.state.mailbox().by_role(role)
+    }
+
+    /// UIDs for this many messages in a folder, ahead of everything committed or on its way there. What a failed
+    /// commit reserved stays a gap. `None` where the folder is gone or has no UIDs left.
+    pub(super) fn reserve_uids(&mut self, folder: FolderId, count: usize) -> Option<Vec<Uid>> {
+        let known = self.state.mailbox().folder(folder)?.uid_next;
+        let first = self.out.reserved_uids.get(&folder).copied().unwrap_or(0).max(known);
+        let end = first.checked_add(Uid::try_from(count).ok()?)?;
+        self.out.reserved_uids.insert(folder, end);
+        Some((first..end).collect())
+    }
+
+    /// A UID for one message.
+    pub(super) fn reserve_uid(&mut self, folder: FolderId) -> Option<Uid> {
+        self.reserve_uids(folder, 1)?.first().copied()
+    }
+
+    /// A UIDVALIDITY above every one before (docs/on-disk.md, "Records").
+    pub(super) fn reserve_uid_validity(&mut self) -> u32 {
+        let last = self.state.last_uid_validity().max(self.out.reserved_uid_validity);
+        let seconds = u32::try_from(self.now.secs()).unwrap_or(0);
+        self.out.reserved_uid_validity = seconds.max(last.saturating_add(1));
+        self.out.reserved_uid_validity
+    }
+
+    /// A message of our own making for a folder, with its body; `None` where the folder takes no more.
+    pub(super) fn own_message(&mut self, role: FolderRole, bytes: Vec<u8>) -> Option<(FolderId, NewMessage, NewBody)> {
+        let folder = self.folder_of(role)?.id;
+        let uid = self.reserve_uid(folder)?;
+        // What others make us say has no claim to the last of the space.
+        let report = role == FolderRole::Inbox;
+        let body = NewBody { report, ..NewBody::new(BodyId::random(self.rng), bytes.into()) };
+        let size = u32::try_from(body.bytes.len()).ok()?;
+        let message =
+            NewMessage { uid, flags: NamedFlags::default(), date: self.now, body: body.id, size, content: None };
+        Some((folder, message, body))
+    }
+}
+
+/// Who began an operation, and gets its completion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// A session that we dialled.
+    Task(SessionId),
+    /// The room that forwards.
+    Forwarding,
+    /// The router, for the parts of the engine that have no room of their own yet.
+    Router,
+}
+
+/// How an operation ended.
+pub(super) enum Completion {
+    /// What each record of a commit did.
+    Committed(Result<Vec<Applied>, CommitError>),
+    Opened(Result<Opened, Refusal>),
+    CardVerified(bool),
+    CertificateChecked(bool),
+    Sealed(Result<Vec<u8>, Refusal>),
+    DropWorked(Result<Vec<u8>, Refusal>),
+    BodyRead(Option<Vec<u8>>),
+}
+
+/// What one room tells the others.
+#[derive(Debug)]
+pub(super) enum Signal {
+    /// An object was collected at a box of ours.
+    Collected(SessionId, Vec<u8>),
+    /// What a session collected was judged.
+    Judged(SessionId, Status),
+    /// A contact does not answer, and something waits for it.
+    PeerIsAway(ContactId),
+}
+
+/// What is to be done for one input, and what was begun.
+pub(super) struct Out {
+    effects: Vec<Effect>,
+    signals: VecDeque<Signal>,
+    owners: BTreeMap<OpId, Owner>,
+    /// The records of commits that are under way.
+    commits: BTreeMap<OpId, Vec<Record>>,
+    reserved_uids: BTreeMap<FolderId, Uid>,
+    reserved_uid_validity: u32,
+    last_op: u64,
+    last_session: u64,
+    /// Whether readers were not yet shown how attempts go.
+    attempts_changed: bool,
+}
+
+impl Default for Out {
+    fn default() -> Self {
+        Self {
+            effects: Vec::new(),
+            signals: VecDeque::new(),
+            owners: BTreeMap::new(),
+            commits: BTreeMap::new(),
+            reserved_uids: BTreeMap::new(),
+            reserved_uid_validity: 0,
+            last_op: 0,
+            last_session: DIALLED_SESSIONS,
+            attempts_changed: false,
+        }
+    }
+}
+
+impl Out {
+    pub(super) fn effect(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    pub(super) fn take_effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Sends what a machine of a session has to say, where it has something.
+    pub(super) fn transmit(&mut self, session: SessionId, output: Vec<u8>) {
+        if !output.is_empty() {
+            self.effect(Effect::Transmit(session, output));
+        }
+    }
+
+    pub(super) fn tell(&mut self, signal: Signal) {
+        self.signals.push_back(signal);
+    }
+
+    pub(super) fn next_signal(&mut self) -> Option<Signal> {
+        self.signals.pop_front()
+    }
+
+    /// A number for a session that we dial.
+    pub(super) const fn new_session(&mut self) -> SessionId {
+        let session = SessionId(self.last_session);
+        self.last_session += 1;
+        session
+    }
+
+    /// A number for an operation; its completion goes to the owner.
+    pub(super) fn operation(&mut self, owner: Owner) -> OpId {
+        self.last_op += 1;
+        let op = OpId(self.last_op);
+        self.owners.insert(op, owner);
+        op
+    }
+
+    /// Whose operation this is; it is over.
+    pub(super) fn end_operation(&mut self, op: OpId) -> Option<Owner> {
+        self.owners.remove(&op)
+    }
+
+    /// The records of a commit that is over.
+    pub(super) fn end_commit(&mut self, op: OpId) -> Option<Vec<Record>> {
+        self.commits.remove(&op)
+    }
+
+    pub(super) fn commit(&mut self, owner: Owner, records: Vec<Record>, bodies: Vec<NewBody>) -> OpId {
+        self.commit_with(owner, records, bodies, Durability::Synced)
+    }
+
+    pub(super) fn commit_with(
+        &mut self,
+        owner: Owner,
+        records: Vec<Record>,
+        bodies: Vec<NewBody>,
+        durability: Durability,
+    ) -> OpId {
+        let op = self.operation(owner);
+        self.commits.insert(op, records.clone());
+        self.effect(Effect::Commit(op, Transaction { records, bodies }, durability));
+        op
+    }
+
+    /// The attempts went on: readers want to know, once all of this input is handled.
+    pub(super) const fn attempts_changed(&mut self) {
+        self.attempts_changed = true;
+    }
+
+    /// Whether readers are to be shown how attempts go; they are now.
+    pub(super) const fn take_attempts_changed(&mut self) -> bool {
+        std::mem::replace(&mut self.attempts_changed, false)
+    }
+}

@@ -1,0 +1,324 @@
+//! A session that we dial, and what all of them have in common.
+//!
+//! Each kind of session is a type of its own that implements [`Dialled`]: what it does once it is connected, what an answer of
+//! the other side means, and what it leaves behind when it ends. [`Line`] holds its connection, and [`Dialled::handle`] drives it. A
+//! kind takes its place among the others in `task.rs`.
+
+use super::context::{Completion, Context, Out};
+use super::effect::{DialError, Effect};
+use super::session::{self, Initiator, Patron, Service};
+use super::state::AttemptError;
+use crate::base::{ClockStep, ContactId, Onion, OpId, SessionId, Timestamp};
+
+/// Something happens to a session that we dialled.
+pub(super) enum TaskEvent<'a> {
+    /// The other side answers, or cannot be reached.
+    Dialled(Result<(), DialError>),
+    /// The other side sent bytes.
+    Received(&'a [u8]),
+    /// The connection ended.
+    Closed,
+    /// Time has passed.
+    Timeout,
+    ClockSet(ClockStep),
+    /// An operation that the session began is over.
+    Completed(OpId, Completion),
+    /// Something happened that is for one kind of session alone.
+    Told(Told),
+    /// The session is to end, whatever it does.
+    Ended(Option<AttemptError>),
+}
+
+/// What one kind of session is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// What a session collected was judged.
+    Judged(crate::wire::Status),
+    /// There may be something new to tell a carrier.
+    News,
+}
+
+/// The machine of the side that dialled.
+pub(super) trait Client {
+    /// What it reports.
+    type Event;
+    fn handle(&mut self, now: Timestamp, bytes: &[u8]);
+    fn handle_timeout(&mut self, now: Timestamp);
+    fn poll_timeout(&self) -> Option<Timestamp>;
+    fn clock_set(&mut self, step: ClockStep);
+    fn disconnected(&mut self);
+    fn finish(&mut self, now: Timestamp);
+    fn take_events(&mut self) -> Vec<Self::Event>;
+    fn take_output(&mut self) -> Vec<u8>;
+}
+
+impl Client for Initiator {
+    type Event = session::Event;
+
+    fn handle(&mut self, now: Timestamp, bytes: &[u8]) {
+        self.handle(now, bytes);
+    }
+
+    fn handle_timeout(&mut self, now: Timestamp) {
+        self.handle_timeout(now);
+    }
+
+    fn poll_timeout(&self) -> Option<Timestamp> {
+        self.poll_timeout()
+    }
+
+    fn clock_set(&mut self, step: ClockStep) {
+        self.clock_set(step);
+    }
+
+    fn disconnected(&mut self) {
+        self.disconnected();
+    }
+
+    fn finish(&mut self, now: Timestamp) {
+        self.finish(now);
+    }
+
+    fn take_events(&mut self) -> Vec<Self::Event> {
+        self.take_events()
+    }
+
+    fn take_output(&mut self) -> Vec<u8> {
+        self.take_output()
+    }
+}
+
+impl Client for Patron {
+    type Event = Service;
+
+    fn handle(&mut self, now: Timestamp, bytes: &[u8]) {
+        self.handle(now, bytes);
+    }
+
+    fn handle_timeout(&mut self, now: Timestamp) {
+        self.handle_timeout(now);
+    }
+
+    fn poll_timeout(&self) -> Option<Timestamp> {
+        self.poll_timeout()
+    }
+
+    fn clock_set(&mut self, step: ClockStep) {
+        self.clock_set(step);
+    }
+
+    fn disconnected(&mut self) {
+        self.disconnected();
+    }
+
+    fn finish(&mut self, _: Timestamp) {
+        self.finish();
+    }
+
+    fn take_events(&mut self) -> Vec<Self::Event> {
+        self.take_events()
+    }
+
+    fn take_output(&mut self) -> Vec<u8> {
+        self.take_output()
+    }
+}
+
+/// The connection of a session that we dial.
+pub(super) struct Line<M> {
+    session: SessionId,
+    /// `None` until the other side answers, and once the connection is of no more use.
+    machine: Option<M>,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Dialling,
+    Connected,
+    Over,
+}
+
+impl<M: Client> Line<M> {
+    /// Dials; on circuits of a contact's own, or of the session's own where there is none.
+    pub(super) fn dial(out: &mut Out, onion: Onion, contact: Option<ContactId>) -> Self {
+        let session = out.new_session();
+        out.effect(Effect::Dial(session, onion, contact));
+        Self { session, machine: None, phase: Phase::Dialling }
+    }
+
+    pub(super) const fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// The other side answers.
+    pub(super) fn connected(&mut self, machine: M) {
+        self.phase = Phase::Connected;
+        self.machine = Some(machine);
+    }
+
+    pub(super) const fn machine(&mut self) -> Option<&mut M> {
+        self.machine.as_mut()
+    }
+
+    /// Whether anything can still be sent.
+    pub(super) const fn is_usable(&self) -> bool {
+        self.machine.is_some()
+    }
+
+    /// The connection is of no more use.
+    pub(super) fn lose(&mut self) {
+        self.machine = None;
+    }
+
+    /// Whether the session has ended.
+    pub(super) fn is_over(&self) -> bool {
+        self.phase == Phase::Over
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
+        self.machine.as_ref()?.poll_timeout()
+    }
+
+    fn clock_set(&mut self, step: ClockStep) {
+        if let Some(machine) = &mut self.machine {
+            machine.clock_set(step);
+        }
+    }
+
+    /// Sends what the machine has to say.
+    pub(super) fn flush(&mut self, out: &mut Out) {
+        if let Some(machine) = &mut self.machine {
+            out.transmit(self.session, machine.take_output());
+        }
+    }
+
+    /// Ends the session: takes leave of the other side, and closes the connection. `false` where it had ended already.
+    pub(super) fn end(&mut self, now: Timestamp, out: &mut Out) -> bool {
+        if self.is_over() {
+            return false;
+        }
+        if let Some(mut machine) = self.machine.take() {
+            machine.finish(now);
+            out.transmit(self.session, machine.take_output());
+        }
+        self.phase = Phase::Over;
+        out.effect(Effect::Close(self.session));
+        true
+    }
+
+    /// The other side could not be reached: there is nothing to close.
+    fn fail(&mut self) {
+        self.phase = Phase::Over;
+    }
+}
+
+/// One kind of session that we dial.
+pub(super) trait Dialled {
+    /// What it talks with.
+    type Machine: Client;
+    /// Whose memory it uses.
+    type Rooms<'r>;
+
+    fn line(&self) -> &Line<Self::Machine>;
+    fn line_mut(&mut self) -> &mut Line<Self::Machine>;
+
+    /// The other side answers.
+    fn dialled(&mut self, cx: &mut Context<'_>, rooms: &mut Self::Rooms<'_>);
+
+    /// The machine reports something.
+    fn event(&mut self, cx: &mut Context<'_>, rooms: &mut Self::Rooms<'_>, event: <Self::Machine as Client>::Event);
+
+    /// An operation that the session began is over.
+    fn completed(&mut self, cx: &mut Context<'_>, rooms: &mut Self::Rooms<'_>, op: OpId, completion: Completion);
+
+    /// The session has ended: its rooms note how it went.
+    fn ended(&mut self, cx: &mut Context<'_>, rooms: &mut Self::Rooms<'_>, problem: Option<AttemptError>);
+
+    /// The connection is gone, and the machine has reported what that means.
+    fn closed(&mut self, cx: &mut Context<'_>, rooms: &mut Self::Rooms<'_>) {
+        self.end(cx, rooms, Some(AttemptError::Broken));
+    }
+
+    /// Everything that the machine reported was handled: the session may begin something else.
+    fn go_on(&mut self, _: &mut Context<'_>, _: &mut Self::Rooms<'_>) {}
+
+    /// A time has come that is the session's own.
+    fn timeout(&mut self, _: &mut Context<'_>, _: &mut Self::Rooms<'_>) {}
+
+    fn clock_set(&mut self, _: ClockStep, _: Timestamp) {}
+
+    fn told(&mut self, _: &mut Context<'_>, _: &mut Self::Rooms<'_>, _: Told) {}
+
+    fn poll_timeout(&self) -> Option<Timestamp> {
+        self.line().poll_timeout()
+    }
+
+    /// Ends the session, where it has not ended yet.
+    fn end(&mut self, cx: &mut Context<'_>, rooms: &mut Self::Rooms<'_>, problem: Option<AttemptError>) {
+        if self.line_mut().end(cx.now, cx.out) {
+            self.ended(cx, rooms, problem);
+        }
+    }
+
+    /// Lets the machine do something, and handles what it reports.
+    fn drive(&mut self, cx: &mut Context<'_>, rooms: &mut Self::Rooms<'_>, act: impl FnOnce(&mut Self::Machine)) {
+        let Some(machine) = self.line_mut().machine() else { return };
+        act(machine);
+        for event in machine.take_events() {
+            if !self.line().is_over() {
+                self.event(cx, rooms, event);
+            }
+        }
+        if !self.line().is_over() {
+            self.go_on(cx, rooms);
+        }
+        self.line_mut().flush(cx.out);
+    }
+
+    /// Something happens to the session.
+    fn handle(&mut self, cx: &mut Context<'_>, rooms: &mut Self::Rooms<'_>, event: TaskEvent<'_>) {
+        if self.line().is_over() {
+            return;
+        }
+        let now = cx.now;
+        match event {
+            TaskEvent::Dialled(Ok(())) => {
+                self.dialled(cx, rooms);
+                self.line_mut().flush(cx.out);
+            }
+            TaskEvent::Dialled(Err(error)) => {
+                self.line_mut().fail();
+                self.ended(cx, rooms, Some(error.into()));
+            }
+            TaskEvent::Received(bytes) => self.drive(cx, rooms, |machine| machine.handle(now, bytes)),
+            TaskEvent::Closed => {
+                self.drive(cx, rooms, Client::disconnected);
+                if !self.line().is_over() {
+                    self.line_mut().lose();
+                    self.closed(cx, rooms);
+                }
+            }
+            TaskEvent::Timeout => {
+                if self.poll_timeout().is_some_and(|at| at <= now) {
+                    self.drive(cx, rooms, |machine| machine.handle_timeout(now));
+                    self.timeout(cx, rooms);
+                    self.line_mut().flush(cx.out);
+                }
+            }
+            TaskEvent::ClockSet(step) => {
+                self.line_mut().clock_set(step);
+                self.clock_set(step, now);
+            }
+            TaskEvent::Completed(op, completion) => {
+                self.completed(cx, rooms, op, completion);
+                self.line_mut().flush(cx.out);
+            }
+            TaskEvent::Told(told) => {
+                self.told(cx, rooms, told);
+                self.line_mut().flush(cx.out);
+            }
+            TaskEvent::Ended(problem) => self.end(cx, rooms, problem),
+        }
+    }
+}
