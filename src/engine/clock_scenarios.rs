@@ -83,20 +83,20 @@ fn hanging(kind: usize) -> (World, usize, Sessions) {
             world.introduce(ALICE, CAROL);
             world.silent.insert(world.public(CAROL).onion());
             world.submit(ALICE, CAROL, "one").unwrap();
-            (world, ALICE, |of| of.outbound.keys().copied().collect())
+            (world, ALICE, |of| dialled(of, |task| matches!(task, Task::Direct(_))))
         }
         2 => {
             let mut world = with_box();
             away(&mut world, CAROL);
             world.carriers[0].deaf = true;
             world.submit(ALICE, CAROL, "one").unwrap();
-            (world, ALICE, |of| of.deposits.keys().copied().collect())
+            (world, ALICE, |of| dialled(of, |task| matches!(task, Task::Deposit(_))))
         }
         3 => {
             let mut world = with_box();
             world.carriers[0].deaf = true;
             world.restart(CAROL);
-            (world, CAROL, |of| of.collections.keys().copied().collect())
+            (world, CAROL, |of| dialled(of, |task| matches!(task, Task::Collect(_))))
         }
         4 => {
             let mut world = with_box();

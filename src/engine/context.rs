@@ -10,8 +10,8 @@ use std::sync::Arc;
 use crate::base::rng::Rng;
 use crate::base::{BodyId, ContactId, FolderId, OpId, SessionId, Timestamp};
 use crate::mail::Address;
-use crate::wire::Status;
 
+use super::dialled::Told;
 use super::effect::{CommitError, DIALLED_SESSIONS, Durability, Effect, NewBody, Opened, Refusal, Transaction};
 use super::mailbox::{Folder, FolderRole, NamedFlags, NewMessage, Uid};
 use super::profile::{Profile, PublicProfile};
@@ -87,6 +87,10 @@ impl Context<'_> {
 pub(super) enum Owner {
     /// A session that we dialled.
     Task(SessionId),
+    /// The room that delivers.
+    Deliver,
+    /// The room of boxes.
+    Boxes,
     /// The room that forwards.
     Forwarding,
     /// The router, for the parts of the engine that have no room of their own yet.
@@ -110,10 +114,14 @@ pub(super) enum Completion {
 pub(super) enum Signal {
     /// An object was collected at a box of ours.
     Collected(SessionId, Vec<u8>),
-    /// What a session collected was judged.
-    Judged(SessionId, Status),
+    /// Something happened that is for one session alone.
+    Told(SessionId, Told),
+    /// A contact was seen on line.
+    PeerCameOnline(ContactId),
     /// A contact does not answer, and something waits for it.
     PeerIsAway(ContactId),
+    /// There may be something new to tell our carriers.
+    BoxNews,
 }
 
 /// What is to be done for one input, and what was begun.
@@ -196,20 +204,14 @@ impl Out {
         self.commits.remove(&op)
     }
 
-    pub(super) fn commit(&mut self, owner: Owner, records: Vec<Record>, bodies: Vec<NewBody>) -> OpId {
-        self.commit_with(owner, records, bodies, Durability::Synced)
+    pub(super) fn commit(&mut self, owner: Owner, change: impl Into<Transaction>) -> OpId {
+        self.commit_with(owner, change, Durability::Synced)
     }
 
-    pub(super) fn commit_with(
-        &mut self,
-        owner: Owner,
-        records: Vec<Record>,
-        bodies: Vec<NewBody>,
-        durability: Durability,
-    ) -> OpId {
-        let op = self.operation(owner);
-        self.commits.insert(op, records.clone());
-        self.effect(Effect::Commit(op, Transaction { records, bodies }, durability));
+    pub(super) fn commit_with(&mut self, owner: Owner, change: impl Into<Transaction>, durability: Durability) -> OpId {
+        let (op, change) = (self.operation(owner), change.into());
+        self.commits.insert(op, change.records.clone());
+        self.effect(Effect::Commit(op, change, durability));
         op
     }
 

@@ -24,7 +24,8 @@ use crate::mail::{Address, Content, ContentError, ContentKind, headers, strict};
 use crate::wire::{Importance, Status, digest};
 
 use super::book::{Contact, ContactStatus};
-use super::drops::Told;
+use super::context::Signal;
+use super::drops::{Told, read_receipts};
 use super::effect::{CommitError, Effect, NewBody, Opened, Refusal};
 use super::identity::{Identity, Pending, Then};
 use super::mailbox::{Flags, Folder, FolderRole, NamedFlags, NewMessage};
@@ -180,7 +181,7 @@ impl Identity {
             // Its certificate is not known here yet, so nobody could verify it.
             (Some(_), _) if !received.verified => self.finish(arrival, Status::Busy),
             (Some(author), ContentKind::Receipt) if author.status == ContactStatus::Confirmed => {
-                self.receipts_arrived(now, rng, arrival, &received, &author);
+                self.receipts_arrived(now, rng, arrival, &received, author.id);
             }
             (Some(_), ContentKind::Receipt) => match self.charge(now, &mut arrival, account) {
                 Ok(()) => self.discard(arrival, received.seen),
@@ -224,6 +225,24 @@ impl Identity {
         self.commit(vec![Record::Discarded { seen }], Vec::new(), Then::Acknowledge(arrival, seen));
     }
 
+    /// Somebody returns receipts.
+    fn receipts_arrived(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+        mut arrival: Arrival,
+        received: &Received,
+        author: ContactId,
+    ) {
+        if let Err(status) = self.charge(now, &mut arrival, Sender::Contact(author)) {
+            return self.finish(arrival, status);
+        }
+        let text = String::from_utf8_lossy(&received.content.payload);
+        let mut change = read_receipts(&mut self.parts(now, rng).0, &text, author);
+        change.records.insert(0, Record::Discarded { seen: received.seen });
+        self.commit(change.records, change.bodies, Then::Acknowledge(arrival, received.seen));
+    }
+
     fn mail_arrived(
         &mut self,
         now: Timestamp,
@@ -264,7 +283,7 @@ impl Identity {
         }
         // Whose mail was collected may be away.
         if self.rooms.receive.inbound.contains_key(&arrival.session) {
-            self.rooms.deliver.schedule.online(author.id, now, rng);
+            self.out.tell(Signal::PeerCameOnline(author.id));
         }
         self.commit(records, vec![body], Then::Acknowledge(arrival, seen));
     }

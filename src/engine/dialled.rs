@@ -6,9 +6,11 @@
 
 use super::context::{Completion, Context, Out};
 use super::effect::{DialError, Effect};
+use super::sending::Item;
 use super::session::{self, Initiator, Patron, Service};
 use super::state::AttemptError;
 use crate::base::{ClockStep, ContactId, Onion, OpId, SessionId, Timestamp};
+use crate::wire::Status;
 
 /// Something happens to a session that we dialled.
 pub(super) enum TaskEvent<'a> {
@@ -32,8 +34,14 @@ pub(super) enum TaskEvent<'a> {
 /// What one kind of session is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Told {
+    /// The outcome of an item is on the disk; or that failed.
+    Settled(Item, bool),
+    /// The contact's certificate is on the disk; or that failed.
+    CertificateKept(bool),
+    /// What the session is about to hand over is noted on the disk; or that failed.
+    Noted(bool),
     /// What a session collected was judged.
-    Judged(crate::wire::Status),
+    Judged(Status),
     /// There may be something new to tell a carrier.
     News,
 }
@@ -250,6 +258,9 @@ pub(super) trait Dialled {
 
     fn told(&mut self, _: &mut Context<'_>, _: &mut Self::Rooms<'_>, _: Told) {}
 
+    /// After each event: the session shows its rooms what the others have to know of it.
+    fn show(&self, _: &mut Self::Rooms<'_>) {}
+
     fn poll_timeout(&self) -> Option<Timestamp> {
         self.line().poll_timeout()
     }
@@ -276,11 +287,8 @@ pub(super) trait Dialled {
         self.line_mut().flush(cx.out);
     }
 
-    /// Something happens to the session.
-    fn handle(&mut self, cx: &mut Context<'_>, rooms: &mut Self::Rooms<'_>, event: TaskEvent<'_>) {
-        if self.line().is_over() {
-            return;
-        }
+    /// Something happens to the session; `false` where it is over.
+    fn handle(&mut self, cx: &mut Context<'_>, rooms: &mut Self::Rooms<'_>, event: TaskEvent<'_>) -> bool {
         let now = cx.now;
         match event {
             TaskEvent::Dialled(Ok(())) => {
@@ -320,5 +328,7 @@ pub(super) trait Dialled {
             }
             TaskEvent::Ended(problem) => self.end(cx, rooms, problem),
         }
+        self.show(rooms);
+        !self.line().is_over()
     }
 }

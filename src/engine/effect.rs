@@ -58,6 +58,18 @@ pub struct Transaction {
     pub bodies: Vec<NewBody>,
 }
 
+impl From<Record> for Transaction {
+    fn from(record: Record) -> Self {
+        Self { records: vec![record], bodies: Vec::new() }
+    }
+}
+
+impl From<Vec<Record>> for Transaction {
+    fn from(records: Vec<Record>) -> Self {
+        Self { records, bodies: Vec::new() }
+    }
+}
+
 /// When a commit is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {

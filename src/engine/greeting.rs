@@ -22,16 +22,19 @@ use super::book::{
     Acquaintance, Cards, Contact, ContactChange, ContactStatus, Introduction, InvitationEntry, PendingCard, Provenance,
     Renewal,
 };
+use super::context::Signal;
 use super::delivery::{Arrival, Received, no_room};
 use super::drops::Told;
 use super::drops::named::Named;
 use super::drops::rented::Rented;
+use super::drops::seats_for;
 use super::effect::{CardEvidence, CommitError, Effect, Opened};
 use super::identity::{Identity, Pending, Then};
 use super::mailbox::FolderRole;
+use super::profile::PublicProfile;
 use super::record::{Record, Seen};
 use super::session::Sender;
-use super::state::Applied;
+use super::state::{Applied, State};
 
 /// A card on its way from a session to the book.
 pub(super) struct Greeting {
@@ -143,7 +146,7 @@ impl Identity {
         let acquaintance = Acquaintance::Known(Box::new(renewal));
         let invitation = invitation.map(|invitation| invitation.id);
         let accepted = Record::CardAccepted { seen, invitation, acquaintance, notice: None };
-        (std::iter::once(accepted).chain(self.told_by(card, contact.id)).collect(), vec![])
+        (std::iter::once(accepted).chain(told_by(&self.state, card, contact.id)).collect(), vec![])
     }
 
     fn card_of_invited(
@@ -160,11 +163,11 @@ impl Identity {
         contact.inbound.extend(key_of(invitation));
         contact.cards.pending = Some(next_card(&contact, now, None, rng));
         contact.cards.sent = 1;
-        let (id, told) = (contact.id, self.told_by(card, contact.id));
+        let (id, told) = (contact.id, told_by(&self.state, card, contact.id));
         let acquaintance = Acquaintance::New(Box::new(contact));
         let accepted = Record::CardAccepted { seen, invitation: Some(invitation.id), acquaintance, notice: None };
         // The card that goes back names our drops.
-        (std::iter::once(accepted).chain(told).chain(self.seats_for(id)).collect(), vec![])
+        (std::iter::once(accepted).chain(told).chain(seats_for(&self.state, id)).collect(), vec![])
     }
 
     /// A request, with a message in Requests by which the user can decide; `None` where that folder takes no more.
@@ -221,7 +224,7 @@ impl Identity {
             Err(error) => self.not_committed(greeting.arrival, error),
             Ok(_) if self.state.duplicates().contains(&greeting.seen) => {
                 if let Some(contact) = self.state.book().by_fingerprint(&greeting.issuer).map(|contact| contact.id) {
-                    self.rooms.deliver.schedule.online(contact, now, rng);
+                    self.out.tell(Signal::PeerCameOnline(contact));
                 }
                 self.finish(greeting.arrival, Status::Roger);
             }
@@ -231,51 +234,6 @@ impl Identity {
             }
             Ok(_) => self.finish(greeting.arrival, Status::Busy),
         }
-    }
-
-    /// The signed bytes of the card that waits for a contact; with another expiry where it waits at a carrier.
-    pub(super) fn card_content(&self, contact: &Contact, expires: Option<Timestamp>) -> Option<Vec<u8>> {
-        let pending = contact.cards.pending.as_ref()?;
-        let public = self.public();
-        let card = Card {
-            counter: pending.counter,
-            address: public.address.clone(),
-            certificate: public.certificate.to_vec(),
-            binding: public.binding.clone(),
-            auth_key: contact.inbound.first()?.clone(),
-            invitation: pending.secret.map(|secret| secret.to_vec()),
-            drops: self.drops_for(contact.id),
-            receipts: self.state.drops().told(contact.id) != Told::Nothing,
-        };
-        let payload = serde_json::to_vec(&card).ok()?;
-        let (kind, id, expires) = (ContentKind::Card, pending.content, expires.unwrap_or(pending.expires));
-        Some(Content { kind, id, expires, receipt: None, payload }.encode())
-    }
-
-    /// What a card says of its author's drops and receipts, where that is something new.
-    fn told_by(&self, card: &Card, contact: ContactId) -> Vec<Record> {
-        let (known, counter, promised) = (self.state.drops(), card.counter, card.receipts);
-        let drops: Vec<_> = card.drops.iter().filter_map(Named::from_card).take(limits::DROPS).collect();
-        let news = !drops.is_empty() || known.of(contact).is_some();
-        let drops = news.then_some(Record::DropsNamed { contact, counter, drops });
-        let news = promised != known.expects_receipts(contact);
-        let receipts = news.then_some(Record::ReceiptsPromised { contact, counter, promised });
-        drops.into_iter().chain(receipts).collect()
-    }
-
-    /// Our drops, as a card for this contact names them.
-    fn drops_for(&self, contact: ContactId) -> Vec<CardDrop> {
-        let named = |rented: &Arc<Rented>| {
-            let seat = rented.seat_of(contact).filter(|_| rented.is_open())?;
-            Some(CardDrop {
-                onion: rented.onion,
-                fingerprint: rented.carrier,
-                seed: seat.seed.clone(),
-                classes: Rented::classes().map(|(class, count)| (class.number(), count)).collect(),
-                every: limits::DROP_EPOCH_DAYS,
-            })
-        };
-        self.state.drops().rented().filter_map(named).collect()
     }
 
     /// What moving a requester's message out of Requests means: into INBOX accepts it, into Junk blocks it.
@@ -297,6 +255,55 @@ impl Identity {
             _ => Vec::new(),
         }
     }
+}
+
+/// The signed bytes of the card that waits for a contact; with another expiry where it waits at a carrier.
+pub(super) fn card_content(
+    state: &State,
+    public: &PublicProfile,
+    contact: &Contact,
+    expires: Option<Timestamp>,
+) -> Option<Vec<u8>> {
+    let pending = contact.cards.pending.as_ref()?;
+    let card = Card {
+        counter: pending.counter,
+        address: public.address.clone(),
+        certificate: public.certificate.to_vec(),
+        binding: public.binding.clone(),
+        auth_key: contact.inbound.first()?.clone(),
+        invitation: pending.secret.map(|secret| secret.to_vec()),
+        drops: drops_for(state, contact.id),
+        receipts: state.drops().told(contact.id) != Told::Nothing,
+    };
+    let payload = serde_json::to_vec(&card).ok()?;
+    let (kind, id, expires) = (ContentKind::Card, pending.content, expires.unwrap_or(pending.expires));
+    Some(Content { kind, id, expires, receipt: None, payload }.encode())
+}
+
+/// What a card says of its author's drops and receipts, where that is something new.
+fn told_by(state: &State, card: &Card, contact: ContactId) -> Vec<Record> {
+    let (known, counter, promised) = (state.drops(), card.counter, card.receipts);
+    let drops: Vec<_> = card.drops.iter().filter_map(Named::from_card).take(limits::DROPS).collect();
+    let news = !drops.is_empty() || known.of(contact).is_some();
+    let drops = news.then_some(Record::DropsNamed { contact, counter, drops });
+    let news = promised != known.expects_receipts(contact);
+    let receipts = news.then_some(Record::ReceiptsPromised { contact, counter, promised });
+    drops.into_iter().chain(receipts).collect()
+}
+
+/// Our drops, as a card for this contact names them.
+fn drops_for(state: &State, contact: ContactId) -> Vec<CardDrop> {
+    let named = |rented: &Arc<Rented>| {
+        let seat = rented.seat_of(contact).filter(|_| rented.is_open())?;
+        Some(CardDrop {
+            onion: rented.onion,
+            fingerprint: rented.carrier,
+            seed: seat.seed.clone(),
+            classes: Rented::classes().map(|(class, count)| (class.number(), count)).collect(),
+            every: limits::DROP_EPOCH_DAYS,
+        })
+    };
+    state.drops().rented().filter_map(named).collect()
 }
 
 type Changes = (Vec<Record>, Vec<super::effect::NewBody>);

@@ -11,28 +11,25 @@ use std::sync::Arc;
 use crate::base::rng::Rng;
 use crate::base::{ClockStep, ContactId, FolderId, OpId, QueueId, SessionId, Terms, Timestamp};
 use crate::mail::Address;
+use crate::wire::Status;
 
 use super::book::{ContactChange, ContactStatus};
 use super::carriage::{ObjectHash, Rounds};
-use super::context::{Completion, Context, Out, Owner};
+use super::context::{Completion, Context, Out, Owner, Signal};
 use super::deliver::Deliver;
 use super::delivery::Arrival;
-use super::dialled::{Dialled, TaskEvent};
-use super::drops::rented::DropChange;
-use super::drops::{Boxes, Calendar, Collecting, Delays, DepositStep, Depositing};
-use super::effect::{CommitError, DIALLED_SESSIONS, Durability, Effect, Input, NewBody};
+use super::dialled::{Dialled, TaskEvent, Told};
+use super::drops::{Boxes, Delays};
+use super::effect::{CommitError, DIALLED_SESSIONS, Durability, Effect, Input, NewBody, Transaction};
 use super::greeting::Greeting;
 use super::mailbox::{Folder, FolderRole, ModSeq, NewMessage, Uid};
 use super::profile::{Profile, PublicProfile};
 use super::receive::Receive;
 use super::record::{Record, Seen};
-use super::reports::Returning;
 use super::request::RequestId;
 use super::requests::Answer;
-use super::schedule::Schedule;
-use super::sending::{Item, Outbound, SendingStep};
 use super::sessions::Inbound;
-use super::state::{Applied, Snapshot, State};
+use super::state::{Applied, AttemptError, Snapshot, State};
 use super::task::Task;
 
 /// What an operation's completion is for.
@@ -43,18 +40,6 @@ pub(super) enum Pending {
     Open(Arrival),
     /// A card is being verified.
     Card(Box<Greeting>),
-    /// A certificate that a dialled peer showed is being checked.
-    Certificate(SessionId, Arc<[u8]>),
-    /// Something is being sealed for a dialled session.
-    Seal(SessionId, Item),
-    /// A message is being read for a report that returns it.
-    Return(Box<Returning>),
-    /// Something is being sealed for a contact's drop.
-    Deposit(SessionId),
-    /// A certificate from a page is being checked.
-    PageCertificate(SessionId, Arc<[u8]>),
-    /// The keys of a drop of ours are at work.
-    Drop(SessionId),
 }
 
 /// What to do after a commit.
@@ -65,29 +50,10 @@ pub(super) enum Then {
     Acknowledge(Arrival, Seen),
     /// Acknowledge a card, if it was taken.
     Acquainted(Box<Greeting>),
-    /// Go on with a dialled session.
-    Sending(ContactId, SendingStep),
     /// Answer a request that takes messages back.
     Recalled(RequestId, Answer, Vec<QueueId>),
-    /// Go on with a deposit.
-    Depositing(SessionId, DepositStep),
-    /// Go on with a collection.
-    Collecting(SessionId),
-    /// Contacts have seats in our drops.
-    Seated,
     /// Acknowledge something that we are to carry.
     Loaded(Arrival, ObjectHash),
-    /// Nothing.
-    Nothing,
-}
-
-/// Whose a session is.
-enum Kind {
-    Inbound,
-    Outbound,
-    Deposit,
-    Collection,
-    Task,
 }
 
 /// The rooms of an identity, each with its own memory.
@@ -104,9 +70,6 @@ pub struct Identity {
     pub(super) profile: Arc<Profile>,
     pub(super) disk_low: bool,
     pub(super) rooms: Rooms,
-    pub(super) outbound: BTreeMap<SessionId, Outbound>,
-    pub(super) deposits: BTreeMap<SessionId, Depositing>,
-    pub(super) collections: BTreeMap<SessionId, Collecting>,
     /// The sessions that we dialled.
     pub(super) tasks: BTreeMap<SessionId, Task>,
     pending: BTreeMap<OpId, Pending>,
@@ -125,23 +88,17 @@ impl Identity {
     /// [`NoProfile`] where the log does not begin with an identity.
     pub fn new(state: State, delays: Delays, now: Timestamp, rng: &mut dyn Rng) -> Result<Self, NoProfile> {
         let profile = state.profile().cloned().ok_or(NoProfile)?;
-        let schedule = Schedule::at_start(state.queue(), state.book(), &state.answered(), now, rng);
-        let calendar = Calendar::at_start(state.drops(), state.carriage(), delays, now, rng);
-        let rounds = Rounds::at_start(state.carriage(), now, rng);
         let rooms = Rooms {
             receive: Receive::default(),
-            deliver: Deliver::new(schedule),
-            boxes: Boxes::new(calendar),
-            forwarding: rounds,
+            deliver: Deliver::at_start(&state, delays.receipt, now, rng),
+            boxes: Boxes::at_start(&state, delays.deposit, now, rng),
+            forwarding: Rounds::at_start(state.carriage(), now, rng),
         };
         Ok(Self {
             state,
             profile,
             disk_low: false,
             rooms,
-            outbound: BTreeMap::new(),
-            deposits: BTreeMap::new(),
-            collections: BTreeMap::new(),
             tasks: BTreeMap::new(),
             pending: BTreeMap::new(),
             out: Out::default(),
@@ -174,26 +131,19 @@ impl Identity {
         match input {
             Input::Request(id, request) => self.request(now, rng, id, request),
             Input::Accepted(session) => self.accepted(now, session),
-            Input::Dialled(session, result) => match self.kind_of(session) {
-                Kind::Deposit => self.deposit_dialled(now, rng, session, result),
-                Kind::Collection => self.collection_dialled(now, rng, session, result),
-                Kind::Task => self.task(now, rng, session, TaskEvent::Dialled(result)),
-                Kind::Inbound | Kind::Outbound => self.dialled(now, rng, session, result),
-            },
-            Input::Received(session, bytes) => match self.kind_of(session) {
-                Kind::Inbound => self.received_inbound(now, rng, session, &bytes),
-                Kind::Outbound => self.received_outbound(now, rng, session, &bytes),
-                Kind::Deposit => self.deposit_received(now, rng, session, &bytes),
-                Kind::Collection => self.collection_received(now, rng, session, &bytes),
-                Kind::Task => self.task(now, rng, session, TaskEvent::Received(&bytes)),
-            },
-            Input::Closed(session) => match self.kind_of(session) {
-                Kind::Inbound => self.closed_inbound(session),
-                Kind::Outbound => self.closed_outbound(now, rng, session),
-                Kind::Deposit => self.deposit_closed(now, rng, session),
-                Kind::Collection => self.collection_closed(now, rng, session),
-                Kind::Task => self.task(now, rng, session, TaskEvent::Closed),
-            },
+            Input::Dialled(session, result) => {
+                // It ended while it was being dialled.
+                if result.is_ok() && !self.tasks.contains_key(&session) {
+                    self.out.effect(Effect::Close(session));
+                }
+                self.task(now, rng, session, TaskEvent::Dialled(result));
+            }
+            Input::Received(session, bytes) if session.0 < DIALLED_SESSIONS => {
+                self.received_inbound(now, rng, session, &bytes);
+            }
+            Input::Received(session, bytes) => self.task(now, rng, session, TaskEvent::Received(&bytes)),
+            Input::Closed(session) if session.0 < DIALLED_SESSIONS => self.closed_inbound(session),
+            Input::Closed(session) => self.task(now, rng, session, TaskEvent::Closed),
             Input::Committed(op, result) => self.committed(now, rng, op, result),
             Input::Opened(op, result) => self.completed(now, rng, op, Completion::Opened(result)),
             Input::CardVerified(op, holds) => self.completed(now, rng, op, Completion::CardVerified(holds)),
@@ -206,7 +156,7 @@ impl Identity {
             Input::DiskLow(low) => self.disk_low = low,
             Input::ClockSet(step) => self.clock_set(now, rng, step),
         }
-        self.rest_of(now, rng)
+        self.after_input(now, rng)
     }
 
     /// An operation is over: whoever began it hears that.
@@ -214,6 +164,11 @@ impl Identity {
         match self.out.end_operation(op) {
             None => {}
             Some(Owner::Task(session)) => self.task(now, rng, session, TaskEvent::Completed(op, completion)),
+            Some(Owner::Deliver) => {
+                let (mut cx, rooms) = self.parts(now, rng);
+                rooms.deliver.completed(&mut cx, op, completion);
+            }
+            Some(Owner::Boxes) => self.rooms.boxes.completed(op),
             Some(Owner::Forwarding) => {
                 let (mut cx, rooms) = self.parts(now, rng);
                 rooms.forwarding.completed(&mut cx, op, completion);
@@ -229,22 +184,6 @@ impl Identity {
             (Pending::Open(arrival), Completion::Opened(result)) => self.opened(now, rng, arrival, result),
             (Pending::Card(greeting), Completion::CardVerified(holds)) => {
                 self.card_verified(now, rng, *greeting, holds);
-            }
-            (Pending::Certificate(session, bytes), Completion::CertificateChecked(usable)) => {
-                self.certificate_checked(now, rng, session, bytes, usable);
-            }
-            (Pending::PageCertificate(session, bytes), Completion::CertificateChecked(usable)) => {
-                self.page_checked(now, rng, session, bytes, usable);
-            }
-            (Pending::Seal(session, item), Completion::Sealed(result)) => {
-                self.sealed(now, rng, session, item, result);
-            }
-            (Pending::Deposit(session), Completion::Sealed(result)) => {
-                self.deposit_sealed(now, rng, session, result);
-            }
-            (Pending::Drop(session), Completion::DropWorked(result)) => self.drop_worked(now, rng, session, result),
-            (Pending::Return(returning), Completion::BodyRead(message)) => {
-                self.returned(now, rng, *returning, message.as_deref());
             }
             _ => {}
         }
@@ -272,75 +211,92 @@ impl Identity {
         }
     }
 
-    fn forward_what_is_due(&mut self, now: Timestamp, rng: &mut dyn Rng) {
+    /// What follows from anything: what the rooms tell each other, answers, dials, and what is to be carried out.
+    fn after_input(&mut self, now: Timestamp, rng: &mut dyn Rng) -> Vec<Effect> {
+        self.tell_all(now, rng);
+        let (mut cx, rooms) = self.parts(now, rng);
+        rooms.deliver.return_what_is_due(&mut cx);
+        self.dial_what_is_due(now, rng);
+        self.end_surplus(now, rng);
+        self.tell_all(now, rng);
+        if self.out.take_attempts_changed() {
+            self.publish();
+        }
+        self.out.take_effects()
+    }
+
+    /// Lets sessions have the answers that they wait for, and the rooms hear what others have to tell.
+    fn tell_all(&mut self, now: Timestamp, rng: &mut dyn Rng) {
         loop {
+            self.settle_all(now, rng);
+            let Some(signal) = self.out.next_signal() else { return };
             let (mut cx, rooms) = self.parts(now, rng);
-            let Some(task) = rooms.forwarding.next(&mut cx) else { return };
-            self.begin(task, Task::Forward);
+            match signal {
+                Signal::Told(session, told) => self.task(now, rng, session, TaskEvent::Told(told)),
+                Signal::PeerCameOnline(contact) => rooms.deliver.schedule.online(contact, cx.now, cx.rng),
+                Signal::PeerIsAway(contact) => rooms.boxes.wants_deposits(&mut cx, contact),
+                Signal::Collected(session, object) => {
+                    if !self.collected(session, object) {
+                        let busy = TaskEvent::Told(Told::Judged(Status::Busy));
+                        self.task(now, rng, session, busy);
+                    }
+                }
+                Signal::BoxNews => {
+                    let sessions: Vec<_> = self.tasks.keys().copied().collect();
+                    for session in sessions {
+                        self.task(now, rng, session, TaskEvent::Told(Told::News));
+                    }
+                }
+            }
         }
     }
 
-    /// What follows from anything: answers, dials, and what is to be carried out.
-    fn rest_of(&mut self, now: Timestamp, rng: &mut dyn Rng) -> Vec<Effect> {
-        self.settle_all(now, rng);
-        self.return_what_is_due(now, rng);
-        self.dial_what_is_due(now, rng);
-        self.deposit_what_is_due(now, rng);
-        self.collect_what_is_due(now);
-        self.forward_what_is_due(now, rng);
-        self.end_surplus(now, rng);
-        self.drain()
+    /// Dials whatever is due, as far as dials are free.
+    fn dial_what_is_due(&mut self, now: Timestamp, rng: &mut dyn Rng) {
+        loop {
+            let (mut cx, Rooms { deliver, boxes, forwarding, .. }) = self.parts(now, rng);
+            if let Some(task) = deliver.next(&mut cx) {
+                self.begin(task, Task::Direct);
+            } else if let Some(task) = boxes.next_deposit(&mut cx, deliver) {
+                self.begin(task, Task::Deposit);
+            } else if let Some(task) = boxes.next_collection(&mut cx) {
+                self.begin(task, Task::Collect);
+            } else if let Some(task) = forwarding.next(&mut cx) {
+                self.begin(task, Task::Forward);
+            } else {
+                return;
+            }
+        }
     }
 
-    fn kind_of(&self, session: SessionId) -> Kind {
-        if session.0 < DIALLED_SESSIONS {
-            Kind::Inbound
-        } else if self.deposits.contains_key(&session) {
-            Kind::Deposit
-        } else if self.collections.contains_key(&session) {
-            Kind::Collection
-        } else if self.tasks.contains_key(&session) {
-            Kind::Task
-        } else {
-            Kind::Outbound
+    /// Ends the sessions that are too many, of each kind.
+    fn end_surplus(&mut self, now: Timestamp, rng: &mut dyn Rng) {
+        loop {
+            let Rooms { deliver, boxes, forwarding, .. } = &self.rooms;
+            let surplus = deliver.schedule.surplus().or_else(|| boxes.calendar.surplus());
+            let Some(session) = surplus.or_else(|| forwarding.surplus()) else { return };
+            self.task(now, rng, session, TaskEvent::Ended(Some(AttemptError::Broken)));
         }
     }
 
     /// When [`Self::handle_timeout`] wants to be called at the latest.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         let sessions = self.rooms.receive.inbound.values().filter_map(Inbound::poll_timeout);
-        let dialled = self.outbound.values().filter_map(Outbound::poll_timeout);
-        let deposits = self.deposits.values().filter_map(Depositing::poll_timeout);
-        let collections = self.collections.values().filter_map(Collecting::poll_timeout);
         let tasks = self.tasks.values().filter_map(Task::poll_timeout);
-        let dialled = dialled.chain(deposits).chain(collections).chain(tasks);
-        let planned = [
-            self.rooms.deliver.schedule.poll(),
-            self.rooms.boxes.calendar.poll(),
-            self.rooms.forwarding.poll(),
-            self.rooms.forwarding.next_expiry(&self.state, &self.rooms.deliver.schedule),
-        ];
-        sessions.chain(dialled).chain(planned.into_iter().flatten()).min()
+        let Rooms { deliver, boxes, forwarding, .. } = &self.rooms;
+        let expiry = forwarding.next_expiry(&self.state, &deliver.schedule);
+        let planned = [deliver.poll_timeout(), boxes.calendar.poll(), forwarding.poll(), expiry];
+        sessions.chain(tasks).chain(planned.into_iter().flatten()).min()
     }
 
     /// A deadline may have passed.
     pub fn handle_timeout(&mut self, now: Timestamp, rng: &mut dyn Rng) -> Vec<Effect> {
         self.inbound_timeouts(now, rng);
-        self.outbound_timeouts(now, rng);
-        self.deposit_timeouts(now, rng);
-        self.collection_timeouts(now, rng);
         self.task_timeouts(now, rng);
-        self.expire(now, rng);
         let (mut cx, Rooms { forwarding, deliver, .. }) = self.parts(now, rng);
+        deliver.expire(&mut cx);
         forwarding.expire(&mut cx, &deliver.schedule);
-        self.rest_of(now, rng)
-    }
-
-    fn drain(&mut self) -> Vec<Effect> {
-        if self.out.take_attempts_changed() {
-            self.publish();
-        }
-        self.out.take_effects()
+        self.after_input(now, rng)
     }
 
     fn committed(&mut self, now: Timestamp, rng: &mut dyn Rng, op: OpId, result: Result<ModSeq, CommitError>) {
@@ -353,7 +309,7 @@ impl Identity {
             if !released.is_empty() {
                 self.effect(Effect::Forget(released));
             }
-            self.owe_what_is_due(now, rng, &records);
+            self.on_records(now, rng, &records);
             applied
         });
         self.completed(now, rng, op, Completion::Committed(applied));
@@ -370,135 +326,62 @@ impl Identity {
             Then::Answer(id, answer) => self.answer(id, answer, applied),
             Then::Acknowledge(arrival, seen) => self.acknowledge(arrival, &seen, applied),
             Then::Acquainted(greeting) => self.acquainted(now, rng, *greeting, applied),
-            Then::Sending(contact, step) => self.after_commit(now, rng, contact, step, applied.map(|_| ())),
             Then::Recalled(id, answer, queues) => {
                 for queue in queues {
                     self.rooms.deliver.schedule.set_recalled(queue, false);
                 }
                 self.answer(id, answer, applied);
             }
-            Then::Depositing(session, step) => self.deposit_committed(now, rng, session, step, applied),
-            Then::Collecting(session) => self.collection_committed(now, rng, session, applied.map(|_| ())),
-            Then::Seated => self.rooms.boxes.seating = false,
             Then::Loaded(arrival, object) => self.loaded(now, arrival, &object, applied),
-            Then::Nothing => {}
         }
     }
 
-    /// What records mean for drops: who is owed receipts, who may have a seat.
-    fn owe_what_is_due(&mut self, now: Timestamp, rng: &mut dyn Rng, records: &[Record]) {
+    /// What the records of a commit mean for the rooms.
+    fn on_records(&mut self, now: Timestamp, rng: &mut dyn Rng, records: &[Record]) {
+        let (mut cx, Rooms { deliver, boxes, .. }) = self.parts(now, rng);
+        deliver.on_records(&mut cx, records);
+        boxes.on_records(&mut cx, deliver, records);
         for record in records {
-            match record {
-                Record::Submitted { queued } => {
-                    // Whom a direct attempt did not reach lately is not waited for.
-                    for contact in queued.recipients.keys().copied() {
-                        if self.rooms.deliver.schedule.is_away(contact) {
-                            self.wants_deposits(now, rng, contact);
-                        }
-                    }
-                }
-                Record::ReceiptsDue { contact, .. } | Record::LoadEnded { contact, .. } => {
-                    self.rooms.boxes.calendar.owes(*contact, now, rng);
-                }
-                // Whoever is away is not waited for.
-                Record::CarrierChosen { contact, friend: Some(_) } if self.rooms.deliver.schedule.is_away(*contact) => {
-                    self.wants_deposits(now, rng, *contact);
-                }
-                Record::FlagsChanged { .. } => {
-                    for contact in self.state.drops().reads().owed_to() {
-                        self.rooms.boxes.calendar.owes(contact, now, rng);
-                    }
-                }
-                Record::ReceiptsReturned { contact, .. } => self.receipts_returned(now, rng, *contact),
-                Record::ReceiptsSwitched { contact, .. } => self.told_otherwise(now, *contact),
-                Record::InvitationMade { .. } => self.wake_collections(now, rng),
-                Record::DropRented { drop } => self.rooms.boxes.calendar.collect(drop.id, now),
-                Record::DropChanged { change: DropChange::Leaving, id } => self.rooms.boxes.calendar.collect(*id, now),
-                Record::ContactChanged { id, change: ContactChange::Status(ContactStatus::Blocked) }
-                | Record::ContactRemoved { id } => self.parted(now, rng, *id),
-                Record::ContactChanged { .. } | Record::CardAccepted { .. } | Record::DropChanged { .. } => {
-                    self.offer_seats(now, rng);
-                }
-                _ => {}
+            if let Record::ContactChanged { id, change: ContactChange::Status(ContactStatus::Blocked) }
+            | Record::ContactRemoved { id } = record
+            {
+                self.parted(now, rng, *id);
             }
         }
     }
 
-    /// Applies a committed record, and tells the schedule what it means.
+    /// Somebody was blocked or removed: sessions that we dialled to it end, and so does what waits for it.
+    fn parted(&mut self, now: Timestamp, rng: &mut dyn Rng, contact: ContactId) {
+        self.rooms.deliver.forget_receipts(contact, now);
+        if let Some(session) = self.rooms.deliver.schedule.session(contact) {
+            self.task(now, rng, session, TaskEvent::Ended(None));
+        }
+        let (mut cx, rooms) = self.parts(now, rng);
+        rooms.deliver.give_up(&mut cx, contact);
+    }
+
+    /// Applies a committed record.
     fn apply(&mut self, now: Timestamp, number: ModSeq, record: &Record) -> Applied {
-        let before = match record {
-            Record::SubmissionCancelled { queue }
-            | Record::RecipientDelivered { queue, .. }
-            | Record::RecipientFailed { queue, .. }
-            | Record::RecipientHandedOver { queue, .. } => self.state.queue().get(*queue).cloned(),
-            _ => None,
-        };
+        let before = Deliver::before(&self.state, record);
         let applied = self.state.apply(number, record);
-        if applied == Applied::Nothing {
-            return applied;
-        }
-        match record {
-            Record::Submitted { queued } => {
-                if let Some(queued) = self.state.queue().get(queued.id) {
-                    self.rooms.deliver.schedule.submitted(queued, now);
-                }
-            }
-            // Whom its sender wants to be told of a delay is known only now.
-            Record::SubmissionOptions { queue, .. } => {
-                if let Some(queued) = self.state.queue().get(*queue) {
-                    self.rooms.deliver.schedule.options_changed(queued);
-                }
-            }
-            Record::RecipientDelivered { queue, contact, .. }
-            | Record::RecipientFailed { queue, contact, .. }
-            | Record::RecipientHandedOver { queue, contact, .. } => {
-                self.rooms.deliver.schedule.settled(*contact, *queue);
-            }
-            // It may be collected for as long as the carrier holds it.
-            Record::DepositSettled { queue, held: Some(_), .. } => {
-                if let Some(queued) = self.state.queue().get(*queue) {
-                    self.rooms.deliver.schedule.expires(queued.id, queued.expires);
-                }
-            }
-            Record::SubmissionCancelled { queue } => {
-                for (contact, _) in before.iter().flat_map(|queued| queued.waiting()) {
-                    self.rooms.deliver.schedule.settled(contact, *queue);
-                }
-            }
-            Record::ContactAdded { contact } => {
-                self.rooms.deliver.schedule.card_changed(contact.id, self.state.book(), now)
-            }
-            Record::ContactChanged { id, .. } | Record::ContactRemoved { id } => {
-                self.rooms.deliver.schedule.card_changed(*id, self.state.book(), now);
-            }
-            Record::CardAccepted { acquaintance, .. } => {
-                self.rooms.deliver.schedule.card_changed(acquaintance.contact(), self.state.book(), now);
-            }
-            _ => {}
-        }
+        self.rooms.deliver.on_record(&self.state, now, record, &applied, before.as_ref());
         if let Some(queued) = before.filter(|queued| self.state.queue().get(queued.id).is_none()) {
-            self.rooms.deliver.schedule.ended(&queued);
-            self.rooms.deliver.ends.forget(queued.id);
-            self.rooms.boxes.too_large_for_drops.remove(&queued.id);
-            self.rooms.boxes.refused_by_friend.remove(&queued.id);
-            self.rooms.boxes.unplaced.retain(|(_, queue)| *queue != queued.id);
+            self.rooms.boxes.forget(queued.id);
         }
         applied
     }
 
     fn clock_set(&mut self, now: Timestamp, rng: &mut dyn Rng, step: ClockStep) {
-        self.rooms.deliver.schedule.clock_set(step, now, rng);
-        self.rooms.receive.inbound.values_mut().for_each(|inbound| inbound.clock_set(step));
-        self.outbound.values_mut().for_each(|outbound| outbound.clock_set(step));
-        self.rooms.boxes.calendar.clock_set(step, now, rng);
-        self.deposits.values_mut().for_each(|deposit| deposit.clock_set(step));
-        self.collections.values_mut().for_each(|collecting| collecting.clock_set(step, now));
-        self.rooms.forwarding.clock_set(step, now, rng);
+        let Rooms { receive, deliver, boxes, forwarding } = &mut self.rooms;
+        receive.inbound.values_mut().for_each(|inbound| inbound.clock_set(step));
+        deliver.clock_set(step, now, rng);
+        boxes.calendar.clock_set(step, now, rng);
+        forwarding.clock_set(step, now, rng);
         let sessions: Vec<_> = self.tasks.keys().copied().collect();
         for session in sessions {
             self.task(now, rng, session, TaskEvent::ClockSet(step));
         }
-        self.attempts_changed();
+        self.out.attempts_changed();
     }
 
     // What the parts of the router share.
@@ -523,10 +406,6 @@ impl Identity {
         op
     }
 
-    pub(super) const fn new_session(&mut self) -> SessionId {
-        self.out.new_session()
-    }
-
     pub(super) fn commit(&mut self, records: Vec<Record>, bodies: Vec<NewBody>, then: Then) {
         self.commit_with(records, bodies, Durability::Synced, then);
     }
@@ -538,7 +417,7 @@ impl Identity {
         durability: Durability,
         then: Then,
     ) {
-        let op = self.out.commit_with(Owner::Router, records, bodies, durability);
+        let op = self.out.commit_with(Owner::Router, Transaction { records, bodies }, durability);
         self.pending.insert(op, Pending::Commit(then));
     }
 

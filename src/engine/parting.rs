@@ -2,7 +2,7 @@
 //!
 //! A contact that is blocked notices nothing: what it sends is acknowledged and dropped, as of a blocked request. It is
 //! not dialled any more, and gets no cards and no receipts. Whoever was removed is a stranger from then on. In both cases
-//! mail to it that waits ends with a report, and what was kept for it goes in the same transaction.
+//! mail to it that waits ends with a report, and what was kept for it goes in the same transaction. The router ends the sessions.
 
 use crate::base::rng::Rng;
 use crate::base::{ContactId, Timestamp};
@@ -68,16 +68,6 @@ impl Identity {
     pub(super) fn remove_contact(&self, contact: ContactId) -> Outcome {
         self.state.book().contact(contact).ok_or(UNKNOWN)?;
         Ok(Change::done(vec![Record::ContactRemoved { id: contact }], UNKNOWN))
-    }
-
-    /// Somebody was blocked or removed: sessions that we dialled to it end, and so does what waits for it.
-    pub(super) fn parted(&mut self, now: Timestamp, rng: &mut dyn Rng, contact: ContactId) {
-        self.rooms.deliver.returning.remove(&contact);
-        self.rooms.deliver.schedule.set_receipts(contact, false, now);
-        if let Some(session) = self.rooms.deliver.schedule.session(contact) {
-            self.end_session(now, rng, session);
-        }
-        self.give_up(now, rng, contact);
     }
 }
 

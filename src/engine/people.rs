@@ -7,7 +7,7 @@ use crate::mail::Invitation;
 use crate::mail::invitation::SECRET_BYTES;
 
 use super::book::{Cards, Contact, ContactChange, ContactStatus, Introduction, InvitationEntry, Provenance, same_name};
-use super::drops::Told;
+use super::drops::{Told, page_carriers, seats_for};
 use super::greeting::next_card;
 use super::identity::Identity;
 use super::record::Record;
@@ -36,7 +36,7 @@ impl Identity {
             fingerprint: own.fingerprint,
             secret,
             expires: Some(expires),
-            carriers: secret.iter().flat_map(|_| self.page_carriers()).collect(),
+            carriers: secret.iter().flat_map(|_| page_carriers(&self.state)).collect(),
         }
         .encode();
         let invitation = InvitationEntry { id, secret, made: now, expires, used: None };
@@ -124,7 +124,7 @@ impl Identity {
         if let Some(pages) = pages_of(invitation, id) {
             records.push(pages);
             // Whose answer may not find us either.
-            records.extend(self.seats_for(id));
+            records.extend(seats_for(&self.state, id));
         }
         Ok(Change::new(records, Answer::First(response, RequestError::NameTaken)))
     }

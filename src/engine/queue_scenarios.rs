@@ -369,7 +369,7 @@ fn what_is_on_the_wire_is_not_said_to_be_taken_back() {
         world.ask(ALICE, Request::Submit(submission));
         world.run_until(|world| {
             let identity = &world.nodes[ALICE].identity;
-            world.nodes[ALICE].published.queue.iter().any(|queued| identity.is_on_the_wire(queued.id))
+            world.nodes[ALICE].published.queue.iter().any(|queued| identity.rooms.deliver.is_on_the_wire(queued.id))
         });
         let uids = vec![1, 2];
         let request = match to {

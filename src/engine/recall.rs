@@ -6,9 +6,11 @@
 use crate::base::rng::Rng;
 use crate::base::{QueueId, Timestamp};
 
+use super::effect::Transaction;
 use super::identity::Identity;
 use super::mailbox::Uid;
 use super::record::Record;
+use super::reports;
 use super::request::{RequestError, Response};
 use super::requests::{Answer, Change, Outcome};
 
@@ -22,7 +24,7 @@ impl Identity {
         }
         let shown = self.state.outbox().message(queue);
         let queues = shown.map_or_else(|| vec![queue], |uid| self.state.outbox().queues(uid).to_vec());
-        if queues.iter().any(|queue| self.is_on_the_wire(*queue)) {
+        if queues.iter().any(|queue| self.rooms.deliver.is_on_the_wire(*queue)) {
             return Err(RequestError::BeingSent);
         }
         let mut change = Change::new(Vec::new(), Answer::Always(Response::Done));
@@ -38,7 +40,9 @@ impl Identity {
     /// Leaves those messages of the Outbox that can be taken back now; whether those are all of them.
     pub(super) fn retain_recallable(&self, uids: &mut Vec<Uid>) -> bool {
         let asked = uids.len();
-        uids.retain(|uid| self.state.outbox().queues(*uid).iter().all(|queue| !self.is_on_the_wire(*queue)));
+        uids.retain(|uid| {
+            self.state.outbox().queues(*uid).iter().all(|queue| !self.rooms.deliver.is_on_the_wire(*queue))
+        });
         uids.len() == asked
     }
 
@@ -51,8 +55,10 @@ impl Identity {
     fn recall(&mut self, now: Timestamp, rng: &mut dyn Rng, queues: &[QueueId], change: &mut Change) {
         for &queue in queues {
             if self.state.queue().get(queue).is_some() {
-                change.records.push(Record::SubmissionCancelled { queue });
-                self.report_recall(now, rng, queue, &mut change.records, &mut change.bodies);
+                let mut recalled = Transaction::from(Record::SubmissionCancelled { queue });
+                reports::add_recall(&mut self.parts(now, rng).0, queue, &mut recalled);
+                change.records.extend(recalled.records);
+                change.bodies.extend(recalled.bodies);
                 change.recalled.push(queue);
             }
         }

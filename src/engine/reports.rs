@@ -7,27 +7,25 @@ use crate::base::rng::Rng;
 use crate::base::{BodyId, ContactId, ContentId, QueueId, Timestamp};
 use crate::mail::dsn::{self, Concerned, Outcome, SoFar};
 
-use super::effect::{CommitError, Effect, NewBody};
-use super::identity::{Identity, Pending, Then};
+use super::context::{Context, Owner};
+use super::deliver::{AfterCommit, Deliver, InFlight};
+use super::effect::{Effect, Transaction};
 use super::mailbox::FolderRole;
 use super::queue::{Endpoint, FailureReason, Notify, Queued};
 use super::record::Record;
-use super::request::Response;
-use super::requests::{Answer, Change};
 use super::state::State;
 
 /// A report that waits for the message that it is to return.
 pub(super) struct Returning {
     queue: QueueId,
     failures: Vec<(ContactId, FailureReason)>,
-    then: Then,
+    then: AfterCommit,
 }
 
-impl Identity {
+impl Deliver {
     /// Says in INBOX which message is damaged on the disk; nothing where that was said, or no folder shows it.
-    pub(super) fn tell_damaged(&mut self, now: Timestamp, rng: &mut dyn Rng, body: BodyId) -> Change {
-        let mut change = Change::new(Vec::new(), Answer::Always(Response::Done));
-        let places: Vec<String> = self
+    pub(super) fn tell_damaged(&mut self, cx: &mut Context<'_>, body: BodyId) -> Transaction {
+        let places: Vec<String> = cx
             .state
             .mailbox()
             .folders()
@@ -36,142 +34,108 @@ impl Identity {
                 here.map(|message| format!("message {} in {}, of {}", message.uid, folder.name, message.date.rfc5322()))
             })
             .collect();
-        if places.is_empty()
-            || self.rooms.deliver.told_damaged.len() >= limits::DAMAGE_TOLD
-            || !self.rooms.deliver.told_damaged.insert(body)
-        {
+        let mut change = Transaction::default();
+        if places.is_empty() || self.told_damaged.len() >= limits::DAMAGE_TOLD || !self.told_damaged.insert(body) {
             return change;
         }
-        let text = dsn::unreadable(self.address(), &places, ContentId::random(rng), now);
-        if let Some((folder, message, body)) = self.own_message(now, rng, FolderRole::Inbox, text) {
-            change.records.push(Record::MessageAdded { folder, message });
-            change.bodies.push(body);
-        }
+        let id = ContentId::random(cx.rng);
+        let text = dsn::unreadable(cx.address(), &places, id, cx.now);
+        // Where INBOX takes no more nothing is said.
+        let _ = add_message(cx, text, &mut change);
         change
     }
 
     /// A recipient's node has a message.
-    pub(super) fn delivered(
-        &mut self,
-        now: Timestamp,
-        rng: &mut dyn Rng,
-        queue: QueueId,
-        contact: ContactId,
-        then: Then,
-    ) {
-        let (mut records, mut bodies) = (Vec::new(), Vec::new());
-        self.add_delivered(now, rng, queue, contact, &mut records, &mut bodies);
-        self.commit(records, bodies, then);
-    }
-
-    /// What it means that a recipient has a message.
-    pub(super) fn add_delivered(
-        &mut self,
-        now: Timestamp,
-        rng: &mut dyn Rng,
-        queue: QueueId,
-        contact: ContactId,
-        records: &mut Vec<Record>,
-        bodies: &mut Vec<NewBody>,
-    ) {
-        records.push(Record::RecipientDelivered { queue, contact, at: now });
-        if let Some(queued) = self.state.queue().get(queue).cloned() {
-            let outcomes = [(contact, Outcome::Delivered)];
-            // Where INBOX takes no more it is delivered all the same.
-            let _ = self.add_report(now, rng, &queued, &outcomes, None, records, bodies);
-        }
+    pub(super) fn delivered(&mut self, cx: &mut Context<'_>, queue: QueueId, contact: ContactId, then: AfterCommit) {
+        let mut change = Transaction::default();
+        add_delivered(cx, queue, contact, &mut change);
+        self.commit(cx, change, then);
     }
 
     /// Ends the attempts at recipients at whose drops a message was, and who return no receipts.
     pub(super) fn handed_over(
         &mut self,
-        now: Timestamp,
-        rng: &mut dyn Rng,
+        cx: &mut Context<'_>,
         queue: QueueId,
         contacts: &[ContactId],
-        then: Then,
+        then: AfterCommit,
     ) {
-        let Some(queued) = self.state.queue().get(queue).cloned() else { return self.nothing(now, rng, then) };
-        let mut records: Vec<_> =
-            contacts.iter().map(|&contact| Record::RecipientHandedOver { queue, contact, at: now }).collect();
-        let mut bodies = Vec::new();
+        let Some(queued) = cx.state.queue().get(queue) else { return self.not_committed(cx, then) };
+        let over = |&contact| Record::RecipientHandedOver { queue, contact, at: cx.now };
+        let mut change = Transaction { records: contacts.iter().map(over).collect(), bodies: Vec::new() };
         let outcomes: Vec<_> = contacts.iter().map(|&contact| (contact, Outcome::HandedOver)).collect();
         // Where INBOX takes no more it is over all the same.
-        let _ = self.add_report(now, rng, &queued, &outcomes, None, &mut records, &mut bodies);
-        self.commit(records, bodies, then);
+        let _ = add_report(cx, queued, &outcomes, None, &mut change);
+        self.commit(cx, change, then);
     }
 
     /// Ends the attempts at these recipients of a message, with a report; all in one transaction. Whatever the reason, what an
     /// earlier session may have delivered is unconfirmed.
     pub(super) fn report(
         &mut self,
-        now: Timestamp,
-        rng: &mut dyn Rng,
+        cx: &mut Context<'_>,
         queue: QueueId,
         failures: &[(ContactId, FailureReason)],
-        then: Then,
+        then: AfterCommit,
     ) {
-        let Some(queued) = self.state.queue().get(queue).cloned() else { return self.nothing(now, rng, then) };
+        let Some(queued) = cx.state.queue().get(queue) else { return self.not_committed(cx, then) };
         let failures: Vec<_> = failures
             .iter()
-            .map(|&(contact, reason)| match self.may_have_arrived(&queued, contact) {
+            .map(|&(contact, reason)| match self.may_have_arrived(queued, contact) {
                 true => (contact, FailureReason::Unconfirmed),
                 false => (contact, reason),
             })
             .collect();
         if queued.full && queued.size as usize <= limits::RETURNED_BYTES {
-            let returning = Returning { queue, failures, then };
-            let op = self.operation(Pending::Return(Box::new(returning)));
-            return self.effect(Effect::ReadBody(op, queued.body));
+            let op = cx.out.operation(Owner::Deliver);
+            self.in_flight.insert(op, InFlight::Return(Box::new(Returning { queue, failures, then })));
+            return cx.out.effect(Effect::ReadBody(op, queued.body));
         }
-        self.report_failures(now, rng, &queued, &failures, None, then);
+        self.report_failures(cx, queued, &failures, None, then);
     }
 
     /// Whether an earlier session may have delivered a message, or one that leaves a copy elsewhere. What this one noted it
     /// knows the outcome of.
     fn may_have_arrived(&self, queued: &Queued, contact: ContactId) -> bool {
-        if self.deposits.values().any(|deposit| deposit.contact() == contact && deposit.hands_over(queued.id)) {
+        if self.is_left_elsewhere(queued.id, contact) {
             return true;
         }
-        let session = self.rooms.deliver.schedule.session(contact).and_then(|session| self.outbound.get(&session));
-        let noted_now = session.is_some_and(|outbound| outbound.noted.contains(&queued.id));
+        let noted_now = self.noted.get(&contact).is_some_and(|noted| noted.contains(&queued.id));
         let Some(recipient) = queued.recipients.get(&contact) else { return false };
         recipient.sent.iter().any(|endpoint| *endpoint != Endpoint::Onion || !noted_now)
     }
 
     /// The message that a report is to return was read, or cannot be.
-    pub(super) fn returned(&mut self, now: Timestamp, rng: &mut dyn Rng, returning: Returning, message: Option<&[u8]>) {
+    pub(super) fn returned(&mut self, cx: &mut Context<'_>, returning: Returning, message: Option<&[u8]>) {
         let Returning { queue, failures, then } = returning;
-        let Some(queued) = self.state.queue().get(queue).cloned() else { return self.nothing(now, rng, then) };
-        self.report_failures(now, rng, &queued, &failures, message, then);
+        let Some(queued) = cx.state.queue().get(queue) else { return self.not_committed(cx, then) };
+        self.report_failures(cx, queued, &failures, message, then);
     }
 
     fn report_failures(
         &mut self,
-        now: Timestamp,
-        rng: &mut dyn Rng,
+        cx: &mut Context<'_>,
         queued: &Queued,
         failures: &[(ContactId, FailureReason)],
         message: Option<&[u8]>,
-        then: Then,
+        then: AfterCommit,
     ) {
-        let queue = queued.id;
-        let failed = |&(contact, reason)| Record::RecipientFailed { queue, contact, at: now, reason };
-        let mut records: Vec<_> = failures.iter().map(failed).collect();
-        let mut bodies = Vec::new();
+        let (queue, at) = (queued.id, cx.now);
+        let failed = |&(contact, reason)| Record::RecipientFailed { queue, contact, at, reason };
+        let mut change = Transaction { records: failures.iter().map(failed).collect(), bodies: Vec::new() };
         let outcomes: Vec<_> = failures.iter().map(|&(contact, reason)| (contact, Outcome::Failed(reason))).collect();
-        if self.add_report(now, rng, queued, &outcomes, message, &mut records, &mut bodies).is_none() {
-            return self.nothing(now, rng, then);
+        match add_report(cx, queued, &outcomes, message, &mut change) {
+            Some(()) => self.commit(cx, change, then),
+            None => self.not_committed(cx, then),
         }
-        self.commit(records, bodies, then);
     }
 
     /// Tells the sender of a message that it is late.
-    pub(super) fn report_delay(&mut self, now: Timestamp, rng: &mut dyn Rng, queued: &Queued, then: Then) {
+    pub(super) fn report_delay(&mut self, cx: &mut Context<'_>, queued: &Queued, then: AfterCommit) {
         let outcomes: Vec<_> = queued
             .waiting()
             .map(|(contact, recipient)| {
-                let so_far = match (self.state.drops().custody(queued.id, contact), recipient.sent.is_empty()) {
+                let so_far = match (cx.state.drops().custody(queued.id, contact), recipient.sent.is_empty()) {
                     (1.., _) => SoFar::Held,
                     (0, false) => SoFar::Sent,
                     (0, true) => SoFar::NotReached,
@@ -179,56 +143,53 @@ impl Identity {
                 (contact, Outcome::Delayed { until: queued.expires, so_far })
             })
             .collect();
-        let (mut records, mut bodies) = (vec![Record::DelayReported { queue: queued.id }], Vec::new());
-        if self.add_report(now, rng, queued, &outcomes, None, &mut records, &mut bodies).is_none() {
-            return self.nothing(now, rng, then);
-        }
-        self.commit(records, bodies, then);
-    }
-
-    /// What a message that its sender takes back leaves: nothing, or a report where it may have arrived before.
-    pub(super) fn report_recall(
-        &mut self,
-        now: Timestamp,
-        rng: &mut dyn Rng,
-        queue: QueueId,
-        records: &mut Vec<Record>,
-        bodies: &mut Vec<NewBody>,
-    ) {
-        let Some(queued) = self.state.queue().get(queue).cloned() else { return };
-        let doubtful = queued.waiting().filter(|(_, recipient)| !recipient.sent.is_empty());
-        let outcomes: Vec<_> =
-            doubtful.map(|(contact, _)| (contact, Outcome::Failed(FailureReason::Recalled))).collect();
-        // A full INBOX is no reason to send what its sender does not want sent.
-        let _ = self.add_report(now, rng, &queued, &outcomes, None, records, bodies);
-    }
-
-    /// Adds the record and the body of a report on those of whom its sender wants to hear this. `None` where INBOX takes
-    /// no more.
-    #[allow(clippy::too_many_arguments, reason = "the two vectors are one transaction in the making")]
-    fn add_report(
-        &mut self,
-        now: Timestamp,
-        rng: &mut dyn Rng,
-        queued: &Queued,
-        outcomes: &[(ContactId, Outcome)],
-        message: Option<&[u8]>,
-        records: &mut Vec<Record>,
-        bodies: &mut Vec<NewBody>,
-    ) -> Option<()> {
-        let Some(text) = self.state.report(now, rng, queued, outcomes, message) else { return Some(()) };
-        let (folder, message, body) = self.own_message(now, rng, FolderRole::Inbox, text)?;
-        records.push(Record::MessageAdded { folder, message });
-        bodies.push(body);
-        Some(())
-    }
-
-    /// Nothing can be written: it goes on as after a failed commit.
-    pub(super) fn nothing(&mut self, now: Timestamp, rng: &mut dyn Rng, then: Then) {
-        if let Then::Sending(contact, step) = then {
-            self.after_commit(now, rng, contact, step, Err(CommitError::NoSpace));
+        let records = vec![Record::DelayReported { queue: queued.id }];
+        let mut change = Transaction { records, bodies: Vec::new() };
+        match add_report(cx, queued, &outcomes, None, &mut change) {
+            Some(()) => self.commit(cx, change, then),
+            None => self.not_committed(cx, then),
         }
     }
+}
+
+/// What it means that a recipient has a message.
+pub(super) fn add_delivered(cx: &mut Context<'_>, queue: QueueId, contact: ContactId, change: &mut Transaction) {
+    change.records.push(Record::RecipientDelivered { queue, contact, at: cx.now });
+    if let Some(queued) = cx.state.queue().get(queue) {
+        let outcomes = [(contact, Outcome::Delivered)];
+        // Where INBOX takes no more it is delivered all the same.
+        let _ = add_report(cx, queued, &outcomes, None, change);
+    }
+}
+
+/// What a message that its sender takes back leaves: nothing, or a report where it may have arrived before.
+pub(super) fn add_recall(cx: &mut Context<'_>, queue: QueueId, change: &mut Transaction) {
+    let Some(queued) = cx.state.queue().get(queue) else { return };
+    let doubtful = queued.waiting().filter(|(_, recipient)| !recipient.sent.is_empty());
+    let outcomes: Vec<_> = doubtful.map(|(contact, _)| (contact, Outcome::Failed(FailureReason::Recalled))).collect();
+    // A full INBOX is no reason to send what its sender does not want sent.
+    let _ = add_report(cx, queued, &outcomes, None, change);
+}
+
+/// Adds the record and the body of a report on those of whom its sender wants to hear this. `None` where INBOX takes
+/// no more.
+fn add_report(
+    cx: &mut Context<'_>,
+    queued: &Queued,
+    outcomes: &[(ContactId, Outcome)],
+    message: Option<&[u8]>,
+    change: &mut Transaction,
+) -> Option<()> {
+    let Some(text) = cx.state.report(cx.now, cx.rng, queued, outcomes, message) else { return Some(()) };
+    add_message(cx, text, change)
+}
+
+/// Adds a message of our own making to INBOX. `None` where that takes no more.
+pub(super) fn add_message(cx: &mut Context<'_>, text: Vec<u8>, change: &mut Transaction) -> Option<()> {
+    let (folder, message, body) = cx.own_message(FolderRole::Inbox, text)?;
+    change.records.push(Record::MessageAdded { folder, message });
+    change.bodies.push(body);
+    Some(())
 }
 
 impl State {

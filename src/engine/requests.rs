@@ -9,7 +9,7 @@ use crate::base::rng::Rng;
 use crate::base::{BodyId, FolderId, QueueId, Timestamp};
 
 use super::delivery::has_room;
-use super::effect::{CommitError, Durability, Effect, NewBody};
+use super::effect::{CommitError, Durability, Effect, NewBody, Transaction};
 use super::identity::{Identity, Then};
 use super::mailbox::{FlagChange, Folder, FolderRole, NamedFlags, NewMessage, Uid};
 use super::record::Record;
@@ -96,7 +96,11 @@ impl Identity {
             Request::Submit(submission) => self.submit(now, rng, &submission),
             Request::Cancel(queue) => self.cancel(now, rng, queue),
             Request::Retry(queue) => self.retry(now, queue),
-            Request::TellDamaged(body) => Ok(self.tell_damaged(now, rng, body)),
+            Request::TellDamaged(body) => {
+                let (mut cx, rooms) = self.parts(now, rng);
+                let Transaction { records, bodies } = rooms.deliver.tell_damaged(&mut cx, body);
+                Ok(Change { bodies, ..Change::new(records, Answer::Always(Response::Done)) })
+            }
             Request::Invite { public, expires } => self.invite(now, rng, public, expires),
             Request::RevokeInvitation(id) => self.revoke_invitation(id),
             Request::AddContact { invitation, petname } => self.add_contact(now, rng, &invitation, petname),

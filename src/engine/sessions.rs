@@ -9,8 +9,10 @@ use crate::base::{ClockStep, ContactId, SessionId, Timestamp};
 use crate::wire::Status;
 
 use super::book::ContactStatus;
+use super::context::Signal;
 use super::delivery::frank;
-use super::effect::Effect;
+use super::dialled::{TaskEvent, Told};
+use super::effect::{DIALLED_SESSIONS, Effect};
 use super::identity::Identity;
 use super::keys::Keys;
 use super::profile::PublicProfile;
@@ -201,7 +203,7 @@ impl Identity {
         if let Some(inbound) = self.rooms.receive.inbound.get_mut(&session) {
             inbound.machine.give_way();
             self.flush_inbound(session);
-        } else if self.collections.contains_key(&session) {
+        } else {
             // What was collected stays where it is.
             self.settle(session, Ticket(0), Status::Busy);
         }
@@ -226,8 +228,8 @@ impl Identity {
     /// Gives the answers that were noted.
     pub(super) fn settle_all(&mut self, now: Timestamp, rng: &mut dyn Rng) {
         while let Some(Settlement { session, ticket, status }) = self.rooms.receive.settlements.pop_front() {
-            if self.collections.contains_key(&session) {
-                self.collection_judged(now, rng, session, status);
+            if session.0 >= DIALLED_SESSIONS {
+                self.task(now, rng, session, TaskEvent::Told(Told::Judged(status)));
                 continue;
             }
             self.with_host(now, rng, session, |machine, host| machine.settle(now, ticket, status, host));
@@ -288,7 +290,7 @@ impl Identity {
             self.give_way(other);
         }
         for contact in online {
-            self.rooms.deliver.schedule.online(contact, now, rng);
+            self.out.tell(Signal::PeerCameOnline(contact));
         }
         for (ticket, delivery) in arrived {
             self.arrived(now, rng, session, ticket, delivery);

@@ -179,7 +179,7 @@ impl Rounds {
         for (contact, object) in over {
             self.ending.insert((contact, object), None);
             let record = Record::LoadEnded { contact, object, fate: Fate::Expired };
-            let op = cx.out.commit(Owner::Forwarding, vec![record], Vec::new());
+            let op = cx.out.commit(Owner::Forwarding, record);
             self.expiring.insert(op, (contact, object));
         }
     }
@@ -309,7 +309,7 @@ impl Carrying {
         self.settling = true;
         rounds.slots.delivered(self.line.session(), cx.now);
         let record = Record::LoadEnded { contact: self.contact, object: self.object, fate };
-        cx.out.commit(Owner::Task(self.line.session()), vec![record], Vec::new());
+        cx.out.commit(Owner::Task(self.line.session()), record);
     }
 }
 

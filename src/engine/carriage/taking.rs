@@ -12,7 +12,7 @@ use crate::engine::record::Record;
 use crate::engine::request::{RequestError, Response};
 use crate::engine::requests::{Answer, Change, Outcome};
 use crate::engine::session::{SendParams, Sender};
-use crate::engine::state::Applied;
+use crate::engine::state::{Applied, State};
 use crate::wire::{Importance, Status};
 
 const UNKNOWN: RequestError = RequestError::NotFound("contact");
@@ -61,12 +61,6 @@ impl Identity {
             }
         }
         Ok(Change::new(vec![Record::CarrierChosen { contact, friend }], Answer::Always(Response::Done)))
-    }
-
-    /// The onion of the friend who carries what is for a contact.
-    pub(in super::super) fn friend_onion(&self, contact: ContactId) -> Option<Onion> {
-        let friend = self.state.book().contact(self.state.carriage().friend_for(contact)?)?;
-        (friend.status == ContactStatus::Confirmed).then(|| friend.address.onion())
     }
 
     /// A contact brought an object for somebody else's node.
@@ -124,4 +118,10 @@ impl Identity {
             }
         }
     }
+}
+
+/// The onion of the friend who carries what is for a contact.
+pub(in super::super) fn friend_onion(state: &State, contact: ContactId) -> Option<Onion> {
+    let friend = state.book().contact(state.carriage().friend_for(contact)?)?;
+    (friend.status == ContactStatus::Confirmed).then(|| friend.address.onion())
 }

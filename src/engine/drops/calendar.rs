@@ -1,5 +1,4 @@
-//! The calendar: when which drop is dialled, a contact's to leave something or our own to collect, and when receipts are
-//! returned. All of it is memory, made anew at a start.
+//! The calendar: when which drop is dialled, a contact's to leave something or our own to collect. All of it is memory, made anew at a start.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,7 +7,6 @@ use super::fold::Drops;
 use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::{ClockStep, ContactId, DropId, Onion, SessionId, Timestamp};
-use crate::engine::carriage::Carriage;
 use crate::engine::schedule::within;
 use crate::engine::slots::{Slots, Standing, Waiting};
 use crate::engine::state::{AttemptError, Attempts};
@@ -32,31 +30,24 @@ impl Default for Delays {
 /// When which drop is dialled.
 #[derive(Debug)]
 pub(in super::super) struct Calendar {
-    delays: Delays,
+    /// Within which time after a direct attempt failed a message goes to the recipient's boxes.
+    delay: Duration,
     deposits: BTreeMap<(ContactId, Onion), Turn>,
     slots: Slots,
     /// Where something could be left last time.
     standing: Standing<(ContactId, Onion)>,
     collections: BTreeMap<DropId, Turn>,
-    receipts: BTreeMap<ContactId, Timestamp>,
 }
 
 impl Calendar {
     /// At a start: our own drops soon, each at a random moment of its own.
-    pub(in super::super) fn at_start(
-        drops: &Drops,
-        carriage: &Carriage,
-        delays: Delays,
-        now: Timestamp,
-        rng: &mut dyn Rng,
-    ) -> Self {
+    pub(in super::super) fn at_start(drops: &Drops, delay: Duration, now: Timestamp, rng: &mut dyn Rng) -> Self {
         let mut calendar = Self {
-            delays,
+            delay,
             deposits: BTreeMap::new(),
             slots: Slots::new(limits::PARALLEL_DEPOSITS),
             standing: Standing::new(),
             collections: BTreeMap::new(),
-            receipts: BTreeMap::new(),
         };
         for (place, held) in drops.held() {
             if now < held.plus(limits::ANSWERED_LATELY) {
@@ -66,9 +57,6 @@ impl Calendar {
         for rented in drops.rented() {
             calendar.collections.insert(rented.id, Turn::at(within(now, limits::START_SPREAD, rng)));
         }
-        for contact in drops.owed().chain(drops.reads().owed_to()).chain(carriage.owed()) {
-            calendar.owes(contact, now, rng);
-        }
         calendar
     }
 
@@ -76,7 +64,7 @@ impl Calendar {
     pub(in super::super) fn poll(&self) -> Option<Timestamp> {
         let deposits = self.slots.poll(&self.waiting());
         let collections = self.collections.values().filter(|turn| turn.session.is_none()).map(|turn| turn.next);
-        deposits.into_iter().chain(collections).chain(self.receipts.values().copied()).min()
+        deposits.into_iter().chain(collections).min()
     }
 
     /// The clock was set.
@@ -84,11 +72,6 @@ impl Calendar {
         self.deposits.values_mut().for_each(|turn| turn.clock_set(by, now, rng));
         self.collections.values_mut().for_each(|turn| turn.clock_set(by, now, rng));
         self.slots.clock_set(by);
-        for due in self.receipts.values_mut() {
-            if let ClockStep::Back(span) = by {
-                *due = due.minus(span);
-            }
-        }
     }
 
     // Deposits.
@@ -96,7 +79,7 @@ impl Calendar {
     /// A contact does not answer: something is to be left at these places, where that is not planned yet.
     pub(in super::super) fn wants(&mut self, contact: ContactId, places: &[Onion], now: Timestamp, rng: &mut dyn Rng) {
         for onion in places {
-            let next = within(now, self.delays.deposit, rng);
+            let next = within(now, self.delay, rng);
             self.deposits.entry((contact, *onion)).or_insert_with(|| Turn::at(next));
         }
     }
@@ -217,19 +200,5 @@ impl Calendar {
     /// How it goes with our drops.
     pub(in super::super) fn attempts(&self) -> BTreeMap<DropId, Attempts> {
         self.collections.iter().map(|(drop, turn)| (*drop, turn.attempts())).collect()
-    }
-
-    // Receipts.
-
-    /// A contact is owed receipts: they go within an hour, with whatever comes until then.
-    pub(in super::super) fn owes(&mut self, contact: ContactId, now: Timestamp, rng: &mut dyn Rng) {
-        let spread = self.delays.receipt;
-        self.receipts.entry(contact).or_insert_with(|| within(now, spread, rng));
-    }
-
-    pub(in super::super) fn take_receipts_due(&mut self, now: Timestamp) -> Option<ContactId> {
-        let (&contact, _) = self.receipts.iter().find(|(_, due)| **due <= now)?;
-        self.receipts.remove(&contact);
-        Some(contact)
     }
 }

@@ -11,17 +11,17 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Boxes;
 use super::rented::{DropChange, Rented, Stage};
 use crate::base::limits;
-use crate::base::rng::Rng;
-use crate::base::{ClockStep, DropId, InvitationId, ObjectId, SessionId, Timestamp};
+use crate::base::{ClockStep, DropId, InvitationId, ObjectId, OpId, Timestamp};
 use crate::engine::book::{Contact, ContactChange, ContactStatus};
-use crate::engine::effect::{CommitError, DialError, Effect};
+use crate::engine::context::{Completion, Context, Owner};
+use crate::engine::dialled::{Dialled, Line, Told};
 use crate::engine::greeting::next_card;
-use crate::engine::identity::{Identity, Then};
 use crate::engine::record::Record;
 use crate::engine::session::{Patron, Service, Ticket};
-use crate::engine::state::AttemptError;
+use crate::engine::state::{AttemptError, State};
 use crate::wire::mailbox::{BoxCommand, Entry, Part, Policy, Registration, Selection, Style};
 use crate::wire::token::{Class, Epoch, epoch};
 
@@ -77,8 +77,8 @@ struct Asked {
 
 /// One session with a drop of ours.
 pub(in super::super) struct Collecting {
+    line: Line<Patron>,
     drop: DropId,
-    machine: Option<Patron>,
     begun: Timestamp,
     step: Step,
     last_ticket: u64,
@@ -92,7 +92,7 @@ pub(in super::super) struct Collecting {
     watching: bool,
     /// The carrier takes no more sets now.
     sets_refused: bool,
-    /// Nor these pages.
+    /// The carrier does not take these pages now.
     pages_refused: BTreeSet<InvitationId>,
     /// Whether something may be there that is not in the list.
     news: bool,
@@ -107,11 +107,152 @@ pub(in super::super) struct Collecting {
     refused: u32,
 }
 
+impl Boxes {
+    /// Dials the next drop of ours that is due.
+    pub(in super::super) fn next_collection(&mut self, cx: &mut Context<'_>) -> Option<Collecting> {
+        while let Some(drop) = self.calendar.collection_due(cx.now) {
+            let Some(rented) = cx.state.drops().get(drop) else {
+                self.calendar.collection_over(drop);
+                continue;
+            };
+            let line = Line::dial(cx.out, rented.onion, None);
+            self.calendar.collection_begins(drop, line.session());
+            return Some(Collecting::new(line, drop, cx.now));
+        }
+        None
+    }
+
+    /// Tells contacts of drops of ours that they do not know yet: each gets a seat, and a card that names it.
+    pub(in super::super) fn offer_seats(&mut self, cx: &mut Context<'_>) {
+        if self.seating.is_some() {
+            return;
+        }
+        let (mut records, mut told) = (Vec::new(), BTreeSet::new());
+        for rented in cx.state.drops().rented().filter(|rented| rented.has_seat()) {
+            let free = rented.seats.iter().filter(|seat| seat.contact.is_none()).count();
+            let waits = |contact: &&Arc<Contact>| {
+                let knows_us = contact.status == ContactStatus::Confirmed && contact.cards.pending.is_none();
+                knows_us && rented.seat_of(contact.id).is_none()
+            };
+            for contact in cx.state.book().contacts().filter(waits).take(free) {
+                records.push(Record::DropChanged { id: rented.id, change: DropChange::Seated(contact.id) });
+                told.insert(contact.id);
+            }
+        }
+        let cards = told.into_iter().filter_map(|id| {
+            let change = ContactChange::CardQueued(next_card(cx.state.book().contact(id)?, cx.now, None, cx.rng));
+            Some(Record::ContactChanged { id, change })
+        });
+        records.extend(cards);
+        if !records.is_empty() {
+            self.seating = Some(cx.out.commit(Owner::Boxes, records));
+        }
+    }
+
+    /// Contacts have seats, or that failed.
+    pub(in super::super) fn completed(&mut self, op: OpId) {
+        self.seating.take_if(|seating| *seating == op);
+    }
+}
+
+impl Dialled for Collecting {
+    type Machine = Patron;
+    type Rooms<'r> = Boxes;
+
+    fn line(&self) -> &Line<Patron> {
+        &self.line
+    }
+
+    fn line_mut(&mut self) -> &mut Line<Patron> {
+        &mut self.line
+    }
+
+    fn dialled(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes) {
+        self.line.connected(Patron::new(cx.now));
+        self.begun = cx.now;
+        self.next(cx, boxes);
+    }
+
+    fn event(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes, event: Service) {
+        match event {
+            Service::Arrived(..) => {
+                self.news = true;
+                self.told(cx, boxes, Told::News);
+            }
+            Service::Answer(_, lines) => self.answered(cx, boxes, &lines),
+            Service::Failed(..) => self.end(cx, boxes, Some(AttemptError::Broken)),
+        }
+    }
+
+    fn completed(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes, _: OpId, completion: Completion) {
+        match completion {
+            Completion::DropWorked(result) => self.worked(cx, boxes, result),
+            Completion::Committed(Ok(_)) => {
+                boxes.offer_seats(cx);
+                self.next(cx, boxes);
+            }
+            Completion::Committed(Err(_)) => self.end(cx, boxes, Some(AttemptError::Local)),
+            _ => {}
+        }
+    }
+
+    fn told(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes, told: Told) {
+        match told {
+            Told::Judged(status) => self.was_judged(cx, boxes, status),
+            Told::News if matches!(self.step, Step::Resting(_)) => self.next(cx, boxes),
+            _ => {}
+        }
+    }
+
+    fn timeout(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes) {
+        if !self.line.is_over() && matches!(self.step, Step::Resting(until) if until <= cx.now) {
+            self.sets_refused = false;
+            self.news |= !std::mem::take(&mut self.passed_over).is_empty();
+            self.next(cx, boxes);
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Timestamp> {
+        let rest = match self.step {
+            Step::Resting(until) => Some(until),
+            _ => None,
+        };
+        let usable = self.line.is_usable();
+        self.line.poll_timeout().into_iter().chain(rest).filter(|_| usable).min()
+    }
+
+    fn clock_set(&mut self, step: ClockStep, now: Timestamp) {
+        self.begun = self.begun.stepped(step);
+        self.list_from = self.list_from.stepped(step);
+        if let Step::Resting(until) = &mut self.step {
+            *until = (*until).min(now.plus(limits::COLLECT_AGAIN));
+        }
+        self.identified_until = self.identified_until.map(|until| until.stepped(step));
+    }
+
+    fn ended(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes, problem: Option<AttemptError>) {
+        if cx.state.drops().get(self.drop).is_none() {
+            boxes.partly_fetched.remove(&self.drop);
+            boxes.calendar.collection_over(self.drop);
+        } else {
+            // The next session goes on with what it has.
+            let step = std::mem::replace(&mut self.step, Step::Dialling);
+            if let Step::Fetching(entry, bytes) = self.held_back.take().map_or(step, |asked| asked.step)
+                && !bytes.is_empty()
+            {
+                boxes.partly_fetched.insert(self.drop, (entry.object, bytes));
+            }
+            boxes.calendar.collection_ended(self.drop, problem, cx.now, cx.rng);
+        }
+        cx.out.attempts_changed();
+    }
+}
+
 impl Collecting {
-    const fn new(drop: DropId, now: Timestamp) -> Self {
+    const fn new(line: Line<Patron>, drop: DropId, now: Timestamp) -> Self {
         Self {
+            line,
             drop,
-            machine: None,
             begun: now,
             step: Step::Dialling,
             last_ticket: 0,
@@ -131,32 +272,16 @@ impl Collecting {
         }
     }
 
-    pub(in super::super) fn poll_timeout(&self) -> Option<Timestamp> {
-        let machine = self.machine.as_ref()?.poll_timeout();
-        let rest = match self.step {
-            Step::Resting(until) => Some(until),
-            _ => None,
-        };
-        machine.into_iter().chain(rest).min()
-    }
-
-    pub(in super::super) fn clock_set(&mut self, step: ClockStep, now: Timestamp) {
-        if let Some(machine) = &mut self.machine {
-            machine.clock_set(step);
-        }
-        self.begun = self.begun.stepped(step);
-        self.list_from = self.list_from.stepped(step);
-        if let Step::Resting(until) = &mut self.step {
-            *until = (*until).min(now.plus(limits::COLLECT_AGAIN));
-        }
-        self.identified_until = self.identified_until.map(|until| until.stepped(step));
+    const fn owner(&self) -> Owner {
+        Owner::Task(self.line.session())
     }
 
     fn ask(&mut self, now: Timestamp, command: &BoxCommand, block: &[u8], bound: u64, step: Step) {
         self.last_ticket += 1;
         self.step = step;
-        if let Some(machine) = &mut self.machine {
-            machine.ask(now, Ticket(self.last_ticket), command, block, bound);
+        let ticket = Ticket(self.last_ticket);
+        if let Some(machine) = self.line.machine() {
+            machine.ask(now, ticket, command, block, bound);
         }
     }
 
@@ -181,287 +306,105 @@ impl Collecting {
         }
         self.ask(now, &command, &block, bound, step);
     }
-}
-
-impl Identity {
-    /// Dials the drops of ours that are due.
-    pub(in super::super) fn collect_what_is_due(&mut self, now: Timestamp) {
-        while let Some(drop) = self.rooms.boxes.calendar.collection_due(now) {
-            let Some(rented) = self.state.drops().get(drop).cloned() else {
-                self.rooms.boxes.calendar.collection_over(drop);
-                continue;
-            };
-            let session = self.new_session();
-            self.rooms.boxes.calendar.collection_begins(drop, session);
-            self.collections.insert(session, Collecting::new(drop, now));
-            self.effect(Effect::Dial(session, rented.onion, None));
-        }
-    }
-
-    /// There may be something new to tell a carrier.
-    pub(in super::super) fn wake_collections(&mut self, now: Timestamp, rng: &mut dyn Rng) {
-        let rests = |collecting: &Collecting| matches!(collecting.step, Step::Resting(_));
-        let sessions: Vec<_> =
-            self.collections.iter().filter(|(_, collecting)| rests(collecting)).map(|(&session, _)| session).collect();
-        for session in sessions {
-            self.go_on(now, rng, session);
-        }
-    }
-
-    /// The answer to the dial of a collection.
-    pub(in super::super) fn collection_dialled(
-        &mut self,
-        now: Timestamp,
-        rng: &mut dyn Rng,
-        session: SessionId,
-        result: Result<(), DialError>,
-    ) {
-        let Some(collecting) = self.collections.get_mut(&session) else { return };
-        match result {
-            Ok(()) => {
-                collecting.machine = Some(Patron::new(now));
-                collecting.begun = now;
-                self.go_on(now, rng, session);
-            }
-            Err(error) => self.end_collection(now, rng, session, Some(error.into())),
-        }
-    }
 
     /// Begins whatever comes next.
-    fn go_on(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId) {
-        let Some(collecting) = self.collections.get(&session) else { return };
-        let Some(rented) = self.state.drops().get(collecting.drop).cloned() else {
-            return self.end_collection(now, rng, session, None);
-        };
-        let (mailbox, disk_low) = (rented.fingerprint.to_string(), self.disk_low);
-        let forgotten = rented.stage == Stage::Leaving && self.is_forgotten(&rented);
-        let missing_page = self.missing_page(now, rng, &rented, &collecting.pages_refused);
-        let Some(collecting) = self.collections.get_mut(&session) else { return };
+    fn next(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes) {
+        let Some(rented) = cx.state.drops().get(self.drop) else { return self.end(cx, boxes, None) };
         // What takes long is begun by a session that has time for it.
-        let end = collecting.begun.plus(limits::WIRE_SESSION.saturating_sub(MARGIN));
-        let young = now.since(collecting.begun) < limits::WIRE_SESSION / 2;
-        if now >= end || (!young && !collecting.listed.is_empty()) {
-            return self.end_collection(now, rng, session, None);
+        let end = self.begun.plus(limits::WIRE_SESSION.saturating_sub(MARGIN));
+        let young = cx.now.since(self.begun) < limits::WIRE_SESSION / 2;
+        if cx.now >= end || (!young && !self.listed.is_empty()) {
+            return self.end(cx, boxes, None);
         }
+        if !self.prepare(cx, boxes, rented) && !self.collect(cx, boxes, rented) {
+            self.rest_until(cx, rented, end);
+        }
+    }
+
+    /// Lets the carrier know us, our tokens and our pages; `false` where it does.
+    fn prepare(&mut self, cx: &mut Context<'_>, boxes: &Boxes, rented: &Rented) -> bool {
         if rented.stage == Stage::Registering {
             let certificate = rented.certificate.clone();
             let registration =
                 Registration { address: None, invitation: rented.invitation, certificate: certificate.len() as u64 };
             let bound = (limits::CHALLENGE_BYTES + limits::CERTIFICATE_BYTES) as u64;
-            collecting.ask(now, &BoxCommand::Register(registration), &certificate, bound, Step::Registering);
-        } else if !collecting.identified {
-            collecting.identify(now, &rented);
-        } else if let Some(missing) = rented.missing(epoch(now)).filter(|_| !collecting.sets_refused) {
+            self.ask(cx.now, &BoxCommand::Register(registration), &certificate, bound, Step::Registering);
+        } else if !self.identified {
+            self.identify(cx.now, rented);
+        } else if let Some(missing) = rented.missing(epoch(cx.now)).filter(|_| !self.sets_refused) {
             let classes = Rented::classes().map(|(class, _)| class).collect();
-            self.upload(now, session, &rented, missing, classes);
-        } else if let Some(page) = missing_page {
+            self.upload(cx, rented, missing, classes);
+        } else if let Some(page) = boxes.missing_page(cx, rented, &self.pages_refused) {
             let command = BoxCommand::Page { name: page.name, until: page.until, size: page.bytes.len() as u64 };
             let step = Step::Posting(page.invitation);
-            collecting.ask_as_owner(now, &rented, (command, page.bytes), 0, step);
-        } else if !collecting.watching {
-            collecting.watching = true;
-            let watch = BoxCommand::Watch { mailbox };
-            collecting.ask_as_owner(now, &rented, (watch, Vec::new()), 0, Step::Watching);
-        } else if collecting.news && now >= collecting.list_from {
-            collecting.news = false;
-            collecting.list_from = now.plus(limits::LIST_PAUSE);
-            let list = BoxCommand::List { mailbox, selection: Selection::default(), json: false };
-            collecting.ask_as_owner(now, &rented, (list, Vec::new()), 0, Step::Listing);
-        } else if let (false, Some(entry)) = (disk_low, collecting.listed.front().copied()) {
-            collecting.listed.pop_front();
-            let known =
-                self.rooms.boxes.partly_fetched.get(&rented.id).is_some_and(|(object, _)| *object == entry.object);
-            let before = if known { self.rooms.boxes.partly_fetched.remove(&rented.id) } else { None };
-            self.fetch(now, session, &rented, entry, before.map_or_else(Vec::new, |(_, bytes)| bytes));
-        } else if forgotten && !collecting.news && collecting.passed_over.is_empty() && collecting.listed.is_empty() {
-            collecting.step = Step::Noting;
-            let record = Record::DropRemoved { id: rented.id };
-            self.commit(vec![record], Vec::new(), Then::Collecting(session));
+            self.ask_as_owner(cx.now, rented, (command, page.bytes), 0, step);
         } else {
-            let nothing_left = collecting.passed_over.is_empty() && collecting.listed.is_empty();
-            let again = if nothing_left { end } else { now.plus(limits::COLLECT_AGAIN).min(end) };
-            let again = if collecting.news { again.min(collecting.list_from) } else { again };
-            collecting.step = Step::Resting(again);
+            return false;
         }
-        self.flush_collection(session);
+        true
     }
 
-    /// Whether nobody leaves anything at a drop any more: everybody who knew it was told.
-    fn is_forgotten(&self, rented: &Rented) -> bool {
-        let told = |contact| {
-            let entry = self.state.book().contact(contact);
-            entry.is_none_or(|entry| entry.status != ContactStatus::Confirmed || entry.cards.pending.is_none())
-        };
-        rented.seats.iter().filter_map(|seat| seat.contact).all(told)
+    /// Looks what is there, and takes it; `false` where there is nothing that can be taken now.
+    fn collect(&mut self, cx: &Context<'_>, boxes: &mut Boxes, rented: &Rented) -> bool {
+        let mailbox = rented.fingerprint.to_string();
+        if !self.watching {
+            self.watching = true;
+            self.ask_as_owner(cx.now, rented, (BoxCommand::Watch { mailbox }, Vec::new()), 0, Step::Watching);
+        } else if self.news && cx.now >= self.list_from {
+            self.news = false;
+            self.list_from = cx.now.plus(limits::LIST_PAUSE);
+            let list = BoxCommand::List { mailbox, selection: Selection::default(), json: false };
+            self.ask_as_owner(cx.now, rented, (list, Vec::new()), 0, Step::Listing);
+        } else if let (false, Some(entry)) = (cx.disk_low, self.listed.front().copied()) {
+            self.listed.pop_front();
+            let known = boxes.partly_fetched.get(&rented.id).is_some_and(|(object, _)| *object == entry.object);
+            let before = if known { boxes.partly_fetched.remove(&rented.id) } else { None };
+            self.fetch(cx.now, rented, entry, before.map_or_else(Vec::new, |(_, bytes)| bytes));
+        } else {
+            return false;
+        }
+        true
     }
 
-    fn upload(&mut self, now: Timestamp, session: SessionId, rented: &Rented, of: Epoch, classes: Vec<Class>) {
-        let Some(collecting) = self.collections.get_mut(&session) else { return };
+    /// Nothing is to be done until something comes; a drop that is given up, and that nobody uses any more, goes.
+    fn rest_until(&mut self, cx: &mut Context<'_>, rented: &Rented, end: Timestamp) {
+        let nothing_left = self.passed_over.is_empty() && self.listed.is_empty();
+        if nothing_left && !self.news && rented.stage == Stage::Leaving && is_forgotten(cx.state, rented) {
+            self.step = Step::Noting;
+            cx.out.commit(self.owner(), Record::DropRemoved { id: rented.id });
+            return;
+        }
+        let again = if nothing_left { end } else { cx.now.plus(limits::COLLECT_AGAIN).min(end) };
+        let again = if self.news { again.min(self.list_from) } else { again };
+        self.step = Step::Resting(again);
+    }
+
+    fn upload(&mut self, cx: &mut Context<'_>, rented: &Rented, of: Epoch, classes: Vec<Class>) {
         let Some(class) = classes.first().copied() else {
-            collecting.step = Step::Noting;
+            self.step = Step::Noting;
             let record = Record::DropChanged { id: rented.id, change: DropChange::Uploaded(of) };
-            return self.commit(vec![record], Vec::new(), Then::Collecting(session));
+            cx.out.commit(self.owner(), record);
+            return;
         };
         let block = rented.set(of, class).concat();
         let command = BoxCommand::Tokens { epoch: of, class: class.number(), size: block.len() as u64 };
-        collecting.ask_as_owner(now, rented, (command, block), 0, Step::Uploading(of, classes));
-        self.flush_collection(session);
+        self.ask_as_owner(cx.now, rented, (command, block), 0, Step::Uploading(of, classes));
     }
 
-    fn fetch(&mut self, now: Timestamp, session: SessionId, rented: &Rented, entry: Entry, before: Vec<u8>) {
-        let Some(collecting) = self.collections.get_mut(&session) else { return };
+    fn fetch(&mut self, now: Timestamp, rented: &Rented, entry: Entry, before: Vec<u8>) {
         let part = Part::Range { offset: before.len() as u64, length: None };
         let (mailbox, style) = (rented.fingerprint.to_string(), Style::default());
         let command = BoxCommand::Retrieve { mailbox, object: entry.object, part, style };
         let (bound, step) = (limits::RETRIEVED_BYTES, Step::Fetching(entry, before));
-        collecting.ask_as_owner(now, rented, (command, Vec::new()), bound, step);
-        self.flush_collection(session);
+        self.ask_as_owner(now, rented, (command, Vec::new()), bound, step);
     }
+}
 
-    /// The carrier sent bytes.
-    pub(in super::super) fn collection_received(
-        &mut self,
-        now: Timestamp,
-        rng: &mut dyn Rng,
-        session: SessionId,
-        bytes: &[u8],
-    ) {
-        self.with_collection(now, rng, session, |machine| machine.handle(now, bytes));
-    }
-
-    /// The connection ended.
-    pub(in super::super) fn collection_closed(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId) {
-        self.end_collection(now, rng, session, Some(AttemptError::Broken));
-    }
-
-    /// Lets collections see that time has passed.
-    pub(in super::super) fn collection_timeouts(&mut self, now: Timestamp, rng: &mut dyn Rng) {
-        let due = |collecting: &Collecting| collecting.poll_timeout().is_some_and(|at| at <= now);
-        let sessions: Vec<_> =
-            self.collections.iter().filter(|(_, collecting)| due(collecting)).map(|(&session, _)| session).collect();
-        for session in sessions {
-            self.with_collection(now, rng, session, |machine| machine.handle_timeout(now));
-            let Some(collecting) = self.collections.get_mut(&session) else { continue };
-            if matches!(collecting.step, Step::Resting(until) if until <= now) {
-                collecting.sets_refused = false;
-                collecting.news |= !std::mem::take(&mut collecting.passed_over).is_empty();
-                self.go_on(now, rng, session);
-            }
-        }
-    }
-
-    fn with_collection(
-        &mut self,
-        now: Timestamp,
-        rng: &mut dyn Rng,
-        session: SessionId,
-        act: impl FnOnce(&mut Patron),
-    ) {
-        let machine = |all: &mut Self| all.collections.get_mut(&session).and_then(|one| one.machine.take());
-        let Some(mut patron) = machine(self) else { return };
-        act(&mut patron);
-        let events = patron.take_events();
-        if let Some(collecting) = self.collections.get_mut(&session) {
-            collecting.machine = Some(patron);
-        }
-        for event in events {
-            match event {
-                Service::Arrived(..) => self.collection_news(now, rng, session),
-                Service::Answer(_, lines) => self.collection_answered(now, rng, session, &lines),
-                Service::Failed(..) => self.end_collection(now, rng, session, Some(AttemptError::Broken)),
-            }
-        }
-        self.flush_collection(session);
-    }
-
-    fn collection_news(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId) {
-        let Some(collecting) = self.collections.get_mut(&session) else { return };
-        collecting.news = true;
-        if matches!(collecting.step, Step::Resting(_)) {
-            self.go_on(now, rng, session);
-        }
-    }
-
-    /// A commit of a collection was done, or was not.
-    pub(in super::super) fn collection_committed(
-        &mut self,
-        now: Timestamp,
-        rng: &mut dyn Rng,
-        session: SessionId,
-        result: Result<(), CommitError>,
-    ) {
-        match result {
-            Ok(()) => {
-                self.offer_seats(now, rng);
-                self.go_on(now, rng, session);
-            }
-            Err(_) => self.end_collection(now, rng, session, Some(AttemptError::Local)),
-        }
-    }
-
-    /// Tells contacts of drops of ours that they do not know yet: each gets a seat, and a card that names it.
-    pub(in super::super) fn offer_seats(&mut self, now: Timestamp, rng: &mut dyn Rng) {
-        if self.rooms.boxes.seating {
-            return;
-        }
-        let (mut records, mut told) = (Vec::new(), BTreeSet::new());
-        for rented in self.state.drops().rented().filter(|rented| rented.has_seat()) {
-            let free = rented.seats.iter().filter(|seat| seat.contact.is_none()).count();
-            let waits = |contact: &&Arc<Contact>| {
-                let knows_us = contact.status == ContactStatus::Confirmed && contact.cards.pending.is_none();
-                knows_us && rented.seat_of(contact.id).is_none()
-            };
-            for contact in self.state.book().contacts().filter(waits).take(free) {
-                records.push(Record::DropChanged { id: rented.id, change: DropChange::Seated(contact.id) });
-                told.insert(contact.id);
-            }
-        }
-        let cards = told.into_iter().filter_map(|id| {
-            let change = ContactChange::CardQueued(next_card(self.state.book().contact(id)?, now, None, rng));
-            Some(Record::ContactChanged { id, change })
-        });
-        records.extend(cards);
-        if !records.is_empty() {
-            self.rooms.boxes.seating = true;
-            self.commit(records, Vec::new(), Then::Seated);
-        }
-    }
-
-    fn flush_collection(&mut self, session: SessionId) {
-        let Some(machine) = self.collections.get_mut(&session).and_then(|one| one.machine.as_mut()) else { return };
-        let output = machine.take_output();
-        self.transmit(session, output);
-    }
-
-    pub(in super::super) fn end_collection(
-        &mut self,
-        now: Timestamp,
-        rng: &mut dyn Rng,
-        session: SessionId,
-        problem: Option<AttemptError>,
-    ) {
-        let Some(mut collecting) = self.collections.remove(&session) else { return };
-        if let Some(machine) = &mut collecting.machine {
-            machine.finish();
-            let output = machine.take_output();
-            self.transmit(session, output);
-        }
-        if !matches!(collecting.step, Step::Dialling) {
-            self.effect(Effect::Close(session));
-        }
-        if self.state.drops().get(collecting.drop).is_none() {
-            self.rooms.boxes.partly_fetched.remove(&collecting.drop);
-            self.rooms.boxes.calendar.collection_over(collecting.drop);
-        } else {
-            // The next session goes on with what it has.
-            let asked = collecting.held_back.map(|asked| asked.step);
-            if let Step::Fetching(entry, bytes) = asked.unwrap_or(collecting.step)
-                && !bytes.is_empty()
-            {
-                self.rooms.boxes.partly_fetched.insert(collecting.drop, (entry.object, bytes));
-            }
-            self.rooms.boxes.calendar.collection_ended(collecting.drop, problem, now, rng);
-        }
-        self.attempts_changed();
-    }
+/// Whether nobody leaves anything at a drop any more: everybody who knew it was told.
+fn is_forgotten(state: &State, rented: &Rented) -> bool {
+    let told = |contact| {
+        let entry = state.book().contact(contact);
+        entry.is_none_or(|entry| entry.status != ContactStatus::Confirmed || entry.cards.pending.is_none())
+    };
+    rented.seats.iter().filter_map(|seat| seat.contact).all(told)
 }

@@ -7,16 +7,22 @@
 
 mod friend;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::leg::Leg;
+use super::Boxes;
+use super::leg::{Leg, LegEvent};
 use super::named::Place;
+use super::pages::{greeting_waits, page_keys, page_token};
 use crate::base::limits;
-use crate::base::rng::Rng;
-use crate::base::{ClockStep, ContactId, ContentId, Onion, QueueId, SessionId, Timestamp};
-use crate::engine::book::{Contact, ContactStatus};
-use crate::engine::effect::{CommitError, DialError, Effect, Refusal, Sizes};
-use crate::engine::identity::{Identity, Pending, Then};
+use crate::base::{ContactId, ContentId, Onion, OpId, QueueId, SessionId, Timestamp};
+use crate::engine::book::{Contact, ContactChange, ContactStatus};
+use crate::engine::carriage::friend_onion;
+use crate::engine::context::{Completion, Context, Owner};
+use crate::engine::deliver::Deliver;
+use crate::engine::dialled::{Dialled, Line};
+use crate::engine::effect::{CommitError, Effect, Refusal, Sizes, Transaction};
+use crate::engine::greeting::card_content;
 use crate::engine::record::Record;
 use crate::engine::session::{Initiator, Patron, Service, Ticket};
 use crate::engine::state::{Applied, AttemptError};
@@ -24,6 +30,8 @@ use crate::mail::{Content, ContentKind, Receipt};
 use crate::wire::mailbox::BoxCommand;
 use crate::wire::token::{Class, Token, epoch};
 use crate::wire::{Claim, Status};
+
+use friend::friend_at;
 
 const ASKED: Ticket = Ticket(1);
 const BROUGHT: Ticket = Ticket(2);
@@ -58,497 +66,434 @@ enum Stage {
     Settling,
 }
 
+/// An operation that a session waits for.
+enum InFlight {
+    /// What is to be left is being sealed.
+    Seal,
+    /// The certificate of a page is being checked.
+    Certificate(Arc<[u8]>),
+    /// It is noted that the token is about to be shown.
+    Noted,
+    /// It is noted that the carrier has it; or what a page said.
+    Held,
+    /// It is noted that the carrier says that it does not have it.
+    Refused,
+}
+
 /// One session that leaves one thing at a contact's drop.
 pub(in super::super) struct Depositing {
+    line: Line<Leg>,
     contact: ContactId,
     carrier: Onion,
     parcel: Parcel,
     receipt: Receipt,
     /// Who carries it, where that is no carrier of a drop.
     friend: Option<ContactId>,
-    machine: Option<Leg>,
     stage: Stage,
+    /// It waits for one operation at a time.
+    in_flight: Option<(OpId, InFlight)>,
 }
 
-/// What a commit of a deposit was for.
-#[derive(Debug, Clone, Copy)]
-pub(in super::super) enum DepositStep {
-    /// The token is about to be shown.
-    Noted,
-    /// The carrier has it; or a page was fetched.
-    Held,
-    /// The carrier says that it does not have it.
-    Refused,
+/// Whose memory a deposit uses.
+pub(in super::super) struct DepositRooms<'r> {
+    pub(in super::super) boxes: &'r mut Boxes,
+    pub(in super::super) deliver: &'r mut Deliver,
 }
 
-impl Depositing {
-    pub(in super::super) fn poll_timeout(&self) -> Option<Timestamp> {
-        self.machine.as_ref()?.poll_timeout()
-    }
-
-    /// With whom it has to do.
-    pub(in super::super) const fn contact(&self) -> ContactId {
-        self.contact
-    }
-
-    pub(in super::super) fn clock_set(&mut self, step: ClockStep) {
-        if let Some(machine) = &mut self.machine {
-            machine.clock_set(step);
-        }
-    }
-
-    /// Whether it is handing over this message.
-    pub(in super::super) fn hands_over(&self, queue: QueueId) -> bool {
-        self.parcel == Parcel::Mail(queue)
-            && matches!(self.stage, Stage::Noting(..) | Stage::Asked(_) | Stage::Brought | Stage::Settling)
-    }
-}
-
-impl Identity {
+impl Boxes {
     /// A contact does not answer: its drops come next, and the friend who carries what is for it.
-    pub(in super::super) fn wants_deposits(&mut self, now: Timestamp, rng: &mut dyn Rng, contact: ContactId) {
-        let drops = self.state.drops();
+    pub(in super::super) fn wants_deposits(&mut self, cx: &mut Context<'_>, contact: ContactId) {
+        let drops = cx.state.drops();
         let named = drops.of(contact).into_iter().flat_map(|of| of.iter()).map(|named| named.onion);
         let pages = drops.pages(contact).iter().copied();
-        let places: Vec<_> = named.chain(pages).chain(self.friend_onion(contact)).collect();
-        self.rooms.boxes.calendar.wants(contact, &places, now, rng);
+        let places: Vec<_> = named.chain(pages).chain(friend_onion(cx.state, contact)).collect();
+        self.calendar.wants(contact, &places, cx.now, cx.rng);
     }
 
-    /// Dials the drops of contacts that are due.
-    pub(in super::super) fn deposit_what_is_due(&mut self, now: Timestamp, rng: &mut dyn Rng) {
-        while let Some(place) = self.rooms.boxes.calendar.deposit_due(now) {
+    /// Dials the next drop of a contact that is due.
+    pub(in super::super) fn next_deposit(&mut self, cx: &mut Context<'_>, deliver: &Deliver) -> Option<Depositing> {
+        while let Some(place) = self.calendar.deposit_due(cx.now) {
             let (contact, carrier) = place;
-            let Some(parcel) = self.parcel_for(now, contact, carrier) else {
-                self.rooms.boxes.calendar.deposit_over(place);
+            let Some(parcel) = self.parcel_for(cx, deliver, contact, carrier) else {
+                self.calendar.deposit_over(place);
                 continue;
             };
-            let session = self.new_session();
             let bytes = match parcel {
-                Parcel::Mail(queue) => self.state.queue().get(queue).map_or(0, |queued| queued.size.into()),
+                Parcel::Mail(queue) => cx.state.queue().get(queue).map_or(0, |queued| queued.size.into()),
                 Parcel::Receipts | Parcel::Page | Parcel::Card(_) => 0,
             };
-            self.rooms.boxes.calendar.deposit_begins(place, session, bytes, now);
-            let friend = self.friend_at(contact, carrier);
-            let (receipt, machine, stage) = (rng.array(), None, Stage::Dialling);
-            self.deposits.insert(session, Depositing { contact, carrier, parcel, receipt, friend, machine, stage });
+            let friend = friend_at(cx.state, contact, carrier);
             // A friend knows us; no carrier of a drop is to.
-            self.effect(Effect::Dial(session, carrier, friend));
+            let line = Line::dial(cx.out, carrier, friend);
+            self.calendar.deposit_begins(place, line.session(), bytes, cx.now);
+            if parcel == Parcel::Receipts {
+                self.returning.insert(contact);
+            }
+            let (receipt, stage, in_flight) = (cx.rng.array(), Stage::Dialling, None);
+            return Some(Depositing { line, contact, carrier, parcel, receipt, friend, stage, in_flight });
         }
+        None
     }
 
     /// What is to be left at a drop of a contact, where there is something.
-    fn parcel_for(&self, now: Timestamp, contact: ContactId, carrier: Onion) -> Option<Parcel> {
-        let entry = self.state.book().contact(contact)?;
-        if self.friend_at(contact, carrier).is_some() {
-            return self.parcel_for_friend(now, entry);
+    fn parcel_for(&self, cx: &Context<'_>, deliver: &Deliver, contact: ContactId, carrier: Onion) -> Option<Parcel> {
+        let entry = cx.state.book().contact(contact)?;
+        if friend_at(cx.state, contact, carrier).is_some() {
+            return self.parcel_for_friend(cx, deliver, entry);
         }
-        if let Some(parcel) = self.greeting_for(entry, carrier) {
+        if let Some(parcel) = self.greeting_for(cx.state, entry, carrier) {
             return Some(parcel);
         }
-        let drops = self.state.drops().of(contact)?;
+        let drops = cx.state.drops().of(contact)?;
         if entry.status != ContactStatus::Confirmed || entry.certificate.is_none() {
             return None;
         }
         let has_token =
-            |size| class_for(size).is_some_and(|class| drops.next_token(carrier, class, epoch(now)).is_some());
+            |size| class_for(size).is_some_and(|class| drops.next_token(carrier, class, epoch(cx.now)).is_some());
         let card = entry.cards.pending.as_ref().map(|card| card.content);
-        if let Some(card) = card.filter(|card| !self.rooms.boxes.left_cards.contains(&(carrier, *card))) {
-            let size = self.card_content(entry, None).map_or(u64::MAX, |content| content.len() as u64);
-            if has_token(size) {
+        if let Some(card) = card.filter(|card| !self.left_cards.contains(&(carrier, *card))) {
+            let content = card_content(cx.state, cx.public(), entry, None);
+            if has_token(content.map_or(u64::MAX, |content| content.len() as u64)) {
                 return Some(Parcel::Card(card));
             }
         }
-        if self.rooms.deliver.returning.contains_key(&contact) && !self.is_returning(contact) && has_token(0) {
+        if deliver.receipts.are_returning(contact) && !self.returning.contains(&contact) && has_token(0) {
             return Some(Parcel::Receipts);
         }
         let wants = |queue: &QueueId| {
-            let there = self.state.drops().copies(*queue, contact).iter().filter(|copy| copy.onion == carrier);
+            let there = cx.state.drops().copies(*queue, contact).iter().filter(|copy| copy.onion == carrier);
             let (held, copies) = there.fold((false, 0), |(held, n), copy| (held || copy.held.is_some(), n + 1));
-            let fits = self.state.queue().get(*queue).is_some_and(|queued| has_token(queued.size.into()));
-            let wanted =
-                !held && copies < limits::COPIES_AT_DROP && !self.rooms.boxes.too_large_for_drops.contains(queue);
-            wanted && fits && self.may_copy(now, *queue)
+            let fits = cx.state.queue().get(*queue).is_some_and(|queued| has_token(queued.size.into()));
+            let wanted = !held && copies < limits::COPIES_AT_DROP && !self.too_large_for_drops.contains(queue);
+            wanted && fits && may_copy(cx, *queue)
         };
-        let wanting: Vec<_> = self.rooms.deliver.schedule.idle_messages(contact).into_iter().filter(wants).collect();
-        let fresh = wanting.iter().find(|queue| !self.rooms.boxes.unplaced.contains(&(carrier, **queue)));
+        let wanting: Vec<_> = deliver.schedule.idle_messages(contact).into_iter().filter(wants).collect();
+        let fresh = wanting.iter().find(|queue| !self.unplaced.contains(&(carrier, **queue)));
         fresh.or_else(|| wanting.first()).copied().map(Parcel::Mail)
     }
+}
 
-    /// Whether another copy of a message may be made that others hold for days: each has to end before the recipient may have
-    /// forgotten that it had the first.
-    fn may_copy(&self, now: Timestamp, queue: QueueId) -> bool {
-        self.state.queue().get(queue).is_some_and(|queued| now < queued.submitted.plus(limits::EXPIRY_MAX))
+/// Whether another copy of a message may be made that others hold for days: each has to end before the recipient may have
+/// forgotten that it had the first.
+fn may_copy(cx: &Context<'_>, queue: QueueId) -> bool {
+    cx.state.queue().get(queue).is_some_and(|queued| cx.now < queued.submitted.plus(limits::EXPIRY_MAX))
+}
+
+impl Dialled for Depositing {
+    type Machine = Leg;
+    type Rooms<'r> = DepositRooms<'r>;
+
+    fn line(&self) -> &Line<Leg> {
+        &self.line
     }
 
-    /// Whether the receipts for a contact are on their way to a drop.
-    fn is_returning(&self, contact: ContactId) -> bool {
-        self.deposits.values().any(|deposit| deposit.contact == contact && deposit.parcel == Parcel::Receipts)
+    fn line_mut(&mut self) -> &mut Line<Leg> {
+        &mut self.line
     }
 
-    /// The answer to the dial of a deposit.
-    pub(in super::super) fn deposit_dialled(
-        &mut self,
-        now: Timestamp,
-        rng: &mut dyn Rng,
-        session: SessionId,
-        result: Result<(), DialError>,
-    ) {
-        let Some(deposit) = self.deposits.get_mut(&session) else { return };
-        if let Err(error) = result {
-            return self.end_deposit(now, rng, session, Some(error.into()));
-        }
-        let (contact, carrier, parcel, receipt) = (deposit.contact, deposit.carrier, deposit.parcel, deposit.receipt);
-        let (leg, sizes) = match deposit.friend {
-            Some(_) => (Leg::Friend(Initiator::new(now)), Sizes::All),
-            None => (Leg::Carrier(Patron::new(now)), Sizes::Drop),
+    fn dialled(&mut self, cx: &mut Context<'_>, rooms: &mut DepositRooms<'_>) {
+        let leg = match self.friend {
+            Some(_) => Leg::Friend(Initiator::new(cx.now)),
+            None => Leg::Carrier(Patron::new(cx.now)),
         };
-        deposit.machine = Some(leg);
-        deposit.stage = Stage::Sealing;
-        if parcel == Parcel::Page {
-            let Some(token) = self.page_token(contact, carrier) else {
-                return self.end_deposit(now, rng, session, None);
-            };
-            return self.fetch_page(now, rng, session, token);
+        self.line.connected(leg);
+        self.stage = Stage::Sealing;
+        if self.parcel == Parcel::Page {
+            return self.fetch_page(cx, rooms);
         }
-        let certificate = self.state.book().contact(contact).and_then(|entry: &Arc<Contact>| entry.certificate.clone());
-        let Some(certificate) = certificate else {
-            return self.end_deposit(now, rng, session, Some(AttemptError::Local));
+        let certificate = cx.state.book().contact(self.contact).and_then(|entry| entry.certificate.clone());
+        let Some(certificate) = certificate else { return self.end(cx, rooms, Some(AttemptError::Local)) };
+        if self.seal(cx, rooms.deliver, certificate).is_none() {
+            self.end(cx, rooms, None);
+        }
+    }
+
+    fn completed(&mut self, cx: &mut Context<'_>, rooms: &mut DepositRooms<'_>, op: OpId, completion: Completion) {
+        let Some((_, operation)) = self.in_flight.take_if(|(waiting, _)| *waiting == op) else { return };
+        match (operation, completion) {
+            (InFlight::Seal, Completion::Sealed(result)) => self.sealed(cx, rooms, result),
+            (InFlight::Certificate(bytes), Completion::CertificateChecked(usable)) => {
+                self.page_checked(cx, rooms, bytes, usable);
+            }
+            (InFlight::Noted, Completion::Committed(result)) => self.noted(cx, rooms, result),
+            // Where our own disk failed the copy is one without an answer: one more may follow.
+            (InFlight::Held, Completion::Committed(result)) => {
+                self.end(cx, rooms, result.err().map(|_| AttemptError::Local));
+            }
+            (InFlight::Refused, _) => self.end(cx, rooms, Some(AttemptError::Later)),
+            _ => {}
+        }
+    }
+
+    fn event(&mut self, cx: &mut Context<'_>, rooms: &mut DepositRooms<'_>, event: LegEvent) {
+        match event {
+            LegEvent::Carrier(event) => self.carrier_reported(cx, rooms, event),
+            LegEvent::Friend(event) => self.friend_reported(cx, rooms, &event),
+        }
+    }
+
+    fn closed(&mut self, cx: &mut Context<'_>, rooms: &mut DepositRooms<'_>) {
+        if matches!(self.stage, Stage::Fetching | Stage::Sealing) {
+            self.end(cx, rooms, Some(AttemptError::Broken));
+        }
+    }
+
+    fn ended(&mut self, cx: &mut Context<'_>, rooms: &mut DepositRooms<'_>, problem: Option<AttemptError>) {
+        if self.parcel == Parcel::Receipts {
+            rooms.boxes.returning.remove(&self.contact);
+        }
+        rooms.boxes.calendar.deposit_ended((self.contact, self.carrier), problem, cx.now, cx.rng);
+        cx.out.attempts_changed();
+    }
+
+    fn show(&self, rooms: &mut DepositRooms<'_>) {
+        let handing = matches!(self.stage, Stage::Noting(..) | Stage::Asked(_) | Stage::Brought | Stage::Settling);
+        let queues = match self.parcel {
+            Parcel::Mail(queue) if handing && !self.line.is_over() => BTreeSet::from([queue]),
+            _ => BTreeSet::new(),
         };
-        let expires = Timestamp::from_secs(now.plus(limits::EXPIRY_MAX).secs());
-        match parcel {
+        rooms.deliver.hands_over(self.session(), self.contact, queues, false);
+    }
+}
+
+impl Depositing {
+    const fn session(&self) -> SessionId {
+        self.line.session()
+    }
+
+    /// Begins an operation; the session waits for it.
+    fn begin(&mut self, cx: &mut Context<'_>, operation: InFlight) -> OpId {
+        let op = cx.out.operation(Owner::Task(self.session()));
+        self.in_flight = Some((op, operation));
+        op
+    }
+
+    fn commit(&mut self, cx: &mut Context<'_>, change: impl Into<Transaction>, operation: InFlight) {
+        let op = cx.out.commit(Owner::Task(self.session()), change);
+        self.in_flight = Some((op, operation));
+    }
+
+    /// Lets what is to be left be sealed; `None` where that is not to be left any more.
+    fn seal(&mut self, cx: &mut Context<'_>, deliver: &Deliver, certificate: Arc<[u8]>) -> Option<()> {
+        let sizes = if self.friend.is_some() { Sizes::All } else { Sizes::Drop };
+        let expires = Timestamp::from_secs(cx.now.plus(limits::EXPIRY_MAX).secs());
+        let content = match self.parcel {
             Parcel::Mail(queue) => {
-                let Some(queued) = self.state.queue().get(queue).cloned() else {
-                    return self.end_deposit(now, rng, session, None);
-                };
-                let content = Content {
-                    kind: ContentKind::Mail,
-                    id: queued.content,
-                    expires,
-                    receipt: Some(receipt),
-                    payload: Vec::new(),
-                };
-                let op = self.operation(Pending::Deposit(session));
-                self.effect(Effect::SealBody(op, content.header(), queued.body, certificate, sizes));
+                let queued = cx.state.queue().get(queue)?;
+                let (kind, id, receipt) = (ContentKind::Mail, queued.content, Some(self.receipt));
+                let content = Content { kind, id, expires, receipt, payload: Vec::new() };
+                let op = self.begin(cx, InFlight::Seal);
+                cx.out.effect(Effect::SealBody(op, content.header(), queued.body, certificate, sizes));
+                return Some(());
             }
-            Parcel::Receipts => {
-                let Some(content) = self.receipts_content(contact) else {
-                    return self.end_deposit(now, rng, session, None);
-                };
-                let op = self.operation(Pending::Deposit(session));
-                self.effect(Effect::Seal(op, content, certificate, sizes));
-            }
-            Parcel::Page => self.end_deposit(now, rng, session, None),
+            Parcel::Receipts => deliver.receipts.content(self.contact)?,
+            Parcel::Page => return None,
             Parcel::Card(card) => {
                 let waits = |entry: &&Arc<Contact>| entry.cards.pending.as_ref().is_some_and(|it| it.content == card);
-                let entry = self.state.book().contact(contact).filter(waits);
-                let Some(content) = entry.and_then(|entry| self.card_content(entry, Some(expires))) else {
-                    return self.end_deposit(now, rng, session, None);
-                };
-                let op = self.operation(Pending::Deposit(session));
-                self.effect(Effect::Seal(op, content, certificate, sizes));
+                let entry = cx.state.book().contact(self.contact).filter(waits)?;
+                card_content(cx.state, cx.public(), entry, Some(expires))?
             }
-        }
-    }
-
-    fn fetch_page(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId, token: Token) {
-        if let Some(deposit) = self.deposits.get_mut(&session)
-            && let Some(Leg::Carrier(machine)) = &mut deposit.machine
-        {
-            deposit.stage = Stage::Fetching;
-            machine.ask(now, ASKED, &BoxCommand::Fetch { token }, b"", limits::PAGE_BYTES);
-            self.drive_deposit(now, rng, session);
-        }
+        };
+        let op = self.begin(cx, InFlight::Seal);
+        cx.out.effect(Effect::Seal(op, content, certificate, sizes));
+        Some(())
     }
 
     /// What is to be left was sealed.
-    pub(in super::super) fn deposit_sealed(
-        &mut self,
-        now: Timestamp,
-        rng: &mut dyn Rng,
-        session: SessionId,
-        result: Result<Vec<u8>, Refusal>,
-    ) {
-        let Some(deposit) = self.deposits.get_mut(&session) else { return };
-        let (contact, carrier, parcel, friend) = (deposit.contact, deposit.carrier, deposit.parcel, deposit.friend);
+    fn sealed(&mut self, cx: &mut Context<'_>, rooms: &mut DepositRooms<'_>, result: Result<Vec<u8>, Refusal>) {
+        let (contact, carrier) = (self.contact, self.carrier);
         let object: Arc<[u8]> = match result {
             Ok(object) => object.into(),
             Err(refusal) => {
-                if let Parcel::Mail(queue) = parcel {
-                    match (friend, refusal) {
-                        (Some(_), _) => self.rooms.boxes.refused_by_friend.insert(queue),
-                        (None, Refusal::Permanent) => self.rooms.boxes.too_large_for_drops.insert(queue),
-                        (None, Refusal::Date | Refusal::Temporary) => {
-                            self.rooms.boxes.unplaced.insert((carrier, queue))
-                        }
+                if let Parcel::Mail(queue) = self.parcel {
+                    match (self.friend, refusal) {
+                        (Some(_), _) => rooms.boxes.refused_by_friend.insert(queue),
+                        (None, Refusal::Permanent) => rooms.boxes.too_large_for_drops.insert(queue),
+                        (None, Refusal::Date | Refusal::Temporary) => rooms.boxes.unplaced.insert((carrier, queue)),
                     };
                 }
-                return self.end_deposit(now, rng, session, Some(AttemptError::Local));
+                return self.end(cx, rooms, Some(AttemptError::Local));
             }
         };
-        if let Some(token) = self.page_token(contact, carrier).filter(|_| matches!(parcel, Parcel::Card(_))) {
+        let page = page_token(cx.state, contact, carrier).filter(|_| matches!(self.parcel, Parcel::Card(_)));
+        if let Some(token) = page {
             if object.len() as u64 > limits::PAGE_ANSWER_BYTES {
-                return self.end_deposit(now, rng, session, Some(AttemptError::Later));
+                return self.end(cx, rooms, Some(AttemptError::Later));
             }
             // Of a card nobody needs to know whether it may have arrived: it is sent until it is answered.
-            return self.hand_over(now, rng, session, object, Some(token));
+            return self.hand_over(cx, rooms, object, Some(token));
         }
-        if let (Some(friend), Parcel::Mail(queue)) = (friend, parcel) {
-            return self.note_handing(now, rng, session, object, (friend, queue));
+        if let (Some(friend), Parcel::Mail(queue)) = (self.friend, self.parcel) {
+            return self.note_handing(cx, rooms, object, (friend, queue));
         }
         let token = Class::of(object.len() as u64)
-            .and_then(|class| self.state.drops().of(contact)?.next_token(carrier, class, epoch(now)));
-        let queue = match parcel {
+            .and_then(|class| cx.state.drops().of(contact)?.next_token(carrier, class, epoch(cx.now)));
+        let queue = match self.parcel {
             Parcel::Mail(queue) => Some(queue),
             Parcel::Receipts | Parcel::Page | Parcel::Card(_) => None,
         };
-        let recalled = queue.is_some_and(|queue| self.rooms.deliver.schedule.is_recalled(queue));
+        let recalled = queue.is_some_and(|queue| rooms.deliver.schedule.is_recalled(queue));
         let Some((place, token)) = token.filter(|_| !recalled) else {
             // No token is left, for now; one of another class may be.
-            self.rooms.boxes.unplaced.extend(queue.map(|queue| (carrier, queue)));
-            return self.end_deposit(now, rng, session, Some(AttemptError::Later));
+            rooms.boxes.unplaced.extend(queue.map(|queue| (carrier, queue)));
+            return self.end(cx, rooms, Some(AttemptError::Later));
         };
-        self.note_deposit(session, object, token, queue, place);
+        self.note_deposit(cx, object, token, queue, place);
     }
 
     fn note_deposit(
         &mut self,
-        session: SessionId,
+        cx: &mut Context<'_>,
         object: Arc<[u8]>,
         token: Token,
         queue: Option<QueueId>,
         place: Place,
     ) {
-        let Some(deposit) = self.deposits.get_mut(&session) else { return };
-        deposit.stage = Stage::Noting(object, Some(token));
-        let (contact, onion, receipt) = (deposit.contact, deposit.carrier, deposit.receipt);
-        let record = Record::Deposited { contact, queue, onion, place, receipt };
-        self.commit(vec![record], Vec::new(), Then::Depositing(session, DepositStep::Noted));
+        self.stage = Stage::Noting(object, Some(token));
+        let (contact, onion, receipt) = (self.contact, self.carrier, self.receipt);
+        self.commit(cx, Record::Deposited { contact, queue, onion, place, receipt }, InFlight::Noted);
     }
 
-    /// A commit of a deposit was done, or was not.
-    pub(in super::super) fn deposit_committed(
+    /// What is about to be shown is noted on the disk, or is not.
+    fn noted(
         &mut self,
-        now: Timestamp,
-        rng: &mut dyn Rng,
-        session: SessionId,
-        step: DepositStep,
+        cx: &mut Context<'_>,
+        rooms: &mut DepositRooms<'_>,
         applied: Result<Vec<Applied>, CommitError>,
     ) {
-        let Some(deposit) = self.deposits.get_mut(&session) else { return };
         let done = matches!(applied.as_deref(), Ok([Applied::Done, ..]));
-        match step {
-            DepositStep::Noted => {
-                let stage = std::mem::replace(&mut deposit.stage, Stage::Settling);
-                let (Stage::Noting(object, token), true) = (stage, done) else {
-                    let problem = if applied.is_err() { Some(AttemptError::Local) } else { None };
-                    return self.end_deposit(now, rng, session, problem);
-                };
-                self.hand_over(now, rng, session, object, token);
-            }
-            DepositStep::Held => {
-                // Where our own disk failed the copy is one without an answer: one more may follow.
-                let problem = if applied.is_err() { Some(AttemptError::Local) } else { None };
-                self.end_deposit(now, rng, session, problem);
-            }
-            DepositStep::Refused => self.end_deposit(now, rng, session, Some(AttemptError::Later)),
-        }
+        let stage = std::mem::replace(&mut self.stage, Stage::Settling);
+        let (Stage::Noting(object, token), true) = (stage, done) else {
+            return self.end(cx, rooms, applied.err().map(|_| AttemptError::Local));
+        };
+        self.hand_over(cx, rooms, object, token);
     }
 
     fn hand_over(
         &mut self,
-        now: Timestamp,
-        rng: &mut dyn Rng,
-        session: SessionId,
+        cx: &mut Context<'_>,
+        rooms: &mut DepositRooms<'_>,
         object: Arc<[u8]>,
         token: Option<Token>,
     ) {
-        let job = self.deposits.get(&session).and_then(|deposit| self.job_for_friend(deposit, &object));
-        let Some(deposit) = self.deposits.get_mut(&session) else { return };
-        match (&mut deposit.machine, token, job) {
+        let (now, job) = (cx.now, self.job_for_friend(cx.state, &object));
+        match (self.line.machine(), token, job) {
             (Some(Leg::Carrier(machine)), Some(token), _) if object.len() > limits::PIPELINED_OBJECT_BYTES => {
                 let claim = Claim::of(&object);
                 machine.ask(now, ASKED, &BoxCommand::Deposit { token, claim }, b"", 0);
-                deposit.stage = Stage::Asked(Some(object));
+                self.stage = Stage::Asked(Some(object));
             }
             (Some(Leg::Carrier(machine)), Some(token), _) => {
                 machine.deposit(now, ASKED, BROUGHT, token, &object);
-                deposit.stage = Stage::Asked(None);
+                self.stage = Stage::Asked(None);
             }
             (Some(Leg::Friend(machine)), _, Some(job)) => {
                 machine.send(now, BROUGHT, job);
-                deposit.stage = Stage::Brought;
+                self.stage = Stage::Brought;
             }
             // It broke off before anything was handed over.
-            _ => return self.deposit_refused(now, rng, session),
+            _ => return self.refused(cx, rooms),
         }
-        self.drive_deposit(now, rng, session);
+        self.drive(cx, rooms, |_| ());
     }
 
-    /// Lets the machine of a deposit say what happened, and sends what it has to say.
-    fn drive_deposit(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId) {
-        match self.deposits.get_mut(&session).and_then(|deposit| deposit.machine.as_mut()) {
-            Some(Leg::Carrier(machine)) => {
-                for event in machine.take_events() {
-                    self.deposit_event(now, rng, session, event);
-                }
+    fn carrier_reported(&mut self, cx: &mut Context<'_>, rooms: &mut DepositRooms<'_>, event: Service) {
+        let (ticket, lines) = match event {
+            Service::Answer(ticket, lines) => (ticket, lines),
+            Service::Arrived(..) => return,
+            Service::Failed(..) => {
+                return match self.stage {
+                    // Nothing was handed over: what is under way notices.
+                    Stage::Dialling | Stage::Sealing | Stage::Noting(..) | Stage::Settling => self.line.lose(),
+                    // It may be there; or there is no page.
+                    Stage::Fetching | Stage::Asked(_) | Stage::Brought => {
+                        self.end(cx, rooms, Some(AttemptError::Broken));
+                    }
+                };
             }
-            Some(Leg::Friend(machine)) => {
-                for event in machine.take_events() {
-                    self.friend_event(now, rng, session, &event);
-                }
-            }
-            None => return,
-        }
-        let Some(machine) = self.deposits.get_mut(&session).and_then(|deposit| deposit.machine.as_mut()) else {
-            return;
         };
-        let output = machine.take_output();
-        self.transmit(session, output);
-    }
-
-    fn deposit_event(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId, event: Service) {
-        let Some(deposit) = self.deposits.get_mut(&session) else { return };
-        let code = |status: Status| status.code();
-        match event {
-            Service::Arrived(..) => {}
-            Service::Failed(..) => match deposit.stage {
-                // Nothing was handed over: what is under way notices.
-                Stage::Dialling | Stage::Sealing | Stage::Noting(..) | Stage::Settling => deposit.machine = None,
-                // It may be there; or there is no page.
-                Stage::Fetching | Stage::Asked(_) | Stage::Brought => {
-                    self.end_deposit(now, rng, session, Some(AttemptError::Broken));
-                }
+        let answered = lines.last().map(super::super::session::Answered::code);
+        let Some(Leg::Carrier(machine)) = self.line.machine() else { return };
+        match (&mut self.stage, ticket) {
+            (Stage::Fetching, _) => match lines.last().and_then(|line| line.blocks.first()) {
+                Some(page) if answered == Some(Status::MessageObject.code()) => self.page_fetched(cx, rooms, page),
+                _ => self.end(cx, rooms, Some(AttemptError::Later)),
             },
-            Service::Answer(ticket, lines) => {
-                let answered = lines.last().map(super::super::session::Answered::code);
-                let place = (deposit.contact, deposit.carrier);
-                let Some(Leg::Carrier(machine)) = &mut deposit.machine else { return };
-                match (&mut deposit.stage, ticket) {
-                    (Stage::Fetching, _) => match lines.last().and_then(|line| line.blocks.first()) {
-                        Some(page) if answered == Some(code(Status::MessageObject)) => {
-                            self.page_fetched(now, rng, session, place, page);
-                        }
-                        _ => self.end_deposit(now, rng, session, Some(AttemptError::Later)),
-                    },
-                    (Stage::Asked(object), ASKED) if answered == Some(code(Status::Ready)) => {
-                        if let Some(object) = object.take() {
-                            machine.bring(now, BROUGHT, &object);
-                        }
-                        deposit.stage = Stage::Brought;
-                    }
-                    (Stage::Brought, BROUGHT) if answered == Some(code(Status::Roger)) => {
-                        self.deposit_held(now, rng, session);
-                    }
-                    (Stage::Asked(_) | Stage::Brought, _) => self.deposit_refused(now, rng, session),
-                    _ => {}
+            (Stage::Asked(object), ASKED) if answered == Some(Status::Ready.code()) => {
+                if let Some(object) = object.take() {
+                    machine.bring(cx.now, BROUGHT, &object);
                 }
+                self.stage = Stage::Brought;
             }
+            (Stage::Brought, BROUGHT) if answered == Some(Status::Roger.code()) => self.held(cx, rooms),
+            (Stage::Asked(_) | Stage::Brought, _) => self.refused(cx, rooms),
+            _ => {}
         }
     }
 
-    fn deposit_held(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId) {
-        let Some(deposit) = self.deposits.get_mut(&session) else { return };
-        deposit.stage = Stage::Settling;
-        let (contact, carrier, receipt) = (deposit.contact, deposit.carrier, deposit.receipt);
-        self.rooms.boxes.calendar.deposit_held((contact, carrier), session, now);
-        let records = match deposit.parcel {
-            Parcel::Mail(queue) => vec![Record::DepositSettled { contact, queue, receipt, held: Some(now) }],
-            Parcel::Receipts => match self.returned_records(contact) {
-                Some(records) => records,
-                // They went another way meanwhile.
-                None => return self.end_deposit(now, rng, session, None),
-            },
-            Parcel::Page => return self.end_deposit(now, rng, session, None),
+    /// It is where it was to be left.
+    fn held(&mut self, cx: &mut Context<'_>, rooms: &mut DepositRooms<'_>) {
+        self.stage = Stage::Settling;
+        let (contact, carrier, receipt) = (self.contact, self.carrier, self.receipt);
+        rooms.boxes.calendar.deposit_held((contact, carrier), self.session(), cx.now);
+        let records = match self.parcel {
+            Parcel::Mail(queue) => Some(vec![Record::DepositSettled { contact, queue, receipt, held: Some(cx.now) }]),
+            // They may have gone another way meanwhile.
+            Parcel::Receipts => rooms.deliver.receipts.returned_records(contact),
+            Parcel::Page => None,
             Parcel::Card(card) => {
-                self.rooms.boxes.left_cards.insert((carrier, card));
-                match self.greeting_waits(now, contact, card) {
-                    Some(record) => vec![record],
-                    None => return self.end_deposit(now, rng, session, None),
-                }
+                rooms.boxes.left_cards.insert((carrier, card));
+                greeting_waits(cx.state, cx.now, contact, card).map(|record| vec![record])
             }
         };
-        self.commit(records, Vec::new(), Then::Depositing(session, DepositStep::Held));
+        match records {
+            Some(records) => self.commit(cx, records, InFlight::Held),
+            None => self.end(cx, rooms, None),
+        }
     }
 
     /// The carrier did not take it, as it says; or nothing was handed over.
-    fn deposit_refused(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId) {
-        let Some(deposit) = self.deposits.get_mut(&session) else { return };
-        deposit.stage = Stage::Settling;
-        let (contact, receipt) = (deposit.contact, deposit.receipt);
-        match deposit.parcel {
-            Parcel::Mail(queue) => {
-                match deposit.friend {
-                    Some(_) => self.rooms.boxes.refused_by_friend.insert(queue),
-                    None => self.rooms.boxes.unplaced.insert((deposit.carrier, queue)),
-                };
-                let record = Record::DepositSettled { contact, queue, receipt, held: None };
-                self.commit(vec![record], Vec::new(), Then::Depositing(session, DepositStep::Refused));
-            }
-            Parcel::Receipts | Parcel::Page | Parcel::Card(_) => {
-                self.end_deposit(now, rng, session, Some(AttemptError::Later));
-            }
-        }
+    fn refused(&mut self, cx: &mut Context<'_>, rooms: &mut DepositRooms<'_>) {
+        self.stage = Stage::Settling;
+        let Parcel::Mail(queue) = self.parcel else { return self.end(cx, rooms, Some(AttemptError::Later)) };
+        match self.friend {
+            Some(_) => rooms.boxes.refused_by_friend.insert(queue),
+            None => rooms.boxes.unplaced.insert((self.carrier, queue)),
+        };
+        let (contact, receipt) = (self.contact, self.receipt);
+        self.commit(cx, Record::DepositSettled { contact, queue, receipt, held: None }, InFlight::Refused);
     }
 
-    /// The carrier sent bytes.
-    pub(in super::super) fn deposit_received(
-        &mut self,
-        now: Timestamp,
-        rng: &mut dyn Rng,
-        session: SessionId,
-        bytes: &[u8],
-    ) {
-        if let Some(machine) = self.deposits.get_mut(&session).and_then(|deposit| deposit.machine.as_mut()) {
-            machine.handle(now, bytes);
-            self.drive_deposit(now, rng, session);
-        }
+    // Pages.
+
+    fn fetch_page(&mut self, cx: &mut Context<'_>, rooms: &mut DepositRooms<'_>) {
+        let token = page_token(cx.state, self.contact, self.carrier);
+        let (Some(token), Some(Leg::Carrier(machine))) = (token, self.line.machine()) else {
+            return self.end(cx, rooms, None);
+        };
+        machine.ask(cx.now, ASKED, &BoxCommand::Fetch { token }, b"", limits::PAGE_BYTES);
+        self.stage = Stage::Fetching;
     }
 
-    /// The connection ended.
-    pub(in super::super) fn deposit_closed(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId) {
-        if let Some(machine) = self.deposits.get_mut(&session).and_then(|deposit| deposit.machine.as_mut()) {
-            machine.disconnected();
-            self.drive_deposit(now, rng, session);
-        }
-        if let Some(deposit) = self.deposits.get_mut(&session) {
-            deposit.machine = None;
-            if matches!(deposit.stage, Stage::Fetching | Stage::Sealing) {
-                self.end_deposit(now, rng, session, Some(AttemptError::Broken));
-            }
-        }
+    /// A page came.
+    fn page_fetched(&mut self, cx: &mut Context<'_>, rooms: &mut DepositRooms<'_>, page: &[u8]) {
+        let certificate = page_keys(cx.state, self.contact, self.carrier).and_then(|keys| keys.open(page));
+        let known = cx.state.book().contact(self.contact);
+        let (Some(certificate), Some(known)) = (certificate, known) else {
+            return self.end(cx, rooms, Some(AttemptError::WrongCertificate));
+        };
+        let (bytes, fingerprint): (Arc<[u8]>, _) = (certificate.into(), known.fingerprint);
+        let op = self.begin(cx, InFlight::Certificate(bytes.clone()));
+        cx.out.effect(Effect::CheckCertificate(op, bytes, fingerprint));
     }
 
-    /// Lets deposits see that time has passed.
-    pub(in super::super) fn deposit_timeouts(&mut self, now: Timestamp, rng: &mut dyn Rng) {
-        let due = |deposit: &Depositing| deposit.poll_timeout().is_some_and(|at| at <= now);
-        let sessions: Vec<_> =
-            self.deposits.iter().filter(|(_, deposit)| due(deposit)).map(|(&session, _)| session).collect();
-        for session in sessions {
-            if let Some(machine) = self.deposits.get_mut(&session).and_then(|deposit| deposit.machine.as_mut()) {
-                machine.handle_timeout(now);
-                self.drive_deposit(now, rng, session);
-            }
+    /// The certificate of a page was checked.
+    fn page_checked(&mut self, cx: &mut Context<'_>, rooms: &mut DepositRooms<'_>, bytes: Arc<[u8]>, usable: bool) {
+        if !usable {
+            return self.end(cx, rooms, Some(AttemptError::WrongCertificate));
         }
-    }
-
-    pub(in super::super) fn end_deposit(
-        &mut self,
-        now: Timestamp,
-        rng: &mut dyn Rng,
-        session: SessionId,
-        problem: Option<AttemptError>,
-    ) {
-        let Some(mut deposit) = self.deposits.remove(&session) else { return };
-        if let Some(machine) = &mut deposit.machine {
-            machine.finish(now);
-            let output = machine.take_output();
-            self.transmit(session, output);
-        }
-        if !matches!(deposit.stage, Stage::Dialling) {
-            self.effect(Effect::Close(session));
-        }
-        self.rooms.boxes.calendar.deposit_ended((deposit.contact, deposit.carrier), problem, now, rng);
-        self.attempts_changed();
+        let record = Record::ContactChanged { id: self.contact, change: ContactChange::Certificate(bytes) };
+        self.commit(cx, record, InFlight::Held);
     }
 }
 

@@ -1,60 +1,76 @@
 //! The session of a deposit: with the carrier of a drop, or with a friend who carries.
 
 use crate::base::{ClockStep, Timestamp};
-use crate::engine::session::{Initiator, Patron};
+use crate::engine::dialled::Client;
+use crate::engine::session::{Event, Initiator, Patron, Service};
 
 /// Whom a deposit talks to.
-pub(super) enum Leg {
+pub(in super::super) enum Leg {
     /// The carrier of a drop.
     Carrier(Patron),
     /// A friend.
     Friend(Initiator),
 }
 
-impl Leg {
-    pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
-        match self {
-            Self::Carrier(patron) => patron.poll_timeout(),
-            Self::Friend(initiator) => initiator.poll_timeout(),
-        }
-    }
+/// What the one or the other reports.
+pub(in super::super) enum LegEvent {
+    Carrier(Service),
+    Friend(Event),
+}
 
-    pub(super) fn clock_set(&mut self, step: ClockStep) {
-        match self {
-            Self::Carrier(patron) => patron.clock_set(step),
-            Self::Friend(initiator) => initiator.clock_set(step),
-        }
-    }
+impl Client for Leg {
+    type Event = LegEvent;
 
-    pub(super) fn handle(&mut self, now: Timestamp, bytes: &[u8]) {
+    fn handle(&mut self, now: Timestamp, bytes: &[u8]) {
         match self {
             Self::Carrier(patron) => patron.handle(now, bytes),
             Self::Friend(initiator) => initiator.handle(now, bytes),
         }
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Timestamp) {
+    fn handle_timeout(&mut self, now: Timestamp) {
         match self {
             Self::Carrier(patron) => patron.handle_timeout(now),
             Self::Friend(initiator) => initiator.handle_timeout(now),
         }
     }
 
-    pub(super) fn disconnected(&mut self) {
+    fn poll_timeout(&self) -> Option<Timestamp> {
+        match self {
+            Self::Carrier(patron) => patron.poll_timeout(),
+            Self::Friend(initiator) => initiator.poll_timeout(),
+        }
+    }
+
+    fn clock_set(&mut self, step: ClockStep) {
+        match self {
+            Self::Carrier(patron) => patron.clock_set(step),
+            Self::Friend(initiator) => initiator.clock_set(step),
+        }
+    }
+
+    fn disconnected(&mut self) {
         match self {
             Self::Carrier(patron) => patron.disconnected(),
             Self::Friend(initiator) => initiator.disconnected(),
         }
     }
 
-    pub(super) fn finish(&mut self, now: Timestamp) {
+    fn finish(&mut self, now: Timestamp) {
         match self {
             Self::Carrier(patron) => patron.finish(),
             Self::Friend(initiator) => initiator.finish(now),
         }
     }
 
-    pub(super) fn take_output(&mut self) -> Vec<u8> {
+    fn take_events(&mut self) -> Vec<LegEvent> {
+        match self {
+            Self::Carrier(patron) => patron.take_events().into_iter().map(LegEvent::Carrier).collect(),
+            Self::Friend(initiator) => initiator.take_events().into_iter().map(LegEvent::Friend).collect(),
+        }
+    }
+
+    fn take_output(&mut self) -> Vec<u8> {
         match self {
             Self::Carrier(patron) => patron.take_output(),
             Self::Friend(initiator) => initiator.take_output(),

@@ -5,18 +5,16 @@
 //! card there, which the maker collects like mail.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
-use super::depositing::{DepositStep, Parcel};
+use super::Boxes;
+use super::depositing::Parcel;
 use super::rented::{Rented, Stage};
 use crate::base::limits;
-use crate::base::rng::Rng;
-use crate::base::{ContactId, ContentId, InvitationId, Onion, SessionId, Timestamp};
+use crate::base::{ContactId, ContentId, InvitationId, Onion, Timestamp};
 use crate::engine::book::{Contact, ContactChange, ContactStatus, PendingCard};
-use crate::engine::effect::Effect;
-use crate::engine::identity::{Identity, Pending, Then};
+use crate::engine::context::Context;
 use crate::engine::record::Record;
-use crate::engine::state::AttemptError;
+use crate::engine::state::State;
 use crate::mail::page::PageKeys;
 use crate::wire::token::{Epoch, Token, TokenHash, epoch, hash_of};
 
@@ -28,98 +26,61 @@ pub(super) struct NewPage {
     pub(super) bytes: Vec<u8>,
 }
 
-impl Identity {
-    /// The carriers that an invitation made now names.
-    pub(in super::super) fn page_carriers(&self) -> impl Iterator<Item = Onion> {
-        let open = self.state.drops().rented().filter(|rented| rented.stage == Stage::Open);
-        open.map(|rented| rented.onion).take(limits::INVITATION_CARRIERS)
-    }
+/// The carriers that an invitation made now names.
+pub(in super::super) fn page_carriers(state: &State) -> impl Iterator<Item = Onion> {
+    let open = state.drops().rented().filter(|rented| rented.stage == Stage::Open);
+    open.map(|rented| rented.onion).take(limits::INVITATION_CARRIERS)
+}
 
+/// The token of a contact's page at this carrier.
+pub(super) fn page_keys(state: &State, contact: ContactId, carrier: Onion) -> Option<PageKeys> {
+    let secret = state.book().contact(contact)?.cards.pending.as_ref()?.secret?;
+    state.drops().pages(contact).contains(&carrier).then(|| PageKeys::new(&secret, carrier))
+}
+
+pub(super) fn page_token(state: &State, contact: ContactId, carrier: Onion) -> Option<Token> {
+    Some(page_keys(state, contact, carrier)?.token())
+}
+
+/// A carrier has the greeting for a contact, who may be away for as long as that is held: so long it counts.
+pub(super) fn greeting_waits(state: &State, now: Timestamp, contact: ContactId, card: ContentId) -> Option<Record> {
+    let entry = state.book().contact(contact).filter(|entry| entry.status == ContactStatus::Greeting)?;
+    let pending = entry.cards.pending.as_ref().filter(|pending| pending.content == card)?;
+    let expires = Timestamp::from_secs(now.plus(limits::EXPIRY_MAX).secs());
+    let change = ContactChange::CardQueued(PendingCard { expires, ..pending.clone() });
+    (expires > pending.expires).then_some(Record::ContactChanged { id: contact, change })
+}
+
+impl Boxes {
     /// A page that a carrier of ours is to have and has not got since the start.
     pub(super) fn missing_page(
         &self,
-        now: Timestamp,
-        rng: &mut dyn Rng,
+        cx: &mut Context<'_>,
         rented: &Rented,
         refused: &BTreeSet<InvitationId>,
     ) -> Option<NewPage> {
         if rented.stage != Stage::Open {
             return None;
         }
-        let missing = |id| !refused.contains(&id) && !self.rooms.boxes.posted_pages.contains(&(rented.id, id));
-        let mut invitations = self.state.book().invitations();
+        let missing = |id| !refused.contains(&id) && !self.posted_pages.contains(&(rented.id, id));
+        let mut invitations = cx.state.book().invitations();
         // One that is older than the box does not name it.
-        let invitation = invitations.find(|one| one.is_open(now) && one.made > rented.rented && missing(one.id))?;
+        let invitation = invitations.find(|one| one.is_open(cx.now) && one.made > rented.rented && missing(one.id))?;
         let keys = PageKeys::new(&invitation.secret?, rented.onion);
-        let until = epoch(invitation.expires).min(epoch(now).saturating_add(limits::PAGE_DAYS));
-        let bytes = keys.seal(rng.array(), &self.public().certificate)?;
+        let until = epoch(invitation.expires).min(epoch(cx.now).saturating_add(limits::PAGE_DAYS));
+        let bytes = keys.seal(cx.rng.array(), &cx.public().certificate)?;
         Some(NewPage { invitation: invitation.id, name: hash_of(&keys.token()), until, bytes })
     }
 
-    /// The token of a contact's page at this carrier.
-    pub(super) fn page_keys(&self, contact: ContactId, carrier: Onion) -> Option<PageKeys> {
-        let secret = self.state.book().contact(contact)?.cards.pending.as_ref()?.secret?;
-        self.state.drops().pages(contact).contains(&carrier).then(|| PageKeys::new(&secret, carrier))
-    }
-
-    pub(super) fn page_token(&self, contact: ContactId, carrier: Onion) -> Option<Token> {
-        Some(self.page_keys(contact, carrier)?.token())
-    }
-
     /// What is to be done with the page of somebody whom we greet.
-    pub(super) fn greeting_for(&self, contact: &Contact, carrier: Onion) -> Option<Parcel> {
-        self.page_token(contact.id, carrier)?;
+    pub(super) fn greeting_for(&self, state: &State, contact: &Contact, carrier: Onion) -> Option<Parcel> {
+        page_token(state, contact.id, carrier)?;
         let greets = !matches!(contact.status, ContactStatus::Blocked | ContactStatus::Request);
         let card = contact.cards.pending.as_ref().filter(|_| greets)?;
         if contact.certificate.is_none() {
             return Some(Parcel::Page);
         }
-        (!self.rooms.boxes.left_cards.contains(&(carrier, card.content))).then_some(Parcel::Card(card.content))
-    }
-
-    /// A carrier has the greeting for a contact, who may be away for as long as that is held: so long it counts.
-    pub(super) fn greeting_waits(&self, now: Timestamp, contact: ContactId, card: ContentId) -> Option<Record> {
-        let entry = self.state.book().contact(contact).filter(|entry| entry.status == ContactStatus::Greeting)?;
-        let pending = entry.cards.pending.as_ref().filter(|pending| pending.content == card)?;
-        let expires = Timestamp::from_secs(now.plus(limits::EXPIRY_MAX).secs());
-        let change = ContactChange::CardQueued(PendingCard { expires, ..pending.clone() });
-        (expires > pending.expires).then_some(Record::ContactChanged { id: contact, change })
-    }
-
-    /// A page came.
-    pub(super) fn page_fetched(
-        &mut self,
-        now: Timestamp,
-        rng: &mut dyn Rng,
-        session: SessionId,
-        (contact, carrier): (ContactId, Onion),
-        page: &[u8],
-    ) {
-        let certificate = self.page_keys(contact, carrier).and_then(|keys| keys.open(page));
-        let known = self.state.book().contact(contact);
-        let (Some(certificate), Some(known)) = (certificate, known) else {
-            return self.end_deposit(now, rng, session, Some(AttemptError::WrongCertificate));
-        };
-        let (bytes, fingerprint): (Arc<[u8]>, _) = (certificate.into(), known.fingerprint);
-        let op = self.operation(Pending::PageCertificate(session, bytes.clone()));
-        self.effect(Effect::CheckCertificate(op, bytes, fingerprint));
-    }
-
-    /// The certificate of a page was checked.
-    pub(in super::super) fn page_checked(
-        &mut self,
-        now: Timestamp,
-        rng: &mut dyn Rng,
-        session: SessionId,
-        bytes: Arc<[u8]>,
-        usable: bool,
-    ) {
-        let Some(contact) = self.deposits.get(&session).map(|deposit| deposit.contact()) else { return };
-        if !usable {
-            return self.end_deposit(now, rng, session, Some(AttemptError::WrongCertificate));
-        }
-        let record = Record::ContactChanged { id: contact, change: ContactChange::Certificate(bytes) };
-        self.commit(vec![record], Vec::new(), Then::Depositing(session, DepositStep::Held));
+        (!self.left_cards.contains(&(carrier, card.content))).then_some(Parcel::Card(card.content))
     }
 }
 

@@ -42,7 +42,8 @@ fn no_more_is_told_together_than_its_author_reads_and_the_rest_follows() {
         world.append(CAROL, records, vec![]);
         world.restart(CAROL);
         world.pass(2 * HOUR);
-        let content = Content::decode(world.nodes[CAROL].identity.receipts_content(contact).unwrap()).unwrap();
+        let content =
+            Content::decode(world.nodes[CAROL].identity.rooms.deliver.receipts.content(contact).unwrap()).unwrap();
         let lines = String::from_utf8(content.payload).unwrap().lines().count();
         let all = receipts + reads + fates;
         assert_eq!(lines, all.min(limits::RECEIPTS_TOGETHER), "{receipts} {reads} {fates}");
@@ -74,7 +75,7 @@ fn nothing_is_put_together_for_who_is_blocked_or_hears_nothing() {
         }
         for _ in 0..120 {
             world.pass(MINUTE);
-            assert!(!world.nodes[CAROL].identity.rooms.deliver.returning.contains_key(&contact), "blocked: {blocked}");
+            assert!(!world.nodes[CAROL].identity.rooms.deliver.receipts.are_returning(contact), "blocked: {blocked}");
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::engine::profile::SecretBytes;
 use crate::engine::record::Record;
 use crate::engine::request::RequestError;
 use crate::engine::requests::{Change, Outcome};
+use crate::engine::state::State;
 use crate::mail::Invitation;
 
 /// Keys that were made for a drop.
@@ -73,16 +74,6 @@ impl Identity {
         Ok(Change::done(vec![Record::DropRented { drop: Box::new(drop) }], RequestError::NameTaken))
     }
 
-    /// Places for somebody in every drop of ours that has one left.
-    pub(in super::super) fn seats_for(&self, contact: ContactId) -> impl Iterator<Item = Record> {
-        let seated = move |rented: &Arc<Rented>| {
-            let change = DropChange::Seated(contact);
-            (rented.has_seat() && rented.seat_of(contact).is_none())
-                .then_some(Record::DropChanged { id: rented.id, change })
-        };
-        self.state.drops().rented().filter_map(seated)
-    }
-
     /// Gives a drop up: at once where the carrier never had it, otherwise as soon as our contacts know. What is there until
     /// then is collected.
     pub(in super::super) fn leave_drop(&self, now: Timestamp, rng: &mut dyn Rng, name: &str) -> Outcome {
@@ -99,4 +90,14 @@ impl Identity {
         }
         Ok(Change::done(records, RequestError::InvitationRefused("you are giving that box up already")))
     }
+}
+
+/// Places for somebody in every drop of ours that has one left.
+pub(in super::super) fn seats_for(state: &State, contact: ContactId) -> impl Iterator<Item = Record> {
+    let seated = move |rented: &Arc<Rented>| {
+        let change = DropChange::Seated(contact);
+        (rented.has_seat() && rented.seat_of(contact).is_none())
+            .then_some(Record::DropChanged { id: rented.id, change })
+    };
+    state.drops().rented().filter_map(seated)
 }

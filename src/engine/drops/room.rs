@@ -1,9 +1,17 @@
 //! The memory of the room that leaves mail in boxes and collects it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
+use super::rented::DropChange;
 use super::{Calendar, Known};
-use crate::base::{ContentId, DropId, InvitationId, ObjectId, Onion, QueueId};
+use crate::base::rng::Rng;
+use crate::base::{ContactId, ContentId, DropId, InvitationId, ObjectId, Onion, OpId, QueueId, Timestamp};
+use crate::engine::book::{ContactChange, ContactStatus};
+use crate::engine::context::{Context, Signal};
+use crate::engine::deliver::Deliver;
+use crate::engine::record::Record;
+use crate::engine::state::State;
 
 /// What is remembered of boxes, ours and those of contacts.
 pub(in super::super) struct Boxes {
@@ -22,12 +30,14 @@ pub(in super::super) struct Boxes {
     pub(in super::super) left_cards: BTreeSet<(Onion, ContentId)>,
     /// Pages of ours that carriers have, since the start.
     pub(in super::super) posted_pages: BTreeSet<(DropId, InvitationId)>,
-    /// Contacts are being given seats.
-    pub(in super::super) seating: bool,
+    /// Contacts whose receipts are being left at a box.
+    pub(in super::super) returning: BTreeSet<ContactId>,
+    /// The commit that gives contacts seats.
+    pub(in super::super) seating: Option<OpId>,
 }
 
 impl Boxes {
-    pub(in super::super) const fn new(calendar: Calendar) -> Self {
+    const fn new(calendar: Calendar) -> Self {
         Self {
             calendar,
             checks: BTreeMap::new(),
@@ -37,7 +47,47 @@ impl Boxes {
             unplaced: BTreeSet::new(),
             left_cards: BTreeSet::new(),
             posted_pages: BTreeSet::new(),
-            seating: false,
+            returning: BTreeSet::new(),
+            seating: None,
+        }
+    }
+
+    /// At a start: our own boxes are dialled soon.
+    pub(in super::super) fn at_start(state: &State, delay: Duration, now: Timestamp, rng: &mut dyn Rng) -> Self {
+        Self::new(Calendar::at_start(state.drops(), delay, now, rng))
+    }
+
+    /// A message is over.
+    pub(in super::super) fn forget(&mut self, queue: QueueId) {
+        self.too_large_for_drops.remove(&queue);
+        self.refused_by_friend.remove(&queue);
+        self.unplaced.retain(|(_, other)| *other != queue);
+    }
+
+    /// A commit is applied and shown: what its records mean for boxes.
+    pub(in super::super) fn on_records(&mut self, cx: &mut Context<'_>, deliver: &Deliver, records: &[Record]) {
+        for record in records {
+            match record {
+                Record::Submitted { queued } => {
+                    // Nothing waits for a contact that a direct attempt did not reach lately.
+                    for contact in queued.recipients.keys().copied() {
+                        if deliver.schedule.is_away(contact) {
+                            self.wants_deposits(cx, contact);
+                        }
+                    }
+                }
+                Record::CarrierChosen { contact, friend: Some(_) } if deliver.schedule.is_away(*contact) => {
+                    self.wants_deposits(cx, *contact);
+                }
+                Record::InvitationMade { .. } => cx.out.tell(Signal::BoxNews),
+                Record::DropRented { drop } => self.calendar.collect(drop.id, cx.now),
+                Record::DropChanged { change: DropChange::Leaving, id } => self.calendar.collect(*id, cx.now),
+                Record::ContactChanged { change: ContactChange::Status(ContactStatus::Blocked), .. } => {}
+                Record::ContactChanged { .. } | Record::CardAccepted { .. } | Record::DropChanged { .. } => {
+                    self.offer_seats(cx);
+                }
+                _ => {}
+            }
         }
     }
 }

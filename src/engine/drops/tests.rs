@@ -497,7 +497,7 @@ fn who_may_hear_nothing_any_more_hears_nothing_of_what_waits_to_be_told() {
         let (change, flags) = (FlagChange::Add, NamedFlags::system(Flags::SEEN));
         world.request(CAROL, Request::Store { folder, uids, change, flags }).unwrap();
         world.pass(2 * HOUR);
-        assert!(world.nodes[CAROL].identity.rooms.deliver.returning.contains_key(&contact), "it is on its way");
+        assert!(world.nodes[CAROL].identity.rooms.deliver.receipts.are_returning(contact), "it is on its way");
         world.request(CAROL, Request::Tell { contact, told }).unwrap();
         world.apart.clear();
         world.pass(3 * HOUR);

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Asked, PURPOSE, Step};
+use super::{Asked, Collecting, PURPOSE, Step};
 use crate::base::limits;
-use crate::base::rng::Rng;
-use crate::base::{ContentId, ObjectId, SessionId, Timestamp};
+use crate::base::{ContentId, ObjectId};
+use crate::engine::context::{Context, Signal};
+use crate::engine::dialled::Dialled;
+use crate::engine::drops::Boxes;
 use crate::engine::drops::rented::{DropChange, Rented};
 use crate::engine::effect::{DropWork, Effect, Refusal};
-use crate::engine::identity::{Identity, Pending, Then};
 use crate::engine::record::Record;
 use crate::engine::session::Answered;
 use crate::engine::state::AttemptError;
@@ -19,139 +20,127 @@ use crate::mail::{Content, ContentKind};
 use crate::wire::Status;
 use crate::wire::mailbox::{BoxCommand, Challenge, Entry, IdentificationChallenge, Policy, Said};
 
-impl Identity {
+impl Collecting {
     /// The carrier answered what this step asked.
-    pub(super) fn collection_answered(
-        &mut self,
-        now: Timestamp,
-        rng: &mut dyn Rng,
-        session: SessionId,
-        lines: &[Answered],
-    ) {
-        let Some(collecting) = self.collections.get_mut(&session) else { return };
-        let (drop, Some((last, before))) = (collecting.drop, lines.split_last()) else { return };
-        let Some(rented) = self.state.drops().get(drop).cloned() else {
-            return self.end_collection(now, rng, session, None);
-        };
+    pub(super) fn answered(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes, lines: &[Answered]) {
+        let Some((last, before)) = lines.split_last() else { return };
+        let Some(rented) = cx.state.drops().get(self.drop) else { return self.end(cx, boxes, None) };
         let status = last.code().status();
-        let refused = |status: Option<Status>| match status {
-            Some(Status::Busy | Status::NoSpace | Status::TryLater) => AttemptError::Later,
-            Some(Status::TimeOut | Status::ServerError) => AttemptError::Broken,
-            _ => AttemptError::Refused,
-        };
-        match std::mem::replace(&mut collecting.step, Step::Noting) {
-            Step::Registering if status == Some(Status::Challenge) => {
-                let challenge = Challenge::from_words(&last.reply.words);
-                let (Ok(_), [object, certificate]) = (challenge, last.blocks.as_slice()) else {
-                    return self.end_collection(now, rng, session, Some(AttemptError::Broken));
-                };
-                let certificate: Arc<[u8]> = certificate.as_slice().into();
-                let work = DropWork::OpenChallenge(object.clone(), certificate.clone(), rented.carrier);
-                collecting.step = Step::Opening(certificate);
-                let op = self.operation(Pending::Drop(session));
-                self.effect(Effect::ForDrop(op, rented.keys.clone(), work));
-            }
+        match std::mem::replace(&mut self.step, Step::Noting) {
+            Step::Registering if status == Some(Status::Challenge) => self.challenged(cx, boxes, rented, last),
             Step::Proving if status == Some(Status::Registered) => {
-                let record = Record::DropChanged { id: drop, change: DropChange::Registered };
-                self.commit(vec![record], Vec::new(), Then::Collecting(session));
+                let record = Record::DropChanged { id: self.drop, change: DropChange::Registered };
+                cx.out.commit(self.owner(), record);
             }
             Step::Identifying if status == Some(Status::IdentificationChallenge) => {
-                let challenge = IdentificationChallenge::from_words(&last.reply.words);
-                let Ok(challenge) = challenge else {
-                    return self.end_collection(now, rng, session, Some(AttemptError::Broken));
-                };
-                collecting.policy = Some(challenge.policy);
-                if challenge.policy == Policy::Command && collecting.held_back.is_none() {
-                    // This carrier wants a proof for each command, and no command waits for one yet.
-                    collecting.identified = true;
-                    return self.go_on(now, rng, session);
-                }
-                let for_one = collecting.held_back.as_ref().filter(|_| challenge.policy == Policy::Command);
-                let command = for_one.map(|asked| asked.command.to_line());
-                let client_nonce: [u8; 32] = rng.array();
-                let proof = IdentificationProof {
-                    server: rented.onion,
-                    key: rented.fingerprint,
-                    server_nonce: challenge.nonce,
-                    client_nonce,
-                    purpose: PURPOSE.to_owned(),
-                    command: command.clone(),
-                };
-                collecting.step = Step::Signing(client_nonce, command);
-                let op = self.operation(Pending::Drop(session));
-                self.effect(Effect::ForDrop(op, rented.keys.clone(), DropWork::Sign(proof.text())));
+                self.asked_who_we_are(cx, boxes, rented, last);
             }
-            Step::Responding if status == Some(Status::Identified) => {
-                collecting.identified = true;
-                collecting.identified_until = match collecting.policy {
-                    // Half of it, because the time began at the carrier before its answer was here.
-                    Some(Policy::TimeOut(seconds)) => Some(now.plus(Duration::from_secs(u64::from(seconds) / 2))),
-                    _ => None,
-                };
-                let held_back = collecting.held_back.take();
-                if let Some(Asked { command, block, bound, step }) = held_back {
-                    collecting.ask(now, &command, &block, bound, step);
-                }
-                let waits = matches!(collecting.step, Step::Noting);
-                self.rooms.boxes.calendar.collection_works(drop);
-                self.attempts_changed();
-                if waits {
-                    self.go_on(now, rng, session);
-                }
-            }
+            Step::Responding if status == Some(Status::Identified) => self.identified(cx, boxes),
             Step::Uploading(of, mut classes) => {
                 if status == Some(Status::TokensStored) {
                     classes.remove(0);
-                    return self.upload(now, session, &rented, of, classes);
+                    return self.upload(cx, rented, of, classes);
                 }
                 // The carrier has no room for more tokens, or has another set already: mail is collected all the same.
-                collecting.sets_refused = true;
-                self.go_on(now, rng, session);
+                self.sets_refused = true;
+                self.next(cx, boxes);
             }
             Step::Posting(invitation) => {
                 if status == Some(Status::PageKept) {
-                    self.rooms.boxes.posted_pages.insert((drop, invitation));
+                    boxes.posted_pages.insert((self.drop, invitation));
                 } else {
-                    collecting.pages_refused.insert(invitation);
+                    self.pages_refused.insert(invitation);
                 }
-                self.go_on(now, rng, session);
+                self.next(cx, boxes);
             }
-            Step::Watching if status == Some(Status::Watching) => self.go_on(now, rng, session),
+            Step::Watching if status == Some(Status::Watching) => self.next(cx, boxes),
             Step::Listing if status == Some(Status::ListEnd) => {
-                self.listed(session, before);
-                self.go_on(now, rng, session);
+                self.was_listed(boxes, before);
+                self.next(cx, boxes);
             }
-            Step::Fetching(entry, bytes) => self.fetch_answered(now, rng, session, &rented, (entry, bytes), last),
+            Step::Fetching(entry, bytes) => self.fetch_answered(cx, boxes, rented, (entry, bytes), last),
             // No honest box holds so many objects that are not for us: the carrier makes them up, or lets somebody fill it.
-            Step::Deleting if collecting.refused >= limits::COLLECT_REFUSED => {
-                self.end_collection(now, rng, session, Some(AttemptError::Later));
+            Step::Deleting if self.refused >= limits::COLLECT_REFUSED => {
+                self.end(cx, boxes, Some(AttemptError::Later));
             }
-            Step::Deleting => self.go_on(now, rng, session),
-            _ => self.end_collection(now, rng, session, Some(refused(status))),
+            Step::Deleting => self.next(cx, boxes),
+            _ => self.end(cx, boxes, Some(meaning(status))),
+        }
+    }
+
+    /// The carrier wants to see that the key of a new box is ours.
+    fn challenged(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes, rented: &Rented, answer: &Answered) {
+        let challenge = Challenge::from_words(&answer.reply.words);
+        let (Ok(_), [object, certificate]) = (challenge, answer.blocks.as_slice()) else {
+            return self.end(cx, boxes, Some(AttemptError::Broken));
+        };
+        let certificate: Arc<[u8]> = certificate.as_slice().into();
+        self.step = Step::Opening(certificate.clone());
+        self.work(cx, rented, DropWork::OpenChallenge(object.clone(), certificate, rented.carrier));
+    }
+
+    /// The carrier wants to see who asks.
+    fn asked_who_we_are(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes, rented: &Rented, answer: &Answered) {
+        let Ok(challenge) = IdentificationChallenge::from_words(&answer.reply.words) else {
+            return self.end(cx, boxes, Some(AttemptError::Broken));
+        };
+        self.policy = Some(challenge.policy);
+        if challenge.policy == Policy::Command && self.held_back.is_none() {
+            // This carrier wants a proof for each command, and no command waits for one yet.
+            self.identified = true;
+            return self.next(cx, boxes);
+        }
+        let for_one = self.held_back.as_ref().filter(|_| challenge.policy == Policy::Command);
+        let command = for_one.map(|asked| asked.command.to_line());
+        let client_nonce: [u8; 32] = cx.rng.array();
+        let proof = IdentificationProof {
+            server: rented.onion,
+            key: rented.fingerprint,
+            server_nonce: challenge.nonce,
+            client_nonce,
+            purpose: PURPOSE.to_owned(),
+            command: command.clone(),
+        };
+        self.step = Step::Signing(client_nonce, command);
+        self.work(cx, rented, DropWork::Sign(proof.text()));
+    }
+
+    /// The carrier has seen our key.
+    fn identified(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes) {
+        self.identified = true;
+        self.identified_until = match self.policy {
+            // Half of it, because the time began at the carrier before its answer was here.
+            Some(Policy::TimeOut(seconds)) => Some(cx.now.plus(Duration::from_secs(u64::from(seconds) / 2))),
+            _ => None,
+        };
+        if let Some(Asked { command, block, bound, step }) = self.held_back.take() {
+            self.ask(cx.now, &command, &block, bound, step);
+        }
+        boxes.calendar.collection_works(self.drop);
+        cx.out.attempts_changed();
+        if matches!(self.step, Step::Noting) {
+            self.next(cx, boxes);
         }
     }
 
     /// The carrier listed what it holds: notes what of it is to be fetched.
-    fn listed(&mut self, session: SessionId, lines: &[Answered]) {
-        let Some(collecting) = self.collections.get_mut(&session) else { return };
+    fn was_listed(&mut self, boxes: &mut Boxes, lines: &[Answered]) {
         let entries = lines.iter().filter_map(|line| Entry::from_words(&line.reply.words).ok());
         // A carrier may name one twice.
-        let mut named = collecting.passed_over.union(&collecting.judged).copied().collect::<BTreeSet<_>>();
-        collecting.listed =
+        let mut named = self.passed_over.union(&self.judged).copied().collect::<BTreeSet<_>>();
+        self.listed =
             entries.filter(|entry| named.insert(entry.object) && entry.size <= limits::DEPOSIT_BYTES).collect();
-        let listed = |object: &ObjectId| collecting.listed.iter().any(|entry| entry.object == *object);
-        let drop = collecting.drop;
-        if self.rooms.boxes.partly_fetched.get(&drop).is_some_and(|(object, _)| !listed(object)) {
-            self.rooms.boxes.partly_fetched.remove(&drop);
+        let listed = |object: &ObjectId| self.listed.iter().any(|entry| entry.object == *object);
+        if boxes.partly_fetched.get(&self.drop).is_some_and(|(object, _)| !listed(object)) {
+            boxes.partly_fetched.remove(&self.drop);
         }
     }
 
     /// The carrier answered a request for more of an object, of which these bytes are here already.
     fn fetch_answered(
         &mut self,
-        now: Timestamp,
-        rng: &mut dyn Rng,
-        session: SessionId,
+        cx: &mut Context<'_>,
+        boxes: &mut Boxes,
         rented: &Rented,
         (entry, mut bytes): (Entry, Vec<u8>),
         answer: &Answered,
@@ -163,77 +152,51 @@ impl Identity {
                     && !part.is_empty() =>
             {
                 bytes.extend_from_slice(part);
-                return self.fetched(now, rng, session, rented, entry, bytes);
+                return self.fetched(cx, rented, entry, bytes);
             }
             (Some(Status::NoMessage), _) => {}
             // The carrier cannot read the object now.
             _ => {
-                let Some(collecting) = self.collections.get_mut(&session) else { return };
-                collecting.passed_over.insert(entry.object);
+                self.passed_over.insert(entry.object);
             }
         }
-        self.go_on(now, rng, session);
+        self.next(cx, boxes);
     }
 
-    /// These bytes of an object are here: asks for the rest, or opens it where it is whole.
-    fn fetched(
-        &mut self,
-        now: Timestamp,
-        rng: &mut dyn Rng,
-        session: SessionId,
-        rented: &Rented,
-        entry: Entry,
-        bytes: Vec<u8>,
-    ) {
+    /// These bytes of an object are here: asks for the rest, or lets it be judged where it is whole.
+    fn fetched(&mut self, cx: &mut Context<'_>, rented: &Rented, entry: Entry, bytes: Vec<u8>) {
         if (bytes.len() as u64) < entry.size {
-            return self.fetch(now, session, rented, entry, bytes);
+            return self.fetch(cx.now, rented, entry, bytes);
         }
-        let Some(collecting) = self.collections.get_mut(&session) else { return };
-        collecting.step = Step::Judging(entry.object);
-        if !self.collected(session, bytes) {
-            self.collection_judged(now, rng, session, Status::Busy);
-        }
+        self.step = Step::Judging(entry.object);
+        cx.out.tell(Signal::Collected(self.line.session(), bytes));
     }
 
     /// What was collected is on the disk, or is nothing for us, or cannot be taken now.
-    pub(in super::super::super) fn collection_judged(
-        &mut self,
-        now: Timestamp,
-        rng: &mut dyn Rng,
-        session: SessionId,
-        status: Status,
-    ) {
-        let Some(collecting) = self.collections.get_mut(&session) else { return };
-        let Step::Judging(object) = collecting.step else { return };
+    pub(super) fn was_judged(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes, status: Status) {
+        let Step::Judging(object) = self.step else { return };
         if matches!(status, Status::Roger | Status::ContentRefused) {
-            collecting.judged.insert(object);
-            collecting.refused = if status == Status::Roger { 0 } else { collecting.refused + 1 };
-            let Some(rented) = self.state.drops().get(collecting.drop) else { return };
+            self.judged.insert(object);
+            self.refused = if status == Status::Roger { 0 } else { self.refused + 1 };
+            let Some(rented) = cx.state.drops().get(self.drop) else { return };
             let delete = BoxCommand::Delete { mailbox: rented.fingerprint.to_string(), objects: vec![object] };
-            let rented = rented.clone();
-            collecting.ask_as_owner(now, &rented, (delete, Vec::new()), 0, Step::Deleting);
-            return self.flush_collection(session);
+            return self.ask_as_owner(cx.now, rented, (delete, Vec::new()), 0, Step::Deleting);
         }
-        collecting.passed_over.insert(object);
-        self.go_on(now, rng, session);
+        self.passed_over.insert(object);
+        self.next(cx, boxes);
     }
 
-    /// The keys of a drop did what was asked.
-    pub(in super::super::super) fn drop_worked(
-        &mut self,
-        now: Timestamp,
-        rng: &mut dyn Rng,
-        session: SessionId,
-        result: Result<Vec<u8>, Refusal>,
-    ) {
-        let Some(collecting) = self.collections.get_mut(&session) else { return };
-        let Some(rented) = self.state.drops().get(collecting.drop).cloned() else {
-            return self.end_collection(now, rng, session, None);
-        };
-        let Ok(bytes) = result else {
-            return self.end_collection(now, rng, session, Some(AttemptError::WrongCertificate));
-        };
-        match std::mem::replace(&mut collecting.step, Step::Noting) {
+    /// Lets the keys of the drop do something.
+    fn work(&self, cx: &mut Context<'_>, rented: &Rented, work: DropWork) {
+        let op = cx.out.operation(self.owner());
+        cx.out.effect(Effect::ForDrop(op, rented.keys.clone(), work));
+    }
+
+    /// The keys of the drop did what was asked.
+    pub(super) fn worked(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes, result: Result<Vec<u8>, Refusal>) {
+        let Some(rented) = cx.state.drops().get(self.drop) else { return self.end(cx, boxes, None) };
+        let Ok(bytes) = result else { return self.end(cx, boxes, Some(AttemptError::WrongCertificate)) };
+        match std::mem::replace(&mut self.step, Step::Noting) {
             Step::Opening(certificate) => {
                 let answer = Content::decode(bytes).ok().filter(|content| content.kind == ContentKind::Challenge);
                 let proves = |content: &Content| {
@@ -241,26 +204,32 @@ impl Identity {
                         .is_some_and(|proof| proof.server == rented.onion && proof.key == rented.fingerprint)
                 };
                 let Some(challenge) = answer.filter(proves) else {
-                    return self.end_collection(now, rng, session, Some(AttemptError::WrongCertificate));
+                    return self.end(cx, boxes, Some(AttemptError::WrongCertificate));
                 };
-                let (kind, id) = (ContentKind::ChallengeAnswer, ContentId::random(rng));
+                let (kind, id) = (ContentKind::ChallengeAnswer, ContentId::random(cx.rng));
                 let answer =
                     Content { kind, id, expires: challenge.expires, receipt: None, payload: challenge.payload };
-                collecting.step = Step::Sealing;
-                let op = self.operation(Pending::Drop(session));
-                let work = DropWork::Seal(answer.encode(), certificate);
-                self.effect(Effect::ForDrop(op, rented.keys.clone(), work));
+                self.step = Step::Sealing;
+                self.work(cx, rented, DropWork::Seal(answer.encode(), certificate));
             }
             Step::Sealing => {
                 let accepted = BoxCommand::ChallengeAccepted { answer: bytes.len() as u64 };
-                collecting.ask(now, &accepted, &bytes, 0, Step::Proving);
+                self.ask(cx.now, &accepted, &bytes, 0, Step::Proving);
             }
             Step::Signing(nonce, command) => {
                 let respond = BoxCommand::Respond { nonce, command, signature: bytes.len() as u64 };
-                collecting.ask(now, &respond, &bytes, 0, Step::Responding);
+                self.ask(cx.now, &respond, &bytes, 0, Step::Responding);
             }
             _ => {}
         }
-        self.flush_collection(session);
+    }
+}
+
+/// What a refusal of the carrier means for the attempt.
+const fn meaning(status: Option<Status>) -> AttemptError {
+    match status {
+        Some(Status::Busy | Status::NoSpace | Status::TryLater) => AttemptError::Later,
+        Some(Status::TimeOut | Status::ServerError) => AttemptError::Broken,
+        _ => AttemptError::Refused,
     }
 }
