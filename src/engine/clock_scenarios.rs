@@ -67,7 +67,7 @@ fn inbox(world: &World, node: usize) -> usize {
 type Sessions = fn(&Identity) -> BTreeSet<SessionId>;
 
 fn dialled(of: &Identity, kind: fn(&Task) -> bool) -> BTreeSet<SessionId> {
-    of.tasks.iter().filter(|(_, task)| kind(task)).map(|(&session, _)| session).collect()
+    of.tasks.iter().filter(|(_, task)| kind(task)).map(|(session, _)| session).collect()
 }
 
 /// A session of each kind in which nothing comes any more: the world, whose session it is, and the sessions of the kind.

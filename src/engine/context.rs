@@ -32,16 +32,16 @@ pub(super) struct Context<'a> {
     pub(super) out: &'a mut Out,
 }
 
-impl Context<'_> {
-    pub(super) fn public(&self) -> &PublicProfile {
+impl<'a> Context<'a> {
+    pub(super) fn public(&self) -> &'a PublicProfile {
         &self.profile.public
     }
 
-    pub(super) fn address(&self) -> &Address {
+    pub(super) fn address(&self) -> &'a Address {
         &self.profile.public.address
     }
 
-    pub(super) fn folder_of(&self, role: FolderRole) -> Option<&Arc<Folder>> {
+    pub(super) fn folder_of(&self, role: FolderRole) -> Option<&'a Arc<Folder>> {
         self.state.mailbox().by_role(role)
     }
 
@@ -87,14 +87,18 @@ impl Context<'_> {
 pub(super) enum Owner {
     /// A session that we dialled.
     Task(SessionId),
-    /// The room that delivers.
+    /// A room.
+    Room(Room),
+}
+
+/// A room that begins operations of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Room {
+    Requests,
+    Receive,
     Deliver,
-    /// The room of boxes.
     Boxes,
-    /// The room that forwards.
     Forwarding,
-    /// The router, for the parts of the engine that have no room of their own yet.
-    Router,
 }
 
 /// How an operation ended.

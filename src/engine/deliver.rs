@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::base::rng::Rng;
 use crate::base::{BodyId, ClockStep, ContactId, OpId, QueueId, SessionId, Timestamp};
 
-use super::context::{Completion, Context, Owner, Signal};
+use super::context::{Completion, Context, Owner, Room, Signal};
 use super::dialled::Told;
 use super::drops::Receipts;
 use super::effect::{Durability, Transaction};
@@ -100,7 +100,7 @@ impl Deliver {
     }
 
     pub(super) fn commit(&mut self, cx: &mut Context<'_>, change: Transaction, then: AfterCommit) {
-        let op = cx.out.commit(Owner::Deliver, change);
+        let op = cx.out.commit(Owner::Room(Room::Deliver), change);
         self.in_flight.insert(op, InFlight::Commit(then));
     }
 
@@ -166,7 +166,7 @@ impl Deliver {
         }
         self.taking_back.extend(queues.iter().map(|queue| (contact, *queue)));
         let record = Record::NotSent { contact, endpoint: Endpoint::Onion, queues: queues.clone() };
-        let op = cx.out.commit_with(Owner::Deliver, record, Durability::Lazy);
+        let op = cx.out.commit_with(Owner::Room(Room::Deliver), record, Durability::Lazy);
         self.in_flight.insert(op, InFlight::Commit(AfterCommit::TakenBack(contact, queues)));
     }
 

@@ -17,22 +17,24 @@
 
 use crate::base::ids::Fingerprint;
 use crate::base::limits;
-use crate::base::rng::Rng;
 use crate::base::{BodyId, ContactId, SessionId, Timestamp};
 use crate::mail::mail_json::{self, JsonContext};
 use crate::mail::{Address, Content, ContentError, ContentKind, headers, strict};
 use crate::wire::{Importance, Status, digest};
 
 use super::book::{Contact, ContactStatus};
-use super::context::Signal;
+use super::carriage::{self, ObjectHash};
+use super::context::{Context, Owner, Room, Signal};
+use super::deliver::Deliver;
 use super::drops::{Told, read_receipts};
-use super::effect::{CommitError, Effect, NewBody, Opened, Refusal};
-use super::identity::{Identity, Pending, Then};
+use super::effect::{CommitError, Effect, NewBody, Opened, Refusal, Transaction};
 use super::mailbox::{Flags, Folder, FolderRole, NamedFlags, NewMessage};
 use super::rates::Charges;
+use super::receive::{AfterCommit, InFlight, Receive, ReceiveRooms};
 use super::record::{Evidence, Record, Seen};
-use super::session::{Delivery, Sender, Ticket};
-use super::state::Applied;
+use super::session::{Delivery, SendParams, Sender, Ticket};
+use super::state::{Applied, State};
+use super::status::{frank, no_room};
 
 /// An object on its way from a session to the log.
 pub(super) struct Arrival {
@@ -65,112 +67,107 @@ pub(super) struct Received {
     pub(super) seen: Seen,
 }
 
-impl Identity {
+impl Receive {
     /// A session delivered an object.
-    pub(super) fn arrived(
-        &mut self,
-        now: Timestamp,
-        rng: &mut dyn Rng,
-        session: SessionId,
-        ticket: Ticket,
-        delivery: Delivery,
-    ) {
+    pub(super) fn arrived(&mut self, cx: &mut Context<'_>, session: SessionId, ticket: Ticket, delivery: Delivery) {
         let Delivery { send, sender, object } = delivery;
         let important = send.importance == Importance::High;
         let (to, size) = (send.to.clone(), object.len());
         let charges = Charges::none(size as u64);
-        let full = !self.rooms.receive.unsettled.has_room(size);
+        let full = !self.unsettled.has_room(size);
         let mut arrival = Arrival { session, ticket, to, sender, important, size, charges, collected: false };
-        self.rooms.receive.unsettled.begin(arrival.from(), size);
+        self.unsettled.begin(arrival.from(), size);
         if full {
             return self.finish(arrival, frank(sender, Status::Busy));
         }
-        if !self.rooms.receive.rates.charge(&mut arrival.charges, sender, now) {
+        if !self.rates.charge(&mut arrival.charges, sender, cx.now) {
             return self.finish(arrival, frank(sender, Status::TryLater));
         }
-        if send.to.without_folder() != *self.address() {
-            return self.load_arrived(now, rng, arrival, send, object);
+        if send.to.without_folder() != *cx.address() {
+            return self.load_arrived(cx, arrival, send, object);
         }
-        let op = self.operation(Pending::Open(arrival));
-        self.effect(Effect::Open(op, object));
+        let op = cx.out.operation(Owner::Room(Room::Receive));
+        self.in_flight.insert(op, InFlight::Open(arrival));
+        cx.out.effect(Effect::Open(op, object));
     }
 
     /// An object was collected at a drop of ours; `false` where it cannot be looked at now.
-    pub(super) fn collected(&mut self, session: SessionId, object: Vec<u8>) -> bool {
-        let (to, size) = (self.address().clone(), object.len());
-        if self.disk_low || !self.rooms.receive.unsettled.has_room(size) {
+    pub(super) fn collected(&mut self, cx: &mut Context<'_>, session: SessionId, object: Vec<u8>) -> bool {
+        let (to, size) = (cx.address().clone(), object.len());
+        if cx.disk_low || !self.unsettled.has_room(size) {
             return false;
         }
         let (ticket, sender, charges) = (Ticket(0), Sender::Stranger, Charges::none(size as u64));
         let arrival = Arrival { session, ticket, to, sender, important: false, size, charges, collected: true };
-        self.rooms.receive.unsettled.begin(arrival.from(), size);
-        let op = self.operation(Pending::Open(arrival));
-        self.effect(Effect::Open(op, object));
+        self.unsettled.begin(arrival.from(), size);
+        let op = cx.out.operation(Owner::Room(Room::Receive));
+        self.in_flight.insert(op, InFlight::Open(arrival));
+        cx.out.effect(Effect::Open(op, object));
         true
     }
 
     /// Answers an arrival.
     pub(super) fn finish(&mut self, arrival: Arrival, status: Status) {
-        self.rooms.receive.unsettled.end(arrival.from(), arrival.size);
+        self.unsettled.end(arrival.from(), arrival.size);
         self.settle(arrival.session, arrival.ticket, status);
     }
 
     /// An arrival was opened, or refused by the gates.
     pub(super) fn opened(
         &mut self,
-        now: Timestamp,
-        rng: &mut dyn Rng,
+        cx: &mut Context<'_>,
+        rooms: &mut ReceiveRooms<'_>,
         arrival: Arrival,
         result: Result<Opened, Refusal>,
     ) {
         let opened = match result {
             Ok(opened) => opened,
-            Err(Refusal::Date) => return self.refuse_date(now, arrival),
+            Err(Refusal::Date) => return self.refuse_date(cx.now, rooms.deliver, arrival),
             Err(refusal) => return self.finish(arrival, status_of(refusal)),
         };
         let (issuer, verified) = (opened.issuer, opened.verified);
-        match read(opened, now) {
-            Ok(received) => self.judge(now, rng, arrival, received),
+        match read(opened, cx.now) {
+            Ok(received) => self.judge(cx, rooms, arrival, received),
             // An optional content from somebody whom we know is acknowledged and ignored.
-            Err(ContentError::UnknownOptional) if verified && self.state.book().by_fingerprint(&issuer).is_some() => {
+            Err(ContentError::UnknownOptional) if verified && cx.state.book().by_fingerprint(&issuer).is_some() => {
                 self.finish(arrival, Status::Roger);
             }
             Err(_) => self.finish(arrival, Status::ContentRefused),
         }
     }
 
-    fn judge(&mut self, now: Timestamp, rng: &mut dyn Rng, mut arrival: Arrival, received: Received) {
-        let author = self.state.book().by_fingerprint(&received.issuer).cloned();
-        let verified = author.as_ref().filter(|_| received.verified);
-        if let Some(author) = verified.filter(|_| self.state.duplicates().contains(&received.seen)) {
-            self.give_back(now, &mut arrival, author.id);
+    fn judge(&mut self, cx: &mut Context<'_>, rooms: &mut ReceiveRooms<'_>, mut arrival: Arrival, received: Received) {
+        let author = cx.state.book().by_fingerprint(&received.issuer);
+        let verified = author.filter(|_| received.verified);
+        if let Some(author) = verified.filter(|_| cx.state.duplicates().contains(&received.seen)) {
+            self.give_back(cx.now, &mut arrival, author.id);
             // The other copy had another receipt, or none.
-            return match self.receipt_for(&received.content, author) {
-                Some(record) => self.commit(vec![record], Vec::new(), Then::Acknowledge(arrival, received.seen)),
+            return match receipt_for(cx.state, &received.content, author) {
+                Some(record) => self.keep(cx, record, arrival, received.seen),
                 None => self.finish(arrival, Status::Roger),
             };
         }
-        if !is_current(&received.content, now) {
+        if !is_current(&received.content, cx.now) {
             // Somebody may have kept it for long, and bring it again and again.
             if let Some(author) = verified {
-                self.give_back(now, &mut arrival, author.id);
+                self.give_back(cx.now, &mut arrival, author.id);
             }
-            return self.refuse_date(now, arrival);
+            return self.refuse_date(cx.now, rooms.deliver, arrival);
         }
-        let account = account_of(author.as_deref());
+        let account = account_of(author.map(AsRef::as_ref));
         let too_large = account == Sender::Stranger && arrival.size > limits::STRANGER_BYTES;
         match (author, received.content.kind) {
             (Some(author), _) if received.verified && author.status == ContactStatus::Blocked => {
-                self.discard(arrival, received.seen);
+                self.discard(cx, arrival, received.seen);
             }
             (_, kind) if too_large && kind != ContentKind::Check => {
                 let is_contact = matches!(arrival.sender, Sender::Contact(_));
                 self.finish(arrival, if is_contact { Status::ObjectTooLarge } else { Status::ContentRefused });
             }
-            (_, ContentKind::Card) => self.card_arrived(arrival, received),
+            (_, ContentKind::Card) => self.card_arrived(cx, arrival, received),
             // Only we know what it is called.
             (None, ContentKind::Check) => {
-                let known = self.rooms.boxes.check_came_back(&mut self.out, received.content.id);
+                let known = rooms.boxes.check_came_back(cx.out, received.content.id);
                 self.finish(arrival, if known { Status::Roger } else { Status::ContentRefused });
             }
             // No mail, and nothing that an identity is asked.
@@ -181,19 +178,19 @@ impl Identity {
             // Its certificate is not known here yet, so nobody could verify it.
             (Some(_), _) if !received.verified => self.finish(arrival, Status::Busy),
             (Some(author), ContentKind::Receipt) if author.status == ContactStatus::Confirmed => {
-                self.receipts_arrived(now, rng, arrival, &received, author.id);
+                self.receipts_arrived(cx, arrival, &received, author.id);
             }
-            (Some(_), ContentKind::Receipt) => match self.charge(now, &mut arrival, account) {
-                Ok(()) => self.discard(arrival, received.seen),
+            (Some(_), ContentKind::Receipt) => match self.charge(cx.now, &mut arrival, account) {
+                Ok(()) => self.discard(cx, arrival, received.seen),
                 Err(status) => self.finish(arrival, status),
             },
-            (Some(author), _) => self.mail_arrived(now, rng, arrival, received, &author),
+            (Some(author), _) => self.mail_arrived(cx, arrival, received, author),
         }
     }
 
     /// Refuses what only its date is against; not for good while it may be our clock that is wrong.
-    fn refuse_date(&mut self, now: Timestamp, arrival: Arrival) {
-        let doubtful = self.rooms.deliver.schedule.doubts_clock(now);
+    fn refuse_date(&mut self, now: Timestamp, deliver: &Deliver, arrival: Arrival) {
+        let doubtful = deliver.schedule.doubts_clock(now);
         let status = if doubtful { frank(arrival.sender, Status::Busy) } else { Status::ContentRefused };
         self.finish(arrival, status);
     }
@@ -203,78 +200,56 @@ impl Identity {
     /// # Errors
     /// The answer, where there is not enough.
     pub(super) fn charge(&mut self, now: Timestamp, arrival: &mut Arrival, account: Sender) -> Result<(), Status> {
-        let enough = self.rooms.receive.rates.charge(&mut arrival.charges, account, now);
+        let enough = self.rates.charge(&mut arrival.charges, account, now);
         if enough { Ok(()) } else { Err(frank(arrival.sender, Status::TryLater)) }
     }
 
     /// It was taken before: a contact who brought it itself pays nothing for that.
     pub(super) fn give_back(&mut self, now: Timestamp, arrival: &mut Arrival, author: ContactId) {
-        self.rooms.receive.rates.give_back(&mut arrival.charges, author, now);
-    }
-
-    /// The receipt that the author of a copy is owed, where it asks for one and gets them.
-    fn receipt_for(&self, content: &Content, author: &Contact) -> Option<Record> {
-        let is_mail = matches!(content.kind, ContentKind::Mail | ContentKind::MailJson);
-        let given = author.status == ContactStatus::Confirmed && self.state.drops().told(author.id) != Told::Nothing;
-        let receipt = content.receipt.filter(|_| is_mail && given)?;
-        Some(Record::ReceiptsDue { contact: author.id, receipts: vec![receipt] })
+        self.rates.give_back(&mut arrival.charges, author, now);
     }
 
     /// Acknowledges without taking, in the time that taking would need.
-    pub(super) fn discard(&mut self, arrival: Arrival, seen: Seen) {
-        self.commit(vec![Record::Discarded { seen }], Vec::new(), Then::Acknowledge(arrival, seen));
+    pub(super) fn discard(&mut self, cx: &mut Context<'_>, arrival: Arrival, seen: Seen) {
+        self.keep(cx, Record::Discarded { seen }, arrival, seen);
     }
 
     /// Somebody returns receipts.
-    fn receipts_arrived(
-        &mut self,
-        now: Timestamp,
-        rng: &mut dyn Rng,
-        mut arrival: Arrival,
-        received: &Received,
-        author: ContactId,
-    ) {
-        if let Err(status) = self.charge(now, &mut arrival, Sender::Contact(author)) {
+    fn receipts_arrived(&mut self, cx: &mut Context<'_>, mut arrival: Arrival, received: &Received, author: ContactId) {
+        if let Err(status) = self.charge(cx.now, &mut arrival, Sender::Contact(author)) {
             return self.finish(arrival, status);
         }
         let text = String::from_utf8_lossy(&received.content.payload);
-        let mut change = read_receipts(&mut self.parts(now, rng).0, &text, author);
+        let mut change = read_receipts(cx, &text, author);
         change.records.insert(0, Record::Discarded { seen: received.seen });
-        self.commit(change.records, change.bodies, Then::Acknowledge(arrival, received.seen));
+        self.keep(cx, change, arrival, received.seen);
     }
 
-    fn mail_arrived(
-        &mut self,
-        now: Timestamp,
-        rng: &mut dyn Rng,
-        mut arrival: Arrival,
-        received: Received,
-        author: &Contact,
-    ) {
+    fn mail_arrived(&mut self, cx: &mut Context<'_>, mut arrival: Arrival, received: Received, author: &Contact) {
         let Received { content, header, signature, seen, .. } = received;
-        let receipt = self.receipt_for(&content, author);
+        let receipt = receipt_for(cx.state, &content, author);
         let (message, evidence) = match content.kind {
             // What is kept of a JSON message is the message made from it; the signature is over something else.
-            ContentKind::MailJson => (self.converted(now, &content, author), None),
+            ContentKind::MailJson => (converted(cx, &content, author), None),
             _ => (Some(content.payload), Some(Evidence { header, signature })),
         };
         let message = message.filter(|message| message.len() <= limits::MESSAGE_BYTES && is_from(message, author));
         let Some(message) = message else { return self.finish(arrival, Status::ContentRefused) };
-        let folder = self.folder_for(&arrival.to, author).filter(|folder| has_room(folder));
+        let folder = folder_for(cx, &arrival.to, author).filter(|folder| has_room(folder));
         let folder = folder.map(|folder| folder.id);
-        let uid = folder.and_then(|folder| self.reserve_uids(now, rng, folder, 1)?.first().copied());
+        let uid = folder.and_then(|folder| cx.reserve_uid(folder));
         let (Some(folder), Some(uid), Ok(size)) = (folder, uid, u32::try_from(message.len())) else {
             let status = no_room(arrival.sender);
             return self.finish(arrival, status);
         };
-        if let Err(status) = self.charge(now, &mut arrival, account_of(Some(author))) {
+        if let Err(status) = self.charge(cx.now, &mut arrival, account_of(Some(author))) {
             return self.finish(arrival, status);
         }
         // A contact may mark its mail as important; a stranger may not.
         let important = arrival.important && author.status == ContactStatus::Confirmed;
         let flags = NamedFlags::system(if important { Flags::FLAGGED } else { Flags::default() });
-        let body = NewBody::new(BodyId::random(rng), message.into());
-        let message = NewMessage { uid, flags, date: now, body: body.id, size, content: Some(seen.content) };
+        let body = NewBody::new(BodyId::random(cx.rng), message.into());
+        let message = NewMessage { uid, flags, date: cx.now, body: body.id, size, content: Some(seen.content) };
         let mut records = vec![Record::Delivered { folder, message, contact: author.id, seen, evidence }];
         records.extend(receipt);
         // Whoever leaves something at our drop has the card that names it.
@@ -282,40 +257,24 @@ impl Identity {
             records.extend(author.key_settled());
         }
         // Whose mail was collected may be away.
-        if self.rooms.receive.inbound.contains_key(&arrival.session) {
-            self.out.tell(Signal::PeerCameOnline(author.id));
+        if self.inbound.contains_key(&arrival.session) {
+            cx.out.tell(Signal::PeerCameOnline(author.id));
         }
-        self.commit(records, vec![body], Then::Acknowledge(arrival, seen));
-    }
-
-    fn converted(&self, now: Timestamp, content: &Content, author: &Contact) -> Option<Vec<u8>> {
-        let context = JsonContext {
-            from: &author.address,
-            to: self.address(),
-            date: now,
-            message_id: format!("<{}@{}>", content.id, author.address.onion()),
-        };
-        mail_json::from_json(&content.payload, &context).ok()
-    }
-
-    fn folder_for(&self, to: &Address, author: &Contact) -> Option<&Folder> {
-        if author.status == ContactStatus::Request {
-            return self.folder_of(FolderRole::Requests).map(AsRef::as_ref);
-        }
-        // Only folders that the user made can be addressed; tags are in lower case.
-        let named = to.folder().and_then(|tag| {
-            let fits = |folder: &&std::sync::Arc<Folder>| folder.role.is_none() && folder.name.to_lowercase() == tag;
-            self.state.mailbox().folders().find(fits)
-        });
-        named.or_else(|| self.folder_of(FolderRole::Inbox)).map(AsRef::as_ref)
+        self.keep(cx, Transaction { records, bodies: vec![body] }, arrival, seen);
     }
 
     /// Mail, or what was discarded, is on the disk, or is not.
-    pub(super) fn acknowledge(&mut self, arrival: Arrival, seen: &Seen, applied: Result<Vec<Applied>, CommitError>) {
+    pub(super) fn acknowledge(
+        &mut self,
+        cx: &mut Context<'_>,
+        arrival: Arrival,
+        seen: &Seen,
+        applied: Result<Vec<Applied>, CommitError>,
+    ) {
         let status = match applied {
-            Err(error) => return self.not_committed(arrival, error),
+            Err(error) => return self.not_committed(cx, arrival, error),
             // Where the record did nothing, another copy was taken first; or the folder is gone, and then nothing was.
-            Ok(_) if self.state.duplicates().contains(seen) => Status::Roger,
+            Ok(_) if cx.state.duplicates().contains(seen) => Status::Roger,
             Ok(_) => Status::Busy,
         };
         self.finish(arrival, status);
@@ -323,31 +282,93 @@ impl Identity {
 
     /// The disk did not take what arrived. A refusal says that nothing was kept; where that is not known the session ends
     /// without an answer.
-    pub(super) fn not_committed(&mut self, arrival: Arrival, error: CommitError) {
+    pub(super) fn not_committed(&mut self, cx: &mut Context<'_>, arrival: Arrival, error: CommitError) {
         match error {
             CommitError::NoSpace => {
                 let status = no_room(arrival.sender);
                 self.finish(arrival, status);
             }
             CommitError::Io => {
-                self.rooms.receive.unsettled.end(arrival.from(), arrival.size);
-                self.give_way(arrival.session);
+                self.unsettled.end(arrival.from(), arrival.size);
+                self.give_way(cx.out, arrival.session);
+            }
+        }
+    }
+
+    /// Commits what an arrival brought; it is acknowledged after that.
+    fn keep(&mut self, cx: &mut Context<'_>, change: impl Into<Transaction>, arrival: Arrival, seen: Seen) {
+        let op = cx.out.commit(Owner::Room(Room::Receive), change);
+        self.in_flight.insert(op, InFlight::Commit(AfterCommit::Acknowledge(arrival, seen)));
+    }
+
+    /// A contact brought an object for somebody else's node.
+    fn load_arrived(&mut self, cx: &mut Context<'_>, arrival: Arrival, send: SendParams, object: Vec<u8>) {
+        let (Sender::Contact(contact), Some(claim)) = (arrival.sender, send.claim) else {
+            return self.finish(arrival, Status::NotAvailable);
+        };
+        if cx.state.carriage().load(contact, &claim.hash).is_some() {
+            return self.finish(arrival, Status::Roger);
+        }
+        match carriage::take(cx, contact, claim, send, object) {
+            Some(change) => {
+                let op = cx.out.commit(Owner::Room(Room::Receive), change);
+                self.in_flight.insert(op, InFlight::Commit(AfterCommit::Loaded(arrival, claim.hash)));
+            }
+            None => self.finish(arrival, Status::TryLater),
+        }
+    }
+
+    /// What we are to carry is on the disk, or is not.
+    pub(super) fn loaded(
+        &mut self,
+        cx: &mut Context<'_>,
+        rooms: &mut ReceiveRooms<'_>,
+        arrival: Arrival,
+        object: &ObjectHash,
+        applied: Result<Vec<Applied>, CommitError>,
+    ) {
+        let Sender::Contact(contact) = arrival.sender else { return self.finish(arrival, Status::NotAvailable) };
+        match applied {
+            Err(error) => self.not_committed(cx, arrival, error),
+            Ok(_) => {
+                let there = cx.state.carriage().load(contact, object);
+                if let Some(load) = there {
+                    rooms.forwarding.wants(load.to.onion(), cx.now);
+                }
+                self.finish(arrival, if there.is_some() { Status::Roger } else { Status::TryLater });
             }
         }
     }
 }
 
-/// What a sender is told: to a contact the reason, to others always the same.
-pub(super) const fn frank(sender: Sender, reason: Status) -> Status {
-    match sender {
-        Sender::Contact(_) => reason,
-        Sender::Invitation(_) | Sender::Stranger => Status::NotAvailable,
-    }
+/// The receipt that the author of a copy is owed, where it asks for one and gets them.
+fn receipt_for(state: &State, content: &Content, author: &Contact) -> Option<Record> {
+    let is_mail = matches!(content.kind, ContentKind::Mail | ContentKind::MailJson);
+    let given = author.status == ContactStatus::Confirmed && state.drops().told(author.id) != Told::Nothing;
+    let receipt = content.receipt.filter(|_| is_mail && given)?;
+    Some(Record::ReceiptsDue { contact: author.id, receipts: vec![receipt] })
 }
 
-/// What a sender is told when we have no room.
-pub(super) const fn no_room(sender: Sender) -> Status {
-    frank(sender, Status::NoSpace)
+fn converted(cx: &Context<'_>, content: &Content, author: &Contact) -> Option<Vec<u8>> {
+    let context = JsonContext {
+        from: &author.address,
+        to: cx.address(),
+        date: cx.now,
+        message_id: format!("<{}@{}>", content.id, author.address.onion()),
+    };
+    mail_json::from_json(&content.payload, &context).ok()
+}
+
+fn folder_for<'a>(cx: &Context<'a>, to: &Address, author: &Contact) -> Option<&'a Folder> {
+    if author.status == ContactStatus::Request {
+        return cx.folder_of(FolderRole::Requests).map(AsRef::as_ref);
+    }
+    // Only folders that the user made can be addressed; tags are in lower case.
+    let named = to.folder().and_then(|tag| {
+        let fits = |folder: &&std::sync::Arc<Folder>| folder.role.is_none() && folder.name.to_lowercase() == tag;
+        cx.state.mailbox().folders().find(fits)
+    });
+    named.or_else(|| cx.folder_of(FolderRole::Inbox)).map(AsRef::as_ref)
 }
 
 /// Whose allowance what an author wrote is taken from.

@@ -27,8 +27,10 @@ pub(super) enum TaskEvent<'a> {
     Completed(OpId, Completion),
     /// Something happened that is for one kind of session alone.
     Told(Told),
-    /// The session is to end, whatever it does.
-    Ended(Option<AttemptError>),
+    /// There are too many sessions of its kind, and this one is to end.
+    Surplus,
+    /// We have parted from the contact: the session is to end.
+    Parted,
 }
 
 /// What one kind of session is told.
@@ -248,6 +250,11 @@ pub(super) trait Dialled {
         self.end(cx, rooms, Some(AttemptError::Broken));
     }
 
+    /// There are too many sessions of this kind, and this one has delivered nothing for the longest time.
+    fn surplus(&mut self, cx: &mut Context<'_>, rooms: &mut Self::Rooms<'_>) {
+        self.end(cx, rooms, Some(AttemptError::Broken));
+    }
+
     /// Everything that the machine reported was handled: the session may begin something else.
     fn go_on(&mut self, _: &mut Context<'_>, _: &mut Self::Rooms<'_>) {}
 
@@ -326,7 +333,8 @@ pub(super) trait Dialled {
                 self.told(cx, rooms, told);
                 self.line_mut().flush(cx.out);
             }
-            TaskEvent::Ended(problem) => self.end(cx, rooms, problem),
+            TaskEvent::Surplus => self.surplus(cx, rooms),
+            TaskEvent::Parted => self.end(cx, rooms, None),
         }
         self.show(rooms);
         !self.line().is_over()

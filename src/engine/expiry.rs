@@ -7,10 +7,10 @@ use crate::base::{ContactId, ContentId, QueueId};
 use crate::mail::dsn;
 
 use super::book::{ContactChange, ContactStatus};
+use super::cards::next_card;
 use super::context::Context;
 use super::deliver::{AfterCommit, Deliver};
 use super::effect::Transaction;
-use super::greeting::next_card;
 use super::queue::FailureReason;
 use super::record::Record;
 use super::reports::add_message;

@@ -47,7 +47,7 @@ pub(super) struct Node {
     pub(super) shared: Vec<bool>,
     next_number: u64,
     answers: BTreeMap<u64, Result<Response, RequestError>>,
-    rng: SeededRng,
+    pub(super) rng: SeededRng,
 }
 
 /// All nodes, the time, and what is on its way between them.

@@ -7,8 +7,10 @@
 pub mod book;
 #[cfg(test)]
 mod bound_scenarios;
+mod cards;
 pub mod carriage;
 pub mod carrier;
+mod change;
 #[cfg(test)]
 mod clock_scenarios;
 mod context;
@@ -49,6 +51,7 @@ mod reports;
 pub mod request;
 mod requests;
 mod restoration;
+mod rooms;
 #[cfg(test)]
 mod samples;
 #[cfg(test)]
@@ -62,6 +65,7 @@ mod share_scenarios;
 mod shares;
 mod slots;
 pub mod state;
+mod status;
 #[cfg(test)]
 mod stranger_scenarios;
 mod submission;

@@ -11,11 +11,11 @@ use crate::base::limits;
 use crate::wire::{Code, Disposition, Status};
 
 use super::book::{Contact, ContactChange, ContactStatus};
+use super::cards::{next_card, same_certificate};
 use super::context::{Context, Owner};
 use super::deliver::{AfterCommit, Deliver};
 use super::dialled::Dialled;
 use super::effect::{Effect, Transaction};
-use super::greeting::{next_card, same_certificate};
 use super::queue::FailureReason;
 use super::record::Record;
 use super::sending::{Direct, InFlight, Item};

@@ -4,71 +4,68 @@
 //! not dialled any more, and gets no cards and no receipts. Whoever was removed is a stranger from then on. In both cases
 //! mail to it that waits ends with a report, and what was kept for it goes in the same transaction. The router ends the sessions.
 
-use crate::base::rng::Rng;
-use crate::base::{ContactId, Timestamp};
+use crate::base::ContactId;
 
 use super::book::{Contact, ContactChange, ContactStatus, Introduction};
-use super::greeting::next_card;
-use super::identity::Identity;
+use super::cards::next_card;
+use super::change::{Answer, Change, Outcome};
+use super::context::Context;
 use super::record::Record;
 use super::request::{RequestError, Response};
-use super::requests::{Answer, Change, Outcome};
 
 const UNKNOWN: RequestError = RequestError::NotFound("contact");
 
-impl Identity {
-    /// Blocks a contact, or somebody who waits in Requests.
-    pub(super) fn block(&self, contact: ContactId) -> Outcome {
-        let entry = self.state.book().contact(contact).ok_or(UNKNOWN)?;
-        match entry.status {
-            ContactStatus::Blocked => return Ok(Change::new(Vec::new(), Answer::Always(Response::Done))),
-            ContactStatus::Greeting => {
-                return Err(RequestError::NotReady(
-                    "they have not answered yet, so that there is nothing to block; remove them instead: runepeer contact rm NAME",
-                ));
-            }
-            ContactStatus::Confirmed | ContactStatus::Request => {}
+/// Blocks a contact, or somebody who waits in Requests.
+pub(super) fn block(cx: &Context<'_>, contact: ContactId) -> Outcome {
+    let entry = cx.state.book().contact(contact).ok_or(UNKNOWN)?;
+    match entry.status {
+        ContactStatus::Blocked => return Ok(Change::new(Vec::new(), Answer::Always(Response::Done))),
+        ContactStatus::Greeting => {
+            return Err(RequestError::NotReady(
+                "they have not answered yet, so that there is nothing to block; remove them instead: runepeer contact rm NAME",
+            ));
         }
-        let change = |change| Record::ContactChanged { id: contact, change };
-        let mut records = vec![change(ContactChange::Status(ContactStatus::Blocked))];
-        records.extend(entry.cards.pending.iter().map(|card| change(ContactChange::CardSettled(card.content))));
-        let receipts: Vec<_> = self.state.drops().receipts(contact).copied().collect();
-        if !receipts.is_empty() {
-            records.push(Record::ReceiptsReturned { contact, receipts });
-        }
-        let contents: Vec<_> = self.state.drops().reads().owed(contact).copied().collect();
-        if !contents.is_empty() {
-            records.push(Record::ReadsReturned { contact, contents });
-        }
-        if self.state.carriage().allows(contact) {
-            records.push(Record::CarriageAllowed { contact, on: false });
-        }
-        Ok(Change::new(records, Answer::First(Response::Done, UNKNOWN)))
+        ContactStatus::Confirmed | ContactStatus::Request => {}
     }
+    let change = |change| Record::ContactChanged { id: contact, change };
+    let mut records = vec![change(ContactChange::Status(ContactStatus::Blocked))];
+    records.extend(entry.cards.pending.iter().map(|card| change(ContactChange::CardSettled(card.content))));
+    let receipts: Vec<_> = cx.state.drops().receipts(contact).copied().collect();
+    if !receipts.is_empty() {
+        records.push(Record::ReceiptsReturned { contact, receipts });
+    }
+    let contents: Vec<_> = cx.state.drops().reads().owed(contact).copied().collect();
+    if !contents.is_empty() {
+        records.push(Record::ReadsReturned { contact, contents });
+    }
+    if cx.state.carriage().allows(contact) {
+        records.push(Record::CarriageAllowed { contact, on: false });
+    }
+    Ok(Change::new(records, Answer::First(Response::Done, UNKNOWN)))
+}
 
-    /// Lets a blocked contact back: as what it was, so that whoever was never accepted waits in Requests again.
-    pub(super) fn unblock(&self, now: Timestamp, rng: &mut dyn Rng, contact: ContactId) -> Outcome {
-        let entry = self.state.book().contact(contact).ok_or(UNKNOWN)?;
-        if entry.status != ContactStatus::Blocked {
-            return Ok(Change::new(Vec::new(), Answer::Always(Response::Done)));
-        }
-        let change = |change| Record::ContactChanged { id: contact, change };
-        let mut records = Vec::new();
-        if was_accepted(entry) {
-            records.push(change(ContactChange::Status(ContactStatus::Confirmed)));
-            // What changed here meanwhile it was not told.
-            records.push(change(ContactChange::CardQueued(next_card(entry, now, None, rng))));
-        } else {
-            records.push(change(ContactChange::Status(ContactStatus::Request)));
-        }
-        Ok(Change::new(records, Answer::First(Response::Done, UNKNOWN)))
+/// Lets a blocked contact back: as what it was, so that whoever was never accepted waits in Requests again.
+pub(super) fn unblock(cx: &mut Context<'_>, contact: ContactId) -> Outcome {
+    let entry = cx.state.book().contact(contact).ok_or(UNKNOWN)?;
+    if entry.status != ContactStatus::Blocked {
+        return Ok(Change::new(Vec::new(), Answer::Always(Response::Done)));
     }
+    let change = |change| Record::ContactChanged { id: contact, change };
+    let mut records = Vec::new();
+    if was_accepted(entry) {
+        records.push(change(ContactChange::Status(ContactStatus::Confirmed)));
+        // What changed here meanwhile it was not told.
+        records.push(change(ContactChange::CardQueued(next_card(entry, cx.now, None, cx.rng))));
+    } else {
+        records.push(change(ContactChange::Status(ContactStatus::Request)));
+    }
+    Ok(Change::new(records, Answer::First(Response::Done, UNKNOWN)))
+}
 
-    /// Takes somebody out of the book.
-    pub(super) fn remove_contact(&self, contact: ContactId) -> Outcome {
-        self.state.book().contact(contact).ok_or(UNKNOWN)?;
-        Ok(Change::done(vec![Record::ContactRemoved { id: contact }], UNKNOWN))
-    }
+/// Takes somebody out of the book.
+pub(super) fn remove_contact(cx: &Context<'_>, contact: ContactId) -> Outcome {
+    cx.state.book().contact(contact).ok_or(UNKNOWN)?;
+    Ok(Change::done(vec![Record::ContactRemoved { id: contact }], UNKNOWN))
 }
 
 /// Whether the user took it for a contact: it was sent a card, or came by an invitation.

@@ -7,173 +7,159 @@ use crate::mail::Invitation;
 use crate::mail::invitation::SECRET_BYTES;
 
 use super::book::{Cards, Contact, ContactChange, ContactStatus, Introduction, InvitationEntry, Provenance, same_name};
+use super::cards::next_card;
+use super::change::{Answer, Change, Outcome};
+use super::context::Context;
 use super::drops::{Told, page_carriers, seats_for};
-use super::greeting::next_card;
-use super::identity::Identity;
 use super::record::Record;
 use super::request::{RequestError, Response};
-use super::requests::{Answer, Change, Outcome};
 
 const MS_PER_HOUR: i64 = 3_600_000;
 
-impl Identity {
-    /// Makes an invitation. Its text names whole hours, so its end is rounded down to one, but never to now.
-    pub(super) fn invite(&self, now: Timestamp, rng: &mut dyn Rng, public: bool, expires: Timestamp) -> Outcome {
-        let hour = expires.millis().div_euclid(MS_PER_HOUR) * MS_PER_HOUR;
-        let rounded = Timestamp::from_millis(hour);
-        let expires = if rounded > now { rounded } else { Timestamp::from_millis(hour.saturating_add(MS_PER_HOUR)) };
-        if expires <= now {
-            return Err(RequestError::InvitationRefused("an invitation must end in the future"));
-        }
-        if self.state.book().invitations().filter(|invitation| invitation.is_open(now)).count() >= limits::INVITATIONS {
-            return Err(RequestError::Limit("an identity has up to 1000 open invitations; revoke some"));
-        }
-        let id = InvitationId::random(rng);
-        let secret = (!public).then(|| rng.array::<SECRET_BYTES>());
-        let own = self.public();
-        let text = Invitation {
-            address: own.address.without_folder(),
-            fingerprint: own.fingerprint,
-            secret,
-            expires: Some(expires),
-            carriers: secret.iter().flat_map(|_| page_carriers(&self.state)).collect(),
-        }
-        .encode();
-        let invitation = InvitationEntry { id, secret, made: now, expires, used: None };
-        let answer = Answer::Always(Response::Invited { id, text });
-        Ok(Change::new(vec![Record::InvitationMade { invitation }], answer))
+/// Makes an invitation. Its text names whole hours, so its end is rounded down to one, but never to now.
+pub(super) fn invite(cx: &mut Context<'_>, public: bool, expires: Timestamp) -> Outcome {
+    let hour = expires.millis().div_euclid(MS_PER_HOUR) * MS_PER_HOUR;
+    let rounded = Timestamp::from_millis(hour);
+    let expires = if rounded > cx.now { rounded } else { Timestamp::from_millis(hour.saturating_add(MS_PER_HOUR)) };
+    if expires <= cx.now {
+        return Err(RequestError::InvitationRefused("an invitation must end in the future"));
     }
-
-    pub(super) fn revoke_invitation(&self, id: InvitationId) -> Outcome {
-        match self.state.book().invitation(id) {
-            Some(invitation) if invitation.used.is_some() => Err(RequestError::InvitationRefused(USED)),
-            Some(_) => Ok(Change::done(vec![Record::InvitationRevoked { id }], RequestError::InvitationRefused(USED))),
-            None => Err(RequestError::NotFound("invitation")),
-        }
+    if cx.state.book().invitations().filter(|invitation| invitation.is_open(cx.now)).count() >= limits::INVITATIONS {
+        return Err(RequestError::Limit("an identity has up to 1000 open invitations; revoke some"));
     }
-
-    /// Adds the contact of an invitation, or greets a known one again with a new invitation.
-    pub(super) fn add_contact(
-        &self,
-        now: Timestamp,
-        rng: &mut dyn Rng,
-        text: &str,
-        petname: Option<String>,
-    ) -> Outcome {
-        let invitation = Invitation::parse(text)?;
-        let refused = |why| Err(RequestError::InvitationRefused(why));
-        let (own, book) = (self.public(), self.state.book());
-        let onion = invitation.address.onion();
-        if onion == own.onion() || invitation.fingerprint == own.fingerprint {
-            return refused("that is your own invitation; give it to somebody else");
-        }
-        if invitation.expires.is_some_and(|expires| expires <= now) {
-            return refused("the invitation has expired; ask for a new one");
-        }
-        match (book.by_onion(onion), book.by_fingerprint(&invitation.fingerprint)) {
-            (None, None) => self.new_contact(now, rng, &invitation, petname),
-            (Some(known), Some(same)) if known.id == same.id => greet_again(now, rng, known, &invitation),
-            (Some(_), _) => refused(
-                "that address is in your address book with another key; do not use this invitation unless they tell you in person that their key changed",
-            ),
-            (None, Some(_)) => refused("that key is in your address book with another address"),
-        }
+    let id = InvitationId::random(cx.rng);
+    let secret = (!public).then(|| cx.rng.array::<SECRET_BYTES>());
+    let own = cx.public();
+    let text = Invitation {
+        address: own.address.without_folder(),
+        fingerprint: own.fingerprint,
+        secret,
+        expires: Some(expires),
+        carriers: secret.iter().flat_map(|_| page_carriers(cx.state)).collect(),
     }
+    .encode();
+    let invitation = InvitationEntry { id, secret, made: cx.now, expires, used: None };
+    let answer = Answer::Always(Response::Invited { id, text });
+    Ok(Change::new(vec![Record::InvitationMade { invitation }], answer))
+}
 
-    fn new_contact(
-        &self,
-        now: Timestamp,
-        rng: &mut dyn Rng,
-        invitation: &Invitation,
-        petname: Option<String>,
-    ) -> Outcome {
-        let book = self.state.book();
-        if book.contacts().count() >= limits::CONTACTS {
-            return Err(RequestError::Limit("an address book has up to 5000 contacts"));
-        }
-        let own = self.address().local();
-        let petname = match petname {
-            Some(petname) => {
-                check_petname(&petname)?;
-                if book.by_petname(&petname).is_some() || same_name(&petname, own.as_str()) {
-                    return Err(RequestError::NameTaken);
-                }
-                petname
+pub(super) fn revoke_invitation(cx: &Context<'_>, id: InvitationId) -> Outcome {
+    match cx.state.book().invitation(id) {
+        Some(invitation) if invitation.used.is_some() => Err(RequestError::InvitationRefused(USED)),
+        Some(_) => Ok(Change::done(vec![Record::InvitationRevoked { id }], RequestError::InvitationRefused(USED))),
+        None => Err(RequestError::NotFound("invitation")),
+    }
+}
+
+/// Adds the contact of an invitation, or greets a known one again with a new invitation.
+pub(super) fn add_contact(cx: &mut Context<'_>, text: &str, petname: Option<String>) -> Outcome {
+    let invitation = Invitation::parse(text)?;
+    let refused = |why| Err(RequestError::InvitationRefused(why));
+    let (own, book) = (cx.public(), cx.state.book());
+    let onion = invitation.address.onion();
+    if onion == own.onion() || invitation.fingerprint == own.fingerprint {
+        return refused("that is your own invitation; give it to somebody else");
+    }
+    if invitation.expires.is_some_and(|expires| expires <= cx.now) {
+        return refused("the invitation has expired; ask for a new one");
+    }
+    match (book.by_onion(onion), book.by_fingerprint(&invitation.fingerprint)) {
+        (None, None) => new_contact(cx, &invitation, petname),
+        (Some(known), Some(same)) if known.id == same.id => greet_again(cx.now, cx.rng, known, &invitation),
+        (Some(_), _) => refused(
+            "that address is in your address book with another key; do not use this invitation unless they tell you in person that their key changed",
+        ),
+        (None, Some(_)) => refused("that key is in your address book with another address"),
+    }
+}
+
+fn new_contact(cx: &mut Context<'_>, invitation: &Invitation, petname: Option<String>) -> Outcome {
+    let book = cx.state.book();
+    if book.contacts().count() >= limits::CONTACTS {
+        return Err(RequestError::Limit("an address book has up to 5000 contacts"));
+    }
+    let own = cx.address().local();
+    let petname = match petname {
+        Some(petname) => {
+            check_petname(&petname)?;
+            if book.by_petname(&petname).is_some() || same_name(&petname, own.as_str()) {
+                return Err(RequestError::NameTaken);
             }
-            None => book.free_petname(invitation.address.local().as_str(), own),
-        };
-        let mut contact = Contact {
-            id: ContactId::random(rng),
-            petname: petname.clone(),
-            address: invitation.address.without_folder(),
-            fingerprint: invitation.fingerprint,
-            certificate: None,
-            binding_epoch: 0,
-            status: ContactStatus::Greeting,
-            provenance: vec![Provenance { how: Introduction::InvitationUsed, at: now }],
-            inbound: vec![MacKey::random(rng)],
-            outbound: invitation.auth_key(),
-            cards: Cards::default(),
-        };
-        let card = next_card(&contact, now, invitation.secret, rng);
-        contact.cards.sent = card.counter;
-        contact.cards.pending = Some(card);
-        let response = Response::ContactAdded { id: contact.id, petname };
-        let id = contact.id;
-        let mut records = vec![Record::ContactAdded { contact: Box::new(contact) }];
-        if let Some(pages) = pages_of(invitation, id) {
-            records.push(pages);
-            // Whose answer may not find us either.
-            records.extend(seats_for(&self.state, id));
+            petname
         }
-        Ok(Change::new(records, Answer::First(response, RequestError::NameTaken)))
+        None => book.free_petname(invitation.address.local().as_str(), own),
+    };
+    let mut contact = Contact {
+        id: ContactId::random(cx.rng),
+        petname: petname.clone(),
+        address: invitation.address.without_folder(),
+        fingerprint: invitation.fingerprint,
+        certificate: None,
+        binding_epoch: 0,
+        status: ContactStatus::Greeting,
+        provenance: vec![Provenance { how: Introduction::InvitationUsed, at: cx.now }],
+        inbound: vec![MacKey::random(cx.rng)],
+        outbound: invitation.auth_key(),
+        cards: Cards::default(),
+    };
+    let card = next_card(&contact, cx.now, invitation.secret, cx.rng);
+    contact.cards.sent = card.counter;
+    contact.cards.pending = Some(card);
+    let response = Response::ContactAdded { id: contact.id, petname };
+    let id = contact.id;
+    let mut records = vec![Record::ContactAdded { contact: Box::new(contact) }];
+    if let Some(pages) = pages_of(invitation, id) {
+        records.push(pages);
+        // Whose answer may not find us either.
+        records.extend(seats_for(cx.state, id));
     }
+    Ok(Change::new(records, Answer::First(response, RequestError::NameTaken)))
+}
 
-    /// A contact hears this of its mail from now on, and gets a card that says whether there are receipts.
-    pub(super) fn tell(&self, now: Timestamp, rng: &mut dyn Rng, contact: ContactId, told: Told) -> Outcome {
-        const UNKNOWN: RequestError = RequestError::NotFound("contact");
-        let entry = self.state.book().contact(contact).ok_or(UNKNOWN)?;
-        let before = self.state.drops().told(contact);
-        if before == told {
-            return Ok(Change::new(Vec::new(), Answer::Always(Response::Done)));
-        }
-        let mut records = vec![Record::ReceiptsSwitched { contact, told }];
-        let news = (before == Told::Nothing) != (told == Told::Nothing);
-        if news && entry.status == ContactStatus::Confirmed {
-            let change = ContactChange::CardQueued(next_card(entry, now, None, rng));
-            records.push(Record::ContactChanged { id: contact, change });
-        }
-        Ok(Change::done(records, UNKNOWN))
+/// A contact hears this of its mail from now on, and gets a card that says whether there are receipts.
+pub(super) fn tell(cx: &mut Context<'_>, contact: ContactId, told: Told) -> Outcome {
+    const UNKNOWN: RequestError = RequestError::NotFound("contact");
+    let entry = cx.state.book().contact(contact).ok_or(UNKNOWN)?;
+    let before = cx.state.drops().told(contact);
+    if before == told {
+        return Ok(Change::new(Vec::new(), Answer::Always(Response::Done)));
     }
+    let mut records = vec![Record::ReceiptsSwitched { contact, told }];
+    let news = (before == Told::Nothing) != (told == Told::Nothing);
+    if news && entry.status == ContactStatus::Confirmed {
+        let change = ContactChange::CardQueued(next_card(entry, cx.now, None, cx.rng));
+        records.push(Record::ContactChanged { id: contact, change });
+    }
+    Ok(Change::done(records, UNKNOWN))
+}
 
-    pub(super) fn add_password(&self, now: Timestamp, name: String, hash: String) -> Outcome {
-        if name.is_empty() || name.len() > limits::PASSWORD_NAME_BYTES || name.chars().any(char::is_control) {
-            return Err(RequestError::NameRefused("a password's name has 1 to 100 bytes and no control characters"));
-        }
-        if self.state.passwords().len() >= limits::PASSWORDS {
-            return Err(RequestError::Limit("an identity has up to 100 passwords; revoke some"));
-        }
-        if self.state.passwords().iter().any(|password| password.name == name) {
-            return Err(RequestError::NameTaken);
-        }
-        Ok(Change::done(vec![Record::PasswordAdded { name, hash, created: now }], RequestError::NameTaken))
+pub(super) fn add_password(cx: &mut Context<'_>, name: String, hash: String) -> Outcome {
+    if name.is_empty() || name.len() > limits::PASSWORD_NAME_BYTES || name.chars().any(char::is_control) {
+        return Err(RequestError::NameRefused("a password's name has 1 to 100 bytes and no control characters"));
     }
+    if cx.state.passwords().len() >= limits::PASSWORDS {
+        return Err(RequestError::Limit("an identity has up to 100 passwords; revoke some"));
+    }
+    if cx.state.passwords().iter().any(|password| password.name == name) {
+        return Err(RequestError::NameTaken);
+    }
+    Ok(Change::done(vec![Record::PasswordAdded { name, hash, created: cx.now }], RequestError::NameTaken))
+}
 
-    pub(super) fn renew_password(&self, hash: &str, renewed: String) -> Outcome {
-        const UNKNOWN: RequestError = RequestError::NotFound("password");
-        let known = self.state.passwords().iter().find(|password| password.hash == hash).ok_or(UNKNOWN)?;
-        let (name, created) = (known.name.clone(), known.created);
-        let removed = Record::PasswordRevoked { name: name.clone() };
-        Ok(Change::done(vec![removed, Record::PasswordAdded { name, hash: renewed, created }], UNKNOWN))
-    }
+pub(super) fn renew_password(cx: &Context<'_>, hash: &str, renewed: String) -> Outcome {
+    const UNKNOWN: RequestError = RequestError::NotFound("password");
+    let known = cx.state.passwords().iter().find(|password| password.hash == hash).ok_or(UNKNOWN)?;
+    let (name, created) = (known.name.clone(), known.created);
+    let removed = Record::PasswordRevoked { name: name.clone() };
+    Ok(Change::done(vec![removed, Record::PasswordAdded { name, hash: renewed, created }], UNKNOWN))
+}
 
-    pub(super) fn revoke_password(&self, name: String) -> Outcome {
-        const UNKNOWN: RequestError = RequestError::NotFound("password");
-        if !self.state.passwords().iter().any(|password| password.name == name) {
-            return Err(UNKNOWN);
-        }
-        Ok(Change::done(vec![Record::PasswordRevoked { name }], UNKNOWN))
+pub(super) fn revoke_password(cx: &Context<'_>, name: String) -> Outcome {
+    const UNKNOWN: RequestError = RequestError::NotFound("password");
+    if !cx.state.passwords().iter().any(|password| password.name == name) {
+        return Err(UNKNOWN);
     }
+    Ok(Change::done(vec![Record::PasswordRevoked { name }], UNKNOWN))
 }
 
 const USED: &str = "that invitation was used; block or remove the contact instead: runepeer contact block NAME, runepeer contact rm NAME";

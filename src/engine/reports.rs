@@ -7,7 +7,7 @@ use crate::base::rng::Rng;
 use crate::base::{BodyId, ContactId, ContentId, QueueId, Timestamp};
 use crate::mail::dsn::{self, Concerned, Outcome, SoFar};
 
-use super::context::{Context, Owner};
+use super::context::{Context, Owner, Room};
 use super::deliver::{AfterCommit, Deliver, InFlight};
 use super::effect::{Effect, Transaction};
 use super::mailbox::FolderRole;
@@ -87,7 +87,7 @@ impl Deliver {
             })
             .collect();
         if queued.full && queued.size as usize <= limits::RETURNED_BYTES {
-            let op = cx.out.operation(Owner::Deliver);
+            let op = cx.out.operation(Owner::Room(Room::Deliver));
             self.in_flight.insert(op, InFlight::Return(Box::new(Returning { queue, failures, then })));
             return cx.out.effect(Effect::ReadBody(op, queued.body));
         }

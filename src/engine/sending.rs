@@ -14,11 +14,11 @@ use crate::mail::{Content, ContentKind};
 use crate::wire::{Importance, digest};
 
 use super::book::{Contact, ContactStatus};
+use super::cards::card_content;
 use super::context::{Completion, Context, Owner, Signal};
 use super::deliver::{AfterCommit, Deliver};
 use super::dialled::{Dialled, Line, Told};
 use super::effect::{Effect, Refusal, Sizes};
-use super::greeting::card_content;
 use super::queue::{Endpoint, FailureReason, Queued};
 use super::record::Record;
 use super::session::{Event, Initiator, Job, Ticket, Way};
@@ -141,6 +141,11 @@ impl Dialled for Direct {
         } else {
             self.advance(cx, deliver);
         }
+    }
+
+    fn surplus(&mut self, cx: &mut Context<'_>, deliver: &mut Deliver) {
+        // What it delivered before counts.
+        self.end(cx, deliver, None);
     }
 
     /// However it went, the schedule learns when the next attempt is.

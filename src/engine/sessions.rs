@@ -4,22 +4,21 @@
 use std::collections::BTreeSet;
 
 use crate::base::limits;
-use crate::base::rng::Rng;
 use crate::base::{ClockStep, ContactId, SessionId, Timestamp};
 use crate::wire::Status;
 
 use super::book::ContactStatus;
-use super::context::Signal;
-use super::delivery::frank;
-use super::dialled::{TaskEvent, Told};
+use super::context::{Context, Out, Signal};
+use super::dialled::Told;
 use super::effect::{DIALLED_SESSIONS, Effect};
-use super::identity::Identity;
 use super::keys::Keys;
 use super::profile::PublicProfile;
 use super::rates::Rates;
+use super::receive::Receive;
 use super::session::{Delivery, Host, Offer, Promise, Responder, SendParams, Sender, Ticket};
 use super::shares::{self, Crowd};
 use super::state::State;
+use super::status::frank;
 
 /// One session that a peer opened.
 pub(super) struct Inbound {
@@ -176,33 +175,30 @@ impl Reception<'_> {
     }
 }
 
-impl Identity {
-    /// Whether a session that a peer opened reads no further until deliveries are settled: the driver leaves its bytes
-    /// in the socket meanwhile.
-    pub fn is_blocked(&self, session: SessionId) -> bool {
-        self.rooms.receive.inbound.get(&session).is_some_and(|inbound| inbound.machine.is_blocked())
+impl Receive {
+    /// Whether a session that a peer opened reads no further until deliveries are settled.
+    pub(super) fn is_blocked(&self, session: SessionId) -> bool {
+        self.inbound.get(&session).is_some_and(|inbound| inbound.machine.is_blocked())
     }
 
     /// A peer connected. Whoever it is may authenticate with its first bytes, so that where there are too many sessions
     /// another gives way: strangers who hold theirs open keep nobody out, nor do contacts.
-    pub(super) fn accepted(&mut self, now: Timestamp, session: SessionId) {
-        match shares::place_for_another(&self.rooms.receive.inbound) {
-            Err(()) => return self.effect(Effect::Close(session)),
-            Ok(Some(other)) => self.give_way(other),
+    pub(super) fn accepted(&mut self, cx: &mut Context<'_>, session: SessionId) {
+        match shares::place_for_another(&self.inbound) {
+            Err(()) => return cx.out.effect(Effect::Close(session)),
+            Ok(Some(other)) => self.give_way(cx.out, other),
             Ok(None) => {}
         }
-        self.rooms.receive.inbound.insert(
-            session,
-            Inbound { machine: Responder::new(now, &self.rooms.receive.terms), shown: Shown::default() },
-        );
-        self.flush_inbound(session);
+        let machine = Responder::new(cx.now, &self.terms);
+        self.inbound.insert(session, Inbound { machine, shown: Shown::default() });
+        self.flush(cx.out, session);
     }
 
-    /// Ends a session that a peer opened, without the answers that it is owed.
-    pub(super) fn give_way(&mut self, session: SessionId) {
-        if let Some(inbound) = self.rooms.receive.inbound.get_mut(&session) {
+    /// Ends a session that brought something, without the answers that it is owed.
+    pub(super) fn give_way(&mut self, out: &mut Out, session: SessionId) {
+        if let Some(inbound) = self.inbound.get_mut(&session) {
             inbound.machine.give_way();
-            self.flush_inbound(session);
+            self.flush(out, session);
         } else {
             // What was collected stays where it is.
             self.settle(session, Ticket(0), Status::Busy);
@@ -210,71 +206,57 @@ impl Identity {
     }
 
     /// A peer's session ended; what it delivered is settled with nobody.
-    pub(super) fn closed_inbound(&mut self, session: SessionId) {
-        self.rooms.receive.inbound.remove(&session);
+    pub(super) fn closed(&mut self, session: SessionId) {
+        self.inbound.remove(&session);
     }
 
     /// A peer sent bytes.
-    pub(super) fn received_inbound(&mut self, now: Timestamp, rng: &mut dyn Rng, session: SessionId, bytes: &[u8]) {
-        self.with_host(now, rng, session, |machine, host| machine.handle(now, bytes, host));
+    pub(super) fn received(&mut self, cx: &mut Context<'_>, session: SessionId, bytes: &[u8]) {
+        let now = cx.now;
+        self.with_host(cx, session, |machine, host| machine.handle(now, bytes, host));
     }
 
     /// Notes the answer to a delivery. It is given by [`Self::settle_all`], one after the other: an answer can let
     /// a session read on and bring the next delivery.
     pub(super) fn settle(&mut self, session: SessionId, ticket: Ticket, status: Status) {
-        self.rooms.receive.settlements.push_back(Settlement { session, ticket, status });
+        self.settlements.push_back(Settlement { session, ticket, status });
     }
 
     /// Gives the answers that were noted.
-    pub(super) fn settle_all(&mut self, now: Timestamp, rng: &mut dyn Rng) {
-        while let Some(Settlement { session, ticket, status }) = self.rooms.receive.settlements.pop_front() {
+    pub(super) fn settle_all(&mut self, cx: &mut Context<'_>) {
+        let now = cx.now;
+        while let Some(Settlement { session, ticket, status }) = self.settlements.pop_front() {
             if session.0 >= DIALLED_SESSIONS {
-                self.task(now, rng, session, TaskEvent::Told(Told::Judged(status)));
+                cx.out.tell(Signal::Told(session, Told::Judged(status)));
                 continue;
             }
-            self.with_host(now, rng, session, |machine, host| machine.settle(now, ticket, status, host));
+            self.with_host(cx, session, |machine, host| machine.settle(now, ticket, status, host));
         }
     }
 
     /// Lets sessions see that time has passed.
-    pub(super) fn inbound_timeouts(&mut self, now: Timestamp, rng: &mut dyn Rng) {
+    pub(super) fn handle_timeout(&mut self, cx: &mut Context<'_>) {
+        let now = cx.now;
         let due = |inbound: &Inbound| inbound.poll_timeout().is_some_and(|at| at <= now);
-        let sessions: Vec<_> = self
-            .rooms
-            .receive
-            .inbound
-            .iter()
-            .filter(|(_, inbound)| due(inbound))
-            .map(|(&session, _)| session)
-            .collect();
+        let sessions: Vec<_> =
+            self.inbound.iter().filter(|(_, inbound)| due(inbound)).map(|(&session, _)| session).collect();
         for session in sessions {
-            self.with_host(now, rng, session, |machine, host| machine.handle_timeout(now, host));
+            self.with_host(cx, session, |machine, host| machine.handle_timeout(now, host));
         }
     }
 
-    fn with_host(
-        &mut self,
-        now: Timestamp,
-        rng: &mut dyn Rng,
-        session: SessionId,
-        act: impl FnOnce(&mut Responder, &mut dyn Host),
-    ) {
-        let Some(Inbound { mut machine, mut shown }) = self.rooms.receive.inbound.remove(&session) else { return };
+    fn with_host(&mut self, cx: &mut Context<'_>, session: SessionId, act: impl FnOnce(&mut Responder, &mut dyn Host)) {
+        let Some(Inbound { mut machine, mut shown }) = self.inbound.remove(&session) else { return };
         let own = machine.promises().collect();
-        let crowd = Crowd {
-            others: &self.rooms.receive.inbound,
-            unsettled: &self.rooms.receive.unsettled,
-            own_bytes: machine.in_flight(),
-            own,
-        };
+        let crowd = Crowd { others: &self.inbound, unsettled: &self.unsettled, own_bytes: machine.in_flight(), own };
         let owner = shown.owner;
         let mut host = Reception {
-            state: &self.state,
-            public: &self.profile.public,
-            rates: &mut self.rooms.receive.rates,
-            keys: &mut self.rooms.receive.keys,
-            maximum: self.rooms.receive.terms.maximum,
-            disk_low: self.disk_low,
+            state: cx.state,
+            public: cx.public(),
+            rates: &mut self.rates,
+            keys: &mut self.keys,
+            maximum: self.terms.maximum,
+            disk_low: cx.disk_low,
             crowd,
             shown: &mut shown,
             arrived: Vec::new(),
@@ -284,28 +266,28 @@ impl Identity {
         act(&mut machine, &mut host);
         let Reception { arrived, online, mut give_way, .. } = host;
         let known = shown.owner.filter(|known| owner != Some(*known));
-        self.rooms.receive.inbound.insert(session, Inbound { machine, shown });
-        give_way.extend(known.and_then(|known| shares::one_too_many(&self.rooms.receive.inbound, known, session)));
+        self.inbound.insert(session, Inbound { machine, shown });
+        give_way.extend(known.and_then(|known| shares::one_too_many(&self.inbound, known, session)));
         for other in give_way {
-            self.give_way(other);
+            self.give_way(cx.out, other);
         }
         for contact in online {
-            self.out.tell(Signal::PeerCameOnline(contact));
+            cx.out.tell(Signal::PeerCameOnline(contact));
         }
         for (ticket, delivery) in arrived {
-            self.arrived(now, rng, session, ticket, delivery);
+            self.arrived(cx, session, ticket, delivery);
         }
-        self.flush_inbound(session);
+        self.flush(cx.out, session);
     }
 
-    fn flush_inbound(&mut self, session: SessionId) {
-        let Some(inbound) = self.rooms.receive.inbound.get_mut(&session) else { return };
+    fn flush(&mut self, out: &mut Out, session: SessionId) {
+        let Some(inbound) = self.inbound.get_mut(&session) else { return };
         let output = inbound.machine.take_output();
         let close = inbound.machine.wants_close();
-        self.transmit(session, output);
+        out.transmit(session, output);
         if close {
-            self.rooms.receive.inbound.remove(&session);
-            self.effect(Effect::Close(session));
+            self.inbound.remove(&session);
+            out.effect(Effect::Close(session));
         }
     }
 }

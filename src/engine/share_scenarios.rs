@@ -171,6 +171,13 @@ fn requests(world: &World) -> usize {
     world.nodes[ALICE].published.book.requests()
 }
 
+/// Something is collected at a box of alice.
+fn collected(world: &mut World, object: Vec<u8>) -> bool {
+    let (now, at) = (world.now, &mut world.nodes[ALICE]);
+    let (mut cx, rooms, _) = at.identity.parts(now, &mut at.rng);
+    rooms.receive.collected(&mut cx, SessionId(9999), object)
+}
+
 #[test]
 fn the_text_of_a_used_invitation_is_nobody_once_the_card_of_its_maker_was_acknowledged() {
     let mut world = world();
@@ -235,7 +242,7 @@ fn cards_of_strangers_are_charged_to_strangers_whoever_brings_them() {
     assert!(brought(&mut world, Some(&invitation), &object).contains("202"));
     // At a drop, where nobody shows anything.
     let object = card(&world, 111);
-    assert!(world.nodes[ALICE].identity.collected(SessionId(9999), object));
+    assert!(collected(&mut world, object));
     world.input(ALICE, Input::DiskLow(false));
     world.run();
     assert_eq!(requests(&world), 5);
@@ -244,7 +251,7 @@ fn cards_of_strangers_are_charged_to_strangers_whoever_brings_them() {
     assert!(brought(&mut world, Some(&bob), &object).contains("450"));
     assert!(brought(&mut world, Some(&invitation), &object).contains("420"));
     assert!(brought(&mut world, None, &object).contains("420"));
-    assert!(world.nodes[ALICE].identity.collected(SessionId(9999), object.clone()));
+    assert!(collected(&mut world, object.clone()));
     world.input(ALICE, Input::DiskLow(false));
     world.run();
     assert_eq!(requests(&world), 5);
@@ -266,7 +273,7 @@ fn mail_of_somebody_who_waits_is_a_strangers_whoever_brings_it() {
     world.pass(MINUTE);
     let large = mail(&world, CAROL, 1, limits::STRANGER_BYTES);
     assert!(brought(&mut world, Some(&bob), &large).contains("413"));
-    assert!(world.nodes[ALICE].identity.collected(SessionId(9999), large));
+    assert!(collected(&mut world, large));
     world.input(ALICE, Input::DiskLow(false));
     world.run();
     // Her card, and her notice in Requests, are there; it was one of five.

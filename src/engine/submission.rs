@@ -11,14 +11,15 @@ use crate::base::{BodyId, ContactId, ContentId, QueueId, Timestamp};
 use crate::mail::{Address, dsn, headers, outgoing};
 use crate::wire::digest;
 
+use super::change::{Answer, Change, Outcome};
+use super::context::Context;
+use super::deliver::Deliver;
 use super::effect::{NewBody, SharedEnd};
-use super::identity::Identity;
 use super::mailbox::{Flags, FolderRole, NamedFlags, NewMessage};
 use super::outbox;
 use super::queue::{Addressee, Options, Progress, RecipientOptions, Submitted};
 use super::record::Record;
 use super::request::{RequestError, Response, Submission};
-use super::requests::{Answer, Change, Outcome};
 
 /// Whom a submission is for.
 #[derive(Default)]
@@ -74,138 +75,131 @@ fn end(message: &[u8]) -> Option<(usize, [u8; 32])> {
     (text.len() >= limits::SHARED_END_BYTES).then(|| (header.len(), digest(text)))
 }
 
-impl Identity {
-    /// Takes a message for delivery.
-    pub(super) fn submit(&mut self, now: Timestamp, rng: &mut dyn Rng, submission: &Submission) -> Outcome {
-        let recipients = self.recipients(submission)?;
-        if submission.message.len() > limits::MESSAGE_BYTES {
-            return Err(RequestError::Limit("a message has up to 25 MiB"));
-        }
-        if self.state.queue().len() >= limits::QUEUE_MESSAGES {
-            return Err(RequestError::Limit("the queue is full"));
-        }
-        if self.disk_low {
-            return Err(RequestError::Disk);
-        }
-        // Who is named by no field gets no thread either: others may be in it.
-        let message = if recipients.shown.is_empty() && !recipients.blind.is_empty() {
-            outgoing::without_thread(&submission.message).into()
-        } else {
-            submission.message.clone()
-        };
-        let body = NewBody::new(BodyId::random(rng), message);
-        let mut bodies = vec![body.clone()];
-        let mut records = Vec::new();
-        // Whom no field names must not learn from the fields who else was written to.
-        let (open, blind) = if recipients.shown.is_empty() || recipients.blind.is_empty() {
-            (recipients.visible.into_iter().chain(recipients.blind).collect(), None)
-        } else {
-            (recipients.visible, Some(recipients.blind))
-        };
-        let queue = QueueId::random(rng);
-        let mut queues = Vec::new();
-        let mut entry = |id: QueueId, body: &NewBody, to: BTreeMap<ContactId, Address>, rng: &mut dyn Rng| {
-            let options = options(submission, &to, &recipients.asked);
-            records.push(submitted(id, body, to, submission, now, rng));
-            if options != Options::default() {
-                records.push(Record::SubmissionOptions { queue: id, options: Box::new(options) });
-            }
-            queues.push(id);
-        };
-        let nobody_sees = open.is_empty();
-        if !nobody_sees {
-            entry(queue, &body, open, rng);
-            self.rooms.deliver.ends.remember(queue, &body);
-        }
-        if let Some(blind) = blind {
-            let copy = outgoing::undisclosed(&submission.message, self.address(), rng);
-            let copy = copy.map_err(|_| RequestError::Limit("a message has up to 1000 parts"))?;
-            // Where nobody gets the message itself, nothing may keep its text.
-            let (shared, id) =
-                if nobody_sees { (None, queue) } else { (shared_end(&copy, &body), QueueId::random(rng)) };
-            let copy = NewBody { shared, ..NewBody::new(BodyId::random(rng), copy.into()) };
-            entry(id, &copy, blind, rng);
-            bodies.push(copy);
-        }
-        records.extend(self.shown_in_outbox(now, rng, queues, &body));
-        if recipients.own {
-            records.push(self.copy_to_self(now, rng, &body)?);
-        }
-        let answer = Answer::First(Response::Submitted(queue), RequestError::Limit("the folder is full"));
-        Ok(Change { bodies, ..Change::new(records, answer) })
+/// Takes a message for delivery.
+pub(super) fn submit(cx: &mut Context<'_>, deliver: &mut Deliver, submission: &Submission) -> Outcome {
+    let recipients = recipients(cx, submission)?;
+    if submission.message.len() > limits::MESSAGE_BYTES {
+        return Err(RequestError::Limit("a message has up to 25 MiB"));
     }
+    if cx.state.queue().len() >= limits::QUEUE_MESSAGES {
+        return Err(RequestError::Limit("the queue is full"));
+    }
+    if cx.disk_low {
+        return Err(RequestError::Disk);
+    }
+    // Who is named by no field gets no thread either: others may be in it.
+    let message = if recipients.shown.is_empty() && !recipients.blind.is_empty() {
+        outgoing::without_thread(&submission.message).into()
+    } else {
+        submission.message.clone()
+    };
+    let body = NewBody::new(BodyId::random(cx.rng), message);
+    let mut bodies = vec![body.clone()];
+    let mut records = Vec::new();
+    // Whom no field names must not learn from the fields who else was written to.
+    let (open, blind) = if recipients.shown.is_empty() || recipients.blind.is_empty() {
+        (recipients.visible.into_iter().chain(recipients.blind).collect(), None)
+    } else {
+        (recipients.visible, Some(recipients.blind))
+    };
+    let queue = QueueId::random(cx.rng);
+    let mut queues = Vec::new();
+    let now = cx.now;
+    let mut entry = |id: QueueId, body: &NewBody, to: BTreeMap<ContactId, Address>, rng: &mut dyn Rng| {
+        let options = options(submission, &to, &recipients.asked);
+        records.push(submitted(id, body, to, submission, now, rng));
+        if options != Options::default() {
+            records.push(Record::SubmissionOptions { queue: id, options: Box::new(options) });
+        }
+        queues.push(id);
+    };
+    let nobody_sees = open.is_empty();
+    if !nobody_sees {
+        entry(queue, &body, open, cx.rng);
+        deliver.ends.remember(queue, &body);
+    }
+    if let Some(blind) = blind {
+        let copy = outgoing::undisclosed(&submission.message, cx.address(), cx.rng);
+        let copy = copy.map_err(|_| RequestError::Limit("a message has up to 1000 parts"))?;
+        // Where nobody gets the message itself, nothing may keep its text.
+        let (shared, id) =
+            if nobody_sees { (None, queue) } else { (shared_end(&copy, &body), QueueId::random(cx.rng)) };
+        let copy = NewBody { shared, ..NewBody::new(BodyId::random(cx.rng), copy.into()) };
+        entry(id, &copy, blind, cx.rng);
+        bodies.push(copy);
+    }
+    records.extend(shown_in_outbox(cx, queues, &body));
+    if recipients.own {
+        records.push(copy_to_self(cx, &body)?);
+    }
+    let answer = Answer::First(Response::Submitted(queue), RequestError::Limit("the folder is full"));
+    Ok(Change { bodies, ..Change::new(records, answer) })
+}
 
-    /// The message in the Outbox. Where that takes no more, the message waits unseen.
-    fn shown_in_outbox(
-        &mut self,
-        now: Timestamp,
-        rng: &mut dyn Rng,
-        queues: Vec<QueueId>,
-        body: &NewBody,
-    ) -> Option<Record> {
-        if queues.is_empty() {
-            return None;
-        }
-        let folder = self.folder_of(FolderRole::Outbox)?.id;
-        let uid = *self.reserve_uids(now, rng, folder, 1)?.first()?;
-        let size = u32::try_from(body.bytes.len()).ok()?;
-        let flags = NamedFlags { system: Flags::SEEN, ..outbox::named(&[outbox::WAITING]) };
-        let message = NewMessage { uid, flags, date: now, body: body.id, size, content: None };
-        Some(Record::ShownInOutbox { queues, message })
+/// The message in the Outbox. Where that takes no more, the message waits unseen.
+fn shown_in_outbox(cx: &mut Context<'_>, queues: Vec<QueueId>, body: &NewBody) -> Option<Record> {
+    if queues.is_empty() {
+        return None;
     }
+    let folder = cx.folder_of(FolderRole::Outbox)?.id;
+    let uid = cx.reserve_uid(folder)?;
+    let size = u32::try_from(body.bytes.len()).ok()?;
+    let flags = NamedFlags { system: Flags::SEEN, ..outbox::named(&[outbox::WAITING]) };
+    let message = NewMessage { uid, flags, date: cx.now, body: body.id, size, content: None };
+    Some(Record::ShownInOutbox { queues, message })
+}
 
-    fn recipients(&self, submission: &Submission) -> Result<Recipients, RequestError> {
-        if submission.recipients.is_empty() {
-            return Err(RequestError::NoRecipient);
-        }
-        if submission.recipients.len() > limits::RECIPIENTS {
-            return Err(RequestError::Limit("a message has up to 100 recipients"));
-        }
-        if submission.visible.len() > limits::NAMED {
-            return Err(RequestError::Limit("a message names up to 200 people in its address fields"));
-        }
-        let book = self.state.book();
-        let mut found = Recipients::default();
-        for recipient in &submission.recipients {
-            if self.is_own(recipient) {
-                found.own = true;
-                continue;
-            }
-            let unknown = |why| RequestError::UnknownRecipient { recipient: recipient.clone(), why };
-            let (contact, address) = book.resolve(recipient).map_err(unknown)?;
-            if let Some(asked) = submission.asked.recipients.get(recipient) {
-                found.asked.insert(contact.id, asked.clone());
-            }
-            found.blind.insert(contact.id, address);
-        }
-        let others = submission.visible.iter().filter(|shown| !self.is_own(shown));
-        for (contact, _) in others.filter_map(|shown| book.resolve(shown).ok()) {
-            found.shown.insert(contact.id);
-            if let Some(address) = found.blind.remove(&contact.id) {
-                found.visible.insert(contact.id, address);
-            }
-        }
-        // Whoever gets the message reads of everybody whom it names, whether it goes to them or not.
-        let mut names = found.shown.iter().filter_map(|id| book.contact(*id)).map(|contact| contact.petname.clone());
-        if let (false, Some(first), Some(second)) = (found.visible.is_empty(), names.next(), names.next()) {
-            return Err(RequestError::NotIntroduced { first, second });
-        }
-        Ok(found)
+fn recipients(cx: &Context<'_>, submission: &Submission) -> Result<Recipients, RequestError> {
+    if submission.recipients.is_empty() {
+        return Err(RequestError::NoRecipient);
     }
+    if submission.recipients.len() > limits::RECIPIENTS {
+        return Err(RequestError::Limit("a message has up to 100 recipients"));
+    }
+    if submission.visible.len() > limits::NAMED {
+        return Err(RequestError::Limit("a message names up to 200 people in its address fields"));
+    }
+    let book = cx.state.book();
+    let mut found = Recipients::default();
+    for recipient in &submission.recipients {
+        if is_own(cx, recipient) {
+            found.own = true;
+            continue;
+        }
+        let unknown = |why| RequestError::UnknownRecipient { recipient: recipient.clone(), why };
+        let (contact, address) = book.resolve(recipient).map_err(unknown)?;
+        if let Some(asked) = submission.asked.recipients.get(recipient) {
+            found.asked.insert(contact.id, asked.clone());
+        }
+        found.blind.insert(contact.id, address);
+    }
+    let others = submission.visible.iter().filter(|shown| !is_own(cx, shown));
+    for (contact, _) in others.filter_map(|shown| book.resolve(shown).ok()) {
+        found.shown.insert(contact.id);
+        if let Some(address) = found.blind.remove(&contact.id) {
+            found.visible.insert(contact.id, address);
+        }
+    }
+    // Whoever gets the message reads of everybody whom it names, whether it goes to them or not.
+    let mut names = found.shown.iter().filter_map(|id| book.contact(*id)).map(|contact| contact.petname.clone());
+    if let (false, Some(first), Some(second)) = (found.visible.is_empty(), names.next(), names.next()) {
+        return Err(RequestError::NotIntroduced { first, second });
+    }
+    Ok(found)
+}
 
-    /// Whether this is the identity. A contact who had its name first keeps it.
-    fn is_own(&self, recipient: &str) -> bool {
-        outgoing::is_own(recipient, self.address()) && self.state.book().resolve(recipient).is_err()
-    }
+/// Whether this is the identity. A contact who had its name first keeps it.
+fn is_own(cx: &Context<'_>, recipient: &str) -> bool {
+    outgoing::is_own(recipient, cx.address()) && cx.state.book().resolve(recipient).is_err()
+}
 
-    fn copy_to_self(&mut self, now: Timestamp, rng: &mut dyn Rng, body: &NewBody) -> Result<Record, RequestError> {
-        const FULL: RequestError = RequestError::Limit("the folder is full");
-        let folder = self.folder_of(FolderRole::Inbox).ok_or(RequestError::NoSuchFolder)?.id;
-        let uid = self.reserve_uids(now, rng, folder, 1).and_then(|uids| uids.first().copied()).ok_or(FULL)?;
-        let size = u32::try_from(body.bytes.len()).map_err(|_| FULL)?;
-        let message = NewMessage { uid, flags: NamedFlags::default(), date: now, body: body.id, size, content: None };
-        Ok(Record::MessageAdded { folder, message })
-    }
+fn copy_to_self(cx: &mut Context<'_>, body: &NewBody) -> Result<Record, RequestError> {
+    const FULL: RequestError = RequestError::Limit("the folder is full");
+    let folder = cx.folder_of(FolderRole::Inbox).ok_or(RequestError::NoSuchFolder)?.id;
+    let uid = cx.reserve_uid(folder).ok_or(FULL)?;
+    let size = u32::try_from(body.bytes.len()).map_err(|_| FULL)?;
+    let message = NewMessage { uid, flags: NamedFlags::default(), date: cx.now, body: body.id, size, content: None };
+    Ok(Record::MessageAdded { folder, message })
 }
 
 fn submitted(

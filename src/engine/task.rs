@@ -1,13 +1,15 @@
 //! The kinds of sessions that we dial. A new kind is a type that implements [`Dialled`], a line in [`Task`], and a line in each of
-//! its two methods.
+//! its two methods; what begins it is a line in [`Tasks::dial`].
+
+use std::collections::BTreeMap;
 
 use super::carriage::Carrying;
 use super::context::Context;
 use super::dialled::{Dialled, TaskEvent};
 use super::drops::{Checking, Collecting, DepositRooms, Depositing};
-use super::identity::Rooms;
+use super::rooms::Rooms;
 use super::sending::Direct;
-use crate::base::Timestamp;
+use crate::base::{SessionId, Timestamp};
 
 /// One session that we dialled, or are dialling.
 pub(super) enum Task {
@@ -44,6 +46,81 @@ impl Task {
             Self::Collect(task) => task.poll_timeout(),
             Self::Check(task) => task.poll_timeout(),
             Self::Forward(task) => task.poll_timeout(),
+        }
+    }
+}
+
+/// The sessions that we dialled.
+#[derive(Default)]
+pub(super) struct Tasks(BTreeMap<SessionId, Task>);
+
+impl Tasks {
+    /// A session begins.
+    pub(super) fn begin<T: Dialled>(&mut self, task: T, kind: fn(T) -> Task) {
+        self.0.insert(task.line().session(), kind(task));
+    }
+
+    pub(super) fn contains(&self, session: SessionId) -> bool {
+        self.0.contains_key(&session)
+    }
+
+    /// The sessions, in the order in which they were dialled.
+    #[cfg(test)]
+    pub(super) fn iter(&self) -> impl Iterator<Item = (SessionId, &Task)> {
+        self.0.iter().map(|(session, task)| (*session, task))
+    }
+
+    /// Something happens to a session.
+    pub(super) fn handle(&mut self, cx: &mut Context<'_>, rooms: &mut Rooms, session: SessionId, event: TaskEvent<'_>) {
+        if let Some(task) = self.0.get_mut(&session)
+            && !task.handle(cx, rooms, event)
+        {
+            self.0.remove(&session);
+        }
+    }
+
+    /// The same happens to all sessions.
+    pub(super) fn handle_all<'e>(
+        &mut self,
+        cx: &mut Context<'_>,
+        rooms: &mut Rooms,
+        event: impl Fn() -> TaskEvent<'e>,
+    ) {
+        self.0.retain(|_, task| task.handle(cx, rooms, event()));
+    }
+
+    /// When a session wants to be told that time has passed.
+    pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
+        self.0.values().filter_map(Task::poll_timeout).min()
+    }
+
+    /// A deadline may have passed.
+    pub(super) fn handle_timeout(&mut self, cx: &mut Context<'_>, rooms: &mut Rooms) {
+        self.handle_all(cx, rooms, || TaskEvent::Timeout);
+    }
+
+    /// Dials whatever is due, as far as dials are free.
+    pub(super) fn dial(&mut self, cx: &mut Context<'_>, rooms: &mut Rooms) {
+        loop {
+            let Rooms { deliver, boxes, forwarding, .. } = rooms;
+            if let Some(task) = deliver.next(cx) {
+                self.begin(task, Task::Direct);
+            } else if let Some(task) = boxes.next_deposit(cx, deliver) {
+                self.begin(task, Task::Deposit);
+            } else if let Some(task) = boxes.next_collection(cx) {
+                self.begin(task, Task::Collect);
+            } else if let Some(task) = forwarding.next(cx) {
+                self.begin(task, Task::Forward);
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Ends the sessions that are too many, of each kind.
+    pub(super) fn end_surplus(&mut self, cx: &mut Context<'_>, rooms: &mut Rooms) {
+        while let Some(session) = rooms.surplus() {
+            self.handle(cx, rooms, session, TaskEvent::Surplus);
         }
     }
 }

@@ -9,7 +9,7 @@ use super::fold::{Carriage, Fate, Load, ObjectHash};
 use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::{ClockStep, ContactId, Onion, OpId, SessionId, Timestamp};
-use crate::engine::context::{Completion, Context, Owner};
+use crate::engine::context::{Completion, Context, Owner, Room};
 use crate::engine::dialled::{Dialled, Line};
 use crate::engine::effect::Effect;
 use crate::engine::record::Record;
@@ -67,7 +67,7 @@ impl Rounds {
     }
 
     /// There is something for a node.
-    pub(super) fn wants(&mut self, onion: Onion, now: Timestamp) {
+    pub(in super::super) fn wants(&mut self, onion: Onion, now: Timestamp) {
         self.turns.entry(onion).or_insert_with(|| Turn::at(now));
     }
 
@@ -179,7 +179,7 @@ impl Rounds {
         for (contact, object) in over {
             self.ending.insert((contact, object), None);
             let record = Record::LoadEnded { contact, object, fate: Fate::Expired };
-            let op = cx.out.commit(Owner::Forwarding, record);
+            let op = cx.out.commit(Owner::Room(Room::Forwarding), record);
             self.expiring.insert(op, (contact, object));
         }
     }

@@ -2,18 +2,16 @@
 
 use super::fold::{Fate, Load, ObjectHash};
 use crate::base::limits;
-use crate::base::rng::Rng;
-use crate::base::{BodyId, ContactId, Onion, Timestamp};
+use crate::base::{BodyId, ContactId, Onion};
 use crate::engine::book::ContactStatus;
-use crate::engine::delivery::Arrival;
-use crate::engine::effect::{CommitError, NewBody};
-use crate::engine::identity::{Identity, Then};
+use crate::engine::change::{Answer, Change, Outcome};
+use crate::engine::context::Context;
+use crate::engine::effect::{NewBody, Transaction};
 use crate::engine::record::Record;
 use crate::engine::request::{RequestError, Response};
-use crate::engine::requests::{Answer, Change, Outcome};
-use crate::engine::session::{SendParams, Sender};
-use crate::engine::state::{Applied, State};
-use crate::wire::{Importance, Status};
+use crate::engine::session::SendParams;
+use crate::engine::state::State;
+use crate::wire::{Claim, Importance};
 
 const UNKNOWN: RequestError = RequestError::NotFound("contact");
 
@@ -34,90 +32,57 @@ pub(in super::super) fn read_line(line: &str) -> Option<(ObjectHash, Fate)> {
     FATES.iter().find(|(_, known)| *known == word).map(|(fate, _)| (object, *fate))
 }
 
-impl Identity {
-    /// From now on we carry for a contact, or no more. What we have of it already is carried on.
-    pub(in super::super) fn allow_carriage(&self, contact: ContactId, on: bool) -> Outcome {
-        let entry = self.state.book().contact(contact).ok_or(UNKNOWN)?;
-        if on && entry.status != ContactStatus::Confirmed {
+/// From now on we carry for a contact, or no more. What we have of it already is carried on.
+pub(in super::super) fn allow_carriage(cx: &Context<'_>, contact: ContactId, on: bool) -> Outcome {
+    let entry = cx.state.book().contact(contact).ok_or(UNKNOWN)?;
+    if on && entry.status != ContactStatus::Confirmed {
+        return Err(RequestError::NotReady(
+            "they are not a confirmed contact yet: wait until both nodes have been online, then see: runepeer contact show NAME",
+        ));
+    }
+    Ok(Change::new(vec![Record::CarriageAllowed { contact, on }], Answer::Always(Response::Done)))
+}
+
+/// A friend carries what is for a contact that does not answer, or nobody does.
+pub(in super::super) fn choose_carrier(cx: &Context<'_>, contact: ContactId, friend: Option<ContactId>) -> Outcome {
+    cx.state.book().contact(contact).ok_or(UNKNOWN)?;
+    if let Some(friend) = friend {
+        let entry = cx.state.book().contact(friend).ok_or(UNKNOWN)?;
+        if friend == contact {
+            return Err(RequestError::NotReady("nobody carries mail to themselves; name somebody else"));
+        }
+        if entry.status != ContactStatus::Confirmed {
             return Err(RequestError::NotReady(
-                "they are not a confirmed contact yet: wait until both nodes have been online, then see: runepeer contact show NAME",
+                "whoever is to carry is not a confirmed contact yet: wait until both nodes have been online, then see: runepeer contact show NAME",
             ));
         }
-        Ok(Change::new(vec![Record::CarriageAllowed { contact, on }], Answer::Always(Response::Done)))
     }
+    Ok(Change::new(vec![Record::CarrierChosen { contact, friend }], Answer::Always(Response::Done)))
+}
 
-    /// A friend carries what is for a contact that does not answer, or nobody does.
-    pub(in super::super) fn choose_carrier(&self, contact: ContactId, friend: Option<ContactId>) -> Outcome {
-        self.state.book().contact(contact).ok_or(UNKNOWN)?;
-        if let Some(friend) = friend {
-            let entry = self.state.book().contact(friend).ok_or(UNKNOWN)?;
-            if friend == contact {
-                return Err(RequestError::NotReady("nobody carries mail to themselves; name somebody else"));
-            }
-            if entry.status != ContactStatus::Confirmed {
-                return Err(RequestError::NotReady(
-                    "whoever is to carry is not a confirmed contact yet: wait until both nodes have been online, then see: runepeer contact show NAME",
-                ));
-            }
-        }
-        Ok(Change::new(vec![Record::CarrierChosen { contact, friend }], Answer::Always(Response::Done)))
-    }
-
-    /// A contact brought an object for somebody else's node.
-    pub(in super::super) fn load_arrived(
-        &mut self,
-        now: Timestamp,
-        rng: &mut dyn Rng,
-        arrival: Arrival,
-        send: SendParams,
-        object: Vec<u8>,
-    ) {
-        let (Sender::Contact(contact), Some(claim)) = (arrival.sender, send.claim) else {
-            return self.finish(arrival, Status::NotAvailable);
-        };
-        if self.state.carriage().load(contact, &claim.hash).is_some() {
-            return self.finish(arrival, Status::Roger);
-        }
-        let size = u32::try_from(object.len()).ok();
-        let Some(size) = size.filter(|size| self.state.carriage().has_room(contact, (*size).into())) else {
-            return self.finish(arrival, Status::TryLater);
-        };
-        let body = NewBody::new(BodyId::random(rng), object.into());
-        let load = Load {
-            contact,
-            object: claim.hash,
-            to: send.to,
-            body: body.id,
-            size,
-            certificate: send.certificate,
-            onward: send.onward,
-            important: send.importance == Importance::High,
-            until: now.plus(limits::CARRIAGE),
-        };
-        let record = Record::LoadTaken { load: Box::new(load) };
-        self.commit(vec![record], vec![body], Then::Loaded(arrival, claim.hash));
-    }
-
-    /// It is on the disk, or is not.
-    pub(in super::super) fn loaded(
-        &mut self,
-        now: Timestamp,
-        arrival: Arrival,
-        object: &ObjectHash,
-        applied: Result<Vec<Applied>, CommitError>,
-    ) {
-        let Sender::Contact(contact) = arrival.sender else { return self.finish(arrival, Status::NotAvailable) };
-        match applied {
-            Err(error) => self.not_committed(arrival, error),
-            Ok(_) => {
-                let there = self.state.carriage().load(contact, object).cloned();
-                if let Some(load) = &there {
-                    self.rooms.forwarding.wants(load.to.onion(), now);
-                }
-                self.finish(arrival, if there.is_some() { Status::Roger } else { Status::TryLater });
-            }
-        }
-    }
+/// A contact brought an object for somebody else's node: what keeps it; `None` where there is no room.
+pub(in super::super) fn take(
+    cx: &mut Context<'_>,
+    contact: ContactId,
+    claim: Claim,
+    send: SendParams,
+    object: Vec<u8>,
+) -> Option<Transaction> {
+    let size = u32::try_from(object.len()).ok();
+    let size = size.filter(|size| cx.state.carriage().has_room(contact, (*size).into()))?;
+    let body = NewBody::new(BodyId::random(cx.rng), object.into());
+    let load = Load {
+        contact,
+        object: claim.hash,
+        to: send.to,
+        body: body.id,
+        size,
+        certificate: send.certificate,
+        onward: send.onward,
+        important: send.importance == Importance::High,
+        until: cx.now.plus(limits::CARRIAGE),
+    };
+    Some(Transaction { records: vec![Record::LoadTaken { load: Box::new(load) }], bodies: vec![body] })
 }
 
 /// The onion of the friend who carries what is for a contact.

@@ -512,7 +512,7 @@ fn a_receiver_may_show_two_other_certificates_before_it_takes_an_object_and_no_t
         world.commands.clear();
         world.restart(BOB);
         world.pass(limits::START_SPREAD);
-        let session = *world.nodes[BOB].identity.tasks.keys().next().unwrap();
+        let session = world.nodes[BOB].identity.tasks.iter().next().unwrap().0;
         let hear = |world: &mut World, line: String| {
             world.input(BOB, Input::Received(session, line.into_bytes()));
             world.run();
@@ -525,7 +525,7 @@ fn a_receiver_may_show_two_other_certificates_before_it_takes_an_object_and_no_t
         let said = |word: &str| world.commands.iter().filter(|command| command.starts_with(word)).count();
         assert_eq!(said("AS 1 SEND "), shown.min(2) + 1, "{shown} shown");
         assert_eq!(said("AS 1 MESSAGE "), usize::from(shown <= 2), "{shown} shown");
-        assert_eq!(world.nodes[BOB].identity.tasks.contains_key(&session), shown <= 2, "{shown} shown");
+        assert_eq!(world.nodes[BOB].identity.tasks.contains(session), shown <= 2, "{shown} shown");
     }
 }
 

@@ -57,7 +57,7 @@ fn an_identification_that_counts_for_a_while_is_shown_again_after_half_of_it() {
     let news = format!("261 {} {}\n", Fingerprint::from_bytes([120; 32]), ContentId::from_bytes([9; 16]));
     for (wait, lists, identified) in [(48, 2, 1), (3, 3, 2), (48, 4, 2), (3, 5, 3)] {
         world.pass(wait * SECOND);
-        let session = *world.nodes[CAROL].identity.tasks.keys().next().unwrap();
+        let session = world.nodes[CAROL].identity.tasks.iter().next().unwrap().0;
         world.input(CAROL, Input::Received(session, news.clone().into_bytes()));
         world.run();
         assert_eq!((count(&world, "LIST "), count(&world, "IDENTIFY ")), (lists, identified));

@@ -16,9 +16,9 @@ use super::rented::{DropChange, Rented, Stage};
 use crate::base::limits;
 use crate::base::{ClockStep, DropId, InvitationId, ObjectId, OpId, Timestamp};
 use crate::engine::book::{Contact, ContactChange, ContactStatus};
-use crate::engine::context::{Completion, Context, Owner};
+use crate::engine::cards::next_card;
+use crate::engine::context::{Completion, Context, Owner, Room};
 use crate::engine::dialled::{Dialled, Line, Told};
-use crate::engine::greeting::next_card;
 use crate::engine::record::Record;
 use crate::engine::session::{Patron, Service, Ticket};
 use crate::engine::state::{AttemptError, State};
@@ -145,7 +145,7 @@ impl Boxes {
         });
         records.extend(cards);
         if !records.is_empty() {
-            self.seating = Some(cx.out.commit(Owner::Boxes, records));
+            self.seating = Some(cx.out.commit(Owner::Room(Room::Boxes), records));
         }
     }
 

@@ -53,5 +53,5 @@ pub(super) use collecting::Collecting;
 pub(super) use depositing::{DepositRooms, Depositing};
 pub(super) use pages::page_carriers;
 pub(super) use receipts::{Receipts, read_receipts};
-pub(super) use renting::seats_for;
+pub(super) use renting::{leave_drop, rent_drop, seats_for};
 pub(super) use room::Boxes;

@@ -5,16 +5,15 @@ use std::sync::Arc;
 use super::rented::{DropChange, Rented, Stage};
 use crate::base::ids::Fingerprint;
 use crate::base::limits;
-use crate::base::rng::Rng;
-use crate::base::{ContactId, DropId, Timestamp};
+use crate::base::{ContactId, DropId};
 use crate::engine::book::{ContactChange, ContactStatus};
-use crate::engine::greeting::next_card;
-use crate::engine::identity::Identity;
+use crate::engine::cards::next_card;
+use crate::engine::change::{Change, Outcome};
+use crate::engine::context::Context;
 use crate::engine::people::check_petname;
 use crate::engine::profile::SecretBytes;
 use crate::engine::record::Record;
 use crate::engine::request::RequestError;
-use crate::engine::requests::{Change, Outcome};
 use crate::engine::state::State;
 use crate::mail::Invitation;
 
@@ -31,65 +30,56 @@ pub struct DropKeys {
 
 const UNKNOWN: RequestError = RequestError::NotFound("drop");
 
-impl Identity {
-    /// Rents a drop with the invitation to a box. The carrier hears of it in the next session.
-    pub(in super::super) fn rent_drop(
-        &self,
-        now: Timestamp,
-        rng: &mut dyn Rng,
-        text: &str,
-        name: String,
-        keys: DropKeys,
-    ) -> Outcome {
-        let invitation = Invitation::parse_box(text)?;
-        check_petname(&name)?;
-        if invitation.expires.is_some_and(|expires| expires <= now) {
-            return Err(RequestError::InvitationRefused("the invitation has expired; ask for a new one"));
-        }
-        if self.state.drops().rented().count() >= limits::DROPS {
-            return Err(RequestError::Limit("an identity has up to 4 boxes at carriers; give one up first"));
-        }
-        if self.state.drops().by_name(&name).is_some() {
-            return Err(RequestError::NameTaken);
-        }
-        let onion = invitation.address.onion();
-        if self.state.drops().rented().any(|rented| rented.onion == onion) {
-            return Err(RequestError::InvitationRefused("you have a box at that carrier already"));
-        }
-        let DropKeys { keys, certificate, fingerprint } = keys;
-        let drop = Rented {
-            id: DropId::random(rng),
-            name,
-            onion,
-            carrier: invitation.fingerprint,
-            invitation: invitation.secret,
-            keys,
-            certificate,
-            fingerprint,
-            seats: Rented::seats(rng),
-            stage: Stage::Registering,
-            uploaded: 0,
-            rented: now,
-        };
-        Ok(Change::done(vec![Record::DropRented { drop: Box::new(drop) }], RequestError::NameTaken))
+/// Rents a drop with the invitation to a box. The carrier hears of it in the next session.
+pub(in super::super) fn rent_drop(cx: &mut Context<'_>, text: &str, name: String, keys: DropKeys) -> Outcome {
+    let invitation = Invitation::parse_box(text)?;
+    check_petname(&name)?;
+    if invitation.expires.is_some_and(|expires| expires <= cx.now) {
+        return Err(RequestError::InvitationRefused("the invitation has expired; ask for a new one"));
     }
+    if cx.state.drops().rented().count() >= limits::DROPS {
+        return Err(RequestError::Limit("an identity has up to 4 boxes at carriers; give one up first"));
+    }
+    if cx.state.drops().by_name(&name).is_some() {
+        return Err(RequestError::NameTaken);
+    }
+    let onion = invitation.address.onion();
+    if cx.state.drops().rented().any(|rented| rented.onion == onion) {
+        return Err(RequestError::InvitationRefused("you have a box at that carrier already"));
+    }
+    let DropKeys { keys, certificate, fingerprint } = keys;
+    let drop = Rented {
+        id: DropId::random(cx.rng),
+        name,
+        onion,
+        carrier: invitation.fingerprint,
+        invitation: invitation.secret,
+        keys,
+        certificate,
+        fingerprint,
+        seats: Rented::seats(cx.rng),
+        stage: Stage::Registering,
+        uploaded: 0,
+        rented: cx.now,
+    };
+    Ok(Change::done(vec![Record::DropRented { drop: Box::new(drop) }], RequestError::NameTaken))
+}
 
-    /// Gives a drop up: at once where the carrier never had it, otherwise as soon as our contacts know. What is there until
-    /// then is collected.
-    pub(in super::super) fn leave_drop(&self, now: Timestamp, rng: &mut dyn Rng, name: &str) -> Outcome {
-        let rented = self.state.drops().by_name(name).ok_or(UNKNOWN)?;
-        if rented.stage == Stage::Registering {
-            return Ok(Change::done(vec![Record::DropRemoved { id: rented.id }], UNKNOWN));
-        }
-        let mut records = vec![Record::DropChanged { id: rented.id, change: DropChange::Leaving }];
-        for contact in rented.seats.iter().filter_map(|seat| self.state.book().contact(seat.contact?)) {
-            if contact.status == ContactStatus::Confirmed {
-                let change = ContactChange::CardQueued(next_card(contact, now, None, rng));
-                records.push(Record::ContactChanged { id: contact.id, change });
-            }
-        }
-        Ok(Change::done(records, RequestError::InvitationRefused("you are giving that box up already")))
+/// Gives a drop up: at once where the carrier never had it, otherwise as soon as our contacts know. What is there until
+/// then is collected.
+pub(in super::super) fn leave_drop(cx: &mut Context<'_>, name: &str) -> Outcome {
+    let rented = cx.state.drops().by_name(name).ok_or(UNKNOWN)?;
+    if rented.stage == Stage::Registering {
+        return Ok(Change::done(vec![Record::DropRemoved { id: rented.id }], UNKNOWN));
     }
+    let mut records = vec![Record::DropChanged { id: rented.id, change: DropChange::Leaving }];
+    for contact in rented.seats.iter().filter_map(|seat| cx.state.book().contact(seat.contact?)) {
+        if contact.status == ContactStatus::Confirmed {
+            let change = ContactChange::CardQueued(next_card(contact, cx.now, None, cx.rng));
+            records.push(Record::ContactChanged { id: contact.id, change });
+        }
+    }
+    Ok(Change::done(records, RequestError::InvitationRefused("you are giving that box up already")))
 }
 
 /// Places for somebody in every drop of ours that has one left.

@@ -1,0 +1,102 @@
+//! The rooms of an identity: what each of them does when all of them are asked.
+
+use std::sync::Arc;
+
+use super::carriage::Rounds;
+use super::context::{Completion, Context, Room};
+use super::deliver::Deliver;
+use super::drops::{Boxes, Delays};
+use super::queue::Queued;
+use super::receive::{Receive, ReceiveRooms};
+use super::record::Record;
+use super::requests::Requests;
+use super::state::{Applied, State};
+use crate::base::rng::Rng;
+use crate::base::{ClockStep, OpId, SessionId, Timestamp};
+
+/// Each room has its own memory.
+pub(super) struct Rooms {
+    pub(super) requests: Requests,
+    pub(super) receive: Receive,
+    pub(super) deliver: Deliver,
+    pub(super) boxes: Boxes,
+    pub(super) forwarding: Rounds,
+}
+
+impl Rooms {
+    /// At a start: what waits is tried soon.
+    pub(super) fn at_start(state: &State, delays: Delays, now: Timestamp, rng: &mut dyn Rng) -> Self {
+        Self {
+            requests: Requests::default(),
+            receive: Receive::default(),
+            deliver: Deliver::at_start(state, delays.receipt, now, rng),
+            boxes: Boxes::at_start(state, delays.deposit, now, rng),
+            forwarding: Rounds::at_start(state.carriage(), now, rng),
+        }
+    }
+
+    /// When something is due.
+    pub(super) fn poll_timeout(&self, state: &State) -> Option<Timestamp> {
+        let Self { receive, deliver, boxes, forwarding, .. } = self;
+        let expiry = forwarding.next_expiry(state, &deliver.schedule);
+        let planned =
+            [receive.poll_timeout(), deliver.poll_timeout(), boxes.calendar.poll(), forwarding.poll(), expiry];
+        planned.into_iter().flatten().min()
+    }
+
+    /// A deadline may have passed.
+    pub(super) fn handle_timeout(&mut self, cx: &mut Context<'_>) {
+        self.receive.handle_timeout(cx);
+        self.deliver.expire(cx);
+        self.forwarding.expire(cx, &self.deliver.schedule);
+    }
+
+    /// The clock was set.
+    pub(super) fn clock_set(&mut self, step: ClockStep, now: Timestamp, rng: &mut dyn Rng) {
+        self.receive.clock_set(step);
+        self.deliver.clock_set(step, now, rng);
+        self.boxes.calendar.clock_set(step, now, rng);
+        self.forwarding.clock_set(step, now, rng);
+    }
+
+    /// The session that is one too many of its kind.
+    pub(super) fn surplus(&self) -> Option<SessionId> {
+        let surplus = self.deliver.schedule.surplus().or_else(|| self.boxes.calendar.surplus());
+        surplus.or_else(|| self.forwarding.surplus())
+    }
+
+    /// An operation that a room began is over.
+    pub(super) fn completed(&mut self, cx: &mut Context<'_>, room: Room, op: OpId, completion: Completion) {
+        let Self { requests, receive, deliver, boxes, forwarding } = self;
+        match room {
+            Room::Requests => requests.completed(cx.out, deliver, op, completion),
+            Room::Receive => {
+                receive.completed(cx, &mut ReceiveRooms { deliver, boxes, forwarding }, op, completion);
+            }
+            Room::Deliver => deliver.completed(cx, op, completion),
+            Room::Boxes => boxes.completed(op),
+            Room::Forwarding => forwarding.completed(cx, op, completion),
+        }
+    }
+
+    /// A record was applied. `before` is the message that it is about, as it was.
+    pub(super) fn on_record(
+        &mut self,
+        state: &State,
+        now: Timestamp,
+        record: &Record,
+        applied: &Applied,
+        before: Option<&Arc<Queued>>,
+    ) {
+        self.deliver.on_record(state, now, record, applied, before);
+        if let Some(queued) = before.filter(|queued| state.queue().get(queued.id).is_none()) {
+            self.boxes.forget(queued.id);
+        }
+    }
+
+    /// A commit is applied and shown: what its records mean for the rooms.
+    pub(super) fn on_records(&mut self, cx: &mut Context<'_>, records: &[Record]) {
+        self.deliver.on_records(cx, records);
+        self.boxes.on_records(cx, &self.deliver, records);
+    }
+}
