@@ -2,7 +2,7 @@
 //!
 //! One daemon per person publishes Tor onion services, accepts RUNE sessions from peers, and keeps sealed
 //! mail in an append-only log; a mail program reads and writes it over IMAP and SMTP on loopback.
-//! The layers, from the ground up (imports point down only; `tests/layers.rs` checks it):
+//! The layers, from the ground up (imports point down only; `tests/layers/` checks it):
 //! [`base`], [`wire`] and [`mail`], [`pgp`] and [`engine`], [`store`] and [`net`], [`gateway`], [`control`] and
 //! [`config`], [`daemon`], [`cli`]. The map is in `docs/architecture.md`.
 

@@ -1,4 +1,4 @@
-//! The tables of docs/protocol.md are those of the code: status codes, limits, commands. (`tests/layers.rs` checks that
+//! The tables of docs/protocol.md are those of the code: status codes, limits, commands. (`tests/layers/` checks that
 //! the sections which comments cite exist.)
 #![allow(clippy::indexing_slicing, clippy::string_slice, clippy::unwrap_used, reason = "a test may panic")]
 

@@ -1,0 +1,217 @@
+//! The rooms of the engine: which may import which (docs/architecture.md, "Layers").
+
+use std::collections::BTreeSet;
+
+use super::expect_exactly;
+use super::source::{Source, Tree};
+
+/// Each room of the engine with the rooms that it may import, from the ground up. A file `src/engine/<room>.rs` and the
+/// folder `src/engine/<room>/` belong to the room by their name.
+const ROOMS: &[(&str, &[&str])] = &[
+    // Records, and how they are encoded.
+    ("log", &[]),
+    // What the store and the carrier need of a commit.
+    ("commit", &[]),
+    // The fold of the records.
+    ("state", &["log", "commit"]),
+    // RUNE on the wire.
+    ("session", &[]),
+    // The carrier at the other end. It stands beside the identity, and the identity knows nothing of it.
+    ("carrier", &["log", "commit", "state", "session"]),
+    // What may be asked of an identity, and what goes in and out of its machine.
+    ("io", &["log", "commit", "state"]),
+    // What a room is given when something happens.
+    ("context", &["log", "commit", "state", "session", "io"]),
+    ("people", &["log", "commit", "state", "session", "io", "context"]),
+    ("deliver", &["log", "commit", "state", "session", "io", "context", "people"]),
+    ("boxes", &["log", "commit", "state", "session", "io", "context", "people", "deliver"]),
+    ("forwarding", &["log", "commit", "state", "session", "io", "context", "people", "deliver", "boxes"]),
+    ("receive", &["log", "commit", "state", "session", "io", "context", "people", "deliver", "boxes", "forwarding"]),
+    // Which room a request goes to.
+    (
+        "requests",
+        &["log", "commit", "state", "session", "io", "context", "people", "deliver", "boxes", "forwarding", "receive"],
+    ),
+    // The router. It owns the rooms.
+    (
+        "identity",
+        &[
+            "log",
+            "commit",
+            "state",
+            "session",
+            "io",
+            "context",
+            "people",
+            "deliver",
+            "boxes",
+            "forwarding",
+            "receive",
+            "requests",
+        ],
+    ),
+];
+
+/// Files and folders that are not in the folder of their room yet. The longest row that a path begins with counts.
+const NOT_YET_MOVED: &[(&str, &str)] = &[
+    ("encoding.rs", "log"),
+    ("record.rs", "log"),
+    ("book.rs", "state"),
+    ("book/", "state"),
+    ("carriage/fold.rs", "state"),
+    ("drops/fold.rs", "state"),
+    ("drops/named.rs", "state"),
+    ("drops/reads.rs", "state"),
+    ("drops/rented.rs", "state"),
+    ("duplicates.rs", "state"),
+    ("mailbox.rs", "state"),
+    ("outbox.rs", "state"),
+    ("profile.rs", "state"),
+    ("queue.rs", "state"),
+    ("references.rs", "state"),
+    ("restoration.rs", "state"),
+    ("effect.rs", "io"),
+    ("request.rs", "io"),
+    ("greeting.rs", "people"),
+    ("parting.rs", "people"),
+    ("expiry.rs", "deliver"),
+    ("outcomes.rs", "deliver"),
+    ("recall.rs", "deliver"),
+    ("reports.rs", "deliver"),
+    ("schedule.rs", "deliver"),
+    ("sending.rs", "deliver"),
+    ("slots.rs", "deliver"),
+    ("submission.rs", "deliver"),
+    ("turn.rs", "deliver"),
+    ("drops/", "boxes"),
+    ("carriage/", "forwarding"),
+    ("delivery.rs", "receive"),
+    ("keys.rs", "receive"),
+    ("rates.rs", "receive"),
+    ("sessions.rs", "receive"),
+    ("shares.rs", "receive"),
+];
+
+/// Imports up that there are still: which file imports which room. A row that is not needed any more has to go.
+const STILL_UP: &[(&str, &str)] = &[
+    ("carriage/carrying.rs", "identity"),
+    ("carriage/taking.rs", "identity"),
+    ("carriage/taking.rs", "receive"),
+    ("carriage/taking.rs", "requests"),
+    ("carrier/effect.rs", "io"),
+    ("carrier/machine.rs", "identity"),
+    ("carrier/machine.rs", "io"),
+    ("carrier/mailbox.rs", "io"),
+    ("carrier/registration.rs", "io"),
+    ("delivery.rs", "identity"),
+    ("drops/checking.rs", "identity"),
+    ("drops/checking.rs", "requests"),
+    ("drops/collecting.rs", "identity"),
+    ("drops/collecting/answers.rs", "identity"),
+    ("drops/depositing.rs", "identity"),
+    ("drops/depositing/friend.rs", "identity"),
+    ("drops/pages.rs", "identity"),
+    ("drops/receipts.rs", "forwarding"),
+    ("drops/receipts.rs", "identity"),
+    ("drops/receipts.rs", "receive"),
+    ("drops/renting.rs", "identity"),
+    ("drops/renting.rs", "requests"),
+    ("expiry.rs", "identity"),
+    ("greeting.rs", "identity"),
+    ("greeting.rs", "receive"),
+    ("outcomes.rs", "identity"),
+    ("parting.rs", "identity"),
+    ("parting.rs", "requests"),
+    ("people.rs", "identity"),
+    ("people.rs", "requests"),
+    ("recall.rs", "identity"),
+    ("recall.rs", "requests"),
+    ("record.rs", "state"),
+    ("reports.rs", "identity"),
+    ("reports.rs", "requests"),
+    ("request.rs", "boxes"),
+    ("requests.rs", "identity"),
+    ("restoration.rs", "io"),
+    ("sending.rs", "identity"),
+    ("sessions.rs", "identity"),
+    ("state.rs", "boxes"),
+    ("submission.rs", "identity"),
+    ("submission.rs", "requests"),
+];
+
+/// The room of a file of the engine, by its path below `src/engine/`. `mod.rs` itself is in none: it lists the rooms.
+fn room_of(path: &str) -> Option<&'static str> {
+    let head = path.split('/').next().unwrap_or_default().trim_end_matches(".rs");
+    let moved = NOT_YET_MOVED.iter().filter(|(start, _)| path.starts_with(start));
+    let moved = moved.max_by_key(|(start, _)| start.len()).map(|(_, room)| *room);
+    moved.or_else(|| ROOMS.iter().map(|(room, _)| *room).find(|room| *room == head))
+}
+
+fn within_engine(source: &Source) -> Option<&str> {
+    source.path.strip_prefix("src/engine/").filter(|path| *path != "mod.rs")
+}
+
+/// Which file imports which room above its own.
+fn upward(tree: &Tree) -> BTreeSet<(&str, &'static str)> {
+    let mut found = BTreeSet::new();
+    for (source, path) in tree.layer("engine").filter_map(|source| Some((source, within_engine(source)?))) {
+        let Some(own) = room_of(path) else { continue };
+        let (_, allowed) = ROOMS.iter().find(|(room, _)| *room == own).unwrap();
+        let imported = tree.named_by(source).filter_map(|other| room_of(within_engine(other)?));
+        let wrong = imported.filter(|room| *room != own && !allowed.contains(room));
+        found.extend(wrong.map(|room| (path, room)));
+    }
+    found
+}
+
+#[test]
+fn rooms_import_only_rooms_below() {
+    expect_exactly(upward(&Tree::of_the_library()), STILL_UP.iter().copied().collect(), "STILL_UP");
+}
+
+/// What a room may import stands before it in the table. So rooms form no circle, apart from what is still up.
+#[test]
+fn rooms_form_no_circle() {
+    for (place, (room, allowed)) in ROOMS.iter().enumerate() {
+        for import in *allowed {
+            assert!(ROOMS[..place].iter().any(|(name, _)| name == import), "{room} stands before {import}");
+        }
+    }
+}
+
+#[test]
+fn every_file_of_the_engine_is_in_a_room() {
+    let tree = Tree::of_the_library();
+    let files: Vec<&str> = tree.layer("engine").filter_map(within_engine).collect();
+    let homeless: Vec<&&str> = files.iter().filter(|path| room_of(path).is_none()).collect();
+    assert!(homeless.is_empty(), "in no room: {homeless:?}");
+    let is_used = |start: &str| files.iter().any(|path| path.starts_with(start));
+    let gone: Vec<_> = NOT_YET_MOVED.iter().filter(|(start, _)| !is_used(start)).collect();
+    assert!(gone.is_empty(), "take out of NOT_YET_MOVED what has moved: {gone:?}");
+    assert!(NOT_YET_MOVED.iter().all(|(_, room)| ROOMS.iter().any(|(name, _)| name == room)));
+}
+
+#[test]
+fn an_import_up_is_seen_in_every_form() {
+    let texts = [
+        (
+            "src/engine/mod.rs",
+            "pub mod record;\npub mod identity;\n#[cfg(test)]\nmod scenarios;\npub use identity::Identity;",
+        ),
+        ("src/engine/identity.rs", "use super::record::Record;\npub struct Identity;"),
+        ("src/engine/record.rs", "pub struct Record;"),
+        ("src/engine/scenarios.rs", "use super::Identity;"),
+        ("src/engine/session/mod.rs", "#[cfg(test)]\nmod tests;\nuse crate::engine::identity::Identity;"),
+        ("src/engine/state.rs", "use super::Identity;"),
+        ("src/engine/drops/leg.rs", "fn a(identity: &crate::engine::Identity) {}"),
+        ("src/engine/drops/fold.rs", "use super::leg::Leg;"),
+    ];
+    let tree = Tree::new(texts.map(|(path, text)| (path.to_owned(), text.to_owned())).to_vec());
+    let expected = [
+        ("drops/fold.rs", "boxes"),
+        ("drops/leg.rs", "identity"),
+        ("session/mod.rs", "identity"),
+        ("state.rs", "identity"),
+    ];
+    assert_eq!(upward(&tree), BTreeSet::from(expected));
+}

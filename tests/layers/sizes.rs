@@ -1,0 +1,102 @@
+//! A file can be read at one sitting, a function at one look.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use super::expect_exactly;
+use super::source::{block, files, plain, relative};
+
+/// The most lines of a file.
+const FILE_LINES: usize = 600;
+
+/// The most lines of a function, from its name to its end.
+const FUNCTION_LINES: usize = 100;
+
+/// Files that are longer still. One that is not any more has to go from here.
+const STILL_LONG: &[&str] = &[
+    "src/engine/carrier/tests.rs",
+    "src/engine/drops/tests.rs",
+    "src/engine/identity.rs",
+    "src/engine/mailbox.rs",
+    "src/engine/record.rs",
+    "src/engine/scenarios.rs",
+    "src/engine/session/tests.rs",
+    "src/engine/share_scenarios.rs",
+    "src/store/writer.rs",
+    "src/wire/mailbox.rs",
+    "tests/imap_gateway/sessions.rs",
+    "tests/submission.rs",
+];
+
+/// Functions that are longer still. One that is not any more has to go from here.
+const STILL_LONG_FUNCTIONS: &[(&str, &str)] = &[
+    ("src/engine/carrier/held.rs", "apply"),
+    ("src/engine/drops/collecting/answers.rs", "collection_answered"),
+    ("src/engine/samples.rs", "record"),
+    ("tests/protocol_anchors.rs", "limits_and_commands_in_the_document_are_those_of_the_code"),
+];
+
+/// The sources with their texts.
+fn sources() -> Vec<(String, String)> {
+    let paths = files(&["src", "tests"], "rs");
+    paths.iter().map(|path| (relative(path), fs::read_to_string(path).unwrap())).collect()
+}
+
+/// The functions of plain code, each with the number of its lines.
+fn functions(code: &str) -> Vec<(&str, usize)> {
+    let mut found = Vec::new();
+    for (place, _) in code.match_indices("fn ") {
+        let rest = &code[place + "fn ".len()..];
+        let name = &rest[..rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len())];
+        // Not the end of a word, and not the type `fn (u8)`.
+        if name.is_empty() || code[..place].ends_with(|c: char| c.is_alphanumeric() || c == '_') {
+            continue;
+        }
+        // The body, or the end of a declaration without one. Brackets may have either within.
+        let mut depth = 0;
+        let body = rest.char_indices().find(|(_, c)| {
+            match c {
+                '(' | '[' => depth += 1,
+                ')' | ']' => depth -= 1,
+                _ => {}
+            }
+            depth == 0 && (*c == '{' || *c == ';')
+        });
+        if let Some((start, '{')) = body {
+            let end = start + block(&rest[start..]);
+            found.push((name, rest[..end].lines().count()));
+        }
+    }
+    found
+}
+
+#[test]
+fn files_can_be_read_at_one_sitting() {
+    let sources = sources();
+    assert!(sources.len() > 300, "there are only {}", sources.len());
+    let long = sources.iter().filter(|(_, text)| text.lines().count() > FILE_LINES).map(|(path, _)| path.as_str());
+    expect_exactly(long.collect(), STILL_LONG.iter().copied().collect(), "STILL_LONG");
+}
+
+#[test]
+fn functions_can_be_read_at_one_look() {
+    let mut seen = 0;
+    let mut long = BTreeSet::new();
+    for (path, text) in sources() {
+        for (name, lines) in functions(&plain(&text)) {
+            seen += 1;
+            if lines > FUNCTION_LINES {
+                long.insert((path.clone(), name.to_owned()));
+            }
+        }
+    }
+    assert!(seen > 3000, "the reader of functions found only {seen}");
+    let excepted = STILL_LONG_FUNCTIONS.iter().map(|(path, name)| ((*path).to_owned(), (*name).to_owned()));
+    expect_exactly(long, excepted.collect(), "STILL_LONG_FUNCTIONS");
+}
+
+#[test]
+fn the_reader_of_functions_sees_every_form() {
+    let code = "const fn a() { {\n} }\nfn b(c: [u8; 2],\n d: fn(u8)) -> [u8; 2] where E: F {\n\n}\ntrait G { fn h(); fn i() {} }";
+    assert_eq!(functions(code), [("a", 2), ("b", 4), ("i", 1)]);
+}
