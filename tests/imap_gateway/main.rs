@@ -4,5 +4,9 @@
 
 mod clients;
 mod fake;
+mod logins;
 mod messages;
+mod places;
+mod searches;
 mod sessions;
+mod uploads;
