@@ -329,8 +329,31 @@ fn handed(rng: &mut dyn Rng) -> Handed {
 
 /// A record of this kind (below [`KINDS`]).
 pub(super) fn record(kind: u64, rng: &mut dyn Rng) -> Record {
-    let folder = FolderId::from_bytes(id(rng));
-    let (queue, who) = (QueueId::from_bytes(id(rng)), ContactId::from_bytes(id(rng)));
+    let ids = Ids {
+        folder: FolderId::from_bytes(id(rng)),
+        queue: QueueId::from_bytes(id(rng)),
+        who: ContactId::from_bytes(id(rng)),
+    };
+    match kind {
+        0..=9 => of_mailbox(kind, ids, rng),
+        10..=16 => of_people(kind, ids, rng),
+        17..=28 => of_queue(kind, ids, rng),
+        29..=43 => of_boxes(kind, ids, rng),
+        44..=50 => of_carriage(kind, ids, rng),
+        _ => of_checkpoint(kind, ids, rng),
+    }
+}
+
+/// What a record is about.
+#[derive(Clone, Copy)]
+struct Ids {
+    folder: FolderId,
+    queue: QueueId,
+    who: ContactId,
+}
+
+fn of_mailbox(kind: u64, ids: Ids, rng: &mut dyn Rng) -> Record {
+    let Ids { folder, who, .. } = ids;
     let name = || "Work/Ä".to_owned();
     match kind {
         0 => Record::IdentityCreated { profile: Box::new(profile(rng)) },
@@ -356,10 +379,16 @@ pub(super) fn record(kind: u64, rng: &mut dyn Rng) -> Record {
             Record::FlagsChanged { folder, uids: uids(rng), change, flags: flags(rng) }
         }
         8 => Record::Expunged { folder, uids: uids(rng) },
-        9 => {
+        _ => {
             let pairs = uids(rng).into_iter().zip(uids(rng)).collect();
             Record::Transferred { from: folder, to: FolderId::from_bytes(id(rng)), pairs, keep: rng.below(2) == 0 }
         }
+    }
+}
+
+fn of_people(kind: u64, ids: Ids, rng: &mut dyn Rng) -> Record {
+    let Ids { folder, who, .. } = ids;
+    match kind {
         10 => Record::ContactAdded { contact: Box::new(contact(rng)) },
         11 => Record::ContactChanged { id: who, change: change(rng) },
         12 => Record::ContactRemoved { id: who },
@@ -371,7 +400,14 @@ pub(super) fn record(kind: u64, rng: &mut dyn Rng) -> Record {
         },
         14 => Record::Discarded { seen: seen(rng) },
         15 => Record::InvitationMade { invitation: invitation(rng) },
-        16 => Record::InvitationRevoked { id: InvitationId::from_bytes(id(rng)) },
+        _ => Record::InvitationRevoked { id: InvitationId::from_bytes(id(rng)) },
+    }
+}
+
+fn of_queue(kind: u64, ids: Ids, rng: &mut dyn Rng) -> Record {
+    let Ids { queue, who, .. } = ids;
+    let name = || "Work/Ä".to_owned();
+    match kind {
         17 => Record::Submitted { queued: Box::new(submitted(rng)) },
         18 => Record::RecipientDelivered { queue, contact: who, at: time(rng) },
         19 => Record::RecipientFailed { queue, contact: who, at: time(rng), reason: FailureReason::Unconfirmed },
@@ -383,7 +419,13 @@ pub(super) fn record(kind: u64, rng: &mut dyn Rng) -> Record {
         25 => Record::Sent { contact: who, endpoint: Endpoint::Onion, queues: queues(rng) },
         26 => Record::NotSent { contact: who, endpoint: Endpoint::Onion, queues: queues(rng) },
         27 => Record::DelayReported { queue },
-        28 => Record::Restored { made: time(rng), at: time(rng) },
+        _ => Record::Restored { made: time(rng), at: time(rng) },
+    }
+}
+
+fn of_boxes(kind: u64, ids: Ids, rng: &mut dyn Rng) -> Record {
+    let Ids { queue, who, .. } = ids;
+    match kind {
         29 => Record::DropRented { drop: Box::new(rented(rng)) },
         30 => Record::DropChanged { id: DropId::from_bytes(id(rng)), change: drop_change(rng) },
         31 => Record::DropRemoved { id: DropId::from_bytes(id(rng)) },
@@ -407,7 +449,13 @@ pub(super) fn record(kind: u64, rng: &mut dyn Rng) -> Record {
         40 => Record::ReceiptsPromised { contact: who, counter: rng.below(9), promised: rng.below(2) == 0 },
         41 => Record::ListenSwitched { on: rng.below(2) == 0 },
         42 => Record::RecipientRead { queue, contact: who, at: time(rng) },
-        43 => Record::ReadsReturned { contact: who, contents: vec![ContentId::from_bytes(id(rng))] },
+        _ => Record::ReadsReturned { contact: who, contents: vec![ContentId::from_bytes(id(rng))] },
+    }
+}
+
+fn of_carriage(kind: u64, ids: Ids, rng: &mut dyn Rng) -> Record {
+    let Ids { who, .. } = ids;
+    match kind {
         44 => Record::CarriageAllowed { contact: who, on: rng.below(4) > 0 },
         45 => {
             let friend = (rng.below(4) > 0).then(|| ContactId::from_bytes(id(rng)));
@@ -417,7 +465,13 @@ pub(super) fn record(kind: u64, rng: &mut dyn Rng) -> Record {
         47 => Record::LoadEnded { contact: who, object: object(rng), fate: fate(rng) },
         48 => Record::FatesTold { contact: who, objects: vec![object(rng)] },
         49 => Record::HandedOn { onion: onion(rng), object: object(rng), handed: Box::new(handed(rng)) },
-        50 => Record::FateHeard { friend: who, object: object(rng), fate: fate(rng) },
+        _ => Record::FateHeard { friend: who, object: object(rng), fate: fate(rng) },
+    }
+}
+
+fn of_checkpoint(kind: u64, ids: Ids, rng: &mut dyn Rng) -> Record {
+    let Ids { folder, queue, who } = ids;
+    match kind {
         51 => Record::CheckpointBegun { last_uid_validity: rng.below(9) as u32 },
         52 => Record::FolderKept { folder: Box::new(kept_folder(rng)) },
         53 => Record::MessagesKept { folder, messages: vec![kept_message(rng)] },

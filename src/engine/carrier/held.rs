@@ -16,12 +16,12 @@ use mailbox::{Page, TokenSet, answers_page};
 use super::super::profile::Profile;
 use super::objects::SpentTokens;
 use super::record::{BoxInvitation, CarrierLimits, HeldObject, HeldPage, HeldRecord, Spent, Terms};
-use crate::base::BodyId;
 use crate::base::ids::Fingerprint;
 use crate::base::limits::{
     CARRIER_INVITATIONS, CARRIER_MAILBOXES, OBJECTS_OF_MAILBOX, PAGE_ANSWER_BYTES, PAGE_DAYS, PAGES_OF_MAILBOX,
     TOKENS_AFTER_DAYS, TOKENS_AHEAD_DAYS, TOKENS_EARLY_DAYS, TOKENS_OF_MAILBOX, TOKENS_OF_SET,
 };
+use crate::base::{BodyId, ObjectId};
 use crate::wire::Claim;
 use crate::wire::mailbox::Policy;
 use crate::wire::token::{Class, Epoch, TokenHash, begin_of};
@@ -248,51 +248,18 @@ impl Held {
     pub fn apply(&mut self, number: u64, record: &HeldRecord) -> Outcome {
         self.last_record = number;
         match record {
-            HeldRecord::CarrierCreated { profile } => {
-                if self.profile.is_some() {
-                    return Outcome::Nothing;
-                }
-                self.profile = Some(Arc::new((**profile).clone()));
-                Outcome::Done
-            }
-            HeldRecord::InvitationMade { invitation } => {
-                if self.invitations.len() >= CARRIER_INVITATIONS {
-                    return Outcome::Nothing;
-                }
-                self.invitations.insert(invitation.token, invitation.clone());
-                Outcome::Done
-            }
+            HeldRecord::CarrierCreated { profile } => self.create(profile),
+            HeldRecord::InvitationMade { invitation } => self.invite(invitation),
             HeldRecord::InvitationRevoked { token } => done(self.invitations.remove(token).is_some()),
             HeldRecord::Registered { mailbox, certificate, invitation, terms } => {
                 self.register(*mailbox, certificate, *invitation, *terms)
             }
             HeldRecord::TokensUploaded { mailbox, epoch, class, tokens } => {
-                let Ok(outcome) = self.may_upload(mailbox, (*epoch, *class), tokens, self.day.max(*epoch)) else {
-                    return Outcome::Nothing;
-                };
-                if outcome == Outcome::Done {
-                    let foreign = tokens.iter().copied().filter(|token| self.places.contains_key(token)).collect();
-                    let set = TokenSet { tokens: tokens.clone(), spent: SpentTokens::default(), foreign };
-                    self.keep_tokens(*mailbox, *epoch, *class, set);
-                }
-                outcome
+                self.upload(*mailbox, *epoch, *class, tokens)
             }
             HeldRecord::Deposited { spent, object } => self.deposit(spent, object),
-            HeldRecord::Marked { mailbox, objects, read } => {
-                let Some(mailbox) = self.mailboxes.get_mut(mailbox) else { return Outcome::Nothing };
-                let mut changed = false;
-                for object in objects {
-                    changed |= mailbox.objects.mark(*object, *read);
-                }
-                done(changed)
-            }
-            HeldRecord::Deleted { mailbox, objects } => {
-                let Some(mailbox) = self.mailboxes.get_mut(mailbox) else { return Outcome::Nothing };
-                let bodies: Vec<_> = objects.iter().filter_map(|object| mailbox.take(*object)).collect();
-                let outcome = done(!bodies.is_empty());
-                self.released.extend(bodies);
-                outcome
-            }
+            HeldRecord::Marked { mailbox, objects, read } => self.mark(mailbox, objects, *read),
+            HeldRecord::Deleted { mailbox, objects } => self.delete(mailbox, objects),
             HeldRecord::DayBegan { day } => self.begin_day(*day),
             HeldRecord::MailboxRemoved { mailbox } => done(self.remove(mailbox)),
             HeldRecord::Served { on } => {
@@ -331,22 +298,8 @@ impl Held {
                 self.keep_tokens(*mailbox, *epoch, *class, set);
                 Outcome::Done
             }
-            HeldRecord::ObjectsKept { mailbox, objects } => {
-                let Some(mailbox) = self.mailboxes.get_mut(mailbox) else { return Outcome::Nothing };
-                for object in objects.iter().filter(|object| mailbox.put(object)) {
-                    self.released.remove(&object.body);
-                }
-                Outcome::Done
-            }
-            HeldRecord::PagesKept { mailbox: name, pages } => {
-                let Some(mailbox) = self.mailboxes.get_mut(name) else { return Outcome::Nothing };
-                for (held, answer) in pages {
-                    self.released.remove(&held.body);
-                    self.pages.insert(held.name, *name);
-                    mailbox.put_page(Page { held: *held, answer: *answer });
-                }
-                Outcome::Done
-            }
+            HeldRecord::ObjectsKept { mailbox, objects } => self.keep_objects(mailbox, objects),
+            HeldRecord::PagesKept { mailbox, pages } => self.keep_pages(*mailbox, pages),
         }
     }
 
@@ -396,6 +349,69 @@ impl Held {
     fn find_page(&self, name: &TokenHash) -> Option<(&Mailbox, &Page)> {
         let mailbox = self.mailboxes.get(self.pages.get(name)?)?;
         Some((mailbox, mailbox.pages.get(name)?))
+    }
+
+    fn create(&mut self, profile: &Profile) -> Outcome {
+        if self.profile.is_some() {
+            return Outcome::Nothing;
+        }
+        self.profile = Some(Arc::new(profile.clone()));
+        Outcome::Done
+    }
+
+    fn invite(&mut self, invitation: &BoxInvitation) -> Outcome {
+        if self.invitations.len() >= CARRIER_INVITATIONS {
+            return Outcome::Nothing;
+        }
+        self.invitations.insert(invitation.token, invitation.clone());
+        Outcome::Done
+    }
+
+    fn upload(&mut self, mailbox: Fingerprint, epoch: Epoch, class: u8, tokens: &[TokenHash]) -> Outcome {
+        let Ok(outcome) = self.may_upload(&mailbox, (epoch, class), tokens, self.day.max(epoch)) else {
+            return Outcome::Nothing;
+        };
+        if outcome == Outcome::Done {
+            let foreign = tokens.iter().copied().filter(|token| self.places.contains_key(token)).collect();
+            let set = TokenSet { tokens: tokens.to_vec(), spent: SpentTokens::default(), foreign };
+            self.keep_tokens(mailbox, epoch, class, set);
+        }
+        outcome
+    }
+
+    fn mark(&mut self, mailbox: &Fingerprint, objects: &[ObjectId], read: bool) -> Outcome {
+        let Some(mailbox) = self.mailboxes.get_mut(mailbox) else { return Outcome::Nothing };
+        let mut changed = false;
+        for object in objects {
+            changed |= mailbox.objects.mark(*object, read);
+        }
+        done(changed)
+    }
+
+    fn delete(&mut self, mailbox: &Fingerprint, objects: &[ObjectId]) -> Outcome {
+        let Some(mailbox) = self.mailboxes.get_mut(mailbox) else { return Outcome::Nothing };
+        let bodies: Vec<_> = objects.iter().filter_map(|object| mailbox.take(*object)).collect();
+        let outcome = done(!bodies.is_empty());
+        self.released.extend(bodies);
+        outcome
+    }
+
+    fn keep_objects(&mut self, mailbox: &Fingerprint, objects: &[HeldObject]) -> Outcome {
+        let Some(mailbox) = self.mailboxes.get_mut(mailbox) else { return Outcome::Nothing };
+        for object in objects.iter().filter(|object| mailbox.put(object)) {
+            self.released.remove(&object.body);
+        }
+        Outcome::Done
+    }
+
+    fn keep_pages(&mut self, name: Fingerprint, pages: &[(HeldPage, Option<[u8; 32]>)]) -> Outcome {
+        let Some(mailbox) = self.mailboxes.get_mut(&name) else { return Outcome::Nothing };
+        for (held, answer) in pages {
+            self.released.remove(&held.body);
+            self.pages.insert(held.name, name);
+            mailbox.put_page(Page { held: *held, answer: *answer });
+        }
+        Outcome::Done
     }
 
     fn put_page(&mut self, name: Fingerprint, held: HeldPage) -> Outcome {
