@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::pending::Pending;
 use super::salvage::Damage;
 use super::segment::{self, HEADER_BYTES};
+use super::site::Sizes;
 use super::stepped::SteppedLog;
 use super::vfs::{CrashMode, MemVfs, Vfs};
-use super::writer::{Pending, Sizes};
 use super::{Log, OpenError, OsRng};
 use crate::base::limits::{
     DISK_FLOOR_BYTES, DISK_RESERVE_BYTES, LOG_NUMBER_GAP, REPLAYED_SEGMENTS, SMALL_SEGMENTS, TRANSACTION_RECORD_BYTES,

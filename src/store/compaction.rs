@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::bodies::Bodies;
 use super::checkpoint::{self, Checkpoint, CheckpointError, Mark};
 use super::crypt::Sealer;
+use super::pending::Moved;
 use super::segment::{self, BodyEntry};
-use super::writer::{Moved, Site};
+use super::site::Site;
 use crate::base::limits::{COMPACTION_PIECE_BYTES, OBSOLETE_KEPT, SMALL_SEGMENTS};
 use crate::base::{Rng, Timestamp};
 
@@ -196,8 +197,8 @@ mod tests {
 
     use super::super::crypt::TAG_BYTES;
     use super::super::segment::{FRAME_BYTES, Place};
+    use super::super::site::Sizes;
     use super::super::vfs::{MemVfs, Vfs};
-    use super::super::writer::Sizes;
     use crate::base::{BodyId, SymmetricKey};
 
     /// An empty log, of whose segments those below a thousand bytes are small.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use super::recover::frame_starts;
 use super::segment::{self, FRAME_BYTES, Frame, FrameKind};
+use super::site::Sizes;
 use super::stepped::SteppedLog;
 use super::vfs::{CrashMode, Fault, FaultVfs, MemVfs, Plan, Vfs};
-use super::writer::Sizes;
 use super::{Log, OpenError, OsRng, ReadError};
 use crate::base::limits::{DISK_RESERVE_BYTES, OBSOLETE_KEPT};
 use crate::base::rng::SeededRng;

@@ -11,10 +11,12 @@ use std::sync::{Arc, Mutex};
 use proptest::prelude::*;
 
 use super::log::{Shared, open_writer};
+use super::pending::Pending;
 use super::recover::Told;
 use super::segment::{FRAME_BYTES, Frame, FrameKind, HEADER_BYTES};
+use super::site::Sizes;
 use super::vfs::{CrashMode, Fault, FaultVfs, MemVfs, Plan, Vfs};
-use super::writer::{Pending, Sizes, Writer};
+use super::writer::Writer;
 use super::{Log, OpenError, ReadError};
 use crate::base::limits::INLINE_BODY_BYTES;
 use crate::base::rng::SeededRng;

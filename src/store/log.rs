@@ -22,10 +22,12 @@ use super::bodies::{Bodies, ReadError};
 use super::checkpoint::{self, CheckpointError, Mark};
 use super::compaction::{self, Obsolete, Pins, Survey};
 use super::crypt::{OsRng, Sealer, derive};
+use super::pending::{Moved, Pending};
 use super::recover::{OpenError, Recovered, Told, recover, tidy};
 use super::segment;
+use super::site::{Site, Sizes, Spans};
 use super::vfs::Vfs;
-use super::writer::{Ground, Moved, Pending, Site, Sizes, Spans, Writer};
+use super::writer::{Ground, Writer};
 use crate::base::limits::{
     COMMIT_BATCH_BYTES, DISK_RESERVE_BYTES, LAZY_RETRY, LAZY_SYNC, REPLAYED_SEGMENTS, SMALL_SEGMENTS,
 };

@@ -30,12 +30,14 @@ mod large_tests;
 mod log;
 #[cfg(test)]
 mod log_tests;
+mod pending;
 mod recover;
 mod salvage;
 #[cfg(test)]
 mod salvage_tests;
 mod search;
 mod segment;
+mod site;
 mod stepped;
 pub mod vfs;
 mod view;
@@ -51,6 +53,6 @@ pub use keys::{Keyring, Passphrase, UnlockError};
 pub use log::{CompactError, Compacted, Completion, Contents, Log, LogMark, LogPosition};
 pub use recover::OpenError;
 pub use salvage::Damage;
+pub use site::Sizes;
 pub use stepped::{Commit, SteppedLog};
 pub use view::{IdentityView, View};
-pub use writer::Sizes;

@@ -21,8 +21,9 @@ use super::salvage::Damage;
 use super::segment::{
     self, End, EndError, FRAME_BYTES, FRAME_MAGIC, Frame, FrameKind, HEADER_BYTES, Header, HeaderError, SegmentKey,
 };
+use super::site::{Site, Span};
 use super::vfs::{TEMPORARY, VfsFile, read_exact_at};
-use super::writer::{Site, Span, Tail};
+use super::writer::Tail;
 use crate::base::limits::LOG_NUMBER_GAP;
 
 /// Why a log could not be opened. Nothing was changed.

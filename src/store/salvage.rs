@@ -11,8 +11,9 @@ use super::checkpoint;
 use super::crypt::Sealer;
 use super::recover::{Link, OpenError, Recovered, Told, Window, frame_starts, header_of, newest, transaction};
 use super::segment::{self, End, FRAME_BYTES, Frame, FrameKind, HEADER_BYTES, SegmentKey};
+use super::site::{Site, Span};
 use super::vfs::PatientVfs;
-use super::writer::{Site, Span, Tail};
+use super::writer::Tail;
 use crate::base::limits::LOG_NUMBER_GAP;
 
 /// What of a log is not there any more.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use super::salvage::Damage;
 use super::segment::HEADER_BYTES;
+use super::site::Sizes;
 use super::stepped::SteppedLog;
 use super::vfs::{CrashMode, MemVfs, Vfs};
-use super::writer::Sizes;
 use super::{Log, OpenError, OsRng};
 use crate::base::rng::SeededRng;
 use crate::base::{BodyId, SymmetricKey};

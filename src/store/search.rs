@@ -9,8 +9,8 @@ use super::bodies::Bodies;
 use super::crypt::{Sealer, sealed_len};
 use super::recover::{Window, frame_starts, header_of};
 use super::segment::{self, BodyEntry, FRAME_BYTES, Frame, FrameKind, Place, SegmentKey};
+use super::site::Site;
 use super::vfs::PatientVfs;
-use super::writer::Site;
 use crate::base::BodyId;
 
 /// So many bytes are looked at together.

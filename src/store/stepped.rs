@@ -8,11 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::bodies::ReadError;
 use super::log::{CompactError, Compacted, LogMark, LogPosition, Shared, open_writer};
+use super::pending::Pending;
 use super::recover::{OpenError, Told, recover, tidy};
 use super::salvage::{Damage, salvage};
 use super::search::search;
+use super::site::Sizes;
 use super::vfs::Vfs;
-use super::writer::{Pending, Sizes, Writer};
+use super::writer::Writer;
 use crate::base::limits::DISK_RESERVE_BYTES;
 use crate::base::{BodyId, Rng, SymmetricKey, Timestamp};
 use crate::engine::effect::{CommitError, Durability, NewBody};

@@ -5,109 +5,26 @@
 //! nothing that was reported as failed can come back once the successor is there. Nothing here waits or runs by itself:
 //! `log` owns the thread.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use super::bodies::Bodies;
 use super::checkpoint::Mark;
 use super::compaction::Pins;
-use super::crypt::{Sealer, TAG_BYTES, seal_body, sealed_len};
-use super::log::Completion;
-use super::segment::{
-    self, BodyEntry, BodyTail, End, FRAME_BYTES, HEADER_BYTES, Header, Place, SegmentKey, body_frame,
-};
-use super::vfs::{Vfs, VfsFile};
-use crate::base::limits::{
-    DISK_FLOOR_BYTES, DISK_RESERVE_BYTES, INLINE_BODY_BYTES, SEGMENT_BYTES, TRANSACTION_INLINE_BYTES,
-    TRANSACTION_RECORD_BYTES,
-};
+use super::crypt::{Sealer, seal_body, sealed_len};
+use super::pending::{Moved, Pending};
+use super::segment::{self, BodyEntry, BodyTail, End, HEADER_BYTES, Header, Place, SegmentKey, body_frame};
+use super::site::{Site, Sizes, Span, Spans};
+use super::vfs::VfsFile;
+use crate::base::limits::TRANSACTION_INLINE_BYTES;
 use crate::base::{BodyId, Rng, SymmetricKey};
 use crate::engine::effect::{CommitError, Durability, NewBody};
 
-/// A commit that waits.
-pub(super) struct Pending {
-    pub(super) records: Vec<Vec<u8>>,
-    pub(super) bodies: Vec<NewBody>,
-    pub(super) dropped: Vec<BodyId>,
-    /// Bodies that are copied from an older segment to the end of the log.
-    pub(super) moved: Vec<Moved>,
-    pub(super) durability: Durability,
-    /// `None`: it was reported before, and is written again after a failed sync.
-    pub(super) done: Option<Completion>,
-}
-
-/// A body that is copied as it is: under its own key, which no other segment knows.
-pub(super) struct Moved {
-    /// Where it was when it was read: one that was dropped or moved since is left alone.
-    pub(super) entry: BodyEntry,
-    pub(super) sealed: Vec<u8>,
-}
-
-impl Pending {
-    /// About how many bytes it takes on the disk.
-    pub(super) fn size(&self) -> usize {
-        let sealed = |body: &NewBody| usize::try_from(sealed_len(body.bytes.len() as u64)).unwrap_or(usize::MAX);
-        let bodies: usize = self.bodies.iter().map(|body| sealed(body).saturating_add(FRAME_BYTES)).sum();
-        let moved: usize = self.moved.iter().map(|moved| moved.sealed.len() + FRAME_BYTES).sum();
-        let count = self.bodies.len() + self.moved.len();
-        FRAME_BYTES + TAG_BYTES + bodies + moved + End::bound(&self.records, count, self.dropped.len())
-    }
-
-    /// Records alone, which are reported before they are synced.
-    pub(super) fn of_records(records: Vec<Vec<u8>>, durability: Durability, done: Completion) -> Self {
-        Self { records, bodies: Vec::new(), dropped: Vec::new(), moved: Vec::new(), durability, done: Some(done) }
-    }
-}
-
-/// The record numbers that are durable in one segment.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Span {
-    pub(super) segment: u64,
-    pub(super) id: [u8; 16],
-    pub(super) last: u64,
-}
-
-/// First record number → its segment.
-pub(super) type Spans = Arc<Mutex<BTreeMap<u64, Span>>>;
-
 /// The name and the key of a body that has a file.
 type Blob = ([u8; 16], SymmetricKey);
-
-/// Where a log is, and in what it is cut.
-pub(super) struct Site {
-    pub(super) vfs: Arc<dyn Vfs>,
-    pub(super) log_dir: PathBuf,
-    pub(super) blob_dir: PathBuf,
-    pub(super) sizes: Sizes,
-    /// The file that is written is not where it was made: nothing is taken any more.
-    pub(super) gone: AtomicBool,
-}
-
-impl Site {
-    /// The same place, seen through another file system.
-    pub(super) fn over(&self, vfs: Arc<dyn Vfs>) -> Self {
-        let (log_dir, blob_dir) = (self.log_dir.clone(), self.blob_dir.clone());
-        Self { vfs, log_dir, blob_dir, sizes: self.sizes, gone: AtomicBool::new(false) }
-    }
-}
-
-/// In what a log is cut. [`Sizes::default`] is the product's; simulations use small ones, so that they meet every case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sizes {
-    /// A segment, in bytes.
-    pub segment: u64,
-    /// A body up to this many bytes lies in the log, a larger one in a file of its own.
-    pub inline_body: usize,
-}
-
-impl Default for Sizes {
-    fn default() -> Self {
-        Self { segment: SEGMENT_BYTES, inline_body: INLINE_BODY_BYTES }
-    }
-}
 
 /// Where the log ends, as the start found it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -275,8 +192,8 @@ impl Writer {
             let Some(pending) = queue.pop_front() else { break };
             let mut entries = Vec::new();
             let room = broken.map_or(Ok(()), Err).and_then(|()| {
-                check_size(&pending)?;
-                check_space(&pending, &mut space)?;
+                pending.check_size()?;
+                pending.check_space(&mut space)?;
                 self.make_room(&pending, &mut group).inspect_err(|error| broken = Some(*error))
             });
             if room.is_ok() && !self.carried.is_empty() {
@@ -576,23 +493,6 @@ impl Staged {
         let Pending { bodies, moved, durability, .. } = &self.pending;
         *durability == Durability::Lazy && bodies.is_empty() && moved.is_empty()
     }
-}
-
-fn check_size(pending: &Pending) -> Result<(), CommitError> {
-    let records: usize = pending.records.iter().map(|record| record.len() + 4).sum();
-    if records + (pending.bodies.len() + pending.moved.len()) * 128 > TRANSACTION_RECORD_BYTES {
-        tracing::error!(records, "a transaction is larger than the log takes");
-        return Err(CommitError::Io);
-    }
-    Ok(())
-}
-
-fn check_space(pending: &Pending, space: &mut u64) -> Result<(), CommitError> {
-    let new_mail = pending.bodies.iter().any(|body| !body.report);
-    let reserve = if new_mail { DISK_RESERVE_BYTES } else { DISK_FLOOR_BYTES };
-    let left = space.checked_sub(pending.size() as u64).filter(|left| *left >= reserve);
-    *space = left.ok_or(CommitError::NoSpace)?;
-    Ok(())
 }
 
 /// What failed before anything of a transaction was written to the log.

@@ -65,6 +65,7 @@ const NOT_YET_MOVED: &[(&str, &str)] = &[
     ("drops/rented.rs", "state"),
     ("duplicates.rs", "state"),
     ("mailbox.rs", "state"),
+    ("mailbox/", "state"),
     ("outbox.rs", "state"),
     ("profile.rs", "state"),
     ("queue.rs", "state"),
