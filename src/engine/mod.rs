@@ -4,6 +4,8 @@
 //! committing and dialling are [`Effect`]s whose completions come back as [`Input`]s. The state of an identity
 //! is the fold of its [`Record`]s, and what is visible is only what is committed.
 
+#[cfg(test)]
+mod arrival_scenarios;
 pub mod book;
 #[cfg(test)]
 mod bound_scenarios;
@@ -13,6 +15,8 @@ pub mod carrier;
 mod change;
 #[cfg(test)]
 mod clock_scenarios;
+#[cfg(test)]
+mod contact_scenarios;
 mod context;
 mod deliver;
 mod delivery;
@@ -39,6 +43,8 @@ mod outcomes;
 mod parting;
 mod people;
 pub mod profile;
+#[cfg(test)]
+mod promise_scenarios;
 pub mod queue;
 #[cfg(test)]
 mod queue_scenarios;

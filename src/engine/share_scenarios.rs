@@ -14,17 +14,17 @@ use super::harness::{DAY, MINUTE, World, certificate, crypto};
 use super::mailbox::FolderRole;
 use super::record::Record;
 
-const ALICE: usize = 0;
-const BOB: usize = 1;
-const CAROL: usize = 2;
+pub(super) const ALICE: usize = 0;
+pub(super) const BOB: usize = 1;
+pub(super) const CAROL: usize = 2;
 const HOUR: Duration = Duration::from_secs(3600);
 
-fn world() -> World {
+pub(super) fn world() -> World {
     World::new(1, &["alice", "bob", "carol"])
 }
 
 /// Alice and Bob know each other; and the key with which he shows that.
-fn friends() -> (World, MacKey) {
+pub(super) fn friends() -> (World, MacKey) {
     let mut world = world();
     world.introduce(ALICE, BOB);
     let key = world.contact(BOB, ALICE).unwrap().outbound.clone().unwrap();
@@ -37,13 +37,13 @@ fn key_of(text: &str) -> MacKey {
 }
 
 /// SEND and MESSAGE with this object to Alice, under this key.
-fn request(world: &World, key: Option<&MacKey>, object: &[u8]) -> Vec<u8> {
+pub(super) fn request(world: &World, key: Option<&MacKey>, object: &[u8]) -> Vec<u8> {
     let lines = asks(world, key, Claim::of(object)) + &message_line(object.len());
     [lines.as_bytes(), object].concat()
 }
 
 /// A SEND of such an object to Alice, under this key.
-fn asks(world: &World, key: Option<&MacKey>, claim: Claim) -> String {
+pub(super) fn asks(world: &World, key: Option<&MacKey>, claim: Claim) -> String {
     let send = Send {
         to: world.address(ALICE),
         certificate: Some(digest(&world.public(ALICE).certificate)),
@@ -58,7 +58,7 @@ fn asks(world: &World, key: Option<&MacKey>, claim: Claim) -> String {
 }
 
 /// An announcement of so many bytes, of which none comes.
-fn announces(world: &World, key: &MacKey, size: usize) -> Vec<u8> {
+pub(super) fn announces(world: &World, key: &MacKey, size: usize) -> Vec<u8> {
     let claim = Claim { hash: [9; 32], size: size as u64 };
     (asks(world, Some(key), claim) + &message_line(size)).into_bytes()
 }
@@ -76,7 +76,7 @@ fn answer(world: &mut World, bytes: Vec<u8>) -> String {
     said
 }
 
-fn say(world: &mut World, session: SessionId, bytes: Vec<u8>) -> String {
+pub(super) fn say(world: &mut World, session: SessionId, bytes: Vec<u8>) -> String {
     world.replies.clear();
     world.input(ALICE, Input::Received(session, bytes));
     world.pass(limits::WIRE_ANSWER);
@@ -90,7 +90,7 @@ fn brought(world: &mut World, key: Option<&MacKey>, object: &[u8]) -> String {
 }
 
 /// A message of at least this length from somebody to Alice, sealed; other numbers make others.
-fn mail(world: &World, from: usize, number: u8, length: usize) -> Vec<u8> {
+pub(super) fn mail(world: &World, from: usize, number: u8, length: usize) -> Vec<u8> {
     mail_until(world, from, number, length, world.now.plus(DAY))
 }
 
@@ -143,12 +143,12 @@ pub(super) fn somebody(number: usize, status: ContactStatus) -> Record {
     Record::ContactAdded { contact: Box::new(contact) }
 }
 
-fn key_of_somebody(number: usize) -> MacKey {
+pub(super) fn key_of_somebody(number: usize) -> MacKey {
     MacKey::from_bytes(*digest(&number.to_be_bytes()).first_chunk().unwrap())
 }
 
 /// Adds so many people to Alice's book.
-fn populate(world: &mut World, count: usize, status: ContactStatus) {
+pub(super) fn populate(world: &mut World, count: usize, status: ContactStatus) {
     let records = (0..count).map(|number| somebody(number, status)).collect();
     world.append(ALICE, records, vec![]);
     world.restart(ALICE);
@@ -163,7 +163,7 @@ fn opened_under(world: &mut World, key: &MacKey) -> SessionId {
     session
 }
 
-fn is_open(world: &World, session: SessionId) -> bool {
+pub(super) fn is_open(world: &World, session: SessionId) -> bool {
     world.nodes[ALICE].identity.rooms.receive.inbound.contains_key(&session)
 }
 
@@ -414,129 +414,6 @@ fn holders_of_invitations_keep_no_contact_out() {
     world.submit(BOB, ALICE, "hello").unwrap();
     world.pass(Duration::from_secs(1));
     assert_eq!(world.messages(ALICE, FolderRole::Inbox).len(), 1);
-}
-
-/// What Alice says to a contact who announces an object in a session of its own.
-fn announced(world: &mut World, key: &MacKey, size: usize) -> (SessionId, String) {
-    let session = world.accept(ALICE);
-    world.run();
-    let bytes = announces(world, key, size);
-    let said = say(world, session, bytes);
-    (session, said)
-}
-
-#[test]
-fn what_one_contact_announces_keeps_no_other_out() {
-    let (mut world, bob) = friends();
-    world.introduce(ALICE, CAROL);
-    let carol = world.contact(CAROL, ALICE).unwrap().outbound.clone().unwrap();
-    assert!(announced(&mut world, &bob, limits::OBJECT_BYTES).1.contains("201"));
-    for _ in 0..3 {
-        assert!(announced(&mut world, &bob, limits::OBJECT_BYTES).1.contains("451"));
-    }
-    assert!(announced(&mut world, &carol, limits::OBJECT_BYTES).1.contains("201"));
-    // In one session it is the same, though nothing was to come yet.
-    let session = world.accept(ALICE);
-    world.run();
-    let claim = Claim { hash: [9; 32], size: 3 << 20 };
-    let twice =
-        [asks(&world, Some(&carol), claim), asks(&world, Some(&carol), claim)].concat().replace("SEND", "AS n SEND");
-    let twice = twice.replacen("AS n", "AS m", 1);
-    let said = say(&mut world, session, twice.into_bytes());
-    assert!(said.contains("m: 201") && said.contains("n: 451"), "{said}");
-}
-
-/// The work is done only when the world runs: until then it is being opened.
-#[test]
-fn what_a_contact_has_brought_counts_until_it_is_opened() {
-    let (mut world, bob) = friends();
-    let sessions = [world.accept(ALICE), world.accept(ALICE)];
-    world.run();
-    world.replies.clear();
-    let brings = request(&world, Some(&bob), &vec![7; 20 << 20]);
-    world.input(ALICE, Input::Received(sessions[0], brings));
-    let asks = announces(&world, &bob, 20 << 20);
-    world.input(ALICE, Input::Received(sessions[1], asks));
-    world.pass(limits::WIRE_ANSWER);
-    let said: String = world.replies.iter().map(|(_, text)| text.as_str()).collect();
-    assert_eq!((said.matches("201 ").count(), said.matches("451 ").count()), (1, 1), "{said}");
-    assert!(announced(&mut world, &bob, 20 << 20).1.contains("201"));
-}
-
-#[test]
-fn what_others_have_brought_takes_room_until_it_is_opened() {
-    let (mut world, bob) = friends();
-    populate(&mut world, 4, ContactStatus::Confirmed);
-    let sessions: Vec<_> = (0..5).map(|_| world.accept(ALICE)).collect();
-    world.run();
-    world.replies.clear();
-    for (number, session) in sessions[..4].iter().enumerate() {
-        let brings = request(&world, Some(&key_of_somebody(number)), &vec![number as u8; 27 << 20]);
-        world.input(ALICE, Input::Received(*session, brings));
-    }
-    let asks = announces(&world, &bob, 20 << 20);
-    world.input(ALICE, Input::Received(sessions[4], asks));
-    world.pass(limits::WIRE_ANSWER);
-    let said: String = world.replies.iter().map(|(_, text)| text.as_str()).collect();
-    assert_eq!((said.matches("201 ").count(), said.matches("451 ").count()), (4, 1), "{said}");
-    assert!(announced(&mut world, &bob, 20 << 20).1.contains("201"));
-}
-
-#[test]
-fn slow_promises_give_way_where_others_need_the_memory() {
-    let (mut world, bob) = friends();
-    populate(&mut world, 4, ContactStatus::Confirmed);
-    let mut sessions = Vec::new();
-    for number in 0..4 {
-        let (session, said) = announced(&mut world, &key_of_somebody(number), limits::OBJECT_BYTES);
-        assert!(said.contains("201"), "{said}");
-        sessions.push(session);
-    }
-    assert!(announced(&mut world, &bob, limits::OBJECT_BYTES).1.contains("451"), "they have just begun");
-    let all_there_is = 20 << 20;
-    assert!(announced(&mut world, &bob, all_there_is).1.contains("451"), "what is left is for small ones");
-    // One comes as it should, the others as slowly as a session allows.
-    for second in 1..=60_u64 {
-        world.pass(Duration::from_secs(1));
-        world.input(ALICE, Input::Received(sessions[0], vec![0; 64 * 1024]));
-        if second % 10 == 0 {
-            for session in &sessions[1..] {
-                world.input(ALICE, Input::Received(*session, vec![0; 1024]));
-            }
-        }
-        world.run();
-    }
-    assert!(sessions.iter().all(|session| is_open(&world, *session)), "nobody needed it");
-    world.submit(BOB, ALICE, "small").unwrap();
-    world.pass(Duration::from_secs(1));
-    assert_eq!(world.messages(ALICE, FolderRole::Inbox).len(), 1, "what is small has memory of its own");
-    assert!(sessions.iter().all(|session| is_open(&world, *session)));
-    assert!(announced(&mut world, &bob, limits::OBJECT_BYTES).1.contains("201"));
-    let open: Vec<_> = sessions.iter().map(|session| is_open(&world, *session)).collect();
-    assert!(open[0] && open.iter().filter(|open| **open).count() == 3, "{open:?}");
-}
-
-#[test]
-fn one_contact_has_eight_objects_under_way_and_no_more() {
-    let (mut world, bob) = friends();
-    let mut said = String::new();
-    // What is being opened when more comes: the work is done only when the world runs.
-    let sessions: Vec<_> = (0..3).map(|_| world.accept(ALICE)).collect();
-    world.run();
-    let mut number = 0;
-    world.replies.clear();
-    for session in &sessions {
-        for _ in 0..4 {
-            let object = mail(&world, BOB, number, 0);
-            let bytes = request(&world, Some(&bob), &object);
-            world.input(ALICE, Input::Received(*session, bytes));
-            number += 1;
-        }
-    }
-    world.pass(limits::WIRE_ANSWER);
-    said.extend(world.replies.iter().map(|(_, text)| text.as_str()));
-    let count = |text: &str| said.matches(text).count();
-    assert_eq!((count("202 "), count("451 ")), (limits::OBJECTS_UNSETTLED, 12 - limits::OBJECTS_UNSETTLED), "{said}");
 }
 
 #[test]

@@ -17,6 +17,8 @@ mod boxes;
 #[cfg(test)]
 mod hostile;
 mod initiator;
+#[cfg(test)]
+mod initiator_tests;
 mod pace;
 mod patience;
 mod patron;
