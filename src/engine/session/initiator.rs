@@ -11,11 +11,11 @@ use std::sync::Arc;
 use crate::base::limits::{CERTIFICATE_BYTES, PIPELINED_OBJECT_BYTES, WIRE_CERTIFICATES, WIRE_DELIVERIES};
 use crate::base::{ClockStep, MacKey, Timestamp};
 use crate::wire::{
-    self, CertificateRef, Claim, Code, Command, Decoder, Disposition, Item, Message, PipelineId, Ready, Reply, Send,
-    ServerLine, Side, Status, authenticator, digest,
+    CertificateRef, Claim, Code, Command, Disposition, Message, PipelineId, Ready, Reply, Send, Status, authenticator,
+    digest,
 };
 
-use super::patience::Patience;
+use super::client::{ClientCore, Heard};
 use super::{Event, Failure, Job, Outcome, Ticket, Way};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -39,46 +39,34 @@ struct Active {
 
 /// One session with a peer that we dialled.
 pub struct Initiator {
-    decoder: Decoder,
-    patience: Patience,
-    output: Vec<u8>,
-    events: VecDeque<Event>,
+    /// It remembers the 201 whose certificates are on their way.
+    core: ClientCore<(PipelineId, Ready), Event>,
     waiting: VecDeque<(Ticket, Job)>,
     active: BTreeMap<PipelineId, Active>,
     next_id: u64,
-    /// The 201 whose certificates are on their way.
-    expected: Option<(PipelineId, Ready)>,
     /// How often the peer sent a certificate.
     certificates: u32,
     finishing: bool,
-    quitting: bool,
-    closed: bool,
 }
 
 impl Initiator {
     /// A session that begins now.
     pub fn new(now: Timestamp) -> Self {
         Self {
-            decoder: Decoder::new(Side::Replies),
-            patience: Patience::new(now),
-            output: Vec::new(),
-            events: VecDeque::new(),
+            core: ClientCore::new(now),
             waiting: VecDeque::new(),
             active: BTreeMap::new(),
             next_id: 1,
-            expected: None,
             certificates: 0,
             finishing: false,
-            quitting: false,
-            closed: false,
         }
     }
 
     /// Adds a job. It begins at once, or when there is room. Exactly one [`Event::Outcome`] or a mention in
     /// [`Event::Failed`] ends it, unless it is withdrawn.
     pub fn send(&mut self, now: Timestamp, ticket: Ticket, job: Job) {
-        if self.closed || self.quitting {
-            self.events.push_back(Event::Failed { unresolved: vec![ticket], failure: Failure::Disconnected });
+        if self.core.wants_close() {
+            self.core.report(Event::Failed { unresolved: vec![ticket], failure: Failure::Disconnected });
             return;
         }
         self.waiting.push_back((ticket, job));
@@ -99,8 +87,7 @@ impl Initiator {
         let held = |active: &Active| active.ticket == ticket && active.phase == Phase::Held;
         let awaited = self.waits_for_answer();
         let Some((id, active)) = self.active.iter_mut().find(|(_, active)| held(active)) else { return };
-        let sent = active.dial(id, &mut self.output);
-        self.patience.asked(now, sent, awaited);
+        self.core.ask(now, awaited, |output| active.dial(id, output));
     }
 
     /// Ends a job that waits for its object or for room, without an event. Ignored for other jobs.
@@ -112,11 +99,11 @@ impl Initiator {
 
     /// Whether another job would begin at once. Old sessions take no more: dial again.
     pub fn has_room(&self, now: Timestamp) -> bool {
-        !self.closed
+        !self.core.is_closed()
             && !self.finishing
             && self.waiting.is_empty()
             && self.active.len() < WIRE_DELIVERIES
-            && self.patience.is_young(now)
+            && self.core.is_young(now)
     }
 
     /// Whether there is no job.
@@ -132,19 +119,13 @@ impl Initiator {
 
     /// Bytes from the peer.
     pub fn handle(&mut self, now: Timestamp, bytes: &[u8]) {
-        self.decoder.push(bytes);
-        while !self.closed {
-            match self.decoder.next_item() {
-                Ok(None) => break,
-                Ok(Some(item)) => {
-                    if let Err(failure) = self.item(now, item) {
-                        self.fail(failure);
-                    }
-                }
-                Err(_) => self.fail(Failure::Protocol),
+        self.core.push(bytes);
+        while let Some(heard) = self.core.hear() {
+            if let Err(failure) = heard.and_then(|heard| self.heard(now, heard)) {
+                self.fail(failure);
             }
         }
-        self.patience.received(now, bytes.len(), self.decoder.is_within_blocks());
+        self.core.received(now, bytes.len());
     }
 
     /// The connection ended.
@@ -154,34 +135,34 @@ impl Initiator {
 
     /// The clock was set: deadlines move with it.
     pub fn clock_set(&mut self, step: ClockStep) {
-        self.patience.clock_set(step);
+        self.core.clock_set(step);
     }
 
     /// When to call [`Self::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        (!self.closed).then(|| self.patience.deadline(self.waits_for_answer()))
+        self.core.poll_timeout(self.waits_for_answer())
     }
 
     /// The time has come, or not yet.
     pub fn handle_timeout(&mut self, now: Timestamp) {
-        if self.poll_timeout().is_some_and(|deadline| now >= deadline) {
+        if self.core.is_over(now, self.waits_for_answer()) {
             self.fail(Failure::TimeOut);
         }
     }
 
     /// The bytes to send now.
     pub fn take_output(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.output)
+        self.core.take_output()
     }
 
     /// What happened since the last call, in order.
     pub fn take_events(&mut self) -> Vec<Event> {
-        self.events.drain(..).collect()
+        self.core.take_events()
     }
 
     /// Whether to close the connection once the output is sent.
     pub const fn wants_close(&self) -> bool {
-        self.closed || self.quitting
+        self.core.wants_close()
     }
 
     fn waits_for_answer(&self) -> bool {
@@ -195,30 +176,19 @@ impl Initiator {
             let id = PipelineId::from(self.next_id);
             self.next_id += 1;
             let mut active = Active { ticket, job, phase: Phase::Asked, outdated: false };
-            let (sent, awaited) = (active.dial(&id, &mut self.output), self.waits_for_answer());
+            let awaited = self.waits_for_answer();
+            self.core.ask(now, awaited, |output| active.dial(&id, output));
             self.active.insert(id, active);
-            self.patience.asked(now, sent, awaited);
         }
-        if self.finishing && !self.quitting && !self.closed && self.is_idle() {
-            self.quitting = true;
-            self.output.extend_from_slice(Command::Quit.encode(None).as_bytes());
+        if self.finishing && self.is_idle() {
+            self.core.quit();
         }
     }
 
-    fn item(&mut self, now: Timestamp, item: Item) -> Result<(), Failure> {
-        match (item, self.expected.take()) {
-            (Item::Line(words), None) if words.is_empty() => self.patience.informed(self.decoder.line_bytes()),
-            (Item::Line(words), None) => match ServerLine::decode(words).map_err(|_| Failure::Protocol)? {
-                ServerLine::Greeting(_) if self.patience.is_greeted() => Err(Failure::Protocol),
-                ServerLine::Greeting(greeting) => {
-                    self.patience.greeted();
-                    let known = greeting.versions.iter().any(|version| version == wire::VERSION);
-                    if known { Ok(()) } else { Err(Failure::Version) }
-                }
-                ServerLine::Reply(reply) => self.reply(now, reply),
-            },
-            (Item::Blocks(blocks), Some((id, ready))) => self.ready(now, &id, ready, blocks),
-            _ => Err(Failure::Protocol),
+    fn heard(&mut self, now: Timestamp, heard: Heard<(PipelineId, Ready)>) -> Result<(), Failure> {
+        match heard {
+            Heard::Reply(reply) => self.reply(now, reply),
+            Heard::Blocks((id, ready), blocks) => self.ready(now, &id, ready, blocks),
         }
     }
 
@@ -226,39 +196,31 @@ impl Initiator {
         let Reply { id, code, more, words } = reply;
         let pending = more || code.disposition() == Disposition::Pending;
         let Some(id) = id else {
-            return if pending { self.informed() } else { Err(Failure::Closed(code)) };
+            return if pending { self.core.informed() } else { Err(Failure::Closed(code)) };
         };
         let phase = self.active.get(&id).map(|active| active.phase);
-        if !self.patience.is_greeted() || matches!(phase, None | Some(Phase::Held)) {
+        if !self.core.is_greeted() || matches!(phase, None | Some(Phase::Held)) {
             return Err(Failure::Protocol);
         }
         if pending {
-            return self.informed();
+            return self.core.informed();
         }
-        self.patience.answered(now);
+        self.core.answered(now);
         if code == Status::Ready.code() && matches!(phase, Some(Phase::Asked | Phase::Announced | Phase::Pipelined)) {
             let ready = Ready::from_words(&words).map_err(|_| Failure::Protocol)?;
-            if self.decoder.announced().is_none() {
+            if self.core.announced().is_none() {
                 return self.ready(now, &id, ready, Vec::new());
             }
             self.certificates += 1;
             if self.certificates > WIRE_CERTIFICATES {
                 return Err(Failure::Protocol);
             }
-            self.decoder.take_blocks(2 * CERTIFICATE_BYTES as u64).map_err(|_| Failure::Protocol)?;
-            self.expected = Some((id, ready));
-            return Ok(());
+            return self.core.take_blocks(2 * CERTIFICATE_BYTES as u64, (id, ready));
         }
-        if self.decoder.announced().is_some() {
+        if self.core.announced().is_some() {
             return Err(Failure::Protocol);
         }
         self.answered(now, &id, code)
-    }
-
-    /// A line that answers nothing.
-    fn informed(&mut self) -> Result<(), Failure> {
-        let blocks = self.decoder.announced().is_some();
-        self.patience.informed(self.decoder.line_bytes()).and(if blocks { Err(Failure::Protocol) } else { Ok(()) })
     }
 
     /// A final reply other than 201.
@@ -294,20 +256,21 @@ impl Initiator {
             Phase::Pipelined => {
                 active.phase = Phase::Sent;
                 active.outdated = fresh.is_some();
-                self.events.extend(fresh.map(|bytes| Event::Certificate { ticket, bytes, wanted: false }));
+                if let Some(bytes) = fresh {
+                    self.core.report(Event::Certificate { ticket, bytes, wanted: false });
+                }
             }
             Phase::Announced if fresh.is_none() => {
                 let size = active.job.object.as_ref().map_or(0, |object| object.len());
                 if size as u64 > ready.maximum {
                     self.conclude(now, id, ticket, Outcome::Refused(Status::ObjectTooLarge.code()));
                 } else {
-                    active.message(id, &mut self.output);
-                    self.patience.asked(now, size, false);
+                    self.core.ask(now, false, |output| active.message(id, output));
                 }
             }
             _ => {
                 active.phase = Phase::Held;
-                self.events.push_back(match fresh {
+                self.core.report(match fresh {
                     Some(bytes) => Event::Certificate { ticket, bytes, wanted: true },
                     None => Event::Wanted { ticket },
                 });
@@ -318,37 +281,35 @@ impl Initiator {
 
     fn conclude(&mut self, now: Timestamp, id: &PipelineId, ticket: Ticket, outcome: Outcome) {
         self.active.remove(id);
-        self.events.push_back(Event::Outcome { ticket, outcome });
+        self.core.report(Event::Outcome { ticket, outcome });
         self.begin_waiting(now);
     }
 
     fn fail(&mut self, failure: Failure) {
-        if self.closed {
+        if !self.core.close() {
             return;
         }
-        self.closed = true;
         let mut unresolved = Vec::new();
         for active in std::mem::take(&mut self.active).into_values() {
             match active.phase {
                 Phase::Refused(code) => {
                     let outcome = Outcome::Refused(code);
-                    self.events.push_back(Event::Outcome { ticket: active.ticket, outcome });
+                    self.core.report(Event::Outcome { ticket: active.ticket, outcome });
                 }
                 _ => unresolved.push(active.ticket),
             }
         }
         unresolved.extend(self.waiting.drain(..).map(|(ticket, _)| ticket));
         unresolved.sort_unstable();
-        if !unresolved.is_empty() || !self.quitting {
-            self.events.push_back(Event::Failed { unresolved, failure });
+        if !unresolved.is_empty() || !self.core.is_quitting() {
+            self.core.report(Event::Failed { unresolved, failure });
         }
     }
 }
 
 impl Active {
-    /// Writes the SEND, and the MESSAGE where it need not wait; returns how many bytes that were.
-    fn dial(&mut self, id: &PipelineId, output: &mut Vec<u8>) -> usize {
-        let before = output.len();
+    /// Writes the SEND, and the MESSAGE where it need not wait.
+    fn dial(&mut self, id: &PipelineId, output: &mut Vec<u8>) {
         let claim = self.job.object.as_ref().map(|object| Claim::of(object));
         let mut send = Send::to(self.job.to.to_string());
         send.certificate = self.job.certificate;
@@ -370,7 +331,6 @@ impl Active {
             }
             Some(_) => Phase::Announced,
         };
-        output.len().saturating_sub(before)
     }
 
     fn message(&mut self, id: &PipelineId, output: &mut Vec<u8>) {
@@ -406,6 +366,6 @@ impl Active {
 
 impl std::fmt::Debug for Initiator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Initiator").field("closed", &self.closed).finish_non_exhaustive()
+        f.debug_struct("Initiator").field("closed", &self.core.is_closed()).finish_non_exhaustive()
     }
 }

@@ -14,6 +14,7 @@ mod answer;
 #[cfg(test)]
 mod bound_tests;
 mod boxes;
+mod client;
 #[cfg(test)]
 mod hostile;
 mod initiator;

@@ -9,9 +9,9 @@ use crate::base::ids::Fingerprint;
 use crate::base::limits::{LIST_ENTRIES, OBJECTS_OF_MAILBOX, WIRE_INFORMATION_LINES};
 use crate::base::{ClockStep, ObjectId, Timestamp};
 use crate::wire::mailbox::BoxCommand;
-use crate::wire::{self, Claim, Code, Command, Decoder, Disposition, Item, Message, Reply, ServerLine, Side, Status};
+use crate::wire::{self, Claim, Code, Command, Disposition, Message, Reply, Status};
 
-use super::patience::Patience;
+use super::client::{ClientCore, Heard};
 use super::{Failure, Ticket};
 
 /// Lines of the answer to LIST: its entries, and its end. Every other answer has few.
@@ -48,38 +48,21 @@ struct Waiting {
 
 /// One session with a carrier that we dialled.
 pub struct Patron {
-    decoder: Decoder,
-    patience: Patience,
-    output: Vec<u8>,
-    events: VecDeque<Service>,
+    /// It remembers the line whose blocks are coming.
+    core: ClientCore<Reply, Service>,
     waiting: VecDeque<Waiting>,
     /// The lines of the answer that is coming.
     lines: Vec<Answered>,
-    /// The line whose blocks are coming.
-    line: Option<Reply>,
     watching: bool,
     /// What came into mailboxes that are watched: no more than a mailbox holds.
     arrived: usize,
-    quitting: bool,
-    closed: bool,
 }
 
 impl Patron {
     /// A session that begins now.
     pub fn new(now: Timestamp) -> Self {
-        Self {
-            decoder: Decoder::new(Side::Replies),
-            patience: Patience::new(now),
-            output: Vec::new(),
-            events: VecDeque::new(),
-            waiting: VecDeque::new(),
-            lines: Vec::new(),
-            line: None,
-            watching: false,
-            arrived: 0,
-            quitting: false,
-            closed: false,
-        }
+        let (waiting, lines) = (VecDeque::new(), Vec::new());
+        Self { core: ClientCore::new(now), waiting, lines, watching: false, arrived: 0 }
     }
 
     /// Sends a command with its block; its answer may bring blocks of up to `bound` bytes together.
@@ -105,27 +88,18 @@ impl Patron {
 
     /// Says QUIT. Nothing may be asked any more.
     pub fn finish(&mut self) {
-        if !self.quitting && !self.closed {
-            self.quitting = true;
-            self.output.extend_from_slice(Command::Quit.encode(None).as_bytes());
-        }
+        self.core.quit();
     }
 
     /// Bytes from the carrier.
     pub fn handle(&mut self, now: Timestamp, bytes: &[u8]) {
-        self.decoder.push(bytes);
-        while !self.closed {
-            match self.decoder.next_item() {
-                Ok(None) => break,
-                Ok(Some(item)) => {
-                    if let Err(failure) = self.item(now, item) {
-                        self.fail(failure);
-                    }
-                }
-                Err(_) => self.fail(Failure::Protocol),
+        self.core.push(bytes);
+        while let Some(heard) = self.core.hear() {
+            if let Err(failure) = heard.and_then(|heard| self.heard(now, heard)) {
+                self.fail(failure);
             }
         }
-        self.patience.received(now, bytes.len(), self.decoder.is_within_blocks());
+        self.core.received(now, bytes.len());
     }
 
     /// The connection ended.
@@ -135,82 +109,72 @@ impl Patron {
 
     /// The clock was set: deadlines move with it.
     pub fn clock_set(&mut self, step: ClockStep) {
-        self.patience.clock_set(step);
+        self.core.clock_set(step);
     }
 
     /// When to call [`Self::handle_timeout`].
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        (!self.closed).then(|| self.patience.deadline(!self.waiting.is_empty()))
+        self.core.poll_timeout(self.waits_for_answer())
     }
 
     /// The time has come, or not yet.
     pub fn handle_timeout(&mut self, now: Timestamp) {
-        if self.poll_timeout().is_some_and(|deadline| now >= deadline) {
+        if self.core.is_over(now, self.waits_for_answer()) {
             self.fail(Failure::TimeOut);
         }
     }
 
     /// The bytes to send now.
     pub fn take_output(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.output)
+        self.core.take_output()
     }
 
     /// What happened since the last call, in order.
     pub fn take_events(&mut self) -> Vec<Service> {
-        self.events.drain(..).collect()
+        self.core.take_events()
     }
 
     /// Whether to close the connection once the output is sent.
     pub const fn wants_close(&self) -> bool {
-        self.closed || self.quitting
+        self.core.wants_close()
     }
 
     fn write(&mut self, now: Timestamp, waiting: Waiting, bytes: &[u8]) {
-        if self.closed || self.quitting {
-            return self.events.push_back(Service::Failed(vec![waiting.ticket], Failure::Disconnected));
+        if self.core.wants_close() {
+            return self.core.report(Service::Failed(vec![waiting.ticket], Failure::Disconnected));
         }
-        self.output.extend_from_slice(bytes);
-        self.patience.asked(now, bytes.len(), !self.waiting.is_empty());
+        let awaited = self.waits_for_answer();
+        self.core.ask(now, awaited, |output| output.extend_from_slice(bytes));
         self.waiting.push_back(waiting);
     }
 
-    fn item(&mut self, now: Timestamp, item: Item) -> Result<(), Failure> {
-        match (item, self.line.take()) {
-            (Item::Line(words), None) if words.is_empty() => self.patience.informed(self.decoder.line_bytes()),
-            (Item::Line(words), None) => match ServerLine::decode(words).map_err(|_| Failure::Protocol)? {
-                ServerLine::Greeting(_) if self.patience.is_greeted() => Err(Failure::Protocol),
-                ServerLine::Greeting(greeting) => {
-                    self.patience.greeted();
-                    let known = greeting.versions.iter().any(|version| version == wire::VERSION);
-                    if known { Ok(()) } else { Err(Failure::Version) }
-                }
-                ServerLine::Reply(reply) => self.reply(now, reply),
-            },
-            (Item::Blocks(blocks), Some(reply)) => self.answered(now, reply, blocks),
-            _ => Err(Failure::Protocol),
+    fn waits_for_answer(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    fn heard(&mut self, now: Timestamp, heard: Heard<Reply>) -> Result<(), Failure> {
+        match heard {
+            Heard::Reply(reply) => self.reply(now, reply),
+            Heard::Blocks(reply, blocks) => self.answered(now, reply, blocks),
         }
     }
 
     fn reply(&mut self, now: Timestamp, reply: Reply) -> Result<(), Failure> {
-        if !self.patience.is_greeted() || reply.id.is_some() {
+        if !self.core.is_greeted() || reply.id.is_some() {
             return Err(Failure::Protocol);
         }
         if reply.code == Status::Arrived.code() {
             return self.arrived(&reply);
         }
-        // A word for people, or that it takes longer.
         if reply.code.disposition() == Disposition::Pending {
-            let blocks = self.decoder.announced().is_some();
-            let informed = self.patience.informed(self.decoder.line_bytes());
-            return informed.and(if blocks { Err(Failure::Protocol) } else { Ok(()) });
+            return self.core.informed();
         }
         let Some(waiting) = self.waiting.front_mut() else { return Err(Failure::Closed(reply.code)) };
-        let Some(announced) = self.decoder.announced() else { return self.answered(now, reply, Vec::new()) };
-        self.decoder.take_blocks(waiting.bound).map_err(|_| Failure::Protocol)?;
+        let Some(announced) = self.core.announced() else { return self.answered(now, reply, Vec::new()) };
         // Of the whole answer, however many lines it has.
-        waiting.bound = waiting.bound.saturating_sub(announced);
-        self.line = Some(reply);
-        Ok(())
+        let bound = waiting.bound;
+        waiting.bound = bound.saturating_sub(announced);
+        self.core.take_blocks(bound, reply)
     }
 
     fn arrived(&mut self, reply: &Reply) -> Result<(), Failure> {
@@ -222,7 +186,7 @@ impl Patron {
         if self.arrived > OBJECTS_OF_MAILBOX {
             return Err(Failure::Protocol);
         }
-        self.events.push_back(Service::Arrived(mailbox, object));
+        self.core.report(Service::Arrived(mailbox, object));
         Ok(())
     }
 
@@ -234,19 +198,18 @@ impl Patron {
             return if self.lines.len() < most { Ok(()) } else { Err(Failure::Protocol) };
         }
         let Some(waiting) = self.waiting.pop_front() else { return Err(Failure::Protocol) };
-        self.patience.answered(now);
-        self.events.push_back(Service::Answer(waiting.ticket, std::mem::take(&mut self.lines)));
+        self.core.answered(now);
+        self.core.report(Service::Answer(waiting.ticket, std::mem::take(&mut self.lines)));
         if code.status().is_some_and(Status::closes) { Err(Failure::Closed(code)) } else { Ok(()) }
     }
 
     fn fail(&mut self, failure: Failure) {
-        if self.closed {
+        if !self.core.close() {
             return;
         }
-        self.closed = true;
         let unanswered: Vec<_> = self.waiting.drain(..).map(|waiting| waiting.ticket).collect();
-        if !unanswered.is_empty() || !self.quitting {
-            self.events.push_back(Service::Failed(unanswered, failure));
+        if !unanswered.is_empty() || !self.core.is_quitting() {
+            self.core.report(Service::Failed(unanswered, failure));
         }
     }
 }
@@ -260,7 +223,7 @@ impl Answered {
 
 impl std::fmt::Debug for Patron {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Patron").field("closed", &self.closed).finish_non_exhaustive()
+        f.debug_struct("Patron").field("closed", &self.core.is_closed()).finish_non_exhaustive()
     }
 }
 
