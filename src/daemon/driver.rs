@@ -13,6 +13,8 @@ use tokio::time::sleep;
 
 use super::clock::{Clock, now};
 use super::crypto::Pool;
+use super::folded::{Folded, encoded};
+use super::images::Images;
 use super::sessions::{Heard, News, Sessions};
 use super::upkeep::Upkeep;
 use crate::base::{ClockStep, SessionId, Timestamp, limits};
@@ -44,6 +46,8 @@ pub(super) trait Machine: Send + 'static {
     type Input: From<Heard> + Send + 'static;
     /// What it decides.
     type Effect: Send;
+    /// What its records add up to.
+    type State: Folded;
 
     /// Somebody connected.
     fn accepted(session: SessionId) -> Self::Input;
@@ -67,11 +71,12 @@ pub(super) trait Machine: Send + 'static {
     fn caught_up(&mut self, _session: SessionId) -> Vec<Self::Effect> {
         Vec::new()
     }
-    /// The last record that it knows, and what makes the records that lead to its state.
-    fn checkpoint(&self) -> (u64, Box<dyn FnOnce() -> Encoded + Send>);
+    /// Its state: the fold of what was committed and reported.
+    fn state(&self) -> &Self::State;
 }
 
 type InputOf<S> = <<S as Shell>::Machine as Machine>::Input;
+type StateOf<S> = <<S as Shell>::Machine as Machine>::State;
 type EffectOf<S> = <<S as Shell>::Machine as Machine>::Effect;
 
 /// What a machine's effects are performed with.
@@ -92,10 +97,6 @@ pub(super) trait Shell: Send + 'static {
     fn request(&mut self, request: Self::Request) -> InputOf<Self>;
     /// Does what an effect says.
     fn perform(&mut self, effect: EffectOf<Self>, hands: &mut Hands<InputOf<Self>>);
-    /// A commit was reported, and no other is under way.
-    fn rested(&mut self, _machine: &Self::Machine, _commits: u32) {}
-    /// Everything that was begun has come to its end.
-    fn finished(self, machine: Self::Machine) -> impl Future<Output = ()> + Send;
 }
 
 /// What was worked out, and whether it was a commit.
@@ -146,7 +147,7 @@ pub(super) struct Hands<I> {
     log: Arc<Log>,
     /// Commits that were not reported.
     under_way: u32,
-    /// Commits that were reported since the shell was told.
+    /// Commits that were reported since one was under way last.
     reported: u32,
 }
 
@@ -206,11 +207,12 @@ pub(super) struct Driver<S: Shell> {
     disk_checked: tokio::time::Instant,
     clock: Clock,
     upkeep: Upkeep,
+    pub(super) images: Images,
 }
 
 impl<S: Shell> Driver<S> {
     /// A driver for this machine, and the ends by which it is reached. It runs in [`Driver::run`].
-    pub(super) fn new(machine: S::Machine, shell: S, pool: Pool) -> (Self, Ends<S::Request>) {
+    pub(super) fn new(machine: S::Machine, shell: S, images: Images, pool: Pool) -> (Self, Ends<S::Request>) {
         let (request_sender, requests) = mpsc::channel(WAITING_REQUESTS);
         let (incoming_sender, incoming) = mpsc::channel(1);
         let (sender, completions) = mpsc::unbounded_channel();
@@ -230,6 +232,7 @@ impl<S: Shell> Driver<S> {
             disk_checked,
             clock,
             upkeep,
+            images,
         };
         (driver, Ends { requests: request_sender, incoming: incoming_sender })
     }
@@ -245,8 +248,8 @@ impl<S: Shell> Driver<S> {
         self.check_disk();
         self.upkeep.look();
         if self.hands.under_way == 0 && self.upkeep.wants_state() {
-            let (last_record, checkpoint) = self.machine.checkpoint();
-            self.upkeep.give_state(last_record, checkpoint);
+            let state = self.machine.state().clone();
+            self.upkeep.give_state(state.last_record(), move || encoded::<StateOf<S>>(&state.checkpoint()));
         }
         let event = self.next(stop).await;
         // Before anything is told the new time.
@@ -317,7 +320,7 @@ impl<S: Shell> Driver<S> {
         self.handle(input);
         if self.hands.under_way == 0 && self.hands.reported > 0 {
             let commits = std::mem::take(&mut self.hands.reported);
-            self.shell.rested(&self.machine, commits);
+            self.images.rested(self.machine.state(), commits);
         }
         true
     }
@@ -377,7 +380,7 @@ impl<S: Shell> Driver<S> {
         // What a commit may lag behind is written now.
         let log = Arc::clone(&self.hands.log);
         within_patience(move || log.shutdown()).await;
-        self.shell.finished(self.machine).await;
+        self.images.finish(self.machine.state()).await;
     }
 }
 

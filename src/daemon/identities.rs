@@ -3,7 +3,7 @@
 //! An identity exists once its key is kept; its log, with its first records, is there before. Opening folds the state from
 //! the view's image and the rest of the log, or from the whole log where there is no image that fits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,22 +12,23 @@ use tokio::sync::watch;
 use super::account::{LocalAccount, Registry};
 use super::clock::now;
 use super::failures::broken;
+use super::folded::{self, Folded, Image};
 use super::home::Home;
 use super::identity::{IdentityShell, Tools};
+use super::images::{self, Images};
 use super::keys::KeyChain;
 use super::node::Reading;
 use super::runtime::{Published, Reached, Runtime, Tasks};
 use crate::backup;
-use crate::base::{IdentityId, Onion, OnionSeed, SymmetricKey, Terms};
+use crate::base::{BodyId, IdentityId, Onion, OnionSeed, SymmetricKey, Terms};
 use crate::control::{Code, Failure};
 use crate::engine::drops::Delays;
-use crate::engine::effect::{Durability, NewBody};
 use crate::engine::profile::{Profile, PublicProfile, SecretBytes};
-use crate::engine::{Identity, Record, State};
+use crate::engine::{Identity, Record, RecordError, State};
 use crate::mail::{Address, LocalPart};
 use crate::pgp;
 use crate::store::vfs::Vfs;
-use crate::store::{IdentityView, Log, LogPosition, OpenError, OsRng, begin_making, end_making};
+use crate::store::{IdentityView, Log, LogPosition, OpenError, OsRng, end_making};
 
 /// What the configuration says of identities.
 pub(super) struct Usage {
@@ -90,15 +91,9 @@ impl Identities {
         let id = IdentityId::random(&mut OsRng);
         let records = genesis(&name)?;
         let key = SymmetricKey::random(&mut OsRng);
-        let (vfs, path) = (self.home.vfs(), self.path(id));
-        let failed = |error: &dyn std::fmt::Display| broken("the identity's log cannot be made", error);
-        begin_making(&**vfs, &path).map_err(|error| failed(&error))?;
-        Log::create(&**vfs, &path).map_err(|error| failed(&error))?;
-        let log = Log::open(Arc::clone(vfs), &path, &key, Box::new(OsRng), None, &mut |_, _| ())
-            .map_err(|error| failed(&error))?;
-        tokio::task::spawn_blocking(move || commit(&log, &records, Vec::new()))
-            .await
-            .map_err(|error| failed(&error))??;
+        let (vfs, path, log_key) = (Arc::clone(self.home.vfs()), self.path(id), key.clone());
+        let made = tokio::task::spawn_blocking(move || folded::make::<State>(&vfs, &path, &log_key, &records)).await;
+        made.map_err(|error| broken("the identity's log cannot be made", error))??;
         self.home.with_keyring(|keyring| keyring.add_identity(id, &key))?;
         self.open(id, &(Arc::new(|_, _| ()) as Reading)).await
     }
@@ -114,15 +109,15 @@ impl Identities {
         let (vfs, path) = (Arc::clone(self.home.vfs()), self.path(id));
         end_making(&*vfs, &path);
         let opened = {
-            let (view, reading) = (Arc::clone(&view), Arc::clone(reading));
-            tokio::task::spawn_blocking(move || replay(vfs, &path, &key, &view, &*reading)).await
+            let (home, view, reading) = (Arc::clone(&self.home), Arc::clone(&view), Arc::clone(reading));
+            tokio::task::spawn_blocking(move || {
+                let mut opened = replay(&vfs, &path, &key, &view, &*reading)?;
+                opened.tell(&home, id, &view)?;
+                Ok::<_, Failure>(opened)
+            })
+            .await
         };
-        let Opened { log, mut state, replayed, rolled_back } =
-            opened.map_err(|error| broken("the identity's log", error))??;
-        let told = self.tell_restored(id, &log, &mut state)?;
-        if rolled_back && !told {
-            tell_rolled_back(&log, &mut state, &view)?;
-        }
+        let Opened { log, state, replayed, .. } = opened.map_err(|error| broken("the identity's log", error))??;
         let profile = state.profile().cloned().ok_or_else(|| broken("the identity's log", "it has no first record"))?;
         let keys = pgp::SecretKeys::from_bytes(profile.secret_keys.expose())
             .map_err(|error| broken("the identity's keys", error))?;
@@ -138,10 +133,11 @@ impl Identities {
             .map_err(|error| broken("the identity's log", error))?;
         machine.set_terms(self.terms_of(&profile.public.name));
         let (listens, wanted) = watch::channel(true);
-        let (shell, snapshot) = IdentityShell::new(tools, &machine, listens, replayed);
+        let (shell, snapshot) = IdentityShell::new(tools, &machine, listens);
+        let images = Images::new(Arc::clone(&log), IdentityView::clone(&view), replayed);
         let tasks = Tasks { driver: "an identity", publishing: "publishing an address" };
         let onion = Published { id, seed: profile.onion_seed.clone(), wanted };
-        let Reached { requests, reachable } = self.runtime.run(tasks, machine, shell, onion);
+        let Reached { requests, reachable } = self.runtime.run(tasks, machine, shell, images, onion);
         let account = Arc::new(LocalAccount {
             name: profile.public.name.clone(),
             address: profile.public.address.clone(),
@@ -160,35 +156,6 @@ impl Identities {
         let mut terms = self.usage.terms.iter();
         terms.find(|(of, _)| of.eq_ignore_ascii_case(name)).map(|(_, terms)| terms.clone()).unwrap_or_default()
     }
-
-    /// Tells an identity that its log was put back from a backup, once; whether it was.
-    fn tell_restored(&self, id: IdentityId, log: &Log, state: &mut State) -> Result<bool, Failure> {
-        let mark = backup::mark(self.home.path(), id);
-        let failed = |error: std::io::Error| broken("the mark of a restored backup", error);
-        let Some(made) = backup::restored_from(&**self.home.vfs(), &mark).map_err(failed)? else { return Ok(false) };
-        let (records, bodies) = state.restoration(made, now(), &mut OsRng);
-        commit_to(state, log, &records, bodies)?;
-        // Where the mark stays, the next start tells it once more: that does no harm.
-        let _ = self.home.vfs().unlink(&mark);
-        Ok(true)
-    }
-}
-
-/// Tells an identity that the end of its log is missing, once: the view learns at once what is there now.
-fn tell_rolled_back(log: &Log, state: &mut State, view: &IdentityView) -> Result<(), Failure> {
-    let (records, bodies) = state.rollback(now(), &mut OsRng);
-    commit_to(state, log, &records, bodies)?;
-    if let (Some(position), Ok(image)) = (log.position(state.last_record()), state.encode()) {
-        view.save_state(&position, &image);
-        view.flush();
-    }
-    Ok(())
-}
-
-fn commit_to(state: &mut State, log: &Log, records: &[Record], bodies: Vec<NewBody>) -> Result<(), Failure> {
-    let first = commit(log, records, bodies)?;
-    (first..).zip(records).for_each(|(number, record)| drop(state.apply(number, record)));
-    Ok(())
 }
 
 /// An identity's log, and what was read from it.
@@ -201,9 +168,54 @@ struct Opened {
     rolled_back: bool,
 }
 
+impl Opened {
+    /// Tells an identity, once, that its log was put back from a backup or that the end of it is missing.
+    fn tell(&mut self, home: &Home, id: IdentityId, view: &IdentityView) -> Result<(), Failure> {
+        if !self.tell_restored(home, id)? && self.rolled_back {
+            self.tell_rolled_back(view)?;
+        }
+        Ok(())
+    }
+
+    /// Tells it that its log was put back from a backup; whether it was.
+    fn tell_restored(&mut self, home: &Home, id: IdentityId) -> Result<bool, Failure> {
+        let mark = backup::mark(home.path(), id);
+        let failed = |error: std::io::Error| broken("the mark of a restored backup", error);
+        let Some(made) = backup::restored_from(&**home.vfs(), &mark).map_err(failed)? else { return Ok(false) };
+        let (records, bodies) = self.state.restoration(made, now(), &mut OsRng);
+        folded::extend(&mut self.state, &self.log, &records, bodies)?;
+        // Where the mark stays, the next start tells it once more: that does no harm.
+        let _ = home.vfs().unlink(&mark);
+        Ok(true)
+    }
+
+    /// Tells it that the end of its log is missing. The view learns at once what is there now.
+    fn tell_rolled_back(&mut self, view: &IdentityView) -> Result<(), Failure> {
+        let Self { log, state, .. } = self;
+        let (records, bodies) = state.rollback(now(), &mut OsRng);
+        folded::extend(state, log, &records, bodies)?;
+        if let Some(save) = images::saving(log, view, state) {
+            save();
+            view.flush();
+        }
+        Ok(())
+    }
+
+    /// Makes the folders that came with this version.
+    fn make_missing_folders(&mut self) {
+        let missing = self.state.missing_folders(now(), &mut OsRng);
+        // A full disk is no reason to keep anybody from their mail: the next start tries again.
+        if !missing.is_empty()
+            && let Err(failure) = folded::extend(&mut self.state, &self.log, &missing, Vec::new())
+        {
+            tracing::warn!(%failure, "a folder that came with this version could not be made");
+        }
+    }
+}
+
 /// The state of an identity: from the view's image where there is one, and the rest of the log; else from the whole log.
 fn replay(
-    vfs: Arc<dyn Vfs>,
+    vfs: &Arc<dyn Vfs>,
     path: &Path,
     key: &SymmetricKey,
     view: &IdentityView,
@@ -214,10 +226,10 @@ fn replay(
         Some((position, state)) => (Some(position), state),
         None => (None, State::default()),
     };
-    fold(&vfs, path, key, position.as_ref(), state, reading).or_else(|failure| match position {
+    fold(vfs, path, key, position.as_ref(), state, reading).or_else(|failure| match position {
         // An image that does not fit the log is no reason to fail: the log is the truth. But an image is only kept of
         // what was durable, so that something is gone, and nobody may learn that by missing it.
-        Some(_) => fold(&vfs, path, key, None, State::default(), reading).map(|opened| {
+        Some(_) => fold(vfs, path, key, None, State::default(), reading).map(|opened| {
             tracing::error!(
                 "the end of an identity's log is missing: an older copy was put back, or the disk lost what it had \
                  confirmed; mail that came last may be gone, and what was sent last may be sent again; a message in INBOX \
@@ -234,60 +246,64 @@ fn fold(
     path: &Path,
     key: &SymmetricKey,
     from: Option<&LogPosition>,
-    mut state: State,
+    state: State,
     reading: &dyn Fn(u64, u64),
 ) -> Result<Opened, Failure> {
-    let (mut unknown, mut replayed) = (None, 0_u32);
-    let mut replay = |number, bytes: &[u8]| {
-        replayed = replayed.saturating_add(1);
-        match Record::decode(bytes) {
-            Ok(Some(record)) => drop(state.apply(number, &record)),
-            Ok(None) => {}
-            Err(error) => unknown = Some(error),
-        }
-    };
-    let mut progress = |done, total| reading(done, total);
-    let opened = Log::open_with_progress(Arc::clone(vfs), path, key, Box::new(OsRng), from, &mut replay, &mut progress);
-    let log = opened.map_err(|error| {
-        let failure = broken("the identity's log cannot be opened", &error);
-        match error {
-            OpenError::Damaged { .. } | OpenError::Missing { .. } => failure.hint(
-                "nothing was changed. Copy the data directory first; then either put back a backup (runepeer --data-dir \
-                 NEW backup restore FILE), or save what can still be read: runepeer repair",
-            ),
-            _ => failure,
-        }
-    })?;
-    // Before anything is given up: what we cannot read may need bodies of which we do not know.
-    if let Some(error) = unknown {
-        return Err(broken("the identity's log holds a record that this version does not know", error)
-            .hint("it was written by a newer runepeer; start that one"));
-    }
-    let needed = state.bodies();
-    log.forget(log.body_ids().into_iter().filter(|body| !needed.contains(body)).collect());
-    state.take_released();
-    let missing = state.missing_folders(now(), &mut OsRng);
-    if !missing.is_empty() {
-        match commit(&log, &missing, Vec::new()) {
-            Ok(first) => (first..).zip(&missing).for_each(|(number, record)| drop(state.apply(number, record))),
-            // A full disk is no reason to keep anybody from their mail: the next start tries again.
-            Err(failure) => tracing::warn!(%failure, "a folder that came with this version could not be made"),
-        }
-    }
-    Ok(Opened { log, state, replayed, rolled_back: false })
+    let (log, state, replayed) = folded::open(vfs, path, key, from, state, reading)?;
+    let mut opened = Opened { log, state, replayed, rolled_back: false };
+    opened.make_missing_folders();
+    Ok(opened)
 }
 
-/// Commits records and waits for it: before an identity's machine runs.
-fn commit(log: &Log, records: &[Record], bodies: Vec<NewBody>) -> Result<u64, Failure> {
-    let failed = |error: &dyn std::fmt::Display| broken("the identity's log cannot be written", error);
-    let encoded = records.iter().map(Record::encode).collect::<Result<_, _>>().map_err(|error| failed(&error))?;
-    let (done, committed) = std::sync::mpsc::channel();
-    let report = Box::new(move |result| {
-        // The receiver below waits for this.
-        let _ = done.send(result);
-    });
-    log.commit(encoded, bodies, Durability::Synced, report);
-    committed.recv().map_err(|error| failed(&error))?.map_err(|error| failed(&error))
+impl Folded for State {
+    type Record = Record;
+
+    const LOG: &'static str = "the identity's log";
+    const COMMITS_PER_IMAGE: u32 = 5000;
+
+    fn next_step(error: &OpenError) -> Option<&'static str> {
+        matches!(error, OpenError::Damaged { .. } | OpenError::Missing { .. }).then_some(
+            "nothing was changed. Copy the data directory first; then either put back a backup (runepeer --data-dir NEW \
+             backup restore FILE), or save what can still be read: runepeer repair",
+        )
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Option<Record>, RecordError> {
+        Record::decode(bytes)
+    }
+
+    fn encode(record: &Record) -> Result<Vec<u8>, RecordError> {
+        record.encode()
+    }
+
+    fn apply(&mut self, number: u64, record: &Record) {
+        Self::apply(self, number, record);
+    }
+
+    fn last_record(&self) -> u64 {
+        Self::last_record(self)
+    }
+
+    fn is_begun(&self) -> bool {
+        self.profile().is_some()
+    }
+
+    fn bodies(&self) -> BTreeSet<BodyId> {
+        Self::bodies(self)
+    }
+
+    fn settle(&mut self) {
+        self.take_released();
+    }
+
+    fn image(&self) -> Image {
+        let state = self.clone();
+        Box::new(move || state.encode().ok())
+    }
+
+    fn checkpoint(&self) -> Vec<Record> {
+        Self::checkpoint(self)
+    }
 }
 
 /// The first records of a new identity.
@@ -331,13 +347,13 @@ mod tests {
         assert_ne!(one.public.address.onion(), two.public.address.onion());
         assert_ne!(one.public.fingerprint, two.public.fingerprint);
         // The length of the shortest key.
-        let runs: std::collections::BTreeSet<&[u8]> = one.public.certificate.windows(32).collect();
+        let runs: BTreeSet<&[u8]> = one.public.certificate.windows(32).collect();
         assert!(two.public.certificate.windows(32).all(|run| !runs.contains(run)), "a key or a signature");
     }
 
     #[test]
     fn a_log_of_a_newer_version_is_refused_and_loses_nothing() {
-        use crate::base::BodyId;
+        use crate::engine::effect::{Durability, NewBody};
         use crate::store::vfs::MemVfs;
 
         let vfs: Arc<dyn Vfs> = Arc::new(MemVfs::new());

@@ -6,19 +6,17 @@ use std::sync::Arc;
 use tokio::sync::{oneshot, watch};
 
 use super::clock::now;
-use super::driver::{Encoded, Hands, Machine, Shell, within_patience};
+use super::driver::{Hands, Machine, Shell};
+use super::folded::encoded;
 use super::keys::KeyChain;
 use super::sessions::Heard;
 use crate::base::{ClockStep, IdentityId, SessionId, Timestamp};
 use crate::engine::effect::Refusal;
 use crate::engine::request::RequestId;
-use crate::engine::{Effect, Identity, Input, Record, Request, RequestError, Response, Snapshot};
+use crate::engine::{Effect, Identity, Input, Request, RequestError, Response, Snapshot, State};
 use crate::net::{Isolation, Transport};
 use crate::pgp::SecretKeys;
 use crate::store::{IdentityView, Log, OsRng};
-
-/// The view gets a new image of the state after this many commits, and at the end.
-const COMMITS_PER_IMAGE: u32 = 5000;
 
 type Answer = oneshot::Sender<Result<Response, RequestError>>;
 
@@ -45,33 +43,19 @@ pub(super) struct IdentityShell {
     listens: watch::Sender<bool>,
     answers: BTreeMap<RequestId, Answer>,
     next_request: u64,
-    since_image: u32,
 }
 
 impl IdentityShell {
-    /// A shell, and where what it publishes is seen; whether the onion is to be published goes to `listens`. `replayed` is
-    /// how many records the start had to read: where that were
-    /// many, an image is kept soon, also by a node that never lives for long.
+    /// A shell, and where what it publishes is seen; whether the onion is to be published goes to `listens`.
     pub(super) fn new(
         tools: Tools,
         machine: &Identity,
         listens: watch::Sender<bool>,
-        replayed: u32,
     ) -> (Self, watch::Receiver<Arc<Snapshot>>) {
         let published = machine.snapshot();
         listens.send_replace(!published.hidden);
         let (snapshot, receiver) = watch::channel(Arc::new(published));
-        (Self { tools, snapshot, listens, answers: BTreeMap::new(), next_request: 0, since_image: replayed }, receiver)
-    }
-
-    /// Keeps an image of the state in the view. Only while no commit is under way: the image then is the fold of
-    /// everything up to the log's position.
-    fn keep_image(&mut self, machine: &Identity) {
-        self.since_image = 0;
-        let state = machine.state();
-        if let (Some(position), Ok(image)) = (self.tools.log.position(state.last_record()), state.encode()) {
-            self.tools.view.save_state(&position, &image);
-        }
+        (Self { tools, snapshot, listens, answers: BTreeMap::new(), next_request: 0 }, receiver)
     }
 }
 
@@ -94,7 +78,7 @@ impl Shell for IdentityShell {
         let keys = || Arc::clone(&self.tools.keys);
         match effect {
             Effect::Commit(op, transaction, durability) => {
-                let records = encoded(&transaction.records);
+                let records = encoded::<State>(&transaction.records);
                 hands.commit(records, transaction.bodies, durability, move |result| Input::Committed(op, result));
             }
             // What makes our own code fail is no word on the object: the peer may try again.
@@ -162,30 +146,12 @@ impl Shell for IdentityShell {
             }
         }
     }
-
-    fn rested(&mut self, machine: &Identity, commits: u32) {
-        self.since_image = self.since_image.saturating_add(commits);
-        if self.since_image >= COMMITS_PER_IMAGE {
-            self.keep_image(machine);
-        }
-    }
-
-    /// Keeps an image of the state in the view. Only what is durable has a position, and so an image.
-    async fn finished(mut self, machine: Identity) {
-        self.keep_image(&machine);
-        let view = self.tools.view;
-        within_patience(move || view.flush()).await;
-    }
-}
-
-fn encoded(records: &[Record]) -> Encoded {
-    let encoded: Result<_, _> = records.iter().map(Record::encode).collect();
-    encoded.inspect_err(|_| tracing::error!("a record cannot be encoded, and is refused. Please report this")).ok()
 }
 
 impl Machine for Identity {
     type Input = Input;
     type Effect = Effect;
+    type State = State;
 
     fn accepted(session: SessionId) -> Input {
         Input::Accepted(session)
@@ -215,9 +181,8 @@ impl Machine for Identity {
         Self::is_blocked(self, session)
     }
 
-    fn checkpoint(&self) -> (u64, Box<dyn FnOnce() -> Encoded + Send>) {
-        let state = self.state().clone();
-        (state.last_record(), Box::new(move || encoded(&state.checkpoint())))
+    fn state(&self) -> &State {
+        self.state()
     }
 }
 
@@ -240,11 +205,13 @@ mod tests {
 
     use super::super::crypto::Pool;
     use super::super::driver::{Driver, Ends};
+    use super::super::folded::Folded;
+    use super::super::images::Images;
     use super::*;
     use crate::base::limits::DISK_RESERVE_BYTES;
     use crate::base::{Onion, OnionSeed, SymmetricKey};
     use crate::daemon::identities::genesis;
-    use crate::engine::State;
+    use crate::engine::Record;
     use crate::engine::drops::Delays;
     use crate::engine::effect::Durability;
     use crate::engine::mailbox::{FlagChange, Flags, FolderRole, NamedFlags};
@@ -313,8 +280,9 @@ mod tests {
             transport: Arc::new(Alone),
         };
         let machine = Identity::new(state, Delays::default(), now(), &mut OsRng).unwrap();
-        let (shell, snapshot) = IdentityShell::new(tools, &machine, watch::channel(true).0, replayed);
-        let (driver, ends) = Driver::new(machine, shell, Pool::new().unwrap());
+        let (shell, snapshot) = IdentityShell::new(tools, &machine, watch::channel(true).0);
+        let images = Images::new(Arc::clone(shell.log()), IdentityView::clone(&shell.tools.view), replayed);
+        let (driver, ends) = Driver::new(machine, shell, images, Pool::new().unwrap());
         Running { driver, ends, snapshot, _view: view }
     }
 
@@ -355,7 +323,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn after_a_start_that_read_much_the_first_commit_keeps_an_image() {
-        for (replayed, kept) in [(0, false), (COMMITS_PER_IMAGE, true)] {
+        for (replayed, kept) in [(0, false), (State::COMMITS_PER_IMAGE, true)] {
             let dir = tempfile::tempdir().unwrap();
             let mut alice = driver("alice", &dir.path().join("alice"), replayed);
             let folder = alice.snapshot.borrow().mailbox.by_role(FolderRole::Inbox).unwrap().id;
@@ -363,9 +331,39 @@ mod tests {
             let append = Request::Append { folder, flags: NamedFlags::default(), date: None, message };
             ask(&mut alice, append).await;
             let view = Arc::clone(&alice.driver.shell.tools.view);
+            alice.driver.images.made().await;
             view.flush();
             assert_eq!(view.load_state().is_some(), kept, "{replayed} records");
         }
+    }
+
+    #[test]
+    fn a_driver_goes_on_while_an_image_is_made_which_is_of_the_state_as_it_was() {
+        let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).enable_all().build();
+        runtime.unwrap().block_on(async {
+            // The one thread on which an image could be made has something else to do.
+            let (release, busy) = std::sync::mpsc::channel::<()>();
+            drop(tokio::task::spawn_blocking(move || busy.recv()));
+            let dir = tempfile::tempdir().unwrap();
+            let mut alice = driver("alice", &dir.path().join("alice"), State::COMMITS_PER_IMAGE);
+            let mut mailbox = async |name: &str| {
+                ask(&mut alice, Request::CreateFolder { name: name.to_owned() }).await;
+                alice.driver.machine.state().last_record()
+            };
+            let due = mailbox("Work").await;
+            assert!(mailbox("Home").await > due, "it goes on");
+            let view = Arc::clone(&alice.driver.shell.tools.view);
+            view.flush();
+            assert!(view.load_state().is_none(), "it is not made on the way");
+            release.send(()).unwrap();
+            alice.driver.images.made().await;
+            view.flush();
+            let (position, image) = view.load_state().unwrap();
+            let image = State::decode(&image).unwrap();
+            assert_eq!((position.number(), image.last_record()), (due, due));
+            let folder = |name| image.mailbox().by_name(name).is_some();
+            assert!(folder("Work") && !folder("Home"), "what came meanwhile is read from the log");
+        });
     }
 
     /// What a node answers to somebody who would like to bring an object.

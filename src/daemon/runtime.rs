@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::crypto::Pool;
 use super::driver::{Driver, Ends, Shell};
+use super::images::Images;
 use super::publishing::Network;
 use super::supervision::Supervisor;
 use crate::base::{IdentityId, OnionSeed};
@@ -47,9 +48,10 @@ impl Runtime {
         tasks: Tasks,
         machine: S::Machine,
         shell: S,
+        images: Images,
         onion: Published,
     ) -> Reached<S::Request> {
-        let (driver, Ends { requests, incoming }) = Driver::new(machine, shell, self.pool.clone());
+        let (driver, Ends { requests, incoming }) = Driver::new(machine, shell, images, self.pool.clone());
         self.supervisor.drive(tasks.driver, driver.run(self.supervisor.stopping()));
         let reachable = self.network.publish(&self.supervisor, tasks.publishing, onion, incoming);
         Reached { requests, reachable }

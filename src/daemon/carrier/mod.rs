@@ -4,7 +4,7 @@
 //! file system. It exists once its key is kept, like an identity; switched off it keeps what it holds.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,21 +16,22 @@ use tokio::sync::{mpsc, oneshot, watch};
 use self::shell::CarrierShell;
 use super::clock::now;
 use super::failures::broken;
+use super::folded::{self, Folded, Image};
 use super::home::Home;
 use super::identities::new_profile;
+use super::images::{self, Images};
 use super::keys::KeyChain;
 use super::runtime::{Published, Reached, Runtime, Tasks};
 use crate::base::ids::Fingerprint;
 use crate::base::{BodyId, IdentityId, Rng, SymmetricKey, Timestamp, limits};
 use crate::control::{Code, Failure};
+use crate::engine::RecordError;
 use crate::engine::carrier::{
     Carrier, CarrierLimits, CarrierRequest, CarrierRequestError, CarrierStatus, Held, HeldRecord, Terms,
 };
-use crate::engine::effect::Durability;
 use crate::mail::{Address, Invitation, LocalPart};
 use crate::pgp;
-use crate::store::vfs::Vfs;
-use crate::store::{IdentityView, Log, OsRng, begin_making, end_making};
+use crate::store::{IdentityView, OpenError, OsRng, end_making};
 
 /// The name in the address of a box, which nobody writes to.
 const NAME: &str = "box";
@@ -163,21 +164,9 @@ impl CarrierHost {
         let records = [created, HeldRecord::LimitsSet { limits }];
         let (vfs, path, log_key) = (Arc::clone(self.home.vfs()), self.path(id), key.clone());
         let made = move || {
-            let failed = |error: &dyn std::fmt::Display| broken("the carrier's log cannot be made", error);
-            vfs.mkdir(path.parent().unwrap_or(&path)).map_err(|error| failed(&error))?;
-            begin_making(&*vfs, &path).map_err(|error| failed(&error))?;
-            Log::create(&*vfs, &path).map_err(|error| failed(&error))?;
-            let log = Log::open(Arc::clone(&vfs), &path, &log_key, Box::new(OsRng), None, &mut |_, _| ())
-                .map_err(|error| failed(&error))?;
-            let records = records.iter().map(HeldRecord::encode).collect::<Result<_, _>>();
-            let records = records.map_err(|error| failed(&error))?;
-            let (done, committed) = std::sync::mpsc::channel();
-            // Whoever waits is below.
-            let report = Box::new(move |result| {
-                let _ = done.send(result);
-            });
-            log.commit(records, Vec::new(), Durability::Synced, report);
-            committed.recv().map_err(|error| failed(&error))?.map(drop).map_err(|error| failed(&error))
+            let held = path.parent().unwrap_or(&path);
+            vfs.mkdir(held).map_err(|error| broken("the carrier's log cannot be made", error))?;
+            folded::make::<Held>(&vfs, &path, &log_key, &records)
         };
         tokio::task::spawn_blocking(made).await.map_err(|error| broken("the carrier's log", error))??;
         self.home.with_keyring(|keyring| keyring.add_carrier(id, &key))?;
@@ -194,7 +183,10 @@ impl CarrierHost {
         let view = self.home.view(id, &key);
         let opened = {
             let view = view.clone();
-            let open = move || fold(&vfs, &path, &key).map(|(log, held)| (is_rolled_back(&held, &view), log, held));
+            let open = move || {
+                let opened = folded::open(&vfs, &path, &key, None, Held::default(), &|_, _| ());
+                opened.map(|(log, held, _)| (is_rolled_back(&held, &view), log, held))
+            };
             tokio::task::spawn_blocking(open).await
         };
         let (rolled_back, log, held) = opened.map_err(|error| broken("the carrier's log", error))??;
@@ -204,12 +196,16 @@ impl CarrierHost {
             .map_err(|error| broken("the carrier's keys", error))?;
         let (status, receiver) = watch::channel(carrier.status());
         let serves = watch::channel(carrier.held().serves()).0;
-        let shell = CarrierShell::new(log, view, KeyChain::new(keys), status, serves.clone());
+        let log = Arc::new(log);
         // From now on the view knows what is there: the next start does not find that the end is missing.
-        shell.keep_position(&carrier);
+        if let Some(save) = images::saving(&log, &view, carrier.held()) {
+            save();
+        }
+        let images = Images::new(Arc::clone(&log), view, 0);
+        let shell = CarrierShell::new(log, KeyChain::new(keys), status, serves.clone());
         let tasks = Tasks { driver: "the carrier", publishing: "publishing the carrier's address" };
         let onion = Published { id, seed: profile.onion_seed.clone(), wanted: serves.subscribe() };
-        let Reached { requests, reachable } = self.runtime.run(tasks, carrier, shell, onion);
+        let Reached { requests, reachable } = self.runtime.run(tasks, carrier, shell, images, onion);
         let carrier = Arc::new(LocalCarrier {
             address: profile.public.address.clone(),
             fingerprint: profile.public.fingerprint,
@@ -253,25 +249,52 @@ fn whole_hours(end: Timestamp) -> Timestamp {
     Timestamp::from_secs(end.secs().saturating_add(3599) / 3600 * 3600)
 }
 
-/// The state of a carrier, from its log.
-fn fold(vfs: &Arc<dyn Vfs>, path: &Path, key: &SymmetricKey) -> Result<(Log, Held), Failure> {
-    let (mut held, mut unknown) = (Held::default(), None);
-    let mut replay = |number, bytes: &[u8]| match HeldRecord::decode(bytes) {
-        Ok(Some(record)) => drop(held.apply(number, &record)),
-        Ok(None) => {}
-        Err(error) => unknown = Some(error),
-    };
-    let log = Log::open(Arc::clone(vfs), path, key, Box::new(OsRng), None, &mut replay).map_err(|error| {
-        broken("the carrier's log cannot be opened", error).hint("save what can still be read: runepeer repair")
-    })?;
-    if let Some(error) = unknown {
-        return Err(broken("the carrier's log holds a record that this version does not know", error)
-            .hint("it was written by a newer runepeer; start that one"));
+impl Folded for Held {
+    type Record = HeldRecord;
+
+    const LOG: &'static str = "the carrier's log";
+    const COMMITS_PER_IMAGE: u32 = 64;
+
+    fn next_step(_: &OpenError) -> Option<&'static str> {
+        Some("save what can still be read: runepeer repair")
     }
-    let needed: BTreeSet<BodyId> = held.bodies().collect();
-    log.forget(log.body_ids().into_iter().filter(|body| !needed.contains(body)).collect());
-    held.take_released();
-    Ok((log, held))
+
+    fn decode(bytes: &[u8]) -> Result<Option<HeldRecord>, RecordError> {
+        HeldRecord::decode(bytes)
+    }
+
+    fn encode(record: &HeldRecord) -> Result<Vec<u8>, RecordError> {
+        record.encode()
+    }
+
+    fn apply(&mut self, number: u64, record: &HeldRecord) {
+        Self::apply(self, number, record);
+    }
+
+    fn last_record(&self) -> u64 {
+        Self::last_record(self)
+    }
+
+    fn is_begun(&self) -> bool {
+        self.profile().is_some()
+    }
+
+    fn bodies(&self) -> BTreeSet<BodyId> {
+        Self::bodies(self).collect()
+    }
+
+    fn settle(&mut self) {
+        self.take_released();
+    }
+
+    /// Nothing but the place: by that a later start sees that the end of the log is missing.
+    fn image(&self) -> Image {
+        Box::new(|| Some(Vec::new()))
+    }
+
+    fn checkpoint(&self) -> Vec<HeldRecord> {
+        Self::checkpoint(self)
+    }
 }
 
 #[cfg(test)]

@@ -7,53 +7,39 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::super::clock::now;
-use super::super::driver::{Encoded, Hands, Machine, Shell, within_patience};
+use super::super::driver::{Hands, Machine, Shell};
+use super::super::folded::encoded;
 use super::super::keys::KeyChain;
 use super::super::sessions::Heard;
 use super::{Answer, Asked};
 use crate::base::{ClockStep, SessionId, Timestamp, limits};
 use crate::engine::carrier::effect::Detached;
-use crate::engine::carrier::{Carrier, CarrierEffect, CarrierInput, CarrierStatus, HeldRecord, HeldTransaction};
+use crate::engine::carrier::{Carrier, CarrierEffect, CarrierInput, CarrierStatus, Held, HeldTransaction};
 use crate::engine::effect::{Durability, Refusal, Sizes};
 use crate::engine::request::RequestId;
 use crate::pgp;
-use crate::store::{IdentityView, Log, OsRng};
-
-/// How often it is noted how far the log goes.
-const COMMITS_PER_POSITION: u32 = 64;
+use crate::store::{Log, OsRng};
 
 /// What a carrier's effects are performed with.
 pub(super) struct CarrierShell {
     log: Arc<Log>,
-    view: IdentityView,
     keys: Arc<KeyChain>,
     status: watch::Sender<CarrierStatus>,
     /// Whether it is to be published.
     serves: watch::Sender<bool>,
     answers: BTreeMap<RequestId, Answer>,
     next_request: u64,
-    since_position: u32,
 }
 
 impl CarrierShell {
     /// A shell that publishes how things stand, and whether the onion is wanted.
     pub(super) fn new(
-        log: Log,
-        view: IdentityView,
+        log: Arc<Log>,
         keys: KeyChain,
         status: watch::Sender<CarrierStatus>,
         serves: watch::Sender<bool>,
     ) -> Self {
-        let (log, keys) = (Arc::new(log), Arc::new(keys));
-        Self { log, view, keys, status, serves, answers: BTreeMap::new(), next_request: 0, since_position: 0 }
-    }
-
-    /// Notes in the view how far the log goes: by that a later start sees that its end is missing. Only what is durable
-    /// has a position.
-    pub(super) fn keep_position(&self, carrier: &Carrier) {
-        if let Some(position) = self.log.position(carrier.held().last_record()) {
-            self.view.save_state(&position, b"");
-        }
+        Self { log, keys: Arc::new(keys), status, serves, answers: BTreeMap::new(), next_request: 0 }
     }
 }
 
@@ -79,7 +65,7 @@ impl Shell for CarrierShell {
         let keys = || Arc::clone(&self.keys);
         match effect {
             CarrierEffect::Commit(op, HeldTransaction { records, bodies }) => {
-                let records = encoded(&records);
+                let records = encoded::<Held>(&records);
                 hands.commit(records, bodies, Durability::Synced, move |result| CarrierInput::Committed(op, result));
             }
             // What makes our own code fail is no word on what was brought.
@@ -134,30 +120,12 @@ impl Shell for CarrierShell {
             }
         }
     }
-
-    fn rested(&mut self, machine: &Carrier, commits: u32) {
-        self.since_position = self.since_position.saturating_add(commits);
-        if self.since_position >= COMMITS_PER_POSITION {
-            self.since_position = 0;
-            self.keep_position(machine);
-        }
-    }
-
-    async fn finished(self, machine: Carrier) {
-        self.keep_position(&machine);
-        let view = self.view;
-        within_patience(move || view.flush()).await;
-    }
-}
-
-fn encoded(records: &[HeldRecord]) -> Encoded {
-    let encoded: Result<_, _> = records.iter().map(HeldRecord::encode).collect();
-    encoded.inspect_err(|_| tracing::error!("a record cannot be encoded, and is refused. Please report this")).ok()
 }
 
 impl Machine for Carrier {
     type Input = CarrierInput;
     type Effect = CarrierEffect;
+    type State = Held;
 
     fn accepted(session: SessionId) -> CarrierInput {
         CarrierInput::Accepted(session)
@@ -195,9 +163,8 @@ impl Machine for Carrier {
         Self::handle(self, now(), &mut OsRng, CarrierInput::CaughtUp(session))
     }
 
-    fn checkpoint(&self) -> (u64, Box<dyn FnOnce() -> Encoded + Send>) {
-        let held = self.held().clone();
-        (held.last_record(), Box::new(move || encoded(&held.checkpoint())))
+    fn state(&self) -> &Held {
+        self.held()
     }
 }
 

@@ -2,14 +2,21 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
+use std::io;
+use std::sync::Arc;
+
+use super::super::folded::Reader;
 use super::super::identities::genesis;
+use super::identity::Recovery;
 use super::*;
-use crate::base::ContentId;
 use crate::base::rng::SeededRng;
-use crate::engine::mailbox::{NamedFlags, NewMessage};
+use crate::base::{BodyId, ContentId, FolderId, SymmetricKey};
+use crate::engine::effect::{Durability, NewBody};
+use crate::engine::mailbox::{FolderRole, NamedFlags, NewMessage};
+use crate::engine::{Record, State};
 use crate::mail::LocalPart;
-use crate::store::Log;
-use crate::store::vfs::{MemVfs, VfsFile};
+use crate::store::vfs::{MemVfs, Vfs, VfsFile};
+use crate::store::{Log, OpenError, OsRng, Sizes, SteppedLog};
 
 const ROOT: &str = "/node";
 
@@ -163,12 +170,11 @@ impl Case {
         let Self { disk, id, log, .. } = self;
         drop(log);
         let before = disk.files();
-        let (mut examined, refused) = open(&vfs, Path::new(ROOT), id, &key(), &mut |_, _| ()).unwrap();
-        find_unreadable(&mut examined, &mut |_, _| ());
+        let examined = identity::examine(&vfs, Path::new(ROOT), id, &key(), &mut |_, _| ()).unwrap();
         assert_eq!(disk.files(), before, "looking changes nothing");
-        assert!(refused.is_some() || examined.disk_fails || !examined.is_whole());
-        let finding = describe(&examined);
-        mend(&vfs, Path::new(ROOT), examined).unwrap();
+        assert!(examined.read.disk_fails || !examined.read.is_whole());
+        let finding = examined.finding();
+        identity::mend(&vfs, Path::new(ROOT), examined).unwrap();
         let (log, state) = start(&disk, id).unwrap();
         for body in state.bodies() {
             log.read_body(body, 0..u64::MAX).unwrap();
@@ -199,11 +205,12 @@ fn a_folder_whose_record_is_lost_is_made_again_for_what_lies_in_it() {
 #[test]
 fn a_folder_that_is_made_again_has_the_next_number_and_one_that_was_deleted_is_not_made() {
     let mut case = Case::new();
-    let mut reader = Reader { salvages: true, ..Reader::default() };
+    let (mut reader, mut recovery) = (Reader::<State>::default(), Recovery::default());
     let mut number = 0;
-    let mut read = |reader: &mut Reader, record: &Record| {
+    let mut read = |reader: &mut Reader<State>, record: &Record| {
         number += 1;
-        reader.record(number, &record.encode().unwrap());
+        let bytes = record.encode().unwrap();
+        reader.record_after(number, &bytes, |state, number, record| recovery.before(state, number, record));
     };
     for record in genesis(&LocalPart::new("alice").unwrap()).unwrap() {
         read(&mut reader, &record);
@@ -221,7 +228,7 @@ fn a_folder_that_is_made_again_has_the_next_number_and_one_that_was_deleted_is_n
     let name = "Later".to_owned();
     read(&mut reader, &Record::FolderCreated { id: later, name, role: None, uid_validity: last + 2 });
     let mailbox = reader.state.mailbox();
-    assert_eq!(reader.recovered, ["Recovered"]);
+    assert_eq!(recovery.made, ["Recovered"]);
     let recovered = mailbox.by_name("Recovered").unwrap();
     assert_eq!((recovered.id, recovered.uid_validity, recovered.messages.len()), (lost, last + 1, 2));
     assert_eq!(mailbox.folder(later).unwrap().uid_validity, last + 2, "as it had");
@@ -282,9 +289,8 @@ fn a_checkpoint_that_is_damaged_and_not_needed_is_named_and_made_anew() {
     assert!(finding.unreadable.is_empty() && state.bodies().contains(&body));
     assert!(checkpoint(&disk) > damaged, "a newer one stands for it");
     let vfs: Arc<dyn Vfs> = Arc::new(disk);
-    let (mut examined, _) = open(&vfs, Path::new(ROOT), id, &key(), &mut |_, _| ()).unwrap();
-    find_unreadable(&mut examined, &mut |_, _| ());
-    assert!(examined.is_whole());
+    let examined = identity::examine(&vfs, Path::new(ROOT), id, &key(), &mut |_, _| ()).unwrap();
+    assert!(examined.read.is_whole());
 }
 
 #[test]

@@ -1,0 +1,184 @@
+//! A state that is the fold of the records of its log: made, opened, and written to while no machine runs. Once for
+//! identities and for the carrier; `repair` reads with the same [`Reader`].
+//!
+//! A log that cannot be opened, or that holds a record of a later version, is a failure with the next step for the user,
+//! and nothing of it is given up.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::driver::Encoded;
+use super::failures::broken;
+use crate::base::{BodyId, SymmetricKey};
+use crate::control::Failure;
+use crate::engine::RecordError;
+use crate::engine::effect::{CommitError, Durability, NewBody};
+use crate::store::vfs::Vfs;
+use crate::store::{Log, LogPosition, OpenError, OsRng, begin_making};
+
+/// What makes an image of a state; `None` where it cannot be encoded. To be called where it may take long.
+pub(super) type Image = Box<dyn FnOnce() -> Option<Vec<u8>> + Send>;
+
+/// What the records of a log add up to.
+pub(super) trait Folded: Clone + Default + Send + Sync + 'static {
+    /// What the log consists of.
+    type Record: Send + 'static;
+
+    /// What a failure calls the log.
+    const LOG: &'static str;
+    /// The view gets a new image of the state after this many commits, and at the end.
+    const COMMITS_PER_IMAGE: u32;
+
+    /// What the user does where the log cannot be opened for this reason.
+    fn next_step(error: &OpenError) -> Option<&'static str>;
+
+    /// The record; `None` for one of a later version that this one may skip.
+    fn decode(bytes: &[u8]) -> Result<Option<Self::Record>, RecordError>;
+    /// The record as the log keeps it.
+    fn encode(record: &Self::Record) -> Result<Vec<u8>, RecordError>;
+    /// Takes the next record.
+    fn apply(&mut self, number: u64, record: &Self::Record);
+    /// The number of the last record that was taken.
+    fn last_record(&self) -> u64;
+    /// Whether its first records were taken, with its keys.
+    fn is_begun(&self) -> bool;
+    /// The bodies that it needs.
+    fn bodies(&self) -> BTreeSet<BodyId>;
+    /// Forgets which bodies it has stopped needing: somebody has given them up.
+    fn settle(&mut self);
+    /// What the view keeps of the state as it is now. Returns at once.
+    fn image(&self) -> Image;
+    /// Records that lead to it.
+    fn checkpoint(&self) -> Vec<Self::Record>;
+}
+
+/// Records as the log keeps them; `None` where one cannot be encoded.
+pub(super) fn encoded<F: Folded>(records: &[F::Record]) -> Encoded {
+    let encoded: Result<_, _> = records.iter().map(F::encode).collect();
+    encoded.inspect_err(|_| tracing::error!("a record cannot be encoded, and is refused. Please report this")).ok()
+}
+
+/// Folds the records of a log as they are read.
+#[derive(Default)]
+pub(super) struct Reader<F> {
+    pub(super) state: F,
+    /// How many records were read.
+    pub(super) read: u32,
+    /// A record of a later version.
+    unknown: Option<RecordError>,
+}
+
+impl<F: Folded> Reader<F> {
+    /// Goes on from this state.
+    pub(super) const fn from(state: F) -> Self {
+        Self { state, read: 0, unknown: None }
+    }
+
+    /// Takes a record.
+    pub(super) fn record(&mut self, number: u64, bytes: &[u8]) {
+        self.record_after(number, bytes, |_, _, _| ());
+    }
+
+    /// Takes a record, and lets `first` change the state before that.
+    pub(super) fn record_after(&mut self, number: u64, bytes: &[u8], first: impl FnOnce(&mut F, u64, &F::Record)) {
+        self.read = self.read.saturating_add(1);
+        match F::decode(bytes) {
+            Ok(Some(record)) => {
+                first(&mut self.state, number, &record);
+                self.state.apply(number, &record);
+            }
+            Ok(None) => {}
+            Err(error) => self.unknown = Some(error),
+        }
+    }
+
+    /// Whether every record was known. To be asked before anything is given up: a record that cannot be read may need bodies
+    /// of which nothing else knows. `what` is to be done with the newer runepeer.
+    ///
+    /// # Errors
+    /// Where one was not.
+    pub(super) fn check_known(&self, what: &str) -> Result<(), Failure> {
+        let Some(error) = self.unknown else { return Ok(()) };
+        Err(broken(&format!("{} holds a record that this version does not know", F::LOG), error)
+            .hint(format!("it was written by a newer runepeer; {what} that one")))
+    }
+}
+
+/// Opens a log and folds it into this state, which is that at `from`; where that is `None`, the empty one. Bodies that are not
+/// needed are given up. Says how many records were read, and tells `reading` how many bytes of how many.
+///
+/// # Errors
+/// Each says what to do next.
+pub(super) fn open<F: Folded>(
+    vfs: &Arc<dyn Vfs>,
+    path: &Path,
+    key: &SymmetricKey,
+    from: Option<&LogPosition>,
+    state: F,
+    reading: &dyn Fn(u64, u64),
+) -> Result<(Log, F, u32), Failure> {
+    let mut reader = Reader::from(state);
+    let mut replay = |number, bytes: &[u8]| reader.record(number, bytes);
+    let mut progress = |done, total| reading(done, total);
+    let opened = Log::open_with_progress(Arc::clone(vfs), path, key, Box::new(OsRng), from, &mut replay, &mut progress);
+    let log = opened.map_err(|error| {
+        let failure = broken(&format!("{} cannot be opened", F::LOG), &error);
+        match F::next_step(&error) {
+            Some(step) => failure.hint(step),
+            None => failure,
+        }
+    })?;
+    reader.check_known("start")?;
+    let Reader { mut state, read, .. } = reader;
+    let needed = state.bodies();
+    log.forget(log.body_ids().into_iter().filter(|body| !needed.contains(body)).collect());
+    state.settle();
+    Ok((log, state, read))
+}
+
+/// Makes a log with its first records. It is nobody's until its key is kept (docs/on-disk.md).
+///
+/// # Errors
+/// Those of the disk.
+pub(super) fn make<F: Folded>(
+    vfs: &Arc<dyn Vfs>,
+    path: &Path,
+    key: &SymmetricKey,
+    records: &[F::Record],
+) -> Result<(), Failure> {
+    let failed = |error: &dyn std::fmt::Display| broken(&format!("{} cannot be made", F::LOG), error);
+    begin_making(&**vfs, path).map_err(|error| failed(&error))?;
+    Log::create(&**vfs, path).map_err(|error| failed(&error))?;
+    let log =
+        Log::open(Arc::clone(vfs), path, key, Box::new(OsRng), None, &mut |_, _| ()).map_err(|error| failed(&error))?;
+    commit::<F>(&log, records, Vec::new()).map(drop)
+}
+
+/// Commits records to a log that no machine writes to, and applies them.
+///
+/// # Errors
+/// Those of the disk; nothing is applied then.
+pub(super) fn extend<F: Folded>(
+    state: &mut F,
+    log: &Log,
+    records: &[F::Record],
+    bodies: Vec<NewBody>,
+) -> Result<(), Failure> {
+    let first = commit::<F>(log, records, bodies)?;
+    (first..).zip(records).for_each(|(number, record)| state.apply(number, record));
+    Ok(())
+}
+
+/// Commits records and waits for it; gives the number of the first.
+fn commit<F: Folded>(log: &Log, records: &[F::Record], bodies: Vec<NewBody>) -> Result<u64, Failure> {
+    let failed = |error: &dyn std::fmt::Display| broken(&format!("{} cannot be written", F::LOG), error);
+    let records = encoded::<F>(records).ok_or_else(|| failed(&CommitError::Io))?;
+    let (done, committed) = std::sync::mpsc::channel();
+    let report = Box::new(move |result| {
+        // The receiver below waits for this.
+        let _ = done.send(result);
+    });
+    log.commit(records, bodies, Durability::Synced, report);
+    committed.recv().map_err(|error| failed(&error))?.map_err(|error| failed(&error))
+}
