@@ -241,7 +241,7 @@ mod tests {
     use super::*;
     use crate::control::SOCKET_NAME;
 
-    /// The other half of what `daemon::backup` promises: it forgets after two minutes whom it does not hear from.
+    /// The other half of what `daemon::commands::backup` promises: it forgets after two minutes whom it does not hear from.
     #[test]
     fn a_daemon_hears_again_and_again_that_its_files_are_still_needed() {
         let dir = tempfile::tempdir().unwrap();

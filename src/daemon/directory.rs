@@ -10,9 +10,9 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, OFlags, StatVfsMountFlags, flock, fstatvfs};
 use tokio::sync::watch;
 
-use super::account::Registry;
 use super::home::Home;
-use super::supervision::Ending;
+use super::hosts::account::Registry;
+use super::runtime::supervision::Ending;
 use crate::control::{Code, Failure};
 use crate::store::vfs::is_at;
 

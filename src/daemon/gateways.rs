@@ -6,11 +6,11 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use super::account::Registry;
-use super::clock::now;
-use super::compose;
+use super::commands::compose;
 use super::failures::broken;
-use super::supervision::Supervisor;
+use super::hosts::account::Registry;
+use super::runtime::clock::now;
+use super::runtime::supervision::Supervisor;
 use crate::config::Config;
 use crate::control::{Code, Failure};
 use crate::gateway;

@@ -8,7 +8,7 @@ use tokio::sync::MutexGuard;
 use super::directory::DataDir;
 use super::failures::keyless;
 use super::preparation::Preparation;
-use super::supervision::Ending;
+use super::runtime::supervision::Ending;
 use crate::base::{IdentityId, SymmetricKey};
 use crate::control::Failure;
 use crate::store::vfs::Vfs;

@@ -11,10 +11,10 @@ use zeroize::Zeroizing;
 mod start;
 mod stop;
 
-use super::account::Registry;
-use super::carrier::CarrierHost;
 use super::commands::Commands;
-use super::identities::Identities;
+use super::hosts::account::Registry;
+use super::hosts::carrier::CarrierHost;
+use super::hosts::identity::Identities;
 use super::runtime::Runtime;
 use crate::config::File;
 use crate::control::{Command, Failure, Handler, Request};

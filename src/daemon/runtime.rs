@@ -3,13 +3,25 @@
 
 use std::sync::Arc;
 
+pub(super) mod clock;
+pub(super) mod crypto;
+pub(super) mod driver;
+pub(super) mod folded;
+pub(super) mod images;
+pub(super) mod publishing;
+pub(super) mod restored;
+pub(super) mod sessions;
+pub(super) mod supervision;
+pub(super) mod twin;
+mod upkeep;
+
 use tokio::sync::{mpsc, watch};
 
-use super::crypto::Pool;
-use super::driver::{Driver, Ends, Shell};
-use super::images::Images;
-use super::publishing::Network;
-use super::supervision::Supervisor;
+use self::crypto::Pool;
+use self::driver::{Driver, Ends, Shell};
+use self::images::Images;
+use self::publishing::Network;
+use self::supervision::Supervisor;
 use crate::base::{IdentityId, OnionSeed};
 
 /// What every machine of a node runs on.

@@ -5,20 +5,20 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::super::account::Registry;
-use super::super::carrier::CarrierHost;
 use super::super::commands::Commands;
-use super::super::crypto::Pool;
 use super::super::directory;
 use super::super::failures::{broken, keyless};
 use super::super::gateways::Gateways;
 use super::super::home::Home;
-use super::super::identities::{Identities, Usage, local_part};
+use super::super::hosts::account::Registry;
+use super::super::hosts::carrier::CarrierHost;
+use super::super::hosts::identity::{Identities, Usage, local_part};
 use super::super::preparation::{Preparation, unlock};
-use super::super::publishing::Network;
-use super::super::restored::Cautious;
 use super::super::runtime::Runtime;
-use super::super::supervision::Supervisor;
+use super::super::runtime::crypto::Pool;
+use super::super::runtime::publishing::Network;
+use super::super::runtime::restored::Cautious;
+use super::super::runtime::supervision::Supervisor;
 use super::{Node, Reading, Start};
 use crate::base::IdentityId;
 use crate::config::{Config, File, Transport as TransportChoice};

@@ -15,8 +15,8 @@ use crate::config::ListenFile;
 use crate::control::Code;
 use crate::daemon::Preparation;
 use crate::daemon::gateways::Listening;
-use crate::daemon::supervision::Ending;
-use crate::daemon::twin::Look;
+use crate::daemon::runtime::supervision::Ending;
+use crate::daemon::runtime::twin::Look;
 use crate::store::{Keyring, OsRng};
 
 /// A node with an identity and a carrier, in this directory.

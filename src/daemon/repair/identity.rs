@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::super::clock::now;
+use super::super::runtime::clock::now;
 use super::log::{self, Place, Unread};
 use super::{Finding, Progress, Unreadable, Waiting};
 use crate::base::{BodyId, FolderId, IdentityId, SymmetricKey};

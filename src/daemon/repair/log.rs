@@ -5,9 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::super::clock::now;
 use super::super::failures::broken;
-use super::super::folded::{Folded, Reader, encoded};
+use super::super::runtime::clock::now;
+use super::super::runtime::folded::{Folded, Reader, encoded};
 use super::{Progress, as_damage};
 use crate::base::{BodyId, IdentityId, SymmetricKey};
 use crate::control::Failure;

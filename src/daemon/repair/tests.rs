@@ -5,8 +5,8 @@
 use std::io;
 use std::sync::Arc;
 
-use super::super::folded::Reader;
-use super::super::identities::genesis;
+use super::super::hosts::identity::genesis;
+use super::super::runtime::folded::Reader;
 use super::identity::Recovery;
 use super::*;
 use crate::base::rng::SeededRng;

@@ -7,21 +7,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+mod shell;
+
 use tokio::sync::watch;
 
+pub(in crate::daemon) use self::shell::Asked;
+use self::shell::{IdentityShell, Tools};
 use super::account::{LocalAccount, Registry};
-use super::clock::now;
-use super::failures::broken;
-use super::folded::{self, Folded, Image};
-use super::home::Home;
-use super::identity::{IdentityShell, Tools};
-use super::images::{self, Images};
 use super::keys::KeyChain;
-use super::node::Reading;
-use super::runtime::{Published, Reached, Runtime, Tasks};
 use crate::backup;
 use crate::base::{BodyId, IdentityId, Onion, OnionSeed, SymmetricKey, Terms};
 use crate::control::{Code, Failure};
+use crate::daemon::failures::broken;
+use crate::daemon::home::Home;
+use crate::daemon::node::Reading;
+use crate::daemon::runtime::clock::now;
+use crate::daemon::runtime::folded::{self, Folded, Image};
+use crate::daemon::runtime::images::{self, Images};
+use crate::daemon::runtime::{Published, Reached, Runtime, Tasks};
 use crate::engine::drops::Delays;
 use crate::engine::profile::{Profile, PublicProfile, SecretBytes};
 use crate::engine::{Identity, Record, RecordError, State};
@@ -31,33 +34,38 @@ use crate::store::vfs::Vfs;
 use crate::store::{IdentityView, Log, LogPosition, OpenError, OsRng, end_making};
 
 /// What the configuration says of identities.
-pub(super) struct Usage {
+pub(in crate::daemon) struct Usage {
     /// Within which times mail goes to drops and receipts come back.
-    pub(super) delays: Delays,
+    pub(in crate::daemon) delays: Delays,
     /// By the names of identities, where config.toml has them.
-    pub(super) terms: BTreeMap<String, Terms>,
+    pub(in crate::daemon) terms: BTreeMap<String, Terms>,
 }
 
 /// Makes and opens identities.
-pub(super) struct Identities {
+pub(in crate::daemon) struct Identities {
     home: Arc<Home>,
     runtime: Runtime,
     registry: Arc<Registry>,
     usage: Usage,
 }
 
-pub(super) fn local_part(name: &str) -> Result<LocalPart, Failure> {
+pub(in crate::daemon) fn local_part(name: &str) -> Result<LocalPart, Failure> {
     LocalPart::new(name).map_err(|error| Failure::new(Code::Usage, format!("\"{name}\" cannot be a name: {error}")))
 }
 
 impl Identities {
     /// Opens none yet. Those that are opened are in this registry.
-    pub(super) const fn new(home: Arc<Home>, runtime: Runtime, registry: Arc<Registry>, usage: Usage) -> Self {
+    pub(in crate::daemon) const fn new(
+        home: Arc<Home>,
+        runtime: Runtime,
+        registry: Arc<Registry>,
+        usage: Usage,
+    ) -> Self {
         Self { home, runtime, registry, usage }
     }
 
     /// Opens all that exist, and says how many.
-    pub(super) async fn open_all(&self, reading: &Reading) -> Result<usize, Failure> {
+    pub(in crate::daemon) async fn open_all(&self, reading: &Reading) -> Result<usize, Failure> {
         let ids = self.home.with_keyring(|keyring| keyring.identities())?;
         for id in &ids {
             self.open(*id, reading).await?;
@@ -66,7 +74,7 @@ impl Identities {
     }
 
     /// Warns of terms in config.toml for a name that none of these has; nothing is said before there is one.
-    pub(super) fn look_at_terms(&self, found: usize) {
+    pub(in crate::daemon) fn look_at_terms(&self, found: usize) {
         let here = |name: &String| self.registry.all().iter().any(|it| it.name.eq_ignore_ascii_case(name));
         if found > 0 && !self.usage.terms.keys().all(here) {
             tracing::warn!("config.toml has a table [identity.NAME] for a name that no identity here has");
@@ -74,7 +82,7 @@ impl Identities {
     }
 
     /// Makes another identity, on the control socket's behalf.
-    pub(super) async fn make_another(&self, name: &str) -> Result<Arc<LocalAccount>, Failure> {
+    pub(in crate::daemon) async fn make_another(&self, name: &str) -> Result<Arc<LocalAccount>, Failure> {
         let name = local_part(name)?;
         // One after the other: two of one name must not pass each other.
         let _turn = self.home.turn().await;
@@ -87,7 +95,7 @@ impl Identities {
     }
 
     /// Makes an identity: its log with its first records, then its key file, which is the commit (docs/on-disk.md).
-    pub(super) async fn make(&self, name: LocalPart) -> Result<Arc<LocalAccount>, Failure> {
+    pub(in crate::daemon) async fn make(&self, name: LocalPart) -> Result<Arc<LocalAccount>, Failure> {
         let id = IdentityId::random(&mut OsRng);
         let records = genesis(&name)?;
         let key = SymmetricKey::random(&mut OsRng);
@@ -307,12 +315,12 @@ impl Folded for State {
 }
 
 /// The first records of a new identity.
-pub(super) fn genesis(name: &LocalPart) -> Result<Vec<Record>, Failure> {
+pub(in crate::daemon) fn genesis(name: &LocalPart) -> Result<Vec<Record>, Failure> {
     Ok(State::genesis(new_profile(name)?, &mut OsRng))
 }
 
 /// New keys, and what ties them together.
-pub(super) fn new_profile(name: &LocalPart) -> Result<Profile, Failure> {
+pub(in crate::daemon) fn new_profile(name: &LocalPart) -> Result<Profile, Failure> {
     let failed = |error: &dyn std::fmt::Display| broken("the identity's keys cannot be made", error);
     let seed = OnionSeed::random(&mut OsRng);
     let onion = Onion::of_seed(&seed);

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
+use super::Published;
 use super::driver::stopped;
-use super::runtime::Published;
 use super::supervision::Supervisor;
 use super::twin::{Lookout, Search};
 use crate::base::{IdentityId, Onion, OnionSeed};
@@ -19,25 +19,25 @@ const PUBLISH_AGAIN: Duration = Duration::from_secs(5);
 type Incoming = mpsc::Sender<Box<dyn Stream>>;
 
 /// The network as the machines of a node use it.
-pub(super) struct Network {
-    pub(super) transport: Arc<dyn Transport>,
+pub(in crate::daemon) struct Network {
+    pub(in crate::daemon) transport: Arc<dyn Transport>,
     /// By which this process knows itself.
-    pub(super) lookout: Arc<Lookout>,
+    pub(in crate::daemon) lookout: Arc<Lookout>,
     status: watch::Receiver<TransportStatus>,
 }
 
 impl Network {
-    pub(super) fn new(transport: Arc<dyn Transport>) -> Self {
+    pub(in crate::daemon) fn new(transport: Arc<dyn Transport>) -> Self {
         Self { status: transport.status(), transport, lookout: Arc::default() }
     }
 
     /// How it stands.
-    pub(super) fn status(&self) -> TransportStatus {
+    pub(in crate::daemon) fn status(&self) -> TransportStatus {
         self.status.borrow().clone()
     }
 
     /// Returns when the transport is no more: nobody reports what it does.
-    pub(super) fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
+    pub(in crate::daemon) fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut status = self.status.clone();
         async move {
             let _ = status.wait_for(|status| status.state == TransportState::Stopped).await;
@@ -45,12 +45,12 @@ impl Network {
     }
 
     /// Ends it.
-    pub(super) async fn stop(&self) {
+    pub(in crate::daemon) async fn stop(&self) {
         self.transport.stop().await;
     }
 
     /// Publishes an onion while it is wanted, and hands its streams to a driver; says whether it is reachable.
-    pub(super) fn publish(
+    pub(in crate::daemon) fn publish(
         &self,
         supervisor: &Supervisor,
         part: &'static str,

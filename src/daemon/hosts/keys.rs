@@ -16,7 +16,7 @@ use crate::store::{Log, ReadError};
 const CERTIFICATES_AT_HAND: usize = 1000;
 
 /// The secret keys of an identity, and the parsed certificates of its contacts.
-pub(super) struct KeyChain {
+pub(in crate::daemon) struct KeyChain {
     keys: SecretKeys,
     // By the SHA-256 of their bytes: a renewed certificate is another one.
     parsed: Mutex<BTreeMap<[u8; 32], Certificate>>,
@@ -31,12 +31,17 @@ const fn refusal(class: pgp::Class) -> Refusal {
 }
 
 impl KeyChain {
-    pub(super) const fn new(keys: SecretKeys) -> Self {
+    pub(in crate::daemon) const fn new(keys: SecretKeys) -> Self {
         Self { keys, parsed: Mutex::new(BTreeMap::new()) }
     }
 
     /// Opens an object with this identity's keys; its author is verified where the book has a certificate.
-    pub(super) fn open(&self, object: &[u8], snapshot: &Snapshot, now: Timestamp) -> Result<Opened, Refusal> {
+    pub(in crate::daemon) fn open(
+        &self,
+        object: &[u8],
+        snapshot: &Snapshot,
+        now: Timestamp,
+    ) -> Result<Opened, Refusal> {
         let known = |fingerprint: &Fingerprint| {
             let certificate = snapshot.book.by_fingerprint(fingerprint)?.certificate.clone()?;
             self.certificate(&certificate)
@@ -52,7 +57,12 @@ impl KeyChain {
     }
 
     /// Opens an object that this certificate must have signed.
-    pub(super) fn open_from(&self, object: &[u8], author: &Arc<[u8]>, now: Timestamp) -> Result<Vec<u8>, Refusal> {
+    pub(in crate::daemon) fn open_from(
+        &self,
+        object: &[u8],
+        author: &Arc<[u8]>,
+        now: Timestamp,
+    ) -> Result<Vec<u8>, Refusal> {
         let author = self.certificate(author).ok_or(Refusal::Permanent)?;
         let known = |fingerprint: &Fingerprint| (*fingerprint == author.fingerprint()).then(|| author.clone());
         match pgp::open(object, &self.keys, &known, now) {
@@ -63,17 +73,17 @@ impl KeyChain {
     }
 
     /// The primary key of a certificate of the profile.
-    pub(super) fn fingerprint_of(&self, certificate: &Arc<[u8]>) -> Result<Fingerprint, Refusal> {
+    pub(in crate::daemon) fn fingerprint_of(&self, certificate: &Arc<[u8]>) -> Result<Fingerprint, Refusal> {
         self.certificate(certificate).map(|certificate| certificate.fingerprint()).ok_or(Refusal::Permanent)
     }
 
     /// Whether a signature over a text that is no message is this certificate's.
-    pub(super) fn verify_statement(&self, text: &str, signature: &[u8], by: &Arc<[u8]>) -> bool {
+    pub(in crate::daemon) fn verify_statement(&self, text: &str, signature: &[u8], by: &Arc<[u8]>) -> bool {
         self.certificate(by).is_some_and(|by| pgp::verify_statement(text.as_bytes(), signature, &by))
     }
 
     /// Whether everything in a card holds.
-    pub(super) fn verify_card(&self, evidence: &CardEvidence, now: Timestamp) -> bool {
+    pub(in crate::daemon) fn verify_card(&self, evidence: &CardEvidence, now: Timestamp) -> bool {
         pgp::verify_card(
             &evidence.card,
             &evidence.fingerprint,
@@ -85,12 +95,12 @@ impl KeyChain {
     }
 
     /// Whether a certificate is of the profile and has this primary key.
-    pub(super) fn check_certificate(&self, certificate: &[u8], fingerprint: &Fingerprint) -> bool {
+    pub(in crate::daemon) fn check_certificate(&self, certificate: &[u8], fingerprint: &Fingerprint) -> bool {
         Certificate::from_bytes(certificate).is_ok_and(|certificate| certificate.fingerprint() == *fingerprint)
     }
 
     /// Signs and seals a content.
-    pub(super) fn seal(
+    pub(in crate::daemon) fn seal(
         &self,
         content: &[u8],
         recipient: &Arc<[u8]>,
@@ -106,7 +116,7 @@ impl KeyChain {
     }
 
     /// What is to be done with the keys of a drop, which are these.
-    pub(super) fn work_for_drop(&self, work: DropWork, now: Timestamp) -> Result<Vec<u8>, Refusal> {
+    pub(in crate::daemon) fn work_for_drop(&self, work: DropWork, now: Timestamp) -> Result<Vec<u8>, Refusal> {
         match work {
             DropWork::OpenChallenge(object, carrier, fingerprint) => {
                 if self.fingerprint_of(&carrier)? != fingerprint {
@@ -120,7 +130,7 @@ impl KeyChain {
     }
 
     /// Signs and seals a content whose payload is a stored body.
-    pub(super) fn seal_body(
+    pub(in crate::daemon) fn seal_body(
         &self,
         header: String,
         log: &Log,

@@ -8,23 +8,22 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-mod commands;
 mod shell;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::shell::CarrierShell;
-use super::clock::now;
-use super::failures::broken;
-use super::folded::{self, Folded, Image};
-use super::home::Home;
-use super::identities::new_profile;
-use super::images::{self, Images};
+use super::identity::new_profile;
 use super::keys::KeyChain;
-use super::runtime::{Published, Reached, Runtime, Tasks};
 use crate::base::ids::Fingerprint;
 use crate::base::{BodyId, IdentityId, Rng, SymmetricKey, Timestamp, limits};
 use crate::control::{Code, Failure};
+use crate::daemon::failures::broken;
+use crate::daemon::home::Home;
+use crate::daemon::runtime::clock::now;
+use crate::daemon::runtime::folded::{self, Folded, Image};
+use crate::daemon::runtime::images::{self, Images};
+use crate::daemon::runtime::{Published, Reached, Runtime, Tasks};
 use crate::engine::RecordError;
 use crate::engine::carrier::{
     Carrier, CarrierLimits, CarrierRequest, CarrierRequestError, CarrierStatus, Held, HeldRecord, Terms,
@@ -39,30 +38,30 @@ const NAME: &str = "box";
 type Answer = oneshot::Sender<Result<(), CarrierRequestError>>;
 
 /// A carrier as the rest of the daemon sees it.
-pub(super) struct LocalCarrier {
-    pub(super) address: Address,
-    pub(super) fingerprint: Fingerprint,
-    pub(super) status: watch::Receiver<CarrierStatus>,
+pub(in crate::daemon) struct LocalCarrier {
+    pub(in crate::daemon) address: Address,
+    pub(in crate::daemon) fingerprint: Fingerprint,
+    pub(in crate::daemon) status: watch::Receiver<CarrierStatus>,
     requests: mpsc::Sender<Asked>,
-    pub(super) reachable: watch::Receiver<bool>,
+    pub(in crate::daemon) reachable: watch::Receiver<bool>,
     /// Whether the end of its log was missing when it was opened.
-    rolled_back: bool,
+    pub(in crate::daemon) rolled_back: bool,
 }
 
 /// A request and where its answer goes.
-pub(super) struct Asked {
+pub(in crate::daemon) struct Asked {
     request: CarrierRequest,
     answer: Answer,
 }
 
 impl LocalCarrier {
     /// Whether its onion is published.
-    pub(super) fn is_reachable(&self) -> bool {
+    pub(in crate::daemon) fn is_reachable(&self) -> bool {
         *self.reachable.borrow()
     }
 
     /// Has its machine do something.
-    pub(super) async fn ask(&self, request: CarrierRequest) -> Result<(), Failure> {
+    pub(in crate::daemon) async fn ask(&self, request: CarrierRequest) -> Result<(), Failure> {
         let stopping = || Failure::new(Code::Busy, "the daemon is stopping").retryable();
         let (answer, result) = oneshot::channel();
         self.requests.send(Asked { request, answer }).await.map_err(|_| stopping())?;
@@ -74,7 +73,7 @@ impl LocalCarrier {
     }
 
     /// Makes so many invitations, and gives their texts and until when they can be used.
-    pub(super) async fn invite(
+    pub(in crate::daemon) async fn invite(
         &self,
         count: usize,
         terms: Terms,
@@ -93,7 +92,7 @@ impl LocalCarrier {
 }
 
 /// The carrier of a node, where there is one.
-pub(super) struct CarrierHost {
+pub(in crate::daemon) struct CarrierHost {
     home: Arc<Home>,
     runtime: Runtime,
     open: Mutex<Option<Arc<LocalCarrier>>>,
@@ -103,27 +102,27 @@ pub(super) struct CarrierHost {
 
 impl CarrierHost {
     /// Opens nothing yet.
-    pub(super) fn new(home: Arc<Home>, runtime: Runtime) -> Self {
+    pub(in crate::daemon) fn new(home: Arc<Home>, runtime: Runtime) -> Self {
         Self { home, runtime, open: Mutex::default(), problem: Mutex::default() }
     }
 
     /// The carrier that was opened or made.
-    pub(super) fn current(&self) -> Option<Arc<LocalCarrier>> {
+    pub(in crate::daemon) fn current(&self) -> Option<Arc<LocalCarrier>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Why the carrier that exists could not be opened.
-    fn problem(&self) -> Option<Failure> {
+    pub(in crate::daemon) fn problem(&self) -> Option<Failure> {
         self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Ends its requests: their channel closes, and with it the driver.
-    pub(super) fn close(&self) {
+    pub(in crate::daemon) fn close(&self) {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     /// Switches the carrier on, making it where there is none.
-    pub(super) async fn enable(&self) -> Result<Arc<LocalCarrier>, Failure> {
+    pub(in crate::daemon) async fn enable(&self) -> Result<Arc<LocalCarrier>, Failure> {
         let _turn = self.home.turn().await;
         let carrier = match self.current() {
             Some(carrier) => carrier,
@@ -137,7 +136,7 @@ impl CarrierHost {
     }
 
     /// Opens the carrier that exists. Each failure says what to do next.
-    pub(super) async fn open_known(&self) -> Result<(), Failure> {
+    pub(in crate::daemon) async fn open_known(&self) -> Result<(), Failure> {
         let opened = match self.home.with_keyring(|keyring| keyring.carrier()) {
             Ok(Some((id, key))) => self.open(id, key).await.map(drop),
             Ok(None) => Ok(()),
@@ -147,7 +146,7 @@ impl CarrierHost {
     }
 
     /// The same; where it cannot be opened, the log and `status` say why.
-    pub(super) async fn open_or_note_why(&self) {
+    pub(in crate::daemon) async fn open_or_note_why(&self) {
         if let Err(failure) = self.open_known().await {
             let hint = failure.hint.as_deref().unwrap_or_default();
             tracing::error!(%failure, hint, "this node carries no mail for others until that is mended");
@@ -229,7 +228,7 @@ fn with_next_step(failure: Failure) -> Failure {
 }
 
 /// What the log and `status` tell the owner of a carrier whose log lacks its end.
-const ROLLED_BACK: &str = "the end of the carrier's log is missing: an older copy was put back, or the disk lost what \
+pub(in crate::daemon) const ROLLED_BACK: &str = "the end of the carrier's log is missing: an older copy was put back, or the disk lost what \
                            it had confirmed; what was left here last may be gone, and its senders hear of no \
                            delivery; status says this until the next start";
 

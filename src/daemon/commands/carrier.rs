@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{CarrierHost, LocalCarrier, ROLLED_BACK};
 use crate::base::limits;
 use crate::control::{BoxInvite, CarrierChange, Code, Failure};
+use crate::daemon::hosts::carrier::{CarrierHost, LocalCarrier, ROLLED_BACK};
 use crate::engine::carrier::{CarrierLimits, CarrierRequest, Terms};
 use crate::wire::mailbox::Policy;
 
@@ -20,19 +20,19 @@ const INVITATIONS: u32 = 100;
 
 impl CarrierHost {
     /// Switches the carrier on, making it where there is none.
-    pub(in super::super) async fn switch_on(&self) -> Result<Value, Failure> {
+    pub(in crate::daemon) async fn switch_on(&self) -> Result<Value, Failure> {
         Ok(describe(&*self.enable().await?))
     }
 
     /// Switches the carrier off. What it holds stays.
-    pub(in super::super) async fn switch_off(&self) -> Result<Value, Failure> {
+    pub(in crate::daemon) async fn switch_off(&self) -> Result<Value, Failure> {
         let carrier = self.known_carrier()?;
         carrier.ask(CarrierRequest::Serve(false)).await?;
         Ok(describe(&carrier))
     }
 
     /// Makes invitations to the box.
-    pub(in super::super) async fn invite(&self, asked: &BoxInvite) -> Result<Value, Failure> {
+    pub(in crate::daemon) async fn invite(&self, asked: &BoxInvite) -> Result<Value, Failure> {
         let carrier = self.known_carrier()?;
         if asked.count == 0 || asked.count > INVITATIONS {
             return Err(Failure::new(Code::Usage, format!("between 1 and {INVITATIONS} invitations at a time")));
@@ -47,7 +47,7 @@ impl CarrierHost {
     }
 
     /// Changes what it allows, where something is given; says what that is.
-    pub(in super::super) async fn limit(&self, change: &CarrierChange) -> Result<Value, Failure> {
+    pub(in crate::daemon) async fn limit(&self, change: &CarrierChange) -> Result<Value, Failure> {
         let carrier = self.known_carrier()?;
         let limits = carrier.status.borrow().limits;
         let CarrierChange { space, quota, hold_days, free, ref identification } = *change;
@@ -81,13 +81,13 @@ impl CarrierHost {
     }
 
     /// Withdraws every invitation to the box that was not used.
-    pub(in super::super) async fn revoke(&self) -> Result<Value, Failure> {
+    pub(in crate::daemon) async fn revoke(&self) -> Result<Value, Failure> {
         self.known_carrier()?.ask(CarrierRequest::RevokeInvitations).await?;
         Ok(json!({}))
     }
 
     /// Gives up a mailbox, with what is in it.
-    pub(in super::super) async fn evict(&self, name: &str) -> Result<Value, Failure> {
+    pub(in crate::daemon) async fn evict(&self, name: &str) -> Result<Value, Failure> {
         let carrier = self.known_carrier()?;
         if name.len() < BEGINNING {
             return Err(Failure::new(Code::Usage, format!("give at least {BEGINNING} digits of the mailbox's name"))
@@ -108,12 +108,12 @@ impl CarrierHost {
     }
 
     /// How things stand at the carrier.
-    pub(in super::super) fn show(&self) -> Result<Value, Failure> {
+    pub(in crate::daemon) fn show(&self) -> Result<Value, Failure> {
         Ok(describe(&*self.known_carrier()?))
     }
 
     /// The carrier of this node in its status; null where there is none.
-    pub(in super::super) fn status(&self) -> Value {
+    pub(in crate::daemon) fn status(&self) -> Value {
         match (self.current(), self.problem()) {
             (Some(carrier), _) => describe(&carrier),
             (None, Some(Failure { message, hint, .. })) => {

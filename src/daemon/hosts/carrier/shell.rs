@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::super::clock::now;
-use super::super::driver::{Hands, Machine, Shell};
-use super::super::folded::encoded;
 use super::super::keys::KeyChain;
-use super::super::sessions::Heard;
 use super::{Answer, Asked};
 use crate::base::{ClockStep, SessionId, Timestamp, limits};
+use crate::daemon::runtime::clock::now;
+use crate::daemon::runtime::driver::{Hands, Machine, Shell};
+use crate::daemon::runtime::folded::encoded;
+use crate::daemon::runtime::sessions::Heard;
 use crate::engine::carrier::effect::Detached;
 use crate::engine::carrier::{Carrier, CarrierEffect, CarrierInput, CarrierStatus, Held, HeldTransaction};
 use crate::engine::effect::{Durability, Refusal, Sizes};

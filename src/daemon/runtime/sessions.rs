@@ -20,7 +20,7 @@ const WAITING_FROM_SESSIONS: usize = 64;
 const WAITING_FOR_PEER: usize = 1024;
 
 /// What happened on a session. Dropping it lets the session read on.
-pub(super) struct News {
+pub(in crate::daemon) struct News {
     session: SessionId,
     happened: Happened,
     _taken: oneshot::Sender<()>,
@@ -32,7 +32,7 @@ enum Happened {
 }
 
 /// What the machine is to hear.
-pub(super) enum Heard {
+pub(in crate::daemon) enum Heard {
     /// How it went to connect to a peer; before anything else on that session.
     Dialled(SessionId, Result<(), DialError>),
     /// Bytes from a peer.
@@ -42,7 +42,7 @@ pub(super) enum Heard {
 }
 
 /// The sessions of a machine.
-pub(super) struct Sessions {
+pub(in crate::daemon) struct Sessions {
     news: (mpsc::Sender<News>, mpsc::Receiver<News>),
     /// What came on sessions that read no further for now; their peers wait.
     held: BTreeMap<SessionId, News>,
@@ -70,19 +70,19 @@ struct Written {
 impl Sessions {
     /// No sessions. From a peer that lets more than `backlog` bytes wait nothing more is read until it takes them: its
     /// requests make answers that are much larger.
-    pub(super) fn new(backlog: usize) -> Self {
+    pub(in crate::daemon) fn new(backlog: usize) -> Self {
         let (held, writers) = (BTreeMap::new(), BTreeMap::new());
         Self { news: mpsc::channel(WAITING_FROM_SESSIONS), held, writers, next: 0, backlog, drained: Arc::default() }
     }
 
     /// Whether much of what was transmitted waits for the peer.
-    pub(super) fn is_behind(&self, session: SessionId) -> bool {
+    pub(in crate::daemon) fn is_behind(&self, session: SessionId) -> bool {
         let writer = self.writers.get(&session).and_then(Option::as_ref);
         writer.is_some_and(|writer| !writer.waiting.are_few())
     }
 
     /// What happens next on any of them; `None` where a peer that was behind has caught up.
-    pub(super) async fn next(&mut self) -> Option<News> {
+    pub(in crate::daemon) async fn next(&mut self) -> Option<News> {
         tokio::select! {
             // We hold a sender ourselves: it never ends.
             Some(news) = self.news.1.recv() => Some(news),
@@ -91,7 +91,7 @@ impl Sessions {
     }
 
     /// Somebody connected.
-    pub(super) fn accept(&mut self, stream: Box<dyn Stream>) -> SessionId {
+    pub(in crate::daemon) fn accept(&mut self, stream: Box<dyn Stream>) -> SessionId {
         // Below `DIALLED_SESSIONS`, which the machine numbers.
         let session = SessionId(self.next);
         self.next += 1;
@@ -101,7 +101,7 @@ impl Sessions {
     }
 
     /// Connects to a peer.
-    pub(super) fn dial(
+    pub(in crate::daemon) fn dial(
         &mut self,
         session: SessionId,
         transport: Arc<dyn Transport>,
@@ -127,12 +127,12 @@ impl Sessions {
         });
     }
 
-    pub(super) fn transmit(&mut self, session: SessionId, bytes: Vec<u8>) {
+    pub(in crate::daemon) fn transmit(&mut self, session: SessionId, bytes: Vec<u8>) {
         self.give(session, SessionOut::Bytes(bytes));
     }
 
     /// Ends a session after what was transmitted.
-    pub(super) fn close(&mut self, session: SessionId) {
+    pub(in crate::daemon) fn close(&mut self, session: SessionId) {
         self.give(session, SessionOut::Close);
         if let Some(Some(writer)) = self.writers.get(&session) {
             writer.waiting.close();
@@ -141,7 +141,7 @@ impl Sessions {
     }
 
     /// What news mean to the machine; nothing where it has closed the session itself, or reads no further for now.
-    pub(super) fn heard(&mut self, news: News, is_blocked: impl Fn(SessionId) -> bool) -> Option<Heard> {
+    pub(in crate::daemon) fn heard(&mut self, news: News, is_blocked: impl Fn(SessionId) -> bool) -> Option<Heard> {
         let session = news.session;
         if is_blocked(session) || self.is_behind(session) {
             self.held.insert(session, news);
@@ -164,7 +164,7 @@ impl Sessions {
     }
 
     /// What was held back from the machine and is wanted now. Handling it may let others read on: ask again.
-    pub(super) fn released(&mut self, is_blocked: impl Fn(SessionId) -> bool) -> Option<Heard> {
+    pub(in crate::daemon) fn released(&mut self, is_blocked: impl Fn(SessionId) -> bool) -> Option<Heard> {
         let wanted = |sessions: &Self| {
             let mut held = sessions.held.keys().copied();
             held.find(|session| !is_blocked(*session) && !sessions.is_behind(*session))
@@ -179,12 +179,12 @@ impl Sessions {
     }
 
     /// Ends all of them.
-    pub(super) fn clear(&mut self) {
+    pub(in crate::daemon) fn clear(&mut self) {
         self.writers.clear();
     }
 
     #[cfg(test)]
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::daemon) fn is_empty(&self) -> bool {
         self.writers.is_empty()
     }
 

@@ -10,13 +10,13 @@ type Job = Box<dyn FnOnce() + Send>;
 
 /// A pool of worker threads. They end when the last handle is dropped.
 #[derive(Clone)]
-pub(super) struct Pool {
+pub(in crate::daemon) struct Pool {
     jobs: Sender<Job>,
 }
 
 impl Pool {
     /// A pool with one thread per processor, at most four.
-    pub(super) fn new() -> std::io::Result<Self> {
+    pub(in crate::daemon) fn new() -> std::io::Result<Self> {
         let threads = thread::available_parallelism().map_or(1, usize::from).min(4);
         let (jobs, queue) = channel::<Job>();
         let queue = Arc::new(Mutex::new(queue));
@@ -29,7 +29,7 @@ impl Pool {
 
     /// Runs a job some time soon and hands on what it yields, or `failed` where it panics: whoever waits hears of it
     /// in any case.
-    pub(super) fn run<T: Send + 'static>(
+    pub(in crate::daemon) fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce() -> T + Send + 'static,
         failed: T,
@@ -41,7 +41,10 @@ impl Pool {
     }
 
     /// Runs a job and waits for its result; `None` where it panicked.
-    pub(super) async fn call<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    pub(in crate::daemon) async fn call<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
         let (done, result) = tokio::sync::oneshot::channel();
         let done = move |result| {
             // Nobody may be waiting any more.

@@ -14,8 +14,8 @@ use argon2::{Argon2, PasswordVerifier};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::crypto::Pool;
 use crate::base::Rng;
+use crate::daemon::runtime::crypto::Pool;
 use crate::store::OsRng;
 
 /// Passwords of the earlier form that are remembered at a time.
@@ -24,7 +24,7 @@ const REMEMBERED: usize = 1000;
 const PREFIX: &str = "$sha256$";
 
 /// A new password: 26 lower-case letters and digits in groups, easy to type.
-pub(super) fn generate() -> Zeroizing<String> {
+pub(in crate::daemon) fn generate() -> Zeroizing<String> {
     let bytes: Zeroizing<[u8; 16]> = Zeroizing::new((&mut OsRng as &mut dyn Rng).array());
     let text = Zeroizing::new(data_encoding::BASE32_NOPAD.encode(bytes.as_ref()).to_ascii_lowercase());
     let mut grouped = Zeroizing::new(String::with_capacity(32));
@@ -38,19 +38,19 @@ pub(super) fn generate() -> Zeroizing<String> {
 }
 
 /// The hash under which a password is kept.
-pub(super) fn hash(password: &str) -> String {
+pub(in crate::daemon) fn hash(password: &str) -> String {
     let digest = Sha256::new().chain_update(b"runepeer application password\0").chain_update(password).finalize();
     format!("{PREFIX}{}", data_encoding::HEXLOWER.encode(&digest))
 }
 
 /// Whether a hash is of the earlier form.
-pub(super) fn is_old(hash: &str) -> bool {
+pub(in crate::daemon) fn is_old(hash: &str) -> bool {
     !hash.starts_with(PREFIX)
 }
 
 /// Recognises passwords.
 #[derive(Default)]
-pub(super) struct Verifier {
+pub(in crate::daemon) struct Verifier {
     /// Passwords that were found to have a hash of the earlier form, by their present hash.
     known: Mutex<BTreeMap<String, String>>,
     /// Hashes that were computed: each takes the same time as others of its kind.
@@ -60,7 +60,7 @@ pub(super) struct Verifier {
 
 impl Verifier {
     /// The one of a user's hashes that the password has. `of_all` are the hashes of all users.
-    pub(super) async fn verify(
+    pub(in crate::daemon) async fn verify(
         self: &Arc<Self>,
         pool: &Pool,
         password: Zeroizing<String>,
@@ -110,7 +110,7 @@ impl Verifier {
     }
 
     #[cfg(test)]
-    pub(super) fn computed(&self) -> u64 {
+    pub(in crate::daemon) fn computed(&self) -> u64 {
         self.computed.load(Ordering::Relaxed)
     }
 }

@@ -2,9 +2,9 @@
 
 use data_encoding::BASE64;
 
-use super::account::LocalAccount;
 use crate::base::Timestamp;
 use crate::control::{Code, Draft, Failure};
+use crate::daemon::hosts::account::LocalAccount;
 use crate::engine::request::{Asked, Submission};
 use crate::engine::{Book, RequestError, Unaddressable};
 use crate::mail::Address;
@@ -14,13 +14,13 @@ use crate::mail::{headers, outgoing, readable};
 use crate::store::OsRng;
 
 /// Whose address a text means: that of a contact, or one's own.
-pub(super) fn resolve(book: &Book, own: &Address, text: &str) -> Result<Address, Unaddressable> {
+pub(in crate::daemon) fn resolve(book: &Book, own: &Address, text: &str) -> Result<Address, Unaddressable> {
     let contact = book.resolve(text).map(|(_, address)| address);
     contact.or_else(|why| outgoing::is_own(text, own).then(|| own.clone()).ok_or(why))
 }
 
 /// The submission of a draft to these petnames or addresses.
-pub(super) fn submission(
+pub(in crate::daemon) fn submission(
     account: &LocalAccount,
     to: Vec<String>,
     draft: Draft,
@@ -72,7 +72,7 @@ fn header_address(name: &str) -> String {
 
 /// The decoded value of a header field, on one line and without what controls a terminal or the direction of what stands
 /// beside it; empty where it is missing.
-pub(super) fn header_text(header: &[u8], name: &str) -> String {
+pub(in crate::daemon) fn header_text(header: &[u8], name: &str) -> String {
     let field = headers::fields(header).find(|field| field.is(name));
     let value = field.map(|field| readable::of_value(field.value));
     value.unwrap_or_default().chars().map(|c| if controls_display(c) { ' ' } else { c }).collect()

@@ -11,18 +11,18 @@ pub fn now() -> Timestamp {
 }
 
 /// Notices that the clock was set: what it showed last, and when that was.
-pub(super) struct Clock {
+pub(in crate::daemon) struct Clock {
     shown: Timestamp,
     at: tokio::time::Instant,
 }
 
 impl Clock {
-    pub(super) fn new() -> Self {
+    pub(in crate::daemon) fn new() -> Self {
         Self { shown: now(), at: tokio::time::Instant::now() }
     }
 
     /// By how much the clock was set since the last call; `None` where that was less than [`limits::CLOCK_STEP`].
-    pub(super) fn step(&mut self) -> Option<ClockStep> {
+    pub(in crate::daemon) fn step(&mut self) -> Option<ClockStep> {
         let expected = self.shown.plus(self.at.elapsed());
         *self = Self::new();
         step(expected, self.shown)

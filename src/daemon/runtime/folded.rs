@@ -9,19 +9,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::driver::Encoded;
-use super::failures::broken;
 use crate::base::{BodyId, SymmetricKey};
 use crate::control::Failure;
+use crate::daemon::failures::broken;
 use crate::engine::RecordError;
 use crate::engine::effect::{CommitError, Durability, NewBody};
 use crate::store::vfs::Vfs;
 use crate::store::{Log, LogPosition, OpenError, OsRng, begin_making};
 
 /// What makes an image of a state; `None` where it cannot be encoded. To be called where it may take long.
-pub(super) type Image = Box<dyn FnOnce() -> Option<Vec<u8>> + Send>;
+pub(in crate::daemon) type Image = Box<dyn FnOnce() -> Option<Vec<u8>> + Send>;
 
 /// What the records of a log add up to.
-pub(super) trait Folded: Clone + Default + Send + Sync + 'static {
+pub(in crate::daemon) trait Folded: Clone + Default + Send + Sync + 'static {
     /// What the log consists of.
     type Record: Send + 'static;
 
@@ -54,34 +54,39 @@ pub(super) trait Folded: Clone + Default + Send + Sync + 'static {
 }
 
 /// Records as the log keeps them; `None` where one cannot be encoded.
-pub(super) fn encoded<F: Folded>(records: &[F::Record]) -> Encoded {
+pub(in crate::daemon) fn encoded<F: Folded>(records: &[F::Record]) -> Encoded {
     let encoded: Result<_, _> = records.iter().map(F::encode).collect();
     encoded.inspect_err(|_| tracing::error!("a record cannot be encoded, and is refused. Please report this")).ok()
 }
 
 /// Folds the records of a log as they are read.
 #[derive(Default)]
-pub(super) struct Reader<F> {
-    pub(super) state: F,
+pub(in crate::daemon) struct Reader<F> {
+    pub(in crate::daemon) state: F,
     /// How many records were read.
-    pub(super) read: u32,
+    pub(in crate::daemon) read: u32,
     /// A record of a later version.
     unknown: Option<RecordError>,
 }
 
 impl<F: Folded> Reader<F> {
     /// Goes on from this state.
-    pub(super) const fn from(state: F) -> Self {
+    pub(in crate::daemon) const fn from(state: F) -> Self {
         Self { state, read: 0, unknown: None }
     }
 
     /// Takes a record.
-    pub(super) fn record(&mut self, number: u64, bytes: &[u8]) {
+    pub(in crate::daemon) fn record(&mut self, number: u64, bytes: &[u8]) {
         self.record_after(number, bytes, |_, _, _| ());
     }
 
     /// Takes a record, and lets `first` change the state before that.
-    pub(super) fn record_after(&mut self, number: u64, bytes: &[u8], first: impl FnOnce(&mut F, u64, &F::Record)) {
+    pub(in crate::daemon) fn record_after(
+        &mut self,
+        number: u64,
+        bytes: &[u8],
+        first: impl FnOnce(&mut F, u64, &F::Record),
+    ) {
         self.read = self.read.saturating_add(1);
         match F::decode(bytes) {
             Ok(Some(record)) => {
@@ -98,7 +103,7 @@ impl<F: Folded> Reader<F> {
     ///
     /// # Errors
     /// Where one was not.
-    pub(super) fn check_known(&self, what: &str) -> Result<(), Failure> {
+    pub(in crate::daemon) fn check_known(&self, what: &str) -> Result<(), Failure> {
         let Some(error) = self.unknown else { return Ok(()) };
         Err(broken(&format!("{} holds a record that this version does not know", F::LOG), error)
             .hint(format!("it was written by a newer runepeer; {what} that one")))
@@ -110,7 +115,7 @@ impl<F: Folded> Reader<F> {
 ///
 /// # Errors
 /// Each says what to do next.
-pub(super) fn open<F: Folded>(
+pub(in crate::daemon) fn open<F: Folded>(
     vfs: &Arc<dyn Vfs>,
     path: &Path,
     key: &SymmetricKey,
@@ -141,7 +146,7 @@ pub(super) fn open<F: Folded>(
 ///
 /// # Errors
 /// Those of the disk.
-pub(super) fn make<F: Folded>(
+pub(in crate::daemon) fn make<F: Folded>(
     vfs: &Arc<dyn Vfs>,
     path: &Path,
     key: &SymmetricKey,
@@ -159,7 +164,7 @@ pub(super) fn make<F: Folded>(
 ///
 /// # Errors
 /// Those of the disk; nothing is applied then.
-pub(super) fn extend<F: Folded>(
+pub(in crate::daemon) fn extend<F: Folded>(
     state: &mut F,
     log: &Log,
     records: &[F::Record],

@@ -8,12 +8,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::account::Registry;
-use super::failures::broken;
-use super::home::Home;
 use crate::backup::{self, Entry};
 use crate::base::{IdentityId, Rng};
 use crate::control::{Code, Failure};
+use crate::daemon::failures::broken;
+use crate::daemon::home::Home;
+use crate::daemon::hosts::account::Registry;
 use crate::store::{Contents, OsRng};
 
 /// How long files stay for somebody who says nothing more.
@@ -21,7 +21,7 @@ const LEASE: Duration = Duration::from_secs(120);
 
 /// Who copies files now.
 #[derive(Default)]
-pub(super) struct Leases(Mutex<BTreeMap<String, (Instant, Vec<Contents>)>>);
+pub(in crate::daemon) struct Leases(Mutex<BTreeMap<String, (Instant, Vec<Contents>)>>);
 
 impl Leases {
     fn all(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, (Instant, Vec<Contents>)>> {
@@ -60,7 +60,7 @@ impl Leases {
 }
 
 /// Names the files of this moment.
-pub(super) async fn begin(home: &Home, registry: &Registry, leases: &Arc<Leases>) -> Result<Value, Failure> {
+pub(in crate::daemon) async fn begin(home: &Home, registry: &Registry, leases: &Arc<Leases>) -> Result<Value, Failure> {
     // An identity in the making has keys before it has a log.
     let _turn = home.turn().await;
     let logs: Vec<_> = registry.all().iter().map(|account| Arc::clone(&account.log)).collect();
@@ -94,7 +94,7 @@ pub(super) async fn begin(home: &Home, registry: &Registry, leases: &Arc<Leases>
 }
 
 /// The files are still needed; or, with `end`, no more.
-pub(super) fn hold(leases: &Leases, lease: &str, end: bool) -> Result<Value, Failure> {
+pub(in crate::daemon) fn hold(leases: &Leases, lease: &str, end: bool) -> Result<Value, Failure> {
     if !leases.hold(lease, end) {
         return Err(
             Failure::new(Code::Failed, "this backup took too long without a sign of life").hint("begin it again")

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::account::LocalAccount;
 use crate::base::ContactId;
 use crate::control::{Code, ContactChange, Failure};
+use crate::daemon::hosts::account::LocalAccount;
 use crate::engine::book::{Contact, ContactStatus, Introduction};
 use crate::engine::drops::Told;
 use crate::engine::{Request, Snapshot};
@@ -50,12 +50,12 @@ fn describe(snapshot: &Snapshot, contact: &Contact) -> Value {
     })
 }
 
-pub(super) fn show(account: &LocalAccount, who: &str) -> Result<Value, Failure> {
+pub(in crate::daemon) fn show(account: &LocalAccount, who: &str) -> Result<Value, Failure> {
     let snapshot = account.snapshot.borrow().clone();
     Ok(describe(&snapshot, &*find(&snapshot, who)?))
 }
 
-pub(super) fn find(snapshot: &Snapshot, who: &str) -> Result<Arc<Contact>, Failure> {
+pub(in crate::daemon) fn find(snapshot: &Snapshot, who: &str) -> Result<Arc<Contact>, Failure> {
     let book = &snapshot.book;
     let found = book
         .by_petname(who)
@@ -66,7 +66,7 @@ pub(super) fn find(snapshot: &Snapshot, who: &str) -> Result<Arc<Contact>, Failu
 }
 
 /// All of them, in the order of their names.
-pub(super) fn list(account: &LocalAccount) -> Value {
+pub(in crate::daemon) fn list(account: &LocalAccount) -> Value {
     let snapshot = account.snapshot.borrow().clone();
     let mut contacts: Vec<&Arc<Contact>> = snapshot.book.contacts().collect();
     contacts.sort_by_key(|contact| contact.petname.to_lowercase());
@@ -76,7 +76,7 @@ pub(super) fn list(account: &LocalAccount) -> Value {
 
 /// Makes the changes one after the other. A word or a name that is not known stops all of them; what the engine refuses stops
 /// those after it.
-pub(super) async fn set(account: &LocalAccount, change: ContactChange) -> Result<Value, Failure> {
+pub(in crate::daemon) async fn set(account: &LocalAccount, change: ContactChange) -> Result<Value, Failure> {
     let ContactChange { who, receipts, carry, via } = change;
     let snapshot = account.snapshot.borrow().clone();
     let contact = find(&snapshot, &who)?.id;
@@ -103,7 +103,7 @@ pub(super) async fn set(account: &LocalAccount, change: ContactChange) -> Result
 }
 
 /// Blocks, lets back or removes a contact; describes it as it is then, or as it was before it was removed.
-pub(super) async fn part(
+pub(in crate::daemon) async fn part(
     account: &LocalAccount,
     who: &str,
     request: fn(ContactId) -> Request,

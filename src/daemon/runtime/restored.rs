@@ -24,7 +24,7 @@ const ONCE_MORE: Duration = Duration::from_secs(5);
 const SILENCES: u32 = 3;
 
 /// A transport that looks for the original first.
-pub(super) struct Cautious {
+pub(in crate::daemon) struct Cautious {
     inner: Arc<dyn Transport>,
     /// Identities whose onions were not looked for. While there is one, none is published.
     unsure: watch::Sender<BTreeSet<IdentityId>>,
@@ -35,7 +35,7 @@ pub(super) struct Cautious {
 
 impl Cautious {
     /// The transport, with caution where this data directory was restored and did not go online since.
-    pub(super) fn where_needed(
+    pub(in crate::daemon) fn where_needed(
         inner: Arc<dyn Transport>,
         vfs: &Arc<dyn Vfs>,
         root: &Path,

@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::account::LocalAccount;
 use super::compose;
 use crate::base::{ContactId, QueueId, Timestamp};
 use crate::control::{Code, Failure};
+use crate::daemon::hosts::account::LocalAccount;
 use crate::engine::drops::LeftCopy;
 use crate::engine::queue::{FailureReason, Progress, Queued, Recipient};
 use crate::engine::{Request, Snapshot};
 
 /// A row for every recipient who waits, the oldest first.
-pub(super) fn waiting(snapshot: &Snapshot) -> Vec<Value> {
+pub(in crate::daemon) fn waiting(snapshot: &Snapshot) -> Vec<Value> {
     let mut waiting: Vec<&Arc<Queued>> = snapshot.queue.iter().collect();
     waiting.sort_by_key(|queued| (queued.submitted, queued.id));
     let rows = |queued: &&Arc<Queued>| {
@@ -24,7 +24,7 @@ pub(super) fn waiting(snapshot: &Snapshot) -> Vec<Value> {
 }
 
 /// A row for every recipient of what ended lately, the newest first.
-pub(super) fn ended(snapshot: &Snapshot) -> Vec<Value> {
+pub(in crate::daemon) fn ended(snapshot: &Snapshot) -> Vec<Value> {
     let rows = |queued: &Arc<Queued>| {
         let row = |(contact, recipient): (&ContactId, &Recipient)| row(snapshot, queued, *contact, recipient);
         queued.recipients.iter().map(row).collect::<Vec<_>>()
@@ -33,7 +33,7 @@ pub(super) fn ended(snapshot: &Snapshot) -> Vec<Value> {
 }
 
 /// One message with all its recipients, whether it waits or has ended.
-pub(super) fn show(snapshot: &Snapshot, beginning: &str) -> Result<Value, Failure> {
+pub(in crate::daemon) fn show(snapshot: &Snapshot, beginning: &str) -> Result<Value, Failure> {
     let all = snapshot.queue.iter().chain(snapshot.queue.ended());
     let queued = only(all.filter(|queued| queued.id.to_string().starts_with(beginning)))?;
     let rows: Vec<Value> =
@@ -51,14 +51,14 @@ pub(super) fn show(snapshot: &Snapshot, beginning: &str) -> Result<Value, Failur
 }
 
 /// Tries what waits now: one message, or all.
-pub(super) async fn retry(account: &LocalAccount, beginning: Option<&str>) -> Result<Value, Failure> {
+pub(in crate::daemon) async fn retry(account: &LocalAccount, beginning: Option<&str>) -> Result<Value, Failure> {
     let queue = beginning.map(|beginning| find(account, beginning)).transpose()?;
     account.ask(Request::Retry(queue)).await?;
     Ok(json!({}))
 }
 
 /// Takes a message back from everybody who does not have it yet.
-pub(super) async fn cancel(account: &LocalAccount, beginning: &str) -> Result<Value, Failure> {
+pub(in crate::daemon) async fn cancel(account: &LocalAccount, beginning: &str) -> Result<Value, Failure> {
     let queue = find(account, beginning)?;
     account.ask(Request::Cancel(queue)).await?;
     Ok(json!({ "id": queue.to_string() }))

@@ -15,7 +15,7 @@ use super::folded::{Folded, Image};
 use crate::store::{IdentityView, Log};
 
 /// Keeps images of one log.
-pub(super) struct Images {
+pub(in crate::daemon) struct Images {
     log: Arc<Log>,
     view: IdentityView,
     /// Records or commits that the last image does not have.
@@ -27,12 +27,12 @@ pub(super) struct Images {
 impl Images {
     /// `behind` is how many records the start had to read: where they were many, an image is kept soon, also by a node that
     /// never lives for long.
-    pub(super) const fn new(log: Arc<Log>, view: IdentityView, behind: u32) -> Self {
+    pub(in crate::daemon) const fn new(log: Arc<Log>, view: IdentityView, behind: u32) -> Self {
         Self { log, view, since: behind, making: None }
     }
 
     /// So many commits were reported, and no other is under way. Keeps an image where that is due and none is being made.
-    pub(super) fn rested<F: Folded>(&mut self, state: &F, commits: u32) {
+    pub(in crate::daemon) fn rested<F: Folded>(&mut self, state: &F, commits: u32) {
         self.since = self.since.saturating_add(commits);
         if self.since >= F::COMMITS_PER_IMAGE && self.making.as_ref().is_none_or(JoinHandle::is_finished) {
             self.make(state);
@@ -40,7 +40,7 @@ impl Images {
     }
 
     /// Keeps an image of the last state, and waits until it is on the disk.
-    pub(super) async fn finish<F: Folded>(mut self, state: &F) {
+    pub(in crate::daemon) async fn finish<F: Folded>(mut self, state: &F) {
         self.made().await;
         self.make(state);
         self.made().await;
@@ -55,7 +55,7 @@ impl Images {
     }
 
     /// Returns when no image is being made.
-    pub(super) async fn made(&mut self) {
+    pub(in crate::daemon) async fn made(&mut self) {
         if let Some(making) = self.making.take() {
             // One that panicked is one that was not made.
             let _ = making.await;
@@ -64,7 +64,11 @@ impl Images {
 }
 
 /// What keeps an image of this state, as it is now; `None` where its last record is not durable.
-pub(super) fn saving<F: Folded>(log: &Log, view: &IdentityView, state: &F) -> Option<impl FnOnce() + Send + 'static> {
+pub(in crate::daemon) fn saving<F: Folded>(
+    log: &Log,
+    view: &IdentityView,
+    state: &F,
+) -> Option<impl FnOnce() + Send + 'static> {
     let position = log.position(state.last_record())?;
     let (view, image): (_, Image) = (view.clone(), state.image());
     Some(move || {

@@ -13,7 +13,7 @@ use crate::control::{Code, Failure};
 
 /// Why a node has to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ending {
+pub(in crate::daemon) enum Ending {
     /// Somebody asked for it.
     Asked,
     /// This part of it ended.
@@ -28,7 +28,7 @@ pub(super) enum Ending {
 
 impl Ending {
     /// Has the node end. Where it ends already, the first reason stays.
-    pub(super) fn request(self, ending: &watch::Sender<Option<Self>>) {
+    pub(in crate::daemon) fn request(self, ending: &watch::Sender<Option<Self>>) {
         ending.send_if_modified(|ending| {
             let first = ending.is_none();
             ending.get_or_insert(self);
@@ -40,7 +40,7 @@ impl Ending {
     ///
     /// # Errors
     /// [`Code::Failed`] or [`Code::Busy`], with what to do next.
-    pub(super) fn told(self) -> Result<(), Failure> {
+    pub(in crate::daemon) fn told(self) -> Result<(), Failure> {
         let failure = match self {
             Self::Asked => return Ok(()),
             Self::Broken(part) => Failure::new(Code::Failed, format!("{part} failed unexpectedly"))
@@ -71,7 +71,7 @@ impl Ending {
 
 /// Runs the parts of a node, and knows how the node ends.
 #[derive(Default)]
-pub(super) struct Supervisor {
+pub(in crate::daemon) struct Supervisor {
     stop: watch::Sender<bool>,
     ending: watch::Sender<Option<Ending>>,
     /// Waited for when the node stops: they commit what was begun.
@@ -82,50 +82,54 @@ pub(super) struct Supervisor {
 
 impl Supervisor {
     /// Runs a part of the node; `part` completes the sentence "… ended unexpectedly".
-    pub(super) fn spawn(&self, part: &'static str, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    pub(in crate::daemon) fn spawn(
+        &self,
+        part: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> JoinHandle<()> {
         let task = tokio::spawn(supervised(part, task, self.stopping(), self.ending.clone()));
         self.parts.lock().unwrap_or_else(PoisonError::into_inner).push((part, task.abort_handle()));
         task
     }
 
     /// The same for a driver.
-    pub(super) fn drive(&self, part: &'static str, driver: impl Future<Output = ()> + Send + 'static) {
+    pub(in crate::daemon) fn drive(&self, part: &'static str, driver: impl Future<Output = ()> + Send + 'static) {
         let driver = self.spawn(part, driver);
         self.drivers.lock().unwrap_or_else(PoisonError::into_inner).push(driver);
     }
 
     /// True from when the node stops.
-    pub(super) fn stopping(&self) -> watch::Receiver<bool> {
+    pub(in crate::daemon) fn stopping(&self) -> watch::Receiver<bool> {
         self.stop.subscribe()
     }
 
     /// Where it is noted why the node has to end.
-    pub(super) const fn ending(&self) -> &watch::Sender<Option<Ending>> {
+    pub(in crate::daemon) const fn ending(&self) -> &watch::Sender<Option<Ending>> {
         &self.ending
     }
 
     /// Returns when the node has to end.
-    pub(super) async fn ended(&self) -> Ending {
+    pub(in crate::daemon) async fn ended(&self) -> Ending {
         let mut ending = self.ending.subscribe();
         // The sender lives in `self`.
         ending.wait_for(Option::is_some).await.ok().and_then(|ending| *ending).unwrap_or(Ending::Asked)
     }
 
     /// Has every part stop, and gives the drivers.
-    pub(super) fn stop(&self) -> Vec<JoinHandle<()>> {
+    pub(in crate::daemon) fn stop(&self) -> Vec<JoinHandle<()>> {
         self.stop.send_replace(true);
         std::mem::take(&mut *self.drivers.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Ends every part, also those that have not stopped.
-    pub(super) fn abort(&self) {
+    pub(in crate::daemon) fn abort(&self) {
         let parts = std::mem::take(&mut *self.parts.lock().unwrap_or_else(PoisonError::into_inner));
         parts.iter().for_each(|(_, part)| part.abort());
     }
 
     /// The parts that were begun.
     #[cfg(test)]
-    pub(super) fn parts(&self) -> std::sync::MutexGuard<'_, Vec<(&'static str, AbortHandle)>> {
+    pub(in crate::daemon) fn parts(&self) -> std::sync::MutexGuard<'_, Vec<(&'static str, AbortHandle)>> {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

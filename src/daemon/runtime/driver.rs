@@ -2,7 +2,7 @@
 //!
 //! It holds no policy. One task per machine; sealing and opening go to the crypto pool, commits to the log's own thread,
 //! connections to tasks of their own. Everything comes back as an input. What an effect of one kind of machine means is in
-//! its [`Shell`]: `identity` and `carrier`.
+//! its [`Shell`], in `hosts`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -32,16 +32,16 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const DISK_CHECK: Duration = Duration::from_secs(20);
 
 /// Returns when a node stops.
-pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
+pub(in crate::daemon) async fn stopped(stop: &mut watch::Receiver<bool>) {
     // A node that is gone has stopped too.
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// Records as the log keeps them; `None` where the machine has to hear that nothing was written.
-pub(super) type Encoded = Option<Vec<Vec<u8>>>;
+pub(in crate::daemon) type Encoded = Option<Vec<Vec<u8>>>;
 
 /// A machine as its driver sees it.
-pub(super) trait Machine: Send + 'static {
+pub(in crate::daemon) trait Machine: Send + 'static {
     /// What happens to it.
     type Input: From<Heard> + Send + 'static;
     /// What it decides.
@@ -80,7 +80,7 @@ type StateOf<S> = <<S as Shell>::Machine as Machine>::State;
 type EffectOf<S> = <<S as Shell>::Machine as Machine>::Effect;
 
 /// What a machine's effects are performed with.
-pub(super) trait Shell: Send + 'static {
+pub(in crate::daemon) trait Shell: Send + 'static {
     /// Whose effects.
     type Machine: Machine;
     /// What the rest of the daemon asks of it.
@@ -140,8 +140,8 @@ enum Event<I, R> {
 }
 
 /// What every shell works with.
-pub(super) struct Hands<I> {
-    pub(super) sessions: Sessions,
+pub(in crate::daemon) struct Hands<I> {
+    pub(in crate::daemon) sessions: Sessions,
     completions: mpsc::UnboundedSender<Completion<I>>,
     pool: Pool,
     log: Arc<Log>,
@@ -153,7 +153,7 @@ pub(super) struct Hands<I> {
 
 impl<I: Send + 'static> Hands<I> {
     /// Lets the crypto pool work out an input; `failed` stands for it where that panics.
-    pub(super) fn compute(&self, work: impl FnOnce() -> I + Send + 'static, failed: I) {
+    pub(in crate::daemon) fn compute(&self, work: impl FnOnce() -> I + Send + 'static, failed: I) {
         let done = self.completions.clone();
         self.pool.run(work, failed, move |input| {
             // A completion whose driver has ended is of no use to anybody.
@@ -162,7 +162,7 @@ impl<I: Send + 'static> Hands<I> {
     }
 
     /// Works out an input on a thread that may wait for the disk; `failed` stands for it where that panics.
-    pub(super) fn wait(&self, work: impl FnOnce() -> I + Send + 'static, failed: I) {
+    pub(in crate::daemon) fn wait(&self, work: impl FnOnce() -> I + Send + 'static, failed: I) {
         let done = self.completions.clone();
         tokio::task::spawn_blocking(move || {
             let input = catch_unwind(AssertUnwindSafe(work)).unwrap_or(failed);
@@ -172,7 +172,7 @@ impl<I: Send + 'static> Hands<I> {
     }
 
     /// Has the log keep something, and tells the machine.
-    pub(super) fn commit(
+    pub(in crate::daemon) fn commit(
         &mut self,
         records: Encoded,
         bodies: Vec<NewBody>,
@@ -190,16 +190,16 @@ impl<I: Send + 'static> Hands<I> {
 }
 
 /// The ends by which the rest of the daemon reaches a driver.
-pub(super) struct Ends<R> {
-    pub(super) requests: mpsc::Sender<R>,
-    pub(super) incoming: mpsc::Sender<Box<dyn Stream>>,
+pub(in crate::daemon) struct Ends<R> {
+    pub(in crate::daemon) requests: mpsc::Sender<R>,
+    pub(in crate::daemon) incoming: mpsc::Sender<Box<dyn Stream>>,
 }
 
 /// A driver and its machine.
-pub(super) struct Driver<S: Shell> {
-    pub(super) machine: S::Machine,
-    pub(super) shell: S,
-    pub(super) hands: Hands<InputOf<S>>,
+pub(in crate::daemon) struct Driver<S: Shell> {
+    pub(in crate::daemon) machine: S::Machine,
+    pub(in crate::daemon) shell: S,
+    pub(in crate::daemon) hands: Hands<InputOf<S>>,
     completions: mpsc::UnboundedReceiver<Completion<InputOf<S>>>,
     requests: mpsc::Receiver<S::Request>,
     incoming: mpsc::Receiver<Box<dyn Stream>>,
@@ -207,12 +207,17 @@ pub(super) struct Driver<S: Shell> {
     disk_checked: tokio::time::Instant,
     clock: Clock,
     upkeep: Upkeep,
-    pub(super) images: Images,
+    pub(in crate::daemon) images: Images,
 }
 
 impl<S: Shell> Driver<S> {
     /// A driver for this machine, and the ends by which it is reached. It runs in [`Driver::run`].
-    pub(super) fn new(machine: S::Machine, shell: S, images: Images, pool: Pool) -> (Self, Ends<S::Request>) {
+    pub(in crate::daemon) fn new(
+        machine: S::Machine,
+        shell: S,
+        images: Images,
+        pool: Pool,
+    ) -> (Self, Ends<S::Request>) {
         let (request_sender, requests) = mpsc::channel(WAITING_REQUESTS);
         let (incoming_sender, incoming) = mpsc::channel(1);
         let (sender, completions) = mpsc::unbounded_channel();
@@ -238,13 +243,13 @@ impl<S: Shell> Driver<S> {
     }
 
     /// Runs until told to stop, until every [`Ends`] is gone or until it cannot go on; then lets the commits finish.
-    pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+    pub(in crate::daemon) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         while self.step(&mut stop).await {}
         self.finish().await;
     }
 
     /// Waits for something and lets the machine have it; `false` where it is the end.
-    pub(super) async fn step(&mut self, stop: &mut watch::Receiver<bool>) -> bool {
+    pub(in crate::daemon) async fn step(&mut self, stop: &mut watch::Receiver<bool>) -> bool {
         self.check_disk();
         self.upkeep.look();
         if self.hands.under_way == 0 && self.upkeep.wants_state() {
@@ -385,6 +390,6 @@ impl<S: Shell> Driver<S> {
 }
 
 /// Does something that may wait for the disk, for as long as a driver that stops has time.
-pub(super) async fn within_patience(work: impl FnOnce() + Send + 'static) {
+pub(in crate::daemon) async fn within_patience(work: impl FnOnce() + Send + 'static) {
     let _ = tokio::time::timeout(PATIENCE, tokio::task::spawn_blocking(work)).await;
 }

@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::account::LocalAccount;
-use super::clock::now;
-use super::crypto::Pool;
-use super::failures::broken;
 use crate::base::{Onion, OnionSeed};
 use crate::control::{Code, Failure};
+use crate::daemon::failures::broken;
+use crate::daemon::hosts::account::LocalAccount;
+use crate::daemon::runtime::clock::now;
+use crate::daemon::runtime::crypto::Pool;
 use crate::engine::book::ContactStatus;
 use crate::engine::drops::rented::{Rented, Stage};
 use crate::engine::drops::{Check, DropKeys};
@@ -21,7 +21,7 @@ use crate::store::OsRng;
 const NAME_LETTERS: usize = 8;
 
 /// Rents a box with the invitation of a carrier.
-pub(super) async fn rent(
+pub(in crate::daemon) async fn rent(
     pool: &Pool,
     account: &LocalAccount,
     invitation: String,
@@ -38,19 +38,19 @@ pub(super) async fn rent(
 }
 
 /// Begins to see whether a box works.
-pub(super) async fn check(account: &LocalAccount, name: String) -> Result<Value, Failure> {
+pub(in crate::daemon) async fn check(account: &LocalAccount, name: String) -> Result<Value, Failure> {
     account.ask(Request::CheckDrop { name }).await?;
     Ok(json!({}))
 }
 
 /// Gives a box up.
-pub(super) async fn leave(account: &LocalAccount, name: String) -> Result<Value, Failure> {
+pub(in crate::daemon) async fn leave(account: &LocalAccount, name: String) -> Result<Value, Failure> {
     account.ask(Request::LeaveDrop { name }).await?;
     Ok(json!({}))
 }
 
 /// The boxes of an identity.
-pub(super) fn list(snapshot: &Snapshot) -> Vec<Value> {
+pub(in crate::daemon) fn list(snapshot: &Snapshot) -> Vec<Value> {
     snapshot.drops.rented().map(|rented| describe(snapshot, rented)).collect()
 }
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use tokio::sync::{oneshot, watch};
 
-use super::clock::now;
-use super::driver::{Hands, Machine, Shell};
-use super::folded::encoded;
-use super::keys::KeyChain;
-use super::sessions::Heard;
+use super::super::keys::KeyChain;
 use crate::base::{ClockStep, IdentityId, SessionId, Timestamp};
+use crate::daemon::runtime::clock::now;
+use crate::daemon::runtime::driver::{Hands, Machine, Shell};
+use crate::daemon::runtime::folded::encoded;
+use crate::daemon::runtime::sessions::Heard;
 use crate::engine::effect::Refusal;
 use crate::engine::request::RequestId;
 use crate::engine::{Effect, Identity, Input, Request, RequestError, Response, Snapshot, State};
@@ -21,22 +21,22 @@ use crate::store::{IdentityView, Log, OsRng};
 type Answer = oneshot::Sender<Result<Response, RequestError>>;
 
 /// A request and where its answer goes.
-pub(super) struct Asked {
-    pub(super) request: Request,
-    pub(super) answer: Answer,
+pub(in crate::daemon) struct Asked {
+    pub(in crate::daemon) request: Request,
+    pub(in crate::daemon) answer: Answer,
 }
 
 /// What an identity's machine works with.
-pub(super) struct Tools {
-    pub(super) id: IdentityId,
-    pub(super) log: Arc<Log>,
-    pub(super) view: Arc<IdentityView>,
-    pub(super) keys: Arc<KeyChain>,
-    pub(super) transport: Arc<dyn Transport>,
+pub(in crate::daemon) struct Tools {
+    pub(in crate::daemon) id: IdentityId,
+    pub(in crate::daemon) log: Arc<Log>,
+    pub(in crate::daemon) view: Arc<IdentityView>,
+    pub(in crate::daemon) keys: Arc<KeyChain>,
+    pub(in crate::daemon) transport: Arc<dyn Transport>,
 }
 
 /// The shell of an identity.
-pub(super) struct IdentityShell {
+pub(in crate::daemon) struct IdentityShell {
     tools: Tools,
     snapshot: watch::Sender<Arc<Snapshot>>,
     /// Whether the onion is to be published.
@@ -47,7 +47,7 @@ pub(super) struct IdentityShell {
 
 impl IdentityShell {
     /// A shell, and where what it publishes is seen; whether the onion is to be published goes to `listens`.
-    pub(super) fn new(
+    pub(in crate::daemon) fn new(
         tools: Tools,
         machine: &Identity,
         listens: watch::Sender<bool>,
@@ -203,14 +203,14 @@ mod tests {
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    use super::super::crypto::Pool;
-    use super::super::driver::{Driver, Ends};
-    use super::super::folded::Folded;
-    use super::super::images::Images;
+    use super::super::genesis;
     use super::*;
     use crate::base::limits::DISK_RESERVE_BYTES;
     use crate::base::{Onion, OnionSeed, SymmetricKey};
-    use crate::daemon::identities::genesis;
+    use crate::daemon::runtime::crypto::Pool;
+    use crate::daemon::runtime::driver::{Driver, Ends};
+    use crate::daemon::runtime::folded::Folded;
+    use crate::daemon::runtime::images::Images;
     use crate::engine::Record;
     use crate::engine::drops::Delays;
     use crate::engine::effect::Durability;

@@ -45,7 +45,7 @@ type Line = [u8; LINE];
 
 /// What a look found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Look {
+pub(in crate::daemon) enum Look {
     /// This process answered.
     Own,
     /// Another node answered.
@@ -56,7 +56,7 @@ pub(super) enum Look {
 
 /// The looks of this process that are under way.
 #[derive(Default)]
-pub(super) struct Lookout(Mutex<BTreeMap<Line, oneshot::Sender<()>>>);
+pub(in crate::daemon) struct Lookout(Mutex<BTreeMap<Line, oneshot::Sender<()>>>);
 
 impl Lookout {
     fn open(&self) -> (Line, oneshot::Receiver<()>) {
@@ -83,12 +83,12 @@ impl Lookout {
     }
 
     /// A stream that came in. One that is a look of ours ends after its line.
-    pub(super) fn watch(self: &Arc<Self>, stream: Box<dyn Stream>) -> Box<dyn Stream> {
+    pub(in crate::daemon) fn watch(self: &Arc<Self>, stream: Box<dyn Stream>) -> Box<dyn Stream> {
         Box::new(Watched { stream, lookout: Arc::clone(self), held: Vec::new(), given: 0, phase: Phase::First })
     }
 
     /// Dials this onion, and finds out whether this process answers there or another one.
-    pub(super) async fn look(&self, transport: &dyn Transport, onion: Onion) -> Look {
+    pub(in crate::daemon) async fn look(&self, transport: &dyn Transport, onion: Onion) -> Look {
         let Ok(mut stream) = transport.dial(onion, Isolation::Fresh).await else { return Look::Unknown };
         let (line, mut arrived) = self.open();
         let answered = async {
@@ -202,16 +202,16 @@ impl AsyncWrite for Watched {
 }
 
 /// Looks for another node, for one onion.
-pub(super) struct Search {
-    pub(super) lookout: Arc<Lookout>,
-    pub(super) transport: Arc<dyn Transport>,
-    pub(super) onion: Onion,
-    pub(super) ending: tokio::sync::watch::Sender<Option<Ending>>,
+pub(in crate::daemon) struct Search {
+    pub(in crate::daemon) lookout: Arc<Lookout>,
+    pub(in crate::daemon) transport: Arc<dyn Transport>,
+    pub(in crate::daemon) onion: Onion,
+    pub(in crate::daemon) ending: tokio::sync::watch::Sender<Option<Ending>>,
 }
 
 impl Search {
     /// Looks before anything is published, where the network is there already; `false` where the node has to end.
-    pub(super) async fn first(&self) -> bool {
+    pub(in crate::daemon) async fn first(&self) -> bool {
         if self.transport.status().borrow().state != TransportState::Ready {
             return true;
         }
@@ -231,7 +231,7 @@ impl Search {
     }
 
     /// Looks now and then, at random times; returns once another node was found.
-    pub(super) async fn now_and_then(&self) {
+    pub(in crate::daemon) async fn now_and_then(&self) {
         let mut wait = SOON;
         loop {
             sleep(some_seconds(wait)).await;

@@ -13,7 +13,7 @@ use crate::base::limits;
 use crate::store::{Log, LogMark};
 
 /// When a log was looked at, and whether something is to be done.
-pub(super) struct Upkeep {
+pub(in crate::daemon) struct Upkeep {
     due: Instant,
     log: Arc<Log>,
     shared: Arc<Progress>,
@@ -43,12 +43,12 @@ impl Drop for Watch {
 
 impl Upkeep {
     /// The log is looked at soon, and then every few minutes.
-    pub(super) fn new(log: Arc<Log>) -> Self {
+    pub(in crate::daemon) fn new(log: Arc<Log>) -> Self {
         Self { due: Instant::now() + limits::UPKEEP / 10, log, shared: Arc::default() }
     }
 
     /// Looks at the log where that is due.
-    pub(super) fn look(&mut self) {
+    pub(in crate::daemon) fn look(&mut self) {
         if Instant::now() < self.due || self.shared.busy.swap(true, Ordering::SeqCst) {
             return;
         }
@@ -64,17 +64,17 @@ impl Upkeep {
     }
 
     /// Returns when the upkeep cannot go on.
-    pub(super) async fn broken(&self) {
+    pub(in crate::daemon) async fn broken(&self) {
         self.shared.broken.notified().await;
     }
 
     /// Whether a state is wanted: one that is the fold of everything that was committed, while nothing is under way.
-    pub(super) fn wants_state(&self) -> bool {
+    pub(in crate::daemon) fn wants_state(&self) -> bool {
         self.shared.wants_state.load(Ordering::SeqCst)
     }
 
     /// Goes on with the state up to this record; `checkpoint` gives the records that lead to it.
-    pub(super) fn give_state(
+    pub(in crate::daemon) fn give_state(
         &self,
         last_record: u64,
         checkpoint: impl FnOnce() -> Option<Vec<Vec<u8>>> + Send + 'static,

@@ -6,10 +6,10 @@ use std::sync::{Arc, RwLock};
 use tokio::sync::{mpsc, oneshot, watch};
 use zeroize::Zeroizing;
 
-use super::crypto::Pool;
 use super::identity::Asked;
 use super::passwords::{self, Verifier};
 use crate::base::BodyId;
+use crate::daemon::runtime::crypto::Pool;
 use crate::engine::{Request, RequestError, Response, Snapshot};
 use crate::gateway::account::{Account, Accounts, Later, ReadError};
 use crate::mail::Address;
@@ -17,31 +17,31 @@ use crate::store::{self, IdentityView, Log};
 
 /// One identity, for gateways and the control socket.
 #[derive(Clone)]
-pub(super) struct LocalAccount {
-    pub(super) name: String,
-    pub(super) address: Address,
-    pub(super) requests: mpsc::Sender<Asked>,
-    pub(super) snapshot: watch::Receiver<Arc<Snapshot>>,
-    pub(super) log: Arc<Log>,
-    pub(super) view: Arc<IdentityView>,
-    pub(super) reachable: watch::Receiver<bool>,
+pub(in crate::daemon) struct LocalAccount {
+    pub(in crate::daemon) name: String,
+    pub(in crate::daemon) address: Address,
+    pub(in crate::daemon) requests: mpsc::Sender<Asked>,
+    pub(in crate::daemon) snapshot: watch::Receiver<Arc<Snapshot>>,
+    pub(in crate::daemon) log: Arc<Log>,
+    pub(in crate::daemon) view: Arc<IdentityView>,
+    pub(in crate::daemon) reachable: watch::Receiver<bool>,
 }
 
 impl LocalAccount {
     /// Whether peers can find the identity's onion now.
-    pub(super) fn is_reachable(&self) -> bool {
+    pub(in crate::daemon) fn is_reachable(&self) -> bool {
         *self.reachable.borrow()
     }
 
     /// Asks the machine for a change.
-    pub(super) async fn ask(&self, request: Request) -> Result<Response, RequestError> {
+    pub(in crate::daemon) async fn ask(&self, request: Request) -> Result<Response, RequestError> {
         let (answer, result) = oneshot::channel();
         self.requests.send(Asked { request, answer }).await.map_err(|_| RequestError::Stopping)?;
         result.await.unwrap_or(Err(RequestError::Stopping))
     }
 
     /// A part of a body, read on a thread that may wait for the disk.
-    pub(super) async fn read(&self, id: BodyId, range: Range<u64>) -> Result<Vec<u8>, ReadError> {
+    pub(in crate::daemon) async fn read(&self, id: BodyId, range: Range<u64>) -> Result<Vec<u8>, ReadError> {
         let log = Arc::clone(&self.log);
         let read = tokio::task::spawn_blocking(move || log.read_body(id, range)).await;
         read.map_err(|_| ReadError)?.map_err(|error| {
@@ -65,7 +65,7 @@ impl LocalAccount {
         snapshot.mailbox.folders().any(|folder| folder.messages.iter().any(|message| message.body == id))
     }
 
-    pub(super) fn answers_to(&self, user: &str) -> bool {
+    pub(in crate::daemon) fn answers_to(&self, user: &str) -> bool {
         user.eq_ignore_ascii_case(&self.name) || user.eq_ignore_ascii_case(&self.address.to_string())
     }
 }
@@ -97,29 +97,29 @@ impl Account for LocalAccount {
 }
 
 /// All identities of the node, and who may log in to them.
-pub(super) struct Registry {
+pub(in crate::daemon) struct Registry {
     accounts: RwLock<Vec<Arc<LocalAccount>>>,
     verifier: Arc<Verifier>,
     pool: Pool,
 }
 
 impl Registry {
-    pub(super) fn new(pool: Pool) -> Self {
+    pub(in crate::daemon) fn new(pool: Pool) -> Self {
         Self { accounts: RwLock::default(), verifier: Arc::default(), pool }
     }
 
-    pub(super) fn add(&self, account: Arc<LocalAccount>) {
+    pub(in crate::daemon) fn add(&self, account: Arc<LocalAccount>) {
         if let Ok(mut accounts) = self.accounts.write() {
             accounts.push(account);
         }
     }
 
-    pub(super) fn all(&self) -> Vec<Arc<LocalAccount>> {
+    pub(in crate::daemon) fn all(&self) -> Vec<Arc<LocalAccount>> {
         self.accounts.read().map(|accounts| accounts.clone()).unwrap_or_default()
     }
 
     /// Ends all requests: their channels close, and with them the drivers.
-    pub(super) fn clear(&self) {
+    pub(in crate::daemon) fn clear(&self) {
         if let Ok(mut accounts) = self.accounts.write() {
             accounts.clear();
         }
