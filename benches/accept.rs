@@ -92,7 +92,7 @@ async fn start(root: &Path, peers: &Path) -> Node {
 }
 
 async fn in_inbox(node: &Node) -> usize {
-    let list = node.ask(Command::List { folder: "INBOX".into() }).await.expect("INBOX can be listed");
+    let list = node.ask(Command::Ls { folder: "INBOX".into() }).await.expect("INBOX can be listed");
     list["messages"].as_array().map_or(0, Vec::len)
 }
 

@@ -68,7 +68,7 @@ fn rate(sessions: usize, arrives: bool) -> f64 {
     let time = begin.elapsed();
     let node = if arrives { &bob } else { &alice };
     let folder = if arrives { "INBOX" } else { "Outbox" };
-    let there = node.json(&["list", folder])["messages"].as_array().unwrap().len();
+    let there = node.json(&["ls", folder])["messages"].as_array().unwrap().len();
     assert_eq!(there, MESSAGES, "every 250 is a message in {folder}");
     MESSAGES as f64 / time.as_secs_f64()
 }

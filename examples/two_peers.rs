@@ -40,7 +40,7 @@ async fn main() -> Outcome<()> {
     };
     bob.ask(Command::Send { to: vec!["alice".into()], draft }).await?;
 
-    let inbox = wait(&alice, Command::List { folder: "INBOX".into() }, |answer| rows(answer, "messages") == 1).await?;
+    let inbox = wait(&alice, Command::Ls { folder: "INBOX".into() }, |answer| rows(answer, "messages") == 1).await?;
     let uid = inbox.pointer("/messages/0/uid").and_then(Value::as_u64).ok_or("no UID")?;
     let uid = u32::try_from(uid)?;
     let read = alice.ask(Command::Read { folder: "INBOX".into(), uid }).await?;

@@ -55,7 +55,7 @@ fn three_nodes(peers: &Path) -> [Node; 3] {
         // Large enough for a body of its own.
         smtp.submit(&to, &message(&login.user, &to, SUBJECT, &format!("{BODY}\r\n").repeat(60_000))).unwrap();
         wait_for("the mails", Duration::from_secs(60), || {
-            let list = guest.json(&["list"]);
+            let list = guest.json(&["ls"]);
             (list["messages"].as_array().unwrap().len() == 2).then_some(())
         });
     }
@@ -153,7 +153,7 @@ fn a_log_that_lost_its_end_is_reported() {
     let segment = std::fs::OpenOptions::new().write(true).open(&last).unwrap();
     segment.set_len(segment.metadata().unwrap().len() / 2).unwrap();
     alice.start();
-    assert!(alice.json(&["list"])["messages"].as_array().unwrap().len() < 10);
+    assert!(alice.json(&["ls"])["messages"].as_array().unwrap().len() < 10);
     assert!(alice.words().contains("the end of an identity's log is missing"), "{}", alice.words());
 }
 

@@ -21,7 +21,7 @@ fn passphrase(dir: &Path, name: &str, text: &str) -> PathBuf {
 }
 
 fn subjects(node: &Node, folder: &str) -> BTreeSet<String> {
-    let rows = node.json(&["list", folder]);
+    let rows = node.json(&["ls", folder]);
     rows["messages"].as_array().unwrap().iter().map(|row| row["subject"].as_str().unwrap().to_owned()).collect()
 }
 
@@ -110,7 +110,7 @@ fn a_backup_of_a_node_in_a_storm_holds_what_was_acknowledged_before() {
     wait_for("mail for the copy", Duration::from_secs(60), || {
         subjects(&copy, "INBOX").contains("to the copy").then_some(())
     });
-    let notices = copy.json(&["list"])["messages"].as_array().unwrap().clone();
+    let notices = copy.json(&["ls"])["messages"].as_array().unwrap().clone();
     let told = notices.iter().filter(|row| row["subject"] == "This mailbox was restored from a backup").count();
     assert_eq!(told, 1, "it is told once");
 }

@@ -35,7 +35,7 @@ fn without_a_daemon_the_next_step_is_named() {
     let (code, words) = failure(&runepeer(&["--data-dir", data.to_str().unwrap()]));
     assert_eq!(code, 3);
     assert!(words.contains("nothing is set up yet; begin with: runepeer up"), "{words}");
-    let output = runepeer(&["--data-dir", data.to_str().unwrap(), "--json", "list"]);
+    let output = runepeer(&["--data-dir", data.to_str().unwrap(), "--json", "ls"]);
     assert_eq!(output.status.code(), Some(3));
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(json["schema"], 1);
@@ -52,6 +52,8 @@ fn without_a_daemon_the_next_step_is_named() {
 #[test]
 fn wrong_arguments_end_with_2_and_help_with_0() {
     assert_eq!(runepeer(&["frobnicate"]).status.code(), Some(2));
+    // A folder's messages are listed by `ls`.
+    assert_eq!(runepeer(&["list"]).status.code(), Some(2));
     assert_eq!(runepeer(&["invite", "--expires", "soon"]).status.code(), Some(2));
     assert_eq!(runepeer(&["--help"]).status.code(), Some(0));
     assert_eq!(runepeer(&["--version"]).status.code(), Some(0));
@@ -68,8 +70,7 @@ fn wrong_arguments_end_with_2_and_help_with_0() {
 
 #[test]
 fn wrong_arguments_are_json_to_a_script() {
-    for arguments in [&["--json", "frobnicate"][..], &["list", "--bogus", "--json"], &["--json", "read", "x\u{1b}[2J"]]
-    {
+    for arguments in [&["--json", "frobnicate"][..], &["ls", "--bogus", "--json"], &["--json", "read", "x\u{1b}[2J"]] {
         let output = runepeer(arguments);
         assert_eq!(output.status.code(), Some(2));
         let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -177,7 +178,7 @@ fn commands_answer_in_words_and_json() {
     assert!(code == 4 && words.contains("contact add"), "{words}");
     let (code, _) = failure(&alice.run(&["read", "7"]));
     assert_eq!(code, 4);
-    let (code, _) = failure(&alice.run(&["list", "Nowhere"]));
+    let (code, _) = failure(&alice.run(&["ls", "Nowhere"]));
     assert_eq!(code, 4);
     let (code, _) = failure(&alice.run(&["-i", "zoe", "identity", "show"]));
     assert_eq!(code, 4);
@@ -192,9 +193,9 @@ fn commands_answer_in_words_and_json() {
 
     // Another identity: then a command must say which is meant.
     assert!(alice.run(&["identity", "new", "work"]).status.success());
-    let (code, words) = failure(&alice.run(&["list"]));
+    let (code, words) = failure(&alice.run(&["ls"]));
     assert!(code == 2 && words.contains("-i NAME"), "{words}");
-    assert_eq!(alice.json(&["-i", "work", "list"])["messages"].as_array().unwrap().len(), 0);
+    assert_eq!(alice.json(&["-i", "work", "ls"])["messages"].as_array().unwrap().len(), 0);
 }
 
 #[test]
@@ -208,7 +209,7 @@ fn a_message_from_the_command_line_arrives() {
     std::fs::write(&file, "attached").unwrap();
     bob.feed(&["send", "-t", "alice", "-s", "Grüße", "-a", file.to_str().unwrap(), "-"], b"Hello\n");
     let list = support::wait_for("the mail", Duration::from_secs(30), || {
-        let list = alice.json(&["list"]);
+        let list = alice.json(&["ls"]);
         (!list["messages"].as_array().unwrap().is_empty()).then_some(list)
     });
     assert_eq!(list["messages"][0]["subject"], "Grüße");
@@ -235,13 +236,13 @@ fn a_contact_is_blocked_let_back_and_removed_from_the_command_line() {
     assert_eq!(alice.json(&["contact", "block", "bob"])["status"], "blocked");
     send("dropped");
     delivered("bob to hear that it arrived");
-    assert!(alice.json(&["list"])["messages"].as_array().unwrap().is_empty());
+    assert!(alice.json(&["ls"])["messages"].as_array().unwrap().is_empty());
     let (code, words) = failure(&alice.run(&["send", "-t", "bob", "-s", "x"]));
     assert!(code == 4 && words.contains("contact unblock bob"), "{words}");
     assert_eq!(alice.json(&["contact", "unblock", "bob"])["status"], "confirmed");
     send("kept");
     let list = support::wait_for("the mail", Duration::from_secs(30), || {
-        let list = alice.json(&["list"]);
+        let list = alice.json(&["ls"]);
         (!list["messages"].as_array().unwrap().is_empty()).then_some(list)
     });
     assert_eq!(list["messages"][0]["subject"], "kept");

@@ -51,7 +51,7 @@ fn introduce(inviter: &Node, guest: &Node) {
 }
 
 fn subjects(node: &Node) -> Vec<String> {
-    let listed = node.json(&["list", "INBOX"]);
+    let listed = node.json(&["ls", "INBOX"]);
     let rows = listed["messages"].as_array().unwrap().iter();
     rows.map(|row| row["subject"].as_str().unwrap().to_owned()).collect()
 }

@@ -143,7 +143,7 @@ fn storm((): &()) {
         alice.json(&["queue", "list"])["queue"].as_array().unwrap().is_empty().then_some(())
     });
     let mut shown: BTreeMap<String, u32> = BTreeMap::new();
-    for row in bob.json(&["list"])["messages"].as_array().unwrap() {
+    for row in bob.json(&["ls"])["messages"].as_array().unwrap() {
         *shown.entry(row["subject"].as_str().unwrap().to_owned()).or_default() += 1;
     }
     println!("{} acknowledged, {} shown", acknowledged.len(), shown.len());

@@ -60,7 +60,7 @@ fn first_contact(python: &Python) {
     let invitation = alice.json(&["invite"])["invitation"].as_str().unwrap().to_owned();
     run(python, "examples/first_contact.py", peers.path(), &invitation);
     wait_for("their mail is in INBOX", SOON, || {
-        let listed = alice.json(&["list"]);
+        let listed = alice.json(&["ls"]);
         let subjects = listed["messages"].as_array()?.iter().map(|row| row["subject"].as_str().unwrap_or_default());
         (subjects.collect::<Vec<_>>() == ["Written by another program"]).then_some(())
     });

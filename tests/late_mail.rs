@@ -97,7 +97,7 @@ fn read(path: &Path) -> String {
 }
 
 fn subjects(node: &Node) -> Vec<String> {
-    let rows = node.json(&["list"]);
+    let rows = node.json(&["ls"]);
     rows["messages"].as_array().unwrap().iter().map(|row| row["subject"].as_str().unwrap().to_owned()).collect()
 }
 

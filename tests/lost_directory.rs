@@ -30,7 +30,7 @@ fn waits(node: &Node) -> usize {
 }
 
 fn subjects(node: &Node, folder: &str) -> Vec<String> {
-    let rows = node.json(&["list", folder]);
+    let rows = node.json(&["ls", folder]);
     rows["messages"].as_array().unwrap().iter().map(|row| row["subject"].as_str().unwrap().to_owned()).collect()
 }
 

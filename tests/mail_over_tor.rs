@@ -179,7 +179,7 @@ fn attachments(messages: &[Vec<u8>], subject: &str) -> Vec<Vec<u8>> {
 }
 
 fn subjects(node: &Node) -> Vec<String> {
-    let list = node.json(&["list"]);
+    let list = node.json(&["ls"]);
     list["messages"].as_array().unwrap().iter().map(|row| row["subject"].as_str().unwrap().to_owned()).collect()
 }
 

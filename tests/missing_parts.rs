@@ -86,7 +86,7 @@ fn keys(node: &Node) -> Vec<PathBuf> {
 }
 
 fn subjects(node: &Node) -> usize {
-    node.json(&["list", "Archive"])["messages"].as_array().unwrap().len()
+    node.json(&["ls", "Archive"])["messages"].as_array().unwrap().len()
 }
 
 #[test]

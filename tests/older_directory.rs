@@ -261,7 +261,7 @@ fn receive(alice: &Node, bob: &Node, carol: &Node) {
     std::fs::write(&picture, "Häuser am See\n".repeat(40)).unwrap();
     let inbox = |wanted: usize| {
         wait_for("alice has it", PATIENCE, || {
-            (alice.json(&["list"])["messages"].as_array().unwrap().len() == wanted).then_some(())
+            (alice.json(&["ls"])["messages"].as_array().unwrap().len() == wanted).then_some(())
         });
     };
     for (number, subject) in ["one", "two: Grüße", "three"].into_iter().enumerate() {

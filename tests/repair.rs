@@ -64,7 +64,7 @@ fn uid_validity(node: &Node, login: &Login) -> String {
 }
 
 fn subjects(node: &Node, folder: &str) -> Vec<String> {
-    let rows = node.json(&["list", folder]);
+    let rows = node.json(&["ls", folder]);
     rows["messages"].as_array().unwrap().iter().map(|row| row["subject"].as_str().unwrap().to_owned()).collect()
 }
 
@@ -176,7 +176,7 @@ fn waiting_mail_that_cannot_be_read_is_shown_before_and_reported_afterwards() {
     assert_eq!(alice.json(&["repair", "--yes"])["repaired"], true);
     alice.start();
     assert!(alice.json(&["queue", "list"])["queue"].as_array().unwrap().is_empty());
-    let reports: Vec<_> = alice.json(&["list"])["messages"]
+    let reports: Vec<_> = alice.json(&["ls"])["messages"]
         .as_array()
         .unwrap()
         .iter()

@@ -58,14 +58,14 @@ pub(super) enum Verb {
     /// Send a message
     Send(Send),
     /// List a folder's messages
-    List {
+    Ls {
         /// The folder
         #[arg(default_value = "INBOX")]
         folder: String,
     },
     /// Print a message as it was received
     Read {
-        /// The message's UID, from `list`
+        /// The message's UID, from `ls`
         uid: u32,
         /// The folder
         #[arg(default_value = "INBOX")]

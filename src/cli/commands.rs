@@ -33,7 +33,7 @@ pub(super) fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Invite(invite) => invitation(context, invite),
         Verb::Contact(contact) => contacts(context, contact),
         Verb::Send(send) => submit(context, &send),
-        Verb::List { folder } => list(context, folder),
+        Verb::Ls { folder } => ls(context, folder),
         Verb::Read { uid, folder } => read(context, folder, uid),
         Verb::Queue(verb) => queue::run(context, verb),
         Verb::Carrier(verb) => carrier::run(context, verb),
@@ -369,8 +369,8 @@ fn attachment(path: &Path) -> Result<Attachment, Failure> {
     Ok(Attachment { name: name.to_string_lossy().into_owned(), base64: BASE64.encode(&bytes) })
 }
 
-fn list(context: &Context, folder: String) -> Result<(), Failure> {
-    let value = context.ask(Command::List { folder })?;
+fn ls(context: &Context, folder: String) -> Result<(), Failure> {
+    let value = context.ask(Command::Ls { folder })?;
     show(context, value, |value| {
         rows(value, "messages")
             .map(|row| {

@@ -174,7 +174,7 @@ async fn story(context: &Context, home: &Path, keep: bool) -> Result<(), Failure
     .await?;
     out.say(format!("  {accepted}\n"));
 
-    bob.wait(Command::List { folder: "INBOX".into() }, "for alice's mail", |value| {
+    bob.wait(Command::Ls { folder: "INBOX".into() }, "for alice's mail", |value| {
         value["messages"].as_array().is_some_and(|messages| !messages.is_empty())
     })
     .await?;
@@ -256,7 +256,7 @@ async fn away(context: &Context, home: &Path, alice: &Person, bob: &Person, caro
         })
         .await?;
     carol
-        .wait(Command::List { folder: "INBOX".into() }, "for the mail in her box", |value| {
+        .wait(Command::Ls { folder: "INBOX".into() }, "for the mail in her box", |value| {
             value["messages"].as_array().is_some_and(|messages| messages.len() == 1)
         })
         .await?;

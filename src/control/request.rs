@@ -93,7 +93,7 @@ pub enum Command {
         draft: Draft,
     },
     /// Messages of a folder.
-    List {
+    Ls {
         /// The folder's name.
         folder: String,
     },

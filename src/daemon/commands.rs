@@ -123,7 +123,7 @@ impl Commands {
             }
             Command::ContactSet(change) => contacts::set(&*self.account(identity)?, change).await,
             Command::Send { to, draft } => send(self.account(identity)?, to, draft).await,
-            Command::List { folder } => list(&*self.account(identity)?, &folder).await,
+            Command::Ls { folder } => ls(&*self.account(identity)?, &folder).await,
             Command::Read { folder, uid } => read(&*self.account(identity)?, &folder, uid).await,
             Command::QueueList { ended } => {
                 let snapshot = self.account(identity)?.snapshot.borrow().clone();
@@ -355,7 +355,7 @@ fn folder(snapshot: &Snapshot, name: &str) -> Result<Arc<Folder>, Failure> {
     })
 }
 
-async fn list(account: &LocalAccount, name: &str) -> Result<Value, Failure> {
+async fn ls(account: &LocalAccount, name: &str) -> Result<Value, Failure> {
     let folder = folder(&account.snapshot.borrow().clone(), name)?;
     let mut rows = Vec::with_capacity(folder.messages.len());
     for message in folder.messages.iter() {
@@ -383,7 +383,7 @@ async fn list(account: &LocalAccount, name: &str) -> Result<Value, Failure> {
 async fn read(account: &LocalAccount, name: &str, uid: u32) -> Result<Value, Failure> {
     let folder = folder(&account.snapshot.borrow().clone(), name)?;
     let message = folder.messages.get(uid).ok_or_else(|| {
-        Failure::new(Code::NotFound, format!("there is no message {uid} in {}", folder.name)).hint("see: runepeer list")
+        Failure::new(Code::NotFound, format!("there is no message {uid} in {}", folder.name)).hint("see: runepeer ls")
     })?;
     let bytes = account
         .read(message.body, 0..u64::from(message.size))

@@ -412,8 +412,7 @@ impl<'a> Cell<'a> {
     fn is_told(&mut self, wanted: &[&str]) {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
-            let told =
-                [&["--json", "status"][..], &["--json", "list"]].map(|arguments| said(&self.node.run(arguments)));
+            let told = [&["--json", "status"][..], &["--json", "ls"]].map(|arguments| said(&self.node.run(arguments)));
             let words = [self.node.words(), told.concat()].concat();
             let missing = |fragment: &&str| !words.contains(&fragment.replace("{file}", &self.file));
             if !wanted.iter().any(missing) || Instant::now() > deadline {

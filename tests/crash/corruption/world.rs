@@ -315,7 +315,7 @@ pub(crate) fn shown(node: &Node, login: &Login) -> (Mail, usize) {
     let (mut read, mut unread) = (BTreeMap::new(), 0);
     let open = || Imap::open(node.port("imap"), login).unwrap();
     for folder in ["INBOX", "Archive", "Outbox", "Recovered"] {
-        let Some(listed) = node.try_json(&["list", folder]) else { continue };
+        let Some(listed) = node.try_json(&["ls", folder]) else { continue };
         let mut imap = open();
         imap.run(&format!("EXAMINE {folder}")).unwrap();
         for row in listed["messages"].as_array().unwrap() {
