@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use runepeer::base::Onion;
 use runepeer::config::{File, ListenFile};
 use runepeer::control::Command;
+use runepeer::control::reply::{Folder, Invitation};
 use runepeer::daemon::{Node, Preparation, Start};
 use runepeer::net::Loopback;
 
@@ -62,9 +63,9 @@ fn setting(dir: &Path, sessions: usize, window: usize) -> (f64, usize) {
     let mut loads = Vec::new();
     for number in 0..sessions {
         let peer = runtime.block_on(async {
-            let invitation =
-                node.ask(Command::Invite { public: false, life_secs: 3600 }).await.expect("it can be made");
-            Peer::befriend(number, &transport, invitation["invitation"].as_str().expect("a text")).await
+            let made = node.ask(Command::Invite { public: false, life_secs: 3600 }).await;
+            let Invitation { invitation, .. } = made.expect("it can be made");
+            Peer::befriend(number, &transport, &invitation).await
         });
         let requests: Vec<Request> =
             (0..WARM_UP + each).map(|n| peer.mail(n, &format!("Message {n}"), BYTES)).collect();
@@ -92,8 +93,8 @@ async fn start(root: &Path, peers: &Path) -> Node {
 }
 
 async fn in_inbox(node: &Node) -> usize {
-    let list = node.ask(Command::Ls { folder: "INBOX".into() }).await.expect("INBOX can be listed");
-    list["messages"].as_array().map_or(0, Vec::len)
+    let inbox: Folder = node.ask(Command::Ls { folder: "INBOX".into() }).await.expect("INBOX can be listed");
+    inbox.messages.len()
 }
 
 /// From when every session is warm until the last 202 of all.

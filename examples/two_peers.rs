@@ -11,9 +11,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use runepeer::config::{File, ListenFile};
+use runepeer::control::reply::{Contact, Folder, Invitation, Message, Queue, QueueId};
 use runepeer::control::{Command, Draft};
 use runepeer::daemon::{Node, Preparation, Start};
-use serde_json::Value;
+use serde::de::DeserializeOwned;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -24,12 +25,11 @@ async fn main() -> Outcome<()> {
     let bob = start("bob", home.path()).await?;
 
     // An invitation is a text. Whoever has it can become a contact, once: hand it over by a way that you trust.
-    let invited = alice.ask(Command::Invite { public: false, life_secs: 3600 }).await?;
-    let invitation = text(&invited, "invitation");
+    let Invitation { invitation, .. } = alice.ask(Command::Invite { public: false, life_secs: 3600 }).await?;
     println!("alice invites: {invitation}");
 
-    let added = bob.ask(Command::ContactAdd { invitation, petname: Some("alice".into()) }).await?;
-    println!("bob adds:      {} = {}", text(&added, "petname"), text(&added, "address"));
+    let added: Contact = bob.ask(Command::ContactAdd { invitation, petname: Some("alice".into()) }).await?;
+    println!("bob adds:      {} = {}", added.petname, added.address);
 
     // bob may write at once: what he writes waits until the two nodes have exchanged their cards.
     let draft = Draft {
@@ -38,17 +38,17 @@ async fn main() -> Outcome<()> {
         attachments: vec![],
         important: false,
     };
-    bob.ask(Command::Send { to: vec!["alice".into()], draft }).await?;
+    let _: QueueId = bob.ask(Command::Send { to: vec!["alice".into()], draft }).await?;
 
-    let inbox = wait(&alice, Command::Ls { folder: "INBOX".into() }, |answer| rows(answer, "messages") == 1).await?;
-    let uid = inbox.pointer("/messages/0/uid").and_then(Value::as_u64).ok_or("no UID")?;
-    let uid = u32::try_from(uid)?;
-    let read = alice.ask(Command::Read { folder: "INBOX".into(), uid }).await?;
-    let message = data_encoding::BASE64.decode(text(&read, "message").as_bytes())?;
+    let has_mail = |inbox: &Folder| inbox.messages.len() == 1;
+    let inbox = wait(&alice, Command::Ls { folder: "INBOX".into() }, has_mail).await?;
+    let uid = inbox.messages.first().ok_or("no message")?.uid;
+    let read: Message = alice.ask(Command::Read { folder: "INBOX".into(), uid }).await?;
+    let message = data_encoding::BASE64.decode(read.message.as_bytes())?;
     println!("\nalice reads:\n\n{}", String::from_utf8(message)?);
 
     // bob's queue is empty when alice's node has said that the message is on her disk.
-    wait(&bob, Command::QueueList { ended: false }, |answer| rows(answer, "queue") == 0).await?;
+    wait(&bob, Command::QueueList { ended: false }, |queue: &Queue| queue.queue.is_empty()).await?;
     println!("bob knows that she has it.");
 
     alice.stop().await;
@@ -70,7 +70,7 @@ async fn start(name: &str, home: &Path) -> Outcome<Node> {
 }
 
 /// Asks again and again until the answer is the one that is waited for.
-async fn wait(node: &Node, command: Command, done: impl Fn(&Value) -> bool) -> Outcome<Value> {
+async fn wait<R: DeserializeOwned>(node: &Node, command: Command, done: impl Fn(&R) -> bool) -> Outcome<R> {
     let begun = Instant::now();
     loop {
         let answer = node.ask(command.clone()).await?;
@@ -78,16 +78,8 @@ async fn wait(node: &Node, command: Command, done: impl Fn(&Value) -> bool) -> O
             return Ok(answer);
         }
         if begun.elapsed() > Duration::from_secs(60) {
-            return Err(format!("waited in vain; the last answer was {answer}").into());
+            return Err("waited in vain".into());
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-}
-
-fn text(answer: &Value, member: &str) -> String {
-    answer.get(member).and_then(Value::as_str).unwrap_or_default().to_owned()
-}
-
-fn rows(answer: &Value, member: &str) -> usize {
-    answer.get(member).and_then(Value::as_array).map_or(0, Vec::len)
 }

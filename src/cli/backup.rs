@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::args::Backup as Verb;
@@ -11,6 +12,7 @@ use super::progress::Bar;
 use super::up::{prompt, read_passphrase};
 use super::{Context, output};
 use crate::backup::{self, Checked, Entry, Last, Order};
+use crate::control::reply::{BackupFiles, Done};
 use crate::control::{Client, Code, Command, Failure, Request};
 use crate::daemon::{DataDir, Preparation, now};
 use crate::store::vfs::RealVfs;
@@ -41,7 +43,7 @@ enum Source {
 }
 
 impl Source {
-    fn ask(client: &mut Client, command: Command) -> Result<Value, Failure> {
+    fn ask<R: DeserializeOwned>(client: &mut Client, command: Command) -> Result<R, Failure> {
         client.ask(&Request { identity: None, command })
     }
 
@@ -51,9 +53,7 @@ impl Source {
         };
         match Client::connect(&context.data) {
             Ok(mut client) => {
-                let mut answer = Self::ask(&mut client, Command::BackupBegin)?;
-                let files = serde_json::from_value(answer["files"].take()).map_err(|error| failed(&error))?;
-                let lease = answer["lease"].as_str().unwrap_or_default().to_owned();
+                let BackupFiles { lease, files } = Self::ask(&mut client, Command::BackupBegin)?;
                 let root = context.data.canonicalize().map_err(|error| failed(&error))?;
                 Ok((Self::Daemon { client, lease, heard: Instant::now() }, root, files))
             }
@@ -73,7 +73,7 @@ impl Source {
         if let Self::Daemon { client, lease, heard } = self
             && heard.elapsed() > SIGN_OF_LIFE
         {
-            Self::ask(client, Command::BackupHold { lease: lease.clone() })?;
+            Self::ask::<Done>(client, Command::BackupHold { lease: lease.clone() })?;
             *heard = Instant::now();
         }
         Ok(())
@@ -82,7 +82,7 @@ impl Source {
     fn release(mut self) {
         if let Self::Daemon { client, lease, .. } = &mut self {
             // The daemon forgets by itself whom it does not hear from.
-            let _ = Self::ask(client, Command::BackupEnd { lease: lease.clone() });
+            let _ = Self::ask::<Done>(client, Command::BackupEnd { lease: lease.clone() });
         }
     }
 }
@@ -111,7 +111,7 @@ fn create(context: &Context, to: &Path, passphrase_file: Option<&Path>) -> Resul
         context.output.warn(format!("The backup is made; that it was made could not be noted: {error}"));
     }
     let answer = json!({ "file": to.display().to_string(), "bytes": made.bytes, "made": made.made.rfc3339() });
-    show(context, answer, |_| format!("{}  {} bytes", to.display(), made.bytes));
+    show(context, &answer, |_| format!("{}  {} bytes", to.display(), made.bytes));
     context.output.say("Keep it apart from this machine, and its passphrase apart from it. Check it now and then:");
     context.output.say(format!("  runepeer backup verify '{}'", to.display()));
     Ok(())
@@ -143,7 +143,7 @@ fn verify(
         // Only for status.
         let _ = Last { verified: Some(now()), ..last }.save(&RealVfs, &context.data);
     }
-    show(context, describe(&checked), |_| words(&checked));
+    show(context, &describe(&checked), |_| words(&checked));
     Ok(())
 }
 
@@ -186,7 +186,7 @@ fn restore(context: &Context, file: &Path, passphrase_file: Option<&Path>) -> Re
     bar.clear();
     restored?;
     let root = directory.path().to_owned();
-    show(context, json!({ "data_dir": root.display().to_string() }), |_| format!("restored into {}", root.display()));
+    show(context, &json!({ "data_dir": root.display().to_string() }), |_| format!("restored into {}", root.display()));
     context.output.say("Never run the original and this copy at the same time: the next start looks for the original");
     context.output.say("first. Mail programs will fetch everything anew. Start it with:");
     context.output.say(format!("  runepeer --data-dir '{}' up", root.display()));

@@ -6,10 +6,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use data_encoding::BASE64;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 use super::args::{Config, Contact, Identity, Invite, InviteCommand, Mail, MailSetup, Password, Send, Verb};
 use super::{Context, args, backup, carrier, output, qr, queue, repair, thunderbird};
+use crate::control::reply::{self, Done, Listen, ReceiptsGiven};
 use crate::control::{Attachment, Code, Command, ContactChange, Draft, Failure};
 
 /// A daemon stops within ten seconds; the rest is for a busy machine.
@@ -23,7 +25,7 @@ pub(super) fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
         // Both run in this process and are dispatched before.
         Verb::Up(_) | Verb::Demo(_) => Ok(()),
         Verb::Down => {
-            context.ask(Command::Stop)?;
+            context.ask::<Done>(Command::Stop)?;
             wait_until_stopped(&context.data, STOP)?;
             done(context, "The daemon has stopped.");
             Ok(())
@@ -43,12 +45,12 @@ pub(super) fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Repair { check, passphrase_file } => repair::run(context, check, passphrase_file.as_deref()),
         Verb::Config(Config::Path) => {
             let path = context.data.join(crate::config::FILE_NAME);
-            show(context, json!({ "path": path.display().to_string() }), |_| path.display().to_string());
+            show(context, &json!({ "path": path.display().to_string() }), |_| path.display().to_string());
             Ok(())
         }
         Verb::Version => {
             let version = env!("CARGO_PKG_VERSION");
-            show(context, json!({ "version": version }), |_| format!("runepeer {version}"));
+            show(context, &json!({ "version": version }), |_| format!("runepeer {version}"));
             Ok(())
         }
     }
@@ -70,11 +72,11 @@ fn wait_until_stopped(data: &Path, longest: Duration) -> Result<(), Failure> {
 }
 
 /// Prints an answer: as JSON where asked for, else in words.
-pub(super) fn show(context: &Context, value: Value, words: impl FnOnce(&Value) -> String) {
+pub(super) fn show<R: Serialize>(context: &Context, answer: &R, words: impl FnOnce(&R) -> String) {
     if context.output.is_json() {
-        context.output.object(value);
+        context.output.object(answer);
     } else {
-        let words = words(&value);
+        let words = words(answer);
         if !words.is_empty() {
             context.output.data(words.trim_end());
         }
@@ -84,154 +86,123 @@ pub(super) fn show(context: &Context, value: Value, words: impl FnOnce(&Value) -
 /// Says that something was done: in words, or as an object without members of its own.
 pub(super) fn done(context: &Context, words: &str) {
     if context.output.is_json() {
-        context.output.object(json!({}));
+        context.output.object(&Done {});
     } else {
         context.output.say(words);
     }
 }
 
-/// A member of an answer as text.
-pub(super) fn text<'a>(value: &'a Value, name: &str) -> &'a str {
-    value.get(name).and_then(Value::as_str).unwrap_or_default()
-}
-
-pub(super) fn rows<'a>(value: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
-    value.get(name).and_then(Value::as_array).into_iter().flatten()
-}
-
 fn status(context: &Context) -> Result<(), Failure> {
-    let value = match context.ask(Command::Status) {
+    let status = match context.ask(Command::Status) {
         Err(failure) if failure.code == Code::DaemonDown && !context.data.join("keys").exists() => {
             return Err(failure.hint("nothing is set up yet; begin with: runepeer up"));
         }
         answer => answer?,
     };
-    show(context, value, |value| {
-        let mut words = format!("runepeer {}, process {}\n", text(value, "version"), value["pid"]);
-        let tor = &value["tor"];
-        let _ = writeln!(words, "network: {} ({} %)", text(tor, "state"), tor["percent"]);
-        if let Some(reason) = tor["blocked_reason"].as_str() {
-            let _ = writeln!(words, "  {reason}");
-        }
-        for identity in rows(value, "identities") {
-            let reachable = match (identity["listen"] == "never", identity["reachable"] == true) {
-                (true, _) => "by its boxes only",
-                (false, true) => "reachable",
-                (false, false) => "not reachable yet",
-            };
-            let _ = writeln!(words, "{}: {} ({reachable})", text(identity, "name"), text(identity, "address"));
-            if let Some(problem) = identity["problem"].as_str() {
-                let _ = writeln!(words, "  {problem}");
-            }
-        }
-        let carrier = &value["carrier"];
-        if carrier["enabled"] == true {
-            let reachable = if carrier["reachable"] == true { "reachable" } else { "not reachable yet" };
-            let boxes = rows(carrier, "mailboxes").count();
-            let _ = writeln!(words, "carrier: {} held in {boxes} boxes ({reachable})", carrier["held"]);
-        }
-        if let Some(problem) = carrier["problem"].as_str() {
-            let means = if carrier["open"] == true { "" } else { "it carries nothing until this is mended: " };
-            let _ = writeln!(words, "carrier: {means}{problem}");
-            if let Some(hint) = carrier["hint"].as_str() {
-                let _ = writeln!(words, "  {hint}");
-            }
-        }
-        if value["disk"]["low"] == true {
-            let free = value["disk"]["free"].as_u64().unwrap_or(0) >> 20;
-            let _ = writeln!(words, "disk: nearly full ({free} MiB free); no mail is taken until there is space");
-        }
-        for rented in rows(value, "carriers") {
-            let _ = write!(words, "box: {}", carrier::rented(rented));
-        }
-        let listen = &value["listen"];
-        if !listen.is_null() {
-            let (imap, submission) = (text(listen, "imap"), text(listen, "submission"));
-            let _ = writeln!(words, "mail programs: IMAP {imap}, SMTP {submission}");
-        }
-        let waiting = rows(value, "queue").count();
-        let _ =
-            writeln!(words, "{}", if waiting == 0 { "nothing waits".into() } else { format!("{waiting} waiting:") });
-        for item in rows(value, "queue") {
-            let _ = writeln!(words, "  {}", queue::line(item));
-        }
-        let backup = &value["backup"];
-        let _ = match backup["last"].as_str() {
-            None => writeln!(words, "no backup yet: runepeer backup create FILE"),
-            Some(last) => match backup["verified"].as_str() {
-                Some(verified) => writeln!(words, "last backup {last}, verified {verified}"),
-                None => writeln!(words, "last backup {last}, not verified: runepeer backup verify FILE"),
-            },
-        };
-        if rows(value, "identities").any(|identity| identity["contacts"] == 0) {
-            words.push_str("next: runepeer invite, or runepeer contact add, to know somebody\n");
-        }
-        words
-    });
+    show(context, &status, standing);
     Ok(())
 }
 
+/// The whole of a node's status, in words.
+fn standing(status: &reply::Status) -> String {
+    let mut words = format!("runepeer {}, process {}\n", status.version, status.pid);
+    let tor = &status.tor;
+    let _ = writeln!(words, "network: {} ({} %)", tor.state, tor.percent);
+    if let Some(reason) = &tor.blocked_reason {
+        let _ = writeln!(words, "  {reason}");
+    }
+    for identity in &status.identities {
+        let reachable = match (identity.listen, identity.reachable) {
+            (Listen::Never, _) => "by its boxes only",
+            (Listen::Always, true) => "reachable",
+            (Listen::Always, false) => "not reachable yet",
+        };
+        let _ = writeln!(words, "{}: {} ({reachable})", identity.name, identity.address);
+        if let Some(problem) = &identity.problem {
+            let _ = writeln!(words, "  {problem}");
+        }
+    }
+    words += &status.carrier.as_ref().map(carrier::standing).unwrap_or_default();
+    if let Some(disk) = status.disk.filter(|disk| disk.low) {
+        let free = disk.free >> 20;
+        let _ = writeln!(words, "disk: nearly full ({free} MiB free); no mail is taken until there is space");
+    }
+    for rented in &status.carriers {
+        let _ = write!(words, "box: {}", carrier::rented(rented));
+    }
+    if let Some(listen) = &status.listen {
+        let _ = writeln!(words, "mail programs: IMAP {}, SMTP {}", listen.imap, listen.submission);
+    }
+    let _ = match status.queue.len() {
+        0 => writeln!(words, "nothing waits"),
+        waiting => writeln!(words, "{waiting} waiting:"),
+    };
+    for item in &status.queue {
+        let _ = writeln!(words, "  {}", queue::line(item));
+    }
+    let _ = match (&status.backup.last, &status.backup.verified) {
+        (None, _) => writeln!(words, "no backup yet: runepeer backup create FILE"),
+        (Some(last), Some(verified)) => writeln!(words, "last backup {last}, verified {verified}"),
+        (Some(last), None) => writeln!(words, "last backup {last}, not verified: runepeer backup verify FILE"),
+    };
+    if status.identities.iter().any(|identity| identity.contacts == 0) {
+        words.push_str("next: runepeer invite, or runepeer contact add, to know somebody\n");
+    }
+    words
+}
+
 fn identities(context: &Context, verb: Identity) -> Result<(), Failure> {
+    let line = |identity: &reply::Identity| {
+        format!("{}  {}\n  key {}\n", identity.name, identity.address, identity.fingerprint)
+    };
     let command = match verb {
-        Identity::List => Command::IdentityList,
+        Identity::List => {
+            let known: reply::Identities = context.ask(Command::IdentityList)?;
+            show(context, &known, |known| known.identities.iter().map(line).collect());
+            return Ok(());
+        }
         Identity::New { name } => Command::IdentityNew { name },
         Identity::Show => Command::IdentityShow,
         Identity::Set { listen } => Command::IdentityListen { on: listen == "always", anyway: context.global.yes },
     };
-    let value = context.ask(command)?;
-    show(context, value, |value| {
-        let line = |identity: &Value| {
-            format!("{}  {}\n", text(identity, "name"), text(identity, "address"))
-                + &match identity["fingerprint"].as_str() {
-                    Some(fingerprint) => format!("  key {fingerprint}\n"),
-                    None => String::new(),
-                }
-        };
-        match value.get("identities") {
-            Some(_) => rows(value, "identities").map(line).collect(),
-            None => line(value),
-        }
-    });
+    show(context, &context.ask(command)?, line);
     Ok(())
 }
 
 fn invitation(context: &Context, invite: Invite) -> Result<(), Failure> {
     match invite.command {
         Some(InviteCommand::List) => {
-            let value = context.ask(Command::InviteList)?;
-            show(context, value, |value| {
-                rows(value, "invitations")
-                    .map(|row| {
-                        let kind = if row["public"] == true { "public" } else { "private" };
-                        format!("{}  {kind}  until {}\n", text(row, "id"), text(row, "expires_at"))
-                    })
-                    .collect()
-            });
+            let line = |row: &reply::OpenInvitation| {
+                let kind = if row.public { "public" } else { "private" };
+                format!("{}  {kind}  until {}\n", row.id, row.expires_at)
+            };
+            let open: reply::OpenInvitations = context.ask(Command::InviteList)?;
+            show(context, &open, |open| open.invitations.iter().map(line).collect());
             Ok(())
         }
         Some(InviteCommand::Revoke { id }) => {
             confirm(context, "Whoever has this invitation can no longer use it. Revoke it?")?;
-            context.ask(Command::InviteRevoke { id })?;
+            context.ask::<Done>(Command::InviteRevoke { id })?;
             done(context, "Revoked.");
             Ok(())
         }
         None => {
             let life_secs = life_secs(&invite.expires)?;
-            let value = context.ask(Command::Invite { public: invite.public, life_secs })?;
-            let text = text(&value, "invitation").to_owned();
+            let made: reply::Invitation = context.ask(Command::Invite { public: invite.public, life_secs })?;
+            let text = &made.invitation;
             if let Some(path) = &invite.png {
-                qr::png(&text, path)?;
+                qr::png(text, path)?;
                 context.output.say(format!("QR code written to {}", path.display()));
             }
             if invite.qr && !context.output.is_json() {
-                context.output.data(qr::terminal(&text)?);
+                context.output.data(qr::terminal(text)?);
             }
             context.output.say(if invite.public {
                 "Whoever has this text can write to you; their mail waits in the folder Requests."
             } else {
                 "Give this text to one person, by a way you trust. It works once."
             });
-            show(context, value, |_| text);
+            show(context, &made, |made| made.invitation.clone());
             Ok(())
         }
     }
@@ -263,6 +234,11 @@ pub(super) fn confirm(context: &Context, question: &str) -> Result<(), Failure> 
 fn contacts(context: &Context, verb: Contact) -> Result<(), Failure> {
     let parting = matches!(verb, Contact::Block { .. } | Contact::Unblock { .. } | Contact::Rm { .. });
     let command = match verb {
+        Contact::List => {
+            let known: reply::Contacts = context.ask(Command::ContactList)?;
+            show(context, &known, |known| known.contacts.iter().map(contact_line).collect());
+            return Ok(());
+        }
         Contact::Block { who } => Command::ContactBlock { who },
         Contact::Unblock { who } => Command::ContactUnblock { who },
         Contact::Rm { who } => {
@@ -270,58 +246,52 @@ fn contacts(context: &Context, verb: Contact) -> Result<(), Failure> {
             Command::ContactRemove { who }
         }
         Contact::Add { text, petname } => Command::ContactAdd { invitation: given_or_pasted(text)?, petname },
-        Contact::List => Command::ContactList,
         Contact::Show { who } => Command::ContactShow { who },
         Contact::Set { who, receipts, carry, via } => {
             let carry = carry.map(|carry| carry == "on");
             Command::ContactSet(ContactChange { who, receipts, carry, via })
         }
     };
-    let value = context.ask(command)?;
-    if parting {
-        // One that was removed is described as it was.
-        show(context, value, |value| format!("{}: done", text(value, "petname")));
-        return Ok(());
-    }
-    show(context, value, |value| {
-        let line = |contact: &Value| {
-            format!("{}  {}  {}\n", text(contact, "petname"), text(contact, "address"), text(contact, "status"))
-        };
-        match value.get("contacts") {
-            Some(_) => rows(value, "contacts").map(line).collect(),
-            None => {
-                let mut words = line(value);
-                let _ = writeln!(words, "  key {}", text(value, "fingerprint"));
-                match value["receipts"]["given"].as_str() {
-                    Some("none") => words.push_str("  they hear nothing of their mail\n"),
-                    Some("read") => words.push_str("  they hear what you have read\n"),
-                    _ => {}
-                }
-                if value["receipts"]["expected"] == false {
-                    words.push_str("  they return no receipts\n");
-                }
-                let waiting = value["carry"]["waiting"].as_u64().unwrap_or(0);
-                if value["carry"]["allowed"] == true || waiting > 0 {
-                    let _ = writeln!(
-                        words,
-                        "  your node carries their mail ({waiting} waiting), and sees to whom they write, when and how much"
-                    );
-                }
-                if let Some(friend) = value["via"].as_str() {
-                    let _ = writeln!(
-                        words,
-                        "  when they do not answer, {friend} carries your mail to them, and sees that you write to them, when \
-                         and how much"
-                    );
-                }
-                for step in rows(value, "provenance") {
-                    let _ = writeln!(words, "  {}", step.as_str().unwrap_or_default());
-                }
-                words
-            }
-        }
-    });
+    let contact: reply::Contact = context.ask(command)?;
+    // One that was removed is described as it was.
+    show(context, &contact, |contact| if parting { format!("{}: done", contact.petname) } else { described(contact) });
     Ok(())
+}
+
+fn contact_line(contact: &reply::Contact) -> String {
+    format!("{}  {}  {}\n", contact.petname, contact.address, contact.status)
+}
+
+/// Everything about a contact, in words.
+fn described(contact: &reply::Contact) -> String {
+    let mut words = contact_line(contact);
+    let _ = writeln!(words, "  key {}", contact.fingerprint);
+    words.push_str(match contact.receipts.given {
+        ReceiptsGiven::None => "  they hear nothing of their mail\n",
+        ReceiptsGiven::Delivered => "",
+        ReceiptsGiven::Read => "  they hear what you have read\n",
+    });
+    if !contact.receipts.expected {
+        words.push_str("  they return no receipts\n");
+    }
+    let waiting = contact.carry.waiting;
+    if contact.carry.allowed || waiting > 0 {
+        let _ = writeln!(
+            words,
+            "  your node carries their mail ({waiting} waiting), and sees to whom they write, when and how much"
+        );
+    }
+    if let Some(friend) = &contact.via {
+        let _ = writeln!(
+            words,
+            "  when they do not answer, {friend} carries your mail to them, and sees that you write to them, when and how \
+             much"
+        );
+    }
+    for step in &contact.provenance {
+        let _ = writeln!(words, "  {step}");
+    }
+    words
 }
 
 /// The invitation that was given, or the one that is pasted.
@@ -353,13 +323,9 @@ fn submit(context: &Context, send: &Send) -> Result<(), Failure> {
     let attachments = send.attachments.iter().map(|path| attachment(path)).collect::<Result<Vec<_>, _>>()?;
     let text = read_stdin("Write the message, then press Ctrl-D:", crate::base::limits::MESSAGE_BYTES)?;
     let draft = Draft { subject: send.subject.clone(), text, important: send.important, attachments };
-    let value = context.ask(Command::Send { to: send.to.clone(), draft })?;
-    show(context, value, |value| format!("queued as {}", text_of_id(value)));
+    let queued: reply::QueueId = context.ask(Command::Send { to: send.to.clone(), draft })?;
+    show(context, &queued, |queued| format!("queued as {}", queued.id));
     Ok(())
-}
-
-fn text_of_id(value: &Value) -> &str {
-    text(value, "id")
 }
 
 fn attachment(path: &Path) -> Result<Attachment, Failure> {
@@ -370,43 +336,35 @@ fn attachment(path: &Path) -> Result<Attachment, Failure> {
 }
 
 fn ls(context: &Context, folder: String) -> Result<(), Failure> {
-    let value = context.ask(Command::Ls { folder })?;
-    show(context, value, |value| {
-        rows(value, "messages")
-            .map(|row| {
-                let new = if row["seen"] == true { " " } else { "N" };
-                format!(
-                    "{:>6} {new} {}  {}  {}\n",
-                    row["uid"],
-                    text(row, "date"),
-                    text(row, "from"),
-                    row["problem"].as_str().unwrap_or_else(|| text(row, "subject"))
-                )
-            })
-            .collect()
-    });
+    let line = |message: &reply::FolderMessage| {
+        let reply::FolderMessage { uid, date, from, subject, problem, .. } = message;
+        let new = if message.seen { " " } else { "N" };
+        format!("{uid:>6} {new} {date}  {from}  {}\n", problem.as_ref().unwrap_or(subject))
+    };
+    let folder: reply::Folder = context.ask(Command::Ls { folder })?;
+    show(context, &folder, |folder| folder.messages.iter().map(line).collect());
     Ok(())
 }
 
 fn read(context: &Context, folder: String, uid: u32) -> Result<(), Failure> {
-    let value = context.ask(Command::Read { folder, uid })?;
+    let read: reply::Message = context.ask(Command::Read { folder, uid })?;
     if context.output.is_json() {
-        context.output.object(value);
+        context.output.object(&read);
         return Ok(());
     }
     let message = BASE64
-        .decode(text(&value, "message").as_bytes())
+        .decode(read.message.as_bytes())
         .map_err(|_| Failure::new(Code::Failed, "the daemon's answer cannot be read"))?;
     context.output.bytes(&message);
     Ok(())
 }
 
 fn mail_setup(context: &Context, setup: MailSetup) -> Result<(), Failure> {
-    let value = context.ask(Command::MailSettings)?;
+    let asked = context.ask(Command::MailSettings)?;
     match setup {
-        MailSetup::Thunderbird { profile } => thunderbird::set_up(context, profile, &value),
+        MailSetup::Thunderbird { profile } => thunderbird::set_up(context, profile, &asked),
         MailSetup::Show => {
-            show(context, value, settings);
+            show(context, &asked, settings);
             context.output.say("Make a password for it with: runepeer mail password new");
             Ok(())
         }
@@ -414,44 +372,39 @@ fn mail_setup(context: &Context, setup: MailSetup) -> Result<(), Failure> {
 }
 
 /// The settings in words, for any mail program.
-pub(super) fn settings(value: &Value) -> String {
-    let (imap, submission) = (&value["imap"], &value["submission"]);
+pub(super) fn settings(settings: &reply::MailSettings) -> String {
+    let reply::MailSettings { address, imap, submission, .. } = settings;
     format!(
         "Address:        {}\n\
          Incoming mail:  IMAP, server {}, port {}, no encryption (it stays on this machine), normal password\n\
          Outgoing mail:  SMTP, server {}, port {}, no encryption, normal password\n\
          User name:      {}\n\
          mutt, neomutt:  also set hostname=\"{}\": answers then stand under your own copies\n",
-        text(value, "address"),
-        text(imap, "host"),
-        imap["port"],
-        text(submission, "host"),
-        submission["port"],
-        text(imap, "user"),
-        text(value, "address").rsplit('@').next().unwrap_or_default(),
+        address,
+        imap.host,
+        imap.port,
+        submission.host,
+        submission.port,
+        imap.user,
+        address.rsplit('@').next().unwrap_or_default(),
     )
 }
 
 fn passwords(context: &Context, verb: Password) -> Result<(), Failure> {
     match verb {
         Password::New { name } => {
-            let value = context.ask(Command::PasswordNew { name })?;
+            let made: reply::NewPassword = context.ask(Command::PasswordNew { name })?;
             context.output.say("This password is shown once; give it to the mail program now.");
-            show(context, value, |value| {
-                format!("user:     {}\npassword: {}\n", text(value, "user"), text(value, "password"))
-            });
+            show(context, &made, |made| format!("user:     {}\npassword: {}\n", made.user, made.password));
         }
         Password::List => {
-            let value = context.ask(Command::PasswordList)?;
-            show(context, value, |value| {
-                rows(value, "passwords")
-                    .map(|row| format!("{}  made {}\n", text(row, "name"), text(row, "created_at")))
-                    .collect()
-            });
+            let line = |password: &reply::Password| format!("{}  made {}\n", password.name, password.created_at);
+            let known: reply::Passwords = context.ask(Command::PasswordList)?;
+            show(context, &known, |known| known.passwords.iter().map(line).collect());
         }
         Password::Revoke { name } => {
             confirm(context, &format!("Mail programs that use the password {name} lose access. Revoke it?"))?;
-            context.ask(Command::PasswordRevoke { name })?;
+            context.ask::<Done>(Command::PasswordRevoke { name })?;
             done(context, "Revoked.");
         }
     }

@@ -7,12 +7,16 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde::de::DeserializeOwned;
 
 use super::args::Demo;
 use super::mail_client::{self, Imap, Login};
 use super::{Context, commands};
 use crate::config::File;
+use crate::control::reply::{
+    BoxInvitations, Carrier, Contact, ContactStatus, Contacts, Folder, Identity, Invitation, NewPassword, Queue,
+    QueueId, RecipientState, RentedBox, Status,
+};
 use crate::control::{BoxInvite, Code, Command, Draft, Failure};
 use crate::daemon::{Delays, Node, Preparation, Start};
 
@@ -72,9 +76,8 @@ struct Person {
 impl Person {
     async fn start(name: &'static str, home: &Path) -> Result<Self, Failure> {
         let node = Self::node(name, home).await?;
-        let password = &node.ask(Command::PasswordNew { name: "demo".into() }).await?;
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let login = Login { user: text(&password["user"]), password: text(&password["password"]) };
+        let NewPassword { user, password } = node.ask(Command::PasswordNew { name: "demo".into() }).await?;
+        let login = Login { user, password };
         Self::with(name, node, login).await
     }
 
@@ -96,12 +99,11 @@ impl Person {
     }
 
     async fn with(name: &'static str, node: Node, login: Login) -> Result<Self, Failure> {
-        let status = &node.ask(Command::Status).await?;
-        let address = |value: &Value| {
-            let missing = || Failure::new(Code::Failed, "the node reports no address for mail programs");
-            value.as_str().unwrap_or_default().parse().map_err(|_| missing())
-        };
-        let (imap, submission) = (address(&status["listen"]["imap"])?, address(&status["listen"]["submission"])?);
+        let status: Status = node.ask(Command::Status).await?;
+        let missing = || Failure::new(Code::Failed, "the node reports no address for mail programs");
+        let listen = status.listen.ok_or_else(missing)?;
+        let address = |text: String| text.parse().map_err(|_| missing());
+        let (imap, submission) = (address(listen.imap)?, address(listen.submission)?);
         Ok(Self { name, node, login, imap, submission })
     }
 
@@ -118,12 +120,16 @@ impl Person {
     }
 
     /// Waits until this holds of an answer.
-    async fn wait(&self, command: Command, what: &str, holds: impl Fn(&Value) -> bool) -> Result<Value, Failure> {
+    async fn wait<R: DeserializeOwned>(
+        &self,
+        command: Command,
+        what: &str,
+        holds: impl Fn(&R) -> bool,
+    ) -> Result<(), Failure> {
         let start = Instant::now();
         loop {
-            let value = self.node.ask(command.clone()).await?;
-            if holds(&value) {
-                return Ok(value);
+            if holds(&self.node.ask(command.clone()).await?) {
+                return Ok(());
             }
             if start.elapsed() > PATIENCE {
                 return Err(Failure::new(Code::Failed, format!("{}: waited in vain: {what}", self.name)));
@@ -134,15 +140,9 @@ impl Person {
 
     /// How many of the contacts have answered.
     async fn knows(&self, petname: &str) -> Result<(), Failure> {
-        self.wait(Command::ContactList, "for the other side to answer", |value| {
-            value["contacts"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .any(|contact| contact["petname"] == petname && contact["status"] == "confirmed")
-        })
-        .await
-        .map(|_| ())
+        let is_known = |contact: &Contact| contact.petname == petname && contact.status == ContactStatus::Confirmed;
+        let knows = |known: &Contacts| known.contacts.iter().any(is_known);
+        self.wait(Command::ContactList, "for the other side to answer", knows).await
     }
 }
 
@@ -174,15 +174,10 @@ async fn story(context: &Context, home: &Path, keep: bool) -> Result<(), Failure
     .await?;
     out.say(format!("  {accepted}\n"));
 
-    bob.wait(Command::Ls { folder: "INBOX".into() }, "for alice's mail", |value| {
-        value["messages"].as_array().is_some_and(|messages| !messages.is_empty())
-    })
-    .await?;
-    alice
-        .wait(Command::QueueList { ended: false }, "for bob's acknowledgement", |value| {
-            value["queue"].as_array().is_some_and(Vec::is_empty)
-        })
-        .await?;
+    let has_mail = |inbox: &Folder| !inbox.messages.is_empty();
+    bob.wait(Command::Ls { folder: "INBOX".into() }, "for alice's mail", has_mail).await?;
+    let is_empty = |queue: &Queue| queue.queue.is_empty();
+    alice.wait(Command::QueueList { ended: false }, "for bob's acknowledgement", is_empty).await?;
     out.say("Her node signed it, sealed it to bob, and handed it to bob's node, onion to onion. bob's node opened");
     out.say("and verified it, put it on its disk, and only then said 202: alice's queue is empty.\n");
 
@@ -209,7 +204,7 @@ async fn story(context: &Context, home: &Path, keep: bool) -> Result<(), Failure
     let carol = away(context, home, &alice, &bob, carol).await?;
     out.say(format!("\nThat was the whole thing, in {:.1} seconds.", begin.elapsed().as_secs_f32()));
     if context.output.is_json() {
-        context.output.object(serde_json::json!({ "delivered_bytes": received.len(), "identical": true }));
+        context.output.object(&serde_json::json!({ "delivered_bytes": received.len(), "identical": true }));
     }
     if keep {
         hold(context, &[&alice, &bob, &carol]).await?;
@@ -224,15 +219,14 @@ async fn story(context: &Context, home: &Path, keep: bool) -> Result<(), Failure
 async fn away(context: &Context, home: &Path, alice: &Person, bob: &Person, carol: Person) -> Result<Person, Failure> {
     let out = context.output;
     out.say("\nbob's node is always on. He makes it a carrier, and gives carol an invitation to a box there:");
-    bob.node.ask(Command::CarrierEnable).await?;
+    bob.node.ask::<Carrier>(Command::CarrierEnable).await?;
     let asked = BoxInvite { count: 1, life_secs: 3600, quota: None, hold_days: None };
-    let invited = &bob.node.ask(Command::CarrierInvite(asked)).await?;
-    let invitation = invited["invitations"][0]["invitation"].as_str().unwrap_or_default().to_owned();
+    let invited: BoxInvitations = bob.node.ask(Command::CarrierInvite(asked)).await?;
+    let invitation = invited.invitations.into_iter().next().map(|made| made.invitation).unwrap_or_default();
     out.say(format!("  {}…", invitation.chars().take(64).collect::<String>()));
-    carol.node.ask(Command::BoxAdd { invitation, name: Some("bob".into()) }).await?;
-    alice
-        .wait(Command::ContactShow { who: "carol".into() }, "for carol's card", |contact| contact["drops"] == 1)
-        .await?;
+    carol.node.ask::<RentedBox>(Command::BoxAdd { invitation, name: Some("bob".into()) }).await?;
+    let has_box = |contact: &Contact| contact.drops == 1;
+    alice.wait(Command::ContactShow { who: "carol".into() }, "for carol's card", has_box).await?;
     out.say("carol's node tells alice's. bob's will not learn who leaves what there, nor what it says.\n");
 
     out.say("carol goes offline, and alice writes to her.");
@@ -244,10 +238,8 @@ async fn away(context: &Context, home: &Path, alice: &Person, bob: &Person, caro
                 important: false,
                 attachments: vec![],
             };
-            alice.node.ask(Command::Send { to: vec!["carol".into()], draft }).await?;
-            let held = |value: &Value| {
-                value["queue"].as_array().is_some_and(|rows| rows.iter().all(|row| row["state"] == "held"))
-            };
+            alice.node.ask::<QueueId>(Command::Send { to: vec!["carol".into()], draft }).await?;
+            let held = |queue: &Queue| queue.queue.iter().all(|row| row.state == RecipientState::Held);
             alice.wait(Command::QueueList { ended: false }, "for the carrier", held).await?;
             out.say(
                 "alice's status says: held by 1 carrier, not with her yet. That is all she can know, and all it says.\n",
@@ -255,35 +247,29 @@ async fn away(context: &Context, home: &Path, alice: &Person, bob: &Person, caro
             Ok(())
         })
         .await?;
-    carol
-        .wait(Command::Ls { folder: "INBOX".into() }, "for the mail in her box", |value| {
-            value["messages"].as_array().is_some_and(|messages| messages.len() == 1)
-        })
-        .await?;
+    let has_it = |inbox: &Folder| inbox.messages.len() == 1;
+    carol.wait(Command::Ls { folder: "INBOX".into() }, "for the mail in her box", has_it).await?;
     out.say("carol is back. Her node collects the mail from her box, and returns a receipt that only it can make.");
-    alice
-        .wait(Command::QueueList { ended: true }, "for the receipt", |value| {
-            value["queue"].as_array().is_some_and(|rows| rows.iter().all(|row| row["state"] == "delivered"))
-        })
-        .await?;
-    bob.wait(Command::CarrierShow, "for an empty box", |value| value["held"] == 0).await?;
+    let delivered = |queue: &Queue| queue.queue.iter().all(|row| row.state == RecipientState::Delivered);
+    alice.wait(Command::QueueList { ended: true }, "for the receipt", delivered).await?;
+    bob.wait(Command::CarrierShow, "for an empty box", |carrier: &Carrier| carrier.held == 0).await?;
     out.say("alice's status says: delivered. bob's carrier holds nothing any more.");
     Ok(carol)
 }
 
 async fn address_of(person: &Person) -> Result<String, Failure> {
-    let identity = &person.node.ask(Command::IdentityShow).await?;
-    Ok(identity["address"].as_str().unwrap_or_default().to_owned())
+    let identity: Identity = person.node.ask(Command::IdentityShow).await?;
+    Ok(identity.address)
 }
 
 /// One invites, the other adds: both know each other.
 async fn introduce(context: &Context, inviter: &Person, guest: &Person) -> Result<(), Failure> {
-    let invitation = &inviter.node.ask(Command::Invite { public: false, life_secs: 3600 }).await?;
-    let invitation = invitation["invitation"].as_str().unwrap_or_default().to_owned();
+    let made: Invitation = inviter.node.ask(Command::Invite { public: false, life_secs: 3600 }).await?;
+    let invitation = made.invitation;
     let out = context.output;
     out.say(format!("{} makes an invitation and gives it to {}:", inviter.name, guest.name));
     out.say(format!("  {}…", invitation.chars().take(64).collect::<String>()));
-    guest.node.ask(Command::ContactAdd { invitation, petname: Some(inviter.name.into()) }).await?;
+    guest.node.ask::<Contact>(Command::ContactAdd { invitation, petname: Some(inviter.name.into()) }).await?;
     inviter.knows(guest.name).await?;
     guest.knows(inviter.name).await?;
     out.say(format!(

@@ -1,8 +1,5 @@
 //! The command line: arguments in, words and JSON out. It decides nothing: a running daemon does.
 
-// What is indexed here are answers of the daemon: a member that is missing from a JSON value reads as null.
-#![allow(clippy::indexing_slicing)]
-
 mod args;
 mod backup;
 mod carrier;
@@ -78,8 +75,8 @@ struct Context {
 }
 
 impl Context {
-    /// Asks the running daemon.
-    fn ask(&self, command: Command) -> Result<serde_json::Value, Failure> {
+    /// Asks the running daemon; the answer is of a type of [`reply`](crate::control::reply).
+    fn ask<R: serde::de::DeserializeOwned>(&self, command: Command) -> Result<R, Failure> {
         let request = Request { identity: self.global.identity.clone(), command };
         Client::connect(&self.data)?.ask(&request)
     }

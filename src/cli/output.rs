@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::control::{Code, Failure};
@@ -99,17 +100,21 @@ impl Output {
     }
 
     /// An object of the JSON interface: gains `schema`.
-    pub(super) fn object(&self, mut value: Value) {
-        if let Value::Object(members) = &mut value {
-            members.insert("schema".into(), 1.into());
+    pub(super) fn object(&self, object: &impl Serialize) {
+        match serde_json::to_value(object) {
+            Ok(Value::Object(mut members)) => {
+                members.insert("schema".into(), 1.into());
+                self.data(Value::Object(members).to_string());
+            }
+            Ok(other) => self.data(other.to_string()),
+            Err(error) => note(Err(io::Error::other(error))),
         }
-        self.data(value.to_string());
     }
 
     /// A failure, in words or as JSON.
     pub(super) fn failure(&self, failure: &Failure) {
         if self.json {
-            self.object(serde_json::json!({ "error": failure }));
+            self.object(&serde_json::json!({ "error": failure }));
             return;
         }
         self.warn(for_terminal(&format!("runepeer: {failure}")));

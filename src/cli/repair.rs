@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Context;
@@ -10,6 +11,15 @@ use super::progress::Bar;
 use super::up::{known_passphrase, read_passphrase};
 use crate::control::{Code, Failure};
 use crate::daemon::repair::{Finding, Unreadable, Waiting, examine, is_locked, prepare};
+
+/// What was found, and what was done about it.
+#[derive(Serialize)]
+struct Answer<'a> {
+    findings: Vec<Value>,
+    repaired: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a Failure>,
+}
 
 pub(super) fn run(context: &Context, check: bool, passphrase_file: Option<&Path>) -> Result<(), Failure> {
     let preparation = prepare(&context.data, check)?;
@@ -45,11 +55,7 @@ pub(super) fn run(context: &Context, check: bool, passphrase_file: Option<&Path>
         };
         if can_mend { failure.hint("save what can still be read: runepeer repair") } else { failure }
     });
-    let mut answer = json!({ "findings": findings, "repaired": repaired });
-    if let Some(failure) = &failure {
-        answer["error"] = json!(failure);
-    }
-    show(context, answer, |_| match (found.is_empty(), repaired) {
+    show(context, &Answer { findings, repaired, error: failure.as_ref() }, |_| match (found.is_empty(), repaired) {
         (true, _) => "Everything was read; nothing is damaged.".to_owned(),
         (false, true) => "Repaired. Start the daemon with: runepeer up".to_owned(),
         (false, false) => found.iter().flat_map(Finding::lines).collect::<Vec<_>>().join("\n"),

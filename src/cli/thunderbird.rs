@@ -11,10 +11,9 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
 use self::Preference::{Number, Text, Truth};
 use super::Context;
+use crate::control::reply::MailSettings;
 use crate::control::{Code, Failure};
 
 const BEGIN: &str = "// runepeer: begin (written by runepeer mail setup thunderbird)";
@@ -22,7 +21,7 @@ const END: &str = "// runepeer: end";
 /// Far above the numbers that Thunderbird gives to accounts made by hand. Local Folders get the number before.
 const NUMBER: u32 = 7863;
 
-pub(super) fn set_up(context: &Context, profile: Option<PathBuf>, settings: &Value) -> Result<(), Failure> {
+pub(super) fn set_up(context: &Context, profile: Option<PathBuf>, settings: &MailSettings) -> Result<(), Failure> {
     let profile = match profile {
         Some(profile) => profile,
         None => default_profile()?,
@@ -40,7 +39,7 @@ pub(super) fn set_up(context: &Context, profile: Option<PathBuf>, settings: &Val
     };
     let (prefs_js, user_js) = (profile.join("prefs.js"), profile.join("user.js"));
     let (prefs, user) = (read(&prefs_js).map_err(cannot)?, read(&user_js).map_err(cannot)?);
-    let account = Account::read(settings)?;
+    let account = Account::new(settings);
     let alone = !has_others(&prefs, &account);
     replace(&prefs_js, &merge(&prefs, &account.preferences(&prefs))).map_err(cannot)?;
     replace(&user_js, &splice(&user, &lines(&quiet(alone)))).map_err(cannot)?;
@@ -48,7 +47,7 @@ pub(super) fn set_up(context: &Context, profile: Option<PathBuf>, settings: &Val
     context.output.say("  1. runepeer mail password new thunderbird");
     context.output.say("  2. start Thunderbird; when it asks, give it that password, and again when you first send");
     if context.output.is_json() {
-        context.output.object(serde_json::json!({ "profile": profile.display().to_string() }));
+        context.output.object(&serde_json::json!({ "profile": profile.display().to_string() }));
     } else {
         context.output.data(profile.display().to_string());
     }
@@ -180,22 +179,14 @@ struct Account {
     name: String,
     user: String,
     host: String,
-    imap: u64,
-    submission: u64,
+    imap: u16,
+    submission: u16,
 }
 
 impl Account {
-    fn read(settings: &Value) -> Result<Self, Failure> {
-        let missing = || Failure::new(Code::Failed, "the daemon's answer lacks a setting");
-        let text = |value: &Value| value.as_str().map(str::to_owned).ok_or_else(missing);
-        Ok(Self {
-            address: text(&settings["address"])?,
-            name: text(&settings["name"])?,
-            user: text(&settings["imap"]["user"])?,
-            host: text(&settings["imap"]["host"])?,
-            imap: settings["imap"]["port"].as_u64().ok_or_else(missing)?,
-            submission: settings["submission"]["port"].as_u64().ok_or_else(missing)?,
-        })
+    fn new(settings: &MailSettings) -> Self {
+        let MailSettings { name, address, imap, submission } = settings.clone();
+        Self { address, name, user: imap.user, host: imap.host, imap: imap.port, submission: submission.port }
     }
 
     /// The account's own number in this profile: the one it has, or the first that nothing uses.
@@ -242,7 +233,7 @@ impl Account {
         vec![
             ("type", Text("imap".to_owned())),
             ("hostname", Text(self.host.clone())),
-            ("port", Number(self.imap)),
+            ("port", Number(self.imap.into())),
             ("userName", Text(self.user.clone())),
             ("name", Text(self.address.clone())),
             ("authMethod", Number(3)),
@@ -281,7 +272,7 @@ impl Account {
     fn smtp(&self) -> Vec<(&'static str, Preference)> {
         vec![
             ("hostname", Text(self.host.clone())),
-            ("port", Number(self.submission)),
+            ("port", Number(self.submission.into())),
             ("authMethod", Number(3)),
             ("try_ssl", Number(0)),
             ("username", Text(self.user.clone())),
@@ -344,15 +335,12 @@ fn quiet(alone: bool) -> Vec<(String, Preference)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::control::reply::MailServer;
 
     fn account(user: &str) -> Account {
-        let settings = json!({
-            "address": user, "name": "alice",
-            "imap": { "host": "127.0.0.1", "port": 1143, "user": user },
-            "submission": { "host": "127.0.0.1", "port": 1587, "user": user },
-        });
-        Account::read(&settings).unwrap()
+        let server = |port| MailServer { host: "127.0.0.1".to_owned(), port, user: user.to_owned() };
+        let (name, address) = ("alice".to_owned(), user.to_owned());
+        Account::new(&MailSettings { name, address, imap: server(1143), submission: server(1587) })
     }
 
     fn merged(prefs: &str, user: &str) -> String {

@@ -5,13 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::args::Up;
 use super::progress::Bar;
 use super::{Context, output};
 use crate::config::{File, ListenFile};
+use crate::control::reply::{Carrier, CarrierStatus, IdentityStatus, Listen, Status};
 use crate::control::{Code, Command, Failure};
 use crate::daemon::{Node, Preparation, Start, logging};
 
@@ -149,20 +149,18 @@ async fn wait_until_reachable(context: &Context, node: &Node) -> Result<(), Fail
     let bar = Bar::new(context, "Connecting to Tor");
     let mut told = String::new();
     loop {
-        let status = &node.ask(Command::Status).await?;
-        let tor = &status["tor"];
-        let identities = status["identities"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let carrier = &status["carrier"];
-        let mut published = identities.iter().chain((carrier["enabled"] == true).then_some(carrier)).peekable();
-        if published.peek().is_some() && published.all(|onion| onion["reachable"] == true || onion["listen"] == "never")
-        {
+        let status: Status = node.ask(Command::Status).await?;
+        let identities = status.identities.iter();
+        let identities = identities.map(|identity| identity.reachable || identity.listen == Listen::Never);
+        let mut published = identities.chain(carrying(&status).map(|carrier| carrier.reachable)).peekable();
+        if published.peek().is_some() && published.all(|reached| reached) {
             bar.clear();
             return Ok(());
         }
-        let percent = tor["percent"].as_u64().unwrap_or_default();
+        let percent = u64::from(status.tor.percent);
         bar.set(percent, 100);
         bar.say(coming_up(percent));
-        let reason = tor["blocked_reason"].as_str().unwrap_or_default();
+        let reason = status.tor.blocked_reason.as_deref().unwrap_or_default();
         if is_news(reason, &told) {
             reason.clone_into(&mut told);
             bar.suspend(|| {
@@ -171,6 +169,14 @@ async fn wait_until_reachable(context: &Context, node: &Node) -> Result<(), Fail
             });
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// The carrier of this node where it carries.
+fn carrying(status: &Status) -> Option<&Carrier> {
+    match &status.carrier {
+        Some(CarrierStatus::Open(carrier)) => Some(carrier).filter(|carrier| carrier.enabled),
+        _ => None,
     }
 }
 
@@ -185,25 +191,23 @@ const fn coming_up(percent: u64) -> &'static str {
 }
 
 async fn next_steps(context: &Context, node: &Node, is_new: bool) -> Result<(), Failure> {
-    let status = &node.ask(Command::Status).await?;
+    let status: Status = node.ask(Command::Status).await?;
     if context.output.is_json() {
-        context.output.object(status.clone());
+        context.output.object(&status);
         return Ok(());
     }
     if context.output.is_quiet() {
         return Ok(());
     }
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    for identity in status["identities"].as_array().into_iter().flatten() {
-        let [name, address] = ["name", "address"].map(|member| text(&identity[member]));
-        context.output.data(match identity["listen"] == "never" {
-            true => format!("{name} is {address}, and gets mail by its boxes only (runepeer carrier list)"),
-            false => format!("{name} is reachable as {address}"),
+    for IdentityStatus { name, address, listen, .. } in &status.identities {
+        context.output.data(match listen {
+            Listen::Never => format!("{name} is {address}, and gets mail by its boxes only (runepeer carrier list)"),
+            Listen::Always => format!("{name} is reachable as {address}"),
         });
     }
-    if status["carrier"]["enabled"] == true {
-        context.output.data(format!("This node carries mail for others at {}", text(&status["carrier"]["onion"])));
-        if status["identities"].as_array().is_none_or(Vec::is_empty) {
+    if let Some(carrier) = carrying(&status) {
+        context.output.data(format!("This node carries mail for others at {}", carrier.onion));
+        if status.identities.is_empty() {
             context.output.say("Invite a friend to a box here with: runepeer carrier invite");
         }
     }

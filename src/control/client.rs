@@ -4,9 +4,9 @@ use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use serde_json::Value;
+use serde::de::DeserializeOwned;
 
-use super::{Code, Failure, Request, SOCKET_NAME, socket};
+use super::{Code, Failure, Request, SOCKET_NAME, reply, socket};
 
 /// A connection to the daemon of a data directory.
 #[derive(Debug)]
@@ -37,11 +37,11 @@ impl Client {
             })
     }
 
-    /// Asks one thing and waits for the answer.
+    /// Asks one thing and waits for the answer, which is of a type of [`reply`].
     ///
     /// # Errors
-    /// What the daemon says, or [`Code::DaemonDown`] where it goes away.
-    pub fn ask(&mut self, request: &Request) -> Result<Value, Failure> {
+    /// What the daemon says, [`Code::DaemonDown`] where it goes away, or [`Code::Failed`] where its answer is of another type.
+    pub fn ask<R: DeserializeOwned>(&mut self, request: &Request) -> Result<R, Failure> {
         let gone = |_| Failure::new(Code::DaemonDown, "the daemon went away before it answered");
         let mut line = serde_json::to_string(request).map_err(|error| Failure::new(Code::Failed, error.to_string()))?;
         line.push('\n');
@@ -50,5 +50,6 @@ impl Client {
         self.stream.read_line(&mut answer).map_err(gone)?;
         super::server::Answer::read(&answer)
             .unwrap_or_else(|| Err(Failure::new(Code::DaemonDown, "the daemon went away before it answered")))
+            .and_then(reply::read)
     }
 }

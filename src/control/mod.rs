@@ -1,11 +1,12 @@
 //! The control socket: how the command line talks to a running daemon.
 //!
 //! `<data>/control.sock` takes one JSON object per line and answers each with one line
-//! (`{"ok": …}` or `{"error": {code, message, hint, retryable}}`). Only the owner of the data directory can
-//! connect: the directory is 0700. Requests are bounded by [`LINE_BYTES`].
+//! (`{"ok": …}` or `{"error": {code, message, hint, retryable}}`); what stands at `ok` is of a type of [`reply`]. Only the
+//! owner of the data directory can connect: the directory is 0700. Requests are bounded by [`LINE_BYTES`].
 
 mod client;
 mod failure;
+pub mod reply;
 mod request;
 mod server;
 mod socket;

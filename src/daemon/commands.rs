@@ -3,12 +3,13 @@
 //! Reading is done from the published snapshots; every change is a request to an identity's machine.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use data_encoding::BASE64;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 mod backup;
 mod carrier;
@@ -29,8 +30,13 @@ use super::runtime::clock::now;
 use super::runtime::supervision::Ending;
 use crate::backup::Last;
 use crate::base::{Timestamp, limits};
+use crate::control::reply::{
+    self, Disk, Done, FolderMessage, IdentityStatus, LastBackup, Listen, Listeners, MailServer, MailSettings, Network,
+    NewPassword, OpenInvitation, Status, write,
+};
 use crate::control::{Code, Command, Draft, Failure, Handler, Request as Asked};
 use crate::engine::mailbox::{Flags, Folder};
+use crate::engine::state::Password;
 use crate::engine::{Request, RequestError, Response, Snapshot};
 use crate::mail::headers;
 
@@ -75,89 +81,79 @@ impl Commands {
     async fn command(&self, asked: Asked) -> Result<Value, Failure> {
         let identity = asked.identity.as_deref();
         match asked.command {
-            Command::Status => Ok(self.status()),
+            Command::Status => write(&self.status()),
             Command::Stop => {
                 Ending::Asked.request(self.runtime.supervisor.ending());
-                Ok(json!({}))
+                write(&Done {})
             }
             Command::IdentityList => {
-                let identities: Vec<Value> = self.registry.all().iter().map(|account| profile(account)).collect();
-                Ok(json!({ "identities": identities }))
+                let identities = self.registry.all().iter().map(|account| profile(account)).collect();
+                write(&reply::Identities { identities })
             }
-            Command::IdentityNew { name } => {
-                let account = self.identities.make_another(&name).await?;
-                Ok(profile(&account))
+            Command::IdentityNew { name } => write(&profile(&*self.identities.make_another(&name).await?)),
+            Command::IdentityShow => write(&profile(&*self.account(identity)?)),
+            Command::Invite { public, life_secs } => {
+                write(&invite(&*self.account(identity)?, public, life_secs).await?)
             }
-            Command::IdentityShow => Ok(profile(&*self.account(identity)?)),
-            Command::Invite { public, life_secs } => invite(&*self.account(identity)?, public, life_secs).await,
-            Command::InviteList => Ok(invitations(&*self.account(identity)?)),
-            Command::InviteRevoke { id } => revoke(&*self.account(identity)?, &id).await,
+            Command::InviteList => write(&invitations(&*self.account(identity)?)),
+            Command::InviteRevoke { id } => write(&revoke(&*self.account(identity)?, &id).await?),
             Command::ContactAdd { invitation, petname } => {
                 let account = self.account(identity)?;
                 match account.ask(Request::AddContact { invitation, petname }).await? {
-                    Response::ContactAdded { petname, .. } => contacts::show(&account, &petname),
+                    Response::ContactAdded { petname, .. } => write(&contacts::show(&account, &petname)?),
                     _ => Err(unexpected()),
                 }
             }
-            Command::ContactList => Ok(contacts::list(&*self.account(identity)?)),
-            Command::ContactShow { who } => contacts::show(&*self.account(identity)?, &who),
-            Command::ContactBlock { who } => contacts::part(&*self.account(identity)?, &who, Request::Block).await,
-            Command::ContactUnblock { who } => contacts::part(&*self.account(identity)?, &who, Request::Unblock).await,
+            Command::ContactList => write(&contacts::list(&*self.account(identity)?)),
+            Command::ContactShow { who } => write(&contacts::show(&*self.account(identity)?, &who)?),
+            Command::ContactBlock { who } => {
+                write(&contacts::part(&*self.account(identity)?, &who, Request::Block).await?)
+            }
+            Command::ContactUnblock { who } => {
+                write(&contacts::part(&*self.account(identity)?, &who, Request::Unblock).await?)
+            }
             Command::ContactRemove { who } => {
-                contacts::part(&*self.account(identity)?, &who, Request::RemoveContact).await
+                write(&contacts::part(&*self.account(identity)?, &who, Request::RemoveContact).await?)
             }
-            Command::IdentityListen { on, anyway } => {
-                let account = self.account(identity)?;
-                if !on && !anyway && !has_open_box(&account) {
-                    return Err(Failure::new(
-                        Code::Failed,
-                        "without a box that works nobody could reach this identity",
-                    )
-                    .hint(
-                        "rent one first (runepeer carrier add) and see that it works (runepeer carrier check); or say \
-                             --yes: mail then waits at its senders, and comes back to them after five days",
-                    ));
-                }
-                account.ask(Request::Listen(on)).await?;
-                Ok(profile(&account))
-            }
-            Command::ContactSet(change) => contacts::set(&*self.account(identity)?, change).await,
-            Command::Send { to, draft } => send(self.account(identity)?, to, draft).await,
-            Command::Ls { folder } => ls(&*self.account(identity)?, &folder).await,
-            Command::Read { folder, uid } => read(&*self.account(identity)?, &folder, uid).await,
+            Command::IdentityListen { on, anyway } => write(&listen(&*self.account(identity)?, on, anyway).await?),
+            Command::ContactSet(change) => write(&contacts::set(&*self.account(identity)?, change).await?),
+            Command::Send { to, draft } => write(&send(self.account(identity)?, to, draft).await?),
+            Command::Ls { folder } => write(&ls(&*self.account(identity)?, &folder).await?),
+            Command::Read { folder, uid } => write(&read(&*self.account(identity)?, &folder, uid).await?),
             Command::QueueList { ended } => {
                 let snapshot = self.account(identity)?.snapshot.borrow().clone();
-                let rows = if ended { queue::ended(&snapshot) } else { queue::waiting(&snapshot) };
-                Ok(json!({ "queue": rows }))
+                let queue = if ended { queue::ended(&snapshot) } else { queue::waiting(&snapshot) };
+                write(&reply::Queue { queue })
             }
-            Command::QueueShow { id } => queue::show(&self.account(identity)?.snapshot.borrow().clone(), &id),
-            Command::QueueRetry { id } => queue::retry(&*self.account(identity)?, id.as_deref()).await,
-            Command::QueueCancel { id } => queue::cancel(&*self.account(identity)?, &id).await,
-            Command::PasswordNew { name } => new_password(&*self.account(identity)?, name).await,
-            Command::PasswordList => Ok(password_list(&*self.account(identity)?)),
+            Command::QueueShow { id } => write(&queue::show(&self.account(identity)?.snapshot.borrow().clone(), &id)?),
+            Command::QueueRetry { id } => write(&queue::retry(&*self.account(identity)?, id.as_deref()).await?),
+            Command::QueueCancel { id } => write(&queue::cancel(&*self.account(identity)?, &id).await?),
+            Command::PasswordNew { name } => write(&new_password(&*self.account(identity)?, name).await?),
+            Command::PasswordList => write(&password_list(&*self.account(identity)?)),
             Command::PasswordRevoke { name } => {
                 self.account(identity)?.ask(Request::RevokePassword { name }).await?;
-                Ok(json!({}))
+                write(&Done {})
             }
-            Command::BackupBegin => backup::begin(&self.home, &self.registry, &self.leases).await,
-            Command::BackupHold { lease } => backup::hold(&self.leases, &lease, false),
-            Command::BackupEnd { lease } => backup::hold(&self.leases, &lease, true),
-            Command::CarrierEnable => self.carrier.switch_on().await,
-            Command::CarrierDisable => self.carrier.switch_off().await,
-            Command::CarrierShow => self.carrier.show(),
-            Command::CarrierInvite(asked) => self.carrier.invite(&asked).await,
-            Command::CarrierLimits(change) => self.carrier.limit(&change).await,
-            Command::CarrierRevoke => self.carrier.revoke().await,
-            Command::CarrierEvict { name } => self.carrier.evict(&name).await,
+            Command::BackupBegin => write(&backup::begin(&self.home, &self.registry, &self.leases).await?),
+            Command::BackupHold { lease } => write(&backup::hold(&self.leases, &lease, false)?),
+            Command::BackupEnd { lease } => write(&backup::hold(&self.leases, &lease, true)?),
+            Command::CarrierEnable => write(&self.carrier.switch_on().await?),
+            Command::CarrierDisable => write(&self.carrier.switch_off().await?),
+            Command::CarrierShow => write(&self.carrier.show()?),
+            Command::CarrierInvite(asked) => write(&self.carrier.invite(&asked).await?),
+            Command::CarrierLimits(change) => write(&self.carrier.limit(&change).await?),
+            Command::CarrierRevoke => write(&self.carrier.revoke().await?),
+            Command::CarrierEvict { name } => write(&self.carrier.evict(&name).await?),
             Command::BoxAdd { invitation, name } => {
-                drops::rent(&self.runtime.pool, &*self.account(identity)?, invitation, name).await
+                write(&drops::rent(&self.runtime.pool, &*self.account(identity)?, invitation, name).await?)
             }
             Command::BoxList => {
-                Ok(json!({ "carriers": drops::list(&self.account(identity)?.snapshot.borrow().clone()) }))
+                let carriers = drops::list(&self.account(identity)?.snapshot.borrow().clone());
+                write(&reply::Boxes { carriers })
             }
-            Command::BoxCheck { name } => drops::check(&*self.account(identity)?, name).await,
-            Command::BoxRemove { name } => drops::leave(&*self.account(identity)?, name).await,
-            Command::MailSettings => mail_settings(self.listening, &*self.account(identity)?),
+            Command::BoxCheck { name } => write(&drops::check(&*self.account(identity)?, name).await?),
+            Command::BoxRemove { name } => write(&drops::leave(&*self.account(identity)?, name).await?),
+            Command::MailSettings => write(&mail_settings(self.listening, &*self.account(identity)?)?),
         }
     }
 
@@ -180,78 +176,67 @@ impl Commands {
         }
     }
 
-    fn status(&self) -> Value {
+    fn status(&self) -> Status {
         let accounts = self.registry.all();
-        let identities: Vec<Value> = accounts
-            .iter()
-            .map(|account| {
-                json!({
-                    "name": account.name,
-                    "address": account.address.to_string(),
-                    "reachable": account.is_reachable(),
-                    "listen": listens(account),
-                    "problem": problem(account),
-                    "checked_at": now().rfc3339(),
-                    "contacts": account.snapshot.borrow().book.contacts().count(),
-                })
-            })
-            .collect();
-        let waiting: Vec<Value> =
-            accounts.iter().flat_map(|account| queue::waiting(&account.snapshot.borrow().clone())).collect();
-        let carriers: Vec<Value> =
-            accounts.iter().flat_map(|account| drops::list(&account.snapshot.borrow().clone())).collect();
-        let transport = self.runtime.network.status();
-        let listen = self.listening;
-        json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "pid": std::process::id(),
-            "identities": identities,
-            "listen": listen.map(|listen| {
-                json!({ "imap": listen.imap.to_string(), "submission": listen.submission.to_string() })
-            }),
-            "tor": {
-                "state": transport.state.as_str(),
-                "percent": transport.percent,
-                "blocked_reason": transport.blocked_reason,
+        let identities = accounts.iter().map(|account| IdentityStatus {
+            name: account.name.clone(),
+            address: account.address.to_string(),
+            reachable: account.is_reachable(),
+            listen: listens(account),
+            problem: problem(account).map(str::to_owned),
+            checked_at: now().rfc3339(),
+            contacts: account.snapshot.borrow().book.contacts().count(),
+        });
+        let snapshots = || accounts.iter().map(|account| account.snapshot.borrow().clone());
+        let network = self.runtime.network.status();
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            identities: identities.collect(),
+            listen: self
+                .listening
+                .map(|listen| Listeners { imap: listen.imap.to_string(), submission: listen.submission.to_string() }),
+            tor: Network {
+                state: network.state.as_str().to_owned(),
+                percent: network.percent,
+                blocked_reason: network.blocked_reason,
             },
-            "carrier": self.carrier.status(),
-            "carriers": carriers,
-            "queue": waiting,
-            "backup": last_backup(&self.home),
-            "disk": self.home.vfs().free_space(self.home.path()).map_or(Value::Null, disk),
-        })
+            carrier: self.carrier.status(),
+            carriers: snapshots().flat_map(|snapshot| drops::list(&snapshot)).collect(),
+            queue: snapshots().flat_map(|snapshot| queue::waiting(&snapshot)).collect(),
+            backup: last_backup(&self.home),
+            disk: self.home.vfs().free_space(self.home.path()).ok().map(disk),
+        }
     }
 }
 
-fn last_backup(home: &Home) -> Value {
+fn last_backup(home: &Home) -> LastBackup {
     let last = Last::load(&**home.vfs(), home.path());
     let time = |at: Option<Timestamp>| at.map(|at| at.rfc3339());
-    json!({
-        "last": time(last.as_ref().map(|last| last.made)),
-        "verified": time(last.and_then(|last| last.verified)),
+    LastBackup { last: time(last.as_ref().map(|last| last.made)), verified: time(last.and_then(|last| last.verified)) }
+}
+
+async fn new_password(account: &LocalAccount, name: String) -> Result<NewPassword, Failure> {
+    let password = passwords::generate();
+    account.ask(Request::AddPassword { name, hash: passwords::hash(&password) }).await?;
+    Ok(NewPassword { user: account.address.to_string(), password: password.to_string() })
+}
+
+fn mail_settings(listening: Option<Listening>, account: &LocalAccount) -> Result<MailSettings, Failure> {
+    let listen = listening.ok_or_else(unexpected)?;
+    let address = account.address.to_string();
+    let server = |at: SocketAddr| MailServer { host: at.ip().to_string(), port: at.port(), user: address.clone() };
+    Ok(MailSettings {
+        name: account.name.clone(),
+        imap: server(listen.imap),
+        submission: server(listen.submission),
+        address,
     })
 }
 
-async fn new_password(account: &LocalAccount, name: String) -> Result<Value, Failure> {
-    let password = passwords::generate();
-    account.ask(Request::AddPassword { name, hash: passwords::hash(&password) }).await?;
-    Ok(json!({ "user": account.address.to_string(), "password": password.as_str() }))
-}
-
-fn mail_settings(listening: Option<Listening>, account: &LocalAccount) -> Result<Value, Failure> {
-    let listen = listening.ok_or_else(unexpected)?;
-    let user = account.address.to_string();
-    Ok(json!({
-        "name": account.name,
-        "address": user,
-        "imap": { "host": listen.imap.ip().to_string(), "port": listen.imap.port(), "user": user },
-        "submission": { "host": listen.submission.ip().to_string(), "port": listen.submission.port(), "user": user },
-    }))
-}
-
 /// How much space is left, and whether that is so little that mail is refused, a large message first.
-fn disk(free: u64) -> Value {
-    json!({ "free": free, "low": free < LOW_DISK })
+const fn disk(free: u64) -> Disk {
+    Disk { free, low: free < LOW_DISK }
 }
 
 fn unexpected() -> Failure {
@@ -271,77 +256,84 @@ fn problem(account: &LocalAccount) -> Option<&'static str> {
     )
 }
 
-fn listens(account: &LocalAccount) -> &'static str {
-    if account.snapshot.borrow().hidden { "never" } else { "always" }
+fn listens(account: &LocalAccount) -> Listen {
+    if account.snapshot.borrow().hidden { Listen::Never } else { Listen::Always }
 }
 
-fn profile(account: &LocalAccount) -> Value {
+/// Whether an identity's onion is published from now on; `anyway` also where nobody could reach it then.
+async fn listen(account: &LocalAccount, on: bool, anyway: bool) -> Result<reply::Identity, Failure> {
+    if !on && !anyway && !has_open_box(account) {
+        return Err(Failure::new(Code::Failed, "without a box that works nobody could reach this identity").hint(
+            "rent one first (runepeer carrier add) and see that it works (runepeer carrier check); or say --yes: mail \
+             then waits at its senders, and comes back to them after five days",
+        ));
+    }
+    account.ask(Request::Listen(on)).await?;
+    Ok(profile(account))
+}
+
+fn profile(account: &LocalAccount) -> reply::Identity {
     let fingerprint =
         account.snapshot.borrow().profile.as_ref().map(|profile| profile.fingerprint.to_string()).unwrap_or_default();
-    json!({
-        "name": account.name,
-        "address": account.address.to_string(),
-        "fingerprint": fingerprint,
-        "reachable": account.is_reachable(),
-        "listen": listens(account),
-    })
+    reply::Identity {
+        name: account.name.clone(),
+        address: account.address.to_string(),
+        fingerprint,
+        reachable: account.is_reachable(),
+        listen: listens(account),
+    }
 }
 
-async fn invite(account: &LocalAccount, public: bool, life_secs: u64) -> Result<Value, Failure> {
+async fn invite(account: &LocalAccount, public: bool, life_secs: u64) -> Result<reply::Invitation, Failure> {
     // The text counts in hours (docs/protocol.md, "Invitation"): what began counts whole.
     let expires = now().plus(Duration::from_secs(life_secs)).secs();
     let expires = Timestamp::from_secs(expires.saturating_add(3599) / 3600 * 3600);
     match account.ask(Request::Invite { public, expires }).await? {
-        Response::Invited { id, text } => Ok(json!({
-            "id": id.to_string(),
-            "invitation": text,
-            "expires_at": expires.rfc3339(),
-            "uses": if public { Value::Null } else { 1.into() },
-        })),
+        Response::Invited { id, text } => Ok(reply::Invitation {
+            id: id.to_string(),
+            invitation: text,
+            expires_at: expires.rfc3339(),
+            uses: (!public).then_some(1),
+        }),
         _ => Err(unexpected()),
     }
 }
 
-fn invitations(account: &LocalAccount) -> Value {
+fn invitations(account: &LocalAccount) -> reply::OpenInvitations {
     let snapshot = account.snapshot.borrow().clone();
     let now = now();
-    let open: Vec<Value> = snapshot
-        .book
-        .invitations()
-        .filter(|invitation| invitation.used.is_none() && invitation.expires > now)
-        .map(|invitation| {
-            json!({
-                "id": invitation.id.to_string(),
-                "public": invitation.secret.is_none(),
-                "made_at": invitation.made.rfc3339(),
-                "expires_at": invitation.expires.rfc3339(),
-            })
-        })
-        .collect();
-    json!({ "invitations": open })
+    let all = snapshot.book.invitations();
+    let open = all.filter(|invitation| invitation.used.is_none() && invitation.expires > now);
+    let described = open.map(|invitation| OpenInvitation {
+        id: invitation.id.to_string(),
+        public: invitation.secret.is_none(),
+        made_at: invitation.made.rfc3339(),
+        expires_at: invitation.expires.rfc3339(),
+    });
+    reply::OpenInvitations { invitations: described.collect() }
 }
 
-async fn revoke(account: &LocalAccount, beginning: &str) -> Result<Value, Failure> {
+async fn revoke(account: &LocalAccount, beginning: &str) -> Result<Done, Failure> {
     let snapshot = account.snapshot.borrow().clone();
     let mut matching =
         snapshot.book.invitations().map(|invitation| invitation.id).filter(|id| id.to_string().starts_with(beginning));
     match (matching.next(), matching.next()) {
         (Some(id), None) => {
             account.ask(Request::RevokeInvitation(id)).await?;
-            Ok(json!({}))
+            Ok(Done {})
         }
         (None, _) => Err(Failure::new(Code::NotFound, "there is no such invitation").hint("see: runepeer invite list")),
         _ => Err(Failure::new(Code::Usage, "several invitations begin like that; give more of the id")),
     }
 }
 
-async fn send(account: Arc<LocalAccount>, to: Vec<String>, draft: Draft) -> Result<Value, Failure> {
+async fn send(account: Arc<LocalAccount>, to: Vec<String>, draft: Draft) -> Result<reply::QueueId, Failure> {
     // Files are decoded, encoded and looked through: not on a thread that serves everybody.
     let writer = Arc::clone(&account);
     let composed = tokio::task::spawn_blocking(move || compose::submission(&writer, to, draft, now()));
     let submission = composed.await.map_err(|_| unexpected())??;
     match account.ask(Request::Submit(submission)).await? {
-        Response::Submitted(id) => Ok(json!({ "id": id.to_string() })),
+        Response::Submitted(id) => Ok(reply::QueueId { id: id.to_string() }),
         _ => Err(unexpected()),
     }
 }
@@ -355,9 +347,9 @@ fn folder(snapshot: &Snapshot, name: &str) -> Result<Arc<Folder>, Failure> {
     })
 }
 
-async fn ls(account: &LocalAccount, name: &str) -> Result<Value, Failure> {
+async fn ls(account: &LocalAccount, name: &str) -> Result<reply::Folder, Failure> {
     let folder = folder(&account.snapshot.borrow().clone(), name)?;
-    let mut rows = Vec::with_capacity(folder.messages.len());
+    let mut messages = Vec::with_capacity(folder.messages.len());
     for message in folder.messages.iter() {
         // One that cannot be read hides none of the others.
         let (window, problem) = match account.read(message.body, 0..HEADER_WINDOW).await {
@@ -365,22 +357,22 @@ async fn ls(account: &LocalAccount, name: &str) -> Result<Value, Failure> {
             Err(error) => (Vec::new(), Some(error.to_string())),
         };
         let (header, _) = headers::split(&window);
-        rows.push(json!({
-            "uid": message.uid,
-            "date": message.date.rfc3339(),
-            "size": message.size,
-            "seen": message.flags.contains(Flags::SEEN),
-            "from": compose::header_text(header, "From"),
-            "to": compose::header_text(header, "To"),
-            "subject": compose::header_text(header, "Subject"),
-            "message_id": compose::header_text(header, "Message-ID"),
-            "problem": problem,
-        }));
+        messages.push(FolderMessage {
+            uid: message.uid,
+            date: message.date.rfc3339(),
+            size: message.size,
+            seen: message.flags.contains(Flags::SEEN),
+            from: compose::header_text(header, "From"),
+            to: compose::header_text(header, "To"),
+            subject: compose::header_text(header, "Subject"),
+            message_id: compose::header_text(header, "Message-ID"),
+            problem,
+        });
     }
-    Ok(json!({ "folder": folder.name, "messages": rows }))
+    Ok(reply::Folder { folder: folder.name.clone(), messages })
 }
 
-async fn read(account: &LocalAccount, name: &str, uid: u32) -> Result<Value, Failure> {
+async fn read(account: &LocalAccount, name: &str, uid: u32) -> Result<reply::Message, Failure> {
     let folder = folder(&account.snapshot.borrow().clone(), name)?;
     let message = folder.messages.get(uid).ok_or_else(|| {
         Failure::new(Code::NotFound, format!("there is no message {uid} in {}", folder.name)).hint("see: runepeer ls")
@@ -391,17 +383,14 @@ async fn read(account: &LocalAccount, name: &str, uid: u32) -> Result<Value, Fai
         .map_err(|error| Failure::new(Code::Failed, error.to_string()))?;
     // A large message takes tens of milliseconds, which nobody else should wait for.
     let text = tokio::task::spawn_blocking(move || BASE64.encode(&bytes)).await.map_err(|_| unexpected())?;
-    Ok(json!({ "uid": uid, "message": text }))
+    Ok(reply::Message { uid, message: text })
 }
 
-fn password_list(account: &LocalAccount) -> Value {
+fn password_list(account: &LocalAccount) -> reply::Passwords {
     let snapshot = account.snapshot.borrow().clone();
-    let rows: Vec<Value> = snapshot
-        .passwords
-        .iter()
-        .map(|password| json!({ "name": password.name, "created_at": password.created.rfc3339() }))
-        .collect();
-    json!({ "passwords": rows })
+    let described =
+        |password: &Password| reply::Password { name: password.name.clone(), created_at: password.created.rfc3339() };
+    reply::Passwords { passwords: snapshot.passwords.iter().map(described).collect() }
 }
 
 #[cfg(test)]
@@ -410,7 +399,7 @@ mod tests {
 
     #[test]
     fn a_disk_that_is_too_full_for_a_large_message_is_called_low() {
-        let low = |free| disk(free)["low"] == true;
+        let low = |free| disk(free).low;
         assert!(low(0) && low(limits::DISK_RESERVE_BYTES) && low(limits::DISK_RESERVE_BYTES + limits::MIB as u64));
         assert!(!low(limits::DISK_RESERVE_BYTES + limits::MESSAGE_BYTES as u64));
     }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde::de::DeserializeOwned;
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
@@ -17,7 +17,7 @@ use super::hosts::carrier::CarrierHost;
 use super::hosts::identity::Identities;
 use super::runtime::Runtime;
 use crate::config::File;
-use crate::control::{Command, Failure, Handler, Request};
+use crate::control::{Command, Failure, Handler, Request, reply};
 use crate::engine::drops::Delays;
 
 /// What a daemon is started with.
@@ -59,12 +59,12 @@ pub struct Node {
 }
 
 impl Node {
-    /// Asks what the control socket can ask.
+    /// Asks what the control socket can ask; the answer is of a type of [`reply`].
     ///
     /// # Errors
-    /// What the socket would answer.
-    pub async fn ask(&self, command: Command) -> Result<Value, Failure> {
-        self.commands.handle(Request { identity: None, command }).await
+    /// What the socket would answer, or [`Code::Failed`](crate::control::Code::Failed) where that is of another type.
+    pub async fn ask<R: DeserializeOwned>(&self, command: Command) -> Result<R, Failure> {
+        self.commands.handle(Request { identity: None, command }).await.and_then(reply::read)
     }
 
     /// Whether a passphrase locks the keys of this node.

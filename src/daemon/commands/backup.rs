@@ -5,11 +5,11 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::backup::{self, Entry};
 use crate::base::{IdentityId, Rng};
+use crate::control::reply::{BackupFiles, Done};
 use crate::control::{Code, Failure};
 use crate::daemon::failures::broken;
 use crate::daemon::home::Home;
@@ -60,7 +60,11 @@ impl Leases {
 }
 
 /// Names the files of this moment.
-pub(in crate::daemon) async fn begin(home: &Home, registry: &Registry, leases: &Arc<Leases>) -> Result<Value, Failure> {
+pub(in crate::daemon) async fn begin(
+    home: &Home,
+    registry: &Registry,
+    leases: &Arc<Leases>,
+) -> Result<BackupFiles<Entry>, Failure> {
     // An identity in the making has keys before it has a log.
     let _turn = home.turn().await;
     let logs: Vec<_> = registry.all().iter().map(|account| Arc::clone(&account.log)).collect();
@@ -90,17 +94,17 @@ pub(in crate::daemon) async fn begin(home: &Home, registry: &Registry, leases: &
         Ok::<_, Failure>((files, contents))
     });
     let (files, contents) = listed.await.map_err(|error| failed(&error))??;
-    Ok(json!({ "lease": leases.begin(contents), "files": files }))
+    Ok(BackupFiles { lease: leases.begin(contents), files })
 }
 
 /// The files are still needed; or, with `end`, no more.
-pub(in crate::daemon) fn hold(leases: &Leases, lease: &str, end: bool) -> Result<Value, Failure> {
+pub(in crate::daemon) fn hold(leases: &Leases, lease: &str, end: bool) -> Result<Done, Failure> {
     if !leases.hold(lease, end) {
         return Err(
             Failure::new(Code::Failed, "this backup took too long without a sign of life").hint("begin it again")
         );
     }
-    Ok(json!({}))
+    Ok(Done {})
 }
 
 /// The folder of the identity to which a file belongs.

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
-
 use crate::base::limits;
+use crate::control::reply::{
+    self, BoxInvitation, BoxInvitations, BrokenCarrier, Carrier, CarrierMailbox, CarrierStatus, Done,
+};
 use crate::control::{BoxInvite, CarrierChange, Code, Failure};
 use crate::daemon::hosts::carrier::{CarrierHost, LocalCarrier, ROLLED_BACK};
 use crate::engine::carrier::{CarrierLimits, CarrierRequest, Terms};
@@ -20,19 +21,19 @@ const INVITATIONS: u32 = 100;
 
 impl CarrierHost {
     /// Switches the carrier on, making it where there is none.
-    pub(in crate::daemon) async fn switch_on(&self) -> Result<Value, Failure> {
+    pub(in super::super) async fn switch_on(&self) -> Result<Carrier, Failure> {
         Ok(describe(&*self.enable().await?))
     }
 
     /// Switches the carrier off. What it holds stays.
-    pub(in crate::daemon) async fn switch_off(&self) -> Result<Value, Failure> {
+    pub(in super::super) async fn switch_off(&self) -> Result<Carrier, Failure> {
         let carrier = self.known_carrier()?;
         carrier.ask(CarrierRequest::Serve(false)).await?;
         Ok(describe(&carrier))
     }
 
     /// Makes invitations to the box.
-    pub(in crate::daemon) async fn invite(&self, asked: &BoxInvite) -> Result<Value, Failure> {
+    pub(in super::super) async fn invite(&self, asked: &BoxInvite) -> Result<BoxInvitations, Failure> {
         let carrier = self.known_carrier()?;
         if asked.count == 0 || asked.count > INVITATIONS {
             return Err(Failure::new(Code::Usage, format!("between 1 and {INVITATIONS} invitations at a time")));
@@ -41,13 +42,13 @@ impl CarrierHost {
         let terms = changed(usual, asked.quota, asked.hold_days)?;
         let life = Duration::from_secs(asked.life_secs);
         let (texts, expires) = carrier.invite(asked.count as usize, terms, life).await?;
-        let described = |text| json!({ "invitation": text, "expires_at": expires.rfc3339(), "uses": 1 });
-        let invitations: Vec<_> = texts.into_iter().map(described).collect();
-        Ok(json!({ "invitations": invitations, "quota": terms.quota, "hold_days": terms.hold_days }))
+        let described = |invitation| BoxInvitation { invitation, expires_at: expires.rfc3339(), uses: 1 };
+        let invitations = texts.into_iter().map(described).collect();
+        Ok(BoxInvitations { invitations, quota: terms.quota, hold_days: terms.hold_days })
     }
 
     /// Changes what it allows, where something is given; says what that is.
-    pub(in crate::daemon) async fn limit(&self, change: &CarrierChange) -> Result<Value, Failure> {
+    pub(in super::super) async fn limit(&self, change: &CarrierChange) -> Result<reply::CarrierLimits, Failure> {
         let carrier = self.known_carrier()?;
         let limits = carrier.status.borrow().limits;
         let CarrierChange { space, quota, hold_days, free, ref identification } = *change;
@@ -66,28 +67,28 @@ impl CarrierHost {
         let CarrierLimits { space, usual, free } = wanted;
         let status = carrier.status.borrow();
         let promised: u64 = status.mailboxes.iter().map(|mailbox| mailbox.stored + mailbox.outstanding).sum();
-        Ok(json!({
-            "space": bounded(space),
-            "promised": promised,
-            "quota": usual.quota,
-            "hold_days": usual.hold_days,
-            "free_registration": free,
-            "identification": match status.policy {
+        Ok(reply::CarrierLimits {
+            space: bounded(space),
+            promised,
+            quota: usual.quota,
+            hold_days: usual.hold_days,
+            free_registration: free,
+            identification: match status.policy {
                 Policy::Session => "session".to_owned(),
                 Policy::Command => "command".to_owned(),
                 Policy::TimeOut(seconds) => seconds.to_string(),
             },
-        }))
+        })
     }
 
     /// Withdraws every invitation to the box that was not used.
-    pub(in crate::daemon) async fn revoke(&self) -> Result<Value, Failure> {
+    pub(in super::super) async fn revoke(&self) -> Result<Done, Failure> {
         self.known_carrier()?.ask(CarrierRequest::RevokeInvitations).await?;
-        Ok(json!({}))
+        Ok(Done {})
     }
 
     /// Gives up a mailbox, with what is in it.
-    pub(in crate::daemon) async fn evict(&self, name: &str) -> Result<Value, Failure> {
+    pub(in super::super) async fn evict(&self, name: &str) -> Result<Done, Failure> {
         let carrier = self.known_carrier()?;
         if name.len() < BEGINNING {
             return Err(Failure::new(Code::Usage, format!("give at least {BEGINNING} digits of the mailbox's name"))
@@ -98,7 +99,7 @@ impl CarrierHost {
         match (matching.next(), matching.next()) {
             (Some(mailbox), None) => {
                 carrier.ask(CarrierRequest::Remove(mailbox)).await?;
-                Ok(json!({}))
+                Ok(Done {})
             }
             (None, _) => {
                 Err(Failure::new(Code::NotFound, "there is no such mailbox here").hint("see: runepeer carrier show"))
@@ -108,18 +109,19 @@ impl CarrierHost {
     }
 
     /// How things stand at the carrier.
-    pub(in crate::daemon) fn show(&self) -> Result<Value, Failure> {
+    pub(in super::super) fn show(&self) -> Result<Carrier, Failure> {
         Ok(describe(&*self.known_carrier()?))
     }
 
-    /// The carrier of this node in its status; null where there is none.
-    pub(in crate::daemon) fn status(&self) -> Value {
+    /// The carrier of this node in its status; `None` where there is none.
+    pub(in super::super) fn status(&self) -> Option<CarrierStatus> {
         match (self.current(), self.problem()) {
-            (Some(carrier), _) => describe(&carrier),
+            (Some(carrier), _) => Some(CarrierStatus::Open(describe(&carrier))),
             (None, Some(Failure { message, hint, .. })) => {
-                json!({ "open": false, "enabled": false, "problem": message, "hint": hint })
+                let broken = BrokenCarrier { open: false, enabled: false, problem: message, hint };
+                Some(CarrierStatus::Broken(broken))
             }
-            (None, None) => Value::Null,
+            (None, None) => None,
         }
     }
 
@@ -134,7 +136,7 @@ impl CarrierHost {
     }
 }
 
-/// Null where there is no bound.
+/// `None` where there is no bound.
 fn bounded(space: u64) -> Option<u64> {
     (space != u64::MAX).then_some(space)
 }
@@ -151,35 +153,29 @@ fn changed(usual: Terms, quota: Option<u64>, hold_days: Option<u32>) -> Result<T
     Ok(terms)
 }
 
-fn describe(carrier: &LocalCarrier) -> Value {
+fn describe(carrier: &LocalCarrier) -> Carrier {
     let status = carrier.status.borrow().clone();
-    let mailboxes: Vec<Value> = status
-        .mailboxes
-        .iter()
-        .map(|mailbox| {
-            json!({
-                "name": mailbox.name.to_string(),
-                "objects": mailbox.objects,
-                "stored": mailbox.stored,
-                "outstanding": mailbox.outstanding,
-                "quota": mailbox.quota,
-            })
-        })
-        .collect();
-    json!({
-        "onion": carrier.address.onion().to_string(),
-        "fingerprint": carrier.fingerprint.to_string(),
-        "open": true,
-        "enabled": status.serves,
-        "reachable": carrier.is_reachable(),
-        "problem": carrier.rolled_back.then_some(ROLLED_BACK),
-        "mailboxes": mailboxes,
-        "held": status.mailboxes.iter().map(|mailbox| mailbox.objects).sum::<usize>(),
-        "stored": status.mailboxes.iter().map(|mailbox| mailbox.stored).sum::<u64>(),
-        "outstanding": status.mailboxes.iter().map(|mailbox| mailbox.outstanding).sum::<u64>(),
-        "space": bounded(status.limits.space),
-        "invitations": status.invitations,
-    })
+    let mailboxes = status.mailboxes.iter().map(|mailbox| CarrierMailbox {
+        name: mailbox.name.to_string(),
+        objects: mailbox.objects,
+        stored: mailbox.stored,
+        outstanding: mailbox.outstanding,
+        quota: mailbox.quota,
+    });
+    Carrier {
+        onion: carrier.address.onion().to_string(),
+        fingerprint: carrier.fingerprint.to_string(),
+        open: true,
+        enabled: status.serves,
+        reachable: carrier.is_reachable(),
+        problem: carrier.rolled_back.then(|| ROLLED_BACK.to_owned()),
+        mailboxes: mailboxes.collect(),
+        held: status.mailboxes.iter().map(|mailbox| mailbox.objects).sum(),
+        stored: status.mailboxes.iter().map(|mailbox| mailbox.stored).sum(),
+        outstanding: status.mailboxes.iter().map(|mailbox| mailbox.outstanding).sum(),
+        space: bounded(status.limits.space),
+        invitations: status.invitations,
+    }
 }
 
 /// `session`, `command`, or a number of seconds that a session can last.

@@ -2,26 +2,22 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
-
 use crate::base::ContactId;
+use crate::control::reply::{self, ReceiptsGiven};
 use crate::control::{Code, ContactChange, Failure};
 use crate::daemon::hosts::account::LocalAccount;
 use crate::engine::book::{Contact, ContactStatus, Introduction};
 use crate::engine::drops::Told;
 use crate::engine::{Request, Snapshot};
 
-/// What a contact may hear of its mail, and what that is called.
-const TOLD: [(Told, &str); 3] = [(Told::Nothing, "none"), (Told::Delivered, "delivered"), (Told::Read, "read")];
-
-fn describe(snapshot: &Snapshot, contact: &Contact) -> Value {
+fn describe(snapshot: &Snapshot, contact: &Contact) -> reply::Contact {
     let status = match contact.status {
-        ContactStatus::Greeting => "greeting",
-        ContactStatus::Confirmed => "confirmed",
-        ContactStatus::Request => "request",
-        ContactStatus::Blocked => "blocked",
+        ContactStatus::Greeting => reply::ContactStatus::Greeting,
+        ContactStatus::Confirmed => reply::ContactStatus::Confirmed,
+        ContactStatus::Request => reply::ContactStatus::Request,
+        ContactStatus::Blocked => reply::ContactStatus::Blocked,
     };
-    let provenance: Vec<String> = contact
+    let provenance = contact
         .provenance
         .iter()
         .map(|step| {
@@ -35,22 +31,25 @@ fn describe(snapshot: &Snapshot, contact: &Contact) -> Value {
         .collect();
     let waiting = snapshot.carriage.loads().filter(|load| load.contact == contact.id).count();
     let via = snapshot.carriage.friend_for(contact.id).and_then(|friend| snapshot.book.contact(friend));
-    let told = snapshot.drops.told(contact.id);
-    let told = TOLD.iter().find(|(known, _)| *known == told).map(|(_, word)| *word);
-    json!({
-        "petname": contact.petname,
-        "address": contact.address.to_string(),
-        "fingerprint": contact.fingerprint.to_string(),
-        "status": status,
-        "receipts": { "given": told, "expected": snapshot.drops.expects_receipts(contact.id) },
-        "carry": { "allowed": snapshot.carriage.allows(contact.id), "waiting": waiting },
-        "via": via.map(|friend| friend.petname.clone()),
-        "drops": snapshot.drops.of(contact.id).map_or(0, |of| of.iter().count()),
-        "provenance": provenance,
-    })
+    let given = match snapshot.drops.told(contact.id) {
+        Told::Nothing => ReceiptsGiven::None,
+        Told::Delivered => ReceiptsGiven::Delivered,
+        Told::Read => ReceiptsGiven::Read,
+    };
+    reply::Contact {
+        petname: contact.petname.clone(),
+        address: contact.address.to_string(),
+        fingerprint: contact.fingerprint.to_string(),
+        status,
+        receipts: reply::Receipts { given, expected: snapshot.drops.expects_receipts(contact.id) },
+        carry: reply::Carry { allowed: snapshot.carriage.allows(contact.id), waiting },
+        via: via.map(|friend| friend.petname.clone()),
+        drops: snapshot.drops.of(contact.id).map_or(0, |of| of.iter().count()),
+        provenance,
+    }
 }
 
-pub(in crate::daemon) fn show(account: &LocalAccount, who: &str) -> Result<Value, Failure> {
+pub(in crate::daemon) fn show(account: &LocalAccount, who: &str) -> Result<reply::Contact, Failure> {
     let snapshot = account.snapshot.borrow().clone();
     Ok(describe(&snapshot, &*find(&snapshot, who)?))
 }
@@ -66,24 +65,27 @@ pub(in crate::daemon) fn find(snapshot: &Snapshot, who: &str) -> Result<Arc<Cont
 }
 
 /// All of them, in the order of their names.
-pub(in crate::daemon) fn list(account: &LocalAccount) -> Value {
+pub(in crate::daemon) fn list(account: &LocalAccount) -> reply::Contacts {
     let snapshot = account.snapshot.borrow().clone();
     let mut contacts: Vec<&Arc<Contact>> = snapshot.book.contacts().collect();
     contacts.sort_by_key(|contact| contact.petname.to_lowercase());
-    let contacts: Vec<Value> = contacts.into_iter().map(|contact| describe(&snapshot, contact)).collect();
-    json!({ "contacts": contacts })
+    reply::Contacts { contacts: contacts.into_iter().map(|contact| describe(&snapshot, contact)).collect() }
 }
 
 /// Makes the changes one after the other. A word or a name that is not known stops all of them; what the engine refuses stops
 /// those after it.
-pub(in crate::daemon) async fn set(account: &LocalAccount, change: ContactChange) -> Result<Value, Failure> {
+pub(in crate::daemon) async fn set(account: &LocalAccount, change: ContactChange) -> Result<reply::Contact, Failure> {
     let ContactChange { who, receipts, carry, via } = change;
     let snapshot = account.snapshot.borrow().clone();
     let contact = find(&snapshot, &who)?.id;
     let mut requests = Vec::new();
     if let Some(word) = receipts {
-        let known = TOLD.iter().find(|(_, known)| *known == word).map(|(told, _)| *told);
-        let told = known.ok_or_else(|| Failure::new(Code::Usage, "say none, delivered or read"))?;
+        let told = match word.as_str() {
+            "none" => Told::Nothing,
+            "delivered" => Told::Delivered,
+            "read" => Told::Read,
+            _ => return Err(Failure::new(Code::Usage, "say none, delivered or read")),
+        };
         requests.push(Request::Tell { contact, told });
     }
     if let Some(on) = carry {
@@ -107,7 +109,7 @@ pub(in crate::daemon) async fn part(
     account: &LocalAccount,
     who: &str,
     request: fn(ContactId) -> Request,
-) -> Result<Value, Failure> {
+) -> Result<reply::Contact, Failure> {
     let snapshot = account.snapshot.borrow().clone();
     let contact = find(&snapshot, who)?;
     account.ask(request(contact.id)).await?;

@@ -1,8 +1,7 @@
 //! Boxes that an identity rents at carriers: what the control socket can ask of them, and how they stand.
 
-use serde_json::{Value, json};
-
 use crate::base::{Onion, OnionSeed};
+use crate::control::reply::{self, BoxState, CheckState, RentedBox};
 use crate::control::{Code, Failure};
 use crate::daemon::failures::broken;
 use crate::daemon::hosts::account::LocalAccount;
@@ -26,7 +25,7 @@ pub(in crate::daemon) async fn rent(
     account: &LocalAccount,
     invitation: String,
     name: Option<String>,
-) -> Result<Value, Failure> {
+) -> Result<RentedBox, Failure> {
     let read = Invitation::parse_box(&invitation).map_err(|error| Failure::new(Code::Usage, error.to_string()))?;
     let name = name.unwrap_or_else(|| read.address.onion().label().chars().take(NAME_LETTERS).collect());
     let made = pool.call(new_keys).await;
@@ -34,59 +33,60 @@ pub(in crate::daemon) async fn rent(
     account.ask(Request::RentDrop { invitation, name: name.clone(), keys }).await?;
     let snapshot = account.snapshot.borrow().clone();
     let rented = snapshot.drops.by_name(&name);
-    Ok(rented.map_or(Value::Null, |rented| describe(&snapshot, rented)))
+    let known = rented.map(|rented| describe(&snapshot, rented));
+    known.ok_or_else(|| Failure::new(Code::Failed, format!("the box {name} is not known after all")))
 }
 
 /// Begins to see whether a box works.
-pub(in crate::daemon) async fn check(account: &LocalAccount, name: String) -> Result<Value, Failure> {
+pub(in crate::daemon) async fn check(account: &LocalAccount, name: String) -> Result<reply::Done, Failure> {
     account.ask(Request::CheckDrop { name }).await?;
-    Ok(json!({}))
+    Ok(reply::Done {})
 }
 
 /// Gives a box up.
-pub(in crate::daemon) async fn leave(account: &LocalAccount, name: String) -> Result<Value, Failure> {
+pub(in crate::daemon) async fn leave(account: &LocalAccount, name: String) -> Result<reply::Done, Failure> {
     account.ask(Request::LeaveDrop { name }).await?;
-    Ok(json!({}))
+    Ok(reply::Done {})
 }
 
 /// The boxes of an identity.
-pub(in crate::daemon) fn list(snapshot: &Snapshot) -> Vec<Value> {
+pub(in crate::daemon) fn list(snapshot: &Snapshot) -> Vec<RentedBox> {
     snapshot.drops.rented().map(|rented| describe(snapshot, rented)).collect()
 }
 
-fn describe(snapshot: &Snapshot, rented: &Rented) -> Value {
-    let stage = match rented.stage {
-        Stage::Registering => "registering",
-        Stage::Open if rented.uploaded == 0 => "preparing",
-        Stage::Open => "open",
-        Stage::Leaving => "leaving",
+fn describe(snapshot: &Snapshot, rented: &Rented) -> RentedBox {
+    let state = match rented.stage {
+        Stage::Registering => BoxState::Registering,
+        Stage::Open if rented.uploaded == 0 => BoxState::Preparing,
+        Stage::Open => BoxState::Open,
+        Stage::Leaving => BoxState::Leaving,
     };
     let confirmed = snapshot.book.contacts().filter(|contact| contact.status == ContactStatus::Confirmed);
     let without = confirmed.filter(|contact| rented.is_open() && rented.seat_of(contact.id).is_none()).count();
     let attempts = snapshot.collections.get(&rented.id).copied().unwrap_or_default();
-    json!({
-        "name": rented.name,
-        "role": "box",
-        "onion": rented.onion.to_string(),
-        "state": stage,
-        "connected": attempts.next.is_none() && attempts.failed == 0 && attempts.last_error.is_none(),
-        "check": snapshot.checks.get(&rented.id).map(|check| match check {
-            Check::Leaving => "leaving",
-            Check::Left => "left",
-            Check::Works => "works",
-            Check::Failed(_) => "failed",
+    RentedBox {
+        name: rented.name.clone(),
+        role: "box".to_owned(),
+        onion: rented.onion.to_string(),
+        state,
+        connected: attempts.next.is_none() && attempts.failed == 0 && attempts.last_error.is_none(),
+        check: snapshot.checks.get(&rented.id).map(|check| match check {
+            Check::Leaving => CheckState::Leaving,
+            Check::Left => CheckState::Left,
+            Check::Works => CheckState::Works,
+            Check::Failed(_) => CheckState::Failed,
         }),
-        "check_error": snapshot.checks.get(&rented.id).and_then(|check| match check {
+        check_error: snapshot.checks.get(&rented.id).and_then(|check| match check {
             Check::Failed(error) => Some(error.to_string()),
             _ => None,
         }),
-        "contacts": rented.seats.iter().filter(|seat| seat.contact.is_some()).count(),
-        "places": rented.seats.len(),
-        "contacts_without_place": if rented.has_seat() { 0 } else { without },
-        "attempts": attempts.failed,
-        "next_at": attempts.next.map(crate::base::Timestamp::rfc3339),
-        "last_error": attempts.last_error.map(|error| error.to_string()),
-    })
+        contacts: rented.seats.iter().filter(|seat| seat.contact.is_some()).count(),
+        places: rented.seats.len(),
+        contacts_without_place: if rented.has_seat() { 0 } else { without },
+        attempts: attempts.failed,
+        next_at: attempts.next.map(crate::base::Timestamp::rfc3339),
+        last_error: attempts.last_error.map(|error| error.to_string()),
+    }
 }
 
 /// Keys for one box and nothing else; the onion in them is nobody's.

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
-
 use super::compose;
 use crate::base::{ContactId, QueueId, Timestamp};
+use crate::control::reply::{self, QueuedMessage, QueuedRecipient, RecipientState};
 use crate::control::{Code, Failure};
 use crate::daemon::hosts::account::LocalAccount;
 use crate::engine::drops::LeftCopy;
@@ -13,7 +12,7 @@ use crate::engine::queue::{FailureReason, Progress, Queued, Recipient};
 use crate::engine::{Request, Snapshot};
 
 /// A row for every recipient who waits, the oldest first.
-pub(in crate::daemon) fn waiting(snapshot: &Snapshot) -> Vec<Value> {
+pub(in crate::daemon) fn waiting(snapshot: &Snapshot) -> Vec<QueuedRecipient> {
     let mut waiting: Vec<&Arc<Queued>> = snapshot.queue.iter().collect();
     waiting.sort_by_key(|queued| (queued.submitted, queued.id));
     let rows = |queued: &&Arc<Queued>| {
@@ -24,7 +23,7 @@ pub(in crate::daemon) fn waiting(snapshot: &Snapshot) -> Vec<Value> {
 }
 
 /// A row for every recipient of what ended lately, the newest first.
-pub(in crate::daemon) fn ended(snapshot: &Snapshot) -> Vec<Value> {
+pub(in crate::daemon) fn ended(snapshot: &Snapshot) -> Vec<QueuedRecipient> {
     let rows = |queued: &Arc<Queued>| {
         let row = |(contact, recipient): (&ContactId, &Recipient)| row(snapshot, queued, *contact, recipient);
         queued.recipients.iter().map(row).collect::<Vec<_>>()
@@ -33,35 +32,34 @@ pub(in crate::daemon) fn ended(snapshot: &Snapshot) -> Vec<Value> {
 }
 
 /// One message with all its recipients, whether it waits or has ended.
-pub(in crate::daemon) fn show(snapshot: &Snapshot, beginning: &str) -> Result<Value, Failure> {
+pub(in crate::daemon) fn show(snapshot: &Snapshot, beginning: &str) -> Result<QueuedMessage, Failure> {
     let all = snapshot.queue.iter().chain(snapshot.queue.ended());
     let queued = only(all.filter(|queued| queued.id.to_string().starts_with(beginning)))?;
-    let rows: Vec<Value> =
-        queued.recipients.iter().map(|(contact, recipient)| row(snapshot, queued, *contact, recipient)).collect();
-    Ok(json!({
-        "id": queued.id.to_string(),
-        "subject": compose::header_text(&queued.headers, "Subject"),
-        "message_id": compose::header_text(&queued.headers, "Message-ID"),
-        "size": queued.size,
-        "submitted_at": queued.submitted.rfc3339(),
-        "expires_at": queued.expires.rfc3339(),
-        "late": queued.delayed,
-        "recipients": rows,
-    }))
+    let recipients = queued.recipients.iter();
+    Ok(QueuedMessage {
+        id: queued.id.to_string(),
+        subject: compose::header_text(&queued.headers, "Subject"),
+        message_id: compose::header_text(&queued.headers, "Message-ID"),
+        size: queued.size,
+        submitted_at: queued.submitted.rfc3339(),
+        expires_at: queued.expires.rfc3339(),
+        late: queued.delayed,
+        recipients: recipients.map(|(contact, recipient)| row(snapshot, queued, *contact, recipient)).collect(),
+    })
 }
 
 /// Tries what waits now: one message, or all.
-pub(in crate::daemon) async fn retry(account: &LocalAccount, beginning: Option<&str>) -> Result<Value, Failure> {
+pub(in crate::daemon) async fn retry(account: &LocalAccount, beginning: Option<&str>) -> Result<reply::Done, Failure> {
     let queue = beginning.map(|beginning| find(account, beginning)).transpose()?;
     account.ask(Request::Retry(queue)).await?;
-    Ok(json!({}))
+    Ok(reply::Done {})
 }
 
 /// Takes a message back from everybody who does not have it yet.
-pub(in crate::daemon) async fn cancel(account: &LocalAccount, beginning: &str) -> Result<Value, Failure> {
+pub(in crate::daemon) async fn cancel(account: &LocalAccount, beginning: &str) -> Result<reply::QueueId, Failure> {
     let queue = find(account, beginning)?;
     account.ask(Request::Cancel(queue)).await?;
-    Ok(json!({ "id": queue.to_string() }))
+    Ok(reply::QueueId { id: queue.to_string() })
 }
 
 /// The message that waits whose id begins so.
@@ -80,7 +78,7 @@ fn only<'a>(mut found: impl Iterator<Item = &'a Arc<Queued>>) -> Result<&'a Arc<
     }
 }
 
-fn row(snapshot: &Snapshot, queued: &Queued, contact: ContactId, recipient: &Recipient) -> Value {
+fn row(snapshot: &Snapshot, queued: &Queued, contact: ContactId, recipient: &Recipient) -> QueuedRecipient {
     let address = recipient.address.to_string();
     let waits = recipient.progress == Progress::Queued;
     let attempts = snapshot.attempts.get(&contact).filter(|_| waits).copied().unwrap_or_default();
@@ -89,45 +87,51 @@ fn row(snapshot: &Snapshot, queued: &Queued, contact: ContactId, recipient: &Rec
         let handed = snapshot.carriage.handed(queued.id, contact).find(|handed| handed.receipt == copy.receipt)?;
         Some(snapshot.book.contact(handed.friend)?.petname.clone())
     };
-    let custody: Vec<Value> = copies
+    let custody: Vec<reply::Copy> = copies
         .filter_map(|copy| {
             let since = copy.held?.rfc3339();
-            Some(json!({ "carrier": copy.onion.to_string(), "friend": friend(copy), "since": since }))
+            Some(reply::Copy { carrier: copy.onion.to_string(), friend: friend(copy), since })
         })
         .collect();
     let (state, ended) = match state(recipient.progress) {
-        ("queued", ended) if snapshot.carriage.says_delivered(queued.id, contact) => ("handed_over", ended),
-        ("queued", ended) if !custody.is_empty() => ("held", ended),
+        (RecipientState::Queued, ended) if snapshot.carriage.says_delivered(queued.id, contact) => {
+            (RecipientState::HandedOver, ended)
+        }
+        (RecipientState::Queued, ended) if !custody.is_empty() => (RecipientState::Held, ended),
         other => other,
     };
-    json!({
-        "id": queued.id.to_string(),
-        "to": snapshot.book.contact(contact).map_or(address.as_str(), |contact| contact.petname.as_str()),
-        "address": address,
-        "state": state,
-        "custody": custody,
-        "may_have_arrived": waits && !recipient.sent.is_empty(),
-        "late": queued.delayed,
-        "attempts": attempts.failed,
-        "submitted_at": queued.submitted.rfc3339(),
-        "next_at": attempts.next.map(Timestamp::rfc3339),
-        "expires_at": queued.expires.rfc3339(),
-        "ended_at": ended.map(Timestamp::rfc3339),
-        "last_error": attempts.last_error.map(|error| error.to_string()),
-    })
+    QueuedRecipient {
+        id: queued.id.to_string(),
+        to: snapshot.book.contact(contact).map_or_else(|| address.clone(), |contact| contact.petname.clone()),
+        address,
+        state,
+        custody,
+        may_have_arrived: waits && !recipient.sent.is_empty(),
+        late: queued.delayed,
+        attempts: attempts.failed,
+        submitted_at: queued.submitted.rfc3339(),
+        next_at: attempts.next.map(Timestamp::rfc3339),
+        expires_at: queued.expires.rfc3339(),
+        ended_at: ended.map(Timestamp::rfc3339),
+        last_error: attempts.last_error.map(|error| error.to_string()),
+    }
 }
 
 /// How far a message is with one recipient, and since when where it has ended.
-const fn state(progress: Progress) -> (&'static str, Option<Timestamp>) {
+const fn state(progress: Progress) -> (RecipientState, Option<Timestamp>) {
     match progress {
-        Progress::Queued => ("queued", None),
-        Progress::Delivered(at) => ("delivered", Some(at)),
-        Progress::Failed(at, FailureReason::Expired) => ("expired", Some(at)),
-        Progress::Failed(at, FailureReason::Unconfirmed | FailureReason::Recalled) => ("unconfirmed", Some(at)),
-        Progress::Failed(at, FailureReason::Refused | FailureReason::TooLarge) => ("refused", Some(at)),
-        Progress::Failed(at, FailureReason::Unsealable | FailureReason::NoContact) => ("failed", Some(at)),
-        Progress::Cancelled => ("cancelled", None),
-        Progress::Read(at) => ("read", Some(at)),
-        Progress::HandedOver(at) => ("handed_over", Some(at)),
+        Progress::Queued => (RecipientState::Queued, None),
+        Progress::Delivered(at) => (RecipientState::Delivered, Some(at)),
+        Progress::Failed(at, FailureReason::Expired) => (RecipientState::Expired, Some(at)),
+        Progress::Failed(at, FailureReason::Unconfirmed | FailureReason::Recalled) => {
+            (RecipientState::Unconfirmed, Some(at))
+        }
+        Progress::Failed(at, FailureReason::Refused | FailureReason::TooLarge) => (RecipientState::Refused, Some(at)),
+        Progress::Failed(at, FailureReason::Unsealable | FailureReason::NoContact) => {
+            (RecipientState::Failed, Some(at))
+        }
+        Progress::Cancelled => (RecipientState::Cancelled, None),
+        Progress::Read(at) => (RecipientState::Read, Some(at)),
+        Progress::HandedOver(at) => (RecipientState::HandedOver, Some(at)),
     }
 }

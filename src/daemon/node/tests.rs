@@ -10,9 +10,11 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 use super::*;
+use crate::backup::Entry;
 use crate::base::limits;
 use crate::config::ListenFile;
 use crate::control::Code;
+use crate::control::reply::BackupFiles;
 use crate::daemon::Preparation;
 use crate::daemon::gateways::Listening;
 use crate::daemon::runtime::supervision::Ending;
@@ -22,7 +24,7 @@ use crate::store::{Keyring, OsRng};
 /// A node with an identity and a carrier, in this directory.
 async fn node(home: &Path) -> Node {
     let node = started(home, "data", Some("alice".to_owned())).await;
-    node.ask(Command::CarrierEnable).await.unwrap();
+    node.ask::<reply::Carrier>(Command::CarrierEnable).await.unwrap();
     node
 }
 
@@ -73,9 +75,11 @@ async fn a_backup_has_the_key_of_every_identity_that_runs_and_no_key_of_one_whos
     for name in names(&of_own) {
         std::fs::copy(of_own.join(&name), of_failed.join(&name)).unwrap();
     }
-    let listed = node.ask(Command::BackupBegin).await.unwrap()["files"].to_string();
-    assert!(listed.contains(&format!("keys/{own}")) && listed.contains(&format!("\"{own}/")), "{listed}");
-    assert!(!listed.contains(&failed), "{listed}");
+    let listed: BackupFiles<Entry> = node.ask(Command::BackupBegin).await.unwrap();
+    let paths: Vec<&str> = listed.files.iter().map(|entry| entry.path.as_str()).collect();
+    let begins = |beginning: &str| paths.iter().any(|path| path.starts_with(beginning));
+    assert!(begins(&format!("keys/{own}")) && begins(&format!("{own}/")), "{paths:?}");
+    assert!(paths.iter().all(|path| !path.contains(&failed)), "{paths:?}");
     node.stop().await;
 }
 
@@ -151,8 +155,8 @@ async fn both_servers_of_mail_programs_have_one_pace_of_wrong_passwords_and_one_
     let begun = Instant::now();
     told(submission, "EHLO x\r\nAUTH PLAIN AGFsaWNlAHdyb25n\r\n", "535").await;
     assert!(begun.elapsed() >= 2 * limits::LOGIN_DELAY, "the second wrong one of the node: {:?}", begun.elapsed());
-    let made = node.ask(Command::PasswordNew { name: "test".to_owned() }).await.unwrap();
-    let (user, password) = (made["user"].as_str().unwrap(), made["password"].as_str().unwrap());
+    let made: reply::NewPassword = node.ask(Command::PasswordNew { name: "test".to_owned() }).await.unwrap();
+    let (user, password) = (made.user.as_str(), made.password.as_str());
     // All that an account may have, of which nothing comes.
     let half = format!("a LOGIN {user} {password}\r\nb APPEND Drafts {{{}}}\r\n", limits::MESSAGE_BYTES);
     let _halves = [told(imap, &half, "+").await, told(imap, &half, "+").await];

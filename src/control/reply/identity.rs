@@ -1,0 +1,35 @@
+//! Of identities.
+
+use serde::{Deserialize, Serialize};
+
+/// All identities of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identities {
+    /// One each.
+    pub identities: Vec<Identity>,
+}
+
+/// An identity.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The part of its address before `@`.
+    pub name: String,
+    /// Its address.
+    pub address: String,
+    /// Its key.
+    pub fingerprint: String,
+    /// Whether its onion is published.
+    pub reachable: bool,
+    /// Whether its onion is to be published.
+    pub listen: Listen,
+}
+
+super::words! {
+    /// Whether an onion is to be published.
+    Listen {
+        /// While the node runs.
+        Always = "always",
+        /// Mail comes by boxes only.
+        Never = "never",
+    }
+}

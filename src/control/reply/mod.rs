@@ -1,0 +1,109 @@
+//! Replies of the daemon to the command line, a file for each noun. The daemon writes them, the command line reads them, and
+//! with `--json` prints them: names of members are an interface for scripts. What is not there is null.
+//!
+//! Times are texts of RFC 3339, sizes are bytes.
+
+mod backup;
+mod boxes;
+mod carrier;
+mod contact;
+mod folder;
+mod identity;
+mod invite;
+mod mail;
+mod queue;
+mod status;
+
+pub use backup::{BackupFiles, LastBackup};
+pub use boxes::{BoxState, Boxes, CheckState, RentedBox};
+pub use carrier::{
+    BoxInvitation, BoxInvitations, BrokenCarrier, Carrier, CarrierLimits, CarrierMailbox, CarrierStatus,
+};
+pub use contact::{Carry, Contact, ContactStatus, Contacts, Receipts, ReceiptsGiven};
+pub use folder::{Folder, FolderMessage, Message};
+pub use identity::{Identities, Identity, Listen};
+pub use invite::{Invitation, OpenInvitation, OpenInvitations};
+pub use mail::{MailServer, MailSettings, NewPassword, Password, Passwords};
+pub use queue::{Copy, Queue, QueueId, QueuedMessage, QueuedRecipient, RecipientState};
+pub use status::{Disk, IdentityStatus, Listeners, Network, Status};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Code, Failure};
+
+/// It was done, and there is nothing to say about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {}
+
+/// A reply as it goes over the socket.
+///
+/// # Errors
+/// [`Code::Failed`] where it cannot be written as JSON, which none of these types brings about.
+pub fn write(reply: &impl Serialize) -> Result<Value, Failure> {
+    serde_json::to_value(reply)
+        .map_err(|error| Failure::new(Code::Failed, format!("the answer cannot be written: {error}")))
+}
+
+/// Reads a reply.
+///
+/// # Errors
+/// [`Code::Failed`] where it is not of this type: the daemon is of another version.
+pub fn read<R: DeserializeOwned>(value: Value) -> Result<R, Failure> {
+    serde_json::from_value(value).map_err(|error| {
+        Failure::new(Code::Failed, format!("the daemon's answer cannot be read: {error}"))
+            .hint("it may be of another version; start it again: runepeer down, then runepeer up")
+    })
+}
+
+/// A type of a few words, each with its name in replies.
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+        pub enum $name {
+            $($(#[$doc])* #[serde(rename = $word)] $variant),+
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(match self { $(Self::$variant => $word),+ })
+            }
+        }
+    };
+}
+use words;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_of_another_version_is_named_as_such_and_more_than_is_known_does_no_harm() {
+        let failure = read::<QueueId>(json!({ "number": 1 })).unwrap_err();
+        assert_eq!(failure.code, Code::Failed);
+        assert!(failure.message.contains("cannot be read") && failure.hint.unwrap().contains("another version"));
+        assert_eq!(read::<QueueId>(json!({ "id": "x", "more": 1 })), Ok(QueueId { id: "x".to_owned() }));
+        assert_eq!(read::<Done>(json!({ "more": 1 })), Ok(Done {}));
+        assert_eq!(write(&Done {}), Ok(json!({})));
+    }
+
+    #[test]
+    fn a_carrier_that_cannot_be_opened_is_told_from_one_that_is_open() {
+        let broken = json!({ "open": false, "enabled": false, "problem": "its log is damaged", "hint": null });
+        let read: CarrierStatus = read(broken.clone()).unwrap();
+        assert!(matches!(&read, CarrierStatus::Broken(carrier) if carrier.problem == "its log is damaged"));
+        assert_eq!(write(&read), Ok(broken));
+    }
+
+    #[test]
+    fn words_are_written_and_shown_as_they_are_called() {
+        assert_eq!(write(&RecipientState::HandedOver), Ok(json!("handed_over")));
+        assert_eq!(RecipientState::HandedOver.to_string(), "handed_over");
+        assert_eq!(read::<Listen>(json!("never")), Ok(Listen::Never));
+        assert!(read::<Listen>(json!("sometimes")).is_err());
+    }
+}

@@ -1,0 +1,106 @@
+//! Of what waits to be sent, and of what ended lately.
+
+use serde::{Deserialize, Serialize};
+
+/// What waits, the oldest first; or what ended, the newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queue {
+    /// A row for every recipient of every message.
+    pub queue: Vec<QueuedRecipient>,
+}
+
+/// One recipient of a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueuedRecipient {
+    /// The message's id.
+    pub id: String,
+    /// The recipient's petname; its address where it is no contact.
+    pub to: String,
+    /// The recipient's address.
+    pub address: String,
+    /// How far the message is with this recipient.
+    pub state: RecipientState,
+    /// Who holds copies.
+    pub custody: Vec<Copy>,
+    /// Whether it may have arrived without an acknowledgement.
+    pub may_have_arrived: bool,
+    /// Whether its sender was told that it is late.
+    pub late: bool,
+    /// Attempts in a row that did not reach the recipient.
+    pub attempts: u32,
+    /// When it was submitted.
+    pub submitted_at: String,
+    /// When the next attempt is.
+    pub next_at: Option<String>,
+    /// Until when it is tried.
+    pub expires_at: String,
+    /// When it ended.
+    pub ended_at: Option<String>,
+    /// Why the last attempt failed.
+    pub last_error: Option<String>,
+}
+
+/// A copy that somebody holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Copy {
+    /// The onion where it was left.
+    pub carrier: String,
+    /// The petname of the friend who brings it; null where a carrier holds it.
+    pub friend: Option<String>,
+    /// Since when.
+    pub since: String,
+}
+
+/// One message with all its recipients.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueuedMessage {
+    /// Its id.
+    pub id: String,
+    /// Its subject.
+    pub subject: String,
+    /// Its field Message-ID.
+    pub message_id: String,
+    /// How long it is.
+    pub size: u32,
+    /// When it was submitted.
+    pub submitted_at: String,
+    /// Until when it is tried.
+    pub expires_at: String,
+    /// Whether its sender was told that it is late.
+    pub late: bool,
+    /// Its recipients.
+    pub recipients: Vec<QueuedRecipient>,
+}
+
+/// The message of which something was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueId {
+    /// Its id.
+    pub id: String,
+}
+
+super::words! {
+    /// How far a message is with one recipient.
+    RecipientState {
+        /// It waits.
+        Queued = "queued",
+        /// Others hold copies of it.
+        Held = "held",
+        /// It was given away, and nobody will confirm that it arrived; or the friend who carried it says so.
+        HandedOver = "handed_over",
+        /// The recipient's node has it.
+        Delivered = "delivered",
+        /// The recipient has read it.
+        Read = "read",
+        /// Its time ran out.
+        Expired = "expired",
+        /// It ended, and may have arrived.
+        Unconfirmed = "unconfirmed",
+        /// The recipient's node does not take it.
+        Refused = "refused",
+        /// It could not be sent.
+        Failed = "failed",
+        /// Its sender took it back.
+        Cancelled = "cancelled",
+    }
+}

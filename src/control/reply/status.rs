@@ -1,0 +1,78 @@
+//! Of the node as a whole.
+
+use serde::{Deserialize, Serialize};
+
+use super::{CarrierStatus, LastBackup, Listen, QueuedRecipient, RentedBox};
+
+/// What the daemon does, and what waits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The daemon's version.
+    pub version: String,
+    /// The daemon's process.
+    pub pid: u32,
+    /// The identities.
+    pub identities: Vec<IdentityStatus>,
+    /// Where mail programs connect; null where there is no identity.
+    pub listen: Option<Listeners>,
+    /// How peers are reached.
+    pub tor: Network,
+    /// The carrier of this node; null where there is none.
+    pub carrier: Option<CarrierStatus>,
+    /// The boxes that are rented.
+    pub carriers: Vec<RentedBox>,
+    /// What waits.
+    pub queue: Vec<QueuedRecipient>,
+    /// The last backup.
+    pub backup: LastBackup,
+    /// The disk; null where it cannot be asked.
+    pub disk: Option<Disk>,
+}
+
+/// An identity, and whether it is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdentityStatus {
+    /// The part of its address before `@`.
+    pub name: String,
+    /// Its address.
+    pub address: String,
+    /// Whether its onion is published.
+    pub reachable: bool,
+    /// Whether its onion is to be published.
+    pub listen: Listen,
+    /// Why nobody reaches it, where that is its owner's doing.
+    pub problem: Option<String>,
+    /// When this was so.
+    pub checked_at: String,
+    /// How many contacts it has.
+    pub contacts: usize,
+}
+
+/// Where mail programs connect.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listeners {
+    /// Address and port of IMAP.
+    pub imap: String,
+    /// Address and port of submission.
+    pub submission: String,
+}
+
+/// How peers are reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    /// What it does.
+    pub state: String,
+    /// How far it is.
+    pub percent: u8,
+    /// Why it does not get further.
+    pub blocked_reason: Option<String>,
+}
+
+/// The disk of the data directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disk {
+    /// How much is free.
+    pub free: u64,
+    /// Whether that is so little that mail is refused, a large message first.
+    pub low: bool,
+}
