@@ -11,14 +11,13 @@ use crate::base::rng::Rng;
 use crate::base::{BodyId, ClockStep, ContactId, OpId, QueueId, SessionId, Timestamp};
 
 use super::context::{Completion, Context, Owner, Room, Signal};
-use super::dialled::Told;
+use super::dialled::{Item, Told};
 use super::drops::Receipts;
 use super::effect::{Durability, Transaction};
 use super::queue::{Endpoint, Queued};
 use super::record::Record;
 use super::reports::Returning;
 use super::schedule::Schedule;
-use super::sending::Item;
 use super::state::{Applied, State};
 use super::submission::Ends;
 

@@ -6,11 +6,21 @@
 
 use super::context::{Completion, Context, Out};
 use super::effect::{DialError, Effect};
-use super::sending::Item;
 use super::session::{self, Initiator, Patron, Service};
 use super::state::AttemptError;
-use crate::base::{ClockStep, ContactId, Onion, OpId, SessionId, Timestamp};
+use crate::base::{ClockStep, ContactId, ContentId, Onion, OpId, QueueId, SessionId, Timestamp};
 use crate::wire::Status;
+
+/// Something that waits for a contact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Item {
+    /// The card with this content id.
+    Card(ContentId),
+    /// Receipts, in the content with this id.
+    Receipts(ContentId),
+    /// A queued message.
+    Mail(QueueId),
+}
 
 /// Something happens to a session that we dialled.
 pub(super) enum TaskEvent<'a> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::base::ids::Fingerprint;
 use crate::base::{BodyId, ClockStep, ContactId, Onion, OpId, SessionId};
 
+pub use super::commit::{CommitError, Durability, NewBody, SharedEnd};
 use super::mailbox::ModSeq;
 use super::profile::SecretBytes;
 use super::record::Record;
@@ -17,37 +18,6 @@ use crate::mail::Card;
 
 /// The first number of a session that the engine dials; below it are those that the driver accepts.
 pub const DIALLED_SESSIONS: u64 = 1 << 63;
-
-/// Bytes that a transaction brings along; records name them by their id.
-#[derive(Clone)]
-pub struct NewBody {
-    /// The name by which records refer to it.
-    pub id: BodyId,
-    /// The bytes.
-    pub bytes: Arc<[u8]>,
-    /// Its end is that of another body: the store may keep it once for both.
-    pub shared: Option<SharedEnd>,
-    /// What the node itself has to say: it may use the space that is kept back when a disk fills up.
-    pub report: bool,
-}
-
-impl NewBody {
-    /// A body that shares nothing.
-    pub const fn new(id: BodyId, bytes: Arc<[u8]>) -> Self {
-        Self { id, bytes, shared: None, report: false }
-    }
-}
-
-/// Says that the bytes of a body from a place on are those of another body from a place to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SharedEnd {
-    /// From here on, in bytes.
-    pub at: usize,
-    /// The other body: committed, or before this one in the same transaction.
-    pub of: BodyId,
-    /// Where in the other body, in bytes.
-    pub from: u64,
-}
 
 /// Records that are committed together or not at all.
 #[derive(Clone, Default)]
@@ -68,27 +38,6 @@ impl From<Vec<Record>> for Transaction {
     fn from(records: Vec<Record>) -> Self {
         Self { records, bodies: Vec::new() }
     }
-}
-
-/// When a commit is reported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Durability {
-    /// After the log was synced. Everything that acknowledges mail.
-    Synced,
-    /// At once; the sync follows within 100 ms. Flag changes only.
-    Lazy,
-}
-
-/// Why a commit did not happen. Nothing of the transaction is in effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum CommitError {
-    /// Too little space on the disk. Nothing of the transaction will ever be there.
-    #[error("too little space on the disk")]
-    NoSpace,
-    /// Writing or syncing failed. Until the next commit succeeds, a crash may bring all of the transaction back: to say
-    /// of it that it is not there would be a guess.
-    #[error("writing to the disk failed")]
-    Io,
 }
 
 /// A content that was opened. Nothing of it may be shown before its author is verified.

@@ -18,7 +18,7 @@ use super::dialled::{TaskEvent, Told};
 use super::drops::Delays;
 use super::effect::{CommitError, DIALLED_SESSIONS, Effect, Input};
 use super::mailbox::ModSeq;
-use super::profile::Profile;
+use super::profile::{NoProfile, Profile};
 use super::record::Record;
 use super::requests::RequestRooms;
 use super::rooms::Rooms;
@@ -35,11 +35,6 @@ pub struct Identity {
     pub(super) tasks: Tasks,
     out: Out,
 }
-
-/// The state has no profile: it is not one of an identity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the log has no identity in it")]
-pub struct NoProfile;
 
 impl Identity {
     /// Starts from what the log says. What waits in the queue is tried soon.

@@ -17,6 +17,7 @@ mod change;
 mod clock_scenarios;
 #[cfg(test)]
 mod contact_scenarios;
+pub mod commit;
 mod context;
 mod deliver;
 mod delivery;

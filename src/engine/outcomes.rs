@@ -14,11 +14,11 @@ use super::book::{Contact, ContactChange, ContactStatus};
 use super::cards::{next_card, same_certificate};
 use super::context::{Context, Owner};
 use super::deliver::{AfterCommit, Deliver};
-use super::dialled::Dialled;
+use super::dialled::{Dialled, Item};
 use super::effect::{Effect, Transaction};
 use super::queue::FailureReason;
 use super::record::Record;
-use super::sending::{Direct, InFlight, Item};
+use super::sending::{Direct, InFlight};
 use super::session::{Event, Outcome, Ticket};
 use super::state::{AttemptError, State};
 

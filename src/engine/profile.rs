@@ -84,3 +84,8 @@ impl fmt::Debug for Profile {
         f.debug_struct("Profile").finish_non_exhaustive()
     }
 }
+
+/// The state has no profile: it is not one of an identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the log has no identity in it")]
+pub struct NoProfile;

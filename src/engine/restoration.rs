@@ -8,7 +8,7 @@ use crate::base::{BodyId, ContentId, FolderId, Timestamp};
 use crate::mail::dsn::{self, Outcome};
 
 use super::carriage::Fate;
-use super::effect::NewBody;
+use super::commit::NewBody;
 use super::mailbox::{FolderRole, NamedFlags, NewMessage, Uid};
 use super::queue::{FailureReason, Queued};
 use super::record::Record;

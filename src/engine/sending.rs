@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::base::limits;
-use crate::base::{ContactId, ContentId, OpId, QueueId, SessionId, Timestamp};
+use crate::base::{ContactId, OpId, QueueId, SessionId, Timestamp};
 use crate::mail::{Content, ContentKind};
 use crate::wire::{Importance, digest};
 
@@ -17,23 +17,12 @@ use super::book::{Contact, ContactStatus};
 use super::cards::card_content;
 use super::context::{Completion, Context, Owner, Signal};
 use super::deliver::{AfterCommit, Deliver};
-use super::dialled::{Dialled, Line, Told};
+use super::dialled::{Dialled, Item, Line, Told};
 use super::effect::{Effect, Refusal, Sizes};
 use super::queue::{Endpoint, FailureReason, Queued};
 use super::record::Record;
 use super::session::{Event, Initiator, Job, Ticket, Way};
 use super::state::AttemptError;
-
-/// Something that waits for a contact.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Item {
-    /// The card with this content id.
-    Card(ContentId),
-    /// Receipts, in the content with this id.
-    Receipts(ContentId),
-    /// A queued message.
-    Mail(QueueId),
-}
 
 /// An operation that a session waits for.
 pub(super) enum InFlight {

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::base::limits;
-use crate::base::{BodyId, ContactId, QueueId, Timestamp};
+use crate::base::{BodyId, ContactId, Onion, QueueId, Timestamp};
+use crate::engine::book::ContactStatus;
+use crate::engine::state::State;
 use crate::mail::{Address, Receipt};
 use crate::wire::Mac;
 
@@ -263,6 +265,29 @@ impl Carriage {
     }
 }
 
+/// A line that says what became of an object: the hash in hexadecimal, a space, one of these words.
+const FATES: [(Fate, &str); 3] =
+    [(Fate::Delivered, "delivered"), (Fate::Refused, "refused"), (Fate::Expired, "expired")];
+
+/// The line of a report (docs/protocol.md, "Carriage").
+pub(in super::super) fn line(object: &ObjectHash, fate: Fate) -> String {
+    let word = FATES.iter().find(|(known, _)| *known == fate).map_or("", |(_, word)| *word);
+    format!("{} {word}\n", data_encoding::HEXLOWER.encode(object))
+}
+
+/// Reads a line of a report.
+pub(in super::super) fn read_line(line: &str) -> Option<(ObjectHash, Fate)> {
+    let (object, word) = line.split_once(' ')?;
+    let object = data_encoding::HEXLOWER_PERMISSIVE.decode(object.as_bytes()).ok()?.try_into().ok()?;
+    FATES.iter().find(|(_, known)| *known == word).map(|(fate, _)| (object, *fate))
+}
+
+/// The onion of the friend who carries what is for a contact.
+pub(in super::super) fn friend_onion(state: &State, contact: ContactId) -> Option<Onion> {
+    let friend = state.book().contact(state.carriage().friend_for(contact)?)?;
+    (friend.status == ContactStatus::Confirmed).then(|| friend.address.onion())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -293,7 +318,7 @@ mod tests {
             carriage.keep_load(&Load {
                 contact: giver,
                 object: [number; 32],
-                to: format!("carol@{}", crate::base::Onion::from_public_key([3; 32])).parse().unwrap(),
+                to: format!("carol@{}", Onion::from_public_key([3; 32])).parse().unwrap(),
                 body: BodyId::from_bytes([number; 16]),
                 size,
                 certificate: None,

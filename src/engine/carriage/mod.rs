@@ -20,4 +20,5 @@ mod tests;
 pub use fold::{Carriage, Fate, Handed, Load, ObjectHash};
 
 pub(super) use carrying::{Carrying, Rounds};
-pub(super) use taking::{allow_carriage, choose_carrier, friend_onion, line, read_line, take};
+pub(super) use fold::{friend_onion, line, read_line};
+pub(super) use taking::{allow_carriage, choose_carrier, take};

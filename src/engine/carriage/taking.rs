@@ -1,8 +1,8 @@
 //! What is asked of carriage: by the user, by a contact who brings something, and by a friend who reports.
 
-use super::fold::{Fate, Load, ObjectHash};
+use super::fold::Load;
 use crate::base::limits;
-use crate::base::{BodyId, ContactId, Onion};
+use crate::base::{BodyId, ContactId};
 use crate::engine::book::ContactStatus;
 use crate::engine::change::{Answer, Change, Outcome};
 use crate::engine::context::Context;
@@ -10,27 +10,9 @@ use crate::engine::effect::{NewBody, Transaction};
 use crate::engine::record::Record;
 use crate::engine::request::{RequestError, Response};
 use crate::engine::session::SendParams;
-use crate::engine::state::State;
 use crate::wire::{Claim, Importance};
 
 const UNKNOWN: RequestError = RequestError::NotFound("contact");
-
-/// A line that says what became of an object: the hash in hexadecimal, a space, one of these words.
-const FATES: [(Fate, &str); 3] =
-    [(Fate::Delivered, "delivered"), (Fate::Refused, "refused"), (Fate::Expired, "expired")];
-
-/// The line of a report (docs/protocol.md, "Carriage").
-pub(in super::super) fn line(object: &ObjectHash, fate: Fate) -> String {
-    let word = FATES.iter().find(|(known, _)| *known == fate).map_or("", |(_, word)| *word);
-    format!("{} {word}\n", data_encoding::HEXLOWER.encode(object))
-}
-
-/// Reads a line of a report.
-pub(in super::super) fn read_line(line: &str) -> Option<(ObjectHash, Fate)> {
-    let (object, word) = line.split_once(' ')?;
-    let object = data_encoding::HEXLOWER_PERMISSIVE.decode(object.as_bytes()).ok()?.try_into().ok()?;
-    FATES.iter().find(|(_, known)| *known == word).map(|(fate, _)| (object, *fate))
-}
 
 /// From now on we carry for a contact, or no more. What we have of it already is carried on.
 pub(in super::super) fn allow_carriage(cx: &Context<'_>, contact: ContactId, on: bool) -> Outcome {
@@ -83,10 +65,4 @@ pub(in super::super) fn take(
         until: cx.now.plus(limits::CARRIAGE),
     };
     Some(Transaction { records: vec![Record::LoadTaken { load: Box::new(load) }], bodies: vec![body] })
-}
-
-/// The onion of the friend who carries what is for a contact.
-pub(in super::super) fn friend_onion(state: &State, contact: ContactId) -> Option<Onion> {
-    let friend = state.book().contact(state.carriage().friend_for(contact)?)?;
-    (friend.status == ContactStatus::Confirmed).then(|| friend.address.onion())
 }

@@ -6,9 +6,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::effect::{CommitError, NewBody};
-use super::super::identity::NoProfile;
-use super::super::profile::Profile;
+use super::super::commit::{CommitError, NewBody};
+use super::super::profile::{NoProfile, Profile};
 use super::super::request::RequestId;
 use super::super::session::{Answer, Line, Responder, Ticket};
 use super::effect::{

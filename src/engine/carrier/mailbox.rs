@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::super::effect::{CommitError, NewBody};
+use super::super::commit::{CommitError, NewBody};
 use super::super::session::{Answer, Deposit, Line};
 use super::effect::CarrierEffect;
 use super::held::{Admission, Mailbox, Outcome, TokensError};

@@ -3,8 +3,8 @@
 //!
 //! All of it is memory: a check that a restart interrupts is over.
 
-use super::Boxes;
 use super::rented::Rented;
+use super::{Boxes, Check};
 use crate::base::limits;
 use crate::base::{ContentId, DropId, OpId, Timestamp};
 use crate::engine::context::{Completion, Context, Out, Owner};
@@ -21,19 +21,6 @@ const ASKED: Ticket = Ticket(1);
 const BROUGHT: Ticket = Ticket(2);
 /// Tokens that are tried in one session: earlier checks may have used some.
 const TRIES: usize = 8;
-
-/// How the last check of a drop goes, or went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Check {
-    /// It is on its way to the carrier.
-    Leaving,
-    /// The carrier says that it has it; it was not collected yet.
-    Left,
-    /// It came back.
-    Works,
-    /// It could not be left.
-    Failed(AttemptError),
-}
 
 /// A check, and by what it is known when it comes back.
 pub(in super::super) struct Known {

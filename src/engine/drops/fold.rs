@@ -10,9 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use super::named::{DropsOf, Named, Place, SetOf};
 use super::reads::Reads;
-use super::rented::{DropChange, Rented};
+use super::rented::{DropChange, Rented, Stage};
 use crate::base::limits;
 use crate::base::{ContactId, DropId, Onion, QueueId, Timestamp};
+use crate::engine::record::Record;
+use crate::engine::state::{AttemptError, State};
 use crate::mail::Receipt;
 
 /// One copy of a message at a drop of its recipient.
@@ -358,4 +360,33 @@ impl Drops {
     pub(in super::super) fn keep_refused_of(&mut self, queue: QueueId, contact: ContactId, receipts: &[Receipt]) {
         self.refused.insert((queue, contact), receipts.to_vec());
     }
+}
+
+/// How the last check of a drop goes, or went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Check {
+    /// It is on its way to the carrier.
+    Leaving,
+    /// The carrier says that it has it; it was not collected yet.
+    Left,
+    /// It came back.
+    Works,
+    /// It could not be left.
+    Failed(AttemptError),
+}
+
+/// Places for somebody in every drop of ours that has one left.
+pub(in super::super) fn seats_for(state: &State, contact: ContactId) -> impl Iterator<Item = Record> {
+    let seated = move |rented: &Arc<Rented>| {
+        let change = DropChange::Seated(contact);
+        (rented.has_seat() && rented.seat_of(contact).is_none())
+            .then_some(Record::DropChanged { id: rented.id, change })
+    };
+    state.drops().rented().filter_map(seated)
+}
+
+/// The carriers that an invitation made now names.
+pub(in super::super) fn page_carriers(state: &State) -> impl Iterator<Item = Onion> {
+    let open = state.drops().rented().filter(|rented| rented.stage == Stage::Open);
+    open.map(|rented| rented.onion).take(limits::INVITATION_CARRIERS)
 }

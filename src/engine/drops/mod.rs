@@ -42,16 +42,15 @@ mod room;
 mod tests;
 
 pub use calendar::Delays;
-pub use checking::Check;
-pub use fold::{Drops, LeftCopy, Told};
+pub use fold::{Check, Drops, LeftCopy, Told};
 pub use reads::Reads;
-pub use renting::DropKeys;
+pub use rented::DropKeys;
 
 pub(super) use calendar::Calendar;
 pub(super) use checking::{Checking, Known};
 pub(super) use collecting::Collecting;
 pub(super) use depositing::{DepositRooms, Depositing};
-pub(super) use pages::page_carriers;
+pub(super) use fold::{page_carriers, seats_for};
 pub(super) use receipts::{Receipts, read_receipts};
-pub(super) use renting::{leave_drop, rent_drop, seats_for};
+pub(super) use renting::{leave_drop, rent_drop};
 pub(super) use room::Boxes;

@@ -26,12 +26,6 @@ pub(super) struct NewPage {
     pub(super) bytes: Vec<u8>,
 }
 
-/// The carriers that an invitation made now names.
-pub(in super::super) fn page_carriers(state: &State) -> impl Iterator<Item = Onion> {
-    let open = state.drops().rented().filter(|rented| rented.stage == Stage::Open);
-    open.map(|rented| rented.onion).take(limits::INVITATION_CARRIERS)
-}
-
 /// The token of a contact's page at this carrier.
 pub(super) fn page_keys(state: &State, contact: ContactId, carrier: Onion) -> Option<PageKeys> {
     let secret = state.book().contact(contact)?.cards.pending.as_ref()?.secret?;

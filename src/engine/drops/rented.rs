@@ -18,6 +18,17 @@ use crate::wire::token::{Class, Epoch, TokenHash, hash_of, token};
 /// What one seat may leave in one epoch: classes, and how many objects of each.
 const ALLOWANCE: [(u8, u32); 6] = [(12, 16), (14, 16), (16, 8), (18, 4), (20, 2), (22, 1)];
 
+/// Keys that were made for a drop.
+#[derive(Clone)]
+pub struct DropKeys {
+    /// The secret part.
+    pub keys: SecretBytes,
+    /// The certificate.
+    pub certificate: Arc<[u8]>,
+    /// Its primary key.
+    pub fingerprint: Fingerprint,
+}
+
 /// The place of one contact in a drop.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seat {

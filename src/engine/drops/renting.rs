@@ -1,32 +1,16 @@
 //! Requests about drops of ours: rent one with an invitation of a carrier, give one up.
 
-use std::sync::Arc;
-
-use super::rented::{DropChange, Rented, Stage};
-use crate::base::ids::Fingerprint;
+use super::rented::{DropChange, DropKeys, Rented, Stage};
+use crate::base::DropId;
 use crate::base::limits;
-use crate::base::{ContactId, DropId};
 use crate::engine::book::{ContactChange, ContactStatus};
 use crate::engine::cards::next_card;
 use crate::engine::change::{Change, Outcome};
 use crate::engine::context::Context;
 use crate::engine::people::check_petname;
-use crate::engine::profile::SecretBytes;
 use crate::engine::record::Record;
 use crate::engine::request::RequestError;
-use crate::engine::state::State;
 use crate::mail::Invitation;
-
-/// Keys that were made for a drop.
-#[derive(Clone)]
-pub struct DropKeys {
-    /// The secret part.
-    pub keys: SecretBytes,
-    /// The certificate.
-    pub certificate: Arc<[u8]>,
-    /// Its primary key.
-    pub fingerprint: Fingerprint,
-}
 
 const UNKNOWN: RequestError = RequestError::NotFound("drop");
 
@@ -80,14 +64,4 @@ pub(in super::super) fn leave_drop(cx: &mut Context<'_>, name: &str) -> Outcome 
         }
     }
     Ok(Change::done(records, RequestError::InvitationRefused("you are giving that box up already")))
-}
-
-/// Places for somebody in every drop of ours that has one left.
-pub(in super::super) fn seats_for(state: &State, contact: ContactId) -> impl Iterator<Item = Record> {
-    let seated = move |rented: &Arc<Rented>| {
-        let change = DropChange::Seated(contact);
-        (rented.has_seat() && rented.seat_of(contact).is_none())
-            .then_some(Record::DropChanged { id: rented.id, change })
-    };
-    state.drops().rented().filter_map(seated)
 }

@@ -1,0 +1,58 @@
+//! What a commit is made of besides its records, when it is reported, and why it may fail: what an identity's log and a carrier's have
+//! in common.
+
+use std::sync::Arc;
+
+use crate::base::BodyId;
+
+/// Bytes that a transaction brings along; records name them by their id.
+#[derive(Clone)]
+pub struct NewBody {
+    /// The name by which records refer to it.
+    pub id: BodyId,
+    /// The bytes.
+    pub bytes: Arc<[u8]>,
+    /// Its end is that of another body: the store may keep it once for both.
+    pub shared: Option<SharedEnd>,
+    /// What the node itself has to say: it may use the space that is kept back when a disk fills up.
+    pub report: bool,
+}
+
+impl NewBody {
+    /// A body that shares nothing.
+    pub const fn new(id: BodyId, bytes: Arc<[u8]>) -> Self {
+        Self { id, bytes, shared: None, report: false }
+    }
+}
+
+/// Says that the bytes of a body from a place on are those of another body from a place to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SharedEnd {
+    /// From here on, in bytes.
+    pub at: usize,
+    /// The other body: committed, or before this one in the same transaction.
+    pub of: BodyId,
+    /// Where in the other body, in bytes.
+    pub from: u64,
+}
+
+/// When a commit is reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// After the log was synced. Everything that acknowledges mail.
+    Synced,
+    /// At once; the sync follows within 100 ms. Flag changes only.
+    Lazy,
+}
+
+/// Why a commit did not happen. Nothing of the transaction is in effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CommitError {
+    /// Too little space on the disk. Nothing of the transaction will ever be there.
+    #[error("too little space on the disk")]
+    NoSpace,
+    /// Writing or syncing failed. Until the next commit succeeds, a crash may bring all of the transaction back: to say
+    /// of it that it is not there would be a guess.
+    #[error("writing to the disk failed")]
+    Io,
+}
