@@ -2,12 +2,12 @@
 
 use crate::base::QueueId;
 
-use super::effect::{Durability, NewBody};
-use super::record::Record;
-use super::request::{RequestError, Response};
+use crate::engine::api::{RequestError, Response};
+use crate::engine::io::{Durability, NewBody};
+use crate::engine::state::record::Record;
 
 /// The answer to a request, once its transaction is committed.
-pub(super) enum Answer {
+pub(in crate::engine) enum Answer {
     /// This, where every record took effect; otherwise the error.
     All(Response, RequestError),
     /// This, where the first record took effect; otherwise the error.
@@ -23,23 +23,23 @@ pub(super) enum Answer {
 }
 
 /// A request as it goes to the log.
-pub(super) struct Change {
-    pub(super) records: Vec<Record>,
-    pub(super) bodies: Vec<NewBody>,
-    pub(super) durability: Durability,
-    pub(super) answer: Answer,
+pub(in crate::engine) struct Change {
+    pub(in crate::engine) records: Vec<Record>,
+    pub(in crate::engine) bodies: Vec<NewBody>,
+    pub(in crate::engine) durability: Durability,
+    pub(in crate::engine) answer: Answer,
     /// Messages that it takes back: until it is answered they are not sent.
-    pub(super) recalled: Vec<QueueId>,
+    pub(in crate::engine) recalled: Vec<QueueId>,
 }
 
 impl Change {
-    pub(super) const fn new(records: Vec<Record>, answer: Answer) -> Self {
+    pub(in crate::engine) const fn new(records: Vec<Record>, answer: Answer) -> Self {
         Self { records, bodies: Vec::new(), durability: Durability::Synced, answer, recalled: Vec::new() }
     }
 
-    pub(super) const fn done(records: Vec<Record>, otherwise: RequestError) -> Self {
+    pub(in crate::engine) const fn done(records: Vec<Record>, otherwise: RequestError) -> Self {
         Self::new(records, Answer::All(Response::Done, otherwise))
     }
 }
 
-pub(super) type Outcome = Result<Change, RequestError>;
+pub(in crate::engine) type Outcome = Result<Change, RequestError>;

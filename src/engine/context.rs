@@ -11,43 +11,43 @@ use crate::base::rng::Rng;
 use crate::base::{BodyId, ContactId, FolderId, OpId, SessionId, Timestamp};
 use crate::mail::Address;
 
-use super::dialled::Told;
-use super::effect::{CommitError, DIALLED_SESSIONS, Durability, Effect, NewBody, Opened, Refusal, Transaction};
-use super::mailbox::{Folder, FolderRole, NamedFlags, NewMessage, Uid};
-use super::profile::{Profile, PublicProfile};
-use super::record::Record;
-use super::state::{Applied, State};
+use crate::engine::dialled::Told;
+use crate::engine::io::{CommitError, DIALLED_SESSIONS, Durability, Effect, NewBody, Opened, Refusal, Transaction};
+use crate::engine::state::mailbox::{Folder, FolderRole, NamedFlags, NewMessage, Uid};
+use crate::engine::state::profile::{Profile, PublicProfile};
+use crate::engine::state::record::Record;
+use crate::engine::state::{Applied, State};
 
 /// One input, as a room or a task sees it.
-pub(super) struct Context<'a> {
+pub(in crate::engine) struct Context<'a> {
     /// What is committed.
-    pub(super) state: &'a State,
+    pub(in crate::engine) state: &'a State,
     /// Whose node it is.
-    pub(super) profile: &'a Profile,
+    pub(in crate::engine) profile: &'a Profile,
     /// The disk has so little space that new mail is refused.
-    pub(super) disk_low: bool,
-    pub(super) now: Timestamp,
-    pub(super) rng: &'a mut dyn Rng,
+    pub(in crate::engine) disk_low: bool,
+    pub(in crate::engine) now: Timestamp,
+    pub(in crate::engine) rng: &'a mut dyn Rng,
     /// What is to be done.
-    pub(super) out: &'a mut Out,
+    pub(in crate::engine) out: &'a mut Out,
 }
 
 impl<'a> Context<'a> {
-    pub(super) fn public(&self) -> &'a PublicProfile {
+    pub(in crate::engine) fn public(&self) -> &'a PublicProfile {
         &self.profile.public
     }
 
-    pub(super) fn address(&self) -> &'a Address {
+    pub(in crate::engine) fn address(&self) -> &'a Address {
         &self.profile.public.address
     }
 
-    pub(super) fn folder_of(&self, role: FolderRole) -> Option<&'a Arc<Folder>> {
+    pub(in crate::engine) fn folder_of(&self, role: FolderRole) -> Option<&'a Arc<Folder>> {
         self.state.mailbox().by_role(role)
     }
 
     /// UIDs for this many messages in a folder, ahead of everything committed or on its way there. What a failed
     /// commit reserved stays a gap. `None` where the folder is gone or has no UIDs left.
-    pub(super) fn reserve_uids(&mut self, folder: FolderId, count: usize) -> Option<Vec<Uid>> {
+    pub(in crate::engine) fn reserve_uids(&mut self, folder: FolderId, count: usize) -> Option<Vec<Uid>> {
         let known = self.state.mailbox().folder(folder)?.uid_next;
         let first = self.out.reserved_uids.get(&folder).copied().unwrap_or(0).max(known);
         let end = first.checked_add(Uid::try_from(count).ok()?)?;
@@ -56,12 +56,12 @@ impl<'a> Context<'a> {
     }
 
     /// A UID for one message.
-    pub(super) fn reserve_uid(&mut self, folder: FolderId) -> Option<Uid> {
+    pub(in crate::engine) fn reserve_uid(&mut self, folder: FolderId) -> Option<Uid> {
         self.reserve_uids(folder, 1)?.first().copied()
     }
 
     /// A UIDVALIDITY above every one before (docs/on-disk.md, "Records").
-    pub(super) fn reserve_uid_validity(&mut self) -> u32 {
+    pub(in crate::engine) fn reserve_uid_validity(&mut self) -> u32 {
         let last = self.state.last_uid_validity().max(self.out.reserved_uid_validity);
         let seconds = u32::try_from(self.now.secs()).unwrap_or(0);
         self.out.reserved_uid_validity = seconds.max(last.saturating_add(1));
@@ -69,7 +69,11 @@ impl<'a> Context<'a> {
     }
 
     /// A message of our own making for a folder, with its body; `None` where the folder takes no more.
-    pub(super) fn own_message(&mut self, role: FolderRole, bytes: Vec<u8>) -> Option<(FolderId, NewMessage, NewBody)> {
+    pub(in crate::engine) fn own_message(
+        &mut self,
+        role: FolderRole,
+        bytes: Vec<u8>,
+    ) -> Option<(FolderId, NewMessage, NewBody)> {
         let folder = self.folder_of(role)?.id;
         let uid = self.reserve_uid(folder)?;
         // What others make us say has no claim to the last of the space.
@@ -84,7 +88,7 @@ impl<'a> Context<'a> {
 
 /// Who began an operation, and gets its completion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Owner {
+pub(in crate::engine) enum Owner {
     /// A session that we dialled.
     Task(SessionId),
     /// A room.
@@ -93,7 +97,7 @@ pub(super) enum Owner {
 
 /// A room that begins operations of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Room {
+pub(in crate::engine) enum Room {
     Requests,
     Receive,
     Deliver,
@@ -102,7 +106,7 @@ pub(super) enum Room {
 }
 
 /// How an operation ended.
-pub(super) enum Completion {
+pub(in crate::engine) enum Completion {
     /// What each record of a commit did.
     Committed(Result<Vec<Applied>, CommitError>),
     Opened(Result<Opened, Refusal>),
@@ -115,7 +119,7 @@ pub(super) enum Completion {
 
 /// What one room tells the others.
 #[derive(Debug)]
-pub(super) enum Signal {
+pub(in crate::engine) enum Signal {
     /// An object was collected at a box of ours.
     Collected(SessionId, Vec<u8>),
     /// Something happened that is for one session alone.
@@ -129,7 +133,7 @@ pub(super) enum Signal {
 }
 
 /// What is to be done for one input, and what was begun.
-pub(super) struct Out {
+pub(in crate::engine) struct Out {
     effects: Vec<Effect>,
     signals: VecDeque<Signal>,
     owners: BTreeMap<OpId, Owner>,
@@ -160,38 +164,38 @@ impl Default for Out {
 }
 
 impl Out {
-    pub(super) fn effect(&mut self, effect: Effect) {
+    pub(in crate::engine) fn effect(&mut self, effect: Effect) {
         self.effects.push(effect);
     }
 
-    pub(super) fn take_effects(&mut self) -> Vec<Effect> {
+    pub(in crate::engine) fn take_effects(&mut self) -> Vec<Effect> {
         std::mem::take(&mut self.effects)
     }
 
     /// Sends what a machine of a session has to say, where it has something.
-    pub(super) fn transmit(&mut self, session: SessionId, output: Vec<u8>) {
+    pub(in crate::engine) fn transmit(&mut self, session: SessionId, output: Vec<u8>) {
         if !output.is_empty() {
             self.effect(Effect::Transmit(session, output));
         }
     }
 
-    pub(super) fn tell(&mut self, signal: Signal) {
+    pub(in crate::engine) fn tell(&mut self, signal: Signal) {
         self.signals.push_back(signal);
     }
 
-    pub(super) fn next_signal(&mut self) -> Option<Signal> {
+    pub(in crate::engine) fn next_signal(&mut self) -> Option<Signal> {
         self.signals.pop_front()
     }
 
     /// A number for a session that we dial.
-    pub(super) const fn new_session(&mut self) -> SessionId {
+    pub(in crate::engine) const fn new_session(&mut self) -> SessionId {
         let session = SessionId(self.last_session);
         self.last_session += 1;
         session
     }
 
     /// A number for an operation; its completion goes to the owner.
-    pub(super) fn operation(&mut self, owner: Owner) -> OpId {
+    pub(in crate::engine) fn operation(&mut self, owner: Owner) -> OpId {
         self.last_op += 1;
         let op = OpId(self.last_op);
         self.owners.insert(op, owner);
@@ -199,20 +203,25 @@ impl Out {
     }
 
     /// Whose operation this is; it is over.
-    pub(super) fn end_operation(&mut self, op: OpId) -> Option<Owner> {
+    pub(in crate::engine) fn end_operation(&mut self, op: OpId) -> Option<Owner> {
         self.owners.remove(&op)
     }
 
     /// The records of a commit that is over.
-    pub(super) fn end_commit(&mut self, op: OpId) -> Option<Vec<Record>> {
+    pub(in crate::engine) fn end_commit(&mut self, op: OpId) -> Option<Vec<Record>> {
         self.commits.remove(&op)
     }
 
-    pub(super) fn commit(&mut self, owner: Owner, change: impl Into<Transaction>) -> OpId {
+    pub(in crate::engine) fn commit(&mut self, owner: Owner, change: impl Into<Transaction>) -> OpId {
         self.commit_with(owner, change, Durability::Synced)
     }
 
-    pub(super) fn commit_with(&mut self, owner: Owner, change: impl Into<Transaction>, durability: Durability) -> OpId {
+    pub(in crate::engine) fn commit_with(
+        &mut self,
+        owner: Owner,
+        change: impl Into<Transaction>,
+        durability: Durability,
+    ) -> OpId {
         let (op, change) = (self.operation(owner), change.into());
         self.commits.insert(op, change.records.clone());
         self.effect(Effect::Commit(op, change, durability));
@@ -220,12 +229,12 @@ impl Out {
     }
 
     /// The attempts went on: readers want to know, once all of this input is handled.
-    pub(super) const fn attempts_changed(&mut self) {
+    pub(in crate::engine) const fn attempts_changed(&mut self) {
         self.attempts_changed = true;
     }
 
     /// Whether readers are to be shown how attempts go; they are now.
-    pub(super) const fn take_attempts_changed(&mut self) -> bool {
+    pub(in crate::engine) const fn take_attempts_changed(&mut self) -> bool {
         std::mem::replace(&mut self.attempts_changed, false)
     }
 }

@@ -4,16 +4,16 @@
 //! the other side means, and what it leaves behind when it ends. [`Line`] holds its connection, and [`Dialled::handle`] drives it. A
 //! kind takes its place among the others in `task.rs`.
 
-use super::context::{Completion, Context, Out};
-use super::effect::{DialError, Effect};
-use super::session::{self, Initiator, Patron, Service};
-use super::state::AttemptError;
 use crate::base::{ClockStep, ContactId, ContentId, Onion, OpId, QueueId, SessionId, Timestamp};
+use crate::engine::context::{Completion, Context, Out};
+use crate::engine::io::{DialError, Effect};
+use crate::engine::session::{self, Initiator, Patron, Service};
+use crate::engine::state::AttemptError;
 use crate::wire::Status;
 
 /// Something that waits for a contact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Item {
+pub(in crate::engine) enum Item {
     /// The card with this content id.
     Card(ContentId),
     /// Receipts, in the content with this id.
@@ -23,7 +23,7 @@ pub(super) enum Item {
 }
 
 /// Something happens to a session that we dialled.
-pub(super) enum TaskEvent<'a> {
+pub(in crate::engine) enum TaskEvent<'a> {
     /// The other side answers, or cannot be reached.
     Dialled(Result<(), DialError>),
     /// The other side sent bytes.
@@ -45,7 +45,7 @@ pub(super) enum TaskEvent<'a> {
 
 /// What one kind of session is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Told {
+pub(in crate::engine) enum Told {
     /// The outcome of an item is on the disk; or that failed.
     Settled(Item, bool),
     /// The contact's certificate is on the disk; or that failed.
@@ -59,7 +59,7 @@ pub(super) enum Told {
 }
 
 /// The machine of the side that dialled.
-pub(super) trait Client {
+pub(in crate::engine) trait Client {
     /// What it reports.
     type Event;
     fn handle(&mut self, now: Timestamp, bytes: &[u8]);
@@ -145,7 +145,7 @@ impl Client for Patron {
 }
 
 /// The connection of a session that we dial.
-pub(super) struct Line<M> {
+pub(in crate::engine) struct Line<M> {
     session: SessionId,
     /// `None` until the other side answers, and once the connection is of no more use.
     machine: Option<M>,
@@ -161,42 +161,42 @@ enum Phase {
 
 impl<M: Client> Line<M> {
     /// Dials; on circuits of a contact's own, or of the session's own where there is none.
-    pub(super) fn dial(out: &mut Out, onion: Onion, contact: Option<ContactId>) -> Self {
+    pub(in crate::engine) fn dial(out: &mut Out, onion: Onion, contact: Option<ContactId>) -> Self {
         let session = out.new_session();
         out.effect(Effect::Dial(session, onion, contact));
         Self { session, machine: None, phase: Phase::Dialling }
     }
 
-    pub(super) const fn session(&self) -> SessionId {
+    pub(in crate::engine) const fn session(&self) -> SessionId {
         self.session
     }
 
     /// The other side answers.
-    pub(super) fn connected(&mut self, machine: M) {
+    pub(in crate::engine) fn connected(&mut self, machine: M) {
         self.phase = Phase::Connected;
         self.machine = Some(machine);
     }
 
-    pub(super) const fn machine(&mut self) -> Option<&mut M> {
+    pub(in crate::engine) const fn machine(&mut self) -> Option<&mut M> {
         self.machine.as_mut()
     }
 
     /// Whether anything can still be sent.
-    pub(super) const fn is_usable(&self) -> bool {
+    pub(in crate::engine) const fn is_usable(&self) -> bool {
         self.machine.is_some()
     }
 
     /// The connection is of no more use.
-    pub(super) fn lose(&mut self) {
+    pub(in crate::engine) fn lose(&mut self) {
         self.machine = None;
     }
 
     /// Whether the session has ended.
-    pub(super) fn is_over(&self) -> bool {
+    pub(in crate::engine) fn is_over(&self) -> bool {
         self.phase == Phase::Over
     }
 
-    pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
+    pub(in crate::engine) fn poll_timeout(&self) -> Option<Timestamp> {
         self.machine.as_ref()?.poll_timeout()
     }
 
@@ -207,14 +207,14 @@ impl<M: Client> Line<M> {
     }
 
     /// Sends what the machine has to say.
-    pub(super) fn flush(&mut self, out: &mut Out) {
+    pub(in crate::engine) fn flush(&mut self, out: &mut Out) {
         if let Some(machine) = &mut self.machine {
             out.transmit(self.session, machine.take_output());
         }
     }
 
     /// Ends the session: takes leave of the other side, and closes the connection. `false` where it had ended already.
-    pub(super) fn end(&mut self, now: Timestamp, out: &mut Out) -> bool {
+    pub(in crate::engine) fn end(&mut self, now: Timestamp, out: &mut Out) -> bool {
         if self.is_over() {
             return false;
         }
@@ -234,7 +234,7 @@ impl<M: Client> Line<M> {
 }
 
 /// One kind of session that we dial.
-pub(super) trait Dialled {
+pub(in crate::engine) trait Dialled {
     /// What it talks with.
     type Machine: Client;
     /// Whose memory it uses.

@@ -27,7 +27,7 @@ const VERSION: u8 = 1;
 const CRITICAL: u8 = 1;
 
 /// The bytes of a record of this kind.
-pub(super) fn encode(kind: u16, payload: postcard::Result<Vec<u8>>) -> Result<Vec<u8>, RecordError> {
+pub(in crate::engine) fn encode(kind: u16, payload: postcard::Result<Vec<u8>>) -> Result<Vec<u8>, RecordError> {
     let payload = payload.map_err(|_| RecordError::Malformed { kind })?;
     let mut bytes = Vec::with_capacity(payload.len() + 4);
     bytes.extend_from_slice(&kind.to_le_bytes());
@@ -40,7 +40,7 @@ pub(super) fn encode(kind: u16, payload: postcard::Result<Vec<u8>>) -> Result<Ve
 type FromPayload<R> = fn(u16, &[u8]) -> Option<postcard::Result<(R, usize)>>;
 
 /// Reads a record; `None` where it is unknown and may be ignored.
-pub(super) fn decode<R>(bytes: &[u8], from_payload: FromPayload<R>) -> Result<Option<R>, RecordError> {
+pub(in crate::engine) fn decode<R>(bytes: &[u8], from_payload: FromPayload<R>) -> Result<Option<R>, RecordError> {
     let Some((&[low, high, version, critical], payload)) = bytes.split_first_chunk::<4>() else {
         return Err(RecordError::Malformed { kind: 0 });
     };
@@ -102,4 +102,4 @@ macro_rules! records {
         }
     };
 }
-pub(super) use records;
+pub(in crate::engine) use records;

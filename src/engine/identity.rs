@@ -11,28 +11,28 @@ use crate::base::rng::Rng;
 use crate::base::{ContactId, OpId, SessionId, Terms, Timestamp};
 use crate::wire::Status;
 
-use super::book::{ContactChange, ContactStatus};
-use super::context::{Completion, Context, Out, Owner, Signal};
-use super::deliver::Deliver;
-use super::dialled::{TaskEvent, Told};
-use super::drops::Delays;
-use super::effect::{CommitError, DIALLED_SESSIONS, Effect, Input};
-use super::mailbox::ModSeq;
-use super::profile::{NoProfile, Profile};
-use super::record::Record;
-use super::requests::RequestRooms;
-use super::rooms::Rooms;
-use super::state::{Applied, Snapshot, State};
-use super::task::{Task, Tasks};
+use crate::engine::boxes::Delays;
+use crate::engine::context::{Completion, Context, Out, Owner, Signal};
+use crate::engine::deliver::Deliver;
+use crate::engine::dialled::{TaskEvent, Told};
+use crate::engine::io::{CommitError, DIALLED_SESSIONS, Effect, Input};
+use crate::engine::requests::RequestRooms;
+use crate::engine::rooms::Rooms;
+use crate::engine::state::book::{ContactChange, ContactStatus};
+use crate::engine::state::mailbox::ModSeq;
+use crate::engine::state::profile::{NoProfile, Profile};
+use crate::engine::state::record::Record;
+use crate::engine::state::{Applied, Snapshot, State};
+use crate::engine::task::{Task, Tasks};
 
 /// One identity's machines.
 pub struct Identity {
     state: State,
     profile: Arc<Profile>,
     disk_low: bool,
-    pub(super) rooms: Rooms,
+    pub(in crate::engine) rooms: Rooms,
     /// The sessions that we dialled.
-    pub(super) tasks: Tasks,
+    pub(in crate::engine) tasks: Tasks,
     out: Out,
 }
 
@@ -132,7 +132,7 @@ impl Identity {
     }
 
     /// This identity as its rooms see it with one input, its rooms, and the sessions that it dialled.
-    pub(super) fn parts<'a>(
+    pub(in crate::engine) fn parts<'a>(
         &'a mut self,
         now: Timestamp,
         rng: &'a mut dyn Rng,

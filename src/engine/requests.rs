@@ -8,20 +8,21 @@ use std::sync::Arc;
 use crate::base::limits;
 use crate::base::{BodyId, FolderId, OpId, QueueId, Timestamp};
 
-use super::cards::request_decided;
-use super::carriage;
-use super::change::{Answer, Change, Outcome};
-use super::context::{Completion, Context, Out, Owner, Room};
-use super::deliver::Deliver;
-use super::delivery::has_room;
-use super::drops::{Boxes, Checking, leave_drop, rent_drop};
-use super::effect::{CommitError, Durability, Effect, NewBody, Transaction};
-use super::mailbox::{FlagChange, Folder, FolderRole, NamedFlags, NewMessage, Uid};
-use super::record::Record;
-use super::request::{Request, RequestError, RequestId, Response};
-use super::state::Applied;
-use super::submission::submit;
-use super::{parting, people, recall};
+use crate::engine::api::{Request, RequestError, RequestId, Response};
+use crate::engine::boxes::{Boxes, Checking, leave_drop, rent_drop};
+use crate::engine::change::{Answer, Change, Outcome};
+use crate::engine::context::{Completion, Context, Out, Owner, Room};
+use crate::engine::deliver::Deliver;
+use crate::engine::deliver::recall;
+use crate::engine::deliver::submission::submit;
+use crate::engine::forwarding;
+use crate::engine::io::{CommitError, Durability, Effect, NewBody, Transaction};
+use crate::engine::people::cards::request_decided;
+use crate::engine::people::{contacts, parting};
+use crate::engine::receive::delivery::has_room;
+use crate::engine::state::Applied;
+use crate::engine::state::mailbox::{FlagChange, Folder, FolderRole, NamedFlags, NewMessage, Uid};
+use crate::engine::state::record::Record;
 
 /// A request whose transaction is being committed.
 struct InFlight {
@@ -33,21 +34,21 @@ struct InFlight {
 
 /// The room that answers the gateways and the control socket.
 #[derive(Default)]
-pub(super) struct Requests {
+pub(in crate::engine) struct Requests {
     in_flight: BTreeMap<OpId, InFlight>,
 }
 
 /// The rooms that requests are for.
-pub(super) struct RequestRooms<'r> {
-    pub(super) deliver: &'r mut Deliver,
-    pub(super) boxes: &'r mut Boxes,
+pub(in crate::engine) struct RequestRooms<'r> {
+    pub(in crate::engine) deliver: &'r mut Deliver,
+    pub(in crate::engine) boxes: &'r mut Boxes,
     /// A session that a request began.
-    pub(super) begun: Option<Checking>,
+    pub(in crate::engine) begun: Option<Checking>,
 }
 
 impl Requests {
     /// A gateway asks for something.
-    pub(super) fn request(
+    pub(in crate::engine) fn request(
         &mut self,
         cx: &mut Context<'_>,
         rooms: &mut RequestRooms<'_>,
@@ -69,7 +70,13 @@ impl Requests {
     }
 
     /// A request's transaction was committed, or was not.
-    pub(super) fn completed(&mut self, out: &mut Out, deliver: &mut Deliver, op: OpId, completion: Completion) {
+    pub(in crate::engine) fn completed(
+        &mut self,
+        out: &mut Out,
+        deliver: &mut Deliver,
+        op: OpId,
+        completion: Completion,
+    ) {
         let (Some(request), Completion::Committed(applied)) = (self.in_flight.remove(&op), completion) else { return };
         for queue in request.recalled {
             deliver.schedule.set_recalled(queue, false);
@@ -106,15 +113,15 @@ fn plan(cx: &mut Context<'_>, rooms: &mut RequestRooms<'_>, request: Request) ->
             let Transaction { records, bodies } = deliver.tell_damaged(cx, body);
             Ok(Change { bodies, ..Change::new(records, Answer::Always(Response::Done)) })
         }
-        Request::Invite { public, expires } => people::invite(cx, public, expires),
-        Request::RevokeInvitation(id) => people::revoke_invitation(cx, id),
-        Request::AddContact { invitation, petname } => people::add_contact(cx, &invitation, petname),
-        Request::Tell { contact, told } => people::tell(cx, contact, told),
+        Request::Invite { public, expires } => contacts::invite(cx, public, expires),
+        Request::RevokeInvitation(id) => contacts::revoke_invitation(cx, id),
+        Request::AddContact { invitation, petname } => contacts::add_contact(cx, &invitation, petname),
+        Request::Tell { contact, told } => contacts::tell(cx, contact, told),
         Request::Block(contact) => parting::block(cx, contact),
         Request::Unblock(contact) => parting::unblock(cx, contact),
         Request::RemoveContact(contact) => parting::remove_contact(cx, contact),
-        Request::AllowCarriage { contact, on } => carriage::allow_carriage(cx, contact, on),
-        Request::ChooseCarrier { contact, friend } => carriage::choose_carrier(cx, contact, friend),
+        Request::AllowCarriage { contact, on } => forwarding::allow_carriage(cx, contact, on),
+        Request::ChooseCarrier { contact, friend } => forwarding::choose_carrier(cx, contact, friend),
         Request::Listen(on) => {
             let answer = Answer::Always(Response::Done);
             Ok(Change::new(vec![Record::ListenSwitched { on }], answer))
@@ -125,9 +132,9 @@ fn plan(cx: &mut Context<'_>, rooms: &mut RequestRooms<'_>, request: Request) ->
             Ok(Change::new(Vec::new(), Answer::Always(Response::Done)))
         }
         Request::LeaveDrop { name } => leave_drop(cx, &name),
-        Request::AddPassword { name, hash } => people::add_password(cx, name, hash),
-        Request::RenewPassword { hash, renewed } => people::renew_password(cx, &hash, renewed),
-        Request::RevokePassword { name } => people::revoke_password(cx, name),
+        Request::AddPassword { name, hash } => contacts::add_password(cx, name, hash),
+        Request::RenewPassword { hash, renewed } => contacts::renew_password(cx, &hash, renewed),
+        Request::RevokePassword { name } => contacts::revoke_password(cx, name),
     }
 }
 

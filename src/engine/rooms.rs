@@ -2,30 +2,30 @@
 
 use std::sync::Arc;
 
-use super::carriage::Rounds;
-use super::context::{Completion, Context, Room};
-use super::deliver::Deliver;
-use super::drops::{Boxes, Delays};
-use super::queue::Queued;
-use super::receive::{Receive, ReceiveRooms};
-use super::record::Record;
-use super::requests::Requests;
-use super::state::{Applied, State};
 use crate::base::rng::Rng;
 use crate::base::{ClockStep, OpId, SessionId, Timestamp};
+use crate::engine::boxes::{Boxes, Delays};
+use crate::engine::context::{Completion, Context, Room};
+use crate::engine::deliver::Deliver;
+use crate::engine::forwarding::Rounds;
+use crate::engine::receive::{Receive, ReceiveRooms};
+use crate::engine::requests::Requests;
+use crate::engine::state::queue::Queued;
+use crate::engine::state::record::Record;
+use crate::engine::state::{Applied, State};
 
 /// Each room has its own memory.
-pub(super) struct Rooms {
-    pub(super) requests: Requests,
-    pub(super) receive: Receive,
-    pub(super) deliver: Deliver,
-    pub(super) boxes: Boxes,
-    pub(super) forwarding: Rounds,
+pub(in crate::engine) struct Rooms {
+    pub(in crate::engine) requests: Requests,
+    pub(in crate::engine) receive: Receive,
+    pub(in crate::engine) deliver: Deliver,
+    pub(in crate::engine) boxes: Boxes,
+    pub(in crate::engine) forwarding: Rounds,
 }
 
 impl Rooms {
     /// At a start: what waits is tried soon.
-    pub(super) fn at_start(state: &State, delays: Delays, now: Timestamp, rng: &mut dyn Rng) -> Self {
+    pub(in crate::engine) fn at_start(state: &State, delays: Delays, now: Timestamp, rng: &mut dyn Rng) -> Self {
         Self {
             requests: Requests::default(),
             receive: Receive::default(),
@@ -36,7 +36,7 @@ impl Rooms {
     }
 
     /// When something is due.
-    pub(super) fn poll_timeout(&self, state: &State) -> Option<Timestamp> {
+    pub(in crate::engine) fn poll_timeout(&self, state: &State) -> Option<Timestamp> {
         let Self { receive, deliver, boxes, forwarding, .. } = self;
         let expiry = forwarding.next_expiry(state, &deliver.schedule);
         let planned =
@@ -45,14 +45,14 @@ impl Rooms {
     }
 
     /// A deadline may have passed.
-    pub(super) fn handle_timeout(&mut self, cx: &mut Context<'_>) {
+    pub(in crate::engine) fn handle_timeout(&mut self, cx: &mut Context<'_>) {
         self.receive.handle_timeout(cx);
         self.deliver.expire(cx);
         self.forwarding.expire(cx, &self.deliver.schedule);
     }
 
     /// The clock was set.
-    pub(super) fn clock_set(&mut self, step: ClockStep, now: Timestamp, rng: &mut dyn Rng) {
+    pub(in crate::engine) fn clock_set(&mut self, step: ClockStep, now: Timestamp, rng: &mut dyn Rng) {
         self.receive.clock_set(step);
         self.deliver.clock_set(step, now, rng);
         self.boxes.calendar.clock_set(step, now, rng);
@@ -60,13 +60,13 @@ impl Rooms {
     }
 
     /// The session that is one too many of its kind.
-    pub(super) fn surplus(&self) -> Option<SessionId> {
+    pub(in crate::engine) fn surplus(&self) -> Option<SessionId> {
         let surplus = self.deliver.schedule.surplus().or_else(|| self.boxes.calendar.surplus());
         surplus.or_else(|| self.forwarding.surplus())
     }
 
     /// An operation that a room began is over.
-    pub(super) fn completed(&mut self, cx: &mut Context<'_>, room: Room, op: OpId, completion: Completion) {
+    pub(in crate::engine) fn completed(&mut self, cx: &mut Context<'_>, room: Room, op: OpId, completion: Completion) {
         let Self { requests, receive, deliver, boxes, forwarding } = self;
         match room {
             Room::Requests => requests.completed(cx.out, deliver, op, completion),
@@ -80,7 +80,7 @@ impl Rooms {
     }
 
     /// A record was applied. `before` is the message that it is about, as it was.
-    pub(super) fn on_record(
+    pub(in crate::engine) fn on_record(
         &mut self,
         state: &State,
         now: Timestamp,
@@ -95,7 +95,7 @@ impl Rooms {
     }
 
     /// A commit is applied and shown: what its records mean for the rooms.
-    pub(super) fn on_records(&mut self, cx: &mut Context<'_>, records: &[Record]) {
+    pub(in crate::engine) fn on_records(&mut self, cx: &mut Context<'_>, records: &[Record]) {
         self.deliver.on_records(cx, records);
         self.boxes.on_records(cx, &self.deliver, records);
     }

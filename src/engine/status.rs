@@ -1,10 +1,10 @@
 //! What a sender is told (docs/protocol.md, "Unrevealing answers").
 
-use super::session::Sender;
+use crate::engine::session::Sender;
 use crate::wire::Status;
 
 /// What a sender is told: to a contact the reason, to others always the same.
-pub(super) const fn frank(sender: Sender, reason: Status) -> Status {
+pub(in crate::engine) const fn frank(sender: Sender, reason: Status) -> Status {
     match sender {
         Sender::Contact(_) => reason,
         Sender::Invitation(_) | Sender::Stranger => Status::NotAvailable,
@@ -12,6 +12,6 @@ pub(super) const fn frank(sender: Sender, reason: Status) -> Status {
 }
 
 /// What a sender is told when we have no room.
-pub(super) const fn no_room(sender: Sender) -> Status {
+pub(in crate::engine) const fn no_room(sender: Sender) -> Status {
     frank(sender, Status::NoSpace)
 }

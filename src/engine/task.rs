@@ -3,16 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use super::carriage::Carrying;
-use super::context::Context;
-use super::dialled::{Dialled, TaskEvent};
-use super::drops::{Checking, Collecting, DepositRooms, Depositing};
-use super::rooms::Rooms;
-use super::sending::Direct;
 use crate::base::{SessionId, Timestamp};
+use crate::engine::boxes::{Checking, Collecting, DepositRooms, Depositing};
+use crate::engine::context::Context;
+use crate::engine::deliver::direct::Direct;
+use crate::engine::dialled::{Dialled, TaskEvent};
+use crate::engine::forwarding::Carrying;
+use crate::engine::rooms::Rooms;
 
 /// One session that we dialled, or are dialling.
-pub(super) enum Task {
+pub(in crate::engine) enum Task {
     /// What waits for a contact is brought to its own node.
     Direct(Direct),
     /// Something for a contact is left in a box of it, or with a friend.
@@ -27,7 +27,7 @@ pub(super) enum Task {
 
 impl Task {
     /// Something happens to the session; `false` where it is over.
-    pub(super) fn handle(&mut self, cx: &mut Context<'_>, rooms: &mut Rooms, event: TaskEvent<'_>) -> bool {
+    pub(in crate::engine) fn handle(&mut self, cx: &mut Context<'_>, rooms: &mut Rooms, event: TaskEvent<'_>) -> bool {
         let Rooms { deliver, boxes, forwarding, .. } = rooms;
         match self {
             Self::Direct(task) => task.handle(cx, deliver, event),
@@ -39,7 +39,7 @@ impl Task {
     }
 
     /// When the session wants to be told that time has passed.
-    pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
+    pub(in crate::engine) fn poll_timeout(&self) -> Option<Timestamp> {
         match self {
             Self::Direct(task) => task.poll_timeout(),
             Self::Deposit(task) => task.poll_timeout(),
@@ -52,26 +52,32 @@ impl Task {
 
 /// The sessions that we dialled.
 #[derive(Default)]
-pub(super) struct Tasks(BTreeMap<SessionId, Task>);
+pub(in crate::engine) struct Tasks(BTreeMap<SessionId, Task>);
 
 impl Tasks {
     /// A session begins.
-    pub(super) fn begin<T: Dialled>(&mut self, task: T, kind: fn(T) -> Task) {
+    pub(in crate::engine) fn begin<T: Dialled>(&mut self, task: T, kind: fn(T) -> Task) {
         self.0.insert(task.line().session(), kind(task));
     }
 
-    pub(super) fn contains(&self, session: SessionId) -> bool {
+    pub(in crate::engine) fn contains(&self, session: SessionId) -> bool {
         self.0.contains_key(&session)
     }
 
     /// The sessions, in the order in which they were dialled.
     #[cfg(test)]
-    pub(super) fn iter(&self) -> impl Iterator<Item = (SessionId, &Task)> {
+    pub(in crate::engine) fn iter(&self) -> impl Iterator<Item = (SessionId, &Task)> {
         self.0.iter().map(|(session, task)| (*session, task))
     }
 
     /// Something happens to a session.
-    pub(super) fn handle(&mut self, cx: &mut Context<'_>, rooms: &mut Rooms, session: SessionId, event: TaskEvent<'_>) {
+    pub(in crate::engine) fn handle(
+        &mut self,
+        cx: &mut Context<'_>,
+        rooms: &mut Rooms,
+        session: SessionId,
+        event: TaskEvent<'_>,
+    ) {
         if let Some(task) = self.0.get_mut(&session)
             && !task.handle(cx, rooms, event)
         {
@@ -80,7 +86,7 @@ impl Tasks {
     }
 
     /// The same happens to all sessions.
-    pub(super) fn handle_all<'e>(
+    pub(in crate::engine) fn handle_all<'e>(
         &mut self,
         cx: &mut Context<'_>,
         rooms: &mut Rooms,
@@ -90,17 +96,17 @@ impl Tasks {
     }
 
     /// When a session wants to be told that time has passed.
-    pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
+    pub(in crate::engine) fn poll_timeout(&self) -> Option<Timestamp> {
         self.0.values().filter_map(Task::poll_timeout).min()
     }
 
     /// A deadline may have passed.
-    pub(super) fn handle_timeout(&mut self, cx: &mut Context<'_>, rooms: &mut Rooms) {
+    pub(in crate::engine) fn handle_timeout(&mut self, cx: &mut Context<'_>, rooms: &mut Rooms) {
         self.handle_all(cx, rooms, || TaskEvent::Timeout);
     }
 
     /// Dials whatever is due, as far as dials are free.
-    pub(super) fn dial(&mut self, cx: &mut Context<'_>, rooms: &mut Rooms) {
+    pub(in crate::engine) fn dial(&mut self, cx: &mut Context<'_>, rooms: &mut Rooms) {
         loop {
             let Rooms { deliver, boxes, forwarding, .. } = rooms;
             if let Some(task) = deliver.next(cx) {
@@ -118,7 +124,7 @@ impl Tasks {
     }
 
     /// Ends the sessions that are too many, of each kind.
-    pub(super) fn end_surplus(&mut self, cx: &mut Context<'_>, rooms: &mut Rooms) {
+    pub(in crate::engine) fn end_surplus(&mut self, cx: &mut Context<'_>, rooms: &mut Rooms) {
         while let Some(session) = rooms.surplus() {
             self.handle(cx, rooms, session, TaskEvent::Surplus);
         }

@@ -1,13 +1,13 @@
-//! What goes into a carrier's machine and what comes out, as for an identity ([`super::super::effect`]).
+//! What goes into a carrier's machine and what comes out, as for an identity ([`crate::engine::io`]).
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::super::effect::{CommitError, NewBody, Refusal};
-use super::super::request::RequestId;
 use super::record::{CarrierLimits, HeldRecord, Terms};
 use crate::base::ids::Fingerprint;
 use crate::base::{BodyId, ClockStep, OpId, SessionId, Timestamp};
+use crate::engine::api::RequestId;
+use crate::engine::io::{CommitError, NewBody, Refusal};
 use crate::wire::mailbox::Policy;
 
 /// Records of a carrier that are committed together or not at all.

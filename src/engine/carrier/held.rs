@@ -13,7 +13,6 @@ use std::sync::Arc;
 pub use mailbox::Mailbox;
 use mailbox::{Page, TokenSet, answers_page};
 
-use super::super::profile::Profile;
 use super::objects::SpentTokens;
 use super::record::{BoxInvitation, CarrierLimits, HeldObject, HeldPage, HeldRecord, Spent, Terms};
 use crate::base::ids::Fingerprint;
@@ -22,6 +21,7 @@ use crate::base::limits::{
     TOKENS_AFTER_DAYS, TOKENS_AHEAD_DAYS, TOKENS_EARLY_DAYS, TOKENS_OF_MAILBOX, TOKENS_OF_SET,
 };
 use crate::base::{BodyId, ObjectId};
+use crate::engine::state::profile::Profile;
 use crate::wire::Claim;
 use crate::wire::mailbox::Policy;
 use crate::wire::token::{Class, Epoch, TokenHash, begin_of};

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::session::Line;
 use super::effect::{CarrierEffect, Detached};
 use super::machine::{Carrier, Pending, Place};
 use super::session::{BoxSession, Identified, Identifying};
@@ -12,6 +11,7 @@ use crate::base::Timestamp;
 use crate::base::ids::Fingerprint;
 use crate::base::limits::{MAILBOX_SESSIONS, PURPOSE_BYTES};
 use crate::base::rng::Rng;
+use crate::engine::session::Line;
 use crate::mail::proof::IdentificationProof;
 use crate::wire::Status;
 use crate::wire::mailbox::{BoxCommand, IdentificationChallenge, Policy};

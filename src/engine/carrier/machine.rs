@@ -6,10 +6,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::commit::{CommitError, NewBody};
-use super::super::profile::{NoProfile, Profile};
-use super::super::request::RequestId;
-use super::super::session::{Answer, Line, Responder, Ticket};
 use super::effect::{
     CarrierEffect, CarrierInput, CarrierRequest, CarrierRequestError, CarrierStatus, HeldTransaction, MailboxStatus,
 };
@@ -22,6 +18,10 @@ use super::session::{Asked, BoxSession, Reception, Storing};
 use crate::base::ids::Fingerprint;
 use crate::base::rng::Rng;
 use crate::base::{OpId, SessionId, Timestamp, limits};
+use crate::engine::api::RequestId;
+use crate::engine::commit::{CommitError, NewBody};
+use crate::engine::session::{Answer, Line, Responder, Ticket};
+use crate::engine::state::profile::{NoProfile, Profile};
 use crate::wire::mailbox::BoxCommand;
 use crate::wire::token::{Epoch, TokenHash, begin_of, epoch};
 use crate::wire::{Status, Word, digest};

@@ -5,8 +5,6 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::super::commit::{CommitError, NewBody};
-use super::super::session::{Answer, Deposit, Line};
 use super::effect::CarrierEffect;
 use super::held::{Admission, Mailbox, Outcome, TokensError};
 use super::machine::{Carrier, Pending, Place, Then, failed};
@@ -16,6 +14,8 @@ use crate::base::ids::Fingerprint;
 use crate::base::limits::{LIST_ENTRIES, RETRIEVED_BYTES};
 use crate::base::rng::Rng;
 use crate::base::{BodyId, ObjectId, SessionId, Timestamp};
+use crate::engine::commit::{CommitError, NewBody};
+use crate::engine::session::{Answer, Deposit, Line};
 use crate::mail::page::PAGE_SIZES;
 use crate::wire::mailbox::{BoxCommand, Count, Entry, Part, Piece, Said, Selection, Style};
 use crate::wire::token::{Epoch, Token, TokenHash, epoch, hash_of};

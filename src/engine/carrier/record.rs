@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::encoding::records;
-use super::super::profile::Profile;
 use crate::base::ids::Fingerprint;
 use crate::base::{BodyId, ObjectId, Timestamp, limits};
+use crate::engine::encoding::records;
+use crate::engine::state::profile::Profile;
 use crate::wire::mailbox::Policy;
 use crate::wire::token::{Epoch, TokenHash};
 

@@ -3,8 +3,6 @@
 
 use std::sync::Arc;
 
-use super::super::effect::Refusal;
-use super::super::session::Line;
 use super::effect::CarrierEffect;
 use super::held::Outcome;
 use super::machine::{CHALLENGE_LIFE, Carrier, Pending, Place, Then};
@@ -14,6 +12,8 @@ use crate::base::ids::Fingerprint;
 use crate::base::limits::CARRIER_MAILBOXES;
 use crate::base::rng::Rng;
 use crate::base::{ContentId, Timestamp};
+use crate::engine::io::Refusal;
+use crate::engine::session::Line;
 use crate::mail::proof::RegistrationProof;
 use crate::mail::{Content, ContentKind};
 use crate::wire::mailbox::{Challenge, Registration};

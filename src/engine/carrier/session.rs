@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use super::super::session::{Answer, BoxHost, Delivery, Deposit, Host, Offer, Responder, SendParams, Ticket};
 use super::held::{Admission, Held};
 use crate::base::ids::Fingerprint;
 use crate::base::limits::IN_FLIGHT_BYTES;
 use crate::base::{ClockStep, SessionId, Timestamp};
+use crate::engine::session::{Answer, BoxHost, Delivery, Deposit, Host, Offer, Responder, SendParams, Ticket};
 use crate::wire::Status;
 use crate::wire::mailbox::{BoxCommand, Style};
 use crate::wire::token::{TokenHash, epoch, hash_of};

@@ -8,8 +8,8 @@ mod registration;
 use std::time::Duration;
 
 use crate::base::SessionId;
+use crate::engine::api::RequestId;
 use crate::engine::carrier::{CarrierInput, CarrierRequest};
-use crate::engine::request::RequestId;
 use crate::wire::Claim;
 use crate::wire::mailbox::{BoxCommand, Count, Part, Said, Selection, Style};
 

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use super::{Applied, Password, State};
 use crate::base::limits;
 use crate::base::{FolderId, QueueId, Timestamp};
-use crate::engine::book::{Acquaintance, ContactStatus};
-use crate::engine::carriage::{Fate, Handed};
-use crate::engine::drops::Told;
-use crate::engine::drops::rented::DropChange;
-use crate::engine::mailbox::{Flags, FolderRole, Message, ModSeq, NewMessage, Uid};
-use crate::engine::profile::Profile;
-use crate::engine::queue::{Endpoint, Progress, Queue, Queued};
-use crate::engine::record::Record;
+use crate::engine::state::book::{Acquaintance, ContactStatus};
+use crate::engine::state::boxes::Told;
+use crate::engine::state::boxes::rented::DropChange;
+use crate::engine::state::forwarding::{Fate, Handed};
+use crate::engine::state::mailbox::{Flags, FolderRole, Message, ModSeq, NewMessage, Uid};
+use crate::engine::state::profile::Profile;
+use crate::engine::state::queue::{Endpoint, Progress, Queue, Queued};
+use crate::engine::state::record::Record;
+use crate::engine::state::{Applied, Password, State};
 
 impl State {
     /// Takes in the record with this log number.

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Applied, Password, State};
-use crate::engine::book::Contact;
-use crate::engine::carriage::Load;
-use crate::engine::drops::rented::Rented;
-use crate::engine::mailbox::{Message, ModSeq};
-use crate::engine::profile::Profile;
-use crate::engine::record::Record;
+use crate::engine::state::book::Contact;
+use crate::engine::state::boxes::rented::Rented;
+use crate::engine::state::forwarding::Load;
+use crate::engine::state::mailbox::{Message, ModSeq};
+use crate::engine::state::profile::Profile;
+use crate::engine::state::record::Record;
+use crate::engine::state::{Applied, Password, State};
 
 impl State {
     /// The state as records that lead to it from anywhere: what a checkpoint of the log holds. Each is small enough for
@@ -90,7 +90,7 @@ impl State {
         records
     }
 
-    pub(super) fn apply_kept(&mut self, number: ModSeq, record: &Record) -> Applied {
+    pub(in crate::engine) fn apply_kept(&mut self, number: ModSeq, record: &Record) -> Applied {
         match record {
             Record::CheckpointBegun { last_uid_validity } => {
                 *self = Self { last_uid_validity: *last_uid_validity, last_record: number, ..Self::default() };

@@ -9,14 +9,14 @@ use std::time::Duration;
 use crate::base::ids::Fingerprint;
 use crate::base::rng::SeededRng;
 use crate::base::{BodyId, ContentId, ObjectId, OpId, SessionId, Timestamp, TokenSeed};
+use crate::engine::api::RequestId;
 use crate::engine::carrier::effect::Detached;
 use crate::engine::carrier::{
     Carrier, CarrierEffect, CarrierInput, CarrierLimits, CarrierRequest, CarrierRequestError, Held, HeldRecord,
     HeldTransaction, Terms,
 };
-use crate::engine::effect::{CommitError, Refusal};
-use crate::engine::harness::profile;
-use crate::engine::request::RequestId;
+use crate::engine::io::{CommitError, Refusal};
+use crate::engine::tests::harness::profile;
 use crate::mail::proof::{IdentificationProof, RegistrationProof};
 use crate::mail::{Content, ContentKind};
 use crate::wire::mailbox::{

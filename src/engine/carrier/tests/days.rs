@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::engine::carrier::{Carrier, CarrierInput};
-use crate::engine::effect::CommitError;
+use crate::engine::io::CommitError;
 use crate::wire::token::{begin_of, epoch};
 
 use super::bench::{Bench, DROP, SMALL, fingerprint, object, replay, small, today, tokens, with_drop};

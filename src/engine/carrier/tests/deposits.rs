@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::base::limits::WIRE_ANSWER;
+use crate::engine::api::RequestId;
 use crate::engine::carrier::{CarrierInput, CarrierLimits, CarrierRequest, Terms};
-use crate::engine::effect::CommitError;
-use crate::engine::harness::profile;
-use crate::engine::request::RequestId;
+use crate::engine::io::CommitError;
+use crate::engine::tests::harness::profile;
 use crate::wire::Claim;
 use crate::wire::mailbox::{BoxCommand, Entry, Part, Piece, Said, Selection, Style};
 use crate::wire::token::{Class, hash_of};

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::base::ObjectId;
 use crate::base::limits::CARRIER_INVITATIONS;
+use crate::engine::api::RequestId;
 use crate::engine::carrier::{CarrierInput, CarrierLimits, CarrierRequest, CarrierRequestError};
-use crate::engine::harness::profile;
-use crate::engine::request::RequestId;
+use crate::engine::tests::harness::profile;
 use crate::mail::proof::RegistrationProof;
 use crate::wire::mailbox::{BoxCommand, Policy, Registration};
 use crate::wire::token::{begin_of, epoch};

@@ -1,0 +1,240 @@
+//! What the answers of a carrier lead to, and what our keys made of them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::limits;
+use crate::base::{ContentId, ObjectId};
+use crate::engine::boxes::Boxes;
+use crate::engine::boxes::collect::{Asked, Collecting, PURPOSE, Step};
+use crate::engine::context::{Context, Signal};
+use crate::engine::dialled::Dialled;
+use crate::engine::io::{DropWork, Effect, Refusal};
+use crate::engine::session::Answered;
+use crate::engine::state::AttemptError;
+use crate::engine::state::boxes::rented::{DropChange, Rented};
+use crate::engine::state::record::Record;
+use crate::mail::proof::{IdentificationProof, RegistrationProof};
+use crate::mail::{Content, ContentKind};
+use crate::wire::Status;
+use crate::wire::mailbox::{BoxCommand, Challenge, Entry, IdentificationChallenge, Policy, Said};
+
+impl Collecting {
+    /// The carrier answered what this step asked.
+    pub(in crate::engine) fn answered(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes, lines: &[Answered]) {
+        let Some((last, before)) = lines.split_last() else { return };
+        let Some(rented) = cx.state.drops().get(self.drop) else { return self.end(cx, boxes, None) };
+        let status = last.code().status();
+        match std::mem::replace(&mut self.step, Step::Noting) {
+            Step::Registering if status == Some(Status::Challenge) => self.challenged(cx, boxes, rented, last),
+            Step::Proving if status == Some(Status::Registered) => {
+                let record = Record::DropChanged { id: self.drop, change: DropChange::Registered };
+                cx.out.commit(self.owner(), record);
+            }
+            Step::Identifying if status == Some(Status::IdentificationChallenge) => {
+                self.asked_who_we_are(cx, boxes, rented, last);
+            }
+            Step::Responding if status == Some(Status::Identified) => self.identified(cx, boxes),
+            Step::Uploading(of, mut classes) => {
+                if status == Some(Status::TokensStored) {
+                    classes.remove(0);
+                    return self.upload(cx, rented, of, classes);
+                }
+                // The carrier has no room for more tokens, or has another set already: mail is collected all the same.
+                self.sets_refused = true;
+                self.next(cx, boxes);
+            }
+            Step::Posting(invitation) => {
+                if status == Some(Status::PageKept) {
+                    boxes.posted_pages.insert((self.drop, invitation));
+                } else {
+                    self.pages_refused.insert(invitation);
+                }
+                self.next(cx, boxes);
+            }
+            Step::Watching if status == Some(Status::Watching) => self.next(cx, boxes),
+            Step::Listing if status == Some(Status::ListEnd) => {
+                self.was_listed(boxes, before);
+                self.next(cx, boxes);
+            }
+            Step::Fetching(entry, bytes) => self.fetch_answered(cx, boxes, rented, (entry, bytes), last),
+            // No honest box holds so many objects that are not for us: the carrier makes them up, or lets somebody fill it.
+            Step::Deleting if self.refused >= limits::COLLECT_REFUSED => {
+                self.end(cx, boxes, Some(AttemptError::Later));
+            }
+            Step::Deleting => self.next(cx, boxes),
+            _ => self.end(cx, boxes, Some(meaning(status))),
+        }
+    }
+
+    /// The carrier wants to see that the key of a new box is ours.
+    fn challenged(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes, rented: &Rented, answer: &Answered) {
+        let challenge = Challenge::from_words(&answer.reply.words);
+        let (Ok(_), [object, certificate]) = (challenge, answer.blocks.as_slice()) else {
+            return self.end(cx, boxes, Some(AttemptError::Broken));
+        };
+        let certificate: Arc<[u8]> = certificate.as_slice().into();
+        self.step = Step::Opening(certificate.clone());
+        self.work(cx, rented, DropWork::OpenChallenge(object.clone(), certificate, rented.carrier));
+    }
+
+    /// The carrier wants to see who asks.
+    fn asked_who_we_are(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes, rented: &Rented, answer: &Answered) {
+        let Ok(challenge) = IdentificationChallenge::from_words(&answer.reply.words) else {
+            return self.end(cx, boxes, Some(AttemptError::Broken));
+        };
+        self.policy = Some(challenge.policy);
+        if challenge.policy == Policy::Command && self.held_back.is_none() {
+            // This carrier wants a proof for each command, and no command waits for one yet.
+            self.identified = true;
+            return self.next(cx, boxes);
+        }
+        let for_one = self.held_back.as_ref().filter(|_| challenge.policy == Policy::Command);
+        let command = for_one.map(|asked| asked.command.to_line());
+        let client_nonce: [u8; 32] = cx.rng.array();
+        let proof = IdentificationProof {
+            server: rented.onion,
+            key: rented.fingerprint,
+            server_nonce: challenge.nonce,
+            client_nonce,
+            purpose: PURPOSE.to_owned(),
+            command: command.clone(),
+        };
+        self.step = Step::Signing(client_nonce, command);
+        self.work(cx, rented, DropWork::Sign(proof.text()));
+    }
+
+    /// The carrier has seen our key.
+    fn identified(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes) {
+        self.identified = true;
+        self.identified_until = match self.policy {
+            // Half of it, because the time began at the carrier before its answer was here.
+            Some(Policy::TimeOut(seconds)) => Some(cx.now.plus(Duration::from_secs(u64::from(seconds) / 2))),
+            _ => None,
+        };
+        if let Some(Asked { command, block, bound, step }) = self.held_back.take() {
+            self.ask(cx.now, &command, &block, bound, step);
+        }
+        boxes.calendar.collection_works(self.drop);
+        cx.out.attempts_changed();
+        if matches!(self.step, Step::Noting) {
+            self.next(cx, boxes);
+        }
+    }
+
+    /// The carrier listed what it holds: notes what of it is to be fetched.
+    fn was_listed(&mut self, boxes: &mut Boxes, lines: &[Answered]) {
+        let entries = lines.iter().filter_map(|line| Entry::from_words(&line.reply.words).ok());
+        // A carrier may name one twice.
+        let mut named = self.passed_over.union(&self.judged).copied().collect::<BTreeSet<_>>();
+        self.listed =
+            entries.filter(|entry| named.insert(entry.object) && entry.size <= limits::DEPOSIT_BYTES).collect();
+        let listed = |object: &ObjectId| self.listed.iter().any(|entry| entry.object == *object);
+        if boxes.partly_fetched.get(&self.drop).is_some_and(|(object, _)| !listed(object)) {
+            boxes.partly_fetched.remove(&self.drop);
+        }
+    }
+
+    /// The carrier answered a request for more of an object, of which these bytes are here already.
+    fn fetch_answered(
+        &mut self,
+        cx: &mut Context<'_>,
+        boxes: &mut Boxes,
+        rented: &Rented,
+        (entry, mut bytes): (Entry, Vec<u8>),
+        answer: &Answered,
+    ) {
+        match (answer.code().status(), answer.blocks.as_slice()) {
+            // A part has at least 1 KiB, or all that is left: a carrier must not hand out an object in crumbs.
+            (Some(Status::MessageObject | Status::MessagePart), [part])
+                if part.len() as u64 >= entry.size.saturating_sub(bytes.len() as u64).min(limits::KIB as u64)
+                    && !part.is_empty() =>
+            {
+                bytes.extend_from_slice(part);
+                return self.fetched(cx, rented, entry, bytes);
+            }
+            (Some(Status::NoMessage), _) => {}
+            // The carrier cannot read the object now.
+            _ => {
+                self.passed_over.insert(entry.object);
+            }
+        }
+        self.next(cx, boxes);
+    }
+
+    /// These bytes of an object are here: asks for the rest, or lets it be judged where it is whole.
+    fn fetched(&mut self, cx: &mut Context<'_>, rented: &Rented, entry: Entry, bytes: Vec<u8>) {
+        if (bytes.len() as u64) < entry.size {
+            return self.fetch(cx.now, rented, entry, bytes);
+        }
+        self.step = Step::Judging(entry.object);
+        cx.out.tell(Signal::Collected(self.line.session(), bytes));
+    }
+
+    /// What was collected is on the disk, or is nothing for us, or cannot be taken now.
+    pub(in crate::engine) fn was_judged(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes, status: Status) {
+        let Step::Judging(object) = self.step else { return };
+        if matches!(status, Status::Roger | Status::ContentRefused) {
+            self.judged.insert(object);
+            self.refused = if status == Status::Roger { 0 } else { self.refused + 1 };
+            let Some(rented) = cx.state.drops().get(self.drop) else { return };
+            let delete = BoxCommand::Delete { mailbox: rented.fingerprint.to_string(), objects: vec![object] };
+            return self.ask_as_owner(cx.now, rented, (delete, Vec::new()), 0, Step::Deleting);
+        }
+        self.passed_over.insert(object);
+        self.next(cx, boxes);
+    }
+
+    /// Lets the keys of the drop do something.
+    fn work(&self, cx: &mut Context<'_>, rented: &Rented, work: DropWork) {
+        let op = cx.out.operation(self.owner());
+        cx.out.effect(Effect::ForDrop(op, rented.keys.clone(), work));
+    }
+
+    /// The keys of the drop did what was asked.
+    pub(in crate::engine) fn worked(
+        &mut self,
+        cx: &mut Context<'_>,
+        boxes: &mut Boxes,
+        result: Result<Vec<u8>, Refusal>,
+    ) {
+        let Some(rented) = cx.state.drops().get(self.drop) else { return self.end(cx, boxes, None) };
+        let Ok(bytes) = result else { return self.end(cx, boxes, Some(AttemptError::WrongCertificate)) };
+        match std::mem::replace(&mut self.step, Step::Noting) {
+            Step::Opening(certificate) => {
+                let answer = Content::decode(bytes).ok().filter(|content| content.kind == ContentKind::Challenge);
+                let proves = |content: &Content| {
+                    RegistrationProof::from_text(&content.payload)
+                        .is_some_and(|proof| proof.server == rented.onion && proof.key == rented.fingerprint)
+                };
+                let Some(challenge) = answer.filter(proves) else {
+                    return self.end(cx, boxes, Some(AttemptError::WrongCertificate));
+                };
+                let (kind, id) = (ContentKind::ChallengeAnswer, ContentId::random(cx.rng));
+                let answer =
+                    Content { kind, id, expires: challenge.expires, receipt: None, payload: challenge.payload };
+                self.step = Step::Sealing;
+                self.work(cx, rented, DropWork::Seal(answer.encode(), certificate));
+            }
+            Step::Sealing => {
+                let accepted = BoxCommand::ChallengeAccepted { answer: bytes.len() as u64 };
+                self.ask(cx.now, &accepted, &bytes, 0, Step::Proving);
+            }
+            Step::Signing(nonce, command) => {
+                let respond = BoxCommand::Respond { nonce, command, signature: bytes.len() as u64 };
+                self.ask(cx.now, &respond, &bytes, 0, Step::Responding);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What a refusal of the carrier means for the attempt.
+const fn meaning(status: Option<Status>) -> AttemptError {
+    match status {
+        Some(Status::Busy | Status::NoSpace | Status::TryLater) => AttemptError::Later,
+        Some(Status::TimeOut | Status::ServerError) => AttemptError::Broken,
+        _ => AttemptError::Refused,
+    }
+}

@@ -1,0 +1,528 @@
+//! Leaving one thing at a contact's drop, on circuits of its own, or with a friend who carries it
+//! ([`carriage`](crate::engine::forwarding)), on those of that contact: dialled → sealed for this copy alone → noted on the disk (its token,
+//! or its hash) → handed over → the answer noted.
+//!
+//! What has no answer may be there: the next attempt is another copy with another token. A refusal is no more than a carrier's
+//! word: the token is not shown again, and a report still says that the message may have arrived.
+
+mod friend;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::base::limits;
+use crate::base::{ContactId, ContentId, Onion, OpId, QueueId, SessionId, Timestamp};
+use crate::engine::boxes::Boxes;
+use crate::engine::boxes::leg::{Leg, LegEvent};
+use crate::engine::boxes::pages::{greeting_waits, page_keys, page_token};
+use crate::engine::context::{Completion, Context, Owner};
+use crate::engine::deliver::Deliver;
+use crate::engine::dialled::{Dialled, Line};
+use crate::engine::io::{CommitError, Effect, Refusal, Sizes, Transaction};
+use crate::engine::people::cards::card_content;
+use crate::engine::session::{Initiator, Patron, Service, Ticket};
+use crate::engine::state::book::{Contact, ContactChange, ContactStatus};
+use crate::engine::state::boxes::named::Place;
+use crate::engine::state::forwarding::friend_onion;
+use crate::engine::state::record::Record;
+use crate::engine::state::{Applied, AttemptError};
+use crate::mail::{Content, ContentKind, Receipt};
+use crate::wire::mailbox::BoxCommand;
+use crate::wire::token::{Class, Token, epoch};
+use crate::wire::{Claim, Status};
+
+use friend::friend_at;
+
+const ASKED: Ticket = Ticket(1);
+const BROUGHT: Ticket = Ticket(2);
+/// About so much more than its content an object has; one chunk in 200 is added by the tags.
+const SEAL_BYTES: u64 = 2048;
+
+/// What is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) enum Parcel {
+    /// A queued message.
+    Mail(QueueId),
+    /// Receipts that the contact is owed.
+    Receipts,
+    /// Nothing: the page of its invitation is fetched.
+    Page,
+    /// Our card of this id, in answer to that page or to theirs.
+    Card(ContentId),
+}
+
+/// How far it is.
+enum Stage {
+    Dialling,
+    /// A page was asked for, or is being looked at.
+    Fetching,
+    Sealing,
+    /// The token is being noted; a friend needs none.
+    Noting(Arc<[u8]>, Option<Token>),
+    /// Asked, with the object to bring where it was not brought at once.
+    Asked(Option<Arc<[u8]>>),
+    Brought,
+    /// The outcome is being noted.
+    Settling,
+}
+
+/// An operation that a session waits for.
+enum InFlight {
+    /// What is to be left is being sealed.
+    Seal,
+    /// The certificate of a page is being checked.
+    Certificate(Arc<[u8]>),
+    /// It is noted that the token is about to be shown.
+    Noted,
+    /// It is noted that the carrier has it; or what a page said.
+    Held,
+    /// It is noted that the carrier says that it does not have it.
+    Refused,
+}
+
+/// One session that leaves one thing at a contact's drop.
+pub(in crate::engine) struct Depositing {
+    line: Line<Leg>,
+    contact: ContactId,
+    carrier: Onion,
+    parcel: Parcel,
+    receipt: Receipt,
+    /// Who carries it, where that is no carrier of a drop.
+    friend: Option<ContactId>,
+    stage: Stage,
+    /// It waits for one operation at a time.
+    in_flight: Option<(OpId, InFlight)>,
+}
+
+/// Whose memory a deposit uses.
+pub(in crate::engine) struct DepositRooms<'r> {
+    pub(in crate::engine) boxes: &'r mut Boxes,
+    pub(in crate::engine) deliver: &'r mut Deliver,
+}
+
+impl Boxes {
+    /// A contact does not answer: its drops come next, and the friend who carries what is for it.
+    pub(in crate::engine) fn wants_deposits(&mut self, cx: &mut Context<'_>, contact: ContactId) {
+        let drops = cx.state.drops();
+        let named = drops.of(contact).into_iter().flat_map(|of| of.iter()).map(|named| named.onion);
+        let pages = drops.pages(contact).iter().copied();
+        let places: Vec<_> = named.chain(pages).chain(friend_onion(cx.state, contact)).collect();
+        self.calendar.wants(contact, &places, cx.now, cx.rng);
+    }
+
+    /// Dials the next drop of a contact that is due.
+    pub(in crate::engine) fn next_deposit(&mut self, cx: &mut Context<'_>, deliver: &Deliver) -> Option<Depositing> {
+        while let Some(place) = self.calendar.deposit_due(cx.now) {
+            let (contact, carrier) = place;
+            let Some(parcel) = self.parcel_for(cx, deliver, contact, carrier) else {
+                self.calendar.deposit_over(place);
+                continue;
+            };
+            let bytes = match parcel {
+                Parcel::Mail(queue) => cx.state.queue().get(queue).map_or(0, |queued| queued.size.into()),
+                Parcel::Receipts | Parcel::Page | Parcel::Card(_) => 0,
+            };
+            let friend = friend_at(cx.state, contact, carrier);
+            // A friend knows us; no carrier of a drop is to.
+            let line = Line::dial(cx.out, carrier, friend);
+            self.calendar.deposit_begins(place, line.session(), bytes, cx.now);
+            if parcel == Parcel::Receipts {
+                self.returning.insert(contact);
+            }
+            let (receipt, stage, in_flight) = (cx.rng.array(), Stage::Dialling, None);
+            return Some(Depositing { line, contact, carrier, parcel, receipt, friend, stage, in_flight });
+        }
+        None
+    }
+
+    /// What is to be left at a drop of a contact, where there is something.
+    fn parcel_for(&self, cx: &Context<'_>, deliver: &Deliver, contact: ContactId, carrier: Onion) -> Option<Parcel> {
+        let entry = cx.state.book().contact(contact)?;
+        if friend_at(cx.state, contact, carrier).is_some() {
+            return self.parcel_for_friend(cx, deliver, entry);
+        }
+        if let Some(parcel) = self.greeting_for(cx.state, entry, carrier) {
+            return Some(parcel);
+        }
+        let drops = cx.state.drops().of(contact)?;
+        if entry.status != ContactStatus::Confirmed || entry.certificate.is_none() {
+            return None;
+        }
+        let has_token =
+            |size| class_for(size).is_some_and(|class| drops.next_token(carrier, class, epoch(cx.now)).is_some());
+        let card = entry.cards.pending.as_ref().map(|card| card.content);
+        if let Some(card) = card.filter(|card| !self.left_cards.contains(&(carrier, *card))) {
+            let content = card_content(cx.state, cx.public(), entry, None);
+            if has_token(content.map_or(u64::MAX, |content| content.len() as u64)) {
+                return Some(Parcel::Card(card));
+            }
+        }
+        if deliver.receipts.are_returning(contact) && !self.returning.contains(&contact) && has_token(0) {
+            return Some(Parcel::Receipts);
+        }
+        let wants = |queue: &QueueId| {
+            let there = cx.state.drops().copies(*queue, contact).iter().filter(|copy| copy.onion == carrier);
+            let (held, copies) = there.fold((false, 0), |(held, n), copy| (held || copy.held.is_some(), n + 1));
+            let fits = cx.state.queue().get(*queue).is_some_and(|queued| has_token(queued.size.into()));
+            let wanted = !held && copies < limits::COPIES_AT_DROP && !self.too_large_for_drops.contains(queue);
+            wanted && fits && may_copy(cx, *queue)
+        };
+        let wanting: Vec<_> = deliver.schedule.idle_messages(contact).into_iter().filter(wants).collect();
+        let fresh = wanting.iter().find(|queue| !self.unplaced.contains(&(carrier, **queue)));
+        fresh.or_else(|| wanting.first()).copied().map(Parcel::Mail)
+    }
+}
+
+/// Whether another copy of a message may be made that others hold for days: each has to end before the recipient may have
+/// forgotten that it had the first.
+fn may_copy(cx: &Context<'_>, queue: QueueId) -> bool {
+    cx.state.queue().get(queue).is_some_and(|queued| cx.now < queued.submitted.plus(limits::EXPIRY_MAX))
+}
+
+impl Dialled for Depositing {
+    type Machine = Leg;
+    type Rooms<'r> = DepositRooms<'r>;
+
+    fn line(&self) -> &Line<Leg> {
+        &self.line
+    }
+
+    fn line_mut(&mut self) -> &mut Line<Leg> {
+        &mut self.line
+    }
+
+    fn dialled(&mut self, cx: &mut Context<'_>, rooms: &mut DepositRooms<'_>) {
+        let leg = match self.friend {
+            Some(_) => Leg::Friend(Initiator::new(cx.now)),
+            None => Leg::Carrier(Patron::new(cx.now)),
+        };
+        self.line.connected(leg);
+        self.stage = Stage::Sealing;
+        if self.parcel == Parcel::Page {
+            return self.fetch_page(cx, rooms);
+        }
+        let certificate = cx.state.book().contact(self.contact).and_then(|entry| entry.certificate.clone());
+        let Some(certificate) = certificate else { return self.end(cx, rooms, Some(AttemptError::Local)) };
+        if self.seal(cx, rooms.deliver, certificate).is_none() {
+            self.end(cx, rooms, None);
+        }
+    }
+
+    fn completed(&mut self, cx: &mut Context<'_>, rooms: &mut DepositRooms<'_>, op: OpId, completion: Completion) {
+        let Some((_, operation)) = self.in_flight.take_if(|(waiting, _)| *waiting == op) else { return };
+        match (operation, completion) {
+            (InFlight::Seal, Completion::Sealed(result)) => self.sealed(cx, rooms, result),
+            (InFlight::Certificate(bytes), Completion::CertificateChecked(usable)) => {
+                self.page_checked(cx, rooms, bytes, usable);
+            }
+            (InFlight::Noted, Completion::Committed(result)) => self.noted(cx, rooms, result),
+            // Where our own disk failed the copy is one without an answer: one more may follow.
+            (InFlight::Held, Completion::Committed(result)) => {
+                self.end(cx, rooms, result.err().map(|_| AttemptError::Local));
+            }
+            (InFlight::Refused, _) => self.end(cx, rooms, Some(AttemptError::Later)),
+            _ => {}
+        }
+    }
+
+    fn event(&mut self, cx: &mut Context<'_>, rooms: &mut DepositRooms<'_>, event: LegEvent) {
+        match event {
+            LegEvent::Carrier(event) => self.carrier_reported(cx, rooms, event),
+            LegEvent::Friend(event) => self.friend_reported(cx, rooms, &event),
+        }
+    }
+
+    fn closed(&mut self, cx: &mut Context<'_>, rooms: &mut DepositRooms<'_>) {
+        if matches!(self.stage, Stage::Fetching | Stage::Sealing) {
+            self.end(cx, rooms, Some(AttemptError::Broken));
+        }
+    }
+
+    fn ended(&mut self, cx: &mut Context<'_>, rooms: &mut DepositRooms<'_>, problem: Option<AttemptError>) {
+        if self.parcel == Parcel::Receipts {
+            rooms.boxes.returning.remove(&self.contact);
+        }
+        rooms.boxes.calendar.deposit_ended((self.contact, self.carrier), problem, cx.now, cx.rng);
+        cx.out.attempts_changed();
+    }
+
+    fn show(&self, rooms: &mut DepositRooms<'_>) {
+        let handing = matches!(self.stage, Stage::Noting(..) | Stage::Asked(_) | Stage::Brought | Stage::Settling);
+        let queues = match self.parcel {
+            Parcel::Mail(queue) if handing && !self.line.is_over() => BTreeSet::from([queue]),
+            _ => BTreeSet::new(),
+        };
+        rooms.deliver.hands_over(self.session(), self.contact, queues, false);
+    }
+}
+
+impl Depositing {
+    const fn session(&self) -> SessionId {
+        self.line.session()
+    }
+
+    /// Begins an operation; the session waits for it.
+    fn begin(&mut self, cx: &mut Context<'_>, operation: InFlight) -> OpId {
+        let op = cx.out.operation(Owner::Task(self.session()));
+        self.in_flight = Some((op, operation));
+        op
+    }
+
+    fn commit(&mut self, cx: &mut Context<'_>, change: impl Into<Transaction>, operation: InFlight) {
+        let op = cx.out.commit(Owner::Task(self.session()), change);
+        self.in_flight = Some((op, operation));
+    }
+
+    /// Lets what is to be left be sealed; `None` where that is not to be left any more.
+    fn seal(&mut self, cx: &mut Context<'_>, deliver: &Deliver, certificate: Arc<[u8]>) -> Option<()> {
+        let sizes = if self.friend.is_some() { Sizes::All } else { Sizes::Drop };
+        let expires = Timestamp::from_secs(cx.now.plus(limits::EXPIRY_MAX).secs());
+        let content = match self.parcel {
+            Parcel::Mail(queue) => {
+                let queued = cx.state.queue().get(queue)?;
+                let (kind, id, receipt) = (ContentKind::Mail, queued.content, Some(self.receipt));
+                let content = Content { kind, id, expires, receipt, payload: Vec::new() };
+                let op = self.begin(cx, InFlight::Seal);
+                cx.out.effect(Effect::SealBody(op, content.header(), queued.body, certificate, sizes));
+                return Some(());
+            }
+            Parcel::Receipts => deliver.receipts.content(self.contact)?,
+            Parcel::Page => return None,
+            Parcel::Card(card) => {
+                let waits = |entry: &&Arc<Contact>| entry.cards.pending.as_ref().is_some_and(|it| it.content == card);
+                let entry = cx.state.book().contact(self.contact).filter(waits)?;
+                card_content(cx.state, cx.public(), entry, Some(expires))?
+            }
+        };
+        let op = self.begin(cx, InFlight::Seal);
+        cx.out.effect(Effect::Seal(op, content, certificate, sizes));
+        Some(())
+    }
+
+    /// What is to be left was sealed.
+    fn sealed(&mut self, cx: &mut Context<'_>, rooms: &mut DepositRooms<'_>, result: Result<Vec<u8>, Refusal>) {
+        let (contact, carrier) = (self.contact, self.carrier);
+        let object: Arc<[u8]> = match result {
+            Ok(object) => object.into(),
+            Err(refusal) => {
+                if let Parcel::Mail(queue) = self.parcel {
+                    match (self.friend, refusal) {
+                        (Some(_), _) => rooms.boxes.refused_by_friend.insert(queue),
+                        (None, Refusal::Permanent) => rooms.boxes.too_large_for_drops.insert(queue),
+                        (None, Refusal::Date | Refusal::Temporary) => rooms.boxes.unplaced.insert((carrier, queue)),
+                    };
+                }
+                return self.end(cx, rooms, Some(AttemptError::Local));
+            }
+        };
+        let page = page_token(cx.state, contact, carrier).filter(|_| matches!(self.parcel, Parcel::Card(_)));
+        if let Some(token) = page {
+            if object.len() as u64 > limits::PAGE_ANSWER_BYTES {
+                return self.end(cx, rooms, Some(AttemptError::Later));
+            }
+            // Of a card nobody needs to know whether it may have arrived: it is sent until it is answered.
+            return self.hand_over(cx, rooms, object, Some(token));
+        }
+        if let (Some(friend), Parcel::Mail(queue)) = (self.friend, self.parcel) {
+            return self.note_handing(cx, rooms, object, (friend, queue));
+        }
+        let token = Class::of(object.len() as u64)
+            .and_then(|class| cx.state.drops().of(contact)?.next_token(carrier, class, epoch(cx.now)));
+        let queue = match self.parcel {
+            Parcel::Mail(queue) => Some(queue),
+            Parcel::Receipts | Parcel::Page | Parcel::Card(_) => None,
+        };
+        let recalled = queue.is_some_and(|queue| rooms.deliver.schedule.is_recalled(queue));
+        let Some((place, token)) = token.filter(|_| !recalled) else {
+            // No token is left, for now; one of another class may be.
+            rooms.boxes.unplaced.extend(queue.map(|queue| (carrier, queue)));
+            return self.end(cx, rooms, Some(AttemptError::Later));
+        };
+        self.note_deposit(cx, object, token, queue, place);
+    }
+
+    fn note_deposit(
+        &mut self,
+        cx: &mut Context<'_>,
+        object: Arc<[u8]>,
+        token: Token,
+        queue: Option<QueueId>,
+        place: Place,
+    ) {
+        self.stage = Stage::Noting(object, Some(token));
+        let (contact, onion, receipt) = (self.contact, self.carrier, self.receipt);
+        self.commit(cx, Record::Deposited { contact, queue, onion, place, receipt }, InFlight::Noted);
+    }
+
+    /// What is about to be shown is noted on the disk, or is not.
+    fn noted(
+        &mut self,
+        cx: &mut Context<'_>,
+        rooms: &mut DepositRooms<'_>,
+        applied: Result<Vec<Applied>, CommitError>,
+    ) {
+        let done = matches!(applied.as_deref(), Ok([Applied::Done, ..]));
+        let stage = std::mem::replace(&mut self.stage, Stage::Settling);
+        let (Stage::Noting(object, token), true) = (stage, done) else {
+            return self.end(cx, rooms, applied.err().map(|_| AttemptError::Local));
+        };
+        self.hand_over(cx, rooms, object, token);
+    }
+
+    fn hand_over(
+        &mut self,
+        cx: &mut Context<'_>,
+        rooms: &mut DepositRooms<'_>,
+        object: Arc<[u8]>,
+        token: Option<Token>,
+    ) {
+        let (now, job) = (cx.now, self.job_for_friend(cx.state, &object));
+        match (self.line.machine(), token, job) {
+            (Some(Leg::Carrier(machine)), Some(token), _) if object.len() > limits::PIPELINED_OBJECT_BYTES => {
+                let claim = Claim::of(&object);
+                machine.ask(now, ASKED, &BoxCommand::Deposit { token, claim }, b"", 0);
+                self.stage = Stage::Asked(Some(object));
+            }
+            (Some(Leg::Carrier(machine)), Some(token), _) => {
+                machine.deposit(now, ASKED, BROUGHT, token, &object);
+                self.stage = Stage::Asked(None);
+            }
+            (Some(Leg::Friend(machine)), _, Some(job)) => {
+                machine.send(now, BROUGHT, job);
+                self.stage = Stage::Brought;
+            }
+            // It broke off before anything was handed over.
+            _ => return self.refused(cx, rooms),
+        }
+        self.drive(cx, rooms, |_| ());
+    }
+
+    fn carrier_reported(&mut self, cx: &mut Context<'_>, rooms: &mut DepositRooms<'_>, event: Service) {
+        let (ticket, lines) = match event {
+            Service::Answer(ticket, lines) => (ticket, lines),
+            Service::Arrived(..) => return,
+            Service::Failed(..) => {
+                return match self.stage {
+                    // Nothing was handed over: what is under way notices.
+                    Stage::Dialling | Stage::Sealing | Stage::Noting(..) | Stage::Settling => self.line.lose(),
+                    // It may be there; or there is no page.
+                    Stage::Fetching | Stage::Asked(_) | Stage::Brought => {
+                        self.end(cx, rooms, Some(AttemptError::Broken));
+                    }
+                };
+            }
+        };
+        let answered = lines.last().map(crate::engine::session::Answered::code);
+        let Some(Leg::Carrier(machine)) = self.line.machine() else { return };
+        match (&mut self.stage, ticket) {
+            (Stage::Fetching, _) => match lines.last().and_then(|line| line.blocks.first()) {
+                Some(page) if answered == Some(Status::MessageObject.code()) => self.page_fetched(cx, rooms, page),
+                _ => self.end(cx, rooms, Some(AttemptError::Later)),
+            },
+            (Stage::Asked(object), ASKED) if answered == Some(Status::Ready.code()) => {
+                if let Some(object) = object.take() {
+                    machine.bring(cx.now, BROUGHT, &object);
+                }
+                self.stage = Stage::Brought;
+            }
+            (Stage::Brought, BROUGHT) if answered == Some(Status::Roger.code()) => self.held(cx, rooms),
+            (Stage::Asked(_) | Stage::Brought, _) => self.refused(cx, rooms),
+            _ => {}
+        }
+    }
+
+    /// It is where it was to be left.
+    fn held(&mut self, cx: &mut Context<'_>, rooms: &mut DepositRooms<'_>) {
+        self.stage = Stage::Settling;
+        let (contact, carrier, receipt) = (self.contact, self.carrier, self.receipt);
+        rooms.boxes.calendar.deposit_held((contact, carrier), self.session(), cx.now);
+        let records = match self.parcel {
+            Parcel::Mail(queue) => Some(vec![Record::DepositSettled { contact, queue, receipt, held: Some(cx.now) }]),
+            // They may have gone another way meanwhile.
+            Parcel::Receipts => rooms.deliver.receipts.returned_records(contact),
+            Parcel::Page => None,
+            Parcel::Card(card) => {
+                rooms.boxes.left_cards.insert((carrier, card));
+                greeting_waits(cx.state, cx.now, contact, card).map(|record| vec![record])
+            }
+        };
+        match records {
+            Some(records) => self.commit(cx, records, InFlight::Held),
+            None => self.end(cx, rooms, None),
+        }
+    }
+
+    /// The carrier did not take it, as it says; or nothing was handed over.
+    fn refused(&mut self, cx: &mut Context<'_>, rooms: &mut DepositRooms<'_>) {
+        self.stage = Stage::Settling;
+        let Parcel::Mail(queue) = self.parcel else { return self.end(cx, rooms, Some(AttemptError::Later)) };
+        match self.friend {
+            Some(_) => rooms.boxes.refused_by_friend.insert(queue),
+            None => rooms.boxes.unplaced.insert((self.carrier, queue)),
+        };
+        let (contact, receipt) = (self.contact, self.receipt);
+        self.commit(cx, Record::DepositSettled { contact, queue, receipt, held: None }, InFlight::Refused);
+    }
+
+    // Pages.
+
+    fn fetch_page(&mut self, cx: &mut Context<'_>, rooms: &mut DepositRooms<'_>) {
+        let token = page_token(cx.state, self.contact, self.carrier);
+        let (Some(token), Some(Leg::Carrier(machine))) = (token, self.line.machine()) else {
+            return self.end(cx, rooms, None);
+        };
+        machine.ask(cx.now, ASKED, &BoxCommand::Fetch { token }, b"", limits::PAGE_BYTES);
+        self.stage = Stage::Fetching;
+    }
+
+    /// A page came.
+    fn page_fetched(&mut self, cx: &mut Context<'_>, rooms: &mut DepositRooms<'_>, page: &[u8]) {
+        let certificate = page_keys(cx.state, self.contact, self.carrier).and_then(|keys| keys.open(page));
+        let known = cx.state.book().contact(self.contact);
+        let (Some(certificate), Some(known)) = (certificate, known) else {
+            return self.end(cx, rooms, Some(AttemptError::WrongCertificate));
+        };
+        let (bytes, fingerprint): (Arc<[u8]>, _) = (certificate.into(), known.fingerprint);
+        let op = self.begin(cx, InFlight::Certificate(bytes.clone()));
+        cx.out.effect(Effect::CheckCertificate(op, bytes, fingerprint));
+    }
+
+    /// The certificate of a page was checked.
+    fn page_checked(&mut self, cx: &mut Context<'_>, rooms: &mut DepositRooms<'_>, bytes: Arc<[u8]>, usable: bool) {
+        if !usable {
+            return self.end(cx, rooms, Some(AttemptError::WrongCertificate));
+        }
+        let record = Record::ContactChanged { id: self.contact, change: ContactChange::Certificate(bytes) };
+        self.commit(cx, record, InFlight::Held);
+    }
+}
+
+/// The class of objects that a content of this size takes at most.
+fn class_for(size: u64) -> Option<Class> {
+    Class::that_holds(size.saturating_add(size / 200).saturating_add(SEAL_BYTES))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_content_is_left_in_the_class_that_has_room_for_its_seal_too() {
+        // The last sizes of each class: with a two-hundredth more and 2 KiB it is full.
+        for (size, class) in [
+            (0, 12),
+            (2038, 12),
+            (14_265, 14),
+            (63_173, 16),
+            (258_802, 18),
+            (1_041_322, 20),
+            (4_171_399, 22),
+            (16_691_710, 24),
+        ] {
+            assert_eq!(class_for(size).map(Class::number), Some(class), "{size}");
+            let next = class_for(size + 1).map(Class::number);
+            assert_eq!(next, if size == 0 { Some(12) } else { Some(class + 2).filter(|class| *class <= 24) }, "{size}");
+        }
+        assert_eq!(class_for(u64::MAX), None);
+    }
+}

@@ -1,0 +1,107 @@
+//! The half of depositing that is with a friend, who carries what is for a contact, instead of a carrier.
+
+use std::sync::Arc;
+
+use crate::base::limits;
+use crate::base::{ContactId, Onion, QueueId};
+use crate::engine::boxes::Boxes;
+use crate::engine::boxes::deposit::{DepositRooms, Depositing, InFlight, Parcel, Stage, may_copy};
+use crate::engine::context::Context;
+use crate::engine::deliver::Deliver;
+use crate::engine::dialled::Dialled;
+use crate::engine::session::{Event, Job, Outcome, Way};
+use crate::engine::state::book::{Contact, ContactStatus};
+use crate::engine::state::forwarding::{Handed, friend_onion};
+use crate::engine::state::record::Record;
+use crate::engine::state::{AttemptError, State};
+use crate::wire::digest;
+
+/// The friend who carries what is for a contact, where that is who is at this onion.
+pub(in crate::engine) fn friend_at(state: &State, contact: ContactId, onion: Onion) -> Option<ContactId> {
+    state.carriage().friend_for(contact).filter(|_| friend_onion(state, contact) == Some(onion))
+}
+
+/// Whether the friend who is chosen now should get a copy of a message: it has none, nor got too many.
+fn wants_friend(state: &State, queue: QueueId, contact: ContactId) -> bool {
+    let carriage = state.carriage();
+    let copies = state.drops().copies(queue, contact);
+    let held = |receipt| copies.iter().any(|copy| copy.receipt == receipt && copy.held.is_some());
+    let friend = carriage.friend_for(contact);
+    let (mut count, mut has) = (0, carriage.says_delivered(queue, contact));
+    for handed in carriage.handed(queue, contact).filter(|handed| Some(handed.friend) == friend) {
+        count += 1;
+        has |= held(handed.receipt);
+    }
+    !has && count < limits::COPIES_AT_FRIEND
+}
+
+impl Boxes {
+    /// A message for a contact that a friend is to carry.
+    pub(in crate::engine) fn parcel_for_friend(
+        &self,
+        cx: &Context<'_>,
+        deliver: &Deliver,
+        entry: &Contact,
+    ) -> Option<Parcel> {
+        if entry.status != ContactStatus::Confirmed || entry.certificate.is_none() {
+            return None;
+        }
+        let waiting = deliver.schedule.idle_messages(entry.id).into_iter();
+        let wanting: Vec<_> =
+            waiting.filter(|queue| may_copy(cx, *queue) && wants_friend(cx.state, *queue, entry.id)).collect();
+        // What was refused before comes last.
+        let fresh = wanting.iter().find(|queue| !self.refused_by_friend.contains(queue));
+        fresh.or_else(|| wanting.first()).copied().map(Parcel::Mail)
+    }
+}
+
+impl Depositing {
+    /// Notes on the disk that a friend is about to get a copy.
+    pub(in crate::engine) fn note_handing(
+        &mut self,
+        cx: &mut Context<'_>,
+        rooms: &mut DepositRooms<'_>,
+        object: Arc<[u8]>,
+        (friend, queue): (ContactId, QueueId),
+    ) {
+        if rooms.deliver.schedule.is_recalled(queue) {
+            return self.end(cx, rooms, Some(AttemptError::Later));
+        }
+        let handed = Box::new(Handed { friend, queue, contact: self.contact, receipt: self.receipt, fate: None });
+        let record = Record::HandedOn { onion: self.carrier, object: digest(&object), handed };
+        self.stage = Stage::Noting(object, None);
+        self.commit(cx, record, InFlight::Noted);
+    }
+
+    /// What a friend is asked to carry.
+    pub(in crate::engine) fn job_for_friend(&self, state: &State, object: &Arc<[u8]>) -> Option<Job> {
+        let Parcel::Mail(queue) = self.parcel else { return None };
+        let (book, queued) = (state.book(), state.queue().get(queue)?);
+        let (contact, friend) = (book.contact(self.contact)?, book.contact(self.friend?)?);
+        Some(Job {
+            to: queued.recipients.get(&contact.id)?.address.clone(),
+            certificate: contact.certificate.as_ref().map(|bytes| digest(bytes)),
+            object: Some(Arc::clone(object)),
+            auth: friend.outbound.clone(),
+            importance: queued.importance(),
+            way: Way::Carried(contact.outbound.clone()),
+        })
+    }
+
+    /// The machine that talks with a friend reports something.
+    pub(in crate::engine) fn friend_reported(
+        &mut self,
+        cx: &mut Context<'_>,
+        rooms: &mut DepositRooms<'_>,
+        event: &Event,
+    ) {
+        match (event, &self.stage) {
+            (Event::Outcome { outcome: Outcome::Accepted, .. }, Stage::Brought) => self.held(cx, rooms),
+            (Event::Outcome { .. }, Stage::Brought) => self.refused(cx, rooms),
+            // It may have it.
+            (Event::Failed { .. }, Stage::Brought) => self.end(cx, rooms, Some(AttemptError::Broken)),
+            (Event::Failed { .. }, _) => self.line.lose(),
+            _ => {}
+        }
+    }
+}

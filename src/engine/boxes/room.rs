@@ -1,0 +1,94 @@
+//! The memory of the room that leaves mail in boxes and collects it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::base::rng::Rng;
+use crate::base::{ContactId, ContentId, DropId, InvitationId, ObjectId, Onion, OpId, QueueId, Timestamp};
+use crate::engine::boxes::calendar::Calendar;
+use crate::engine::boxes::check::Known;
+use crate::engine::context::{Context, Signal};
+use crate::engine::deliver::Deliver;
+use crate::engine::state::State;
+use crate::engine::state::book::{ContactChange, ContactStatus};
+use crate::engine::state::boxes::rented::DropChange;
+use crate::engine::state::record::Record;
+
+/// What is remembered of boxes, ours and those of contacts.
+pub(in crate::engine) struct Boxes {
+    pub(in crate::engine) calendar: Calendar,
+    /// How the last check of each box of ours went.
+    pub(in crate::engine) checks: BTreeMap<DropId, Known>,
+    /// The beginning of an object at a box whose rest did not come.
+    pub(in crate::engine) partly_fetched: BTreeMap<DropId, (ObjectId, Vec<u8>)>,
+    /// Messages that fit no token.
+    pub(in crate::engine) too_large_for_drops: BTreeSet<QueueId>,
+    /// Messages that a friend did not take, or that cannot be given to one: others come first.
+    pub(in crate::engine) refused_by_friend: BTreeSet<QueueId>,
+    /// Messages that could not be left at a box when they were to be: others come first there.
+    pub(in crate::engine) unplaced: BTreeSet<(Onion, QueueId)>,
+    /// Cards of ours that carriers hold.
+    pub(in crate::engine) left_cards: BTreeSet<(Onion, ContentId)>,
+    /// Pages of ours that carriers have, since the start.
+    pub(in crate::engine) posted_pages: BTreeSet<(DropId, InvitationId)>,
+    /// Contacts whose receipts are being left at a box.
+    pub(in crate::engine) returning: BTreeSet<ContactId>,
+    /// The commit that gives contacts seats.
+    pub(in crate::engine) seating: Option<OpId>,
+}
+
+impl Boxes {
+    const fn new(calendar: Calendar) -> Self {
+        Self {
+            calendar,
+            checks: BTreeMap::new(),
+            partly_fetched: BTreeMap::new(),
+            too_large_for_drops: BTreeSet::new(),
+            refused_by_friend: BTreeSet::new(),
+            unplaced: BTreeSet::new(),
+            left_cards: BTreeSet::new(),
+            posted_pages: BTreeSet::new(),
+            returning: BTreeSet::new(),
+            seating: None,
+        }
+    }
+
+    /// At a start: our own boxes are dialled soon.
+    pub(in crate::engine) fn at_start(state: &State, delay: Duration, now: Timestamp, rng: &mut dyn Rng) -> Self {
+        Self::new(Calendar::at_start(state.drops(), delay, now, rng))
+    }
+
+    /// A message is over.
+    pub(in crate::engine) fn forget(&mut self, queue: QueueId) {
+        self.too_large_for_drops.remove(&queue);
+        self.refused_by_friend.remove(&queue);
+        self.unplaced.retain(|(_, other)| *other != queue);
+    }
+
+    /// A commit is applied and shown: what its records mean for boxes.
+    pub(in crate::engine) fn on_records(&mut self, cx: &mut Context<'_>, deliver: &Deliver, records: &[Record]) {
+        for record in records {
+            match record {
+                Record::Submitted { queued } => {
+                    // Nothing waits for a contact that a direct attempt did not reach lately.
+                    for contact in queued.recipients.keys().copied() {
+                        if deliver.schedule.is_away(contact) {
+                            self.wants_deposits(cx, contact);
+                        }
+                    }
+                }
+                Record::CarrierChosen { contact, friend: Some(_) } if deliver.schedule.is_away(*contact) => {
+                    self.wants_deposits(cx, *contact);
+                }
+                Record::InvitationMade { .. } => cx.out.tell(Signal::BoxNews),
+                Record::DropRented { drop } => self.calendar.collect(drop.id, cx.now),
+                Record::DropChanged { change: DropChange::Leaving, id } => self.calendar.collect(*id, cx.now),
+                Record::ContactChanged { change: ContactChange::Status(ContactStatus::Blocked), .. } => {}
+                Record::ContactChanged { .. } | Record::CardAccepted { .. } | Record::DropChanged { .. } => {
+                    self.offer_seats(cx);
+                }
+                _ => {}
+            }
+        }
+    }
+}

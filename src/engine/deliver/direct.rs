@@ -1,0 +1,408 @@
+//! Sending: one session per destination, from the dial to the last acknowledgement.
+//!
+//! Steps of a session: dialling → (asking for the certificate → checking it → committing it) → up to
+//! [`SENDING_WINDOW`](limits::SENDING_WINDOW) objects at a time, each sealed → sent → answered → its outcome committed. A card
+//! that waits goes alone and first: no mail leaves before the contact knows us. What a peer refuses for now is
+//! passed over in this session; what has no answer stays in the queue, and may have arrived.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::base::limits;
+use crate::base::{ContactId, OpId, QueueId, SessionId, Timestamp};
+use crate::mail::{Content, ContentKind};
+use crate::wire::{Importance, digest};
+
+use crate::engine::context::{Completion, Context, Owner, Signal};
+use crate::engine::deliver::{AfterCommit, Deliver};
+use crate::engine::dialled::{Dialled, Item, Line, Told};
+use crate::engine::io::{Effect, Refusal, Sizes};
+use crate::engine::people::cards::card_content;
+use crate::engine::session::{Event, Initiator, Job, Ticket, Way};
+use crate::engine::state::AttemptError;
+use crate::engine::state::book::{Contact, ContactStatus};
+use crate::engine::state::queue::{Endpoint, FailureReason, Queued};
+use crate::engine::state::record::Record;
+
+/// An operation that a session waits for.
+pub(in crate::engine) enum InFlight {
+    /// Something is being sealed, to the certificate with this digest.
+    Seal(Item, [u8; 32]),
+    /// A certificate that the contact showed is being checked.
+    Certificate(Arc<[u8]>),
+}
+
+/// One session with a contact's own node.
+pub(in crate::engine) struct Direct {
+    pub(in crate::engine) line: Line<Initiator>,
+    pub(in crate::engine) contact: ContactId,
+    pub(in crate::engine) next_ticket: u64,
+    pub(in crate::engine) asking: Option<Ticket>,
+    pub(in crate::engine) checking: bool,
+    /// A commit is under way that notes what is about to be handed over.
+    pub(in crate::engine) noting: bool,
+    pub(in crate::engine) in_flight: BTreeMap<OpId, InFlight>,
+    pub(in crate::engine) sent: BTreeMap<Ticket, Item>,
+    pub(in crate::engine) settling: BTreeSet<Item>,
+    /// What was refused because the receiver's certificate had changed: once is enough.
+    pub(in crate::engine) outdated: BTreeSet<Item>,
+    pub(in crate::engine) passed_over: BTreeSet<QueueId>,
+    pub(in crate::engine) card_passed_over: bool,
+    pub(in crate::engine) receipts_passed_over: bool,
+    pub(in crate::engine) large: bool,
+    pub(in crate::engine) taken: u32,
+    pub(in crate::engine) refusals: u32,
+    pub(in crate::engine) problem: Option<AttemptError>,
+}
+
+impl Deliver {
+    /// Dials the next contact that is due, as far as dials are free.
+    pub(in crate::engine) fn next(&mut self, cx: &mut Context<'_>) -> Option<Direct> {
+        while let Some(contact) = self.schedule.due(cx.now) {
+            let entry = cx.state.book().contact(contact).filter(|entry| entry.status != ContactStatus::Blocked);
+            let Some(onion) = entry.map(|entry| entry.address.onion()) else {
+                self.give_up(cx, contact);
+                continue;
+            };
+            let line = Line::dial(cx.out, onion, Some(contact));
+            self.schedule.begin(contact, line.session(), cx.now);
+            cx.out.attempts_changed();
+            return Some(Direct::new(line, contact));
+        }
+        None
+    }
+}
+
+impl Dialled for Direct {
+    type Machine = Initiator;
+    type Rooms<'r> = Deliver;
+
+    fn line(&self) -> &Line<Initiator> {
+        &self.line
+    }
+
+    fn line_mut(&mut self) -> &mut Line<Initiator> {
+        &mut self.line
+    }
+
+    fn dialled(&mut self, cx: &mut Context<'_>, deliver: &mut Deliver) {
+        self.line.connected(Initiator::new(cx.now));
+        self.advance(cx, deliver);
+    }
+
+    fn event(&mut self, cx: &mut Context<'_>, deliver: &mut Deliver, event: Event) {
+        self.reported(cx, deliver, event);
+    }
+
+    fn go_on(&mut self, cx: &mut Context<'_>, deliver: &mut Deliver) {
+        self.advance(cx, deliver);
+    }
+
+    fn completed(&mut self, cx: &mut Context<'_>, deliver: &mut Deliver, op: OpId, completion: Completion) {
+        match (self.in_flight.remove(&op), completion) {
+            (Some(InFlight::Seal(item, certificate)), Completion::Sealed(result)) => {
+                self.sealed(cx, deliver, item, certificate, result);
+                self.advance(cx, deliver);
+            }
+            (Some(InFlight::Certificate(bytes)), Completion::CertificateChecked(usable)) => {
+                self.certificate_checked(cx, deliver, bytes, usable);
+            }
+            _ => {}
+        }
+    }
+
+    fn told(&mut self, cx: &mut Context<'_>, deliver: &mut Deliver, told: Told) {
+        let failed = match told {
+            Told::Settled(item, failed) => return self.settled(cx, deliver, item, failed),
+            Told::CertificateKept(failed) => {
+                self.checking = false;
+                failed
+            }
+            Told::Noted(failed) => {
+                self.noting = false;
+                failed
+            }
+            Told::Judged(_) | Told::News => return,
+        };
+        if failed {
+            self.problem = Some(AttemptError::Local);
+            self.end(cx, deliver, None);
+        } else {
+            self.advance(cx, deliver);
+        }
+    }
+
+    fn surplus(&mut self, cx: &mut Context<'_>, deliver: &mut Deliver) {
+        // What it delivered before counts.
+        self.end(cx, deliver, None);
+    }
+
+    /// However it went, the schedule learns when the next attempt is.
+    fn ended(&mut self, cx: &mut Context<'_>, deliver: &mut Deliver, problem: Option<AttemptError>) {
+        let contact = self.contact;
+        // What was on its way is free again; what is being committed stays marked until that is known.
+        for item in self.sealing().chain(self.sent.values().copied()) {
+            if let Item::Mail(queue) = item {
+                deliver.schedule.set_busy(contact, queue, false);
+            }
+        }
+        let waits = |id: &QueueId| cx.state.queue().get(*id).is_some_and(|queued| queued.waits_for(contact));
+        let noted = deliver.noted.remove(&contact).unwrap_or_default();
+        let unsent = noted.into_iter().filter(|id| waits(id) && !self.has(&Item::Mail(*id))).collect();
+        deliver.not_sent(cx, contact, unsent);
+        let idle = (self.taken == 0).then_some(AttemptError::Broken);
+        match self.problem.or(problem).or(idle) {
+            Some(problem) => {
+                deliver.schedule.failed(contact, problem, cx.now, cx.rng);
+                let away = matches!(problem, AttemptError::Unreachable | AttemptError::Broken | AttemptError::Later);
+                let waits = !deliver.schedule.idle_messages(contact).is_empty()
+                    || deliver.receipts.are_returning(contact)
+                    || cx.state.book().contact(contact).is_some_and(|entry| entry.cards.pending.is_some());
+                if away && waits {
+                    cx.out.tell(Signal::PeerIsAway(contact));
+                }
+            }
+            None => deliver.schedule.succeeded(contact, cx.now),
+        }
+        cx.out.attempts_changed();
+    }
+
+    fn show(&self, deliver: &mut Deliver) {
+        let over = self.line.is_over();
+        let handed = self.sent.values().chain(&self.settling).filter(|_| !over);
+        let queues = handed.filter_map(|item| if let Item::Mail(queue) = item { Some(*queue) } else { None }).collect();
+        deliver.hands_over(self.line.session(), self.contact, queues, true);
+    }
+}
+
+impl Direct {
+    const fn new(line: Line<Initiator>, contact: ContactId) -> Self {
+        Self {
+            line,
+            contact,
+            next_ticket: 0,
+            asking: None,
+            checking: false,
+            noting: false,
+            in_flight: BTreeMap::new(),
+            sent: BTreeMap::new(),
+            settling: BTreeSet::new(),
+            outdated: BTreeSet::new(),
+            passed_over: BTreeSet::new(),
+            card_passed_over: false,
+            receipts_passed_over: false,
+            large: false,
+            taken: 0,
+            refusals: 0,
+            problem: None,
+        }
+    }
+
+    fn ticket(&mut self) -> Ticket {
+        self.next_ticket += 1;
+        Ticket(self.next_ticket)
+    }
+
+    pub(in crate::engine) const fn session(&self) -> SessionId {
+        self.line.session()
+    }
+
+    /// What is being sealed.
+    fn sealing(&self) -> impl Iterator<Item = Item> {
+        let sealing = |operation: &InFlight| if let InFlight::Seal(item, _) = operation { Some(*item) } else { None };
+        self.in_flight.values().filter_map(sealing)
+    }
+
+    /// Whether an item was sent, or its outcome is being noted.
+    fn has(&self, item: &Item) -> bool {
+        self.settling.contains(item) || self.sent.values().any(|sent| sent == item)
+    }
+
+    fn under_way(&self) -> usize {
+        self.sealing().count() + self.sent.len()
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.under_way() > 0 || !self.settling.is_empty() || self.checking || self.noting || self.asking.is_some()
+    }
+
+    /// Whether another object may be added now.
+    fn has_room(&mut self, now: Timestamp) -> bool {
+        self.under_way() < limits::SENDING_WINDOW
+            && !(self.large && self.under_way() > 0)
+            && self.taken < limits::SENDING_TURN
+            && self.refusals < limits::SENDING_REFUSALS
+            && self.line.machine().is_some_and(|machine| machine.has_room(now))
+    }
+
+    /// Begins whatever the session has room for, and ends it when there is nothing left.
+    pub(in crate::engine) fn advance(&mut self, cx: &mut Context<'_>, deliver: &mut Deliver) {
+        if self.line.is_over() {
+            return;
+        }
+        while !self.checking && !self.noting && self.asking.is_none() && self.has_room(cx.now) {
+            let Some(contact) = cx.state.book().contact(self.contact) else { break };
+            let Some(certificate) = &contact.certificate else {
+                self.ask(cx, contact);
+                break;
+            };
+            if !self.begin_next(cx, deliver, contact, certificate) {
+                break;
+            }
+        }
+        self.line.flush(cx.out);
+        let over = self.line.machine().is_none_or(|machine| machine.wants_close());
+        if over || !self.is_waiting() {
+            self.end(cx, deliver, None);
+        }
+    }
+
+    /// Asks for the certificate of a contact whom we know only by its fingerprint.
+    fn ask(&mut self, cx: &Context<'_>, contact: &Contact) {
+        let ticket = self.ticket();
+        self.asking = Some(ticket);
+        if let Some(machine) = self.line.machine() {
+            let to = contact.address.clone();
+            let (importance, way) = (Importance::Normal, Way::Direct);
+            let job = Job { to, certificate: None, object: None, auth: None, importance, way };
+            machine.send(cx.now, ticket, job);
+        }
+    }
+
+    /// Lets the next item be sealed; `false` where there is none for now.
+    fn begin_next(
+        &mut self,
+        cx: &mut Context<'_>,
+        deliver: &mut Deliver,
+        contact: &Contact,
+        certificate: &Arc<[u8]>,
+    ) -> bool {
+        if let Some(card) = &contact.cards.pending {
+            if self.card_passed_over || self.is_waiting() {
+                return false;
+            }
+            let Some(content) = card_content(cx.state, cx.public(), contact, None) else { return false };
+            return self.seal(cx, Item::Card(card.content), content, certificate);
+        }
+        if let Some(batch) = deliver.receipts.batch(contact.id) {
+            let item = Item::Receipts(batch);
+            let under_way = self.sealing().any(|other| other == item) || self.has(&item);
+            if !self.receipts_passed_over && !under_way {
+                let Some(content) = deliver.receipts.content(contact.id) else { return false };
+                return self.seal(cx, item, content, certificate);
+            }
+        }
+        let next = deliver.schedule.next_message(contact.id, &self.passed_over);
+        let Some(queued) = next.and_then(|queue| cx.state.queue().get(queue)) else { return false };
+        let large = queued.size as usize > limits::PIPELINED_OBJECT_BYTES;
+        if large && self.under_way() > 0 {
+            return false;
+        }
+        self.large = large;
+        if !deliver.is_noted(queued, contact.id) {
+            self.note(cx, deliver);
+            return false;
+        }
+        deliver.schedule.brings(self.session(), if large { queued.size.into() } else { 0 }, cx.now);
+        deliver.schedule.set_busy(contact.id, queued.id, true);
+        let op = self.seals(cx, Item::Mail(queued.id), certificate);
+        let header = content_header(queued);
+        cx.out.effect(Effect::SealBody(op, header, queued.body, certificate.clone(), Sizes::All));
+        true
+    }
+
+    fn seals(&mut self, cx: &mut Context<'_>, item: Item, certificate: &[u8]) -> OpId {
+        let op = cx.out.operation(Owner::Task(self.session()));
+        self.in_flight.insert(op, InFlight::Seal(item, digest(certificate)));
+        op
+    }
+
+    fn seal(&mut self, cx: &mut Context<'_>, item: Item, content: Vec<u8>, certificate: &Arc<[u8]>) -> bool {
+        let op = self.seals(cx, item, certificate);
+        cx.out.effect(Effect::Seal(op, content, certificate.clone(), Sizes::All));
+        true
+    }
+
+    /// Notes on the disk what is about to be handed over, before any of it is: a report must not say of it that it
+    /// never left.
+    fn note(&mut self, cx: &mut Context<'_>, deliver: &mut Deliver) {
+        let contact = self.contact;
+        let unnoted = |id: &QueueId| cx.state.queue().get(*id).is_some_and(|queued| !deliver.is_noted(queued, contact));
+        let waiting = deliver.schedule.idle_messages(contact).into_iter();
+        let queues: Vec<QueueId> =
+            waiting.filter(|id| !self.passed_over.contains(id)).filter(unnoted).take(limits::SENDING_NOTED).collect();
+        self.noting = true;
+        let record = Record::Sent { contact, endpoint: Endpoint::Onion, queues: queues.clone() };
+        deliver.commit(cx, record.into(), AfterCommit::Noted(self.session(), contact, queues));
+    }
+
+    /// An item was sealed.
+    fn sealed(
+        &mut self,
+        cx: &mut Context<'_>,
+        deliver: &mut Deliver,
+        item: Item,
+        sealed_to: [u8; 32],
+        result: Result<Vec<u8>, Refusal>,
+    ) {
+        let certificate = cx.state.book().contact(self.contact).and_then(|entry| entry.certificate.as_ref());
+        match result {
+            // The receiver showed another certificate meanwhile.
+            Ok(_) if certificate.map(|bytes| digest(bytes)) != Some(sealed_to) => self.begin_again(deliver, item),
+            Ok(object) => self.send(cx, deliver, item, object.into()),
+            Err(Refusal::Temporary | Refusal::Date) => {
+                self.problem = Some(AttemptError::Local);
+                self.pass_over(deliver, item);
+            }
+            Err(Refusal::Permanent) => match item {
+                Item::Mail(queue) => {
+                    self.settling.insert(item);
+                    self.taken += 1;
+                    let then = AfterCommit::Settled(self.session(), self.contact, item);
+                    deliver.report(cx, queue, &[(self.contact, FailureReason::Unsealable)], then);
+                }
+                Item::Card(_) | Item::Receipts(_) => {
+                    self.problem = Some(AttemptError::Local);
+                    self.pass_over(deliver, item);
+                }
+            },
+        }
+    }
+
+    /// Lets an item be sealed once more in this session.
+    pub(in crate::engine) fn begin_again(&self, deliver: &mut Deliver, item: Item) {
+        if let Item::Mail(queue) = item {
+            deliver.schedule.set_busy(self.contact, queue, false);
+        }
+    }
+
+    fn send(&mut self, cx: &Context<'_>, deliver: &mut Deliver, item: Item, object: Arc<[u8]>) {
+        let Some(contact) = cx.state.book().contact(self.contact) else { return };
+        let to = match item {
+            Item::Card(_) | Item::Receipts(_) => Some(contact.address.clone()),
+            Item::Mail(queue) if deliver.schedule.is_recalled(queue) => None,
+            Item::Mail(queue) => {
+                let queued = cx.state.queue().get(queue).filter(|queued| queued.waits_for(contact.id));
+                queued.and_then(|queued| queued.recipients.get(&contact.id)).map(|recipient| recipient.address.clone())
+            }
+        };
+        // Taken back while it was being sealed.
+        let Some(to) = to else { return self.pass_over(deliver, item) };
+        let ticket = self.ticket();
+        let Some(machine) = self.line.machine() else { return };
+        let certificate = contact.certificate.as_ref().map(|bytes| digest(bytes));
+        let importance = match item {
+            Item::Mail(queue) => cx.state.queue().get(queue).map_or(Importance::Normal, |queued| queued.importance()),
+            Item::Card(_) | Item::Receipts(_) => Importance::Normal,
+        };
+        let (auth, way) = (contact.outbound.clone(), Way::Direct);
+        machine.send(cx.now, ticket, Job { to, certificate, object: Some(object), auth, importance, way });
+        self.sent.insert(ticket, item);
+    }
+}
+
+/// The signed header of a queued message.
+fn content_header(queued: &Queued) -> String {
+    let (kind, id, expires) = (ContentKind::Mail, queued.content, queued.expires);
+    Content { kind, id, expires, receipt: None, payload: Vec::new() }.header()
+}

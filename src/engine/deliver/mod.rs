@@ -1,0 +1,304 @@
+//! The room that delivers: what waits for whom, when it is tried, and what its sender hears.
+//!
+//! It owns the schedule, the receipts that are returned, and what sessions are handing over at this moment. Its sessions are
+//! `sending` and `outcomes`, its reports `reports` and `expiry`.
+
+pub(in crate::engine) mod direct;
+mod expiry;
+mod outcomes;
+pub(in crate::engine) mod recall;
+pub(in crate::engine) mod receipts;
+mod reports;
+pub(in crate::engine) mod retry;
+pub(in crate::engine) mod schedule;
+pub(in crate::engine) mod slots;
+pub(in crate::engine) mod submission;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::rng::Rng;
+use crate::base::{BodyId, ClockStep, ContactId, OpId, QueueId, SessionId, Timestamp};
+
+use crate::engine::context::{Completion, Context, Owner, Room, Signal};
+use crate::engine::deliver::receipts::Receipts;
+use crate::engine::deliver::reports::Returning;
+use crate::engine::deliver::schedule::Schedule;
+use crate::engine::deliver::submission::Ends;
+use crate::engine::dialled::{Item, Told};
+use crate::engine::io::{Durability, Transaction};
+use crate::engine::state::queue::{Endpoint, Queued};
+use crate::engine::state::record::Record;
+use crate::engine::state::{Applied, State};
+
+/// What follows a commit of this room.
+pub(in crate::engine) enum AfterCommit {
+    /// The outcome of an item of a session.
+    Settled(SessionId, ContactId, Item),
+    /// The contact's certificate, which a session waits for.
+    Certificate(SessionId),
+    /// A session is about to hand these over.
+    Noted(SessionId, ContactId, Vec<QueueId>),
+    /// These did not arrive.
+    TakenBack(ContactId, Vec<QueueId>),
+    /// The notice that a message is late.
+    Noticed(QueueId),
+    /// Reports of messages that failed apart from a session.
+    Failed(Vec<(ContactId, QueueId)>),
+    Nothing,
+}
+
+/// An operation that the room waits for.
+pub(in crate::engine) enum InFlight {
+    Commit(AfterCommit),
+    /// A message is being read for a report that returns it.
+    Return(Box<Returning>),
+}
+
+/// What a session is handing over at this moment.
+struct Handing {
+    contact: ContactId,
+    queues: BTreeSet<QueueId>,
+    /// Whether it goes to the contact's own node.
+    direct: bool,
+}
+
+/// The memory of delivery.
+pub(in crate::engine) struct Deliver {
+    pub(in crate::engine) schedule: Schedule,
+    pub(in crate::engine) receipts: Receipts,
+    /// Messages of which a commit is about to say that they did not reach somebody.
+    pub(in crate::engine) taking_back: BTreeSet<(ContactId, QueueId)>,
+    /// What the session with a contact noted before it handed it over: unless that session ends without an answer, it did not
+    /// arrive before.
+    pub(in crate::engine) noted: BTreeMap<ContactId, BTreeSet<QueueId>>,
+    handing: BTreeMap<SessionId, Handing>,
+    /// The ends of the messages that wait, by which copies of them are known again.
+    pub(in crate::engine) ends: Ends,
+    /// Damaged messages of which the user was told.
+    pub(in crate::engine) told_damaged: BTreeSet<BodyId>,
+    pub(in crate::engine) in_flight: BTreeMap<OpId, InFlight>,
+}
+
+impl Deliver {
+    /// At a start: what waits in the queue is tried soon; receipts are returned within this time.
+    pub(in crate::engine) fn at_start(
+        state: &State,
+        receipt_delay: Duration,
+        now: Timestamp,
+        rng: &mut dyn Rng,
+    ) -> Self {
+        let schedule = Schedule::at_start(state.queue(), state.book(), &state.answered(), now, rng);
+        let receipts = Receipts::at_start(state, receipt_delay, now, rng);
+        Self {
+            schedule,
+            receipts,
+            taking_back: BTreeSet::new(),
+            noted: BTreeMap::new(),
+            handing: BTreeMap::new(),
+            ends: Ends::default(),
+            told_damaged: BTreeSet::new(),
+            in_flight: BTreeMap::new(),
+        }
+    }
+
+    /// When something is due.
+    pub(in crate::engine) fn poll_timeout(&self) -> Option<Timestamp> {
+        self.schedule.poll().into_iter().chain(self.receipts.poll()).min()
+    }
+
+    /// The clock was set.
+    pub(in crate::engine) fn clock_set(&mut self, step: ClockStep, now: Timestamp, rng: &mut dyn Rng) {
+        self.schedule.clock_set(step, now, rng);
+        self.receipts.clock_set(step);
+    }
+
+    pub(in crate::engine) fn commit(&mut self, cx: &mut Context<'_>, change: Transaction, then: AfterCommit) {
+        let op = cx.out.commit(Owner::Room(Room::Deliver), change);
+        self.in_flight.insert(op, InFlight::Commit(then));
+    }
+
+    /// An operation of this room is over.
+    pub(in crate::engine) fn completed(&mut self, cx: &mut Context<'_>, op: OpId, completion: Completion) {
+        match (self.in_flight.remove(&op), completion) {
+            (Some(InFlight::Commit(then)), Completion::Committed(result)) => {
+                self.after_commit(cx, then, result.is_err());
+            }
+            (Some(InFlight::Return(returning)), Completion::BodyRead(message)) => {
+                self.returned(cx, *returning, message.as_deref());
+            }
+            _ => {}
+        }
+    }
+
+    /// Nothing can be written: it goes on as after a failed commit.
+    pub(in crate::engine) fn not_committed(&mut self, cx: &mut Context<'_>, then: AfterCommit) {
+        self.after_commit(cx, then, true);
+    }
+
+    fn after_commit(&mut self, cx: &mut Context<'_>, then: AfterCommit, failed: bool) {
+        match then {
+            AfterCommit::Settled(session, contact, item) => {
+                if let (Item::Mail(queue), true) = (item, failed) {
+                    self.schedule.set_busy(contact, queue, false);
+                }
+                cx.out.tell(Signal::Told(session, Told::Settled(item, failed)));
+            }
+            AfterCommit::Certificate(session) => cx.out.tell(Signal::Told(session, Told::CertificateKept(failed))),
+            AfterCommit::Noted(session, contact, queues) => {
+                if self.schedule.session(contact) == Some(session) {
+                    if !failed {
+                        self.noted.entry(contact).or_default().extend(queues);
+                    }
+                    cx.out.tell(Signal::Told(session, Told::Noted(failed)));
+                } else if !failed {
+                    // The session ended meanwhile, and nothing was handed over.
+                    self.not_sent(cx, contact, queues);
+                }
+            }
+            AfterCommit::TakenBack(contact, queues) => {
+                for queue in queues {
+                    self.taking_back.remove(&(contact, queue));
+                }
+            }
+            AfterCommit::Noticed(queue) if failed => self.schedule.notice_later(queue, cx.now),
+            AfterCommit::Failed(messages) if failed => {
+                for (contact, queue) in messages {
+                    self.schedule.set_busy(contact, queue, false);
+                    self.schedule.look_again(queue, cx.now);
+                }
+            }
+            AfterCommit::Noticed(_) | AfterCommit::Failed(_) | AfterCommit::Nothing => {}
+        }
+    }
+
+    /// Takes back what was noted of messages that certainly did not arrive. It may be lost: then a report is more
+    /// careful than it has to be.
+    pub(in crate::engine) fn not_sent(&mut self, cx: &mut Context<'_>, contact: ContactId, queues: Vec<QueueId>) {
+        if queues.is_empty() {
+            return;
+        }
+        self.taking_back.extend(queues.iter().map(|queue| (contact, *queue)));
+        let record = Record::NotSent { contact, endpoint: Endpoint::Onion, queues: queues.clone() };
+        let op = cx.out.commit_with(Owner::Room(Room::Deliver), record, Durability::Lazy);
+        self.in_flight.insert(op, InFlight::Commit(AfterCommit::TakenBack(contact, queues)));
+    }
+
+    /// Whether it is on the disk, and will stay there, that a copy may have reached a contact's own node.
+    pub(in crate::engine) fn is_noted(&self, queued: &Queued, contact: ContactId) -> bool {
+        queued.recipients.get(&contact).is_some_and(|recipient| recipient.sent.contains(&Endpoint::Onion))
+            && !self.taking_back.contains(&(contact, queued.id))
+    }
+
+    /// A session is handing over these messages of a contact, to its own node or elsewhere; none, where it ended.
+    pub(in crate::engine) fn hands_over(
+        &mut self,
+        session: SessionId,
+        contact: ContactId,
+        queues: BTreeSet<QueueId>,
+        direct: bool,
+    ) {
+        if queues.is_empty() {
+            self.handing.remove(&session);
+        } else {
+            self.handing.insert(session, Handing { contact, queues, direct });
+        }
+    }
+
+    /// Whether a message is on its way to somebody at this moment: whatever is decided now comes too late.
+    pub(in crate::engine) fn is_on_the_wire(&self, queue: QueueId) -> bool {
+        self.handing.values().any(|handing| handing.queues.contains(&queue))
+    }
+
+    /// Whether a copy for a contact is being left at a box, or with a friend, at this moment.
+    pub(in crate::engine) fn is_left_elsewhere(&self, queue: QueueId, contact: ContactId) -> bool {
+        let here = |handing: &Handing| !handing.direct && handing.contact == contact && handing.queues.contains(&queue);
+        self.handing.values().any(here)
+    }
+
+    /// The message that a record may end, as it is before that.
+    pub(in crate::engine) fn before(state: &State, record: &Record) -> Option<Arc<Queued>> {
+        match record {
+            Record::SubmissionCancelled { queue }
+            | Record::RecipientDelivered { queue, .. }
+            | Record::RecipientFailed { queue, .. }
+            | Record::RecipientHandedOver { queue, .. } => state.queue().get(*queue).cloned(),
+            _ => None,
+        }
+    }
+
+    /// A record was applied: what it means for what waits. `before` is the message that it is about, as it was.
+    pub(in crate::engine) fn on_record(
+        &mut self,
+        state: &State,
+        now: Timestamp,
+        record: &Record,
+        applied: &Applied,
+        before: Option<&Arc<Queued>>,
+    ) {
+        if *applied == Applied::Nothing {
+            return;
+        }
+        match record {
+            Record::Submitted { queued } => {
+                if let Some(queued) = state.queue().get(queued.id) {
+                    self.schedule.submitted(queued, now);
+                }
+            }
+            // Whom its sender wants to be told of a delay is known only now.
+            Record::SubmissionOptions { queue, .. } => {
+                if let Some(queued) = state.queue().get(*queue) {
+                    self.schedule.options_changed(queued);
+                }
+            }
+            Record::RecipientDelivered { queue, contact, .. }
+            | Record::RecipientFailed { queue, contact, .. }
+            | Record::RecipientHandedOver { queue, contact, .. } => {
+                self.schedule.settled(*contact, *queue);
+            }
+            // It may be collected for as long as the carrier holds it.
+            Record::DepositSettled { queue, held: Some(_), .. } => {
+                if let Some(queued) = state.queue().get(*queue) {
+                    self.schedule.expires(queued.id, queued.expires);
+                }
+            }
+            Record::SubmissionCancelled { queue } => {
+                for (contact, _) in before.into_iter().flat_map(|queued| queued.waiting()) {
+                    self.schedule.settled(contact, *queue);
+                }
+            }
+            Record::ContactAdded { contact } => self.schedule.card_changed(contact.id, state.book(), now),
+            Record::ContactChanged { id, .. } | Record::ContactRemoved { id } => {
+                self.schedule.card_changed(*id, state.book(), now);
+            }
+            Record::CardAccepted { acquaintance, .. } => {
+                self.schedule.card_changed(acquaintance.contact(), state.book(), now);
+            }
+            _ => {}
+        }
+        if let Some(queued) = before.filter(|queued| state.queue().get(queued.id).is_none()) {
+            self.schedule.ended(queued);
+            self.ends.forget(queued.id);
+        }
+    }
+
+    /// A commit is applied and shown: what its records mean for receipts.
+    pub(in crate::engine) fn on_records(&mut self, cx: &mut Context<'_>, records: &[Record]) {
+        for record in records {
+            match record {
+                Record::ReceiptsDue { contact, .. } | Record::LoadEnded { contact, .. } => {
+                    self.receipts.owes(*contact, cx.now, cx.rng);
+                }
+                Record::FlagsChanged { .. } => {
+                    for contact in cx.state.drops().reads().owed_to() {
+                        self.receipts.owes(contact, cx.now, cx.rng);
+                    }
+                }
+                Record::ReceiptsReturned { contact, .. } => self.receipts_returned(cx, *contact),
+                Record::ReceiptsSwitched { contact, .. } => self.told_otherwise(cx, *contact),
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! When a place is dialled next, apart from the contacts themselves: a drop, a friend who carries, somebody to whom we carry.
+
+use crate::base::limits;
+use crate::base::rng::Rng;
+use crate::base::{ClockStep, SessionId, Timestamp};
+
+use crate::engine::deliver::schedule::{backoff, within};
+use crate::engine::state::{AttemptError, Attempts};
+
+/// How it goes with one place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) struct Turn {
+    pub(in crate::engine) next: Timestamp,
+    pub(in crate::engine) failed: u32,
+    pub(in crate::engine) session: Option<SessionId>,
+    pub(in crate::engine) last_error: Option<AttemptError>,
+}
+
+impl Turn {
+    pub(in crate::engine) const fn at(next: Timestamp) -> Self {
+        Self { next, failed: 0, session: None, last_error: None }
+    }
+
+    pub(in crate::engine) const fn due(&self, now: Timestamp) -> bool {
+        self.session.is_none() && self.next.millis() <= now.millis()
+    }
+
+    pub(in crate::engine) fn failed(&mut self, error: AttemptError, now: Timestamp, rng: &mut dyn Rng) {
+        self.session = None;
+        self.last_error = Some(error);
+        self.next = if error == AttemptError::Offline {
+            within(now.plus(limits::RETRY_OFFLINE), limits::START_SPREAD, rng)
+        } else {
+            self.failed = self.failed.saturating_add(1);
+            now.plus(backoff(self.failed, rng))
+        };
+    }
+
+    pub(in crate::engine) fn clock_set(&mut self, by: ClockStep, now: Timestamp, rng: &mut dyn Rng) {
+        self.next = match by {
+            ClockStep::Forward(_) => self.next.min(within(now, limits::START_SPREAD, rng)),
+            ClockStep::Back(span) => self.next.minus(span),
+        };
+    }
+
+    /// What readers see of it.
+    pub(in crate::engine) fn attempts(&self) -> Attempts {
+        let next = self.session.is_none().then_some(self.next);
+        Attempts { failed: self.failed, next, last_error: self.last_error }
+    }
+}

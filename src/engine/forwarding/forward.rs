@@ -1,0 +1,320 @@
+//! Bringing what we carry to its receiver: dialled on circuits of its own → read from the disk → handed over with the
+//! authenticator that came with it → what became of it noted. One object in a session; what else waits for the same node
+//! follows. No answer means neither: it is brought again, and the receiver knows it by its content.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::base::limits;
+use crate::base::rng::Rng;
+use crate::base::{ClockStep, ContactId, Onion, OpId, SessionId, Timestamp};
+use crate::engine::context::{Completion, Context, Owner, Room};
+use crate::engine::deliver::retry::Turn;
+use crate::engine::deliver::schedule::{Schedule, within};
+use crate::engine::deliver::slots::{Slots, Standing, Waiting};
+use crate::engine::dialled::{Dialled, Line};
+use crate::engine::io::Effect;
+use crate::engine::session::{self, Event, Initiator, Job, Ticket, Way};
+use crate::engine::state::forwarding::{Carriage, Fate, Load, ObjectHash};
+use crate::engine::state::record::Record;
+use crate::engine::state::{AttemptError, State};
+use crate::wire::{Disposition, Importance, digest};
+
+/// Certificates that a receiver may show one after the other before an object is taken.
+const MOST_RENEWED: u32 = 2;
+
+/// When which node is dialled, and what is being given up. All of it is memory, made anew at a start.
+#[derive(Debug)]
+pub(in crate::engine) struct Rounds {
+    turns: BTreeMap<Onion, Turn>,
+    slots: Slots,
+    standing: Standing<Onion>,
+    /// What each node refused for now, one after the other, since it last took something or was left alone.
+    refusals: BTreeMap<Onion, u32>,
+    /// When each object was last brought, as far as that came to nothing: others of the same node come first.
+    tried: BTreeMap<Key, Timestamp>,
+    /// When something of each contact was last on its way.
+    served: BTreeMap<ContactId, Timestamp>,
+    /// What has expired and is being noted so; where that failed, until when it is left alone.
+    ending: BTreeMap<Key, Option<Timestamp>>,
+    /// The commits that note so.
+    expiring: BTreeMap<OpId, Key>,
+    /// What sessions are bringing.
+    under_way: BTreeSet<Key>,
+}
+
+/// Whose object it is, and which.
+type Key = (ContactId, ObjectHash);
+
+impl Rounds {
+    /// At a start: each node soon, at a random moment of its own.
+    pub(in crate::engine) fn at_start(carriage: &Carriage, now: Timestamp, rng: &mut dyn Rng) -> Self {
+        let mut rounds = Self {
+            turns: BTreeMap::new(),
+            slots: Slots::new(limits::PARALLEL_CARRIAGE),
+            standing: Standing::new(),
+            refusals: BTreeMap::new(),
+            tried: BTreeMap::new(),
+            served: BTreeMap::new(),
+            ending: BTreeMap::new(),
+            expiring: BTreeMap::new(),
+            under_way: BTreeSet::new(),
+        };
+        for load in carriage.loads() {
+            rounds.turns.entry(load.to.onion()).or_insert_with(|| Turn::at(within(now, limits::START_SPREAD, rng)));
+        }
+        rounds
+    }
+
+    /// There is something for a node.
+    pub(in crate::engine) fn wants(&mut self, onion: Onion, now: Timestamp) {
+        self.turns.entry(onion).or_insert_with(|| Turn::at(now));
+    }
+
+    /// Those who wait for a dial.
+    fn waiting(&self) -> Vec<Waiting<Onion>> {
+        let idle = self.turns.iter().filter(|(_, turn)| turn.session.is_none());
+        let waiting = idle.map(|(&key, turn)| {
+            let (class, failed, next) = (self.standing.of(&key), turn.failed, turn.next);
+            Waiting { class, failed, next, key }
+        });
+        waiting.collect()
+    }
+
+    /// The session that is one too many.
+    pub(in crate::engine) fn surplus(&self) -> Option<SessionId> {
+        self.slots.surplus()
+    }
+
+    /// Of the nodes whose turn it would be, those for which nothing is there are forgotten.
+    fn forget_idle(&mut self, now: Timestamp, wanted: &BTreeSet<Onion>) {
+        self.turns.retain(|onion, turn| !turn.due(now) || wanted.contains(onion));
+        self.refusals.retain(|onion, _| self.turns.contains_key(onion));
+    }
+
+    /// When something is due.
+    pub(in crate::engine) fn poll(&self) -> Option<Timestamp> {
+        self.slots.poll(&self.waiting())
+    }
+
+    /// The clock was set.
+    pub(in crate::engine) fn clock_set(&mut self, by: ClockStep, now: Timestamp, rng: &mut dyn Rng) {
+        self.turns.values_mut().for_each(|turn| turn.clock_set(by, now, rng));
+        self.slots.clock_set(by);
+    }
+
+    fn ended(&mut self, onion: Onion, problem: Option<AttemptError>, now: Timestamp, rng: &mut dyn Rng) {
+        let Some(turn) = self.turns.get_mut(&onion) else { return };
+        turn.session.iter().for_each(|session| self.slots.ended(*session));
+        match problem {
+            // Only what it did itself counts against it.
+            Some(AttemptError::Offline | AttemptError::Local) => {}
+            Some(_) => self.standing.missed(onion),
+            None => self.standing.answered(onion),
+        }
+        let refusals = self.refusals.entry(onion).or_default();
+        match problem {
+            None => *turn = Turn::at(now),
+            // It may well take the next one.
+            Some(AttemptError::Later) if *refusals < limits::CARRIAGE_REFUSALS => {
+                *refusals += 1;
+                turn.session = None;
+                turn.next = now;
+                return;
+            }
+            Some(error) => turn.failed(error, now, rng),
+        }
+        self.refusals.remove(&onion);
+    }
+}
+
+/// One session that brings one object.
+pub(in crate::engine) struct Carrying {
+    line: Line<Initiator>,
+    contact: ContactId,
+    object: ObjectHash,
+    onion: Onion,
+    /// How often the receiver showed another certificate.
+    renewed: u32,
+    /// What became of it is being noted.
+    settling: bool,
+}
+
+impl Rounds {
+    /// Dials the next node that is due; `None` where there is none, or no place.
+    pub(in crate::engine) fn next(&mut self, cx: &mut Context<'_>) -> Option<Carrying> {
+        let wanted = self.idle_loads(cx.state).map(|load| load.to.onion()).collect();
+        self.forget_idle(cx.now, &wanted);
+        let (contact, object, onion) = self.next_load(cx.state, cx.now)?;
+        self.served.insert(contact, cx.now);
+        self.under_way.insert((contact, object));
+        let line = Line::dial(cx.out, onion, None);
+        let bytes = cx.state.carriage().load(contact, &object).map_or(0, |load| load.size.into());
+        self.slots.begin(line.session(), self.standing.of(&onion), bytes, cx.now);
+        if let Some(turn) = self.turns.get_mut(&onion) {
+            turn.session = Some(line.session());
+        }
+        Some(Carrying { line, contact, object, onion, renewed: 0, settling: false })
+    }
+
+    /// What is brought next: of all for nodes that are due, something of the contact who was served the longest ago, so that
+    /// nobody's many keep back somebody's one; then for the node that is dialled first ([`Slots`]), and what was tried the longest
+    /// ago.
+    fn next_load(&self, state: &State, now: Timestamp) -> Option<(ContactId, ObjectHash, Onion)> {
+        let open = self.slots.open(self.waiting(), now);
+        let open: BTreeMap<_, _> = open.into_iter().map(|one| (one.key, one)).collect();
+        let due = self.idle_loads(state).filter_map(|load| {
+            let one = open.get(&load.to.onion())?;
+            let tried = self.tried.get(&(load.contact, load.object));
+            Some(((self.served.get(&load.contact), *one, tried), load))
+        });
+        let (_, load) = due.min_by_key(|(order, _)| *order)?;
+        Some((load.contact, load.object, load.to.onion()))
+    }
+
+    /// Gives up what could not be brought in time. Nothing ends before the schedule trusts the clock.
+    pub(in crate::engine) fn expire(&mut self, cx: &mut Context<'_>, schedule: &Schedule) {
+        let over = self.idle_loads(cx.state).filter(|load| self.expires(schedule, load) <= cx.now);
+        let over: Vec<_> = over.map(|load| (load.contact, load.object)).collect();
+        for (contact, object) in over {
+            self.ending.insert((contact, object), None);
+            let record = Record::LoadEnded { contact, object, fate: Fate::Expired };
+            let op = cx.out.commit(Owner::Room(Room::Forwarding), record);
+            self.expiring.insert(op, (contact, object));
+        }
+    }
+
+    /// When the next of what we carry expires.
+    pub(in crate::engine) fn next_expiry(&self, state: &State, schedule: &Schedule) -> Option<Timestamp> {
+        self.idle_loads(state).map(|load| self.expires(schedule, load)).min()
+    }
+
+    fn expires(&self, schedule: &Schedule, load: &Load) -> Timestamp {
+        let again = self.ending.get(&(load.contact, load.object)).copied().flatten();
+        schedule.not_before(load.until).max(again.unwrap_or(load.until))
+    }
+
+    /// What is neither on its way nor being given up.
+    fn idle_loads<'s>(&'s self, state: &'s State) -> impl Iterator<Item = &'s Arc<Load>> {
+        let idle = move |load: &&Arc<Load>| {
+            let key = (load.contact, load.object);
+            !self.under_way.contains(&key) && self.ending.get(&key) != Some(&None)
+        };
+        state.carriage().loads().filter(idle)
+    }
+
+    /// That something expired is noted, or is not.
+    pub(in crate::engine) fn completed(&mut self, cx: &mut Context<'_>, op: OpId, completion: Completion) {
+        let Some(key) = self.expiring.remove(&op) else { return };
+        if let Completion::Committed(Err(_)) = completion {
+            self.ending.insert(key, Some(cx.now.plus(limits::RETRY_LOCAL)));
+        } else {
+            self.ending.remove(&key);
+            self.tried.remove(&key);
+        }
+    }
+}
+
+impl Dialled for Carrying {
+    type Machine = Initiator;
+    type Rooms<'r> = Rounds;
+
+    fn line(&self) -> &Line<Initiator> {
+        &self.line
+    }
+
+    fn line_mut(&mut self) -> &mut Line<Initiator> {
+        &mut self.line
+    }
+
+    fn dialled(&mut self, cx: &mut Context<'_>, rounds: &mut Rounds) {
+        self.line.connected(Initiator::new(cx.now));
+        let load = cx.state.carriage().load(self.contact, &self.object);
+        let Some(body) = load.map(|load| load.body) else { return self.end(cx, rounds, None) };
+        let op = cx.out.operation(Owner::Task(self.line.session()));
+        cx.out.effect(Effect::ReadBody(op, body));
+    }
+
+    fn completed(&mut self, cx: &mut Context<'_>, rounds: &mut Rounds, _: OpId, completion: Completion) {
+        match completion {
+            Completion::BodyRead(bytes) => self.read(cx, rounds, bytes),
+            // What became of it is noted; or is not, and then it is brought again.
+            Completion::Committed(result) => self.end(cx, rounds, result.err().map(|_| AttemptError::Local)),
+            _ => {}
+        }
+    }
+
+    fn event(&mut self, cx: &mut Context<'_>, rounds: &mut Rounds, event: Event) {
+        if self.settling {
+            return;
+        }
+        match event {
+            // It was sealed to an older subkey, which may still open it.
+            Event::Certificate { ticket, wanted: true, .. } => {
+                self.renewed += 1;
+                match self.line.machine() {
+                    Some(machine) if self.renewed <= MOST_RENEWED => machine.resume(cx.now, ticket),
+                    _ => self.end(cx, rounds, Some(AttemptError::Broken)),
+                }
+            }
+            // A load always has its object: none is asked for.
+            Event::Certificate { .. } | Event::Wanted { .. } => {}
+            Event::Outcome { outcome: session::Outcome::Accepted, .. } => self.settle(cx, rounds, Fate::Delivered),
+            Event::Outcome { outcome: session::Outcome::Refused(code), .. } => match code.disposition() {
+                Disposition::Permanent => self.settle(cx, rounds, Fate::Refused),
+                _ => self.end(cx, rounds, Some(AttemptError::Later)),
+            },
+            // Only its author can seal it to another certificate.
+            Event::Outcome { outcome: session::Outcome::Outdated, .. } => self.settle(cx, rounds, Fate::Refused),
+            Event::Failed { .. } => self.end(cx, rounds, Some(AttemptError::Broken)),
+        }
+    }
+
+    fn closed(&mut self, cx: &mut Context<'_>, rounds: &mut Rounds) {
+        if !self.settling {
+            self.end(cx, rounds, Some(AttemptError::Broken));
+        }
+    }
+
+    fn ended(&mut self, cx: &mut Context<'_>, rounds: &mut Rounds, problem: Option<AttemptError>) {
+        let key = (self.contact, self.object);
+        rounds.under_way.remove(&key);
+        if problem.is_some() && cx.state.carriage().load(key.0, &key.1).is_some() {
+            rounds.tried.insert(key, cx.now);
+        } else {
+            rounds.tried.remove(&key);
+        }
+        rounds.ended(self.onion, problem, cx.now, cx.rng);
+    }
+}
+
+impl Carrying {
+    /// The object was read from the disk, or cannot be.
+    fn read(&mut self, cx: &mut Context<'_>, rounds: &mut Rounds, bytes: Option<Vec<u8>>) {
+        let load = cx.state.carriage().load(self.contact, &self.object).cloned();
+        let (Some(load), true) = (load, self.line.is_usable()) else {
+            return self.end(cx, rounds, Some(AttemptError::Broken));
+        };
+        // The disk may give it later; what it never gives expires.
+        let Some(bytes) = bytes else { return self.end(cx, rounds, Some(AttemptError::Later)) };
+        // What was altered here the receiver could not open.
+        if digest(&bytes) != load.object {
+            return self.settle(cx, rounds, Fate::Expired);
+        }
+        let now = cx.now;
+        self.drive(cx, rounds, |machine| machine.send(now, Ticket(1), job(&load, bytes.into())));
+    }
+
+    fn settle(&mut self, cx: &mut Context<'_>, rounds: &mut Rounds, fate: Fate) {
+        self.settling = true;
+        rounds.slots.delivered(self.line.session(), cx.now);
+        let record = Record::LoadEnded { contact: self.contact, object: self.object, fate };
+        cx.out.commit(Owner::Task(self.line.session()), record);
+    }
+}
+
+fn job(load: &Load, object: Arc<[u8]>) -> Job {
+    let importance = if load.important { Importance::High } else { Importance::Normal };
+    let (to, certificate, way) = (load.to.clone(), load.certificate, Way::Carrying(load.onward));
+    Job { to, certificate, object: Some(object), auth: None, importance, way }
+}

@@ -1,0 +1,227 @@
+//! Cards: what one means for the address book, and what ours say (docs/protocol.md, "Card").
+//!
+//! A card is decided on what is committed when it is verified; `greeting` has the way from the session to the book.
+
+use std::sync::Arc;
+
+use crate::base::ids::Fingerprint;
+use crate::base::limits;
+use crate::base::rng::Rng;
+use crate::base::{ContactId, ContentId, MacKey, Timestamp};
+use crate::mail::invitation::{SECRET_BYTES, auth_key};
+use crate::mail::{Card, CardDrop, Content, ContentKind, dsn};
+use crate::wire::Status;
+
+use crate::engine::context::Context;
+use crate::engine::io::Transaction;
+use crate::engine::session::Sender;
+use crate::engine::state::State;
+use crate::engine::state::book::{
+    Acquaintance, Cards, Contact, ContactChange, ContactStatus, Introduction, InvitationEntry, PendingCard, Provenance,
+    Renewal,
+};
+use crate::engine::state::boxes::named::Named;
+use crate::engine::state::boxes::rented::Rented;
+use crate::engine::state::boxes::{Told, seats_for};
+use crate::engine::state::mailbox::FolderRole;
+use crate::engine::state::profile::PublicProfile;
+use crate::engine::state::record::{Record, Seen};
+use crate::engine::status::no_room;
+
+/// What a card of this author means, on what is committed now.
+///
+/// # Errors
+/// The answer, where it is refused.
+pub(in crate::engine) fn decided(
+    cx: &mut Context<'_>,
+    sender: Sender,
+    seen: Seen,
+    card: &Card,
+    issuer: Fingerprint,
+    invitation: Option<&InvitationEntry>,
+) -> Result<Transaction, Status> {
+    let (book, onion) = (cx.state.book(), card.address.onion());
+    match (book.by_fingerprint(&issuer), book.by_onion(onion)) {
+        // The onion of a pinned key does not change, nor the key of a known onion.
+        (Some(contact), _) if contact.address.onion() != onion => Err(Status::ContentRefused),
+        (None, Some(_)) => Err(Status::ContentRefused),
+        (Some(contact), _) => Ok(card_of_contact(cx, seen, card, contact, invitation)),
+        (None, None) => match invitation {
+            _ if book.contacts().count() >= limits::CONTACTS => Err(no_room(sender)),
+            Some(invitation) => Ok(card_of_invited(cx, seen, card, issuer, invitation)),
+            None if book.requests() >= limits::REQUESTS_PENDING => Err(no_room(sender)),
+            None => card_of_stranger(cx, seen, card, issuer).ok_or_else(|| no_room(sender)),
+        },
+    }
+}
+
+fn card_of_contact(
+    cx: &mut Context<'_>,
+    seen: Seen,
+    card: &Card,
+    contact: &Contact,
+    invitation: Option<&InvitationEntry>,
+) -> Transaction {
+    let old = card.counter <= contact.cards.seen && invitation.is_none();
+    if old || contact.status == ContactStatus::Blocked {
+        return Record::Discarded { seen }.into();
+    }
+    let renewal = Renewal {
+        contact: contact.id,
+        certificate: card.certificate.as_slice().into(),
+        binding_epoch: card.binding.epoch,
+        counter: card.counter,
+        outbound: card.auth_key.clone(),
+        // It answers our greeting, or brings a secret that we gave it.
+        confirm: invitation.is_some() || contact.status == ContactStatus::Greeting,
+        inbound: invitation.and_then(key_of),
+        reply: invitation.map(|_| next_card(contact, cx.now, None, cx.rng)),
+        provenance: invitation
+            .map(|invitation| Provenance { how: Introduction::InvitationMade(invitation.id), at: cx.now }),
+    };
+    let acquaintance = Acquaintance::Known(Box::new(renewal));
+    let invitation = invitation.map(|invitation| invitation.id);
+    let accepted = Record::CardAccepted { seen, invitation, acquaintance, notice: None };
+    std::iter::once(accepted).chain(told_by(cx.state, card, contact.id)).collect::<Vec<_>>().into()
+}
+
+fn card_of_invited(
+    cx: &mut Context<'_>,
+    seen: Seen,
+    card: &Card,
+    issuer: Fingerprint,
+    invitation: &InvitationEntry,
+) -> Transaction {
+    let provenance = Provenance { how: Introduction::InvitationMade(invitation.id), at: cx.now };
+    let mut contact = contact_from(cx, card, issuer, ContactStatus::Confirmed, provenance);
+    contact.inbound.extend(key_of(invitation));
+    contact.cards.pending = Some(next_card(&contact, cx.now, None, cx.rng));
+    contact.cards.sent = 1;
+    let (id, told) = (contact.id, told_by(cx.state, card, contact.id));
+    let acquaintance = Acquaintance::New(Box::new(contact));
+    let accepted = Record::CardAccepted { seen, invitation: Some(invitation.id), acquaintance, notice: None };
+    // The card that goes back names our drops.
+    std::iter::once(accepted).chain(told).chain(seats_for(cx.state, id)).collect::<Vec<_>>().into()
+}
+
+/// A request, with a message in Requests by which the user can decide; `None` where that folder takes no more.
+fn card_of_stranger(cx: &mut Context<'_>, seen: Seen, card: &Card, issuer: Fingerprint) -> Option<Transaction> {
+    let provenance = Provenance { how: Introduction::Unasked, at: cx.now };
+    let contact = contact_from(cx, card, issuer, ContactStatus::Request, provenance);
+    let text = dsn::request(cx.address(), &contact.address, &issuer, seen.content, cx.now);
+    let (folder, message, body) = cx.own_message(FolderRole::Requests, text)?;
+    let acquaintance = Acquaintance::New(Box::new(contact));
+    let notice = Some((folder, message));
+    let accepted = Record::CardAccepted { seen, invitation: None, acquaintance, notice };
+    Some(Transaction { records: vec![accepted], bodies: vec![body] })
+}
+
+fn contact_from(
+    cx: &mut Context<'_>,
+    card: &Card,
+    issuer: Fingerprint,
+    status: ContactStatus,
+    provenance: Provenance,
+) -> Contact {
+    let address = card.address.without_folder();
+    Contact {
+        id: ContactId::random(cx.rng),
+        petname: cx.state.book().free_petname(address.local().as_str(), cx.address().local()),
+        address,
+        fingerprint: issuer,
+        certificate: Some(card.certificate.as_slice().into()),
+        binding_epoch: card.binding.epoch,
+        status,
+        provenance: vec![provenance],
+        inbound: vec![MacKey::random(cx.rng)],
+        outbound: Some(card.auth_key.clone()),
+        cards: Cards { sent: 0, seen: card.counter, pending: None },
+    }
+}
+
+/// What moving a requester's message out of Requests means: into INBOX accepts it, into Junk blocks it.
+pub(in crate::engine) fn request_decided(cx: &mut Context<'_>, contact: ContactId, to: FolderRole) -> Vec<Record> {
+    let Some(contact) = cx.state.book().contact(contact) else { return Vec::new() };
+    let change = |change| Record::ContactChanged { id: contact.id, change };
+    match to {
+        FolderRole::Inbox => vec![
+            change(ContactChange::Status(ContactStatus::Confirmed)),
+            change(ContactChange::CardQueued(next_card(contact, cx.now, None, cx.rng))),
+        ],
+        FolderRole::Junk => vec![change(ContactChange::Status(ContactStatus::Blocked))],
+        _ => Vec::new(),
+    }
+}
+
+/// The signed bytes of the card that waits for a contact; with another expiry where it waits at a carrier.
+pub(in crate::engine) fn card_content(
+    state: &State,
+    public: &PublicProfile,
+    contact: &Contact,
+    expires: Option<Timestamp>,
+) -> Option<Vec<u8>> {
+    let pending = contact.cards.pending.as_ref()?;
+    let card = Card {
+        counter: pending.counter,
+        address: public.address.clone(),
+        certificate: public.certificate.to_vec(),
+        binding: public.binding.clone(),
+        auth_key: contact.inbound.first()?.clone(),
+        invitation: pending.secret.map(|secret| secret.to_vec()),
+        drops: drops_for(state, contact.id),
+        receipts: state.drops().told(contact.id) != Told::Nothing,
+    };
+    let payload = serde_json::to_vec(&card).ok()?;
+    let (kind, id, expires) = (ContentKind::Card, pending.content, expires.unwrap_or(pending.expires));
+    Some(Content { kind, id, expires, receipt: None, payload }.encode())
+}
+
+/// What a card says of its author's drops and receipts, where that is something new.
+fn told_by(state: &State, card: &Card, contact: ContactId) -> Vec<Record> {
+    let (known, counter, promised) = (state.drops(), card.counter, card.receipts);
+    let drops: Vec<_> = card.drops.iter().filter_map(Named::from_card).take(limits::DROPS).collect();
+    let news = !drops.is_empty() || known.of(contact).is_some();
+    let drops = news.then_some(Record::DropsNamed { contact, counter, drops });
+    let news = promised != known.expects_receipts(contact);
+    let receipts = news.then_some(Record::ReceiptsPromised { contact, counter, promised });
+    drops.into_iter().chain(receipts).collect()
+}
+
+/// Our drops, as a card for this contact names them.
+fn drops_for(state: &State, contact: ContactId) -> Vec<CardDrop> {
+    let named = |rented: &Arc<Rented>| {
+        let seat = rented.seat_of(contact).filter(|_| rented.is_open())?;
+        Some(CardDrop {
+            onion: rented.onion,
+            fingerprint: rented.carrier,
+            seed: seat.seed.clone(),
+            classes: Rented::classes().map(|(class, count)| (class.number(), count)).collect(),
+            every: limits::DROP_EPOCH_DAYS,
+        })
+    };
+    state.drops().rented().filter_map(named).collect()
+}
+
+fn key_of(invitation: &InvitationEntry) -> Option<MacKey> {
+    auth_key(invitation.secret.as_ref()?)
+}
+
+/// The next card for a contact.
+pub(in crate::engine) fn next_card(
+    contact: &Contact,
+    now: Timestamp,
+    secret: Option<[u8; SECRET_BYTES]>,
+    rng: &mut dyn Rng,
+) -> PendingCard {
+    PendingCard {
+        content: ContentId::random(rng),
+        expires: Timestamp::from_secs(now.plus(limits::EXPIRY).secs()),
+        counter: contact.cards.sent.saturating_add(1),
+        secret,
+    }
+}
+
+/// A certificate as the book keeps it.
+pub(in crate::engine) fn same_certificate(contact: &Contact, bytes: &Arc<[u8]>) -> bool {
+    contact.certificate.as_ref().is_some_and(|known| known == bytes)
+}

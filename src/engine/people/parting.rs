@@ -1,0 +1,192 @@
+//! Parting from somebody: blocking a contact, letting it back, removing it from the book.
+//!
+//! A contact that is blocked notices nothing: what it sends is acknowledged and dropped, as of a blocked request. It is
+//! not dialled any more, and gets no cards and no receipts. Whoever was removed is a stranger from then on. In both cases
+//! mail to it that waits ends with a report, and what was kept for it goes in the same transaction. The router ends the sessions.
+
+use crate::base::ContactId;
+
+use crate::engine::api::{RequestError, Response};
+use crate::engine::change::{Answer, Change, Outcome};
+use crate::engine::context::Context;
+use crate::engine::people::cards::next_card;
+use crate::engine::state::book::{Contact, ContactChange, ContactStatus, Introduction};
+use crate::engine::state::record::Record;
+
+const UNKNOWN: RequestError = RequestError::NotFound("contact");
+
+/// Blocks a contact, or somebody who waits in Requests.
+pub(in crate::engine) fn block(cx: &Context<'_>, contact: ContactId) -> Outcome {
+    let entry = cx.state.book().contact(contact).ok_or(UNKNOWN)?;
+    match entry.status {
+        ContactStatus::Blocked => return Ok(Change::new(Vec::new(), Answer::Always(Response::Done))),
+        ContactStatus::Greeting => {
+            return Err(RequestError::NotReady(
+                "they have not answered yet, so that there is nothing to block; remove them instead: runepeer contact rm NAME",
+            ));
+        }
+        ContactStatus::Confirmed | ContactStatus::Request => {}
+    }
+    let change = |change| Record::ContactChanged { id: contact, change };
+    let mut records = vec![change(ContactChange::Status(ContactStatus::Blocked))];
+    records.extend(entry.cards.pending.iter().map(|card| change(ContactChange::CardSettled(card.content))));
+    let receipts: Vec<_> = cx.state.drops().receipts(contact).copied().collect();
+    if !receipts.is_empty() {
+        records.push(Record::ReceiptsReturned { contact, receipts });
+    }
+    let contents: Vec<_> = cx.state.drops().reads().owed(contact).copied().collect();
+    if !contents.is_empty() {
+        records.push(Record::ReadsReturned { contact, contents });
+    }
+    if cx.state.carriage().allows(contact) {
+        records.push(Record::CarriageAllowed { contact, on: false });
+    }
+    Ok(Change::new(records, Answer::First(Response::Done, UNKNOWN)))
+}
+
+/// Lets a blocked contact back: as what it was, so that whoever was never accepted waits in Requests again.
+pub(in crate::engine) fn unblock(cx: &mut Context<'_>, contact: ContactId) -> Outcome {
+    let entry = cx.state.book().contact(contact).ok_or(UNKNOWN)?;
+    if entry.status != ContactStatus::Blocked {
+        return Ok(Change::new(Vec::new(), Answer::Always(Response::Done)));
+    }
+    let change = |change| Record::ContactChanged { id: contact, change };
+    let mut records = Vec::new();
+    if was_accepted(entry) {
+        records.push(change(ContactChange::Status(ContactStatus::Confirmed)));
+        // What changed here meanwhile it was not told.
+        records.push(change(ContactChange::CardQueued(next_card(entry, cx.now, None, cx.rng))));
+    } else {
+        records.push(change(ContactChange::Status(ContactStatus::Request)));
+    }
+    Ok(Change::new(records, Answer::First(Response::Done, UNKNOWN)))
+}
+
+/// Takes somebody out of the book.
+pub(in crate::engine) fn remove_contact(cx: &Context<'_>, contact: ContactId) -> Outcome {
+    cx.state.book().contact(contact).ok_or(UNKNOWN)?;
+    Ok(Change::done(vec![Record::ContactRemoved { id: contact }], UNKNOWN))
+}
+
+/// Whether the user took it for a contact: it was sent a card, or came by an invitation.
+fn was_accepted(contact: &Contact) -> bool {
+    contact.cards.sent > 0 || contact.provenance.iter().any(|step| step.how != Introduction::Unasked)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::engine::Unaddressable;
+    use crate::engine::api::Request;
+    use crate::engine::state::mailbox::FolderRole;
+    use crate::engine::tests::harness::World;
+
+    const ALICE: usize = 0;
+    const BOB: usize = 1;
+    const MINUTE: Duration = Duration::from_secs(60);
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    /// Two contacts.
+    fn world() -> World {
+        let mut world = World::new(7, &["alice", "bob"]);
+        world.introduce(ALICE, BOB);
+        world.pass(MINUTE);
+        world
+    }
+
+    fn ask(world: &mut World, request: fn(ContactId) -> Request) {
+        let contact = world.contact(ALICE, BOB).unwrap().id;
+        world.request(ALICE, request(contact)).unwrap();
+        world.pass(MINUTE);
+    }
+
+    fn inbox(world: &World, node: usize) -> Vec<String> {
+        world.texts(node, FolderRole::Inbox)
+    }
+
+    #[test]
+    fn mail_of_a_blocked_contact_is_acknowledged_and_dropped_until_it_is_let_back() {
+        let mut world = world();
+        world.submit(BOB, ALICE, "before").unwrap();
+        world.pass(MINUTE);
+        ask(&mut world, Request::Block);
+        let counts = |world: &World| FolderRole::ALL.map(|role| world.messages(ALICE, role).len());
+        let before = counts(&world);
+        world.submit(BOB, ALICE, "during").unwrap();
+        world.pass(MINUTE);
+        assert_eq!(counts(&world), before, "nothing of it is shown anywhere");
+        assert_eq!(world.nodes[BOB].identity.state().queue().iter().count(), 0, "it was acknowledged");
+        assert!(inbox(&world, BOB).is_empty(), "and bob hears nothing of it");
+        let refused = world.submit(ALICE, BOB, "to blocked");
+        assert!(matches!(refused, Err(RequestError::UnknownRecipient { why: Unaddressable::Blocked, .. })));
+        ask(&mut world, Request::Unblock);
+        assert_eq!(world.contact(ALICE, BOB).unwrap().status, ContactStatus::Confirmed);
+        world.submit(BOB, ALICE, "after").unwrap();
+        world.submit(ALICE, BOB, "answer").unwrap();
+        world.pass(MINUTE);
+        let texts = inbox(&world, ALICE);
+        assert!(texts.iter().any(|text| text.contains("Text of after.")), "{texts:?}");
+        assert!(!texts.iter().any(|text| text.contains("Text of during.")), "what was dropped is gone");
+        assert!(inbox(&world, BOB).iter().any(|text| text.contains("Text of answer.")));
+        world.check();
+    }
+
+    #[test]
+    fn a_request_that_was_blocked_and_let_back_is_a_request_again() {
+        let mut world = World::new(8, &["alice", "bob"]);
+        let poster = world.invite(ALICE, true);
+        world.add(BOB, &poster).unwrap();
+        world.pass(MINUTE);
+        ask(&mut world, Request::Block);
+        assert_eq!(world.contact(ALICE, BOB).unwrap().status, ContactStatus::Blocked);
+        ask(&mut world, Request::Unblock);
+        assert_eq!(world.contact(ALICE, BOB).unwrap().status, ContactStatus::Request, "nobody accepted it");
+        let before = world.messages(ALICE, FolderRole::Requests).len();
+        world.submit(BOB, ALICE, "please").unwrap();
+        world.pass(MINUTE);
+        assert_eq!(world.messages(ALICE, FolderRole::Requests).len(), before + 1, "by which the user can decide");
+        world.check();
+    }
+
+    #[test]
+    fn what_waits_for_somebody_who_is_blocked_or_removed_ends_with_a_report_and_nobody_dials() {
+        for request in [Request::Block as fn(ContactId) -> Request, Request::RemoveContact] {
+            let mut world = world();
+            world.nodes[BOB].online = false;
+            world.submit(ALICE, BOB, "waits").unwrap();
+            world.pass(10 * MINUTE);
+            ask(&mut world, request);
+            let reports = inbox(&world, ALICE);
+            assert_eq!(reports.len(), 1, "{reports:?}");
+            assert!(reports[0].contains("was not delivered") || reports[0].contains("unconfirmed"), "{reports:?}");
+            assert_eq!(world.nodes[ALICE].identity.state().queue().iter().count(), 0);
+            world.nodes[BOB].online = true;
+            world.dials.clear();
+            world.pass(2 * DAY);
+            assert!(!world.dials.contains(&(ALICE, BOB)), "nobody calls them any more");
+            world.check();
+        }
+    }
+
+    #[test]
+    fn whoever_was_removed_is_a_stranger_and_can_be_met_anew() {
+        let mut world = world();
+        ask(&mut world, Request::RemoveContact);
+        assert!(world.contact(ALICE, BOB).is_none());
+        let before = FolderRole::ALL.map(|role| world.messages(ALICE, role).len());
+        world.submit(BOB, ALICE, "as before").unwrap();
+        world.pass(MINUTE);
+        assert_eq!(FolderRole::ALL.map(|role| world.messages(ALICE, role).len()), before, "nothing of it is shown");
+        assert_eq!(world.contact(ALICE, BOB).map(|entry| entry.status), None);
+        let invitation = world.invite(ALICE, false);
+        world.add(BOB, &invitation).unwrap();
+        world.pass(MINUTE);
+        assert_eq!(world.contact(ALICE, BOB).unwrap().status, ContactStatus::Confirmed);
+        world.submit(BOB, ALICE, "known again").unwrap();
+        world.pass(MINUTE);
+        assert!(inbox(&world, ALICE).iter().any(|text| text.contains("Text of known again.")));
+        world.check();
+    }
+}

@@ -1,0 +1,102 @@
+//! The room that receives: the sessions that peers open, and what they bring.
+//!
+//! `sessions` has the sessions, `delivery` what becomes of mail, `greeting` of cards; `shares` and `rates` say how much one
+//! sender may take.
+
+pub(in crate::engine) mod delivery;
+mod greeting;
+mod keys;
+mod peers;
+mod rates;
+mod shares;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::base::{ClockStep, OpId, SessionId, Terms, Timestamp};
+
+use crate::engine::boxes::Boxes;
+use crate::engine::context::{Completion, Context};
+use crate::engine::deliver::Deliver;
+use crate::engine::forwarding::Rounds;
+use crate::engine::receive::delivery::Arrival;
+use crate::engine::receive::greeting::Greeting;
+use crate::engine::receive::keys::Keys;
+use crate::engine::receive::peers::{Inbound, Settlement};
+use crate::engine::receive::rates::Rates;
+use crate::engine::receive::shares::Unsettled;
+use crate::engine::state::forwarding::ObjectHash;
+use crate::engine::state::record::Seen;
+
+/// An operation that the room waits for.
+pub(in crate::engine) enum InFlight {
+    /// An object is being opened.
+    Open(Arrival),
+    /// A card is being verified.
+    Card(Box<Greeting>),
+    Commit(AfterCommit),
+}
+
+/// What follows a commit of this room.
+pub(in crate::engine) enum AfterCommit {
+    /// Mail is acknowledged.
+    Acknowledge(Arrival, Seen),
+    /// A card is acknowledged, if it was taken.
+    Acquainted(Box<Greeting>),
+    /// Something that we are to carry is acknowledged.
+    Loaded(Arrival, ObjectHash),
+}
+
+/// The rooms for which peers bring something.
+pub(in crate::engine) struct ReceiveRooms<'r> {
+    pub(in crate::engine) deliver: &'r Deliver,
+    pub(in crate::engine) boxes: &'r mut Boxes,
+    pub(in crate::engine) forwarding: &'r mut Rounds,
+}
+
+/// The memory of what peers bring.
+#[derive(Default)]
+pub(in crate::engine) struct Receive {
+    pub(in crate::engine) terms: Terms,
+    pub(in crate::engine) inbound: BTreeMap<SessionId, Inbound>,
+    pub(in crate::engine) rates: Rates,
+    pub(in crate::engine) keys: Keys,
+    /// Objects that arrived and are not settled.
+    pub(in crate::engine) unsettled: Unsettled,
+    /// Answers to deliveries that are to be given.
+    pub(in crate::engine) settlements: VecDeque<Settlement>,
+    pub(in crate::engine) in_flight: BTreeMap<OpId, InFlight>,
+}
+
+impl Receive {
+    /// An operation of this room is over.
+    pub(in crate::engine) fn completed(
+        &mut self,
+        cx: &mut Context<'_>,
+        rooms: &mut ReceiveRooms<'_>,
+        op: OpId,
+        completion: Completion,
+    ) {
+        match (self.in_flight.remove(&op), completion) {
+            (Some(InFlight::Open(arrival)), Completion::Opened(result)) => self.opened(cx, rooms, arrival, result),
+            (Some(InFlight::Card(greeting)), Completion::CardVerified(holds)) => {
+                self.card_verified(cx, *greeting, holds);
+            }
+            (Some(InFlight::Commit(then)), Completion::Committed(applied)) => match then {
+                AfterCommit::Acknowledge(arrival, seen) => self.acknowledge(cx, arrival, &seen, applied),
+                AfterCommit::Acquainted(greeting) => self.acquainted(cx, *greeting, applied),
+                AfterCommit::Loaded(arrival, object) => self.loaded(cx, rooms, arrival, &object, applied),
+            },
+            _ => {}
+        }
+    }
+
+    /// When a session wants to be told that time has passed.
+    pub(in crate::engine) fn poll_timeout(&self) -> Option<Timestamp> {
+        self.inbound.values().filter_map(Inbound::poll_timeout).min()
+    }
+
+    /// The clock was set.
+    pub(in crate::engine) fn clock_set(&mut self, step: ClockStep) {
+        self.inbound.values_mut().for_each(|inbound| inbound.clock_set(step));
+    }
+}

@@ -1,0 +1,115 @@
+//! Finds the contact with a name, an onion or a key without looking at every contact.
+//!
+//! Nothing of it is written anywhere: it follows from the contacts, and is made anew where a book is read.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::base::ids::Fingerprint;
+use crate::base::{ContactId, Onion, meter};
+use crate::engine::state::book::{Contact, fold};
+
+/// The contacts by what is different with each.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(super) struct Index {
+    by_petname: BTreeMap<String, ContactId>,
+    by_onion: BTreeMap<Onion, ContactId>,
+    by_fingerprint: BTreeMap<Fingerprint, ContactId>,
+}
+
+impl Index {
+    pub(super) fn add(&mut self, contact: &Contact) {
+        self.by_petname.entry(fold(&contact.petname)).or_insert(contact.id);
+        self.by_onion.entry(contact.address.onion()).or_insert(contact.id);
+        self.by_fingerprint.entry(contact.fingerprint).or_insert(contact.id);
+    }
+
+    pub(super) fn remove(&mut self, contact: &Contact) {
+        self.by_petname.remove(&fold(&contact.petname));
+        self.by_onion.remove(&contact.address.onion());
+        self.by_fingerprint.remove(&contact.fingerprint);
+    }
+
+    /// The contact with this petname; case does not matter.
+    pub(super) fn named(&self, petname: &str) -> Option<ContactId> {
+        // The map compares with each name on its way down.
+        meter::steps(petname.len() * (self.by_petname.len().checked_ilog2().unwrap_or(0) as usize + 2));
+        self.by_petname.get(&fold(petname)).copied()
+    }
+
+    pub(super) fn at(&self, onion: Onion) -> Option<ContactId> {
+        self.by_onion.get(&onion).copied()
+    }
+
+    pub(super) fn with_key(&self, fingerprint: &Fingerprint) -> Option<ContactId> {
+        self.by_fingerprint.get(fingerprint).copied()
+    }
+}
+
+impl fmt::Debug for Index {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Index").field("contacts", &self.by_petname.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::state::book::{Book, ContactChange};
+    use crate::engine::tests::samples::known as contact;
+    use crate::mail::LocalPart;
+
+    #[test]
+    fn looking_somebody_up_does_not_cost_more_in_a_book_of_five_thousand() {
+        let mut book = Book::default();
+        let mut before = None;
+        for number in 0..5000 {
+            assert!(book.add(&contact(number, &format!("C\u{d6}-{number}"))));
+            if number == 49 || number == 4999 {
+                for text in
+                    ["c\u{f6}-7", "nobody", "c\u{f6}-7+folder", "C\u{d6}-7@rune.internal", "nobody@rune.internal"]
+                {
+                    let (steps, found) = meter::work(|| book.resolve(text).is_ok());
+                    assert_eq!(found, !text.starts_with("nobody"), "{text}");
+                    assert!(steps <= 60 * text.len() as u64, "{text}, {} contacts: {steps}", number + 1);
+                }
+                let (steps, free) = meter::work(|| book.free_petname("c\u{f6}-7", &LocalPart::new("alice").unwrap()));
+                assert_eq!(free, "c\u{f6}-7-2");
+                assert!(steps <= *before.get_or_insert(2 * steps), "{steps}");
+            }
+        }
+    }
+
+    #[test]
+    fn everybody_is_found_by_name_onion_and_key_after_every_change_and_nobody_else_is() {
+        let mut book = Book::default();
+        let [one, two] = [contact(1, "Bob"), contact(2, "carol")];
+        let found = |book: &Book, contact: &Contact, petname: &str| {
+            let by_all = [
+                book.by_petname(petname),
+                book.by_onion(contact.address.onion()),
+                book.by_fingerprint(&contact.fingerprint),
+            ];
+            by_all.map(|found| found.is_some_and(|found| found.id == contact.id))
+        };
+        assert!(book.add(&one) && book.add(&two));
+        assert!(!book.add(&contact(3, "BOB")) && !book.add(&contact(1, "other")));
+        assert_eq!(found(&book, &one, "bOB"), [true; 3]);
+        assert_eq!(found(&book, &two, "Carol"), [true; 3]);
+        // A name that somebody has is not given again; one's own is, in another case.
+        let rename = |petname: &str| ContactChange::Petname(petname.to_owned());
+        assert!(!book.change(one.id, &rename("CAROL")));
+        assert!(book.change(one.id, &rename("BOB")) && book.change(one.id, &rename("Dave")));
+        assert_eq!(found(&book, &one, "dave"), [true; 3]);
+        assert!(book.by_petname("bob").is_none());
+        let copy = book.clone();
+        assert!(book.change(two.id, &rename("bob")) && book.remove(one.id) && !book.remove(one.id));
+        assert_eq!(found(&book, &one, "dave"), [false; 3]);
+        assert_eq!(found(&book, &two, "bob"), [true; 3]);
+        assert_eq!(found(&copy, &two, "carol"), [true; 3], "a copy stays as it was");
+        let read: Book = postcard::from_bytes(&postcard::to_allocvec(&book).unwrap()).unwrap();
+        assert_eq!(read, book);
+        assert_eq!(found(&read, &two, "bob"), [true; 3], "what was written and read knows the same");
+        assert!(book.add(&contact(1, "dave")));
+    }
+}

@@ -1,0 +1,598 @@
+//! The address book: contacts, how each became one, and the invitations that this identity made.
+//!
+//! It is the fold of the contact and invitation records. A primary key is pinned from the first moment: an onion never
+//! gets a second one, a key never a second onion. The local name always wins over what the peer says.
+//!
+//! A contact is in one of four states:
+//!
+//! | state | reached by | mail from it | mail to it |
+//! |---|---|---|---|
+//! | greeting | we used its invitation | INBOX | after our card was acknowledged |
+//! | confirmed | its card came, or we accepted it | INBOX | yes |
+//! | request | its card came without a valid secret | Requests | no |
+//! | blocked | `contact block`, or moved from Requests to Junk | acknowledged and dropped | no |
+
+mod index;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::ids::Fingerprint;
+use crate::base::limits;
+use crate::base::{ContactId, ContentId, InvitationId, MacKey, Onion, Timestamp};
+use crate::mail::address::PETNAME_DOMAIN;
+use crate::mail::invitation::SECRET_BYTES;
+use crate::mail::{Address, LocalPart};
+
+use crate::engine::state::record::Record;
+use index::Index;
+
+/// Where a contact stands (the table above).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ContactStatus {
+    /// We used its invitation and wait for its card.
+    Greeting,
+    /// Both sides know each other.
+    Confirmed,
+    /// It wrote without an invitation and waits for an answer.
+    Request,
+    /// Its mail is acknowledged and dropped.
+    Blocked,
+}
+
+/// How a contact came into the book.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// In what way.
+    pub how: Introduction,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// In what way a contact became known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Introduction {
+    /// We used an invitation that it made.
+    InvitationUsed,
+    /// It used an invitation that we made.
+    InvitationMade(InvitationId),
+    /// It wrote on its own, for example after a public invitation.
+    Unasked,
+}
+
+/// A card that waits to be sent. Its content is made from this and the profile, so every retry says the same.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingCard {
+    /// Its signed id.
+    pub content: ContentId,
+    /// Its signed expiry.
+    pub expires: Timestamp,
+    /// Its number towards this contact.
+    pub counter: u64,
+    /// The secret of the invitation that it redeems.
+    pub secret: Option<[u8; SECRET_BYTES]>,
+}
+
+impl fmt::Debug for PendingCard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PendingCard").field("content", &self.content).finish_non_exhaustive()
+    }
+}
+
+/// The cards that went both ways.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Cards {
+    /// The number of the last card made for it.
+    pub sent: u64,
+    /// The number of the last card that came from it.
+    pub seen: u64,
+    /// The card that it shall get before anything else.
+    pub pending: Option<PendingCard>,
+}
+
+/// One entry of the address book.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contact {
+    /// Its name in records.
+    pub id: ContactId,
+    /// What the user calls it; unique without regard to case.
+    pub petname: String,
+    /// Its address.
+    pub address: Address,
+    /// Its pinned primary key.
+    pub fingerprint: Fingerprint,
+    /// Its certificate, once known.
+    pub certificate: Option<Arc<[u8]>>,
+    /// The epoch of the last binding that it proved; 0 before the first.
+    pub binding_epoch: u32,
+    /// Where it stands.
+    pub status: ContactStatus,
+    /// How it came here, oldest first.
+    pub provenance: Vec<Provenance>,
+    /// The key of our cards, with which it authenticates towards us; behind it the key of the invitation that it used,
+    /// until it has the other (`keys`).
+    pub inbound: Vec<MacKey>,
+    /// The key with which we authenticate towards it.
+    pub outbound: Option<MacKey>,
+    /// The cards that went both ways.
+    pub cards: Cards,
+}
+
+/// Why mail cannot be addressed to somebody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unaddressable {
+    /// Nobody in the book is meant.
+    Unknown,
+    /// It is blocked.
+    Blocked,
+    /// It asks to be a contact.
+    Waiting,
+}
+
+impl Unaddressable {
+    /// The sentence for the user who wrote to this recipient.
+    pub fn sentence(self, recipient: &str) -> String {
+        let (is, advice) = match self {
+            Self::Unknown => (
+                "is not in the address book",
+                "add the contact first, with an invitation from them: runepeer contact add".to_owned(),
+            ),
+            Self::Blocked => {
+                ("is blocked", format!("to write to them, let them back first: runepeer contact unblock {recipient}"))
+            }
+            Self::Waiting => (
+                "waits in Requests",
+                "to write to them, accept them first: move their mail from there to INBOX".to_owned(),
+            ),
+        };
+        format!("{recipient} {is}; {advice}")
+    }
+}
+
+impl Contact {
+    /// Whether mail may be addressed to it.
+    pub const fn may_receive(&self) -> bool {
+        self.unaddressable().is_none()
+    }
+
+    const fn unaddressable(&self) -> Option<Unaddressable> {
+        match self.status {
+            ContactStatus::Greeting | ContactStatus::Confirmed => None,
+            ContactStatus::Request => Some(Unaddressable::Waiting),
+            ContactStatus::Blocked => Some(Unaddressable::Blocked),
+        }
+    }
+
+    /// The record that ends the key of the invitation that it used: it has the key of our card. `None` where that is
+    /// over already.
+    pub(in crate::engine) fn key_settled(&self) -> Option<Record> {
+        let change = ContactChange::KeySettled;
+        (self.inbound.len() > 1).then_some(Record::ContactChanged { id: self.id, change })
+    }
+}
+
+impl fmt::Debug for Contact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Contact").field("id", &self.id).field("status", &self.status).finish_non_exhaustive()
+    }
+}
+
+/// One change of a contact.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ContactChange {
+    /// Its certificate became known or was renewed under the pinned key.
+    Certificate(Arc<[u8]>),
+    /// It shall get this card.
+    CardQueued(PendingCard),
+    /// The card with this id was acknowledged, or given up.
+    CardSettled(ContentId),
+    /// It has the key of our card: that of the invitation ends.
+    KeySettled,
+    /// The user accepted or blocked it.
+    Status(ContactStatus),
+    /// Another of its invitations was used: greet it again, and authenticate with this key meanwhile.
+    Greeted(PendingCard, Option<MacKey>, Provenance),
+    /// The user calls it this.
+    Petname(String),
+}
+
+impl fmt::Debug for ContactChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Certificate(_) => "Certificate",
+            Self::CardQueued(_) => "CardQueued",
+            Self::CardSettled(_) => "CardSettled",
+            Self::KeySettled => "KeySettled",
+            Self::Status(_) => "Status",
+            Self::Greeted(..) => "Greeted",
+            Self::Petname(_) => "Petname",
+        })
+    }
+}
+
+/// What an accepted card makes of its author.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Acquaintance {
+    /// A new entry. Nothing happens where the onion, the key or the petname is taken.
+    New(Box<Contact>),
+    /// What an entry learns. Nothing happens where it has seen this or a later card.
+    Known(Box<Renewal>),
+}
+
+impl Acquaintance {
+    /// Whom it is about.
+    pub fn contact(&self) -> ContactId {
+        match self {
+            Self::New(contact) => contact.id,
+            Self::Known(renewal) => renewal.contact,
+        }
+    }
+}
+
+/// What a contact's card tells us.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Renewal {
+    /// Who.
+    pub contact: ContactId,
+    /// Its certificate.
+    pub certificate: Arc<[u8]>,
+    /// The epoch of its binding.
+    pub binding_epoch: u32,
+    /// The number of the card.
+    pub counter: u64,
+    /// The key with which we authenticate from now on.
+    pub outbound: MacKey,
+    /// Whether it becomes confirmed.
+    pub confirm: bool,
+    /// The key of the invitation that it used: valid until it uses the newest.
+    pub inbound: Option<MacKey>,
+    /// The card that it gets back.
+    pub reply: Option<PendingCard>,
+    /// What is added to how we know it.
+    pub provenance: Option<Provenance>,
+}
+
+impl fmt::Debug for Renewal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Renewal").field("contact", &self.contact).finish_non_exhaustive()
+    }
+}
+
+/// One invitation that this identity made.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InvitationEntry {
+    /// Its name, for revoking.
+    pub id: InvitationId,
+    /// `None` for a public one, which nobody can redeem: whoever uses it lands in Requests.
+    pub secret: Option<[u8; SECRET_BYTES]>,
+    /// When it was made.
+    pub made: Timestamp,
+    /// When it stops working.
+    pub expires: Timestamp,
+    /// Who used it.
+    pub used: Option<ContactId>,
+}
+
+impl InvitationEntry {
+    /// Whether its secret still makes a contact.
+    pub fn is_open(&self, now: Timestamp) -> bool {
+        self.secret.is_some() && self.used.is_none() && now < self.expires
+    }
+}
+
+impl fmt::Debug for InvitationEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InvitationEntry").field("id", &self.id).field("used", &self.used).finish_non_exhaustive()
+    }
+}
+
+/// The contacts and the invitations.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Kept")]
+pub struct Book {
+    contacts: BTreeMap<ContactId, Arc<Contact>>,
+    invitations: BTreeMap<InvitationId, InvitationEntry>,
+    /// Made anew where a book is read. Most changes leave it as it is, and copies of the book share it.
+    #[serde(skip)]
+    index: Arc<Index>,
+}
+
+/// A book as it is written: without its index.
+#[derive(Deserialize)]
+struct Kept {
+    contacts: BTreeMap<ContactId, Arc<Contact>>,
+    invitations: BTreeMap<InvitationId, InvitationEntry>,
+}
+
+impl From<Kept> for Book {
+    fn from(Kept { contacts, invitations }: Kept) -> Self {
+        let mut index = Index::default();
+        contacts.values().for_each(|contact| index.add(contact));
+        Self { contacts, invitations, index: Arc::new(index) }
+    }
+}
+
+/// Whether two names for people are the same.
+pub(in crate::engine) fn same_name(a: &str, b: &str) -> bool {
+    fold(a) == fold(b)
+}
+
+/// A name as it is compared.
+fn fold(name: &str) -> String {
+    name.to_lowercase()
+}
+
+impl Book {
+    /// All contacts, blocked ones and requests included.
+    pub fn contacts(&self) -> impl Iterator<Item = &Arc<Contact>> {
+        self.contacts.values()
+    }
+
+    /// The contact with this id.
+    pub fn contact(&self, id: ContactId) -> Option<&Arc<Contact>> {
+        self.contacts.get(&id)
+    }
+
+    /// The contact with this pinned primary key.
+    pub fn by_fingerprint(&self, fingerprint: &Fingerprint) -> Option<&Arc<Contact>> {
+        self.contact(self.index.with_key(fingerprint)?)
+    }
+
+    /// The contact at this onion.
+    pub fn by_onion(&self, onion: Onion) -> Option<&Arc<Contact>> {
+        self.contact(self.index.at(onion)?)
+    }
+
+    /// The contact whom the user calls so.
+    pub fn by_petname(&self, petname: &str) -> Option<&Arc<Contact>> {
+        self.contact(self.index.named(petname)?)
+    }
+
+    /// Whom a text addresses, and at which address: a full address (with `+folder`), `petname@rune.internal`
+    /// or a bare petname. Only contacts who may receive mail.
+    pub fn resolve(&self, text: &str) -> Result<(&Arc<Contact>, Address), Unaddressable> {
+        let (contact, address) = self.meant(text).ok_or(Unaddressable::Unknown)?;
+        contact.unaddressable().map_or(Ok((contact, address)), Err)
+    }
+
+    /// The contact and the address that a text means, whether or not mail may go there.
+    fn meant(&self, text: &str) -> Option<(&Arc<Contact>, Address)> {
+        let (contact, folder) = match text.rsplit_once('@') {
+            Some((petname, domain)) if domain.eq_ignore_ascii_case(PETNAME_DOMAIN) => self.named(petname)?,
+            Some(_) => {
+                let address: Address = text.parse().ok()?;
+                let contact = self.by_onion(address.onion())?;
+                let known = contact.address.without_folder() == address.without_folder();
+                return known.then_some((contact, address));
+            }
+            None => self.named(text)?,
+        };
+        let address = match folder {
+            Some(folder) => with_folder(&contact.address, folder)?,
+            None => contact.address.clone(),
+        };
+        Some((contact, address))
+    }
+
+    /// A petname, or a petname with `+folder`.
+    fn named<'a>(&self, text: &'a str) -> Option<(&Arc<Contact>, Option<&'a str>)> {
+        if let Some(contact) = self.by_petname(text) {
+            return Some((contact, None));
+        }
+        let (petname, folder) = text.rsplit_once('+')?;
+        Some((self.by_petname(petname)?, Some(folder)))
+    }
+
+    /// A petname that nobody has, nor the identity itself: the wanted one, or with a number behind it.
+    pub fn free_petname(&self, wanted: &str, own: &LocalPart) -> String {
+        let taken = |name: &str| self.by_petname(name).is_some() || same_name(name, own.as_str());
+        if !taken(wanted) {
+            return wanted.to_owned();
+        }
+        (2_u32..).map(|n| format!("{wanted}-{n}")).find(|name| !taken(name)).unwrap_or_default()
+    }
+
+    /// How many contacts wait for an answer.
+    pub fn requests(&self) -> usize {
+        self.contacts.values().filter(|contact| contact.status == ContactStatus::Request).count()
+    }
+
+    /// All invitations that are remembered, used and expired ones included.
+    pub fn invitations(&self) -> impl Iterator<Item = &InvitationEntry> {
+        self.invitations.values()
+    }
+
+    /// The invitation with this id.
+    pub fn invitation(&self, id: InvitationId) -> Option<&InvitationEntry> {
+        self.invitations.get(&id)
+    }
+
+    /// The open invitation with this secret.
+    pub fn redeemable(&self, secret: &[u8], now: Timestamp) -> Option<&InvitationEntry> {
+        use subtle::ConstantTimeEq;
+        // Every one is compared: the time says nothing about which one matches.
+        self.invitations.values().filter(|invitation| invitation.is_open(now)).fold(None, |found, invitation| {
+            match &invitation.secret {
+                Some(known) if bool::from(known.as_slice().ct_eq(secret)) => Some(invitation),
+                _ => found,
+            }
+        })
+    }
+
+    pub(in crate::engine) fn add(&mut self, contact: &Contact) -> bool {
+        let taken = self.contacts.contains_key(&contact.id)
+            || self.by_fingerprint(&contact.fingerprint).is_some()
+            || self.by_onion(contact.address.onion()).is_some()
+            || self.by_petname(&contact.petname).is_some();
+        if !taken {
+            Arc::make_mut(&mut self.index).add(contact);
+            self.contacts.insert(contact.id, Arc::new(contact.clone()));
+        }
+        !taken
+    }
+
+    pub(in crate::engine) fn change(&mut self, id: ContactId, change: &ContactChange) -> bool {
+        if let ContactChange::Petname(petname) = change
+            && self.by_petname(petname).is_some_and(|other| other.id != id)
+        {
+            return false;
+        }
+        let Some(contact) = self.contacts.get_mut(&id) else { return false };
+        if let ContactChange::CardSettled(content) = change
+            && contact.cards.pending.as_ref().is_none_or(|pending| pending.content != *content)
+        {
+            return false;
+        }
+        let renamed = matches!(change, ContactChange::Petname(_));
+        if renamed {
+            Arc::make_mut(&mut self.index).remove(contact);
+        }
+        Arc::make_mut(contact).apply(change);
+        if renamed {
+            Arc::make_mut(&mut self.index).add(contact);
+        }
+        true
+    }
+
+    pub(in crate::engine) fn remove(&mut self, id: ContactId) -> bool {
+        let Some(contact) = self.contacts.remove(&id) else { return false };
+        Arc::make_mut(&mut self.index).remove(&contact);
+        true
+    }
+
+    pub(in crate::engine) fn invite(&mut self, invitation: &InvitationEntry) -> bool {
+        if self.invitations.contains_key(&invitation.id) {
+            return false;
+        }
+        // What ended long ago is of no use to anybody.
+        let now = invitation.made;
+        self.invitations.retain(|_, old| old.expires.plus(limits::TOMBSTONE) > now);
+        self.invitations.insert(invitation.id, invitation.clone());
+        true
+    }
+
+    /// Puts an invitation back as a checkpoint kept it.
+    pub(in crate::engine) fn keep_invitation(&mut self, invitation: &InvitationEntry) {
+        self.invitations.insert(invitation.id, invitation.clone());
+    }
+
+    pub(in crate::engine) fn revoke(&mut self, id: InvitationId) -> bool {
+        match self.invitations.get(&id) {
+            Some(invitation) if invitation.used.is_none() => self.invitations.remove(&id).is_some(),
+            _ => false,
+        }
+    }
+
+    /// No card after this has a counter below this one.
+    pub(in crate::engine) fn raise_card_counters(&mut self, least: u64) {
+        for contact in self.contacts.values_mut() {
+            let cards = &mut Arc::make_mut(contact).cards;
+            cards.sent = cards.sent.max(least);
+            if let Some(card) = &mut cards.pending {
+                cards.sent = cards.sent.saturating_add(1);
+                card.counter = cards.sent;
+            }
+        }
+    }
+
+    /// Takes a card, whole or not at all.
+    pub(in crate::engine) fn acquaint(
+        &mut self,
+        at: Timestamp,
+        invitation: Option<InvitationId>,
+        acquaintance: &Acquaintance,
+    ) -> bool {
+        if let Some(id) = invitation
+            && !self.invitations.get(&id).is_some_and(|invitation| invitation.is_open(at))
+        {
+            return false;
+        }
+        let contact = match acquaintance {
+            Acquaintance::New(contact) => {
+                if !self.add(contact) {
+                    return false;
+                }
+                contact.id
+            }
+            Acquaintance::Known(renewal) => {
+                let Some(contact) = self.contacts.get_mut(&renewal.contact) else { return false };
+                if renewal.counter <= contact.cards.seen && invitation.is_none() {
+                    return false;
+                }
+                Arc::make_mut(contact).renew(renewal);
+                renewal.contact
+            }
+        };
+        if let Some(used) = invitation.and_then(|id| self.invitations.get_mut(&id)) {
+            used.used = Some(contact);
+        }
+        true
+    }
+}
+
+/// The same address with a folder; `None` where the folder's name is not allowed.
+fn with_folder(address: &Address, folder: &str) -> Option<Address> {
+    let text = address.without_folder().to_string();
+    let (name, domain) = text.rsplit_once('@')?;
+    format!("{name}+{folder}@{domain}").parse().ok()
+}
+
+/// Entries of a contact's history that are kept: enough for a person, bounded for a peer that repeats itself.
+const PROVENANCE: usize = 16;
+
+impl Contact {
+    fn apply(&mut self, change: &ContactChange) {
+        match change {
+            ContactChange::Certificate(certificate) => self.certificate = Some(certificate.clone()),
+            ContactChange::CardQueued(card) => self.queue_card(card),
+            ContactChange::CardSettled(_) => self.cards.pending = None,
+            ContactChange::KeySettled => self.inbound.truncate(1),
+            ContactChange::Status(status) => self.status = *status,
+            ContactChange::Greeted(card, key, provenance) => {
+                self.queue_card(card);
+                if let Some(key) = key {
+                    self.outbound = Some(key.clone());
+                }
+                if self.status != ContactStatus::Confirmed {
+                    self.status = ContactStatus::Greeting;
+                }
+                self.remember(provenance.clone());
+            }
+            ContactChange::Petname(petname) => petname.clone_into(&mut self.petname),
+        }
+    }
+
+    fn queue_card(&mut self, card: &PendingCard) {
+        self.cards.sent = self.cards.sent.max(card.counter);
+        self.cards.pending = Some(card.clone());
+    }
+
+    fn remember(&mut self, provenance: Provenance) {
+        if self.provenance.len() < PROVENANCE {
+            self.provenance.push(provenance);
+        }
+    }
+
+    fn renew(&mut self, renewal: &Renewal) {
+        self.certificate = Some(renewal.certificate.clone());
+        self.binding_epoch = self.binding_epoch.max(renewal.binding_epoch);
+        self.cards.seen = self.cards.seen.max(renewal.counter);
+        self.outbound = Some(renewal.outbound.clone());
+        if renewal.confirm {
+            self.status = ContactStatus::Confirmed;
+        }
+        if let Some(key) = &renewal.inbound {
+            self.inbound.truncate(1);
+            self.inbound.push(key.clone());
+        }
+        if let Some(card) = &renewal.reply {
+            self.queue_card(card);
+        }
+        if let Some(provenance) = &renewal.provenance {
+            self.remember(provenance.clone());
+        }
+    }
+}

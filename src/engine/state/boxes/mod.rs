@@ -1,0 +1,397 @@
+//! Everything that the records say of drops: ours, those of our contacts, the copies that we left there, and the receipts
+//! that we owe.
+
+pub mod named;
+mod reads;
+pub mod rented;
+
+pub use reads::Reads;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::limits;
+use crate::base::{ContactId, DropId, Onion, QueueId, Timestamp};
+use crate::engine::state::boxes::named::{DropsOf, Named, Place, SetOf};
+use crate::engine::state::boxes::rented::{DropChange, Rented, Stage};
+use crate::engine::state::record::Record;
+use crate::engine::state::{AttemptError, State};
+use crate::mail::Receipt;
+
+/// One copy of a message at a drop of its recipient.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftCopy {
+    /// Where.
+    pub onion: Onion,
+    /// What only who opened it can know.
+    pub receipt: Receipt,
+    /// Since when the carrier says that it has it; `None` where there was no answer.
+    pub held: Option<Timestamp>,
+}
+
+impl fmt::Debug for LeftCopy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LeftCopy").field("held", &self.held).finish_non_exhaustive()
+    }
+}
+
+/// What a contact hears from us of mail that it left at a drop of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Told {
+    /// Nothing.
+    Nothing,
+    /// That it was delivered.
+    #[default]
+    Delivered,
+    /// That it was delivered and, of all mail of theirs, that it was read.
+    Read,
+}
+
+/// The keys of a message's copies, for whomever they are.
+fn all_of(queue: QueueId) -> RangeInclusive<(QueueId, ContactId)> {
+    (queue, ContactId::from_bytes([0; 16]))..=(queue, ContactId::from_bytes([0xff; 16]))
+}
+
+/// What the records say of drops.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drops {
+    rented: BTreeMap<DropId, Arc<Rented>>,
+    named: BTreeMap<ContactId, Arc<DropsOf>>,
+    copies: BTreeMap<(QueueId, ContactId), Vec<LeftCopy>>,
+    /// The receipts of copies that were refused, or so their carriers said: whoever returns one has the copy all the same.
+    refused: BTreeMap<(QueueId, ContactId), Vec<Receipt>>,
+    receipts: BTreeMap<ContactId, BTreeSet<Receipt>>,
+    pages: BTreeMap<ContactId, Vec<Onion>>,
+    /// What contacts hear from us of their mail, where that is not [`Told::Delivered`].
+    told: BTreeMap<ContactId, Told>,
+    reads: Reads,
+    /// Those who say that they return none.
+    silent: BTreeSet<ContactId>,
+}
+
+impl Drops {
+    /// Our own.
+    pub fn rented(&self) -> impl Iterator<Item = &Arc<Rented>> {
+        self.rented.values()
+    }
+
+    /// One of our own.
+    pub fn get(&self, id: DropId) -> Option<&Arc<Rented>> {
+        self.rented.get(&id)
+    }
+
+    /// The one that the user calls so.
+    pub fn by_name(&self, name: &str) -> Option<&Arc<Rented>> {
+        self.rented.values().find(|rented| rented.name == name)
+    }
+
+    /// Those of a contact.
+    pub fn of(&self, contact: ContactId) -> Option<&Arc<DropsOf>> {
+        self.named.get(&contact)
+    }
+
+    /// The carriers at which a contact whom we greet has a page for us.
+    pub fn pages(&self, contact: ContactId) -> &[Onion] {
+        self.pages.get(&contact).map_or(&[], Vec::as_slice)
+    }
+
+    /// The copies of a message that were left for a recipient who waits for it.
+    pub fn copies(&self, queue: QueueId, contact: ContactId) -> &[LeftCopy] {
+        self.copies.get(&(queue, contact)).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether a copy of a message was left for anybody.
+    pub(in crate::engine) fn has_copies(&self, queue: QueueId) -> bool {
+        let mut refused = self.refused.range(all_of(queue));
+        self.copies.range(all_of(queue)).next().is_some() || refused.next().is_some()
+    }
+
+    /// How many carriers say that they have a copy of a message for a recipient.
+    pub fn custody(&self, queue: QueueId, contact: ContactId) -> usize {
+        let held = self.copies(queue, contact).iter().filter(|copy| copy.held.is_some());
+        held.map(|copy| copy.onion).collect::<BTreeSet<_>>().len()
+    }
+
+    /// The message whose copy for this contact has this receipt.
+    pub fn copy_with(&self, contact: ContactId, receipt: &Receipt) -> Option<QueueId> {
+        let left = self.copies.iter().flat_map(|(key, copies)| copies.iter().map(move |copy| (key, &copy.receipt)));
+        let refused =
+            self.refused.iter().flat_map(|(key, receipts)| receipts.iter().map(move |receipt| (key, receipt)));
+        let mut all = left.chain(refused);
+        all.find(|((_, to), of_copy)| *to == contact && *of_copy == receipt).map(|((queue, _), _)| *queue)
+    }
+
+    /// Where copies are held, and since when.
+    pub(in crate::engine) fn held(&self) -> impl Iterator<Item = ((ContactId, Onion), Timestamp)> {
+        let copies =
+            self.copies.iter().flat_map(|((_, contact), copies)| copies.iter().map(move |copy| (*contact, copy)));
+        copies.filter_map(|(contact, copy)| Some(((contact, copy.onion), copy.held?)))
+    }
+
+    /// The receipts that a contact is owed.
+    pub fn receipts(&self, contact: ContactId) -> impl Iterator<Item = &Receipt> {
+        self.receipts.get(&contact).into_iter().flatten()
+    }
+
+    /// What a contact hears from us of its mail.
+    pub fn told(&self, contact: ContactId) -> Told {
+        self.told.get(&contact).copied().unwrap_or_default()
+    }
+
+    /// Messages whose authors hear that they were read.
+    pub const fn reads(&self) -> &Reads {
+        &self.reads
+    }
+
+    pub(in crate::engine) const fn reads_mut(&mut self) -> &mut Reads {
+        &mut self.reads
+    }
+
+    /// Whether a contact says that it returns receipts, or does not say.
+    pub fn expects_receipts(&self, contact: ContactId) -> bool {
+        !self.silent.contains(&contact)
+    }
+
+    /// Everybody who is owed a receipt.
+    pub fn owed(&self) -> impl Iterator<Item = ContactId> {
+        self.receipts.keys().copied()
+    }
+
+    // What records do. Each is `false` where it changes nothing.
+
+    pub(in crate::engine) fn rent(&mut self, rented: &Rented) -> bool {
+        let taken = self.rented.contains_key(&rented.id)
+            || self.by_name(&rented.name).is_some()
+            || self.rented.values().any(|other| other.onion == rented.onion);
+        if !taken {
+            self.rented.insert(rented.id, Arc::new(rented.clone()));
+        }
+        !taken
+    }
+
+    pub(in crate::engine) fn change(&mut self, id: DropId, change: DropChange) -> bool {
+        self.rented.get_mut(&id).is_some_and(|rented| Arc::make_mut(rented).apply(change))
+    }
+
+    pub(in crate::engine) fn remove(&mut self, id: DropId) -> bool {
+        self.rented.remove(&id).is_some()
+    }
+
+    pub(in crate::engine) fn name(&mut self, contact: ContactId, drops: &[Named]) -> bool {
+        if drops.is_empty() {
+            return self.named.remove(&contact).is_some();
+        }
+        Arc::make_mut(self.named.entry(contact).or_default()).set(drops);
+        true
+    }
+
+    pub(in crate::engine) fn name_pages(&mut self, contact: ContactId, carriers: &[Onion]) -> bool {
+        let known = self.pages.insert(contact, carriers.to_vec());
+        known.is_none_or(|known| known != carriers)
+    }
+
+    /// We have the contact's card.
+    pub(in crate::engine) fn forget_pages(&mut self, contact: ContactId) {
+        self.pages.remove(&contact);
+    }
+
+    pub(in crate::engine) fn leave(
+        &mut self,
+        contact: ContactId,
+        queue: Option<QueueId>,
+        onion: Onion,
+        place: Place,
+        receipt: Receipt,
+    ) -> bool {
+        let Some(named) = self.named.get_mut(&contact) else { return false };
+        if !Arc::make_mut(named).spend(onion, place) {
+            return false;
+        }
+        if let Some(queue) = queue {
+            let copy = LeftCopy { onion, receipt, held: None };
+            self.copies.entry((queue, contact)).or_default().push(copy);
+        }
+        true
+    }
+
+    /// A copy is about to be given to a friend who carries.
+    pub(in crate::engine) fn hand_on(&mut self, queue: QueueId, contact: ContactId, onion: Onion, receipt: Receipt) {
+        self.copies.entry((queue, contact)).or_default().push(LeftCopy { onion, receipt, held: None });
+    }
+
+    /// Whoever had a copy has it no more, as they say. Its receipt may come all the same.
+    pub(in crate::engine) fn lose(&mut self, queue: QueueId, contact: ContactId, receipt: &Receipt) {
+        let copies = self.copies.get_mut(&(queue, contact)).into_iter().flatten();
+        copies.filter(|copy| copy.receipt == *receipt).for_each(|copy| copy.held = None);
+    }
+
+    /// The answer to a copy: held since, or not there, says its carrier.
+    pub(in crate::engine) fn settle(
+        &mut self,
+        queue: QueueId,
+        contact: ContactId,
+        receipt: &Receipt,
+        held: Option<Timestamp>,
+    ) -> bool {
+        let Some(copies) = self.copies.get_mut(&(queue, contact)) else { return false };
+        let Some(at) = copies.iter().position(|copy| copy.receipt == *receipt && copy.held.is_none()) else {
+            return false;
+        };
+        match (held, copies.get_mut(at)) {
+            (Some(held), Some(copy)) => copy.held = Some(held),
+            _ => drop(copies.remove(at)),
+        }
+        if copies.is_empty() {
+            self.copies.remove(&(queue, contact));
+        }
+        if held.is_none() {
+            let refused = self.refused.entry((queue, contact)).or_default();
+            refused.push(*receipt);
+            let over = refused.len().saturating_sub(limits::REFUSED_COPIES);
+            refused.drain(..over);
+        }
+        true
+    }
+
+    /// What is owed to whoever gets none from now on is owed no more.
+    pub(in crate::engine) fn tell(&mut self, contact: ContactId, told: Told) -> bool {
+        if told == Told::Nothing {
+            self.receipts.remove(&contact);
+        }
+        if told != Told::Read {
+            self.reads.forget(contact);
+        }
+        let before = match told {
+            Told::Delivered => self.told.remove(&contact),
+            told => self.told.insert(contact, told),
+        };
+        before.unwrap_or_default() != told
+    }
+
+    pub(in crate::engine) fn expect_receipts(&mut self, contact: ContactId, promised: bool) -> bool {
+        if promised { self.silent.remove(&contact) } else { self.silent.insert(contact) }
+    }
+
+    pub(in crate::engine) fn owe(&mut self, contact: ContactId, receipts: &[Receipt]) -> bool {
+        if self.told(contact) == Told::Nothing {
+            return false;
+        }
+        let owed = self.receipts.entry(contact).or_default();
+        let before = owed.len();
+        let room = limits::RECEIPTS_OWED.saturating_sub(before);
+        owed.extend(receipts.iter().take(room));
+        let grown = owed.len() > before;
+        if owed.is_empty() {
+            self.receipts.remove(&contact);
+        }
+        grown
+    }
+
+    pub(in crate::engine) fn returned(&mut self, contact: ContactId, receipts: &[Receipt]) -> bool {
+        let Some(owed) = self.receipts.get_mut(&contact) else { return false };
+        let before = owed.len();
+        owed.retain(|receipt| !receipts.contains(receipt));
+        let less = owed.len() < before;
+        if owed.is_empty() {
+            self.receipts.remove(&contact);
+        }
+        less
+    }
+
+    /// Copies of a message count for as long as its recipient waits for it.
+    pub(in crate::engine) fn keep_copies(&mut self, queue: QueueId, waits: impl Fn(ContactId) -> bool) {
+        let ended: Vec<_> =
+            self.copies.range(all_of(queue)).map(|(key, _)| *key).filter(|(_, contact)| !waits(*contact)).collect();
+        for key in ended {
+            self.copies.remove(&key);
+        }
+        self.refused.retain(|(of, contact), _| *of != queue || waits(*contact));
+    }
+
+    /// Somebody is no longer in the book. The seat stays theirs.
+    pub(in crate::engine) fn forget_contact(&mut self, contact: ContactId) {
+        self.named.remove(&contact);
+        self.receipts.remove(&contact);
+        self.pages.remove(&contact);
+        self.told.remove(&contact);
+        self.reads.forget(contact);
+        self.silent.remove(&contact);
+    }
+
+    // Checkpoints.
+
+    pub(in crate::engine) fn kept_told(&self) -> impl Iterator<Item = (ContactId, Told)> {
+        self.told.iter().map(|(contact, told)| (*contact, *told))
+    }
+
+    pub(in crate::engine) fn kept_silent(&self) -> impl Iterator<Item = ContactId> {
+        self.silent.iter().copied()
+    }
+
+    pub(in crate::engine) fn kept_names(&self) -> impl Iterator<Item = (ContactId, Vec<Named>, Vec<(SetOf, u32)>)> {
+        let used = |of: &DropsOf| of.used.iter().map(|(set, count)| (*set, *count)).collect();
+        self.named.iter().map(move |(contact, of)| (*contact, of.drops.clone(), used(of)))
+    }
+
+    pub(in crate::engine) fn kept_pages(&self) -> impl Iterator<Item = (ContactId, &Vec<Onion>)> {
+        self.pages.iter().map(|(contact, carriers)| (*contact, carriers))
+    }
+
+    pub(in crate::engine) fn kept_copies(&self) -> impl Iterator<Item = (QueueId, ContactId, &Vec<LeftCopy>)> {
+        self.copies.iter().map(|((queue, contact), copies)| (*queue, *contact, copies))
+    }
+
+    pub(in crate::engine) fn kept_refused(&self) -> impl Iterator<Item = (QueueId, ContactId, &Vec<Receipt>)> {
+        self.refused.iter().map(|((queue, contact), receipts)| (*queue, *contact, receipts))
+    }
+
+    pub(in crate::engine) fn kept_receipts(&self) -> impl Iterator<Item = (ContactId, Vec<Receipt>)> {
+        self.receipts.iter().map(|(contact, receipts)| (*contact, receipts.iter().copied().collect()))
+    }
+
+    pub(in crate::engine) fn keep_names(&mut self, contact: ContactId, drops: &[Named], used: &[(SetOf, u32)]) {
+        let used = used.iter().copied().collect();
+        self.named.insert(contact, Arc::new(DropsOf { drops: drops.to_vec(), used }));
+    }
+
+    pub(in crate::engine) fn keep_copies_of(&mut self, queue: QueueId, contact: ContactId, copies: &[LeftCopy]) {
+        self.copies.insert((queue, contact), copies.to_vec());
+    }
+
+    pub(in crate::engine) fn keep_refused_of(&mut self, queue: QueueId, contact: ContactId, receipts: &[Receipt]) {
+        self.refused.insert((queue, contact), receipts.to_vec());
+    }
+}
+
+/// How the last check of a drop goes, or went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Check {
+    /// It is on its way to the carrier.
+    Leaving,
+    /// The carrier says that it has it; it was not collected yet.
+    Left,
+    /// It came back.
+    Works,
+    /// It could not be left.
+    Failed(AttemptError),
+}
+
+/// Places for somebody in every drop of ours that has one left.
+pub(in crate::engine) fn seats_for(state: &State, contact: ContactId) -> impl Iterator<Item = Record> {
+    let seated = move |rented: &Arc<Rented>| {
+        let change = DropChange::Seated(contact);
+        (rented.has_seat() && rented.seat_of(contact).is_none())
+            .then_some(Record::DropChanged { id: rented.id, change })
+    };
+    state.drops().rented().filter_map(seated)
+}
+
+/// The carriers that an invitation made now names.
+pub(in crate::engine) fn page_carriers(state: &State) -> impl Iterator<Item = Onion> {
+    let open = state.drops().rented().filter(|rented| rented.stage == Stage::Open);
+    open.map(|rented| rented.onion).take(limits::INVITATION_CARRIERS)
+}

@@ -1,0 +1,334 @@
+//! Everything that the records say of carriage: for whom we carry and what, who carries for us, and how that went.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::limits;
+use crate::base::{BodyId, ContactId, Onion, QueueId, Timestamp};
+use crate::engine::state::State;
+use crate::engine::state::book::ContactStatus;
+use crate::mail::{Address, Receipt};
+use crate::wire::Mac;
+
+/// SHA-256 of a sealed object.
+pub type ObjectHash = [u8; 32];
+
+/// An object that a contact gave us to carry.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Load {
+    /// Who gave it.
+    pub contact: ContactId,
+    /// Its hash.
+    pub object: ObjectHash,
+    /// Where it goes.
+    pub to: Address,
+    /// Its bytes.
+    pub body: BodyId,
+    /// Their number.
+    pub size: u32,
+    /// The digest of the receiver's certificate to which it is sealed.
+    pub certificate: Option<[u8; 32]>,
+    /// What shows the receiver who sends it.
+    pub onward: Option<Mac>,
+    /// Whether it is more urgent than others.
+    pub important: bool,
+    /// Until when we try.
+    pub until: Timestamp,
+}
+
+impl fmt::Debug for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Load").field("size", &self.size).finish_non_exhaustive()
+    }
+}
+
+/// What became of an object that somebody carried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fate {
+    /// The receiver's node has it.
+    Delivered,
+    /// The receiver's node refuses it for good.
+    Refused,
+    /// The receiver's node did not take it in time, or it cannot be read any more where it is carried.
+    Expired,
+}
+
+/// A copy of a message of ours that we gave to a friend.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handed {
+    /// To whom we gave it.
+    pub friend: ContactId,
+    /// The message.
+    pub queue: QueueId,
+    /// For whom it is.
+    pub contact: ContactId,
+    /// What only who opened it can know.
+    pub receipt: Receipt,
+    /// What the friend says became of it.
+    pub fate: Option<Fate>,
+}
+
+impl fmt::Debug for Handed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handed").field("fate", &self.fate).finish_non_exhaustive()
+    }
+}
+
+/// What the records say of carriage.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Carriage {
+    /// For whom we carry.
+    allowed: BTreeSet<ContactId>,
+    /// Who carries what is for whom.
+    chosen: BTreeMap<ContactId, ContactId>,
+    loads: BTreeMap<(ContactId, ObjectHash), Arc<Load>>,
+    /// What those for whom we carried have to hear.
+    fates: BTreeMap<ContactId, BTreeMap<ObjectHash, Fate>>,
+    handed: BTreeMap<ObjectHash, Handed>,
+}
+
+impl Carriage {
+    /// Whether we carry for a contact.
+    pub fn allows(&self, contact: ContactId) -> bool {
+        self.allowed.contains(&contact)
+    }
+
+    /// The friend who carries what is for a contact.
+    pub fn friend_for(&self, contact: ContactId) -> Option<ContactId> {
+        self.chosen.get(&contact).copied()
+    }
+
+    /// What we carry.
+    pub fn loads(&self) -> impl Iterator<Item = &Arc<Load>> {
+        self.loads.values()
+    }
+
+    /// One object that we carry.
+    pub fn load(&self, contact: ContactId, object: &ObjectHash) -> Option<&Arc<Load>> {
+        self.loads.get(&(contact, *object))
+    }
+
+    /// Whether we carry so many more bytes for a contact.
+    pub fn has_room(&self, contact: ContactId, size: u64) -> bool {
+        let of_contact = self.loads.values().filter(|load| load.contact == contact);
+        let (count, bytes) =
+            of_contact.fold((0, 0_u64), |(n, bytes), load| (n + 1, bytes.saturating_add(load.size.into())));
+        count < limits::LOADS_OF_CONTACT && bytes.saturating_add(size) <= limits::LOAD_BYTES_OF_CONTACT
+    }
+
+    /// What a contact for whom we carried has to hear.
+    pub fn fates(&self, contact: ContactId) -> impl Iterator<Item = (ObjectHash, Fate)> {
+        self.fates.get(&contact).into_iter().flatten().map(|(object, fate)| (*object, *fate))
+    }
+
+    /// Everybody who has to hear something.
+    pub fn owed(&self) -> impl Iterator<Item = ContactId> {
+        self.fates.keys().copied()
+    }
+
+    /// The copies of a message for a recipient that friends got.
+    pub fn handed(&self, queue: QueueId, contact: ContactId) -> impl Iterator<Item = &Handed> {
+        self.handed.values().filter(move |handed| handed.queue == queue && handed.contact == contact)
+    }
+
+    /// Whether this friend got this copy and has not said what became of it.
+    pub fn is_open(&self, friend: ContactId, object: &ObjectHash) -> bool {
+        self.handed.get(object).is_some_and(|handed| handed.friend == friend && handed.fate.is_none())
+    }
+
+    /// Whether a friend says that a recipient's node has a message.
+    pub fn says_delivered(&self, queue: QueueId, contact: ContactId) -> bool {
+        self.handed(queue, contact).any(|handed| handed.fate == Some(Fate::Delivered))
+    }
+
+    // What records do. Each is `false` where it changes nothing.
+
+    pub(in crate::engine) fn allow(&mut self, contact: ContactId, on: bool) -> bool {
+        if on { self.allowed.insert(contact) } else { self.allowed.remove(&contact) }
+    }
+
+    pub(in crate::engine) fn choose(&mut self, contact: ContactId, friend: Option<ContactId>) -> bool {
+        let before = match friend {
+            Some(friend) => self.chosen.insert(contact, friend),
+            None => self.chosen.remove(&contact),
+        };
+        before != friend
+    }
+
+    pub(in crate::engine) fn take(&mut self, load: &Load) -> bool {
+        let fits = self.allows(load.contact)
+            && self.has_room(load.contact, load.size.into())
+            && self.load(load.contact, &load.object).is_none();
+        if fits {
+            self.keep_load(load);
+        }
+        fits
+    }
+
+    /// An object is carried no further; gives its body.
+    pub(in crate::engine) fn end(&mut self, contact: ContactId, object: &ObjectHash, fate: Fate) -> Option<BodyId> {
+        let load = self.loads.remove(&(contact, *object))?;
+        let fates = self.fates.entry(contact).or_default();
+        if fates.len() < limits::RECEIPTS_OWED {
+            fates.insert(*object, fate);
+        }
+        Some(load.body)
+    }
+
+    pub(in crate::engine) fn told(&mut self, contact: ContactId, objects: &[ObjectHash]) -> bool {
+        let Some(fates) = self.fates.get_mut(&contact) else { return false };
+        let before = fates.len();
+        fates.retain(|object, _| !objects.contains(object));
+        let less = fates.len() < before;
+        if fates.is_empty() {
+            self.fates.remove(&contact);
+        }
+        less
+    }
+
+    pub(in crate::engine) fn hand_on(&mut self, object: ObjectHash, handed: &Handed) -> bool {
+        let new = !self.handed.contains_key(&object);
+        if new {
+            self.handed.insert(object, handed.clone());
+        }
+        new
+    }
+
+    /// A friend did not take a copy, as it says.
+    pub(in crate::engine) fn not_handed(&mut self, receipt: &Receipt) {
+        self.handed.retain(|_, handed| handed.receipt != *receipt);
+    }
+
+    /// A friend says what became of a copy; gives the copy, where that is news.
+    pub(in crate::engine) fn hear(&mut self, friend: ContactId, object: &ObjectHash, fate: Fate) -> Option<Handed> {
+        if !self.is_open(friend, object) {
+            return None;
+        }
+        let handed = self.handed.get_mut(object)?;
+        handed.fate = Some(fate);
+        Some(handed.clone())
+    }
+
+    /// Copies of a message count for as long as its recipient waits for it.
+    pub(in crate::engine) fn keep_handed(&mut self, queue: QueueId, waits: impl Fn(ContactId) -> bool) {
+        self.handed.retain(|_, handed| handed.queue != queue || waits(handed.contact));
+    }
+
+    /// Whether a friend got a copy of a message.
+    pub(in crate::engine) fn has_handed(&self, queue: QueueId) -> bool {
+        self.handed.values().any(|handed| handed.queue == queue)
+    }
+
+    /// Somebody is no longer in the book: what we carry for them is given up. Gives its bodies.
+    pub(in crate::engine) fn forget_contact(&mut self, contact: ContactId) -> Vec<BodyId> {
+        self.allowed.remove(&contact);
+        self.chosen.retain(|recipient, friend| *recipient != contact && *friend != contact);
+        self.fates.remove(&contact);
+        let gone: Vec<_> = self.loads.values().filter(|load| load.contact == contact).map(|load| load.body).collect();
+        self.loads.retain(|(giver, _), _| *giver != contact);
+        gone
+    }
+
+    // Checkpoints.
+
+    pub(in crate::engine) fn kept_switches(&self) -> (Vec<ContactId>, Vec<(ContactId, ContactId)>) {
+        let chosen = self.chosen.iter().map(|(contact, friend)| (*contact, *friend)).collect();
+        (self.allowed.iter().copied().collect(), chosen)
+    }
+
+    pub(in crate::engine) fn kept_fates(&self) -> Vec<(ContactId, ObjectHash, Fate)> {
+        let of = |(contact, fates): (&ContactId, &BTreeMap<ObjectHash, Fate>)| {
+            fates.iter().map(|(object, fate)| (*contact, *object, *fate)).collect::<Vec<_>>()
+        };
+        self.fates.iter().flat_map(of).collect()
+    }
+
+    pub(in crate::engine) fn kept_handed(&self) -> Vec<(ObjectHash, Handed)> {
+        self.handed.iter().map(|(object, handed)| (*object, handed.clone())).collect()
+    }
+
+    pub(in crate::engine) fn keep_load(&mut self, load: &Load) {
+        self.loads.insert((load.contact, load.object), Arc::new(load.clone()));
+    }
+
+    pub(in crate::engine) fn keep_fates(&mut self, fates: &[(ContactId, ObjectHash, Fate)]) {
+        for (contact, object, fate) in fates {
+            self.fates.entry(*contact).or_default().insert(*object, *fate);
+        }
+    }
+
+    pub(in crate::engine) fn keep_handed_on(&mut self, handed: &[(ObjectHash, Handed)]) {
+        self.handed.extend(handed.iter().cloned());
+    }
+}
+
+/// A line that says what became of an object: the hash in hexadecimal, a space, one of these words.
+const FATES: [(Fate, &str); 3] =
+    [(Fate::Delivered, "delivered"), (Fate::Refused, "refused"), (Fate::Expired, "expired")];
+
+/// The line of a report (docs/protocol.md, "Carriage").
+pub(in crate::engine) fn line(object: &ObjectHash, fate: Fate) -> String {
+    let word = FATES.iter().find(|(known, _)| *known == fate).map_or("", |(_, word)| *word);
+    format!("{} {word}\n", data_encoding::HEXLOWER.encode(object))
+}
+
+/// Reads a line of a report.
+pub(in crate::engine) fn read_line(line: &str) -> Option<(ObjectHash, Fate)> {
+    let (object, word) = line.split_once(' ')?;
+    let object = data_encoding::HEXLOWER_PERMISSIVE.decode(object.as_bytes()).ok()?.try_into().ok()?;
+    FATES.iter().find(|(_, known)| *known == word).map(|(fate, _)| (object, *fate))
+}
+
+/// The onion of the friend who carries what is for a contact.
+pub(in crate::engine) fn friend_onion(state: &State, contact: ContactId) -> Option<Onion> {
+    let friend = state.book().contact(state.carriage().friend_for(contact)?)?;
+    (friend.status == ContactStatus::Confirmed).then(|| friend.address.onion())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_friend_who_has_a_copy_says_what_became_of_it_and_once() {
+        let [friend, other, contact] = [1, 2, 3].map(|number| ContactId::from_bytes([number; 16]));
+        let queue = QueueId::from_bytes([4; 16]);
+        let mut carriage = Carriage::default();
+        let handed = Handed { friend, queue, contact, receipt: [5; 32], fate: None };
+        assert!(carriage.hand_on([6; 32], &handed) && !carriage.hand_on([6; 32], &handed));
+        assert!(carriage.hear(other, &[6; 32], Fate::Delivered).is_none());
+        assert!(carriage.hear(friend, &[7; 32], Fate::Delivered).is_none());
+        assert!(!carriage.says_delivered(queue, contact));
+        assert!(carriage.hear(friend, &[6; 32], Fate::Delivered).is_some());
+        assert!(carriage.hear(friend, &[6; 32], Fate::Refused).is_none());
+        assert!(carriage.says_delivered(queue, contact));
+        carriage.keep_handed(queue, |_| false);
+        assert_eq!(carriage, Carriage::default());
+    }
+
+    #[test]
+    fn for_one_contact_so_many_bytes_are_carried_and_no_more() {
+        let [giver, other] = [1, 2].map(|number| ContactId::from_bytes([number; 16]));
+        let mut carriage = Carriage::default();
+        let size = 27 << 20;
+        for number in 0..9 {
+            carriage.keep_load(&Load {
+                contact: giver,
+                object: [number; 32],
+                to: format!("carol@{}", Onion::from_public_key([3; 32])).parse().unwrap(),
+                body: BodyId::from_bytes([number; 16]),
+                size,
+                certificate: None,
+                onward: None,
+                important: false,
+                until: Timestamp::from_secs(0),
+            });
+        }
+        let left = limits::LOAD_BYTES_OF_CONTACT - 9 * u64::from(size);
+        assert!(carriage.has_room(giver, left) && !carriage.has_room(giver, left + 1));
+        assert!(carriage.has_room(other, limits::LOAD_BYTES_OF_CONTACT));
+    }
+}

@@ -1,0 +1,209 @@
+//! Stories of how people become contacts: invitations, greetings, requests and their ends.
+
+use crate::engine::api::{Asked, Request, RequestError, Submission};
+use crate::engine::state::book::{ContactStatus, Unaddressable};
+use crate::engine::state::mailbox::FolderRole;
+use crate::engine::tests::harness::{DAY, MINUTE, World};
+use crate::engine::tests::scenarios::{ALICE, BOB, CAROL, friends, world};
+
+#[test]
+fn an_invitation_makes_both_contacts_and_mail_goes_both_ways() {
+    let mut world = friends();
+    for (node, other) in [(ALICE, BOB), (BOB, ALICE)] {
+        let contact = world.contact(node, other).unwrap();
+        assert_eq!(contact.status, ContactStatus::Confirmed);
+        assert!(contact.certificate.is_some() && contact.outbound.is_some() && contact.cards.pending.is_none());
+    }
+    world.submit(ALICE, BOB, "one").unwrap();
+    world.submit(BOB, ALICE, "two").unwrap();
+    world.pass(MINUTE);
+    assert_eq!(world.texts(BOB, FolderRole::Inbox).len(), 1);
+    assert!(world.texts(ALICE, FolderRole::Inbox)[0].contains("Text of two."));
+    assert!(world.nodes.iter().all(|node| node.published.queue.is_empty()));
+    assert_eq!(
+        world.contact(ALICE, BOB).unwrap().inbound.len(),
+        1,
+        "the invitation's key ends once the new one is used"
+    );
+    world.check();
+}
+
+#[test]
+fn a_lost_acknowledgement_of_a_greeting_costs_a_retry_only() {
+    let mut world = world();
+    let text = world.invite(ALICE, false);
+    world.cut_at = Some(b"202 ROGER");
+    world.add(BOB, &text).unwrap();
+    world.pass(20 * MINUTE);
+    assert_eq!(world.contact(BOB, ALICE).unwrap().status, ContactStatus::Confirmed);
+    assert_eq!(world.contact(ALICE, BOB).unwrap().status, ContactStatus::Confirmed);
+    assert!(world.contact(BOB, ALICE).unwrap().cards.pending.is_none());
+    assert!(world.messages(ALICE, FolderRole::Requests).is_empty());
+    world.check();
+}
+
+#[test]
+fn of_two_who_use_one_invitation_one_is_confirmed_and_the_other_asks() {
+    let mut world = world();
+    let text = world.invite(ALICE, false);
+    world.add(BOB, &text).unwrap();
+    world.add(CAROL, &text).unwrap();
+    world.pass(MINUTE);
+    let statuses: Vec<_> = [BOB, CAROL].map(|guest| world.contact(ALICE, guest).unwrap().status).to_vec();
+    assert!(statuses.contains(&ContactStatus::Confirmed) && statuses.contains(&ContactStatus::Request), "{statuses:?}");
+    assert_eq!(world.messages(ALICE, FolderRole::Requests).len(), 1);
+    world.check();
+}
+
+#[test]
+fn a_greeting_goes_before_any_mail_though_the_mail_was_written_offline() {
+    let mut world = world();
+    let text = world.invite(ALICE, false);
+    world.nodes[ALICE].online = false;
+    world.add(BOB, &text).unwrap();
+    world.submit(BOB, ALICE, "early").unwrap();
+    world.pass(60 * MINUTE);
+    world.nodes[ALICE].online = true;
+    world.pass(120 * MINUTE);
+    assert!(world.texts(ALICE, FolderRole::Inbox)[0].contains("Text of early."));
+    let to_alice: Vec<_> = world.objects.iter().filter(|(node, _)| *node == ALICE).collect();
+    assert!(String::from_utf8_lossy(&to_alice[0].1).contains("card/1"));
+    assert!(String::from_utf8_lossy(&to_alice.last().unwrap().1).contains("mail/1"));
+}
+
+fn asked(world: &mut World) {
+    let poster = world.invite(ALICE, true);
+    world.add(CAROL, &poster).unwrap();
+    world.pass(MINUTE);
+}
+
+fn decide(world: &mut World, to: FolderRole) {
+    let mailbox = world.nodes[ALICE].published.mailbox.clone();
+    let (from, to) = (mailbox.by_role(FolderRole::Requests).unwrap().id, mailbox.by_role(to).unwrap().id);
+    let uids = world.messages(ALICE, FolderRole::Requests).iter().map(|message| message.uid).collect();
+    world.request(ALICE, Request::Transfer { from, to, uids, keep: false }).unwrap();
+    world.pass(MINUTE);
+}
+
+#[test]
+fn moving_a_request_to_inbox_accepts_its_sender() {
+    let mut world = world();
+    asked(&mut world);
+    assert_eq!(world.contact(ALICE, CAROL).unwrap().status, ContactStatus::Request);
+    assert_eq!(world.contact(CAROL, ALICE).unwrap().status, ContactStatus::Greeting, "the sender learns nothing");
+    world.submit(CAROL, ALICE, "please").unwrap();
+    world.pass(MINUTE);
+    assert_eq!(world.messages(ALICE, FolderRole::Requests).len(), 2);
+    let refused = world.submit(ALICE, CAROL, "no");
+    assert!(matches!(refused, Err(RequestError::UnknownRecipient { why: Unaddressable::Waiting, .. })));
+    decide(&mut world, FolderRole::Inbox);
+    assert_eq!(world.contact(ALICE, CAROL).unwrap().status, ContactStatus::Confirmed);
+    assert_eq!(world.contact(CAROL, ALICE).unwrap().status, ContactStatus::Confirmed);
+    world.submit(CAROL, ALICE, "thanks").unwrap();
+    world.pass(MINUTE);
+    assert!(world.texts(ALICE, FolderRole::Inbox).last().unwrap().contains("Text of thanks."));
+    world.check();
+}
+
+#[test]
+fn a_blocked_sender_and_a_pending_one_see_the_same_and_no_other_move_means_anything() {
+    let mut world = world();
+    asked(&mut world);
+    world.replies.clear();
+    world.submit(CAROL, ALICE, "pending").unwrap();
+    world.pass(MINUTE);
+    let pending: Vec<_> = world.replies.drain(..).collect();
+    decide(&mut world, FolderRole::Archive);
+    assert_eq!(world.contact(ALICE, CAROL).unwrap().status, ContactStatus::Request);
+    world.submit(CAROL, ALICE, "again").unwrap();
+    world.pass(MINUTE);
+    decide(&mut world, FolderRole::Junk);
+    assert_eq!(world.contact(ALICE, CAROL).unwrap().status, ContactStatus::Blocked);
+    let before: Vec<_> = FolderRole::ALL.iter().map(|role| world.messages(ALICE, *role).len()).collect();
+    world.replies.clear();
+    world.submit(CAROL, ALICE, "blocked").unwrap();
+    world.pass(MINUTE);
+    assert_eq!(world.replies, pending);
+    let after: Vec<_> = FolderRole::ALL.iter().map(|role| world.messages(ALICE, *role).len()).collect();
+    assert_eq!(before, after);
+    world.check();
+}
+
+#[test]
+fn ones_own_name_is_nobody_elses_petname() {
+    let mut world = World::new(2, &["alice", "alice", "carol"]);
+    let invitation = world.invite(1, false);
+    let refused =
+        world.request(0, Request::AddContact { invitation: invitation.clone(), petname: Some("Alice".to_owned()) });
+    assert!(matches!(refused, Err(RequestError::NameTaken)), "{refused:?}");
+    world.add(0, &invitation).unwrap();
+    world.pass(MINUTE);
+    assert_eq!(world.contact(0, 1).unwrap().petname, "alice-2");
+    assert_eq!(world.contact(1, 0).unwrap().petname, "alice-2");
+    let message = world.message(0, "to myself");
+    for own in [world.address(0), "alice@rune.internal".to_owned()] {
+        let submission = Submission {
+            recipients: vec![own.clone()],
+            visible: vec![own],
+            message: message.clone(),
+            asked: Asked::default(),
+        };
+        world.request(0, Request::Submit(submission)).unwrap();
+    }
+    world.pass(MINUTE);
+    assert_eq!(world.messages(0, FolderRole::Inbox).len(), 2);
+    assert!(world.messages(1, FolderRole::Inbox).is_empty());
+}
+
+#[test]
+fn invitations_that_cannot_work_are_refused_with_a_reason() {
+    let mut world = friends();
+    let own = world.invite(ALICE, false);
+    assert!(matches!(world.add(ALICE, &own), Err(RequestError::InvitationRefused(_))));
+    world.pass(8 * DAY);
+    assert!(matches!(world.add(CAROL, &own), Err(RequestError::InvitationRefused(_))));
+    assert!(matches!(world.add(CAROL, "rune:x"), Err(RequestError::Invitation(_))));
+}
+
+#[test]
+fn a_revoked_invitation_makes_a_request_and_no_contact() {
+    let mut world = friends();
+    let text = world.invite(ALICE, false);
+    let id = world.nodes[ALICE].published.book.invitations().find(|entry| entry.used.is_none()).unwrap().id;
+    world.request(ALICE, Request::RevokeInvitation(id)).unwrap();
+    world.add(CAROL, &text).unwrap();
+    world.pass(MINUTE);
+    assert_eq!(world.contact(ALICE, CAROL).unwrap().status, ContactStatus::Request);
+}
+
+#[test]
+fn two_who_use_each_others_invitation_at_once_know_each_other() {
+    let mut world = world();
+    let (ours, theirs) = (world.invite(ALICE, false), world.invite(BOB, false));
+    world.nodes[ALICE].online = false;
+    world.add(ALICE, &theirs).unwrap();
+    world.add(BOB, &ours).unwrap();
+    world.nodes[ALICE].online = true;
+    world.pass(60 * MINUTE);
+    for (node, other) in [(ALICE, BOB), (BOB, ALICE)] {
+        let contact = world.contact(node, other).unwrap();
+        assert_eq!(contact.status, ContactStatus::Confirmed);
+        assert!(contact.cards.pending.is_none());
+        world.submit(node, other, "hello").unwrap();
+    }
+    world.pass(MINUTE);
+    assert_eq!(world.messages(ALICE, FolderRole::Inbox).len() + world.messages(BOB, FolderRole::Inbox).len(), 2);
+}
+
+#[test]
+fn a_greeting_that_nobody_answers_ends_with_a_notice() {
+    let mut world = world();
+    let text = world.invite(ALICE, false);
+    world.nodes[ALICE].online = false;
+    world.add(BOB, &text).unwrap();
+    world.pass(6 * DAY);
+    let notices = world.texts(BOB, FolderRole::Inbox);
+    assert_eq!(notices.len(), 1);
+    assert!(notices[0].contains("could not be greeted"));
+    assert_eq!(world.nodes[BOB].identity.poll_timeout(), None, "nothing is left to do");
+}

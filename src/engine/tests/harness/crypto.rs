@@ -1,0 +1,60 @@
+//! Crypto that only tags: who sealed what for whom, and whose signature it is.
+
+use crate::base::ids::Fingerprint;
+use crate::engine::io::{DropWork, Refusal, Sizes};
+use crate::engine::tests::harness::{CERTIFICATE, certificate};
+use crate::wire::digest;
+use crate::wire::token::Class;
+
+const SEALED: &[u8] = b"SEALED";
+
+pub(in crate::engine) fn seal(author: &Fingerprint, to: &[u8], content: &[u8], sizes: Sizes) -> Vec<u8> {
+    let length = (content.len() as u32).to_le_bytes();
+    let mut object = [SEALED, to, author.as_bytes(), &length, content].concat();
+    if sizes == Sizes::Drop {
+        object.resize(Class::that_holds(object.len() as u64).unwrap().bytes() as usize, 0);
+    }
+    object
+}
+
+/// The author and the content.
+pub(in crate::engine) fn open(own: &Fingerprint, object: &[u8]) -> Result<(Fingerprint, Vec<u8>), Refusal> {
+    let rest = object.strip_prefix(SEALED).and_then(|rest| rest.strip_prefix(own.as_bytes().as_slice()));
+    let rest = rest.ok_or(Refusal::Permanent)?;
+    let (issuer, rest) = rest.split_first_chunk::<32>().ok_or(Refusal::Permanent)?;
+    let (length, rest) = rest.split_first_chunk::<4>().ok_or(Refusal::Permanent)?;
+    let content = rest.get(..u32::from_le_bytes(*length) as usize).ok_or(Refusal::Permanent)?;
+    Ok((Fingerprint::from_bytes(*issuer), content.to_vec()))
+}
+
+pub(in crate::engine) fn is_object(bytes: &[u8]) -> bool {
+    bytes.starts_with(SEALED)
+}
+
+pub(in crate::engine) fn fingerprint_of(certificate: &[u8]) -> Result<Fingerprint, Refusal> {
+    let bytes = certificate.strip_prefix(CERTIFICATE).and_then(|rest| rest.try_into().ok());
+    bytes.map(Fingerprint::from_bytes).ok_or(Refusal::Permanent)
+}
+
+pub(in crate::engine) fn sign(by: &Fingerprint, text: &str) -> Vec<u8> {
+    digest(&[by.as_bytes(), text.as_bytes()].concat()).to_vec()
+}
+
+/// Opens what this author must have sealed.
+pub(in crate::engine) fn open_from(own: &Fingerprint, object: &[u8], by: &[u8]) -> Result<Vec<u8>, Refusal> {
+    let (issuer, content) = open(own, object)?;
+    if certificate(&issuer) == by { Ok(content) } else { Err(Refusal::Permanent) }
+}
+
+/// The keys of a drop are its fingerprint.
+pub(in crate::engine) fn work_for_drop(keys: &[u8], work: DropWork) -> Result<Vec<u8>, Refusal> {
+    let own = Fingerprint::from_bytes(keys.try_into().unwrap());
+    match work {
+        DropWork::OpenChallenge(object, carrier, fingerprint) if *carrier == *certificate(&fingerprint) => {
+            open_from(&own, &object, &carrier)
+        }
+        DropWork::OpenChallenge(..) => Err(Refusal::Permanent),
+        DropWork::Seal(content, to) => Ok(seal(&own, &to[CERTIFICATE.len()..], &content, Sizes::Drop)),
+        DropWork::Sign(text) => Ok(sign(&own, &text)),
+    }
+}

@@ -1,0 +1,16 @@
+//! Stories of whole identities, wired to each other in one thread, and what the tests of the engine share.
+
+mod arrival_scenarios;
+mod bound_scenarios;
+mod clock_scenarios;
+mod contact_scenarios;
+mod dial_scenarios;
+mod fault_scenarios;
+pub(in crate::engine) mod harness;
+mod limit_scenarios;
+mod promise_scenarios;
+mod queue_scenarios;
+pub(in crate::engine) mod samples;
+mod scenarios;
+mod share_scenarios;
+mod stranger_scenarios;
