@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// A module in a file of its own.
 pub(crate) struct Source {
-    /// `src/engine/state.rs`.
+    /// `src/engine/state/mod.rs`.
     pub(crate) path: String,
     /// `["engine", "state"]`.
     pub(crate) module: Vec<String>,
@@ -141,7 +141,7 @@ fn is_boundary(c: char) -> bool {
     !c.is_alphanumeric() && c != '_' && c != ':'
 }
 
-/// The module that a file is: `src/engine/state.rs` and `src/engine/state/mod.rs` are `["engine", "state"]`.
+/// The module that a file is: `src/engine/state/mod.rs` and `src/engine/state/mod.rs` are `["engine", "state"]`.
 fn module_of(path: &str) -> Vec<String> {
     let path = path.trim_start_matches("src/").trim_end_matches(".rs").trim_end_matches("/mod");
     path.split('/').map(str::to_owned).collect()

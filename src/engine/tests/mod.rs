@@ -5,6 +5,7 @@ mod bound_scenarios;
 mod clock_scenarios;
 mod contact_scenarios;
 mod dial_scenarios;
+mod doubt_scenarios;
 mod fault_scenarios;
 pub(in crate::engine) mod harness;
 mod limit_scenarios;

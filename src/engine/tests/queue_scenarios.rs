@@ -16,20 +16,20 @@ use crate::engine::state::record::Record;
 use crate::engine::tests::harness::{DAY, MINUTE, World};
 
 const ALICE: usize = 0;
-const BOB: usize = 1;
+pub(super) const BOB: usize = 1;
 const CAROL: usize = 2;
 
-const HOUR: Duration = Duration::from_secs(3600);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
 
 /// alice knows bob, and bob is away.
-fn waiting() -> World {
+pub(super) fn waiting() -> World {
     let mut world = World::new(1, &["alice", "bob", "carol"]);
     world.introduce(ALICE, BOB);
     world.nodes[BOB].online = false;
     world
 }
 
-fn submit(world: &mut World, subject: &str) -> QueueId {
+pub(super) fn submit(world: &mut World, subject: &str) -> QueueId {
     match world.submit(ALICE, BOB, subject) {
         Ok(Response::Submitted(id)) => id,
         other => panic!("{other:?}"),
@@ -51,7 +51,7 @@ fn asked(world: &World, to: usize, notify: Notify) -> Asked {
     Asked { recipients: [(world.address(to), options)].into(), ..Asked::default() }
 }
 
-fn keywords(world: &World) -> Vec<Vec<String>> {
+pub(super) fn keywords(world: &World) -> Vec<Vec<String>> {
     let outbox = world.nodes[ALICE].published.mailbox.by_role(FolderRole::Outbox).unwrap().clone();
     let names = |message: &crate::engine::state::mailbox::Message| {
         outbox.keyword_names(message.flags).map(str::to_owned).collect()
