@@ -11,7 +11,7 @@ use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use runepeer::base::{BodyId, SymmetricKey};
-use runepeer::engine::effect::{Durability, NewBody};
+use runepeer::engine::io::{Durability, NewBody};
 use runepeer::store::vfs::RealVfs;
 use runepeer::store::{Log, OsRng};
 

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Output};
 
 use fake::Server;
-use runepeer::engine::mailbox::Flags;
+use runepeer::engine::state::mailbox::Flags;
 use support::runner::{self, Missing};
 use support::{program, programs};
 use tokio::runtime::Runtime;

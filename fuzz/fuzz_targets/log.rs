@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use libfuzzer_sys::fuzz_target;
 use runepeer::base::rng::SeededRng;
 use runepeer::base::{BodyId, SymmetricKey};
-use runepeer::engine::effect::{Durability, NewBody};
+use runepeer::engine::io::{Durability, NewBody};
 use runepeer::store::vfs::{CrashMode, MemVfs, Vfs};
 use runepeer::store::{Log, OsRng, Sizes, SteppedLog};
 

@@ -35,8 +35,8 @@ use crate::control::reply::{
     NewPassword, OpenInvitation, Status, write,
 };
 use crate::control::{Code, Command, Draft, Failure, Handler, Request as Asked};
-use crate::engine::mailbox::{Flags, Folder};
 use crate::engine::state::Password;
+use crate::engine::state::mailbox::{Flags, Folder};
 use crate::engine::{Request, RequestError, Response, Snapshot};
 use crate::mail::headers;
 

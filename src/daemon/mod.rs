@@ -24,5 +24,5 @@ pub use node::{Node, Reading, Start};
 pub use preparation::Preparation;
 pub use runtime::clock::now;
 
-pub use crate::engine::drops::Delays;
+pub use crate::engine::boxes::Delays;
 pub use process::close_to_others;

@@ -18,7 +18,7 @@ use super::hosts::identity::Identities;
 use super::runtime::Runtime;
 use crate::config::File;
 use crate::control::{Command, Failure, Handler, Request, reply};
-use crate::engine::drops::Delays;
+use crate::engine::boxes::Delays;
 
 /// What a daemon is started with.
 pub struct Start {

@@ -16,7 +16,7 @@ use crate::backup::lacks_parts;
 use crate::base::{IdentityId, Timestamp};
 use crate::control::{Code, Failure};
 use crate::engine::carrier::Held;
-use crate::engine::mailbox::Uid;
+use crate::engine::state::mailbox::Uid;
 use crate::store::vfs::RealVfs;
 use crate::store::{Keyring, UnlockError};
 

@@ -38,18 +38,3 @@ pub use state::profile::{Profile, PublicProfile, SecretBytes};
 pub use state::queue::Queue;
 pub use state::record::Record;
 pub use state::{Lost, Snapshot, State};
-
-// The names of before, for the layers above.
-pub use api as request;
-pub use io as effect;
-pub use state::{book, mailbox, profile, queue, record};
-/// What the layers above know of boxes and forwarding by their names of before.
-pub mod drops {
-    pub use super::boxes::Delays;
-    pub use super::state::boxes::rented::DropKeys;
-    pub use super::state::boxes::{Check, Drops, LeftCopy, Reads, Told, named, rented};
-}
-/// See `drops`.
-pub mod carriage {
-    pub use super::state::forwarding::{Carriage, Fate, Handed, Load, ObjectHash};
-}

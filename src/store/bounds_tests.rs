@@ -15,7 +15,7 @@ use crate::base::limits::{
 };
 use crate::base::rng::SeededRng;
 use crate::base::{BodyId, SymmetricKey};
-use crate::engine::effect::{CommitError, Durability, NewBody, SharedEnd};
+use crate::engine::io::{CommitError, Durability, NewBody, SharedEnd};
 
 const DIR: &str = "/alice";
 /// Segments of a size that no test reaches.

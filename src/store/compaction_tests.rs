@@ -13,7 +13,7 @@ use super::{Log, OpenError, OsRng, ReadError};
 use crate::base::limits::{DISK_RESERVE_BYTES, OBSOLETE_KEPT};
 use crate::base::rng::SeededRng;
 use crate::base::{BodyId, SymmetricKey, Timestamp};
-use crate::engine::effect::{Durability, NewBody, SharedEnd};
+use crate::engine::io::{Durability, NewBody, SharedEnd};
 
 const DIR: &str = "/alice";
 const SIZES: Sizes = Sizes { segment: 40_000, inline_body: 8_000 };

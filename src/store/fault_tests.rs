@@ -21,7 +21,7 @@ use super::{Log, OpenError, ReadError};
 use crate::base::limits::INLINE_BODY_BYTES;
 use crate::base::rng::SeededRng;
 use crate::base::{BodyId, SymmetricKey};
-use crate::engine::effect::{CommitError, Durability, NewBody};
+use crate::engine::io::{CommitError, Durability, NewBody};
 
 const DIR: &str = "/identity";
 const CANARY: &str = "canary-that-no-disk-may-show";

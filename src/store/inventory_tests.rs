@@ -7,7 +7,7 @@ use super::vfs::{MemVfs, Vfs};
 use super::{Keyring, Log, Passphrase, begin_making, end_making, missing, missing_segments};
 use crate::base::rng::SeededRng;
 use crate::base::{IdentityId, SymmetricKey};
-use crate::engine::effect::Durability;
+use crate::engine::io::Durability;
 
 const ROOT: &str = "/data";
 

@@ -13,7 +13,7 @@ use super::vfs::{MemVfs, Vfs};
 use super::{Log, OsRng};
 use crate::base::rng::SeededRng;
 use crate::base::{BodyId, SymmetricKey};
-use crate::engine::effect::{Durability, NewBody};
+use crate::engine::io::{Durability, NewBody};
 
 const DIR: &str = "/alice";
 const SIZES: Sizes = Sizes { segment: 64 << 20, inline_body: 8 << 20 };

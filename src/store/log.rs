@@ -32,7 +32,7 @@ use crate::base::limits::{
     COMMIT_BATCH_BYTES, DISK_RESERVE_BYTES, LAZY_RETRY, LAZY_SYNC, REPLAYED_SEGMENTS, SMALL_SEGMENTS,
 };
 use crate::base::{BodyId, Rng, SymmetricKey, Timestamp};
-use crate::engine::effect::{CommitError, Durability, NewBody};
+use crate::engine::io::{CommitError, Durability, NewBody};
 
 /// Told the log number of the first record, or why nothing was committed. Runs on the log's thread: it must not wait.
 pub type Completion = Box<dyn FnOnce(Result<u64, CommitError>) + Send>;

@@ -9,7 +9,7 @@ use super::{Completion, IdentityView, Log, LogPosition, OpenError, OsRng, ReadEr
 use crate::base::limits::{DISK_FLOOR_BYTES, DISK_RESERVE_BYTES, INLINE_BODY_BYTES, LOG_NUMBER_GAP, SEGMENT_BYTES};
 use crate::base::rng::SeededRng;
 use crate::base::{BodyId, IdentityId, SymmetricKey};
-use crate::engine::effect::{CommitError, Durability, NewBody};
+use crate::engine::io::{CommitError, Durability, NewBody};
 
 const DIR: &str = "/alice";
 

@@ -5,7 +5,7 @@ use super::log::Completion;
 use super::segment::{BodyEntry, End, FRAME_BYTES};
 use crate::base::BodyId;
 use crate::base::limits::{DISK_FLOOR_BYTES, DISK_RESERVE_BYTES, TRANSACTION_RECORD_BYTES};
-use crate::engine::effect::{CommitError, Durability, NewBody};
+use crate::engine::io::{CommitError, Durability, NewBody};
 
 /// A commit that waits.
 pub(super) struct Pending {

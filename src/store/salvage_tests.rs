@@ -12,7 +12,7 @@ use super::vfs::{CrashMode, MemVfs, Vfs};
 use super::{Log, OpenError, OsRng};
 use crate::base::rng::SeededRng;
 use crate::base::{BodyId, SymmetricKey};
-use crate::engine::effect::{Durability, NewBody};
+use crate::engine::io::{Durability, NewBody};
 
 const DIR: &str = "/alice";
 const SIZES: Sizes = Sizes { segment: 8_000, inline_body: 1_500 };

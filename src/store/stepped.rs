@@ -17,7 +17,7 @@ use super::vfs::Vfs;
 use super::writer::Writer;
 use crate::base::limits::DISK_RESERVE_BYTES;
 use crate::base::{BodyId, Rng, SymmetricKey, Timestamp};
-use crate::engine::effect::{CommitError, Durability, NewBody};
+use crate::engine::io::{CommitError, Durability, NewBody};
 
 /// A commit of a batch: its records, the bodies that they bring, and when it is reported.
 pub type Commit = (Vec<Vec<u8>>, Vec<NewBody>, Durability);

@@ -21,7 +21,7 @@ use super::site::{Site, Sizes, Span, Spans};
 use super::vfs::VfsFile;
 use crate::base::limits::TRANSACTION_INLINE_BYTES;
 use crate::base::{BodyId, Rng, SymmetricKey};
-use crate::engine::effect::{CommitError, Durability, NewBody};
+use crate::engine::io::{CommitError, Durability, NewBody};
 
 /// The name and the key of a body that has a file.
 type Blob = ([u8; 16], SymmetricKey);

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use runepeer::base::{BodyId, FolderId, Timestamp};
-use runepeer::engine::mailbox::{FlagChange, Flags, FolderRole, NamedFlags, NewMessage, Uid};
+use runepeer::engine::state::mailbox::{FlagChange, Flags, FolderRole, NamedFlags, NewMessage, Uid};
 use runepeer::engine::{Mailbox, Request, RequestError, Response, Snapshot};
 use runepeer::gateway::account::{Account, Accounts, Later, ReadError};
 use runepeer::gateway::imap::{self, Limits};

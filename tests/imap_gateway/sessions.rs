@@ -1,6 +1,6 @@
 //! Several sessions at once, and what is said at odd moments.
 
-use runepeer::engine::mailbox::Flags;
+use runepeer::engine::state::mailbox::Flags;
 
 use crate::fake::Server;
 

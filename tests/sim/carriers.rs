@@ -8,14 +8,14 @@ use std::sync::Arc;
 use runepeer::base::ids::Fingerprint;
 use runepeer::base::rng::SeededRng;
 use runepeer::base::{BodyId, Onion, OpId, SessionId, Timestamp};
-use runepeer::engine::book::ContactStatus;
+use runepeer::engine::api::RequestId;
 use runepeer::engine::carrier::effect::Detached;
 use runepeer::engine::carrier::{
     Carrier, CarrierEffect, CarrierInput, CarrierRequest, Held, HeldRecord, HeldTransaction, Terms,
 };
-use runepeer::engine::drops::DropKeys;
-use runepeer::engine::effect::{CommitError, Sizes};
-use runepeer::engine::request::RequestId;
+use runepeer::engine::io::{CommitError, Sizes};
+use runepeer::engine::state::book::ContactStatus;
+use runepeer::engine::state::boxes::rented::DropKeys;
 use runepeer::engine::{Request, SecretBytes};
 use runepeer::mail::Invitation;
 use runepeer::wire::mailbox::Policy;

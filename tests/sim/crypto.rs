@@ -4,7 +4,7 @@
 use runepeer::base::ids::Fingerprint;
 use runepeer::base::rng::SeededRng;
 use runepeer::base::{Onion, OnionSeed, Rng, Timestamp};
-use runepeer::engine::effect::{CardEvidence, DropWork, Opened, Refusal, Sizes};
+use runepeer::engine::io::{CardEvidence, DropWork, Opened, Refusal, Sizes};
 use runepeer::engine::{Profile, PublicProfile, SecretBytes, Snapshot};
 use runepeer::mail::{Address, Binding, LocalPart};
 use runepeer::wire::digest;

@@ -1,6 +1,6 @@
 //! Commits and everything else that a node does with its disk, and how processes begin and end.
 
-use runepeer::engine::effect::{CommitError, Durability};
+use runepeer::engine::io::{CommitError, Durability};
 use runepeer::engine::{Input, State, Transaction};
 use runepeer::store::OpenError;
 use runepeer::store::vfs::CrashMode;

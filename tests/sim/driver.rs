@@ -1,8 +1,8 @@
 //! What drives a machine: its inputs, its effects, its clock, and the crypto pool.
 
 use runepeer::base::ClockStep;
-use runepeer::engine::effect::Refusal;
-use runepeer::engine::request::RequestId;
+use runepeer::engine::api::RequestId;
+use runepeer::engine::io::Refusal;
 use runepeer::engine::{Effect, Input};
 
 use crate::climate::{MINUTE, duration};

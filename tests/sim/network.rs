@@ -2,7 +2,7 @@
 
 use runepeer::base::{ContactId, Onion, SessionId};
 use runepeer::engine::Input;
-use runepeer::engine::effect::{DIALLED_SESSIONS, DialError};
+use runepeer::engine::io::{DIALLED_SESSIONS, DialError};
 use runepeer::wire::{Code, Disposition};
 
 use crate::carriers::CARRIERS;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use runepeer::base::{FolderId, QueueId};
-use runepeer::engine::mailbox::{FlagChange, Flags, FolderRole, NamedFlags, Uid};
-use runepeer::engine::queue::{Notify, RecipientOptions};
-use runepeer::engine::request::{Asked, Response, Submission};
+use runepeer::engine::api::{Asked, Response, Submission};
+use runepeer::engine::state::mailbox::{FlagChange, Flags, FolderRole, NamedFlags, Uid};
+use runepeer::engine::state::queue::{Notify, RecipientOptions};
 use runepeer::engine::{Request, Snapshot};
 
 use crate::climate::DAY;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use runepeer::base::FolderId;
-use runepeer::engine::mailbox::{FlagChange, Flags, FolderRole, NamedFlags, Uid};
-use runepeer::engine::request::{Asked, Response, Submission};
+use runepeer::engine::api::{Asked, Response, Submission};
+use runepeer::engine::state::mailbox::{FlagChange, Flags, FolderRole, NamedFlags, Uid};
 use runepeer::engine::{Request, State};
 use runepeer::store::OpenError;
 use runepeer::store::vfs::{CrashMode, Fault, Plan};

@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use runepeer::base::{BodyId, ContactId, FolderId, QueueId};
-use runepeer::engine::carriage::{Carriage, Fate};
-use runepeer::engine::mailbox::{FolderRole, Uid};
-use runepeer::engine::queue::{FailureReason, Progress};
+use runepeer::engine::state::forwarding::{Carriage, Fate};
+use runepeer::engine::state::mailbox::{FolderRole, Uid};
+use runepeer::engine::state::queue::{FailureReason, Progress};
 use runepeer::engine::{Drops, Record, State, Transaction};
 
 use crate::climate::HOUR;
@@ -389,7 +389,7 @@ impl Projection {
 }
 
 pub(crate) fn projection(state: &State) -> Projection {
-    let recipients = |queued: &runepeer::engine::queue::Queued| {
+    let recipients = |queued: &runepeer::engine::state::queue::Queued| {
         queued.recipients.iter().map(|(contact, recipient)| (*contact, recipient.progress)).collect()
     };
     let queue = state.queue().iter().map(|queued| (queued.id, (recipients(queued), queued.delayed))).collect();

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use runepeer::base::ids::Fingerprint;
 use runepeer::base::rng::SeededRng;
 use runepeer::base::{BodyId, Onion, OpId, Rng, SessionId, Timestamp};
+use runepeer::engine::api::{RequestId, Response};
 use runepeer::engine::carrier::CarrierInput;
-use runepeer::engine::effect::{CardEvidence, DropWork, Sizes};
-use runepeer::engine::request::{RequestId, Response};
+use runepeer::engine::io::{CardEvidence, DropWork, Sizes};
 use runepeer::engine::{Input, Request, RequestError, SecretBytes, State, Transaction};
 use runepeer::store::vfs::CrashMode;
 

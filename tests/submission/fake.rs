@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use runepeer::base::rng::SeededRng;
 use runepeer::base::{BodyId, Onion, QueueId, Timestamp};
-use runepeer::engine::request::Submission;
+use runepeer::engine::api::Submission;
 use runepeer::engine::{Request, RequestError, Response, Snapshot, Unaddressable};
 use runepeer::gateway::account::{Account, Accounts, Later, ReadError};
 use runepeer::gateway::pacer::Pacer;

@@ -121,7 +121,7 @@ fn relative(path: &Path, root: &Path) -> String {
 mod tests {
     use super::*;
     use crate::base::{BodyId, SymmetricKey};
-    use crate::engine::effect::{Durability, NewBody};
+    use crate::engine::io::{Durability, NewBody};
     use crate::store::Log;
     use crate::store::vfs::MemVfs;
 

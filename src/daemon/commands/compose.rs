@@ -5,7 +5,7 @@ use data_encoding::BASE64;
 use crate::base::Timestamp;
 use crate::control::{Code, Draft, Failure};
 use crate::daemon::hosts::account::LocalAccount;
-use crate::engine::request::{Asked, Submission};
+use crate::engine::api::{Asked, Submission};
 use crate::engine::{Book, RequestError, Unaddressable};
 use crate::mail::Address;
 use crate::mail::address::PETNAME_DOMAIN;

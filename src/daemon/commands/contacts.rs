@@ -6,8 +6,8 @@ use crate::base::ContactId;
 use crate::control::reply::{self, ReceiptsGiven};
 use crate::control::{Code, ContactChange, Failure};
 use crate::daemon::hosts::account::LocalAccount;
-use crate::engine::book::{Contact, ContactStatus, Introduction};
-use crate::engine::drops::Told;
+use crate::engine::state::book::{Contact, ContactStatus, Introduction};
+use crate::engine::state::boxes::Told;
 use crate::engine::{Request, Snapshot};
 
 fn describe(snapshot: &Snapshot, contact: &Contact) -> reply::Contact {

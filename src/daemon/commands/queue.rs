@@ -7,8 +7,8 @@ use crate::base::{ContactId, QueueId, Timestamp};
 use crate::control::reply::{self, QueuedMessage, QueuedRecipient, RecipientState};
 use crate::control::{Code, Failure};
 use crate::daemon::hosts::account::LocalAccount;
-use crate::engine::drops::LeftCopy;
-use crate::engine::queue::{FailureReason, Progress, Queued, Recipient};
+use crate::engine::state::boxes::LeftCopy;
+use crate::engine::state::queue::{FailureReason, Progress, Queued, Recipient};
 use crate::engine::{Request, Snapshot};
 
 /// A row for every recipient who waits, the oldest first.

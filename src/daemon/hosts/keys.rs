@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::base::ids::Fingerprint;
 use crate::base::{BodyId, Timestamp};
 use crate::engine::Snapshot;
-use crate::engine::effect::{CardEvidence, DropWork, Opened, Refusal, Sizes};
+use crate::engine::io::{CardEvidence, DropWork, Opened, Refusal, Sizes};
 use crate::pgp::{self, Certificate, SecretKeys};
 use crate::store::{Log, ReadError};
 

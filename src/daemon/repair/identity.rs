@@ -10,7 +10,7 @@ use super::log::{self, Place, Unread};
 use super::{Finding, Progress, Unreadable, Waiting};
 use crate::base::{BodyId, FolderId, IdentityId, SymmetricKey};
 use crate::control::Failure;
-use crate::engine::mailbox::FolderRole;
+use crate::engine::state::mailbox::FolderRole;
 use crate::engine::{Lost, Record, State};
 use crate::store::OsRng;
 use crate::store::vfs::Vfs;

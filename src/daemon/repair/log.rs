@@ -11,7 +11,7 @@ use super::super::runtime::folded::{Folded, Reader, encoded};
 use super::{Progress, as_damage};
 use crate::base::{BodyId, IdentityId, SymmetricKey};
 use crate::control::Failure;
-use crate::engine::effect::{CommitError, Durability, NewBody};
+use crate::engine::io::{CommitError, Durability, NewBody};
 use crate::store::vfs::{PatientVfs, Vfs};
 use crate::store::{Damage, OpenError, OsRng, ReadError, Sizes, SteppedLog};
 

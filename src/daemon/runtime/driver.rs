@@ -18,7 +18,7 @@ use super::images::Images;
 use super::sessions::{Heard, News, Sessions};
 use super::upkeep::Upkeep;
 use crate::base::{ClockStep, SessionId, Timestamp, limits};
-use crate::engine::effect::{CommitError, Durability, NewBody};
+use crate::engine::io::{CommitError, Durability, NewBody};
 use crate::net::Stream;
 use crate::store::Log;
 

@@ -13,7 +13,7 @@ use crate::base::{BodyId, SymmetricKey};
 use crate::control::Failure;
 use crate::daemon::failures::broken;
 use crate::engine::RecordError;
-use crate::engine::effect::{CommitError, Durability, NewBody};
+use crate::engine::io::{CommitError, Durability, NewBody};
 use crate::store::vfs::Vfs;
 use crate::store::{Log, LogPosition, OpenError, OsRng, begin_making};
 

@@ -10,7 +10,7 @@ use futures::FutureExt;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::base::{Onion, SessionId};
-use crate::engine::effect::DialError;
+use crate::engine::io::DialError;
 use crate::net::pump::{Ending, Pace, SessionIn, SessionOut, Waiting, pump};
 use crate::net::{self, Isolation, Stream, Transport};
 

@@ -12,7 +12,7 @@ use imap_codec::imap_types::flag::{Flag, StoreResponse, StoreType};
 use imap_codec::imap_types::mailbox::Mailbox as MailboxName;
 
 use crate::base::{Timestamp, limits};
-use crate::engine::mailbox::{FlagChange, Flags, Folder, NamedFlags, Uid};
+use crate::engine::state::mailbox::{FlagChange, Flags, Folder, NamedFlags, Uid};
 use crate::engine::{Request, RequestError, Response};
 use crate::gateway::uploads::Upload;
 
@@ -318,7 +318,7 @@ mod tests {
     use super::*;
     use crate::base::{BodyId, FolderId};
     use crate::engine::Mailbox;
-    use crate::engine::mailbox::NewMessage;
+    use crate::engine::state::mailbox::NewMessage;
 
     #[test]
     fn a_folder_takes_its_last_message_and_a_message_its_last_byte() {

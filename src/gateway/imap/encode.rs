@@ -4,7 +4,7 @@
 //! printable ASCII, and as a literal otherwise. No CR, LF or NUL of a message reaches a line.
 
 use crate::base::Timestamp;
-use crate::engine::mailbox::{Flags, Folder};
+use crate::engine::state::mailbox::{Flags, Folder};
 use crate::mail::headers::Mailbox;
 use crate::mail::structure::{Disposition, Envelope, Inner, MessageStructure, Param, Structure};
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use imap_codec::imap_types::fetch::{MacroOrMessageDataItemNames, MessageDataItemName, Part, Section as SectionName};
 
 use crate::engine::Request;
-use crate::engine::mailbox::{FlagChange, Flags, Folder, Message, NamedFlags, Uid};
+use crate::engine::state::mailbox::{FlagChange, Flags, Folder, Message, NamedFlags, Uid};
 use crate::gateway::account::ReadError;
 use crate::mail::headers;
 use crate::mail::structure::{Section, Span};

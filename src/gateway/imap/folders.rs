@@ -7,7 +7,7 @@ use imap_codec::imap_types::status::StatusDataItemName;
 
 use crate::base::limits;
 use crate::engine::Request;
-use crate::engine::mailbox::{Flags, Folder, FolderRole};
+use crate::engine::state::mailbox::{Flags, Folder, FolderRole};
 
 use super::encode;
 use super::reply::{Done, Fail, Reply};

@@ -8,7 +8,7 @@ use imap_codec::imap_types::mailbox::{ListMailbox, Mailbox as MailboxName};
 
 use crate::base::limits;
 use crate::engine::Mailbox;
-use crate::engine::mailbox::{Folder, FolderRole};
+use crate::engine::state::mailbox::{Folder, FolderRole};
 
 use super::folders::{StatusItem, each_once, write_status};
 use super::reply::{Done, Reply};

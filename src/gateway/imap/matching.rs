@@ -8,7 +8,7 @@
 //! was decoded. Whether to go on is asked at least every 64 KiB of that.
 
 use crate::base::{limits, meter};
-use crate::engine::mailbox::{Flags, Message, Uid};
+use crate::engine::state::mailbox::{Flags, Message, Uid};
 use crate::mail::budget::HeaderBudget;
 use crate::mail::headers;
 use crate::mail::readable::{self, GoOn};

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout_at;
 
 use crate::base::limits;
-use crate::engine::mailbox::{Flags, Folder, NamedFlags};
+use crate::engine::state::mailbox::{Flags, Folder, NamedFlags};
 use crate::gateway::account::Account;
 
 use super::Shared;
@@ -303,7 +303,7 @@ mod tests {
     use super::*;
     use crate::base::{BodyId, FolderId, Timestamp, meter};
     use crate::engine::Mailbox;
-    use crate::engine::mailbox::{NamedFlags, NewMessage};
+    use crate::engine::state::mailbox::{NamedFlags, NewMessage};
     use proptest::prelude::*;
 
     fn view() -> View {

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 use crate::base::{FolderId, limits};
 use crate::engine::Snapshot;
-use crate::engine::mailbox::Folder;
+use crate::engine::state::mailbox::Folder;
 use crate::gateway::account::Account;
 use crate::gateway::places;
 

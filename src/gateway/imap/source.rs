@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::base::limits;
-use crate::engine::mailbox::Message;
+use crate::engine::state::mailbox::Message;
 use crate::gateway::account::{Account, ReadError};
 use crate::mail::headers;
 use crate::mail::structure::{self, Envelope, MessageStructure, Span};

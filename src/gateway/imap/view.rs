@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use imap_codec::imap_types::sequence::{SeqOrUid, Sequence, SequenceSet};
 
-use crate::engine::mailbox::{Flags, Folder, Message, Uid};
+use crate::engine::state::mailbox::{Flags, Folder, Message, Uid};
 
 use super::syntax::{Cursor, SyntaxError};
 
@@ -262,7 +262,7 @@ mod tests {
     use super::*;
     use crate::base::{BodyId, FolderId, Timestamp};
     use crate::engine::Mailbox;
-    use crate::engine::mailbox::{FlagChange, NamedFlags, NewMessage};
+    use crate::engine::state::mailbox::{FlagChange, NamedFlags, NewMessage};
     use proptest::prelude::*;
 
     const FOLDER: FolderId = FolderId::from_bytes([1; 16]);

@@ -13,7 +13,7 @@ use super::receiver::DataProblem;
 use super::session::{Identity, Session, Step};
 use super::{Seat, Shared, reply};
 use crate::base::limits::{SUBMISSION_GAIN_BYTES, UPLOAD_SMALL_BYTES};
-use crate::engine::request::{Asked, Submission};
+use crate::engine::api::{Asked, Submission};
 use crate::engine::{Request, Response};
 use crate::gateway::account::Account;
 use crate::gateway::pacer::TurnedAway;

@@ -22,8 +22,8 @@ use super::receiver::Receiver;
 use super::reply;
 use crate::base::limits::{CLIENT_MISTAKES, DATA_DRAIN, DSN_PARAMETER_BYTES, RECIPIENTS, SMTP_LINE_BYTES};
 use crate::engine::Unaddressable;
-use crate::engine::queue::{Notify, RecipientOptions};
-use crate::engine::request::Asked;
+use crate::engine::api::Asked;
+use crate::engine::state::queue::{Notify, RecipientOptions};
 use crate::mail::Address;
 use crate::mail::outgoing::is_own;
 

@@ -13,10 +13,10 @@ use crate::daemon::runtime::clock::now;
 use crate::daemon::runtime::driver::{Hands, Machine, Shell};
 use crate::daemon::runtime::folded::encoded;
 use crate::daemon::runtime::sessions::Heard;
+use crate::engine::api::RequestId;
 use crate::engine::carrier::effect::Detached;
 use crate::engine::carrier::{Carrier, CarrierEffect, CarrierInput, CarrierStatus, Held, HeldTransaction};
-use crate::engine::effect::{Durability, Refusal, Sizes};
-use crate::engine::request::RequestId;
+use crate::engine::io::{Durability, Refusal, Sizes};
 use crate::pgp;
 use crate::store::{Log, OsRng};
 

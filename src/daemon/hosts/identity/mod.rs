@@ -25,8 +25,8 @@ use crate::daemon::runtime::clock::now;
 use crate::daemon::runtime::folded::{self, Folded, Image};
 use crate::daemon::runtime::images::{self, Images};
 use crate::daemon::runtime::{Published, Reached, Runtime, Tasks};
-use crate::engine::drops::Delays;
-use crate::engine::profile::{Profile, PublicProfile, SecretBytes};
+use crate::engine::boxes::Delays;
+use crate::engine::state::profile::{Profile, PublicProfile, SecretBytes};
 use crate::engine::{Identity, Record, RecordError, State};
 use crate::mail::{Address, LocalPart};
 use crate::pgp;
@@ -361,7 +361,7 @@ mod tests {
 
     #[test]
     fn a_log_of_a_newer_version_is_refused_and_loses_nothing() {
-        use crate::engine::effect::{Durability, NewBody};
+        use crate::engine::io::{Durability, NewBody};
         use crate::store::vfs::MemVfs;
 
         let vfs: Arc<dyn Vfs> = Arc::new(MemVfs::new());
