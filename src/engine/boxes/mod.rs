@@ -1,25 +1,22 @@
-//! Drops: the mailboxes that an identity rents at carriers for its contacts to fill while it is away, and those of its
-//! contacts (docs/protocol.md, "Box", "Drops in cards", "Receipts").
+//! Boxes: mail for somebody who is away (docs/protocol.md, "Box", "Drops in cards", "Receipts").
 //!
-//! A message whose recipient does not answer is left at each of the recipient's drops (`depositing`), where the recipient
-//! collects it (`collecting`) and returns a receipt (`receipts`). The direct attempts go on meanwhile, and the message stays
-//! in the queue: a carrier's word is custody, the receipt is delivery.
+//! An identity has boxes at carriers, which its contacts fill while it is away. A message whose recipient does not answer is
+//! left at each box of the recipient (`deposit`). The recipient collects it (`collect`) and returns a receipt
+//! ([`receipts`](crate::engine::deliver::receipts)). The direct attempts go on meanwhile, and the message stays in the queue:
+//! a carrier's word means that it holds the message, and only the receipt means that it was delivered.
+//!
+//! What records say of boxes is in [`state::boxes`](crate::engine::state::boxes).
 //!
 //! | module | what |
 //! |---|---|
-//! | `rented` | a drop of ours: its keys, its seats, the sets of its tokens |
-//! | `named` | the drops of a contact, and which of their tokens were used |
-//! | `fold` | everything that records say of drops |
-//! | `room` | what is remembered of them apart from the sessions |
-//! | `renting` | requests: rent one, give one up |
-//! | `calendar` | when which drop is dialled |
-//! | `depositing` | one session that leaves one thing at a contact's drop, or with a friend who carries |
+//! | `room` | what is remembered of boxes apart from the sessions |
+//! | `calendar` | when which box is dialled |
+//! | `deposit` | one session that leaves one thing at a contact's box, or with a friend who carries |
 //! | `leg` | whom such a session talks to |
 //! | `pages` | first contact while the other is away: what an invitation's maker leaves at a carrier, and who answers it |
-//! | `collecting` | one session with a drop of ours: registration, tokens, mail |
-//! | `checking` | whether a drop of ours works: something of our own goes there and comes back |
-//! | `reads` | messages whose authors hear that they were read |
-//! | `receipts` | what is returned for mail that came through a drop, and what such a return means |
+//! | `collect` | one session with a box of ours: registration, tokens, mail |
+//! | `check` | whether a box of ours works: something of our own goes there and comes back |
+//! | `rent` | requests: rent a box, give one up |
 
 mod calendar;
 #[cfg(test)]

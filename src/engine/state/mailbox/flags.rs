@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// System flags (bits 0–4) and keywords (bits 8–63, by the folder's [`Folder::keywords`]).
+/// System flags (bits 0–4) and keywords (bits 8–63, by the folder's [`Folder::keywords`](super::Folder::keywords)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Flags(pub u64);
 
