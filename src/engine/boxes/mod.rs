@@ -2,7 +2,7 @@
 //!
 //! An identity has boxes at carriers, which its contacts fill while it is away. A message whose recipient does not answer is
 //! left at each box of the recipient (`deposit`). The recipient collects it (`collect`) and returns a receipt
-//! ([`receipts`](crate::engine::deliver::receipts)). The direct attempts go on meanwhile, and the message stays in the queue:
+//! (`deliver::receipts`). The direct attempts go on meanwhile, and the message stays in the queue:
 //! a carrier's word means that it holds the message, and only the receipt means that it was delivered.
 //!
 //! What records say of boxes is in [`state::boxes`](crate::engine::state::boxes).
