@@ -12,7 +12,7 @@ pub struct Boxes {
 /// A box.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RentedBox {
-    /// What its owner calls it.
+    /// The name that its owner gives it.
     pub name: String,
     /// Always `box`.
     pub role: String,

@@ -25,7 +25,7 @@ pub struct Carrier {
     pub enabled: bool,
     /// Whether its onion is published.
     pub reachable: bool,
-    /// What its owner should know.
+    /// A note for the owner.
     pub problem: Option<String>,
     /// The boxes of others.
     pub mailboxes: Vec<CarrierMailbox>,
@@ -52,7 +52,7 @@ pub struct CarrierMailbox {
     pub stored: u64,
     /// How much may still be left there against tokens that were not spent.
     pub outstanding: u64,
-    /// What it may take.
+    /// The most that it may take.
     pub quota: u64,
 }
 
