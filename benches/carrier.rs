@@ -31,9 +31,9 @@ const OBJECTS: usize = 2000;
 /// Sessions, and objects of each that wait for their 202.
 const SETTINGS: [(usize, usize); 4] = [(1, 1), (1, 4), (10, 1), (10, 4)];
 const DROPS: usize = 1000;
-const OBJECTS_OF_DROP: usize = 100;
+const OBJECTS_OF_BOX: usize = 100;
 /// Tokens come in powers of two.
-const TOKENS_OF_DROP: usize = 256;
+const TOKENS_OF_BOX: usize = 256;
 const TOKENS_OF_SET: usize = 1024;
 /// How often each kind of token is shown.
 const TRIES: usize = 1000;
@@ -84,7 +84,7 @@ impl Bench {
     }
 
     /// Makes a mailbox with so many tokens of an epoch.
-    fn drop(&self, keys: &SecretKeys, invitation: &Invitation, day: Epoch, count: usize) -> Vec<Token> {
+    fn new_box(&self, keys: &SecretKeys, invitation: &Invitation, day: Epoch, count: usize) -> Vec<Token> {
         let mut session = self.connect();
         assert_eq!(session.register(keys, invitation).unwrap(), 210);
         assert_eq!(session.identify(keys.certificate().fingerprint(), keys).unwrap(), 211);
@@ -119,7 +119,7 @@ fn object(keys: &SecretKeys) -> Vec<u8> {
         receipt: None,
         payload: b"Subject: x\r\n\r\n".to_vec(),
     };
-    pgp::seal_for_drop(&content.encode(), keys, keys.certificate(), now()).unwrap()
+    pgp::seal_for_box(&content.encode(), keys, keys.certificate(), now()).unwrap()
 }
 
 /// Leaves the same object against each of these tokens.
@@ -147,7 +147,7 @@ fn deposits(sessions: usize, window: usize) -> f64 {
     let object = object(&keys);
     let today = epoch(now());
     let invitation = &bench.invitations(1)[0];
-    let mut tokens = bench.drop(&keys, invitation, today, TOKENS_OF_SET);
+    let mut tokens = bench.new_box(&keys, invitation, today, TOKENS_OF_SET);
     let mut owner = bench.connect();
     assert_eq!(owner.identify(keys.certificate().fingerprint(), &keys).unwrap(), 211);
     tokens.extend(upload(&mut owner, today + 1, TOKENS_OF_SET));
@@ -188,7 +188,7 @@ fn full() {
     let tokens: Vec<Vec<Token>> = keys
         .iter()
         .zip(&invitations)
-        .map(|(keys, invitation)| bench.drop(keys, invitation, today, TOKENS_OF_DROP))
+        .map(|(keys, invitation)| bench.new_box(keys, invitation, today, TOKENS_OF_BOX))
         .collect();
     // Both times after a start: what a load leaves behind in the allocator is not what is held.
     bench.node.terminate();
@@ -199,7 +199,7 @@ fn full() {
             let (bench, object) = (&bench, &object);
             scope.spawn(move || {
                 for tokens in drops {
-                    leave(&mut bench.connect(), &tokens[..OBJECTS_OF_DROP], object, 4);
+                    leave(&mut bench.connect(), &tokens[..OBJECTS_OF_BOX], object, 4);
                 }
             });
         }
@@ -221,13 +221,13 @@ fn full() {
         let of_drop = |quarter: usize| &tokens[(number + quarter * DROPS / 4) % DROPS];
         let shown = [
             // Known and unused: taken.
-            (of_drop(0)[OBJECTS_OF_DROP + number / DROPS], Claim::of(&object)),
+            (of_drop(0)[OBJECTS_OF_BOX + number / DROPS], Claim::of(&object)),
             // Spent with another object.
-            (of_drop(1)[number % OBJECTS_OF_DROP], Claim::of(&other)),
+            (of_drop(1)[number % OBJECTS_OF_BOX], Claim::of(&other)),
             // Of no set.
             (hash_of(&[number as u8; 32].map(|byte| byte ^ (number >> 8) as u8)), Claim::of(&object)),
             // Of another class.
-            (of_drop(2)[OBJECTS_OF_DROP + 1], Claim::of(&[0; 16_384])),
+            (of_drop(2)[OBJECTS_OF_BOX + 1], Claim::of(&[0; 16_384])),
         ];
         // Each comes as often at each place, and after each of the others: what a carrier does after an answer is not the next
         // one's.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use runepeer::base::limits::WIRE_ANSWER;
 use runepeer::base::{ContactId, Onion, Timestamp};
-use runepeer::engine::session::{Delivery, Host, Offer, Responder, SendParams, Sender, Ticket};
+use runepeer::engine::session::{Delivery, Host, Offer, SendParams, Sender, Server, Ticket};
 use runepeer::wire::{Command, Decoder, Item, Side, Status, digest};
 
 /// What a client sends for one message of this size: SEND, MESSAGE and the object.
@@ -63,7 +63,7 @@ fn benches(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
     group.bench_function("responder/4 KiB message", |bencher| {
         bencher.iter(|| {
-            let mut responder = Responder::new(now, &runepeer::base::Terms::default());
+            let mut responder = Server::new(now, &runepeer::base::Terms::default());
             responder.handle(now, black_box(&bytes), &mut host);
             responder.handle_timeout(now.plus(WIRE_ANSWER), &mut host);
             responder.take_output()

@@ -66,27 +66,28 @@ fn mail_that_was_left_survives_kills_and_is_collected_once() {
     let peers = temp_dir();
     let (mut node, onion) = carrier(peers.path());
     let invitation = invitation(&node, &[]);
-    let (drop, alice) = (new_keys(), new_keys());
-    let name = drop.certificate().fingerprint();
+    let (box_keys, alice) = (new_keys(), new_keys());
+    let name = box_keys.certificate().fingerprint();
     let connect = || Session::connect(peers.path(), onion).unwrap();
-    assert_eq!(connect().register(&drop, &invitation).unwrap(), 210);
+    assert_eq!(connect().register(&box_keys, &invitation).unwrap(), 210);
     assert_eq!(connect().register(&alice, &invitation).unwrap(), 417, "it works once");
     node.restart_after_kill();
     wait_until_reachable(&node);
 
     let mut owner = connect();
-    assert_eq!(owner.identify(name, &drop).unwrap(), 211);
+    assert_eq!(owner.identify(name, &box_keys).unwrap(), 211);
     let tokens = owner.upload(Class::of(4096).unwrap(), 8);
     let large = owner.upload(Class::of(4 << 20).unwrap(), 1);
     let watch = BoxCommand::Watch { mailbox: name.to_string() };
     assert_eq!(owner.ask(&watch, b"").unwrap()[0].code(), 260);
-    let mut left: Vec<_> = (0..5).map(|number| object(&alice, &drop, &format!("{CANARY} {number}\r\n\r\n"))).collect();
+    let mut left: Vec<_> =
+        (0..5).map(|number| object(&alice, &box_keys, &format!("{CANARY} {number}\r\n\r\n"))).collect();
     for (token, object) in tokens.iter().zip(&left) {
         // Whoever deposits shows nothing but a token, on a connection of its own.
         assert_eq!(connect().deposit(*token, object).unwrap(), 202);
         assert_eq!(owner.answers().unwrap()[0].code(), 261, "whoever watches is told");
     }
-    left.push(object(&alice, &drop, &format!("{CANARY}\r\n\r\n{}", "x".repeat(3_500_000))));
+    left.push(object(&alice, &box_keys, &format!("{CANARY}\r\n\r\n{}", "x".repeat(3_500_000))));
     assert_eq!(connect().deposit(large[0], &left[5]).unwrap(), 202);
     assert_eq!(connect().deposit(tokens[0], &left[1]).unwrap(), 420, "another object");
     assert_eq!(connect().deposit([1; 32], &left[1]).unwrap(), 420, "no such token");
@@ -98,7 +99,7 @@ fn mail_that_was_left_survives_kills_and_is_collected_once() {
     assert_eq!(connect().deposit(tokens[0], &left[0]).unwrap(), 202);
 
     let mut owner = connect();
-    assert_eq!(owner.identify(name, &drop).unwrap(), 211);
+    assert_eq!(owner.identify(name, &box_keys).unwrap(), 211);
     let mailbox = name.to_string();
     let check = BoxCommand::Check { mailbox: mailbox.clone(), recursive: false };
     let count: Count = owner.ask(&check, b"").unwrap()[0].said();
@@ -135,20 +136,20 @@ fn the_disk_and_the_words_of_a_carrier_show_nobody() {
     let onion: Onion = node.json(&["carrier", "enable"])["onion"].as_str().unwrap().parse().unwrap();
     wait_until_reachable(&node);
     let invitation = invitation(&node, &["--quota-mib", "2", "--hold-days", "3"]);
-    let (drop, alice) = (new_keys(), new_keys());
+    let (box_keys, alice) = (new_keys(), new_keys());
     let connect = || Session::connect(peers.path(), onion).unwrap();
-    assert_eq!(connect().register(&drop, &invitation).unwrap(), 210);
+    assert_eq!(connect().register(&box_keys, &invitation).unwrap(), 210);
     let mut owner = connect();
-    assert_eq!(owner.identify(drop.certificate().fingerprint(), &drop).unwrap(), 211);
+    assert_eq!(owner.identify(box_keys.certificate().fingerprint(), &box_keys).unwrap(), 211);
     let tokens = owner.upload(Class::of(4096).unwrap(), 128);
     for token in tokens.iter().take(100) {
-        let object = object(&alice, &drop, &format!("{CANARY}\r\n\r\n"));
+        let object = object(&alice, &box_keys, &format!("{CANARY}\r\n\r\n"));
         assert_eq!(connect().deposit(*token, &object).unwrap(), 202);
     }
     // Of the author, and of what was written, not even its memory knows anything.
     let fingerprint = alice.certificate().fingerprint();
     let memory = memory_image(&node);
-    let name = drop.certificate().fingerprint();
+    let name = box_keys.certificate().fingerprint();
     assert!(
         memory.windows(32).any(|window| window == name.as_bytes()),
         "the name of the box is there, so it is the memory"
@@ -162,8 +163,8 @@ fn the_disk_and_the_words_of_a_carrier_show_nobody() {
         CANARY.as_bytes().to_vec(),
         fingerprint.as_bytes().to_vec(),
         fingerprint.to_string().into_bytes(),
-        drop.certificate().fingerprint().as_bytes().to_vec(),
-        drop.certificate().fingerprint().to_string().into_bytes(),
+        box_keys.certificate().fingerprint().as_bytes().to_vec(),
+        box_keys.certificate().fingerprint().to_string().into_bytes(),
         onion.label().into_bytes(),
     ];
     let mut files = 0;
@@ -196,15 +197,15 @@ fn who_asks_for_much_and_takes_nothing_is_not_read_any_further() {
     use std::io::{Read, Write};
     let peers = temp_dir();
     let (node, onion) = carrier(peers.path());
-    let (drop, alice) = (new_keys(), new_keys());
-    let name = drop.certificate().fingerprint();
+    let (box_keys, alice) = (new_keys(), new_keys());
+    let name = box_keys.certificate().fingerprint();
     let connect = || Session::connect(peers.path(), onion).unwrap();
-    assert_eq!(connect().register(&drop, &invitation(&node, &[])).unwrap(), 210);
+    assert_eq!(connect().register(&box_keys, &invitation(&node, &[])).unwrap(), 210);
     let mut owner = connect();
-    assert_eq!(owner.identify(name, &drop).unwrap(), 211);
+    assert_eq!(owner.identify(name, &box_keys).unwrap(), 211);
     let class = Class::of(1 << 20).unwrap();
     let tokens = owner.upload(class, 1);
-    let left = object(&alice, &drop, &"x".repeat(700_000));
+    let left = object(&alice, &box_keys, &"x".repeat(700_000));
     assert_eq!(connect().deposit(tokens[0], &left).unwrap(), 202);
     let (mailbox, object) = (name.to_string(), entries(&mut owner, &name.to_string())[0].object);
     let style = Style { keep_unread: true, ..Style::default() };
@@ -290,8 +291,8 @@ fn a_node_may_have_nothing_but_a_carrier() {
     // It stays what it is without being told again.
     node.restart_after_kill();
     wait_until_reachable(&node);
-    let drop = new_keys();
-    assert_eq!(Session::connect(peers.path(), onion).unwrap().register(&drop, &invitation).unwrap(), 210);
+    let box_keys = new_keys();
+    assert_eq!(Session::connect(peers.path(), onion).unwrap().register(&box_keys, &invitation).unwrap(), 210);
     assert_eq!(node.run(&["mail", "setup", "show"]).status.code(), Some(4), "there is no mailbox");
     assert_eq!(node.json(&["carrier", "limits"]), limits);
     let mut session = Session::connect(peers.path(), onion).unwrap();
@@ -309,8 +310,8 @@ fn a_carrier_is_switched_off_and_on_and_gives_up_a_box() {
     let peers = temp_dir();
     let (node, onion) = carrier(peers.path());
     let spare = invitation(&node, &["--count", "2"]);
-    let drop = new_keys();
-    assert_eq!(Session::connect(peers.path(), onion).unwrap().register(&drop, &spare).unwrap(), 210);
+    let box_keys = new_keys();
+    assert_eq!(Session::connect(peers.path(), onion).unwrap().register(&box_keys, &spare).unwrap(), 210);
     assert_eq!(node.json(&["carrier", "show"])["invitations"], 1);
     node.json(&["--yes", "carrier", "revoke"]);
     assert_eq!(node.json(&["carrier", "show"])["invitations"], 0);
@@ -321,10 +322,10 @@ fn a_carrier_is_switched_off_and_on_and_gives_up_a_box() {
     assert!(node.json(&["status"])["carrier"]["enabled"] == false);
     node.json(&["carrier", "enable"]);
     wait_until_reachable(&node);
-    let name = drop.certificate().fingerprint();
-    assert_eq!(Session::connect(peers.path(), onion).unwrap().identify(name, &drop).unwrap(), 211);
+    let name = box_keys.certificate().fingerprint();
+    assert_eq!(Session::connect(peers.path(), onion).unwrap().identify(name, &box_keys).unwrap(), 211);
     node.json(&["--yes", "carrier", "evict", &name.to_string()[..9]]);
-    assert_eq!(Session::connect(peers.path(), onion).unwrap().identify(name, &drop).unwrap(), 411);
+    assert_eq!(Session::connect(peers.path(), onion).unwrap().identify(name, &box_keys).unwrap(), 411);
     assert_eq!(node.run(&["--yes", "carrier", "evict", ""]).status.code(), Some(2), "an empty name is nobody's");
     let refused = node.run(&["--yes", "carrier", "evict", "00000000"]);
     assert_eq!(refused.status.code(), Some(4), "there is no such box");
@@ -336,15 +337,15 @@ fn what_is_left_of_a_damaged_carrier_is_saved() {
     let mut node = Node::loopback("box", peers.path()).carrier_only();
     node.start();
     let onion: Onion = node.json(&["status"])["carrier"]["onion"].as_str().unwrap().parse().unwrap();
-    let (alice, drop) = (new_keys(), new_keys());
+    let (alice, box_keys) = (new_keys(), new_keys());
     let invitation = invitation(&node, &[]);
-    let mailbox = drop.certificate().fingerprint();
+    let mailbox = box_keys.certificate().fingerprint();
     let mut session = Session::connect(peers.path(), onion).unwrap();
-    assert_eq!(session.register(&drop, &invitation).unwrap(), 210);
-    assert_eq!(session.identify(mailbox, &drop).unwrap(), 211);
+    assert_eq!(session.register(&box_keys, &invitation).unwrap(), 210);
+    assert_eq!(session.identify(mailbox, &box_keys).unwrap(), 211);
     let tokens = session.upload(Class::of(4096).unwrap(), 16);
     for token in &tokens[..8] {
-        let object = object(&alice, &drop, "held");
+        let object = object(&alice, &box_keys, "held");
         assert_eq!(Session::connect(peers.path(), onion).unwrap().deposit(*token, &object).unwrap(), 202);
     }
     assert!(node.terminate().success());
@@ -368,7 +369,7 @@ fn what_is_left_of_a_damaged_carrier_is_saved() {
     node.start();
     wait_until_reachable(&node);
     let mut session = Session::connect(peers.path(), onion).unwrap();
-    assert_eq!(session.identify(mailbox, &drop).unwrap(), 211);
+    assert_eq!(session.identify(mailbox, &box_keys).unwrap(), 211);
     let left = entries(&mut session, &mailbox.to_string());
     assert!((5..8).contains(&left.len()), "{} are left", left.len());
     for entry in left {
@@ -391,13 +392,14 @@ fn silent_connections_keep_nobody_away_from_a_carrier() {
         let connect = |_| UnixStream::connect(peers.path().join(onion.label())).unwrap();
         silent.extend((0..more).map(connect));
         let begun = Instant::now();
-        let (drop, alice) = (new_keys(), new_keys());
+        let (box_keys, alice) = (new_keys(), new_keys());
         let invitation = invitation(&node, &[]);
         let mut session = Session::connect(peers.path(), onion).unwrap();
-        assert_eq!(session.register(&drop, &invitation).unwrap(), 210);
-        assert_eq!(session.identify(drop.certificate().fingerprint(), &drop).unwrap(), 211);
+        assert_eq!(session.register(&box_keys, &invitation).unwrap(), 210);
+        assert_eq!(session.identify(box_keys.certificate().fingerprint(), &box_keys).unwrap(), 211);
         let tokens = session.upload(Class::of(4096).unwrap(), 1);
-        let deposited = Session::connect(peers.path(), onion).unwrap().deposit(tokens[0], &object(&alice, &drop, "x"));
+        let deposited =
+            Session::connect(peers.path(), onion).unwrap().deposit(tokens[0], &object(&alice, &box_keys, "x"));
         assert_eq!(deposited.unwrap(), 202);
         assert!(begun.elapsed() < Duration::from_secs(15), "{:?} beside {} silent ones", begun.elapsed(), silent.len());
     }

@@ -257,7 +257,7 @@ fn mail_while_away(network: &TorNet, alice: &Node, mut bob: Node) {
         ]);
     }
     wait_for("alice knows bob's boxes", LATER, || {
-        (alice.json(&["contact", "show", bob.name()])["drops"] == 2).then_some(())
+        (alice.json(&["contact", "show", bob.name()])["boxes"] == 2).then_some(())
     });
     bob.kill();
     alice.feed(&["send", "-t", bob.name(), "-s", "while away", "-"], b"It waits.\n");

@@ -249,7 +249,7 @@ fn boxes(alice: &Node, bob: &Node) {
     }
     wait_for("both boxes are open and told", PATIENCE, || {
         let open = |node: &Node| node.json(&["carrier", "list"])["carriers"][0]["state"] == "open";
-        let told = contact(alice, "bob")["drops"] == 1 && contact(bob, "alice")["drops"] == 1;
+        let told = contact(alice, "bob")["boxes"] == 1 && contact(bob, "alice")["boxes"] == 1;
         (open(alice) && open(bob) && told).then_some(())
     });
 }

@@ -12,7 +12,7 @@ use runepeer::base::ObjectId;
 use runepeer::base::limits::WIRE_ANSWER;
 use runepeer::base::{ContactId, MacKey, Onion, Timestamp};
 use runepeer::engine::session::{
-    Answer, BoxHost, Delivery, Deposit, Host, Line, Offer, Responder, SendParams, Sender, Ticket,
+    Answer, BoxHost, Delivery, Deposit, Host, Line, Offer, SendParams, Sender, Server, Ticket,
 };
 use runepeer::wire::mailbox::{BoxCommand, Count, Entry, Part, Piece};
 use runepeer::wire::{Status, Word, verify};
@@ -121,8 +121,8 @@ fn replay(name: &str, script: &str, piece: usize) -> bool {
     let onion = Onion::from_public_key(seed.verifying_key().to_bytes());
     let mut alice = Alice { onion, key: MacKey::from_bytes(key) };
     let (mut responder, host): (_, &mut dyn Host) = match script.contains("CAP=BOX") {
-        true => (Responder::of_box(now), &mut Box),
-        false => (Responder::new(now, &runepeer::base::Terms::default()), &mut alice),
+        true => (Server::of_box(now), &mut Box),
+        false => (Server::new(now, &runepeer::base::Terms::default()), &mut alice),
     };
     for (side, bytes) in turns(script) {
         if side == 'C' {

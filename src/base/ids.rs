@@ -90,8 +90,8 @@ random_id! {
     QueueId
 }
 random_id! {
-    /// One drop that an identity rents at a carrier.
-    DropId
+    /// One box that an identity rents at a carrier.
+    BoxId
 }
 random_id! {
     /// One object in a mailbox of a carrier (docs/protocol.md, "Mailbox").

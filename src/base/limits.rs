@@ -348,7 +348,7 @@ pub const INVITATION_CHARACTERS: usize = 4096;
 /// Messages waiting in one identity's queue.
 pub const QUEUE_MESSAGES: usize = 100_000;
 
-/// The largest object that can be left at a drop, in bytes: the highest class of tokens.
+/// The largest object that can be left at a box, in bytes: the highest class of tokens.
 pub const DEPOSIT_BYTES: u64 = 16 * MIB as u64;
 /// The object of a challenge of a registration, in bytes.
 pub const CHALLENGE_BYTES: usize = 4 * KIB;
@@ -356,20 +356,20 @@ pub const CHALLENGE_BYTES: usize = 4 * KIB;
 pub const CHALLENGE_LIFE: Duration = Duration::from_secs(600);
 /// The purpose that an identification names, in bytes.
 pub const PURPOSE_BYTES: usize = 200;
-/// Drops that an identity rents, and that a card names.
-pub const DROPS: usize = 4;
-/// Contacts that a drop is for. A power of two.
-pub const DROP_SEATS: usize = 16;
+/// KnownBoxes that an identity rents, and that a card names.
+pub const BOXES: usize = 4;
+/// Contacts that a box is for. A power of two.
+pub const BOX_SEATS: usize = 16;
 /// Days from one epoch of whose tokens we upload sets to the next.
-pub const DROP_EPOCH_DAYS: u32 = 7;
+pub const BOX_EPOCH_DAYS: u32 = 7;
 /// Sets that the carrier has ahead of the current epoch's.
-pub const DROP_EPOCHS_AHEAD: u32 = 1;
-/// Within this time after a failed direct attempt a message goes to the recipient's drops.
+pub const BOX_EPOCHS_AHEAD: u32 = 1;
+/// Within this time after a failed direct attempt a message goes to the recipient's boxes.
 pub const DEPOSIT_SPREAD: Duration = Duration::from_secs(120);
 /// Places for sessions that leave something for contacts ([`SLOT`]).
 pub const PARALLEL_DEPOSITS: usize = 2;
-/// Copies of one message that are left at one drop, where there is no answer.
-pub const COPIES_AT_DROP: usize = 3;
+/// Copies of one message that are left at one box, where there is no answer.
+pub const COPIES_AT_BOX: usize = 3;
 /// A receipt is returned within this time.
 pub const RECEIPT_SPREAD: Duration = Duration::from_secs(3600);
 /// Copies of a message that one recipient's carriers refused, of which the receipts are remembered.
@@ -388,12 +388,12 @@ pub const CARRIAGE: Duration = EXPIRY_MAX;
 pub const PARALLEL_CARRIAGE: usize = 2;
 /// Objects in a row that a receiver may refuse for now before its node is left alone for a while.
 pub const CARRIAGE_REFUSALS: u32 = 8;
-/// Copies of one message for one recipient that one friend gets to carry, as at a drop.
-pub const COPIES_AT_FRIEND: usize = COPIES_AT_DROP;
+/// Copies of one message for one recipient that one friend gets to carry, as at a box.
+pub const COPIES_AT_FRIEND: usize = COPIES_AT_BOX;
 /// For how many seconds an identification may count where a carrier's owner says so: clients use half of it, and no session lasts
 /// longer than [`WIRE_SESSION`].
 pub const IDENTIFICATION_SECS: std::ops::RangeInclusive<u32> = 60..=900;
-/// How long a drop's mail that could not be taken is left alone.
+/// How long a box's mail that could not be taken is left alone.
 pub const COLLECT_AGAIN: Duration = Duration::from_secs(600);
 /// The least time between two questions for the list of a box, however often its carrier says that something came.
 pub const LIST_PAUSE: Duration = Duration::from_secs(1);

@@ -17,7 +17,7 @@ pub mod time;
 
 pub use address::{Address, AddressError, LocalPart};
 pub use ids::{
-    BodyId, ContactId, ContentId, DropId, FolderId, IdentityId, InvitationId, ObjectId, OpId, QueueId, SessionId,
+    BodyId, BoxId, ContactId, ContentId, FolderId, IdentityId, InvitationId, ObjectId, OpId, QueueId, SessionId,
 };
 pub use onion::Onion;
 pub use redact::Sensitive;

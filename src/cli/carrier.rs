@@ -7,7 +7,7 @@ use super::args::Carrier;
 use super::commands::{confirm, done, life_secs, show};
 use super::progress::Bar;
 use super::{Context, args, qr};
-use crate::control::reply::{self, BoxInvitations, Boxes, CarrierStatus, CheckState, Done, RentedBox};
+use crate::control::reply::{self, BoxInvitations, BoxStatus, Boxes, CarrierStatus, CheckState, Done};
 use crate::control::{BoxInvite, CarrierChange, Code, Command, Failure};
 
 /// What was left at a box comes back within this, or later.
@@ -60,12 +60,12 @@ pub(super) fn run(context: &Context, verb: Carrier) -> Result<(), Failure> {
             let invitation = super::commands::given_or_pasted(invitation)?;
             let added = context.ask(Command::BoxAdd { invitation, name })?;
             context.output.say("Your contacts are told of it as soon as the carrier has it: runepeer carrier list");
-            show(context, &added, rented);
+            show(context, &added, own_box);
             Ok(())
         }
         Carrier::List => {
             let boxes: Boxes = context.ask(Command::BoxList)?;
-            show(context, &boxes, |boxes| boxes.carriers.iter().map(rented).collect());
+            show(context, &boxes, |boxes| boxes.carriers.iter().map(own_box).collect());
             Ok(())
         }
         Carrier::Check { name } => check(context, &name),
@@ -152,13 +152,13 @@ fn limits(limits: &reply::CarrierLimits) -> String {
 }
 
 /// One rented box.
-pub(super) fn rented(rented: &RentedBox) -> String {
-    let connected = if rented.connected { "connected" } else { "not connected" };
-    let mut line = format!("{}  {} ({connected})", rented.name, rented.state);
-    if let Some(error) = &rented.last_error {
+pub(super) fn own_box(own_box: &BoxStatus) -> String {
+    let connected = if own_box.connected { "connected" } else { "not connected" };
+    let mut line = format!("{}  {} ({connected})", own_box.name, own_box.state);
+    if let Some(error) = &own_box.last_error {
         let _ = write!(line, ": {error}");
     }
-    let (places, without) = (rented.places, rented.contacts_without_place);
+    let (places, without) = (own_box.places, own_box.contacts_without_place);
     if without > 0 {
         let _ = write!(line, "\n  all {places} places are taken, and {without} contacts have none: rent another box");
     }
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_box_says_whether_it_works_and_who_has_no_place_in_it() {
-        let home = RentedBox {
+        let home = BoxStatus {
             name: "home".to_owned(),
             role: "box".to_owned(),
             onion: "x.onion".to_owned(),
@@ -233,9 +233,9 @@ mod tests {
             next_at: None,
             last_error: None,
         };
-        assert_eq!(rented(&home), "home  open (connected)\n");
+        assert_eq!(own_box(&home), "home  open (connected)\n");
         assert_eq!(
-            rented(&RentedBox {
+            own_box(&BoxStatus {
                 connected: false,
                 last_error: Some("the peer is not online".to_owned()),
                 ..home.clone()
@@ -243,7 +243,7 @@ mod tests {
             "home  open (not connected): the peer is not online\n"
         );
         assert_eq!(
-            rented(&RentedBox { contacts_without_place: 1, ..home }),
+            own_box(&BoxStatus { contacts_without_place: 1, ..home }),
             "home  open (connected)\n  all 64 places are taken, and 1 contacts have none: rent another box\n"
         );
     }

@@ -127,8 +127,8 @@ fn standing(status: &reply::Status) -> String {
         let free = disk.free >> 20;
         let _ = writeln!(words, "disk: nearly full ({free} MiB free); no mail is taken until there is space");
     }
-    for rented in &status.carriers {
-        let _ = write!(words, "box: {}", carrier::rented(rented));
+    for own_box in &status.carriers {
+        let _ = write!(words, "box: {}", carrier::own_box(own_box));
     }
     if let Some(listen) = &status.listen {
         let _ = writeln!(words, "mail programs: IMAP {}, SMTP {}", listen.imap, listen.submission);

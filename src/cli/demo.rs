@@ -14,8 +14,8 @@ use super::mail_client::{self, Imap, Login};
 use super::{Context, commands};
 use crate::config::File;
 use crate::control::reply::{
-    BoxInvitations, Carrier, Contact, ContactStatus, Contacts, Folder, Identity, Invitation, NewPassword, Queue,
-    QueueId, RecipientState, RentedBox, Status,
+    BoxInvitations, BoxStatus, Carrier, Contact, ContactStatus, Contacts, Folder, Identity, Invitation, NewPassword,
+    Queue, QueueId, RecipientState, Status,
 };
 use crate::control::{BoxInvite, Code, Command, Draft, Failure};
 use crate::daemon::{Delays, Node, Preparation, Start};
@@ -224,8 +224,8 @@ async fn away(context: &Context, home: &Path, alice: &Person, bob: &Person, caro
     let invited: BoxInvitations = bob.node.ask(Command::CarrierInvite(asked)).await?;
     let invitation = invited.invitations.into_iter().next().map(|made| made.invitation).unwrap_or_default();
     out.say(format!("  {}…", invitation.chars().take(64).collect::<String>()));
-    carol.node.ask::<RentedBox>(Command::BoxAdd { invitation, name: Some("bob".into()) }).await?;
-    let has_box = |contact: &Contact| contact.drops == 1;
+    carol.node.ask::<BoxStatus>(Command::BoxAdd { invitation, name: Some("bob".into()) }).await?;
+    let has_box = |contact: &Contact| contact.boxes == 1;
     alice.wait(Command::ContactShow { who: "carol".into() }, "for carol's card", has_box).await?;
     out.say("carol's node tells alice's. bob's will not learn who leaves what there, nor what it says.\n");
 

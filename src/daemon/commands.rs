@@ -12,10 +12,10 @@ use data_encoding::BASE64;
 use serde_json::Value;
 
 mod backup;
+mod boxes;
 mod carrier;
 pub(super) mod compose;
 mod contacts;
-mod drops;
 mod queue;
 
 use self::backup::Leases;
@@ -145,14 +145,14 @@ impl Commands {
             Command::CarrierRevoke => write(&self.carrier.revoke().await?),
             Command::CarrierEvict { name } => write(&self.carrier.evict(&name).await?),
             Command::BoxAdd { invitation, name } => {
-                write(&drops::rent(&self.runtime.pool, &*self.account(identity)?, invitation, name).await?)
+                write(&boxes::rent(&self.runtime.pool, &*self.account(identity)?, invitation, name).await?)
             }
             Command::BoxList => {
-                let carriers = drops::list(&self.account(identity)?.snapshot.borrow().clone());
+                let carriers = boxes::list(&self.account(identity)?.snapshot.borrow().clone());
                 write(&reply::Boxes { carriers })
             }
-            Command::BoxCheck { name } => write(&drops::check(&*self.account(identity)?, name).await?),
-            Command::BoxRemove { name } => write(&drops::leave(&*self.account(identity)?, name).await?),
+            Command::BoxCheck { name } => write(&boxes::check(&*self.account(identity)?, name).await?),
+            Command::BoxRemove { name } => write(&boxes::leave(&*self.account(identity)?, name).await?),
             Command::MailSettings => write(&mail_settings(self.listening, &*self.account(identity)?)?),
         }
     }
@@ -202,7 +202,7 @@ impl Commands {
                 blocked_reason: network.blocked_reason,
             },
             carrier: self.carrier.status(),
-            carriers: snapshots().flat_map(|snapshot| drops::list(&snapshot)).collect(),
+            carriers: snapshots().flat_map(|snapshot| boxes::list(&snapshot)).collect(),
             queue: snapshots().flat_map(|snapshot| queue::waiting(&snapshot)).collect(),
             backup: last_backup(&self.home),
             disk: self.home.vfs().free_space(self.home.path()).ok().map(disk),
@@ -245,7 +245,7 @@ fn unexpected() -> Failure {
 
 /// Whether mail can be left for an identity whose own onion is not published.
 fn has_open_box(account: &LocalAccount) -> bool {
-    account.snapshot.borrow().drops.rented().any(|rented| rented.is_open())
+    account.snapshot.borrow().boxes.own().any(|own_box| own_box.is_open())
 }
 
 /// Why nobody reaches an identity, where that is its owner's doing.

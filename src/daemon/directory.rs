@@ -75,7 +75,7 @@ impl DataDir {
     }
 }
 
-/// Ends the node when its data directory is gone. Each log looks for itself before it reports a commit; this is for the time
+/// DriverHandle the node when its data directory is gone. Each log looks for itself before it reports a commit; this is for the time
 /// in which nothing is committed. Returns when the node is gone.
 pub(super) async fn watch(home: Weak<Home>, registry: Weak<Registry>, ending: watch::Sender<Option<Ending>>) {
     while let (Some(home), Some(registry)) = (home.upgrade(), registry.upgrade()) {

@@ -18,7 +18,7 @@ mod upkeep;
 use tokio::sync::{mpsc, watch};
 
 use self::crypto::Pool;
-use self::driver::{Driver, Ends, Shell};
+use self::driver::{Driver, DriverHandle, Shell};
 use self::images::Images;
 use self::publishing::Network;
 use self::supervision::Supervisor;
@@ -63,7 +63,7 @@ impl Runtime {
         images: Images,
         onion: Published,
     ) -> Reached<S::Request> {
-        let (driver, Ends { requests, incoming }) = Driver::new(machine, shell, images, self.pool.clone());
+        let (driver, DriverHandle { requests, incoming }) = Driver::new(machine, shell, images, self.pool.clone());
         self.supervisor.drive(tasks.driver, driver.run(self.supervisor.stopping()));
         let reachable = self.network.publish(&self.supervisor, tasks.publishing, onion, incoming);
         Reached { requests, reachable }

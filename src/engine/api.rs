@@ -8,8 +8,8 @@ use std::sync::Arc;
 use crate::base::{BodyId, ContactId, FolderId, InvitationId, QueueId, Timestamp};
 
 use crate::engine::state::book::Unaddressable;
-use crate::engine::state::boxes::Told;
-use crate::engine::state::boxes::rented::DropKeys;
+use crate::engine::state::boxes::ReceiptPolicy;
+use crate::engine::state::boxes::own::BoxKeys;
 use crate::engine::state::mailbox::{FlagChange, NamedFlags, Uid};
 use crate::engine::state::queue::RecipientOptions;
 
@@ -113,16 +113,16 @@ pub enum Request {
         /// Which.
         contact: ContactId,
         /// What it hears.
-        told: Told,
+        told: ReceiptPolicy,
     },
-    /// Acknowledge and drop what a contact sends, and send it nothing more.
+    /// Acknowledge and box what a contact sends, and send it nothing more.
     Block(ContactId),
     /// Let a blocked contact back.
     Unblock(ContactId),
     /// Take a contact out of the book; what it sends from now on is a stranger's.
     RemoveContact(ContactId),
     /// Whether we carry objects of a contact to nodes of others.
-    AllowCarriage {
+    AllowForwarding {
         /// Which.
         contact: ContactId,
         /// Whether we do.
@@ -135,24 +135,24 @@ pub enum Request {
         /// The friend; `None` for nobody.
         friend: Option<ContactId>,
     },
-    /// Whether the identity's onion is to be published; else mail comes by its drops alone.
+    /// Whether the identity's onion is to be published; else mail comes by its boxes alone.
     Listen(bool),
-    /// Rent a drop at a carrier with its invitation (`rune-box:…`).
-    RentDrop {
+    /// Rent a box at a carrier with its invitation (`rune-box:…`).
+    RentBox {
         /// The text.
         invitation: String,
         /// What the user calls it.
         name: String,
         /// Keys made for it, and for nothing else.
-        keys: DropKeys,
+        keys: BoxKeys,
     },
-    /// See whether a drop works, end to end. How it goes is published.
-    CheckDrop {
+    /// See whether a box works, end to end. How it goes is published.
+    CheckBox {
         /// What the user calls it.
         name: String,
     },
-    /// Give a drop up.
-    LeaveDrop {
+    /// Give a box up.
+    LeaveBox {
         /// What the user calls it.
         name: String,
     },
@@ -188,12 +188,12 @@ pub struct Submission {
     /// The message to sign, with Bcc and identifying fields removed.
     pub message: Arc<[u8]>,
     /// What the mail program wants to hear of it.
-    pub asked: Asked,
+    pub asked: DeliveryOptions,
 }
 
 /// The parameters of RFC 3461 with which a message was submitted.
 #[derive(Clone, Default)]
-pub struct Asked {
+pub struct DeliveryOptions {
     /// ENVID, of printable ASCII.
     pub envelope: Option<String>,
     /// RET=FULL.

@@ -11,7 +11,7 @@ use crate::base::rng::Rng;
 use crate::base::{BodyId, ContactId, FolderId, OpId, SessionId, Timestamp};
 use crate::mail::Address;
 
-use crate::engine::dialled::Told;
+use crate::engine::dialled::News;
 use crate::engine::io::{CommitError, DIALLED_SESSIONS, Durability, Effect, NewBody, Opened, Refusal, Transaction};
 use crate::engine::state::mailbox::{Folder, FolderRole, NamedFlags, NewMessage, Uid};
 use crate::engine::state::profile::{Profile, PublicProfile};
@@ -113,7 +113,7 @@ pub(in crate::engine) enum Completion {
     CardVerified(bool),
     CertificateChecked(bool),
     Sealed(Result<Vec<u8>, Refusal>),
-    DropWorked(Result<Vec<u8>, Refusal>),
+    BoxWorked(Result<Vec<u8>, Refusal>),
     BodyRead(Option<Vec<u8>>),
 }
 
@@ -123,7 +123,7 @@ pub(in crate::engine) enum Signal {
     /// An object was collected at a box of ours.
     Collected(SessionId, Vec<u8>),
     /// Something happened that is for one session alone.
-    Told(SessionId, Told),
+    News(SessionId, News),
     /// A contact was seen on line.
     PeerCameOnline(ContactId),
     /// A contact does not answer, and something waits for it.

@@ -7,13 +7,13 @@
 use crate::base::{ClockStep, ContactId, ContentId, Onion, OpId, QueueId, SessionId, Timestamp};
 use crate::engine::context::{Completion, Context, Out};
 use crate::engine::io::{DialError, Effect};
-use crate::engine::session::{self, Initiator, Patron, Service};
+use crate::engine::session::{self, BoxClient, DeliveryClient, Service};
 use crate::engine::state::AttemptError;
 use crate::wire::Status;
 
 /// Something that waits for a contact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::engine) enum Item {
+pub(in crate::engine) enum Outgoing {
     /// The card with this content id.
     Card(ContentId),
     /// Receipts, in the content with this id.
@@ -36,7 +36,7 @@ pub(in crate::engine) enum TaskEvent<'a> {
     /// An operation that the session began is over.
     Completed(OpId, Completion),
     /// Something happened that is for one kind of session alone.
-    Told(Told),
+    News(News),
     /// There are too many sessions of its kind, and this one is to end.
     Surplus,
     /// We have parted from the contact: the session is to end.
@@ -45,9 +45,9 @@ pub(in crate::engine) enum TaskEvent<'a> {
 
 /// What one kind of session is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::engine) enum Told {
+pub(in crate::engine) enum News {
     /// The outcome of an item is on the disk; or that failed.
-    Settled(Item, bool),
+    Settled(Outgoing, bool),
     /// The contact's certificate is on the disk; or that failed.
     CertificateKept(bool),
     /// What the session is about to hand over is noted on the disk; or that failed.
@@ -72,7 +72,7 @@ pub(in crate::engine) trait Client {
     fn take_output(&mut self) -> Vec<u8>;
 }
 
-impl Client for Initiator {
+impl Client for DeliveryClient {
     type Event = session::Event;
 
     fn handle(&mut self, now: Timestamp, bytes: &[u8]) {
@@ -108,7 +108,7 @@ impl Client for Initiator {
     }
 }
 
-impl Client for Patron {
+impl Client for BoxClient {
     type Event = Service;
 
     fn handle(&mut self, now: Timestamp, bytes: &[u8]) {
@@ -273,7 +273,7 @@ pub(in crate::engine) trait Dialled {
 
     fn clock_set(&mut self, _: ClockStep, _: Timestamp) {}
 
-    fn told(&mut self, _: &mut Context<'_>, _: &mut Self::Rooms<'_>, _: Told) {}
+    fn told(&mut self, _: &mut Context<'_>, _: &mut Self::Rooms<'_>, _: News) {}
 
     /// After each event: the session shows its rooms what the others have to know of it.
     fn show(&self, _: &mut Self::Rooms<'_>) {}
@@ -339,7 +339,7 @@ pub(in crate::engine) trait Dialled {
                 self.completed(cx, rooms, op, completion);
                 self.line_mut().flush(cx.out);
             }
-            TaskEvent::Told(told) => {
+            TaskEvent::News(told) => {
                 self.told(cx, rooms, told);
                 self.line_mut().flush(cx.out);
             }

@@ -14,7 +14,7 @@ use crate::wire::Status;
 use crate::engine::boxes::Delays;
 use crate::engine::context::{Completion, Context, Out, Owner, Signal};
 use crate::engine::deliver::Deliver;
-use crate::engine::dialled::{TaskEvent, Told};
+use crate::engine::dialled::{News, TaskEvent};
 use crate::engine::io::{CommitError, DIALLED_SESSIONS, Effect, Input};
 use crate::engine::requests::RequestRooms;
 use crate::engine::rooms::Rooms;
@@ -63,7 +63,7 @@ impl Identity {
         Snapshot {
             attempts: Arc::new(deliver.schedule.attempts()),
             collections: Arc::new(boxes.calendar.attempts()),
-            checks: Arc::new(boxes.checks.iter().map(|(drop, known)| (*drop, known.check)).collect()),
+            checks: Arc::new(boxes.checks.iter().map(|(box_id, known)| (*box_id, known.check)).collect()),
             ..self.state.snapshot()
         }
     }
@@ -106,7 +106,7 @@ impl Identity {
                 self.completed(now, rng, op, Completion::CertificateChecked(usable));
             }
             Input::Sealed(op, result) => self.completed(now, rng, op, Completion::Sealed(result)),
-            Input::DropWorked(op, result) => self.completed(now, rng, op, Completion::DropWorked(result)),
+            Input::BoxWorked(op, result) => self.completed(now, rng, op, Completion::BoxWorked(result)),
             Input::BodyRead(op, message) => self.completed(now, rng, op, Completion::BodyRead(message)),
             Input::DiskLow(low) => self.disk_low = low,
             Input::ClockSet(step) => {
@@ -210,15 +210,15 @@ fn tell_all(cx: &mut Context<'_>, rooms: &mut Rooms, tasks: &mut Tasks) {
         rooms.receive.settle_all(cx);
         let Some(signal) = cx.out.next_signal() else { return };
         match signal {
-            Signal::Told(session, told) => tasks.handle(cx, rooms, session, TaskEvent::Told(told)),
+            Signal::News(session, told) => tasks.handle(cx, rooms, session, TaskEvent::News(told)),
             Signal::PeerCameOnline(contact) => rooms.deliver.schedule.online(contact, cx.now, cx.rng),
             Signal::PeerIsAway(contact) => rooms.boxes.wants_deposits(cx, contact),
             Signal::Collected(session, object) => {
                 if !rooms.receive.collected(cx, session, object) {
-                    tasks.handle(cx, rooms, session, TaskEvent::Told(Told::Judged(Status::Busy)));
+                    tasks.handle(cx, rooms, session, TaskEvent::News(News::Judged(Status::Busy)));
                 }
             }
-            Signal::BoxNews => tasks.handle_all(cx, rooms, || TaskEvent::Told(Told::News)),
+            Signal::BoxNews => tasks.handle_all(cx, rooms, || TaskEvent::News(News::News)),
         }
     }
 }

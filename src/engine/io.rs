@@ -112,7 +112,7 @@ pub enum Input {
     /// Completion of [`Effect::ReadBody`]; `None` where it cannot be read.
     BodyRead(OpId, Option<Vec<u8>>),
     /// Completion of [`Effect::ForDrop`].
-    DropWorked(OpId, Result<Vec<u8>, Refusal>),
+    BoxWorked(OpId, Result<Vec<u8>, Refusal>),
     /// The clock was set, or the machine slept: it shows another time than it would have ([`CLOCK_STEP`](crate::base::limits::CLOCK_STEP)).
     ClockSet(ClockStep),
     /// Whether the disk has so little space that new mail is refused.
@@ -136,8 +136,8 @@ pub enum Effect {
     Seal(OpId, Vec<u8>, Arc<[u8]>, Sizes),
     /// The same for a content whose payload is a stored body: the signed bytes are header ‖ body.
     SealBody(OpId, String, BodyId, Arc<[u8]>, Sizes),
-    /// Do something with the keys of a drop; completes with [`Input::DropWorked`].
-    ForDrop(OpId, SecretBytes, DropWork),
+    /// Do something with the keys of a box; completes with [`Input::BoxWorked`].
+    ForDrop(OpId, SecretBytes, BoxWork),
     /// Read a committed body; completes with [`Input::BodyRead`].
     ReadBody(OpId, BodyId),
     /// Nothing refers to these bodies any more: they may be given up.
@@ -162,11 +162,11 @@ pub enum Sizes {
     /// Any of them.
     All,
     /// Those that tokens are for.
-    Drop,
+    Box,
 }
 
-/// What the keys of a drop are for.
-pub enum DropWork {
+/// What the keys of a box are for.
+pub enum BoxWork {
     /// Open the challenge of a carrier: this certificate has this primary key and signed it. Gives the content.
     OpenChallenge(Vec<u8>, Arc<[u8]>, Fingerprint),
     /// Sign and seal these content bytes to this certificate.

@@ -32,7 +32,7 @@ pub use encoding::RecordError;
 pub use identity::Identity;
 pub use io::{Effect, Input, Transaction};
 pub use state::book::{Book, Unaddressable};
-pub use state::boxes::Drops;
+pub use state::boxes::KnownBoxes;
 pub use state::mailbox::Mailbox;
 pub use state::profile::{Profile, PublicProfile, SecretBytes};
 pub use state::queue::Queue;

@@ -9,7 +9,7 @@ use crate::base::limits;
 use crate::base::{BodyId, FolderId, OpId, QueueId, Timestamp};
 
 use crate::engine::api::{Request, RequestError, RequestId, Response};
-use crate::engine::boxes::{Boxes, Checking, leave_drop, rent_drop};
+use crate::engine::boxes::{Boxes, CheckTask, leave_box, rent_box};
 use crate::engine::change::{Answer, Change, Outcome};
 use crate::engine::context::{Completion, Context, Out, Owner, Room};
 use crate::engine::deliver::Deliver;
@@ -43,7 +43,7 @@ pub(in crate::engine) struct RequestRooms<'r> {
     pub(in crate::engine) deliver: &'r mut Deliver,
     pub(in crate::engine) boxes: &'r mut Boxes,
     /// A session that a request began.
-    pub(in crate::engine) begun: Option<Checking>,
+    pub(in crate::engine) begun: Option<CheckTask>,
 }
 
 impl Requests {
@@ -120,18 +120,18 @@ fn plan(cx: &mut Context<'_>, rooms: &mut RequestRooms<'_>, request: Request) ->
         Request::Block(contact) => parting::block(cx, contact),
         Request::Unblock(contact) => parting::unblock(cx, contact),
         Request::RemoveContact(contact) => parting::remove_contact(cx, contact),
-        Request::AllowCarriage { contact, on } => forwarding::allow_carriage(cx, contact, on),
+        Request::AllowForwarding { contact, on } => forwarding::allow_forwarding(cx, contact, on),
         Request::ChooseCarrier { contact, friend } => forwarding::choose_carrier(cx, contact, friend),
         Request::Listen(on) => {
             let answer = Answer::Always(Response::Done);
             Ok(Change::new(vec![Record::ListenSwitched { on }], answer))
         }
-        Request::RentDrop { invitation, name, keys } => rent_drop(cx, &invitation, name, keys),
-        Request::CheckDrop { name } => {
+        Request::RentBox { invitation, name, keys } => rent_box(cx, &invitation, name, keys),
+        Request::CheckBox { name } => {
             *begun = boxes.check(cx, &name)?;
             Ok(Change::new(Vec::new(), Answer::Always(Response::Done)))
         }
-        Request::LeaveDrop { name } => leave_drop(cx, &name),
+        Request::LeaveBox { name } => leave_box(cx, &name),
         Request::AddPassword { name, hash } => contacts::add_password(cx, name, hash),
         Request::RenewPassword { hash, renewed } => contacts::renew_password(cx, &hash, renewed),
         Request::RevokePassword { name } => contacts::revoke_password(cx, name),

@@ -7,7 +7,7 @@ use crate::base::{ClockStep, OpId, SessionId, Timestamp};
 use crate::engine::boxes::{Boxes, Delays};
 use crate::engine::context::{Completion, Context, Room};
 use crate::engine::deliver::Deliver;
-use crate::engine::forwarding::Rounds;
+use crate::engine::forwarding::ForwardSchedule;
 use crate::engine::receive::{Receive, ReceiveRooms};
 use crate::engine::requests::Requests;
 use crate::engine::state::queue::Queued;
@@ -20,7 +20,7 @@ pub(in crate::engine) struct Rooms {
     pub(in crate::engine) receive: Receive,
     pub(in crate::engine) deliver: Deliver,
     pub(in crate::engine) boxes: Boxes,
-    pub(in crate::engine) forwarding: Rounds,
+    pub(in crate::engine) forwarding: ForwardSchedule,
 }
 
 impl Rooms {
@@ -31,7 +31,7 @@ impl Rooms {
             receive: Receive::default(),
             deliver: Deliver::at_start(state, delays.receipt, now, rng),
             boxes: Boxes::at_start(state, delays.deposit, now, rng),
-            forwarding: Rounds::at_start(state.carriage(), now, rng),
+            forwarding: ForwardSchedule::at_start(state.forwarding(), now, rng),
         }
     }
 

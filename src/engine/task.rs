@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 
 use crate::base::{SessionId, Timestamp};
-use crate::engine::boxes::{Checking, Collecting, DepositRooms, Depositing};
+use crate::engine::boxes::{CheckTask, CollectTask, DepositRooms, DepositTask};
 use crate::engine::context::Context;
 use crate::engine::deliver::direct::Direct;
 use crate::engine::dialled::{Dialled, TaskEvent};
-use crate::engine::forwarding::Carrying;
+use crate::engine::forwarding::ForwardTask;
 use crate::engine::rooms::Rooms;
 
 /// One session that we dialled, or are dialling.
@@ -16,13 +16,13 @@ pub(in crate::engine) enum Task {
     /// What waits for a contact is brought to its own node.
     Direct(Direct),
     /// Something for a contact is left in a box of it, or with a friend.
-    Deposit(Depositing),
+    Deposit(DepositTask),
     /// What is in a box of ours is collected.
-    Collect(Collecting),
+    Collect(CollectTask),
     /// Something is left in a box of ours, to see whether it works.
-    Check(Checking),
+    Check(CheckTask),
     /// An object that we carry is brought to its receiver.
-    Forward(Carrying),
+    Forward(ForwardTask),
 }
 
 impl Task {

@@ -54,9 +54,9 @@ pub struct Card {
     /// The secret of the invitation that this card redeems (base64), on the first card to an inviter.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "super::base64_option")]
     pub invitation: Option<Vec<u8>>,
-    /// The drops at which the reader may leave something while the author is away.
+    /// The boxes at which the reader may leave something while the author is away.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub drops: Vec<CardDrop>,
+    pub boxes: Vec<CardBox>,
     /// Whether the author returns receipts to the reader.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub receipts: bool,
@@ -71,9 +71,9 @@ const fn is_yes(value: &bool) -> bool {
     *value
 }
 
-/// One drop of a card's author (docs/protocol.md, "Drops in cards").
+/// One box of a card's author (docs/protocol.md, "Drops in cards").
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CardDrop {
+pub struct CardBox {
     /// Where the carrier is.
     #[serde(with = "super::text")]
     pub onion: Onion,
@@ -89,9 +89,9 @@ pub struct CardDrop {
     pub every: u32,
 }
 
-impl std::fmt::Debug for CardDrop {
+impl std::fmt::Debug for CardBox {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CardDrop").field("classes", &self.classes.len()).finish_non_exhaustive()
+        f.debug_struct("CardBox").field("classes", &self.classes.len()).finish_non_exhaustive()
     }
 }
 

@@ -5,7 +5,7 @@
 //! RUNE-CONTENT mail/1 critical
 //! Id: 6f3c…                       32 hexadecimal digits, random
 //! Expires: 2026-11-25T00:00:00Z
-//! Receipt: 9a01…                  64 hexadecimal digits, in a copy that is left at a drop
+//! Receipt: 9a01…                  64 hexadecimal digits, in a copy that is left at a box
 //!                                 an empty line, then the payload to the end
 //! ```
 //! Line ends of the header are LF. Unknown fields are kept out of the way; an unknown kind or version with
@@ -30,9 +30,9 @@ pub enum ContentKind {
     Challenge,
     /// The answer to it: `challenge-answer/1`.
     ChallengeAnswer,
-    /// Receipts of copies that came through a drop: `receipt/1`.
+    /// Receipts of copies that came through a box: `receipt/1`.
     Receipt,
-    /// What its author leaves at its own drop, to see whether that works: `check/1`.
+    /// What its author leaves at its own box, to see whether that works: `check/1`.
     Check,
 }
 
@@ -78,7 +78,7 @@ pub struct Content {
     pub id: ContentId,
     /// After this moment, and 48 hours, nobody accepts it.
     pub expires: Timestamp,
-    /// What is to be returned to the author by whoever opens it, in a copy that is left at a drop.
+    /// What is to be returned to the author by whoever opens it, in a copy that is left at a box.
     pub receipt: Option<Receipt>,
     /// The payload.
     pub payload: Vec<u8>,

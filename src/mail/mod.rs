@@ -26,7 +26,7 @@ pub mod structure;
 mod transfer;
 
 pub use crate::base::address::{self, Address, AddressError, LocalPart};
-pub use card::{Binding, Card, CardDrop};
+pub use card::{Binding, Card, CardBox};
 pub use content::{Content, ContentError, ContentKind, Receipt};
 pub use invitation::{Invitation, InvitationError};
 

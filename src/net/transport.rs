@@ -292,22 +292,22 @@ impl Intake {
     }
 
     /// A place for one more stream, as soon as there is one. `None` once the listener is gone.
-    pub(super) async fn place(&self) -> Option<Place> {
+    pub(super) async fn place(&self) -> Option<StreamPermit> {
         tokio::select! {
             biased;
             () = self.sender.closed() => None,
-            permit = Arc::clone(&self.places).acquire_owned() => permit.ok().map(Place::new),
+            permit = Arc::clone(&self.places).acquire_owned() => permit.ok().map(StreamPermit::new),
         }
     }
 
     /// A place for one more stream if there is one now.
-    pub(super) fn place_now(&self) -> Option<Place> {
-        Arc::clone(&self.places).try_acquire_owned().ok().map(Place::new)
+    pub(super) fn place_now(&self) -> Option<StreamPermit> {
+        Arc::clone(&self.places).try_acquire_owned().ok().map(StreamPermit::new)
     }
 
     /// Hands a stream to the listener; `false` once the listener is gone. Never waits: there are as many slots
     /// in the channel as places.
-    pub(super) fn give(&self, stream: impl Stream, place: Place) -> bool {
+    pub(super) fn give(&self, stream: impl Stream, place: StreamPermit) -> bool {
         self.sender.try_send(Box::new(Placed { stream, _place: place })).is_ok()
     }
 
@@ -318,12 +318,12 @@ impl Intake {
 }
 
 /// The right to one live stream; given back when the stream is dropped.
-pub(super) struct Place {
+pub(super) struct StreamPermit {
     _permit: OwnedSemaphorePermit,
     _circuit: Option<Arc<()>>,
 }
 
-impl Place {
+impl StreamPermit {
     const fn new(permit: OwnedSemaphorePermit) -> Self {
         Self { _permit: permit, _circuit: None }
     }
@@ -337,7 +337,7 @@ impl Place {
 /// A stream that holds its place.
 struct Placed<S> {
     stream: S,
-    _place: Place,
+    _place: StreamPermit,
 }
 
 impl<S: Stream> AsyncRead for Placed<S> {

@@ -150,7 +150,7 @@ mod tests {
             binding: binding(),
             auth_key: MacKey::from_bytes([0; 32]),
             invitation: None,
-            drops: Vec::new(),
+            boxes: Vec::new(),
             receipts: true,
         };
         let content = b"the card";

@@ -47,11 +47,11 @@ pub(super) const fn plaintext_bytes(bucket: usize) -> usize {
 }
 
 /// The buckets of which there are tokens (docs/protocol.md, "Tokens"), the smallest first.
-const AT_DROPS: [usize; 7] = [4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, MIB, 4 * MIB, 16 * MIB];
+const AT_BOXES: [usize; 7] = [4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, MIB, 4 * MIB, 16 * MIB];
 
 /// The smallest bucket of those for drops that holds this many plaintext bytes; `None` where none does.
-pub(super) fn drop_bucket_for(plaintext: usize) -> Option<usize> {
-    AT_DROPS.into_iter().find(|bucket| plaintext_bytes(*bucket) >= plaintext)
+pub(super) fn box_bucket_for(plaintext: usize) -> Option<usize> {
+    AT_BOXES.into_iter().find(|bucket| plaintext_bytes(*bucket) >= plaintext)
 }
 
 /// The smallest bucket that holds this many plaintext bytes; `None` where no bucket does.

@@ -83,7 +83,7 @@ pub use binding::{sign_binding, verify_binding, verify_card, verify_onion_revoca
 pub use certificate::{Certificate, CertificateError};
 pub use open::{OpenError, OpenedObject, open, verify_detached};
 pub use packet::HeaderFault;
-pub use seal::{SealError, seal, seal_for_drop};
+pub use seal::{SealError, seal, seal_for_box};
 pub use secret::{Generated, SecretKeys, SecretKeysError, generate};
 pub use signature::SignatureFault;
 

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::bucket::{buckets, is_bucket, plaintext_bytes};
 use super::testing::{NOW, alice, bob, carol};
-use super::{Certificate, Class, OpenError, SealError, SecretKeys, open, seal, seal_for_drop, verify_detached};
+use super::{Certificate, Class, OpenError, SealError, SecretKeys, open, seal, seal_for_box, verify_detached};
 use crate::base::Timestamp;
 use crate::base::limits::OBJECT_BYTES;
 
@@ -30,7 +30,7 @@ fn the_recipient_reads_what_the_author_wrote_and_knows_who_it_was() {
 fn copies_for_drops_have_the_sizes_of_tokens_and_nothing_in_common() {
     for (length, size) in [(0, 4096), (5000, 16 << 10), (300_000, 1 << 20), (1 << 20, 4 << 20), (5 << 20, 16 << 20)] {
         let content = vec![b'x'; length];
-        let copies = [(); 2].map(|()| seal_for_drop(&content, alice().keys(), bob().certificate(), NOW).unwrap());
+        let copies = [(); 2].map(|()| seal_for_box(&content, alice().keys(), bob().certificate(), NOW).unwrap());
         assert_eq!(copies.each_ref().map(Vec::len), [size; 2]);
         let opened = open(&copies[0], bob().keys(), &alice().known(), NOW).unwrap();
         assert!(opened.verified && opened.content == content);
@@ -40,7 +40,7 @@ fn copies_for_drops_have_the_sizes_of_tokens_and_nothing_in_common() {
         }
     }
     let large = vec![0; 16 << 20];
-    let refused = seal_for_drop(&large, alice().keys(), bob().certificate(), NOW).unwrap_err();
+    let refused = seal_for_box(&large, alice().keys(), bob().certificate(), NOW).unwrap_err();
     assert_eq!(refused, SealError::TooLarge);
 }
 

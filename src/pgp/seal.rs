@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use crate::base::Timestamp;
 
 use super::Class;
-use super::bucket::{bucket_for, drop_bucket_for, plaintext_bytes};
+use super::bucket::{box_bucket_for, bucket_for, plaintext_bytes};
 use super::certificate::Certificate;
 use super::gate::LITERAL_PREFIX;
 use super::packet::{HEADER_BYTES, header, tag};
@@ -64,13 +64,13 @@ pub fn seal(content: &[u8], keys: &SecretKeys, recipient: &Certificate, now: Tim
 ///
 /// # Errors
 /// See [`SealError`].
-pub fn seal_for_drop(
+pub fn seal_for_box(
     content: &[u8],
     keys: &SecretKeys,
     recipient: &Certificate,
     now: Timestamp,
 ) -> Result<Vec<u8>, SealError> {
-    seal_into(content, keys, recipient, drop_bucket_for, now)
+    seal_into(content, keys, recipient, box_bucket_for, now)
 }
 
 /// The bucket for so many plaintext bytes.

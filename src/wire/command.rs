@@ -122,7 +122,7 @@ keywords! {
     Identify = "IDENTIFY";
     /// Answer an identification challenge.
     Respond = "RESPOND";
-    /// Leave an object at a drop.
+    /// Leave an object at a box.
     Deposit = "DEPOSIT";
     /// Upload the hashes of tokens.
     Tokens = "TOKENS";

@@ -1,4 +1,4 @@
-//! Tokens: what a contact shows to leave something at a drop, and what the carrier knows them by
+//! Tokens: what a contact shows to leave something at a box, and what the carrier knows them by
 //! (docs/protocol.md, "Tokens").
 
 use hmac::Mac as _;

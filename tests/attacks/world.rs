@@ -46,7 +46,7 @@ pub(crate) struct World {
     pub(crate) carrier: Onion,
     pub(crate) login: Login,
     alices: Login,
-    drop: SecretKeys,
+    box_keys: SecretKeys,
     usual: [Duration; ALL.len()],
     letters: AtomicUsize,
     runtime: tokio::runtime::Runtime,
@@ -66,10 +66,10 @@ impl World {
         });
         let (login, alices) = (Login::new(&bob, "attacks"), Login::new(&alice, "attacks"));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let (drop, letters, usual) = (new_keys(), AtomicUsize::new(0), [Duration::ZERO; ALL.len()]);
-        let mut world = Self { alice, bob, carrier, login, alices, drop, usual, letters, runtime, peers };
+        let (box_keys, letters, usual) = (new_keys(), AtomicUsize::new(0), [Duration::ZERO; ALL.len()]);
+        let mut world = Self { alice, bob, carrier, login, alices, box_keys, usual, letters, runtime, peers };
         let mut owner = box_client::Session::connect(world.peers(), carrier).unwrap();
-        assert_eq!(owner.register(&world.drop, &world.box_invitation()).unwrap(), 210);
+        assert_eq!(owner.register(&world.box_keys, &world.box_invitation()).unwrap(), 210);
         for (at, honest) in ALL.into_iter().enumerate() {
             let mut times: Vec<_> = (0..5).map(|_| world.time(honest)).collect();
             times.sort_unstable();
@@ -182,9 +182,9 @@ impl World {
                 assert!(String::from_utf8_lossy(&shown).contains("EXISTS"));
             }
             Honest::Box => {
-                let name = self.drop.certificate().fingerprint();
+                let name = self.box_keys.certificate().fingerprint();
                 let mut owner = box_client::Session::connect(self.peers(), self.carrier).unwrap();
-                assert_eq!(owner.identify(name, &self.drop).unwrap(), 211);
+                assert_eq!(owner.identify(name, &self.box_keys).unwrap(), 211);
             }
         }
         began.elapsed()

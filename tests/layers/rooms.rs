@@ -135,12 +135,12 @@ fn an_import_up_is_seen_in_every_form() {
         ("src/engine/tests/scenarios.rs", "use super::Identity;"),
         ("src/engine/session/mod.rs", "#[cfg(test)]\nmod tests;\nuse crate::engine::identity::Identity;"),
         ("src/engine/state/mod.rs", "use super::Identity;"),
-        ("src/engine/boxes/leg.rs", "fn a(identity: &crate::engine::Identity) {}"),
+        ("src/engine/boxes/client.rs", "fn a(identity: &crate::engine::Identity) {}"),
         ("src/engine/state/boxes/mod.rs", "use super::super::boxes::leg::Leg;"),
     ];
     let tree = Tree::new(texts.map(|(path, text)| (path.to_owned(), text.to_owned())).to_vec());
     let expected = [
-        ("boxes/leg.rs", "identity"),
+        ("boxes/client.rs", "identity"),
         ("session/mod.rs", "identity"),
         ("state/boxes/mod.rs", "boxes"),
         ("state/mod.rs", "identity"),

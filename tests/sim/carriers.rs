@@ -15,7 +15,7 @@ use runepeer::engine::carrier::{
 };
 use runepeer::engine::io::{CommitError, Sizes};
 use runepeer::engine::state::book::ContactStatus;
-use runepeer::engine::state::boxes::rented::DropKeys;
+use runepeer::engine::state::boxes::own::BoxKeys;
 use runepeer::engine::{Request, SecretBytes};
 use runepeer::mail::Invitation;
 use runepeer::wire::mailbox::Policy;
@@ -158,7 +158,7 @@ impl World {
                 known.filter(|it| it.status == ContactStatus::Confirmed).map(|contact| contact.id).collect();
             for &contact in &known {
                 let on = self.below(4) > 0;
-                self.request(n, Request::AllowCarriage { contact, on });
+                self.request(n, Request::AllowForwarding { contact, on });
                 let friend = known[self.below(known.len() as u64) as usize];
                 if friend != contact && self.below(2) == 0 {
                     self.request(n, Request::ChooseCarrier { contact, friend: Some(friend) });
@@ -184,8 +184,8 @@ impl World {
         let key = crypto::key(2 * CARRIERS + n * 64 + c);
         let own = Fingerprint::from_bytes(key);
         let certificate = crypto::certificate(&own).into();
-        let keys = DropKeys { keys: SecretBytes::new(key.to_vec()), certificate, fingerprint: own };
-        self.request(n, Request::RentDrop { invitation: text, name: format!("box{c}"), keys });
+        let keys = BoxKeys { keys: SecretBytes::new(key.to_vec()), certificate, fingerprint: own };
+        self.request(n, Request::RentBox { invitation: text, name: format!("box{c}"), keys });
     }
 
     /// The bad weather of carriers.
@@ -354,7 +354,7 @@ impl World {
                     CarrierInput::CertificateRead(op, crypto::fingerprint_of(&bytes))
                 }
                 CarrierEffect::Seal(op, content, to) => {
-                    let sealed = crypto::seal(&own, &to, &content, Sizes::Drop, &mut self.carriers[c].rng);
+                    let sealed = crypto::seal(&own, &to, &content, Sizes::Box, &mut self.carriers[c].rng);
                     CarrierInput::Sealed(op, sealed)
                 }
                 CarrierEffect::Open(op, object, by) => CarrierInput::Opened(op, crypto::open_from(&own, &object, &by)),

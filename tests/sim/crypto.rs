@@ -4,7 +4,7 @@
 use runepeer::base::ids::Fingerprint;
 use runepeer::base::rng::SeededRng;
 use runepeer::base::{Onion, OnionSeed, Rng, Timestamp};
-use runepeer::engine::io::{CardEvidence, DropWork, Opened, Refusal, Sizes};
+use runepeer::engine::io::{BoxWork, CardEvidence, Opened, Refusal, Sizes};
 use runepeer::engine::{Profile, PublicProfile, SecretBytes, Snapshot};
 use runepeer::mail::{Address, Binding, LocalPart};
 use runepeer::wire::digest;
@@ -63,7 +63,7 @@ pub(crate) fn seal(
     mask(to, &nonce, &mut inside);
     let length = (inside.len() as u32).to_le_bytes();
     let mut object = [SEALED, &nonce, &length, &inside].concat();
-    if sizes == Sizes::Drop {
+    if sizes == Sizes::Box {
         let class = Class::that_holds(object.len() as u64).ok_or(Refusal::Permanent)?;
         object.resize(class.bytes() as usize, 0);
     }
@@ -110,16 +110,16 @@ pub(crate) fn sign(by: &Fingerprint, text: &str) -> Vec<u8> {
     digest(&[by.as_bytes(), text.as_bytes()].concat()).to_vec()
 }
 
-/// The keys of a drop are its fingerprint.
-pub(crate) fn work_for_drop(keys: &[u8], work: DropWork, rng: &mut dyn Rng) -> Result<Vec<u8>, Refusal> {
+/// The keys of a box are its fingerprint.
+pub(crate) fn work_for_box(keys: &[u8], work: BoxWork, rng: &mut dyn Rng) -> Result<Vec<u8>, Refusal> {
     let own = Fingerprint::from_bytes(keys.try_into().unwrap());
     match work {
-        DropWork::OpenChallenge(object, carrier, fingerprint) if *carrier == *certificate(&fingerprint) => {
+        BoxWork::OpenChallenge(object, carrier, fingerprint) if *carrier == *certificate(&fingerprint) => {
             open_from(&own, &object, &carrier)
         }
-        DropWork::OpenChallenge(..) => Err(Refusal::Permanent),
-        DropWork::Seal(content, to) => seal(&own, &to, &content, Sizes::All, rng),
-        DropWork::Sign(text) => Ok(sign(&own, &text)),
+        BoxWork::OpenChallenge(..) => Err(Refusal::Permanent),
+        BoxWork::Seal(content, to) => seal(&own, &to, &content, Sizes::All, rng),
+        BoxWork::Sign(text) => Ok(sign(&own, &text)),
     }
 }
 

@@ -123,7 +123,7 @@ impl World {
                 Input::Sealed(op, crypto::seal(&own, &to, &content, sizes, &mut node.rng))
             }
             Work::ForDrop(op, keys, work) => {
-                Input::DropWorked(op, crypto::work_for_drop(keys.expose(), work, &mut node.rng))
+                Input::BoxWorked(op, crypto::work_for_box(keys.expose(), work, &mut node.rng))
             }
             Work::SealBody(op, header, body, to, sizes) => {
                 let sealed =

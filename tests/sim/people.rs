@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use runepeer::base::{FolderId, QueueId};
-use runepeer::engine::api::{Asked, Response, Submission};
+use runepeer::engine::api::{DeliveryOptions, Response, Submission};
 use runepeer::engine::state::mailbox::{FlagChange, Flags, FolderRole, NamedFlags, Uid};
 use runepeer::engine::state::queue::{Notify, RecipientOptions};
 use runepeer::engine::{Request, Snapshot};
@@ -97,7 +97,7 @@ fn write(world: &mut World, n: usize, snapshot: &Snapshot) {
         visible.first().map_or("undisclosed", String::as_str),
         "All work and no play. ".repeat(size / 22)
     );
-    let mut asked = Asked::default();
+    let mut asked = DeliveryOptions::default();
     if world.below(4) == 0 {
         let notify = Notify { success: world.below(2) == 0, failure: world.below(4) != 0, delay: world.below(2) == 0 };
         let options = RecipientOptions { notify, original: None };

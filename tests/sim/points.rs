@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use runepeer::base::FolderId;
-use runepeer::engine::api::{Asked, Response, Submission};
+use runepeer::engine::api::{DeliveryOptions, Response, Submission};
 use runepeer::engine::state::mailbox::{FlagChange, Flags, FolderRole, NamedFlags, Uid};
 use runepeer::engine::{Request, State};
 use runepeer::store::OpenError;
@@ -98,7 +98,8 @@ pub(crate) fn submit(world: &mut World, from: usize, to: &[usize], size: usize) 
     );
     let visible = vec![recipients[0].clone()];
     let message: Arc<[u8]> = text.into_bytes().into();
-    world.request(from, Request::Submit(Submission { recipients, visible, message, asked: Asked::default() }));
+    world
+        .request(from, Request::Submit(Submission { recipients, visible, message, asked: DeliveryOptions::default() }));
 }
 
 fn append(world: &mut World, size: usize) {

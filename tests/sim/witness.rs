@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use runepeer::base::{BodyId, ContactId, FolderId, QueueId};
-use runepeer::engine::state::forwarding::{Carriage, Fate};
+use runepeer::engine::state::forwarding::{Fate, Forwarding};
 use runepeer::engine::state::mailbox::{FolderRole, Uid};
 use runepeer::engine::state::queue::{FailureReason, Progress};
-use runepeer::engine::{Drops, Record, State, Transaction};
+use runepeer::engine::{KnownBoxes, Record, State, Transaction};
 
 use crate::climate::HOUR;
 use crate::node::Node;
@@ -141,7 +141,7 @@ impl Witness {
         }
         let held = |record: &&Record| matches!(record, Record::DepositSettled { held: Some(_), .. });
         self.held += transaction.records.iter().filter(held).count() as u64;
-        let carried = |record: &&Record| matches!(record, Record::LoadEnded { fate: Fate::Delivered, .. });
+        let carried = |record: &&Record| matches!(record, Record::ForwardedEnded { fate: Fate::Delivered, .. });
         self.carried += transaction.records.iter().filter(carried).count() as u64;
         if matches!(transaction.records.first(), Some(Record::Discarded { .. })) {
             self.receipts += before.settled.len() as u64;
@@ -362,8 +362,8 @@ pub(crate) struct Projection {
     passwords: usize,
     duplicates: usize,
     bodies: BTreeSet<BodyId>,
-    drops: Drops,
-    carriage: Carriage,
+    boxes: KnownBoxes,
+    forwarding: Forwarding,
 }
 
 /// The flags of every message, by name.
@@ -414,7 +414,7 @@ pub(crate) fn projection(state: &State) -> Projection {
         passwords: state.passwords().len(),
         duplicates: state.duplicates().len(),
         bodies: state.bodies(),
-        drops: state.drops().clone(),
-        carriage: state.carriage().clone(),
+        boxes: state.boxes().clone(),
+        forwarding: state.forwarding().clone(),
     }
 }

@@ -9,7 +9,7 @@ use runepeer::base::rng::SeededRng;
 use runepeer::base::{BodyId, Onion, OpId, Rng, SessionId, Timestamp};
 use runepeer::engine::api::{RequestId, Response};
 use runepeer::engine::carrier::CarrierInput;
-use runepeer::engine::io::{CardEvidence, DropWork, Sizes};
+use runepeer::engine::io::{BoxWork, CardEvidence, Sizes};
 use runepeer::engine::{Input, Request, RequestError, SecretBytes, State, Transaction};
 use runepeer::store::vfs::CrashMode;
 
@@ -45,7 +45,7 @@ pub(crate) enum Work {
     Check(OpId, Arc<[u8]>, Fingerprint),
     Seal(OpId, Vec<u8>, Arc<[u8]>, Sizes),
     SealBody(OpId, String, BodyId, Arc<[u8]>, Sizes),
-    ForDrop(OpId, SecretBytes, DropWork),
+    ForDrop(OpId, SecretBytes, BoxWork),
     Read(OpId, BodyId),
 }
 

@@ -23,7 +23,7 @@ pub(crate) fn now() -> Timestamp {
     Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// New keys: of a drop, or of somebody who deposits.
+/// New keys: of a box, or of somebody who deposits.
 pub(crate) fn new_keys() -> SecretKeys {
     let onion = Onion::of_seed(&OnionSeed::random(&mut OsRng));
     pgp::generate(now(), onion, &mut OsRng).expect("keys can be made").keys

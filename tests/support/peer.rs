@@ -11,7 +11,7 @@ use runepeer::base::limits::WIRE_ANSWER;
 use runepeer::base::rng::Rng;
 use runepeer::base::{ContentId, IdentityId, MacKey, Onion, OnionSeed, Timestamp};
 use runepeer::engine::session::{
-    Delivery, Event, Host, Initiator, Job, Offer, Outcome, Responder, SendParams, Sender, Ticket, Way,
+    Delivery, DeliveryClient, Event, Host, Job, Offer, Outcome, SendParams, Sender, Server, Ticket, Way,
 };
 use runepeer::mail::{Address, Card, Content, ContentKind, Invitation, LocalPart};
 use runepeer::net::{Isolation, Listener, Loopback, Stream, Transport};
@@ -62,7 +62,7 @@ impl Peer {
             binding: pgp::sign_binding(&seed, &keys, 1).expect("it can be signed"),
             auth_key: MacKey::random(&mut OsRng),
             invitation: invitation.secret.map(|secret| secret.to_vec()),
-            drops: Vec::new(),
+            boxes: Vec::new(),
             receipts: true,
         };
         let receiver = invitation.address.clone();
@@ -181,7 +181,7 @@ impl Stranger {
             binding: pgp::sign_binding(&seed, &keys, 1).expect("it can be signed"),
             auth_key: MacKey::random(&mut OsRng),
             invitation: None,
-            drops: Vec::new(),
+            boxes: Vec::new(),
             receipts: true,
         };
         Self { address, keys, card }
@@ -206,7 +206,7 @@ async fn introduce(
     keys: &SecretKeys,
     invitation: &Invitation,
 ) -> Certificate {
-    let mut session = Initiator::new(now());
+    let mut session = DeliveryClient::new(now());
     let to = invitation.address.clone();
     let job = Job { to, certificate: None, object: None, auth: None, importance: Importance::Normal, way: Way::Direct };
     session.send(now(), Ticket(1), job);
@@ -252,7 +252,7 @@ impl Host for Reception {
 /// Takes the node's card; returns the key with which our SENDs are authenticated.
 async fn answer(listener: &mut Listener, keys: &SecretKeys, node: &Certificate) -> MacKey {
     let mut stream = listener.accept().await.expect("the node dials");
-    let mut session = Responder::new(now(), &runepeer::base::Terms::default());
+    let mut session = Server::new(now(), &runepeer::base::Terms::default());
     let mut reception = Reception { certificate: keys.certificate().bytes().into(), card: None };
     let mut buffer = vec![0; 16 * 1024];
     loop {

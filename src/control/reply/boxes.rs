@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Boxes {
     /// One each.
-    pub carriers: Vec<RentedBox>,
+    pub carriers: Vec<BoxStatus>,
 }
 
 /// A box.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RentedBox {
+pub struct BoxStatus {
     /// The name that its owner gives it.
     pub name: String,
     /// Always `box`.

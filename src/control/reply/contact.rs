@@ -27,7 +27,7 @@ pub struct Contact {
     /// The contact who carries mail to it.
     pub via: Option<String>,
     /// How many boxes of it are known.
-    pub drops: usize,
+    pub boxes: usize,
     /// How it came into the address book, step by step.
     pub provenance: Vec<String>,
 }

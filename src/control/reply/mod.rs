@@ -15,7 +15,7 @@ mod queue;
 mod status;
 
 pub use backup::{BackupFiles, LastBackup};
-pub use boxes::{BoxState, Boxes, CheckState, RentedBox};
+pub use boxes::{BoxState, BoxStatus, Boxes, CheckState};
 pub use carrier::{
     BoxInvitation, BoxInvitations, BrokenCarrier, Carrier, CarrierLimits, CarrierMailbox, CarrierStatus,
 };

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CarrierStatus, LastBackup, Listen, QueuedRecipient, RentedBox};
+use super::{BoxStatus, CarrierStatus, LastBackup, Listen, QueuedRecipient};
 
 /// What the daemon does, and what waits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,7 +20,7 @@ pub struct Status {
     /// The carrier of this node; null where there is none.
     pub carrier: Option<CarrierStatus>,
     /// The boxes that are rented.
-    pub carriers: Vec<RentedBox>,
+    pub carriers: Vec<BoxStatus>,
     /// What waits.
     pub queue: Vec<QueuedRecipient>,
     /// The last backup.

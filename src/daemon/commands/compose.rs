@@ -5,7 +5,7 @@ use data_encoding::BASE64;
 use crate::base::Timestamp;
 use crate::control::{Code, Draft, Failure};
 use crate::daemon::hosts::account::LocalAccount;
-use crate::engine::api::{Asked, Submission};
+use crate::engine::api::{DeliveryOptions, Submission};
 use crate::engine::{Book, RequestError, Unaddressable};
 use crate::mail::Address;
 use crate::mail::address::PETNAME_DOMAIN;
@@ -61,7 +61,7 @@ pub(in crate::daemon) fn submission(
         recipients: to,
         visible: prepared.visible,
         message: prepared.message.into(),
-        asked: Asked::default(),
+        asked: DeliveryOptions::default(),
     })
 }
 

@@ -7,7 +7,7 @@ use crate::control::reply::{self, ReceiptsGiven};
 use crate::control::{Code, ContactChange, Failure};
 use crate::daemon::hosts::account::LocalAccount;
 use crate::engine::state::book::{Contact, ContactStatus, Introduction};
-use crate::engine::state::boxes::Told;
+use crate::engine::state::boxes::ReceiptPolicy;
 use crate::engine::{Request, Snapshot};
 
 fn describe(snapshot: &Snapshot, contact: &Contact) -> reply::Contact {
@@ -29,22 +29,22 @@ fn describe(snapshot: &Snapshot, contact: &Contact) -> reply::Contact {
             format!("{}: {how}", step.at.rfc3339())
         })
         .collect();
-    let waiting = snapshot.carriage.loads().filter(|load| load.contact == contact.id).count();
-    let via = snapshot.carriage.friend_for(contact.id).and_then(|friend| snapshot.book.contact(friend));
-    let given = match snapshot.drops.told(contact.id) {
-        Told::Nothing => ReceiptsGiven::None,
-        Told::Delivered => ReceiptsGiven::Delivered,
-        Told::Read => ReceiptsGiven::Read,
+    let waiting = snapshot.forwarding.objects().filter(|forwarded| forwarded.contact == contact.id).count();
+    let via = snapshot.forwarding.friend_for(contact.id).and_then(|friend| snapshot.book.contact(friend));
+    let given = match snapshot.boxes.told(contact.id) {
+        ReceiptPolicy::Nothing => ReceiptsGiven::None,
+        ReceiptPolicy::Delivered => ReceiptsGiven::Delivered,
+        ReceiptPolicy::Read => ReceiptsGiven::Read,
     };
     reply::Contact {
         petname: contact.petname.clone(),
         address: contact.address.to_string(),
         fingerprint: contact.fingerprint.to_string(),
         status,
-        receipts: reply::Receipts { given, expected: snapshot.drops.expects_receipts(contact.id) },
-        carry: reply::Carry { allowed: snapshot.carriage.allows(contact.id), waiting },
+        receipts: reply::Receipts { given, expected: snapshot.boxes.expects_receipts(contact.id) },
+        carry: reply::Carry { allowed: snapshot.forwarding.allows(contact.id), waiting },
         via: via.map(|friend| friend.petname.clone()),
-        drops: snapshot.drops.of(contact.id).map_or(0, |of| of.iter().count()),
+        boxes: snapshot.boxes.of(contact.id).map_or(0, |of| of.iter().count()),
         provenance,
     }
 }
@@ -81,15 +81,15 @@ pub(in crate::daemon) async fn set(account: &LocalAccount, change: ContactChange
     let mut requests = Vec::new();
     if let Some(word) = receipts {
         let told = match word.as_str() {
-            "none" => Told::Nothing,
-            "delivered" => Told::Delivered,
-            "read" => Told::Read,
+            "none" => ReceiptPolicy::Nothing,
+            "delivered" => ReceiptPolicy::Delivered,
+            "read" => ReceiptPolicy::Read,
             _ => return Err(Failure::new(Code::Usage, "say none, delivered or read")),
         };
         requests.push(Request::Tell { contact, told });
     }
     if let Some(on) = carry {
-        requests.push(Request::AllowCarriage { contact, on });
+        requests.push(Request::AllowForwarding { contact, on });
     }
     if let Some(friend) = via {
         let friend = if friend == "none" { None } else { Some(find(&snapshot, &friend)?.id) };

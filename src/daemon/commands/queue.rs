@@ -82,9 +82,9 @@ fn row(snapshot: &Snapshot, queued: &Queued, contact: ContactId, recipient: &Rec
     let address = recipient.address.to_string();
     let waits = recipient.progress == Progress::Queued;
     let attempts = snapshot.attempts.get(&contact).filter(|_| waits).copied().unwrap_or_default();
-    let copies = snapshot.drops.copies(queued.id, contact).iter();
+    let copies = snapshot.boxes.copies(queued.id, contact).iter();
     let friend = |copy: &LeftCopy| {
-        let handed = snapshot.carriage.handed(queued.id, contact).find(|handed| handed.receipt == copy.receipt)?;
+        let handed = snapshot.forwarding.handed(queued.id, contact).find(|handed| handed.receipt == copy.receipt)?;
         Some(snapshot.book.contact(handed.friend)?.petname.clone())
     };
     let custody: Vec<reply::Copy> = copies
@@ -94,7 +94,7 @@ fn row(snapshot: &Snapshot, queued: &Queued, contact: ContactId, recipient: &Rec
         })
         .collect();
     let (state, ended) = match state(recipient.progress) {
-        (RecipientState::Queued, ended) if snapshot.carriage.says_delivered(queued.id, contact) => {
+        (RecipientState::Queued, ended) if snapshot.forwarding.says_delivered(queued.id, contact) => {
             (RecipientState::HandedOver, ended)
         }
         (RecipientState::Queued, ended) if !custody.is_empty() => (RecipientState::Held, ended),

@@ -118,7 +118,7 @@ impl Registry {
         self.accounts.read().map(|accounts| accounts.clone()).unwrap_or_default()
     }
 
-    /// Ends all requests: their channels close, and with them the drivers.
+    /// DriverHandle all requests: their channels close, and with them the drivers.
     pub(in crate::daemon) fn clear(&self) {
         if let Ok(mut accounts) = self.accounts.write() {
             accounts.clear();

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::base::ids::Fingerprint;
 use crate::base::{BodyId, Timestamp};
 use crate::engine::Snapshot;
-use crate::engine::io::{CardEvidence, DropWork, Opened, Refusal, Sizes};
+use crate::engine::io::{BoxWork, CardEvidence, Opened, Refusal, Sizes};
 use crate::pgp::{self, Certificate, SecretKeys};
 use crate::store::{Log, ReadError};
 
@@ -110,22 +110,22 @@ impl KeyChain {
         let recipient = self.certificate(recipient).ok_or(Refusal::Permanent)?;
         let seal = match sizes {
             Sizes::All => pgp::seal,
-            Sizes::Drop => pgp::seal_for_drop,
+            Sizes::Box => pgp::seal_for_box,
         };
         seal(content, &self.keys, &recipient, now).map_err(|error| refusal(error.class()))
     }
 
-    /// What is to be done with the keys of a drop, which are these.
-    pub(in crate::daemon) fn work_for_drop(&self, work: DropWork, now: Timestamp) -> Result<Vec<u8>, Refusal> {
+    /// What is to be done with the keys of a box, which are these.
+    pub(in crate::daemon) fn work_for_box(&self, work: BoxWork, now: Timestamp) -> Result<Vec<u8>, Refusal> {
         match work {
-            DropWork::OpenChallenge(object, carrier, fingerprint) => {
+            BoxWork::OpenChallenge(object, carrier, fingerprint) => {
                 if self.fingerprint_of(&carrier)? != fingerprint {
                     return Err(Refusal::Permanent);
                 }
                 self.open_from(&object, &carrier, now)
             }
-            DropWork::Seal(content, recipient) => self.seal(&content, &recipient, Sizes::All, now),
-            DropWork::Sign(text) => self.keys.sign_statement(text.as_bytes()).map_err(|_| Refusal::Temporary),
+            BoxWork::Seal(content, recipient) => self.seal(&content, &recipient, Sizes::All, now),
+            BoxWork::Sign(text) => self.keys.sign_statement(text.as_bytes()).map_err(|_| Refusal::Temporary),
         }
     }
 
@@ -215,14 +215,14 @@ mod tests {
         assert_eq!(alice.open_from(&object, &his, NOW).as_deref(), Ok(&b"content"[..]));
         assert_eq!(alice.open_from(&object, &carols, NOW), Err(Refusal::Permanent), "not hers");
         assert_eq!(bob.open_from(&object, &his, NOW), Err(Refusal::Permanent), "not for him");
-        let statement = bob.work_for_drop(DropWork::Sign("statement".to_owned()), NOW).unwrap();
+        let statement = bob.work_for_box(BoxWork::Sign("statement".to_owned()), NOW).unwrap();
         assert!(alice.verify_statement("statement", &statement, &his));
         assert!(!alice.verify_statement("statement", &statement, &carols));
         assert!(!alice.verify_statement("another", &statement, &his));
         let challenge =
-            |of: &SecretKeys| DropWork::OpenChallenge(object.clone(), his.clone(), of.certificate().fingerprint());
-        assert!(alice.work_for_drop(challenge(&bob.keys), NOW).is_ok());
-        assert_eq!(alice.work_for_drop(challenge(&carol), NOW), Err(Refusal::Permanent), "of another carrier");
+            |of: &SecretKeys| BoxWork::OpenChallenge(object.clone(), his.clone(), of.certificate().fingerprint());
+        assert!(alice.work_for_box(challenge(&bob.keys), NOW).is_ok());
+        assert_eq!(alice.work_for_box(challenge(&carol), NOW), Err(Refusal::Permanent), "of another carrier");
     }
 
     #[test]

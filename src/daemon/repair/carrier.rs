@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::log::{self, Examined, Place};
+use super::log::{self, Examined, LogLocation};
 use super::{Finding, Preparation, Progress};
 use crate::base::{IdentityId, SymmetricKey};
 use crate::control::Failure;
@@ -58,7 +58,7 @@ fn open(
         "nothing was changed; to begin a new carrier, move {} and keys/held-{id} somewhere else",
         dir.display()
     );
-    log::examine(&Place { vfs, dir: &dir, id, key }, &mut |_, _, _| (), &hint, progress)
+    log::examine(&LogLocation { vfs, dir: &dir, id, key }, &mut |_, _, _| (), &hint, progress)
 }
 
 /// Gives up what cannot be read.

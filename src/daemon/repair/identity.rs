@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::runtime::clock::now;
-use super::log::{self, Place, Unread};
+use super::log::{self, LogLocation, Unread};
 use super::{Finding, Progress, Unreadable, Waiting};
 use crate::base::{BodyId, FolderId, IdentityId, SymmetricKey};
 use crate::control::Failure;
@@ -76,7 +76,7 @@ pub(super) fn examine(
     let mut salvaging = |state: &mut State, number, record: &Record| recovery.before(state, number, record);
     let hint = "nothing was changed; put back what is missing, or restore a backup into a new directory: runepeer \
                 --data-dir NEW backup restore FILE";
-    let read = log::examine(&Place { vfs, dir: &dir, id, key }, &mut salvaging, hint, progress)?;
+    let read = log::examine(&LogLocation { vfs, dir: &dir, id, key }, &mut salvaging, hint, progress)?;
     Ok(Examined { read, recovered: recovery.made })
 }
 

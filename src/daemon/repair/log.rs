@@ -48,7 +48,7 @@ impl<F> Examined<F> {
 }
 
 /// Where the log of an identity or of the carrier lies, and what opens it.
-pub(super) struct Place<'a> {
+pub(super) struct LogLocation<'a> {
     pub(super) vfs: &'a Arc<dyn Vfs>,
     pub(super) dir: &'a Path,
     pub(super) id: IdentityId,
@@ -61,7 +61,7 @@ pub(super) struct Place<'a> {
 /// # Errors
 /// Where nothing can be saved; `hint` says what to do where its first records are lost.
 pub(super) fn examine<F: Folded>(
-    place: &Place<'_>,
+    place: &LogLocation<'_>,
     salvaging: &mut dyn FnMut(&mut F, u64, &F::Record),
     hint: &str,
     progress: Progress<'_>,
@@ -79,12 +79,12 @@ pub(super) fn examine<F: Folded>(
 
 /// Reads the log, and not yet the bodies; with it what stopped the normal start.
 fn open<F: Folded>(
-    place: &Place<'_>,
+    place: &LogLocation<'_>,
     salvaging: &mut dyn FnMut(&mut F, u64, &F::Record),
     hint: &str,
     progress: Progress<'_>,
 ) -> Result<(Examined<F>, Option<Damage>), Failure> {
-    let Place { vfs, dir, id, key } = *place;
+    let LogLocation { vfs, dir, id, key } = *place;
     let mut reader = Reader::<F>::default();
     let mut replay = |number, bytes: &[u8]| reader.record(number, bytes);
     let opened = SteppedLog::examine(Arc::clone(vfs), dir, key, Box::new(OsRng), &mut replay, progress);

@@ -190,7 +190,7 @@ impl<I: Send + 'static> Hands<I> {
 }
 
 /// The ends by which the rest of the daemon reaches a driver.
-pub(in crate::daemon) struct Ends<R> {
+pub(in crate::daemon) struct DriverHandle<R> {
     pub(in crate::daemon) requests: mpsc::Sender<R>,
     pub(in crate::daemon) incoming: mpsc::Sender<Box<dyn Stream>>,
 }
@@ -217,7 +217,7 @@ impl<S: Shell> Driver<S> {
         shell: S,
         images: Images,
         pool: Pool,
-    ) -> (Self, Ends<S::Request>) {
+    ) -> (Self, DriverHandle<S::Request>) {
         let (request_sender, requests) = mpsc::channel(WAITING_REQUESTS);
         let (incoming_sender, incoming) = mpsc::channel(1);
         let (sender, completions) = mpsc::unbounded_channel();
@@ -239,10 +239,10 @@ impl<S: Shell> Driver<S> {
             upkeep,
             images,
         };
-        (driver, Ends { requests: request_sender, incoming: incoming_sender })
+        (driver, DriverHandle { requests: request_sender, incoming: incoming_sender })
     }
 
-    /// Runs until told to stop, until every [`Ends`] is gone or until it cannot go on; then lets the commits finish.
+    /// Runs until told to stop, until every [`DriverHandle`] is gone or until it cannot go on; then lets the commits finish.
     pub(in crate::daemon) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         while self.step(&mut stop).await {}
         self.finish().await;

@@ -44,7 +44,7 @@ impl Network {
         }
     }
 
-    /// Ends it.
+    /// DriverHandle it.
     pub(in crate::daemon) async fn stop(&self) {
         self.transport.stop().await;
     }

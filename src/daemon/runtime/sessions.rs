@@ -131,7 +131,7 @@ impl Sessions {
         self.give(session, SessionOut::Bytes(bytes));
     }
 
-    /// Ends a session after what was transmitted.
+    /// DriverHandle a session after what was transmitted.
     pub(in crate::daemon) fn close(&mut self, session: SessionId) {
         self.give(session, SessionOut::Close);
         if let Some(Some(writer)) = self.writers.get(&session) {
@@ -178,7 +178,7 @@ impl Sessions {
         None
     }
 
-    /// Ends all of them.
+    /// DriverHandle all of them.
     pub(in crate::daemon) fn clear(&mut self) {
         self.writers.clear();
     }
@@ -228,6 +228,6 @@ async fn tell(to_engine: &mpsc::Sender<News>, session: SessionId, happened: Happ
     let (taken, read_on) = oneshot::channel();
     // Where the driver has ended, nobody needs to know.
     let _ = to_engine.send(News { session, happened, _taken: taken }).await;
-    // Ends with an error in any case: nothing is ever sent on it, it is dropped.
+    // DriverHandle with an error in any case: nothing is ever sent on it, it is dropped.
     let _ = read_on.await;
 }

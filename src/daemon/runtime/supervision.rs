@@ -121,7 +121,7 @@ impl Supervisor {
         std::mem::take(&mut *self.drivers.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Ends every part, also those that have not stopped.
+    /// DriverHandle every part, also those that have not stopped.
     pub(in crate::daemon) fn abort(&self) {
         let parts = std::mem::take(&mut *self.parts.lock().unwrap_or_else(PoisonError::into_inner));
         parts.iter().for_each(|(_, part)| part.abort());

@@ -1,21 +1,21 @@
-//! The calendar: when which drop is dialled, a contact's to leave something or our own to collect. All of it is memory, made anew at a start.
+//! The calendar: when which box is dialled, a contact's to leave something or our own to collect. All of it is memory, made anew at a start.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::base::limits;
 use crate::base::rng::Rng;
-use crate::base::{ClockStep, ContactId, DropId, Onion, SessionId, Timestamp};
-use crate::engine::deliver::retry::Turn;
+use crate::base::{BoxId, ClockStep, ContactId, Onion, SessionId, Timestamp};
+use crate::engine::deliver::retry::Retry;
 use crate::engine::deliver::schedule::within;
 use crate::engine::deliver::slots::{Slots, Standing, Waiting};
-use crate::engine::state::boxes::Drops;
+use crate::engine::state::boxes::KnownBoxes;
 use crate::engine::state::{AttemptError, Attempts};
 
 /// Within which times things are done of themselves, each at a random moment.
 #[derive(Debug, Clone, Copy)]
 pub struct Delays {
-    /// After a direct attempt failed, a message goes to the recipient's drops.
+    /// After a direct attempt failed, a message goes to the recipient's boxes.
     pub deposit: Duration,
     /// After a copy was opened, its receipt is returned.
     pub receipt: Duration,
@@ -27,21 +27,21 @@ impl Default for Delays {
     }
 }
 
-/// When which drop is dialled.
+/// When which box is dialled.
 #[derive(Debug)]
 pub(in crate::engine) struct Calendar {
     /// Within which time after a direct attempt failed a message goes to the recipient's boxes.
     delay: Duration,
-    deposits: BTreeMap<(ContactId, Onion), Turn>,
+    deposits: BTreeMap<(ContactId, Onion), Retry>,
     slots: Slots,
     /// Where something could be left last time.
     standing: Standing<(ContactId, Onion)>,
-    collections: BTreeMap<DropId, Turn>,
+    collections: BTreeMap<BoxId, Retry>,
 }
 
 impl Calendar {
-    /// At a start: our own drops soon, each at a random moment of its own.
-    pub(in crate::engine) fn at_start(drops: &Drops, delay: Duration, now: Timestamp, rng: &mut dyn Rng) -> Self {
+    /// At a start: our own boxes soon, each at a random moment of its own.
+    pub(in crate::engine) fn at_start(boxes: &KnownBoxes, delay: Duration, now: Timestamp, rng: &mut dyn Rng) -> Self {
         let mut calendar = Self {
             delay,
             deposits: BTreeMap::new(),
@@ -49,13 +49,13 @@ impl Calendar {
             standing: Standing::new(),
             collections: BTreeMap::new(),
         };
-        for (place, held) in drops.held() {
+        for (place, held) in boxes.held() {
             if now < held.plus(limits::ANSWERED_LATELY) {
                 calendar.standing.answered(place);
             }
         }
-        for rented in drops.rented() {
-            calendar.collections.insert(rented.id, Turn::at(within(now, limits::START_SPREAD, rng)));
+        for own_box in boxes.own() {
+            calendar.collections.insert(own_box.id, Retry::at(within(now, limits::START_SPREAD, rng)));
         }
         calendar
     }
@@ -63,14 +63,14 @@ impl Calendar {
     /// When something is due.
     pub(in crate::engine) fn poll(&self) -> Option<Timestamp> {
         let deposits = self.slots.poll(&self.waiting());
-        let collections = self.collections.values().filter(|turn| turn.session.is_none()).map(|turn| turn.next);
+        let collections = self.collections.values().filter(|retry| retry.session.is_none()).map(|retry| retry.next);
         deposits.into_iter().chain(collections).min()
     }
 
     /// The clock was set.
     pub(in crate::engine) fn clock_set(&mut self, by: ClockStep, now: Timestamp, rng: &mut dyn Rng) {
-        self.deposits.values_mut().for_each(|turn| turn.clock_set(by, now, rng));
-        self.collections.values_mut().for_each(|turn| turn.clock_set(by, now, rng));
+        self.deposits.values_mut().for_each(|retry| retry.clock_set(by, now, rng));
+        self.collections.values_mut().for_each(|retry| retry.clock_set(by, now, rng));
         self.slots.clock_set(by);
     }
 
@@ -80,20 +80,20 @@ impl Calendar {
     pub(in crate::engine) fn wants(&mut self, contact: ContactId, places: &[Onion], now: Timestamp, rng: &mut dyn Rng) {
         for onion in places {
             let next = within(now, self.delay, rng);
-            self.deposits.entry((contact, *onion)).or_insert_with(|| Turn::at(next));
+            self.deposits.entry((contact, *onion)).or_insert_with(|| Retry::at(next));
         }
     }
 
-    /// The drop to leave something at now.
+    /// The box to leave something at now.
     pub(in crate::engine) fn deposit_due(&self, now: Timestamp) -> Option<(ContactId, Onion)> {
         self.slots.next(self.waiting(), now)
     }
 
     /// The places that wait for a dial.
     fn waiting(&self) -> Vec<Waiting<(ContactId, Onion)>> {
-        let idle = self.deposits.iter().filter(|(_, turn)| turn.session.is_none());
-        let waiting = idle.map(|(&key, turn)| {
-            let (class, failed, next) = (self.standing.of(&key), turn.failed, turn.next);
+        let idle = self.deposits.iter().filter(|(_, retry)| retry.session.is_none());
+        let waiting = idle.map(|(&key, retry)| {
+            let (class, failed, next) = (self.standing.of(&key), retry.failed, retry.next);
             Waiting { class, failed, next, key }
         });
         waiting.collect()
@@ -111,8 +111,8 @@ impl Calendar {
         bytes: u64,
         now: Timestamp,
     ) {
-        if let Some(turn) = self.deposits.get_mut(&place) {
-            turn.session = Some(session);
+        if let Some(retry) = self.deposits.get_mut(&place) {
+            retry.session = Some(session);
             self.slots.begin(session, self.standing.of(&place), bytes, now);
         }
     }
@@ -123,7 +123,7 @@ impl Calendar {
         self.slots.delivered(session, now);
     }
 
-    /// A deposit ended: what else there is for the same drop follows on a circuit of its own.
+    /// A deposit ended: what else there is for the same box follows on a circuit of its own.
     pub(in crate::engine) fn deposit_ended(
         &mut self,
         place: (ContactId, Onion),
@@ -131,74 +131,74 @@ impl Calendar {
         now: Timestamp,
         rng: &mut dyn Rng,
     ) {
-        let Some(turn) = self.deposits.get_mut(&place) else { return };
-        turn.session.iter().for_each(|session| self.slots.ended(*session));
+        let Some(retry) = self.deposits.get_mut(&place) else { return };
+        retry.session.iter().for_each(|session| self.slots.ended(*session));
         match problem {
             Some(error) => {
                 // Only what it did itself counts against it.
                 if !matches!(error, AttemptError::Offline | AttemptError::Local) {
                     self.standing.missed(place);
                 }
-                turn.failed(error, now, rng);
+                retry.failed(error, now, rng);
             }
-            None => *turn = Turn::at(within(now, limits::ONLINE_SPREAD, rng)),
+            None => *retry = Retry::at(within(now, limits::ONLINE_SPREAD, rng)),
         }
     }
 
     /// There is nothing to leave there.
     pub(in crate::engine) fn deposit_over(&mut self, place: (ContactId, Onion)) {
-        if self.deposits.get(&place).is_some_and(|turn| turn.session.is_none()) {
+        if self.deposits.get(&place).is_some_and(|retry| retry.session.is_none()) {
             self.deposits.remove(&place);
         }
     }
 
     // Collections.
 
-    /// A drop of ours is there, or there is news for it.
-    pub(in crate::engine) fn collect(&mut self, drop: DropId, now: Timestamp) {
-        let turn = self.collections.entry(drop).or_insert_with(|| Turn::at(now));
-        turn.next = turn.next.min(now);
+    /// A box of ours is there, or there is news for it.
+    pub(in crate::engine) fn collect(&mut self, box_id: BoxId, now: Timestamp) {
+        let retry = self.collections.entry(box_id).or_insert_with(|| Retry::at(now));
+        retry.next = retry.next.min(now);
     }
 
-    pub(in crate::engine) fn collection_due(&self, now: Timestamp) -> Option<DropId> {
-        let due = self.collections.iter().filter(|(_, turn)| turn.due(now));
-        due.min_by_key(|(_, turn)| turn.next).map(|(drop, _)| *drop)
+    pub(in crate::engine) fn collection_due(&self, now: Timestamp) -> Option<BoxId> {
+        let due = self.collections.iter().filter(|(_, retry)| retry.due(now));
+        due.min_by_key(|(_, retry)| retry.next).map(|(box_id, _)| *box_id)
     }
 
-    pub(in crate::engine) fn collection_begins(&mut self, drop: DropId, session: SessionId) {
-        if let Some(turn) = self.collections.get_mut(&drop) {
-            turn.session = Some(session);
+    pub(in crate::engine) fn collection_begins(&mut self, box_id: BoxId, session: SessionId) {
+        if let Some(retry) = self.collections.get_mut(&box_id) {
+            retry.session = Some(session);
         }
     }
 
     /// It answered as it should.
-    pub(in crate::engine) fn collection_works(&mut self, drop: DropId) {
-        if let Some(turn) = self.collections.get_mut(&drop) {
-            turn.failed = 0;
-            turn.last_error = None;
+    pub(in crate::engine) fn collection_works(&mut self, box_id: BoxId) {
+        if let Some(retry) = self.collections.get_mut(&box_id) {
+            retry.failed = 0;
+            retry.last_error = None;
         }
     }
 
     pub(in crate::engine) fn collection_ended(
         &mut self,
-        drop: DropId,
+        box_id: BoxId,
         problem: Option<AttemptError>,
         now: Timestamp,
         rng: &mut dyn Rng,
     ) {
-        let Some(turn) = self.collections.get_mut(&drop) else { return };
+        let Some(retry) = self.collections.get_mut(&box_id) else { return };
         match problem {
-            Some(error) => turn.failed(error, now, rng),
-            None => *turn = Turn::at(within(now, limits::ONLINE_SPREAD, rng)),
+            Some(error) => retry.failed(error, now, rng),
+            None => *retry = Retry::at(within(now, limits::ONLINE_SPREAD, rng)),
         }
     }
 
-    pub(in crate::engine) fn collection_over(&mut self, drop: DropId) {
-        self.collections.remove(&drop);
+    pub(in crate::engine) fn collection_over(&mut self, box_id: BoxId) {
+        self.collections.remove(&box_id);
     }
 
-    /// How it goes with our drops.
-    pub(in crate::engine) fn attempts(&self) -> BTreeMap<DropId, Attempts> {
-        self.collections.iter().map(|(drop, turn)| (*drop, turn.attempts())).collect()
+    /// How it goes with our boxes.
+    pub(in crate::engine) fn attempts(&self) -> BTreeMap<BoxId, Attempts> {
+        self.collections.iter().map(|(box_id, retry)| (*box_id, retry.attempts())).collect()
     }
 }

@@ -94,7 +94,7 @@ fn a_check_that_fails_says_so_and_closes_what_was_opened_for_it() {
     let closed = |dialled: Result<(), DialError>| {
         let mut world = world(52, 1);
         let (now, rng, carol) = (world.now, &mut SeededRng::new(1), &mut world.nodes[CAROL].identity);
-        let check = Request::CheckDrop { name: "box120".to_owned() };
+        let check = Request::CheckBox { name: "box120".to_owned() };
         let effects = carol.handle(now, rng, Input::Request(RequestId(1_000_000), check));
         let dial = |effect: &Effect| if let Effect::Dial(session, ..) = effect { Some(*session) } else { None };
         let session = effects.iter().find_map(dial).unwrap();

@@ -1,19 +1,19 @@
-//! Checking a drop of ours end to end: something that is sealed to ourselves is left there on a circuit of its own, with a token
+//! CheckTask a box of ours end to end: something that is sealed to ourselves is left there on a circuit of its own, with a token
 //! of a place that no contact has, and it must come back by the collection.
 //!
 //! All of it is memory: a check that a restart interrupts is over.
 
 use crate::base::limits;
-use crate::base::{ContentId, DropId, OpId, Timestamp};
+use crate::base::{BoxId, ContentId, OpId, Timestamp};
 use crate::engine::api::RequestError;
 use crate::engine::boxes::Boxes;
 use crate::engine::context::{Completion, Context, Out, Owner};
 use crate::engine::dialled::{Dialled, Line};
 use crate::engine::io::{Effect, Sizes};
-use crate::engine::session::{Patron, Service, Ticket};
+use crate::engine::session::{BoxClient, Service, Ticket};
 use crate::engine::state::AttemptError;
 use crate::engine::state::boxes::Check;
-use crate::engine::state::boxes::rented::Rented;
+use crate::engine::state::boxes::own::OwnBox;
 use crate::mail::{Content, ContentKind};
 use crate::wire::Status;
 use crate::wire::token::{Class, Epoch, Token, epoch, token};
@@ -24,15 +24,15 @@ const BROUGHT: Ticket = Ticket(2);
 const TRIES: usize = 8;
 
 /// A check, and by what it is known when it comes back.
-pub(in crate::engine) struct Known {
+pub(in crate::engine) struct LastCheck {
     pub(in crate::engine) check: Check,
     content: ContentId,
 }
 
-/// One session that leaves something at a drop of ours.
-pub(in crate::engine) struct Checking {
-    line: Line<Patron>,
-    drop: DropId,
+/// One session that leaves something at a box of ours.
+pub(in crate::engine) struct CheckTask {
+    line: Line<BoxClient>,
+    box_id: BoxId,
     object: Vec<u8>,
     tried: usize,
 }
@@ -46,23 +46,23 @@ impl Boxes {
         &mut self,
         cx: &mut Context<'_>,
         name: &str,
-    ) -> Result<Option<Checking>, RequestError> {
-        let rented = cx.state.drops().by_name(name).ok_or(RequestError::NotFound("box"))?;
-        if !rented.is_open() {
+    ) -> Result<Option<CheckTask>, RequestError> {
+        let own_box = cx.state.boxes().by_name(name).ok_or(RequestError::NotFound("box"))?;
+        if !own_box.is_open() {
             return Err(RequestError::InvitationRefused(
                 "the carrier does not have that box yet; wait until it is open",
             ));
         }
-        if rented.seats.iter().all(|seat| seat.contact.is_some()) {
+        if own_box.seats.iter().all(|seat| seat.contact.is_some()) {
             return Err(RequestError::Limit("contacts have all places of that box; none is left to check it with"));
         }
-        if self.checks.get(&rented.id).is_some_and(|known| known.check == Check::Leaving) {
+        if self.checks.get(&own_box.id).is_some_and(|known| known.check == Check::Leaving) {
             return Ok(None);
         }
-        self.checks.insert(rented.id, Known { check: Check::Leaving, content: ContentId::random(cx.rng) });
-        let line = Line::dial(cx.out, rented.onion, None);
+        self.checks.insert(own_box.id, LastCheck { check: Check::Leaving, content: ContentId::random(cx.rng) });
+        let line = Line::dial(cx.out, own_box.onion, None);
         cx.out.attempts_changed();
-        Ok(Some(Checking { line, drop: rented.id, object: Vec::new(), tried: 0 }))
+        Ok(Some(CheckTask { line, box_id: own_box.id, object: Vec::new(), tried: 0 }))
     }
 
     /// What was left came back: `false` where it is no check of ours.
@@ -74,27 +74,27 @@ impl Boxes {
     }
 }
 
-impl Dialled for Checking {
-    type Machine = Patron;
+impl Dialled for CheckTask {
+    type Machine = BoxClient;
     type Rooms<'r> = Boxes;
 
-    fn line(&self) -> &Line<Patron> {
+    fn line(&self) -> &Line<BoxClient> {
         &self.line
     }
 
-    fn line_mut(&mut self) -> &mut Line<Patron> {
+    fn line_mut(&mut self) -> &mut Line<BoxClient> {
         &mut self.line
     }
 
     fn dialled(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes) {
-        self.line.connected(Patron::new(cx.now));
-        let Some(id) = boxes.checks.get(&self.drop).map(|known| known.content) else {
+        self.line.connected(BoxClient::new(cx.now));
+        let Some(id) = boxes.checks.get(&self.box_id).map(|known| known.content) else {
             return self.end(cx, boxes, Some(AttemptError::Local));
         };
         let expires = Timestamp::from_secs(cx.now.plus(limits::EXPIRY).secs());
         let content = Content { kind: ContentKind::Check, id, expires, receipt: None, payload: Vec::new() };
         let op = cx.out.operation(Owner::Task(self.line.session()));
-        cx.out.effect(Effect::Seal(op, content.encode(), cx.profile.public.certificate.clone(), Sizes::Drop));
+        cx.out.effect(Effect::Seal(op, content.encode(), cx.profile.public.certificate.clone(), Sizes::Box));
     }
 
     fn completed(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes, _: OpId, completion: Completion) {
@@ -120,20 +120,20 @@ impl Dialled for Checking {
 
     fn ended(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes, problem: Option<AttemptError>) {
         // It may have come back before its carrier's answer.
-        if let Some(known) = boxes.checks.get_mut(&self.drop).filter(|known| known.check == Check::Leaving) {
+        if let Some(known) = boxes.checks.get_mut(&self.box_id).filter(|known| known.check == Check::Leaving) {
             known.check = problem.map_or(Check::Left, Check::Failed);
         }
         cx.out.attempts_changed();
     }
 }
 
-impl Checking {
+impl CheckTask {
     /// Shows the next token that no contact has.
     fn show_token(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes) {
-        let (rented, known) = (cx.state.drops().get(self.drop), boxes.checks.get(&self.drop));
-        let token = rented
+        let (own_box, known) = (cx.state.boxes().get(self.box_id), boxes.checks.get(&self.box_id));
+        let token = own_box
             .zip(known)
-            .and_then(|(rented, known)| token_for(rented, known.content, &self.object, epoch(cx.now), self.tried));
+            .and_then(|(own_box, known)| token_for(own_box, known.content, &self.object, epoch(cx.now), self.tried));
         let (Some(token), Some(machine)) = (token.filter(|_| self.tried < TRIES), self.line.machine()) else {
             return self.end(cx, boxes, Some(AttemptError::Refused));
         };
@@ -144,11 +144,11 @@ impl Checking {
 
 /// A token of a place that no contact has, of the half that whoever gets that place uses last. Each check begins somewhere else,
 /// so that it rarely meets what another has used.
-fn token_for(rented: &Rented, content: ContentId, object: &[u8], today: Epoch, tried: usize) -> Option<Token> {
+fn token_for(own_box: &OwnBox, content: ContentId, object: &[u8], today: Epoch, tried: usize) -> Option<Token> {
     let class = Class::of(object.len() as u64)?;
-    let (_, count) = Rented::classes().find(|(other, _)| *other == class)?;
-    let current = today / limits::DROP_EPOCH_DAYS * limits::DROP_EPOCH_DAYS;
-    let free = rented.seats.iter().filter(|seat| seat.contact.is_none());
+    let (_, count) = OwnBox::classes().find(|(other, _)| *other == class)?;
+    let current = today / limits::BOX_EPOCH_DAYS * limits::BOX_EPOCH_DAYS;
+    let free = own_box.seats.iter().filter(|seat| seat.contact.is_none());
     let tokens: Vec<_> = free.flat_map(|seat| (count / 2..count).map(move |i| (&seat.seed, i))).collect();
     let [first, second, ..] = *content.as_bytes();
     let at = (usize::from(u16::from_be_bytes([first, second])) + tried).checked_rem(tokens.len())?;
@@ -162,17 +162,17 @@ mod tests {
     use super::*;
     use crate::base::ids::Fingerprint;
     use crate::base::{ContactId, Onion, TokenSeed};
-    use crate::engine::state::boxes::rented::{Seat, Stage};
+    use crate::engine::state::boxes::own::{Seat, Stage};
     use crate::engine::state::profile::SecretBytes;
 
-    /// A drop with these places: whether somebody has each.
-    fn rented(taken: &[bool]) -> Rented {
+    /// A box with these places: whether somebody has each.
+    fn own_box(taken: &[bool]) -> OwnBox {
         let seats = (1..).zip(taken).map(|(number, taken)| Seat {
             seed: TokenSeed::from_bytes([number; 32]),
             contact: taken.then_some(ContactId::from_bytes([number; 16])),
         });
-        Rented {
-            id: DropId::from_bytes([1; 16]),
+        OwnBox {
+            id: BoxId::from_bytes([1; 16]),
             name: "box".to_owned(),
             onion: Onion::from_public_key([1; 32]),
             carrier: Fingerprint::from_bytes([1; 32]),
@@ -183,22 +183,22 @@ mod tests {
             seats: seats.collect(),
             stage: Stage::Open,
             uploaded: 20_804,
-            rented: Timestamp::from_secs(0),
+            since: Timestamp::from_secs(0),
         }
     }
 
     #[test]
     fn a_check_shows_each_token_of_the_free_places_once_wherever_it_begins() {
-        let (rented, object) = (rented(&[true, false, true, false]), [0; 4096]);
+        let (own_box, object) = (own_box(&[true, false, true, false]), [0; 4096]);
         let class = Class::of(4096).unwrap();
         // Of sixteen the last eight, and the epoch of the day.
-        let epoch = 20_805 / limits::DROP_EPOCH_DAYS * limits::DROP_EPOCH_DAYS;
+        let epoch = 20_805 / limits::BOX_EPOCH_DAYS * limits::BOX_EPOCH_DAYS;
         let free = [2, 4].map(|number| TokenSeed::from_bytes([number; 32]));
         let all: Vec<_> = free.iter().flat_map(|seed| (8..16).map(move |i| token(seed, epoch, class, i))).collect();
         for begins in [0_u16, 1, 15, 16, 1003, u16::MAX] {
             let mut id = [9; 16];
             id[..2].copy_from_slice(&begins.to_be_bytes());
-            let shown = |tried| token_for(&rented, ContentId::from_bytes(id), &object, 20_805, tried);
+            let shown = |tried| token_for(&own_box, ContentId::from_bytes(id), &object, 20_805, tried);
             let tokens: Vec<_> = (0..16).map(|tried| shown(tried).unwrap()).collect();
             let expected: Vec<_> = (0..16).map(|tried| all[(usize::from(begins) + tried) % 16]).collect();
             assert_eq!(tokens, expected, "one after the other, from {begins}");
@@ -210,8 +210,8 @@ mod tests {
     #[test]
     fn nothing_is_shown_where_no_place_is_free_or_the_object_has_no_class() {
         let content = ContentId::from_bytes([0; 16]);
-        assert_eq!(token_for(&rented(&[true, true]), content, &[0; 4096], 20_805, 0), None);
-        assert_eq!(token_for(&rented(&[false]), content, &[0; 4097], 20_805, 0), None);
-        assert!(token_for(&rented(&[false]), content, &[0; 4096], 20_805, 0).is_some());
+        assert_eq!(token_for(&own_box(&[true, true]), content, &[0; 4096], 20_805, 0), None);
+        assert_eq!(token_for(&own_box(&[false]), content, &[0; 4097], 20_805, 0), None);
+        assert!(token_for(&own_box(&[false]), content, &[0; 4096], 20_805, 0).is_some());
     }
 }

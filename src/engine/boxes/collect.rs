@@ -1,4 +1,4 @@
-//! One session with a drop of ours: it is registered where it is not, then we identify ourselves, upload the sets of tokens that
+//! One session with a box of ours: it is registered where it is not, then we identify ourselves, upload the sets of tokens that
 //! the carrier is to have, watch, and take what is there, one object at a time.
 //!
 //! An object is opened, judged and committed like one that came from its author directly; only then is it deleted at the
@@ -12,14 +12,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::limits;
-use crate::base::{ClockStep, DropId, InvitationId, ObjectId, OpId, Timestamp};
+use crate::base::{BoxId, ClockStep, InvitationId, ObjectId, OpId, Timestamp};
 use crate::engine::boxes::Boxes;
 use crate::engine::context::{Completion, Context, Owner, Room};
-use crate::engine::dialled::{Dialled, Line, Told};
+use crate::engine::dialled::{Dialled, Line, News};
 use crate::engine::people::cards::next_card;
-use crate::engine::session::{Patron, Service, Ticket};
+use crate::engine::session::{BoxClient, Service, Ticket};
 use crate::engine::state::book::{Contact, ContactChange, ContactStatus};
-use crate::engine::state::boxes::rented::{DropChange, Rented, Stage};
+use crate::engine::state::boxes::own::{BoxChange, OwnBox, Stage};
 use crate::engine::state::record::Record;
 use crate::engine::state::{AttemptError, State};
 use crate::wire::mailbox::{BoxCommand, Entry, Part, Policy, Registration, Selection, Style};
@@ -75,10 +75,10 @@ struct Asked {
     step: Step,
 }
 
-/// One session with a drop of ours.
-pub(in crate::engine) struct Collecting {
-    line: Line<Patron>,
-    drop: DropId,
+/// One session with a box of ours.
+pub(in crate::engine) struct CollectTask {
+    line: Line<BoxClient>,
+    box_id: BoxId,
     begun: Timestamp,
     step: Step,
     last_ticket: u64,
@@ -108,34 +108,34 @@ pub(in crate::engine) struct Collecting {
 }
 
 impl Boxes {
-    /// Dials the next drop of ours that is due.
-    pub(in crate::engine) fn next_collection(&mut self, cx: &mut Context<'_>) -> Option<Collecting> {
-        while let Some(drop) = self.calendar.collection_due(cx.now) {
-            let Some(rented) = cx.state.drops().get(drop) else {
-                self.calendar.collection_over(drop);
+    /// Dials the next box of ours that is due.
+    pub(in crate::engine) fn next_collection(&mut self, cx: &mut Context<'_>) -> Option<CollectTask> {
+        while let Some(box_id) = self.calendar.collection_due(cx.now) {
+            let Some(own_box) = cx.state.boxes().get(box_id) else {
+                self.calendar.collection_over(box_id);
                 continue;
             };
-            let line = Line::dial(cx.out, rented.onion, None);
-            self.calendar.collection_begins(drop, line.session());
-            return Some(Collecting::new(line, drop, cx.now));
+            let line = Line::dial(cx.out, own_box.onion, None);
+            self.calendar.collection_begins(box_id, line.session());
+            return Some(CollectTask::new(line, box_id, cx.now));
         }
         None
     }
 
-    /// Tells contacts of drops of ours that they do not know yet: each gets a seat, and a card that names it.
+    /// Tells contacts of boxes of ours that they do not know yet: each gets a seat, and a card that names it.
     pub(in crate::engine) fn offer_seats(&mut self, cx: &mut Context<'_>) {
         if self.seating.is_some() {
             return;
         }
         let (mut records, mut told) = (Vec::new(), BTreeSet::new());
-        for rented in cx.state.drops().rented().filter(|rented| rented.has_seat()) {
-            let free = rented.seats.iter().filter(|seat| seat.contact.is_none()).count();
+        for own_box in cx.state.boxes().own().filter(|own_box| own_box.has_seat()) {
+            let free = own_box.seats.iter().filter(|seat| seat.contact.is_none()).count();
             let waits = |contact: &&Arc<Contact>| {
                 let knows_us = contact.status == ContactStatus::Confirmed && contact.cards.pending.is_none();
-                knows_us && rented.seat_of(contact.id).is_none()
+                knows_us && own_box.seat_of(contact.id).is_none()
             };
             for contact in cx.state.book().contacts().filter(waits).take(free) {
-                records.push(Record::DropChanged { id: rented.id, change: DropChange::Seated(contact.id) });
+                records.push(Record::BoxChanged { id: own_box.id, change: BoxChange::Seated(contact.id) });
                 told.insert(contact.id);
             }
         }
@@ -155,20 +155,20 @@ impl Boxes {
     }
 }
 
-impl Dialled for Collecting {
-    type Machine = Patron;
+impl Dialled for CollectTask {
+    type Machine = BoxClient;
     type Rooms<'r> = Boxes;
 
-    fn line(&self) -> &Line<Patron> {
+    fn line(&self) -> &Line<BoxClient> {
         &self.line
     }
 
-    fn line_mut(&mut self) -> &mut Line<Patron> {
+    fn line_mut(&mut self) -> &mut Line<BoxClient> {
         &mut self.line
     }
 
     fn dialled(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes) {
-        self.line.connected(Patron::new(cx.now));
+        self.line.connected(BoxClient::new(cx.now));
         self.begun = cx.now;
         self.next(cx, boxes);
     }
@@ -177,7 +177,7 @@ impl Dialled for Collecting {
         match event {
             Service::Arrived(..) => {
                 self.news = true;
-                self.told(cx, boxes, Told::News);
+                self.told(cx, boxes, News::News);
             }
             Service::Answer(_, lines) => self.answered(cx, boxes, &lines),
             Service::Failed(..) => self.end(cx, boxes, Some(AttemptError::Broken)),
@@ -186,7 +186,7 @@ impl Dialled for Collecting {
 
     fn completed(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes, _: OpId, completion: Completion) {
         match completion {
-            Completion::DropWorked(result) => self.worked(cx, boxes, result),
+            Completion::BoxWorked(result) => self.worked(cx, boxes, result),
             Completion::Committed(Ok(_)) => {
                 boxes.offer_seats(cx);
                 self.next(cx, boxes);
@@ -196,10 +196,10 @@ impl Dialled for Collecting {
         }
     }
 
-    fn told(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes, told: Told) {
+    fn told(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes, told: News) {
         match told {
-            Told::Judged(status) => self.was_judged(cx, boxes, status),
-            Told::News if matches!(self.step, Step::Resting(_)) => self.next(cx, boxes),
+            News::Judged(status) => self.was_judged(cx, boxes, status),
+            News::News if matches!(self.step, Step::Resting(_)) => self.next(cx, boxes),
             _ => {}
         }
     }
@@ -231,28 +231,28 @@ impl Dialled for Collecting {
     }
 
     fn ended(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes, problem: Option<AttemptError>) {
-        if cx.state.drops().get(self.drop).is_none() {
-            boxes.partly_fetched.remove(&self.drop);
-            boxes.calendar.collection_over(self.drop);
+        if cx.state.boxes().get(self.box_id).is_none() {
+            boxes.partly_fetched.remove(&self.box_id);
+            boxes.calendar.collection_over(self.box_id);
         } else {
             // The next session goes on with what it has.
             let step = std::mem::replace(&mut self.step, Step::Dialling);
             if let Step::Fetching(entry, bytes) = self.held_back.take().map_or(step, |asked| asked.step)
                 && !bytes.is_empty()
             {
-                boxes.partly_fetched.insert(self.drop, (entry.object, bytes));
+                boxes.partly_fetched.insert(self.box_id, (entry.object, bytes));
             }
-            boxes.calendar.collection_ended(self.drop, problem, cx.now, cx.rng);
+            boxes.calendar.collection_ended(self.box_id, problem, cx.now, cx.rng);
         }
         cx.out.attempts_changed();
     }
 }
 
-impl Collecting {
-    const fn new(line: Line<Patron>, drop: DropId, now: Timestamp) -> Self {
+impl CollectTask {
+    const fn new(line: Line<BoxClient>, box_id: BoxId, now: Timestamp) -> Self {
         Self {
             line,
-            drop,
+            box_id,
             begun: now,
             step: Step::Dialling,
             last_ticket: 0,
@@ -285,8 +285,8 @@ impl Collecting {
         }
     }
 
-    fn identify(&mut self, now: Timestamp, rented: &Rented) {
-        let identify = BoxCommand::Identify { mailbox: rented.fingerprint.to_string(), purpose: PURPOSE.to_owned() };
+    fn identify(&mut self, now: Timestamp, own_box: &OwnBox) {
+        let identify = BoxCommand::Identify { mailbox: own_box.fingerprint.to_string(), purpose: PURPOSE.to_owned() };
         self.ask(now, &identify, b"", 0, Step::Identifying);
     }
 
@@ -294,7 +294,7 @@ impl Collecting {
     fn ask_as_owner(
         &mut self,
         now: Timestamp,
-        rented: &Rented,
+        own_box: &OwnBox,
         (command, block): (BoxCommand, Vec<u8>),
         bound: u64,
         step: Step,
@@ -302,42 +302,42 @@ impl Collecting {
         let over = self.identified_until.is_some_and(|until| now >= until);
         if self.policy == Some(Policy::Command) || over {
             self.held_back = Some(Asked { command, block, bound, step });
-            return self.identify(now, rented);
+            return self.identify(now, own_box);
         }
         self.ask(now, &command, &block, bound, step);
     }
 
     /// Begins whatever comes next.
     fn next(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes) {
-        let Some(rented) = cx.state.drops().get(self.drop) else { return self.end(cx, boxes, None) };
+        let Some(own_box) = cx.state.boxes().get(self.box_id) else { return self.end(cx, boxes, None) };
         // What takes long is begun by a session that has time for it.
         let end = self.begun.plus(limits::WIRE_SESSION.saturating_sub(MARGIN));
         let young = cx.now.since(self.begun) < limits::WIRE_SESSION / 2;
         if cx.now >= end || (!young && !self.listed.is_empty()) {
             return self.end(cx, boxes, None);
         }
-        if !self.prepare(cx, boxes, rented) && !self.collect(cx, boxes, rented) {
-            self.rest_until(cx, rented, end);
+        if !self.prepare(cx, boxes, own_box) && !self.collect(cx, boxes, own_box) {
+            self.rest_until(cx, own_box, end);
         }
     }
 
     /// Lets the carrier know us, our tokens and our pages; `false` where it does.
-    fn prepare(&mut self, cx: &mut Context<'_>, boxes: &Boxes, rented: &Rented) -> bool {
-        if rented.stage == Stage::Registering {
-            let certificate = rented.certificate.clone();
+    fn prepare(&mut self, cx: &mut Context<'_>, boxes: &Boxes, own_box: &OwnBox) -> bool {
+        if own_box.stage == Stage::Registering {
+            let certificate = own_box.certificate.clone();
             let registration =
-                Registration { address: None, invitation: rented.invitation, certificate: certificate.len() as u64 };
+                Registration { address: None, invitation: own_box.invitation, certificate: certificate.len() as u64 };
             let bound = (limits::CHALLENGE_BYTES + limits::CERTIFICATE_BYTES) as u64;
             self.ask(cx.now, &BoxCommand::Register(registration), &certificate, bound, Step::Registering);
         } else if !self.identified {
-            self.identify(cx.now, rented);
-        } else if let Some(missing) = rented.missing(epoch(cx.now)).filter(|_| !self.sets_refused) {
-            let classes = Rented::classes().map(|(class, _)| class).collect();
-            self.upload(cx, rented, missing, classes);
-        } else if let Some(page) = boxes.missing_page(cx, rented, &self.pages_refused) {
+            self.identify(cx.now, own_box);
+        } else if let Some(missing) = own_box.missing(epoch(cx.now)).filter(|_| !self.sets_refused) {
+            let classes = OwnBox::classes().map(|(class, _)| class).collect();
+            self.upload(cx, own_box, missing, classes);
+        } else if let Some(page) = boxes.missing_page(cx, own_box, &self.pages_refused) {
             let command = BoxCommand::Page { name: page.name, until: page.until, size: page.bytes.len() as u64 };
             let step = Step::Posting(page.invitation);
-            self.ask_as_owner(cx.now, rented, (command, page.bytes), 0, step);
+            self.ask_as_owner(cx.now, own_box, (command, page.bytes), 0, step);
         } else {
             return false;
         }
@@ -345,33 +345,33 @@ impl Collecting {
     }
 
     /// Looks what is there, and takes it; `false` where there is nothing that can be taken now.
-    fn collect(&mut self, cx: &Context<'_>, boxes: &mut Boxes, rented: &Rented) -> bool {
-        let mailbox = rented.fingerprint.to_string();
+    fn collect(&mut self, cx: &Context<'_>, boxes: &mut Boxes, own_box: &OwnBox) -> bool {
+        let mailbox = own_box.fingerprint.to_string();
         if !self.watching {
             self.watching = true;
-            self.ask_as_owner(cx.now, rented, (BoxCommand::Watch { mailbox }, Vec::new()), 0, Step::Watching);
+            self.ask_as_owner(cx.now, own_box, (BoxCommand::Watch { mailbox }, Vec::new()), 0, Step::Watching);
         } else if self.news && cx.now >= self.list_from {
             self.news = false;
             self.list_from = cx.now.plus(limits::LIST_PAUSE);
             let list = BoxCommand::List { mailbox, selection: Selection::default(), json: false };
-            self.ask_as_owner(cx.now, rented, (list, Vec::new()), 0, Step::Listing);
+            self.ask_as_owner(cx.now, own_box, (list, Vec::new()), 0, Step::Listing);
         } else if let (false, Some(entry)) = (cx.disk_low, self.listed.front().copied()) {
             self.listed.pop_front();
-            let known = boxes.partly_fetched.get(&rented.id).is_some_and(|(object, _)| *object == entry.object);
-            let before = if known { boxes.partly_fetched.remove(&rented.id) } else { None };
-            self.fetch(cx.now, rented, entry, before.map_or_else(Vec::new, |(_, bytes)| bytes));
+            let known = boxes.partly_fetched.get(&own_box.id).is_some_and(|(object, _)| *object == entry.object);
+            let before = if known { boxes.partly_fetched.remove(&own_box.id) } else { None };
+            self.fetch(cx.now, own_box, entry, before.map_or_else(Vec::new, |(_, bytes)| bytes));
         } else {
             return false;
         }
         true
     }
 
-    /// Nothing is to be done until something comes; a drop that is given up, and that nobody uses any more, goes.
-    fn rest_until(&mut self, cx: &mut Context<'_>, rented: &Rented, end: Timestamp) {
+    /// Nothing is to be done until something comes; a box that is given up, and that nobody uses any more, goes.
+    fn rest_until(&mut self, cx: &mut Context<'_>, own_box: &OwnBox, end: Timestamp) {
         let nothing_left = self.passed_over.is_empty() && self.listed.is_empty();
-        if nothing_left && !self.news && rented.stage == Stage::Leaving && is_forgotten(cx.state, rented) {
+        if nothing_left && !self.news && own_box.stage == Stage::Leaving && is_forgotten(cx.state, own_box) {
             self.step = Step::Noting;
-            cx.out.commit(self.owner(), Record::DropRemoved { id: rented.id });
+            cx.out.commit(self.owner(), Record::BoxRemoved { id: own_box.id });
             return;
         }
         let again = if nothing_left { end } else { cx.now.plus(limits::COLLECT_AGAIN).min(end) };
@@ -379,32 +379,32 @@ impl Collecting {
         self.step = Step::Resting(again);
     }
 
-    fn upload(&mut self, cx: &mut Context<'_>, rented: &Rented, of: Epoch, classes: Vec<Class>) {
+    fn upload(&mut self, cx: &mut Context<'_>, own_box: &OwnBox, of: Epoch, classes: Vec<Class>) {
         let Some(class) = classes.first().copied() else {
             self.step = Step::Noting;
-            let record = Record::DropChanged { id: rented.id, change: DropChange::Uploaded(of) };
+            let record = Record::BoxChanged { id: own_box.id, change: BoxChange::Uploaded(of) };
             cx.out.commit(self.owner(), record);
             return;
         };
-        let block = rented.set(of, class).concat();
+        let block = own_box.set(of, class).concat();
         let command = BoxCommand::Tokens { epoch: of, class: class.number(), size: block.len() as u64 };
-        self.ask_as_owner(cx.now, rented, (command, block), 0, Step::Uploading(of, classes));
+        self.ask_as_owner(cx.now, own_box, (command, block), 0, Step::Uploading(of, classes));
     }
 
-    fn fetch(&mut self, now: Timestamp, rented: &Rented, entry: Entry, before: Vec<u8>) {
+    fn fetch(&mut self, now: Timestamp, own_box: &OwnBox, entry: Entry, before: Vec<u8>) {
         let part = Part::Range { offset: before.len() as u64, length: None };
-        let (mailbox, style) = (rented.fingerprint.to_string(), Style::default());
+        let (mailbox, style) = (own_box.fingerprint.to_string(), Style::default());
         let command = BoxCommand::Retrieve { mailbox, object: entry.object, part, style };
         let (bound, step) = (limits::RETRIEVED_BYTES, Step::Fetching(entry, before));
-        self.ask_as_owner(now, rented, (command, Vec::new()), bound, step);
+        self.ask_as_owner(now, own_box, (command, Vec::new()), bound, step);
     }
 }
 
-/// Whether nobody leaves anything at a drop any more: everybody who knew it was told.
-fn is_forgotten(state: &State, rented: &Rented) -> bool {
+/// Whether nobody leaves anything at a box any more: everybody who knew it was told.
+fn is_forgotten(state: &State, own_box: &OwnBox) -> bool {
     let told = |contact| {
         let entry = state.book().contact(contact);
         entry.is_none_or(|entry| entry.status != ContactStatus::Confirmed || entry.cards.pending.is_none())
     };
-    rented.seats.iter().filter_map(|seat| seat.contact).all(told)
+    own_box.seats.iter().filter_map(|seat| seat.contact).all(told)
 }

@@ -1,5 +1,5 @@
-//! Leaving one thing at a contact's drop, on circuits of its own, or with a friend who carries it
-//! ([`carriage`](crate::engine::forwarding)), on those of that contact: dialled → sealed for this copy alone → noted on the disk (its token,
+//! Leaving one thing at a contact's box, on circuits of its own, or with a friend who carries it
+//! ([`forwarding`](crate::engine::forwarding)), on those of that contact: dialled → sealed for this copy alone → noted on the disk (its token,
 //! or its hash) → handed over → the answer noted.
 //!
 //! What has no answer may be there: the next attempt is another copy with another token. A refusal is no more than a carrier's
@@ -13,16 +13,16 @@ use std::sync::Arc;
 use crate::base::limits;
 use crate::base::{ContactId, ContentId, Onion, OpId, QueueId, SessionId, Timestamp};
 use crate::engine::boxes::Boxes;
-use crate::engine::boxes::leg::{Leg, LegEvent};
+use crate::engine::boxes::client::{DepositClient, DepositEvent};
 use crate::engine::boxes::pages::{greeting_waits, page_keys, page_token};
 use crate::engine::context::{Completion, Context, Owner};
 use crate::engine::deliver::Deliver;
 use crate::engine::dialled::{Dialled, Line};
 use crate::engine::io::{CommitError, Effect, Refusal, Sizes, Transaction};
 use crate::engine::people::cards::card_content;
-use crate::engine::session::{Initiator, Patron, Service, Ticket};
+use crate::engine::session::{BoxClient, DeliveryClient, Service, Ticket};
 use crate::engine::state::book::{Contact, ContactChange, ContactStatus};
-use crate::engine::state::boxes::named::Place;
+use crate::engine::state::boxes::contacts::TokenIndex;
 use crate::engine::state::forwarding::friend_onion;
 use crate::engine::state::record::Record;
 use crate::engine::state::{Applied, AttemptError};
@@ -40,7 +40,7 @@ const SEAL_BYTES: u64 = 2048;
 
 /// What is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::engine) enum Parcel {
+pub(in crate::engine) enum Deposit {
     /// A queued message.
     Mail(QueueId),
     /// Receipts that the contact is owed.
@@ -80,14 +80,14 @@ enum InFlight {
     Refused,
 }
 
-/// One session that leaves one thing at a contact's drop.
-pub(in crate::engine) struct Depositing {
-    line: Line<Leg>,
+/// One session that leaves one thing at a contact's box.
+pub(in crate::engine) struct DepositTask {
+    line: Line<DepositClient>,
     contact: ContactId,
     carrier: Onion,
-    parcel: Parcel,
+    deposit: Deposit,
     receipt: Receipt,
-    /// Who carries it, where that is no carrier of a drop.
+    /// Who carries it, where that is no carrier of a box.
     friend: Option<ContactId>,
     stage: Stage,
     /// It waits for one operation at a time.
@@ -101,75 +101,75 @@ pub(in crate::engine) struct DepositRooms<'r> {
 }
 
 impl Boxes {
-    /// A contact does not answer: its drops come next, and the friend who carries what is for it.
+    /// A contact does not answer: its boxes come next, and the friend who carries what is for it.
     pub(in crate::engine) fn wants_deposits(&mut self, cx: &mut Context<'_>, contact: ContactId) {
-        let drops = cx.state.drops();
-        let named = drops.of(contact).into_iter().flat_map(|of| of.iter()).map(|named| named.onion);
-        let pages = drops.pages(contact).iter().copied();
+        let boxes = cx.state.boxes();
+        let named = boxes.of(contact).into_iter().flat_map(|of| of.iter()).map(|named| named.onion);
+        let pages = boxes.pages(contact).iter().copied();
         let places: Vec<_> = named.chain(pages).chain(friend_onion(cx.state, contact)).collect();
         self.calendar.wants(contact, &places, cx.now, cx.rng);
     }
 
-    /// Dials the next drop of a contact that is due.
-    pub(in crate::engine) fn next_deposit(&mut self, cx: &mut Context<'_>, deliver: &Deliver) -> Option<Depositing> {
+    /// Dials the next box of a contact that is due.
+    pub(in crate::engine) fn next_deposit(&mut self, cx: &mut Context<'_>, deliver: &Deliver) -> Option<DepositTask> {
         while let Some(place) = self.calendar.deposit_due(cx.now) {
             let (contact, carrier) = place;
-            let Some(parcel) = self.parcel_for(cx, deliver, contact, carrier) else {
+            let Some(deposit) = self.deposit_for(cx, deliver, contact, carrier) else {
                 self.calendar.deposit_over(place);
                 continue;
             };
-            let bytes = match parcel {
-                Parcel::Mail(queue) => cx.state.queue().get(queue).map_or(0, |queued| queued.size.into()),
-                Parcel::Receipts | Parcel::Page | Parcel::Card(_) => 0,
+            let bytes = match deposit {
+                Deposit::Mail(queue) => cx.state.queue().get(queue).map_or(0, |queued| queued.size.into()),
+                Deposit::Receipts | Deposit::Page | Deposit::Card(_) => 0,
             };
             let friend = friend_at(cx.state, contact, carrier);
-            // A friend knows us; no carrier of a drop is to.
+            // A friend knows us; no carrier of a box is to.
             let line = Line::dial(cx.out, carrier, friend);
             self.calendar.deposit_begins(place, line.session(), bytes, cx.now);
-            if parcel == Parcel::Receipts {
+            if deposit == Deposit::Receipts {
                 self.returning.insert(contact);
             }
             let (receipt, stage, in_flight) = (cx.rng.array(), Stage::Dialling, None);
-            return Some(Depositing { line, contact, carrier, parcel, receipt, friend, stage, in_flight });
+            return Some(DepositTask { line, contact, carrier, deposit, receipt, friend, stage, in_flight });
         }
         None
     }
 
-    /// What is to be left at a drop of a contact, where there is something.
-    fn parcel_for(&self, cx: &Context<'_>, deliver: &Deliver, contact: ContactId, carrier: Onion) -> Option<Parcel> {
+    /// What is to be left at a box of a contact, where there is something.
+    fn deposit_for(&self, cx: &Context<'_>, deliver: &Deliver, contact: ContactId, carrier: Onion) -> Option<Deposit> {
         let entry = cx.state.book().contact(contact)?;
         if friend_at(cx.state, contact, carrier).is_some() {
             return self.parcel_for_friend(cx, deliver, entry);
         }
-        if let Some(parcel) = self.greeting_for(cx.state, entry, carrier) {
-            return Some(parcel);
+        if let Some(deposit) = self.greeting_for(cx.state, entry, carrier) {
+            return Some(deposit);
         }
-        let drops = cx.state.drops().of(contact)?;
+        let boxes = cx.state.boxes().of(contact)?;
         if entry.status != ContactStatus::Confirmed || entry.certificate.is_none() {
             return None;
         }
         let has_token =
-            |size| class_for(size).is_some_and(|class| drops.next_token(carrier, class, epoch(cx.now)).is_some());
+            |size| class_for(size).is_some_and(|class| boxes.next_token(carrier, class, epoch(cx.now)).is_some());
         let card = entry.cards.pending.as_ref().map(|card| card.content);
         if let Some(card) = card.filter(|card| !self.left_cards.contains(&(carrier, *card))) {
             let content = card_content(cx.state, cx.public(), entry, None);
             if has_token(content.map_or(u64::MAX, |content| content.len() as u64)) {
-                return Some(Parcel::Card(card));
+                return Some(Deposit::Card(card));
             }
         }
         if deliver.receipts.are_returning(contact) && !self.returning.contains(&contact) && has_token(0) {
-            return Some(Parcel::Receipts);
+            return Some(Deposit::Receipts);
         }
         let wants = |queue: &QueueId| {
-            let there = cx.state.drops().copies(*queue, contact).iter().filter(|copy| copy.onion == carrier);
+            let there = cx.state.boxes().copies(*queue, contact).iter().filter(|copy| copy.onion == carrier);
             let (held, copies) = there.fold((false, 0), |(held, n), copy| (held || copy.held.is_some(), n + 1));
             let fits = cx.state.queue().get(*queue).is_some_and(|queued| has_token(queued.size.into()));
-            let wanted = !held && copies < limits::COPIES_AT_DROP && !self.too_large_for_drops.contains(queue);
+            let wanted = !held && copies < limits::COPIES_AT_BOX && !self.too_large_for_boxes.contains(queue);
             wanted && fits && may_copy(cx, *queue)
         };
         let wanting: Vec<_> = deliver.schedule.idle_messages(contact).into_iter().filter(wants).collect();
         let fresh = wanting.iter().find(|queue| !self.unplaced.contains(&(carrier, **queue)));
-        fresh.or_else(|| wanting.first()).copied().map(Parcel::Mail)
+        fresh.or_else(|| wanting.first()).copied().map(Deposit::Mail)
     }
 }
 
@@ -179,26 +179,26 @@ fn may_copy(cx: &Context<'_>, queue: QueueId) -> bool {
     cx.state.queue().get(queue).is_some_and(|queued| cx.now < queued.submitted.plus(limits::EXPIRY_MAX))
 }
 
-impl Dialled for Depositing {
-    type Machine = Leg;
+impl Dialled for DepositTask {
+    type Machine = DepositClient;
     type Rooms<'r> = DepositRooms<'r>;
 
-    fn line(&self) -> &Line<Leg> {
+    fn line(&self) -> &Line<DepositClient> {
         &self.line
     }
 
-    fn line_mut(&mut self) -> &mut Line<Leg> {
+    fn line_mut(&mut self) -> &mut Line<DepositClient> {
         &mut self.line
     }
 
     fn dialled(&mut self, cx: &mut Context<'_>, rooms: &mut DepositRooms<'_>) {
         let leg = match self.friend {
-            Some(_) => Leg::Friend(Initiator::new(cx.now)),
-            None => Leg::Carrier(Patron::new(cx.now)),
+            Some(_) => DepositClient::Friend(DeliveryClient::new(cx.now)),
+            None => DepositClient::Carrier(BoxClient::new(cx.now)),
         };
         self.line.connected(leg);
         self.stage = Stage::Sealing;
-        if self.parcel == Parcel::Page {
+        if self.deposit == Deposit::Page {
             return self.fetch_page(cx, rooms);
         }
         let certificate = cx.state.book().contact(self.contact).and_then(|entry| entry.certificate.clone());
@@ -225,10 +225,10 @@ impl Dialled for Depositing {
         }
     }
 
-    fn event(&mut self, cx: &mut Context<'_>, rooms: &mut DepositRooms<'_>, event: LegEvent) {
+    fn event(&mut self, cx: &mut Context<'_>, rooms: &mut DepositRooms<'_>, event: DepositEvent) {
         match event {
-            LegEvent::Carrier(event) => self.carrier_reported(cx, rooms, event),
-            LegEvent::Friend(event) => self.friend_reported(cx, rooms, &event),
+            DepositEvent::Carrier(event) => self.carrier_reported(cx, rooms, event),
+            DepositEvent::Friend(event) => self.friend_reported(cx, rooms, &event),
         }
     }
 
@@ -239,7 +239,7 @@ impl Dialled for Depositing {
     }
 
     fn ended(&mut self, cx: &mut Context<'_>, rooms: &mut DepositRooms<'_>, problem: Option<AttemptError>) {
-        if self.parcel == Parcel::Receipts {
+        if self.deposit == Deposit::Receipts {
             rooms.boxes.returning.remove(&self.contact);
         }
         rooms.boxes.calendar.deposit_ended((self.contact, self.carrier), problem, cx.now, cx.rng);
@@ -248,15 +248,15 @@ impl Dialled for Depositing {
 
     fn show(&self, rooms: &mut DepositRooms<'_>) {
         let handing = matches!(self.stage, Stage::Noting(..) | Stage::Asked(_) | Stage::Brought | Stage::Settling);
-        let queues = match self.parcel {
-            Parcel::Mail(queue) if handing && !self.line.is_over() => BTreeSet::from([queue]),
+        let queues = match self.deposit {
+            Deposit::Mail(queue) if handing && !self.line.is_over() => BTreeSet::from([queue]),
             _ => BTreeSet::new(),
         };
         rooms.deliver.hands_over(self.session(), self.contact, queues, false);
     }
 }
 
-impl Depositing {
+impl DepositTask {
     const fn session(&self) -> SessionId {
         self.line.session()
     }
@@ -275,10 +275,10 @@ impl Depositing {
 
     /// Lets what is to be left be sealed; `None` where that is not to be left any more.
     fn seal(&mut self, cx: &mut Context<'_>, deliver: &Deliver, certificate: Arc<[u8]>) -> Option<()> {
-        let sizes = if self.friend.is_some() { Sizes::All } else { Sizes::Drop };
+        let sizes = if self.friend.is_some() { Sizes::All } else { Sizes::Box };
         let expires = Timestamp::from_secs(cx.now.plus(limits::EXPIRY_MAX).secs());
-        let content = match self.parcel {
-            Parcel::Mail(queue) => {
+        let content = match self.deposit {
+            Deposit::Mail(queue) => {
                 let queued = cx.state.queue().get(queue)?;
                 let (kind, id, receipt) = (ContentKind::Mail, queued.content, Some(self.receipt));
                 let content = Content { kind, id, expires, receipt, payload: Vec::new() };
@@ -286,9 +286,9 @@ impl Depositing {
                 cx.out.effect(Effect::SealBody(op, content.header(), queued.body, certificate, sizes));
                 return Some(());
             }
-            Parcel::Receipts => deliver.receipts.content(self.contact)?,
-            Parcel::Page => return None,
-            Parcel::Card(card) => {
+            Deposit::Receipts => deliver.receipts.content(self.contact)?,
+            Deposit::Page => return None,
+            Deposit::Card(card) => {
                 let waits = |entry: &&Arc<Contact>| entry.cards.pending.as_ref().is_some_and(|it| it.content == card);
                 let entry = cx.state.book().contact(self.contact).filter(waits)?;
                 card_content(cx.state, cx.public(), entry, Some(expires))?
@@ -305,17 +305,17 @@ impl Depositing {
         let object: Arc<[u8]> = match result {
             Ok(object) => object.into(),
             Err(refusal) => {
-                if let Parcel::Mail(queue) = self.parcel {
+                if let Deposit::Mail(queue) = self.deposit {
                     match (self.friend, refusal) {
                         (Some(_), _) => rooms.boxes.refused_by_friend.insert(queue),
-                        (None, Refusal::Permanent) => rooms.boxes.too_large_for_drops.insert(queue),
+                        (None, Refusal::Permanent) => rooms.boxes.too_large_for_boxes.insert(queue),
                         (None, Refusal::Date | Refusal::Temporary) => rooms.boxes.unplaced.insert((carrier, queue)),
                     };
                 }
                 return self.end(cx, rooms, Some(AttemptError::Local));
             }
         };
-        let page = page_token(cx.state, contact, carrier).filter(|_| matches!(self.parcel, Parcel::Card(_)));
+        let page = page_token(cx.state, contact, carrier).filter(|_| matches!(self.deposit, Deposit::Card(_)));
         if let Some(token) = page {
             if object.len() as u64 > limits::PAGE_ANSWER_BYTES {
                 return self.end(cx, rooms, Some(AttemptError::Later));
@@ -323,14 +323,14 @@ impl Depositing {
             // Of a card nobody needs to know whether it may have arrived: it is sent until it is answered.
             return self.hand_over(cx, rooms, object, Some(token));
         }
-        if let (Some(friend), Parcel::Mail(queue)) = (self.friend, self.parcel) {
+        if let (Some(friend), Deposit::Mail(queue)) = (self.friend, self.deposit) {
             return self.note_handing(cx, rooms, object, (friend, queue));
         }
         let token = Class::of(object.len() as u64)
-            .and_then(|class| cx.state.drops().of(contact)?.next_token(carrier, class, epoch(cx.now)));
-        let queue = match self.parcel {
-            Parcel::Mail(queue) => Some(queue),
-            Parcel::Receipts | Parcel::Page | Parcel::Card(_) => None,
+            .and_then(|class| cx.state.boxes().of(contact)?.next_token(carrier, class, epoch(cx.now)));
+        let queue = match self.deposit {
+            Deposit::Mail(queue) => Some(queue),
+            Deposit::Receipts | Deposit::Page | Deposit::Card(_) => None,
         };
         let recalled = queue.is_some_and(|queue| rooms.deliver.schedule.is_recalled(queue));
         let Some((place, token)) = token.filter(|_| !recalled) else {
@@ -347,7 +347,7 @@ impl Depositing {
         object: Arc<[u8]>,
         token: Token,
         queue: Option<QueueId>,
-        place: Place,
+        place: TokenIndex,
     ) {
         self.stage = Stage::Noting(object, Some(token));
         let (contact, onion, receipt) = (self.contact, self.carrier, self.receipt);
@@ -378,16 +378,18 @@ impl Depositing {
     ) {
         let (now, job) = (cx.now, self.job_for_friend(cx.state, &object));
         match (self.line.machine(), token, job) {
-            (Some(Leg::Carrier(machine)), Some(token), _) if object.len() > limits::PIPELINED_OBJECT_BYTES => {
+            (Some(DepositClient::Carrier(machine)), Some(token), _)
+                if object.len() > limits::PIPELINED_OBJECT_BYTES =>
+            {
                 let claim = Claim::of(&object);
                 machine.ask(now, ASKED, &BoxCommand::Deposit { token, claim }, b"", 0);
                 self.stage = Stage::Asked(Some(object));
             }
-            (Some(Leg::Carrier(machine)), Some(token), _) => {
+            (Some(DepositClient::Carrier(machine)), Some(token), _) => {
                 machine.deposit(now, ASKED, BROUGHT, token, &object);
                 self.stage = Stage::Asked(None);
             }
-            (Some(Leg::Friend(machine)), _, Some(job)) => {
+            (Some(DepositClient::Friend(machine)), _, Some(job)) => {
                 machine.send(now, BROUGHT, job);
                 self.stage = Stage::Brought;
             }
@@ -413,7 +415,7 @@ impl Depositing {
             }
         };
         let answered = lines.last().map(crate::engine::session::Answered::code);
-        let Some(Leg::Carrier(machine)) = self.line.machine() else { return };
+        let Some(DepositClient::Carrier(machine)) = self.line.machine() else { return };
         match (&mut self.stage, ticket) {
             (Stage::Fetching, _) => match lines.last().and_then(|line| line.blocks.first()) {
                 Some(page) if answered == Some(Status::MessageObject.code()) => self.page_fetched(cx, rooms, page),
@@ -436,12 +438,12 @@ impl Depositing {
         self.stage = Stage::Settling;
         let (contact, carrier, receipt) = (self.contact, self.carrier, self.receipt);
         rooms.boxes.calendar.deposit_held((contact, carrier), self.session(), cx.now);
-        let records = match self.parcel {
-            Parcel::Mail(queue) => Some(vec![Record::DepositSettled { contact, queue, receipt, held: Some(cx.now) }]),
+        let records = match self.deposit {
+            Deposit::Mail(queue) => Some(vec![Record::DepositSettled { contact, queue, receipt, held: Some(cx.now) }]),
             // They may have gone another way meanwhile.
-            Parcel::Receipts => rooms.deliver.receipts.returned_records(contact),
-            Parcel::Page => None,
-            Parcel::Card(card) => {
+            Deposit::Receipts => rooms.deliver.receipts.returned_records(contact),
+            Deposit::Page => None,
+            Deposit::Card(card) => {
                 rooms.boxes.left_cards.insert((carrier, card));
                 greeting_waits(cx.state, cx.now, contact, card).map(|record| vec![record])
             }
@@ -455,7 +457,7 @@ impl Depositing {
     /// The carrier did not take it, as it says; or nothing was handed over.
     fn refused(&mut self, cx: &mut Context<'_>, rooms: &mut DepositRooms<'_>) {
         self.stage = Stage::Settling;
-        let Parcel::Mail(queue) = self.parcel else { return self.end(cx, rooms, Some(AttemptError::Later)) };
+        let Deposit::Mail(queue) = self.deposit else { return self.end(cx, rooms, Some(AttemptError::Later)) };
         match self.friend {
             Some(_) => rooms.boxes.refused_by_friend.insert(queue),
             None => rooms.boxes.unplaced.insert((self.carrier, queue)),
@@ -468,7 +470,7 @@ impl Depositing {
 
     fn fetch_page(&mut self, cx: &mut Context<'_>, rooms: &mut DepositRooms<'_>) {
         let token = page_token(cx.state, self.contact, self.carrier);
-        let (Some(token), Some(Leg::Carrier(machine))) = (token, self.line.machine()) else {
+        let (Some(token), Some(DepositClient::Carrier(machine))) = (token, self.line.machine()) else {
             return self.end(cx, rooms, None);
         };
         machine.ask(cx.now, ASKED, &BoxCommand::Fetch { token }, b"", limits::PAGE_BYTES);

@@ -1,4 +1,4 @@
-//! Boxes: mail for somebody who is away (docs/protocol.md, "Box", "Drops in cards", "Receipts").
+//! Boxes: mail for somebody who is away (docs/protocol.md, "Box", "Boxes in cards", "Receipts").
 //!
 //! An identity has boxes at carriers, which its contacts fill while it is away. A message whose recipient does not answer is
 //! left at each box of the recipient (`deposit`). The recipient collects it (`collect`) and returns a receipt
@@ -22,9 +22,9 @@ mod calendar;
 #[cfg(test)]
 mod carrier_tests;
 mod check;
+mod client;
 mod collect;
 mod deposit;
-mod leg;
 mod pages;
 #[cfg(test)]
 mod receipt_tests;
@@ -35,8 +35,8 @@ mod tests;
 
 pub use calendar::Delays;
 
-pub(in crate::engine) use check::Checking;
-pub(in crate::engine) use collect::Collecting;
-pub(in crate::engine) use deposit::{DepositRooms, Depositing};
-pub(in crate::engine) use rent::{leave_drop, rent_drop};
+pub(in crate::engine) use check::CheckTask;
+pub(in crate::engine) use collect::CollectTask;
+pub(in crate::engine) use deposit::{DepositRooms, DepositTask};
+pub(in crate::engine) use rent::{leave_box, rent_box};
 pub(in crate::engine) use room::Boxes;

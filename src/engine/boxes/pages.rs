@@ -9,11 +9,11 @@ use std::collections::BTreeSet;
 use crate::base::limits;
 use crate::base::{ContactId, ContentId, InvitationId, Onion, Timestamp};
 use crate::engine::boxes::Boxes;
-use crate::engine::boxes::deposit::Parcel;
+use crate::engine::boxes::deposit::Deposit;
 use crate::engine::context::Context;
 use crate::engine::state::State;
 use crate::engine::state::book::{Contact, ContactChange, ContactStatus, PendingCard};
-use crate::engine::state::boxes::rented::{Rented, Stage};
+use crate::engine::state::boxes::own::{OwnBox, Stage};
 use crate::engine::state::record::Record;
 use crate::mail::page::PageKeys;
 use crate::wire::token::{Epoch, Token, TokenHash, epoch, hash_of};
@@ -29,7 +29,7 @@ pub(in crate::engine) struct NewPage {
 /// The token of a contact's page at this carrier.
 pub(in crate::engine) fn page_keys(state: &State, contact: ContactId, carrier: Onion) -> Option<PageKeys> {
     let secret = state.book().contact(contact)?.cards.pending.as_ref()?.secret?;
-    state.drops().pages(contact).contains(&carrier).then(|| PageKeys::new(&secret, carrier))
+    state.boxes().pages(contact).contains(&carrier).then(|| PageKeys::new(&secret, carrier))
 }
 
 pub(in crate::engine) fn page_token(state: &State, contact: ContactId, carrier: Onion) -> Option<Token> {
@@ -55,31 +55,31 @@ impl Boxes {
     pub(in crate::engine) fn missing_page(
         &self,
         cx: &mut Context<'_>,
-        rented: &Rented,
+        own_box: &OwnBox,
         refused: &BTreeSet<InvitationId>,
     ) -> Option<NewPage> {
-        if rented.stage != Stage::Open {
+        if own_box.stage != Stage::Open {
             return None;
         }
-        let missing = |id| !refused.contains(&id) && !self.posted_pages.contains(&(rented.id, id));
+        let missing = |id| !refused.contains(&id) && !self.posted_pages.contains(&(own_box.id, id));
         let mut invitations = cx.state.book().invitations();
         // One that is older than the box does not name it.
-        let invitation = invitations.find(|one| one.is_open(cx.now) && one.made > rented.rented && missing(one.id))?;
-        let keys = PageKeys::new(&invitation.secret?, rented.onion);
+        let invitation = invitations.find(|one| one.is_open(cx.now) && one.made > own_box.since && missing(one.id))?;
+        let keys = PageKeys::new(&invitation.secret?, own_box.onion);
         let until = epoch(invitation.expires).min(epoch(cx.now).saturating_add(limits::PAGE_DAYS));
         let bytes = keys.seal(cx.rng.array(), &cx.public().certificate)?;
         Some(NewPage { invitation: invitation.id, name: hash_of(&keys.token()), until, bytes })
     }
 
     /// What is to be done with the page of somebody whom we greet.
-    pub(in crate::engine) fn greeting_for(&self, state: &State, contact: &Contact, carrier: Onion) -> Option<Parcel> {
+    pub(in crate::engine) fn greeting_for(&self, state: &State, contact: &Contact, carrier: Onion) -> Option<Deposit> {
         page_token(state, contact.id, carrier)?;
         let greets = !matches!(contact.status, ContactStatus::Blocked | ContactStatus::Request);
         let card = contact.cards.pending.as_ref().filter(|_| greets)?;
         if contact.certificate.is_none() {
-            return Some(Parcel::Page);
+            return Some(Deposit::Page);
         }
-        (!self.left_cards.contains(&(carrier, card.content))).then_some(Parcel::Card(card.content))
+        (!self.left_cards.contains(&(carrier, card.content))).then_some(Deposit::Card(card.content))
     }
 }
 
@@ -148,7 +148,7 @@ mod tests {
         world.submit(ALICE, BOB, "welcome").unwrap();
         world.pass(MINUTE);
         assert_eq!(world.messages(BOB, FolderRole::Inbox).len(), 1);
-        assert!(world.nodes[BOB].published.drops.pages(world.contact(BOB, ALICE).unwrap().id).is_empty());
+        assert!(world.nodes[BOB].published.boxes.pages(world.contact(BOB, ALICE).unwrap().id).is_empty());
         world.check();
     }
 

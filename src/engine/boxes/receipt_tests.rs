@@ -4,7 +4,7 @@ use crate::base::{ContentId, limits};
 use crate::engine::api::Request;
 use crate::engine::boxes::tests::{ALICE, CAROL, HOUR, WHILE, custody, progress, set_online, world};
 use crate::engine::state::book::{ContactChange, ContactStatus};
-use crate::engine::state::boxes::Told;
+use crate::engine::state::boxes::ReceiptPolicy;
 use crate::engine::state::forwarding::Fate;
 use crate::engine::state::queue::{FailureReason, Progress};
 use crate::engine::state::record::Record;
@@ -32,7 +32,7 @@ fn no_more_is_told_together_than_its_author_reads_and_the_rest_follows() {
         let records = vec![
             Record::ReceiptsDue { contact, receipts: (0..receipts).map(numbered).collect() },
             Record::ReadsKept { unread: vec![], owed },
-            Record::CarriageKept {
+            Record::ForwardingKept {
                 allowed: vec![],
                 chosen: vec![],
                 fates: (0..fates).map(|number| (contact, numbered(number), Fate::Delivered)).collect(),
@@ -51,7 +51,7 @@ fn no_more_is_told_together_than_its_author_reads_and_the_rest_follows() {
         world.pass(8 * HOUR);
         let state = world.nodes[CAROL].identity.state();
         let left =
-            state.drops().owed().count() + state.drops().reads().owed_to().count() + state.carriage().owed().count();
+            state.boxes().owed().count() + state.boxes().reads().owed_to().count() + state.forwarding().owed().count();
         assert_eq!(left, 0, "{receipts} {reads} {fates}");
     }
 }
@@ -63,15 +63,15 @@ fn nothing_is_put_together_for_who_is_blocked_or_hears_nothing() {
         world.apart.extend([(ALICE, CAROL), (CAROL, ALICE)]);
         world.submit(ALICE, CAROL, "one").unwrap();
         world.pass(WHILE);
-        assert_eq!(world.nodes[CAROL].identity.state().drops().owed().count(), 1);
+        assert_eq!(world.nodes[CAROL].identity.state().boxes().owed().count(), 1);
         let contact = world.contact(CAROL, ALICE).unwrap().id;
         if blocked {
             let change = ContactChange::Status(ContactStatus::Blocked);
             world.append(CAROL, vec![Record::ContactChanged { id: contact, change }], vec![]);
             world.restart(CAROL);
-            assert_eq!(world.nodes[CAROL].identity.state().drops().owed().count(), 1);
+            assert_eq!(world.nodes[CAROL].identity.state().boxes().owed().count(), 1);
         } else {
-            world.request(CAROL, Request::Tell { contact, told: Told::Nothing }).unwrap();
+            world.request(CAROL, Request::Tell { contact, told: ReceiptPolicy::Nothing }).unwrap();
         }
         for _ in 0..120 {
             world.pass(MINUTE);
@@ -84,9 +84,9 @@ fn nothing_is_put_together_for_who_is_blocked_or_hears_nothing() {
 fn what_nobody_ever_had_is_not_called_handed_over_where_no_receipts_come() {
     let mut world = world(62, 1);
     let contact = world.contact(CAROL, ALICE).unwrap().id;
-    world.request(CAROL, Request::Tell { contact, told: Told::Nothing }).unwrap();
+    world.request(CAROL, Request::Tell { contact, told: ReceiptPolicy::Nothing }).unwrap();
     world.pass(5 * MINUTE);
-    assert!(!world.nodes[ALICE].published.drops.expects_receipts(world.contact(ALICE, CAROL).unwrap().id));
+    assert!(!world.nodes[ALICE].published.boxes.expects_receipts(world.contact(ALICE, CAROL).unwrap().id));
     world.carriers[0].online = false;
     world.restart_carrier(0, false);
     set_online(&mut world, CAROL, false);

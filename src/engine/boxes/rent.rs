@@ -1,6 +1,6 @@
-//! Requests about drops of ours: rent one with an invitation of a carrier, give one up.
+//! Requests about boxes of ours: rent one with an invitation of a carrier, give one up.
 
-use crate::base::DropId;
+use crate::base::BoxId;
 use crate::base::limits;
 use crate::engine::api::RequestError;
 use crate::engine::change::{Change, Outcome};
@@ -8,32 +8,32 @@ use crate::engine::context::Context;
 use crate::engine::people::cards::next_card;
 use crate::engine::people::contacts::check_petname;
 use crate::engine::state::book::{ContactChange, ContactStatus};
-use crate::engine::state::boxes::rented::{DropChange, DropKeys, Rented, Stage};
+use crate::engine::state::boxes::own::{BoxChange, BoxKeys, OwnBox, Stage};
 use crate::engine::state::record::Record;
 use crate::mail::Invitation;
 
-const UNKNOWN: RequestError = RequestError::NotFound("drop");
+const UNKNOWN: RequestError = RequestError::NotFound("box");
 
-/// Rents a drop with the invitation to a box. The carrier hears of it in the next session.
-pub(in crate::engine) fn rent_drop(cx: &mut Context<'_>, text: &str, name: String, keys: DropKeys) -> Outcome {
+/// Rents a box with the invitation to a box. The carrier hears of it in the next session.
+pub(in crate::engine) fn rent_box(cx: &mut Context<'_>, text: &str, name: String, keys: BoxKeys) -> Outcome {
     let invitation = Invitation::parse_box(text)?;
     check_petname(&name)?;
     if invitation.expires.is_some_and(|expires| expires <= cx.now) {
         return Err(RequestError::InvitationRefused("the invitation has expired; ask for a new one"));
     }
-    if cx.state.drops().rented().count() >= limits::DROPS {
+    if cx.state.boxes().own().count() >= limits::BOXES {
         return Err(RequestError::Limit("an identity has up to 4 boxes at carriers; give one up first"));
     }
-    if cx.state.drops().by_name(&name).is_some() {
+    if cx.state.boxes().by_name(&name).is_some() {
         return Err(RequestError::NameTaken);
     }
     let onion = invitation.address.onion();
-    if cx.state.drops().rented().any(|rented| rented.onion == onion) {
+    if cx.state.boxes().own().any(|own_box| own_box.onion == onion) {
         return Err(RequestError::InvitationRefused("you have a box at that carrier already"));
     }
-    let DropKeys { keys, certificate, fingerprint } = keys;
-    let drop = Rented {
-        id: DropId::random(cx.rng),
+    let BoxKeys { keys, certificate, fingerprint } = keys;
+    let own_box = OwnBox {
+        id: BoxId::random(cx.rng),
         name,
         onion,
         carrier: invitation.fingerprint,
@@ -41,23 +41,23 @@ pub(in crate::engine) fn rent_drop(cx: &mut Context<'_>, text: &str, name: Strin
         keys,
         certificate,
         fingerprint,
-        seats: Rented::seats(cx.rng),
+        seats: OwnBox::seats(cx.rng),
         stage: Stage::Registering,
         uploaded: 0,
-        rented: cx.now,
+        since: cx.now,
     };
-    Ok(Change::done(vec![Record::DropRented { drop: Box::new(drop) }], RequestError::NameTaken))
+    Ok(Change::done(vec![Record::BoxRented { own_box: Box::new(own_box) }], RequestError::NameTaken))
 }
 
-/// Gives a drop up: at once where the carrier never had it, otherwise as soon as our contacts know. What is there until
+/// Gives a box up: at once where the carrier never had it, otherwise as soon as our contacts know. What is there until
 /// then is collected.
-pub(in crate::engine) fn leave_drop(cx: &mut Context<'_>, name: &str) -> Outcome {
-    let rented = cx.state.drops().by_name(name).ok_or(UNKNOWN)?;
-    if rented.stage == Stage::Registering {
-        return Ok(Change::done(vec![Record::DropRemoved { id: rented.id }], UNKNOWN));
+pub(in crate::engine) fn leave_box(cx: &mut Context<'_>, name: &str) -> Outcome {
+    let own_box = cx.state.boxes().by_name(name).ok_or(UNKNOWN)?;
+    if own_box.stage == Stage::Registering {
+        return Ok(Change::done(vec![Record::BoxRemoved { id: own_box.id }], UNKNOWN));
     }
-    let mut records = vec![Record::DropChanged { id: rented.id, change: DropChange::Leaving }];
-    for contact in rented.seats.iter().filter_map(|seat| cx.state.book().contact(seat.contact?)) {
+    let mut records = vec![Record::BoxChanged { id: own_box.id, change: BoxChange::Leaving }];
+    for contact in own_box.seats.iter().filter_map(|seat| cx.state.book().contact(seat.contact?)) {
         if contact.status == ContactStatus::Confirmed {
             let change = ContactChange::CardQueued(next_card(contact, cx.now, None, cx.rng));
             records.push(Record::ContactChanged { id: contact.id, change });

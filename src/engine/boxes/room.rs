@@ -4,25 +4,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::base::rng::Rng;
-use crate::base::{ContactId, ContentId, DropId, InvitationId, ObjectId, Onion, OpId, QueueId, Timestamp};
+use crate::base::{BoxId, ContactId, ContentId, InvitationId, ObjectId, Onion, OpId, QueueId, Timestamp};
 use crate::engine::boxes::calendar::Calendar;
-use crate::engine::boxes::check::Known;
+use crate::engine::boxes::check::LastCheck;
 use crate::engine::context::{Context, Signal};
 use crate::engine::deliver::Deliver;
 use crate::engine::state::State;
 use crate::engine::state::book::{ContactChange, ContactStatus};
-use crate::engine::state::boxes::rented::DropChange;
+use crate::engine::state::boxes::own::BoxChange;
 use crate::engine::state::record::Record;
 
 /// What is remembered of boxes, ours and those of contacts.
 pub(in crate::engine) struct Boxes {
     pub(in crate::engine) calendar: Calendar,
     /// How the last check of each box of ours went.
-    pub(in crate::engine) checks: BTreeMap<DropId, Known>,
+    pub(in crate::engine) checks: BTreeMap<BoxId, LastCheck>,
     /// The beginning of an object at a box whose rest did not come.
-    pub(in crate::engine) partly_fetched: BTreeMap<DropId, (ObjectId, Vec<u8>)>,
+    pub(in crate::engine) partly_fetched: BTreeMap<BoxId, (ObjectId, Vec<u8>)>,
     /// Messages that fit no token.
-    pub(in crate::engine) too_large_for_drops: BTreeSet<QueueId>,
+    pub(in crate::engine) too_large_for_boxes: BTreeSet<QueueId>,
     /// Messages that a friend did not take, or that cannot be given to one: others come first.
     pub(in crate::engine) refused_by_friend: BTreeSet<QueueId>,
     /// Messages that could not be left at a box when they were to be: others come first there.
@@ -30,7 +30,7 @@ pub(in crate::engine) struct Boxes {
     /// Cards of ours that carriers hold.
     pub(in crate::engine) left_cards: BTreeSet<(Onion, ContentId)>,
     /// Pages of ours that carriers have, since the start.
-    pub(in crate::engine) posted_pages: BTreeSet<(DropId, InvitationId)>,
+    pub(in crate::engine) posted_pages: BTreeSet<(BoxId, InvitationId)>,
     /// Contacts whose receipts are being left at a box.
     pub(in crate::engine) returning: BTreeSet<ContactId>,
     /// The commit that gives contacts seats.
@@ -43,7 +43,7 @@ impl Boxes {
             calendar,
             checks: BTreeMap::new(),
             partly_fetched: BTreeMap::new(),
-            too_large_for_drops: BTreeSet::new(),
+            too_large_for_boxes: BTreeSet::new(),
             refused_by_friend: BTreeSet::new(),
             unplaced: BTreeSet::new(),
             left_cards: BTreeSet::new(),
@@ -55,12 +55,12 @@ impl Boxes {
 
     /// At a start: our own boxes are dialled soon.
     pub(in crate::engine) fn at_start(state: &State, delay: Duration, now: Timestamp, rng: &mut dyn Rng) -> Self {
-        Self::new(Calendar::at_start(state.drops(), delay, now, rng))
+        Self::new(Calendar::at_start(state.boxes(), delay, now, rng))
     }
 
     /// A message is over.
     pub(in crate::engine) fn forget(&mut self, queue: QueueId) {
-        self.too_large_for_drops.remove(&queue);
+        self.too_large_for_boxes.remove(&queue);
         self.refused_by_friend.remove(&queue);
         self.unplaced.retain(|(_, other)| *other != queue);
     }
@@ -77,14 +77,14 @@ impl Boxes {
                         }
                     }
                 }
-                Record::CarrierChosen { contact, friend: Some(_) } if deliver.schedule.is_away(*contact) => {
+                Record::ForwarderChosen { contact, friend: Some(_) } if deliver.schedule.is_away(*contact) => {
                     self.wants_deposits(cx, *contact);
                 }
                 Record::InvitationMade { .. } => cx.out.tell(Signal::BoxNews),
-                Record::DropRented { drop } => self.calendar.collect(drop.id, cx.now),
-                Record::DropChanged { change: DropChange::Leaving, id } => self.calendar.collect(*id, cx.now),
+                Record::BoxRented { own_box } => self.calendar.collect(own_box.id, cx.now),
+                Record::BoxChanged { change: BoxChange::Leaving, id } => self.calendar.collect(*id, cx.now),
                 Record::ContactChanged { change: ContactChange::Status(ContactStatus::Blocked), .. } => {}
-                Record::ContactChanged { .. } | Record::CardAccepted { .. } | Record::DropChanged { .. } => {
+                Record::ContactChanged { .. } | Record::CardAccepted { .. } | Record::BoxChanged { .. } => {
                     self.offer_seats(cx);
                 }
                 _ => {}

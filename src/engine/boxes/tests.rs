@@ -1,14 +1,14 @@
-//! Stories of drops: identities and carriers wired to each other in one thread (the harness).
+//! Stories of boxes: identities and carriers wired to each other in one thread (the harness).
 
 use std::time::Duration;
 
 use crate::base::{ClockStep, limits};
-use crate::engine::api::{Asked, Request, Submission};
+use crate::engine::api::{DeliveryOptions, Request, Submission};
 use crate::engine::carrier::CarrierInput;
 use crate::engine::io::Input;
 use crate::engine::state::AttemptError;
-use crate::engine::state::boxes::rented::{Rented, Stage};
-use crate::engine::state::boxes::{Check, Told};
+use crate::engine::state::boxes::own::{OwnBox, Stage};
+use crate::engine::state::boxes::{Check, ReceiptPolicy};
 use crate::engine::state::mailbox::{FlagChange, Flags, FolderRole, NamedFlags};
 use crate::engine::state::queue::{FailureReason, Notify, Progress, RecipientOptions};
 use crate::engine::state::record::Record;
@@ -19,7 +19,7 @@ use crate::wire::token::{Class, epoch};
 pub(in crate::engine) const ALICE: usize = 0;
 pub(in crate::engine) const CAROL: usize = 1;
 pub(in crate::engine) const HOUR: Duration = Duration::from_secs(3600);
-/// Longer than it takes until something is at a drop.
+/// Longer than it takes until something is at a box.
 pub(in crate::engine) const WHILE: Duration = Duration::from_secs(400);
 
 /// Alice and carol know each other, and carol has boxes at so many carriers.
@@ -32,7 +32,7 @@ pub(in crate::engine) fn world(seed: u64, carriers: u8) -> World {
         world.rent(CAROL, &invitation, 120 + number).unwrap();
     }
     world.pass(5 * MINUTE);
-    let named = world.nodes[ALICE].published.drops.of(world.contact(ALICE, CAROL).unwrap().id).cloned();
+    let named = world.nodes[ALICE].published.boxes.of(world.contact(ALICE, CAROL).unwrap().id).cloned();
     assert_eq!(named.map_or(0, |named| named.iter().count()), usize::from(carriers), "her card names them");
     world
 }
@@ -60,7 +60,7 @@ pub(in crate::engine) fn progress(world: &World) -> Progress {
 pub(in crate::engine) fn custody(world: &World) -> usize {
     let published = &world.nodes[ALICE].published;
     let (queue, contact) = (published.queue.iter().next().unwrap().id, world.contact(ALICE, CAROL).unwrap().id);
-    published.drops.custody(queue, contact)
+    published.boxes.custody(queue, contact)
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn mail_for_somebody_who_is_away_waits_and_a_receipt_ends_it() {
     world.pass(2 * HOUR);
     assert!(matches!(progress(&world), Progress::Delivered(_)), "the receipt says so");
     assert_eq!(inbox(&world, CAROL), 1);
-    assert!(world.nodes[CAROL].identity.state().drops().owed().next().is_none());
+    assert!(world.nodes[CAROL].identity.state().boxes().owed().next().is_none());
     world.check();
 }
 
@@ -95,7 +95,7 @@ fn two_who_are_never_online_together_write_to_each_other_and_know_it() {
     world.submit(ALICE, CAROL, "one").unwrap();
     world.pass(3 * HOUR);
     assert_eq!(inbox(&world, CAROL), 1);
-    assert!(matches!(progress(&world), Progress::Delivered(_)), "the receipt came by alice's own drop");
+    assert!(matches!(progress(&world), Progress::Delivered(_)), "the receipt came by alice's own box");
     assert_eq!(held(&world), 0);
     world.check();
 }
@@ -228,18 +228,18 @@ fn a_receipt_counts_whatever_the_carrier_said() {
     assert_eq!((held(&world), custody(&world)), (1, 0));
     let published = &world.nodes[ALICE].published;
     let (queue, contact) = (published.queue.iter().next().unwrap().id, world.contact(ALICE, CAROL).unwrap().id);
-    let receipt = published.drops.copies(queue, contact)[0].receipt;
+    let receipt = published.boxes.copies(queue, contact)[0].receipt;
     // As if it had answered that it does not have it.
     world.append(ALICE, vec![Record::DepositSettled { contact, queue, receipt, held: None }], vec![]);
     world.restart(ALICE);
-    assert!(world.nodes[ALICE].published.drops.copies(queue, contact).is_empty());
+    assert!(world.nodes[ALICE].published.boxes.copies(queue, contact).is_empty());
     // No other copy gets to carol.
     world.apart.extend([(ALICE, CAROL), (ALICE, 1000)]);
     set_online(&mut world, CAROL, true);
     set_online(&mut world, ALICE, true);
     world.pass(3 * HOUR);
     assert!(matches!(progress(&world), Progress::Delivered(_)), "{:?}", progress(&world));
-    assert!(!world.nodes[ALICE].identity.state().drops().has_copies(queue));
+    assert!(!world.nodes[ALICE].identity.state().boxes().has_copies(queue));
     world.check();
 }
 
@@ -281,14 +281,14 @@ fn a_restart_of_anybody_at_any_moment_loses_nothing() {
 fn a_box_is_given_up_only_after_everybody_was_told() {
     let mut world = world(10, 1);
     set_online(&mut world, ALICE, false);
-    world.request(CAROL, Request::LeaveDrop { name: "box120".to_owned() }).unwrap();
+    world.request(CAROL, Request::LeaveBox { name: "box120".to_owned() }).unwrap();
     world.pass(DAY);
-    let stage = |world: &World| world.nodes[CAROL].published.drops.rented().next().map(|rented| rented.stage);
+    let stage = |world: &World| world.nodes[CAROL].published.boxes.own().next().map(|own_box| own_box.stage);
     assert_eq!(stage(&world), Some(Stage::Leaving), "alice does not know yet");
     set_online(&mut world, ALICE, true);
     world.pass(DAY);
     assert_eq!(stage(&world), None);
-    let alice_knows = world.nodes[ALICE].published.drops.of(world.contact(ALICE, CAROL).unwrap().id).cloned();
+    let alice_knows = world.nodes[ALICE].published.boxes.of(world.contact(ALICE, CAROL).unwrap().id).cloned();
     assert!(alice_knows.is_none_or(|named| named.iter().count() == 0));
     world.check();
 }
@@ -302,12 +302,12 @@ fn a_box_is_not_given_up_while_something_is_in_it() {
     world.apart.extend([(ALICE, CAROL)]);
     set_online(&mut world, CAROL, true);
     world.input(CAROL, Input::DiskLow(true));
-    world.request(CAROL, Request::LeaveDrop { name: "box120".to_owned() }).unwrap();
+    world.request(CAROL, Request::LeaveBox { name: "box120".to_owned() }).unwrap();
     world.pass(DAY);
-    assert_eq!((held(&world), world.nodes[CAROL].published.drops.rented().count()), (1, 1), "there is no room for it");
+    assert_eq!((held(&world), world.nodes[CAROL].published.boxes.own().count()), (1, 1), "there is no room for it");
     world.input(CAROL, Input::DiskLow(false));
     world.pass(DAY);
-    assert_eq!((inbox(&world, CAROL), held(&world), world.nodes[CAROL].published.drops.rented().count()), (1, 0, 0));
+    assert_eq!((inbox(&world, CAROL), held(&world), world.nodes[CAROL].published.boxes.own().count()), (1, 0, 0));
     world.check();
 }
 
@@ -315,7 +315,7 @@ fn a_box_is_not_given_up_while_something_is_in_it() {
 fn sets_are_uploaded_ahead_for_as_long_as_the_box_is_there() {
     let mut world = world(11, 1);
     for week in 0..8 {
-        let uploaded = world.nodes[CAROL].published.drops.rented().next().unwrap().uploaded;
+        let uploaded = world.nodes[CAROL].published.boxes.own().next().unwrap().uploaded;
         assert!(uploaded >= epoch(world.now), "week {week}");
         set_online(&mut world, CAROL, false);
         world.submit(ALICE, CAROL, &format!("week {week}")).unwrap();
@@ -358,7 +358,7 @@ fn what_comes_while_the_clock_is_wrong_is_left_at_the_carrier() {
 #[test]
 fn sets_for_days_that_only_a_wrong_clock_saw_do_not_stand_in_for_others() {
     let mut world = world(22, 1);
-    let uploaded = |world: &World| world.nodes[CAROL].published.drops.rented().next().unwrap().uploaded;
+    let uploaded = |world: &World| world.nodes[CAROL].published.boxes.own().next().unwrap().uploaded;
     wrong_clock(&mut world, 20 * DAY, HOUR / 2);
     assert!(uploaded(&world) > epoch(world.now.plus(14 * DAY)), "it saw nothing of it");
     world.pass(HOUR);
@@ -403,12 +403,12 @@ fn an_invitation_that_was_used_makes_no_box_and_says_so() {
     world.rent(CAROL, &invitation, 121).unwrap();
     world.pass(MINUTE);
     let published = &world.nodes[CAROL].published;
-    let rented = published.drops.rented().next().unwrap();
-    assert_eq!(rented.stage, Stage::Registering);
-    assert!(published.collections[&rented.id].last_error.is_some());
-    world.request(CAROL, Request::LeaveDrop { name: "box121".to_owned() }).unwrap();
+    let own_box = published.boxes.own().next().unwrap();
+    assert_eq!(own_box.stage, Stage::Registering);
+    assert!(published.collections[&own_box.id].last_error.is_some());
+    world.request(CAROL, Request::LeaveBox { name: "box121".to_owned() }).unwrap();
     world.pass(DAY);
-    assert_eq!(world.nodes[CAROL].published.drops.rented().count(), 0);
+    assert_eq!(world.nodes[CAROL].published.boxes.own().count(), 0);
     world.check();
 }
 
@@ -435,10 +435,10 @@ fn mail_to_somebody_who_returns_no_receipts_ends_as_handed_over() {
     let mut world = world(15, 1);
     let give = |world: &mut World, given| {
         let contact = world.contact(CAROL, ALICE).unwrap().id;
-        let told = if given { Told::Delivered } else { Told::Nothing };
+        let told = if given { ReceiptPolicy::Delivered } else { ReceiptPolicy::Nothing };
         world.request(CAROL, Request::Tell { contact, told }).unwrap();
         world.pass(5 * MINUTE);
-        let known = world.nodes[ALICE].published.drops.expects_receipts(world.contact(ALICE, CAROL).unwrap().id);
+        let known = world.nodes[ALICE].published.boxes.expects_receipts(world.contact(ALICE, CAROL).unwrap().id);
         assert_eq!(known, given, "her card says so");
     };
     give(&mut world, false);
@@ -446,7 +446,7 @@ fn mail_to_somebody_who_returns_no_receipts_ends_as_handed_over() {
     world.submit(ALICE, CAROL, "one").unwrap();
     world.pass(HOUR);
     assert_eq!((inbox(&world, CAROL), held(&world), custody(&world)), (1, 0, 1));
-    assert!(world.nodes[CAROL].identity.state().drops().owed().next().is_none());
+    assert!(world.nodes[CAROL].identity.state().boxes().owed().next().is_none());
     assert_eq!(progress(&world), Progress::Queued, "nobody knows yet");
     world.restart(ALICE);
     world.restart(CAROL);
@@ -473,10 +473,10 @@ fn who_gets_no_receipts_any_more_is_owed_none() {
     world.apart.extend([(ALICE, CAROL), (CAROL, ALICE)]);
     world.submit(ALICE, CAROL, "one").unwrap();
     world.pass(WHILE);
-    assert_eq!(world.nodes[CAROL].identity.state().drops().owed().count(), 1);
+    assert_eq!(world.nodes[CAROL].identity.state().boxes().owed().count(), 1);
     let contact = world.contact(CAROL, ALICE).unwrap().id;
-    world.request(CAROL, Request::Tell { contact, told: Told::Nothing }).unwrap();
-    assert_eq!(world.nodes[CAROL].identity.state().drops().owed().count(), 0);
+    world.request(CAROL, Request::Tell { contact, told: ReceiptPolicy::Nothing }).unwrap();
+    assert_eq!(world.nodes[CAROL].identity.state().boxes().owed().count(), 0);
     world.apart.remove(&(CAROL, ALICE));
     world.pass(3 * HOUR);
     assert_eq!(progress(&world), Progress::Queued, "none was returned");
@@ -485,10 +485,10 @@ fn who_gets_no_receipts_any_more_is_owed_none() {
 
 #[test]
 fn who_may_hear_nothing_any_more_hears_nothing_of_what_waits_to_be_told() {
-    for told in [Told::Delivered, Told::Nothing] {
+    for told in [ReceiptPolicy::Delivered, ReceiptPolicy::Nothing] {
         let mut world = world(20, 1);
         let contact = world.contact(CAROL, ALICE).unwrap().id;
-        world.request(CAROL, Request::Tell { contact, told: Told::Read }).unwrap();
+        world.request(CAROL, Request::Tell { contact, told: ReceiptPolicy::Read }).unwrap();
         world.submit(ALICE, CAROL, "one").unwrap();
         world.pass(MINUTE);
         world.apart.extend([(ALICE, CAROL), (CAROL, ALICE)]);
@@ -523,8 +523,8 @@ fn who_may_know_hears_what_was_read_and_nobody_else() {
     read(&mut world, first);
     world.pass(2 * HOUR);
     assert!(matches!(progress(&world), Progress::Delivered(_)));
-    world.request(CAROL, Request::Tell { contact, told: Told::Read }).unwrap();
-    // Directly, and by the drop.
+    world.request(CAROL, Request::Tell { contact, told: ReceiptPolicy::Read }).unwrap();
+    // Directly, and by the box.
     world.submit(ALICE, CAROL, "two").unwrap();
     world.pass(MINUTE);
     world.apart.insert((ALICE, CAROL));
@@ -542,7 +542,7 @@ fn who_may_know_hears_what_was_read_and_nobody_else() {
     world.restart(CAROL);
     world.pass(3 * HOUR);
     assert_eq!(states(&world), [false, true, true]);
-    assert!(world.nodes[CAROL].identity.state().drops().reads().owed_to().next().is_none());
+    assert!(world.nodes[CAROL].identity.state().boxes().reads().owed_to().next().is_none());
     world.check();
 }
 
@@ -550,12 +550,15 @@ fn who_may_know_hears_what_was_read_and_nobody_else() {
 fn a_message_whose_receipt_and_reading_come_together_is_reported_once() {
     let mut world = world(19, 1);
     let contact = world.contact(CAROL, ALICE).unwrap().id;
-    world.request(CAROL, Request::Tell { contact, told: Told::Read }).unwrap();
+    world.request(CAROL, Request::Tell { contact, told: ReceiptPolicy::Read }).unwrap();
     world.apart.extend([(ALICE, CAROL), (CAROL, ALICE)]);
     let recipient = world.address(CAROL);
     let notify = Notify { success: true, failure: true, delay: true };
     let options = RecipientOptions { notify, original: None };
-    let asked = Asked { recipients: [(recipient.clone(), options)].into_iter().collect(), ..Asked::default() };
+    let asked = DeliveryOptions {
+        recipients: [(recipient.clone(), options)].into_iter().collect(),
+        ..DeliveryOptions::default()
+    };
     let (message, visible) = (world.message(ALICE, "one"), vec![recipient.clone()]);
     world.request(ALICE, Request::Submit(Submission { recipients: vec![recipient], visible, message, asked })).unwrap();
     world.pass(WHILE);
@@ -575,7 +578,7 @@ fn a_message_whose_receipt_and_reading_come_together_is_reported_once() {
 #[test]
 fn a_check_goes_to_the_carrier_and_comes_back_and_says_where_it_does_not() {
     let mut world = world(17, 1);
-    let check = |world: &mut World| world.request(CAROL, Request::CheckDrop { name: "box120".to_owned() });
+    let check = |world: &mut World| world.request(CAROL, Request::CheckBox { name: "box120".to_owned() });
     let how = |world: &World| world.nodes[CAROL].published.checks.values().next().copied();
     for _ in 0..20 {
         check(&mut world).unwrap();
@@ -601,7 +604,7 @@ fn a_check_goes_to_the_carrier_and_comes_back_and_says_where_it_does_not() {
     check(&mut world).unwrap();
     world.pass(MINUTE);
     assert_eq!(how(&world), Some(Check::Failed(AttemptError::Unreachable)));
-    assert!(world.request(CAROL, Request::CheckDrop { name: "none".to_owned() }).is_err());
+    assert!(world.request(CAROL, Request::CheckBox { name: "none".to_owned() }).is_err());
     world.check();
 }
 
@@ -620,7 +623,7 @@ fn large_object(policy: Policy, cut_at: &'static [u8]) {
     let mut message = world.message(ALICE, "large").to_vec();
     message.resize(3 << 20, b'x');
     let visible = vec![recipient.clone()];
-    let (recipients, message, asked) = (vec![recipient], message.into(), Asked::default());
+    let (recipients, message, asked) = (vec![recipient], message.into(), DeliveryOptions::default());
     world.request(ALICE, Request::Submit(Submission { recipients, visible, message, asked })).unwrap();
     world.pass(WHILE);
     assert_eq!(held(&world), 1);
@@ -640,15 +643,15 @@ fn large_object(policy: Policy, cut_at: &'static [u8]) {
 
 #[test]
 fn sets_have_sizes_that_say_nothing_of_how_many_contacts_there_are() {
-    assert!(limits::DROP_SEATS.is_power_of_two());
-    let sizes = Rented::classes().map(|(_, count)| count as usize * limits::DROP_SEATS);
+    assert!(limits::BOX_SEATS.is_power_of_two());
+    let sizes = OwnBox::classes().map(|(_, count)| count as usize * limits::BOX_SEATS);
     let mut bytes = 0;
-    for ((class, count), size) in Rented::classes().zip(sizes) {
+    for ((class, count), size) in OwnBox::classes().zip(sizes) {
         assert!(size.is_power_of_two() && size <= limits::TOKENS_OF_SET, "{class:?}");
-        bytes += u64::from(count) * limits::DROP_SEATS as u64 * class.bytes();
+        bytes += u64::from(count) * limits::BOX_SEATS as u64 * class.bytes();
     }
     // Those of the last 14 days and those ahead.
-    let sets = u64::from(limits::TOKENS_AFTER_DAYS.div_ceil(limits::DROP_EPOCH_DAYS) + 1 + limits::DROP_EPOCHS_AHEAD);
+    let sets = u64::from(limits::TOKENS_AFTER_DAYS.div_ceil(limits::BOX_EPOCH_DAYS) + 1 + limits::BOX_EPOCHS_AHEAD);
     assert!(sets * bytes <= limits::MAILBOX_QUOTA / 2, "half of the usual quota is for what is there");
     assert_eq!(Class::ALL.len(), 7);
 }

@@ -36,7 +36,7 @@ pub struct Held {
     invitations: BTreeMap<[u8; 32], BoxInvitation>,
     mailboxes: BTreeMap<Fingerprint, Mailbox>,
     /// Where each token belongs.
-    places: BTreeMap<TokenHash, Place>,
+    places: BTreeMap<TokenHash, TokenOwner>,
     /// Where each page is, by what its token is known by.
     pages: BTreeMap<TokenHash, Fingerprint>,
     day: Epoch,
@@ -50,7 +50,7 @@ pub struct Held {
 
 /// Where a token belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Place {
+struct TokenOwner {
     mailbox: Fingerprint,
     epoch: Epoch,
     class: Class,
@@ -339,7 +339,7 @@ impl Held {
 
     /// The token that is known and nearest to this one, with all that is known of it: that a token is of no set takes as long to find
     /// out as that it is spent.
-    fn nearest(&self, token: &TokenHash) -> Option<(&TokenHash, Place, &Mailbox, &TokenSet)> {
+    fn nearest(&self, token: &TokenHash) -> Option<(&TokenHash, TokenOwner, &Mailbox, &TokenSet)> {
         let (nearest, place) =
             self.places.range::<TokenHash, _>(token..).next().or_else(|| self.places.first_key_value())?;
         let mailbox = self.mailboxes.get(&place.mailbox)?;
@@ -457,7 +457,7 @@ impl Held {
     fn keep_tokens(&mut self, name: Fingerprint, epoch: Epoch, class: u8, set: TokenSet) {
         let Some((mailbox, class)) = self.mailboxes.get_mut(&name).zip(Class::new(class)) else { return };
         let own = set.tokens.iter().filter(|token| !set.foreign.contains(*token));
-        self.places.extend(own.map(|token| (*token, Place { mailbox: name, epoch, class })));
+        self.places.extend(own.map(|token| (*token, TokenOwner { mailbox: name, epoch, class })));
         mailbox.outstanding = mailbox.outstanding.saturating_add(set.unspent(class));
         mailbox.tokens += set.tokens.len();
         mailbox.sets.insert((epoch, class), set);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::effect::{CarrierEffect, Detached};
-use super::machine::{Carrier, Pending, Place};
+use super::machine::{Carrier, InFlight, ReplyTo};
 use super::session::{BoxSession, Identified, Identifying};
 use crate::base::Timestamp;
 use crate::base::ids::Fingerprint;
@@ -24,7 +24,7 @@ pub(super) struct Proving {
 }
 
 impl Carrier {
-    pub(super) fn identify(&mut self, rng: &mut dyn Rng, place: Place, mailbox: &str, purpose: String) {
+    pub(super) fn identify(&mut self, rng: &mut dyn Rng, place: ReplyTo, mailbox: &str, purpose: String) {
         if purpose.len() > PURPOSE_BYTES {
             return self.answer(place, Status::BadParameter);
         }
@@ -36,7 +36,7 @@ impl Carrier {
         self.answer(place, Line::saying(Status::IdentificationChallenge, &IdentificationChallenge { nonce, policy }));
     }
 
-    pub(super) fn respond(&mut self, place: Place, nonce: [u8; 32], command: Option<String>, signature: Vec<u8>) {
+    pub(super) fn respond(&mut self, place: ReplyTo, nonce: [u8; 32], command: Option<String>, signature: Vec<u8>) {
         let Some(asked) = self.session(place).and_then(|session| session.identifying.take()) else {
             return self.answer(place, Status::IdentificationFailed);
         };
@@ -64,12 +64,12 @@ impl Carrier {
             command,
         };
         let proving = Proving { mailbox: asked.mailbox, command: only.flatten() };
-        let op = self.operation(Pending::Identification(place, proving));
+        let op = self.operation(InFlight::Identification(place, proving));
         self.effect(CarrierEffect::Verify(op, Detached { text: proof.text(), signature, certificate }));
     }
 
     /// Ends the oldest session of a mailbox where it has too many: one owner does not keep the others out.
-    fn make_room(&mut self, place: Place, mailbox: Fingerprint) {
+    fn make_room(&mut self, place: ReplyTo, mailbox: Fingerprint) {
         let of_mailbox = |session: &BoxSession| session.identified.as_ref().is_some_and(|it| it.mailbox == mailbox);
         // Sessions are numbered as they come.
         let sessions: Vec<_> = self
@@ -85,7 +85,7 @@ impl Carrier {
         }
     }
 
-    pub(super) fn verified(&mut self, now: Timestamp, place: Place, proving: Proving, holds: bool) {
+    pub(super) fn verified(&mut self, now: Timestamp, place: ReplyTo, proving: Proving, holds: bool) {
         let until = match self.held.policy() {
             Policy::TimeOut(seconds) => Some(now.plus(Duration::from_secs(seconds.into()))),
             Policy::Session | Policy::Command => None,

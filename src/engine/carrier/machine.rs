@@ -20,47 +20,47 @@ use crate::base::rng::Rng;
 use crate::base::{OpId, SessionId, Timestamp, limits};
 use crate::engine::api::RequestId;
 use crate::engine::commit::{CommitError, NewBody};
-use crate::engine::session::{Answer, Line, Responder, Ticket};
+use crate::engine::session::{Answer, Line, Server, Ticket};
 use crate::engine::state::profile::{NoProfile, Profile};
 use crate::wire::mailbox::BoxCommand;
 use crate::wire::token::{Epoch, TokenHash, begin_of, epoch};
 use crate::wire::{Status, Word, digest};
 
 /// Where an answer goes.
-pub(super) type Place = (SessionId, Ticket);
+pub(super) type ReplyTo = (SessionId, Ticket);
 
 /// What an operation's completion is for.
-pub(super) enum Pending {
+pub(super) enum InFlight {
     /// A certificate is being checked.
-    Certificate(Place, Register),
+    Certificate(ReplyTo, Register),
     /// A challenge is being sealed.
-    Challenge(Place, Proposed),
+    Challenge(ReplyTo, Proposed),
     /// The answer to a challenge is being opened.
-    Answer(Place),
+    Answer(ReplyTo),
     /// A signature is being verified.
-    Identification(Place, Proving),
+    Identification(ReplyTo, Proving),
     /// An object is being examined.
     Object(TokenHash),
     /// A part of an object is being read.
-    Reading(Place, Reading),
+    Reading(ReplyTo, Reading),
     /// A page is being read.
-    Page(Place),
+    Page(ReplyTo),
     /// A commit: the records to apply, and what to do then.
-    Commit(Vec<HeldRecord>, Then),
+    Commit(Vec<HeldRecord>, AfterCommit),
 }
 
 /// What to do after a commit.
-pub(super) enum Then {
+pub(super) enum AfterCommit {
     /// Answer, by what the last record did.
-    Answer(Place, fn(Outcome) -> Answer),
+    Answer(ReplyTo, fn(Outcome) -> Answer),
     /// Answer this, however it went.
-    Say(Place, Line),
+    Say(ReplyTo, Line),
     /// Say that a mailbox is there.
-    Registered(Place, Fingerprint),
+    Registered(ReplyTo, Fingerprint),
     /// Tell all who brought this object.
     Stored(TokenHash),
     /// Say how many objects were deleted.
-    Deleted(Place, usize),
+    Deleted(ReplyTo, usize),
     /// Tell the owner.
     Respond(RequestId, CarrierRequestError),
     /// Nothing.
@@ -83,8 +83,8 @@ pub struct Carrier {
     day_tried: Timestamp,
     /// Bytes of objects that arrived and are not settled.
     in_flight: u64,
-    answers: VecDeque<(Place, Answer)>,
-    pending: BTreeMap<OpId, Pending>,
+    answers: VecDeque<(ReplyTo, Answer)>,
+    pending: BTreeMap<OpId, InFlight>,
     effects: Vec<CarrierEffect>,
     last_op: u64,
 }
@@ -147,33 +147,33 @@ impl Carrier {
             CarrierInput::Closed(session) => drop(self.sessions.remove(&session)),
             CarrierInput::Committed(op, result) => self.committed(op, result),
             CarrierInput::CertificateRead(op, result) => {
-                if let Some(Pending::Certificate(place, register)) = self.pending.remove(&op) {
+                if let Some(InFlight::Certificate(place, register)) = self.pending.remove(&op) {
                     self.certificate_read(now, rng, place, register, result);
                 }
             }
             CarrierInput::Sealed(op, result) => {
-                if let Some(Pending::Challenge(place, proposed)) = self.pending.remove(&op) {
+                if let Some(InFlight::Challenge(place, proposed)) = self.pending.remove(&op) {
                     self.challenge_sealed(now, place, proposed, result);
                 }
             }
             CarrierInput::Opened(op, result) => {
-                if let Some(Pending::Answer(place)) = self.pending.remove(&op) {
+                if let Some(InFlight::Answer(place)) = self.pending.remove(&op) {
                     self.answer_opened(now, place, result);
                 }
             }
             CarrierInput::Verified(op, holds) => {
-                if let Some(Pending::Identification(place, proving)) = self.pending.remove(&op) {
+                if let Some(InFlight::Identification(place, proving)) = self.pending.remove(&op) {
                     self.verified(now, place, proving, holds);
                 }
             }
             CarrierInput::Examined(op, object) => {
-                if let Some(Pending::Object(token)) = self.pending.remove(&op) {
+                if let Some(InFlight::Object(token)) = self.pending.remove(&op) {
                     self.examined(now, rng, token, object);
                 }
             }
             CarrierInput::BodyRead(op, bytes) => match self.pending.remove(&op) {
-                Some(Pending::Reading(place, reading)) => self.body_read(place, reading, bytes),
-                Some(Pending::Page(place)) => self.page_read(place, bytes),
+                Some(InFlight::Reading(place, reading)) => self.body_read(place, reading, bytes),
+                Some(InFlight::Page(place)) => self.page_read(place, bytes),
                 _ => {}
             },
             CarrierInput::ClockSet(step) => {
@@ -215,7 +215,7 @@ impl Carrier {
         }
         if now >= self.next_day().max(self.day_tried) {
             self.day_tried = now.plus(limits::RETRY_LOCAL);
-            self.commit(vec![HeldRecord::DayBegan { day: epoch(now) }], Vec::new(), Then::Nothing);
+            self.commit(vec![HeldRecord::DayBegan { day: epoch(now) }], Vec::new(), AfterCommit::Nothing);
         }
         self.give_answers(now, rng);
         std::mem::take(&mut self.effects)
@@ -260,7 +260,7 @@ impl Carrier {
         if records.is_empty() {
             return self.effect(CarrierEffect::Respond(id, Ok(())));
         }
-        self.commit(records, Vec::new(), Then::Respond(id, error));
+        self.commit(records, Vec::new(), AfterCommit::Respond(id, error));
     }
 
     /// Somebody connected.
@@ -311,7 +311,7 @@ impl Carrier {
         now: Timestamp,
         rng: &mut dyn Rng,
         session: SessionId,
-        act: impl FnOnce(&mut Responder, &mut Reception<'_>),
+        act: impl FnOnce(&mut Server, &mut Reception<'_>),
     ) {
         let receiving: u64 = self.sessions.values().map(|session| session.machine.in_flight()).sum();
         let in_memory = receiving.saturating_add(self.in_flight);
@@ -332,7 +332,7 @@ impl Carrier {
 
     /// Commands of one session are done one after the other, so that each sees what those before it did. What is left needs no
     /// order.
-    fn in_turn(&mut self, now: Timestamp, rng: &mut dyn Rng, place: Place, asked: Asked) {
+    fn in_turn(&mut self, now: Timestamp, rng: &mut dyn Rng, place: ReplyTo, asked: Asked) {
         if matches!(asked, Asked::Command(..)) {
             let Some(session) = self.session(place) else { return };
             if session.doing.is_some() {
@@ -343,7 +343,7 @@ impl Carrier {
         self.asked(now, rng, place, asked);
     }
 
-    fn asked(&mut self, now: Timestamp, rng: &mut dyn Rng, place: Place, asked: Asked) {
+    fn asked(&mut self, now: Timestamp, rng: &mut dyn Rng, place: ReplyTo, asked: Asked) {
         match asked {
             Asked::Deposit(deposit, object) => self.deposit(now, place, deposit, object),
             Asked::Command(BoxCommand::Register(registration), block) => self.register(now, place, registration, block),
@@ -360,7 +360,7 @@ impl Carrier {
     }
 
     fn committed(&mut self, op: OpId, result: Result<u64, CommitError>) {
-        let Some(Pending::Commit(records, then)) = self.pending.remove(&op) else { return };
+        let Some(InFlight::Commit(records, then)) = self.pending.remove(&op) else { return };
         let outcome = result.map(|first| {
             let outcomes = (first..).zip(&records).map(|(number, record)| self.held.apply(number, record));
             let last = outcomes.last().unwrap_or(Outcome::Nothing);
@@ -376,16 +376,16 @@ impl Carrier {
             last
         });
         match then {
-            Then::Answer(place, answer) => {
+            AfterCommit::Answer(place, answer) => {
                 let answer = outcome.map_or_else(|error| failed(error).into(), answer);
                 self.answer(place, answer);
             }
-            Then::Say(place, line) => self.answer(place, line),
-            Then::Registered(place, mailbox) => match outcome {
+            AfterCommit::Say(place, line) => self.answer(place, line),
+            AfterCommit::Registered(place, mailbox) => match outcome {
                 Ok(outcome) => self.registered(place, mailbox, outcome),
                 Err(error) => self.answer(place, failed(error)),
             },
-            Then::Stored(token) => {
+            AfterCommit::Stored(token) => {
                 for record in &records {
                     if let (HeldRecord::Deposited { spent, object }, Ok(Outcome::Done)) = (record, outcome)
                         && let Some(mailbox) = self.held.mailbox_of(&spent.token)
@@ -395,7 +395,7 @@ impl Carrier {
                 }
                 self.stored(token, outcome);
             }
-            Then::Deleted(place, count) => match outcome {
+            AfterCommit::Deleted(place, count) => match outcome {
                 Ok(Outcome::Done) => {
                     let count = vec![Word::text(count.to_string())];
                     self.answer(place, Line::new(Status::Deleted, count));
@@ -403,7 +403,7 @@ impl Carrier {
                 Ok(_) => self.answer(place, Status::NoMessage),
                 Err(error) => self.answer(place, failed(error)),
             },
-            Then::Respond(id, error) => {
+            AfterCommit::Respond(id, error) => {
                 let result = match outcome {
                     Ok(Outcome::Done | Outcome::Already) => Ok(()),
                     Ok(Outcome::Nothing) => Err(error),
@@ -411,7 +411,7 @@ impl Carrier {
                 };
                 self.effect(CarrierEffect::Respond(id, result));
             }
-            Then::Nothing => {}
+            AfterCommit::Nothing => {}
         }
     }
 
@@ -435,21 +435,21 @@ impl Carrier {
         self.effects.push(effect);
     }
 
-    pub(super) fn operation(&mut self, pending: Pending) -> OpId {
+    pub(super) fn operation(&mut self, pending: InFlight) -> OpId {
         self.last_op += 1;
         let op = OpId(self.last_op);
         self.pending.insert(op, pending);
         op
     }
 
-    pub(super) fn commit(&mut self, records: Vec<HeldRecord>, bodies: Vec<NewBody>, then: Then) {
+    pub(super) fn commit(&mut self, records: Vec<HeldRecord>, bodies: Vec<NewBody>, then: AfterCommit) {
         let transaction = HeldTransaction { records: records.clone(), bodies };
-        let op = self.operation(Pending::Commit(records, then));
+        let op = self.operation(InFlight::Commit(records, then));
         self.effect(CarrierEffect::Commit(op, transaction));
     }
 
     /// Notes an answer.
-    pub(super) fn answer(&mut self, place: Place, answer: impl Into<Answer>) {
+    pub(super) fn answer(&mut self, place: ReplyTo, answer: impl Into<Answer>) {
         self.answers.push_back((place, answer.into()));
     }
 
@@ -458,7 +458,7 @@ impl Carrier {
         self.in_flight = self.in_flight.saturating_sub(before).saturating_add(after);
     }
 
-    pub(super) fn session(&mut self, place: Place) -> Option<&mut BoxSession> {
+    pub(super) fn session(&mut self, place: ReplyTo) -> Option<&mut BoxSession> {
         self.sessions.get_mut(&place.0)
     }
 

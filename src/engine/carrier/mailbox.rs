@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::effect::CarrierEffect;
 use super::held::{Admission, Mailbox, Outcome, TokensError};
-use super::machine::{Carrier, Pending, Place, Then, failed};
+use super::machine::{AfterCommit, Carrier, InFlight, ReplyTo, failed};
 use super::record::{HeldObject, HeldPage, HeldRecord, Spent};
 use super::session::Storing;
 use crate::base::ids::Fingerprint;
@@ -33,7 +33,7 @@ pub(super) struct Reading {
 
 impl Carrier {
     /// A deposit came whole.
-    pub(super) fn deposit(&mut self, now: Timestamp, place: Place, deposit: Deposit, object: Vec<u8>) {
+    pub(super) fn deposit(&mut self, now: Timestamp, place: ReplyTo, deposit: Deposit, object: Vec<u8>) {
         let token = hash_of(&deposit.token);
         // It may have been spent since it was admitted.
         match self.held.admits(&token, &deposit.claim, epoch(now)) {
@@ -50,7 +50,7 @@ impl Carrier {
         let (hash, size) = (deposit.claim.hash, deposit.claim.size);
         self.storing.insert(token, Storing { hash, size, waiting: vec![place] });
         self.note_in_flight(0, size);
-        let op = self.operation(Pending::Object(token));
+        let op = self.operation(InFlight::Object(token));
         self.effect(CarrierEffect::Examine(op, object));
     }
 
@@ -72,7 +72,7 @@ impl Carrier {
             read: false,
         };
         let record = HeldRecord::Deposited { spent: Spent { token, hash }, object: held };
-        self.commit(vec![record], vec![body], Then::Stored(token));
+        self.commit(vec![record], vec![body], AfterCommit::Stored(token));
     }
 
     /// What became of an object: everybody who brought it is told.
@@ -114,7 +114,7 @@ impl Carrier {
         &mut self,
         now: Timestamp,
         rng: &mut dyn Rng,
-        place: Place,
+        place: ReplyTo,
         command: BoxCommand,
         block: Vec<u8>,
     ) {
@@ -166,7 +166,7 @@ impl Carrier {
         }
     }
 
-    fn set_of_session(&mut self, place: Place, name: &str, value: &str) {
+    fn set_of_session(&mut self, place: ReplyTo, name: &str, value: &str) {
         let on = match value {
             "on" => true,
             "off" => false,
@@ -182,7 +182,7 @@ impl Carrier {
         self.answer(place, Status::Set);
     }
 
-    fn set_of_mailbox(&mut self, place: Place, mailbox: Fingerprint, name: &str, value: &str) {
+    fn set_of_mailbox(&mut self, place: ReplyTo, mailbox: Fingerprint, name: &str, value: &str) {
         let Some(terms) = self.held.mailboxes().get(&mailbox).map(Mailbox::terms) else { return };
         let days = number(value)
             .and_then(|days| u32::try_from(days).ok())
@@ -192,10 +192,17 @@ impl Carrier {
             Outcome::Done | Outcome::Already => Status::Set.into(),
             Outcome::Nothing => Status::IdentificationFailed.into(),
         };
-        self.commit(vec![HeldRecord::HoldSet { mailbox, days }], Vec::new(), Then::Answer(place, set));
+        self.commit(vec![HeldRecord::HoldSet { mailbox, days }], Vec::new(), AfterCommit::Answer(place, set));
     }
 
-    fn upload(&mut self, now: Timestamp, place: Place, mailbox: Fingerprint, (day, class): (Epoch, u8), block: &[u8]) {
+    fn upload(
+        &mut self,
+        now: Timestamp,
+        place: ReplyTo,
+        mailbox: Fingerprint,
+        (day, class): (Epoch, u8),
+        block: &[u8],
+    ) {
         let (tokens, rest) = block.as_chunks::<32>();
         let allowed = match rest {
             [] => self.held.may_upload(&mailbox, (day, class), tokens, epoch(now)),
@@ -208,7 +215,7 @@ impl Carrier {
                 self.commit(
                     vec![record],
                     Vec::new(),
-                    Then::Answer(place, |outcome| match outcome {
+                    AfterCommit::Answer(place, |outcome| match outcome {
                         Outcome::Done | Outcome::Already => Status::TokensStored.into(),
                         Outcome::Nothing => Status::NoSpace.into(),
                     }),
@@ -223,7 +230,7 @@ impl Carrier {
         &mut self,
         now: Timestamp,
         rng: &mut dyn Rng,
-        place: Place,
+        place: ReplyTo,
         mailbox: Fingerprint,
         (name, until): (TokenHash, Epoch),
         block: Vec<u8>,
@@ -241,7 +248,11 @@ impl Carrier {
                     Outcome::Done | Outcome::Already => Status::PageKept.into(),
                     Outcome::Nothing => Status::NoSpace.into(),
                 };
-                self.commit(vec![HeldRecord::PagePut { mailbox, page }], vec![body], Then::Answer(place, answer));
+                self.commit(
+                    vec![HeldRecord::PagePut { mailbox, page }],
+                    vec![body],
+                    AfterCommit::Answer(place, answer),
+                );
             }
             Err(TokensError::Form) => self.answer(place, Status::BadParameter),
             Err(TokensError::Quota) => self.answer(place, Status::NoSpace),
@@ -249,15 +260,15 @@ impl Carrier {
     }
 
     /// Somebody asks for a page. Why there is none is nobody's business.
-    pub(super) fn fetch(&mut self, now: Timestamp, place: Place, token: &Token) {
+    pub(super) fn fetch(&mut self, now: Timestamp, place: ReplyTo, token: &Token) {
         let Some(page) = self.held.page(&hash_of(token), epoch(now)) else {
             return self.answer(place, Status::NotAvailable);
         };
-        let op = self.operation(Pending::Page(place));
+        let op = self.operation(InFlight::Page(place));
         self.effect(CarrierEffect::ReadBody(op, page.body, 0..page.size));
     }
 
-    pub(super) fn page_read(&mut self, place: Place, bytes: Option<Vec<u8>>) {
+    pub(super) fn page_read(&mut self, place: ReplyTo, bytes: Option<Vec<u8>>) {
         match bytes {
             Some(bytes) => {
                 let words = vec![Word::Block(bytes.len() as u64)];
@@ -267,14 +278,14 @@ impl Carrier {
         }
     }
 
-    fn check(&mut self, place: Place, mailbox: Fingerprint) {
+    fn check(&mut self, place: ReplyTo, mailbox: Fingerprint) {
         let Some(known) = self.held.mailboxes().get(&mailbox) else { return };
         let (unread, total) = (known.unread() as u64, known.objects().len() as u64);
         let count = Count { mailbox: mailbox.to_string(), unread, total };
         self.answer(place, Line::saying(Status::MailboxStatus, &count));
     }
 
-    fn list(&mut self, place: Place, mailbox: Fingerprint, selection: &Selection, json: bool) {
+    fn list(&mut self, place: ReplyTo, mailbox: Fingerprint, selection: &Selection, json: bool) {
         let Some(known) = self.held.mailboxes().get(&mailbox) else { return };
         let limit = selection.limit.map_or(LIST_ENTRIES, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
         let lines: Vec<Line> = known
@@ -293,7 +304,7 @@ impl Carrier {
         self.answer(place, Answer::lines(lines, Line::new(Status::ListEnd, count)));
     }
 
-    fn retrieve(&mut self, place: Place, mailbox: Fingerprint, object: ObjectId, part: Part, style: Style) {
+    fn retrieve(&mut self, place: ReplyTo, mailbox: Fingerprint, object: ObjectId, part: Part, style: Style) {
         let known = self.held.mailboxes().get(&mailbox).and_then(|mailbox| mailbox.object(object));
         let Some(object) = known else { return self.answer(place, Status::NoMessage) };
         let (part, offset, length) = match part {
@@ -305,11 +316,11 @@ impl Carrier {
         }
         let end = offset.saturating_add(length.min(RETRIEVED_BYTES)).min(object.size);
         let body = object.body;
-        let op = self.operation(Pending::Reading(place, Reading { mailbox, object, offset, part, style }));
+        let op = self.operation(InFlight::Reading(place, Reading { mailbox, object, offset, part, style }));
         self.effect(CarrierEffect::ReadBody(op, body, offset..end));
     }
 
-    pub(super) fn body_read(&mut self, place: Place, reading: Reading, bytes: Option<Vec<u8>>) {
+    pub(super) fn body_read(&mut self, place: ReplyTo, reading: Reading, bytes: Option<Vec<u8>>) {
         let Reading { mailbox, object, offset, part, style } = reading;
         let Some(bytes) = bytes else { return self.answer(place, Status::Busy) };
         let ends = offset.saturating_add(bytes.len() as u64) >= object.size;
@@ -334,12 +345,12 @@ impl Carrier {
         if ends && !style.keep_unread && !object.read {
             // First, so that whoever asks next sees it. If it fails, the object is shown as unread once more.
             let record = HeldRecord::Marked { mailbox, objects: vec![object.id], read: true };
-            return self.commit(vec![record], Vec::new(), Then::Say(place, line));
+            return self.commit(vec![record], Vec::new(), AfterCommit::Say(place, line));
         }
         self.answer(place, line);
     }
 
-    fn delete(&mut self, place: Place, mailbox: Fingerprint, objects: Vec<ObjectId>) {
+    fn delete(&mut self, place: ReplyTo, mailbox: Fingerprint, objects: Vec<ObjectId>) {
         let Some(known) = self.held.mailboxes().get(&mailbox) else { return };
         // Once, however often it is named.
         let there: BTreeSet<_> = objects.into_iter().filter(|object| known.object(*object).is_some()).collect();
@@ -348,7 +359,7 @@ impl Carrier {
         }
         let count = there.len();
         let record = HeldRecord::Deleted { mailbox, objects: there.into_iter().collect() };
-        self.commit(vec![record], Vec::new(), Then::Deleted(place, count));
+        self.commit(vec![record], Vec::new(), AfterCommit::Deleted(place, count));
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::effect::CarrierEffect;
 use super::held::Outcome;
-use super::machine::{CHALLENGE_LIFE, Carrier, Pending, Place, Then};
+use super::machine::{AfterCommit, CHALLENGE_LIFE, Carrier, InFlight, ReplyTo};
 use super::record::HeldRecord;
 use super::session::Registering;
 use crate::base::ids::Fingerprint;
@@ -29,7 +29,13 @@ pub(super) struct Register {
 pub(super) struct Proposed(Registering);
 
 impl Carrier {
-    pub(super) fn register(&mut self, now: Timestamp, place: Place, registration: Registration, certificate: Vec<u8>) {
+    pub(super) fn register(
+        &mut self,
+        now: Timestamp,
+        place: ReplyTo,
+        registration: Registration,
+        certificate: Vec<u8>,
+    ) {
         if registration.address.is_some() {
             return self.answer(place, Status::NotImplemented);
         }
@@ -45,7 +51,7 @@ impl Carrier {
             return self.answer(place, refusal);
         }
         let register = Register { certificate: Arc::clone(&certificate), invitation };
-        let op = self.operation(Pending::Certificate(place, register));
+        let op = self.operation(InFlight::Certificate(place, register));
         self.effect(CarrierEffect::ReadCertificate(op, certificate));
     }
 
@@ -61,7 +67,7 @@ impl Carrier {
         &mut self,
         now: Timestamp,
         rng: &mut dyn Rng,
-        place: Place,
+        place: ReplyTo,
         register: Register,
         key: Result<Fingerprint, Refusal>,
     ) {
@@ -89,14 +95,14 @@ impl Carrier {
             payload: self.registration_proof(&registering).text().into_bytes(),
         };
         let certificate = Arc::clone(&registering.certificate);
-        let op = self.operation(Pending::Challenge(place, Proposed(registering)));
+        let op = self.operation(InFlight::Challenge(place, Proposed(registering)));
         self.effect(CarrierEffect::Seal(op, content.encode(), certificate));
     }
 
     pub(super) fn challenge_sealed(
         &mut self,
         now: Timestamp,
-        place: Place,
+        place: ReplyTo,
         Proposed(registering): Proposed,
         object: Result<Vec<u8>, Refusal>,
     ) {
@@ -109,17 +115,17 @@ impl Carrier {
         self.answer(place, Line::saying(Status::Challenge, &said).with(blocks.into()));
     }
 
-    pub(super) fn challenge_accepted(&mut self, now: Timestamp, place: Place, object: Vec<u8>) {
+    pub(super) fn challenge_accepted(&mut self, now: Timestamp, place: ReplyTo, object: Vec<u8>) {
         let registering = self.session(place).and_then(|session| session.registering.as_ref());
         let counts = registering.filter(|registering| now.since(registering.asked) <= CHALLENGE_LIFE);
         let Some(certificate) = counts.map(|registering| Arc::clone(&registering.certificate)) else {
             return self.answer(place, Status::RegistrationChallengeFailed);
         };
-        let op = self.operation(Pending::Answer(place));
+        let op = self.operation(InFlight::Answer(place));
         self.effect(CarrierEffect::Open(op, object, certificate));
     }
 
-    pub(super) fn answer_opened(&mut self, now: Timestamp, place: Place, content: Result<Vec<u8>, Refusal>) {
+    pub(super) fn answer_opened(&mut self, now: Timestamp, place: ReplyTo, content: Result<Vec<u8>, Refusal>) {
         let Some(registering) = self.session(place).and_then(|session| session.registering.take()) else {
             return self.answer(place, Status::RegistrationChallengeFailed);
         };
@@ -140,11 +146,11 @@ impl Carrier {
         let Registering { mailbox, certificate, invitation, .. } = registering;
         let terms = self.held.limits().usual;
         let record = HeldRecord::Registered { mailbox, certificate, invitation, terms };
-        self.commit(vec![record], Vec::new(), Then::Registered(place, mailbox));
+        self.commit(vec![record], Vec::new(), AfterCommit::Registered(place, mailbox));
     }
 
     /// What became of a registration.
-    pub(super) fn registered(&mut self, place: Place, mailbox: Fingerprint, outcome: Outcome) {
+    pub(super) fn registered(&mut self, place: ReplyTo, mailbox: Fingerprint, outcome: Outcome) {
         match outcome {
             Outcome::Done | Outcome::Already => {
                 let name = vec![Word::text(mailbox.to_string())];

@@ -7,14 +7,14 @@ use super::held::{Admission, Held};
 use crate::base::ids::Fingerprint;
 use crate::base::limits::IN_FLIGHT_BYTES;
 use crate::base::{ClockStep, SessionId, Timestamp};
-use crate::engine::session::{Answer, BoxHost, Delivery, Deposit, Host, Offer, Responder, SendParams, Ticket};
+use crate::engine::session::{Answer, BoxHost, Delivery, Deposit, Host, Offer, SendParams, Server, Ticket};
 use crate::wire::Status;
 use crate::wire::mailbox::{BoxCommand, Style};
 use crate::wire::token::{TokenHash, epoch, hash_of};
 
 /// A session that somebody opened.
 pub(super) struct BoxSession {
-    pub(super) machine: Responder,
+    pub(super) machine: Server,
     /// What it was asked when it registered.
     pub(super) registering: Option<Registering>,
     /// What it was asked when it identified itself.
@@ -62,7 +62,7 @@ pub(super) struct Identified {
 
 impl BoxSession {
     pub(super) fn new(now: Timestamp) -> Self {
-        let machine = Responder::of_box(now);
+        let machine = Server::of_box(now);
         Self {
             machine,
             registering: None,

@@ -13,15 +13,15 @@ use crate::engine::carrier::{CarrierInput, CarrierRequest};
 use crate::wire::Claim;
 use crate::wire::mailbox::{BoxCommand, Count, Part, Said, Selection, Style};
 
-use bench::{Bench, DROP, SMALL, TERMS, fingerprint, object, replay, with_drop};
+use bench::{BOX, Bench, SMALL, TERMS, fingerprint, object, replay, with_box};
 
 #[test]
 fn a_session_goes_no_further_while_its_peer_takes_nothing() {
-    let (mut bench, tokens) = with_drop();
+    let (mut bench, tokens) = with_box();
     assert_eq!(bench.deposit(tokens[0], &object(b'1', SMALL)), (201, 202));
-    let session = bench.identify(DROP, DROP, None).unwrap();
+    let session = bench.identify(BOX, BOX, None).unwrap();
     let entry = bench.list(session, Selection::default())[0];
-    let (mailbox, style) = (fingerprint(DROP).to_string(), Style { keep_unread: true, ..Style::default() });
+    let (mailbox, style) = (fingerprint(BOX).to_string(), Style { keep_unread: true, ..Style::default() });
     let asked = BoxCommand::Retrieve { mailbox, object: entry.object, part: Part::Whole, style }.encode(None);
     bench.lazy = true;
     bench.write(session, asked.repeat(400).as_bytes());
@@ -38,7 +38,7 @@ fn a_session_goes_no_further_while_its_peer_takes_nothing() {
 
 #[test]
 fn neither_owners_nor_who_brings_something_keep_the_others_out() {
-    let (mut bench, tokens) = with_drop();
+    let (mut bench, tokens) = with_box();
     let brought = |bench: &mut Bench| {
         let session = bench.connect();
         let command = BoxCommand::Deposit { token: tokens[0], claim: Claim::of(&object(b'1', SMALL)) };
@@ -65,18 +65,18 @@ fn neither_owners_nor_who_brings_something_keep_the_others_out() {
     for _ in 0..64 {
         brought(&mut bench);
     }
-    bench.identify(DROP, DROP, None).unwrap();
+    bench.identify(BOX, BOX, None).unwrap();
 }
 
 #[test]
 fn the_commands_of_a_session_are_done_one_after_the_other() {
-    let (mut bench, tokens) = with_drop();
+    let (mut bench, tokens) = with_box();
     assert_eq!(bench.deposit(tokens[0], &object(b'1', SMALL)), (201, 202));
-    let session = bench.identify(DROP, DROP, None).unwrap();
+    let session = bench.identify(BOX, BOX, None).unwrap();
     let id = bench.list(session, Selection::default())[0].object;
     // The disk is slow, and everything comes in one flight.
     bench.slow = Some(Vec::new());
-    let mailbox = fingerprint(DROP).to_string();
+    let mailbox = fingerprint(BOX).to_string();
     let commands = [
         BoxCommand::Retrieve { mailbox: mailbox.clone(), object: id, part: Part::Whole, style: Style::default() },
         BoxCommand::Check { mailbox: mailbox.clone(), recursive: false },
@@ -99,8 +99,8 @@ fn the_commands_of_a_session_are_done_one_after_the_other() {
 
 #[test]
 fn settings_hold_for_the_session_or_for_the_mailbox() {
-    let (mut bench, tokens) = with_drop();
-    let session = bench.identify(DROP, DROP, None).unwrap();
+    let (mut bench, tokens) = with_box();
+    let session = bench.identify(BOX, BOX, None).unwrap();
     let set = |bench: &mut Bench, global, name: &str, value: &str| {
         let command = BoxCommand::Set { global, name: name.to_owned(), value: value.to_owned() };
         bench.code(session, &command, b"")
@@ -119,13 +119,13 @@ fn settings_hold_for_the_session_or_for_the_mailbox() {
     let (reply, _) = bench.retrieve(session, id, Part::Whole, Style::default());
     assert_eq!(reply.code.number(), 250);
     assert_eq!(bench.count(session), (1, 1), "it stayed unread");
-    let other = bench.identify(DROP, DROP, None).unwrap();
+    let other = bench.identify(BOX, BOX, None).unwrap();
     let (reply, _) = bench.retrieve(other, id, Part::Whole, Style::default());
     assert_eq!(reply.code.number(), 251, "another session has its own");
     // Held for one day after the one on which it came; a restart knows that.
-    assert_eq!(replay(&bench.log).mailboxes()[&fingerprint(DROP)].hold_days(), 1);
+    assert_eq!(replay(&bench.log).mailboxes()[&fingerprint(BOX)].hold_days(), 1);
     bench.pass(Duration::from_secs(2 * 24 * 3600));
-    let later = bench.identify(DROP, DROP, None).unwrap();
+    let later = bench.identify(BOX, BOX, None).unwrap();
     assert_eq!(bench.count(later), (0, 0));
     let nobody = bench.connect();
     let command = BoxCommand::Set { global: false, name: "JSON".to_owned(), value: "on".to_owned() };
@@ -134,8 +134,8 @@ fn settings_hold_for_the_session_or_for_the_mailbox() {
 
 #[test]
 fn of_the_sessions_of_one_owner_the_oldest_gives_way() {
-    let (mut bench, _) = with_drop();
-    let sessions: Vec<_> = (0..6).map(|_| bench.identify(DROP, DROP, None).unwrap()).collect();
+    let (mut bench, _) = with_box();
+    let sessions: Vec<_> = (0..6).map(|_| bench.identify(BOX, BOX, None).unwrap()).collect();
     let ended: Vec<_> = sessions.iter().filter(|session| bench.closed.contains(session)).collect();
     // One more was open before.
     assert_eq!(ended, [&sessions[0], &sessions[1]]);
@@ -144,17 +144,17 @@ fn of_the_sessions_of_one_owner_the_oldest_gives_way() {
 
 #[test]
 fn whoever_watches_is_told_what_comes() {
-    let (mut bench, tokens) = with_drop();
-    let session = bench.identify(DROP, DROP, None).unwrap();
-    let watch = BoxCommand::Watch { mailbox: fingerprint(DROP).to_string() };
+    let (mut bench, tokens) = with_box();
+    let session = bench.identify(BOX, BOX, None).unwrap();
+    let watch = BoxCommand::Watch { mailbox: fingerprint(BOX).to_string() };
     assert_eq!(bench.code(session, &watch, b""), 260);
     bench.pass(Duration::from_secs(10 * 60));
     assert!(!bench.closed.contains(&session), "it may be silent");
     assert_eq!(bench.deposit(tokens[0], &object(b'1', SMALL)), (201, 202));
     let said = bench.said(session);
     let entry = bench.list(session, Selection::default())[0];
-    assert_eq!(said, format!("261 {} {}\n", fingerprint(DROP), entry.object));
-    bench.input(CarrierInput::Request(RequestId(1), CarrierRequest::Remove(fingerprint(DROP))));
+    assert_eq!(said, format!("261 {} {}\n", fingerprint(BOX), entry.object));
+    bench.input(CarrierInput::Request(RequestId(1), CarrierRequest::Remove(fingerprint(BOX))));
     assert_eq!(bench.answers.pop(), Some(Ok(())));
     assert!(bench.bodies.is_empty());
     assert_eq!(bench.deposit(tokens[1], &object(b'1', SMALL)).0, 420);
@@ -163,7 +163,7 @@ fn whoever_watches_is_told_what_comes() {
 
 #[test]
 fn a_carrier_that_is_switched_off_serves_nobody_and_keeps_what_it_has() {
-    let (mut bench, tokens) = with_drop();
+    let (mut bench, tokens) = with_box();
     let idle = bench.connect();
     assert_eq!(bench.deposit(tokens[0], &object(1, SMALL)), (201, 202));
     bench.closed.clear();
@@ -173,6 +173,6 @@ fn a_carrier_that_is_switched_off_serves_nobody_and_keeps_what_it_has() {
     bench.input(CarrierInput::Accepted(late));
     assert!(bench.closed.contains(&late) && !bench.sent.contains_key(&late), "somebody is served");
     bench.input(CarrierInput::Request(RequestId(0), CarrierRequest::Serve(true)));
-    let session = bench.identify(DROP, DROP, None).unwrap();
+    let session = bench.identify(BOX, BOX, None).unwrap();
     assert_eq!(bench.count(session), (1, 1));
 }

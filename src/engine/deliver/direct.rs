@@ -15,10 +15,10 @@ use crate::wire::{Importance, digest};
 
 use crate::engine::context::{Completion, Context, Owner, Signal};
 use crate::engine::deliver::{AfterCommit, Deliver};
-use crate::engine::dialled::{Dialled, Item, Line, Told};
+use crate::engine::dialled::{Dialled, Line, News, Outgoing};
 use crate::engine::io::{Effect, Refusal, Sizes};
 use crate::engine::people::cards::card_content;
-use crate::engine::session::{Event, Initiator, Job, Ticket, Way};
+use crate::engine::session::{DeliveryClient, Event, Job, Ticket, Way};
 use crate::engine::state::AttemptError;
 use crate::engine::state::book::{Contact, ContactStatus};
 use crate::engine::state::queue::{Endpoint, FailureReason, Queued};
@@ -27,14 +27,14 @@ use crate::engine::state::record::Record;
 /// An operation that a session waits for.
 pub(in crate::engine) enum InFlight {
     /// Something is being sealed, to the certificate with this digest.
-    Seal(Item, [u8; 32]),
+    Seal(Outgoing, [u8; 32]),
     /// A certificate that the contact showed is being checked.
     Certificate(Arc<[u8]>),
 }
 
 /// One session with a contact's own node.
 pub(in crate::engine) struct Direct {
-    pub(in crate::engine) line: Line<Initiator>,
+    pub(in crate::engine) line: Line<DeliveryClient>,
     pub(in crate::engine) contact: ContactId,
     pub(in crate::engine) next_ticket: u64,
     pub(in crate::engine) asking: Option<Ticket>,
@@ -42,10 +42,10 @@ pub(in crate::engine) struct Direct {
     /// A commit is under way that notes what is about to be handed over.
     pub(in crate::engine) noting: bool,
     pub(in crate::engine) in_flight: BTreeMap<OpId, InFlight>,
-    pub(in crate::engine) sent: BTreeMap<Ticket, Item>,
-    pub(in crate::engine) settling: BTreeSet<Item>,
+    pub(in crate::engine) sent: BTreeMap<Ticket, Outgoing>,
+    pub(in crate::engine) settling: BTreeSet<Outgoing>,
     /// What was refused because the receiver's certificate had changed: once is enough.
-    pub(in crate::engine) outdated: BTreeSet<Item>,
+    pub(in crate::engine) outdated: BTreeSet<Outgoing>,
     pub(in crate::engine) passed_over: BTreeSet<QueueId>,
     pub(in crate::engine) card_passed_over: bool,
     pub(in crate::engine) receipts_passed_over: bool,
@@ -74,19 +74,19 @@ impl Deliver {
 }
 
 impl Dialled for Direct {
-    type Machine = Initiator;
+    type Machine = DeliveryClient;
     type Rooms<'r> = Deliver;
 
-    fn line(&self) -> &Line<Initiator> {
+    fn line(&self) -> &Line<DeliveryClient> {
         &self.line
     }
 
-    fn line_mut(&mut self) -> &mut Line<Initiator> {
+    fn line_mut(&mut self) -> &mut Line<DeliveryClient> {
         &mut self.line
     }
 
     fn dialled(&mut self, cx: &mut Context<'_>, deliver: &mut Deliver) {
-        self.line.connected(Initiator::new(cx.now));
+        self.line.connected(DeliveryClient::new(cx.now));
         self.advance(cx, deliver);
     }
 
@@ -111,18 +111,18 @@ impl Dialled for Direct {
         }
     }
 
-    fn told(&mut self, cx: &mut Context<'_>, deliver: &mut Deliver, told: Told) {
+    fn told(&mut self, cx: &mut Context<'_>, deliver: &mut Deliver, told: News) {
         let failed = match told {
-            Told::Settled(item, failed) => return self.settled(cx, deliver, item, failed),
-            Told::CertificateKept(failed) => {
+            News::Settled(item, failed) => return self.settled(cx, deliver, item, failed),
+            News::CertificateKept(failed) => {
                 self.checking = false;
                 failed
             }
-            Told::Noted(failed) => {
+            News::Noted(failed) => {
                 self.noting = false;
                 failed
             }
-            Told::Judged(_) | Told::News => return,
+            News::Judged(_) | News::News => return,
         };
         if failed {
             self.problem = Some(AttemptError::Local);
@@ -142,13 +142,13 @@ impl Dialled for Direct {
         let contact = self.contact;
         // What was on its way is free again; what is being committed stays marked until that is known.
         for item in self.sealing().chain(self.sent.values().copied()) {
-            if let Item::Mail(queue) = item {
+            if let Outgoing::Mail(queue) = item {
                 deliver.schedule.set_busy(contact, queue, false);
             }
         }
         let waits = |id: &QueueId| cx.state.queue().get(*id).is_some_and(|queued| queued.waits_for(contact));
         let noted = deliver.noted.remove(&contact).unwrap_or_default();
-        let unsent = noted.into_iter().filter(|id| waits(id) && !self.has(&Item::Mail(*id))).collect();
+        let unsent = noted.into_iter().filter(|id| waits(id) && !self.has(&Outgoing::Mail(*id))).collect();
         deliver.not_sent(cx, contact, unsent);
         let idle = (self.taken == 0).then_some(AttemptError::Broken);
         match self.problem.or(problem).or(idle) {
@@ -170,13 +170,14 @@ impl Dialled for Direct {
     fn show(&self, deliver: &mut Deliver) {
         let over = self.line.is_over();
         let handed = self.sent.values().chain(&self.settling).filter(|_| !over);
-        let queues = handed.filter_map(|item| if let Item::Mail(queue) = item { Some(*queue) } else { None }).collect();
+        let queues =
+            handed.filter_map(|item| if let Outgoing::Mail(queue) = item { Some(*queue) } else { None }).collect();
         deliver.hands_over(self.line.session(), self.contact, queues, true);
     }
 }
 
 impl Direct {
-    const fn new(line: Line<Initiator>, contact: ContactId) -> Self {
+    const fn new(line: Line<DeliveryClient>, contact: ContactId) -> Self {
         Self {
             line,
             contact,
@@ -208,13 +209,13 @@ impl Direct {
     }
 
     /// What is being sealed.
-    fn sealing(&self) -> impl Iterator<Item = Item> {
+    fn sealing(&self) -> impl Iterator<Item = Outgoing> {
         let sealing = |operation: &InFlight| if let InFlight::Seal(item, _) = operation { Some(*item) } else { None };
         self.in_flight.values().filter_map(sealing)
     }
 
     /// Whether an item was sent, or its outcome is being noted.
-    fn has(&self, item: &Item) -> bool {
+    fn has(&self, item: &Outgoing) -> bool {
         self.settling.contains(item) || self.sent.values().any(|sent| sent == item)
     }
 
@@ -282,10 +283,10 @@ impl Direct {
                 return false;
             }
             let Some(content) = card_content(cx.state, cx.public(), contact, None) else { return false };
-            return self.seal(cx, Item::Card(card.content), content, certificate);
+            return self.seal(cx, Outgoing::Card(card.content), content, certificate);
         }
         if let Some(batch) = deliver.receipts.batch(contact.id) {
-            let item = Item::Receipts(batch);
+            let item = Outgoing::Receipts(batch);
             let under_way = self.sealing().any(|other| other == item) || self.has(&item);
             if !self.receipts_passed_over && !under_way {
                 let Some(content) = deliver.receipts.content(contact.id) else { return false };
@@ -305,19 +306,19 @@ impl Direct {
         }
         deliver.schedule.brings(self.session(), if large { queued.size.into() } else { 0 }, cx.now);
         deliver.schedule.set_busy(contact.id, queued.id, true);
-        let op = self.seals(cx, Item::Mail(queued.id), certificate);
+        let op = self.seals(cx, Outgoing::Mail(queued.id), certificate);
         let header = content_header(queued);
         cx.out.effect(Effect::SealBody(op, header, queued.body, certificate.clone(), Sizes::All));
         true
     }
 
-    fn seals(&mut self, cx: &mut Context<'_>, item: Item, certificate: &[u8]) -> OpId {
+    fn seals(&mut self, cx: &mut Context<'_>, item: Outgoing, certificate: &[u8]) -> OpId {
         let op = cx.out.operation(Owner::Task(self.session()));
         self.in_flight.insert(op, InFlight::Seal(item, digest(certificate)));
         op
     }
 
-    fn seal(&mut self, cx: &mut Context<'_>, item: Item, content: Vec<u8>, certificate: &Arc<[u8]>) -> bool {
+    fn seal(&mut self, cx: &mut Context<'_>, item: Outgoing, content: Vec<u8>, certificate: &Arc<[u8]>) -> bool {
         let op = self.seals(cx, item, certificate);
         cx.out.effect(Effect::Seal(op, content, certificate.clone(), Sizes::All));
         true
@@ -341,7 +342,7 @@ impl Direct {
         &mut self,
         cx: &mut Context<'_>,
         deliver: &mut Deliver,
-        item: Item,
+        item: Outgoing,
         sealed_to: [u8; 32],
         result: Result<Vec<u8>, Refusal>,
     ) {
@@ -355,13 +356,13 @@ impl Direct {
                 self.pass_over(deliver, item);
             }
             Err(Refusal::Permanent) => match item {
-                Item::Mail(queue) => {
+                Outgoing::Mail(queue) => {
                     self.settling.insert(item);
                     self.taken += 1;
                     let then = AfterCommit::Settled(self.session(), self.contact, item);
                     deliver.report(cx, queue, &[(self.contact, FailureReason::Unsealable)], then);
                 }
-                Item::Card(_) | Item::Receipts(_) => {
+                Outgoing::Card(_) | Outgoing::Receipts(_) => {
                     self.problem = Some(AttemptError::Local);
                     self.pass_over(deliver, item);
                 }
@@ -370,18 +371,18 @@ impl Direct {
     }
 
     /// Lets an item be sealed once more in this session.
-    pub(in crate::engine) fn begin_again(&self, deliver: &mut Deliver, item: Item) {
-        if let Item::Mail(queue) = item {
+    pub(in crate::engine) fn begin_again(&self, deliver: &mut Deliver, item: Outgoing) {
+        if let Outgoing::Mail(queue) = item {
             deliver.schedule.set_busy(self.contact, queue, false);
         }
     }
 
-    fn send(&mut self, cx: &Context<'_>, deliver: &mut Deliver, item: Item, object: Arc<[u8]>) {
+    fn send(&mut self, cx: &Context<'_>, deliver: &mut Deliver, item: Outgoing, object: Arc<[u8]>) {
         let Some(contact) = cx.state.book().contact(self.contact) else { return };
         let to = match item {
-            Item::Card(_) | Item::Receipts(_) => Some(contact.address.clone()),
-            Item::Mail(queue) if deliver.schedule.is_recalled(queue) => None,
-            Item::Mail(queue) => {
+            Outgoing::Card(_) | Outgoing::Receipts(_) => Some(contact.address.clone()),
+            Outgoing::Mail(queue) if deliver.schedule.is_recalled(queue) => None,
+            Outgoing::Mail(queue) => {
                 let queued = cx.state.queue().get(queue).filter(|queued| queued.waits_for(contact.id));
                 queued.and_then(|queued| queued.recipients.get(&contact.id)).map(|recipient| recipient.address.clone())
             }
@@ -392,8 +393,10 @@ impl Direct {
         let Some(machine) = self.line.machine() else { return };
         let certificate = contact.certificate.as_ref().map(|bytes| digest(bytes));
         let importance = match item {
-            Item::Mail(queue) => cx.state.queue().get(queue).map_or(Importance::Normal, |queued| queued.importance()),
-            Item::Card(_) | Item::Receipts(_) => Importance::Normal,
+            Outgoing::Mail(queue) => {
+                cx.state.queue().get(queue).map_or(Importance::Normal, |queued| queued.importance())
+            }
+            Outgoing::Card(_) | Outgoing::Receipts(_) => Importance::Normal,
         };
         let (auth, way) = (contact.outbound.clone(), Way::Direct);
         machine.send(cx.now, ticket, Job { to, certificate, object: Some(object), auth, importance, way });

@@ -17,7 +17,7 @@ use crate::engine::state::queue::FailureReason;
 use crate::engine::state::record::Record;
 
 impl Deliver {
-    /// Ends what has expired.
+    /// SharedText what has expired.
     pub(in crate::engine) fn expire(&mut self, cx: &mut Context<'_>) {
         while let Some(queue) = self.schedule.take_expired(cx.now) {
             self.expire_message(cx, queue);
@@ -45,10 +45,10 @@ impl Deliver {
             Some(AttemptError::Local) => FailureReason::Unsealable,
             _ => FailureReason::Expired,
         };
-        let drops = cx.state.drops();
+        let boxes = cx.state.boxes();
         let silent = |contact: &ContactId| {
-            let held = drops.custody(queue, *contact) > 0 || cx.state.carriage().says_delivered(queue, *contact);
-            !drops.expects_receipts(*contact) && held
+            let held = boxes.custody(queue, *contact) > 0 || cx.state.forwarding().says_delivered(queue, *contact);
+            !boxes.expects_receipts(*contact) && held
         };
         let (handed_over, failed): (Vec<_>, Vec<_>) = idle.into_iter().partition(silent);
         let failures: Vec<_> = failed.into_iter().map(|contact| (contact, reason(contact))).collect();
@@ -72,7 +72,7 @@ impl Deliver {
         self.report_delay(cx, queued, AfterCommit::Noticed(queue));
     }
 
-    /// Ends the attempts at recipients who are not being sent to.
+    /// SharedText the attempts at recipients who are not being sent to.
     fn fail(&mut self, cx: &mut Context<'_>, queue: QueueId, failures: &[(ContactId, FailureReason)]) {
         if failures.is_empty() {
             return;
@@ -125,7 +125,7 @@ impl Deliver {
         self.commit(cx, change, then);
     }
 
-    /// Ends everything for somebody who is no longer in the book, or is blocked.
+    /// SharedText everything for somebody who is no longer in the book, or is blocked.
     pub(in crate::engine) fn give_up(&mut self, cx: &mut Context<'_>, contact: ContactId) {
         self.schedule.forget_card(contact);
         self.schedule.postpone(contact, cx.now);

@@ -25,8 +25,8 @@ use crate::engine::context::{Completion, Context, Owner, Room, Signal};
 use crate::engine::deliver::receipts::Receipts;
 use crate::engine::deliver::reports::Returning;
 use crate::engine::deliver::schedule::Schedule;
-use crate::engine::deliver::submission::Ends;
-use crate::engine::dialled::{Item, Told};
+use crate::engine::deliver::submission::SharedText;
+use crate::engine::dialled::{News, Outgoing};
 use crate::engine::io::{Durability, Transaction};
 use crate::engine::state::queue::{Endpoint, Queued};
 use crate::engine::state::record::Record;
@@ -35,7 +35,7 @@ use crate::engine::state::{Applied, State};
 /// What follows a commit of this room.
 pub(in crate::engine) enum AfterCommit {
     /// The outcome of an item of a session.
-    Settled(SessionId, ContactId, Item),
+    Settled(SessionId, ContactId, Outgoing),
     /// The contact's certificate, which a session waits for.
     Certificate(SessionId),
     /// A session is about to hand these over.
@@ -75,7 +75,7 @@ pub(in crate::engine) struct Deliver {
     pub(in crate::engine) noted: BTreeMap<ContactId, BTreeSet<QueueId>>,
     handing: BTreeMap<SessionId, Handing>,
     /// The ends of the messages that wait, by which copies of them are known again.
-    pub(in crate::engine) ends: Ends,
+    pub(in crate::engine) ends: SharedText,
     /// Damaged messages of which the user was told.
     pub(in crate::engine) told_damaged: BTreeSet<BodyId>,
     pub(in crate::engine) in_flight: BTreeMap<OpId, InFlight>,
@@ -97,7 +97,7 @@ impl Deliver {
             taking_back: BTreeSet::new(),
             noted: BTreeMap::new(),
             handing: BTreeMap::new(),
-            ends: Ends::default(),
+            ends: SharedText::default(),
             told_damaged: BTreeSet::new(),
             in_flight: BTreeMap::new(),
         }
@@ -140,18 +140,18 @@ impl Deliver {
     fn after_commit(&mut self, cx: &mut Context<'_>, then: AfterCommit, failed: bool) {
         match then {
             AfterCommit::Settled(session, contact, item) => {
-                if let (Item::Mail(queue), true) = (item, failed) {
+                if let (Outgoing::Mail(queue), true) = (item, failed) {
                     self.schedule.set_busy(contact, queue, false);
                 }
-                cx.out.tell(Signal::Told(session, Told::Settled(item, failed)));
+                cx.out.tell(Signal::News(session, News::Settled(item, failed)));
             }
-            AfterCommit::Certificate(session) => cx.out.tell(Signal::Told(session, Told::CertificateKept(failed))),
+            AfterCommit::Certificate(session) => cx.out.tell(Signal::News(session, News::CertificateKept(failed))),
             AfterCommit::Noted(session, contact, queues) => {
                 if self.schedule.session(contact) == Some(session) {
                     if !failed {
                         self.noted.entry(contact).or_default().extend(queues);
                     }
-                    cx.out.tell(Signal::Told(session, Told::Noted(failed)));
+                    cx.out.tell(Signal::News(session, News::Noted(failed)));
                 } else if !failed {
                     // The session ended meanwhile, and nothing was handed over.
                     self.not_sent(cx, contact, queues);
@@ -287,11 +287,11 @@ impl Deliver {
     pub(in crate::engine) fn on_records(&mut self, cx: &mut Context<'_>, records: &[Record]) {
         for record in records {
             match record {
-                Record::ReceiptsDue { contact, .. } | Record::LoadEnded { contact, .. } => {
+                Record::ReceiptsDue { contact, .. } | Record::ForwardedEnded { contact, .. } => {
                     self.receipts.owes(*contact, cx.now, cx.rng);
                 }
                 Record::FlagsChanged { .. } => {
-                    for contact in cx.state.drops().reads().owed_to() {
+                    for contact in cx.state.boxes().reads().owed_to() {
                         self.receipts.owes(contact, cx.now, cx.rng);
                     }
                 }

@@ -13,7 +13,7 @@ use crate::wire::{Code, Disposition, Status};
 use crate::engine::context::{Context, Owner};
 use crate::engine::deliver::direct::{Direct, InFlight};
 use crate::engine::deliver::{AfterCommit, Deliver};
-use crate::engine::dialled::{Dialled, Item};
+use crate::engine::dialled::{Dialled, Outgoing};
 use crate::engine::io::{Effect, Transaction};
 use crate::engine::people::cards::{next_card, same_certificate};
 use crate::engine::session::{Event, Outcome, Ticket};
@@ -105,26 +105,26 @@ impl Direct {
         }
     }
 
-    fn accepted(&mut self, cx: &mut Context<'_>, deliver: &mut Deliver, item: Item) {
+    fn accepted(&mut self, cx: &mut Context<'_>, deliver: &mut Deliver, item: Outgoing) {
         self.taken += 1;
         self.refusals = 0;
         self.settling.insert(item);
         // That a greeting is taken says nothing of the mail behind it.
-        if !matches!(item, Item::Card(_)) || !self.is_greeting(cx.state) {
+        if !matches!(item, Outgoing::Card(_)) || !self.is_greeting(cx.state) {
             deliver.schedule.reached(self.contact, cx.now);
         }
         let then = AfterCommit::Settled(self.session(), self.contact, item);
         match item {
-            Item::Card(content) => {
+            Outgoing::Card(content) => {
                 let change = self.card_accepted(cx.state, content);
                 deliver.commit(cx, change, then);
             }
-            Item::Receipts(_) => match deliver.receipts.returned_records(self.contact) {
+            Outgoing::Receipts(_) => match deliver.receipts.returned_records(self.contact) {
                 Some(records) => deliver.commit(cx, records.into(), then),
-                // The receipts went by a drop meanwhile.
+                // The receipts went by a box meanwhile.
                 None => self.settled(cx, deliver, item, false),
             },
-            Item::Mail(queue) => deliver.delivered(cx, queue, self.contact, then),
+            Outgoing::Mail(queue) => deliver.delivered(cx, queue, self.contact, then),
         }
     }
 
@@ -137,7 +137,7 @@ impl Direct {
         records.into()
     }
 
-    fn refused(&mut self, cx: &mut Context<'_>, deliver: &mut Deliver, item: Item, code: Code) {
+    fn refused(&mut self, cx: &mut Context<'_>, deliver: &mut Deliver, item: Outgoing, code: Code) {
         let greets_again = code == Status::ContentRefused.code() && self.greets_again(cx, deliver, item);
         let contact = self.contact;
         if code.disposition() == Disposition::Permanent && !greets_again {
@@ -146,14 +146,14 @@ impl Direct {
             self.settling.insert(item);
             let then = AfterCommit::Settled(self.session(), contact, item);
             match item {
-                Item::Mail(queue) => {
+                Outgoing::Mail(queue) => {
                     let too_large = code == Status::ObjectTooLarge.code();
                     let reason = if too_large { FailureReason::TooLarge } else { FailureReason::Refused };
                     deliver.report(cx, queue, &[(contact, reason)], then);
                 }
-                Item::Card(_) => deliver.card_failed(cx, contact, true, then),
+                Outgoing::Card(_) => deliver.card_failed(cx, contact, true, then),
                 // A contact that refuses these receipts is not sent them again.
-                Item::Receipts(_) => {
+                Outgoing::Receipts(_) => {
                     let none = || vec![Record::ReceiptsReturned { contact, receipts: Vec::new() }];
                     let records = deliver.receipts.returned_records(contact).unwrap_or_else(none);
                     deliver.commit(cx, records.into(), then);
@@ -163,7 +163,7 @@ impl Direct {
         }
         self.problem = Some(AttemptError::Later);
         self.refusals += 1;
-        if let Item::Mail(queue) = item
+        if let Outgoing::Mail(queue) = item
             && deliver.noted.get_mut(&contact).is_some_and(|noted| noted.remove(&queue))
         {
             // A refusal says that nothing was kept of this copy, and there was none before.
@@ -174,10 +174,10 @@ impl Direct {
 
     /// Whether mail was refused by somebody who took our card and does not know us all the same: their requests were full,
     /// or they lost what they had. It waits, and they get another card before it.
-    fn greets_again(&mut self, cx: &mut Context<'_>, deliver: &mut Deliver, item: Item) -> bool {
+    fn greets_again(&mut self, cx: &mut Context<'_>, deliver: &mut Deliver, item: Outgoing) -> bool {
         let contact = cx.state.book().contact(self.contact);
         let greeting = |entry: &&Arc<Contact>| entry.status == ContactStatus::Greeting;
-        let (Item::Mail(_), Some(contact)) = (item, contact.filter(greeting)) else { return false };
+        let (Outgoing::Mail(_), Some(contact)) = (item, contact.filter(greeting)) else { return false };
         // Nothing follows the card in this session, so that a contact gets one card each time that it is dialled.
         if !std::mem::replace(&mut self.card_passed_over, true) {
             let change = ContactChange::CardQueued(next_card(contact, cx.now, None, cx.rng));
@@ -192,11 +192,11 @@ impl Direct {
     }
 
     /// Leaves an item alone for the rest of a session.
-    pub(in crate::engine) fn pass_over(&mut self, deliver: &mut Deliver, item: Item) {
+    pub(in crate::engine) fn pass_over(&mut self, deliver: &mut Deliver, item: Outgoing) {
         match item {
-            Item::Card(_) => self.card_passed_over = true,
-            Item::Receipts(_) => self.receipts_passed_over = true,
-            Item::Mail(queue) => {
+            Outgoing::Card(_) => self.card_passed_over = true,
+            Outgoing::Receipts(_) => self.receipts_passed_over = true,
+            Outgoing::Mail(queue) => {
                 self.passed_over.insert(queue);
                 deliver.schedule.set_busy(self.contact, queue, false);
             }
@@ -204,11 +204,17 @@ impl Direct {
     }
 
     /// The outcome of an item is on the disk, or is not.
-    pub(in crate::engine) fn settled(&mut self, cx: &mut Context<'_>, deliver: &mut Deliver, item: Item, failed: bool) {
+    pub(in crate::engine) fn settled(
+        &mut self,
+        cx: &mut Context<'_>,
+        deliver: &mut Deliver,
+        item: Outgoing,
+        failed: bool,
+    ) {
         self.settling.remove(&item);
         if failed {
             self.problem = Some(AttemptError::Local);
-            if let (Item::Mail(queue), Some(noted)) = (item, deliver.noted.get_mut(&self.contact)) {
+            if let (Outgoing::Mail(queue), Some(noted)) = (item, deliver.noted.get_mut(&self.contact)) {
                 // The peer has it, whatever our disk says: nothing may be taken back.
                 noted.remove(&queue);
             }

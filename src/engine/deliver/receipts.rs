@@ -1,7 +1,7 @@
-//! Receipts: whoever opened and committed a copy that came through a drop tells its author, with the secret that only that
+//! Receipts: whoever opened and committed a copy that came through a box tells its author, with the secret that only that
 //! copy had (docs/protocol.md, "Receipts").
 //!
-//! They are returned together, at a random moment within an hour, by the next session with the author or by one of its drops.
+//! They are returned together, at a random moment within an hour, by the next session with the author or by one of its boxes.
 //! What is owed is in the log; a batch on its way is memory.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +18,7 @@ use crate::engine::deliver::schedule::within;
 use crate::engine::io::Transaction;
 use crate::engine::state::State;
 use crate::engine::state::book::{Contact, ContactStatus};
-use crate::engine::state::boxes::Told;
+use crate::engine::state::boxes::ReceiptPolicy;
 use crate::engine::state::forwarding::{self, Fate, ObjectHash};
 use crate::engine::state::record::Record;
 use crate::mail::{Content, ContentKind, Receipt};
@@ -48,8 +48,8 @@ impl Receipts {
     /// At a start: everything that is owed is returned within the usual time.
     pub(in crate::engine) fn at_start(state: &State, delay: Duration, now: Timestamp, rng: &mut dyn Rng) -> Self {
         let mut receipts = Self { delay, due: BTreeMap::new(), returning: BTreeMap::new() };
-        let (drops, carriage) = (state.drops(), state.carriage());
-        for contact in drops.owed().chain(drops.reads().owed_to()).chain(carriage.owed()) {
+        let (boxes, forwarding) = (state.boxes(), state.forwarding());
+        for contact in boxes.owed().chain(boxes.reads().owed_to()).chain(forwarding.owed()) {
             receipts.owes(contact, now, rng);
         }
         receipts
@@ -100,7 +100,7 @@ impl Receipts {
         Some(Content { kind, id, expires, receipt: None, payload }.encode())
     }
 
-    /// What it means that the receipts for a contact are with it, or at a drop of it; `None` where they went another way
+    /// What it means that the receipts for a contact are with it, or at a box of it; `None` where they went another way
     /// meanwhile.
     pub(in crate::engine) fn returned_records(&self, contact: ContactId) -> Option<Vec<Record>> {
         let Batch { receipts, reads, fates, .. } = self.returning.get(&contact)?;
@@ -123,11 +123,11 @@ impl Deliver {
             let confirmed = |entry: &Arc<Contact>| entry.status == ContactStatus::Confirmed;
             let known = cx.state.book().contact(contact).is_some_and(confirmed);
             let receipts: Vec<_> =
-                cx.state.drops().receipts(contact).take(limits::RECEIPTS_TOGETHER).copied().collect();
+                cx.state.boxes().receipts(contact).take(limits::RECEIPTS_TOGETHER).copied().collect();
             let room = limits::RECEIPTS_TOGETHER - receipts.len();
-            let reads: Vec<_> = cx.state.drops().reads().owed(contact).take(room).copied().collect();
+            let reads: Vec<_> = cx.state.boxes().reads().owed(contact).take(room).copied().collect();
             let room = room - reads.len();
-            let fates: Vec<_> = cx.state.carriage().fates(contact).take(room).collect();
+            let fates: Vec<_> = cx.state.forwarding().fates(contact).take(room).collect();
             let nothing = receipts.is_empty() && reads.is_empty() && fates.is_empty();
             if !known || nothing || self.receipts.are_returning(contact) {
                 continue;
@@ -142,12 +142,12 @@ impl Deliver {
 
     /// What a contact hears is another matter from now on, for what waits to be returned too.
     pub(in crate::engine) fn told_otherwise(&mut self, cx: &Context<'_>, contact: ContactId) {
-        let told = cx.state.drops().told(contact);
+        let told = cx.state.boxes().told(contact);
         let Some(batch) = self.receipts.returning.get_mut(&contact) else { return };
-        if told != Told::Read {
+        if told != ReceiptPolicy::Read {
             batch.reads.clear();
         }
-        if told == Told::Nothing {
+        if told == ReceiptPolicy::Nothing {
             batch.receipts.clear();
         }
         if batch.receipts.is_empty() && batch.reads.is_empty() && batch.fates.is_empty() {
@@ -158,9 +158,9 @@ impl Deliver {
     /// They are returned, says the log: what came meanwhile follows.
     pub(in crate::engine) fn receipts_returned(&mut self, cx: &mut Context<'_>, contact: ContactId) {
         self.forget_receipts(contact, cx.now);
-        let (drops, carriage) = (cx.state.drops(), cx.state.carriage());
-        let receipts = drops.receipts(contact).next().is_some() || drops.reads().owed(contact).next().is_some();
-        if receipts || carriage.fates(contact).next().is_some() {
+        let (boxes, forwarding) = (cx.state.boxes(), cx.state.forwarding());
+        let receipts = boxes.receipts(contact).next().is_some() || boxes.reads().owed(contact).next().is_some();
+        if receipts || forwarding.fates(contact).next().is_some() {
             self.receipts.owes(contact, cx.now, cx.rng);
         }
     }
@@ -191,7 +191,7 @@ pub(in crate::engine) fn read_receipts(cx: &mut Context<'_>, text: &str, author:
             continue;
         }
         if let Some((object, fate)) = forwarding::read_line(line) {
-            if cx.state.carriage().is_open(author, &object) {
+            if cx.state.forwarding().is_open(author, &object) {
                 change.records.push(Record::FateHeard { friend: author, object, fate });
             }
             continue;
@@ -199,7 +199,7 @@ pub(in crate::engine) fn read_receipts(cx: &mut Context<'_>, text: &str, author:
         let receipt = data_encoding::HEXLOWER_PERMISSIVE.decode(line.as_bytes());
         // A word of a later version means nothing to us, and costs what stands beside it nothing.
         let Some(receipt) = receipt.ok().and_then(|bytes| Receipt::try_from(bytes).ok()) else { continue };
-        let queue = cx.state.drops().copy_with(author, &receipt);
+        let queue = cx.state.boxes().copy_with(author, &receipt);
         if let Some(queue) = queue.filter(|queue| done.insert(*queue)) {
             reports::add_delivered(cx, queue, author, &mut change);
         }

@@ -58,7 +58,7 @@ impl Deliver {
         self.commit(cx, change, then);
     }
 
-    /// Ends the attempts at recipients at whose drops a message was, and who return no receipts.
+    /// SharedText the attempts at recipients at whose boxes a message was, and who return no receipts.
     pub(in crate::engine) fn handed_over(
         &mut self,
         cx: &mut Context<'_>,
@@ -75,7 +75,7 @@ impl Deliver {
         self.commit(cx, change, then);
     }
 
-    /// Ends the attempts at these recipients of a message, with a report; all in one transaction. Whatever the reason, what an
+    /// SharedText the attempts at these recipients of a message, with a report; all in one transaction. Whatever the reason, what an
     /// earlier session may have delivered is unconfirmed.
     pub(in crate::engine) fn report(
         &mut self,
@@ -141,7 +141,7 @@ impl Deliver {
         let outcomes: Vec<_> = queued
             .waiting()
             .map(|(contact, recipient)| {
-                let so_far = match (cx.state.drops().custody(queued.id, contact), recipient.sent.is_empty()) {
+                let so_far = match (cx.state.boxes().custody(queued.id, contact), recipient.sent.is_empty()) {
                     (1.., _) => SoFar::Held,
                     (0, false) => SoFar::Sent,
                     (0, true) => SoFar::NotReached,

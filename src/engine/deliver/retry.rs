@@ -1,4 +1,4 @@
-//! When a place is dialled next, apart from the contacts themselves: a drop, a friend who carries, somebody to whom we carry.
+//! When a place is dialled next, apart from the contacts themselves: a box, a friend who carries, somebody to whom we carry.
 
 use crate::base::limits;
 use crate::base::rng::Rng;
@@ -9,14 +9,14 @@ use crate::engine::state::{AttemptError, Attempts};
 
 /// How it goes with one place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::engine) struct Turn {
+pub(in crate::engine) struct Retry {
     pub(in crate::engine) next: Timestamp,
     pub(in crate::engine) failed: u32,
     pub(in crate::engine) session: Option<SessionId>,
     pub(in crate::engine) last_error: Option<AttemptError>,
 }
 
-impl Turn {
+impl Retry {
     pub(in crate::engine) const fn at(next: Timestamp) -> Self {
         Self { next, failed: 0, session: None, last_error: None }
     }

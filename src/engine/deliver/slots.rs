@@ -1,5 +1,5 @@
 //! Who is dialled next, where more wait than there are places: one [`Slots`] for each kind of session that an identity dials
-//! (mail, deposits, carriage).
+//! (mail, deposits, forwarding).
 //!
 //! A session has a place for [`limits::SLOT`] from its dial, and as long again from each thing that it delivered; after that it
 //! goes on without one while others are dialled. Whoever answered last time comes first, then who was not tried yet, then who did

@@ -36,12 +36,12 @@ struct Recipients {
 /// The ends of messages that wait, by their hash: a mail program that saves what it has just submitted writes the same
 /// again, under a header that differs. In memory only; after a restart a copy is a copy.
 #[derive(Default)]
-pub(in crate::engine) struct Ends {
+pub(in crate::engine) struct SharedText {
     by_hash: BTreeMap<[u8; 32], (BodyId, u64)>,
     by_queue: BTreeMap<QueueId, [u8; 32]>,
 }
 
-impl Ends {
+impl SharedText {
     fn remember(&mut self, queue: QueueId, body: &NewBody) {
         let Some((at, hash)) = end(&body.bytes) else { return };
         if self.by_hash.len() >= limits::QUEUE_MESSAGES {

@@ -1,4 +1,4 @@
-//! What is asked of carriage: by the user, by a contact who brings something, and by a friend who reports.
+//! What is asked of forwarding: by the user, by a contact who brings something, and by a friend who reports.
 
 use crate::base::limits;
 use crate::base::{BodyId, ContactId};
@@ -8,21 +8,21 @@ use crate::engine::context::Context;
 use crate::engine::io::{NewBody, Transaction};
 use crate::engine::session::SendParams;
 use crate::engine::state::book::ContactStatus;
-use crate::engine::state::forwarding::Load;
+use crate::engine::state::forwarding::Forwarded;
 use crate::engine::state::record::Record;
 use crate::wire::{Claim, Importance};
 
 const UNKNOWN: RequestError = RequestError::NotFound("contact");
 
 /// From now on we carry for a contact, or no more. What we have of it already is carried on.
-pub(in crate::engine) fn allow_carriage(cx: &Context<'_>, contact: ContactId, on: bool) -> Outcome {
+pub(in crate::engine) fn allow_forwarding(cx: &Context<'_>, contact: ContactId, on: bool) -> Outcome {
     let entry = cx.state.book().contact(contact).ok_or(UNKNOWN)?;
     if on && entry.status != ContactStatus::Confirmed {
         return Err(RequestError::NotReady(
             "they are not a confirmed contact yet: wait until both nodes have been online, then see: runepeer contact show NAME",
         ));
     }
-    Ok(Change::new(vec![Record::CarriageAllowed { contact, on }], Answer::Always(Response::Done)))
+    Ok(Change::new(vec![Record::ForwardingAllowed { contact, on }], Answer::Always(Response::Done)))
 }
 
 /// A friend carries what is for a contact that does not answer, or nobody does.
@@ -39,7 +39,7 @@ pub(in crate::engine) fn choose_carrier(cx: &Context<'_>, contact: ContactId, fr
             ));
         }
     }
-    Ok(Change::new(vec![Record::CarrierChosen { contact, friend }], Answer::Always(Response::Done)))
+    Ok(Change::new(vec![Record::ForwarderChosen { contact, friend }], Answer::Always(Response::Done)))
 }
 
 /// A contact brought an object for somebody else's node: what keeps it; `None` where there is no room.
@@ -51,9 +51,9 @@ pub(in crate::engine) fn take(
     object: Vec<u8>,
 ) -> Option<Transaction> {
     let size = u32::try_from(object.len()).ok();
-    let size = size.filter(|size| cx.state.carriage().has_room(contact, (*size).into()))?;
+    let size = size.filter(|size| cx.state.forwarding().has_room(contact, (*size).into()))?;
     let body = NewBody::new(BodyId::random(cx.rng), object.into());
-    let load = Load {
+    let forwarded = Forwarded {
         contact,
         object: claim.hash,
         to: send.to,
@@ -64,5 +64,5 @@ pub(in crate::engine) fn take(
         important: send.importance == Importance::High,
         until: cx.now.plus(limits::CARRIAGE),
     };
-    Some(Transaction { records: vec![Record::LoadTaken { load: Box::new(load) }], bodies: vec![body] })
+    Some(Transaction { records: vec![Record::ForwardedTaken { forwarded: Box::new(forwarded) }], bodies: vec![body] })
 }

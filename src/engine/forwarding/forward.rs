@@ -9,13 +9,13 @@ use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::{ClockStep, ContactId, Onion, OpId, SessionId, Timestamp};
 use crate::engine::context::{Completion, Context, Owner, Room};
-use crate::engine::deliver::retry::Turn;
+use crate::engine::deliver::retry::Retry;
 use crate::engine::deliver::schedule::{Schedule, within};
 use crate::engine::deliver::slots::{Slots, Standing, Waiting};
 use crate::engine::dialled::{Dialled, Line};
 use crate::engine::io::Effect;
-use crate::engine::session::{self, Event, Initiator, Job, Ticket, Way};
-use crate::engine::state::forwarding::{Carriage, Fate, Load, ObjectHash};
+use crate::engine::session::{self, DeliveryClient, Event, Job, Ticket, Way};
+use crate::engine::state::forwarding::{Fate, Forwarded, Forwarding, ObjectHash};
 use crate::engine::state::record::Record;
 use crate::engine::state::{AttemptError, State};
 use crate::wire::{Disposition, Importance, digest};
@@ -25,8 +25,8 @@ const MOST_RENEWED: u32 = 2;
 
 /// When which node is dialled, and what is being given up. All of it is memory, made anew at a start.
 #[derive(Debug)]
-pub(in crate::engine) struct Rounds {
-    turns: BTreeMap<Onion, Turn>,
+pub(in crate::engine) struct ForwardSchedule {
+    retries: BTreeMap<Onion, Retry>,
     slots: Slots,
     standing: Standing<Onion>,
     /// What each node refused for now, one after the other, since it last took something or was left alone.
@@ -46,11 +46,11 @@ pub(in crate::engine) struct Rounds {
 /// Whose object it is, and which.
 type Key = (ContactId, ObjectHash);
 
-impl Rounds {
+impl ForwardSchedule {
     /// At a start: each node soon, at a random moment of its own.
-    pub(in crate::engine) fn at_start(carriage: &Carriage, now: Timestamp, rng: &mut dyn Rng) -> Self {
+    pub(in crate::engine) fn at_start(forwarding: &Forwarding, now: Timestamp, rng: &mut dyn Rng) -> Self {
         let mut rounds = Self {
-            turns: BTreeMap::new(),
+            retries: BTreeMap::new(),
             slots: Slots::new(limits::PARALLEL_CARRIAGE),
             standing: Standing::new(),
             refusals: BTreeMap::new(),
@@ -60,22 +60,25 @@ impl Rounds {
             expiring: BTreeMap::new(),
             under_way: BTreeSet::new(),
         };
-        for load in carriage.loads() {
-            rounds.turns.entry(load.to.onion()).or_insert_with(|| Turn::at(within(now, limits::START_SPREAD, rng)));
+        for forwarded in forwarding.objects() {
+            rounds
+                .retries
+                .entry(forwarded.to.onion())
+                .or_insert_with(|| Retry::at(within(now, limits::START_SPREAD, rng)));
         }
         rounds
     }
 
     /// There is something for a node.
     pub(in crate::engine) fn wants(&mut self, onion: Onion, now: Timestamp) {
-        self.turns.entry(onion).or_insert_with(|| Turn::at(now));
+        self.retries.entry(onion).or_insert_with(|| Retry::at(now));
     }
 
     /// Those who wait for a dial.
     fn waiting(&self) -> Vec<Waiting<Onion>> {
-        let idle = self.turns.iter().filter(|(_, turn)| turn.session.is_none());
-        let waiting = idle.map(|(&key, turn)| {
-            let (class, failed, next) = (self.standing.of(&key), turn.failed, turn.next);
+        let idle = self.retries.iter().filter(|(_, retry)| retry.session.is_none());
+        let waiting = idle.map(|(&key, retry)| {
+            let (class, failed, next) = (self.standing.of(&key), retry.failed, retry.next);
             Waiting { class, failed, next, key }
         });
         waiting.collect()
@@ -86,10 +89,10 @@ impl Rounds {
         self.slots.surplus()
     }
 
-    /// Of the nodes whose turn it would be, those for which nothing is there are forgotten.
+    /// Of the nodes whose retry it would be, those for which nothing is there are forgotten.
     fn forget_idle(&mut self, now: Timestamp, wanted: &BTreeSet<Onion>) {
-        self.turns.retain(|onion, turn| !turn.due(now) || wanted.contains(onion));
-        self.refusals.retain(|onion, _| self.turns.contains_key(onion));
+        self.retries.retain(|onion, retry| !retry.due(now) || wanted.contains(onion));
+        self.refusals.retain(|onion, _| self.retries.contains_key(onion));
     }
 
     /// When something is due.
@@ -99,13 +102,13 @@ impl Rounds {
 
     /// The clock was set.
     pub(in crate::engine) fn clock_set(&mut self, by: ClockStep, now: Timestamp, rng: &mut dyn Rng) {
-        self.turns.values_mut().for_each(|turn| turn.clock_set(by, now, rng));
+        self.retries.values_mut().for_each(|retry| retry.clock_set(by, now, rng));
         self.slots.clock_set(by);
     }
 
     fn ended(&mut self, onion: Onion, problem: Option<AttemptError>, now: Timestamp, rng: &mut dyn Rng) {
-        let Some(turn) = self.turns.get_mut(&onion) else { return };
-        turn.session.iter().for_each(|session| self.slots.ended(*session));
+        let Some(retry) = self.retries.get_mut(&onion) else { return };
+        retry.session.iter().for_each(|session| self.slots.ended(*session));
         match problem {
             // Only what it did itself counts against it.
             Some(AttemptError::Offline | AttemptError::Local) => {}
@@ -114,23 +117,23 @@ impl Rounds {
         }
         let refusals = self.refusals.entry(onion).or_default();
         match problem {
-            None => *turn = Turn::at(now),
+            None => *retry = Retry::at(now),
             // It may well take the next one.
             Some(AttemptError::Later) if *refusals < limits::CARRIAGE_REFUSALS => {
                 *refusals += 1;
-                turn.session = None;
-                turn.next = now;
+                retry.session = None;
+                retry.next = now;
                 return;
             }
-            Some(error) => turn.failed(error, now, rng),
+            Some(error) => retry.failed(error, now, rng),
         }
         self.refusals.remove(&onion);
     }
 }
 
 /// One session that brings one object.
-pub(in crate::engine) struct Carrying {
-    line: Line<Initiator>,
+pub(in crate::engine) struct ForwardTask {
+    line: Line<DeliveryClient>,
     contact: ContactId,
     object: ObjectHash,
     onion: Onion,
@@ -140,45 +143,45 @@ pub(in crate::engine) struct Carrying {
     settling: bool,
 }
 
-impl Rounds {
+impl ForwardSchedule {
     /// Dials the next node that is due; `None` where there is none, or no place.
-    pub(in crate::engine) fn next(&mut self, cx: &mut Context<'_>) -> Option<Carrying> {
-        let wanted = self.idle_loads(cx.state).map(|load| load.to.onion()).collect();
+    pub(in crate::engine) fn next(&mut self, cx: &mut Context<'_>) -> Option<ForwardTask> {
+        let wanted = self.idle_objects(cx.state).map(|forwarded| forwarded.to.onion()).collect();
         self.forget_idle(cx.now, &wanted);
-        let (contact, object, onion) = self.next_load(cx.state, cx.now)?;
+        let (contact, object, onion) = self.next_object(cx.state, cx.now)?;
         self.served.insert(contact, cx.now);
         self.under_way.insert((contact, object));
         let line = Line::dial(cx.out, onion, None);
-        let bytes = cx.state.carriage().load(contact, &object).map_or(0, |load| load.size.into());
+        let bytes = cx.state.forwarding().object(contact, &object).map_or(0, |forwarded| forwarded.size.into());
         self.slots.begin(line.session(), self.standing.of(&onion), bytes, cx.now);
-        if let Some(turn) = self.turns.get_mut(&onion) {
-            turn.session = Some(line.session());
+        if let Some(retry) = self.retries.get_mut(&onion) {
+            retry.session = Some(line.session());
         }
-        Some(Carrying { line, contact, object, onion, renewed: 0, settling: false })
+        Some(ForwardTask { line, contact, object, onion, renewed: 0, settling: false })
     }
 
     /// What is brought next: of all for nodes that are due, something of the contact who was served the longest ago, so that
     /// nobody's many keep back somebody's one; then for the node that is dialled first ([`Slots`]), and what was tried the longest
     /// ago.
-    fn next_load(&self, state: &State, now: Timestamp) -> Option<(ContactId, ObjectHash, Onion)> {
+    fn next_object(&self, state: &State, now: Timestamp) -> Option<(ContactId, ObjectHash, Onion)> {
         let open = self.slots.open(self.waiting(), now);
         let open: BTreeMap<_, _> = open.into_iter().map(|one| (one.key, one)).collect();
-        let due = self.idle_loads(state).filter_map(|load| {
-            let one = open.get(&load.to.onion())?;
-            let tried = self.tried.get(&(load.contact, load.object));
-            Some(((self.served.get(&load.contact), *one, tried), load))
+        let due = self.idle_objects(state).filter_map(|forwarded| {
+            let one = open.get(&forwarded.to.onion())?;
+            let tried = self.tried.get(&(forwarded.contact, forwarded.object));
+            Some(((self.served.get(&forwarded.contact), *one, tried), forwarded))
         });
-        let (_, load) = due.min_by_key(|(order, _)| *order)?;
-        Some((load.contact, load.object, load.to.onion()))
+        let (_, forwarded) = due.min_by_key(|(order, _)| *order)?;
+        Some((forwarded.contact, forwarded.object, forwarded.to.onion()))
     }
 
     /// Gives up what could not be brought in time. Nothing ends before the schedule trusts the clock.
     pub(in crate::engine) fn expire(&mut self, cx: &mut Context<'_>, schedule: &Schedule) {
-        let over = self.idle_loads(cx.state).filter(|load| self.expires(schedule, load) <= cx.now);
-        let over: Vec<_> = over.map(|load| (load.contact, load.object)).collect();
+        let over = self.idle_objects(cx.state).filter(|forwarded| self.expires(schedule, forwarded) <= cx.now);
+        let over: Vec<_> = over.map(|forwarded| (forwarded.contact, forwarded.object)).collect();
         for (contact, object) in over {
             self.ending.insert((contact, object), None);
-            let record = Record::LoadEnded { contact, object, fate: Fate::Expired };
+            let record = Record::ForwardedEnded { contact, object, fate: Fate::Expired };
             let op = cx.out.commit(Owner::Room(Room::Forwarding), record);
             self.expiring.insert(op, (contact, object));
         }
@@ -186,21 +189,21 @@ impl Rounds {
 
     /// When the next of what we carry expires.
     pub(in crate::engine) fn next_expiry(&self, state: &State, schedule: &Schedule) -> Option<Timestamp> {
-        self.idle_loads(state).map(|load| self.expires(schedule, load)).min()
+        self.idle_objects(state).map(|forwarded| self.expires(schedule, forwarded)).min()
     }
 
-    fn expires(&self, schedule: &Schedule, load: &Load) -> Timestamp {
-        let again = self.ending.get(&(load.contact, load.object)).copied().flatten();
-        schedule.not_before(load.until).max(again.unwrap_or(load.until))
+    fn expires(&self, schedule: &Schedule, forwarded: &Forwarded) -> Timestamp {
+        let again = self.ending.get(&(forwarded.contact, forwarded.object)).copied().flatten();
+        schedule.not_before(forwarded.until).max(again.unwrap_or(forwarded.until))
     }
 
     /// What is neither on its way nor being given up.
-    fn idle_loads<'s>(&'s self, state: &'s State) -> impl Iterator<Item = &'s Arc<Load>> {
-        let idle = move |load: &&Arc<Load>| {
-            let key = (load.contact, load.object);
+    fn idle_objects<'s>(&'s self, state: &'s State) -> impl Iterator<Item = &'s Arc<Forwarded>> {
+        let idle = move |forwarded: &&Arc<Forwarded>| {
+            let key = (forwarded.contact, forwarded.object);
             !self.under_way.contains(&key) && self.ending.get(&key) != Some(&None)
         };
-        state.carriage().loads().filter(idle)
+        state.forwarding().objects().filter(idle)
     }
 
     /// That something expired is noted, or is not.
@@ -215,27 +218,27 @@ impl Rounds {
     }
 }
 
-impl Dialled for Carrying {
-    type Machine = Initiator;
-    type Rooms<'r> = Rounds;
+impl Dialled for ForwardTask {
+    type Machine = DeliveryClient;
+    type Rooms<'r> = ForwardSchedule;
 
-    fn line(&self) -> &Line<Initiator> {
+    fn line(&self) -> &Line<DeliveryClient> {
         &self.line
     }
 
-    fn line_mut(&mut self) -> &mut Line<Initiator> {
+    fn line_mut(&mut self) -> &mut Line<DeliveryClient> {
         &mut self.line
     }
 
-    fn dialled(&mut self, cx: &mut Context<'_>, rounds: &mut Rounds) {
-        self.line.connected(Initiator::new(cx.now));
-        let load = cx.state.carriage().load(self.contact, &self.object);
-        let Some(body) = load.map(|load| load.body) else { return self.end(cx, rounds, None) };
+    fn dialled(&mut self, cx: &mut Context<'_>, rounds: &mut ForwardSchedule) {
+        self.line.connected(DeliveryClient::new(cx.now));
+        let forwarded = cx.state.forwarding().object(self.contact, &self.object);
+        let Some(body) = forwarded.map(|forwarded| forwarded.body) else { return self.end(cx, rounds, None) };
         let op = cx.out.operation(Owner::Task(self.line.session()));
         cx.out.effect(Effect::ReadBody(op, body));
     }
 
-    fn completed(&mut self, cx: &mut Context<'_>, rounds: &mut Rounds, _: OpId, completion: Completion) {
+    fn completed(&mut self, cx: &mut Context<'_>, rounds: &mut ForwardSchedule, _: OpId, completion: Completion) {
         match completion {
             Completion::BodyRead(bytes) => self.read(cx, rounds, bytes),
             // What became of it is noted; or is not, and then it is brought again.
@@ -244,7 +247,7 @@ impl Dialled for Carrying {
         }
     }
 
-    fn event(&mut self, cx: &mut Context<'_>, rounds: &mut Rounds, event: Event) {
+    fn event(&mut self, cx: &mut Context<'_>, rounds: &mut ForwardSchedule, event: Event) {
         if self.settling {
             return;
         }
@@ -257,7 +260,7 @@ impl Dialled for Carrying {
                     _ => self.end(cx, rounds, Some(AttemptError::Broken)),
                 }
             }
-            // A load always has its object: none is asked for.
+            // A forwarded always has its object: none is asked for.
             Event::Certificate { .. } | Event::Wanted { .. } => {}
             Event::Outcome { outcome: session::Outcome::Accepted, .. } => self.settle(cx, rounds, Fate::Delivered),
             Event::Outcome { outcome: session::Outcome::Refused(code), .. } => match code.disposition() {
@@ -270,16 +273,16 @@ impl Dialled for Carrying {
         }
     }
 
-    fn closed(&mut self, cx: &mut Context<'_>, rounds: &mut Rounds) {
+    fn closed(&mut self, cx: &mut Context<'_>, rounds: &mut ForwardSchedule) {
         if !self.settling {
             self.end(cx, rounds, Some(AttemptError::Broken));
         }
     }
 
-    fn ended(&mut self, cx: &mut Context<'_>, rounds: &mut Rounds, problem: Option<AttemptError>) {
+    fn ended(&mut self, cx: &mut Context<'_>, rounds: &mut ForwardSchedule, problem: Option<AttemptError>) {
         let key = (self.contact, self.object);
         rounds.under_way.remove(&key);
-        if problem.is_some() && cx.state.carriage().load(key.0, &key.1).is_some() {
+        if problem.is_some() && cx.state.forwarding().object(key.0, &key.1).is_some() {
             rounds.tried.insert(key, cx.now);
         } else {
             rounds.tried.remove(&key);
@@ -288,33 +291,33 @@ impl Dialled for Carrying {
     }
 }
 
-impl Carrying {
+impl ForwardTask {
     /// The object was read from the disk, or cannot be.
-    fn read(&mut self, cx: &mut Context<'_>, rounds: &mut Rounds, bytes: Option<Vec<u8>>) {
-        let load = cx.state.carriage().load(self.contact, &self.object).cloned();
-        let (Some(load), true) = (load, self.line.is_usable()) else {
+    fn read(&mut self, cx: &mut Context<'_>, rounds: &mut ForwardSchedule, bytes: Option<Vec<u8>>) {
+        let forwarded = cx.state.forwarding().object(self.contact, &self.object).cloned();
+        let (Some(forwarded), true) = (forwarded, self.line.is_usable()) else {
             return self.end(cx, rounds, Some(AttemptError::Broken));
         };
         // The disk may give it later; what it never gives expires.
         let Some(bytes) = bytes else { return self.end(cx, rounds, Some(AttemptError::Later)) };
         // What was altered here the receiver could not open.
-        if digest(&bytes) != load.object {
+        if digest(&bytes) != forwarded.object {
             return self.settle(cx, rounds, Fate::Expired);
         }
         let now = cx.now;
-        self.drive(cx, rounds, |machine| machine.send(now, Ticket(1), job(&load, bytes.into())));
+        self.drive(cx, rounds, |machine| machine.send(now, Ticket(1), job(&forwarded, bytes.into())));
     }
 
-    fn settle(&mut self, cx: &mut Context<'_>, rounds: &mut Rounds, fate: Fate) {
+    fn settle(&mut self, cx: &mut Context<'_>, rounds: &mut ForwardSchedule, fate: Fate) {
         self.settling = true;
         rounds.slots.delivered(self.line.session(), cx.now);
-        let record = Record::LoadEnded { contact: self.contact, object: self.object, fate };
+        let record = Record::ForwardedEnded { contact: self.contact, object: self.object, fate };
         cx.out.commit(Owner::Task(self.line.session()), record);
     }
 }
 
-fn job(load: &Load, object: Arc<[u8]>) -> Job {
-    let importance = if load.important { Importance::High } else { Importance::Normal };
-    let (to, certificate, way) = (load.to.clone(), load.certificate, Way::Carrying(load.onward));
+fn job(forwarded: &Forwarded, object: Arc<[u8]>) -> Job {
+    let importance = if forwarded.important { Importance::High } else { Importance::Normal };
+    let (to, certificate, way) = (forwarded.to.clone(), forwarded.certificate, Way::Carrying(forwarded.onward));
     Job { to, certificate, object: Some(object), auth: None, importance, way }
 }

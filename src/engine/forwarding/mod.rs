@@ -16,5 +16,5 @@ mod forward;
 #[cfg(test)]
 mod tests;
 
-pub(in crate::engine) use accept::{allow_carriage, choose_carrier, take};
-pub(in crate::engine) use forward::{Carrying, Rounds};
+pub(in crate::engine) use accept::{allow_forwarding, choose_carrier, take};
+pub(in crate::engine) use forward::{ForwardSchedule, ForwardTask};

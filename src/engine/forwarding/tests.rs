@@ -1,14 +1,14 @@
-//! Stories of carriage: three identities wired to each other in one thread (the harness).
+//! Stories of forwarding: three identities wired to each other in one thread (the harness).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::rng::SeededRng;
 use crate::base::{BodyId, Onion, limits};
-use crate::engine::api::{Asked, Request, RequestError, RequestId, Submission};
+use crate::engine::api::{DeliveryOptions, Request, RequestError, RequestId, Submission};
 use crate::engine::io::{Input, NewBody};
 use crate::engine::state::Lost;
-use crate::engine::state::forwarding::{Fate, Load, read_line};
+use crate::engine::state::forwarding::{Fate, Forwarded, read_line};
 use crate::engine::state::mailbox::FolderRole;
 use crate::engine::state::queue::{FailureReason, Progress};
 use crate::engine::state::record::Record;
@@ -39,7 +39,7 @@ fn choose(world: &mut World) {
 
 fn allow(world: &mut World, on: bool) {
     let contact = world.contact(BOB, ALICE).unwrap().id;
-    world.request(BOB, Request::AllowCarriage { contact, on }).unwrap();
+    world.request(BOB, Request::AllowForwarding { contact, on }).unwrap();
 }
 
 fn set_online(world: &mut World, node: usize, online: bool) {
@@ -48,7 +48,7 @@ fn set_online(world: &mut World, node: usize, online: bool) {
 }
 
 fn carried(world: &World) -> usize {
-    world.nodes[BOB].identity.state().carriage().loads().count()
+    world.nodes[BOB].identity.state().forwarding().objects().count()
 }
 
 fn inbox(world: &World) -> usize {
@@ -64,7 +64,7 @@ fn progress(world: &World) -> Progress {
 fn custody(world: &World) -> (usize, bool) {
     let published = &world.nodes[ALICE].published;
     let (queue, contact) = (published.queue.iter().next().unwrap().id, world.contact(ALICE, CAROL).unwrap().id);
-    (published.drops.custody(queue, contact), published.carriage.says_delivered(queue, contact))
+    (published.boxes.custody(queue, contact), published.forwarding.says_delivered(queue, contact))
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn a_friend_carries_what_is_for_somebody_who_is_away_and_a_receipt_ends_it() {
     world.pass(3 * HOUR);
     assert!(matches!(progress(&world), Progress::Delivered(_)), "says carol's receipt");
     assert_eq!(inbox(&world), 1, "once");
-    assert!(world.nodes[BOB].identity.state().carriage().owed().next().is_none());
+    assert!(world.nodes[BOB].identity.state().forwarding().owed().next().is_none());
     world.check();
 }
 
@@ -159,7 +159,7 @@ fn nothing_is_acknowledged_that_is_not_kept() {
     let carol = world.address(CAROL);
     let offering = offering(&world, &carol, false, ALICE);
     // The permission goes while the object is on its way to the disk.
-    let withdrawn = Request::AllowCarriage { contact: world.contact(BOB, ALICE).unwrap().id, on: false };
+    let withdrawn = Request::AllowForwarding { contact: world.contact(BOB, ALICE).unwrap().id, on: false };
     let answer = ask_after(&mut world, Some(withdrawn), offering.clone());
     assert_eq!((answer.as_str(), carried(&world)), ("201 28311552 - -\n450 TRY LATER\n", 0));
     allow(&mut world, true);
@@ -212,7 +212,7 @@ fn whatever_breaks_it_arrives_once() {
             0 => world.cut_at = Some(b"202 ROGER"),
             1 => {
                 world.nodes[BOB].failing_commits = 1;
-                world.nodes[BOB].failing_record = Some(|record| matches!(record, Record::LoadEnded { .. }));
+                world.nodes[BOB].failing_record = Some(|record| matches!(record, Record::ForwardedEnded { .. }));
             }
             2 => world.nodes[CAROL].failing_commits = 2,
             _ => world.restart(BOB),
@@ -232,7 +232,7 @@ fn large_mail_is_carried_too() {
     let recipient = world.address(CAROL);
     let (recipients, visible) = (vec![recipient.clone()], vec![recipient]);
     world
-        .request(ALICE, Request::Submit(Submission { recipients, visible, message, asked: Asked::default() }))
+        .request(ALICE, Request::Submit(Submission { recipients, visible, message, asked: DeliveryOptions::default() }))
         .unwrap();
     world.pass(HOUR);
     assert_eq!((inbox(&world), carried(&world)), (1, 0));
@@ -267,13 +267,13 @@ fn a_friend_who_lies_is_not_believed() {
     set_online(&mut world, CAROL, false);
     world.submit(ALICE, CAROL, "one").unwrap();
     world.pass(5 * MINUTE);
-    let load = world.nodes[BOB].identity.state().carriage().loads().next().unwrap().clone();
+    let forwarded = world.nodes[BOB].identity.state().forwarding().objects().next().unwrap().clone();
     world.append(
         BOB,
-        vec![Record::LoadEnded { contact: load.contact, object: load.object, fate: Fate::Delivered }],
+        vec![Record::ForwardedEnded { contact: forwarded.contact, object: forwarded.object, fate: Fate::Delivered }],
         vec![],
     );
-    world.nodes[BOB].bodies.remove(&load.body);
+    world.nodes[BOB].bodies.remove(&forwarded.body);
     world.restart(BOB);
     world.pass(3 * HOUR);
     assert_eq!((custody(&world), progress(&world)), ((1, true), Progress::Queued), "his word is no receipt");
@@ -310,7 +310,7 @@ fn whoever_is_removed_is_carried_for_no_more() {
     let (id, body) = (world.contact(BOB, ALICE).unwrap().id, world.nodes[BOB].bodies.len());
     world.append(BOB, vec![Record::ContactRemoved { id }], vec![]);
     world.restart(BOB);
-    assert_eq!((carried(&world), world.nodes[BOB].identity.state().carriage().allows(id)), (0, false));
+    assert_eq!((carried(&world), world.nodes[BOB].identity.state().forwarding().allows(id)), (0, false));
     assert!(body > 0 && world.nodes[BOB].identity.state().bodies().is_empty());
 }
 
@@ -323,7 +323,7 @@ fn with_dave(seed: u64) -> World {
     world.apart.extend([(ALICE, CAROL), (DAVE, CAROL)]);
     for giver in [ALICE, DAVE] {
         let contact = world.contact(BOB, giver).unwrap().id;
-        world.request(BOB, Request::AllowCarriage { contact, on: true }).unwrap();
+        world.request(BOB, Request::AllowForwarding { contact, on: true }).unwrap();
         let (contact, friend) = (world.contact(giver, CAROL).unwrap().id, world.contact(giver, BOB).unwrap().id);
         world.request(giver, Request::ChooseCarrier { contact, friend: Some(friend) }).unwrap();
     }
@@ -340,7 +340,7 @@ fn what_a_node_does_not_take_keeps_nothing_else_from_it() {
         let message: Arc<[u8]> = format!("From: <{}>\r\n\r\n{text}", world.address(ALICE)).into_bytes().into();
         let recipient = world.address(CAROL);
         let (recipients, visible) = (vec![recipient.clone()], vec![recipient]);
-        let large = Submission { recipients, visible, message, asked: Asked::default() };
+        let large = Submission { recipients, visible, message, asked: DeliveryOptions::default() };
         world.request(ALICE, Request::Submit(large)).unwrap();
         world.submit(DAVE, CAROL, "from dave").unwrap();
         world.pass(HOUR);
@@ -360,7 +360,7 @@ fn an_expiry_that_cannot_be_noted_is_tried_again_and_not_at_once() {
     world.submit(ALICE, CAROL, "one").unwrap();
     world.pass(HOUR);
     world.nodes[BOB].failing_commits = 1_000_000;
-    world.nodes[BOB].failing_record = Some(|record| matches!(record, Record::LoadEnded { .. }));
+    world.nodes[BOB].failing_record = Some(|record| matches!(record, Record::ForwardedEnded { .. }));
     world.pass(14 * DAY + HOUR);
     let tries = 1_000_000 - world.nodes[BOB].failing_commits;
     assert!((1..200).contains(&tries), "{tries}");
@@ -377,7 +377,7 @@ fn what_the_disk_does_not_give_now_is_carried_later() {
     set_online(&mut world, CAROL, false);
     world.submit(ALICE, CAROL, "one").unwrap();
     world.pass(HOUR);
-    let body = world.nodes[BOB].identity.state().carriage().loads().next().unwrap().body;
+    let body = world.nodes[BOB].identity.state().forwarding().objects().next().unwrap().body;
     let bytes = world.nodes[BOB].bodies.remove(&body).unwrap();
     set_online(&mut world, CAROL, true);
     world.pass(3 * HOUR);
@@ -396,7 +396,7 @@ fn a_receipt_counts_whatever_the_friend_said() {
     world.pass(5 * MINUTE);
     let (friend, object) = (
         world.contact(ALICE, BOB).unwrap().id,
-        world.nodes[BOB].identity.state().carriage().loads().next().unwrap().object,
+        world.nodes[BOB].identity.state().forwarding().objects().next().unwrap().object,
     );
     world.append(ALICE, vec![Record::FateHeard { friend, object, fate: Fate::Expired }], vec![]);
     set_online(&mut world, ALICE, false);
@@ -421,11 +421,11 @@ fn another_friend_gets_what_the_first_one_had() {
     set_online(&mut world, BOB, false);
     let (contact, dave) = (world.contact(ALICE, CAROL).unwrap().id, world.contact(ALICE, DAVE).unwrap().id);
     let by_dave = world.contact(DAVE, ALICE).unwrap().id;
-    world.request(DAVE, Request::AllowCarriage { contact: by_dave, on: true }).unwrap();
+    world.request(DAVE, Request::AllowForwarding { contact: by_dave, on: true }).unwrap();
     world.request(ALICE, Request::ChooseCarrier { contact, friend: Some(dave) }).unwrap();
     world.apart.remove(&(DAVE, CAROL));
     world.pass(3 * HOUR);
-    assert_eq!(world.nodes[DAVE].identity.state().carriage().loads().count(), 1);
+    assert_eq!(world.nodes[DAVE].identity.state().forwarding().objects().count(), 1);
     set_online(&mut world, CAROL, true);
     world.pass(3 * HOUR);
     assert_eq!(inbox(&world), 1);
@@ -437,7 +437,7 @@ fn no_copy_is_given_that_may_come_after_the_first_is_forgotten() {
     let mut world = world(70);
     set_online(&mut world, CAROL, false);
     world.submit(ALICE, CAROL, "one").unwrap();
-    let copies = |world: &World| world.nodes[ALICE].identity.state().carriage().kept_handed();
+    let copies = |world: &World| world.nodes[ALICE].identity.state().forwarding().kept_handed();
     // Bob says that he could not bring it, each time when it is about to end.
     for (days, given) in [(13, 2), (13, 2)] {
         world.pass(days * DAY);
@@ -462,7 +462,7 @@ fn of_what_two_contacts_give_something_of_each_is_on_its_way() {
         for (giver, receivers) in [(ALICE, [CAROL, FIRST, FIRST + 1].as_slice()), (DAVE, &[FIRST + 2])] {
             world.introduce(giver, BOB);
             let contact = world.contact(BOB, giver).unwrap().id;
-            world.request(BOB, Request::AllowCarriage { contact, on: true }).unwrap();
+            world.request(BOB, Request::AllowForwarding { contact, on: true }).unwrap();
             for receiver in receivers {
                 world.introduce(giver, *receiver);
                 let (contact, friend) =
@@ -486,8 +486,8 @@ fn of_what_two_contacts_give_something_of_each_is_on_its_way() {
 }
 
 /// Something for carol, which bob carries for alice.
-fn load(world: &World, object: &[u8], body: u8) -> Load {
-    Load {
+fn load(world: &World, object: &[u8], body: u8) -> Forwarded {
+    Forwarded {
         contact: world.contact(BOB, ALICE).unwrap().id,
         object: digest(object),
         to: world.address(CAROL).parse().unwrap(),
@@ -505,9 +505,9 @@ fn a_receiver_may_show_two_other_certificates_before_it_takes_an_object_and_no_t
     for shown in 1..=4_usize {
         let mut world = world(80);
         let object: Arc<[u8]> = vec![9; limits::PIPELINED_OBJECT_BYTES + 1].into();
-        let load = load(&world, &object, 9);
-        let body = NewBody::new(load.body, object);
-        world.append(BOB, vec![Record::LoadKept { load: Box::new(load) }], vec![body]);
+        let forwarded = load(&world, &object, 9);
+        let body = NewBody::new(forwarded.body, object);
+        world.append(BOB, vec![Record::ForwardedKept { forwarded: Box::new(forwarded) }], vec![body]);
         world.silent.insert(world.public(CAROL).onion());
         world.commands.clear();
         world.restart(BOB);
@@ -534,18 +534,18 @@ fn what_a_friend_refuses_keeps_nothing_else_from_being_carried() {
     let mut world = world(81);
     set_online(&mut world, CAROL, false);
     // Bob has room for little more of alice's.
-    let full = Load {
+    let full = Forwarded {
         to: format!("eve@{}", Onion::from_public_key([99; 32])).parse().unwrap(),
         size: (limits::LOAD_BYTES_OF_CONTACT - 100 * 1024) as u32,
         ..load(&world, b"other", 9)
     };
-    world.append(BOB, vec![Record::LoadKept { load: Box::new(full) }], vec![]);
+    world.append(BOB, vec![Record::ForwardedKept { forwarded: Box::new(full) }], vec![]);
     world.restart(BOB);
     let text = "0123456789abcdef\r\n".repeat(12_000);
     let message: Arc<[u8]> = format!("From: <{}>\r\n\r\n{text}", world.address(ALICE)).into_bytes().into();
     let recipient = world.address(CAROL);
     let (recipients, visible) = (vec![recipient.clone()], vec![recipient]);
-    let large = Submission { recipients, visible, message, asked: Asked::default() };
+    let large = Submission { recipients, visible, message, asked: DeliveryOptions::default() };
     world.request(ALICE, Request::Submit(large)).unwrap();
     world.pass(Duration::from_secs(1));
     world.submit(ALICE, CAROL, "small").unwrap();
@@ -566,7 +566,7 @@ fn what_a_friend_carries_and_cannot_read_any_more_is_given_up_by_a_repair_and_it
     world.pass(HOUR);
     assert_eq!(carried(&world), 2);
     let state = world.nodes[BOB].identity.state();
-    let lost = state.carriage().loads().next().unwrap().clone();
+    let lost = state.forwarding().objects().next().unwrap().clone();
     let bodies = [lost.body].into();
     let lines = ["a line".to_owned()];
     let damage = Lost { bodies: &bodies, records: false, lines: &lines, kept: "/kept" };
@@ -575,7 +575,7 @@ fn what_a_friend_carries_and_cannot_read_any_more_is_given_up_by_a_repair_and_it
     world.nodes[BOB].bodies.remove(&lost.body);
     world.restart(BOB);
     assert_eq!(carried(&world), 1, "the other one is still carried");
-    let fates: Vec<_> = world.nodes[BOB].identity.state().carriage().fates(lost.contact).collect();
+    let fates: Vec<_> = world.nodes[BOB].identity.state().forwarding().fates(lost.contact).collect();
     assert_eq!(fates, [(lost.object, Fate::Expired)]);
     set_online(&mut world, CAROL, true);
     world.pass(DAY);

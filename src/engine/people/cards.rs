@@ -9,7 +9,7 @@ use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::{ContactId, ContentId, MacKey, Timestamp};
 use crate::mail::invitation::{SECRET_BYTES, auth_key};
-use crate::mail::{Card, CardDrop, Content, ContentKind, dsn};
+use crate::mail::{Card, CardBox, Content, ContentKind, dsn};
 use crate::wire::Status;
 
 use crate::engine::context::Context;
@@ -20,12 +20,12 @@ use crate::engine::state::book::{
     Acquaintance, Cards, Contact, ContactChange, ContactStatus, Introduction, InvitationEntry, PendingCard, Provenance,
     Renewal,
 };
-use crate::engine::state::boxes::named::Named;
-use crate::engine::state::boxes::rented::Rented;
-use crate::engine::state::boxes::{Told, seats_for};
+use crate::engine::state::boxes::contacts::ContactBox;
+use crate::engine::state::boxes::own::OwnBox;
+use crate::engine::state::boxes::{ReceiptPolicy, seats_for};
 use crate::engine::state::mailbox::FolderRole;
 use crate::engine::state::profile::PublicProfile;
-use crate::engine::state::record::{Record, Seen};
+use crate::engine::state::record::{ContentKey, Record};
 use crate::engine::status::no_room;
 
 /// What a card of this author means, on what is committed now.
@@ -35,7 +35,7 @@ use crate::engine::status::no_room;
 pub(in crate::engine) fn decided(
     cx: &mut Context<'_>,
     sender: Sender,
-    seen: Seen,
+    seen: ContentKey,
     card: &Card,
     issuer: Fingerprint,
     invitation: Option<&InvitationEntry>,
@@ -57,7 +57,7 @@ pub(in crate::engine) fn decided(
 
 fn card_of_contact(
     cx: &mut Context<'_>,
-    seen: Seen,
+    seen: ContentKey,
     card: &Card,
     contact: &Contact,
     invitation: Option<&InvitationEntry>,
@@ -87,7 +87,7 @@ fn card_of_contact(
 
 fn card_of_invited(
     cx: &mut Context<'_>,
-    seen: Seen,
+    seen: ContentKey,
     card: &Card,
     issuer: Fingerprint,
     invitation: &InvitationEntry,
@@ -100,12 +100,12 @@ fn card_of_invited(
     let (id, told) = (contact.id, told_by(cx.state, card, contact.id));
     let acquaintance = Acquaintance::New(Box::new(contact));
     let accepted = Record::CardAccepted { seen, invitation: Some(invitation.id), acquaintance, notice: None };
-    // The card that goes back names our drops.
+    // The card that goes back names our boxes.
     std::iter::once(accepted).chain(told).chain(seats_for(cx.state, id)).collect::<Vec<_>>().into()
 }
 
 /// A request, with a message in Requests by which the user can decide; `None` where that folder takes no more.
-fn card_of_stranger(cx: &mut Context<'_>, seen: Seen, card: &Card, issuer: Fingerprint) -> Option<Transaction> {
+fn card_of_stranger(cx: &mut Context<'_>, seen: ContentKey, card: &Card, issuer: Fingerprint) -> Option<Transaction> {
     let provenance = Provenance { how: Introduction::Unasked, at: cx.now };
     let contact = contact_from(cx, card, issuer, ContactStatus::Request, provenance);
     let text = dsn::request(cx.address(), &contact.address, &issuer, seen.content, cx.now);
@@ -168,38 +168,38 @@ pub(in crate::engine) fn card_content(
         binding: public.binding.clone(),
         auth_key: contact.inbound.first()?.clone(),
         invitation: pending.secret.map(|secret| secret.to_vec()),
-        drops: drops_for(state, contact.id),
-        receipts: state.drops().told(contact.id) != Told::Nothing,
+        boxes: boxes_for(state, contact.id),
+        receipts: state.boxes().told(contact.id) != ReceiptPolicy::Nothing,
     };
     let payload = serde_json::to_vec(&card).ok()?;
     let (kind, id, expires) = (ContentKind::Card, pending.content, expires.unwrap_or(pending.expires));
     Some(Content { kind, id, expires, receipt: None, payload }.encode())
 }
 
-/// What a card says of its author's drops and receipts, where that is something new.
+/// What a card says of its author's boxes and receipts, where that is something new.
 fn told_by(state: &State, card: &Card, contact: ContactId) -> Vec<Record> {
-    let (known, counter, promised) = (state.drops(), card.counter, card.receipts);
-    let drops: Vec<_> = card.drops.iter().filter_map(Named::from_card).take(limits::DROPS).collect();
-    let news = !drops.is_empty() || known.of(contact).is_some();
-    let drops = news.then_some(Record::DropsNamed { contact, counter, drops });
+    let (known, counter, promised) = (state.boxes(), card.counter, card.receipts);
+    let boxes: Vec<_> = card.boxes.iter().filter_map(ContactBox::from_card).take(limits::BOXES).collect();
+    let news = !boxes.is_empty() || known.of(contact).is_some();
+    let boxes = news.then_some(Record::BoxesNamed { contact, counter, boxes });
     let news = promised != known.expects_receipts(contact);
     let receipts = news.then_some(Record::ReceiptsPromised { contact, counter, promised });
-    drops.into_iter().chain(receipts).collect()
+    boxes.into_iter().chain(receipts).collect()
 }
 
-/// Our drops, as a card for this contact names them.
-fn drops_for(state: &State, contact: ContactId) -> Vec<CardDrop> {
-    let named = |rented: &Arc<Rented>| {
-        let seat = rented.seat_of(contact).filter(|_| rented.is_open())?;
-        Some(CardDrop {
-            onion: rented.onion,
-            fingerprint: rented.carrier,
+/// Our boxes, as a card for this contact names them.
+fn boxes_for(state: &State, contact: ContactId) -> Vec<CardBox> {
+    let named = |own_box: &Arc<OwnBox>| {
+        let seat = own_box.seat_of(contact).filter(|_| own_box.is_open())?;
+        Some(CardBox {
+            onion: own_box.onion,
+            fingerprint: own_box.carrier,
             seed: seat.seed.clone(),
-            classes: Rented::classes().map(|(class, count)| (class.number(), count)).collect(),
-            every: limits::DROP_EPOCH_DAYS,
+            classes: OwnBox::classes().map(|(class, count)| (class.number(), count)).collect(),
+            every: limits::BOX_EPOCH_DAYS,
         })
     };
-    state.drops().rented().filter_map(named).collect()
+    state.boxes().own().filter_map(named).collect()
 }
 
 fn key_of(invitation: &InvitationEntry) -> Option<MacKey> {

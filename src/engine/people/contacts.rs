@@ -13,7 +13,7 @@ use crate::engine::people::cards::next_card;
 use crate::engine::state::book::{
     Cards, Contact, ContactChange, ContactStatus, Introduction, InvitationEntry, Provenance, same_name,
 };
-use crate::engine::state::boxes::{Told, page_carriers, seats_for};
+use crate::engine::state::boxes::{ReceiptPolicy, page_carriers, seats_for};
 use crate::engine::state::record::Record;
 
 const MS_PER_HOUR: i64 = 3_600_000;
@@ -119,15 +119,15 @@ fn new_contact(cx: &mut Context<'_>, invitation: &Invitation, petname: Option<St
 }
 
 /// A contact hears this of its mail from now on, and gets a card that says whether there are receipts.
-pub(in crate::engine) fn tell(cx: &mut Context<'_>, contact: ContactId, told: Told) -> Outcome {
+pub(in crate::engine) fn tell(cx: &mut Context<'_>, contact: ContactId, told: ReceiptPolicy) -> Outcome {
     const UNKNOWN: RequestError = RequestError::NotFound("contact");
     let entry = cx.state.book().contact(contact).ok_or(UNKNOWN)?;
-    let before = cx.state.drops().told(contact);
+    let before = cx.state.boxes().told(contact);
     if before == told {
         return Ok(Change::new(Vec::new(), Answer::Always(Response::Done)));
     }
     let mut records = vec![Record::ReceiptsSwitched { contact, told }];
-    let news = (before == Told::Nothing) != (told == Told::Nothing);
+    let news = (before == ReceiptPolicy::Nothing) != (told == ReceiptPolicy::Nothing);
     if news && entry.status == ContactStatus::Confirmed {
         let change = ContactChange::CardQueued(next_card(entry, cx.now, None, cx.rng));
         records.push(Record::ContactChanged { id: contact, change });

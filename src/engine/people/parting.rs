@@ -30,16 +30,16 @@ pub(in crate::engine) fn block(cx: &Context<'_>, contact: ContactId) -> Outcome 
     let change = |change| Record::ContactChanged { id: contact, change };
     let mut records = vec![change(ContactChange::Status(ContactStatus::Blocked))];
     records.extend(entry.cards.pending.iter().map(|card| change(ContactChange::CardSettled(card.content))));
-    let receipts: Vec<_> = cx.state.drops().receipts(contact).copied().collect();
+    let receipts: Vec<_> = cx.state.boxes().receipts(contact).copied().collect();
     if !receipts.is_empty() {
         records.push(Record::ReceiptsReturned { contact, receipts });
     }
-    let contents: Vec<_> = cx.state.drops().reads().owed(contact).copied().collect();
+    let contents: Vec<_> = cx.state.boxes().reads().owed(contact).copied().collect();
     if !contents.is_empty() {
         records.push(Record::ReadsReturned { contact, contents });
     }
-    if cx.state.carriage().allows(contact) {
-        records.push(Record::CarriageAllowed { contact, on: false });
+    if cx.state.forwarding().allows(contact) {
+        records.push(Record::ForwardingAllowed { contact, on: false });
     }
     Ok(Change::new(records, Answer::First(Response::Done, UNKNOWN)))
 }

@@ -31,10 +31,10 @@ use crate::engine::receive::rates::Charges;
 use crate::engine::receive::{AfterCommit, InFlight, Receive, ReceiveRooms};
 use crate::engine::session::{Delivery, SendParams, Sender, Ticket};
 use crate::engine::state::book::{Contact, ContactStatus};
-use crate::engine::state::boxes::Told;
+use crate::engine::state::boxes::ReceiptPolicy;
 use crate::engine::state::forwarding::ObjectHash;
 use crate::engine::state::mailbox::{Flags, Folder, FolderRole, NamedFlags, NewMessage};
-use crate::engine::state::record::{Evidence, Record, Seen};
+use crate::engine::state::record::{ContentKey, Evidence, Record};
 use crate::engine::state::{Applied, State};
 use crate::engine::status::{frank, no_room};
 
@@ -48,7 +48,7 @@ pub(in crate::engine) struct Arrival {
     important: bool,
     size: usize,
     charges: Charges,
-    /// Whether we fetched it at a drop of ours.
+    /// Whether we fetched it at a box of ours.
     collected: bool,
 }
 
@@ -66,7 +66,7 @@ pub(in crate::engine) struct Received {
     pub(in crate::engine) signature: Vec<u8>,
     pub(in crate::engine) issuer: Fingerprint,
     pub(in crate::engine) verified: bool,
-    pub(in crate::engine) seen: Seen,
+    pub(in crate::engine) seen: ContentKey,
 }
 
 impl Receive {
@@ -92,14 +92,14 @@ impl Receive {
             return self.finish(arrival, frank(sender, Status::TryLater));
         }
         if send.to.without_folder() != *cx.address() {
-            return self.load_arrived(cx, arrival, send, object);
+            return self.object_arrived(cx, arrival, send, object);
         }
         let op = cx.out.operation(Owner::Room(Room::Receive));
         self.in_flight.insert(op, InFlight::Open(arrival));
         cx.out.effect(Effect::Open(op, object));
     }
 
-    /// An object was collected at a drop of ours; `false` where it cannot be looked at now.
+    /// An object was collected at a box of ours; `false` where it cannot be looked at now.
     pub(in crate::engine) fn collected(&mut self, cx: &mut Context<'_>, session: SessionId, object: Vec<u8>) -> bool {
         let (to, size) = (cx.address().clone(), object.len());
         if cx.disk_low || !self.unsettled.has_room(size) {
@@ -223,7 +223,7 @@ impl Receive {
     }
 
     /// Acknowledges without taking, in the time that taking would need.
-    pub(in crate::engine) fn discard(&mut self, cx: &mut Context<'_>, arrival: Arrival, seen: Seen) {
+    pub(in crate::engine) fn discard(&mut self, cx: &mut Context<'_>, arrival: Arrival, seen: ContentKey) {
         self.keep(cx, Record::Discarded { seen }, arrival, seen);
     }
 
@@ -265,7 +265,7 @@ impl Receive {
         let message = NewMessage { uid, flags, date: cx.now, body: body.id, size, content: Some(seen.content) };
         let mut records = vec![Record::Delivered { folder, message, contact: author.id, seen, evidence }];
         records.extend(receipt);
-        // Whoever leaves something at our drop has the card that names it.
+        // Whoever leaves something at our box has the card that names it.
         if arrival.collected || arrival.sender == Sender::Contact(author.id) {
             records.extend(author.key_settled());
         }
@@ -281,7 +281,7 @@ impl Receive {
         &mut self,
         cx: &mut Context<'_>,
         arrival: Arrival,
-        seen: &Seen,
+        seen: &ContentKey,
         applied: Result<Vec<Applied>, CommitError>,
     ) {
         let status = match applied {
@@ -309,17 +309,17 @@ impl Receive {
     }
 
     /// Commits what an arrival brought; it is acknowledged after that.
-    fn keep(&mut self, cx: &mut Context<'_>, change: impl Into<Transaction>, arrival: Arrival, seen: Seen) {
+    fn keep(&mut self, cx: &mut Context<'_>, change: impl Into<Transaction>, arrival: Arrival, seen: ContentKey) {
         let op = cx.out.commit(Owner::Room(Room::Receive), change);
         self.in_flight.insert(op, InFlight::Commit(AfterCommit::Acknowledge(arrival, seen)));
     }
 
     /// A contact brought an object for somebody else's node.
-    fn load_arrived(&mut self, cx: &mut Context<'_>, arrival: Arrival, send: SendParams, object: Vec<u8>) {
+    fn object_arrived(&mut self, cx: &mut Context<'_>, arrival: Arrival, send: SendParams, object: Vec<u8>) {
         let (Sender::Contact(contact), Some(claim)) = (arrival.sender, send.claim) else {
             return self.finish(arrival, Status::NotAvailable);
         };
-        if cx.state.carriage().load(contact, &claim.hash).is_some() {
+        if cx.state.forwarding().object(contact, &claim.hash).is_some() {
             return self.finish(arrival, Status::Roger);
         }
         match forwarding::take(cx, contact, claim, send, object) {
@@ -344,7 +344,7 @@ impl Receive {
         match applied {
             Err(error) => self.not_committed(cx, arrival, error),
             Ok(_) => {
-                let there = cx.state.carriage().load(contact, object);
+                let there = cx.state.forwarding().object(contact, object);
                 if let Some(load) = there {
                     rooms.forwarding.wants(load.to.onion(), cx.now);
                 }
@@ -357,7 +357,7 @@ impl Receive {
 /// The receipt that the author of a copy is owed, where it asks for one and gets them.
 fn receipt_for(state: &State, content: &Content, author: &Contact) -> Option<Record> {
     let is_mail = matches!(content.kind, ContentKind::Mail | ContentKind::MailJson);
-    let given = author.status == ContactStatus::Confirmed && state.drops().told(author.id) != Told::Nothing;
+    let given = author.status == ContactStatus::Confirmed && state.boxes().told(author.id) != ReceiptPolicy::Nothing;
     let receipt = content.receipt.filter(|_| is_mail && given)?;
     Some(Record::ReceiptsDue { contact: author.id, receipts: vec![receipt] })
 }
@@ -409,7 +409,7 @@ fn read(opened: Opened, now: Timestamp) -> Result<Received, ContentError> {
     // The header as it was signed: it may have fields that we do not know.
     let header = window.get(..total - content.payload.len()).map(<[u8]>::to_vec).map(String::from_utf8);
     let Some(Ok(header)) = header else { return Err(ContentError::Malformed) };
-    let seen = Seen {
+    let seen = ContentKey {
         content: content.id,
         author: issuer,
         payload: digest(&content.payload),

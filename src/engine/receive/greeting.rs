@@ -21,12 +21,12 @@ use crate::engine::receive::{AfterCommit, InFlight, Receive};
 use crate::engine::session::Sender;
 use crate::engine::state::Applied;
 use crate::engine::state::book::ContactStatus;
-use crate::engine::state::record::Seen;
+use crate::engine::state::record::ContentKey;
 
 /// A card on its way from a session to the book.
 pub(in crate::engine) struct Greeting {
     arrival: Arrival,
-    seen: Seen,
+    seen: ContentKey,
     card: Card,
     issuer: Fingerprint,
     rounds: u8,

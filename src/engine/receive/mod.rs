@@ -17,7 +17,7 @@ use crate::base::{ClockStep, OpId, SessionId, Terms, Timestamp};
 use crate::engine::boxes::Boxes;
 use crate::engine::context::{Completion, Context};
 use crate::engine::deliver::Deliver;
-use crate::engine::forwarding::Rounds;
+use crate::engine::forwarding::ForwardSchedule;
 use crate::engine::receive::delivery::Arrival;
 use crate::engine::receive::greeting::Greeting;
 use crate::engine::receive::keys::Keys;
@@ -25,7 +25,7 @@ use crate::engine::receive::peers::{Inbound, Settlement};
 use crate::engine::receive::rates::Rates;
 use crate::engine::receive::shares::Unsettled;
 use crate::engine::state::forwarding::ObjectHash;
-use crate::engine::state::record::Seen;
+use crate::engine::state::record::ContentKey;
 
 /// An operation that the room waits for.
 pub(in crate::engine) enum InFlight {
@@ -39,7 +39,7 @@ pub(in crate::engine) enum InFlight {
 /// What follows a commit of this room.
 pub(in crate::engine) enum AfterCommit {
     /// Mail is acknowledged.
-    Acknowledge(Arrival, Seen),
+    Acknowledge(Arrival, ContentKey),
     /// A card is acknowledged, if it was taken.
     Acquainted(Box<Greeting>),
     /// Something that we are to carry is acknowledged.
@@ -50,7 +50,7 @@ pub(in crate::engine) enum AfterCommit {
 pub(in crate::engine) struct ReceiveRooms<'r> {
     pub(in crate::engine) deliver: &'r Deliver,
     pub(in crate::engine) boxes: &'r mut Boxes,
-    pub(in crate::engine) forwarding: &'r mut Rounds,
+    pub(in crate::engine) forwarding: &'r mut ForwardSchedule,
 }
 
 /// The memory of what peers bring.

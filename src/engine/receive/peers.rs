@@ -8,13 +8,13 @@ use crate::base::{ClockStep, ContactId, SessionId, Timestamp};
 use crate::wire::Status;
 
 use crate::engine::context::{Context, Out, Signal};
-use crate::engine::dialled::Told;
+use crate::engine::dialled::News;
 use crate::engine::io::{DIALLED_SESSIONS, Effect};
 use crate::engine::receive::Receive;
 use crate::engine::receive::keys::Keys;
 use crate::engine::receive::rates::Rates;
 use crate::engine::receive::shares::{self, Crowd};
-use crate::engine::session::{Delivery, Host, Offer, Promise, Responder, SendParams, Sender, Ticket};
+use crate::engine::session::{Delivery, Host, Offer, Promise, SendParams, Sender, Server, Ticket};
 use crate::engine::state::State;
 use crate::engine::state::book::ContactStatus;
 use crate::engine::state::profile::PublicProfile;
@@ -22,7 +22,7 @@ use crate::engine::status::frank;
 
 /// One session that a peer opened.
 pub(in crate::engine) struct Inbound {
-    pub(in crate::engine) machine: Responder,
+    pub(in crate::engine) machine: Server,
     shown: Shown,
 }
 
@@ -154,14 +154,14 @@ impl Reception<'_> {
         let Sender::Contact(contact) = sender else { return false };
         let confirmed = self.state.book().contact(contact).is_some_and(|it| it.status == ContactStatus::Confirmed);
         let elsewhere = send.to.onion() != self.public.onion();
-        confirmed && elsewhere && !send.secure && self.state.carriage().allows(contact)
+        confirmed && elsewhere && !send.secure && self.state.forwarding().allows(contact)
     }
 
     /// Whether one more object may be carried for a sender, or this one is already.
     fn has_room(&self, sender: Sender, send: &SendParams) -> bool {
         let (Sender::Contact(contact), Some(claim)) = (sender, send.claim) else { return false };
-        let carriage = self.state.carriage();
-        carriage.load(contact, &claim.hash).is_some() || carriage.has_room(contact, claim.size)
+        let forwarding = self.state.forwarding();
+        forwarding.object(contact, &claim.hash).is_some() || forwarding.has_room(contact, claim.size)
     }
 
     fn sender(&mut self, now: Timestamp, send: &SendParams) -> Sender {
@@ -189,7 +189,7 @@ impl Receive {
             Ok(Some(other)) => self.give_way(cx.out, other),
             Ok(None) => {}
         }
-        let machine = Responder::new(cx.now, &self.terms);
+        let machine = Server::new(cx.now, &self.terms);
         self.inbound.insert(session, Inbound { machine, shown: Shown::default() });
         self.flush(cx.out, session);
     }
@@ -227,7 +227,7 @@ impl Receive {
         let now = cx.now;
         while let Some(Settlement { session, ticket, status }) = self.settlements.pop_front() {
             if session.0 >= DIALLED_SESSIONS {
-                cx.out.tell(Signal::Told(session, Told::Judged(status)));
+                cx.out.tell(Signal::News(session, News::Judged(status)));
                 continue;
             }
             self.with_host(cx, session, |machine, host| machine.settle(now, ticket, status, host));
@@ -245,7 +245,7 @@ impl Receive {
         }
     }
 
-    fn with_host(&mut self, cx: &mut Context<'_>, session: SessionId, act: impl FnOnce(&mut Responder, &mut dyn Host)) {
+    fn with_host(&mut self, cx: &mut Context<'_>, session: SessionId, act: impl FnOnce(&mut Server, &mut dyn Host)) {
         let Some(Inbound { mut machine, mut shown }) = self.inbound.remove(&session) else { return };
         let own = machine.promises().collect();
         let crowd = Crowd { others: &self.inbound, unsettled: &self.unsettled, own_bytes: machine.in_flight(), own };

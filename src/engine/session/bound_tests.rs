@@ -26,7 +26,7 @@ fn start() -> Timestamp {
 fn of_blocks_that_nobody_asked_for_so_many_octets_are_read_past_and_no_more() {
     let pieces = WIRE_SKIPPED_BYTES / PIPELINED_OBJECT_BYTES as u64;
     for (more, ends) in [("QUIT\n", "200 BYE\n"), ("MESSAGE - #1\nx", "TOO LARGE\n")] {
-        let mut responder = Responder::new(start(), &Terms::default());
+        let mut responder = Server::new(start(), &Terms::default());
         let block = [format!("MESSAGE - #{PIPELINED_OBJECT_BYTES}\n").into_bytes(), vec![0; PIPELINED_OBJECT_BYTES]];
         for _ in 0..pieces {
             responder.handle(start(), &block.concat(), &mut Nobody);
@@ -41,7 +41,7 @@ fn of_blocks_that_nobody_asked_for_so_many_octets_are_read_past_and_no_more() {
 
 #[test]
 fn a_session_of_a_box_is_behind_from_so_many_octets_on_that_its_peer_has_not_taken() {
-    let mut responder = Responder::of_box(start());
+    let mut responder = Server::of_box(start());
     let greeting = responder.take_output().len();
     // What was given out counts until it is taken; each time the count begins anew.
     for before in [greeting, 0, 0] {

@@ -8,8 +8,8 @@ use crate::base::limits::{CERTIFICATE_BYTES, CHALLENGE_BYTES, PAGE_BYTES, SIGNAT
 use crate::wire::mailbox::{BoxCommand, Registration};
 use crate::wire::{Claim, CommandError, Keyword, PipelineId, Reply, Status, Word, digest};
 
-use super::responder::{Envelope, Expected};
-use super::{Answer, Host, Responder, Ticket};
+use super::server::{Envelope, Expected};
+use super::{Answer, Host, Server, Ticket};
 
 /// Octets of what one token is known by.
 const TOKEN_BYTES: u64 = 32;
@@ -29,17 +29,17 @@ impl std::fmt::Debug for Deposit {
     }
 }
 
-/// What a [`Responder`] asks of a box, while it handles bytes.
+/// What a [`Server`] asks of a box, while it handles bytes.
 pub trait BoxHost {
     /// Whether a deposit may come. What it is refused for is nobody's business.
     fn admits(&mut self, now: Timestamp, deposit: &Deposit) -> bool;
-    /// It came. `Some` answers at once; `None` promises to call [`Responder::answer`].
+    /// It came. `Some` answers at once; `None` promises to call [`Server::answer`].
     fn deposit(&mut self, now: Timestamp, ticket: Ticket, deposit: Deposit, object: Vec<u8>) -> Option<Status>;
-    /// Any other command, with the block that it brought. `None` promises to call [`Responder::answer`].
+    /// Any other command, with the block that it brought. `None` promises to call [`Server::answer`].
     fn command(&mut self, now: Timestamp, ticket: Ticket, command: BoxCommand, block: Vec<u8>) -> Option<Answer>;
 }
 
-impl Responder {
+impl Server {
     /// A command beyond delivery.
     pub(super) fn beyond(
         &mut self,

@@ -73,7 +73,7 @@ fn job(number: u64) -> Job {
 }
 
 /// Does what events ask for, and returns the jobs that ended.
-fn follow(initiator: &mut Initiator) -> Vec<Ticket> {
+fn follow(initiator: &mut DeliveryClient) -> Vec<Ticket> {
     let mut ended = Vec::new();
     for event in initiator.take_events() {
         match event {
@@ -91,7 +91,7 @@ fn follow(initiator: &mut Initiator) -> Vec<Ticket> {
 proptest! {
     #[test]
     fn a_hostile_client_gets_nothing_stored_that_was_not_offered(pieces in prop::collection::vec(bytes(), 0..5)) {
-        let (mut host, mut responder) = (Fake::default(), Responder::new(start(), &Terms::default()));
+        let (mut host, mut responder) = (Fake::default(), Server::new(start(), &Terms::default()));
         let (mut sent, mut received) = (0, 0);
         for piece in pieces {
             sent += piece.len();
@@ -111,7 +111,7 @@ proptest! {
 
     #[test]
     fn a_hostile_server_leaves_no_job_without_its_one_end(pieces in prop::collection::vec(bytes(), 0..5)) {
-        let mut initiator = Initiator::new(start());
+        let mut initiator = DeliveryClient::new(start());
         for number in 1..=6 {
             initiator.send(start(), Ticket(number), job(number));
         }

@@ -1,5 +1,5 @@
-//! RUNE sessions as pure machines: [`Responder`] for a peer who connected to us, [`Initiator`] for one that we dialled,
-//! [`Patron`] for a carrier that we dialled
+//! RUNE sessions as pure machines: [`Server`] for a peer who connected to us, [`DeliveryClient`] for one that we dialled,
+//! [`BoxClient`] for a carrier that we dialled
 //! (docs/protocol.md, "States", "Delivery" and "Box").
 //!
 //! Bytes go in with the time; bytes come out of `take_output`, deadlines out of `poll_timeout`. Neither knows
@@ -13,19 +13,19 @@
 mod answer;
 #[cfg(test)]
 mod bound_tests;
+mod box_client;
 mod boxes;
 mod client;
+mod delivery_client;
+#[cfg(test)]
+mod delivery_client_tests;
 #[cfg(test)]
 mod hostile;
-mod initiator;
-#[cfg(test)]
-mod initiator_tests;
 mod pace;
 mod patience;
-mod patron;
 mod promises;
 mod replies;
-mod responder;
+mod server;
 #[cfg(test)]
 mod tests;
 
@@ -36,13 +36,13 @@ use crate::mail::Address;
 use crate::wire::{Claim, Code, Importance, Mac, Status};
 
 pub use answer::{Answer, Line};
+pub use box_client::{Answered, BoxClient, Service};
 pub use boxes::{BoxHost, Deposit};
-pub use initiator::Initiator;
-pub use patron::{Answered, Patron, Service};
+pub use delivery_client::DeliveryClient;
 pub use promises::Promise;
-pub use responder::Responder;
+pub use server::Server;
 
-/// Names a delivery of a [`Responder`] or a job of an [`Initiator`], unique within its session.
+/// Names a delivery of a [`Server`] or a job of an [`DeliveryClient`], unique within its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 
@@ -116,11 +116,11 @@ impl std::fmt::Debug for Delivery {
     }
 }
 
-/// What a [`Responder`] asks of its owner, while it handles bytes.
+/// What a [`Server`] asks of its owner, while it handles bytes.
 pub trait Host {
     /// Somebody asks to send. One without a claim may only want the certificate: a quota counts what is delivered.
     fn offer(&mut self, now: Timestamp, send: &SendParams) -> Offer;
-    /// An object arrived. `Some` answers at once; `None` promises to call [`Responder::settle`], until which the
+    /// An object arrived. `Some` answers at once; `None` promises to call [`Server::settle`], until which the
     /// sender waits.
     fn deliver(&mut self, now: Timestamp, ticket: Ticket, delivery: Delivery) -> Option<Status>;
     /// The box that is served here, where one is.
@@ -136,7 +136,7 @@ pub struct Job {
     pub to: Address,
     /// SHA-256 of the receiver's certificate that we have.
     pub certificate: Option<[u8; 32]>,
-    /// The sealed object; `None` to ask for the certificate first, then [`Initiator::provide`] it.
+    /// The sealed object; `None` to ask for the certificate first, then [`DeliveryClient::provide`] it.
     pub object: Option<Arc<[u8]>>,
     /// The key for the authenticator.
     pub auth: Option<MacKey>,
@@ -169,21 +169,21 @@ pub enum Outcome {
     Outdated,
 }
 
-/// What an [`Initiator`] reports.
+/// What an [`DeliveryClient`] reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// The receiver's certificate, other than the one that the job named. The object is wanted now, sealed to it:
-    /// [`Initiator::provide`] or [`Initiator::withdraw`]. Where an object was on its way already the job goes on by
+    /// [`DeliveryClient::provide`] or [`DeliveryClient::withdraw`]. Where an object was on its way already the job goes on by
     /// itself, and this is for your information.
     Certificate {
         /// Which job.
         ticket: Ticket,
         /// The certificate, as it came: check it before use.
         bytes: Arc<[u8]>,
-        /// Whether the job waits for [`Initiator::provide`].
+        /// Whether the job waits for [`DeliveryClient::provide`].
         wanted: bool,
     },
-    /// A job without an object named the right certificate: [`Initiator::provide`] or [`Initiator::withdraw`].
+    /// A job without an object named the right certificate: [`DeliveryClient::provide`] or [`DeliveryClient::withdraw`].
     Wanted {
         /// Which job.
         ticket: Ticket,
@@ -204,7 +204,7 @@ pub enum Event {
     },
 }
 
-/// Why an [`Initiator`]'s session failed. All are reasons to try again later.
+/// Why an [`DeliveryClient`]'s session failed. All are reasons to try again later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// What the peer sent is not RUNE, or not in order.

@@ -3,8 +3,8 @@
 use crate::base::limits::{SLOW_GRACE, SLOWEST_OBJECT};
 use crate::base::{ClockStep, Timestamp};
 
-use super::responder::{Envelope, Expected};
-use super::{Responder, Sender};
+use super::server::{Envelope, Expected};
+use super::{Sender, Server};
 
 /// An object that may come, or is coming.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,7 @@ impl Promise {
     }
 }
 
-impl Responder {
+impl Server {
     /// What this session was promised.
     pub fn promises(&self) -> impl Iterator<Item = Promise> {
         let announced = self.envelopes.iter().filter_map(|(_, envelope)| match envelope {

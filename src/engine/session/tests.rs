@@ -51,14 +51,14 @@ impl Host for Fake {
     }
 }
 
-pub(super) fn responder() -> (Responder, Fake) {
-    let mut responder = Responder::new(start(), &Terms::default());
+pub(super) fn responder() -> (Server, Fake) {
+    let mut responder = Server::new(start(), &Terms::default());
     assert_eq!(String::from_utf8(responder.take_output()).unwrap(), GREETING);
     (responder, Fake::default())
 }
 
 /// What it says once no answer is held any more.
-fn text(responder: &mut Responder) -> String {
+fn text(responder: &mut Server) -> String {
     responder.handle_timeout(start().plus(WIRE_ANSWER), &mut Fake::default());
     String::from_utf8(responder.take_output()).unwrap()
 }

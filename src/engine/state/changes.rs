@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::base::limits;
 use crate::base::{FolderId, QueueId, Timestamp};
 use crate::engine::state::book::{Acquaintance, ContactStatus};
-use crate::engine::state::boxes::Told;
-use crate::engine::state::boxes::rented::DropChange;
+use crate::engine::state::boxes::ReceiptPolicy;
+use crate::engine::state::boxes::own::BoxChange;
 use crate::engine::state::forwarding::{Fate, Handed};
 use crate::engine::state::mailbox::{Flags, FolderRole, Message, ModSeq, NewMessage, Uid};
 use crate::engine::state::profile::Profile;
@@ -51,10 +51,10 @@ impl State {
             | Record::PasswordRevoked { .. }
             | Record::ListenSwitched { .. } => self.apply_to_identity(record),
             Record::Restored { at, .. } => self.apply_restored(number, *at),
-            Record::DropRented { .. }
-            | Record::DropChanged { .. }
-            | Record::DropRemoved { .. }
-            | Record::DropsNamed { .. }
+            Record::BoxRented { .. }
+            | Record::BoxChanged { .. }
+            | Record::BoxRemoved { .. }
+            | Record::BoxesNamed { .. }
             | Record::Deposited { .. }
             | Record::DepositSettled { .. }
             | Record::ReceiptsDue { .. }
@@ -62,14 +62,14 @@ impl State {
             | Record::PagesNamed { .. }
             | Record::ReceiptsSwitched { .. }
             | Record::ReceiptsPromised { .. }
-            | Record::ReadsReturned { .. } => self.apply_to_drops(number, record).into(),
-            Record::CarriageAllowed { .. }
-            | Record::CarrierChosen { .. }
-            | Record::LoadTaken { .. }
-            | Record::LoadEnded { .. }
+            | Record::ReadsReturned { .. } => self.apply_to_boxes(number, record).into(),
+            Record::ForwardingAllowed { .. }
+            | Record::ForwarderChosen { .. }
+            | Record::ForwardedTaken { .. }
+            | Record::ForwardedEnded { .. }
             | Record::FatesTold { .. }
             | Record::HandedOn { .. }
-            | Record::FateHeard { .. } => self.apply_to_carriage(number, record).into(),
+            | Record::FateHeard { .. } => self.apply_to_forwarding(number, record).into(),
             Record::CheckpointBegun { .. }
             | Record::FolderKept { .. }
             | Record::MessagesKept { .. }
@@ -77,12 +77,12 @@ impl State {
             | Record::OutboxKept { .. }
             | Record::DuplicatesKept { .. }
             | Record::InvitationKept { .. }
-            | Record::DropsKept { .. }
+            | Record::BoxesKept { .. }
             | Record::CopiesKept { .. }
             | Record::RefusedKept { .. }
             | Record::ReadsKept { .. }
-            | Record::CarriageKept { .. }
-            | Record::LoadKept { .. }
+            | Record::ForwardingKept { .. }
+            | Record::ForwardedKept { .. }
             | Record::RequestsKept { .. } => self.apply_kept(number, record),
         }
     }
@@ -150,8 +150,8 @@ impl State {
                     return Applied::Nothing;
                 }
                 self.duplicates.remember(seen);
-                if self.drops.told(*contact) == Told::Read {
-                    Arc::make_mut(&mut self.drops).reads_mut().arrived(message.body, *contact, seen.content);
+                if self.boxes.told(*contact) == ReceiptPolicy::Read {
+                    Arc::make_mut(&mut self.boxes).reads_mut().arrived(message.body, *contact, seen.content);
                 }
                 if self.book.contact(*contact).is_some_and(|contact| contact.status == ContactStatus::Request) {
                     self.requests.insert(message.body, *contact);
@@ -166,8 +166,8 @@ impl State {
                     return Applied::Nothing;
                 }
                 self.duplicates.remember(seen);
-                if !self.drops.pages(acquaintance.contact()).is_empty() {
-                    Arc::make_mut(&mut self.drops).forget_pages(acquaintance.contact());
+                if !self.boxes.pages(acquaintance.contact()).is_empty() {
+                    Arc::make_mut(&mut self.boxes).forget_pages(acquaintance.contact());
                 }
                 if let (Some((folder, message)), Acquaintance::New(contact)) = (notice, acquaintance)
                     && self.add_message(number, *folder, message)
@@ -192,8 +192,8 @@ impl State {
             Record::ContactAdded { contact } => book.add(contact),
             Record::ContactChanged { id, change } => book.change(*id, change),
             Record::ContactRemoved { id } => {
-                Arc::make_mut(&mut self.drops).forget_contact(*id);
-                let gone = Arc::make_mut(&mut self.carriage).forget_contact(*id);
+                Arc::make_mut(&mut self.boxes).forget_contact(*id);
+                let gone = Arc::make_mut(&mut self.forwarding).forget_contact(*id);
                 self.released.extend(gone.into_iter().filter(|body| self.references.release(*body)));
                 book.remove(*id)
             }
@@ -264,14 +264,14 @@ impl State {
             self.released.push(body);
         }
         // Copied only where there is something to forget.
-        if self.drops.has_copies(id) {
+        if self.boxes.has_copies(id) {
             let queue = &self.queue;
-            Arc::make_mut(&mut self.drops)
+            Arc::make_mut(&mut self.boxes)
                 .keep_copies(id, |contact| queue.get(id).is_some_and(|queued| queued.waits_for(contact)));
         }
-        if self.carriage.has_handed(id) {
+        if self.forwarding.has_handed(id) {
             let queue = &self.queue;
-            Arc::make_mut(&mut self.carriage)
+            Arc::make_mut(&mut self.forwarding)
                 .keep_handed(id, |contact| queue.get(id).is_some_and(|queued| queued.waits_for(contact)));
         }
         let gone = self.outbox.update(number, &mut self.mailbox, &self.queue, id);
@@ -279,39 +279,37 @@ impl State {
         true
     }
 
-    fn apply_to_drops(&mut self, number: ModSeq, record: &Record) -> bool {
-        let drops = Arc::make_mut(&mut self.drops);
+    fn apply_to_boxes(&mut self, number: ModSeq, record: &Record) -> bool {
+        let boxes = Arc::make_mut(&mut self.boxes);
         match record {
-            Record::DropRented { drop } => drops.rent(drop),
+            Record::BoxRented { own_box } => boxes.rent(own_box),
             // Whoever it was for may not have become a contact.
-            Record::DropChanged { change: DropChange::Seated(contact), .. }
-                if self.book.contact(*contact).is_none() =>
-            {
+            Record::BoxChanged { change: BoxChange::Seated(contact), .. } if self.book.contact(*contact).is_none() => {
                 false
             }
-            Record::DropChanged { id, change } => drops.change(*id, *change),
-            Record::DropRemoved { id } => drops.remove(*id),
-            Record::DropsNamed { contact, counter, drops: named } => {
+            Record::BoxChanged { id, change } => boxes.change(*id, *change),
+            Record::BoxRemoved { id } => boxes.remove(*id),
+            Record::BoxesNamed { contact, counter, boxes: named } => {
                 let current = self.book.contact(*contact).is_some_and(|contact| contact.cards.seen == *counter);
-                current && drops.name(*contact, named)
+                current && boxes.name(*contact, named)
             }
             Record::Deposited { contact, queue, onion, place, receipt } => {
                 let waits = |queue| self.queue.get(queue).is_some_and(|queued| queued.waits_for(*contact));
-                if queue.is_some_and(|queue| !waits(queue)) || !drops.leave(*contact, *queue, *onion, *place, *receipt)
+                if queue.is_some_and(|queue| !waits(queue)) || !boxes.leave(*contact, *queue, *onion, *place, *receipt)
                 {
                     return false;
                 }
                 if let Some(queue) = queue {
-                    self.change_queued(number, *queue, |all, id| all.set_sent(id, *contact, Endpoint::Drop, true));
+                    self.change_queued(number, *queue, |all, id| all.set_sent(id, *contact, Endpoint::Box, true));
                 }
                 true
             }
             Record::DepositSettled { contact, queue, receipt, held } => {
-                if !drops.settle(*queue, *contact, receipt, *held) {
+                if !boxes.settle(*queue, *contact, receipt, *held) {
                     return false;
                 }
-                if held.is_none() && self.carriage.has_handed(*queue) {
-                    Arc::make_mut(&mut self.carriage).not_handed(receipt);
+                if held.is_none() && self.forwarding.has_handed(*queue) {
+                    Arc::make_mut(&mut self.forwarding).not_handed(receipt);
                 }
                 // Where it says that it has none, that is a carrier's word: the copy was in its hands, and a report stays careful.
                 if let Some(held) = held {
@@ -321,63 +319,63 @@ impl State {
                 true
             }
             Record::ReceiptsSwitched { contact, told } => {
-                self.book.contact(*contact).is_some() && drops.tell(*contact, *told)
+                self.book.contact(*contact).is_some() && boxes.tell(*contact, *told)
             }
-            Record::ReadsReturned { contact, contents } => drops.reads_mut().returned(*contact, contents),
+            Record::ReadsReturned { contact, contents } => boxes.reads_mut().returned(*contact, contents),
             Record::ReceiptsPromised { contact, counter, promised } => {
                 let current = self.book.contact(*contact).is_some_and(|contact| contact.cards.seen == *counter);
-                current && drops.expect_receipts(*contact, *promised)
+                current && boxes.expect_receipts(*contact, *promised)
             }
-            Record::ReceiptsDue { contact, receipts } => drops.owe(*contact, receipts),
-            Record::ReceiptsReturned { contact, receipts } => drops.returned(*contact, receipts),
+            Record::ReceiptsDue { contact, receipts } => boxes.owe(*contact, receipts),
+            Record::ReceiptsReturned { contact, receipts } => boxes.returned(*contact, receipts),
             Record::PagesNamed { contact, carriers } => {
                 let known = self.book.contact(*contact).is_some();
-                known && !carriers.is_empty() && drops.name_pages(*contact, carriers)
+                known && !carriers.is_empty() && boxes.name_pages(*contact, carriers)
             }
             _ => false,
         }
     }
 
-    fn apply_to_carriage(&mut self, number: ModSeq, record: &Record) -> bool {
+    fn apply_to_forwarding(&mut self, number: ModSeq, record: &Record) -> bool {
         let known = |contact| self.book.contact(contact).is_some();
-        let carriage = Arc::make_mut(&mut self.carriage);
+        let forwarding = Arc::make_mut(&mut self.forwarding);
         match record {
-            Record::CarriageAllowed { contact, on } => known(*contact) && carriage.allow(*contact, *on),
-            Record::CarrierChosen { contact, friend } => {
+            Record::ForwardingAllowed { contact, on } => known(*contact) && forwarding.allow(*contact, *on),
+            Record::ForwarderChosen { contact, friend } => {
                 let both = known(*contact) && friend.is_none_or(|friend| known(friend) && friend != *contact);
-                both && carriage.choose(*contact, *friend)
+                both && forwarding.choose(*contact, *friend)
             }
-            Record::LoadTaken { load } => {
-                let taken = carriage.take(load);
+            Record::ForwardedTaken { forwarded } => {
+                let taken = forwarding.take(forwarded);
                 if taken {
-                    self.references.add(load.body);
+                    self.references.add(forwarded.body);
                 } else {
-                    self.released.push(load.body);
+                    self.released.push(forwarded.body);
                 }
                 taken
             }
-            Record::LoadEnded { contact, object, fate } => {
-                let Some(body) = carriage.end(*contact, object, *fate) else { return false };
+            Record::ForwardedEnded { contact, object, fate } => {
+                let Some(body) = forwarding.end(*contact, object, *fate) else { return false };
                 if self.references.release(body) {
                     self.released.push(body);
                 }
                 true
             }
-            Record::FatesTold { contact, objects } => carriage.told(*contact, objects),
+            Record::FatesTold { contact, objects } => forwarding.told(*contact, objects),
             Record::HandedOn { onion, object, handed } => {
                 let Handed { queue, contact, receipt, .. } = **handed;
                 let waits = self.queue.get(queue).is_some_and(|queued| queued.waits_for(contact));
-                if !waits || !carriage.hand_on(*object, handed) {
+                if !waits || !forwarding.hand_on(*object, handed) {
                     return false;
                 }
-                Arc::make_mut(&mut self.drops).hand_on(queue, contact, *onion, receipt);
-                self.change_queued(number, queue, |all, id| all.set_sent(id, contact, Endpoint::Drop, true));
+                Arc::make_mut(&mut self.boxes).hand_on(queue, contact, *onion, receipt);
+                self.change_queued(number, queue, |all, id| all.set_sent(id, contact, Endpoint::Box, true));
                 true
             }
             Record::FateHeard { friend, object, fate } => {
-                let Some(handed) = carriage.hear(*friend, object, *fate) else { return false };
+                let Some(handed) = forwarding.hear(*friend, object, *fate) else { return false };
                 if *fate != Fate::Delivered {
-                    Arc::make_mut(&mut self.drops).lose(handed.queue, handed.contact, &handed.receipt);
+                    Arc::make_mut(&mut self.boxes).lose(handed.queue, handed.contact, &handed.receipt);
                 }
                 true
             }
@@ -437,8 +435,8 @@ impl State {
         for message in gone {
             if self.references.release(message.body) {
                 self.released.push(message.body);
-                if self.drops.reads().is_waiting() {
-                    Arc::make_mut(&mut self.drops).reads_mut().settled(message.body, false);
+                if self.boxes.reads().is_waiting() {
+                    Arc::make_mut(&mut self.boxes).reads_mut().settled(message.body, false);
                 }
             }
         }
@@ -446,10 +444,10 @@ impl State {
 
     /// Messages of those who hear that they were read may have been.
     fn note_read(&mut self, folder: FolderId, uids: &[Uid]) {
-        let Some(folder) = self.mailbox.folder(folder).filter(|_| self.drops.reads().is_waiting()) else { return };
+        let Some(folder) = self.mailbox.folder(folder).filter(|_| self.boxes.reads().is_waiting()) else { return };
         let messages = uids.iter().filter_map(|uid| folder.messages.get(*uid));
         let read = messages.filter(|message| message.flags.contains(Flags::SEEN)).map(|message| message.body);
-        let reads = Arc::make_mut(&mut self.drops).reads_mut();
+        let reads = Arc::make_mut(&mut self.boxes).reads_mut();
         read.for_each(|body| reads.settled(body, true));
     }
 

@@ -11,7 +11,7 @@ use crate::base::ids::Fingerprint;
 use crate::base::limits;
 use crate::base::{ContentId, Timestamp};
 
-use crate::engine::state::record::Seen;
+use crate::engine::state::record::ContentKey;
 
 type Key = (ContentId, Fingerprint, [u8; 32]);
 
@@ -25,13 +25,13 @@ pub struct Duplicates {
     cleaned: Timestamp,
 }
 
-const fn key(seen: &Seen) -> Key {
+const fn key(seen: &ContentKey) -> Key {
     (seen.content, seen.author, seen.payload)
 }
 
 impl Duplicates {
     /// Whether this content was taken.
-    pub fn contains(&self, seen: &Seen) -> bool {
+    pub fn contains(&self, seen: &ContentKey) -> bool {
         self.until.contains_key(&key(seen))
     }
 
@@ -63,7 +63,7 @@ impl Duplicates {
             .extend(contents.iter().map(|&(content, author, payload, until)| ((content, author, payload), until)));
     }
 
-    pub(in crate::engine) fn remember(&mut self, seen: &Seen) {
+    pub(in crate::engine) fn remember(&mut self, seen: &ContentKey) {
         let today = seen.received.floor_to_day();
         if today != self.cleaned {
             self.cleaned = today;
@@ -81,8 +81,8 @@ mod tests {
 
     const DAY: Duration = Duration::from_secs(24 * 3600);
 
-    fn seen(content: u8, received: Timestamp) -> Seen {
-        Seen {
+    fn seen(content: u8, received: Timestamp) -> ContentKey {
+        ContentKey {
             content: ContentId::from_bytes([content; 16]),
             author: Fingerprint::from_bytes([1; 32]),
             payload: [2; 32],
@@ -108,7 +108,7 @@ mod tests {
         let mut duplicates = Duplicates::default();
         let first = seen(1, Timestamp::from_secs(1_800_000_000));
         duplicates.remember(&first);
-        assert!(!duplicates.contains(&Seen { payload: [3; 32], ..first }));
-        assert!(!duplicates.contains(&Seen { author: Fingerprint::from_bytes([9; 32]), ..first }));
+        assert!(!duplicates.contains(&ContentKey { payload: [3; 32], ..first }));
+        assert!(!duplicates.contains(&ContentKey { author: Fingerprint::from_bytes([9; 32]), ..first }));
     }
 }

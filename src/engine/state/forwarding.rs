@@ -1,4 +1,4 @@
-//! Everything that the records say of carriage: for whom we carry and what, who carries for us, and how that went.
+//! Everything that the records say of forwarding: for whom we carry and what, who carries for us, and how that went.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -18,7 +18,7 @@ pub type ObjectHash = [u8; 32];
 
 /// An object that a contact gave us to carry.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Load {
+pub struct Forwarded {
     /// Who gave it.
     pub contact: ContactId,
     /// Its hash.
@@ -39,9 +39,9 @@ pub struct Load {
     pub until: Timestamp,
 }
 
-impl fmt::Debug for Load {
+impl fmt::Debug for Forwarded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Load").field("size", &self.size).finish_non_exhaustive()
+        f.debug_struct("Forwarded").field("size", &self.size).finish_non_exhaustive()
     }
 }
 
@@ -77,20 +77,20 @@ impl fmt::Debug for Handed {
     }
 }
 
-/// What the records say of carriage.
+/// What the records say of forwarding.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Carriage {
+pub struct Forwarding {
     /// For whom we carry.
     allowed: BTreeSet<ContactId>,
     /// Who carries what is for whom.
     chosen: BTreeMap<ContactId, ContactId>,
-    loads: BTreeMap<(ContactId, ObjectHash), Arc<Load>>,
+    objects: BTreeMap<(ContactId, ObjectHash), Arc<Forwarded>>,
     /// What those for whom we carried have to hear.
     fates: BTreeMap<ContactId, BTreeMap<ObjectHash, Fate>>,
     handed: BTreeMap<ObjectHash, Handed>,
 }
 
-impl Carriage {
+impl Forwarding {
     /// Whether we carry for a contact.
     pub fn allows(&self, contact: ContactId) -> bool {
         self.allowed.contains(&contact)
@@ -102,20 +102,20 @@ impl Carriage {
     }
 
     /// What we carry.
-    pub fn loads(&self) -> impl Iterator<Item = &Arc<Load>> {
-        self.loads.values()
+    pub fn objects(&self) -> impl Iterator<Item = &Arc<Forwarded>> {
+        self.objects.values()
     }
 
     /// One object that we carry.
-    pub fn load(&self, contact: ContactId, object: &ObjectHash) -> Option<&Arc<Load>> {
-        self.loads.get(&(contact, *object))
+    pub fn object(&self, contact: ContactId, object: &ObjectHash) -> Option<&Arc<Forwarded>> {
+        self.objects.get(&(contact, *object))
     }
 
     /// Whether we carry so many more bytes for a contact.
     pub fn has_room(&self, contact: ContactId, size: u64) -> bool {
-        let of_contact = self.loads.values().filter(|load| load.contact == contact);
+        let of_contact = self.objects.values().filter(|forwarded| forwarded.contact == contact);
         let (count, bytes) =
-            of_contact.fold((0, 0_u64), |(n, bytes), load| (n + 1, bytes.saturating_add(load.size.into())));
+            of_contact.fold((0, 0_u64), |(n, bytes), forwarded| (n + 1, bytes.saturating_add(forwarded.size.into())));
         count < limits::LOADS_OF_CONTACT && bytes.saturating_add(size) <= limits::LOAD_BYTES_OF_CONTACT
     }
 
@@ -158,24 +158,24 @@ impl Carriage {
         before != friend
     }
 
-    pub(in crate::engine) fn take(&mut self, load: &Load) -> bool {
-        let fits = self.allows(load.contact)
-            && self.has_room(load.contact, load.size.into())
-            && self.load(load.contact, &load.object).is_none();
+    pub(in crate::engine) fn take(&mut self, forwarded: &Forwarded) -> bool {
+        let fits = self.allows(forwarded.contact)
+            && self.has_room(forwarded.contact, forwarded.size.into())
+            && self.object(forwarded.contact, &forwarded.object).is_none();
         if fits {
-            self.keep_load(load);
+            self.keep_forwarded(forwarded);
         }
         fits
     }
 
     /// An object is carried no further; gives its body.
     pub(in crate::engine) fn end(&mut self, contact: ContactId, object: &ObjectHash, fate: Fate) -> Option<BodyId> {
-        let load = self.loads.remove(&(contact, *object))?;
+        let forwarded = self.objects.remove(&(contact, *object))?;
         let fates = self.fates.entry(contact).or_default();
         if fates.len() < limits::RECEIPTS_OWED {
             fates.insert(*object, fate);
         }
-        Some(load.body)
+        Some(forwarded.body)
     }
 
     pub(in crate::engine) fn told(&mut self, contact: ContactId, objects: &[ObjectHash]) -> bool {
@@ -227,8 +227,13 @@ impl Carriage {
         self.allowed.remove(&contact);
         self.chosen.retain(|recipient, friend| *recipient != contact && *friend != contact);
         self.fates.remove(&contact);
-        let gone: Vec<_> = self.loads.values().filter(|load| load.contact == contact).map(|load| load.body).collect();
-        self.loads.retain(|(giver, _), _| *giver != contact);
+        let gone: Vec<_> = self
+            .objects
+            .values()
+            .filter(|forwarded| forwarded.contact == contact)
+            .map(|forwarded| forwarded.body)
+            .collect();
+        self.objects.retain(|(giver, _), _| *giver != contact);
         gone
     }
 
@@ -250,8 +255,8 @@ impl Carriage {
         self.handed.iter().map(|(object, handed)| (*object, handed.clone())).collect()
     }
 
-    pub(in crate::engine) fn keep_load(&mut self, load: &Load) {
-        self.loads.insert((load.contact, load.object), Arc::new(load.clone()));
+    pub(in crate::engine) fn keep_forwarded(&mut self, forwarded: &Forwarded) {
+        self.objects.insert((forwarded.contact, forwarded.object), Arc::new(forwarded.clone()));
     }
 
     pub(in crate::engine) fn keep_fates(&mut self, fates: &[(ContactId, ObjectHash, Fate)]) {
@@ -284,7 +289,7 @@ pub(in crate::engine) fn read_line(line: &str) -> Option<(ObjectHash, Fate)> {
 
 /// The onion of the friend who carries what is for a contact.
 pub(in crate::engine) fn friend_onion(state: &State, contact: ContactId) -> Option<Onion> {
-    let friend = state.book().contact(state.carriage().friend_for(contact)?)?;
+    let friend = state.book().contact(state.forwarding().friend_for(contact)?)?;
     (friend.status == ContactStatus::Confirmed).then(|| friend.address.onion())
 }
 
@@ -296,26 +301,26 @@ mod tests {
     fn only_the_friend_who_has_a_copy_says_what_became_of_it_and_once() {
         let [friend, other, contact] = [1, 2, 3].map(|number| ContactId::from_bytes([number; 16]));
         let queue = QueueId::from_bytes([4; 16]);
-        let mut carriage = Carriage::default();
+        let mut forwarding = Forwarding::default();
         let handed = Handed { friend, queue, contact, receipt: [5; 32], fate: None };
-        assert!(carriage.hand_on([6; 32], &handed) && !carriage.hand_on([6; 32], &handed));
-        assert!(carriage.hear(other, &[6; 32], Fate::Delivered).is_none());
-        assert!(carriage.hear(friend, &[7; 32], Fate::Delivered).is_none());
-        assert!(!carriage.says_delivered(queue, contact));
-        assert!(carriage.hear(friend, &[6; 32], Fate::Delivered).is_some());
-        assert!(carriage.hear(friend, &[6; 32], Fate::Refused).is_none());
-        assert!(carriage.says_delivered(queue, contact));
-        carriage.keep_handed(queue, |_| false);
-        assert_eq!(carriage, Carriage::default());
+        assert!(forwarding.hand_on([6; 32], &handed) && !forwarding.hand_on([6; 32], &handed));
+        assert!(forwarding.hear(other, &[6; 32], Fate::Delivered).is_none());
+        assert!(forwarding.hear(friend, &[7; 32], Fate::Delivered).is_none());
+        assert!(!forwarding.says_delivered(queue, contact));
+        assert!(forwarding.hear(friend, &[6; 32], Fate::Delivered).is_some());
+        assert!(forwarding.hear(friend, &[6; 32], Fate::Refused).is_none());
+        assert!(forwarding.says_delivered(queue, contact));
+        forwarding.keep_handed(queue, |_| false);
+        assert_eq!(forwarding, Forwarding::default());
     }
 
     #[test]
     fn for_one_contact_so_many_bytes_are_carried_and_no_more() {
         let [giver, other] = [1, 2].map(|number| ContactId::from_bytes([number; 16]));
-        let mut carriage = Carriage::default();
+        let mut forwarding = Forwarding::default();
         let size = 27 << 20;
         for number in 0..9 {
-            carriage.keep_load(&Load {
+            forwarding.keep_forwarded(&Forwarded {
                 contact: giver,
                 object: [number; 32],
                 to: format!("carol@{}", Onion::from_public_key([3; 32])).parse().unwrap(),
@@ -328,7 +333,7 @@ mod tests {
             });
         }
         let left = limits::LOAD_BYTES_OF_CONTACT - 9 * u64::from(size);
-        assert!(carriage.has_room(giver, left) && !carriage.has_room(giver, left + 1));
-        assert!(carriage.has_room(other, limits::LOAD_BYTES_OF_CONTACT));
+        assert!(forwarding.has_room(giver, left) && !forwarding.has_room(giver, left + 1));
+        assert!(forwarding.has_room(other, limits::LOAD_BYTES_OF_CONTACT));
     }
 }

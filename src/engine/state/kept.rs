@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::engine::state::book::Contact;
-use crate::engine::state::boxes::rented::Rented;
-use crate::engine::state::forwarding::Load;
+use crate::engine::state::boxes::own::OwnBox;
+use crate::engine::state::forwarding::Forwarded;
 use crate::engine::state::mailbox::{Message, ModSeq};
 use crate::engine::state::profile::Profile;
 use crate::engine::state::record::Record;
@@ -46,47 +46,51 @@ impl State {
         let requests: Vec<_> = self.requests.iter().map(|(body, contact)| (*body, *contact)).collect();
         let pieces = requests.chunks(PIECE).map(<[_]>::to_vec);
         records.extend(pieces.map(|requests| Record::RequestsKept { requests }));
-        records.extend(self.drops.rented().map(|drop| Record::DropRented { drop: Box::new(Rented::clone(drop)) }));
-        let kept = self.drops.kept_names();
-        records.extend(kept.map(|(contact, drops, used)| Record::DropsKept { contact, drops, used }));
-        let copies = self.drops.kept_copies();
+        records.extend(self.boxes.own().map(|box_id| Record::BoxRented { own_box: Box::new(OwnBox::clone(box_id)) }));
+        let kept = self.boxes.kept_names();
+        records.extend(kept.map(|(contact, boxes, used)| Record::BoxesKept { contact, boxes, used }));
+        let copies = self.boxes.kept_copies();
         records.extend(copies.map(|(queue, contact, copies)| {
             let copies = copies.clone();
             Record::CopiesKept { queue, contact, copies }
         }));
-        let refused = self.drops.kept_refused();
+        let refused = self.boxes.kept_refused();
         records.extend(refused.map(|(queue, contact, receipts)| {
             let receipts = receipts.clone();
             Record::RefusedKept { queue, contact, receipts }
         }));
-        let pages = self.drops.kept_pages();
+        let pages = self.boxes.kept_pages();
         records.extend(pages.map(|(contact, carriers)| Record::PagesNamed { contact, carriers: carriers.clone() }));
-        let switched = self.drops.kept_told();
+        let switched = self.boxes.kept_told();
         records.extend(switched.map(|(contact, told)| Record::ReceiptsSwitched { contact, told }));
-        let (unread, owed) = self.drops.reads().kept();
+        let (unread, owed) = self.boxes.reads().kept();
         let pieces = unread.chunks(PIECE).map(<[_]>::to_vec);
         records.extend(pieces.map(|unread| Record::ReadsKept { unread, owed: Vec::new() }));
         if !owed.is_empty() {
             records.push(Record::ReadsKept { unread: Vec::new(), owed });
         }
-        let silent = self.drops.kept_silent().filter_map(|contact| self.book.contact(contact));
+        let silent = self.boxes.kept_silent().filter_map(|contact| self.book.contact(contact));
         records.extend(silent.map(|contact| {
             let (contact, counter) = (contact.id, contact.cards.seen);
             Record::ReceiptsPromised { contact, counter, promised: false }
         }));
-        let receipts = self.drops.kept_receipts();
+        let receipts = self.boxes.kept_receipts();
         records.extend(receipts.map(|(contact, receipts)| Record::ReceiptsDue { contact, receipts }));
-        let (allowed, chosen) = self.carriage.kept_switches();
-        let carriage = |fates: &[_], handed: &[_]| Record::CarriageKept {
+        let (allowed, chosen) = self.forwarding.kept_switches();
+        let forwarding = |fates: &[_], handed: &[_]| Record::ForwardingKept {
             allowed: Vec::new(),
             chosen: Vec::new(),
             fates: fates.to_vec(),
             handed: handed.to_vec(),
         };
-        records.extend(self.carriage.kept_fates().chunks(PIECE).map(|fates| carriage(fates, &[])));
-        records.extend(self.carriage.kept_handed().chunks(PIECE).map(|handed| carriage(&[], handed)));
-        records.push(Record::CarriageKept { allowed, chosen, fates: Vec::new(), handed: Vec::new() });
-        records.extend(self.carriage.loads().map(|load| Record::LoadKept { load: Box::new(Load::clone(load)) }));
+        records.extend(self.forwarding.kept_fates().chunks(PIECE).map(|fates| forwarding(fates, &[])));
+        records.extend(self.forwarding.kept_handed().chunks(PIECE).map(|handed| forwarding(&[], handed)));
+        records.push(Record::ForwardingKept { allowed, chosen, fates: Vec::new(), handed: Vec::new() });
+        records.extend(
+            self.forwarding
+                .objects()
+                .map(|forwarded| Record::ForwardedKept { forwarded: Box::new(Forwarded::clone(forwarded)) }),
+        );
         records
     }
 
@@ -127,40 +131,40 @@ impl State {
                 self.requests.extend(requests.iter().copied());
                 true
             }
-            Record::DropsKept { contact, drops, used } => {
-                Arc::make_mut(&mut self.drops).keep_names(*contact, drops, used);
+            Record::BoxesKept { contact, boxes, used } => {
+                Arc::make_mut(&mut self.boxes).keep_names(*contact, boxes, used);
                 true
             }
             Record::ReadsKept { unread, owed } => {
-                Arc::make_mut(&mut self.drops).reads_mut().keep(unread, owed);
+                Arc::make_mut(&mut self.boxes).reads_mut().keep(unread, owed);
                 true
             }
-            Record::CarriageKept { allowed, chosen, fates, handed } => {
-                let carriage = Arc::make_mut(&mut self.carriage);
+            Record::ForwardingKept { allowed, chosen, fates, handed } => {
+                let forwarding = Arc::make_mut(&mut self.forwarding);
                 for contact in allowed {
-                    carriage.allow(*contact, true);
+                    forwarding.allow(*contact, true);
                 }
                 for (contact, friend) in chosen {
-                    carriage.choose(*contact, Some(*friend));
+                    forwarding.choose(*contact, Some(*friend));
                 }
-                carriage.keep_fates(fates);
-                carriage.keep_handed_on(handed);
+                forwarding.keep_fates(fates);
+                forwarding.keep_handed_on(handed);
                 true
             }
-            Record::LoadKept { load } => {
-                let new = self.carriage.load(load.contact, &load.object).is_none();
+            Record::ForwardedKept { forwarded } => {
+                let new = self.forwarding.object(forwarded.contact, &forwarded.object).is_none();
                 if new {
-                    Arc::make_mut(&mut self.carriage).keep_load(load);
-                    self.references.add(load.body);
+                    Arc::make_mut(&mut self.forwarding).keep_forwarded(forwarded);
+                    self.references.add(forwarded.body);
                 }
                 new
             }
             Record::RefusedKept { queue, contact, receipts } => {
-                Arc::make_mut(&mut self.drops).keep_refused_of(*queue, *contact, receipts);
+                Arc::make_mut(&mut self.boxes).keep_refused_of(*queue, *contact, receipts);
                 true
             }
             Record::CopiesKept { queue, contact, copies } => {
-                Arc::make_mut(&mut self.drops).keep_copies_of(*queue, *contact, copies);
+                Arc::make_mut(&mut self.boxes).keep_copies_of(*queue, *contact, copies);
                 true
             }
             _ => false,

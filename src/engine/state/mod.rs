@@ -26,12 +26,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::base::rng::Rng;
-use crate::base::{BodyId, ContactId, DropId, FolderId, Timestamp};
+use crate::base::{BodyId, BoxId, ContactId, FolderId, Timestamp};
 
 use crate::engine::state::book::Book;
-use crate::engine::state::boxes::{Check, Drops};
+use crate::engine::state::boxes::{Check, KnownBoxes};
 use crate::engine::state::duplicates::Duplicates;
-use crate::engine::state::forwarding::Carriage;
+use crate::engine::state::forwarding::Forwarding;
 use crate::engine::state::mailbox::{FolderRole, Mailbox, ModSeq, Uid};
 use crate::engine::state::outbox::Outbox;
 use crate::engine::state::profile::{Profile, PublicProfile};
@@ -67,8 +67,8 @@ pub struct State {
     passwords: Arc<Vec<Password>>,
     duplicates: Duplicates,
     requests: BTreeMap<BodyId, ContactId>,
-    drops: Arc<Drops>,
-    carriage: Arc<Carriage>,
+    boxes: Arc<KnownBoxes>,
+    forwarding: Arc<Forwarding>,
     hidden: bool,
     last_uid_validity: u32,
     last_record: ModSeq,
@@ -110,14 +110,14 @@ pub struct Snapshot {
     pub attempts: Arc<BTreeMap<ContactId, Attempts>>,
     /// The application passwords.
     pub passwords: Arc<Vec<Password>>,
-    /// Drops, ours and others', and what was left there.
-    pub drops: Arc<Drops>,
+    /// KnownBoxes, ours and others', and what was left there.
+    pub boxes: Arc<KnownBoxes>,
     /// For whom we carry and what, and who carries for us.
-    pub carriage: Arc<Carriage>,
-    /// How it goes with our own drops: when the next session is, and why the last one failed.
-    pub collections: Arc<BTreeMap<DropId, Attempts>>,
-    /// How the last check of each of our drops goes, or went, since the start of the daemon.
-    pub checks: Arc<BTreeMap<DropId, Check>>,
+    pub forwarding: Arc<Forwarding>,
+    /// How it goes with our own boxes: when the next session is, and why the last one failed.
+    pub collections: Arc<BTreeMap<BoxId, Attempts>>,
+    /// How the last check of each of our boxes goes, or went, since the start of the daemon.
+    pub checks: Arc<BTreeMap<BoxId, Check>>,
 }
 
 /// How the attempts to reach a contact went.
@@ -243,14 +243,14 @@ impl State {
         self.requests.get(&body).copied()
     }
 
-    /// Drops, ours and others', and what was left there.
-    pub fn drops(&self) -> &Drops {
-        &self.drops
+    /// KnownBoxes, ours and others', and what was left there.
+    pub fn boxes(&self) -> &KnownBoxes {
+        &self.boxes
     }
 
     /// For whom we carry and what, and who carries for us.
-    pub fn carriage(&self) -> &Carriage {
-        &self.carriage
+    pub fn forwarding(&self) -> &Forwarding {
+        &self.forwarding
     }
 
     /// The highest UIDVALIDITY that was ever given.
@@ -285,8 +285,8 @@ impl State {
             queue: self.queue.clone(),
             hidden: self.hidden,
             passwords: self.passwords.clone(),
-            drops: self.drops.clone(),
-            carriage: self.carriage.clone(),
+            boxes: self.boxes.clone(),
+            forwarding: self.forwarding.clone(),
             ..Snapshot::default()
         }
     }
@@ -307,9 +307,9 @@ impl State {
         match bytes.split_first() {
             Some((&STATE_VERSION, rest)) => match postcard::take_from_bytes::<Self>(rest) {
                 Ok((mut state, [])) => {
-                    let loads = state.carriage.loads().map(|load| load.body);
+                    let objects = state.forwarding.objects().map(|forwarded| forwarded.body);
                     let bodies =
-                        state.mailbox.bodies().chain(state.queue.iter().map(|queued| queued.body)).chain(loads);
+                        state.mailbox.bodies().chain(state.queue.iter().map(|queued| queued.body)).chain(objects);
                     bodies.for_each(|body| state.references.add(body));
                     Ok(state)
                 }
@@ -382,9 +382,9 @@ mod tests {
                 other.last_record = count;
                 prop_assert!(state == other);
             }
-            let loads = state.carriage.loads().map(|load| load.body);
+            let objects = state.forwarding.objects().map(|forwarded| forwarded.body);
             let needed: BTreeSet<_> =
-                state.mailbox.bodies().chain(state.queue.iter().map(|queued| queued.body)).chain(loads).collect();
+                state.mailbox.bodies().chain(state.queue.iter().map(|queued| queued.body)).chain(objects).collect();
             prop_assert_eq!(state.bodies(), needed);
             prop_assert_eq!(state.last_record(), count);
             let fingerprints: BTreeSet<_> = state.book().contacts().map(|contact| contact.fingerprint).collect();

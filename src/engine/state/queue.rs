@@ -41,8 +41,8 @@ pub enum Progress {
 pub enum Endpoint {
     /// The recipient's own onion: what it acknowledges is delivered.
     Onion,
-    /// A drop of the recipient: what its carrier acknowledges is held.
-    Drop,
+    /// A box of the recipient: what its carrier acknowledges is held.
+    Box,
 }
 
 /// One recipient of a message, as it was submitted.

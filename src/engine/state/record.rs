@@ -5,23 +5,23 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::base::ids::Fingerprint;
-use crate::base::{BodyId, ContactId, ContentId, DropId, FolderId, InvitationId, Onion, QueueId, Timestamp};
+use crate::base::{BodyId, BoxId, ContactId, ContentId, FolderId, InvitationId, Onion, QueueId, Timestamp};
 use crate::mail::Receipt;
 
 use crate::engine::encoding::records;
 use crate::engine::state::book::{Acquaintance, Contact, ContactChange, InvitationEntry};
-use crate::engine::state::boxes::named::{Named, Place, SetOf};
-use crate::engine::state::boxes::rented::{DropChange, Rented};
-use crate::engine::state::boxes::{LeftCopy, Told};
+use crate::engine::state::boxes::contacts::{ContactBox, SetOf, TokenIndex};
+use crate::engine::state::boxes::own::{BoxChange, OwnBox};
+use crate::engine::state::boxes::{LeftCopy, ReceiptPolicy};
 use crate::engine::state::duplicates::Remembered;
-use crate::engine::state::forwarding::{Fate, Handed, Load, ObjectHash};
+use crate::engine::state::forwarding::{Fate, Forwarded, Handed, ObjectHash};
 use crate::engine::state::mailbox::{FlagChange, FolderRole, KeptFolder, Message, NamedFlags, NewMessage, Uid};
 use crate::engine::state::profile::Profile;
 use crate::engine::state::queue::{Endpoint, FailureReason, Options, Queued, Submitted};
 
 /// Names one received content, so that it is taken once (docs/protocol.md, "Content").
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Seen {
+pub struct ContentKey {
     /// The content's signed id.
     pub content: ContentId,
     /// Its verified author.
@@ -34,9 +34,9 @@ pub struct Seen {
     pub expires: Timestamp,
 }
 
-impl fmt::Debug for Seen {
+impl fmt::Debug for ContentKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Seen").field("content", &self.content).finish_non_exhaustive()
+        f.debug_struct("ContentKey").field("content", &self.content).finish_non_exhaustive()
     }
 }
 
@@ -110,7 +110,7 @@ records! {
         /// The contact who wrote it.
         contact: ContactId,
         /// Its name among the duplicates.
-        seen: Seen,
+        seen: ContentKey,
         /// The signed content; `None` where the body is not what was signed (a converted JSON message).
         evidence: Option<Evidence>,
     }
@@ -163,7 +163,7 @@ records! {
     /// A card was verified and taken: makes or renews a contact and uses up the invitation, all at once or not at all.
     19 CardAccepted {
         /// The card's name among the duplicates.
-        seen: Seen,
+        seen: ContentKey,
         /// The invitation whose secret it brought.
         invitation: Option<InvitationId>,
         /// What it makes of its author.
@@ -175,7 +175,7 @@ records! {
     /// like any other content, so that its author cannot tell from the time that it took.
     20 Discarded {
         /// Its name among the duplicates.
-        seen: Seen,
+        seen: ContentKey,
     }
     /// An invitation was made.
     24 InvitationMade {
@@ -268,7 +268,7 @@ records! {
         /// Its name.
         name: String,
     }
-    /// A message has expired at the drops of a recipient who returns no receipts.
+    /// A message has expired at the boxes of a recipient who returns no receipts.
     44 RecipientHandedOver {
         /// Which message.
         queue: QueueId,
@@ -294,49 +294,49 @@ records! {
         /// When it was put back, or repaired.
         at: Timestamp,
     }
-    /// A drop was rented at a carrier: its keys are made, the carrier does not know it yet.
-    48 DropRented {
-        /// The drop.
-        drop: Box<Rented>,
+    /// A box was rented at a carrier: its keys are made, the carrier does not know it yet.
+    48 BoxRented {
+        /// The box.
+        own_box: Box<OwnBox>,
     }
-    /// One thing about a drop of ours changed.
-    49 DropChanged {
+    /// One thing about a box of ours changed.
+    49 BoxChanged {
         /// Which.
-        id: DropId,
+        id: BoxId,
         /// What.
-        change: DropChange,
+        change: BoxChange,
     }
-    /// A drop of ours is given up.
-    50 DropRemoved {
+    /// A box of ours is given up.
+    50 BoxRemoved {
         /// Which.
-        id: DropId,
+        id: BoxId,
     }
-    /// What the card of this number says of its author's drops. Nothing happens where a later card was taken.
-    51 DropsNamed {
+    /// What the card of this number says of its author's boxes. Nothing happens where a later card was taken.
+    51 BoxesNamed {
         /// The author.
         contact: ContactId,
         /// The number of the card.
         counter: u64,
-        /// The drops.
-        drops: Vec<Named>,
+        /// The boxes.
+        boxes: Vec<ContactBox>,
     }
-    /// A token is about to be shown at a drop of a contact, with a copy of a message or with receipts. Committed before the
+    /// A token is about to be shown at a box of a contact, with a copy of a message or with receipts. Committed before the
     /// first byte leaves.
     52 Deposited {
-        /// Whose drop.
+        /// Whose box.
         contact: ContactId,
         /// The message; `None` for receipts.
         queue: Option<QueueId>,
         /// Where its carrier is.
         onion: Onion,
         /// Which token.
-        place: Place,
+        place: TokenIndex,
         /// What the copy says is to be returned.
         receipt: Receipt,
     }
     /// The carrier says that it has a copy, or that it does not.
     53 DepositSettled {
-        /// Whose drop.
+        /// Whose box.
         contact: ContactId,
         /// The message.
         queue: QueueId,
@@ -345,14 +345,14 @@ records! {
         /// Since when it is held; `None` where it says that it is not there.
         held: Option<Timestamp>,
     }
-    /// Mail came through a drop: its author is to have these receipts.
+    /// Mail came through a box: its author is to have these receipts.
     54 ReceiptsDue {
         /// The author.
         contact: ContactId,
         /// The receipts.
         receipts: Vec<Receipt>,
     }
-    /// Receipts are with their author, or at one of the author's drops.
+    /// Receipts are with their author, or at one of the author's boxes.
     55 ReceiptsReturned {
         /// The author.
         contact: ContactId,
@@ -371,7 +371,7 @@ records! {
         /// The contact.
         contact: ContactId,
         /// What it hears.
-        told: Told,
+        told: ReceiptPolicy,
     }
     /// What the card of this number says of receipts. Nothing happens where a later card was taken.
     58 ReceiptsPromised {
@@ -387,7 +387,7 @@ records! {
         /// Whether it is.
         on: bool,
     }
-    /// That messages were read was told to their author, or was left at one of the author's drops.
+    /// That messages were read was told to their author, or was left at one of the author's boxes.
     60 ReadsReturned {
         /// The author.
         contact: ContactId,
@@ -395,26 +395,26 @@ records! {
         contents: Vec<ContentId>,
     }
     /// Whether we carry for a contact.
-    26 CarriageAllowed {
+    26 ForwardingAllowed {
         /// The contact.
         contact: ContactId,
         /// Whether we do.
         on: bool,
     }
     /// Who carries what we send to a contact that does not answer.
-    27 CarrierChosen {
+    27 ForwarderChosen {
         /// The contact.
         contact: ContactId,
         /// The friend; `None` for nobody.
         friend: Option<ContactId>,
     }
     /// A contact gave us an object to carry.
-    28 LoadTaken {
+    28 ForwardedTaken {
         /// The object.
-        load: Box<Load>,
+        forwarded: Box<Forwarded>,
     }
     /// An object is carried no further.
-    29 LoadEnded {
+    29 ForwardedEnded {
         /// Who gave it.
         contact: ContactId,
         /// Which.
@@ -422,7 +422,7 @@ records! {
         /// What became of it.
         fate: Fate,
     }
-    /// A contact heard what became of these, or that is at one of its drops.
+    /// A contact heard what became of these, or that is at one of its boxes.
     30 FatesTold {
         /// The contact.
         contact: ContactId,
@@ -488,12 +488,12 @@ records! {
         /// The invitation.
         invitation: InvitationEntry,
     }
-    /// The drops of a contact as they are, and how many tokens of each set were used.
-    72 DropsKept {
+    /// The boxes of a contact as they are, and how many tokens of each set were used.
+    72 BoxesKept {
         /// Whose.
         contact: ContactId,
-        /// The drops.
-        drops: Vec<Named>,
+        /// The boxes.
+        boxes: Vec<ContactBox>,
         /// The sets, and how many of their tokens.
         used: Vec<(SetOf, u32)>,
     }
@@ -522,8 +522,8 @@ records! {
         /// Those that were, by their authors.
         owed: Vec<(ContactId, Vec<ContentId>)>,
     }
-    /// What is known of carriage, without what is carried.
-    75 CarriageKept {
+    /// What is known of forwarding, without what is carried.
+    75 ForwardingKept {
         /// For whom we carry.
         allowed: Vec<ContactId>,
         /// Who carries, by recipient.
@@ -534,9 +534,9 @@ records! {
         handed: Vec<(ObjectHash, Handed)>,
     }
     /// An object that we carry.
-    76 LoadKept {
+    76 ForwardedKept {
         /// The object.
-        load: Box<Load>,
+        forwarded: Box<Forwarded>,
     }
     /// Messages by which the user decides about somebody who asked.
     70 RequestsKept {

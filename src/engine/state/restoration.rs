@@ -64,9 +64,9 @@ impl State {
         for queued in self.queue().iter().filter(|queued| lost.bodies.contains(&queued.body)) {
             story.unsendable(queued, lost.records, rng);
         }
-        for load in self.carriage().loads().filter(|load| lost.bodies.contains(&load.body)) {
+        for load in self.forwarding().objects().filter(|load| lost.bodies.contains(&load.body)) {
             let (contact, object, fate) = (load.contact, load.object, Fate::Expired);
-            story.records.push(Record::LoadEnded { contact, object, fate });
+            story.records.push(Record::ForwardedEnded { contact, object, fate });
         }
         story.notice(rng, |state, id| {
             state.profile().map(|own| dsn::repaired(&own.public.address, lost.lines, lost.kept, id, now))
@@ -91,7 +91,7 @@ impl<'a> Story<'a> {
         Self { state, now, inbox, records: Vec::new(), bodies: Vec::new() }
     }
 
-    /// Ends a message whose body cannot be read, with a report.
+    /// SharedText a message whose body cannot be read, with a report.
     fn unsendable(&mut self, queued: &Queued, doubtful: bool, rng: &mut dyn Rng) {
         let reason = |sent: bool| if doubtful || sent { FailureReason::Unconfirmed } else { FailureReason::Unsealable };
         let failures = queued.waiting().map(|(contact, recipient)| (contact, reason(!recipient.sent.is_empty())));

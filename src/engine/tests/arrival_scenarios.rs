@@ -6,7 +6,7 @@ use crate::base::{ContentId, Timestamp};
 use crate::mail::{Content, ContentKind};
 use crate::wire::{Claim, Command, Importance, Message, Send};
 
-use crate::engine::api::{Asked, Request, Submission};
+use crate::engine::api::{DeliveryOptions, Request, Submission};
 use crate::engine::io::{Input, Sizes};
 use crate::engine::state::book::ContactStatus;
 use crate::engine::state::mailbox::{Flags, FolderRole};
@@ -143,8 +143,12 @@ fn a_folder_tag_files_into_a_folder_of_ones_own_and_nowhere_else() {
     let message = world.message(ALICE, "x");
     for tag in ["lists", "trash", "unknown"] {
         let to = world.address(BOB).replace("bob@", &format!("bob+{tag}@"));
-        let submission =
-            Submission { recipients: vec![to], visible: vec![], message: message.clone(), asked: Asked::default() };
+        let submission = Submission {
+            recipients: vec![to],
+            visible: vec![],
+            message: message.clone(),
+            asked: DeliveryOptions::default(),
+        };
         world.request(ALICE, Request::Submit(submission)).unwrap();
     }
     world.pass(MINUTE);
@@ -247,7 +251,10 @@ fn what_its_author_calls_important_is_flagged_at_the_receiver_and_nothing_else_i
         let message = text.into_bytes().into();
         world.nodes[BOB].online = false;
         world
-            .request(ALICE, Request::Submit(Submission { recipients, visible, message, asked: Asked::default() }))
+            .request(
+                ALICE,
+                Request::Submit(Submission { recipients, visible, message, asked: DeliveryOptions::default() }),
+            )
             .unwrap();
         // It is remembered over a restart.
         world.restart(ALICE);

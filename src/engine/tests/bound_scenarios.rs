@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::base::{BodyId, FolderId, Timestamp, limits};
 use crate::engine::RequestError;
-use crate::engine::api::{Asked, Request, Response, Submission};
+use crate::engine::api::{DeliveryOptions, Request, Response, Submission};
 use crate::engine::io::{Input, NewBody, Sizes};
 use crate::engine::state::mailbox::{FlagChange, Flags, FolderRole, Mailbox, NamedFlags, NewMessage};
 use crate::engine::state::record::Record;
@@ -81,8 +81,12 @@ fn a_message_has_a_hundred_recipients_and_no_more() {
     let bob = world.address(BOB);
     for (recipients, taken) in [(limits::RECIPIENTS, true), (limits::RECIPIENTS + 1, false)] {
         let message = world.message(ALICE, "many");
-        let submission =
-            Submission { recipients: vec![bob.clone(); recipients], visible: vec![], message, asked: Asked::default() };
+        let submission = Submission {
+            recipients: vec![bob.clone(); recipients],
+            visible: vec![],
+            message,
+            asked: DeliveryOptions::default(),
+        };
         let answer = world.request(ALICE, Request::Submit(submission));
         assert_eq!((answer.is_ok(), is_full(&answer)), (taken, !taken), "{recipients}: {answer:?}");
     }
@@ -95,8 +99,10 @@ fn a_message_names_two_hundred_people_and_no_more() {
     for (named, taken) in [(limits::NAMED, true), (limits::NAMED + 1, false)] {
         let visible = (1..named).map(|number| format!("{number}@example.org")).chain([bob.clone()]).collect();
         let (recipients, message) = (vec![bob.clone()], world.message(ALICE, "many"));
-        let answer =
-            world.request(ALICE, Request::Submit(Submission { recipients, visible, message, asked: Asked::default() }));
+        let answer = world.request(
+            ALICE,
+            Request::Submit(Submission { recipients, visible, message, asked: DeliveryOptions::default() }),
+        );
         assert_eq!((answer.is_ok(), is_full(&answer)), (taken, !taken), "{named}: {answer:?}");
     }
 }
@@ -162,7 +168,7 @@ fn an_identity_has_one_box_at_each_of_four_carriers() {
 
 #[test]
 fn a_box_has_places_for_sixteen_contacts_and_the_first_have_them() {
-    let names: Vec<String> = (0..=limits::DROP_SEATS + 1).map(|number| format!("name{number}")).collect();
+    let names: Vec<String> = (0..=limits::BOX_SEATS + 1).map(|number| format!("name{number}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut world = World::new(3, &names);
     for other in 1..names.len() {
@@ -174,10 +180,10 @@ fn a_box_has_places_for_sixteen_contacts_and_the_first_have_them() {
     world.pass(10 * MINUTE);
     let told = |other: &usize| {
         let contact = world.contact(*other, ALICE).unwrap().id;
-        world.nodes[*other].published.drops.of(contact).is_some_and(|named| named.iter().count() == 1)
+        world.nodes[*other].published.boxes.of(contact).is_some_and(|named| named.iter().count() == 1)
     };
     let with_place = (1..names.len()).filter(told).count();
-    assert_eq!((names.len() - 1, with_place), (limits::DROP_SEATS + 1, limits::DROP_SEATS));
+    assert_eq!((names.len() - 1, with_place), (limits::BOX_SEATS + 1, limits::BOX_SEATS));
 }
 
 #[test]
@@ -196,7 +202,7 @@ fn a_message_without_an_answer_is_left_three_times_at_one_drop() {
         world.pass(MINUTE);
     }
     let left = world.nodes[ALICE].log.iter().filter(|(_, record)| matches!(record, Record::Deposited { .. })).count();
-    assert_eq!(left, limits::COPIES_AT_DROP);
+    assert_eq!(left, limits::COPIES_AT_BOX);
 }
 
 /// A peer that answers at an onion cannot name a key of its own: only the key in the invitation counts.

@@ -51,7 +51,7 @@ fn with_friend() -> World {
     let (contact, friend) = (world.contact(ALICE, CAROL).unwrap().id, world.contact(ALICE, BOB).unwrap().id);
     world.request(ALICE, Request::ChooseCarrier { contact, friend: Some(friend) }).unwrap();
     let contact = world.contact(BOB, ALICE).unwrap().id;
-    world.request(BOB, Request::AllowCarriage { contact, on: true }).unwrap();
+    world.request(BOB, Request::AllowForwarding { contact, on: true }).unwrap();
     world
 }
 
@@ -101,7 +101,7 @@ fn hanging(kind: usize) -> (World, usize, Sessions) {
         4 => {
             let mut world = with_box();
             world.carriers[0].deaf = true;
-            world.request(CAROL, Request::CheckDrop { name: "box120".to_owned() }).unwrap();
+            world.request(CAROL, Request::CheckBox { name: "box120".to_owned() }).unwrap();
             (world, CAROL, |of| dialled(of, |task| matches!(task, Task::Check(_))))
         }
         _ => {

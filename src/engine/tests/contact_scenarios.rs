@@ -1,6 +1,6 @@
 //! Stories of how people become contacts: invitations, greetings, requests and their ends.
 
-use crate::engine::api::{Asked, Request, RequestError, Submission};
+use crate::engine::api::{DeliveryOptions, Request, RequestError, Submission};
 use crate::engine::state::book::{ContactStatus, Unaddressable};
 use crate::engine::state::mailbox::FolderRole;
 use crate::engine::tests::harness::{DAY, MINUTE, World};
@@ -146,7 +146,7 @@ fn ones_own_name_is_nobody_elses_petname() {
             recipients: vec![own.clone()],
             visible: vec![own],
             message: message.clone(),
-            asked: Asked::default(),
+            asked: DeliveryOptions::default(),
         };
         world.request(0, Request::Submit(submission)).unwrap();
     }

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use crate::base::ids::Fingerprint;
 use crate::base::{BodyId, MacKey, Onion, limits};
-use crate::engine::api::{Asked, Request, Response, Submission};
+use crate::engine::api::{DeliveryOptions, Request, Response, Submission};
 use crate::engine::io::NewBody;
 use crate::engine::state::book::Contact;
-use crate::engine::state::forwarding::Load;
+use crate::engine::state::forwarding::Forwarded;
 use crate::engine::state::mailbox::FolderRole;
 use crate::engine::state::record::Record;
 use crate::engine::tests::harness::{DAY, MINUTE, World, certificate};
@@ -50,7 +50,7 @@ fn acquaint(world: &mut World, node: usize, count: u8) -> Vec<Address> {
 fn write(world: &mut World, node: usize, to: &Address, subject: &str) {
     let (message, recipient) = (world.message(node, subject), to.to_string());
     let visible = vec![recipient.clone()];
-    let submission = Submission { recipients: vec![recipient], visible, message, asked: Asked::default() };
+    let submission = Submission { recipients: vec![recipient], visible, message, asked: DeliveryOptions::default() };
     assert!(matches!(world.request(node, Request::Submit(submission)), Ok(Response::Submitted(_))));
 }
 
@@ -175,7 +175,7 @@ fn carriers_who_take_nothing_delay_a_copy_for_another_by_a_minute_at_most() {
             world.submit(ALICE, node, "while away").unwrap();
         }
         for node in 1..=count {
-            let named = world.nodes[ALICE].published.drops.of(world.contact(ALICE, node).unwrap().id).cloned();
+            let named = world.nodes[ALICE].published.boxes.of(world.contact(ALICE, node).unwrap().id).cloned();
             assert_eq!(named.map_or(0, |named| named.iter().count()), 1, "{node} of {count} told her of its box");
         }
         let held = |world: &World| world.carriers.last().unwrap().held().len() == 1;
@@ -209,7 +209,7 @@ fn receivers_who_take_nothing_delay_what_is_carried_to_others_by_a_minute_at_mos
         let mut world = World::new(6, &["alice", "bob", "carol"]);
         world.introduce(BOB, ALICE);
         let contact = world.contact(BOB, ALICE).unwrap().id;
-        world.request(BOB, Request::AllowCarriage { contact, on: true }).unwrap();
+        world.request(BOB, Request::AllowForwarding { contact, on: true }).unwrap();
         let mut receivers: Vec<_> = (0..count).map(somebody).collect();
         world.silent.extend(receivers.iter().map(Address::onion));
         receivers.push(world.address(CAROL).parse().unwrap());
@@ -219,8 +219,8 @@ fn receivers_who_take_nothing_delay_what_is_carried_to_others_by_a_minute_at_mos
             let until = world.now.plus(DAY);
             let (certificate, onward, important) = (None, None, false);
             let size = 4096;
-            let load = Load { contact, object, to, body, size, certificate, onward, important, until };
-            let record = Record::LoadTaken { load: Box::new(load) };
+            let forwarded = Forwarded { contact, object, to, body, size, certificate, onward, important, until };
+            let record = Record::ForwardedTaken { forwarded: Box::new(forwarded) };
             world.append(BOB, vec![record], vec![NewBody::new(body, bytes)]);
         }
         world.restart(BOB);

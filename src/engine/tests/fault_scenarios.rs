@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::base::limits;
 use crate::engine::api::Request;
 use crate::engine::state::book::{ContactChange, ContactStatus};
-use crate::engine::state::boxes::Told;
+use crate::engine::state::boxes::ReceiptPolicy;
 use crate::engine::state::mailbox::FolderRole;
 use crate::engine::state::record::Record;
 use crate::engine::state::{AttemptError, Attempts};
@@ -68,7 +68,7 @@ fn a_contact_who_took_a_card_was_reached_even_where_the_mail_behind_it_fails() {
     world.nodes[BOB].online = false;
     world.restart(BOB);
     let contact = world.contact(ALICE, BOB).unwrap().id;
-    world.request(ALICE, Request::Tell { contact, told: Told::Nothing }).unwrap();
+    world.request(ALICE, Request::Tell { contact, told: ReceiptPolicy::Nothing }).unwrap();
     world.submit(ALICE, BOB, "one").unwrap();
     world.pass(DAY / 2);
     assert!(attempts(&world, ALICE, BOB).failed > 5);

@@ -8,7 +8,7 @@ use crate::mail::Invitation;
 
 use crate::engine::api::{Request, RequestError, Response};
 use crate::engine::state::book::{ContactStatus, InvitationEntry};
-use crate::engine::state::boxes::Told;
+use crate::engine::state::boxes::ReceiptPolicy;
 use crate::engine::state::mailbox::{FolderRole, NamedFlags};
 use crate::engine::state::queue::{FailureReason, Progress};
 use crate::engine::state::record::Record;
@@ -201,13 +201,13 @@ fn a_message_that_ends_is_forgotten_and_no_other() {
     let identity = &mut world.nodes[ALICE].identity;
     identity.rooms.boxes.unplaced = unplaced.into();
     identity.rooms.boxes.refused_by_friend = [first, second].into();
-    identity.rooms.boxes.too_large_for_drops = [first, second].into();
+    identity.rooms.boxes.too_large_for_boxes = [first, second].into();
     world.append(ALICE, vec![], vec![]);
     world.request(ALICE, Request::Cancel(first)).unwrap();
     let identity = &world.nodes[ALICE].identity;
     assert_eq!(identity.rooms.boxes.unplaced, [unplaced[1]].into());
     assert_eq!(
-        (&identity.rooms.boxes.refused_by_friend, &identity.rooms.boxes.too_large_for_drops),
+        (&identity.rooms.boxes.refused_by_friend, &identity.rooms.boxes.too_large_for_boxes),
         (&[second].into(), &[second].into())
     );
 }
@@ -217,9 +217,9 @@ fn mail_of_which_nobody_has_a_copy_failed_also_where_no_receipt_is_expected() {
     let mut world = World::new(1, &["alice", "bob"]);
     world.introduce(ALICE, BOB);
     let contact = world.contact(BOB, ALICE).unwrap().id;
-    world.request(BOB, Request::Tell { contact, told: Told::Nothing }).unwrap();
+    world.request(BOB, Request::Tell { contact, told: ReceiptPolicy::Nothing }).unwrap();
     world.pass(5 * MINUTE);
-    assert!(!world.nodes[ALICE].published.drops.expects_receipts(world.contact(ALICE, BOB).unwrap().id));
+    assert!(!world.nodes[ALICE].published.boxes.expects_receipts(world.contact(ALICE, BOB).unwrap().id));
     world.nodes[BOB].online = false;
     world.submit(ALICE, BOB, "never").unwrap();
     world.pass(6 * DAY);

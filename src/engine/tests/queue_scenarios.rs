@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::base::limits::WIRE_ANSWER;
 use crate::base::rng::SeededRng;
 use crate::base::{ClockStep, QueueId};
-use crate::engine::api::{Asked, Request, RequestError, Response, Submission};
+use crate::engine::api::{DeliveryOptions, Request, RequestError, Response, Submission};
 use crate::engine::io::{Input, Refusal};
 use crate::engine::state::Lost;
 use crate::engine::state::mailbox::{FolderRole, NamedFlags};
@@ -36,7 +36,7 @@ pub(super) fn submit(world: &mut World, subject: &str) -> QueueId {
     }
 }
 
-fn submit_with(world: &mut World, to: &[usize], asked: Asked) -> Response {
+fn submit_with(world: &mut World, to: &[usize], asked: DeliveryOptions) -> Response {
     let recipients: Vec<String> = to.iter().map(|node| world.address(*node)).collect();
     let message = format!(
         "From: <{}>\r\nSubject: asked\r\nMessage-ID: <asked@x>\r\n\r\nText of asked.\r\n",
@@ -46,9 +46,9 @@ fn submit_with(world: &mut World, to: &[usize], asked: Asked) -> Response {
     world.request(ALICE, Request::Submit(submission)).unwrap()
 }
 
-fn asked(world: &World, to: usize, notify: Notify) -> Asked {
+fn asked(world: &World, to: usize, notify: Notify) -> DeliveryOptions {
     let options = RecipientOptions { notify, original: Some("rfc822;first@rune.internal".to_owned()) };
-    Asked { recipients: [(world.address(to), options)].into(), ..Asked::default() }
+    DeliveryOptions { recipients: [(world.address(to), options)].into(), ..DeliveryOptions::default() }
 }
 
 pub(super) fn keywords(world: &World) -> Vec<Vec<String>> {
@@ -128,7 +128,7 @@ fn one_copy_that_may_have_arrived_is_enough_for_the_message_to_be_marked() {
         let visible = recipients[..1].to_vec();
         let message = world.message(ALICE, "perhaps");
         world.cut_at = Some(b"202 ROGER");
-        let submission = Submission { recipients, visible, message, asked: Asked::default() };
+        let submission = Submission { recipients, visible, message, asked: DeliveryOptions::default() };
         world.request(ALICE, Request::Submit(submission)).unwrap();
         world.pass(WIRE_ANSWER);
         assert_eq!(world.nodes[ALICE].published.queue.len(), 2);
@@ -178,7 +178,7 @@ fn what_waits_and_cannot_be_read_is_reported_by_a_repair() {
         let mut world = waiting();
         world.introduce(ALICE, CAROL);
         world.nodes[CAROL].online = false;
-        submit_with(&mut world, &[BOB, CAROL], Asked::default());
+        submit_with(&mut world, &[BOB, CAROL], DeliveryOptions::default());
         world.run();
         let state = world.nodes[ALICE].identity.state();
         let bodies = state.queue().iter().map(|queued| queued.body).collect();
@@ -462,7 +462,7 @@ fn a_submission_with_hidden_recipients_is_one_message_in_the_outbox() {
         recipients: vec![bob.clone(), carol],
         visible: vec![bob],
         message: message.into_bytes().into(),
-        asked: Asked::default(),
+        asked: DeliveryOptions::default(),
     };
     let Ok(Response::Submitted(id)) = world.request(ALICE, Request::Submit(submission)) else { panic!() };
     assert_eq!(world.nodes[ALICE].published.queue.len(), 2);
@@ -521,7 +521,7 @@ fn reports_are_given_as_the_mail_program_asked() {
 #[test]
 fn a_failed_message_is_returned_whole_where_that_was_asked_for() {
     let mut world = waiting();
-    submit_with(&mut world, &[BOB], Asked { full: true, ..Asked::default() });
+    submit_with(&mut world, &[BOB], DeliveryOptions { full: true, ..DeliveryOptions::default() });
     world.pass(6 * DAY);
     assert!(reports(&world)[1].contains("\r\n\r\nText of asked.\r\n"), "{:?}", reports(&world));
     assert!(!reports(&world)[0].contains("Text of asked."), "a notice holds the header only");
@@ -565,7 +565,7 @@ fn a_copy_of_what_was_submitted_shares_its_text() {
     let message = format!("From: <{}>\r\nSubject: s\r\n\r\n{text}\r\n", world.address(ALICE));
     let recipients = vec![world.address(BOB)];
     let message = message.into_bytes().into();
-    let submission = Submission { recipients, visible: vec![], message, asked: Asked::default() };
+    let submission = Submission { recipients, visible: vec![], message, asked: DeliveryOptions::default() };
     world.request(ALICE, Request::Submit(submission)).unwrap();
     let sent = world.nodes[ALICE].published.mailbox.by_role(FolderRole::Sent).unwrap().id;
     let save = |text: &str| {

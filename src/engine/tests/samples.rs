@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::base::ids::Fingerprint;
 use crate::base::rng::Rng;
 use crate::base::{
-    BodyId, ContactId, ContentId, DropId, FolderId, InvitationId, MacKey, Onion, OnionSeed, QueueId, Timestamp,
+    BodyId, BoxId, ContactId, ContentId, FolderId, InvitationId, MacKey, Onion, OnionSeed, QueueId, Timestamp,
     TokenSeed,
 };
 use crate::mail::{Address, Binding, LocalPart, Receipt};
@@ -14,16 +14,16 @@ use crate::engine::state::book::{
     Acquaintance, Cards, Contact, ContactChange, ContactStatus, Introduction, InvitationEntry, PendingCard, Provenance,
     Renewal,
 };
-use crate::engine::state::boxes::named::{Named, Place};
-use crate::engine::state::boxes::rented::{DropChange, Rented, Seat, Stage};
-use crate::engine::state::boxes::{LeftCopy, Told};
-use crate::engine::state::forwarding::{Fate, Handed, Load, ObjectHash};
+use crate::engine::state::boxes::contacts::{ContactBox, TokenIndex};
+use crate::engine::state::boxes::own::{BoxChange, OwnBox, Seat, Stage};
+use crate::engine::state::boxes::{LeftCopy, ReceiptPolicy};
+use crate::engine::state::forwarding::{Fate, Forwarded, Handed, ObjectHash};
 use crate::engine::state::mailbox::{FlagChange, Flags, FolderRole, KeptFolder, Message, NamedFlags, NewMessage};
 use crate::engine::state::profile::{Profile, PublicProfile, SecretBytes};
 use crate::engine::state::queue::{
     Addressee, Endpoint, FailureReason, Notify, Options, Progress, Queue, Queued, RecipientOptions, Submitted,
 };
-use crate::engine::state::record::{Evidence, Record, Seen};
+use crate::engine::state::record::{ContentKey, Evidence, Record};
 
 /// How many kinds [`record`] makes.
 pub(in crate::engine) const KINDS: u64 = CHANGES + 14;
@@ -130,8 +130,8 @@ fn acquaintance(rng: &mut dyn Rng) -> Acquaintance {
     }))
 }
 
-fn seen(rng: &mut dyn Rng) -> Seen {
-    Seen {
+fn seen(rng: &mut dyn Rng) -> ContentKey {
+    ContentKey {
         content: ContentId::from_bytes(id(rng)),
         author: Fingerprint::from_bytes([rng.below(2) as u8; 32]),
         payload: [rng.below(2) as u8; 32],
@@ -253,12 +253,12 @@ fn receipt(rng: &mut dyn Rng) -> Receipt {
     [rng.below(4) as u8; 32]
 }
 
-fn place(rng: &mut dyn Rng) -> Place {
-    Place { epoch: 20_000 + 7 * rng.below(3) as u32, class: 12, number: rng.below(4) as u32 }
+fn place(rng: &mut dyn Rng) -> TokenIndex {
+    TokenIndex { epoch: 20_000 + 7 * rng.below(3) as u32, class: 12, number: rng.below(4) as u32 }
 }
 
-fn named(rng: &mut dyn Rng) -> Vec<Named> {
-    let named = |rng: &mut dyn Rng| Named {
+fn named(rng: &mut dyn Rng) -> Vec<ContactBox> {
+    let named = |rng: &mut dyn Rng| ContactBox {
         onion: onion(rng),
         carrier: Fingerprint::from_bytes([rng.below(4) as u8; 32]),
         seed: TokenSeed::from_bytes([rng.below(3) as u8; 32]),
@@ -268,10 +268,10 @@ fn named(rng: &mut dyn Rng) -> Vec<Named> {
     (0..rng.below(3)).map(|_| named(rng)).collect()
 }
 
-fn rented(rng: &mut dyn Rng) -> Rented {
+fn own_box(rng: &mut dyn Rng) -> OwnBox {
     let seat = |contact| Seat { seed: TokenSeed::from_bytes([7; 32]), contact };
-    Rented {
-        id: DropId::from_bytes(id(rng)),
+    OwnBox {
+        id: BoxId::from_bytes(id(rng)),
         name: ["bob", "dora"][rng.below(2) as usize].to_owned(),
         onion: onion(rng),
         carrier: Fingerprint::from_bytes([rng.below(4) as u8; 32]),
@@ -282,16 +282,16 @@ fn rented(rng: &mut dyn Rng) -> Rented {
         seats: vec![seat(None), seat(Some(ContactId::from_bytes(id(rng))))],
         stage: [Stage::Registering, Stage::Open, Stage::Leaving][rng.below(3) as usize],
         uploaded: rng.below(3) as u32,
-        rented: time(rng),
+        since: time(rng),
     }
 }
 
-fn drop_change(rng: &mut dyn Rng) -> DropChange {
+fn box_change(rng: &mut dyn Rng) -> BoxChange {
     match rng.below(4) {
-        0 => DropChange::Registered,
-        1 => DropChange::Uploaded(rng.below(5) as u32),
-        2 => DropChange::Seated(ContactId::from_bytes(id(rng))),
-        _ => DropChange::Leaving,
+        0 => BoxChange::Registered,
+        1 => BoxChange::Uploaded(rng.below(5) as u32),
+        2 => BoxChange::Seated(ContactId::from_bytes(id(rng))),
+        _ => BoxChange::Leaving,
     }
 }
 
@@ -303,8 +303,8 @@ fn fate(rng: &mut dyn Rng) -> Fate {
     [Fate::Delivered, Fate::Refused, Fate::Expired][rng.below(3) as usize]
 }
 
-fn load(rng: &mut dyn Rng) -> Load {
-    Load {
+fn load(rng: &mut dyn Rng) -> Forwarded {
+    Forwarded {
         contact: ContactId::from_bytes(id(rng)),
         object: object(rng),
         to: address(rng),
@@ -339,7 +339,7 @@ pub(in crate::engine) fn record(kind: u64, rng: &mut dyn Rng) -> Record {
         10..=16 => of_people(kind, ids, rng),
         17..=28 => of_queue(kind, ids, rng),
         29..=43 => of_boxes(kind, ids, rng),
-        44..=50 => of_carriage(kind, ids, rng),
+        44..=50 => of_forwarding(kind, ids, rng),
         _ => of_checkpoint(kind, ids, rng),
     }
 }
@@ -426,10 +426,10 @@ fn of_queue(kind: u64, ids: Ids, rng: &mut dyn Rng) -> Record {
 fn of_boxes(kind: u64, ids: Ids, rng: &mut dyn Rng) -> Record {
     let Ids { queue, who, .. } = ids;
     match kind {
-        29 => Record::DropRented { drop: Box::new(rented(rng)) },
-        30 => Record::DropChanged { id: DropId::from_bytes(id(rng)), change: drop_change(rng) },
-        31 => Record::DropRemoved { id: DropId::from_bytes(id(rng)) },
-        32 => Record::DropsNamed { contact: who, counter: rng.below(9), drops: named(rng) },
+        29 => Record::BoxRented { own_box: Box::new(own_box(rng)) },
+        30 => Record::BoxChanged { id: BoxId::from_bytes(id(rng)), change: box_change(rng) },
+        31 => Record::BoxRemoved { id: BoxId::from_bytes(id(rng)) },
+        32 => Record::BoxesNamed { contact: who, counter: rng.below(9), boxes: named(rng) },
         33 => {
             let queue = (rng.below(4) > 0).then_some(queue);
             Record::Deposited { contact: who, queue, onion: onion(rng), place: place(rng), receipt: receipt(rng) }
@@ -443,7 +443,7 @@ fn of_boxes(kind: u64, ids: Ids, rng: &mut dyn Rng) -> Record {
         37 => Record::PagesNamed { contact: who, carriers: vec![onion(rng)] },
         38 => Record::RecipientHandedOver { queue, contact: who, at: time(rng) },
         39 => {
-            let told = [Told::Nothing, Told::Delivered, Told::Read][rng.below(3) as usize];
+            let told = [ReceiptPolicy::Nothing, ReceiptPolicy::Delivered, ReceiptPolicy::Read][rng.below(3) as usize];
             Record::ReceiptsSwitched { contact: who, told }
         }
         40 => Record::ReceiptsPromised { contact: who, counter: rng.below(9), promised: rng.below(2) == 0 },
@@ -453,16 +453,16 @@ fn of_boxes(kind: u64, ids: Ids, rng: &mut dyn Rng) -> Record {
     }
 }
 
-fn of_carriage(kind: u64, ids: Ids, rng: &mut dyn Rng) -> Record {
+fn of_forwarding(kind: u64, ids: Ids, rng: &mut dyn Rng) -> Record {
     let Ids { who, .. } = ids;
     match kind {
-        44 => Record::CarriageAllowed { contact: who, on: rng.below(4) > 0 },
+        44 => Record::ForwardingAllowed { contact: who, on: rng.below(4) > 0 },
         45 => {
             let friend = (rng.below(4) > 0).then(|| ContactId::from_bytes(id(rng)));
-            Record::CarrierChosen { contact: who, friend }
+            Record::ForwarderChosen { contact: who, friend }
         }
-        46 => Record::LoadTaken { load: Box::new(load(rng)) },
-        47 => Record::LoadEnded { contact: who, object: object(rng), fate: fate(rng) },
+        46 => Record::ForwardedTaken { forwarded: Box::new(load(rng)) },
+        47 => Record::ForwardedEnded { contact: who, object: object(rng), fate: fate(rng) },
         48 => Record::FatesTold { contact: who, objects: vec![object(rng)] },
         49 => Record::HandedOn { onion: onion(rng), object: object(rng), handed: Box::new(handed(rng)) },
         _ => Record::FateHeard { friend: who, object: object(rng), fate: fate(rng) },
@@ -478,11 +478,11 @@ fn of_checkpoint(kind: u64, ids: Ids, rng: &mut dyn Rng) -> Record {
         54 => Record::QueuedKept { queued: Box::new(kept_queued(rng)) },
         55 => Record::OutboxKept { uid: rng.below(40) as u32, queues: queues(rng) },
         56 => {
-            let Seen { content, author, payload, expires, .. } = seen(rng);
+            let ContentKey { content, author, payload, expires, .. } = seen(rng);
             Record::DuplicatesKept { contents: vec![(content, author, payload, expires)], cleaned: time(rng) }
         }
         57 => Record::InvitationKept { invitation: invitation(rng) },
-        58 => Record::DropsKept { contact: who, drops: named(rng), used: vec![((onion(rng), 5, 12), 3)] },
+        58 => Record::BoxesKept { contact: who, boxes: named(rng), used: vec![((onion(rng), 5, 12), 3)] },
         59 => {
             let copy = LeftCopy { onion: onion(rng), receipt: receipt(rng), held: Some(time(rng)) };
             Record::CopiesKept { queue, contact: who, copies: vec![copy] }
@@ -494,13 +494,13 @@ fn of_checkpoint(kind: u64, ids: Ids, rng: &mut dyn Rng) -> Record {
                 owed: vec![(who, vec![content])],
             }
         }
-        61 => Record::CarriageKept {
+        61 => Record::ForwardingKept {
             allowed: vec![who],
             chosen: vec![(who, ContactId::from_bytes(id(rng)))],
             fates: vec![(who, object(rng), fate(rng))],
             handed: vec![(object(rng), handed(rng))],
         },
-        62 => Record::LoadKept { load: Box::new(load(rng)) },
+        62 => Record::ForwardedKept { forwarded: Box::new(load(rng)) },
         63 => Record::RefusedKept { queue, contact: who, receipts: vec![receipt(rng)] },
         _ => Record::RequestsKept { requests: vec![(BodyId::from_bytes(id(rng)), who)] },
     }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use crate::base::rng::{Rng, SeededRng};
 
-use crate::engine::api::{Asked, Request, RequestError, Response, Submission};
+use crate::engine::api::{DeliveryOptions, Request, RequestError, Response, Submission};
 use crate::engine::io::Refusal;
 use crate::engine::state::book::ContactChange;
 use crate::engine::state::mailbox::{FolderRole, NamedFlags};
@@ -176,18 +176,23 @@ fn visible_recipients_are_refused_and_blind_ones_get_a_copy_that_names_nobody() 
         recipients: recipients.clone(),
         visible: recipients.clone(),
         message: message.clone(),
-        asked: Asked::default(),
+        asked: DeliveryOptions::default(),
     };
     let refused = world.request(ALICE, Request::Submit(submission));
     assert!(matches!(refused, Err(RequestError::NotIntroduced { .. })), "{refused:?}");
     assert!(world.nodes[ALICE].published.queue.is_empty());
     // Nor may a message to one of them name the other.
     let (only, named) = (vec![bob.clone()], vec![bob.clone(), carol.clone()]);
-    let submission = Submission { recipients: only, visible: named, message: message.clone(), asked: Asked::default() };
+    let submission =
+        Submission { recipients: only, visible: named, message: message.clone(), asked: DeliveryOptions::default() };
     let refused = world.request(ALICE, Request::Submit(submission));
     assert!(matches!(refused, Err(RequestError::NotIntroduced { .. })), "{refused:?}");
-    let submission =
-        Submission { recipients, visible: vec![bob.clone()], message: message.clone(), asked: Asked::default() };
+    let submission = Submission {
+        recipients,
+        visible: vec![bob.clone()],
+        message: message.clone(),
+        asked: DeliveryOptions::default(),
+    };
     world.request(ALICE, Request::Submit(submission)).unwrap();
     world.pass(MINUTE);
     let visible = &world.texts(BOB, FolderRole::Inbox)[0];
@@ -200,7 +205,7 @@ fn visible_recipients_are_refused_and_blind_ones_get_a_copy_that_names_nobody() 
     // Whom it names gets it not: then nobody reads of them.
     world.nodes[CAROL].online = false;
     let (only, named) = (vec![carol.clone()], vec![bob.clone()]);
-    let submission = Submission { recipients: only, visible: named, message, asked: Asked::default() };
+    let submission = Submission { recipients: only, visible: named, message, asked: DeliveryOptions::default() };
     let Ok(Response::Submitted(queue)) = world.request(ALICE, Request::Submit(submission)) else { panic!() };
     assert!(world.nodes[ALICE].published.queue.get(queue).is_some(), "the id is that of what waits");
     world.nodes[CAROL].online = true;
@@ -208,7 +213,7 @@ fn visible_recipients_are_refused_and_blind_ones_get_a_copy_that_names_nobody() 
     assert!(nobody(&world.texts(CAROL, FolderRole::Inbox)[1]));
     // Where all are hidden, none reads of a thread with another.
     let recipients = vec![bob.clone(), carol.clone()];
-    let submission = Submission { recipients, visible: vec![], message: to_nobody, asked: Asked::default() };
+    let submission = Submission { recipients, visible: vec![], message: to_nobody, asked: DeliveryOptions::default() };
     world.request(ALICE, Request::Submit(submission)).unwrap();
     world.pass(MINUTE);
     assert!(nobody(&world.texts(CAROL, FolderRole::Inbox)[2]));

@@ -113,7 +113,7 @@ fn card(world: &World, number: u8) -> Vec<u8> {
         binding: Binding { epoch: 1, onion_signature: vec![number; 64], key_signature: vec![number; 80] },
         auth_key: MacKey::from_bytes([number; 32]),
         invitation: None,
-        drops: Vec::new(),
+        boxes: Vec::new(),
         receipts: true,
     };
     let (id, expires) = (ContentId::from_bytes([number; 16]), world.now.plus(DAY));
@@ -240,7 +240,7 @@ fn cards_of_strangers_are_charged_to_strangers_whoever_brings_them() {
     }
     let object = card(&world, 110);
     assert!(brought(&mut world, Some(&invitation), &object).contains("202"));
-    // At a drop, where nobody shows anything.
+    // At a box, where nobody shows anything.
     let object = card(&world, 111);
     assert!(collected(&mut world, object));
     world.input(ALICE, Input::DiskLow(false));

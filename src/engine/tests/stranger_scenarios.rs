@@ -51,7 +51,7 @@ fn card(world: &World, counter: u64, key: u8) -> Vec<u8> {
         binding: Binding { epoch: 1, onion_signature: vec![2; 64], key_signature: vec![2; 80] },
         auth_key: MacKey::from_bytes([key; 32]),
         invitation: None,
-        drops: Vec::new(),
+        boxes: Vec::new(),
         receipts: true,
     };
     let (id, expires) = (ContentId::from_bytes([key; 16]), world.now.plus(DAY));
@@ -99,11 +99,11 @@ fn whoever_is_no_confirmed_contact_is_owed_no_receipt_and_never_dialled_for_one(
     let asking = mail(&world, CAROL, 1, Some([1; 32]));
     assert!(bring(&mut world, &asking, None, Importance::Normal).contains("202"));
     assert_eq!(world.messages(ALICE, FolderRole::Requests).len(), 2, "her mail waits for a decision");
-    assert_eq!(world.nodes[ALICE].identity.state().drops().owed().count(), 0);
+    assert_eq!(world.nodes[ALICE].identity.state().boxes().owed().count(), 0);
     // Bob is owed one, and is blocked before it leaves; then he asks again.
     let owed = mail(&world, BOB, 2, Some([2; 32]));
     assert!(bring(&mut world, &owed, None, Importance::Normal).contains("202"));
-    assert_eq!(world.nodes[ALICE].identity.state().drops().owed().count(), 1);
+    assert_eq!(world.nodes[ALICE].identity.state().boxes().owed().count(), 1);
     let bob = world.contact(ALICE, BOB).unwrap().id;
     let change = ContactChange::Status(ContactStatus::Blocked);
     world.append(ALICE, vec![Record::ContactChanged { id: bob, change }], Vec::new());

@@ -155,7 +155,7 @@ impl Shared {
     }
 
     /// A place among the sessions of an account; `None` where it has too many.
-    fn enter(self: &Arc<Self>, address: &Address) -> Option<Place> {
+    fn enter(self: &Arc<Self>, address: &Address) -> Option<AccountSession> {
         let account = address.to_string();
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         let count = sessions.entry(account.clone()).or_default();
@@ -163,17 +163,17 @@ impl Shared {
             return None;
         }
         *count += 1;
-        Some(Place { shared: Arc::clone(self), account })
+        Some(AccountSession { shared: Arc::clone(self), account })
     }
 }
 
 /// One session's place; given back when it is dropped.
-struct Place {
+struct AccountSession {
     shared: Arc<Shared>,
     account: String,
 }
 
-impl Drop for Place {
+impl Drop for AccountSession {
     fn drop(&mut self) {
         let mut sessions = self.shared.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = sessions.get_mut(&self.account) {

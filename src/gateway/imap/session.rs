@@ -27,7 +27,7 @@ use super::framing::{Announced, Assembler, Bounds, Step};
 use super::reply::{Condition, Done, End, Fail, Reply};
 use super::stream::{ReadFailure, Reader, Writer};
 use super::view::{Update, View};
-use super::{Place, Shared, encode, framing, utf7};
+use super::{AccountSession, Shared, encode, framing, utf7};
 
 /// What every client may know.
 pub(super) const CAPABILITIES: &str = "IMAP4rev1 SASL-IR LITERAL+ AUTH=PLAIN AUTH=LOGIN ID ENABLE IDLE NAMESPACE UIDPLUS \
@@ -38,7 +38,7 @@ pub(super) struct User {
     pub(super) account: Arc<dyn Account>,
     pub(super) updates: watch::Receiver<Arc<Snapshot>>,
     pub(super) selected: Option<Selected>,
-    _place: Place,
+    _place: AccountSession,
 }
 
 /// The selected folder.
@@ -49,7 +49,7 @@ pub(super) struct Selected {
 }
 
 impl User {
-    pub(super) fn new(account: Arc<dyn Account>, place: Place) -> Self {
+    pub(super) fn new(account: Arc<dyn Account>, place: AccountSession) -> Self {
         let updates = account.snapshot();
         Self { account, updates, selected: None, _place: place }
     }

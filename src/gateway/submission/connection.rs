@@ -13,7 +13,7 @@ use super::receiver::DataProblem;
 use super::session::{Identity, Session, Step};
 use super::{Seat, Shared, reply};
 use crate::base::limits::{SUBMISSION_GAIN_BYTES, UPLOAD_SMALL_BYTES};
-use crate::engine::api::{Asked, Submission};
+use crate::engine::api::{DeliveryOptions, Submission};
 use crate::engine::{Request, Response};
 use crate::gateway::account::Account;
 use crate::gateway::pacer::TurnedAway;
@@ -214,7 +214,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
     }
 
     /// Prepares the message and hands it to the queue; the reply for the client.
-    async fn submit(&self, recipients: Vec<String>, message: Vec<u8>, asked: Asked) -> String {
+    async fn submit(&self, recipients: Vec<String>, message: Vec<u8>, asked: DeliveryOptions) -> String {
         let Some(account) = &self.account else { return "530 5.7.0 log in first".to_owned() };
         let config = &self.shared.config;
         let large = message.len() > LARGE;
@@ -236,7 +236,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
         if message.len() > config.bounds.message.saturating_add(SUBMISSION_GAIN_BYTES) {
             return reply::of_data(DataProblem::TooLarge).to_owned();
         }
-        let asked = Asked { message_id: written_id, ..asked };
+        let asked = DeliveryOptions { message_id: written_id, ..asked };
         let submission = Submission { recipients, visible, message: message.into(), asked };
         match account.request(Request::Submit(submission)).await {
             Ok(Response::Submitted(id)) => format!("250 2.0.0 queued as {id}"),

@@ -23,7 +23,7 @@ pub(super) enum DataProblem {
 
 /// Where in a line the next byte stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum LineState {
     /// After CRLF, or at the beginning.
     Start,
     /// After a dot at the start.
@@ -38,7 +38,7 @@ enum Place {
 
 /// The state of one DATA.
 pub(super) struct Receiver {
-    place: Place,
+    place: LineState,
     message: Vec<u8>,
     line: usize,
     /// Bytes so far, stored or not.
@@ -50,7 +50,7 @@ pub(super) struct Receiver {
 impl Receiver {
     /// For a message of at most this many bytes.
     pub(super) const fn new(most: usize) -> Self {
-        Self { place: Place::Start, message: Vec::new(), line: 0, read: 0, most, problem: None }
+        Self { place: LineState::Start, message: Vec::new(), line: 0, read: 0, most, problem: None }
     }
 
     /// Bytes so far, also of what is not stored.
@@ -63,7 +63,7 @@ impl Receiver {
         let mut rest = bytes;
         let mut ended = false;
         while !ended {
-            if self.place == Place::Middle {
+            if self.place == LineState::Middle {
                 let plain = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n' | 0)).unwrap_or(rest.len());
                 meter::steps(2 * plain);
                 let (text, after) = rest.split_at_checked(plain).unwrap_or((rest, &[]));
@@ -106,28 +106,28 @@ impl Receiver {
     fn step(&mut self, byte: u8) -> bool {
         meter::steps(2);
         match (self.place, byte) {
-            (Place::Start, b'.') => self.place = Place::Dot,
-            (Place::Dot, b'\r') => self.place = Place::DotCr,
-            (Place::DotCr, b'\n') => return true,
-            (Place::Cr, b'\n') => {
+            (LineState::Start, b'.') => self.place = LineState::Dot,
+            (LineState::Dot, b'\r') => self.place = LineState::DotCr,
+            (LineState::DotCr, b'\n') => return true,
+            (LineState::Cr, b'\n') => {
                 self.line = 0;
                 self.store(b"\r\n");
                 self.line = 0;
-                self.place = Place::Start;
+                self.place = LineState::Start;
             }
-            (Place::Cr | Place::DotCr, _) => {
+            (LineState::Cr | LineState::DotCr, _) => {
                 self.refuse(DataProblem::Characters);
-                self.place = Place::Middle;
+                self.place = LineState::Middle;
                 return self.step(byte);
             }
-            (_, b'\r') => self.place = Place::Cr,
+            (_, b'\r') => self.place = LineState::Cr,
             (_, b'\n' | 0) => {
                 self.refuse(DataProblem::Characters);
-                self.place = Place::Middle;
+                self.place = LineState::Middle;
             }
             (_, byte) => {
                 self.store(&[byte]);
-                self.place = Place::Middle;
+                self.place = LineState::Middle;
             }
         }
         false

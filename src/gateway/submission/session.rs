@@ -22,7 +22,7 @@ use super::receiver::Receiver;
 use super::reply;
 use crate::base::limits::{CLIENT_MISTAKES, DATA_DRAIN, DSN_PARAMETER_BYTES, RECIPIENTS, SMTP_LINE_BYTES};
 use crate::engine::Unaddressable;
-use crate::engine::api::Asked;
+use crate::engine::api::DeliveryOptions;
 use crate::engine::state::queue::{Notify, RecipientOptions};
 use crate::mail::Address;
 use crate::mail::outgoing::is_own;
@@ -45,7 +45,7 @@ pub(super) enum Step {
         /// The message.
         message: Vec<u8>,
         /// What the client wants to hear of it.
-        asked: Asked,
+        asked: DeliveryOptions,
     },
     /// Close the connection.
     Close,
@@ -94,7 +94,7 @@ pub(super) struct Session {
 #[derive(Default)]
 struct Transaction {
     recipients: Vec<String>,
-    asked: Asked,
+    asked: DeliveryOptions,
 }
 
 enum Line {
@@ -449,7 +449,7 @@ impl Session {
             self.announced = if from.size == 0 { self.most } else { from.size };
             let envelope = from.env_id.as_deref().map(str::to_owned);
             let full = from.flags & MAIL_RET_FULL != 0;
-            let asked = Asked { envelope, full, ..Asked::default() };
+            let asked = DeliveryOptions { envelope, full, ..DeliveryOptions::default() };
             self.transaction = Some(Transaction { asked, ..Transaction::default() });
             self.reply("250 2.1.0 ok");
         }

@@ -95,8 +95,8 @@ impl World {
             Story { owner: new_keys(), author: new_keys(), onion, peers: peers.clone(), tokens: Vec::new() };
         story.register(&alice);
         bob.befriend(&alice);
-        let rented = bob.json(&["carrier", "invite"])["invitations"][0]["invitation"].as_str().unwrap().to_owned();
-        alice.json(&["carrier", "add", &rented, "--name", "bob"]);
+        let own_box = bob.json(&["carrier", "invite"])["invitations"][0]["invitation"].as_str().unwrap().to_owned();
+        alice.json(&["carrier", "add", &own_box, "--name", "bob"]);
         wait_for("the box works", Duration::from_secs(30), || {
             (alice.json(&["carrier", "list"])["carriers"][0]["state"] == "open").then_some(())
         });

@@ -116,7 +116,7 @@ impl CarrierHost {
         self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Ends its requests: their channel closes, and with it the driver.
+    /// DriverHandle its requests: their channel closes, and with it the driver.
     pub(in crate::daemon) fn close(&self) {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
     }

@@ -107,12 +107,12 @@ impl Shell for IdentityShell {
                 let seal = move || Input::Sealed(op, keys.seal_body(header, &log, body, &recipient, sizes, now()));
                 hands.compute(seal, Input::Sealed(op, Err(Refusal::Temporary)));
             }
-            Effect::ForDrop(op, drop_keys, work) => {
+            Effect::ForDrop(op, box_keys, work) => {
                 let work = move || {
-                    let keys = SecretKeys::from_bytes(drop_keys.expose()).map_err(|_| Refusal::Temporary);
-                    Input::DropWorked(op, keys.and_then(|keys| KeyChain::new(keys).work_for_drop(work, now())))
+                    let keys = SecretKeys::from_bytes(box_keys.expose()).map_err(|_| Refusal::Temporary);
+                    Input::BoxWorked(op, keys.and_then(|keys| KeyChain::new(keys).work_for_box(work, now())))
                 };
-                hands.compute(work, Input::DropWorked(op, Err(Refusal::Temporary)));
+                hands.compute(work, Input::BoxWorked(op, Err(Refusal::Temporary)));
             }
             Effect::ReadBody(op, body) => {
                 let log = Arc::clone(&self.tools.log);
@@ -208,7 +208,7 @@ mod tests {
     use crate::base::limits::DISK_RESERVE_BYTES;
     use crate::base::{Onion, OnionSeed, SymmetricKey};
     use crate::daemon::runtime::crypto::Pool;
-    use crate::daemon::runtime::driver::{Driver, Ends};
+    use crate::daemon::runtime::driver::{Driver, DriverHandle};
     use crate::daemon::runtime::folded::Folded;
     use crate::daemon::runtime::images::Images;
     use crate::engine::Record;
@@ -245,7 +245,7 @@ mod tests {
     /// A driver with everything by which it is reached.
     struct Running {
         driver: Driver<IdentityShell>,
-        ends: Ends<Asked>,
+        ends: DriverHandle<Asked>,
         snapshot: watch::Receiver<Arc<Snapshot>>,
         _view: View,
     }

@@ -7,39 +7,39 @@ use std::time::Duration;
 use crate::base::limits;
 use crate::base::{ContentId, ObjectId};
 use crate::engine::boxes::Boxes;
-use crate::engine::boxes::collect::{Asked, Collecting, PURPOSE, Step};
+use crate::engine::boxes::collect::{Asked, CollectTask, PURPOSE, Step};
 use crate::engine::context::{Context, Signal};
 use crate::engine::dialled::Dialled;
-use crate::engine::io::{DropWork, Effect, Refusal};
+use crate::engine::io::{BoxWork, Effect, Refusal};
 use crate::engine::session::Answered;
 use crate::engine::state::AttemptError;
-use crate::engine::state::boxes::rented::{DropChange, Rented};
+use crate::engine::state::boxes::own::{BoxChange, OwnBox};
 use crate::engine::state::record::Record;
 use crate::mail::proof::{IdentificationProof, RegistrationProof};
 use crate::mail::{Content, ContentKind};
 use crate::wire::Status;
 use crate::wire::mailbox::{BoxCommand, Challenge, Entry, IdentificationChallenge, Policy, Said};
 
-impl Collecting {
+impl CollectTask {
     /// The carrier answered what this step asked.
     pub(in crate::engine) fn answered(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes, lines: &[Answered]) {
         let Some((last, before)) = lines.split_last() else { return };
-        let Some(rented) = cx.state.drops().get(self.drop) else { return self.end(cx, boxes, None) };
+        let Some(own_box) = cx.state.boxes().get(self.box_id) else { return self.end(cx, boxes, None) };
         let status = last.code().status();
         match std::mem::replace(&mut self.step, Step::Noting) {
-            Step::Registering if status == Some(Status::Challenge) => self.challenged(cx, boxes, rented, last),
+            Step::Registering if status == Some(Status::Challenge) => self.challenged(cx, boxes, own_box, last),
             Step::Proving if status == Some(Status::Registered) => {
-                let record = Record::DropChanged { id: self.drop, change: DropChange::Registered };
+                let record = Record::BoxChanged { id: self.box_id, change: BoxChange::Registered };
                 cx.out.commit(self.owner(), record);
             }
             Step::Identifying if status == Some(Status::IdentificationChallenge) => {
-                self.asked_who_we_are(cx, boxes, rented, last);
+                self.asked_who_we_are(cx, boxes, own_box, last);
             }
             Step::Responding if status == Some(Status::Identified) => self.identified(cx, boxes),
             Step::Uploading(of, mut classes) => {
                 if status == Some(Status::TokensStored) {
                     classes.remove(0);
-                    return self.upload(cx, rented, of, classes);
+                    return self.upload(cx, own_box, of, classes);
                 }
                 // The carrier has no room for more tokens, or has another set already: mail is collected all the same.
                 self.sets_refused = true;
@@ -47,7 +47,7 @@ impl Collecting {
             }
             Step::Posting(invitation) => {
                 if status == Some(Status::PageKept) {
-                    boxes.posted_pages.insert((self.drop, invitation));
+                    boxes.posted_pages.insert((self.box_id, invitation));
                 } else {
                     self.pages_refused.insert(invitation);
                 }
@@ -58,7 +58,7 @@ impl Collecting {
                 self.was_listed(boxes, before);
                 self.next(cx, boxes);
             }
-            Step::Fetching(entry, bytes) => self.fetch_answered(cx, boxes, rented, (entry, bytes), last),
+            Step::Fetching(entry, bytes) => self.fetch_answered(cx, boxes, own_box, (entry, bytes), last),
             // No honest box holds so many objects that are not for us: the carrier makes them up, or lets somebody fill it.
             Step::Deleting if self.refused >= limits::COLLECT_REFUSED => {
                 self.end(cx, boxes, Some(AttemptError::Later));
@@ -69,18 +69,18 @@ impl Collecting {
     }
 
     /// The carrier wants to see that the key of a new box is ours.
-    fn challenged(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes, rented: &Rented, answer: &Answered) {
+    fn challenged(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes, own_box: &OwnBox, answer: &Answered) {
         let challenge = Challenge::from_words(&answer.reply.words);
         let (Ok(_), [object, certificate]) = (challenge, answer.blocks.as_slice()) else {
             return self.end(cx, boxes, Some(AttemptError::Broken));
         };
         let certificate: Arc<[u8]> = certificate.as_slice().into();
         self.step = Step::Opening(certificate.clone());
-        self.work(cx, rented, DropWork::OpenChallenge(object.clone(), certificate, rented.carrier));
+        self.work(cx, own_box, BoxWork::OpenChallenge(object.clone(), certificate, own_box.carrier));
     }
 
     /// The carrier wants to see who asks.
-    fn asked_who_we_are(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes, rented: &Rented, answer: &Answered) {
+    fn asked_who_we_are(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes, own_box: &OwnBox, answer: &Answered) {
         let Ok(challenge) = IdentificationChallenge::from_words(&answer.reply.words) else {
             return self.end(cx, boxes, Some(AttemptError::Broken));
         };
@@ -94,15 +94,15 @@ impl Collecting {
         let command = for_one.map(|asked| asked.command.to_line());
         let client_nonce: [u8; 32] = cx.rng.array();
         let proof = IdentificationProof {
-            server: rented.onion,
-            key: rented.fingerprint,
+            server: own_box.onion,
+            key: own_box.fingerprint,
             server_nonce: challenge.nonce,
             client_nonce,
             purpose: PURPOSE.to_owned(),
             command: command.clone(),
         };
         self.step = Step::Signing(client_nonce, command);
-        self.work(cx, rented, DropWork::Sign(proof.text()));
+        self.work(cx, own_box, BoxWork::Sign(proof.text()));
     }
 
     /// The carrier has seen our key.
@@ -116,7 +116,7 @@ impl Collecting {
         if let Some(Asked { command, block, bound, step }) = self.held_back.take() {
             self.ask(cx.now, &command, &block, bound, step);
         }
-        boxes.calendar.collection_works(self.drop);
+        boxes.calendar.collection_works(self.box_id);
         cx.out.attempts_changed();
         if matches!(self.step, Step::Noting) {
             self.next(cx, boxes);
@@ -131,8 +131,8 @@ impl Collecting {
         self.listed =
             entries.filter(|entry| named.insert(entry.object) && entry.size <= limits::DEPOSIT_BYTES).collect();
         let listed = |object: &ObjectId| self.listed.iter().any(|entry| entry.object == *object);
-        if boxes.partly_fetched.get(&self.drop).is_some_and(|(object, _)| !listed(object)) {
-            boxes.partly_fetched.remove(&self.drop);
+        if boxes.partly_fetched.get(&self.box_id).is_some_and(|(object, _)| !listed(object)) {
+            boxes.partly_fetched.remove(&self.box_id);
         }
     }
 
@@ -141,7 +141,7 @@ impl Collecting {
         &mut self,
         cx: &mut Context<'_>,
         boxes: &mut Boxes,
-        rented: &Rented,
+        own_box: &OwnBox,
         (entry, mut bytes): (Entry, Vec<u8>),
         answer: &Answered,
     ) {
@@ -152,7 +152,7 @@ impl Collecting {
                     && !part.is_empty() =>
             {
                 bytes.extend_from_slice(part);
-                return self.fetched(cx, rented, entry, bytes);
+                return self.fetched(cx, own_box, entry, bytes);
             }
             (Some(Status::NoMessage), _) => {}
             // The carrier cannot read the object now.
@@ -164,9 +164,9 @@ impl Collecting {
     }
 
     /// These bytes of an object are here: asks for the rest, or lets it be judged where it is whole.
-    fn fetched(&mut self, cx: &mut Context<'_>, rented: &Rented, entry: Entry, bytes: Vec<u8>) {
+    fn fetched(&mut self, cx: &mut Context<'_>, own_box: &OwnBox, entry: Entry, bytes: Vec<u8>) {
         if (bytes.len() as u64) < entry.size {
-            return self.fetch(cx.now, rented, entry, bytes);
+            return self.fetch(cx.now, own_box, entry, bytes);
         }
         self.step = Step::Judging(entry.object);
         cx.out.tell(Signal::Collected(self.line.session(), bytes));
@@ -178,35 +178,35 @@ impl Collecting {
         if matches!(status, Status::Roger | Status::ContentRefused) {
             self.judged.insert(object);
             self.refused = if status == Status::Roger { 0 } else { self.refused + 1 };
-            let Some(rented) = cx.state.drops().get(self.drop) else { return };
-            let delete = BoxCommand::Delete { mailbox: rented.fingerprint.to_string(), objects: vec![object] };
-            return self.ask_as_owner(cx.now, rented, (delete, Vec::new()), 0, Step::Deleting);
+            let Some(own_box) = cx.state.boxes().get(self.box_id) else { return };
+            let delete = BoxCommand::Delete { mailbox: own_box.fingerprint.to_string(), objects: vec![object] };
+            return self.ask_as_owner(cx.now, own_box, (delete, Vec::new()), 0, Step::Deleting);
         }
         self.passed_over.insert(object);
         self.next(cx, boxes);
     }
 
-    /// Lets the keys of the drop do something.
-    fn work(&self, cx: &mut Context<'_>, rented: &Rented, work: DropWork) {
+    /// Lets the keys of the box do something.
+    fn work(&self, cx: &mut Context<'_>, own_box: &OwnBox, work: BoxWork) {
         let op = cx.out.operation(self.owner());
-        cx.out.effect(Effect::ForDrop(op, rented.keys.clone(), work));
+        cx.out.effect(Effect::ForDrop(op, own_box.keys.clone(), work));
     }
 
-    /// The keys of the drop did what was asked.
+    /// The keys of the box did what was asked.
     pub(in crate::engine) fn worked(
         &mut self,
         cx: &mut Context<'_>,
         boxes: &mut Boxes,
         result: Result<Vec<u8>, Refusal>,
     ) {
-        let Some(rented) = cx.state.drops().get(self.drop) else { return self.end(cx, boxes, None) };
+        let Some(own_box) = cx.state.boxes().get(self.box_id) else { return self.end(cx, boxes, None) };
         let Ok(bytes) = result else { return self.end(cx, boxes, Some(AttemptError::WrongCertificate)) };
         match std::mem::replace(&mut self.step, Step::Noting) {
             Step::Opening(certificate) => {
                 let answer = Content::decode(bytes).ok().filter(|content| content.kind == ContentKind::Challenge);
                 let proves = |content: &Content| {
                     RegistrationProof::from_text(&content.payload)
-                        .is_some_and(|proof| proof.server == rented.onion && proof.key == rented.fingerprint)
+                        .is_some_and(|proof| proof.server == own_box.onion && proof.key == own_box.fingerprint)
                 };
                 let Some(challenge) = answer.filter(proves) else {
                     return self.end(cx, boxes, Some(AttemptError::WrongCertificate));
@@ -215,7 +215,7 @@ impl Collecting {
                 let answer =
                     Content { kind, id, expires: challenge.expires, receipt: None, payload: challenge.payload };
                 self.step = Step::Sealing;
-                self.work(cx, rented, DropWork::Seal(answer.encode(), certificate));
+                self.work(cx, own_box, BoxWork::Seal(answer.encode(), certificate));
             }
             Step::Sealing => {
                 let accepted = BoxCommand::ChallengeAccepted { answer: bytes.len() as u64 };

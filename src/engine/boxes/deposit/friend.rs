@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::base::limits;
 use crate::base::{ContactId, Onion, QueueId};
 use crate::engine::boxes::Boxes;
-use crate::engine::boxes::deposit::{DepositRooms, Depositing, InFlight, Parcel, Stage, may_copy};
+use crate::engine::boxes::deposit::{Deposit, DepositRooms, DepositTask, InFlight, Stage, may_copy};
 use crate::engine::context::Context;
 use crate::engine::deliver::Deliver;
 use crate::engine::dialled::Dialled;
@@ -18,17 +18,17 @@ use crate::wire::digest;
 
 /// The friend who carries what is for a contact, where that is who is at this onion.
 pub(in crate::engine) fn friend_at(state: &State, contact: ContactId, onion: Onion) -> Option<ContactId> {
-    state.carriage().friend_for(contact).filter(|_| friend_onion(state, contact) == Some(onion))
+    state.forwarding().friend_for(contact).filter(|_| friend_onion(state, contact) == Some(onion))
 }
 
 /// Whether the friend who is chosen now should get a copy of a message: it has none, nor got too many.
 fn wants_friend(state: &State, queue: QueueId, contact: ContactId) -> bool {
-    let carriage = state.carriage();
-    let copies = state.drops().copies(queue, contact);
+    let forwarding = state.forwarding();
+    let copies = state.boxes().copies(queue, contact);
     let held = |receipt| copies.iter().any(|copy| copy.receipt == receipt && copy.held.is_some());
-    let friend = carriage.friend_for(contact);
-    let (mut count, mut has) = (0, carriage.says_delivered(queue, contact));
-    for handed in carriage.handed(queue, contact).filter(|handed| Some(handed.friend) == friend) {
+    let friend = forwarding.friend_for(contact);
+    let (mut count, mut has) = (0, forwarding.says_delivered(queue, contact));
+    for handed in forwarding.handed(queue, contact).filter(|handed| Some(handed.friend) == friend) {
         count += 1;
         has |= held(handed.receipt);
     }
@@ -42,7 +42,7 @@ impl Boxes {
         cx: &Context<'_>,
         deliver: &Deliver,
         entry: &Contact,
-    ) -> Option<Parcel> {
+    ) -> Option<Deposit> {
         if entry.status != ContactStatus::Confirmed || entry.certificate.is_none() {
             return None;
         }
@@ -51,11 +51,11 @@ impl Boxes {
             waiting.filter(|queue| may_copy(cx, *queue) && wants_friend(cx.state, *queue, entry.id)).collect();
         // What was refused before comes last.
         let fresh = wanting.iter().find(|queue| !self.refused_by_friend.contains(queue));
-        fresh.or_else(|| wanting.first()).copied().map(Parcel::Mail)
+        fresh.or_else(|| wanting.first()).copied().map(Deposit::Mail)
     }
 }
 
-impl Depositing {
+impl DepositTask {
     /// Notes on the disk that a friend is about to get a copy.
     pub(in crate::engine) fn note_handing(
         &mut self,
@@ -75,7 +75,7 @@ impl Depositing {
 
     /// What a friend is asked to carry.
     pub(in crate::engine) fn job_for_friend(&self, state: &State, object: &Arc<[u8]>) -> Option<Job> {
-        let Parcel::Mail(queue) = self.parcel else { return None };
+        let Deposit::Mail(queue) = self.deposit else { return None };
         let (book, queued) = (state.book(), state.queue().get(queue)?);
         let (contact, friend) = (book.contact(self.contact)?, book.contact(self.friend?)?);
         Some(Job {

@@ -26,7 +26,7 @@ use crate::wire::token::{Class, Epoch, Token, begin_of, epoch, hash_of, token};
 use crate::wire::{CertificateRef, Claim, Decoder, Item, Reply, ServerLine, Side, digest};
 
 pub(super) const CARRIER: u8 = 1;
-pub(super) const DROP: u8 = 2;
+pub(super) const BOX: u8 = 2;
 pub(super) const OTHER: u8 = 3;
 pub(super) const MALLORY: u8 = 4;
 pub(super) const SECRET: [u8; 16] = [5; 16];
@@ -351,7 +351,7 @@ impl Bench {
     }
 
     pub(super) fn count(&mut self, session: SessionId) -> (u64, u64) {
-        let check = BoxCommand::Check { mailbox: fingerprint(DROP).to_string(), recursive: false };
+        let check = BoxCommand::Check { mailbox: fingerprint(BOX).to_string(), recursive: false };
         let (reply, _) = self.ask(session, &check, b"").remove(0);
         assert_eq!(reply.code.number(), 240);
         let count = Count::from_words(&reply.words).unwrap();
@@ -359,7 +359,7 @@ impl Bench {
     }
 
     pub(super) fn list(&mut self, session: SessionId, selection: Selection) -> Vec<Entry> {
-        let list = BoxCommand::List { mailbox: fingerprint(DROP).to_string(), selection, json: false };
+        let list = BoxCommand::List { mailbox: fingerprint(BOX).to_string(), selection, json: false };
         let mut replies = self.ask(session, &list, b"");
         let (end, _) = replies.pop().unwrap();
         assert_eq!((end.code.number(), end.more), (242, false));
@@ -375,12 +375,12 @@ impl Bench {
         part: Part,
         style: Style,
     ) -> (Reply, Vec<Vec<u8>>) {
-        let mailbox = fingerprint(DROP).to_string();
+        let mailbox = fingerprint(BOX).to_string();
         self.ask(session, &BoxCommand::Retrieve { mailbox, object, part, style }, b"").remove(0)
     }
 
     pub(super) fn delete(&mut self, session: SessionId, objects: Vec<ObjectId>) -> u16 {
-        self.code(session, &BoxCommand::Delete { mailbox: fingerprint(DROP).to_string(), objects }, b"")
+        self.code(session, &BoxCommand::Delete { mailbox: fingerprint(BOX).to_string(), objects }, b"")
     }
 }
 
@@ -404,12 +404,12 @@ pub(super) fn small() -> Class {
     Class::of(SMALL).unwrap()
 }
 
-/// A carrier with the mailbox of a drop, whose tokens of today were uploaded.
-pub(super) fn with_drop() -> (Bench, Vec<Token>) {
+/// A carrier with the mailbox of a box, whose tokens of today were uploaded.
+pub(super) fn with_box() -> (Bench, Vec<Token>) {
     let mut bench = Bench::new();
     bench.invite(SECRET, TERMS);
-    assert_eq!(bench.register(DROP, SECRET), Ok(210));
-    let session = bench.identify(DROP, DROP, None).unwrap();
+    assert_eq!(bench.register(BOX, SECRET), Ok(210));
+    let session = bench.identify(BOX, BOX, None).unwrap();
     let tokens = tokens(1, today(), small(), 8);
     assert_eq!(bench.upload(session, today(), small(), &tokens), 220);
     (bench, tokens)

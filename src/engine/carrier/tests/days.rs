@@ -6,25 +6,25 @@ use crate::engine::carrier::{Carrier, CarrierInput};
 use crate::engine::io::CommitError;
 use crate::wire::token::{begin_of, epoch};
 
-use super::bench::{Bench, DROP, SMALL, fingerprint, object, replay, small, today, tokens, with_drop};
+use super::bench::{BOX, Bench, SMALL, fingerprint, object, replay, small, today, tokens, with_box};
 
 #[test]
 fn days_end_objects_and_tokens_but_not_by_a_clock_that_was_just_set() {
-    let (mut bench, tokens) = with_drop();
-    let session = bench.identify(DROP, DROP, None).unwrap();
+    let (mut bench, tokens) = with_box();
+    let session = bench.identify(BOX, BOX, None).unwrap();
     let ahead = self::tokens(2, today() + 20, small(), 1);
     assert_eq!(bench.upload(session, today() + 20, small(), &ahead), 220);
     assert_eq!(bench.deposit(tokens[0], &object(b'1', SMALL)), (201, 202));
     assert_eq!(bench.deposit(ahead[0], &object(b'2', SMALL)).0, 420);
     let day = Duration::from_secs(24 * 3600);
     bench.pass(3 * day);
-    assert_eq!(bench.carrier.held().mailboxes()[&fingerprint(DROP)].objects().len(), 1);
+    assert_eq!(bench.carrier.held().mailboxes()[&fingerprint(BOX)].objects().len(), 1);
     bench.pass(day);
-    assert_eq!(bench.carrier.held().mailboxes()[&fingerprint(DROP)].objects().len(), 0);
+    assert_eq!(bench.carrier.held().mailboxes()[&fingerprint(BOX)].objects().len(), 0);
     assert_eq!(bench.deposit(tokens[1], &object(b'1', SMALL)), (201, 202));
     bench.pass(11 * day);
     assert_eq!(bench.deposit(tokens[2], &object(b'1', SMALL)).0, 420);
-    assert_eq!(bench.carrier.held().mailboxes()[&fingerprint(DROP)].outstanding(), SMALL);
+    assert_eq!(bench.carrier.held().mailboxes()[&fingerprint(BOX)].outstanding(), SMALL);
     // Two clocks may differ.
     bench.pass(3 * day);
     assert_eq!(bench.deposit(ahead[0], &object(b'2', SMALL)), (201, 202));
@@ -32,11 +32,11 @@ fn days_end_objects_and_tokens_but_not_by_a_clock_that_was_just_set() {
     bench.now = bench.now.plus(100 * day);
     bench.input(CarrierInput::ClockSet(step));
     bench.pass(Duration::from_secs(1800));
-    assert_eq!(bench.carrier.held().mailboxes()[&fingerprint(DROP)].objects().len(), 1);
+    assert_eq!(bench.carrier.held().mailboxes()[&fingerprint(BOX)].objects().len(), 1);
     bench.pass(Duration::from_secs(1801));
-    assert_eq!(bench.carrier.held().mailboxes()[&fingerprint(DROP)].objects().len(), 1, "so many days are doubtful");
+    assert_eq!(bench.carrier.held().mailboxes()[&fingerprint(BOX)].objects().len(), 1, "so many days are doubtful");
     bench.pass(day / 4);
-    assert_eq!(bench.carrier.held().mailboxes()[&fingerprint(DROP)].objects().len(), 0);
+    assert_eq!(bench.carrier.held().mailboxes()[&fingerprint(BOX)].objects().len(), 0);
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn a_carrier_that_is_off_at_night_begins_its_days() {
 
 #[test]
 fn a_carrier_comes_back_from_a_clock_that_was_wrong() {
-    let (mut bench, tokens) = with_drop();
+    let (mut bench, tokens) = with_box();
     let set = |bench: &mut Bench, step: crate::base::ClockStep| {
         bench.now = bench.now.stepped(step);
         bench.input(CarrierInput::ClockSet(step));
@@ -64,7 +64,7 @@ fn a_carrier_comes_back_from_a_clock_that_was_wrong() {
     bench.pass(day / 5);
     set(&mut bench, crate::base::ClockStep::Back(far));
     bench.pass(day * 4 / 5);
-    let held = |bench: &Bench| bench.carrier.held().mailboxes()[&fingerprint(DROP)].objects().len();
+    let held = |bench: &Bench| bench.carrier.held().mailboxes()[&fingerprint(BOX)].objects().len();
     assert_eq!((held(&bench), bench.carrier.held().day()), (1, today() + 1));
     // For longer: it is believed, and forgotten.
     set(&mut bench, crate::base::ClockStep::Forward(far));
@@ -73,7 +73,7 @@ fn a_carrier_comes_back_from_a_clock_that_was_wrong() {
     set(&mut bench, crate::base::ClockStep::Back(far));
     bench.pass(day / 2);
     assert_eq!(bench.carrier.held().day(), epoch(bench.now));
-    let session = bench.identify(DROP, DROP, None).unwrap();
+    let session = bench.identify(BOX, BOX, None).unwrap();
     let fresh = self::tokens(9, today() + 3, small(), 1);
     assert_eq!(bench.upload(session, today() + 3, small(), &fresh), 220);
     assert_eq!(bench.deposit(fresh[0], &object(b'1', SMALL)), (201, 202));
@@ -83,7 +83,7 @@ fn a_carrier_comes_back_from_a_clock_that_was_wrong() {
 
 #[test]
 fn a_day_whose_record_cannot_be_written_is_tried_again_and_not_at_once() {
-    let (mut bench, tokens) = with_drop();
+    let (mut bench, tokens) = with_box();
     assert_eq!(bench.deposit(tokens[0], &object(b'1', SMALL)), (201, 202));
     bench.pass(Duration::from_secs(20 * 24 * 3600));
     assert!(bench.carrier.held().bodies().next().is_none());

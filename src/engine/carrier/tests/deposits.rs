@@ -12,18 +12,18 @@ use crate::wire::mailbox::{BoxCommand, Entry, Part, Piece, Said, Selection, Styl
 use crate::wire::token::{Class, hash_of};
 
 use super::bench::{
-    Bench, CARRIER, DROP, MALLORY, OTHER, SECRET, SMALL, TERMS, fingerprint, object, replay, small, start, today,
-    tokens, with_drop,
+    BOX, Bench, CARRIER, MALLORY, OTHER, SECRET, SMALL, TERMS, fingerprint, object, replay, small, start, today,
+    tokens, with_box,
 };
 
 #[test]
 fn what_is_left_is_collected_and_deleted() {
-    let (mut bench, tokens) = with_drop();
+    let (mut bench, tokens) = with_box();
     let left: Vec<_> = (0..3).map(|n| object(b'a' + n, SMALL)).collect();
     for (token, object) in tokens.iter().zip(&left) {
         assert_eq!(bench.deposit(*token, object), (201, 202));
     }
-    let session = bench.identify(DROP, DROP, None).unwrap();
+    let session = bench.identify(BOX, BOX, None).unwrap();
     assert_eq!(bench.count(session), (3, 3));
     let entries = bench.list(session, Selection::default());
     assert_eq!(entries.len(), 3);
@@ -56,8 +56,8 @@ fn a_large_object_is_fetched_in_parts_and_as_json() {
     let mut bench = Bench::new();
     let class = Class::of(4 << 20).unwrap();
     bench.invite(SECRET, Terms { quota: 8 << 20, ..TERMS });
-    assert_eq!(bench.register(DROP, SECRET), Ok(210));
-    let session = bench.identify(DROP, DROP, None).unwrap();
+    assert_eq!(bench.register(BOX, SECRET), Ok(210));
+    let session = bench.identify(BOX, BOX, None).unwrap();
     let tokens = tokens(1, today(), class, 1);
     assert_eq!(bench.upload(session, today(), class, &tokens), 220);
     let mut left = object(b'x', class.bytes());
@@ -91,12 +91,12 @@ fn a_large_object_is_fetched_in_parts_and_as_json() {
 
 #[test]
 fn a_token_admits_one_object_once_and_nothing_says_why_it_admits_no_more() {
-    let (mut bench, tokens) = with_drop();
+    let (mut bench, tokens) = with_box();
     let (first, second) = (object(b'1', SMALL), object(b'2', SMALL));
     assert_eq!(bench.deposit(tokens[0], &first), (201, 202));
     // The answer was lost: the same again is there already.
     assert_eq!(bench.deposit(tokens[0], &first), (201, 202));
-    assert_eq!(bench.carrier.held().mailboxes()[&fingerprint(DROP)].objects().len(), 1);
+    assert_eq!(bench.carrier.held().mailboxes()[&fingerprint(BOX)].objects().len(), 1);
     let tomorrow = self::tokens(1, today() + 1, small(), 1);
     let refusals =
         [(tokens[0], &second), ([9; 32], &second), (tomorrow[0], &second), (tokens[1], &object(b'3', 4 * SMALL))];
@@ -106,7 +106,7 @@ fn a_token_admits_one_object_once_and_nothing_says_why_it_admits_no_more() {
         assert_eq!(bench.said(session), "420 NOT AVAILABLE\n");
     }
     // Also after its owner has collected and deleted it.
-    let session = bench.identify(DROP, DROP, None).unwrap();
+    let session = bench.identify(BOX, BOX, None).unwrap();
     let entries = bench.list(session, Selection::default());
     assert_eq!(bench.delete(session, vec![entries[0].object]), 253);
     assert_eq!(bench.deposit(tokens[0], &first), (201, 202));
@@ -116,21 +116,21 @@ fn a_token_admits_one_object_once_and_nothing_says_why_it_admits_no_more() {
 
 #[test]
 fn a_token_that_another_box_has_stays_there() {
-    let (mut bench, tokens) = with_drop();
+    let (mut bench, tokens) = with_box();
     bench.invite([6; 16], TERMS);
     assert_eq!(bench.register(MALLORY, [6; 16]), Ok(210));
     let session = bench.identify(MALLORY, MALLORY, None).unwrap();
     assert_eq!(bench.upload(session, today(), small(), &tokens), 220);
     assert_eq!(bench.deposit(tokens[0], &object(b'1', SMALL)), (201, 202));
     let objects = |bench: &Bench, of| bench.carrier.held().mailboxes()[&fingerprint(of)].objects().len();
-    assert_eq!((objects(&bench, DROP), objects(&bench, MALLORY)), (1, 0));
-    bench.input(CarrierInput::Request(RequestId(1), CarrierRequest::Remove(fingerprint(DROP))));
+    assert_eq!((objects(&bench, BOX), objects(&bench, MALLORY)), (1, 0));
+    bench.input(CarrierInput::Request(RequestId(1), CarrierRequest::Remove(fingerprint(BOX))));
     assert_eq!(bench.deposit(tokens[1], &object(b'1', SMALL)).0, 420);
 }
 
 #[test]
 fn a_page_is_given_to_who_has_its_token_and_lets_one_answer_in() {
-    let (mut bench, tokens) = with_drop();
+    let (mut bench, tokens) = with_box();
     let (page, other) = (vec![7; 4096], vec![8; 4096]);
     let (token, last) = ([3; 32], today() + 2);
     let keep = |bench: &mut Bench, session, page: &[u8], name: [u8; 32], until| {
@@ -143,7 +143,7 @@ fn a_page_is_given_to_who_has_its_token_and_lets_one_answer_in() {
     };
     let stranger = bench.connect();
     assert_eq!(keep(&mut bench, stranger, &page, hash_of(&token), last), 411);
-    let session = bench.identify(DROP, DROP, None).unwrap();
+    let session = bench.identify(BOX, BOX, None).unwrap();
     assert_eq!(fetch(&mut bench, token).0, 420);
     assert_eq!(bench.deposit(token, &object(b'1', SMALL)).0, 420);
     assert_eq!(keep(&mut bench, session, &page, hash_of(&token), last), 221);
@@ -181,33 +181,33 @@ fn a_page_is_given_to_who_has_its_token_and_lets_one_answer_in() {
     bench.pass(Duration::from_secs(3 * 24 * 3600));
     assert_eq!(fetch(&mut bench, token).0, 420, "its last day is over");
     assert_eq!(bench.deposit([100; 32], &object(b'1', SMALL)).0, 420);
-    let mailbox = &bench.carrier.held().mailboxes()[&fingerprint(DROP)];
+    let mailbox = &bench.carrier.held().mailboxes()[&fingerprint(BOX)];
     assert_eq!((mailbox.pages().count(), mailbox.outstanding()), (0, 8 * SMALL));
 }
 
 #[test]
 fn what_is_no_object_burns_no_token() {
-    let (mut bench, tokens) = with_drop();
+    let (mut bench, tokens) = with_box();
     assert_eq!(bench.deposit(tokens[0], &object(b'!', SMALL)), (201, 409));
     assert_eq!(bench.deposit(tokens[0], &object(b'1', SMALL)), (201, 202));
 }
 
 #[test]
 fn a_failed_commit_burns_no_token_and_doubles_nothing() {
-    let (mut bench, tokens) = with_drop();
+    let (mut bench, tokens) = with_box();
     bench.faults.push_back(CommitError::NoSpace);
     // A full disk is nobody's business.
     assert_eq!(bench.deposit(tokens[0], &object(b'1', SMALL)), (201, 420));
     bench.faults.push_back(CommitError::Io);
     assert_eq!(bench.deposit(tokens[0], &object(b'1', SMALL)), (201, 708));
     assert_eq!(bench.deposit(tokens[0], &object(b'1', SMALL)), (201, 202));
-    let session = bench.identify(DROP, DROP, None).unwrap();
+    let session = bench.identify(BOX, BOX, None).unwrap();
     assert_eq!(bench.count(session), (1, 1));
 }
 
 #[test]
 fn two_who_bring_the_same_at_once_are_both_told_and_another_object_is_refused() {
-    let (mut bench, tokens) = with_drop();
+    let (mut bench, tokens) = with_box();
     let (same, other) = (object(b'1', SMALL), object(b'2', SMALL));
     let sessions: Vec<_> = (0..3).map(|_| bench.connect()).collect();
     let brought = [&same, &same, &other];
@@ -224,13 +224,13 @@ fn two_who_bring_the_same_at_once_are_both_told_and_another_object_is_refused() 
     bench.catch_up();
     let said: Vec<_> = sessions.iter().map(|session| bench.said(*session)).collect();
     assert_eq!(said, ["202 ROGER\n", "202 ROGER\n", "420 NOT AVAILABLE\n"]);
-    assert_eq!(bench.carrier.held().mailboxes()[&fingerprint(DROP)].objects().len(), 1);
+    assert_eq!(bench.carrier.held().mailboxes()[&fingerprint(BOX)].objects().len(), 1);
 }
 
 #[test]
 fn tokens_that_would_not_fit_the_quota_are_refused_and_a_set_is_fixed() {
-    let (mut bench, first) = with_drop();
-    let session = bench.identify(DROP, DROP, None).unwrap();
+    let (mut bench, first) = with_box();
+    let session = bench.identify(BOX, BOX, None).unwrap();
     let upload = |bench: &mut Bench, day, count| bench.upload(session, day, small(), &tokens(1, day, small(), count));
     // 8 of 64 are outstanding.
     assert_eq!(upload(&mut bench, today() + 1, 64), 452);
@@ -255,10 +255,10 @@ fn tokens_that_would_not_fit_the_quota_are_refused_and_a_set_is_fixed() {
 
 #[test]
 fn all_boxes_together_take_no_more_than_there_is_space_for() {
-    let (mut bench, first) = with_drop();
+    let (mut bench, first) = with_box();
     bench.invite([6; 16], TERMS);
     assert_eq!(bench.register(OTHER, [6; 16]), Ok(210));
-    let sessions = [DROP, OTHER].map(|who| bench.identify(who, who, None).unwrap());
+    let sessions = [BOX, OTHER].map(|who| bench.identify(who, who, None).unwrap());
     let upload = |bench: &mut Bench, at: usize, day, count| {
         bench.upload(sessions[at], day, small(), &tokens(at as u8 + 1, day, small(), count))
     };
@@ -277,7 +277,7 @@ fn all_boxes_together_take_no_more_than_there_is_space_for() {
     assert_eq!(bench.deposit(first[0], &object(b'1', SMALL)), (201, 202));
     assert_eq!(upload(&mut bench, 1, today() + 2, 1), 452);
     bench.limit(limits);
-    bench.input(CarrierInput::Request(RequestId(0), CarrierRequest::Remove(fingerprint(DROP))));
+    bench.input(CarrierInput::Request(RequestId(0), CarrierRequest::Remove(fingerprint(BOX))));
     assert_eq!(upload(&mut bench, 1, today() + 2, 16), 220);
     // A restart knows the bound.
     assert_eq!(replay(&bench.log).limits(), limits);
@@ -297,7 +297,7 @@ fn a_box_takes_no_mail_by_address() {
 
 #[test]
 fn a_full_disk_refuses_like_an_unknown_token() {
-    let (mut bench, tokens) = with_drop();
+    let (mut bench, tokens) = with_box();
     bench.input(CarrierInput::DiskLow(true));
     assert_eq!(bench.deposit(tokens[0], &object(b'1', SMALL)).0, 420);
     bench.input(CarrierInput::DiskLow(false));

@@ -11,16 +11,16 @@ use crate::mail::proof::RegistrationProof;
 use crate::wire::mailbox::{BoxCommand, Policy, Registration};
 use crate::wire::token::{begin_of, epoch};
 
-use super::bench::{Bench, CARRIER, DROP, MALLORY, OTHER, SECRET, TERMS, fingerprint, start, with_drop};
+use super::bench::{BOX, Bench, CARRIER, MALLORY, OTHER, SECRET, TERMS, fingerprint, start, with_box};
 
 #[test]
 fn an_invitation_makes_one_mailbox_and_registering_again_is_harmless() {
     let mut bench = Bench::new();
-    assert_eq!(bench.register(DROP, SECRET), Err(417));
+    assert_eq!(bench.register(BOX, SECRET), Err(417));
     bench.invite(SECRET, TERMS);
-    assert_eq!(bench.register(DROP, SECRET), Ok(210));
+    assert_eq!(bench.register(BOX, SECRET), Ok(210));
     assert_eq!(bench.register(OTHER, SECRET), Err(417));
-    assert_eq!(bench.register(DROP, SECRET), Ok(210));
+    assert_eq!(bench.register(BOX, SECRET), Ok(210));
     assert_eq!(bench.carrier.held().mailboxes().len(), 1);
     bench.invite([6; 16], TERMS);
     bench.pass(Duration::from_secs(8 * 24 * 3600));
@@ -40,10 +40,10 @@ fn of_two_who_answer_with_one_invitation_one_gets_a_mailbox() {
     let mut bench = Bench::new();
     bench.invite(SECRET, TERMS);
     let (one, other) = (bench.connect(), bench.connect());
-    let first = bench.challenge(one, DROP, Some(SECRET)).unwrap();
+    let first = bench.challenge(one, BOX, Some(SECRET)).unwrap();
     let second = bench.challenge(other, OTHER, Some(SECRET)).unwrap();
     assert_eq!(bench.accept(other, OTHER, &second), 210);
-    assert_eq!(bench.accept(one, DROP, &first), 417);
+    assert_eq!(bench.accept(one, BOX, &first), 417);
     assert!(bench.closed.contains(&one));
     assert_eq!(bench.carrier.held().mailboxes().keys().collect::<Vec<_>>(), [&fingerprint(OTHER)]);
 }
@@ -54,8 +54,8 @@ fn only_the_owner_of_the_key_meets_the_challenge() {
     bench.invite(SECRET, TERMS);
     for wrong in 0..4 {
         let session = bench.connect();
-        let mut proof = bench.challenge(session, DROP, Some(SECRET)).unwrap();
-        let by = if wrong == 0 { MALLORY } else { DROP };
+        let mut proof = bench.challenge(session, BOX, Some(SECRET)).unwrap();
+        let by = if wrong == 0 { MALLORY } else { BOX };
         match wrong {
             1 => proof.nonce = [0; 32],
             2 => proof.key = fingerprint(OTHER),
@@ -68,10 +68,10 @@ fn only_the_owner_of_the_key_meets_the_challenge() {
     let session = bench.connect();
     let proof = RegistrationProof {
         server: profile("box", CARRIER, start()).public.onion(),
-        key: fingerprint(DROP),
+        key: fingerprint(BOX),
         nonce: [0; 32],
     };
-    assert_eq!(bench.accept(session, DROP, &proof), 410);
+    assert_eq!(bench.accept(session, BOX, &proof), 410);
     assert!(bench.carrier.held().mailboxes().is_empty());
 }
 
@@ -80,22 +80,22 @@ fn anybody_may_register_where_the_owner_allows_it() {
     let mut bench = Bench::new();
     bench.limit(CarrierLimits { usual: TERMS, free: true, ..CarrierLimits::default() });
     let session = bench.connect();
-    let proof = bench.challenge(session, DROP, None).unwrap();
-    assert_eq!(bench.accept(session, DROP, &proof), 210);
-    assert_eq!(bench.carrier.held().mailboxes()[&fingerprint(DROP)].terms(), TERMS);
+    let proof = bench.challenge(session, BOX, None).unwrap();
+    assert_eq!(bench.accept(session, BOX, &proof), 210);
+    assert_eq!(bench.carrier.held().mailboxes()[&fingerprint(BOX)].terms(), TERMS);
     let register = Registration { address: Some("bob@x".to_owned()), invitation: None, certificate: 1 };
     assert_eq!(bench.code(session, &BoxCommand::Register(register), b"x"), 704);
 }
 
 #[test]
 fn a_mailbox_opens_to_its_key_only_and_an_unknown_name_is_asked_for_a_signature_too() {
-    let (mut bench, _) = with_drop();
-    assert_eq!(bench.identify(DROP, MALLORY, None).unwrap_err(), 411);
+    let (mut bench, _) = with_box();
+    assert_eq!(bench.identify(BOX, MALLORY, None).unwrap_err(), 411);
     assert_eq!(bench.identify(OTHER, OTHER, None).unwrap_err(), 411);
     // Our own key stands for one that is not there, and opens nothing.
     assert_eq!(bench.identify(OTHER, CARRIER, None).unwrap_err(), 411);
-    assert_eq!(bench.identify(DROP, DROP, Some("CHECK x")).unwrap_err(), 411);
-    let check = BoxCommand::Check { mailbox: fingerprint(DROP).to_string(), recursive: false };
+    assert_eq!(bench.identify(BOX, BOX, Some("CHECK x")).unwrap_err(), 411);
+    let check = BoxCommand::Check { mailbox: fingerprint(BOX).to_string(), recursive: false };
     let session = bench.connect();
     assert_eq!(bench.code(session, &check, b""), 411);
     assert!(bench.closed.contains(&session));
@@ -106,28 +106,28 @@ fn a_mailbox_opens_to_its_key_only_and_an_unknown_name_is_asked_for_a_signature_
 
 #[test]
 fn an_identification_counts_as_long_as_the_policy_says() {
-    let (mut bench, _) = with_drop();
+    let (mut bench, _) = with_box();
     bench.set_policy(Policy::TimeOut(60));
-    let session = bench.identify(DROP, DROP, None).unwrap();
+    let session = bench.identify(BOX, BOX, None).unwrap();
     assert_eq!(bench.count(session), (0, 0));
     bench.now = bench.now.plus(Duration::from_secs(61));
     assert_eq!(bench.delete(session, vec![ObjectId::from_bytes([0; 16])]), 411);
 
-    let session = bench.identify(DROP, DROP, None).unwrap();
+    let session = bench.identify(BOX, BOX, None).unwrap();
     let hour = Duration::from_secs(3600);
     bench.now = bench.now.plus(hour);
     bench.input(CarrierInput::ClockSet(crate::base::ClockStep::Forward(hour)));
     assert_eq!(bench.count(session), (0, 0), "a clock that was set ends nothing early");
 
     bench.set_policy(Policy::Command);
-    let check = format!("CHECK {}", fingerprint(DROP));
-    let session = bench.identify(DROP, DROP, Some(&check)).unwrap();
+    let check = format!("CHECK {}", fingerprint(BOX));
+    let session = bench.identify(BOX, BOX, Some(&check)).unwrap();
     assert_eq!(bench.count(session), (0, 0));
     assert!(bench.carrier.sessions[&session].is_identified(), "it is an owner's, whatever it may do");
     assert_eq!(bench.delete(session, vec![ObjectId::from_bytes([0; 16])]), 411);
-    let session = bench.identify(DROP, DROP, Some(&check)).unwrap();
+    let session = bench.identify(BOX, BOX, Some(&check)).unwrap();
     assert_eq!(bench.delete(session, vec![ObjectId::from_bytes([0; 16])]), 411);
-    assert_eq!(bench.identify(DROP, DROP, None).unwrap_err(), 411);
+    assert_eq!(bench.identify(BOX, BOX, None).unwrap_err(), 411);
 }
 
 #[test]

@@ -1,9 +1,9 @@
-//! Everything that the records say of drops: ours, those of our contacts, the copies that we left there, and the receipts
+//! Everything that the records say of boxes: ours, those of our contacts, the copies that we left there, and the receipts
 //! that we owe.
 
-pub mod named;
+pub mod contacts;
+pub mod own;
 mod reads;
-pub mod rented;
 
 pub use reads::Reads;
 
@@ -15,14 +15,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::base::limits;
-use crate::base::{ContactId, DropId, Onion, QueueId, Timestamp};
-use crate::engine::state::boxes::named::{DropsOf, Named, Place, SetOf};
-use crate::engine::state::boxes::rented::{DropChange, Rented, Stage};
+use crate::base::{BoxId, ContactId, Onion, QueueId, Timestamp};
+use crate::engine::state::boxes::contacts::{BoxesOf, ContactBox, SetOf, TokenIndex};
+use crate::engine::state::boxes::own::{BoxChange, OwnBox, Stage};
 use crate::engine::state::record::Record;
 use crate::engine::state::{AttemptError, State};
 use crate::mail::Receipt;
 
-/// One copy of a message at a drop of its recipient.
+/// One copy of a message at a box of its recipient.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftCopy {
     /// Where.
@@ -39,9 +39,9 @@ impl fmt::Debug for LeftCopy {
     }
 }
 
-/// What a contact hears from us of mail that it left at a drop of ours.
+/// What a contact hears from us of mail that it left at a box of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub enum Told {
+pub enum ReceiptPolicy {
     /// Nothing.
     Nothing,
     /// That it was delivered.
@@ -56,41 +56,41 @@ fn all_of(queue: QueueId) -> RangeInclusive<(QueueId, ContactId)> {
     (queue, ContactId::from_bytes([0; 16]))..=(queue, ContactId::from_bytes([0xff; 16]))
 }
 
-/// What the records say of drops.
+/// What the records say of boxes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Drops {
-    rented: BTreeMap<DropId, Arc<Rented>>,
-    named: BTreeMap<ContactId, Arc<DropsOf>>,
+pub struct KnownBoxes {
+    own: BTreeMap<BoxId, Arc<OwnBox>>,
+    named: BTreeMap<ContactId, Arc<BoxesOf>>,
     copies: BTreeMap<(QueueId, ContactId), Vec<LeftCopy>>,
     /// The receipts of copies that were refused, or so their carriers said: whoever returns one has the copy all the same.
     refused: BTreeMap<(QueueId, ContactId), Vec<Receipt>>,
     receipts: BTreeMap<ContactId, BTreeSet<Receipt>>,
     pages: BTreeMap<ContactId, Vec<Onion>>,
-    /// What contacts hear from us of their mail, where that is not [`Told::Delivered`].
-    told: BTreeMap<ContactId, Told>,
+    /// What contacts hear from us of their mail, where that is not [`ReceiptPolicy::Delivered`].
+    told: BTreeMap<ContactId, ReceiptPolicy>,
     reads: Reads,
     /// Those who say that they return none.
     silent: BTreeSet<ContactId>,
 }
 
-impl Drops {
+impl KnownBoxes {
     /// Our own.
-    pub fn rented(&self) -> impl Iterator<Item = &Arc<Rented>> {
-        self.rented.values()
+    pub fn own(&self) -> impl Iterator<Item = &Arc<OwnBox>> {
+        self.own.values()
     }
 
     /// One of our own.
-    pub fn get(&self, id: DropId) -> Option<&Arc<Rented>> {
-        self.rented.get(&id)
+    pub fn get(&self, id: BoxId) -> Option<&Arc<OwnBox>> {
+        self.own.get(&id)
     }
 
     /// The one that the user calls so.
-    pub fn by_name(&self, name: &str) -> Option<&Arc<Rented>> {
-        self.rented.values().find(|rented| rented.name == name)
+    pub fn by_name(&self, name: &str) -> Option<&Arc<OwnBox>> {
+        self.own.values().find(|own_box| own_box.name == name)
     }
 
     /// Those of a contact.
-    pub fn of(&self, contact: ContactId) -> Option<&Arc<DropsOf>> {
+    pub fn of(&self, contact: ContactId) -> Option<&Arc<BoxesOf>> {
         self.named.get(&contact)
     }
 
@@ -138,7 +138,7 @@ impl Drops {
     }
 
     /// What a contact hears from us of its mail.
-    pub fn told(&self, contact: ContactId) -> Told {
+    pub fn told(&self, contact: ContactId) -> ReceiptPolicy {
         self.told.get(&contact).copied().unwrap_or_default()
     }
 
@@ -163,29 +163,29 @@ impl Drops {
 
     // What records do. Each is `false` where it changes nothing.
 
-    pub(in crate::engine) fn rent(&mut self, rented: &Rented) -> bool {
-        let taken = self.rented.contains_key(&rented.id)
-            || self.by_name(&rented.name).is_some()
-            || self.rented.values().any(|other| other.onion == rented.onion);
+    pub(in crate::engine) fn rent(&mut self, own_box: &OwnBox) -> bool {
+        let taken = self.own.contains_key(&own_box.id)
+            || self.by_name(&own_box.name).is_some()
+            || self.own.values().any(|other| other.onion == own_box.onion);
         if !taken {
-            self.rented.insert(rented.id, Arc::new(rented.clone()));
+            self.own.insert(own_box.id, Arc::new(own_box.clone()));
         }
         !taken
     }
 
-    pub(in crate::engine) fn change(&mut self, id: DropId, change: DropChange) -> bool {
-        self.rented.get_mut(&id).is_some_and(|rented| Arc::make_mut(rented).apply(change))
+    pub(in crate::engine) fn change(&mut self, id: BoxId, change: BoxChange) -> bool {
+        self.own.get_mut(&id).is_some_and(|own_box| Arc::make_mut(own_box).apply(change))
     }
 
-    pub(in crate::engine) fn remove(&mut self, id: DropId) -> bool {
-        self.rented.remove(&id).is_some()
+    pub(in crate::engine) fn remove(&mut self, id: BoxId) -> bool {
+        self.own.remove(&id).is_some()
     }
 
-    pub(in crate::engine) fn name(&mut self, contact: ContactId, drops: &[Named]) -> bool {
-        if drops.is_empty() {
+    pub(in crate::engine) fn name(&mut self, contact: ContactId, boxes: &[ContactBox]) -> bool {
+        if boxes.is_empty() {
             return self.named.remove(&contact).is_some();
         }
-        Arc::make_mut(self.named.entry(contact).or_default()).set(drops);
+        Arc::make_mut(self.named.entry(contact).or_default()).set(boxes);
         true
     }
 
@@ -204,7 +204,7 @@ impl Drops {
         contact: ContactId,
         queue: Option<QueueId>,
         onion: Onion,
-        place: Place,
+        place: TokenIndex,
         receipt: Receipt,
     ) -> bool {
         let Some(named) = self.named.get_mut(&contact) else { return false };
@@ -258,15 +258,15 @@ impl Drops {
     }
 
     /// What is owed to whoever gets none from now on is owed no more.
-    pub(in crate::engine) fn tell(&mut self, contact: ContactId, told: Told) -> bool {
-        if told == Told::Nothing {
+    pub(in crate::engine) fn tell(&mut self, contact: ContactId, told: ReceiptPolicy) -> bool {
+        if told == ReceiptPolicy::Nothing {
             self.receipts.remove(&contact);
         }
-        if told != Told::Read {
+        if told != ReceiptPolicy::Read {
             self.reads.forget(contact);
         }
         let before = match told {
-            Told::Delivered => self.told.remove(&contact),
+            ReceiptPolicy::Delivered => self.told.remove(&contact),
             told => self.told.insert(contact, told),
         };
         before.unwrap_or_default() != told
@@ -277,7 +277,7 @@ impl Drops {
     }
 
     pub(in crate::engine) fn owe(&mut self, contact: ContactId, receipts: &[Receipt]) -> bool {
-        if self.told(contact) == Told::Nothing {
+        if self.told(contact) == ReceiptPolicy::Nothing {
             return false;
         }
         let owed = self.receipts.entry(contact).or_default();
@@ -324,7 +324,7 @@ impl Drops {
 
     // Checkpoints.
 
-    pub(in crate::engine) fn kept_told(&self) -> impl Iterator<Item = (ContactId, Told)> {
+    pub(in crate::engine) fn kept_told(&self) -> impl Iterator<Item = (ContactId, ReceiptPolicy)> {
         self.told.iter().map(|(contact, told)| (*contact, *told))
     }
 
@@ -332,9 +332,11 @@ impl Drops {
         self.silent.iter().copied()
     }
 
-    pub(in crate::engine) fn kept_names(&self) -> impl Iterator<Item = (ContactId, Vec<Named>, Vec<(SetOf, u32)>)> {
-        let used = |of: &DropsOf| of.used.iter().map(|(set, count)| (*set, *count)).collect();
-        self.named.iter().map(move |(contact, of)| (*contact, of.drops.clone(), used(of)))
+    pub(in crate::engine) fn kept_names(
+        &self,
+    ) -> impl Iterator<Item = (ContactId, Vec<ContactBox>, Vec<(SetOf, u32)>)> {
+        let used = |of: &BoxesOf| of.used.iter().map(|(set, count)| (*set, *count)).collect();
+        self.named.iter().map(move |(contact, of)| (*contact, of.boxes.clone(), used(of)))
     }
 
     pub(in crate::engine) fn kept_pages(&self) -> impl Iterator<Item = (ContactId, &Vec<Onion>)> {
@@ -353,9 +355,9 @@ impl Drops {
         self.receipts.iter().map(|(contact, receipts)| (*contact, receipts.iter().copied().collect()))
     }
 
-    pub(in crate::engine) fn keep_names(&mut self, contact: ContactId, drops: &[Named], used: &[(SetOf, u32)]) {
+    pub(in crate::engine) fn keep_names(&mut self, contact: ContactId, boxes: &[ContactBox], used: &[(SetOf, u32)]) {
         let used = used.iter().copied().collect();
-        self.named.insert(contact, Arc::new(DropsOf { drops: drops.to_vec(), used }));
+        self.named.insert(contact, Arc::new(BoxesOf { boxes: boxes.to_vec(), used }));
     }
 
     pub(in crate::engine) fn keep_copies_of(&mut self, queue: QueueId, contact: ContactId, copies: &[LeftCopy]) {
@@ -367,7 +369,7 @@ impl Drops {
     }
 }
 
-/// How the last check of a drop goes, or went.
+/// How the last check of a box goes, or went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Check {
     /// It is on its way to the carrier.
@@ -380,18 +382,18 @@ pub enum Check {
     Failed(AttemptError),
 }
 
-/// Places for somebody in every drop of ours that has one left.
+/// Places for somebody in every box of ours that has one left.
 pub(in crate::engine) fn seats_for(state: &State, contact: ContactId) -> impl Iterator<Item = Record> {
-    let seated = move |rented: &Arc<Rented>| {
-        let change = DropChange::Seated(contact);
-        (rented.has_seat() && rented.seat_of(contact).is_none())
-            .then_some(Record::DropChanged { id: rented.id, change })
+    let seated = move |own_box: &Arc<OwnBox>| {
+        let change = BoxChange::Seated(contact);
+        (own_box.has_seat() && own_box.seat_of(contact).is_none())
+            .then_some(Record::BoxChanged { id: own_box.id, change })
     };
-    state.drops().rented().filter_map(seated)
+    state.boxes().own().filter_map(seated)
 }
 
 /// The carriers that an invitation made now names.
 pub(in crate::engine) fn page_carriers(state: &State) -> impl Iterator<Item = Onion> {
-    let open = state.drops().rented().filter(|rented| rented.stage == Stage::Open);
-    open.map(|rented| rented.onion).take(limits::INVITATION_CARRIERS)
+    let open = state.boxes().own().filter(|own_box| own_box.stage == Stage::Open);
+    open.map(|own_box| own_box.onion).take(limits::INVITATION_CARRIERS)
 }

@@ -14,7 +14,7 @@ use crate::engine::carrier::{
     Carrier, CarrierEffect, CarrierInput, CarrierRequest, Held, HeldRecord, HeldTransaction, Terms,
 };
 use crate::engine::io::{CommitError, Sizes};
-use crate::engine::state::boxes::rented::DropKeys;
+use crate::engine::state::boxes::own::BoxKeys;
 use crate::engine::state::profile::SecretBytes;
 use crate::engine::tests::harness::{World, crypto, profile};
 use crate::mail::Invitation;
@@ -111,13 +111,13 @@ impl World {
     /// A node rents a box with this invitation; the number stands for the keys that are made for it.
     pub(in crate::engine) fn rent(&mut self, node: usize, text: &str, key: u8) -> Result<Response, RequestError> {
         let fingerprint = Fingerprint::from_bytes([key; 32]);
-        let keys = DropKeys {
+        let keys = BoxKeys {
             keys: SecretBytes::new(vec![key; 32]),
             certificate: crate::engine::tests::harness::certificate(&fingerprint).into(),
             fingerprint,
         };
         let (invitation, name) = (text.to_owned(), format!("box{key}"));
-        self.request(node, Request::RentDrop { invitation, name, keys })
+        self.request(node, Request::RentBox { invitation, name, keys })
     }
 
     pub(in crate::engine) fn carrier_input(&mut self, carrier: usize, input: CarrierInput) {
@@ -173,7 +173,7 @@ impl World {
             }
             CarrierEffect::Seal(op, content, to) => {
                 let to = crypto::fingerprint_of(&to).unwrap();
-                CarrierInput::Sealed(op, Ok(crypto::seal(&own, to.as_bytes(), &content, Sizes::Drop)))
+                CarrierInput::Sealed(op, Ok(crypto::seal(&own, to.as_bytes(), &content, Sizes::Box)))
             }
             CarrierEffect::Open(op, object, by) => CarrierInput::Opened(op, crypto::open_from(&own, &object, &by)),
             CarrierEffect::Verify(op, Detached { text, signature, certificate }) => {

@@ -1,7 +1,7 @@
 //! Crypto that only tags: who sealed what for whom, and whose signature it is.
 
 use crate::base::ids::Fingerprint;
-use crate::engine::io::{DropWork, Refusal, Sizes};
+use crate::engine::io::{BoxWork, Refusal, Sizes};
 use crate::engine::tests::harness::{CERTIFICATE, certificate};
 use crate::wire::digest;
 use crate::wire::token::Class;
@@ -11,7 +11,7 @@ const SEALED: &[u8] = b"SEALED";
 pub(in crate::engine) fn seal(author: &Fingerprint, to: &[u8], content: &[u8], sizes: Sizes) -> Vec<u8> {
     let length = (content.len() as u32).to_le_bytes();
     let mut object = [SEALED, to, author.as_bytes(), &length, content].concat();
-    if sizes == Sizes::Drop {
+    if sizes == Sizes::Box {
         object.resize(Class::that_holds(object.len() as u64).unwrap().bytes() as usize, 0);
     }
     object
@@ -46,15 +46,15 @@ pub(in crate::engine) fn open_from(own: &Fingerprint, object: &[u8], by: &[u8]) 
     if certificate(&issuer) == by { Ok(content) } else { Err(Refusal::Permanent) }
 }
 
-/// The keys of a drop are its fingerprint.
-pub(in crate::engine) fn work_for_drop(keys: &[u8], work: DropWork) -> Result<Vec<u8>, Refusal> {
+/// The keys of a box are its fingerprint.
+pub(in crate::engine) fn work_for_box(keys: &[u8], work: BoxWork) -> Result<Vec<u8>, Refusal> {
     let own = Fingerprint::from_bytes(keys.try_into().unwrap());
     match work {
-        DropWork::OpenChallenge(object, carrier, fingerprint) if *carrier == *certificate(&fingerprint) => {
+        BoxWork::OpenChallenge(object, carrier, fingerprint) if *carrier == *certificate(&fingerprint) => {
             open_from(&own, &object, &carrier)
         }
-        DropWork::OpenChallenge(..) => Err(Refusal::Permanent),
-        DropWork::Seal(content, to) => Ok(seal(&own, &to[CERTIFICATE.len()..], &content, Sizes::Drop)),
-        DropWork::Sign(text) => Ok(sign(&own, &text)),
+        BoxWork::OpenChallenge(..) => Err(Refusal::Permanent),
+        BoxWork::Seal(content, to) => Ok(seal(&own, &to[CERTIFICATE.len()..], &content, Sizes::Box)),
+        BoxWork::Sign(text) => Ok(sign(&own, &text)),
     }
 }

@@ -14,7 +14,7 @@ mod carriers;
 pub(in crate::engine) mod crypto;
 
 use self::carriers::{CARRIERS, CarrierNode};
-use crate::engine::api::{Asked, Request, RequestError, RequestId, Response, Submission};
+use crate::engine::api::{DeliveryOptions, Request, RequestError, RequestId, Response, Submission};
 use crate::engine::boxes::Delays;
 use crate::engine::carrier::{CarrierEffect, CarrierInput};
 use crate::engine::identity::Identity;
@@ -303,8 +303,8 @@ impl World {
                 self.perform_seal(node, op, &content, &to, sizes);
             }
             Effect::ForDrop(op, keys, work) => {
-                let result = crypto::work_for_drop(keys.expose(), work);
-                self.input(node, Input::DropWorked(op, result));
+                let result = crypto::work_for_box(keys.expose(), work);
+                self.input(node, Input::BoxWorked(op, result));
             }
             Effect::ReadBody(op, body) => {
                 let bytes = self.nodes[node].bodies.get(&body).map(|bytes| bytes.to_vec());
@@ -515,7 +515,12 @@ impl World {
     pub(in crate::engine) fn submission(&self, node: usize, to: usize, subject: &str) -> Submission {
         let recipient = self.address(to);
         let message = self.message(node, subject);
-        Submission { recipients: vec![recipient.clone()], visible: vec![recipient], message, asked: Asked::default() }
+        Submission {
+            recipients: vec![recipient.clone()],
+            visible: vec![recipient],
+            message,
+            asked: DeliveryOptions::default(),
+        }
     }
 
     /// Submits a message of so many bytes from one node to another.

@@ -1,4 +1,4 @@
-//! The drops of a contact, as its card names them, and which of their tokens we have used
+//! The boxes of a contact, as its card names them, and which of their tokens we have used
 //! (docs/protocol.md, "Drops in cards").
 
 use std::collections::BTreeMap;
@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 use crate::base::ids::Fingerprint;
 use crate::base::limits;
 use crate::base::{Onion, TokenSeed};
-use crate::mail::CardDrop;
+use crate::mail::CardBox;
 use crate::wire::token::{Class, Epoch, Token, token};
 
-/// One drop of a contact.
+/// One box of a contact.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Named {
+pub struct ContactBox {
     /// Where its carrier is.
     pub onion: Onion,
     /// The carrier's primary key.
@@ -27,9 +27,9 @@ pub struct Named {
     pub every: u32,
 }
 
-impl Named {
+impl ContactBox {
     /// As a card says it; `None` where it makes no sense.
-    pub(in crate::engine) fn from_card(said: &CardDrop) -> Option<Self> {
+    pub(in crate::engine) fn from_card(said: &CardBox) -> Option<Self> {
         let known = |(&class, &count): (&u8, &u32)| {
             Class::new(class)?;
             (1..=limits::TOKENS_OF_SET as u32).contains(&count).then_some((class, count))
@@ -45,18 +45,18 @@ impl Named {
     }
 }
 
-impl fmt::Debug for Named {
+impl fmt::Debug for ContactBox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Named").field("classes", &self.classes.len()).finish_non_exhaustive()
+        f.debug_struct("ContactBox").field("classes", &self.classes.len()).finish_non_exhaustive()
     }
 }
 
-/// Which set a token is of: the drop's carrier, the epoch, the class.
+/// Which set a token is of: the box's carrier, the epoch, the class.
 pub type SetOf = (Onion, Epoch, u8);
 
 /// A token by its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct TokenIndex {
     /// The epoch.
     pub epoch: Epoch,
     /// The number of the class.
@@ -65,27 +65,27 @@ pub struct Place {
     pub number: u32,
 }
 
-/// All drops of one contact.
+/// All boxes of one contact.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DropsOf {
-    pub(in crate::engine) drops: Vec<Named>,
+pub struct BoxesOf {
+    pub(in crate::engine) boxes: Vec<ContactBox>,
     /// How many tokens of each set were used.
     pub(in crate::engine) used: BTreeMap<SetOf, u32>,
 }
 
-impl DropsOf {
-    /// The drops.
-    pub fn iter(&self) -> impl Iterator<Item = &Named> {
-        self.drops.iter()
+impl BoxesOf {
+    /// The boxes.
+    pub fn iter(&self) -> impl Iterator<Item = &ContactBox> {
+        self.boxes.iter()
     }
 
-    /// The drop at this carrier.
-    pub fn at(&self, onion: Onion) -> Option<&Named> {
-        self.drops.iter().find(|named| named.onion == onion)
+    /// The box at this carrier.
+    pub fn at(&self, onion: Onion) -> Option<&ContactBox> {
+        self.boxes.iter().find(|named| named.onion == onion)
     }
 
     /// A token of this class that was not used: of the newest epoch that counts on this day. `None` where there is none.
-    pub fn next_token(&self, onion: Onion, class: Class, today: Epoch) -> Option<(Place, Token)> {
+    pub fn next_token(&self, onion: Onion, class: Class, today: Epoch) -> Option<(TokenIndex, Token)> {
         let named = self.at(onion)?;
         let count = *named.classes.get(&class.number())?;
         let newest = today / named.every * named.every;
@@ -95,30 +95,30 @@ impl DropsOf {
             (0..).map_while(|back: u32| newest.checked_sub(back.checked_mul(named.every)?)).take_while(counts);
         epochs.find_map(|epoch| {
             let number = self.used.get(&(onion, epoch, class.number())).copied().unwrap_or(0);
-            let place = Place { epoch, class: class.number(), number };
+            let place = TokenIndex { epoch, class: class.number(), number };
             (number < count).then(|| (place, token(&named.seed, epoch, class, number)))
         })
     }
 
     /// A card names these from now on. What was used of a seed stays used.
-    pub(in crate::engine) fn set(&mut self, drops: &[Named]) {
-        let known = |onion: Onion| drops.iter().find(|named| named.onion == onion).map(|named| &named.seed);
+    pub(in crate::engine) fn set(&mut self, boxes: &[ContactBox]) {
+        let known = |onion: Onion| boxes.iter().find(|named| named.onion == onion).map(|named| &named.seed);
         let kept: Vec<Onion> = self
-            .drops
+            .boxes
             .iter()
             .filter(|old| known(old.onion).is_some_and(|seed| *seed == old.seed))
             .map(|old| old.onion)
             .collect();
         self.used.retain(|(onion, _, _), _| kept.contains(onion));
-        self.drops = drops.to_vec();
+        self.boxes = boxes.to_vec();
     }
 
-    /// Uses a token up; `false` where it is not the next one of a drop that there is.
-    pub(in crate::engine) fn spend(&mut self, onion: Onion, place: Place) -> bool {
+    /// Uses a token up; `false` where it is not the next one of a box that there is.
+    pub(in crate::engine) fn spend(&mut self, onion: Onion, place: TokenIndex) -> bool {
         if self.at(onion).is_none() {
             return false;
         }
-        let Place { epoch, class, number } = place;
+        let TokenIndex { epoch, class, number } = place;
         let used = self.used.entry((onion, epoch, class)).or_insert(0);
         if number < *used {
             return false;

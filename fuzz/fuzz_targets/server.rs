@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
 use runepeer::base::Timestamp;
-use runepeer::engine::session::{Delivery, Host, Offer, Responder, SendParams, Sender, Ticket};
+use runepeer::engine::session::{Delivery, Host, Offer, Server, SendParams, Sender, Ticket};
 use runepeer::wire::Status;
 
 #[derive(Default)]
@@ -29,7 +29,7 @@ impl Host for Fuzzed {
 
 fuzz_target!(|pieces: Vec<&[u8]>| {
     let now = Timestamp::from_secs(1_800_000_000);
-    let (mut host, mut responder) = (Fuzzed::default(), Responder::new(now, &runepeer::base::Terms::default()));
+    let (mut host, mut responder) = (Fuzzed::default(), Server::new(now, &runepeer::base::Terms::default()));
     let mut output = 0;
     for piece in pieces {
         responder.handle(now, piece, &mut host);

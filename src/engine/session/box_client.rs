@@ -26,7 +26,7 @@ pub struct Answered {
     pub blocks: Vec<Vec<u8>>,
 }
 
-/// What a [`Patron`] reports.
+/// What a [`BoxClient`] reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Service {
     /// The answer to a command, in full.
@@ -47,7 +47,7 @@ struct Waiting {
 }
 
 /// One session with a carrier that we dialled.
-pub struct Patron {
+pub struct BoxClient {
     /// It remembers the line whose blocks are coming.
     core: ClientCore<Reply, Service>,
     waiting: VecDeque<Waiting>,
@@ -58,7 +58,7 @@ pub struct Patron {
     arrived: usize,
 }
 
-impl Patron {
+impl BoxClient {
     /// A session that begins now.
     pub fn new(now: Timestamp) -> Self {
         let (waiting, lines) = (VecDeque::new(), Vec::new());
@@ -221,9 +221,9 @@ impl Answered {
     }
 }
 
-impl std::fmt::Debug for Patron {
+impl std::fmt::Debug for BoxClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Patron").field("closed", &self.core.is_closed()).finish_non_exhaustive()
+        f.debug_struct("BoxClient").field("closed", &self.core.is_closed()).finish_non_exhaustive()
     }
 }
 
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn answers_come_in_the_order_of_the_commands_with_their_lines_and_blocks() {
-        let mut patron = Patron::new(start());
+        let mut patron = BoxClient::new(start());
         patron.ask(start(), Ticket(1), &check(), b"", 0);
         let retrieve = BoxCommand::Retrieve {
             mailbox: NAME.to_owned(),
@@ -281,7 +281,7 @@ mod tests {
 
     #[test]
     fn whoever_watches_waits_and_is_told() {
-        let mut patron = Patron::new(start());
+        let mut patron = BoxClient::new(start());
         patron.ask(start(), Ticket(1), &BoxCommand::Watch { mailbox: NAME.to_owned() }, b"", 0);
         patron.handle(start(), format!("{GREETING}260 WATCHING\n261 {NAME} {OBJECT}\n").as_bytes());
         let events = patron.take_events();
@@ -297,7 +297,7 @@ mod tests {
 
     #[test]
     fn a_closing_refusal_answers_its_command_and_leaves_the_others() {
-        let mut patron = Patron::new(start());
+        let mut patron = BoxClient::new(start());
         patron.ask(start(), Ticket(1), &check(), b"", 0);
         patron.ask(start(), Ticket(2), &check(), b"", 0);
         patron.handle(start(), format!("{GREETING}411 IDENTIFICATION FAILED\n").as_bytes());
@@ -312,21 +312,21 @@ mod tests {
     #[test]
     fn an_answer_may_bring_what_was_asked_for_and_no_more() {
         for (bound, fails) in [(4, false), (3, true)] {
-            let mut patron = Patron::new(start());
+            let mut patron = BoxClient::new(start());
             patron.ask(start(), Ticket(1), &check(), b"", bound);
             patron.handle(start(), format!("{GREETING}251 #4\nwxyz").as_bytes());
             let failed = matches!(patron.take_events().last(), Some(Service::Failed(_, Failure::Protocol)));
             assert_eq!(failed, fails);
         }
         // The lines of one answer share the bound.
-        let mut patron = Patron::new(start());
+        let mut patron = BoxClient::new(start());
         patron.ask(start(), Ticket(1), &check(), b"", 6);
         patron.handle(start(), format!("{GREETING}252- 0 #4\nwxyz252 4 #4\nwxyz").as_bytes());
         assert!(matches!(patron.take_events().last(), Some(Service::Failed(_, Failure::Protocol))));
         let (mailbox, selection) = (NAME.to_owned(), Selection::default());
         let list = BoxCommand::List { mailbox, selection, json: false };
         for (command, lines) in [(list, LINES_OF_LIST), (check(), WIRE_INFORMATION_LINES)] {
-            let mut patron = Patron::new(start());
+            let mut patron = BoxClient::new(start());
             patron.ask(start(), Ticket(1), &command, b"", 0);
             patron.handle(start(), GREETING.as_bytes());
             for _ in 1..lines {
@@ -340,7 +340,7 @@ mod tests {
 
     #[test]
     fn quitting_says_so_and_a_late_end_is_no_failure() {
-        let mut patron = Patron::new(start());
+        let mut patron = BoxClient::new(start());
         patron.ask(start(), Ticket(1), &check(), b"", 0);
         patron.handle(start(), format!("{GREETING}240 {NAME} U=0 T=0\n").as_bytes());
         patron.take_events();
@@ -361,7 +361,7 @@ mod tests {
             ], 0..12),
             asked in 0..5_u64,
         ) {
-            let mut patron = Patron::new(start());
+            let mut patron = BoxClient::new(start());
             for ticket in 0..asked {
                 patron.ask(start(), Ticket(ticket), &check(), b"", 10);
             }

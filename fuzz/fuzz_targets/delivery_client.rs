@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
 use runepeer::base::{MacKey, Onion, Timestamp};
-use runepeer::engine::session::{Event, Initiator, Job, Ticket, Way};
+use runepeer::engine::session::{Event, DeliveryClient, Job, Ticket, Way};
 use runepeer::wire::Importance;
 
 fuzz_target!(|pieces: Vec<&[u8]>| {
     let now = Timestamp::from_secs(1_800_000_000);
-    let mut initiator = Initiator::new(now);
+    let mut initiator = DeliveryClient::new(now);
     for number in 0..3_u64 {
         let job = Job {
             to: format!("bob@{}", Onion::from_public_key([9; 32])).parse().expect("an address"),

@@ -4,14 +4,14 @@
 
 use libfuzzer_sys::fuzz_target;
 use runepeer::base::Timestamp;
-use runepeer::engine::session::{Patron, Service, Ticket};
+use runepeer::engine::session::{BoxClient, Service, Ticket};
 use runepeer::wire::mailbox::BoxCommand;
 
 const BOUND: u64 = 100;
 
 fuzz_target!(|pieces: Vec<&[u8]>| {
     let now = Timestamp::from_secs(1_800_000_000);
-    let mut patron = Patron::new(now);
+    let mut patron = BoxClient::new(now);
     let mailbox = "01".repeat(32);
     patron.ask(now, Ticket(0), &BoxCommand::Check { mailbox: mailbox.clone(), recursive: true }, b"", BOUND);
     patron.ask(now, Ticket(1), &BoxCommand::Watch { mailbox }, b"", 0);

@@ -75,9 +75,9 @@ fn story(_: &PathBuf) {
     let invitation = bob.json(&["carrier", "invite"])["invitations"][0]["invitation"].as_str().unwrap().to_owned();
     carol.json(&["carrier", "add", &invitation, "--name", "bob"]);
     wait_for("carol's box is open and alice knows it", PATIENCE, || {
-        let rented = &carol.json(&["carrier", "list"])["carriers"][0];
-        let open = rented["state"] == "open" && rented["contacts"] == 1;
-        (open && alice.json(&["contact", "show", "carol"])["drops"] == 1).then_some(())
+        let own_box = &carol.json(&["carrier", "list"])["carriers"][0];
+        let open = own_box["state"] == "open" && own_box["contacts"] == 1;
+        (open && alice.json(&["contact", "show", "carol"])["boxes"] == 1).then_some(())
     });
 
     carol.kill();

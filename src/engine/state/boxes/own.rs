@@ -1,4 +1,4 @@
-//! A drop of ours: a mailbox that we rent at a carrier for our contacts to fill while we are away
+//! A box of ours: a mailbox that we rent at a carrier for our contacts to fill while we are away
 //! (docs/protocol.md, "Box").
 //!
 //! It is for a fixed number of contacts, its *seats*, each with a token seed from the beginning: the sets that the carrier gets
@@ -11,16 +11,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::ids::Fingerprint;
 use crate::base::limits;
-use crate::base::{ContactId, DropId, Onion, Rng, Timestamp, TokenSeed};
+use crate::base::{BoxId, ContactId, Onion, Rng, Timestamp, TokenSeed};
 use crate::engine::state::profile::SecretBytes;
 use crate::wire::token::{Class, Epoch, TokenHash, hash_of, token};
 
 /// What one seat may leave in one epoch: classes, and how many objects of each.
 const ALLOWANCE: [(u8, u32); 6] = [(12, 16), (14, 16), (16, 8), (18, 4), (20, 2), (22, 1)];
 
-/// Keys that were made for a drop.
+/// Keys that were made for a box.
 #[derive(Clone)]
-pub struct DropKeys {
+pub struct BoxKeys {
     /// The secret part.
     pub keys: SecretBytes,
     /// The certificate.
@@ -29,7 +29,7 @@ pub struct DropKeys {
     pub fingerprint: Fingerprint,
 }
 
-/// The place of one contact in a drop.
+/// The place of one contact in a box.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seat {
     /// What its tokens are made from.
@@ -38,7 +38,7 @@ pub struct Seat {
     pub contact: Option<ContactId>,
 }
 
-/// How far a drop is.
+/// How far a box is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stage {
     /// The carrier does not have it yet.
@@ -49,11 +49,11 @@ pub enum Stage {
     Leaving,
 }
 
-/// One drop of ours.
+/// One box of ours.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rented {
+pub struct OwnBox {
     /// Its name in records.
-    pub id: DropId,
+    pub id: BoxId,
     /// What the user calls it.
     pub name: String,
     /// Where the carrier is.
@@ -75,13 +75,13 @@ pub struct Rented {
     /// The last epoch whose sets the carrier has; 0 before the first.
     pub uploaded: Epoch,
     /// When it was rented.
-    pub rented: Timestamp,
+    pub since: Timestamp,
 }
 
-impl Rented {
+impl OwnBox {
     /// Seats with fresh seeds.
     pub fn seats(rng: &mut dyn Rng) -> Vec<Seat> {
-        (0..limits::DROP_SEATS).map(|_| Seat { seed: TokenSeed::random(rng), contact: None }).collect()
+        (0..limits::BOX_SEATS).map(|_| Seat { seed: TokenSeed::random(rng), contact: None }).collect()
     }
 
     /// The classes of which there are tokens.
@@ -101,9 +101,9 @@ impl Rented {
 
     /// The first epoch, from this day on, whose sets the carrier is to have and has not.
     pub fn missing(&self, today: Epoch) -> Option<Epoch> {
-        let step = limits::DROP_EPOCH_DAYS;
+        let step = limits::BOX_EPOCH_DAYS;
         let current = today / step * step;
-        let last = current.saturating_add(limits::DROP_EPOCHS_AHEAD * step);
+        let last = current.saturating_add(limits::BOX_EPOCHS_AHEAD * step);
         // What is later than that was uploaded by a clock that was wrong: what lies between is missing.
         let next = if (current..=last).contains(&self.uploaded) { self.uploaded.saturating_add(step) } else { current };
         (next <= last).then_some(next)
@@ -131,15 +131,15 @@ impl fmt::Debug for Seat {
     }
 }
 
-impl fmt::Debug for Rented {
+impl fmt::Debug for OwnBox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rented").field("id", &self.id).field("stage", &self.stage).finish_non_exhaustive()
+        f.debug_struct("OwnBox").field("id", &self.id).field("stage", &self.stage).finish_non_exhaustive()
     }
 }
 
-/// One change of a drop.
+/// One change of a box.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum DropChange {
+pub enum BoxChange {
     /// The carrier has it.
     Registered,
     /// The carrier has all sets up to this epoch.
@@ -150,17 +150,17 @@ pub enum DropChange {
     Leaving,
 }
 
-impl Rented {
+impl OwnBox {
     /// `false` where that changes nothing.
-    pub(in crate::engine) fn apply(&mut self, change: DropChange) -> bool {
+    pub(in crate::engine) fn apply(&mut self, change: BoxChange) -> bool {
         match change {
-            DropChange::Registered if self.stage == Stage::Registering => self.stage = Stage::Open,
-            DropChange::Uploaded(epoch) if epoch != self.uploaded => self.uploaded = epoch,
-            DropChange::Seated(contact) if self.seat_of(contact).is_none() => {
+            BoxChange::Registered if self.stage == Stage::Registering => self.stage = Stage::Open,
+            BoxChange::Uploaded(epoch) if epoch != self.uploaded => self.uploaded = epoch,
+            BoxChange::Seated(contact) if self.seat_of(contact).is_none() => {
                 let Some(seat) = self.seats.iter_mut().find(|seat| seat.contact.is_none()) else { return false };
                 seat.contact = Some(contact);
             }
-            DropChange::Leaving if self.stage != Stage::Leaving => self.stage = Stage::Leaving,
+            BoxChange::Leaving if self.stage != Stage::Leaving => self.stage = Stage::Leaving,
             _ => return false,
         }
         true

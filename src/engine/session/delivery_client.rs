@@ -38,7 +38,7 @@ struct Active {
 }
 
 /// One session with a peer that we dialled.
-pub struct Initiator {
+pub struct DeliveryClient {
     /// It remembers the 201 whose certificates are on their way.
     core: ClientCore<(PipelineId, Ready), Event>,
     waiting: VecDeque<(Ticket, Job)>,
@@ -49,7 +49,7 @@ pub struct Initiator {
     finishing: bool,
 }
 
-impl Initiator {
+impl DeliveryClient {
     /// A session that begins now.
     pub fn new(now: Timestamp) -> Self {
         Self {
@@ -364,8 +364,8 @@ impl Active {
     }
 }
 
-impl std::fmt::Debug for Initiator {
+impl std::fmt::Debug for DeliveryClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Initiator").field("closed", &self.core.is_closed()).finish_non_exhaustive()
+        f.debug_struct("DeliveryClient").field("closed", &self.core.is_closed()).finish_non_exhaustive()
     }
 }

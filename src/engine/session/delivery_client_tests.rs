@@ -28,11 +28,11 @@ fn job(object: Option<&[u8]>, certificate: Option<&[u8]>) -> Job {
 
 /// Connects both machines; every exchange in which the initiator waits for the other side is one round trip.
 fn exchange(
-    initiator: &mut Initiator,
+    initiator: &mut DeliveryClient,
     host: &mut Fake,
-    mut on_event: impl FnMut(&mut Initiator, &Event),
+    mut on_event: impl FnMut(&mut DeliveryClient, &Event),
 ) -> (usize, Vec<Event>) {
-    let (mut responder, mut events, mut round_trips) = (Responder::new(start(), &Terms::default()), VecDeque::new(), 0);
+    let (mut responder, mut events, mut round_trips) = (Server::new(start(), &Terms::default()), VecDeque::new(), 0);
     loop {
         let request = initiator.take_output();
         if request.is_empty() {
@@ -51,7 +51,7 @@ fn exchange(
 
 #[test]
 fn a_message_to_a_known_peer_is_one_round_trip() {
-    let mut initiator = Initiator::new(start());
+    let mut initiator = DeliveryClient::new(start());
     let mut host = Fake { answer: Some(Status::Roger), ..Fake::default() };
     for number in 0..4 {
         initiator.send(start(), Ticket(number), job(Some(&vec![1; PIPELINED_OBJECT_BYTES]), Some(CERTIFICATE)));
@@ -69,7 +69,7 @@ fn a_message_to_a_known_peer_is_one_round_trip() {
 #[test]
 fn a_session_with_nothing_more_to_do_says_quit_and_ends() {
     for jobs in [0, 1] {
-        let mut initiator = Initiator::new(start());
+        let mut initiator = DeliveryClient::new(start());
         let mut host = Fake { answer: Some(Status::Roger), ..Fake::default() };
         for number in 0..jobs {
             initiator.send(start(), Ticket(number), job(Some(&[1; 10]), Some(CERTIFICATE)));
@@ -85,7 +85,7 @@ fn a_session_with_nothing_more_to_do_says_quit_and_ends() {
 
 #[test]
 fn a_large_object_waits_for_201_and_comes_whole() {
-    let mut initiator = Initiator::new(start());
+    let mut initiator = DeliveryClient::new(start());
     let mut host = Fake { answer: Some(Status::Roger), ..Fake::default() };
     let object: Vec<u8> = (0..PIPELINED_OBJECT_BYTES + 1).map(|index| index as u8).collect();
     initiator.send(start(), Ticket(1), job(Some(&object), Some(CERTIFICATE)));
@@ -97,7 +97,7 @@ fn a_large_object_waits_for_201_and_comes_whole() {
 
 #[test]
 fn an_unknown_certificate_is_asked_for_and_the_object_provided() {
-    let mut initiator = Initiator::new(start());
+    let mut initiator = DeliveryClient::new(start());
     let mut host = Fake { answer: Some(Status::Roger), ..Fake::default() };
     initiator.send(start(), Ticket(1), job(None, None));
     initiator.send(start(), Ticket(2), job(None, Some(CERTIFICATE)));
@@ -122,7 +122,7 @@ fn an_unknown_certificate_is_asked_for_and_the_object_provided() {
 
 #[test]
 fn a_certificate_that_changed_under_a_pipelined_object_is_reported() {
-    let mut initiator = Initiator::new(start());
+    let mut initiator = DeliveryClient::new(start());
     let mut host = Fake { answer: Some(Status::ContentRefused), ..Fake::default() };
     initiator.send(start(), Ticket(1), job(Some(b"sealed to the old one"), Some(b"old")));
     let (_, events) = exchange(&mut initiator, &mut host, |_, _| {});
@@ -132,7 +132,7 @@ fn a_certificate_that_changed_under_a_pipelined_object_is_reported() {
 
 #[test]
 fn a_refused_send_is_one_outcome_and_the_session_goes_on() {
-    let mut initiator = Initiator::new(start());
+    let mut initiator = DeliveryClient::new(start());
     let mut host = Fake { answer: Some(Status::Roger), ..Fake::default() };
     let mut other = job(Some(b"x"), Some(CERTIFICATE));
     other.to = bob().to_string().replace("bob", "eve").parse().unwrap();
@@ -152,7 +152,7 @@ fn a_refused_send_is_one_outcome_and_the_session_goes_on() {
 
 #[test]
 fn what_is_carried_is_shown_as_its_senders_and_goes_on_with_another_certificate() {
-    let mut initiator = Initiator::new(start());
+    let mut initiator = DeliveryClient::new(start());
     let mut host = Fake { answer: Some(Status::Roger), ..Fake::default() };
     for (number, size) in [(1, 5), (2, PIPELINED_OBJECT_BYTES + 1)] {
         let object = vec![7; size];
@@ -177,7 +177,7 @@ fn what_is_carried_is_shown_as_its_senders_and_goes_on_with_another_certificate(
 fn whoever_is_asked_to_carry_has_no_certificate_to_show() {
     let object: &[u8] = b"x";
     for (answer, accepted) in [("201 99 - -".to_owned(), true), (format!("201 99 {} -", known()), false)] {
-        let mut initiator = Initiator::new(start());
+        let mut initiator = DeliveryClient::new(start());
         let way = Way::Carried(Some(MacKey::from_bytes([3; 32])));
         initiator.send(start(), Ticket(1), Job { way, ..job(Some(object), Some(CERTIFICATE)) });
         let said = String::from_utf8(initiator.take_output()).unwrap();
@@ -192,7 +192,7 @@ fn whoever_is_asked_to_carry_has_no_certificate_to_show() {
 
 /// An initiator with one pipelined job that hears this from its peer.
 fn hears(script: &str) -> Vec<Event> {
-    let mut initiator = Initiator::new(start());
+    let mut initiator = DeliveryClient::new(start());
     initiator.send(start(), Ticket(5), job(Some(b"x"), Some(CERTIFICATE)));
     for byte in script.as_bytes() {
         initiator.handle(start(), &[*byte]);
@@ -249,7 +249,7 @@ fn whatever_a_peer_says_each_job_ends_once() {
 
 #[test]
 fn an_initiator_waits_for_its_own_side_but_not_for_ever_for_the_other() {
-    let mut initiator = Initiator::new(start());
+    let mut initiator = DeliveryClient::new(start());
     initiator.send(start(), Ticket(1), job(None, None));
     assert_eq!(initiator.poll_timeout(), Some(start().plus(WIRE_HANDSHAKE)));
     initiator.handle(start(), format!("{GREETING}1: 201 1 #1 -\nx").as_bytes());
@@ -271,7 +271,7 @@ fn an_initiator_waits_for_its_own_side_but_not_for_ever_for_the_other() {
 
 #[test]
 fn more_jobs_than_room_take_turns() {
-    let mut initiator = Initiator::new(start());
+    let mut initiator = DeliveryClient::new(start());
     let mut host = Fake { answer: Some(Status::Roger), ..Fake::default() };
     for number in 0..10 {
         initiator.send(start(), Ticket(number), job(Some(b"x"), Some(CERTIFICATE)));
@@ -287,7 +287,7 @@ fn more_jobs_than_room_take_turns() {
 #[test]
 fn information_gives_no_more_time_and_ends_a_session_where_it_is_much() {
     type Hear<'a> = &'a dyn Fn(Timestamp, &[u8]) -> (Option<Timestamp>, bool);
-    let (initiator, patron) = (RefCell::new(Initiator::new(start())), RefCell::new(Patron::new(start())));
+    let (initiator, patron) = (RefCell::new(DeliveryClient::new(start())), RefCell::new(BoxClient::new(start())));
     initiator.borrow_mut().send(start(), Ticket(1), job(Some(b"x"), Some(CERTIFICATE)));
     let check = BoxCommand::Check { mailbox: "0".repeat(64), recursive: false };
     patron.borrow_mut().ask(start(), Ticket(1), &check, b"", 0);
@@ -320,7 +320,7 @@ fn information_gives_no_more_time_and_ends_a_session_where_it_is_much() {
 /// Nor where it says so of the very message that waits for its answer.
 #[test]
 fn information_about_what_was_brought_gives_no_more_time_either() {
-    let mut initiator = Initiator::new(start());
+    let mut initiator = DeliveryClient::new(start());
     initiator.send(start(), Ticket(1), job(Some(b"x"), Some(CERTIFICATE)));
     initiator.handle(start(), GREETING.as_bytes());
     let answer_due = Some(start().plus(WIRE_IDLE));
@@ -343,7 +343,7 @@ fn a_server_that_talks_without_end_is_left_at_once() {
         GREETING.repeat(2),
         "x".repeat(100_000),
     ] {
-        let mut initiator = Initiator::new(start());
+        let mut initiator = DeliveryClient::new(start());
         initiator.send(start(), Ticket(1), job(Some(b"x"), Some(CERTIFICATE)));
         initiator.handle(start(), GREETING.as_bytes());
         let mut heard = 0;
@@ -361,7 +361,7 @@ fn a_server_that_talks_without_end_is_left_at_once() {
 /// A certificate that changes is learnt; one that changes each time is work without end.
 #[test]
 fn a_peer_that_shows_a_new_certificate_each_time_is_left() {
-    let mut initiator = Initiator::new(start());
+    let mut initiator = DeliveryClient::new(start());
     initiator.handle(start(), GREETING.as_bytes());
     for number in 1..=WIRE_CERTIFICATES + 1 {
         initiator.send(start(), Ticket(number.into()), job(Some(b"x"), Some(CERTIFICATE)));

@@ -1,7 +1,7 @@
 //! Boxes that an identity rents at carriers: what the control socket can ask of them, and how they stand.
 
 use crate::base::{Onion, OnionSeed};
-use crate::control::reply::{self, BoxState, CheckState, RentedBox};
+use crate::control::reply::{self, BoxState, BoxStatus, CheckState};
 use crate::control::{Code, Failure};
 use crate::daemon::failures::broken;
 use crate::daemon::hosts::account::LocalAccount;
@@ -9,8 +9,8 @@ use crate::daemon::runtime::clock::now;
 use crate::daemon::runtime::crypto::Pool;
 use crate::engine::state::book::ContactStatus;
 use crate::engine::state::boxes::Check;
-use crate::engine::state::boxes::rented::DropKeys;
-use crate::engine::state::boxes::rented::{Rented, Stage};
+use crate::engine::state::boxes::own::BoxKeys;
+use crate::engine::state::boxes::own::{OwnBox, Stage};
 use crate::engine::state::profile::SecretBytes;
 use crate::engine::{Request, Snapshot};
 use crate::mail::Invitation;
@@ -26,64 +26,64 @@ pub(in crate::daemon) async fn rent(
     account: &LocalAccount,
     invitation: String,
     name: Option<String>,
-) -> Result<RentedBox, Failure> {
+) -> Result<BoxStatus, Failure> {
     let read = Invitation::parse_box(&invitation).map_err(|error| Failure::new(Code::Usage, error.to_string()))?;
     let name = name.unwrap_or_else(|| read.address.onion().label().chars().take(NAME_LETTERS).collect());
     let made = pool.call(new_keys).await;
     let keys = made.unwrap_or_else(|| Err(broken("the keys of the box cannot be made", "the library failed")))?;
-    account.ask(Request::RentDrop { invitation, name: name.clone(), keys }).await?;
+    account.ask(Request::RentBox { invitation, name: name.clone(), keys }).await?;
     let snapshot = account.snapshot.borrow().clone();
-    let rented = snapshot.drops.by_name(&name);
-    let known = rented.map(|rented| describe(&snapshot, rented));
+    let own_box = snapshot.boxes.by_name(&name);
+    let known = own_box.map(|own_box| describe(&snapshot, own_box));
     known.ok_or_else(|| Failure::new(Code::Failed, format!("the box {name} is not known after all")))
 }
 
 /// Begins to see whether a box works.
 pub(in crate::daemon) async fn check(account: &LocalAccount, name: String) -> Result<reply::Done, Failure> {
-    account.ask(Request::CheckDrop { name }).await?;
+    account.ask(Request::CheckBox { name }).await?;
     Ok(reply::Done {})
 }
 
 /// Gives a box up.
 pub(in crate::daemon) async fn leave(account: &LocalAccount, name: String) -> Result<reply::Done, Failure> {
-    account.ask(Request::LeaveDrop { name }).await?;
+    account.ask(Request::LeaveBox { name }).await?;
     Ok(reply::Done {})
 }
 
 /// The boxes of an identity.
-pub(in crate::daemon) fn list(snapshot: &Snapshot) -> Vec<RentedBox> {
-    snapshot.drops.rented().map(|rented| describe(snapshot, rented)).collect()
+pub(in crate::daemon) fn list(snapshot: &Snapshot) -> Vec<BoxStatus> {
+    snapshot.boxes.own().map(|own_box| describe(snapshot, own_box)).collect()
 }
 
-fn describe(snapshot: &Snapshot, rented: &Rented) -> RentedBox {
-    let state = match rented.stage {
+fn describe(snapshot: &Snapshot, own_box: &OwnBox) -> BoxStatus {
+    let state = match own_box.stage {
         Stage::Registering => BoxState::Registering,
-        Stage::Open if rented.uploaded == 0 => BoxState::Preparing,
+        Stage::Open if own_box.uploaded == 0 => BoxState::Preparing,
         Stage::Open => BoxState::Open,
         Stage::Leaving => BoxState::Leaving,
     };
     let confirmed = snapshot.book.contacts().filter(|contact| contact.status == ContactStatus::Confirmed);
-    let without = confirmed.filter(|contact| rented.is_open() && rented.seat_of(contact.id).is_none()).count();
-    let attempts = snapshot.collections.get(&rented.id).copied().unwrap_or_default();
-    RentedBox {
-        name: rented.name.clone(),
+    let without = confirmed.filter(|contact| own_box.is_open() && own_box.seat_of(contact.id).is_none()).count();
+    let attempts = snapshot.collections.get(&own_box.id).copied().unwrap_or_default();
+    BoxStatus {
+        name: own_box.name.clone(),
         role: "box".to_owned(),
-        onion: rented.onion.to_string(),
+        onion: own_box.onion.to_string(),
         state,
         connected: attempts.next.is_none() && attempts.failed == 0 && attempts.last_error.is_none(),
-        check: snapshot.checks.get(&rented.id).map(|check| match check {
+        check: snapshot.checks.get(&own_box.id).map(|check| match check {
             Check::Leaving => CheckState::Leaving,
             Check::Left => CheckState::Left,
             Check::Works => CheckState::Works,
             Check::Failed(_) => CheckState::Failed,
         }),
-        check_error: snapshot.checks.get(&rented.id).and_then(|check| match check {
+        check_error: snapshot.checks.get(&own_box.id).and_then(|check| match check {
             Check::Failed(error) => Some(error.to_string()),
             _ => None,
         }),
-        contacts: rented.seats.iter().filter(|seat| seat.contact.is_some()).count(),
-        places: rented.seats.len(),
-        contacts_without_place: if rented.has_seat() { 0 } else { without },
+        contacts: own_box.seats.iter().filter(|seat| seat.contact.is_some()).count(),
+        places: own_box.seats.len(),
+        contacts_without_place: if own_box.has_seat() { 0 } else { without },
         attempts: attempts.failed,
         next_at: attempts.next.map(crate::base::Timestamp::rfc3339),
         last_error: attempts.last_error.map(|error| error.to_string()),
@@ -91,12 +91,12 @@ fn describe(snapshot: &Snapshot, rented: &Rented) -> RentedBox {
 }
 
 /// Keys for one box and nothing else; the onion in them is nobody's.
-fn new_keys() -> Result<DropKeys, Failure> {
+fn new_keys() -> Result<BoxKeys, Failure> {
     let failed = |error: &dyn std::fmt::Display| broken("the keys of the box cannot be made", error);
     let onion = Onion::of_seed(&OnionSeed::random(&mut OsRng));
     let generated = pgp::generate(now(), onion, &mut OsRng).map_err(|error| failed(&error))?;
     let certificate = generated.keys.certificate();
-    Ok(DropKeys {
+    Ok(BoxKeys {
         keys: SecretBytes::new(generated.keys.to_bytes().to_vec()),
         certificate: certificate.bytes().into(),
         fingerprint: certificate.fingerprint(),

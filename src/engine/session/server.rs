@@ -40,7 +40,7 @@ pub(super) enum Expected {
 }
 
 /// One session with a peer who connected to us.
-pub struct Responder {
+pub struct Server {
     pub(super) decoder: Decoder,
     pub(super) replies: Replies,
     pub(super) pace: Pace,
@@ -63,7 +63,7 @@ pub struct Responder {
     most_untaken: usize,
 }
 
-impl Responder {
+impl Server {
     /// A session of an identity that begins now; its greeting is already in the output.
     pub fn new(now: Timestamp, terms: &Terms) -> Self {
         // What it says is short.
@@ -471,9 +471,9 @@ impl Responder {
     }
 }
 
-impl std::fmt::Debug for Responder {
+impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Responder").field("closed", &self.closed).finish_non_exhaustive()
+        f.debug_struct("Server").field("closed", &self.closed).finish_non_exhaustive()
     }
 }
 
