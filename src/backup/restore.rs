@@ -2,7 +2,7 @@
 //!
 //! While it goes on, a file `restoring` is there: no daemon starts, and the next attempt begins anew. When it is complete, a
 //! file `restored` is there, and one in each identity's directory. The next start tells each identity what happened
-//! (`Record::Restored`), and looks for the original before it publishes anything.
+//! (`IdentityRecord::Restored`), and looks for the original before it publishes anything.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -9,7 +9,7 @@ use crate::base::rng::SeededRng;
 use crate::base::{BodyId, IdentityId, Onion, OnionSeed, SymmetricKey, Timestamp};
 use crate::engine::io::{Durability, NewBody};
 use crate::engine::state::mailbox::{FolderRole, NamedFlags, NewMessage};
-use crate::engine::{Profile, PublicProfile, Record, SecretBytes, State};
+use crate::engine::{MailboxRecord, Profile, PublicProfile, Record, SecretBytes, State};
 use crate::mail::{Address, Binding, LocalPart};
 use crate::store::vfs::{CrashMode, Fault, FaultVfs, MemVfs, Plan, Vfs};
 use crate::store::{Keyring, Log, Passphrase, Sizes, SteppedLog};
@@ -74,7 +74,7 @@ fn save(log: &mut SteppedLog, state: &mut State, number: u8, size: usize) {
         size: size as u32,
         content: None,
     };
-    let record = Record::MessageAdded { folder: inbox.id, message };
+    let record = Record::Mailbox(MailboxRecord::MessageAdded { folder: inbox.id, message });
     let done = log.commit(vec![(vec![record.encode().unwrap()], vec![body], Durability::Synced)]);
     state.apply(done[0].unwrap(), &record);
 }

@@ -12,7 +12,9 @@ use crate::base::{BodyId, ContactId, FolderId, OpId, SessionId, Timestamp};
 use crate::mail::Address;
 
 use crate::engine::dialled::News;
-use crate::engine::io::{CommitError, DIALLED_SESSIONS, Durability, Effect, NewBody, Opened, Refusal, Transaction};
+use crate::engine::io::{
+    CommitError, DIALLED_SESSIONS, Draft, Durability, Effect, NewBody, Opened, Refusal, Transaction,
+};
 use crate::engine::state::mailbox::{Folder, FolderRole, NamedFlags, NewMessage, Uid};
 use crate::engine::state::profile::{Profile, PublicProfile};
 use crate::engine::state::record::Record;
@@ -138,7 +140,7 @@ pub(in crate::engine) struct Out {
     signals: VecDeque<Signal>,
     owners: BTreeMap<OpId, Owner>,
     /// The records of commits that are under way.
-    commits: BTreeMap<OpId, Vec<Record>>,
+    commits: BTreeMap<OpId, Arc<[Record]>>,
     reserved_uids: BTreeMap<FolderId, Uid>,
     reserved_uid_validity: u32,
     last_op: u64,
@@ -208,21 +210,21 @@ impl Out {
     }
 
     /// The records of a commit that is over.
-    pub(in crate::engine) fn end_commit(&mut self, op: OpId) -> Option<Vec<Record>> {
+    pub(in crate::engine) fn end_commit(&mut self, op: OpId) -> Option<Arc<[Record]>> {
         self.commits.remove(&op)
     }
 
-    pub(in crate::engine) fn commit(&mut self, owner: Owner, change: impl Into<Transaction>) -> OpId {
+    pub(in crate::engine) fn commit(&mut self, owner: Owner, change: impl Into<Draft>) -> OpId {
         self.commit_with(owner, change, Durability::Synced)
     }
 
     pub(in crate::engine) fn commit_with(
         &mut self,
         owner: Owner,
-        change: impl Into<Transaction>,
+        change: impl Into<Draft>,
         durability: Durability,
     ) -> OpId {
-        let (op, change) = (self.operation(owner), change.into());
+        let (op, change) = (self.operation(owner), Transaction::from(change.into()));
         self.commits.insert(op, change.records.clone());
         self.effect(Effect::Commit(op, change, durability));
         op

@@ -54,7 +54,7 @@ pub(in crate::engine) fn decode<R>(bytes: &[u8], from_payload: FromPayload<R>) -
     }
 }
 
-/// The records of one log: an enum, each variant with the number of its kind.
+/// Some of the records of a log: an enum, each variant with the number of its kind.
 macro_rules! records {
     (
         $(#[$enum_doc:meta])* $enum:ident
@@ -82,15 +82,8 @@ macro_rules! records {
                 $crate::engine::encoding::encode(self.kind(), payload)
             }
 
-            /// Reads a record; `None` where it is unknown and may be ignored.
-            ///
-            /// # Errors
-            /// [`RecordError`](crate::engine::RecordError): the log must not be used further.
-            pub fn decode(bytes: &[u8]) -> Result<Option<Self>, $crate::engine::RecordError> {
-                $crate::engine::encoding::decode(bytes, Self::from_payload)
-            }
-
-            fn from_payload(kind: u16, payload: &[u8]) -> Option<postcard::Result<(Self, usize)>> {
+            /// The record with these fields, and how many bytes are left after it; `None` where this kind is none of these.
+            pub(in crate::engine) fn from_payload(kind: u16, payload: &[u8]) -> Option<postcard::Result<(Self, usize)>> {
                 match kind {
                     $( $kind => Some(
                         postcard::take_from_bytes::<($($type,)*)>(payload)

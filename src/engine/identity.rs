@@ -21,7 +21,7 @@ use crate::engine::rooms::Rooms;
 use crate::engine::state::book::{ContactChange, ContactStatus};
 use crate::engine::state::mailbox::ModSeq;
 use crate::engine::state::profile::{NoProfile, Profile};
-use crate::engine::state::record::Record;
+use crate::engine::state::record::{BookRecord, Record};
 use crate::engine::state::{Applied, Snapshot, State};
 use crate::engine::task::{Task, Tasks};
 
@@ -58,10 +58,10 @@ impl Identity {
     }
 
     /// What readers may see now.
-    pub fn snapshot(&self) -> Snapshot {
-        let Rooms { deliver, boxes, .. } = &self.rooms;
+    pub fn snapshot(&mut self) -> Snapshot {
+        let Rooms { deliver, boxes, .. } = &mut self.rooms;
         Snapshot {
-            attempts: Arc::new(deliver.schedule.attempts()),
+            attempts: deliver.schedule.attempts(),
             collections: Arc::new(boxes.calendar.attempts()),
             checks: Arc::new(boxes.checks.iter().map(|(box_id, known)| (*box_id, known.check)).collect()),
             ..self.state.snapshot()
@@ -172,7 +172,7 @@ impl Identity {
         let Some(records) = self.out.end_commit(op) else { return };
         let applied = result.map(|first| {
             let applied: Vec<_> =
-                (first..).zip(&records).map(|(number, record)| self.apply(now, number, record)).collect();
+                (first..).zip(records.iter()).map(|(number, record)| self.apply(now, number, record)).collect();
             self.publish();
             let released = self.state.take_released();
             if !released.is_empty() {
@@ -226,8 +226,8 @@ fn tell_all(cx: &mut Context<'_>, rooms: &mut Rooms, tasks: &mut Tasks) {
 /// Who was blocked or removed by a record.
 const fn parted(record: &Record) -> Option<ContactId> {
     match record {
-        Record::ContactChanged { id, change: ContactChange::Status(ContactStatus::Blocked) }
-        | Record::ContactRemoved { id } => Some(*id),
+        Record::Book(BookRecord::ContactChanged { id, change: ContactChange::Status(ContactStatus::Blocked) })
+        | Record::Book(BookRecord::ContactRemoved { id }) => Some(*id),
         _ => None,
     }
 }

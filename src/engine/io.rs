@@ -20,21 +20,35 @@ use crate::mail::Card;
 pub const DIALLED_SESSIONS: u64 = 1 << 63;
 
 /// Records that are committed together or not at all.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Transaction {
-    /// In order; each gets a log number of its own, one after the other.
-    pub records: Vec<Record>,
+    /// In order; each gets a log number of its own, one after the other. The machine shares
+    /// them, and applies them when the commit is reported.
+    pub records: Arc<[Record]>,
     /// The bodies that they bring.
     pub bodies: Vec<NewBody>,
 }
 
-impl From<Record> for Transaction {
+/// A transaction that is being put together.
+#[derive(Default)]
+pub(in crate::engine) struct Draft {
+    pub(in crate::engine) records: Vec<Record>,
+    pub(in crate::engine) bodies: Vec<NewBody>,
+}
+
+impl From<Draft> for Transaction {
+    fn from(Draft { records, bodies }: Draft) -> Self {
+        Self { records: records.into(), bodies }
+    }
+}
+
+impl From<Record> for Draft {
     fn from(record: Record) -> Self {
         Self { records: vec![record], bodies: Vec::new() }
     }
 }
 
-impl From<Vec<Record>> for Transaction {
+impl From<Vec<Record>> for Draft {
     fn from(records: Vec<Record>) -> Self {
         Self { records, bodies: Vec::new() }
     }

@@ -36,5 +36,8 @@ pub use state::boxes::KnownBoxes;
 pub use state::mailbox::Mailbox;
 pub use state::profile::{Profile, PublicProfile, SecretBytes};
 pub use state::queue::Queue;
-pub use state::record::Record;
+pub use state::record::{
+    BookRecord, BoxRecord, CheckpointRecord, ForwardingRecord, IdentityRecord, MailboxRecord, QueueRecord,
+    ReceivedRecord, Record,
+};
 pub use state::{Lost, Snapshot, State};

@@ -16,13 +16,13 @@ use crate::engine::deliver::Deliver;
 use crate::engine::deliver::recall;
 use crate::engine::deliver::submission::submit;
 use crate::engine::forwarding;
-use crate::engine::io::{CommitError, Durability, Effect, NewBody, Transaction};
+use crate::engine::io::{CommitError, Draft, Durability, Effect, NewBody};
 use crate::engine::people::cards::request_decided;
 use crate::engine::people::{contacts, parting};
 use crate::engine::receive::delivery::has_room;
 use crate::engine::state::Applied;
 use crate::engine::state::mailbox::{FlagChange, Folder, FolderRole, NamedFlags, NewMessage, Uid};
-use crate::engine::state::record::Record;
+use crate::engine::state::record::{IdentityRecord, MailboxRecord, Record};
 
 /// A request whose transaction is being committed.
 struct InFlight {
@@ -62,7 +62,7 @@ impl Requests {
                 for queue in &recalled {
                     rooms.deliver.schedule.set_recalled(*queue, true);
                 }
-                let op = cx.out.commit_with(Owner::Room(Room::Requests), Transaction { records, bodies }, durability);
+                let op = cx.out.commit_with(Owner::Room(Room::Requests), Draft { records, bodies }, durability);
                 self.in_flight.insert(op, InFlight { id, answer, recalled });
             }
             Err(error) => cx.out.effect(Effect::Respond(id, Err(error))),
@@ -99,18 +99,21 @@ fn plan(cx: &mut Context<'_>, rooms: &mut RequestRooms<'_>, request: Request) ->
         Request::RenameFolder { folder, name } => rename_folder(cx, folder, &name),
         Request::DeleteFolder { folder } => match known_folder(cx, folder)?.role {
             Some(_) => Err(RequestError::FolderRefused("it always exists")),
-            None => Ok(Change::done(vec![Record::FolderDeleted { id: folder }], RequestError::NoSuchFolder)),
+            None => Ok(Change::done(
+                vec![Record::Mailbox(MailboxRecord::FolderDeleted { id: folder })],
+                RequestError::NoSuchFolder,
+            )),
         },
         Request::SubscribeFolder { folder, subscribed } => {
             known_folder(cx, folder)?;
-            let record = Record::FolderSubscribed { id: folder, subscribed };
+            let record = Record::Mailbox(MailboxRecord::FolderSubscribed { id: folder, subscribed });
             Ok(Change::done(vec![record], RequestError::NoSuchFolder))
         }
         Request::Submit(submission) => submit(cx, deliver, &submission),
         Request::Cancel(queue) => recall::cancel(cx, deliver, queue),
         Request::Retry(queue) => recall::retry(cx, deliver, queue),
         Request::TellDamaged(body) => {
-            let Transaction { records, bodies } = deliver.tell_damaged(cx, body);
+            let Draft { records, bodies } = deliver.tell_damaged(cx, body);
             Ok(Change { bodies, ..Change::new(records, Answer::Always(Response::Done)) })
         }
         Request::Invite { public, expires } => contacts::invite(cx, public, expires),
@@ -124,7 +127,7 @@ fn plan(cx: &mut Context<'_>, rooms: &mut RequestRooms<'_>, request: Request) ->
         Request::ChooseCarrier { contact, friend } => forwarding::choose_carrier(cx, contact, friend),
         Request::Listen(on) => {
             let answer = Answer::Always(Response::Done);
-            Ok(Change::new(vec![Record::ListenSwitched { on }], answer))
+            Ok(Change::new(vec![Record::Identity(IdentityRecord::ListenSwitched { on })], answer))
         }
         Request::RentBox { invitation, name, keys } => rent_box(cx, &invitation, name, keys),
         Request::CheckBox { name } => {
@@ -194,8 +197,10 @@ fn append(
     let body = NewBody { shared, ..NewBody::new(BodyId::random(cx.rng), message) };
     let message = NewMessage { uid, flags, date, body: body.id, size, content: None };
     let response = Response::Appended { uid_validity, uid };
-    let mut change =
-        Change::new(vec![Record::MessageAdded { folder, message }], Answer::All(response, RequestError::NoSuchFolder));
+    let mut change = Change::new(
+        vec![Record::Mailbox(MailboxRecord::MessageAdded { folder, message })],
+        Answer::All(response, RequestError::NoSuchFolder),
+    );
     change.bodies.push(body);
     Ok(change)
 }
@@ -205,7 +210,8 @@ fn store_flags(cx: &Context<'_>, folder: FolderId, uids: Vec<Uid>, change: FlagC
     if change != FlagChange::Remove {
         check_keywords(known, &flags)?;
     }
-    let records = uids_record(uids, |uids| Record::FlagsChanged { folder, uids, change, flags });
+    let records =
+        uids_record(uids, |uids| Record::Mailbox(MailboxRecord::FlagsChanged { folder, uids, change, flags }));
     Ok(Change { durability: Durability::Lazy, ..Change::new(records, Answer::Changed) })
 }
 
@@ -248,7 +254,7 @@ fn transfer(
         recall::recall_shown(cx, &present, &mut change);
     }
     let pairs = present.into_iter().zip(new).collect();
-    change.records.insert(0, Record::Transferred { from, to, pairs, keep });
+    change.records.insert(0, Record::Mailbox(MailboxRecord::Transferred { from, to, pairs, keep }));
     change.records.extend(decided);
     Ok(change)
 }
@@ -264,7 +270,7 @@ fn expunge(cx: &mut Context<'_>, deliver: &Deliver, folder: FolderId, mut uids: 
         recall::recall_shown(cx, &uids, &mut change);
     }
     if !uids.is_empty() {
-        change.records.insert(0, Record::Expunged { folder, uids });
+        change.records.insert(0, Record::Mailbox(MailboxRecord::Expunged { folder, uids }));
     }
     Ok(change)
 }
@@ -289,7 +295,7 @@ fn create_folder(cx: &mut Context<'_>, name: &str) -> Outcome {
 fn new_folder(cx: &mut Context<'_>, name: String) -> (FolderId, Record) {
     let id = FolderId::random(cx.rng);
     let uid_validity = cx.reserve_uid_validity();
-    (id, Record::FolderCreated { id, name, role: None, uid_validity })
+    (id, Record::Mailbox(MailboxRecord::FolderCreated { id, name, role: None, uid_validity }))
 }
 
 /// Renames a folder and those below it. INBOX stays: its messages move into a new folder (RFC 9051 §6.3.6).
@@ -308,14 +314,14 @@ fn rename_folder(cx: &mut Context<'_>, folder: FolderId, name: &str) -> Outcome 
     if name.starts_with(&below) {
         return Err(RequestError::FolderRefused("it cannot be moved below itself"));
     }
-    let mut records = vec![Record::FolderRenamed { id: folder, name: name.clone() }];
+    let mut records = vec![Record::Mailbox(MailboxRecord::FolderRenamed { id: folder, name: name.clone() })];
     for child in cx.state.mailbox().folders() {
         let Some(rest) = child.name.strip_prefix(&below) else { continue };
         let renamed = folder_name(&format!("{name}/{rest}"))?;
         if cx.state.mailbox().by_name(&renamed).is_some() {
             return Err(RequestError::FolderExists);
         }
-        records.push(Record::FolderRenamed { id: child.id, name: renamed });
+        records.push(Record::Mailbox(MailboxRecord::FolderRenamed { id: child.id, name: renamed }));
     }
     Ok(Change::done(records, RequestError::FolderExists))
 }
@@ -326,7 +332,7 @@ fn rename_inbox(cx: &mut Context<'_>, inbox: &Folder, name: String) -> Outcome {
     let pairs: Vec<(Uid, Uid)> = inbox.messages.iter().map(|message| message.uid).zip(1..).collect();
     let mut records = vec![created];
     if !pairs.is_empty() {
-        records.push(Record::Transferred { from: inbox.id, to, pairs, keep: false });
+        records.push(Record::Mailbox(MailboxRecord::Transferred { from: inbox.id, to, pairs, keep: false }));
     }
     Ok(Change::done(records, RequestError::FolderExists))
 }

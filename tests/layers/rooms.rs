@@ -136,7 +136,7 @@ fn an_import_up_is_seen_in_every_form() {
         ("src/engine/session/mod.rs", "#[cfg(test)]\nmod tests;\nuse crate::engine::identity::Identity;"),
         ("src/engine/state/mod.rs", "use super::Identity;"),
         ("src/engine/boxes/client.rs", "fn a(identity: &crate::engine::Identity) {}"),
-        ("src/engine/state/boxes/mod.rs", "use super::super::boxes::leg::Leg;"),
+        ("src/engine/state/boxes/mod.rs", "use super::super::boxes::client::DepositClient;"),
     ];
     let tree = Tree::new(texts.map(|(path, text)| (path.to_owned(), text.to_owned())).to_vec());
     let expected = [

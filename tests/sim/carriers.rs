@@ -100,7 +100,7 @@ impl CarrierNode {
     fn append(&mut self, HeldTransaction { records, bodies }: HeldTransaction) -> u64 {
         let (log, kept) = &mut self.disk;
         let first = log.last().unwrap().0 + 1;
-        log.extend((first..).zip(records));
+        log.extend((first..).zip(records.iter().cloned()));
         kept.extend(bodies.into_iter().map(|body| (body.id, body.bytes)));
         first
     }

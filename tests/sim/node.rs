@@ -232,7 +232,7 @@ impl Node {
 
     /// The process runs with this log and state.
     pub(crate) fn run(&mut self, log: SteppedLog, state: State, now: Timestamp, skew: i64) {
-        let identity = Identity::new(state, Delays::default(), now, &mut self.rng).unwrap();
+        let mut identity = Identity::new(state, Delays::default(), now, &mut self.rng).unwrap();
         self.life += 1;
         self.running = Some(Running {
             published: identity.snapshot(),

@@ -7,7 +7,9 @@ use runepeer::base::{BodyId, ContactId, FolderId, QueueId};
 use runepeer::engine::state::forwarding::{Fate, Forwarding};
 use runepeer::engine::state::mailbox::{FolderRole, Uid};
 use runepeer::engine::state::queue::{FailureReason, Progress};
-use runepeer::engine::{KnownBoxes, Record, State, Transaction};
+use runepeer::engine::{
+    BoxRecord, ForwardingRecord, KnownBoxes, MailboxRecord, QueueRecord, ReceivedRecord, Record, State, Transaction,
+};
 
 use crate::climate::HOUR;
 use crate::node::Node;
@@ -80,15 +82,15 @@ impl Witness {
         let waits = |queue: &QueueId, contact: &ContactId| {
             state.queue().get(*queue).is_some_and(|queued| queued.waits_for(*contact))
         };
-        for record in &transaction.records {
+        for record in transaction.records.iter() {
             match record {
-                Record::RecipientDelivered { queue, contact, .. } if waits(queue, contact) => {
+                Record::Queue(QueueRecord::RecipientDelivered { queue, contact, .. }) if waits(queue, contact) => {
                     settled.push((*queue, *contact, End::Delivered));
                 }
-                Record::RecipientFailed { queue, contact, reason, .. } if waits(queue, contact) => {
+                Record::Queue(QueueRecord::RecipientFailed { queue, contact, reason, .. }) if waits(queue, contact) => {
                     settled.push((*queue, *contact, End::Failed(*reason)));
                 }
-                Record::SubmissionCancelled { queue } => {
+                Record::Queue(QueueRecord::SubmissionCancelled { queue }) => {
                     let waiting = state.queue().get(*queue).into_iter().flat_map(|queued| queued.waiting());
                     settled.extend(
                         waiting
@@ -117,9 +119,9 @@ impl Witness {
         assert!(number > highest, "log numbers only grow");
         let text =
             |body: BodyId| transaction.bodies.iter().find(|new| new.id == body).and_then(|new| token(&new.bytes));
-        for record in &transaction.records {
+        for record in transaction.records.iter() {
             match record {
-                Record::Submitted { queued } if state.queue().get(queued.id).is_some() => {
+                Record::Queue(QueueRecord::Submitted { queued }) if state.queue().get(queued.id).is_some() => {
                     let Some(text) = text(queued.body) else { continue };
                     self.queues.insert((at, queued.id), text.clone());
                     let to = queued.recipients.keys().filter_map(|contact| node_of(nodes, state, *contact));
@@ -130,7 +132,7 @@ impl Witness {
                     });
                     mail.recipients.extend(to.map(|node| (node, None)));
                 }
-                Record::Delivered { folder, message, .. } => {
+                Record::Received(ReceivedRecord::Delivered { folder, message, .. }) => {
                     let there = state.mailbox().folder(*folder).and_then(|folder| folder.messages.get(message.uid));
                     if there.is_some_and(|there| there.body == message.body) {
                         self.arrived(nodes, at, text(message.body), message.body);
@@ -139,14 +141,20 @@ impl Witness {
                 _ => {}
             }
         }
-        let held = |record: &&Record| matches!(record, Record::DepositSettled { held: Some(_), .. });
+        let held = |record: &&Record| matches!(record, Record::Boxes(BoxRecord::DepositSettled { held: Some(_), .. }));
         self.held += transaction.records.iter().filter(held).count() as u64;
-        let carried = |record: &&Record| matches!(record, Record::ForwardedEnded { fate: Fate::Delivered, .. });
+        let carried = |record: &&Record| {
+            matches!(record, Record::Forwarding(ForwardingRecord::ForwardedEnded { fate: Fate::Delivered, .. }))
+        };
         self.carried += transaction.records.iter().filter(carried).count() as u64;
-        if matches!(transaction.records.first(), Some(Record::Discarded { .. })) {
+        if matches!(transaction.records.first(), Some(Record::Received(ReceivedRecord::Discarded { .. }))) {
             self.receipts += before.settled.len() as u64;
         }
-        let reports = transaction.records.iter().filter(|record| matches!(record, Record::MessageAdded { .. })).count();
+        let reports = transaction
+            .records
+            .iter()
+            .filter(|record| matches!(record, Record::Mailbox(MailboxRecord::MessageAdded { .. })))
+            .count();
         for (queue, contact, end) in before.settled {
             let Some(text) = self.queues.get(&(at, queue)).cloned() else { continue };
             let Some(to) = node_of(nodes, state, contact) else { continue };
@@ -250,7 +258,7 @@ impl Witness {
             let mut chosen: Vec<_> = sure.iter().chain(chosen).collect();
             chosen.sort_by_key(|(place, _)| *place);
             let mut state = reported.clone();
-            let records = chosen.iter().flat_map(|(_, transaction)| &transaction.records);
+            let records = chosen.iter().flat_map(|(_, transaction)| transaction.records.iter());
             for (number, record) in (u64::MAX / 2..).zip(records) {
                 state.apply(number, record);
             }
@@ -264,18 +272,18 @@ impl Witness {
     pub(crate) fn found(&mut self, nodes: &[Node], at: usize, now: i64, state: &State, doubtful: &[Transaction]) {
         self.note_uids(at, state);
         for transaction in doubtful {
-            for record in &transaction.records {
+            for record in transaction.records.iter() {
                 let text = |body: BodyId| {
                     transaction.bodies.iter().find(|new| new.id == body).and_then(|new| token(&new.bytes))
                 };
                 match record {
-                    Record::Delivered { folder, message, .. } => {
+                    Record::Received(ReceivedRecord::Delivered { folder, message, .. }) => {
                         let there = state.mailbox().folder(*folder).and_then(|folder| folder.messages.get(message.uid));
                         if there.is_some_and(|there| there.body == message.body) {
                             self.arrived(nodes, at, text(message.body), message.body);
                         }
                     }
-                    Record::Submitted { queued } if state.queue().get(queued.id).is_some() => {
+                    Record::Queue(QueueRecord::Submitted { queued }) if state.queue().get(queued.id).is_some() => {
                         let Some(text) = text(queued.body) else { continue };
                         self.queues.insert((at, queued.id), text.clone());
                         let to = queued.recipients.keys().filter_map(|contact| node_of(nodes, state, *contact));
@@ -284,13 +292,13 @@ impl Witness {
                         let mail = Mail { author: at, recipients: BTreeMap::new(), submitted: i64::MIN / 2 };
                         self.mails.entry(text).or_insert(mail).recipients.extend(to);
                     }
-                    Record::RecipientDelivered { queue, contact, .. } => {
+                    Record::Queue(QueueRecord::RecipientDelivered { queue, contact, .. }) => {
                         self.ended_unseen(nodes, at, now, state, *queue, *contact, End::Delivered);
                     }
-                    Record::RecipientFailed { queue, contact, reason, .. } => {
+                    Record::Queue(QueueRecord::RecipientFailed { queue, contact, reason, .. }) => {
                         self.ended_unseen(nodes, at, now, state, *queue, *contact, End::Failed(*reason));
                     }
-                    Record::SubmissionCancelled { queue } => {
+                    Record::Queue(QueueRecord::SubmissionCancelled { queue }) => {
                         let ended: Vec<_> =
                             state.queue().ended().filter(|queued| queued.id == *queue).cloned().collect();
                         for (contact, recipient) in ended.iter().flat_map(|queued| queued.recipients.iter()) {

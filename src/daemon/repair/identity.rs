@@ -11,7 +11,7 @@ use super::{Finding, Progress, Unreadable, Waiting};
 use crate::base::{BodyId, FolderId, IdentityId, SymmetricKey};
 use crate::control::Failure;
 use crate::engine::state::mailbox::FolderRole;
-use crate::engine::{Lost, Record, State};
+use crate::engine::{Lost, MailboxRecord, ReceivedRecord, Record, State};
 use crate::store::OsRng;
 use crate::store::vfs::Vfs;
 
@@ -34,12 +34,13 @@ impl Recovery {
     /// Makes the folder into which this record puts something, where there is none.
     pub(super) fn before(&mut self, state: &mut State, number: u64, record: &Record) {
         let id = match record {
-            Record::FolderDeleted { id } => {
+            Record::Mailbox(MailboxRecord::FolderDeleted { id }) => {
                 self.deleted.insert(*id);
                 return;
             }
-            Record::MessageAdded { folder, .. } | Record::Delivered { folder, .. } => *folder,
-            Record::Transferred { to, .. } => *to,
+            Record::Mailbox(MailboxRecord::MessageAdded { folder, .. })
+            | Record::Received(ReceivedRecord::Delivered { folder, .. }) => *folder,
+            Record::Mailbox(MailboxRecord::Transferred { to, .. }) => *to,
             _ => return,
         };
         let mailbox = state.mailbox();
@@ -48,7 +49,12 @@ impl Recovery {
             self.made.push(name.clone());
             // The lost record had this or a higher one, and what follows it a higher one still.
             let uid_validity = state.last_uid_validity().saturating_add(1);
-            drop(state.apply(number, &Record::FolderCreated { id, name, role: None, uid_validity }));
+            drop(
+                state.apply(
+                    number,
+                    &Record::Mailbox(MailboxRecord::FolderCreated { id, name, role: None, uid_validity }),
+                ),
+            );
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::base::rng::SeededRng;
 use crate::base::{BodyId, ContentId, FolderId, SymmetricKey};
 use crate::engine::io::{Durability, NewBody};
 use crate::engine::state::mailbox::{FolderRole, NamedFlags, NewMessage};
-use crate::engine::{Record, State};
+use crate::engine::{MailboxRecord, Record, State};
 use crate::mail::LocalPart;
 use crate::store::vfs::{MemVfs, Vfs, VfsFile};
 use crate::store::{Log, OpenError, OsRng, Sizes, SteppedLog};
@@ -137,7 +137,7 @@ impl Case {
         let (id, size, content) = (body.id, u32::try_from(len).unwrap(), None::<ContentId>);
         let flags = NamedFlags::default();
         let message = NewMessage { uid, flags, date: Timestamp::from_secs(1), body: id, size, content };
-        self.commit(vec![Record::MessageAdded { folder, message }], vec![body]);
+        self.commit(vec![Record::Mailbox(MailboxRecord::MessageAdded { folder, message })], vec![body]);
         id
     }
 
@@ -189,7 +189,7 @@ fn a_folder_whose_record_is_lost_is_made_again_for_what_lies_in_it() {
     case.next_segment();
     let (id, name) = (FolderId::random(&mut case.rng), "Work".to_owned());
     let uid_validity = case.state.last_uid_validity() + 1;
-    case.commit(vec![Record::FolderCreated { id, name, role: None, uid_validity }], Vec::new());
+    case.commit(vec![Record::Mailbox(MailboxRecord::FolderCreated { id, name, role: None, uid_validity })], Vec::new());
     let lost = case.next_segment();
     let body = case.add(id, 3_000_000);
     case.disk.unlink(&lost).unwrap();
@@ -221,12 +221,15 @@ fn a_folder_that_is_made_again_has_the_next_number_and_one_that_was_deleted_is_n
         let (flags, date, body) = (NamedFlags::default(), Timestamp::from_secs(1), BodyId::from_bytes([uid as u8; 16]));
         NewMessage { uid, flags, date, body, size: 1, content: None }
     };
-    read(&mut reader, &Record::FolderDeleted { id: deleted });
+    read(&mut reader, &Record::Mailbox(MailboxRecord::FolderDeleted { id: deleted }));
     for (folder, uid) in [(lost, 7), (deleted, 8), (lost, 9)] {
-        read(&mut reader, &Record::MessageAdded { folder, message: message(uid) });
+        read(&mut reader, &Record::Mailbox(MailboxRecord::MessageAdded { folder, message: message(uid) }));
     }
     let name = "Later".to_owned();
-    read(&mut reader, &Record::FolderCreated { id: later, name, role: None, uid_validity: last + 2 });
+    read(
+        &mut reader,
+        &Record::Mailbox(MailboxRecord::FolderCreated { id: later, name, role: None, uid_validity: last + 2 }),
+    );
     let mailbox = reader.state.mailbox();
     assert_eq!(recovery.made, ["Recovered"]);
     let recovered = mailbox.by_name("Recovered").unwrap();
@@ -245,7 +248,7 @@ fn what_nothing_needs_in_a_missing_segment_does_not_stop_the_next_start() {
     case.checkpoint();
     // Expunged, and the process ended before the body was given up.
     let uids = vec![case.state.mailbox().folder(inbox).unwrap().messages.iter().next().unwrap().uid];
-    case.commit(vec![Record::Expunged { folder: inbox, uids }], Vec::new());
+    case.commit(vec![Record::Mailbox(MailboxRecord::Expunged { folder: inbox, uids })], Vec::new());
     case.disk.unlink(&lost).unwrap();
     assert!(matches!(start(&case.disk, case.id), Err(OpenError::Missing { .. })));
     let disk = Arc::new(case.disk.clone());

@@ -1,4 +1,4 @@
-//! CheckTask a box of ours end to end: something that is sealed to ourselves is left there on a circuit of its own, with a token
+//! Checks a box of ours end to end: something that is sealed to ourselves is left there on a circuit of its own, with a token
 //! of a place that no contact has, and it must come back by the collection.
 //!
 //! All of it is memory: a check that a restart interrupts is over.

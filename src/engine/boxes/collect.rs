@@ -20,7 +20,7 @@ use crate::engine::people::cards::next_card;
 use crate::engine::session::{BoxClient, Service, Ticket};
 use crate::engine::state::book::{Contact, ContactChange, ContactStatus};
 use crate::engine::state::boxes::own::{BoxChange, OwnBox, Stage};
-use crate::engine::state::record::Record;
+use crate::engine::state::record::{BookRecord, BoxRecord, Record};
 use crate::engine::state::{AttemptError, State};
 use crate::wire::mailbox::{BoxCommand, Entry, Part, Policy, Registration, Selection, Style};
 use crate::wire::token::{Class, Epoch, epoch};
@@ -135,13 +135,16 @@ impl Boxes {
                 knows_us && own_box.seat_of(contact.id).is_none()
             };
             for contact in cx.state.book().contacts().filter(waits).take(free) {
-                records.push(Record::BoxChanged { id: own_box.id, change: BoxChange::Seated(contact.id) });
+                records.push(Record::Boxes(BoxRecord::BoxChanged {
+                    id: own_box.id,
+                    change: BoxChange::Seated(contact.id),
+                }));
                 told.insert(contact.id);
             }
         }
         let cards = told.into_iter().filter_map(|id| {
             let change = ContactChange::CardQueued(next_card(cx.state.book().contact(id)?, cx.now, None, cx.rng));
-            Some(Record::ContactChanged { id, change })
+            Some(Record::Book(BookRecord::ContactChanged { id, change }))
         });
         records.extend(cards);
         if !records.is_empty() {
@@ -371,7 +374,7 @@ impl CollectTask {
         let nothing_left = self.passed_over.is_empty() && self.listed.is_empty();
         if nothing_left && !self.news && own_box.stage == Stage::Leaving && is_forgotten(cx.state, own_box) {
             self.step = Step::Noting;
-            cx.out.commit(self.owner(), Record::BoxRemoved { id: own_box.id });
+            cx.out.commit(self.owner(), Record::Boxes(BoxRecord::BoxRemoved { id: own_box.id }));
             return;
         }
         let again = if nothing_left { end } else { cx.now.plus(limits::COLLECT_AGAIN).min(end) };
@@ -382,7 +385,7 @@ impl CollectTask {
     fn upload(&mut self, cx: &mut Context<'_>, own_box: &OwnBox, of: Epoch, classes: Vec<Class>) {
         let Some(class) = classes.first().copied() else {
             self.step = Step::Noting;
-            let record = Record::BoxChanged { id: own_box.id, change: BoxChange::Uploaded(of) };
+            let record = Record::Boxes(BoxRecord::BoxChanged { id: own_box.id, change: BoxChange::Uploaded(of) });
             cx.out.commit(self.owner(), record);
             return;
         };

@@ -18,13 +18,13 @@ use crate::engine::boxes::pages::{greeting_waits, page_keys, page_token};
 use crate::engine::context::{Completion, Context, Owner};
 use crate::engine::deliver::Deliver;
 use crate::engine::dialled::{Dialled, Line};
-use crate::engine::io::{CommitError, Effect, Refusal, Sizes, Transaction};
+use crate::engine::io::{CommitError, Draft, Effect, Refusal, Sizes};
 use crate::engine::people::cards::card_content;
 use crate::engine::session::{BoxClient, DeliveryClient, Service, Ticket};
 use crate::engine::state::book::{Contact, ContactChange, ContactStatus};
 use crate::engine::state::boxes::contacts::TokenIndex;
 use crate::engine::state::forwarding::friend_onion;
-use crate::engine::state::record::Record;
+use crate::engine::state::record::{BookRecord, BoxRecord, Record};
 use crate::engine::state::{Applied, AttemptError};
 use crate::mail::{Content, ContentKind, Receipt};
 use crate::wire::mailbox::BoxCommand;
@@ -268,7 +268,7 @@ impl DepositTask {
         op
     }
 
-    fn commit(&mut self, cx: &mut Context<'_>, change: impl Into<Transaction>, operation: InFlight) {
+    fn commit(&mut self, cx: &mut Context<'_>, change: impl Into<Draft>, operation: InFlight) {
         let op = cx.out.commit(Owner::Task(self.session()), change);
         self.in_flight = Some((op, operation));
     }
@@ -351,7 +351,7 @@ impl DepositTask {
     ) {
         self.stage = Stage::Noting(object, Some(token));
         let (contact, onion, receipt) = (self.contact, self.carrier, self.receipt);
-        self.commit(cx, Record::Deposited { contact, queue, onion, place, receipt }, InFlight::Noted);
+        self.commit(cx, Record::Boxes(BoxRecord::Deposited { contact, queue, onion, place, receipt }), InFlight::Noted);
     }
 
     /// What is about to be shown is noted on the disk, or is not.
@@ -439,7 +439,9 @@ impl DepositTask {
         let (contact, carrier, receipt) = (self.contact, self.carrier, self.receipt);
         rooms.boxes.calendar.deposit_held((contact, carrier), self.session(), cx.now);
         let records = match self.deposit {
-            Deposit::Mail(queue) => Some(vec![Record::DepositSettled { contact, queue, receipt, held: Some(cx.now) }]),
+            Deposit::Mail(queue) => {
+                Some(vec![Record::Boxes(BoxRecord::DepositSettled { contact, queue, receipt, held: Some(cx.now) })])
+            }
             // They may have gone another way meanwhile.
             Deposit::Receipts => rooms.deliver.receipts.returned_records(contact),
             Deposit::Page => None,
@@ -463,7 +465,11 @@ impl DepositTask {
             None => rooms.boxes.unplaced.insert((self.carrier, queue)),
         };
         let (contact, receipt) = (self.contact, self.receipt);
-        self.commit(cx, Record::DepositSettled { contact, queue, receipt, held: None }, InFlight::Refused);
+        self.commit(
+            cx,
+            Record::Boxes(BoxRecord::DepositSettled { contact, queue, receipt, held: None }),
+            InFlight::Refused,
+        );
     }
 
     // Pages.
@@ -494,7 +500,8 @@ impl DepositTask {
         if !usable {
             return self.end(cx, rooms, Some(AttemptError::WrongCertificate));
         }
-        let record = Record::ContactChanged { id: self.contact, change: ContactChange::Certificate(bytes) };
+        let record =
+            Record::Book(BookRecord::ContactChanged { id: self.contact, change: ContactChange::Certificate(bytes) });
         self.commit(cx, record, InFlight::Held);
     }
 }

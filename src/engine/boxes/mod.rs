@@ -1,4 +1,4 @@
-//! Boxes: mail for somebody who is away (docs/protocol.md, "Box", "Boxes in cards", "Receipts").
+//! Boxes: mail for somebody who is away (docs/protocol.md, "Box", "Drops in cards", "Receipts").
 //!
 //! An identity has boxes at carriers, which its contacts fill while it is away. A message whose recipient does not answer is
 //! left at each box of the recipient (`deposit`). The recipient collects it (`collect`) and returns a receipt

@@ -14,7 +14,7 @@ use crate::engine::context::Context;
 use crate::engine::state::State;
 use crate::engine::state::book::{Contact, ContactChange, ContactStatus, PendingCard};
 use crate::engine::state::boxes::own::{OwnBox, Stage};
-use crate::engine::state::record::Record;
+use crate::engine::state::record::{BookRecord, Record};
 use crate::mail::page::PageKeys;
 use crate::wire::token::{Epoch, Token, TokenHash, epoch, hash_of};
 
@@ -47,7 +47,7 @@ pub(in crate::engine) fn greeting_waits(
     let pending = entry.cards.pending.as_ref().filter(|pending| pending.content == card)?;
     let expires = Timestamp::from_secs(now.plus(limits::EXPIRY_MAX).secs());
     let change = ContactChange::CardQueued(PendingCard { expires, ..pending.clone() });
-    (expires > pending.expires).then_some(Record::ContactChanged { id: contact, change })
+    (expires > pending.expires).then_some(Record::Book(BookRecord::ContactChanged { id: contact, change }))
 }
 
 impl Boxes {

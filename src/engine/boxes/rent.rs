@@ -9,7 +9,7 @@ use crate::engine::people::cards::next_card;
 use crate::engine::people::contacts::check_petname;
 use crate::engine::state::book::{ContactChange, ContactStatus};
 use crate::engine::state::boxes::own::{BoxChange, BoxKeys, OwnBox, Stage};
-use crate::engine::state::record::Record;
+use crate::engine::state::record::{BookRecord, BoxRecord, Record};
 use crate::mail::Invitation;
 
 const UNKNOWN: RequestError = RequestError::NotFound("box");
@@ -46,7 +46,7 @@ pub(in crate::engine) fn rent_box(cx: &mut Context<'_>, text: &str, name: String
         uploaded: 0,
         since: cx.now,
     };
-    Ok(Change::done(vec![Record::BoxRented { own_box: Box::new(own_box) }], RequestError::NameTaken))
+    Ok(Change::done(vec![Record::Boxes(BoxRecord::BoxRented { own_box: Box::new(own_box) })], RequestError::NameTaken))
 }
 
 /// Gives a box up: at once where the carrier never had it, otherwise as soon as our contacts know. What is there until
@@ -54,13 +54,13 @@ pub(in crate::engine) fn rent_box(cx: &mut Context<'_>, text: &str, name: String
 pub(in crate::engine) fn leave_box(cx: &mut Context<'_>, name: &str) -> Outcome {
     let own_box = cx.state.boxes().by_name(name).ok_or(UNKNOWN)?;
     if own_box.stage == Stage::Registering {
-        return Ok(Change::done(vec![Record::BoxRemoved { id: own_box.id }], UNKNOWN));
+        return Ok(Change::done(vec![Record::Boxes(BoxRecord::BoxRemoved { id: own_box.id })], UNKNOWN));
     }
-    let mut records = vec![Record::BoxChanged { id: own_box.id, change: BoxChange::Leaving }];
+    let mut records = vec![Record::Boxes(BoxRecord::BoxChanged { id: own_box.id, change: BoxChange::Leaving })];
     for contact in own_box.seats.iter().filter_map(|seat| cx.state.book().contact(seat.contact?)) {
         if contact.status == ContactStatus::Confirmed {
             let change = ContactChange::CardQueued(next_card(contact, cx.now, None, cx.rng));
-            records.push(Record::ContactChanged { id: contact.id, change });
+            records.push(Record::Book(BookRecord::ContactChanged { id: contact.id, change }));
         }
     }
     Ok(Change::done(records, RequestError::InvitationRefused("you are giving that box up already")))

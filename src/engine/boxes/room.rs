@@ -12,7 +12,7 @@ use crate::engine::deliver::Deliver;
 use crate::engine::state::State;
 use crate::engine::state::book::{ContactChange, ContactStatus};
 use crate::engine::state::boxes::own::BoxChange;
-use crate::engine::state::record::Record;
+use crate::engine::state::record::{BookRecord, BoxRecord, ForwardingRecord, QueueRecord, ReceivedRecord, Record};
 
 /// What is remembered of boxes, ours and those of contacts.
 pub(in crate::engine) struct Boxes {
@@ -69,7 +69,7 @@ impl Boxes {
     pub(in crate::engine) fn on_records(&mut self, cx: &mut Context<'_>, deliver: &Deliver, records: &[Record]) {
         for record in records {
             match record {
-                Record::Submitted { queued } => {
+                Record::Queue(QueueRecord::Submitted { queued }) => {
                     // Nothing waits for a contact that a direct attempt did not reach lately.
                     for contact in queued.recipients.keys().copied() {
                         if deliver.schedule.is_away(contact) {
@@ -77,14 +77,23 @@ impl Boxes {
                         }
                     }
                 }
-                Record::ForwarderChosen { contact, friend: Some(_) } if deliver.schedule.is_away(*contact) => {
+                Record::Forwarding(ForwardingRecord::ForwarderChosen { contact, friend: Some(_) })
+                    if deliver.schedule.is_away(*contact) =>
+                {
                     self.wants_deposits(cx, *contact);
                 }
-                Record::InvitationMade { .. } => cx.out.tell(Signal::BoxNews),
-                Record::BoxRented { own_box } => self.calendar.collect(own_box.id, cx.now),
-                Record::BoxChanged { change: BoxChange::Leaving, id } => self.calendar.collect(*id, cx.now),
-                Record::ContactChanged { change: ContactChange::Status(ContactStatus::Blocked), .. } => {}
-                Record::ContactChanged { .. } | Record::CardAccepted { .. } | Record::BoxChanged { .. } => {
+                Record::Book(BookRecord::InvitationMade { .. }) => cx.out.tell(Signal::BoxNews),
+                Record::Boxes(BoxRecord::BoxRented { own_box }) => self.calendar.collect(own_box.id, cx.now),
+                Record::Boxes(BoxRecord::BoxChanged { change: BoxChange::Leaving, id }) => {
+                    self.calendar.collect(*id, cx.now)
+                }
+                Record::Book(BookRecord::ContactChanged {
+                    change: ContactChange::Status(ContactStatus::Blocked),
+                    ..
+                }) => {}
+                Record::Book(BookRecord::ContactChanged { .. })
+                | Record::Received(ReceivedRecord::CardAccepted { .. })
+                | Record::Boxes(BoxRecord::BoxChanged { .. }) => {
                     self.offer_seats(cx);
                 }
                 _ => {}

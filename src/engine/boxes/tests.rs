@@ -7,11 +7,11 @@ use crate::engine::api::{DeliveryOptions, Request, Submission};
 use crate::engine::carrier::CarrierInput;
 use crate::engine::io::Input;
 use crate::engine::state::AttemptError;
+use crate::engine::state::boxes::Check;
 use crate::engine::state::boxes::own::{OwnBox, Stage};
-use crate::engine::state::boxes::{Check, ReceiptPolicy};
-use crate::engine::state::mailbox::{FlagChange, Flags, FolderRole, NamedFlags};
-use crate::engine::state::queue::{FailureReason, Notify, Progress, RecipientOptions};
-use crate::engine::state::record::Record;
+use crate::engine::state::mailbox::FolderRole;
+use crate::engine::state::queue::{FailureReason, Progress};
+use crate::engine::state::record::{BoxRecord, Record};
 use crate::engine::tests::harness::{DAY, MINUTE, World};
 use crate::wire::mailbox::Policy;
 use crate::wire::token::{Class, epoch};
@@ -150,7 +150,7 @@ fn a_token_is_noted_before_it_is_shown_and_never_shown_for_something_else() {
     }
     let spent = |world: &World| {
         let log = &world.nodes[ALICE].log;
-        log.iter().filter(|(_, record)| matches!(record, Record::Deposited { .. })).count()
+        log.iter().filter(|(_, record)| matches!(record, Record::Boxes(BoxRecord::Deposited { .. }))).count()
     };
     assert_eq!((held(&world), custody(&world)), (1, 0), "nobody told alice");
     world.pass(HOUR);
@@ -230,7 +230,7 @@ fn a_receipt_counts_whatever_the_carrier_said() {
     let (queue, contact) = (published.queue.iter().next().unwrap().id, world.contact(ALICE, CAROL).unwrap().id);
     let receipt = published.boxes.copies(queue, contact)[0].receipt;
     // As if it had answered that it does not have it.
-    world.append(ALICE, vec![Record::DepositSettled { contact, queue, receipt, held: None }], vec![]);
+    world.append(ALICE, vec![Record::Boxes(BoxRecord::DepositSettled { contact, queue, receipt, held: None })], vec![]);
     world.restart(ALICE);
     assert!(world.nodes[ALICE].published.boxes.copies(queue, contact).is_empty());
     // No other copy gets to carol.
@@ -431,151 +431,6 @@ fn a_connection_that_is_dead_and_does_not_say_so_is_noticed() {
 }
 
 #[test]
-fn mail_to_somebody_who_returns_no_receipts_ends_as_handed_over() {
-    let mut world = world(15, 1);
-    let give = |world: &mut World, given| {
-        let contact = world.contact(CAROL, ALICE).unwrap().id;
-        let told = if given { ReceiptPolicy::Delivered } else { ReceiptPolicy::Nothing };
-        world.request(CAROL, Request::Tell { contact, told }).unwrap();
-        world.pass(5 * MINUTE);
-        let known = world.nodes[ALICE].published.boxes.expects_receipts(world.contact(ALICE, CAROL).unwrap().id);
-        assert_eq!(known, given, "her card says so");
-    };
-    give(&mut world, false);
-    world.apart.extend([(ALICE, CAROL), (CAROL, ALICE)]);
-    world.submit(ALICE, CAROL, "one").unwrap();
-    world.pass(HOUR);
-    assert_eq!((inbox(&world, CAROL), held(&world), custody(&world)), (1, 0, 1));
-    assert!(world.nodes[CAROL].identity.state().boxes().owed().next().is_none());
-    assert_eq!(progress(&world), Progress::Queued, "nobody knows yet");
-    world.restart(ALICE);
-    world.restart(CAROL);
-    world.pass(15 * DAY);
-    assert!(matches!(progress(&world), Progress::HandedOver(_)));
-    let reports = world.texts(ALICE, FolderRole::Inbox);
-    assert!(reports.iter().all(|text| !text.contains("Action: failed")), "it is no failure");
-    assert!(reports.iter().any(|text| text.contains("A carrier of theirs has it")), "the notice after a day says so");
-    assert!(world.messages(ALICE, FolderRole::Outbox).is_empty());
-    // And back.
-    world.apart.clear();
-    give(&mut world, true);
-    world.apart.insert((ALICE, CAROL));
-    world.submit(ALICE, CAROL, "two").unwrap();
-    world.pass(3 * HOUR);
-    assert!(matches!(progress(&world), Progress::Delivered(_)));
-    assert_eq!(inbox(&world, CAROL), 2);
-    world.check();
-}
-
-#[test]
-fn who_gets_no_receipts_any_more_is_owed_none() {
-    let mut world = world(16, 1);
-    world.apart.extend([(ALICE, CAROL), (CAROL, ALICE)]);
-    world.submit(ALICE, CAROL, "one").unwrap();
-    world.pass(WHILE);
-    assert_eq!(world.nodes[CAROL].identity.state().boxes().owed().count(), 1);
-    let contact = world.contact(CAROL, ALICE).unwrap().id;
-    world.request(CAROL, Request::Tell { contact, told: ReceiptPolicy::Nothing }).unwrap();
-    assert_eq!(world.nodes[CAROL].identity.state().boxes().owed().count(), 0);
-    world.apart.remove(&(CAROL, ALICE));
-    world.pass(3 * HOUR);
-    assert_eq!(progress(&world), Progress::Queued, "none was returned");
-    world.check();
-}
-
-#[test]
-fn who_may_hear_nothing_any_more_hears_nothing_of_what_waits_to_be_told() {
-    for told in [ReceiptPolicy::Delivered, ReceiptPolicy::Nothing] {
-        let mut world = world(20, 1);
-        let contact = world.contact(CAROL, ALICE).unwrap().id;
-        world.request(CAROL, Request::Tell { contact, told: ReceiptPolicy::Read }).unwrap();
-        world.submit(ALICE, CAROL, "one").unwrap();
-        world.pass(MINUTE);
-        world.apart.extend([(ALICE, CAROL), (CAROL, ALICE)]);
-        let inbox = world.nodes[CAROL].published.mailbox.by_role(FolderRole::Inbox).unwrap();
-        let (folder, uids) = (inbox.id, inbox.messages.iter().map(|message| message.uid).collect());
-        let (change, flags) = (FlagChange::Add, NamedFlags::system(Flags::SEEN));
-        world.request(CAROL, Request::Store { folder, uids, change, flags }).unwrap();
-        world.pass(2 * HOUR);
-        assert!(world.nodes[CAROL].identity.rooms.deliver.receipts.are_returning(contact), "it is on its way");
-        world.request(CAROL, Request::Tell { contact, told }).unwrap();
-        world.apart.clear();
-        world.pass(3 * HOUR);
-        assert!(matches!(progress(&world), Progress::Delivered(_)), "alice was told that it was read");
-        world.check();
-    }
-}
-
-#[test]
-fn who_may_know_hears_what_was_read_and_nobody_else() {
-    let mut world = world(18, 1);
-    let contact = world.contact(CAROL, ALICE).unwrap().id;
-    let read = |world: &mut World, uid| {
-        let folder = world.nodes[CAROL].published.mailbox.by_role(FolderRole::Inbox).unwrap().id;
-        let (change, flags) = (FlagChange::Add, NamedFlags::system(Flags::SEEN));
-        world.request(CAROL, Request::Store { folder, uids: vec![uid], change, flags }).unwrap();
-    };
-    let uids = |world: &World| world.messages(CAROL, FolderRole::Inbox).iter().map(|m| m.uid).collect::<Vec<_>>();
-    // Directly, while nobody may know.
-    world.submit(ALICE, CAROL, "one").unwrap();
-    world.pass(MINUTE);
-    let first = uids(&world)[0];
-    read(&mut world, first);
-    world.pass(2 * HOUR);
-    assert!(matches!(progress(&world), Progress::Delivered(_)));
-    world.request(CAROL, Request::Tell { contact, told: ReceiptPolicy::Read }).unwrap();
-    // Directly, and by the box.
-    world.submit(ALICE, CAROL, "two").unwrap();
-    world.pass(MINUTE);
-    world.apart.insert((ALICE, CAROL));
-    world.submit(ALICE, CAROL, "three").unwrap();
-    world.pass(HOUR);
-    let states = |world: &World| {
-        let ended = world.nodes[ALICE].published.queue.ended().flat_map(|queued| queued.recipients.values());
-        ended.map(|recipient| matches!(recipient.progress, Progress::Read(_))).collect::<Vec<_>>()
-    };
-    assert_eq!(states(&world), [false, false, false], "delivered");
-    world.restart(CAROL);
-    for uid in uids(&world) {
-        read(&mut world, uid);
-    }
-    world.restart(CAROL);
-    world.pass(3 * HOUR);
-    assert_eq!(states(&world), [false, true, true]);
-    assert!(world.nodes[CAROL].identity.state().boxes().reads().owed_to().next().is_none());
-    world.check();
-}
-
-#[test]
-fn a_message_whose_receipt_and_reading_come_together_is_reported_once() {
-    let mut world = world(19, 1);
-    let contact = world.contact(CAROL, ALICE).unwrap().id;
-    world.request(CAROL, Request::Tell { contact, told: ReceiptPolicy::Read }).unwrap();
-    world.apart.extend([(ALICE, CAROL), (CAROL, ALICE)]);
-    let recipient = world.address(CAROL);
-    let notify = Notify { success: true, failure: true, delay: true };
-    let options = RecipientOptions { notify, original: None };
-    let asked = DeliveryOptions {
-        recipients: [(recipient.clone(), options)].into_iter().collect(),
-        ..DeliveryOptions::default()
-    };
-    let (message, visible) = (world.message(ALICE, "one"), vec![recipient.clone()]);
-    world.request(ALICE, Request::Submit(Submission { recipients: vec![recipient], visible, message, asked })).unwrap();
-    world.pass(WHILE);
-    // She reads it at once, before the receipt is on its way, and both go together.
-    let inbox = world.nodes[CAROL].published.mailbox.by_role(FolderRole::Inbox).unwrap();
-    let (folder, uids) = (inbox.id, inbox.messages.iter().map(|message| message.uid).collect());
-    let (change, flags) = (FlagChange::Add, NamedFlags::system(Flags::SEEN));
-    world.request(CAROL, Request::Store { folder, uids, change, flags }).unwrap();
-    world.apart.remove(&(CAROL, ALICE));
-    world.pass(3 * HOUR);
-    assert!(matches!(progress(&world), Progress::Read(_)));
-    let reports = world.texts(ALICE, FolderRole::Inbox);
-    assert_eq!(reports.iter().filter(|text| text.contains("Action: delivered")).count(), 1, "once");
-    world.check();
-}
-
-#[test]
 fn a_check_goes_to_the_carrier_and_comes_back_and_says_where_it_does_not() {
     let mut world = world(17, 1);
     let check = |world: &mut World| world.request(CAROL, Request::CheckBox { name: "box120".to_owned() });
@@ -709,28 +564,4 @@ fn what_is_left_at_a_drop_goes_on_circuits_that_nobody_knows_the_author_by() {
     world.pass(HOUR);
     let to_carrier = world.circuits.iter().filter(|(node, to, _)| (*node, *to) == (CAROL, carrier));
     assert!(to_carrier.clone().count() > 0 && to_carrier.clone().all(|(_, _, contact)| contact.is_none()));
-}
-
-#[test]
-fn a_receipt_says_nothing_of_when_the_message_was_collected() {
-    let mut minutes = Vec::new();
-    for seed in 30..42 {
-        let mut world = world(seed, 1);
-        world.apart.extend([(ALICE, CAROL), (CAROL, ALICE)]);
-        world.submit(ALICE, CAROL, "one").unwrap();
-        while inbox(&world, CAROL) == 0 {
-            world.pass(MINUTE);
-        }
-        // She is reached by nobody, and reaches everybody.
-        world.apart.remove(&(CAROL, ALICE));
-        let collected = world.now;
-        while progress(&world) == Progress::Queued {
-            world.pass(MINUTE);
-        }
-        minutes.push(world.now.since(collected).as_secs() / 60);
-    }
-    assert!(minutes.iter().all(|minutes| *minutes <= 61), "within the hour: {minutes:?}");
-    let (early, late) =
-        (minutes.iter().filter(|minutes| **minutes < 20), minutes.iter().filter(|minutes| **minutes > 40));
-    assert!(early.count() > 0 && late.count() > 0, "at a random moment of it: {minutes:?}");
 }

@@ -14,7 +14,7 @@ use crate::wire::mailbox::Policy;
 #[derive(Clone, Default)]
 pub struct HeldTransaction {
     /// In order; each gets a log number of its own, one after the other.
-    pub records: Vec<HeldRecord>,
+    pub records: Arc<[HeldRecord]>,
     /// The bodies that they bring.
     pub bodies: Vec<NewBody>,
 }

@@ -46,7 +46,7 @@ pub(super) enum InFlight {
     /// A page is being read.
     Page(ReplyTo),
     /// A commit: the records to apply, and what to do then.
-    Commit(Vec<HeldRecord>, AfterCommit),
+    Commit(Arc<[HeldRecord]>, AfterCommit),
 }
 
 /// What to do after a commit.
@@ -362,7 +362,7 @@ impl Carrier {
     fn committed(&mut self, op: OpId, result: Result<u64, CommitError>) {
         let Some(InFlight::Commit(records, then)) = self.pending.remove(&op) else { return };
         let outcome = result.map(|first| {
-            let outcomes = (first..).zip(&records).map(|(number, record)| self.held.apply(number, record));
+            let outcomes = (first..).zip(records.iter()).map(|(number, record)| self.held.apply(number, record));
             let last = outcomes.last().unwrap_or(Outcome::Nothing);
             let released = self.held.take_released();
             if !released.is_empty() {
@@ -386,7 +386,7 @@ impl Carrier {
                 Err(error) => self.answer(place, failed(error)),
             },
             AfterCommit::Stored(token) => {
-                for record in &records {
+                for record in records.iter() {
                     if let (HeldRecord::Deposited { spent, object }, Ok(Outcome::Done)) = (record, outcome)
                         && let Some(mailbox) = self.held.mailbox_of(&spent.token)
                     {
@@ -443,6 +443,7 @@ impl Carrier {
     }
 
     pub(super) fn commit(&mut self, records: Vec<HeldRecord>, bodies: Vec<NewBody>, then: AfterCommit) {
+        let records: Arc<[HeldRecord]> = records.into();
         let transaction = HeldTransaction { records: records.clone(), bodies };
         let op = self.operation(InFlight::Commit(records, then));
         self.effect(CarrierEffect::Commit(op, transaction));

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::ids::Fingerprint;
 use crate::base::{BodyId, ObjectId, Timestamp, limits};
-use crate::engine::encoding::records;
+use crate::engine::encoding::{RecordError, decode, records};
 use crate::engine::state::profile::Profile;
 use crate::wire::mailbox::Policy;
 use crate::wire::token::{Epoch, TokenHash};
@@ -233,5 +233,15 @@ records! {
         mailbox: Fingerprint,
         /// The pages, and for which object the token of each was used.
         pages: Vec<(HeldPage, Option<[u8; 32]>)>,
+    }
+}
+
+impl HeldRecord {
+    /// Reads a record; `None` where it is unknown and may be ignored.
+    ///
+    /// # Errors
+    /// [`RecordError`]: the log must not be used further.
+    pub fn decode(bytes: &[u8]) -> Result<Option<Self>, RecordError> {
+        decode(bytes, Self::from_payload)
     }
 }

@@ -22,7 +22,7 @@ use crate::engine::session::{DeliveryClient, Event, Job, Ticket, Way};
 use crate::engine::state::AttemptError;
 use crate::engine::state::book::{Contact, ContactStatus};
 use crate::engine::state::queue::{Endpoint, FailureReason, Queued};
-use crate::engine::state::record::Record;
+use crate::engine::state::record::{QueueRecord, Record};
 
 /// An operation that a session waits for.
 pub(in crate::engine) enum InFlight {
@@ -333,7 +333,7 @@ impl Direct {
         let queues: Vec<QueueId> =
             waiting.filter(|id| !self.passed_over.contains(id)).filter(unnoted).take(limits::SENDING_NOTED).collect();
         self.noting = true;
-        let record = Record::Sent { contact, endpoint: Endpoint::Onion, queues: queues.clone() };
+        let record = Record::Queue(QueueRecord::Sent { contact, endpoint: Endpoint::Onion, queues: queues.clone() });
         deliver.commit(cx, record.into(), AfterCommit::Noted(self.session(), contact, queues));
     }
 

@@ -9,15 +9,15 @@ use crate::mail::dsn;
 use crate::engine::context::Context;
 use crate::engine::deliver::reports::add_message;
 use crate::engine::deliver::{AfterCommit, Deliver};
-use crate::engine::io::Transaction;
+use crate::engine::io::Draft;
 use crate::engine::people::cards::next_card;
 use crate::engine::state::AttemptError;
 use crate::engine::state::book::{ContactChange, ContactStatus};
 use crate::engine::state::queue::FailureReason;
-use crate::engine::state::record::Record;
+use crate::engine::state::record::{BookRecord, Record};
 
 impl Deliver {
-    /// SharedText what has expired.
+    /// Ends what has expired.
     pub(in crate::engine) fn expire(&mut self, cx: &mut Context<'_>) {
         while let Some(queue) = self.schedule.take_expired(cx.now) {
             self.expire_message(cx, queue);
@@ -72,7 +72,7 @@ impl Deliver {
         self.report_delay(cx, queued, AfterCommit::Noticed(queue));
     }
 
-    /// SharedText the attempts at recipients who are not being sent to.
+    /// Ends the attempts at recipients who are not being sent to.
     fn fail(&mut self, cx: &mut Context<'_>, queue: QueueId, failures: &[(ContactId, FailureReason)]) {
         if failures.is_empty() {
             return;
@@ -99,7 +99,7 @@ impl Deliver {
             self.card_failed(cx, contact, false, AfterCommit::Nothing);
         } else {
             let change = ContactChange::CardQueued(next_card(entry, cx.now, card.secret, cx.rng));
-            let record = Record::ContactChanged { id: contact, change };
+            let record = Record::Book(BookRecord::ContactChanged { id: contact, change });
             self.commit(cx, record.into(), AfterCommit::Nothing);
         }
     }
@@ -114,8 +114,9 @@ impl Deliver {
     ) {
         let Some(entry) = cx.state.book().contact(contact) else { return self.not_committed(cx, then) };
         let Some(card) = entry.cards.pending.as_ref() else { return self.not_committed(cx, then) };
-        let settled = Record::ContactChanged { id: contact, change: ContactChange::CardSettled(card.content) };
-        let mut change = Transaction::from(settled);
+        let settled =
+            Record::Book(BookRecord::ContactChanged { id: contact, change: ContactChange::CardSettled(card.content) });
+        let mut change = Draft::from(settled);
         if entry.status == ContactStatus::Greeting {
             let id = ContentId::random(cx.rng);
             let text = dsn::greeting_failed(cx.address(), &entry.petname, &entry.address, refused, id, cx.now);
@@ -125,7 +126,7 @@ impl Deliver {
         self.commit(cx, change, then);
     }
 
-    /// SharedText everything for somebody who is no longer in the book, or is blocked.
+    /// Ends everything for somebody who is no longer in the book, or is blocked.
     pub(in crate::engine) fn give_up(&mut self, cx: &mut Context<'_>, contact: ContactId) {
         self.schedule.forget_card(contact);
         self.schedule.postpone(contact, cx.now);

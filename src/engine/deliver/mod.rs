@@ -3,6 +3,7 @@
 //! It owns the schedule, the receipts that are returned, and what sessions are handing over at this moment. Its sessions are
 //! `sending` and `outcomes`, its reports `reports` and `expiry`.
 
+mod destinations;
 pub(in crate::engine) mod direct;
 mod expiry;
 mod outcomes;
@@ -27,9 +28,11 @@ use crate::engine::deliver::reports::Returning;
 use crate::engine::deliver::schedule::Schedule;
 use crate::engine::deliver::submission::SharedText;
 use crate::engine::dialled::{News, Outgoing};
-use crate::engine::io::{Durability, Transaction};
+use crate::engine::io::{Draft, Durability};
 use crate::engine::state::queue::{Endpoint, Queued};
-use crate::engine::state::record::Record;
+use crate::engine::state::record::{
+    BookRecord, BoxRecord, ForwardingRecord, MailboxRecord, QueueRecord, ReceivedRecord, Record,
+};
 use crate::engine::state::{Applied, State};
 
 /// What follows a commit of this room.
@@ -114,7 +117,7 @@ impl Deliver {
         self.receipts.clock_set(step);
     }
 
-    pub(in crate::engine) fn commit(&mut self, cx: &mut Context<'_>, change: Transaction, then: AfterCommit) {
+    pub(in crate::engine) fn commit(&mut self, cx: &mut Context<'_>, change: Draft, then: AfterCommit) {
         let op = cx.out.commit(Owner::Room(Room::Deliver), change);
         self.in_flight.insert(op, InFlight::Commit(then));
     }
@@ -180,7 +183,7 @@ impl Deliver {
             return;
         }
         self.taking_back.extend(queues.iter().map(|queue| (contact, *queue)));
-        let record = Record::NotSent { contact, endpoint: Endpoint::Onion, queues: queues.clone() };
+        let record = Record::Queue(QueueRecord::NotSent { contact, endpoint: Endpoint::Onion, queues: queues.clone() });
         let op = cx.out.commit_with(Owner::Room(Room::Deliver), record, Durability::Lazy);
         self.in_flight.insert(op, InFlight::Commit(AfterCommit::TakenBack(contact, queues)));
     }
@@ -220,10 +223,10 @@ impl Deliver {
     /// The message that a record may end, as it is before that.
     pub(in crate::engine) fn before(state: &State, record: &Record) -> Option<Arc<Queued>> {
         match record {
-            Record::SubmissionCancelled { queue }
-            | Record::RecipientDelivered { queue, .. }
-            | Record::RecipientFailed { queue, .. }
-            | Record::RecipientHandedOver { queue, .. } => state.queue().get(*queue).cloned(),
+            Record::Queue(QueueRecord::SubmissionCancelled { queue })
+            | Record::Queue(QueueRecord::RecipientDelivered { queue, .. })
+            | Record::Queue(QueueRecord::RecipientFailed { queue, .. })
+            | Record::Queue(QueueRecord::RecipientHandedOver { queue, .. }) => state.queue().get(*queue).cloned(),
             _ => None,
         }
     }
@@ -241,38 +244,40 @@ impl Deliver {
             return;
         }
         match record {
-            Record::Submitted { queued } => {
+            Record::Queue(QueueRecord::Submitted { queued }) => {
                 if let Some(queued) = state.queue().get(queued.id) {
                     self.schedule.submitted(queued, now);
                 }
             }
             // Whom its sender wants to be told of a delay is known only now.
-            Record::SubmissionOptions { queue, .. } => {
+            Record::Queue(QueueRecord::SubmissionOptions { queue, .. }) => {
                 if let Some(queued) = state.queue().get(*queue) {
                     self.schedule.options_changed(queued);
                 }
             }
-            Record::RecipientDelivered { queue, contact, .. }
-            | Record::RecipientFailed { queue, contact, .. }
-            | Record::RecipientHandedOver { queue, contact, .. } => {
+            Record::Queue(QueueRecord::RecipientDelivered { queue, contact, .. })
+            | Record::Queue(QueueRecord::RecipientFailed { queue, contact, .. })
+            | Record::Queue(QueueRecord::RecipientHandedOver { queue, contact, .. }) => {
                 self.schedule.settled(*contact, *queue);
             }
             // It may be collected for as long as the carrier holds it.
-            Record::DepositSettled { queue, held: Some(_), .. } => {
+            Record::Boxes(BoxRecord::DepositSettled { queue, held: Some(_), .. }) => {
                 if let Some(queued) = state.queue().get(*queue) {
                     self.schedule.expires(queued.id, queued.expires);
                 }
             }
-            Record::SubmissionCancelled { queue } => {
+            Record::Queue(QueueRecord::SubmissionCancelled { queue }) => {
                 for (contact, _) in before.into_iter().flat_map(|queued| queued.waiting()) {
                     self.schedule.settled(contact, *queue);
                 }
             }
-            Record::ContactAdded { contact } => self.schedule.card_changed(contact.id, state.book(), now),
-            Record::ContactChanged { id, .. } | Record::ContactRemoved { id } => {
+            Record::Book(BookRecord::ContactAdded { contact }) => {
+                self.schedule.card_changed(contact.id, state.book(), now)
+            }
+            Record::Book(BookRecord::ContactChanged { id, .. }) | Record::Book(BookRecord::ContactRemoved { id }) => {
                 self.schedule.card_changed(*id, state.book(), now);
             }
-            Record::CardAccepted { acquaintance, .. } => {
+            Record::Received(ReceivedRecord::CardAccepted { acquaintance, .. }) => {
                 self.schedule.card_changed(acquaintance.contact(), state.book(), now);
             }
             _ => {}
@@ -287,16 +292,17 @@ impl Deliver {
     pub(in crate::engine) fn on_records(&mut self, cx: &mut Context<'_>, records: &[Record]) {
         for record in records {
             match record {
-                Record::ReceiptsDue { contact, .. } | Record::ForwardedEnded { contact, .. } => {
+                Record::Boxes(BoxRecord::ReceiptsDue { contact, .. })
+                | Record::Forwarding(ForwardingRecord::ForwardedEnded { contact, .. }) => {
                     self.receipts.owes(*contact, cx.now, cx.rng);
                 }
-                Record::FlagsChanged { .. } => {
+                Record::Mailbox(MailboxRecord::FlagsChanged { .. }) => {
                     for contact in cx.state.boxes().reads().owed_to() {
                         self.receipts.owes(contact, cx.now, cx.rng);
                     }
                 }
-                Record::ReceiptsReturned { contact, .. } => self.receipts_returned(cx, *contact),
-                Record::ReceiptsSwitched { contact, .. } => self.told_otherwise(cx, *contact),
+                Record::Boxes(BoxRecord::ReceiptsReturned { contact, .. }) => self.receipts_returned(cx, *contact),
+                Record::Boxes(BoxRecord::ReceiptsSwitched { contact, .. }) => self.told_otherwise(cx, *contact),
                 _ => {}
             }
         }

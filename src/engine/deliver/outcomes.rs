@@ -14,12 +14,12 @@ use crate::engine::context::{Context, Owner};
 use crate::engine::deliver::direct::{Direct, InFlight};
 use crate::engine::deliver::{AfterCommit, Deliver};
 use crate::engine::dialled::{Dialled, Outgoing};
-use crate::engine::io::{Effect, Transaction};
+use crate::engine::io::{Draft, Effect};
 use crate::engine::people::cards::{next_card, same_certificate};
 use crate::engine::session::{Event, Outcome, Ticket};
 use crate::engine::state::book::{Contact, ContactChange, ContactStatus};
 use crate::engine::state::queue::FailureReason;
-use crate::engine::state::record::Record;
+use crate::engine::state::record::{BookRecord, BoxRecord, Record};
 use crate::engine::state::{AttemptError, State};
 
 impl Direct {
@@ -79,7 +79,10 @@ impl Direct {
         usable: bool,
     ) {
         if usable {
-            let record = Record::ContactChanged { id: self.contact, change: ContactChange::Certificate(bytes) };
+            let record = Record::Book(BookRecord::ContactChanged {
+                id: self.contact,
+                change: ContactChange::Certificate(bytes),
+            });
             deliver.commit(cx, record.into(), AfterCommit::Certificate(self.session()));
         } else {
             self.checking = false;
@@ -129,9 +132,9 @@ impl Direct {
     }
 
     /// A contact acknowledged our card: it has the key that the card gives.
-    fn card_accepted(&self, state: &State, content: ContentId) -> Transaction {
+    fn card_accepted(&self, state: &State, content: ContentId) -> Draft {
         let change = ContactChange::CardSettled(content);
-        let mut records = vec![Record::ContactChanged { id: self.contact, change }];
+        let mut records = vec![Record::Book(BookRecord::ContactChanged { id: self.contact, change })];
         let waits = |entry: &&Arc<Contact>| entry.cards.pending.as_ref().is_some_and(|card| card.content == content);
         records.extend(state.book().contact(self.contact).filter(waits).and_then(|entry| entry.key_settled()));
         records.into()
@@ -154,7 +157,7 @@ impl Direct {
                 Outgoing::Card(_) => deliver.card_failed(cx, contact, true, then),
                 // A contact that refuses these receipts is not sent them again.
                 Outgoing::Receipts(_) => {
-                    let none = || vec![Record::ReceiptsReturned { contact, receipts: Vec::new() }];
+                    let none = || vec![Record::Boxes(BoxRecord::ReceiptsReturned { contact, receipts: Vec::new() })];
                     let records = deliver.receipts.returned_records(contact).unwrap_or_else(none);
                     deliver.commit(cx, records.into(), then);
                 }
@@ -181,7 +184,7 @@ impl Direct {
         // Nothing follows the card in this session, so that a contact gets one card each time that it is dialled.
         if !std::mem::replace(&mut self.card_passed_over, true) {
             let change = ContactChange::CardQueued(next_card(contact, cx.now, None, cx.rng));
-            let record = Record::ContactChanged { id: contact.id, change };
+            let record = Record::Book(BookRecord::ContactChanged { id: contact.id, change });
             deliver.commit(cx, record.into(), AfterCommit::Nothing);
         }
         true

@@ -10,9 +10,9 @@ use crate::engine::change::{Answer, Change, Outcome};
 use crate::engine::context::Context;
 use crate::engine::deliver::Deliver;
 use crate::engine::deliver::reports;
-use crate::engine::io::Transaction;
+use crate::engine::io::Draft;
 use crate::engine::state::mailbox::Uid;
-use crate::engine::state::record::Record;
+use crate::engine::state::record::{QueueRecord, Record};
 
 const UNKNOWN: RequestError = RequestError::NotFound("message in the queue");
 
@@ -29,7 +29,9 @@ pub(in crate::engine) fn cancel(cx: &mut Context<'_>, deliver: &Deliver, queue: 
     let mut change = Change::new(Vec::new(), Answer::Always(Response::Done));
     recall(cx, &queues, &mut change);
     // The one that was named decides: where it was delivered a moment before, there was nothing to take back.
-    change.records.sort_by_key(|record| !matches!(record, Record::SubmissionCancelled { queue: id } if *id == queue));
+    change.records.sort_by_key(
+        |record| !matches!(record, Record::Queue(QueueRecord::SubmissionCancelled { queue: id }) if *id == queue),
+    );
     change.answer = Answer::First(Response::Done, UNKNOWN);
     Ok(change)
 }
@@ -50,7 +52,7 @@ pub(in crate::engine) fn recall_shown(cx: &mut Context<'_>, uids: &[Uid], change
 fn recall(cx: &mut Context<'_>, queues: &[QueueId], change: &mut Change) {
     for &queue in queues {
         if cx.state.queue().get(queue).is_some() {
-            let mut recalled = Transaction::from(Record::SubmissionCancelled { queue });
+            let mut recalled = Draft::from(Record::Queue(QueueRecord::SubmissionCancelled { queue }));
             reports::add_recall(cx, queue, &mut recalled);
             change.records.extend(recalled.records);
             change.bodies.extend(recalled.bodies);

@@ -15,12 +15,12 @@ use crate::engine::context::Context;
 use crate::engine::deliver::Deliver;
 use crate::engine::deliver::reports;
 use crate::engine::deliver::schedule::within;
-use crate::engine::io::Transaction;
+use crate::engine::io::Draft;
 use crate::engine::state::State;
 use crate::engine::state::book::{Contact, ContactStatus};
 use crate::engine::state::boxes::ReceiptPolicy;
 use crate::engine::state::forwarding::{self, Fate, ObjectHash};
-use crate::engine::state::record::Record;
+use crate::engine::state::record::{BoxRecord, ForwardingRecord, QueueRecord, Record};
 use crate::mail::{Content, ContentKind, Receipt};
 
 /// Receipts that are on their way to their author.
@@ -104,13 +104,13 @@ impl Receipts {
     /// meanwhile.
     pub(in crate::engine) fn returned_records(&self, contact: ContactId) -> Option<Vec<Record>> {
         let Batch { receipts, reads, fates, .. } = self.returning.get(&contact)?;
-        let mut records = vec![Record::ReceiptsReturned { contact, receipts: receipts.clone() }];
+        let mut records = vec![Record::Boxes(BoxRecord::ReceiptsReturned { contact, receipts: receipts.clone() })];
         if !reads.is_empty() {
-            records.push(Record::ReadsReturned { contact, contents: reads.clone() });
+            records.push(Record::Boxes(BoxRecord::ReadsReturned { contact, contents: reads.clone() }));
         }
         if !fates.is_empty() {
             let objects = fates.iter().map(|(object, _)| *object).collect();
-            records.push(Record::FatesTold { contact, objects });
+            records.push(Record::Forwarding(ForwardingRecord::FatesTold { contact, objects }));
         }
         Some(records)
     }
@@ -173,8 +173,8 @@ impl Deliver {
 }
 
 /// What the receipts that somebody returns mean: those messages are delivered.
-pub(in crate::engine) fn read_receipts(cx: &mut Context<'_>, text: &str, author: ContactId) -> Transaction {
-    let mut change = Transaction::default();
+pub(in crate::engine) fn read_receipts(cx: &mut Context<'_>, text: &str, author: ContactId) -> Draft {
+    let mut change = Draft::default();
     // However often a line stands there.
     let (mut done, mut read) = (BTreeSet::new(), BTreeSet::new());
     for line in text.lines().take(limits::RECEIPTS_TOGETHER) {
@@ -186,13 +186,13 @@ pub(in crate::engine) fn read_receipts(cx: &mut Context<'_>, text: &str, author:
                 reports::add_delivered(cx, queue, author, &mut change);
             }
             if read.insert(queue) {
-                change.records.push(Record::RecipientRead { queue, contact: author, at: cx.now });
+                change.records.push(Record::Queue(QueueRecord::RecipientRead { queue, contact: author, at: cx.now }));
             }
             continue;
         }
         if let Some((object, fate)) = forwarding::read_line(line) {
             if cx.state.forwarding().is_open(author, &object) {
-                change.records.push(Record::FateHeard { friend: author, object, fate });
+                change.records.push(Record::Forwarding(ForwardingRecord::FateHeard { friend: author, object, fate }));
             }
             continue;
         }

@@ -9,11 +9,11 @@ use crate::mail::dsn::{self, Concerned, Outcome, SoFar};
 
 use crate::engine::context::{Context, Owner, Room};
 use crate::engine::deliver::{AfterCommit, Deliver, InFlight};
-use crate::engine::io::{Effect, Transaction};
+use crate::engine::io::{Draft, Effect};
 use crate::engine::state::State;
 use crate::engine::state::mailbox::FolderRole;
 use crate::engine::state::queue::{Endpoint, FailureReason, Notify, Queued};
-use crate::engine::state::record::Record;
+use crate::engine::state::record::{MailboxRecord, QueueRecord, Record};
 
 /// A report that waits for the message that it is to return.
 pub(in crate::engine) struct Returning {
@@ -24,7 +24,7 @@ pub(in crate::engine) struct Returning {
 
 impl Deliver {
     /// Says in INBOX which message is damaged on the disk; nothing where that was said, or no folder shows it.
-    pub(in crate::engine) fn tell_damaged(&mut self, cx: &mut Context<'_>, body: BodyId) -> Transaction {
+    pub(in crate::engine) fn tell_damaged(&mut self, cx: &mut Context<'_>, body: BodyId) -> Draft {
         let places: Vec<String> = cx
             .state
             .mailbox()
@@ -34,7 +34,7 @@ impl Deliver {
                 here.map(|message| format!("message {} in {}, of {}", message.uid, folder.name, message.date.rfc5322()))
             })
             .collect();
-        let mut change = Transaction::default();
+        let mut change = Draft::default();
         if places.is_empty() || self.told_damaged.len() >= limits::DAMAGE_TOLD || !self.told_damaged.insert(body) {
             return change;
         }
@@ -53,12 +53,12 @@ impl Deliver {
         contact: ContactId,
         then: AfterCommit,
     ) {
-        let mut change = Transaction::default();
+        let mut change = Draft::default();
         add_delivered(cx, queue, contact, &mut change);
         self.commit(cx, change, then);
     }
 
-    /// SharedText the attempts at recipients at whose boxes a message was, and who return no receipts.
+    /// Ends the attempts at recipients at whose boxes a message was, and who return no receipts.
     pub(in crate::engine) fn handed_over(
         &mut self,
         cx: &mut Context<'_>,
@@ -67,15 +67,15 @@ impl Deliver {
         then: AfterCommit,
     ) {
         let Some(queued) = cx.state.queue().get(queue) else { return self.not_committed(cx, then) };
-        let over = |&contact| Record::RecipientHandedOver { queue, contact, at: cx.now };
-        let mut change = Transaction { records: contacts.iter().map(over).collect(), bodies: Vec::new() };
+        let over = |&contact| Record::Queue(QueueRecord::RecipientHandedOver { queue, contact, at: cx.now });
+        let mut change = Draft { records: contacts.iter().map(over).collect(), bodies: Vec::new() };
         let outcomes: Vec<_> = contacts.iter().map(|&contact| (contact, Outcome::HandedOver)).collect();
         // Where INBOX takes no more it is over all the same.
         let _ = add_report(cx, queued, &outcomes, None, &mut change);
         self.commit(cx, change, then);
     }
 
-    /// SharedText the attempts at these recipients of a message, with a report; all in one transaction. Whatever the reason, what an
+    /// Ends the attempts at these recipients of a message, with a report; all in one transaction. Whatever the reason, what an
     /// earlier session may have delivered is unconfirmed.
     pub(in crate::engine) fn report(
         &mut self,
@@ -127,8 +127,8 @@ impl Deliver {
         then: AfterCommit,
     ) {
         let (queue, at) = (queued.id, cx.now);
-        let failed = |&(contact, reason)| Record::RecipientFailed { queue, contact, at, reason };
-        let mut change = Transaction { records: failures.iter().map(failed).collect(), bodies: Vec::new() };
+        let failed = |&(contact, reason)| Record::Queue(QueueRecord::RecipientFailed { queue, contact, at, reason });
+        let mut change = Draft { records: failures.iter().map(failed).collect(), bodies: Vec::new() };
         let outcomes: Vec<_> = failures.iter().map(|&(contact, reason)| (contact, Outcome::Failed(reason))).collect();
         match add_report(cx, queued, &outcomes, message, &mut change) {
             Some(()) => self.commit(cx, change, then),
@@ -149,8 +149,8 @@ impl Deliver {
                 (contact, Outcome::Delayed { until: queued.expires, so_far })
             })
             .collect();
-        let records = vec![Record::DelayReported { queue: queued.id }];
-        let mut change = Transaction { records, bodies: Vec::new() };
+        let records = vec![Record::Queue(QueueRecord::DelayReported { queue: queued.id })];
+        let mut change = Draft { records, bodies: Vec::new() };
         match add_report(cx, queued, &outcomes, None, &mut change) {
             Some(()) => self.commit(cx, change, then),
             None => self.not_committed(cx, then),
@@ -159,13 +159,8 @@ impl Deliver {
 }
 
 /// What it means that a recipient has a message.
-pub(in crate::engine) fn add_delivered(
-    cx: &mut Context<'_>,
-    queue: QueueId,
-    contact: ContactId,
-    change: &mut Transaction,
-) {
-    change.records.push(Record::RecipientDelivered { queue, contact, at: cx.now });
+pub(in crate::engine) fn add_delivered(cx: &mut Context<'_>, queue: QueueId, contact: ContactId, change: &mut Draft) {
+    change.records.push(Record::Queue(QueueRecord::RecipientDelivered { queue, contact, at: cx.now }));
     if let Some(queued) = cx.state.queue().get(queue) {
         let outcomes = [(contact, Outcome::Delivered)];
         // Where INBOX takes no more it is delivered all the same.
@@ -174,7 +169,7 @@ pub(in crate::engine) fn add_delivered(
 }
 
 /// What a message that its sender takes back leaves: nothing, or a report where it may have arrived before.
-pub(in crate::engine) fn add_recall(cx: &mut Context<'_>, queue: QueueId, change: &mut Transaction) {
+pub(in crate::engine) fn add_recall(cx: &mut Context<'_>, queue: QueueId, change: &mut Draft) {
     let Some(queued) = cx.state.queue().get(queue) else { return };
     let doubtful = queued.waiting().filter(|(_, recipient)| !recipient.sent.is_empty());
     let outcomes: Vec<_> = doubtful.map(|(contact, _)| (contact, Outcome::Failed(FailureReason::Recalled))).collect();
@@ -189,16 +184,16 @@ fn add_report(
     queued: &Queued,
     outcomes: &[(ContactId, Outcome)],
     message: Option<&[u8]>,
-    change: &mut Transaction,
+    change: &mut Draft,
 ) -> Option<()> {
     let Some(text) = cx.state.report(cx.now, cx.rng, queued, outcomes, message) else { return Some(()) };
     add_message(cx, text, change)
 }
 
 /// Adds a message of our own making to INBOX. `None` where that takes no more.
-pub(in crate::engine) fn add_message(cx: &mut Context<'_>, text: Vec<u8>, change: &mut Transaction) -> Option<()> {
+pub(in crate::engine) fn add_message(cx: &mut Context<'_>, text: Vec<u8>, change: &mut Draft) -> Option<()> {
     let (folder, message, body) = cx.own_message(FolderRole::Inbox, text)?;
-    change.records.push(Record::MessageAdded { folder, message });
+    change.records.push(Record::Mailbox(MailboxRecord::MessageAdded { folder, message }));
     change.bodies.push(body);
     Some(())
 }

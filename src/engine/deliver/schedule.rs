@@ -16,35 +16,12 @@ use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::{ClockStep, ContactId, QueueId, SessionId, Timestamp};
 
+use crate::engine::deliver::destinations::{Destination, Destinations};
 use crate::engine::deliver::slots::{Class, Slots, Standing, Waiting};
 use crate::engine::state::book::Book;
 use crate::engine::state::queue::{Queue, Queued};
+use crate::engine::state::shards::Shards;
 use crate::engine::state::{AttemptError, Attempts};
-
-/// What waits for one contact, and when it is tried.
-#[derive(Debug, Default)]
-struct Destination {
-    /// In the order of submission.
-    waiting: BTreeSet<(Timestamp, QueueId)>,
-    /// Those that are on their way in a session, or whose outcome is being committed.
-    busy: BTreeSet<QueueId>,
-    /// Whether a card waits.
-    card: bool,
-    /// Whether receipts wait.
-    receipts: bool,
-    session: Option<SessionId>,
-    /// It had a turn since something began to wait: others are as good as it.
-    had_turn: bool,
-    next: Timestamp,
-    failed: u32,
-    last_error: Option<AttemptError>,
-}
-
-impl Destination {
-    fn has_work(&self) -> bool {
-        self.card || self.receipts || self.waiting.iter().any(|(_, queue)| !self.busy.contains(queue))
-    }
-}
 
 /// A random moment within this time from now.
 pub(in crate::engine) fn within(now: Timestamp, spread: Duration, rng: &mut dyn Rng) -> Timestamp {
@@ -65,7 +42,7 @@ pub(in crate::engine) fn backoff(failed: u32, rng: &mut dyn Rng) -> Duration {
 /// Whom to dial when.
 #[derive(Debug)]
 pub(in crate::engine) struct Schedule {
-    destinations: BTreeMap<ContactId, Destination>,
+    destinations: Destinations,
     expiries: BTreeSet<(Timestamp, QueueId)>,
     notices: BTreeSet<(Timestamp, QueueId)>,
     card_expiries: BTreeSet<(Timestamp, ContactId)>,
@@ -80,7 +57,7 @@ pub(in crate::engine) struct Schedule {
 impl Default for Schedule {
     fn default() -> Self {
         Self {
-            destinations: BTreeMap::new(),
+            destinations: Destinations::default(),
             expiries: BTreeSet::new(),
             notices: BTreeSet::new(),
             card_expiries: BTreeSet::new(),
@@ -109,21 +86,21 @@ impl Schedule {
         for contact in book.contacts() {
             schedule.card_changed(contact.id, book, now);
         }
-        for (contact, destination) in &mut schedule.destinations {
+        for (contact, destination) in schedule.destinations.iter_mut() {
             destination.next = within(now, limits::START_SPREAD, rng);
             let waits_since = destination.waiting.first().map(|(submitted, _)| *submitted);
-            let answered = answered.get(contact).copied();
+            let answered = answered.get(&contact).copied();
             if waits_since.is_some_and(|since| since.plus(limits::MISSED_AFTER) < now && answered <= Some(since)) {
-                schedule.standing.missed(*contact);
+                schedule.standing.missed(contact);
             } else if answered.is_some_and(|at| now < at.plus(limits::ANSWERED_LATELY)) {
-                schedule.standing.answered(*contact);
+                schedule.standing.answered(contact);
             }
         }
         schedule
     }
 
     fn destination(&mut self, contact: ContactId) -> &mut Destination {
-        self.destinations.entry(contact).or_default()
+        self.destinations.or_default(contact)
     }
 
     /// A message was submitted.
@@ -149,11 +126,11 @@ impl Schedule {
 
     /// A recipient no longer waits for a message.
     pub(in crate::engine) fn settled(&mut self, contact: ContactId, queue: QueueId) {
-        if let Some(destination) = self.destinations.get_mut(&contact) {
+        if let Some(destination) = self.destinations.get_mut(contact) {
             destination.waiting.retain(|(_, waiting)| *waiting != queue);
             destination.busy.remove(&queue);
         }
-        self.tidy(contact);
+        self.destinations.tidy(contact);
     }
 
     /// Nobody waits for a message any more.
@@ -167,7 +144,7 @@ impl Schedule {
     /// looked at again when the clock has been the same for a while.
     pub(in crate::engine) fn clock_set(&mut self, by: ClockStep, now: Timestamp, rng: &mut dyn Rng) {
         self.hold = now.plus(limits::CLOCK_CONFIRMATION);
-        for destination in self.destinations.values_mut() {
+        for (_, destination) in self.destinations.iter_mut() {
             destination.next = match by {
                 // A machine that slept, most likely: others may be online now.
                 ClockStep::Forward(_) => destination.next.min(within(now, limits::START_SPREAD, rng)),
@@ -179,7 +156,7 @@ impl Schedule {
 
     /// Whoever asked wants a message to be tried now.
     pub(in crate::engine) fn try_now(&mut self, contact: ContactId, now: Timestamp) {
-        if let Some(destination) = self.destinations.get_mut(&contact) {
+        if let Some(destination) = self.destinations.get_mut(contact) {
             destination.next = destination.next.min(now);
         }
     }
@@ -206,47 +183,35 @@ impl Schedule {
             self.card_expiries.insert((card.expires, contact));
         }
         let waits = pending.is_some();
-        if waits || self.destinations.contains_key(&contact) {
+        if waits || self.destinations.get(contact).is_some() {
             let destination = self.destination(contact);
             if waits && !destination.card && destination.failed == 0 {
                 destination.next = now;
             }
             destination.card = waits;
         }
-        self.tidy(contact);
+        self.destinations.tidy(contact);
     }
 
     /// Receipts wait for a contact, or no longer.
     pub(in crate::engine) fn set_receipts(&mut self, contact: ContactId, wait: bool, now: Timestamp) {
-        if wait || self.destinations.contains_key(&contact) {
+        if wait || self.destinations.get(contact).is_some() {
             let destination = self.destination(contact);
             if wait && !destination.has_work() && destination.failed == 0 {
                 destination.next = now;
             }
             destination.receipts = wait;
         }
-        self.tidy(contact);
+        self.destinations.tidy(contact);
     }
 
     /// A card waits for somebody who shall not get it.
     pub(in crate::engine) fn forget_card(&mut self, contact: ContactId) {
         self.card_expiries.retain(|(_, other)| *other != contact);
-        if let Some(destination) = self.destinations.get_mut(&contact) {
+        if let Some(destination) = self.destinations.get_mut(contact) {
             destination.card = false;
         }
-        self.tidy(contact);
-    }
-
-    /// Forgets a destination for which nothing waits.
-    fn tidy(&mut self, contact: ContactId) {
-        if let Some(destination) = self.destinations.get(&contact)
-            && destination.waiting.is_empty()
-            && !destination.card
-            && !destination.receipts
-            && destination.session.is_none()
-        {
-            self.destinations.remove(&contact);
-        }
+        self.destinations.tidy(contact);
     }
 
     /// The contact to dial now, where one is due and a dial is free.
@@ -258,7 +223,7 @@ impl Schedule {
     fn waiting(&self) -> Vec<Waiting<ContactId>> {
         let idle = self.destinations.iter();
         let idle = idle.filter(|(_, destination)| destination.session.is_none() && destination.has_work());
-        let waiting = idle.map(|(&key, destination)| {
+        let waiting = idle.map(|(key, destination)| {
             let class = self.standing.of(&key).max(if destination.had_turn { Class::Untried } else { Class::Answered });
             let (failed, next) = (destination.failed, destination.next);
             Waiting { class, failed, next, key }
@@ -337,12 +302,12 @@ impl Schedule {
 
     /// Whether the last direct attempt at a contact did not reach it.
     pub(in crate::engine) fn is_away(&self, contact: ContactId) -> bool {
-        self.destinations.get(&contact).is_some_and(|destination| destination.failed > 0)
+        self.destinations.get(contact).is_some_and(|destination| destination.failed > 0)
     }
 
     /// Why the last attempt at a contact came to nothing.
     pub(in crate::engine) fn last_error(&self, contact: ContactId) -> Option<AttemptError> {
-        self.destinations.get(&contact)?.last_error
+        self.destinations.get(contact)?.last_error
     }
 
     /// Something got through: the count of failures begins anew.
@@ -360,25 +325,25 @@ impl Schedule {
         if let Some(session) = self.destination(contact).session.take() {
             self.slots.ended(session);
         }
-        self.tidy(contact);
+        self.destinations.tidy(contact);
     }
 
     /// A contact was seen online.
     pub(in crate::engine) fn online(&mut self, contact: ContactId, now: Timestamp, rng: &mut dyn Rng) {
         self.standing.answered(contact);
-        if let Some(destination) = self.destinations.get_mut(&contact) {
+        if let Some(destination) = self.destinations.get_mut(contact) {
             destination.next = destination.next.min(within(now, limits::ONLINE_SPREAD, rng));
         }
     }
 
     /// The session to a contact, where there is one.
     pub(in crate::engine) fn session(&self, contact: ContactId) -> Option<SessionId> {
-        self.destinations.get(&contact)?.session
+        self.destinations.get(contact)?.session
     }
 
     /// The oldest message for a contact that is not on its way.
     pub(in crate::engine) fn next_message(&self, contact: ContactId, except: &BTreeSet<QueueId>) -> Option<QueueId> {
-        let destination = self.destinations.get(&contact)?;
+        let destination = self.destinations.get(contact)?;
         destination
             .waiting
             .iter()
@@ -388,21 +353,21 @@ impl Schedule {
 
     /// All messages for a contact that are not on their way.
     pub(in crate::engine) fn idle_messages(&self, contact: ContactId) -> Vec<QueueId> {
-        let Some(destination) = self.destinations.get(&contact) else { return Vec::new() };
+        let Some(destination) = self.destinations.get(contact) else { return Vec::new() };
         let waiting = destination.waiting.iter().map(|&(_, queue)| queue);
         waiting.filter(|queue| !destination.busy.contains(queue) && !self.is_recalled(*queue)).collect()
     }
 
     /// Leaves a contact alone for a while.
     pub(in crate::engine) fn postpone(&mut self, contact: ContactId, now: Timestamp) {
-        if let Some(destination) = self.destinations.get_mut(&contact) {
+        if let Some(destination) = self.destinations.get_mut(contact) {
             destination.next = now.plus(limits::RETRY_LOCAL);
         }
     }
 
     /// Marks a message as on its way to a contact, or no longer.
     pub(in crate::engine) fn set_busy(&mut self, contact: ContactId, queue: QueueId, busy: bool) {
-        if let Some(destination) = self.destinations.get_mut(&contact) {
+        if let Some(destination) = self.destinations.get_mut(contact) {
             if busy {
                 destination.busy.insert(queue);
             } else {
@@ -413,7 +378,7 @@ impl Schedule {
 
     /// Whether a message is on its way to a contact.
     pub(in crate::engine) fn is_busy(&self, contact: ContactId, queue: QueueId) -> bool {
-        self.destinations.get(&contact).is_some_and(|destination| destination.busy.contains(&queue))
+        self.destinations.get(contact).is_some_and(|destination| destination.busy.contains(&queue))
     }
 
     /// The next message whose time has run out; it is not named again, unless [`Self::look_again`] says so.
@@ -464,19 +429,8 @@ impl Schedule {
     }
 
     /// How the attempts went, for people.
-    pub(in crate::engine) fn attempts(&self) -> BTreeMap<ContactId, Attempts> {
-        self.destinations
-            .iter()
-            .map(|(&contact, destination)| {
-                let waits = destination.session.is_none() && destination.has_work();
-                let attempts = Attempts {
-                    failed: destination.failed,
-                    next: waits.then_some(destination.next),
-                    last_error: destination.last_error,
-                };
-                (contact, attempts)
-            })
-            .collect()
+    pub(in crate::engine) fn attempts(&mut self) -> Shards<ContactId, Attempts> {
+        self.destinations.attempts()
     }
 }
 

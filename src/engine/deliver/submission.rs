@@ -19,7 +19,7 @@ use crate::engine::io::{NewBody, SharedEnd};
 use crate::engine::state::mailbox::{Flags, FolderRole, NamedFlags, NewMessage};
 use crate::engine::state::outbox;
 use crate::engine::state::queue::{Addressee, Options, Progress, RecipientOptions, Submitted};
-use crate::engine::state::record::Record;
+use crate::engine::state::record::{MailboxRecord, QueueRecord, Record};
 
 /// Whom a submission is for.
 #[derive(Default)]
@@ -109,7 +109,7 @@ pub(in crate::engine) fn submit(cx: &mut Context<'_>, deliver: &mut Deliver, sub
         let options = options(submission, &to, &recipients.asked);
         records.push(submitted(id, body, to, submission, now, rng));
         if options != Options::default() {
-            records.push(Record::SubmissionOptions { queue: id, options: Box::new(options) });
+            records.push(Record::Queue(QueueRecord::SubmissionOptions { queue: id, options: Box::new(options) }));
         }
         queues.push(id);
     };
@@ -146,7 +146,7 @@ fn shown_in_outbox(cx: &mut Context<'_>, queues: Vec<QueueId>, body: &NewBody) -
     let size = u32::try_from(body.bytes.len()).ok()?;
     let flags = NamedFlags { system: Flags::SEEN, ..outbox::named(&[outbox::WAITING]) };
     let message = NewMessage { uid, flags, date: cx.now, body: body.id, size, content: None };
-    Some(Record::ShownInOutbox { queues, message })
+    Some(Record::Queue(QueueRecord::ShownInOutbox { queues, message }))
 }
 
 fn recipients(cx: &Context<'_>, submission: &Submission) -> Result<Recipients, RequestError> {
@@ -199,7 +199,7 @@ fn copy_to_self(cx: &mut Context<'_>, body: &NewBody) -> Result<Record, RequestE
     let uid = cx.reserve_uid(folder).ok_or(FULL)?;
     let size = u32::try_from(body.bytes.len()).map_err(|_| FULL)?;
     let message = NewMessage { uid, flags: NamedFlags::default(), date: cx.now, body: body.id, size, content: None };
-    Ok(Record::MessageAdded { folder, message })
+    Ok(Record::Mailbox(MailboxRecord::MessageAdded { folder, message }))
 }
 
 fn submitted(
@@ -214,7 +214,7 @@ fn submitted(
         .into_iter()
         .map(|(contact, address)| (contact, Addressee { address, progress: Progress::Queued }))
         .collect();
-    Record::Submitted {
+    Record::Queue(QueueRecord::Submitted {
         queued: Box::new(Submitted {
             id,
             content: ContentId::random(rng),
@@ -226,7 +226,7 @@ fn submitted(
             recipients,
             headers: report_headers(&submission.message, submission.asked.message_id.as_deref()),
         }),
-    }
+    })
 }
 
 /// What the mail program asked for with these recipients.

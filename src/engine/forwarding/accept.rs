@@ -5,11 +5,11 @@ use crate::base::{BodyId, ContactId};
 use crate::engine::api::{RequestError, Response};
 use crate::engine::change::{Answer, Change, Outcome};
 use crate::engine::context::Context;
-use crate::engine::io::{NewBody, Transaction};
+use crate::engine::io::{Draft, NewBody};
 use crate::engine::session::SendParams;
 use crate::engine::state::book::ContactStatus;
 use crate::engine::state::forwarding::Forwarded;
-use crate::engine::state::record::Record;
+use crate::engine::state::record::{ForwardingRecord, Record};
 use crate::wire::{Claim, Importance};
 
 const UNKNOWN: RequestError = RequestError::NotFound("contact");
@@ -22,7 +22,10 @@ pub(in crate::engine) fn allow_forwarding(cx: &Context<'_>, contact: ContactId, 
             "they are not a confirmed contact yet: wait until both nodes have been online, then see: runepeer contact show NAME",
         ));
     }
-    Ok(Change::new(vec![Record::ForwardingAllowed { contact, on }], Answer::Always(Response::Done)))
+    Ok(Change::new(
+        vec![Record::Forwarding(ForwardingRecord::ForwardingAllowed { contact, on })],
+        Answer::Always(Response::Done),
+    ))
 }
 
 /// A friend carries what is for a contact that does not answer, or nobody does.
@@ -39,7 +42,10 @@ pub(in crate::engine) fn choose_carrier(cx: &Context<'_>, contact: ContactId, fr
             ));
         }
     }
-    Ok(Change::new(vec![Record::ForwarderChosen { contact, friend }], Answer::Always(Response::Done)))
+    Ok(Change::new(
+        vec![Record::Forwarding(ForwardingRecord::ForwarderChosen { contact, friend })],
+        Answer::Always(Response::Done),
+    ))
 }
 
 /// A contact brought an object for somebody else's node: what keeps it; `None` where there is no room.
@@ -49,7 +55,7 @@ pub(in crate::engine) fn take(
     claim: Claim,
     send: SendParams,
     object: Vec<u8>,
-) -> Option<Transaction> {
+) -> Option<Draft> {
     let size = u32::try_from(object.len()).ok();
     let size = size.filter(|size| cx.state.forwarding().has_room(contact, (*size).into()))?;
     let body = NewBody::new(BodyId::random(cx.rng), object.into());
@@ -64,5 +70,8 @@ pub(in crate::engine) fn take(
         important: send.importance == Importance::High,
         until: cx.now.plus(limits::CARRIAGE),
     };
-    Some(Transaction { records: vec![Record::ForwardedTaken { forwarded: Box::new(forwarded) }], bodies: vec![body] })
+    Some(Draft {
+        records: vec![Record::Forwarding(ForwardingRecord::ForwardedTaken { forwarded: Box::new(forwarded) })],
+        bodies: vec![body],
+    })
 }

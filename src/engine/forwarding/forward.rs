@@ -16,7 +16,7 @@ use crate::engine::dialled::{Dialled, Line};
 use crate::engine::io::Effect;
 use crate::engine::session::{self, DeliveryClient, Event, Job, Ticket, Way};
 use crate::engine::state::forwarding::{Fate, Forwarded, Forwarding, ObjectHash};
-use crate::engine::state::record::Record;
+use crate::engine::state::record::{ForwardingRecord, Record};
 use crate::engine::state::{AttemptError, State};
 use crate::wire::{Disposition, Importance, digest};
 
@@ -181,7 +181,7 @@ impl ForwardSchedule {
         let over: Vec<_> = over.map(|forwarded| (forwarded.contact, forwarded.object)).collect();
         for (contact, object) in over {
             self.ending.insert((contact, object), None);
-            let record = Record::ForwardedEnded { contact, object, fate: Fate::Expired };
+            let record = Record::Forwarding(ForwardingRecord::ForwardedEnded { contact, object, fate: Fate::Expired });
             let op = cx.out.commit(Owner::Room(Room::Forwarding), record);
             self.expiring.insert(op, (contact, object));
         }
@@ -311,7 +311,8 @@ impl ForwardTask {
     fn settle(&mut self, cx: &mut Context<'_>, rounds: &mut ForwardSchedule, fate: Fate) {
         self.settling = true;
         rounds.slots.delivered(self.line.session(), cx.now);
-        let record = Record::ForwardedEnded { contact: self.contact, object: self.object, fate };
+        let record =
+            Record::Forwarding(ForwardingRecord::ForwardedEnded { contact: self.contact, object: self.object, fate });
         cx.out.commit(Owner::Task(self.line.session()), record);
     }
 }

@@ -11,7 +11,7 @@ use crate::engine::state::Lost;
 use crate::engine::state::forwarding::{Fate, Forwarded, read_line};
 use crate::engine::state::mailbox::FolderRole;
 use crate::engine::state::queue::{FailureReason, Progress};
-use crate::engine::state::record::Record;
+use crate::engine::state::record::{BookRecord, CheckpointRecord, ForwardingRecord, Record};
 use crate::engine::tests::harness::{DAY, MINUTE, World};
 use crate::wire::{Claim, Command, Importance, Message, Send, authenticator, digest};
 
@@ -212,7 +212,8 @@ fn whatever_breaks_it_arrives_once() {
             0 => world.cut_at = Some(b"202 ROGER"),
             1 => {
                 world.nodes[BOB].failing_commits = 1;
-                world.nodes[BOB].failing_record = Some(|record| matches!(record, Record::ForwardedEnded { .. }));
+                world.nodes[BOB].failing_record =
+                    Some(|record| matches!(record, Record::Forwarding(ForwardingRecord::ForwardedEnded { .. })));
             }
             2 => world.nodes[CAROL].failing_commits = 2,
             _ => world.restart(BOB),
@@ -270,7 +271,11 @@ fn a_friend_who_lies_is_not_believed() {
     let forwarded = world.nodes[BOB].identity.state().forwarding().objects().next().unwrap().clone();
     world.append(
         BOB,
-        vec![Record::ForwardedEnded { contact: forwarded.contact, object: forwarded.object, fate: Fate::Delivered }],
+        vec![Record::Forwarding(ForwardingRecord::ForwardedEnded {
+            contact: forwarded.contact,
+            object: forwarded.object,
+            fate: Fate::Delivered,
+        })],
         vec![],
     );
     world.nodes[BOB].bodies.remove(&forwarded.body);
@@ -308,7 +313,7 @@ fn whoever_is_removed_is_carried_for_no_more() {
     world.pass(5 * MINUTE);
     assert_eq!(carried(&world), 1);
     let (id, body) = (world.contact(BOB, ALICE).unwrap().id, world.nodes[BOB].bodies.len());
-    world.append(BOB, vec![Record::ContactRemoved { id }], vec![]);
+    world.append(BOB, vec![Record::Book(BookRecord::ContactRemoved { id })], vec![]);
     world.restart(BOB);
     assert_eq!((carried(&world), world.nodes[BOB].identity.state().forwarding().allows(id)), (0, false));
     assert!(body > 0 && world.nodes[BOB].identity.state().bodies().is_empty());
@@ -346,7 +351,7 @@ fn what_a_node_does_not_take_keeps_nothing_else_from_it() {
         world.pass(HOUR);
         assert_eq!(carried(&world), 2);
         let id = world.contact(CAROL, ALICE).unwrap().id;
-        world.append(CAROL, vec![Record::ContactRemoved { id }], vec![]);
+        world.append(CAROL, vec![Record::Book(BookRecord::ContactRemoved { id })], vec![]);
         set_online(&mut world, CAROL, true);
         world.pass(3 * HOUR);
         assert_eq!((inbox(&world), carried(&world)), (1, 1), "seed {seed}");
@@ -360,7 +365,8 @@ fn an_expiry_that_cannot_be_noted_is_tried_again_and_not_at_once() {
     world.submit(ALICE, CAROL, "one").unwrap();
     world.pass(HOUR);
     world.nodes[BOB].failing_commits = 1_000_000;
-    world.nodes[BOB].failing_record = Some(|record| matches!(record, Record::ForwardedEnded { .. }));
+    world.nodes[BOB].failing_record =
+        Some(|record| matches!(record, Record::Forwarding(ForwardingRecord::ForwardedEnded { .. })));
     world.pass(14 * DAY + HOUR);
     let tries = 1_000_000 - world.nodes[BOB].failing_commits;
     assert!((1..200).contains(&tries), "{tries}");
@@ -398,7 +404,11 @@ fn a_receipt_counts_whatever_the_friend_said() {
         world.contact(ALICE, BOB).unwrap().id,
         world.nodes[BOB].identity.state().forwarding().objects().next().unwrap().object,
     );
-    world.append(ALICE, vec![Record::FateHeard { friend, object, fate: Fate::Expired }], vec![]);
+    world.append(
+        ALICE,
+        vec![Record::Forwarding(ForwardingRecord::FateHeard { friend, object, fate: Fate::Expired })],
+        vec![],
+    );
     set_online(&mut world, ALICE, false);
     assert_eq!(custody(&world).0, 0, "he has it no more, he says");
     set_online(&mut world, CAROL, true);
@@ -442,7 +452,8 @@ fn no_copy_is_given_that_may_come_after_the_first_is_forgotten() {
     for (days, given) in [(13, 2), (13, 2)] {
         world.pass(days * DAY);
         let (object, handed) = copies(&world).into_iter().find(|(_, handed)| handed.fate.is_none()).unwrap();
-        let heard = Record::FateHeard { friend: handed.friend, object, fate: Fate::Expired };
+        let heard =
+            Record::Forwarding(ForwardingRecord::FateHeard { friend: handed.friend, object, fate: Fate::Expired });
         world.append(ALICE, vec![heard], vec![]);
         world.restart(ALICE);
         world.pass(6 * HOUR);
@@ -507,7 +518,11 @@ fn a_receiver_may_show_two_other_certificates_before_it_takes_an_object_and_no_t
         let object: Arc<[u8]> = vec![9; limits::PIPELINED_OBJECT_BYTES + 1].into();
         let forwarded = load(&world, &object, 9);
         let body = NewBody::new(forwarded.body, object);
-        world.append(BOB, vec![Record::ForwardedKept { forwarded: Box::new(forwarded) }], vec![body]);
+        world.append(
+            BOB,
+            vec![Record::Checkpoint(CheckpointRecord::ForwardedKept { forwarded: Box::new(forwarded) })],
+            vec![body],
+        );
         world.silent.insert(world.public(CAROL).onion());
         world.commands.clear();
         world.restart(BOB);
@@ -539,7 +554,7 @@ fn what_a_friend_refuses_keeps_nothing_else_from_being_carried() {
         size: (limits::LOAD_BYTES_OF_CONTACT - 100 * 1024) as u32,
         ..load(&world, b"other", 9)
     };
-    world.append(BOB, vec![Record::ForwardedKept { forwarded: Box::new(full) }], vec![]);
+    world.append(BOB, vec![Record::Checkpoint(CheckpointRecord::ForwardedKept { forwarded: Box::new(full) })], vec![]);
     world.restart(BOB);
     let text = "0123456789abcdef\r\n".repeat(12_000);
     let message: Arc<[u8]> = format!("From: <{}>\r\n\r\n{text}", world.address(ALICE)).into_bytes().into();

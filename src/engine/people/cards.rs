@@ -13,7 +13,7 @@ use crate::mail::{Card, CardBox, Content, ContentKind, dsn};
 use crate::wire::Status;
 
 use crate::engine::context::Context;
-use crate::engine::io::Transaction;
+use crate::engine::io::Draft;
 use crate::engine::session::Sender;
 use crate::engine::state::State;
 use crate::engine::state::book::{
@@ -25,7 +25,7 @@ use crate::engine::state::boxes::own::OwnBox;
 use crate::engine::state::boxes::{ReceiptPolicy, seats_for};
 use crate::engine::state::mailbox::FolderRole;
 use crate::engine::state::profile::PublicProfile;
-use crate::engine::state::record::{ContentKey, Record};
+use crate::engine::state::record::{BookRecord, BoxRecord, ContentKey, ReceivedRecord, Record};
 use crate::engine::status::no_room;
 
 /// What a card of this author means, on what is committed now.
@@ -39,7 +39,7 @@ pub(in crate::engine) fn decided(
     card: &Card,
     issuer: Fingerprint,
     invitation: Option<&InvitationEntry>,
-) -> Result<Transaction, Status> {
+) -> Result<Draft, Status> {
     let (book, onion) = (cx.state.book(), card.address.onion());
     match (book.by_fingerprint(&issuer), book.by_onion(onion)) {
         // The onion of a pinned key does not change, nor the key of a known onion.
@@ -61,10 +61,10 @@ fn card_of_contact(
     card: &Card,
     contact: &Contact,
     invitation: Option<&InvitationEntry>,
-) -> Transaction {
+) -> Draft {
     let old = card.counter <= contact.cards.seen && invitation.is_none();
     if old || contact.status == ContactStatus::Blocked {
-        return Record::Discarded { seen }.into();
+        return Record::Received(ReceivedRecord::Discarded { seen }).into();
     }
     let renewal = Renewal {
         contact: contact.id,
@@ -81,7 +81,7 @@ fn card_of_contact(
     };
     let acquaintance = Acquaintance::Known(Box::new(renewal));
     let invitation = invitation.map(|invitation| invitation.id);
-    let accepted = Record::CardAccepted { seen, invitation, acquaintance, notice: None };
+    let accepted = Record::Received(ReceivedRecord::CardAccepted { seen, invitation, acquaintance, notice: None });
     std::iter::once(accepted).chain(told_by(cx.state, card, contact.id)).collect::<Vec<_>>().into()
 }
 
@@ -91,7 +91,7 @@ fn card_of_invited(
     card: &Card,
     issuer: Fingerprint,
     invitation: &InvitationEntry,
-) -> Transaction {
+) -> Draft {
     let provenance = Provenance { how: Introduction::InvitationMade(invitation.id), at: cx.now };
     let mut contact = contact_from(cx, card, issuer, ContactStatus::Confirmed, provenance);
     contact.inbound.extend(key_of(invitation));
@@ -99,21 +99,26 @@ fn card_of_invited(
     contact.cards.sent = 1;
     let (id, told) = (contact.id, told_by(cx.state, card, contact.id));
     let acquaintance = Acquaintance::New(Box::new(contact));
-    let accepted = Record::CardAccepted { seen, invitation: Some(invitation.id), acquaintance, notice: None };
+    let accepted = Record::Received(ReceivedRecord::CardAccepted {
+        seen,
+        invitation: Some(invitation.id),
+        acquaintance,
+        notice: None,
+    });
     // The card that goes back names our boxes.
     std::iter::once(accepted).chain(told).chain(seats_for(cx.state, id)).collect::<Vec<_>>().into()
 }
 
 /// A request, with a message in Requests by which the user can decide; `None` where that folder takes no more.
-fn card_of_stranger(cx: &mut Context<'_>, seen: ContentKey, card: &Card, issuer: Fingerprint) -> Option<Transaction> {
+fn card_of_stranger(cx: &mut Context<'_>, seen: ContentKey, card: &Card, issuer: Fingerprint) -> Option<Draft> {
     let provenance = Provenance { how: Introduction::Unasked, at: cx.now };
     let contact = contact_from(cx, card, issuer, ContactStatus::Request, provenance);
     let text = dsn::request(cx.address(), &contact.address, &issuer, seen.content, cx.now);
     let (folder, message, body) = cx.own_message(FolderRole::Requests, text)?;
     let acquaintance = Acquaintance::New(Box::new(contact));
     let notice = Some((folder, message));
-    let accepted = Record::CardAccepted { seen, invitation: None, acquaintance, notice };
-    Some(Transaction { records: vec![accepted], bodies: vec![body] })
+    let accepted = Record::Received(ReceivedRecord::CardAccepted { seen, invitation: None, acquaintance, notice });
+    Some(Draft { records: vec![accepted], bodies: vec![body] })
 }
 
 fn contact_from(
@@ -142,7 +147,7 @@ fn contact_from(
 /// What moving a requester's message out of Requests means: into INBOX accepts it, into Junk blocks it.
 pub(in crate::engine) fn request_decided(cx: &mut Context<'_>, contact: ContactId, to: FolderRole) -> Vec<Record> {
     let Some(contact) = cx.state.book().contact(contact) else { return Vec::new() };
-    let change = |change| Record::ContactChanged { id: contact.id, change };
+    let change = |change| Record::Book(BookRecord::ContactChanged { id: contact.id, change });
     match to {
         FolderRole::Inbox => vec![
             change(ContactChange::Status(ContactStatus::Confirmed)),
@@ -181,9 +186,9 @@ fn told_by(state: &State, card: &Card, contact: ContactId) -> Vec<Record> {
     let (known, counter, promised) = (state.boxes(), card.counter, card.receipts);
     let boxes: Vec<_> = card.boxes.iter().filter_map(ContactBox::from_card).take(limits::BOXES).collect();
     let news = !boxes.is_empty() || known.of(contact).is_some();
-    let boxes = news.then_some(Record::BoxesNamed { contact, counter, boxes });
+    let boxes = news.then_some(Record::Boxes(BoxRecord::BoxesNamed { contact, counter, boxes }));
     let news = promised != known.expects_receipts(contact);
-    let receipts = news.then_some(Record::ReceiptsPromised { contact, counter, promised });
+    let receipts = news.then_some(Record::Boxes(BoxRecord::ReceiptsPromised { contact, counter, promised }));
     boxes.into_iter().chain(receipts).collect()
 }
 

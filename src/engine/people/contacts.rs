@@ -14,7 +14,7 @@ use crate::engine::state::book::{
     Cards, Contact, ContactChange, ContactStatus, Introduction, InvitationEntry, Provenance, same_name,
 };
 use crate::engine::state::boxes::{ReceiptPolicy, page_carriers, seats_for};
-use crate::engine::state::record::Record;
+use crate::engine::state::record::{BookRecord, BoxRecord, IdentityRecord, Record};
 
 const MS_PER_HOUR: i64 = 3_600_000;
 
@@ -42,13 +42,16 @@ pub(in crate::engine) fn invite(cx: &mut Context<'_>, public: bool, expires: Tim
     .encode();
     let invitation = InvitationEntry { id, secret, made: cx.now, expires, used: None };
     let answer = Answer::Always(Response::Invited { id, text });
-    Ok(Change::new(vec![Record::InvitationMade { invitation }], answer))
+    Ok(Change::new(vec![Record::Book(BookRecord::InvitationMade { invitation })], answer))
 }
 
 pub(in crate::engine) fn revoke_invitation(cx: &Context<'_>, id: InvitationId) -> Outcome {
     match cx.state.book().invitation(id) {
         Some(invitation) if invitation.used.is_some() => Err(RequestError::InvitationRefused(USED)),
-        Some(_) => Ok(Change::done(vec![Record::InvitationRevoked { id }], RequestError::InvitationRefused(USED))),
+        Some(_) => Ok(Change::done(
+            vec![Record::Book(BookRecord::InvitationRevoked { id })],
+            RequestError::InvitationRefused(USED),
+        )),
         None => Err(RequestError::NotFound("invitation")),
     }
 }
@@ -109,7 +112,7 @@ fn new_contact(cx: &mut Context<'_>, invitation: &Invitation, petname: Option<St
     contact.cards.pending = Some(card);
     let response = Response::ContactAdded { id: contact.id, petname };
     let id = contact.id;
-    let mut records = vec![Record::ContactAdded { contact: Box::new(contact) }];
+    let mut records = vec![Record::Book(BookRecord::ContactAdded { contact: Box::new(contact) })];
     if let Some(pages) = pages_of(invitation, id) {
         records.push(pages);
         // Whose answer may not find us either.
@@ -126,11 +129,11 @@ pub(in crate::engine) fn tell(cx: &mut Context<'_>, contact: ContactId, told: Re
     if before == told {
         return Ok(Change::new(Vec::new(), Answer::Always(Response::Done)));
     }
-    let mut records = vec![Record::ReceiptsSwitched { contact, told }];
+    let mut records = vec![Record::Boxes(BoxRecord::ReceiptsSwitched { contact, told })];
     let news = (before == ReceiptPolicy::Nothing) != (told == ReceiptPolicy::Nothing);
     if news && entry.status == ContactStatus::Confirmed {
         let change = ContactChange::CardQueued(next_card(entry, cx.now, None, cx.rng));
-        records.push(Record::ContactChanged { id: contact, change });
+        records.push(Record::Book(BookRecord::ContactChanged { id: contact, change }));
     }
     Ok(Change::done(records, UNKNOWN))
 }
@@ -145,15 +148,21 @@ pub(in crate::engine) fn add_password(cx: &mut Context<'_>, name: String, hash: 
     if cx.state.passwords().iter().any(|password| password.name == name) {
         return Err(RequestError::NameTaken);
     }
-    Ok(Change::done(vec![Record::PasswordAdded { name, hash, created: cx.now }], RequestError::NameTaken))
+    Ok(Change::done(
+        vec![Record::Identity(IdentityRecord::PasswordAdded { name, hash, created: cx.now })],
+        RequestError::NameTaken,
+    ))
 }
 
 pub(in crate::engine) fn renew_password(cx: &Context<'_>, hash: &str, renewed: String) -> Outcome {
     const UNKNOWN: RequestError = RequestError::NotFound("password");
     let known = cx.state.passwords().iter().find(|password| password.hash == hash).ok_or(UNKNOWN)?;
     let (name, created) = (known.name.clone(), known.created);
-    let removed = Record::PasswordRevoked { name: name.clone() };
-    Ok(Change::done(vec![removed, Record::PasswordAdded { name, hash: renewed, created }], UNKNOWN))
+    let removed = Record::Identity(IdentityRecord::PasswordRevoked { name: name.clone() });
+    Ok(Change::done(
+        vec![removed, Record::Identity(IdentityRecord::PasswordAdded { name, hash: renewed, created })],
+        UNKNOWN,
+    ))
 }
 
 pub(in crate::engine) fn revoke_password(cx: &Context<'_>, name: String) -> Outcome {
@@ -161,7 +170,7 @@ pub(in crate::engine) fn revoke_password(cx: &Context<'_>, name: String) -> Outc
     if !cx.state.passwords().iter().any(|password| password.name == name) {
         return Err(UNKNOWN);
     }
-    Ok(Change::done(vec![Record::PasswordRevoked { name }], UNKNOWN))
+    Ok(Change::done(vec![Record::Identity(IdentityRecord::PasswordRevoked { name })], UNKNOWN))
 }
 
 const USED: &str = "that invitation was used; block or remove the contact instead: runepeer contact block NAME, runepeer contact rm NAME";
@@ -174,7 +183,7 @@ fn greet_again(now: Timestamp, rng: &mut dyn Rng, known: &Contact, invitation: &
     let provenance = Provenance { how: Introduction::InvitationUsed, at: now };
     let change = ContactChange::Greeted(card, invitation.auth_key(), provenance);
     let response = Response::ContactAdded { id: known.id, petname: known.petname.clone() };
-    let record = Record::ContactChanged { id: known.id, change };
+    let record = Record::Book(BookRecord::ContactChanged { id: known.id, change });
     let records = std::iter::once(record).chain(pages_of(invitation, known.id)).collect();
     Ok(Change::new(records, Answer::First(response, RequestError::NotFound("contact"))))
 }
@@ -183,7 +192,7 @@ fn greet_again(now: Timestamp, rng: &mut dyn Rng, known: &Contact, invitation: &
 fn pages_of(invitation: &Invitation, contact: ContactId) -> Option<Record> {
     let carriers = invitation.carriers.clone();
     let private = invitation.secret.is_some() && !carriers.is_empty();
-    private.then_some(Record::PagesNamed { contact, carriers })
+    private.then_some(Record::Boxes(BoxRecord::PagesNamed { contact, carriers }))
 }
 
 /// A petname must be writable before `@rune.internal`.

@@ -11,7 +11,7 @@ use crate::engine::change::{Answer, Change, Outcome};
 use crate::engine::context::Context;
 use crate::engine::people::cards::next_card;
 use crate::engine::state::book::{Contact, ContactChange, ContactStatus, Introduction};
-use crate::engine::state::record::Record;
+use crate::engine::state::record::{BookRecord, BoxRecord, ForwardingRecord, Record};
 
 const UNKNOWN: RequestError = RequestError::NotFound("contact");
 
@@ -27,19 +27,19 @@ pub(in crate::engine) fn block(cx: &Context<'_>, contact: ContactId) -> Outcome 
         }
         ContactStatus::Confirmed | ContactStatus::Request => {}
     }
-    let change = |change| Record::ContactChanged { id: contact, change };
+    let change = |change| Record::Book(BookRecord::ContactChanged { id: contact, change });
     let mut records = vec![change(ContactChange::Status(ContactStatus::Blocked))];
     records.extend(entry.cards.pending.iter().map(|card| change(ContactChange::CardSettled(card.content))));
     let receipts: Vec<_> = cx.state.boxes().receipts(contact).copied().collect();
     if !receipts.is_empty() {
-        records.push(Record::ReceiptsReturned { contact, receipts });
+        records.push(Record::Boxes(BoxRecord::ReceiptsReturned { contact, receipts }));
     }
     let contents: Vec<_> = cx.state.boxes().reads().owed(contact).copied().collect();
     if !contents.is_empty() {
-        records.push(Record::ReadsReturned { contact, contents });
+        records.push(Record::Boxes(BoxRecord::ReadsReturned { contact, contents }));
     }
     if cx.state.forwarding().allows(contact) {
-        records.push(Record::ForwardingAllowed { contact, on: false });
+        records.push(Record::Forwarding(ForwardingRecord::ForwardingAllowed { contact, on: false }));
     }
     Ok(Change::new(records, Answer::First(Response::Done, UNKNOWN)))
 }
@@ -50,7 +50,7 @@ pub(in crate::engine) fn unblock(cx: &mut Context<'_>, contact: ContactId) -> Ou
     if entry.status != ContactStatus::Blocked {
         return Ok(Change::new(Vec::new(), Answer::Always(Response::Done)));
     }
-    let change = |change| Record::ContactChanged { id: contact, change };
+    let change = |change| Record::Book(BookRecord::ContactChanged { id: contact, change });
     let mut records = Vec::new();
     if was_accepted(entry) {
         records.push(change(ContactChange::Status(ContactStatus::Confirmed)));
@@ -65,7 +65,7 @@ pub(in crate::engine) fn unblock(cx: &mut Context<'_>, contact: ContactId) -> Ou
 /// Takes somebody out of the book.
 pub(in crate::engine) fn remove_contact(cx: &Context<'_>, contact: ContactId) -> Outcome {
     cx.state.book().contact(contact).ok_or(UNKNOWN)?;
-    Ok(Change::done(vec![Record::ContactRemoved { id: contact }], UNKNOWN))
+    Ok(Change::done(vec![Record::Book(BookRecord::ContactRemoved { id: contact })], UNKNOWN))
 }
 
 /// Whether the user took it for a contact: it was sent a card, or came by an invitation.

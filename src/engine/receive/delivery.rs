@@ -26,7 +26,7 @@ use crate::engine::context::{Context, Owner, Room, Signal};
 use crate::engine::deliver::Deliver;
 use crate::engine::deliver::receipts::read_receipts;
 use crate::engine::forwarding;
-use crate::engine::io::{CommitError, Effect, NewBody, Opened, Refusal, Transaction};
+use crate::engine::io::{CommitError, Draft, Effect, NewBody, Opened, Refusal};
 use crate::engine::receive::rates::Charges;
 use crate::engine::receive::{AfterCommit, InFlight, Receive, ReceiveRooms};
 use crate::engine::session::{Delivery, SendParams, Sender, Ticket};
@@ -34,7 +34,7 @@ use crate::engine::state::book::{Contact, ContactStatus};
 use crate::engine::state::boxes::ReceiptPolicy;
 use crate::engine::state::forwarding::ObjectHash;
 use crate::engine::state::mailbox::{Flags, Folder, FolderRole, NamedFlags, NewMessage};
-use crate::engine::state::record::{ContentKey, Evidence, Record};
+use crate::engine::state::record::{BoxRecord, ContentKey, Evidence, ReceivedRecord, Record};
 use crate::engine::state::{Applied, State};
 use crate::engine::status::{frank, no_room};
 
@@ -224,7 +224,7 @@ impl Receive {
 
     /// Acknowledges without taking, in the time that taking would need.
     pub(in crate::engine) fn discard(&mut self, cx: &mut Context<'_>, arrival: Arrival, seen: ContentKey) {
-        self.keep(cx, Record::Discarded { seen }, arrival, seen);
+        self.keep(cx, Record::Received(ReceivedRecord::Discarded { seen }), arrival, seen);
     }
 
     /// Somebody returns receipts.
@@ -234,7 +234,7 @@ impl Receive {
         }
         let text = String::from_utf8_lossy(&received.content.payload);
         let mut change = read_receipts(cx, &text, author);
-        change.records.insert(0, Record::Discarded { seen: received.seen });
+        change.records.insert(0, Record::Received(ReceivedRecord::Discarded { seen: received.seen }));
         self.keep(cx, change, arrival, received.seen);
     }
 
@@ -263,7 +263,8 @@ impl Receive {
         let flags = NamedFlags::system(if important { Flags::FLAGGED } else { Flags::default() });
         let body = NewBody::new(BodyId::random(cx.rng), message.into());
         let message = NewMessage { uid, flags, date: cx.now, body: body.id, size, content: Some(seen.content) };
-        let mut records = vec![Record::Delivered { folder, message, contact: author.id, seen, evidence }];
+        let mut records =
+            vec![Record::Received(ReceivedRecord::Delivered { folder, message, contact: author.id, seen, evidence })];
         records.extend(receipt);
         // Whoever leaves something at our box has the card that names it.
         if arrival.collected || arrival.sender == Sender::Contact(author.id) {
@@ -273,7 +274,7 @@ impl Receive {
         if self.inbound.contains_key(&arrival.session) {
             cx.out.tell(Signal::PeerCameOnline(author.id));
         }
-        self.keep(cx, Transaction { records, bodies: vec![body] }, arrival, seen);
+        self.keep(cx, Draft { records, bodies: vec![body] }, arrival, seen);
     }
 
     /// Mail, or what was discarded, is on the disk, or is not.
@@ -309,7 +310,7 @@ impl Receive {
     }
 
     /// Commits what an arrival brought; it is acknowledged after that.
-    fn keep(&mut self, cx: &mut Context<'_>, change: impl Into<Transaction>, arrival: Arrival, seen: ContentKey) {
+    fn keep(&mut self, cx: &mut Context<'_>, change: impl Into<Draft>, arrival: Arrival, seen: ContentKey) {
         let op = cx.out.commit(Owner::Room(Room::Receive), change);
         self.in_flight.insert(op, InFlight::Commit(AfterCommit::Acknowledge(arrival, seen)));
     }
@@ -359,7 +360,7 @@ fn receipt_for(state: &State, content: &Content, author: &Contact) -> Option<Rec
     let is_mail = matches!(content.kind, ContentKind::Mail | ContentKind::MailJson);
     let given = author.status == ContactStatus::Confirmed && state.boxes().told(author.id) != ReceiptPolicy::Nothing;
     let receipt = content.receipt.filter(|_| is_mail && given)?;
-    Some(Record::ReceiptsDue { contact: author.id, receipts: vec![receipt] })
+    Some(Record::Boxes(BoxRecord::ReceiptsDue { contact: author.id, receipts: vec![receipt] }))
 }
 
 fn converted(cx: &Context<'_>, content: &Content, author: &Contact) -> Option<Vec<u8>> {

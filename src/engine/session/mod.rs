@@ -42,7 +42,7 @@ pub use delivery_client::DeliveryClient;
 pub use promises::Promise;
 pub use server::Server;
 
-/// Names a delivery of a [`Server`] or a job of an [`DeliveryClient`], unique within its session.
+/// Names a delivery of a [`Server`] or a job of a [`DeliveryClient`], unique within its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 
@@ -169,7 +169,7 @@ pub enum Outcome {
     Outdated,
 }
 
-/// What an [`DeliveryClient`] reports.
+/// What a [`DeliveryClient`] reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// The receiver's certificate, other than the one that the job named. The object is wanted now, sealed to it:
@@ -204,7 +204,7 @@ pub enum Event {
     },
 }
 
-/// Why an [`DeliveryClient`]'s session failed. All are reasons to try again later.
+/// Why a [`DeliveryClient`]'s session failed. All are reasons to try again later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// What the peer sent is not RUNE, or not in order.

@@ -1,6 +1,6 @@
 //! Everything that the records say of forwarding: for whom we carry and what, who carries for us, and how that went.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use crate::base::limits;
 use crate::base::{BodyId, ContactId, Onion, QueueId, Timestamp};
 use crate::engine::state::State;
 use crate::engine::state::book::ContactStatus;
+use crate::engine::state::shards::Shards;
 use crate::mail::{Address, Receipt};
 use crate::wire::Mac;
 
@@ -81,19 +82,19 @@ impl fmt::Debug for Handed {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Forwarding {
     /// For whom we carry.
-    allowed: BTreeSet<ContactId>,
+    allowed: Shards<ContactId, ()>,
     /// Who carries what is for whom.
-    chosen: BTreeMap<ContactId, ContactId>,
-    objects: BTreeMap<(ContactId, ObjectHash), Arc<Forwarded>>,
+    chosen: Shards<ContactId, ContactId>,
+    objects: Shards<(ContactId, ObjectHash), Arc<Forwarded>>,
     /// What those for whom we carried have to hear.
-    fates: BTreeMap<ContactId, BTreeMap<ObjectHash, Fate>>,
-    handed: BTreeMap<ObjectHash, Handed>,
+    fates: Shards<ContactId, BTreeMap<ObjectHash, Fate>>,
+    handed: Shards<ObjectHash, Handed>,
 }
 
 impl Forwarding {
     /// Whether we carry for a contact.
     pub fn allows(&self, contact: ContactId) -> bool {
-        self.allowed.contains(&contact)
+        self.allowed.contains_key(&contact)
     }
 
     /// The friend who carries what is for a contact.
@@ -147,7 +148,13 @@ impl Forwarding {
     // What records do. Each is `false` where it changes nothing.
 
     pub(in crate::engine) fn allow(&mut self, contact: ContactId, on: bool) -> bool {
-        if on { self.allowed.insert(contact) } else { self.allowed.remove(&contact) }
+        let before = self.allows(contact);
+        if on && !before {
+            self.allowed.insert(contact, ());
+        } else if !on {
+            self.allowed.remove(&contact);
+        }
+        before != on
     }
 
     pub(in crate::engine) fn choose(&mut self, contact: ContactId, friend: Option<ContactId>) -> bool {
@@ -171,22 +178,22 @@ impl Forwarding {
     /// An object is carried no further; gives its body.
     pub(in crate::engine) fn end(&mut self, contact: ContactId, object: &ObjectHash, fate: Fate) -> Option<BodyId> {
         let forwarded = self.objects.remove(&(contact, *object))?;
-        let fates = self.fates.entry(contact).or_default();
-        if fates.len() < limits::RECEIPTS_OWED {
-            fates.insert(*object, fate);
+        if self.fates(contact).count() < limits::RECEIPTS_OWED {
+            self.fates.or_default(contact).insert(*object, fate);
         }
         Some(forwarded.body)
     }
 
     pub(in crate::engine) fn told(&mut self, contact: ContactId, objects: &[ObjectHash]) -> bool {
+        if !self.fates(contact).any(|(object, _)| objects.contains(&object)) {
+            return false;
+        }
         let Some(fates) = self.fates.get_mut(&contact) else { return false };
-        let before = fates.len();
         fates.retain(|object, _| !objects.contains(object));
-        let less = fates.len() < before;
         if fates.is_empty() {
             self.fates.remove(&contact);
         }
-        less
+        true
     }
 
     pub(in crate::engine) fn hand_on(&mut self, object: ObjectHash, handed: &Handed) -> bool {
@@ -241,7 +248,7 @@ impl Forwarding {
 
     pub(in crate::engine) fn kept_switches(&self) -> (Vec<ContactId>, Vec<(ContactId, ContactId)>) {
         let chosen = self.chosen.iter().map(|(contact, friend)| (*contact, *friend)).collect();
-        (self.allowed.iter().copied().collect(), chosen)
+        (self.allowed.keys().copied().collect(), chosen)
     }
 
     pub(in crate::engine) fn kept_fates(&self) -> Vec<(ContactId, ObjectHash, Fate)> {
@@ -261,7 +268,7 @@ impl Forwarding {
 
     pub(in crate::engine) fn keep_fates(&mut self, fates: &[(ContactId, ObjectHash, Fate)]) {
         for (contact, object, fate) in fates {
-            self.fates.entry(*contact).or_default().insert(*object, *fate);
+            self.fates.or_default(*contact).insert(*object, *fate);
         }
     }
 

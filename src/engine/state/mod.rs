@@ -17,6 +17,7 @@ pub mod queue;
 pub mod record;
 mod references;
 mod restoration;
+pub mod shards;
 
 pub use restoration::Lost;
 
@@ -36,8 +37,9 @@ use crate::engine::state::mailbox::{FolderRole, Mailbox, ModSeq, Uid};
 use crate::engine::state::outbox::Outbox;
 use crate::engine::state::profile::{Profile, PublicProfile};
 use crate::engine::state::queue::{Progress, Queue};
-use crate::engine::state::record::Record;
+use crate::engine::state::record::{IdentityRecord, MailboxRecord, Record};
 use crate::engine::state::references::References;
+use crate::engine::state::shards::Shards;
 
 /// One application password.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,14 +63,14 @@ impl std::fmt::Debug for Password {
 pub struct State {
     profile: Option<Arc<Profile>>,
     mailbox: Mailbox,
-    book: Arc<Book>,
+    book: Book,
     queue: Queue,
     outbox: Outbox,
     passwords: Arc<Vec<Password>>,
     duplicates: Duplicates,
     requests: BTreeMap<BodyId, ContactId>,
-    boxes: Arc<KnownBoxes>,
-    forwarding: Arc<Forwarding>,
+    boxes: KnownBoxes,
+    forwarding: Forwarding,
     hidden: bool,
     last_uid_validity: u32,
     last_record: ModSeq,
@@ -101,19 +103,19 @@ pub struct Snapshot {
     /// Folders and messages.
     pub mailbox: Mailbox,
     /// Contacts and invitations.
-    pub book: Arc<Book>,
+    pub book: Book,
     /// What was submitted and waits.
     pub queue: Queue,
     /// Whether the identity's onion is not to be published.
     pub hidden: bool,
     /// How the attempts to reach each contact went, since the start of the daemon.
-    pub attempts: Arc<BTreeMap<ContactId, Attempts>>,
+    pub attempts: Shards<ContactId, Attempts>,
     /// The application passwords.
     pub passwords: Arc<Vec<Password>>,
-    /// KnownBoxes, ours and others', and what was left there.
-    pub boxes: Arc<KnownBoxes>,
+    /// Boxes, ours and others', and what was left there.
+    pub boxes: KnownBoxes,
     /// For whom we carry and what, and who carries for us.
-    pub forwarding: Arc<Forwarding>,
+    pub forwarding: Forwarding,
     /// How it goes with our own boxes: when the next session is, and why the last one failed.
     pub collections: Arc<BTreeMap<BoxId, Attempts>>,
     /// How the last check of each of our boxes goes, or went, since the start of the daemon.
@@ -161,7 +163,7 @@ impl State {
     /// The records that make an identity: its profile and the folders that always exist.
     pub fn genesis(profile: Profile, rng: &mut dyn Rng) -> Vec<Record> {
         let created = profile.public.created;
-        let mut records = vec![Record::IdentityCreated { profile: Box::new(profile) }];
+        let mut records = vec![Record::Identity(IdentityRecord::IdentityCreated { profile: Box::new(profile) })];
         records.extend(Self::default().missing_folders(created, rng));
         records
     }
@@ -174,11 +176,13 @@ impl State {
         let missing = FolderRole::ALL.into_iter().filter(|role| self.mailbox.by_role(*role).is_none());
         missing
             .zip(first..)
-            .map(|(role, uid_validity)| Record::FolderCreated {
-                id: FolderId::random(rng),
-                name: self.mailbox.free_name(role.name()),
-                role: Some(role),
-                uid_validity,
+            .map(|(role, uid_validity)| {
+                Record::Mailbox(MailboxRecord::FolderCreated {
+                    id: FolderId::random(rng),
+                    name: self.mailbox.free_name(role.name()),
+                    role: Some(role),
+                    uid_validity,
+                })
             })
             .collect()
     }
@@ -194,7 +198,7 @@ impl State {
     }
 
     /// Contacts and invitations.
-    pub fn book(&self) -> &Book {
+    pub const fn book(&self) -> &Book {
         &self.book
     }
 
@@ -243,13 +247,13 @@ impl State {
         self.requests.get(&body).copied()
     }
 
-    /// KnownBoxes, ours and others', and what was left there.
-    pub fn boxes(&self) -> &KnownBoxes {
+    /// Boxes, ours and others', and what was left there.
+    pub const fn boxes(&self) -> &KnownBoxes {
         &self.boxes
     }
 
     /// For whom we carry and what, and who carries for us.
-    pub fn forwarding(&self) -> &Forwarding {
+    pub const fn forwarding(&self) -> &Forwarding {
         &self.forwarding
     }
 
@@ -321,7 +325,7 @@ impl State {
 }
 
 /// Grows with every change of a type that the state holds: an older image is then replayed instead of misread.
-const STATE_VERSION: u8 = 6;
+const STATE_VERSION: u8 = 7;
 
 /// A kept state cannot be used; the log has everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -343,6 +347,7 @@ mod tests {
     use crate::engine::state::book::{
         Cards, Contact, ContactChange, ContactStatus, Introduction, PendingCard, Provenance,
     };
+    use crate::engine::state::record::BookRecord;
     use crate::engine::tests::samples;
     use proptest::prelude::*;
 
@@ -441,7 +446,10 @@ mod tests {
             cards: Cards { sent: 3, seen: 5, pending: Some(card) },
         };
         let mut state = State::default();
-        assert_eq!(state.apply(1, &Record::ContactAdded { contact: Box::new(contact) }), Applied::Done);
+        assert_eq!(
+            state.apply(1, &Record::Book(BookRecord::ContactAdded { contact: Box::new(contact) })),
+            Applied::Done
+        );
         state
     }
 
@@ -454,14 +462,14 @@ mod tests {
     fn cards_after_a_restore_count_from_the_hours_since_1970_and_never_back() {
         let mut state = with_contact();
         let at = Timestamp::from_secs(1_800_003_599);
-        assert_eq!(state.apply(2, &Record::Restored { made: at, at }), Applied::Done);
+        assert_eq!(state.apply(2, &Record::Identity(IdentityRecord::Restored { made: at, at })), Applied::Done);
         let cards = |state: &State| (known(state).cards.sent, known(state).cards.pending.as_ref().unwrap().counter);
         assert_eq!(cards(&state), (500_001, 500_001), "above the hour, for the card that waits");
         let at = Timestamp::from_secs(1_800_003_600);
-        state.apply(3, &Record::Restored { made: at, at });
+        state.apply(3, &Record::Identity(IdentityRecord::Restored { made: at, at }));
         assert_eq!(cards(&state), (500_002, 500_002));
         let at = Timestamp::from_secs(1_700_000_000);
-        state.apply(4, &Record::Restored { made: at, at });
+        state.apply(4, &Record::Identity(IdentityRecord::Restored { made: at, at }));
         assert_eq!(cards(&state), (500_003, 500_003), "a clock that is behind takes nothing back");
     }
 
@@ -473,9 +481,9 @@ mod tests {
         {
             for key in [Some(MacKey::from_bytes([9; 32])), None] {
                 let (mut state, id) = (with_contact(), ContactId::from_bytes([1; 16]));
-                state.apply(2, &Record::ContactChanged { id, change: ContactChange::Status(before) });
+                state.apply(2, &Record::Book(BookRecord::ContactChanged { id, change: ContactChange::Status(before) }));
                 let change = ContactChange::Greeted(card(4), key.clone(), provenance.clone());
-                assert_eq!(state.apply(3, &Record::ContactChanged { id, change }), Applied::Done);
+                assert_eq!(state.apply(3, &Record::Book(BookRecord::ContactChanged { id, change })), Applied::Done);
                 let contact = known(&state);
                 assert_eq!((contact.status, &contact.cards.pending), (after, &Some(card(4))));
                 assert!(

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::limits;
 use crate::base::{BodyId, ContactId, ContentId, QueueId, Timestamp};
+use crate::engine::state::shards::Shards;
 pub use crate::mail::dsn::FailureReason;
 use crate::mail::{Address, headers};
 use crate::wire::Importance;
@@ -263,29 +264,22 @@ impl fmt::Debug for Queued {
     }
 }
 
-/// Everything that waits, and what ended lately. A clone shares all of it; a change copies one of up to 256 shards, and their list.
+/// Everything that waits, and what ended lately. A clone shares all of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Queue {
-    shards: Arc<BTreeMap<u8, Arc<Shard>>>,
+    waiting: Shards<QueueId, Arc<Queued>>,
     ended: Arc<VecDeque<Arc<Queued>>>,
-}
-
-type Shard = BTreeMap<QueueId, Arc<Queued>>;
-
-const fn shard(id: QueueId) -> u8 {
-    let [first, ..] = *id.as_bytes();
-    first
 }
 
 impl Queue {
     /// The entry with this id, while it waits.
     pub fn get(&self, id: QueueId) -> Option<&Arc<Queued>> {
-        self.shards.get(&shard(id))?.get(&id)
+        self.waiting.get(&id)
     }
 
     /// All entries that wait, in no order that means anything to a person.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Queued>> {
-        self.shards.values().flat_map(|shard| shard.values())
+        self.waiting.values()
     }
 
     /// Those that ended last, the newest at the end: for people who want to know what became of a message.
@@ -295,12 +289,12 @@ impl Queue {
 
     /// How many wait.
     pub fn len(&self) -> usize {
-        self.shards.values().map(|shard| shard.len()).sum()
+        self.waiting.len()
     }
 
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.shards.is_empty()
+        self.waiting.is_empty()
     }
 
     /// Takes a new entry. Nothing happens where the id exists.
@@ -310,8 +304,7 @@ impl Queue {
         }
         let queued = Queued::new(submitted);
         if queued.waiting().next().is_some() {
-            let shard = Arc::make_mut(Arc::make_mut(&mut self.shards).entry(shard(queued.id)).or_default());
-            shard.insert(queued.id, Arc::new(queued));
+            self.waiting.insert(queued.id, Arc::new(queued));
         }
         true
     }
@@ -324,8 +317,7 @@ impl Queue {
         } else if self.get(queued.id).is_some() {
             return false;
         } else {
-            let shard = Arc::make_mut(Arc::make_mut(&mut self.shards).entry(shard(queued.id)).or_default());
-            shard.insert(queued.id, Arc::new(queued.clone()));
+            self.waiting.insert(queued.id, Arc::new(queued.clone()));
         }
         true
     }
@@ -426,20 +418,15 @@ impl Queue {
 
     /// Changes an entry; it goes when nobody waits any more. `false` where there is none.
     fn edit(&mut self, id: QueueId, change: impl FnOnce(&mut Queued)) -> bool {
-        let key = shard(id);
-        let Some(entries) = Arc::make_mut(&mut self.shards).get_mut(&key).map(Arc::make_mut) else { return false };
-        let Some(queued) = entries.get_mut(&id) else { return false };
+        let Some(queued) = self.waiting.get_mut(&id) else { return false };
         change(Arc::make_mut(queued));
         if queued.waiting().next().is_none() {
-            let ended = entries.remove(&id);
+            let ended = self.waiting.remove(&id);
             let list = Arc::make_mut(&mut self.ended);
             list.extend(ended);
             while list.len() > limits::QUEUE_ENDED {
                 list.pop_front();
             }
-        }
-        if entries.is_empty() {
-            Arc::make_mut(&mut self.shards).remove(&key);
         }
         true
     }

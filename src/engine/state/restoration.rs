@@ -12,7 +12,7 @@ use crate::engine::state::State;
 use crate::engine::state::forwarding::Fate;
 use crate::engine::state::mailbox::{FolderRole, NamedFlags, NewMessage, Uid};
 use crate::engine::state::queue::{FailureReason, Queued};
-use crate::engine::state::record::Record;
+use crate::engine::state::record::{ForwardingRecord, IdentityRecord, MailboxRecord, QueueRecord, Record};
 
 /// What a log has no more.
 #[derive(Debug, Clone, Copy)]
@@ -32,7 +32,7 @@ impl State {
     /// a notice in INBOX. `made` is when the backup was.
     pub fn restoration(&self, made: Timestamp, now: Timestamp, rng: &mut dyn Rng) -> (Vec<Record>, Vec<NewBody>) {
         let mut story = Story::new(self, now);
-        story.records.push(Record::Restored { made, at: now });
+        story.records.push(Record::Identity(IdentityRecord::Restored { made, at: now }));
         story.notice(rng, |state, id| state.profile().map(|own| dsn::restored(&own.public.address, made, id, now)));
         (story.records, story.bodies)
     }
@@ -40,7 +40,7 @@ impl State {
     /// The transaction that says that the end of the log is missing: as after a restore, for the same reasons.
     pub fn rollback(&self, now: Timestamp, rng: &mut dyn Rng) -> (Vec<Record>, Vec<NewBody>) {
         let mut story = Story::new(self, now);
-        story.records.push(Record::Restored { made: now, at: now });
+        story.records.push(Record::Identity(IdentityRecord::Restored { made: now, at: now }));
         story.notice(rng, |state, id| state.profile().map(|own| dsn::rolled_back(&own.public.address, id, now)));
         (story.records, story.bodies)
     }
@@ -51,14 +51,14 @@ impl State {
     pub fn repair(&self, lost: &Lost<'_>, now: Timestamp, rng: &mut dyn Rng) -> (Vec<Record>, Vec<NewBody>) {
         let mut story = Story::new(self, now);
         if lost.records {
-            story.records.push(Record::Restored { made: now, at: now });
+            story.records.push(Record::Identity(IdentityRecord::Restored { made: now, at: now }));
         }
         // What the Outbox shows follows from the queue.
         for folder in self.mailbox().folders().filter(|folder| folder.role != Some(FolderRole::Outbox)) {
             let unreadable = folder.messages.iter().filter(|message| lost.bodies.contains(&message.body));
             let uids: Vec<Uid> = unreadable.map(|message| message.uid).collect();
             if !uids.is_empty() {
-                story.records.push(Record::Expunged { folder: folder.id, uids });
+                story.records.push(Record::Mailbox(MailboxRecord::Expunged { folder: folder.id, uids }));
             }
         }
         for queued in self.queue().iter().filter(|queued| lost.bodies.contains(&queued.body)) {
@@ -66,7 +66,7 @@ impl State {
         }
         for load in self.forwarding().objects().filter(|load| lost.bodies.contains(&load.body)) {
             let (contact, object, fate) = (load.contact, load.object, Fate::Expired);
-            story.records.push(Record::ForwardedEnded { contact, object, fate });
+            story.records.push(Record::Forwarding(ForwardingRecord::ForwardedEnded { contact, object, fate }));
         }
         story.notice(rng, |state, id| {
             state.profile().map(|own| dsn::repaired(&own.public.address, lost.lines, lost.kept, id, now))
@@ -91,13 +91,13 @@ impl<'a> Story<'a> {
         Self { state, now, inbox, records: Vec::new(), bodies: Vec::new() }
     }
 
-    /// SharedText a message whose body cannot be read, with a report.
+    /// Ends a message whose body cannot be read, with a report.
     fn unsendable(&mut self, queued: &Queued, doubtful: bool, rng: &mut dyn Rng) {
         let reason = |sent: bool| if doubtful || sent { FailureReason::Unconfirmed } else { FailureReason::Unsealable };
         let failures = queued.waiting().map(|(contact, recipient)| (contact, reason(!recipient.sent.is_empty())));
         let failures: Vec<_> = failures.collect();
         let (queue, at) = (queued.id, self.now);
-        let failed = |&(contact, reason)| Record::RecipientFailed { queue, contact, at, reason };
+        let failed = |&(contact, reason)| Record::Queue(QueueRecord::RecipientFailed { queue, contact, at, reason });
         self.records.extend(failures.iter().map(failed));
         let outcomes: Vec<_> = failures.iter().map(|&(contact, reason)| (contact, Outcome::Failed(reason))).collect();
         let text = self.state.report(self.now, rng, queued, &outcomes, None);
@@ -116,7 +116,7 @@ impl<'a> Story<'a> {
         let size = u32::try_from(body.bytes.len()).unwrap_or(u32::MAX);
         let flags = NamedFlags::default();
         let message = NewMessage { uid, flags, date: self.now, body: body.id, size, content: None };
-        self.records.push(Record::MessageAdded { folder, message });
+        self.records.push(Record::Mailbox(MailboxRecord::MessageAdded { folder, message }));
         self.bodies.push(body);
         self.inbox = Some((folder, uid.saturating_add(1)));
     }

@@ -8,7 +8,7 @@ use crate::engine::RequestError;
 use crate::engine::api::{DeliveryOptions, Request, Response, Submission};
 use crate::engine::io::{Input, NewBody, Sizes};
 use crate::engine::state::mailbox::{FlagChange, Flags, FolderRole, Mailbox, NamedFlags, NewMessage};
-use crate::engine::state::record::Record;
+use crate::engine::state::record::{BoxRecord, MailboxRecord, Record};
 use crate::engine::tests::harness::{DAY, MINUTE, World, crypto};
 use crate::mail::Invitation;
 use crate::wire::{Claim, Command, Importance, Message, Send, authenticator};
@@ -128,7 +128,7 @@ fn of_a_disk_that_damages_everything_inbox_says_a_hundred_times_which_and_no_mor
     for number in 0..=limits::DAMAGE_TOLD {
         let (uid, flags, date) = (number as u32 + 1, NamedFlags::default(), world.now);
         let message = NewMessage { uid, flags, date, body: body(number), size: 1, content: None };
-        records.push(Record::MessageAdded { folder, message });
+        records.push(Record::Mailbox(MailboxRecord::MessageAdded { folder, message }));
         bodies.push(NewBody::new(body(number), b"x".as_slice().into()));
     }
     world.append(ALICE, records, bodies);
@@ -201,7 +201,11 @@ fn a_message_without_an_answer_is_left_three_times_at_one_drop() {
         world.cut_at = Some(b"202 ROGER");
         world.pass(MINUTE);
     }
-    let left = world.nodes[ALICE].log.iter().filter(|(_, record)| matches!(record, Record::Deposited { .. })).count();
+    let left = world.nodes[ALICE]
+        .log
+        .iter()
+        .filter(|(_, record)| matches!(record, Record::Boxes(BoxRecord::Deposited { .. })))
+        .count();
     assert_eq!(left, limits::COPIES_AT_BOX);
 }
 

@@ -11,7 +11,7 @@ use crate::engine::io::NewBody;
 use crate::engine::state::book::Contact;
 use crate::engine::state::forwarding::Forwarded;
 use crate::engine::state::mailbox::FolderRole;
-use crate::engine::state::record::Record;
+use crate::engine::state::record::{BookRecord, ForwardingRecord, Record};
 use crate::engine::tests::harness::{DAY, MINUTE, World, certificate};
 use crate::engine::tests::samples::known;
 use crate::mail::Address;
@@ -41,7 +41,7 @@ fn acquaint(world: &mut World, node: usize, count: u8) -> Vec<Address> {
             outbound: Some(MacKey::from_bytes([number; 32])),
             ..known(number.into(), &format!("gone{number}"))
         };
-        Record::ContactAdded { contact: Box::new(contact) }
+        Record::Book(BookRecord::ContactAdded { contact: Box::new(contact) })
     });
     world.append(node, records.collect(), Vec::new());
     others
@@ -220,7 +220,7 @@ fn receivers_who_take_nothing_delay_what_is_carried_to_others_by_a_minute_at_mos
             let (certificate, onward, important) = (None, None, false);
             let size = 4096;
             let forwarded = Forwarded { contact, object, to, body, size, certificate, onward, important, until };
-            let record = Record::ForwardedTaken { forwarded: Box::new(forwarded) };
+            let record = Record::Forwarding(ForwardingRecord::ForwardedTaken { forwarded: Box::new(forwarded) });
             world.append(BOB, vec![record], vec![NewBody::new(body, bytes)]);
         }
         world.restart(BOB);

@@ -7,7 +7,7 @@ use crate::engine::api::Request;
 use crate::engine::state::book::{ContactChange, ContactStatus};
 use crate::engine::state::boxes::ReceiptPolicy;
 use crate::engine::state::mailbox::FolderRole;
-use crate::engine::state::record::Record;
+use crate::engine::state::record::{BookRecord, ReceivedRecord, Record};
 use crate::engine::state::{AttemptError, Attempts};
 use crate::engine::tests::harness::{DAY, MINUTE, World};
 
@@ -30,7 +30,8 @@ fn of_two_who_use_one_invitation_at_the_same_time_the_second_becomes_a_request_a
         world.ask(guest, Request::AddContact { invitation: invitation.clone(), petname: None });
     }
     world.pass(limits::WIRE_ANSWER + 5 * SECOND);
-    let redeems = |record: &Record| matches!(record, Record::CardAccepted { invitation: Some(_), .. });
+    let redeems =
+        |record: &Record| matches!(record, Record::Received(ReceivedRecord::CardAccepted { invitation: Some(_), .. }));
     let redeemed = world.nodes[ALICE].log.iter().filter(|(_, record)| redeems(record)).count();
     assert_eq!(redeemed, 2, "both were decided before either was written");
     let status = [BOB, CAROL].map(|guest| world.contact(ALICE, guest).map(|contact| contact.status));
@@ -47,8 +48,9 @@ fn a_certificate_that_the_disk_does_not_take_ends_the_session_and_is_asked_for_a
     let mut world = World::new(2, &["alice", "bob"]);
     let invitation = world.invite(BOB, false);
     world.nodes[ALICE].failing_commits = 1;
-    world.nodes[ALICE].failing_record =
-        Some(|record| matches!(record, Record::ContactChanged { change: ContactChange::Certificate(_), .. }));
+    world.nodes[ALICE].failing_record = Some(|record| {
+        matches!(record, Record::Book(BookRecord::ContactChanged { change: ContactChange::Certificate(_), .. }))
+    });
     world.add(ALICE, &invitation).unwrap();
     world.pass(20 * SECOND);
     assert_eq!(world.nodes[ALICE].failing_commits, 0, "it failed");
@@ -74,7 +76,8 @@ fn a_contact_who_took_a_card_was_reached_even_where_the_mail_behind_it_fails() {
     assert!(attempts(&world, ALICE, BOB).failed > 5);
     world.nodes[BOB].online = true;
     world.nodes[BOB].failing_commits = u32::MAX;
-    world.nodes[BOB].failing_record = Some(|record| matches!(record, Record::Delivered { .. }));
+    world.nodes[BOB].failing_record =
+        Some(|record| matches!(record, Record::Received(ReceivedRecord::Delivered { .. })));
     let end = world.now.plus(DAY / 4);
     while world.contact(ALICE, BOB).unwrap().cards.pending.is_some() && world.now < end {
         world.pass(10 * SECOND);

@@ -11,7 +11,7 @@ use crate::engine::state::book::{ContactStatus, InvitationEntry};
 use crate::engine::state::boxes::ReceiptPolicy;
 use crate::engine::state::mailbox::{FolderRole, NamedFlags};
 use crate::engine::state::queue::{FailureReason, Progress};
-use crate::engine::state::record::Record;
+use crate::engine::state::record::{BookRecord, IdentityRecord, Record};
 use crate::engine::tests::harness::{DAY, MINUTE, World};
 use crate::engine::tests::share_scenarios::somebody;
 
@@ -54,7 +54,7 @@ fn so_many_invitations_may_be_open_and_those_that_are_used_up_count_no_more() {
         let secret = Some(id);
         let invitation =
             InvitationEntry { id: InvitationId::from_bytes(id), secret, made: expires, expires, used: None };
-        Record::InvitationMade { invitation }
+        Record::Book(BookRecord::InvitationMade { invitation })
     };
     let later = world.now.plus(DAY);
     world.append(ALICE, (1..limits::INVITATIONS).map(|number| made(number, later)).collect(), vec![]);
@@ -147,7 +147,7 @@ fn a_restored_node_counts_its_cards_on_from_the_hours_that_have_passed() {
     let mut world = World::new(1, &["alice", "bob"]);
     world.introduce(ALICE, BOB);
     let at = world.now.plus(Duration::from_secs(1));
-    world.append(ALICE, vec![Record::Restored { made: world.now, at }], vec![]);
+    world.append(ALICE, vec![Record::Identity(IdentityRecord::Restored { made: world.now, at })], vec![]);
     world.restart(ALICE);
     assert_eq!(world.contact(ALICE, BOB).unwrap().cards.sent, at.secs() as u64 / 3600);
 }

@@ -12,7 +12,7 @@ use crate::engine::state::Lost;
 use crate::engine::state::mailbox::{FolderRole, NamedFlags};
 use crate::engine::state::outbox;
 use crate::engine::state::queue::{Notify, Progress, RecipientOptions};
-use crate::engine::state::record::Record;
+use crate::engine::state::record::{BookRecord, QueueRecord, Record};
 use crate::engine::tests::harness::{DAY, MINUTE, World};
 
 const ALICE: usize = 0;
@@ -227,7 +227,7 @@ fn what_may_have_arrived_is_unconfirmed_whatever_ends_it() {
         world.run();
         world.nodes[BOB].online = false;
         let id = world.contact(ALICE, BOB).unwrap().id;
-        world.append(ALICE, vec![Record::ContactRemoved { id }], Vec::new());
+        world.append(ALICE, vec![Record::Book(BookRecord::ContactRemoved { id })], Vec::new());
         world.restart(ALICE);
         world.pass(MINUTE);
         let all = reports(&world);
@@ -272,7 +272,8 @@ fn what_was_acknowledged_is_never_called_unsent() {
     let mut world = waiting();
     world.nodes[BOB].online = true;
     world.nodes[ALICE].failing_commits = 1;
-    world.nodes[ALICE].failing_record = Some(|record| matches!(record, Record::RecipientDelivered { .. }));
+    world.nodes[ALICE].failing_record =
+        Some(|record| matches!(record, Record::Queue(QueueRecord::RecipientDelivered { .. })));
     submit(&mut world, "arrived");
     world.pass(MINUTE);
     world.nodes[BOB].online = false;

@@ -23,7 +23,10 @@ use crate::engine::state::profile::{Profile, PublicProfile, SecretBytes};
 use crate::engine::state::queue::{
     Addressee, Endpoint, FailureReason, Notify, Options, Progress, Queue, Queued, RecipientOptions, Submitted,
 };
-use crate::engine::state::record::{ContentKey, Evidence, Record};
+use crate::engine::state::record::{
+    BookRecord, BoxRecord, CheckpointRecord, ContentKey, Evidence, ForwardingRecord, IdentityRecord, MailboxRecord,
+    QueueRecord, ReceivedRecord, Record,
+};
 
 /// How many kinds [`record`] makes.
 pub(in crate::engine) const KINDS: u64 = CHANGES + 14;
@@ -356,32 +359,43 @@ fn of_mailbox(kind: u64, ids: Ids, rng: &mut dyn Rng) -> Record {
     let Ids { folder, who, .. } = ids;
     let name = || "Work/Ä".to_owned();
     match kind {
-        0 => Record::IdentityCreated { profile: Box::new(profile(rng)) },
+        0 => Record::Identity(IdentityRecord::IdentityCreated { profile: Box::new(profile(rng)) }),
         1 => {
             let role = [None, Some(FolderRole::Inbox), Some(FolderRole::Requests)][rng.below(3) as usize];
-            Record::FolderCreated {
+            Record::Mailbox(MailboxRecord::FolderCreated {
                 id: folder,
                 name: format!("f{}", rng.below(5)),
                 role,
                 uid_validity: rng.below(9) as u32,
-            }
+            })
         }
-        2 => Record::FolderRenamed { id: folder, name: name() },
-        3 => Record::FolderDeleted { id: folder },
-        4 => Record::FolderSubscribed { id: folder, subscribed: rng.below(2) == 0 },
-        5 => Record::MessageAdded { folder, message: message(rng) },
+        2 => Record::Mailbox(MailboxRecord::FolderRenamed { id: folder, name: name() }),
+        3 => Record::Mailbox(MailboxRecord::FolderDeleted { id: folder }),
+        4 => Record::Mailbox(MailboxRecord::FolderSubscribed { id: folder, subscribed: rng.below(2) == 0 }),
+        5 => Record::Mailbox(MailboxRecord::MessageAdded { folder, message: message(rng) }),
         6 => {
             let evidence = Some(Evidence { header: "RUNE-CONTENT".to_owned(), signature: vec![1, 2] });
-            Record::Delivered { folder, message: message(rng), contact: who, seen: seen(rng), evidence }
+            Record::Received(ReceivedRecord::Delivered {
+                folder,
+                message: message(rng),
+                contact: who,
+                seen: seen(rng),
+                evidence,
+            })
         }
         7 => {
             let change = [FlagChange::Replace, FlagChange::Add, FlagChange::Remove][rng.below(3) as usize];
-            Record::FlagsChanged { folder, uids: uids(rng), change, flags: flags(rng) }
+            Record::Mailbox(MailboxRecord::FlagsChanged { folder, uids: uids(rng), change, flags: flags(rng) })
         }
-        8 => Record::Expunged { folder, uids: uids(rng) },
+        8 => Record::Mailbox(MailboxRecord::Expunged { folder, uids: uids(rng) }),
         _ => {
             let pairs = uids(rng).into_iter().zip(uids(rng)).collect();
-            Record::Transferred { from: folder, to: FolderId::from_bytes(id(rng)), pairs, keep: rng.below(2) == 0 }
+            Record::Mailbox(MailboxRecord::Transferred {
+                from: folder,
+                to: FolderId::from_bytes(id(rng)),
+                pairs,
+                keep: rng.below(2) == 0,
+            })
         }
     }
 }
@@ -389,18 +403,18 @@ fn of_mailbox(kind: u64, ids: Ids, rng: &mut dyn Rng) -> Record {
 fn of_people(kind: u64, ids: Ids, rng: &mut dyn Rng) -> Record {
     let Ids { folder, who, .. } = ids;
     match kind {
-        10 => Record::ContactAdded { contact: Box::new(contact(rng)) },
-        11 => Record::ContactChanged { id: who, change: change(rng) },
-        12 => Record::ContactRemoved { id: who },
-        13 => Record::CardAccepted {
+        10 => Record::Book(BookRecord::ContactAdded { contact: Box::new(contact(rng)) }),
+        11 => Record::Book(BookRecord::ContactChanged { id: who, change: change(rng) }),
+        12 => Record::Book(BookRecord::ContactRemoved { id: who }),
+        13 => Record::Received(ReceivedRecord::CardAccepted {
             seen: seen(rng),
             invitation: (rng.below(2) == 0).then(|| InvitationId::from_bytes(id(rng))),
             acquaintance: acquaintance(rng),
             notice: (rng.below(2) == 0).then(|| (folder, message(rng))),
-        },
-        14 => Record::Discarded { seen: seen(rng) },
-        15 => Record::InvitationMade { invitation: invitation(rng) },
-        _ => Record::InvitationRevoked { id: InvitationId::from_bytes(id(rng)) },
+        }),
+        14 => Record::Received(ReceivedRecord::Discarded { seen: seen(rng) }),
+        15 => Record::Book(BookRecord::InvitationMade { invitation: invitation(rng) }),
+        _ => Record::Book(BookRecord::InvitationRevoked { id: InvitationId::from_bytes(id(rng)) }),
     }
 }
 
@@ -408,100 +422,132 @@ fn of_queue(kind: u64, ids: Ids, rng: &mut dyn Rng) -> Record {
     let Ids { queue, who, .. } = ids;
     let name = || "Work/Ä".to_owned();
     match kind {
-        17 => Record::Submitted { queued: Box::new(submitted(rng)) },
-        18 => Record::RecipientDelivered { queue, contact: who, at: time(rng) },
-        19 => Record::RecipientFailed { queue, contact: who, at: time(rng), reason: FailureReason::Unconfirmed },
-        20 => Record::SubmissionCancelled { queue },
-        21 => Record::PasswordAdded { name: name(), hash: "$argon2id$".to_owned(), created: time(rng) },
-        22 => Record::PasswordRevoked { name: name() },
-        23 => Record::SubmissionOptions { queue, options: Box::new(options(rng)) },
-        24 => Record::ShownInOutbox { queues: queues(rng), message: message(rng) },
-        25 => Record::Sent { contact: who, endpoint: Endpoint::Onion, queues: queues(rng) },
-        26 => Record::NotSent { contact: who, endpoint: Endpoint::Onion, queues: queues(rng) },
-        27 => Record::DelayReported { queue },
-        _ => Record::Restored { made: time(rng), at: time(rng) },
+        17 => Record::Queue(QueueRecord::Submitted { queued: Box::new(submitted(rng)) }),
+        18 => Record::Queue(QueueRecord::RecipientDelivered { queue, contact: who, at: time(rng) }),
+        19 => Record::Queue(QueueRecord::RecipientFailed {
+            queue,
+            contact: who,
+            at: time(rng),
+            reason: FailureReason::Unconfirmed,
+        }),
+        20 => Record::Queue(QueueRecord::SubmissionCancelled { queue }),
+        21 => Record::Identity(IdentityRecord::PasswordAdded {
+            name: name(),
+            hash: "$argon2id$".to_owned(),
+            created: time(rng),
+        }),
+        22 => Record::Identity(IdentityRecord::PasswordRevoked { name: name() }),
+        23 => Record::Queue(QueueRecord::SubmissionOptions { queue, options: Box::new(options(rng)) }),
+        24 => Record::Queue(QueueRecord::ShownInOutbox { queues: queues(rng), message: message(rng) }),
+        25 => Record::Queue(QueueRecord::Sent { contact: who, endpoint: Endpoint::Onion, queues: queues(rng) }),
+        26 => Record::Queue(QueueRecord::NotSent { contact: who, endpoint: Endpoint::Onion, queues: queues(rng) }),
+        27 => Record::Queue(QueueRecord::DelayReported { queue }),
+        _ => Record::Identity(IdentityRecord::Restored { made: time(rng), at: time(rng) }),
     }
 }
 
 fn of_boxes(kind: u64, ids: Ids, rng: &mut dyn Rng) -> Record {
     let Ids { queue, who, .. } = ids;
     match kind {
-        29 => Record::BoxRented { own_box: Box::new(own_box(rng)) },
-        30 => Record::BoxChanged { id: BoxId::from_bytes(id(rng)), change: box_change(rng) },
-        31 => Record::BoxRemoved { id: BoxId::from_bytes(id(rng)) },
-        32 => Record::BoxesNamed { contact: who, counter: rng.below(9), boxes: named(rng) },
+        29 => Record::Boxes(BoxRecord::BoxRented { own_box: Box::new(own_box(rng)) }),
+        30 => Record::Boxes(BoxRecord::BoxChanged { id: BoxId::from_bytes(id(rng)), change: box_change(rng) }),
+        31 => Record::Boxes(BoxRecord::BoxRemoved { id: BoxId::from_bytes(id(rng)) }),
+        32 => Record::Boxes(BoxRecord::BoxesNamed { contact: who, counter: rng.below(9), boxes: named(rng) }),
         33 => {
             let queue = (rng.below(4) > 0).then_some(queue);
-            Record::Deposited { contact: who, queue, onion: onion(rng), place: place(rng), receipt: receipt(rng) }
+            Record::Boxes(BoxRecord::Deposited {
+                contact: who,
+                queue,
+                onion: onion(rng),
+                place: place(rng),
+                receipt: receipt(rng),
+            })
         }
         34 => {
             let held = (rng.below(2) == 0).then(|| time(rng));
-            Record::DepositSettled { contact: who, queue, receipt: receipt(rng), held }
+            Record::Boxes(BoxRecord::DepositSettled { contact: who, queue, receipt: receipt(rng), held })
         }
-        35 => Record::ReceiptsDue { contact: who, receipts: vec![receipt(rng)] },
-        36 => Record::ReceiptsReturned { contact: who, receipts: vec![receipt(rng)] },
-        37 => Record::PagesNamed { contact: who, carriers: vec![onion(rng)] },
-        38 => Record::RecipientHandedOver { queue, contact: who, at: time(rng) },
+        35 => Record::Boxes(BoxRecord::ReceiptsDue { contact: who, receipts: vec![receipt(rng)] }),
+        36 => Record::Boxes(BoxRecord::ReceiptsReturned { contact: who, receipts: vec![receipt(rng)] }),
+        37 => Record::Boxes(BoxRecord::PagesNamed { contact: who, carriers: vec![onion(rng)] }),
+        38 => Record::Queue(QueueRecord::RecipientHandedOver { queue, contact: who, at: time(rng) }),
         39 => {
             let told = [ReceiptPolicy::Nothing, ReceiptPolicy::Delivered, ReceiptPolicy::Read][rng.below(3) as usize];
-            Record::ReceiptsSwitched { contact: who, told }
+            Record::Boxes(BoxRecord::ReceiptsSwitched { contact: who, told })
         }
-        40 => Record::ReceiptsPromised { contact: who, counter: rng.below(9), promised: rng.below(2) == 0 },
-        41 => Record::ListenSwitched { on: rng.below(2) == 0 },
-        42 => Record::RecipientRead { queue, contact: who, at: time(rng) },
-        _ => Record::ReadsReturned { contact: who, contents: vec![ContentId::from_bytes(id(rng))] },
+        40 => Record::Boxes(BoxRecord::ReceiptsPromised {
+            contact: who,
+            counter: rng.below(9),
+            promised: rng.below(2) == 0,
+        }),
+        41 => Record::Identity(IdentityRecord::ListenSwitched { on: rng.below(2) == 0 }),
+        42 => Record::Queue(QueueRecord::RecipientRead { queue, contact: who, at: time(rng) }),
+        _ => Record::Boxes(BoxRecord::ReadsReturned { contact: who, contents: vec![ContentId::from_bytes(id(rng))] }),
     }
 }
 
 fn of_forwarding(kind: u64, ids: Ids, rng: &mut dyn Rng) -> Record {
     let Ids { who, .. } = ids;
     match kind {
-        44 => Record::ForwardingAllowed { contact: who, on: rng.below(4) > 0 },
+        44 => Record::Forwarding(ForwardingRecord::ForwardingAllowed { contact: who, on: rng.below(4) > 0 }),
         45 => {
             let friend = (rng.below(4) > 0).then(|| ContactId::from_bytes(id(rng)));
-            Record::ForwarderChosen { contact: who, friend }
+            Record::Forwarding(ForwardingRecord::ForwarderChosen { contact: who, friend })
         }
-        46 => Record::ForwardedTaken { forwarded: Box::new(load(rng)) },
-        47 => Record::ForwardedEnded { contact: who, object: object(rng), fate: fate(rng) },
-        48 => Record::FatesTold { contact: who, objects: vec![object(rng)] },
-        49 => Record::HandedOn { onion: onion(rng), object: object(rng), handed: Box::new(handed(rng)) },
-        _ => Record::FateHeard { friend: who, object: object(rng), fate: fate(rng) },
+        46 => Record::Forwarding(ForwardingRecord::ForwardedTaken { forwarded: Box::new(load(rng)) }),
+        47 => {
+            Record::Forwarding(ForwardingRecord::ForwardedEnded { contact: who, object: object(rng), fate: fate(rng) })
+        }
+        48 => Record::Forwarding(ForwardingRecord::FatesTold { contact: who, objects: vec![object(rng)] }),
+        49 => Record::Forwarding(ForwardingRecord::HandedOn {
+            onion: onion(rng),
+            object: object(rng),
+            handed: Box::new(handed(rng)),
+        }),
+        _ => Record::Forwarding(ForwardingRecord::FateHeard { friend: who, object: object(rng), fate: fate(rng) }),
     }
 }
 
 fn of_checkpoint(kind: u64, ids: Ids, rng: &mut dyn Rng) -> Record {
     let Ids { folder, queue, who } = ids;
     match kind {
-        51 => Record::CheckpointBegun { last_uid_validity: rng.below(9) as u32 },
-        52 => Record::FolderKept { folder: Box::new(kept_folder(rng)) },
-        53 => Record::MessagesKept { folder, messages: vec![kept_message(rng)] },
-        54 => Record::QueuedKept { queued: Box::new(kept_queued(rng)) },
-        55 => Record::OutboxKept { uid: rng.below(40) as u32, queues: queues(rng) },
+        51 => Record::Checkpoint(CheckpointRecord::CheckpointBegun { last_uid_validity: rng.below(9) as u32 }),
+        52 => Record::Checkpoint(CheckpointRecord::FolderKept { folder: Box::new(kept_folder(rng)) }),
+        53 => Record::Checkpoint(CheckpointRecord::MessagesKept { folder, messages: vec![kept_message(rng)] }),
+        54 => Record::Checkpoint(CheckpointRecord::QueuedKept { queued: Box::new(kept_queued(rng)) }),
+        55 => Record::Checkpoint(CheckpointRecord::OutboxKept { uid: rng.below(40) as u32, queues: queues(rng) }),
         56 => {
             let ContentKey { content, author, payload, expires, .. } = seen(rng);
-            Record::DuplicatesKept { contents: vec![(content, author, payload, expires)], cleaned: time(rng) }
+            Record::Checkpoint(CheckpointRecord::DuplicatesKept {
+                contents: vec![(content, author, payload, expires)],
+                cleaned: time(rng),
+            })
         }
-        57 => Record::InvitationKept { invitation: invitation(rng) },
-        58 => Record::BoxesKept { contact: who, boxes: named(rng), used: vec![((onion(rng), 5, 12), 3)] },
+        57 => Record::Checkpoint(CheckpointRecord::InvitationKept { invitation: invitation(rng) }),
+        58 => Record::Checkpoint(CheckpointRecord::BoxesKept {
+            contact: who,
+            boxes: named(rng),
+            used: vec![((onion(rng), 5, 12), 3)],
+        }),
         59 => {
             let copy = LeftCopy { onion: onion(rng), receipt: receipt(rng), held: Some(time(rng)) };
-            Record::CopiesKept { queue, contact: who, copies: vec![copy] }
+            Record::Checkpoint(CheckpointRecord::CopiesKept { queue, contact: who, copies: vec![copy] })
         }
         60 => {
             let content = ContentId::from_bytes(id(rng));
-            Record::ReadsKept {
+            Record::Checkpoint(CheckpointRecord::ReadsKept {
                 unread: vec![(BodyId::from_bytes(id(rng)), who, content)],
                 owed: vec![(who, vec![content])],
-            }
+            })
         }
-        61 => Record::ForwardingKept {
+        61 => Record::Checkpoint(CheckpointRecord::ForwardingKept {
             allowed: vec![who],
             chosen: vec![(who, ContactId::from_bytes(id(rng)))],
             fates: vec![(who, object(rng), fate(rng))],
             handed: vec![(object(rng), handed(rng))],
-        },
-        62 => Record::ForwardedKept { forwarded: Box::new(load(rng)) },
-        63 => Record::RefusedKept { queue, contact: who, receipts: vec![receipt(rng)] },
-        _ => Record::RequestsKept { requests: vec![(BodyId::from_bytes(id(rng)), who)] },
+        }),
+        62 => Record::Checkpoint(CheckpointRecord::ForwardedKept { forwarded: Box::new(load(rng)) }),
+        63 => Record::Checkpoint(CheckpointRecord::RefusedKept { queue, contact: who, receipts: vec![receipt(rng)] }),
+        _ => Record::Checkpoint(CheckpointRecord::RequestsKept { requests: vec![(BodyId::from_bytes(id(rng)), who)] }),
     }
 }

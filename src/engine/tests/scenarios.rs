@@ -10,7 +10,7 @@ use crate::engine::api::{DeliveryOptions, Request, RequestError, Response, Submi
 use crate::engine::io::Refusal;
 use crate::engine::state::book::ContactChange;
 use crate::engine::state::mailbox::{FolderRole, NamedFlags};
-use crate::engine::state::record::Record;
+use crate::engine::state::record::{BookRecord, Record};
 use crate::engine::tests::harness::{DAY, MINUTE, World, certificate};
 
 pub(in crate::engine) const ALICE: usize = 0;
@@ -75,7 +75,7 @@ fn what_was_sealed_to_a_key_that_was_replaced_is_sealed_anew() {
     // Under bob's fingerprint alice knows subkeys that he has no more: carol's, for the harness.
     let older = certificate(&world.fingerprint(CAROL));
     let change = ContactChange::Certificate(older.into());
-    world.append(ALICE, vec![Record::ContactChanged { id: bob, change }], vec![]);
+    world.append(ALICE, vec![Record::Book(BookRecord::ContactChanged { id: bob, change })], vec![]);
     world.restart(ALICE);
     for subject in ["one", "two", "three"] {
         world.submit(ALICE, BOB, subject).unwrap();

@@ -11,7 +11,7 @@ use crate::wire::{Claim, Command, Importance, Message, Send, authenticator, dige
 use crate::engine::io::{Input, Sizes};
 use crate::engine::state::book::{Cards, Contact, ContactStatus};
 use crate::engine::state::mailbox::FolderRole;
-use crate::engine::state::record::Record;
+use crate::engine::state::record::{BookRecord, Record};
 use crate::engine::tests::harness::{DAY, MINUTE, World, certificate, crypto};
 
 pub(in crate::engine) const ALICE: usize = 0;
@@ -140,7 +140,7 @@ pub(in crate::engine) fn somebody(number: usize, status: ContactStatus) -> Recor
         outbound: None,
         cards: Cards::default(),
     };
-    Record::ContactAdded { contact: Box::new(contact) }
+    Record::Book(BookRecord::ContactAdded { contact: Box::new(contact) })
 }
 
 pub(in crate::engine) fn key_of_somebody(number: usize) -> MacKey {
@@ -319,7 +319,7 @@ fn where_no_more_requests_can_wait_a_card_is_refused_for_now_and_comes_again() {
     assert_eq!(requests(&world), limits::REQUESTS_PENDING);
     // The user decides on one of them.
     let waiting = world.nodes[ALICE].published.book.by_petname("somebody-7").unwrap().id;
-    world.append(ALICE, vec![Record::ContactRemoved { id: waiting }], vec![]);
+    world.append(ALICE, vec![Record::Book(BookRecord::ContactRemoved { id: waiting })], vec![]);
     world.restart(ALICE);
     world.pass(2 * HOUR);
     assert_eq!(world.contact(ALICE, CAROL).unwrap().status, ContactStatus::Request);
@@ -338,7 +338,7 @@ fn somebody_whose_greeting_was_lost_greets_again_and_no_mail_fails() {
     assert_eq!(requests(&world), 1);
     // As a node did whose requests were full: it took the card and kept nothing.
     let carol = world.contact(ALICE, CAROL).unwrap().id;
-    world.append(ALICE, vec![Record::ContactRemoved { id: carol }], vec![]);
+    world.append(ALICE, vec![Record::Book(BookRecord::ContactRemoved { id: carol })], vec![]);
     world.restart(ALICE);
     world.submit(CAROL, ALICE, "one").unwrap();
     world.submit(CAROL, ALICE, "two").unwrap();

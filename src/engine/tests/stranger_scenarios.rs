@@ -8,7 +8,7 @@ use crate::engine::api::Request;
 use crate::engine::io::{Input, Sizes};
 use crate::engine::state::book::{ContactChange, ContactStatus};
 use crate::engine::state::mailbox::{Flags, FolderRole};
-use crate::engine::state::record::Record;
+use crate::engine::state::record::{BookRecord, Record};
 use crate::engine::tests::harness::{DAY, MINUTE, World, certificate, crypto};
 use crate::mail::{Binding, Card, Content, ContentKind, Invitation};
 use crate::wire::{Claim, Command, Importance, Message, Send, authenticator};
@@ -106,7 +106,7 @@ fn whoever_is_no_confirmed_contact_is_owed_no_receipt_and_never_dialled_for_one(
     assert_eq!(world.nodes[ALICE].identity.state().boxes().owed().count(), 1);
     let bob = world.contact(ALICE, BOB).unwrap().id;
     let change = ContactChange::Status(ContactStatus::Blocked);
-    world.append(ALICE, vec![Record::ContactChanged { id: bob, change }], Vec::new());
+    world.append(ALICE, vec![Record::Book(BookRecord::ContactChanged { id: bob, change })], Vec::new());
     world.restart(ALICE);
     let blocked = mail(&world, BOB, 3, Some([3; 32]));
     assert!(bring(&mut world, &blocked, None, Importance::Normal).contains("202"));

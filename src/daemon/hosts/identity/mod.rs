@@ -141,7 +141,7 @@ impl Identities {
             .map_err(|error| broken("the identity's log", error))?;
         machine.set_terms(self.terms_of(&profile.public.name));
         let (listens, wanted) = watch::channel(true);
-        let (shell, snapshot) = IdentityShell::new(tools, &machine, listens);
+        let (shell, snapshot) = IdentityShell::new(tools, machine.snapshot(), listens);
         let images = Images::new(Arc::clone(&log), IdentityView::clone(&view), replayed);
         let tasks = Tasks { driver: "an identity", publishing: "publishing an address" };
         let onion = Published { id, seed: profile.onion_seed.clone(), wanted };

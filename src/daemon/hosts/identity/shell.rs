@@ -49,10 +49,9 @@ impl IdentityShell {
     /// A shell, and where what it publishes is seen; whether the onion is to be published goes to `listens`.
     pub(in crate::daemon) fn new(
         tools: Tools,
-        machine: &Identity,
+        published: Snapshot,
         listens: watch::Sender<bool>,
     ) -> (Self, watch::Receiver<Arc<Snapshot>>) {
-        let published = machine.snapshot();
         listens.send_replace(!published.hidden);
         let (snapshot, receiver) = watch::channel(Arc::new(published));
         (Self { tools, snapshot, listens, answers: BTreeMap::new(), next_request: 0 }, receiver)
@@ -279,8 +278,8 @@ mod tests {
             keys: Arc::new(KeyChain::new(keys)),
             transport: Arc::new(Alone),
         };
-        let machine = Identity::new(state, Delays::default(), now(), &mut OsRng).unwrap();
-        let (shell, snapshot) = IdentityShell::new(tools, &machine, watch::channel(true).0);
+        let mut machine = Identity::new(state, Delays::default(), now(), &mut OsRng).unwrap();
+        let (shell, snapshot) = IdentityShell::new(tools, machine.snapshot(), watch::channel(true).0);
         let images = Images::new(Arc::clone(shell.log()), IdentityView::clone(&shell.tools.view), replayed);
         let (driver, ends) = Driver::new(machine, shell, images, Pool::new().unwrap());
         Running { driver, ends, snapshot, _view: view }

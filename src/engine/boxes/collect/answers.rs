@@ -14,7 +14,7 @@ use crate::engine::io::{BoxWork, Effect, Refusal};
 use crate::engine::session::Answered;
 use crate::engine::state::AttemptError;
 use crate::engine::state::boxes::own::{BoxChange, OwnBox};
-use crate::engine::state::record::Record;
+use crate::engine::state::record::{BoxRecord, Record};
 use crate::mail::proof::{IdentificationProof, RegistrationProof};
 use crate::mail::{Content, ContentKind};
 use crate::wire::Status;
@@ -29,7 +29,7 @@ impl CollectTask {
         match std::mem::replace(&mut self.step, Step::Noting) {
             Step::Registering if status == Some(Status::Challenge) => self.challenged(cx, boxes, own_box, last),
             Step::Proving if status == Some(Status::Registered) => {
-                let record = Record::BoxChanged { id: self.box_id, change: BoxChange::Registered };
+                let record = Record::Boxes(BoxRecord::BoxChanged { id: self.box_id, change: BoxChange::Registered });
                 cx.out.commit(self.owner(), record);
             }
             Step::Identifying if status == Some(Status::IdentificationChallenge) => {

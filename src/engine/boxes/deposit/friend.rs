@@ -12,7 +12,7 @@ use crate::engine::dialled::Dialled;
 use crate::engine::session::{Event, Job, Outcome, Way};
 use crate::engine::state::book::{Contact, ContactStatus};
 use crate::engine::state::forwarding::{Handed, friend_onion};
-use crate::engine::state::record::Record;
+use crate::engine::state::record::{ForwardingRecord, Record};
 use crate::engine::state::{AttemptError, State};
 use crate::wire::digest;
 
@@ -68,7 +68,8 @@ impl DepositTask {
             return self.end(cx, rooms, Some(AttemptError::Later));
         }
         let handed = Box::new(Handed { friend, queue, contact: self.contact, receipt: self.receipt, fate: None });
-        let record = Record::HandedOn { onion: self.carrier, object: digest(&object), handed };
+        let record =
+            Record::Forwarding(ForwardingRecord::HandedOn { onion: self.carrier, object: digest(&object), handed });
         self.stage = Stage::Noting(object, None);
         self.commit(cx, record, InFlight::Noted);
     }

@@ -172,7 +172,7 @@ impl Bench {
         }
         let first = self.log.last().unwrap().0 + 1;
         self.bodies.extend(transaction.bodies.into_iter().map(|body| (body.id, body.bytes)));
-        self.log.extend((first..).zip(transaction.records));
+        self.log.extend((first..).zip(transaction.records.iter().cloned()));
         self.input(CarrierInput::Committed(op, Ok(first)));
         assert_eq!(replay(&self.log).checkpoint(), self.carrier.held().checkpoint());
         self.check();

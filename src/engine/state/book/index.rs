@@ -2,26 +2,33 @@
 //!
 //! Nothing of it is written anywhere: it follows from the contacts, and is made anew where a book is read.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::base::ids::Fingerprint;
 use crate::base::{ContactId, Onion, meter};
 use crate::engine::state::book::{Contact, fold};
+use crate::engine::state::shards::{ShardKey, Shards};
 
 /// The contacts by what is different with each.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Index {
-    by_petname: BTreeMap<String, ContactId>,
-    by_onion: BTreeMap<Onion, ContactId>,
-    by_fingerprint: BTreeMap<Fingerprint, ContactId>,
+    by_petname: Shards<String, ContactId>,
+    by_onion: Shards<Onion, ContactId>,
+    by_fingerprint: Shards<Fingerprint, ContactId>,
+}
+
+/// The first contact with a key keeps it.
+fn add<K: ShardKey>(contacts: &mut Shards<K, ContactId>, key: K, contact: ContactId) {
+    if !contacts.contains_key(&key) {
+        contacts.insert(key, contact);
+    }
 }
 
 impl Index {
     pub(super) fn add(&mut self, contact: &Contact) {
-        self.by_petname.entry(fold(&contact.petname)).or_insert(contact.id);
-        self.by_onion.entry(contact.address.onion()).or_insert(contact.id);
-        self.by_fingerprint.entry(contact.fingerprint).or_insert(contact.id);
+        add(&mut self.by_petname, fold(&contact.petname), contact.id);
+        add(&mut self.by_onion, contact.address.onion(), contact.id);
+        add(&mut self.by_fingerprint, contact.fingerprint, contact.id);
     }
 
     pub(super) fn remove(&mut self, contact: &Contact) {

@@ -12,9 +12,11 @@
 //! | request | its card came without a valid secret | Requests | no |
 //! | blocked | `contact block`, or moved from Requests to Junk | acknowledged and dropped | no |
 
+mod acquaintance;
 mod index;
 
-use std::collections::BTreeMap;
+pub use acquaintance::{Acquaintance, Renewal};
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -27,7 +29,8 @@ use crate::mail::address::PETNAME_DOMAIN;
 use crate::mail::invitation::SECRET_BYTES;
 use crate::mail::{Address, LocalPart};
 
-use crate::engine::state::record::Record;
+use crate::engine::state::record::{BookRecord, Record};
+use crate::engine::state::shards::Shards;
 use index::Index;
 
 /// Where a contact stands (the table above).
@@ -170,7 +173,7 @@ impl Contact {
     /// over already.
     pub(in crate::engine) fn key_settled(&self) -> Option<Record> {
         let change = ContactChange::KeySettled;
-        (self.inbound.len() > 1).then_some(Record::ContactChanged { id: self.id, change })
+        (self.inbound.len() > 1).then_some(Record::Book(BookRecord::ContactChanged { id: self.id, change }))
     }
 }
 
@@ -213,54 +216,6 @@ impl fmt::Debug for ContactChange {
     }
 }
 
-/// What an accepted card makes of its author.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Acquaintance {
-    /// A new entry. Nothing happens where the onion, the key or the petname is taken.
-    New(Box<Contact>),
-    /// What an entry learns. Nothing happens where it has seen this or a later card.
-    Known(Box<Renewal>),
-}
-
-impl Acquaintance {
-    /// Whom it is about.
-    pub fn contact(&self) -> ContactId {
-        match self {
-            Self::New(contact) => contact.id,
-            Self::Known(renewal) => renewal.contact,
-        }
-    }
-}
-
-/// What a contact's card tells us.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Renewal {
-    /// Who.
-    pub contact: ContactId,
-    /// Its certificate.
-    pub certificate: Arc<[u8]>,
-    /// The epoch of its binding.
-    pub binding_epoch: u32,
-    /// The number of the card.
-    pub counter: u64,
-    /// The key with which we authenticate from now on.
-    pub outbound: MacKey,
-    /// Whether it becomes confirmed.
-    pub confirm: bool,
-    /// The key of the invitation that it used: valid until it uses the newest.
-    pub inbound: Option<MacKey>,
-    /// The card that it gets back.
-    pub reply: Option<PendingCard>,
-    /// What is added to how we know it.
-    pub provenance: Option<Provenance>,
-}
-
-impl fmt::Debug for Renewal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Renewal").field("contact", &self.contact).finish_non_exhaustive()
-    }
-}
-
 /// One invitation that this identity made.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InvitationEntry {
@@ -293,25 +248,25 @@ impl fmt::Debug for InvitationEntry {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Kept")]
 pub struct Book {
-    contacts: BTreeMap<ContactId, Arc<Contact>>,
-    invitations: BTreeMap<InvitationId, InvitationEntry>,
+    contacts: Shards<ContactId, Arc<Contact>>,
+    invitations: Shards<InvitationId, InvitationEntry>,
     /// Made anew where a book is read. Most changes leave it as it is, and copies of the book share it.
     #[serde(skip)]
-    index: Arc<Index>,
+    index: Index,
 }
 
 /// A book as it is written: without its index.
 #[derive(Deserialize)]
 struct Kept {
-    contacts: BTreeMap<ContactId, Arc<Contact>>,
-    invitations: BTreeMap<InvitationId, InvitationEntry>,
+    contacts: Shards<ContactId, Arc<Contact>>,
+    invitations: Shards<InvitationId, InvitationEntry>,
 }
 
 impl From<Kept> for Book {
     fn from(Kept { contacts, invitations }: Kept) -> Self {
         let mut index = Index::default();
         contacts.values().for_each(|contact| index.add(contact));
-        Self { contacts, invitations, index: Arc::new(index) }
+        Self { contacts, invitations, index }
     }
 }
 
@@ -428,7 +383,7 @@ impl Book {
             || self.by_onion(contact.address.onion()).is_some()
             || self.by_petname(&contact.petname).is_some();
         if !taken {
-            Arc::make_mut(&mut self.index).add(contact);
+            self.index.add(contact);
             self.contacts.insert(contact.id, Arc::new(contact.clone()));
         }
         !taken
@@ -440,26 +395,27 @@ impl Book {
         {
             return false;
         }
-        let Some(contact) = self.contacts.get_mut(&id) else { return false };
+        let Some(contact) = self.contact(id) else { return false };
         if let ContactChange::CardSettled(content) = change
             && contact.cards.pending.as_ref().is_none_or(|pending| pending.content != *content)
         {
             return false;
         }
+        let Some(contact) = self.contacts.get_mut(&id) else { return false };
         let renamed = matches!(change, ContactChange::Petname(_));
         if renamed {
-            Arc::make_mut(&mut self.index).remove(contact);
+            self.index.remove(contact);
         }
         Arc::make_mut(contact).apply(change);
         if renamed {
-            Arc::make_mut(&mut self.index).add(contact);
+            self.index.add(contact);
         }
         true
     }
 
     pub(in crate::engine) fn remove(&mut self, id: ContactId) -> bool {
         let Some(contact) = self.contacts.remove(&id) else { return false };
-        Arc::make_mut(&mut self.index).remove(&contact);
+        self.index.remove(&contact);
         true
     }
 
@@ -518,11 +474,13 @@ impl Book {
                 contact.id
             }
             Acquaintance::Known(renewal) => {
-                let Some(contact) = self.contacts.get_mut(&renewal.contact) else { return false };
-                if renewal.counter <= contact.cards.seen && invitation.is_none() {
+                let known = self.contact(renewal.contact);
+                if known.is_none_or(|known| renewal.counter <= known.cards.seen && invitation.is_none()) {
                     return false;
                 }
-                Arc::make_mut(contact).renew(renewal);
+                if let Some(contact) = self.contacts.get_mut(&renewal.contact) {
+                    Arc::make_mut(contact).renew(renewal);
+                }
                 renewal.contact
             }
         };

@@ -113,19 +113,17 @@ impl BoxesOf {
         self.boxes = boxes.to_vec();
     }
 
-    /// Uses a token up; `false` where it is not the next one of a box that there is.
-    pub(in crate::engine) fn spend(&mut self, onion: Onion, place: TokenIndex) -> bool {
-        if self.at(onion).is_none() {
-            return false;
-        }
+    /// Whether a token of a box that there is was not used, nor one behind it.
+    pub(in crate::engine) fn is_unused(&self, onion: Onion, place: TokenIndex) -> bool {
         let TokenIndex { epoch, class, number } = place;
-        let used = self.used.entry((onion, epoch, class)).or_insert(0);
-        if number < *used {
-            return false;
-        }
-        *used = number.saturating_add(1);
+        self.at(onion).is_some() && self.used.get(&(onion, epoch, class)).is_none_or(|used| number >= *used)
+    }
+
+    /// Uses up a token that [`Self::is_unused`], and those before it.
+    pub(in crate::engine) fn spend(&mut self, onion: Onion, place: TokenIndex) {
+        let TokenIndex { epoch, class, number } = place;
+        self.used.insert((onion, epoch, class), number.saturating_add(1));
         let over = |old: Epoch| old.saturating_add(limits::TOKENS_AFTER_DAYS + limits::TOKENS_AFTER_DAYS) < epoch;
         self.used.retain(|(_, old, _), _| !over(*old));
-        true
     }
 }

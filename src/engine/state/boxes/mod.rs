@@ -7,7 +7,7 @@ mod reads;
 
 pub use reads::Reads;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -18,7 +18,8 @@ use crate::base::limits;
 use crate::base::{BoxId, ContactId, Onion, QueueId, Timestamp};
 use crate::engine::state::boxes::contacts::{BoxesOf, ContactBox, SetOf, TokenIndex};
 use crate::engine::state::boxes::own::{BoxChange, OwnBox, Stage};
-use crate::engine::state::record::Record;
+use crate::engine::state::record::{BoxRecord, Record};
+use crate::engine::state::shards::Shards;
 use crate::engine::state::{AttemptError, State};
 use crate::mail::Receipt;
 
@@ -59,18 +60,18 @@ fn all_of(queue: QueueId) -> RangeInclusive<(QueueId, ContactId)> {
 /// What the records say of boxes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownBoxes {
-    own: BTreeMap<BoxId, Arc<OwnBox>>,
-    named: BTreeMap<ContactId, Arc<BoxesOf>>,
-    copies: BTreeMap<(QueueId, ContactId), Vec<LeftCopy>>,
+    own: Shards<BoxId, Arc<OwnBox>>,
+    named: Shards<ContactId, Arc<BoxesOf>>,
+    copies: Shards<(QueueId, ContactId), Vec<LeftCopy>>,
     /// The receipts of copies that were refused, or so their carriers said: whoever returns one has the copy all the same.
-    refused: BTreeMap<(QueueId, ContactId), Vec<Receipt>>,
-    receipts: BTreeMap<ContactId, BTreeSet<Receipt>>,
-    pages: BTreeMap<ContactId, Vec<Onion>>,
+    refused: Shards<(QueueId, ContactId), Vec<Receipt>>,
+    receipts: Shards<ContactId, BTreeSet<Receipt>>,
+    pages: Shards<ContactId, Vec<Onion>>,
     /// What contacts hear from us of their mail, where that is not [`ReceiptPolicy::Delivered`].
-    told: BTreeMap<ContactId, ReceiptPolicy>,
+    told: Shards<ContactId, ReceiptPolicy>,
     reads: Reads,
     /// Those who say that they return none.
-    silent: BTreeSet<ContactId>,
+    silent: Shards<ContactId, ()>,
 }
 
 impl KnownBoxes {
@@ -153,7 +154,7 @@ impl KnownBoxes {
 
     /// Whether a contact says that it returns receipts, or does not say.
     pub fn expects_receipts(&self, contact: ContactId) -> bool {
-        !self.silent.contains(&contact)
+        !self.silent.contains_key(&contact)
     }
 
     /// Everybody who is owed a receipt.
@@ -185,13 +186,16 @@ impl KnownBoxes {
         if boxes.is_empty() {
             return self.named.remove(&contact).is_some();
         }
-        Arc::make_mut(self.named.entry(contact).or_default()).set(boxes);
+        Arc::make_mut(self.named.or_default(contact)).set(boxes);
         true
     }
 
     pub(in crate::engine) fn name_pages(&mut self, contact: ContactId, carriers: &[Onion]) -> bool {
-        let known = self.pages.insert(contact, carriers.to_vec());
-        known.is_none_or(|known| known != carriers)
+        let new = self.pages(contact) != carriers;
+        if new {
+            self.pages.insert(contact, carriers.to_vec());
+        }
+        new
     }
 
     /// We have the contact's card.
@@ -207,20 +211,22 @@ impl KnownBoxes {
         place: TokenIndex,
         receipt: Receipt,
     ) -> bool {
-        let Some(named) = self.named.get_mut(&contact) else { return false };
-        if !Arc::make_mut(named).spend(onion, place) {
+        if !self.of(contact).is_some_and(|named| named.is_unused(onion, place)) {
             return false;
+        }
+        if let Some(named) = self.named.get_mut(&contact) {
+            Arc::make_mut(named).spend(onion, place);
         }
         if let Some(queue) = queue {
             let copy = LeftCopy { onion, receipt, held: None };
-            self.copies.entry((queue, contact)).or_default().push(copy);
+            self.copies.or_default((queue, contact)).push(copy);
         }
         true
     }
 
     /// A copy is about to be given to a friend who carries.
     pub(in crate::engine) fn hand_on(&mut self, queue: QueueId, contact: ContactId, onion: Onion, receipt: Receipt) {
-        self.copies.entry((queue, contact)).or_default().push(LeftCopy { onion, receipt, held: None });
+        self.copies.or_default((queue, contact)).push(LeftCopy { onion, receipt, held: None });
     }
 
     /// Whoever had a copy has it no more, as they say. Its receipt may come all the same.
@@ -237,10 +243,9 @@ impl KnownBoxes {
         receipt: &Receipt,
         held: Option<Timestamp>,
     ) -> bool {
+        let open = |copy: &LeftCopy| copy.receipt == *receipt && copy.held.is_none();
+        let Some(at) = self.copies(queue, contact).iter().position(open) else { return false };
         let Some(copies) = self.copies.get_mut(&(queue, contact)) else { return false };
-        let Some(at) = copies.iter().position(|copy| copy.receipt == *receipt && copy.held.is_none()) else {
-            return false;
-        };
         match (held, copies.get_mut(at)) {
             (Some(held), Some(copy)) => copy.held = Some(held),
             _ => drop(copies.remove(at)),
@@ -249,7 +254,7 @@ impl KnownBoxes {
             self.copies.remove(&(queue, contact));
         }
         if held.is_none() {
-            let refused = self.refused.entry((queue, contact)).or_default();
+            let refused = self.refused.or_default((queue, contact));
             refused.push(*receipt);
             let over = refused.len().saturating_sub(limits::REFUSED_COPIES);
             refused.drain(..over);
@@ -265,51 +270,59 @@ impl KnownBoxes {
         if told != ReceiptPolicy::Read {
             self.reads.forget(contact);
         }
-        let before = match told {
-            ReceiptPolicy::Delivered => self.told.remove(&contact),
-            told => self.told.insert(contact, told),
-        };
-        before.unwrap_or_default() != told
+        let before = self.told(contact);
+        match told {
+            ReceiptPolicy::Delivered => drop(self.told.remove(&contact)),
+            told => drop(self.told.insert(contact, told)),
+        }
+        before != told
     }
 
     pub(in crate::engine) fn expect_receipts(&mut self, contact: ContactId, promised: bool) -> bool {
-        if promised { self.silent.remove(&contact) } else { self.silent.insert(contact) }
+        let before = self.expects_receipts(contact);
+        if promised {
+            self.silent.remove(&contact);
+        } else {
+            self.silent.insert(contact, ());
+        }
+        before != promised
     }
 
     pub(in crate::engine) fn owe(&mut self, contact: ContactId, receipts: &[Receipt]) -> bool {
         if self.told(contact) == ReceiptPolicy::Nothing {
             return false;
         }
-        let owed = self.receipts.entry(contact).or_default();
-        let before = owed.len();
-        let room = limits::RECEIPTS_OWED.saturating_sub(before);
-        owed.extend(receipts.iter().take(room));
-        let grown = owed.len() > before;
-        if owed.is_empty() {
-            self.receipts.remove(&contact);
+        let known = self.receipts.get(&contact);
+        let room = limits::RECEIPTS_OWED.saturating_sub(known.map_or(0, BTreeSet::len));
+        let is_new = |receipt: &&Receipt| known.is_none_or(|known| !known.contains(*receipt));
+        let new: BTreeSet<Receipt> = receipts.iter().take(room).filter(is_new).copied().collect();
+        if !new.is_empty() {
+            self.receipts.or_default(contact).extend(&new);
         }
-        grown
+        !new.is_empty()
     }
 
     pub(in crate::engine) fn returned(&mut self, contact: ContactId, receipts: &[Receipt]) -> bool {
+        if !self.receipts(contact).any(|receipt| receipts.contains(receipt)) {
+            return false;
+        }
         let Some(owed) = self.receipts.get_mut(&contact) else { return false };
-        let before = owed.len();
         owed.retain(|receipt| !receipts.contains(receipt));
-        let less = owed.len() < before;
         if owed.is_empty() {
             self.receipts.remove(&contact);
         }
-        less
+        true
     }
 
     /// Copies of a message count for as long as its recipient waits for it.
     pub(in crate::engine) fn keep_copies(&mut self, queue: QueueId, waits: impl Fn(ContactId) -> bool) {
-        let ended: Vec<_> =
-            self.copies.range(all_of(queue)).map(|(key, _)| *key).filter(|(_, contact)| !waits(*contact)).collect();
+        let known = self.copies.range(all_of(queue)).map(|(key, _)| *key);
+        let known = known.chain(self.refused.range(all_of(queue)).map(|(key, _)| *key));
+        let ended: BTreeSet<_> = known.filter(|(_, contact)| !waits(*contact)).collect();
         for key in ended {
             self.copies.remove(&key);
+            self.refused.remove(&key);
         }
-        self.refused.retain(|(of, contact), _| *of != queue || waits(*contact));
     }
 
     /// Somebody is no longer in the book. The seat stays theirs.
@@ -329,7 +342,7 @@ impl KnownBoxes {
     }
 
     pub(in crate::engine) fn kept_silent(&self) -> impl Iterator<Item = ContactId> {
-        self.silent.iter().copied()
+        self.silent.keys().copied()
     }
 
     pub(in crate::engine) fn kept_names(
@@ -387,7 +400,7 @@ pub(in crate::engine) fn seats_for(state: &State, contact: ContactId) -> impl It
     let seated = move |own_box: &Arc<OwnBox>| {
         let change = BoxChange::Seated(contact);
         (own_box.has_seat() && own_box.seat_of(contact).is_none())
-            .then_some(Record::BoxChanged { id: own_box.id, change })
+            .then_some(Record::Boxes(BoxRecord::BoxChanged { id: own_box.id, change }))
     };
     state.boxes().own().filter_map(seated)
 }

@@ -1,11 +1,12 @@
 //! Messages whose authors hear that they were read, where the reader chose so (docs/protocol.md, "Receipts").
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::limits;
 use crate::base::{BodyId, ContactId, ContentId};
+use crate::engine::state::shards::Shards;
 
 /// A message that was not read: its body, its author, and its signed id.
 type Unread = (BodyId, ContactId, ContentId);
@@ -15,8 +16,8 @@ type Owed = (ContactId, Vec<ContentId>);
 /// What is still to be read, and what was and is not told yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reads {
-    unread: BTreeMap<BodyId, (ContactId, ContentId)>,
-    owed: BTreeMap<ContactId, BTreeSet<ContentId>>,
+    unread: Shards<BodyId, (ContactId, ContentId)>,
+    owed: Shards<ContactId, BTreeSet<ContentId>>,
 }
 
 impl Reads {
@@ -42,24 +43,21 @@ impl Reads {
     /// A message was read, or is gone.
     pub(in crate::engine) fn settled(&mut self, body: BodyId, read: bool) {
         let Some((contact, content)) = self.unread.remove(&body) else { return };
-        let owed = self.owed.entry(contact).or_default();
-        if read && owed.len() < limits::RECEIPTS_OWED {
-            owed.insert(content);
-        }
-        if owed.is_empty() {
-            self.owed.remove(&contact);
+        if read && self.owed(contact).count() < limits::RECEIPTS_OWED {
+            self.owed.or_default(contact).insert(content);
         }
     }
 
     pub(in crate::engine) fn returned(&mut self, contact: ContactId, contents: &[ContentId]) -> bool {
+        if !self.owed(contact).any(|content| contents.contains(content)) {
+            return false;
+        }
         let Some(owed) = self.owed.get_mut(&contact) else { return false };
-        let before = owed.len();
         owed.retain(|content| !contents.contains(content));
-        let less = owed.len() < before;
         if owed.is_empty() {
             self.owed.remove(&contact);
         }
-        less
+        true
     }
 
     /// A contact is to hear nothing any more.
@@ -79,7 +77,7 @@ impl Reads {
     pub(in crate::engine) fn keep(&mut self, unread: &[Unread], owed: &[Owed]) {
         self.unread.extend(unread.iter().map(|(body, contact, content)| (*body, (*contact, *content))));
         for (contact, contents) in owed {
-            self.owed.entry(*contact).or_default().extend(contents.iter().copied());
+            self.owed.or_default(*contact).extend(contents.iter().copied());
         }
     }
 }

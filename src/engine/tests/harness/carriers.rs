@@ -217,7 +217,7 @@ impl CarrierNode {
     fn append(&mut self, transaction: HeldTransaction) -> u64 {
         let first = self.log.last().unwrap().0 + 1;
         self.bodies.extend(transaction.bodies.into_iter().map(|body| (body.id, body.bytes)));
-        self.log.extend((first..).zip(transaction.records));
+        self.log.extend((first..).zip(transaction.records.iter().cloned()));
         first
     }
 }

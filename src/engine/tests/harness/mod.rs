@@ -132,7 +132,7 @@ impl World {
                 let mut rng = SeededRng::new(seed.wrapping_mul(1000) + u64::from(number));
                 let records = State::genesis(profile(name, number, now), &mut rng);
                 let log: Vec<_> = (1_u64..).zip(records).collect();
-                let identity = Identity::new(replay(&log), Delays::default(), now, &mut rng).unwrap();
+                let mut identity = Identity::new(replay(&log), Delays::default(), now, &mut rng).unwrap();
                 Node {
                     published: identity.snapshot(),
                     identity,
@@ -337,7 +337,7 @@ impl World {
             return self.input(node, Input::Committed(op, Err(CommitError::Io)));
         }
         let first = at.next_number;
-        for record in transaction.records {
+        for record in transaction.records.iter().cloned() {
             at.log.push((at.next_number, record));
             at.next_number += 1;
         }

@@ -1,0 +1,105 @@
+//! The contacts for whom something waits, and how the attempts to reach each of them go.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::base::{ContactId, QueueId, SessionId, Timestamp};
+use crate::engine::state::shards::Shards;
+use crate::engine::state::{AttemptError, Attempts};
+
+/// What waits for one contact, and when it is tried.
+#[derive(Debug, Default)]
+pub(super) struct Destination {
+    /// In the order of submission.
+    pub(super) waiting: BTreeSet<(Timestamp, QueueId)>,
+    /// Those that are on their way in a session, or whose outcome is being committed.
+    pub(super) busy: BTreeSet<QueueId>,
+    /// Whether a card waits.
+    pub(super) card: bool,
+    /// Whether receipts wait.
+    pub(super) receipts: bool,
+    pub(super) session: Option<SessionId>,
+    /// It had a turn since something began to wait: others are as good as it.
+    pub(super) had_turn: bool,
+    pub(super) next: Timestamp,
+    pub(super) failed: u32,
+    pub(super) last_error: Option<AttemptError>,
+}
+
+impl Destination {
+    pub(super) fn has_work(&self) -> bool {
+        self.card || self.receipts || self.waiting.iter().any(|(_, queue)| !self.busy.contains(queue))
+    }
+
+    /// Whether nothing waits, and nothing is being sent.
+    pub(super) fn is_over(&self) -> bool {
+        self.waiting.is_empty() && !self.card && !self.receipts && self.session.is_none()
+    }
+
+    fn attempts(&self) -> Attempts {
+        let waits = self.session.is_none() && self.has_work();
+        Attempts { failed: self.failed, next: waits.then_some(self.next), last_error: self.last_error }
+    }
+}
+
+/// All destinations. What readers see of them is made anew only for those that changed.
+#[derive(Debug, Default)]
+pub(super) struct Destinations {
+    all: BTreeMap<ContactId, Destination>,
+    /// As readers saw it last.
+    shown: Shards<ContactId, Attempts>,
+    /// Those that may differ from what readers saw.
+    changed: BTreeSet<ContactId>,
+}
+
+impl Destinations {
+    pub(super) fn get(&self, contact: ContactId) -> Option<&Destination> {
+        self.all.get(&contact)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (ContactId, &Destination)> {
+        self.all.iter().map(|(contact, destination)| (*contact, destination))
+    }
+
+    /// A destination, to be changed.
+    pub(super) fn get_mut(&mut self, contact: ContactId) -> Option<&mut Destination> {
+        let destination = self.all.get_mut(&contact)?;
+        self.changed.insert(contact);
+        Some(destination)
+    }
+
+    /// A destination, to be changed; it is there afterwards.
+    pub(super) fn or_default(&mut self, contact: ContactId) -> &mut Destination {
+        self.changed.insert(contact);
+        self.all.entry(contact).or_default()
+    }
+
+    /// All of them, to be changed.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (ContactId, &mut Destination)> {
+        let Self { all, changed, .. } = self;
+        all.iter_mut().map(|(contact, destination)| {
+            changed.insert(*contact);
+            (*contact, destination)
+        })
+    }
+
+    /// Forgets a destination for which nothing waits.
+    pub(super) fn tidy(&mut self, contact: ContactId) {
+        if self.get(contact).is_some_and(Destination::is_over) {
+            self.all.remove(&contact);
+            self.changed.insert(contact);
+        }
+    }
+
+    /// How the attempts went, for people.
+    pub(super) fn attempts(&mut self) -> Shards<ContactId, Attempts> {
+        while let Some(contact) = self.changed.pop_first() {
+            match self.all.get(&contact).map(Destination::attempts) {
+                // What is as it was copies nothing.
+                Some(attempts) if self.shown.get(&contact) == Some(&attempts) => {}
+                Some(attempts) => drop(self.shown.insert(contact, attempts)),
+                None => drop(self.shown.remove(&contact)),
+            }
+        }
+        self.shown.clone()
+    }
+}

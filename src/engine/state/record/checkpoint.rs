@@ -1,0 +1,113 @@
+//! Records of which a checkpoint is made: the state as it is.
+
+use crate::base::{BodyId, ContactId, ContentId, FolderId, QueueId, Timestamp};
+use crate::engine::encoding::records;
+use crate::engine::state::book::InvitationEntry;
+use crate::engine::state::boxes::LeftCopy;
+use crate::engine::state::boxes::contacts::{ContactBox, SetOf};
+use crate::engine::state::duplicates::Remembered;
+use crate::engine::state::forwarding::{Fate, Forwarded, Handed, ObjectHash};
+use crate::engine::state::mailbox::{KeptFolder, Message, Uid};
+use crate::engine::state::queue::Queued;
+use crate::mail::Receipt;
+
+records! {
+    /// One part of the state as it is; only checkpoints have these.
+    CheckpointRecord
+    /// A checkpoint begins: everything before it counts no more, and the records after it lead to the same state.
+    64 CheckpointBegun {
+        /// The highest UIDVALIDITY that was ever given.
+        last_uid_validity: u32,
+    }
+    /// A folder as it is, without its messages. Checkpoints only, like the records after it.
+    65 FolderKept {
+        /// The folder.
+        folder: Box<KeptFolder>,
+    }
+    /// Messages as they are in a folder, in the order of their UIDs, after those before them.
+    66 MessagesKept {
+        /// The folder.
+        folder: FolderId,
+        /// The messages.
+        messages: Vec<Message>,
+    }
+    /// A queue entry as it is, waiting or ended.
+    67 QueuedKept {
+        /// The entry.
+        queued: Box<Queued>,
+    }
+    /// Which entries of the queue a message of the Outbox stands for.
+    68 OutboxKept {
+        /// The message.
+        uid: Uid,
+        /// The entries.
+        queues: Vec<QueueId>,
+    }
+    /// Contents that were received and are not to be taken again.
+    69 DuplicatesKept {
+        /// What they are known by, and until when each is remembered.
+        contents: Vec<Remembered>,
+        /// The day on which the last were forgotten.
+        cleaned: Timestamp,
+    }
+    /// Messages by which the user decides about somebody who asked.
+    70 RequestsKept {
+        /// The bodies of the messages, and who asked.
+        requests: Vec<(BodyId, ContactId)>,
+    }
+    /// An invitation as it is.
+    71 InvitationKept {
+        /// The invitation.
+        invitation: InvitationEntry,
+    }
+    /// The boxes of a contact as they are, and how many tokens of each set were used.
+    72 BoxesKept {
+        /// Whose.
+        contact: ContactId,
+        /// The boxes.
+        boxes: Vec<ContactBox>,
+        /// The sets, and how many of their tokens.
+        used: Vec<(SetOf, u32)>,
+    }
+    /// The copies of a message that were left for a recipient.
+    73 CopiesKept {
+        /// The message.
+        queue: QueueId,
+        /// The recipient.
+        contact: ContactId,
+        /// The copies.
+        copies: Vec<LeftCopy>,
+    }
+    /// Messages whose authors are to hear that they were read.
+    74 ReadsKept {
+        /// Those that were not read: their bodies, authors and signed ids.
+        unread: Vec<(BodyId, ContactId, ContentId)>,
+        /// Those that were, by their authors.
+        owed: Vec<(ContactId, Vec<ContentId>)>,
+    }
+    /// What is known of forwarding, without what is carried.
+    75 ForwardingKept {
+        /// For whom we carry.
+        allowed: Vec<ContactId>,
+        /// Who carries, by recipient.
+        chosen: Vec<(ContactId, ContactId)>,
+        /// What those for whom we carried have to hear.
+        fates: Vec<(ContactId, ObjectHash, Fate)>,
+        /// Copies that friends got.
+        handed: Vec<(ObjectHash, Handed)>,
+    }
+    /// An object that we carry.
+    76 ForwardedKept {
+        /// The object.
+        forwarded: Box<Forwarded>,
+    }
+    /// The receipts of copies of a message that carriers refused.
+    77 RefusedKept {
+        /// The message.
+        queue: QueueId,
+        /// The recipient.
+        contact: ContactId,
+        /// The receipts.
+        receipts: Vec<Receipt>,
+    }
+}

@@ -1,0 +1,42 @@
+//! Records of the identity itself.
+
+use crate::base::Timestamp;
+use crate::engine::encoding::records;
+use crate::engine::state::profile::Profile;
+
+records! {
+    /// What happened to the identity itself.
+    IdentityRecord
+    /// The identity was made. The first record of every log.
+    1 IdentityCreated {
+        /// Who it is.
+        profile: Box<Profile>,
+    }
+    /// An application password was made.
+    40 PasswordAdded {
+        /// What its user calls it.
+        name: String,
+        /// Argon2id, in PHC form.
+        hash: String,
+        /// When.
+        created: Timestamp,
+    }
+    /// An application password was removed.
+    41 PasswordRevoked {
+        /// Its name.
+        name: String,
+    }
+    /// The log was put back from a backup, or repaired: what mail programs and contacts learned of what is not there any more
+    /// is not known here.
+    43 Restored {
+        /// When the backup was made; of a repair, when that was.
+        made: Timestamp,
+        /// When it was put back, or repaired.
+        at: Timestamp,
+    }
+    /// Whether the identity's onion is to be published.
+    59 ListenSwitched {
+        /// Whether it is.
+        on: bool,
+    }
+}

@@ -1,0 +1,141 @@
+//! Records: what the log holds, and of which the state is the fold (docs/on-disk.md, "Records"). Each part of the state has
+//! its own kinds, in a file of its own.
+
+mod book;
+mod boxes;
+mod checkpoint;
+mod forwarding;
+mod identity;
+mod mailbox;
+mod queue;
+mod received;
+
+pub use book::BookRecord;
+pub use boxes::BoxRecord;
+pub use checkpoint::CheckpointRecord;
+pub use forwarding::ForwardingRecord;
+pub use identity::IdentityRecord;
+pub use mailbox::MailboxRecord;
+pub use queue::QueueRecord;
+pub use received::ReceivedRecord;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::ids::Fingerprint;
+use crate::base::{ContentId, Timestamp};
+use crate::engine::encoding::{RecordError, decode};
+
+/// Names one received content, so that it is taken once (docs/protocol.md, "Content").
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ContentKey {
+    /// The content's signed id.
+    pub content: ContentId,
+    /// Its verified author.
+    pub author: Fingerprint,
+    /// SHA-256 of its payload: the same id with another payload is another content.
+    pub payload: [u8; 32],
+    /// When it was received.
+    pub received: Timestamp,
+    /// The expiry that its author signed.
+    pub expires: Timestamp,
+}
+
+impl fmt::Debug for ContentKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ContentKey").field("content", &self.content).finish_non_exhaustive()
+    }
+}
+
+/// With the body, the signed content again: header ‖ body, and the signature over it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// The signed header, with its empty line.
+    pub header: String,
+    /// The author's signature, as an OpenPGP packet.
+    pub signature: Vec<u8>,
+}
+
+impl fmt::Debug for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Evidence").finish_non_exhaustive()
+    }
+}
+
+/// One change. Whether it takes effect is decided when it is applied
+/// ([`State::apply`](crate::engine::state::State::apply)): where its precondition no longer holds, nothing happens.
+///
+/// Each part of the state has its own kinds. Their numbers on the disk are in [`Record::kind`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record {
+    /// What happened to the identity itself.
+    Identity(IdentityRecord),
+    /// What happened to folders and messages.
+    Mailbox(MailboxRecord),
+    /// What became of a content that a peer sent.
+    Received(ReceivedRecord),
+    /// What happened in the address book.
+    Book(BookRecord),
+    /// What happened to a message that was submitted.
+    Queue(QueueRecord),
+    /// What happened to boxes of ours and of contacts.
+    Boxes(BoxRecord),
+    /// What happened to objects that somebody brings for somebody else.
+    Forwarding(ForwardingRecord),
+    /// One part of the state, as it is. Only a checkpoint has these.
+    Checkpoint(CheckpointRecord),
+}
+
+/// What a record does by handing it to the records of its part.
+macro_rules! rooms {
+    ($( $room:ident($records:ident) ),* $(,)?) => {
+        impl Record {
+            /// The number of this kind of record.
+            pub const fn kind(&self) -> u16 {
+                match self { $( Self::$room(record) => record.kind() ),* }
+            }
+
+            /// The bytes that the log keeps.
+            ///
+            /// # Errors
+            /// [`RecordError::Malformed`] where a field cannot be encoded, which no value of ours leads to.
+            pub fn encode(&self) -> Result<Vec<u8>, RecordError> {
+                match self { $( Self::$room(record) => record.encode() ),* }
+            }
+
+            /// Reads a record; `None` where it is unknown and may be ignored.
+            ///
+            /// # Errors
+            /// [`RecordError`]: the log must not be used further.
+            pub fn decode(bytes: &[u8]) -> Result<Option<Self>, RecordError> {
+                decode(bytes, |kind, payload| {
+                    None$( .or_else(|| {
+                        let read = $records::from_payload(kind, payload)?;
+                        Some(read.map(|(record, rest)| (Self::$room(record), rest)))
+                    }) )*
+                })
+            }
+        }
+
+        $( impl From<$records> for Record {
+            fn from(record: $records) -> Self {
+                Self::$room(record)
+            }
+        } )*
+    };
+}
+
+rooms! {
+    Identity(IdentityRecord),
+    Mailbox(MailboxRecord),
+    Received(ReceivedRecord),
+    Book(BookRecord),
+    Queue(QueueRecord),
+    Boxes(BoxRecord),
+    Forwarding(ForwardingRecord),
+    Checkpoint(CheckpointRecord),
+}
+
+#[cfg(test)]
+mod tests;
