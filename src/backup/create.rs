@@ -1,4 +1,4 @@
-//! Making a backup.
+//! Making a backup: the files that it consists of are chosen and copied into one sealed file.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
-//! The files in a backup as a file system that can only be read: logs and keys are opened in it where they are.
+//! The files in a backup as a file system that can only be read: logs and keys are opened inside the backup, and
+//! nothing is unpacked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

@@ -1,8 +1,9 @@
 //! Putting a backup back into an empty data directory.
 //!
-//! While it goes on, a file `restoring` is there: no daemon starts, and the next attempt begins anew. When it is complete, a
-//! file `restored` is there, and one in each identity's directory. The next start tells each identity what happened
-//! (`IdentityRecord::Restored`), and looks for the original before it publishes anything.
+//! While a restore goes on, a file `restoring` is in the directory: no daemon starts on it, and the next attempt begins
+//! anew. When the restore is complete, there is a file `restored` instead, and one in each identity's directory. The
+//! next start tells each identity what happened (`Record::Restored`), and looks for the original before it publishes
+//! anything.
 
 use std::io;
 use std::path::{Path, PathBuf};

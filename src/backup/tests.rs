@@ -1,4 +1,4 @@
-//! A small node in memory: backed up, read, put back, with every step of each failing once.
+//! A small node in memory that is backed up, read and restored, with every step of each failing once.
 
 use std::path::Path;
 use std::sync::Arc;

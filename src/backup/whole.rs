@@ -1,4 +1,4 @@
-//! Whether a data directory, or a backup, has every part that its other parts tell of.
+//! Whether a data directory, or a backup, has every part whose existence its other parts prove.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! One newtype per kind of name, so that one cannot be given where another is meant.
+//! One newtype per kind of id, so that one cannot be given where another is meant.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

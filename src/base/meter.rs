@@ -1,6 +1,6 @@
 //! A count of the steps that parsers make, so that tests and fuzzing hold them to the multiple of their input that they promise.
 //!
-//! A step is a byte (or an entry of a list) that is looked at or copied. Whoever reads bytes from elsewhere reports them with [`steps`]; the
+//! A step is a byte (or an entry of a list) that is looked at or copied. A parser reports its steps with [`steps`]. The
 //! product itself counts nothing: outside of tests and fuzzing the function is empty.
 
 /// So many steps were made.

@@ -1,4 +1,4 @@
-//! What the sessions of one identity say of it, and keep to.
+//! The terms that an identity announces in its sessions, and obeys.
 
 use super::limits::OBJECT_BYTES;
 

@@ -1,4 +1,5 @@
-//! `runepeer backup`: made, read and put back in this process; a running daemon only says what there is to copy.
+//! `runepeer backup`: backups are made, verified and restored in this process; a running daemon only names the files to
+//! copy.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Where words go: data on standard output, everything else on standard error, JSON where asked for.
+//! Where the program writes: data on standard output, everything else on standard error, JSON where it is asked for.
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::sync::OnceLock;

@@ -1,4 +1,4 @@
-//! Progress on the terminal: nothing where nobody looks.
+//! Progress on the terminal; nothing is written where the output is not a terminal.
 
 use std::io::IsTerminal;
 

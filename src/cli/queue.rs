@@ -1,4 +1,4 @@
-//! `runepeer queue`: what waits and why, trying again, taking back.
+//! `runepeer queue`: shows which messages wait and why, tries them again, and takes them back.
 
 use std::fmt::Write as _;
 

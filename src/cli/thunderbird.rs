@@ -1,9 +1,9 @@
 //! `mail setup thunderbird`: writes the account into a profile while Thunderbird is closed.
 //!
-//! Never through Thunderbird's account wizard: it asks servers on the internet about the address. The account goes
-//! into `prefs.js`, where Thunderbird keeps accounts and their lists, so that accounts and changes made by hand
-//! later stay. What keeps the profile quiet goes into `user.js` between two marks, which Thunderbird applies at each
-//! start; a profile that has other accounts only gets the part of it that concerns our mail.
+//! Thunderbird's account wizard is never used, because it asks servers on the internet about the address. The account
+//! goes into `prefs.js`, where Thunderbird keeps accounts and their lists, so that accounts and changes made by hand
+//! later stay. The settings that keep the profile quiet go into `user.js` between two marks; Thunderbird applies them
+//! at each start. A profile that has other accounts only gets those of them that concern our mail.
 
 use std::fmt::Write as _;
 use std::fs;

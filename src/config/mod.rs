@@ -1,6 +1,6 @@
-//! Configuration: one TOML file, as written → validated.
+//! Configuration: one TOML file, first as it is written, then validated.
 //!
-//! [`File`] is what stands in `config.toml`; [`Config`] is what the daemon works with. A mistake is reported with the
+//! [`File`] is the content of `config.toml`; [`Config`] is what the daemon works with. A mistake is reported with the
 //! place in the file and what would be right; nothing is guessed.
 
 use std::collections::BTreeMap;

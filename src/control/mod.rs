@@ -1,8 +1,8 @@
 //! The control socket: how the command line talks to a running daemon.
 //!
-//! `<data>/control.sock` takes one JSON object per line and answers each with one line
-//! (`{"ok": …}` or `{"error": {code, message, hint, retryable}}`); what stands at `ok` is of a type of [`reply`]. Only the
-//! owner of the data directory can connect: the directory is 0700. Requests are bounded by [`LINE_BYTES`].
+//! `<data>/control.sock` takes one JSON object per line and answers each with one line (`{"ok": …}` or `{"error":
+//! {code, message, hint, retryable}}`); the value of `ok` has a type of [`reply`]. Only the owner of the data directory
+//! can connect: the directory is 0700. Requests are bounded by [`LINE_BYTES`].
 
 mod client;
 mod failure;

@@ -1,6 +1,6 @@
-//! What runs machines: the identities of a node and its carrier, each made, opened from its log, and published.
+//! The hosts of machines: the identities of a node and its carrier, each made, opened from its log, and published.
 //!
-//! Of each there is a shell, which performs what the machine decides, and what the rest of the daemon knows it by.
+//! Each host has two parts: a shell, which performs what the machine decides, and a handle for the rest of the daemon.
 
 pub(super) mod account;
 pub(super) mod carrier;

@@ -1,9 +1,9 @@
 //! What the daemon says about itself, on standard error. Normal running is silent; nothing that is logged
 //! carries an address, a subject, a file name or a key.
 //!
-//! Nobody ever waits for a reader of these words, and nobody fails because of one: a thread of its own writes them. Where
-//! it cannot (a full pipe that nobody reads, a full disk, a terminal that is gone), they are lost, and how many were is
-//! said when it can write again.
+//! No thread ever waits for a reader of the log, and nothing fails because of a line in it: a thread of its own writes
+//! it. Where that thread cannot write (a full pipe that nobody reads, a full disk, a terminal that is gone), lines are
+//! lost; when it can write again, it says how many were.
 
 use std::io::{self, Write};
 use std::panic::PanicHookInfo;

@@ -1,6 +1,6 @@
-//! `runepeer repair`: everything is read, and what is damaged is put aside so that the rest can be used
-//! (docs/on-disk.md, "Damage"). Nothing is dropped in silence: what is lost is shown, agreed to, kept as it is, and
-//! named in a message.
+//! `runepeer repair`: everything is read, and damaged parts are put aside so that the rest can be used
+//! (docs/on-disk.md, "Damage"). Nothing is dropped in silence: each loss is shown, agreed to, kept as it is, and named
+//! in a message.
 
 mod carrier;
 mod identity;

@@ -1,9 +1,10 @@
 //! The pace of wrong passwords: one for all connections and all gateways of a node.
 //!
 //! A wrong password is answered after 1 s, the next after 2, up to [`limits::LOGIN_DELAY`] doubled
-//! [`limits::LOGIN_DELAY_DOUBLINGS`] times; one of them is forgotten in as much time. The answers wait for each other, so
-//! that more connections bring no more answers: in the long run some 56 an hour. Few wait at a time; with more, the one
-//! that waits longest is turned away. A right password is answered at once, whoever else guesses.
+//! [`limits::LOGIN_DELAY_DOUBLINGS`] times; the count of wrong ones falls by one in as much time. The answers wait for
+//! each other, so that more connections bring no more answers: in the long run some 56 an hour. Only a few may wait at
+//! a time; when another comes, the one that waits longest is turned away. A right password is answered at once, however
+//! many others guess.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};

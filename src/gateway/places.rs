@@ -1,7 +1,7 @@
 //! The places of connections that have not logged in: a bounded number, of which the oldest gives way to a new one.
 //!
-//! So connections that never log in keep nobody out: whoever comes has a place at once, and a login that succeeds leaves it.
-//! Those who are logged in have places of their own.
+//! So connections that never log in keep nobody out: a new connection has a place at once, and leaves it when it logs
+//! in. Connections that are logged in have places of their own.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,8 +1,8 @@
 //! The memory of messages that mail programs are handing over (APPEND, DATA): one bound for all gateways of a node.
 //!
-//! Small messages have a share of their own and never wait for large ones. A large one is taken while there is room, in all
-//! and for its account. Where there is none it waits, and those that make no progress give way: what they had sent is dropped,
-//! and their programs are told to try again.
+//! Small messages have a share of their own and never wait for large ones. A large one is taken while there is room for
+//! it, in all and for its account. Where there is no room it waits, and uploads that make no progress give way: the
+//! bytes that they had sent are dropped, and their programs are told to try again.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

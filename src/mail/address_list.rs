@@ -1,6 +1,7 @@
-//! Address lists (RFC 5322 §3.4): what a mail program shows, and what proves an author.
+//! Address lists (RFC 5322 §3.4): read leniently for showing in a mail program, strictly for proving an author.
 //!
-//! A list is read from left to right, once, and each entry is copied once: a handful of steps for a byte (those of `mime` are with it).
+//! A list is read from left to right, once, and each entry is copied once: a handful of steps for a byte (counted with
+//! those of `mime`).
 
 use std::ops::Range;
 

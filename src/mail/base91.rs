@@ -1,7 +1,7 @@
 //! basE91, the encoding of attachments in the drafts' JSON message (docs/protocol.md, "Content").
 //!
 //! Thirteen or fourteen bits become two characters. Reading is strict: a character outside the alphabet is an
-//! error, where the reference program skips it. A character is looked at once, both ways.
+//! error, where the reference program skips it. Each character is looked at once, in both directions.
 
 const ALPHABET: &[u8; 91] =
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$%&()*+,./:;<=>?@[]^_`{|}~\"";

@@ -1,7 +1,8 @@
 //! How much of the headers of a message and of its parts is read.
 //!
-//! The header of a message is read as far as that of one that arrives may go; that of a part, which says little, has bounds of its own;
-//! and all of one message together have theirs. Fields that go beyond are not read, and a part whose header is not read is opaque.
+//! The header of a message is read up to the bound for messages that arrive. The header of a part is smaller, and has
+//! bounds of its own; all headers of one message together have one more. Fields beyond a bound are not read, and a part
+//! whose header is not read is opaque.
 
 use crate::base::limits::{
     HEADER_BYTES, HEADER_FIELDS, MIME_HEADER_BYTES, MIME_HEADER_FIELDS, PART_HEADER_BYTES, PART_HEADER_FIELDS,

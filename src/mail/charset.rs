@@ -1,8 +1,8 @@
 //! Bytes as text, by the character set that a part or an encoded word names.
 //!
-//! The tables and their states are those of `encoding_rs`: each byte is looked at a fixed number of times. Text is made in pieces of
-//! [`PIECE`] bytes, and between them the caller is asked whether to go on. A set that is not named or not known, and US-ASCII with bytes that
-//! it does not have, is UTF-8 where the bytes are that, and otherwise Windows-1252.
+//! The tables and their states are those of `encoding_rs`: each byte is looked at a fixed number of times. Text is made
+//! in pieces of [`PIECE`] bytes, and between them the caller is asked whether to go on. Text whose set is not named,
+//! not known, or US-ASCII is read as UTF-8 where it is valid UTF-8, and otherwise as Windows-1252.
 //!
 //! Work: at most 8 steps for a byte.
 

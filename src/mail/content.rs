@@ -8,8 +8,8 @@
 //! Receipt: 9a01…                  64 hexadecimal digits, in a copy that is left at a box
 //!                                 an empty line, then the payload to the end
 //! ```
-//! Line ends of the header are LF. Unknown fields are kept out of the way; an unknown kind or version with
-//! `critical` is refused, without it (`optional`) dropped after acknowledging.
+//! Line ends of the header are LF. Unknown fields are kept out of the way. An unknown kind or version is refused where
+//! it is marked `critical`; where it is `optional`, it is acknowledged and dropped.
 
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use serde::{Deserialize, Serialize};

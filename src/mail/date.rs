@@ -1,5 +1,5 @@
-//! The dates of messages (RFC 5322 §3.3, and §4.3 for what old programs write). A value is read once to leave its comments out, and once more
-//! for its words: four steps for a byte.
+//! The dates of messages (RFC 5322 §3.3, and §4.3 for those of old programs). A value is read once to remove its
+//! comments, and once more for its words: four steps for a byte.
 
 use crate::base::{Timestamp, meter};
 

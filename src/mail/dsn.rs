@@ -1,8 +1,9 @@
-//! What a node writes to its own user: reports of mail that did not arrive (RFC 3464 in RFC 6522), and notices.
+//! Messages that a node writes to its own user: reports of mail that did not arrive (RFC 3464 in RFC 6522), and
+//! notices.
 //!
 //! They never leave the node. Their senders are `mailer-daemon` at the identity's own onion, or, for a request, the
-//! address that asks, so that the mail program shows who it is. All text is ours or an address; no peer chooses a byte
-//! of a header.
+//! address that asks, so that the mail program shows who it is. All text in them is ours or an address; no peer chooses
+//! a byte of a header.
 
 use std::fmt::Write as _;
 

@@ -1,11 +1,11 @@
 //! Header fields and the author of a message (RFC 5322 §2.2, §3.6.2).
 //!
-//! Everything here reads a header line by line, a fixed number of times: at most 24 steps for a byte of it and, where fields are selected, of the
-//! names that are asked for.
+//! Everything here reads a header line by line, a fixed number of times: at most 24 steps for a byte of it and, where
+//! fields are selected, for a byte of the names that are asked for.
 //!
-//! Fields are found by their bytes, so that what is not touched is passed on as it was. Address lists are
-//! read twice over: leniently for showing ([`address_list`]), strictly where a sender's right to an address depends
-//! on it ([`from_addresses`]).
+//! Fields are found by their bytes, so that fields that are not touched are passed on as they were. Address lists are
+//! read in two ways: leniently for showing ([`address_list`]), strictly where a sender's right to an address depends on
+//! it ([`from_addresses`]).
 
 use std::collections::BTreeSet;
 

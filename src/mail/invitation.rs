@@ -4,9 +4,9 @@
 //! 1 version   1 flags   32 onion public key   32 fingerprint   1 length   name before @
 //! [16 secret, flag 1]   [4 expiry, hours since 1970, flag 2]   {1 type, 1 length, value}   4 of SHA-256
 //! ```
-//! The bytes are base32 (RFC 4648, no padding, in lower case) in groups of 30 characters; after each stand two more
-//! that check it, so that a mistyped character is found and its place told. Upper case is the same, for QR codes;
-//! white space and hyphens between mean nothing.
+//! The bytes are base32 (RFC 4648, no padding, in lower case) in groups of 30 characters. Two more characters after
+//! each group check it, so that a mistyped character is found and its place told. Upper case means the same, for QR
+//! codes; white space and hyphens between characters mean nothing.
 
 use std::fmt;
 

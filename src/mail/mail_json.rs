@@ -3,8 +3,8 @@
 //! ```json
 //! {"content": {"subject": "…", "body": "…", "attachments": [{"filename": "…", "base91": "…"}]}}
 //! ```
-//! The draft's `signature` member is not read: the seal's signature covers the whole content. Who wrote it and to
-//! whom comes from there too. An attachment whose base91 is broken is kept as the text that it is.
+//! The draft's `signature` member is not read: the seal's signature covers the whole content. The author and the
+//! receivers come from the seal too. An attachment whose base91 is broken is kept as the text that it is.
 //!
 //! JSON is read by `serde_json`, once and to a depth of 128; no more attachments are kept in memory than a message may have.
 

@@ -1,10 +1,10 @@
 //! The bounded MIME splitter behind [`super::structure::parse`] (RFC 2045, RFC 2046).
 //!
-//! A message is read line by line, once, whatever is nested in it. A delimiter is a whole line (boundary, optional `--`, optional
-//! trailing space), so that one boundary may be the beginning of another. An outer delimiter ends everything inside; of two
-//! open multiparts with the same boundary the inner one has its lines, as in Dovecot, until its closing one. What goes beyond the depth,
-//! the number of parts or the bounds of headers, or is called multipart and is not, stays one opaque part: nothing is lost,
-//! nothing is guessed.
+//! A message is read line by line, once, whatever is nested in it. A delimiter is a whole line (boundary, optional
+//! `--`, optional trailing space), so that one boundary may be the beginning of another. An outer delimiter ends
+//! everything inside; of two open multiparts with the same boundary the inner one has its lines, as in Dovecot, until
+//! its closing one. A part beyond the depth, the number of parts or the bounds of headers, or one that is called
+//! multipart and is not, stays one opaque part: nothing is lost, nothing is guessed.
 //!
 //! Work: at most 24 steps for a byte of the message.
 

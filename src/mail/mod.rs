@@ -1,7 +1,7 @@
 //! Mail as values: addresses, contents and their kinds, invitations, MIME in and out.
 //!
-//! Everything here is pure. What a peer or a mail program wrote is read with bounds and without panics;
-//! what cannot be read is an error or an opaque attachment, never a lost message.
+//! Everything here is pure. Input of a peer or a mail program is read with bounds and without panics; a message that
+//! cannot be read is an error or an opaque attachment, never lost.
 
 mod address_list;
 pub mod base91;

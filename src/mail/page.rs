@@ -1,6 +1,7 @@
-//! Pages: what the maker of an invitation leaves at a carrier for whoever has the invitation (docs/protocol.md, "Pages").
+//! Pages: what the maker of an invitation leaves at a carrier for the person who uses it (docs/protocol.md, "Pages").
 //!
-//! A page is the maker's certificate, encrypted under a key that only the invitation tells. Its token lets one answer in.
+//! A page is the maker's certificate, encrypted under a key that only the invitation tells. Its token admits one
+//! answer.
 
 use hmac::{Hmac, Mac};
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};

@@ -1,7 +1,7 @@
 //! Structured fields of a part: Content-Type, Content-Disposition, Content-Transfer-Encoding (RFC 2045 §5, RFC 2183), and their
 //! parameters with the continuations and character sets of RFC 2231.
 //!
-//! A value is read from left to right, and what was passed is not read again: at most 8 steps for a byte.
+//! A value is read from left to right, and no part of it is read again: at most 8 steps for a byte.
 
 use std::collections::BTreeMap;
 

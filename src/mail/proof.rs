@@ -1,5 +1,6 @@
-//! Texts with which the owner of a mailbox proves its key to a carrier (docs/protocol.md, "Registration" and
-//! "Identification"). Each names the server, so that nobody can use it at another, and what it is for.
+//! Texts with which the owner of a box proves its key to a carrier (docs/protocol.md, "Registration" and
+//! "Identification"). Each names the server and its own purpose, so that it proves nothing at another server or for
+//! another one.
 
 use crate::base::Onion;
 use crate::base::ids::Fingerprint;

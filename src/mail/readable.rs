@@ -1,8 +1,8 @@
 //! Header values and bodies as people see them.
 //!
-//! Encoded words (RFC 2047), parameters (RFC 2231), transfer encodings and character sets are undone by what our own parser found:
-//! nothing is parsed a second time by something that might see another message. Nothing fails: what cannot be decoded is shown as it
-//! is written.
+//! Encoded words (RFC 2047), parameters (RFC 2231), transfer encodings and character sets are undone on what our own
+//! parser found: no other parser, which might see another message, reads it again. Nothing fails: text that cannot be
+//! decoded is shown as it is written.
 //!
 //! Work: at most 24 steps for a byte. An encoded word ends at the first `?` behind its beginning (or is none), so that no
 //! beginning is looked at further than to the next.

@@ -1,8 +1,8 @@
-//! The one check of a message's form, for what arrives and for what leaves: it refuses what two programs could read
-//! differently (docs/protocol.md, "What is refused").
+//! The one check of a message's form, for messages that arrive and that leave: it refuses those that two programs could
+//! read differently (docs/protocol.md, "What is refused").
 //!
 //! A space before a colon, a line that is no field, or a second `From` makes one program show another author than the
-//! next one, or none. It reads each byte a fixed number of times.
+//! next one, or none. The check reads each byte a fixed number of times.
 
 use crate::base::limits::{HEADER_BYTES, HEADER_FIELDS};
 use crate::base::meter;

@@ -2,8 +2,8 @@
 //!
 //! One parse gives everything that IMAP's ENVELOPE, BODYSTRUCTURE and section addressing need
 //! (RFC 9051 §7.5.2, §6.4.5). The result is small, holds no body, and serialises, so that a gateway can keep it.
-//! Parsing never fails and never panics: what is malformed becomes an opaque leaf. Work is at most 24 steps for a byte of the
-//! message, whatever is nested in it (`mime`, with the tests).
+//! Parsing never fails and never panics: a malformed part becomes an opaque leaf. Work is at most 24 steps for a byte
+//! of the message, whatever is nested in it (`mime`, with the tests).
 
 use std::ops::Range;
 

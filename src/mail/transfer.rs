@@ -1,4 +1,5 @@
-//! Transfer encodings undone (RFC 2045 §6), leniently: what is not of the encoding is passed over, and nothing fails.
+//! Transfer encodings undone (RFC 2045 §6), leniently: bytes that do not belong to the encoding are passed over,
+//! nothing fails.
 //!
 //! Bytes are read from left to right in pieces, and between them the caller is asked whether to go on. Work: at most 8
 //! steps for a byte.

@@ -1,8 +1,8 @@
 //! `loopback:DIR`: peers on one machine, found as Unix sockets named by their onion.
 //!
-//! For the demo and for tests: nothing is hidden from the machine's own user, and the directory is closed to
-//! others. The name of a socket is the 56 characters of its onion. A socket file outlives a killed process; it is
-//! replaced once nobody answers behind it. Replacing happens under a lock on the directory, so that two
+//! For the demo and for tests: nothing is hidden from the machine's own user, and the directory is closed to others.
+//! The name of a socket is the 56 characters of its onion. A socket file outlives a killed process; it is replaced once
+//! no process answers behind it. Replacing happens under a lock on the directory, so that two
 //! processes cannot take a name from each other.
 //! Failures: a directory open to others, a path too long for the system, a name in use.
 

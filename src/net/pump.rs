@@ -1,11 +1,11 @@
 //! Carries the bytes of one stream to a state machine and back.
 //!
-//! Reading and writing go on side by side. At most [`limits::STREAM_READ_BYTES`] are read before the machine has
-//! taken them, so a fast peer waits for a slow engine. A peer that takes fewer than
-//! [`limits::STREAM_PROGRESS_BYTES`] in [`limits::STREAM_PROGRESS`] is dropped, and every session ends after
-//! [`limits::WIRE_SESSION`]. The machine's own deadlines (first command, silence) are its own.
-//! What was given before the machine closed must be taken within [`limits::STREAM_CLOSING`].
-//! When writing fails, what the peer sent before it closed is still read: it may say why.
+//! Reading and writing go on side by side. At most [`limits::STREAM_READ_BYTES`] are read before the machine has taken
+//! them, so a fast peer waits for a slow engine. A peer that takes fewer than [`limits::STREAM_PROGRESS_BYTES`] in
+//! [`limits::STREAM_PROGRESS`] is dropped, and every session ends after [`limits::WIRE_SESSION`]. The deadlines of the
+//! protocol (first command, silence) belong to the machine. Bytes that were given before the machine closed must be
+//! taken within [`limits::STREAM_CLOSING`]. When writing fails, the bytes that the peer sent before it closed are still
+//! read: they may say why.
 
 use std::future::Future;
 use std::io;

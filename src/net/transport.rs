@@ -2,8 +2,8 @@
 //!
 //! A transport is `Starting`, then `Bootstrapping`, then `Ready`; it may be `Blocked` in between, with a reason that
 //! is a sentence for its user. A [`Listener`] publishes one onion for as long as it lives. Incoming streams beyond
-//! [`limits::CONNECTIONS`] of one listener wait or are refused, so that a flood costs no memory. Those are more than a machine
-//! serves: who gives way to somebody new is decided there.
+//! [`limits::CONNECTIONS`] of one listener wait or are refused, so that a flood costs no memory. That bound is higher
+//! than the number of sessions that a machine serves: the machine decides which session makes room for a new one.
 
 use std::fmt;
 use std::future::Future;

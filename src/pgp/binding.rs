@@ -1,4 +1,5 @@
-//! What ties an onion to a certificate, and what unties them (docs/protocol.md, "Binding statement").
+//! The statements that bind an onion to a certificate, and that revoke the binding (docs/protocol.md, "Binding
+//! statement").
 
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 

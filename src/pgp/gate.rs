@@ -1,7 +1,7 @@
-//! The two gates (docs/protocol.md, "The seal"): what is not exactly of the profile is refused by its grammar.
+//! The two gates (docs/protocol.md, "The seal"): their grammar refuses everything that is not exactly of the profile.
 //!
-//! [`outer`] looks at an object before any secret key touches it, [`inner`] at the decrypted packets before
-//! any is interpreted. Neither allocates, recurses or calls into the OpenPGP library; each reads every header once.
+//! [`outer`] looks at an object before any secret key touches it, [`inner`] at the decrypted packets before any of them
+//! is interpreted. Neither allocates, recurses or calls into the OpenPGP library; each reads every header once.
 
 use super::bucket::{
     MLKEM_BYTES, PKESK_BODY_BYTES, SEIPD_PREFIX_BYTES, TAG_BYTES, WRAPPED_KEY_BYTES, X25519_BYTES, is_bucket,

@@ -1,5 +1,5 @@
 //! Named malformed and hostile objects, the rule by which each is refused, and what refusing it costs. An
-//! [`OpenError::Outer`] proves that no secret key was used; an [`OpenError::Inner`] that nothing of what was decrypted was
+//! [`OpenError::Outer`] proves that no secret key was used; an [`OpenError::Inner`] that no decrypted byte was
 //! interpreted.
 
 use super::bucket::{PKESK_BYTES, TAG_BYTES, bucket_for, buckets};

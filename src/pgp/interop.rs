@@ -1,4 +1,4 @@
-//! Our objects and the library's: what the profile says is enough for a stranger's implementation.
+//! Our objects and the library's: the profile as it is described suffices for another implementation.
 
 use openpgp::KeyHandle;
 use openpgp::cert::Cert;

@@ -1,7 +1,7 @@
 //! The secret half of an encryption subkey, ready to unwrap session keys.
 //!
-//! The library would take both halves out of its protected memory, and expand the ML-KEM key from its seed, for every
-//! object: that was half of the time of opening a short one. Here they are expanded once, and wiped when dropped. How the
+//! For every object the library would take both halves out of its protected memory and expand the ML-KEM key from its
+//! seed: that was half of the time of opening a short one. Here they are expanded once, and wiped when dropped. How the
 //! two shared secrets become one key is in docs/protocol.md, "Objects".
 
 use ml_kem::kem::Decapsulate;

@@ -1,4 +1,4 @@
-//! What sealing and opening promise to each other, to the library, and to strangers.
+//! What sealing and opening guarantee to each other, to the library, and against strangers.
 
 use proptest::prelude::*;
 

@@ -1,4 +1,4 @@
-//! What the tests share: alice, bob and carol, and a way to seal packets that nobody should.
+//! What the tests share: alice, bob and carol, and a way to seal packets that no correct program seals.
 
 use std::sync::OnceLock;
 

@@ -1,8 +1,8 @@
 //! Where every body is, and reading a part of one.
 //!
-//! The index is in memory and is rebuilt from the log at every start. A body enters it when its transaction is reported,
-//! and leaves it when it is forgotten. A body may have its end in common with another one; that other one stays, unseen,
-//! until the last that needs it is gone.
+//! The index is in memory and is rebuilt from the log at every start. A body enters it when its transaction is
+//! reported, and leaves it when it is forgotten. A body may share its end with another one; the other one then stays,
+//! hidden from readers, until the last body that needs it is gone.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;

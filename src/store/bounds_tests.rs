@@ -1,4 +1,4 @@
-//! The last byte, number and record: what holds exactly at each bound of a log, and not beyond it.
+//! The last byte, number and record: each bound of a log is allowed exactly, and nothing beyond it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,9 +1,9 @@
 //! A checkpoint: the state of an identity as records, and where every body is, at one place of the log
-//! (docs/on-disk.md, "Checkpoints"). A start reads the newest one and the log behind it; what lies before is needed only
-//! for the bodies in it.
+//! (docs/on-disk.md, "Checkpoints"). A start reads the newest one and the log behind it; the log before it is needed
+//! only for the bodies in it.
 //!
-//! A checkpoint is written under a temporary name, read back, and only then given its name. One that is damaged stops the
-//! start, unless an older one, or the whole log, is still there.
+//! A checkpoint is written under a temporary name, read back, and only then given its name. A damaged checkpoint stops
+//! the start, unless an older one, or the whole log, is still there.
 
 use std::collections::BTreeSet;
 use std::io;

@@ -1,8 +1,8 @@
-//! Giving back the space of what is gone (docs/on-disk.md, "Compaction").
+//! Giving back the space of removed messages (docs/on-disk.md, "Compaction").
 //!
-//! Closed segments of which bodies need less than half are emptied: their bodies are copied to the end of the log as they
-//! are. Then a checkpoint is written, after which a start needs of all before it only the segments that hold bodies. The
-//! others are removed an hour later, and not while somebody copies the files: a backup that is being made stays whole.
+//! A closed segment of which bodies need less than half is emptied: its bodies are copied to the end of the log as they
+//! are. Then a checkpoint is written; of everything before it, a start then needs only the segments that hold bodies.
+//! The others are removed an hour later, and not while their files are being copied: a backup in progress stays whole.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

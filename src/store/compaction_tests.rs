@@ -1,4 +1,4 @@
-//! Giving back space: what is needed stays, what is not goes an hour later, and every IO step of it may fail.
+//! Giving back space: needed files stay, the others go an hour later, and every IO step of it may fail.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

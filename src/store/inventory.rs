@@ -1,7 +1,9 @@
-//! What a node must have, told from what is there (docs/on-disk.md, "Missing parts"): a key without its log, a log without its
-//! key. Whoever opens a data directory looks here first, so that nothing is made anew that only went missing.
+//! Which parts of a node are missing, as the parts that are left tell it (docs/on-disk.md, "Missing parts"): a key
+//! without its log, a log without its key. Every opening of a data directory looks here first, so that a part that only
+//! went missing is not made anew.
 //!
-//! A log that is being made has the mark `making` until its key is kept: what a crash leaves of it means nothing.
+//! A log that is being made has the mark `making` until its key is kept: a crash before that leaves files that mean
+//! nothing.
 
 use std::collections::BTreeSet;
 use std::io;

@@ -1,4 +1,4 @@
-//! What is missing is told from what is left; what is being made is not missed.
+//! Missing parts are recognised by the parts that are left; parts that were only being made are not missed.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! Logs of many megabytes: what lies behind the first piece that is looked at, and across the border of two, counts as well.
+//! Logs of many megabytes: records behind the first piece that is read, and across the border of two pieces, count as
+//! well.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

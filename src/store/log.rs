@@ -1,9 +1,9 @@
 //! The log of one identity: its truth (docs/on-disk.md).
 //!
-//! A commit is a list of records and the bodies that they bring. One thread per log writes and syncs whatever waits, in one
-//! go, while the next commits gather; there is no timer. Completions come in the order of the commits, on that thread.
-//! After a failure the commits concerned are reported as failed and a new segment is opened for the next; while the disk
-//! goes on failing, so do the commits.
+//! A commit is a list of records and the bodies that they bring. One thread per log writes and syncs all waiting
+//! commits together, while the next ones gather; there is no timer. Completions come in the order of the commits, on
+//! that thread. After a failure the commits concerned are reported as failed and a new segment is opened for the next;
+//! while the disk goes on failing, so do the commits.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;

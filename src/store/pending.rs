@@ -1,4 +1,4 @@
-//! A commit that waits for the writer: what it brings, and whether it may be written.
+//! A commit that waits for the writer: its records and bodies, and whether it may be written.
 
 use super::crypt::{TAG_BYTES, sealed_len};
 use super::log::Completion;

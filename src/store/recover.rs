@@ -1,9 +1,10 @@
-//! Reading a log at the start: which segments count, what of each, and where every body is.
+//! Reading a log at the start: which segments count, how much of each, and where every body is.
 //!
-//! The chain of segments is followed from the newest to the first, or to the place of the newest checkpoint: each names
-//! the one before it and what of it counts. Before such an end everything must be there; damage is an error that names the
-//! file, never a gap. After the last transaction of the newest segment there may be a torn tail, which was never
-//! acknowledged. A checkpoint that is damaged is passed over where what it stands for is still there.
+//! The chain of segments is followed from the newest to the first, or to the place of the newest checkpoint: each
+//! segment names the one before it and how much of that one counts. Everything up to that length must be there; damage
+//! is an error that names the file, never a gap. After the last transaction of the newest segment there may be a torn
+//! tail, which was never acknowledged. A damaged checkpoint is passed over if the part of the log that it replaced is
+//! still there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

@@ -1,5 +1,5 @@
-//! Reading what is left of a damaged log (docs/on-disk.md, "Damage"): every transaction that authenticates counts, wherever it
-//! lies; what does not is named. The normal start never does this.
+//! Reading what is left of a damaged log (docs/on-disk.md, "Damage"): every transaction that authenticates counts,
+//! wherever it lies; all other bytes are named as damage. The normal start never does this.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;

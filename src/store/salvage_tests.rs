@@ -1,4 +1,4 @@
-//! A log that was damaged anywhere: the normal start names it, and what is not damaged is saved.
+//! A log that was damaged anywhere: the normal start names the damage, and everything else is saved.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

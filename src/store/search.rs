@@ -1,5 +1,6 @@
-//! Looking for bodies where the index does not say that they are (docs/on-disk.md, "Damage"): a body may lie whole in a segment
-//! of before a compaction, or of after one whose checkpoint is lost. Its own key opens it wherever it lies.
+//! Looking for bodies elsewhere than where the index says (docs/on-disk.md, "Damage"): a whole copy of a body may lie
+//! in a segment from before a compaction, or in one after a compaction whose checkpoint is lost. Its own key opens it
+//! wherever it lies.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

@@ -1,8 +1,8 @@
 //! The format of a segment: a header, then transactions (docs/on-disk.md, "Segments" and "Transactions").
 //!
-//! A transaction is any number of body frames and one end frame. Only the end frame is sealed with the segment's key; it
-//! carries the records, the keys of the bodies and the hash of the body frames. Without it nothing of the transaction
-//! counts.
+//! A transaction is any number of body frames and one end frame. Only the end frame is sealed with the segment's key;
+//! it carries the records, the keys of the bodies and the hash of the body frames. A transaction without its end frame
+//! does not count.
 
 use std::path::{Path, PathBuf};
 

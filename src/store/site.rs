@@ -1,4 +1,4 @@
-//! Where a log is, in what it is cut, and what of it is durable.
+//! Where a log is, the sizes of its pieces, and how much of it is durable.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! A log without a thread: everything happens when it is told to, in the caller's order. What a simulation runs on; the
+//! A log without a thread: everything happens when it is told to, in the caller's order. Simulations run on it; the
 //! code below it is that of [`Log`](super::Log).
 
 use std::collections::BTreeSet;

@@ -1,9 +1,9 @@
 //! Appending transactions: one write and one sync for everything that waits.
 //!
-//! States: no segment (at the start and after a failure), or one segment that is appended to. A segment is opened for the
-//! first commit that needs it, and given up for good at the first error; its successor names what of it was durable, so
-//! nothing that was reported as failed can come back once the successor is there. Nothing here waits or runs by itself:
-//! `log` owns the thread.
+//! States: no segment (at the start and after a failure), or one segment that is appended to. A segment is opened for
+//! the first commit that needs it, and given up for good at the first error; its successor names how much of it was
+//! durable, so that no commit that was reported as failed comes back once the successor is there. Nothing here waits or
+//! runs by itself: `log` owns the thread.
 
 use std::collections::VecDeque;
 use std::io;

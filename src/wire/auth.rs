@@ -1,4 +1,4 @@
-//! The authenticator of a SEND: who claims to send, shown without naming anybody
+//! The authenticator of a SEND: proves to the receiver which contact sends, without naming anybody
 //! (docs/protocol.md, "Authenticator").
 
 use hmac::{Hmac, Mac as _};

@@ -1,8 +1,9 @@
 //! Bytes, as they arrive, into lines and blocks.
 //!
-//! States: reading lines; a line announced blocks and the session has not decided; reading blocks; failed. The
-//! session decides with [`Decoder::take_blocks`] or [`Decoder::skip_blocks`], after it saw what the line asks for, so
-//! that nothing is stored that nobody wants. Nothing is allocated for a declared size: a block grows with its bytes.
+//! States: reading lines; waiting for the session to decide about the blocks that a line announced; reading blocks;
+//! failed. The session decides with [`Decoder::take_blocks`] or [`Decoder::skip_blocks`], after it has read what the
+//! line asks for, so that no unwanted block is stored. Nothing is allocated for a declared size: a block grows with its
+//! bytes.
 
 use std::collections::VecDeque;
 

@@ -1,7 +1,7 @@
 //! Commands and replies of a box, typed (docs/protocol.md, "Box").
 //!
-//! A server that serves no box answers their keywords without reading them further, so [`Command`](super::Command) leaves
-//! them as words; whoever serves one reads them here.
+//! A server that serves no box answers their keywords without reading them further, so [`Command`](super::Command)
+//! leaves them as words; a carrier reads them here.
 
 mod parameters;
 mod replies;

@@ -1,5 +1,5 @@
-//! Tokens: what a contact shows to leave something at a box, and what the carrier knows them by
-//! (docs/protocol.md, "Tokens").
+//! Tokens: a contact shows one to leave an object in a box; the carrier knows tokens by their hashes (docs/protocol.md,
+//! "Tokens").
 
 use hmac::Mac as _;
 

@@ -1,4 +1,4 @@
-//! Of backups.
+//! Replies about backups.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! Of boxes that an identity rents at carriers.
+//! Replies about boxes that an identity rents at carriers.
 
 use serde::{Deserialize, Serialize};
 

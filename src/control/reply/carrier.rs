@@ -1,4 +1,4 @@
-//! Of the carrier of this node.
+//! Replies about the carrier of this node.
 
 use serde::{Deserialize, Serialize};
 

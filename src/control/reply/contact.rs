@@ -1,4 +1,4 @@
-//! Of contacts.
+//! Replies about contacts.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! Of folders and messages.
+//! Replies about folders and messages.
 
 use serde::{Deserialize, Serialize};
 

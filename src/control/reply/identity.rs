@@ -1,4 +1,4 @@
-//! Of identities.
+//! Replies about identities.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! Of invitations to become contacts.
+//! Replies about invitations to become contacts.
 
 use serde::{Deserialize, Serialize};
 

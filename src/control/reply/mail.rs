@@ -1,4 +1,4 @@
-//! For mail programs.
+//! Replies about mail programs.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! Of what waits to be sent, and of what ended lately.
+//! Replies about messages that wait to be sent, and about those that ended lately.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! Of the node as a whole.
+//! Replies about the node as a whole.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! Backups while the daemon runs: the files of one moment are named, and stay until whoever copies them is done.
+//! Backups while the daemon runs: it names the files of one moment, and keeps them until the command has copied them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Boxes that an identity rents at carriers: what the control socket can ask of them, and how they stand.
+//! Boxes that an identity rents at carriers, as the control socket shows and changes them.
 
 use crate::base::{Onion, OnionSeed};
 use crate::control::reply::{self, BoxState, BoxStatus, CheckState};

@@ -1,4 +1,4 @@
-//! The queue, for people and scripts: what waits and why, what became of what ended, trying again and taking back.
+//! The queue, for people and scripts: which messages wait and why, how others ended, trying again and taking back.
 
 use std::sync::Arc;
 

@@ -1,9 +1,9 @@
 //! Application passwords: made by us with 128 random bits, kept as a hash only, shown once.
 //!
 //! Nobody can search 2^128 passwords, so one SHA-256 without a salt keeps them: a try costs the same whether its user
-//! exists, and however many passwords that user has. Earlier versions kept Argon2id, each with a salt of its own. Those
-//! still count, and become the present form when they are used. Until then a try that is not recognised is compared with
-//! all of them, whoever they belong to, so that its time says nothing either.
+//! exists or not, and however many passwords that user has. Earlier versions kept Argon2id, each with a salt of its
+//! own. Those hashes still count, and are replaced by the present form when their password is used. Until then a try
+//! that is not recognised is compared with all of them, of every user, so that its time says nothing either.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,4 @@
-//! Starting a node: settings, keys, listeners, transport; then what it has in its data directory.
+//! Starting a node: settings, keys, listeners, transport; then the identities and the carrier in its data directory.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Stopping a node: no new sessions, what was begun is committed, files and threads are let go.
+//! Stopping a node: no new session is accepted, commits under way are completed, files and threads are released.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
-//! The same for the carrier: what is held and can be read stays, the rest is given up.
+//! Repair of a carrier's log: the objects that can be read stay, the others are given up.
 //!
-//! The sender of an object that is lost here hears of no delivery, and brings another copy or reports it as
-//! unconfirmed. Where the record of a deposit is lost its token admits something once more.
+//! The sender of an object that is lost here is told of no delivery, and deposits another copy or reports the message
+//! as unconfirmed. Where the record of a deposit is lost, its token admits one more object.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! The same for an identity: what cannot be read is taken out of its folders and of what waits, and a message in INBOX says
-//! so. A folder whose own record is lost is made again for what lies in it.
+//! Repair of an identity's log: messages that cannot be read are taken out of its folders and its queue, and a message
+//! in INBOX says so. A folder whose own record is lost is made again for the messages in it.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Repairs on a disk in memory: what is lost is named, what is not is kept, and the next start works.
+//! Repairs on a disk in memory: lost parts are named, the others are kept, and the next start works.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 

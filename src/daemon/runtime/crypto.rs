@@ -1,5 +1,5 @@
-//! The pool on which messages are sealed, opened and passwords hashed: a bounded number of threads, so that
-//! no flood of objects starves the rest of the daemon.
+//! The pool on which messages are sealed and opened and passwords are hashed: a bounded number of threads, so that no
+//! flood of objects starves the rest of the daemon.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};

@@ -1,8 +1,8 @@
-//! The driver of a machine: takes what happened, has its shell perform what the machine decides.
+//! The driver of a machine: it tells the machine each event, and has the machine's shell perform what it decides.
 //!
-//! It holds no policy. One task per machine; sealing and opening go to the crypto pool, commits to the log's own thread,
-//! connections to tasks of their own. Everything comes back as an input. What an effect of one kind of machine means is in
-//! its [`Shell`], in `hosts`.
+//! It holds no policy. There is one task per machine; sealing and opening go to the crypto pool, commits to the log's
+//! own thread, connections to tasks of their own. Their results come back as inputs. Effects that only one kind of
+//! machine has are performed by its [`Shell`], in `hosts`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

@@ -1,8 +1,8 @@
-//! A state that is the fold of the records of its log: made, opened, and written to while no machine runs. Once for
-//! identities and for the carrier; `repair` reads with the same [`Reader`].
+//! A state that is the fold of the records of its log: how it is made, opened, and written to while no machine runs.
+//! Identities and the carrier share this code; `repair` reads with the same [`Reader`].
 //!
-//! A log that cannot be opened, or that holds a record of a later version, is a failure with the next step for the user,
-//! and nothing of it is given up.
+//! A log that cannot be opened, or that holds a record of a later version, is a failure that names the next step for
+//! the user; nothing of the log is given up.
 
 use std::collections::BTreeSet;
 use std::path::Path;

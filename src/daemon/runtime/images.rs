@@ -1,10 +1,10 @@
 //! Images: the state of a log, kept in the view, so that the next start reads little (docs/on-disk.md, "Start").
 //!
-//! An image is of the state at a place of the log that is durable, and is taken while no commit is under way: the state then is
-//! the fold of everything up to that place. Encoding and sealing it takes long where the state is large, so it is done on a
-//! thread that may wait, while the driver goes on: what comes meanwhile is not in the image, and lies behind its place. One
-//! image is made at a time, so that an older one never replaces a newer one; a later one that is due waits for it. An image that
-//! cannot be made costs the next start the time to read the log.
+//! An image is the state at a place of the log that is durable, and is taken while no commit is under way: the state
+//! then is the fold of everything up to that place. Encoding and sealing it takes long where the state is large, so
+//! this is done on a thread that may wait, while the driver goes on: records of the meantime are not in the image, and
+//! lie behind its place. One image is made at a time, so that an older one never replaces a newer one; a later one that
+//! is due waits for it. Where an image cannot be made, the next start takes longer, because it reads more of the log.
 
 use std::sync::Arc;
 

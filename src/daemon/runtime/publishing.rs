@@ -1,4 +1,4 @@
-//! Publishing an onion for as long as that is wanted, and handing over whoever connects.
+//! Publishing an onion for as long as that is wanted, and handing over each connection that arrives at it.
 
 use std::sync::Arc;
 use std::time::Duration;

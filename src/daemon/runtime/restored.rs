@@ -1,5 +1,5 @@
-//! The first start after a restore: a copy must not run beside its original (docs/on-disk.md, "Backup"). Until every
-//! onion was looked for on the network and found absent, nothing is published and nobody is dialled.
+//! The first start after a restore: a copy must not run beside its original (docs/on-disk.md, "Backup"). Nothing is
+//! published and nobody is dialled until every onion was looked for on the network and found absent.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
-//! The connections of one machine: tasks that carry their bytes, and what waits between them and the machine.
+//! The connections of one machine: tasks that carry their bytes, and the pieces that wait between them and the machine.
 //!
-//! What a machine does not want to read yet stays here, one piece a session, and its peer waits.
+//! Bytes that a machine does not want to read yet stay here, one piece a session, and the peer that sent them waits.
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;

@@ -1,8 +1,8 @@
 //! The parts of a node that must never be missing: drivers, gateways, publishing, the control socket.
 //!
-//! Each is a task that ends only when the node stops. One that ends before, by a panic or otherwise, would leave a node
-//! that answers nobody at one of its ends and calls itself well: so the whole node stops instead, says which part it was, and
-//! ends with a failure. What was begun is still committed.
+//! Each is a task that ends only when the node stops. If one ended before, by a panic or otherwise, the node would go
+//! on calling itself well while one of its ends answers nobody. So the whole node stops instead, says which part it
+//! was, and ends with a failure. Commits under way are still completed.
 
 use std::sync::{Mutex, PoisonError};
 

@@ -1,10 +1,10 @@
-//! Two of one: whether another node answers at an onion of this one (docs/on-disk.md, "Two of one"). A copy and its original
-//! that both run split their mail; whichever notices first ends.
+//! Two of one: whether another node answers at an onion of this one (docs/on-disk.md, "Two of one"). A copy and its
+//! original that both run split their mail; the first of the two that notices ends.
 //!
-//! A look dials the onion on a circuit of its own and sends one line with a random number, which is no command. Where the line
-//! arrives at this very process, nobody else is there. Where a node answers it as it answers what it does not know (701),
-//! somebody else is: this process answers no line of its own. Whatever else happens proves nothing: a connection that gives way
-//! to others, for one, ends without that answer.
+//! A look dials the onion on a circuit of its own and sends one line with a random number, which is no command. If the
+//! line arrives at this very process, no other node is there. If a node answers it like any unknown command (701), that
+//! is another node: this process never answers the line of a look of its own. Any other outcome proves nothing: a
+//! connection that has to make room for others, for example, ends without that answer.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -1,5 +1,5 @@
-//! Keeping a log small while the daemon runs: looked at every few minutes, done on threads of its own, never in the way
-//! of a commit (docs/on-disk.md, "Compaction").
+//! Keeping a log small while the daemon runs: every few minutes it is checked whether that is worth it, and done on
+//! threads of its own, never in the way of a commit (docs/on-disk.md, "Compaction").
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

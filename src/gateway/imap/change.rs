@@ -1,4 +1,4 @@
-//! What changes messages: STORE, EXPUNGE, COPY, MOVE, APPEND.
+//! Commands that change messages: STORE, EXPUNGE, COPY, MOVE, APPEND.
 
 use std::sync::Arc;
 use std::time::Instant;

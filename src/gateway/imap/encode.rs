@@ -1,7 +1,7 @@
 //! Responses as bytes: strings, flags, dates, ENVELOPE and BODYSTRUCTURE (RFC 3501 §7, §9).
 //!
-//! Whatever a message holds, what leaves here is a well-formed response: text goes out quoted only where it is short
-//! printable ASCII, and as a literal otherwise. No CR, LF or NUL of a message reaches a line.
+//! Whatever a message holds, the output is a well-formed response: text is written as a quoted string only where it is
+//! short printable ASCII, and as a literal otherwise. No CR, LF or NUL of a message reaches a line.
 
 use crate::base::Timestamp;
 use crate::engine::state::mailbox::{Flags, Folder};

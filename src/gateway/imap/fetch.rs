@@ -1,9 +1,10 @@
-//! FETCH: what of which messages.
+//! FETCH: the items that a client asks for, of the messages that it names.
 //!
-//! Each response begins with the UID where it is asked for. Large sections go out in pieces as they are read. A literal is
-//! announced when all its bytes were read once: a body that cannot be read costs its own response and makes the command
-//! end with NO. What cannot be read any more after that is replaced, in the length that was announced. A message that
-//! somebody else expunged meanwhile is left out (RFC 2180 §4.1); its EXPUNGE follows as soon as it may be told.
+//! Each response begins with the UID where that is asked for. Large sections go out in pieces as they are read. A
+//! literal is announced only after all its bytes were read once: a body that cannot be read costs its own response and
+//! makes the command end with NO. If bytes can no longer be read after that, others replace them, in the length that
+//! was announced. A message that another session expunged meanwhile is left out (RFC 2180 §4.1); its EXPUNGE follows as
+//! soon as it may be told.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! LOGIN and AUTHENTICATE (PLAIN, LOGIN; RFC 4616, RFC 4959).
 //!
-//! A wrong password is answered late, at a pace that all connections share ([`Pacer`](crate::gateway::pacer::Pacer)); which
-//! of user and password was wrong is not said. Passwords are wiped after use.
+//! A wrong password is answered late, at a pace that all connections share ([`Pacer`](crate::gateway::pacer::Pacer));
+//! the answer does not tell whether the user or the password was wrong. Passwords are wiped after use.
 
 use imap_codec::imap_types::auth::AuthMechanism;
 use zeroize::Zeroizing;

@@ -1,11 +1,12 @@
 //! Whether a message is what a SEARCH looks for, without IO.
 //!
 //! Text is compared as people see it: encoded words, transfer encodings and character sets are undone, and case does
-//! not count. The body is what Dovecot searches too: parts that are text or belong to a message (a report of delivery), the headers of parts and of
-//! enclosed messages, and the names of files. Text of a message is decoded when the first key asks for it, and once.
+//! not count. The body is what Dovecot searches too: parts that are text or belong to a message (a report of delivery),
+//! the headers of parts and of enclosed messages, and the names of files. Text of a message is decoded once, when the
+//! first key asks for it.
 //!
-//! Work: decoding makes at most 80 steps for a byte of the message, and each key that looks at text two more for a byte of what
-//! was decoded. Whether to go on is asked at least every 64 KiB of that.
+//! Work: decoding makes at most 80 steps for a byte of the message, and each key that looks at text makes two more for
+//! a byte of the decoded text. At least every 64 KiB of those, the caller is asked whether to go on.
 
 use crate::base::{limits, meter};
 use crate::engine::state::mailbox::{Flags, Message, Uid};

@@ -1,8 +1,8 @@
 //! One session: greeting, login, selected; the loop that reads a command, has it answered and goes on.
 //!
 //! States: not logged in (`user` is `None`), logged in, selected ([`User::selected`]). A session ends by LOGOUT, by
-//! silence, after too many mistakes, when what comes is not IMAP, when the daemon stops, or when the selected folder
-//! disappears under it.
+//! silence, after too many mistakes, on input that is not IMAP, when the daemon stops, or when the selected folder is
+//! deleted.
 
 use std::future::Future;
 use std::sync::Arc;

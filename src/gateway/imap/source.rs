@@ -1,4 +1,4 @@
-//! The bytes of one message, read as little as the question allows.
+//! The bytes of one message, of which no more is read than a command needs.
 //!
 //! A header is read without the body behind it; the structure is parsed once and kept with
 //! [`Account::cache`]; sections are ranges of the stored body. One body at a time is in memory per session, and all

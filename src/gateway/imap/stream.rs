@@ -1,6 +1,6 @@
 //! The socket of one session: reading that loses nothing when it is interrupted, writing with back-pressure.
 //!
-//! [`Reader`] keeps what came behind the line it gave out, so that `DONE` and the next command may share a packet.
+//! [`Reader`] keeps the bytes behind the line that it gave out, so that `DONE` and the next command may share a packet.
 //! [`Writer`] collects a response and sends it in pieces of at most a quarter of a MiB.
 
 use std::io;

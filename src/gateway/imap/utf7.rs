@@ -1,4 +1,5 @@
-//! Mailbox names in modified UTF-7, both ways (RFC 3501 §5.1.3). A name is read once, and what is shifted in it is copied twice.
+//! Mailbox names in modified UTF-7, both ways (RFC 3501 §5.1.3). A name is read once, and its shifted parts are copied
+//! twice.
 
 use crate::base::meter;
 

@@ -1,8 +1,9 @@
-//! What one session believes about its selected folder: sequence numbers, and what it was told.
+//! What one session believes about its selected folder: its sequence numbers, and which changes it was told.
 //!
-//! Sequence numbers belong to the session, not to the mailbox: a message that somebody else expunged keeps its number
-//! until this session may be told (RFC 3501 §7.4.1). [`View::sync`] compares the belief with what is committed and
-//! gives the responses that close the gap; nothing is told twice, and nothing that the client did itself in silence.
+//! Sequence numbers belong to the session, not to the mailbox: a message that another session expunged keeps its number
+//! until this session may be told (RFC 3501 §7.4.1). [`View::sync`] compares the belief with the committed state and
+//! gives the responses that close the gap; nothing is told twice, and changes that the client made itself in silence
+//! are not told.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

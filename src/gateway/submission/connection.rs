@@ -1,4 +1,4 @@
-//! The driver of a session: moves bytes and does the steps. It decides nothing.
+//! The driver of a session: it moves bytes and performs the session's steps. It decides nothing.
 
 use std::io;
 use std::sync::Arc;

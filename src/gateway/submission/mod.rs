@@ -1,11 +1,11 @@
 //! Submission: where a mail program hands over mail to send (RFC 6409), on loopback.
 //!
 //! The session is a machine without IO (`session`); `connection` moves bytes between it and a stream;
-//! `receiver` reads DATA; `reply` says what a failure means to a mail program. A message has its 250 only when
-//! the queue holds it on disk; then it is this daemon's to deliver or to report.
+//! `receiver` reads DATA; `reply` says what a failure means to a mail program. A message is answered with 250 only when
+//! the queue holds it on disk; from then on this daemon has to deliver it or report that it could not.
 //!
-//! Failures: a client that goes away or is silent loses what it had not had a 250 for. A peer that speaks HTTP, TLS
-//! or anything else that a browser may be tricked into sending is disconnected without an echo.
+//! Failures: a client that goes away or falls silent loses the messages for which it had no 250 yet. A peer that speaks
+//! HTTP, TLS or anything else that a browser may be tricked into sending is disconnected without an echo.
 
 mod connection;
 mod receiver;

@@ -1,4 +1,4 @@
-//! Reading DATA (RFC 5321 §4.5.2): only CRLF `.` CRLF ends it, whatever else stands in it.
+//! Reading DATA (RFC 5321 §4.5.2): only CRLF `.` CRLF ends it, whatever else it contains.
 //!
 //! A lone CR or LF, a NUL, a line or a message beyond its bound makes the message invalid; it is then read to its
 //! end and dropped, so that nothing inside it can be taken for a command (SMTP smuggling).

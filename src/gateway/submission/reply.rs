@@ -1,6 +1,6 @@
 //! What a failure means to a mail program: a reply code, an enhanced code (RFC 3463) and a sentence.
 //!
-//! 5xx says that the same message will fail again, 4xx that it may go later. What is not known is temporary.
+//! 5xx says that the same message will fail again, 4xx that it may succeed later. An unknown failure is temporary.
 
 use crate::engine::{RequestError, Unaddressable};
 use crate::mail::outgoing::OutgoingError;

@@ -1,6 +1,7 @@
-//! The fields that may leave at the top of a message; every other is dropped.
+//! The fields that may leave at the top of a message; every other field is dropped.
 //!
-//! They are written in one order and spelling, because those tell the program. Fields of content are in `params`.
+//! They are written in one order and spelling, because order and spelling would tell which program wrote them. Fields
+//! of content are in `params`.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! The header of a message inside a message: one that is forwarded, or of which a report tells.
+//! The header of a message inside a message: a message that is forwarded, or one that a report is about.
 
 use std::collections::BTreeSet;
 

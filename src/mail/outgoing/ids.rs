@@ -1,4 +1,5 @@
-//! Ids of messages: one's own are at one's own onion, and no id tells of somebody whom the header does not name.
+//! Ids of messages: those of the user's own messages are at the user's own onion, and no id names somebody whom the
+//! header does not name.
 
 use crate::base::{Onion, Rng, meter};
 

@@ -1,11 +1,11 @@
 //! What happens to a message between the mail program that wrote it and the signature that goes over it
 //! (docs/protocol.md, "What a submission changes").
 //!
-//! A list says what may leave, at the top (`fields`), in the headers of parts (`params`) and in those of messages
-//! inside (`forwarded`); everything else is dropped. Dates become UTC; petnames, which are the user's own, become
-//! addresses; no id tells of somebody whom the header does not name. Bodies keep their bytes, except for what `parts`
-//! says. A message that two programs could read differently is refused. Work is linear in the message, times the bounded
-//! depth of its parts.
+//! A list says which fields may leave, at the top (`fields`), in the headers of parts (`params`) and in those of
+//! messages inside (`forwarded`); all others are dropped. Dates become UTC; petnames, which are the user's own, become
+//! addresses; no id names somebody whom the header does not name. Bodies keep their bytes, except where `parts`
+//! rewrites them. A message that two programs could read differently is refused. Work is linear in the message, times
+//! the bounded depth of its parts.
 
 mod fields;
 mod forwarded;

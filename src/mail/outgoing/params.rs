@@ -1,4 +1,5 @@
-//! The fields of content, at the top and in the headers of parts, and their parameters; what is not listed is dropped.
+//! The fields of content and their parameters, at the top and in the headers of parts; those that are not listed are
+//! dropped.
 
 use std::collections::BTreeMap;
 

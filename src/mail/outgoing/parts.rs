@@ -1,7 +1,9 @@
-//! The parts of a message, each with the fields that may leave and nothing before, between and after them.
+//! The parts of a message, each with the fields that may leave, and without the text before, between and after the
+//! parts.
 //!
-//! What is signed or encrypted (RFC 1847) stays whole, byte for byte, under a header that is cleaned: a changed byte would
-//! break it. Everything else keeps its bytes, except for what [`super::texts`] and [`super::forwarded`] say.
+//! A part that is signed or encrypted (RFC 1847) stays whole, byte for byte, under a header that is cleaned: a changed
+//! byte would break it. Every other part keeps its bytes, except where [`super::texts`] and [`super::forwarded`]
+//! rewrite them.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! The few texts that are rewritten: what refers to a Content-Id, and calendars.
+//! The few texts that are rewritten: those that refer to a Content-Id, and calendars.
 
 use std::borrow::Cow;
 

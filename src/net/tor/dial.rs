@@ -1,10 +1,11 @@
 //! Reaching one peer: several tries, each on circuits of its own, the first to succeed wins.
 //!
 //! An onion connection can stall without an error: the introduction point acknowledges, and the peer, restarted since
-//! its descriptor was fetched, never meets us. arti notices only after half a minute or more. So a try that has not
-//! succeeded after [`limits::DIAL_TRY`] gets company, on a new token, which makes arti fetch the descriptor anew; the first
-//! goes on, because a slow network is slow for both. One that failed is followed by another at once: its circuit, or the
-//! descriptor that it knew, was of a peer that restarted. Those after it wait a little, until the peer has published anew.
+//! its descriptor was fetched, never meets us. arti notices only after half a minute or more. So after
+//! [`limits::DIAL_TRY`] a try that has not succeeded is joined by another, on a new token, which makes arti fetch the
+//! descriptor anew; the first goes on, because a slow network is slow for both. A try that failed is followed by
+//! another at once: its circuit, or the descriptor that it used, may be older than a restart of the peer. Later tries
+//! wait a little, until the peer has published anew.
 
 use std::future::Future;
 

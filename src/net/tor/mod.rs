@@ -1,11 +1,11 @@
 //! Tor in this process: one arti client per node, one onion service per identity.
 //!
-//! The client starts at once and bootstraps in the background; [`Tor::status`](Transport::status) tells how far it
-//! is, and what hinders it. Onion keys are given to arti at every launch and kept in its memory only; below its
-//! directory lie its guards, its directory cache and the state of its introduction points (docs/architecture.md,
-//! "Tor"). A dial gets circuits by its [`Isolation`]; `dial` says what becomes of one that stalls.
-//! Failures: a wrong configuration, an open directory or a clock before this program's making stop the start;
-//! everything later is a status or the error of one dial or listener.
+//! The client starts at once and bootstraps in the background; [`Tor::status`](Transport::status) tells how far it is,
+//! and what hinders it. Onion keys are given to arti at every launch and kept in its memory only; arti's directory
+//! holds its guards, its directory cache and the state of its introduction points (docs/architecture.md, "Tor"). A dial
+//! gets circuits by its [`Isolation`]; `dial` says what happens to one that stalls.
+//! Failures: a wrong configuration, an open directory, or a clock that shows a time before this program was made stops
+//! the start; everything later is a status or the error of one dial or listener.
 
 mod dial;
 mod isolation;

@@ -1,7 +1,7 @@
 //! How far arti is, as a status with a sentence for its user.
 //!
-//! arti says by itself when it believes to be stuck. It does not notice everything (a relay that accepts and stays
-//! silent, for one), so a bootstrap without progress for a while counts as blocked too.
+//! arti reports by itself when it believes to be stuck. It does not notice everything (for example a relay that accepts
+//! and stays silent), so a bootstrap without progress for a while counts as blocked too.
 
 use std::time::Duration;
 

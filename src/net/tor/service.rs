@@ -1,4 +1,4 @@
-//! One onion service: launched with our key, served until its listener goes.
+//! One onion service: launched with our key, and served until its listener is dropped.
 //!
 //! Every rendezvous circuit has a task of its own and may begin streams to [`RUNE_PORT`]; all other requests get the
 //! same answer that other onion services give. Circuits, streams on a circuit and streams in all are bounded.

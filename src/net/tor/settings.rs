@@ -1,8 +1,8 @@
 //! arti's configuration: the `[tor]` table as its user wrote it, and what runepeer itself decides.
 //!
-//! Ours alone: where arti keeps its files, and that keys stay in memory. Set by us where the table says nothing:
-//! full vanguards and the memory limit. arti's defaults for both are weaker, so the result is checked. A key that
-//! arti does not know is an error: a mistyped protection must not be ignored.
+//! The user cannot set where arti keeps its files, nor that keys stay in memory. Where the table says nothing, we set
+//! full vanguards and the memory limit: arti's defaults for both are weaker, so the result is checked. A key that arti
+//! does not know is an error: a mistyped protection must not be ignored.
 
 use std::error::Error;
 use std::fmt::Write;

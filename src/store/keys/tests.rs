@@ -1,4 +1,4 @@
-//! What opens the keys of a node, and what does not.
+//! What opens the keys of a node, and what does not open them.
 
 use super::*;
 use crate::base::rng::SeededRng;

@@ -1,8 +1,8 @@
-//! A disk in memory that keeps apart what is written and what is durable.
+//! A disk in memory that distinguishes what is written from what is durable.
 //!
 //! A write is durable after [`VfsFile::sync`], a name after [`Vfs::sync_dir`] on its directory. [`MemVfs::crash`] gives the
-//! disk as the next start finds it. What was not synced is lost, or survives in part: blocks of 512 or 4096 bytes each for
-//! itself, in any order, some as zeros; and of the names any subset.
+//! disk as the next start finds it. Bytes that were not synced are lost, or survive in part: blocks of 512 or 4096
+//! bytes, each independently, in any order, some as zeros. Of the names that were not synced, any subset survives.
 
 use std::collections::BTreeMap;
 use std::io;

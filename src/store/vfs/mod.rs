@@ -1,7 +1,7 @@
 //! The few file operations that the store uses, behind a trait.
 //!
 //! [`RealVfs`] is the disk. [`MemVfs`] is a disk in memory that knows what a power cut leaves; [`FaultVfs`] makes one
-//! operation fail. The last two are how every crash row of docs/on-disk.md is tested, and what a simulation runs on.
+//! operation fail. With the last two every crash row of docs/on-disk.md is tested, and simulations run on them.
 //! Everything written through here is written once: files are created, appended to, renamed and removed, never changed.
 
 mod fault;

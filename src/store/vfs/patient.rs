@@ -1,4 +1,4 @@
-//! A disk that fails here and there: what it gives is read, what it does not give is zeros.
+//! A disk with bad blocks: readable blocks are read, the others are read as zeros.
 
 use std::io;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! A file system that is only looked at: whatever would change it is refused. Commands that promise to change nothing
-//! read through this.
+//! A file system that is only looked at: every operation that would change it is refused. Commands that promise to
+//! change nothing read through this.
 
 use std::io;
 use std::path::Path;

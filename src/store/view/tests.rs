@@ -1,4 +1,4 @@
-//! What the cache keeps, loses and never does.
+//! What the cache keeps, what it loses, and what it must never do.
 
 use super::*;
 use crate::base::Rng;

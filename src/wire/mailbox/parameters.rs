@@ -1,4 +1,4 @@
-//! The parameters of a command, sorted by what they are.
+//! The parameters of a command, sorted by their kind.
 
 use crate::wire::command::{CommandError, once};
 use crate::wire::word::{Word, number};

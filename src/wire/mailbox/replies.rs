@@ -1,4 +1,4 @@
-//! What the replies of a box say behind their codes.
+//! The contents of the replies of a box, after their codes.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! Commands of a box: what is refused, what is read in several spellings, and that what is written reads back.
+//! Commands of a box: which are refused, which are read in several spellings, and that written commands read back.
 
 use super::super::{CertificateRef, Command, Decoder, Item, Side, Tagged};
 use super::*;

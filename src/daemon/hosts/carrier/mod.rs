@@ -1,7 +1,7 @@
 //! The carrier of a node: made, opened from its log, published.
 //!
 //! It has an onion, a certificate, a key and a log of its own; nothing ties it to the identities of the node but the
-//! file system. It exists once its key is kept, like an identity; switched off it keeps what it holds.
+//! file system. Like an identity, it exists once its key is kept. A carrier that is switched off keeps what it holds.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

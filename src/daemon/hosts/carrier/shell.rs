@@ -1,4 +1,4 @@
-//! The shell of a carrier's machine: what its effects mean.
+//! The shell of a carrier's machine: it performs the machine's effects.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -1,7 +1,7 @@
 //! The identities of a node: made, opened from their logs, published.
 //!
-//! An identity exists once its key is kept; its log, with its first records, is there before. Opening folds the state from
-//! the view's image and the rest of the log, or from the whole log where there is no image that fits.
+//! An identity exists once its key is kept; its log, with its first records, is made before that. Opening folds the
+//! state from the view's image and the rest of the log, or from the whole log where no image fits.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! The shell of an identity's machine: what its effects mean.
+//! The shell of an identity's machine: it performs the machine's effects.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The fields of content and the bounds of parts, to the last case.
+//! The fields of content and the bounds of parts: each value that is allowed, and the first one beyond.
 
 use super::*;
 use crate::base::limits::{MIME_DEPTH, MIME_PARTS};

@@ -1,4 +1,4 @@
-//! What making a message ready costs, whatever its author or the authors of what it forwards wrote.
+//! The cost of making a message ready is bounded, whatever its author or the authors of forwarded messages wrote.
 
 use std::collections::BTreeMap;
 
