@@ -16,7 +16,7 @@ use crate::base::{Rng, SymmetricKey};
 
 const MAGIC: &[u8; 8] = b"RUNEBKUP";
 const VERSION: u16 = 1;
-/// Of the header, what is authenticated: everything before the wrapped key.
+/// The part of the header that is authenticated: everything before the wrapped key.
 const AUTHENTICATED: usize = 48;
 /// Nonce, key and tag.
 const WRAPPED_BYTES: usize = 60;
@@ -25,19 +25,19 @@ const HEADER_BYTES: usize = 256;
 /// Why an archive cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
-    /// It is something else.
+    /// The file is not a backup.
     #[error("this is no backup of runepeer")]
     NotAnArchive,
     /// A later version of the program wrote it.
     #[error("this backup was written by a later version of this program; use that version")]
     Version,
-    /// The passphrase is another one, or the first bytes were changed.
+    /// Another passphrase was given, or the first bytes were changed.
     #[error("the passphrase is wrong")]
     WrongPassphrase,
-    /// Bytes are not what was written, or the end is missing.
+    /// Bytes were changed, or the end is missing.
     #[error("the backup is damaged at byte {offset}, or its end is missing; use another one")]
     Damaged {
-        /// Where in the file.
+        /// The place in the file.
         offset: u64,
     },
     /// The disk failed.
@@ -56,7 +56,7 @@ impl<W: io::Write> ArchiveWriter<W> {
     /// Begins an archive that this passphrase opens. Takes some tenths of a second and 64 MiB.
     ///
     /// # Errors
-    /// Those of what is written to.
+    /// Those of the output.
     pub fn new(mut to: W, passphrase: &Passphrase, rng: &mut dyn Rng) -> io::Result<Self> {
         let stretching = Stretching::new(rng);
         let key = SymmetricKey::random(rng);
@@ -78,16 +78,16 @@ impl<W: io::Write> ArchiveWriter<W> {
     /// Appends bytes.
     ///
     /// # Errors
-    /// Those of what is written to.
+    /// Those of the output.
     pub fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.chunks.push(bytes, &mut self.sealed);
         self.flush()
     }
 
-    /// Ends it: one without its end is damaged.
+    /// Ends the archive: an archive without its end counts as damaged.
     ///
     /// # Errors
-    /// Those of what is written to.
+    /// Those of the output.
     pub fn finish(self) -> io::Result<W> {
         let Self { mut to, chunks, mut sealed } = self;
         chunks.finish(&mut sealed);
@@ -107,14 +107,14 @@ pub struct Archive {
     file: Arc<dyn VfsFile>,
     sealer: Sealer,
     authenticated: Vec<u8>,
-    /// Bytes of the chunks, sealed.
+    /// Bytes of all chunks, as they are sealed.
     sealed: u64,
     /// The chunk that was opened last.
     held: Mutex<Option<(u64, Zeroizing<Vec<u8>>)>>,
 }
 
 impl Archive {
-    /// Opens an archive. Takes some tenths of a second and 64 MiB. Only what is read is looked at.
+    /// Opens an archive. Takes some tenths of a second and 64 MiB. Damage is found only in chunks that are read.
     ///
     /// # Errors
     /// See [`ArchiveError`].
@@ -130,7 +130,7 @@ impl Archive {
             return Err(ArchiveError::NotAnArchive);
         }
         let version = fields.u16();
-        // This program writes zeros there: anything else is damage.
+        // This program writes zeros there: other bytes are damage.
         let more = header.get(AUTHENTICATED + WRAPPED_BYTES..).unwrap_or_default();
         if version == Some(VERSION) && more.iter().any(|byte| *byte != 0) {
             return Err(ArchiveError::Damaged { offset: (AUTHENTICATED + WRAPPED_BYTES) as u64 });
@@ -153,13 +153,13 @@ impl Archive {
         Ok(Self { file, sealer, authenticated, sealed: size - HEADER_BYTES as u64, held: Mutex::default() })
     }
 
-    /// How many bytes it holds.
+    /// How many bytes the archive holds.
     pub fn len(&self) -> u64 {
         let chunks = self.sealed.div_ceil(SEALED_CHUNK as u64);
         self.sealed.saturating_sub(chunks * TAG_BYTES as u64)
     }
 
-    /// Whether it holds nothing.
+    /// Whether the archive holds no bytes.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -172,7 +172,7 @@ impl Archive {
         let end = range.end.min(self.len());
         let mut at = range.start;
         let mut bytes = Vec::with_capacity(usize::try_from(end.saturating_sub(at)).unwrap_or(0));
-        // Its end is looked at in any case, so that one without an end never looks whole.
+        // The end is checked by every read, so that an archive without its end never looks whole.
         let last = self.sealed.div_ceil(SEALED_CHUNK as u64) - 1;
         if at >= end && range.start >= self.len() {
             self.with_chunk(last, |_| ())?;

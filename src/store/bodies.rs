@@ -20,7 +20,7 @@ pub enum ReadError {
     /// No committed transaction brought it, or it was forgotten.
     #[error("there is no such body")]
     Unknown,
-    /// Its bytes are not what was written.
+    /// The stored bytes were changed, or some are missing.
     #[error("a stored body is damaged: {file} was changed or is incomplete")]
     Damaged {
         /// The file in which it is.
@@ -31,13 +31,13 @@ pub enum ReadError {
     Io {
         /// The file in which it is.
         file: PathBuf,
-        /// What the disk said.
+        /// The error of the disk.
         error: std::io::Error,
     },
 }
 
-/// Where a body is, in as few bytes as most need: there is one for each. What few need is in [`More`], and its number of
-/// bytes here is [`ELSEWHERE`] then.
+/// Where a body is. There is one of these for each body, so it has only the fields that most bodies need. The other
+/// fields are in [`More`]; `len` is [`ELSEWHERE`] then.
 #[derive(Clone)]
 struct Location {
     key: SymmetricKey,
@@ -48,19 +48,19 @@ struct Location {
 
 const ELSEWHERE: u32 = u32::MAX;
 
-/// What few bodies need.
+/// Fields that only few bodies need.
 #[derive(Clone)]
 struct More {
     place: Place,
     len: u64,
     tail: Option<BodyTail>,
-    /// How many bodies have their end here.
+    /// How many bodies share their end with this one.
     references: u32,
-    /// Nobody may read it; it stays for those that have their end here.
+    /// Whether the body was removed: it can no longer be read, and stays only because others share their end with it.
     hidden: bool,
 }
 
-/// A body, with all that is known of it.
+/// A body, with both kinds of fields.
 #[derive(Clone)]
 struct Known {
     key: SymmetricKey,
@@ -68,7 +68,7 @@ struct Known {
 }
 
 impl Location {
-    /// A place for what needs no [`More`].
+    /// The short form, for a body that needs no [`More`].
     fn near(known: &Known) -> Option<Self> {
         let More { place: Place::Inline { segment, offset }, len, tail: None, references: 0, hidden: false } =
             known.more
@@ -90,7 +90,7 @@ impl Known {
         self.more.place
     }
 
-    /// How many bytes it has itself.
+    /// How many bytes are the body's own, without a shared end.
     fn len(&self) -> u64 {
         self.more.len
     }
@@ -99,7 +99,7 @@ impl Known {
         self.len() + self.more.tail.map_or(0, |tail| tail.len)
     }
 
-    /// The segment in which it takes this many bytes.
+    /// The segment in which it lies, and how many bytes it takes there.
     fn weight(&self) -> Option<(u64, u64)> {
         match self.place() {
             Place::Inline { segment, .. } => Some((segment, sealed_len(self.len()) + FRAME_BYTES as u64)),
@@ -142,7 +142,7 @@ impl Index {
         Some(self.known(id, self.locations.get(&id)?))
     }
 
-    /// The body, where it may be read.
+    /// The body, unless it is hidden.
     fn shown(&self, id: BodyId) -> Option<Known> {
         self.get(id).filter(|known| !known.more.hidden)
     }
@@ -179,7 +179,7 @@ impl Index {
         if let Some(before) = &before {
             self.weigh(before, false);
         }
-        // One that was moved keeps what others have in it.
+        // A body that was moved keeps its references and stays hidden if it was.
         let (references, hidden) =
             before.as_ref().map_or((0, hidden), |before| (before.more.references, before.more.hidden));
         if let (Some(tail), None) = (&tail, &before)
@@ -193,7 +193,7 @@ impl Index {
         self.set(id, known);
     }
 
-    /// Takes a body out, and those that only it kept here; gives the places of what is gone.
+    /// Takes a body out, and those that only it kept here; adds their places to `gone`.
     fn remove(&mut self, id: BodyId, gone: &mut Vec<Place>) {
         let Some(mut known) = self.get(id) else { return };
         if known.more.references > 0 {
@@ -224,7 +224,8 @@ impl Bodies {
         self.write().insert(entry, false);
     }
 
-    /// Everything that a checkpoint says, hidden bodies included: those that others need come first.
+    /// Takes in all bodies of a checkpoint, hidden ones included. A body with a shared end comes after the body that it
+    /// needs.
     pub(super) fn restore(&self, entries: Vec<(BodyEntry, bool)>) {
         let mut index = self.write();
         let (plain, composed): (Vec<_>, Vec<_>) = entries.into_iter().partition(|(entry, _)| entry.tail.is_none());
@@ -267,7 +268,7 @@ impl Bodies {
         self.index().get(id).map(|known| known.place())
     }
 
-    /// Where a part of a body is: in which body that has all its bytes itself, and from where on.
+    /// Where a part of a body is: the body that has these bytes itself, and the offset in that one.
     pub(super) fn resolve(&self, id: BodyId, from: u64, len: u64) -> Option<BodyTail> {
         let known = self.index().shown(id)?;
         if known.total() != from.checked_add(len)? {
@@ -279,7 +280,7 @@ impl Bodies {
         }
     }
 
-    /// What is known of a body.
+    /// The entry of a body, as its transaction described it.
     pub(super) fn entry(&self, id: BodyId) -> Option<BodyEntry> {
         let Known { key, more: More { place, len, tail, .. } } = self.index().get(id)?;
         Some(BodyEntry { id, key, place, len, tail })

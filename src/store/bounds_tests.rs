@@ -18,7 +18,7 @@ use crate::base::{BodyId, SymmetricKey};
 use crate::engine::io::{CommitError, Durability, NewBody, SharedEnd};
 
 const DIR: &str = "/alice";
-/// Segments of a size that no test reaches.
+/// A segment size that no test reaches.
 const LARGE: Sizes = Sizes { segment: 64 << 20, inline_body: 1_000 };
 
 type Replayed = Vec<(u64, Vec<u8>)>;
@@ -65,7 +65,7 @@ fn compact(log: &mut SteppedLog, last: u64, state: &[u8]) {
     log.compact(mark, vec![state.to_vec()], &mut SeededRng::new(5)).unwrap();
 }
 
-/// The bytes of a segment; 0 where it is not there.
+/// The bytes of a segment; 0 where there is no such segment.
 fn size(vfs: &MemVfs, number: u64) -> u64 {
     vfs.open(&segment_path(number)).map_or(0, |file| file.size().unwrap())
 }
@@ -96,12 +96,12 @@ fn exactly_the_records_that_are_durable_have_a_position() {
     log.close();
     let (mut log, _) = open(&vfs, LARGE).unwrap();
     assert_positions(&log, &numbers);
-    // A segment of which only what was given up is known.
+    // A segment without a record, which only notes a forgotten body.
     log.forget(vec![id(1)]);
     log.close();
     let (mut log, _) = open(&vfs, LARGE).unwrap();
     assert_positions(&log, &numbers);
-    // Every start leaves a gap, once for each.
+    // Every start leaves a gap in the log numbers.
     let fourth = put(&mut log, &[4], vec![]).unwrap();
     assert_eq!(fourth, 4 + 2 * LOG_NUMBER_GAP);
     assert_positions(&log, &[1, 2, 3, fourth]);
@@ -134,7 +134,7 @@ fn what_follows_a_checkpoint_at_once_keeps_its_numbers_in_every_reading() {
     assert_eq!((seen, damage), (expected.to_vec(), vec![]));
     assert_positions(&log, &[4, 5]);
     assert_eq!(put(&mut log, &[6], vec![]), Ok(6 + LOG_NUMBER_GAP));
-    // Where nothing follows it, the number after it is not given twice either.
+    // Where no record follows, the number after the last one is not given twice either.
     let vfs = empty();
     let (mut log, _) = open(&vfs, LARGE).unwrap();
     assert_eq!(put(&mut log, &[1], vec![]), Ok(1));
@@ -213,7 +213,7 @@ fn a_log_is_made_smaller_once_a_start_reads_more_than_so_many_segments() {
     let most = size(&vfs, 1) / REPLAYED_SEGMENTS;
     assert!(!wants(most));
     assert!(wants(most - 1));
-    // What lies before the checkpoint is not read.
+    // The log before the checkpoint is not read.
     let (mut log, _) = open(&vfs, Sizes { segment: most - 1, ..LARGE }).unwrap();
     let last = put(&mut log, b"x", vec![]).unwrap();
     compact(&mut log, last, b"state");
@@ -245,7 +245,7 @@ fn bodies_of_one_transaction_share_an_end_where_it_is_the_same() {
     let apart = written(vec![new(1, &text, None), new(2, &other, None)]);
     let shared = written(vec![new(1, &text, None), new(2, &other, end(1, 100))]);
     assert!(shared < apart - 700, "{shared} of {apart}");
-    // What is not the same, what comes later, and what itself has only a beginning, is written whole.
+    // A body is written whole where the bytes differ, or where the other comes later or has only a beginning itself.
     for bodies in [
         vec![new(1, &text, None), new(2, &other, end(1, 99))],
         vec![new(1, &text, None), new(2, &other, end(1, 101))],
@@ -279,7 +279,8 @@ fn a_segment_is_filled_to_its_last_byte_and_what_is_larger_has_one_of_its_own() 
     assert!(one < both && both <= one + most);
     assert_eq!(segments(one + most), (1, both));
     assert_eq!(segments(one + most - 1), (2, one));
-    // Neither fits: each is in a segment of its own, and nothing is refused.
+    // The second body does not fit into the segment of the first: each gets a segment of its own, and neither is
+    // refused.
     assert_eq!(segments(600), (2, one));
 }
 

@@ -31,11 +31,11 @@ const PIECE_BYTES: usize = 1 << 20;
 pub(super) struct Mark {
     /// The number of the last record that it holds.
     pub(super) number: u64,
-    /// The segment in which that is.
+    /// The segment in which that record is.
     pub(super) segment: u64,
     /// The id of that segment.
     pub(super) segment_id: [u8; 16],
-    /// Where in it the next transaction begins.
+    /// The offset in it at which the next transaction begins.
     pub(super) offset: u64,
     /// The place of the next transaction in it, from 0.
     pub(super) counter: u64,
@@ -49,7 +49,7 @@ pub(super) struct Checkpoint {
     pub(super) mark: Mark,
     /// The state, as records that lead to it.
     pub(super) records: Vec<Vec<u8>>,
-    /// Every body, and whether it is only there for others that have their end in it.
+    /// Every body, and whether it is there only because others share their end with it.
     pub(super) bodies: Vec<(BodyEntry, bool)>,
 }
 
@@ -92,7 +92,7 @@ impl Checkpoint {
         let unique = data_encoding::HEXLOWER.encode(&rng.array::<8>());
         let temporary = dir.join(format!("{TEMPORARY}{unique}"));
         let written = self.write_to(vfs, &temporary, wrap, rng).and_then(|()| {
-            // What it replaces will be removed: it has to be what will be read.
+            // The files that it replaces will be removed, so the bytes are read back first.
             let read = Self::read(vfs, &temporary, wrap)?;
             let same = read.mark == self.mark
                 && read.records.len() == self.records.len()
@@ -101,7 +101,7 @@ impl Checkpoint {
         });
         let named = written.and_then(|()| Ok(vfs.rename_noreplace(&temporary, &path(dir, number))?));
         if named.is_err() {
-            // It may not be there; whatever is left is removed at the next start.
+            // The temporary file may not exist; if it stays, the next start removes it.
             let _ = vfs.unlink(&temporary);
         }
         named?;
@@ -329,7 +329,7 @@ mod tests {
         assert!(read.records == written.records);
         assert!(format!("{:?}", read.bodies) == format!("{:?}", written.bodies));
         assert_eq!(read.holding(), BTreeSet::from([2]));
-        // The pieces and the rest: no more is held in memory than one of them.
+        // No more than one piece is held in memory: the file is written in pieces, with one step for each.
         let faulty = FaultVfs::new(std::sync::Arc::new(MemVfs::new()), None);
         let steps = |checkpoint: &Checkpoint| {
             let before = faulty.steps();
@@ -357,7 +357,7 @@ mod tests {
             bytes[8] = 2;
         })
         .unwrap();
-        // A later version says so in what it authenticates, too.
+        // A later version authenticates its version number too; a number that was only changed is damage.
         assert!(matches!(Checkpoint::read(&vfs, &path, &wrap()), Err(CheckpointError::Damaged)));
         vfs.tamper(&path, |bytes| bytes[AUTHENTICATED] ^= 1).unwrap();
         assert!(matches!(Checkpoint::read(&vfs, &path, &wrap()), Err(CheckpointError::Version)));

@@ -1,6 +1,6 @@
 //! Little-endian fields of our file formats.
 
-/// Reads fields from the front of bytes; `None` where they end before.
+/// Reads fields from the front of bytes; `None` where too few bytes are left.
 pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 
 impl<'a> Fields<'a> {

@@ -15,19 +15,19 @@ use super::site::Site;
 use crate::base::limits::{COMPACTION_PIECE_BYTES, OBSOLETE_KEPT, SMALL_SEGMENTS};
 use crate::base::{Rng, Timestamp};
 
-/// Held by whoever copies the files of a log: nothing is removed meanwhile.
+/// Held while the files of a log are copied: none of them is removed meanwhile.
 #[derive(Clone, Default)]
 pub struct Pins(Arc<()>);
 
 impl Pins {
-    /// Whether nobody but the log itself holds one.
+    /// Whether only the log itself holds one.
     pub(super) fn is_free(&self) -> bool {
-        // The log's own: its shared part and its writer.
+        // The log holds two of its own: one in its shared part, one in its writer.
         Arc::strong_count(&self.0) <= 2
     }
 }
 
-/// Files that are not needed any more, and since when that is known.
+/// Files that are not needed any more, each with the time since which that is known.
 #[derive(Default)]
 pub(super) struct Obsolete {
     files: Mutex<Vec<(Option<Timestamp>, File)>>,
@@ -40,7 +40,7 @@ pub(super) enum File {
 }
 
 impl Obsolete {
-    /// Notes files that are not needed, those that are known already aside.
+    /// Notes files that are not needed, except those that were noted before.
     pub(super) fn add(&self, files: impl IntoIterator<Item = File>) {
         let mut known = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         for file in files {
@@ -54,7 +54,7 @@ impl Obsolete {
         self.files.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|(_, other)| *other == file)
     }
 
-    /// Removes what has not been needed for long enough; `at_once` where the disk is full.
+    /// Removes files that have not been needed for long enough; all of them with `at_once`, which is for a full disk.
     pub(super) fn sweep(&self, site: &Site, bodies: &Bodies, now: Timestamp, at_once: bool) {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         files.retain_mut(|(since, file)| {
@@ -69,26 +69,26 @@ impl Obsolete {
                 }
                 File::Checkpoint(number) => checkpoint::path(&site.log_dir, *number),
             };
-            // If it stays, the next start finds it again.
+            // A file that could not be removed is found again by the next start.
             let _ = site.vfs.unlink(&path);
             false
         });
     }
 }
 
-/// What there is to gain.
+/// What a compaction would gain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Survey {
     /// Segments before the mark that are to be emptied.
     pub(super) victims: Vec<u64>,
-    /// Bytes that would be free then, of them and of those that hold nothing any more.
+    /// Bytes that it would free: in these segments, and in those that no body needs any more.
     pub(super) gain: u64,
     /// Bytes that a start reads behind the newest checkpoint.
     pub(super) replayed: u64,
 }
 
-/// Looks at the segments before this one, which is not touched; without one, at all but the last. `since` is the one from
-/// which on a start reads.
+/// Looks at the segments before number `before`; at all but the last where that is `None`. A start reads from the
+/// segment `since` on.
 pub(super) fn survey(
     site: &Site,
     bodies: &Bodies,
@@ -123,7 +123,7 @@ pub(super) fn survey(
             small.push(number);
         }
     }
-    // Every start makes a segment: many small ones become one.
+    // Every start makes a segment. Many small ones are copied together into one.
     if small.len() > SMALL_SEGMENTS {
         survey.victims.extend(small);
         survey.victims.sort_unstable();
@@ -161,7 +161,7 @@ pub(super) fn read(bodies: &Bodies, entries: Vec<BodyEntry>) -> Vec<Moved> {
     entries.into_iter().filter_map(read).collect()
 }
 
-/// Writes a checkpoint, and gives the files that are not needed any more.
+/// Writes a checkpoint, and gives the files that are no longer needed after it.
 pub(super) fn checkpoint(
     site: &Site,
     bodies: &Bodies,
@@ -201,7 +201,7 @@ mod tests {
     use super::super::vfs::{MemVfs, Vfs};
     use crate::base::{BodyId, SymmetricKey};
 
-    /// An empty log, of whose segments those below a thousand bytes are small.
+    /// An empty log with such a segment size that segments below a thousand bytes count as small.
     fn site(vfs: &MemVfs) -> (Site, Bodies) {
         let (log_dir, blob_dir) = (Path::new("/log").to_owned(), Path::new("/blob").to_owned());
         vfs.mkdir(&log_dir).unwrap();
@@ -218,7 +218,7 @@ mod tests {
         BodyEntry { id: BodyId::from_bytes(id), key, place: Place::Inline { segment, offset }, len, tail: None }
     }
 
-    /// Segments of a size, each with a body that needs so many bytes of it.
+    /// A survey of segments, given as number, size, and bytes that a body needs.
     fn surveyed(segments: &[(u64, u64, u64)], before: Option<u64>, since: u64) -> Survey {
         let vfs = MemVfs::new();
         let (site, bodies) = site(&vfs);
@@ -240,7 +240,7 @@ mod tests {
             surveyed(&segments, None, 0),
             Survey { victims: vec![2, 4], gain: 1_001 + 2_000 + 1_002, replayed: all }
         );
-        // Only what lies before; what a start reads begins somewhere.
+        // Only segments before `before` are victims; `since` decides which bytes a start reads.
         assert_eq!(surveyed(&segments, Some(3), 5), Survey { victims: vec![2], gain: 1_001, replayed: 9_000 });
         assert_eq!(surveyed(&segments, Some(1), 4), Survey { victims: vec![], gain: 0, replayed: 2_001 + 9_000 });
         assert_eq!(surveyed(&segments, Some(6), 6).victims, [2, 4, 5]);
@@ -251,7 +251,7 @@ mod tests {
     fn small_segments_become_one_where_there_are_more_than_so_many() {
         let small = |count: u64, size: u64| {
             let mut segments: Vec<_> = (1..=count).map(|number| (2 * number, size, size - 100)).collect();
-            // One of which little is needed lies among them, and one behind all.
+            // Among them is one of which little is needed, and behind all of them a large one.
             segments.extend([(5, 3_000, 100), (1_000, 3_000, 2_900)]);
             surveyed(&segments, None, 0).victims
         };
@@ -277,7 +277,7 @@ mod tests {
         obsolete.add([File::Segment(1), File::Checkpoint(1)]);
         let (noon, later) = (Timestamp::from_secs(1_800_000_000), |by| Timestamp::from_secs(1_800_000_000).plus(by));
         obsolete.sweep(&site, &bodies, noon, false);
-        // Known already: the hour does not begin anew.
+        // A file that is known already: its hour does not begin anew.
         obsolete.add([File::Segment(1)]);
         obsolete.sweep(&site, &bodies, later(OBSOLETE_KEPT - Duration::from_millis(1)), false);
         assert_eq!(files().len(), 2);
@@ -320,7 +320,7 @@ mod tests {
             let (_, bodies) = site(&MemVfs::new());
             let mut offset = 0;
             for (n, len) in (0_u32..).zip(lens) {
-                // The ids run the other way than the places.
+                // The order of the ids is the reverse of the order of the places.
                 bodies.insert(entry(1_000 - n, 7, offset, *len));
                 offset += len;
             }
@@ -364,7 +364,7 @@ mod tests {
         bodies.insert(entry(2, 1, 200, 50));
         bodies.insert(entry(3, 2, 0, 70));
         assert_eq!(bodies.needed(), BTreeMap::from([(1, 150 + 2 * own), (2, 70 + own)]));
-        // Moved: it is needed where it is now.
+        // The body was moved: its new segment is needed now.
         bodies.insert(entry(2, 3, 0, 50));
         assert_eq!(bodies.needed(), BTreeMap::from([(1, 100 + own), (2, 70 + own), (3, 50 + own)]));
         bodies.remove(&[entry(1, 1, 0, 0).id]);

@@ -29,7 +29,7 @@ fn id(n: u8) -> BodyId {
     BodyId::from_bytes([n; 16])
 }
 
-/// A message of the test: its record, and a body of its own length and content.
+/// A message of the test: its number decides the length and the content of its body.
 fn body(n: u8) -> Vec<u8> {
     let len = if n % 7 == 3 { 9_000 } else { 1_000 + usize::from(n) * 13 };
     (0..len).map(|at| (at as u8).wrapping_mul(n).wrapping_add(n)).collect()
@@ -53,7 +53,7 @@ impl Store {
                 RESET => state.clear(),
                 [n, b'+'] => drop(state.insert(*n, number)),
                 [n, b'-'] => drop(state.remove(n)),
-                // In a checkpoint, with its number.
+                // A record of a checkpoint brings its own log number.
                 [n, rest @ ..] => drop(state.insert(*n, u64::from_le_bytes(rest.try_into().unwrap()))),
                 [] => panic!("an empty record"),
             }
@@ -103,7 +103,7 @@ impl Store {
         self.log.compact(mark, records, &mut SeededRng::new(5)).is_ok()
     }
 
-    /// Everything of the state can be read as it was written, and nothing else.
+    /// Everything in the state reads as it was written, and no other body can be read.
     fn check(&self, context: &str) {
         for n in self.state.keys() {
             assert_eq!(self.log.read_body(id(*n), 0..u64::MAX).unwrap(), body(*n), "{context}: message {n}");
@@ -163,7 +163,7 @@ fn a_segment_that_only_holds_bodies_of_others_stays_while_they_need_it() {
     let vfs = empty();
     let mut store = Store::open(Arc::new(vfs.clone()), 1).unwrap();
     assert!(store.add(1, None));
-    // The same end, under another beginning.
+    // The same end as another body has, under another beginning.
     let mut text = b"another beginning".to_vec();
     text.extend_from_slice(&body(1)[100..]);
     let shared = Some(SharedEnd { at: 17, of: id(1), from: 100 });
@@ -207,7 +207,7 @@ fn an_end_is_shared_only_with_what_stays() {
     let mut store = Store::open(Arc::new(vfs.clone()), 1).unwrap();
     assert!(store.add(1, None));
     let same = |of, from| Some(SharedEnd { at: 100, of, from });
-    // Of another length, of nobody, and of one that is given up in the same breath.
+    // Bodies whose other body has another length, does not exist, or is given up in the same commit.
     let copy = |n: u8, shared| NewBody { shared, ..NewBody::new(id(n), body(1).into()) };
     for (n, shared) in [(2, same(id(1), 90)), (3, same(id(9), 100)), (4, same(id(1), u64::MAX))] {
         store.log.commit(vec![(vec![], vec![copy(n, shared)], Durability::Synced)]).remove(0).unwrap();
@@ -215,7 +215,7 @@ fn an_end_is_shared_only_with_what_stays() {
     }
     store.log.commit(vec![(vec![], vec![copy(5, same(id(1), 100))], Durability::Synced)]).remove(0).unwrap();
     store.log.forget(vec![id(1)]);
-    // What is unseen already is shared with nobody else.
+    // A hidden body is not shared again.
     store.log.commit(vec![(vec![], vec![copy(6, same(id(1), 100))], Durability::Synced)]).remove(0).unwrap();
     store.log.forget(vec![id(5)]);
     drop(store);
@@ -255,7 +255,8 @@ fn nothing_is_removed_while_somebody_copies_the_files() {
     let blobs = || vfs.files().iter().filter(|(path, _)| path.starts_with("/alice/blob")).count();
     let pin = log.contents().unwrap();
     log.forget(vec![id(1)]);
-    // A commit is reported before the files that it gives up are unlinked: after the third, those of the second are.
+    // A commit is reported before the files that it gives up are unlinked, so the third commit waits for those of the
+    // second.
     for n in 2..=4 {
         put(n, 10);
     }
@@ -281,7 +282,7 @@ fn a_compaction_removes_nothing_while_somebody_copies_the_files() {
         log.commit(vec![vec![n]], vec![body], Durability::Synced, Box::new(move |done| sender.send(done).unwrap()));
         answer.recv().unwrap().unwrap()
     };
-    // A segment for each start.
+    // Every start makes a segment.
     for n in 1..=4 {
         put(&open(), n);
     }
@@ -293,7 +294,7 @@ fn a_compaction_removes_nothing_while_somebody_copies_the_files() {
     log.mark(last, move |mark| sender.send(mark).unwrap());
     log.compact(mark.recv().unwrap().unwrap(), vec![RESET.to_vec()]).unwrap();
     let there = || pin.files.iter().filter(|(path, _)| vfs.open(path).is_ok()).count();
-    // Not after an hour, and not where the disk is full.
+    // As long as they are pinned, they stay even after the hour, and even where the disk is full.
     log.sweep(later(0));
     log.sweep(later(9));
     vfs.set_free_space(DISK_RESERVE_BYTES - 1);
@@ -329,7 +330,7 @@ fn a_damaged_checkpoint_is_passed_over_while_the_log_is_there_and_named_when_it_
         let store = Store::open(Arc::new(vfs.clone()), 2).unwrap();
         assert_eq!(store.state, state, "the log tells the same");
         store.check("without a checkpoint");
-        // What is not known to be useless is not removed.
+        // A file is not removed before it is known that nothing needs it.
         store.log.sweep(later(9));
         store.log.sweep(later(99));
         vfs.tamper(&checkpoint, |bytes| bytes[place] ^= 1).unwrap();
@@ -344,7 +345,7 @@ fn a_damaged_checkpoint_is_passed_over_while_the_log_is_there_and_named_when_it_
         other => panic!("{other:?}"),
     }
     vfs.tamper(&checkpoint, |bytes| bytes[400] ^= 1).unwrap();
-    // A segment that holds bodies which a checkpoint names.
+    // A segment whose bodies a checkpoint names.
     let holding = numbers(&vfs, ".seg")[0];
     vfs.unlink(&segment::path(Path::new("/alice/log"), holding)).unwrap();
     assert!(matches!(Store::open(Arc::new(vfs), 5), Err(OpenError::Missing { .. })));
@@ -395,7 +396,7 @@ fn every_io_step_of_compaction_may_fail_in_every_way() {
                 let store = Store::open(Arc::new(image), step + 1).unwrap_or_else(|error| panic!("{context}: {error}"));
                 store.check(&context);
                 if let Some(expected) = expected {
-                    // What failed last may be there, or not.
+                    // The commit that failed last may be there or not.
                     let differs = |n: &u8| expected.contains_key(n) != store.state.contains_key(n);
                     let mut odd = (0..=255).filter(differs);
                     assert!(odd.all(|n| faulty.fired() && [10, 250].contains(&n)), "{context}");
@@ -447,7 +448,8 @@ fn a_damaged_body_is_found_in_a_copy_whose_segment_nothing_tells_of() {
     assert!(store.compact());
     let state = store.state.clone();
     drop(store);
-    // No checkpoint leads to the copies; the header of the new segment, where many are, is damaged, and everything in those before.
+    // No checkpoint names the copies; the header of the new segment, where many of them are, is damaged, and so are all
+    // earlier segments.
     let log = Path::new("/alice/log");
     for (path, bytes) in vfs.files().into_iter().filter(|(path, _)| path.starts_with(log)) {
         let number = path.file_name().and_then(|name| segment::number(name.to_str()?));

@@ -11,16 +11,16 @@ use zeroize::Zeroizing;
 
 use crate::base::{BodyId, Rng, SymmetricKey};
 
-/// Bytes that AES-GCM adds.
+/// Bytes that AES-GCM adds to each value.
 pub(super) const TAG_BYTES: usize = 16;
 /// Bytes of a nonce.
 pub(super) const NONCE_BYTES: usize = 12;
-/// A body is sealed in chunks of this many bytes, so that any offset opens with one of them.
+/// A body is sealed in chunks of this many bytes, so that reading at any offset opens only one of them.
 pub(super) const CHUNK_BYTES: usize = 64 * 1024;
-/// A chunk as it lies in a file, the last one excepted.
+/// The length of a sealed chunk in a file, the last one excepted.
 pub(super) const SEALED_CHUNK: usize = CHUNK_BYTES + TAG_BYTES;
 
-/// Did not authenticate: damaged, or another key.
+/// The bytes did not authenticate: they are damaged, or another key sealed them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Forged;
 
@@ -32,7 +32,7 @@ impl Rng for OsRng {
     /// Fills the buffer.
     ///
     /// # Panics
-    /// Where the operating system has no randomness: no key may be made then.
+    /// Where the operating system has no randomness, since no key may be made then.
     fn fill(&mut self, buffer: &mut [u8]) {
         if let Err(error) = getrandom::fill(buffer) {
             panic!("the operating system gives no random bytes: {error}");
@@ -51,7 +51,7 @@ impl Sealer {
         }
     }
 
-    /// Encrypts `buffer[start..]` where it is and appends the tag.
+    /// Encrypts `buffer[start..]` in place and appends the tag.
     pub(super) fn seal_tail(&self, nonce: [u8; NONCE_BYTES], aad: &[u8], buffer: &mut Vec<u8>, start: usize) {
         let plain = buffer.get_mut(start..).unwrap_or_default();
         let nonce = Nonce::assume_unique_for_key(nonce);
@@ -61,7 +61,7 @@ impl Sealer {
         }
     }
 
-    /// Decrypts where it is and cuts off the tag.
+    /// Decrypts in place and cuts off the tag.
     pub(super) fn open(&self, nonce: [u8; NONCE_BYTES], aad: &[u8], sealed: &mut Vec<u8>) -> Result<(), Forged> {
         let nonce = Nonce::assume_unique_for_key(nonce);
         let len = self.0.open_in_place(nonce, Aad::from(aad), sealed).map_err(|_| Forged)?.len();
@@ -79,7 +79,7 @@ impl Sealer {
         sealed
     }
 
-    /// Opens what [`Self::seal_value`] made.
+    /// Opens a value that [`Self::seal_value`] made.
     pub(super) fn open_value(&self, aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, Forged> {
         let (nonce, sealed) = sealed.split_first_chunk().ok_or(Forged)?;
         let mut plain = sealed.to_vec();
@@ -96,7 +96,7 @@ pub(super) fn mac(key: &SymmetricKey, data: &[u8]) -> [u8; 32] {
     bytes
 }
 
-/// The key for one purpose under a key.
+/// The key for one purpose, derived from this key.
 pub(super) fn derive(key: &SymmetricKey, purpose: &str) -> SymmetricKey {
     SymmetricKey::from_bytes(mac(key, purpose.as_bytes()))
 }
@@ -119,7 +119,7 @@ pub(super) struct Chunks {
     sealer: Sealer,
     authenticated: Vec<u8>,
     counter: u64,
-    /// What is not sealed yet: whether it is the last is known when more comes, or at the end.
+    /// Bytes that are not sealed yet: only the next bytes, or the end, show whether they are the last chunk.
     held: Zeroizing<Vec<u8>>,
 }
 
@@ -129,7 +129,7 @@ impl Chunks {
         Self { sealer: Sealer::new(key), authenticated: authenticated.to_vec(), counter: 0, held }
     }
 
-    /// Takes bytes, and appends the chunks that are complete and not the last.
+    /// Takes bytes, and appends the chunks that are complete and cannot be the last.
     pub(super) fn push(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) {
         while self.held.len() + bytes.len() > CHUNK_BYTES {
             let (part, rest) = bytes.split_at_checked(CHUNK_BYTES - self.held.len()).unwrap_or((bytes, &[]));
@@ -167,8 +167,8 @@ pub(super) fn open_chunk(
     sealer.open(chunk_nonce(counter, last), authenticated, sealed)
 }
 
-/// What to read of a sealed body of `len` bytes for this part of it, which must lie within it and not be empty
-/// unless the body is: the range of sealed bytes.
+/// The range of sealed bytes to read for this part of a body of `len` bytes. The part must lie within the body, and
+/// must not be empty unless the body is.
 pub(super) fn sealed_range(len: u64, part: &Range<u64>) -> Range<u64> {
     let first = part.start / CHUNK_BYTES as u64;
     let end = part.end.div_ceil(CHUNK_BYTES as u64).max(first + 1);

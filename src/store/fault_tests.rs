@@ -33,7 +33,7 @@ fn key() -> SymmetricKey {
     SymmetricKey::from_bytes([42; 32])
 }
 
-/// What one commit asks for. `tag` makes its records and bodies its own.
+/// What one commit asks for. `tag` distinguishes its records and bodies from those of others.
 #[derive(Debug, Clone)]
 struct Ask {
     tag: u32,
@@ -98,10 +98,10 @@ struct Witness {
     asks: BTreeMap<u32, Ask>,
     /// Reported as committed and synced, with the number of the first record.
     kept: BTreeMap<u32, u64>,
-    /// Reported as committed, lazily: may be lost, or come back under a higher number.
+    /// Reported as committed, lazily: may be lost, or replayed under a higher number.
     lazy: BTreeMap<u32, u64>,
     failed: BTreeSet<u32>,
-    /// Failed, and something was committed in a later segment since.
+    /// Failed, and after that something was committed in a later segment.
     gone: BTreeSet<u32>,
     highest: u64,
 }
@@ -123,7 +123,7 @@ impl Witness {
                     }
                     let lazy = ask.lazy && ask.bodies.is_empty();
                     if !lazy {
-                        // Its sync came after the lazy ones before it, and after the end of every failed segment.
+                        // This sync came after all lazy commits before it, and after every segment that failed.
                         self.kept.append(&mut self.lazy);
                         self.gone.append(&mut self.failed);
                     }
@@ -176,7 +176,7 @@ impl Witness {
                 }
             }
         }
-        // What came back stays; what did not is never seen again.
+        // Of the uncertain commits, those that were replayed stay; the others must never be seen again.
         for tag in std::mem::take(&mut self.failed).into_iter().chain(std::mem::take(&mut self.lazy).into_keys()) {
             match at.get(&tag) {
                 Some(places) => {
@@ -202,7 +202,7 @@ impl Nonces {
         vfs.files().into_iter().filter(|(path, _)| path.extension().is_some_and(|end| end == "seg"))
     }
 
-    /// A run begins: what is there now may be torn, and was looked at when it was written.
+    /// A run begins. Frames that are there now may be torn, and were checked when they were written.
     fn start(&mut self, vfs: &MemVfs) {
         self.before = Self::segments(vfs).map(|(path, _)| path).collect();
     }
@@ -261,7 +261,8 @@ fn life() -> Vec<Vec<Vec<Ask>>> {
     ]
 }
 
-/// Runs the life with a fault in one of its runs, crashes there, and checks every start. Whether the fault happened.
+/// Runs the life with a fault in one of its runs, crashes there, and checks every start; returns whether the fault
+/// happened.
 fn live(faulty_run: usize, plan: Plan, mode: CrashMode, seed: u64) -> bool {
     let context = format!("run {faulty_run}, {plan:?}, {mode:?}");
     let mut disk = empty();
@@ -318,7 +319,7 @@ fn every_io_step_may_fail_once_in_every_way() {
         for (fault, sticky) in faults {
             for mode in [CrashMode::Kill, CrashMode::PowerCut, CrashMode::Torn] {
                 if mode == CrashMode::Kill && sticky {
-                    continue; // like a kill
+                    continue; // the process ends here as if it were killed
                 }
                 let mut step = 1;
                 while live(run, Plan { step, fault, sticky }, mode, step * 31) {

@@ -19,7 +19,7 @@ use crate::base::IdentityId;
 pub struct Missing {
     /// The file.
     pub path: PathBuf,
-    /// How it is known that there was one.
+    /// By which sign it is known that the part existed.
     pub because: String,
 }
 
@@ -29,9 +29,9 @@ impl std::fmt::Display for Missing {
     }
 }
 
-/// How it is known that there was a segment.
+/// The sign by which a missing segment is known.
 const GOES_ON: &str = "a later segment goes on from it, and no checkpoint (.ckp) stands for it";
-/// In the directory of a log whose key is not kept yet.
+/// The name of the mark in the directory of a log whose key is not kept yet.
 const MAKING: &str = "making";
 /// Directories that only a node makes.
 const TRACES: [&str; 4] = ["held", "view", "tor", "corrupt"];
@@ -48,16 +48,16 @@ pub fn begin_making(vfs: &dyn Vfs, dir: &Path) -> io::Result<()> {
     vfs.sync_dir(dir)
 }
 
-/// The key of this log is kept. Does nothing where there is no mark.
+/// Removes the mark, now that the key of this log is kept. Does nothing where there is no mark.
 pub fn end_making(vfs: &dyn Vfs, dir: &Path) {
     if vfs.open(&dir.join(MAKING)).is_ok() && vfs.unlink(&dir.join(MAKING)).is_ok() {
-        // If the mark comes back, it says of a log with a key that it is being made, which nobody believes.
+        // After a crash the mark may come back. A log that has a key is nevertheless taken as complete.
         let _ = vfs.sync_dir(dir);
     }
 }
 
-/// The parts of the node in `root` that are missing, as far as the parts that are left tell of them. None where nothing of a
-/// node is there.
+/// The parts of the node in `root` that are missing, as far as the other parts show it. The list is empty where there
+/// is no part of a node.
 ///
 /// # Errors
 /// Those of the disk.
@@ -82,8 +82,8 @@ pub fn missing(vfs: &dyn Vfs, root: &Path) -> io::Result<Vec<Missing>> {
     Ok(missing)
 }
 
-/// The segments that a start would need and that are not there, of all logs of identities in `root`. What is known without
-/// any key: each segment names the one before it in the clear.
+/// The segments of all identities' logs in `root` that a start would need and that are missing. No key is needed to
+/// know that: each segment names the one before it in the clear.
 ///
 /// # Errors
 /// Those of the disk.
@@ -102,7 +102,7 @@ pub fn missing_segments(vfs: &dyn Vfs, root: &Path) -> io::Result<Vec<Missing>> 
                 missing.push(Missing { path, because: GOES_ON.to_owned() });
                 break;
             }
-            // One that leads forward is damaged, which is not what is looked for here.
+            // A segment that names itself or a later one is damaged; this function does not look for damage.
             wanted = word(vfs, &path, 32)?.filter(|before| *before < wanted).unwrap_or(0);
         }
     }
@@ -128,7 +128,7 @@ struct Kind {
 #[derive(Default)]
 struct Compared {
     missing: Vec<Missing>,
-    /// What says that there is, or was, a node.
+    /// A file that proves that a node is, or was, here.
     trace: Option<String>,
 }
 
@@ -170,7 +170,7 @@ impl Kind {
     }
 }
 
-/// What else only a node leaves.
+/// Another file or directory that only a node leaves.
 fn other_trace(vfs: &dyn Vfs, root: &Path) -> io::Result<Option<String>> {
     let dirs = there(vfs.dirs(root))?.into_iter().filter(|name| TRACES.contains(&name.as_str()));
     let files = there(vfs.list(root))?.into_iter().filter(|name| NOTES.contains(&name.as_str()));
@@ -181,7 +181,7 @@ fn is_absent(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound
 }
 
-/// The names in a directory without those of unfinished files; none where it is not there.
+/// The names in a directory, without those of unfinished files; none where the directory is missing.
 fn there(names: io::Result<Vec<String>>) -> io::Result<Vec<String>> {
     match names {
         Err(error) if is_absent(&error) => Ok(Vec::new()),

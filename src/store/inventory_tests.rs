@@ -80,7 +80,7 @@ fn every_part_is_missed_and_nothing_is_missed_where_nothing_was() {
     assert_eq!(names(&vfs), ["keys/node"], "which says no less of what is missing");
     vfs.unlink(&root().join(format!("keys/{}", id(1)))).unwrap();
     assert_eq!(names(&vfs), ["keys/node".to_owned(), format!("keys/{}", id(1))], "nor where no key is left");
-    // Also where only the view, or the files of large messages, are left.
+    // The same where only the view, or the files of large messages, are left.
     let vfs = MemVfs::new();
     vfs.mkdir(root()).unwrap();
     vfs.mkdir(&root().join("view")).unwrap();
@@ -128,8 +128,8 @@ fn a_missing_segment_is_known_without_any_key() {
     assert_eq!(found, [second]);
 }
 
-/// What is missing of a log with these segments, each with the number of the one before it, and these checkpoints, each with the
-/// segment from which on a start reads.
+/// The missing segments of a log that has these segments, each with the number of the one before it, and these
+/// checkpoints, each with the segment from which a start reads.
 fn missing_of(segments: &[(u64, u64)], checkpoints: &[(u64, u64)]) -> Vec<String> {
     let vfs = MemVfs::new();
     let log = root().join(id(1).to_string()).join("log");
@@ -151,7 +151,7 @@ fn the_chain_of_segments_is_followed_to_its_beginning_or_to_the_checkpoint() {
     for (segments, checkpoints, expected) in [
         (&[][..], &[][..], &[][..]),
         (&[(1, 0), (2, 1), (3, 2)], &[], &[]),
-        // Numbers may be left out; what counts is which is named.
+        // Numbers may be skipped: what counts is the number that a segment names.
         (&[(1, 0), (3, 1)], &[], &[]),
         (&[(1, 0), (3, 2)], &[], &["2.seg"]),
         (&[(2, 1)], &[], &["1.seg"]),
@@ -163,7 +163,7 @@ fn the_chain_of_segments_is_followed_to_its_beginning_or_to_the_checkpoint() {
         (&[(4, 3)], &[(1, 3), (2, 4)], &[]),
         (&[(4, 3)], &[(1, 4), (2, 3)], &["3.seg"]),
         (&[], &[(1, 5)], &["5.seg"]),
-        // One that leads to itself or forward is damaged, not missing.
+        // A segment that names itself or a later one is damaged, not missing.
         (&[(3, 3)], &[], &[]),
         (&[(3, 9)], &[], &[]),
     ] {

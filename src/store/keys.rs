@@ -41,10 +41,10 @@ impl std::fmt::Debug for Passphrase {
     }
 }
 
-/// Why the keys could not be had.
+/// Why the keys could not be read or kept.
 #[derive(Debug, thiserror::Error)]
 pub enum UnlockError {
-    /// The passphrase is another one.
+    /// Another passphrase was given.
     #[error("the passphrase is wrong")]
     WrongPassphrase,
     /// The node has a passphrase and none was given.
@@ -53,47 +53,47 @@ pub enum UnlockError {
     /// The node was never set up.
     #[error("there is no node here yet")]
     NotInitialised,
-    /// A file is not what was written.
+    /// A file was changed or is incomplete.
     #[error("the key file {file} is damaged")]
     Damaged {
-        /// Which.
+        /// The file.
         file: PathBuf,
     },
-    /// A file is whole, and is not what belongs there.
+    /// A file is whole, but belongs to something else.
     #[error(
         "the key file {file} is whole and does not fit the others: it is of another node, or of another part of this one"
     )]
     Foreign {
-        /// Which.
+        /// The file.
         file: PathBuf,
     },
-    /// The two files of a node's key are whole, and are not of one node.
+    /// The two files of a node's key are whole, but belong to different nodes.
     #[error("the key files {node} and {key_file} are whole and do not fit each other: one of them is of another node")]
     Unfit {
-        /// The node key.
+        /// The file of the node key.
         node: PathBuf,
-        /// What should open it.
+        /// The file that should open it.
         key_file: PathBuf,
     },
     /// A file is of a later version of the program.
     #[error("a later version of runepeer made the key file {file}; use that one")]
     Version {
-        /// Which.
+        /// The file.
         file: PathBuf,
     },
     /// A file is not there.
     #[error("the key file {file} is missing")]
     Missing {
-        /// Which.
+        /// The file.
         file: PathBuf,
     },
     /// The identity does not exist.
     #[error("there is no such identity")]
     NoSuchIdentity,
-    /// What is to be made is there already.
+    /// The file that is to be made exists.
     #[error("{file} exists already")]
     Exists {
-        /// Which.
+        /// The file.
         file: PathBuf,
     },
     /// The disk failed.
@@ -102,8 +102,8 @@ pub enum UnlockError {
 }
 
 impl UnlockError {
-    /// Whether what is stored is the reason: a file was changed, exchanged or lost. A file of a later version, a
-    /// passphrase and a disk that gives nothing are other reasons.
+    /// Whether stored files are the reason: one was changed, exchanged or lost. A file of a later version, a wrong
+    /// passphrase and a disk that fails are other reasons.
     pub const fn is_damage(&self) -> bool {
         matches!(self, Self::Damaged { .. } | Self::Foreign { .. } | Self::Unfit { .. } | Self::Missing { .. })
     }
@@ -133,7 +133,7 @@ const FILE_MAGIC: &[u8; 8] = b"RUNEKEYF";
 const IDENTITY_MAGIC: &[u8; 8] = b"RUNEIDKY";
 const VERSION: u16 = 1;
 const CHECKSUM_BYTES: usize = 32;
-/// No file of ours here is longer, in bytes.
+/// The longest file that is read here, in bytes; those that we write are shorter.
 const FILE_BYTES: usize = 4096;
 
 /// How the node key is wrapped.
@@ -201,7 +201,8 @@ impl Keyring {
         }
         vfs.mkdir(dir)?;
         remove_leftovers(&*vfs, dir)?;
-        // The process that made the node may have died before these; identities are about to depend on it.
+        // The process that made the node may have died before it synced these names; from now on identities depend on
+        // them.
         vfs.sync_dir(dir)?;
         dir.parent().map_or(Ok(()), |parent| vfs.sync_dir(parent))?;
         let (wrap, aad, sealed) = read_node(&*vfs, dir)?;
@@ -263,7 +264,7 @@ impl Keyring {
             _ => UnlockError::Io(error),
         })?;
         drop(rng);
-        // The address is given out after this: what was written must be what will be read.
+        // The address is given out after this, so what was written is read back first.
         let read = self.key(name, id)?;
         if read == *key { Ok(()) } else { Err(UnlockError::Damaged { file: path }) }
     }
@@ -376,7 +377,8 @@ impl Wrap {
 
 impl Stretching {
     pub(super) fn new(rng: &mut dyn Rng) -> Self {
-        // Tests of what lies behind a passphrase need many; the cost itself is tested where it is read back.
+        // Tests need many nodes with a passphrase, so they stretch it less; the real cost is tested where it is read
+        // back.
         let memory = if cfg!(test) { PASSPHRASE_MEMORY_KIB / 1024 } else { PASSPHRASE_MEMORY_KIB };
         let (passes, lanes) = (PASSPHRASE_PASSES, PASSPHRASE_LANES);
         Self { memory, passes, lanes, salt: rng.array() }
@@ -391,7 +393,7 @@ impl Stretching {
 
     pub(super) fn decode(fields: &mut Fields<'_>) -> Option<Self> {
         let (memory, passes, lanes) = (fields.u32()?, fields.u32()?, fields.u32()?);
-        // Four times what we write is allowed for; more is not ours, and would only use up memory.
+        // Up to four times our own parameters are allowed; higher ones are not ours, and would only use up memory.
         let sane = memory <= 4 * PASSPHRASE_MEMORY_KIB && passes <= 4 * PASSPHRASE_PASSES && lanes <= 16;
         sane.then_some(())?;
         Some(Self { memory, passes, lanes, salt: fields.array()? })
@@ -426,7 +428,7 @@ fn read_node(vfs: &dyn Vfs, dir: &Path) -> Result<(Wrap, Vec<u8>, Vec<u8>), Unlo
     parse().ok_or_else(|| UnlockError::Damaged { file: path.clone() })
 }
 
-/// A key file that is there stays, and is used: it may open a node key that only went missing.
+/// An existing key file is used and not replaced: it may open a node key that only went missing.
 fn new_key_file(vfs: &dyn Vfs, dir: &Path, rng: &mut dyn Rng) -> Result<SymmetricKey, UnlockError> {
     let path = dir.join(KEY_FILE);
     if vfs.list(dir)?.iter().any(|name| name == KEY_FILE) {
@@ -457,7 +459,7 @@ fn read_key_file(vfs: &dyn Vfs, dir: &Path) -> Result<SymmetricKey, UnlockError>
 fn remove_leftovers(vfs: &dyn Vfs, dir: &Path) -> io::Result<()> {
     for name in vfs.list(dir)?.iter().filter(|name| name.starts_with(TEMPORARY)) {
         match vfs.unlink(&dir.join(name)) {
-            // Who only looks leaves them where they are.
+            // A command that only reads leaves unfinished files where they are.
             Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {}
             other => other?,
         }
@@ -475,19 +477,19 @@ fn identity_aad(head: &[u8], id: IdentityId) -> Vec<u8> {
     [head, id.as_bytes()].concat()
 }
 
-/// The bytes and their SHA-256, which tells damage from a wrong passphrase.
+/// The bytes and their SHA-256, which distinguishes damage from a wrong passphrase.
 fn checked(mut bytes: Vec<u8>) -> Vec<u8> {
     let digest = ring::digest::digest(&ring::digest::SHA256, &bytes);
     bytes.extend_from_slice(digest.as_ref());
     bytes
 }
 
-/// The content of a file of this kind and our version, with its header. What a later version wrote is not looked into:
-/// its sum may be another one.
+/// The content of a file of this kind and our version, with its header. The content of a later version's file is not
+/// checked: its sum may be made in another way.
 fn unchecked<'a>(bytes: &'a [u8], magic: &[u8; 8], file: &Path) -> Result<&'a [u8], UnlockError> {
     let version = bytes.strip_prefix(magic).and_then(|rest| rest.first_chunk()).map(|word| u16::from_le_bytes(*word));
     if version.is_some_and(|version| version > VERSION) {
-        // Where the sum is right with our version in its place, that was changed, and nothing else.
+        // If the sum is right once our version is put in its place, only the version was changed.
         let rest = bytes.get(HEADER_BYTES..).unwrap_or_default();
         let ours = Zeroizing::new([&header(magic), rest].concat());
         let file = file.to_owned();
@@ -497,7 +499,7 @@ fn unchecked<'a>(bytes: &'a [u8], magic: &[u8; 8], file: &Path) -> Result<&'a [u
     whole(bytes, magic).ok_or_else(|| UnlockError::Damaged { file: file.to_owned() })
 }
 
-/// The content of a file of this kind and our version, where it is what was written.
+/// The content of a file of this kind and our version; `None` where it was changed.
 fn whole<'a>(bytes: &'a [u8], magic: &[u8; 8]) -> Option<&'a [u8]> {
     let (content, sum) = bytes.split_at_checked(bytes.len().checked_sub(CHECKSUM_BYTES)?)?;
     let digest = ring::digest::digest(&ring::digest::SHA256, content);

@@ -18,7 +18,7 @@ use crate::engine::io::{Durability, NewBody};
 
 const DIR: &str = "/alice";
 const SIZES: Sizes = Sizes { segment: 64 << 20, inline_body: 8 << 20 };
-/// What is looked at together where something is damaged.
+/// How many bytes are searched at a time where something is damaged.
 const PIECE: usize = 4 << 20;
 
 type Replayed = Vec<(u64, Vec<u8>)>;
@@ -82,7 +82,8 @@ fn what_lies_behind_many_damaged_megabytes_is_saved() {
     assert_eq!(seen.len(), 9);
     assert_eq!(log.read_body(id(9), 0..u64::MAX).unwrap(), body(9, LEN));
     drop(log);
-    // Everything of the first four and the first half of the fifth; its records are behind its body.
+    // All of the first four bodies and the first half of the fifth are damaged; the records of the fifth are behind its
+    // body.
     let end = HEADER_BYTES + 4_500_000;
     vfs.tamper(&segment(1), |bytes| bytes[HEADER_BYTES..end].fill(0)).unwrap();
     let (log, seen, damage, _) = salvage(&vfs);
@@ -126,7 +127,7 @@ fn bodies_are_found_again_in_all_of_a_large_segment() {
     let moved = log.compact(mark, vec![b"state".to_vec()], &mut SeededRng::new(5)).unwrap().moved;
     assert_eq!(moved, 4);
     log.close();
-    // Only the copies go: what they were made of is still there.
+    // Only the copies are lost: the bodies that they were made from are still there.
     vfs.unlink(&segment(2)).unwrap();
     let (log, ..) = salvage(&vfs);
     let kept = [5, 6, 8, 9];
@@ -157,7 +158,7 @@ fn whoever_waits_is_told_how_much_of_all_segments_was_read() {
     let mut progress = |read, total| told.push((read, total));
     let shared: Arc<dyn Vfs> = Arc::new(vfs.clone());
     drop(SteppedLog::examine(shared, Path::new(DIR), &key(), Box::new(OsRng), &mut |_, _| (), &mut progress).unwrap());
-    // Each of the three transactions, and the end of each segment.
+    // One report for each of the three transactions, and one for the end of each segment.
     assert_eq!(told.len(), 3 * 4);
     assert!(told.is_sorted() && told.iter().all(|(_, of)| *of == total), "{told:?}");
     assert_eq!([told[3].0, told[7].0, told[11].0], [sizes[0], sizes[0] + sizes[1], total]);

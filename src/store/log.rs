@@ -34,10 +34,11 @@ use crate::base::limits::{
 use crate::base::{BodyId, Rng, SymmetricKey, Timestamp};
 use crate::engine::io::{CommitError, Durability, NewBody};
 
-/// Told the log number of the first record, or why nothing was committed. Runs on the log's thread: it must not wait.
+/// Receives the log number of the first record, or why nothing was committed. Runs on the log's thread: it must not
+/// wait.
 pub type Completion = Box<dyn FnOnce(Result<u64, CommitError>) + Send>;
 
-/// A durable record of one log: a state that was saved with it is the fold of all records up to it.
+/// A durable record of one log. A state that is saved with this position is the fold of all records up to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogPosition {
     segment: u64,
@@ -72,14 +73,14 @@ pub(super) struct Shared {
     wake: Condvar,
 }
 
-/// What keeps a log small.
+/// What the compaction of a log works with.
 pub(super) struct Upkeep {
     pub(super) wrap: Sealer,
     obsolete: Obsolete,
     pub(super) pins: Pins,
-    /// The segment from which on a start reads.
+    /// The segment from which a start reads.
     marked: AtomicU64,
-    /// One at a time.
+    /// Held during a compaction, so that only one runs at a time.
     busy: Mutex<()>,
 }
 
@@ -87,30 +88,31 @@ pub(super) struct Upkeep {
 struct Queue {
     waiting: VecDeque<Job>,
     stopping: bool,
-    /// The thread panicked: what is asked for is dropped without a word, so that whoever asked sees that it never will be done.
+    /// The thread panicked: requests are dropped without an answer, so that those who wait for one see that it will
+    /// never come.
     dead: bool,
 }
 
 enum Job {
     Commit(Pending),
-    /// Say where the log ends, after everything before it.
+    /// A request to say where the log ends, once everything before it is done.
     Mark(u64, MarkDone),
 }
 
 type MarkDone = Box<dyn FnOnce(Option<LogMark>) + Send>;
 
-/// A place of a log where a state is the fold of everything before it.
+/// A place of a log; the state at it is the fold of all records before it.
 #[derive(Debug, Clone, Copy)]
 pub struct LogMark(pub(super) Mark);
 
-/// The files of a log at one moment; they stay while this is held.
+/// The files of a log at one moment; none of them is removed while this is held.
 pub struct Contents {
-    /// Each with the number of its bytes that count.
+    /// Each file with the number of its bytes that count.
     pub files: Vec<(PathBuf, u64)>,
     _pins: Pins,
 }
 
-/// Why a log was not made smaller. Nothing is lost.
+/// Why a log was not compacted. Nothing is lost.
 #[derive(Debug, thiserror::Error)]
 pub enum CompactError {
     /// Bodies could not be copied.
@@ -121,7 +123,7 @@ pub enum CompactError {
     Checkpoint(io::Error),
 }
 
-/// What making a log smaller did.
+/// The result of a compaction.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Compacted {
     /// Bodies that were copied to the end of the log.
@@ -129,7 +131,7 @@ pub struct Compacted {
 }
 
 impl Log {
-    /// Makes the empty directories of a log, durably: `dir`, `dir/log` and `dir/blob`. Does nothing where they are.
+    /// Makes the empty directories of a log, durably: `dir`, `dir/log` and `dir/blob`. Does nothing where they exist.
     /// The identity's key is committed after this ([`super::Keyring::add_identity`]).
     ///
     /// # Errors
@@ -143,7 +145,8 @@ impl Log {
     }
 
     /// Opens a log and gives every record after `from` (all of them where it is `None`), in order and with its log number,
-    /// to `replay`. What `replay` received is void where this fails. Nobody else may have the log open.
+    /// to `replay`. Where this fails, the records that `replay` received are void. No other process may have the log
+    /// open.
     ///
     /// # Errors
     /// See [`OpenError`]. After [`OpenError::UnknownPosition`], call again with `None`.
@@ -159,7 +162,7 @@ impl Log {
         Self::open_telling(vfs, dir, key, rng, from, told)
     }
 
-    /// The same, and tells how many bytes of how many were read.
+    /// As [`Log::open`]; also reports progress: how many bytes of how many were read.
     ///
     /// # Errors
     /// As [`Log::open`].
@@ -211,9 +214,10 @@ impl Log {
         self.enqueue(Pending { bodies, ..Pending::of_records(records, durability, done) });
     }
 
-    /// Gives up bodies that no record refers to any more: they can no longer be read, and their space is free (blobs at
-    /// once, others when the log is compacted). Lost where the process dies within 100 ms: whoever opens the log compares
-    /// [`Log::body_ids`] with what it refers to.
+    /// Gives up bodies that no record refers to any more: they can no longer be read, and their space becomes free
+    /// (that of blobs at once, that of others when the log is compacted). The request is lost where the process dies
+    /// within 100 ms; therefore every opening of a log compares [`Log::body_ids`] with the bodies that its state refers
+    /// to.
     pub fn forget(&self, bodies: Vec<BodyId>) {
         if !bodies.is_empty() {
             let done: Completion = Box::new(|_| ());
@@ -250,20 +254,21 @@ impl Log {
         self.shared.disk_low(reserve)
     }
 
-    /// Whether the file that was written last is not where it was made. Nothing was reported as committed since then, and
-    /// nothing will be.
+    /// Whether the file that was written last is no longer in its place. Since then nothing was reported as committed,
+    /// and nothing will be.
     pub fn is_gone(&self) -> bool {
         self.shared.site.gone.load(Ordering::SeqCst)
     }
 
-    /// Whether making the log smaller is worth it. Looks at every file of the log: to be asked every few minutes.
+    /// Whether compacting the log is worth it. Looks at every file of the log, so it should be asked only every few
+    /// minutes.
     pub fn wants_compaction(&self) -> bool {
         let Shared { site, bodies, upkeep, .. } = &*self.shared;
         upkeep.wants(site, bodies)
     }
 
-    /// Tells the place behind every commit that was asked for before; `number` is the last record of which whoever asks
-    /// knows. `None` where not everything before it is durable. Runs on the log's thread.
+    /// Gives the place behind every commit that was asked for before; `number` is the last record that the caller
+    /// knows. `None` where not everything before the place is durable. Runs on the log's thread.
     pub fn mark(&self, number: u64, done: impl FnOnce(Option<LogMark>) + Send + 'static) {
         let mut queue = self.shared.lock();
         if queue.stopping || queue.dead {
@@ -275,8 +280,9 @@ impl Log {
         self.shared.wake.notify_one();
     }
 
-    /// Makes the log smaller: copies what is needed out of segments that are mostly not, and writes a checkpoint with this
-    /// state, as records that lead to it. Waits for the disk, perhaps for many seconds; commits go on meanwhile.
+    /// Compacts the log: copies the needed bodies out of segments that are mostly not needed, and writes a checkpoint
+    /// with this state, as records that lead to it. Waits for the disk, perhaps for many seconds; commits go on
+    /// meanwhile.
     ///
     /// # Errors
     /// [`CompactError`]: the log is as it was.
@@ -291,26 +297,26 @@ impl Log {
         shared.upkeep.compact(&shared.site, &shared.bodies, mark, state, &mut OsRng, &mut commit)
     }
 
-    /// Removes the files that were not needed for an hour; at once where the disk is nearly full. Not while a [`Pins`] is
-    /// held.
+    /// Removes the files that were not needed for an hour; all unneeded files where the disk is nearly full. Removes
+    /// none while a [`Pins`] is held.
     pub fn sweep(&self, now: Timestamp) {
         let Shared { site, bodies, upkeep, .. } = &*self.shared;
         upkeep.sweep(site, bodies, now, self.shared.disk_low(DISK_RESERVE_BYTES));
     }
 
-    /// The files that hold everything that was committed before, and how much of each counts. They stay as long as what is
-    /// returned is held. Waits for the disk.
+    /// The files that hold everything that was committed before this call, and how much of each counts. None of them is
+    /// removed while the result is held. Waits for the disk.
     ///
     /// # Errors
     /// Those of the disk.
     pub fn contents(&self) -> io::Result<Contents> {
         let Shared { site, bodies, upkeep, .. } = &*self.shared;
         let pins = upkeep.pins.clone();
-        // What bodies need now stays as long as the pins.
+        // The pins keep these segments, which bodies need now.
         let segments = bodies.needed().into_keys().map(|number| segment::path(&site.log_dir, number));
         let needed: Vec<PathBuf> =
             segments.chain(bodies.blobs().into_iter().map(|name| bodies.blob_path(name))).collect();
-        // One that is made after the mark may need segments of after it.
+        // A checkpoint that is made after the mark may need segments from after it.
         let checkpoints = site.vfs.list(&site.log_dir)?.into_iter().filter(|name| checkpoint::number(name).is_some());
         let (sender, answer) = sync_channel(1);
         self.mark(0, move |mark| sender.send(mark).unwrap_or_default());
@@ -318,7 +324,8 @@ impl Log {
         let segments = site.vfs.list(&site.log_dir)?.into_iter();
         let segments = segments.filter(|name| segment::number(name).is_some_and(|number| number <= mark.segment));
         let in_log = checkpoints.chain(segments).map(|name| site.log_dir.join(name));
-        // Of the directory, not of the index: what was given up since the mark is still there.
+        // The directory is listed instead of the index: bodies that were given up since the mark still have their
+        // files.
         let in_blobs = site.vfs.list(&site.blob_dir)?.into_iter().map(|name| site.blob_dir.join(name));
         let end = segment::path(&site.log_dir, mark.segment);
         let mut files = Vec::new();
@@ -333,14 +340,14 @@ impl Log {
         Ok(Contents { files, _pins: pins })
     }
 
-    /// Has the log's thread panic.
+    /// Makes the log's thread panic.
     #[cfg(test)]
     pub(crate) fn panic(&self) {
         self.shared.lock().waiting.push_back(Job::Mark(0, Box::new(|_| panic!("expected by the test"))));
         self.shared.wake.notify_one();
     }
 
-    /// Writes and syncs what waits, and stops. Waits for that; bodies can be read afterwards.
+    /// Writes and syncs all waiting commits, and stops. Waits for that; bodies can be read afterwards.
     pub fn shutdown(&self) {
         self.shared.lock().stopping = true;
         self.shared.wake.notify_all();
@@ -380,7 +387,7 @@ impl Upkeep {
                 || survey.victims.len() > SMALL_SEGMENTS
                 || survey.replayed > site.sizes.segment.saturating_mul(REPLAYED_SEGMENTS)
         };
-        // One that cannot be looked at now is looked at again.
+        // A log that cannot be surveyed now is surveyed later.
         self.survey(site, bodies, None).is_ok_and(|survey| worth_it(&survey))
     }
 
@@ -465,7 +472,7 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Nothing more is done: see [`Queue::dead`].
+    /// Ends all work: see [`Queue::dead`].
     fn die(&self) {
         let mut queue = self.lock();
         queue.dead = true;
@@ -484,7 +491,7 @@ impl Shared {
         self.site.vfs.free_space(&self.site.log_dir).is_ok_and(|free| free < reserve)
     }
 
-    /// What waits, up to the bound of one write; nothing at the deadline.
+    /// The waiting commits, up to the bound of one write; none when the deadline has passed.
     fn next(&self, deadline: Option<Instant>) -> Next {
         let mut queue = self.lock();
         while queue.waiting.is_empty() && !queue.stopping {

@@ -125,7 +125,7 @@ fn who_asks_for_the_end_of_a_log_that_has_stopped_is_told_that_there_is_none() {
     let answer = put(&log, b"a", Durability::Synced);
     log.panic();
     answer.recv().unwrap().unwrap();
-    // The thread has ended when what is asked for is not kept.
+    // Once a commit is no longer answered, the thread has ended.
     while put(&log, b"b", Durability::Synced).recv().is_ok() {}
     assert_eq!(mark(&log), Ok(false));
 }
@@ -290,7 +290,8 @@ fn damage_before_a_durable_end_is_reported_with_the_file_and_never_skipped() {
                     );
                     assert!(error.to_string().contains(path.to_str().unwrap()));
                 }
-                // Padding of the header, or a body of a closed segment: all records are there, and reading says so.
+                // The damage is in the padding of the header, or in a body of a closed segment: all records are there,
+                // and reading the body reports it.
                 Ok((log, seen)) => {
                     assert_eq!(seen.len(), all.len(), "byte {place} of {}", path.display());
                     let damaged =
@@ -328,7 +329,7 @@ fn a_failing_disk_fails_commits_and_a_recovered_one_takes_them_again() {
         assert!(failed <= 1, "one failure costs what was in it: {answers:?}");
         costly += failed;
         let (_, seen) = open(&vfs);
-        // One that failed last may be there: nothing was committed after it.
+        // The commit that failed last may be there: nothing was committed after it.
         assert!(seen.len() == 6 - failed || (answers[5].is_err() && seen.len() == 6), "step {step}: {answers:?}");
         if !faulty.fired() {
             break;
@@ -361,7 +362,7 @@ fn a_lazy_commit_that_was_reported_survives_a_failed_sync() {
     assert!(step > 8);
 }
 
-/// The fold of a log as a node computes it at a start: from the view where that is right, else from the beginning.
+/// The fold of a log as a node computes it at a start: from the view where that fits the log, else from the beginning.
 fn fold(root: &Path, key: &SymmetricKey) -> (Log, View, IdentityView, Vec<u64>) {
     let view = View::open(&root.join("view"));
     let mine = view.identity(IdentityId::from_bytes([1; 16]), key);
@@ -389,7 +390,7 @@ fn on_a_real_disk_deleting_the_view_changes_nothing_and_one_of_another_log_is_no
     let mut told = Vec::new();
     for run in 0..6_u8 {
         if run == 0 || run == 4 {
-            // A backup of before the first commit is restored, but the view stays.
+            // A backup from before the first commit is restored, but the view stays.
             let _ = std::fs::remove_dir_all(root.path().join("alice"));
             Log::create(&RealVfs, &root.path().join("alice")).unwrap();
             told.clear();
@@ -457,12 +458,12 @@ fn a_segment_of_a_later_version_is_called_that_and_stays() {
     put(&log, b"one", Durability::Synced).recv().unwrap().unwrap();
     drop(log);
     let path = segments(&vfs).remove(0);
-    // A later version says so in what it authenticates; where nothing but the version is changed, that is damage.
+    // A later version authenticates its version number too; a number that was only changed is damage.
     vfs.tamper(&path, |bytes| bytes[8] = 2).unwrap();
     assert!(matches!(try_open(&vfs, None), Err(OpenError::Damaged { .. })));
     vfs.tamper(&path, |bytes| bytes[70] ^= 1).unwrap();
     assert!(matches!(try_open(&vfs, None), Err(OpenError::Version { .. })));
-    // Also where nothing follows its header yet.
+    // The same where nothing follows the header yet.
     vfs.tamper(&path, |bytes| bytes.truncate(256)).unwrap();
     assert!(matches!(try_open(&vfs, None), Err(OpenError::Version { .. })));
     assert_eq!(segments(&vfs), [path]);

@@ -15,13 +15,13 @@ pub(super) struct Pending {
     /// Bodies that are copied from an older segment to the end of the log.
     pub(super) moved: Vec<Moved>,
     pub(super) durability: Durability,
-    /// `None`: it was reported before, and is written again after a failed sync.
+    /// `None` for a commit that was reported before, and is written again after a failed sync.
     pub(super) done: Option<Completion>,
 }
 
-/// A body that is copied as it is: under its own key, which no other segment knows.
+/// A body that is copied as it is, sealed under its own key, which does not depend on the segment.
 pub(super) struct Moved {
-    /// Where it was when it was read: one that was dropped or moved since is left alone.
+    /// Where it was when it was read. A body that was dropped or moved since is not copied.
     pub(super) entry: BodyEntry,
     pub(super) sealed: Vec<u8>,
 }
@@ -41,7 +41,7 @@ impl Pending {
         Self { records, bodies: Vec::new(), dropped: Vec::new(), moved: Vec::new(), durability, done: Some(done) }
     }
 
-    /// Whether the log takes so much at once.
+    /// Whether the commit is small enough for the log.
     pub(super) fn check_size(&self) -> Result<(), CommitError> {
         let records: usize = self.records.iter().map(|record| record.len() + 4).sum();
         if records + (self.bodies.len() + self.moved.len()) * 128 > TRANSACTION_RECORD_BYTES {
@@ -51,7 +51,8 @@ impl Pending {
         Ok(())
     }
 
-    /// Takes its room from the free space. A reserve is kept, the larger one from new mail.
+    /// Subtracts the commit's size from the free space. A reserve must be left, a larger one where the commit brings
+    /// new mail.
     pub(super) fn check_space(&self, space: &mut u64) -> Result<(), CommitError> {
         let new_mail = self.bodies.iter().any(|body| !body.report);
         let reserve = if new_mail { DISK_RESERVE_BYTES } else { DISK_FLOOR_BYTES };

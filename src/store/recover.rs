@@ -35,15 +35,15 @@ pub enum OpenError {
     Io {
         /// The folder of the log.
         dir: PathBuf,
-        /// What the disk said.
+        /// The error of the disk.
         error: io::Error,
     },
-    /// Bytes that were durable are not what was written.
+    /// Bytes that were durable were changed or are missing.
     #[error("the log is damaged: {file} was changed or is incomplete at byte {offset}")]
     Damaged {
         /// The segment.
         file: PathBuf,
-        /// Where in it.
+        /// The place in it.
         offset: u64,
     },
     /// A segment is not there.
@@ -58,14 +58,14 @@ pub enum OpenError {
         /// The segment.
         file: PathBuf,
     },
-    /// The position to start from is not in this log (a backup was restored, or the tail was lost with the power):
-    /// what was saved at it must be thrown away, and everything replayed. Nothing was replayed yet.
+    /// The position to start from is not in this log (a backup was restored, or the tail was lost in a power cut): the
+    /// state that was saved at it must be thrown away, and everything replayed. Nothing was replayed yet.
     #[error("the saved state is not of this log")]
     UnknownPosition,
 }
 
 impl OpenError {
-    /// What of the log is damaged, where that is the reason.
+    /// The damage, where that is the reason.
     pub fn damage(self) -> Option<Damage> {
         match self {
             Self::Damaged { file, .. } => Some(Damage::File(file)),
@@ -83,13 +83,13 @@ pub(super) struct Recovered {
     pub(super) unneeded: Vec<File>,
     /// Files that an interrupted operation left.
     pub(super) litter: Vec<PathBuf>,
-    /// The segment from which on a start reads.
+    /// The segment from which a start reads.
     pub(super) marked: u64,
-    /// A checkpoint that is damaged, where everything was read without it.
+    /// A damaged checkpoint, where everything could be read without it.
     pub(super) passed_over: Option<PathBuf>,
 }
 
-/// What reading the log tells while it goes on.
+/// Where reading the log reports what it finds, while it goes on.
 pub(super) struct Told<'a> {
     /// Every record, with its log number.
     pub(super) replay: &'a mut dyn FnMut(u64, &[u8]),
@@ -97,7 +97,7 @@ pub(super) struct Told<'a> {
     pub(super) progress: &'a mut dyn FnMut(u64, u64),
 }
 
-/// A segment whose header is right.
+/// A segment whose header was read.
 pub(super) struct Link {
     pub(super) path: PathBuf,
     pub(super) file: Arc<dyn VfsFile>,
@@ -122,7 +122,7 @@ pub(super) fn recover(
     let mark = base.as_ref().map(|(_, checkpoint)| checkpoint.mark);
     let (links, unborn) = headers(site, wrap, &segments, mark.map_or(0, |mark| mark.segment))?;
     let (chain, dead) = follow(&site.log_dir, links, &unborn, mark.as_ref()).map_err(|error| match &broken {
-        // What the damaged checkpoint stood for is not there any more.
+        // The part of the log that the damaged checkpoint replaced is not there any more.
         Some(file) => OpenError::Damaged { file: file.clone(), offset: 0 },
         None => error,
     })?;
@@ -155,12 +155,13 @@ pub(super) fn recover(
         return Err(OpenError::UnknownPosition);
     }
     if let Some(newest) = chain.last() {
-        // It may be readable only because the process, not the machine, died: its successor will name it as durable.
+        // The segment may be readable only because the process died and not the machine: its successor will name it as
+        // durable.
         newest.file.sync().and_then(|()| site.vfs.sync_dir(&site.log_dir)).map_err(io_error)?;
         tail.next = tail.next.saturating_add(LOG_NUMBER_GAP);
     }
     let spans = reader.spans;
-    // Nothing was ever committed in these segments; the other files are checkpoints that were being written.
+    // Nothing was ever committed in these segments; the other files are checkpoints whose writing was interrupted.
     let unborn = unborn.into_iter().chain(dead).map(|number| segment::path(&site.log_dir, number));
     let temporary = names.iter().filter(|name| name.starts_with(TEMPORARY)).map(|name| site.log_dir.join(name));
     let litter = unborn.chain(temporary).collect();
@@ -168,22 +169,22 @@ pub(super) fn recover(
     Ok(Recovered { tail, spans, unneeded, litter, marked, passed_over: broken })
 }
 
-/// Removes what an interrupted operation left: files of the log that never counted, and blobs that nothing names. Only a normal
-/// start does that.
+/// Removes the files that an interrupted operation left: files of the log that never counted, and blobs that no record
+/// names. Only a normal start does that.
 pub(super) fn tidy(site: &Site, bodies: &Bodies, litter: &[PathBuf]) -> Result<(), OpenError> {
     for path in litter {
-        // If it stays, the next start finds it again.
+        // A file that could not be removed is found again by the next start.
         let _ = site.vfs.unlink(path);
     }
     remove_orphans(site, bodies).map_err(|error| OpenError::Io { dir: site.log_dir.clone(), error })
 }
 
-/// The checkpoint from which a start goes on.
+/// The checkpoint from which a start continues.
 #[derive(Default)]
 pub(super) struct Base {
     /// The newest that can be read, with its number.
     pub(super) found: Option<(u64, Checkpoint)>,
-    /// The newest that cannot, where there is one.
+    /// The newest that cannot be read, where there is one that is newer than that.
     pub(super) broken: Option<PathBuf>,
 }
 
@@ -206,7 +207,7 @@ pub(super) fn newest(site: &Site, wrap: &Sealer, numbers: &[u64]) -> Result<Base
     Ok(base)
 }
 
-/// The segments with a header, and the numbers of files that have none because they were being made. Of those before
+/// The segments with a header, and the numbers of files that have none because they were being made. Of segments before
 /// `first` only the bodies are needed, which have keys of their own.
 fn headers(
     site: &Site,
@@ -231,14 +232,14 @@ pub(super) fn header_of(site: &Site, wrap: &Sealer, number: u64) -> Result<Optio
     let file = site.vfs.open(&path).map_err(io_error)?;
     let size = file.size().map_err(io_error)?;
     if size < HEADER_BYTES as u64 {
-        // All that matters of it may be there, and yet it was never completed.
+        // The fields may be there, and yet the header was never completed.
         return Ok(None);
     }
     let bytes = read_exact_at(&*file, 0, HEADER_BYTES).map_err(io_error)?;
     let more_follows = size > HEADER_BYTES as u64;
     match Header::decode(&bytes, wrap) {
         Ok(header) if header.number == number => Ok(Some(Link { path, file, size, header })),
-        // The header is synced before anything follows it.
+        // The header is synced before anything is written behind it.
         Err(HeaderError::Forged) if !more_follows => Ok(None),
         Err(HeaderError::Version) => Err(OpenError::Version { file: path }),
         _ => Err(OpenError::Damaged { file: path, offset: 0 }),
@@ -255,7 +256,7 @@ fn follow(
 ) -> Result<(Vec<Link>, Vec<u64>), OpenError> {
     let mut chain: Vec<Link> = Vec::new();
     let first = mark.map_or(0, |mark| mark.segment);
-    // The segment of the mark has to be there, also where nothing follows it.
+    // The segment of the checkpoint's mark must be there, even where no segment follows it.
     let mut wanted = links.keys().next_back().copied().unwrap_or(first);
     while wanted != 0 && (mark.is_none() || wanted >= first) {
         let path = segment::path(dir, wanted);
@@ -277,7 +278,7 @@ fn follow(
         return Err(OpenError::Missing { file: segment::path(dir, first) });
     }
     chain.reverse();
-    // A segment that was not completed has no transaction; one that has was cut out of the chain by damage.
+    // A segment whose making was interrupted has no transaction; one that has any was cut out of the chain by damage.
     if let Some(link) = links.values().find(|link| link.size > HEADER_BYTES as u64) {
         return Err(OpenError::Damaged { file: link.path.clone(), offset: HEADER_BYTES as u64 });
     }
@@ -289,7 +290,7 @@ fn remove_orphans(site: &Site, bodies: &Bodies) -> io::Result<()> {
     for name in site.vfs.list(&site.blob_dir)? {
         let path = site.blob_dir.join(name);
         if !wanted.remove(&path) {
-            // If it stays, the next start finds it again.
+            // A file that could not be removed is found again by the next start.
             let _ = site.vfs.unlink(&path);
         }
     }
@@ -308,7 +309,7 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    /// What is damaged is as if it were not there.
+    /// Turns damage into `None`: damaged bytes count as missing.
     pub(super) fn ignore_damage<T>(self) -> io::Result<Option<T>> {
         match self {
             Self::Io(error) => Err(error),
@@ -333,7 +334,7 @@ impl From<io::Error> for Failure {
 struct Reader<'a, 't> {
     bodies: &'a Bodies,
     from: Option<&'a LogPosition>,
-    /// Whether the position was passed: records after it are replayed.
+    /// Whether the position to start from was reached: the records after it are replayed.
     met: bool,
     told: Told<'t>,
     spans: BTreeMap<u64, Span>,
@@ -342,13 +343,13 @@ struct Reader<'a, 't> {
 }
 
 impl Reader<'_, '_> {
-    /// Takes in a checkpoint, as far as the position to start from is not behind it.
+    /// Takes in a checkpoint. Its records are replayed unless the position to start from is at its place or behind it.
     fn checkpoint(&mut self, checkpoint: Checkpoint) {
         let Checkpoint { mark, records, bodies } = checkpoint;
         self.bodies.restore(bodies);
         self.spans.insert(mark.number, Span { segment: mark.segment, id: mark.segment_id, last: mark.number });
         match self.from {
-            // What was saved is the state of this very place.
+            // The saved state is the state of this very place.
             Some(from) if from.is(mark.segment, &mark.segment_id, mark.number) => self.met = true,
             Some(from) if from.number() > mark.number => {}
             _ => {
@@ -358,8 +359,8 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// Reads one segment, from this mark in it where there is one: where it ends, and the number after its last record.
-    /// `closed` is the end that its successor names.
+    /// Reads one segment, from this mark in it where there is one; returns where it ends, and the number after its last
+    /// record. `closed` is its end as its successor names it.
     fn segment(&mut self, link: &Link, mark: Option<&Mark>, closed: Option<u64>) -> Result<(u64, u64), Failure> {
         let header = &link.header;
         let limit = closed.unwrap_or(link.size);
@@ -372,7 +373,8 @@ impl Reader<'_, '_> {
         let (mut offset, mut counter, mut next) = begin;
         let first = next;
         while offset < limit {
-            // The bodies of a closed segment are looked at when they are read; each chunk authenticates itself.
+            // The bodies of a closed segment are not checked now: each of their chunks is authenticated when it is
+            // read.
             let Some((end, after)) = transaction(&mut window, &key, offset, counter, closed.is_none())? else { break };
             if end.first != next {
                 return Err(Failure::Damaged(offset));
@@ -409,7 +411,7 @@ impl Reader<'_, '_> {
     }
 }
 
-/// The transaction at this offset and where it ends; `None` where there is no whole one.
+/// The transaction at this offset and where it ends; `None` where no whole one is there.
 pub(super) fn transaction(
     window: &mut Window<'_>,
     key: &SegmentKey,
@@ -447,8 +449,8 @@ pub(super) fn transaction(
     }
 }
 
-/// After the last whole transaction of the newest segment: a torn tail, unless something that follows says that this
-/// place was durable.
+/// Decides what follows the last whole transaction of the newest segment: a torn tail, unless a later frame says that
+/// this place was durable.
 fn check_tail(window: &mut Window<'_>, key: &SegmentKey, torn: u64) -> Result<(), Failure> {
     let rest = usize::try_from(window.limit - torn).unwrap_or(usize::MAX);
     let Some(bytes) = window.get(torn, rest)?.map(<[u8]>::to_vec) else { return Ok(()) };
@@ -468,7 +470,7 @@ fn check_tail(window: &mut Window<'_>, key: &SegmentKey, torn: u64) -> Result<()
     Ok(())
 }
 
-/// Where frames may begin.
+/// The places at which frames may begin.
 pub(super) fn frame_starts(bytes: &[u8]) -> impl Iterator<Item = usize> + '_ {
     bytes.windows(FRAME_MAGIC.len()).enumerate().filter(|(_, window)| window == FRAME_MAGIC).map(|(place, _)| place)
 }
@@ -488,7 +490,7 @@ impl<'a> Window<'a> {
         Self { file, limit, start: 0, bytes: Vec::new() }
     }
 
-    /// The bytes at this place; `None` where they go beyond the limit.
+    /// The bytes at this place; `None` where they would go beyond the limit.
     pub(super) fn get(&mut self, offset: u64, len: usize) -> io::Result<Option<&[u8]>> {
         if offset.checked_add(len as u64).is_none_or(|end| end > self.limit) {
             return Ok(None);

@@ -16,10 +16,10 @@ use super::vfs::PatientVfs;
 use super::writer::Tail;
 use crate::base::limits::LOG_NUMBER_GAP;
 
-/// What of a log is not there any more.
+/// A part of a log that is lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Damage {
-    /// These bytes of a file are not what was written.
+    /// These bytes of a file were changed.
     Bytes(PathBuf, Range<u64>),
     /// A whole file cannot be read.
     File(PathBuf),
@@ -50,7 +50,8 @@ impl std::fmt::Display for Damage {
     }
 }
 
-/// Reads whatever can be read, around bad blocks as well: fills the index of bodies, gives the records to `told`, and names the damage.
+/// Reads whatever can be read, around bad blocks as well: fills the index of bodies, gives the records to `told`, and
+/// names the damage.
 pub(super) fn salvage(
     site: &Site,
     wrap: &Sealer,
@@ -85,7 +86,7 @@ pub(super) fn salvage(
         bodies.restore(checkpoint.bodies);
         checkpoint.records.iter().for_each(|record| (reader.told.replay)(mark.map_or(0, |mark| mark.number), record));
     }
-    // Where a successor says how much of a segment counts, more of it never counted.
+    // Where a successor says how much of a segment counts, the bytes beyond never counted.
     let ends: BTreeMap<u64, u64> =
         links.values().map(|link| (link.header.predecessor, link.header.predecessor_end)).collect();
     let needed: BTreeSet<u64> = ends.keys().copied().chain(mark.map(|mark| mark.segment)).collect();
@@ -108,7 +109,7 @@ pub(super) fn salvage(
         (reader.told.progress)(read, total);
     }
     tail.next = reader.next.saturating_add(LOG_NUMBER_GAP);
-    // Nothing is removed: what seems to belong to nobody may belong to what is damaged.
+    // Nothing is removed: files that nothing seems to need may be needed by damaged records.
     let (damage, spans) = (reader.damage, reader.spans);
     let (unneeded, litter) = (Vec::new(), Vec::new());
     Ok((Recovered { tail, spans, unneeded, litter, marked: first, passed_over: None }, damage))
@@ -123,8 +124,9 @@ struct Salvage<'a, 't> {
 }
 
 impl Salvage<'_, '_> {
-    /// Takes every transaction of a segment that authenticates; where the last of them ends. Of the newest segment, what
-    /// nobody calls durable counts only with all of its bodies: it may be torn, and its sender was told nothing.
+    /// Takes every transaction of a segment that authenticates; returns where the last of them ends. In the newest
+    /// segment, a transaction that no other one calls durable counts only with all of its bodies: it may be torn, and
+    /// its commit was never reported.
     fn segment(&mut self, link: &Link, begin: (u64, u64), closed: Option<u64>) -> std::io::Result<u64> {
         let limit = closed.unwrap_or(link.size).min(link.size);
         let mut window = Window::new(&*link.file, limit);
@@ -177,10 +179,10 @@ impl Salvage<'_, '_> {
     }
 }
 
-/// So many bytes are looked at together.
+/// How many bytes are searched at a time.
 const STEP: u64 = 4 << 20;
 
-/// How much of a segment was durable, by what its own transactions say.
+/// How much of a segment was durable, as its own transactions say.
 fn durable(window: &mut Window<'_>, key: &SegmentKey, from: u64, limit: u64) -> std::io::Result<u64> {
     let (mut at, mut durable) = (from, 0);
     while at < limit {
@@ -199,17 +201,17 @@ fn durable(window: &mut Window<'_>, key: &SegmentKey, from: u64, limit: u64) -> 
     Ok(durable)
 }
 
-/// What was found behind damage.
+/// A transaction that was found behind damage.
 struct Found {
-    /// Where: there the damage ends.
+    /// Where it begins; the damage ends there.
     place: u64,
     counter: u64,
     end: End,
     after: u64,
 }
 
-/// What is next behind `from` and begins before `limit`: a whole transaction, or the end frame of one whose other frames are
-/// damaged. That is where its records are; each of its bodies is looked at by itself.
+/// The next transaction behind `from` that begins before `limit`: a whole one, or only the end frame of one whose other
+/// frames are damaged. The end frame holds the records; each of the bodies is checked by itself.
 fn find(window: &mut Window<'_>, key: &SegmentKey, from: u64, limit: u64) -> std::io::Result<Option<Found>> {
     let mut at = from;
     while at < limit {

@@ -26,7 +26,7 @@ fn body(n: u8) -> Vec<u8> {
     vec![n; 200 + usize::from(n % 5) * 400]
 }
 
-/// The numbers of messages, by the log.
+/// The numbers of messages, by log number.
 type State = BTreeMap<u8, u64>;
 
 fn replay(state: &mut State) -> impl FnMut(u64, &[u8]) + '_ {
@@ -70,7 +70,7 @@ fn compact(log: &mut SteppedLog, state: &State, last: u64) {
     log.compact(mark, records, &mut SeededRng::new(6)).unwrap();
 }
 
-/// Several segments, a restart, and, where wanted, a checkpoint in the middle.
+/// A log of several segments, with a restart and, if asked for, a checkpoint in the middle.
 fn written(with_checkpoint: bool) -> MemVfs {
     let vfs = MemVfs::new();
     Log::create(&vfs, Path::new(DIR)).unwrap();
@@ -95,8 +95,8 @@ fn readable(log: &SteppedLog, state: &State) -> Vec<u8> {
     state.keys().filter(whole).copied().collect()
 }
 
-/// After this damage: the start works and lists everything, or names a file; then at most so many messages are lost, and the
-/// next start works.
+/// After this damage, the start either works and lists everything, or names a file. In the second case at most so many
+/// messages are lost, and the next start works.
 fn check(vfs: &MemVfs, what: &str, most_lost: usize) {
     match open(vfs) {
         Ok((log, state)) => {
@@ -129,7 +129,7 @@ fn is_segment(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "seg")
 }
 
-/// How many messages lie in a file; all of those before it where it is a checkpoint.
+/// How many messages lie in a file; for a checkpoint, all of those before it.
 fn messages_in(path: &Path) -> usize {
     if path.extension().is_some_and(|extension| extension == "ckp") { usize::from(MESSAGES) / 2 } else { 12 }
 }
@@ -142,7 +142,7 @@ fn one_changed_byte_costs_one_message_at_most() {
             for at in (0..len).step_by(53) {
                 let copy = vfs.crash(CrashMode::Kill, &mut SeededRng::new(1));
                 copy.tamper(&path, |bytes| bytes[at] ^= 0x10).unwrap();
-                // A segment's header and a checkpoint open everything in them.
+                // Without a segment's header, or a part of a checkpoint, nothing in that file can be opened.
                 let header = at < 124 || path.extension().is_some_and(|extension| extension == "ckp");
                 let most = if header { messages_in(&path) } else { 1 };
                 check(&copy, &format!("{} at {at}, checkpoint: {with_checkpoint}", path.display()), most);
@@ -157,7 +157,7 @@ fn a_file_that_is_gone_or_cut_costs_what_was_in_it() {
         let vfs = written(with_checkpoint);
         for (path, len) in files(&vfs) {
             let what = format!("{}, checkpoint: {with_checkpoint}", path.display());
-            // The newest may be missing without anybody knowing (docs/on-disk.md, "Start").
+            // That the newest file is missing cannot be noticed (docs/on-disk.md, "Start").
             let newest =
                 files(&vfs).iter().filter(|(other, _)| other.extension() == path.extension()).max().unwrap().0 == path;
             if !newest {
@@ -187,7 +187,7 @@ fn the_newest_segment_keeps_the_records_whose_bodies_are_damaged_behind_them() {
             assert_eq!(state.len(), usize::from(MESSAGES), "at {at}");
             kept += 1;
         }
-        // The frame around a body was hit: the frame with the records counts by itself.
+        // The frame around a body was damaged: the frame with the records still counts.
         without_header += usize::from(!damage.is_empty() && state.len() == usize::from(MESSAGES));
     }
     assert!(kept > 20 && without_header > 0, "{kept} and {without_header} times");
@@ -232,7 +232,7 @@ fn a_repair_gives_no_number_again_that_a_damaged_record_had() {
         let mut unseen = 0;
         for at in (HEADER_BYTES..bytes.len()).step_by(41) {
             let copy = vfs.crash(CrashMode::Kill, &mut SeededRng::new(1));
-            // Everything from here on is gone: what stood there had numbers that mail programs were told.
+            // Everything from here on is lost, including records whose numbers mail programs were told.
             copy.tamper(&newest, |bytes| bytes[at..].fill(0)).unwrap();
             let (mut log, mut state, _) = salvage(&copy);
             unseen += usize::from(state.values().max() < Some(&last));

@@ -14,20 +14,20 @@ use super::site::Site;
 use super::vfs::PatientVfs;
 use crate::base::BodyId;
 
-/// So many bytes are looked at together.
+/// How many bytes are searched at a time.
 const STEP: u64 = 4 << 20;
 
-/// What the segments hold of bodies.
+/// What the segments say and hold of bodies.
 #[derive(Default)]
 struct Found {
-    /// What end frames say of each body, in the order of the segments.
+    /// The entries of each body in end frames, in the order of the segments.
     entries: BTreeMap<BodyId, Vec<BodyEntry>>,
-    /// Where sealed bytes lie, by how many they are.
+    /// The places of sealed bytes, by their length.
     frames: BTreeMap<u64, Vec<Place>>,
 }
 
-/// Puts a place into the index at which each of these bodies, and those that they share bytes with, can be read, where there is
-/// one.
+/// Corrects the index for each of these bodies, and for those that they share bytes with, where a place is found at
+/// which it can be read.
 pub(super) fn search(site: &Site, wrap: &Sealer, bodies: &Bodies, wanted: &BTreeSet<BodyId>) -> io::Result<()> {
     let found = Found::read(site, wrap)?;
     let mut open: Vec<BodyId> = wanted.iter().copied().collect();
@@ -59,7 +59,7 @@ impl Found {
 
     fn segment(&mut self, site: &Site, wrap: &Sealer, number: u64) -> io::Result<()> {
         let file = site.vfs.open(&segment::path(&site.log_dir, number))?;
-        // Where the header is damaged the sealed bytes are still there.
+        // Where the header is damaged, the sealed bodies behind it are still there.
         let key = header_of(site, wrap, number).ok().flatten().map(|link| SegmentKey::new(&link.header));
         let size = file.size()?;
         let mut window = Window::new(&*file, size);
@@ -91,7 +91,7 @@ impl Found {
         Ok(())
     }
 
-    /// The first of what is said of a body that is true, wherever its bytes lie.
+    /// The first of these entries that is true, with the place at which its bytes were found.
     fn place(&self, bodies: &Bodies, said: &[BodyEntry]) -> Option<BodyEntry> {
         if let Some(whole) = said.iter().find(|entry| bodies.is_whole(entry)) {
             return Some(whole.clone());

@@ -26,15 +26,15 @@ pub(super) const FRAME_MAGIC: &[u8; 4] = b"RpF1";
 /// What a segment's header says.
 #[derive(Debug, Clone)]
 pub(super) struct Header {
-    /// From 1.
+    /// Counted from 1.
     pub(super) number: u64,
     /// The number of its first record.
     pub(super) base: u64,
     /// The segment before it; 0 for the first.
     pub(super) predecessor: u64,
-    /// What of the segment before it counts, in bytes.
+    /// How many bytes of the segment before it count.
     pub(super) predecessor_end: u64,
-    /// Random: two segments of the same number (after a backup was restored) differ in it.
+    /// Random: it distinguishes two segments of the same number, which exist after a backup was restored.
     pub(super) id: [u8; 16],
     /// Seals its end frames.
     pub(super) key: SymmetricKey,
@@ -43,7 +43,7 @@ pub(super) struct Header {
 /// What the first bytes of a segment file are.
 #[derive(Debug)]
 pub(super) enum HeaderError {
-    /// Not a header that this key made.
+    /// Not a header that was sealed under this key.
     Forged,
     /// Made by a later version.
     Version,
@@ -77,7 +77,7 @@ impl Header {
         }
         let version = fields.u16()?;
         let wrapped = rest.get(..WRAPPED_BYTES)?;
-        // What is torn may be zero here.
+        // In a torn header these bytes may be zero.
         if version != VERSION {
             let is_later = version > VERSION && !is_ours(authenticated, VERSION, wrapped, wrap);
             return is_later.then_some(Err(HeaderError::Version));
@@ -91,7 +91,7 @@ impl Header {
     }
 }
 
-/// Whether a header was of this version before its version was changed: with that in its place it authenticates.
+/// Whether nothing but the version of a header was changed: with this version in its place it authenticates.
 pub(super) fn is_ours(authenticated: &[u8], version: u16, wrapped: &[u8], wrap: &Sealer) -> bool {
     let parts = authenticated.get(..MAGIC.len()).zip(authenticated.get(MAGIC.len() + 2..));
     parts.is_some_and(|(magic, rest)| {
@@ -129,7 +129,7 @@ pub(super) struct Frame {
     pub(super) len: u32,
     /// The transaction's place in its segment, from 0: the nonce.
     pub(super) counter: u64,
-    /// Where in the file its transaction begins.
+    /// Where in the file the transaction begins.
     pub(super) start: u64,
 }
 
@@ -179,7 +179,7 @@ pub(super) enum Place {
         /// The first sealed byte.
         offset: u64,
     },
-    /// In a file of its own, of this name.
+    /// In a file of its own, with this name.
     Blob([u8; 16]),
 }
 
@@ -189,7 +189,7 @@ pub(super) struct BodyEntry {
     pub(super) id: BodyId,
     pub(super) key: SymmetricKey,
     pub(super) place: Place,
-    /// How many bytes of its own.
+    /// How many bytes are its own.
     pub(super) len: u64,
     pub(super) tail: Option<BodyTail>,
 }
@@ -199,13 +199,13 @@ pub(super) struct BodyEntry {
 pub(super) struct BodyTail {
     /// The other body, which has all its bytes itself.
     pub(super) of: BodyId,
-    /// From where on, in the other body.
+    /// The offset in the other body at which the shared end begins.
     pub(super) from: u64,
-    /// How many bytes.
+    /// How many bytes are shared.
     pub(super) len: u64,
 }
 
-/// Says in the byte before a place that a tail follows it.
+/// A flag in the byte before a place: a tail follows.
 const HAS_TAIL: u8 = 0x80;
 
 impl BodyEntry {
@@ -231,7 +231,7 @@ impl BodyEntry {
         }
     }
 
-    /// Reads an entry; inline bytes are in this segment.
+    /// Reads an entry; the bytes of an inline body are in this segment.
     pub(super) fn decode(fields: &mut Fields<'_>, segment: u64) -> Option<Self> {
         let id = BodyId::from_bytes(fields.array()?);
         let key = SymmetricKey::from_bytes(fields.array()?);
@@ -253,9 +253,9 @@ impl BodyEntry {
 /// The content of an end frame.
 #[derive(Debug, Default)]
 pub(super) struct End {
-    /// The number of the first record, or of the next one where there is none.
+    /// The number of the first record; without records, the number that the next one will get.
     pub(super) first: u64,
-    /// What of this segment was durable when this was written.
+    /// How many bytes of this segment were durable when this was written.
     pub(super) durable: u64,
     /// SHA-256 of everything from the start of the transaction to the end frame.
     pub(super) bodies_hash: [u8; 32],
@@ -317,7 +317,7 @@ pub(super) struct SegmentKey {
     sealer: Sealer,
 }
 
-/// An end frame authenticates but cannot be read: written by a later version, or by a fault of ours.
+/// An end frame authenticates but cannot be read: a later version wrote it, or our own code is at fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum EndError {
     Forged,
@@ -329,7 +329,7 @@ impl SegmentKey {
         Self { id: header.id, number: header.number, sealer: Sealer::new(&header.key) }
     }
 
-    /// Appends an end frame. `offset` is where in the file it will be.
+    /// Appends an end frame. `offset` is the place in the file at which it will lie.
     pub(super) fn seal_end(&self, end: &End, counter: u64, start: u64, offset: u64, out: &mut Vec<u8>) {
         let head = out.len();
         out.extend_from_slice(&[0; FRAME_BYTES]);

@@ -19,25 +19,26 @@ pub(super) struct Span {
 /// First record number → its segment.
 pub(super) type Spans = Arc<Mutex<BTreeMap<u64, Span>>>;
 
-/// Where a log is, and in what it is cut.
+/// Where a log is, and the sizes of its pieces.
 pub(super) struct Site {
     pub(super) vfs: Arc<dyn Vfs>,
     pub(super) log_dir: PathBuf,
     pub(super) blob_dir: PathBuf,
     pub(super) sizes: Sizes,
-    /// The file that is written is not where it was made: nothing is taken any more.
+    /// The file that is being written is no longer in its place: no commit is accepted any more.
     pub(super) gone: AtomicBool,
 }
 
 impl Site {
-    /// The same place, seen through another file system.
+    /// The same place, on another file system.
     pub(super) fn over(&self, vfs: Arc<dyn Vfs>) -> Self {
         let (log_dir, blob_dir) = (self.log_dir.clone(), self.blob_dir.clone());
         Self { vfs, log_dir, blob_dir, sizes: self.sizes, gone: AtomicBool::new(false) }
     }
 }
 
-/// In what a log is cut. [`Sizes::default`] is the product's; simulations use small ones, so that they meet every case.
+/// The sizes of the pieces of a log. [`Sizes::default`] is the product's; simulations use small ones, so that they meet
+/// every case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sizes {
     /// A segment, in bytes.

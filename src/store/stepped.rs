@@ -22,7 +22,7 @@ use crate::engine::io::{CommitError, Durability, NewBody};
 /// A commit of a batch: its records, the bodies that they bring, and when it is reported.
 pub type Commit = (Vec<Vec<u8>>, Vec<NewBody>, Durability);
 
-/// A log that does what it is told, when it is told.
+/// A log that works only when it is called.
 pub struct SteppedLog {
     shared: Arc<Shared>,
     writer: Writer,
@@ -52,8 +52,8 @@ impl SteppedLog {
         Ok(Self { shared, writer })
     }
 
-    /// Opens a log as [`Self::open`] does, and removes nothing: files that seem to belong to nobody may belong to what is lost.
-    /// With it a checkpoint that is damaged, where everything could be read without it.
+    /// Opens a log as [`Self::open`] does, but removes nothing: files that nothing seems to need may be needed by lost
+    /// records. Returns with it a damaged checkpoint, where everything could be read without that.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -76,8 +76,8 @@ impl SteppedLog {
         Ok((Self { shared, writer }, passed_over))
     }
 
-    /// Opens what is left of a damaged log, and names what is not. Nothing of it is changed; what is committed from now on
-    /// lies behind it, and [`Self::compact`] makes the next start independent of what is damaged.
+    /// Opens what is left of a damaged log, and names the damage. Nothing in it is changed; later commits lie behind
+    /// it, and [`Self::compact`] makes the next start independent of the damaged parts.
     ///
     /// # Errors
     /// Those of the disk, and [`OpenError::Version`].
@@ -100,7 +100,7 @@ impl SteppedLog {
         Ok((Self { shared, writer }, damage))
     }
 
-    /// Writes a batch, syncs where one of it asks for that, and gives what is reported of each, in order.
+    /// Writes a batch, syncs if one of its commits asks for that, and returns the result of each, in order.
     pub fn commit(&mut self, batch: Vec<Commit>) -> Vec<Result<u64, CommitError>> {
         let outcomes = Outcomes::default();
         let pending = batch.into_iter().map(|(records, bodies, durability)| Pending {
@@ -118,13 +118,13 @@ impl SteppedLog {
         self.writer.commit([pending]);
     }
 
-    /// Syncs what was reported before its sync; `false` where something still is not durable.
+    /// Syncs everything that was reported before it was synced; `false` where some of it still is not durable.
     pub fn settle(&mut self) -> bool {
         self.writer.settle();
         !self.writer.is_unsettled()
     }
 
-    /// Ends in good order.
+    /// Ends as a node does when it stops.
     pub fn close(mut self) {
         self.writer.close();
     }
@@ -137,8 +137,8 @@ impl SteppedLog {
         self.shared.bodies.read(id, part)
     }
 
-    /// Looks for bodies that cannot be read in every segment that is there: a copy of before or after a compaction, under its own
-    /// key, is as good. What is found is read from there.
+    /// Looks for unreadable bodies in every segment that is there: a copy from before or after a compaction, under its
+    /// own key, is as good. A body that is found is read from that place.
     ///
     /// # Errors
     /// Those of the disk.
@@ -198,7 +198,7 @@ impl SteppedLog {
     }
 }
 
-/// What was reported, in order.
+/// The results that were reported, in order.
 #[derive(Default)]
 struct Outcomes(Arc<Mutex<Vec<Result<u64, CommitError>>>>);
 

@@ -25,7 +25,7 @@ use super::view_state::{ChunkName, Manifest, cut};
 use crate::base::limits::{VIEW_CACHE_BYTES, VIEW_VALUE_BYTES, VIEW_WAITING, VIEW_WASTE_BYTES};
 use crate::base::{BodyId, IdentityId, SymmetricKey};
 
-/// The cache of a node. Dropping it writes what waits.
+/// The cache of a node. Dropping it writes everything that waits.
 pub struct View {
     core: Arc<Core>,
     thread: Option<JoinHandle<()>>,
@@ -44,7 +44,7 @@ struct Inner {
     tree: Held<sled::Tree>,
     sealer: Sealer,
     names: SymmetricKey,
-    /// The chunks of the state that is stored. Held while one is saved.
+    /// The chunks of the state that is stored. Locked while a state is saved.
     stored: Mutex<BTreeSet<ChunkName>>,
 }
 
@@ -57,11 +57,11 @@ struct Core {
 
 enum Job {
     Apply(Held<sled::Tree>, sled::Batch),
-    /// Make everything before it durable, then answer.
+    /// A request to make everything before it durable, and then to answer.
     Flush(SyncSender<()>),
 }
 
-/// Something of sled's. Letting go of the last one writes, and sled panics where that fails: that ends here.
+/// A value of sled's. Dropping the last one writes, and sled panics where that fails: the panic is caught here.
 struct Held<T>(Option<T>);
 
 impl<T> Held<T> {
@@ -79,21 +79,21 @@ impl<T> Drop for Held<T> {
     }
 }
 
-/// In the directory of a view that failed while running: it is made anew at the next start.
+/// A file in the directory of a view that failed while running: the next start makes the view anew.
 const FAILED: &str = "failed";
-/// A file by which it is tried whether the disk keeps anything.
+/// A file with which it is tested whether the disk can write.
 const PROBE: &str = "probe";
-/// Rows are made durable at latest after this much silence.
+/// Rows are made durable at the latest after this much silence.
 const QUIET: Duration = Duration::from_secs(5);
-/// Nobody waits longer for the view's writer.
+/// The longest that anything waits for the view's writer.
 const STALL: Duration = Duration::from_secs(10);
-/// A view this many times as large as what it holds is made anew. (sled never shrinks, and needs about twice by itself.)
+/// A view this many times as large as its contents is made anew. (sled never shrinks, and needs about twice by itself.)
 const WASTE: u64 = 4;
 
 impl View {
-    /// Opens the cache in this directory, `<data>/view`. What cannot be opened is deleted and made anew; where not even that
-    /// works, the view is off. Only one view may be open on a directory, with all its [`IdentityView`]s dropped before the
-    /// next.
+    /// Opens the cache in this directory, `<data>/view`. A cache that cannot be opened is deleted and made anew; where
+    /// even that fails, the view is off. Only one view may be open on a directory; all [`IdentityView`]s of the last
+    /// one must be dropped before.
     pub fn open(path: &Path) -> Self {
         let db = Held(open_or_rebuild(path));
         let off = AtomicBool::new(db.get().is_none());
@@ -112,7 +112,7 @@ impl View {
         Self { core, thread, ended: Mutex::new(ended) }
     }
 
-    /// What the cache holds of one identity.
+    /// The part of the cache that belongs to one identity.
     pub fn identity(&self, id: IdentityId, key: &SymmetricKey) -> IdentityView {
         let names = derive(key, "runepeer view names 1");
         let sealer = Sealer::new(&derive(key, "runepeer view values 1"));
@@ -135,15 +135,15 @@ impl Drop for View {
         match (ended, self.thread.take()) {
             (Err(RecvTimeoutError::Disconnected), Some(thread)) => drop(thread.join()),
             (_, None) => {}
-            // A thread of sled's own panicked, and ours waits for it: nobody else needs to.
+            // A thread of sled's own panicked, and our thread waits for it: nothing else has to wait.
             _ => self.core.fail("it does not answer"),
         }
     }
 }
 
 impl IdentityView {
-    /// The saved state and its position; the log says whether that is still right ([`super::Log::open`]). To be called
-    /// before the first [`IdentityView::save_state`], which removes what this found.
+    /// The saved state and its position; the log decides whether that still fits ([`super::Log::open`]). To be called
+    /// before the first [`IdentityView::save_state`], which removes the state that this reads.
     pub fn load_state(&self) -> Option<(LogPosition, Vec<u8>)> {
         let inner = &*self.inner;
         let manifest = inner.get(inner.name("state", &[]))?;
@@ -152,7 +152,7 @@ impl IdentityView {
             Some((manifest, state))
         });
         let Some((manifest, state)) = read else {
-            // Nobody would ever remove the chunks that are left.
+            // Without this, nothing would ever remove the chunks that are left.
             inner.tree.get().and_then(|tree| inner.core.guard(|_| tree.clear()));
             return None;
         };
@@ -160,15 +160,15 @@ impl IdentityView {
         Some((manifest.position, state))
     }
 
-    /// Saves a state: the fold of all records up to the position. Only chunks that changed are written. Hashes and seals
-    /// here, at some hundred MiB per second. May be lost.
+    /// Saves a state: the fold of all records up to the position. Only chunks that changed are written. Hashing and
+    /// sealing happen in this call, at some hundred MiB per second. The state may be lost.
     pub fn save_state(&self, position: &LogPosition, state: &[u8]) {
         let inner = &*self.inner;
         let chunks: Vec<_> = cut(state).into_iter().map(|chunk| (inner.chunk_name(chunk), chunk)).collect();
         let names = chunks.iter().map(|(name, _)| *name).collect();
         let Ok(manifest) = postcard::to_stdvec(&Manifest { position: position.clone(), chunks: names }) else { return };
         if manifest.len() > VIEW_VALUE_BYTES {
-            // Beyond about 120 MiB of state every start replays the log.
+            // A state above about 120 MiB is not kept: every start then replays the log.
             return;
         }
         let mut stored = inner.stored.lock().unwrap_or_else(PoisonError::into_inner);
@@ -183,13 +183,13 @@ impl IdentityView {
             batch.remove(&inner.chunk_key(*name));
         }
         inner.put(&mut batch, inner.name("state", &[]), &manifest);
-        // Still locked: two saves must not overtake each other.
+        // The lock is still held: two saves must not overtake each other.
         if inner.send(batch) {
             *stored = kept;
         }
     }
 
-    /// What was stored for this body, where it is still there.
+    /// The value that was stored for this body, if it is still there.
     pub fn get_row(&self, id: BodyId) -> Option<Vec<u8>> {
         self.inner.get(self.inner.name("row", id.as_bytes()))
     }
@@ -203,7 +203,7 @@ impl IdentityView {
         }
     }
 
-    /// Removes the values of bodies that are no longer there.
+    /// Removes the values of bodies that no longer exist.
     pub fn remove_rows(&self, ids: &[BodyId]) {
         let mut batch = sled::Batch::default();
         for id in ids {
@@ -212,7 +212,7 @@ impl IdentityView {
         self.inner.send(batch);
     }
 
-    /// Waits until everything given before is on the disk, or the view is off.
+    /// Waits until everything that was stored before is on the disk, or the view is off.
     pub fn flush(&self) {
         let (sender, receiver) = sync_channel(1);
         if let Some(jobs) = self.inner.core.sender()
@@ -263,7 +263,8 @@ impl Inner {
         self.sealer.open_value(&key, &sealed).ok()
     }
 
-    /// Whether the writer takes it. Where it cannot follow, the value is computed again.
+    /// Whether the writer accepts the batch. If it is too far behind, the values are lost, and computed again when they
+    /// are needed.
     fn send(&self, batch: sled::Batch) -> bool {
         let (Some(tree), Some(jobs)) = (self.tree.get(), self.core.sender()) else { return false };
         jobs.try_send(Job::Apply(Held(Some(tree.clone())), batch)).is_ok()
@@ -363,7 +364,7 @@ fn open_or_rebuild(path: &Path) -> Option<sled::Db> {
     }
 }
 
-/// Whether the disk keeps anything here. sled is not asked to find out: it panics.
+/// Whether the disk can write here. sled cannot be used to find out: it panics.
 fn try_to_sync(path: &Path) -> io::Result<()> {
     let probe = path.join(PROBE);
     match fs::remove_file(&probe) {
@@ -381,7 +382,7 @@ enum Failure {
     Broken(String),
 }
 
-/// Opens with the discipline without which sled 0.34 does not survive a power cut.
+/// Opens the database with the precautions that sled 0.34 needs to survive a power cut.
 fn try_open(path: &Path) -> Result<sled::Db, Failure> {
     let broken = |error: io::Error| Failure::Broken(error.to_string());
     // An unfinished snapshot would be read as the newest one.
@@ -407,7 +408,7 @@ fn try_open(path: &Path) -> Result<sled::Db, Failure> {
     Ok(db)
 }
 
-/// Makes durable what sled made.
+/// Makes the files that sled made durable.
 fn sync_all(path: &Path) -> io::Result<()> {
     for name in ["conf", "db"] {
         File::open(path.join(name)).and_then(|file| file.sync_all())?;
@@ -416,7 +417,7 @@ fn sync_all(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), |parent| RealVfs.sync_dir(parent))
 }
 
-/// Whether a database is so much larger than what it holds; `least` is the size in bytes from which on that matters.
+/// Whether a database is far larger than its contents; databases below `least` bytes do not count.
 fn is_wasteful(db: &sled::Db, least: u64) -> bool {
     let measure = || -> sled::Result<bool> {
         let size = db.size_on_disk()?;

@@ -26,7 +26,7 @@ pub(super) struct Manifest {
     pub(super) chunks: Vec<ChunkName>,
 }
 
-/// The chunks, which together are the bytes.
+/// Cuts bytes into chunks; put together, they are the bytes again.
 pub(super) fn cut(bytes: &[u8]) -> Vec<&[u8]> {
     let mut chunks = Vec::new();
     let mut rest = bytes;

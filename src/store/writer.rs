@@ -26,22 +26,22 @@ use crate::engine::io::{CommitError, Durability, NewBody};
 /// The name and the key of a body that has a file.
 type Blob = ([u8; 16], SymmetricKey);
 
-/// Where the log ends, as the start found it.
+/// The end of the log, as the start found it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Tail {
     /// The last segment; 0 where there is none.
     pub(super) segment: u64,
     /// Its id.
     pub(super) segment_id: [u8; 16],
-    /// What of it counts, in bytes.
+    /// How many bytes of it count.
     pub(super) end: u64,
-    /// The highest segment number that a file has.
+    /// The highest segment number of any file.
     pub(super) highest: u64,
     /// The next record's number.
     pub(super) next: u64,
 }
 
-/// What a writer shares with the rest of its log.
+/// The parts that a writer shares with the rest of its log.
 pub(super) struct Ground {
     pub(super) site: Arc<Site>,
     pub(super) bodies: Arc<Bodies>,
@@ -59,9 +59,9 @@ pub(super) struct Writer {
     current: Option<Current>,
     /// Lazy commits that were reported and are written, but not synced.
     unsynced: Vec<Pending>,
-    /// Lazy commits that were reported and are to be written again.
+    /// Lazy commits that were reported, and whose sync failed: they are written again.
     carried: Vec<Pending>,
-    /// Blobs whose bodies were forgotten: removed after the next sync, unless somebody copies the files.
+    /// Files of forgotten bodies: removed after the next sync, unless the files are being copied.
     unlink: Vec<PathBuf>,
     pins: Pins,
 }
@@ -77,7 +77,7 @@ struct Current {
 }
 
 impl Tail {
-    /// A segment is not written any more.
+    /// Notes that a segment is not written to any more.
     const fn closed(&mut self, current: &Current) {
         self.segment = current.key.number;
         self.segment_id = current.key.id;
@@ -92,7 +92,7 @@ struct Group {
     staged: VecDeque<Staged>,
 }
 
-/// What is to be written of a body.
+/// The bytes of a body that have to be written.
 struct Part<'a> {
     id: BodyId,
     own: &'a [u8],
@@ -112,8 +112,8 @@ impl Writer {
         Self { place, wrap, rng, bodies, spans, tail, current: None, unsynced, carried, unlink, pins }
     }
 
-    /// The place where the log ends now, with everything that was reported before it durable; `number` is the last record
-    /// of which whoever asks knows. `None` where something cannot be made durable, or nothing was ever written.
+    /// The place where the log ends now, with everything that was reported before it durable; `number` is the last
+    /// record that the caller knows. `None` where something cannot be made durable, or nothing was ever written.
     pub(super) fn mark(&mut self, number: u64) -> Option<Mark> {
         self.settle();
         if self.is_unsettled() {
@@ -129,8 +129,8 @@ impl Writer {
                 next: self.tail.next,
             },
             Some(_) => return None,
-            // Nothing that counts follows in that segment, though a commit that failed may lie there: no transaction has
-            // this place.
+            // No transaction that counts follows in that segment. One that failed may lie there, so this place has a
+            // counter that no transaction has.
             None => Mark {
                 number,
                 segment: self.tail.segment,
@@ -143,13 +143,13 @@ impl Writer {
         (mark.segment > 0).then_some(mark)
     }
 
-    /// Writes the batch, syncs where one of it asks for that, and reports each in order.
+    /// Writes the batch, syncs if one of its commits asks for that, and reports each in order.
     pub(super) fn commit(&mut self, batch: impl IntoIterator<Item = Pending>) {
         let group = self.stage_all(batch);
         self.finish(group, false);
     }
 
-    /// Whether something that was reported is not synced.
+    /// Whether a commit that was reported is not synced.
     pub(super) fn is_unsettled(&self) -> bool {
         !self.unsynced.is_empty() || !self.carried.is_empty()
     }
@@ -159,7 +159,7 @@ impl Writer {
         !self.carried.is_empty()
     }
 
-    /// Syncs what was reported; writes again what a failed sync took back.
+    /// Syncs all reported commits; writes those again whose sync failed.
     pub(super) fn settle(&mut self) {
         let group = self.stage_all([]);
         self.finish(group, true);
@@ -172,20 +172,21 @@ impl Writer {
         let (start, mut stop) = (current.offset, Vec::new());
         let end = End { first: self.tail.next, durable: current.durable, bodies_hash: hash(&[]), ..End::default() };
         current.key.seal_end(&end, current.counter, start, start, &mut stop);
-        // The mark is a help, not a promise: a stop without it is a crash, after which nothing is lost either.
+        // The mark helps, but nothing depends on it: a stop without it is like a crash, after which nothing is lost
+        // either.
         let _ = current.file.write_at(start, &stop).and_then(|()| current.file.sync());
         self.abandon();
     }
 
     fn stage_all(&mut self, batch: impl IntoIterator<Item = Pending>) -> Group {
         let mut group = Group::default();
-        // Where the file system cannot say, that is no reason to refuse.
+        // If the file system cannot say how much is free, that is no reason to refuse commits.
         let mut space = self.place.vfs.free_space(&self.place.log_dir).unwrap_or(u64::MAX);
         let mut broken = None;
         let mut held = Vec::new();
         let mut queue: VecDeque<Pending> = batch.into_iter().collect();
         loop {
-            // What was reported before goes first, also where the segment before this one failed only just now.
+            // Commits that were reported go first, also those whose segment failed only just now.
             for carried in std::mem::take(&mut self.carried).into_iter().rev() {
                 queue.push_front(carried);
             }
@@ -203,7 +204,8 @@ impl Writer {
             let outcome = room.and_then(|()| self.stage(&pending, &mut entries, &mut group));
             match outcome {
                 Err(error) if pending.done.is_none() => {
-                    // Nothing may overtake it: two changes of one flag would be replayed in the wrong order.
+                    // No later commit may overtake this one: two changes of one flag would be replayed in the wrong
+                    // order.
                     broken = Some(error);
                     held.push(pending);
                 }
@@ -257,7 +259,7 @@ impl Writer {
             .and_then(|()| file.sync())
             .and_then(|()| self.place.vfs.sync_dir(&self.place.log_dir));
         if let Err(error) = synced {
-            // If it stays, the next start sees that nothing follows it.
+            // If the file stays, the next start sees that no segment follows it.
             let _ = self.place.vfs.unlink(&path);
             return Err(error);
         }
@@ -319,8 +321,8 @@ impl Writer {
         Ok(first)
     }
 
-    /// What of a body has to be written: all of it, or what stands before the end that it shares with another one. That
-    /// must be there now and after any replay: committed, or before it in the same transaction.
+    /// The bytes of a body that have to be written: all of them, or those before the end that it shares with another
+    /// one. The other one must be there now and after any replay: committed, or earlier in the same transaction.
     fn part<'a>(&self, body: &'a NewBody, place: usize, pending: &Pending, group: &Group) -> Part<'a> {
         let whole = Part { id: body.id, own: &body.bytes, tail: None };
         let Some(shared) = body.shared else { return whole };
@@ -343,7 +345,7 @@ impl Writer {
         }
     }
 
-    /// Writes the bodies that do not go into the log: name and key of each that has a file.
+    /// Writes the bodies that do not go into the log; gives the name and key of each that got a file.
     fn write_blobs(&mut self, bodies: &[Part<'_>]) -> Result<Vec<Option<Blob>>, CommitError> {
         let mut inline = 0_usize;
         let mut places = Vec::with_capacity(bodies.len());
@@ -376,7 +378,7 @@ impl Writer {
         result.map(|()| places).map_err(|error| {
             tracing::error!(%error, "a large message could not be written");
             for path in &written {
-                // Nothing refers to it; what stays is removed at the next start.
+                // Nothing refers to the file; if it stays, the next start removes it.
                 let _ = self.place.vfs.unlink(path);
             }
             commit_error(&error)
@@ -408,7 +410,7 @@ impl Writer {
         self.unsynced.clear();
         if self.pins.is_free() {
             for path in self.unlink.drain(..) {
-                // What stays is an orphan, removed at the next start.
+                // If the file stays, nothing refers to it, and the next start removes it.
                 let _ = self.place.vfs.unlink(&path);
             }
         }
@@ -429,7 +431,7 @@ impl Writer {
             return Ok(());
         }
         current.file.sync()?;
-        // What is synced into a file that nobody finds again is not kept.
+        // Bytes synced into a file that no start will find are not kept.
         if !current.file.is_at(&segment::path(&self.place.log_dir, current.key.number)) {
             self.place.gone.store(true, Ordering::SeqCst);
             return Err(io::Error::new(io::ErrorKind::NotFound, "the segment was removed, or its directory replaced"));
@@ -442,8 +444,9 @@ impl Writer {
         Ok(())
     }
 
-    /// The write or the sync failed: nothing of the group was committed, and the segment is not used again. A crash before
-    /// the next one begins may bring it back nevertheless, so the error is the one that leaves this open.
+    /// The write or the sync failed: nothing of the group was committed, and the segment is not used again. A crash
+    /// before the next segment begins may bring the group back nevertheless, so its commits fail with the error that
+    /// leaves this open.
     fn give_up(&mut self, group: Group, error: &io::Error) {
         tracing::error!(%error, "writing the log failed; going on with a new segment");
         self.abandon();
@@ -488,14 +491,14 @@ impl Writer {
 }
 
 impl Staged {
-    /// Bodies are never lazy: what they bring could not be written again after a failed sync.
+    /// A commit with bodies is never lazy: the bodies could not be written again after a failed sync.
     fn is_lazy(&self) -> bool {
         let Pending { bodies, moved, durability, .. } = &self.pending;
         *durability == Durability::Lazy && bodies.is_empty() && moved.is_empty()
     }
 }
 
-/// What failed before anything of a transaction was written to the log.
+/// The error of a step that failed before anything of the transaction was written to the log.
 fn commit_error(error: &io::Error) -> CommitError {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => CommitError::NoSpace,

@@ -62,12 +62,12 @@ fn every_changed_byte_of_a_key_file_is_damage() {
             vfs.tamper(&path, |bytes| bytes[place] ^= 0x20).unwrap();
             let read =
                 unlock(&vfs, None).and_then(|ring| ring.identity_key(id(1)).and_then(|_| ring.identity_key(id(2))));
-            // Also where the version is changed: a later one would have changed the sum with it.
+            // A changed version is damage too: a later version would have changed the sum with it.
             assert!(matches!(read, Err(UnlockError::Damaged { .. })), "{} byte {place}", path.display());
             vfs.tamper(&path, |bytes| bytes[place] ^= 0x20).unwrap();
         }
     }
-    // One identity's file under another's name is not taken for it, nor called damaged.
+    // One identity's file under another's name is neither accepted nor called damaged.
     let (one, two) = (dir().join(id(1).to_string()), dir().join(id(2).to_string()));
     vfs.unlink(&two).unwrap();
     vfs.rename_noreplace(&one, &two).unwrap();
@@ -76,7 +76,7 @@ fn every_changed_byte_of_a_key_file_is_damage() {
     assert!(matches!(unlock(&vfs, None), Err(UnlockError::Missing { .. })));
 }
 
-/// Sets up a node with two identities over a disk that fails; what was reported, in order.
+/// Sets up a node with two identities over a disk that fails; returns which steps were reported, in order.
 fn set_up(vfs: &FaultVfs) -> Result<Keyring, UnlockError> {
     match Keyring::create(Arc::new(vfs.clone()), dir(), None, rng(4)) {
         Err(UnlockError::Exists { .. }) => Keyring::unlock(Arc::new(vfs.clone()), dir(), None, rng(5)),
@@ -108,7 +108,7 @@ fn an_identity_that_was_reported_exists_after_every_crash() {
                     for (id, key) in &reported {
                         assert!(ring.identity_key(*id).unwrap() == *key, "{fault:?} {mode:?} step {step}");
                     }
-                    // What was not reported is there and good, or can be made.
+                    // An identity that was not reported is either there and good, or can be made.
                     for n in [1, 2] {
                         match ring.identity_key(id(n)) {
                             Err(UnlockError::NoSuchIdentity) => ring.add_identity(id(n), &key(n)).unwrap(),
@@ -140,7 +140,7 @@ fn a_key_file_of_a_later_version_is_not_called_damaged() {
     let ring = Keyring::create(Arc::new(vfs.clone()), dir(), None, rng(1)).unwrap();
     ring.add_identity(id(1), &key(1)).unwrap();
     for (path, _) in vfs.files() {
-        // Also where its sum is made in another way.
+        // A later version's file is recognised also where its sum is made in another way.
         let change = |bytes: &mut Vec<u8>, version| {
             bytes[8] = version;
             *bytes.last_mut().unwrap() ^= 1;
@@ -155,7 +155,7 @@ fn a_key_file_of_a_later_version_is_not_called_damaged() {
     unlock(&vfs, None).and_then(|ring| ring.identity_key(id(1))).unwrap();
 }
 
-/// A disk that fails while it is told to, with a node and an identity on it.
+/// A disk that fails while the flag is set, with a node and an identity on it.
 fn failing() -> (MemVfs, FaultVfs, Arc<AtomicBool>) {
     let disk = MemVfs::new();
     let ring = Keyring::create(Arc::new(disk.clone()), dir(), None, rng(1)).unwrap();

@@ -30,7 +30,7 @@ pub enum Fault {
 pub struct Plan {
     /// The step that fails, counted from 1.
     pub step: u64,
-    /// How.
+    /// How it fails.
     pub fault: Fault,
     /// Whether every step after it fails in the same way.
     pub sticky: bool,
@@ -48,7 +48,7 @@ struct FaultFile {
     control: Arc<Control>,
 }
 
-/// Decides whether a step fails, and how.
+/// Decides for each step, by its number, whether and how it fails.
 pub type Decide = Box<dyn FnMut(u64) -> Option<Fault> + Send>;
 
 struct Control {
@@ -63,7 +63,7 @@ impl FaultVfs {
         Self::deciding(inner, Box::new(move |step| plan?.at(step)))
     }
 
-    /// Fails as is decided for every step. What has died stays dead only where that is decided.
+    /// Lets `decide` choose for every step. A process that has died stays dead only if `decide` says so again.
     pub fn deciding(inner: Arc<dyn Vfs>, decide: Decide) -> Self {
         let control = Control { decide: Mutex::new(decide), steps: AtomicU64::new(0), fired: AtomicBool::new(false) };
         Self { inner, control: Arc::new(control) }

@@ -52,7 +52,7 @@ struct Inode {
 
 #[derive(Clone, Default)]
 struct Dir {
-    /// Whether its own name was synced in its parent.
+    /// Whether the file's name was synced in its directory.
     named: bool,
     durable: BTreeMap<String, u64>,
     current: BTreeMap<String, u64>,
@@ -98,7 +98,7 @@ impl MemVfs {
         Self { disk: Arc::new(Mutex::new(disk)) }
     }
 
-    /// Sets the free space that is reported. It does not shrink with use; full disks are [`super::FaultVfs`]'s matter.
+    /// Sets the free space that is reported. It does not shrink with use; [`super::FaultVfs`] simulates full disks.
     pub fn set_free_space(&self, bytes: u64) {
         self.lock().free = bytes;
     }
@@ -113,7 +113,7 @@ impl MemVfs {
             .collect()
     }
 
-    /// Changes bytes behind everybody's back, as a failing disk does: durable at once.
+    /// Changes bytes without any call of the store, as a failing disk does: durable at once.
     ///
     /// # Errors
     /// `NotFound`.
@@ -127,11 +127,11 @@ impl MemVfs {
         Ok(())
     }
 
-    /// The disk as the next start finds it. This one is not changed.
+    /// The disk as the next start finds it. This disk is not changed.
     pub fn crash(&self, mode: CrashMode, rng: &mut dyn Rng) -> Self {
         let disk = self.lock();
         if mode == CrashMode::Kill {
-            // The system lives on, and with it what is not synced: a power cut may still follow.
+            // The operating system lives on, and with it all bytes that are not synced: a power cut may still follow.
             return Self { disk: Arc::new(Mutex::new(disk.clone())) };
         }
         let mut after = Disk { next_inode: disk.next_inode, free: disk.free, ..Disk::default() };
@@ -192,7 +192,8 @@ impl Inode {
             return after;
         }
         let block = if rng.below(2) == 0 { 512 } else { 4096 };
-        // Sometimes everything or nothing but one block: the cases that a fair coin rarely finds in a long tail.
+        // Sometimes all blocks but one survive, or none but one: in a long tail, fair odds would rarely give these
+        // cases.
         let odds = 2 + rng.below(7);
         for (offset, written) in &self.unsynced {
             let bytes = Arc::make_mut(&mut after);

@@ -73,7 +73,7 @@ pub trait Vfs: Send + Sync {
     /// Those of the disk; `NotFound`.
     fn dirs(&self, dir: &Path) -> io::Result<Vec<String>>;
 
-    /// Bytes that we may still write on the file system of this directory.
+    /// Bytes that can still be written on the file system of this directory.
     ///
     /// # Errors
     /// Those of the disk.
@@ -88,8 +88,8 @@ pub trait VfsFile: Send + Sync {
     /// Those of the disk; some of the bytes may be there.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
-    /// Makes everything written so far durable. After an error nothing may be assumed about what was written since
-    /// the last success, and trying again proves nothing.
+    /// Makes everything written so far durable. After an error nothing may be assumed about bytes that were written
+    /// since the last success, and trying again proves nothing.
     ///
     /// # Errors
     /// Those of the disk.

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use super::{Vfs, VfsFile};
 
-/// Reads around bad blocks; everything else as the file system below it does it.
+/// Reads around bad blocks; does everything else as the file system below it does.
 pub struct PatientVfs(pub Arc<dyn Vfs>);
 
-/// What a disk gives or does not give, it gives in blocks of this many bytes.
+/// A disk returns or refuses whole blocks of this many bytes.
 const BLOCK: usize = 4096;
 
 impl Vfs for PatientVfs {
@@ -133,7 +133,7 @@ mod tests {
                 assert_eq!(*byte, if (4096..8192).contains(&at) { 0 } else { 7 }, "at {at}, from {from}");
             }
         }
-        // Whatever is whole is not touched.
+        // A file without damage is read as it is.
         let vfs = MemVfs::new();
         vfs.mkdir(Path::new("/d")).unwrap();
         vfs.create_excl(Path::new("/d/f")).unwrap().write_at(0, b"whole").unwrap();

@@ -19,7 +19,7 @@ fn refused<T>() -> io::Result<T> {
 impl Vfs for ReadOnlyVfs {
     fn mkdir(&self, dir: &Path) -> io::Result<()> {
         match self.0.list(dir) {
-            // It is there: checking that it is closed to others changes nothing.
+            // The directory exists: checking that it is closed to others changes nothing.
             Ok(_) => self.0.mkdir(dir),
             Err(error) => Err(error),
         }

@@ -18,7 +18,7 @@ pub struct RealVfs;
 struct RealFile(File);
 
 impl RealVfs {
-    /// A directory for our files: ours, and closed to everybody else.
+    /// Checks that a directory is our own, and closed to everybody else.
     fn check_private(dir: &Path) -> io::Result<()> {
         let meta = std::fs::symlink_metadata(dir)?;
         let name = dir.display();
@@ -80,7 +80,7 @@ impl Vfs for RealVfs {
     fn rename_noreplace(&self, from: &Path, to: &Path) -> io::Result<()> {
         match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
             Ok(()) => Ok(()),
-            // Some file systems cannot do it in one step; a link refuses to replace everywhere.
+            // Some file systems cannot do it in one step; making a link is refused everywhere where the name is taken.
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
                 std::fs::hard_link(from, to)?;
                 std::fs::remove_file(from)
@@ -111,7 +111,7 @@ impl Vfs for RealVfs {
     }
 }
 
-/// Whether this path leads to this open file. One that cannot be looked at now is taken for the same.
+/// Whether this path leads to this open file. If the path cannot be looked up now, the answer is yes.
 pub(crate) fn is_at(file: &File, path: &Path) -> bool {
     let Ok(held) = file.metadata() else { return true };
     match std::fs::symlink_metadata(path) {

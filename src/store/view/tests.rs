@@ -61,7 +61,7 @@ fn states_and_rows_survive_a_restart_and_identities_are_apart() {
         alice.flush();
         assert_eq!(alice.load_state().unwrap(), (position(7), bytes));
         assert_eq!(alice.get_row(row), None);
-        // Same tree, another key: nothing opens.
+        // The same tree under another key: no value opens.
         let other = view.identity(IdentityId::from_bytes([1; 16]), &key(9));
         assert!(other.load_state().is_none());
     }
@@ -103,7 +103,8 @@ fn whatever_happened_to_its_files_the_view_opens_and_never_lies() {
             fs::write(&file, content).unwrap();
         }
         fs::write(path.join("snap.0000000000000001.generating"), b"half").unwrap();
-        // A panic inside sled leaves its lock with this process; a new process would not see that: copies do not either.
+        // After a panic inside sled, its lock stays with this process. A new process would not meet it, and neither
+        // does a copy.
         let mut path = path;
         let restart = |path: &mut PathBuf, run: u8| {
             let copy = root.path().join(format!("copy{damage}-{run}"));
@@ -186,7 +187,7 @@ fn a_view_is_wasteful_where_it_is_large_and_holds_little() {
     db.open_tree("b").unwrap().insert("k", "").unwrap();
     db.open_tree("b").unwrap().insert("another", "12").unwrap();
     assert_eq!(held(db).unwrap(), 3 + 5 + 1 + 7 + 2);
-    // Bytes that do not become fewer when they are compressed.
+    // Bytes that compression does not shrink.
     let full = db.open_tree("c").unwrap();
     (0..60_u8).for_each(|n| drop(full.insert([n], state(n.into(), 50_000)).unwrap()));
     db.flush().unwrap();
@@ -214,7 +215,7 @@ fn a_state_that_is_saved_takes_the_place_of_the_one_before() {
         assert_eq!(alice.load_state(), Some((position(last), state(last, 300_000))));
         alice.inner.tree.get().unwrap().len()
     };
-    // Chunks of the same bytes are kept, those of others go.
+    // Chunks with the same bytes are kept, the others go.
     assert!(chunks(&[3]) > 3);
     assert_eq!(chunks(&[1, 2, 3]), chunks(&[3]));
     assert_eq!(chunks(&[3, 3]), chunks(&[3]));
