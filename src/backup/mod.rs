@@ -1,5 +1,6 @@
 //! Backups (docs/on-disk.md, "Backup"): one file that a passphrase opens, and that holds a whole node: its keys, its
 //! configuration, and the logs of its identities as they were at one moment.
+//!
 //! A backup is a copy of files that do not change while it is made. Its files are opened and read for [`verify()`]
 //! without being written anywhere; [`restore()`] writes it into an empty data directory, where the next start continues
 //! from it.

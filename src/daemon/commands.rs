@@ -45,7 +45,7 @@ const HEADER_WINDOW: u64 = 16 * 1024;
 /// With less free space than this a message may be refused, in bytes.
 const LOW_DISK: u64 = limits::DISK_RESERVE_BYTES + limits::MESSAGE_BYTES as u64;
 
-/// Answers commands. Each is given what it needs of this, and no more.
+/// Answers commands. Each command is given the parts of this that it needs, and no more.
 pub(super) struct Commands {
     pub(super) home: Arc<Home>,
     pub(super) runtime: Runtime,
@@ -53,7 +53,7 @@ pub(super) struct Commands {
     pub(super) identities: Arc<Identities>,
     pub(super) carrier: Arc<CarrierHost>,
     pub(super) leases: Arc<Leases>,
-    /// `None` where there is nothing but a carrier.
+    /// `None` where the node is only a carrier.
     pub(super) listening: Option<Listening>,
 }
 
@@ -243,12 +243,12 @@ fn unexpected() -> Failure {
     Failure::new(Code::Failed, "the daemon could not do that; its log says more")
 }
 
-/// Whether mail can be left for an identity whose own onion is not published.
+/// Whether the identity has a box in which mail can be left for it while its own onion is not published.
 fn has_open_box(account: &LocalAccount) -> bool {
     account.snapshot.borrow().boxes.own().any(|own_box| own_box.is_open())
 }
 
-/// Why nobody reaches an identity, where that is its owner's doing.
+/// Why no peer reaches an identity, where its owner caused that.
 fn problem(account: &LocalAccount) -> Option<&'static str> {
     let cut_off = account.snapshot.borrow().hidden && !has_open_box(account);
     cut_off.then_some(
@@ -260,7 +260,7 @@ fn listens(account: &LocalAccount) -> Listen {
     if account.snapshot.borrow().hidden { Listen::Never } else { Listen::Always }
 }
 
-/// Whether an identity's onion is published from now on; `anyway` also where nobody could reach it then.
+/// Sets whether an identity's onion is published from now on; with `anyway` also where nobody could reach it then.
 async fn listen(account: &LocalAccount, on: bool, anyway: bool) -> Result<reply::Identity, Failure> {
     if !on && !anyway && !has_open_box(account) {
         return Err(Failure::new(Code::Failed, "without a box that works nobody could reach this identity").hint(
@@ -285,7 +285,7 @@ fn profile(account: &LocalAccount) -> reply::Identity {
 }
 
 async fn invite(account: &LocalAccount, public: bool, life_secs: u64) -> Result<reply::Invitation, Failure> {
-    // The text counts in hours (docs/protocol.md, "Invitation"): what began counts whole.
+    // The text counts in hours (docs/protocol.md, "Invitation"): an hour that has begun counts whole.
     let expires = now().plus(Duration::from_secs(life_secs)).secs();
     let expires = Timestamp::from_secs(expires.saturating_add(3599) / 3600 * 3600);
     match account.ask(Request::Invite { public, expires }).await? {
@@ -328,7 +328,7 @@ async fn revoke(account: &LocalAccount, beginning: &str) -> Result<Done, Failure
 }
 
 async fn send(account: Arc<LocalAccount>, to: Vec<String>, draft: Draft) -> Result<reply::QueueId, Failure> {
-    // Files are decoded, encoded and looked through: not on a thread that serves everybody.
+    // Files are decoded, encoded and searched on another thread than those that serve all sessions.
     let writer = Arc::clone(&account);
     let composed = tokio::task::spawn_blocking(move || compose::submission(&writer, to, draft, now()));
     let submission = composed.await.map_err(|_| unexpected())??;
@@ -351,7 +351,7 @@ async fn ls(account: &LocalAccount, name: &str) -> Result<reply::Folder, Failure
     let folder = folder(&account.snapshot.borrow().clone(), name)?;
     let mut messages = Vec::with_capacity(folder.messages.len());
     for message in folder.messages.iter() {
-        // One that cannot be read hides none of the others.
+        // A message that cannot be read hides none of the others.
         let (window, problem) = match account.read(message.body, 0..HEADER_WINDOW).await {
             Ok(window) => (window, None),
             Err(error) => (Vec::new(), Some(error.to_string())),
@@ -381,7 +381,7 @@ async fn read(account: &LocalAccount, name: &str, uid: u32) -> Result<reply::Mes
         .read(message.body, 0..u64::from(message.size))
         .await
         .map_err(|error| Failure::new(Code::Failed, error.to_string()))?;
-    // A large message takes tens of milliseconds, which nobody else should wait for.
+    // Encoding a large message takes tens of milliseconds; no other session should wait for that.
     let text = tokio::task::spawn_blocking(move || BASE64.encode(&bytes)).await.map_err(|_| unexpected())?;
     Ok(reply::Message { uid, message: text })
 }

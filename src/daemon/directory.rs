@@ -20,7 +20,7 @@ use crate::store::vfs::is_at;
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
-    // The lock lives as long as the descriptor. None where nothing is held: there is no file that could be locked.
+    // The lock lives as long as the descriptor. `None` for a directory without a lock file, which nothing holds.
     lock: Option<File>,
 }
 
@@ -36,18 +36,18 @@ impl DataDir {
         Ok(Self { path, lock })
     }
 
-    /// Takes the lock of a directory that exists, and changes nothing in it. Where it has no lock file no daemon runs, and
-    /// nothing is held.
+    /// Takes the lock of a directory that exists, and changes nothing in it. A directory without a lock file has no
+    /// daemon; then no lock is taken.
     ///
     /// # Errors
-    /// As of [`Self::open`], and where there is no such directory.
+    /// As of [`Self::open`], and where the directory does not exist.
     pub fn open_to_read(path: &Path) -> Result<Self, Failure> {
         let path = checked(path)?;
         let lock = path.join(LOCK).symlink_metadata().is_ok().then(|| lock(&path, false)).transpose()?;
         Ok(Self { path, lock })
     }
 
-    /// Notes in the lock which process holds it, for whoever wants it as well.
+    /// Writes the id of this process into the lock file, for another process that finds the directory locked.
     ///
     /// # Errors
     /// [`Code::Failed`] where it cannot be written.
@@ -64,7 +64,7 @@ impl DataDir {
         &self.path
     }
 
-    /// Why nothing can be kept in it any more, where that is so.
+    /// Why nothing can be written to it any more, if that is so.
     pub(super) fn lost(&self) -> Option<Ending> {
         let lock = self.lock.as_ref()?;
         if !is_at(lock, &self.path.join(LOCK)) {
@@ -75,8 +75,8 @@ impl DataDir {
     }
 }
 
-/// DriverHandle the node when its data directory is gone. Each log looks for itself before it reports a commit; this is for the time
-/// in which nothing is committed. Returns when the node is gone.
+/// Ends the node when its data directory is gone. Each log checks that itself before it reports a commit; this check is
+/// for times without commits. Returns when the node is gone.
 pub(super) async fn watch(home: Weak<Home>, registry: Weak<Registry>, ending: watch::Sender<Option<Ending>>) {
     while let (Some(home), Some(registry)) = (home.upgrade(), registry.upgrade()) {
         let is_gone = || registry.all().iter().any(|account| account.log.is_gone());
@@ -102,7 +102,7 @@ fn unlockable(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(Code::Failed, format!("the data directory {} cannot be locked: {error}", path.display()))
 }
 
-/// The directory without links, where it is ours and closed to others.
+/// The directory without links, if it is ours and closed to others.
 fn checked(path: &Path) -> Result<PathBuf, Failure> {
     let unusable = |error| unusable(path, &error);
     let path = path.canonicalize().map_err(unusable)?;
@@ -133,7 +133,7 @@ fn lock(directory: &Path, make: bool) -> Result<File, Failure> {
         .map_err(|error| unlockable(directory, &error))?;
     if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
         let mut holder = String::new();
-        // Only to tell the person; an unreadable number is no reason to fail differently.
+        // The number only helps the person; if it cannot be read, the failure stays the same.
         let _ = (&mut file).take(20).read_to_string(&mut holder);
         return Err(Failure::new(
             Code::Busy,

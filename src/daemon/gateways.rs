@@ -23,7 +23,7 @@ pub(super) struct Listening {
     pub(super) submission: SocketAddr,
 }
 
-/// The sockets of mail programs, which nobody serves yet.
+/// The sockets of mail programs, before any server accepts on them.
 pub(super) struct Gateways {
     imap: TcpListener,
     submission: TcpListener,
@@ -37,7 +37,7 @@ impl Gateways {
         Ok(Self { imap, submission })
     }
 
-    /// Where they are; a port 0 became one that was free.
+    /// Their addresses; a port 0 became a free port.
     pub(super) fn addresses(&self) -> Result<Listening, Failure> {
         Ok(Listening {
             imap: self.imap.local_addr().map_err(|error| broken("IMAP", error))?,

@@ -24,7 +24,7 @@ pub(super) struct Home {
 }
 
 impl Home {
-    /// Opens the cache as well.
+    /// The home of a prepared data directory; opens the cache as well.
     pub(super) fn new(preparation: Preparation, keyring: Keyring) -> Self {
         let Preparation { directory, vfs } = preparation;
         let view = View::open(&directory.path().join("view"));
@@ -41,12 +41,12 @@ impl Home {
         &self.vfs
     }
 
-    /// Why nothing can be kept in it any more, where that is so.
+    /// Why nothing can be written there any more, if that is so.
     pub(super) fn lost(&self) -> Option<Ending> {
         self.directory.lost()
     }
 
-    /// What the cache holds of an identity or of the carrier.
+    /// The part of the cache that belongs to an identity or to the carrier.
     pub(super) fn view(&self, id: IdentityId, key: &SymmetricKey) -> IdentityView {
         self.view.identity(id, key)
     }

@@ -17,7 +17,7 @@ use tracing_subscriber::EnvFilter;
 
 /// What is logged unless `RUNEPEER_LOG` says otherwise (the syntax of tracing's EnvFilter).
 const DEFAULT_FILTER: &str = "warn,runepeer=info";
-/// Whatever is asked for: the view's database talks of its own files only.
+/// Applies whatever filter is set: the view's database logs only about its own files.
 const QUIET: &str = "sled=warn";
 /// Pieces of text that may wait to be written to one stream; what comes after them is lost.
 const WAITING: usize = 1024;
@@ -30,18 +30,18 @@ pub fn start() {
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(errors)
-        // Escape codes of colours have no place in a file or a journal.
+        // Colour codes do not belong in a file or a journal.
         .with_ansi(false)
-        // Without this a line that cannot be written is complained of on standard error, which panics there.
+        // Otherwise a line that cannot be written is reported on standard error, which panics there.
         .log_internal_errors(false)
         .with_target(false);
     if subscriber.try_init().is_ok() {
         std::panic::set_hook(Box::new(panicked));
     }
-    // Else already started, by another node of this process.
+    // Otherwise another node of this process has already started logging.
 }
 
-/// Logs a panic: where it was, and not its words, which may quote what somebody sent.
+/// Logs a panic: where it was, but not its message, which may quote what a peer sent.
 fn panicked(panic: &PanicHookInfo<'_>) {
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
     let thread = thread::current();
@@ -53,13 +53,13 @@ fn panicked(panic: &PanicHookInfo<'_>) {
     tracing::debug!(words = panic.payload_as_str().unwrap_or_default(), "what it said");
 }
 
-/// Standard error, for which nobody waits.
+/// Standard error, written to without waiting.
 pub fn errors() -> &'static Printer {
     static ERRORS: OnceLock<Printer> = OnceLock::new();
     ERRORS.get_or_init(|| Printer::new("stderr", io::stderr()))
 }
 
-/// Standard output, for which nobody waits.
+/// Standard output, written to without waiting.
 pub fn output() -> &'static Printer {
     static OUTPUT: OnceLock<Printer> = OnceLock::new();
     OUTPUT.get_or_init(|| Printer::new("stdout", io::stdout()))
@@ -67,21 +67,21 @@ pub fn output() -> &'static Printer {
 
 /// A stream to which a thread of its own writes.
 pub struct Printer {
-    /// `None` where the system gave no thread: then everything is lost.
+    /// `None` where the system gave no thread: then all text is lost.
     pieces: Option<SyncSender<Piece>>,
     lost: &'static AtomicU64,
 }
 
 enum Piece {
     Text(Vec<u8>),
-    /// Say when everything before this was written, or lost.
+    /// A request to answer when everything before it was written or lost.
     Flush(SyncSender<()>),
 }
 
 impl Printer {
     fn new(name: &str, mut stream: impl Write + Send + 'static) -> Self {
         let (sender, pieces) = sync_channel(WAITING);
-        // One for each stream of the process.
+        // One counter for each stream of the process.
         let lost: &'static AtomicU64 = Box::leak(Box::default());
         let write = move || {
             for piece in pieces {
@@ -103,13 +103,13 @@ impl Printer {
         }
     }
 
-    /// Waits until what was printed before is written, but not longer than this.
+    /// Waits until everything printed before is written, but not longer than this.
     pub fn flush(&self, patience: Duration) {
         let Some(pieces) = &self.pieces else { return };
         let (done, written) = sync_channel(1);
         let deadline = Instant::now() + patience;
         let mut flush = Piece::Flush(done);
-        // As long as there is no room even for the question.
+        // Until there is room for the request itself.
         while let Err(TrySendError::Full(back)) = pieces.try_send(flush) {
             if Instant::now() >= deadline {
                 return;
@@ -148,7 +148,7 @@ mod tests {
     use super::*;
     use std::sync::{Arc, Mutex, PoisonError};
 
-    /// A stream that takes nothing while it is locked, and refuses everything while it is full.
+    /// A stream that blocks while it is locked, and refuses everything while it is full.
     #[derive(Clone, Default)]
     struct Stream(Arc<Mutex<(bool, Vec<u8>)>>);
 

@@ -20,7 +20,7 @@ use crate::config::File;
 use crate::control::{Command, Failure, Handler, Request, reply};
 use crate::engine::boxes::Delays;
 
-/// What a daemon is started with.
+/// The settings with which a daemon is started.
 pub struct Start {
     /// The name of the identity to make, in an empty data directory.
     pub name: Option<String>,
@@ -28,22 +28,22 @@ pub struct Start {
     pub passphrase: Option<Zeroizing<String>>,
     /// Settings that go before those of the file; an empty data directory keeps them.
     pub file: File,
-    /// Told how many bytes of how many of an identity's log were read.
+    /// Is told how many bytes of an identity's log were read, and of how many.
     pub reading: Reading,
-    /// What the carrier may hold, where that is to change, in bytes.
+    /// How much the carrier may hold, in bytes, if that is to change.
     pub space: Option<u64>,
-    /// Within which times mail goes to drops and receipts come back.
+    /// Within which times mail goes to boxes and receipts come back.
     pub delays: Delays,
 }
 
 impl Start {
-    /// A start of which nobody watches the progress.
+    /// A start whose progress is not shown.
     pub fn new(name: Option<String>, passphrase: Option<Zeroizing<String>>, file: File) -> Self {
         Self { name, passphrase, file, reading: Arc::new(|_, _| ()), space: None, delays: Delays::default() }
     }
 }
 
-/// Told how many bytes of how many were read.
+/// Is told how many bytes were read, and of how many.
 pub type Reading = Arc<dyn Fn(u64, u64) + Send + Sync>;
 
 /// A running node.
@@ -59,10 +59,11 @@ pub struct Node {
 }
 
 impl Node {
-    /// Asks what the control socket can ask; the answer is of a type of [`reply`].
+    /// Asks anything that the control socket can ask; the answer is of a type of [`reply`].
     ///
     /// # Errors
-    /// What the socket would answer, or [`Code::Failed`](crate::control::Code::Failed) where that is of another type.
+    /// What the socket would answer, or [`Code::Failed`](crate::control::Code::Failed) where the answer is of another
+    /// type.
     pub async fn ask<R: DeserializeOwned>(&self, command: Command) -> Result<R, Failure> {
         self.commands.handle(Request { identity: None, command }).await.and_then(reply::read)
     }

@@ -19,12 +19,13 @@ pub struct Preparation {
 }
 
 impl Preparation {
-    /// Takes the data directory, making it where it is missing. Where a part of a node is missing, nothing is changed.
+    /// Takes the data directory, and makes it where it is missing. Where a part of a node is missing, nothing is
+    /// changed.
     ///
     /// # Errors
-    /// See [`DataDir::open`]; [`Code::Failed`] where only a part of a node is there.
+    /// See [`DataDir::open`]; [`Code::Failed`] where a part of the node is missing.
     pub fn open(data: &Path) -> Result<Self, Failure> {
-        // Before the lock, which may be what is missing: it would be made.
+        // Checked before the lock is taken: the lock file may be the missing part, and would be made.
         backup::check_whole(&RealVfs, data)?;
         let directory = DataDir::open(data)?;
         backup::check_whole(&RealVfs, directory.path())?;
@@ -32,8 +33,8 @@ impl Preparation {
         Ok(Self { directory, vfs: Arc::new(RealVfs) })
     }
 
-    /// Takes a data directory in which there is a node, to look at it. Nothing in it can be changed by what this
-    /// returns.
+    /// Takes a data directory that has a node, to look at it. Nothing in it can be changed through the value that is
+    /// returned.
     ///
     /// # Errors
     /// As of [`Self::open`]; [`Code::NotFound`] where there is no node.
@@ -52,7 +53,7 @@ impl Preparation {
         if preparation.is_initialised()? { Ok(preparation) } else { Err(none()) }
     }
 
-    /// The same for who changes what is there, and makes no node.
+    /// The same for a command that changes a node but makes none.
     ///
     /// # Errors
     /// As of [`Self::open_to_read`].
@@ -70,7 +71,7 @@ impl Preparation {
         self.root().join("keys")
     }
 
-    /// Whether a key was made here.
+    /// Whether the node's key was made here.
     ///
     /// # Errors
     /// [`Code::Failed`] where the directory cannot be read.
@@ -103,7 +104,7 @@ impl Preparation {
     }
 }
 
-/// The keys of a node that exists. What went wrong becomes a failure by `told`, of [`keyless`] or like it.
+/// The keys of a node that exists. An error is turned into a failure by `told`: [`keyless`] or a function like it.
 pub(super) fn unlock(
     preparation: &Preparation,
     passphrase: Option<Zeroizing<String>>,

@@ -8,6 +8,6 @@ use rustix::process::{Resource, Rlimit, setrlimit, umask};
 /// turns core dumps off.
 pub fn close_to_others() {
     umask(Mode::RWXG | Mode::RWXO);
-    // Lowering a limit cannot fail; a system that refuses it all the same is no reason not to run.
+    // Lowering a limit cannot fail; if a system refuses it nevertheless, the program runs all the same.
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
 }

@@ -20,26 +20,26 @@ use crate::engine::state::mailbox::Uid;
 use crate::store::vfs::RealVfs;
 use crate::store::{Keyring, UnlockError};
 
-/// Told how many bytes or messages of how many are done.
+/// Is told how many bytes or messages are done, and of how many.
 pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
 
 /// What is wrong with an identity, or with the carrier.
 #[derive(Debug, Clone, Default)]
 pub struct Finding {
-    /// Its address, or that it is the carrier; the name of its folder where that cannot be read.
+    /// The address of the identity, or that it is the carrier; the name of its folder where the address cannot be read.
     pub address: String,
     /// Damaged places of its log.
     pub damage: Vec<String>,
     /// Messages that are listed and cannot be read.
     pub unreadable: Vec<Unreadable>,
-    /// Messages that wait and cannot be read.
+    /// Messages in the queue that cannot be read.
     pub waiting: Vec<Waiting>,
-    /// Folders whose own record is lost, by the names that they get: what lay in them is kept.
+    /// Folders whose own record is lost, by the names that they get; the messages in them are kept.
     pub recovered: Vec<String>,
-    /// Whether the disk refuses to give what lies there.
+    /// Whether the disk refuses to read some of the bytes.
     pub disk_fails: bool,
-    /// Why nothing of it can be saved: because of damage where its code says so, else because it cannot be read by this
-    /// version or from this disk.
+    /// Why nothing of it can be saved. Its code says whether damage is the reason; otherwise this version or this disk
+    /// cannot read it.
     pub hopeless: Option<Failure>,
 }
 
@@ -50,13 +50,13 @@ pub struct Unreadable {
     pub folder: String,
     /// Its UID there.
     pub uid: Uid,
-    /// When it came.
+    /// When it arrived.
     pub date: Timestamp,
     /// The file in which it lies.
     pub file: Option<PathBuf>,
 }
 
-/// A message that waits and cannot be read.
+/// A message in the queue that cannot be read.
 #[derive(Debug, Clone)]
 pub struct Waiting {
     /// When it was submitted.
@@ -67,18 +67,18 @@ pub struct Waiting {
     pub file: Option<PathBuf>,
 }
 
-/// Why something cannot be read, in words that follow it.
+/// The reason, with the file, in words that follow "cannot be read".
 fn lies_in(file: Option<&PathBuf>) -> String {
     file.map_or_else(String::new, |file| format!(": {} was changed, is incomplete, or is missing", file.display()))
 }
 
 impl Finding {
-    /// Whether something is damaged: what a later version wrote is not.
+    /// Whether something is damaged. Records of a later version are not damage.
     pub fn is_damage(&self) -> bool {
         self.hopeless.as_ref().is_none_or(|failure| failure.code == Code::Damaged)
     }
 
-    /// Each on a line of its own, for people.
+    /// The finding in lines for people.
     pub fn lines(&self) -> Vec<String> {
         let unreadable = self.unreadable.iter().map(|Unreadable { folder, uid, date, file }| {
             format!("message {uid} in {folder}, of {}, cannot be read{}", date.rfc3339(), lies_in(file.as_ref()))
@@ -109,7 +109,7 @@ impl Finding {
 /// What an examination of all identities and the carrier found.
 pub struct Examination<'a> {
     preparation: &'a Preparation,
-    /// What is wrong; with it what can be mended.
+    /// Each finding; with it the log that was examined, where it can be mended.
     cases: Vec<(Finding, Option<identity::Examined>)>,
     carrier: Option<(Finding, Option<log::Examined<Held>>)>,
 }
@@ -124,7 +124,7 @@ fn without_key(what: &str, error: &UnlockError) -> Failure {
     if error.is_damage() { as_damage(failure) } else { failure }
 }
 
-/// Takes a data directory: to look at it, or to mend what is damaged.
+/// Takes a data directory, either only to look at it or to mend it.
 ///
 /// # Errors
 /// As of [`Preparation::open_to_read`] and [`Preparation::open_existing`]; [`Code::Damaged`] where a part is missing.
@@ -139,14 +139,14 @@ pub fn prepare(data: &Path, check: bool) -> Result<Preparation, Failure> {
 /// Whether a passphrase locks the keys.
 ///
 /// # Errors
-/// [`Code::Damaged`] where the file that says so is; [`Code::Failed`] where it cannot be read, or is of a later
+/// [`Code::Damaged`] where the file that says so is damaged; [`Code::Failed`] where it cannot be read, or is of a later
 /// version.
 pub fn is_locked(preparation: &Preparation) -> Result<bool, Failure> {
     let protected = Keyring::is_passphrase_protected(&*preparation.vfs, &preparation.keys());
     protected.map_err(|error| without_key("the keys", &error))
 }
 
-/// Reads everything of every identity and of the carrier. Nothing of it is changed.
+/// Reads everything of every identity and of the carrier. Changes nothing.
 ///
 /// # Errors
 /// Where the keys do not open.
@@ -174,16 +174,16 @@ pub fn examine<'a>(
 }
 
 impl Examination<'_> {
-    /// What is wrong, one for every identity with which something is, and for the carrier.
+    /// The findings: one for every identity that has damage, and for the carrier.
     pub fn findings(&self) -> impl Iterator<Item = &Finding> {
         let carrier = self.carrier.iter().map(|(finding, _)| finding);
         self.cases.iter().map(|(finding, _)| finding).chain(carrier)
     }
 
-    /// Puts aside what is damaged, wherever the rest can be saved.
+    /// Puts the damaged parts aside, wherever the rest can be saved.
     ///
     /// # Errors
-    /// The first one, after all were tried: where an identity cannot be saved, or the disk takes nothing.
+    /// The first error, after all repairs were tried: an identity cannot be saved, or the disk cannot be written.
     pub fn mend(self) -> Result<(), Failure> {
         let (vfs, root) = (&self.preparation.vfs, self.preparation.root());
         let mut result = Ok(());

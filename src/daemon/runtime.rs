@@ -46,7 +46,7 @@ pub(super) struct Tasks {
     pub(super) publishing: &'static str,
 }
 
-/// How the rest of the daemon reaches a machine that runs.
+/// The handles by which the rest of the daemon reaches a running machine.
 pub(super) struct Reached<R> {
     pub(super) requests: mpsc::Sender<R>,
     /// Whether peers can find its onion now.

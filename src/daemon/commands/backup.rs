@@ -16,10 +16,10 @@ use crate::daemon::home::Home;
 use crate::daemon::hosts::account::Registry;
 use crate::store::{Contents, OsRng};
 
-/// How long files stay for somebody who says nothing more.
+/// How long files are kept for a backup whose command no longer reports.
 const LEASE: Duration = Duration::from_secs(120);
 
-/// Who copies files now.
+/// The backups that copy files now.
 #[derive(Default)]
 pub(in crate::daemon) struct Leases(Mutex<BTreeMap<String, (Instant, Vec<Contents>)>>);
 
@@ -34,7 +34,7 @@ impl Leases {
         all.is_empty()
     }
 
-    /// Keeps these files for somebody, who says by this name that they are still needed.
+    /// Keeps these files for a backup; the name that is returned is its lease.
     fn begin(self: &Arc<Self>, contents: Vec<Contents>) -> String {
         let lease = data_encoding::HEXLOWER.encode(&(&mut OsRng as &mut dyn Rng).array::<8>());
         self.all().insert(lease.clone(), (Instant::now() + LEASE, contents));
@@ -47,7 +47,7 @@ impl Leases {
         lease
     }
 
-    /// The files are still needed; or, with `end`, no more. `false` where they are not kept for this name.
+    /// Extends a lease, or ends it where `end` is set. `false` where no files are kept under this name.
     fn hold(&self, lease: &str, end: bool) -> bool {
         let mut all = self.all();
         let Some((until, _)) = all.get_mut(lease) else { return false };
@@ -78,7 +78,7 @@ pub(in crate::daemon) async fn begin(
         let mut files = backup::contents(&*vfs, &root, false).map_err(|error| failed(&error))?;
         let contents = logs.iter().map(|log| log.contents()).collect::<Result<Vec<_>, _>>();
         let contents = contents.map_err(|error| failed(&error))?;
-        // One whose making failed after its key was written has no log here.
+        // An identity whose making failed after its key was written has no log here.
         let opened: BTreeSet<String> = contents
             .iter()
             .flat_map(|contents| &contents.files)
@@ -97,7 +97,7 @@ pub(in crate::daemon) async fn begin(
     Ok(BackupFiles { lease: leases.begin(contents), files })
 }
 
-/// The files are still needed; or, with `end`, no more.
+/// Extends a lease, or ends it where `end` is set.
 pub(in crate::daemon) fn hold(leases: &Leases, lease: &str, end: bool) -> Result<Done, Failure> {
     if !leases.hold(lease, end) {
         return Err(
@@ -134,7 +134,8 @@ mod tests {
         answer.recv().unwrap().unwrap();
     }
 
-    /// A message with a file of its own was removed, and everything that may be unlinked is.
+    /// Removes a message that has a file of its own, and has the log unlink what it may; returns whether the file is
+    /// gone.
     fn removed(log: &Log, vfs: &MemVfs) -> bool {
         (0..3).for_each(|n| put(log, 100 + n, 10));
         !vfs.files().iter().any(|(path, _)| path.starts_with("/alice/blob"))
@@ -156,11 +157,11 @@ mod tests {
             assert!(!removed(&log, &vfs), "after {minute} minutes");
         }
         assert!(!leases.hold("another", false));
-        // Who says nothing more is forgotten, and its files go.
+        // A lease that is not extended runs out, and its files go.
         tokio::time::sleep(2 * LEASE).await;
         assert!(!leases.hold(&lease, false));
         assert!(removed(&log, &vfs));
-        // Who is done says so.
+        // A lease can be ended.
         let lease = leases.begin(vec![log.contents().unwrap()]);
         assert!(leases.hold(&lease, true) && !leases.hold(&lease, false));
     }

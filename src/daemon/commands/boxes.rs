@@ -17,7 +17,7 @@ use crate::mail::Invitation;
 use crate::pgp;
 use crate::store::OsRng;
 
-/// Letters of an onion that name a box whose user gives it no name.
+/// How many letters of the carrier's onion name a box to which the user gives no name.
 const NAME_LETTERS: usize = 8;
 
 /// Rents a box with the invitation of a carrier.
@@ -90,7 +90,7 @@ fn describe(snapshot: &Snapshot, own_box: &OwnBox) -> BoxStatus {
     }
 }
 
-/// Keys for one box and nothing else; the onion in them is nobody's.
+/// Keys for this box and nothing else; the onion in them belongs to no node.
 fn new_keys() -> Result<BoxKeys, Failure> {
     let failed = |error: &dyn std::fmt::Display| broken("the keys of the box cannot be made", error);
     let onion = Onion::of_seed(&OnionSeed::random(&mut OsRng));

@@ -12,9 +12,9 @@ use crate::daemon::hosts::carrier::{CarrierHost, LocalCarrier, ROLLED_BACK};
 use crate::engine::carrier::{CarrierLimits, CarrierRequest, Terms};
 use crate::wire::mailbox::Policy;
 
-/// So much of a mailbox's name is needed to put somebody out.
+/// How many digits of a box's name are needed to evict its owner.
 const BEGINNING: usize = 8;
-/// The least that a mailbox may take.
+/// The smallest quota of a box.
 const LEAST_QUOTA: u64 = limits::MIB as u64;
 /// The most invitations that are made at once.
 const INVITATIONS: u32 = 100;
@@ -32,7 +32,7 @@ impl CarrierHost {
         Ok(describe(&carrier))
     }
 
-    /// Makes invitations to the box.
+    /// Makes invitations to boxes of this carrier.
     pub(in super::super) async fn invite(&self, asked: &BoxInvite) -> Result<BoxInvitations, Failure> {
         let carrier = self.known_carrier()?;
         if asked.count == 0 || asked.count > INVITATIONS {
@@ -47,7 +47,7 @@ impl CarrierHost {
         Ok(BoxInvitations { invitations, quota: terms.quota, hold_days: terms.hold_days })
     }
 
-    /// Changes what it allows, where something is given; says what that is.
+    /// Changes those limits of the carrier that are given; returns all of them.
     pub(in super::super) async fn limit(&self, change: &CarrierChange) -> Result<reply::CarrierLimits, Failure> {
         let carrier = self.known_carrier()?;
         let limits = carrier.status.borrow().limits;
@@ -81,13 +81,13 @@ impl CarrierHost {
         })
     }
 
-    /// Withdraws every invitation to the box that was not used.
+    /// Withdraws every unused invitation to a box.
     pub(in super::super) async fn revoke(&self) -> Result<Done, Failure> {
         self.known_carrier()?.ask(CarrierRequest::RevokeInvitations).await?;
         Ok(Done {})
     }
 
-    /// Gives up a mailbox, with what is in it.
+    /// Gives up a box, with everything in it.
     pub(in super::super) async fn evict(&self, name: &str) -> Result<Done, Failure> {
         let carrier = self.known_carrier()?;
         if name.len() < BEGINNING {
@@ -141,7 +141,7 @@ fn bounded(space: u64) -> Option<u64> {
     (space != u64::MAX).then_some(space)
 }
 
-/// The terms with what was given in place of what was so.
+/// The usual terms, with those that are given in their place.
 fn changed(usual: Terms, quota: Option<u64>, hold_days: Option<u32>) -> Result<Terms, Failure> {
     let terms = Terms { quota: quota.unwrap_or(usual.quota), hold_days: hold_days.unwrap_or(usual.hold_days) };
     if terms.quota < LEAST_QUOTA {
@@ -178,7 +178,7 @@ fn describe(carrier: &LocalCarrier) -> Carrier {
     }
 }
 
-/// `session`, `command`, or a number of seconds that a session can last.
+/// `session`, `command`, or a number of seconds that an identification may last.
 fn policy_of(text: &str) -> Result<Policy, Failure> {
     let seconds =
         || text.parse().ok().filter(|seconds| limits::IDENTIFICATION_SECS.contains(seconds)).map(Policy::TimeOut);

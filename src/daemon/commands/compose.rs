@@ -13,7 +13,7 @@ use crate::mail::compose::{self, Attachment};
 use crate::mail::{headers, outgoing, readable};
 use crate::store::OsRng;
 
-/// Whose address a text means: that of a contact, or one's own.
+/// The address that a text means: that of a contact, or the user's own.
 pub(in crate::daemon) fn resolve(book: &Book, own: &Address, text: &str) -> Result<Address, Unaddressable> {
     let contact = book.resolve(text).map(|(_, address)| address);
     contact.or_else(|why| outgoing::is_own(text, own).then(|| own.clone()).ok_or(why))
@@ -70,8 +70,8 @@ fn header_address(name: &str) -> String {
     if name.contains('@') { name.to_owned() } else { format!("{name}@{PETNAME_DOMAIN}") }
 }
 
-/// The decoded value of a header field, on one line and without what controls a terminal or the direction of what stands
-/// beside it; empty where it is missing.
+/// The decoded value of a header field, on one line, and without characters that control a terminal or change the
+/// direction of the text beside it; empty where the field is missing.
 pub(in crate::daemon) fn header_text(header: &[u8], name: &str) -> String {
     let field = headers::fields(header).find(|field| field.is(name));
     let value = field.map(|field| readable::of_value(field.value));

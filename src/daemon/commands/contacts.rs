@@ -72,8 +72,8 @@ pub(in crate::daemon) fn list(account: &LocalAccount) -> reply::Contacts {
     reply::Contacts { contacts: contacts.into_iter().map(|contact| describe(&snapshot, contact)).collect() }
 }
 
-/// Makes the changes one after the other. A word or a name that is not known stops all of them; what the engine refuses stops
-/// those after it.
+/// Makes the changes one after the other. With an unknown word or name none of them is made; a change that the engine
+/// refuses stops those after it.
 pub(in crate::daemon) async fn set(account: &LocalAccount, change: ContactChange) -> Result<reply::Contact, Failure> {
     let ContactChange { who, receipts, carry, via } = change;
     let snapshot = account.snapshot.borrow().clone();
@@ -104,7 +104,7 @@ pub(in crate::daemon) async fn set(account: &LocalAccount, change: ContactChange
     show(account, &who)
 }
 
-/// Blocks, lets back or removes a contact; describes it as it is then, or as it was before it was removed.
+/// Blocks, unblocks or removes a contact; describes it as it is then, or as it was before it was removed.
 pub(in crate::daemon) async fn part(
     account: &LocalAccount,
     who: &str,

@@ -11,7 +11,7 @@ use crate::engine::state::boxes::LeftCopy;
 use crate::engine::state::queue::{FailureReason, Progress, Queued, Recipient};
 use crate::engine::{Request, Snapshot};
 
-/// A row for every recipient who waits, the oldest first.
+/// A row for every recipient who has not got the message yet, the oldest first.
 pub(in crate::daemon) fn waiting(snapshot: &Snapshot) -> Vec<QueuedRecipient> {
     let mut waiting: Vec<&Arc<Queued>> = snapshot.queue.iter().collect();
     waiting.sort_by_key(|queued| (queued.submitted, queued.id));
@@ -22,7 +22,7 @@ pub(in crate::daemon) fn waiting(snapshot: &Snapshot) -> Vec<QueuedRecipient> {
     waiting.iter().flat_map(rows).collect()
 }
 
-/// A row for every recipient of what ended lately, the newest first.
+/// A row for every recipient of messages that ended lately, the newest first.
 pub(in crate::daemon) fn ended(snapshot: &Snapshot) -> Vec<QueuedRecipient> {
     let rows = |queued: &Arc<Queued>| {
         let row = |(contact, recipient): (&ContactId, &Recipient)| row(snapshot, queued, *contact, recipient);
@@ -48,21 +48,21 @@ pub(in crate::daemon) fn show(snapshot: &Snapshot, beginning: &str) -> Result<Qu
     })
 }
 
-/// Tries what waits now: one message, or all.
+/// Tries waiting messages now: one, or all.
 pub(in crate::daemon) async fn retry(account: &LocalAccount, beginning: Option<&str>) -> Result<reply::Done, Failure> {
     let queue = beginning.map(|beginning| find(account, beginning)).transpose()?;
     account.ask(Request::Retry(queue)).await?;
     Ok(reply::Done {})
 }
 
-/// Takes a message back from everybody who does not have it yet.
+/// Takes a message back from every recipient who does not have it yet.
 pub(in crate::daemon) async fn cancel(account: &LocalAccount, beginning: &str) -> Result<reply::QueueId, Failure> {
     let queue = find(account, beginning)?;
     account.ask(Request::Cancel(queue)).await?;
     Ok(reply::QueueId { id: queue.to_string() })
 }
 
-/// The message that waits whose id begins so.
+/// The waiting message whose id begins like this.
 fn find(account: &LocalAccount, beginning: &str) -> Result<QueueId, Failure> {
     let snapshot = account.snapshot.borrow().clone();
     only(snapshot.queue.iter().filter(|queued| queued.id.to_string().starts_with(beginning))).map(|queued| queued.id)
@@ -117,7 +117,7 @@ fn row(snapshot: &Snapshot, queued: &Queued, contact: ContactId, recipient: &Rec
     }
 }
 
-/// How far a message is with one recipient, and since when where it has ended.
+/// How far a message is with one recipient; with it when that ended, if it has.
 const fn state(progress: Progress) -> (RecipientState, Option<Timestamp>) {
     match progress {
         Progress::Queued => (RecipientState::Queued, None),

@@ -52,7 +52,7 @@ impl LocalAccount {
             tracing::error!(%error, "a message cannot be read from the disk");
             if matches!(error, store::ReadError::Damaged { .. }) {
                 let account = self.clone();
-                // Whoever reads is not kept waiting.
+                // The report is sent by a task of its own, so that the reader need not wait for it.
                 tokio::spawn(async move { account.ask(Request::TellDamaged(id)).await });
             }
             ReadError
@@ -96,7 +96,7 @@ impl Account for LocalAccount {
     }
 }
 
-/// All identities of the node, and who may log in to them.
+/// All identities of the node, and the check of their passwords.
 pub(in crate::daemon) struct Registry {
     accounts: RwLock<Vec<Arc<LocalAccount>>>,
     verifier: Arc<Verifier>,
@@ -118,7 +118,7 @@ impl Registry {
         self.accounts.read().map(|accounts| accounts.clone()).unwrap_or_default()
     }
 
-    /// DriverHandle all requests: their channels close, and with them the drivers.
+    /// Ends all requests: their channels close, and with them the drivers.
     pub(in crate::daemon) fn clear(&self) {
         if let Ok(mut accounts) = self.accounts.write() {
             accounts.clear();
@@ -127,7 +127,7 @@ impl Registry {
 }
 
 impl Registry {
-    /// Whether the password is one of this user's, whoever that is.
+    /// Whether the password is one of this user's; takes the same work where no such user exists.
     async fn verify(&self, account: Option<&Arc<LocalAccount>>, password: Zeroizing<String>) -> bool {
         let hashes = |account: &Arc<LocalAccount>| -> Vec<String> {
             account.snapshot.borrow().passwords.iter().map(|password| password.hash.clone()).collect()
@@ -136,7 +136,7 @@ impl Registry {
         let renewed = passwords::hash(&password);
         let Some(hash) = self.verifier.verify(&self.pool, password, own, of_all).await else { return false };
         if let Some(account) = account.cloned().filter(|_| passwords::is_old(&hash)) {
-            // Where the disk fails it is renewed another time.
+            // If the disk fails, the hash is renewed another time.
             tokio::spawn(async move { account.ask(Request::RenewPassword { hash, renewed }).await });
         }
         true

@@ -12,13 +12,13 @@ use crate::engine::io::{BoxWork, CardEvidence, Opened, Refusal, Sizes};
 use crate::pgp::{self, Certificate, SecretKeys};
 use crate::store::{Log, ReadError};
 
-/// Parsed certificates that are kept at hand.
+/// How many parsed certificates are kept.
 const CERTIFICATES_AT_HAND: usize = 1000;
 
 /// The secret keys of an identity, and the parsed certificates of its contacts.
 pub(in crate::daemon) struct KeyChain {
     keys: SecretKeys,
-    // By the SHA-256 of their bytes: a renewed certificate is another one.
+    // By the SHA-256 of their bytes, so that a renewed certificate is a new entry.
     parsed: Mutex<BTreeMap<[u8; 32], Certificate>>,
 }
 
@@ -77,12 +77,12 @@ impl KeyChain {
         self.certificate(certificate).map(|certificate| certificate.fingerprint()).ok_or(Refusal::Permanent)
     }
 
-    /// Whether a signature over a text that is no message is this certificate's.
+    /// Whether this certificate made the signature over a text that is not a message.
     pub(in crate::daemon) fn verify_statement(&self, text: &str, signature: &[u8], by: &Arc<[u8]>) -> bool {
         self.certificate(by).is_some_and(|by| pgp::verify_statement(text.as_bytes(), signature, &by))
     }
 
-    /// Whether everything in a card holds.
+    /// Whether every statement in a card is true.
     pub(in crate::daemon) fn verify_card(&self, evidence: &CardEvidence, now: Timestamp) -> bool {
         pgp::verify_card(
             &evidence.card,
@@ -115,7 +115,7 @@ impl KeyChain {
         seal(content, &self.keys, &recipient, now).map_err(|error| refusal(error.class()))
     }
 
-    /// What is to be done with the keys of a box, which are these.
+    /// Does a piece of work with the keys of a box.
     pub(in crate::daemon) fn work_for_box(&self, work: BoxWork, now: Timestamp) -> Result<Vec<u8>, Refusal> {
         match work {
             BoxWork::OpenChallenge(object, carrier, fingerprint) => {

@@ -18,9 +18,9 @@ use crate::base::Rng;
 use crate::daemon::runtime::crypto::Pool;
 use crate::store::OsRng;
 
-/// Passwords of the earlier form that are remembered at a time.
+/// How many recognised passwords of the earlier form are remembered.
 const REMEMBERED: usize = 1000;
-/// Begins a hash of the present form; Argon2id in PHC form begins otherwise.
+/// The beginning of a hash of the present form; Argon2id in PHC form begins otherwise.
 const PREFIX: &str = "$sha256$";
 
 /// A new password: 26 lower-case letters and digits in groups, easy to type.
@@ -51,7 +51,7 @@ pub(in crate::daemon) fn is_old(hash: &str) -> bool {
 /// Recognises passwords.
 #[derive(Default)]
 pub(in crate::daemon) struct Verifier {
-    /// Passwords that were found to have a hash of the earlier form, by their present hash.
+    /// Passwords that were found to match a hash of the earlier form, by their present hash.
     known: Mutex<BTreeMap<String, String>>,
     /// Hashes that were computed: each takes the same time as others of its kind.
     computed: AtomicU64,
@@ -59,7 +59,7 @@ pub(in crate::daemon) struct Verifier {
 }
 
 impl Verifier {
-    /// The one of a user's hashes that the password has. `of_all` are the hashes of all users.
+    /// The hash of this user that the password matches. `of_all` are the hashes of all users.
     pub(in crate::daemon) async fn verify(
         self: &Arc<Self>,
         pool: &Pool,
@@ -74,13 +74,14 @@ impl Verifier {
         if of_all.is_empty() {
             return None;
         }
-        // One try after the other, in the order in which they came: guesses leave the pool to the mail.
+        // Tries are compared one at a time, in the order in which they came, so that guesses leave the pool to the
+        // mail.
         let _turn = self.comparing.lock().await;
         let verifier = Arc::clone(self);
         pool.call(move || verifier.compare(&password, &own, &of_all).cloned()).await.flatten()
     }
 
-    /// The one of a user's hashes that the password has, as far as one cheap hash can tell.
+    /// The hash of this user that the password matches, as far as one cheap hash can tell.
     fn recognise<'a>(&self, password: &str, own: &'a [String]) -> Option<&'a String> {
         self.computed.fetch_add(1, Ordering::Relaxed);
         let hash = hash(password);
@@ -88,14 +89,14 @@ impl Verifier {
         own.iter().find(|own| **own == hash || known.as_ref() == Some(own))
     }
 
-    /// The one of a user's hashes that the password has, by comparing it with these hashes of the earlier form: those of
-    /// all users.
+    /// The hash of this user that the password matches. The password is compared with all of these hashes of the
+    /// earlier form, which are those of all users.
     fn compare<'a>(&self, password: &str, own: &'a [String], old: &[String]) -> Option<&'a String> {
         let mut found = None;
         for old in old {
             self.computed.fetch_add(1, Ordering::Relaxed);
             let Ok(parsed) = PasswordHash::new(old) else { continue };
-            // The parameters are those of the hash.
+            // The parameters are read from the hash.
             if Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok() && found.is_none() {
                 found = own.iter().find(|own| *own == old);
             }
@@ -115,7 +116,7 @@ impl Verifier {
     }
 }
 
-/// As earlier versions kept it.
+/// A hash as earlier versions kept it.
 #[cfg(test)]
 fn old_hash(password: &str) -> String {
     use argon2::password_hash::{PasswordHasher, SaltString};

@@ -48,7 +48,7 @@ impl Node {
             ids,
             supervisor.ending(),
         );
-        // Only now: settings with which nothing starts are not kept.
+        // The file is written only now, so that settings with which the node cannot start are not kept.
         if let Some(file) = unwritten {
             file.save(preparation.root()).map_err(|error| broken("the configuration cannot be written", error))?;
         }
@@ -99,7 +99,7 @@ impl Node {
     /// Opens the identities that exist and the carrier, and makes the first identity.
     async fn open_everything(&self, name: Option<LocalPart>, reading: &Reading) -> Result<(), Failure> {
         let found = self.identities.open_all(reading).await?;
-        // What is wrong with other people's mail keeps nobody from their own.
+        // A carrier that cannot be opened holds other people's mail; it does not keep the owner from their own.
         self.carrier.open_or_note_why().await;
         self.identities.look_at_terms(found);
         match name {
@@ -118,7 +118,8 @@ impl Node {
     }
 }
 
-/// The configuration: what was given now, then the file's. Where there is no file, also what it is to hold.
+/// The configuration: settings given now come before those of the file. Where there is no file, also the file to be
+/// written.
 fn configuration(preparation: &Preparation, given: File) -> Result<(Config, Option<File>), Failure> {
     let path = preparation.root();
     let usage = |error: crate::config::ConfigError| Failure::new(Code::Usage, error.to_string());
@@ -134,7 +135,7 @@ fn configuration(preparation: &Preparation, given: File) -> Result<(Config, Opti
     Ok((config, written.is_err().then_some(file)))
 }
 
-/// The keys of a node; of a new one where the data directory is empty.
+/// The keys of a node; those of a new node where the data directory is empty.
 fn unlock_or_make(preparation: &Preparation, passphrase: Option<Zeroizing<String>>) -> Result<Keyring, Failure> {
     if preparation.is_initialised()? {
         return unlock(preparation, passphrase, keyless);

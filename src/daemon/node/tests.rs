@@ -28,7 +28,7 @@ async fn node(home: &Path) -> Node {
     node
 }
 
-/// A node on the network of this directory, with its data in this part of it.
+/// A node on the loopback network in this directory, with its data in a part of it.
 async fn started(home: &Path, data: &str, name: Option<String>) -> Node {
     let any = || Some("127.0.0.1:0".to_owned());
     let file = File {
@@ -39,7 +39,7 @@ async fn started(home: &Path, data: &str, name: Option<String>) -> Node {
     Node::start(Preparation::open(&home.join(data)).unwrap(), Start::new(name, None, file)).await.unwrap()
 }
 
-/// Copies what is in a directory, sockets aside.
+/// Copies the files of a directory, except sockets.
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir(to).unwrap();
     std::fs::set_permissions(to, std::fs::Permissions::from_mode(0o700)).unwrap();
@@ -114,7 +114,8 @@ async fn a_node_that_loses_any_part_ends_with_a_failure_that_names_it() {
         node.stop().await;
         (parts.len(), names)
     };
-    // Of an identity and of a carrier the driver and the publishing; two gateways, the control socket, the network.
+    // A driver and a publishing task each of an identity and of a carrier; two gateways, the control socket, the
+    // network.
     assert_eq!((count, names.len()), (8, 8), "{names:?}");
     for number in 0..count {
         let home = home();
@@ -130,7 +131,7 @@ async fn a_node_that_loses_any_part_ends_with_a_failure_that_names_it() {
     }
 }
 
-/// Says this at a port, as a mail program does, until a line of what it hears begins like this.
+/// Sends this to a port, as a mail program does, and reads until a line begins like `answer`.
 async fn told(at: SocketAddr, words: &str, answer: &str) -> BufReader<TcpStream> {
     let mut stream = BufReader::new(TcpStream::connect(at).await.unwrap());
     stream.write_all(words.as_bytes()).await.unwrap();
@@ -157,7 +158,7 @@ async fn both_servers_of_mail_programs_have_one_pace_of_wrong_passwords_and_one_
     assert!(begun.elapsed() >= 2 * limits::LOGIN_DELAY, "the second wrong one of the node: {:?}", begun.elapsed());
     let made: reply::NewPassword = node.ask(Command::PasswordNew { name: "test".to_owned() }).await.unwrap();
     let (user, password) = (made.user.as_str(), made.password.as_str());
-    // All that an account may have, of which nothing comes.
+    // An APPEND of all the memory that an account may have, of which no byte is sent.
     let half = format!("a LOGIN {user} {password}\r\nb APPEND Drafts {{{}}}\r\n", limits::MESSAGE_BYTES);
     let _halves = [told(imap, &half, "+").await, told(imap, &half, "+").await];
     let begun = Instant::now();

@@ -14,7 +14,7 @@ use crate::control::Failure;
 use crate::engine::carrier::{Held, HeldRecord};
 use crate::store::vfs::Vfs;
 
-/// What is wrong with the carrier, where something is; with it what can be mended.
+/// The finding for the carrier, if there is one; with it the log, where it can be mended.
 pub(super) fn examine(
     preparation: &Preparation,
     id: IdentityId,
@@ -61,7 +61,7 @@ fn open(
     log::examine(&LogLocation { vfs, dir: &dir, id, key }, &mut |_, _, _| (), &hint, progress)
 }
 
-/// Gives up what cannot be read.
+/// Gives up the objects that cannot be read.
 ///
 /// # Errors
 /// Those of the disk.

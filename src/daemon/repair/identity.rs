@@ -22,16 +22,17 @@ pub(super) struct Examined {
     recovered: Vec<String>,
 }
 
-/// Makes folders again while a log is read of which records may be lost: a folder that was never made had a record that is.
+/// Makes lost folders again while a damaged log is read: a record that uses a folder which does not exist proves that
+/// the folder's own record is lost.
 #[derive(Default)]
 pub(super) struct Recovery {
     deleted: BTreeSet<FolderId>,
-    /// Those that were made, by their names.
+    /// The names of the folders that were made.
     pub(super) made: Vec<String>,
 }
 
 impl Recovery {
-    /// Makes the folder into which this record puts something, where there is none.
+    /// Makes the folder into which this record puts something, if there is no such folder.
     pub(super) fn before(&mut self, state: &mut State, number: u64, record: &Record) {
         let id = match record {
             Record::Mailbox(MailboxRecord::FolderDeleted { id }) => {
@@ -47,7 +48,7 @@ impl Recovery {
         if mailbox.folder(id).is_none() && !self.deleted.contains(&id) {
             let name = mailbox.free_name("Recovered");
             self.made.push(name.clone());
-            // The lost record had this or a higher one, and what follows it a higher one still.
+            // The lost record had this number or a higher one, and the records behind it a higher one still.
             let uid_validity = state.last_uid_validity().saturating_add(1);
             drop(
                 state.apply(
@@ -60,7 +61,7 @@ impl Recovery {
 }
 
 impl Examined {
-    /// What is wrong with it.
+    /// The finding about this identity.
     pub(super) fn finding(&self) -> Finding {
         describe(&self.read, &self.recovered)
     }
@@ -92,7 +93,7 @@ fn lost_file(lost: &Unread, body: BodyId) -> Option<PathBuf> {
 
 fn describe(read: &log::Examined<State>, recovered: &[String]) -> Finding {
     let log::Examined { state, lost, disk_fails, .. } = read;
-    // What the Outbox shows follows from the queue.
+    // The Outbox shows the queue, so it is not examined by itself.
     let folders = state.mailbox().folders().filter(|folder| folder.role != Some(FolderRole::Outbox));
     let unreadable = folders.flat_map(|folder| {
         let here = folder.messages.iter().filter(|message| lost.contains_key(&message.body));
@@ -121,7 +122,7 @@ fn describe(read: &log::Examined<State>, recovered: &[String]) -> Finding {
     }
 }
 
-/// Takes what cannot be read out of the folders, and says so in INBOX.
+/// Takes the messages that cannot be read out of the folders, and reports them in INBOX.
 ///
 /// # Errors
 /// Those of the disk.

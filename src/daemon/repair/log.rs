@@ -24,13 +24,13 @@ pub(super) struct Examined<F> {
     pub(super) log: SteppedLog,
     pub(super) state: F,
     pub(super) damage: Vec<Damage>,
-    /// Whether the disk refused to give something.
+    /// Whether the disk refused to read some bytes.
     pub(super) disk_fails: bool,
-    /// A checkpoint that is damaged, where everything could be read without it.
+    /// A damaged checkpoint, where everything could be read without it.
     pub(super) passed_over: Option<PathBuf>,
     /// Bodies that cannot be read.
     pub(super) lost: Unread,
-    /// Bodies that cannot be read where they should be, and lie whole somewhere else.
+    /// Bodies that cannot be read in their place, and lie whole in another.
     pub(super) found: Unread,
 }
 
@@ -40,7 +40,7 @@ impl<F> Examined<F> {
         self.damage.is_empty() && self.passed_over.is_none() && self.lost.is_empty() && self.found.is_empty()
     }
 
-    /// What is damaged and what could be spared, in words.
+    /// The damage and what could be done without, in words.
     pub(super) fn named(&self) -> Vec<String> {
         let spared = without_checkpoint(self.passed_over.as_ref()).into_iter().chain(found_elsewhere(&self.found));
         self.damage.iter().map(ToString::to_string).chain(spared).collect()
@@ -55,11 +55,11 @@ pub(super) struct LogLocation<'a> {
     pub(super) key: &'a SymmetricKey,
 }
 
-/// Reads everything: the log as it is where nothing is wrong with it, and what is left of it otherwise. Then `salvaging` sees each
-/// record before it is applied. Nothing is changed.
+/// Reads everything: the log as it is, if nothing is wrong with it, and otherwise what is left of it. In the second
+/// case `salvaging` sees each record before it is applied. Nothing is changed.
 ///
 /// # Errors
-/// Where nothing can be saved; `hint` says what to do where its first records are lost.
+/// Where nothing can be saved; `hint` says what to do where the first records are lost.
 pub(super) fn examine<F: Folded>(
     place: &LogLocation<'_>,
     salvaging: &mut dyn FnMut(&mut F, u64, &F::Record),
@@ -71,13 +71,13 @@ pub(super) fn examine<F: Folded>(
     (examined.lost, examined.found) = look_elsewhere(&examined.log, lost);
     examined.disk_fails |= disk_fails;
     if examined.is_whole() {
-        // Whatever stops the start is named, also where nothing seems to be lost with it.
+        // The error that stops the start is named, even if nothing seems to be lost with it.
         examined.damage.extend(refused);
     }
     Ok(examined)
 }
 
-/// Reads the log, and not yet the bodies; with it what stopped the normal start.
+/// Reads the log, but not yet the bodies; returns with it the error that stopped the normal start.
 fn open<F: Folded>(
     place: &LogLocation<'_>,
     salvaging: &mut dyn FnMut(&mut F, u64, &F::Record),
@@ -91,7 +91,7 @@ fn open<F: Folded>(
     let (log, passed_over, damage, refused) = match opened {
         Ok((log, passed_over)) => (log, passed_over, Vec::new(), None),
         Err(error @ (OpenError::Damaged { .. } | OpenError::Missing { .. } | OpenError::Io { .. })) => {
-            // What was replayed before the damage was met is void.
+            // The records that were replayed before the damage was met are void.
             reader = Reader::default();
             let mut replay = |number, bytes: &[u8]| reader.record_after(number, bytes, &mut *salvaging);
             let (vfs, sizes) = (Arc::clone(vfs), Sizes::default());
@@ -116,7 +116,7 @@ fn open<F: Folded>(
     Ok((Examined { id, log, state, damage, disk_fails, passed_over, lost, found }, refused))
 }
 
-/// Which of these bodies cannot be read, and whether it is the disk that refuses.
+/// Which of these bodies cannot be read, and whether the disk is the reason.
 fn unreadable(log: &SteppedLog, bodies: BTreeSet<BodyId>, progress: Progress<'_>) -> (Unread, bool) {
     let (mut lost, mut disk_fails) = (Unread::new(), false);
     let total = bodies.len() as u64;
@@ -135,7 +135,7 @@ fn unreadable(log: &SteppedLog, bodies: BTreeSet<BodyId>, progress: Progress<'_>
     (lost, disk_fails)
 }
 
-/// Looks in every segment for what cannot be read: what is lost after all, and what was found.
+/// Searches every segment for bodies that cannot be read; returns those that stay lost, and those that were found.
 fn look_elsewhere(log: &SteppedLog, lost: Unread) -> (Unread, Unread) {
     if !lost.is_empty()
         && let Err(error) = log.search(&lost.keys().copied().collect())
@@ -145,26 +145,27 @@ fn look_elsewhere(log: &SteppedLog, lost: Unread) -> (Unread, Unread) {
     lost.into_iter().partition(|(body, _)| log.read_body(*body, 0..u64::MAX).is_err())
 }
 
-/// That a checkpoint was passed over, in words.
+/// A sentence about the checkpoint that was passed over.
 fn without_checkpoint(passed_over: Option<&PathBuf>) -> Option<String> {
     passed_over.map(|file| format!("{} was changed or is incomplete; everything was read without it", file.display()))
 }
 
-/// How many messages were found, in words.
+/// A sentence about the messages that were found elsewhere.
 fn found_elsewhere(found: &Unread) -> Option<String> {
     let count = found.len();
     (count > 0)
         .then(|| format!("{count} messages cannot be read where they should be, and lie whole in another segment"))
 }
 
-/// The failure of a repair that could not read a log even in part. A log of a later version is not damaged.
+/// The failure of a repair that could read nothing of a log. A log of a later version is not damaged.
 fn without_log(what: &str, error: OpenError) -> Failure {
     let failure = broken(what, &error);
     if error.damage().is_some() { as_damage(failure) } else { failure }
 }
 
-/// Keeps a copy of what is damaged, commits what `amends` gives, gives up what nothing needs or cannot be read, and makes the next
-/// start independent of what is damaged. `amends` hears where the copies are; `what` names the repair in a failure.
+/// Keeps a copy of the damaged files, commits the records of `amends`, gives up bodies that nothing needs or that
+/// cannot be read, and makes the next start independent of the damage. `amends` is told where the copies are; `what`
+/// names the repair in a failure.
 ///
 /// # Errors
 /// Those of the disk.
@@ -176,7 +177,7 @@ pub(super) fn mend<F: Folded>(
     amends: impl FnOnce(&mut Examined<F>, &Path) -> (Vec<F::Record>, Vec<NewBody>),
 ) -> Result<(), Failure> {
     let failed = |error: &dyn std::fmt::Display| broken(what, error);
-    // A disk that was away for a moment took nothing with it.
+    // A disk that failed only for a moment has lost nothing.
     let log = &examined.log;
     examined.lost.retain(|body, _| log.read_body(*body, 0..u64::MAX).is_err());
     if examined.is_whole() {
@@ -185,12 +186,12 @@ pub(super) fn mend<F: Folded>(
     let aside = put_aside(vfs, root, &examined).map_err(|error| failed(&error))?;
     let (records, bodies) = amends(&mut examined, &aside);
     commit(&mut examined, &records, bodies).map_err(|error| broken(&format!("{what} cannot be written"), error))?;
-    // What nothing refers to may lie in what is damaged, too.
+    // Bodies that no record refers to may lie in damaged files, too.
     let Examined { mut log, state, lost, .. } = examined;
     let mut needed = state.bodies();
     needed.retain(|body| !lost.contains_key(body));
     log.forget(log.body_ids().into_iter().filter(|body| !needed.contains(body)).collect());
-    // From now on a start reads this checkpoint, and nothing that lies before it.
+    // From now on a start reads this checkpoint, and nothing before it.
     let checkpoint = encoded::<F>(&state.checkpoint()).ok_or_else(|| failed(&CommitError::Io))?;
     let mark = log.mark(state.last_record()).ok_or_else(|| failed(&"the log cannot be synced"))?;
     log.compact(mark, checkpoint, &mut OsRng).map_err(|error| failed(&error))?;
@@ -213,8 +214,8 @@ fn commit<F: Folded>(
     Ok(())
 }
 
-/// Copies every damaged file as it is to `<data>/corrupt/<when>-<identity>-<name>`, with zeros where the disk does not
-/// give what was there. Returns the directory of the copies.
+/// Copies every damaged file as it is to `<data>/corrupt/<when>-<identity>-<name>`, with zeros where the disk cannot be
+/// read. Returns the directory of the copies.
 fn put_aside<F>(vfs: &Arc<dyn Vfs>, root: &Path, examined: &Examined<F>) -> io::Result<PathBuf> {
     let Examined { id, damage, lost, found, passed_over, .. } = examined;
     let unread = lost.values().chain(found.values()).chain([passed_over]);

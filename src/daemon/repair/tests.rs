@@ -145,7 +145,7 @@ impl Case {
         self.state.mailbox().by_role(FolderRole::Inbox).unwrap().id
     }
 
-    /// What follows lies in a segment of its own; the one before it.
+    /// Everything after this lies in a segment of its own; returns the segment before it.
     fn next_segment(&mut self) -> PathBuf {
         let newest = self.segments().pop().unwrap();
         let (log, state) = start(&self.disk, self.id).unwrap();
@@ -165,7 +165,7 @@ impl Case {
         self.log.compact(mark, state, &mut self.rng).unwrap();
     }
 
-    /// Examines what is there, and mends it; the finding, and the state of the next start.
+    /// Examines and mends the log; returns the finding, and the state of the next start.
     fn repair(self, vfs: Arc<dyn Vfs>) -> (Finding, State, SteppedLog) {
         let Self { disk, id, log, .. } = self;
         drop(log);
@@ -246,7 +246,7 @@ fn what_nothing_needs_in_a_missing_segment_does_not_stop_the_next_start() {
     case.add(inbox, 2_000);
     let lost = case.next_segment();
     case.checkpoint();
-    // Expunged, and the process ended before the body was given up.
+    // The message is expunged, and the process ends before its body is given up.
     let uids = vec![case.state.mailbox().folder(inbox).unwrap().messages.iter().next().unwrap().uid];
     case.commit(vec![Record::Mailbox(MailboxRecord::Expunged { folder: inbox, uids })], Vec::new());
     case.disk.unlink(&lost).unwrap();
@@ -262,7 +262,7 @@ fn a_block_that_the_disk_does_not_give_costs_what_lies_in_it() {
     let inbox = case.inbox();
     let bodies: Vec<_> = (0..8).map(|_| case.add(inbox, 20_000)).collect();
     let path = case.segments().pop().unwrap();
-    // In the middle of the third message.
+    // A place in the middle of the third message.
     let end = case.disk.files().into_iter().find(|(file, _)| *file == path).unwrap().1.len();
     let from = (end - 5 * 21_000) as u64 / 4096 * 4096;
     let vfs = Arc::new(BadBlock { disk: case.disk.clone(), path, block: from..from + 4096 });

@@ -4,13 +4,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::base::{ClockStep, Timestamp, limits};
 
-/// What the clock shows.
+/// The time that the system's clock shows.
 pub fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// Notices that the clock was set: what it showed last, and when that was.
+/// Notices that the clock was set. It remembers the time that the clock showed last, and when that was.
 pub(in crate::daemon) struct Clock {
     shown: Timestamp,
     at: tokio::time::Instant,

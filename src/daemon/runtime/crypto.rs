@@ -27,8 +27,8 @@ impl Pool {
         Ok(Self { jobs })
     }
 
-    /// Runs a job some time soon and hands on what it yields, or `failed` where it panics: whoever waits hears of it
-    /// in any case.
+    /// Runs a job some time soon and hands on its result, or `failed` where it panics: the receiver hears of it in any
+    /// case.
     pub(in crate::daemon) fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce() -> T + Send + 'static,
@@ -47,7 +47,7 @@ impl Pool {
     ) -> Option<T> {
         let (done, result) = tokio::sync::oneshot::channel();
         let done = move |result| {
-            // Nobody may be waiting any more.
+            // The caller may have stopped waiting.
             let _ = done.send(result);
         };
         self.run(move || Some(job()), None, done);
@@ -64,7 +64,7 @@ fn work(queue: &Mutex<Receiver<Job>>) {
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = job else { return };
-        // What panics in a job is caught there; this keeps the thread where handing on its result does.
+        // A panic in a job is caught in `run`; this keeps the thread alive if handing on the result panics.
         let _ = catch_unwind(AssertUnwindSafe(job));
     }
 }

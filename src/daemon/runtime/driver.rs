@@ -26,7 +26,7 @@ use crate::store::Log;
 const WAITING_REQUESTS: usize = 1024;
 /// The longest sleep, so that a jump of the clock is noticed soon.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
-/// How long a driver that stops waits for the disk at a time.
+/// How long a driver that stops waits for each step of the disk.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How often the free space is looked at.
 const DISK_CHECK: Duration = Duration::from_secs(20);
@@ -37,19 +37,20 @@ pub(in crate::daemon) async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-/// Records as the log keeps them; `None` where the machine has to hear that nothing was written.
+/// Records as the log keeps them; `None` where they cannot be encoded, and the machine is told that nothing was
+/// written.
 pub(in crate::daemon) type Encoded = Option<Vec<Vec<u8>>>;
 
 /// A machine as its driver sees it.
 pub(in crate::daemon) trait Machine: Send + 'static {
-    /// What happens to it.
+    /// What can happen to it.
     type Input: From<Heard> + Send + 'static;
-    /// What it decides.
+    /// What it can decide.
     type Effect: Send;
-    /// What its records add up to.
+    /// The state that its records add up to.
     type State: Folded;
 
-    /// Somebody connected.
+    /// A peer connected.
     fn accepted(session: SessionId) -> Self::Input;
     /// The clock was set.
     fn clock_set(step: ClockStep) -> Self::Input;
@@ -61,13 +62,13 @@ pub(in crate::daemon) trait Machine: Send + 'static {
     fn handle_timeout(&mut self) -> Vec<Self::Effect>;
     /// When the next deadline is.
     fn poll_timeout(&self) -> Option<Timestamp>;
-    /// Whether a session reads no further for now.
+    /// Whether the session shall read nothing more for now.
     fn is_blocked(&self, session: SessionId) -> bool;
-    /// Sessions that go no further until their peers have taken what was transmitted.
+    /// Sessions that are to be told when their peers have taken everything that was transmitted.
     fn behind(&self) -> Vec<SessionId> {
         Vec::new()
     }
-    /// The peer of one of those has taken it.
+    /// The peer of one of these sessions has taken everything.
     fn caught_up(&mut self, _session: SessionId) -> Vec<Self::Effect> {
         Vec::new()
     }
@@ -79,41 +80,41 @@ type InputOf<S> = <<S as Shell>::Machine as Machine>::Input;
 type StateOf<S> = <<S as Shell>::Machine as Machine>::State;
 type EffectOf<S> = <<S as Shell>::Machine as Machine>::Effect;
 
-/// What a machine's effects are performed with.
+/// The parts with which a machine's effects are performed.
 pub(in crate::daemon) trait Shell: Send + 'static {
-    /// Whose effects.
+    /// The machine whose effects it performs.
     type Machine: Machine;
-    /// What the rest of the daemon asks of it.
+    /// The requests of the rest of the daemon.
     type Request: Send + 'static;
 
-    /// Bytes that may wait for a peer before nothing more is read from it.
+    /// If more bytes than this wait for a peer, nothing more is read from that peer.
     const BACKLOG: usize = usize::MAX;
-    /// Bytes of the disk below which the machine is told that it is nearly full.
+    /// If less than this many bytes of the disk are free, the machine is told that it is nearly full.
     const RESERVE: u64 = limits::DISK_RESERVE_BYTES;
 
     /// The machine's log.
     fn log(&self) -> &Arc<Log>;
-    /// Keeps in mind where the answer goes, and says what the machine is to hear.
+    /// Remembers where the answer goes, and gives the input for the machine.
     fn request(&mut self, request: Self::Request) -> InputOf<Self>;
-    /// Does what an effect says.
+    /// Performs an effect.
     fn perform(&mut self, effect: EffectOf<Self>, hands: &mut Hands<InputOf<Self>>);
 }
 
-/// What was worked out, and whether it was a commit.
+/// The result of work that was begun, either of a commit or of anything else.
 enum Completion<I> {
     Commit(I),
     Other(I),
-    /// The log has dropped a commit without a word: its thread panicked.
+    /// The log dropped a commit without an answer: its thread panicked.
     Lost,
 }
 
-/// Reports a commit; where it is dropped without a result, that it was lost.
+/// Reports a commit; if it is dropped without a result, reports that the commit was lost.
 struct Reporter<I>(Option<mpsc::UnboundedSender<Completion<I>>>);
 
 impl<I> Reporter<I> {
     fn send(mut self, completion: Completion<I>) {
         if let Some(done) = self.0.take() {
-            // A completion whose driver has ended is of no use to anybody.
+            // If the driver has ended, nothing needs the completion.
             let _ = done.send(completion);
         }
     }
@@ -122,7 +123,7 @@ impl<I> Reporter<I> {
 impl<I> Drop for Reporter<I> {
     fn drop(&mut self) {
         if let Some(done) = self.0.take() {
-            // As above.
+            // If the driver has ended, nothing needs the completion.
             let _ = done.send(Completion::Lost);
         }
     }
@@ -139,39 +140,39 @@ enum Event<I, R> {
     Stop,
 }
 
-/// What every shell works with.
+/// The parts that every shell works with.
 pub(in crate::daemon) struct Hands<I> {
     pub(in crate::daemon) sessions: Sessions,
     completions: mpsc::UnboundedSender<Completion<I>>,
     pool: Pool,
     log: Arc<Log>,
-    /// Commits that were not reported.
+    /// Commits that were not reported yet.
     under_way: u32,
-    /// Commits that were reported since one was under way last.
+    /// Commits that were reported since the last time that none was under way.
     reported: u32,
 }
 
 impl<I: Send + 'static> Hands<I> {
-    /// Lets the crypto pool work out an input; `failed` stands for it where that panics.
+    /// Computes an input on the crypto pool; `failed` replaces it if the work panics.
     pub(in crate::daemon) fn compute(&self, work: impl FnOnce() -> I + Send + 'static, failed: I) {
         let done = self.completions.clone();
         self.pool.run(work, failed, move |input| {
-            // A completion whose driver has ended is of no use to anybody.
+            // If the driver has ended, nothing needs the completion.
             let _ = done.send(Completion::Other(input));
         });
     }
 
-    /// Works out an input on a thread that may wait for the disk; `failed` stands for it where that panics.
+    /// Computes an input on a thread that may wait for the disk; `failed` replaces it if the work panics.
     pub(in crate::daemon) fn wait(&self, work: impl FnOnce() -> I + Send + 'static, failed: I) {
         let done = self.completions.clone();
         tokio::task::spawn_blocking(move || {
             let input = catch_unwind(AssertUnwindSafe(work)).unwrap_or(failed);
-            // As above.
+            // If the driver has ended, nothing needs the completion.
             let _ = done.send(Completion::Other(input));
         });
     }
 
-    /// Has the log keep something, and tells the machine.
+    /// Has the log commit records, and tells the machine the result.
     pub(in crate::daemon) fn commit(
         &mut self,
         records: Encoded,
@@ -189,7 +190,7 @@ impl<I: Send + 'static> Hands<I> {
     }
 }
 
-/// The ends by which the rest of the daemon reaches a driver.
+/// The handles by which the rest of the daemon reaches a driver.
 pub(in crate::daemon) struct DriverHandle<R> {
     pub(in crate::daemon) requests: mpsc::Sender<R>,
     pub(in crate::daemon) incoming: mpsc::Sender<Box<dyn Stream>>,
@@ -211,7 +212,7 @@ pub(in crate::daemon) struct Driver<S: Shell> {
 }
 
 impl<S: Shell> Driver<S> {
-    /// A driver for this machine, and the ends by which it is reached. It runs in [`Driver::run`].
+    /// A driver for this machine, and the handle by which it is reached. It works while [`Driver::run`] runs.
     pub(in crate::daemon) fn new(
         machine: S::Machine,
         shell: S,
@@ -242,13 +243,14 @@ impl<S: Shell> Driver<S> {
         (driver, DriverHandle { requests: request_sender, incoming: incoming_sender })
     }
 
-    /// Runs until told to stop, until every [`DriverHandle`] is gone or until it cannot go on; then lets the commits finish.
+    /// Runs until told to stop, until every [`DriverHandle`] is gone or until it cannot go on; then lets the commits
+    /// finish.
     pub(in crate::daemon) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         while self.step(&mut stop).await {}
         self.finish().await;
     }
 
-    /// Waits for something and lets the machine have it; `false` where it is the end.
+    /// Waits for one event and gives it to the machine; `false` where the driver has to end.
     pub(in crate::daemon) async fn step(&mut self, stop: &mut watch::Receiver<bool>) -> bool {
         self.check_disk();
         self.upkeep.look();
@@ -257,7 +259,7 @@ impl<S: Shell> Driver<S> {
             self.upkeep.give_state(state.last_record(), move || encoded::<StateOf<S>>(&state.checkpoint()));
         }
         let event = self.next(stop).await;
-        // Before anything is told the new time.
+        // The machine hears of a changed clock before it is given anything with the new time.
         if let Some(step) = self.clock.step() {
             self.handle(S::Machine::clock_set(step));
         }
@@ -269,7 +271,7 @@ impl<S: Shell> Driver<S> {
                 self.release_held();
                 return true;
             }
-            // Where one was lost, the machine waits for it for good.
+            // If a commit was lost, the machine would wait for it for ever.
             Event::Completion(completion) => return self.completed(completion),
             Event::Drained => {
                 self.release_held();
@@ -293,7 +295,7 @@ impl<S: Shell> Driver<S> {
         let nap =
             self.machine.poll_timeout().map_or(LONGEST_SLEEP, |deadline| deadline.since(now()).min(LONGEST_SLEEP));
         let Self { completions, hands, requests, incoming, upkeep, .. } = self;
-        // In no order: peers that never pause must not keep gateways and deadlines waiting.
+        // No order among these: peers that never pause must not keep gateways and deadlines waiting.
         let others = async {
             tokio::select! {
                 news = hands.sessions.next() => news.map_or(Event::Drained, Event::Session),
@@ -311,7 +313,7 @@ impl<S: Shell> Driver<S> {
         }
     }
 
-    /// Lets the machine have what was done; `false` where it never will be.
+    /// Gives the machine the result of work; `false` where a commit was lost.
     fn completed(&mut self, completion: Completion<InputOf<S>>) -> bool {
         let input = match completion {
             Completion::Lost => return false,
@@ -354,7 +356,7 @@ impl<S: Shell> Driver<S> {
         }
     }
 
-    /// Gives the machine what was held back from it, as far as it reads on.
+    /// Gives the machine the bytes that were held back from it, for sessions that read on.
     fn release_held(&mut self) {
         let behind = |driver: &Self| {
             let behind = driver.machine.behind().into_iter();
@@ -372,7 +374,7 @@ impl<S: Shell> Driver<S> {
         }
     }
 
-    /// Lets what was begun come to its end.
+    /// Lets commits under way finish.
     async fn finish(mut self) {
         self.hands.sessions.clear();
         while self.hands.under_way > 0 {
@@ -382,14 +384,14 @@ impl<S: Shell> Driver<S> {
                 Ok(None) | Err(_) => return,
             }
         }
-        // What a commit may lag behind is written now.
+        // Lazy commits are synced now.
         let log = Arc::clone(&self.hands.log);
         within_patience(move || log.shutdown()).await;
         self.images.finish(self.machine.state()).await;
     }
 }
 
-/// Does something that may wait for the disk, for as long as a driver that stops has time.
+/// Does work that may wait for the disk, for no longer than a driver that stops has time.
 pub(in crate::daemon) async fn within_patience(work: impl FnOnce() + Send + 'static) {
     let _ = tokio::time::timeout(PATIENCE, tokio::task::spawn_blocking(work)).await;
 }

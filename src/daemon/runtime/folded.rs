@@ -17,39 +17,40 @@ use crate::engine::io::{CommitError, Durability, NewBody};
 use crate::store::vfs::Vfs;
 use crate::store::{Log, LogPosition, OpenError, OsRng, begin_making};
 
-/// What makes an image of a state; `None` where it cannot be encoded. To be called where it may take long.
+/// Makes an image of a state; `None` where it cannot be encoded. May take long, so it is called on a thread that may
+/// wait.
 pub(in crate::daemon) type Image = Box<dyn FnOnce() -> Option<Vec<u8>> + Send>;
 
-/// What the records of a log add up to.
+/// A state that is the fold of the records of a log.
 pub(in crate::daemon) trait Folded: Clone + Default + Send + Sync + 'static {
-    /// What the log consists of.
+    /// The records of the log.
     type Record: Send + 'static;
 
-    /// What a failure calls the log.
+    /// The name of the log in failures.
     const LOG: &'static str;
     /// The view gets a new image of the state after this many commits, and at the end.
     const COMMITS_PER_IMAGE: u32;
 
-    /// What the user does where the log cannot be opened for this reason.
+    /// What the user can do where the log cannot be opened for this reason.
     fn next_step(error: &OpenError) -> Option<&'static str>;
 
-    /// The record; `None` for one of a later version that this one may skip.
+    /// The record in these bytes; `None` for a record of a later version that may be skipped.
     fn decode(bytes: &[u8]) -> Result<Option<Self::Record>, RecordError>;
     /// The record as the log keeps it.
     fn encode(record: &Self::Record) -> Result<Vec<u8>, RecordError>;
-    /// Takes the next record.
+    /// Applies the next record.
     fn apply(&mut self, number: u64, record: &Self::Record);
-    /// The number of the last record that was taken.
+    /// The number of the last record that was applied.
     fn last_record(&self) -> u64;
-    /// Whether its first records were taken, with its keys.
+    /// Whether its first records, with its keys, were applied.
     fn is_begun(&self) -> bool;
     /// The bodies that it needs.
     fn bodies(&self) -> BTreeSet<BodyId>;
-    /// Forgets which bodies it has stopped needing: somebody has given them up.
+    /// Forgets which bodies it no longer needs, after the caller has given them up.
     fn settle(&mut self);
-    /// What the view keeps of the state as it is now. Returns at once.
+    /// The maker of an image of the state as it is now. Returns at once.
     fn image(&self) -> Image;
-    /// Records that lead to it.
+    /// Records that lead to this state.
     fn checkpoint(&self) -> Vec<Self::Record>;
 }
 
@@ -70,7 +71,7 @@ pub(in crate::daemon) struct Reader<F> {
 }
 
 impl<F: Folded> Reader<F> {
-    /// Goes on from this state.
+    /// A reader that begins with this state.
     pub(in crate::daemon) const fn from(state: F) -> Self {
         Self { state, read: 0, unknown: None }
     }
@@ -98,11 +99,11 @@ impl<F: Folded> Reader<F> {
         }
     }
 
-    /// Whether every record was known. To be asked before anything is given up: a record that cannot be read may need bodies
-    /// of which nothing else knows. `what` is to be done with the newer runepeer.
+    /// Fails where a record was of a later version. To be called before any body is given up: a record that cannot be
+    /// read may need bodies that no other record names. `what` says what is to be done with the newer runepeer.
     ///
     /// # Errors
-    /// Where one was not.
+    /// Where a record was of a later version.
     pub(in crate::daemon) fn check_known(&self, what: &str) -> Result<(), Failure> {
         let Some(error) = self.unknown else { return Ok(()) };
         Err(broken(&format!("{} holds a record that this version does not know", F::LOG), error)
@@ -110,8 +111,9 @@ impl<F: Folded> Reader<F> {
     }
 }
 
-/// Opens a log and folds it into this state, which is that at `from`; where that is `None`, the empty one. Bodies that are not
-/// needed are given up. Says how many records were read, and tells `reading` how many bytes of how many.
+/// Opens a log and folds it into this state, which is the state at `from`, or empty where that is `None`. Bodies that
+/// are not needed are given up. Returns how many records were read; `reading` is told how many bytes were, and of how
+/// many.
 ///
 /// # Errors
 /// Each says what to do next.
@@ -142,7 +144,7 @@ pub(in crate::daemon) fn open<F: Folded>(
     Ok((log, state, read))
 }
 
-/// Makes a log with its first records. It is nobody's until its key is kept (docs/on-disk.md).
+/// Makes a log with its first records. It belongs to no identity until its key is kept (docs/on-disk.md).
 ///
 /// # Errors
 /// Those of the disk.

@@ -18,20 +18,21 @@ use crate::store::{IdentityView, Log};
 pub(in crate::daemon) struct Images {
     log: Arc<Log>,
     view: IdentityView,
-    /// Records or commits that the last image does not have.
+    /// How many records or commits came after the last image.
     since: u32,
     /// The image that is being made.
     making: Option<JoinHandle<()>>,
 }
 
 impl Images {
-    /// `behind` is how many records the start had to read: where they were many, an image is kept soon, also by a node that
-    /// never lives for long.
+    /// `behind` is how many records the start had to read. If they were many, an image is made soon, so that even a
+    /// node that never runs for long gets one.
     pub(in crate::daemon) const fn new(log: Arc<Log>, view: IdentityView, behind: u32) -> Self {
         Self { log, view, since: behind, making: None }
     }
 
-    /// So many commits were reported, and no other is under way. Keeps an image where that is due and none is being made.
+    /// To be told when so many commits were reported and none is under way. Makes an image if one is due and none is
+    /// being made.
     pub(in crate::daemon) fn rested<F: Folded>(&mut self, state: &F, commits: u32) {
         self.since = self.since.saturating_add(commits);
         if self.since >= F::COMMITS_PER_IMAGE && self.making.as_ref().is_none_or(JoinHandle::is_finished) {
@@ -57,13 +58,13 @@ impl Images {
     /// Returns when no image is being made.
     pub(in crate::daemon) async fn made(&mut self) {
         if let Some(making) = self.making.take() {
-            // One that panicked is one that was not made.
+            // An image whose making panicked was not made.
             let _ = making.await;
         }
     }
 }
 
-/// What keeps an image of this state, as it is now; `None` where its last record is not durable.
+/// The work that saves an image of this state, as it is now; `None` where its last record is not durable.
 pub(in crate::daemon) fn saving<F: Folded>(
     log: &Log,
     view: &IdentityView,
@@ -89,7 +90,7 @@ mod tests {
     use crate::store::vfs::{MemVfs, Vfs};
     use crate::store::{OsRng, View};
 
-    /// Runs this where one thread at a time may wait for the disk; what is sent lets that thread go.
+    /// Runs a test where only one thread may wait for the disk, and that one is busy until the sender is used.
     fn with_one_thread(test: impl AsyncFnOnce(std::sync::mpsc::Sender<()>)) {
         let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).enable_all().build();
         runtime.unwrap().block_on(async {

@@ -15,13 +15,13 @@ use crate::net::{Listener, Stream, Transport, TransportState, TransportStatus};
 /// How long after a failure an onion is published again.
 const PUBLISH_AGAIN: Duration = Duration::from_secs(5);
 
-/// Where those who connect go.
+/// Takes the streams of peers that connect.
 type Incoming = mpsc::Sender<Box<dyn Stream>>;
 
 /// The network as the machines of a node use it.
 pub(in crate::daemon) struct Network {
     pub(in crate::daemon) transport: Arc<dyn Transport>,
-    /// By which this process knows itself.
+    /// The lookout by which this process recognises itself.
     pub(in crate::daemon) lookout: Arc<Lookout>,
     status: watch::Receiver<TransportStatus>,
 }
@@ -31,12 +31,12 @@ impl Network {
         Self { status: transport.status(), transport, lookout: Arc::default() }
     }
 
-    /// How it stands.
+    /// The status of the network.
     pub(in crate::daemon) fn status(&self) -> TransportStatus {
         self.status.borrow().clone()
     }
 
-    /// Returns when the transport is no more: nobody reports what it does.
+    /// Returns when the transport has stopped, or its status is no longer reported.
     pub(in crate::daemon) fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut status = self.status.clone();
         async move {
@@ -44,7 +44,7 @@ impl Network {
         }
     }
 
-    /// DriverHandle it.
+    /// Stops the transport.
     pub(in crate::daemon) async fn stop(&self) {
         self.transport.stop().await;
     }
@@ -98,7 +98,7 @@ impl Network {
     }
 }
 
-/// Publishes an onion again and again, until nobody takes who comes.
+/// Publishes an onion again and again, until the receiver of its streams is gone.
 async fn publish(
     search: &Search,
     id: IdentityId,
@@ -113,7 +113,7 @@ async fn publish(
                 accept(listener, &search.lookout, incoming, reachable).await;
                 told = None;
             }
-            // Once, and not at every try.
+            // A failure is logged once, and not at every try.
             Err(error) if told.as_ref() != Some(&error) => {
                 tracing::warn!(%error, "an onion cannot be published now; trying again");
                 told = Some(error);

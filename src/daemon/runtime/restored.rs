@@ -20,13 +20,13 @@ use crate::store::vfs::Vfs;
 const AGAIN: Duration = Duration::from_secs(5);
 /// How long after an attempt that found nobody the next one is made.
 const ONCE_MORE: Duration = Duration::from_secs(5);
-/// So many attempts that find nobody, over a network that is there, mean that nobody is there.
+/// After so many attempts that reach nobody, over a network that is ready, the onion counts as absent.
 const SILENCES: u32 = 3;
 
 /// A transport that looks for the original first.
 pub(in crate::daemon) struct Cautious {
     inner: Arc<dyn Transport>,
-    /// Identities whose onions were not looked for. While there is one, none is published.
+    /// Identities whose onions are still to be looked for. While there is one, no identity is published.
     unsure: watch::Sender<BTreeSet<IdentityId>>,
     vfs: Arc<dyn Vfs>,
     mark: PathBuf,
@@ -50,7 +50,7 @@ impl Cautious {
         Arc::new(Self { inner, unsure, vfs: Arc::clone(vfs), mark, ending: ending.clone() })
     }
 
-    /// Looks whether somebody answers at this onion: whoever does has its key.
+    /// Looks whether a node answers at this onion: a node that does has the onion's key.
     async fn look(&self, onion: Onion) -> Result<(), ListenError> {
         let mut silences = 0;
         loop {
@@ -74,17 +74,17 @@ impl Cautious {
         }
     }
 
-    /// Of this identity there is no original; returns when that is known of all.
+    /// Notes that this identity has no original; returns when that is known of all identities.
     async fn settle(&self, identity: IdentityId) {
         self.unsure.send_if_modified(|unsure| {
             let last = unsure.remove(&identity) && unsure.is_empty();
             if last {
-                // If it stays, the next start looks again.
+                // If the mark stays, the next start looks again.
                 let _ = self.vfs.unlink(&self.mark);
             }
             last
         });
-        // It ends only with this transport.
+        // The wait can fail only when this transport is dropped.
         let _ = self.unsure.subscribe().wait_for(BTreeSet::is_empty).await;
     }
 }
@@ -126,8 +126,8 @@ mod tests {
     use crate::base::rng::SeededRng;
     use crate::store::vfs::MemVfs;
 
-    /// Nobody answers, of one onion at once, of all others only after a time, and then perhaps somebody does. What was
-    /// published is noted, how often somebody was looked for is counted.
+    /// A network on which one onion is absent at once, and all others only after a minute; then the original may
+    /// answer. It notes the identities that were published, and counts the dials.
     struct Network {
         quick: Onion,
         original: bool,
@@ -161,8 +161,8 @@ mod tests {
         }
     }
 
-    /// Publishes two identities of a restored node: what was published after two minutes and in the end, whether the node
-    /// ends, and whether it would look again.
+    /// Publishes two identities of a restored node. Returns how many were published after two minutes and in the end,
+    /// whether the node ends, and whether the next start would look again.
     async fn start(original: bool) -> (usize, usize, bool, bool) {
         let mut rng = SeededRng::new(1);
         let ids = [IdentityId::random(&mut rng), IdentityId::random(&mut rng)];

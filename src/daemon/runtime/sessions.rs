@@ -19,7 +19,7 @@ const WAITING_FROM_SESSIONS: usize = 64;
 /// Pieces that wait to be written to one peer; a session that lets more pile up is closed.
 const WAITING_FOR_PEER: usize = 1024;
 
-/// What happened on a session. Dropping it lets the session read on.
+/// An event of a session. Dropping it lets the session read on.
 pub(in crate::daemon) struct News {
     session: SessionId,
     happened: Happened,
@@ -31,9 +31,9 @@ enum Happened {
     Stream(SessionIn),
 }
 
-/// What the machine is to hear.
+/// The events of sessions, as the machine hears them.
 pub(in crate::daemon) enum Heard {
-    /// How it went to connect to a peer; before anything else on that session.
+    /// Whether connecting to a peer succeeded; always the first event of a dialled session.
     Dialled(SessionId, Result<(), DialError>),
     /// Bytes from a peer.
     Bytes(SessionId, Vec<u8>),
@@ -44,12 +44,12 @@ pub(in crate::daemon) enum Heard {
 /// The sessions of a machine.
 pub(in crate::daemon) struct Sessions {
     news: (mpsc::Sender<News>, mpsc::Receiver<News>),
-    /// What came on sessions that read no further for now; their peers wait.
+    /// Events of sessions that read nothing more for now; their peers wait.
     held: BTreeMap<SessionId, News>,
-    /// A session whose peer takes too little has lost its writer and waits for its end.
+    /// A session whose peer takes too little loses its writer, and waits for its end.
     writers: BTreeMap<SessionId, Option<Writer>>,
     next: u64,
-    /// With more bytes than this waiting to be written, nothing more is read from a peer.
+    /// If more bytes than this wait for a peer, nothing more is read from that peer.
     backlog: usize,
     /// A peer that was behind has caught up.
     drained: Arc<Notify>,
@@ -61,38 +61,38 @@ struct Writer {
     waiting: Arc<Waiting>,
 }
 
-/// The other end.
+/// The other end of the writer.
 struct Written {
     from_engine: mpsc::Receiver<SessionOut>,
     waiting: Arc<Waiting>,
 }
 
 impl Sessions {
-    /// No sessions. From a peer that lets more than `backlog` bytes wait nothing more is read until it takes them: its
-    /// requests make answers that are much larger.
+    /// No sessions yet. While more than `backlog` bytes wait for a peer, nothing more is read from it, because the
+    /// answers to its requests can be much larger than the requests.
     pub(in crate::daemon) fn new(backlog: usize) -> Self {
         let (held, writers) = (BTreeMap::new(), BTreeMap::new());
         Self { news: mpsc::channel(WAITING_FROM_SESSIONS), held, writers, next: 0, backlog, drained: Arc::default() }
     }
 
-    /// Whether much of what was transmitted waits for the peer.
+    /// Whether more bytes than the backlog wait for the peer.
     pub(in crate::daemon) fn is_behind(&self, session: SessionId) -> bool {
         let writer = self.writers.get(&session).and_then(Option::as_ref);
         writer.is_some_and(|writer| !writer.waiting.are_few())
     }
 
-    /// What happens next on any of them; `None` where a peer that was behind has caught up.
+    /// The next event of any session; `None` where a peer that was behind has caught up.
     pub(in crate::daemon) async fn next(&mut self) -> Option<News> {
         tokio::select! {
-            // We hold a sender ourselves: it never ends.
+            // This side holds a sender too, so the channel never ends.
             Some(news) = self.news.1.recv() => Some(news),
             () = self.drained.notified() => None,
         }
     }
 
-    /// Somebody connected.
+    /// A peer connected.
     pub(in crate::daemon) fn accept(&mut self, stream: Box<dyn Stream>) -> SessionId {
-        // Below `DIALLED_SESSIONS`, which the machine numbers.
+        // Numbers from `DIALLED_SESSIONS` on are given by the machine.
         let session = SessionId(self.next);
         self.next += 1;
         let written = self.writer(session);
@@ -112,9 +112,9 @@ impl Sessions {
         tokio::spawn(async move {
             let dialling = AssertUnwindSafe(async { transport.dial(onion, isolation).await }).catch_unwind();
             let dialled = tokio::select! {
-                // What fails in a way that nobody foresaw counts as failed, or the machine would wait for it for good.
+                // A dial that panics counts as failed; otherwise the machine would wait for it for ever.
                 dialled = dialling => dialled.unwrap_or(Err(net::DialError::Local)),
-                // The machine has no more use for it.
+                // The machine has closed the session.
                 () = written.waiting.closed() => return,
             };
             let ours =
@@ -131,7 +131,7 @@ impl Sessions {
         self.give(session, SessionOut::Bytes(bytes));
     }
 
-    /// DriverHandle a session after what was transmitted.
+    /// Ends a session once everything that was transmitted is written.
     pub(in crate::daemon) fn close(&mut self, session: SessionId) {
         self.give(session, SessionOut::Close);
         if let Some(Some(writer)) = self.writers.get(&session) {
@@ -140,7 +140,8 @@ impl Sessions {
         self.writers.remove(&session);
     }
 
-    /// What news mean to the machine; nothing where it has closed the session itself, or reads no further for now.
+    /// The event for the machine; `None` where the machine has closed the session itself, or reads nothing from it for
+    /// now.
     pub(in crate::daemon) fn heard(&mut self, news: News, is_blocked: impl Fn(SessionId) -> bool) -> Option<Heard> {
         let session = news.session;
         if is_blocked(session) || self.is_behind(session) {
@@ -163,7 +164,8 @@ impl Sessions {
         }
     }
 
-    /// What was held back from the machine and is wanted now. Handling it may let others read on: ask again.
+    /// An event that was held back and that the machine wants now. Handling it may release others, so the caller asks
+    /// again.
     pub(in crate::daemon) fn released(&mut self, is_blocked: impl Fn(SessionId) -> bool) -> Option<Heard> {
         let wanted = |sessions: &Self| {
             let mut held = sessions.held.keys().copied();
@@ -178,7 +180,7 @@ impl Sessions {
         None
     }
 
-    /// DriverHandle all of them.
+    /// Ends all sessions.
     pub(in crate::daemon) fn clear(&mut self) {
         self.writers.clear();
     }
@@ -204,7 +206,7 @@ impl Sessions {
         };
         writer.waiting.add(size);
         if writer.to_pump.try_send(out).is_err() {
-            // Without its writer the pump ends, and the machine hears of it.
+            // Without its writer the pump ends, and the machine hears that the session closed.
             *place = None;
         }
     }
@@ -223,11 +225,11 @@ async fn run(
     }
 }
 
-/// Tells the machine something, and waits until it has taken it.
+/// Tells the machine of an event, and waits until it was taken.
 async fn tell(to_engine: &mpsc::Sender<News>, session: SessionId, happened: Happened) {
     let (taken, read_on) = oneshot::channel();
-    // Where the driver has ended, nobody needs to know.
+    // If the driver has ended, nothing needs the event.
     let _ = to_engine.send(News { session, happened, _taken: taken }).await;
-    // DriverHandle with an error in any case: nothing is ever sent on it, it is dropped.
+    // Always ends with an error: nothing is ever sent on the channel, it is dropped.
     let _ = read_on.await;
 }

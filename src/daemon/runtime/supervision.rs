@@ -14,20 +14,20 @@ use crate::control::{Code, Failure};
 /// Why a node has to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::daemon) enum Ending {
-    /// Somebody asked for it.
+    /// The user asked for it.
     Asked,
     /// This part of it ended.
     Broken(&'static str),
-    /// Another node has its addresses: its original, or a copy of it.
+    /// Another node uses its addresses: its original, or a copy of it.
     Original,
-    /// Its data directory is not there any more, or is another one.
+    /// Its data directory is missing or was replaced.
     Gone,
     /// Its data directory cannot be written.
     ReadOnly,
 }
 
 impl Ending {
-    /// Has the node end. Where it ends already, the first reason stays.
+    /// Asks the node to end. If it is already ending, the first reason stays.
     pub(in crate::daemon) fn request(self, ending: &watch::Sender<Option<Self>>) {
         ending.send_if_modified(|ending| {
             let first = ending.is_none();
@@ -36,7 +36,7 @@ impl Ending {
         });
     }
 
-    /// What the user is told of it, where nobody asked for it.
+    /// The failure that the user is told, unless the user asked for the end.
     ///
     /// # Errors
     /// [`Code::Failed`] or [`Code::Busy`], with what to do next.
@@ -69,12 +69,12 @@ impl Ending {
     }
 }
 
-/// Runs the parts of a node, and knows how the node ends.
+/// Runs the parts of a node, and is told how the node ends.
 #[derive(Default)]
 pub(in crate::daemon) struct Supervisor {
     stop: watch::Sender<bool>,
     ending: watch::Sender<Option<Ending>>,
-    /// Waited for when the node stops: they commit what was begun.
+    /// The drivers are waited for when the node stops: they complete their commits.
     drivers: Mutex<Vec<JoinHandle<()>>>,
     /// Everything that must not end before the node does, with its name.
     parts: Mutex<Vec<(&'static str, AbortHandle)>>,
@@ -92,18 +92,18 @@ impl Supervisor {
         task
     }
 
-    /// The same for a driver.
+    /// As [`Self::spawn`], for a driver.
     pub(in crate::daemon) fn drive(&self, part: &'static str, driver: impl Future<Output = ()> + Send + 'static) {
         let driver = self.spawn(part, driver);
         self.drivers.lock().unwrap_or_else(PoisonError::into_inner).push(driver);
     }
 
-    /// True from when the node stops.
+    /// Becomes true when the node stops.
     pub(in crate::daemon) fn stopping(&self) -> watch::Receiver<bool> {
         self.stop.subscribe()
     }
 
-    /// Where it is noted why the node has to end.
+    /// The place of the reason for which the node has to end.
     pub(in crate::daemon) const fn ending(&self) -> &watch::Sender<Option<Ending>> {
         &self.ending
     }
@@ -115,19 +115,19 @@ impl Supervisor {
         ending.wait_for(Option::is_some).await.ok().and_then(|ending| *ending).unwrap_or(Ending::Asked)
     }
 
-    /// Has every part stop, and gives the drivers.
+    /// Tells every part to stop, and gives the drivers.
     pub(in crate::daemon) fn stop(&self) -> Vec<JoinHandle<()>> {
         self.stop.send_replace(true);
         std::mem::take(&mut *self.drivers.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// DriverHandle every part, also those that have not stopped.
+    /// Ends every part, also those that have not stopped.
     pub(in crate::daemon) fn abort(&self) {
         let parts = std::mem::take(&mut *self.parts.lock().unwrap_or_else(PoisonError::into_inner));
         parts.iter().for_each(|(_, part)| part.abort());
     }
 
-    /// The parts that were begun.
+    /// The names of the parts that were started.
     #[cfg(test)]
     pub(in crate::daemon) fn parts(&self) -> std::sync::MutexGuard<'_, Vec<(&'static str, AbortHandle)>> {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
@@ -144,7 +144,7 @@ async fn supervised(
     task.await;
 }
 
-/// Sees that a part ends, in whichever way.
+/// Notices the end of a part, whatever its reason.
 struct Watch {
     part: &'static str,
     stop: watch::Receiver<bool>,
@@ -153,7 +153,7 @@ struct Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        // A node that is gone has stopped too.
+        // If the sender is gone, the node has stopped too.
         let stops = *self.stop.borrow() || self.stop.has_changed().is_err();
         if stops {
             return;
@@ -167,7 +167,7 @@ impl Drop for Watch {
 mod tests {
     use super::*;
 
-    /// How a node ends of which one part is this.
+    /// The reason for which a node with this one part ends.
     async fn ending(stopping: bool, part: impl Future<Output = ()> + Send + 'static, abort: bool) -> Option<Ending> {
         let (_stopping, stop) = watch::channel(stopping);
         let (ended, requested) = watch::channel(None);

@@ -25,15 +25,16 @@ use crate::wire::Status;
 
 /// How long a start waits for the first look before it publishes anything.
 const BEFORE_PUBLISHING: Duration = Duration::from_secs(5);
-/// The look after that, so that a node which another one replaced notices soon: seconds at least, and at random so many more.
+/// The delay of the second look, which notices soon that another node replaced this one: at least so many seconds, and
+/// up to so many more at random.
 const SOON: (u64, u64) = (60, 120);
-/// Later looks: often enough that little mail is split, rare enough that they are no burden. In seconds, as above.
+/// The delay of later looks: often enough that little mail is split, rare enough that they are no burden. As above.
 const NOW_AND_THEN: (u64, u64) = (600, 1800);
-/// The longest that a look takes once somebody answered.
+/// The longest that a look takes once the connection is there.
 const LOOK: Duration = Duration::from_secs(90);
-/// A greeting and an answer have no more than this, in bytes.
+/// The longest greeting with its answer, in bytes.
 const ANSWER: u64 = 16 * 1024;
-/// So many looks in a row that find another one are believed.
+/// So many looks in a row must find another node before that is believed.
 const CERTAIN: u32 = 2;
 
 /// The word that begins the line; no command of RUNE.
@@ -50,7 +51,7 @@ pub(in crate::daemon) enum Look {
     Own,
     /// Another node answered.
     Another,
-    /// Nobody did, or it cannot be told who.
+    /// No node answered, or it is not known which one did.
     Unknown,
 }
 
@@ -69,11 +70,11 @@ impl Lookout {
         (line, arrived)
     }
 
-    /// Whether this line is of a look of ours, which is told then.
+    /// Whether this line belongs to a look of ours; that look is then told.
     fn knows(&self, line: &[u8]) -> bool {
         let known = Line::try_from(line).ok().and_then(|line| self.looks().remove(&line));
         let is_ours = known.is_some();
-        // Whoever looked may have given up.
+        // The look may have ended meanwhile.
         let _ = known.map(|arrived| arrived.send(()));
         is_ours
     }
@@ -82,12 +83,12 @@ impl Lookout {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A stream that came in. One that is a look of ours ends after its line.
+    /// An incoming stream, watched: a stream that is a look of ours ends after its line.
     pub(in crate::daemon) fn watch(self: &Arc<Self>, stream: Box<dyn Stream>) -> Box<dyn Stream> {
         Box::new(Watched { stream, lookout: Arc::clone(self), held: Vec::new(), given: 0, phase: Phase::First })
     }
 
-    /// Dials this onion, and finds out whether this process answers there or another one.
+    /// Dials this onion, and finds out whether this process or another one answers there.
     pub(in crate::daemon) async fn look(&self, transport: &dyn Transport, onion: Onion) -> Look {
         let Ok(mut stream) = transport.dial(onion, Isolation::Fresh).await else { return Look::Unknown };
         let (line, mut arrived) = self.open();
@@ -102,7 +103,7 @@ impl Lookout {
                 }
                 line.clear();
             }
-            // The node is busy, or gone: whichever it is, it did not answer the line.
+            // The node is busy or gone; in either case it did not answer the line.
             Look::Unknown
         };
         let found = tokio::select! {
@@ -111,7 +112,7 @@ impl Lookout {
             found = timeout(LOOK, answered) => found.unwrap_or(Look::Unknown),
         };
         self.looks().remove(&line);
-        // The end of the stream may be seen before it is heard that the line arrived.
+        // The end of the stream may be noticed earlier than the arrival of the line.
         if found == Look::Unknown && arrived.try_recv().is_ok() { Look::Own } else { found }
     }
 }
@@ -124,11 +125,11 @@ fn is_answer(line: &[u8]) -> bool {
 }
 
 enum Phase {
-    /// The first bytes are looked at.
+    /// The first bytes are still being read.
     First,
-    /// It is somebody else's stream.
+    /// The stream belongs to a peer.
     Theirs,
-    /// It was a look of ours.
+    /// The stream was a look of ours.
     Ended,
 }
 
@@ -136,14 +137,14 @@ enum Phase {
 struct Watched {
     stream: Box<dyn Stream>,
     lookout: Arc<Lookout>,
-    /// Its first bytes, and how many of them were given on.
+    /// The first bytes, and how many of them were already given on.
     held: Vec<u8>,
     given: usize,
     phase: Phase,
 }
 
 impl Watched {
-    /// Reads first bytes, until it is known whose stream it is.
+    /// Reads the first bytes, until it is known whether the stream is a look.
     fn poll_first(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.held.len() < LINE {
             let mut bytes = [0; LINE];
@@ -210,12 +211,12 @@ pub(in crate::daemon) struct Search {
 }
 
 impl Search {
-    /// Looks before anything is published, where the network is there already; `false` where the node has to end.
+    /// Looks before anything is published, if the network is ready; `false` where the node has to end.
     pub(in crate::daemon) async fn first(&self) -> bool {
         if self.transport.status().borrow().state != TransportState::Ready {
             return true;
         }
-        // Nobody listens here yet: whoever takes the connection is another one.
+        // This process does not publish the onion yet, so a node that accepts the connection is another one.
         let dialled = timeout(BEFORE_PUBLISHING, self.transport.dial(self.onion, Isolation::Fresh)).await;
         let is_taken = match dialled {
             Ok(Ok(mut stream)) => {
@@ -267,11 +268,11 @@ mod tests {
     use crate::base::{IdentityId, OnionSeed};
     use crate::net::{DialError, Later, ListenError, Listener, TransportStatus};
 
-    /// A network that connects every onion in this way.
+    /// A network on which every dial has this result.
     struct Network<F>(F);
 
     impl Network<()> {
-        /// One whose connections somebody takes who is at the other end of this channel.
+        /// A network whose connections arrive at the other end of this channel.
         fn of(peers: mpsc::UnboundedSender<DuplexStream>) -> Arc<dyn Transport> {
             Arc::new(Network(move || {
                 let (here, there) = tokio::io::duplex(4096);
@@ -281,7 +282,7 @@ mod tests {
         }
     }
 
-    /// A connection that takes nothing, and what is read from it.
+    /// A connection to which nothing can be written, and from which these bytes are read.
     struct Unwritable(&'static [u8]);
 
     impl AsyncRead for Unwritable {
@@ -327,8 +328,8 @@ mod tests {
         }
     }
 
-    /// Greets and answers what it does not know, as a node does whose lookout this is; or, where it is busy, ends what it
-    /// greeted.
+    /// Greets, and answers unknown commands, as a node with this lookout does. If `busy`, ends each connection after
+    /// its greeting.
     async fn serve(lookout: Arc<Lookout>, mut incoming: mpsc::UnboundedReceiver<DuplexStream>, busy: bool) {
         while let Some(stream) = incoming.recv().await {
             let mut stream = lookout.watch(Box::new(stream));
@@ -409,7 +410,7 @@ mod tests {
         assert!(nobody.first().await);
         assert!(timeout(day, nobody.now_and_then()).await.is_err());
         assert_eq!(*ended.borrow(), None);
-        // Before it publishes anything, whoever greets is another.
+        // Before this process publishes anything, a node that greets is another one.
         let (second, ended) = search(&own, Some(Arc::default()));
         assert!(!second.first().await);
         assert_eq!(*ended.borrow(), Some(Ending::Original));

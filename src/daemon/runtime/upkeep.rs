@@ -12,7 +12,7 @@ use super::clock::now;
 use crate::base::limits;
 use crate::store::{Log, LogMark};
 
-/// When a log was looked at, and whether something is to be done.
+/// When the log is due to be looked at, and whether work on it is under way.
 pub(in crate::daemon) struct Upkeep {
     due: Instant,
     log: Arc<Log>,
@@ -22,9 +22,9 @@ pub(in crate::daemon) struct Upkeep {
 /// What the threads tell the driver.
 #[derive(Default)]
 struct Progress {
-    /// Something goes on.
+    /// Some work is under way.
     busy: AtomicBool,
-    /// A state is wanted, for a checkpoint.
+    /// A state is needed for a checkpoint.
     wants_state: AtomicBool,
     /// A thread panicked: nothing keeps the log small any more.
     broken: Notify,
@@ -42,7 +42,7 @@ impl Drop for Watch {
 }
 
 impl Upkeep {
-    /// The log is looked at soon, and then every few minutes.
+    /// The first look is soon, later ones every few minutes.
     pub(in crate::daemon) fn new(log: Arc<Log>) -> Self {
         Self { due: Instant::now() + limits::UPKEEP / 10, log, shared: Arc::default() }
     }
@@ -68,12 +68,12 @@ impl Upkeep {
         self.shared.broken.notified().await;
     }
 
-    /// Whether a state is wanted: one that is the fold of everything that was committed, while nothing is under way.
+    /// Whether a state is wanted. It must be the fold of everything that was committed, while no commit is under way.
     pub(in crate::daemon) fn wants_state(&self) -> bool {
         self.shared.wants_state.load(Ordering::SeqCst)
     }
 
-    /// Goes on with the state up to this record; `checkpoint` gives the records that lead to it.
+    /// Continues with the state up to this record; `checkpoint` gives the records that lead to it.
     pub(in crate::daemon) fn give_state(
         &self,
         last_record: u64,

@@ -32,7 +32,7 @@ use crate::mail::{Address, Invitation, LocalPart};
 use crate::pgp;
 use crate::store::{IdentityView, OpenError, OsRng, end_making};
 
-/// The name in the address of a box, which nobody writes to.
+/// The name in the address of a carrier; no mail is ever sent to it.
 const NAME: &str = "box";
 
 type Answer = oneshot::Sender<Result<(), CarrierRequestError>>;
@@ -44,7 +44,7 @@ pub(in crate::daemon) struct LocalCarrier {
     pub(in crate::daemon) status: watch::Receiver<CarrierStatus>,
     requests: mpsc::Sender<Asked>,
     pub(in crate::daemon) reachable: watch::Receiver<bool>,
-    /// Whether the end of its log was missing when it was opened.
+    /// Whether the end of its log was found missing when it was opened.
     pub(in crate::daemon) rolled_back: bool,
 }
 
@@ -60,7 +60,7 @@ impl LocalCarrier {
         *self.reachable.borrow()
     }
 
-    /// Has its machine do something.
+    /// Asks its machine to do something.
     pub(in crate::daemon) async fn ask(&self, request: CarrierRequest) -> Result<(), Failure> {
         let stopping = || Failure::new(Code::Busy, "the daemon is stopping").retryable();
         let (answer, result) = oneshot::channel();
@@ -72,7 +72,7 @@ impl LocalCarrier {
         })
     }
 
-    /// Makes so many invitations, and gives their texts and until when they can be used.
+    /// Makes so many invitations; returns their texts and the time until which they can be used.
     pub(in crate::daemon) async fn invite(
         &self,
         count: usize,
@@ -101,7 +101,7 @@ pub(in crate::daemon) struct CarrierHost {
 }
 
 impl CarrierHost {
-    /// Opens nothing yet.
+    /// A host that has not opened a carrier yet.
     pub(in crate::daemon) fn new(home: Arc<Home>, runtime: Runtime) -> Self {
         Self { home, runtime, open: Mutex::default(), problem: Mutex::default() }
     }
@@ -116,7 +116,7 @@ impl CarrierHost {
         self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// DriverHandle its requests: their channel closes, and with it the driver.
+    /// Ends its requests: their channel closes, and with it the driver.
     pub(in crate::daemon) fn close(&self) {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
@@ -145,7 +145,7 @@ impl CarrierHost {
         opened.map_err(with_next_step)
     }
 
-    /// The same; where it cannot be opened, the log and `status` say why.
+    /// As [`Self::open_known`]; a carrier that cannot be opened is reported in the log and in `status`.
     pub(in crate::daemon) async fn open_or_note_why(&self) {
         if let Err(failure) = self.open_known().await {
             let hint = failure.hint.as_deref().unwrap_or_default();
@@ -196,7 +196,7 @@ impl CarrierHost {
         let (status, receiver) = watch::channel(carrier.status());
         let serves = watch::channel(carrier.held().serves()).0;
         let log = Arc::new(log);
-        // From now on the view knows what is there: the next start does not find that the end is missing.
+        // From now on the view knows a position of this log, so that the next start does not report a missing end.
         if let Some(save) = images::saving(&log, &view, carrier.held()) {
             save();
         }
@@ -219,7 +219,7 @@ impl CarrierHost {
     }
 }
 
-/// The failure, with a hint where it had none.
+/// The failure, with a hint if it had none.
 fn with_next_step(failure: Failure) -> Failure {
     match failure.hint {
         Some(_) => failure,
@@ -227,12 +227,12 @@ fn with_next_step(failure: Failure) -> Failure {
     }
 }
 
-/// What the log and `status` tell the owner of a carrier whose log lacks its end.
+/// The words in the log and in `status` for the owner of a carrier whose log lacks its end.
 pub(in crate::daemon) const ROLLED_BACK: &str = "the end of the carrier's log is missing: an older copy was put back, or the disk lost what \
                            it had confirmed; what was left here last may be gone, and its senders hear of no \
                            delivery; status says this until the next start";
 
-/// Whether the view has seen more of the log than is there. A position is kept there only of what was durable.
+/// Whether the view knows a later position than the log has. The view keeps only positions that were durable.
 fn is_rolled_back(held: &Held, view: &IdentityView) -> bool {
     let seen = view.load_state().map_or(0, |(position, _)| position.number());
     let rolled_back = held.last_record() < seen;
@@ -242,8 +242,8 @@ fn is_rolled_back(held: &Held, view: &IdentityView) -> bool {
     rolled_back
 }
 
-/// The end of an hour. The text of an invitation counts in hours (docs/protocol.md, "Invitation"): what began counts
-/// whole.
+/// The end of the hour. The text of an invitation counts in hours (docs/protocol.md, "Invitation"): an hour that has
+/// begun counts whole.
 fn whole_hours(end: Timestamp) -> Timestamp {
     Timestamp::from_secs(end.secs().saturating_add(3599) / 3600 * 3600)
 }
@@ -286,7 +286,8 @@ impl Folded for Held {
         self.take_released();
     }
 
-    /// Nothing but the place: by that a later start sees that the end of the log is missing.
+    /// The image is empty, because only its position is needed: by that a later start sees that the end of the log is
+    /// missing.
     fn image(&self) -> Image {
         Box::new(|| Some(Vec::new()))
     }

@@ -20,19 +20,19 @@ use crate::engine::io::{Durability, Refusal, Sizes};
 use crate::pgp;
 use crate::store::{Log, OsRng};
 
-/// What a carrier's effects are performed with.
+/// The parts with which a carrier's effects are performed.
 pub(super) struct CarrierShell {
     log: Arc<Log>,
     keys: Arc<KeyChain>,
     status: watch::Sender<CarrierStatus>,
-    /// Whether it is to be published.
+    /// Whether the onion is to be published.
     serves: watch::Sender<bool>,
     answers: BTreeMap<RequestId, Answer>,
     next_request: u64,
 }
 
 impl CarrierShell {
-    /// A shell that publishes how things stand, and whether the onion is wanted.
+    /// A shell; `status` of the carrier and whether its onion is wanted are published through these channels.
     pub(super) fn new(
         log: Arc<Log>,
         keys: KeyChain,
@@ -68,7 +68,7 @@ impl Shell for CarrierShell {
                 let records = encoded::<Held>(&records);
                 hands.commit(records, bodies, Durability::Synced, move |result| CarrierInput::Committed(op, result));
             }
-            // What makes our own code fail is no word on what was brought.
+            // If our own code fails here, that says nothing about the certificate.
             CarrierEffect::ReadCertificate(op, certificate) => {
                 let keys = keys();
                 let read = move || CarrierInput::CertificateRead(op, keys.fingerprint_of(&certificate));
@@ -172,7 +172,7 @@ impl From<Heard> for CarrierInput {
     fn from(heard: Heard) -> Self {
         match heard {
             Heard::Bytes(session, bytes) => Self::Received(session, bytes),
-            // It dials nobody.
+            // A carrier dials nobody, so a dialled session counts as closed.
             Heard::Closed(session) | Heard::Dialled(session, _) => Self::Closed(session),
         }
     }

@@ -33,11 +33,11 @@ use crate::pgp;
 use crate::store::vfs::Vfs;
 use crate::store::{IdentityView, Log, LogPosition, OpenError, OsRng, end_making};
 
-/// What the configuration says of identities.
+/// The settings of identities.
 pub(in crate::daemon) struct Usage {
-    /// Within which times mail goes to drops and receipts come back.
+    /// Within which times mail goes to boxes and receipts come back.
     pub(in crate::daemon) delays: Delays,
-    /// By the names of identities, where config.toml has them.
+    /// The terms in config.toml, by the names of identities.
     pub(in crate::daemon) terms: BTreeMap<String, Terms>,
 }
 
@@ -54,7 +54,7 @@ pub(in crate::daemon) fn local_part(name: &str) -> Result<LocalPart, Failure> {
 }
 
 impl Identities {
-    /// Opens none yet. Those that are opened are in this registry.
+    /// Opens no identity yet. Identities that are opened later are added to this registry.
     pub(in crate::daemon) const fn new(
         home: Arc<Home>,
         runtime: Runtime,
@@ -64,7 +64,7 @@ impl Identities {
         Self { home, runtime, registry, usage }
     }
 
-    /// Opens all that exist, and says how many.
+    /// Opens all identities that exist; returns how many there are.
     pub(in crate::daemon) async fn open_all(&self, reading: &Reading) -> Result<usize, Failure> {
         let ids = self.home.with_keyring(|keyring| keyring.identities())?;
         for id in &ids {
@@ -73,7 +73,7 @@ impl Identities {
         Ok(ids.len())
     }
 
-    /// Warns of terms in config.toml for a name that none of these has; nothing is said before there is one.
+    /// Warns of terms in config.toml for a name that no identity has. Before there is an identity it does not warn.
     pub(in crate::daemon) fn look_at_terms(&self, found: usize) {
         let here = |name: &String| self.registry.all().iter().any(|it| it.name.eq_ignore_ascii_case(name));
         if found > 0 && !self.usage.terms.keys().all(here) {
@@ -81,10 +81,10 @@ impl Identities {
         }
     }
 
-    /// Makes another identity, on the control socket's behalf.
+    /// Makes another identity, for the control socket.
     pub(in crate::daemon) async fn make_another(&self, name: &str) -> Result<Arc<LocalAccount>, Failure> {
         let name = local_part(name)?;
-        // One after the other: two of one name must not pass each other.
+        // Identities are made one after the other, so that no two get the same name.
         let _turn = self.home.turn().await;
         if self.registry.all().iter().any(|account| account.name.eq_ignore_ascii_case(name.as_str())) {
             return Err(
@@ -166,18 +166,18 @@ impl Identities {
     }
 }
 
-/// An identity's log, and what was read from it.
+/// An identity's log, and the state that was read from it.
 struct Opened {
     log: Log,
     state: State,
     /// How many records were read.
     replayed: u32,
-    /// The view has seen more of the log than is there.
+    /// Whether the view has seen more of the log than is there.
     rolled_back: bool,
 }
 
 impl Opened {
-    /// Tells an identity, once, that its log was put back from a backup or that the end of it is missing.
+    /// Tells an identity, once, that its log was restored from a backup, or that the end of its log is missing.
     fn tell(&mut self, home: &Home, id: IdentityId, view: &IdentityView) -> Result<(), Failure> {
         if !self.tell_restored(home, id)? && self.rolled_back {
             self.tell_rolled_back(view)?;
@@ -185,19 +185,19 @@ impl Opened {
         Ok(())
     }
 
-    /// Tells it that its log was put back from a backup; whether it was.
+    /// Tells an identity that its log was restored from a backup; returns whether it was.
     fn tell_restored(&mut self, home: &Home, id: IdentityId) -> Result<bool, Failure> {
         let mark = backup::mark(home.path(), id);
         let failed = |error: std::io::Error| broken("the mark of a restored backup", error);
         let Some(made) = backup::restored_from(&**home.vfs(), &mark).map_err(failed)? else { return Ok(false) };
         let (records, bodies) = self.state.restoration(made, now(), &mut OsRng);
         folded::extend(&mut self.state, &self.log, &records, bodies)?;
-        // Where the mark stays, the next start tells it once more: that does no harm.
+        // If the mark stays, the next start tells the identity once more, which does no harm.
         let _ = home.vfs().unlink(&mark);
         Ok(true)
     }
 
-    /// Tells it that the end of its log is missing. The view learns at once what is there now.
+    /// Tells an identity that the end of its log is missing. The view is told the present end at once.
     fn tell_rolled_back(&mut self, view: &IdentityView) -> Result<(), Failure> {
         let Self { log, state, .. } = self;
         let (records, bodies) = state.rollback(now(), &mut OsRng);
@@ -209,10 +209,10 @@ impl Opened {
         Ok(())
     }
 
-    /// Makes the folders that came with this version.
+    /// Makes the folders that are new in this version.
     fn make_missing_folders(&mut self) {
         let missing = self.state.missing_folders(now(), &mut OsRng);
-        // A full disk is no reason to keep anybody from their mail: the next start tries again.
+        // Nobody is to be locked out of their mail by a full disk: the next start tries again.
         if !missing.is_empty()
             && let Err(failure) = folded::extend(&mut self.state, &self.log, &missing, Vec::new())
         {
@@ -235,8 +235,8 @@ fn replay(
         None => (None, State::default()),
     };
     fold(vfs, path, key, position.as_ref(), state, reading).or_else(|failure| match position {
-        // An image that does not fit the log is no reason to fail: the log is the truth. But an image is only kept of
-        // what was durable, so that something is gone, and nobody may learn that by missing it.
+        // An image that does not fit the log is no reason to fail: the log is the truth. But an image is only kept of a
+        // durable state, so a part of the log is lost, and the user must be told and not find out by missing mail.
         Some(_) => fold(vfs, path, key, None, State::default(), reading).map(|opened| {
             tracing::error!(
                 "the end of an identity's log is missing: an older copy was put back, or the disk lost what it had \
@@ -319,7 +319,7 @@ pub(in crate::daemon) fn genesis(name: &LocalPart) -> Result<Vec<Record>, Failur
     Ok(State::genesis(new_profile(name)?, &mut OsRng))
 }
 
-/// New keys, and what ties them together.
+/// New keys, and the statement that binds them.
 pub(in crate::daemon) fn new_profile(name: &LocalPart) -> Result<Profile, Failure> {
     let failed = |error: &dyn std::fmt::Display| broken("the identity's keys cannot be made", error);
     let seed = OnionSeed::random(&mut OsRng);
@@ -347,7 +347,7 @@ pub(in crate::daemon) fn new_profile(name: &LocalPart) -> Result<Profile, Failur
 mod tests {
     use super::*;
 
-    /// Nothing by which somebody who knows both could tie them together.
+    /// Two identities share nothing by which somebody who knows both could link them.
     #[test]
     fn two_identities_share_no_key_and_no_onion() {
         let name = LocalPart::new("alice").unwrap();
@@ -370,7 +370,7 @@ mod tests {
         let open = || Log::open(Arc::clone(&vfs), path, &key, Box::new(OsRng), None, &mut |_, _| ()).unwrap();
         let body = NewBody::new(BodyId::from_bytes([1; 16]), b"of a later version".as_slice().into());
         let (done, committed) = std::sync::mpsc::channel();
-        // A kind that is not known, and critical.
+        // A critical record of an unknown kind.
         let record = vec![0xff, 0xff, 1, 1];
         let log = open();
         log.commit(vec![record], vec![body], Durability::Synced, Box::new(move |first| done.send(first).unwrap()));

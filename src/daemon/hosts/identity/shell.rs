@@ -26,7 +26,7 @@ pub(in crate::daemon) struct Asked {
     pub(in crate::daemon) answer: Answer,
 }
 
-/// What an identity's machine works with.
+/// The parts with which an identity's machine works.
 pub(in crate::daemon) struct Tools {
     pub(in crate::daemon) id: IdentityId,
     pub(in crate::daemon) log: Arc<Log>,
@@ -46,7 +46,8 @@ pub(in crate::daemon) struct IdentityShell {
 }
 
 impl IdentityShell {
-    /// A shell, and where what it publishes is seen; whether the onion is to be published goes to `listens`.
+    /// A shell, and the channel on which its snapshots are seen; `listens` is told whether the onion is to be
+    /// published.
     pub(in crate::daemon) fn new(
         tools: Tools,
         published: Snapshot,
@@ -80,7 +81,7 @@ impl Shell for IdentityShell {
                 let records = encoded::<State>(&transaction.records);
                 hands.commit(records, transaction.bodies, durability, move |result| Input::Committed(op, result));
             }
-            // What makes our own code fail is no word on the object: the peer may try again.
+            // If our own code fails here, that says nothing about the object: the peer may try again.
             Effect::Open(op, object) => {
                 let (keys, snapshot) = (keys(), self.snapshot.borrow().clone());
                 let open = move || Input::Opened(op, keys.open(&object, &snapshot, now()));
@@ -241,7 +242,7 @@ mod tests {
         }
     }
 
-    /// A driver with everything by which it is reached.
+    /// A driver, with all handles by which it is reached.
     struct Running {
         driver: Driver<IdentityShell>,
         ends: DriverHandle<Asked>,
@@ -249,12 +250,13 @@ mod tests {
         _view: View,
     }
 
-    /// A driver of a new identity whose files are in this directory; its start had to read so many records.
+    /// A driver of a new identity with its files in this directory; `replayed` is how many records its start had to
+    /// read.
     fn driver(name: &str, dir: &Path, replayed: u32) -> Running {
         driver_on(Arc::new(RealVfs), name, dir, &dir.join("view"), replayed)
     }
 
-    /// The same with its log on this disk.
+    /// The same, with its log on this disk.
     fn driver_on(vfs: Arc<dyn Vfs>, name: &str, dir: &Path, view: &Path, replayed: u32) -> Running {
         let key = SymmetricKey::from_bytes([7; 32]);
         let id = IdentityId::random(&mut OsRng);
@@ -308,7 +310,7 @@ mod tests {
         let flags = NamedFlags::default();
         ask(&mut alice, Request::Append { folder, flags: flags.clone(), date: None, message }).await;
         let seen = NamedFlags { system: Flags::SEEN, ..flags };
-        // Answered before its sync.
+        // The change is answered before it is synced.
         ask(&mut alice, Request::Store { folder, uids: vec![1], change: FlagChange::Add, flags: seen }).await;
         let last = alice.driver.machine.state().last_record();
         let view = Arc::clone(&alice.driver.shell.tools.view);
@@ -340,7 +342,7 @@ mod tests {
     fn a_driver_goes_on_while_an_image_is_made_which_is_of_the_state_as_it_was() {
         let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).enable_all().build();
         runtime.unwrap().block_on(async {
-            // The one thread on which an image could be made has something else to do.
+            // The only thread on which an image could be made is busy.
             let (release, busy) = std::sync::mpsc::channel::<()>();
             drop(tokio::task::spawn_blocking(move || busy.recv()));
             let dir = tempfile::tempdir().unwrap();
@@ -365,7 +367,7 @@ mod tests {
         });
     }
 
-    /// What a node answers to somebody who would like to bring an object.
+    /// The answer of a node to a peer that asks whether it may send an object.
     async fn knock(running: &mut Running) -> String {
         let (mut near, far) = tokio::io::duplex(1 << 16);
         running.ends.incoming.send(Box::new(far)).await.unwrap();
@@ -382,7 +384,7 @@ mod tests {
         near.write_all(Command::Send(send).encode(None).as_bytes()).await.unwrap();
         let (mut heard, mut bytes) = (String::new(), [0; 4096]);
         let (_running, mut stop) = watch::channel(false);
-        // Behind the greeting.
+        // The answer follows the greeting.
         while !heard.contains("\n201 ") && !heard.contains("\n420 ") {
             tokio::select! {
                 goes_on = running.driver.step(&mut stop) => assert!(goes_on),
@@ -404,7 +406,7 @@ mod tests {
         for (free, taken) in [(DISK_RESERVE_BYTES / 2, false), (100 * DISK_RESERVE_BYTES, true)] {
             vfs.set_free_space(free);
             tokio::time::advance(Duration::from_secs(60)).await;
-            // The first step after that notices it.
+            // The first step after that notices the missing directory.
             knock(&mut alice).await;
             let answer = knock(&mut alice).await;
             assert_eq!((answer.contains("201 "), answer.contains("420 ")), (taken, !taken), "{free}: {answer}");
