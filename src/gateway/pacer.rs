@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::base::limits;
 
-/// The shared pace; clones are the same one.
+/// The shared pace; all clones share one state.
 #[derive(Debug, Clone)]
 pub struct Pacer {
     shared: Arc<Shared>,
@@ -30,16 +30,16 @@ struct Shared {
 
 #[derive(Debug)]
 struct State {
-    /// Wrong passwords that are not forgotten yet.
+    /// How many wrong passwords are counted now.
     wrong: u32,
-    /// Since when one is being forgotten.
+    /// Since when the count has not fallen.
     since: Instant,
     next: u64,
-    /// Who waits for an answer, the oldest first.
+    /// The connections that wait for an answer, the oldest first.
     waiting: VecDeque<(u64, oneshot::Sender<()>)>,
 }
 
-/// The answer may not be given: too many others wait for theirs.
+/// The answer is not given: too many others wait for theirs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TurnedAway;
 
@@ -56,10 +56,10 @@ impl Pacer {
         Self { shared: Arc::new(Shared { first_delay, turn: tokio::sync::Mutex::default(), state: Mutex::new(state) }) }
     }
 
-    /// A password was wrong: returns when that may be said.
+    /// To be called for a wrong password: returns when the answer may be sent.
     ///
     /// # Errors
-    /// [`TurnedAway`]: the connection is to be closed instead.
+    /// [`TurnedAway`]: the connection must be closed without an answer.
     pub async fn wrong(&self) -> Result<(), TurnedAway> {
         let delay = self.count();
         let (waiting, turned_away) = self.wait();
@@ -76,7 +76,7 @@ impl Pacer {
         result
     }
 
-    /// Counts one more, and gives its delay.
+    /// Counts one more wrong password, and gives its delay.
     fn count(&self) -> Duration {
         let longest = self.shared.first_delay.saturating_mul(1 << limits::LOGIN_DELAY_DOUBLINGS);
         let now = Instant::now();
@@ -89,7 +89,7 @@ impl Pacer {
             state.since = now;
         }
         let delay = self.shared.first_delay.saturating_mul(1 << state.wrong.min(limits::LOGIN_DELAY_DOUBLINGS));
-        // More are not counted, or a flood would be remembered for a day.
+        // A higher count would take a day to fall after a flood.
         state.wrong = state.wrong.saturating_add(1).min(limits::LOGIN_DELAY_DOUBLINGS + 1);
         delay
     }
@@ -100,7 +100,7 @@ impl Pacer {
         if state.waiting.len() >= limits::LOGIN_ANSWERS_WAITING
             && let Some((_, oldest)) = state.waiting.pop_front()
         {
-            // Whoever it was may have left.
+            // The connection may have gone meanwhile.
             let _ = oldest.send(());
         }
         state.next += 1;
@@ -115,7 +115,7 @@ impl Pacer {
     }
 }
 
-/// A place among those who wait; given back when it is dropped.
+/// A place among the connections that wait; given back when it is dropped.
 struct Waiting<'a> {
     pacer: &'a Pacer,
     id: u64,
@@ -131,7 +131,7 @@ impl Drop for Waiting<'_> {
 mod tests {
     use super::*;
 
-    /// Lets as many connections guess as they like for this long; how many were answered.
+    /// Lets so many connections guess as fast as they can for this long; returns how many answers they got.
     async fn guess(pacer: &Pacer, connections: usize, time: Duration) -> usize {
         let guesser = async || {
             let mut answers = 0;
@@ -139,7 +139,7 @@ mod tests {
             while Instant::now() < until {
                 match tokio::time::timeout_at(until, pacer.wrong()).await {
                     Ok(Ok(())) => answers += 1,
-                    // A new connection takes its time.
+                    // Opening a new connection takes time.
                     Ok(Err(TurnedAway)) => sleep(Duration::from_millis(50)).await,
                     Err(_) => {}
                 }

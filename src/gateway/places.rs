@@ -18,7 +18,7 @@ pub(super) struct Places {
 #[derive(Debug, Default)]
 struct Taken {
     next: u64,
-    /// By age.
+    /// The places by age, the oldest first.
     places: BTreeMap<u64, oneshot::Sender<()>>,
 }
 
@@ -33,19 +33,19 @@ pub(super) struct Place {
 pub(super) struct GivingWay(oneshot::Receiver<()>);
 
 impl Places {
-    /// So many of them, one at least.
+    /// Places for `most` connections; at least one.
     pub(super) fn new(most: usize) -> Arc<Self> {
         Arc::new(Self { most: most.max(1), taken: Mutex::default() })
     }
 
-    /// A place for a new connection; where there is none the oldest connection loses its own.
+    /// Takes a place for a new connection; if none is free, the oldest connection loses its own.
     pub(super) fn enter(self: &Arc<Self>) -> (Place, GivingWay) {
         let (leave, giving_way) = oneshot::channel();
         let mut taken = self.taken();
         while taken.places.len() >= self.most
             && let Some((_, oldest)) = taken.places.pop_first()
         {
-            // It may have ended meanwhile.
+            // The oldest connection may have ended meanwhile.
             let _ = oldest.send(());
         }
         taken.next += 1;
@@ -67,7 +67,7 @@ impl Drop for Place {
 }
 
 impl GivingWay {
-    /// Returns when the connection must end; never once it has logged in.
+    /// Returns when the connection must end; never once the connection has logged in.
     pub(super) async fn wait(self) {
         if self.0.await.is_err() {
             std::future::pending::<()>().await;

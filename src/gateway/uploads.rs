@@ -13,10 +13,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::base::limits;
 
-/// Who waits looks this often for somebody who stalls.
+/// An upload that waits for room checks this often whether another one has stalled.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// The shared memory; clones are the same one.
+/// The shared memory; all clones share one state.
 #[derive(Debug, Clone)]
 pub struct Uploads {
     shared: Arc<Shared>,
@@ -24,7 +24,7 @@ pub struct Uploads {
 
 #[derive(Debug)]
 struct Shared {
-    /// Without progress for this long, an upload gives way.
+    /// An upload without progress for this long gives way.
     stalled: Duration,
     changed: Notify,
     state: Mutex<State>,
@@ -40,7 +40,7 @@ struct State {
 struct Held {
     account: String,
     bytes: usize,
-    /// When it had moved so many bytes that they count.
+    /// When it last moved so many bytes that they count as progress.
     progress: Instant,
     /// Bytes since then.
     moved: usize,
@@ -62,12 +62,12 @@ impl Default for Uploads {
 }
 
 impl Uploads {
-    /// Where an upload without progress for this long gives way to others.
+    /// Memory in which an upload without progress for this long gives way to others.
     pub fn new(stalled: Duration) -> Self {
         Self { shared: Arc::new(Shared { stalled, changed: Notify::new(), state: Mutex::default() }) }
     }
 
-    /// Room for a message of this size; `None` where there was none for too long.
+    /// Reserves room for a message of this size; `None` where there was no room for too long.
     pub async fn begin(&self, account: &str, bytes: usize) -> Option<Upload> {
         let room = async {
             loop {
@@ -105,7 +105,7 @@ impl Uploads {
             };
             let slowest = state.held.values_mut().filter(like).filter(in_the_way).min_by_key(|held| held.progress);
             if let Some(leave) = slowest.and_then(|held| held.leave.take()) {
-                // It may have ended meanwhile.
+                // The upload may have ended meanwhile.
                 let _ = leave.send(());
             }
             return None;
@@ -124,7 +124,7 @@ impl Uploads {
 }
 
 impl Upload {
-    /// So many bytes of the message came.
+    /// Notes that so many bytes of the message arrived.
     pub fn moved(&self, bytes: usize) {
         if let Some(held) = self.uploads.state().held.get_mut(&self.number) {
             held.moved = held.moved.saturating_add(bytes);
@@ -134,14 +134,14 @@ impl Upload {
         }
     }
 
-    /// All of it came: nobody can make it give way any more.
+    /// Notes that the whole message arrived: from now on it never gives way.
     pub fn complete(&self) {
         if let Some(held) = self.uploads.state().held.get_mut(&self.number) {
             held.leave = None;
         }
     }
 
-    /// Returns when it must give way to others.
+    /// Returns when the upload must give way to others.
     pub async fn gives_way(&mut self) {
         if (&mut self.giving_way).await.is_err() {
             std::future::pending::<()>().await;
@@ -170,7 +170,7 @@ mod tests {
         for _ in 0..20 {
             drop(uploads.begin("alice", 1000).await.unwrap());
         }
-        // Another account has room of its own.
+        // Another account has its own share of the memory.
         let other = uploads.begin("bob", 24 * MIB).await.unwrap();
         assert_eq!(started.elapsed(), Duration::ZERO);
         let waiting = tokio::spawn({
@@ -218,7 +218,7 @@ mod tests {
         assert!(uploads.enter("alice", 25 * MIB).is_none());
         assert!(!of_bob.iter_mut().any(is_told) && !is_told(&mut of_alice), "nobody stalls yet");
         sleep(limits::UPLOAD_STALL).await;
-        // With this she has all that an account may have, and no more: the oldest gives way.
+        // With this upload she would have exactly what an account may have, so the oldest of all gives way.
         assert!(uploads.enter("alice", 25 * MIB).is_none());
         assert_eq!(of_bob.each_mut().map(is_told), [true, false]);
         assert!(!is_told(&mut of_alice));

@@ -66,7 +66,7 @@ impl Session {
         Ok(Reply::ok("stored").gone(gone && !by_uid))
     }
 
-    /// EXPUNGE, or UID EXPUNGE (RFC 4315) of these.
+    /// EXPUNGE, or UID EXPUNGE (RFC 4315) of only these UIDs.
     pub(super) async fn expunge(&mut self, only: Option<&NumberSet>) -> Done {
         let user = self.user()?;
         let account = Arc::clone(&user.account);
@@ -80,7 +80,7 @@ impl Session {
             true => Ok(Response::Done),
             false => account.request(Request::Expunge { folder: folder.id, uids }).await,
         };
-        // Of several messages in the Outbox some may be gone where another one is being sent.
+        // If one of several messages in the Outbox is being sent, the others may be expunged already.
         self.report(true)?;
         expunged?;
         Ok(Reply::ok("expunged"))
@@ -101,7 +101,7 @@ impl Session {
         let target = target?;
         let rows = selected.view.select(set, by_uid);
         let uids: Vec<Uid> = rows.iter().map(|row| row.uid).filter(|&uid| folder.messages.get(uid).is_some()).collect();
-        // COPYUID says which were there; the others nobody can copy any more.
+        // COPYUID says which messages were copied; the others were expunged and can no longer be copied.
         let gone = uids.len() != rows.len() && !by_uid;
         if target.messages.len().saturating_add(uids.len()) > limits::FOLDER_MESSAGES {
             return Ok(Reply::no("that folder is full").code("LIMIT"));
@@ -135,7 +135,8 @@ impl Session {
                 Ok(Reply::ok("copied").code(code))
             }
             Some(code) => {
-                // RFC 6851 §4.3: before the EXPUNGE responses, or a client cannot tell where messages went.
+                // RFC 6851 §4.3: COPYUID comes before the EXPUNGE responses, so that the client can tell where the
+                // messages went.
                 self.writer.line(&format!("* OK [{code}] moved"));
                 self.report(true)?;
                 Ok(Reply::ok("moved"))
@@ -147,7 +148,8 @@ impl Session {
         }
     }
 
-    /// APPEND. The message is still on its way; it is refused before the client is told to send it where possible.
+    /// APPEND. When this is called the message has not arrived yet; if possible it is refused before the client is told
+    /// to send it.
     pub(super) async fn append(&mut self, command: &[u8], announced: Announced) -> Done {
         let prepared = self.prepare_append(command, announced);
         let (folder, flags, date) = match prepared {
@@ -196,7 +198,8 @@ impl Session {
         }
     }
 
-    /// Reads a message of this length. `None` where it gave way to others; it is then read to its end and dropped.
+    /// Reads a message of this length. `None` where it had to give way to other uploads; it is then read to its end and
+    /// dropped.
     async fn read_message(&mut self, len: usize, mut upload: Upload) -> Result<Option<(Vec<u8>, Upload)>, End> {
         let patience = self.shared.limits.stall;
         let until = Instant::now() + longest(len, patience);
@@ -243,7 +246,7 @@ impl Session {
     }
 }
 
-/// A folder to put something into does not exist: the client may make it and try again.
+/// The failure for a missing target folder: the client may make the folder and try again.
 fn try_create(fail: Fail) -> Fail {
     match fail {
         Fail::Refused(reply) => Fail::Refused(reply.code("TRYCREATE")),
@@ -264,7 +267,7 @@ fn named_flags(flags: &[Flag<'_>]) -> Result<NamedFlags, Fail> {
             Flag::Draft => Flags::DRAFT,
             Flag::Flagged => Flags::FLAGGED,
             Flag::Seen => Flags::SEEN,
-            // \Recent is the server's; of the others we know nothing.
+            // \Recent is the server's own; other system flags are unknown to us.
             Flag::Extension(_) => continue,
             Flag::Keyword(keyword) => {
                 let keyword: &str = keyword.as_ref();

@@ -46,7 +46,7 @@ pub(super) const fn harmless(byte: u8) -> u8 {
     if byte == 0 { 0x80 } else { byte }
 }
 
-/// An atom where it is one, otherwise a string.
+/// An atom where the text can be one, otherwise a string.
 pub(super) fn astring(out: &mut Vec<u8>, text: &[u8]) {
     let atom = |byte: &u8| byte.is_ascii_graphic() && !b"(){%*\"\\".contains(byte);
     if text.is_empty() || !text.iter().all(atom) || text.eq_ignore_ascii_case(b"NIL") {
@@ -93,7 +93,7 @@ fn list<'a>(out: &mut Vec<u8>, words: impl Iterator<Item = &'a str>) {
     out.push(b')');
 }
 
-/// `"20-Nov-2026 23:40:52 +0000"`, always in UTC: the user's time zone is not in the store.
+/// `"20-Nov-2026 23:40:52 +0000"`, always in UTC: the store does not know the user's time zone.
 pub(super) fn internal_date(out: &mut Vec<u8>, date: Timestamp) {
     let c = date.civil();
     let text = format!(
@@ -155,7 +155,7 @@ fn addresses(out: &mut Vec<u8>, list: &[Mailbox]) {
                 out.extend_from_slice(b" NIL ");
                 string(out, local);
                 out.push(b' ');
-                // A NIL host would make it a group.
+                // With a NIL host the entry would mean a group.
                 string(out, domain.as_deref().unwrap_or_default());
                 out.push(b')');
             }
@@ -197,7 +197,8 @@ pub(super) fn body_structure(out: &mut Vec<u8>, part: &Structure, extended: bool
 }
 
 fn single(out: &mut Vec<u8>, part: &Structure, inner: &Inner, extended: bool) {
-    // A multipart or message that could not be taken apart must not be called one: its form would be another.
+    // A multipart or message that could not be parsed must not be called one, because its response would need another
+    // form.
     let opaque = !matches!(inner, Inner::Message(_))
         && (part.media_type == "multipart" || (part.media_type == "message" && part.subtype == "rfc822"));
     let (media_type, subtype) =

@@ -23,7 +23,7 @@ use super::source::{Source, offload, pieces};
 use super::stream::Writer;
 use super::view::{NumberSet, Row};
 
-/// One thing to tell of a message.
+/// An item that a client asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Item {
     Uid,
@@ -54,17 +54,17 @@ struct Fields {
     except: bool,
 }
 
-/// How the response for one message ended.
+/// The completeness of the response for one message.
 enum Told {
-    /// With everything that was asked for.
+    /// With everything that the client asked for.
     Whole,
-    /// Without what somebody else expunged meanwhile.
+    /// Incomplete because another session expunged the message meanwhile.
     Gone,
-    /// Without what the disk does not give.
+    /// Incomplete because the disk could not be read.
     Unreadable,
 }
 
-/// Stands in the place of bytes that were announced and cannot be read any more.
+/// Replaces bytes that were announced and can no longer be read.
 const REPLACEMENT: &[u8] = b"\r\n[this could not be read from the disk]";
 
 /// Why one response could not be completed.
@@ -119,7 +119,7 @@ impl Session {
         Ok(Reply::ok("done").gone(gone && !by_uid))
     }
 
-    /// Sets `\Seen` on those that have it not, in one change; gives them, sorted.
+    /// Sets `\Seen` on the messages that lack it, in one change; returns those messages, sorted.
     async fn mark_seen(&mut self, folder: &Folder, rows: &[Row]) -> Result<Vec<Uid>, Fail> {
         let unseen = |uid: &Uid| folder.messages.get(*uid).is_some_and(|found| !found.flags.contains(Flags::SEEN));
         let mut uids: Vec<Uid> = rows.iter().map(|row| row.uid).filter(unseen).collect();
@@ -133,7 +133,7 @@ impl Session {
             change: FlagChange::Add,
             flags: NamedFlags::system(Flags::SEEN),
         };
-        // A disk that takes no change is no reason not to show the mail.
+        // Mail is shown even where the disk cannot store this change.
         match self.user()?.account.request(request).await {
             Ok(_) => Ok(uids),
             Err(_) => Ok(Vec::new()),
@@ -154,7 +154,7 @@ impl Session {
         let mark = writer.mark();
         let tells_flags = now_seen || items.contains(&Item::Flags);
         let whole = write_row(writer, &mut source, row, message, folder, items, now_seen).await?;
-        // Of a response of which a part was sent the rest stays, without what is missing.
+        // If a part of the response was already sent, that part stays, without the items that are missing.
         let stands = whole || !writer.take_back(mark);
         if let Some(selected) = user.selected.as_mut().filter(|_| tells_flags && stands) {
             selected.view.tell(row.uid, message.flags);
@@ -163,7 +163,8 @@ impl Session {
         if whole {
             return Ok(Told::Whole);
         }
-        // A body is forgotten after the folder without its message was published.
+        // A body is forgotten only after the folder without its message was published, so the folder tells the two
+        // cases apart.
         let (now, _) = user.selected()?;
         Ok(if now.messages.get(row.uid).is_some() { Told::Unreadable } else { Told::Gone })
     }
@@ -193,13 +194,13 @@ async fn write_row(
                 whole &= complete;
             }
             Err(Trouble::Unreadable) => {
-                // Nothing of an item is sent before all of it can be.
+                // No part of an item is sent unless all of it can be sent.
                 writer.take_back(mark);
                 whole = false;
             }
             Err(Trouble::Socket) => return Err(std::io::ErrorKind::BrokenPipe.into()),
         }
-        // However often something is asked for, little of it is in memory.
+        // However many items a client asks for, little of the response is in memory.
         writer.relieve().await?;
     }
     writer.out().extend_from_slice(b")\r\n");
@@ -242,14 +243,14 @@ async fn write_item(
     Ok(true)
 }
 
-/// The bytes of a section: a place in the stored body, or something put together.
+/// The bytes of a section: a range of the stored body, or bytes that were put together.
 enum Found {
     There(Span),
     Made(Vec<u8>),
     Missing,
 }
 
-/// What choosing fields costs, for a byte of the header and of the names.
+/// The cost of choosing fields, in steps for a byte of the header and of the names.
 const FIELDS_STEPS_PER_BYTE: usize = 24;
 
 async fn find(source: &mut Source<'_>, content: &Content) -> Result<Found, ReadError> {
@@ -307,8 +308,8 @@ async fn write_content(writer: &mut Writer, source: &mut Source<'_>, content: &C
     Ok(true)
 }
 
-/// A literal, piece by piece: the next one is read when the socket took the last one. False where what was there when the
-/// literal was announced could not be read any more, and was replaced.
+/// Sends a literal, piece by piece: the next piece is read when the socket took the last one. False where bytes that
+/// could be read when the literal was announced could no longer be read, and were replaced.
 async fn stream(writer: &mut Writer, source: &mut Source<'_>, span: Span) -> Result<bool, Trouble> {
     let mut pieces = pieces(span);
     let first = pieces.next().unwrap_or(span);
@@ -351,7 +352,7 @@ fn items(names: &MacroOrMessageDataItemNames<'_>, by_uid: bool) -> Option<Vec<It
             names.iter().map(item).collect::<Option<Vec<_>>>()?
         }
     };
-    // First of all, or Thunderbird takes the rest for another message's.
+    // The UID comes first; otherwise Thunderbird takes the rest for another message's.
     if by_uid || items.contains(&Item::Uid) {
         items.retain(|item| *item != Item::Uid);
         items.insert(0, Item::Uid);

@@ -14,7 +14,7 @@ use super::reply::{Done, Fail, Reply};
 use super::session::{Selected, Session, folder_name};
 use super::view::View;
 
-/// What STATUS can tell.
+/// The items that STATUS can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StatusItem {
     Messages,
@@ -61,7 +61,7 @@ impl StatusItem {
         let deleted = || folder.messages.iter().filter(|message| message.flags.contains(Flags::DELETED));
         match self {
             Self::Messages => count(folder.messages.len()),
-            // \Recent is not kept: it means something to one session only, and no program needs it.
+            // \Recent is not kept: it has a meaning in one session only, and no program needs it.
             Self::Recent => 0,
             Self::UidNext => folder.uid_next.into(),
             Self::UidValidity => folder.uid_validity.into(),
@@ -92,7 +92,7 @@ fn count(number: usize) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
 }
 
-/// Whatever is asked for is told once: some of it takes a walk over all messages.
+/// Removes repeated items: some of them take a walk over all messages.
 pub(super) fn each_once(items: &mut Vec<StatusItem>) {
     let mut seen = Vec::new();
     items.retain(|item| {
@@ -153,7 +153,7 @@ impl Session {
         }
     }
 
-    /// CLOSE expunges without saying so. Where that is refused the folder stays open.
+    /// CLOSE expunges without telling the client. If that is refused, the folder stays open.
     pub(super) async fn close(&mut self) -> Done {
         let user = self.user()?;
         let (folder, selected) = user.selected()?;
@@ -212,7 +212,7 @@ impl Session {
         if user.snapshot().mailbox.by_name(&name).is_some() {
             return Ok(Reply::no("a folder of that name exists").code("ALREADYEXISTS"));
         }
-        // INBOX stays where it is: its messages move (RFC 3501 §6.3.5).
+        // INBOX stays in its place: its messages move to the new folder (RFC 3501 §6.3.5).
         let stays = folder.role == Some(FolderRole::Inbox);
         if !stays && name.strip_prefix(folder.name.as_str()).is_some_and(|rest| rest.starts_with('/')) {
             return Ok(Reply::no("a folder cannot be moved into itself").code("CANNOT"));
@@ -225,7 +225,7 @@ impl Session {
     pub(super) async fn subscribe(&mut self, name: &MailboxName<'_>, subscribed: bool) -> Done {
         let user = self.user()?;
         let folder = match user.folder(name) {
-            // A program that has just deleted it takes it off the list as well.
+            // A program that has just deleted the folder takes it off the list as well.
             Err(_) if !subscribed => return Ok(Reply::ok("it is not on the list")),
             found => found?,
         };
@@ -237,18 +237,18 @@ impl Session {
     }
 }
 
-/// The messages that this session may expunge: it knows them, and they are marked.
+/// The messages that this session may expunge: those that it knows and that are marked as deleted.
 pub(super) fn deleted(folder: &Folder, selected: &Selected) -> Vec<u32> {
     let last = selected.view.rows().map(|row| row.uid).last().unwrap_or(0);
     let marked = folder.messages.iter().filter(|message| message.flags.contains(Flags::DELETED));
     marked.map(|message| message.uid).take_while(|&uid| uid <= last).collect()
 }
 
-/// The name of a folder that shall exist.
+/// The name of a folder that is to be made.
 fn new_name(name: &MailboxName<'_>) -> Result<String, Fail> {
     let refused = |text| Fail::from(Reply::no(text).code("CANNOT"));
     let name = folder_name(name).ok_or_else(|| refused("that is not a name for a folder"))?;
-    // A client may say with a trailing delimiter that it will make folders below.
+    // With a trailing delimiter a client says that it will make folders below this one.
     let name = name.strip_suffix('/').unwrap_or(&name).to_owned();
     if name.len() > limits::FOLDER_NAME_BYTES {
         return Err(refused("the name is too long"));

@@ -24,14 +24,14 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    /// For a client whom we do not know.
+    /// The bounds for a client that has not logged in.
     pub(super) const BEFORE_LOGIN: Self = Self {
         line: limits::IMAP_LINE_BYTES_BEFORE_LOGIN,
         literal: limits::IMAP_LITERAL_BYTES_BEFORE_LOGIN,
         command: limits::IMAP_LINE_BYTES_BEFORE_LOGIN + 2 * limits::IMAP_LITERAL_BYTES_BEFORE_LOGIN,
         drain: false,
     };
-    /// For the user's own mail program.
+    /// The bounds for the user's own mail program.
     pub(super) const AFTER_LOGIN: Self = Self {
         line: limits::IMAP_LINE_BYTES,
         literal: limits::IMAP_LITERAL_BYTES,
@@ -43,13 +43,13 @@ impl Bounds {
 /// A literal announced at the end of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Announced {
-    /// Its length in bytes; the largest number where it does not fit.
+    /// Its length in bytes; the largest number where the length does not fit into one.
     pub(super) len: usize,
-    /// Whether the client waits for `+` before it sends it.
+    /// Whether the client waits for `+` before it sends the literal.
     pub(super) sync: bool,
 }
 
-/// What the assembler wants next.
+/// The next step of reading a command.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// The command is complete; it ends with CRLF.
@@ -74,16 +74,17 @@ pub(super) enum Step {
 pub(super) struct Assembler {
     bounds: Bounds,
     bytes: Vec<u8>,
-    /// Literals that were announced.
+    /// How many literals were announced.
     literals: usize,
 }
 
-/// The message of an APPEND is its second literal at most: the mailbox may be one. Whether it is the message is asked of the parser, with
-/// everything that came before; a command with more literals would have it read the same again and again.
+/// The message of an APPEND is at most its second literal, because only the mailbox may be one before it. The parser
+/// decides whether a literal is the message, and reads everything before it each time; in a command with more literals
+/// it would read the same again and again.
 const LITERALS_OF_APPEND: usize = 2;
 
 impl Assembler {
-    /// Nothing read yet.
+    /// An assembler that has read nothing yet.
     pub(super) const fn new(bounds: Bounds) -> Self {
         Self { bounds, bytes: Vec::new(), literals: 0 }
     }
@@ -223,7 +224,7 @@ mod tests {
         assembler.literal(b"x");
         assert_eq!(assembler.line(b" {1}"), Step::Literal(sync(1)));
         assembler.literal(b"x");
-        // The third is none of an APPEND, even where all of it would be one.
+        // The third literal is never the message of an APPEND, even where everything before it parses as one.
         assembler.bytes = b"a append x".to_vec();
         assert_eq!(assembler.line(b" {1}"), Step::Literal(sync(1)));
     }
@@ -250,7 +251,7 @@ mod tests {
         }
     }
 
-    /// Processor time of this thread.
+    /// The processor time that this thread takes for the work.
     fn spent(work: impl FnOnce()) -> Duration {
         let now = || Duration::try_from(rustix::time::clock_gettime(ClockId::ThreadCPUTime)).unwrap();
         let before = now();
@@ -260,7 +261,8 @@ mod tests {
 
     #[test]
     fn the_codec_reads_no_hostile_command_again_and_again() {
-        // Steps within a dependency cannot be counted. Its time for eight times as much must not be sixty-four times as long.
+        // The steps of a dependency cannot be counted. Eight times as much input must not take it sixty-four times as
+        // long.
         for (head, unit) in [
             ("a FETCH 1 (", "FLAGS "),
             ("a FETCH 1 (BODY[", "1."),

@@ -8,7 +8,7 @@ use super::session::{Session, guarded};
 impl Session {
     pub(super) async fn idle(&mut self) -> Done {
         self.writer.line("+ idling");
-        // What changed since the last command is told before waiting.
+        // Changes since the last command are told before the session waits.
         self.user()?.updates.mark_unchanged();
         self.report(true)?;
         let deadline = tokio::time::Instant::now() + self.shared.limits.idle;

@@ -19,7 +19,7 @@ use super::{encode, utf7};
 /// A LIST command.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Query {
-    /// Written in the form of RFC 5258.
+    /// Whether it is written in the form of RFC 5258.
     extended: bool,
     only_subscribed: bool,
     only_special: bool,
@@ -29,7 +29,7 @@ struct Query {
     status: Vec<StatusItem>,
 }
 
-/// A name in the hierarchy. Without a folder it only stands above others.
+/// A name in the hierarchy. One without a folder only has other names below it.
 #[derive(Debug, Default)]
 struct Node {
     folder: Option<Arc<Folder>>,
@@ -82,7 +82,7 @@ impl Session {
             if node.folder.as_ref().is_some_and(|folder| folder.subscribed) {
                 write_list(out, "LSUB", &[], name);
             } else if node.subscribed_below && !pattern.contains('*') {
-                // RFC 3501 §6.3.9: with %, a name above a subscribed one.
+                // RFC 3501 §6.3.9: a pattern with % also lists a name above a subscribed one.
                 write_list(out, "LSUB", &["\\Noselect"], name);
             }
         }
@@ -120,7 +120,7 @@ fn nodes(mailbox: &Mailbox) -> Vec<(String, Node)> {
     nodes
 }
 
-/// The attributes with which a name is listed, if it is.
+/// The attributes with which a name is listed; `None` if it is not listed.
 fn attributes(query: &Query, name: &str, node: &Node) -> Option<Vec<&'static str>> {
     if !query.patterns.iter().any(|pattern| matches(pattern, name)) {
         return None;
@@ -212,7 +212,7 @@ impl Query {
             "SUBSCRIBED" => self.only_subscribed = true,
             "SPECIAL-USE" => self.only_special = true,
             "RECURSIVEMATCH" => self.recursive = true,
-            // There are no mailboxes elsewhere.
+            // This server has no mailboxes elsewhere.
             "REMOTE" => {}
             _ => return Err(SyntaxError),
         }
@@ -223,7 +223,7 @@ impl Query {
     fn returned(&mut self, word: &str, cursor: &mut Cursor<'_>) -> Result<(), SyntaxError> {
         match word {
             "SUBSCRIBED" => self.return_subscribed = true,
-            // These are always given.
+            // Every response has these anyway.
             "CHILDREN" | "SPECIAL-USE" => {}
             "STATUS" => {
                 cursor.expect(b' ')?;
@@ -257,8 +257,8 @@ fn words(
     }
 }
 
-/// Whether a name is of a pattern: `*` stands for anything, `%` for anything within one level. INBOX has no case.
-/// Time is bounded by the product of the two lengths, and both are bounded.
+/// Whether a name matches a pattern: `*` stands for anything, `%` for anything within one level. INBOX matches in any
+/// case. Time is bounded by the product of the two lengths, and both are bounded.
 fn matches(pattern: &str, name: &str) -> bool {
     if pattern.len() > 2 * limits::FOLDER_NAME_BYTES {
         return false;

@@ -73,7 +73,7 @@ impl Session {
         }
     }
 
-    /// The client's next answer: the initial one, or what it says after this prompt.
+    /// The client's next answer: the initial response, or the line that it sends after this prompt.
     async fn response(
         &mut self,
         initial: Option<Zeroizing<Vec<u8>>>,

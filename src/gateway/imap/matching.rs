@@ -45,7 +45,7 @@ pub(super) enum Key {
     Text(String),
 }
 
-/// How much of a message must be read.
+/// How much of a message must be read to decide a condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Needs {
     Nothing,
@@ -84,7 +84,7 @@ impl Day {
     }
 }
 
-/// What is known of a message without reading it.
+/// The facts about a message that are known without reading it.
 #[derive(Debug, Clone)]
 pub(super) struct Facts {
     row: Row,
@@ -106,13 +106,13 @@ impl Facts {
 }
 
 impl Key {
-    /// All of these, those that need least first.
+    /// All of these keys must hold; those that need least of the message come first.
     pub(super) fn all(mut keys: Vec<Self>) -> Self {
         keys.sort_by_cached_key(Self::needs);
         Self::All(keys)
     }
 
-    /// One of these, the one that needs least first.
+    /// One of these keys must hold; the one that needs less of the message comes first.
     pub(super) fn either(first: Self, second: Self) -> Self {
         let (first, second) = if second.needs() < first.needs() { (second, first) } else { (first, second) };
         Self::Either(Box::new(first), Box::new(second))
@@ -146,7 +146,7 @@ impl Key {
         Self::Text(fold(text))
     }
 
-    /// How much must be read to know whether it holds.
+    /// How much of a message must be read to know whether the key holds.
     pub(super) fn needs(&self) -> Needs {
         match self {
             Self::All(keys) => keys.iter().map(Self::needs).max().unwrap_or(Needs::Nothing),
@@ -158,7 +158,7 @@ impl Key {
         }
     }
 
-    /// Whether it holds, where that can be known without reading.
+    /// Whether the key holds, if that can be known without reading.
     pub(super) fn known(&self, facts: &Facts) -> Option<bool> {
         match self {
             Self::All(keys) => {
@@ -190,7 +190,7 @@ impl Key {
         }
     }
 
-    /// Whether it holds; `None` once the search is over.
+    /// Whether the key holds; `None` once the search is over.
     pub(super) fn holds(&self, facts: &Facts, texts: &mut Texts<'_>) -> Option<bool> {
         match self {
             Self::All(keys) => {
@@ -229,7 +229,7 @@ struct Line {
 
 /// The text of one message, folded, decoded when it is first asked for.
 pub(super) struct Texts<'a> {
-    /// Whether to go on; asked within every 64 KiB.
+    /// Decides whether to go on; asked at least every 64 KiB.
     go_on: &'a mut GoOn<'a>,
     message: &'a [u8],
     fields: Option<Vec<Line>>,
@@ -238,12 +238,12 @@ pub(super) struct Texts<'a> {
 }
 
 impl<'a> Texts<'a> {
-    /// Of a whole message.
+    /// The text of a whole message.
     pub(super) const fn of_message(message: &'a [u8], go_on: &'a mut GoOn<'a>) -> Self {
         Self { go_on, message, fields: None, sent: None, body: None }
     }
 
-    /// Of a header only: the body has no text.
+    /// The text of a header alone; its body is empty.
     pub(super) const fn of_header(header: &'a [u8], go_on: &'a mut GoOn<'a>) -> Self {
         Self { go_on, message: header, fields: None, sent: None, body: Some(Vec::new()) }
     }
@@ -309,7 +309,7 @@ impl<'a> Texts<'a> {
     }
 }
 
-/// Names, and values as people see them, as far as a header is read.
+/// The names and readable values of the fields, up to the bounds of a header.
 fn lines(header: &[u8], of_message: bool, budget: &mut HeaderBudget, go_on: &mut GoOn<'_>) -> Option<Vec<Line>> {
     let mut lines = Vec::new();
     for field in budget.fields(header, of_message).into_iter().filter(|field| !field.name.is_empty()) {
@@ -332,7 +332,7 @@ struct Decoder<'a, 'b> {
 }
 
 impl Decoder<'_, '_> {
-    /// A part, with its header unless that is the header of the whole message.
+    /// Decodes a part, with its header unless that is the header of the whole message.
     fn decode(&mut self, part: &Structure, with_header: bool) -> Option<()> {
         if with_header {
             self.header(part, false)?;
@@ -360,10 +360,10 @@ impl Decoder<'_, '_> {
     }
 }
 
-/// Between so many bytes it is asked whether to go on.
+/// After at most so many bytes the caller is asked whether to go on.
 const PIECE: usize = 64 * limits::KIB;
 
-/// Whether a text has this in it; `None` where the search is over.
+/// Whether a text contains this one; `None` where the search is over.
 fn contains(text: &str, wanted: &str, go_on: &mut GoOn<'_>) -> Option<bool> {
     let piece = PIECE.max(wanted.len());
     let mut start = 0_usize;
@@ -371,7 +371,7 @@ fn contains(text: &str, wanted: &str, go_on: &mut GoOn<'_>) -> Option<bool> {
         if !go_on() {
             return None;
         }
-        // What is wanted may lie across the end of a piece.
+        // The wanted text may lie across the end of a piece.
         let end = boundary(text, start.saturating_add(piece).saturating_add(wanted.len()));
         let window = text.get(start..end).unwrap_or_default();
         meter::steps(window.len());
@@ -394,7 +394,7 @@ fn boundary(text: &str, mut place: usize) -> usize {
     place
 }
 
-/// For comparison without regard to case; in pieces, between which it is asked whether to go on.
+/// The text without regard to case. It is made in pieces; between them the caller is asked whether to go on.
 fn folded(text: &str, go_on: &mut GoOn<'_>) -> Option<String> {
     let mut folded = String::with_capacity(text.len());
     let mut start = 0;
@@ -408,7 +408,7 @@ fn folded(text: &str, go_on: &mut GoOn<'_>) -> Option<String> {
         if piece.is_ascii() {
             folded.extend(piece.bytes().map(|byte| char::from(byte.to_ascii_lowercase())));
         } else {
-            // Not `str::to_lowercase`: a sigma would depend on where a piece ends.
+            // `str::to_lowercase` would make a sigma depend on where a piece ends.
             let lower = piece.chars().flat_map(char::to_lowercase);
             folded.extend(lower.map(|c| if c == 'ς' { 'σ' } else { c }));
         }
@@ -421,7 +421,7 @@ fn fold(text: &str) -> String {
     folded(text, &mut || true).unwrap_or_default()
 }
 
-/// What decoding does with a byte of a message at most.
+/// The most steps that decoding makes for a byte of a message.
 #[cfg(test)]
 const STEPS_PER_BYTE: u64 = 80;
 

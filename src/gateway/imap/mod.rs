@@ -49,9 +49,9 @@ pub struct Limits {
     pub sessions: usize,
     /// Connections that are not logged in; the oldest of them gives way to a new one.
     pub before_login: usize,
-    /// Silence before login.
+    /// How long a client may be silent before login.
     pub idle_before_login: Duration,
-    /// Silence after login, IDLE included.
+    /// How long a client may be silent after login, IDLE included.
     pub idle: Duration,
     /// How long a client may take nothing, or pause within a literal.
     pub stall: Duration,
@@ -98,8 +98,8 @@ impl Server {
         Self { shared: Arc::new(Shared::new(accounts, limits)) }
     }
 
-    /// Serves mail programs until `shutdown` is true (or its sender is gone): then it accepts nobody, says BYE where a
-    /// session waits for a command, gives running commands five seconds, and returns.
+    /// Serves mail programs until `shutdown` is true (or its sender is gone). Then it accepts no more connections, says
+    /// BYE where a session waits for a command, gives running commands five seconds, and returns.
     pub async fn serve(&self, listener: TcpListener, mut shutdown: watch::Receiver<bool>) {
         let mut sessions = JoinSet::new();
         let stop = shutdown.clone();
@@ -139,7 +139,7 @@ impl Server {
     }
 }
 
-/// What all sessions share.
+/// The parts that all sessions share.
 struct Shared {
     accounts: Arc<dyn Accounts>,
     limits: Limits,

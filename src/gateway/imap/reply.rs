@@ -11,22 +11,22 @@ use super::syntax::SyntaxError;
 /// The condition of a tagged reply (RFC 9051 §7.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Condition {
-    /// Done.
+    /// The command was done.
     Ok,
-    /// Understood and not done.
+    /// The command was understood, but not done.
     No,
-    /// Not understood, or not now.
+    /// The command was not understood, or is not allowed now.
     Bad,
 }
 
 /// A tagged reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Reply {
-    /// How it went.
+    /// Whether the command was done.
     pub(super) condition: Condition,
     /// A response code, without brackets.
     pub(super) code: Option<String>,
-    /// For people.
+    /// Text for people.
     pub(super) text: Cow<'static, str>,
 }
 
@@ -47,7 +47,7 @@ impl Reply {
         Self { code: Some(code.into()), ..self }
     }
 
-    /// Says that some messages were expunged by somebody else and were left out (RFC 5530), where it is so.
+    /// If `gone` is set, adds that some messages were left out because another session expunged them (RFC 5530).
     pub(super) fn gone(self, gone: bool) -> Self {
         if gone && self.code.is_none() { self.code("EXPUNGEISSUED") } else { self }
     }
@@ -68,7 +68,7 @@ impl Reply {
 /// The end of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
-    /// With a last word.
+    /// With this text in a last response.
     Bye(&'static str),
     /// The client left, or must hear nothing from us.
     Silent,
@@ -77,13 +77,13 @@ pub(super) enum End {
 /// Why a command handler stopped early.
 #[derive(Debug)]
 pub(super) enum Fail {
-    /// The command is answered with this.
+    /// The command failed with this reply.
     Refused(Reply),
-    /// The session ends.
+    /// The session ends in this way.
     End(End),
 }
 
-/// What a command handler gives.
+/// The result of a command handler.
 pub(super) type Done = Result<Reply, Fail>;
 
 impl From<Reply> for Fail {

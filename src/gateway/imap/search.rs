@@ -22,11 +22,11 @@ use super::stream::Reader;
 use super::syntax::{Cursor, SyntaxError};
 use super::view::{NumberSet, Row, View};
 
-/// After so many keys the other sessions have their turn.
+/// After so many keys the other sessions are served.
 const KEYS_AT_A_TIME: usize = 4096;
-/// What decoding and looking cost, for a byte.
+/// The cost of decoding and searching, in steps for a byte.
 const STEPS_PER_BYTE: usize = 80;
-/// A client that closed its side gets what is found within this time: it may only have said that it sends nothing more.
+/// A client that closed its sending side gets results that are found within this time: it may still be reading.
 const LINGER: Duration = Duration::from_millis(500);
 
 impl Session {
@@ -61,7 +61,7 @@ impl Session {
     }
 }
 
-/// Until the client is gone.
+/// Returns when the client is gone.
 async fn left(reader: &mut Reader) {
     reader.closed().await;
     tokio::time::sleep(LINGER).await;
@@ -87,7 +87,7 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// The messages of which it holds; `None` when its time is over.
+    /// The messages for which the condition holds; `None` when the time is over.
     async fn rows(&self, rows: Vec<Row>, folder: &Folder) -> Option<Vec<Row>> {
         let mut found = Vec::new();
         let (mut looked_at, (keys, _)) = (0, self.key.count());
@@ -123,11 +123,12 @@ impl Search<'_> {
         let (_, looking) = key.count();
         let cost = |bytes: usize| cost(bytes, looking);
         if key.needs() == Needs::Body {
-            // Other sessions may hold the memory for messages for long.
+            // Other sessions may occupy the memory for messages for long.
             let (bytes, reserved) = timeout_at(until.into(), source.load()).await.ok()?.ok()?;
             let cost = cost(bytes.len());
             let look = move || {
-                // As long as the message is in memory, whoever still waits for this.
+                // The reservation lasts as long as the message is in memory, even if nothing waits for the result any
+                // more.
                 let _reserved = reserved;
                 key.holds(&facts, &mut Texts::of_message(&bytes, &mut go_on))
             };
@@ -141,12 +142,12 @@ impl Search<'_> {
     }
 }
 
-/// What it costs to look into so many bytes for so many texts, in steps.
+/// The cost in steps of searching so many bytes for so many texts.
 const fn cost(bytes: usize, texts: usize) -> usize {
     bytes.saturating_mul(STEPS_PER_BYTE.saturating_add(texts.saturating_mul(2)))
 }
 
-/// Why a SEARCH is not done.
+/// Why a SEARCH is refused.
 #[derive(Debug, PartialEq, Eq)]
 enum Refusal {
     Syntax,
@@ -284,7 +285,8 @@ impl Parser<'_> {
         String::from_utf8(self.cursor.astring()?).map_err(|_| Refusal::Syntax)
     }
 
-    /// A keyword, as the flag that it is in this folder. No message has one that the folder does not know.
+    /// A keyword, as the flag that stands for it in this folder. A keyword that the folder does not know matches no
+    /// message.
     fn keyword(&mut self) -> Result<Key, Refusal> {
         let named = NamedFlags { system: Flags::default(), keywords: vec![self.text()?] };
         let flag = self.folder.flags(&named);

@@ -2,7 +2,7 @@
 //!
 //! States: not logged in (`user` is `None`), logged in, selected ([`User::selected`]). A session ends by LOGOUT, by
 //! silence, after too many mistakes, on input that is not IMAP, when the daemon stops, or when the selected folder is
-//! deleted.
+//! deleted or replaced.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -29,11 +29,11 @@ use super::stream::{ReadFailure, Reader, Writer};
 use super::view::{Update, View};
 use super::{AccountSession, Shared, encode, framing, utf7};
 
-/// What every client may know.
+/// The capabilities, which are no secret from any client.
 pub(super) const CAPABILITIES: &str = "IMAP4rev1 SASL-IR LITERAL+ AUTH=PLAIN AUTH=LOGIN ID ENABLE IDLE NAMESPACE UIDPLUS \
      MOVE UNSELECT SPECIAL-USE CHILDREN LIST-EXTENDED LIST-STATUS STATUS=SIZE APPENDLIMIT=26214400";
 
-/// Somebody who logged in.
+/// The user who logged in.
 pub(super) struct User {
     pub(super) account: Arc<dyn Account>,
     pub(super) updates: watch::Receiver<Arc<Snapshot>>,
@@ -54,7 +54,7 @@ impl User {
         Self { account, updates, selected: None, _place: place }
     }
 
-    /// What is committed now.
+    /// The state that is committed now.
     pub(super) fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.updates.borrow())
     }
@@ -65,7 +65,7 @@ impl User {
         found.ok_or_else(|| Reply::no("there is no such folder").code("NONEXISTENT").into())
     }
 
-    /// The selected folder as it is now, and what the session believes of it.
+    /// The selected folder as it is now, and the session's view of it.
     pub(super) fn selected(&mut self) -> Result<(Arc<Folder>, &mut Selected), Fail> {
         let snapshot = self.snapshot();
         let selected = self.selected.as_mut().ok_or_else(|| Reply::bad("no folder is selected"))?;
@@ -76,7 +76,7 @@ impl User {
         }
     }
 
-    /// The same for a command that changes the folder.
+    /// As [`Self::selected`], for a command that changes the folder.
     pub(super) fn writable(&mut self) -> Result<(Arc<Folder>, &mut Selected), Fail> {
         let (folder, selected) = self.selected()?;
         if selected.read_only {
@@ -86,7 +86,7 @@ impl User {
     }
 }
 
-/// The name of a folder in UTF-8, with INBOX in capitals; `None` where it cannot be one.
+/// The name of a folder in UTF-8, with INBOX in capitals; `None` where it cannot be a folder's name.
 pub(super) fn folder_name(name: &MailboxName<'_>) -> Option<String> {
     match name {
         MailboxName::Inbox => Some("INBOX".to_owned()),
@@ -113,7 +113,7 @@ pub(super) struct Session {
     leaving: bool,
 }
 
-/// A session may be there without login for this many times the silence that is allowed.
+/// A session may last without login for this many times the allowed silence.
 const LOGIN_TRIES: u32 = 10;
 
 enum Incoming {
@@ -144,12 +144,12 @@ impl Session {
         }
     }
 
-    /// Talks until the session ends, or must give way to another one before it has logged in.
+    /// Runs the session until it ends, or until it must make room for another one before it has logged in.
     pub(super) async fn run(mut self, giving_way: places::GivingWay) {
         let end = tokio::select! {
             end = self.converse() => end.err().unwrap_or(End::Silent),
             () = giving_way.wait() => {
-                // Whoever gives way is not waited for.
+                // A client that loses its place is not waited for.
                 self.writer.be_brief();
                 End::Bye("another connection needs the place; log in sooner")
             }
@@ -157,7 +157,7 @@ impl Session {
         if let End::Bye(text) = end {
             self.writer.line(&format!("* BYE {text}"));
         }
-        // The client may be gone already; there is nobody to tell.
+        // If the client is already gone, no one needs this answer.
         let _ = self.writer.close().await;
     }
 
@@ -180,7 +180,7 @@ impl Session {
                 Incoming::Append(command, announced) => {
                     let tag = framing::tag(&command);
                     if tag == "*" {
-                        // Its answer could not be told from another: nothing is stored.
+                        // The answer to this command could not be told from another one's, so nothing is stored.
                         self.decline(announced).await?;
                         (tag, Ok(Reply::bad("a command begins with a tag")))
                     } else {
@@ -206,7 +206,7 @@ impl Session {
                     return Err(End::Bye("too many mistakes"));
                 }
             } else if self.user.is_some() {
-                // A session may last for months.
+                // A session may last for months, so its mistakes are not added up.
                 self.mistakes = 0;
             }
         }
@@ -217,7 +217,7 @@ impl Session {
         let (bounds, mut patience) = match self.user {
             Some(_) => (Bounds::AFTER_LOGIN, self.shared.limits.idle),
             None => {
-                // Who never logs in must not keep a place by saying NOOP.
+                // A client that never logs in must not keep its place by sending NOOP.
                 let idle = self.shared.limits.idle_before_login;
                 let left = idle.saturating_mul(LOGIN_TRIES).saturating_sub(self.since.elapsed());
                 (Bounds::BEFORE_LOGIN, idle.min(left))
@@ -227,7 +227,7 @@ impl Session {
         loop {
             let line = guarded(&mut self.stop, patience, self.reader.line(bounds.line)).await?;
             if std::mem::take(is_first) && framing::foreign(&line) {
-                // Reliability B1: a browser was made to talk to us. Nothing of its input is repeated.
+                // Reliability B1: a browser was made to talk to us. None of its input is repeated.
                 return Err(End::Bye("this is an IMAP server"));
             }
             match assembler.line(&line) {
@@ -255,7 +255,8 @@ impl Session {
         }
     }
 
-    /// Reads exactly this many bytes. Whoever sends them slowly holds memory that others wait for, and is given up.
+    /// Reads exactly this many bytes. A client that sends them too slowly holds memory that others wait for, so its
+    /// session ends.
     pub(super) async fn read_literal(&mut self, len: usize, patience: Duration) -> Result<Vec<u8>, End> {
         let mut bytes = Vec::with_capacity(len);
         let until = Instant::now() + longest(len, patience);
@@ -267,7 +268,8 @@ impl Session {
         Ok(bytes)
     }
 
-    /// Refuses a literal. One that the client sends without asking is read and dropped, with the rest of its command.
+    /// Refuses a literal. If the client sends the literal without asking, it is read and dropped, with the rest of its
+    /// command.
     pub(super) async fn decline(&mut self, mut announced: Announced) -> Result<(), End> {
         let patience = self.shared.limits.stall;
         let mut allowance = limits::IMAP_DRAIN_BYTES;
@@ -348,7 +350,7 @@ impl Session {
         use CommandBody as C;
         match body {
             C::Enable { .. } => {
-                // Nothing that we offer has to be enabled; neomutt asks for UTF8=ACCEPT unasked.
+                // Nothing that we offer has to be enabled; neomutt asks for UTF8=ACCEPT although we do not offer it.
                 self.writer.line("* ENABLED");
                 Ok(Reply::ok("done"))
             }
@@ -409,7 +411,7 @@ fn third_word(command: &[u8]) -> &[u8] {
     command.split(|&byte| byte == b' ').nth(2).unwrap_or_default()
 }
 
-/// Waits for the client, but not when the daemon stops, and not for ever.
+/// Waits for the client, until the daemon stops or the time is over.
 pub(super) async fn guarded<T>(
     stop: &mut watch::Receiver<bool>,
     patience: Duration,
@@ -425,14 +427,14 @@ pub(super) async fn guarded<T>(
     }
 }
 
-/// How long a literal may take altogether, by whoever never pauses for longer than `patience`.
+/// How long a literal may take altogether if the client never pauses for longer than `patience`.
 pub(super) fn longest(len: usize, patience: Duration) -> Duration {
     patience + Duration::from_secs((len / limits::IMAP_SLOWEST_UPLOAD) as u64)
 }
 
-/// Until the daemon stops.
+/// Returns when the daemon stops.
 pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // An error means that nobody is left to say so: that is a stop as well.
+    // An error means that the sender is gone: that is a stop as well.
     let _ = stop.wait_for(|stop| *stop).await;
 }
 

@@ -15,15 +15,16 @@ use crate::gateway::account::{Account, ReadError};
 use crate::mail::headers;
 use crate::mail::structure::{self, Envelope, MessageStructure, Span};
 
-/// The version of what [`Account::cache`] keeps; another one is computed anew.
+/// The version of the values in [`Account::cache`]; a value of another version is computed anew.
 const CACHE_VERSION: u8 = 2;
-/// How much is read first when a header is wanted.
+/// How many bytes are read first for a header.
 const HEADER_READ: u32 = 16 * 1024;
-/// Of a message that is larger than this only the header is read for its envelope, in bytes.
+/// For the envelope of a message larger than this, only the header is read. In bytes.
 const LARGE: usize = 128 * limits::KIB;
-/// What reading the structure costs, for a byte (`mail::structure`).
+/// The cost of reading the structure, in steps for a byte (`mail::structure`).
 const STRUCTURE_STEPS_PER_BYTE: usize = 24;
-/// Work of more steps than this leaves the thread that serves the sessions: about a millisecond of a slow machine.
+/// Work of more steps than this is done on another thread than the one that serves sessions: about a millisecond of a
+/// slow machine.
 const STEPS_AT_ONCE: usize = limits::MIB;
 
 #[derive(Serialize, Deserialize)]
@@ -32,7 +33,7 @@ struct Cached {
     structure: MessageStructure,
 }
 
-/// One message, with what was found out about it so far.
+/// One message, with everything that was found out about it so far.
 pub(super) struct Source<'a> {
     account: &'a dyn Account,
     memory: &'a Arc<Semaphore>,
@@ -42,7 +43,7 @@ pub(super) struct Source<'a> {
     verified: Option<Span>,
 }
 
-/// These bytes in pieces of which each is read at once.
+/// These bytes, in pieces that are each read at once.
 pub(super) fn pieces(span: Span) -> impl Iterator<Item = Span> {
     let piece = u32::try_from(limits::IMAP_PIECE_BYTES).unwrap_or(u32::MAX);
     let starts = std::iter::successors(Some(span.start), move |start| start.checked_add(piece));
@@ -62,7 +63,7 @@ impl<'a> Source<'a> {
         Span { start: 0, end: self.message.size }
     }
 
-    /// These bytes. Fewer than asked for are an error: a length may have been announced already.
+    /// Reads these bytes. Fewer than asked for are an error, because a length may have been announced already.
     pub(super) async fn read(&self, span: Span) -> Result<Vec<u8>, ReadError> {
         if span.is_empty() {
             return Ok(Vec::new());
@@ -71,7 +72,8 @@ impl<'a> Source<'a> {
         if u32::try_from(bytes.len()) == Ok(span.len()) { Ok(bytes) } else { Err(ReadError) }
     }
 
-    /// Reads all of these bytes once, keeping none: whether they can be read is known before they are promised.
+    /// Reads all of these bytes once and keeps none, so that it is known whether they can be read before they are
+    /// announced.
     pub(super) async fn verify(&mut self, span: Span) -> Result<(), ReadError> {
         if self.verified.is_none_or(|known| span.start < known.start || known.end < span.end) {
             for piece in pieces(span) {
@@ -136,7 +138,7 @@ impl<'a> Source<'a> {
         self.structure.as_ref().ok_or(ReadError)
     }
 
-    /// The envelope. Of a large message only the header is read for it.
+    /// The envelope. For a large message only the header is read.
     pub(super) async fn envelope(&mut self) -> Result<Envelope, ReadError> {
         if self.cached().is_none() && usize::try_from(self.message.size).is_ok_and(|size| size > LARGE) {
             let header = self.header().await?.to_vec();
@@ -158,7 +160,8 @@ const fn structure_cost(bytes: usize) -> usize {
     bytes.saturating_mul(STRUCTURE_STEPS_PER_BYTE)
 }
 
-/// Computes something that costs so many steps: here where they are few, on a thread of its own where they are many.
+/// Computes something that costs so many steps: on this thread if they are few, on a thread of its own if they are
+/// many.
 pub(super) async fn offload<T: Send + 'static>(
     cost: usize,
     work: impl FnOnce() -> T + Send + 'static,

@@ -31,12 +31,12 @@ pub(super) struct Reader {
     inner: Box<dyn AsyncRead + Send + Unpin>,
     buffer: Vec<u8>,
     start: usize,
-    /// How much of the buffer is known to hold no line end.
+    /// How many bytes of the buffer are known to hold no line end.
     scanned: usize,
 }
 
 const READ_BYTES: usize = 16 * limits::KIB;
-/// So much is read of what a client sends while a command takes long, to see whether it is still there.
+/// While a command takes long, up to so many bytes are read ahead, to notice whether the client is still there.
 const READ_AHEAD_BYTES: usize = 64 * limits::KIB;
 
 impl Reader {
@@ -63,7 +63,7 @@ impl Reader {
         }
     }
 
-    /// The first byte of the next line, where one has come.
+    /// The first byte of the next line, once it has arrived.
     pub(super) async fn first(&mut self) -> Result<u8, ReadFailure> {
         loop {
             if let Some(&byte) = self.waiting().first() {
@@ -73,7 +73,7 @@ impl Reader {
         }
     }
 
-    /// Moves up to `wanted` bytes that have come into `target`, waiting for at least one.
+    /// Moves up to `wanted` received bytes into `target`, waiting for at least one.
     pub(super) async fn take(&mut self, wanted: usize, target: &mut Vec<u8>) -> Result<usize, ReadFailure> {
         if self.waiting().is_empty() && wanted > 0 {
             self.fill().await?;
@@ -86,7 +86,7 @@ impl Reader {
         Ok(len)
     }
 
-    /// Reads bytes and forgets up to `wanted` of them.
+    /// Waits for bytes, and drops up to `wanted` of them.
     pub(super) async fn skip(&mut self, wanted: usize) -> Result<usize, ReadFailure> {
         if self.waiting().is_empty() && wanted > 0 {
             self.fill().await?;
@@ -96,7 +96,8 @@ impl Reader {
         Ok(len)
     }
 
-    /// Until the client has closed its side; not where it goes on sending. Can be dropped without losing bytes.
+    /// Returns when the client has closed its side; never if the client goes on sending. Can be dropped without losing
+    /// bytes.
     pub(super) async fn closed(&mut self) {
         while self.waiting().len() < READ_AHEAD_BYTES {
             if self.fill().await.is_err() {
@@ -111,7 +112,7 @@ impl Reader {
     }
 
     fn consume(&mut self, len: usize) {
-        // Passwords pass through here.
+        // The bytes are wiped because passwords pass through here.
         if let Some(used) = self.buffer.get_mut(self.start..self.start + len) {
             used.zeroize();
         }
@@ -136,7 +137,7 @@ impl Reader {
     }
 }
 
-/// Responses to a socket.
+/// Writes responses to a socket.
 pub(super) struct Writer {
     inner: Box<dyn AsyncWrite + Send + Unpin>,
     buffer: Vec<u8>,
@@ -149,28 +150,28 @@ impl Writer {
         Self { inner: Box::new(inner), buffer: Vec::new(), sent: 0, patience }
     }
 
-    /// From now on a client has a second to take what it is sent.
+    /// From now on the client has one second to take the bytes that are sent.
     pub(super) const fn be_brief(&mut self) {
         self.patience = Duration::from_secs(1);
     }
 
-    /// Where a response is put together.
+    /// The buffer in which a response is put together.
     pub(super) const fn out(&mut self) -> &mut Vec<u8> {
         &mut self.buffer
     }
 
-    /// A whole line.
+    /// Adds a whole line.
     pub(super) fn line(&mut self, line: &str) {
         self.buffer.extend_from_slice(line.as_bytes());
         self.buffer.extend_from_slice(b"\r\n");
     }
 
-    /// A place to come back to with [`Self::take_back`].
+    /// A place to which [`Self::take_back`] can return.
     pub(super) const fn mark(&self) -> (u64, usize) {
         (self.sent, self.buffer.len())
     }
 
-    /// Takes back what was written since the mark; false where a part of it was already sent.
+    /// Takes back the bytes that were written since the mark; false where some of them were already sent.
     pub(super) fn take_back(&mut self, (sent, len): (u64, usize)) -> bool {
         let whole = self.sent == sent;
         if whole {
@@ -179,7 +180,7 @@ impl Writer {
         whole
     }
 
-    /// Sends what has gathered, if it is much.
+    /// Sends the buffer, if it has grown large.
     pub(super) async fn relieve(&mut self) -> io::Result<()> {
         if self.buffer.len() >= limits::IMAP_PIECE_BYTES { self.flush().await } else { Ok(()) }
     }
@@ -199,7 +200,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Gives back the memory of a large response: a session mostly waits.
+    /// Frees the memory of a large response, since a session mostly waits.
     pub(super) fn rest(&mut self) {
         self.buffer.shrink_to(READ_BYTES);
     }

@@ -4,7 +4,7 @@
 
 use crate::base::meter;
 
-/// The command is not of the grammar.
+/// The command does not follow the grammar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the command could not be understood")]
 pub(super) struct SyntaxError;
@@ -54,12 +54,12 @@ impl<'a> Cursor<'a> {
         self.rest.iter().all(|&byte| byte == b' ')
     }
 
-    /// The end of the command; spaces before it are forgiven.
+    /// Expects the end of the command; spaces before it are allowed.
     pub(super) fn end(&self) -> Result<(), SyntaxError> {
         if self.at_end() { Ok(()) } else { Err(SyntaxError) }
     }
 
-    /// A run of at least one byte for which this holds.
+    /// A run of at least one byte, as long as `holds` is true.
     pub(super) fn run(&mut self, holds: impl Fn(u8) -> bool) -> Result<&'a [u8], SyntaxError> {
         let len = self.rest.iter().position(|&byte| !holds(byte)).unwrap_or(self.rest.len());
         meter::steps(2 * len + 1);
@@ -83,7 +83,7 @@ impl<'a> Cursor<'a> {
         std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()).ok_or(SyntaxError)
     }
 
-    /// An atom, a quoted string or a literal. Eight-bit bytes are let through where they stand.
+    /// An atom, a quoted string or a literal. Eight-bit bytes are accepted in all of them.
     pub(super) fn astring(&mut self) -> Result<Vec<u8>, SyntaxError> {
         self.string_or(|byte| is_atom(byte) || byte == b']')
     }

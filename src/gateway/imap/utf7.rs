@@ -36,8 +36,8 @@ fn close(text: &mut Vec<u8>, shifted: &mut Vec<u8>) {
     shifted.clear();
 }
 
-/// The name that this is the encoding of; `None` where it is none. Names in plain UTF-8, which some programs send,
-/// are taken as they are.
+/// The name that is encoded here; `None` where the encoding is wrong. Names in plain UTF-8, which some programs send,
+/// are accepted as they are.
 pub(super) fn decode(text: &[u8]) -> Option<String> {
     if !text.is_ascii() {
         return std::str::from_utf8(text).ok().map(str::to_owned);

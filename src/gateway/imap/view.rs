@@ -42,7 +42,7 @@ impl NumberSet {
         }
     }
 
-    /// The numbers, where `*` is `largest`; nothing where that is 0. Sorted, without overlap.
+    /// The numbers, with `largest` for `*`; none where that is 0. Sorted, without overlap.
     pub(super) fn resolve(&self, largest: u32) -> Vec<(u32, u32)> {
         if largest == 0 {
             return Vec::new();
@@ -109,13 +109,13 @@ pub(super) struct View {
 }
 
 impl View {
-    /// What SELECT tells: everything that is there now.
+    /// The view at SELECT: everything that is in the folder now.
     pub(super) fn new(folder: Arc<Folder>) -> Self {
         let uids = folder.messages.iter().map(|message| message.uid).collect();
         Self { known: folder, uids, told: BTreeMap::new() }
     }
 
-    /// The folder as it was when the client was last told of flags.
+    /// The folder as it was when the client was last told its flags.
     pub(super) const fn known(&self) -> &Arc<Folder> {
         &self.known
     }
@@ -130,8 +130,8 @@ impl View {
         (1_u32..).zip(self.uids.iter()).map(|(seq, &uid)| Row { seq, uid })
     }
 
-    /// The messages of a set. Numbers of no message are left out (RFC 9051 §6.4.9 for UIDs; a client that raced an
-    /// expunge is not punished for the others).
+    /// The messages of a set. Numbers without a message are left out (for UIDs see RFC 9051 §6.4.9; with sequence
+    /// numbers, a client that raced an expunge still gets the other messages).
     pub(super) fn select(&self, set: &NumberSet, by_uid: bool) -> Vec<Row> {
         let largest = self.largest(by_uid);
         let mut rows = Vec::new();
@@ -147,7 +147,7 @@ impl View {
         rows
     }
 
-    /// What `*` stands for; 0 in an empty folder.
+    /// The number that `*` stands for; 0 in an empty folder.
     pub(super) fn largest(&self, by_uid: bool) -> u32 {
         if by_uid { self.uids.last().copied().unwrap_or(0) } else { self.exists() }
     }
@@ -175,11 +175,11 @@ impl View {
         self.told.get(&uid).copied().or_else(|| self.known.messages.get(uid).map(|message| message.flags))
     }
 
-    /// Forgets what was told of these messages, so that their flags are reported whatever they are.
+    /// Forgets which flags of these messages the client was told, so that they are reported in any case.
     pub(super) fn doubt(&mut self, uids: &[Uid], folder: &Folder) {
         for &uid in uids {
             if let Some(message) = folder.messages.get(uid) {
-                // Any other value than the true one will do.
+                // Any value that differs from the true one has that effect.
                 self.told.insert(uid, Flags(!message.flags.0));
             }
         }
@@ -227,7 +227,7 @@ impl View {
             }
         }
         self.uids = kept;
-        // The highest first: then no number changes before its own response.
+        // The highest number comes first, so that no number changes before its own response.
         updates.extend(gone.into_iter().rev().map(Update::Expunge));
     }
 
@@ -374,7 +374,7 @@ mod tests {
     }
 
     proptest! {
-        /// A client that applies the responses ends with the folder as it is.
+        /// A client that applies the responses ends with the folder as it is committed.
         #[test]
         fn a_client_that_believes_us_is_right(steps in proptest::collection::vec((0u8..4, 1u32..30, any::<bool>()), 1..60)) {
             let mut mailbox = mailbox(1..6);

@@ -22,8 +22,8 @@ use crate::gateway::uploads::Upload;
 use crate::mail::outgoing::{self, Prepared};
 
 const CHUNK: usize = 16 * 1024;
-/// A message of more bytes than this is made ready on another thread than the one that serves the sessions, which would be
-/// busy with it for more than a millisecond.
+/// A message of more bytes than this is prepared on another thread than the one that serves the sessions, which it
+/// would occupy for more than a millisecond.
 const LARGE: usize = 32 * 1024;
 /// A client that must give way gets this long to take the reason.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -47,7 +47,8 @@ where
         upload: None,
         buffer: vec![0; CHUNK],
     };
-    // An error means that the client went away: nobody is left to be told, and it keeps the messages that got no 250.
+    // An error means that the client went away: there is nobody left to tell, and the client still has the messages
+    // without a 250.
     let _gone: io::Result<()> = tokio::select! {
         ended = connection.run() => ended,
         () = giving_way.wait() => {
@@ -64,15 +65,15 @@ struct Connection<'a, S> {
     shutdown: watch::Receiver<bool>,
     since: Instant,
     account: Option<Arc<dyn Account>>,
-    /// Until it logs in.
+    /// The place of a connection that has not logged in; `None` afterwards.
     place: Option<Place>,
     seat: Option<Seat>,
-    /// Room for the message that is coming in, and how much.
+    /// The memory reserved for the arriving message, and how much of it.
     upload: Option<(Upload, usize)>,
     buffer: Vec<u8>,
 }
 
-/// What came of waiting for input.
+/// The result of waiting for input.
 enum Waited {
     Bytes(usize),
     Silence,
@@ -136,7 +137,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
         sent.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// Sees that there is room for what is read next of a message: little at first, then for all of it.
+    /// Reserves memory for the next bytes of a message: a small share at first, then enough for all of it.
     async fn make_room(&mut self) {
         let Some((stored, announced)) = self.session.arriving() else {
             self.upload = None;
@@ -161,10 +162,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
         let stopping = async {
             let _sender_gone = self.shutdown.wait_for(|stop| *stop).await;
         };
-        // A message may come in to its end; the daemon ends the task when its patience is over.
+        // A message may arrive to its end; the daemon ends the task when its patience is over.
         let may_stop = !self.session.is_receiving();
-        // A client that has not logged in has as long for its whole session as others for one command, so that NOOP keeps
-        // no place.
+        // A client that has not logged in gets as long for its whole session as others for one command, so that it
+        // cannot keep its place with NOOP.
         let idle = self.shared.config.bounds.idle;
         let patience = if self.account.is_some() { idle } else { idle.saturating_sub(self.since.elapsed()) };
         if patience.is_zero() {
@@ -213,8 +214,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
         self.session.logged_in(Identity { address, refuses: Box::new(move |name| resolve(of.as_ref(), name).err()) });
     }
 
-    /// Prepares the message and hands it to the queue; the reply for the client.
-    async fn submit(&self, recipients: Vec<String>, message: Vec<u8>, asked: DeliveryOptions) -> String {
+    /// Prepares the message and hands it to the queue; returns the reply for the client.
+    async fn submit(&self, recipients: Vec<String>, message: Vec<u8>, asked: Asked) -> String {
         let Some(account) = &self.account else { return "530 5.7.0 log in first".to_owned() };
         let config = &self.shared.config;
         let large = message.len() > LARGE;
@@ -246,8 +247,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
     }
 }
 
-/// The room to ask for, where `wanted` bytes are to be stored of a message of which `announced` were announced: the share of
-/// a small message first, then what was announced, and for a message that becomes larger than that, `most`.
+/// How much memory to reserve for `wanted` bytes of a message that was announced as `announced`: the share of a small
+/// message first, then the announced size, and `most` for a message that grows larger than that.
 fn room(wanted: usize, announced: usize, most: usize) -> usize {
     match wanted <= UPLOAD_SMALL_BYTES {
         true => UPLOAD_SMALL_BYTES,

@@ -36,7 +36,7 @@ pub type Resolve = Arc<dyn Fn(&dyn Account, &str) -> Result<Address, Unaddressab
 /// What the gateway needs from the daemon.
 #[derive(Clone)]
 pub struct Config {
-    /// Who is meant by a recipient.
+    /// Finds the address that a recipient means.
     pub resolve: Resolve,
     /// The time, for Date where a message has none.
     pub clock: fn() -> Timestamp,
@@ -49,13 +49,14 @@ pub struct Config {
 /// The bounds of a session; [`Bounds::default`] gives those of [`limits`].
 #[derive(Debug, Clone)]
 pub struct Bounds {
-    /// A session may be silent for this long.
+    /// How long a session may be silent.
     pub idle: Duration,
     /// The memory of messages that are arriving; may be shared with other gateways.
     pub uploads: Uploads,
     /// The pace of wrong passwords; may be shared with other gateways.
     pub pacer: Pacer,
-    /// A message as it is submitted, in bytes: what EHLO announces. It may gain [`limits::SUBMISSION_GAIN_BYTES`].
+    /// The largest message that may be submitted, in bytes, as EHLO announces it. It may gain
+    /// [`limits::SUBMISSION_GAIN_BYTES`].
     pub message: usize,
     /// Connections that are not logged in; the oldest of them gives way to a new one.
     pub before_login: usize,
@@ -97,8 +98,8 @@ impl Server {
         Self { shared: Arc::new(Shared { accounts, config, before_login, sessions: Mutex::default() }) }
     }
 
-    /// Accepts mail programs until `shutdown` becomes true or its sender is gone; then ends the sessions between two
-    /// commands, and returns when the last is over.
+    /// Accepts mail programs until `shutdown` becomes true or its sender is gone. Then it ends the sessions that are
+    /// between two commands, and returns when the last session is over.
     pub async fn serve(&self, listener: TcpListener, mut shutdown: watch::Receiver<bool>) {
         let mut sessions = JoinSet::new();
         loop {
@@ -134,7 +135,7 @@ impl Server {
 /// After a failed accept (too many open files): long enough not to spin, short enough not to be noticed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// One logged-in session; counted while it lives.
+/// One logged-in session. It counts as long as this value lives.
 struct Seat {
     shared: Arc<Shared>,
     address: Address,

@@ -21,7 +21,7 @@ pub(super) enum DataProblem {
     TooLarge,
 }
 
-/// Where in a line the next byte stands.
+/// The place of the next byte in a line.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum LineState {
     /// After CRLF, or at the beginning.
@@ -41,24 +41,24 @@ pub(super) struct Receiver {
     place: LineState,
     message: Vec<u8>,
     line: usize,
-    /// Bytes so far, stored or not.
+    /// How many bytes were read, stored or not.
     read: usize,
     most: usize,
     problem: Option<DataProblem>,
 }
 
 impl Receiver {
-    /// For a message of at most this many bytes.
+    /// A receiver for a message of at most this many bytes.
     pub(super) const fn new(most: usize) -> Self {
         Self { place: LineState::Start, message: Vec::new(), line: 0, read: 0, most, problem: None }
     }
 
-    /// Bytes so far, also of what is not stored.
+    /// How many bytes were read, stored or not.
     pub(super) const fn read(&self) -> usize {
         self.read
     }
 
-    /// Reads from these bytes; says how many were used, and whether the message ended there.
+    /// Reads from these bytes; returns how many were used, and whether the message ended there.
     pub(super) fn receive(&mut self, bytes: &[u8]) -> (usize, bool) {
         let mut rest = bytes;
         let mut ended = false;
@@ -79,17 +79,17 @@ impl Receiver {
         (used, ended)
     }
 
-    /// Whether it is read past and not stored.
+    /// Whether the message is read to its end without being stored.
     pub(super) const fn is_refused(&self) -> bool {
         self.problem.is_some()
     }
 
-    /// Bytes that are stored.
+    /// How many bytes are stored.
     pub(super) const fn stored(&self) -> usize {
         self.message.len()
     }
 
-    /// The message has to give way to others: it is read to its end and dropped.
+    /// Drops the message to make room for others: it is read to its end and not stored.
     pub(super) fn give_way(&mut self) {
         self.refuse(DataProblem::Crowded);
     }
@@ -146,7 +146,7 @@ impl Receiver {
         }
     }
 
-    /// The gravest problem is the one to report: what is too large is so whatever else is wrong.
+    /// Only the gravest problem is reported: a message that is too large stays so when everything else is mended.
     fn refuse(&mut self, problem: DataProblem) {
         self.problem = self.problem.max(Some(problem));
         self.message = Vec::new();
@@ -160,7 +160,7 @@ mod tests {
 
     type Message = Result<Vec<u8>, DataProblem>;
 
-    /// The message, and what follows its end.
+    /// The message, and the bytes that follow its end.
     fn read(bytes: &[u8]) -> Option<(Message, Vec<u8>)> {
         let mut receiver = Receiver::new(100);
         let (used, ended) = receiver.receive(bytes);
@@ -232,7 +232,7 @@ mod tests {
         }
     }
 
-    /// The whole at once, by a plain reading of the rule.
+    /// Reads the whole input at once, by a plain version of the rule.
     fn reference(wire: &[u8]) -> Option<usize> {
         let start = wire.starts_with(b".\r\n").then_some(3);
         start.or_else(|| wire.windows(5).position(|window| window == b"\r\n.\r\n").map(|at| at + 5))

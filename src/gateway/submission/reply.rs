@@ -11,7 +11,7 @@ use super::receiver::DataProblem;
 pub(super) fn of_request(error: &RequestError) -> String {
     let code = match error {
         RequestError::UnknownRecipient { why: Unaddressable::Unknown, .. } => "550 5.1.1",
-        // The mailbox exists, and its owner keeps mail from going there (RFC 3463 §3.8).
+        // The mailbox exists, but its owner does not accept this mail (RFC 3463 §3.8).
         RequestError::UnknownRecipient { why: Unaddressable::Blocked | Unaddressable::Waiting, .. }
         | RequestError::NotIntroduced { .. } => "550 5.7.1",
         RequestError::NoRecipient => "554 5.5.1",
@@ -42,7 +42,7 @@ pub(super) const fn of_data(problem: DataProblem) -> &'static str {
     }
 }
 
-/// The reply to a recipient to whom the identity does not write.
+/// The reply for a recipient to whom the identity cannot write.
 pub(super) fn unknown_recipient(recipient: &str, why: Unaddressable) -> String {
     of_request(&RequestError::UnknownRecipient { recipient: recipient.to_owned(), why })
 }

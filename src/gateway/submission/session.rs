@@ -27,15 +27,15 @@ use crate::engine::state::queue::{Notify, RecipientOptions};
 use crate::mail::Address;
 use crate::mail::outgoing::is_own;
 
-/// What the driver shall do next, after sending [`Session::take_output`].
+/// What the driver is to do next, after sending [`Session::take_output`].
 pub(super) enum Step {
     /// Give more input.
     Read,
     /// Check a password; answer with [`Session::logged_in`] or [`Session::login_failed`].
     Login {
-        /// As given.
+        /// The user name as the client gave it.
         user: String,
-        /// As given; wiped when dropped.
+        /// The password as the client gave it; wiped when dropped.
         password: Zeroizing<String>,
     },
     /// Send a message; answer with [`Session::submitted`].
@@ -44,21 +44,21 @@ pub(super) enum Step {
         recipients: Vec<String>,
         /// The message.
         message: Vec<u8>,
-        /// What the client wants to hear of it.
-        asked: DeliveryOptions,
+        /// The notifications that the client asks for.
+        asked: Asked,
     },
     /// Close the connection.
     Close,
 }
 
-/// Why mail is not addressed to a recipient.
+/// Tells why the identity cannot write to a recipient.
 type Refuses = Box<dyn Fn(&str) -> Option<Unaddressable> + Send + Sync>;
 
-/// Who is logged in, as far as the session needs to know.
+/// The part of an account that the session needs to know.
 pub(super) struct Identity {
     /// The identity's address.
     pub(super) address: Address,
-    /// Why mail is not addressed to somebody; `None` where it is.
+    /// Why the identity cannot write to a recipient; `None` where it can.
     pub(super) refuses: Refuses,
 }
 
@@ -82,15 +82,15 @@ pub(super) struct Session {
     mode: Mode,
     greeted: bool,
     identity: Option<Identity>,
-    /// Since MAIL.
+    /// The transaction that MAIL began.
     transaction: Option<Transaction>,
     mistakes: u32,
     most: usize,
-    /// What MAIL said of the message's size; otherwise `most`.
+    /// The size that MAIL announced; otherwise `most`.
     announced: usize,
 }
 
-/// What MAIL and RCPT have said so far.
+/// The parameters of MAIL and RCPT so far.
 #[derive(Default)]
 struct Transaction {
     recipients: Vec<String>,
@@ -100,14 +100,14 @@ struct Transaction {
 enum Line {
     Incomplete,
     TooLong,
-    /// Without its CRLF.
+    /// A line without its CRLF.
     Complete(Vec<u8>),
-    /// With control characters, or ended otherwise.
+    /// A line with control characters, or with another end than CRLF.
     Malformed,
 }
 
 impl Session {
-    /// A session that has just been opened, for messages of at most this many bytes.
+    /// A new session for messages of at most this many bytes.
     pub(super) fn new(most: usize) -> Self {
         let mut session = Self {
             input: Vec::new(),
@@ -129,17 +129,17 @@ impl Session {
         self.input.extend_from_slice(bytes);
     }
 
-    /// What is to be sent.
+    /// The bytes that are to be sent.
     pub(super) fn take_output(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.output)
     }
 
-    /// Whether a message is coming in: then the client may end it.
+    /// Whether a message is arriving: then the client may still finish it.
     pub(super) const fn is_receiving(&self) -> bool {
         matches!(self.mode, Mode::Data(_))
     }
 
-    /// Bytes of the message that is coming in, as far as they are stored; and how many it may have.
+    /// How many bytes of the arriving message are stored, and how many it may have.
     pub(super) const fn arriving(&self) -> Option<(usize, usize)> {
         match &self.mode {
             Mode::Data(receiver) => Some((receiver.stored(), self.announced)),
@@ -147,19 +147,19 @@ impl Session {
         }
     }
 
-    /// Whether the message that is coming in is read past and not stored.
+    /// Whether the arriving message lost its memory, and is read without being stored.
     pub(super) const fn gave_way(&self) -> bool {
         matches!(&self.mode, Mode::Data(receiver) if receiver.is_refused())
     }
 
-    /// The message that is coming in has to give way to others.
+    /// Drops the arriving message to make room for others.
     pub(super) fn give_way(&mut self) {
         if let Mode::Data(receiver) = &mut self.mode {
             receiver.give_way();
         }
     }
 
-    /// Says good-bye with this reply.
+    /// Ends the session with this reply.
     pub(super) fn close(&mut self, text: &str) {
         self.reply(text);
         self.mode = Mode::Closed;
@@ -210,20 +210,20 @@ impl Session {
         }
     }
 
-    /// The password was right.
+    /// Continues after a right password.
     pub(super) fn logged_in(&mut self, identity: Identity) {
         self.mode = Mode::Command;
         self.identity = Some(identity);
         self.reply("235 2.7.0 welcome");
     }
 
-    /// The user or the password was wrong.
+    /// Continues after a wrong user or password.
     pub(super) fn login_failed(&mut self) {
         self.mode = Mode::Command;
         self.mistake("535 5.7.8 the user name or the password is wrong; runepeer mail password new makes one");
     }
 
-    /// A message was sent, or not.
+    /// Continues after a message was accepted or refused.
     pub(super) fn submitted(&mut self, reply: &str) {
         self.mode = Mode::Command;
         self.reply(reply);
@@ -234,7 +234,7 @@ impl Session {
         self.output.extend_from_slice(b"\r\n");
     }
 
-    /// A reply to something that a mail program does not do; too many of them end the session.
+    /// Replies to something that no mail program does; too many of these end the session.
     fn mistake(&mut self, text: &str) {
         self.reply(text);
         self.mistakes += 1;
@@ -244,7 +244,7 @@ impl Session {
     }
 
     fn take_line(&mut self) -> Line {
-        // TLS, which has no lines.
+        // A TLS handshake has no lines.
         if self.input.first() == Some(&0x16) {
             return Line::Complete(std::mem::take(&mut self.input));
         }
@@ -257,7 +257,7 @@ impl Session {
         };
         let mut line: Vec<u8> = self.input.drain(..=end).collect();
         if line.len() > SMTP_LINE_BYTES {
-            // Its end is here already: there is nothing left to skip but an empty rest.
+            // The end of the long line has already arrived: only an empty rest is left to skip.
             self.input.splice(..0, *b"\n");
             return Line::TooLong;
         }
@@ -402,7 +402,7 @@ impl Session {
         Step::Login { user, password }
     }
 
-    /// A line of the login, from base64; `=` is the empty one. Says what is wrong with it otherwise.
+    /// A line of the login, decoded from base64; `=` is the empty line. If it is wrong, replies with the reason.
     fn decode(&mut self, line: &[u8]) -> Option<Zeroizing<String>> {
         let decoded = match line {
             b"*" => {
@@ -440,7 +440,7 @@ impl Session {
         } else if !sound {
             self.mistake("501 5.5.4 RET is FULL or HDRS, and ENVID printable");
         } else if !from.address.is_empty() && !is_own(&from.address, own) {
-            // The empty one is for receipts that a mail program sends (RFC 8098 §3).
+            // The empty sender is for receipts that a mail program sends (RFC 8098 §3).
             let text = format!("the sender must be {own}: set this address in your mail program");
             self.reply(&reply::sentence("553 5.7.1", &text));
         } else if from.size > self.most {
@@ -473,7 +473,7 @@ impl Session {
             let text = reply::unknown_recipient(&to.address, why);
             self.reply(&text);
         } else {
-            // The same one again: what was asked last counts.
+            // A recipient that is given twice is kept once, with the options of the last RCPT.
             if !transaction.recipients.iter().any(|known| **known == *to.address) {
                 transaction.recipients.push(to.address.to_string());
             }

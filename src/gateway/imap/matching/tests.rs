@@ -190,7 +190,7 @@ fn the_day_sent_is_the_day_written() {
 #[test]
 fn sizes_and_days_are_compared_to_the_byte_and_the_day() {
     let day = |text: &str| Day::parse(text).unwrap();
-    // It has 100 bytes, and came on the fourth.
+    // The message has 100 bytes, and arrived on the fourth.
     for (key, holds) in [
         (Key::Larger(99), true),
         (Key::Larger(100), false),
