@@ -32,15 +32,15 @@ pub enum ConfigError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         source: std::io::Error,
     },
-    /// It is not TOML, or holds a key that does not exist.
+    /// The file is not TOML, or has a key that does not exist.
     #[error("{path}: {message}")]
     Syntax {
         /// The file.
         path: PathBuf,
-        /// The parser's words, with the line.
+        /// The parser's message, with the line.
         message: String,
     },
     /// An address that is not on the loopback interface.
@@ -49,23 +49,23 @@ pub enum ConfigError {
          machine may; write for example {example}"
     )]
     NotLoopback {
-        /// Which setting.
+        /// The name of the setting.
         key: &'static str,
-        /// As written.
+        /// The value as it is written.
         value: String,
-        /// What would be right.
+        /// A value that would be right.
         example: &'static str,
     },
-    /// A welcome that cannot stand in a greeting.
+    /// A welcome that is not allowed in a greeting.
     #[error(
         "identity.{name}.welcome: write 1 to {WELCOME_CHARACTERS} printable ASCII characters, without quotation marks and \
          backslashes, not beginning with RUNE/"
     )]
     Welcome {
-        /// Of which identity.
+        /// The name of the identity.
         name: String,
     },
-    /// Two tables for one identity: names are the same in any case.
+    /// Two tables for one identity: upper and lower case make no difference in names.
     #[error("[identity.{one}] and [identity.{other}] are of one identity: write one table")]
     Twice {
         /// The name in one of them.
@@ -76,9 +76,9 @@ pub enum ConfigError {
     /// A maximum that is too small to be of use, or larger than any object.
     #[error("identity.{name}.maximum_mib = {value}: write a number of MiB from 1 to {}", OBJECT_BYTES / MIB)]
     Maximum {
-        /// Of which identity.
+        /// The name of the identity.
         name: String,
-        /// As written.
+        /// The value as it is written.
         value: u64,
     },
     /// A transport that does not exist.
@@ -123,14 +123,14 @@ pub struct File {
     /// `transport = "tor"` or `"loopback:DIRECTORY"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transport: Option<String>,
-    /// `carrier_only = true`: carry mail for others, and have no mailbox.
+    /// `carrier_only = true`: carry mail for others, and have no identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub carrier_only: Option<bool>,
     /// `[listen]`: where mail programs connect.
     #[serde(default)]
     pub listen: ListenFile,
-    /// `[identity.NAME]`: what the sessions of one identity say of it. One table for each, so that two identities of a
-    /// node are not known by the same words.
+    /// `[identity.NAME]`: what one identity announces in its sessions. Each identity has its own table, so that two
+    /// identities of a node cannot be recognised by the same words.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub identity: BTreeMap<String, IdentityFile>,
     /// `[tor]`: handed to arti as it is (bridges, test networks).
@@ -154,7 +154,7 @@ pub struct ListenFile {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IdentityFile {
-    /// `welcome = "…"`: what stands behind the greeting of a session (docs/protocol.md, "Connection and greeting").
+    /// `welcome = "…"`: the text after the greeting of a session (docs/protocol.md, "Connection and greeting").
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub welcome: Option<String>,
     /// `maximum_mib = 8`: the largest object that a session takes, in MiB.
@@ -167,20 +167,20 @@ pub struct IdentityFile {
 pub struct Config {
     /// How peers are reached.
     pub transport: Transport,
-    /// Whether there is nothing but a carrier.
+    /// Whether the node is only a carrier.
     pub carrier_only: bool,
     /// Where IMAP listens.
     pub imap: SocketAddr,
     /// Where submission listens.
     pub submission: SocketAddr,
-    /// By the names of identities.
+    /// The terms, by the names of identities.
     pub terms: BTreeMap<String, Terms>,
     /// Arti's own settings.
     pub tor: BTreeMap<String, toml::Value>,
 }
 
 impl File {
-    /// Reads the file of a data directory; a missing one is an empty one.
+    /// Reads the file of a data directory; a missing file counts as an empty one.
     ///
     /// # Errors
     /// [`ConfigError::Read`] and [`ConfigError::Syntax`].
@@ -195,7 +195,7 @@ impl File {
         }
     }
 
-    /// Writes the file of a data directory that has none, so that it is there whole or not at all.
+    /// Writes the file of a data directory that has none. It appears whole or not at all.
     ///
     /// # Errors
     /// Those of the disk.
@@ -217,7 +217,7 @@ impl File {
         toml::to_string_pretty(self).unwrap_or_default()
     }
 
-    /// Fills in what is missing here from `other`.
+    /// Takes those settings from `other` that are missing here.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         Self {
@@ -306,13 +306,13 @@ mod tests {
     fn what_is_saved_is_loaded_and_closed_to_others() {
         use std::os::unix::fs::PermissionsExt;
         let data = tempfile::tempdir().unwrap();
-        // What a crash left.
+        // A file that a crash left.
         std::fs::write(data.path().join("config.toml.new"), "[lis").unwrap();
         let file = File { transport: Some("loopback:/tmp/x".into()), ..File::default() };
         file.save(data.path()).unwrap();
         assert_eq!(File::load(data.path()).unwrap().to_toml(), file.to_toml());
         assert!(!data.path().join("config.toml.new").exists());
-        // The leftover's mode is its own business; a new file is closed.
+        // The mode of the leftover does not matter; the new file is closed to others.
         std::fs::remove_file(data.path().join(FILE_NAME)).unwrap();
         file.save(data.path()).unwrap();
         assert_eq!(data.path().join(FILE_NAME).metadata().unwrap().permissions().mode() & 0o777, 0o600);
@@ -372,7 +372,7 @@ mod tests {
         std::fs::write(&elsewhere, "carrier_only = true").unwrap();
         std::os::unix::fs::symlink(&elsewhere, data.path().join(FILE_NAME)).unwrap();
         assert!(matches!(File::load(data.path()), Err(ConfigError::Read { .. })));
-        // Nor is anything written through one.
+        // A link in the place of the new file is not written through either.
         std::os::unix::fs::symlink(&elsewhere, data.path().join("config.toml.new")).unwrap();
         File::default().save(data.path()).unwrap();
         assert_eq!(std::fs::read_to_string(elsewhere).unwrap(), "carrier_only = true");
