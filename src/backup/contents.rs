@@ -1,4 +1,4 @@
-//! What a backup consists of: which files of a data directory, and the list of them that it begins with.
+//! The contents of a backup: the files of a data directory that belong to it, and the list of them at its beginning.
 
 use std::io;
 use std::path::Path;
@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use crate::base::{IdentityId, Timestamp};
 use crate::store::vfs::Vfs;
 
-/// The first bytes of a backup are this list's length, then this list in JSON; then the files, one after the other.
+/// The list of files. A backup begins with the length of this list and the list in JSON; then come the files, one after
+/// the other.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Manifest {
-    /// Of this list: 1.
+    /// The version of this list: 1.
     pub(super) format: u32,
     /// A random name.
     pub(super) id: String,
@@ -36,7 +37,7 @@ pub struct Entry {
 pub(super) const MANIFEST_BYTES: u64 = 128 << 20;
 
 impl Manifest {
-    /// Whether every file is one that a data directory has, in a place where it belongs, and none is there twice.
+    /// Whether every file is one that a data directory can have, in its right place, and no file is named twice.
     pub(super) fn is_sound(&self) -> bool {
         let mut paths: Vec<&str> = self.files.iter().map(|file| file.path.as_str()).collect();
         paths.sort_unstable();
@@ -46,7 +47,7 @@ impl Manifest {
     }
 }
 
-/// Whether a data directory has such a file, and a backup copies it.
+/// Whether a data directory can have such a file, and a backup copies it.
 fn belongs(path: &str) -> bool {
     let hexadecimal = |text: &str, digits| {
         text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
@@ -61,8 +62,8 @@ fn belongs(path: &str) -> bool {
     }
 }
 
-/// The files of a data directory in which no daemon runs; without `logs`, those of a running one that are not of its
-/// logs.
+/// The files of a data directory in which no daemon runs; without `logs`, only those that do not belong to logs, for a
+/// directory in which a daemon runs.
 ///
 /// # Errors
 /// Those of the disk.
@@ -179,7 +180,7 @@ mod tests {
             found
         };
         let outside = [entry(&format!("keys/{known}"), 5), entry("config.toml", 1), entry("keys/node", 3)];
-        // Its folder of large messages is not there yet.
+        // The directory of the log's large messages does not exist yet.
         let logs = [
             entry(&format!("{known}/log/0000000000000001.ckp"), 7),
             entry(&format!("{known}/log/0000000000000001.seg"), 6),

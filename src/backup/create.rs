@@ -22,7 +22,7 @@ pub struct Made {
     pub bytes: u64,
 }
 
-/// What is to be copied, and where to.
+/// The files to copy, and the file to make.
 pub struct Order<'a> {
     /// The data directory.
     pub root: &'a Path,
@@ -30,7 +30,7 @@ pub struct Order<'a> {
     pub files: Vec<Entry>,
     /// The file to make.
     pub to: &'a Path,
-    /// What opens it.
+    /// The passphrase that is to open the backup.
     pub passphrase: &'a Passphrase,
 }
 
@@ -57,7 +57,7 @@ pub fn create(
     }
     let unwritable = |error: io::Error| failed(&format!("the backup {} cannot be written", to.display()), error);
     let temporary = partial(to);
-    // What an earlier attempt left.
+    // A file that an earlier attempt left.
     match vfs.unlink(&temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unwritable(error)),
         _ => {}
@@ -73,7 +73,7 @@ pub fn create(
         Ok(bytes)
     });
     if written.is_err() {
-        // It may be gone already.
+        // The file may be gone already.
         let _ = vfs.unlink(&temporary);
     }
     let bytes = written?;

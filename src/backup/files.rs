@@ -35,10 +35,10 @@ pub(super) fn unreadable(error: ArchiveError) -> Failure {
     }
 }
 
-/// Opens a backup: its passphrase, and its list.
+/// Opens a backup: checks the passphrase, and reads the list.
 ///
 /// # Errors
-/// [`Code::NeedsUnlock`] where the passphrase is another one, [`Code::Failed`] where the file is none, or damaged.
+/// [`Code::NeedsUnlock`] where the passphrase is wrong, [`Code::Failed`] where the file is not a backup, or is damaged.
 pub fn open(vfs: &dyn Vfs, path: &Path, passphrase: &Passphrase) -> Result<Backup, Failure> {
     let file =
         vfs.open(path).map_err(|error| failed(&format!("the backup {} cannot be read", path.display()), error))?;
@@ -64,7 +64,7 @@ pub fn open(vfs: &dyn Vfs, path: &Path, passphrase: &Passphrase) -> Result<Backu
     Ok(Backup { manifest, files: Arc::new(Files { archive, places }) })
 }
 
-/// How long the list is, by the first bytes; `None` where no backup has so long a list.
+/// The length of the list, from the first bytes; `None` where no backup has so long a list.
 fn list_length(first: &[u8]) -> Option<u64> {
     let length = u64::from(u32::from_le_bytes(first.try_into().ok()?));
     (length <= MANIFEST_BYTES).then_some(length)
@@ -83,7 +83,7 @@ impl Files {
     }
 }
 
-/// [`Files`] behind the trait.
+/// [`Files`] as a [`Vfs`].
 pub(super) struct ReadOnly(pub(super) Arc<Files>);
 
 struct ReadOnlyFile {
@@ -190,7 +190,7 @@ mod tests {
         Manifest { format: 1, id: "a".into(), made: Timestamp::from_secs(7), program: "0".into(), files }
     }
 
-    /// Opens what begins with this list and goes on with these bytes.
+    /// Opens a backup that begins with this list and continues with these bytes.
     fn opened(manifest: &Manifest, bytes: &[u8]) -> Result<Backup, Failure> {
         let passphrase = Passphrase::new("of the test".to_owned());
         let list = serde_json::to_vec(manifest).unwrap();

@@ -1,4 +1,4 @@
-//! When the last backup was made, and whether it was looked at: for `status`.
+//! When the last backup was made, and whether it was verified: for `status`.
 
 use std::io;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::store::vfs::{Vfs, read_small};
 
 const FILE: &str = "backup.json";
 
-/// The last backup of a data directory. Where it is, nobody writes down.
+/// The last backup of a data directory. Its place is not written down.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Last {
     /// Its random name.
@@ -23,12 +23,12 @@ pub struct Last {
 }
 
 impl Last {
-    /// What was noted in a data directory; `None` where there is nothing that can be read.
+    /// The last backup that was noted in a data directory; `None` where no note can be read.
     pub fn load(vfs: &dyn Vfs, root: &Path) -> Option<Self> {
         serde_json::from_slice(&read_small(vfs, &root.join(FILE), 4096).ok()?).ok()
     }
 
-    /// Notes it.
+    /// Writes the note.
     ///
     /// # Errors
     /// Those of the disk.

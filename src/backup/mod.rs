@@ -24,7 +24,7 @@ pub use whole::{check_logs, check_whole, lacks_parts};
 
 use crate::control::{Code, Failure};
 
-/// Told how many bytes of how many are done; what it returns ends the work.
+/// Is told how many bytes are done, and of how many; an error that it returns ends the work.
 pub type Progress<'a> = &'a mut dyn FnMut(u64, u64) -> Result<(), Failure>;
 
 fn failed(what: &str, error: impl std::fmt::Display) -> Failure {

@@ -16,7 +16,7 @@ use crate::control::{Code, Failure};
 use crate::store::vfs::Vfs;
 
 const RESTORING: &str = "restoring";
-/// In a data directory: the original may still run.
+/// The mark in a data directory that says: the original may still run.
 pub const NODE_MARK: &str = "restored";
 
 /// The file that tells an identity that it was restored.
@@ -29,10 +29,10 @@ pub fn was_interrupted(vfs: &dyn Vfs, root: &Path) -> bool {
     vfs.open(&root.join(RESTORING)).is_ok()
 }
 
-/// Writes all files of a backup into a data directory that this process holds and in which there is nothing.
+/// Writes all files of a backup into an empty data directory that this process holds.
 ///
 /// # Errors
-/// [`Code::Failed`]; where it had begun, it can be tried again.
+/// [`Code::Failed`]; a restore that had begun can be tried again.
 pub fn restore(backup: &Backup, vfs: &dyn Vfs, root: &Path, progress: Progress<'_>) -> Result<(), Failure> {
     let unwritable = |error: io::Error| {
         failed(&format!("the data directory {} cannot be written", root.display()), error)
@@ -46,7 +46,7 @@ pub fn restore(backup: &Backup, vfs: &dyn Vfs, root: &Path, progress: Progress<'
     } else {
         write_whole(vfs, &root.join(RESTORING), b"").and_then(|()| vfs.sync_dir(root)).map_err(unwritable)?;
     }
-    // What makes the node exist comes last.
+    // The file that makes the node exist comes last.
     let mut files: Vec<&Entry> = backup.manifest.files.iter().collect();
     files.sort_by_key(|file| file.path == "keys/node");
     let total = files.iter().map(|file| file.bytes).sum();
@@ -74,7 +74,7 @@ pub fn restore(backup: &Backup, vfs: &dyn Vfs, root: &Path, progress: Progress<'
     finish().map_err(unwritable)
 }
 
-/// When the backup was made from which an identity was restored; `None` where it was not, or was told already.
+/// When the backup was made from which an identity was restored; `None` where it was not restored, or was told already.
 ///
 /// # Errors
 /// Those of the disk.
@@ -124,7 +124,7 @@ fn write_whole(vfs: &dyn Vfs, path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync()
 }
 
-/// All directories of a backup below the data directory, each before what is in it.
+/// All directories of a backup below the data directory, each before its subdirectories.
 fn directories(backup: &Backup) -> std::collections::BTreeSet<PathBuf> {
     let parents = backup.manifest.files.iter().flat_map(|file| Path::new(&file.path).ancestors().skip(1));
     parents.filter(|path| !path.as_os_str().is_empty()).map(Path::to_owned).collect()
@@ -135,7 +135,7 @@ fn identities(backup: &Backup) -> Vec<IdentityId> {
     names.filter_map(|name| name.parse().ok()).collect()
 }
 
-/// Whether nothing is there: no file, and no directory that a node has or that this backup fills.
+/// Whether the data directory is empty: no file, and no directory that a node has or that this backup fills.
 fn is_empty(vfs: &dyn Vfs, root: &Path, backup: &Backup) -> io::Result<bool> {
     let files = vfs.list(root)?.into_iter().all(|name| name == "lock");
     let mut directories = directories(backup);
@@ -148,7 +148,7 @@ fn is_empty(vfs: &dyn Vfs, root: &Path, backup: &Backup) -> io::Result<bool> {
     directories.into_iter().try_fold(files, |empty, dir| Ok(empty && missing(dir)?))
 }
 
-/// Removes what an attempt wrote that did not come to its end.
+/// Removes the files of an attempt that was interrupted.
 fn clear(vfs: &dyn Vfs, root: &Path, backup: &Backup) -> io::Result<()> {
     let mut dirs: Vec<PathBuf> = directories(backup).into_iter().map(|dir| root.join(dir)).collect();
     dirs.push(root.join("keys"));

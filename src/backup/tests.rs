@@ -62,7 +62,7 @@ fn open(vfs: &Arc<dyn Vfs>, root: &Path, key: &SymmetricKey) -> (SteppedLog, Sta
     (log, state)
 }
 
-/// A message into INBOX.
+/// Saves a message in INBOX.
 fn save(log: &mut SteppedLog, state: &mut State, number: u8, size: usize) {
     let body = NewBody::new(BodyId::from_bytes([number; 16]), vec![number; size].into());
     let inbox = state.mailbox().by_role(FolderRole::Inbox).unwrap();
@@ -120,7 +120,7 @@ fn put_back(vfs: &dyn Vfs) -> Result<(), Failure> {
     restore(&backup, vfs, Path::new("/new"), &mut |_, _| Ok(()))
 }
 
-/// Everything in the copy is as in the original.
+/// Asserts that everything in the copy is as in the original.
 fn compare(disk: &MemVfs, key: &SymmetricKey) {
     let vfs: Arc<dyn Vfs> = Arc::new(disk.clone());
     let ((log, state), (copied, copy)) = (open(&vfs, Path::new(ROOT), key), open(&vfs, Path::new("/new"), key));
@@ -178,7 +178,7 @@ fn a_message_that_cannot_be_read_is_named_though_the_backup_is_whole() {
     for (path, bytes) in files.filter(|(_, bytes)| bytes.len() > 700) {
         let copy = disk.crash(CrashMode::Kill, &mut rng());
         copy.tamper(&path, |bytes| bytes[600] ^= 1).unwrap();
-        // What lies there is copied as it is.
+        // Damaged bytes are copied as they are.
         back_up(&copy).unwrap();
         let failure = read(&copy).map(|_| ()).unwrap_err();
         if path.starts_with(format!("{dir}/blob")) {
@@ -362,7 +362,7 @@ fn put_back_into(vfs: &dyn Vfs) -> Result<(), Failure> {
     restore(&backup, vfs, Path::new("/new"), &mut |_, _| Ok(()))
 }
 
-/// Everything on the disk is durable: only what comes now is at stake.
+/// Makes everything on the disk durable, so that a crash affects only later writes.
 fn sync_all(disk: &MemVfs) {
     disk.sync_dir(Path::new("/")).unwrap();
     for (path, _) in disk.files() {

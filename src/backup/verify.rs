@@ -12,14 +12,14 @@ use crate::engine::{Record, State};
 use crate::store::vfs::Vfs;
 use crate::store::{Keyring, OsRng, Passphrase, Sizes, SteppedLog, UnlockError};
 
-/// What is in a backup, all of which can be read.
+/// The contents of a backup, all of which could be read.
 #[derive(Debug, Clone)]
 pub struct Checked {
     /// The backup's random name.
     pub id: String,
     /// When it was begun.
     pub made: Timestamp,
-    /// What was copied, in bytes.
+    /// How many bytes were copied.
     pub bytes: u64,
     /// Its identities.
     pub identities: Vec<CheckedIdentity>,
@@ -32,13 +32,13 @@ pub struct CheckedIdentity {
     pub address: String,
     /// Messages in all its folders.
     pub messages: usize,
-    /// Messages that wait to be delivered.
+    /// Messages that wait in the queue.
     pub waiting: usize,
-    /// Everybody in its address book.
+    /// Entries of its address book.
     pub contacts: usize,
 }
 
-/// Reads everything. `passphrase` is asked for that of the node, where it has one.
+/// Reads everything. `passphrase` is asked for the node's own passphrase, if the node has one.
 ///
 /// # Errors
 /// [`Code::NeedsUnlock`] where the node's passphrase is wrong, [`Code::Failed`] where anything cannot be read.
@@ -65,7 +65,7 @@ pub fn verify(
     Ok(Checked { id: backup.manifest.id.clone(), made: backup.manifest.made, bytes, identities })
 }
 
-/// The backup is as it was made, and something in it was damaged then already.
+/// The failure for a backup that is as it was made, but has contents that were already damaged then.
 fn unusable(what: &str, error: impl std::fmt::Display) -> Failure {
     failed(what, error).hint(
         "it was so in the data directory of which the backup was made. Look there with: runepeer repair --check; and \
@@ -73,7 +73,7 @@ fn unusable(what: &str, error: impl std::fmt::Display) -> Failure {
     )
 }
 
-/// Every byte, in the order in which they lie there.
+/// Reads every byte, in the order of the file.
 fn read_all(backup: &Backup, progress: Progress<'_>) -> Result<u64, Failure> {
     const PIECE: u64 = 1 << 20;
     let total = backup.manifest.files.iter().map(|file| file.bytes).sum();

@@ -7,8 +7,8 @@ use crate::control::{Code, Failure};
 use crate::store::vfs::Vfs;
 use crate::store::{Missing, missing, missing_segments};
 
-/// Names what is missing of the node in a data directory, and what to do. Nothing is changed. A directory in which
-/// there is nothing of a node is whole.
+/// Names the parts of a node that are missing in a data directory, and what to do. Nothing is changed. A directory
+/// without any part of a node is whole.
 ///
 /// # Errors
 /// [`Code::Failed`] where a part is missing.
@@ -28,12 +28,12 @@ pub fn check_whole(vfs: &dyn Vfs, root: &Path) -> Result<(), Failure> {
     ))
 }
 
-/// Whether it is a missing part for which [`check_whole`] refuses a data directory.
+/// Whether a part is missing for which [`check_whole`] refuses the data directory.
 pub fn lacks_parts(vfs: &dyn Vfs, root: &Path) -> bool {
     !was_interrupted(vfs, root) && missing(vfs, root).is_ok_and(|parts| !parts.is_empty())
 }
 
-/// Names what is missing of the logs of a data directory in which no daemon runs, as far as it can be known without
+/// Names the missing parts of the logs of a data directory in which no daemon runs, as far as they are known without
 /// keys.
 ///
 /// # Errors
@@ -47,7 +47,7 @@ pub fn check_logs(vfs: &dyn Vfs, root: &Path) -> Result<(), Failure> {
         .hint("nothing was made. Put it back, or save what is left, then make the backup: runepeer repair"))
 }
 
-/// The same of a backup, whose files are below `/`.
+/// As [`check_whole`], for a backup, whose files are below `/`.
 pub(super) fn check_whole_backup(vfs: &dyn Vfs) -> Result<(), Failure> {
     let parts = missing(vfs, Path::new("/")).map_err(|error| failed("the backup cannot be read", error))?;
     if parts.is_empty() {
