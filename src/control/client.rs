@@ -15,7 +15,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to the daemon.
+    /// Connects to the daemon of a data directory.
     ///
     /// # Errors
     /// [`Code::DaemonDown`] where none listens, [`Code::Failed`] where its socket cannot be used.
@@ -24,7 +24,7 @@ impl Client {
             .and_then(|(path, _directory)| UnixStream::connect(path))
             .map(|stream| Self { stream: BufReader::new(stream) })
             .map_err(|error| match error.kind() {
-                // A daemon that was killed leaves its socket.
+                // The socket of a daemon that was killed stays behind.
                 ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
                     Failure::new(Code::DaemonDown, format!("no daemon runs in {}", data.display()))
                         .hint("start it with: runepeer up")
@@ -40,7 +40,8 @@ impl Client {
     /// Asks one thing and waits for the answer, which is of a type of [`reply`].
     ///
     /// # Errors
-    /// What the daemon says, [`Code::DaemonDown`] where it goes away, or [`Code::Failed`] where its answer is of another type.
+    /// The failure that the daemon reports, [`Code::DaemonDown`] where it goes away, or [`Code::Failed`] where its
+    /// answer is of another type.
     pub fn ask<R: DeserializeOwned>(&mut self, request: &Request) -> Result<R, Failure> {
         let gone = |_| Failure::new(Code::DaemonDown, "the daemon went away before it answered");
         let mut line = serde_json::to_string(request).map_err(|error| Failure::new(Code::Failed, error.to_string()))?;

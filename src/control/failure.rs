@@ -18,7 +18,7 @@ pub enum Code {
     NeedsUnlock,
     /// Tor or a peer cannot be reached: exit 6.
     Unreachable,
-    /// What is stored is damaged, and was left as it is: exit 7.
+    /// Stored data is damaged, and was left as it is: exit 7.
     Damaged,
     /// Another daemon runs, or a limit is reached for now: exit 75.
     Busy,
@@ -44,7 +44,7 @@ impl Code {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
-    /// What kind.
+    /// The kind of failure.
     pub code: Code,
     /// What went wrong, in a sentence.
     pub message: String,
@@ -66,14 +66,14 @@ impl Failure {
         }
     }
 
-    /// The same failure with what to do next.
+    /// The same failure, with a hint what to do next.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// The same failure, which may pass.
+    /// The same failure, marked as one that may pass.
     #[must_use]
     pub const fn retryable(mut self) -> Self {
         self.retryable = true;

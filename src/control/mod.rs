@@ -19,5 +19,5 @@ pub use server::{Handler, Server};
 /// The socket's name in the data directory.
 pub const SOCKET_NAME: &str = "control.sock";
 
-/// The longest line either way, in bytes: a message of 25 MiB in base64, and room.
+/// The longest line in both directions, in bytes: a message of 25 MiB in base64, with some room.
 pub const LINE_BYTES: usize = 40 * crate::base::limits::MIB;

@@ -8,18 +8,18 @@ pub struct Request {
     /// The identity's name; may be left out where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
-    /// What to do.
+    /// The command.
     #[serde(flatten)]
     pub command: Command,
 }
 
-/// What the daemon can be asked.
+/// The commands of the daemon.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case")]
 pub enum Command {
     /// Version, identities, listeners, Tor, queue.
     Status,
-    /// End the daemon.
+    /// Stop the daemon.
     Stop,
     /// All identities.
     IdentityList,
@@ -32,7 +32,7 @@ pub enum Command {
     IdentityShow,
     /// Make an invitation.
     Invite {
-        /// Without a secret.
+        /// Whether it is an invitation without a secret.
         public: bool,
         /// Its life, in seconds.
         life_secs: u64,
@@ -46,17 +46,17 @@ pub enum Command {
     },
     /// Whether an identity's onion is published.
     IdentityListen {
-        /// Also where nobody could reach it then.
+        /// Whether to do it also where nobody could reach the identity then.
         #[serde(default)]
         anyway: bool,
-        /// Whether it is.
+        /// Whether its onion is to be published.
         on: bool,
     },
     /// Add the contact of an invitation.
     ContactAdd {
         /// The `rune:` text.
         invitation: String,
-        /// What to call it.
+        /// The petname to give it.
         #[serde(default)]
         petname: Option<String>,
     },
@@ -67,7 +67,7 @@ pub enum Command {
         /// Petname or address.
         who: String,
     },
-    /// What a contact hears from us, and who carries for whom.
+    /// Change the receipts that a contact is sent, and who forwards for whom.
     ContactSet(ContactChange),
     /// Drop what a contact sends, and send it nothing more.
     ContactBlock {
@@ -92,7 +92,7 @@ pub enum Command {
         #[serde(flatten)]
         draft: Draft,
     },
-    /// Messages of a folder.
+    /// List the messages of a folder.
     Ls {
         /// The folder's name.
         folder: String,
@@ -101,12 +101,12 @@ pub enum Command {
     Read {
         /// The folder's name.
         folder: String,
-        /// The message.
+        /// The UID of the message.
         uid: u32,
     },
-    /// What waits in the queue, or what ended lately.
+    /// List the queue, or the messages that ended lately.
     QueueList {
-        /// Whether what ended is wanted.
+        /// Whether the messages that ended are wanted.
         #[serde(default)]
         ended: bool,
     },
@@ -115,7 +115,7 @@ pub enum Command {
         /// Its id, or the beginning of it.
         id: String,
     },
-    /// Try what waits now.
+    /// Try waiting messages now.
     QueueRetry {
         /// The id of one message, or the beginning of it; all where left out.
         #[serde(default)]
@@ -128,7 +128,7 @@ pub enum Command {
     },
     /// Make an application password.
     PasswordNew {
-        /// What to call it.
+        /// The name to give it.
         name: String,
     },
     /// Names of the application passwords.
@@ -140,31 +140,31 @@ pub enum Command {
     },
     /// Name the files of a backup; they stay until [`Command::BackupEnd`].
     BackupBegin,
-    /// The files are still needed; to be said every minute.
+    /// Say that the files are still needed; to be repeated every minute.
     BackupHold {
-        /// Which backup.
+        /// The lease of the backup.
         lease: String,
     },
     /// The files are not needed any more.
     BackupEnd {
-        /// Which backup.
+        /// The lease of the backup.
         lease: String,
     },
     /// Settings for a mail program.
     MailSettings,
-    /// Carry mail for others.
+    /// Switch the carrier on.
     CarrierEnable,
-    /// Carry none for now. What is held stays.
+    /// Switch the carrier off. The objects that it holds stay.
     CarrierDisable,
-    /// How things stand at the carrier.
+    /// Show the state of the carrier.
     CarrierShow,
-    /// Make invitations to the box.
+    /// Make invitations to boxes.
     CarrierInvite(BoxInvite),
-    /// Change what the carrier allows, where something is given, and say what that is.
+    /// Change those limits of the carrier that are given, and show all of them.
     CarrierLimits(CarrierChange),
-    /// Withdraw the invitations to the box that were not used.
+    /// Withdraw the invitations to boxes that were not used.
     CarrierRevoke,
-    /// Give up a mailbox, with what is in it.
+    /// Give up a box of this carrier, with everything in it.
     CarrierEvict {
         /// Its name, or the beginning of it.
         name: String,
@@ -173,13 +173,13 @@ pub enum Command {
     BoxAdd {
         /// The invitation (`rune-box:…`).
         invitation: String,
-        /// What to call it; the beginning of the carrier's onion where left out.
+        /// The name to give it; the beginning of the carrier's onion where left out.
         #[serde(default)]
         name: Option<String>,
     },
-    /// The boxes that were rented.
+    /// List the boxes that the identity rents.
     BoxList,
-    /// See whether a box works; how it goes is in [`Command::BoxList`].
+    /// Check whether a box works; the result is in [`Command::BoxList`].
     BoxCheck {
         /// Its name.
         name: String,
@@ -191,31 +191,31 @@ pub enum Command {
     },
 }
 
-/// Which invitations to the box are to be made.
+/// The invitations to boxes that are to be made.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct BoxInvite {
     /// How many.
     pub count: u32,
     /// Their life, in seconds.
     pub life_secs: u64,
-    /// What the mailbox may take, in bytes.
+    /// How many bytes such a box may hold.
     #[serde(default)]
     pub quota: Option<u64>,
-    /// For how many days it holds what was left.
+    /// For how many days it holds objects.
     #[serde(default)]
     pub hold_days: Option<u32>,
 }
 
-/// What of the carrier's limits is to change.
+/// The changes of the carrier's limits; those that are left out stay as they are.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct CarrierChange {
-    /// What all boxes may take, in bytes.
+    /// How many bytes all boxes together may hold.
     #[serde(default)]
     pub space: Option<u64>,
-    /// What a box may take where its invitation does not say, in bytes.
+    /// How many bytes a box may hold if its invitation does not say.
     #[serde(default)]
     pub quota: Option<u64>,
-    /// For how many days such a box holds what was left.
+    /// For how many days such a box holds objects.
     #[serde(default)]
     pub hold_days: Option<u32>,
     /// Whether anybody may have a box without an invitation.
@@ -226,30 +226,30 @@ pub struct CarrierChange {
     pub identification: Option<String>,
 }
 
-/// What is to be changed about a contact; what is left out stays as it is.
+/// The changes of a contact; those that are left out stay as they are.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ContactChange {
     /// Petname or address.
     pub who: String,
-    /// What it hears of its mail: `none`, `delivered` or `read`.
+    /// The receipts that it is sent: `none`, `delivered` or `read`.
     #[serde(default)]
     pub receipts: Option<String>,
-    /// Whether we carry for it.
+    /// Whether mail that it leaves for others is forwarded.
     #[serde(default)]
     pub carry: Option<bool>,
-    /// Who carries what is for it: petname or address, or `none`.
+    /// The contact through whom mail for it is forwarded: petname or address, or `none`.
     #[serde(default)]
     pub via: Option<String>,
 }
 
-/// What `send` composes a message from.
+/// The parts of a message that `send` composes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Draft {
     /// The subject.
     pub subject: String,
     /// The text.
     pub text: String,
-    /// Whether it is more urgent than others.
+    /// Whether it is marked as more urgent than others.
     #[serde(default)]
     pub important: bool,
     /// Files.

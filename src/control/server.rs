@@ -14,24 +14,24 @@ use tokio::net::{UnixListener, UnixStream};
 
 use super::{Code, Failure, LINE_BYTES, Request, SOCKET_NAME, socket};
 
-/// Who answers requests.
+/// Answers the requests.
 pub trait Handler: Send + Sync + 'static {
     /// Answers one request.
     fn handle(&self, request: Request) -> Pin<Box<dyn Future<Output = Result<Value, Failure>> + Send + '_>>;
 }
 
-/// The answer to a request, as it stands on the line.
+/// The answer to a request, as it is written on the line.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Answer {
-    /// Done.
+    /// The request was done.
     Ok(Value),
-    /// Not done.
+    /// The request was not done.
     Error(Failure),
 }
 
 impl Answer {
-    /// Reads a line; `None` where it is not an answer.
+    /// Reads a line; `None` where it is not such an answer.
     pub(super) fn read(line: &str) -> Option<Result<Value, Failure>> {
         match serde_json::from_str(line).ok()? {
             Self::Ok(value) => Some(Ok(value)),
@@ -51,7 +51,7 @@ impl Server {
     /// Listens in this data directory, whose lock the caller holds: a socket that is there is a leftover.
     ///
     /// # Errors
-    /// What the system says.
+    /// The error of the system.
     pub fn bind(data: &Path) -> io::Result<Self> {
         let (path, _directory) = socket::address(data, SOCKET_NAME)?;
         match std::fs::remove_file(&path) {
@@ -63,14 +63,14 @@ impl Server {
         Ok(Self { listener, file: data.join(SOCKET_NAME) })
     }
 
-    /// Serves until dropped.
+    /// Serves until this future is dropped.
     pub async fn serve(self, handler: Arc<dyn Handler>) {
         loop {
             match self.listener.accept().await {
                 Ok((stream, _)) => {
                     let handler = Arc::clone(&handler);
                     tokio::spawn(async move {
-                        // A client that goes away is its own business.
+                        // A client that goes away harms nobody else.
                         let _ = serve_client(stream, handler).await;
                     });
                 }

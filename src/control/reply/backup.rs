@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The files of a backup, which stay while it is made. `F` is how the backup names a file.
+/// The files of a backup, none of which is removed while the backup is made. `F` is how the backup names a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackupFiles<F> {
-    /// By this name the daemon is told that they are still needed.
+    /// The name under which the daemon is told that the files are still needed.
     pub lease: String,
     /// The files.
     pub files: Vec<F>,
@@ -16,6 +16,6 @@ pub struct BackupFiles<F> {
 pub struct LastBackup {
     /// When it was made; null where there was none.
     pub last: Option<String>,
-    /// When it was read again to its end.
+    /// When it was last verified.
     pub verified: Option<String>,
 }

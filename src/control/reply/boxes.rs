@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 /// The boxes of an identity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Boxes {
-    /// One each.
-    pub carriers: Vec<BoxStatus>,
+    /// The boxes, one entry each.
+    pub carriers: Vec<RentedBox>,
 }
 
 /// A box.
@@ -18,13 +18,13 @@ pub struct BoxStatus {
     pub role: String,
     /// The carrier's onion.
     pub onion: String,
-    /// How far it is.
+    /// How far the setting up of the box is.
     pub state: BoxState,
     /// Whether there is a session with the carrier.
     pub connected: bool,
-    /// How far the last look is whether it works.
+    /// How far the last check of the box is.
     pub check: Option<CheckState>,
-    /// Why that failed.
+    /// Why the last check failed.
     pub check_error: Option<String>,
     /// How many contacts have a place in it.
     pub contacts: usize,
@@ -34,14 +34,14 @@ pub struct BoxStatus {
     pub contacts_without_place: usize,
     /// Attempts in a row that did not reach the carrier.
     pub attempts: u32,
-    /// When the next one is.
+    /// When the next attempt is.
     pub next_at: Option<String>,
-    /// Why the last one failed.
+    /// Why the last attempt failed.
     pub last_error: Option<String>,
 }
 
 super::words! {
-    /// How far a box is.
+    /// How far the setting up of a box is.
     BoxState {
         /// The carrier does not have it yet.
         Registering = "registering",
@@ -49,21 +49,21 @@ super::words! {
         Preparing = "preparing",
         /// Mail can be left there.
         Open = "open",
-        /// Contacts are told, then it is given up.
+        /// The contacts are being told; then the box is given up.
         Leaving = "leaving",
     }
 }
 
 super::words! {
-    /// How far the look at a box is.
+    /// How far the check of a box is.
     CheckState {
-        /// Something is being left there.
+        /// A test object is being left in the box.
         Leaving = "leaving",
-        /// It was left, and did not come back yet.
+        /// The test object was left, and did not come back yet.
         Left = "left",
-        /// It came back.
+        /// The test object came back.
         Works = "works",
-        /// It could not be left.
+        /// The test object could not be left.
         Failed = "failed",
     }
 }

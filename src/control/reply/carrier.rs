@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The carrier, or why it is not there although it should be.
+/// The carrier, or the reason why it could not be opened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum CarrierStatus {
@@ -21,38 +21,38 @@ pub struct Carrier {
     pub fingerprint: String,
     /// Always true.
     pub open: bool,
-    /// Whether it carries.
+    /// Whether it is switched on.
     pub enabled: bool,
     /// Whether its onion is published.
     pub reachable: bool,
-    /// A note for the owner.
+    /// A problem that the owner should know.
     pub problem: Option<String>,
     /// The boxes of others.
     pub mailboxes: Vec<CarrierMailbox>,
     /// How many objects are in all of them.
     pub held: usize,
-    /// How large these are.
+    /// How many bytes these have.
     pub stored: u64,
-    /// How much may still be left against tokens that were not spent.
+    /// How many more bytes may be left against tokens that were not spent.
     pub outstanding: u64,
-    /// What all boxes may take; null where there is no bound.
+    /// How many bytes all boxes together may hold; null where there is no bound.
     pub space: Option<u64>,
     /// How many invitations were not used.
     pub invitations: usize,
 }
 
-/// The box of somebody.
+/// A box that somebody rents here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CarrierMailbox {
     /// Its name: the fingerprint of its key.
     pub name: String,
     /// How many objects are in it.
     pub objects: usize,
-    /// How large they are.
+    /// How many bytes they have.
     pub stored: u64,
-    /// How much may still be left there against tokens that were not spent.
+    /// How many more bytes may be left in it against tokens that were not spent.
     pub outstanding: u64,
-    /// The most that it may take.
+    /// How many bytes it may hold.
     pub quota: u64,
 }
 
@@ -63,24 +63,24 @@ pub struct BrokenCarrier {
     pub open: bool,
     /// Always false.
     pub enabled: bool,
-    /// Why.
+    /// Why it could not be opened.
     pub problem: String,
-    /// What to do.
+    /// What the owner can do.
     pub hint: Option<String>,
 }
 
-/// Invitations to the box that were just made.
+/// Invitations to boxes that were just made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BoxInvitations {
-    /// One each.
+    /// The invitations, one entry each.
     pub invitations: Vec<BoxInvitation>,
-    /// What such a box may take.
+    /// How many bytes such a box may hold.
     pub quota: u64,
-    /// For how many days it holds what was left.
+    /// For how many days such a box holds objects.
     pub hold_days: u32,
 }
 
-/// An invitation to the box.
+/// An invitation to a box.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BoxInvitation {
     /// The text (`rune-box:…`).
@@ -91,16 +91,16 @@ pub struct BoxInvitation {
     pub uses: u32,
 }
 
-/// What a carrier allows.
+/// The limits of a carrier.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CarrierLimits {
-    /// What all boxes may take; null where there is no bound.
+    /// How many bytes all boxes together may hold; null where there is no bound.
     pub space: Option<u64>,
-    /// What they hold, and may still be left against tokens.
+    /// How many bytes they hold, and how many more may be left against tokens.
     pub promised: u64,
-    /// What a box may take whose invitation does not say.
+    /// How many bytes a box may hold if its invitation does not say.
     pub quota: u64,
-    /// For how many days such a box holds what was left.
+    /// For how many days such a box holds objects.
     pub hold_days: u32,
     /// Whether anybody may have a box without an invitation.
     pub free_registration: bool,

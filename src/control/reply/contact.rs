@@ -5,28 +5,28 @@ use serde::{Deserialize, Serialize};
 /// All contacts, in the order of their names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Contacts {
-    /// One each.
+    /// The contacts, one entry each.
     pub contacts: Vec<Contact>,
 }
 
 /// A contact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Contact {
-    /// What the owner of the address book calls it.
+    /// The name that the owner of the address book gave it.
     pub petname: String,
     /// Its address.
     pub address: String,
     /// Its key.
     pub fingerprint: String,
-    /// How well both know each other.
+    /// How well the contact and the user know each other.
     pub status: ContactStatus,
     /// Receipts in both directions.
     pub receipts: Receipts,
-    /// What is carried for it.
+    /// The mail of others that the contact may leave here.
     pub carry: Carry,
-    /// The contact who carries mail to it.
+    /// The contact through whom mail for it is forwarded.
     pub via: Option<String>,
-    /// How many boxes of it are known.
+    /// How many of its boxes are known.
     pub boxes: usize,
     /// How it came into the address book, step by step.
     pub provenance: Vec<String>,
@@ -35,43 +35,43 @@ pub struct Contact {
 /// Receipts in both directions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipts {
-    /// What the contact hears of its mail.
+    /// The receipts that the contact is sent.
     pub given: ReceiptsGiven,
     /// Whether it returns receipts.
     pub expected: bool,
 }
 
-/// What is carried for a contact.
+/// The mail for others that is forwarded for a contact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Carry {
-    /// Whether it may leave mail for others here.
+    /// Whether the contact may leave mail for others here.
     pub allowed: bool,
     /// How many of its messages wait here.
     pub waiting: usize,
 }
 
 super::words! {
-    /// How well two know each other.
+    /// How well a contact and the user know each other.
     ContactStatus {
-        /// Its invitation was used, and it has not answered.
+        /// The user used its invitation, and it has not answered.
         Greeting = "greeting",
         /// Both know each other.
         Confirmed = "confirmed",
         /// It wrote without a private invitation.
         Request = "request",
-        /// What it sends is dropped.
+        /// Everything that it sends is dropped.
         Blocked = "blocked",
     }
 }
 
 super::words! {
-    /// What a contact hears of its mail.
+    /// The receipts that a contact is sent.
     ReceiptsGiven {
-        /// Nothing.
+        /// None.
         None = "none",
-        /// That what waited at a carrier was delivered.
+        /// That mail which waited at a carrier was delivered.
         Delivered = "delivered",
-        /// Also what was read.
+        /// Also that mail was read.
         Read = "read",
     }
 }

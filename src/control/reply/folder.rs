@@ -7,18 +7,18 @@ use serde::{Deserialize, Serialize};
 pub struct Folder {
     /// Its name.
     pub folder: String,
-    /// Its messages by their UIDs.
+    /// Its messages, in the order of their UIDs.
     pub messages: Vec<FolderMessage>,
 }
 
-/// A message of a folder. What stands in its header is text of others.
+/// A message of a folder. The texts from its header were written by others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FolderMessage {
     /// Its UID.
     pub uid: u32,
     /// When it came into the folder.
     pub date: String,
-    /// How long it is.
+    /// Its length.
     pub size: u32,
     /// Whether it was read.
     pub seen: bool,

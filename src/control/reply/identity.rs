@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// All identities of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identities {
-    /// One each.
+    /// The identities, one entry each.
     pub identities: Vec<Identity>,
 }
 
@@ -29,7 +29,7 @@ super::words! {
     Listen {
         /// While the node runs.
         Always = "always",
-        /// Mail comes by boxes only.
+        /// Never: mail comes by boxes only.
         Never = "never",
     }
 }

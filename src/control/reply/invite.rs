@@ -18,7 +18,7 @@ pub struct Invitation {
 /// Invitations that can still be used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenInvitations {
-    /// One each.
+    /// The invitations, one entry each.
     pub invitations: Vec<OpenInvitation>,
 }
 

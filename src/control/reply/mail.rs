@@ -9,9 +9,9 @@ pub struct MailSettings {
     pub name: String,
     /// Its address.
     pub address: String,
-    /// Where mail is read.
+    /// The server for reading mail.
     pub imap: MailServer,
-    /// Where mail is submitted.
+    /// The server for submitting mail.
     pub submission: MailServer,
 }
 
@@ -44,14 +44,14 @@ impl std::fmt::Debug for NewPassword {
 /// The application passwords of an identity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Passwords {
-    /// One each.
+    /// The passwords, one entry each.
     pub passwords: Vec<Password>,
 }
 
-/// An application password, without itself.
+/// An application password, without the password itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Password {
-    /// What its owner calls it.
+    /// The name that its owner gave it.
     pub name: String,
     /// When it was made.
     pub created_at: String,

@@ -34,14 +34,14 @@ use serde_json::Value;
 
 use super::{Code, Failure};
 
-/// It was done, and there is nothing to say about it.
+/// The reply to a command that was done and has nothing to report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {}
 
 /// A reply as it goes over the socket.
 ///
 /// # Errors
-/// [`Code::Failed`] where it cannot be written as JSON, which none of these types brings about.
+/// [`Code::Failed`] where it cannot be written as JSON, which is impossible for these types.
 pub fn write(reply: &impl Serialize) -> Result<Value, Failure> {
     serde_json::to_value(reply)
         .map_err(|error| Failure::new(Code::Failed, format!("the answer cannot be written: {error}")))
@@ -50,7 +50,7 @@ pub fn write(reply: &impl Serialize) -> Result<Value, Failure> {
 /// Reads a reply.
 ///
 /// # Errors
-/// [`Code::Failed`] where it is not of this type: the daemon is of another version.
+/// [`Code::Failed`] where the value is not of this type: the daemon is of another version.
 pub fn read<R: DeserializeOwned>(value: Value) -> Result<R, Failure> {
     serde_json::from_value(value).map_err(|error| {
         Failure::new(Code::Failed, format!("the daemon's answer cannot be read: {error}"))
@@ -58,7 +58,7 @@ pub fn read<R: DeserializeOwned>(value: Value) -> Result<R, Failure> {
     })
 }
 
-/// A type of a few words, each with its name in replies.
+/// Defines an enum, with the name of each variant in replies.
 macro_rules! words {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
         $(#[$meta])*

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What waits, the oldest first; or what ended, the newest first.
+/// Waiting messages, the oldest first; or messages that ended, the newest first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Queue {
     /// A row for every recipient of every message.
@@ -14,15 +14,15 @@ pub struct Queue {
 pub struct QueuedRecipient {
     /// The message's id.
     pub id: String,
-    /// The recipient's petname; its address where it is no contact.
+    /// The recipient's petname; its address where it is not a contact.
     pub to: String,
     /// The recipient's address.
     pub address: String,
     /// How far the message is with this recipient.
     pub state: RecipientState,
-    /// Who holds copies.
+    /// The carriers and friends that hold copies.
     pub custody: Vec<Copy>,
-    /// Whether it may have arrived without an acknowledgement.
+    /// Whether it may have arrived although no acknowledgement did.
     pub may_have_arrived: bool,
     /// Whether its sender was told that it is late.
     pub late: bool,
@@ -32,7 +32,7 @@ pub struct QueuedRecipient {
     pub submitted_at: String,
     /// When the next attempt is.
     pub next_at: Option<String>,
-    /// Until when it is tried.
+    /// Until when delivery is tried.
     pub expires_at: String,
     /// When it ended.
     pub ended_at: Option<String>,
@@ -40,14 +40,14 @@ pub struct QueuedRecipient {
     pub last_error: Option<String>,
 }
 
-/// A copy that somebody holds.
+/// A copy that a carrier or a friend holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Copy {
-    /// The onion where it was left.
+    /// The onion at which it was left.
     pub carrier: String,
     /// The petname of the friend who brings it; null where a carrier holds it.
     pub friend: Option<String>,
-    /// Since when.
+    /// Since when it is there.
     pub since: String,
 }
 
@@ -60,11 +60,11 @@ pub struct QueuedMessage {
     pub subject: String,
     /// Its field Message-ID.
     pub message_id: String,
-    /// How long it is.
+    /// Its length.
     pub size: u32,
     /// When it was submitted.
     pub submitted_at: String,
-    /// Until when it is tried.
+    /// Until when delivery is tried.
     pub expires_at: String,
     /// Whether its sender was told that it is late.
     pub late: bool,
@@ -72,7 +72,7 @@ pub struct QueuedMessage {
     pub recipients: Vec<QueuedRecipient>,
 }
 
-/// The message of which something was done.
+/// The message on which a command acted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueId {
     /// Its id.
@@ -84,9 +84,10 @@ super::words! {
     RecipientState {
         /// It waits.
         Queued = "queued",
-        /// Others hold copies of it.
+        /// Carriers or friends hold copies of it.
         Held = "held",
-        /// It was given away, and nobody will confirm that it arrived; or the friend who carried it says so.
+        /// A carrier had it until it expired, and no receipt will come; or the friend who forwards it says that it was
+        /// delivered.
         HandedOver = "handed_over",
         /// The recipient's node has it.
         Delivered = "delivered",
@@ -96,7 +97,7 @@ super::words! {
         Expired = "expired",
         /// It ended, and may have arrived.
         Unconfirmed = "unconfirmed",
-        /// The recipient's node does not take it.
+        /// The recipient's node refuses it.
         Refused = "refused",
         /// It could not be sent.
         Failed = "failed",

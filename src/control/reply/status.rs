@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{BoxStatus, CarrierStatus, LastBackup, Listen, QueuedRecipient};
 
-/// What the daemon does, and what waits.
+/// The state of the daemon, and the messages that wait.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// The daemon's version.
@@ -19,17 +19,17 @@ pub struct Status {
     pub tor: Network,
     /// The carrier of this node; null where there is none.
     pub carrier: Option<CarrierStatus>,
-    /// The boxes that are rented.
-    pub carriers: Vec<BoxStatus>,
-    /// What waits.
+    /// The boxes that its identities rent.
+    pub carriers: Vec<RentedBox>,
+    /// The messages that wait.
     pub queue: Vec<QueuedRecipient>,
     /// The last backup.
     pub backup: LastBackup,
-    /// The disk; null where it cannot be asked.
+    /// The disk; null where its free space is not known.
     pub disk: Option<Disk>,
 }
 
-/// An identity, and whether it is reached.
+/// An identity, and whether peers can reach it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdentityStatus {
     /// The part of its address before `@`.
@@ -40,9 +40,9 @@ pub struct IdentityStatus {
     pub reachable: bool,
     /// Whether its onion is to be published.
     pub listen: Listen,
-    /// Why nobody reaches it, where that is its owner's doing.
+    /// Why no peer can reach it, where its owner caused that.
     pub problem: Option<String>,
-    /// When this was so.
+    /// When this was true.
     pub checked_at: String,
     /// How many contacts it has.
     pub contacts: usize,
@@ -60,11 +60,11 @@ pub struct Listeners {
 /// How peers are reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {
-    /// What it does.
+    /// The state of the transport.
     pub state: String,
-    /// How far it is.
+    /// How far it is on the way to the network.
     pub percent: u8,
-    /// Why it does not get further.
+    /// Why it makes no progress.
     pub blocked_reason: Option<String>,
 }
 
@@ -73,6 +73,6 @@ pub struct Network {
 pub struct Disk {
     /// How much is free.
     pub free: u64,
-    /// Whether that is so little that mail is refused, a large message first.
+    /// Whether that is so little that mail is refused, large messages first.
     pub low: bool,
 }
