@@ -19,7 +19,7 @@ use crate::daemon::{DataDir, Preparation, now};
 use crate::store::vfs::RealVfs;
 use crate::store::{OsRng, Passphrase};
 
-/// How often a daemon hears that its files are still needed.
+/// How often the daemon is told that its files are still needed.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(20);
 
 pub(super) fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
@@ -37,7 +37,7 @@ fn absolute(file: PathBuf) -> Result<PathBuf, Failure> {
         .map_err(|error| Failure::new(Code::Usage, format!("{} is no file name: {error}", file.display())))
 }
 
-/// Where the files are that are copied: held by a running daemon, or by this process.
+/// Where the copied files are: in a running daemon, or in a directory that this process holds.
 enum Source {
     Daemon { client: Client, lease: String, heard: Instant },
     Directory(#[allow(dead_code, reason = "held until the copy is made")] Preparation),
@@ -69,7 +69,7 @@ impl Source {
         }
     }
 
-    /// Says that the files are still needed.
+    /// Tells the daemon that the files are still needed.
     fn hold(&mut self) -> Result<(), Failure> {
         if let Self::Daemon { client, lease, heard } = self
             && heard.elapsed() > SIGN_OF_LIFE
@@ -82,7 +82,7 @@ impl Source {
 
     fn release(mut self) {
         if let Self::Daemon { client, lease, .. } = &mut self {
-            // The daemon forgets by itself whom it does not hear from.
+            // A daemon that is not told forgets the lease by itself.
             let _ = Self::ask::<Done>(client, Command::BackupEnd { lease: lease.clone() });
         }
     }
@@ -141,7 +141,7 @@ fn verify(
     bar.clear();
     let checked = checked?;
     if let Some(last) = Last::load(&RealVfs, &context.data).filter(|last| last.id == checked.id) {
-        // Only for status.
+        // The note serves only `status`, so a failure to write it does not matter.
         let _ = Last { verified: Some(now()), ..last }.save(&RealVfs, &context.data);
     }
     show(context, &describe(&checked), |_| words(&checked));
@@ -242,7 +242,8 @@ mod tests {
     use super::*;
     use crate::control::SOCKET_NAME;
 
-    /// The other half of what `daemon::commands::backup` promises: it forgets after two minutes whom it does not hear from.
+    /// The other half of the promise in `daemon::commands::backup`, which forgets a lease that is not extended for two
+    /// minutes.
     #[test]
     fn a_daemon_hears_again_and_again_that_its_files_are_still_needed() {
         let dir = tempfile::tempdir().unwrap();
@@ -261,7 +262,7 @@ mod tests {
         let ago = |time: Duration| Instant::now().checked_sub(time).unwrap();
         let mut source = Source::Daemon { client, lease: "lease".to_owned(), heard: ago(Duration::from_secs(60)) };
         for _ in 0..3 {
-            // The second time at once, which is too early to say anything.
+            // The second call comes at once, which is too early to tell the daemon anything.
             source.hold().unwrap();
             source.hold().unwrap();
             let said: Value = serde_json::from_str(&next()).unwrap();

@@ -10,7 +10,7 @@ use super::{Context, args, qr};
 use crate::control::reply::{self, BoxInvitations, BoxStatus, Boxes, CarrierStatus, CheckState, Done};
 use crate::control::{BoxInvite, CarrierChange, Code, Command, Failure};
 
-/// What was left at a box comes back within this, or later.
+/// How long the check of a box waits for the test object; it may also come back later.
 const CHECK: Duration = Duration::from_secs(300);
 /// Bytes in a MiB.
 const MIB: u64 = crate::base::limits::MIB as u64;
@@ -78,7 +78,7 @@ pub(super) fn run(context: &Context, verb: Carrier) -> Result<(), Failure> {
     }
 }
 
-/// Has something left at a box, and waits until it came back.
+/// Starts the check of a box, and waits until the test object came back.
 fn check(context: &Context, name: &str) -> Result<(), Failure> {
     context.ask::<Done>(Command::BoxCheck { name: name.to_owned() })?;
     let bar = Bar::new(context, "Leaving something at the carrier");
@@ -151,11 +151,11 @@ fn limits(limits: &reply::CarrierLimits) -> String {
     )
 }
 
-/// One rented box.
-pub(super) fn own_box(own_box: &BoxStatus) -> String {
-    let connected = if own_box.connected { "connected" } else { "not connected" };
-    let mut line = format!("{}  {} ({connected})", own_box.name, own_box.state);
-    if let Some(error) = &own_box.last_error {
+/// A rented box, in words.
+pub(super) fn rented(rented: &RentedBox) -> String {
+    let connected = if rented.connected { "connected" } else { "not connected" };
+    let mut line = format!("{}  {} ({connected})", rented.name, rented.state);
+    if let Some(error) = &rented.last_error {
         let _ = write!(line, ": {error}");
     }
     let (places, without) = (own_box.places, own_box.contacts_without_place);
@@ -165,7 +165,7 @@ pub(super) fn own_box(own_box: &BoxStatus) -> String {
     line + "\n"
 }
 
-/// The carrier of this node in its status.
+/// The carrier of this node, in words for `status`.
 pub(super) fn standing(carrier: &CarrierStatus) -> String {
     let mut words = String::new();
     match carrier {

@@ -14,15 +14,15 @@ use super::{Context, args, backup, carrier, output, qr, queue, repair, thunderbi
 use crate::control::reply::{self, Done, Listen, ReceiptsGiven};
 use crate::control::{Attachment, Code, Command, ContactChange, Draft, Failure};
 
-/// A daemon stops within ten seconds; the rest is for a busy machine.
+/// A daemon stops within ten seconds; a busy machine may need longer.
 const STOP: Duration = Duration::from_secs(20);
 
-/// The most that is read where an invitation is asked for, in bytes: many times the longest, with mail around it.
+/// The most bytes that are read for an invitation: many times the longest, because mail may be pasted with it.
 const PASTED: usize = 64 * crate::base::limits::KIB;
 
 pub(super) fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
     match verb {
-        // Both run in this process and are dispatched before.
+        // These two run in this process, and were dispatched before.
         Verb::Up(_) | Verb::Demo(_) => Ok(()),
         Verb::Down => {
             context.ask::<Done>(Command::Stop)?;
@@ -56,7 +56,7 @@ pub(super) fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
     }
 }
 
-/// Until the daemon has let go of the data directory; for so long at most.
+/// Waits until the daemon has let go of the data directory, but no longer than this.
 fn wait_until_stopped(data: &Path, longest: Duration) -> Result<(), Failure> {
     let begin = Instant::now();
     loop {
@@ -65,7 +65,7 @@ fn wait_until_stopped(data: &Path, longest: Duration) -> Result<(), Failure> {
                 std::thread::sleep(Duration::from_millis(50));
             }
             Err(failure) if failure.code == Code::Busy => return Err(failure),
-            // Whatever else is wrong with it, nobody holds it.
+            // Whatever else is wrong with the directory, no daemon holds it.
             _ => return Ok(()),
         }
     }
@@ -83,7 +83,7 @@ pub(super) fn show<R: Serialize>(context: &Context, answer: &R, words: impl FnOn
     }
 }
 
-/// Says that something was done: in words, or as an object without members of its own.
+/// Reports that a command was done: in words, or as an object without fields of its own.
 pub(super) fn done(context: &Context, words: &str) {
     if context.output.is_json() {
         context.output.object(&Done {});
@@ -103,7 +103,7 @@ fn status(context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The whole of a node's status, in words.
+/// The status of a node, in words.
 fn standing(status: &reply::Status) -> String {
     let mut words = format!("runepeer {}, process {}\n", status.version, status.pid);
     let tor = &status.tor;
@@ -208,7 +208,7 @@ fn invitation(context: &Context, invite: Invite) -> Result<(), Failure> {
     }
 }
 
-/// What `--expires` says, in seconds.
+/// The time of `--expires`, in seconds.
 pub(super) fn life_secs(expires: &str) -> Result<u64, Failure> {
     args::span_secs(expires).ok_or_else(|| {
         Failure::new(Code::Usage, format!("--expires {expires} is not a span of time"))
@@ -253,7 +253,7 @@ fn contacts(context: &Context, verb: Contact) -> Result<(), Failure> {
         }
     };
     let contact: reply::Contact = context.ask(command)?;
-    // One that was removed is described as it was.
+    // A contact that was removed is described as it was before.
     show(context, &contact, |contact| if parting { format!("{}: done", contact.petname) } else { described(contact) });
     Ok(())
 }
@@ -294,7 +294,7 @@ fn described(contact: &reply::Contact) -> String {
     words
 }
 
-/// The invitation that was given, or the one that is pasted.
+/// The invitation in the arguments, or the one that is pasted.
 pub(super) fn given_or_pasted(given: Option<String>) -> Result<String, Failure> {
     match given.filter(|text| text != "-") {
         Some(text) => Ok(text),
@@ -302,7 +302,7 @@ pub(super) fn given_or_pasted(given: Option<String>) -> Result<String, Failure> 
     }
 }
 
-/// Standard input to its end. What is longer than it may be is refused, never cut.
+/// Reads standard input to its end. Input that is too long is refused, never cut.
 fn read_stdin(question: &str, most: usize) -> Result<String, Failure> {
     if std::io::stdin().is_terminal() {
         output::Output::new(false, false).warn(question);

@@ -33,7 +33,7 @@ pub(super) fn run(context: &Context, demo: &Demo) -> Result<(), Failure> {
             result = story(context, &home.path, demo.keep) => result,
             () = super::up::interrupted() => Err(Failure::new(Code::Failed, "the demo was interrupted")),
         };
-        // A kept or failed demo's directory says where it is; otherwise nothing stays behind.
+        // Only the directory of a demo that was kept or failed stays behind, and its path is printed.
         drop(home);
         result
     })
@@ -47,7 +47,7 @@ struct Home {
 impl Home {
     fn new() -> Result<Self, Failure> {
         use std::os::unix::fs::DirBuilderExt;
-        // Random, so that nobody can have made it before.
+        // The name is random, so that nobody can have made the directory before.
         let number = getrandom::u64().map_err(|error| Failure::new(Code::Failed, error.to_string()))?;
         let path = std::env::temp_dir().join(format!("runepeer-demo-{number:016x}"));
         std::fs::DirBuilder::new().mode(0o700).create(&path).map_err(|error| {
@@ -59,12 +59,12 @@ impl Home {
 
 impl Drop for Home {
     fn drop(&mut self) {
-        // Best effort: the directory is in the system's place for temporary files.
+        // Removing may fail: the directory is in the system's place for temporary files.
         let _ = std::fs::remove_dir_all(&self.path);
     }
 }
 
-/// One of the three, with a running node.
+/// One of the three people, with a running node.
 struct Person {
     name: &'static str,
     node: Node,
@@ -93,7 +93,7 @@ impl Person {
         };
         let preparation = Preparation::open(&data)?;
         let mut start = Start::new(Some(name.to_owned()), Some(format!("{name}'s passphrase").into()), file);
-        // Nobody wants to watch somebody wait.
+        // Short delays, so that the demo is not spent waiting.
         start.delays = Delays { deposit: Duration::from_secs(2), receipt: Duration::from_secs(2) };
         Node::start(preparation, start).await
     }
@@ -107,7 +107,7 @@ impl Person {
         Ok(Self { name, node, login, imap, submission })
     }
 
-    /// Goes offline, and is back after this.
+    /// Takes the person offline, runs this, and brings the person back.
     async fn while_away(
         self,
         home: &Path,
@@ -119,7 +119,7 @@ impl Person {
         Self::with(name, Self::node(name, home).await?, login).await
     }
 
-    /// Waits until this holds of an answer.
+    /// Waits until an answer fulfils this condition.
     async fn wait<R: DeserializeOwned>(
         &self,
         command: Command,
@@ -138,7 +138,7 @@ impl Person {
         }
     }
 
-    /// How many of the contacts have answered.
+    /// Waits until this contact has answered.
     async fn knows(&self, petname: &str) -> Result<(), Failure> {
         let is_known = |contact: &Contact| contact.petname == petname && contact.status == ContactStatus::Confirmed;
         let knows = |known: &Contacts| known.contacts.iter().any(is_known);
@@ -215,7 +215,7 @@ async fn story(context: &Context, home: &Path, keep: bool) -> Result<(), Failure
     Ok(())
 }
 
-/// carol rents a box at bob's, goes offline, gets mail, and comes back.
+/// carol rents a box at bob's carrier, goes offline, is sent mail, and comes back.
 async fn away(context: &Context, home: &Path, alice: &Person, bob: &Person, carol: Person) -> Result<Person, Failure> {
     let out = context.output;
     out.say("\nbob's node is always on. He makes it a carrier, and gives carol an invitation to a box there:");
@@ -262,7 +262,7 @@ async fn address_of(person: &Person) -> Result<String, Failure> {
     Ok(identity.address)
 }
 
-/// One invites, the other adds: both know each other.
+/// One invites, the other adds the invitation: afterwards both know each other.
 async fn introduce(context: &Context, inviter: &Person, guest: &Person) -> Result<(), Failure> {
     let made: Invitation = inviter.node.ask(Command::Invite { public: false, life_secs: 3600 }).await?;
     let invitation = made.invitation;
@@ -307,7 +307,7 @@ fn shown(message: &[u8]) -> (Option<String>, Vec<String>) {
     let text = String::from_utf8_lossy(message);
     let (header, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     let subject = header.lines().find(|line| line.starts_with("Subject:")).map(str::to_owned);
-    // The headers of parts are folded anew.
+    // The node folds the headers of parts anew.
     let frames = ["--", "Content-", " "];
     let is_content = |line: &&str| !line.is_empty() && !frames.iter().any(|frame| line.starts_with(frame));
     (subject, body.lines().filter(is_content).map(str::to_owned).collect())
@@ -317,7 +317,7 @@ fn clone(login: &Login) -> Login {
     Login { user: login.user.clone(), password: login.password.clone() }
 }
 
-/// Runs the mail program's part, which waits for the network, on a thread of its own.
+/// Runs the mail program, which waits for the network, on a thread of its own.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> Result<T, Failure> {
     tokio::task::spawn_blocking(work)
         .await
@@ -325,7 +325,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> +
         .map_err(|error| Failure::new(Code::Failed, format!("the mail program: {error}")))
 }
 
-/// Leaves the mail servers up until Ctrl-C.
+/// Keeps the mail servers up until Ctrl-C.
 async fn hold(context: &Context, people: &[&Person]) -> Result<(), Failure> {
     context.output.say("\nThe three nodes stay up. Connect a mail program with these settings; Ctrl-C ends the demo.");
     for person in people {

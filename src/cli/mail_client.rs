@@ -27,7 +27,7 @@ pub(super) struct Login {
     pub(super) password: String,
 }
 
-/// Submits a message and returns the server's last words: it has accepted the message durably.
+/// Submits a message and returns the server's last reply, which says that the message is stored durably.
 pub(super) fn submit(address: SocketAddr, login: &Login, to: &str, message: &[u8]) -> io::Result<String> {
     let mut smtp = connect(address)?;
     expect(&mut smtp, "220")?;
@@ -54,7 +54,7 @@ pub(super) fn submit(address: SocketAddr, login: &Login, to: &str, message: &[u8
     Ok(accepted)
 }
 
-/// Reads a reply to its last line, which must begin with this code.
+/// Reads the lines of a reply; the last one must begin with this code.
 fn expect(smtp: &mut BufReader<TcpStream>, code: &str) -> io::Result<String> {
     loop {
         let mut line = String::new();
@@ -106,7 +106,7 @@ impl Imap {
         self.finish()
     }
 
-    /// Reads to the tagged answer, which must be OK.
+    /// Reads up to the tagged answer, which must be OK.
     fn finish(&mut self) -> io::Result<Vec<String>> {
         let tag = format!("a{} ", self.tag);
         let mut lines = Vec::new();
@@ -135,7 +135,8 @@ mod tests {
         Login { user: "alice".to_owned(), password: "open sesame".to_owned() }
     }
 
-    /// A server for one connection: says the first of these, and each other one after so many lines. Gives what it heard.
+    /// A server for one connection. It sends each text of the script after so many lines; returns the lines that it
+    /// received.
     fn serve(script: &'static [(usize, &'static str)]) -> (SocketAddr, JoinHandle<Vec<String>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();

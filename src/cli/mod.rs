@@ -49,13 +49,13 @@ pub fn main() -> ExitCode {
     status
 }
 
-/// Says what is wrong with the arguments: as JSON to a script that asked for it. Help and version are no failure.
+/// Reports wrong arguments, as JSON to a script that asked for it. Help and version are not failures.
 fn refuse(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
-    // The arguments could not be read, so that the switch is looked for as it stands.
+    // The arguments could not be parsed, so the switch is looked for among the raw ones.
     if std::env::args_os().any(|argument| argument == "--json") {
         let message = error.to_string();
         let first = message.lines().next().unwrap_or_default();
@@ -67,7 +67,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
     ExitCode::from(Code::Usage.exit_status())
 }
 
-/// What every command needs: where the data is, how to speak.
+/// The settings that every command needs: where the data is, and how to print.
 struct Context {
     output: Output,
     data: PathBuf,

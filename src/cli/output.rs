@@ -10,18 +10,18 @@ use serde_json::Value;
 use crate::control::{Code, Failure};
 use crate::daemon::logging;
 
-/// How long a daemon's last words may take.
+/// How long a daemon that ends waits for its last lines to be written.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Why data could not be written to standard output: the command did not do what it was asked for.
+/// Why data could not be written to standard output; the command then counts as failed.
 static UNWRITTEN: OnceLock<String> = OnceLock::new();
 
-/// How to speak.
+/// How to print.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Output {
     json: bool,
     quiet: bool,
-    /// Nobody waits for whoever reads it: a daemon goes on, and stops, whether its words are read or not.
+    /// Whether nothing waits for the reader: a daemon goes on, and stops, whether its output is read or not.
     unattended: bool,
 }
 
@@ -30,7 +30,7 @@ impl Output {
         Self { json, quiet, unattended: false }
     }
 
-    /// The same for a daemon.
+    /// The same for a daemon, which does not wait for a reader.
     pub(super) const fn unattended(self) -> Self {
         Self { unattended: true, ..self }
     }
@@ -43,7 +43,7 @@ impl Output {
         self.json
     }
 
-    /// A line of what was asked for.
+    /// Prints a line of the data that was asked for.
     pub(super) fn data(&self, line: impl AsRef<str>) {
         let line = format!("{}\n", line.as_ref());
         if self.unattended {
@@ -53,7 +53,8 @@ impl Output {
         note(out.write_all(line.as_bytes()).and_then(|()| out.flush()));
     }
 
-    /// Bytes that somebody else wrote: as they are into a file or a pipe; on a terminal without what controls it.
+    /// Prints bytes that somebody else wrote: unchanged into a file or a pipe, but without control characters on a
+    /// terminal.
     pub(super) fn bytes(&self, bytes: &[u8]) {
         let mut out = io::stdout().lock();
         let written = if out.is_terminal() {
@@ -64,24 +65,24 @@ impl Output {
         note(written.and_then(|()| out.flush()));
     }
 
-    /// A line of words around it; nothing with `--quiet` or `--json`.
+    /// Prints a line of explanation; nothing with `--quiet` or `--json`.
     pub(super) fn say(&self, line: impl AsRef<str>) {
         if !self.quiet && !self.json {
             self.warn(line);
         }
     }
 
-    /// A line that must be seen.
+    /// Prints a line that must be seen.
     pub(super) fn warn(&self, line: impl AsRef<str>) {
         let line = format!("{}\n", line.as_ref());
         if self.unattended {
             return logging::errors().print(line.as_bytes());
         }
-        // Where not even this can be said, the exit status says it.
+        // If even this cannot be written, the exit status shows the failure.
         let _ = io::stderr().lock().write_all(line.as_bytes());
     }
 
-    /// Waits a moment until what a daemon said is written.
+    /// Waits a moment until the lines of a daemon are written.
     pub(super) fn flush(&self) {
         if self.unattended {
             logging::output().flush(LAST_WORDS);
@@ -89,17 +90,17 @@ impl Output {
         }
     }
 
-    /// Whether everything that was asked for could be written.
+    /// Fails where data that was asked for could not be written.
     ///
     /// # Errors
-    /// [`Code::Failed`] where something could not.
+    /// [`Code::Failed`] with the reason.
     pub(super) fn is_written(&self) -> Result<(), Failure> {
         UNWRITTEN.get().map_or(Ok(()), |error| {
             Err(Failure::new(Code::Failed, format!("standard output cannot be written: {error}")))
         })
     }
 
-    /// An object of the JSON interface: gains `schema`.
+    /// Prints an object of the JSON interface, with `schema` added.
     pub(super) fn object(&self, object: &impl Serialize) {
         match serde_json::to_value(object) {
             Ok(Value::Object(mut members)) => {
@@ -111,7 +112,7 @@ impl Output {
         }
     }
 
-    /// A failure, in words or as JSON.
+    /// Prints a failure, in words or as JSON.
     pub(super) fn failure(&self, failure: &Failure) {
         if self.json {
             self.object(&serde_json::json!({ "error": failure }));
@@ -124,14 +125,14 @@ impl Output {
     }
 }
 
-/// The text with a replacement character for every control character but tabs and line ends: escape sequences of a
-/// sender, or from a text that was pasted, do nothing to the terminal.
+/// The text with a replacement character for every control character except tabs and line ends, so that escape
+/// sequences from a sender, or in a pasted text, have no effect on the terminal.
 fn for_terminal(text: &str) -> String {
     let text = text.replace("\r\n", "\n");
     text.chars().map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c }).collect()
 }
 
-/// Keeps in mind that something could not be written. A reader that went away wants no more: that is no failure.
+/// Remembers that something could not be written. A reader that went away wants no more, so that is not a failure.
 fn note(written: io::Result<()>) {
     if let Err(error) = written.map_err(|error| (error.kind() != ErrorKind::BrokenPipe).then(|| error.to_string())) {
         error.into_iter().for_each(|error| UNWRITTEN.set(error).unwrap_or_default());

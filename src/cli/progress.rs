@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Context;
 
-/// A bar, until it is cleared.
+/// A progress bar, shown until it is cleared.
 #[derive(Clone)]
 pub(super) struct Bar(ProgressBar);
 
@@ -22,23 +22,23 @@ impl Bar {
         Self(bar)
     }
 
-    /// So much of so much is done.
+    /// Shows that `done` of `total` is done.
     pub(super) fn set(&self, done: u64, total: u64) {
         self.0.set_length(total.max(1));
         self.0.set_position(done);
     }
 
-    /// Other words.
+    /// Changes the words.
     pub(super) fn say(&self, words: &'static str) {
         self.0.set_message(words);
     }
 
-    /// Prints a line above it.
+    /// Prints lines above the bar.
     pub(super) fn suspend(&self, act: impl FnOnce()) {
         self.0.suspend(act);
     }
 
-    /// Takes it away.
+    /// Removes the bar.
     pub(super) fn clear(&self) {
         self.0.finish_and_clear();
     }

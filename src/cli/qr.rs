@@ -22,7 +22,7 @@ struct Modules {
 
 impl Modules {
     fn of(text: &str) -> Result<Self, Failure> {
-        // Upper case fits QR's alphanumeric mode: a smaller code. Invitations are read in either case.
+        // Upper case fits QR's alphanumeric mode, which makes the code smaller. Invitations are read in either case.
         let code = QrCode::with_error_correction_level(text.to_ascii_uppercase(), EcLevel::M)
             .map_err(|error| Failure::new(Code::Failed, format!("the QR code cannot be made: {error}")))?;
         Ok(Self { width: code.width(), dark: code.into_colors().into_iter().map(|c| c == Color::Dark).collect() })
@@ -72,7 +72,7 @@ pub(super) fn png(text: &str, path: &Path) -> Result<(), Failure> {
     }
     let failure = |error: String| Failure::new(Code::Failed, format!("cannot write {}: {error}", path.display()));
     let side = u32::try_from(side).map_err(|error| failure(error.to_string()))?;
-    // Whoever reads it can use the invitation.
+    // Closed to others, because everybody who can read the file can use the invitation.
     let file = OpenOptions::new()
         .write(true)
         .create(true)

@@ -44,12 +44,12 @@ pub(super) fn run(context: &Context, verb: Queue) -> Result<(), Failure> {
     Ok(())
 }
 
-/// One recipient of a message, on a line.
+/// One recipient of a message, in one line.
 pub(super) fn line(item: &QueuedRecipient) -> String {
     format!("{}  to {}", item.id, standing(item))
 }
 
-/// The holders of copies: friends by their names, carriers by their number. Empty where there are none.
+/// The holders of copies: friends by their names, carriers by how many there are. Empty where no copy is held.
 fn holders(item: &QueuedRecipient) -> String {
     let friends: Vec<&String> = item.custody.iter().filter_map(|copy| copy.friend.as_ref()).collect();
     let carriers = match item.custody.len() - friends.len() {

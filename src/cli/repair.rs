@@ -12,7 +12,7 @@ use super::up::{known_passphrase, read_passphrase};
 use crate::control::{Code, Failure};
 use crate::daemon::repair::{Finding, Unreadable, Waiting, examine, is_locked, prepare};
 
-/// What was found, and what was done about it.
+/// The findings, and what was done about them.
 #[derive(Serialize)]
 struct Answer<'a> {
     findings: Vec<Value>,
@@ -61,7 +61,7 @@ pub(super) fn run(context: &Context, check: bool, passphrase_file: Option<&Path>
         (false, false) => found.iter().flat_map(Finding::lines).collect::<Vec<_>>().join("\n"),
     });
     match failure {
-        // It is in the answer: one command writes one object.
+        // The message is already in the answer, since one command writes only one object.
         Some(failure) if context.output.is_json() => Err(Failure { message: String::new(), ..failure }),
         Some(failure) => Err(failure),
         None => Ok(()),

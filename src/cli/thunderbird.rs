@@ -18,7 +18,7 @@ use crate::control::{Code, Failure};
 
 const BEGIN: &str = "// runepeer: begin (written by runepeer mail setup thunderbird)";
 const END: &str = "// runepeer: end";
-/// Far above the numbers that Thunderbird gives to accounts made by hand. Local Folders get the number before.
+/// Far above the numbers that Thunderbird gives to accounts made by hand. Local Folders get the number before this one.
 const NUMBER: u32 = 7863;
 
 pub(super) fn set_up(context: &Context, profile: Option<PathBuf>, settings: &MailSettings) -> Result<(), Failure> {
@@ -61,7 +61,7 @@ fn read(file: &Path) -> std::io::Result<String> {
     }
 }
 
-/// Replaces a file of the profile at once: a crash leaves the old or the new one.
+/// Replaces a file of the profile in one step: a crash leaves the old file or the new one.
 fn replace(file: &Path, text: &str) -> std::io::Result<()> {
     let temporary = file.with_extension("js.runepeer");
     let mut options = fs::OpenOptions::new();
@@ -71,7 +71,8 @@ fn replace(file: &Path, text: &str) -> std::io::Result<()> {
     fs::rename(&temporary, file)
 }
 
-/// The profile that Thunderbird opens by itself: `Default=` of an installation, the one marked as default, the only one.
+/// The profile that Thunderbird opens by itself: the `Default=` of an installation, the one marked as default, or the
+/// only one.
 fn default_profile() -> Result<PathBuf, Failure> {
     let root = std::env::home_dir().unwrap_or_default().join(".thunderbird");
     let ini = fs::read_to_string(root.join("profiles.ini")).unwrap_or_default();
@@ -101,7 +102,7 @@ fn profile_of(ini: &str) -> Option<String> {
     marked.or_else(|| if all.len() == 1 { all.pop() } else { None })
 }
 
-/// Thunderbird's `lock` is a link to `address:+process`; a leftover of a crash names a process that is gone.
+/// Thunderbird's `lock` is a link to `address:+process`; a link that a crash left names a process that is gone.
 fn is_running(profile: &Path) -> bool {
     let Ok(target) = fs::read_link(profile.join("lock")) else { return false };
     let target = target.to_string_lossy().into_owned();
@@ -137,13 +138,13 @@ fn lines(preferences: &[(String, Preference)]) -> String {
     lines
 }
 
-/// The text that `prefs.js` gives a preference; Thunderbird writes each on a line of its own.
+/// The text that `prefs.js` has for a preference; Thunderbird writes each preference on a line of its own.
 fn text_of<'a>(prefs: &'a str, key: &str) -> Option<&'a str> {
     let start = format!("user_pref(\"{key}\", \"");
     prefs.lines().find_map(|line| line.strip_prefix(&start)?.strip_suffix("\");"))
 }
 
-/// `prefs.js` with these preferences set anew, and all others as they were.
+/// `prefs.js` with new values for these preferences, and all others as they were.
 fn merge(prefs: &str, preferences: &[(String, Preference)]) -> String {
     let ours: Vec<String> = preferences.iter().map(|(key, _)| format!("user_pref(\"{key}\",")).collect();
     let mut merged = String::new();
@@ -154,7 +155,7 @@ fn merge(prefs: &str, preferences: &[(String, Preference)]) -> String {
     merged + &lines(preferences)
 }
 
-/// A list with this member, at its end where it is new.
+/// A list that contains this member; a new member is added at the end.
 fn with_member(list: Option<&str>, member: &str) -> String {
     match list {
         Some(list) if list.split(',').any(|one| one.trim() == member) => list.to_owned(),
@@ -173,7 +174,7 @@ fn has_others(prefs: &str, ours: &Account) -> bool {
     })
 }
 
-/// What the daemon says about one of its identities.
+/// The settings of an identity's account, from the daemon.
 struct Account {
     address: String,
     name: String,
@@ -199,14 +200,14 @@ impl Account {
         (NUMBER..).find(|n| is_ours(*n) || is_free(*n)).unwrap_or(NUMBER)
     }
 
-    /// What `prefs.js` needs for the account to be there, beside what it holds already.
+    /// The preferences that `prefs.js` still needs for the account.
     fn preferences(&self, prefs: &str) -> Vec<(String, Preference)> {
         let n = self.number(prefs);
         let (account, server, identity, smtp) =
             (format!("account{n}"), format!("server{n}"), format!("id{n}"), format!("smtp{n}"));
         let mut set = Vec::new();
         let mut accounts = with_member(text_of(prefs, "mail.accountmanager.accounts"), &account);
-        // Without Local Folders, Thunderbird takes the profile for a new one.
+        // Without Local Folders, Thunderbird treats the profile as a new one.
         if text_of(prefs, "mail.accountmanager.localfoldersserver").is_none() {
             let (local, local_server) = (format!("account{}", NUMBER - 1), format!("server{}", NUMBER - 1));
             accounts = with_member(Some(&accounts), &local);
@@ -241,7 +242,8 @@ impl Account {
             ("check_new_mail", Truth(true)),
             ("login_at_startup", Truth(true)),
             ("use_idle", Truth(true)),
-            // The daemon is on this machine: a second copy in the clear would only be one more thing to seize.
+            // The daemon is on this machine: a second copy of the mail, in the clear, would only be one more thing to
+            // seize.
             ("offline_download", Truth(false)),
             ("autosync_offline_stores", Truth(false)),
             ("spamLevel", Number(0)),
@@ -262,7 +264,7 @@ impl Account {
             ("fcc_folder_picker_mode", Text("0".to_owned())),
             ("drafts_folder_picker_mode", Text("0".to_owned())),
             ("archives_folder_picker_mode", Text("0".to_owned())),
-            // Mail is sealed already: a key of Thunderbird's own would only tell more.
+            // Mail is sealed already: a key of Thunderbird's own would only reveal more.
             ("autoEncryptDrafts", Truth(false)),
             ("sendAutocryptHeaders", Truth(false)),
             ("attachPgpKey", Truth(false)),
@@ -276,7 +278,7 @@ impl Account {
             ("authMethod", Number(3)),
             ("try_ssl", Number(0)),
             ("username", Text(self.user.clone())),
-            // Thunderbird names itself by this in EHLO instead of the machine.
+            // Thunderbird names itself so in EHLO, instead of giving the name of the machine.
             ("hello_argument", Text("localhost".to_owned())),
         ]
     }
@@ -294,19 +296,20 @@ fn local_folders(account: &str, server: &str) -> Vec<(String, Preference)> {
     ]
 }
 
-/// What keeps Thunderbird from telling others about our mail; and, in a profile that is only for it, from
-/// opening pages and reporting home. Security updates and the lists of revoked certificates stay as they are.
+/// Settings that keep Thunderbird from telling others about our mail. In a profile that is only for our mail, they also
+/// keep it from opening pages and reporting home. Security updates and the lists of revoked certificates stay as they
+/// are.
 fn quiet(alone: bool) -> Vec<(String, Preference)> {
     let mut set = vec![
         ("mailnews.message_display.disable_remote_image", Truth(true)),
         ("mailnews.headers.sendUserAgent", Truth(false)),
         ("mail.collect_email_address_outgoing", Truth(false)),
-        // Key look-up would tell strangers whom one writes to.
+        // Key look-up would tell strangers to whom the user writes.
         ("mail.openpgp.keyserver_list", Text(String::new())),
     ];
     if alone {
         set.extend([
-            // The account wizard, if ever opened, keeps the address to itself as far as it can.
+            // If the account wizard is ever opened, it should reveal the address to as few servers as possible.
             ("mailnews.auto_config.guess.enabled", Truth(false)),
             ("mailnews.auto_config.fetchFromISP.enabled", Truth(false)),
             ("mailnews.auto_config.fetchFromExchange.enabled", Truth(false)),
@@ -322,7 +325,7 @@ fn quiet(alone: bool) -> Vec<(String, Preference)> {
             ("toolkit.telemetry.shutdownPingSender.enabled", Truth(false)),
             ("toolkit.telemetry.updatePing.enabled", Truth(false)),
             ("toolkit.telemetry.bhrPing.enabled", Truth(false)),
-            // Where the machine is, and whether it is online, are asked of strangers.
+            // These ask strangers where the machine is, and whether it is online.
             ("browser.region.update.enabled", Truth(false)),
             ("browser.region.network.url", Text(String::new())),
             ("network.connectivity-service.enabled", Truth(false)),
@@ -355,7 +358,7 @@ mod tests {
         assert!(once.starts_with("user_pref(\"mine\", 1);\n"));
         let more = format!("{once}user_pref(\"after\", 2);\n");
         assert_eq!(splice(&more, &block), more);
-        // Half of a block is none of ours.
+        // A block with only one of its marks is not ours.
         for torn in [format!("{END}\nmine\n{BEGIN}\n"), format!("mine\n{BEGIN}\n"), format!("{END}\nmine\n")] {
             assert_eq!(splice(&torn, "ours\n"), format!("{torn}{BEGIN}\nours\n{END}\n"));
         }
@@ -399,7 +402,7 @@ mod tests {
         for line in prefs.lines().filter(|line| !line.contains("accounts\"") && !line.contains("smtpservers")) {
             assert_eq!(after.lines().filter(|one| *one == line).count(), 1, "{line}");
         }
-        // What the user adds later survives, a second identity of the daemon gets its own account.
+        // Accounts that the user adds later stay, and a second identity of the daemon gets an account of its own.
         let later = after.replace("account1,account2,account7863", "account1,account2,account7863,account3");
         let second = merged(&merged(&later, "alice@x.onion"), "work@y.onion");
         let accounts = "account1,account2,account7863,account3,account7864";

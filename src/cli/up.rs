@@ -15,7 +15,7 @@ use crate::control::reply::{Carrier, CarrierStatus, IdentityStatus, Listen, Stat
 use crate::control::{Code, Command, Failure};
 use crate::daemon::{Node, Preparation, Start, logging};
 
-/// A log that is read in a moment needs no bar, in bytes.
+/// Only a log of at least so many bytes takes long enough for a progress bar.
 const WORTH_A_BAR: u64 = 32 << 20;
 
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
@@ -80,12 +80,13 @@ pub(super) fn run(context: &Context, up: Up) -> Result<(), Failure> {
     let start = Start { reading, space: up.space, ..Start::new(name, passphrase, file) };
     let runtime = runtime()?;
     let result = runtime.block_on(serve(context, preparation, start, bar));
-    // A thread that waits for a disk must not keep the process: what was acknowledged is safe.
+    // A thread that waits for a disk must not delay the end of the process: acknowledged mail is safe.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
 }
 
-/// The same transport with an absolute directory: the setting is kept, and the next start may be elsewhere.
+/// The same transport with an absolute directory, because the setting is kept and the next start may be in another
+/// directory.
 fn absolute(transport: String) -> String {
     let directory = transport.strip_prefix("loopback:").and_then(|directory| std::path::absolute(directory).ok());
     directory.map_or(transport, |directory| format!("loopback:{}", directory.display()))
@@ -106,21 +107,21 @@ async fn serve(context: &Context, preparation: Preparation, start: Start, readin
     result
 }
 
-/// Shows how the node comes up, says what to do next, and then waits: only a failure returns.
+/// Shows how the node starts, tells the user what to do next, and then waits; returns only with a failure.
 async fn show_progress(context: &Context, node: &Node, is_new: bool) -> Result<(), Failure> {
     wait_until_reachable(context, node).await?;
     next_steps(context, node, is_new).await?;
     std::future::pending().await
 }
 
-/// SIGINT, SIGTERM, or SIGHUP: a terminal that is closed stops the daemon as cleanly. `nohup` still keeps it running. All
-/// that come after the first change nothing.
+/// Waits for SIGINT, SIGTERM, or SIGHUP: closing the terminal stops the daemon as cleanly. `nohup` still keeps it
+/// running. Later signals change nothing.
 pub(super) async fn interrupted() {
     use tokio::signal::unix::{SignalKind, signal};
     let hangup = if ignores_hangup() { None } else { signal(SignalKind::hangup()).ok() };
     let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
-        // Without handlers the signals end the process at once, which is always safe.
+        // Without handlers, a signal ends the process at once, which is always safe.
         return std::future::pending().await;
     };
     let hung_up = async {
@@ -140,7 +141,7 @@ pub(super) async fn interrupted() {
 fn ignores_hangup() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    // SIGHUP is number 1, and so the lowest bit.
+    // SIGHUP is number 1, which is the lowest bit.
     ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
@@ -172,7 +173,7 @@ async fn wait_until_reachable(context: &Context, node: &Node) -> Result<(), Fail
     }
 }
 
-/// The carrier of this node where it carries.
+/// The carrier of this node, if it is switched on.
 fn carrying(status: &Status) -> Option<&Carrier> {
     match &status.carrier {
         Some(CarrierStatus::Open(carrier)) => Some(carrier).filter(|carrier| carrier.enabled),
@@ -180,12 +181,13 @@ fn carrying(status: &Status) -> Option<&Carrier> {
     }
 }
 
-/// Whether a reason for which Tor is blocked is to be told: there is one, and it is not the one that was told last.
+/// Whether the user should be told this reason for which Tor is blocked: it is not empty, and not the one that was told
+/// last.
 fn is_news(reason: &str, told: &str) -> bool {
     !reason.is_empty() && reason != told
 }
 
-/// The step that `up` waits for, where this percentage of the way to the network is done.
+/// The step for which `up` waits, at this percentage of the way to the network.
 const fn coming_up(percent: u64) -> &'static str {
     if percent < 100 { "Connecting to Tor" } else { "Publishing the address" }
 }
@@ -233,7 +235,8 @@ fn ask_name(context: &Context) -> Result<String, Failure> {
     output::ask("Name:").map_err(|error| Failure::new(Code::Failed, format!("the terminal cannot be read: {error}")))
 }
 
-/// The passphrase: from the file, or asked for; none where the data directory has none, or nobody can be asked.
+/// The passphrase, from the file or the terminal; `None` where the data directory has none, or where nobody can be
+/// asked.
 fn passphrase(context: &Context, up: &Up, preparation: &Preparation) -> Result<Option<Zeroizing<String>>, Failure> {
     if let Some(path) = &up.passphrase_file {
         return read_passphrase(path).map(Some);
