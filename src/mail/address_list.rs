@@ -29,7 +29,7 @@ pub enum Mailbox {
     GroupEnd,
 }
 
-/// An address list as a mail program would show it. What cannot be read is left out.
+/// An address list as a mail program would show it. Entries that cannot be read are left out.
 pub fn address_list(value: &[u8]) -> Vec<Mailbox> {
     entries(value).into_iter().map(|entry| entry.mailbox).collect()
 }
@@ -37,7 +37,7 @@ pub fn address_list(value: &[u8]) -> Vec<Mailbox> {
 /// One entry of an address list, with its place in the value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
-    /// What it says.
+    /// The entry itself.
     pub(super) mailbox: Mailbox,
     /// From its first to its last byte, with display name and comments.
     pub(super) whole: Range<usize>,
@@ -64,7 +64,7 @@ struct Current {
     words: Option<Range<usize>>,
     space: bool,
     comment: Text,
-    /// The same bytes without space: a bare address.
+    /// The same bytes without spaces: a bare address.
     spec: Text,
     /// Where the last `@` is in `spec`.
     at_sign: Option<usize>,
@@ -140,7 +140,7 @@ impl ListReader<'_> {
         self.finish_group();
     }
 
-    /// Adds to the display name and to the bare address; what follows `>` means nothing.
+    /// Adds to the display name and to the bare address; text after `>` is ignored.
     fn word(&mut self, text: &[u8], start: usize) {
         meter::steps(2 * text.len());
         let current = &mut self.current;
@@ -298,7 +298,7 @@ fn strict_mailbox(value: &[u8]) -> Option<(String, &[u8])> {
                 return Some((address, next.strip_prefix(b">")?));
             }
             (b'"', next) => rest = after_quotes(next)?,
-            // A phrase: no special of RFC 5322 §3.2.3 but the dot that many programs leave unquoted.
+            // A phrase has no special of RFC 5322 §3.2.3, except the dot, which many programs leave unquoted.
             (byte, next) if *byte >= b' ' && !b"()>[]:;@\\,\x7f".contains(byte) || *byte == b'\t' => rest = next,
             _ => return None,
         }

@@ -40,7 +40,7 @@ pub fn encode(bytes: &[u8]) -> String {
 /// The bytes of this text. They are never longer than the text.
 ///
 /// # Errors
-/// [`Base91Error`] at the first character that does not belong to it.
+/// [`Base91Error`] at the first character that is not in the alphabet.
 pub fn decode(text: &str) -> Result<Vec<u8>, Base91Error> {
     let mut bytes = Vec::with_capacity(text.len() / 16 * 13 + 2);
     let (mut queue, mut bits) = (0_u32, 0_u32);
@@ -67,7 +67,7 @@ fn character(value: u32) -> char {
     usize::try_from(value).ok().and_then(|value| ALPHABET.get(value)).copied().map_or('"', char::from)
 }
 
-/// The place of a character in the alphabet, without looking through it.
+/// The place of a character in the alphabet, found without a search.
 fn digit(character: u8) -> Result<u32, Base91Error> {
     let (first, place) = match character {
         b'A'..=b'Z' => (b'A', 0),
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn known_texts() {
-        // Of the reference program.
+        // An example from the reference program.
         assert_eq!(encode(b"Hello World!"), ">OwJh>Io0Tv!8PE");
         assert_eq!(decode(">OwJh>Io0Tv!8PE").unwrap(), b"Hello World!");
         assert_eq!(encode(b""), "");
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn every_two_bytes_come_back() {
-        // Pairs of 13 and of 14 bits, and all places where one begins and the other ends.
+        // All pairs, of 13 and of 14 bits, and all places where one pair ends and the next begins.
         for number in 0..=u16::MAX {
             let bytes = [number.to_le_bytes(), number.to_le_bytes()].concat();
             assert_eq!(decode(&encode(&bytes[..2])).as_deref(), Ok(&bytes[..2]), "{number}");

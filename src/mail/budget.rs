@@ -10,7 +10,7 @@ use crate::base::limits::{
 
 use super::headers::{self, Field};
 
-/// What may still be read of the headers of one message.
+/// How much may still be read of the headers of one message.
 #[derive(Debug)]
 pub struct HeaderBudget {
     bytes: usize,
@@ -32,7 +32,7 @@ impl HeaderBudget {
         let is_cut = window < header.len();
         let window = header.get(..window).unwrap_or_default();
         let mut fields: Vec<Field<'a>> = headers::fields(window).take(count.min(self.fields)).collect();
-        // The last one may go on behind the bound.
+        // The last field may continue beyond the bound.
         let end: usize = fields.iter().map(|field| field.raw.len()).sum();
         if is_cut && end == window.len() {
             fields.pop();

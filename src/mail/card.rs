@@ -46,7 +46,7 @@ pub struct Card {
     /// The author's certificate (OpenPGP, binary, base64 in the JSON).
     #[serde(with = "super::base64_bytes")]
     pub certificate: Vec<u8>,
-    /// Ties the address's onion to the certificate.
+    /// Binds the address's onion to the certificate.
     pub binding: Binding,
     /// The key with which the reader of this card authenticates its SENDs to the author (base64).
     #[serde(with = "super::mac_key")]
@@ -54,7 +54,7 @@ pub struct Card {
     /// The secret of the invitation that this card redeems (base64), on the first card to an inviter.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "super::base64_option")]
     pub invitation: Option<Vec<u8>>,
-    /// The boxes at which the reader may leave something while the author is away.
+    /// The boxes in which the reader may leave objects while the author is away.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub boxes: Vec<CardBox>,
     /// Whether the author returns receipts to the reader.
@@ -74,13 +74,13 @@ const fn is_yes(value: &bool) -> bool {
 /// One box of a card's author (docs/protocol.md, "Drops in cards").
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CardBox {
-    /// Where the carrier is.
+    /// The onion of the carrier.
     #[serde(with = "super::text")]
     pub onion: Onion,
     /// The carrier's primary key.
     #[serde(with = "super::text")]
     pub fingerprint: Fingerprint,
-    /// What the reader's tokens are made from (base64).
+    /// The seed from which the reader's tokens are made (base64).
     #[serde(with = "super::token_seed")]
     pub seed: TokenSeed,
     /// For each class, how many tokens there are in an epoch.

@@ -13,19 +13,19 @@ use crate::base::meter;
 
 use super::params::hex;
 
-/// Between so many bytes the caller is asked whether to go on.
+/// After at most so many bytes the caller is asked whether to go on.
 pub(super) const PIECE: usize = 64 * KIB;
-/// What is done with a byte at most.
+/// The most steps that are made for a byte.
 #[cfg(test)]
 pub(super) const STEPS_PER_BYTE: u64 = 8;
 
-/// Asked between pieces: whether to go on.
+/// A question to the caller, asked between pieces: whether to go on.
 pub type GoOn<'a> = dyn FnMut() -> bool + 'a;
 
 /// A character set that we can read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Charset {
-    /// One of the Encoding Standard.
+    /// A set of the Encoding Standard.
     Known(&'static Encoding),
     /// RFC 2152.
     Utf7,
@@ -46,7 +46,7 @@ impl Charset {
         Encoding::for_label_no_replacement(name).map_or(Self::Unclear, Self::Known)
     }
 
-    /// These bytes as text; `None` where the caller did not go on.
+    /// These bytes as text; `None` where the caller did not want to go on.
     pub(super) fn text(self, bytes: &[u8], go_on: &mut GoOn<'_>) -> Option<String> {
         match self {
             Self::Known(encoding) => decoded(encoding, bytes, true, go_on),
@@ -60,7 +60,8 @@ impl Charset {
     }
 }
 
-/// `None` where the caller did not go on, or (unless they are replaced) at bytes that the encoding does not have.
+/// `None` where the caller did not want to go on, or, unless `replace` is set, at bytes that the encoding does not
+/// have.
 fn decoded(encoding: &'static Encoding, bytes: &[u8], replace: bool, go_on: &mut GoOn<'_>) -> Option<String> {
     let mut decoder = encoding.new_decoder_with_bom_removal();
     let mut text = String::new();
@@ -83,7 +84,7 @@ fn decoded(encoding: &'static Encoding, bytes: &[u8], replace: bool, go_on: &mut
     Some(text)
 }
 
-/// UTF-7 (RFC 2152): `+`, UTF-16 in base64, and `-` or the end of that.
+/// UTF-7 (RFC 2152): `+` begins UTF-16 in base64, which `-` or any other character ends.
 fn utf7(bytes: &[u8], go_on: &mut GoOn<'_>) -> Option<String> {
     let mut text = String::new();
     let mut units: Vec<u16> = Vec::new();

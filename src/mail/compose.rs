@@ -14,13 +14,13 @@ use crate::base::limits::{MIME_PARTS, RECIPIENTS};
 pub struct Attachment {
     /// Its name, without folders.
     pub name: String,
-    /// Its media type; anything that is none becomes `application/octet-stream`.
+    /// Its media type; a text that is not a media type becomes `application/octet-stream`.
     pub media_type: String,
     /// Its bytes.
     pub bytes: Vec<u8>,
 }
 
-/// What a message shall say.
+/// The fields and the text of a message that is to be composed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Draft {
     /// The author's address.
@@ -33,9 +33,9 @@ pub struct Draft {
     pub subject: String,
     /// The text, with any line ends.
     pub body: String,
-    /// Date.
+    /// The date.
     pub date: Timestamp,
-    /// Message-ID with its angle brackets, as of [`super::outgoing::fresh_message_id`].
+    /// The Message-ID with its angle brackets, as [`super::outgoing::fresh_message_id`] makes it.
     pub message_id: String,
     /// The files.
     pub attachments: Vec<Attachment>,
@@ -44,10 +44,10 @@ pub struct Draft {
 /// Why a draft cannot become a message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ComposeError {
-    /// Not an address.
+    /// The text is not an address.
     #[error("{0} is not an address")]
     Address(String),
-    /// Nobody to send it to, or too many.
+    /// There is no recipient, or there are too many.
     #[error("a message has between 1 and {RECIPIENTS} recipients")]
     Recipients,
     /// Too many attachments.
@@ -61,7 +61,7 @@ pub enum ComposeError {
 /// The message of a draft, with CRLF line ends.
 ///
 /// # Errors
-/// [`ComposeError`]: an address, a number, or a Message-ID that is none.
+/// [`ComposeError`]: a wrong address, a wrong number of recipients or files, or a wrong Message-ID.
 pub fn compose(draft: &Draft) -> Result<Vec<u8>, ComposeError> {
     if !(1..=RECIPIENTS).contains(&(draft.to.len() + draft.cc.len())) {
         return Err(ComposeError::Recipients);
@@ -72,7 +72,7 @@ pub fn compose(draft: &Draft) -> Result<Vec<u8>, ComposeError> {
     if !draft.message_id.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(ComposeError::Form);
     }
-    // Both as they are: the library would read a clock, and encode a long word.
+    // These two fields are written as they are: the library would read a clock, and would encode a long word.
     let mut builder = Message::builder()
         .raw_header(raw("Date", draft.date.rfc5322()))
         .from(mailbox(&draft.from)?)
@@ -88,7 +88,7 @@ pub fn compose(draft: &Draft) -> Result<Vec<u8>, ComposeError> {
     let message = if draft.attachments.is_empty() {
         builder.singlepart(text)
     } else {
-        // Not random: the same draft gives the same bytes.
+        // The boundary is not random, so that the same draft gives the same bytes.
         let boundary = data_encoding::HEXLOWER.encode(&Sha256::digest(draft.message_id.as_bytes()));
         let mut parts = MultiPart::mixed().boundary(boundary).singlepart(text);
         for attachment in &draft.attachments {
@@ -99,8 +99,8 @@ pub fn compose(draft: &Draft) -> Result<Vec<u8>, ComposeError> {
     message.map(|message| message.formatted()).map_err(|_| ComposeError::Form)
 }
 
-/// A name for a file that is only a name: without folders, controls and characters that turn the reading
-/// direction (which can hide an ending).
+/// A name for a file without folders, control characters, and characters that turn the reading direction (which can
+/// hide an extension).
 pub fn file_name(name: &str) -> String {
     let name = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let name: String = one_line(name).chars().take(200).collect();
@@ -132,7 +132,7 @@ fn crlf(text: &str) -> String {
 fn part(attachment: &Attachment) -> Result<SinglePart, ComposeError> {
     let octets = || ContentType::parse("application/octet-stream");
     let media_type = match attachment.media_type.split_once('/') {
-        // A composite type must not be encoded (RFC 2046 §5), and files always are.
+        // A composite type must not be encoded (RFC 2046 §5), but files always are encoded.
         Some(("multipart" | "message", _)) | None => octets(),
         Some(_) => ContentType::parse(&attachment.media_type).or_else(|_| octets()),
     };

@@ -17,26 +17,27 @@ use serde::{Deserialize, Serialize};
 use crate::base::limits::CONTENT_HEADER_BYTES;
 use crate::base::{ContentId, Timestamp};
 
-/// What a content is.
+/// The kinds of content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum ContentKind {
     /// An RFC 5322 message, as the mail program wrote it: `mail/1`.
     Mail,
     /// The drafts' JSON message with base91 attachments: `mail-json/1`.
     MailJson,
-    /// What an identity tells one contact about itself ([`super::Card`], JSON): `card/1`.
+    /// The card of an identity for one contact ([`super::Card`], JSON): `card/1`.
     Card,
-    /// A carrier's challenge to whoever registers ([`super::proof`]): `challenge/1`.
+    /// A carrier's challenge to a client that registers ([`super::proof`]): `challenge/1`.
     Challenge,
-    /// The answer to it: `challenge-answer/1`.
+    /// The answer to a challenge: `challenge-answer/1`.
     ChallengeAnswer,
     /// Receipts of copies that came through a box: `receipt/1`.
     Receipt,
-    /// What its author leaves at its own box, to see whether that works: `check/1`.
+    /// A test object that its author leaves in its own box, to check that the box works: `check/1`.
     Check,
 }
 
-/// What only who opened one copy of a content can know, and returns to its author (docs/protocol.md, "Receipts").
+/// A secret that only the node which opened one copy of a content knows, and returns to its author (docs/protocol.md,
+/// "Receipts").
 pub type Receipt = [u8; 32];
 
 impl ContentKind {
@@ -56,7 +57,7 @@ impl ContentKind {
     const ALL: [Self; 7] =
         [Self::Mail, Self::MailJson, Self::Card, Self::Challenge, Self::ChallengeAnswer, Self::Receipt, Self::Check];
 
-    /// What whoever does not know it is to do.
+    /// Whether a node that does not know the kind must refuse it.
     const fn weight(self) -> &'static str {
         match self {
             Self::Receipt | Self::Check => "optional",
@@ -72,13 +73,13 @@ impl ContentKind {
 /// A content: header and payload. [`Content::encode`] gives the bytes that are signed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Content {
-    /// What the payload is.
+    /// The kind of the payload.
     pub kind: ContentKind,
     /// The random id, the same in every copy and retry.
     pub id: ContentId,
-    /// After this moment, and 48 hours, nobody accepts it.
+    /// Nodes refuse the content 48 hours after this moment.
     pub expires: Timestamp,
-    /// What is to be returned to the author by whoever opens it, in a copy that is left at a box.
+    /// The secret that the node which opens the content returns to the author; only in a copy that is left in a box.
     pub receipt: Option<Receipt>,
     /// The payload.
     pub payload: Vec<u8>,
@@ -87,16 +88,16 @@ pub struct Content {
 /// Why a content was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ContentError {
-    /// The header is not of the form above.
+    /// The header does not have the form above.
     #[error("the content's header is malformed")]
     Malformed,
     /// The header has no end within its bound.
     #[error("the content's header is too long")]
     HeaderTooLong,
-    /// A kind or version that we do not know, which says that it must be understood.
+    /// An unknown kind or version, marked as one that must be understood.
     #[error("a critical content of an unknown kind")]
     UnknownCritical,
-    /// A kind or version that we do not know, which says that it may be ignored.
+    /// An unknown kind or version, marked as one that may be ignored.
     #[error("an optional content of an unknown kind")]
     UnknownOptional,
 }

@@ -5,8 +5,8 @@ use crate::base::{Timestamp, meter};
 
 use super::structure::Text;
 
-/// Reads a Date: `[day-name,] day month year hour:minute[:second] zone`, with comments anywhere. A zone that
-/// is not known counts as UTC, as the RFC asks. `None` where it is no date between 1900 and 9999.
+/// Reads a Date: `[day-name,] day month year hour:minute[:second] zone`, with comments anywhere. An unknown zone counts
+/// as UTC, as the RFC asks. `None` where the value is not a date between 1900 and 9999.
 pub fn parse(value: &[u8]) -> Option<Timestamp> {
     let text = String::from_utf8(without_comments(value)).ok()?;
     let mut words =

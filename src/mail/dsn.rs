@@ -17,9 +17,9 @@ use super::{Address, headers};
 /// Why a message did not reach a recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum FailureReason {
-    /// It expired, and no attempt came as far as sending it.
+    /// It expired before any attempt sent it.
     Expired,
-    /// The attempts ended; it may have arrived, but no acknowledgement did.
+    /// The attempts ended; it may have arrived, but no acknowledgement came back.
     Unconfirmed,
     /// The recipient's node refused it for good.
     Refused,
@@ -29,12 +29,13 @@ pub enum FailureReason {
     NoContact,
     /// Its sender took it back, but a copy was on its way before and may have arrived.
     Recalled,
-    /// It is larger than what the recipient's node takes.
+    /// It is larger than the recipient's node accepts.
     TooLarge,
 }
 
 impl FailureReason {
-    /// The enhanced status code (RFC 3463). What may have arrived is in class 4: no code says that it has not.
+    /// The enhanced status code (RFC 3463). A message that may have arrived gets class 4: class 5 would say that it has
+    /// not.
     pub const fn status(self) -> &'static str {
         match self {
             Self::Expired | Self::Unconfirmed => "4.4.7",
@@ -69,12 +70,12 @@ impl FailureReason {
     }
 }
 
-/// What is reported of one recipient (RFC 3464 §2.3.3).
+/// The report about one recipient (RFC 3464 §2.3.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// Nothing more is tried.
+    /// It failed, and is not tried again.
     Failed(FailureReason),
-    /// It is late and is tried on, until then.
+    /// It is late, and is tried again until then.
     Delayed {
         /// When the attempts end.
         until: Timestamp,
@@ -101,9 +102,9 @@ pub enum SoFar {
 impl Outcome {
     const fn action(self) -> &'static str {
         match self {
-            // Of the five actions of RFC 3464 §2.3.3 `failed`, `delivered` and `relayed` each say what nobody here knows.
-            // `delayed` leaves open whether the message arrives; that nothing more is tried is said by the text, and by the
-            // absence of Will-Retry-Until.
+            // Of the five actions of RFC 3464 §2.3.3, `failed`, `delivered` and `relayed` each state something that
+            // this node does not know. `delayed` leaves open whether the message arrives; the text, and the absence of
+            // Will-Retry-Until, say that it is not tried again.
             Self::Failed(reason) if reason.is_doubtful() => "delayed",
             Self::Failed(_) => "failed",
             Self::Delayed { .. } => "delayed",
@@ -149,17 +150,17 @@ impl Outcome {
 /// One recipient in a report.
 #[derive(Clone)]
 pub struct Concerned {
-    /// What the user calls them.
+    /// The petname of the recipient.
     pub petname: String,
-    /// Where the message goes.
+    /// The address to which the message goes.
     pub address: Address,
     /// ORCPT, as the mail program gave it.
     pub original: Option<String>,
-    /// What became of it.
+    /// How it ended.
     pub outcome: Outcome,
 }
 
-/// What a report is about.
+/// The message that a report is about, and its recipients.
 pub struct Report<'a> {
     /// The identity's own address.
     pub own: &'a Address,
@@ -169,9 +170,9 @@ pub struct Report<'a> {
     pub envelope: Option<&'a str>,
     /// When it was submitted.
     pub submitted: Timestamp,
-    /// Those of whom it tells.
+    /// The recipients that the report is about.
     pub recipients: &'a [Concerned],
-    /// The fields of its header by which its sender knows it again, as they were written.
+    /// The fields of its header by which its sender recognises it, as they were written.
     pub headers: &'a [u8],
     /// The whole message, where it is to be returned.
     pub message: Option<&'a [u8]>,
@@ -214,10 +215,11 @@ impl Report<'_> {
     }
 }
 
-/// The field of [`Report::headers`] with the Message-ID that the mail program wrote, where the signed one is another.
+/// The field of [`Report::headers`] with the Message-ID that the mail program wrote, where the signed one differs.
 pub const WRITTEN_ID: &str = "Original-Message-ID";
 
-/// A report of what became of a message (RFC 3464). It answers the message, so that a mail program shows it there.
+/// A report about the fate of a message (RFC 3464). It answers the message, so that a mail program shows it in its
+/// thread.
 pub fn report(report: &Report<'_>, id: ContentId, now: Timestamp) -> Vec<u8> {
     let boundary = format!("=_rune_{id}");
     let daemon = format!("Mail delivery <mailer-daemon@{}>", report.own.onion());
@@ -275,12 +277,12 @@ pub fn report(report: &Report<'_>, id: ContentId, now: Timestamp) -> Vec<u8> {
     bytes
 }
 
-/// The Message-ID in these fields, where it is one.
+/// The Message-ID in these fields, if it is a valid one.
 fn message_id(fields: &[u8], name: &str) -> Option<String> {
     headers::fields(fields).find(|field| field.is(name)).and_then(|field| headers::message_id(field.value))
 }
 
-/// What a mail program gave, as it may stand in a header: printable ASCII.
+/// A text of a mail program, in the form that a header allows: printable ASCII.
 fn one_line(text: &str) -> String {
     text.chars().map(|c| if matches!(c, ' '..='~') { c } else { '?' }).collect()
 }
@@ -322,7 +324,7 @@ pub fn greeting_failed(
     text.into_bytes()
 }
 
-/// A notice in INBOX: the mailbox was put back from a backup of that time.
+/// A notice in INBOX: the identity was restored from a backup of that time.
 pub fn restored(own: &Address, made: Timestamp, id: ContentId, now: Timestamp) -> Vec<u8> {
     let daemon = format!("Mail delivery <mailer-daemon@{}>", own.onion());
     let mut text = head(&daemon, own, "This mailbox was restored from a backup", id, now);
@@ -340,7 +342,7 @@ pub fn restored(own: &Address, made: Timestamp, id: ContentId, now: Timestamp) -
     text.into_bytes()
 }
 
-/// A notice in INBOX: the node knew more of this mailbox than the disk holds now.
+/// A notice in INBOX: the node knew a later state of this identity than the disk has now.
 pub fn rolled_back(own: &Address, id: ContentId, now: Timestamp) -> Vec<u8> {
     let daemon = format!("Mail delivery <mailer-daemon@{}>", own.onion());
     let mut text = head(&daemon, own, "This mailbox is older than it was", id, now);
@@ -357,7 +359,7 @@ pub fn rolled_back(own: &Address, id: ContentId, now: Timestamp) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// A notice in INBOX: a message cannot be read, because the disk does not hold it any more.
+/// A notice in INBOX: a message cannot be read, because its bytes on the disk are damaged.
 pub fn unreadable(own: &Address, places: &[String], id: ContentId, now: Timestamp) -> Vec<u8> {
     let daemon = format!("Mail delivery <mailer-daemon@{}>", own.onion());
     let mut text = head(&daemon, own, "A message is damaged on the disk", id, now);
@@ -378,10 +380,10 @@ pub fn unreadable(own: &Address, places: &[String], id: ContentId, now: Timestam
     text.into_bytes()
 }
 
-/// Lines of a notice; what is beyond them is only counted.
+/// The most lines of a notice; further ones are only counted.
 const LINES: usize = 1000;
 
-/// A notice in INBOX: parts of the mailbox were damaged on the disk; what they were, and where a copy of them is.
+/// A notice in INBOX: parts of the identity's log were damaged on the disk; it names them, and the place of a copy.
 pub fn repaired(own: &Address, lost: &[String], kept: &str, id: ContentId, now: Timestamp) -> Vec<u8> {
     let daemon = format!("Mail delivery <mailer-daemon@{}>", own.onion());
     let mut text = head(&daemon, own, "A part of this mailbox was damaged on the disk", id, now);

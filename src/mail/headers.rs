@@ -23,13 +23,13 @@ use super::structure::Text;
 pub struct Field<'a> {
     /// The name, without trailing space. Empty for a line that is no field.
     pub name: &'a [u8],
-    /// What follows the colon, with its folds, without the final line end.
+    /// The bytes after the colon, with their folds, without the final line end.
     pub value: &'a [u8],
     /// The whole field with its final line end.
     pub raw: &'a [u8],
 }
 
-/// Why a message's author cannot be told.
+/// Why the author of a message is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FromError {
     /// No From field.
@@ -102,8 +102,8 @@ impl Field<'_> {
     }
 }
 
-/// The fields of these names (or, with `except`, all others) and an empty line: `BODY[HEADER.FIELDS …]`. However many names there are,
-/// a field's name is compared with twenty of them at most.
+/// The fields of these names (or, with `except`, all others) and an empty line: `BODY[HEADER.FIELDS …]`. However many
+/// names there are, a field's name is compared with at most twenty of them.
 pub fn select_fields(header: &[u8], names: &[&[u8]], except: bool) -> Vec<u8> {
     let names: BTreeSet<Vec<u8>> = names.iter().map(|name| name.to_ascii_lowercase()).collect();
     let compared = names.len().checked_ilog2().unwrap_or(0) as usize + 1;
@@ -127,10 +127,10 @@ pub fn unfold(value: &[u8]) -> Text {
     value.trim_ascii().iter().copied().filter(|byte| !matches!(byte, 0 | b'\r' | b'\n')).collect()
 }
 
-/// A longer Message-ID is not answered: a field has up to 998 bytes.
+/// A longer Message-ID is not named in an answer, because a field has up to 998 bytes.
 const MESSAGE_ID_BYTES: usize = 900;
 
-/// The one Message-ID in a value, with its angle brackets, where it is fit to be answered: printable ASCII.
+/// The one Message-ID in a value, with its angle brackets, if an answer may name it: printable ASCII.
 pub fn message_id(value: &[u8]) -> Option<String> {
     let id = String::from_utf8(unfold(value)).ok()?;
     let plain = id.starts_with('<') && id.ends_with('>') && id.bytes().all(|byte| byte.is_ascii_graphic());
@@ -153,10 +153,10 @@ pub fn from_addresses(message: &[u8]) -> Result<Vec<String>, FromError> {
     strict_mailboxes(&unfold(from.value)).ok_or(FromError::Malformed)
 }
 
-/// The addresses of Sender, which some programs show in place of the author's; none where the message has no such field.
+/// The addresses of Sender, which some programs show instead of the author's; none where the message has no such field.
 ///
 /// # Errors
-/// [`FromError::Malformed`]: it is no list of plain mailboxes.
+/// [`FromError::Malformed`]: it is not a list of plain mailboxes.
 pub fn sender_addresses(message: &[u8]) -> Result<Vec<String>, FromError> {
     let Some(sender) = fields(message).find(|field| field.is("sender")) else { return Ok(Vec::new()) };
     strict_mailboxes(&unfold(sender.value)).ok_or(FromError::Malformed)

@@ -23,10 +23,10 @@ use super::Address;
 /// The 16-byte secret of a private invitation.
 pub const SECRET_BYTES: usize = 16;
 
-/// What an invitation text says.
+/// The contents of an invitation.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Invitation {
-    /// Whom it makes known.
+    /// The address that it makes known.
     pub address: Address,
     /// The primary key that the address must prove.
     pub fingerprint: Fingerprint,
@@ -50,7 +50,7 @@ pub enum InvitationError {
     /// A character that does not occur in an invitation.
     #[error("character {position} does not belong in an invitation; copy the text again")]
     Character {
-        /// Which character.
+        /// The position of the character.
         position: usize,
     },
     /// A group of characters whose check fails.
@@ -61,7 +61,7 @@ pub enum InvitationError {
         /// Last character of the group.
         to: usize,
     },
-    /// It stops too early.
+    /// The text ends too early.
     #[error("the invitation is cut off after character {length}; copy the text to its end")]
     CutOff {
         /// How many characters there are.
@@ -157,7 +157,7 @@ impl Invitation {
     /// Reads the text of an invitation to a box.
     ///
     /// # Errors
-    /// As for any other.
+    /// As of [`Self::parse`].
     pub fn parse_box(text: &str) -> Result<Self, InvitationError> {
         Self::parse_as(BOX_SCHEME, text)
     }
@@ -206,7 +206,7 @@ impl Invitation {
             Some(Timestamp::from_millis(i64::from(u32::from_be_bytes(fields.array()?)) * MS_PER_HOUR))
         };
         let mut carriers = Vec::new();
-        // Type, length, value; those of later versions are skipped.
+        // Each extension has type, length and value; unknown types, of later versions, are skipped.
         while !fields.rest.is_empty() {
             let [kind, length] = fields.array()?;
             let value = fields.take(length.into())?;
@@ -227,14 +227,14 @@ impl fmt::Debug for Invitation {
     }
 }
 
-/// A character of the base32 text, in lower case, and its place in what the user gave.
+/// A character of the base32 text, in lower case, and its place in the text that the user gave.
 #[derive(Clone, Copy)]
 struct Character {
     value: u8,
     position: usize,
 }
 
-/// The characters after `rune:`, without what means nothing.
+/// The characters after `rune:`, without white space and hyphens.
 fn read_characters(scheme: &str, text: &str) -> Result<Vec<Character>, InvitationError> {
     let mut numbered = text.chars().zip(1..).skip_while(|(character, _)| character.is_whitespace());
     for expected in scheme.chars() {
@@ -268,7 +268,7 @@ fn mistyped(group: &[Character]) -> InvitationError {
     InvitationError::Mistyped { from: place(group.first()), to: place(group.last()) }
 }
 
-/// The two characters that check a group: the first ten bits of a hash that also knows the group's place.
+/// The two characters that check a group: the first ten bits of a hash over the group and its place.
 fn check(index: usize, group: &[u8]) -> [u8; CHECK] {
     let index = u8::try_from(index).unwrap_or(u8::MAX);
     let digest =
@@ -285,7 +285,7 @@ fn data_of(group: &[Character]) -> impl Iterator<Item = u8> {
     group.iter().take(group.len().saturating_sub(CHECK)).map(|character| character.value)
 }
 
-/// The payload of these characters, without the sum at its end; `None` where that is wrong.
+/// The payload of these characters, without the sum at its end; `None` where the sum is wrong.
 fn decode(data: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = BASE32_NOPAD.decode(&data.to_ascii_uppercase()).ok()?;
     let payload = bytes.len().checked_sub(SUM)?;
@@ -296,7 +296,7 @@ fn decode(data: &[u8]) -> Option<Vec<u8>> {
 /// Whether there are fewer characters than the fields announce.
 fn too_short(characters: &[Character]) -> bool {
     let data: Vec<u8> = characters.chunks(GROUP + CHECK).flat_map(data_of).collect();
-    // Whole bytes only: 8 characters are 5 of them.
+    // Only whole bytes are decoded: 8 characters are 5 bytes.
     let whole = data.get(..data.len() / 8 * 8).unwrap_or_default();
     let Ok(bytes) = BASE32_NOPAD.decode(&whole.to_ascii_uppercase()) else { return false };
     let (Some(flags), Some(name)) = (bytes.get(1), bytes.get(66)) else { return true };
@@ -304,7 +304,7 @@ fn too_short(characters: &[Character]) -> bool {
     let expires = if flags & FLAG_EXPIRES == 0 { 0 } else { 4 };
     let mut end = 67 + usize::from(*name) + secret + expires;
     let there = data.len() * 5 / 8;
-    // Behind an extension stands its sum, or another one.
+    // An extension is followed by the sum, or by another extension.
     while there > end + SUM {
         let Some(length) = bytes.get(end + 1) else { return true };
         end += 2 + usize::from(*length);
@@ -312,8 +312,9 @@ fn too_short(characters: &[Character]) -> bool {
     there < end + SUM
 }
 
-/// Every group's check holds and the sum does not: a wrong character that its group's ten bits missed.
-/// Tries every other character in every place; where none is right, more than one is wrong.
+/// Finds the mistake where every group's check is right but the sum is not: the ten bits of a group missed a wrong
+/// character. Tries every other character in every place; if none makes the sum right, more than one character is
+/// wrong.
 fn locate(groups: &[&[Character]], data: &[u8]) -> InvitationError {
     let mut start = 0;
     for (index, group) in groups.iter().enumerate() {
@@ -491,7 +492,7 @@ mod tests {
         assert!(!shown.contains('7') && !shown.contains("onion"), "{shown}");
     }
 
-    /// Among all of these are some that the ten bits of their group miss.
+    /// Some of these mistakes are missed by the ten bits of their group.
     #[test]
     fn every_mistyped_character_is_found_in_its_group() {
         let original: Vec<char> = private().encode().chars().collect();

@@ -6,7 +6,8 @@
 //! The draft's `signature` member is not read: the seal's signature covers the whole content. The author and the
 //! receivers come from the seal too. An attachment whose base91 is broken is kept as the text that it is.
 //!
-//! JSON is read by `serde_json`, once and to a depth of 128; no more attachments are kept in memory than a message may have.
+//! JSON is read by `serde_json`, once and to a depth of 128; no more attachments are kept in memory than a message may
+//! have.
 
 use std::fmt;
 
@@ -26,13 +27,13 @@ use super::{headers, readable};
 /// Why a JSON message was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MailJsonError {
-    /// Not JSON, or not of the form above.
+    /// The text is not JSON, or does not have the form above.
     #[error("the JSON message is malformed")]
     Malformed,
     /// A bound was reached.
     #[error("the JSON message is too large")]
     TooLarge,
-    /// It cannot be written as a message.
+    /// It cannot be written as an RFC 5322 message.
     #[error(transparent)]
     Compose(#[from] ComposeError),
 }
@@ -52,10 +53,10 @@ struct JsonContent {
     attachments: Vec<JsonAttachment>,
 }
 
-/// Attachments of a message; the other two parts are the message itself and its text.
+/// The most attachments of a message; the other two parts are the message itself and its text.
 const ATTACHMENTS: usize = MIME_PARTS - 2;
 
-/// One more attachment than a message may have, at most: the others are read and dropped.
+/// Keeps at most one attachment more than a message may have; the others are read and dropped.
 fn bounded<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<JsonAttachment>, D::Error> {
     struct Bounded;
     impl<'de> Visitor<'de> for Bounded {
@@ -85,7 +86,7 @@ struct JsonAttachment {
     base91: String,
 }
 
-/// What the seal and the content's header say about a JSON message.
+/// The facts about a JSON message that come from the seal and the content's header.
 #[derive(Clone)]
 pub struct JsonContext<'a> {
     /// The verified author.
@@ -94,7 +95,7 @@ pub struct JsonContext<'a> {
     pub to: &'a Address,
     /// When it arrived; the draft's message has no date.
     pub date: Timestamp,
-    /// A Message-ID with angle brackets; the same for the same content, so that threads hold.
+    /// A Message-ID with angle brackets. The same content always gets the same one, so that threads stay together.
     pub message_id: String,
 }
 
@@ -132,8 +133,7 @@ pub fn from_json(json: &[u8], context: &JsonContext<'_>) -> Result<Vec<u8>, Mail
     if message.len() > MESSAGE_BYTES { Err(MailJsonError::TooLarge) } else { Ok(message) }
 }
 
-/// The JSON message of an RFC 5322 message: its subject, its first plain text, and everything else as
-/// attachments.
+/// The JSON message of an RFC 5322 message: its subject, its first plain text, and everything else as attachments.
 ///
 /// # Errors
 /// [`MailJsonError::Malformed`] where the message cannot be written as JSON.
@@ -263,7 +263,7 @@ mod tests {
     #[test]
     fn a_message_that_would_be_too_large_is_refused() {
         let empty = convert(&json!({"content": {"body": "x"}})).unwrap().len();
-        // Lines of 60 bytes with their ends, in JSON as in the message; the builder ends the last one.
+        // Lines of 60 bytes with their line ends, in JSON and in the message; the builder adds the last line end.
         let text = |len: usize| {
             format!("{}{}", ("x".repeat(58) + "\n").repeat((len - 1) / 60), "x".repeat((len - 1) % 60 + 1))
         };

@@ -19,11 +19,12 @@ use super::headers::{self, Field, Mailbox, unfold};
 use super::params::{self, PARAMS, Typed};
 use super::structure::{Disposition, Envelope, Inner, MessageStructure, Param, Span, Structure, Text};
 
-/// What is done with a byte of a message at most.
+/// The most steps that are made for a byte of a message.
 #[cfg(test)]
 pub(super) const STEPS_PER_BYTE: u64 = 24;
 
-/// Reads the structure of a message; and whether it was read to its end: the caller is asked every 64 KiB whether to go on.
+/// Reads the structure of a message. Returns also whether it was read to its end: every 64 KiB the caller is asked
+/// whether to go on.
 pub(super) fn parse<'b>(message: &[u8], go_on: &'b mut GoOn<'b>) -> (MessageStructure, bool) {
     let length = u32::try_from(message.len()).map_or(u32::MAX as usize, |length| length as usize);
     let message = message.get(..length).unwrap_or_default();
@@ -45,13 +46,13 @@ pub(super) fn parse<'b>(message: &[u8], go_on: &'b mut GoOn<'b>) -> (MessageStru
 }
 
 struct Parser<'a, 'b> {
-    /// Cut short where the caller does not go on.
+    /// The message, cut short where the caller did not want to go on.
     message: &'a [u8],
-    /// The line that is looked at next begins here.
+    /// Where the next line begins.
     at: usize,
-    /// Line ends before it.
+    /// How many line ends are before it.
     lines: usize,
-    /// The delimiter that begins here, once it was seen; whom it belongs to takes it.
+    /// The delimiter that begins there, if it was already read; the multipart to which it belongs takes it.
     found: Option<Delimiter>,
     open: Boundaries,
     /// Parts found so far, in the whole message.
@@ -60,23 +61,23 @@ struct Parser<'a, 'b> {
     /// Addresses that envelopes may still list.
     addresses: usize,
     go_on: &'b mut GoOn<'b>,
-    /// The place where the caller was asked last.
+    /// The place at which the caller was asked last.
     asked: usize,
 }
 
 /// A line that divides the parts of an open multipart.
 #[derive(Clone, Copy)]
 struct Delimiter {
-    /// Of which multipart, counted from the outermost.
+    /// The multipart to which it belongs, counted from the outermost.
     level: usize,
-    /// Whether it is the closing one.
+    /// Whether it is the closing delimiter.
     last: bool,
 }
 
 /// The boundaries of the multiparts that are open.
 #[derive(Default)]
 struct Boundaries {
-    /// Each with the levels that have it, the innermost last.
+    /// For each boundary the levels that use it, the innermost last.
     levels: BTreeMap<Vec<u8>, Vec<usize>>,
     count: usize,
 }
@@ -89,7 +90,7 @@ impl Boundaries {
         level
     }
 
-    /// Ends the innermost, which has this boundary.
+    /// Closes the innermost multipart, which has this boundary.
     fn close(&mut self, boundary: &[u8]) {
         self.count = self.count.saturating_sub(1);
         if let Some(levels) = self.levels.get_mut(boundary) {
@@ -100,11 +101,11 @@ impl Boundaries {
         }
     }
 
-    /// The delimiter that this line is.
+    /// The delimiter in this line, if it is one.
     fn find(&self, line: &[u8]) -> Option<Delimiter> {
         let text = line.strip_prefix(b"--").filter(|_| self.count > 0)?.trim_ascii_end();
         let level = |boundary: &[u8]| {
-            // The map compares with each boundary on its way down.
+            // The search in the map compares with several boundaries.
             meter::steps(boundary.len() * (self.count.ilog2() as usize + 1));
             self.levels.get(boundary).and_then(|levels| levels.last()).copied()
         };
@@ -115,7 +116,7 @@ impl Boundaries {
     }
 }
 
-/// What the fields of a part's header say.
+/// The fields of a part's header.
 #[derive(Default)]
 struct PartFields {
     content_type: Option<Typed>,
@@ -128,7 +129,7 @@ struct PartFields {
     language: Vec<Text>,
 }
 
-/// Where something ends, and how many line ends are before that.
+/// A place in the message, and how many line ends are before it.
 #[derive(Clone, Copy)]
 struct Place {
     at: usize,
@@ -140,7 +141,7 @@ impl<'a> Parser<'a, '_> {
         self.message.get(start..end).unwrap_or_default()
     }
 
-    /// The line at this place with its line end.
+    /// The line at the present place, with its line end.
     fn line(&self) -> &'a [u8] {
         let rest = self.message.get(self.at..).unwrap_or_default();
         let length = rest.iter().position(|&byte| byte == b'\n').map_or(rest.len(), |end| end + 1);
@@ -187,12 +188,12 @@ impl<'a> Parser<'a, '_> {
     }
 
     fn delimiter(&self, line: &[u8]) -> Option<Delimiter> {
-        // The last part that there may be has everything that follows.
+        // The last part that is allowed has everything that follows.
         if self.parts >= MIME_PARTS { None } else { self.open.find(line) }
     }
 
-    /// The end of what began at `start` and is ended by what was found here. The line end before a delimiter belongs to the
-    /// delimiter (RFC 2046 §5.1.1).
+    /// The end of a body that began at `start` and that the present place ends. The line end before a delimiter belongs
+    /// to the delimiter (RFC 2046 §5.1.1).
     fn end(&self, start: usize) -> Place {
         let text = self.bytes(start, self.at);
         match text.strip_suffix(b"\n").filter(|_| self.found.is_some()) {
@@ -205,19 +206,19 @@ impl<'a> Parser<'a, '_> {
     }
 
     fn message(&mut self, start: usize, depth: usize) -> MessageStructure {
-        // What the envelope says is read together with the fields of the outermost part.
+        // The envelope is read together with the fields of the outermost part.
         let mut envelope = Envelope::default();
         let root = self.part(start, false, depth, Some(&mut envelope));
         MessageStructure { envelope, root }
     }
 
-    /// The part that begins at `start`; that is before what is looked at next where a delimiter ends it there.
+    /// The part that begins at `start`. If a delimiter follows it at once, `start` lies before the present place.
     fn part(&mut self, start: usize, in_digest: bool, depth: usize, message: Option<&mut Envelope>) -> Structure {
         self.pass_header();
         let (fields, known) = self.fields(self.bytes(start, self.at), message);
         let encoding = fields.encoding.unwrap_or_else(|| "7bit".to_owned());
         let declared = match fields.content_type {
-            // Nobody knows what it would have said.
+            // Its header was not read, so its type is not known.
             _ if !known => Typed::new("application", "octet-stream"),
             Some(typed) => typed,
             None if in_digest => Typed::new("message", "rfc822"),
@@ -261,7 +262,7 @@ impl<'a> Parser<'a, '_> {
         }
     }
 
-    /// What a header says; and whether it was read at all, within the bounds.
+    /// The fields of a header; with them whether it was read at all, within the bounds.
     fn fields(&mut self, header: &[u8], message: Option<&mut Envelope>) -> (PartFields, bool) {
         let fields = self.budget.fields(header, message.is_some());
         let mut found = PartFields::default();
@@ -303,8 +304,8 @@ impl<'a> Parser<'a, '_> {
         }
     }
 
-    /// Where the body begins, behind what was passed of the header. Where a delimiter of an outer multipart follows at once, the empty line
-    /// belongs to that.
+    /// Where the body begins, behind the lines of the header. If a delimiter of an outer multipart follows at once, the
+    /// empty line belongs to that delimiter.
     fn begin_body(&mut self, start: usize, level: Option<usize>) -> Place {
         if self.found.is_none() {
             self.found = self.delimiter(self.line());
@@ -315,7 +316,7 @@ impl<'a> Parser<'a, '_> {
         }
     }
 
-    /// Reads a body that is no multipart: what it holds, and the type that it has in truth.
+    /// Reads a body that is not a multipart; returns the type that it really has, and its contents.
     fn single(
         &mut self,
         declared: Typed,
@@ -336,7 +337,7 @@ impl<'a> Parser<'a, '_> {
         (if is_opaque { Typed::new("application", "octet-stream") } else { declared }, Inner::Leaf)
     }
 
-    /// The parts of a multipart, and what stands before and behind them.
+    /// The parts of a multipart. The text before and behind them is passed over.
     fn multipart(&mut self, boundary: &[u8], level: usize, digest: bool, depth: usize) -> Vec<Structure> {
         let mut parts = Vec::new();
         let mut closed = false;
@@ -351,7 +352,7 @@ impl<'a> Parser<'a, '_> {
             }
             self.parts += 1;
             self.found = self.delimiter(self.line());
-            // Where an outer delimiter follows at once, the line end between them belongs to that.
+            // If an outer delimiter follows at once, the line end between the two belongs to the outer one.
             let ends_here = self.found.is_some_and(|found| found.level < level);
             let start = if ends_here { self.end(before).at } else { self.at };
             parts.push(self.part(start, digest, depth + 1, None));
@@ -399,7 +400,7 @@ fn boundary(params: &[Param]) -> Text {
     boundary
 }
 
-/// A field's name in lower case; nothing for one that is longer than those that are looked for.
+/// A field's name in lower case; empty for a name that is longer than all names that are looked for.
 fn lower(name: &[u8]) -> Vec<u8> {
     if name.len() > 32 { Vec::new() } else { name.to_ascii_lowercase() }
 }
@@ -450,7 +451,7 @@ mod tests {
         assert_eq!(disposition.params, [Param { name: "filename".into(), value: b"long.pdf".to_vec() }]);
     }
 
-    /// Headers and bodies that repeat something, so often.
+    /// Headers and bodies that repeat something `count` times.
     fn hostile(count: usize) -> Vec<(String, Vec<u8>)> {
         let multipart = "Content-Type: multipart/mixed; boundary=b\r\n\r\n";
         let levels = |boundary: &dyn Fn(usize) -> String| -> String {

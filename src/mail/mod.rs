@@ -82,7 +82,7 @@ macro_rules! key_as_text {
 key_as_text!(mac_key, MacKey);
 key_as_text!(token_seed, TokenSeed);
 
-/// A name as the text that it is written as.
+/// A value as the text of its `Display`.
 pub(crate) mod text {
     use std::fmt::Display;
     use std::str::FromStr;

@@ -16,14 +16,14 @@ pub const PAGE_SIZES: [usize; 2] = [4096, PAGE_BYTES as usize];
 const TAG: usize = 16;
 const LENGTH: usize = 4;
 
-/// What the secret of an invitation gives for one carrier.
+/// The keys that the secret of an invitation gives for one carrier.
 pub struct PageKeys {
     token: [u8; 32],
     key: [u8; 32],
 }
 
 impl PageKeys {
-    /// Those of this invitation at this carrier.
+    /// The keys of this invitation at this carrier.
     pub fn new(secret: &[u8; SECRET_BYTES], carrier: Onion) -> Self {
         Self {
             token: derive(secret, b"RUNE/1 page token\0", carrier),
@@ -31,12 +31,12 @@ impl PageKeys {
         }
     }
 
-    /// What fetches the page, and lets one object in.
+    /// The token that fetches the page and admits one object.
     pub const fn token(&self) -> [u8; 32] {
         self.token
     }
 
-    /// A page with this certificate; `None` where it is too large for one. The nonce must be new.
+    /// A page with this certificate; `None` where the certificate is too large. The nonce must be new.
     pub fn seal(&self, nonce: [u8; NONCE_LEN], certificate: &[u8]) -> Option<Vec<u8>> {
         let needed = NONCE_LEN + LENGTH + certificate.len() + TAG;
         let size = PAGE_SIZES.into_iter().find(|size| *size >= needed)?;
@@ -47,7 +47,7 @@ impl PageKeys {
         Some([&nonce[..], &text].concat())
     }
 
-    /// The certificate that a page brings, not looked at further; `None` where it is no page of this invitation.
+    /// The certificate in a page, unchecked; `None` where it is not a page of this invitation.
     pub fn open(&self, page: &[u8]) -> Option<Vec<u8>> {
         let (nonce, sealed) = page.split_first_chunk::<NONCE_LEN>()?;
         let mut sealed = sealed.to_vec();
@@ -70,7 +70,7 @@ impl std::fmt::Debug for PageKeys {
 }
 
 fn derive(secret: &[u8; SECRET_BYTES], label: &[u8], carrier: Onion) -> [u8; 32] {
-    // A key of any length is one for HMAC.
+    // HMAC takes keys of any length.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret) else { return [0; 32] };
     mac.update(label);
     mac.update(carrier.public_key());

@@ -1,5 +1,5 @@
-//! Structured fields of a part: Content-Type, Content-Disposition, Content-Transfer-Encoding (RFC 2045 §5, RFC 2183), and their
-//! parameters with the continuations and character sets of RFC 2231.
+//! Structured fields of a part: Content-Type, Content-Disposition, Content-Transfer-Encoding (RFC 2045 §5, RFC 2183),
+//! and their parameters with the continuations and character sets of RFC 2231.
 //!
 //! A value is read from left to right, and no part of it is read again: at most 8 steps for a byte.
 
@@ -11,9 +11,9 @@ use crate::base::scan::Scan;
 use super::headers::unfold;
 use super::structure::{Disposition, Param, Text};
 
-/// Parameters of one field, before continuations are put together.
+/// The most parameters of one field, counted before continuations are put together.
 pub(super) const PARAMS: usize = 64;
-/// What this module does with a byte of a value at most.
+/// The most steps that this module makes for a byte of a value.
 #[cfg(test)]
 pub(super) const STEPS_PER_BYTE: u64 = 8;
 
@@ -35,7 +35,7 @@ impl Typed {
     }
 }
 
-/// `type/subtype; params`; `None` where it is not of that form (RFC 2045 §5.2 then says text/plain).
+/// `type/subtype; params`; `None` where the value has another form (RFC 2045 §5.2 then says text/plain).
 pub(super) fn content_type(value: &[u8]) -> Option<Typed> {
     let value = unfold(value);
     let mut scan = Scan::new(&value);
@@ -60,7 +60,7 @@ pub(super) fn first_token(value: &[u8]) -> Option<String> {
     token(&mut Scan::new(value))
 }
 
-/// The bytes of a parameter, with its RFC 2231 form undone, and the character set that this form names.
+/// The bytes of a parameter, with the form of RFC 2231 undone, and the character set that this form names.
 pub(super) fn value<'a>(params: &'a [Param], name: &str) -> Option<(Text, Option<&'a [u8]>)> {
     let find = |extended: bool| {
         params.iter().find(|param| match param.name.strip_suffix('*') {
@@ -86,7 +86,7 @@ fn token(scan: &mut Scan<'_>) -> Option<String> {
     Some(text.to_ascii_lowercase())
 }
 
-/// Passes over space and comments. A comment that is not closed goes to the end.
+/// Passes over spaces and comments. A comment that is not closed extends to the end.
 fn skip_space(scan: &mut Scan<'_>) {
     loop {
         scan.run(|byte| byte.is_ascii_whitespace());
@@ -112,7 +112,7 @@ fn params(mut scan: Scan<'_>) -> Vec<Param> {
     let mut found = Vec::new();
     while found.len() < PARAMS {
         skip_space(&mut scan);
-        // What stands before the semicolon means nothing.
+        // Text before the semicolon is ignored.
         scan.run(|byte| !matches!(byte, b';' | b'('));
         if scan.is_at_end() {
             break;
@@ -157,8 +157,9 @@ struct Piece {
     value: Text,
 }
 
-/// Puts continuations together (RFC 2231 §3, §4.1), as mail programs get them from other servers: `name*0`, `name*1` become `name`,
-/// or `name*` where a piece is encoded. Numbers that do not follow from 0 on stay as they are written.
+/// Puts continuations together (RFC 2231 §3, §4.1), which mail programs receive from other servers: `name*0`, `name*1`
+/// become `name`, or `name*` where a piece is encoded. Pieces whose numbers do not count up from 0 stay as they are
+/// written.
 fn join(params: Vec<Param>) -> Vec<Param> {
     let mut pieces: BTreeMap<String, BTreeMap<usize, Piece>> = BTreeMap::new();
     let mut joined = Vec::with_capacity(params.len());
@@ -170,7 +171,7 @@ fn join(params: Vec<Param>) -> Vec<Param> {
         };
         let of = pieces.entry(base.to_owned()).or_default();
         if number == 0 && !of.contains_key(&0) {
-            // Its place among the others; the value comes below.
+            // Only its place among the others is decided here; the value follows below.
             joined.push(Param { name: param.name.clone(), value: Text::new() });
         }
         of.entry(number).or_insert(Piece { encoded, value: param.value });

@@ -10,37 +10,37 @@ use crate::base::ids::Fingerprint;
 pub struct RegistrationProof {
     /// The carrier.
     pub server: Onion,
-    /// The primary key of the mailbox.
+    /// The primary key of the owner, which names the box.
     pub key: Fingerprint,
     /// The carrier's challenge.
     pub nonce: [u8; 32],
 }
 
-/// What an identification signs.
+/// The text that an identification signs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdentificationProof {
     /// The carrier.
     pub server: Onion,
-    /// The primary key of the mailbox.
+    /// The primary key of the owner, which names the box.
     pub key: Fingerprint,
     /// The carrier's challenge.
     pub server_nonce: [u8; 32],
-    /// The owner's part of it.
+    /// The client's part of the challenge.
     pub client_nonce: [u8; 32],
-    /// What for.
+    /// The purpose of the identification.
     pub purpose: String,
-    /// The one command that it is for; `None` for a session.
+    /// The one command that it allows; `None` where it counts for a session.
     pub command: Option<String>,
 }
 
 impl RegistrationProof {
-    /// The lines.
+    /// The lines of the text.
     pub fn text(&self) -> String {
         let Self { server, key, nonce } = self;
         format!("RUNE/1 registration\nserver: {server}\nkey: {key}\nnonce: {}\n", hex(nonce))
     }
 
-    /// Reads them; `None` where they are of another form.
+    /// Reads the lines; `None` where they have another form.
     pub fn from_text(text: &[u8]) -> Option<Self> {
         let mut lines = std::str::from_utf8(text).ok()?.split_terminator('\n');
         (lines.next()? == "RUNE/1 registration").then_some(())?;
@@ -53,7 +53,7 @@ impl RegistrationProof {
 }
 
 impl IdentificationProof {
-    /// The lines.
+    /// The lines of the text.
     pub fn text(&self) -> String {
         format!(
             "RUNE/1 identification\nserver: {}\nkey: {}\nserver-nonce: {}\nclient-nonce: {}\npurpose: {}\ncommand: {}\n",

@@ -4,8 +4,8 @@
 //! parser found: no other parser, which might see another message, reads it again. Nothing fails: text that cannot be
 //! decoded is shown as it is written.
 //!
-//! Work: at most 24 steps for a byte. An encoded word ends at the first `?` behind its beginning (or is none), so that no
-//! beginning is looked at further than to the next.
+//! Work: at most 24 steps for a byte. An encoded word ends at the first `?` after its beginning (or is not one), so the
+//! search for its end never goes beyond the next one's beginning.
 
 use crate::base::meter;
 use crate::base::scan::Scan;
@@ -15,29 +15,30 @@ use super::charset::{Charset, hex_pair};
 use super::structure::{Param, Structure};
 use super::{params, transfer};
 
-/// What is done with a byte at most.
+/// The most steps that are made for a byte.
 #[cfg(test)]
 pub(super) const STEPS_PER_BYTE: u64 = 24;
 
-/// The text of a part, which may be of any type; `None` where the caller did not go on.
+/// The text of a part of any type; `None` where the caller did not want to go on.
 pub fn of_part(part: &Structure, message: &[u8], go_on: &mut GoOn<'_>) -> Option<String> {
     let bytes = transfer::bytes(part, message, go_on)?;
     let charset = params::value(&part.params, "charset");
     charset.map_or(Charset::Unclear, |(name, _)| Charset::named(&name)).text(&bytes, go_on)
 }
 
-/// The bytes that a part stands for.
+/// The bytes of a part, with its encoding undone.
 pub fn bytes_of_part(part: &Structure, message: &[u8]) -> Vec<u8> {
     transfer::bytes(part, message, &mut || true).unwrap_or_default().into_owned()
 }
 
-/// The name of the file that a part is, where it has one: of its disposition, or else of its type.
+/// The file name of a part, if it has one: from its disposition, otherwise from its type.
 pub fn file_name(part: &Structure) -> Option<String> {
     let of_disposition = part.disposition.as_ref().and_then(|disposition| param(&disposition.params, "filename"));
     of_disposition.or_else(|| param(&part.params, "name"))
 }
 
-/// A parameter as people see it. Encoded words in it, which no standard allows, are decoded like other programs do.
+/// A parameter as people see it. Encoded words in it, which no standard allows, are decoded as other programs decode
+/// them.
 pub fn param(params: &[Param], name: &str) -> Option<String> {
     let (value, charset) = params::value(params, name)?;
     match charset {
@@ -68,7 +69,7 @@ pub fn of_value(value: &[u8]) -> String {
     reader.finish()
 }
 
-/// Without CR, LF and NUL; a fold is one space.
+/// A value without CR, LF and NUL; each fold becomes one space.
 fn on_one_line(value: &[u8]) -> Vec<u8> {
     let mut line = Vec::with_capacity(value.len());
     let mut scan = Scan::new(value.trim_ascii());
@@ -109,13 +110,14 @@ fn word<'a>(scan: &mut Scan<'a>) -> Option<Word<'a>> {
     (scan.eat(b'?') && scan.eat(b'=')).then_some(Word { charset, quoted, text })
 }
 
-/// What was read of a value.
+/// The text of a value, as far as it was read.
 #[derive(Default)]
 struct Reader {
     text: String,
-    /// Bytes of no encoded word that are not in the text yet.
+    /// Bytes outside of encoded words that are not in the text yet.
     plain: Vec<u8>,
-    /// Bytes of encoded words that follow each other and are not in the text yet: some programs divide a character between two.
+    /// Bytes of encoded words in a row that are not in the text yet: some programs divide a character between two
+    /// words.
     words: Vec<u8>,
     charset: Option<Charset>,
 }
@@ -123,7 +125,7 @@ struct Reader {
 impl Reader {
     fn word(&mut self, word: &Word<'_>) {
         let charset = Charset::named(word.charset);
-        // Space between two encoded words is none of the text (RFC 2047 §6.2).
+        // Space between two encoded words does not belong to the text (RFC 2047 §6.2).
         if self.charset.is_some() && self.plain.trim_ascii().is_empty() {
             self.plain.clear();
         } else {

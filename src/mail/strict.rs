@@ -12,15 +12,15 @@ use super::headers;
 /// Why a message could be read in more than one way. The text is for the user who wrote it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Ambiguity {
-    /// NUL, or CR and LF that do not stand together.
+    /// A NUL, or a CR or LF without the other.
     #[error("the message has a NUL, or a line end that is not CRLF")]
     Characters,
-    /// A line of the header that is no field, or a control character in one.
+    /// A line of the header that is not a field, or a control character in a field.
     #[error(
         "the header of the message is malformed: a line in it is no field, or has a character that no field may have"
     )]
     Field,
-    /// The header is longer, or has more fields, than is sent and taken.
+    /// The header is longer, or has more fields, than nodes send and accept.
     #[error("the header of the message is too long")]
     TooLong,
     /// A field that may occur once occurs twice.
@@ -58,7 +58,7 @@ pub fn check(message: &[u8]) -> Result<(), Ambiguity> {
     check_header(message).map(|_| ())
 }
 
-/// Checks the header of a message, and gives it.
+/// Checks the header of a message, and returns it.
 ///
 /// # Errors
 /// [`Ambiguity`].
@@ -88,7 +88,7 @@ pub fn check_header(message: &[u8]) -> Result<&[u8], Ambiguity> {
     Ok(header)
 }
 
-/// Whether every CR and LF stands in a CRLF, and there is no NUL (RFC 5321 §2.3.8).
+/// Whether every CR and LF is part of a CRLF, and there is no NUL (RFC 5321 §2.3.8).
 pub fn has_strict_lines(message: &[u8]) -> bool {
     meter::steps(message.len());
     let mut before = 0;
@@ -101,8 +101,8 @@ pub fn has_strict_lines(message: &[u8]) -> bool {
     before != b'\r'
 }
 
-/// A name that begins with a letter or a digit, at once a colon, then lines without control characters of which no
-/// continuation is blank: some programs end the header at a line of spaces.
+/// Whether a field has a name that begins with a letter or a digit, a colon at once after it, and lines without control
+/// characters. No continuation line may be blank, because some programs end the header at a line of spaces.
 fn is_field(raw: &[u8]) -> bool {
     let Some(colon) = raw.iter().position(|&byte| byte == b':') else { return false };
     let Some((name, value)) = raw.split_at_checked(colon) else { return false };
@@ -183,13 +183,13 @@ mod tests {
 
     #[test]
     fn a_header_is_so_long_and_has_so_many_fields_and_no_more() {
-        // "X: ", the line end and the empty line, or without that one.
+        // Besides the value the header has "X: ", the line end and the empty line; the last of these may be missing.
         for (rest, end) in [(7, "\r\n\r\n"), (5, "\r\n"), (3, "")] {
             let header = |len: usize| format!("X: {}{end}", "y".repeat(len - rest));
             assert_eq!(check(header(HEADER_BYTES).as_bytes()), Ok(()), "{end:?}");
             assert_eq!(check(header(HEADER_BYTES + 1).as_bytes()), Err(Ambiguity::TooLong), "{end:?}");
         }
-        // The body does not count.
+        // The body does not count towards the bound.
         let with_body = format!("X: {}\r\n\r\n{}", "y".repeat(HEADER_BYTES - 7), "z".repeat(HEADER_BYTES));
         assert_eq!(check_header(with_body.as_bytes()).map(<[u8]>::len), Ok(HEADER_BYTES));
         let fields = |count: usize| "X: y\r\n".repeat(count);

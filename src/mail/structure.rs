@@ -50,8 +50,9 @@ impl Span {
 /// A header value as written: unfolded, encoded words and 8-bit bytes untouched, without NUL, CR and LF.
 pub type Text = Vec<u8>;
 
-/// A parameter of Content-Type or Content-Disposition. Quotes and backslashes of a quoted value are removed, and the pieces of RFC 2231
-/// are put together: `name*0`, `name*1` are `name`, or `name*` where a piece is encoded. Its value is as written otherwise.
+/// A parameter of Content-Type or Content-Disposition. Quotes and backslashes of a quoted value are removed, and the
+/// pieces of RFC 2231 are put together: `name*0`, `name*1` are `name`, or `name*` where a piece is encoded. Otherwise
+/// the value is as written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Param {
     /// The name, in lower case.
@@ -133,11 +134,11 @@ pub struct Structure {
     pub body: Span,
     /// Line ends in the body; only counted for text and message/rfc822 parts, otherwise 0.
     pub lines: u32,
-    /// What is inside.
+    /// The contents of the part.
     pub inner: Inner,
 }
 
-/// What a part holds.
+/// The contents of a part.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Inner {
     /// Bytes. Any type but multipart and message/rfc822 (message/global is treated as bytes).
@@ -148,7 +149,7 @@ pub enum Inner {
     Message(Box<MessageStructure>),
 }
 
-/// Which bytes of a part (RFC 9051 §6.4.5.1).
+/// The section of a part that is meant (RFC 9051 §6.4.5.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Section {
     /// `BODY[]`, `BODY[n]`: everything; for a part, its body.
@@ -210,7 +211,7 @@ pub fn parse(message: &[u8]) -> MessageStructure {
     super::mime::parse(message, &mut || true).0
 }
 
-/// The same, as long as the caller goes on: it is asked every 64 KiB. `None` where it did not.
+/// As [`parse`], but every 64 KiB the caller is asked whether to go on. `None` where it did not want to.
 pub fn parse_while(message: &[u8], go_on: &mut GoOn<'_>) -> Option<MessageStructure> {
     let (structure, whole) = super::mime::parse(message, go_on);
     whole.then_some(structure)

@@ -11,13 +11,14 @@ use crate::base::scan::Scan;
 use super::charset::{GoOn, PIECE, hex_pair};
 use super::structure::Structure;
 
-/// What is done with a byte at most.
+/// The most steps that are made for a byte.
 #[cfg(test)]
 pub(super) const STEPS_PER_BYTE: u64 = 8;
-/// Space behind the `=` of a soft line break that some servers added. More is no line break.
+/// The most spaces that may follow the `=` of a soft line break; some servers add them. With more it is not a line
+/// break.
 const PADDING: usize = 256;
 
-/// The bytes that a part's body stands for; `None` where the caller did not go on.
+/// The bytes of a part's body, with its encoding undone; `None` where the caller did not want to go on.
 pub(super) fn bytes<'a>(part: &Structure, message: &'a [u8], go_on: &mut GoOn<'_>) -> Option<Cow<'a, [u8]>> {
     let body = part.body.of(message);
     match part.encoding.as_str() {
@@ -27,7 +28,8 @@ pub(super) fn bytes<'a>(part: &Structure, message: &'a [u8], go_on: &mut GoOn<'_
     }
 }
 
-/// Base64 up to its padding: `=` is the end of the data (RFC 2045 §6.8), so that a footer which a mailing list added is none of it.
+/// Decodes base64 up to its padding: `=` ends the data (RFC 2045 §6.8), so that a footer which a mailing list added is
+/// ignored.
 pub(super) fn base64(text: &[u8], go_on: &mut GoOn<'_>) -> Option<Vec<u8>> {
     let mut decoded = Vec::with_capacity(text.len() / 4 * 3 + 3);
     let (mut queue, mut bits) = (0_u32, 0_u32);

@@ -15,24 +15,25 @@ use super::ids::{OwnHosts, fresh_message_id, own_message_id};
 use super::people::{self, People};
 use super::{Address, OutgoingError};
 
-/// How a field's value leaves.
+/// The form in which a field's value leaves.
 #[derive(Clone, Copy)]
 enum Rule {
-    /// In UTC; now, where there is none.
+    /// A date in UTC; the present time where the field is missing.
     Date,
-    /// At the author's onion; made, where there is none.
+    /// An id at the author's onion; a new one where the field is missing.
     MessageId,
-    /// With addresses for petnames.
+    /// Addresses in the place of petnames.
     People,
-    /// The ids that tell of nobody whom the header does not name.
+    /// Only ids that name nobody whom the header does not name.
     Ids,
-    /// As it was written.
+    /// The text as it was written.
     Text,
-    /// One of these words, and else not at all.
+    /// One of these words; otherwise the field is dropped.
     Word(&'static [&'static str]),
 }
 
-/// What may leave, in the order in which it does. docs/protocol.md, "What a submission changes", has the same list.
+/// The allowed fields, in the order in which they leave. docs/protocol.md, "What a submission changes", has the same
+/// list.
 const ALLOWED: [(&str, Rule); 15] = [
     ("Date", Rule::Date),
     ("Message-ID", Rule::MessageId),
@@ -51,22 +52,22 @@ const ALLOWED: [(&str, Rule); 15] = [
     ("Auto-Submitted", Rule::Word(&["auto-generated", "auto-replied", "auto-notified"])),
 ];
 
-/// The fields at the top, the content's aside.
+/// The fields at the top, except those of content.
 #[derive(Default)]
 pub(super) struct Top {
-    /// As they leave, with their line ends.
+    /// The fields as they leave, with their line ends.
     pub(super) fields: Vec<u8>,
-    /// The addresses in them, the author's aside, as the mail program wrote them, each once.
+    /// The addresses in them, except the author's, as the mail program wrote them, each once.
     pub(super) visible: Vec<String>,
-    /// The same, for looking up.
+    /// The same addresses, for looking up.
     seen: BTreeSet<String>,
-    /// The Message-ID that the mail program wrote, where it is another now.
+    /// The Message-ID that the mail program wrote, where it was replaced.
     pub(super) written_id: Option<String>,
-    /// The onions that they name, and the author's.
+    /// The onions of these addresses, and the author's.
     pub(super) known: BTreeSet<Onion>,
 }
 
-/// Makes the fields at the top ready.
+/// Prepares the fields at the top.
 pub(super) fn top(
     header: &[u8],
     people: &People<'_>,
@@ -76,7 +77,7 @@ pub(super) fn top(
 ) -> Result<Top, OutgoingError> {
     let own = people.own.onion();
     let mut top = Top { known: [own].into(), ..Top::default() };
-    // Those that hold addresses come first in the list, so that the ids after them find who is named.
+    // Fields with addresses come first in the list, so that it is known who is named when the ids are read.
     for (name, rule) in ALLOWED {
         let field = headers::fields(header).find(|field| field.is(name));
         let written = field.map(|field| field.value);
@@ -102,7 +103,7 @@ pub(super) fn top(
             push(&mut top.fields, name, &value);
         }
         if top.fields.len() > HEADER_BYTES {
-            // Addresses are longer than the names for them. Its recipients would refuse it.
+            // Addresses are longer than petnames: the recipients would refuse the longer header.
             return Err(Ambiguity::TooLong.into());
         }
     }
@@ -110,7 +111,7 @@ pub(super) fn top(
 }
 
 impl Top {
-    /// The value of a field that holds addresses; who it names is remembered.
+    /// The value of a field with addresses; the addresses in it are remembered.
     fn named(&mut self, field: &Field<'_>, people: &People<'_>) -> Result<Vec<u8>, OutgoingError> {
         if !field.is("from") {
             for address in people::named_in(field.value) {
@@ -134,7 +135,7 @@ pub(super) fn utc(value: &[u8]) -> Option<String> {
     date::parse(&headers::unfold(value)).map(|date| date.rfc5322())
 }
 
-/// The first word of a value, in lower case, where it is one of these.
+/// The first word of a value, in lower case, if it is one of these.
 fn first_word(value: &[u8], words: &[&str]) -> Option<Vec<u8>> {
     let value = headers::unfold(value).to_ascii_lowercase();
     let end = value.iter().position(|byte| !byte.is_ascii_alphanumeric() && *byte != b'-').unwrap_or(value.len());
@@ -150,8 +151,8 @@ pub(super) fn push(fields: &mut Vec<u8>, name: &str, value: &[u8]) {
     fields.extend_from_slice(b"\r\n");
 }
 
-/// Whether a copy for hidden recipients must not have the field: it names others than the author, or tells of a thread
-/// that others are in.
+/// Whether the field must be left out of a copy for hidden recipients: it names others than the author, or belongs to a
+/// thread that others are in.
 pub(super) fn tells_of_others(field: &Field<'_>, own: &Address) -> bool {
     const ALWAYS: [&str; 4] = ["To", "Cc", "In-Reply-To", "References"];
     let of_author = || {

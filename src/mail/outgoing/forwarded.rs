@@ -11,10 +11,10 @@ use super::ids;
 use super::people;
 use super::{Cleaner, OutgoingError};
 
-/// What a header inside a message keeps besides the fields of its content, in this order.
+/// The fields that the header of a message inside a message keeps besides those of its content, in this order.
 const ALLOWED: [&str; 6] = ["Date", "Message-ID", "From", "To", "Cc", "Subject"];
 
-/// What a report of delivery or of reading keeps (RFC 3464, RFC 8098).
+/// The fields that a report of delivery or of reading keeps (RFC 3464, RFC 8098).
 const REPORTED: [&str; 8] = [
     "Final-Recipient",
     "Original-Message-ID",
@@ -26,14 +26,14 @@ const REPORTED: [&str; 8] = [
     "Will-Retry-Until",
 ];
 
-/// What a report says instead of the address of somebody whom its receiver does not know.
+/// Replaces the address of somebody whom the receiver of the report does not know.
 const UNDISCLOSED: &str = "undisclosed-recipients:;";
 
 impl Cleaner<'_> {
-    /// The header of a forwarded message, the fields of its content aside.
+    /// The header of a forwarded message, without the fields of its content.
     ///
     /// # Errors
-    /// With addresses for petnames it is longer than what is read of one.
+    /// With addresses in the place of petnames, the header would be longer than the part of it that is read.
     pub(super) fn forwarded(&self, header: &[u8], out: &mut Vec<u8>) -> Result<(), OutgoingError> {
         let start = out.len();
         let named = |name: &str| headers::fields(header).find(|field| field.is(name));
@@ -57,7 +57,8 @@ impl Cleaner<'_> {
         Ok(())
     }
 
-    /// An id at the author's onion, at one that the header of the whole message names, or at that of its own author.
+    /// An id at the author's onion, at an onion that the header of the whole message names, or at the onion of the
+    /// forwarded message's own author.
     fn forwarded_id(&self, field: &Field<'_>, from: Option<&Field<'_>>) -> Option<String> {
         let authors: BTreeSet<_> = from.into_iter().flat_map(|from| people::onions_in(from.value)).collect();
         let is_known = |onion: &Onion| self.known.contains(onion) || authors.contains(onion);
@@ -115,7 +116,7 @@ impl Cleaner<'_> {
             }
             "Action" | "Status" | "Disposition" => {
                 let value = String::from_utf8(headers::unfold(field.value)).ok()?;
-                // A comment may name the program.
+                // A comment may name the program, so it is cut off.
                 let value = value.split('(').next().unwrap_or_default().trim();
                 let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-./;, ".contains(&byte);
                 (!value.is_empty() && value.bytes().all(plain)).then(|| value.to_owned())

@@ -13,7 +13,7 @@ pub fn fresh_message_id(own: Onion, rng: &mut dyn Rng) -> String {
     format!("<{id}@{own}>")
 }
 
-/// The Message-ID at our own onion: the host that the mail program wrote may be the name of the machine.
+/// The Message-ID moved to our own onion: the host that the mail program wrote may be the name of the machine.
 pub(super) fn own_message_id(value: &[u8], own: Onion, rng: &mut dyn Rng) -> String {
     match divided(&headers::unfold(value)) {
         Some((left, _)) => format!("<{left}@{own}>"),
@@ -21,7 +21,7 @@ pub(super) fn own_message_id(value: &[u8], own: Onion, rng: &mut dyn Rng) -> Str
     }
 }
 
-/// The parts of `<left@host>`; `None` where it is not of that form.
+/// The two parts of `<left@host>`; `None` for another form.
 pub(super) fn divided(id: &[u8]) -> Option<(String, String)> {
     let inner = id.strip_prefix(b"<")?.strip_suffix(b">")?;
     let (left, host) = std::str::from_utf8(inner).ok()?.rsplit_once('@')?;
@@ -32,8 +32,8 @@ pub(super) fn divided(id: &[u8]) -> Option<(String, String)> {
     (plain(left, 250) && plain(host, 255)).then(|| (left.to_owned(), host.to_owned()))
 }
 
-/// The hosts of ids that are the author's own: `rune.internal`, under which mail programs keep copies, and the host that
-/// this one wrote into the Message-ID. Answers to one's own mail name it so.
+/// The hosts of ids that are the author's own: `rune.internal`, under which mail programs keep copies, and the host
+/// that the mail program wrote into the Message-ID. Answers to one's own mail use these hosts.
 pub(super) struct OwnHosts(Vec<String>);
 
 impl OwnHosts {
@@ -43,7 +43,8 @@ impl OwnHosts {
         Self([PETNAME_DOMAIN.to_owned()].into_iter().chain(host).collect())
     }
 
-    /// The ids in a value that may leave: the author's own, at its onion, and those at an onion for which `is_known` holds.
+    /// The ids in a value that may leave: the author's own, moved to its onion, and those at an onion for which
+    /// `is_known` holds.
     pub(super) fn disclosed(&self, value: &[u8], own: Onion, is_known: impl Fn(&Onion) -> bool) -> Vec<String> {
         let value = headers::unfold(value);
         let ids = value.split_inclusive(|&byte| byte == b'>');

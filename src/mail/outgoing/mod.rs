@@ -40,10 +40,10 @@ pub use people::is_own;
 pub struct Prepared {
     /// The message.
     pub message: Vec<u8>,
-    /// The addresses in all fields that hold some, the author's aside, as the mail program wrote them: each once, up to
+    /// The addresses in all address fields, except the author's, as the mail program wrote them: each once, up to
     /// [`NAMED`].
     pub visible: Vec<String>,
-    /// The Message-ID as the mail program wrote it, where it is another now.
+    /// The Message-ID as the mail program wrote it, where it was replaced.
     pub written_id: Option<String>,
 }
 
@@ -59,7 +59,7 @@ pub enum OutgoingError {
     /// It could be read in more than one way.
     #[error(transparent)]
     Ambiguous(#[from] Ambiguity),
-    /// No author, or none that can be told.
+    /// It has no author, or the author is not clear.
     #[error(transparent)]
     From(#[from] FromError),
     /// The author is somebody else.
@@ -71,16 +71,16 @@ pub enum OutgoingError {
     /// A petname that is not in the address book.
     #[error("{recipient} is not in the address book")]
     UnknownRecipient {
-        /// As given.
+        /// The name as it was given.
         recipient: String,
     },
     /// A petname would be sent in a place where it cannot be replaced.
     #[error("a name in {0} contains {PETNAME_DOMAIN}, which is private to you; remove it")]
     PetnameInName(String),
-    /// Its address fields name too many.
+    /// Its address fields name too many people.
     #[error("a message names up to {NAMED} people in its address fields")]
     TooManyNamed,
-    /// What is in the message cannot be seen, so that it cannot be cleaned.
+    /// The contents of a part cannot be read, so they cannot be cleaned.
     #[error(
         "the parts of the message cannot be told from each other, are too many, or are in a form that is not sent; attach what it \
          holds as files"
@@ -88,8 +88,8 @@ pub enum OutgoingError {
     Parts,
 }
 
-/// Makes a submitted message ready for its signature. `resolve` gives the address of a petname, as
-/// `name@rune.internal` or alone; the random bytes are for a missing Message-ID, Content-Ids and boundaries.
+/// Prepares a submitted message for its signature. `resolve` gives the address of a petname, as `name@rune.internal` or
+/// alone; the random bytes are for a missing Message-ID, Content-Ids and boundaries.
 ///
 /// # Errors
 /// [`OutgoingError`]; nothing was sent.
@@ -113,11 +113,11 @@ pub fn prepare(
     Ok(Prepared { message: prepared, visible: top.visible, written_id: top.written_id })
 }
 
-/// A copy for hidden recipients of a message that is ready: it has no field, and no forwarded message or report in it, that
-/// tells of anybody but the author, and no thread that others are in.
+/// A copy of a prepared message for hidden recipients. It has no field, no forwarded message and no report that tells
+/// of anybody but the author, and no thread that others are in.
 ///
 /// # Errors
-/// [`OutgoingError::Parts`]: the message was not made ready.
+/// [`OutgoingError::Parts`]: the message was not prepared.
 pub fn undisclosed(message: &[u8], own: &Address, rng: &mut dyn Rng) -> Result<Vec<u8>, OutgoingError> {
     let mut copy = Vec::with_capacity(message.len() + 64);
     copy.extend_from_slice(b"To: undisclosed-recipients:;\r\n");
@@ -135,7 +135,7 @@ pub fn undisclosed(message: &[u8], own: &Address, rng: &mut dyn Rng) -> Result<V
     Ok(copy)
 }
 
-/// The message without the fields that say in which thread it is.
+/// The message without the fields that name its thread.
 pub fn without_thread(message: &[u8]) -> Vec<u8> {
     let (header, body) = headers::split(message);
     let mut copy = Vec::with_capacity(message.len());

@@ -12,16 +12,16 @@ use super::super::headers::{self, Field, unfold};
 use super::super::structure::{Param, Structure};
 use super::fields::push;
 
-/// Bytes of a file name as it is written; a longer one is not read.
+/// The longest file name that is read, in bytes as it is written.
 const NAME_BYTES: usize = 4096;
 
-/// The Content-Ids of a message and what takes their place.
+/// The Content-Ids of a message, each with the id that replaces it.
 pub(super) type ContentIds = BTreeMap<Vec<u8>, String>;
 
 /// Encodings of a body that we know (RFC 2045 §6; the last from before MIME).
 const ENCODINGS: [&str; 6] = ["7bit", "8bit", "binary", "quoted-printable", "base64", "x-uuencode"];
 
-/// Whether a parameter of a Content-Type may leave; `name` is apart.
+/// Whether a parameter of a Content-Type may leave; `name` is handled elsewhere.
 fn is_allowed(part: &Structure, name: &str) -> bool {
     matches!(
         (part.media_type.as_str(), part.subtype.as_str(), name),
@@ -36,21 +36,21 @@ fn is_allowed(part: &Structure, name: &str) -> bool {
     )
 }
 
-/// Whether a field tells of content.
+/// Whether a field describes content.
 pub(super) fn is_of_content(field: &Field<'_>) -> bool {
     field.name.get(..8).is_some_and(|start| start.eq_ignore_ascii_case(b"content-"))
 }
 
-/// How the body of a part leaves, where that is not as it was written.
+/// The changes of a part's body that its fields must describe.
 #[derive(Default)]
 pub(super) struct Changed {
-    /// The delimiter of its parts.
+    /// The new delimiter of its parts.
     pub(super) boundary: Option<String>,
-    /// Its encoding.
+    /// Its new encoding.
     pub(super) encoding: Option<&'static str>,
 }
 
-/// Writes the fields of content of a part. `header` is its header as it was.
+/// Writes the fields of content of a part. `header` is its header as it was written.
 pub(super) fn content_fields(header: &[u8], part: &Structure, changed: &Changed, ids: &ContentIds, out: &mut Vec<u8>) {
     let written = |name: &str| headers::fields(header).find(|field| field.is(name));
     if let Some(value) = content_type(written("Content-Type"), part, changed, ids) {
@@ -61,7 +61,7 @@ pub(super) fn content_fields(header: &[u8], part: &Structure, changed: &Changed,
         let known = ENCODINGS.iter().find(|known| **known == part.encoding).copied();
         known.filter(|_| was_said)
     });
-    // A multipart cannot be encoded, whatever it says.
+    // A multipart cannot be encoded, whatever its header says.
     let can_be = |encoding: &&str| {
         part.media_type != "multipart" || !matches!(*encoding, "quoted-printable" | "base64" | "x-uuencode")
     };
@@ -82,13 +82,13 @@ pub(super) fn content_fields(header: &[u8], part: &Structure, changed: &Changed,
 
 fn content_type(field: Option<Field<'_>>, part: &Structure, changed: &Changed, ids: &ContentIds) -> Option<Vec<u8>> {
     let text = field.map(|field| unfold(field.value).to_ascii_lowercase()).unwrap_or_default();
-    // Text is what a part is that says nothing, or nothing that can be read (RFC 2045 §5.2).
+    // A part without a type, or with one that cannot be read, is text (RFC 2045 §5.2).
     let is_default = part.media_type == "text" && part.subtype == "plain";
     if is_default && (!text.contains(&b'/') || text.starts_with(b"multipart")) {
         return None;
     }
     let mut value = format!("{}/{}", part.media_type, part.subtype).into_bytes();
-    // A character set that was not said is not said now.
+    // A character set that the author did not name is not added.
     meter::steps(2 * text.len());
     let says_charset = text.windows(7).any(|name| name == b"charset");
     for Param { name, value: written } in &part.params {
@@ -115,7 +115,7 @@ fn content_type(field: Option<Field<'_>>, part: &Structure, changed: &Changed, i
     Some(value)
 }
 
-/// What a parameter other than a name may say.
+/// Whether the value of a parameter other than a name is plain and short.
 fn is_plain(value: &[u8]) -> bool {
     (1..=128).contains(&value.len())
         && value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.+:/, ".contains(byte))
@@ -143,7 +143,7 @@ fn param(name: &str, value: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// A file name: as it is where it is plain ASCII, and else as RFC 2231 has it.
+/// Writes a file name: as it is if it is plain ASCII, otherwise in the form of RFC 2231.
 fn name_param(key: &str, name: &str, out: &mut Vec<u8>) {
     if name.bytes().all(|byte| matches!(byte, b' '..=b'~')) && !name.contains("=?") && name.len() <= 70 {
         return param(key, name.as_bytes(), out);
@@ -167,14 +167,14 @@ fn name_param(key: &str, name: &str, out: &mut Vec<u8>) {
     }
 }
 
-/// The name of a file in parameters, in any of the forms in which programs write it, without folders.
+/// The name of a file in parameters, without folders, from any of the forms that programs write.
 fn file_name(params: &[Param], key: &str) -> Option<String> {
     let name = extended_name(params, key).or_else(|| {
         let plain = params.iter().find(|param| param.name == key)?;
         Some(plain_name(&plain.value))
     })?;
     let mut name = compose::file_name(&name);
-    // A drive of Windows.
+    // The letter of a Windows drive is cut off.
     while let Some((drive, rest)) = name.split_once(':').filter(|(drive, _)| drive.len() == 1) {
         meter::steps(name.len());
         if !drive.bytes().all(|byte| byte.is_ascii_alphabetic()) {
@@ -185,7 +185,7 @@ fn file_name(params: &[Param], key: &str) -> Option<String> {
     Some(name)
 }
 
-/// The forms of RFC 2231: `name*=utf-8'de'…`, `name*0=…; name*1*=…`.
+/// A name in the forms of RFC 2231: `name*=utf-8'de'…`, `name*0=…; name*1*=…`.
 fn extended_name(params: &[Param], key: &str) -> Option<String> {
     meter::steps(params.iter().map(|param| param.name.len()).sum());
     let mut pieces: Vec<(u32, bool, &[u8])> = params
@@ -216,7 +216,7 @@ fn extended_name(params: &[Param], key: &str) -> Option<String> {
     (!pieces.is_empty()).then(|| text_of(bytes, &charset))
 }
 
-/// A name as most programs write it, with encoded words (RFC 2047) though that is not allowed there.
+/// A name as most programs write it, with encoded words (RFC 2047), although those are not allowed there.
 fn plain_name(value: &[u8]) -> String {
     if value.len() > NAME_BYTES {
         return String::new();
@@ -230,7 +230,7 @@ fn plain_name(value: &[u8]) -> String {
     has_words.then(decoded).flatten().unwrap_or_else(|| text_of(value.to_vec(), b""))
 }
 
-/// Bytes as text: in their character set, else in UTF-8, else in Latin-1.
+/// Bytes as text: in the named character set, otherwise in UTF-8 if they are valid, otherwise in Latin-1.
 fn text_of(bytes: Vec<u8>, charset: &[u8]) -> String {
     if bytes.len() > NAME_BYTES {
         return String::new();
@@ -248,7 +248,7 @@ fn text_of(bytes: Vec<u8>, charset: &[u8]) -> String {
     String::from_utf8(bytes).unwrap_or_else(|error| error.into_bytes().into_iter().map(char::from).collect())
 }
 
-/// `%41` is A.
+/// Undoes percent encoding: `%41` is A.
 pub(super) fn percent_decoded(value: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(value.len());
     let mut rest = value;
@@ -284,11 +284,11 @@ mod tests {
             (&[("name*", "utf-8'de'%C3%A4.pdf"), ("name", "a.pdf")], "\u{e4}.pdf"),
             (&[("name*", "x.pdf")], "x.pdf"),
             (&[("name*2", "c"), ("name*10", "k"), ("name*1", "b"), ("name*0", "a")], "abck"),
-            // Only the first piece names a character set, and only where it is encoded.
+            // Only the first piece names a character set, and only if that piece is encoded.
             (&[("name*0*", "utf-8''a'b"), ("name*1*", "c'd'e%2B")], "a'bc'd'e+"),
             (&[("name*0", "it's 'so' x"), ("name*1", "%41")], "it's 'so' x%41"),
             (&[("name*0*", "iso-8859-1''%E4"), ("name*1", "-%E4"), ("name*2*", "%E4")], "\u{e4}-%E4\u{e4}"),
-            // Pieces without a number that can be read are none.
+            // Pieces without a readable number are ignored.
             (&[("name*x", "a"), ("name", "b")], "b"),
             (&[("other", "a"), ("name*0", "c:d")], "d"),
             (&[("name", "1:x.pdf")], "1:x.pdf"),
@@ -324,7 +324,7 @@ mod tests {
             assert_eq!(text_of(bytes.to_vec(), charset.as_bytes()), expected, "{bytes:?} in {charset}");
         }
         assert_eq!(plain_name(b"=?utf-8?q?=C3=A4?="), "\u{e4}");
-        // What has no encoded word is not read as if it had one.
+        // A name without encoded words is not decoded.
         for name in ["\u{e4}", " a b ", "a=?b"] {
             assert_eq!(plain_name(name.as_bytes()), name);
         }

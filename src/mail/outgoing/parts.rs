@@ -20,7 +20,7 @@ use super::params::{Changed, ContentIds, bare_id, content_fields};
 use super::people::People;
 use super::texts;
 
-/// What is cleaned, and whom its receiver knows.
+/// Cleans the parts of a message; knows which people the receiver knows.
 pub(super) struct Cleaner<'a> {
     pub(super) people: People<'a>,
     pub(super) own_hosts: OwnHosts,
@@ -28,11 +28,11 @@ pub(super) struct Cleaner<'a> {
     pub(super) known: BTreeSet<Onion>,
     pub(super) rng: &'a mut dyn Rng,
     pub(super) ids: ContentIds,
-    /// Parts so far.
+    /// How many parts were cleaned so far.
     pub(super) parts: usize,
 }
 
-/// Where a part is: how deep, and whether in a message that somebody else may have written.
+/// The place of a part: its depth, and whether it is in a message that somebody else may have written.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
     depth: usize,
@@ -47,22 +47,23 @@ impl Place {
     }
 }
 
-/// What becomes of a body.
+/// The form in which a body leaves.
 enum Body<'a> {
-    /// These bytes.
+    /// These bytes, unchanged.
     Bytes(&'a [u8]),
-    /// Others, perhaps in another encoding.
+    /// New bytes, perhaps in another encoding.
     Rewritten(Vec<u8>, Option<&'static str>),
-    /// Its parts.
+    /// A multipart with these parts.
     Parts(&'a [Structure]),
     /// A message.
     Message(&'a Structure),
-    /// A message that was encoded.
+    /// A message whose encoding was undone.
     Decoded(Vec<u8>),
 }
 
 impl Cleaner<'_> {
-    /// Writes the fields of content, the empty line and the body of a whole message whose other fields were written.
+    /// Writes the fields of content, the empty line and the body of a whole message. Its other fields were written
+    /// before.
     pub(super) fn message(
         &mut self,
         message: &[u8],
@@ -70,7 +71,7 @@ impl Cleaner<'_> {
         place: Place,
         out: &mut Vec<u8>,
     ) -> Result<(), OutgoingError> {
-        // Where there are that many, the last one may hold others.
+        // With the most parts that are allowed, the last one may contain others.
         let parts = seen_through(message, root, true, &mut HeaderBudget::default())?;
         if parts >= MIME_PARTS {
             return Err(OutgoingError::Parts);
@@ -79,7 +80,7 @@ impl Cleaner<'_> {
         self.seen(message, root, place, out)
     }
 
-    /// The same of a message whose parts were looked at.
+    /// The same for a message whose parts were already examined.
     fn seen(&mut self, message: &[u8], root: &Structure, place: Place, out: &mut Vec<u8>) -> Result<(), OutgoingError> {
         let header = root.header.of(message);
         let has_content = |field: headers::Field<'_>| field.is("content-type") || field.is("content-transfer-encoding");
@@ -89,7 +90,7 @@ impl Cleaner<'_> {
         self.part(message, root, place, out)
     }
 
-    /// New Content-Ids for those that are there.
+    /// Makes a new Content-Id for each that the parts have.
     fn collect_ids(&mut self, part: &Structure) {
         let own = self.people.own.onion().to_string();
         if let Some(id) = part.id.as_deref().map(bare_id).filter(|id| !id.is_empty()) {
@@ -119,7 +120,8 @@ impl Cleaner<'_> {
             return Err(OutgoingError::Parts);
         }
         let header = part.header.of(message);
-        // The header of a part is as strict as that of the message; that of a forwarded message is somebody else's.
+        // The header of a part must be as strict as that of the message; that of a forwarded message was written by
+        // somebody else.
         if !place.forwarded {
             strict::check_header(header)?;
         }
@@ -132,7 +134,7 @@ impl Cleaner<'_> {
             Body::Bytes(_) | Body::Message(_) => {}
         }
         content_fields(header, part, &changed, &self.ids, out);
-        // A message without a body may have no empty line.
+        // A message without a body may lack the empty line.
         let has_body = !matches!(&body, Body::Bytes(bytes) if bytes.is_empty());
         if place.depth > 0 || has_body || header.ends_with(b"\r\n\r\n") {
             out.extend_from_slice(b"\r\n");
@@ -162,7 +164,7 @@ impl Cleaner<'_> {
         Ok(())
     }
 
-    /// A boundary of our form, which tells no program. One that has it already stays.
+    /// A boundary of our own form, which does not tell the program. A boundary that already has this form stays.
     fn boundary(&mut self, part: &Structure) -> String {
         let written = part.params.iter().find(|param| param.name == "boundary");
         let written = written.and_then(|param| std::str::from_utf8(&param.value).ok());
@@ -181,7 +183,7 @@ impl Cleaner<'_> {
             Inner::Leaf => {}
         }
         let opaque = part.media_type == "application" && part.subtype == "octet-stream";
-        // Its parts cannot be told: there are too many, too deep, or without a boundary; or they are encoded.
+        // Its parts are not known: they are too many, too deep, encoded, or without a boundary.
         if declared.starts_with(b"multipart") && (opaque || is_encoded(part)) {
             return Err(OutgoingError::Parts);
         }
@@ -219,7 +221,7 @@ impl Cleaner<'_> {
     }
 }
 
-/// The encoding of a body that is not encoded any more.
+/// The encoding of a body whose encoding was undone.
 fn plain(part: &Structure) -> Option<&'static str> {
     is_encoded(part).then_some("8bit")
 }
@@ -228,22 +230,22 @@ fn is_encoded(part: &Structure) -> bool {
     matches!(part.encoding.as_str(), "base64" | "quoted-printable")
 }
 
-/// The body of a part that holds fields or a message, without its encoding and with CRLF line ends.
+/// The body of a part that holds fields or a message, with its encoding undone and CRLF line ends.
 fn whole(bytes: &[u8], part: &Structure) -> Result<Vec<u8>, OutgoingError> {
     let decoded = texts::decoded(bytes, &part.encoding).ok_or(OutgoingError::Parts)?;
     let with_line_ends = if strict::has_strict_lines(&decoded) { decoded.into_owned() } else { texts::crlf(&decoded) };
     if strict::has_strict_lines(&with_line_ends) { Ok(with_line_ends) } else { Err(OutgoingError::Parts) }
 }
 
-/// What must stay whole, since its bytes are signed, or what is in it cannot be seen (RFC 1847).
+/// Whether a part must stay whole, because its bytes are signed or because its contents are encrypted (RFC 1847).
 fn is_sealed(part: &Structure) -> bool {
     part.media_type == "multipart" && matches!(part.subtype.as_str(), "signed" | "encrypted")
 }
 
-/// The parts inside, at any depth.
+/// How many parts are inside, at any depth.
 ///
 /// # Errors
-/// A header goes beyond what is read of it, so that nobody knows what the part is.
+/// A header is longer than the part of it that is read, so the type of its part is not known.
 fn seen_through(
     message: &[u8],
     part: &Structure,

@@ -11,7 +11,7 @@ use super::super::headers::{self, Entry, Field, Mailbox};
 use super::super::strict::Ambiguity;
 use super::OutgoingError;
 
-/// Steps of writing one address: a name and an onion, with its checksum.
+/// The steps of writing one address: a name, and an onion with its checksum.
 pub(super) const ADDRESS_STEPS: usize = 128;
 
 /// Whether this is the identity's address, with any folder, or `name@rune.internal` of its own name.
@@ -49,20 +49,20 @@ fn as_written(mailbox: &Mailbox) -> Option<String> {
     })
 }
 
-/// Who is meant by the names in a message.
+/// Finds the people whom the names in a message mean.
 pub(super) struct People<'a> {
     pub(super) own: &'a Address,
     pub(super) resolve: &'a dyn Fn(&str) -> Option<Address>,
 }
 
 impl People<'_> {
-    /// The field's value with addresses for petnames.
+    /// The field's value, with addresses in the place of petnames.
     pub(super) fn without_petnames(&self, field: &Field<'_>) -> Result<Vec<u8>, OutgoingError> {
         let (mut value, mut done) = (Vec::with_capacity(field.value.len()), 0);
         let between = |from: usize, to: usize| field.value.get(from..to).unwrap_or_default();
         for entry in headers::entries(field.value) {
             let Some(address) = self.address_of(&entry, field.is("from"))? else { continue };
-            // A name such as "bob@rune.internal" is the mail program's copy of the address.
+            // A display name such as "bob@rune.internal" is the mail program's copy of the address.
             let name = field.value.get(entry.whole.clone()).unwrap_or_default();
             let outside =
                 [name.get(..entry.spec.start - entry.whole.start), name.get(entry.spec.end - entry.whole.start..)];
@@ -73,7 +73,7 @@ impl People<'_> {
             value.extend_from_slice(address.to_string().as_bytes());
             done = place.end;
             if value.len() > HEADER_BYTES {
-                // Addresses are longer than the names for them.
+                // Addresses are longer than petnames, and the result is too long.
                 return Err(Ambiguity::TooLong.into());
             }
         }
@@ -84,8 +84,8 @@ impl People<'_> {
         Ok(value)
     }
 
-    /// The address that replaces this entry, where it is a petname. One's own name is the author's; elsewhere a contact may
-    /// have had it first.
+    /// The address that replaces this entry, if it is a petname. In the author's field the user's own name means the
+    /// author; elsewhere a contact may have had that name first.
     fn address_of(&self, entry: &Entry, is_author: bool) -> Result<Option<Address>, OutgoingError> {
         let Some(written) = as_written(&entry.mailbox) else { return Ok(None) };
         let is_petname = match &entry.mailbox {
@@ -98,7 +98,7 @@ impl People<'_> {
         self.of_petname(&written, is_author).map(Some).ok_or(OutgoingError::UnknownRecipient { recipient: written })
     }
 
-    /// Whose name at `rune.internal` this is.
+    /// The address that this name at `rune.internal` means.
     pub(super) fn of_petname(&self, written: &str, is_author: bool) -> Option<Address> {
         let own = is_own(written, self.own).then(|| self.own.clone());
         if is_author && own.is_some() {
@@ -108,9 +108,9 @@ impl People<'_> {
         (self.resolve)(&format!("{name}@{PETNAME_DOMAIN}")).or(own)
     }
 
-    /// The list of a field of a forwarded message, without those of whom its receiver must not learn: an address at an
-    /// onion that is not in `known`, and any petname of such. An author at another onion is shown, since it is why somebody
-    /// forwards. It ends soon behind the length that no field may have.
+    /// The entries of an address field of a forwarded message, without the people of whom its receiver must not learn:
+    /// those at an onion that is not in `known`, and petnames of such. An author at another onion is shown, because the
+    /// author is why a message is forwarded. The list ends soon after the longest header that is allowed.
     pub(super) fn disclosed(&self, value: &[u8], known: &BTreeSet<Onion>, is_author: bool) -> Vec<String> {
         let value = headers::unfold(value);
         let shown = |entry: Entry| {
@@ -146,7 +146,7 @@ fn local_part(local: &[u8]) -> Option<String> {
     Some(if text.bytes().all(plain) { text.to_owned() } else { quoted(text) })
 }
 
-/// A mailbox as we write it; `None` where the address cannot be read by everybody.
+/// A mailbox as we write it; `None` where some programs could not read the address.
 fn mailbox(name: Option<Vec<u8>>, address: &str) -> Option<String> {
     let (_, domain) = address.rsplit_once('@')?;
     if domain.is_empty() || !domain.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte)) {
@@ -181,7 +181,7 @@ mod tests {
             ("a  b", "\"a  b\" <b@x>"),
             (" a", "\" a\" <b@x>"),
             ("=?utf-8?q?x?=", "=?utf-8?q?x?= <b@x>"),
-            // What is no name, or a private one, is left out.
+            // A name that is empty or private is left out.
             ("", "b@x"),
             (" \t", "b@x"),
             ("a\tb", "b@x"),

@@ -226,7 +226,7 @@ fn a_copy_for_hidden_recipients_names_nobody_and_no_thread() {
     {
         assert!(copy.contains(kept), "{kept}: {copy}");
     }
-    // Where no message in it names anybody, the text is the same, so that it is kept once.
+    // If no message in it names anybody, the text stays the same, so that it is stored once.
     let plain = run(&format!("{}To: {}\r\n{}", head(), bob(), multipart("mixed", &["\r\na"]))).unwrap().message;
     let copy = undisclosed(&plain, &own(), &mut SeededRng::new(3)).unwrap();
     assert_eq!(headers::split(&copy).1, headers::split(&plain).1);
@@ -490,7 +490,7 @@ fn files<'m>(part: &Structure, message: &'m [u8], found: &mut Vec<&'m [u8]>) {
     }
 }
 
-/// Asserts that only what is allowed is in the headers of these parts.
+/// Asserts that the headers of these parts have only allowed fields.
 fn assert_allowed(part: &Structure, message: &[u8], is_message: bool) {
     const CONTENT: [&str; 4] = ["content-type", "content-transfer-encoding", "content-disposition", "content-id"];
     for field in headers::fields(part.header.of(message)) {

@@ -13,7 +13,7 @@ use super::people::{self, ADDRESS_STEPS};
 /// Characters in a line of base64 (RFC 2045 §6.8).
 const LINE: usize = 76;
 
-/// A body with its text rewritten, and its encoding where that is another now; `None` where nothing changes, or where the
+/// A body with its text rewritten, and its new encoding if that changes; `None` where nothing changes, or where the
 /// encoding cannot be read.
 pub(super) fn rewritten(
     body: &[u8],
@@ -28,7 +28,7 @@ pub(super) fn rewritten(
     })
 }
 
-/// A body without its encoding; `None` where it cannot be read, or the encoding is not known.
+/// A body with its encoding undone; `None` where it cannot be read, or the encoding is not known.
 pub(super) fn decoded<'b>(body: &'b [u8], encoding: &str) -> Option<Cow<'b, [u8]>> {
     meter::steps(body.len());
     match encoding {
@@ -39,7 +39,7 @@ pub(super) fn decoded<'b>(body: &'b [u8], encoding: &str) -> Option<Cow<'b, [u8]
     }
 }
 
-/// LF and CR become CRLF.
+/// Turns each LF and CR into CRLF.
 pub(super) fn crlf(text: &[u8]) -> Vec<u8> {
     meter::steps(2 * text.len());
     let mut out = Vec::with_capacity(text.len() + text.len() / 16);
@@ -98,7 +98,7 @@ fn from_quoted_printable(body: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The text with the new ids where it refers to the old ones, as `cid:` (RFC 2392); `None` where it does not.
+/// The text with new ids in its references to the old ones, `cid:` (RFC 2392); `None` where it has no such reference.
 pub(super) fn with_ids(text: &[u8], ids: &ContentIds) -> Option<Vec<u8>> {
     const SCHEME: &[u8] = b"cid:";
     let (mut out, mut done, mut at) = (Vec::new(), 0, 0);
@@ -124,7 +124,7 @@ pub(super) fn with_ids(text: &[u8], ids: &ContentIds) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Where the scheme is next, not as the end of a longer word.
+/// Where the scheme occurs next, but not as the end of a longer word.
 fn next_scheme(text: &[u8], from: usize, scheme: &[u8]) -> Option<usize> {
     let mut at = from;
     loop {
@@ -138,9 +138,9 @@ fn next_scheme(text: &[u8], from: usize, scheme: &[u8]) -> Option<usize> {
     }
 }
 
-/// A calendar (RFC 5545) without what names the program and without fields that are not of the standard, and with addresses
-/// for petnames; `None` where nothing changes. Time zones stay: an event takes place in one, and what repeats cannot be told
-/// without it.
+/// A calendar (RFC 5545) without the properties that name the program or are not in the standard, and with addresses in
+/// the place of petnames; `None` where nothing changes. Time zones stay: an event takes place in one, and without it
+/// repeated events would be wrong.
 pub(super) fn calendar(text: &[u8], cleaner: &Cleaner<'_>) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -154,7 +154,7 @@ pub(super) fn calendar(text: &[u8], cleaner: &Cleaner<'_>) -> Option<Vec<u8>> {
     (out != text).then_some(out)
 }
 
-/// The length of the first line with what continues it.
+/// The length of the first line with its continuation lines.
 fn content_line(text: &[u8]) -> usize {
     let mut length = 0;
     loop {
@@ -217,7 +217,7 @@ fn unfolded(raw: &[u8]) -> Vec<u8> {
     line
 }
 
-/// Lines of at most 75 octets (RFC 5545 §3.1), not within a character of UTF-8.
+/// The line in pieces of at most 75 octets (RFC 5545 §3.1), never cut within a character of UTF-8.
 fn folded(line: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(line.len() + line.len() / 37 + 2);
     let mut length = 0;
@@ -233,7 +233,7 @@ fn folded(line: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Where the value begins, with its colon: the first one outside of quotes.
+/// Where the value begins, with its colon, which is the first one outside of quotes.
 fn value_at(rest: &[u8]) -> usize {
     let mut in_quotes = false;
     for (at, &byte) in rest.iter().enumerate() {
@@ -246,7 +246,7 @@ fn value_at(rest: &[u8]) -> usize {
     rest.len()
 }
 
-/// The parameters between semicolons outside of quotes.
+/// The parameters, which are separated by semicolons outside of quotes.
 fn params_of(params: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut in_quotes = false;
     params

@@ -3,7 +3,7 @@
 use super::*;
 use crate::base::limits::{MIME_DEPTH, MIME_PARTS};
 
-/// What of this content type leaves, with what follows it in the header of its part.
+/// The form in which this content type leaves, with the fields of its part that follow it.
 fn sent_as(written: &str) -> String {
     let sent = clean("mixed", &["\r\ntext", &format!("Content-Type: {written}\r\n\r\nx")]);
     let part = sent.rsplit("text\r\n--").next().unwrap().split_once("\r\n").unwrap().1;
@@ -29,7 +29,7 @@ fn a_content_type_keeps_the_parameters_that_say_how_it_is_read_and_no_others() {
         ("audio/ogg; codecs=opus; rate=8000; channels=2; start=1", "audio/ogg; codecs=opus; rate=8000; channels=2"),
         ("video/mp4; codecs=avc1; method=x", "video/mp4; codecs=avc1"),
         ("image/png; rate=1; boundary=x; protocol=y", "image/png"),
-        // What a parameter says is plain and short.
+        // The value of a parameter is plain and short.
         ("video/mp4; codecs=\"avc1.4d002a, mp4a.40.2\"", "video/mp4; codecs=\"avc1.4d002a, mp4a.40.2\""),
         ("video/mp4; codecs=\"a\\\"b\"; rate=1", "video/mp4; rate=1"),
         ("video/mp4; codecs=\"\"; rate=1", "video/mp4; rate=1"),
@@ -38,7 +38,7 @@ fn a_content_type_keeps_the_parameters_that_say_how_it_is_read_and_no_others() {
             &format!("video/mp4; codecs={}; rate=1", "a".repeat(128)),
         ),
         (&format!("video/mp4; codecs={}; rate=1", "a".repeat(129)), "video/mp4; rate=1"),
-        // What says nothing, or nothing that can be read, is text and is not said to be.
+        // A type that is missing or cannot be read means text, and is left out.
         ("nonsense", ""),
         ("", ""),
         ("text/plain", "text/plain"),
@@ -106,7 +106,7 @@ fn a_message_has_so_many_parts_and_no_more() {
     let plain = |count: usize| run(&format!("{}{}", head(), mixed(count)));
     assert!(plain(MIME_PARTS - 1).is_ok());
     assert_eq!(plain(MIME_PARTS), Err(OutgoingError::Parts));
-    // What is signed is not changed, and its parts count all the same: the mixed part, those in it, and the signature.
+    // A signed part is not changed, but its parts count: the mixed part, those in it, and the signature.
     let signed = |count: usize| {
         let inner = mixed(count - 2);
         let content = inner.strip_prefix("MIME-Version: 1.0\r\n").unwrap();

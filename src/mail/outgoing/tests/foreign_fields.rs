@@ -2,7 +2,7 @@
 
 use super::{head, text};
 
-/// By what they tell.
+/// Each field with the fact that it would reveal.
 const FOREIGN: &[(&str, &str)] = &[
     (
         "time zone and times",

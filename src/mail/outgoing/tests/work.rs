@@ -6,12 +6,12 @@ use super::*;
 use crate::base::limits::{HEADER_BYTES, NAMED};
 use crate::base::meter;
 
-/// What this module does with a byte of a message at most: most of it where an address takes the place of a name of one
-/// byte.
+/// The most steps that this module makes for a byte of a message. Most of them are made where an address replaces a
+/// name of one byte.
 const STEPS_PER_BYTE: u64 = 250;
 const CONTACTS: usize = 5000;
 
-/// An address book: looking somebody up is a step for each byte and each comparison.
+/// An address book. Looking up a name is a step for each byte and each comparison.
 fn book() -> BTreeMap<String, Address> {
     let named = |number: usize| (format!("c{number}"), if number.is_multiple_of(2) { bob() } else { carol() });
     (0..CONTACTS).map(named).chain([("a".to_owned(), bob())]).collect()
@@ -25,7 +25,7 @@ fn steps_of(message: &str, book: &BTreeMap<String, Address>) -> (u64, Result<Pre
     meter::work(|| prepare(message.as_bytes(), &own(), now(), &resolve, &mut SeededRng::new(1)))
 }
 
-/// A message that repeats something, so often.
+/// A message that repeats something `count` times.
 fn hostile(count: usize) -> Vec<(&'static str, String)> {
     let head = head();
     let top = |field: &str, unit: &str| format!("{head}{field}{}\r\n\r\nbody\r\n", unit.repeat(count));
