@@ -46,19 +46,19 @@ pub fn verify_onion_revocation(onion: Onion, certificate: &Certificate, revocati
     verify_statement(revocation_statement(onion).as_bytes(), revocation, certificate)
 }
 
-/// Whether a signature over a text that is no message is this certificate's.
+/// Whether this certificate made a signature over a text that is not a message.
 ///
-/// A statement is for everybody: its signature has no intended recipient, so that no message can pass for one. Its
-/// date is the key's own and says nothing, so that no clock is asked.
+/// A statement is for everybody: its signature has no intended recipient, so that no message can pass for one. Its date
+/// is the key's own and has no meaning, so no clock is needed.
 pub fn verify_statement(statement: &[u8], signature: &[u8], certificate: &Certificate) -> bool {
     Signature::parse(signature).is_ok_and(|signature| {
         signature.has_no_recipient() && signature.verify(statement, &certificate.verifier()).is_ok()
     })
 }
 
-/// Whether everything in a card holds: its certificate is of the profile and has this fingerprint, the signature
-/// over the content that carried the card is that key's and was made for `recipient`, and both signatures of the
-/// binding hold for the card's onion.
+/// Whether everything in a card is true: its certificate is of the profile and has this fingerprint, the signature over
+/// the content that carried the card was made by that key for `recipient`, and both signatures of the binding are valid
+/// for the card's onion.
 pub fn verify_card(
     card: &Card,
     fingerprint: &Fingerprint,
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn an_onion_that_every_signature_fits_is_refused() {
-        // The identity point: R = identity, s = 0 verifies for every text under a lax verifier.
+        // The identity point: under a lax verifier R = identity, s = 0 verifies for every text.
         let mut identity = [0; 32];
         identity[0] = 1;
         let onion = Onion::from_public_key(identity);

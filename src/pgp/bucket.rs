@@ -12,7 +12,7 @@ const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 const SMALL: [usize; 4] = [4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB];
 
-/// The PKESK of the profile, with its header: the only one it can be.
+/// The PKESK of the profile, with its header. All of them have this size.
 pub(super) const PKESK_BYTES: usize = 1 + 2 + PKESK_BODY_BYTES;
 /// Version, empty recipient, algorithm, X25519 share, ML-KEM-768 ciphertext, length and wrapped session key.
 pub(super) const PKESK_BODY_BYTES: usize = 3 + X25519_BYTES + MLKEM_BYTES + 1 + WRAPPED_KEY_BYTES;
@@ -22,7 +22,7 @@ pub(super) const X25519_BYTES: usize = 32;
 pub(super) const MLKEM_BYTES: usize = 1088;
 /// A 32-byte session key under AES key wrap.
 pub(super) const WRAPPED_KEY_BYTES: usize = 40;
-/// What precedes the chunks in a SEIPD: version, cipher, mode, chunk size, salt.
+/// The fields before the chunks in a SEIPD: version, cipher, mode, chunk size, salt.
 pub(super) const SEIPD_PREFIX_BYTES: usize = 4 + 32;
 /// Plaintext bytes in a chunk.
 pub(super) const CHUNK_BYTES: usize = 4 * KIB;
@@ -39,17 +39,17 @@ pub(super) fn is_bucket(length: usize) -> bool {
     SMALL.contains(&length) || (length > 0 && length.is_multiple_of(MIB) && length <= OBJECT_BYTES)
 }
 
-/// How many plaintext bytes an object of this size holds: exactly so many, or it has another size.
+/// How many plaintext bytes an object of this size holds: exactly this many.
 pub(super) const fn plaintext_bytes(bucket: usize) -> usize {
     let chunks = bucket.saturating_sub(PKESK_BYTES + HEADER_BYTES + SEIPD_PREFIX_BYTES + TAG_BYTES);
     let sealed_chunk = CHUNK_BYTES + TAG_BYTES;
     (chunks / sealed_chunk) * CHUNK_BYTES + (chunks % sealed_chunk).saturating_sub(TAG_BYTES)
 }
 
-/// The buckets of which there are tokens (docs/protocol.md, "Tokens"), the smallest first.
+/// The buckets for which there are tokens (docs/protocol.md, "Tokens"), the smallest first.
 const AT_BOXES: [usize; 7] = [4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, MIB, 4 * MIB, 16 * MIB];
 
-/// The smallest bucket of those for drops that holds this many plaintext bytes; `None` where none does.
+/// The smallest bucket with tokens that holds this many plaintext bytes; `None` where none does.
 pub(super) fn box_bucket_for(plaintext: usize) -> Option<usize> {
     AT_BOXES.into_iter().find(|bucket| plaintext_bytes(*bucket) >= plaintext)
 }

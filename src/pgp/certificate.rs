@@ -24,7 +24,7 @@ use crate::base::limits::{CERTIFICATE_BYTES, CERTIFICATE_PACKETS, SIGNATURE_SKEW
 use super::packet::{split, tag};
 use super::signature::Verifier;
 
-/// Why bytes are not a certificate that we use. Permanent: the same bytes never become one.
+/// Why bytes are not a certificate that we accept. Permanent: the same bytes are never accepted later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateError {
     /// Longer than [`CERTIFICATE_BYTES`] or of more than [`CERTIFICATE_PACKETS`] packets.
@@ -61,7 +61,7 @@ struct Checked {
     primary: VerifyingKey,
     created: i64,
     expires: Option<i64>,
-    /// The most recent first.
+    /// The encryption keys, the most recent first.
     encryption: Vec<EncryptionKey>,
 }
 
@@ -111,7 +111,7 @@ impl Certificate {
         })))
     }
 
-    /// The primary key's fingerprint: who this is.
+    /// The fingerprint of the primary key, which identifies the owner.
     pub fn fingerprint(&self) -> Fingerprint {
         self.0.fingerprint
     }
@@ -121,12 +121,12 @@ impl Certificate {
         &self.0.bytes
     }
 
-    /// SHA-256 of [`Self::bytes`]: which state of the certificate this is.
+    /// SHA-256 of [`Self::bytes`], which identifies this state of the certificate.
     pub fn digest(&self) -> [u8; 32] {
         self.0.digest
     }
 
-    /// The key to seal to: the most recent one that is valid now. `None` where none is.
+    /// The key to seal to: the most recent one that is valid now. `None` where no key is.
     pub(super) fn encryption_key(&self, now: Timestamp) -> Option<&Key<PublicParts, UnspecifiedRole>> {
         let (begun, now) = (now.plus(SIGNATURE_SKEW).secs(), now.secs());
         let alive = |end: Option<i64>| end.is_none_or(|end| now < end);
@@ -234,13 +234,13 @@ fn newest<'a>(
         .filter(|signature| {
             signature.typ() == kind
                 && matches!(signature.hash_algo(), HashAlgorithm::SHA256 | HashAlgorithm::SHA512)
-                // Refuses critical subpackets that it does not know.
+                // The policy refuses critical subpackets that it does not know.
                 && policy.signature(signature, HashAlgoSecurity::CollisionResistance).is_ok()
         })
         .max_by_key(|signature| signature.signature_creation_time())
 }
 
-/// When a key ends, by its binding; `None` where it does not.
+/// When a key ends, by its binding; `None` where it has no end.
 fn end(created: i64, binding: &Signature) -> Option<i64> {
     let period = binding.key_validity_period()?;
     Some(created.saturating_add(i64::try_from(period.as_secs()).unwrap_or(i64::MAX)))
@@ -391,7 +391,7 @@ mod tests {
         let to_new = seal(b"now", alice().keys(), new.certificate(), NOW).unwrap();
         assert!(open(&to_new, &old, &known, NOW).is_err());
         assert_eq!(open(&to_new, &new, &known, NOW).unwrap().content, b"now");
-        // While both are valid, the newer one is taken.
+        // While both keys are valid, the newer one is used.
         let both = Timestamp::from_secs(NOW.secs() - 15 * DAY);
         assert!(open(&seal(b"x", alice().keys(), old.certificate(), both).unwrap(), &old, &known, NOW).is_ok());
         for _ in 0..4 {
@@ -399,7 +399,7 @@ mod tests {
             let object = seal(b"both", alice().keys(), new.certificate(), both).unwrap();
             assert!(open(&object, &old, &known, NOW).is_err());
         }
-        // What was sealed before the rotation still opens.
+        // Objects that were sealed before the rotation still open.
         let before = Timestamp::from_secs(NOW.secs() - 30 * DAY);
         let to_old = seal(b"before", alice().keys(), new.certificate(), before).unwrap();
         assert_eq!(open(&to_old, &new, &known, NOW).unwrap().content, b"before");
@@ -471,7 +471,7 @@ mod tests {
         for at in [made - 1, end] {
             assert_eq!(verified(at), Err(SignatureFault::Date), "{at}");
         }
-        // Clocks differ by so much and no more.
+        // Clocks may differ by this much and no more.
         let skew = SIGNATURE_SKEW.as_secs() as i64;
         let checked = |at: i64| {
             let signature = keys.sign(b"x", Some(&bob().fingerprint()), at).unwrap();

@@ -17,7 +17,7 @@ const CIPHER_AES256: u8 = 9;
 const MODE_OCB: u8 = 2;
 /// Chunks of 2^(6+6) bytes.
 const CHUNK_OCTET: u8 = 6;
-/// The version of a PKESK that names a v6 key or nobody.
+/// The version of a PKESK that names a v6 key, or no key.
 const PKESK_VERSION: u8 = 6;
 /// The version of SEIPD with AEAD.
 const SEIPD_VERSION: u8 = 2;
@@ -58,7 +58,7 @@ pub enum OuterFault {
     /// The SEIPD uses another cipher, mode or chunk size.
     #[error("encrypted data with other parameters")]
     EncryptedDataParameters,
-    /// The SEIPD is too short to be one.
+    /// The SEIPD is too short to hold any content.
     #[error("encrypted data without content")]
     EncryptedDataForm,
     /// Something follows the SEIPD.
@@ -130,7 +130,7 @@ fn encrypted_data(packet: Packet<'_>) -> Result<(&[u8; 32], &[u8]), OuterFault> 
         });
     }
     let (salt, chunks) = rest.split_first_chunk().ok_or(OuterFault::EncryptedDataForm)?;
-    // One chunk with something in it, its tag, and the final tag.
+    // At least one chunk with content, its tag, and the final tag.
     if chunks.len() <= 2 * TAG_BYTES {
         return Err(OuterFault::EncryptedDataForm);
     }
@@ -172,7 +172,7 @@ pub struct Inner<'a> {
     pub(super) signature: Signature<'a>,
 }
 
-/// Literal: binary, no name, no date.
+/// The beginning of a literal: binary, no name, no date.
 pub(super) const LITERAL_PREFIX: [u8; 6] = [b'b', 0, 0, 0, 0, 0];
 
 /// The inner gate: one-pass signature, literal, signature, at most one padding packet, and nothing else.

@@ -144,7 +144,7 @@ fn literal() -> Vec<u8> {
     [b"b\0\0\0\0\0", CONTENT].concat()
 }
 
-/// A message whose signature is well-formed and announced, whatever it says.
+/// A message whose signature is well-formed and announced, with any content.
 fn signed(signature: &[u8]) -> Vec<u8> {
     message(&one_pass(signature), &literal(), signature)
 }
@@ -287,7 +287,7 @@ fn signature_cases() -> Result<Vec<Case>, SecretKeysError> {
     let before_key = alice().keys().sign(CONTENT, Some(&bob_is), NOW.minus(90 * day).secs())?;
     let future = alice().keys().sign_content(CONTENT, &bob_is, NOW.plus(4 * day))?;
     let of_other_content = alice().keys().sign_content(b"other", &bob_is, NOW)?;
-    // Carol signs and says that she is Alice.
+    // Carol signs, and claims to be Alice.
     let mut forged = carol().keys().sign_content(CONTENT, &bob_is, NOW)?;
     let at = forged.windows(32).position(|run| run == carol().fingerprint().as_bytes()).unwrap();
     forged[at..at + 32].copy_from_slice(alice().fingerprint().as_bytes());
@@ -326,7 +326,7 @@ fn damage_cases() -> Vec<Case> {
     swapped[start..start + 2 * chunk].rotate_left(chunk);
     let mut repeated = long.clone();
     repeated.copy_within(start..start + chunk, start + chunk);
-    // Whole chunks cut off, so that a smaller bucket is filled; the final tag is the old one.
+    // Whole chunks are cut off, so that a smaller bucket is filled; the final tag is the old one.
     let mut cut = long.clone();
     let target = bucket_for(12_000).unwrap();
     cut.drain(target - TAG_BYTES..long.len() - TAG_BYTES);
@@ -351,7 +351,7 @@ fn damage_cases() -> Vec<Case> {
     ]
 }
 
-/// What refusing any object may cost, of memory beyond the object itself and of a processor.
+/// The most that refusing any object may cost: memory beyond the object itself, and processor time.
 const COST_BYTES: u64 = 32 << 20;
 const COST_TIME: Duration = Duration::from_millis(50);
 
@@ -361,7 +361,7 @@ struct Cost {
     time: Duration,
 }
 
-/// Time is this thread's processor time: how busy the machine is does not matter.
+/// The processor time of this thread, so that the load of the machine does not matter.
 fn measured<T>(work: impl FnOnce() -> T) -> (T, Cost) {
     let time = || Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap();
     let (begin, mut result) = (time(), None);
@@ -373,8 +373,8 @@ fn measured<T>(work: impl FnOnce() -> T) -> (T, Cost) {
 fn the_largest_object_is_refused_in_bounded_memory() {
     let largest = vec![b'x'; OBJECT_BYTES - (1 << 20)];
     let mut object = seal(&largest, alice().keys(), bob().certificate(), NOW).unwrap();
-    // All of it is decrypted before the last tag shows it as false. (Its time, in a release build, is in
-    // docs/performance.md.)
+    // The whole object is decrypted before the last tag shows that it is false. (The time that this takes in a release
+    // build is in docs/performance.md.)
     *object.last_mut().unwrap() ^= 1;
     let (result, cost) = measured(|| open(&object, bob().keys(), &alice().known(), NOW));
     assert_eq!((result.unwrap_err(), object.len()), (OpenError::Damaged, OBJECT_BYTES));
@@ -407,7 +407,7 @@ fn an_object_cut_anywhere_is_refused_before_any_key_is_used() {
     let good = good();
     for at in (0..200).chain(PKESK_BYTES - 50..PKESK_BYTES + 120).chain(good.len() - 40..good.len()) {
         assert_eq!(outer(&good[..at]).err(), Some(OuterFault::Size), "{at}");
-        // Moved into a larger bucket, what is missing shows in the lengths.
+        // In a larger bucket, the lengths show that bytes are missing.
         let moved = [&good[..at], &vec![0; 16384 - at]].concat();
         assert!(outer(&moved).is_err(), "{at}");
     }

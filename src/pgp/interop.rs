@@ -56,7 +56,7 @@ impl DecryptionHelper for &mut Bob {
             for pkesk in pkesks {
                 assert!(pkesk.recipient().is_none());
                 if pkesk.decrypt(&mut pair, algorithm).is_some_and(|(algorithm, key)| decrypt(algorithm, &key)) {
-                    // Naming the certificate makes the library check the Intended Recipient.
+                    // Once it has the certificate, the library checks the Intended Recipient.
                     return Ok(Some(cert));
                 }
             }
@@ -83,7 +83,7 @@ fn the_library_reads_and_verifies_what_we_seal() {
     }
 }
 
-/// What the library's own writer makes, at a size where it uses whole lengths.
+/// An object that the library's own writer makes, of a size at which it uses whole lengths.
 fn sealed_by_the_library(content: &[u8], padded: u64) -> Vec<u8> {
     let (author, reader) = (secret_cert(alice()), Cert::from_bytes(bob().certificate().bytes()).unwrap());
     let signing = author.primary_key().key().clone().parts_into_secret().unwrap().into_keypair().unwrap();

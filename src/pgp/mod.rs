@@ -90,11 +90,11 @@ pub use signature::SignatureFault;
 /// Whether trying again with the same input can help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// It never will.
+    /// Trying again never helps.
     Permanent,
-    /// It never will, unless our clock is wrong.
+    /// Trying again never helps, unless our clock is wrong.
     Date,
-    /// It may.
+    /// Trying again may help.
     Temporary,
 }
 

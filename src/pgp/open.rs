@@ -13,8 +13,8 @@ use super::secret::SecretKeys;
 use super::seipd::{DecryptFailed, decrypt};
 use super::signature::{Signature, SignatureFault};
 
-/// Why an object was not opened. `Display` says nothing; the variants are for tests and debugging, and no peer
-/// may learn them, by reply or by time.
+/// Why an object was not opened. `Display` tells nothing; the variants are for tests and debugging, and no peer may
+/// learn them, from a reply or from its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the object was refused")]
 pub enum OpenError {
@@ -24,7 +24,7 @@ pub enum OpenError {
     NotForUs,
     /// It was altered.
     Damaged,
-    /// What was decrypted is not of the profile.
+    /// The decrypted packets are not of the profile.
     Inner(InnerFault),
     /// The signature is for somebody else, from an impossible date, or wrong.
     Signature(SignatureFault),
@@ -52,8 +52,8 @@ pub struct OpenedObject {
     pub signature: Vec<u8>,
     /// The primary key that the signature names.
     pub issuer: Fingerprint,
-    /// Whether the signature was verified with the issuer's certificate. False only where `known` had none: then
-    /// [`verify_detached`] must follow, with a certificate found by way of the content.
+    /// Whether the signature was verified with the issuer's certificate. False only where `known` had no certificate:
+    /// then [`verify_detached`] must follow, with a certificate that is found through the content.
     pub verified: bool,
 }
 
@@ -63,10 +63,10 @@ impl std::fmt::Debug for OpenedObject {
     }
 }
 
-/// Opens an object. `known` gives the certificate of a primary key, where we have it.
+/// Opens an object. `known` gives the certificate of a primary key, if we have it.
 ///
 /// # Errors
-/// See [`OpenError`]. With a known certificate whose signature does not hold, nothing of the content is returned.
+/// See [`OpenError`]. If the certificate is known and the signature is wrong, nothing of the content is returned.
 pub fn open(
     object: &[u8],
     keys: &SecretKeys,
@@ -88,14 +88,14 @@ pub fn open(
     }
     let signature = message.packet.to_vec();
     let (start, length) = (message.content_start, message.content.len());
-    // The content moves to the front of the buffer that it was decrypted into; there is no second copy.
+    // The content moves to the front of the buffer in which it was decrypted; there is no second copy.
     let mut content = std::mem::take(&mut *plaintext);
     content.drain(..start);
     content.truncate(length);
     Ok(OpenedObject { content, signature, issuer, verified: certificate.is_some() })
 }
 
-/// Whether a signature from an opened object is this certificate's over this content, made for this recipient.
+/// Whether this certificate made a signature from an opened object over this content, for this recipient.
 pub fn verify_detached(
     content: &[u8],
     signature: &[u8],

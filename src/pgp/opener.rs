@@ -19,7 +19,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::gate::{ALGORITHM_MLKEM768_X25519, Outer};
 
-/// Separates this use of SHA3-256 from others; its last octet is the length of the rest.
+/// Separates this use of SHA3-256 from others; its last octet is the length of the other octets.
 const DOMAIN: &[u8; 22] = b"OpenPGPCompositeKDFv1\x15";
 
 /// An ML-KEM-768+X25519 subkey.
@@ -30,7 +30,7 @@ pub(super) struct Opener {
 }
 
 impl Opener {
-    /// Expands the key; `None` where it is of another algorithm, or locked.
+    /// Expands the key; `None` where it has another algorithm, or is locked.
     pub(super) fn new(key: &Key<SecretParts, UnspecifiedRole>) -> Option<Self> {
         let SecretKeyMaterial::Unencrypted(secret) = key.secret() else { return None };
         secret.map(|material| {

@@ -5,7 +5,7 @@
 /// Why the bytes do not begin with an acceptable packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderFault {
-    /// The first octet is not a packet's.
+    /// The first octet does not begin a packet.
     #[error("not a packet")]
     NotAPacket,
     /// An old-format header, with or without a length.
@@ -71,7 +71,7 @@ pub(super) fn header(tag: u8, length: usize) -> Option<[u8; HEADER_BYTES]> {
     Some([0xC0 | tag, 0xFF, a, b, c, d])
 }
 
-/// The size of what [`header`] writes.
+/// How many bytes [`header`] writes.
 pub(super) const HEADER_BYTES: usize = 6;
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use super::{Certificate, Class, OpenError, SealError, SecretKeys, open, seal, se
 use crate::base::Timestamp;
 use crate::base::limits::OBJECT_BYTES;
 
-/// Everything around the content: two headers and one-pass body, literal prefix, signature, padding header.
+/// The bytes around the content: two headers and the one-pass body, the literal prefix, the signature, the padding
+/// header.
 fn overhead() -> usize {
     let sealed = seal(b"", alice().keys(), bob().certificate(), NOW).unwrap();
     let opened = open(&sealed, bob().keys(), &alice().known(), NOW).unwrap();
@@ -121,7 +122,7 @@ fn the_author_is_not_readable_outside() {
     }
 }
 
-/// An object of the first version, with keys made for this test only: whatever is changed later, it still opens.
+/// An object of the first version, with keys that were made for this test only. It must open after every later change.
 #[test]
 fn the_first_objects_still_open_and_only_for_their_recipient() {
     let object = include_bytes!("testdata/object");
@@ -164,7 +165,7 @@ proptest! {
         let known = |_: &_| Some(keys.certificate().clone());
         let behind = made.minus(std::time::Duration::from_secs(48 * 3600));
         prop_assert!(open(&object, &keys, &known, behind).is_ok());
-        // A sender whose clock is two days behind its own key's making.
+        // The sender's clock is two days behind the time at which its own key was made.
         let early = seal(b"x", &keys, keys.certificate(), behind).unwrap();
         prop_assert!(open(&early, &keys, &known, made).is_ok());
     }

@@ -19,10 +19,10 @@ use super::signature::Signature;
 /// Why a content was not sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
-    /// It does not fit into [`OBJECT_BYTES`](crate::base::limits::OBJECT_BYTES).
+    /// The content does not fit into [`OBJECT_BYTES`](crate::base::limits::OBJECT_BYTES).
     #[error("the content is too large to be sealed")]
     TooLarge,
-    /// The recipient's certificate has no key that is valid now: it must be renewed by a card.
+    /// The recipient's certificate has no key that is valid now: the recipient must send a card with a new certificate.
     #[error("the recipient's certificate has no valid encryption key now")]
     NoValidKey,
     /// The operating system gave no random numbers, or the library failed.
@@ -60,7 +60,7 @@ pub fn seal(content: &[u8], keys: &SecretKeys, recipient: &Certificate, now: Tim
     seal_into(content, keys, recipient, bucket_for, now)
 }
 
-/// The same, with an object of a size of which there are tokens.
+/// As [`seal`], but the object has a size for which there are tokens.
 ///
 /// # Errors
 /// See [`SealError`].
@@ -73,7 +73,7 @@ pub fn seal_for_box(
     seal_into(content, keys, recipient, box_bucket_for, now)
 }
 
-/// The bucket for so many plaintext bytes.
+/// Chooses the bucket for so many plaintext bytes.
 type Bucket = fn(usize) -> Option<usize>;
 
 fn seal_into(
@@ -84,7 +84,7 @@ fn seal_into(
     now: Timestamp,
 ) -> Result<Vec<u8>, SealError> {
     let key = recipient.encryption_key(now).ok_or(SealError::NoValidKey)?;
-    // What cannot fit is refused before it is hashed.
+    // A content that cannot fit is refused before it is hashed.
     bucket(content.len()).ok_or(SealError::TooLarge)?;
     let signature = keys.sign_content(content, &recipient.fingerprint(), now)?;
     let (plaintext, bucket) = message(content, &signature, bucket)?;
@@ -109,7 +109,7 @@ fn message(content: &[u8], signature: &[u8], bucket: Bucket) -> Result<(Zeroizin
     Ok((plaintext, bucket))
 }
 
-/// Appends a padding packet up to `total` bytes. It takes [`HEADER_BYTES`] at least.
+/// Appends a padding packet up to `total` bytes. The packet has at least [`HEADER_BYTES`].
 fn pad(plaintext: &mut Vec<u8>, total: usize) -> Result<(), SealError> {
     let padding = total.checked_sub(plaintext.len() + HEADER_BYTES).ok_or(SealError::Failed)?;
     plaintext.extend_from_slice(&header(tag::PADDING, padding).ok_or(SealError::Failed)?);

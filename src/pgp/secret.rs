@@ -21,13 +21,13 @@ use super::binding::revocation_statement;
 use super::certificate::{Certificate, CertificateError, system_time};
 use super::opener::Opener;
 
-/// Why secret keys could not be made or read. It tells nothing about them.
+/// Why secret keys could not be made or read. It reveals nothing about them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SecretKeysError {
     /// The operating system gave no random numbers, or the library failed.
     #[error("the keys could not be made")]
     Generate,
-    /// Not the bytes that [`SecretKeys::to_bytes`] gave.
+    /// The bytes were not made by [`SecretKeys::to_bytes`].
     #[error("these are no secret keys")]
     Malformed,
     /// The certificate in them is not of the profile.
@@ -40,20 +40,20 @@ pub enum SecretKeysError {
 pub struct SecretKeys(Arc<Keys>);
 
 struct Keys {
-    /// The transferable secret key (RFC 9580 §10.2), unencrypted.
+    /// The transferable secret key (RFC 9580 §10.2), not encrypted.
     bytes: Zeroizing<Vec<u8>>,
     certificate: Certificate,
     signing: SigningKey,
     public: Key<PublicParts, UnspecifiedRole>,
-    /// The most recent first: most mail is sealed to that one.
+    /// The most recent key first, because most mail is sealed to that one.
     openers: Vec<Opener>,
 }
 
-/// What is made with an identity. The caller keeps all of it sealed.
+/// The secrets that are made with an identity. The caller keeps all of them sealed.
 pub struct Generated {
     /// The keys.
     pub keys: SecretKeys,
-    /// Revokes the certificate: an OpenPGP key revocation signature packet, to publish when the keys are lost.
+    /// Revokes the certificate: an OpenPGP key revocation signature packet, to be published when the keys are lost.
     pub key_revocation: Vec<u8>,
     /// Revokes the onion: see [`verify_onion_revocation`](super::verify_onion_revocation).
     pub onion_revocation: Vec<u8>,
@@ -67,8 +67,8 @@ impl std::fmt::Debug for Generated {
 
 /// Makes the keys of a new identity with this onion, and their revocations.
 ///
-/// The keys are dated into the month before `now`, at a random second of its first 26 days: nobody learns when
-/// the identity was made, and a clock that is two days behind still accepts them.
+/// The keys are dated into the month before `now`, at a random second of its first 26 days, so that they do not tell
+/// when the identity was made, and a clock that is two days behind still accepts them.
 ///
 /// # Errors
 /// [`SecretKeysError::Generate`] where there are no random numbers.
@@ -103,7 +103,7 @@ fn key_time(now: Timestamp, rng: &mut dyn Rng) -> i64 {
 }
 
 impl SecretKeys {
-    /// Reads what [`Self::to_bytes`] gave.
+    /// Reads the bytes that [`Self::to_bytes`] made.
     ///
     /// # Errors
     /// See [`SecretKeysError`].
@@ -142,7 +142,7 @@ impl SecretKeys {
         })))
     }
 
-    /// The keys to open with, in the order in which to try them.
+    /// The keys for opening, in the order in which they are tried.
     pub(super) fn openers(&self) -> &[Opener] {
         &self.0.openers
     }
@@ -158,8 +158,8 @@ impl SecretKeys {
         self.sign(content, Some(recipient), day)
     }
 
-    /// Signs a text that is no message: a binding, a revocation, an identification. The signature has no intended recipient
-    /// and the date of the key.
+    /// Signs a text that is not a message: a binding, a revocation, an identification. The signature has no intended
+    /// recipient, and the date of the key.
     ///
     /// # Errors
     /// [`SecretKeysError::Generate`] where there are no random numbers.
@@ -175,8 +175,8 @@ impl SecretKeys {
     ) -> Result<Vec<u8>, SecretKeysError> {
         let failed = |_| SecretKeysError::Generate;
         let mut builder = SignatureBuilder::new(SignatureType::Binary)
-            // With SHA instructions it is more than twice as fast as SHA-512, and no weaker than Ed25519; the salt of
-            // version 6 leaves nobody a collision to prepare.
+            // With SHA instructions it is more than twice as fast as SHA-512, and no weaker than Ed25519; because of
+            // the salt of version 6, no attacker can prepare a collision.
             .set_hash_algo(HashAlgorithm::SHA256)
             .set_signature_creation_time(system_time(when))
             .map_err(failed)?;
@@ -206,7 +206,8 @@ fn signing_key(secret: &key::SecretKeyMaterial) -> Option<SigningKey> {
     })
 }
 
-/// Gives the library our primary key: the library's own holds it encrypted in memory and unwraps it each time.
+/// Gives our primary key to the library. The library's own signer holds the key encrypted in memory and decrypts it
+/// each time.
 struct PrimarySigner<'a>(&'a Keys);
 
 impl Signer for PrimarySigner<'_> {

@@ -22,7 +22,7 @@ const SESSION_KEY_BYTES: usize = 32;
 const CIPHER: SymmetricAlgorithm = SymmetricAlgorithm::AES256;
 const MODE: AEADAlgorithm = AEADAlgorithm::OCB;
 
-/// Encrypting failed: the generator of random numbers, or the plaintext does not fill the bucket.
+/// Encrypting failed: there were no random numbers, or the plaintext does not fill the bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct EncryptFailed;
 
@@ -90,7 +90,8 @@ fn encrypt_chunks(plaintext: &[u8], key: &SessionKey, salt: &[u8; 32], object: &
     Ok(())
 }
 
-/// Decrypts what passed the outer gate, trying the keys in their order. Returns all of the plaintext, or nothing.
+/// Decrypts an object that passed the outer gate, trying the keys in their order. Returns all of the plaintext, or
+/// nothing.
 pub(super) fn decrypt(outer: &Outer<'_>, keys: &[Opener]) -> Result<Zeroizing<Vec<u8>>, DecryptFailed> {
     let session_key = keys
         .iter()

@@ -25,7 +25,7 @@ const SUBPACKET_CREATION: u8 = 2;
 const SUBPACKET_ISSUER: u8 = 33;
 const SUBPACKET_INTENDED: u8 = 35;
 
-/// Why a signature is not of the profile, or does not hold.
+/// Why a signature is not of the profile, or is not valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureFault {
     /// Not one whole signature packet, or longer than allowed.
@@ -139,17 +139,17 @@ impl<'a> Signature<'a> {
             .chain([1])
     }
 
-    /// The primary key that says it made this.
+    /// The primary key that the signature names as its own.
     pub(super) const fn issuer(&self) -> Fingerprint {
         Fingerprint::from_bytes(*self.issuer)
     }
 
-    /// Whether it is a statement for everybody rather than a message for one.
+    /// Whether it is a statement for everybody, and not a message for one recipient.
     pub(super) const fn has_no_recipient(&self) -> bool {
         self.intended.is_none()
     }
 
-    /// Checks what needs no certificate: whom it was made for, and that it is not from the future.
+    /// Checks the facts that need no certificate: the recipient, and that the date is not in the future.
     pub(super) fn check(&self, recipient: &Fingerprint, now: Timestamp) -> Result<(), SignatureFault> {
         if self.intended.ok_or(SignatureFault::NoRecipient)? != recipient.as_bytes() {
             return Err(SignatureFault::OtherRecipient);
@@ -160,7 +160,7 @@ impl<'a> Signature<'a> {
         Ok(())
     }
 
-    /// Verifies it over these bytes with this key.
+    /// Verifies the signature over these bytes with this key.
     pub(super) fn verify(&self, data: &[u8], by: &Verifier<'_>) -> Result<(), SignatureFault> {
         if self.issuer != by.fingerprint.as_bytes() {
             return Err(SignatureFault::Issuer);
@@ -225,7 +225,7 @@ fn subpackets(mut hashed: &[u8]) -> Result<Subpackets<'_>, SignatureFault> {
         let (subpacket, rest) = rest.split_at_checked(usize::from(length)).ok_or(SignatureFault::Form)?;
         hashed = rest;
         let (&kind, value) = subpacket.split_first().ok_or(SignatureFault::Form)?;
-        // The high bit says that it is critical; of what we understand it asks nothing.
+        // The high bit marks the subpacket as critical, which changes nothing for those that we know.
         let again = match kind & 0x7F {
             SUBPACKET_CREATION => {
                 let value = value.try_into().map_err(|_| SignatureFault::Form)?;

@@ -40,7 +40,7 @@ impl Persona {
         self.certificate().fingerprint()
     }
 
-    /// Knows this persona and nobody else.
+    /// Finds the certificate of this persona, and no other.
     pub(super) fn known(&self) -> impl Fn(&Fingerprint) -> Option<Certificate> + use<> {
         let certificate = self.certificate().clone();
         move |wanted| (*wanted == certificate.fingerprint()).then(|| certificate.clone())
@@ -62,7 +62,7 @@ pub(super) fn carol() -> &'static Persona {
     PERSONA.get_or_init(|| Persona::new(3))
 }
 
-/// Encrypts packets to somebody as they are, with a padding packet after them to fill a bucket.
+/// Encrypts these packets to a persona, followed by a padding packet that fills the bucket.
 pub(super) fn encrypt_packets(packets: &[u8], to: &Persona) -> Vec<u8> {
     let bucket = bucket_for(packets.len() + HEADER_BYTES).unwrap();
     let mut plaintext = packets.to_vec();
