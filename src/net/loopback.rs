@@ -31,7 +31,7 @@ use crate::base::{IdentityId, Onion, OnionSeed};
 const SUN_PATH: usize = 108;
 /// An onion's 56 characters and the slash before them.
 const NAME: usize = 57;
-/// How long a busy directory lock or a full backlog is waited for at a time.
+/// The pause before a busy directory lock or a full backlog is tried again.
 const PAUSE: Duration = Duration::from_millis(5);
 /// The directory lock is held for microseconds; a holder that takes longer is stuck.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
@@ -44,7 +44,7 @@ pub struct Loopback {
 }
 
 impl Loopback {
-    /// Uses this directory, which is made (closed to others) where it does not exist.
+    /// Uses this directory, and makes it (closed to others) where it does not exist.
     pub fn open(dir: &Path) -> Result<Self, StartError> {
         Ok(Self {
             place: Arc::new(Directory::open(dir)?),
@@ -59,7 +59,7 @@ impl Loopback {
             match UnixStream::connect(&path).await {
                 Ok(stream) => return Ok(stream),
                 Err(error) => match error.kind() {
-                    // The peer's backlog is full: it is there, and busy.
+                    // The peer's backlog is full: the peer is there, but busy.
                     io::ErrorKind::WouldBlock => sleep(PAUSE).await,
                     io::ErrorKind::NotFound => return Err(DialError::Unreachable),
                     io::ErrorKind::ConnectionRefused => return Err(DialError::Unreachable),
@@ -109,7 +109,8 @@ impl Transport for Loopback {
     }
 }
 
-/// Accepts until the listener or the transport ends. A full listener leaves peers in the system's backlog.
+/// Accepts streams until the listener or the transport ends. While the listener is full, peers stay in the system's
+/// backlog.
 async fn accept(
     socket: UnixListener,
     published: Published,
@@ -125,7 +126,7 @@ async fn accept(
                         return;
                     }
                 }
-                // Out of file descriptors, or the peer left already: neither ends the service.
+                // There are no file descriptors left, or the peer is already gone: neither ends the service.
                 Err(_) => sleep(PAUSE).await,
             }
         }
@@ -134,7 +135,8 @@ async fn accept(
         () = end.cancelled() => {}
         () = accepting => {}
     }
-    // The name goes before the socket: what another process binds in between is not ours to remove.
+    // The name is removed before the socket closes: a socket that another process binds in between is not ours to
+    // remove.
     drop(published);
     drop(socket);
     reachability.send_replace(Reachability::Stopped);
@@ -143,7 +145,7 @@ async fn accept(
 /// The directory of sockets, open for as long as the transport lives.
 struct Directory {
     path: PathBuf,
-    /// Sockets are named through this prefix: the path itself, or the open directory where the path is too long.
+    /// The beginning of every socket's path: the directory's path, or its open descriptor where the path is too long.
     prefix: PathBuf,
     _handle: File,
 }
@@ -167,7 +169,7 @@ impl Directory {
         self.prefix.join(onion.label())
     }
 
-    /// Binds the socket of this onion, in place of one that a killed process left.
+    /// Binds the socket of this onion, and replaces one that a killed process left.
     async fn publish(&self, onion: Onion) -> Result<(UnixListener, Published), ListenError> {
         let lock = self.lock().await?;
         let path = self.socket(onion);
@@ -176,7 +178,7 @@ impl Directory {
                 match UnixStream::connect(&path).await {
                     Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    // Somebody answers, or cannot just now because of a full backlog.
+                    // A process answers, or has a full backlog.
                     _ => return Err(ListenError::InUse),
                 }
                 match std::fs::remove_file(&path) {
@@ -193,7 +195,8 @@ impl Directory {
         Ok((socket, Published { path: self.path.join(onion.label()), inode }))
     }
 
-    /// Holds the directory's lock until the file is dropped. A new open file each time: locks belong to those.
+    /// Holds the directory's lock until the file is dropped. Each call opens the file anew, because a lock belongs to
+    /// an open file.
     async fn lock(&self) -> Result<File, ListenError> {
         let file = File::open(&self.path).map_err(|error| io_error(&error))?;
         let deadline = Instant::now() + LOCK_WAIT;
@@ -218,7 +221,7 @@ struct Published {
 impl Drop for Published {
     fn drop(&mut self) {
         if std::fs::symlink_metadata(&self.path).is_ok_and(|file| file.ino() == self.inode) {
-            // Where this fails, the next start finds a stale socket, and replaces it.
+            // If this fails, the next start finds a stale socket and replaces it.
             let _ = std::fs::remove_file(&self.path);
         }
     }
@@ -246,7 +249,7 @@ mod tests {
         OnionSeed::from_bytes([byte; 32])
     }
 
-    /// A directory that is not there yet, and what removes it afterwards.
+    /// A directory that does not exist yet, and the value that removes it afterwards.
     fn place() -> (tempfile::TempDir, PathBuf) {
         let keep = tempfile::tempdir().unwrap();
         let dir = keep.path().join("peers");
@@ -301,7 +304,7 @@ mod tests {
         let (_keep, dir) = place();
         let node = Loopback::open(&dir).unwrap();
         let path = dir.join(Onion::of_seed(&seed(2)).label());
-        // Bound and gone without unlinking, as after SIGKILL.
+        // Bound and closed without being removed, as after SIGKILL.
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         assert!(path.exists());
         assert_eq!(node.dial(Onion::of_seed(&seed(2)), pair()).await.err(), Some(DialError::Unreachable));
@@ -323,7 +326,7 @@ mod tests {
         }
         assert_eq!(won.len(), 1);
         let listener = won.first_mut().unwrap();
-        // The others knocked to see whether somebody answers.
+        // The other nodes connected to see whether a process answers.
         for _ in 1..nodes.len() {
             listener.accept().await.unwrap();
         }

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use super::transport::StartError;
 
-/// Makes the directory, with those above it, where it does not exist; opens it; refuses one that is not ours or that
-/// others may enter. It is checked and not repaired: what lies in it may have been read or exchanged already.
+/// Makes the directory, with those above it, where it does not exist, and opens it. Refuses a directory that is not
+/// ours or that others may enter. Its mode is not repaired, because its files may have been read or exchanged already.
 pub(super) fn make_private_directory(path: &Path) -> Result<File, StartError> {
     let failed = |source| StartError::Io { path: path.to_owned(), source };
     if let Err(error) = DirBuilder::new().recursive(true).mode(0o700).create(path) {

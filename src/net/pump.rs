@@ -20,24 +20,24 @@ use tokio::time::timeout;
 use super::transport::Stream;
 use crate::base::limits;
 
-/// Room for a read after one that did not fill its room.
+/// The size of a read after one that did not fill its buffer.
 const SMALL_READ_BYTES: usize = 4 * limits::KIB;
 
-/// What the machine wants done with its stream.
+/// The requests of the machine to its stream.
 #[derive(Debug, PartialEq, Eq)]
 pub enum SessionOut {
     /// Send these bytes.
     Bytes(Vec<u8>),
-    /// Send what was given before, then close.
+    /// Send everything that was given before, then close.
     Close,
 }
 
-/// What happened on the stream.
+/// The events of the stream.
 #[derive(Debug, PartialEq, Eq)]
 pub enum SessionIn {
     /// The peer sent these bytes; at most [`limits::STREAM_READ_BYTES`], never empty.
     Bytes(Vec<u8>),
-    /// Nothing more will come or go. Given once, last.
+    /// No more bytes will come or go. Given once, as the last event.
     Closed(Ending),
 }
 
@@ -54,7 +54,7 @@ pub enum Ending {
     TooSlow,
 }
 
-/// How many bytes were given to a pump and are not written.
+/// Counts the bytes that were given to a pump and are not written yet.
 #[derive(Debug)]
 pub struct Waiting {
     closing: Notify,
@@ -64,32 +64,33 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// None. When no more than `few` are left after there were more, `drained` is notified.
+    /// No bytes yet. When their number falls to `few` or less, `drained` is notified.
     pub const fn new(few: usize, drained: Arc<Notify>) -> Self {
         Self { closing: Notify::const_new(), bytes: AtomicUsize::new(0), few, drained }
     }
 
-    /// Nothing more will be given: what is left has a limited time. Said beside [`SessionOut::Close`], which comes behind it.
+    /// Says that no more bytes will be given, so that the remaining ones have limited time. [`SessionOut::Close`] says
+    /// the same, but comes only behind them.
     pub fn close(&self) {
         self.closing.notify_one();
     }
 
-    /// Until that is said.
+    /// Returns once [`Self::close`] was called.
     pub async fn closed(&self) {
         self.closing.notified().await;
     }
 
-    /// So many more are given.
+    /// Notes that so many more bytes were given.
     pub fn add(&self, bytes: usize) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Whether they are few.
+    /// Whether no more than `few` bytes are waiting.
     pub fn are_few(&self) -> bool {
         self.bytes.load(Ordering::Relaxed) <= self.few
     }
 
-    /// So many were written; only what was added before.
+    /// Notes that so many bytes were written, all of which were added before.
     fn remove(&self, bytes: usize) {
         let before = self.bytes.fetch_sub(bytes, Ordering::Relaxed);
         if before > self.few && before.saturating_sub(bytes) <= self.few {
@@ -97,7 +98,7 @@ impl Waiting {
         }
     }
 
-    /// The stream is over: nothing waits any more.
+    /// The stream has ended: no bytes are waiting any more.
     fn end(&self) {
         self.bytes.store(0, Ordering::Relaxed);
         self.drained.notify_one();
@@ -109,11 +110,11 @@ impl Waiting {
 pub struct Pace {
     /// The peer must take [`limits::STREAM_PROGRESS_BYTES`] in this time.
     pub progress: Duration,
-    /// What was given before the machine closed must be taken in this time.
+    /// Bytes that were given before the machine closed must be taken in this time.
     pub closing: Duration,
-    /// What the peer sent is read for this long after writing became impossible.
+    /// For how long the bytes of the peer are read after writing became impossible.
     pub linger: Duration,
-    /// The whole session.
+    /// How long the whole session may last.
     pub total: Duration,
 }
 
@@ -129,8 +130,7 @@ impl Default for Pace {
 }
 
 /// Carries bytes until either side ends, then tells the machine so, once. `to_engine` resolves when the machine has
-/// taken what it was given: until then nothing more is read. A dropped sender of `from_engine` counts as
-/// [`SessionOut::Close`].
+/// taken the bytes: until then nothing more is read. A dropped sender of `from_engine` counts as [`SessionOut::Close`].
 pub async fn pump<F, T>(
     stream: impl Stream,
     from_engine: mpsc::Receiver<SessionOut>,
@@ -172,7 +172,7 @@ where
         () = closing => Ending::TooSlow,
         ending = writing => {
             if ending == Ending::Broken {
-                // Only to hear the peer's last words: the ending stays.
+                // Reads only the last bytes of the peer: the ending stays the same.
                 let _ = timeout(pace.linger, reading).await;
             }
             ending
@@ -193,7 +193,7 @@ where
         match (&mut reader).take(room as u64).read_buf(&mut bytes).await {
             Ok(0) => return Ending::Peer,
             Ok(read) => {
-                // Silent sessions hold little memory; a payload gets large reads.
+                // Silent sessions should hold little memory, but a payload is read in large pieces.
                 room = if read == room { limits::STREAM_READ_BYTES } else { SMALL_READ_BYTES };
                 to_engine(SessionIn::Bytes(bytes)).await;
             }
@@ -203,7 +203,7 @@ where
     }
 }
 
-/// Writes what the machine gives until it closes.
+/// Writes the bytes that the machine gives, until it closes.
 async fn write_all<S: AsyncWrite>(
     mut writer: WriteHalf<S>,
     mut from_engine: mpsc::Receiver<SessionOut>,
@@ -216,7 +216,7 @@ async fn write_all<S: AsyncWrite>(
         }
     }
     let close = async {
-        // What was buffered goes before the end of the stream.
+        // Buffered bytes are sent before the end of the stream.
         writer.flush().await?;
         writer.shutdown().await
     };
@@ -226,7 +226,7 @@ async fn write_all<S: AsyncWrite>(
     }
 }
 
-/// Writes all of it, as long as the peer keeps taking some; flushes where nothing follows at once.
+/// Writes all bytes, as long as the peer keeps taking some; flushes when no other bytes follow at once.
 async fn write_steadily<W: AsyncWrite + Unpin>(
     writer: &mut W,
     bytes: &[u8],
@@ -264,7 +264,7 @@ mod tests {
         total: Duration::from_secs(20),
     };
 
-    /// A pump whose machine hands everything to a channel of one place.
+    /// A pump whose machine puts every event into a channel with one place.
     fn started(stream: impl Stream, pace: Pace) -> (mpsc::Sender<SessionOut>, mpsc::Receiver<SessionIn>) {
         let (to_pump, from_engine) = mpsc::channel(4);
         let (to_test, received) = mpsc::channel(1);
@@ -331,7 +331,7 @@ mod tests {
         for out in [&left_out, &right_out] {
             out.send(SessionOut::Bytes(sent.clone())).await.unwrap();
         }
-        // Both machines take what comes, and close when they have all of it: no order of the two may lock up.
+        // Both machines take all bytes, and close when they have them: no order of the two may lead to a deadlock.
         let take = |received: Arc<Mutex<mpsc::Receiver<SessionIn>>>, length: usize| async move {
             let mut all = Vec::new();
             while all.len() < length {
@@ -415,7 +415,7 @@ mod tests {
     async fn a_slow_machine_holds_its_peer_back() {
         let (ours, mut theirs): (DuplexStream, DuplexStream) = tokio::io::duplex(limits::KIB);
         let (_out, mut received) = started(ours, QUICK);
-        // One read waits in the channel, one with the pump, and the stream's own buffer is full: then writing stalls.
+        // When one read is in the channel, another in the pump, and the stream's own buffer is full, writing stalls.
         let mut taken = 0;
         let block = pattern(limits::KIB);
         while let Ok(written) = timeout(Duration::from_millis(100), theirs.write(&block)).await {
@@ -431,7 +431,7 @@ mod tests {
     async fn the_last_words_of_a_peer_that_closed_are_heard() {
         use std::os::unix::net::UnixStream;
         let (ours, theirs) = UnixStream::pair().unwrap();
-        // The peer refuses and goes before we write: our writing fails, its reply is still there.
+        // The peer refuses and closes before we write: our write fails, but its reply can still be read.
         io::Write::write_all(&mut &theirs, b"refused").unwrap();
         drop(theirs);
         ours.set_nonblocking(true).unwrap();

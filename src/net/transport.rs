@@ -31,7 +31,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for T {}
 pub enum Isolation {
     /// Only connections of this identity to this contact.
     Pair(IdentityId, ContactId),
-    /// None: a circuit of its own, as every deposit at a carrier and every first contact needs.
+    /// None: the connection gets a circuit of its own, as every deposit at a carrier and every first contact needs.
     Fresh,
 }
 
@@ -61,7 +61,7 @@ pub enum TransportState {
     Bootstrapping,
     /// Peers can be reached.
     Ready,
-    /// Something outside hinders it; it goes on trying.
+    /// Something outside of this node hinders it; it goes on trying.
     Blocked,
     /// Ended by [`Transport::stop`].
     Stopped,
@@ -80,29 +80,29 @@ impl TransportState {
     }
 }
 
-/// How far a transport is, with the progress and the obstacle to show.
+/// How far a transport is, with its progress and the obstacle, as they are shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransportStatus {
     /// The state.
     pub state: TransportState,
     /// 0 to 100.
     pub percent: u8,
-    /// Where `Blocked`: a sentence that says what hinders and what to do. Names no address and no peer.
+    /// If `Blocked`: a sentence that names the obstacle and the remedy. It names no address and no peer.
     pub blocked_reason: Option<String>,
 }
 
 impl TransportStatus {
-    /// Nothing has been tried yet.
+    /// The status before anything was tried.
     pub const fn starting() -> Self {
         Self { state: TransportState::Starting, percent: 0, blocked_reason: None }
     }
 
-    /// Peers can be reached.
+    /// The status once peers can be reached.
     pub const fn ready() -> Self {
         Self { state: TransportState::Ready, percent: 100, blocked_reason: None }
     }
 
-    /// Ended.
+    /// The status after the end.
     pub const fn stopped() -> Self {
         Self { state: TransportState::Stopped, percent: 0, blocked_reason: None }
     }
@@ -115,7 +115,7 @@ pub enum Reachability {
     Starting,
     /// Published: peers can connect.
     Reachable,
-    /// Published before, and not completely now; or some introduction points fail. Peers may still connect.
+    /// Published before, but not completely now; or some introduction points fail. Peers may still connect.
     Degraded,
     /// Not published: peers cannot connect. It goes on trying.
     Unreachable,
@@ -136,10 +136,10 @@ pub enum DialError {
     /// The peer is not there now.
     #[error("the peer is not online")]
     Unreachable,
-    /// The peer is there and took no connection on our port.
+    /// The peer is there, but accepted no connection on our port.
     #[error("the peer refused the connection")]
     Refused,
-    /// Neither a connection nor a refusal in time.
+    /// Neither a connection nor a refusal came in time.
     #[error("the peer did not answer in time")]
     TimedOut,
     /// Our own way to the network is not open; the transport's status says why.
@@ -184,7 +184,7 @@ fn io_text(kind: io::ErrorKind) -> String {
     io::Error::from(kind).to_string()
 }
 
-/// A transport could not start. Each is a sentence for the user.
+/// Why a transport could not start. Each is a sentence for the user.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A directory lets others in.
@@ -193,7 +193,7 @@ pub enum StartError {
     /// A directory belongs to somebody else.
     #[error("{} belongs to another user; choose a directory of your own", .0.display())]
     ForeignDirectory(PathBuf),
-    /// What should be a directory is something else.
+    /// A file that is not a directory is in the place of one.
     #[error("{} is not a directory", .0.display())]
     NotDirectory(PathBuf),
     /// The name of a socket in this directory would be too long for the system.
@@ -209,16 +209,16 @@ pub enum StartError {
     Io {
         /// The directory.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
-    /// The `[tor]` table of the configuration is not what arti understands.
+    /// arti does not accept the `[tor]` table of the configuration.
     #[error("the [tor] part of the configuration is wrong: {0}")]
     Config(String),
-    /// arti's limits are not the ones we asked for.
+    /// arti's limits are not those that we set.
     #[error("Tor does not keep the limit {0}; this build of runepeer must not go online")]
     Limit(&'static str),
-    /// The clock cannot be right.
+    /// The clock is certainly wrong.
     #[error(
         "this machine's clock says {0}, before this program was made; set the clock, because Tor needs it right within hours"
     )]
@@ -240,7 +240,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// A listener fed by the transport through an [`Intake`]; the guard's drop must end the publication.
+    /// A listener that the transport feeds through an [`Intake`]; dropping the guard must end the publication.
     pub(super) fn new(
         onion: Onion,
         reachability: watch::Receiver<Reachability>,
@@ -260,7 +260,7 @@ impl Listener {
         self.incoming.recv().await
     }
 
-    /// Whether peers can find it, and a signal when that changes.
+    /// Whether peers can find the onion, and a signal when that changes.
     pub fn reachability(&self) -> watch::Receiver<Reachability> {
         self.reachability.clone()
     }
@@ -272,7 +272,7 @@ impl fmt::Debug for Listener {
     }
 }
 
-/// A transport's end of a [`Listener`]: counts the streams that live, and hands them over.
+/// A transport's end of a [`Listener`]: counts the open streams, and hands over new ones.
 #[derive(Clone)]
 pub(super) struct Intake {
     places: Arc<Semaphore>,
@@ -291,7 +291,7 @@ impl Intake {
         (Self { places: Arc::new(Semaphore::new(places)), sender }, receiver)
     }
 
-    /// A place for one more stream, as soon as there is one. `None` once the listener is gone.
+    /// A place for one more stream, once there is one. `None` once the listener is gone.
     pub(super) async fn place(&self) -> Option<StreamPermit> {
         tokio::select! {
             biased;
@@ -300,24 +300,24 @@ impl Intake {
         }
     }
 
-    /// A place for one more stream if there is one now.
+    /// A place for one more stream, if there is one now.
     pub(super) fn place_now(&self) -> Option<StreamPermit> {
         Arc::clone(&self.places).try_acquire_owned().ok().map(StreamPermit::new)
     }
 
-    /// Hands a stream to the listener; `false` once the listener is gone. Never waits: there are as many slots
-    /// in the channel as places.
+    /// Hands a stream to the listener; `false` once the listener is gone. Never waits, because the channel has as many
+    /// slots as there are places.
     pub(super) fn give(&self, stream: impl Stream, place: StreamPermit) -> bool {
         self.sender.try_send(Box::new(Placed { stream, _place: place })).is_ok()
     }
 
-    /// Until the listener is gone.
+    /// Returns once the listener is gone.
     pub(super) async fn gone(&self) {
         self.sender.closed().await;
     }
 }
 
-/// The right to one live stream; given back when the stream is dropped.
+/// The permission for one open stream; given back when the stream is dropped.
 pub(super) struct StreamPermit {
     _permit: OwnedSemaphorePermit,
     _circuit: Option<Arc<()>>,
@@ -328,7 +328,7 @@ impl StreamPermit {
         Self { _permit: permit, _circuit: None }
     }
 
-    /// The same, which keeps something alive as long as the stream.
+    /// The same permission, which also keeps something alive for as long as the stream.
     pub(super) fn on(self, circuit: Arc<()>) -> Self {
         Self { _circuit: Some(circuit), ..self }
     }

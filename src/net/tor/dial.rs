@@ -54,10 +54,10 @@ impl Failure {
             | ErrorKind::ClockSkew => (DialError::Network, false),
             ErrorKind::LocalResourceExhausted | ErrorKind::FsPermissions => (DialError::Local, false),
             ErrorKind::ArtiShuttingDown | ErrorKind::ReactorShuttingDown => (DialError::Stopped, false),
-            // Not published, for a while at least.
+            // The peer's descriptor is not published, and will not be for a while.
             ErrorKind::OnionServiceNotFound | ErrorKind::OnionServiceAddressInvalid => (DialError::Unreachable, false),
-            // Unknown is temporary. Among these is a circuit that ended with its peer before we began a stream on it: arti
-            // calls that a wrong use of itself.
+            // An unknown error is temporary. One of these is a circuit that ended with its peer before we began a
+            // stream on it; arti calls that a wrong use of its own interface.
             _ => (DialError::Unreachable, true),
         };
         Self { error, again }
@@ -69,15 +69,16 @@ pub(super) async fn attempt(client: &Client, to: Onion, token: IsolationToken) -
     let mut prefs = StreamPrefs::new();
     prefs.set_isolation(token);
     client.connect_with_prefs((to.to_string(), RUNE_PORT), &prefs).await.map_err(|error| {
-        // Only the kind: the text of the error may name the peer.
+        // Only the kind is logged, because the text of the error may name the peer.
         tracing::debug!(kind = ?error.kind(), "dial failed");
         Failure::of(error.kind())
     })
 }
 
-/// The first success of up to [`limits::DIAL_TRIES`] tries. The next begins where one failed in a way that new circuits
-/// may mend (the second at once, others after a growing pause), or where all have been silent for
-/// [`limits::DIAL_TRY`]; a failure that they cannot mend ends the dial. The caller bounds the whole.
+/// The first success of up to [`limits::DIAL_TRIES`] tries. The next try begins when one failed in a way that new
+/// circuits may mend (the second at once, others after a growing pause), or when all have been silent for
+/// [`limits::DIAL_TRY`]. A failure that new circuits cannot mend ends the dial. The caller bounds the time of the whole
+/// dial.
 pub(super) async fn first_of<T, F>(mut begin: impl FnMut(usize) -> F) -> Result<T, DialError>
 where
     F: Future<Output = Result<T, Failure>>,
@@ -121,7 +122,8 @@ mod tests {
     const FINAL: Failure = Failure { error: DialError::Unreachable, again: false };
     const NEVER: Duration = Duration::from_secs(86_400);
 
-    /// Runs tries of which each takes so long and ends so; tells the outcome, the time and how many were begun.
+    /// Runs tries with these durations and results; returns the outcome, the time that passed, and how many tries were
+    /// begun.
     async fn dial(plan: &[(Duration, Result<(), Failure>)]) -> (Result<usize, DialError>, Duration, usize) {
         let (start, begun) = (Instant::now(), Cell::new(0));
         let outcome = first_of(|number| {
@@ -139,7 +141,7 @@ mod tests {
     fn a_peer_that_may_have_restarted_is_tried_on_new_circuits() {
         assert!(Failure::of(ErrorKind::RemoteNetworkTimeout).again);
         assert!(Failure::of(ErrorKind::OnionServiceConnectionFailed).again);
-        // What arti says of a stream on a circuit whose peer was killed.
+        // The error of arti for a stream on a circuit whose peer was killed.
         assert!(Failure::of(ErrorKind::BadApiUsage).again);
         assert_eq!(Failure::of(ErrorKind::OnionServiceNotFound), FINAL);
         assert!(Failure::of(ErrorKind::DirectoryExpired).error.is_ours());
@@ -170,7 +172,7 @@ mod tests {
     async fn failures_that_new_circuits_may_mend_are_tried_again_and_not_for_ever() {
         let soon = Duration::from_secs(1);
         assert_eq!(dial(&[(soon, Err(AGAIN)), (soon, Ok(()))]).await, (Ok(1), 2 * soon, 2));
-        // The second had the descriptor from before the restart as well.
+        // The second try also used the descriptor from before the restart.
         let twice = [(soon, Err(AGAIN)), (soon, Err(AGAIN)), (soon, Ok(()))];
         assert_eq!(dial(&twice).await, (Ok(2), 3 * soon + limits::DIAL_PAUSE, 3));
         let all = [(soon, Err(AGAIN)); limits::DIAL_TRIES];
@@ -183,7 +185,7 @@ mod tests {
     async fn a_failure_that_they_cannot_mend_ends_the_dial() {
         let soon = Duration::from_secs(1);
         assert_eq!(dial(&[(soon, Err(FINAL))]).await, (Err(DialError::Unreachable), soon, 1));
-        // The first stalls because the peer has gone: a new descriptor says so.
+        // The first try stalls because the peer is gone; the new descriptor of the second shows that.
         let (outcome, _, begun) = dial(&[(NEVER, Err(AGAIN)), (soon, Err(FINAL))]).await;
         assert_eq!((outcome, begun), (Err(DialError::Unreachable), 2));
     }

@@ -13,14 +13,14 @@ use crate::net::Isolation;
 pub(super) struct Tokens(Mutex<BTreeMap<(IdentityId, ContactId), IsolationToken>>);
 
 impl Tokens {
-    /// The token of a pair, the same until [`Tokens::renew`]; for everything else a new one.
+    /// The token of a pair, the same until [`Tokens::renew`]; in all other cases a new one.
     pub(super) fn of(&self, isolation: Isolation) -> IsolationToken {
         match isolation {
             Isolation::Fresh => IsolationToken::new(),
             Isolation::Pair(identity, contact) => {
                 let mut pairs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
                 if pairs.len() >= limits::ISOLATION_PAIRS && !pairs.contains_key(&(identity, contact)) {
-                    // New tokens cost new circuits, and nothing else.
+                    // New tokens only cost new circuits.
                     pairs.clear();
                 }
                 *pairs.entry((identity, contact)).or_insert_with(IsolationToken::new)
@@ -28,7 +28,7 @@ impl Tokens {
         }
     }
 
-    /// Gives up the circuits of a pair: its next token is another.
+    /// Gives up the circuits of a pair: its next token is a new one.
     pub(super) fn renew(&self, isolation: Isolation) -> IsolationToken {
         if let Isolation::Pair(identity, contact) = isolation {
             self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&(identity, contact));

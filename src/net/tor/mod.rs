@@ -35,9 +35,9 @@ use crate::base::{IdentityId, Onion, OnionSeed, limits};
 /// The one virtual port of every onion service of ours: R-U-N-E on a telephone's keys.
 pub const RUNE_PORT: u16 = 7863;
 
-/// What the daemon's log filter says about arti (`tracing_subscriber::EnvFilter`). Its warnings tell of single relays
-/// and circuits; what its user should know is in the transport's status. The manager of introduction points reports
-/// its own keys missing after every start, as errors: they are in memory only, and it makes new ones.
+/// The part of the daemon's log filter for arti (`tracing_subscriber::EnvFilter`). arti's warnings are about single
+/// relays and circuits; the facts that its user should know are in the transport's status. The manager of introduction
+/// points reports its own keys missing after every start, as errors: they are in memory only, and it makes new ones.
 pub const LOG_DIRECTIVES: &str = "tor_=error,arti_client=error,tor_hsservice::ipt_mgr=off";
 
 /// A failed bootstrap is tried again after this.
@@ -45,7 +45,7 @@ const BOOTSTRAP_PAUSE: Duration = Duration::from_secs(5);
 
 type Client = TorClient<PreferredRuntime>;
 
-/// arti, and what we know about its services and circuits.
+/// arti, with the services and circuits that we know of.
 pub struct Tor {
     /// Gone once stopped: then arti's locks are free for the next start.
     client: Mutex<Option<Arc<Client>>>,
@@ -63,7 +63,7 @@ impl Tor {
         settings::prepare_directories(&config)?;
         let client_config = settings::client_config(&config)?;
         settings::wait_for_files(&config, limits::TRANSPORT_STOP).await?;
-        // arti expects the process to have chosen its cryptography; a second start finds it chosen.
+        // arti expects that the process has chosen its cryptography; at a second start the choice is already made.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = PreferredRuntime::current().map_err(|error| StartError::Tor(error.to_string()))?;
         let client = TorClient::with_runtime(runtime)
@@ -103,7 +103,7 @@ impl Tor {
         .await
     }
 
-    /// Waits while the client bootstraps; a blocked one fails at once.
+    /// Waits while the client bootstraps; fails at once if it is blocked.
     async fn ready(&self) -> Result<(), DialError> {
         let mut status = self.status.clone();
         let decided = status.wait_for(|now| {
@@ -145,8 +145,8 @@ impl Tor {
         self.stopped.cancel();
         let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         let client = self.client.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // Our own tasks end at once. arti's notice by and by that their client is gone, some only with their runtime,
-        // and hold its files until then. Its own wait for that does not resolve.
+        // Our own tasks end at once. arti's tasks notice only after a while that their client is gone, some only with
+        // their runtime, and hold its files until then. arti's own way to wait for that never returns.
         drop(client);
         let _ = timeout(limits::TRANSPORT_STOP, async { while tasks.join_next().await.is_some() {} }).await;
     }
@@ -209,7 +209,7 @@ impl Drop for Live {
     }
 }
 
-/// Bootstraps, again and again until it succeeds; the status task tells how it goes.
+/// Bootstraps, again and again until it succeeds; the status task reports the progress.
 async fn bootstrap(client: Arc<Client>) {
     while let Err(error) = client.bootstrap().await {
         tracing::debug!(kind = ?error.kind(), "bootstrap failed");

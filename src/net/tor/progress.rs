@@ -13,11 +13,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::net::{TransportState, TransportStatus};
 
-/// Between two looks at a status that only time changes, before and after it is ready.
+/// The time between two looks at a part of the status that changes only with time, before and after arti is ready.
 const LOOK: Duration = Duration::from_secs(1);
 const LOOK_READY: Duration = Duration::from_secs(30);
 
-/// What to do where Tor is blocked, with an arti that can use bridges, and with one that cannot.
+/// The advice where Tor is blocked: for a build of arti that can use bridges, and for one that cannot.
 const BRIDGES: &str = "if Tor is blocked where you are, configure bridges in the [tor] part of the configuration";
 const NO_BRIDGES: &str = "if Tor is blocked where you are, another network may help; this build cannot use bridges";
 
@@ -51,7 +51,7 @@ pub(super) async fn report(
     status.send_replace(TransportStatus::stopped());
 }
 
-/// What hinders, in our own terms.
+/// The obstacle, in our own terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Obstacle {
     Offline,
@@ -61,13 +61,13 @@ enum Obstacle {
     Directory,
 }
 
-/// What arti shows of itself at one moment.
+/// The state of arti at one moment.
 #[derive(Debug, Clone, PartialEq)]
 struct Seen {
     ready: bool,
     percent: u8,
     obstacle: Option<(Obstacle, String)>,
-    /// Where relays disagree with our clock by much: "slow by around 3days".
+    /// By how much relays disagree with our clock, if by much: "slow by around 3days".
     skew: Option<String>,
 }
 
@@ -84,7 +84,7 @@ impl Seen {
             };
             Some((obstacle, blockage.message().to_string()))
         });
-        // arti tells the skew only in words, at the end of the status.
+        // arti tells the skew only in words, at the end of its status text.
         let text = status.to_string();
         let skew = text.rsplit_once("Clock is ").map(|(_, skew)| skew.to_owned());
         let percent = (status.as_frac() * 100.0).clamp(0.0, 99.0) as u8;
@@ -92,17 +92,17 @@ impl Seen {
     }
 }
 
-/// Remembers since when nothing has moved.
+/// Remembers since when there was no progress.
 pub(super) struct Progress {
     percent: u8,
     since: Instant,
     blocked_after: Duration,
-    /// What to do where Tor is blocked.
+    /// The advice where Tor is blocked.
     advice: &'static str,
 }
 
 impl Progress {
-    /// Nothing has moved yet. Advises bridges only where they work.
+    /// The beginning, without any progress. Bridges are advised only where they work.
     pub(super) const fn new(now: Instant, blocked_after: Duration, bridges_work: bool) -> Self {
         Self { percent: 0, since: now, blocked_after, advice: if bridges_work { BRIDGES } else { NO_BRIDGES } }
     }
@@ -112,7 +112,7 @@ impl Progress {
             (self.percent, self.since) = (seen.percent, now);
             return TransportStatus::ready();
         }
-        // Going back is no progress, and the way from there is.
+        // A lower percentage is no progress, but rising from there is.
         if seen.percent != self.percent {
             if seen.percent > self.percent {
                 self.since = now;
@@ -175,12 +175,12 @@ mod tests {
         let blocked = progress.judge(start + limit * 3 / 2, &seen(15));
         assert_eq!((blocked.state, blocked.percent), (TransportState::Blocked, 15));
         assert!(blocked.blocked_reason.unwrap().contains("bridges"));
-        // A flutter between two values goes on being a stall.
+        // Alternating between two values still counts as a stall.
         assert_eq!(progress.judge(start + limit * 3 / 2, &seen(10)).state, TransportState::Blocked);
         assert_eq!(progress.judge(start + limit * 2, &seen(40)).state, TransportState::Bootstrapping);
         let ready = Seen { ready: true, ..seen(99) };
         assert_eq!(progress.judge(start + limit * 9, &ready), TransportStatus::ready());
-        // Going offline later counts from then.
+        // When arti goes offline later, the time counts from then.
         assert_eq!(progress.judge(start + limit * 9, &seen(85)).state, TransportState::Bootstrapping);
         assert_eq!(progress.judge(start + limit * 11, &seen(85)).state, TransportState::Blocked);
     }

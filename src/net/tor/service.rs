@@ -75,7 +75,7 @@ pub(super) async fn serve(
             Some(status) = states.next() => tell(&reachability, status.state()),
             request = requests.next() => match request {
                 None => break,
-                // One that is not answered at all tries again later.
+                // If the request is not answered, its peer tries again later.
                 Some(request) => circuits.begin(|streams| serve_circuit(request, intake.clone(), streams)),
             },
             Some(_) = circuits.tasks.join_next() => {}
@@ -89,16 +89,16 @@ pub(super) async fn serve(
 #[derive(Default)]
 struct Circuits {
     tasks: JoinSet<()>,
-    /// The oldest first, each with what its streams keep alive.
+    /// The open circuits, the oldest first, each with a value that its streams keep alive.
     open: VecDeque<(AbortHandle, Arc<()>)>,
 }
 
 impl Circuits {
-    /// Begins to serve one more; where there are too many, the oldest on which nothing is connected ends.
+    /// Begins to serve another circuit; if there are too many, ends the oldest one without a connection.
     fn begin<F: Future<Output = ()> + Send + 'static>(&mut self, serve: impl FnOnce(Arc<()>) -> F) {
         self.open.retain(|(task, _)| !task.is_finished());
         if self.open.len() >= limits::TOR_CIRCUITS {
-            // We have one, its task has one, and each of its streams.
+            // This list, the circuit's task, and each of its streams hold one reference.
             let idle = self.open.iter().position(|(_, streams)| Arc::strong_count(streams) <= 2);
             let Some((task, _)) = idle.and_then(|at| self.open.remove(at)) else { return };
             task.abort();
@@ -109,13 +109,13 @@ impl Circuits {
     }
 }
 
-/// Tells a change of state. Before the first, and after the last, arti says `Shutdown`; the last is ours to tell.
+/// Reports a change of state. arti also says `Shutdown` before its first state; the real end is reported by us.
 fn tell(reachability: &watch::Sender<Reachability>, state: State) {
     let now = match state {
         State::Running => Reachability::Reachable,
         State::DegradedReachable => Reachability::Degraded,
         State::Bootstrapping | State::Shutdown => Reachability::Starting,
-        // DegradedUnreachable, Recovering, Broken, and what arti may add.
+        // DegradedUnreachable, Recovering, Broken, and states that arti may add.
         _ => Reachability::Unreachable,
     };
     reachability.send_if_modified(|old| {
@@ -125,7 +125,7 @@ fn tell(reachability: &watch::Sender<Reachability>, state: State) {
     });
 }
 
-/// Meets a peer at its rendezvous point and accepts its streams until it, or time, ends the circuit.
+/// Meets a peer at its rendezvous point and accepts its streams until the peer, or the time limit, ends the circuit.
 async fn serve_circuit(request: RendRequest, intake: Intake, circuit: Arc<()>) {
     let Ok(Ok(mut streams)) = timeout(limits::DIAL, request.accept()).await else { return };
     while let Ok(Some(stream)) = timeout(limits::TOR_CIRCUIT_IDLE, streams.next()).await {
@@ -147,7 +147,7 @@ async fn answer(stream: StreamRequest, for_us: bool, intake: &Intake, circuit: &
     }
 }
 
-/// `None` where the configuration disables the service, as ours never does.
+/// `None` where the configuration disables the service, which our configuration never does.
 fn launch_once(
     client: &Client,
     seed: &OnionSeed,
@@ -156,7 +156,7 @@ fn launch_once(
     let key = ed25519::ExpandedKeypair::from(&ed25519::Keypair::from_bytes(seed.expose()));
     let first = client.launch_onion_service_with_hsid(config.clone(), HsIdKeypair::from(key));
     match first {
-        // Launched before in this process: arti has the key already.
+        // The service was launched before in this process, so arti has the key already.
         Err(error) if settings::chain(&error).contains("already exists") => {
             let again = client.launch_onion_service(config)?;
             Ok(again.map(|(running, requests)| (running, requests.boxed())))
@@ -170,8 +170,8 @@ fn in_use(error: &arti_client::Error) -> bool {
     error.kind() == ErrorKind::LocalResourceAlreadyInUse || settings::chain(error).contains("already running")
 }
 
-/// Names the service's files in arti's state directory. Derived from the secret seed, so that the name tells nobody
-/// which onion it belongs to.
+/// The name of the service's files in arti's state directory. It is derived from the secret seed, so that it does not
+/// reveal the onion.
 fn nickname(seed: &OnionSeed) -> String {
     let digest = Sha256::new().chain_update(b"runepeer onion service nickname").chain_update(seed.expose()).finalize();
     data_encoding::BASE32_NOPAD.encode(digest.get(..20).unwrap_or(&digest)).to_ascii_lowercase()
@@ -197,7 +197,7 @@ mod tests {
         let mut connected = Vec::new();
         for _ in 0..limits::TOR_CIRCUITS {
             let (number, streams) = begun.recv().await.unwrap();
-            // Somebody is connected on the first, and on no other.
+            // A stream is connected on the first circuit, and on no other.
             connected.extend((number == 0).then_some(streams));
         }
         (1000..1000 + 2 * limits::TOR_CIRCUITS).for_each(&mut begin);

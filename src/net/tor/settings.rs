@@ -25,13 +25,13 @@ use crate::base::{Timestamp, limits};
 use crate::net::StartError;
 use crate::net::private::make_private_directory;
 
-/// 1 November 2026: no clock is right that shows an earlier time.
+/// 1 November 2026: a clock that shows an earlier time is wrong.
 const MADE: i64 = 1_793_491_200;
 
-/// Between two looks at a lock.
+/// The time between two looks at a lock.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
-/// How to start Tor.
+/// The settings with which Tor is started.
 #[derive(Debug, Clone)]
 pub struct TorConfig {
     /// Where arti keeps its cache and state: `<data>/tor`. One process at a time; the node's lock sees to that.
@@ -43,7 +43,7 @@ pub struct TorConfig {
 }
 
 impl TorConfig {
-    /// The usual way: only the directory and the user's table vary.
+    /// The usual settings, with this directory and the user's table.
     pub const fn new(dir: PathBuf, table: Table) -> Self {
         Self { dir, table, blocked_after: limits::TOR_BLOCKED_AFTER }
     }
@@ -57,7 +57,7 @@ impl TorConfig {
     }
 }
 
-/// A clock from before this program was made cannot be right, and Tor would fail with less helpful words.
+/// A clock that shows a time before this program was made is wrong, and Tor would fail with a less helpful message.
 pub(super) fn check_clock() -> Result<(), StartError> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     judge_clock(i64::try_from(now).unwrap_or(i64::MAX))
@@ -75,8 +75,8 @@ pub(super) fn prepare_directories(config: &TorConfig) -> Result<(), StartError> 
     Ok(())
 }
 
-/// Waits until nobody else holds arti's files. arti itself would go on without saving its guards and without loading
-/// a directory; a client just stopped in this process holds them for a while.
+/// Waits until no other client holds arti's files. Otherwise arti would go on, but without saving its guards and
+/// without loading a directory; a client that was just stopped in this process still holds them for a while.
 pub(super) async fn wait_for_files(config: &TorConfig, limit: Duration) -> Result<(), StartError> {
     let deadline = Instant::now() + limit;
     for lock in [config.state().join("state").join("state.lock"), config.cache().join("dir.lock")] {
@@ -90,7 +90,7 @@ pub(super) async fn wait_for_files(config: &TorConfig, limit: Duration) -> Resul
     Ok(())
 }
 
-/// Whether somebody holds this lock of arti's. A file that is not there yet is free.
+/// Whether another client holds this lock of arti's. A file that does not exist is free.
 fn is_locked(path: &Path) -> bool {
     File::open(path)
         .is_ok_and(|file| rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK))
@@ -112,7 +112,8 @@ pub(super) fn client_config(config: &TorConfig) -> Result<TorClientConfig, Start
     Ok(resolved.value)
 }
 
-/// Whether this build of arti can use bridges: that is an option of its compilation, and what we advise must work.
+/// Whether this build of arti can use bridges. That is decided when it is compiled, and we advise only bridges that
+/// work.
 pub(super) fn bridges_work() -> bool {
     let text = format!("[bridges]\nenabled = true\nbridges = \"192.0.2.1:443 {}\"", "0".repeat(40));
     let mut sources = ConfigurationSources::new_empty();
@@ -145,7 +146,7 @@ fn subtable<'a>(table: &'a mut Table, name: &str) -> Result<&'a mut Table, Start
         .ok_or_else(|| StartError::Config(format!("{name} must be a table")))
 }
 
-/// A path that arti takes as it is: `~` and `$` in it mean nothing.
+/// A path in a form that arti takes literally: `~` and `$` in it mean nothing.
 fn literal(path: &Path) -> Result<Value, StartError> {
     let text = path
         .to_str()
@@ -153,7 +154,7 @@ fn literal(path: &Path) -> Result<Value, StartError> {
     Ok(Value::Table(Table::from_iter([("literal".to_owned(), Value::from(text))])))
 }
 
-/// arti took over what we decided. Where the user decided, that stands.
+/// Checks that arti took over our decisions. Where the user decided, that decision stands.
 fn check_limits(config: &TorConfig, built: &TorClientConfig) -> Result<(), StartError> {
     let chosen = |path: [&str; 2]| {
         let [outer, inner] = path;
@@ -190,7 +191,7 @@ pub(super) fn service_config(nickname: &str) -> Result<OnionServiceConfig, Start
     Ok(config)
 }
 
-/// An error with its causes, each said once.
+/// An error with its causes, each named once.
 pub(super) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -220,7 +221,7 @@ mod tests {
     fn our_limits_hold_where_the_table_says_nothing() {
         let built = client_config(&config("")).unwrap();
         assert!(check_limits(&config(""), &built).is_ok());
-        // The check can fail: arti's own defaults do not pass it.
+        // The check really can fail: arti's own defaults do not pass it.
         let defaults = TorClientConfig::default();
         assert!(matches!(check_limits(&config(""), &defaults), Err(StartError::Limit("vanguards.mode"))));
         let lite = "[vanguards]\nmode = \"lite\"";
@@ -253,7 +254,8 @@ mod tests {
     #[test]
     fn a_service_has_our_limits() {
         let config = service_config("abc").unwrap();
-        // Its machine sees more connections than it serves, from more circuits than that: who gives way is decided there.
+        // The machine sees more connections than it serves, from even more circuits, because it decides which
+        // connection makes room.
         const { assert!(limits::CONNECTIONS > limits::SESSIONS && limits::TOR_CIRCUITS > limits::CONNECTIONS) };
         assert_eq!(*config.max_concurrent_streams_per_circuit(), 8);
         assert!(config.rate_limit_at_intro().is_some());
