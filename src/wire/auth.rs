@@ -10,7 +10,7 @@ use crate::base::{MacKey, Onion};
 /// The value of `AUTH=`.
 pub type Mac = [u8; 32];
 
-/// What a SEND says about the object that will follow, before it follows.
+/// The description of an object in a SEND, before the object itself is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim {
     /// SHA-256 of the object.

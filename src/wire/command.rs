@@ -6,12 +6,12 @@ use super::auth::{Claim, Mac};
 use super::mailbox::keyword_of;
 use super::word::{PipelineId, Word, number};
 
-/// A command with the name that the client gave it.
+/// A command or reply, with the name that the client gave to the command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tagged<T> {
     /// From `AS <id>`.
     pub id: Option<PipelineId>,
-    /// What follows it.
+    /// The rest of the line.
     pub body: T,
 }
 
@@ -20,7 +20,7 @@ pub struct Tagged<T> {
 pub enum Importance {
     /// `-IMPORTANT`
     Low,
-    /// Neither.
+    /// Neither switch.
     #[default]
     Normal,
     /// `+IMPORTANT`
@@ -30,28 +30,28 @@ pub enum Importance {
 /// `SEND <address> [CERT= SERVER= HASH= SIZE= AUTH= ONWARD=] [+IMPORTANT|-IMPORTANT] [+SECURE]`
 #[derive(Clone, PartialEq, Eq)]
 pub struct Send {
-    /// The receiver, as given: the session reads it as an address.
+    /// The receiver, as it is written; the session reads it as an address.
     pub to: String,
     /// The digest of the receiver's certificate that the sender has.
     pub certificate: Option<[u8; 32]>,
     /// The digest of the server's certificate that the sender has.
     pub server: Option<[u8; 32]>,
-    /// What the object will be.
+    /// The object that will follow.
     pub claim: Option<Claim>,
     /// The authenticator over the claim.
     pub auth: Option<Mac>,
-    /// The authenticator for the receiver, where somebody else is to carry the object there.
+    /// The authenticator for the receiver, where the receiver of this SEND is to forward the object to another node.
     pub onward: Option<Mac>,
-    /// How urgent.
+    /// How urgent the message is.
     pub importance: Importance,
-    /// The sender would rather have a refusal than any way but sealed to the certificate it names.
+    /// Whether the sender prefers a refusal to any delivery that is not sealed to the certificate that it names.
     pub secure: bool,
 }
 
 /// `MESSAGE <sender or -> #<size>`
 #[derive(Clone, PartialEq, Eq)]
 pub struct Message {
-    /// The sender's address where a host is told it; `None` for `-`.
+    /// The sender's address, where a host needs it; `None` for `-`.
     pub sender: Option<String>,
     /// The size of the block that follows.
     pub size: u64,
@@ -60,33 +60,33 @@ pub struct Message {
 /// A command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// `HOWDY <version> …`: which versions the client speaks.
+    /// `HOWDY <version> …`: the versions that the client speaks.
     Howdy(Vec<String>),
-    /// Ask to send.
+    /// Asks to send an object.
     Send(Send),
-    /// The object.
+    /// Sends the object.
     Message(Message),
-    /// The end.
+    /// Ends the session.
     Quit,
     /// A command of RUNE/1 that this server does not serve.
     Unsupported {
-        /// Which.
+        /// Its keyword.
         keyword: Keyword,
         /// Its parameters.
         parameters: Vec<Word>,
     },
 }
 
-/// What is wrong with a command. The session goes on.
+/// Why a command is refused. The session goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
-    /// No such command.
+    /// The command does not exist.
     #[error("no such command")]
     Unknown,
     /// A parameter is missing, malformed, repeated, or too many.
     #[error("a parameter is missing or malformed")]
     Parameter,
-    /// The same in a SEND: a MESSAGE that follows with its id belongs to it, and not to a SEND before it.
+    /// The same mistake in a SEND: a later MESSAGE with its id belongs to this SEND, and not to one before it.
     #[error("a parameter of SEND is missing or malformed")]
     Send,
 }
@@ -112,9 +112,9 @@ macro_rules! keywords {
 }
 
 keywords! {
-    /// Register a mailbox.
+    /// Register a box.
     Register = "REGISTER";
-    /// Register a mailbox with an invitation.
+    /// Register a box with an invitation.
     RegisterInvitation = "REGISTER_INVITATION";
     /// Answer a registration challenge.
     ChallengeAccepted = "CHALLENGE_ACCEPTED";
@@ -126,7 +126,7 @@ keywords! {
     Deposit = "DEPOSIT";
     /// Upload the hashes of tokens.
     Tokens = "TOKENS";
-    /// Keep a page for whoever has its token.
+    /// Keep a page for everybody who has its token.
     Page = "PAGE";
     /// Give a page.
     Fetch = "FETCH";
@@ -153,7 +153,7 @@ keywords! {
 }
 
 impl Command {
-    /// Reads the words of a line. The id is given even where the rest is wrong, so that the reply can carry it.
+    /// Reads the words of a line. The id is returned even where the rest is wrong, so that the reply can carry it.
     pub fn decode(words: Vec<Word>) -> Tagged<Result<Self, CommandError>> {
         let mut words = words.into_iter().peekable();
         if words.peek().is_none_or(|first| !first.is_keyword("AS")) {
@@ -217,7 +217,7 @@ impl Command {
 }
 
 impl Send {
-    /// A SEND that says nothing but to whom.
+    /// A SEND with nothing but the receiver.
     pub fn to(address: impl Into<String>) -> Self {
         Self {
             to: address.into(),

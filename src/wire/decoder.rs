@@ -11,12 +11,12 @@ use crate::base::limits::{WIRE_BLOCKS, WIRE_LINE_BYTES, WIRE_REPLY_LINE_BYTES};
 
 use super::word::{Malformed, Word, words};
 
-/// Which side's lines are read: only clients chain commands with `;`, and servers send shorter lines.
+/// The side whose lines are read: only clients chain commands with `;`, and servers send shorter lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
-    /// What a client sends.
+    /// The lines of a client.
     Commands,
-    /// What a server sends.
+    /// The lines of a server.
     Replies,
 }
 
@@ -26,16 +26,16 @@ pub enum WireError {
     /// A line is over its bound.
     #[error("a line is too long")]
     LineTooLong,
-    /// A line is not of the grammar.
+    /// A line does not follow the grammar.
     #[error("a line is malformed")]
     Malformed,
     /// A line announces more blocks than allowed.
     #[error("too many blocks")]
     TooManyBlocks,
-    /// A block is over what the session allows at this point.
+    /// A block is larger than the session allows at this point.
     #[error("a block is too large")]
     BlockTooLarge,
-    /// A block where the session expects none.
+    /// A block came where the session expects none.
     #[error("an unexpected block")]
     UnexpectedBlock,
 }
@@ -46,22 +46,23 @@ impl From<Malformed> for WireError {
     }
 }
 
-/// What was read.
+/// An item that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
-    /// One command, or one reply. Where it announces blocks, decide about them before asking for the next item. Of a server's
-    /// lines an empty one is given too, without words.
+    /// One command, or one reply. If it announces blocks, decide about them before asking for the next item. An empty
+    /// line of a server is returned too, without words.
     Line(Vec<Word>),
     /// The blocks that the last line announced.
     Blocks(Vec<Vec<u8>>),
-    /// The blocks of the last line were read past.
+    /// The blocks of the last line were skipped.
     Skipped,
 }
 
 enum State {
     Lines,
     Announced(VecDeque<u64>),
-    /// Sizes still to come, bytes left of the current one, what is complete; nothing is kept where `keep` is false.
+    /// The sizes of later blocks, the missing bytes of the current one, and the complete ones; if `keep` is false,
+    /// nothing is kept.
     Blocks {
         sizes: VecDeque<u64>,
         left: u64,
@@ -75,7 +76,7 @@ enum State {
 pub struct Decoder {
     side: Side,
     buffer: Vec<u8>,
-    /// Where the unread bytes begin in `buffer`.
+    /// Where in `buffer` the unread bytes begin.
     at: usize,
     /// How many unread bytes are known to hold no line end.
     scanned: usize,
@@ -85,7 +86,8 @@ pub struct Decoder {
     state: State,
 }
 
-/// Read bytes are dropped from the front of the buffer when there are this many, so that moving them stays cheap.
+/// When so many bytes were read, they are dropped from the front of the buffer; dropping them more often would cost too
+/// much moving.
 const COMPACT_BYTES: usize = 64 * 1024;
 
 impl Decoder {
@@ -109,18 +111,18 @@ impl Decoder {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// Bytes that were pushed and not read yet: what a session that does not read must bound.
+    /// Bytes that were pushed and not read yet. A session that does not read must bound them.
     pub fn buffered(&self) -> usize {
         self.unread().len()
     }
 
-    /// Bytes of memory that the blocks being stored take when they are complete, and unread bytes.
+    /// How much memory the blocks that are being stored take when they are complete, together with unread bytes.
     pub fn in_flight(&self) -> u64 {
         let (stored, left) = self.storing();
         stored.saturating_add(left).saturating_add(self.buffered() as u64)
     }
 
-    /// Of the blocks being stored, the bytes that are there, and those that are to come.
+    /// How many bytes of the blocks that are being stored have arrived, and how many are still to come.
     pub fn storing(&self) -> (u64, u64) {
         match &self.state {
             State::Blocks { sizes, left, done, keep: true } => {
@@ -170,7 +172,7 @@ impl Decoder {
         self.decide(limit, true)
     }
 
-    /// Decides to read past the announced blocks, which together may have up to `limit` bytes.
+    /// Decides to skip the announced blocks, which together may have up to `limit` bytes.
     ///
     /// # Errors
     /// [`WireError::BlockTooLarge`], and the reader has failed.
@@ -178,7 +180,7 @@ impl Decoder {
         self.decide(limit, false)
     }
 
-    /// The sizes of the blocks that wait for a decision, together.
+    /// The sizes of the blocks that wait for a decision, added up.
     pub fn announced(&self) -> Option<u64> {
         match &self.state {
             State::Announced(sizes) => Some(sum(sizes)),
@@ -229,7 +231,7 @@ impl Decoder {
             let unread = self.unread();
             let fresh = unread.get(self.scanned..).unwrap_or_default();
             let Some(end) = fresh.iter().position(|byte| *byte == b'\n').map(|at| at + self.scanned) else {
-                // One byte more than the bound: it may be the CR of the line end.
+                // One byte more than the bound is allowed here, because it may be the CR of the line end.
                 if unread.len() > longest + 1 {
                     return Err(WireError::LineTooLong);
                 }
@@ -346,7 +348,7 @@ mod tests {
         }
     }
 
-    /// Pushes the bytes in pieces of this size, reading all there is after each.
+    /// Pushes the bytes in pieces of this size, and reads all items after each.
     fn in_pieces(bytes: &[u8], size: usize) -> (Vec<Item>, Option<WireError>) {
         let mut decoder = Decoder::new(Side::Commands);
         let mut items = Vec::new();
@@ -470,7 +472,7 @@ mod tests {
                 decoder.push(&line[cut..]);
                 assert!(matches!(decoder.next_item(), Ok(Some(Item::Line(_)))), "cut after {cut}");
             }
-            // One more is too many before its end is there.
+            // One byte more is too many, even before the line end arrives.
             let mut decoder = Decoder::new(side);
             decoder.push(&vec![b'a'; longest + 2]);
             assert_eq!(decoder.next_item(), Err(WireError::LineTooLong));

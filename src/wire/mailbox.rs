@@ -19,16 +19,16 @@ use parameters::{Parameters, small};
 pub use replies::{Challenge, Count, Entry, IdentificationChallenge, Piece, Policy, Said};
 pub(super) use spelling::keyword_of;
 
-/// Behind `SET`: a setting of the mailbox.
+/// The word after `SET` for a setting of the box.
 const GLOBAL: &str = "GLOBAL";
 
-/// The secret of an invitation to a box, as it travels.
+/// The secret of an invitation to a box, as it is sent.
 pub type InvitationToken = [u8; 16];
 
 /// `REGISTER` and `REGISTER_INVITATION`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Registration {
-    /// The hosted account that is asked for; `None` (`-`) for a mailbox named by the certificate's fingerprint.
+    /// The hosted account that is asked for; `None` (`-`) for a box that is named by the certificate's fingerprint.
     pub address: Option<String>,
     /// The secret of an invitation.
     pub invitation: Option<InvitationToken>,
@@ -36,71 +36,71 @@ pub struct Registration {
     pub certificate: u64,
 }
 
-/// Which messages `LIST` names.
+/// The messages that `LIST` is to name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Selection {
-    /// Only those that were read, or were not.
+    /// Only messages that were read, or only those that were not.
     pub read: Option<bool>,
-    /// Only those of this epoch or a later one.
+    /// Only messages of this epoch or a later one.
     pub since: Option<u32>,
-    /// Only those behind this one.
+    /// Only messages behind this one.
     pub after: Option<ObjectId>,
-    /// At most so many.
+    /// At most this many.
     pub limit: Option<u64>,
 }
 
-/// What `RETRIEVE` gives of an object.
+/// The part of an object that `RETRIEVE` is to give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// All of it.
+    /// The whole object.
     Whole,
-    /// So many octets from there on.
+    /// A range of its octets.
     Range {
-        /// Where it begins.
+        /// Where the range begins.
         offset: u64,
-        /// How much; `None` for `END`.
+        /// Its length; `None` for `END`.
         length: Option<u64>,
     },
 }
 
-/// How `RETRIEVE` gives it.
+/// The form in which `RETRIEVE` is to give it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Style {
     /// `+JSON`: as a JSON object.
     pub json: bool,
     /// `+PRETTY`: in lines for people.
     pub pretty: bool,
-    /// `-READ`: it counts as unread afterwards.
+    /// `-READ`: the message counts as unread afterwards.
     pub keep_unread: bool,
 }
 
 /// A command of a box.
 #[derive(Clone, PartialEq, Eq)]
 pub enum BoxCommand {
-    /// Ask for a mailbox.
+    /// Asks for a box.
     Register(Registration),
-    /// Answer the challenge of a registration with an object of this size.
+    /// Answers the challenge of a registration with an object.
     ChallengeAccepted {
         /// Its size in octets.
         answer: u64,
     },
-    /// Ask for a challenge that identifies.
+    /// Asks for a challenge for an identification.
     Identify {
-        /// The mailbox.
+        /// The box.
         mailbox: String,
-        /// What for; signed.
+        /// The purpose, which is signed.
         purpose: String,
     },
-    /// Answer it.
+    /// Answers the challenge of an identification.
     Respond {
         /// The client's part of the challenge.
         nonce: [u8; 32],
-        /// The one command that it is for, where the server's policy is that.
+        /// The one command that the identification is for, if the server's policy demands it.
         command: Option<String>,
         /// The size of the signature that follows, in octets.
         signature: u64,
     },
-    /// Upload what tokens of one epoch and class are known by.
+    /// Uploads the hashes of the tokens of one epoch and class.
     Tokens {
         /// The epoch.
         epoch: u32,
@@ -109,7 +109,7 @@ pub enum BoxCommand {
         /// The size of the set that follows, in octets.
         size: u64,
     },
-    /// Keep a page, or another in its place.
+    /// Keeps a page, which may replace an earlier one.
     Page {
         /// SHA-256 of its token.
         name: [u8; 32],
@@ -118,70 +118,70 @@ pub enum BoxCommand {
         /// The size of the page that follows, in octets.
         size: u64,
     },
-    /// Give a page.
+    /// Asks for a page.
     Fetch {
         /// Its token.
         token: [u8; 32],
     },
-    /// Ask to leave an object.
+    /// Asks to leave an object.
     Deposit {
         /// The token.
         token: [u8; 32],
-        /// What the object will be.
+        /// The object that will follow.
         claim: Claim,
     },
-    /// Count messages.
+    /// Counts messages.
     Check {
-        /// The mailbox.
+        /// The box.
         mailbox: String,
-        /// With what is below it.
+        /// Whether boxes below it count too.
         recursive: bool,
     },
-    /// Name messages.
+    /// Lists messages.
     List {
-        /// The mailbox.
+        /// The box.
         mailbox: String,
-        /// Which.
+        /// The messages to list.
         selection: Selection,
-        /// As JSON.
+        /// Whether to answer in JSON.
         json: bool,
     },
-    /// Give a message.
+    /// Asks for a message.
     Retrieve {
-        /// The mailbox.
+        /// The box.
         mailbox: String,
         /// The message.
         object: ObjectId,
-        /// How much of it.
+        /// The part of it.
         part: Part,
-        /// How.
+        /// The form of the answer.
         style: Style,
     },
-    /// Delete messages.
+    /// Deletes messages.
     Delete {
-        /// The mailbox.
+        /// The box.
         mailbox: String,
         /// The messages; at least one.
         objects: Vec<ObjectId>,
     },
-    /// Be told what arrives.
+    /// Asks to be told of messages that arrive.
     Watch {
-        /// The mailbox.
+        /// The box.
         mailbox: String,
     },
-    /// Change a setting.
+    /// Changes a setting.
     Set {
-        /// Of the mailbox, and not of the session.
+        /// Whether it is a setting of the box, and not of the session.
         global: bool,
-        /// Which, in upper case.
+        /// The name of the setting, in upper case.
         name: String,
-        /// To what.
+        /// The new value.
         value: String,
     },
 }
 
 impl BoxCommand {
-    /// Reads the parameters of a command; `None` where no box serves this keyword.
+    /// Reads the parameters of a command; `None` where the keyword does not belong to a box.
     ///
     /// # Errors
     /// A parameter is missing, malformed, repeated, or too many. Unknown named parameters and switches are ignored.
@@ -220,7 +220,7 @@ impl BoxCommand {
         })
     }
 
-    /// The keyword that it is sent with.
+    /// The keyword of this command.
     pub const fn keyword(&self) -> Keyword {
         match self {
             Self::Register(Registration { invitation: None, .. }) => Keyword::Register,
@@ -251,7 +251,8 @@ impl BoxCommand {
         line(&words)
     }
 
-    /// Reads a whole line, without its line end and without an id: what a signature for one command names.
+    /// Reads a whole line, without its line end and without an id. A signature for one command names the command in
+    /// this form.
     pub fn from_line(text: &str) -> Option<Self> {
         let commands = words(text, false).ok()?;
         let (keyword, parameters) = commands.first()?.split_first()?;
@@ -259,7 +260,7 @@ impl BoxCommand {
         Self::decode(keyword, &parameters)?.ok()
     }
 
-    /// The same line: what a signature for this command names.
+    /// The line in the form that a signature for this command names.
     pub fn to_line(&self) -> String {
         self.encode(None).trim_end().to_owned()
     }
@@ -432,7 +433,7 @@ impl BoxCommand {
 }
 
 impl fmt::Debug for BoxCommand {
-    /// What is asked, and nothing of who or what.
+    /// The kind of command only, without names and secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "BoxCommand({})", self.keyword().as_str())
     }

@@ -1,4 +1,5 @@
-//! What a server says: the greeting and the replies, typed (docs/protocol.md, "Connection and greeting", "Delivery").
+//! The lines of a server: the greeting and the replies, typed (docs/protocol.md, "Connection and greeting",
+//! "Delivery").
 
 use super::command::{hex, line, unhex};
 use super::status::{Code, Status};
@@ -9,9 +10,9 @@ use super::word::{Malformed, PipelineId, Word, number};
 pub struct Greeting {
     /// The versions that the server speaks, in upper case.
     pub versions: Vec<String>,
-    /// The largest object that it takes from anybody, in bytes.
+    /// The largest object that it accepts from any sender, in bytes.
     pub maximum: u64,
-    /// What it serves.
+    /// The capabilities that it serves.
     pub capabilities: Vec<String>,
     /// A text for people.
     pub welcome: Option<String>,
@@ -20,7 +21,7 @@ pub struct Greeting {
 /// One line of a reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
-    /// Which command it answers.
+    /// The command that it answers.
     pub id: Option<PipelineId>,
     /// The three digits.
     pub code: Code,
@@ -35,16 +36,16 @@ pub struct Reply {
 pub enum CertificateRef {
     /// Its SHA-256.
     Digest([u8; 32]),
-    /// It follows as a block of this size.
+    /// The certificate follows as a block of this size.
     Block(u64),
 }
 
 /// The parameters of 201.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ready {
-    /// The largest object that is taken from this sender, in bytes.
+    /// The largest object that is accepted from this sender, in bytes.
     pub maximum: u64,
-    /// The receiver's certificate; `None` (`-`) where the node only carries what it gets to the receiver's.
+    /// The receiver's certificate; `None` (`-`) where the node only forwards the object to the receiver's node.
     pub receiver: Option<CertificateRef>,
     /// The server's certificate; `None` (`-`) where the receiver's node is the identity's own.
     pub server: Option<CertificateRef>,
@@ -53,9 +54,9 @@ pub struct Ready {
 /// A line of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServerLine {
-    /// The first one.
+    /// The first line.
     Greeting(Greeting),
-    /// All others.
+    /// All other lines.
     Reply(Reply),
 }
 
@@ -63,7 +64,7 @@ impl ServerLine {
     /// Reads the words of a line.
     ///
     /// # Errors
-    /// Neither a greeting nor a reply: the session cannot go on.
+    /// The line is neither a greeting nor a reply: the session cannot go on.
     pub fn decode(words: Vec<Word>) -> Result<Self, Malformed> {
         if words.first().is_some_and(|word| word.is_keyword("HOWDY")) {
             return Greeting::from_words(words.get(1..).unwrap_or_default()).map(Self::Greeting);
@@ -107,7 +108,7 @@ impl Greeting {
 }
 
 impl Reply {
-    /// The reply that consists of a status and its fixed text.
+    /// A reply of a status with its fixed text.
     pub fn plain(id: Option<PipelineId>, status: Status) -> Self {
         let words = status.text().split(' ').map(Word::text).collect();
         Self { id, code: status.code(), more: false, words }
@@ -148,7 +149,7 @@ impl Ready {
     /// Reads the parameters of a 201; further ones are ignored.
     ///
     /// # Errors
-    /// They are not of the form above.
+    /// The parameters do not have the form above.
     pub fn from_words(words: &[Word]) -> Result<Self, Malformed> {
         let [Word::Text(maximum), receiver, server, ..] = words else { return Err(Malformed) };
         let certificate = |word: &Word| match word.as_text() {

@@ -6,14 +6,14 @@
 
 use std::fmt;
 
-/// What a code means for mail that waits in a queue.
+/// The meaning of a code for mail that waits in a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disposition {
-    /// It was done.
+    /// The command was done.
     Done,
     /// Information or progress: the answer is still to come.
     Pending,
-    /// Not now; trying again may help.
+    /// It cannot be done now; trying again may help.
     Temporary,
     /// Trying the same again will not help.
     Permanent,
@@ -28,7 +28,7 @@ macro_rules! statuses {
         }
 
         impl Status {
-            /// All of them, by number.
+            /// All statuses, ordered by number.
             pub const ALL: &[Self] = &[$(Self::$name),+];
 
             /// The three digits.
@@ -36,7 +36,7 @@ macro_rules! statuses {
                 match self { $(Self::$name => $code),+ }
             }
 
-            /// The fixed text after the number. Where parameters take its place, the table says which.
+            /// The fixed text after the number. Some replies have parameters in its place: the table of the protocol names them.
             pub const fn text(self) -> &'static str {
                 match self { $(Self::$name => $text),+ }
             }
@@ -46,7 +46,7 @@ macro_rules! statuses {
                 match self { $(Self::$name => $closes),+ }
             }
 
-            /// What it means for mail that waits.
+            /// The meaning of this status for mail that waits.
             pub const fn disposition(self) -> Disposition {
                 match self { $(Self::$name => Disposition::$disposition),+ }
             }
@@ -57,7 +57,7 @@ macro_rules! statuses {
 statuses! {
     /// 100: a line of information for people.
     Information = 100, "INFORMATION", Pending, false;
-    /// 101: what the server is: p=, v=, d=.
+    /// 101: a description of the server: p=, v=, d=.
     ServerInformation = 101, "SERVER", Pending, false;
     /// 200: the answer to QUIT.
     Bye = 200, "BYE", Done, true;
@@ -65,7 +65,7 @@ statuses! {
     Ready = 201, "READY", Done, false;
     /// 202: the message is stored.
     Roger = 202, "ROGER", Done, false;
-    /// 210: a mailbox was registered.
+    /// 210: a box was registered.
     Registered = 210, "REGISTERED", Done, false;
     /// 211: the client proved its key.
     Identified = 211, "IDENTIFIED", Done, false;
@@ -77,7 +77,7 @@ statuses! {
     TokensStored = 220, "TOKENS STORED", Done, false;
     /// 221: a page is kept.
     PageKept = 221, "PAGE KEPT", Done, false;
-    /// 240: unread and total of a mailbox.
+    /// 240: unread and total of a box.
     MailboxStatus = 240, "MAILBOX", Done, false;
     /// 241: one message of a list.
     ListEntry = 241, "ENTRY", Done, false;
@@ -93,7 +93,7 @@ statuses! {
     Deleted = 253, "DELETED", Done, false;
     /// 260: watching; lines with 261 follow.
     Watching = 260, "WATCHING", Done, false;
-    /// 261: something arrived in a watched mailbox.
+    /// 261: something arrived in a watched box.
     Arrived = 261, "ARRIVED", Pending, false;
     /// 280: subscribed.
     Subscribed = 280, "SUBSCRIBED", Done, false;
@@ -109,11 +109,11 @@ statuses! {
     Set = 290, "SET", Done, false;
     /// 380: the subscription is being made.
     Subscribing = 380, "SUBSCRIBING", Pending, false;
-    /// 405: nobody may register without an invitation.
+    /// 405: registering needs an invitation.
     FreeRegistrationNotAvailable = 405, "FREE REGISTRATION NOT AVAILABLE", Permanent, false;
     /// 406: a signature is wrong.
     SignatureInvalid = 406, "SIGNATURE INVALID", Permanent, true;
-    /// 409: the object is not one that this receiver can take. Says no more.
+    /// 409: the receiver cannot take this object. The answer does not say why.
     ContentRefused = 409, "CONTENT REFUSED", Permanent, false;
     /// 410: the registration challenge was not met.
     RegistrationChallengeFailed = 410, "REGISTRATION CHALLENGE FAILED", Permanent, true;
@@ -121,39 +121,39 @@ statuses! {
     IdentificationFailed = 411, "IDENTIFICATION FAILED", Permanent, true;
     /// 413: larger than the maximum for this sender.
     ObjectTooLarge = 413, "OBJECT TOO LARGE", Permanent, false;
-    /// 416: invitations are not taken here.
+    /// 416: this server accepts no invitations.
     InvitationRegistrationNotAvailable = 416, "INVITATION REGISTRATION NOT AVAILABLE", Permanent, false;
-    /// 417: no such invitation.
+    /// 417: the invitation does not exist.
     InvitationTokenInvalid = 417, "INVITATION TOKEN INVALID", Permanent, true;
     /// 418: the invitation has expired.
     InvitationTokenExpired = 418, "INVITATION TOKEN EXPIRED", Permanent, true;
-    /// 420: unknown, blocked, pending or full: always this, to a stranger.
+    /// 420: the receiver is unknown, blocked, pending or full. A stranger gets the same answer in all of these cases.
     NotAvailable = 420, "NOT AVAILABLE", Temporary, false;
-    /// 450: too much from this sender for now.
+    /// 450: this sender sent too much for now.
     TryLater = 450, "TRY LATER", Temporary, false;
-    /// 451: too much going on.
+    /// 451: the server has too much to do.
     Busy = 451, "BUSY", Temporary, false;
-    /// 452: no space.
+    /// 452: there is no space left.
     NoSpace = 452, "NO SPACE", Temporary, false;
-    /// 700: what arrived is not RUNE, or not in order (SmallMail's ProtocolError).
+    /// 700: the input is not RUNE, or comes in the wrong order (SmallMail's ProtocolError).
     ProtocolError = 700, "PROTOCOL ERROR", Temporary, true;
-    /// 701: no such command (SmallMail's BadCommand).
+    /// 701: the command does not exist (SmallMail's BadCommand).
     BadCommand = 701, "BAD COMMAND", Temporary, false;
     /// 702: a parameter is missing or malformed (SmallMail's BadParam).
     BadParameter = 702, "BAD PARAMETER", Temporary, false;
-    /// 703: no such message (SmallMail's NoMessage).
+    /// 703: the message does not exist (SmallMail's NoMessage).
     NoMessage = 703, "NO MESSAGE", Permanent, false;
-    /// 704: a command of RUNE/1 that is not served here (SmallMail's NotImplemented).
+    /// 704: a command of RUNE/1 that this server does not serve (SmallMail's NotImplemented).
     NotImplemented = 704, "NOT IMPLEMENTED", Temporary, false;
     /// 705: the server failed (SmallMail's ServerError).
     ServerError = 705, "SERVER ERROR", Temporary, true;
-    /// 706: a line or block over its bound.
+    /// 706: a line or block is over its bound.
     TooLarge = 706, "TOO LARGE", Temporary, true;
-    /// 707: no version in common.
+    /// 707: client and server have no version in common.
     Version = 707, "VERSION NOT SUPPORTED", Temporary, true;
-    /// 708: too slow, or silent for too long; or the disk failed, and no answer would be true.
+    /// 708: the client was too slow or silent for too long; or the disk failed, so that no other answer would be true.
     TimeOut = 708, "TIME-OUT", Temporary, true;
-    /// 709: too many mistakes.
+    /// 709: the client made too many mistakes.
     TooManyMistakes = 709, "TOO MANY MISTAKES", Temporary, true;
     /// 711: MESSAGE without an accepted SEND.
     SendFirst = 711, "SEND FIRST", Temporary, false;
@@ -193,12 +193,13 @@ impl Code {
         self.0
     }
 
-    /// The status, where we know it.
+    /// The status, if we know it.
     pub fn status(self) -> Option<Status> {
         Status::from_number(self.0)
     }
 
-    /// What it means for mail that waits. An unknown code goes by its class, and an unknown refusal is temporary.
+    /// The meaning for mail that waits. An unknown code has the meaning of its class, and an unknown refusal is
+    /// temporary.
     pub fn disposition(self) -> Disposition {
         match (self.status(), self.0 / 100) {
             (Some(status), _) => status.disposition(),

@@ -9,24 +9,24 @@ use crate::base::{Timestamp, TokenSeed};
 /// A whole day since 1970-01-01T00:00Z.
 pub type Epoch = u32;
 
-/// What a depositor shows.
+/// The bytes that a depositor shows.
 pub type Token = [u8; 32];
 
-/// What a carrier knows a token by: its SHA-256.
+/// The SHA-256 of a token, by which a carrier knows it.
 pub type TokenHash = [u8; 32];
 
 const CONTEXT: &[u8] = b"RUNE/1 token\0";
 const SECONDS_OF_DAY: i64 = 24 * 3600;
 
-/// The size of the objects that a token admits: 2^k octets, of the sizes of objects that tokens have.
+/// The size of the objects that a token admits: 2^k octets, one of the sizes for which there are tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Class(u8);
 
 impl Class {
-    /// All of them, from the smallest.
+    /// All classes, the smallest first.
     pub const ALL: [Self; 7] = [Self(12), Self(14), Self(16), Self(18), Self(20), Self(22), Self(24)];
 
-    /// The class with this number; `None` where there is none.
+    /// The class with this number; `None` where no class has it.
     pub fn new(number: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|class| class.0 == number)
     }
@@ -36,7 +36,7 @@ impl Class {
         Self::ALL.into_iter().find(|class| class.bytes() == size)
     }
 
-    /// The smallest class that an object of this size fits; `None` where it is too large for any.
+    /// The smallest class into which an object of this size fits; `None` where it is too large for every class.
     pub fn that_holds(size: u64) -> Option<Self> {
         Self::ALL.into_iter().find(|class| class.bytes() >= size)
     }
@@ -72,7 +72,7 @@ pub fn token(seed: &TokenSeed, epoch: Epoch, class: Class, number: u32) -> Token
     mac.finalize().into_bytes().into()
 }
 
-/// What the carrier knows it by.
+/// The hash by which the carrier knows a token.
 pub fn hash_of(token: &Token) -> TokenHash {
     digest(token)
 }

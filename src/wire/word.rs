@@ -5,7 +5,7 @@ use std::fmt;
 use std::iter::Peekable;
 use std::str::{Chars, FromStr};
 
-/// One word of a line. Whether text was quoted is not kept: [`Word::encode`] quotes where it must.
+/// One word of a line. It is not remembered whether text was quoted: [`Word::encode`] quotes where that is needed.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Word {
     /// A keyword or a parameter.
@@ -28,7 +28,7 @@ pub enum Word {
     Block(u64),
 }
 
-/// A line that is not of the grammar.
+/// A line does not follow the grammar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the line is malformed")]
 pub struct Malformed;
@@ -69,7 +69,7 @@ impl Word {
         self.as_text().is_some_and(|text| text.eq_ignore_ascii_case(keyword))
     }
 
-    /// Appends the word as it stands in a line. Control characters, which no line can carry, become spaces.
+    /// Appends the word as it is written in a line. Control characters, which no line can carry, become spaces.
     pub fn encode(&self, line: &mut String) {
         match self {
             Self::Text(text) if needs_no_quotes(text) => line.push_str(text),
@@ -163,7 +163,7 @@ pub fn number(digits: &str) -> Option<u64> {
     if canonical { digits.parse().ok() } else { None }
 }
 
-/// Splits a line, without its line end, into words; where `chained`, at each `;` outside quotes into commands.
+/// Splits a line, without its line end, into words, and, if `chained`, into commands at each `;` outside of quotes.
 /// Empty commands are left out.
 pub(super) fn words(line: &str, chained: bool) -> Result<Vec<Vec<Word>>, Malformed> {
     let mut commands = Vec::new();
@@ -203,7 +203,7 @@ fn bare(chars: &mut Peekable<Chars<'_>>, chained: bool) -> Result<Word, Malforme
             ' ' => break,
             ';' if chained => break,
             '"' => {
-                // Only NAME="value" may open a quotation within a word.
+                // Within a word, only NAME="value" may begin a quotation.
                 let name = text.strip_suffix('=').filter(|name| is_name(name)).ok_or(Malformed)?;
                 return Ok(Word::named(name, quoted(chars)?));
             }

@@ -3,7 +3,7 @@
 use crate::wire::command::{CommandError, once};
 use crate::wire::word::{Word, number};
 
-/// The words of a line by what they are.
+/// The words of a line, sorted by their kind.
 pub(super) struct Parameters<'a> {
     texts: Vec<&'a str>,
     blocks: Vec<u64>,
@@ -25,7 +25,7 @@ impl<'a> Parameters<'a> {
         sorted
     }
 
-    /// All texts, where there is no block.
+    /// All texts; an error where the line announces a block.
     pub(super) fn all_texts(&self) -> Result<&[&'a str], CommandError> {
         if self.blocks.is_empty() { Ok(&self.texts) } else { Err(CommandError::Parameter) }
     }

@@ -32,7 +32,7 @@ pub enum Policy {
 /// The parameters of 216.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IdentificationChallenge {
-    /// The server's part of it.
+    /// The server's part of the challenge.
     pub nonce: [u8; 32],
     /// For how long an identification counts.
     pub policy: Policy,
@@ -41,18 +41,18 @@ pub struct IdentificationChallenge {
 /// The parameters of 240.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Count {
-    /// Of which mailbox.
+    /// The box.
     pub mailbox: String,
-    /// Messages that were not read.
+    /// How many messages were not read.
     pub unread: u64,
-    /// Messages.
+    /// How many messages there are.
     pub total: u64,
 }
 
 /// The parameters of 241.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
-    /// Which message.
+    /// The message.
     pub object: ObjectId,
     /// Its size in octets.
     pub size: u64,
@@ -65,21 +65,21 @@ pub struct Entry {
 /// The parameters of 252.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Piece {
-    /// Where it begins in the object.
+    /// Where in the object the part begins.
     pub offset: u64,
     /// The size of the block that follows, in octets.
     pub size: u64,
 }
 
-/// What a reply of a box says behind its code. Reading ignores further words.
+/// The words of a reply of a box behind its code. Further words are ignored when it is read.
 pub trait Said: Sized {
-    /// The words.
+    /// Writes the words.
     fn words(&self) -> Vec<Word>;
 
-    /// Reads them.
+    /// Reads the words.
     ///
     /// # Errors
-    /// They are not of this form.
+    /// The words do not have this form.
     fn from_words(words: &[Word]) -> Result<Self, Malformed>;
 }
 

@@ -3,10 +3,10 @@
 use crate::wire::command::{CommandError, Keyword};
 use crate::wire::word::Word;
 
-/// The command that a line begins with, and its parameters, as we spell them.
+/// The command at the beginning of a line, and its parameters, in our own spelling.
 ///
 /// # Errors
-/// No such command; or one of a draft without what it needs.
+/// The command does not exist, or lacks something that its spelling in the drafts needs.
 pub(in crate::wire) fn keyword_of(
     first: &str,
     mut parameters: Vec<Word>,
@@ -14,7 +14,7 @@ pub(in crate::wire) fn keyword_of(
     let keyword = match first.to_ascii_uppercase().as_str() {
         "CHALLANGE_ACCEPTED" => Keyword::ChallengeAccepted,
         "CRID" => {
-            // The size of the key, which it says itself.
+            // The size of the key is dropped, because the key itself says it.
             parameters.retain(|word| word.as_text().is_none());
             parameters.insert(0, Word::text("-"));
             Keyword::Register
