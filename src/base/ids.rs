@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use super::rng::Rng;
 
-/// A name could not be read from its text form.
+/// Why a text is not an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an identifier: expected {expected} hexadecimal digits")]
 pub struct IdError {
@@ -20,17 +20,17 @@ macro_rules! random_id {
         pub struct $name([u8; 16]);
 
         impl $name {
-            /// A fresh random name (128 bits).
+            /// A fresh random id (128 bits).
             pub fn random(rng: &mut dyn Rng) -> Self {
                 Self(rng.array())
             }
 
-            /// The name with these bytes.
+            /// The id with these bytes.
             pub const fn from_bytes(bytes: [u8; 16]) -> Self {
                 Self(bytes)
             }
 
-            /// The 16 bytes of the name.
+            /// The 16 bytes of the id.
             pub const fn as_bytes(&self) -> &[u8; 16] {
                 &self.0
             }
@@ -94,7 +94,7 @@ random_id! {
     BoxId
 }
 random_id! {
-    /// One object in a mailbox of a carrier (docs/protocol.md, "Mailbox").
+    /// One object in a box of a carrier (docs/protocol.md, "Mailbox").
     ObjectId
 }
 

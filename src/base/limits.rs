@@ -5,24 +5,25 @@ use std::time::Duration;
 
 /// A message as the mail program wrote it, in bytes: 25 MiB (between Postfix's 10 MB and Dovecot's 40 MiB).
 pub const MESSAGE_BYTES: usize = 25 * MIB;
-/// What a submitted message may gain on its way out, in bytes: addresses in the place of names, Date, Message-ID. EHLO
-/// announces [`MESSAGE_BYTES`] without it, so that a message of the announced size always fits.
+/// How many bytes a submitted message may gain on its way out, by addresses in the place of petnames, Date and
+/// Message-ID. EHLO announces [`MESSAGE_BYTES`] without them, so that a message of the announced size always fits.
 pub const SUBMISSION_GAIN_BYTES: usize = 512 * KIB;
-/// A message up to this size that a mail program hands over waits for no larger one, in bytes.
+/// A message up to this size that a mail program hands over never waits for a larger one, in bytes.
 pub const UPLOAD_SMALL_BYTES: usize = 256 * KIB;
-/// All small ones that are arriving, in bytes; an account has half of it.
+/// Memory for all such small messages that are arriving, in bytes; one account may use half of it.
 pub const UPLOADS_SMALL_BYTES: usize = 16 * MIB;
-/// All larger ones that are arriving, in bytes: three of the largest.
+/// Memory for all larger messages that are arriving, in bytes: three of the largest.
 pub const UPLOADS_BYTES: usize = 80 * MIB;
-/// The larger ones of one account, in bytes: two of the largest.
+/// Memory for the larger messages of one account, in bytes: two of the largest.
 pub const UPLOADS_BYTES_OF_ACCOUNT: usize = 2 * MESSAGE_BYTES;
-/// One that makes no progress for this long gives way, where others wait.
+/// An arriving message that makes no progress for this long gives way, if others wait for its memory.
 pub const UPLOAD_STALL: Duration = Duration::from_secs(3);
-/// Bytes that are progress.
+/// How many bytes count as progress of an arriving message.
 pub const UPLOAD_PROGRESS_BYTES: usize = 64 * KIB;
 /// A message for which there is no room for this long is refused for now.
 pub const UPLOAD_WAIT: Duration = Duration::from_secs(60);
-/// Bytes of messages that IMAP sessions read to look into them, together: two of the largest and some.
+/// Memory for the messages that IMAP sessions read to look into them, in bytes, all together: two of the largest and
+/// some.
 pub const IMAP_READ_BYTES: usize = 64 * MIB;
 /// A sealed object on the wire, in bytes: the message, its signed header, the OpenPGP framing and the padding.
 pub const OBJECT_BYTES: usize = 27 * MIB;
@@ -52,14 +53,15 @@ pub const CARD_BYTES: usize = 300 * KIB;
 pub const HEADER_BYTES: usize = 100 * KIB;
 /// Fields in the header of a message.
 pub const HEADER_FIELDS: usize = 1000;
-/// The header of a MIME part that is no message, as far as it is read, in bytes: a type, an encoding and a name have a few hundred.
+/// How much of the header of a MIME part that is not a message is read, in bytes: a type, an encoding and a name take a
+/// few hundred.
 pub const PART_HEADER_BYTES: usize = 16 * KIB;
 /// Fields in the header of a MIME part that are read.
 pub const PART_HEADER_FIELDS: usize = 100;
-/// The headers of a message and of all its parts, as far as they are read, in bytes together: a digest of 400 messages. What
-/// they say is kept, and sent to mail programs.
+/// How much of the headers of a message and of all its parts is read, in bytes, all together: a digest of 400 messages.
+/// Their contents are kept, and sent to mail programs.
 pub const MIME_HEADER_BYTES: usize = 2 * MIB;
-/// Fields that are read of all these headers together.
+/// How many fields of all these headers together are read.
 pub const MIME_HEADER_FIELDS: usize = 20_000;
 /// Addresses in the envelopes of a message and of those within it, together: each takes a hundred bytes of memory.
 pub const ENVELOPE_ADDRESSES: usize = 10_000;
@@ -69,7 +71,8 @@ pub const MIME_DEPTH: usize = 30;
 pub const MIME_PARTS: usize = 1000;
 /// Recipients of one submission.
 pub const RECIPIENTS: usize = 100;
-/// Addresses that the fields of one submission name, each counted once: its recipients, and as many to whom it does not go.
+/// Addresses that the fields of one submission name, each counted once: its recipients, and as many people who do not
+/// get it.
 pub const NAMED: usize = 2 * RECIPIENTS;
 
 /// An SMTP command line, in bytes with its line end (Postfix: 2,048).
@@ -95,7 +98,7 @@ pub const IMAP_DRAIN_BYTES: usize = 4 * MESSAGE_BYTES;
 pub const IMAP_PIECE_BYTES: usize = 256 * KIB;
 /// Patterns of one LIST.
 pub const LIST_PATTERNS: usize = 32;
-/// Depth of an IMAP SEARCH: Thunderbird nests one OR per term of a quick filter.
+/// Depth of an IMAP SEARCH: Thunderbird nests one OR for each term of a quick filter.
 pub const IMAP_SEARCH_DEPTH: usize = 128;
 /// Keys of one IMAP SEARCH.
 pub const IMAP_SEARCH_KEYS: usize = 10_000;
@@ -120,48 +123,51 @@ pub const IMAP_SESSIONS_BEFORE_LOGIN: usize = 64;
 pub const SUBMISSION_SESSIONS: usize = 16;
 /// Submission connections that are not logged in, at a time, in all; the oldest gives way to a new one.
 pub const SUBMISSION_SESSIONS_BEFORE_LOGIN: usize = 64;
-/// RUNE sessions that nobody has authenticated, at a time, per identity.
+/// RUNE sessions without authentication at a time, per identity.
 pub const UNAUTHENTICATED_SESSIONS: usize = 16;
 /// RUNE sessions at a time, per identity.
 pub const SESSIONS: usize = 64;
-/// Connections that one onion takes at a time: more than [`SESSIONS`], so that the machine behind it sees who is one too many
-/// and decides who gives way.
+/// Connections that one onion accepts at a time: more than [`SESSIONS`], so that the machine behind it sees the surplus
+/// ones and decides which of them all makes room.
 pub const CONNECTIONS: usize = 2 * SESSIONS;
-/// RUNE sessions at a time of one contact; the oldest gives way. One is enough for its mail, and one for a friend who carries;
-/// the others are for connections that broke and are not known to be over.
+/// RUNE sessions at a time of one contact; the oldest gives way. One is enough for the contact's own mail, and one for
+/// mail that it forwards; the others allow for connections that broke and are not known to have ended.
 pub const CONTACT_SESSIONS: usize = 4;
-/// RUNE sessions at a time of whoever shows the key of one invitation; the oldest gives way.
+/// RUNE sessions at a time that show the key of one invitation; the oldest gives way.
 pub const INVITATION_SESSIONS: usize = 2;
-/// Payload bytes of one contact that its sessions together may hold or be promised: one of the largest, and others.
+/// Payload bytes of one contact that all its sessions together may hold or be promised: one of the largest objects, and
+/// others.
 pub const CONTACT_IN_FLIGHT_BYTES: usize = 32 * MIB;
-/// Payload bytes that one session of a stranger, or with the key of an invitation, may hold or be promised: two objects.
+/// Payload bytes that one session of a stranger, or with the key of an invitation, may hold or be promised: two
+/// objects.
 pub const STRANGER_IN_FLIGHT_BYTES: usize = 2 * STRANGER_BYTES;
-/// Of [`IN_FLIGHT_BYTES`], what is kept for objects up to [`PIPELINED_OBJECT_BYTES`]: large ones do not keep out the others.
+/// The part of [`IN_FLIGHT_BYTES`] that is kept for objects up to [`PIPELINED_OBJECT_BYTES`], so that large objects do
+/// not keep out the others.
 pub const SMALL_IN_FLIGHT_BYTES: usize = 16 * MIB;
 /// Objects of one sender that are being opened and stored at a time.
 pub const OBJECTS_UNSETTLED: usize = 8;
-/// Bytes per second that a promised object comes with at least, after [`SLOW_GRACE`], where others need its memory: at this
-/// rate the largest takes a whole session.
+/// Bytes per second at which a promised object must arrive, after [`SLOW_GRACE`], if others need its memory: at this
+/// rate the largest object takes a whole session.
 pub const SLOWEST_OBJECT: u64 = 32 * KIB as u64;
 /// How long a promised object may take to begin.
 pub const SLOW_GRACE: Duration = Duration::from_secs(30);
-/// Places for the sessions in which an identity brings its mail ([`SLOT`]).
+/// Places for the sessions in which an identity delivers its own mail ([`SLOT`]).
 pub const PARALLEL_DIALS: usize = 3;
-/// A session that was dialled and has delivered nothing for this long loses its place: another is dialled. And so long somebody
-/// who may answer waits at most for those who do not.
+/// A dialled session that has delivered nothing for this long loses its place, and another contact is dialled. This is
+/// also the longest that a contact which may answer waits for those that do not.
 pub const SLOT: Duration = Duration::from_secs(60);
-/// The same for a session with somebody who did not answer last time.
+/// The same for a session with a contact that did not answer last time.
 pub const SLOT_OF_MISSED: Duration = Duration::from_secs(20);
-/// Somebody who answered last time waits so long at most for the place of a session that has delivered nothing.
+/// The longest that a contact which answered last time waits for the place of a session that has delivered nothing.
 pub const SLOT_FOR_ANSWERED: Duration = Duration::from_secs(1);
-/// Between two dials that begin without a free place: a crowd of 200 has its turn within [`SLOT`].
+/// The time between two dials that begin without a free place: a crowd of 200 contacts is dialled within [`SLOT`].
 pub const SLOT_LEAST: Duration = Duration::from_millis(300);
-/// Sessions of one kind that go on without a place; of more, the one that has delivered nothing for the longest time ends. Of a
-/// crowd of 150 each has 15 s, in which a cold connection comes about.
+/// Sessions of one kind that go on without a place. Of any more, the one that has delivered nothing for the longest
+/// time ends. In a crowd of 150 contacts each has 15 s, in which a cold connection succeeds.
 pub const SESSIONS_WITHOUT_SLOT: usize = 36;
-/// What has waited for somebody since before the start, for so long, is taken to have failed.
+/// A delivery that has waited since before the start for at least this long is taken as one that failed.
 pub const MISSED_AFTER: Duration = Duration::from_secs(120);
-/// Whoever answered within this time before the start is taken to answer again.
+/// A contact that answered within this time before the start is expected to answer again.
 pub const ANSWERED_LATELY: Duration = Duration::from_secs(24 * 3600);
 
 /// A RUNE session has this long to send its first command.
@@ -178,18 +184,18 @@ pub const WIRE_PROGRESS_BYTES: usize = KIB;
 pub const WIRE_SLOWEST_UPLOAD: usize = 16 * KIB;
 /// Lines of information that a client takes before each answer; with more it ends the session.
 pub const WIRE_INFORMATION_LINES: usize = 16;
-/// Their bytes in one session, together.
+/// Bytes of these lines in one session, all together.
 pub const WIRE_INFORMATION_BYTES: usize = 4 * KIB;
-/// Deliveries of one RUNE session that wait for their answer; more are not read.
+/// Deliveries of one RUNE session that wait for their answer; while there are so many, no more are read.
 pub const WIRE_DELIVERIES: usize = 4;
-/// Replies of one RUNE session that wait behind an unanswered delivery; with more, nothing is read.
+/// Replies of one RUNE session that wait behind an unanswered delivery; while there are more, nothing is read.
 pub const WIRE_REPLIES_WAITING: usize = 32;
 /// SENDs of one RUNE session (ours has about [`SENDING_TURN`]).
 pub const WIRE_SENDS: u32 = 300;
-/// SENDs of one RUNE session whose AUTH fits no key: whoever guesses, or measures, gets few tries.
+/// SENDs of one RUNE session whose AUTH fits no key: a peer that guesses, or measures times, gets few tries.
 pub const WIRE_AUTH_MISSES: u32 = 8;
-/// A SEND is answered this long after it came, unless its session has shown the same key before: how long the keys took to try
-/// says nothing of how many there are. Trying 5,000 takes about 5 ms.
+/// A SEND is answered this long after it came, unless its session has shown the same key before. So the time that
+/// trying the keys took does not tell how many there are. Trying 5,000 takes about 5 ms.
 pub const WIRE_ANSWER: Duration = Duration::from_millis(25);
 /// SENDs of one RUNE session that wait for their MESSAGE; the oldest is forgotten first.
 pub const WIRE_SENDS_OPEN: usize = 16;
@@ -199,14 +205,14 @@ pub const WIRE_CERTIFICATES: u32 = 4;
 pub const WIRE_SKIPPED_BYTES: u64 = 4 * MIB as u64;
 /// Bytes that a RUNE session holds unread while it waits for settlements.
 pub const WIRE_BUFFER_BYTES: usize = MIB;
-/// Bytes of answers that a session of a carrier lets wait for its peer: with more it goes no further.
+/// Bytes of answers that may wait for the peer of a carrier's session: with more, the session reads nothing further.
 pub const OUTPUT_WAITING: usize = 256 * KIB;
 /// Mistakes of a peer after which its session ends (Postfix: 20).
 pub const WIRE_MISTAKES: u32 = 20;
 /// One attempt to reach a peer may take this long (docs/architecture.md, "Tor").
 pub const DIAL: Duration = Duration::from_secs(60);
-/// A try within [`DIAL`] that has not succeeded after this gets company, on circuits of its own. A cold connection
-/// over the public network takes 5 to 15 s; one that stalls would take arti longer to notice.
+/// A try within [`DIAL`] that has not succeeded after this is joined by another, on circuits of its own. A cold
+/// connection over the public network takes 5 to 15 s; arti would take longer to notice one that stalls.
 pub const DIAL_TRY: Duration = Duration::from_secs(10);
 /// Tries within [`DIAL`].
 pub const DIAL_TRIES: usize = 4;
@@ -221,18 +227,20 @@ pub const STREAM_READ_BYTES: usize = 64 * KIB;
 pub const STREAM_PROGRESS_BYTES: usize = KIB;
 /// The time in which a peer must take [`STREAM_PROGRESS_BYTES`], or all that is left.
 pub const STREAM_PROGRESS: Duration = Duration::from_secs(30);
-/// What was given to a stream before its machine closed it must be taken within this time.
+/// Bytes that were given to a stream before its machine closed it must be taken within this time.
 pub const STREAM_CLOSING: Duration = Duration::from_secs(30);
-/// What a peer sent before it closed its side is read for this long after we can no longer write.
+/// For how long the bytes that a peer sent before it closed its side are read after we can no longer write.
 pub const STREAM_LINGER: Duration = Duration::from_secs(5);
-/// Pairs of identity and contact that have circuits of their own, per node. Beyond it all pairs get new ones.
+/// Pairs of identity and contact that have circuits of their own, per node. Beyond this number, all pairs get new
+/// circuits.
 pub const ISOLATION_PAIRS: usize = 65_536;
 /// Memory that arti may use for its queues, in bytes (its own default goes up to 8 GiB).
 pub const TOR_MEMORY_BYTES: usize = 256 * MIB;
 /// Streams that a peer may open on one rendezvous circuit (arti's default: 65,535).
 pub const TOR_STREAMS_PER_CIRCUIT: u32 = 8;
-/// Rendezvous circuits to one onion service at a time; contacts keep theirs open for a while after a session. With more, the
-/// oldest on which nothing is connected gives way: there is one, because it is more than [`CONNECTIONS`].
+/// Rendezvous circuits to one onion service at a time; contacts keep theirs open for a while after a session. With
+/// more, the oldest circuit without a connection gives way. There always is one, because this bound is higher than
+/// [`CONNECTIONS`].
 pub const TOR_CIRCUITS: usize = 256;
 /// A rendezvous circuit on which no stream begins for this long is closed; the peer builds another.
 pub const TOR_CIRCUIT_IDLE: Duration = Duration::from_secs(20 * 60);
@@ -246,15 +254,15 @@ pub const TOR_INTRODUCTION_BURST: u32 = 50;
 pub const TOR_BLOCKED_AFTER: Duration = Duration::from_secs(45);
 /// Onion services get this long to go when the node stops.
 pub const TRANSPORT_STOP: Duration = Duration::from_secs(3);
-/// IMAP: silence before login, and after (RFC 9051 §5.4 asks for 30 minutes at least).
+/// IMAP: the longest silence before login.
 pub const IMAP_IDLE_BEFORE_LOGIN: Duration = Duration::from_secs(60);
-/// IMAP: silence after login.
+/// IMAP: the longest silence after login (RFC 9051 §5.4 asks for 30 minutes at least).
 pub const IMAP_IDLE: Duration = Duration::from_secs(30 * 60);
-/// Bytes per second that a mail program sends at least, after [`IMAP_STALL`], of a literal.
+/// Bytes per second at which a mail program must send a literal, after [`IMAP_STALL`].
 pub const IMAP_SLOWEST_UPLOAD: usize = 64 * KIB;
 /// IMAP: a client may take nothing, or pause within a literal, for this long.
 pub const IMAP_STALL: Duration = Duration::from_secs(120);
-/// Submission: silence (RFC 5321 §4.5.3.2).
+/// Submission: the longest silence (RFC 5321 §4.5.3.2).
 pub const SUBMISSION_IDLE: Duration = Duration::from_secs(300);
 
 /// The delay of the answer to a wrong password, over all connections of local programs; each further one doubles it.
@@ -275,13 +283,14 @@ pub const RETRY_FIRST: Duration = Duration::from_secs(5 * 60);
 pub const RETRY_MAX: Duration = Duration::from_secs(4000);
 /// Delay of a retry while our own connection to the network is not up.
 pub const RETRY_OFFLINE: Duration = Duration::from_secs(30);
-/// After a start, what waits is tried at a random moment within this time: a start does not dial everybody at once.
+/// After a start, waiting messages are tried at a random moment within this time: a start does not dial all contacts at
+/// once.
 pub const START_SPREAD: Duration = Duration::from_secs(10);
 /// A peer that is seen online is dialled at a random moment within this time, if something waits for it.
 pub const ONLINE_SPREAD: Duration = Duration::from_secs(2);
 /// A step that failed on our own disk is tried again after this time.
 pub const RETRY_LOCAL: Duration = Duration::from_secs(60);
-/// Objects that one outgoing session has under way at a time (what a peer takes before it answers).
+/// Objects that one outgoing session has under way at a time (a peer accepts this many before it answers).
 pub const SENDING_WINDOW: usize = 4;
 /// Messages after which an outgoing session ends, so that other destinations get a turn.
 pub const SENDING_TURN: u32 = 100;
@@ -293,15 +302,15 @@ pub const EXPIRY: Duration = Duration::from_secs(5 * 24 * 3600);
 pub const DELAY_NOTICE: Duration = Duration::from_secs(24 * 3600);
 /// Nothing expires before the clock has been the same for this long: after a start, and after it was set.
 pub const CLOCK_CONFIRMATION: Duration = Duration::from_secs(3600);
-/// A difference between the clock and the time that went by is a clock that was set, or a machine that slept.
+/// If the clock differs from the time that went by at least by this, it was set, or the machine slept.
 pub const CLOCK_STEP: Duration = Duration::from_secs(60);
-/// Messages of the queue that ended and are remembered for people who ask.
+/// Messages that ended, and that are still shown in the queue.
 pub const QUEUE_ENDED: usize = 200;
 /// Messages for one peer that are noted as sent in one commit.
 pub const SENDING_NOTED: usize = 16;
-/// The text of a message that is kept once where two messages have the same: from this length on, in bytes.
+/// If two messages have the same text of at least this length, in bytes, it is kept once.
 pub const SHARED_END_BYTES: usize = 16 * KIB;
-/// A message larger than this is not returned with a report, whatever its sender asked for, in bytes: the headers are.
+/// A larger message is not returned with a report, whatever its sender asked for, in bytes: only its headers are.
 pub const RETURNED_BYTES: usize = MIB;
 /// ENVID and ORCPT (RFC 3461 §4.2 and §4.4), in bytes.
 pub const DSN_PARAMETER_BYTES: usize = 500;
@@ -313,11 +322,11 @@ pub const SIGNATURE_SKEW: Duration = Duration::from_secs(48 * 3600);
 pub const EXPIRY_MAX: Duration = Duration::from_secs(14 * 24 * 3600);
 /// A duplicate is recognised for at least this long.
 pub const TOMBSTONE: Duration = Duration::from_secs(30 * 24 * 3600);
-/// An invitation's life where none is given.
+/// The life of an invitation, unless another is given.
 pub const INVITATION: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Mail from one contact: messages at once, and refilled per hour. The bytes per day are the real guard of
-/// the disk: a friend who was away for a week has a queue to empty.
+/// Mail from one contact: how many messages at once, refilled at [`CONTACT_PER_HOUR`]. The bytes per day are the real
+/// guard of the disk: a friend who was away for a week has a queue to empty.
 pub const CONTACT_BURST: u32 = 3000;
 /// Messages per hour from one contact, over time.
 pub const CONTACT_PER_HOUR: u32 = 3600;
@@ -335,7 +344,7 @@ pub const PETNAME_CHARACTERS: usize = 50;
 pub const PASSWORD_NAME_BYTES: usize = 100;
 /// Application passwords of one identity.
 pub const PASSWORDS: usize = 100;
-/// What is kept of a message's header for a report to its sender, in bytes.
+/// How much of a message's header is kept for a report to its sender, in bytes.
 pub const REPORT_HEADER_BYTES: usize = 2 * KIB;
 /// Contacts of one identity.
 pub const CONTACTS: usize = 5000;
@@ -348,100 +357,100 @@ pub const INVITATION_CHARACTERS: usize = 4096;
 /// Messages waiting in one identity's queue.
 pub const QUEUE_MESSAGES: usize = 100_000;
 
-/// The largest object that can be left at a box, in bytes: the highest class of tokens.
+/// The largest object that can be left in a box, in bytes: the highest class of tokens.
 pub const DEPOSIT_BYTES: u64 = 16 * MIB as u64;
-/// The object of a challenge of a registration, in bytes.
+/// The object of a registration's challenge, in bytes.
 pub const CHALLENGE_BYTES: usize = 4 * KIB;
-/// A challenge counts for this long.
+/// A challenge can be answered for this long.
 pub const CHALLENGE_LIFE: Duration = Duration::from_secs(600);
 /// The purpose that an identification names, in bytes.
 pub const PURPOSE_BYTES: usize = 200;
-/// KnownBoxes that an identity rents, and that a card names.
+/// Boxes that an identity rents, and that a card names.
 pub const BOXES: usize = 4;
-/// Contacts that a box is for. A power of two.
+/// Contacts for whom one box has seats. A power of two.
 pub const BOX_SEATS: usize = 16;
-/// Days from one epoch of whose tokens we upload sets to the next.
+/// Days between two epochs for which sets of tokens are uploaded.
 pub const BOX_EPOCH_DAYS: u32 = 7;
-/// Sets that the carrier has ahead of the current epoch's.
+/// Sets of tokens that the carrier has beyond that of the current epoch.
 pub const BOX_EPOCHS_AHEAD: u32 = 1;
 /// Within this time after a failed direct attempt a message goes to the recipient's boxes.
 pub const DEPOSIT_SPREAD: Duration = Duration::from_secs(120);
-/// Places for sessions that leave something for contacts ([`SLOT`]).
+/// Places for sessions that leave objects for contacts ([`SLOT`]).
 pub const PARALLEL_DEPOSITS: usize = 2;
-/// Copies of one message that are left at one box, where there is no answer.
+/// Copies of one message that are left in one box as long as its carrier confirms none of them.
 pub const COPIES_AT_BOX: usize = 3;
 /// A receipt is returned within this time.
 pub const RECEIPT_SPREAD: Duration = Duration::from_secs(3600);
-/// Copies of a message that one recipient's carriers refused, of which the receipts are remembered.
+/// Refused copies of a message for one recipient whose receipts are remembered.
 pub const REFUSED_COPIES: usize = 64;
 /// Receipts that one contact may be owed.
 pub const RECEIPTS_OWED: usize = 1000;
 /// Receipts that are returned together.
 pub const RECEIPTS_TOGETHER: usize = 256;
-/// Objects that a node carries for one contact at a time: a week of one person's mail, and not what fills a disk.
+/// Objects that a node forwards for one contact at a time: a week of one person's mail, but too little to fill a disk.
 pub const LOADS_OF_CONTACT: usize = 256;
-/// Their bytes: nine of the largest.
+/// The bytes of these objects: nine of the largest.
 pub const LOAD_BYTES_OF_CONTACT: u64 = 256 * 1024 * 1024;
-/// For how long a node tries to bring an object that it carries: no content lives longer.
+/// For how long a node tries to forward an object: no content lives longer.
 pub const CARRIAGE: Duration = EXPIRY_MAX;
-/// Places for sessions in which a node brings what it carries ([`SLOT`]): its own mail has others.
+/// Places for sessions in which a node forwards objects ([`SLOT`]): its own mail has other places.
 pub const PARALLEL_CARRIAGE: usize = 2;
-/// Objects in a row that a receiver may refuse for now before its node is left alone for a while.
+/// Objects in a row that a receiver may refuse for now before forwarding to its node pauses for a while.
 pub const CARRIAGE_REFUSALS: u32 = 8;
-/// Copies of one message for one recipient that one friend gets to carry, as at a box.
+/// Copies of one message for one recipient that one friend is given to forward, as many as are left in a box.
 pub const COPIES_AT_FRIEND: usize = COPIES_AT_BOX;
-/// For how many seconds an identification may count where a carrier's owner says so: clients use half of it, and no session lasts
-/// longer than [`WIRE_SESSION`].
+/// For how many seconds an identification may count, as a carrier's owner may choose: clients use half of that, and no
+/// session lasts longer than [`WIRE_SESSION`].
 pub const IDENTIFICATION_SECS: std::ops::RangeInclusive<u32> = 60..=900;
-/// How long a box's mail that could not be taken is left alone.
+/// How long mail in a box that could not be collected is left alone.
 pub const COLLECT_AGAIN: Duration = Duration::from_secs(600);
-/// The least time between two questions for the list of a box, however often its carrier says that something came.
+/// The least time between two requests for the list of a box, however often its carrier reports an arrival.
 pub const LIST_PAUSE: Duration = Duration::from_secs(1);
-/// After so many objects in a row that are nothing for us a session with a box ends.
+/// A session with a box ends after so many objects in a row that are not for us.
 pub const COLLECT_REFUSED: u32 = 64;
-/// Tokens of one epoch and class in one mailbox.
+/// Tokens of one epoch and class in one box.
 pub const TOKENS_OF_SET: usize = 1024;
-/// Tokens of one mailbox that a carrier keeps in mind.
+/// Tokens of one box that a carrier remembers.
 pub const TOKENS_OF_MAILBOX: usize = 16_384;
-/// Objects that one mailbox holds.
+/// Objects that one box holds.
 pub const OBJECTS_OF_MAILBOX: usize = 16_384;
 /// Tokens are uploaded up to so many days ahead.
 pub const TOKENS_AHEAD_DAYS: u32 = 28;
-/// A token counts for so many days after its epoch.
+/// A token is valid for so many days after its epoch.
 pub const TOKENS_AFTER_DAYS: u32 = 14;
-/// A token counts so many days before its epoch: two clocks may differ by two days.
+/// A token is valid so many days before its epoch: two clocks may differ by two days.
 pub const TOKENS_EARLY_DAYS: u32 = 2;
 /// An object is held for at most so many days.
 pub const HOLD_DAYS: u32 = 14;
-/// A day that is farther than this from the last one that a carrier began needs [`DAY_CONFIRMATION`].
+/// If a day is farther than this from the last day that a carrier began, it needs [`DAY_CONFIRMATION`].
 pub const DAY_PLAUSIBLE: u32 = 15;
-/// For so long the clock stays as it is before a carrier believes that many days have passed. A node that is off at night has
-/// that much in a day.
+/// The clock must go on for this long, without being set, before a carrier believes that many days have passed. Even a
+/// node that is off at night runs for so long in a day.
 pub const DAY_CONFIRMATION: Duration = Duration::from_secs(6 * 3600);
-/// Mailboxes of one carrier.
+/// Boxes of one carrier.
 pub const CARRIER_MAILBOXES: usize = 1000;
-/// Sessions at a time that have shown the key of one mailbox; the oldest gives way.
+/// Sessions at a time that have shown the key of one box; the oldest gives way.
 pub const MAILBOX_SESSIONS: usize = 4;
-/// Of the sessions of a carrier, when there are too many, those that owners of boxes may have; the others are for who brings
-/// something.
+/// When a carrier has too many sessions, so many of them are for the owners of boxes; the others are for peers that
+/// leave objects.
 pub const SESSIONS_OF_OWNERS: usize = 48;
 /// Open invitations of one carrier.
 pub const CARRIER_INVITATIONS: usize = 1000;
-/// What a carrier may hold where its owner does not say, in bytes.
+/// How much a carrier may hold unless its owner says otherwise, in bytes.
 pub const CARRIER_SPACE: u64 = 32 << 30;
-/// What a mailbox may hold where its invitation does not say, in bytes.
+/// How much a box may hold unless its invitation says otherwise, in bytes.
 pub const MAILBOX_QUOTA: u64 = 1 << 30;
-/// Pages of one mailbox.
+/// Pages of one box.
 pub const PAGES_OF_MAILBOX: usize = 64;
-/// A page is kept for at most so many days from the day on which it came.
+/// A page is kept for at most so many days from the day on which it arrived.
 pub const PAGE_DAYS: u32 = 31;
 /// The largest page, in bytes.
 pub const PAGE_BYTES: u64 = 16 * KIB as u64;
-/// The largest object that the token of a page lets in, in bytes: a card.
+/// The largest object that the token of a page admits, in bytes: a card.
 pub const PAGE_ANSWER_BYTES: u64 = 16 * KIB as u64;
 /// Entries of one answer to LIST.
 pub const LIST_ENTRIES: usize = 1000;
-/// What one answer gives of an object, in bytes: more is asked for by offset.
+/// How much of an object one answer gives, in bytes: the rest is asked for by its offset.
 pub const RETRIEVED_BYTES: u64 = MIB as u64;
 
 /// Bytes in a KiB.
@@ -454,37 +463,39 @@ pub const MIB: usize = 1024 * KIB;
 pub const SEGMENT_BYTES: u64 = 64 * MIB as u64;
 /// A body up to this many bytes lies in the log; a larger one in a file of its own.
 pub const INLINE_BODY_BYTES: usize = MIB;
-/// Bodies of one transaction that lie in the log, in bytes together; the others get files, so that it fits a segment.
+/// Bodies of one transaction that lie in the log, in bytes together; further ones get files, so that the transaction
+/// fits a segment.
 pub const TRANSACTION_INLINE_BYTES: usize = 16 * MIB;
 /// Records of one transaction, in bytes together (a change of every message of the largest folder is 4 MB).
 pub const TRANSACTION_RECORD_BYTES: usize = 16 * MIB;
-/// What one write to the log gathers, in bytes: the others wait for the next.
+/// How many bytes one write to the log gathers: further commits wait for the next write.
 pub const COMMIT_BATCH_BYTES: usize = 16 * MIB;
 /// Compaction copies bodies in pieces of about this many bytes, so that mail is not kept waiting.
 pub const COMPACTION_PIECE_BYTES: usize = MIB;
-/// More closed segments than this that are small become one: every start of the daemon makes one.
+/// If more closed segments than this are small, they are copied into one: every start of the daemon makes one.
 pub const SMALL_SEGMENTS: usize = 16;
 /// A start reads at most about this many segments' worth of log behind the newest checkpoint.
 pub const REPLAYED_SEGMENTS: u64 = 4;
-/// Files that compaction has made useless stay for this long: whoever copies the directory meanwhile has a whole one.
+/// Files that compaction has made useless stay for this long, so that a copy of the directory that is made meanwhile is
+/// whole.
 pub const OBSOLETE_KEPT: Duration = Duration::from_secs(3600);
-/// How often a log is looked at for what can be given back.
+/// How often it is checked whether a log can give back space.
 pub const UPKEEP: Duration = Duration::from_secs(10 * 60);
 /// A lazy commit is synced this soon.
 pub const LAZY_SYNC: Duration = Duration::from_millis(100);
 /// After a failed sync, lazy commits that were already reported are written again this soon.
 pub const LAZY_RETRY: Duration = Duration::from_secs(1);
-/// Log numbers skipped at every start. More than a segment can hold (a record takes four bytes at least), so that a number
-/// that was lost with a torn tail is never given again.
+/// Log numbers skipped at every start. They are more than a segment can hold (a record takes four bytes at least), so
+/// that a number that was lost with a torn tail is never given again.
 pub const LOG_NUMBER_GAP: u64 = SEGMENT_BYTES / 4;
-/// Damaged messages of which a node tells its user between two starts.
+/// Damaged messages that a node reports to its user between two starts.
 pub const DAMAGE_TOLD: usize = 100;
 /// Free space that new mail must leave, in bytes.
 pub const DISK_RESERVE_BYTES: u64 = 256 * MIB as u64;
-/// Free space that what others leave at a carrier must leave, in bytes: the owner's own mail has the rest.
+/// Free space that objects left at a carrier must leave, in bytes: the owner's own mail has the rest.
 pub const CARRIER_RESERVE_BYTES: u64 = 2 * DISK_RESERVE_BYTES;
-/// Free space that changes without new mail, and reports, must leave, in bytes: the rest of the reserve is for them, so
-/// that a full disk can be emptied and its owner is told.
+/// Free space that reports, and changes without new mail, must leave, in bytes. They may use the rest of the reserve,
+/// so that a full disk can be emptied and its owner is told.
 pub const DISK_FLOOR_BYTES: u64 = 64 * MIB as u64;
 /// Memory of Argon2id for a passphrase, in KiB (RFC 9106 §4, second recommendation).
 pub const PASSPHRASE_MEMORY_KIB: u32 = 64 * KIB as u32;
@@ -498,5 +509,5 @@ pub const VIEW_CACHE_BYTES: u64 = 16 * MIB as u64;
 pub const VIEW_VALUE_BYTES: usize = 64 * KIB;
 /// Rows that wait for the view's writer; more are dropped, and computed again when they are needed.
 pub const VIEW_WAITING: usize = 4096;
-/// The view is not looked at for waste below this size, in bytes.
+/// Below this size the view is not checked for waste, in bytes.
 pub const VIEW_WASTE_BYTES: u64 = 64 * MIB as u64;

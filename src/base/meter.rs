@@ -1,9 +1,10 @@
-//! A count of the steps that parsers make, so that tests and fuzzing hold them to the multiple of their input that they promise.
+//! A count of the steps that parsers make, so that tests and fuzzing hold them to the multiple of their input that they
+//! promise.
 //!
 //! A step is a byte (or an entry of a list) that is looked at or copied. A parser reports its steps with [`steps`]. The
 //! product itself counts nothing: outside of tests and fuzzing the function is empty.
 
-/// So many steps were made.
+/// Counts so many steps.
 #[cfg(not(any(test, fuzzing)))]
 #[inline(always)]
 pub const fn steps(_count: usize) {}
@@ -19,17 +20,17 @@ mod counting {
         static STEPS: Cell<u64> = const { Cell::new(0) };
     }
 
-    /// So many steps were made.
+    /// Counts so many steps.
     pub fn steps(count: usize) {
         STEPS.with(|steps| steps.set(steps.get().saturating_add(count as u64)));
     }
 
-    /// The steps of this thread.
+    /// The steps that this thread has made so far.
     pub fn so_far() -> u64 {
         STEPS.with(Cell::get)
     }
 
-    /// The steps that this makes on this thread, and what comes of it.
+    /// The steps that the work makes on this thread, and its result.
     pub fn work<T>(what: impl FnOnce() -> T) -> (u64, T) {
         let before = so_far();
         let result = what();

@@ -1,7 +1,7 @@
 //! The ground floor: names, time, randomness, limits and redaction.
 //!
-//! Imports nothing of ours, does no IO, reads no clock and no randomness of its own: time and
-//! randomness are arguments everywhere above.
+//! It imports nothing of ours, does no IO, and reads no clock and no randomness of its own: time and randomness are
+//! arguments everywhere above.
 
 pub mod address;
 pub mod ids;

@@ -1,4 +1,4 @@
-//! Values that must not reach a log: [`Sensitive`] hides what it holds in `Debug`.
+//! Values that must not reach a log: [`Sensitive`] hides its value in `Debug`.
 
 use std::fmt;
 

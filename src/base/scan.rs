@@ -1,23 +1,23 @@
 //! Reading bytes from left to right.
 //!
-//! Parsers that read through a [`Scan`] cannot look at a byte without counting it ([`meter`]). A copy of a scan is a place to
-//! come back to: a parser that does so says in its documentation how often it does at most.
+//! Parsers that read through a [`Scan`] cannot look at a byte without counting it ([`meter`]). A parser can go back to
+//! an earlier place by a copy of the scan; its documentation says how often it does that at most.
 
 use super::meter;
 
-/// What is left of the bytes.
+/// The bytes that were not read yet.
 #[derive(Debug, Clone, Copy)]
 pub struct Scan<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Scan<'a> {
-    /// At the beginning of these bytes.
+    /// A scan at the beginning of these bytes.
     pub const fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
 
-    /// What has not been read.
+    /// The bytes that were not read yet.
     pub const fn rest(&self) -> &'a [u8] {
         self.rest
     }
@@ -27,13 +27,13 @@ impl<'a> Scan<'a> {
         self.rest.is_empty()
     }
 
-    /// The next byte, which stays.
+    /// The next byte, without reading it.
     pub fn peek(&self) -> Option<u8> {
         meter::steps(1);
         self.rest.first().copied()
     }
 
-    /// The next byte.
+    /// Reads the next byte.
     pub fn take(&mut self) -> Option<u8> {
         meter::steps(1);
         let (&byte, rest) = self.rest.split_first()?;
@@ -41,7 +41,7 @@ impl<'a> Scan<'a> {
         Some(byte)
     }
 
-    /// Passes over this byte, if it is the next.
+    /// Reads this byte, if it is the next one.
     pub fn eat(&mut self, byte: u8) -> bool {
         let found = self.peek() == Some(byte);
         if found {
@@ -50,12 +50,12 @@ impl<'a> Scan<'a> {
         found
     }
 
-    /// The bytes up to the first for which this does not hold.
+    /// Reads the bytes up to the first one for which `holds` is false.
     pub fn run(&mut self, holds: impl Fn(u8) -> bool) -> &'a [u8] {
         self.run_within(usize::MAX, holds)
     }
 
-    /// The same, but no more bytes than this.
+    /// As [`Self::run`], but reads at most `most` bytes.
     pub fn run_within(&mut self, most: usize, holds: impl Fn(u8) -> bool) -> &'a [u8] {
         let window = self.rest.get(..most.min(self.rest.len())).unwrap_or_default();
         let len = window.iter().position(|&byte| !holds(byte)).unwrap_or(window.len());
@@ -65,7 +65,7 @@ impl<'a> Scan<'a> {
         found
     }
 
-    /// The next line with its line end; nothing at the end.
+    /// Reads the next line with its line end; empty at the end.
     pub fn line(&mut self) -> &'a [u8] {
         let len = self.rest.iter().position(|&byte| byte == b'\n').map_or(self.rest.len(), |at| at + 1);
         meter::steps(len + 1);

@@ -55,7 +55,7 @@ secret! {
     OnionSeed
 }
 secret! {
-    /// What the tokens of one contact for one box are made from (docs/protocol.md, "Tokens").
+    /// The seed from which the tokens of one contact for one box are made (docs/protocol.md, "Tokens").
     TokenSeed
 }
 secret! {

@@ -2,12 +2,13 @@
 
 use super::limits::OBJECT_BYTES;
 
-/// The terms on which an identity takes mail in a session (docs/protocol.md, "Connection and greeting").
+/// The terms on which an identity accepts mail in a session (docs/protocol.md, "Connection and greeting").
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Terms {
-    /// Behind the greeting: printable ASCII, at most [`WELCOME_CHARACTERS`](super::limits::WELCOME_CHARACTERS).
+    /// The text behind the greeting: printable ASCII, at most
+    /// [`WELCOME_CHARACTERS`](super::limits::WELCOME_CHARACTERS).
     pub welcome: Option<String>,
-    /// The largest object that is taken in a session, in octets: at most [`OBJECT_BYTES`].
+    /// The largest object that is accepted in a session, in octets: at most [`OBJECT_BYTES`].
     pub maximum: usize,
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 pub struct Timestamp(i64);
 
 const DAY_MS: i64 = 86_400_000;
-/// RFC 3339 as we write it: digits where there are zeros.
+/// The form in which we write RFC 3339, with digits in the places of the zeros.
 const SHAPE: &[u8; 20] = b"0000-00-00T00:00:00Z";
 
 impl Timestamp {
@@ -48,7 +48,7 @@ impl Timestamp {
         Self(self.0.saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// What a clock shows for this moment after it was set.
+    /// The time that a clock shows for this moment after it was set.
     pub fn stepped(self, step: ClockStep) -> Self {
         match step {
             ClockStep::Forward(by) => self.plus(by),
@@ -111,7 +111,8 @@ impl Timestamp {
         format!("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z", c.year, c.month, c.day, c.hour, c.minute, c.second)
     }
 
-    /// Reads what [`Self::rfc3339`] writes, and nothing else: digits where digits belong, and a day that the month has.
+    /// Reads the form that [`Self::rfc3339`] writes, and no other: every digit must be one, and the month must have the
+    /// day.
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
         let bytes = text.as_bytes();
         let is_shaped = bytes.len() == SHAPE.len()
@@ -123,7 +124,7 @@ impl Timestamp {
         let year = text.get(..4).filter(|_| is_shaped)?.parse().ok()?;
         let (month, day) = (number(5, 7)?, number(8, 10)?);
         let parsed = Self::from_civil(year, month, day, number(11, 13)?, number(14, 16)?, number(17, 19)?)?;
-        // A day that the month does not have would be one of the next.
+        // Otherwise a day that the month does not have would become one of the next month.
         let midnight = Self::from_civil(year, month, day, 0, 0, 0)?.civil();
         ((midnight.month, midnight.day) == (month, day)).then_some(parsed)
     }
@@ -147,9 +148,9 @@ impl Timestamp {
 /// By how much a clock was set, against the time that went by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClockStep {
-    /// It shows a later time than it would have. A machine that slept looks like this.
+    /// The clock shows a later time than expected. After a sleep of the machine it does that, too.
     Forward(Duration),
-    /// It shows an earlier time than it would have.
+    /// The clock shows an earlier time than expected.
     Back(Duration),
 }
 

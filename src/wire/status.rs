@@ -36,7 +36,7 @@ macro_rules! statuses {
                 match self { $(Self::$name => $code),+ }
             }
 
-            /// The fixed text after the number. Some replies have parameters in its place: the table of the protocol names them.
+            /// The fixed text after the number. Some replies have parameters in its place, which docs/protocol.md lists.
             pub const fn text(self) -> &'static str {
                 match self { $(Self::$name => $text),+ }
             }
