@@ -66,7 +66,7 @@ fn belongs(path: &str) -> bool {
 /// directory in which a daemon runs.
 ///
 /// # Errors
-/// Those of the disk.
+/// Errors of the disk.
 pub fn contents(vfs: &dyn Vfs, root: &Path, logs: bool) -> io::Result<Vec<Entry>> {
     let mut found = Vec::new();
     let mut take = |folder: &str| -> io::Result<()> {

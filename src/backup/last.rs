@@ -31,7 +31,7 @@ impl Last {
     /// Writes the note.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// Errors of the disk.
     pub fn save(&self, vfs: &dyn Vfs, root: &Path) -> io::Result<()> {
         let path = root.join(FILE);
         match vfs.unlink(&path) {

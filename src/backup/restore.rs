@@ -77,7 +77,7 @@ pub fn restore(backup: &Backup, vfs: &dyn Vfs, root: &Path, progress: Progress<'
 /// When the backup was made from which an identity was restored; `None` where it was not restored, or was told already.
 ///
 /// # Errors
-/// Those of the disk.
+/// Errors of the disk.
 pub(crate) fn restored_from(vfs: &dyn Vfs, path: &Path) -> io::Result<Option<Timestamp>> {
     match crate::store::vfs::read_small(vfs, path, 64) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -33,7 +33,8 @@ pub const CERTIFICATE_PACKETS: usize = 64;
 pub const SIGNATURE_BYTES: usize = 1024;
 /// A RUNE command or reply line without its line end, in bytes.
 pub const WIRE_LINE_BYTES: usize = 8 * KIB;
-/// A line that a RUNE server sends, without its line end, in bytes: the longest of ours, with a welcome, has half of it.
+/// How long a line of a RUNE server may be without its line end, in bytes: the longest of ours, with a welcome, has
+/// half of it.
 pub const WIRE_REPLY_LINE_BYTES: usize = KIB;
 /// The welcome behind a greeting, in characters.
 pub const WELCOME_CHARACTERS: usize = 200;

@@ -198,7 +198,7 @@ impl File {
     /// Writes the file of a data directory that has none. It appears whole or not at all.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// Errors of the disk.
     pub fn save(&self, data: &Path) -> std::io::Result<()> {
         let temporary = data.join(format!("{FILE_NAME}.new"));
         match std::fs::remove_file(&temporary) {

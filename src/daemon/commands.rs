@@ -1,4 +1,4 @@
-//! What the control socket can ask of the daemon, and the JSON that answers it.
+//! The commands of the control socket, and the JSON that answers them.
 //!
 //! Reading is done from the published snapshots; every change is a request to an identity's machine.
 

@@ -54,7 +54,7 @@ impl Home {
     /// Does something with the keys.
     ///
     /// # Errors
-    /// What the keyring says, in words for the user.
+    /// The failure of the keyring, in words for the user.
     pub(super) fn with_keyring<T>(
         &self,
         work: impl FnOnce(&mut Keyring) -> Result<T, UnlockError>,

@@ -1,5 +1,5 @@
-//! What the daemon says about itself, on standard error. Normal running is silent; nothing that is logged
-//! carries an address, a subject, a file name or a key.
+//! The log of the daemon, on standard error. Normal running is silent; no line of the log carries an address, a
+//! subject, a file name or a key.
 //!
 //! No thread ever waits for a reader of the log, and nothing fails because of a line in it: a thread of its own writes
 //! it. Where that thread cannot write (a full pipe that nobody reads, a full disk, a terminal that is gone), lines are

@@ -1,7 +1,7 @@
 //! The daemon: wires the machines' effects to the shells that perform them.
 //!
-//! [`Node`] is one running daemon. Each identity has a machine (`engine`), a driver that feeds it (`runtime`), a log, and a
-//! published onion. The gateways and the control socket see identities as accounts (`hosts`).
+//! [`Node`] is one running daemon. Each identity has a machine (`engine`), a driver that feeds it (`runtime`), a log,
+//! and a published onion. The gateways and the control socket see identities as accounts (`hosts`).
 //! `runtime` drives machines and publishes their onions, `hosts` makes and opens identities and the carrier, `commands`
 //! answers the control socket, `repair` mends what is damaged, and `node` starts and stops all of it.
 //! Starting fails with a sentence that says what to do; stopping commits what was begun; a kill is always safe.

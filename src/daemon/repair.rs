@@ -23,7 +23,7 @@ use crate::store::{Keyring, UnlockError};
 /// Is told how many bytes or messages are done, and of how many.
 pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
 
-/// What is wrong with an identity, or with the carrier.
+/// The damage of an identity, or of the carrier.
 #[derive(Debug, Clone, Default)]
 pub struct Finding {
     /// The address of the identity, or that it is the carrier; the name of its folder where the address cannot be read.
@@ -106,7 +106,7 @@ impl Finding {
     }
 }
 
-/// What an examination of all identities and the carrier found.
+/// The result of examining all identities and the carrier.
 pub struct Examination<'a> {
     preparation: &'a Preparation,
     /// Each finding; with it the log that was examined, where it can be mended.

@@ -1,4 +1,4 @@
-//! What a gateway sees of an identity: its published state, its bodies, and a way to ask for changes.
+//! An identity as a gateway sees it: its published state, its bodies, and a way to ask for changes.
 
 use std::future::Future;
 use std::ops::Range;

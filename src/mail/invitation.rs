@@ -34,8 +34,8 @@ pub struct Invitation {
     pub secret: Option<[u8; SECRET_BYTES]>,
     /// After this moment it no longer works.
     pub expires: Option<Timestamp>,
-    /// Carriers at which its maker's certificate is, and where an answer can be left (docs/protocol.md, "Pages"); at most
-    /// [`INVITATION_CARRIERS`].
+    /// Carriers at which its maker's certificate is, and where an answer can be left (docs/protocol.md, "Pages"); at
+    /// most [`INVITATION_CARRIERS`].
     pub carriers: Vec<Onion>,
 }
 

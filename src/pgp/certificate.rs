@@ -1,8 +1,8 @@
 //! Certificates: the public half of an identity, checked against the profile once when they are read
 //! (docs/protocol.md, "Certificates").
 //!
-//! The profile: a version 6 Ed25519 primary key with a direct key signature that announces SEIPDv2, not revoked; subkeys
-//! of ML-KEM-768+X25519 only, at least one bound for encryption and not revoked. User ids may be there and mean
+//! The profile: a version 6 Ed25519 primary key with a direct key signature that announces SEIPDv2, not revoked;
+//! subkeys of ML-KEM-768+X25519 only, at least one bound for encryption and not revoked. User ids may be there and mean
 //! nothing.
 
 use ed25519_dalek::VerifyingKey;

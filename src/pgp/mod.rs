@@ -14,9 +14,9 @@
 //! | Public-Subkey (14) | version 6, algorithm 35 (ML-KEM-768+X25519); one or more |
 //! | Signature (2) | version 6, type 0x18 (subkey binding), Key Flags with 0x04 or 0x08 (encryption) |
 //!
-//! User ids (13) may be there and mean nothing. Self-signatures use SHA-512 (10) or SHA-256 (8). A revoked primary key, a
-//! subkey of another algorithm, or none that is usable: refused. Of several valid subkeys the most recent is sealed to.
-//! Ours are dated into the month before they are made, at a random second of its first 26 days.
+//! User ids (13) may be there and mean nothing. Self-signatures use SHA-512 (10) or SHA-256 (8). A revoked primary key,
+//! a subkey of another algorithm, or none that is usable: refused. Of several valid subkeys the most recent is sealed
+//! to. Ours are dated into the month before they are made, at a random second of its first 26 days.
 //!
 //! # Objects
 //!
@@ -55,10 +55,10 @@
 //!
 //! # Signatures
 //!
-//! Version 6, type 0x00 (binary), algorithm 27 (Ed25519), hash 8 (SHA-256; 10, SHA-512, is read too), by the primary key,
-//! at most 1 KiB. Hashed subpackets, each once, in any order, and no others: Signature Creation Time (2, floored to
-//! the day), Issuer Fingerprint (33, version 6), Intended Recipient Fingerprint (35, version 6: the recipient's primary
-//! key). No unhashed subpackets. The date lies between the creation of the key and 48 hours from now.
+//! Version 6, type 0x00 (binary), algorithm 27 (Ed25519), hash 8 (SHA-256; 10, SHA-512, is read too), by the primary
+//! key, at most 1 KiB. Hashed subpackets, each once, in any order, and no others: Signature Creation Time (2, floored
+//! to the day), Issuer Fingerprint (33, version 6), Intended Recipient Fingerprint (35, version 6: the recipient's
+//! primary key). No unhashed subpackets. The date lies between the creation of the key and 48 hours from now.
 //!
 //! Statements (bindings, revocations of an onion) are signed the same way, without Intended Recipient and
 //! dated like the key, so that neither can be taken for the other.

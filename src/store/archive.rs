@@ -56,7 +56,7 @@ impl<W: io::Write> ArchiveWriter<W> {
     /// Begins an archive that this passphrase opens. Takes some tenths of a second and 64 MiB.
     ///
     /// # Errors
-    /// Those of the output.
+    /// Errors of the output.
     pub fn new(mut to: W, passphrase: &Passphrase, rng: &mut dyn Rng) -> io::Result<Self> {
         let stretching = Stretching::new(rng);
         let key = SymmetricKey::random(rng);
@@ -78,7 +78,7 @@ impl<W: io::Write> ArchiveWriter<W> {
     /// Appends bytes.
     ///
     /// # Errors
-    /// Those of the output.
+    /// Errors of the output.
     pub fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.chunks.push(bytes, &mut self.sealed);
         self.flush()
@@ -87,7 +87,7 @@ impl<W: io::Write> ArchiveWriter<W> {
     /// Ends the archive: an archive without its end counts as damaged.
     ///
     /// # Errors
-    /// Those of the output.
+    /// Errors of the output.
     pub fn finish(self) -> io::Result<W> {
         let Self { mut to, chunks, mut sealed } = self;
         chunks.finish(&mut sealed);
@@ -167,7 +167,7 @@ impl Archive {
     /// Bytes at a place; fewer than asked for only at the end.
     ///
     /// # Errors
-    /// [`ArchiveError::Damaged`], and those of the disk.
+    /// [`ArchiveError::Damaged`], and errors of the disk.
     pub fn read(&self, range: Range<u64>) -> Result<Vec<u8>, ArchiveError> {
         let end = range.end.min(self.len());
         let mut at = range.start;

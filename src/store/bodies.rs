@@ -467,7 +467,7 @@ mod tests {
         assert_eq!(bodies.remove(&[id(1)]), []);
         assert_eq!((ids(), bodies.len(id(1)), bodies.place(id(1))), (vec![id(2), id(3)], None, Some(place(1))));
         assert_eq!(bodies.resolve(id(1), 0, 100), None, "nobody else may need it");
-        // What is written down for the next start says so too.
+        // The entries for the next start say so too.
         let again = index();
         again.restore(bodies.entries().into_iter().rev().collect());
         for bodies in [&bodies, &again] {

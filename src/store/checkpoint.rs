@@ -43,7 +43,7 @@ pub(super) struct Mark {
     pub(super) next: u64,
 }
 
-/// What a checkpoint holds.
+/// The contents of a checkpoint.
 #[derive(Debug)]
 pub(super) struct Checkpoint {
     pub(super) mark: Mark,

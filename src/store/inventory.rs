@@ -41,7 +41,7 @@ const NOTES: [&str; 2] = ["backup.json", "restored"];
 /// Makes the directory of a log, with the mark that its key is not kept yet.
 ///
 /// # Errors
-/// Those of the disk.
+/// Errors of the disk.
 pub fn begin_making(vfs: &dyn Vfs, dir: &Path) -> io::Result<()> {
     vfs.mkdir(dir)?;
     vfs.create_excl(&dir.join(MAKING))?.sync()?;
@@ -60,7 +60,7 @@ pub fn end_making(vfs: &dyn Vfs, dir: &Path) {
 /// is no part of a node.
 ///
 /// # Errors
-/// Those of the disk.
+/// Errors of the disk.
 pub fn missing(vfs: &dyn Vfs, root: &Path) -> io::Result<Vec<Missing>> {
     let keys = root.join("keys");
     let names = there(vfs.list(&keys))?;
@@ -86,7 +86,7 @@ pub fn missing(vfs: &dyn Vfs, root: &Path) -> io::Result<Vec<Missing>> {
 /// know that: each segment names the one before it in the clear.
 ///
 /// # Errors
-/// Those of the disk.
+/// Errors of the disk.
 pub fn missing_segments(vfs: &dyn Vfs, root: &Path) -> io::Result<Vec<Missing>> {
     let mut missing = Vec::new();
     for id in there(vfs.dirs(root))?.iter().filter(|name| name.parse::<IdentityId>().is_ok()) {

@@ -156,7 +156,7 @@ impl Keyring {
     /// Makes the keys of a new node in `dir` (`<data>/keys`), durably. Without a passphrase a key file opens them.
     ///
     /// # Errors
-    /// [`UnlockError::Exists`] where the node is initialised; those of the disk.
+    /// [`UnlockError::Exists`] where the node is initialised; errors of the disk.
     pub fn create(
         vfs: Arc<dyn Vfs>,
         dir: &Path,
@@ -224,7 +224,7 @@ impl Keyring {
     /// Whether there is a node in `dir`.
     ///
     /// # Errors
-    /// Those of the disk. A missing directory is no error.
+    /// Errors of the disk. A missing directory is no error.
     pub fn is_initialised(vfs: &dyn Vfs, dir: &Path) -> Result<bool, UnlockError> {
         match vfs.list(dir) {
             Ok(names) => Ok(names.iter().any(|name| name == NODE)),
@@ -236,7 +236,7 @@ impl Keyring {
     /// Whether the node in `dir` needs a passphrase.
     ///
     /// # Errors
-    /// [`UnlockError::NotInitialised`], [`UnlockError::Damaged`], and those of the disk.
+    /// [`UnlockError::NotInitialised`], [`UnlockError::Damaged`], and errors of the disk.
     pub fn is_passphrase_protected(vfs: &dyn Vfs, dir: &Path) -> Result<bool, UnlockError> {
         if !Self::is_initialised(vfs, dir)? {
             return Err(UnlockError::NotInitialised);
@@ -248,7 +248,7 @@ impl Keyring {
     /// its first records, must have been made with this key before ([`super::Log::create`]).
     ///
     /// # Errors
-    /// [`UnlockError::Exists`]; those of the disk, after which the identity may or may not exist.
+    /// [`UnlockError::Exists`]; errors of the disk, after which the identity may or may not exist.
     pub fn add_identity(&self, id: IdentityId, key: &SymmetricKey) -> Result<(), UnlockError> {
         self.add(&id.to_string(), id, key)
     }
@@ -272,7 +272,7 @@ impl Keyring {
     /// The key of an identity.
     ///
     /// # Errors
-    /// [`UnlockError::NoSuchIdentity`], [`UnlockError::Damaged`], [`UnlockError::Foreign`], and those of the disk.
+    /// [`UnlockError::NoSuchIdentity`], [`UnlockError::Damaged`], [`UnlockError::Foreign`], and errors of the disk.
     pub fn identity_key(&self, id: IdentityId) -> Result<SymmetricKey, UnlockError> {
         self.key(&id.to_string(), id)
     }
@@ -296,7 +296,7 @@ impl Keyring {
     /// Keeps the key of a new carrier, as [`Self::add_identity`] does that of an identity. There is one at most.
     ///
     /// # Errors
-    /// As there.
+    /// As of [`Self::add_identity`].
     pub fn add_carrier(&self, id: IdentityId, key: &SymmetricKey) -> Result<(), UnlockError> {
         self.add(&format!("{CARRIER}{id}"), id, key)
     }
@@ -304,7 +304,7 @@ impl Keyring {
     /// The carrier of the node, and its key; `None` where there is none.
     ///
     /// # Errors
-    /// [`UnlockError::Damaged`], and those of the disk.
+    /// [`UnlockError::Damaged`], and errors of the disk.
     pub fn carrier(&self) -> Result<Option<(IdentityId, SymmetricKey)>, UnlockError> {
         let names = self.vfs.list(&self.dir)?;
         let id = names.iter().find_map(|name| name.strip_prefix(CARRIER)?.parse().ok());
@@ -319,7 +319,7 @@ impl Keyring {
     /// Whether the node in `dir` has an identity.
     ///
     /// # Errors
-    /// Those of the disk. A missing directory is no error.
+    /// Errors of the disk. A missing directory is no error.
     pub fn has_identity(vfs: &dyn Vfs, dir: &Path) -> Result<bool, UnlockError> {
         match vfs.list(dir) {
             Ok(names) => Ok(names.iter().any(|name| name.parse::<IdentityId>().is_ok())),
@@ -331,7 +331,7 @@ impl Keyring {
     /// Whether the node in `dir` has a carrier.
     ///
     /// # Errors
-    /// Those of the disk. A missing directory is no error.
+    /// Errors of the disk. A missing directory is no error.
     pub fn has_carrier(vfs: &dyn Vfs, dir: &Path) -> Result<bool, UnlockError> {
         match vfs.list(dir) {
             Ok(names) => Ok(names.iter().any(|name| name.starts_with(CARRIER))),
@@ -343,7 +343,7 @@ impl Keyring {
     /// The identities of the node, in the order of their ids.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// Errors of the disk.
     pub fn identities(&self) -> Result<Vec<IdentityId>, UnlockError> {
         let names = self.vfs.list(&self.dir)?;
         Ok(names.iter().filter_map(|name| name.parse().ok()).collect())

@@ -63,7 +63,7 @@ pub struct Log {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// What the threads of a log share.
+/// The parts that the threads of a log share.
 pub(super) struct Shared {
     pub(super) site: Arc<Site>,
     pub(super) bodies: Arc<Bodies>,
@@ -73,7 +73,7 @@ pub(super) struct Shared {
     wake: Condvar,
 }
 
-/// What the compaction of a log works with.
+/// The state of a log's compaction.
 pub(super) struct Upkeep {
     pub(super) wrap: Sealer,
     obsolete: Obsolete,
@@ -135,7 +135,7 @@ impl Log {
     /// The identity's key is committed after this ([`super::Keyring::add_identity`]).
     ///
     /// # Errors
-    /// Those of the disk; `PermissionDenied` with a text for the user where others may read a directory.
+    /// Errors of the disk; `PermissionDenied` with a text for the user where others may read a directory.
     pub fn create(vfs: &dyn Vfs, dir: &Path) -> io::Result<()> {
         vfs.mkdir(dir)?;
         vfs.mkdir(&dir.join("log"))?;
@@ -144,9 +144,9 @@ impl Log {
         dir.parent().map_or(Ok(()), |parent| vfs.sync_dir(parent))
     }
 
-    /// Opens a log and gives every record after `from` (all of them where it is `None`), in order and with its log number,
-    /// to `replay`. Where this fails, the records that `replay` received are void. No other process may have the log
-    /// open.
+    /// Opens a log and gives every record after `from` (all of them where it is `None`), in order and with its log
+    /// number, to `replay`. Where this fails, the records that `replay` received are void. No other process may have
+    /// the log open.
     ///
     /// # Errors
     /// See [`OpenError`]. After [`OpenError::UnknownPosition`], call again with `None`.
@@ -249,7 +249,8 @@ impl Log {
         self.shared.position(number)
     }
 
-    /// Whether less than `reserve` bytes of the disk are free. Below [`DISK_RESERVE_BYTES`] commits with bodies are refused.
+    /// Whether less than `reserve` bytes of the disk are free. Below [`DISK_RESERVE_BYTES`] commits with bodies are
+    /// refused.
     pub fn disk_low(&self, reserve: u64) -> bool {
         self.shared.disk_low(reserve)
     }
@@ -308,7 +309,7 @@ impl Log {
     /// removed while the result is held. Waits for the disk.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// Errors of the disk.
     pub fn contents(&self) -> io::Result<Contents> {
         let Shared { site, bodies, upkeep, .. } = &*self.shared;
         let pins = upkeep.pins.clone();
@@ -527,7 +528,7 @@ impl Shared {
     }
 }
 
-/// What the log's thread has to do.
+/// The next work of the log's thread.
 enum Next {
     Commit(Vec<Pending>),
     Mark(u64, MarkDone),

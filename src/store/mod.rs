@@ -1,8 +1,9 @@
 //! The store: the only code that touches mail and state files (docs/on-disk.md).
 //!
-//! [`Log`] is the truth of an identity: an append-only, sealed, segmented log of records and bodies. [`Keyring`] holds the
-//! keys that open it. [`View`] is a cache in sled that may be deleted at any time. All three write through [`vfs::Vfs`]
-//! (sled excepted, which is never on a commit path), so that every operation can be made to fail in a test.
+//! [`Log`] is the truth of an identity: an append-only, sealed, segmented log of records and bodies. [`Keyring`] holds
+//! the keys that open it. [`View`] is a cache in sled that may be deleted at any time. All three write through
+//! [`vfs::Vfs`] (sled excepted, which is never on a commit path), so that every operation can be made to fail in a
+//! test.
 //!
 //! A node starts with [`Keyring::unlock`]; then for each of [`Keyring::identities`] it takes what
 //! [`IdentityView::load_state`] has, gives its position to [`Log::open`] (and nothing, if the answer is

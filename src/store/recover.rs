@@ -75,7 +75,7 @@ impl OpenError {
     }
 }
 
-/// What a start found.
+/// The result of reading a log at the start.
 pub(super) struct Recovered {
     pub(super) tail: Tail,
     pub(super) spans: BTreeMap<u64, Span>,

@@ -157,7 +157,7 @@ fn a_file_that_is_gone_or_cut_costs_what_was_in_it() {
         let vfs = written(with_checkpoint);
         for (path, len) in files(&vfs) {
             let what = format!("{}, checkpoint: {with_checkpoint}", path.display());
-            // That the newest file is missing cannot be noticed (docs/on-disk.md, "Start").
+            // No file tells that the newest one is missing (docs/on-disk.md, "Start").
             let newest =
                 files(&vfs).iter().filter(|(other, _)| other.extension() == path.extension()).max().unwrap().0 == path;
             if !newest {

@@ -17,7 +17,7 @@ use crate::base::BodyId;
 /// How many bytes are searched at a time.
 const STEP: u64 = 4 << 20;
 
-/// What the segments say and hold of bodies.
+/// The entries and the sealed bytes of bodies in all segments.
 #[derive(Default)]
 struct Found {
     /// The entries of each body in end frames, in the order of the segments.

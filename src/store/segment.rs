@@ -23,7 +23,7 @@ const WRAPPED_BYTES: usize = NONCE_BYTES + 32 + TAG_BYTES;
 /// The first bytes of every frame; what a search for frames looks for.
 pub(super) const FRAME_MAGIC: &[u8; 4] = b"RpF1";
 
-/// What a segment's header says.
+/// The fields of a segment's header.
 #[derive(Debug, Clone)]
 pub(super) struct Header {
     /// Counted from 1.
@@ -40,10 +40,10 @@ pub(super) struct Header {
     pub(super) key: SymmetricKey,
 }
 
-/// What the first bytes of a segment file are.
+/// The ways in which the first bytes of a segment file are not its header.
 #[derive(Debug)]
 pub(super) enum HeaderError {
-    /// Not a header that was sealed under this key.
+    /// It was not sealed under this key.
     Forged,
     /// Made by a later version.
     Version,
@@ -112,7 +112,7 @@ pub(super) fn number(name: &str) -> Option<u64> {
     (digits == format!("{number:016x}") && number > 0).then_some(number)
 }
 
-/// What a frame holds.
+/// The kind of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FrameKind {
     /// A sealed body.

@@ -80,7 +80,7 @@ impl SteppedLog {
     /// it, and [`Self::compact`] makes the next start independent of the damaged parts.
     ///
     /// # Errors
-    /// Those of the disk, and [`OpenError::Version`].
+    /// Errors of the disk, and [`OpenError::Version`].
     pub fn salvage(
         vfs: Arc<dyn Vfs>,
         dir: &Path,
@@ -141,7 +141,7 @@ impl SteppedLog {
     /// own key, is as good. A body that is found is read from that place.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// Errors of the disk.
     pub fn search(&self, bodies: &BTreeSet<BodyId>) -> std::io::Result<()> {
         let Shared { site, bodies: index, upkeep, .. } = &*self.shared;
         search(site, &upkeep.wrap, index, bodies)

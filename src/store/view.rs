@@ -1,9 +1,9 @@
 //! The view: a cache in sled of what can be computed from the logs (docs/on-disk.md, "View").
 //!
-//! It is never on a commit path, may lose anything it was given, and may be deleted at any time. sled 0.34 can fail to open
-//! what a power cut left, and can panic: both end in an empty view. States: working, or off (the directory cannot be used,
-//! or sled failed while running); a view that is off takes nothing and has nothing, and is made anew at the next start.
-//! All values are sealed and all keys are keyed hashes.
+//! It is never on a commit path, may lose anything it was given, and may be deleted at any time. sled 0.34 can fail to
+//! open what a power cut left, and can panic: both end in an empty view. States: working, or off (the directory cannot
+//! be used, or sled failed while running). A view that is off stores nothing and returns nothing; the next start makes
+//! it anew. All values are sealed and all keys are keyed hashes.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};

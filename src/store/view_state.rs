@@ -18,7 +18,7 @@ const MASK: u64 = 0x7fff << 40;
 /// The name of a chunk: a keyed hash of its content, cut to 16 bytes.
 pub(super) type ChunkName = [u8; 16];
 
-/// What a saved state consists of.
+/// The contents of a saved state.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Manifest {
     pub(super) position: LogPosition,

@@ -36,7 +36,7 @@ macro_rules! statuses {
                 match self { $(Self::$name => $code),+ }
             }
 
-            /// The fixed text after the number. Some replies have parameters in its place, which docs/protocol.md lists.
+            /// The fixed text after the number. Some replies have parameters in its place: see the protocol.
             pub const fn text(self) -> &'static str {
                 match self { $(Self::$name => $text),+ }
             }

@@ -33,7 +33,8 @@ pub enum Word {
 #[error("the line is malformed")]
 pub struct Malformed;
 
-/// The name that a client gives to a command with `AS`, and that its replies carry: 1 to 32 letters, digits, `.`, `-` or `_`.
+/// The name that a client gives to a command with `AS`, and that its replies carry: 1 to 32 letters, digits, `.`, `-`
+/// or `_`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PipelineId(String);
 

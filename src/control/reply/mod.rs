@@ -1,6 +1,6 @@
-//! Replies of the daemon to the command line, a file for each noun. The daemon writes them, the command line reads
-//! them, and with `--json` prints them: the names of their fields are an interface for scripts. A value that is absent
-//! is null.
+//! Replies of the daemon to the command line, a file for each noun. The daemon writes them, the command line reads them
+//! and prints them with `--json`: the names of their fields are an interface for scripts. A value that is absent is
+//! null.
 //!
 //! Times are texts of RFC 3339, sizes are bytes.
 

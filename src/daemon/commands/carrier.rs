@@ -1,4 +1,4 @@
-//! What the control socket can ask of the carrier.
+//! The carrier, as the control socket shows and changes it.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -64,7 +64,7 @@ fn open(
 /// Gives up the objects that cannot be read.
 ///
 /// # Errors
-/// Those of the disk.
+/// Errors of the disk.
 pub(super) fn mend(vfs: &Arc<dyn Vfs>, root: &Path, examined: Examined<Held>) -> Result<(), Failure> {
     log::mend(vfs, root, examined, "the repair of the carrier", |Examined { state, lost, .. }, _| {
         let given_up = state.mailboxes().iter().filter_map(|(mailbox, of)| {

@@ -125,7 +125,7 @@ fn describe(read: &log::Examined<State>, recovered: &[String]) -> Finding {
 /// Takes the messages that cannot be read out of the folders, and reports them in INBOX.
 ///
 /// # Errors
-/// Those of the disk.
+/// Errors of the disk.
 pub(super) fn mend(vfs: &Arc<dyn Vfs>, root: &Path, examined: Examined) -> Result<(), Failure> {
     let Examined { read, recovered } = examined;
     log::mend(vfs, root, read, "the repair", |read, aside| {

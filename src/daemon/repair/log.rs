@@ -168,7 +168,7 @@ fn without_log(what: &str, error: OpenError) -> Failure {
 /// names the repair in a failure.
 ///
 /// # Errors
-/// Those of the disk.
+/// Errors of the disk.
 pub(super) fn mend<F: Folded>(
     vfs: &Arc<dyn Vfs>,
     root: &Path,

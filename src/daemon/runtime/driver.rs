@@ -129,7 +129,7 @@ impl<I> Drop for Reporter<I> {
     }
 }
 
-/// What a driver waits for.
+/// An event that a driver waits for.
 enum Event<I, R> {
     Completion(Completion<I>),
     Session(News),

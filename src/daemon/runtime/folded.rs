@@ -147,7 +147,7 @@ pub(in crate::daemon) fn open<F: Folded>(
 /// Makes a log with its first records. It belongs to no identity until its key is kept (docs/on-disk.md).
 ///
 /// # Errors
-/// Those of the disk.
+/// Errors of the disk.
 pub(in crate::daemon) fn make<F: Folded>(
     vfs: &Arc<dyn Vfs>,
     path: &Path,
@@ -165,7 +165,7 @@ pub(in crate::daemon) fn make<F: Folded>(
 /// Commits records to a log that no machine writes to, and applies them.
 ///
 /// # Errors
-/// Those of the disk; nothing is applied then.
+/// Errors of the disk; nothing is applied then.
 pub(in crate::daemon) fn extend<F: Folded>(
     state: &mut F,
     log: &Log,

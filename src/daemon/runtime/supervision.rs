@@ -16,7 +16,7 @@ use crate::control::{Code, Failure};
 pub(in crate::daemon) enum Ending {
     /// The user asked for it.
     Asked,
-    /// This part of it ended.
+    /// This part of the node ended.
     Broken(&'static str),
     /// Another node uses its addresses: its original, or a copy of it.
     Original,

@@ -19,7 +19,7 @@ pub(in crate::daemon) struct Upkeep {
     shared: Arc<Progress>,
 }
 
-/// What the threads tell the driver.
+/// The facts that the threads tell the driver.
 #[derive(Default)]
 struct Progress {
     /// Some work is under way.

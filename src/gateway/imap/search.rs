@@ -1,7 +1,7 @@
 //! SEARCH (RFC 3501 §6.4.4): its grammar, and the walk over the messages.
 //!
-//! What flags, dates and sizes decide is decided without reading; then headers are read, bodies last. The whole has
-//! a time budget, after which the command is refused rather than answered in part.
+//! Conditions on flags, dates and sizes are decided without reading; then headers are read, bodies last. The whole
+//! search has a time budget, after which the command is refused rather than answered in part.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,5 @@
-//! People in a message: petnames become addresses, and a forwarded message names nobody whom its receiver does not know.
+//! People in a message: petnames become addresses, and a forwarded message names nobody whom its receiver does not
+//! know.
 
 use std::collections::BTreeSet;
 

@@ -27,7 +27,7 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    /// What arti's error means for a dial.
+    /// The meaning of arti's error for a dial.
     const fn of(kind: ErrorKind) -> Self {
         let (error, again) = match kind {
             ErrorKind::RemoteNetworkTimeout | ErrorKind::ExitTimeout => (DialError::TimedOut, true),

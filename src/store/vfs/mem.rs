@@ -1,7 +1,7 @@
 //! A disk in memory that distinguishes what is written from what is durable.
 //!
-//! A write is durable after [`VfsFile::sync`], a name after [`Vfs::sync_dir`] on its directory. [`MemVfs::crash`] gives the
-//! disk as the next start finds it. Bytes that were not synced are lost, or survive in part: blocks of 512 or 4096
+//! A write is durable after [`VfsFile::sync`], a name after [`Vfs::sync_dir`] on its directory. [`MemVfs::crash`] gives
+//! the disk as the next start finds it. Bytes that were not synced are lost, or survive in part: blocks of 512 or 4096
 //! bytes, each independently, in any order, some as zeros. Of the names that were not synced, any subset survives.
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::{Vfs, VfsFile};
 use crate::base::Rng;
 
-/// What ended the run.
+/// The event that ended the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CrashMode {
     /// The process was killed: everything written is there, synced or not. What was not synced still is not.

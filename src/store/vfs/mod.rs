@@ -34,49 +34,49 @@ pub trait Vfs: Send + Sync {
     /// Makes a new file (0600) for writing and reading; `AlreadyExists` where something of that name is there.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// Errors of the disk.
     fn create_excl(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>>;
 
     /// Opens an existing file for reading and syncing. A symbolic link is refused.
     ///
     /// # Errors
-    /// Those of the disk; `NotFound`.
+    /// Errors of the disk; `NotFound`.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn VfsFile>>;
 
     /// Gives a file a new name in the same directory; `AlreadyExists` where the name is taken.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// Errors of the disk.
     fn rename_noreplace(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Removes a file.
     ///
     /// # Errors
-    /// Those of the disk; `NotFound`.
+    /// Errors of the disk; `NotFound`.
     fn unlink(&self, path: &Path) -> io::Result<()>;
 
     /// Makes the names in a directory durable. A file that was synced may still be lost without it.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// Errors of the disk.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 
     /// The names of the files in a directory (not of directories), sorted. Names that are not UTF-8 are left out.
     ///
     /// # Errors
-    /// Those of the disk; `NotFound`.
+    /// Errors of the disk; `NotFound`.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
 
     /// The names of the directories in a directory, sorted. Names that are not UTF-8, and links, are left out.
     ///
     /// # Errors
-    /// Those of the disk; `NotFound`.
+    /// Errors of the disk; `NotFound`.
     fn dirs(&self, dir: &Path) -> io::Result<Vec<String>>;
 
     /// Bytes that can still be written on the file system of this directory.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// Errors of the disk.
     fn free_space(&self, dir: &Path) -> io::Result<u64>;
 }
 
@@ -85,26 +85,26 @@ pub trait VfsFile: Send + Sync {
     /// Writes all bytes at this offset.
     ///
     /// # Errors
-    /// Those of the disk; some of the bytes may be there.
+    /// Errors of the disk; some of the bytes may be there.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
     /// Makes everything written so far durable. After an error nothing may be assumed about bytes that were written
     /// since the last success, and trying again proves nothing.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// Errors of the disk.
     fn sync(&self) -> io::Result<()>;
 
     /// Reads at this offset; fewer bytes than asked for only at the end of the file.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// Errors of the disk.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
 
     /// The length of the file, in bytes.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// Errors of the disk.
     fn size(&self) -> io::Result<u64>;
 
     /// Whether this path still leads to this very file: it was not removed or replaced, nor was a directory above it.
@@ -134,7 +134,7 @@ pub(crate) fn read_small(vfs: &dyn Vfs, path: &Path, bound: usize) -> io::Result
 }
 
 /// Writes a small file so that it is there whole or not at all: a temporary name, sync, rename, sync of the directory.
-/// What a crash leaves under the temporary name starts with [`TEMPORARY`].
+/// A file that a crash left under its temporary name has a name that begins with [`TEMPORARY`].
 pub(crate) fn write_durably(vfs: &dyn Vfs, path: &Path, bytes: &[u8], rng: &mut dyn Rng) -> io::Result<()> {
     let dir = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     let unique = data_encoding::HEXLOWER.encode(&rng.array::<8>());

@@ -221,7 +221,8 @@ impl Opened {
     }
 }
 
-/// The state of an identity: from the view's image where there is one, and the rest of the log; else from the whole log.
+/// The state of an identity: from the view's image where there is one, and the rest of the log; else from the whole
+/// log.
 fn replay(
     vfs: &Arc<dyn Vfs>,
     path: &Path,
