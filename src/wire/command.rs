@@ -51,7 +51,7 @@ pub struct Send {
 /// `MESSAGE <sender or -> #<size>`
 #[derive(Clone, PartialEq, Eq)]
 pub struct Message {
-    /// The sender's address, where a host needs it; `None` for `-`.
+    /// The sender's address, where a hosting server is told it; `None` for `-`.
     pub sender: Option<String>,
     /// The size of the block that follows.
     pub size: u64,

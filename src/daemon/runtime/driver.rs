@@ -64,11 +64,11 @@ pub(in crate::daemon) trait Machine: Send + 'static {
     fn poll_timeout(&self) -> Option<Timestamp>;
     /// Whether the session shall read nothing more for now.
     fn is_blocked(&self, session: SessionId) -> bool;
-    /// Sessions that are to be told when their peers have taken everything that was transmitted.
+    /// Sessions that go no further until their peers have taken the transmitted bytes.
     fn behind(&self) -> Vec<SessionId> {
         Vec::new()
     }
-    /// The peer of one of these sessions has taken everything.
+    /// The peer of one of these sessions has taken them.
     fn caught_up(&mut self, _session: SessionId) -> Vec<Self::Effect> {
         Vec::new()
     }
