@@ -2,7 +2,7 @@
 //!
 //! While a restore goes on, a file `restoring` is in the directory: no daemon starts on it, and the next attempt begins
 //! anew. When the restore is complete, there is a file `restored` instead, and one in each identity's directory. The
-//! next start tells each identity what happened (`Record::Restored`), and looks for the original before it publishes
+//! next start tells each identity what happened (`IdentityRecord::Restored`), and looks for the original before it publishes
 //! anything.
 
 use std::io;

@@ -151,11 +151,11 @@ fn limits(limits: &reply::CarrierLimits) -> String {
     )
 }
 
-/// A rented box, in words.
-pub(super) fn rented(rented: &RentedBox) -> String {
-    let connected = if rented.connected { "connected" } else { "not connected" };
-    let mut line = format!("{}  {} ({connected})", rented.name, rented.state);
-    if let Some(error) = &rented.last_error {
+/// A box of ours, in words.
+pub(super) fn own_box(own_box: &BoxStatus) -> String {
+    let connected = if own_box.connected { "connected" } else { "not connected" };
+    let mut line = format!("{}  {} ({connected})", own_box.name, own_box.state);
+    if let Some(error) = &own_box.last_error {
         let _ = write!(line, ": {error}");
     }
     let (places, without) = (own_box.places, own_box.contacts_without_place);

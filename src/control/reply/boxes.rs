@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Boxes {
     /// The boxes, one entry each.
-    pub carriers: Vec<RentedBox>,
+    pub carriers: Vec<BoxStatus>,
 }
 
 /// A box.

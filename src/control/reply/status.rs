@@ -20,7 +20,7 @@ pub struct Status {
     /// The carrier of this node; null where there is none.
     pub carrier: Option<CarrierStatus>,
     /// The boxes that its identities rent.
-    pub carriers: Vec<RentedBox>,
+    pub carriers: Vec<BoxStatus>,
     /// The messages that wait.
     pub queue: Vec<QueuedRecipient>,
     /// The last backup.

@@ -215,7 +215,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
     }
 
     /// Prepares the message and hands it to the queue; returns the reply for the client.
-    async fn submit(&self, recipients: Vec<String>, message: Vec<u8>, asked: Asked) -> String {
+    async fn submit(&self, recipients: Vec<String>, message: Vec<u8>, asked: DeliveryOptions) -> String {
         let Some(account) = &self.account else { return "530 5.7.0 log in first".to_owned() };
         let config = &self.shared.config;
         let large = message.len() > LARGE;

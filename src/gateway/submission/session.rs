@@ -45,7 +45,7 @@ pub(super) enum Step {
         /// The message.
         message: Vec<u8>,
         /// The notifications that the client asks for.
-        asked: Asked,
+        asked: DeliveryOptions,
     },
     /// Close the connection.
     Close,
