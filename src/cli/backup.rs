@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::args::Backup as Verb;
-use super::commands::show;
 use super::progress::Bar;
+use super::show::show;
 use super::up::{prompt, read_passphrase};
 use super::{Context, output};
 use crate::backup::{self, Checked, Entry, Last, Order};

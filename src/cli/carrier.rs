@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use super::args::Carrier;
-use super::commands::{confirm, done, life_secs, show};
 use super::progress::Bar;
+use super::show::{confirm, done, life_secs, show};
 use super::{Context, args, qr};
 use crate::control::reply::{self, BoxInvitations, BoxStatus, Boxes, CarrierStatus, CheckState, Done};
 use crate::control::{BoxInvite, CarrierChange, Code, Command, Failure};
@@ -57,7 +57,7 @@ pub(super) fn run(context: &Context, verb: Carrier) -> Result<(), Failure> {
             Ok(())
         }
         Carrier::Add { invitation, name } => {
-            let invitation = super::commands::given_or_pasted(invitation)?;
+            let invitation = super::show::given_or_pasted(invitation)?;
             let added = context.ask(Command::BoxAdd { invitation, name })?;
             context.output.say("Your contacts are told of it as soon as the carrier has it: runepeer carrier list");
             show(context, &added, own_box);

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::args::Demo;
 use super::mail_client::{self, Imap, Login};
-use super::{Context, commands};
+use super::{Context, mail};
 use crate::config::File;
 use crate::control::reply::{
     BoxInvitations, BoxStatus, Carrier, Contact, ContactStatus, Contacts, Folder, Identity, Invitation, NewPassword,
@@ -331,7 +331,7 @@ async fn hold(context: &Context, people: &[&Person]) -> Result<(), Failure> {
     for person in people {
         let settings = person.node.ask(Command::MailSettings).await?;
         context.output.data(format!("\n{}", person.name));
-        context.output.data(format!("{}Password:       {}", commands::settings(&settings), person.login.password));
+        context.output.data(format!("{}Password:       {}", mail::settings(&settings), person.login.password));
     }
     super::up::interrupted().await;
     Ok(())

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::Context;
 use super::args::Queue;
-use super::commands::{confirm, done, show};
+use super::show::{confirm, done, show};
 use crate::control::reply::{self, Done, QueuedMessage, QueuedRecipient, RecipientState};
 use crate::control::{Command, Failure};
 

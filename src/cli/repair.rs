@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Context;
-use super::commands::{confirm, show};
 use super::progress::Bar;
+use super::show::{confirm, show};
 use super::up::{known_passphrase, read_passphrase};
 use crate::control::{Code, Failure};
 use crate::daemon::repair::{Finding, Unreadable, Waiting, examine, is_locked, prepare};

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::codec::Fields;
 use super::crypt::{CHUNK_BYTES, Chunks, SEALED_CHUNK, Sealer, TAG_BYTES, open_chunk};
 use super::keys::{Passphrase, Stretching};
-use super::segment::is_ours;
+use super::log::segment::is_ours;
 use super::vfs::{VfsFile, read_exact_at};
 use crate::base::{Rng, SymmetricKey};
 

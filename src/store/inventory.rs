@@ -10,8 +10,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::keys::{CARRIER, KEY_FILE, Keyring, NODE};
+use super::log::{checkpoint, segment};
 use super::vfs::{TEMPORARY, Vfs};
-use super::{checkpoint, segment};
 use crate::base::IdentityId;
 
 /// A part of a node that is not there.

@@ -11,49 +11,22 @@
 //! first records, then [`Keyring::add_identity`]: that is the moment from which it exists.
 
 mod archive;
-mod bodies;
-#[cfg(test)]
-mod bounds_tests;
-mod checkpoint;
 mod codec;
-mod compaction;
-#[cfg(test)]
-mod compaction_tests;
 mod crypt;
-#[cfg(test)]
-mod fault_tests;
 mod inventory;
 #[cfg(test)]
 mod inventory_tests;
 mod keys;
-#[cfg(test)]
-mod large_tests;
 mod log;
-#[cfg(test)]
-mod log_tests;
-mod pending;
-mod recover;
-mod salvage;
-#[cfg(test)]
-mod salvage_tests;
-mod search;
-mod segment;
-mod site;
-mod stepped;
 pub mod vfs;
 mod view;
-mod view_state;
-mod writer;
 
 pub use archive::{Archive, ArchiveError, ArchiveWriter};
-pub use bodies::ReadError;
-pub use compaction::Pins;
 pub use crypt::OsRng;
 pub use inventory::{Missing, begin_making, end_making, missing, missing_segments};
 pub use keys::{Keyring, Passphrase, UnlockError};
-pub use log::{CompactError, Compacted, Completion, Contents, Log, LogMark, LogPosition};
-pub use recover::OpenError;
-pub use salvage::Damage;
-pub use site::Sizes;
-pub use stepped::{Commit, SteppedLog};
+pub use log::{
+    Commit, CompactError, Compacted, Completion, Contents, Damage, Log, LogMark, LogPosition, OpenError, Pins,
+    ReadError, Sizes, SteppedLog,
+};
 pub use view::{IdentityView, View};

@@ -1,11 +1,11 @@
 //! A commit that waits for the writer: its records and bodies, and whether it may be written.
 
-use super::crypt::{TAG_BYTES, sealed_len};
-use super::log::Completion;
+use super::Completion;
 use super::segment::{BodyEntry, End, FRAME_BYTES};
 use crate::base::BodyId;
 use crate::base::limits::{DISK_FLOOR_BYTES, DISK_RESERVE_BYTES, TRANSACTION_RECORD_BYTES};
 use crate::engine::io::{CommitError, Durability, NewBody};
+use crate::store::crypt::{TAG_BYTES, sealed_len};
 
 /// A commit that waits.
 pub(super) struct Pending {

@@ -5,8 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::log::LogPosition;
 use crate::base::limits::VIEW_VALUE_BYTES;
+use crate::store::log::LogPosition;
 
 /// A chunk is at least this long, the last one excepted.
 const MIN_BYTES: usize = VIEW_VALUE_BYTES / 8;

@@ -5,6 +5,8 @@
 //! be used, or sled failed while running). A view that is off stores nothing and returns nothing; the next start makes
 //! it anew. All values are sealed and all keys are keyed hashes.
 
+mod state;
+
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
@@ -18,12 +20,12 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::crypt::{OsRng, Sealer, derive, mac};
-use super::log::LogPosition;
-use super::vfs::{RealVfs, Vfs};
-use super::view_state::{ChunkName, Manifest, cut};
+use self::state::{ChunkName, Manifest, cut};
 use crate::base::limits::{VIEW_CACHE_BYTES, VIEW_VALUE_BYTES, VIEW_WAITING, VIEW_WASTE_BYTES};
 use crate::base::{BodyId, IdentityId, SymmetricKey};
+use crate::store::crypt::{OsRng, Sealer, derive, mac};
+use crate::store::log::LogPosition;
+use crate::store::vfs::{RealVfs, Vfs};
 
 /// The cache of a node. Dropping it writes everything that waits.
 pub struct View {
@@ -142,7 +144,7 @@ impl Drop for View {
 }
 
 impl IdentityView {
-    /// The saved state and its position; the log decides whether that still fits ([`super::Log::open`]). To be called
+    /// The saved state and its position; the log decides whether that still fits ([`crate::store::Log::open`]). To be called
     /// before the first [`IdentityView::save_state`], which removes the state that this reads.
     pub fn load_state(&self) -> Option<(LogPosition, Vec<u8>)> {
         let inner = &*self.inner;

@@ -11,11 +11,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use argon2::{Algorithm, Argon2, Params, Version};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use super::codec::Fields;
-use super::crypt::Sealer;
-use super::vfs::{TEMPORARY, Vfs, read_small, write_durably};
 use crate::base::limits::{PASSPHRASE_LANES, PASSPHRASE_MEMORY_KIB, PASSPHRASE_PASSES};
 use crate::base::{IdentityId, Rng, SymmetricKey};
+use crate::store::codec::Fields;
+use crate::store::crypt::Sealer;
+use crate::store::vfs::{TEMPORARY, Vfs, read_small, write_durably};
 
 /// What the user types to unlock a node. Wiped when dropped.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
@@ -245,7 +245,7 @@ impl Keyring {
     }
 
     /// Keeps the key of a new identity. When this returns, the identity exists and will after any crash; its log, with
-    /// its first records, must have been made with this key before ([`super::Log::create`]).
+    /// its first records, must have been made with this key before ([`crate::store::Log::create`]).
     ///
     /// # Errors
     /// [`UnlockError::Exists`]; errors of the disk, after which the identity may or may not exist.

@@ -7,17 +7,17 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::bodies::ReadError;
-use super::log::{CompactError, Compacted, LogMark, LogPosition, Shared, open_writer};
 use super::pending::Pending;
 use super::recover::{OpenError, Told, recover, tidy};
 use super::salvage::{Damage, salvage};
 use super::search::search;
 use super::site::Sizes;
-use super::vfs::Vfs;
 use super::writer::Writer;
+use super::{CompactError, Compacted, LogMark, LogPosition, Shared, open_writer};
 use crate::base::limits::DISK_RESERVE_BYTES;
 use crate::base::{BodyId, Rng, SymmetricKey, Timestamp};
 use crate::engine::io::{CommitError, Durability, NewBody};
+use crate::store::vfs::Vfs;
 
 /// A commit of a batch: its records, the bodies that they bring, and when it is reported.
 pub type Commit = (Vec<Vec<u8>>, Vec<NewBody>, Durability);

@@ -13,19 +13,19 @@ use std::sync::Arc;
 
 use ring::digest;
 
+use super::LogPosition;
 use super::bodies::Bodies;
 use super::checkpoint::{self, Checkpoint, CheckpointError, Mark};
 use super::compaction::{File, unneeded};
-use super::crypt::Sealer;
-use super::log::LogPosition;
 use super::salvage::Damage;
 use super::segment::{
     self, End, EndError, FRAME_BYTES, FRAME_MAGIC, Frame, FrameKind, HEADER_BYTES, Header, HeaderError, SegmentKey,
 };
 use super::site::{Site, Span};
-use super::vfs::{TEMPORARY, VfsFile, read_exact_at};
 use super::writer::Tail;
 use crate::base::limits::LOG_NUMBER_GAP;
+use crate::store::crypt::Sealer;
+use crate::store::vfs::{TEMPORARY, VfsFile, read_exact_at};
 
 /// Why a log could not be opened. Nothing was changed.
 #[derive(Debug, thiserror::Error)]

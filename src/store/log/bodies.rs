@@ -9,10 +9,10 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::crypt::{open_part, sealed_len, sealed_range};
 use super::segment::{self, BodyEntry, BodyTail, FRAME_BYTES, Place};
-use super::vfs::{Vfs, VfsFile, read_exact_at};
 use crate::base::{BodyId, SymmetricKey};
+use crate::store::crypt::{open_part, sealed_len, sealed_range};
+use crate::store::vfs::{Vfs, VfsFile, read_exact_at};
 
 /// Why a body could not be read.
 #[derive(Debug, thiserror::Error)]

@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use super::bodies::Bodies;
 use super::checkpoint;
-use super::crypt::Sealer;
 use super::recover::{Link, OpenError, Recovered, Told, Window, frame_starts, header_of, newest, transaction};
 use super::segment::{self, End, FRAME_BYTES, Frame, FrameKind, HEADER_BYTES, SegmentKey};
 use super::site::{Site, Span};
-use super::vfs::PatientVfs;
 use super::writer::Tail;
 use crate::base::limits::LOG_NUMBER_GAP;
+use crate::store::crypt::Sealer;
+use crate::store::vfs::PatientVfs;
 
 /// A part of a log that is lost.
 #[derive(Debug, Clone, PartialEq, Eq)]

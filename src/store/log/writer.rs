@@ -14,14 +14,14 @@ use std::sync::{Arc, PoisonError};
 use super::bodies::Bodies;
 use super::checkpoint::Mark;
 use super::compaction::Pins;
-use super::crypt::{Sealer, seal_body, sealed_len};
 use super::pending::{Moved, Pending};
 use super::segment::{self, BodyEntry, BodyTail, End, HEADER_BYTES, Header, Place, SegmentKey, body_frame};
 use super::site::{Site, Sizes, Span, Spans};
-use super::vfs::VfsFile;
 use crate::base::limits::TRANSACTION_INLINE_BYTES;
 use crate::base::{BodyId, Rng, SymmetricKey};
 use crate::engine::io::{CommitError, Durability, NewBody};
+use crate::store::crypt::{Sealer, seal_body, sealed_len};
+use crate::store::vfs::VfsFile;
 
 /// The name and the key of a body that has a file.
 type Blob = ([u8; 16], SymmetricKey);

@@ -5,6 +5,37 @@
 //! that thread. After a failure the commits concerned are reported as failed and a new segment is opened for the next;
 //! while the disk goes on failing, so do the commits.
 
+mod bodies;
+#[cfg(test)]
+mod bounds_tests;
+pub(super) mod checkpoint;
+mod compaction;
+#[cfg(test)]
+mod compaction_tests;
+#[cfg(test)]
+mod fault_tests;
+#[cfg(test)]
+mod large_tests;
+mod pending;
+mod recover;
+mod salvage;
+#[cfg(test)]
+mod salvage_tests;
+mod search;
+pub(super) mod segment;
+mod site;
+mod stepped;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use bodies::ReadError;
+pub use compaction::Pins;
+pub use recover::OpenError;
+pub use salvage::Damage;
+pub use site::Sizes;
+pub use stepped::{Commit, SteppedLog};
+
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,21 +49,20 @@ use std::{io, thread};
 
 use serde::{Deserialize, Serialize};
 
-use super::bodies::{Bodies, ReadError};
-use super::checkpoint::{self, CheckpointError, Mark};
-use super::compaction::{self, Obsolete, Pins, Survey};
-use super::crypt::{OsRng, Sealer, derive};
-use super::pending::{Moved, Pending};
-use super::recover::{OpenError, Recovered, Told, recover, tidy};
-use super::segment;
-use super::site::{Site, Sizes, Spans};
-use super::vfs::Vfs;
-use super::writer::{Ground, Writer};
 use crate::base::limits::{
     COMMIT_BATCH_BYTES, DISK_RESERVE_BYTES, LAZY_RETRY, LAZY_SYNC, REPLAYED_SEGMENTS, SMALL_SEGMENTS,
 };
 use crate::base::{BodyId, Rng, SymmetricKey, Timestamp};
 use crate::engine::io::{CommitError, Durability, NewBody};
+use crate::store::crypt::{OsRng, Sealer, derive};
+use crate::store::vfs::Vfs;
+use bodies::Bodies;
+use checkpoint::{CheckpointError, Mark};
+use compaction::{Obsolete, Survey};
+use pending::{Moved, Pending};
+use recover::{Recovered, Told, recover, tidy};
+use site::{Site, Spans};
+use writer::{Ground, Writer};
 
 /// Receives the log number of the first record, or why nothing was committed. Runs on the log's thread: it must not
 /// wait.
@@ -52,7 +82,7 @@ impl LogPosition {
         self.number
     }
 
-    pub(super) fn is(&self, segment: u64, id: &[u8; 16], number: u64) -> bool {
+    fn is(&self, segment: u64, id: &[u8; 16], number: u64) -> bool {
         self.segment == segment && self.segment_id == *id && self.number == number
     }
 }
@@ -64,20 +94,20 @@ pub struct Log {
 }
 
 /// The parts that the threads of a log share.
-pub(super) struct Shared {
-    pub(super) site: Arc<Site>,
-    pub(super) bodies: Arc<Bodies>,
-    pub(super) spans: Spans,
-    pub(super) upkeep: Upkeep,
+struct Shared {
+    site: Arc<Site>,
+    bodies: Arc<Bodies>,
+    spans: Spans,
+    upkeep: Upkeep,
     queue: Mutex<Queue>,
     wake: Condvar,
 }
 
 /// The state of a log's compaction.
-pub(super) struct Upkeep {
-    pub(super) wrap: Sealer,
+struct Upkeep {
+    wrap: Sealer,
     obsolete: Obsolete,
-    pub(super) pins: Pins,
+    pins: Pins,
     /// The segment from which a start reads.
     marked: AtomicU64,
     /// Held during a compaction, so that only one runs at a time.
@@ -103,7 +133,7 @@ type MarkDone = Box<dyn FnOnce(Option<LogMark>) + Send>;
 
 /// A place of a log; the state at it is the fold of all records before it.
 #[derive(Debug, Clone, Copy)]
-pub struct LogMark(pub(super) Mark);
+pub struct LogMark(Mark);
 
 /// The files of a log at one moment; none of them is removed while this is held.
 pub struct Contents {
@@ -382,7 +412,7 @@ impl Upkeep {
         compaction::survey(site, bodies, &self.obsolete, before, self.marked.load(Ordering::SeqCst))
     }
 
-    pub(super) fn wants(&self, site: &Site, bodies: &Bodies) -> bool {
+    fn wants(&self, site: &Site, bodies: &Bodies) -> bool {
         let worth_it = |survey: &Survey| {
             survey.gain >= site.sizes.segment / 4
                 || survey.victims.len() > SMALL_SEGMENTS
@@ -392,7 +422,7 @@ impl Upkeep {
         self.survey(site, bodies, None).is_ok_and(|survey| worth_it(&survey))
     }
 
-    pub(super) fn compact(
+    fn compact(
         &self,
         site: &Site,
         bodies: &Bodies,
@@ -424,7 +454,7 @@ impl Upkeep {
         Ok(compacted)
     }
 
-    pub(super) fn sweep(&self, site: &Site, bodies: &Bodies, now: Timestamp, at_once: bool) {
+    fn sweep(&self, site: &Site, bodies: &Bodies, now: Timestamp, at_once: bool) {
         if self.pins.is_free() {
             self.obsolete.sweep(site, bodies, now, at_once);
         }
@@ -438,7 +468,7 @@ impl Drop for Log {
 }
 
 /// Opens the log without its thread.
-pub(super) fn open_writer(
+fn open_writer(
     vfs: Arc<dyn Vfs>,
     dir: &Path,
     key: &SymmetricKey,
@@ -482,13 +512,13 @@ impl Shared {
         drop(waiting);
     }
 
-    pub(super) fn position(&self, number: u64) -> Option<LogPosition> {
+    fn position(&self, number: u64) -> Option<LogPosition> {
         let spans = self.spans.lock().unwrap_or_else(PoisonError::into_inner);
         let (_, span) = spans.range(..=number).next_back().filter(|(_, span)| number <= span.last)?;
         Some(LogPosition { segment: span.segment, segment_id: span.id, number })
     }
 
-    pub(super) fn disk_low(&self, reserve: u64) -> bool {
+    fn disk_low(&self, reserve: u64) -> bool {
         self.site.vfs.free_space(&self.site.log_dir).is_ok_and(|free| free < reserve)
     }
 

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
-use super::vfs::Vfs;
 use crate::base::limits::{INLINE_BODY_BYTES, SEGMENT_BYTES};
+use crate::store::vfs::Vfs;
 
 /// The record numbers that are durable in one segment.
 #[derive(Debug, Clone, Copy)]

@@ -8,14 +8,14 @@ use super::salvage::Damage;
 use super::segment::{self, HEADER_BYTES};
 use super::site::Sizes;
 use super::stepped::SteppedLog;
-use super::vfs::{CrashMode, MemVfs, Vfs};
-use super::{Log, OpenError, OsRng};
 use crate::base::limits::{
     DISK_FLOOR_BYTES, DISK_RESERVE_BYTES, LOG_NUMBER_GAP, REPLAYED_SEGMENTS, SMALL_SEGMENTS, TRANSACTION_RECORD_BYTES,
 };
 use crate::base::rng::SeededRng;
 use crate::base::{BodyId, SymmetricKey};
 use crate::engine::io::{CommitError, Durability, NewBody, SharedEnd};
+use crate::store::vfs::{CrashMode, MemVfs, Vfs};
+use crate::store::{Log, OpenError, OsRng};
 
 const DIR: &str = "/alice";
 /// A segment size that no test reaches.

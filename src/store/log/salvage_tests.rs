@@ -8,11 +8,11 @@ use super::salvage::Damage;
 use super::segment::HEADER_BYTES;
 use super::site::Sizes;
 use super::stepped::SteppedLog;
-use super::vfs::{CrashMode, MemVfs, Vfs};
-use super::{Log, OpenError, OsRng};
 use crate::base::rng::SeededRng;
 use crate::base::{BodyId, SymmetricKey};
 use crate::engine::io::{Durability, NewBody};
+use crate::store::vfs::{CrashMode, MemVfs, Vfs};
+use crate::store::{Log, OpenError, OsRng};
 
 const DIR: &str = "/alice";
 const SIZES: Sizes = Sizes { segment: 8_000, inline_body: 1_500 };

@@ -10,18 +10,18 @@ use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
 
-use super::log::{Shared, open_writer};
 use super::pending::Pending;
 use super::recover::Told;
 use super::segment::{FRAME_BYTES, Frame, FrameKind, HEADER_BYTES};
 use super::site::Sizes;
-use super::vfs::{CrashMode, Fault, FaultVfs, MemVfs, Plan, Vfs};
 use super::writer::Writer;
-use super::{Log, OpenError, ReadError};
+use super::{Shared, open_writer};
 use crate::base::limits::INLINE_BODY_BYTES;
 use crate::base::rng::SeededRng;
 use crate::base::{BodyId, SymmetricKey};
 use crate::engine::io::{CommitError, Durability, NewBody};
+use crate::store::vfs::{CrashMode, Fault, FaultVfs, MemVfs, Plan, Vfs};
+use crate::store::{Log, OpenError, ReadError};
 
 const DIR: &str = "/identity";
 const CANARY: &str = "canary-that-no-disk-may-show";

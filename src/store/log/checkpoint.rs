@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::codec::{Fields, put_len};
-use super::crypt::{Chunks, NONCE_BYTES, SEALED_CHUNK, Sealer, TAG_BYTES, open_chunk};
 use super::segment::{BodyEntry, Place, is_ours};
-use super::vfs::{TEMPORARY, Vfs, VfsFile, read_exact_at};
 use crate::base::{Rng, SymmetricKey};
+use crate::store::codec::{Fields, put_len};
+use crate::store::crypt::{Chunks, NONCE_BYTES, SEALED_CHUNK, Sealer, TAG_BYTES, open_chunk};
+use crate::store::vfs::{TEMPORARY, Vfs, VfsFile, read_exact_at};
 
 /// Bytes of a checkpoint's header.
 const HEADER_BYTES: usize = 256;
@@ -68,12 +68,12 @@ impl From<io::Error> for CheckpointError {
 }
 
 /// The file of a checkpoint.
-pub(super) fn path(dir: &Path, number: u64) -> PathBuf {
+pub(in crate::store) fn path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number:016x}.ckp"))
 }
 
 /// The number in a checkpoint's file name.
-pub(super) fn number(name: &str) -> Option<u64> {
+pub(in crate::store) fn number(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(".ckp")?;
     let number = u64::from_str_radix(digits, 16).ok()?;
     (digits == format!("{number:016x}") && number > 0).then_some(number)
@@ -268,7 +268,7 @@ mod tests {
     use super::*;
     use crate::base::BodyId;
     use crate::base::rng::SeededRng;
-    use crate::store::segment::BodyTail;
+    use crate::store::log::segment::BodyTail;
     use crate::store::vfs::{FaultVfs, MemVfs};
 
     fn wrap() -> Sealer {

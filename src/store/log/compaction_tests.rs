@@ -8,12 +8,12 @@ use super::recover::frame_starts;
 use super::segment::{self, FRAME_BYTES, Frame, FrameKind};
 use super::site::Sizes;
 use super::stepped::SteppedLog;
-use super::vfs::{CrashMode, Fault, FaultVfs, MemVfs, Plan, Vfs};
-use super::{Log, OpenError, OsRng, ReadError};
 use crate::base::limits::{DISK_RESERVE_BYTES, OBSOLETE_KEPT};
 use crate::base::rng::SeededRng;
 use crate::base::{BodyId, SymmetricKey, Timestamp};
 use crate::engine::io::{Durability, NewBody, SharedEnd};
+use crate::store::vfs::{CrashMode, Fault, FaultVfs, MemVfs, Plan, Vfs};
+use crate::store::{Log, OpenError, OsRng, ReadError};
 
 const DIR: &str = "/alice";
 const SIZES: Sizes = Sizes { segment: 40_000, inline_body: 8_000 };

@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::bodies::Bodies;
 use super::checkpoint::{self, Checkpoint, CheckpointError, Mark};
-use super::crypt::Sealer;
 use super::pending::Moved;
 use super::segment::{self, BodyEntry};
 use super::site::Site;
 use crate::base::limits::{COMPACTION_PIECE_BYTES, OBSOLETE_KEPT, SMALL_SEGMENTS};
 use crate::base::{Rng, Timestamp};
+use crate::store::crypt::Sealer;
 
 /// Held while the files of a log are copied: none of them is removed meanwhile.
 #[derive(Clone, Default)]
@@ -195,11 +195,11 @@ mod tests {
     use std::sync::atomic::AtomicBool;
     use std::time::Duration;
 
-    use super::super::crypt::TAG_BYTES;
     use super::super::segment::{FRAME_BYTES, Place};
     use super::super::site::Sizes;
-    use super::super::vfs::{MemVfs, Vfs};
     use crate::base::{BodyId, SymmetricKey};
+    use crate::store::crypt::TAG_BYTES;
+    use crate::store::vfs::{MemVfs, Vfs};
 
     /// An empty log with such a segment size that segments below a thousand bytes count as small.
     fn site(vfs: &MemVfs) -> (Site, Bodies) {

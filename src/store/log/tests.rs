@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
-use super::vfs::{CrashMode, Fault, FaultVfs, MemVfs, Plan, RealVfs, Vfs};
-use super::{Completion, IdentityView, Log, LogPosition, OpenError, OsRng, ReadError, View};
 use crate::base::limits::{DISK_FLOOR_BYTES, DISK_RESERVE_BYTES, INLINE_BODY_BYTES, LOG_NUMBER_GAP, SEGMENT_BYTES};
 use crate::base::rng::SeededRng;
 use crate::base::{BodyId, IdentityId, SymmetricKey};
 use crate::engine::io::{CommitError, Durability, NewBody};
+use crate::store::vfs::{CrashMode, Fault, FaultVfs, MemVfs, Plan, RealVfs, Vfs};
+use crate::store::{Completion, IdentityView, Log, LogPosition, OpenError, OsRng, ReadError, View};
 
 const DIR: &str = "/alice";
 

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::codec::{Fields, put_len};
-use super::crypt::{Forged, NONCE_BYTES, Sealer, TAG_BYTES, counter_nonce, sealed_len};
 use crate::base::{BodyId, Rng, SymmetricKey};
+use crate::store::codec::{Fields, put_len};
+use crate::store::crypt::{Forged, NONCE_BYTES, Sealer, TAG_BYTES, counter_nonce, sealed_len};
 
 /// Bytes of a segment's header.
 pub(super) const HEADER_BYTES: usize = 256;
@@ -92,7 +92,7 @@ impl Header {
 }
 
 /// Whether nothing but the version of a header was changed: with this version in its place it authenticates.
-pub(super) fn is_ours(authenticated: &[u8], version: u16, wrapped: &[u8], wrap: &Sealer) -> bool {
+pub(in crate::store) fn is_ours(authenticated: &[u8], version: u16, wrapped: &[u8], wrap: &Sealer) -> bool {
     let parts = authenticated.get(..MAGIC.len()).zip(authenticated.get(MAGIC.len() + 2..));
     parts.is_some_and(|(magic, rest)| {
         let ours = [magic, &version.to_le_bytes(), rest].concat();
@@ -101,12 +101,12 @@ pub(super) fn is_ours(authenticated: &[u8], version: u16, wrapped: &[u8], wrap: 
 }
 
 /// The file of a segment.
-pub(super) fn path(dir: &Path, number: u64) -> PathBuf {
+pub(in crate::store) fn path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number:016x}.seg"))
 }
 
 /// The number in a segment's file name.
-pub(super) fn number(name: &str) -> Option<u64> {
+pub(in crate::store) fn number(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(".seg")?;
     let number = u64::from_str_radix(digits, 16).ok()?;
     (digits == format!("{number:016x}") && number > 0).then_some(number)

@@ -5,16 +5,16 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::crypt::sealed_len;
 use super::salvage::Damage;
 use super::segment::{self, FRAME_BYTES, HEADER_BYTES};
 use super::site::Sizes;
 use super::stepped::SteppedLog;
-use super::vfs::{MemVfs, Vfs};
-use super::{Log, OsRng};
 use crate::base::rng::SeededRng;
 use crate::base::{BodyId, SymmetricKey};
 use crate::engine::io::{Durability, NewBody};
+use crate::store::crypt::sealed_len;
+use crate::store::vfs::{MemVfs, Vfs};
+use crate::store::{Log, OsRng};
 
 const DIR: &str = "/alice";
 const SIZES: Sizes = Sizes { segment: 64 << 20, inline_body: 8 << 20 };

@@ -7,12 +7,12 @@ use std::io;
 use std::sync::Arc;
 
 use super::bodies::Bodies;
-use super::crypt::{Sealer, sealed_len};
 use super::recover::{Window, frame_starts, header_of};
 use super::segment::{self, BodyEntry, FRAME_BYTES, Frame, FrameKind, Place, SegmentKey};
 use super::site::Site;
-use super::vfs::PatientVfs;
 use crate::base::BodyId;
+use crate::store::crypt::{Sealer, sealed_len};
+use crate::store::vfs::PatientVfs;
 
 /// How many bytes are searched at a time.
 const STEP: u64 = 4 << 20;

@@ -1,0 +1,72 @@
+//! `runepeer contact`: the address book.
+
+use std::fmt::Write as _;
+
+use super::Context;
+use super::args::Contact;
+use super::show::{confirm, given_or_pasted, show};
+use crate::control::reply::{self, ReceiptsGiven};
+use crate::control::{Command, ContactChange, Failure};
+
+pub(super) fn run(context: &Context, verb: Contact) -> Result<(), Failure> {
+    let parting = matches!(verb, Contact::Block { .. } | Contact::Unblock { .. } | Contact::Rm { .. });
+    let command = match verb {
+        Contact::List => {
+            let known: reply::Contacts = context.ask(Command::ContactList)?;
+            show(context, &known, |known| known.contacts.iter().map(line).collect());
+            return Ok(());
+        }
+        Contact::Block { who } => Command::ContactBlock { who },
+        Contact::Unblock { who } => Command::ContactUnblock { who },
+        Contact::Rm { who } => {
+            confirm(context, &format!("{who} is a stranger from then on, and what waits for them ends. Remove them?"))?;
+            Command::ContactRemove { who }
+        }
+        Contact::Add { text, petname } => Command::ContactAdd { invitation: given_or_pasted(text)?, petname },
+        Contact::Show { who } => Command::ContactShow { who },
+        Contact::Set { who, receipts, carry, via } => {
+            let carry = carry.map(|carry| carry == "on");
+            Command::ContactSet(ContactChange { who, receipts, carry, via })
+        }
+    };
+    let contact: reply::Contact = context.ask(command)?;
+    // A contact that was removed is described as it was before.
+    show(context, &contact, |contact| if parting { format!("{}: done", contact.petname) } else { described(contact) });
+    Ok(())
+}
+
+fn line(contact: &reply::Contact) -> String {
+    format!("{}  {}  {}\n", contact.petname, contact.address, contact.status)
+}
+
+/// Everything about a contact, in words.
+fn described(contact: &reply::Contact) -> String {
+    let mut words = line(contact);
+    let _ = writeln!(words, "  key {}", contact.fingerprint);
+    words.push_str(match contact.receipts.given {
+        ReceiptsGiven::None => "  they hear nothing of their mail\n",
+        ReceiptsGiven::Delivered => "",
+        ReceiptsGiven::Read => "  they hear what you have read\n",
+    });
+    if !contact.receipts.expected {
+        words.push_str("  they return no receipts\n");
+    }
+    let waiting = contact.carry.waiting;
+    if contact.carry.allowed || waiting > 0 {
+        let _ = writeln!(
+            words,
+            "  your node carries their mail ({waiting} waiting), and sees to whom they write, when and how much"
+        );
+    }
+    if let Some(friend) = &contact.via {
+        let _ = writeln!(
+            words,
+            "  when they do not answer, {friend} carries your mail to them, and sees that you write to them, when and how \
+             much"
+        );
+    }
+    for step in &contact.provenance {
+        let _ = writeln!(words, "  {step}");
+    }
+    words
+}

@@ -1,0 +1,46 @@
+//! `runepeer invite`: invitations, made and withdrawn.
+
+use super::args::{Invite, InviteCommand};
+use super::show::{confirm, done, life_secs, show};
+use super::{Context, qr};
+use crate::control::reply::{self, Done};
+use crate::control::{Command, Failure};
+
+pub(super) fn run(context: &Context, invite: Invite) -> Result<(), Failure> {
+    match invite.command {
+        Some(InviteCommand::List) => {
+            let line = |row: &reply::OpenInvitation| {
+                let kind = if row.public { "public" } else { "private" };
+                format!("{}  {kind}  until {}\n", row.id, row.expires_at)
+            };
+            let open: reply::OpenInvitations = context.ask(Command::InviteList)?;
+            show(context, &open, |open| open.invitations.iter().map(line).collect());
+            Ok(())
+        }
+        Some(InviteCommand::Revoke { id }) => {
+            confirm(context, "Whoever has this invitation can no longer use it. Revoke it?")?;
+            context.ask::<Done>(Command::InviteRevoke { id })?;
+            done(context, "Revoked.");
+            Ok(())
+        }
+        None => {
+            let life_secs = life_secs(&invite.expires)?;
+            let made: reply::Invitation = context.ask(Command::Invite { public: invite.public, life_secs })?;
+            let text = &made.invitation;
+            if let Some(path) = &invite.png {
+                qr::png(text, path)?;
+                context.output.say(format!("QR code written to {}", path.display()));
+            }
+            if invite.qr && !context.output.is_json() {
+                context.output.data(qr::terminal(text)?);
+            }
+            context.output.say(if invite.public {
+                "Whoever has this text can write to you; their mail waits in the folder Requests."
+            } else {
+                "Give this text to one person, by a way you trust. It works once."
+            });
+            show(context, &made, |made| made.invitation.clone());
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! How commands answer and ask: words or JSON, questions before something is removed, and what is pasted.
+
+use std::io::{IsTerminal, Read};
+
+use serde::Serialize;
+
+use super::{Context, args, output};
+use crate::control::reply::Done;
+use crate::control::{Code, Failure};
+
+/// The most bytes that are read for an invitation: many times the longest, because mail may be pasted with it.
+const PASTED: usize = 64 * crate::base::limits::KIB;
+
+/// Prints an answer: as JSON where asked for, else in words.
+pub(super) fn show<R: Serialize>(context: &Context, answer: &R, words: impl FnOnce(&R) -> String) {
+    if context.output.is_json() {
+        context.output.object(answer);
+    } else {
+        let words = words(answer);
+        if !words.is_empty() {
+            context.output.data(words.trim_end());
+        }
+    }
+}
+
+/// Reports that a command was done: in words, or as an object without fields of its own.
+pub(super) fn done(context: &Context, words: &str) {
+    if context.output.is_json() {
+        context.output.object(&Done {});
+    } else {
+        context.output.say(words);
+    }
+}
+
+/// Asks before something is removed.
+pub(super) fn confirm(context: &Context, question: &str) -> Result<(), Failure> {
+    if context.global.yes {
+        return Ok(());
+    }
+    let refused = || Failure::new(Code::Usage, "nothing was changed").hint("say yes with --yes");
+    if !output::can_ask(context.global.no_input) {
+        return Err(refused());
+    }
+    match output::ask(&format!("{question} [y/N]")) {
+        Ok(answer) if matches!(answer.as_str(), "y" | "Y" | "yes") => Ok(()),
+        _ => Err(refused()),
+    }
+}
+
+/// The time of `--expires`, in seconds.
+pub(super) fn life_secs(expires: &str) -> Result<u64, Failure> {
+    args::span_secs(expires).ok_or_else(|| {
+        Failure::new(Code::Usage, format!("--expires {expires} is not a span of time"))
+            .hint("write a number and m, h, d or w: 12h, 7d, 4w")
+    })
+}
+
+/// The invitation in the arguments, or the one that is pasted.
+pub(super) fn given_or_pasted(given: Option<String>) -> Result<String, Failure> {
+    match given.filter(|text| text != "-") {
+        Some(text) => Ok(text),
+        None => read_stdin("Paste the invitation, then press Ctrl-D:", PASTED),
+    }
+}
+
+/// Reads standard input to its end. Input that is too long is refused, never cut.
+pub(super) fn read_stdin(question: &str, most: usize) -> Result<String, Failure> {
+    if std::io::stdin().is_terminal() {
+        output::Output::new(false, false).warn(question);
+    }
+    let mut text = String::new();
+    std::io::stdin()
+        .lock()
+        .take(most as u64 + 1)
+        .read_to_string(&mut text)
+        .map_err(|error| Failure::new(Code::Failed, format!("standard input cannot be read as text: {error}")))?;
+    if text.len() > most {
+        return Err(Failure::new(Code::Usage, format!("standard input has more than {most} bytes")));
+    }
+    Ok(text)
+}
