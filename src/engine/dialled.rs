@@ -55,7 +55,7 @@ pub(in crate::engine) enum News {
     /// What a session collected was judged.
     Judged(Status),
     /// There may be something new to tell a carrier.
-    News,
+    ForCarriers,
 }
 
 /// The machine of the side that dialled.

@@ -61,9 +61,9 @@ impl Identity {
     pub fn snapshot(&mut self) -> Snapshot {
         let Rooms { deliver, boxes, .. } = &mut self.rooms;
         Snapshot {
-            attempts: deliver.schedule.attempts(),
-            collections: Arc::new(boxes.calendar.attempts()),
-            checks: Arc::new(boxes.checks.iter().map(|(box_id, known)| (*box_id, known.check)).collect()),
+            attempts: deliver.attempts(),
+            collections: Arc::new(boxes.attempts()),
+            checks: Arc::new(boxes.checks()),
             ..self.state.snapshot()
         }
     }
@@ -211,14 +211,14 @@ fn tell_all(cx: &mut Context<'_>, rooms: &mut Rooms, tasks: &mut Tasks) {
         let Some(signal) = cx.out.next_signal() else { return };
         match signal {
             Signal::News(session, told) => tasks.handle(cx, rooms, session, TaskEvent::News(told)),
-            Signal::PeerCameOnline(contact) => rooms.deliver.schedule.online(contact, cx.now, cx.rng),
+            Signal::PeerCameOnline(contact) => rooms.deliver.came_online(contact, cx.now, cx.rng),
             Signal::PeerIsAway(contact) => rooms.boxes.wants_deposits(cx, contact),
             Signal::Collected(session, object) => {
                 if !rooms.receive.collected(cx, session, object) {
                     tasks.handle(cx, rooms, session, TaskEvent::News(News::Judged(Status::Busy)));
                 }
             }
-            Signal::BoxNews => tasks.handle_all(cx, rooms, || TaskEvent::News(News::News)),
+            Signal::BoxNews => tasks.handle_all(cx, rooms, || TaskEvent::News(News::ForCarriers)),
         }
     }
 }
@@ -235,7 +235,7 @@ const fn parted(record: &Record) -> Option<ContactId> {
 /// Somebody was blocked or removed: sessions that we dialled to it end, and so does what waits for it.
 fn part(cx: &mut Context<'_>, rooms: &mut Rooms, tasks: &mut Tasks, contact: ContactId) {
     rooms.deliver.forget_receipts(contact, cx.now);
-    if let Some(session) = rooms.deliver.schedule.session(contact) {
+    if let Some(session) = rooms.deliver.session(contact) {
         tasks.handle(cx, rooms, session, TaskEvent::Parted);
     }
     rooms.deliver.give_up(cx, contact);

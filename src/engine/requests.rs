@@ -60,7 +60,7 @@ impl Requests {
             Ok(change) if change.records.is_empty() => respond(cx.out, id, change.answer, Ok(Vec::new())),
             Ok(Change { records, bodies, durability, answer, recalled }) => {
                 for queue in &recalled {
-                    rooms.deliver.schedule.set_recalled(*queue, true);
+                    rooms.deliver.set_recalled(*queue, true);
                 }
                 let op = cx.out.commit_with(Owner::Room(Room::Requests), Draft { records, bodies }, durability);
                 self.in_flight.insert(op, InFlight { id, answer, recalled });
@@ -79,7 +79,7 @@ impl Requests {
     ) {
         let (Some(request), Completion::Committed(applied)) = (self.in_flight.remove(&op), completion) else { return };
         for queue in request.recalled {
-            deliver.schedule.set_recalled(queue, false);
+            deliver.set_recalled(queue, false);
         }
         respond(out, request.id, request.answer, applied);
     }
@@ -193,7 +193,7 @@ fn append(
     }
     let size = u32::try_from(message.len()).map_err(|_| RequestError::Limit("a message has up to 25 MiB"))?;
     let uid = cx.reserve_uid(folder).ok_or(NO_UIDS)?;
-    let shared = deliver.ends.find(&message);
+    let shared = deliver.same_end(&message);
     let body = NewBody { shared, ..NewBody::new(BodyId::random(cx.rng), message) };
     let message = NewMessage { uid, flags, date, body: body.id, size, content: None };
     let response = Response::Appended { uid_validity, uid };

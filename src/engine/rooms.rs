@@ -38,9 +38,8 @@ impl Rooms {
     /// When something is due.
     pub(in crate::engine) fn poll_timeout(&self, state: &State) -> Option<Timestamp> {
         let Self { receive, deliver, boxes, forwarding, .. } = self;
-        let expiry = forwarding.next_expiry(state, &deliver.schedule);
-        let planned =
-            [receive.poll_timeout(), deliver.poll_timeout(), boxes.calendar.poll(), forwarding.poll(), expiry];
+        let expiry = forwarding.next_expiry(state, deliver);
+        let planned = [receive.poll_timeout(), deliver.poll_timeout(), boxes.poll_timeout(), forwarding.poll(), expiry];
         planned.into_iter().flatten().min()
     }
 
@@ -48,20 +47,20 @@ impl Rooms {
     pub(in crate::engine) fn handle_timeout(&mut self, cx: &mut Context<'_>) {
         self.receive.handle_timeout(cx);
         self.deliver.expire(cx);
-        self.forwarding.expire(cx, &self.deliver.schedule);
+        self.forwarding.expire(cx, &self.deliver);
     }
 
     /// The clock was set.
     pub(in crate::engine) fn clock_set(&mut self, step: ClockStep, now: Timestamp, rng: &mut dyn Rng) {
         self.receive.clock_set(step);
         self.deliver.clock_set(step, now, rng);
-        self.boxes.calendar.clock_set(step, now, rng);
+        self.boxes.clock_set(step, now, rng);
         self.forwarding.clock_set(step, now, rng);
     }
 
     /// The session that is one too many of its kind.
     pub(in crate::engine) fn surplus(&self) -> Option<SessionId> {
-        let surplus = self.deliver.schedule.surplus().or_else(|| self.boxes.calendar.surplus());
+        let surplus = self.deliver.surplus().or_else(|| self.boxes.surplus());
         surplus.or_else(|| self.forwarding.surplus())
     }
 

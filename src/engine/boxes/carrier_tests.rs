@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::base::ids::Fingerprint;
 use crate::base::rng::SeededRng;
 use crate::base::{ContentId, ObjectId, QueueId, limits};
-use crate::engine::api::{Request, RequestId};
+use crate::engine::api::{Request, RequestId, Response};
 use crate::engine::boxes::tests::{ALICE, CAROL, HOUR, WHILE, held, inbox, progress, set_online, world};
 use crate::engine::io::{DialError, Effect, Input, Refusal};
 use crate::engine::state::AttemptError;
@@ -189,4 +189,30 @@ fn a_carrier_that_hands_out_the_same_for_ever_and_always_has_news_costs_little()
     world.pass(HOUR);
     assert_eq!((inbox(&world, CAROL), held(&world)), (2, 0));
     world.check();
+}
+
+#[test]
+fn a_message_that_ends_is_forgotten_and_no_other() {
+    let mut world = World::new(1, &["alice", "carol"]);
+    world.introduce(ALICE, CAROL);
+    world.nodes[CAROL].online = false;
+    let mut submit = |subject| match world.submit(ALICE, CAROL, subject) {
+        Ok(Response::Submitted(id)) => id,
+        other => panic!("{other:?}"),
+    };
+    let (first, second) = (submit("first"), submit("second"));
+    let onion = world.public(CAROL).onion();
+    let unplaced = [(onion, first), (onion, second)];
+    let identity = &mut world.nodes[ALICE].identity;
+    identity.rooms.boxes.unplaced = unplaced.into();
+    identity.rooms.boxes.refused_by_friend = [first, second].into();
+    identity.rooms.boxes.too_large_for_boxes = [first, second].into();
+    world.append(ALICE, vec![], vec![]);
+    world.request(ALICE, Request::Cancel(first)).unwrap();
+    let identity = &world.nodes[ALICE].identity;
+    assert_eq!(identity.rooms.boxes.unplaced, [unplaced[1]].into());
+    assert_eq!(
+        (&identity.rooms.boxes.refused_by_friend, &identity.rooms.boxes.too_large_for_boxes),
+        (&[second].into(), &[second].into())
+    );
 }

@@ -180,7 +180,7 @@ impl Dialled for CollectTask {
         match event {
             Service::Arrived(..) => {
                 self.news = true;
-                self.told(cx, boxes, News::News);
+                self.told(cx, boxes, News::ForCarriers);
             }
             Service::Answer(_, lines) => self.answered(cx, boxes, &lines),
             Service::Failed(..) => self.end(cx, boxes, Some(AttemptError::Broken)),
@@ -202,7 +202,7 @@ impl Dialled for CollectTask {
     fn told(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes, told: News) {
         match told {
             News::Judged(status) => self.was_judged(cx, boxes, status),
-            News::News if matches!(self.step, Step::Resting(_)) => self.next(cx, boxes),
+            News::ForCarriers if matches!(self.step, Step::Resting(_)) => self.next(cx, boxes),
             _ => {}
         }
     }

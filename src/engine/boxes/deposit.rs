@@ -157,7 +157,7 @@ impl Boxes {
                 return Some(Deposit::Card(card));
             }
         }
-        if deliver.receipts.are_returning(contact) && !self.returning.contains(&contact) && has_token(0) {
+        if deliver.receipts().are_returning(contact) && !self.returning.contains(&contact) && has_token(0) {
             return Some(Deposit::Receipts);
         }
         let wants = |queue: &QueueId| {
@@ -167,7 +167,7 @@ impl Boxes {
             let wanted = !held && copies < limits::COPIES_AT_BOX && !self.too_large_for_boxes.contains(queue);
             wanted && fits && may_copy(cx, *queue)
         };
-        let wanting: Vec<_> = deliver.schedule.idle_messages(contact).into_iter().filter(wants).collect();
+        let wanting: Vec<_> = deliver.idle_messages(contact).into_iter().filter(wants).collect();
         let fresh = wanting.iter().find(|queue| !self.unplaced.contains(&(carrier, **queue)));
         fresh.or_else(|| wanting.first()).copied().map(Deposit::Mail)
     }
@@ -286,7 +286,7 @@ impl DepositTask {
                 cx.out.effect(Effect::SealBody(op, content.header(), queued.body, certificate, sizes));
                 return Some(());
             }
-            Deposit::Receipts => deliver.receipts.content(self.contact)?,
+            Deposit::Receipts => deliver.receipts().content(self.contact)?,
             Deposit::Page => return None,
             Deposit::Card(card) => {
                 let waits = |entry: &&Arc<Contact>| entry.cards.pending.as_ref().is_some_and(|it| it.content == card);
@@ -332,7 +332,7 @@ impl DepositTask {
             Deposit::Mail(queue) => Some(queue),
             Deposit::Receipts | Deposit::Page | Deposit::Card(_) => None,
         };
-        let recalled = queue.is_some_and(|queue| rooms.deliver.schedule.is_recalled(queue));
+        let recalled = queue.is_some_and(|queue| rooms.deliver.is_recalled(queue));
         let Some((place, token)) = token.filter(|_| !recalled) else {
             // No token is left, for now; one of another class may be.
             rooms.boxes.unplaced.extend(queue.map(|queue| (carrier, queue)));
@@ -443,7 +443,7 @@ impl DepositTask {
                 Some(vec![Record::Boxes(BoxRecord::DepositSettled { contact, queue, receipt, held: Some(cx.now) })])
             }
             // They may have gone another way meanwhile.
-            Deposit::Receipts => rooms.deliver.receipts.returned_records(contact),
+            Deposit::Receipts => rooms.deliver.receipts().returned_records(contact),
             Deposit::Page => None,
             Deposit::Card(card) => {
                 rooms.boxes.left_cards.insert((carrier, card));

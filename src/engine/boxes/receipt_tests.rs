@@ -44,7 +44,7 @@ fn no_more_is_told_together_than_its_author_reads_and_the_rest_follows() {
         world.restart(CAROL);
         world.pass(2 * HOUR);
         let content =
-            Content::decode(world.nodes[CAROL].identity.rooms.deliver.receipts.content(contact).unwrap()).unwrap();
+            Content::decode(world.nodes[CAROL].identity.rooms.deliver.receipts().content(contact).unwrap()).unwrap();
         let lines = String::from_utf8(content.payload).unwrap().lines().count();
         let all = receipts + reads + fates;
         assert_eq!(lines, all.min(limits::RECEIPTS_TOGETHER), "{receipts} {reads} {fates}");
@@ -76,7 +76,7 @@ fn nothing_is_put_together_for_who_is_blocked_or_hears_nothing() {
         }
         for _ in 0..120 {
             world.pass(MINUTE);
-            assert!(!world.nodes[CAROL].identity.rooms.deliver.receipts.are_returning(contact), "blocked: {blocked}");
+            assert!(!world.nodes[CAROL].identity.rooms.deliver.receipts().are_returning(contact), "blocked: {blocked}");
         }
     }
 }
@@ -166,7 +166,7 @@ fn who_may_hear_nothing_any_more_hears_nothing_of_what_waits_to_be_told() {
         let (change, flags) = (FlagChange::Add, NamedFlags::system(Flags::SEEN));
         world.request(CAROL, Request::Store { folder, uids, change, flags }).unwrap();
         world.pass(2 * HOUR);
-        assert!(world.nodes[CAROL].identity.rooms.deliver.receipts.are_returning(contact), "it is on its way");
+        assert!(world.nodes[CAROL].identity.rooms.deliver.receipts().are_returning(contact), "it is on its way");
         world.request(CAROL, Request::Tell { contact, told }).unwrap();
         world.apart.clear();
         world.pass(3 * HOUR);

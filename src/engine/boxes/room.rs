@@ -4,40 +4,74 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::base::rng::Rng;
-use crate::base::{BoxId, ContactId, ContentId, InvitationId, ObjectId, Onion, OpId, QueueId, Timestamp};
+use crate::base::{
+    BoxId, ClockStep, ContactId, ContentId, InvitationId, ObjectId, Onion, OpId, QueueId, SessionId, Timestamp,
+};
 use crate::engine::boxes::calendar::Calendar;
 use crate::engine::boxes::check::LastCheck;
 use crate::engine::context::{Context, Signal};
 use crate::engine::deliver::Deliver;
-use crate::engine::state::State;
 use crate::engine::state::book::{ContactChange, ContactStatus};
+use crate::engine::state::boxes::Check;
 use crate::engine::state::boxes::own::BoxChange;
 use crate::engine::state::record::{BookRecord, BoxRecord, ForwardingRecord, QueueRecord, ReceivedRecord, Record};
+use crate::engine::state::{Attempts, State};
 
 /// What is remembered of boxes, ours and those of contacts.
 pub(in crate::engine) struct Boxes {
-    pub(in crate::engine) calendar: Calendar,
+    pub(super) calendar: Calendar,
     /// How the last check of each box of ours went.
-    pub(in crate::engine) checks: BTreeMap<BoxId, LastCheck>,
+    pub(super) checks: BTreeMap<BoxId, LastCheck>,
     /// The beginning of an object at a box whose rest did not come.
-    pub(in crate::engine) partly_fetched: BTreeMap<BoxId, (ObjectId, Vec<u8>)>,
+    pub(super) partly_fetched: BTreeMap<BoxId, (ObjectId, Vec<u8>)>,
     /// Messages that fit no token.
-    pub(in crate::engine) too_large_for_boxes: BTreeSet<QueueId>,
+    pub(super) too_large_for_boxes: BTreeSet<QueueId>,
     /// Messages that a friend did not take, or that cannot be given to one: others come first.
-    pub(in crate::engine) refused_by_friend: BTreeSet<QueueId>,
+    pub(super) refused_by_friend: BTreeSet<QueueId>,
     /// Messages that could not be left at a box when they were to be: others come first there.
-    pub(in crate::engine) unplaced: BTreeSet<(Onion, QueueId)>,
+    pub(super) unplaced: BTreeSet<(Onion, QueueId)>,
     /// Cards of ours that carriers hold.
-    pub(in crate::engine) left_cards: BTreeSet<(Onion, ContentId)>,
+    pub(super) left_cards: BTreeSet<(Onion, ContentId)>,
     /// Pages of ours that carriers have, since the start.
-    pub(in crate::engine) posted_pages: BTreeSet<(BoxId, InvitationId)>,
+    pub(super) posted_pages: BTreeSet<(BoxId, InvitationId)>,
     /// Contacts whose receipts are being left at a box.
-    pub(in crate::engine) returning: BTreeSet<ContactId>,
+    pub(super) returning: BTreeSet<ContactId>,
     /// The commit that gives contacts seats.
-    pub(in crate::engine) seating: Option<OpId>,
+    pub(super) seating: Option<OpId>,
 }
 
 impl Boxes {
+    /// When something is due.
+    pub(in crate::engine) fn poll_timeout(&self) -> Option<Timestamp> {
+        self.calendar.poll()
+    }
+
+    /// The clock was set.
+    pub(in crate::engine) fn clock_set(&mut self, step: ClockStep, now: Timestamp, rng: &mut dyn Rng) {
+        self.calendar.clock_set(step, now, rng);
+    }
+
+    /// The session with a carrier that is one too many.
+    pub(in crate::engine) fn surplus(&self) -> Option<SessionId> {
+        self.calendar.surplus()
+    }
+
+    /// How it goes with our own boxes, for people.
+    pub(in crate::engine) fn attempts(&self) -> BTreeMap<BoxId, Attempts> {
+        self.calendar.attempts()
+    }
+
+    /// How the last check of each of our boxes goes, or went.
+    pub(in crate::engine) fn checks(&self) -> BTreeMap<BoxId, Check> {
+        self.checks.iter().map(|(box_id, last)| (*box_id, last.check)).collect()
+    }
+
+    /// The messages that a friend did not take.
+    #[cfg(test)]
+    pub(in crate::engine) const fn refused_by_friend(&self) -> &BTreeSet<QueueId> {
+        &self.refused_by_friend
+    }
+
     const fn new(calendar: Calendar) -> Self {
         Self {
             calendar,
@@ -72,13 +106,13 @@ impl Boxes {
                 Record::Queue(QueueRecord::Submitted { queued }) => {
                     // Nothing waits for a contact that a direct attempt did not reach lately.
                     for contact in queued.recipients.keys().copied() {
-                        if deliver.schedule.is_away(contact) {
+                        if deliver.is_away(contact) {
                             self.wants_deposits(cx, contact);
                         }
                     }
                 }
                 Record::Forwarding(ForwardingRecord::ForwarderChosen { contact, friend: Some(_) })
-                    if deliver.schedule.is_away(*contact) =>
+                    if deliver.is_away(*contact) =>
                 {
                     self.wants_deposits(cx, *contact);
                 }

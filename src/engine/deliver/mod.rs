@@ -28,12 +28,13 @@ use crate::engine::deliver::reports::Returning;
 use crate::engine::deliver::schedule::Schedule;
 use crate::engine::deliver::submission::SharedText;
 use crate::engine::dialled::{News, Outgoing};
-use crate::engine::io::{Draft, Durability};
+use crate::engine::io::{Draft, Durability, SharedEnd};
 use crate::engine::state::queue::{Endpoint, Queued};
 use crate::engine::state::record::{
     BookRecord, BoxRecord, ForwardingRecord, MailboxRecord, QueueRecord, ReceivedRecord, Record,
 };
-use crate::engine::state::{Applied, State};
+use crate::engine::state::shards::Shards;
+use crate::engine::state::{Applied, Attempts, State};
 
 /// What follows a commit of this room.
 pub(in crate::engine) enum AfterCommit {
@@ -69,19 +70,19 @@ struct Handing {
 
 /// The memory of delivery.
 pub(in crate::engine) struct Deliver {
-    pub(in crate::engine) schedule: Schedule,
-    pub(in crate::engine) receipts: Receipts,
+    schedule: Schedule,
+    receipts: Receipts,
     /// Messages of which a commit is about to say that they did not reach somebody.
-    pub(in crate::engine) taking_back: BTreeSet<(ContactId, QueueId)>,
+    taking_back: BTreeSet<(ContactId, QueueId)>,
     /// What the session with a contact noted before it handed it over: unless that session ends without an answer, it did not
     /// arrive before.
-    pub(in crate::engine) noted: BTreeMap<ContactId, BTreeSet<QueueId>>,
+    noted: BTreeMap<ContactId, BTreeSet<QueueId>>,
     handing: BTreeMap<SessionId, Handing>,
     /// The ends of the messages that wait, by which copies of them are known again.
-    pub(in crate::engine) ends: SharedText,
+    ends: SharedText,
     /// Damaged messages of which the user was told.
-    pub(in crate::engine) told_damaged: BTreeSet<BodyId>,
-    pub(in crate::engine) in_flight: BTreeMap<OpId, InFlight>,
+    told_damaged: BTreeSet<BodyId>,
+    in_flight: BTreeMap<OpId, InFlight>,
 }
 
 impl Deliver {
@@ -104,6 +105,66 @@ impl Deliver {
             told_damaged: BTreeSet::new(),
             in_flight: BTreeMap::new(),
         }
+    }
+
+    /// How the attempts at contacts went, for people.
+    pub(in crate::engine) fn attempts(&mut self) -> Shards<ContactId, Attempts> {
+        self.schedule.attempts()
+    }
+
+    /// The receipts that we owe.
+    pub(in crate::engine) const fn receipts(&self) -> &Receipts {
+        &self.receipts
+    }
+
+    /// The session with a contact's own node, where there is one.
+    pub(in crate::engine) fn session(&self, contact: ContactId) -> Option<SessionId> {
+        self.schedule.session(contact)
+    }
+
+    /// The session with a contact's own node that is one too many.
+    pub(in crate::engine) fn surplus(&self) -> Option<SessionId> {
+        self.schedule.surplus()
+    }
+
+    /// A contact was seen on line.
+    pub(in crate::engine) fn came_online(&mut self, contact: ContactId, now: Timestamp, rng: &mut dyn Rng) {
+        self.schedule.online(contact, now, rng);
+    }
+
+    /// Whether the last attempt at a contact's own node did not reach it.
+    pub(in crate::engine) fn is_away(&self, contact: ContactId) -> bool {
+        self.schedule.is_away(contact)
+    }
+
+    /// The messages for a contact that are not on their way.
+    pub(in crate::engine) fn idle_messages(&self, contact: ContactId) -> Vec<QueueId> {
+        self.schedule.idle_messages(contact)
+    }
+
+    /// A message is being taken back, or that failed.
+    pub(in crate::engine) fn set_recalled(&mut self, queue: QueueId, recalled: bool) {
+        self.schedule.set_recalled(queue, recalled);
+    }
+
+    /// Whether a message is being taken back.
+    pub(in crate::engine) fn is_recalled(&self, queue: QueueId) -> bool {
+        self.schedule.is_recalled(queue)
+    }
+
+    /// A message that waits and ends like this one.
+    pub(in crate::engine) fn same_end(&self, message: &[u8]) -> Option<SharedEnd> {
+        self.ends.find(message)
+    }
+
+    /// Whether the clock was set, or the daemon started, so lately that it may be wrong.
+    pub(in crate::engine) fn doubts_clock(&self, now: Timestamp) -> bool {
+        self.schedule.doubts_clock(now)
+    }
+
+    /// When something may end that ends at this moment: not before the clock is trusted.
+    pub(in crate::engine) fn not_before(&self, at: Timestamp) -> Timestamp {
+        self.schedule.not_before(at)
     }
 
     /// When something is due.

@@ -9,8 +9,9 @@ use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::{ClockStep, ContactId, Onion, OpId, SessionId, Timestamp};
 use crate::engine::context::{Completion, Context, Owner, Room};
+use crate::engine::deliver::Deliver;
 use crate::engine::deliver::retry::Retry;
-use crate::engine::deliver::schedule::{Schedule, within};
+use crate::engine::deliver::schedule::within;
 use crate::engine::deliver::slots::{Slots, Standing, Waiting};
 use crate::engine::dialled::{Dialled, Line};
 use crate::engine::io::Effect;
@@ -176,8 +177,8 @@ impl ForwardSchedule {
     }
 
     /// Gives up what could not be brought in time. Nothing ends before the schedule trusts the clock.
-    pub(in crate::engine) fn expire(&mut self, cx: &mut Context<'_>, schedule: &Schedule) {
-        let over = self.idle_objects(cx.state).filter(|forwarded| self.expires(schedule, forwarded) <= cx.now);
+    pub(in crate::engine) fn expire(&mut self, cx: &mut Context<'_>, deliver: &Deliver) {
+        let over = self.idle_objects(cx.state).filter(|forwarded| self.expires(deliver, forwarded) <= cx.now);
         let over: Vec<_> = over.map(|forwarded| (forwarded.contact, forwarded.object)).collect();
         for (contact, object) in over {
             self.ending.insert((contact, object), None);
@@ -188,13 +189,13 @@ impl ForwardSchedule {
     }
 
     /// When the next of what we carry expires.
-    pub(in crate::engine) fn next_expiry(&self, state: &State, schedule: &Schedule) -> Option<Timestamp> {
-        self.idle_objects(state).map(|forwarded| self.expires(schedule, forwarded)).min()
+    pub(in crate::engine) fn next_expiry(&self, state: &State, deliver: &Deliver) -> Option<Timestamp> {
+        self.idle_objects(state).map(|forwarded| self.expires(deliver, forwarded)).min()
     }
 
-    fn expires(&self, schedule: &Schedule, forwarded: &Forwarded) -> Timestamp {
+    fn expires(&self, deliver: &Deliver, forwarded: &Forwarded) -> Timestamp {
         let again = self.ending.get(&(forwarded.contact, forwarded.object)).copied().flatten();
-        schedule.not_before(forwarded.until).max(again.unwrap_or(forwarded.until))
+        deliver.not_before(forwarded.until).max(again.unwrap_or(forwarded.until))
     }
 
     /// What is neither on its way nor being given up.

@@ -568,7 +568,7 @@ fn what_a_friend_refuses_keeps_nothing_else_from_being_carried() {
     assert_eq!(carried(&world), 2, "the small one, which was behind it");
     let queue = &world.nodes[ALICE].published.queue;
     let large = queue.iter().find(|queued| queued.size > 100_000).unwrap().id;
-    let refused: Vec<_> = world.nodes[ALICE].identity.rooms.boxes.refused_by_friend.iter().copied().collect();
+    let refused: Vec<_> = world.nodes[ALICE].identity.rooms.boxes.refused_by_friend().iter().copied().collect();
     assert_eq!(refused, [large]);
 }
 

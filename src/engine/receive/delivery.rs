@@ -198,7 +198,7 @@ impl Receive {
 
     /// Refuses what only its date is against; not for good while it may be our clock that is wrong.
     fn refuse_date(&mut self, now: Timestamp, deliver: &Deliver, arrival: Arrival) {
-        let doubtful = deliver.schedule.doubts_clock(now);
+        let doubtful = deliver.doubts_clock(now);
         let status = if doubtful { frank(arrival.sender, Status::Busy) } else { Status::ContentRefused };
         self.finish(arrival, status);
     }

@@ -187,32 +187,6 @@ fn two_strangers_of_the_same_name_who_come_at_once_are_both_taken() {
 }
 
 #[test]
-fn a_message_that_ends_is_forgotten_and_no_other() {
-    let mut world = World::new(1, &["alice", "bob"]);
-    world.introduce(ALICE, BOB);
-    world.nodes[BOB].online = false;
-    let mut submit = |subject| match world.submit(ALICE, BOB, subject) {
-        Ok(Response::Submitted(id)) => id,
-        other => panic!("{other:?}"),
-    };
-    let (first, second) = (submit("first"), submit("second"));
-    let onion = world.public(BOB).onion();
-    let unplaced = [(onion, first), (onion, second)];
-    let identity = &mut world.nodes[ALICE].identity;
-    identity.rooms.boxes.unplaced = unplaced.into();
-    identity.rooms.boxes.refused_by_friend = [first, second].into();
-    identity.rooms.boxes.too_large_for_boxes = [first, second].into();
-    world.append(ALICE, vec![], vec![]);
-    world.request(ALICE, Request::Cancel(first)).unwrap();
-    let identity = &world.nodes[ALICE].identity;
-    assert_eq!(identity.rooms.boxes.unplaced, [unplaced[1]].into());
-    assert_eq!(
-        (&identity.rooms.boxes.refused_by_friend, &identity.rooms.boxes.too_large_for_boxes),
-        (&[second].into(), &[second].into())
-    );
-}
-
-#[test]
 fn mail_of_which_nobody_has_a_copy_failed_also_where_no_receipt_is_expected() {
     let mut world = World::new(1, &["alice", "bob"]);
     world.introduce(ALICE, BOB);

@@ -46,7 +46,7 @@ impl Boxes {
         if entry.status != ContactStatus::Confirmed || entry.certificate.is_none() {
             return None;
         }
-        let waiting = deliver.schedule.idle_messages(entry.id).into_iter();
+        let waiting = deliver.idle_messages(entry.id).into_iter();
         let wanting: Vec<_> =
             waiting.filter(|queue| may_copy(cx, *queue) && wants_friend(cx.state, *queue, entry.id)).collect();
         // What was refused before comes last.
@@ -64,7 +64,7 @@ impl DepositTask {
         object: Arc<[u8]>,
         (friend, queue): (ContactId, QueueId),
     ) {
-        if rooms.deliver.schedule.is_recalled(queue) {
+        if rooms.deliver.is_recalled(queue) {
             return self.end(cx, rooms, Some(AttemptError::Later));
         }
         let handed = Box::new(Handed { friend, queue, contact: self.contact, receipt: self.receipt, fate: None });
