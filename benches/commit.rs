@@ -11,7 +11,7 @@ use runepeer::base::ids::Fingerprint;
 use runepeer::base::rng::SeededRng;
 use runepeer::base::secret::TokenSeed;
 use runepeer::base::{ContactId, Onion, QueueId, Rng, Timestamp};
-use runepeer::engine::state::book::{Cards, Contact, ContactChange, ContactStatus, Introduction, Provenance};
+use runepeer::engine::state::book::{Cards, Contact, ContactChange, ContactStatus, HowMet, Provenance};
 use runepeer::engine::state::boxes::LeftCopy;
 use runepeer::engine::state::boxes::contacts::ContactBox;
 use runepeer::engine::{BookRecord, BoxRecord, CheckpointRecord, MailboxRecord, Record, State};
@@ -83,7 +83,7 @@ fn filled(rng: &mut dyn Rng) -> (State, Vec<ContactId>, Copies) {
             certificate: Some(vec![7; 600].into()),
             binding_epoch: 1,
             status: ContactStatus::Confirmed,
-            provenance: vec![Provenance { how: Introduction::Unasked, at: Timestamp::from_secs(1_800_000_000) }],
+            provenance: vec![Provenance { how: HowMet::Unasked, at: Timestamp::from_secs(1_800_000_000) }],
             inbound: Vec::new(),
             outbound: None,
             cards: Cards::default(),

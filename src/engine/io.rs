@@ -125,7 +125,7 @@ pub enum Input {
     Sealed(OpId, Result<Vec<u8>, Refusal>),
     /// Completion of [`Effect::ReadBody`]; `None` where it cannot be read.
     BodyRead(OpId, Option<Vec<u8>>),
-    /// Completion of [`Effect::ForDrop`].
+    /// Completion of [`Effect::ForBox`].
     BoxWorked(OpId, Result<Vec<u8>, Refusal>),
     /// The clock was set, or the machine slept: it shows another time than it would have ([`CLOCK_STEP`](crate::base::limits::CLOCK_STEP)).
     ClockSet(ClockStep),
@@ -151,7 +151,7 @@ pub enum Effect {
     /// The same for a content whose payload is a stored body: the signed bytes are header ‖ body.
     SealBody(OpId, String, BodyId, Arc<[u8]>, Sizes),
     /// Do something with the keys of a box; completes with [`Input::BoxWorked`].
-    ForDrop(OpId, SecretBytes, BoxWork),
+    ForBox(OpId, SecretBytes, BoxWork),
     /// Read a committed body; completes with [`Input::BodyRead`].
     ReadBody(OpId, BodyId),
     /// Nothing refers to these bodies any more: they may be given up.

@@ -55,7 +55,7 @@ pub struct Card {
     #[serde(default, skip_serializing_if = "Option::is_none", with = "super::base64_option")]
     pub invitation: Option<Vec<u8>>,
     /// The boxes in which the reader may leave objects while the author is away.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "drops", default, skip_serializing_if = "Vec::is_empty")]
     pub boxes: Vec<CardBox>,
     /// Whether the author returns receipts to the reader.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
@@ -98,5 +98,47 @@ impl std::fmt::Debug for CardBox {
 impl std::fmt::Debug for Card {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Card").field("counter", &self.counter).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn filled() -> Card {
+        let onion = Onion::from_public_key([1; 32]);
+        Card {
+            counter: 3,
+            address: format!("bob@{onion}").parse().unwrap(),
+            certificate: vec![1],
+            binding: Binding { epoch: 1, onion_signature: vec![2], key_signature: vec![3] },
+            auth_key: MacKey::from_bytes([4; 32]),
+            invitation: Some(vec![5; 16]),
+            boxes: vec![CardBox {
+                onion,
+                fingerprint: Fingerprint::from_bytes([6; 32]),
+                seed: TokenSeed::from_bytes([7; 32]),
+                classes: BTreeMap::from([(12, 16)]),
+                every: 7,
+            }],
+            receipts: false,
+        }
+    }
+
+    /// Other programs read these names: docs/protocol.md has them, and the code may call its fields otherwise.
+    #[test]
+    fn the_members_of_a_card_are_called_as_the_protocol_calls_them() {
+        let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        let card = serde_json::to_value(filled()).unwrap();
+        let members = ["address", "auth_key", "binding", "certificate", "counter", "drops", "invitation", "receipts"];
+        assert_eq!(names(&card), members);
+        assert_eq!(names(&card["binding"]), ["epoch", "key_signature", "onion_signature"]);
+        assert_eq!(names(&card["drops"][0]), ["classes", "every", "fingerprint", "onion", "seed"]);
+        assert_eq!(card["drops"][0]["classes"], json!({"12": 16}));
+        let protocol = include_str!("../../docs/protocol.md");
+        let said = |name: &&str| protocol.contains(&format!("| `{name}` |"));
+        assert!(members.iter().all(said), "the table of the protocol has another name");
+        assert!(serde_json::from_value::<Card>(card).unwrap() == filled());
     }
 }

@@ -82,7 +82,7 @@ impl World {
                 Effect::SealBody(op, header, body, to, sizes) => {
                     self.work(n, Work::SealBody(op, header, body, to, sizes));
                 }
-                Effect::ForDrop(op, keys, work) => self.work(n, Work::ForDrop(op, keys, work)),
+                Effect::ForBox(op, keys, work) => self.work(n, Work::ForBox(op, keys, work)),
                 Effect::ReadBody(op, body) => self.work(n, Work::Read(op, body)),
                 Effect::Forget(bodies) => {
                     if let Some(running) = &mut self.nodes[n].running {
@@ -122,7 +122,7 @@ impl World {
             Work::Seal(op, content, to, sizes) => {
                 Input::Sealed(op, crypto::seal(&own, &to, &content, sizes, &mut node.rng))
             }
-            Work::ForDrop(op, keys, work) => {
+            Work::ForBox(op, keys, work) => {
                 Input::BoxWorked(op, crypto::work_for_box(keys.expose(), work, &mut node.rng))
             }
             Work::SealBody(op, header, body, to, sizes) => {

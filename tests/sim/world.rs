@@ -45,7 +45,7 @@ pub(crate) enum Work {
     Check(OpId, Arc<[u8]>, Fingerprint),
     Seal(OpId, Vec<u8>, Arc<[u8]>, Sizes),
     SealBody(OpId, String, BodyId, Arc<[u8]>, Sizes),
-    ForDrop(OpId, SecretBytes, BoxWork),
+    ForBox(OpId, SecretBytes, BoxWork),
     Read(OpId, BodyId),
 }
 

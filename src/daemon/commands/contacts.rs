@@ -6,7 +6,7 @@ use crate::base::ContactId;
 use crate::control::reply::{self, ReceiptsGiven};
 use crate::control::{Code, ContactChange, Failure};
 use crate::daemon::hosts::account::LocalAccount;
-use crate::engine::state::book::{Contact, ContactStatus, Introduction};
+use crate::engine::state::book::{Contact, ContactStatus, HowMet};
 use crate::engine::state::boxes::ReceiptPolicy;
 use crate::engine::{Request, Snapshot};
 
@@ -22,9 +22,9 @@ fn describe(snapshot: &Snapshot, contact: &Contact) -> reply::Contact {
         .iter()
         .map(|step| {
             let how = match step.how {
-                Introduction::InvitationUsed => "you used their invitation",
-                Introduction::InvitationMade(_) => "they used your invitation",
-                Introduction::Unasked => "they wrote without a private invitation",
+                HowMet::InvitationUsed => "you used their invitation",
+                HowMet::InvitationMade(_) => "they used your invitation",
+                HowMet::Unasked => "they wrote without a private invitation",
             };
             format!("{}: {how}", step.at.rfc3339())
         })

@@ -17,7 +17,7 @@ use crate::engine::io::Draft;
 use crate::engine::session::Sender;
 use crate::engine::state::State;
 use crate::engine::state::book::{
-    Acquaintance, Cards, Contact, ContactChange, ContactStatus, Introduction, InvitationEntry, PendingCard, Provenance,
+    Acquaintance, Cards, Contact, ContactChange, ContactStatus, HowMet, InvitationEntry, PendingCard, Provenance,
     Renewal,
 };
 use crate::engine::state::boxes::contacts::ContactBox;
@@ -76,8 +76,7 @@ fn card_of_contact(
         confirm: invitation.is_some() || contact.status == ContactStatus::Greeting,
         inbound: invitation.and_then(key_of),
         reply: invitation.map(|_| next_card(contact, cx.now, None, cx.rng)),
-        provenance: invitation
-            .map(|invitation| Provenance { how: Introduction::InvitationMade(invitation.id), at: cx.now }),
+        provenance: invitation.map(|invitation| Provenance { how: HowMet::InvitationMade(invitation.id), at: cx.now }),
     };
     let acquaintance = Acquaintance::Known(Box::new(renewal));
     let invitation = invitation.map(|invitation| invitation.id);
@@ -92,7 +91,7 @@ fn card_of_invited(
     issuer: Fingerprint,
     invitation: &InvitationEntry,
 ) -> Draft {
-    let provenance = Provenance { how: Introduction::InvitationMade(invitation.id), at: cx.now };
+    let provenance = Provenance { how: HowMet::InvitationMade(invitation.id), at: cx.now };
     let mut contact = contact_from(cx, card, issuer, ContactStatus::Confirmed, provenance);
     contact.inbound.extend(key_of(invitation));
     contact.cards.pending = Some(next_card(&contact, cx.now, None, cx.rng));
@@ -111,7 +110,7 @@ fn card_of_invited(
 
 /// A request, with a message in Requests by which the user can decide; `None` where that folder takes no more.
 fn card_of_stranger(cx: &mut Context<'_>, seen: ContentKey, card: &Card, issuer: Fingerprint) -> Option<Draft> {
-    let provenance = Provenance { how: Introduction::Unasked, at: cx.now };
+    let provenance = Provenance { how: HowMet::Unasked, at: cx.now };
     let contact = contact_from(cx, card, issuer, ContactStatus::Request, provenance);
     let text = dsn::request(cx.address(), &contact.address, &issuer, seen.content, cx.now);
     let (folder, message, body) = cx.own_message(FolderRole::Requests, text)?;

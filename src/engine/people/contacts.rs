@@ -11,7 +11,7 @@ use crate::engine::change::{Answer, Change, Outcome};
 use crate::engine::context::Context;
 use crate::engine::people::cards::next_card;
 use crate::engine::state::book::{
-    Cards, Contact, ContactChange, ContactStatus, Introduction, InvitationEntry, Provenance, same_name,
+    Cards, Contact, ContactChange, ContactStatus, HowMet, InvitationEntry, Provenance, same_name,
 };
 use crate::engine::state::boxes::{ReceiptPolicy, page_carriers, seats_for};
 use crate::engine::state::record::{BookRecord, BoxRecord, IdentityRecord, Record};
@@ -102,7 +102,7 @@ fn new_contact(cx: &mut Context<'_>, invitation: &Invitation, petname: Option<St
         certificate: None,
         binding_epoch: 0,
         status: ContactStatus::Greeting,
-        provenance: vec![Provenance { how: Introduction::InvitationUsed, at: cx.now }],
+        provenance: vec![Provenance { how: HowMet::InvitationUsed, at: cx.now }],
         inbound: vec![MacKey::random(cx.rng)],
         outbound: invitation.auth_key(),
         cards: Cards::default(),
@@ -180,7 +180,7 @@ fn greet_again(now: Timestamp, rng: &mut dyn Rng, known: &Contact, invitation: &
         return Err(RequestError::InvitationRefused("they are in your address book already"));
     }
     let card = next_card(known, now, invitation.secret, rng);
-    let provenance = Provenance { how: Introduction::InvitationUsed, at: now };
+    let provenance = Provenance { how: HowMet::InvitationUsed, at: now };
     let change = ContactChange::Greeted(card, invitation.auth_key(), provenance);
     let response = Response::ContactAdded { id: known.id, petname: known.petname.clone() };
     let record = Record::Book(BookRecord::ContactChanged { id: known.id, change });

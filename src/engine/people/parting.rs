@@ -10,7 +10,7 @@ use crate::engine::api::{RequestError, Response};
 use crate::engine::change::{Answer, Change, Outcome};
 use crate::engine::context::Context;
 use crate::engine::people::cards::next_card;
-use crate::engine::state::book::{Contact, ContactChange, ContactStatus, Introduction};
+use crate::engine::state::book::{Contact, ContactChange, ContactStatus, HowMet};
 use crate::engine::state::record::{BookRecord, BoxRecord, ForwardingRecord, Record};
 
 const UNKNOWN: RequestError = RequestError::NotFound("contact");
@@ -70,7 +70,7 @@ pub(in crate::engine) fn remove_contact(cx: &Context<'_>, contact: ContactId) ->
 
 /// Whether the user took it for a contact: it was sent a card, or came by an invitation.
 fn was_accepted(contact: &Contact) -> bool {
-    contact.cards.sent > 0 || contact.provenance.iter().any(|step| step.how != Introduction::Unasked)
+    contact.cards.sent > 0 || contact.provenance.iter().any(|step| step.how != HowMet::Unasked)
 }
 
 #[cfg(test)]

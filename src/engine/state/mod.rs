@@ -344,9 +344,7 @@ mod tests {
     use crate::base::ids::Fingerprint;
     use crate::base::rng::{Rng, SeededRng};
     use crate::base::{ContentId, MacKey, Onion};
-    use crate::engine::state::book::{
-        Cards, Contact, ContactChange, ContactStatus, Introduction, PendingCard, Provenance,
-    };
+    use crate::engine::state::book::{Cards, Contact, ContactChange, ContactStatus, HowMet, PendingCard, Provenance};
     use crate::engine::state::record::BookRecord;
     use crate::engine::tests::samples;
     use proptest::prelude::*;
@@ -440,7 +438,7 @@ mod tests {
             certificate: None,
             binding_epoch: 1,
             status: ContactStatus::Confirmed,
-            provenance: vec![Provenance { how: Introduction::Unasked, at }],
+            provenance: vec![Provenance { how: HowMet::Unasked, at }],
             inbound: vec![MacKey::from_bytes([1; 32])],
             outbound: Some(MacKey::from_bytes([2; 32])),
             cards: Cards { sent: 3, seen: 5, pending: Some(card) },
@@ -476,7 +474,7 @@ mod tests {
     #[test]
     fn who_is_greeted_with_another_invitation_is_shown_its_key_and_keeps_where_it_stands() {
         use ContactStatus::{Blocked, Confirmed, Greeting, Request};
-        let provenance = Provenance { how: Introduction::InvitationUsed, at: Timestamp::from_secs(1_800_000_000) };
+        let provenance = Provenance { how: HowMet::InvitationUsed, at: Timestamp::from_secs(1_800_000_000) };
         for (before, after) in [(Confirmed, Confirmed), (Greeting, Greeting), (Request, Greeting), (Blocked, Greeting)]
         {
             for key in [Some(MacKey::from_bytes([9; 32])), None] {

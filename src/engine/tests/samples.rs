@@ -11,7 +11,7 @@ use crate::base::{
 use crate::mail::{Address, Binding, LocalPart, Receipt};
 
 use crate::engine::state::book::{
-    Acquaintance, Cards, Contact, ContactChange, ContactStatus, Introduction, InvitationEntry, PendingCard, Provenance,
+    Acquaintance, Cards, Contact, ContactChange, ContactStatus, HowMet, InvitationEntry, PendingCard, Provenance,
     Renewal,
 };
 use crate::engine::state::boxes::contacts::{ContactBox, TokenIndex};
@@ -57,9 +57,9 @@ fn card(rng: &mut dyn Rng) -> PendingCard {
 
 fn provenance(rng: &mut dyn Rng) -> Provenance {
     let how = match rng.below(3) {
-        0 => Introduction::InvitationUsed,
-        1 => Introduction::InvitationMade(InvitationId::from_bytes(id(rng))),
-        _ => Introduction::Unasked,
+        0 => HowMet::InvitationUsed,
+        1 => HowMet::InvitationMade(InvitationId::from_bytes(id(rng))),
+        _ => HowMet::Unasked,
     };
     Provenance { how, at: time(rng) }
 }

@@ -27,6 +27,7 @@ mod site;
 mod stepped;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 mod writer;
 
 pub use bodies::ReadError;
@@ -35,6 +36,7 @@ pub use recover::OpenError;
 pub use salvage::Damage;
 pub use site::Sizes;
 pub use stepped::{Commit, SteppedLog};
+pub use upkeep::{CompactError, Compacted};
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
@@ -49,19 +51,18 @@ use std::{io, thread};
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::limits::{
-    COMMIT_BATCH_BYTES, DISK_RESERVE_BYTES, LAZY_RETRY, LAZY_SYNC, REPLAYED_SEGMENTS, SMALL_SEGMENTS,
-};
+use crate::base::limits::{COMMIT_BATCH_BYTES, DISK_RESERVE_BYTES, LAZY_RETRY, LAZY_SYNC};
 use crate::base::{BodyId, Rng, SymmetricKey, Timestamp};
 use crate::engine::io::{CommitError, Durability, NewBody};
 use crate::store::crypt::{OsRng, Sealer, derive};
 use crate::store::vfs::Vfs;
 use bodies::Bodies;
-use checkpoint::{CheckpointError, Mark};
-use compaction::{Obsolete, Survey};
-use pending::{Moved, Pending};
+use checkpoint::Mark;
+use compaction::Obsolete;
+use pending::Pending;
 use recover::{Recovered, Told, recover, tidy};
 use site::{Site, Spans};
+use upkeep::Upkeep;
 use writer::{Ground, Writer};
 
 /// Receives the log number of the first record, or why nothing was committed. Runs on the log's thread: it must not
@@ -103,17 +104,6 @@ struct Shared {
     wake: Condvar,
 }
 
-/// The state of a log's compaction.
-struct Upkeep {
-    wrap: Sealer,
-    obsolete: Obsolete,
-    pins: Pins,
-    /// The segment from which a start reads.
-    marked: AtomicU64,
-    /// Held during a compaction, so that only one runs at a time.
-    busy: Mutex<()>,
-}
-
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<Job>,
@@ -140,24 +130,6 @@ pub struct Contents {
     /// Each file with the number of its bytes that count.
     pub files: Vec<(PathBuf, u64)>,
     _pins: Pins,
-}
-
-/// Why a log was not compacted. Nothing is lost.
-#[derive(Debug, thiserror::Error)]
-pub enum CompactError {
-    /// Bodies could not be copied.
-    #[error(transparent)]
-    Commit(#[from] CommitError),
-    /// The checkpoint could not be written.
-    #[error("a checkpoint of the log could not be written: {0}")]
-    Checkpoint(io::Error),
-}
-
-/// The result of a compaction.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Compacted {
-    /// Bodies that were copied to the end of the log.
-    pub moved: usize,
 }
 
 impl Log {
@@ -404,60 +376,6 @@ impl Log {
         queue.waiting.push_back(Job::Commit(pending));
         drop(queue);
         self.shared.wake.notify_one();
-    }
-}
-
-impl Upkeep {
-    fn survey(&self, site: &Site, bodies: &Bodies, before: Option<u64>) -> io::Result<Survey> {
-        compaction::survey(site, bodies, &self.obsolete, before, self.marked.load(Ordering::SeqCst))
-    }
-
-    fn wants(&self, site: &Site, bodies: &Bodies) -> bool {
-        let worth_it = |survey: &Survey| {
-            survey.gain >= site.sizes.segment / 4
-                || survey.victims.len() > SMALL_SEGMENTS
-                || survey.replayed > site.sizes.segment.saturating_mul(REPLAYED_SEGMENTS)
-        };
-        // A log that cannot be surveyed now is surveyed later.
-        self.survey(site, bodies, None).is_ok_and(|survey| worth_it(&survey))
-    }
-
-    fn compact(
-        &self,
-        site: &Site,
-        bodies: &Bodies,
-        mark: LogMark,
-        state: Vec<Vec<u8>>,
-        rng: &mut dyn Rng,
-        commit: &mut dyn FnMut(Vec<Moved>) -> Result<(), CommitError>,
-    ) -> Result<Compacted, CompactError> {
-        let _alone = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
-        let LogMark(mark) = mark;
-        let mut compacted = Compacted::default();
-        let survey = self.survey(site, bodies, Some(mark.segment)).map_err(CompactError::Checkpoint)?;
-        for victim in survey.victims {
-            for piece in compaction::pieces(bodies, victim) {
-                let moved = compaction::read(bodies, piece);
-                compacted.moved += moved.len();
-                commit(moved)?;
-            }
-        }
-        let unneeded = compaction::checkpoint(site, bodies, &self.wrap, rng, mark, state);
-        let unneeded = unneeded.map_err(|error| match error {
-            CheckpointError::Io(error) => CompactError::Checkpoint(error),
-            CheckpointError::Damaged | CheckpointError::Version => {
-                CompactError::Checkpoint(io::Error::other("what was written could not be read back"))
-            }
-        })?;
-        self.marked.store(mark.segment, Ordering::SeqCst);
-        self.obsolete.add(unneeded);
-        Ok(compacted)
-    }
-
-    fn sweep(&self, site: &Site, bodies: &Bodies, now: Timestamp, at_once: bool) {
-        if self.pins.is_free() {
-            self.obsolete.sweep(site, bodies, now, at_once);
-        }
     }
 }
 

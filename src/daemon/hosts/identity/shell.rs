@@ -107,7 +107,7 @@ impl Shell for IdentityShell {
                 let seal = move || Input::Sealed(op, keys.seal_body(header, &log, body, &recipient, sizes, now()));
                 hands.compute(seal, Input::Sealed(op, Err(Refusal::Temporary)));
             }
-            Effect::ForDrop(op, box_keys, work) => {
+            Effect::ForBox(op, box_keys, work) => {
                 let work = move || {
                     let keys = SecretKeys::from_bytes(box_keys.expose()).map_err(|_| Refusal::Temporary);
                     Input::BoxWorked(op, keys.and_then(|keys| KeyChain::new(keys).work_for_box(work, now())))

@@ -189,7 +189,7 @@ impl CollectTask {
     /// Lets the keys of the box do something.
     fn work(&self, cx: &mut Context<'_>, own_box: &OwnBox, work: BoxWork) {
         let op = cx.out.operation(self.owner());
-        cx.out.effect(Effect::ForDrop(op, own_box.keys.clone(), work));
+        cx.out.effect(Effect::ForBox(op, own_box.keys.clone(), work));
     }
 
     /// The keys of the box did what was asked.

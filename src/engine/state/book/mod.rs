@@ -50,14 +50,14 @@ pub enum ContactStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provenance {
     /// In what way.
-    pub how: Introduction,
+    pub how: HowMet,
     /// When.
     pub at: Timestamp,
 }
 
 /// In what way a contact became known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Introduction {
+pub enum HowMet {
     /// We used an invitation that it made.
     InvitationUsed,
     /// It used an invitation that we made.

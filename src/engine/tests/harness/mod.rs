@@ -302,7 +302,7 @@ impl World {
                 let content = [header.as_bytes(), &self.nodes[node].bodies[&body]].concat();
                 self.perform_seal(node, op, &content, &to, sizes);
             }
-            Effect::ForDrop(op, keys, work) => {
+            Effect::ForBox(op, keys, work) => {
                 let result = crypto::work_for_box(keys.expose(), work);
                 self.input(node, Input::BoxWorked(op, result));
             }
