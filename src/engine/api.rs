@@ -1,6 +1,6 @@
 //! What the gateways and the control socket ask of an identity, and the answers.
 //!
-//! Reading needs no request: everybody reads the published [`Snapshot`](crate::engine::state::Snapshot).
+//! Reading needs no request: every reader has the published [`Snapshot`](crate::engine::state::Snapshot).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! A request as it goes to the log: the records of one transaction, and what is answered once they are committed.
+//! A request as it goes to the log: the records of one transaction, and the answer that follows once they are
+//! committed.
 
 use crate::base::QueueId;
 

@@ -1,5 +1,5 @@
-//! What a commit is made of besides its records, when it is reported, and why it may fail: what an identity's log and a carrier's have
-//! in common.
+//! Parts of a commit that the logs of identities and of carriers share: what it contains besides its records, when it
+//! is reported, and why it may fail.
 
 use std::sync::Arc;
 

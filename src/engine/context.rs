@@ -1,5 +1,5 @@
-//! What a room of the engine, or a task, is given with each input: what is committed, the time, randomness, and a place for
-//! what it wants done.
+//! What a room of the engine, or a task, is given with each input: the committed state, the time, randomness, and a
+//! place for the commits and effects that it asks for.
 //!
 //! A room changes its own memory and nothing else. It asks for commits and effects through [`Out`], and tells the other rooms
 //! what happened with a [`Signal`]. The completion of an operation goes back to its [`Owner`].

@@ -1,8 +1,8 @@
 //! A session that we dial, and what all of them have in common.
 //!
-//! Each kind of session is a type of its own that implements [`Dialled`]: what it does once it is connected, what an answer of
-//! the other side means, and what it leaves behind when it ends. [`Line`] holds its connection, and [`Dialled::handle`] drives it. A
-//! kind takes its place among the others in `task.rs`.
+//! Each kind of session is a type of its own that implements [`Dialled`]: what it does once it is connected, what an
+//! answer of the other side means, and what it leaves behind when it ends. [`Line`] holds its connection, and
+//! [`Dialled::handle`] drives it. `task.rs` lists the kinds.
 
 use crate::base::{ClockStep, ContactId, ContentId, Onion, OpId, QueueId, SessionId, Timestamp};
 use crate::engine::context::{Completion, Context, Out};

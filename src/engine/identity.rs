@@ -1,9 +1,9 @@
 //! The router: one identity's rooms behind one door.
 //!
-//! Inputs go in with the time and randomness, effects come out; deadlines are state ([`Identity::poll_timeout`]). The router
-//! knows which room or task an input is for, and nothing of what they do. Nothing changes the state but records whose commit was
-//! reported, in the order in which they were committed; after each such transaction the snapshot is published before anybody is
-//! answered.
+//! Inputs go in with the time and randomness, effects come out; deadlines are state ([`Identity::poll_timeout`]). The
+//! router knows which room or task an input is for, and nothing of what they do. Only records whose commit was reported
+//! change the state, in the order in which they were committed; after each such transaction the snapshot is published
+//! before anybody is answered.
 
 use std::sync::Arc;
 

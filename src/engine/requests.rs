@@ -1,6 +1,6 @@
-//! Requests of the gateways and the control socket: each is checked against what is committed, becomes one
-//! transaction, and is answered when that is durable. Folders and messages are here; people, invitations and passwords in
-//! `people`, submission in `submission`.
+//! Requests of the gateways and the control socket: each is checked against the committed state, becomes one
+//! transaction, and is answered when that is durable. Requests about folders and messages are here; those about people,
+//! invitations and passwords in `people`, submission in `deliver::submission`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The rooms of an identity: what each of them does when all of them are asked.
+//! The rooms of an identity, and the questions that go to all of them.
 
 use std::sync::Arc;
 

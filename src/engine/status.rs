@@ -1,4 +1,4 @@
-//! What a sender is told (docs/protocol.md, "Unrevealing answers").
+//! How much an answer tells a sender (docs/protocol.md, "Unrevealing answers").
 
 use crate::engine::session::Sender;
 use crate::wire::Status;

@@ -1,5 +1,5 @@
-//! The kinds of sessions that we dial. A new kind is a type that implements [`Dialled`], a line in [`Task`], and a line in each of
-//! its two methods; what begins it is a line in [`Tasks::dial`].
+//! The kinds of sessions that we dial. A new kind needs a type that implements [`Dialled`], a line in [`Task`], a line
+//! in each of its two methods, and a line in [`Tasks::dial`] that begins it.
 
 use std::collections::BTreeMap;
 

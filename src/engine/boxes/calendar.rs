@@ -1,4 +1,5 @@
-//! The calendar: when which box is dialled, a contact's to leave something or our own to collect. All of it is memory, made anew at a start.
+//! The calendar: when each box is dialled, a contact's box to leave something there and our own to collect. It is only
+//! in memory, and is made anew at each start.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

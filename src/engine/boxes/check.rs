@@ -1,7 +1,7 @@
-//! Checks a box of ours end to end: something that is sealed to ourselves is left there on a circuit of its own, with a token
-//! of a place that no contact has, and it must come back by the collection.
+//! Checks a box of ours from end to end: a session of its own leaves there an object that is sealed to ourselves, with
+//! a token of a seat that no contact has. The box works if the object comes back by the collection.
 //!
-//! All of it is memory: a check that a restart interrupts is over.
+//! Checks are only in memory: a restart ends a check that is on its way.
 
 use crate::base::limits;
 use crate::base::{BoxId, ContentId, OpId, Timestamp};

@@ -1,4 +1,4 @@
-//! The session of a deposit: with the carrier of a box, or with a friend who carries.
+//! The client that a deposit talks through: to the carrier of a box, or to a friend who forwards.
 
 use crate::base::{ClockStep, Timestamp};
 use crate::engine::dialled::Client;

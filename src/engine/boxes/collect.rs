@@ -1,9 +1,9 @@
-//! One session with a box of ours: it is registered where it is not, then we identify ourselves, upload the sets of tokens that
-//! the carrier is to have, watch, and take what is there, one object at a time.
+//! One session with a box of ours. It registers the box where the carrier does not have it yet, identifies us, uploads
+//! the sets of tokens that the carrier lacks, watches, and takes what is in the box, one object at a time.
 //!
-//! An object is opened, judged and committed like one that came from its author directly; only then is it deleted at the
-//! carrier. What cannot be taken now stays there and is looked at again. Of an object in several parts, what came before a
-//! session broke is kept in memory, and the next session asks for the rest.
+//! An object is opened, judged and committed like one that came from its author directly; only then is it deleted at
+//! the carrier. An object that cannot be taken now stays there and is looked at again. If a session breaks off within
+//! an object of several parts, the parts that came are kept in memory, and the next session asks for the rest.
 
 mod answers;
 

@@ -1,9 +1,10 @@
-//! Leaving one thing at a contact's box, on circuits of its own, or with a friend who carries it
-//! ([`forwarding`](crate::engine::forwarding)), on those of that contact: dialled → sealed for this copy alone → noted on the disk (its token,
-//! or its hash) → handed over → the answer noted.
+//! One session that leaves one thing for a contact: at a box of the contact, on circuits of its own, or with a friend
+//! who forwards it ([`forwarding`](crate::engine::forwarding)), on the circuits of that friend. Its steps: dialled →
+//! sealed for this copy alone → noted on the disk (the token, or the hash of the object) → handed over → the answer
+//! noted.
 //!
-//! What has no answer may be there: the next attempt is another copy with another token. A refusal is no more than a carrier's
-//! word: the token is not shown again, and a report still says that the message may have arrived.
+//! A copy without an answer may have arrived, so the next attempt makes another copy with another token. A refusal is
+//! only the carrier's word: its token is not shown again, and a report still says that the message may have arrived.
 
 mod friend;
 

@@ -11,9 +11,9 @@
 //! |---|---|
 //! | `room` | what is remembered of boxes apart from the sessions |
 //! | `calendar` | when which box is dialled |
-//! | `deposit` | one session that leaves one thing at a contact's box, or with a friend who carries |
-//! | `leg` | whom such a session talks to |
-//! | `pages` | first contact while the other is away: what an invitation's maker leaves at a carrier, and who answers it |
+//! | `deposit` | one session that leaves one thing at a contact's box, or with a friend who forwards |
+//! | `client` | the client that such a session talks through: to a carrier or to a friend |
+//! | `pages` | first contact while the other is away: the page that the maker of an invitation leaves at a carrier, and the answer to it |
 //! | `collect` | one session with a box of ours: registration, tokens, mail |
 //! | `check` | whether a box of ours works: something of our own goes there and comes back |
 //! | `rent` | requests: rent a box, give one up |

@@ -1,8 +1,8 @@
 //! First contact while the other is away (docs/protocol.md, "Pages").
 //!
-//! Whoever makes a private invitation leaves a page with the certificate at carriers that the invitation names. Whoever uses
-//! the invitation and does not reach its maker fetches the page, checks the certificate against the invitation, and leaves a
-//! card there, which the maker collects like mail.
+//! The maker of a private invitation leaves a page with its certificate at the carriers that the invitation names. A
+//! node that uses the invitation and does not reach its maker fetches the page, checks the certificate against the
+//! invitation, and leaves a card there, which the maker collects like mail.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
-//! Stories of receipts, and of what was read: what is told, when, what is told together, and what is not told at all.
+//! Stories of receipts, and of messages that were read: when the author is told, of what together, and of what not at
+//! all.
 
 use crate::base::{ContentId, limits};
 use crate::engine::api::{DeliveryOptions, Request, Submission};

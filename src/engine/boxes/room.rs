@@ -1,4 +1,4 @@
-//! The memory of the room that leaves mail in boxes and collects it.
+//! The memory of the room that leaves mail in boxes and collects it, apart from that of the sessions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

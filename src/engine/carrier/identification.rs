@@ -1,5 +1,6 @@
-//! Showing a mailbox's key (docs/protocol.md, "Identification"). A name that nobody has is asked for a signature like any
-//! other, and the signature is looked at as long.
+//! Showing the key of a box (docs/protocol.md, "Identification"). A session that names a box which does not exist is
+//! asked for a signature like any other, and the signature is checked for as long, so that nobody learns which boxes
+//! exist.
 
 use std::sync::Arc;
 use std::time::Duration;

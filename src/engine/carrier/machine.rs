@@ -1,6 +1,7 @@
-//! The router of a carrier: one door, as for an identity. Sessions in `session`, registering in `registration`, showing a key
-//! in `identification`, everything in a mailbox in `mailbox`. Nothing changes what is held but records whose commit was
-//! reported, in the order in which they were committed; whoever was promised something is answered after that.
+//! The router of a carrier: one door, as for an identity. Sessions are in `session`, registering is in `registration`,
+//! showing a key in `identification`, and everything in a box in `mailbox`. Only records whose commit was reported
+//! change what is held, in the order in which they were committed; a session that waits for a commit is answered after
+//! that.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Everything in a mailbox: leaving objects, and what its owner does with them (docs/protocol.md, "Tokens", "Deposit" and
+//! Everything in a box: leaving objects, and the commands of its owner (docs/protocol.md, "Tokens", "Deposit" and
 //! "Mailbox").
 
 use std::collections::BTreeSet;

@@ -2,12 +2,12 @@
 //! (docs/protocol.md, "Box").
 //!
 //! [`Carrier`] is a machine of its own beside those of identities, with its own onion, certificate and log. [`Held`] is
-//! the fold of its [`HeldRecord`]s. Whoever deposits shows a token; whoever collects shows the mailbox's key.
+//! the fold of its [`HeldRecord`]s. A session that deposits shows a token; one that collects shows the key of the box.
 //!
 //! | session | may |
 //! |---|---|
 //! | new | register, identify, deposit with a token |
-//! | identified | also count, list, read and delete in its mailbox, upload tokens, watch |
+//! | identified | also count, list, read and delete in its box, upload tokens, watch |
 
 pub mod effect;
 pub mod held;

@@ -1,5 +1,5 @@
-//! Registering a mailbox (docs/protocol.md, "Registration"): an invitation, a certificate, a challenge that only its owner
-//! can open, and its answer. Nothing is stored before the answer.
+//! Registering a box (docs/protocol.md, "Registration"): an invitation, a certificate, a challenge that only the owner
+//! of the certificate can open, and the answer to it. Nothing is stored before the answer.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! One session with whoever connected: what it has shown, and what its commands become.
+//! One session with a client: which keys it has shown, and what each of its commands becomes.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -1,9 +1,9 @@
-//! Sending: one session per destination, from the dial to the last acknowledgement.
+//! Direct sessions: one per destination, from the dial to the last acknowledgement.
 //!
 //! Steps of a session: dialling → (asking for the certificate → checking it → committing it) → up to
-//! [`SENDING_WINDOW`](limits::SENDING_WINDOW) objects at a time, each sealed → sent → answered → its outcome committed. A card
-//! that waits goes alone and first: no mail leaves before the contact knows us. What a peer refuses for now is
-//! passed over in this session; what has no answer stays in the queue, and may have arrived.
+//! [`SENDING_WINDOW`](limits::SENDING_WINDOW) objects at a time, each sealed → sent → answered → its outcome committed.
+//! A card that waits goes alone and first: no mail leaves before the contact knows us. An object that the peer refuses
+//! for now is passed over in this session; one without an answer stays in the queue, and may have arrived.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,7 +1,8 @@
-//! The honest end: what could not be delivered in time becomes a report in INBOX, in the transaction that ends the
-//! attempts; what is late, a notice before that (`reports`).
+//! Expiry: a message that could not be delivered in time becomes a report in INBOX, in the transaction that ends the
+//! attempts. Before that a message that is late becomes a notice (`reports`).
 //!
-//! Where the report cannot be written (the disk, a full INBOX), the message stays in the queue and is looked at again.
+//! Where the report cannot be written (the disk failed, INBOX is full), the message stays in the queue and is looked at
+//! again.
 
 use crate::base::{ContactId, ContentId, QueueId};
 use crate::mail::dsn;

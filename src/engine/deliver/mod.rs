@@ -1,7 +1,7 @@
 //! The room that delivers: what waits for whom, when it is tried, and what its sender hears.
 //!
-//! It owns the schedule, the receipts that are returned, and what sessions are handing over at this moment. Its sessions are
-//! `sending` and `outcomes`, its reports `reports` and `expiry`.
+//! It owns the schedule, the receipts that are returned, and the objects that sessions are handing over at this moment.
+//! Its sessions are in `direct` and `outcomes`, its reports in `reports` and `expiry`.
 
 mod destinations;
 pub(in crate::engine) mod direct;

@@ -1,8 +1,8 @@
-//! What comes back in a session that we dialled: certificates, acknowledgements, refusals, and the end of the commits
-//! that follow from them.
+//! Answers in a session that we dialled: certificates, acknowledgements, refusals, and the end of the commits that
+//! follow from them.
 //!
-//! An acknowledged item is settled by a commit; a permanent refusal by a commit with a report. Where that commit
-//! fails, the item waits again: the peer recognises what it has. Everything else is tried later.
+//! An acknowledged item is settled by a commit; a permanent refusal by a commit with a report. If that commit fails,
+//! the item waits again: the peer recognises an object that it has. After any other outcome the item is tried later.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
-//! Taking back what waits, and trying it at once: by the command line, or by removing a message from the Outbox.
+//! Taking back a message that waits, or trying it at once: by the command line, or by removing it from the Outbox.
 //!
-//! What is being handed over at this moment cannot be taken back: its outcome comes first. A message that was sent
-//! before without an answer may have arrived; then a report says so.
+//! A message that is being handed over at this moment cannot be taken back: its outcome comes first. A message that was
+//! sent before without an answer may have arrived; then a report says so.
 
 use crate::base::QueueId;
 

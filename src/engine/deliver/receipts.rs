@@ -1,8 +1,8 @@
-//! Receipts: whoever opened and committed a copy that came through a box tells its author, with the secret that only that
-//! copy had (docs/protocol.md, "Receipts").
+//! Receipts: a node that opened and committed a copy which came through a box tells the author, with the secret that
+//! only that copy had (docs/protocol.md, "Receipts").
 //!
-//! They are returned together, at a random moment within an hour, by the next session with the author or by one of its boxes.
-//! What is owed is in the log; a batch on its way is memory.
+//! Receipts for one author are returned together, at a random moment within an hour, by the next session with the
+//! author or through one of its boxes. The log has the receipts that are owed; a batch on its way is only in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! Reports of what became of a message (RFC 3464), each in the transaction that ends or notes it: not delivered, late,
-//! delivered where the mail program asked for that, taken back too late. A recipient of whom its sender wants to hear
-//! nothing (NOTIFY) is left out of them. They go to INBOX and never leave the node.
+//! delivered where the mail program asked for that, taken back too late. A recipient for whom the sender asked for no
+//! report (NOTIFY) is left out of them. They go to INBOX and never leave the node.
 
 use crate::base::limits;
 use crate::base::rng::Rng;

@@ -1,4 +1,5 @@
-//! When a place is dialled next, apart from the contacts themselves: a box, a friend who carries, somebody to whom we carry.
+//! When a place other than a contact's own node is dialled next: a box, a friend who forwards, or the receiver of a
+//! forwarded object.
 
 use crate::base::limits;
 use crate::base::rng::Rng;

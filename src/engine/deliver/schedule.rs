@@ -1,13 +1,14 @@
-//! The schedule: whom to dial when, and with what. It decides; the queue only stores.
+//! The schedule: which contact is dialled when, and for which messages. It decides; the queue only stores.
 //!
-//! All of it is memory, rebuilt from the queue at a start. A destination is idle, or has one session (docs/protocol.md,
-//! "Delivery"): however much waits for a peer, it is dialled once. The first attempt is at once, then after a minute (a
-//! circuit broke, or the peer's machine starts anew), then after 5 minutes doubling to about 66, with jitter; a peer that is
-//! seen online is tried within seconds. Which due destination is dialled next is up to [`Slots`]; a session ends after a turn.
+//! It is only in memory, and is rebuilt from the queue at a start. A destination is idle, or has one session
+//! (docs/protocol.md, "Delivery"): however much waits for a peer, it is dialled once. The first attempt is at once, the
+//! next after a minute (a circuit broke, or the peer's machine starts anew), then after 5 minutes doubling to about 66,
+//! with jitter; a peer that is seen online is tried within seconds. [`Slots`] decides which of the due destinations is
+//! dialled next, and for how long its session has a place.
 //!
-//! What expires ends only when the clock has said so for an hour: after a start, and after the clock was set, nothing
-//! ends and no notice is given before that. A clock that was wrong for a moment costs nothing, and a node that was off
-//! for a week tries once more.
+//! A message ends, or is noticed as late, only after the clock has said for an hour that it is time: so nothing ends in
+//! the first hour after a start, or after the clock was set. A clock that was wrong for a moment costs nothing, and a
+//! node that was off for a week tries once more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -1,13 +1,14 @@
-//! Who is dialled next, where more wait than there are places: one [`Slots`] for each kind of session that an identity dials
-//! (mail, deposits, forwarding).
+//! Which destination is dialled next, where more wait than there are places: one [`Slots`] for each kind of session
+//! that an identity dials (mail, deposits, forwarding).
 //!
-//! A session has a place for [`limits::SLOT`] from its dial, and as long again from each thing that it delivered; after that it
-//! goes on without one while others are dialled. Whoever answered last time comes first, then who was not tried yet, then who did
-//! not answer, those with the fewest failures first. One place is never theirs who did not answer. Somebody who answered last time
-//! waits for the place of a session that has delivered nothing for [`limits::SLOT_FOR_ANSWERED`] at most; and who may answer is
-//! begun within [`limits::SLOT`] of its time even where such sessions have all places: the more wait, the faster one follows the
-//! other. Where there are too many sessions, or they hold too many bytes, the one that has delivered nothing for the longest
-//! time ends.
+//! A session has a place for [`limits::SLOT`] from its dial, and as long again from each thing that it delivered; after
+//! that it goes on without a place while others are dialled. A destination that answered last time comes first, then
+//! one that was not tried yet, then one that did not answer, those with the fewest failures first. One place is never
+//! given to a destination that did not answer. A destination that answered last time waits at most
+//! [`limits::SLOT_FOR_ANSWERED`] for the place of a session that has delivered nothing; and one that may answer is
+//! begun within [`limits::SLOT`] of its time even where such sessions have all places: the more wait, the faster one
+//! follows the other. Where there are too many sessions, or they hold too many bytes, the one that has delivered
+//! nothing for the longest time ends.
 
 use std::collections::BTreeMap;
 

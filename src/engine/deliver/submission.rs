@@ -1,7 +1,7 @@
 //! Submission: a message becomes a queue entry for all its recipients, or for none.
 //!
-//! Everybody must be in the address book. Visible recipients would learn each other's address, so there may be one of
-//! them; who is in Bcc gets a copy whose header names nobody else, as an entry of its own.
+//! Every recipient must be in the address book. Visible recipients would learn each other's address, so there may be
+//! only one; a recipient in Bcc gets a copy whose header names nobody else, as an entry of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 

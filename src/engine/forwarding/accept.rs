@@ -1,4 +1,5 @@
-//! What is asked of forwarding: by the user, by a contact who brings something, and by a friend who reports.
+//! What others ask of forwarding: requests of the user, objects that a contact brings, and reports of a friend who
+//! forwards for us.
 
 use crate::base::limits;
 use crate::base::{BodyId, ContactId};

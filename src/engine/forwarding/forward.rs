@@ -1,6 +1,7 @@
-//! Bringing what we carry to its receiver: dialled on circuits of its own → read from the disk → handed over with the
-//! authenticator that came with it → what became of it noted. One object in a session; what else waits for the same node
-//! follows. No answer means neither: it is brought again, and the receiver knows it by its content.
+//! Bringing forwarded objects to their receivers. One session brings one object: dialled on circuits of its own → read
+//! from the disk → handed over with the authenticator that came with it → its fate noted. The other objects for the
+//! same node follow in sessions of their own. An object without an answer is brought again: the receiver recognises it
+//! by its content.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

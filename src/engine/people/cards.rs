@@ -1,4 +1,4 @@
-//! Cards: what one means for the address book, and what ours say (docs/protocol.md, "Card").
+//! Cards: what a received card means for the address book, and what our own cards say (docs/protocol.md, "Card").
 //!
 //! A card is decided on what is committed when it is verified; `greeting` has the way from the session to the book.
 

@@ -1,8 +1,9 @@
 //! Parting from somebody: blocking a contact, letting it back, removing it from the book.
 //!
-//! A contact that is blocked notices nothing: what it sends is acknowledged and dropped, as of a blocked request. It is
-//! not dialled any more, and gets no cards and no receipts. Whoever was removed is a stranger from then on. In both cases
-//! mail to it that waits ends with a report, and what was kept for it goes in the same transaction. The router ends the sessions.
+//! A blocked contact notices nothing: what it sends is acknowledged and dropped, as from a blocked request. It is not
+//! dialled any more, and gets no cards and no receipts. A contact that was removed is a stranger from then on. In both
+//! cases mail that waits for it ends with a report, and what was kept for it goes in the same transaction. The router
+//! ends the sessions.
 
 use crate::base::ContactId;
 

@@ -1,12 +1,12 @@
 //! Mail from peers: opened, checked, committed, and only then acknowledged.
 //!
-//! An arrival is opened by the crypto driver; its author must be in the book and its signature verified before
-//! anything of it counts. Then: taken once, not expired, From is the author's address, and a folder that exists.
-//! 202 leaves after the commit, or where the content was taken before. Refusals say nothing of their reason
+//! An arrival is opened by the crypto driver; its author must be in the book and its signature verified before anything
+//! of it counts. Then it must be new and not expired, From must be the author's address, and its folder must exist. The
+//! answer 202 leaves after the commit, or at once where the content was taken before. Refusals do not say their reason
 //! (docs/protocol.md, "Unrevealing answers").
 //!
-//! What is kept is charged to its author too, where somebody else brought it (`rates`): so no contact brings more of
-//! strangers than strangers may.
+//! Mail that is kept is charged to its author too, where somebody else brought it (`rates`): so no contact can bring
+//! more mail of strangers than strangers may.
 //!
 //! | author | mail | card |
 //! |---|---|---|

@@ -1,12 +1,12 @@
 //! First contact and cards (docs/protocol.md, "First contact" and "Card").
 //!
-//! Who redeems an invitation sends its card with the invitation's secret, before any mail. Who made it checks the card,
-//! makes the contact and uses up the secret in one record, and sends a card back. A card without a secret that
-//! works makes a request, which waits for the user: MOVE from Requests to INBOX accepts, to Junk blocks. Where no more
-//! requests can wait it is refused for now, and its author tries again.
+//! A node that redeems an invitation sends its card with the invitation's secret, before any mail. The maker of the
+//! invitation checks the card, makes the contact and uses up the secret in one record, and sends a card back. A card
+//! without a working secret makes a request, which waits for the user: MOVE from Requests to INBOX accepts, to Junk
+//! blocks. Where no more requests can wait, the card is refused for now, and its author tries again.
 //!
 //! A card is decided on what is committed when it is verified. Where something else was committed first (two used one
-//! secret), its record does nothing, and it is decided again.
+//! secret), its record does nothing, and the card is decided again.
 
 use crate::base::ids::Fingerprint;
 use crate::base::limits;

@@ -1,4 +1,4 @@
-//! The keys that show who sends, and whose each is (docs/protocol.md, "Authenticator").
+//! The keys of authenticators: which sender each of them shows (docs/protocol.md, "Authenticator").
 //!
 //! | key | shows | until |
 //! |---|---|---|
@@ -6,7 +6,7 @@
 //! | of an invitation that is open | that invitation | it is used, expires or is revoked |
 //! | of an invitation that was used | that invitation, and not the contact who used it | the contact acknowledges our card, or uses the key of that card |
 //!
-//! Everybody who has the text of an invitation has its key. That is why it never gives what a contact may.
+//! Everybody who has the text of an invitation has its key. That is why such a key never gives the rights of a contact.
 
 use std::collections::{BTreeMap, BTreeSet};
 

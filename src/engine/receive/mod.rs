@@ -1,7 +1,7 @@
 //! The room that receives: the sessions that peers open, and what they bring.
 //!
-//! `sessions` has the sessions, `delivery` what becomes of mail, `greeting` of cards; `shares` and `rates` say how much one
-//! sender may take.
+//! `peers` has the sessions, `delivery` handles mail and `greeting` cards; `shares` and `rates` say how much one sender
+//! may take.
 
 pub(in crate::engine) mod delivery;
 mod greeting;

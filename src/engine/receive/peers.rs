@@ -1,4 +1,4 @@
-//! Sessions of peers who connected to us: who is it, may it send, and the bytes back and forth
+//! Sessions of peers who connected to us: which sender it is, whether it may send, and the bytes back and forth
 //! (docs/protocol.md, "Authenticator" and "Unrevealing answers").
 
 use std::collections::BTreeSet;

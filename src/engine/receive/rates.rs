@@ -1,9 +1,10 @@
 //! How much each sender may bring: token buckets in memory. They are not persisted: a restart is rare, and the
 //! bytes per day guard the disk well enough without a record per message.
 //!
-//! What arrives is taken from the allowance of the sender that AUTH shows. What is kept is taken from that of its author
-//! as well, where that is another one: a confirmed contact's own (or of somebody whom we greeted), and for everybody
-//! else that of the strangers. Nothing is taken twice from one allowance. A contact gets back what a duplicate took.
+//! A session's arrivals are taken from the allowance of the sender that AUTH shows. Mail that is kept is taken from
+//! that of its author as well, where the author is another: from a contact's own allowance where it is confirmed or we
+//! greeted it, and from the allowance of the strangers for everybody else. Nothing is taken twice from one allowance. A
+//! contact gets back what a duplicate took.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,12 +1,13 @@
-//! What each sender has under way, and who gives way where there is not enough for everybody (docs/protocol.md,
+//! What each sender has under way, and which one gives way where there is not enough for everybody (docs/protocol.md,
 //! "Fair shares").
 //!
-//! Memory: one contact holds, in all of its sessions, one of the largest objects and little more; a session of anybody else
-//! two of a stranger's. Large objects leave room for small ones. Where there is no more room, promised objects that come too
-//! slowly give way, the largest first.
+//! Memory: all sessions of one contact hold together one of the largest objects and little more; a session of anybody
+//! else holds two of a stranger's. Large objects leave room for small ones. Where there is no more room, promised
+//! objects that come too slowly give way, the largest first.
 //!
-//! Sessions: of one contact, or one invitation, the oldest gives way to the newest. Where there are too many of those who
-//! are no contacts the oldest of them gives way, and where there are too many of all, the oldest of the contact with most.
+//! Sessions: where one contact, or one invitation, has too many, its oldest gives way to its newest. Where senders who
+//! are no contacts have too many, the oldest of these gives way; where there are too many of all, the oldest of the
+//! contact with most.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What a session reads past and gives out, to the last octet.
+//! How much a session reads and gives out, to the last octet.
 
 use super::*;
 use crate::base::Terms;

@@ -1,7 +1,7 @@
 //! The side that dialled a carrier (docs/protocol.md, "Box"): commands go out, each gets its answer, in their order.
 //!
-//! States: greeting awaited, open, quitting, closed. What the answers mean is up to the owner of the session, who also says
-//! how much an answer may bring: a carrier is no more trusted than anybody else.
+//! States: greeting awaited, open, quitting, closed. The owner of the session decides what the answers mean, and how
+//! much an answer may bring: a carrier is no more trusted than anybody else.
 
 use std::collections::VecDeque;
 

@@ -1,7 +1,8 @@
-//! The commands of a box on the side that was connected to (docs/protocol.md, "Box").
+//! The commands of a box on the side that was dialled (docs/protocol.md, "Box").
 //!
-//! A deposit is a SEND with a token in place of an address: DEPOSIT asks, MESSAGE brings. Everything else is a command and
-//! its answer, with at most one block. What a command may bring is bounded before anything is stored.
+//! A deposit is a SEND with a token in place of an address: DEPOSIT asks, MESSAGE brings the object. Every other
+//! exchange is a command and its answer, with at most one block. The size of that block is bounded before any of it is
+//! stored.
 
 use crate::base::Timestamp;
 use crate::base::limits::{CERTIFICATE_BYTES, CHALLENGE_BYTES, PAGE_BYTES, SIGNATURE_BYTES, TOKENS_OF_SET};

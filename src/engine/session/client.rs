@@ -1,5 +1,5 @@
-//! What every side that dialled does alike: it reads lines and blocks, waits for the greeting, keeps its deadlines, says QUIT
-//! and ends. What is asked, and what an answer means, is up to the machine that owns it.
+//! What every client does alike: it reads lines and blocks, waits for the greeting, keeps its deadlines, says QUIT and
+//! ends. The machine that owns it decides what is asked, and what an answer means.
 //!
 //! States: greeting awaited, open, quitting, closed.
 

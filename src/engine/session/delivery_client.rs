@@ -1,4 +1,4 @@
-//! The side that dialled (docs/protocol.md, "Delivery").
+//! The side that dialled a node and hands mail to it (docs/protocol.md, "Delivery").
 //!
 //! States of the session: greeting awaited, open, quitting, closed. States of a job: waiting for room, asked (SEND
 //! without an object), announced (SEND with a large object), pipelined (SEND and MESSAGE together), held (the

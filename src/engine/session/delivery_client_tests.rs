@@ -1,4 +1,4 @@
-//! The side that dialled, against scripted peers and against a responder.
+//! The side that dialled, against scripted peers and against a server.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;

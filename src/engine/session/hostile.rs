@@ -1,4 +1,4 @@
-//! Peers that send anything at all: no panic, nothing unbounded, nothing forgotten.
+//! Peers that send any bytes at all: no panic, no unbounded memory, no forgotten delivery.
 
 use std::sync::Arc;
 

@@ -2,13 +2,13 @@
 //! [`BoxClient`] for a carrier that we dialled
 //! (docs/protocol.md, "States", "Delivery" and "Box").
 //!
-//! Bytes go in with the time; bytes come out of `take_output`, deadlines out of `poll_timeout`. Neither knows
-//! about sockets, contacts or storage: the responder asks its [`Host`], the initiator reports [`Event`]s.
+//! Bytes go in with the time; bytes come out of `take_output`, deadlines out of `poll_timeout`. The machines know
+//! nothing of sockets, contacts or storage: the server asks its [`Host`], the clients report [`Event`]s.
 //!
 //! | machine | waits for | ends with |
 //! |---|---|---|
-//! | responder | first command, next command, rest of an item, settlement of a delivery, the moment of an answer | QUIT, a closing status, a time-out |
-//! | initiator | greeting, 201, the object (from its owner), 202 | `finish`, a failure |
+//! | server | first command, next command, rest of an item, settlement of a delivery, the moment of an answer | QUIT, a closing status, a time-out |
+//! | delivery client | greeting, 201, the object (from its owner), 202 | `finish`, a failure |
 
 mod answer;
 #[cfg(test)]

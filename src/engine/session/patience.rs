@@ -1,8 +1,9 @@
-//! How long whoever dialled waits, and how much it listens to meanwhile (docs/protocol.md, "Limits").
+//! How long the side that dialled waits, and how much it reads meanwhile (docs/protocol.md, "Limits").
 //!
-//! The answer that comes next has one deadline, which begins anew with each final answer and nothing else: information, the
-//! lines before the last of an answer, empty lines and parts of a line move nothing. While the blocks of an answer come, they
-//! must come at a minimal rate. Lines that are no answers are counted, and too many of them end the session.
+//! The answer that comes next has one deadline, which begins anew with each final answer and with nothing else:
+//! information, the lines before the last of an answer, empty lines and parts of a line do not move it. While the
+//! blocks of an answer come, they must come at a minimal rate. Lines that are no answers are counted, and too many of
+//! them end the session.
 
 use std::time::Duration;
 

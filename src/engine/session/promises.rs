@@ -1,4 +1,5 @@
-//! What a session was promised room for: from the answer to a SEND until its object is there, or will not come.
+//! The room that a session was promised for objects: from the answer to a SEND until its object is there, or will not
+//! come.
 
 use crate::base::limits::{SLOW_GRACE, SLOWEST_OBJECT};
 use crate::base::{ClockStep, Timestamp};

@@ -1,9 +1,9 @@
-//! The side that was connected to (docs/protocol.md, "States").
+//! The side that was dialled (docs/protocol.md, "States").
 //!
-//! States: open; blocked (too many unsettled deliveries: nothing is read); ending (a closing reply waits for
-//! the settlements before it); closed. What a peer does wrong costs it a reply, a mistake, or the session;
-//! nothing it sends is stored before the [`Host`] offered to take it. The answer to a SEND is held for a moment, unless
-//! the session has shown its key before; what follows is worked on meanwhile.
+//! States: open; blocked (too many unsettled deliveries: nothing is read); ending (a closing reply waits for the
+//! settlements before it); closed. A fault of the peer costs it a reply, a mistake, or the session; nothing it sends is
+//! stored before the [`Host`] offered to take it. The answer to a SEND is held for a moment, unless the session has
+//! shown its key before; the commands after it are worked on meanwhile.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -1,7 +1,7 @@
-//! What was received, so that it is taken once (docs/protocol.md, "Content").
+//! The contents that were received, so that each is taken once (docs/protocol.md, "Content").
 //!
-//! An entry is kept for 30 days, and as long as its content could still be accepted. What is forgotten
-//! depends only on the dates in the records, so a replay forgets the same.
+//! An entry is kept for 30 days, and as long as its content could still be accepted. Only the dates in the records
+//! decide what is forgotten, so a replay forgets the same.
 
 use std::collections::BTreeMap;
 

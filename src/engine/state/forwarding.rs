@@ -1,4 +1,5 @@
-//! Everything that the records say of forwarding: for whom we carry and what, who carries for us, and how that went.
+//! Everything that the records say of forwarding: which objects we forward and for whom, which friends forward for us,
+//! and the fates.
 
 use std::collections::BTreeMap;
 use std::fmt;

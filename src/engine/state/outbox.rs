@@ -1,8 +1,8 @@
-//! The Outbox: what waits in the queue, as messages that a mail program can see.
+//! The Outbox: the queue as messages that a mail program can see.
 //!
-//! A message appears with its submission and goes when nobody waits for it any more, in the same record; its state is
-//! told by keywords. Which entries of the queue a message stands for is kept here: one, or two where hidden recipients
-//! get a copy of their own. Taking it out of the folder takes the message back (`recall`).
+//! A message appears with its submission, and goes in the same record that ends the wait for its last recipient; its
+//! state is told by keywords. The Outbox knows the entries of the queue that a message stands for: one, or two where
+//! hidden recipients get a copy of their own. Taking a message out of the folder takes it back (`recall`).
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The profile: who an identity is, with the secrets that make it so.
+//! The profile: an identity's address and keys, with the secrets behind them.
 //!
 //! It is the first record of a log and never changes in issue A. The secrets are wiped when the last copy goes.
 

@@ -1,4 +1,4 @@
-//! How many messages and queue entries refer to each body: what nobody refers to any more may be given up.
+//! How many messages and queue entries refer to each body: a body that nothing refers to any more may be given up.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;

@@ -1,5 +1,5 @@
-//! What an identity is told about its own log: that it was put back from a backup, that a part of it was lost (docs/on-disk.md,
-//! "Backup", "Damage"). Done before its machine runs.
+//! What an identity is told about its own log before its machine runs: that it was put back from a backup, or that a
+//! part of it was lost (docs/on-disk.md, "Backup", "Damage").
 
 use std::collections::BTreeSet;
 

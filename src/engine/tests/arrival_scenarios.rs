@@ -1,4 +1,4 @@
-//! Stories of what arrives: what is taken from whom, what is refused, and what strangers can take from others.
+//! Stories of arrivals: what is taken from which sender, what is refused, and what strangers can take from others.
 
 use std::time::Duration;
 

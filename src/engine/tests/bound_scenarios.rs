@@ -1,5 +1,5 @@
-//! What an identity may have of each thing, and what it takes from others at first sight: bounds and refusals that documents
-//! promise and that no other story meets.
+//! How many of each thing an identity may have, and how much it takes from others at first sight: bounds and refusals
+//! that documents promise and that no other story meets.
 
 use std::time::Duration;
 

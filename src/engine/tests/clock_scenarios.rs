@@ -1,4 +1,4 @@
-//! Stories of a clock that is set: sessions last as long as before, and what waits is done as soon as before.
+//! Stories of a clock that is set: sessions last as long as they would have, and waiting work is done as soon.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

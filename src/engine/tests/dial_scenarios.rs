@@ -1,4 +1,5 @@
-//! Stories of dials: many who are gone, or who answer and take nothing, do not keep mail from those who are there.
+//! Stories of dials: many nodes that are gone, or that answer and take nothing, do not keep mail from those that are
+//! there.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

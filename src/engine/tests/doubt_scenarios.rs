@@ -1,4 +1,4 @@
-//! What may have arrived stays in doubt until something says what became of it.
+//! A message that may have arrived stays in doubt until something says what became of it.
 
 use crate::base::limits::WIRE_ANSWER;
 use crate::engine::io::Input;

@@ -1,4 +1,4 @@
-//! Stories of what comes between: somebody who was faster, a record that the disk did not take, a session that ends in the middle.
+//! Stories of interruptions: another sender was faster, the disk did not take a record, a session ended in the middle.
 
 use std::time::Duration;
 

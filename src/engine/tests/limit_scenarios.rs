@@ -1,5 +1,5 @@
-//! Stories of what happens at a limit, and one beyond it: of address books, invitations, passwords; and of the times that
-//! invitations have.
+//! Stories of what happens at a limit, and one step beyond it: of address books, invitations, passwords; and of the
+//! times after which invitations end.
 
 use std::time::Duration;
 

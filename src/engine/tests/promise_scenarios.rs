@@ -1,4 +1,4 @@
-//! Stories of memory: what senders announce and bring takes room, and who gives way where there is none.
+//! Stories of memory: objects that senders announce and bring take room, and some give way where there is none.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Stories of the queue: what waits, what is told of it, how it ends, and how its sender takes it back.
+//! Stories of the queue: messages that wait, reports of them, how they end, and how a sender takes one back.
 
 use std::sync::Arc;
 use std::time::Duration;

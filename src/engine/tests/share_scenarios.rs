@@ -1,4 +1,4 @@
-//! Stories of who is charged for what, and of what one sender can take from the others.
+//! Stories of which sender is charged for what, and of what one sender can take from the others.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Stories of those to whom less is promised: strangers, people who ask, people who are blocked, holders of an invitation;
-//! and of what they send that looks like more.
+//! Stories of senders to whom less is promised: strangers, people who ask, people who are blocked, holders of an
+//! invitation; and of objects they send that look like more.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! What the answers of a carrier lead to, and what our keys made of them.
+//! What a collection does with the answers of the carrier, and with the results of the operations on the keys of the
+//! box.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

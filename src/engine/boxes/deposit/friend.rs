@@ -1,4 +1,4 @@
-//! The half of depositing that is with a friend, who carries what is for a contact, instead of a carrier.
+//! The half of a deposit that deals with a friend who forwards, instead of with a carrier.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! One mailbox at a carrier: its objects, its tokens and its pages, and how many bytes they are.
+//! One box at a carrier: its objects, its tokens and its pages, and how many bytes they are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

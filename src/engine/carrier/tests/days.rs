@@ -1,4 +1,4 @@
-//! What days end, and clocks that are wrong.
+//! What ends as days pass, and clocks that are wrong.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What is left in a box and collected from it, and what its tokens admit.
+//! Objects that are left in a box and collected from it, and what its tokens admit.
 
 use std::time::Duration;
 

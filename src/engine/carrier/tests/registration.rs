@@ -1,4 +1,4 @@
-//! Who gets a box, and to whom it opens.
+//! Which clients get a box, and for which it opens.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a card that was taken makes of its author.
+//! How a card that was taken changes the acquaintance with its author.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! Finds the contact with a name, an onion or a key without looking at every contact.
 //!
-//! Nothing of it is written anywhere: it follows from the contacts, and is made anew where a book is read.
+//! The index is never written to the disk: it follows from the contacts, and is made anew where a book is read.
 
 use std::fmt;
 

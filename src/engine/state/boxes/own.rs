@@ -1,8 +1,7 @@
-//! A box of ours: a mailbox that we rent at a carrier for our contacts to fill while we are away
-//! (docs/protocol.md, "Box").
+//! A box of ours, which we rent at a carrier for our contacts to fill while we are away (docs/protocol.md, "Box").
 //!
-//! It is for a fixed number of contacts, its *seats*, each with a token seed from the beginning: the sets that the carrier gets
-//! are the same whoever sits there, or nobody, and a new contact has tokens at once.
+//! It is for a fixed number of contacts, its *seats*, each with a token seed from the beginning. So the carrier gets
+//! the same sets whether a contact has a seat or nobody does, and a new contact has tokens at once.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Messages whose authors hear that they were read, where the reader chose so (docs/protocol.md, "Receipts").
+//! Read messages of which the author is told, where the reader chose so (docs/protocol.md, "Receipts").
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Records of which a checkpoint is made: the state as it is.
+//! Records that make up a checkpoint: the state as it is.
 
 use crate::base::{BodyId, ContactId, ContentId, FolderId, QueueId, Timestamp};
 use crate::engine::encoding::records;

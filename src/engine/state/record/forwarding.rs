@@ -1,4 +1,4 @@
-//! Records of what friends bring to others for each other.
+//! Records of forwarding: objects that a friend brings to somebody else's node.
 
 use crate::base::{ContactId, Onion};
 use crate::engine::encoding::records;

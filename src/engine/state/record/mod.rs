@@ -1,4 +1,4 @@
-//! Records: what the log holds, and of which the state is the fold (docs/on-disk.md, "Records"). Each part of the state has
+//! Records: the log holds them, and the state is their fold (docs/on-disk.md, "Records"). Each part of the state has
 //! its own kinds, in a file of its own.
 
 mod book;

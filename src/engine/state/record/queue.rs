@@ -1,4 +1,4 @@
-//! Records of what was submitted, and how it fares.
+//! Records of the messages that were submitted, and of what became of them.
 
 use crate::base::{ContactId, QueueId, Timestamp};
 use crate::engine::encoding::records;

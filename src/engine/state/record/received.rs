@@ -1,4 +1,4 @@
-//! Records of what peers sent.
+//! Records of the contents that peers sent.
 
 use crate::base::{ContactId, FolderId, InvitationId};
 use crate::engine::encoding::records;

@@ -1,4 +1,4 @@
-//! Every kind is read as it was written, and as it was written before.
+//! Every kind of record is read as it was written, also in the form of earlier versions.
 
 use super::*;
 use crate::base::rng::SeededRng;

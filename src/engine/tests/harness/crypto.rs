@@ -1,4 +1,4 @@
-//! Crypto that only tags: who sealed what for whom, and whose signature it is.
+//! A stand-in for OpenPGP that only tags: which key sealed an object, for whom, and whose signature it is.
 
 use crate::base::ids::Fingerprint;
 use crate::engine::io::{BoxWork, Refusal, Sizes};

@@ -1,5 +1,5 @@
-//! Identities wired to each other in one thread: a clock that jumps, a log that is a vector, a network of queues, and
-//! crypto that only tags. Faults are switched on by the tests. A seed replays exactly.
+//! Identities wired to each other in one thread: a clock that jumps, a log that is a vector, a network of queues, and a
+//! stand-in for OpenPGP that only tags. Tests switch faults on. A seed replays exactly.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
