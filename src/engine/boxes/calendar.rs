@@ -13,12 +13,12 @@ use crate::engine::deliver::slots::{Slots, Standing, Waiting};
 use crate::engine::state::boxes::KnownBoxes;
 use crate::engine::state::{AttemptError, Attempts};
 
-/// Within which times things are done of themselves, each at a random moment.
+/// How long the node may wait before it does these things of itself, each at a random moment.
 #[derive(Debug, Clone, Copy)]
 pub struct Delays {
-    /// After a direct attempt failed, a message goes to the recipient's boxes.
+    /// Until a message goes to the recipient's boxes, after a direct attempt failed.
     pub deposit: Duration,
-    /// After a copy was opened, its receipt is returned.
+    /// Until a receipt is returned, after a copy was opened.
     pub receipt: Duration,
 }
 
@@ -31,17 +31,17 @@ impl Default for Delays {
 /// When which box is dialled.
 #[derive(Debug)]
 pub(in crate::engine) struct Calendar {
-    /// Within which time after a direct attempt failed a message goes to the recipient's boxes.
+    /// Within which time after a failed direct attempt a message goes to the recipient's boxes.
     delay: Duration,
     deposits: BTreeMap<(ContactId, Onion), Retry>,
     slots: Slots,
-    /// Where something could be left last time.
+    /// How the last deposit at each box went.
     standing: Standing<(ContactId, Onion)>,
     collections: BTreeMap<BoxId, Retry>,
 }
 
 impl Calendar {
-    /// At a start: our own boxes soon, each at a random moment of its own.
+    /// At a start: our own boxes are dialled soon, each at a random moment of its own.
     pub(in crate::engine) fn at_start(boxes: &KnownBoxes, delay: Duration, now: Timestamp, rng: &mut dyn Rng) -> Self {
         let mut calendar = Self {
             delay,
@@ -77,7 +77,7 @@ impl Calendar {
 
     // Deposits.
 
-    /// A contact does not answer: something is to be left at these places, where that is not planned yet.
+    /// A contact does not answer: plans to leave something at these boxes, except where that is planned already.
     pub(in crate::engine) fn wants(&mut self, contact: ContactId, places: &[Onion], now: Timestamp, rng: &mut dyn Rng) {
         for onion in places {
             let next = within(now, self.delay, rng);
@@ -85,12 +85,12 @@ impl Calendar {
         }
     }
 
-    /// The box to leave something at now.
+    /// The box at which to leave something now.
     pub(in crate::engine) fn deposit_due(&self, now: Timestamp) -> Option<(ContactId, Onion)> {
         self.slots.next(self.waiting(), now)
     }
 
-    /// The places that wait for a dial.
+    /// The boxes that wait for a dial.
     fn waiting(&self) -> Vec<Waiting<(ContactId, Onion)>> {
         let idle = self.deposits.iter().filter(|(_, retry)| retry.session.is_none());
         let waiting = idle.map(|(&key, retry)| {
@@ -118,13 +118,13 @@ impl Calendar {
         }
     }
 
-    /// Something was left there.
+    /// Something was left at this box.
     pub(in crate::engine) fn deposit_held(&mut self, place: (ContactId, Onion), session: SessionId, now: Timestamp) {
         self.standing.answered(place);
         self.slots.delivered(session, now);
     }
 
-    /// A deposit ended: what else there is for the same box follows on a circuit of its own.
+    /// A deposit ended: if there is more for the same box, it follows on a circuit of its own.
     pub(in crate::engine) fn deposit_ended(
         &mut self,
         place: (ContactId, Onion),
@@ -136,7 +136,7 @@ impl Calendar {
         retry.session.iter().for_each(|session| self.slots.ended(*session));
         match problem {
             Some(error) => {
-                // Only what it did itself counts against it.
+                // Only the carrier's own failures count against it.
                 if !matches!(error, AttemptError::Offline | AttemptError::Local) {
                     self.standing.missed(place);
                 }
@@ -146,7 +146,7 @@ impl Calendar {
         }
     }
 
-    /// There is nothing to leave there.
+    /// There is nothing to leave at this box.
     pub(in crate::engine) fn deposit_over(&mut self, place: (ContactId, Onion)) {
         if self.deposits.get(&place).is_some_and(|retry| retry.session.is_none()) {
             self.deposits.remove(&place);
@@ -155,7 +155,7 @@ impl Calendar {
 
     // Collections.
 
-    /// A box of ours is there, or there is news for it.
+    /// Dials a box of ours: it is new, or there is news for its carrier.
     pub(in crate::engine) fn collect(&mut self, box_id: BoxId, now: Timestamp) {
         let retry = self.collections.entry(box_id).or_insert_with(|| Retry::at(now));
         retry.next = retry.next.min(now);
@@ -172,7 +172,7 @@ impl Calendar {
         }
     }
 
-    /// It answered as it should.
+    /// The box answered as it should.
     pub(in crate::engine) fn collection_works(&mut self, box_id: BoxId) {
         if let Some(retry) = self.collections.get_mut(&box_id) {
             retry.failed = 0;
@@ -198,7 +198,7 @@ impl Calendar {
         self.collections.remove(&box_id);
     }
 
-    /// How it goes with our boxes.
+    /// How the attempts at our boxes go.
     pub(in crate::engine) fn attempts(&self) -> BTreeMap<BoxId, Attempts> {
         self.collections.iter().map(|(box_id, retry)| (*box_id, retry.attempts())).collect()
     }

@@ -114,8 +114,8 @@ fn a_check_that_fails_says_so_and_closes_what_was_opened_for_it() {
     );
 }
 
-/// Messages that may be larger than their class has tokens for are tried after the others; once they are gone, nothing of it
-/// is remembered.
+/// Messages that may be larger than their class has tokens for are tried after the others; once they are gone, nothing
+/// of them is remembered.
 #[test]
 fn what_found_no_token_is_remembered_for_as_long_as_it_waits() {
     let mut world = world(53, 1);
@@ -146,7 +146,7 @@ fn what_found_no_token_is_remembered_for_as_long_as_it_waits() {
 
 #[test]
 fn an_object_is_not_taken_in_crumbs() {
-    // Octets of each part, and how often the object of 4,096 is asked for.
+    // The octets of each part, and how often the object of 4,096 octets is asked for.
     for (part, asked) in [(0, 1), (1, 1), (1023, 1), (1024, 4), (2000, 3), (4096, 1)] {
         let mut world = world(55, 1);
         let list = format!("241- {} 4096 20783 unread\n242 1\n", ObjectId::from_bytes([1; 16]));
@@ -166,7 +166,7 @@ fn a_carrier_that_hands_out_the_same_for_ever_and_always_has_news_costs_little()
     set_online(&mut world, CAROL, false);
     world.submit(ALICE, CAROL, "one").unwrap();
     world.pass(WHILE);
-    // It deletes nothing, says that it did, and says after each list that something came.
+    // The carrier deletes nothing, says that it did, and says after each list that something came.
     let held_now = world.carriers[0].carrier.held();
     let (name, mailbox) = held_now.mailboxes().iter().next().unwrap();
     let object = mailbox.objects().next().unwrap();
@@ -185,7 +185,7 @@ fn a_carrier_that_hands_out_the_same_for_ever_and_always_has_news_costs_little()
     world.submit(ALICE, CAROL, "two").unwrap();
     world.pass(WHILE);
     assert_eq!((inbox(&world, CAROL), held(&world)), (2, 1));
-    // The next session deletes what this one believed to be gone.
+    // The next session deletes the objects that this one believed to be gone.
     world.pass(HOUR);
     assert_eq!((inbox(&world, CAROL), held(&world)), (2, 0));
     world.check();

@@ -20,10 +20,10 @@ use crate::wire::token::{Class, Epoch, Token, epoch, token};
 
 const ASKED: Ticket = Ticket(1);
 const BROUGHT: Ticket = Ticket(2);
-/// Tokens that are tried in one session: earlier checks may have used some.
+/// How many tokens are tried in one session: earlier checks may have used some.
 const TRIES: usize = 8;
 
-/// A check, and by what it is known when it comes back.
+/// A check, and the content by which it is known when it comes back.
 pub(in crate::engine) struct LastCheck {
     pub(in crate::engine) check: Check,
     content: ContentId,
@@ -38,10 +38,10 @@ pub(in crate::engine) struct CheckTask {
 }
 
 impl Boxes {
-    /// Begins a check, where none is on its way; how it goes is published.
+    /// Begins a check, unless one is on its way; its progress is published.
     ///
     /// # Errors
-    /// Where there is no such box, or none of its tokens is left for a check.
+    /// Where there is no such box, or it is not open, or contacts have all of its seats.
     pub(in crate::engine) fn check(
         &mut self,
         cx: &mut Context<'_>,
@@ -65,7 +65,7 @@ impl Boxes {
         Ok(Some(CheckTask { line, box_id: own_box.id, object: Vec::new(), tried: 0 }))
     }
 
-    /// What was left came back: `false` where it is no check of ours.
+    /// A content was collected: `false` if it is not the one of a check of ours.
     pub(in crate::engine) fn check_came_back(&mut self, out: &mut Out, content: ContentId) -> bool {
         let Some(known) = self.checks.values_mut().find(|known| known.content == content) else { return false };
         known.check = Check::Works;
@@ -119,7 +119,7 @@ impl Dialled for CheckTask {
     }
 
     fn ended(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes, problem: Option<AttemptError>) {
-        // It may have come back before its carrier's answer.
+        // The collection may have found it before the carrier's answer came.
         if let Some(known) = boxes.checks.get_mut(&self.box_id).filter(|known| known.check == Check::Leaving) {
             known.check = problem.map_or(Check::Left, Check::Failed);
         }
@@ -128,7 +128,7 @@ impl Dialled for CheckTask {
 }
 
 impl CheckTask {
-    /// Shows the next token that no contact has.
+    /// Shows the next token of a seat that no contact has.
     fn show_token(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes) {
         let (own_box, known) = (cx.state.boxes().get(self.box_id), boxes.checks.get(&self.box_id));
         let token = own_box
@@ -142,8 +142,8 @@ impl CheckTask {
     }
 }
 
-/// A token of a place that no contact has, of the half that whoever gets that place uses last. Each check begins somewhere else,
-/// so that it rarely meets what another has used.
+/// A token of a seat that no contact has, from the half of the tokens that a contact on that seat would use last. Each
+/// check begins somewhere else, so that it rarely meets a token that another check has used.
 fn token_for(own_box: &OwnBox, content: ContentId, object: &[u8], today: Epoch, tried: usize) -> Option<Token> {
     let class = Class::of(object.len() as u64)?;
     let (_, count) = OwnBox::classes().find(|(other, _)| *other == class)?;
@@ -165,7 +165,7 @@ mod tests {
     use crate::engine::state::boxes::own::{Seat, Stage};
     use crate::engine::state::profile::SecretBytes;
 
-    /// A box with these places: whether somebody has each.
+    /// A box with these seats: whether a contact has each.
     fn own_box(taken: &[bool]) -> OwnBox {
         let seats = (1..).zip(taken).map(|(number, taken)| Seat {
             seed: TokenSeed::from_bytes([number; 32]),
@@ -191,7 +191,7 @@ mod tests {
     fn a_check_shows_each_token_of_the_free_places_once_wherever_it_begins() {
         let (own_box, object) = (own_box(&[true, false, true, false]), [0; 4096]);
         let class = Class::of(4096).unwrap();
-        // Of sixteen the last eight, and the epoch of the day.
+        // Of sixteen tokens the last eight, and the epoch of the day.
         let epoch = 20_805 / limits::BOX_EPOCH_DAYS * limits::BOX_EPOCH_DAYS;
         let free = [2, 4].map(|number| TokenSeed::from_bytes([number; 32]));
         let all: Vec<_> = free.iter().flat_map(|seed| (8..16).map(move |i| token(seed, epoch, class, i))).collect();

@@ -12,7 +12,7 @@ pub(in crate::engine) enum DepositClient {
     Friend(DeliveryClient),
 }
 
-/// What the one or the other reports.
+/// What the client of a carrier or of a friend reports.
 pub(in crate::engine) enum DepositEvent {
     Carrier(Service),
     Friend(Event),

@@ -26,11 +26,11 @@ use crate::wire::mailbox::{BoxCommand, Entry, Part, Policy, Registration, Select
 use crate::wire::token::{Class, Epoch, epoch};
 
 const PURPOSE: &str = "collect";
-/// A session ends by itself so long before its carrier would end it. The next one follows at once: it sees whether sets are
-/// missing, and a connection that is dead without saying so does not last.
+/// How long before its carrier would end it a session ends by itself. The next one follows at once: it sees whether
+/// sets are missing, and so a connection that is dead without saying so does not last.
 const MARGIN: Duration = Duration::from_secs(120);
 
-/// What it waits for.
+/// What a session waits for.
 enum Step {
     Dialling,
     /// REGISTER was sent.
@@ -43,7 +43,7 @@ enum Step {
     Proving,
     /// IDENTIFY was sent.
     Identifying,
-    /// The proof is being signed; for one command, where the carrier wants that.
+    /// The proof is being signed; for one command, where the carrier wants a proof for each.
     Signing([u8; 32], Option<String>),
     /// RESPOND was sent.
     Responding,
@@ -55,7 +55,7 @@ enum Step {
     Watching,
     /// LIST was sent.
     Listing,
-    /// RETRIEVE was sent; this is what came before.
+    /// RETRIEVE was sent; these bytes of the object came before.
     Fetching(Entry, Vec<u8>),
     /// An object is being judged.
     Judging(ObjectId),
@@ -63,11 +63,11 @@ enum Step {
     Deleting,
     /// A commit is under way.
     Noting,
-    /// There is nothing to do until then.
+    /// There is nothing to do until this moment.
     Resting(Timestamp),
 }
 
-/// A command that waits, with what it waits for then.
+/// A command that waits, and the step that follows when it is sent.
 struct Asked {
     command: BoxCommand,
     block: Vec<u8>,
@@ -85,23 +85,23 @@ pub(in crate::engine) struct CollectTask {
     /// For how long the carrier lets an identification count; `None` until it was asked.
     policy: Option<Policy>,
     identified: bool,
-    /// Until when it counts, where that is not the whole session.
+    /// Until when our identification counts, where that is not the whole session.
     identified_until: Option<Timestamp>,
-    /// What waits until the carrier has seen our key for it.
+    /// The command that waits until the carrier has seen our key for it.
     held_back: Option<Asked>,
     watching: bool,
     /// The carrier takes no more sets now.
     sets_refused: bool,
     /// The carrier does not take these pages now.
     pages_refused: BTreeSet<InvitationId>,
-    /// Whether something may be there that is not in the list.
+    /// Whether the box may hold something that is not in the list.
     news: bool,
-    /// The list is not asked for before.
+    /// LIST is not sent before this moment.
     list_from: Timestamp,
     listed: VecDeque<Entry>,
-    /// What could not be taken now.
+    /// Objects that could not be taken now.
     passed_over: BTreeSet<ObjectId>,
-    /// What was judged, and is not taken again whatever the carrier lists.
+    /// Objects that were judged, and are not taken again whatever the carrier lists.
     judged: BTreeSet<ObjectId>,
     /// How many objects in a row were nothing for us.
     refused: u32,
@@ -122,7 +122,7 @@ impl Boxes {
         None
     }
 
-    /// Tells contacts of boxes of ours that they do not know yet: each gets a seat, and a card that names it.
+    /// Gives contacts that do not know our boxes yet a seat in each, and a card that names them.
     pub(in crate::engine) fn offer_seats(&mut self, cx: &mut Context<'_>) {
         if self.seating.is_some() {
             return;
@@ -152,7 +152,7 @@ impl Boxes {
         }
     }
 
-    /// Contacts have seats, or that failed.
+    /// The commit that gives contacts seats is over.
     pub(in crate::engine) fn completed(&mut self, op: OpId) {
         self.seating.take_if(|seating| *seating == op);
     }
@@ -238,7 +238,7 @@ impl Dialled for CollectTask {
             boxes.partly_fetched.remove(&self.box_id);
             boxes.calendar.collection_over(self.box_id);
         } else {
-            // The next session goes on with what it has.
+            // The next session for the same box goes on with the bytes that came.
             let step = std::mem::replace(&mut self.step, Step::Dialling);
             if let Step::Fetching(entry, bytes) = self.held_back.take().map_or(step, |asked| asked.step)
                 && !bytes.is_empty()
@@ -293,7 +293,7 @@ impl CollectTask {
         self.ask(now, &identify, b"", 0, Step::Identifying);
     }
 
-    /// Asks what the owner alone may ask, once the carrier has seen our key for it.
+    /// Sends a command that only the owner may send, once the carrier has seen our key for it.
     fn ask_as_owner(
         &mut self,
         now: Timestamp,
@@ -310,10 +310,10 @@ impl CollectTask {
         self.ask(now, &command, &block, bound, step);
     }
 
-    /// Begins whatever comes next.
+    /// Begins the next step.
     fn next(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes) {
         let Some(own_box) = cx.state.boxes().get(self.box_id) else { return self.end(cx, boxes, None) };
-        // What takes long is begun by a session that has time for it.
+        // Only a session that has time for them begins things that take long.
         let end = self.begun.plus(limits::WIRE_SESSION.saturating_sub(MARGIN));
         let young = cx.now.since(self.begun) < limits::WIRE_SESSION / 2;
         if cx.now >= end || (!young && !self.listed.is_empty()) {
@@ -324,7 +324,7 @@ impl CollectTask {
         }
     }
 
-    /// Lets the carrier know us, our tokens and our pages; `false` where it does.
+    /// Lets the carrier know us, our tokens and our pages; `false` where it knows all of them.
     fn prepare(&mut self, cx: &mut Context<'_>, boxes: &Boxes, own_box: &OwnBox) -> bool {
         if own_box.stage == Stage::Registering {
             let certificate = own_box.certificate.clone();
@@ -347,7 +347,7 @@ impl CollectTask {
         true
     }
 
-    /// Looks what is there, and takes it; `false` where there is nothing that can be taken now.
+    /// Lists what the box holds and takes it; `false` where nothing can be taken now.
     fn collect(&mut self, cx: &Context<'_>, boxes: &mut Boxes, own_box: &OwnBox) -> bool {
         let mailbox = own_box.fingerprint.to_string();
         if !self.watching {
@@ -369,7 +369,7 @@ impl CollectTask {
         true
     }
 
-    /// Nothing is to be done until something comes; a box that is given up, and that nobody uses any more, goes.
+    /// There is nothing to do until something comes. A box that is given up, and that nobody uses any more, is removed.
     fn rest_until(&mut self, cx: &mut Context<'_>, own_box: &OwnBox, end: Timestamp) {
         let nothing_left = self.passed_over.is_empty() && self.listed.is_empty();
         if nothing_left && !self.news && own_box.stage == Stage::Leaving && is_forgotten(cx.state, own_box) {
@@ -403,7 +403,7 @@ impl CollectTask {
     }
 }
 
-/// Whether nobody leaves anything at a box any more: everybody who knew it was told.
+/// Whether nobody leaves anything at a box any more: every contact that knew it was told.
 fn is_forgotten(state: &State, own_box: &OwnBox) -> bool {
     let told = |contact| {
         let entry = state.book().contact(contact);

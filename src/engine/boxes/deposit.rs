@@ -36,23 +36,23 @@ use friend::friend_at;
 
 const ASKED: Ticket = Ticket(1);
 const BROUGHT: Ticket = Ticket(2);
-/// About so much more than its content an object has; one chunk in 200 is added by the tags.
+/// About how many bytes an object has more than its content; the tags of its chunks add one byte in 200 besides.
 const SEAL_BYTES: u64 = 2048;
 
-/// What is left.
+/// What a session leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine) enum Deposit {
     /// A queued message.
     Mail(QueueId),
     /// Receipts that the contact is owed.
     Receipts,
-    /// Nothing: the page of its invitation is fetched.
+    /// Nothing: it fetches the page of the contact's invitation.
     Page,
-    /// Our card of this id, in answer to that page or to theirs.
+    /// Our card of this id, as the answer to that page or to the contact's card.
     Card(ContentId),
 }
 
-/// How far it is.
+/// How far a session is.
 enum Stage {
     Dialling,
     /// A page was asked for, or is being looked at.
@@ -60,7 +60,7 @@ enum Stage {
     Sealing,
     /// The token is being noted; a friend needs none.
     Noting(Arc<[u8]>, Option<Token>),
-    /// Asked, with the object to bring where it was not brought at once.
+    /// The carrier or the friend was asked; with the object to bring next, where it was not brought at once.
     Asked(Option<Arc<[u8]>>),
     Brought,
     /// The outcome is being noted.
@@ -69,40 +69,40 @@ enum Stage {
 
 /// An operation that a session waits for.
 enum InFlight {
-    /// What is to be left is being sealed.
+    /// The thing to leave is being sealed.
     Seal,
     /// The certificate of a page is being checked.
     Certificate(Arc<[u8]>),
     /// It is noted that the token is about to be shown.
     Noted,
-    /// It is noted that the carrier has it; or what a page said.
+    /// It is noted that the carrier has the object; or what a page said.
     Held,
-    /// It is noted that the carrier says that it does not have it.
+    /// It is noted that the carrier says that it does not have the object.
     Refused,
 }
 
-/// One session that leaves one thing at a contact's box.
+/// One session that leaves one thing for a contact: at a box, or with a friend.
 pub(in crate::engine) struct DepositTask {
     line: Line<DepositClient>,
     contact: ContactId,
     carrier: Onion,
     deposit: Deposit,
     receipt: Receipt,
-    /// Who carries it, where that is no carrier of a box.
+    /// The friend who forwards the object, where the session is not with a carrier.
     friend: Option<ContactId>,
     stage: Stage,
-    /// It waits for one operation at a time.
+    /// A session waits for one operation at a time.
     in_flight: Option<(OpId, InFlight)>,
 }
 
-/// Whose memory a deposit uses.
+/// The rooms whose memory a deposit uses.
 pub(in crate::engine) struct DepositRooms<'r> {
     pub(in crate::engine) boxes: &'r mut Boxes,
     pub(in crate::engine) deliver: &'r mut Deliver,
 }
 
 impl Boxes {
-    /// A contact does not answer: its boxes come next, and the friend who carries what is for it.
+    /// A contact does not answer: its boxes come next, and the friend who forwards to it.
     pub(in crate::engine) fn wants_deposits(&mut self, cx: &mut Context<'_>, contact: ContactId) {
         let boxes = cx.state.boxes();
         let named = boxes.of(contact).into_iter().flat_map(|of| of.iter()).map(|named| named.onion);
@@ -124,7 +124,7 @@ impl Boxes {
                 Deposit::Receipts | Deposit::Page | Deposit::Card(_) => 0,
             };
             let friend = friend_at(cx.state, contact, carrier);
-            // A friend knows us; no carrier of a box is to.
+            // A friend may know who we are; a carrier must not.
             let line = Line::dial(cx.out, carrier, friend);
             self.calendar.deposit_begins(place, line.session(), bytes, cx.now);
             if deposit == Deposit::Receipts {
@@ -136,7 +136,7 @@ impl Boxes {
         None
     }
 
-    /// What is to be left at a box of a contact, where there is something.
+    /// What is to be left at a box of a contact, if there is anything.
     fn deposit_for(&self, cx: &Context<'_>, deliver: &Deliver, contact: ContactId, carrier: Onion) -> Option<Deposit> {
         let entry = cx.state.book().contact(contact)?;
         if friend_at(cx.state, contact, carrier).is_some() {
@@ -174,8 +174,8 @@ impl Boxes {
     }
 }
 
-/// Whether another copy of a message may be made that others hold for days: each has to end before the recipient may have
-/// forgotten that it had the first.
+/// Whether another copy of a message may be made for others to hold for days. A copy must end before the recipient may
+/// have forgotten that it had the first.
 fn may_copy(cx: &Context<'_>, queue: QueueId) -> bool {
     cx.state.queue().get(queue).is_some_and(|queued| cx.now < queued.submitted.plus(limits::EXPIRY_MAX))
 }
@@ -217,7 +217,7 @@ impl Dialled for DepositTask {
                 self.page_checked(cx, rooms, bytes, usable);
             }
             (InFlight::Noted, Completion::Committed(result)) => self.noted(cx, rooms, result),
-            // Where our own disk failed the copy is one without an answer: one more may follow.
+            // If our own disk failed, the copy counts as one without an answer: one more may follow.
             (InFlight::Held, Completion::Committed(result)) => {
                 self.end(cx, rooms, result.err().map(|_| AttemptError::Local));
             }
@@ -262,7 +262,7 @@ impl DepositTask {
         self.line.session()
     }
 
-    /// Begins an operation; the session waits for it.
+    /// Begins an operation; the session waits until it is over.
     fn begin(&mut self, cx: &mut Context<'_>, operation: InFlight) -> OpId {
         let op = cx.out.operation(Owner::Task(self.session()));
         self.in_flight = Some((op, operation));
@@ -274,7 +274,7 @@ impl DepositTask {
         self.in_flight = Some((op, operation));
     }
 
-    /// Lets what is to be left be sealed; `None` where that is not to be left any more.
+    /// Seals the thing to leave; `None` if it is not to be left any more.
     fn seal(&mut self, cx: &mut Context<'_>, deliver: &Deliver, certificate: Arc<[u8]>) -> Option<()> {
         let sizes = if self.friend.is_some() { Sizes::All } else { Sizes::Box };
         let expires = Timestamp::from_secs(cx.now.plus(limits::EXPIRY_MAX).secs());
@@ -300,7 +300,7 @@ impl DepositTask {
         Some(())
     }
 
-    /// What is to be left was sealed.
+    /// The thing to leave was sealed.
     fn sealed(&mut self, cx: &mut Context<'_>, rooms: &mut DepositRooms<'_>, result: Result<Vec<u8>, Refusal>) {
         let (contact, carrier) = (self.contact, self.carrier);
         let object: Arc<[u8]> = match result {
@@ -321,7 +321,8 @@ impl DepositTask {
             if object.len() as u64 > limits::PAGE_ANSWER_BYTES {
                 return self.end(cx, rooms, Some(AttemptError::Later));
             }
-            // Of a card nobody needs to know whether it may have arrived: it is sent until it is answered.
+            // No report ever says whether a card may have arrived, so nothing is noted: a card is sent until it is
+            // answered.
             return self.hand_over(cx, rooms, object, Some(token));
         }
         if let (Some(friend), Deposit::Mail(queue)) = (self.friend, self.deposit) {
@@ -335,7 +336,7 @@ impl DepositTask {
         };
         let recalled = queue.is_some_and(|queue| rooms.deliver.is_recalled(queue));
         let Some((place, token)) = token.filter(|_| !recalled) else {
-            // No token is left, for now; one of another class may be.
+            // No token of this class is left for now; one of another class may be.
             rooms.boxes.unplaced.extend(queue.map(|queue| (carrier, queue)));
             return self.end(cx, rooms, Some(AttemptError::Later));
         };
@@ -355,7 +356,7 @@ impl DepositTask {
         self.commit(cx, Record::Boxes(BoxRecord::Deposited { contact, queue, onion, place, receipt }), InFlight::Noted);
     }
 
-    /// What is about to be shown is noted on the disk, or is not.
+    /// The commit before the hand-over is over: it succeeded, or failed.
     fn noted(
         &mut self,
         cx: &mut Context<'_>,
@@ -394,7 +395,7 @@ impl DepositTask {
                 machine.send(now, BROUGHT, job);
                 self.stage = Stage::Brought;
             }
-            // It broke off before anything was handed over.
+            // The session broke off before anything was handed over.
             _ => return self.refused(cx, rooms),
         }
         self.drive(cx, rooms, |_| ());
@@ -406,9 +407,9 @@ impl DepositTask {
             Service::Arrived(..) => return,
             Service::Failed(..) => {
                 return match self.stage {
-                    // Nothing was handed over: what is under way notices.
+                    // Nothing was handed over: the operation under way notices that the connection is gone.
                     Stage::Dialling | Stage::Sealing | Stage::Noting(..) | Stage::Settling => self.line.lose(),
-                    // It may be there; or there is no page.
+                    // The object may have arrived; or there is no page.
                     Stage::Fetching | Stage::Asked(_) | Stage::Brought => {
                         self.end(cx, rooms, Some(AttemptError::Broken));
                     }
@@ -434,7 +435,7 @@ impl DepositTask {
         }
     }
 
-    /// It is where it was to be left.
+    /// The carrier or the friend has the object.
     fn held(&mut self, cx: &mut Context<'_>, rooms: &mut DepositRooms<'_>) {
         self.stage = Stage::Settling;
         let (contact, carrier, receipt) = (self.contact, self.carrier, self.receipt);
@@ -443,7 +444,7 @@ impl DepositTask {
             Deposit::Mail(queue) => {
                 Some(vec![Record::Boxes(BoxRecord::DepositSettled { contact, queue, receipt, held: Some(cx.now) })])
             }
-            // They may have gone another way meanwhile.
+            // The receipts may have gone another way meanwhile.
             Deposit::Receipts => rooms.deliver.receipts().returned_records(contact),
             Deposit::Page => None,
             Deposit::Card(card) => {
@@ -457,7 +458,7 @@ impl DepositTask {
         }
     }
 
-    /// The carrier did not take it, as it says; or nothing was handed over.
+    /// The carrier or the friend says that it did not take the object; or nothing was handed over.
     fn refused(&mut self, cx: &mut Context<'_>, rooms: &mut DepositRooms<'_>) {
         self.stage = Stage::Settling;
         let Deposit::Mail(queue) = self.deposit else { return self.end(cx, rooms, Some(AttemptError::Later)) };
@@ -518,7 +519,7 @@ mod tests {
 
     #[test]
     fn a_content_is_left_in_the_class_that_has_room_for_its_seal_too() {
-        // The last sizes of each class: with a two-hundredth more and 2 KiB it is full.
+        // The largest sizes of each class: a two-hundredth more and 2 KiB fill it.
         for (size, class) in [
             (0, 12),
             (2038, 12),

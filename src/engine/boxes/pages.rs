@@ -26,7 +26,7 @@ pub(in crate::engine) struct NewPage {
     pub(in crate::engine) bytes: Vec<u8>,
 }
 
-/// The token of a contact's page at this carrier.
+/// The keys of a contact's page at this carrier.
 pub(in crate::engine) fn page_keys(state: &State, contact: ContactId, carrier: Onion) -> Option<PageKeys> {
     let secret = state.book().contact(contact)?.cards.pending.as_ref()?.secret?;
     state.boxes().pages(contact).contains(&carrier).then(|| PageKeys::new(&secret, carrier))
@@ -36,7 +36,7 @@ pub(in crate::engine) fn page_token(state: &State, contact: ContactId, carrier: 
     Some(page_keys(state, contact, carrier)?.token())
 }
 
-/// A carrier has the greeting for a contact, who may be away for as long as that is held: so long it counts.
+/// A carrier holds the greeting for a contact, which may be away for that long: so the greeting counts for as long.
 pub(in crate::engine) fn greeting_waits(
     state: &State,
     now: Timestamp,
@@ -51,7 +51,7 @@ pub(in crate::engine) fn greeting_waits(
 }
 
 impl Boxes {
-    /// A page that a carrier of ours is to have and has not got since the start.
+    /// A page that a carrier of ours should have, and has not got from us since the start.
     pub(in crate::engine) fn missing_page(
         &self,
         cx: &mut Context<'_>,
@@ -63,7 +63,7 @@ impl Boxes {
         }
         let missing = |id| !refused.contains(&id) && !self.posted_pages.contains(&(own_box.id, id));
         let mut invitations = cx.state.book().invitations();
-        // One that is older than the box does not name it.
+        // An invitation that is older than the box does not name it.
         let invitation = invitations.find(|one| one.is_open(cx.now) && one.made > own_box.since && missing(one.id))?;
         let keys = PageKeys::new(&invitation.secret?, own_box.onion);
         let until = epoch(invitation.expires).min(epoch(cx.now).saturating_add(limits::PAGE_DAYS));
@@ -71,7 +71,7 @@ impl Boxes {
         Some(NewPage { invitation: invitation.id, name: hash_of(&keys.token()), until, bytes })
     }
 
-    /// What is to be done with the page of somebody whom we greet.
+    /// What is to be done at this carrier for a contact whose page we know: fetch the page, leave a card, or nothing.
     pub(in crate::engine) fn greeting_for(&self, state: &State, contact: &Contact, carrier: Onion) -> Option<Deposit> {
         page_token(state, contact.id, carrier)?;
         let greets = !matches!(contact.status, ContactStatus::Blocked | ContactStatus::Request);
@@ -206,7 +206,7 @@ mod tests {
         let mut world = greeted(3, 1);
         world.pass(HOUR);
         set_online(&mut world, BOB, false);
-        // Longer than the five days of what is under way, and the two that clocks may differ.
+        // This is longer than the five days that a greeting counts, and the two by which clocks may differ.
         world.pass(9 * DAY);
         set_online(&mut world, ALICE, true);
         world.pass(HOUR);
@@ -224,7 +224,7 @@ mod tests {
         world.pass(2 * HOUR);
         assert_eq!(status(&world, ALICE, BOB), Some(ContactStatus::Confirmed));
         assert_eq!(status(&world, BOB, ALICE), Some(ContactStatus::Confirmed));
-        // Where nobody comes for it, it ends.
+        // If the maker never comes for the card, the greeting ends.
         let mut world = greeted(8, 1);
         world.pass(15 * DAY);
         assert_eq!(world.messages(BOB, FolderRole::Inbox).len(), 1);

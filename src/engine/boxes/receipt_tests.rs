@@ -126,7 +126,7 @@ fn mail_to_somebody_who_returns_no_receipts_ends_as_handed_over() {
     assert!(reports.iter().all(|text| !text.contains("Action: failed")), "it is no failure");
     assert!(reports.iter().any(|text| text.contains("A carrier of theirs has it")), "the notice after a day says so");
     assert!(world.messages(ALICE, FolderRole::Outbox).is_empty());
-    // And back.
+    // And in the other direction.
     world.apart.clear();
     give(&mut world, true);
     world.apart.insert((ALICE, CAROL));
@@ -186,7 +186,7 @@ fn who_may_know_hears_what_was_read_and_nobody_else() {
         world.request(CAROL, Request::Store { folder, uids: vec![uid], change, flags }).unwrap();
     };
     let uids = |world: &World| world.messages(CAROL, FolderRole::Inbox).iter().map(|m| m.uid).collect::<Vec<_>>();
-    // Directly, while nobody may know.
+    // The message goes directly, while carol tells nobody what she has read.
     world.submit(ALICE, CAROL, "one").unwrap();
     world.pass(MINUTE);
     let first = uids(&world)[0];
@@ -194,7 +194,7 @@ fn who_may_know_hears_what_was_read_and_nobody_else() {
     world.pass(2 * HOUR);
     assert!(matches!(progress(&world), Progress::Delivered(_)));
     world.request(CAROL, Request::Tell { contact, told: ReceiptPolicy::Read }).unwrap();
-    // Directly, and by the box.
+    // Another goes directly, and a third by the box.
     world.submit(ALICE, CAROL, "two").unwrap();
     world.pass(MINUTE);
     world.apart.insert((ALICE, CAROL));
@@ -232,7 +232,7 @@ fn a_message_whose_receipt_and_reading_come_together_is_reported_once() {
     let (message, visible) = (world.message(ALICE, "one"), vec![recipient.clone()]);
     world.request(ALICE, Request::Submit(Submission { recipients: vec![recipient], visible, message, asked })).unwrap();
     world.pass(WHILE);
-    // She reads it at once, before the receipt is on its way, and both go together.
+    // She reads the message before its receipt is on its way, so the two go together.
     let inbox = world.nodes[CAROL].published.mailbox.by_role(FolderRole::Inbox).unwrap();
     let (folder, uids) = (inbox.id, inbox.messages.iter().map(|message| message.uid).collect());
     let (change, flags) = (FlagChange::Add, NamedFlags::system(Flags::SEEN));
@@ -255,7 +255,7 @@ fn a_receipt_says_nothing_of_when_the_message_was_collected() {
         while inbox(&world, CAROL) == 0 {
             world.pass(MINUTE);
         }
-        // She is reached by nobody, and reaches everybody.
+        // Nobody reaches her, and she reaches everybody.
         world.apart.remove(&(CAROL, ALICE));
         let collected = world.now;
         while progress(&world) == Progress::Queued {

@@ -14,7 +14,7 @@ use crate::mail::Invitation;
 
 const UNKNOWN: RequestError = RequestError::NotFound("box");
 
-/// Rents a box with the invitation to a box. The carrier hears of it in the next session.
+/// Rents a box with an invitation of its carrier, which hears of it in the next session.
 pub(in crate::engine) fn rent_box(cx: &mut Context<'_>, text: &str, name: String, keys: BoxKeys) -> Outcome {
     let invitation = Invitation::parse_box(text)?;
     check_petname(&name)?;
@@ -49,8 +49,8 @@ pub(in crate::engine) fn rent_box(cx: &mut Context<'_>, text: &str, name: String
     Ok(Change::done(vec![Record::Boxes(BoxRecord::BoxRented { own_box: Box::new(own_box) })], RequestError::NameTaken))
 }
 
-/// Gives a box up: at once where the carrier never had it, otherwise as soon as our contacts know. What is there until
-/// then is collected.
+/// Gives a box up: at once where the carrier never had it, otherwise as soon as our contacts know. Until then its mail
+/// is still collected.
 pub(in crate::engine) fn leave_box(cx: &mut Context<'_>, name: &str) -> Outcome {
     let own_box = cx.state.boxes().by_name(name).ok_or(UNKNOWN)?;
     if own_box.stage == Stage::Registering {

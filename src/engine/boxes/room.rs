@@ -22,13 +22,13 @@ pub(in crate::engine) struct Boxes {
     pub(super) calendar: Calendar,
     /// How the last check of each box of ours went.
     pub(super) checks: BTreeMap<BoxId, LastCheck>,
-    /// The beginning of an object at a box whose rest did not come.
+    /// The beginning of an object at a box, where the rest did not come.
     pub(super) partly_fetched: BTreeMap<BoxId, (ObjectId, Vec<u8>)>,
     /// Messages that fit no token.
     pub(super) too_large_for_boxes: BTreeSet<QueueId>,
-    /// Messages that a friend did not take, or that cannot be given to one: others come first.
+    /// Messages that a friend did not take, or that cannot be given to one: other messages come first.
     pub(super) refused_by_friend: BTreeSet<QueueId>,
-    /// Messages that could not be left at a box when they were to be: others come first there.
+    /// Messages that could not be left at a box when they were to be: other messages come first there.
     pub(super) unplaced: BTreeSet<(Onion, QueueId)>,
     /// Cards of ours that carriers hold.
     pub(super) left_cards: BTreeSet<(Onion, ContentId)>,
@@ -36,7 +36,7 @@ pub(in crate::engine) struct Boxes {
     pub(super) posted_pages: BTreeSet<(BoxId, InvitationId)>,
     /// Contacts whose receipts are being left at a box.
     pub(super) returning: BTreeSet<ContactId>,
-    /// The commit that gives contacts seats.
+    /// The commit under way that gives contacts seats.
     pub(super) seating: Option<OpId>,
 }
 
@@ -56,7 +56,7 @@ impl Boxes {
         self.calendar.surplus()
     }
 
-    /// How it goes with our own boxes, for people.
+    /// How the attempts at our own boxes go, for people.
     pub(in crate::engine) fn attempts(&self) -> BTreeMap<BoxId, Attempts> {
         self.calendar.attempts()
     }
@@ -66,7 +66,7 @@ impl Boxes {
         self.checks.iter().map(|(box_id, last)| (*box_id, last.check)).collect()
     }
 
-    /// The messages that a friend did not take.
+    /// The messages that a friend did not take, or that cannot be given to one.
     #[cfg(test)]
     pub(in crate::engine) const fn refused_by_friend(&self) -> &BTreeSet<QueueId> {
         &self.refused_by_friend
@@ -99,12 +99,13 @@ impl Boxes {
         self.unplaced.retain(|(_, other)| *other != queue);
     }
 
-    /// A commit is applied and shown: what its records mean for boxes.
+    /// A commit is applied and published: what its records mean for boxes.
     pub(in crate::engine) fn on_records(&mut self, cx: &mut Context<'_>, deliver: &Deliver, records: &[Record]) {
         for record in records {
             match record {
                 Record::Queue(QueueRecord::Submitted { queued }) => {
-                    // Nothing waits for a contact that a direct attempt did not reach lately.
+                    // If the last direct attempt did not reach the contact, the message goes to its boxes without
+                    // another one.
                     for contact in queued.recipients.keys().copied() {
                         if deliver.is_away(contact) {
                             self.wants_deposits(cx, contact);

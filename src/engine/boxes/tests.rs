@@ -19,7 +19,7 @@ use crate::wire::token::{Class, epoch};
 pub(in crate::engine) const ALICE: usize = 0;
 pub(in crate::engine) const CAROL: usize = 1;
 pub(in crate::engine) const HOUR: Duration = Duration::from_secs(3600);
-/// Longer than it takes until something is at a box.
+/// Longer than it takes until a message is at a box.
 pub(in crate::engine) const WHILE: Duration = Duration::from_secs(400);
 
 /// Alice and carol know each other, and carol has boxes at so many carriers.
@@ -142,7 +142,8 @@ fn a_token_is_noted_before_it_is_shown_and_never_shown_for_something_else() {
     let mut world = world(5, 1);
     set_online(&mut world, CAROL, false);
     world.submit(ALICE, CAROL, "one").unwrap();
-    // The carrier stores it and its answer is lost: another token next time, and the copies are one message.
+    // The carrier stores the object and its answer is lost: the next copy has another token, and the copies are one
+    // message.
     world.cut_at = Some(b"202 ROGER");
     let until = world.now.plus(limits::DEPOSIT_SPREAD + MINUTE);
     while held(&world) == 0 && world.now < until {
@@ -203,7 +204,7 @@ fn a_carrier_that_says_that_it_has_none_is_not_believed() {
     let mut world = world(14, 1);
     set_online(&mut world, CAROL, false);
     world.submit(ALICE, CAROL, "one").unwrap();
-    // Its disk fails, so that it says it has nothing, and has it all the same.
+    // The carrier's disk fails, so that it says that it has no object, and has it all the same.
     world.carriers[0].failing_commits = u32::MAX;
     world.pass(6 * DAY);
     assert!(matches!(progress(&world), Progress::Failed(_, FailureReason::Unconfirmed)), "{:?}", progress(&world));
@@ -229,7 +230,7 @@ fn a_receipt_counts_whatever_the_carrier_said() {
     let published = &world.nodes[ALICE].published;
     let (queue, contact) = (published.queue.iter().next().unwrap().id, world.contact(ALICE, CAROL).unwrap().id);
     let receipt = published.boxes.copies(queue, contact)[0].receipt;
-    // As if it had answered that it does not have it.
+    // As if the carrier had answered that it does not have the object.
     world.append(ALICE, vec![Record::Boxes(BoxRecord::DepositSettled { contact, queue, receipt, held: None })], vec![]);
     world.restart(ALICE);
     assert!(world.nodes[ALICE].published.boxes.copies(queue, contact).is_empty());
@@ -328,7 +329,7 @@ fn sets_are_uploaded_ahead_for_as_long_as_the_box_is_there() {
     world.check();
 }
 
-/// Carol's clock and her carrier's are wrong for this long by so much; then all is as it should be.
+/// For so long the clocks of carol and of her carrier are wrong by so much; then they are right again.
 fn wrong_clock(world: &mut World, by: Duration, lasting: Duration) {
     let before = world.now;
     world.now = before.plus(by);
@@ -384,7 +385,7 @@ fn a_message_for_which_no_token_is_left_keeps_no_other_back() {
     }
     world.pass(2 * HOUR);
     assert_eq!(held(&world), 16, "all that there are of this size");
-    // It could be larger than it is.
+    // The message could be larger than it is.
     size(&mut world, 2200);
     world.pass(HOUR);
     size(&mut world, 6000);
@@ -465,7 +466,7 @@ fn a_check_goes_to_the_carrier_and_comes_back_and_says_where_it_does_not() {
 
 #[test]
 fn a_large_object_goes_on_where_its_session_broke() {
-    // In the answer of the carrier; and where the key is shown once more.
+    // The session breaks in the carrier's answer; and where the key has to be shown once more.
     large_object(Policy::Session, b"252 2097152 ");
     large_object(Policy::Command, b"OFFSET=2097152");
 }
@@ -484,7 +485,7 @@ fn large_object(policy: Policy, cut_at: &'static [u8]) {
     assert_eq!(held(&world), 1);
     world.apart.extend([(ALICE, CAROL), (CAROL, ALICE)]);
     world.replies.clear();
-    // The third part.
+    // The session breaks in the third part.
     world.cut_at = Some(cut_at);
     set_online(&mut world, CAROL, true);
     world.pass(HOUR);
@@ -505,7 +506,7 @@ fn sets_have_sizes_that_say_nothing_of_how_many_contacts_there_are() {
         assert!(size.is_power_of_two() && size <= limits::TOKENS_OF_SET, "{class:?}");
         bytes += u64::from(count) * limits::BOX_SEATS as u64 * class.bytes();
     }
-    // Those of the last 14 days and those ahead.
+    // The sets of the last 14 days and those ahead.
     let sets = u64::from(limits::TOKENS_AFTER_DAYS.div_ceil(limits::BOX_EPOCH_DAYS) + 1 + limits::BOX_EPOCHS_AHEAD);
     assert!(sets * bytes <= limits::MAILBOX_QUOTA / 2, "half of the usual quota is for what is there");
     assert_eq!(Class::ALL.len(), 7);
@@ -526,7 +527,7 @@ fn whatever_a_carrier_wants_shown_for_each_command_is_shown() {
         set_online(&mut world, CAROL, true);
         world.pass(5 * MINUTE);
         assert_eq!((inbox(&world, CAROL), held(&world)), (3, 0), "{policy:?}");
-        // What comes while she watches, long after her key was shown.
+        // Mail comes while she watches, long after her key was shown.
         world.pass(6 * MINUTE);
         world.submit(ALICE, CAROL, "late").unwrap();
         world.pass(20 * MINUTE);
@@ -558,7 +559,7 @@ fn what_is_left_at_a_drop_goes_on_circuits_that_nobody_knows_the_author_by() {
     let (direct, left) = (of(carol), of(carrier));
     assert!(!direct.is_empty() && direct.iter().all(|on| *on == Some(contact)), "her own circuits: {direct:?}");
     assert!(!left.is_empty() && left.iter().all(Option::is_none), "new ones: {left:?}");
-    // And what she collects, she collects on circuits of no contact.
+    // She collects on circuits of no contact.
     world.circuits.clear();
     set_online(&mut world, CAROL, true);
     world.pass(HOUR);

@@ -22,7 +22,7 @@ use crate::wire::Status;
 use crate::wire::mailbox::{BoxCommand, Challenge, Entry, IdentificationChallenge, Policy, Said};
 
 impl CollectTask {
-    /// The carrier answered what this step asked.
+    /// The carrier answered the command of this step.
     pub(in crate::engine) fn answered(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes, lines: &[Answered]) {
         let Some((last, before)) = lines.split_last() else { return };
         let Some(own_box) = cx.state.boxes().get(self.box_id) else { return self.end(cx, boxes, None) };
@@ -60,7 +60,8 @@ impl CollectTask {
                 self.next(cx, boxes);
             }
             Step::Fetching(entry, bytes) => self.fetch_answered(cx, boxes, own_box, (entry, bytes), last),
-            // No honest box holds so many objects that are not for us: the carrier makes them up, or lets somebody fill it.
+            // No honest box holds so many objects that are not for us: the carrier makes them up, or lets somebody fill
+            // it.
             Step::Deleting if self.refused >= limits::COLLECT_REFUSED => {
                 self.end(cx, boxes, Some(AttemptError::Later));
             }
@@ -80,7 +81,7 @@ impl CollectTask {
         self.work(cx, own_box, BoxWork::OpenChallenge(object.clone(), certificate, own_box.carrier));
     }
 
-    /// The carrier wants to see who asks.
+    /// The carrier wants a proof that we own the box.
     fn asked_who_we_are(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes, own_box: &OwnBox, answer: &Answered) {
         let Ok(challenge) = IdentificationChallenge::from_words(&answer.reply.words) else {
             return self.end(cx, boxes, Some(AttemptError::Broken));
@@ -110,7 +111,7 @@ impl CollectTask {
     fn identified(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes) {
         self.identified = true;
         self.identified_until = match self.policy {
-            // Half of it, because the time began at the carrier before its answer was here.
+            // Half of the time, because it began at the carrier before its answer was here.
             Some(Policy::TimeOut(seconds)) => Some(cx.now.plus(Duration::from_secs(u64::from(seconds) / 2))),
             _ => None,
         };
@@ -124,10 +125,10 @@ impl CollectTask {
         }
     }
 
-    /// The carrier listed what it holds: notes what of it is to be fetched.
+    /// The carrier listed the objects in the box: notes which of them to fetch.
     fn was_listed(&mut self, boxes: &mut Boxes, lines: &[Answered]) {
         let entries = lines.iter().filter_map(|line| Entry::from_words(&line.reply.words).ok());
-        // A carrier may name one twice.
+        // A carrier may name an object twice.
         let mut named = self.passed_over.union(&self.judged).copied().collect::<BTreeSet<_>>();
         self.listed =
             entries.filter(|entry| named.insert(entry.object) && entry.size <= limits::DEPOSIT_BYTES).collect();
@@ -173,7 +174,7 @@ impl CollectTask {
         cx.out.tell(Signal::Collected(self.line.session(), bytes));
     }
 
-    /// What was collected is on the disk, or is nothing for us, or cannot be taken now.
+    /// The collected object is on the disk, or is nothing for us, or cannot be taken now.
     pub(in crate::engine) fn was_judged(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes, status: Status) {
         let Step::Judging(object) = self.step else { return };
         if matches!(status, Status::Roger | Status::ContentRefused) {
@@ -187,13 +188,13 @@ impl CollectTask {
         self.next(cx, boxes);
     }
 
-    /// Lets the keys of the box do something.
+    /// Begins an operation with the keys of the box.
     fn work(&self, cx: &mut Context<'_>, own_box: &OwnBox, work: BoxWork) {
         let op = cx.out.operation(self.owner());
         cx.out.effect(Effect::ForBox(op, own_box.keys.clone(), work));
     }
 
-    /// The keys of the box did what was asked.
+    /// An operation with the keys of the box is over.
     pub(in crate::engine) fn worked(
         &mut self,
         cx: &mut Context<'_>,
@@ -231,7 +232,7 @@ impl CollectTask {
     }
 }
 
-/// What a refusal of the carrier means for the attempt.
+/// The error of an attempt that the carrier refused with this status.
 const fn meaning(status: Option<Status>) -> AttemptError {
     match status {
         Some(Status::Busy | Status::NoSpace | Status::TryLater) => AttemptError::Later,

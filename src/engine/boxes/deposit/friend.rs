@@ -16,12 +16,12 @@ use crate::engine::state::record::{ForwardingRecord, Record};
 use crate::engine::state::{AttemptError, State};
 use crate::wire::digest;
 
-/// The friend who carries what is for a contact, where that is who is at this onion.
+/// The friend who forwards to a contact, if this onion is the friend's.
 pub(in crate::engine) fn friend_at(state: &State, contact: ContactId, onion: Onion) -> Option<ContactId> {
     state.forwarding().friend_for(contact).filter(|_| friend_onion(state, contact) == Some(onion))
 }
 
-/// Whether the friend who is chosen now should get a copy of a message: it has none, nor got too many.
+/// Whether the friend who is chosen now should get a copy of a message: the friend has none, and did not get too many.
 fn wants_friend(state: &State, queue: QueueId, contact: ContactId) -> bool {
     let forwarding = state.forwarding();
     let copies = state.boxes().copies(queue, contact);
@@ -36,7 +36,7 @@ fn wants_friend(state: &State, queue: QueueId, contact: ContactId) -> bool {
 }
 
 impl Boxes {
-    /// A message for a contact that a friend is to carry.
+    /// A message for a contact that a friend is to forward.
     pub(in crate::engine) fn parcel_for_friend(
         &self,
         cx: &Context<'_>,
@@ -49,7 +49,7 @@ impl Boxes {
         let waiting = deliver.idle_messages(entry.id).into_iter();
         let wanting: Vec<_> =
             waiting.filter(|queue| may_copy(cx, *queue) && wants_friend(cx.state, *queue, entry.id)).collect();
-        // What was refused before comes last.
+        // Messages that the friend refused before come last.
         let fresh = wanting.iter().find(|queue| !self.refused_by_friend.contains(queue));
         fresh.or_else(|| wanting.first()).copied().map(Deposit::Mail)
     }
@@ -74,7 +74,7 @@ impl DepositTask {
         self.commit(cx, record, InFlight::Noted);
     }
 
-    /// What a friend is asked to carry.
+    /// The job that asks a friend to forward.
     pub(in crate::engine) fn job_for_friend(&self, state: &State, object: &Arc<[u8]>) -> Option<Job> {
         let Deposit::Mail(queue) = self.deposit else { return None };
         let (book, queued) = (state.book(), state.queue().get(queue)?);
@@ -89,7 +89,7 @@ impl DepositTask {
         })
     }
 
-    /// The machine that talks with a friend reports something.
+    /// The client that talks with a friend reports something.
     pub(in crate::engine) fn friend_reported(
         &mut self,
         cx: &mut Context<'_>,
@@ -99,7 +99,7 @@ impl DepositTask {
         match (event, &self.stage) {
             (Event::Outcome { outcome: Outcome::Accepted, .. }, Stage::Brought) => self.held(cx, rooms),
             (Event::Outcome { .. }, Stage::Brought) => self.refused(cx, rooms),
-            // It may have it.
+            // The friend may have the object.
             (Event::Failed { .. }, Stage::Brought) => self.end(cx, rooms, Some(AttemptError::Broken)),
             (Event::Failed { .. }, _) => self.line.lose(),
             _ => {}
