@@ -9,16 +9,16 @@ use crate::engine::state::{AttemptError, Attempts};
 /// What waits for one contact, and when it is tried.
 #[derive(Debug, Default)]
 pub(super) struct Destination {
-    /// In the order of submission.
+    /// The messages that wait, in the order of submission.
     pub(super) waiting: BTreeSet<(Timestamp, QueueId)>,
-    /// Those that are on their way in a session, or whose outcome is being committed.
+    /// Messages that are on their way in a session, or whose outcome is being committed.
     pub(super) busy: BTreeSet<QueueId>,
     /// Whether a card waits.
     pub(super) card: bool,
     /// Whether receipts wait.
     pub(super) receipts: bool,
     pub(super) session: Option<SessionId>,
-    /// It had a turn since something began to wait: others are as good as it.
+    /// Whether it was dialled since something began to wait for it: then other destinations that wait come before it.
     pub(super) had_turn: bool,
     pub(super) next: Timestamp,
     pub(super) failed: u32,
@@ -41,13 +41,13 @@ impl Destination {
     }
 }
 
-/// All destinations. What readers see of them is made anew only for those that changed.
+/// All destinations. The copy for readers is made anew only for those that changed.
 #[derive(Debug, Default)]
 pub(super) struct Destinations {
     all: BTreeMap<ContactId, Destination>,
-    /// As readers saw it last.
+    /// The attempts as readers saw them last.
     shown: Shards<ContactId, Attempts>,
-    /// Those that may differ from what readers saw.
+    /// Destinations whose attempts may differ from what readers saw.
     changed: BTreeSet<ContactId>,
 }
 
@@ -67,13 +67,13 @@ impl Destinations {
         Some(destination)
     }
 
-    /// A destination, to be changed; it is there afterwards.
+    /// A destination, to be changed; it is made if it is not there.
     pub(super) fn or_default(&mut self, contact: ContactId) -> &mut Destination {
         self.changed.insert(contact);
         self.all.entry(contact).or_default()
     }
 
-    /// All of them, to be changed.
+    /// All destinations, to be changed.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (ContactId, &mut Destination)> {
         let Self { all, changed, .. } = self;
         all.iter_mut().map(|(contact, destination)| {
@@ -94,7 +94,7 @@ impl Destinations {
     pub(super) fn attempts(&mut self) -> Shards<ContactId, Attempts> {
         while let Some(contact) = self.changed.pop_first() {
             match self.all.get(&contact).map(Destination::attempts) {
-                // What is as it was copies nothing.
+                // Attempts that did not change copy nothing.
                 Some(attempts) if self.shown.get(&contact) == Some(&attempts) => {}
                 Some(attempts) => drop(self.shown.insert(contact, attempts)),
                 None => drop(self.shown.remove(&contact)),

@@ -26,7 +26,7 @@ use crate::engine::state::record::{QueueRecord, Record};
 
 /// An operation that a session waits for.
 pub(in crate::engine) enum InFlight {
-    /// Something is being sealed, to the certificate with this digest.
+    /// An item is being sealed, to the certificate with this digest.
     Seal(Outgoing, [u8; 32]),
     /// A certificate that the contact showed is being checked.
     Certificate(Arc<[u8]>),
@@ -39,12 +39,12 @@ pub(in crate::engine) struct Direct {
     pub(in crate::engine) next_ticket: u64,
     pub(in crate::engine) asking: Option<Ticket>,
     pub(in crate::engine) checking: bool,
-    /// A commit is under way that notes what is about to be handed over.
+    /// Whether a commit is under way that notes the messages about to be handed over.
     pub(in crate::engine) noting: bool,
     pub(in crate::engine) in_flight: BTreeMap<OpId, InFlight>,
     pub(in crate::engine) sent: BTreeMap<Ticket, Outgoing>,
     pub(in crate::engine) settling: BTreeSet<Outgoing>,
-    /// What was refused because the receiver's certificate had changed: once is enough.
+    /// Items that were refused because the receiver's certificate had changed: sealing them anew once is enough.
     pub(in crate::engine) outdated: BTreeSet<Outgoing>,
     pub(in crate::engine) passed_over: BTreeSet<QueueId>,
     pub(in crate::engine) card_passed_over: bool,
@@ -56,7 +56,7 @@ pub(in crate::engine) struct Direct {
 }
 
 impl Deliver {
-    /// Dials the next contact that is due, as far as dials are free.
+    /// Dials the next contact that is due, if a dial is free.
     pub(in crate::engine) fn next(&mut self, cx: &mut Context<'_>) -> Option<Direct> {
         while let Some(contact) = self.schedule.due(cx.now) {
             let entry = cx.state.book().contact(contact).filter(|entry| entry.status != ContactStatus::Blocked);
@@ -133,14 +133,14 @@ impl Dialled for Direct {
     }
 
     fn surplus(&mut self, cx: &mut Context<'_>, deliver: &mut Deliver) {
-        // What it delivered before counts.
+        // The session counts by what it delivered before.
         self.end(cx, deliver, None);
     }
 
-    /// However it went, the schedule learns when the next attempt is.
+    /// The session ended, well or badly: the schedule learns when the next attempt is.
     fn ended(&mut self, cx: &mut Context<'_>, deliver: &mut Deliver, problem: Option<AttemptError>) {
         let contact = self.contact;
-        // What was on its way is free again; what is being committed stays marked until that is known.
+        // Messages on their way are free again; those whose outcome is being committed stay marked until it is known.
         for item in self.sealing().chain(self.sent.values().copied()) {
             if let Outgoing::Mail(queue) = item {
                 deliver.schedule.set_busy(contact, queue, false);
@@ -208,7 +208,7 @@ impl Direct {
         self.line.session()
     }
 
-    /// What is being sealed.
+    /// The items that are being sealed.
     fn sealing(&self) -> impl Iterator<Item = Outgoing> {
         let sealing = |operation: &InFlight| if let InFlight::Seal(item, _) = operation { Some(*item) } else { None };
         self.in_flight.values().filter_map(sealing)
@@ -236,7 +236,7 @@ impl Direct {
             && self.line.machine().is_some_and(|machine| machine.has_room(now))
     }
 
-    /// Begins whatever the session has room for, and ends it when there is nothing left.
+    /// Begins as many items as the session has room for, and ends it when there are none left.
     pub(in crate::engine) fn advance(&mut self, cx: &mut Context<'_>, deliver: &mut Deliver) {
         if self.line.is_over() {
             return;
@@ -258,7 +258,7 @@ impl Direct {
         }
     }
 
-    /// Asks for the certificate of a contact whom we know only by its fingerprint.
+    /// Asks for the certificate of a contact that we know only by its fingerprint.
     fn ask(&mut self, cx: &Context<'_>, contact: &Contact) {
         let ticket = self.ticket();
         self.asking = Some(ticket);
@@ -324,8 +324,8 @@ impl Direct {
         true
     }
 
-    /// Notes on the disk what is about to be handed over, before any of it is: a report must not say of it that it
-    /// never left.
+    /// Notes on the disk which messages are about to be handed over, before any of them is: a report must never say of
+    /// a message that may have arrived that it was not sent.
     fn note(&mut self, cx: &mut Context<'_>, deliver: &mut Deliver) {
         let contact = self.contact;
         let unnoted = |id: &QueueId| cx.state.queue().get(*id).is_some_and(|queued| !deliver.is_noted(queued, contact));
@@ -387,7 +387,7 @@ impl Direct {
                 queued.and_then(|queued| queued.recipients.get(&contact.id)).map(|recipient| recipient.address.clone())
             }
         };
-        // Taken back while it was being sealed.
+        // The message was taken back while it was being sealed.
         let Some(to) = to else { return self.pass_over(deliver, item) };
         let ticket = self.ticket();
         let Some(machine) = self.line.machine() else { return };

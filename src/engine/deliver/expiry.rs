@@ -18,7 +18,7 @@ use crate::engine::state::queue::FailureReason;
 use crate::engine::state::record::{BookRecord, Record};
 
 impl Deliver {
-    /// Ends what has expired.
+    /// Ends the messages and cards that have expired.
     pub(in crate::engine) fn expire(&mut self, cx: &mut Context<'_>) {
         while let Some(queue) = self.schedule.take_expired(cx.now) {
             self.expire_message(cx, queue);
@@ -38,7 +38,7 @@ impl Deliver {
         }
         let (busy, idle): (Vec<_>, Vec<_>) =
             queued.waiting().map(|(contact, _)| contact).partition(|&contact| self.schedule.is_busy(contact, queue));
-        // On its way at this moment: its outcome decides.
+        // The message is on its way at this moment: its outcome decides.
         if !busy.is_empty() {
             self.schedule.look_again(queue, cx.now);
         }
@@ -66,7 +66,7 @@ impl Deliver {
         if queued.waiting().next().is_none() || queued.notice_due().is_none_or(|due| due > cx.now) {
             return;
         }
-        // On its way at this moment, perhaps: then there is nothing to tell.
+        // Perhaps the message is on its way at this moment: then there is nothing to tell.
         if queued.waiting().any(|(contact, _)| self.schedule.is_busy(contact, queue)) {
             return self.schedule.notice_later(queue, cx.now);
         }
@@ -121,13 +121,13 @@ impl Deliver {
         if entry.status == ContactStatus::Greeting {
             let id = ContentId::random(cx.rng);
             let text = dsn::greeting_failed(cx.address(), &entry.petname, &entry.address, refused, id, cx.now);
-            // Where INBOX takes no more it is over all the same.
+            // If INBOX takes no more, the card is given up without a notice.
             let _ = add_message(cx, text, &mut change);
         }
         self.commit(cx, change, then);
     }
 
-    /// Ends everything for somebody who is no longer in the book, or is blocked.
+    /// Ends everything that waits for a contact that is no longer in the book, or is blocked.
     pub(in crate::engine) fn give_up(&mut self, cx: &mut Context<'_>, contact: ContactId) {
         self.schedule.forget_card(contact);
         self.schedule.postpone(contact, cx.now);

@@ -42,9 +42,9 @@ pub(in crate::engine) enum AfterCommit {
     Settled(SessionId, ContactId, Outgoing),
     /// The contact's certificate, which a session waits for.
     Certificate(SessionId),
-    /// A session is about to hand these over.
+    /// A session is about to hand over these messages.
     Noted(SessionId, ContactId, Vec<QueueId>),
-    /// These did not arrive.
+    /// These messages did not arrive.
     TakenBack(ContactId, Vec<QueueId>),
     /// The notice that a message is late.
     Noticed(QueueId),
@@ -60,7 +60,7 @@ pub(in crate::engine) enum InFlight {
     Return(Box<Returning>),
 }
 
-/// What a session is handing over at this moment.
+/// The messages that a session is handing over at this moment.
 struct Handing {
     contact: ContactId,
     queues: BTreeSet<QueueId>,
@@ -74,19 +74,19 @@ pub(in crate::engine) struct Deliver {
     receipts: Receipts,
     /// Messages of which a commit is about to say that they did not reach somebody.
     taking_back: BTreeSet<(ContactId, QueueId)>,
-    /// What the session with a contact noted before it handed it over: unless that session ends without an answer, it did not
-    /// arrive before.
+    /// The messages that the session with a contact noted before it handed them over: unless that session ends without
+    /// an answer, none of them arrived before.
     noted: BTreeMap<ContactId, BTreeSet<QueueId>>,
     handing: BTreeMap<SessionId, Handing>,
-    /// The ends of the messages that wait, by which copies of them are known again.
+    /// The ends of the messages that wait, by which a copy of one of them is recognised.
     ends: SharedText,
-    /// Damaged messages of which the user was told.
+    /// Damaged messages that the user was told of.
     told_damaged: BTreeSet<BodyId>,
     in_flight: BTreeMap<OpId, InFlight>,
 }
 
 impl Deliver {
-    /// At a start: what waits in the queue is tried soon; receipts are returned within this time.
+    /// At a start: messages in the queue are tried soon; receipts are returned within this time.
     pub(in crate::engine) fn at_start(
         state: &State,
         receipt_delay: Duration,
@@ -127,7 +127,7 @@ impl Deliver {
         self.schedule.surplus()
     }
 
-    /// A contact was seen on line.
+    /// A contact was seen online.
     pub(in crate::engine) fn came_online(&mut self, contact: ContactId, now: Timestamp, rng: &mut dyn Rng) {
         self.schedule.online(contact, now, rng);
     }
@@ -152,7 +152,7 @@ impl Deliver {
         self.schedule.is_recalled(queue)
     }
 
-    /// A message that waits and ends like this one.
+    /// A message that waits and has the same end as this one.
     pub(in crate::engine) fn same_end(&self, message: &[u8]) -> Option<SharedEnd> {
         self.ends.find(message)
     }
@@ -162,7 +162,7 @@ impl Deliver {
         self.schedule.doubts_clock(now)
     }
 
-    /// When something may end that ends at this moment: not before the clock is trusted.
+    /// When something that is to end at this moment may end: not before the clock is trusted.
     pub(in crate::engine) fn not_before(&self, at: Timestamp) -> Timestamp {
         self.schedule.not_before(at)
     }
@@ -196,7 +196,7 @@ impl Deliver {
         }
     }
 
-    /// Nothing can be written: it goes on as after a failed commit.
+    /// Nothing can be written: the room goes on as after a failed commit.
     pub(in crate::engine) fn not_committed(&mut self, cx: &mut Context<'_>, then: AfterCommit) {
         self.after_commit(cx, then, true);
     }
@@ -217,7 +217,7 @@ impl Deliver {
                     }
                     cx.out.tell(Signal::News(session, News::Noted(failed)));
                 } else if !failed {
-                    // The session ended meanwhile, and nothing was handed over.
+                    // The session ended meanwhile, and handed over nothing.
                     self.not_sent(cx, contact, queues);
                 }
             }
@@ -237,8 +237,8 @@ impl Deliver {
         }
     }
 
-    /// Takes back what was noted of messages that certainly did not arrive. It may be lost: then a report is more
-    /// careful than it has to be.
+    /// Notes on the disk that messages certainly did not arrive. If this commit is lost, a report is only more careful
+    /// than it has to be.
     pub(in crate::engine) fn not_sent(&mut self, cx: &mut Context<'_>, contact: ContactId, queues: Vec<QueueId>) {
         if queues.is_empty() {
             return;
@@ -249,13 +249,13 @@ impl Deliver {
         self.in_flight.insert(op, InFlight::Commit(AfterCommit::TakenBack(contact, queues)));
     }
 
-    /// Whether it is on the disk, and will stay there, that a copy may have reached a contact's own node.
+    /// Whether the disk says, and will go on to say, that a copy may have reached a contact's own node.
     pub(in crate::engine) fn is_noted(&self, queued: &Queued, contact: ContactId) -> bool {
         queued.recipients.get(&contact).is_some_and(|recipient| recipient.sent.contains(&Endpoint::Onion))
             && !self.taking_back.contains(&(contact, queued.id))
     }
 
-    /// A session is handing over these messages of a contact, to its own node or elsewhere; none, where it ended.
+    /// A session hands over these messages of a contact, to its own node or elsewhere; none if the session ended.
     pub(in crate::engine) fn hands_over(
         &mut self,
         session: SessionId,
@@ -270,7 +270,7 @@ impl Deliver {
         }
     }
 
-    /// Whether a message is on its way to somebody at this moment: whatever is decided now comes too late.
+    /// Whether a message is on its way to somebody at this moment: then a decision about it comes too late.
     pub(in crate::engine) fn is_on_the_wire(&self, queue: QueueId) -> bool {
         self.handing.values().any(|handing| handing.queues.contains(&queue))
     }
@@ -281,7 +281,7 @@ impl Deliver {
         self.handing.values().any(here)
     }
 
-    /// The message that a record may end, as it is before that.
+    /// The message that a record may end, as it is before the record.
     pub(in crate::engine) fn before(state: &State, record: &Record) -> Option<Arc<Queued>> {
         match record {
             Record::Queue(QueueRecord::SubmissionCancelled { queue })
@@ -292,7 +292,7 @@ impl Deliver {
         }
     }
 
-    /// A record was applied: what it means for what waits. `before` is the message that it is about, as it was.
+    /// A record was applied: updates the schedule. `before` is the message that the record is about, as it was.
     pub(in crate::engine) fn on_record(
         &mut self,
         state: &State,
@@ -310,7 +310,7 @@ impl Deliver {
                     self.schedule.submitted(queued, now);
                 }
             }
-            // Whom its sender wants to be told of a delay is known only now.
+            // Only this record says which recipients' delays the sender wants to hear of.
             Record::Queue(QueueRecord::SubmissionOptions { queue, .. }) => {
                 if let Some(queued) = state.queue().get(*queue) {
                     self.schedule.options_changed(queued);
@@ -321,7 +321,7 @@ impl Deliver {
             | Record::Queue(QueueRecord::RecipientHandedOver { queue, contact, .. }) => {
                 self.schedule.settled(*contact, *queue);
             }
-            // It may be collected for as long as the carrier holds it.
+            // The recipient may collect the copy for as long as the carrier holds it.
             Record::Boxes(BoxRecord::DepositSettled { queue, held: Some(_), .. }) => {
                 if let Some(queued) = state.queue().get(*queue) {
                     self.schedule.expires(queued.id, queued.expires);
@@ -349,7 +349,7 @@ impl Deliver {
         }
     }
 
-    /// A commit is applied and shown: what its records mean for receipts.
+    /// A commit is applied and published: what its records mean for receipts.
     pub(in crate::engine) fn on_records(&mut self, cx: &mut Context<'_>, records: &[Record]) {
         for record in records {
             match record {

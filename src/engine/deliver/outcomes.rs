@@ -23,11 +23,11 @@ use crate::engine::state::record::{BookRecord, BoxRecord, Record};
 use crate::engine::state::{AttemptError, State};
 
 impl Direct {
-    /// The machine reports something.
+    /// The client reports something.
     pub(in crate::engine) fn reported(&mut self, cx: &mut Context<'_>, deliver: &mut Deliver, event: Event) {
         match event {
             Event::Certificate { ticket, bytes, wanted } => self.certificate_shown(cx, deliver, ticket, bytes, wanted),
-            // Every object is sealed before its job begins, so no job asks for one but the question for the certificate.
+            // Every object is sealed before its job begins, so only the question for the certificate asks for one.
             Event::Wanted { ticket } => {
                 self.asking = None;
                 if let Some(machine) = self.line.machine() {
@@ -112,7 +112,7 @@ impl Direct {
         self.taken += 1;
         self.refusals = 0;
         self.settling.insert(item);
-        // That a greeting is taken says nothing of the mail behind it.
+        // A node that takes a greeting may still refuse the mail behind it.
         if !matches!(item, Outgoing::Card(_)) || !self.is_greeting(cx.state) {
             deliver.schedule.reached(self.contact, cx.now);
         }
@@ -175,8 +175,8 @@ impl Direct {
         self.pass_over(deliver, item);
     }
 
-    /// Whether mail was refused by somebody who took our card and does not know us all the same: their requests were full,
-    /// or they lost what they had. It waits, and they get another card before it.
+    /// Whether mail was refused by a contact that took our card and does not know us all the same: its requests were
+    /// full, or it lost what it had. The mail waits, and the contact gets another card before it.
     fn greets_again(&mut self, cx: &mut Context<'_>, deliver: &mut Deliver, item: Outgoing) -> bool {
         let contact = cx.state.book().contact(self.contact);
         let greeting = |entry: &&Arc<Contact>| entry.status == ContactStatus::Greeting;

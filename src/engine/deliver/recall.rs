@@ -16,7 +16,7 @@ use crate::engine::state::record::{QueueRecord, Record};
 
 const UNKNOWN: RequestError = RequestError::NotFound("message in the queue");
 
-/// Takes a message back from everybody who waits for it, with the copies of the same submission.
+/// Takes a message back from every recipient that waits for it, with the copies of the same submission.
 pub(in crate::engine) fn cancel(cx: &mut Context<'_>, deliver: &Deliver, queue: QueueId) -> Outcome {
     if cx.state.queue().get(queue).is_none() {
         return Err(UNKNOWN);
@@ -28,7 +28,8 @@ pub(in crate::engine) fn cancel(cx: &mut Context<'_>, deliver: &Deliver, queue: 
     }
     let mut change = Change::new(Vec::new(), Answer::Always(Response::Done));
     recall(cx, &queues, &mut change);
-    // The one that was named decides: where it was delivered a moment before, there was nothing to take back.
+    // The record of the message that was named comes first: if it was delivered a moment before, there was nothing to
+    // take back.
     change.records.sort_by_key(
         |record| !matches!(record, Record::Queue(QueueRecord::SubmissionCancelled { queue: id }) if *id == queue),
     );
@@ -36,14 +37,14 @@ pub(in crate::engine) fn cancel(cx: &mut Context<'_>, deliver: &Deliver, queue: 
     Ok(change)
 }
 
-/// Leaves those messages of the Outbox that can be taken back now; whether those are all of them.
+/// Keeps of these messages of the Outbox those that can be taken back now; says whether that is all of them.
 pub(in crate::engine) fn retain_recallable(cx: &Context<'_>, deliver: &Deliver, uids: &mut Vec<Uid>) -> bool {
     let asked = uids.len();
     uids.retain(|uid| cx.state.outbox().queues(*uid).iter().all(|queue| !deliver.is_on_the_wire(*queue)));
     uids.len() == asked
 }
 
-/// Adds to a change what taking back these messages of the Outbox means.
+/// Adds to a change the records that take these messages of the Outbox back.
 pub(in crate::engine) fn recall_shown(cx: &mut Context<'_>, uids: &[Uid], change: &mut Change) {
     let queues: Vec<QueueId> = uids.iter().flat_map(|uid| cx.state.outbox().queues(*uid).to_vec()).collect();
     recall(cx, &queues, change);
@@ -61,7 +62,7 @@ fn recall(cx: &mut Context<'_>, queues: &[QueueId], change: &mut Change) {
     }
 }
 
-/// Tries what waits now: one message, or all.
+/// Tries one message now, or all that wait.
 pub(in crate::engine) fn retry(cx: &mut Context<'_>, deliver: &mut Deliver, queue: Option<QueueId>) -> Outcome {
     let mut contacts = std::collections::BTreeSet::new();
     match queue {

@@ -28,24 +28,24 @@ struct Batch {
     content: ContentId,
     expires: Timestamp,
     receipts: Vec<Receipt>,
-    /// Messages that were read, where the author hears of that.
+    /// Messages that were read, where the author is told of that.
     reads: Vec<ContentId>,
-    /// What became of objects that we carried for it.
+    /// The fates of objects that we forwarded for the contact.
     fates: Vec<(ObjectHash, Fate)>,
 }
 
 /// Which receipts are owed, and which are on their way.
 pub(in crate::engine) struct Receipts {
-    /// Within which time what is owed is returned.
+    /// Within which time a receipt is returned.
     delay: Duration,
-    /// When those of each contact are put together.
+    /// When the receipts for each contact are put together.
     due: BTreeMap<ContactId, Timestamp>,
-    /// Those that are on their way.
+    /// The batches that are on their way.
     returning: BTreeMap<ContactId, Batch>,
 }
 
 impl Receipts {
-    /// At a start: everything that is owed is returned within the usual time.
+    /// At a start: all receipts that are owed are returned within the usual time.
     pub(in crate::engine) fn at_start(state: &State, delay: Duration, now: Timestamp, rng: &mut dyn Rng) -> Self {
         let mut receipts = Self { delay, due: BTreeMap::new(), returning: BTreeMap::new() };
         let (boxes, forwarding) = (state.boxes(), state.forwarding());
@@ -55,7 +55,7 @@ impl Receipts {
         receipts
     }
 
-    /// A contact is owed receipts: they go within an hour, with whatever comes until then.
+    /// A contact is owed receipts: they go within an hour, with those that come until then.
     pub(in crate::engine) fn owes(&mut self, contact: ContactId, now: Timestamp, rng: &mut dyn Rng) {
         let spread = self.delay;
         self.due.entry(contact).or_insert_with(|| within(now, spread, rng));
@@ -100,7 +100,7 @@ impl Receipts {
         Some(Content { kind, id, expires, receipt: None, payload }.encode())
     }
 
-    /// What it means that the receipts for a contact are with it, or at a box of it; `None` where they went another way
+    /// The records that say that a contact or one of its boxes has the receipts; `None` if they went another way
     /// meanwhile.
     pub(in crate::engine) fn returned_records(&self, contact: ContactId) -> Option<Vec<Record>> {
         let Batch { receipts, reads, fates, .. } = self.returning.get(&contact)?;
@@ -140,7 +140,7 @@ impl Deliver {
         }
     }
 
-    /// What a contact hears is another matter from now on, for what waits to be returned too.
+    /// The receipt policy for a contact changed: it holds for receipts that wait to be returned too.
     pub(in crate::engine) fn told_otherwise(&mut self, cx: &Context<'_>, contact: ContactId) {
         let told = cx.state.boxes().told(contact);
         let Some(batch) = self.receipts.returning.get_mut(&contact) else { return };
@@ -155,7 +155,7 @@ impl Deliver {
         }
     }
 
-    /// They are returned, says the log: what came meanwhile follows.
+    /// The log says that the receipts for a contact are returned: those that came meanwhile follow.
     pub(in crate::engine) fn receipts_returned(&mut self, cx: &mut Context<'_>, contact: ContactId) {
         self.forget_receipts(contact, cx.now);
         let (boxes, forwarding) = (cx.state.boxes(), cx.state.forwarding());
@@ -165,23 +165,23 @@ impl Deliver {
         }
     }
 
-    /// Nothing is on its way to a contact any more.
+    /// No receipts are on their way to a contact any more.
     pub(in crate::engine) fn forget_receipts(&mut self, contact: ContactId, now: Timestamp) {
         self.receipts.returning.remove(&contact);
         self.schedule.set_receipts(contact, false, now);
     }
 }
 
-/// What the receipts that somebody returns mean: those messages are delivered.
+/// Reads the receipts that a contact returns: those messages are delivered.
 pub(in crate::engine) fn read_receipts(cx: &mut Context<'_>, text: &str, author: ContactId) -> Draft {
     let mut change = Draft::default();
-    // However often a line stands there.
+    // However often a receipt names a message, it counts once.
     let (mut done, mut read) = (BTreeSet::new(), BTreeSet::new());
     for line in text.lines().take(limits::RECEIPTS_TOGETHER) {
         if let Ok(content) = line.parse::<ContentId>() {
             let Some(queued) = cx.state.queue().with_content(content, author) else { continue };
             let (queue, waits) = (queued.id, queued.waits_for(author));
-            // Whoever read it has it.
+            // A recipient that read a message has it.
             if waits && done.insert(queue) {
                 reports::add_delivered(cx, queue, author, &mut change);
             }
@@ -197,7 +197,7 @@ pub(in crate::engine) fn read_receipts(cx: &mut Context<'_>, text: &str, author:
             continue;
         }
         let receipt = data_encoding::HEXLOWER_PERMISSIVE.decode(line.as_bytes());
-        // A word of a later version means nothing to us, and costs what stands beside it nothing.
+        // A word of a later version is skipped, and the words beside it still count.
         let Some(receipt) = receipt.ok().and_then(|bytes| Receipt::try_from(bytes).ok()) else { continue };
         let queue = cx.state.boxes().copy_with(author, &receipt);
         if let Some(queue) = queue.filter(|queue| done.insert(*queue)) {

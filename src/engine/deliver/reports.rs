@@ -15,7 +15,7 @@ use crate::engine::state::mailbox::FolderRole;
 use crate::engine::state::queue::{Endpoint, FailureReason, Notify, Queued};
 use crate::engine::state::record::{MailboxRecord, QueueRecord, Record};
 
-/// A report that waits for the message that it is to return.
+/// A report that waits for the message that it returns.
 pub(in crate::engine) struct Returning {
     queue: QueueId,
     failures: Vec<(ContactId, FailureReason)>,
@@ -23,7 +23,8 @@ pub(in crate::engine) struct Returning {
 }
 
 impl Deliver {
-    /// Says in INBOX which message is damaged on the disk; nothing where that was said, or no folder shows it.
+    /// Says in INBOX which message is damaged on the disk; nothing if that was said before, or no folder shows the
+    /// message.
     pub(in crate::engine) fn tell_damaged(&mut self, cx: &mut Context<'_>, body: BodyId) -> Draft {
         let places: Vec<String> = cx
             .state
@@ -40,7 +41,7 @@ impl Deliver {
         }
         let id = ContentId::random(cx.rng);
         let text = dsn::unreadable(cx.address(), &places, id, cx.now);
-        // Where INBOX takes no more nothing is said.
+        // If INBOX takes no more, nothing is said.
         let _ = add_message(cx, text, &mut change);
         change
     }
@@ -58,7 +59,7 @@ impl Deliver {
         self.commit(cx, change, then);
     }
 
-    /// Ends the attempts at recipients at whose boxes a message was, and who return no receipts.
+    /// Ends the attempts at recipients that return no receipts, and at whose boxes a message was.
     pub(in crate::engine) fn handed_over(
         &mut self,
         cx: &mut Context<'_>,
@@ -70,13 +71,13 @@ impl Deliver {
         let over = |&contact| Record::Queue(QueueRecord::RecipientHandedOver { queue, contact, at: cx.now });
         let mut change = Draft { records: contacts.iter().map(over).collect(), bodies: Vec::new() };
         let outcomes: Vec<_> = contacts.iter().map(|&contact| (contact, Outcome::HandedOver)).collect();
-        // Where INBOX takes no more it is over all the same.
+        // If INBOX takes no more, the attempts end without a report.
         let _ = add_report(cx, queued, &outcomes, None, &mut change);
         self.commit(cx, change, then);
     }
 
-    /// Ends the attempts at these recipients of a message, with a report; all in one transaction. Whatever the reason, what an
-    /// earlier session may have delivered is unconfirmed.
+    /// Ends the attempts at these recipients of a message, with a report, all in one transaction. Whatever the reason,
+    /// the report calls a message unconfirmed that an earlier session may have delivered.
     pub(in crate::engine) fn report(
         &mut self,
         cx: &mut Context<'_>,
@@ -100,8 +101,8 @@ impl Deliver {
         self.report_failures(cx, queued, &failures, None, then);
     }
 
-    /// Whether an earlier session may have delivered a message, or one that leaves a copy elsewhere. What this one noted it
-    /// knows the outcome of.
+    /// Whether a message may have arrived by an earlier session, or by one that leaves a copy elsewhere. The session
+    /// that asks knows the outcome of the messages that it noted itself.
     fn may_have_arrived(&self, queued: &Queued, contact: ContactId) -> bool {
         if self.is_left_elsewhere(queued.id, contact) {
             return true;
@@ -111,7 +112,7 @@ impl Deliver {
         recipient.sent.iter().any(|endpoint| *endpoint != Endpoint::Onion || !noted_now)
     }
 
-    /// The message that a report is to return was read, or cannot be.
+    /// The message that a report returns was read, or cannot be.
     pub(in crate::engine) fn returned(&mut self, cx: &mut Context<'_>, returning: Returning, message: Option<&[u8]>) {
         let Returning { queue, failures, then } = returning;
         let Some(queued) = cx.state.queue().get(queue) else { return self.not_committed(cx, then) };
@@ -158,17 +159,17 @@ impl Deliver {
     }
 }
 
-/// What it means that a recipient has a message.
+/// Adds to a change that a recipient has a message.
 pub(in crate::engine) fn add_delivered(cx: &mut Context<'_>, queue: QueueId, contact: ContactId, change: &mut Draft) {
     change.records.push(Record::Queue(QueueRecord::RecipientDelivered { queue, contact, at: cx.now }));
     if let Some(queued) = cx.state.queue().get(queue) {
         let outcomes = [(contact, Outcome::Delivered)];
-        // Where INBOX takes no more it is delivered all the same.
+        // If INBOX takes no more, the message counts as delivered without a report.
         let _ = add_report(cx, queued, &outcomes, None, change);
     }
 }
 
-/// What a message that its sender takes back leaves: nothing, or a report where it may have arrived before.
+/// Adds to a change that a message is taken back: with a report if it may have arrived before.
 pub(in crate::engine) fn add_recall(cx: &mut Context<'_>, queue: QueueId, change: &mut Draft) {
     let Some(queued) = cx.state.queue().get(queue) else { return };
     let doubtful = queued.waiting().filter(|(_, recipient)| !recipient.sent.is_empty());
@@ -177,8 +178,8 @@ pub(in crate::engine) fn add_recall(cx: &mut Context<'_>, queue: QueueId, change
     let _ = add_report(cx, queued, &outcomes, None, change);
 }
 
-/// Adds the record and the body of a report on those of whom its sender wants to hear this. `None` where INBOX takes
-/// no more.
+/// Adds the record and the body of a report on those recipients of whom the sender wants to hear this. `None` if INBOX
+/// takes no more.
 fn add_report(
     cx: &mut Context<'_>,
     queued: &Queued,
@@ -190,7 +191,7 @@ fn add_report(
     add_message(cx, text, change)
 }
 
-/// Adds a message of our own making to INBOX. `None` where that takes no more.
+/// Adds a message of our own making to INBOX. `None` if INBOX takes no more.
 pub(in crate::engine) fn add_message(cx: &mut Context<'_>, text: Vec<u8>, change: &mut Draft) -> Option<()> {
     let (folder, message, body) = cx.own_message(FolderRole::Inbox, text)?;
     change.records.push(Record::Mailbox(MailboxRecord::MessageAdded { folder, message }));
@@ -199,7 +200,7 @@ pub(in crate::engine) fn add_message(cx: &mut Context<'_>, text: Vec<u8>, change
 }
 
 impl State {
-    /// The text of a report on those of whom the sender of a message wants to hear this; `None` where it is nobody.
+    /// The text of a report on those recipients of whom the sender wants to hear this; `None` if there are none.
     pub(in crate::engine) fn report(
         &self,
         now: Timestamp,

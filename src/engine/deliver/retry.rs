@@ -8,7 +8,7 @@ use crate::base::{ClockStep, SessionId, Timestamp};
 use crate::engine::deliver::schedule::{backoff, within};
 use crate::engine::state::{AttemptError, Attempts};
 
-/// How it goes with one place.
+/// How the attempts at one place go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine) struct Retry {
     pub(in crate::engine) next: Timestamp,
@@ -44,7 +44,7 @@ impl Retry {
         };
     }
 
-    /// What readers see of it.
+    /// The attempts as readers see them.
     pub(in crate::engine) fn attempts(&self) -> Attempts {
         let next = self.session.is_none().then_some(self.next);
         Attempts { failed: self.failed, next, last_error: self.last_error }

@@ -30,7 +30,7 @@ pub(in crate::engine) fn within(now: Timestamp, spread: Duration, rng: &mut dyn 
     now.plus(Duration::from_millis(rng.below(millis.saturating_add(1))))
 }
 
-/// The delay after this many failures: short once, then doubling, bounded, a quarter either way.
+/// The delay after this many failures: short once, then doubling, bounded, and varied by a quarter either way.
 pub(in crate::engine) fn backoff(failed: u32, rng: &mut dyn Rng) -> Duration {
     let delay = match failed.checked_sub(2) {
         None => limits::RETRY_SOON,
@@ -40,7 +40,7 @@ pub(in crate::engine) fn backoff(failed: u32, rng: &mut dyn Rng) -> Duration {
     delay.saturating_sub(Duration::from_millis(quarter)) + Duration::from_millis(rng.below(2 * quarter + 1))
 }
 
-/// Whom to dial when.
+/// Which contact to dial when.
 #[derive(Debug)]
 pub(in crate::engine) struct Schedule {
     destinations: Destinations,
@@ -71,8 +71,8 @@ impl Default for Schedule {
 }
 
 impl Schedule {
-    /// The schedule of what waits at a start: each destination soon, at a random moment of its own. `answered` says of contacts
-    /// when something last went between them and us.
+    /// The schedule at a start: each destination soon, at a random moment of its own. `answered` says when something
+    /// last went between a contact and us.
     pub(in crate::engine) fn at_start(
         queue: &Queue,
         book: &Book,
@@ -119,7 +119,7 @@ impl Schedule {
         }
     }
 
-    /// What its sender wants to hear of a message is known now.
+    /// The sender's wishes for reports of a message are known now.
     pub(in crate::engine) fn options_changed(&mut self, queued: &Queued) {
         self.notices.retain(|(_, id)| *id != queued.id);
         self.notices.extend(queued.notice_due().map(|due| (due, queued.id)));
@@ -134,20 +134,20 @@ impl Schedule {
         self.destinations.tidy(contact);
     }
 
-    /// Nobody waits for a message any more.
+    /// No recipient waits for a message any more.
     pub(in crate::engine) fn ended(&mut self, queued: &Queued) {
         self.expiries.remove(&(queued.expires, queued.id));
         self.notices.retain(|(_, id)| *id != queued.id);
         self.recalled.remove(&queued.id);
     }
 
-    /// The clock was set, by this much against the time that went by: waiting goes on as it was, and what is to end is
-    /// looked at again when the clock has been the same for a while.
+    /// The clock was set, by this much against the time that went by: waiting goes on as it was, and messages end only
+    /// after the clock has been the same for a while.
     pub(in crate::engine) fn clock_set(&mut self, by: ClockStep, now: Timestamp, rng: &mut dyn Rng) {
         self.hold = now.plus(limits::CLOCK_CONFIRMATION);
         for (_, destination) in self.destinations.iter_mut() {
             destination.next = match by {
-                // A machine that slept, most likely: others may be online now.
+                // Most likely the machine slept: contacts may have come online meanwhile.
                 ClockStep::Forward(_) => destination.next.min(within(now, limits::START_SPREAD, rng)),
                 ClockStep::Back(span) => destination.next.minus(span),
             };
@@ -155,7 +155,7 @@ impl Schedule {
         self.slots.clock_set(by);
     }
 
-    /// Whoever asked wants a message to be tried now.
+    /// The user wants a message to be tried now.
     pub(in crate::engine) fn try_now(&mut self, contact: ContactId, now: Timestamp) {
         if let Some(destination) = self.destinations.get_mut(contact) {
             destination.next = destination.next.min(now);
@@ -176,7 +176,7 @@ impl Schedule {
         self.recalled.contains(&queue)
     }
 
-    /// The card that waits for a contact may be another one now, or none.
+    /// The card that waits for a contact may be another one now, or be gone.
     pub(in crate::engine) fn card_changed(&mut self, contact: ContactId, book: &Book, now: Timestamp) {
         self.card_expiries.retain(|(_, other)| *other != contact);
         let pending = book.contact(contact).and_then(|entry| entry.cards.pending.as_ref());
@@ -194,7 +194,7 @@ impl Schedule {
         self.destinations.tidy(contact);
     }
 
-    /// Receipts wait for a contact, or no longer.
+    /// Receipts wait for a contact, or no longer do.
     pub(in crate::engine) fn set_receipts(&mut self, contact: ContactId, wait: bool, now: Timestamp) {
         if wait || self.destinations.get(contact).is_some() {
             let destination = self.destination(contact);
@@ -206,7 +206,7 @@ impl Schedule {
         self.destinations.tidy(contact);
     }
 
-    /// A card waits for somebody who shall not get it.
+    /// The card that waits for a contact is not to be sent.
     pub(in crate::engine) fn forget_card(&mut self, contact: ContactId) {
         self.card_expiries.retain(|(_, other)| *other != contact);
         if let Some(destination) = self.destinations.get_mut(contact) {
@@ -220,7 +220,7 @@ impl Schedule {
         self.slots.next(self.waiting(), now)
     }
 
-    /// Those who wait for a dial.
+    /// The contacts that wait for a dial.
     fn waiting(&self) -> Vec<Waiting<ContactId>> {
         let idle = self.destinations.iter();
         let idle = idle.filter(|(_, destination)| destination.session.is_none() && destination.has_work());
@@ -242,7 +242,7 @@ impl Schedule {
         self.slots.brings(session, bytes, now);
     }
 
-    /// When something may end that ends at this moment.
+    /// When something that is to end at this moment may end.
     pub(in crate::engine) fn not_before(&self, at: Timestamp) -> Timestamp {
         at.max(self.hold)
     }
@@ -267,7 +267,7 @@ impl Schedule {
         self.slots.begin(session, self.standing.of(&contact), 0, now);
     }
 
-    /// The session to a contact ended well: what is left is tried again at once.
+    /// The session to a contact ended well: if more waits, the contact is dialled again at once.
     pub(in crate::engine) fn succeeded(&mut self, contact: ContactId, now: Timestamp) {
         self.standing.answered(contact);
         let destination = self.destination(contact);
@@ -286,7 +286,7 @@ impl Schedule {
         now: Timestamp,
         rng: &mut dyn Rng,
     ) {
-        // Only what it did itself counts against it.
+        // Only the contact's own failures count against it.
         if !matches!(error, AttemptError::Offline | AttemptError::Local) {
             self.standing.missed(contact);
         }
@@ -311,7 +311,7 @@ impl Schedule {
         self.destinations.get(contact)?.last_error
     }
 
-    /// Something got through: the count of failures begins anew.
+    /// A contact took something: the count of failures begins anew.
     pub(in crate::engine) fn reached(&mut self, contact: ContactId, now: Timestamp) {
         self.standing.answered(contact);
         let destination = self.destination(contact);
@@ -392,7 +392,7 @@ impl Schedule {
         Some(queue)
     }
 
-    /// The next message of whose delay its sender is to be told; it is not named again, unless
+    /// The next message whose sender is to be told that it is late; it is not named again, unless
     /// [`Self::notice_later`] says so.
     pub(in crate::engine) fn take_notice(&mut self, now: Timestamp) -> Option<QueueId> {
         let (at, queue) = *self.notices.first()?;

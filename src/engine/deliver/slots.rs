@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use crate::base::limits;
 use crate::base::{ClockStep, SessionId, Timestamp};
 
-/// What is known of somebody who is to be dialled, the best first.
+/// What is known of a destination that is to be dialled, the best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::engine) enum Class {
     /// It answered last time.
@@ -26,7 +26,7 @@ pub(in crate::engine) enum Class {
     Missed,
 }
 
-/// Who answered last time, and who did not.
+/// Which destinations answered last time, and which did not.
 #[derive(Debug)]
 pub(in crate::engine) struct Standing<K>(BTreeMap<K, Class>);
 
@@ -48,30 +48,30 @@ impl<K: Ord> Standing<K> {
     }
 }
 
-/// Somebody who waits for a dial; ordered as they are dialled.
+/// A destination that waits for a dial; the order is that in which they are dialled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::engine) struct Waiting<K> {
     pub(in crate::engine) class: Class,
     pub(in crate::engine) failed: u32,
-    /// Not before this.
+    /// It is not dialled before this.
     pub(in crate::engine) next: Timestamp,
     pub(in crate::engine) key: K,
 }
 
 #[derive(Debug)]
 struct Session {
-    /// When it began, or delivered something last.
+    /// When the session began, or delivered something last.
     since: Timestamp,
-    /// Until when it has a place.
+    /// Until when the session has a place.
     until: Timestamp,
-    /// What it holds in memory for its peer, where that is much.
+    /// How much memory the session holds for its peer, where that is much.
     bytes: u64,
-    /// Whether it has delivered anything.
+    /// Whether the session has delivered anything.
     delivered: bool,
 }
 
 impl Session {
-    /// Until when it keeps somebody of this class from being dialled.
+    /// Until when the session keeps a destination of this class from being dialled.
     fn blocks_until(&self, class: Class) -> Timestamp {
         match class {
             Class::Answered if !self.delivered => self.until.min(self.since.plus(limits::SLOT_FOR_ANSWERED)),
@@ -80,7 +80,7 @@ impl Session {
     }
 }
 
-/// From when on one of each class may be dialled, where any of it waits.
+/// From when on a destination of each class may be dialled, where one of that class waits.
 struct Opens {
     answered: Option<Timestamp>,
     untried: Option<Timestamp>,
@@ -102,7 +102,7 @@ impl Opens {
 pub(in crate::engine) struct Slots {
     places: usize,
     sessions: BTreeMap<SessionId, Session>,
-    /// When the last one began with somebody who did not miss the last time.
+    /// When the last session began with a destination that did not fail to answer last time.
     last: Timestamp,
 }
 
@@ -111,7 +111,7 @@ impl Slots {
         Self { places, sessions: BTreeMap::new(), last: Timestamp::from_secs(0) }
     }
 
-    /// A session is being dialled, with somebody of this class, to bring so many bytes.
+    /// A destination of this class is being dialled, to bring so many bytes.
     pub(in crate::engine) fn begin(&mut self, session: SessionId, class: Class, bytes: u64, now: Timestamp) {
         let time = if class == Class::Missed { limits::SLOT_OF_MISSED } else { limits::SLOT };
         if class != Class::Missed {
@@ -154,19 +154,19 @@ impl Slots {
         if many { longest(&mut self.sessions.iter()) } else { None }
     }
 
-    /// Of those who wait, whom to dial now.
+    /// The one to dial now, of those that wait.
     pub(in crate::engine) fn next<K: Copy + Ord>(&self, waiting: Vec<Waiting<K>>, now: Timestamp) -> Option<K> {
         self.open(waiting, now).into_iter().min().map(|one| one.key)
     }
 
-    /// Of those who wait, who may be dialled now.
+    /// Those of the waiting ones that may be dialled now.
     pub(in crate::engine) fn open<K>(&self, mut waiting: Vec<Waiting<K>>, now: Timestamp) -> Vec<Waiting<K>> {
         let opens = self.opens(&waiting);
         waiting.retain(|one| one.next <= now && opens.of(one.class).is_some_and(|at| at <= now));
         waiting
     }
 
-    /// When somebody may be dialled next.
+    /// When one of the waiting ones may be dialled next.
     pub(in crate::engine) fn poll<K>(&self, waiting: &[Waiting<K>]) -> Option<Timestamp> {
         let Opens { answered, untried, missed } = self.opens(waiting);
         [answered, untried, missed].into_iter().flatten().min()
@@ -185,15 +185,15 @@ impl Slots {
         Opens { answered: open(Class::Answered), untried: open(Class::Untried), missed }
     }
 
-    /// When fewer than so many sessions keep somebody of this class from being dialled.
+    /// When fewer than so many sessions keep a destination of this class from being dialled.
     fn free(&self, places: usize, class: Class) -> Timestamp {
         let mut ends: Vec<_> = self.sessions.values().map(|session| session.blocks_until(class)).collect();
         ends.sort_unstable_by(|a, b| b.cmp(a));
         places.checked_sub(1).and_then(|last| ends.get(last)).copied().unwrap_or(Timestamp::from_secs(0))
     }
 
-    /// When the first of a crowd begins without a free place, so that the last does within [`limits::SLOT`]: after each of equal
-    /// parts of the time that is left.
+    /// When the first of a crowd begins without a free place, so that the last does within [`limits::SLOT`]: the time
+    /// that is left is divided into equal parts.
     fn turn(&self, first: Timestamp, crowd: usize) -> Timestamp {
         let left = first.plus(limits::SLOT).since(self.last);
         let parts = u32::try_from(crowd).unwrap_or(u32::MAX).saturating_add(1);
@@ -223,7 +223,7 @@ mod tests {
         Waiting { class, failed, next: at(0), key }
     }
 
-    /// Dials all of these, none of whom ever answers; says when each began.
+    /// Dials all of these, none of which ever answers; says when each began.
     fn dialled(slots: &mut Slots, mut waiting: Vec<Waiting<u64>>) -> Vec<(u64, u64)> {
         let (mut now, mut begun) = (at(0), Vec::new());
         while let Some(wake) = slots.poll(&waiting) {

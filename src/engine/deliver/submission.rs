@@ -21,20 +21,20 @@ use crate::engine::state::outbox;
 use crate::engine::state::queue::{Addressee, Options, Progress, RecipientOptions, Submitted};
 use crate::engine::state::record::{MailboxRecord, QueueRecord, Record};
 
-/// Whom a submission is for.
+/// The recipients of a submission.
 #[derive(Default)]
 struct Recipients {
-    /// Who is named in the header, whether it goes to them or not.
+    /// Contacts that the header names, whether the message goes to them or not.
     shown: BTreeSet<ContactId>,
     visible: BTreeMap<ContactId, Address>,
     blind: BTreeMap<ContactId, Address>,
-    /// What the mail program asked for with each.
+    /// What the mail program asked for with each recipient.
     asked: BTreeMap<ContactId, RecipientOptions>,
     own: bool,
 }
 
-/// The ends of messages that wait, by their hash: a mail program that saves what it has just submitted writes the same
-/// again, under a header that differs. In memory only; after a restart a copy is a copy.
+/// The ends of messages that wait, by their hash: a mail program that saves the message that it has just submitted
+/// writes the same text again under another header. In memory only: after a restart such a copy is stored in full.
 #[derive(Default)]
 pub(in crate::engine) struct SharedText {
     by_hash: BTreeMap<[u8; 32], (BodyId, u64)>,
@@ -61,7 +61,7 @@ impl SharedText {
         Some(SharedEnd { at, of, from })
     }
 
-    /// A message waits no longer.
+    /// A message no longer waits.
     pub(in crate::engine) fn forget(&mut self, queue: QueueId) {
         if let Some(hash) = self.by_queue.remove(&queue) {
             self.by_hash.remove(&hash);
@@ -69,7 +69,7 @@ impl SharedText {
     }
 }
 
-/// Where the text of a message begins and its hash, where it is long enough to be worth it.
+/// Where the text of a message begins, and the hash of the text, if the text is long enough to be worth it.
 fn end(message: &[u8]) -> Option<(usize, [u8; 32])> {
     let (header, text) = headers::split(message);
     (text.len() >= limits::SHARED_END_BYTES).then(|| (header.len(), digest(text)))
@@ -87,7 +87,7 @@ pub(in crate::engine) fn submit(cx: &mut Context<'_>, deliver: &mut Deliver, sub
     if cx.disk_low {
         return Err(RequestError::Disk);
     }
-    // Who is named by no field gets no thread either: others may be in it.
+    // If no field names a recipient, the copies name no thread either: others may be in it.
     let message = if recipients.shown.is_empty() && !recipients.blind.is_empty() {
         outgoing::without_thread(&submission.message).into()
     } else {
@@ -96,7 +96,7 @@ pub(in crate::engine) fn submit(cx: &mut Context<'_>, deliver: &mut Deliver, sub
     let body = NewBody::new(BodyId::random(cx.rng), message);
     let mut bodies = vec![body.clone()];
     let mut records = Vec::new();
-    // Whom no field names must not learn from the fields who else was written to.
+    // A recipient that no field names must not learn from the fields to whom else the message went.
     let (open, blind) = if recipients.shown.is_empty() || recipients.blind.is_empty() {
         (recipients.visible.into_iter().chain(recipients.blind).collect(), None)
     } else {
@@ -121,7 +121,7 @@ pub(in crate::engine) fn submit(cx: &mut Context<'_>, deliver: &mut Deliver, sub
     if let Some(blind) = blind {
         let copy = outgoing::undisclosed(&submission.message, cx.address(), cx.rng);
         let copy = copy.map_err(|_| RequestError::Limit("a message has up to 1000 parts"))?;
-        // Where nobody gets the message itself, nothing may keep its text.
+        // If no recipient gets the message itself, nothing may keep its text.
         let (shared, id) =
             if nobody_sees { (None, queue) } else { (shared_end(&copy, &body), QueueId::random(cx.rng)) };
         let copy = NewBody { shared, ..NewBody::new(BodyId::random(cx.rng), copy.into()) };
@@ -136,7 +136,7 @@ pub(in crate::engine) fn submit(cx: &mut Context<'_>, deliver: &mut Deliver, sub
     Ok(Change { bodies, ..Change::new(records, answer) })
 }
 
-/// The message in the Outbox. Where that takes no more, the message waits unseen.
+/// Puts the message into the Outbox. If that takes no more, the message waits unseen.
 fn shown_in_outbox(cx: &mut Context<'_>, queues: Vec<QueueId>, body: &NewBody) -> Option<Record> {
     if queues.is_empty() {
         return None;
@@ -180,7 +180,7 @@ fn recipients(cx: &Context<'_>, submission: &Submission) -> Result<Recipients, R
             found.visible.insert(contact.id, address);
         }
     }
-    // Whoever gets the message reads of everybody whom it names, whether it goes to them or not.
+    // Every recipient reads all names in the header, whether the message goes to them or not.
     let mut names = found.shown.iter().filter_map(|id| book.contact(*id)).map(|contact| contact.petname.clone());
     if let (false, Some(first), Some(second)) = (found.visible.is_empty(), names.next(), names.next()) {
         return Err(RequestError::NotIntroduced { first, second });
@@ -188,7 +188,7 @@ fn recipients(cx: &Context<'_>, submission: &Submission) -> Result<Recipients, R
     Ok(found)
 }
 
-/// Whether this is the identity. A contact who had its name first keeps it.
+/// Whether a recipient is the identity itself. A contact that had its name first keeps it.
 fn is_own(cx: &Context<'_>, recipient: &str) -> bool {
     outgoing::is_own(recipient, cx.address()) && cx.state.book().resolve(recipient).is_err()
 }
@@ -221,7 +221,7 @@ fn submitted(
             body: body.id,
             size: u32::try_from(body.bytes.len()).unwrap_or(u32::MAX),
             submitted: now,
-            // Whole seconds: that is how the content will say it.
+            // In whole seconds, as the content will say it.
             expires: Timestamp::from_secs(now.plus(limits::EXPIRY).secs()),
             recipients,
             headers: report_headers(&submission.message, submission.asked.message_id.as_deref()),
@@ -244,15 +244,15 @@ fn options(
     }
 }
 
-/// What a copy for hidden recipients shares with the message: the text.
+/// The end that a copy for hidden recipients shares with the message: the text.
 fn shared_end(copy: &[u8], of: &NewBody) -> Option<SharedEnd> {
     let ((header, text), (original, same)) = (headers::split(copy), headers::split(&of.bytes));
     let long = text.len() >= limits::SHARED_END_BYTES && text == same;
     long.then_some(SharedEnd { at: header.len(), of: of.id, from: original.len() as u64 })
 }
 
-/// What a report shows of a message: whole fields, as many as fit; first the Message-ID of the mail program's copy, where
-/// that is another.
+/// The fields of a message that a report shows: whole fields, as many as fit; first the Message-ID of the mail
+/// program's copy, where that is another.
 fn report_headers(message: &[u8], written_id: Option<&str>) -> Vec<u8> {
     let mut kept = Vec::new();
     if let Some(id) = written_id {
