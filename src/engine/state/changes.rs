@@ -82,7 +82,7 @@ impl State {
         }
     }
 
-    /// Messages were taken out of a folder; where that is the Outbox, they stand for nothing any more.
+    /// Messages were taken out of a folder; if that is the Outbox, they stand for no entries of the queue any more.
     fn left_outbox(&mut self, folder: FolderId, uids: impl Iterator<Item = Uid>) {
         if self.is_outbox(folder) {
             uids.for_each(|uid| self.outbox.forget(uid));
@@ -196,7 +196,7 @@ impl State {
         }
     }
 
-    /// Changes an entry of the queue, and what the Outbox shows of it.
+    /// Changes an entry of the queue, and how the Outbox shows it.
     fn change_queued(&mut self, number: ModSeq, id: QueueId, change: impl FnOnce(&mut Queue, QueueId) -> bool) -> bool {
         let Some(body) = self.queue.get(id).map(|queued| queued.body) else { return false };
         if !change(&mut self.queue, id) {
@@ -205,7 +205,7 @@ impl State {
         if self.queue.get(id).is_none() && self.references.release(body) {
             self.released.push(body);
         }
-        // Copied only where there is something to forget.
+        // The copies are changed only if there are any: a change copies what readers share.
         if self.boxes.has_copies(id) {
             let queue = &self.queue;
             self.boxes.keep_copies(id, |contact| queue.get(id).is_some_and(|queued| queued.waits_for(contact)));
@@ -223,7 +223,7 @@ impl State {
         let boxes = &mut self.boxes;
         match record {
             BoxRecord::BoxRented { own_box } => boxes.rent(own_box),
-            // Whoever it was for may not have become a contact.
+            // The card that this seat was for may not have made a contact.
             BoxRecord::BoxChanged { change: BoxChange::Seated(contact), .. }
                 if self.book.contact(*contact).is_none() =>
             {
@@ -253,7 +253,8 @@ impl State {
                 if held.is_none() && self.forwarding.has_handed(*queue) {
                     self.forwarding.not_handed(receipt);
                 }
-                // Where it says that it has none, that is a carrier's word: the copy was in its hands, and a report stays careful.
+                // If the carrier says that it has no copy, that is only its word: the copy was in its hands, so a
+                // report stays careful.
                 if let Some(held) = held {
                     let until = held.plus(limits::EXPIRY_MAX);
                     self.change_queued(number, *queue, |all, id| all.extend(id, until));
@@ -323,15 +324,16 @@ impl State {
         }
     }
 
-    /// New UIDVALIDITYs, above any that the original may have given; card counters above any that it may have used; doubt
-    /// whether what waits has arrived.
+    /// New UIDVALIDITYs, above any that the original may have given; card counters above any that it may have used;
+    /// doubt whether the messages that wait have arrived.
     fn apply_restored(&mut self, number: ModSeq, at: Timestamp) -> Applied {
         let seconds = u32::try_from(at.secs()).unwrap_or(0);
         let first = seconds.max(self.last_uid_validity.saturating_add(1));
         self.last_uid_validity = self.mailbox.renew_uid_validities(number, first);
         let hours = u64::try_from(at.secs() / 3600).unwrap_or(0);
         self.book.raise_card_counters(hours);
-        // What waits here may have been delivered since, or that it was sent may be what is lost.
+        // A message that waits here may have been delivered since the backup, or the record that it was sent may be
+        // lost.
         let waiting =
             |queued: &Arc<Queued>| queued.waiting().map(|(contact, _)| (queued.id, contact)).collect::<Vec<_>>();
         let waiting: Vec<_> = self.queue.iter().flat_map(waiting).collect();
@@ -382,7 +384,7 @@ impl State {
         }
     }
 
-    /// Messages of those who hear that they were read may have been.
+    /// Messages may have been read whose authors are told of that.
     fn note_read(&mut self, folder: FolderId, uids: &[Uid]) {
         let Some(folder) = self.mailbox.folder(folder).filter(|_| self.boxes.reads().is_waiting()) else { return };
         let messages = uids.iter().filter_map(|uid| folder.messages.get(*uid));

@@ -35,7 +35,7 @@ impl Duplicates {
         self.until.contains_key(&key(seen))
     }
 
-    /// Whose contents were taken, and when each at the latest.
+    /// The authors of the contents, and when each content was received at the latest.
     pub(in crate::engine) fn received(&self) -> impl Iterator<Item = (Fingerprint, Timestamp)> {
         self.until.iter().map(|((_, author, _), until)| (*author, until.minus(limits::TOMBSTONE)))
     }

@@ -18,10 +18,10 @@ use crate::wire::Mac;
 /// SHA-256 of a sealed object.
 pub type ObjectHash = [u8; 32];
 
-/// An object that a contact gave us to carry.
+/// An object that a contact gave us to forward.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Forwarded {
-    /// Who gave it.
+    /// The contact that gave it.
     pub contact: ContactId,
     /// Its hash.
     pub object: ObjectHash,
@@ -29,11 +29,11 @@ pub struct Forwarded {
     pub to: Address,
     /// Its bytes.
     pub body: BodyId,
-    /// Their number.
+    /// How many bytes it has.
     pub size: u32,
     /// The digest of the receiver's certificate to which it is sealed.
     pub certificate: Option<[u8; 32]>,
-    /// What shows the receiver who sends it.
+    /// The authenticator that shows the receiver who sends it.
     pub onward: Option<Mac>,
     /// Whether it is more urgent than others.
     pub important: bool,
@@ -47,27 +47,27 @@ impl fmt::Debug for Forwarded {
     }
 }
 
-/// What became of an object that somebody carried.
+/// What became of a forwarded object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fate {
     /// The receiver's node has it.
     Delivered,
     /// The receiver's node refuses it for good.
     Refused,
-    /// The receiver's node did not take it in time, or it cannot be read any more where it is carried.
+    /// The receiver's node did not take it in time, or the friend can no longer read it.
     Expired,
 }
 
 /// A copy of a message of ours that we gave to a friend.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Handed {
-    /// To whom we gave it.
+    /// The friend who got it.
     pub friend: ContactId,
     /// The message.
     pub queue: QueueId,
-    /// For whom it is.
+    /// The recipient.
     pub contact: ContactId,
-    /// What only who opened it can know.
+    /// A secret that only a node which opened the copy can know.
     pub receipt: Receipt,
     /// What the friend says became of it.
     pub fate: Option<Fate>,
@@ -82,38 +82,38 @@ impl fmt::Debug for Handed {
 /// What the records say of forwarding.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Forwarding {
-    /// For whom we carry.
+    /// Contacts for which we forward.
     allowed: Shards<ContactId, ()>,
-    /// Who carries what is for whom.
+    /// The friend who forwards, by recipient.
     chosen: Shards<ContactId, ContactId>,
     objects: Shards<(ContactId, ObjectHash), Arc<Forwarded>>,
-    /// What those for whom we carried have to hear.
+    /// The fates that are to be told to contacts for which we forwarded.
     fates: Shards<ContactId, BTreeMap<ObjectHash, Fate>>,
     handed: Shards<ObjectHash, Handed>,
 }
 
 impl Forwarding {
-    /// Whether we carry for a contact.
+    /// Whether we forward for a contact.
     pub fn allows(&self, contact: ContactId) -> bool {
         self.allowed.contains_key(&contact)
     }
 
-    /// The friend who carries what is for a contact.
+    /// The friend who forwards to a contact.
     pub fn friend_for(&self, contact: ContactId) -> Option<ContactId> {
         self.chosen.get(&contact).copied()
     }
 
-    /// What we carry.
+    /// The objects that we forward.
     pub fn objects(&self) -> impl Iterator<Item = &Arc<Forwarded>> {
         self.objects.values()
     }
 
-    /// One object that we carry.
+    /// One object that we forward.
     pub fn object(&self, contact: ContactId, object: &ObjectHash) -> Option<&Arc<Forwarded>> {
         self.objects.get(&(contact, *object))
     }
 
-    /// Whether we carry so many more bytes for a contact.
+    /// Whether we may forward so many more bytes for a contact.
     pub fn has_room(&self, contact: ContactId, size: u64) -> bool {
         let of_contact = self.objects.values().filter(|forwarded| forwarded.contact == contact);
         let (count, bytes) =
@@ -121,12 +121,12 @@ impl Forwarding {
         count < limits::LOADS_OF_CONTACT && bytes.saturating_add(size) <= limits::LOAD_BYTES_OF_CONTACT
     }
 
-    /// What a contact for whom we carried has to hear.
+    /// The fates that are to be told to a contact for which we forwarded.
     pub fn fates(&self, contact: ContactId) -> impl Iterator<Item = (ObjectHash, Fate)> {
         self.fates.get(&contact).into_iter().flatten().map(|(object, fate)| (*object, *fate))
     }
 
-    /// Everybody who has to hear something.
+    /// The contacts that are to be told of fates.
     pub fn owed(&self) -> impl Iterator<Item = ContactId> {
         self.fates.keys().copied()
     }
@@ -146,7 +146,7 @@ impl Forwarding {
         self.handed(queue, contact).any(|handed| handed.fate == Some(Fate::Delivered))
     }
 
-    // What records do. Each is `false` where it changes nothing.
+    // Changes by records. Each is `false` if it changes nothing.
 
     pub(in crate::engine) fn allow(&mut self, contact: ContactId, on: bool) -> bool {
         let before = self.allows(contact);
@@ -176,7 +176,7 @@ impl Forwarding {
         fits
     }
 
-    /// An object is carried no further; gives its body.
+    /// An object is forwarded no further; gives its body.
     pub(in crate::engine) fn end(&mut self, contact: ContactId, object: &ObjectHash, fate: Fate) -> Option<BodyId> {
         let forwarded = self.objects.remove(&(contact, *object))?;
         if self.fates(contact).count() < limits::RECEIPTS_OWED {
@@ -205,12 +205,12 @@ impl Forwarding {
         new
     }
 
-    /// A friend did not take a copy, as it says.
+    /// A friend says that it did not take a copy.
     pub(in crate::engine) fn not_handed(&mut self, receipt: &Receipt) {
         self.handed.retain(|_, handed| handed.receipt != *receipt);
     }
 
-    /// A friend says what became of a copy; gives the copy, where that is news.
+    /// A friend says what became of a copy; gives the copy, if that is news.
     pub(in crate::engine) fn hear(&mut self, friend: ContactId, object: &ObjectHash, fate: Fate) -> Option<Handed> {
         if !self.is_open(friend, object) {
             return None;
@@ -230,7 +230,7 @@ impl Forwarding {
         self.handed.values().any(|handed| handed.queue == queue)
     }
 
-    /// Somebody is no longer in the book: what we carry for them is given up. Gives its bodies.
+    /// A contact is no longer in the book: the objects that we forward for it are given up. Gives their bodies.
     pub(in crate::engine) fn forget_contact(&mut self, contact: ContactId) -> Vec<BodyId> {
         self.allowed.remove(&contact);
         self.chosen.retain(|recipient, friend| *recipient != contact && *friend != contact);
@@ -295,7 +295,7 @@ pub(in crate::engine) fn read_line(line: &str) -> Option<(ObjectHash, Fate)> {
     FATES.iter().find(|(_, known)| *known == word).map(|(fate, _)| (object, *fate))
 }
 
-/// The onion of the friend who carries what is for a contact.
+/// The onion of the friend who forwards to a contact.
 pub(in crate::engine) fn friend_onion(state: &State, contact: ContactId) -> Option<Onion> {
     let friend = state.book().contact(state.forwarding().friend_for(contact)?)?;
     (friend.status == ContactStatus::Confirmed).then(|| friend.address.onion())

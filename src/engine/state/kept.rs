@@ -9,8 +9,8 @@ use crate::engine::state::record::{BookRecord, BoxRecord, CheckpointRecord, Iden
 use crate::engine::state::{Applied, Password, State};
 
 impl State {
-    /// The state as records that lead to it from anywhere: what a checkpoint of the log holds. Each is small enough for
-    /// one, however much there is.
+    /// The state as records that lead to it from any other state: a checkpoint of the log holds them. However large the
+    /// state is, each record has a size that the log takes.
     pub fn checkpoint(&self) -> Vec<Record> {
         let mut records = Vec::new();
         self.keep_identity(&mut records);

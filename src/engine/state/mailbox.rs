@@ -46,7 +46,7 @@ pub struct NewMessage {
 }
 
 impl Mailbox {
-    /// All folders, in no order that means anything to a person.
+    /// All folders, in no particular order.
     pub fn folders(&self) -> impl Iterator<Item = &Arc<Folder>> {
         self.folders.values()
     }
@@ -98,7 +98,7 @@ impl Mailbox {
         Some(folder)
     }
 
-    /// Makes a folder. Nothing happens where the id or the name exists.
+    /// Makes a folder. Nothing happens if the id or the name exists.
     pub fn create(
         &mut self,
         modseq: ModSeq,
@@ -125,7 +125,7 @@ impl Mailbox {
         true
     }
 
-    /// Puts a folder back as a checkpoint kept it. Nothing happens where the id or the name exists.
+    /// Puts a folder back as a checkpoint kept it. Nothing happens if the id or the name exists.
     pub(in crate::engine) fn keep(&mut self, kept: &KeptFolder) -> bool {
         if self.folders.contains_key(&kept.id) || self.by_name(&kept.name).is_some() {
             return false;
@@ -145,7 +145,7 @@ impl Mailbox {
         true
     }
 
-    /// Puts a message back as a checkpoint kept it. Nothing happens where the folder is gone, or its UID is not the next
+    /// Puts a message back as a checkpoint kept it. Nothing happens if the folder is gone, or the UID is not the next
     /// among those that were given.
     pub(in crate::engine) fn keep_message(&mut self, folder: FolderId, message: &Message) -> bool {
         let Some(folder) = Arc::make_mut(&mut self.folders).get_mut(&folder).map(Arc::make_mut) else { return false };
@@ -157,7 +157,7 @@ impl Mailbox {
         true
     }
 
-    /// Renames a folder. Nothing happens where it does not exist or the name does.
+    /// Renames a folder. Nothing happens if the folder does not exist, or the new name does.
     pub fn rename(&mut self, modseq: ModSeq, id: FolderId, name: &str) -> bool {
         if self.by_name(name).is_some() {
             return false;
@@ -167,7 +167,7 @@ impl Mailbox {
         true
     }
 
-    /// Deletes a folder and what is in it, and gives it; a folder with a role stays.
+    /// Deletes a folder with its messages, and gives it; a folder with a role stays.
     pub fn delete(&mut self, id: FolderId) -> Option<Arc<Folder>> {
         match self.folders.get(&id) {
             Some(folder) if folder.role.is_none() => Arc::make_mut(&mut self.folders).remove(&id),
@@ -182,7 +182,7 @@ impl Mailbox {
         true
     }
 
-    /// Adds a message. Nothing happens where the folder is gone or the UID was used.
+    /// Adds a message. Nothing happens if the folder is gone or the UID was used.
     pub fn add(&mut self, modseq: ModSeq, folder: FolderId, new: &NewMessage) -> bool {
         let Some(folder) = self.edit(folder, modseq) else { return false };
         if new.uid < folder.uid_next {

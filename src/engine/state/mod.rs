@@ -46,7 +46,7 @@ use crate::engine::state::shards::Shards;
 pub struct Password {
     /// What its user calls it.
     pub name: String,
-    /// Of the password, as text. What it means is decided where passwords are checked.
+    /// The hash of the password, as text; the code that checks passwords knows its form.
     pub hash: String,
     /// When it was made.
     pub created: Timestamp,
@@ -58,7 +58,7 @@ impl std::fmt::Debug for Password {
     }
 }
 
-/// Everything that records say.
+/// Everything that the records say.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     profile: Option<Arc<Profile>>,
@@ -74,10 +74,10 @@ pub struct State {
     hidden: bool,
     last_uid_validity: u32,
     last_record: ModSeq,
-    /// Counted anew where a state is read.
+    /// It is not encoded: a state that is decoded counts its references anew.
     #[serde(skip)]
     references: References,
-    /// Bodies to which nothing refers since they were last asked for.
+    /// Bodies to which nothing refers any more, since [`Self::take_released`] was last called.
     #[serde(skip)]
     released: Vec<BodyId>,
 }
@@ -85,26 +85,26 @@ pub struct State {
 /// What applying a record did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Applied {
-    /// What it says.
+    /// The change that the record asks for.
     Done,
-    /// The UIDs that were there.
+    /// The change, for these UIDs: the others were gone.
     Changed(Vec<Uid>),
-    /// The pairs that were there.
+    /// The change, for these pairs: the other messages were gone.
     Transferred(Vec<(Uid, Uid)>),
     /// Nothing: its precondition no longer held.
     Nothing,
 }
 
-/// What is committed, for readers. Cheap to clone.
+/// The committed state, for readers. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
-    /// Who the identity is; `None` only before its first record.
+    /// The identity's public profile; `None` only before its first record.
     pub profile: Option<Arc<PublicProfile>>,
     /// Folders and messages.
     pub mailbox: Mailbox,
     /// Contacts and invitations.
     pub book: Book,
-    /// What was submitted and waits.
+    /// The messages that were submitted and wait.
     pub queue: Queue,
     /// Whether the identity's onion is not to be published.
     pub hidden: bool,
@@ -112,11 +112,11 @@ pub struct Snapshot {
     pub attempts: Shards<ContactId, Attempts>,
     /// The application passwords.
     pub passwords: Arc<Vec<Password>>,
-    /// Boxes, ours and others', and what was left there.
+    /// Boxes, ours and those of contacts, and the copies that were left there.
     pub boxes: KnownBoxes,
-    /// For whom we carry and what, and who carries for us.
+    /// Which objects we forward and for whom, and which friends forward for us.
     pub forwarding: Forwarding,
-    /// How it goes with our own boxes: when the next session is, and why the last one failed.
+    /// How the attempts at our own boxes go: when the next session is, and why the last one failed.
     pub collections: Arc<BTreeMap<BoxId, Attempts>>,
     /// How the last check of each of our boxes goes, or went, since the start of the daemon.
     pub checks: Arc<BTreeMap<BoxId, Check>>,
@@ -125,18 +125,18 @@ pub struct Snapshot {
 /// How the attempts to reach a contact went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Attempts {
-    /// How many failed since the last that succeeded.
+    /// How many attempts failed since the last that succeeded.
     pub failed: u32,
-    /// When the next one is due; `None` while one runs or nothing waits.
+    /// When the next attempt is due; `None` while one runs or nothing waits.
     pub next: Option<Timestamp>,
-    /// Why the last one failed.
+    /// Why the last attempt failed.
     pub last_error: Option<AttemptError>,
 }
 
 /// Why an attempt to reach a contact failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AttemptError {
-    /// Nobody answers at its onion.
+    /// No node answers at the contact's onion.
     #[error("their node does not answer; it is probably off")]
     Unreachable,
     /// We are not connected.
@@ -145,16 +145,16 @@ pub enum AttemptError {
     /// The session broke off.
     #[error("the connection broke off")]
     Broken,
-    /// It asked to try later.
+    /// The contact's node asked to try later.
     #[error("their node asks to try again later")]
     Later,
-    /// It showed a certificate that is not of the pinned key.
+    /// The contact's node showed a certificate that is not of the pinned key.
     #[error("their node showed a certificate that does not belong to this contact")]
     WrongCertificate,
-    /// A carrier does not do what was asked, and says so.
+    /// A carrier refuses to do what it was asked.
     #[error("the carrier refuses; its invitation may be used up or expired, or it no longer has this box")]
     Refused,
-    /// Our own disk or crypto could not do it now.
+    /// Our own disk or crypto failed.
     #[error("this node could not prepare the message now")]
     Local,
 }
@@ -202,7 +202,7 @@ impl State {
         &self.book
     }
 
-    /// What was submitted and waits.
+    /// The messages that were submitted and wait.
     pub const fn queue(&self) -> &Queue {
         &self.queue
     }
@@ -237,22 +237,22 @@ impl State {
         answered
     }
 
-    /// What was received and is not to be taken again.
+    /// The contents that were received and are not to be taken again.
     pub const fn duplicates(&self) -> &Duplicates {
         &self.duplicates
     }
 
-    /// Who asked to be a contact with this message, while that is not decided.
+    /// The contact that asks with this message to be accepted, until the user decides.
     pub fn requester(&self, body: BodyId) -> Option<ContactId> {
         self.requests.get(&body).copied()
     }
 
-    /// Boxes, ours and others', and what was left there.
+    /// Boxes, ours and those of contacts, and the copies that were left there.
     pub const fn boxes(&self) -> &KnownBoxes {
         &self.boxes
     }
 
-    /// For whom we carry and what, and who carries for us.
+    /// Which objects we forward and for whom, and which friends forward for us.
     pub const fn forwarding(&self) -> &Forwarding {
         &self.forwarding
     }
@@ -275,12 +275,12 @@ impl State {
     /// The bodies that are no longer needed since this was last asked.
     pub fn take_released(&mut self) -> Vec<BodyId> {
         let mut released = std::mem::take(&mut self.released);
-        // Something may refer to one again: a transaction that removes a message and puts its copy elsewhere.
+        // A body may be referred to again: by a transaction that removes a message and puts its copy elsewhere.
         released.retain(|body| !self.references.contains(*body));
         released
     }
 
-    /// What readers get of it; how attempts go is not in it.
+    /// The part of the state that readers get; the attempts are added by the rooms.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
             profile: self.profile.as_ref().map(|profile| profile.public.clone()),
@@ -295,7 +295,8 @@ impl State {
         }
     }
 
-    /// The bytes that the view keeps, so that a start need not replay the whole log. They hold secrets: the view seals them.
+    /// The bytes that the view keeps, so that a start need not replay the whole log. They hold secrets, so the view
+    /// seals them.
     ///
     /// # Errors
     /// [`StateError`], which no state of ours leads to.
@@ -350,14 +351,15 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// Whatever the log says in whatever order, applying it ends, says the same each time, and keeps what holds.
+        /// Whatever records a log has, in any order: applying them ends, gives the same each time, and keeps what must
+        /// hold.
         #[test]
         fn any_records_in_any_order_have_one_fold(seed in any::<u64>(), count in 0_u64..120) {
             let mut rng = SeededRng::new(seed);
             let rng: &mut dyn Rng = &mut rng;
             let mut records = Vec::new();
             for _ in 0..count {
-                // What only checkpoints hold stands in no other place.
+                // A record of a checkpoint never stands among the others.
                 let kind = rng.below(samples::CHANGES);
                 records.push(samples::record(kind, rng));
             }
@@ -365,7 +367,7 @@ mod tests {
             let mut highest = BTreeMap::new();
             for (number, record) in (1..).zip(&records) {
                 let applied = state.apply(number, record);
-                // From a kept state in the middle, the rest of the log leads to the same.
+                // From a kept state in the middle, the rest of the log leads to the same state.
                 again = State::decode(&again.encode().unwrap()).unwrap();
                 prop_assert_eq!(again.apply(number, record), applied);
                 for folder in state.mailbox().folders() {
@@ -376,7 +378,7 @@ mod tests {
             }
             let _ = (state.take_released(), again.take_released());
             prop_assert!(state == again);
-            // A checkpoint leads to the same, whatever was there before.
+            // A checkpoint leads to the same state, whatever was there before.
             for mut other in [State::default(), State::decode(&again.encode().unwrap()).unwrap()] {
                 for record in state.checkpoint() {
                     let decoded = Record::decode(&record.encode().unwrap()).unwrap().unwrap();
@@ -427,7 +429,7 @@ mod tests {
         state.book().contact(ContactId::from_bytes([1; 16])).unwrap()
     }
 
-    /// A contact who was sent three cards, of which the last waits.
+    /// A contact that was sent three cards, of which the last waits.
     fn with_contact() -> State {
         let (card, at) = (card(3), Timestamp::from_secs(1_800_000_000));
         let contact = Contact {

@@ -43,7 +43,7 @@ impl Outbox {
         self.by_queue.get(&queue).copied()
     }
 
-    /// Puts a message into the Outbox. Nothing happens where there is no such folder or the UID was used.
+    /// Puts a message into the Outbox. Nothing happens if there is no such folder or the UID was used.
     pub(in crate::engine) fn show(
         &mut self,
         number: ModSeq,
@@ -74,7 +74,8 @@ impl Outbox {
         self.shown.insert(uid, queues.to_vec());
     }
 
-    /// An entry of the queue changed, or is gone: the message says so, or goes. Gives what went.
+    /// An entry of the queue changed, or is gone: its message is marked so, or removed. Gives the messages that were
+    /// removed.
     pub(in crate::engine) fn update(
         &mut self,
         number: ModSeq,

@@ -28,11 +28,11 @@ pub enum Progress {
     Queued,
     /// The recipient's node has it on its disk.
     Delivered(Timestamp),
-    /// The attempts have ended; a report is in INBOX, unless the sender wanted none.
+    /// The attempts have ended; a report is in INBOX, unless the sender asked for none.
     Failed(Timestamp, FailureReason),
     /// Taken back by its sender.
     Cancelled,
-    /// A carrier had it until it expired, and the recipient says that no receipts are returned.
+    /// A carrier had it until it expired, and the recipient says that it returns no receipts.
     HandedOver(Timestamp),
     /// The recipient says that it was read.
     Read(Timestamp),
@@ -41,16 +41,16 @@ pub enum Progress {
 /// Where a copy of a message goes on its way to a recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Endpoint {
-    /// The recipient's own onion: what it acknowledges is delivered.
+    /// The recipient's own onion: an object that it acknowledges is delivered.
     Onion,
-    /// A box of the recipient: what its carrier acknowledges is held.
+    /// A box of the recipient: an object that its carrier acknowledges is held.
     Box,
 }
 
 /// One recipient of a message, as it was submitted.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Addressee {
-    /// Where to, with the folder that the sender asked for.
+    /// The address, with the folder that the sender asked for.
     pub address: Address,
     /// How far it is: [`Progress::Queued`].
     pub progress: Progress,
@@ -77,19 +77,19 @@ pub struct Submitted {
     pub headers: Vec<u8>,
 }
 
-/// Of what a recipient's sender wants to hear (RFC 3461 §4.1).
+/// Which reports the sender wants for a recipient (RFC 3461 §4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notify {
-    /// When it was delivered.
+    /// A report when the message was delivered.
     pub success: bool,
-    /// When it was not.
+    /// A report when it was not.
     pub failure: bool,
-    /// When it is late.
+    /// A report when it is late.
     pub delay: bool,
 }
 
 impl Default for Notify {
-    /// What a sender who says nothing hears: what went wrong, and what is late.
+    /// The reports for a sender who asks for nothing special: of failures, and of delays.
     fn default() -> Self {
         Self { success: false, failure: true, delay: true }
     }
@@ -118,11 +118,11 @@ pub struct RecipientOptions {
 /// One recipient of a queued message.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recipient {
-    /// Where to, with the folder that the sender asked for.
+    /// The address, with the folder that the sender asked for.
     pub address: Address,
     /// How far it is.
     pub progress: Progress,
-    /// Where a copy was sent without an answer that we know: it may have arrived.
+    /// The endpoints to which a copy was sent without an answer that we know: it may have arrived there.
     pub sent: BTreeSet<Endpoint>,
     /// What the mail program asked for.
     pub options: RecipientOptions,
@@ -219,7 +219,7 @@ impl Queued {
             .any(|recipient| matches!(recipient.progress, Progress::Delivered(_) | Progress::Read(_)))
     }
 
-    /// When its sender is to be told that it is late, where somebody who still waits may be a reason for that.
+    /// When the sender is to be told that the message is late, if a recipient that still waits is a reason for that.
     pub fn notice_due(&self) -> Option<Timestamp> {
         let wanted = !self.delayed && self.waiting().any(|(_, recipient)| recipient.options.notify.delay);
         wanted.then(|| self.submitted.plus(limits::DELAY_NOTICE)).filter(|due| *due < self.expires)
@@ -265,7 +265,7 @@ impl fmt::Debug for Queued {
     }
 }
 
-/// Everything that waits, and what ended lately. A clone shares all of it.
+/// The messages that wait, and those that ended lately. A clone shares all of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Queue {
     waiting: Shards<QueueId, Arc<Queued>>,
@@ -278,12 +278,12 @@ impl Queue {
         self.waiting.get(&id)
     }
 
-    /// All entries that wait, in no order that means anything to a person.
+    /// All entries that wait, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Queued>> {
         self.waiting.values()
     }
 
-    /// Those that ended last, the newest at the end: for people who want to know what became of a message.
+    /// The entries that ended last, the newest at the end: for people who want to know what became of a message.
     pub fn ended(&self) -> impl DoubleEndedIterator<Item = &Arc<Queued>> {
         self.ended.iter()
     }
@@ -298,7 +298,7 @@ impl Queue {
         self.waiting.is_empty()
     }
 
-    /// Takes a new entry. Nothing happens where the id exists.
+    /// Takes a new entry. Nothing happens if the id exists.
     pub(in crate::engine) fn submit(&mut self, submitted: &Submitted) -> bool {
         if self.get(submitted.id).is_some() {
             return false;
@@ -310,7 +310,7 @@ impl Queue {
         true
     }
 
-    /// Puts an entry back as a checkpoint kept it: among those that wait, where nothing happens if the id exists, or at the
+    /// Puts an entry back as a checkpoint kept it: among those that wait (nothing happens if the id exists), or at the
     /// end of those that ended.
     pub(in crate::engine) fn keep(&mut self, queued: &Queued) -> bool {
         if queued.waiting().next().is_none() {
@@ -336,13 +336,13 @@ impl Queue {
         })
     }
 
-    /// The message with this signed id for a contact who waits for it or has it.
+    /// The message with this signed id, for a contact that waits for it or has it.
     pub(in crate::engine) fn with_content(&self, content: ContentId, contact: ContactId) -> Option<&Arc<Queued>> {
         let is_it = |queued: &&Arc<Queued>| queued.content == content && queued.recipients.contains_key(&contact);
         self.ended.iter().rev().chain(self.iter()).find(is_it)
     }
 
-    /// A recipient who has it has read it.
+    /// A recipient that has a message has read it.
     pub(in crate::engine) fn set_read(&mut self, id: QueueId, contact: ContactId, at: Timestamp) -> bool {
         let mut done = false;
         let mut read = |queued: &mut Queued| {
@@ -361,7 +361,7 @@ impl Queue {
         done
     }
 
-    /// Moves a recipient forward; the entry goes with its last one. Nothing happens where it does not wait.
+    /// Moves a recipient forward; the entry goes with its last one. Nothing happens if the recipient does not wait.
     pub(in crate::engine) fn settle(&mut self, id: QueueId, contact: ContactId, progress: Progress) -> bool {
         if !self.get(id).is_some_and(|queued| queued.waits_for(contact)) {
             return false;
@@ -406,7 +406,7 @@ impl Queue {
         self.edit(id, |queued| queued.delayed = true)
     }
 
-    /// Takes a message back from everybody who still waits.
+    /// Takes a message back from every recipient that still waits.
     pub(in crate::engine) fn cancel(&mut self, id: QueueId) -> bool {
         self.edit(id, |queued| {
             for recipient in queued.recipients.values_mut() {
@@ -417,7 +417,7 @@ impl Queue {
         })
     }
 
-    /// Changes an entry; it goes when nobody waits any more. `false` where there is none.
+    /// Changes an entry, and removes it when no recipient waits any more. `false` if there is none.
     fn edit(&mut self, id: QueueId, change: impl FnOnce(&mut Queued)) -> bool {
         let Some(queued) = self.waiting.get_mut(&id) else { return false };
         change(Arc::make_mut(queued));

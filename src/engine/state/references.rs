@@ -12,12 +12,12 @@ pub(in crate::engine) struct References {
 }
 
 impl References {
-    /// One more refers to this body.
+    /// One more reference to this body.
     pub(in crate::engine) fn add(&mut self, body: BodyId) {
         *self.counts.entry(body).or_default() += 1;
     }
 
-    /// One less does; `true` where that was the last.
+    /// One reference less to this body; `true` if it was the last.
     pub(in crate::engine) fn release(&mut self, body: BodyId) -> bool {
         let Entry::Occupied(mut count) = self.counts.entry(body) else { return false };
         *count.get_mut() = count.get().saturating_sub(1);

@@ -14,22 +14,22 @@ use crate::engine::state::mailbox::{FolderRole, NamedFlags, NewMessage, Uid};
 use crate::engine::state::queue::{FailureReason, Queued};
 use crate::engine::state::record::{ForwardingRecord, IdentityRecord, MailboxRecord, QueueRecord, Record};
 
-/// What a log has no more.
+/// The damage of a log.
 #[derive(Debug, Clone, Copy)]
 pub struct Lost<'a> {
     /// Messages that cannot be read.
     pub bodies: &'a BTreeSet<BodyId>,
     /// Whether records may be lost.
     pub records: bool,
-    /// All of it in words, for people.
+    /// A description of the damage, for people.
     pub lines: &'a [String],
-    /// Where a copy of what is damaged was kept.
+    /// Where a copy of the damaged files was kept.
     pub kept: &'a str,
 }
 
 impl State {
-    /// The transaction that says that the log was put back: new UIDVALIDITYs, higher card counters, doubt about what waits,
-    /// a notice in INBOX. `made` is when the backup was.
+    /// The transaction that says that the log was put back: new UIDVALIDITYs, higher card counters, doubt whether the
+    /// messages that wait have arrived, a notice in INBOX. `made` is when the backup was made.
     pub fn restoration(&self, made: Timestamp, now: Timestamp, rng: &mut dyn Rng) -> (Vec<Record>, Vec<NewBody>) {
         let mut story = Story::new(self, now);
         story.records.push(Record::Identity(IdentityRecord::Restored { made, at: now }));
@@ -45,15 +45,15 @@ impl State {
         (story.records, story.bodies)
     }
 
-    /// The transaction that takes what cannot be read out of its folders, ends what waits and cannot be sent, with reports,
-    /// and says so in INBOX. Where records are lost, UIDs and card counters may be that were given, and copies that were sent:
-    /// as after a restore.
+    /// The transaction that takes unreadable messages out of their folders, ends with reports those that wait and
+    /// cannot be sent, and says so in INBOX. If records are lost, UIDs and card counters may have been given, and
+    /// copies sent, that the log does not know: this is handled as after a restore.
     pub fn repair(&self, lost: &Lost<'_>, now: Timestamp, rng: &mut dyn Rng) -> (Vec<Record>, Vec<NewBody>) {
         let mut story = Story::new(self, now);
         if lost.records {
             story.records.push(Record::Identity(IdentityRecord::Restored { made: now, at: now }));
         }
-        // What the Outbox shows follows from the queue.
+        // The Outbox follows from the queue.
         for folder in self.mailbox().folders().filter(|folder| folder.role != Some(FolderRole::Outbox)) {
             let unreadable = folder.messages.iter().filter(|message| lost.bodies.contains(&message.body));
             let uids: Vec<Uid> = unreadable.map(|message| message.uid).collect();
@@ -91,7 +91,7 @@ impl<'a> Story<'a> {
         Self { state, now, inbox, records: Vec::new(), bodies: Vec::new() }
     }
 
-    /// Ends a message whose body cannot be read, with a report.
+    /// Ends a message with a report, as its body cannot be read.
     fn unsendable(&mut self, queued: &Queued, doubtful: bool, rng: &mut dyn Rng) {
         let reason = |sent: bool| if doubtful || sent { FailureReason::Unconfirmed } else { FailureReason::Unsealable };
         let failures = queued.waiting().map(|(contact, recipient)| (contact, reason(!recipient.sent.is_empty())));

@@ -41,15 +41,15 @@ impl ShardKey for [u8; 32] {
     }
 }
 
-/// By the first of both: a range with one first key is in one shard.
+/// The first key of the pair decides, so that a range with one first key is in one shard.
 impl<A: ShardKey, B: Ord + Clone> ShardKey for (A, B) {
     fn shard(&self) -> u8 {
         self.0.shard()
     }
 }
 
-/// An ordered map in up to 256 shards. A clone costs nothing; the first change after it copies the list of the shards and the
-/// one shard that it is about. What changes nothing copies nothing.
+/// An ordered map in up to 256 shards. A clone costs nothing; the first change after it copies the list of the shards
+/// and the one shard that is changed. A call that changes nothing copies nothing.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound(
     serialize = "K: Ord + Serialize, V: Serialize",
@@ -70,7 +70,7 @@ impl<K: ShardKey, V> fmt::Debug for Shards<K, V> {
 }
 
 impl<K: ShardKey, V> Shards<K, V> {
-    /// What this key stands for.
+    /// The value of this key.
     pub fn get(&self, key: &K) -> Option<&V> {
         self.0.get(&key.shard())?.get(key)
     }
@@ -80,7 +80,7 @@ impl<K: ShardKey, V> Shards<K, V> {
         self.get(key).is_some()
     }
 
-    /// All keys and what they stand for, in the order of the keys.
+    /// All keys and their values, in the order of the keys.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.0.values().flat_map(|shard| shard.iter())
     }
@@ -90,7 +90,7 @@ impl<K: ShardKey, V> Shards<K, V> {
         self.iter().map(|(key, _)| key)
     }
 
-    /// What all keys stand for, in the order of the keys.
+    /// All values, in the order of their keys.
     pub fn values(&self) -> impl Iterator<Item = &V> {
         self.iter().map(|(_, value)| value)
     }
@@ -101,7 +101,7 @@ impl<K: ShardKey, V> Shards<K, V> {
         shards.flat_map(move |(_, shard)| shard.range(keys.clone()))
     }
 
-    /// How many there are.
+    /// How many keys there are.
     pub fn len(&self) -> usize {
         self.0.values().map(|shard| shard.len()).sum()
     }
@@ -117,7 +117,7 @@ impl<K: ShardKey, V: Clone> Shards<K, V> {
         Arc::make_mut(Arc::make_mut(&mut self.0).entry(number).or_default())
     }
 
-    /// What this key stands for, to be changed.
+    /// The value of this key, to be changed.
     pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
         if !self.contains_key(key) {
             return None;
@@ -125,7 +125,7 @@ impl<K: ShardKey, V: Clone> Shards<K, V> {
         self.shard(key.shard()).get_mut(key)
     }
 
-    /// What this key stands for, to be changed; it is put there where it is missing.
+    /// The value of this key, to be changed; a default is put there if it is missing.
     pub fn or_default(&mut self, key: K) -> &mut V
     where
         V: Default,
@@ -133,12 +133,12 @@ impl<K: ShardKey, V: Clone> Shards<K, V> {
         self.shard(key.shard()).entry(key).or_default()
     }
 
-    /// Puts a value there; gives the one that was there.
+    /// Puts a value there; gives the value that was there before.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         self.shard(key.shard()).insert(key, value)
     }
 
-    /// Takes a key out; gives what it stood for.
+    /// Takes a key out; gives its value.
     pub fn remove(&mut self, key: &K) -> Option<V> {
         if !self.contains_key(key) {
             return None;
@@ -152,7 +152,7 @@ impl<K: ShardKey, V: Clone> Shards<K, V> {
         removed
     }
 
-    /// Takes out all that are not wanted; a shard without any is not copied.
+    /// Takes out all entries that are not wanted; a shard without any of them is not copied.
     pub fn retain(&mut self, wanted: impl Fn(&K, &V) -> bool) {
         let unwanted: BTreeSet<K> =
             self.iter().filter(|(key, value)| !wanted(key, value)).map(|(key, _)| key.clone()).collect();
@@ -161,7 +161,7 @@ impl<K: ShardKey, V: Clone> Shards<K, V> {
         }
     }
 
-    /// Everything, to be changed.
+    /// All values, to be changed.
     pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
         Arc::make_mut(&mut self.0).values_mut().flat_map(|shard| Arc::make_mut(shard).values_mut())
     }

@@ -11,14 +11,14 @@ use crate::engine::state::book::{Contact, PendingCard, Provenance};
 /// What an accepted card makes of its author.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Acquaintance {
-    /// A new entry. Nothing happens where the onion, the key or the petname is taken.
+    /// A new entry. Nothing happens if the onion, the key or the petname is taken.
     New(Box<Contact>),
-    /// What an entry learns. Nothing happens where it has seen this or a later card.
+    /// What we learn of a contact. Nothing happens if this card or a later one was taken.
     Known(Box<Renewal>),
 }
 
 impl Acquaintance {
-    /// Whom it is about.
+    /// The contact that it is about.
     pub fn contact(&self) -> ContactId {
         match self {
             Self::New(contact) => contact.id,
@@ -30,7 +30,7 @@ impl Acquaintance {
 /// What a contact's card tells us.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Renewal {
-    /// Who.
+    /// The contact.
     pub contact: ContactId,
     /// Its certificate.
     pub certificate: Arc<[u8]>,
@@ -40,13 +40,13 @@ pub struct Renewal {
     pub counter: u64,
     /// The key with which we authenticate from now on.
     pub outbound: MacKey,
-    /// Whether it becomes confirmed.
+    /// Whether the contact becomes confirmed.
     pub confirm: bool,
-    /// The key of the invitation that it used: valid until it uses the newest.
+    /// The key of the invitation that the contact used: valid until the contact uses the newest key.
     pub inbound: Option<MacKey>,
-    /// The card that it gets back.
+    /// The card that the contact gets back.
     pub reply: Option<PendingCard>,
-    /// What is added to how we know it.
+    /// The line that is added to the contact's history.
     pub provenance: Option<Provenance>,
 }
 

@@ -9,7 +9,7 @@ use crate::base::{ContactId, Onion, meter};
 use crate::engine::state::book::{Contact, fold};
 use crate::engine::state::shards::{ShardKey, Shards};
 
-/// The contacts by what is different with each.
+/// The contacts by properties of which each has its own.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Index {
     by_petname: Shards<String, ContactId>,
@@ -39,7 +39,7 @@ impl Index {
 
     /// The contact with this petname; case does not matter.
     pub(super) fn named(&self, petname: &str) -> Option<ContactId> {
-        // The map compares with each name on its way down.
+        // The map compares the name with one name on each step of its way down.
         meter::steps(petname.len() * (self.by_petname.len().checked_ilog2().unwrap_or(0) as usize + 2));
         self.by_petname.get(&fold(petname)).copied()
     }
@@ -103,7 +103,7 @@ mod tests {
         assert!(!book.add(&contact(3, "BOB")) && !book.add(&contact(1, "other")));
         assert_eq!(found(&book, &one, "bOB"), [true; 3]);
         assert_eq!(found(&book, &two, "Carol"), [true; 3]);
-        // A name that somebody has is not given again; one's own is, in another case.
+        // A contact cannot get the name of another contact, but can get its own in another case.
         let rename = |petname: &str| ContactChange::Petname(petname.to_owned());
         assert!(!book.change(one.id, &rename("CAROL")));
         assert!(book.change(one.id, &rename("BOB")) && book.change(one.id, &rename("Dave")));

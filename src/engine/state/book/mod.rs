@@ -33,7 +33,7 @@ use crate::engine::state::record::{BookRecord, Record};
 use crate::engine::state::shards::Shards;
 use index::Index;
 
-/// Where a contact stands (the table above).
+/// The state of a contact (the table above).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum ContactStatus {
     /// We used its invitation and wait for its card.
@@ -92,7 +92,7 @@ pub struct Cards {
     pub sent: u64,
     /// The number of the last card that came from it.
     pub seen: u64,
-    /// The card that it shall get before anything else.
+    /// The card that the contact gets before anything else.
     pub pending: Option<PendingCard>,
 }
 
@@ -101,7 +101,7 @@ pub struct Cards {
 pub struct Contact {
     /// Its name in records.
     pub id: ContactId,
-    /// What the user calls it; unique without regard to case.
+    /// The user's name for it; unique without regard to case.
     pub petname: String,
     /// Its address.
     pub address: Address,
@@ -111,23 +111,23 @@ pub struct Contact {
     pub certificate: Option<Arc<[u8]>>,
     /// The epoch of the last binding that it proved; 0 before the first.
     pub binding_epoch: u32,
-    /// Where it stands.
+    /// The state that it is in.
     pub status: ContactStatus,
-    /// How it came here, oldest first.
+    /// How it came into the book, oldest first.
     pub provenance: Vec<Provenance>,
-    /// The key of our cards, with which it authenticates towards us; behind it the key of the invitation that it used,
-    /// until it has the other (`keys`).
+    /// The key of our cards, with which it authenticates to us; after it the key of the invitation that it used, until
+    /// it has the other (`keys`).
     pub inbound: Vec<MacKey>,
-    /// The key with which we authenticate towards it.
+    /// The key with which we authenticate to it.
     pub outbound: Option<MacKey>,
     /// The cards that went both ways.
     pub cards: Cards,
 }
 
-/// Why mail cannot be addressed to somebody.
+/// Why mail cannot be addressed to a contact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unaddressable {
-    /// Nobody in the book is meant.
+    /// No contact is meant.
     Unknown,
     /// It is blocked.
     Blocked,
@@ -169,8 +169,8 @@ impl Contact {
         }
     }
 
-    /// The record that ends the key of the invitation that it used: it has the key of our card. `None` where that is
-    /// over already.
+    /// The record that ends the key of the invitation that the contact used, because it has the key of our card. `None`
+    /// if that key has ended already.
     pub(in crate::engine) fn key_settled(&self) -> Option<Record> {
         let change = ContactChange::KeySettled;
         (self.inbound.len() > 1).then_some(Record::Book(BookRecord::ContactChanged { id: self.id, change }))
@@ -188,11 +188,11 @@ impl fmt::Debug for Contact {
 pub enum ContactChange {
     /// Its certificate became known or was renewed under the pinned key.
     Certificate(Arc<[u8]>),
-    /// It shall get this card.
+    /// It is to get this card.
     CardQueued(PendingCard),
     /// The card with this id was acknowledged, or given up.
     CardSettled(ContentId),
-    /// It has the key of our card: that of the invitation ends.
+    /// It has the key of our card, so the key of the invitation ends.
     KeySettled,
     /// The user accepted or blocked it.
     Status(ContactStatus),
@@ -221,13 +221,13 @@ impl fmt::Debug for ContactChange {
 pub struct InvitationEntry {
     /// Its name, for revoking.
     pub id: InvitationId,
-    /// `None` for a public one, which nobody can redeem: whoever uses it lands in Requests.
+    /// `None` for a public one, which nobody can redeem: a sender that uses it lands in Requests.
     pub secret: Option<[u8; SECRET_BYTES]>,
     /// When it was made.
     pub made: Timestamp,
     /// When it stops working.
     pub expires: Timestamp,
-    /// Who used it.
+    /// The contact that used it.
     pub used: Option<ContactId>,
 }
 
@@ -250,7 +250,7 @@ impl fmt::Debug for InvitationEntry {
 pub struct Book {
     contacts: Shards<ContactId, Arc<Contact>>,
     invitations: Shards<InvitationId, InvitationEntry>,
-    /// Made anew where a book is read. Most changes leave it as it is, and copies of the book share it.
+    /// Made anew when a book is read. Most changes leave it as it is, and copies of the book share it.
     #[serde(skip)]
     index: Index,
 }
@@ -301,13 +301,13 @@ impl Book {
         self.contact(self.index.at(onion)?)
     }
 
-    /// The contact whom the user calls so.
+    /// The contact with this petname.
     pub fn by_petname(&self, petname: &str) -> Option<&Arc<Contact>> {
         self.contact(self.index.named(petname)?)
     }
 
-    /// Whom a text addresses, and at which address: a full address (with `+folder`), `petname@rune.internal`
-    /// or a bare petname. Only contacts who may receive mail.
+    /// The contact and the address that a text means: a full address (with `+folder`), `petname@rune.internal` or a
+    /// bare petname. Only contacts that may receive mail.
     pub fn resolve(&self, text: &str) -> Result<(&Arc<Contact>, Address), Unaddressable> {
         let (contact, address) = self.meant(text).ok_or(Unaddressable::Unknown)?;
         contact.unaddressable().map_or(Ok((contact, address)), Err)
@@ -341,7 +341,7 @@ impl Book {
         Some((self.by_petname(petname)?, Some(folder)))
     }
 
-    /// A petname that nobody has, nor the identity itself: the wanted one, or with a number behind it.
+    /// A petname that no contact has, nor the identity itself: the wanted one, or with a number behind it.
     pub fn free_petname(&self, wanted: &str, own: &LocalPart) -> String {
         let taken = |name: &str| self.by_petname(name).is_some() || same_name(name, own.as_str());
         if !taken(wanted) {
@@ -368,7 +368,7 @@ impl Book {
     /// The open invitation with this secret.
     pub fn redeemable(&self, secret: &[u8], now: Timestamp) -> Option<&InvitationEntry> {
         use subtle::ConstantTimeEq;
-        // Every one is compared: the time says nothing about which one matches.
+        // All of them are compared, so that the time does not tell which one matches.
         self.invitations.values().filter(|invitation| invitation.is_open(now)).fold(None, |found, invitation| {
             match &invitation.secret {
                 Some(known) if bool::from(known.as_slice().ct_eq(secret)) => Some(invitation),
@@ -423,7 +423,7 @@ impl Book {
         if self.invitations.contains_key(&invitation.id) {
             return false;
         }
-        // What ended long ago is of no use to anybody.
+        // An invitation that ended long ago is of no use to anybody.
         let now = invitation.made;
         self.invitations.retain(|_, old| old.expires.plus(limits::TOMBSTONE) > now);
         self.invitations.insert(invitation.id, invitation.clone());
@@ -442,7 +442,7 @@ impl Book {
         }
     }
 
-    /// No card after this has a counter below this one.
+    /// Raises the counters, so that no later card has one below this.
     pub(in crate::engine) fn raise_card_counters(&mut self, least: u64) {
         for contact in self.contacts.values_mut() {
             let cards = &mut Arc::make_mut(contact).cards;
@@ -498,7 +498,7 @@ fn with_folder(address: &Address, folder: &str) -> Option<Address> {
     format!("{name}+{folder}@{domain}").parse().ok()
 }
 
-/// Entries of a contact's history that are kept: enough for a person, bounded for a peer that repeats itself.
+/// How many entries of a contact's history are kept: enough for a person, bounded for a peer that repeats itself.
 const PROVENANCE: usize = 16;
 
 impl Contact {

@@ -15,11 +15,11 @@ use crate::wire::token::{Class, Epoch, Token, token};
 /// One box of a contact.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContactBox {
-    /// Where its carrier is.
+    /// The onion of its carrier.
     pub onion: Onion,
     /// The carrier's primary key.
     pub carrier: Fingerprint,
-    /// What our tokens are made from.
+    /// The seed of our tokens.
     pub seed: TokenSeed,
     /// Tokens of each class in an epoch.
     pub classes: BTreeMap<u8, u32>,
@@ -28,7 +28,7 @@ pub struct ContactBox {
 }
 
 impl ContactBox {
-    /// As a card says it; `None` where it makes no sense.
+    /// A box as a card describes it; `None` if the description makes no sense.
     pub(in crate::engine) fn from_card(said: &CardBox) -> Option<Self> {
         let known = |(&class, &count): (&u8, &u32)| {
             Class::new(class)?;
@@ -54,14 +54,14 @@ impl fmt::Debug for ContactBox {
 /// Which set a token is of: the box's carrier, the epoch, the class.
 pub type SetOf = (Onion, Epoch, u8);
 
-/// A token by its place.
+/// The place of a token in its set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenIndex {
     /// The epoch.
     pub epoch: Epoch,
     /// The number of the class.
     pub class: u8,
-    /// Its number in them.
+    /// Its number among the tokens of that epoch and class.
     pub number: u32,
 }
 
@@ -84,12 +84,12 @@ impl BoxesOf {
         self.boxes.iter().find(|named| named.onion == onion)
     }
 
-    /// A token of this class that was not used: of the newest epoch that counts on this day. `None` where there is none.
+    /// An unused token of this class: of the newest epoch that counts on this day. `None` if there is none.
     pub fn next_token(&self, onion: Onion, class: Class, today: Epoch) -> Option<(TokenIndex, Token)> {
         let named = self.at(onion)?;
         let count = *named.classes.get(&class.number())?;
         let newest = today / named.every * named.every;
-        // A day less than the carrier takes them, for clocks that differ.
+        // A day less than the carrier takes tokens, because clocks differ.
         let counts = |epoch: &Epoch| epoch.saturating_add(limits::TOKENS_AFTER_DAYS) > today;
         let mut epochs =
             (0..).map_while(|back: u32| newest.checked_sub(back.checked_mul(named.every)?)).take_while(counts);
@@ -100,7 +100,7 @@ impl BoxesOf {
         })
     }
 
-    /// A card names these from now on. What was used of a seed stays used.
+    /// A card names these boxes from now on. Tokens of a seed that were used stay used.
     pub(in crate::engine) fn set(&mut self, boxes: &[ContactBox]) {
         let known = |onion: Onion| boxes.iter().find(|named| named.onion == onion).map(|named| &named.seed);
         let kept: Vec<Onion> = self
@@ -113,7 +113,7 @@ impl BoxesOf {
         self.boxes = boxes.to_vec();
     }
 
-    /// Whether a token of a box that there is was not used, nor one behind it.
+    /// Whether we know the box, and neither this token nor a later one of its set was used.
     pub(in crate::engine) fn is_unused(&self, onion: Onion, place: TokenIndex) -> bool {
         let TokenIndex { epoch, class, number } = place;
         self.at(onion).is_some() && self.used.get(&(onion, epoch, class)).is_none_or(|used| number >= *used)

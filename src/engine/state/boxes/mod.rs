@@ -1,5 +1,5 @@
-//! Everything that the records say of boxes: ours, those of our contacts, the copies that we left there, and the receipts
-//! that we owe.
+//! Everything that the records say of boxes: our own, those of our contacts, the copies that we left there, and the
+//! receipts that we owe.
 
 pub mod contacts;
 pub mod own;
@@ -26,11 +26,11 @@ use crate::mail::Receipt;
 /// One copy of a message at a box of its recipient.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftCopy {
-    /// Where.
+    /// The onion of the box.
     pub onion: Onion,
-    /// What only who opened it can know.
+    /// A secret that only a node which opened the copy can know.
     pub receipt: Receipt,
-    /// Since when the carrier says that it has it; `None` where there was no answer.
+    /// Since when the carrier says that it has the copy; `None` if there was no answer.
     pub held: Option<Timestamp>,
 }
 
@@ -40,7 +40,7 @@ impl fmt::Debug for LeftCopy {
     }
 }
 
-/// What a contact hears from us of mail that it left at a box of ours.
+/// What a contact is told of the mail that it left at a box of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum ReceiptPolicy {
     /// Nothing.
@@ -48,11 +48,11 @@ pub enum ReceiptPolicy {
     /// That it was delivered.
     #[default]
     Delivered,
-    /// That it was delivered and, of all mail of theirs, that it was read.
+    /// That it was delivered and, for all mail of the contact, that it was read.
     Read,
 }
 
-/// The keys of a message's copies, for whomever they are.
+/// The keys of a message's copies, for all recipients.
 fn all_of(queue: QueueId) -> RangeInclusive<(QueueId, ContactId)> {
     (queue, ContactId::from_bytes([0; 16]))..=(queue, ContactId::from_bytes([0xff; 16]))
 }
@@ -63,49 +63,50 @@ pub struct KnownBoxes {
     own: Shards<BoxId, Arc<OwnBox>>,
     named: Shards<ContactId, Arc<BoxesOf>>,
     copies: Shards<(QueueId, ContactId), Vec<LeftCopy>>,
-    /// The receipts of copies that were refused, or so their carriers said: whoever returns one has the copy all the same.
+    /// The receipts of copies that were refused, or so their carriers said: a recipient that returns one has the copy
+    /// all the same.
     refused: Shards<(QueueId, ContactId), Vec<Receipt>>,
     receipts: Shards<ContactId, BTreeSet<Receipt>>,
     pages: Shards<ContactId, Vec<Onion>>,
-    /// What contacts hear from us of their mail, where that is not [`ReceiptPolicy::Delivered`].
+    /// What contacts are told of their mail, where that is not [`ReceiptPolicy::Delivered`].
     told: Shards<ContactId, ReceiptPolicy>,
     reads: Reads,
-    /// Those who say that they return none.
+    /// Contacts that say that they return no receipts.
     silent: Shards<ContactId, ()>,
 }
 
 impl KnownBoxes {
-    /// Our own.
+    /// Our own boxes.
     pub fn own(&self) -> impl Iterator<Item = &Arc<OwnBox>> {
         self.own.values()
     }
 
-    /// One of our own.
+    /// One of our own boxes.
     pub fn get(&self, id: BoxId) -> Option<&Arc<OwnBox>> {
         self.own.get(&id)
     }
 
-    /// The one that the user calls so.
+    /// The box with this name of the user's.
     pub fn by_name(&self, name: &str) -> Option<&Arc<OwnBox>> {
         self.own.values().find(|own_box| own_box.name == name)
     }
 
-    /// Those of a contact.
+    /// The boxes of a contact.
     pub fn of(&self, contact: ContactId) -> Option<&Arc<BoxesOf>> {
         self.named.get(&contact)
     }
 
-    /// The carriers at which a contact whom we greet has a page for us.
+    /// The carriers at which a contact that we greet has a page for us.
     pub fn pages(&self, contact: ContactId) -> &[Onion] {
         self.pages.get(&contact).map_or(&[], Vec::as_slice)
     }
 
-    /// The copies of a message that were left for a recipient who waits for it.
+    /// The copies of a message that were left for a recipient that waits for it.
     pub fn copies(&self, queue: QueueId, contact: ContactId) -> &[LeftCopy] {
         self.copies.get(&(queue, contact)).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether a copy of a message was left for anybody.
+    /// Whether a copy of a message was left for any recipient.
     pub(in crate::engine) fn has_copies(&self, queue: QueueId) -> bool {
         let mut refused = self.refused.range(all_of(queue));
         self.copies.range(all_of(queue)).next().is_some() || refused.next().is_some()
@@ -138,12 +139,12 @@ impl KnownBoxes {
         self.receipts.get(&contact).into_iter().flatten()
     }
 
-    /// What a contact hears from us of its mail.
+    /// What a contact is told of its mail.
     pub fn told(&self, contact: ContactId) -> ReceiptPolicy {
         self.told.get(&contact).copied().unwrap_or_default()
     }
 
-    /// Messages whose authors hear that they were read.
+    /// Messages whose authors are told that they were read.
     pub const fn reads(&self) -> &Reads {
         &self.reads
     }
@@ -157,12 +158,12 @@ impl KnownBoxes {
         !self.silent.contains_key(&contact)
     }
 
-    /// Everybody who is owed a receipt.
+    /// All contacts that are owed a receipt.
     pub fn owed(&self) -> impl Iterator<Item = ContactId> {
         self.receipts.keys().copied()
     }
 
-    // What records do. Each is `false` where it changes nothing.
+    // Changes by records. Each is `false` if it changes nothing.
 
     pub(in crate::engine) fn rent(&mut self, own_box: &OwnBox) -> bool {
         let taken = self.own.contains_key(&own_box.id)
@@ -198,7 +199,7 @@ impl KnownBoxes {
         new
     }
 
-    /// We have the contact's card.
+    /// The contact's card has come, so its pages are of no use any more.
     pub(in crate::engine) fn forget_pages(&mut self, contact: ContactId) {
         self.pages.remove(&contact);
     }
@@ -224,18 +225,18 @@ impl KnownBoxes {
         true
     }
 
-    /// A copy is about to be given to a friend who carries.
+    /// A copy is about to be given to a friend who forwards.
     pub(in crate::engine) fn hand_on(&mut self, queue: QueueId, contact: ContactId, onion: Onion, receipt: Receipt) {
         self.copies.or_default((queue, contact)).push(LeftCopy { onion, receipt, held: None });
     }
 
-    /// Whoever had a copy has it no more, as they say. Its receipt may come all the same.
+    /// The friend that had a copy says that it no longer has it. The receipt of the copy may come all the same.
     pub(in crate::engine) fn lose(&mut self, queue: QueueId, contact: ContactId, receipt: &Receipt) {
         let copies = self.copies.get_mut(&(queue, contact)).into_iter().flatten();
         copies.filter(|copy| copy.receipt == *receipt).for_each(|copy| copy.held = None);
     }
 
-    /// The answer to a copy: held since, or not there, says its carrier.
+    /// The carrier answered: it holds the copy since then, or says that it does not have it.
     pub(in crate::engine) fn settle(
         &mut self,
         queue: QueueId,
@@ -262,7 +263,7 @@ impl KnownBoxes {
         true
     }
 
-    /// What is owed to whoever gets none from now on is owed no more.
+    /// Sets what a contact is told. Receipts that it is not told of any more are owed no more.
     pub(in crate::engine) fn tell(&mut self, contact: ContactId, told: ReceiptPolicy) -> bool {
         if told == ReceiptPolicy::Nothing {
             self.receipts.remove(&contact);
@@ -325,7 +326,7 @@ impl KnownBoxes {
         }
     }
 
-    /// Somebody is no longer in the book. The seat stays theirs.
+    /// A contact is no longer in the book. No other contact gets its seat.
     pub(in crate::engine) fn forget_contact(&mut self, contact: ContactId) {
         self.named.remove(&contact);
         self.receipts.remove(&contact);
@@ -382,20 +383,20 @@ impl KnownBoxes {
     }
 }
 
-/// How the last check of a box goes, or went.
+/// How the last check of a box of ours goes, or went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Check {
     /// It is on its way to the carrier.
     Leaving,
-    /// The carrier says that it has it; it was not collected yet.
+    /// The carrier says that it has the object; it was not collected yet.
     Left,
     /// It came back.
     Works,
-    /// It could not be left.
+    /// The object could not be left.
     Failed(AttemptError),
 }
 
-/// Places for somebody in every box of ours that has one left.
+/// Gives a contact a seat in every box of ours that has one left.
 pub(in crate::engine) fn seats_for(state: &State, contact: ContactId) -> impl Iterator<Item = Record> {
     let seated = move |own_box: &Arc<OwnBox>| {
         let change = BoxChange::Seated(contact);
@@ -405,7 +406,7 @@ pub(in crate::engine) fn seats_for(state: &State, contact: ContactId) -> impl It
     state.boxes().own().filter_map(seated)
 }
 
-/// The carriers that an invitation made now names.
+/// The carriers that a new invitation names.
 pub(in crate::engine) fn page_carriers(state: &State) -> impl Iterator<Item = Onion> {
     let open = state.boxes().own().filter(|own_box| own_box.stage == Stage::Open);
     open.map(|own_box| own_box.onion).take(limits::INVITATION_CARRIERS)

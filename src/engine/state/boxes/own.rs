@@ -14,7 +14,7 @@ use crate::base::{BoxId, ContactId, Onion, Rng, Timestamp, TokenSeed};
 use crate::engine::state::profile::SecretBytes;
 use crate::wire::token::{Class, Epoch, TokenHash, hash_of, token};
 
-/// What one seat may leave in one epoch: classes, and how many objects of each.
+/// What a contact on one seat may leave in one epoch: classes, and how many objects of each.
 const ALLOWANCE: [(u8, u32); 6] = [(12, 16), (14, 16), (16, 8), (18, 4), (20, 2), (22, 1)];
 
 /// Keys that were made for a box.
@@ -31,9 +31,9 @@ pub struct BoxKeys {
 /// The place of one contact in a box.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seat {
-    /// What its tokens are made from.
+    /// The seed of its tokens.
     pub seed: TokenSeed,
-    /// Who has it. Nobody else ever gets it.
+    /// The contact that has it. No other contact ever gets it.
     pub contact: Option<ContactId>,
 }
 
@@ -44,7 +44,7 @@ pub enum Stage {
     Registering,
     /// It can be filled.
     Open,
-    /// It goes as soon as our contacts know that.
+    /// It is given up as soon as our contacts know that.
     Leaving,
 }
 
@@ -53,21 +53,21 @@ pub enum Stage {
 pub struct OwnBox {
     /// Its name in records.
     pub id: BoxId,
-    /// What the user calls it.
+    /// The user's name for it.
     pub name: String,
-    /// Where the carrier is.
+    /// The onion of the carrier.
     pub onion: Onion,
     /// The carrier's primary key.
     pub carrier: Fingerprint,
     /// The secret of the invitation that it was rented with.
     pub invitation: Option<[u8; 16]>,
-    /// Its own keys, made for it.
+    /// The box's own keys, made for it.
     pub keys: SecretBytes,
-    /// Its certificate.
+    /// The box's certificate.
     pub certificate: Arc<[u8]>,
-    /// The primary key of that: its name at the carrier.
+    /// The primary key of that certificate: the name of the box at the carrier.
     pub fingerprint: Fingerprint,
-    /// Its places.
+    /// Its seats.
     pub seats: Vec<Seat>,
     /// How far it is.
     pub stage: Stage,
@@ -98,12 +98,12 @@ impl OwnBox {
         set
     }
 
-    /// The first epoch, from this day on, whose sets the carrier is to have and has not.
+    /// The first epoch, from this day on, whose sets the carrier lacks.
     pub fn missing(&self, today: Epoch) -> Option<Epoch> {
         let step = limits::BOX_EPOCH_DAYS;
         let current = today / step * step;
         let last = current.saturating_add(limits::BOX_EPOCHS_AHEAD * step);
-        // What is later than that was uploaded by a clock that was wrong: what lies between is missing.
+        // A later epoch than those was uploaded while our clock was wrong: the sets between are missing.
         let next = if (current..=last).contains(&self.uploaded) { self.uploaded.saturating_add(step) } else { current };
         (next <= last).then_some(next)
     }
@@ -118,7 +118,7 @@ impl OwnBox {
         self.stage == Stage::Open && self.uploaded > 0
     }
 
-    /// Whether somebody else may be told of it.
+    /// Whether one more contact may be told of it.
     pub fn has_seat(&self) -> bool {
         self.is_open() && self.seats.iter().any(|seat| seat.contact.is_none())
     }
@@ -145,12 +145,12 @@ pub enum BoxChange {
     Uploaded(Epoch),
     /// A contact has the next free seat.
     Seated(ContactId),
-    /// It is to go.
+    /// It is to be given up.
     Leaving,
 }
 
 impl OwnBox {
-    /// `false` where that changes nothing.
+    /// `false` if that changes nothing.
     pub(in crate::engine) fn apply(&mut self, change: BoxChange) -> bool {
         match change {
             BoxChange::Registered if self.stage == Stage::Registering => self.stage = Stage::Open,

@@ -10,10 +10,10 @@ use crate::engine::state::shards::Shards;
 
 /// A message that was not read: its body, its author, and its signed id.
 type Unread = (BodyId, ContactId, ContentId);
-/// An author, and what of the author's was read.
+/// An author, and those of the author's messages that were read.
 type Owed = (ContactId, Vec<ContentId>);
 
-/// What is still to be read, and what was and is not told yet.
+/// The messages that are still to be read, and those that were read and whose authors are not told yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reads {
     unread: Shards<BodyId, (ContactId, ContentId)>,
@@ -21,17 +21,17 @@ pub struct Reads {
 }
 
 impl Reads {
-    /// What a contact is to hear.
+    /// The messages of a contact that were read and of which it is to be told.
     pub fn owed(&self, contact: ContactId) -> impl Iterator<Item = &ContentId> {
         self.owed.get(&contact).into_iter().flatten()
     }
 
-    /// Everybody who is to hear something.
+    /// All contacts that are to be told of something.
     pub fn owed_to(&self) -> impl Iterator<Item = ContactId> {
         self.owed.keys().copied()
     }
 
-    /// Whether something may be read that somebody is to hear of.
+    /// Whether there is a message of which its author is to be told once it is read.
     pub(in crate::engine) fn is_waiting(&self) -> bool {
         !self.unread.is_empty()
     }
@@ -60,7 +60,7 @@ impl Reads {
         true
     }
 
-    /// A contact is to hear nothing any more.
+    /// A contact is not told of anything any more.
     pub(in crate::engine) fn forget(&mut self, contact: ContactId) {
         self.unread.retain(|_, (of, _)| *of != contact);
         self.owed.remove(&contact);

@@ -23,9 +23,9 @@ pub enum FolderRole {
     Junk,
     /// `\Trash`
     Trash,
-    /// Mail from somebody who is not yet a contact.
+    /// Mail from senders that are not yet contacts.
     Requests,
-    /// What was submitted and waits. The queue fills and empties it; removing a message takes it back.
+    /// Messages that were submitted and wait. The queue fills and empties it; removing a message takes it back.
     Outbox,
 }
 
@@ -144,7 +144,7 @@ pub struct Folder {
     pub name: String,
     /// What it is for, where it is one of the folders that always exist.
     pub role: Option<FolderRole>,
-    /// Changes only when UIDs of before mean nothing any more. Never 0.
+    /// Changes only when earlier UIDs lose their meaning. Never 0.
     pub uid_validity: u32,
     /// The next UID. Survives the expunge of the highest.
     pub uid_next: Uid,

@@ -7,21 +7,22 @@ use crate::engine::state::book::{Contact, ContactChange, InvitationEntry};
 records! {
     /// What happened in the address book.
     BookRecord
-    /// Somebody was put into the address book.
+    /// A contact was put into the address book.
     16 ContactAdded {
         /// The entry.
         contact: Box<Contact>,
     }
-    /// One thing about a contact changed. Never the whole entry: changes that cross each other must not undo each other.
+    /// One thing about a contact changed. Never the whole entry, so that two changes at the same time do not undo each
+    /// other.
     17 ContactChanged {
-        /// Who.
+        /// The contact.
         id: ContactId,
-        /// What.
+        /// The change.
         change: ContactChange,
     }
     /// A contact was removed from the address book.
     18 ContactRemoved {
-        /// Who.
+        /// The contact.
         id: ContactId,
     }
     /// An invitation was made.
@@ -31,7 +32,7 @@ records! {
     }
     /// An invitation was withdrawn.
     25 InvitationRevoked {
-        /// Which.
+        /// The invitation.
         id: InvitationId,
     }
 }

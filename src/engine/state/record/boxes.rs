@@ -1,4 +1,4 @@
-//! Records of boxes, of what is left there, and of receipts.
+//! Records of boxes, of the objects that are left there, and of receipts.
 
 use crate::base::{BoxId, ContactId, ContentId, Onion, QueueId, Timestamp};
 use crate::engine::encoding::records;
@@ -17,17 +17,17 @@ records! {
     }
     /// One thing about a box of ours changed.
     49 BoxChanged {
-        /// Which.
+        /// The box.
         id: BoxId,
-        /// What.
+        /// The change.
         change: BoxChange,
     }
     /// A box of ours is given up.
     50 BoxRemoved {
-        /// Which.
+        /// The box.
         id: BoxId,
     }
-    /// What the card of this number says of its author's boxes. Nothing happens where a later card was taken.
+    /// The boxes of a contact, as its card of this number names them. Nothing happens if a later card was taken.
     51 BoxesNamed {
         /// The author.
         contact: ContactId,
@@ -36,60 +36,60 @@ records! {
         /// The boxes.
         boxes: Vec<ContactBox>,
     }
-    /// A token is about to be shown at a box of a contact, with a copy of a message or with receipts. Committed before the
-    /// first byte leaves.
+    /// A token is about to be shown at a box of a contact, with a copy of a message or with receipts. Committed before
+    /// the first byte leaves.
     52 Deposited {
-        /// Whose box.
+        /// The contact.
         contact: ContactId,
         /// The message; `None` for receipts.
         queue: Option<QueueId>,
-        /// Where its carrier is.
+        /// The onion of the box.
         onion: Onion,
-        /// Which token.
+        /// The token.
         place: TokenIndex,
-        /// What the copy says is to be returned.
+        /// The receipt that the copy asks for.
         receipt: Receipt,
     }
     /// The carrier says that it has a copy, or that it does not.
     53 DepositSettled {
-        /// Whose box.
+        /// The contact.
         contact: ContactId,
         /// The message.
         queue: QueueId,
-        /// Which copy.
+        /// The receipt of the copy.
         receipt: Receipt,
-        /// Since when it is held; `None` where it says that it is not there.
+        /// Since when the carrier holds it; `None` if it says that it does not.
         held: Option<Timestamp>,
     }
-    /// Mail came through a box: its author is to have these receipts.
+    /// Mail came through a box: its author is owed these receipts.
     54 ReceiptsDue {
         /// The author.
         contact: ContactId,
         /// The receipts.
         receipts: Vec<Receipt>,
     }
-    /// Receipts are with their author, or at one of the author's boxes.
+    /// The author has these receipts, or one of the author's boxes does.
     55 ReceiptsReturned {
         /// The author.
         contact: ContactId,
         /// The receipts.
         receipts: Vec<Receipt>,
     }
-    /// The invitation of a contact whom we greet names these carriers, where a page is and an answer can be left.
+    /// The invitation of a contact that we greet names these carriers, where a page is and an answer can be left.
     56 PagesNamed {
         /// The contact.
         contact: ContactId,
         /// The carriers.
         carriers: Vec<Onion>,
     }
-    /// What a contact hears from us of its mail.
+    /// What a contact is told of its mail.
     57 ReceiptsSwitched {
         /// The contact.
         contact: ContactId,
-        /// What it hears.
+        /// What it is told.
         told: ReceiptPolicy,
     }
-    /// What the card of this number says of receipts. Nothing happens where a later card was taken.
+    /// The promise of receipts in the card of this number. Nothing happens if a later card was taken.
     58 ReceiptsPromised {
         /// The author.
         contact: ContactId,
@@ -98,7 +98,7 @@ records! {
         /// Whether its author returns receipts.
         promised: bool,
     }
-    /// That messages were read was told to their author, or was left at one of the author's boxes.
+    /// The author was told that messages were read, or that is at one of the author's boxes.
     60 ReadsReturned {
         /// The author.
         contact: ContactId,

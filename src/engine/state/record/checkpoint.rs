@@ -14,7 +14,7 @@ use crate::mail::Receipt;
 records! {
     /// One part of the state as it is; only checkpoints have these.
     CheckpointRecord
-    /// A checkpoint begins: everything before it counts no more, and the records after it lead to the same state.
+    /// A checkpoint begins: everything before it no longer counts, and the records after it lead to the same state.
     64 CheckpointBegun {
         /// The highest UIDVALIDITY that was ever given.
         last_uid_validity: u32,
@@ -36,7 +36,7 @@ records! {
         /// The entry.
         queued: Box<Queued>,
     }
-    /// Which entries of the queue a message of the Outbox stands for.
+    /// The entries of the queue that a message of the Outbox stands for.
     68 OutboxKept {
         /// The message.
         uid: Uid,
@@ -45,14 +45,14 @@ records! {
     }
     /// Contents that were received and are not to be taken again.
     69 DuplicatesKept {
-        /// What they are known by, and until when each is remembered.
+        /// The names of the contents, and until when each is remembered.
         contents: Vec<Remembered>,
-        /// The day on which the last were forgotten.
+        /// The day on which contents were last forgotten.
         cleaned: Timestamp,
     }
-    /// Messages by which the user decides about somebody who asked.
+    /// The messages by which the user decides about senders that ask to be contacts.
     70 RequestsKept {
-        /// The bodies of the messages, and who asked.
+        /// The bodies of the messages, and the contacts that asked.
         requests: Vec<(BodyId, ContactId)>,
     }
     /// An invitation as it is.
@@ -62,11 +62,11 @@ records! {
     }
     /// The boxes of a contact as they are, and how many tokens of each set were used.
     72 BoxesKept {
-        /// Whose.
+        /// The contact.
         contact: ContactId,
         /// The boxes.
         boxes: Vec<ContactBox>,
-        /// The sets, and how many of their tokens.
+        /// The sets, and how many of their tokens were used.
         used: Vec<(SetOf, u32)>,
     }
     /// The copies of a message that were left for a recipient.
@@ -80,23 +80,23 @@ records! {
     }
     /// Messages whose authors are to hear that they were read.
     74 ReadsKept {
-        /// Those that were not read: their bodies, authors and signed ids.
+        /// Messages that were not read: their bodies, authors and signed ids.
         unread: Vec<(BodyId, ContactId, ContentId)>,
-        /// Those that were, by their authors.
+        /// Messages that were read, by their authors.
         owed: Vec<(ContactId, Vec<ContentId>)>,
     }
-    /// What is known of forwarding, without what is carried.
+    /// The state of forwarding, without the objects.
     75 ForwardingKept {
-        /// For whom we carry.
+        /// Contacts for which we forward.
         allowed: Vec<ContactId>,
-        /// Who carries, by recipient.
+        /// The friends who forward, by recipient.
         chosen: Vec<(ContactId, ContactId)>,
-        /// What those for whom we carried have to hear.
+        /// The fates that are to be told to contacts for which we forwarded.
         fates: Vec<(ContactId, ObjectHash, Fate)>,
         /// Copies that friends got.
         handed: Vec<(ObjectHash, Handed)>,
     }
-    /// An object that we carry.
+    /// An object that we forward.
     76 ForwardedKept {
         /// The object.
         forwarded: Box<Forwarded>,

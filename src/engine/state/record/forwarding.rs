@@ -5,37 +5,37 @@ use crate::engine::encoding::records;
 use crate::engine::state::forwarding::{Fate, Forwarded, Handed, ObjectHash};
 
 records! {
-    /// What happened to objects that somebody brings for somebody else.
+    /// What happened in forwarding.
     ForwardingRecord
-    /// Whether we carry for a contact.
+    /// Whether we forward for a contact.
     26 ForwardingAllowed {
         /// The contact.
         contact: ContactId,
         /// Whether we do.
         on: bool,
     }
-    /// Who carries what we send to a contact that does not answer.
+    /// The friend who forwards what we send to a contact that does not answer.
     27 ForwarderChosen {
         /// The contact.
         contact: ContactId,
-        /// The friend; `None` for nobody.
+        /// The friend; `None` for none.
         friend: Option<ContactId>,
     }
-    /// A contact gave us an object to carry.
+    /// A contact gave us an object to forward.
     28 ForwardedTaken {
         /// The object.
         forwarded: Box<Forwarded>,
     }
-    /// An object is carried no further.
+    /// An object is forwarded no further.
     29 ForwardedEnded {
-        /// Who gave it.
+        /// The contact that gave it.
         contact: ContactId,
-        /// Which.
+        /// The object.
         object: ObjectHash,
-        /// What became of it.
+        /// Its fate.
         fate: Fate,
     }
-    /// A contact heard what became of these, or that is at one of its boxes.
+    /// A contact was told of these fates, or that is at one of its boxes.
     30 FatesTold {
         /// The contact.
         contact: ContactId,
@@ -48,7 +48,7 @@ records! {
         onion: Onion,
         /// The copy.
         object: ObjectHash,
-        /// To whom, of what, for whom.
+        /// The friend, the message, and the recipient.
         handed: Box<Handed>,
     }
     /// A friend says what became of a copy.
@@ -57,7 +57,7 @@ records! {
         friend: ContactId,
         /// The copy.
         object: ObjectHash,
-        /// What became of it.
+        /// Its fate.
         fate: Fate,
     }
 }

@@ -9,7 +9,7 @@ records! {
     IdentityRecord
     /// The identity was made. The first record of every log.
     1 IdentityCreated {
-        /// Who it is.
+        /// Its profile.
         profile: Box<Profile>,
     }
     /// An application password was made.
@@ -26,12 +26,12 @@ records! {
         /// Its name.
         name: String,
     }
-    /// The log was put back from a backup, or repaired: what mail programs and contacts learned of what is not there any more
-    /// is not known here.
+    /// The log was put back from a backup, or repaired: mail programs and contacts may know of things that were in the
+    /// lost part, and that are not known here.
     43 Restored {
-        /// When the backup was made; of a repair, when that was.
+        /// When the backup was made; of a repair, when it was done.
         made: Timestamp,
-        /// When it was put back, or repaired.
+        /// When the log was put back, or repaired.
         at: Timestamp,
     }
     /// Whether the identity's onion is to be published.

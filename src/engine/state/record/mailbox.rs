@@ -20,19 +20,19 @@ records! {
     }
     /// A folder was renamed.
     3 FolderRenamed {
-        /// Which.
+        /// The folder.
         id: FolderId,
         /// Its new name.
         name: String,
     }
     /// A folder and its messages were deleted.
     4 FolderDeleted {
-        /// Which.
+        /// The folder.
         id: FolderId,
     }
     /// A folder was subscribed or unsubscribed.
     5 FolderSubscribed {
-        /// Which.
+        /// The folder.
         id: FolderId,
         /// Whether it is subscribed now.
         subscribed: bool,
@@ -50,7 +50,7 @@ records! {
         folder: FolderId,
         /// The messages.
         uids: Vec<Uid>,
-        /// How.
+        /// How they were changed.
         change: FlagChange,
         /// Which flags.
         flags: NamedFlags,
@@ -64,9 +64,9 @@ records! {
     }
     /// Messages were copied or moved.
     10 Transferred {
-        /// From here.
+        /// The folder that they come from.
         from: FolderId,
-        /// To there.
+        /// The folder that they go to.
         to: FolderId,
         /// From UID and to UID of each.
         pairs: Vec<(Uid, Uid)>,

@@ -48,7 +48,7 @@ impl fmt::Debug for ContentKey {
     }
 }
 
-/// With the body, the signed content again: header ‖ body, and the signature over it.
+/// Makes the signed content again, together with the body: header ‖ body, and the signature over it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
     /// The signed header, with its empty line.
@@ -63,8 +63,8 @@ impl fmt::Debug for Evidence {
     }
 }
 
-/// One change. Whether it takes effect is decided when it is applied
-/// ([`State::apply`](crate::engine::state::State::apply)): where its precondition no longer holds, nothing happens.
+/// One change. [`State::apply`](crate::engine::state::State::apply) decides whether it takes effect: if its
+/// precondition no longer holds, nothing happens.
 ///
 /// Each part of the state has its own kinds. Their numbers on the disk are in [`Record::kind`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,13 +81,13 @@ pub enum Record {
     Queue(QueueRecord),
     /// What happened to boxes of ours and of contacts.
     Boxes(BoxRecord),
-    /// What happened to objects that somebody brings for somebody else.
+    /// What happened in forwarding.
     Forwarding(ForwardingRecord),
     /// One part of the state, as it is. Only a checkpoint has these.
     Checkpoint(CheckpointRecord),
 }
 
-/// What a record does by handing it to the records of its part.
+/// Hands a record to the records of its part.
 macro_rules! rooms {
     ($( $room:ident($records:ident) ),* $(,)?) => {
         impl Record {
@@ -104,7 +104,7 @@ macro_rules! rooms {
                 match self { $( Self::$room(record) => record.encode() ),* }
             }
 
-            /// Reads a record; `None` where it is unknown and may be ignored.
+            /// Reads a record; `None` if it is unknown and may be ignored.
             ///
             /// # Errors
             /// [`RecordError`]: the log must not be used further.

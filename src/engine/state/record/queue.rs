@@ -33,7 +33,7 @@ records! {
         /// Why.
         reason: FailureReason,
     }
-    /// The sender took a message back from those who do not have it yet.
+    /// The sender took a message back from the recipients that do not have it yet.
     35 SubmissionCancelled {
         /// Which message.
         queue: QueueId,
@@ -45,7 +45,7 @@ records! {
         /// What it asked for.
         options: Box<Options>,
     }
-    /// What was submitted is shown in the Outbox, until nobody waits for it any more.
+    /// A submission is shown in the Outbox, until no recipient waits for it any more.
     37 ShownInOutbox {
         /// The entries of the queue for which the message stands.
         queues: Vec<QueueId>,
@@ -56,7 +56,7 @@ records! {
     38 Sent {
         /// Which recipient.
         contact: ContactId,
-        /// Where to.
+        /// The endpoint.
         endpoint: Endpoint,
         /// Which messages.
         queues: Vec<QueueId>,
@@ -65,7 +65,7 @@ records! {
     39 NotSent {
         /// Which recipient.
         contact: ContactId,
-        /// Where to.
+        /// The endpoint.
         endpoint: Endpoint,
         /// Which messages.
         queues: Vec<QueueId>,
@@ -75,7 +75,7 @@ records! {
         /// Which message.
         queue: QueueId,
     }
-    /// A message has expired at the boxes of a recipient who returns no receipts.
+    /// A message has expired at the boxes of a recipient that returns no receipts.
     44 RecipientHandedOver {
         /// Which message.
         queue: QueueId,
@@ -90,7 +90,7 @@ records! {
         queue: QueueId,
         /// Which recipient.
         contact: ContactId,
-        /// When that was heard.
+        /// When we heard of that.
         at: Timestamp,
     }
 }

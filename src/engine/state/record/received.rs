@@ -15,7 +15,7 @@ records! {
         folder: FolderId,
         /// The message.
         message: NewMessage,
-        /// The contact who wrote it.
+        /// The contact that wrote it.
         contact: ContactId,
         /// Its name among the duplicates.
         seen: ContentKey,
@@ -28,13 +28,13 @@ records! {
         seen: ContentKey,
         /// The invitation whose secret it brought.
         invitation: Option<InvitationId>,
-        /// What it makes of its author.
+        /// How it changes the acquaintance with its author.
         acquaintance: Acquaintance,
-        /// Where its author waits for an answer: the message in Requests that the user decides by.
+        /// If its author waits for an answer: the message in Requests by which the user decides.
         notice: Option<(FolderId, NewMessage)>,
     }
     /// A content was acknowledged and dropped: its author is blocked, or too many wait for an answer. It costs a commit
-    /// like any other content, so that its author cannot tell from the time that it took.
+    /// like any other content, so that the author cannot tell from the time that it took.
     20 Discarded {
         /// Its name among the duplicates.
         seen: ContentKey,

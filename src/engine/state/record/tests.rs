@@ -37,7 +37,7 @@ fn what_is_unknown_stops_the_start_only_where_it_is_critical() {
     assert_eq!(Record::decode(&[4, 0]), Err(RecordError::Malformed { kind: 0 }));
 }
 
-/// Old logs must stay readable: where this fails, the change needs a new version of the record, not a new file.
+/// Old logs must stay readable: if this fails, the change needs a new version of the record, not a new file.
 #[test]
 fn the_encoding_does_not_change() {
     let lines: String = (0..samples::KINDS)
