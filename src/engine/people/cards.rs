@@ -28,10 +28,10 @@ use crate::engine::state::profile::PublicProfile;
 use crate::engine::state::record::{BookRecord, BoxRecord, ContentKey, ReceivedRecord, Record};
 use crate::engine::status::no_room;
 
-/// What a card of this author means, on what is committed now.
+/// What a card of this author means for the state that is committed now.
 ///
 /// # Errors
-/// The answer, where it is refused.
+/// The answer to a card that is refused.
 pub(in crate::engine) fn decided(
     cx: &mut Context<'_>,
     sender: Sender,
@@ -72,7 +72,7 @@ fn card_of_contact(
         binding_epoch: card.binding.epoch,
         counter: card.counter,
         outbound: card.auth_key.clone(),
-        // It answers our greeting, or brings a secret that we gave it.
+        // The card answers our greeting, or brings a secret that we gave its author.
         confirm: invitation.is_some() || contact.status == ContactStatus::Greeting,
         inbound: invitation.and_then(key_of),
         reply: invitation.map(|_| next_card(contact, cx.now, None, cx.rng)),
@@ -108,7 +108,7 @@ fn card_of_invited(
     std::iter::once(accepted).chain(told).chain(seats_for(cx.state, id)).collect::<Vec<_>>().into()
 }
 
-/// A request, with a message in Requests by which the user can decide; `None` where that folder takes no more.
+/// A request, with a message in Requests by which the user decides; `None` if that folder takes no more.
 fn card_of_stranger(cx: &mut Context<'_>, seen: ContentKey, card: &Card, issuer: Fingerprint) -> Option<Draft> {
     let provenance = Provenance { how: HowMet::Unasked, at: cx.now };
     let contact = contact_from(cx, card, issuer, ContactStatus::Request, provenance);
@@ -143,7 +143,7 @@ fn contact_from(
     }
 }
 
-/// What moving a requester's message out of Requests means: into INBOX accepts it, into Junk blocks it.
+/// Moving a requester's message out of Requests decides about the requester: into INBOX accepts, into Junk blocks.
 pub(in crate::engine) fn request_decided(cx: &mut Context<'_>, contact: ContactId, to: FolderRole) -> Vec<Record> {
     let Some(contact) = cx.state.book().contact(contact) else { return Vec::new() };
     let change = |change| Record::Book(BookRecord::ContactChanged { id: contact.id, change });
@@ -157,7 +157,7 @@ pub(in crate::engine) fn request_decided(cx: &mut Context<'_>, contact: ContactI
     }
 }
 
-/// The signed bytes of the card that waits for a contact; with another expiry where it waits at a carrier.
+/// The signed bytes of the card that waits for a contact; with another expiry if the card waits at a carrier.
 pub(in crate::engine) fn card_content(
     state: &State,
     public: &PublicProfile,
@@ -180,7 +180,7 @@ pub(in crate::engine) fn card_content(
     Some(Content { kind, id, expires, receipt: None, payload }.encode())
 }
 
-/// What a card says of its author's boxes and receipts, where that is something new.
+/// The records of the boxes and receipts that a card tells of, where that is something new.
 fn told_by(state: &State, card: &Card, contact: ContactId) -> Vec<Record> {
     let (known, counter, promised) = (state.boxes(), card.counter, card.receipts);
     let boxes: Vec<_> = card.boxes.iter().filter_map(ContactBox::from_card).take(limits::BOXES).collect();

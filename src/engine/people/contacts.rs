@@ -115,13 +115,13 @@ fn new_contact(cx: &mut Context<'_>, invitation: &Invitation, petname: Option<St
     let mut records = vec![Record::Book(BookRecord::ContactAdded { contact: Box::new(contact) })];
     if let Some(pages) = pages_of(invitation, id) {
         records.push(pages);
-        // Whose answer may not find us either.
+        // The contact's answer may not find us online either, so its card names our boxes.
         records.extend(seats_for(cx.state, id));
     }
     Ok(Change::new(records, Answer::First(response, RequestError::NameTaken)))
 }
 
-/// A contact hears this of its mail from now on, and gets a card that says whether there are receipts.
+/// Changes what a contact is told of its mail; it gets a card that says whether it can expect receipts.
 pub(in crate::engine) fn tell(cx: &mut Context<'_>, contact: ContactId, told: ReceiptPolicy) -> Outcome {
     const UNKNOWN: RequestError = RequestError::NotFound("contact");
     let entry = cx.state.book().contact(contact).ok_or(UNKNOWN)?;
@@ -188,7 +188,7 @@ fn greet_again(now: Timestamp, rng: &mut dyn Rng, known: &Contact, invitation: &
     Ok(Change::new(records, Answer::First(response, RequestError::NotFound("contact"))))
 }
 
-/// Where its maker has pages for whoever uses it.
+/// The carriers at which the maker of an invitation has a page for the node that uses it.
 fn pages_of(invitation: &Invitation, contact: ContactId) -> Option<Record> {
     let carriers = invitation.carriers.clone();
     let private = invitation.secret.is_some() && !carriers.is_empty();

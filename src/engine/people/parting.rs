@@ -16,7 +16,7 @@ use crate::engine::state::record::{BookRecord, BoxRecord, ForwardingRecord, Reco
 
 const UNKNOWN: RequestError = RequestError::NotFound("contact");
 
-/// Blocks a contact, or somebody who waits in Requests.
+/// Blocks a contact, or a sender that waits in Requests.
 pub(in crate::engine) fn block(cx: &Context<'_>, contact: ContactId) -> Outcome {
     let entry = cx.state.book().contact(contact).ok_or(UNKNOWN)?;
     match entry.status {
@@ -45,7 +45,7 @@ pub(in crate::engine) fn block(cx: &Context<'_>, contact: ContactId) -> Outcome 
     Ok(Change::new(records, Answer::First(Response::Done, UNKNOWN)))
 }
 
-/// Lets a blocked contact back: as what it was, so that whoever was never accepted waits in Requests again.
+/// Lets a blocked contact back into its earlier state: one that was never accepted waits in Requests again.
 pub(in crate::engine) fn unblock(cx: &mut Context<'_>, contact: ContactId) -> Outcome {
     let entry = cx.state.book().contact(contact).ok_or(UNKNOWN)?;
     if entry.status != ContactStatus::Blocked {
@@ -55,7 +55,7 @@ pub(in crate::engine) fn unblock(cx: &mut Context<'_>, contact: ContactId) -> Ou
     let mut records = Vec::new();
     if was_accepted(entry) {
         records.push(change(ContactChange::Status(ContactStatus::Confirmed)));
-        // What changed here meanwhile it was not told.
+        // While it was blocked, the contact was not told of changes here.
         records.push(change(ContactChange::CardQueued(next_card(entry, cx.now, None, cx.rng))));
     } else {
         records.push(change(ContactChange::Status(ContactStatus::Request)));
@@ -63,13 +63,13 @@ pub(in crate::engine) fn unblock(cx: &mut Context<'_>, contact: ContactId) -> Ou
     Ok(Change::new(records, Answer::First(Response::Done, UNKNOWN)))
 }
 
-/// Takes somebody out of the book.
+/// Takes a contact out of the book.
 pub(in crate::engine) fn remove_contact(cx: &Context<'_>, contact: ContactId) -> Outcome {
     cx.state.book().contact(contact).ok_or(UNKNOWN)?;
     Ok(Change::done(vec![Record::Book(BookRecord::ContactRemoved { id: contact })], UNKNOWN))
 }
 
-/// Whether the user took it for a contact: it was sent a card, or came by an invitation.
+/// Whether the user took it for a contact: we sent it a card, or it came by an invitation.
 fn was_accepted(contact: &Contact) -> bool {
     contact.cards.sent > 0 || contact.provenance.iter().any(|step| step.how != HowMet::Unasked)
 }
