@@ -43,23 +43,23 @@ pub(in crate::engine) struct Arrival {
     session: SessionId,
     ticket: Ticket,
     to: Address,
-    /// Whom its AUTH showed: how frank an answer is.
+    /// The sender that its AUTH showed, which decides how frank an answer is.
     pub(in crate::engine) sender: Sender,
     important: bool,
     size: usize,
     charges: Charges,
-    /// Whether we fetched it at a box of ours.
+    /// Whether we collected it from a box of ours.
     collected: bool,
 }
 
 impl Arrival {
-    /// Who brought it; nobody, where we fetched it.
+    /// The sender that brought it; `None` if we collected it.
     fn from(&self) -> Option<Sender> {
         (!self.collected).then_some(self.sender)
     }
 }
 
-/// A content whose author is known by name but not yet judged.
+/// A content whose signature names its author, and which is not yet judged.
 pub(in crate::engine) struct Received {
     pub(in crate::engine) content: Content,
     pub(in crate::engine) header: String,
@@ -136,7 +136,7 @@ impl Receive {
         let (issuer, verified) = (opened.issuer, opened.verified);
         match read(opened, cx.now) {
             Ok(received) => self.judge(cx, rooms, arrival, received),
-            // An optional content from somebody whom we know is acknowledged and ignored.
+            // An optional content from a known author is acknowledged and ignored.
             Err(ContentError::UnknownOptional) if verified && cx.state.book().by_fingerprint(&issuer).is_some() => {
                 self.finish(arrival, Status::Roger);
             }
@@ -149,14 +149,14 @@ impl Receive {
         let verified = author.filter(|_| received.verified);
         if let Some(author) = verified.filter(|_| cx.state.duplicates().contains(&received.seen)) {
             self.give_back(cx.now, &mut arrival, author.id);
-            // The other copy had another receipt, or none.
+            // This copy asks for a receipt of its own: the copy that was taken before had another one, or none.
             return match receipt_for(cx.state, &received.content, author) {
                 Some(record) => self.keep(cx, record, arrival, received.seen),
                 None => self.finish(arrival, Status::Roger),
             };
         }
         if !is_current(&received.content, cx.now) {
-            // Somebody may have kept it for long, and bring it again and again.
+            // A friend or a carrier may have kept the object for long, and may bring it again and again.
             if let Some(author) = verified {
                 self.give_back(cx.now, &mut arrival, author.id);
             }
@@ -173,17 +173,17 @@ impl Receive {
                 self.finish(arrival, if is_contact { Status::ObjectTooLarge } else { Status::ContentRefused });
             }
             (_, ContentKind::Card) => self.card_arrived(cx, arrival, received),
-            // Only we know what it is called.
+            // Only we know the id of our check, so no author is needed.
             (None, ContentKind::Check) => {
                 let known = rooms.boxes.check_came_back(cx.out, received.content.id);
                 self.finish(arrival, if known { Status::Roger } else { Status::ContentRefused });
             }
-            // No mail, and nothing that an identity is asked.
+            // These are no mail, and nobody asks them of an identity.
             (_, ContentKind::Check | ContentKind::Challenge | ContentKind::ChallengeAnswer) => {
                 self.finish(arrival, Status::ContentRefused)
             }
             (None, _) => self.finish(arrival, Status::ContentRefused),
-            // Its certificate is not known here yet, so nobody could verify it.
+            // The author's certificate is not known here yet, so the signature could not be verified.
             (Some(_), _) if !received.verified => self.finish(arrival, Status::Busy),
             (Some(author), ContentKind::Receipt) if author.status == ContactStatus::Confirmed => {
                 self.receipts_arrived(cx, arrival, &received, author.id);
@@ -196,17 +196,16 @@ impl Receive {
         }
     }
 
-    /// Refuses what only its date is against; not for good while it may be our clock that is wrong.
+    /// Refuses a content for its date; not for good while our own clock may be wrong.
     fn refuse_date(&mut self, now: Timestamp, deliver: &Deliver, arrival: Arrival) {
         let doubtful = deliver.doubts_clock(now);
         let status = if doubtful { frank(arrival.sender, Status::Busy) } else { Status::ContentRefused };
         self.finish(arrival, status);
     }
 
-    /// Takes what is about to be kept from its author's allowance too.
+    /// Takes an object that is about to be kept from its author's allowance too.
     ///
-    /// # Errors
-    /// The answer, where there is not enough.
+    /// # Errors The answer, if the allowance has not enough.
     pub(in crate::engine) fn charge(
         &mut self,
         now: Timestamp,
@@ -217,7 +216,7 @@ impl Receive {
         if enough { Ok(()) } else { Err(frank(arrival.sender, Status::TryLater)) }
     }
 
-    /// It was taken before: a contact who brought it itself pays nothing for that.
+    /// The content was taken before: a contact that brought its own content again pays nothing for that.
     pub(in crate::engine) fn give_back(&mut self, now: Timestamp, arrival: &mut Arrival, author: ContactId) {
         self.rates.give_back(&mut arrival.charges, author, now);
     }
@@ -227,7 +226,7 @@ impl Receive {
         self.keep(cx, Record::Received(ReceivedRecord::Discarded { seen }), arrival, seen);
     }
 
-    /// Somebody returns receipts.
+    /// A contact returns receipts.
     fn receipts_arrived(&mut self, cx: &mut Context<'_>, mut arrival: Arrival, received: &Received, author: ContactId) {
         if let Err(status) = self.charge(cx.now, &mut arrival, Sender::Contact(author)) {
             return self.finish(arrival, status);
@@ -242,7 +241,7 @@ impl Receive {
         let Received { content, header, signature, seen, .. } = received;
         let receipt = receipt_for(cx.state, &content, author);
         let (message, evidence) = match content.kind {
-            // What is kept of a JSON message is the message made from it; the signature is over something else.
+            // The message made from a JSON message is kept, and the signature is over something else.
             ContentKind::MailJson => (converted(cx, &content, author), None),
             _ => (Some(content.payload), Some(Evidence { header, signature })),
         };
@@ -266,18 +265,18 @@ impl Receive {
         let mut records =
             vec![Record::Received(ReceivedRecord::Delivered { folder, message, contact: author.id, seen, evidence })];
         records.extend(receipt);
-        // Whoever leaves something at our box has the card that names it.
+        // A contact that leaves mail in our box has the card that names the box.
         if arrival.collected || arrival.sender == Sender::Contact(author.id) {
             records.extend(author.key_settled());
         }
-        // Whose mail was collected may be away.
+        // The author of collected mail may be away; the author of mail that a peer brought is taken to be online.
         if self.inbound.contains_key(&arrival.session) {
             cx.out.tell(Signal::PeerCameOnline(author.id));
         }
         self.keep(cx, Draft { records, bodies: vec![body] }, arrival, seen);
     }
 
-    /// Mail, or what was discarded, is on the disk, or is not.
+    /// The commit of mail, or of a content that is dropped, succeeded or failed.
     pub(in crate::engine) fn acknowledge(
         &mut self,
         cx: &mut Context<'_>,
@@ -287,14 +286,14 @@ impl Receive {
     ) {
         let status = match applied {
             Err(error) => return self.not_committed(cx, arrival, error),
-            // Where the record did nothing, another copy was taken first; or the folder is gone, and then nothing was.
+            // If the record did nothing, another copy was taken first; or the folder is gone, and then no copy was.
             Ok(_) if cx.state.duplicates().contains(seen) => Status::Roger,
             Ok(_) => Status::Busy,
         };
         self.finish(arrival, status);
     }
 
-    /// The disk did not take what arrived. A refusal says that nothing was kept; where that is not known the session ends
+    /// The disk did not take an arrival. A refusal says that nothing was kept; if that is not certain, the session ends
     /// without an answer.
     pub(in crate::engine) fn not_committed(&mut self, cx: &mut Context<'_>, arrival: Arrival, error: CommitError) {
         match error {
@@ -309,7 +308,7 @@ impl Receive {
         }
     }
 
-    /// Commits what an arrival brought; it is acknowledged after that.
+    /// Commits the content of an arrival, which is acknowledged after that.
     fn keep(&mut self, cx: &mut Context<'_>, change: impl Into<Draft>, arrival: Arrival, seen: ContentKey) {
         let op = cx.out.commit(Owner::Room(Room::Receive), change);
         self.in_flight.insert(op, InFlight::Commit(AfterCommit::Acknowledge(arrival, seen)));
@@ -332,7 +331,7 @@ impl Receive {
         }
     }
 
-    /// What we are to carry is on the disk, or is not.
+    /// The commit of an object that we are to forward succeeded or failed.
     pub(in crate::engine) fn loaded(
         &mut self,
         cx: &mut Context<'_>,
@@ -355,7 +354,7 @@ impl Receive {
     }
 }
 
-/// The receipt that the author of a copy is owed, where it asks for one and gets them.
+/// The receipt that the author of a copy is owed, if it asks for one and is sent receipts.
 fn receipt_for(state: &State, content: &Content, author: &Contact) -> Option<Record> {
     let is_mail = matches!(content.kind, ContentKind::Mail | ContentKind::MailJson);
     let given = author.status == ContactStatus::Confirmed && state.boxes().told(author.id) != ReceiptPolicy::Nothing;
@@ -385,7 +384,7 @@ fn folder_for<'a>(cx: &Context<'a>, to: &Address, author: &Contact) -> Option<&'
     named.or_else(|| cx.folder_of(FolderRole::Inbox)).map(AsRef::as_ref)
 }
 
-/// Whose allowance what an author wrote is taken from.
+/// The sender from whose allowance an author's content is taken.
 pub(in crate::engine) fn account_of(author: Option<&Contact>) -> Sender {
     author.filter(|author| author.may_receive()).map_or(Sender::Stranger, |author| Sender::Contact(author.id))
 }
@@ -407,7 +406,7 @@ fn read(opened: Opened, now: Timestamp) -> Result<Received, ContentError> {
     let total = bytes.len();
     let window = bytes.get(..total.min(limits::CONTENT_HEADER_BYTES)).unwrap_or_default().to_vec();
     let content = Content::decode(bytes)?;
-    // The header as it was signed: it may have fields that we do not know.
+    // The header as it was signed: it may have fields that this program does not know.
     let header = window.get(..total - content.payload.len()).map(<[u8]>::to_vec).map(String::from_utf8);
     let Some(Ok(header)) = header else { return Err(ContentError::Malformed) };
     let seen = ContentKey {
@@ -420,13 +419,13 @@ fn read(opened: Opened, now: Timestamp) -> Result<Received, ContentError> {
     Ok(Received { content, header, signature, issuer, verified, seen })
 }
 
-/// Whether the signed expiry allows to take a content now.
+/// Whether the signed expiry still allows a content to be taken.
 fn is_current(content: &Content, now: Timestamp) -> bool {
     content.expires.plus(limits::EXPIRY_SKEW) >= now
         && content.expires <= now.plus(limits::EXPIRY_MAX).plus(limits::EXPIRY_SKEW)
 }
 
-/// Whether every mail program reads in the message that it is from its author, and from nobody else.
+/// Whether every mail program will show the message as one of its author, and of nobody else.
 fn is_from(message: &[u8], author: &Contact) -> bool {
     let is_author = |address: &String| {
         let address = address.parse::<Address>();

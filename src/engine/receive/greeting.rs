@@ -32,7 +32,7 @@ pub(in crate::engine) struct Greeting {
     rounds: u8,
 }
 
-/// Times that a card is decided anew because something else was committed first.
+/// How often a card is decided anew because something else was committed first.
 const ROUNDS: u8 = 3;
 
 impl Receive {
@@ -55,7 +55,7 @@ impl Receive {
         cx.out.effect(Effect::VerifyCard(op, Box::new(evidence)));
     }
 
-    /// A card was verified, or is false.
+    /// The signature of a card was verified, or is false.
     pub(in crate::engine) fn card_verified(&mut self, cx: &mut Context<'_>, greeting: Greeting, holds: bool) {
         if holds {
             self.decide(cx, greeting);
@@ -78,7 +78,7 @@ impl Receive {
         let account = match author {
             Some(author) if author.status == ContactStatus::Blocked => None,
             Some(author) if author.may_receive() => Some(Sender::Contact(author.id)),
-            // It works once.
+            // The secret works once.
             _ if invitation.is_some() => None,
             _ => Some(Sender::Stranger),
         };
@@ -95,7 +95,7 @@ impl Receive {
         }
     }
 
-    /// A card's records are on the disk, or are not.
+    /// The commit of a card's records succeeded or failed.
     pub(in crate::engine) fn acquainted(
         &mut self,
         cx: &mut Context<'_>,

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | of a card that we sent | that contact | the contact is removed |
 //! | of an invitation that is open | that invitation | it is used, expires or is revoked |
-//! | of an invitation that was used | that invitation, and not the contact who used it | the contact acknowledges our card, or uses the key of that card |
+//! | of an invitation that was used | that invitation, not its user | the user acknowledges our card, or uses its key |
 //!
 //! Everybody who has the text of an invitation has its key. That is why such a key never gives the rights of a contact.
 
@@ -24,8 +24,8 @@ pub(in crate::engine) struct Keys {
 }
 
 impl Keys {
-    /// Whose key made this authenticator of a claim, for an object to this onion. The keys that a session has shown before
-    /// are tried first.
+    /// The sender whose key made this authenticator of a claim, for an object to this onion. The keys that a session
+    /// has shown before are tried first.
     pub(in crate::engine) fn sender(
         &mut self,
         book: &Book,
@@ -53,7 +53,7 @@ impl Keys {
         found.map_or(Sender::Stranger, |entry| Sender::Invitation(entry.id))
     }
 
-    /// The key of an invitation, where it still shows anything.
+    /// The key of an invitation, if it still shows a sender.
     fn open_key(&self, book: &Book, invitation: &InvitationEntry, now: Timestamp) -> Option<&MacKey> {
         let serves = |key: &&MacKey| match invitation.used {
             None => invitation.is_open(now),
@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn keys_are_known_of_the_invitations_that_are_there_and_of_no_others() {
         let mut keys = Keys::default();
-        // One without a secret has no key, and hides none that is gone.
+        // An invitation without a secret has no key, and does not hide that another one is gone.
         for invitations in [[(1, true), (2, true), (3, true)].as_slice(), &[(2, true), (4, false), (5, true)], &[]] {
             keys.learn(&book(invitations));
             let known: Vec<_> = keys.invitations.keys().map(|id| id.as_bytes()[0]).collect();

@@ -42,18 +42,18 @@ pub(in crate::engine) enum AfterCommit {
     Acknowledge(Arrival, ContentKey),
     /// A card is acknowledged, if it was taken.
     Acquainted(Box<Greeting>),
-    /// Something that we are to carry is acknowledged.
+    /// An object that we are to forward is acknowledged.
     Loaded(Arrival, ObjectHash),
 }
 
-/// The rooms for which peers bring something.
+/// The rooms that handle what peers bring.
 pub(in crate::engine) struct ReceiveRooms<'r> {
     pub(in crate::engine) deliver: &'r Deliver,
     pub(in crate::engine) boxes: &'r mut Boxes,
     pub(in crate::engine) forwarding: &'r mut ForwardSchedule,
 }
 
-/// The memory of what peers bring.
+/// The memory of this room.
 #[derive(Default)]
 pub(in crate::engine) struct Receive {
     pub(in crate::engine) terms: Terms,

@@ -29,9 +29,9 @@ pub(in crate::engine) struct Inbound {
 /// What a session has shown by the authenticators of its SENDs.
 #[derive(Default)]
 struct Shown {
-    /// Whose keys.
+    /// The senders whose keys it has shown.
     keys: BTreeSet<Sender>,
-    /// The first of the contacts, or else of the invitations: to whom it counts.
+    /// The sender to which the session counts: the first contact that it has shown, or else the first invitation.
     owner: Option<Sender>,
     /// How many authenticators fitted no key.
     misses: u32,
@@ -66,7 +66,7 @@ impl Inbound {
         self.machine.clock_set(step);
     }
 
-    /// To whom it counts; nobody, where it has shown no key.
+    /// The sender to which the session counts; `None` if it has shown no key.
     pub(in crate::engine) const fn owner(&self) -> Option<Sender> {
         self.shown.owner
     }
@@ -79,7 +79,7 @@ pub(in crate::engine) struct Settlement {
     status: Status,
 }
 
-/// What a session may ask of the identity while it reads.
+/// The parts of the identity that a session may ask while it reads.
 struct Reception<'a> {
     state: &'a State,
     public: &'a PublicProfile,
@@ -92,13 +92,13 @@ struct Reception<'a> {
     shown: &'a mut Shown,
     arrived: Vec<(Ticket, Delivery)>,
     online: BTreeSet<ContactId>,
-    /// Sessions whose memory goes to this one.
+    /// Sessions that end so that this one has memory.
     give_way: BTreeSet<SessionId>,
 }
 
 impl Host for Reception<'_> {
     fn offer(&mut self, now: Timestamp, send: &SendParams) -> Offer {
-        // First, so that the time is the same for an address that is not here.
+        // The sender is looked for first, so that an address which is not here takes the same time.
         let sender = self.sender(now, send);
         if self.shown.misses > limits::WIRE_AUTH_MISSES {
             return Offer::Refused(Status::TooManyMistakes);
@@ -108,7 +108,7 @@ impl Host for Reception<'_> {
             return Offer::Refused(Status::NotAvailable);
         }
         let size = send.claim.map_or(0, |claim| claim.size);
-        // Whoever is not a contact learns nothing from a refusal, whatever its reason.
+        // A sender that is no contact learns nothing from a refusal, whatever the reason.
         let is_contact = matches!(sender, Sender::Contact(_));
         let because = |status| if is_contact { status } else { Status::NotAvailable };
         let maximum = if is_contact { self.maximum } else { self.maximum.min(limits::STRANGER_BYTES) };
@@ -121,8 +121,8 @@ impl Host for Reception<'_> {
         let Some(give_way) = self.crowd.room_for(sender, size, now) else {
             return Offer::Refused(because(Status::Busy));
         };
-        // Without a claim it is only a question for the certificate, which whoever has the address may ask: a used-up
-        // quota must not stop an invited peer from greeting.
+        // Without a claim this is only a question for the certificate, which everybody who has the address may ask: a
+        // used-up quota must not stop an invited peer from greeting.
         if send.claim.is_some() && !self.rates.admits(sender, size, now) {
             return Offer::Refused(because(Status::TryLater));
         }
@@ -157,7 +157,7 @@ impl Reception<'_> {
         confirmed && elsewhere && !send.secure && self.state.forwarding().allows(contact)
     }
 
-    /// Whether one more object may be carried for a sender, or this one is already.
+    /// Whether one more object may be forwarded for a sender, or this one is here already.
     fn has_room(&self, sender: Sender, send: &SendParams) -> bool {
         let (Sender::Contact(contact), Some(claim)) = (sender, send.claim) else { return false };
         let forwarding = self.state.forwarding();
@@ -181,8 +181,8 @@ impl Receive {
         self.inbound.get(&session).is_some_and(|inbound| inbound.machine.is_blocked())
     }
 
-    /// A peer connected. Whoever it is may authenticate with its first bytes, so that where there are too many sessions
-    /// another gives way: strangers who hold theirs open keep nobody out, nor do contacts.
+    /// A peer connected. Its first bytes may authenticate it, so where there are too many sessions another one gives
+    /// way: neither strangers nor contacts keep a new peer out by holding their sessions open.
     pub(in crate::engine) fn accepted(&mut self, cx: &mut Context<'_>, session: SessionId) {
         match shares::place_for_another(&self.inbound) {
             Err(()) => return cx.out.effect(Effect::Close(session)),
@@ -194,18 +194,18 @@ impl Receive {
         self.flush(cx.out, session);
     }
 
-    /// Ends a session that brought something, without the answers that it is owed.
+    /// Ends a session that brought an object, without the answers that it is owed.
     pub(in crate::engine) fn give_way(&mut self, out: &mut Out, session: SessionId) {
         if let Some(inbound) = self.inbound.get_mut(&session) {
             inbound.machine.give_way();
             self.flush(out, session);
         } else {
-            // What was collected stays where it is.
+            // The object was collected, and stays in its box.
             self.settle(session, Ticket(0), Status::Busy);
         }
     }
 
-    /// A peer's session ended; what it delivered is settled with nobody.
+    /// A peer's session ended: the answers to its deliveries are dropped.
     pub(in crate::engine) fn closed(&mut self, session: SessionId) {
         self.inbound.remove(&session);
     }

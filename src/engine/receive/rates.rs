@@ -59,7 +59,7 @@ struct Allowance {
     bytes: Bucket,
 }
 
-/// From whose allowances an object was taken.
+/// The allowances from which an object was taken.
 #[derive(Debug)]
 pub(in crate::engine) struct Charges {
     size: u64,
@@ -67,13 +67,13 @@ pub(in crate::engine) struct Charges {
 }
 
 impl Charges {
-    /// An object of so many bytes, of which nothing was taken from anybody yet.
+    /// An object of so many bytes, which was taken from no allowance yet.
     pub(in crate::engine) const fn none(size: u64) -> Self {
         Self { size, taken_from: BTreeSet::new() }
     }
 }
 
-/// What every sender has left.
+/// How much every sender may still bring.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Rates {
     contacts: BTreeMap<ContactId, Allowance>,
@@ -94,8 +94,8 @@ impl Rates {
         }
     }
 
-    /// Takes an object from an allowance, unless it was taken from it already; `false`, and nothing taken, where there is
-    /// not enough.
+    /// Takes an object from an allowance, unless it was taken from that one already; `false` if there is not enough,
+    /// and then nothing is taken.
     pub(in crate::engine) fn charge(&mut self, charges: &mut Charges, sender: Sender, now: Timestamp) -> bool {
         if charges.taken_from.contains(&sender) {
             return true;

@@ -24,7 +24,7 @@ pub(in crate::engine) struct Unsettled {
 }
 
 impl Unsettled {
-    /// An object arrived; from nobody where it was fetched.
+    /// An object arrived; `None` for one that was collected.
     pub(in crate::engine) fn begin(&mut self, sender: Option<Sender>, size: usize) {
         self.bytes = self.bytes.saturating_add(size as u64);
         if let Some(sender) = sender {
@@ -34,7 +34,7 @@ impl Unsettled {
         }
     }
 
-    /// It is settled.
+    /// An object is settled.
     pub(in crate::engine) fn end(&mut self, sender: Option<Sender>, size: usize) {
         self.bytes = self.bytes.saturating_sub(size as u64);
         if let Some(sender) = sender
@@ -48,35 +48,35 @@ impl Unsettled {
         }
     }
 
-    /// Bytes of all.
+    /// The bytes of all senders.
     pub(in crate::engine) const fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Whether another object can be looked at beside these.
+    /// Whether there is room for another object beside these.
     pub(in crate::engine) const fn has_room(&self, size: usize) -> bool {
         self.bytes.saturating_add(size as u64) <= limits::IN_FLIGHT_BYTES as u64
     }
 
-    /// Objects and bytes of one sender.
+    /// How many objects and bytes of one sender there are.
     pub(in crate::engine) fn of(&self, sender: Sender) -> (usize, u64) {
         self.senders.get(&sender).copied().unwrap_or_default()
     }
 }
 
-/// What is under way, as one session sees it that asks for more.
+/// All that is under way, seen from one session that asks for more.
 pub(in crate::engine) struct Crowd<'a> {
     /// The other sessions.
     pub(in crate::engine) others: &'a BTreeMap<SessionId, Inbound>,
     pub(in crate::engine) unsettled: &'a Unsettled,
-    /// What this session holds or was promised, of all senders.
+    /// The bytes that this session holds or was promised, of all senders.
     pub(in crate::engine) own_bytes: u64,
-    /// What it was promised.
+    /// The objects that it was promised.
     pub(in crate::engine) own: Vec<Promise>,
 }
 
 impl Crowd<'_> {
-    /// The sessions that give way so that there is room for an object; `None` where there is none.
+    /// The sessions that give way so that there is room for an object; `None` if there is no room.
     pub(in crate::engine) fn room_for(&self, sender: Sender, size: u64, now: Timestamp) -> Option<Vec<SessionId>> {
         let of_sender = |promise: &Promise| if promise.sender == sender { promise.size } else { 0 };
         let here: u64 = self.own.iter().map(of_sender).sum();
@@ -111,12 +111,12 @@ impl Crowd<'_> {
     }
 }
 
-/// What a session holds, where something that it was promised comes too slowly.
+/// The bytes that a session holds, if an object that it was promised comes too slowly.
 fn slow_bytes(inbound: &Inbound, now: Timestamp) -> Option<u64> {
     inbound.machine.promises().any(|promise| promise.is_slow(now)).then(|| inbound.machine.in_flight())
 }
 
-/// The oldest session of this sender, where it has more than it may, other than the one in which it just showed itself.
+/// The oldest session of this sender, if it has more than it may; never the session in which it just showed itself.
 pub(in crate::engine) fn one_too_many(
     sessions: &BTreeMap<SessionId, Inbound>,
     sender: Sender,
@@ -127,13 +127,13 @@ pub(in crate::engine) fn one_too_many(
         Sender::Invitation(_) => limits::INVITATION_SESSIONS,
         Sender::Stranger => return None,
     };
-    // Sessions are numbered as they come.
+    // Sessions are numbered in the order in which they come.
     let of_sender = || sessions.iter().filter(|(_, inbound)| inbound.owner() == Some(sender));
     let oldest = of_sender().map(|(session, _)| *session).find(|session| *session != newest);
     oldest.filter(|_| of_sender().count() > most)
 }
 
-/// The session that gives way to a new one; `Err` where there are too many and none does.
+/// The session that gives way to a new one; `Err` if there are too many and none gives way.
 pub(in crate::engine) fn place_for_another(sessions: &BTreeMap<SessionId, Inbound>) -> Result<Option<SessionId>, ()> {
     let no_contacts = || sessions.iter().filter(|(_, inbound)| !matches!(inbound.owner(), Some(Sender::Contact(_))));
     if no_contacts().count() >= limits::UNAUTHENTICATED_SESSIONS {
