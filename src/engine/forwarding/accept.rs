@@ -15,7 +15,7 @@ use crate::wire::{Claim, Importance};
 
 const UNKNOWN: RequestError = RequestError::NotFound("contact");
 
-/// From now on we carry for a contact, or no more. What we have of it already is carried on.
+/// Begins or ends forwarding for a contact. Objects that the contact gave us before are still forwarded.
 pub(in crate::engine) fn allow_forwarding(cx: &Context<'_>, contact: ContactId, on: bool) -> Outcome {
     let entry = cx.state.book().contact(contact).ok_or(UNKNOWN)?;
     if on && entry.status != ContactStatus::Confirmed {
@@ -29,7 +29,7 @@ pub(in crate::engine) fn allow_forwarding(cx: &Context<'_>, contact: ContactId, 
     ))
 }
 
-/// A friend carries what is for a contact that does not answer, or nobody does.
+/// Chooses the friend who forwards to a contact that does not answer; `None` for none.
 pub(in crate::engine) fn choose_carrier(cx: &Context<'_>, contact: ContactId, friend: Option<ContactId>) -> Outcome {
     cx.state.book().contact(contact).ok_or(UNKNOWN)?;
     if let Some(friend) = friend {
@@ -49,7 +49,7 @@ pub(in crate::engine) fn choose_carrier(cx: &Context<'_>, contact: ContactId, fr
     ))
 }
 
-/// A contact brought an object for somebody else's node: what keeps it; `None` where there is no room.
+/// A contact brought an object for somebody else's node: the change that keeps it; `None` if there is no room.
 pub(in crate::engine) fn take(
     cx: &mut Context<'_>,
     contact: ContactId,

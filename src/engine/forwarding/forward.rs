@@ -22,30 +22,32 @@ use crate::engine::state::record::{ForwardingRecord, Record};
 use crate::engine::state::{AttemptError, State};
 use crate::wire::{Disposition, Importance, digest};
 
-/// Certificates that a receiver may show one after the other before an object is taken.
+/// How many certificates a receiver may show one after the other before it takes an object.
 const MOST_RENEWED: u32 = 2;
 
-/// When which node is dialled, and what is being given up. All of it is memory, made anew at a start.
+/// Which node is dialled when, and which objects are being given up. It is only in memory, and is made anew at each
+/// start.
 #[derive(Debug)]
 pub(in crate::engine) struct ForwardSchedule {
     retries: BTreeMap<Onion, Retry>,
     slots: Slots,
     standing: Standing<Onion>,
-    /// What each node refused for now, one after the other, since it last took something or was left alone.
+    /// How many objects each node refused for now, one after the other, since it last took one or was left alone.
     refusals: BTreeMap<Onion, u32>,
-    /// When each object was last brought, as far as that came to nothing: others of the same node come first.
+    /// When each object was last brought in vain: other objects for the same node come first.
     tried: BTreeMap<Key, Timestamp>,
-    /// When something of each contact was last on its way.
+    /// When an object of each contact was last on its way.
     served: BTreeMap<ContactId, Timestamp>,
-    /// What has expired and is being noted so; where that failed, until when it is left alone.
+    /// Objects that have expired while a commit notes it; after a commit that failed, until when the object is left
+    /// alone.
     ending: BTreeMap<Key, Option<Timestamp>>,
-    /// The commits that note so.
+    /// The commits that note that an object has expired.
     expiring: BTreeMap<OpId, Key>,
-    /// What sessions are bringing.
+    /// The objects that sessions are bringing.
     under_way: BTreeSet<Key>,
 }
 
-/// Whose object it is, and which.
+/// The contact that gave an object, and its hash.
 type Key = (ContactId, ObjectHash);
 
 impl ForwardSchedule {
@@ -71,12 +73,12 @@ impl ForwardSchedule {
         rounds
     }
 
-    /// There is something for a node.
+    /// There is an object for a node.
     pub(in crate::engine) fn wants(&mut self, onion: Onion, now: Timestamp) {
         self.retries.entry(onion).or_insert_with(|| Retry::at(now));
     }
 
-    /// Those who wait for a dial.
+    /// The nodes that wait for a dial.
     fn waiting(&self) -> Vec<Waiting<Onion>> {
         let idle = self.retries.iter().filter(|(_, retry)| retry.session.is_none());
         let waiting = idle.map(|(&key, retry)| {
@@ -91,7 +93,7 @@ impl ForwardSchedule {
         self.slots.surplus()
     }
 
-    /// Of the nodes whose retry it would be, those for which nothing is there are forgotten.
+    /// Forgets the nodes that are due and for which there is no object.
     fn forget_idle(&mut self, now: Timestamp, wanted: &BTreeSet<Onion>) {
         self.retries.retain(|onion, retry| !retry.due(now) || wanted.contains(onion));
         self.refusals.retain(|onion, _| self.retries.contains_key(onion));
@@ -112,7 +114,7 @@ impl ForwardSchedule {
         let Some(retry) = self.retries.get_mut(&onion) else { return };
         retry.session.iter().for_each(|session| self.slots.ended(*session));
         match problem {
-            // Only what it did itself counts against it.
+            // Only the node's own failures count against it.
             Some(AttemptError::Offline | AttemptError::Local) => {}
             Some(_) => self.standing.missed(onion),
             None => self.standing.answered(onion),
@@ -120,7 +122,7 @@ impl ForwardSchedule {
         let refusals = self.refusals.entry(onion).or_default();
         match problem {
             None => *retry = Retry::at(now),
-            // It may well take the next one.
+            // The node may well take the next object.
             Some(AttemptError::Later) if *refusals < limits::CARRIAGE_REFUSALS => {
                 *refusals += 1;
                 retry.session = None;
@@ -141,12 +143,12 @@ pub(in crate::engine) struct ForwardTask {
     onion: Onion,
     /// How often the receiver showed another certificate.
     renewed: u32,
-    /// What became of it is being noted.
+    /// Whether its fate is being noted.
     settling: bool,
 }
 
 impl ForwardSchedule {
-    /// Dials the next node that is due; `None` where there is none, or no place.
+    /// Dials the next node that is due; `None` if no node is due, or no place is free.
     pub(in crate::engine) fn next(&mut self, cx: &mut Context<'_>) -> Option<ForwardTask> {
         let wanted = self.idle_objects(cx.state).map(|forwarded| forwarded.to.onion()).collect();
         self.forget_idle(cx.now, &wanted);
@@ -162,9 +164,9 @@ impl ForwardSchedule {
         Some(ForwardTask { line, contact, object, onion, renewed: 0, settling: false })
     }
 
-    /// What is brought next: of all for nodes that are due, something of the contact who was served the longest ago, so that
-    /// nobody's many keep back somebody's one; then for the node that is dialled first ([`Slots`]), and what was tried the longest
-    /// ago.
+    /// The object that is brought next, of all those for nodes that are due: one of the contact that was served the
+    /// longest ago, so that the many objects of one contact do not keep back the only one of another; then one for the
+    /// node that is dialled first ([`Slots`]); then the one that was tried the longest ago.
     fn next_object(&self, state: &State, now: Timestamp) -> Option<(ContactId, ObjectHash, Onion)> {
         let open = self.slots.open(self.waiting(), now);
         let open: BTreeMap<_, _> = open.into_iter().map(|one| (one.key, one)).collect();
@@ -177,7 +179,7 @@ impl ForwardSchedule {
         Some((forwarded.contact, forwarded.object, forwarded.to.onion()))
     }
 
-    /// Gives up what could not be brought in time. Nothing ends before the schedule trusts the clock.
+    /// Gives up objects that were not brought in time. Nothing ends before the schedule trusts the clock.
     pub(in crate::engine) fn expire(&mut self, cx: &mut Context<'_>, deliver: &Deliver) {
         let over = self.idle_objects(cx.state).filter(|forwarded| self.expires(deliver, forwarded) <= cx.now);
         let over: Vec<_> = over.map(|forwarded| (forwarded.contact, forwarded.object)).collect();
@@ -189,7 +191,7 @@ impl ForwardSchedule {
         }
     }
 
-    /// When the next of what we carry expires.
+    /// When the next object expires.
     pub(in crate::engine) fn next_expiry(&self, state: &State, deliver: &Deliver) -> Option<Timestamp> {
         self.idle_objects(state).map(|forwarded| self.expires(deliver, forwarded)).min()
     }
@@ -199,7 +201,7 @@ impl ForwardSchedule {
         deliver.not_before(forwarded.until).max(again.unwrap_or(forwarded.until))
     }
 
-    /// What is neither on its way nor being given up.
+    /// The objects that are neither on their way nor being given up.
     fn idle_objects<'s>(&'s self, state: &'s State) -> impl Iterator<Item = &'s Arc<Forwarded>> {
         let idle = move |forwarded: &&Arc<Forwarded>| {
             let key = (forwarded.contact, forwarded.object);
@@ -208,7 +210,7 @@ impl ForwardSchedule {
         state.forwarding().objects().filter(idle)
     }
 
-    /// That something expired is noted, or is not.
+    /// The commit that notes that an object has expired succeeded or failed.
     pub(in crate::engine) fn completed(&mut self, cx: &mut Context<'_>, op: OpId, completion: Completion) {
         let Some(key) = self.expiring.remove(&op) else { return };
         if let Completion::Committed(Err(_)) = completion {
@@ -243,7 +245,7 @@ impl Dialled for ForwardTask {
     fn completed(&mut self, cx: &mut Context<'_>, rounds: &mut ForwardSchedule, _: OpId, completion: Completion) {
         match completion {
             Completion::BodyRead(bytes) => self.read(cx, rounds, bytes),
-            // What became of it is noted; or is not, and then it is brought again.
+            // The fate of the object is noted; if that failed, the object is brought again.
             Completion::Committed(result) => self.end(cx, rounds, result.err().map(|_| AttemptError::Local)),
             _ => {}
         }
@@ -254,7 +256,7 @@ impl Dialled for ForwardTask {
             return;
         }
         match event {
-            // It was sealed to an older subkey, which may still open it.
+            // The object was sealed to an older subkey, which may still open it.
             Event::Certificate { ticket, wanted: true, .. } => {
                 self.renewed += 1;
                 match self.line.machine() {
@@ -262,14 +264,14 @@ impl Dialled for ForwardTask {
                     _ => self.end(cx, rounds, Some(AttemptError::Broken)),
                 }
             }
-            // A forwarded always has its object: none is asked for.
+            // A job here always has its object, so none is asked for.
             Event::Certificate { .. } | Event::Wanted { .. } => {}
             Event::Outcome { outcome: session::Outcome::Accepted, .. } => self.settle(cx, rounds, Fate::Delivered),
             Event::Outcome { outcome: session::Outcome::Refused(code), .. } => match code.disposition() {
                 Disposition::Permanent => self.settle(cx, rounds, Fate::Refused),
                 _ => self.end(cx, rounds, Some(AttemptError::Later)),
             },
-            // Only its author can seal it to another certificate.
+            // Only the author can seal the object to another certificate.
             Event::Outcome { outcome: session::Outcome::Outdated, .. } => self.settle(cx, rounds, Fate::Refused),
             Event::Failed { .. } => self.end(cx, rounds, Some(AttemptError::Broken)),
         }
@@ -300,9 +302,9 @@ impl ForwardTask {
         let (Some(forwarded), true) = (forwarded, self.line.is_usable()) else {
             return self.end(cx, rounds, Some(AttemptError::Broken));
         };
-        // The disk may give it later; what it never gives expires.
+        // The disk may give the object later; if it never does, the object expires.
         let Some(bytes) = bytes else { return self.end(cx, rounds, Some(AttemptError::Later)) };
-        // What was altered here the receiver could not open.
+        // The receiver could not open an object that was altered here.
         if digest(&bytes) != forwarded.object {
             return self.settle(cx, rounds, Fate::Expired);
         }

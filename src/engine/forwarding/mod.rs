@@ -1,5 +1,5 @@
-//! Forwarding: a contact gives us sealed objects for somebody else's node, and we bring them there when that node answers
-//! (docs/protocol.md, "Carriage").
+//! Forwarding: a contact gives us sealed objects for somebody else's node, and we bring them there when that node
+//! answers (docs/protocol.md, "Carriage").
 //!
 //! It is off unless both sides want it: the friend who forwards says for whom, and the sender says by whom and to whom.
 //! The friend sees who writes to whom, when and how much, but not the content. The friend's word means that it has the
@@ -9,7 +9,7 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | `accept` | requests, and the objects that a contact brings |
+//! | `forward` | which node is dialled when, and one session that brings one object to its receiver |
 //! | `forward` | when which node is dialled, and one session that brings one object to its receiver |
 
 mod accept;
