@@ -9,7 +9,7 @@ use crate::wire::{PipelineId, Reply, Status, Word};
 #[derive(Clone)]
 pub struct Line {
     status: Status,
-    /// In place of the fixed text of the status.
+    /// Words in place of the fixed text of the status.
     words: Option<Vec<Word>>,
     block: Arc<[u8]>,
 }
@@ -19,17 +19,17 @@ pub struct Line {
 pub struct Answer(Vec<Line>);
 
 impl Line {
-    /// A status with these words.
+    /// A line with this status and these words.
     pub fn new(status: Status, words: Vec<Word>) -> Self {
         Self { status, words: Some(words), block: Arc::default() }
     }
 
-    /// A status with what is said by it.
+    /// A line with this status and its parameters.
     pub fn saying(status: Status, said: &impl Said) -> Self {
         Self::new(status, said.words())
     }
 
-    /// The same with the block that its words announce.
+    /// The same line with the block that its words announce.
     #[must_use]
     pub fn with(self, block: Arc<[u8]>) -> Self {
         Self { block, ..self }
@@ -37,14 +37,14 @@ impl Line {
 }
 
 impl Answer {
-    /// These lines; `last` ends them.
+    /// An answer of these lines; `last` ends it.
     pub fn lines(before: impl IntoIterator<Item = Line>, last: Line) -> Self {
         let mut lines: Vec<_> = before.into_iter().collect();
         lines.push(last);
         Self(lines)
     }
 
-    /// Whether the session ends with it.
+    /// Whether the session ends with this answer.
     pub(super) fn closes(&self) -> bool {
         self.0.iter().any(|line| line.status.closes())
     }

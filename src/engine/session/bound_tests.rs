@@ -5,7 +5,7 @@ use crate::base::Terms;
 use crate::base::limits::{OUTPUT_WAITING, PIPELINED_OBJECT_BYTES, WIRE_SKIPPED_BYTES};
 use crate::wire::Word;
 
-/// Nobody is here.
+/// A host without any addresses.
 struct Nobody;
 
 impl Host for Nobody {
@@ -43,7 +43,7 @@ fn of_blocks_that_nobody_asked_for_so_many_octets_are_read_past_and_no_more() {
 fn a_session_of_a_box_is_behind_from_so_many_octets_on_that_its_peer_has_not_taken() {
     let mut responder = Server::of_box(start());
     let greeting = responder.take_output().len();
-    // What was given out counts until it is taken; each time the count begins anew.
+    // Bytes that were given out count until they are taken; each time the count begins anew.
     for before in [greeting, 0, 0] {
         let line = "261 \n".len();
         let word = Word::text("x".repeat(OUTPUT_WAITING - before - line - 1));

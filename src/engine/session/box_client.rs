@@ -14,7 +14,7 @@ use crate::wire::{self, Claim, Code, Command, Disposition, Message, Reply, Statu
 use super::client::{ClientCore, Heard};
 use super::{Failure, Ticket};
 
-/// Lines of the answer to LIST: its entries, and its end. Every other answer has few.
+/// How many lines the answer to LIST may have: its entries, and its end. Every other answer has few.
 const LINES_OF_LIST: usize = LIST_ENTRIES + 1;
 
 /// One line of an answer, with its blocks.
@@ -22,7 +22,7 @@ const LINES_OF_LIST: usize = LIST_ENTRIES + 1;
 pub struct Answered {
     /// The line.
     pub reply: Reply,
-    /// What it announced.
+    /// The blocks that the line announced.
     pub blocks: Vec<Vec<u8>>,
 }
 
@@ -31,7 +31,7 @@ pub struct Answered {
 pub enum Service {
     /// The answer to a command, in full.
     Answer(Ticket, Vec<Answered>),
-    /// Something came into a mailbox that is watched.
+    /// An object came into a box that is watched.
     Arrived(Fingerprint, ObjectId),
     /// The session is of no more use; these commands have no answer.
     Failed(Vec<Ticket>, Failure),
@@ -42,19 +42,19 @@ struct Waiting {
     ticket: Ticket,
     /// The most that its blocks may have together, in bytes.
     bound: u64,
-    /// The most lines that it may have.
+    /// The most lines that the answer may have.
     lines: usize,
 }
 
 /// One session with a carrier that we dialled.
 pub struct BoxClient {
-    /// It remembers the line whose blocks are coming.
+    /// With each announcement it keeps the line whose blocks are coming.
     core: ClientCore<Reply, Service>,
     waiting: VecDeque<Waiting>,
     /// The lines of the answer that is coming.
     lines: Vec<Answered>,
     watching: bool,
-    /// What came into mailboxes that are watched: no more than a mailbox holds.
+    /// How many objects came into boxes that are watched, which is bounded by what a box holds.
     arrived: usize,
 }
 
@@ -86,7 +86,7 @@ impl BoxClient {
         self.bring(now, brought, object);
     }
 
-    /// Says QUIT. Nothing may be asked any more.
+    /// Says QUIT. No command may follow.
     pub fn finish(&mut self) {
         self.core.quit();
     }
@@ -117,7 +117,7 @@ impl BoxClient {
         self.core.poll_timeout(self.waits_for_answer())
     }
 
-    /// The time has come, or not yet.
+    /// The deadline may be over.
     pub fn handle_timeout(&mut self, now: Timestamp) {
         if self.core.is_over(now, self.waits_for_answer()) {
             self.fail(Failure::TimeOut);
@@ -171,7 +171,7 @@ impl BoxClient {
         }
         let Some(waiting) = self.waiting.front_mut() else { return Err(Failure::Closed(reply.code)) };
         let Some(announced) = self.core.announced() else { return self.answered(now, reply, Vec::new()) };
-        // Of the whole answer, however many lines it has.
+        // The bound is for the whole answer, however many lines it has.
         let bound = waiting.bound;
         waiting.bound = bound.saturating_sub(announced);
         self.core.take_blocks(bound, reply)
@@ -271,7 +271,7 @@ mod tests {
         let text = format!(
             "{GREETING}241- a\n241- b\n242 2\n100 patience\n251 #4\nwxyz261 {NAME} {OBJECT}\n201 3 - -\n202 ROGER\n"
         );
-        // Nobody asked to be told what arrives.
+        // A peer must not say what arrives to a client that does not watch.
         patron.handle(start(), text.as_bytes());
         let events = patron.take_events();
         assert_eq!(codes(&events[0]), (1, vec![241, 241, 242]));

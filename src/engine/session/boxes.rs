@@ -12,15 +12,15 @@ use crate::wire::{Claim, CommandError, Keyword, PipelineId, Reply, Status, Word,
 use super::server::{Envelope, Expected};
 use super::{Answer, Host, Server, Ticket};
 
-/// Octets of what one token is known by.
+/// The octets of the hash of one token.
 const TOKEN_BYTES: u64 = 32;
 
-/// What a DEPOSIT asks for.
+/// The parameters of a DEPOSIT.
 #[derive(Clone, Copy)]
 pub struct Deposit {
     /// The token.
     pub token: [u8; 32],
-    /// What the object will be; the session checks that it is so.
+    /// The size and hash that the object is to have, which the session checks.
     pub claim: Claim,
 }
 
@@ -30,18 +30,18 @@ impl std::fmt::Debug for Deposit {
     }
 }
 
-/// What a [`Server`] asks of a box, while it handles bytes.
+/// The questions of a [`Server`] to a box, while it handles bytes.
 pub trait BoxHost {
-    /// Whether a deposit may come. What it is refused for is nobody's business.
+    /// Whether a deposit may come. The reason of a refusal is told to nobody.
     fn admits(&mut self, now: Timestamp, deposit: &Deposit) -> bool;
-    /// It came. `Some` answers at once; `None` promises to call [`Server::answer`].
+    /// The object of a deposit came. `Some` answers at once; `None` promises to call [`Server::answer`].
     fn deposit(&mut self, now: Timestamp, ticket: Ticket, deposit: Deposit, object: Vec<u8>) -> Option<Status>;
     /// Any other command, with the block that it brought. `None` promises to call [`Server::answer`].
     fn command(&mut self, now: Timestamp, ticket: Ticket, command: BoxCommand, block: Vec<u8>) -> Option<Answer>;
 }
 
 impl Server {
-    /// A command beyond delivery.
+    /// A command other than those of delivery.
     pub(super) fn beyond(
         &mut self,
         now: Timestamp,
@@ -59,7 +59,8 @@ impl Server {
                 None => self.ask(now, id, command, Vec::new(), host),
             },
             Some(Err(CommandError::Parameter | CommandError::Unknown | CommandError::Send)) => {
-                // As for SEND: a MESSAGE that follows belongs to this, and not to what came before.
+                // As after a refused SEND, a MESSAGE that follows belongs to this DEPOSIT, and not to a command before
+                // it.
                 if keyword == Keyword::Deposit {
                     self.open(id.clone(), Envelope::Refused(Status::BadParameter));
                 }
@@ -68,7 +69,7 @@ impl Server {
         }
     }
 
-    /// Says a line that answers nothing: something happened in what a client watches.
+    /// Writes a line that answers nothing: something happened in a box that the client watches.
     pub fn tell(&mut self, id: Option<PipelineId>, status: Status, words: Vec<Word>) {
         if !self.closed {
             self.replies.push(&Reply { id, code: status.code(), more: false, words }, b"");
@@ -119,7 +120,7 @@ impl Server {
     }
 }
 
-/// The largest block that a command may bring, in octets; `None` where it brings none.
+/// The largest block that a command may bring, in octets; `None` if it brings none.
 const fn bound(command: &BoxCommand) -> Option<u64> {
     match command {
         BoxCommand::Register(Registration { .. }) => Some(CERTIFICATE_BYTES as u64),

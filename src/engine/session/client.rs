@@ -11,7 +11,7 @@ use crate::wire::{self, Command, Decoder, Item, Reply, ServerLine, Side, Word};
 use super::Failure;
 use super::patience::Patience;
 
-/// What a [`ClientCore`] heard.
+/// What a [`ClientCore`] heard from its peer.
 pub(super) enum Heard<A> {
     /// A line that is a reply.
     Reply(Reply),
@@ -19,8 +19,8 @@ pub(super) enum Heard<A> {
     Blocks(A, Vec<Vec<u8>>),
 }
 
-/// The common half of the machines that dial. `A` is what a machine remembers of an announcement until its blocks are
-/// there, `E` what it reports.
+/// The common part of the clients. `A` is what a client keeps of an announcement until its blocks are there, `E` is an
+/// event that it reports.
 pub(super) struct ClientCore<A, E> {
     decoder: Decoder,
     patience: Patience,
@@ -45,7 +45,7 @@ impl<A, E> ClientCore<A, E> {
         }
     }
 
-    /// Whether QUIT was said or the session has ended: nothing is asked any more, and the connection is closed once the
+    /// Whether QUIT was said or the session has ended: no command may follow, and the connection is closed once the
     /// output is sent.
     pub(super) const fn wants_close(&self) -> bool {
         self.closed || self.quitting
@@ -71,7 +71,8 @@ impl<A, E> ClientCore<A, E> {
         self.patience.is_young(now)
     }
 
-    /// Writes something that is to be answered. Where another answer is `awaited` first, that one has no more time for it.
+    /// Writes a command that is to be answered. If another answer is `awaited` first, that answer gets no more time for
+    /// it.
     pub(super) fn ask(&mut self, now: Timestamp, awaited: bool, write: impl FnOnce(&mut Vec<u8>)) {
         let before = self.output.len();
         write(&mut self.output);
@@ -86,12 +87,12 @@ impl<A, E> ClientCore<A, E> {
         }
     }
 
-    /// Takes bytes from the peer. [`Self::hear`] says what they mean, then [`Self::received`] moves the deadlines.
+    /// Takes bytes from the peer. [`Self::hear`] gives their meaning, then [`Self::received`] moves the deadlines.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.decoder.push(bytes);
     }
 
-    /// The next reply, or the next blocks, that have come whole. Greetings and empty lines are dealt with here.
+    /// The next reply, or the next blocks, that have come whole. Greetings and empty lines are handled here.
     ///
     /// # Errors
     /// The [`Failure`] that the session has to end with.
@@ -124,17 +125,17 @@ impl<A, E> ClientCore<A, E> {
     /// Waits for the blocks that the line just heard announces.
     ///
     /// # Errors
-    /// [`Failure::Protocol`] where they have more than `bound` bytes together.
+    /// [`Failure::Protocol`] if they have more than `bound` bytes together.
     pub(super) fn take_blocks(&mut self, bound: u64, announcement: A) -> Result<(), Failure> {
         self.decoder.take_blocks(bound).map_err(|_| Failure::Protocol)?;
         self.announcement = Some(announcement);
         Ok(())
     }
 
-    /// The line just heard answers nothing: a word for people, or that it takes longer.
+    /// The line just heard answers nothing: it is a word for people, or says that the answer takes longer.
     ///
     /// # Errors
-    /// [`Failure::Protocol`] where there are too many such lines, or it announces blocks.
+    /// [`Failure::Protocol`] if there are too many such lines, or it announces blocks.
     pub(super) fn informed(&mut self) -> Result<(), Failure> {
         let blocks = self.announced().is_some();
         self.patience.informed(self.decoder.line_bytes()).and(if blocks { Err(Failure::Protocol) } else { Ok(()) })
@@ -145,12 +146,12 @@ impl<A, E> ClientCore<A, E> {
         self.patience.answered(now);
     }
 
-    /// Something to report.
+    /// Adds an event to be reported.
     pub(super) fn report(&mut self, event: E) {
         self.events.push_back(event);
     }
 
-    /// Ends the session; `false` where it had ended before.
+    /// Ends the session; `false` if it had ended before.
     pub(super) const fn close(&mut self) -> bool {
         !std::mem::replace(&mut self.closed, true)
     }
@@ -160,7 +161,7 @@ impl<A, E> ClientCore<A, E> {
         self.patience.clock_set(step);
     }
 
-    /// The next deadline; where no answer is `awaited`, that of the whole session.
+    /// The next deadline; if no answer is `awaited`, that of the whole session.
     pub(super) fn poll_timeout(&self, awaited: bool) -> Option<Timestamp> {
         (!self.closed).then(|| self.patience.deadline(awaited))
     }
@@ -175,12 +176,12 @@ impl<A, E> ClientCore<A, E> {
         std::mem::take(&mut self.output)
     }
 
-    /// What was reported since the last call, in order.
+    /// The events since the last call, in order.
     pub(super) fn take_events(&mut self) -> Vec<E> {
         self.events.drain(..).collect()
     }
 
-    /// A line, where it is a reply.
+    /// A line as a reply; `None` if it is none.
     fn line(&mut self, words: Vec<Word>) -> Result<Option<Reply>, Failure> {
         if words.is_empty() {
             return self.patience.informed(self.decoder.line_bytes()).map(|()| None);

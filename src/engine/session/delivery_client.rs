@@ -39,7 +39,7 @@ struct Active {
 
 /// One session with a peer that we dialled.
 pub struct DeliveryClient {
-    /// It remembers the 201 whose certificates are on their way.
+    /// With each announcement it keeps the 201 whose certificates are on their way.
     core: ClientCore<(PipelineId, Ready), Event>,
     waiting: VecDeque<(Ticket, Job)>,
     active: BTreeMap<PipelineId, Active>,
@@ -73,7 +73,7 @@ impl DeliveryClient {
         self.begin_waiting(now);
     }
 
-    /// Gives a job that waits for it its object, sealed to the certificate last reported. Ignored for other jobs.
+    /// Gives its object to a job that waits for one, sealed to the certificate last reported. Ignored for other jobs.
     pub fn provide(&mut self, now: Timestamp, ticket: Ticket, object: Arc<[u8]>, auth: Option<MacKey>) {
         let held = |active: &&mut Active| active.ticket == ticket && active.phase == Phase::Held;
         let Some(active) = self.active.values_mut().find(held) else { return };
@@ -143,7 +143,7 @@ impl DeliveryClient {
         self.core.poll_timeout(self.waits_for_answer())
     }
 
-    /// The time has come, or not yet.
+    /// The deadline may be over.
     pub fn handle_timeout(&mut self, now: Timestamp) {
         if self.core.is_over(now, self.waits_for_answer()) {
             self.fail(Failure::TimeOut);
@@ -247,7 +247,7 @@ impl DeliveryClient {
         if closes { Err(Failure::Closed(code)) } else { Ok(()) }
     }
 
-    /// A 201 that is complete.
+    /// A 201 came, with all of its blocks.
     fn ready(&mut self, now: Timestamp, id: &PipelineId, ready: Ready, blocks: Vec<Vec<u8>>) -> Result<(), Failure> {
         let Some(active) = self.active.get_mut(id) else { return Err(Failure::Protocol) };
         let fresh = active.certificate(ready, blocks)?;
@@ -308,7 +308,7 @@ impl DeliveryClient {
 }
 
 impl Active {
-    /// Writes the SEND, and the MESSAGE where it need not wait.
+    /// Writes the SEND, and the MESSAGE if it need not wait.
     fn dial(&mut self, id: &PipelineId, output: &mut Vec<u8>) {
         let claim = self.job.object.as_ref().map(|object| Claim::of(object));
         let mut send = Send::to(self.job.to.to_string());
@@ -341,9 +341,9 @@ impl Active {
         self.phase = Phase::Sent;
     }
 
-    /// The receiver's certificate out of a 201, where it is another one than the job named.
+    /// The receiver's certificate out of a 201, if it is another one than the job named.
     fn certificate(&mut self, ready: Ready, blocks: Vec<Vec<u8>>) -> Result<Option<Arc<[u8]>>, Failure> {
-        // Whoever carries has no certificate of the receiver's, and everybody else has.
+        // A friend who is to forward has no certificate of the receiver's; every other peer has.
         if ready.receiver.is_none() != matches!(self.job.way, Way::Carried(_)) {
             return Err(Failure::Protocol);
         }

@@ -26,7 +26,7 @@ fn job(object: Option<&[u8]>, certificate: Option<&[u8]>) -> Job {
     }
 }
 
-/// Connects both machines; every exchange in which the initiator waits for the other side is one round trip.
+/// Connects both machines; every exchange in which the client waits for the server is one round trip.
 fn exchange(
     initiator: &mut DeliveryClient,
     host: &mut Fake,
@@ -60,7 +60,7 @@ fn a_message_to_a_known_peer_is_one_round_trip() {
     let (round_trips, events) = exchange(&mut initiator, &mut host, |_, _| {});
     assert_eq!(round_trips, 1);
     let accepted = |number| Event::Outcome { ticket: Ticket(number), outcome: Outcome::Accepted };
-    // The first shows the key, and is answered a moment later than the others.
+    // The first message shows the key, and is answered a moment later than the others.
     assert_eq!(events, [accepted(1), accepted(2), accepted(3), accepted(0)]);
     assert!(host.delivered.iter().all(|(_, delivery)| matches!(delivery.sender, Sender::Contact(_))));
     assert!(initiator.wants_close());
@@ -190,7 +190,7 @@ fn whoever_is_asked_to_carry_has_no_certificate_to_show() {
     }
 }
 
-/// An initiator with one pipelined job that hears this from its peer.
+/// A client with one pipelined job that hears this from its peer.
 fn hears(script: &str) -> Vec<Event> {
     let mut initiator = DeliveryClient::new(start());
     initiator.send(start(), Ticket(5), job(Some(b"x"), Some(CERTIFICATE)));
@@ -283,7 +283,7 @@ fn more_jobs_than_room_take_turns() {
     assert!(!initiator.has_room(start().plus(WIRE_SESSION)));
 }
 
-/// A peer may say that it takes longer; it gets no more time for it.
+/// A peer may say that its answer takes longer; it gets no more time for that.
 #[test]
 fn information_gives_no_more_time_and_ends_a_session_where_it_is_much() {
     type Hear<'a> = &'a dyn Fn(Timestamp, &[u8]) -> (Option<Timestamp>, bool);
@@ -317,7 +317,7 @@ fn information_gives_no_more_time_and_ends_a_session_where_it_is_much() {
     }
 }
 
-/// Nor where it says so of the very message that waits for its answer.
+/// A peer gets no more time either if it says so about the message that waits for its answer.
 #[test]
 fn information_about_what_was_brought_gives_no_more_time_either() {
     let mut initiator = DeliveryClient::new(start());
@@ -358,7 +358,7 @@ fn a_server_that_talks_without_end_is_left_at_once() {
     }
 }
 
-/// A certificate that changes is learnt; one that changes each time is work without end.
+/// The client learns a certificate that changes; one that changes each time would be work without end.
 #[test]
 fn a_peer_that_shows_a_new_certificate_each_time_is_left() {
     let mut initiator = DeliveryClient::new(start());

@@ -72,7 +72,7 @@ fn job(number: u64) -> Job {
     }
 }
 
-/// Does what events ask for, and returns the jobs that ended.
+/// Does what the events of the client ask for, and returns the jobs that ended.
 fn follow(initiator: &mut DeliveryClient) -> Vec<Ticket> {
     let mut ended = Vec::new();
     for event in initiator.take_events() {
@@ -102,7 +102,7 @@ proptest! {
             }
         }
         prop_assert!(received < 40 * (sent + 10), "{received} octets for {sent}");
-        // The first ones may be those of answers that are held.
+        // The first deadlines may be those of answers that are held.
         while let Some(deadline) = responder.poll_timeout() {
             responder.handle_timeout(deadline, &mut host);
         }

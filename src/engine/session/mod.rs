@@ -1,13 +1,12 @@
-//! RUNE sessions as pure machines: [`Server`] for a peer who connected to us, [`DeliveryClient`] for one that we dialled,
-//! [`BoxClient`] for a carrier that we dialled
-//! (docs/protocol.md, "States", "Delivery" and "Box").
+//! RUNE sessions as pure machines: [`Server`] for a peer that connected to us, [`DeliveryClient`] for one that we
+//! dialled, [`BoxClient`] for a carrier that we dialled (docs/protocol.md, "States", "Delivery" and "Box").
 //!
 //! Bytes go in with the time; bytes come out of `take_output`, deadlines out of `poll_timeout`. The machines know
 //! nothing of sockets, contacts or storage: the server asks its [`Host`], the clients report [`Event`]s.
 //!
 //! | machine | waits for | ends with |
 //! |---|---|---|
-//! | server | first command, next command, rest of an item, settlement of a delivery, the moment of an answer | QUIT, a closing status, a time-out |
+//! | server | a command, the rest of an item, a settlement, the moment of an answer | QUIT, a closing status, a time-out |
 //! | delivery client | greeting, 201, the object (from its owner), 202 | `finish`, a failure |
 
 mod answer;
@@ -46,7 +45,7 @@ pub use server::Server;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 
-/// Who a session's SEND was shown to come from.
+/// The sender that a SEND was shown to come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sender {
     /// The authenticator was made with this contact's key.
@@ -57,20 +56,20 @@ pub enum Sender {
     Stranger,
 }
 
-/// What a SEND asks for.
+/// The parameters of a SEND.
 #[derive(Debug, Clone)]
 pub struct SendParams {
-    /// To whom, with group and folder.
+    /// The receiver, with group and folder.
     pub to: Address,
-    /// What the object will be; the session checks that it is so.
+    /// The size and hash that the object is to have, which the session checks.
     pub claim: Option<Claim>,
     /// The authenticator over the claim (`wire::verify`).
     pub auth: Option<Mac>,
-    /// The same for the receiver, where we are to carry the object there.
+    /// The same authenticator for the receiver, where we are to forward the object.
     pub onward: Option<Mac>,
-    /// SHA-256 of the receiver's certificate that the sender has.
+    /// SHA-256 of the receiver's certificate that the sender knows.
     pub certificate: Option<[u8; 32]>,
-    /// How urgent.
+    /// How urgent the object is.
     pub importance: Importance,
     /// Whether the sender asked for `+SECURE`.
     pub secure: bool,
@@ -79,32 +78,32 @@ pub struct SendParams {
 /// The answer to a SEND.
 #[derive(Debug, Clone)]
 pub enum Offer {
-    /// Go on.
+    /// The object may come.
     Ready {
         /// The largest object from this sender, in bytes.
         maximum: usize,
         /// The receiver's certificate.
         certificate: Arc<[u8]>,
-        /// Who is sending.
+        /// The sender, as far as shown.
         sender: Sender,
     },
-    /// Go on: what comes is carried to the receiver's node.
+    /// The object may come, and is forwarded to the receiver's node.
     Carried {
         /// The largest object from this sender, in bytes.
         maximum: usize,
-        /// Who is sending.
+        /// The sender, as far as shown.
         sender: Sender,
     },
-    /// Not now, or not at all. For whatever a stranger must not learn: [`Status::NotAvailable`].
+    /// Not now, or not at all. [`Status::NotAvailable`] for every reason that a stranger must not learn.
     Refused(Status),
 }
 
 /// An object that arrived whole.
 #[derive(Clone)]
 pub struct Delivery {
-    /// What its SEND asked for.
+    /// The parameters of its SEND.
     pub send: SendParams,
-    /// From whom, as far as shown.
+    /// The sender, as far as shown.
     pub sender: Sender,
     /// The sealed object.
     pub object: Vec<u8>,
@@ -116,14 +115,15 @@ impl std::fmt::Debug for Delivery {
     }
 }
 
-/// What a [`Server`] asks of its owner, while it handles bytes.
+/// The questions of a [`Server`] to its owner, while it handles bytes.
 pub trait Host {
-    /// Somebody asks to send. One without a claim may only want the certificate: a quota counts what is delivered.
+    /// A peer asks to send. A SEND without a claim may only want the certificate, so a quota counts only what is
+    /// delivered.
     fn offer(&mut self, now: Timestamp, send: &SendParams) -> Offer;
     /// An object arrived. `Some` answers at once; `None` promises to call [`Server::settle`], until which the
     /// sender waits.
     fn deliver(&mut self, now: Timestamp, ticket: Ticket, delivery: Delivery) -> Option<Status>;
-    /// The box that is served here, where one is.
+    /// The box that is served here; `None` if it is not a carrier.
     fn as_box(&mut self) -> Option<&mut dyn BoxHost> {
         None
     }
@@ -132,7 +132,7 @@ pub trait Host {
 /// One object to send, or a question for a certificate.
 #[derive(Clone)]
 pub struct Job {
-    /// To whom; its onion is what the authenticator covers.
+    /// The receiver; the authenticator covers its onion.
     pub to: Address,
     /// SHA-256 of the receiver's certificate that we have.
     pub certificate: Option<[u8; 32]>,
@@ -140,20 +140,20 @@ pub struct Job {
     pub object: Option<Arc<[u8]>>,
     /// The key for the authenticator.
     pub auth: Option<MacKey>,
-    /// How urgent.
+    /// How urgent the object is.
     pub importance: Importance,
-    /// Whose node the session leads to.
+    /// To whose node the session leads.
     pub way: Way,
 }
 
 /// How an object gets to its receiver (docs/protocol.md, "Carriage").
 #[derive(Clone)]
 pub enum Way {
-    /// The session leads there.
+    /// The session leads to the receiver's node.
     Direct,
-    /// The session leads to somebody who is to carry it there. The receiver is shown by this key who sends.
+    /// The session leads to a friend who is to forward the object. This key shows the receiver who sends it.
     Carried(Option<MacKey>),
-    /// The session leads there, and somebody gave us the object with this authenticator to carry.
+    /// The session leads to the receiver's node, and a contact gave us the object with this authenticator to forward.
     Carrying(Option<Mac>),
 }
 
@@ -162,44 +162,45 @@ pub enum Way {
 pub enum Outcome {
     /// 202: the receiver has it.
     Accepted,
-    /// Anything else. [`Code::disposition`] says whether to try again.
+    /// Any other code. [`Code::disposition`] says whether to try again.
     Refused(Code),
-    /// 409 for an object that was on its way when the receiver showed another certificate: sealed to that one it may
-    /// be taken.
+    /// 409 for an object that was on its way when the receiver showed another certificate: it may be taken if it is
+    /// sealed to that one.
     Outdated,
 }
 
 /// What a [`DeliveryClient`] reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// The receiver's certificate, other than the one that the job named. The object is wanted now, sealed to it:
-    /// [`DeliveryClient::provide`] or [`DeliveryClient::withdraw`]. Where an object was on its way already the job goes on by
-    /// itself, and this is for your information.
+    /// The receiver's certificate, other than the one that the job named. The object is wanted now, sealed to this one:
+    /// [`DeliveryClient::provide`] or [`DeliveryClient::withdraw`]. If an object was on its way already, the job goes
+    /// on by itself, and this is for your information.
     Certificate {
-        /// Which job.
+        /// The job.
         ticket: Ticket,
         /// The certificate, as it came: check it before use.
         bytes: Arc<[u8]>,
         /// Whether the job waits for [`DeliveryClient::provide`].
         wanted: bool,
     },
-    /// A job without an object named the right certificate: [`DeliveryClient::provide`] or [`DeliveryClient::withdraw`].
+    /// A job without an object named the right certificate: it waits for [`DeliveryClient::provide`] or
+    /// [`DeliveryClient::withdraw`].
     Wanted {
-        /// Which job.
+        /// The job.
         ticket: Ticket,
     },
     /// A job ended.
     Outcome {
-        /// Which job.
+        /// The job.
         ticket: Ticket,
-        /// How.
+        /// How it ended.
         outcome: Outcome,
     },
-    /// The session is of no more use. Each of these jobs has no outcome: it may or may not have arrived.
+    /// The session is of no more use. None of these jobs has an outcome: its object may or may not have arrived.
     Failed {
         /// The jobs.
         unresolved: Vec<Ticket>,
-        /// Why.
+        /// The reason.
         failure: Failure,
     },
 }
@@ -207,7 +208,7 @@ pub enum Event {
 /// Why a [`DeliveryClient`]'s session failed. All are reasons to try again later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// What the peer sent is not RUNE, or not in order.
+    /// The bytes from the peer are not RUNE, or not in order.
     #[error("the peer broke the protocol")]
     Protocol,
     /// The peer speaks none of our versions.

@@ -9,11 +9,11 @@ use crate::base::{ClockStep, Timestamp};
 #[derive(Debug)]
 pub(super) struct Pace {
     begun: Timestamp,
-    /// When the peer must have taken its next step.
+    /// When the peer must have finished its next step.
     step: Timestamp,
     /// Until when a silence between items is no fault: we kept the peer waiting, or it has much to receive.
     grace: Timestamp,
-    /// Bytes since the step began to run.
+    /// Bytes that came since the step began.
     bytes: usize,
     phase: Phase,
 }
@@ -42,7 +42,7 @@ impl Pace {
         }
     }
 
-    /// What arrived was read: whether anything was complete, and whether a part of something is left.
+    /// Bytes that arrived were read: whether anything was complete, and whether a part of an item is left.
     pub(super) fn read(&mut self, now: Timestamp, complete: bool, within: bool) {
         if complete || (within && self.phase == Phase::Between) {
             self.bytes = 0;
@@ -51,7 +51,7 @@ impl Pace {
         }
     }
 
-    /// The next step is up to the peer from now on; `allowance` on top, for what it must receive first.
+    /// The next step is the peer's from now on; it has `allowance` more, for the bytes that it must receive first.
     pub(super) fn turn(&mut self, now: Timestamp, allowance: Duration) {
         self.grace = self.grace.max(now.plus(WIRE_IDLE).plus(allowance));
     }
@@ -68,7 +68,7 @@ impl Pace {
         self.phase == Phase::Handshake
     }
 
-    /// The next deadline; only that of the whole session where the next step is `ours`.
+    /// The next deadline; only that of the whole session if the next step is `ours`.
     pub(super) fn deadline(&self, ours: bool) -> Timestamp {
         let total = self.begun.plus(WIRE_SESSION);
         match self.phase {

@@ -14,7 +14,7 @@ use crate::base::limits::{
 };
 use crate::base::{ClockStep, Timestamp};
 
-/// The deadlines of a session that we dialled, and what was heard in it that is no answer.
+/// The deadlines of a session that we dialled, and how much was heard in it that is no answer.
 #[derive(Debug)]
 pub(super) struct Patience {
     begun: Timestamp,
@@ -23,7 +23,7 @@ pub(super) struct Patience {
     uploaded: Timestamp,
     /// When the next final answer must be there.
     due: Timestamp,
-    /// Within blocks: when the next [`WIRE_PROGRESS_BYTES`] must be there, and how many bytes of them are.
+    /// Within blocks: when the next [`WIRE_PROGRESS_BYTES`] must be there, and how many of those bytes have come.
     block: Option<(Timestamp, usize)>,
     /// Lines of information since the last final answer.
     lines: usize,
@@ -36,17 +36,18 @@ impl Patience {
         Self { begun: now, greeted: false, uploaded: now, due: now, block: None, lines: 0, bytes: 0 }
     }
 
-    /// The peer said who it is.
+    /// The peer's greeting came.
     pub(super) const fn greeted(&mut self) {
         self.greeted = true;
     }
 
-    /// Whether it did.
+    /// Whether the peer's greeting came.
     pub(super) const fn is_greeted(&self) -> bool {
         self.greeted
     }
 
-    /// Something was sent that is to be answered. Where another answer is `awaited` first, that one has no more time for it.
+    /// A command was sent that is to be answered. If another answer is `awaited` first, that answer gets no more time
+    /// for it.
     pub(super) fn asked(&mut self, now: Timestamp, bytes: usize, awaited: bool) {
         let upload = Duration::from_secs((bytes / WIRE_SLOWEST_UPLOAD) as u64);
         self.uploaded = self.uploaded.max(now).plus(upload);
@@ -64,7 +65,7 @@ impl Patience {
     /// A line came that is no final answer.
     ///
     /// # Errors
-    /// [`Failure::Protocol`] where there are too many, or they say too much.
+    /// [`Failure::Protocol`] if there are too many such lines, or they have too many bytes.
     pub(super) const fn informed(&mut self, bytes: usize) -> Result<(), Failure> {
         self.lines = self.lines.saturating_add(1);
         self.bytes = self.bytes.saturating_add(bytes);
@@ -92,7 +93,7 @@ impl Patience {
         self.block = self.block.map(|(due, bytes)| (due.stepped(step), bytes));
     }
 
-    /// The next deadline; where no answer is `awaited`, that of the whole session.
+    /// The next deadline; if no answer is `awaited`, that of the whole session.
     pub(super) fn deadline(&self, awaited: bool) -> Timestamp {
         let total = self.begun.plus(WIRE_SESSION);
         match self.block {

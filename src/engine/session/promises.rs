@@ -10,18 +10,18 @@ use super::{Sender, Server};
 /// An object that may come, or is coming.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Promise {
-    /// From whom.
+    /// The sender.
     pub sender: Sender,
     /// Its size, in bytes.
     pub size: u64,
-    /// Of that, what is there.
+    /// How many of these bytes have come.
     pub came: u64,
     /// When it was promised.
     pub since: Timestamp,
 }
 
 impl Promise {
-    /// Whether it comes so slowly that others may have its memory.
+    /// Whether it comes so slowly that other objects may have its memory.
     pub fn is_slow(&self, now: Timestamp) -> bool {
         let after_grace = now.since(self.since).saturating_sub(SLOW_GRACE).as_millis();
         u128::from(self.came) * 1000 < after_grace.saturating_mul(SLOWEST_OBJECT.into())
@@ -29,7 +29,7 @@ impl Promise {
 }
 
 impl Server {
-    /// What this session was promised.
+    /// The objects that this session was promised room for.
     pub fn promises(&self) -> impl Iterator<Item = Promise> {
         let announced = self.envelopes.iter().filter_map(|(_, envelope)| match envelope {
             Envelope::Ready { params, sender, since, .. } => {

@@ -15,7 +15,7 @@ struct Slot {
 
 enum State {
     Ready(Vec<u8>),
-    /// Ready, but not before this moment.
+    /// The reply is ready, but leaves at this moment and not before.
     Held(Timestamp, Vec<u8>),
     Waiting(Ticket),
 }
@@ -28,7 +28,7 @@ pub(super) struct Replies {
 }
 
 impl Replies {
-    /// Bytes without an order of their own: the greeting.
+    /// Bytes outside of the order of replies: the greeting.
     pub(super) fn raw(&mut self, bytes: &[u8]) {
         self.output.extend_from_slice(bytes);
     }
@@ -61,7 +61,7 @@ impl Replies {
         held.min()
     }
 
-    /// Lets go the replies that were held until now; `false` where there is none.
+    /// Lets go the replies that were held until now; `false` if there are none.
     pub(super) fn release(&mut self, now: Timestamp) -> bool {
         let mut any = false;
         for slot in &mut self.slots {
@@ -92,7 +92,7 @@ impl Replies {
         self.slots.push_back(Slot { id, state: State::Waiting(ticket) });
     }
 
-    /// Fills a place. `false` where nothing waits for that ticket.
+    /// Fills a place. `false` if no place waits for that ticket.
     pub(super) fn settle(&mut self, ticket: Ticket, answer: &Answer) -> bool {
         for slot in &mut self.slots {
             if matches!(slot.state, State::Waiting(waiting) if waiting == ticket) {
@@ -114,7 +114,7 @@ impl Replies {
         self.slots.iter().filter(|slot| matches!(slot.state, State::Waiting(_))).count()
     }
 
-    /// Bytes of replies that were not taken, with those that wait for others before them.
+    /// Bytes of replies that were not taken, also of those that wait for others before them.
     pub(super) fn ready(&self) -> usize {
         let waiting = self.slots.iter().map(|slot| match &slot.state {
             State::Ready(bytes) | State::Held(_, bytes) => bytes.len(),
@@ -123,7 +123,7 @@ impl Replies {
         waiting.sum::<usize>() + self.output.len()
     }
 
-    /// Gives up what waits.
+    /// Gives up the replies that wait.
     pub(super) fn abandon(&mut self) {
         self.slots.clear();
     }

@@ -24,14 +24,14 @@ use super::pace::Pace;
 use super::replies::Replies;
 use super::{Answer, Delivery, Deposit, Host, Offer, SendParams, Sender, Ticket};
 
-/// What became of a SEND or a DEPOSIT, until its MESSAGE comes.
+/// The answer to a SEND or a DEPOSIT, kept until its MESSAGE comes.
 pub(super) enum Envelope {
     Ready { params: Box<SendParams>, maximum: u64, sender: Sender, since: Timestamp },
     Deposit(Deposit),
     Refused(Status),
 }
 
-/// What to do with the blocks that are on their way.
+/// What the blocks that are on their way are for.
 pub(super) enum Expected {
     Object { params: Box<SendParams>, sender: Sender, since: Timestamp },
     Deposit(Deposit),
@@ -39,7 +39,7 @@ pub(super) enum Expected {
     Refusal(Status),
 }
 
-/// One session with a peer who connected to us.
+/// One session with a peer that connected to us.
 pub struct Server {
     pub(super) decoder: Decoder,
     pub(super) replies: Replies,
@@ -50,27 +50,27 @@ pub struct Server {
     mistakes: u32,
     certificates: u32,
     sends: u32,
-    /// Whose keys it has shown.
+    /// The senders whose keys the session has shown.
     shown: BTreeSet<Sender>,
     skipped: u64,
-    /// Silence is no fault: the peer waits to be told something.
+    /// Whether silence is no fault, because the peer waits to be told something.
     patient: bool,
     ending: Option<(Option<PipelineId>, Status)>,
     pub(super) closed: bool,
-    /// Bytes that were given out since it was last heard that the peer has taken what there was.
+    /// Bytes that were given out since the peer last had taken all of them.
     untaken: usize,
-    /// With so many nothing more is read.
+    /// With so many bytes not taken the session reads no more.
     most_untaken: usize,
 }
 
 impl Server {
     /// A session of an identity that begins now; its greeting is already in the output.
     pub fn new(now: Timestamp, terms: &Terms) -> Self {
-        // What it says is short.
+        // The answers of an identity are short, so they need no bound.
         Self::serving(now, "SEND", terms, usize::MAX)
     }
 
-    /// The same of a box.
+    /// A session of a carrier that begins now; its greeting is already in the output.
     pub fn of_box(now: Timestamp) -> Self {
         let terms = Terms { welcome: None, maximum: DEPOSIT_BYTES as usize };
         Self::serving(now, "BOX", &terms, OUTPUT_WAITING)
@@ -146,7 +146,7 @@ impl Server {
         (!self.closed).then(|| self.pace.deadline(self.patient || self.replies.unsettled() > 0 || self.is_behind()))
     }
 
-    /// The time has come, or not yet.
+    /// The deadline may be over.
     pub fn handle_timeout(&mut self, now: Timestamp, host: &mut dyn Host) {
         if !self.closed && self.replies.release(now) {
             self.read(now, host);
@@ -156,7 +156,8 @@ impl Server {
         }
     }
 
-    /// Ends the session as a time-out does: others wait for its place. What it still owes is not answered.
+    /// Ends the session as a time-out does, because others wait for its place. Answers that it still owes are not
+    /// given.
     pub fn give_way(&mut self) {
         self.replies.abandon();
         self.ending = None;
@@ -178,7 +179,7 @@ impl Server {
         self.replies.unsettled() > 0
     }
 
-    /// Whether a deposit was admitted and is on its way.
+    /// Whether an object was admitted by its token and is on its way.
     pub fn is_bringing(&self) -> bool {
         matches!(self.expected, Some((_, Expected::Deposit(_))))
             || self.envelopes.iter().any(|(_, envelope)| matches!(envelope, Envelope::Deposit(_)))
@@ -191,12 +192,12 @@ impl Server {
         output
     }
 
-    /// Whether so much was given out that it goes no further until [`Self::caught_up`].
+    /// Whether so many bytes were given out that the session reads no more until [`Self::caught_up`].
     pub const fn is_behind(&self) -> bool {
         self.untaken >= self.most_untaken
     }
 
-    /// The peer has taken what was given out, or most of it.
+    /// The peer has taken the bytes that were given out, or most of them.
     pub fn caught_up(&mut self, now: Timestamp, host: &mut dyn Host) {
         self.untaken = 0;
         if !self.closed {
@@ -210,15 +211,16 @@ impl Server {
         self.closed
     }
 
-    /// Whether reading further is of no use until deliveries are settled: leave bytes in the socket meanwhile.
+    /// Whether reading further is of no use until deliveries are settled: the driver leaves bytes in the socket
+    /// meanwhile.
     pub fn is_blocked(&self) -> bool {
         self.replies.unsettled() >= WIRE_DELIVERIES
             || self.replies.pending() >= WIRE_REPLIES_WAITING
             || self.untaken.saturating_add(self.replies.ready()) >= self.most_untaken
     }
 
-    /// Bytes of memory that this session takes or has been promised, until it hands them to the host: what the owner
-    /// of many sessions bounds together (`limits::IN_FLIGHT_BYTES`) when it makes an offer.
+    /// Bytes of memory that this session takes or has been promised, until it hands them to the host. The owner of many
+    /// sessions bounds the sum (`limits::IN_FLIGHT_BYTES`) when it makes an offer.
     pub fn in_flight(&self) -> u64 {
         self.decoder.in_flight().saturating_add(self.announced())
     }
@@ -329,7 +331,7 @@ impl Server {
         self.open(id, Envelope::Ready { params, maximum, sender, since: now });
     }
 
-    /// Refuses a SEND, and the MESSAGE that follows. What it was refused for shows neither in words nor in time.
+    /// Refuses a SEND, and the MESSAGE that follows. Neither words nor time show the reason.
     fn refuse_send(&mut self, now: Timestamp, id: Option<PipelineId>, status: Status) {
         self.open(id.clone(), Envelope::Refused(status));
         if !status.closes() {
@@ -354,7 +356,7 @@ impl Server {
         if claim.is_some_and(|claim| claim.size != message.size) {
             return self.end(id, Status::ProtocolError);
         }
-        // Many may have been admitted while there was room for one.
+        // Several deposits may have been admitted while there was room for one, so this one is looked at again.
         if let Expected::Deposit(deposit) = &expected
             && !host.as_box().is_some_and(|host| host.admits(now, deposit))
         {
@@ -363,7 +365,7 @@ impl Server {
         self.take(id, maximum, expected);
     }
 
-    /// Stores the blocks that are on their way, up to so many octets, for this.
+    /// Stores the blocks that are on their way, up to so many octets, for this purpose.
     pub(super) fn take(&mut self, id: Option<PipelineId>, maximum: u64, expected: Expected) {
         match self.decoder.take_blocks(maximum) {
             Ok(()) => self.expected = Some((id, expected)),
@@ -398,7 +400,7 @@ impl Server {
         ticket
     }
 
-    /// Gives an answer; `false` where nothing waits for it.
+    /// Gives an answer; `false` if no command waits for it.
     pub(super) fn settle_with(&mut self, now: Timestamp, ticket: Ticket, answer: &Answer) -> bool {
         if !self.replies.settle(ticket, answer) {
             return false;
@@ -430,12 +432,12 @@ impl Server {
         self.count_refusal(id, status);
     }
 
-    /// Counts a refusal as a mistake, where it is one, and ends the session where that was the last, or by the status.
+    /// Counts a refusal as a mistake, if it is one; ends the session at its last mistake, or because of the status.
     fn count_refusal(&mut self, id: Option<PipelineId>, status: Status) {
         if status.closes() {
             return self.end(id, status);
         }
-        // A refused name counts as well: whoever tries names one after the other gets few of them a session.
+        // A refused name counts as well: a peer that tries one name after the other gets few of them a session.
         if status.number() >= 700 || status == Status::NotAvailable {
             self.mistakes += 1;
             if self.mistakes >= WIRE_MISTAKES {
@@ -452,7 +454,7 @@ impl Server {
         self.envelopes.push((id, envelope));
     }
 
-    /// Reads nothing more, and says why once everything before it is answered.
+    /// Reads nothing more, and sends this status once everything before it is answered.
     pub(super) fn end(&mut self, id: Option<PipelineId>, status: Status) {
         if !self.is_over() {
             self.ending = Some((id, status));

@@ -57,7 +57,7 @@ pub(super) fn responder() -> (Server, Fake) {
     (responder, Fake::default())
 }
 
-/// What it says once no answer is held any more.
+/// What the server has said once no answer is held any more.
 fn text(responder: &mut Server) -> String {
     responder.handle_timeout(start().plus(WIRE_ANSWER), &mut Fake::default());
     String::from_utf8(responder.take_output()).unwrap()
@@ -156,7 +156,7 @@ fn too_many_unsettled_deliveries_stop_the_reading() {
     assert!(responder.wants_close());
 }
 
-/// What one script is answered, after the greeting, by a host that takes everything.
+/// The answer to one script, after the greeting, of a host that takes everything.
 fn answered(script: &str) -> (String, bool) {
     let (mut responder, mut host) = responder();
     host.answer = Some(Status::Roger);
@@ -178,7 +178,7 @@ fn mistakes_are_answered_and_violations_end_the_session() {
         ),
         ("SEND bob@example.org\n".to_owned(), "702 BAD PARAMETER\n", false),
         ("AS 7 SEND\n".to_owned(), "7: 702 BAD PARAMETER\n", false),
-        // What follows a SEND that was not understood is not taken for an earlier one.
+        // A MESSAGE that follows a SEND that was not understood does not count for an earlier SEND.
         (
             format!("{}SEND {address} SIZE=5\nMESSAGE - #5\nhelloMESSAGE - #0\n", send("")),
             &(ready("") + "702 BAD PARAMETER\n702 BAD PARAMETER\n711 SEND FIRST\n"),
@@ -195,7 +195,7 @@ fn mistakes_are_answered_and_violations_end_the_session() {
         (send("") + "MESSAGE alice@x #2\nhi", &(ready("") + "704 NOT IMPLEMENTED\n"), false),
         (claimed(&hash, 5) + "MESSAGE - #5\nhello", &(ready("") + "202 ROGER\n"), false),
         (claimed(&hash, 5) + "MESSAGE - #6\nhello!", &(ready("") + "700 PROTOCOL ERROR\n"), true),
-        // Before the object: nothing is stored that cannot be the announced one.
+        // The session ends before the object: nothing is stored that cannot be the announced one.
         (claimed(&hash, 5) + "MESSAGE - #6\n", &(ready("") + "700 PROTOCOL ERROR\n"), true),
         (claimed(&zeros, 5) + "MESSAGE - #5\nhello", &(ready("") + "700 PROTOCOL ERROR\n"), true),
         ("x\n".repeat(20), &("701 BAD COMMAND\n".repeat(20) + "709 TOO MANY MISTAKES\n"), true),
@@ -272,7 +272,7 @@ fn send_under(prefix: &str, key: [u8; 32]) -> String {
 fn an_answer_to_send_leaves_at_its_moment_unless_the_session_has_shown_that_key() {
     let held = start().plus(WIRE_ANSWER);
     let unknown = format!("SEND {}\n", bob().to_string().replace("bob", "eve"));
-    // Nothing shown, a key for the first time, a key that fits nothing, a name that is not here.
+    // No key shown, a key for the first time, a key that fits nothing, a name that is not here.
     for script in [send(""), send_under("", [7; 32]), send_under("", [8; 32]), unknown] {
         let (mut responder, mut host) = responder();
         responder.handle(start(), script.as_bytes(), &mut host);
