@@ -21,7 +21,8 @@ const BOB: usize = 2;
 const DAVE: usize = 3;
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Alice knows carol and bob, who do not know each other. Bob carries what alice writes to carol; alice never reaches carol.
+/// Alice knows carol and bob, who do not know each other. Bob forwards what alice writes to carol; alice never reaches
+/// carol.
 fn world(seed: u64) -> World {
     let mut world = World::new(seed, &["alice", "carol", "bob"]);
     world.introduce(ALICE, CAROL);
@@ -60,7 +61,7 @@ fn progress(world: &World) -> Progress {
     queue.iter().next().or_else(|| queue.ended().last()).unwrap().recipients.values().next().unwrap().progress
 }
 
-/// How many say that they have alice's only message, and whether one says that it was delivered.
+/// How many carriers or friends say that they have alice's only message, and whether one says that it was delivered.
 fn custody(world: &World) -> (usize, bool) {
     let published = &world.nodes[ALICE].published;
     let (queue, contact) = (published.queue.iter().next().unwrap().id, world.contact(ALICE, CAROL).unwrap().id);
@@ -74,7 +75,7 @@ fn a_friend_carries_what_is_for_somebody_who_is_away_and_a_receipt_ends_it() {
     world.submit(ALICE, CAROL, "one").unwrap();
     world.pass(5 * MINUTE);
     assert_eq!((carried(&world), custody(&world), progress(&world)), (1, (1, false), Progress::Queued));
-    // Whoever carries and whoever sends may stop and start meanwhile.
+    // The friend and the sender may stop and start meanwhile.
     world.restart(BOB);
     set_online(&mut world, ALICE, false);
     set_online(&mut world, CAROL, true);
@@ -132,7 +133,7 @@ fn offering(world: &World, to: &str, secure: bool, key_of: usize) -> Vec<u8> {
     [Command::Send(send).encode(None), message.encode(None), "object".to_owned()].concat().into_bytes()
 }
 
-/// What bob answers to that; just before, he is asked for something else.
+/// Bob's answer to that object; just before, he gets another request.
 fn ask_after(world: &mut World, before: Option<Request>, offering: Vec<u8>) -> String {
     let session = world.accept(BOB);
     world.run();
@@ -284,7 +285,7 @@ fn a_friend_who_lies_is_not_believed() {
     assert_eq!((custody(&world), progress(&world)), ((1, true), Progress::Queued), "his word is no receipt");
     world.pass(16 * DAY);
     assert!(matches!(progress(&world), Progress::Failed(_, FailureReason::Unconfirmed)));
-    // Nor does anybody else's word count.
+    // Nobody else's word counts either.
     assert!(read_line(&format!("{} delivered", "0".repeat(64))).is_some());
     assert!(read_line(&format!("{} arrived", "0".repeat(64))).is_none());
     world.check();
@@ -319,7 +320,7 @@ fn whoever_is_removed_is_carried_for_no_more() {
     assert!(body > 0 && world.nodes[BOB].identity.state().bodies().is_empty());
 }
 
-/// Dave is a fourth: he too knows carol and bob, and bob carries for him.
+/// Dave is a fourth: he too knows carol and bob, and bob forwards for him.
 fn with_dave(seed: u64) -> World {
     let mut world = World::new(seed, &["alice", "carol", "bob", "dave"]);
     for (one, other) in [(ALICE, CAROL), (ALICE, BOB), (DAVE, CAROL), (DAVE, BOB), (ALICE, DAVE)] {
@@ -340,7 +341,7 @@ fn what_a_node_does_not_take_keeps_nothing_else_from_it() {
     for seed in 50..56 {
         let mut world = with_dave(seed);
         set_online(&mut world, CAROL, false);
-        // Too large for strangers, and alice will be one.
+        // The message is too large for strangers, and alice will be one.
         let text = "0123456789abcdef\r\n".repeat(3_000);
         let message: Arc<[u8]> = format!("From: <{}>\r\n\r\n{text}", world.address(ALICE)).into_bytes().into();
         let recipient = world.address(CAROL);
@@ -468,7 +469,7 @@ fn no_copy_is_given_that_may_come_after_the_first_is_forgotten() {
 fn of_what_two_contacts_give_something_of_each_is_on_its_way() {
     const FIRST: usize = 4;
     for seed in 0..6 {
-        // Alice gives something for each of three, dave something for one.
+        // Alice writes to each of three contacts, dave to one.
         let mut world = World::new(seed, &["alice", "carol", "bob", "dave", "eve", "frank", "grace"]);
         for (giver, receivers) in [(ALICE, [CAROL, FIRST, FIRST + 1].as_slice()), (DAVE, &[FIRST + 2])] {
             world.introduce(giver, BOB);
@@ -485,7 +486,7 @@ fn of_what_two_contacts_give_something_of_each_is_on_its_way() {
         }
         world.pass(3 * HOUR);
         assert_eq!(carried(&world), 4);
-        // The turns of all nodes come together, as where sessions took long.
+        // All nodes become due together, as where sessions took long.
         world.now = world.now.plus(DAY);
         [CAROL, FIRST, FIRST + 1, FIRST + 2].into_iter().for_each(|receiver| world.nodes[receiver].online = true);
         world.dials.clear();
@@ -496,7 +497,7 @@ fn of_what_two_contacts_give_something_of_each_is_on_its_way() {
     }
 }
 
-/// Something for carol, which bob carries for alice.
+/// An object for carol, which bob forwards for alice.
 fn load(world: &World, object: &[u8], body: u8) -> Forwarded {
     Forwarded {
         contact: world.contact(BOB, ALICE).unwrap().id,
@@ -548,7 +549,7 @@ fn a_receiver_may_show_two_other_certificates_before_it_takes_an_object_and_no_t
 fn what_a_friend_refuses_keeps_nothing_else_from_being_carried() {
     let mut world = world(81);
     set_online(&mut world, CAROL, false);
-    // Bob has room for little more of alice's.
+    // Bob has little room left for alice's objects.
     let full = Forwarded {
         to: format!("eve@{}", Onion::from_public_key([99; 32])).parse().unwrap(),
         size: (limits::LOAD_BYTES_OF_CONTACT - 100 * 1024) as u32,
