@@ -13,33 +13,33 @@ use crate::wire::mailbox::Policy;
 /// Records of a carrier that are committed together or not at all.
 #[derive(Clone, Default)]
 pub struct HeldTransaction {
-    /// In order; each gets a log number of its own, one after the other.
+    /// The records in order; each gets a log number of its own, one after the other.
     pub records: Arc<[HeldRecord]>,
     /// The bodies that they bring.
     pub bodies: Vec<NewBody>,
 }
 
-/// What the owner of a carrier asks for.
+/// The requests of the owner of a carrier.
 #[derive(Clone)]
 pub enum CarrierRequest {
     /// Make an invitation with each of these secrets: all of them, or none.
     Invite {
         /// Their secrets.
         secrets: Vec<[u8; 16]>,
-        /// What each mailbox may take.
+        /// What the box of each of them may take.
         terms: Terms,
-        /// Until when they can be used.
+        /// Until when the invitations can be used.
         expires: Timestamp,
     },
     /// Withdraw all invitations.
     RevokeInvitations,
-    /// Give up a mailbox and what is in it.
+    /// Give up a box with everything in it.
     Remove(Fingerprint),
-    /// Allow this from now on.
+    /// Allow this much from now on.
     Limit(CarrierLimits),
-    /// For how long an identification counts.
+    /// Let an identification count for this long.
     Identification(Policy),
-    /// Switch it on or off. What it holds stays.
+    /// Switch the carrier on or off. It keeps what it holds.
     Serve(bool),
 }
 
@@ -49,23 +49,23 @@ pub enum CarrierRequestError {
     /// There are too many open invitations.
     #[error("there are too many open invitations; withdraw some first")]
     TooMany,
-    /// There is no such mailbox.
+    /// There is no such box.
     #[error("there is no such mailbox here")]
     NoMailbox,
-    /// Our own disk.
+    /// Our own disk failed.
     #[error("it could not be written to the disk: {0}")]
     Disk(#[from] CommitError),
 }
 
-/// What happens to a carrier.
+/// The inputs of a carrier.
 pub enum CarrierInput {
     /// Its owner asks for something.
     Request(RequestId, CarrierRequest),
-    /// Somebody connected.
+    /// A client connected.
     Accepted(SessionId),
-    /// Bytes from them.
+    /// Bytes from a client.
     Received(SessionId, Vec<u8>),
-    /// The peer of a session that is behind has taken what was transmitted, or most of it.
+    /// The client of a session that is behind has taken the bytes that were transmitted, or most of them.
     CaughtUp(SessionId),
     /// A session ended, by the peer or by a failure. Not sent after [`CarrierEffect::Close`].
     Closed(SessionId),
@@ -79,9 +79,9 @@ pub enum CarrierInput {
     Opened(OpId, Result<Vec<u8>, Refusal>),
     /// Completion of [`CarrierEffect::Verify`]: whether the signature holds.
     Verified(OpId, bool),
-    /// Completion of [`CarrierEffect::Examine`]: whether it is an object, and that.
+    /// Completion of [`CarrierEffect::Examine`]: the bytes, if they are an object.
     Examined(OpId, Option<Vec<u8>>),
-    /// Completion of [`CarrierEffect::ReadBody`]; `None` where it cannot be read.
+    /// Completion of [`CarrierEffect::ReadBody`]; `None` if the body cannot be read.
     BodyRead(OpId, Option<Vec<u8>>),
     /// The clock was set, or the machine slept.
     ClockSet(ClockStep),
@@ -89,7 +89,7 @@ pub enum CarrierInput {
     DiskLow(bool),
 }
 
-/// What the driver of a carrier shall do. Cryptographic work is done with the carrier's own keys.
+/// The work that a carrier asks of its driver. Cryptographic work is done with the carrier's own keys.
 pub enum CarrierEffect {
     /// Append to the log and sync; completes with [`CarrierInput::Committed`], in the order of the effects.
     Commit(OpId, HeldTransaction),
@@ -109,40 +109,40 @@ pub enum CarrierEffect {
     Forget(Vec<BodyId>),
     /// Send bytes on a session.
     Transmit(SessionId, Vec<u8>),
-    /// End a session after what was transmitted.
+    /// End a session once the bytes that were transmitted are sent.
     Close(SessionId),
     /// Answer a request.
     Respond(RequestId, Result<(), CarrierRequestError>),
-    /// How things stand now.
+    /// Publish this state of the carrier.
     Publish(CarrierStatus),
 }
 
 /// A detached signature to verify.
 pub struct Detached {
-    /// What was signed.
+    /// The text that was signed.
     pub text: String,
     /// The signature packet.
     pub signature: Vec<u8>,
-    /// By whom.
+    /// The certificate of the signer.
     pub certificate: Arc<[u8]>,
 }
 
-/// How things stand at a carrier, for its owner.
+/// The state of a carrier, for its owner.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CarrierStatus {
-    /// Every mailbox.
+    /// The boxes.
     pub mailboxes: Vec<MailboxStatus>,
     /// Invitations that were not used.
     pub invitations: usize,
-    /// Whether it is switched on.
+    /// Whether the carrier is switched on.
     pub serves: bool,
-    /// What its owner allows.
+    /// The limits that its owner set.
     pub limits: CarrierLimits,
     /// For how long an identification counts.
     pub policy: Policy,
 }
 
-/// How things stand in one mailbox.
+/// The state of one box.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MailboxStatus {
     /// Its name.

@@ -26,7 +26,7 @@ use crate::wire::Claim;
 use crate::wire::mailbox::Policy;
 use crate::wire::token::{Class, Epoch, TokenHash, begin_of};
 
-/// Objects that one record of a checkpoint names.
+/// How many objects one record of a checkpoint names.
 const OBJECTS_OF_RECORD: usize = 1000;
 
 /// Everything that the records say.
@@ -35,20 +35,20 @@ pub struct Held {
     profile: Option<Arc<Profile>>,
     invitations: BTreeMap<[u8; 32], BoxInvitation>,
     mailboxes: BTreeMap<Fingerprint, Mailbox>,
-    /// Where each token belongs.
+    /// The set that each token belongs to.
     places: BTreeMap<TokenHash, TokenOwner>,
-    /// Where each page is, by what its token is known by.
+    /// The box of each page, by the hash of the page's token.
     pages: BTreeMap<TokenHash, Fingerprint>,
     day: Epoch,
     off: bool,
     limits: CarrierLimits,
     policy: Policy,
     last_record: u64,
-    /// Bodies that nothing names since they were last asked for.
+    /// Bodies that nothing names any more, since [`Self::take_released`] was last called.
     released: BTreeSet<BodyId>,
 }
 
-/// Where a token belongs.
+/// The set that a token belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct TokenOwner {
     mailbox: Fingerprint,
@@ -59,18 +59,18 @@ struct TokenOwner {
 /// Whether a token admits an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
-    /// It does, and is not spent.
+    /// It admits the object, and is not spent.
     Fresh,
     /// It is spent with this object, which is stored or was.
     Again,
-    /// It does not. Why is nobody's business.
+    /// It does not admit the object. The reason is told to nobody.
     Refused,
 }
 
 /// What applying a record did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// What it says.
+    /// The change that the record asks for.
     Done,
     /// Nothing: it was so already.
     Already,
@@ -81,8 +81,8 @@ pub enum Outcome {
 /// Why tokens or a page are not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokensError {
-    /// Not of the form: an unknown class, a number that is not a power of two, not in order, a foreign epoch, others than
-    /// those that were uploaded before; a page of another mailbox, or for too long.
+    /// They have not the right form: an unknown class, a number that is not a power of two, a wrong order, a foreign
+    /// epoch, other tokens than those that were uploaded before; a page of another box, or for too long.
     #[error("it is not of the form")]
     Form,
     /// They would admit more than the quota, or than there is space for.
@@ -91,17 +91,17 @@ pub enum TokensError {
 }
 
 impl Held {
-    /// Who the carrier is; `None` only before its first record.
+    /// The carrier's profile; `None` only before its first record.
     pub const fn profile(&self) -> Option<&Arc<Profile>> {
         self.profile.as_ref()
     }
 
-    /// The mailboxes.
+    /// The boxes.
     pub const fn mailboxes(&self) -> &BTreeMap<Fingerprint, Mailbox> {
         &self.mailboxes
     }
 
-    /// The invitations that are not used, by what their token is known by.
+    /// The invitations that are not used, by the hashes of their tokens.
     pub const fn invitations(&self) -> &BTreeMap<[u8; 32], BoxInvitation> {
         &self.invitations
     }
@@ -111,7 +111,7 @@ impl Held {
         !self.off
     }
 
-    /// What its owner allows.
+    /// The limits that its owner set.
     pub const fn limits(&self) -> CarrierLimits {
         self.limits
     }
@@ -121,13 +121,13 @@ impl Held {
         self.policy
     }
 
-    /// Bytes that all mailboxes store and that their outstanding tokens admit.
+    /// Bytes of everything in all boxes, and of the objects that their outstanding tokens admit.
     pub fn promised(&self) -> u64 {
         let promised = |mailbox: &Mailbox| mailbox.stored.saturating_add(mailbox.outstanding);
         self.mailboxes.values().map(promised).fold(0, u64::saturating_add)
     }
 
-    /// Whether there is space for so much more.
+    /// Whether there is space for so many more bytes.
     fn has_space(&self, more: u64) -> bool {
         self.promised().saturating_add(more) <= self.limits.space
     }
@@ -142,18 +142,18 @@ impl Held {
         self.last_record
     }
 
-    /// The mailbox to which an object belongs, by the object's token.
+    /// The box to which an object belongs, by the object's token.
     pub fn mailbox_of(&self, token: &TokenHash) -> Option<Fingerprint> {
         self.pages.get(token).copied().or_else(|| self.places.get(token).map(|place| place.mailbox))
     }
 
-    /// The page whose token this is known by.
+    /// The page with this hash of its token.
     pub fn page(&self, name: &TokenHash, today: Epoch) -> Option<HeldPage> {
         let page = self.find_page(name)?.1;
         (today <= page.held.until).then_some(page.held)
     }
 
-    /// Whether a mailbox may keep a page of this name and size until then.
+    /// Whether a box may keep a page of this name and size until then.
     ///
     /// # Errors
     /// [`TokensError`].
@@ -202,7 +202,7 @@ impl Held {
         }
     }
 
-    /// Whether tokens may be uploaded to a mailbox on this day; [`Outcome::Already`] where they were.
+    /// Whether tokens may be uploaded to a box on this day; [`Outcome::Already`] if they were.
     ///
     /// # Errors
     /// [`TokensError`].
@@ -234,17 +234,17 @@ impl Held {
         Ok(Outcome::Done)
     }
 
-    /// Bodies that nothing names since this was last called.
+    /// Bodies that nothing names any more, since this was last called.
     pub fn take_released(&mut self) -> Vec<BodyId> {
         std::mem::take(&mut self.released).into_iter().collect()
     }
 
-    /// Every body that is named.
+    /// All bodies that are named.
     pub fn bodies(&self) -> impl Iterator<Item = BodyId> {
         self.mailboxes.values().flat_map(Mailbox::bodies)
     }
 
-    /// Makes the change that a record says, where it still can be made.
+    /// Makes the change that a record asks for, if it still can be made.
     pub fn apply(&mut self, number: u64, record: &HeldRecord) -> Outcome {
         self.last_record = number;
         match record {
@@ -303,7 +303,7 @@ impl Held {
         }
     }
 
-    /// The state as records that lead to it from anywhere: what a checkpoint of the log holds.
+    /// The state as records that lead to it from any other state: a checkpoint of the log holds them.
     pub fn checkpoint(&self) -> Vec<HeldRecord> {
         let mut records = vec![
             HeldRecord::CheckpointBegun { day: self.day },
@@ -337,8 +337,8 @@ impl Held {
         records
     }
 
-    /// The token that is known and nearest to this one, with all that is known of it: that a token is of no set takes as long to find
-    /// out as that it is spent.
+    /// The known token nearest to this one, with all that is known of it: so a token of no set takes as long to find as
+    /// one that is spent.
     fn nearest(&self, token: &TokenHash) -> Option<(&TokenHash, TokenOwner, &Mailbox, &TokenSet)> {
         let (nearest, place) =
             self.places.range::<TokenHash, _>(token..).next().or_else(|| self.places.first_key_value())?;

@@ -22,7 +22,7 @@ fn fingerprint(of: u8) -> Fingerprint {
     Fingerprint::from_bytes([of; 32])
 }
 
-/// What may be written to a log in some order.
+/// Any record that may be in a log, in any order.
 fn record() -> impl Strategy<Value = HeldRecord> {
     let mailbox = (2..5_u8).prop_map(fingerprint);
     let day = 20_795..20_805_u32;
@@ -30,7 +30,7 @@ fn record() -> impl Strategy<Value = HeldRecord> {
     let terms = Terms { quota: 20 * SMALL, hold_days: 3 };
     let expires = start();
     let class = prop_oneof![Just(12_u8), Just(14), Just(13)];
-    // Tokens that overlap between mailboxes, days and classes.
+    // Tokens that overlap between boxes, days and classes.
     let hash = (0..12_u8).prop_map(|n| [n; 32]);
     let hashes = prop::collection::btree_set(hash.clone(), 1..9).prop_map(|set| set.into_iter().collect::<Vec<_>>());
     let id = (0..6_u8).prop_map(|n| ObjectId::from_bytes([n; 16]));
@@ -197,7 +197,7 @@ fn tokens_admit_something_for_fourteen_days_after_their_own_and_then_count_no_mo
         let mailbox = &held.mailboxes()[&fingerprint(2)];
         assert_eq!(mailbox.outstanding(), outstanding, "{day}");
     }
-    // What is gone may come again, for another day.
+    // Tokens that are gone may come again, in a set of another day.
     let again = HeldRecord::TokensUploaded {
         mailbox: fingerprint(2),
         epoch: 20_816,

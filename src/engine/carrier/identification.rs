@@ -19,7 +19,7 @@ use crate::wire::mailbox::{BoxCommand, IdentificationChallenge, Policy};
 
 /// A signature that is being verified.
 pub(super) struct Proving {
-    /// `None` where there is no such mailbox.
+    /// `None` if there is no such box.
     mailbox: Option<Fingerprint>,
     command: Option<BoxCommand>,
 }
@@ -51,7 +51,7 @@ impl Carrier {
         }
         let own = &self.profile.public;
         let known = asked.mailbox.and_then(|name| Some((name, self.held.mailboxes().get(&name)?)));
-        // Our own certificate stands for one that is not there: the signature is not by it.
+        // Our own certificate stands for that of a box that does not exist: the signature cannot be by it.
         let (key, certificate) = match known {
             Some((name, mailbox)) => (name, Arc::clone(mailbox.certificate())),
             None => (own.fingerprint, Arc::clone(&own.certificate)),
@@ -69,10 +69,10 @@ impl Carrier {
         self.effect(CarrierEffect::Verify(op, Detached { text: proof.text(), signature, certificate }));
     }
 
-    /// Ends the oldest session of a mailbox where it has too many: one owner does not keep the others out.
+    /// Ends the oldest session of a box that has too many, so that one owner does not keep the others out.
     fn make_room(&mut self, place: ReplyTo, mailbox: Fingerprint) {
         let of_mailbox = |session: &BoxSession| session.identified.as_ref().is_some_and(|it| it.mailbox == mailbox);
-        // Sessions are numbered as they come.
+        // Sessions are numbered in the order in which they come.
         let sessions: Vec<_> = self
             .sessions
             .iter()

@@ -27,10 +27,10 @@ use crate::wire::mailbox::BoxCommand;
 use crate::wire::token::{Epoch, TokenHash, begin_of, epoch};
 use crate::wire::{Status, Word, digest};
 
-/// Where an answer goes.
+/// The session and the command that an answer belongs to.
 pub(super) type ReplyTo = (SessionId, Ticket);
 
-/// What an operation's completion is for.
+/// The reason for an operation, known again when it is complete.
 pub(super) enum InFlight {
     /// A certificate is being checked.
     Certificate(ReplyTo, Register),
@@ -46,29 +46,29 @@ pub(super) enum InFlight {
     Reading(ReplyTo, Reading),
     /// A page is being read.
     Page(ReplyTo),
-    /// A commit: the records to apply, and what to do then.
+    /// A commit: the records to apply, and what follows.
     Commit(Arc<[HeldRecord]>, AfterCommit),
 }
 
-/// What to do after a commit.
+/// What follows a commit.
 pub(super) enum AfterCommit {
-    /// Answer, by what the last record did.
+    /// The answer, by what the last record did.
     Answer(ReplyTo, fn(Outcome) -> Answer),
-    /// Answer this, however it went.
+    /// This answer, however the commit went.
     Say(ReplyTo, Line),
-    /// Say that a mailbox is there.
+    /// The answer that a box is registered.
     Registered(ReplyTo, Fingerprint),
-    /// Tell all who brought this object.
+    /// The answers to all sessions that brought this object.
     Stored(TokenHash),
-    /// Say how many objects were deleted.
+    /// The answer how many objects were deleted.
     Deleted(ReplyTo, usize),
-    /// Tell the owner.
+    /// The answer to the owner.
     Respond(RequestId, CarrierRequestError),
     /// Nothing.
     Nothing,
 }
 
-/// A carrier's machines.
+/// A carrier.
 pub struct Carrier {
     pub(super) held: Held,
     pub(super) profile: Arc<Profile>,
@@ -78,9 +78,9 @@ pub struct Carrier {
     disk_low: bool,
     /// Since when the clock was not set.
     clock_since: Timestamp,
-    /// What day it was when something last happened.
+    /// The day of the last input.
     today: Epoch,
-    /// Before this the begin of a day is not tried again: it is under way, or the disk failed.
+    /// The begin of a day is not tried again before this: it is under way, or the disk failed.
     day_tried: Timestamp,
     /// Bytes of objects that arrived and are not settled.
     in_flight: u64,
@@ -91,10 +91,10 @@ pub struct Carrier {
 }
 
 impl Carrier {
-    /// Starts from what the log says.
+    /// A carrier with the state of its log.
     ///
     /// # Errors
-    /// [`NoProfile`] where the log does not begin with a carrier.
+    /// [`NoProfile`] if the log does not begin with a carrier.
     pub fn new(held: Held, now: Timestamp) -> Result<Self, NoProfile> {
         let profile = held.profile().cloned().ok_or(NoProfile)?;
         Ok(Self {
@@ -114,12 +114,12 @@ impl Carrier {
         })
     }
 
-    /// What is committed.
+    /// The committed state.
     pub const fn held(&self) -> &Held {
         &self.held
     }
 
-    /// How things stand, for its owner.
+    /// The state of the carrier, for its owner.
     pub fn status(&self) -> CarrierStatus {
         let mailboxes = self.held.mailboxes().iter().map(|(name, mailbox)| MailboxStatus {
             name: *name,
@@ -133,7 +133,7 @@ impl Carrier {
         CarrierStatus { mailboxes, invitations, serves, limits, policy }
     }
 
-    /// Something happened. The effects are to be carried out in their order.
+    /// Handles an input. The effects are to be carried out in their order.
     pub fn handle(&mut self, now: Timestamp, rng: &mut dyn Rng, input: CarrierInput) -> Vec<CarrierEffect> {
         self.today = epoch(now);
         match input {
@@ -188,18 +188,19 @@ impl Carrier {
         std::mem::take(&mut self.effects)
     }
 
-    /// When [`Self::handle_timeout`] wants to be called at the latest.
+    /// When [`Self::handle_timeout`] is to be called at the latest.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         let sessions = self.sessions.values().filter_map(|session| session.machine.poll_timeout());
         let next_day = self.next_day().max(self.day_tried);
         sessions.chain([next_day]).min()
     }
 
-    /// When the day that was begun is no longer that of the clock. One that begins by a clock that was just set may be a
-    /// mistake, and what it ends is gone: the farther it is the longer it waits. A clock that went back is followed.
+    /// When to begin a new day, because the last one that was begun is no longer that of the clock. A clock that was
+    /// just set may be wrong, and what a day ends is gone: so the farther the new day is, the longer its begin waits. A
+    /// clock that went back is followed.
     fn next_day(&self) -> Timestamp {
         let begun = self.held.day();
-        // A new one has begun none, and has nothing to lose.
+        // A new carrier has begun no day, and has nothing to lose.
         let far = begun != 0 && self.today > begun.saturating_add(limits::DAY_PLAUSIBLE);
         let confirmation = if far { limits::DAY_CONFIRMATION } else { limits::CLOCK_CONFIRMATION };
         let confirmed = self.clock_since.plus(confirmation);
@@ -222,12 +223,13 @@ impl Carrier {
         std::mem::take(&mut self.effects)
     }
 
-    /// Sessions that go no further until their peers have taken what was transmitted ([`CarrierInput::CaughtUp`]).
+    /// Sessions that read no more until their clients have taken the bytes that were transmitted
+    /// ([`CarrierInput::CaughtUp`]).
     pub fn behind(&self) -> Vec<SessionId> {
         self.sessions.iter().filter(|(_, session)| session.machine.is_behind()).map(|(id, _)| *id).collect()
     }
 
-    /// Whether a session reads no further until something is settled: the driver leaves its bytes in the socket meanwhile.
+    /// Whether a session reads no more until something is settled: the driver leaves its bytes in the socket meanwhile.
     pub fn is_blocked(&self, session: SessionId) -> bool {
         self.sessions.get(&session).is_some_and(|session| session.machine.is_blocked())
     }
@@ -264,7 +266,7 @@ impl Carrier {
         self.commit(records, Vec::new(), AfterCommit::Respond(id, error));
     }
 
-    /// Somebody connected.
+    /// A client connected.
     fn accepted(&mut self, now: Timestamp, session: SessionId) {
         if !self.held.serves() {
             return self.effect(CarrierEffect::Close(session));
@@ -277,8 +279,9 @@ impl Carrier {
         self.flush(session);
     }
 
-    /// Who gives way where there are too many: the oldest one that has said nothing, or else has shown nothing; else, so that neither owners keep out
-    /// who brings something nor the other way round, the oldest of whichever kind has more than its part.
+    /// The session that gives way where there are too many: the oldest one that has said nothing, or else one that has
+    /// shown nothing. Otherwise owners and depositors have each their part, so that neither keep the others out: the
+    /// oldest session of the kind that has more than its part gives way.
     fn first_to_go(&self) -> Option<SessionId> {
         let oldest = |fits: &dyn Fn(&BoxSession) -> bool| {
             let free = |session: &BoxSession| !session.machine.owes_answer() && fits(session);
@@ -293,7 +296,7 @@ impl Carrier {
         })
     }
 
-    /// Nobody is served any more. What is being stored is stored, without an answer.
+    /// Ends all sessions. Objects that are being stored are stored, without an answer.
     fn end_sessions(&mut self) {
         let sessions: Vec<_> = self.sessions.keys().copied().collect();
         sessions.into_iter().for_each(|session| self.give_way(session));
@@ -331,8 +334,8 @@ impl Carrier {
         self.flush(session);
     }
 
-    /// Commands of one session are done one after the other, so that each sees what those before it did. What is left needs no
-    /// order.
+    /// Commands of one session are done one after the other, so that each sees what those before it did. Deposits need
+    /// no order.
     fn in_turn(&mut self, now: Timestamp, rng: &mut dyn Rng, place: ReplyTo, asked: Asked) {
         if matches!(asked, Asked::Command(..)) {
             let Some(session) = self.session(place) else { return };
@@ -416,7 +419,8 @@ impl Carrier {
         }
     }
 
-    /// Gives the answers that were noted, one after the other: one can let a session read on and bring the next command.
+    /// Gives the answers that were noted, one after the other: an answer can let a session read on and bring the next
+    /// command.
     fn give_answers(&mut self, now: Timestamp, rng: &mut dyn Rng) {
         while let Some(((session, ticket), answer)) = self.answers.pop_front() {
             self.with_session(now, rng, session, |machine, host| machine.answer(now, ticket, &answer, host));
@@ -430,7 +434,7 @@ impl Carrier {
         }
     }
 
-    // What the parts share.
+    // Functions that the parts share.
 
     pub(super) fn effect(&mut self, effect: CarrierEffect) {
         self.effects.push(effect);
@@ -455,7 +459,7 @@ impl Carrier {
         self.answers.push_back((place, answer.into()));
     }
 
-    /// Objects that arrived and are not settled grew or shrank by so many bytes.
+    /// Objects that arrived and are not settled took `before` bytes, and take `after` bytes now.
     pub(super) const fn note_in_flight(&mut self, before: u64, after: u64) {
         self.in_flight = self.in_flight.saturating_sub(before).saturating_add(after);
     }
@@ -478,7 +482,7 @@ impl Carrier {
     }
 }
 
-/// What a failed commit means to a peer. Where nobody knows what the disk kept, no answer would be true.
+/// The answer to a peer after a failed commit. If nobody knows what the disk kept, no answer would be true.
 pub(super) const fn failed(error: CommitError) -> Status {
     match error {
         CommitError::NoSpace => Status::NoSpace,

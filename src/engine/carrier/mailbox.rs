@@ -21,7 +21,7 @@ use crate::wire::mailbox::{BoxCommand, Count, Entry, Part, Piece, Said, Selectio
 use crate::wire::token::{Epoch, Token, TokenHash, epoch, hash_of};
 use crate::wire::{Status, Word, number};
 
-/// What of an object is being read, and how it is given.
+/// A part of an object that is being read, and the form in which it is given.
 pub(super) struct Reading {
     mailbox: Fingerprint,
     object: HeldObject,
@@ -32,10 +32,10 @@ pub(super) struct Reading {
 }
 
 impl Carrier {
-    /// A deposit came whole.
+    /// The object of a deposit came whole.
     pub(super) fn deposit(&mut self, now: Timestamp, place: ReplyTo, deposit: Deposit, object: Vec<u8>) {
         let token = hash_of(&deposit.token);
-        // It may have been spent since it was admitted.
+        // The token may have been spent since it was admitted.
         match self.held.admits(&token, &deposit.claim, epoch(now)) {
             Admission::Refused => return self.answer(place, Status::NotAvailable),
             Admission::Again => return self.answer(place, Status::Roger),
@@ -59,7 +59,7 @@ impl Carrier {
         let mailbox = self.held.mailbox_of(&token).and_then(|name| self.held.mailboxes().get(&name));
         let hold_days = mailbox.map(Mailbox::hold_days);
         let Some(object) = object else { return self.end_storing(token, Status::ContentRefused) };
-        // The mailbox went, or the day of the token, meanwhile.
+        // The box was removed meanwhile, or the day of the token is over.
         let Some(hold_days) = hold_days else { return self.end_storing(token, Status::NotAvailable) };
         let (size, day) = (object.len() as u64, epoch(now));
         let body = NewBody::new(BodyId::random(rng), object.into());
@@ -75,12 +75,12 @@ impl Carrier {
         self.commit(vec![record], vec![body], AfterCommit::Stored(token));
     }
 
-    /// What became of an object: everybody who brought it is told.
+    /// The commit of an object is over: everybody who brought the object is answered.
     pub(super) fn stored(&mut self, token: TokenHash, outcome: Result<Outcome, CommitError>) {
         let status = match outcome {
             Ok(Outcome::Done | Outcome::Already) => Status::Roger,
             Ok(Outcome::Nothing) => Status::NotAvailable,
-            // Like any other reason: a full disk is nobody's business.
+            // A full disk is told to nobody, like any other reason.
             Err(CommitError::NoSpace) => Status::NotAvailable,
             Err(error) => failed(error),
         };
@@ -95,7 +95,7 @@ impl Carrier {
         }
     }
 
-    /// Tells whoever watches a mailbox that something came.
+    /// Tells the sessions that watch a box that an object came.
     pub(super) fn tell_watchers(&mut self, mailbox: Fingerprint, object: ObjectId) {
         let watching = |watched: &Option<Fingerprint>| *watched == Some(mailbox);
         let sessions: Vec<SessionId> =
@@ -126,7 +126,7 @@ impl Carrier {
                 | BoxCommand::Retrieve { mailbox, .. }
                 | BoxCommand::Delete { mailbox, .. }
                 | BoxCommand::Watch { mailbox } => mailbox.clone(),
-                // It names none: that of the key.
+                // A command that names no box is for the one whose key was shown.
                 _ => session.identified.as_ref()?.mailbox.to_string(),
             };
             session.may(now, &name, &command)
@@ -161,7 +161,7 @@ impl Carrier {
                 }
                 self.answer(place, Status::Watching);
             }
-            // Those that need none were handled.
+            // Commands that need no identification were handled before.
             _ => self.answer(place, Status::ServerError),
         }
     }
@@ -259,7 +259,7 @@ impl Carrier {
         }
     }
 
-    /// Somebody asks for a page. Why there is none is nobody's business.
+    /// A client asks for a page. If there is none, the reason is told to nobody.
     pub(super) fn fetch(&mut self, now: Timestamp, place: ReplyTo, token: &Token) {
         let Some(page) = self.held.page(&hash_of(token), epoch(now)) else {
             return self.answer(place, Status::NotAvailable);
@@ -343,7 +343,8 @@ impl Carrier {
             Line::saying(Status::MessagePart, &Piece { offset, size }).with(bytes.into())
         };
         if ends && !style.keep_unread && !object.read {
-            // First, so that whoever asks next sees it. If it fails, the object is shown as unread once more.
+            // The mark comes first, so that the next session sees it. If its commit fails, the object is shown as
+            // unread once more.
             let record = HeldRecord::Marked { mailbox, objects: vec![object.id], read: true };
             return self.commit(vec![record], Vec::new(), AfterCommit::Say(place, line));
         }
@@ -352,7 +353,7 @@ impl Carrier {
 
     fn delete(&mut self, place: ReplyTo, mailbox: Fingerprint, objects: Vec<ObjectId>) {
         let Some(known) = self.held.mailboxes().get(&mailbox) else { return };
-        // Once, however often it is named.
+        // Each object counts once, however often it is named.
         let there: BTreeSet<_> = objects.into_iter().filter(|object| known.object(*object).is_some()).collect();
         if there.is_empty() {
             return self.answer(place, Status::NoMessage);
@@ -377,7 +378,7 @@ struct Described {
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     offset: Option<u64>,
-    /// Its octets from there on, in base64.
+    /// The octets of the object from the offset on, in base64.
     #[serde(skip_serializing_if = "Option::is_none")]
     object: Option<String>,
 }

@@ -5,7 +5,7 @@ use super::record::{HeldObject, Spent};
 use crate::base::{BodyId, ObjectId};
 use crate::wire::token::{Class, Epoch, TokenHash};
 
-/// The objects of one mailbox, in the order of their names, which are random.
+/// The objects of one box, in the order of their names, which are random.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Objects(Vec<(ObjectId, Kept)>);
 
@@ -20,12 +20,12 @@ struct Kept {
     read: bool,
 }
 
-/// The spent tokens of one set by their place in it, and for which object each.
+/// The spent tokens of one set, by their place in it, each with the object that spent it.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct SpentTokens(Vec<(u16, Brief)>);
 
-/// The beginning of the SHA-256 of an object: enough to tell whether it is brought again. Who looks for another object with
-/// the same beginning deceives nobody but himself: the token is his own.
+/// The beginning of the SHA-256 of an object: enough to tell whether the same object is brought again. A sender that
+/// finds another object with the same beginning deceives nobody else, because the token is the sender's own.
 type Brief = [u8; 8];
 
 impl Kept {
@@ -58,12 +58,12 @@ impl Objects {
         self.0.get(self.place(id).ok()?).map(|(_, kept)| kept.named(id))
     }
 
-    /// Those that are no longer held on this day.
+    /// The objects that are no longer held on this day.
     pub(super) fn over(&self, day: Epoch) -> Vec<ObjectId> {
         self.0.iter().filter(|(_, kept)| kept.until() <= day).map(|(id, _)| *id).collect()
     }
 
-    /// Keeps an object; whether it has a size that objects have.
+    /// Keeps an object; `false` if it has no size that objects have.
     pub(super) fn put(&mut self, object: &HeldObject) -> bool {
         let Some(kept) = Kept::of(object) else { return false };
         self.take(object.id);
@@ -72,7 +72,7 @@ impl Objects {
         true
     }
 
-    /// Says whether an object was read; whether that is new.
+    /// Marks an object as read or unread; `false` if it was so already.
     pub(super) fn mark(&mut self, id: ObjectId, read: bool) -> bool {
         let place = self.place(id).ok();
         let kept = place.and_then(|place| self.0.get_mut(place));
@@ -106,7 +106,7 @@ impl SpentTokens {
         }
     }
 
-    /// What a checkpoint keeps: of the hash no more than there is.
+    /// The spent tokens for a checkpoint: of each hash only the part that is kept.
     pub(super) fn kept<'a>(&'a self, tokens: &'a [TokenHash]) -> impl Iterator<Item = Spent> + 'a {
         self.0.iter().filter_map(|(place, brief)| {
             let mut hash = [0; 32];
@@ -120,7 +120,7 @@ impl SpentTokens {
     }
 }
 
-/// Inserts; where that needs more memory, a quarter more, and not twice as much.
+/// Inserts; if that needs more memory, it takes a quarter more, and not twice as much.
 fn insert<T>(all: &mut Vec<T>, place: usize, new: T) {
     if all.len() == all.capacity() {
         all.reserve_exact(all.len() / 4 + 4);

@@ -11,40 +11,40 @@ use crate::engine::state::profile::Profile;
 use crate::wire::mailbox::Policy;
 use crate::wire::token::{Epoch, TokenHash};
 
-/// What a mailbox may take.
+/// What a box may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Terms {
-    /// What is stored and what outstanding tokens admit, together, in bytes.
+    /// Bytes of everything in it and of the objects that its outstanding tokens admit, together.
     pub quota: u64,
     /// For how many days an object is held.
     pub hold_days: u32,
 }
 
-/// What the owner of a carrier allows.
+/// The limits that the owner of a carrier sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CarrierLimits {
-    /// What all mailboxes store and what their outstanding tokens admit, together, in bytes.
+    /// Bytes of everything in all boxes and of the objects that their outstanding tokens admit, together.
     pub space: u64,
-    /// What a mailbox may take where its invitation does not say.
+    /// What a box may take if its invitation does not say.
     pub usual: Terms,
     /// Whether anybody may register without an invitation, on those terms.
     pub free: bool,
 }
 
 impl Default for CarrierLimits {
-    /// What holds where the log says nothing: a bound for each mailbox, and none for all together.
+    /// The limits if the log says nothing: a bound for each box, and none for all together.
     fn default() -> Self {
         let usual = Terms { quota: limits::MAILBOX_QUOTA, hold_days: limits::HOLD_DAYS };
         Self { space: u64::MAX, usual, free: false }
     }
 }
 
-/// An invitation to the box. Of its token only the SHA-256 is kept.
+/// An invitation to a box. Of its token only the SHA-256 is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BoxInvitation {
-    /// What its token is known by.
+    /// The hash of its token.
     pub token: [u8; 32],
-    /// What the mailbox that it makes may take.
+    /// What the box that it makes may take.
     pub terms: Terms,
     /// Until when it can be used.
     pub expires: Timestamp,
@@ -67,10 +67,10 @@ pub struct HeldObject {
     pub read: bool,
 }
 
-/// A page: fetched, and answered once, by whoever has its token.
+/// A page: a client that has its token can fetch it, and answer it once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldPage {
-    /// What its token is known by.
+    /// The hash of its token.
     pub name: TokenHash,
     /// Its bytes.
     pub body: BodyId,
@@ -83,18 +83,18 @@ pub struct HeldPage {
 /// A token that was used, and the SHA-256 of the object that it admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Spent {
-    /// What the token is known by.
+    /// The hash of the token.
     pub token: TokenHash,
     /// The object.
     pub hash: [u8; 32],
 }
 
 records! {
-    /// One change. Whether it takes effect is decided when it is applied ([`Held::apply`](super::held::Held::apply)).
+    /// One change. [`Held::apply`](super::held::Held::apply) decides whether it takes effect.
     HeldRecord
     /// The carrier was made. The first record of every such log.
     1 CarrierCreated {
-        /// Who it is.
+        /// Its profile.
         profile: Box<Profile>,
     }
     /// An invitation was made.
@@ -104,101 +104,102 @@ records! {
     }
     /// An invitation was withdrawn.
     3 InvitationRevoked {
-        /// What its token is known by.
+        /// The hash of its token.
         token: [u8; 32],
     }
-    /// Somebody registered: the mailbox is there, and the invitation is used up.
+    /// A box was registered, and the invitation is used up.
     4 Registered {
-        /// The mailbox.
+        /// The box.
         mailbox: Fingerprint,
         /// Its owner's certificate.
         certificate: Arc<[u8]>,
-        /// The invitation; `None` where anybody may register, on these terms.
+        /// The hash of the invitation's token; `None` if everybody may register, on these terms.
         invitation: Option<[u8; 32]>,
-        /// What it may take, where it came without an invitation.
+        /// What the box may take, if it came without an invitation.
         terms: Terms,
     }
     /// Tokens of one epoch and class were uploaded.
     5 TokensUploaded {
-        /// The mailbox.
+        /// The box.
         mailbox: Fingerprint,
         /// The epoch.
         epoch: Epoch,
         /// The class.
         class: u8,
-        /// What they are known by, in order.
+        /// The hashes of the tokens, in order.
         tokens: Vec<TokenHash>,
     }
     /// An object was left, and its token is spent.
     6 Deposited {
-        /// The token, and which object.
+        /// The token, with the hash of the object.
         spent: Spent,
         /// The object.
         object: HeldObject,
     }
     /// Objects were read, or are to count as unread.
     7 Marked {
-        /// The mailbox.
+        /// The box.
         mailbox: Fingerprint,
-        /// Which.
+        /// The objects.
         objects: Vec<ObjectId>,
         /// Whether they were read.
         read: bool,
     }
     /// Objects were deleted by their owner.
     8 Deleted {
-        /// The mailbox.
+        /// The box.
         mailbox: Fingerprint,
-        /// Which.
+        /// The objects.
         objects: Vec<ObjectId>,
     }
-    /// A day began: what it ends is given up. One long before the last one: that was a mistake of the clock.
+    /// A day began, and what ends with it is given up. A day long before the last one says that the last was a mistake
+    /// of the clock.
     9 DayBegan {
-        /// Which.
+        /// The day.
         day: Epoch,
     }
-    /// A mailbox and everything in it was given up by the carrier's owner.
+    /// The carrier's owner gave up a box with everything in it.
     10 MailboxRemoved {
-        /// Which.
+        /// The box.
         mailbox: Fingerprint,
     }
-    /// Its owner switched it on or off.
+    /// The carrier's owner switched it on or off.
     11 Served {
         /// Whether it serves.
         on: bool,
     }
     /// A page was put there, or took the place of another.
     12 PagePut {
-        /// The mailbox.
+        /// The box.
         mailbox: Fingerprint,
         /// The page.
         page: HeldPage,
     }
-    /// Its owner allows this from now on. What is stored or promised already stays.
+    /// The carrier's owner set these limits. Objects that are stored or promised already stay.
     13 LimitsSet {
-        /// What.
+        /// The limits.
         limits: CarrierLimits,
     }
-    /// For how many days a mailbox holds what comes from now on, says its owner; no longer than its terms say.
+    /// The owner of a box chose for how many days it holds objects from now on; no longer than its terms say.
     14 HoldSet {
-        /// The mailbox.
+        /// The box.
         mailbox: Fingerprint,
         /// For how many days.
         days: u32,
     }
-    /// For how long an identification counts from now on, says the carrier's owner.
+    /// The carrier's owner chose for how long an identification counts from now on.
     15 IdentificationSet {
         /// For how long.
         policy: Policy,
     }
-    /// A checkpoint begins: everything before it counts no more, and the records after it lead to the same state.
+    /// A checkpoint begins: everything before it no longer counts, and the records after it lead to the same state.
     64 CheckpointBegun {
         /// The day that was last begun.
         day: Epoch,
     }
-    /// A mailbox as it is, without its tokens and objects. Checkpoints only, like the records after it.
+    /// A box as it is, without its tokens and objects. Checkpoints only, like the records after it.
     65 MailboxKept {
-        /// Which.
+        /// The box.
         mailbox: Fingerprint,
         /// Its owner's certificate.
         certificate: Arc<[u8]>,
@@ -207,13 +208,13 @@ records! {
     }
     /// Tokens of one epoch and class as they are.
     66 TokensKept {
-        /// The mailbox.
+        /// The box.
         mailbox: Fingerprint,
         /// The epoch.
         epoch: Epoch,
         /// The class.
         class: u8,
-        /// What they are known by, in order.
+        /// The hashes of the tokens, in order.
         tokens: Vec<TokenHash>,
         /// Those of them that are spent.
         spent: Vec<Spent>,
@@ -222,14 +223,14 @@ records! {
     }
     /// Objects as they are.
     67 ObjectsKept {
-        /// The mailbox.
+        /// The box.
         mailbox: Fingerprint,
         /// The objects.
         objects: Vec<HeldObject>,
     }
     /// Pages as they are.
     68 PagesKept {
-        /// The mailbox.
+        /// The box.
         mailbox: Fingerprint,
         /// The pages, and for which object the token of each was used.
         pages: Vec<(HeldPage, Option<[u8; 32]>)>,
@@ -237,7 +238,7 @@ records! {
 }
 
 impl HeldRecord {
-    /// Reads a record; `None` where it is unknown and may be ignored.
+    /// Reads a record; `None` if it is unknown and may be ignored.
     ///
     /// # Errors
     /// [`RecordError`]: the log must not be used further.

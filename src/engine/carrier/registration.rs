@@ -44,7 +44,7 @@ impl Carrier {
         }
         let certificate: Arc<[u8]> = certificate.into();
         let invitation = registration.invitation.map(|token| digest(&token));
-        // Before anything is read that costs more than a comparison.
+        // The invitation is looked at before anything that costs more than a comparison.
         if let Some(refusal) = invitation.and_then(|token| self.refusal_of(&token, now))
             && !self.held.mailboxes().values().any(|mailbox| *mailbox.certificate() == certificate)
         {
@@ -55,7 +55,7 @@ impl Carrier {
         self.effect(CarrierEffect::ReadCertificate(op, certificate));
     }
 
-    /// Why an invitation makes no mailbox, where it makes none.
+    /// The refusal of an invitation that makes no box; `None` if it makes one.
     fn refusal_of(&self, token: &[u8; 32], now: Timestamp) -> Option<Status> {
         match self.held.invitations().get(token) {
             None => Some(Status::InvitationTokenInvalid),
@@ -77,7 +77,7 @@ impl Carrier {
             Err(Refusal::Permanent | Refusal::Date) => return self.answer(place, Status::BadParameter),
             Err(Refusal::Temporary) => return self.answer(place, Status::Busy),
         };
-        // Whoever has a mailbox may register again, with an invitation that it has used up: the answer was lost, perhaps.
+        // The owner of a box may register again, with the invitation that it used up: perhaps the answer was lost.
         if !self.held.mailboxes().contains_key(&mailbox) {
             if let Some(refusal) = invitation.and_then(|token| self.refusal_of(&token, now)) {
                 return self.answer(place, refusal);
@@ -149,14 +149,14 @@ impl Carrier {
         self.commit(vec![record], Vec::new(), AfterCommit::Registered(place, mailbox));
     }
 
-    /// What became of a registration.
+    /// The commit of a registration is over.
     pub(super) fn registered(&mut self, place: ReplyTo, mailbox: Fingerprint, outcome: Outcome) {
         match outcome {
             Outcome::Done | Outcome::Already => {
                 let name = vec![Word::text(mailbox.to_string())];
                 self.answer(place, Line::new(Status::Registered, name));
             }
-            // Somebody else used the invitation meanwhile.
+            // Another client used the invitation meanwhile.
             Outcome::Nothing => self.answer(place, Status::InvitationTokenInvalid),
         }
     }

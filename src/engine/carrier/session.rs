@@ -12,18 +12,18 @@ use crate::wire::Status;
 use crate::wire::mailbox::{BoxCommand, Style};
 use crate::wire::token::{TokenHash, epoch, hash_of};
 
-/// A session that somebody opened.
+/// A session that a client opened.
 pub(super) struct BoxSession {
     pub(super) machine: Server,
-    /// What it was asked when it registered.
+    /// The challenge that it was asked to register.
     pub(super) registering: Option<Registering>,
-    /// What it was asked when it identified itself.
+    /// The challenge that it was asked to identify itself.
     pub(super) identifying: Option<Identifying>,
-    /// The mailbox whose key it has shown.
+    /// The box whose key it has shown.
     pub(super) identified: Option<Identified>,
-    /// The mailbox that it watches.
+    /// The box that it watches.
     pub(super) watching: Option<Fingerprint>,
-    /// What every LIST and RETRIEVE counts as having said.
+    /// The style of answers that every LIST and RETRIEVE of it asks for.
     pub(super) style: Style,
     /// The command that is being done, and those behind it.
     pub(super) doing: Option<Ticket>,
@@ -42,21 +42,21 @@ pub(super) struct Registering {
 
 /// A challenge of an identification.
 pub(super) struct Identifying {
-    /// `None` where there is no such mailbox, which nobody is told.
+    /// `None` if there is no such box, which is told to nobody.
     pub(super) mailbox: Option<Fingerprint>,
     pub(super) nonce: [u8; 32],
     pub(super) purpose: String,
 }
 
-/// Whose key was shown, and for what.
+/// The box whose key was shown, and what that allows.
 #[derive(Clone)]
 pub(super) struct Identified {
     pub(super) mailbox: Fingerprint,
-    /// Until when it counts; `None` for the whole session.
+    /// Until when the identification counts; `None` for the whole session.
     pub(super) until: Option<Timestamp>,
     /// The one command for which it counts.
     pub(super) command: Option<BoxCommand>,
-    /// Whether that has come: whose session it is stays known.
+    /// Whether that command has come. The session still counts as one of this owner.
     pub(super) used: bool,
 }
 
@@ -88,7 +88,7 @@ impl BoxSession {
         self.identified.is_some()
     }
 
-    /// Whether it may do this in this mailbox now. An identification for one command is used up by it.
+    /// Whether the session may do this in this box now. An identification for one command is used up by it.
     pub(super) fn may(&mut self, now: Timestamp, mailbox: &str, command: &BoxCommand) -> Option<Fingerprint> {
         let Identified { mailbox: shown, until, command: only, used } = self.identified.as_mut()?;
         let counts = mailbox.parse() == Ok(*shown)
@@ -100,24 +100,24 @@ impl BoxSession {
     }
 }
 
-/// What a session asked for while it read.
+/// A command or an object that came while a session read.
 pub(super) enum Asked {
     Command(BoxCommand, Vec<u8>),
     Deposit(Deposit, Vec<u8>),
 }
 
-/// What a session may ask of the carrier while it reads.
+/// The parts of the carrier that a session may ask while it reads.
 pub(super) struct Reception<'a> {
     pub(super) held: &'a Held,
-    /// Objects on their way to the disk, by what their token is known by.
+    /// Objects on their way to the disk, by the hashes of their tokens.
     pub(super) storing: &'a BTreeMap<TokenHash, Storing>,
     pub(super) disk_low: bool,
-    /// Bytes that all sessions hold or were promised, in memory.
+    /// Bytes in memory that all sessions hold or were promised.
     pub(super) in_memory: u64,
     pub(super) asked: Vec<(Ticket, Asked)>,
 }
 
-/// An object on its way to the disk, and who waits for the word that it is there.
+/// An object on its way to the disk, and the commands that wait until it is there.
 pub(super) struct Storing {
     pub(super) hash: [u8; 32],
     pub(super) size: u64,
@@ -141,11 +141,11 @@ impl Host for Reception<'_> {
 impl BoxHost for Reception<'_> {
     fn admits(&mut self, now: Timestamp, deposit: &Deposit) -> bool {
         let token = hash_of(&deposit.token);
-        // All of it in any case, so that the time says nothing.
+        // Everything is looked at in any case, so that the time does not show the reason.
         let admission = self.held.admits(&token, &deposit.claim, epoch(now));
         let in_the_way = self.storing.get(&token).is_some_and(|storing| storing.hash != deposit.claim.hash);
         let fits = self.in_memory.saturating_add(deposit.claim.size) <= IN_FLIGHT_BYTES as u64;
-        // What is there already needs no room on the disk.
+        // An object that is there already needs no room on the disk.
         let (again, fresh) = (admission == Admission::Again, admission == Admission::Fresh);
         fits & (again | (fresh & !in_the_way & !self.disk_low))
     }

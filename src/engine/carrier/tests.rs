@@ -30,7 +30,7 @@ fn a_session_goes_no_further_while_its_peer_takes_nothing() {
     assert!(sent < most && bench.carrier.is_blocked(session), "{sent}");
     bench.pass(Duration::from_secs(10 * 60));
     assert!(!bench.closed.contains(&session), "that is its driver's business");
-    // What a peer takes is followed by more, up to the last.
+    // Each time that the peer takes bytes more follow, up to the last.
     bench.lazy = false;
     bench.input(CarrierInput::CaughtUp(session));
     assert_eq!(bench.replies(session).len(), 400);
@@ -46,12 +46,12 @@ fn neither_owners_nor_who_brings_something_keep_the_others_out() {
         session
     };
     let slow = brought(&mut bench);
-    // Who has shown nothing makes room for anybody, and nobody else does for them.
+    // A session that has shown nothing makes room for any other, and no other session makes room for it.
     for _ in 0..100 {
         bench.connect();
     }
     assert!(!bench.closed.contains(&slow));
-    // Owners who watch make room as soon as there are too many of them.
+    // Owners that watch make room as soon as there are too many of them.
     let mut watching = Vec::new();
     for who in 10..28 {
         bench.invite([who; 16], TERMS);
@@ -61,7 +61,7 @@ fn neither_owners_nor_who_brings_something_keep_the_others_out() {
     let ended = watching.iter().filter(|session| bench.closed.contains(session)).count();
     assert!((1..=24).contains(&ended) && !bench.closed.contains(&slow), "{ended} gave way");
     brought(&mut bench);
-    // And who brings something, slowly, makes room for owners.
+    // Slow depositors make room for owners.
     for _ in 0..64 {
         brought(&mut bench);
     }
@@ -74,7 +74,7 @@ fn the_commands_of_a_session_are_done_one_after_the_other() {
     assert_eq!(bench.deposit(tokens[0], &object(b'1', SMALL)), (201, 202));
     let session = bench.identify(BOX, BOX, None).unwrap();
     let id = bench.list(session, Selection::default())[0].object;
-    // The disk is slow, and everything comes in one flight.
+    // The disk is slow, and all deposits come at once.
     bench.slow = Some(Vec::new());
     let mailbox = fingerprint(BOX).to_string();
     let commands = [
@@ -122,7 +122,7 @@ fn settings_hold_for_the_session_or_for_the_mailbox() {
     let other = bench.identify(BOX, BOX, None).unwrap();
     let (reply, _) = bench.retrieve(other, id, Part::Whole, Style::default());
     assert_eq!(reply.code.number(), 251, "another session has its own");
-    // Held for one day after the one on which it came; a restart knows that.
+    // Objects are held for one day after the one on which they came; a restart knows that.
     assert_eq!(replay(&bench.log).mailboxes()[&fingerprint(BOX)].hold_days(), 1);
     bench.pass(Duration::from_secs(2 * 24 * 3600));
     let later = bench.identify(BOX, BOX, None).unwrap();
@@ -137,7 +137,7 @@ fn of_the_sessions_of_one_owner_the_oldest_gives_way() {
     let (mut bench, _) = with_box();
     let sessions: Vec<_> = (0..6).map(|_| bench.identify(BOX, BOX, None).unwrap()).collect();
     let ended: Vec<_> = sessions.iter().filter(|session| bench.closed.contains(session)).collect();
-    // One more was open before.
+    // One more session was open before.
     assert_eq!(ended, [&sessions[0], &sessions[1]]);
     assert_eq!(bench.count(sessions[5]), (0, 0));
 }

@@ -10,25 +10,25 @@ use crate::engine::carrier::objects::{Objects, SpentTokens};
 use crate::engine::carrier::record::{HeldObject, HeldPage, Spent, Terms};
 use crate::wire::token::{Class, Epoch, TokenHash};
 
-/// One mailbox.
+/// One box.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Mailbox {
     pub(super) certificate: Arc<[u8]>,
     pub(super) terms: Terms,
-    /// For how many days an object is held, where its owner wants less than the terms give.
+    /// For how many days an object is held, if its owner wants fewer than the terms give.
     pub(super) hold_days: Option<u32>,
     pub(super) objects: Objects,
     pub(super) sets: BTreeMap<(Epoch, Class), TokenSet>,
     pub(super) pages: BTreeMap<TokenHash, Page>,
     /// Bytes of the objects and pages.
     pub(super) stored: u64,
-    /// Bytes that tokens admit which are not spent.
+    /// Bytes of the objects that tokens which are not spent admit.
     pub(super) outstanding: u64,
-    /// Tokens, spent or not.
+    /// How many tokens there are, spent or not.
     pub(super) tokens: usize,
 }
 
-/// A page, and the object that was left for it.
+/// A page, and the object that answered it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Page {
     pub(super) held: HeldPage,
@@ -38,12 +38,12 @@ pub(super) struct Page {
 /// The tokens of one epoch and class.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct TokenSet {
-    /// In order.
+    /// The hashes of the tokens, in order.
     pub(super) tokens: Vec<TokenHash>,
     /// Those of them that are spent.
     pub(super) spent: SpentTokens,
-    /// Those of them that were in another set before, and admit nothing to this one. A contact who has a mailbox at the same
-    /// carrier can bring that about, of its own tokens only.
+    /// Those of them that were in another set before, and admit nothing to this one. A contact that has a box at the
+    /// same carrier can bring that about, with its own tokens only.
     pub(super) foreign: BTreeSet<TokenHash>,
 }
 
@@ -88,7 +88,7 @@ impl Mailbox {
         self.stored
     }
 
-    /// Bytes that tokens admit which are not spent.
+    /// Bytes of the objects that tokens which are not spent admit.
     pub const fn outstanding(&self) -> u64 {
         self.outstanding
     }
@@ -102,7 +102,7 @@ impl Mailbox {
         self.objects().map(|object| object.body).chain(self.pages().map(|page| page.body))
     }
 
-    /// Keeps an object; whether it has a size that objects have.
+    /// Keeps an object; `false` if it has no size that objects have.
     pub(super) fn put(&mut self, object: &HeldObject) -> bool {
         let put = self.objects.put(object);
         if put {
@@ -147,7 +147,7 @@ impl Mailbox {
 }
 
 impl Page {
-    /// Bytes that may still come for it.
+    /// Bytes of the object that may still come for the page.
     pub(super) const fn admits(&self) -> u64 {
         if self.answer.is_none() { PAGE_ANSWER_BYTES } else { 0 }
     }
@@ -158,7 +158,7 @@ impl TokenSet {
         self.tokens.binary_search(token).ok().and_then(|place| u16::try_from(place).ok())
     }
 
-    /// Whether a token of it is spent, and if so, whether with this object.
+    /// Whether a token of the set is spent, and if so, whether with this object.
     pub(super) fn spent_with(&self, token: &TokenHash, hash: &[u8; 32]) -> Option<bool> {
         self.spent.with(self.place(token)?, hash)
     }

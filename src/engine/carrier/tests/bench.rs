@@ -40,7 +40,7 @@ pub(super) fn fingerprint(of: u8) -> Fingerprint {
     Fingerprint::from_bytes([of; 32])
 }
 
-/// What the harness makes of a number: its certificate is its name.
+/// The certificate that the bench makes of a number: it is its own name.
 pub(super) fn certificate(of: u8) -> Vec<u8> {
     profile("box", of, start()).public.certificate.to_vec()
 }
@@ -67,7 +67,7 @@ pub(super) fn object(filling: u8, size: u64) -> Vec<u8> {
     vec![filling; size as usize]
 }
 
-/// A carrier with its log, and whoever is connected.
+/// A carrier with its log, and the clients that are connected.
 pub(super) struct Bench {
     pub(super) carrier: Carrier,
     pub(super) now: Timestamp,
@@ -78,7 +78,7 @@ pub(super) struct Bench {
     pub(super) faults: VecDeque<CommitError>,
     /// Commits are held back here while it is `Some`.
     pub(super) slow: Option<Vec<(OpId, HeldTransaction)>>,
-    /// Peers take nothing.
+    /// Whether the clients take no bytes.
     pub(super) lazy: bool,
     pub(super) sent: BTreeMap<SessionId, Vec<u8>>,
     pub(super) closed: Vec<SessionId>,
@@ -178,14 +178,14 @@ impl Bench {
         self.check();
     }
 
-    /// Lets the commits that were held back happen.
+    /// Carries out the commits that were held back.
     pub(super) fn catch_up(&mut self) {
         for (op, transaction) in self.slow.take().into_iter().flatten() {
             self.commit(op, transaction);
         }
     }
 
-    /// What holds at any time.
+    /// Checks what must hold at any time.
     pub(super) fn check(&self) {
         for mailbox in self.carrier.held().mailboxes().values() {
             assert!(mailbox.stored() + mailbox.outstanding() <= mailbox.terms().quota, "a quota is exceeded");
@@ -299,7 +299,7 @@ impl Bench {
         Ok(self.accept(session, who, &proof))
     }
 
-    /// A session that shows the key of a mailbox, or the code of its refusal.
+    /// A session that shows the key of a box, or the code of its refusal.
     pub(super) fn identify(&mut self, name: u8, by: u8, command: Option<&str>) -> Result<SessionId, u16> {
         let session = self.connect();
         self.identify_in(session, name, by, command).map(|()| session)
@@ -340,7 +340,7 @@ impl Bench {
         self.code(session, &command, &block)
     }
 
-    /// Leaves an object on a session of its own: the codes of both answers.
+    /// Leaves an object in a session of its own: the codes of both answers.
     pub(super) fn deposit(&mut self, token: Token, object: &[u8]) -> (u16, u16) {
         let session = self.connect();
         let command = BoxCommand::Deposit { token, claim: Claim::of(object) };
@@ -404,7 +404,7 @@ pub(super) fn small() -> Class {
     Class::of(SMALL).unwrap()
 }
 
-/// A carrier with the mailbox of a box, whose tokens of today were uploaded.
+/// A carrier with a box, whose tokens of today were uploaded.
 pub(super) fn with_box() -> (Bench, Vec<Token>) {
     let mut bench = Bench::new();
     bench.invite(SECRET, TERMS);

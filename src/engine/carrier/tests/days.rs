@@ -66,7 +66,7 @@ fn a_carrier_comes_back_from_a_clock_that_was_wrong() {
     bench.pass(day * 4 / 5);
     let held = |bench: &Bench| bench.carrier.held().mailboxes()[&fingerprint(BOX)].objects().len();
     assert_eq!((held(&bench), bench.carrier.held().day()), (1, today() + 1));
-    // For longer: it is believed, and forgotten.
+    // A clock that is wrong for longer is believed, and the object is given up.
     set(&mut bench, crate::base::ClockStep::Forward(far));
     bench.pass(2 * day);
     assert_eq!(held(&bench), 0);
@@ -91,7 +91,7 @@ fn a_day_whose_record_cannot_be_written_is_tried_again_and_not_at_once() {
     bench.faults.extend([CommitError::NoSpace; 3]);
     bench.pass(Duration::from_secs(24 * 3600));
     assert_eq!((bench.carrier.held().day(), bench.faults.len()), (begun + 1, 0));
-    // While it is under way nothing else is due.
+    // While the begin of a day is under way, nothing else is due.
     bench.slow = Some(Vec::new());
     bench.now = begin_of(begun + 2);
     let effects = bench.carrier.handle_timeout(bench.now, &mut bench.rng);

@@ -94,7 +94,7 @@ fn a_token_admits_one_object_once_and_nothing_says_why_it_admits_no_more() {
     let (mut bench, tokens) = with_box();
     let (first, second) = (object(b'1', SMALL), object(b'2', SMALL));
     assert_eq!(bench.deposit(tokens[0], &first), (201, 202));
-    // The answer was lost: the same again is there already.
+    // The answer was lost: the same object is brought again, and is there already.
     assert_eq!(bench.deposit(tokens[0], &first), (201, 202));
     assert_eq!(bench.carrier.held().mailboxes()[&fingerprint(BOX)].objects().len(), 1);
     let tomorrow = self::tokens(1, today() + 1, small(), 1);
@@ -105,7 +105,7 @@ fn a_token_admits_one_object_once_and_nothing_says_why_it_admits_no_more() {
         bench.write(session, BoxCommand::Deposit { token, claim: Claim::of(object) }.encode(None).as_bytes());
         assert_eq!(bench.said(session), "420 NOT AVAILABLE\n");
     }
-    // Also after its owner has collected and deleted it.
+    // This holds also after its owner has collected and deleted it.
     let session = bench.identify(BOX, BOX, None).unwrap();
     let entries = bench.list(session, Selection::default());
     assert_eq!(bench.delete(session, vec![entries[0].object]), 253);
@@ -156,22 +156,22 @@ fn a_page_is_given_to_who_has_its_token_and_lets_one_answer_in() {
     ] {
         assert_eq!(keep(&mut bench, session, bytes, name, until), 702);
     }
-    // One answer, of the size of a card.
+    // A page takes one answer, of the size of a card.
     assert_eq!(bench.deposit(token, &object(b'0', 16 * SMALL)).0, 420);
     assert_eq!(bench.deposit(token, &object(b'1', 4 * SMALL)), (201, 202));
     assert_eq!(bench.deposit(token, &object(b'1', 4 * SMALL)), (201, 202));
     assert_eq!(bench.deposit(token, &object(b'2', SMALL)).0, 420);
     assert_eq!(bench.count(session), (1, 1));
-    // Another in its place lets nothing more in.
+    // A page that takes its place lets no second answer in.
     assert_eq!(keep(&mut bench, session, &other, hash_of(&token), last), 221);
     assert_eq!(fetch(&mut bench, token), (251, other.clone()));
     assert_eq!(bench.deposit(token, &object(b'2', SMALL)).0, 420);
-    // Nobody else has it.
+    // No other box can keep a page under the same token.
     bench.invite([6; 16], TERMS);
     assert_eq!(bench.register(MALLORY, [6; 16]), Ok(210));
     let mallory = bench.identify(MALLORY, MALLORY, None).unwrap();
     assert_eq!(keep(&mut bench, mallory, &page, hash_of(&token), last), 702);
-    // It counts, and what may come for it: 8 of 64 are for tokens, 4 lie there and 1 is this.
+    // The page counts, and so does its answer: 8 of 64 are for tokens, 4 are that answer and 1 is the page.
     let mut kept = 0;
     while keep(&mut bench, session, &page, hash_of(&[100 + kept; 32]), last) == 221 {
         kept += 1;
@@ -196,7 +196,7 @@ fn what_is_no_object_burns_no_token() {
 fn a_failed_commit_burns_no_token_and_doubles_nothing() {
     let (mut bench, tokens) = with_box();
     bench.faults.push_back(CommitError::NoSpace);
-    // A full disk is nobody's business.
+    // A full disk is told to nobody.
     assert_eq!(bench.deposit(tokens[0], &object(b'1', SMALL)), (201, 420));
     bench.faults.push_back(CommitError::Io);
     assert_eq!(bench.deposit(tokens[0], &object(b'1', SMALL)), (201, 708));
@@ -211,7 +211,7 @@ fn two_who_bring_the_same_at_once_are_both_told_and_another_object_is_refused() 
     let (same, other) = (object(b'1', SMALL), object(b'2', SMALL));
     let sessions: Vec<_> = (0..3).map(|_| bench.connect()).collect();
     let brought = [&same, &same, &other];
-    // All are admitted before any comes.
+    // All deposits are admitted before any object comes.
     for (session, object) in sessions.iter().zip(brought) {
         let command = BoxCommand::Deposit { token: tokens[0], claim: Claim::of(object) };
         assert_eq!(bench.code(*session, &command, b""), 201);
@@ -247,7 +247,7 @@ fn tokens_that_would_not_fit_the_quota_are_refused_and_a_set_is_fixed() {
     assert_eq!(bench.code(session, &command, &unordered), 702);
     assert_eq!(bench.code(session, &BoxCommand::Tokens { epoch: today(), class: 13, size: 32 }, &[1; 32]), 702);
     assert_eq!(bench.code(session, &BoxCommand::Tokens { epoch: today(), class: 12, size: 31 }, &[1; 31]), 702);
-    // What is stored counts as what was outstanding did.
+    // A stored object counts as its token did while it was outstanding.
     assert_eq!(bench.deposit(first[0], &object(b'1', SMALL)), (201, 202));
     assert_eq!(upload(&mut bench, today() + 4, 16), 452);
     assert_eq!(upload(&mut bench, today() + 4, 8), 220);
@@ -272,7 +272,7 @@ fn all_boxes_together_take_no_more_than_there_is_space_for() {
     assert_eq!(bench.code(sessions[0], &page(1), &object(0, SMALL)), 221);
     // A page counts with the answer that it lets in: five and five.
     assert_eq!(bench.code(sessions[1], &page(2), &object(0, SMALL)), 452);
-    // What was promised is taken, also where the owner gives less now; what goes makes room.
+    // Objects that were promised are taken, also if the owner allows less now; objects that go make room.
     bench.limit(CarrierLimits { space: SMALL, ..limits });
     assert_eq!(bench.deposit(first[0], &object(b'1', SMALL)), (201, 202));
     assert_eq!(upload(&mut bench, 1, today() + 2, 1), 452);

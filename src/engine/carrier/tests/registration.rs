@@ -30,7 +30,7 @@ fn an_invitation_makes_one_mailbox_and_registering_again_is_harmless() {
     assert_eq!(bench.register(OTHER, [7; 16]), Err(418));
     let session = bench.connect();
     assert_eq!(bench.challenge(session, OTHER, None), Err(405));
-    // Of an invitation that is none nothing else is looked at.
+    // If the invitation is not valid, nothing else is looked at.
     let register = Registration { address: None, invitation: Some([9; 16]), certificate: 1 };
     assert_eq!(bench.code(session, &BoxCommand::Register(register), b"x"), 417);
 }
@@ -92,7 +92,7 @@ fn a_mailbox_opens_to_its_key_only_and_an_unknown_name_is_asked_for_a_signature_
     let (mut bench, _) = with_box();
     assert_eq!(bench.identify(BOX, MALLORY, None).unwrap_err(), 411);
     assert_eq!(bench.identify(OTHER, OTHER, None).unwrap_err(), 411);
-    // Our own key stands for one that is not there, and opens nothing.
+    // Our own key stands for that of a box that does not exist, and opens nothing.
     assert_eq!(bench.identify(OTHER, CARRIER, None).unwrap_err(), 411);
     assert_eq!(bench.identify(BOX, BOX, Some("CHECK x")).unwrap_err(), 411);
     let check = BoxCommand::Check { mailbox: fingerprint(BOX).to_string(), recursive: false };
