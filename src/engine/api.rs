@@ -26,7 +26,7 @@ pub enum Request {
         folder: FolderId,
         /// Its flags.
         flags: NamedFlags,
-        /// Its INTERNALDATE; now where `None`.
+        /// Its INTERNALDATE; the present time if `None`.
         date: Option<Timestamp>,
         /// The message.
         message: Arc<[u8]>,
@@ -37,7 +37,7 @@ pub enum Request {
         folder: FolderId,
         /// The messages.
         uids: Vec<Uid>,
-        /// How.
+        /// How they are changed.
         change: FlagChange,
         /// Which flags.
         flags: NamedFlags,
@@ -51,9 +51,9 @@ pub enum Request {
     },
     /// COPY (`keep`) or MOVE.
     Transfer {
-        /// From here.
+        /// The folder that they come from.
         from: FolderId,
-        /// To there.
+        /// The folder that they go to.
         to: FolderId,
         /// The messages.
         uids: Vec<Uid>,
@@ -67,34 +67,34 @@ pub enum Request {
     },
     /// Rename a folder and what is below it. Renaming INBOX moves its messages (RFC 9051 §6.3.6).
     RenameFolder {
-        /// Which.
+        /// The folder.
         folder: FolderId,
         /// Its new name.
         name: String,
     },
     /// Delete a folder and its messages.
     DeleteFolder {
-        /// Which.
+        /// The folder.
         folder: FolderId,
     },
     /// Subscribe or unsubscribe a folder.
     SubscribeFolder {
-        /// Which.
+        /// The folder.
         folder: FolderId,
-        /// Whether LSUB shall list it.
+        /// Whether LSUB is to list it.
         subscribed: bool,
     },
     /// Send a message. Answered when it is in the queue for all recipients, or for none.
     Submit(Submission),
-    /// Take a message back from everybody who does not have it yet, with the copies of the same submission.
+    /// Take a message back from every recipient that does not have it yet, with the copies of the same submission.
     Cancel(QueueId),
-    /// Try what waits now: one message, or all.
+    /// Try one message now, or all that wait.
     Retry(Option<QueueId>),
     /// Tell the user that a message is damaged on the disk, once.
     TellDamaged(BodyId),
     /// Make an invitation.
     Invite {
-        /// Without a secret: for posters and web pages; whoever uses it lands in Requests.
+        /// Without a secret, for posters and web pages: a sender that uses it lands in Requests.
         public: bool,
         /// When it stops working.
         expires: Timestamp,
@@ -105,60 +105,60 @@ pub enum Request {
     AddContact {
         /// The text.
         invitation: String,
-        /// What the user calls it; the name in its address where `None`.
+        /// The user's name for it; the name in its address if `None`.
         petname: Option<String>,
     },
-    /// What a contact hears from us of its mail; whether it gets receipts is in its next card.
+    /// Change what a contact is told of its mail; its next card says whether it can expect receipts.
     Tell {
-        /// Which.
+        /// The contact.
         contact: ContactId,
-        /// What it hears.
+        /// What it is told.
         told: ReceiptPolicy,
     },
-    /// Acknowledge and box what a contact sends, and send it nothing more.
+    /// Acknowledge and drop what a contact sends, and send it nothing more.
     Block(ContactId),
     /// Let a blocked contact back.
     Unblock(ContactId),
-    /// Take a contact out of the book; what it sends from now on is a stranger's.
+    /// Take a contact out of the book; its mail counts as a stranger's from now on.
     RemoveContact(ContactId),
-    /// Whether we carry objects of a contact to nodes of others.
+    /// Whether we forward objects of a contact to nodes of others.
     AllowForwarding {
-        /// Which.
+        /// The contact.
         contact: ContactId,
         /// Whether we do.
         on: bool,
     },
-    /// Who carries what we send to a contact that does not answer.
+    /// Choose the friend who forwards what we send to a contact that does not answer.
     ChooseCarrier {
         /// The contact.
         contact: ContactId,
-        /// The friend; `None` for nobody.
+        /// The friend; `None` for none.
         friend: Option<ContactId>,
     },
-    /// Whether the identity's onion is to be published; else mail comes by its boxes alone.
+    /// Whether the identity's onion is to be published; if it is not, mail comes by its boxes alone.
     Listen(bool),
     /// Rent a box at a carrier with its invitation (`rune-box:…`).
     RentBox {
         /// The text.
         invitation: String,
-        /// What the user calls it.
+        /// The user's name for it.
         name: String,
         /// Keys made for it, and for nothing else.
         keys: BoxKeys,
     },
-    /// See whether a box works, end to end. How it goes is published.
+    /// See whether a box works, from end to end. The progress is published.
     CheckBox {
-        /// What the user calls it.
+        /// The user's name for it.
         name: String,
     },
     /// Give a box up.
     LeaveBox {
-        /// What the user calls it.
+        /// The user's name for it.
         name: String,
     },
     /// Record the hash of a new application password.
     AddPassword {
-        /// What the user calls it.
+        /// The user's name for it.
         name: String,
         /// As text.
         hash: String,
@@ -183,11 +183,11 @@ pub enum Request {
 pub struct Submission {
     /// Envelope recipients as given: addresses, petnames at `rune.internal`, or bare petnames.
     pub recipients: Vec<String>,
-    /// Whom the header names, the author aside, as it names them: recipients or not; up to `limits::NAMED`.
+    /// The people whom the header names besides the author, as it names them: recipients or not; up to `limits::NAMED`.
     pub visible: Vec<String>,
     /// The message to sign, with Bcc and identifying fields removed.
     pub message: Arc<[u8]>,
-    /// What the mail program wants to hear of it.
+    /// The reports that the mail program wants.
     pub asked: DeliveryOptions,
 }
 
@@ -198,27 +198,27 @@ pub struct DeliveryOptions {
     pub envelope: Option<String>,
     /// RET=FULL.
     pub full: bool,
-    /// The Message-ID under which the mail program has its copy, where the message has another.
+    /// The Message-ID under which the mail program has its copy, if the message has another.
     pub message_id: Option<String>,
     /// NOTIFY and ORCPT, by recipient as given in [`Submission::recipients`].
     pub recipients: BTreeMap<String, RecipientOptions>,
 }
 
-/// What was done.
+/// The result of a request that was done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Response {
     /// [`Request::Append`]
     Appended {
-        /// Of the folder.
+        /// The UIDVALIDITY of the folder.
         uid_validity: u32,
-        /// Of the message.
+        /// The UID of the message.
         uid: Uid,
     },
     /// [`Request::Store`] and [`Request::Expunge`]: the UIDs that were there.
     Changed(Vec<Uid>),
     /// [`Request::Transfer`]
     Transferred {
-        /// Of the folder that received them.
+        /// The UIDVALIDITY of the folder that received them.
         uid_validity: u32,
         /// From UID and to UID of those that were there.
         pairs: Vec<(Uid, Uid)>,
@@ -238,10 +238,10 @@ pub enum Response {
     ContactAdded {
         /// The new entry.
         id: ContactId,
-        /// What it is called now.
+        /// Its petname.
         petname: String,
     },
-    /// Everything else.
+    /// Every other request.
     Done,
 }
 
@@ -260,12 +260,12 @@ pub enum RequestError {
     /// A bound was reached.
     #[error("a limit was reached: {0}")]
     Limit(&'static str),
-    /// A recipient is nobody to whom the identity writes. Permanent.
+    /// The identity writes to no such recipient. Permanent.
     #[error("{}", why.sentence(recipient))]
     UnknownRecipient {
         /// As given.
         recipient: String,
-        /// What stands in the way.
+        /// The reason.
         why: Unaddressable,
     },
     /// A message whose visible recipients would learn each other's addresses, which is not possible yet. Permanent.
@@ -282,7 +282,7 @@ pub enum RequestError {
     /// A message that is to be taken back is being handed over. Temporary.
     #[error("it is being handed over at this moment; ask again in a few seconds")]
     BeingSent,
-    /// Something was to be put into the Outbox. Permanent.
+    /// A message was to be put into the Outbox. Permanent.
     #[error("the Outbox shows what waits to be sent; to send a message, submit it")]
     Outbox,
     /// The message has no recipient.
@@ -294,10 +294,10 @@ pub enum RequestError {
     /// The invitation cannot be used.
     #[error("{0}")]
     InvitationRefused(&'static str),
-    /// Somebody must be a contact, or another one, first.
+    /// A contact must be confirmed, or another one chosen, first.
     #[error("{0}")]
     NotReady(&'static str),
-    /// Nothing of that name.
+    /// There is nothing of that name.
     #[error("there is no {0} of that name")]
     NotFound(&'static str),
     /// The name cannot be used.

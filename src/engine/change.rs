@@ -9,11 +9,11 @@ use crate::engine::state::record::Record;
 
 /// The answer to a request, once its transaction is committed.
 pub(in crate::engine) enum Answer {
-    /// This, where every record took effect; otherwise the error.
+    /// This response, if every record took effect; otherwise the error.
     All(Response, RequestError),
-    /// This, where the first record took effect; otherwise the error.
+    /// This response, if the first record took effect; otherwise the error.
     First(Response, RequestError),
-    /// This, whatever was still there.
+    /// This response, whatever took effect.
     Always(Response),
     /// The UIDs that the first record changed.
     Changed,
@@ -29,7 +29,7 @@ pub(in crate::engine) struct Change {
     pub(in crate::engine) bodies: Vec<NewBody>,
     pub(in crate::engine) durability: Durability,
     pub(in crate::engine) answer: Answer,
-    /// Messages that it takes back: until it is answered they are not sent.
+    /// Messages that it takes back: they are not sent until the request is answered.
     pub(in crate::engine) recalled: Vec<QueueId>,
 }
 

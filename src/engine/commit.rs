@@ -12,9 +12,9 @@ pub struct NewBody {
     pub id: BodyId,
     /// The bytes.
     pub bytes: Arc<[u8]>,
-    /// Its end is that of another body: the store may keep it once for both.
+    /// Where it has its end in common with another body: the store may keep that end once for both.
     pub shared: Option<SharedEnd>,
-    /// What the node itself has to say: it may use the space that is kept back when a disk fills up.
+    /// Whether it is a report of the node's own, which may use the space that is kept back when a disk fills up.
     pub report: bool,
 }
 
@@ -28,20 +28,20 @@ impl NewBody {
 /// Says that the bytes of a body from a place on are those of another body from a place to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SharedEnd {
-    /// From here on, in bytes.
+    /// The place in this body, in bytes.
     pub at: usize,
     /// The other body: committed, or before this one in the same transaction.
     pub of: BodyId,
-    /// Where in the other body, in bytes.
+    /// The place in the other body, in bytes.
     pub from: u64,
 }
 
 /// When a commit is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
-    /// After the log was synced. Everything that acknowledges mail.
+    /// After the log was synced: everything that acknowledges mail.
     Synced,
-    /// At once; the sync follows within 100 ms. Flag changes only.
+    /// At once; the sync follows within 100 ms: flag changes only.
     Lazy,
 }
 
@@ -51,8 +51,8 @@ pub enum CommitError {
     /// Too little space on the disk. Nothing of the transaction will ever be there.
     #[error("too little space on the disk")]
     NoSpace,
-    /// Writing or syncing failed. Until the next commit succeeds, a crash may bring all of the transaction back: to say
-    /// of it that it is not there would be a guess.
+    /// Writing or syncing failed. Until the next commit succeeds, a crash may bring all of the transaction back: so
+    /// nobody can say that it is not there.
     #[error("writing to the disk failed")]
     Io,
 }

@@ -1,8 +1,8 @@
 //! What a room of the engine, or a task, is given with each input: the committed state, the time, randomness, and a
 //! place for the commits and effects that it asks for.
 //!
-//! A room changes its own memory and nothing else. It asks for commits and effects through [`Out`], and tells the other rooms
-//! what happened with a [`Signal`]. The completion of an operation goes back to its [`Owner`].
+//! A room changes its own memory and nothing else. It asks for commits and effects through [`Out`], and tells the other
+//! rooms what happened with a [`Signal`]. The completion of an operation goes back to its [`Owner`].
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -22,15 +22,15 @@ use crate::engine::state::{Applied, State};
 
 /// One input, as a room or a task sees it.
 pub(in crate::engine) struct Context<'a> {
-    /// What is committed.
+    /// The committed state.
     pub(in crate::engine) state: &'a State,
-    /// Whose node it is.
+    /// The identity's profile.
     pub(in crate::engine) profile: &'a Profile,
-    /// The disk has so little space that new mail is refused.
+    /// Whether the disk has so little space that new mail is refused.
     pub(in crate::engine) disk_low: bool,
     pub(in crate::engine) now: Timestamp,
     pub(in crate::engine) rng: &'a mut dyn Rng,
-    /// What is to be done.
+    /// The place for the commits and effects that the room asks for.
     pub(in crate::engine) out: &'a mut Out,
 }
 
@@ -47,8 +47,8 @@ impl<'a> Context<'a> {
         self.state.mailbox().by_role(role)
     }
 
-    /// UIDs for this many messages in a folder, ahead of everything committed or on its way there. What a failed
-    /// commit reserved stays a gap. `None` where the folder is gone or has no UIDs left.
+    /// UIDs for this many messages in a folder, ahead of everything committed or on its way there. UIDs that a failed
+    /// commit reserved stay a gap. `None` if the folder is gone or has no UIDs left.
     pub(in crate::engine) fn reserve_uids(&mut self, folder: FolderId, count: usize) -> Option<Vec<Uid>> {
         let known = self.state.mailbox().folder(folder)?.uid_next;
         let first = self.out.reserved_uids.get(&folder).copied().unwrap_or(0).max(known);
@@ -70,7 +70,7 @@ impl<'a> Context<'a> {
         self.out.reserved_uid_validity
     }
 
-    /// A message of our own making for a folder, with its body; `None` where the folder takes no more.
+    /// A message of our own making for a folder, with its body; `None` if the folder takes no more.
     pub(in crate::engine) fn own_message(
         &mut self,
         role: FolderRole,
@@ -78,7 +78,7 @@ impl<'a> Context<'a> {
     ) -> Option<(FolderId, NewMessage, NewBody)> {
         let folder = self.folder_of(role)?.id;
         let uid = self.reserve_uid(folder)?;
-        // What others make us say has no claim to the last of the space.
+        // Other senders can make us write messages into other folders, so only INBOX gets the last of the space.
         let report = role == FolderRole::Inbox;
         let body = NewBody { report, ..NewBody::new(BodyId::random(self.rng), bytes.into()) };
         let size = u32::try_from(body.bytes.len()).ok()?;
@@ -88,7 +88,7 @@ impl<'a> Context<'a> {
     }
 }
 
-/// Who began an operation, and gets its completion.
+/// The room or the task that began an operation, and gets its completion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine) enum Owner {
     /// A session that we dialled.
@@ -126,7 +126,7 @@ pub(in crate::engine) enum Signal {
     Collected(SessionId, Vec<u8>),
     /// Something happened that is for one session alone.
     News(SessionId, News),
-    /// A contact was seen on line.
+    /// A contact was seen online.
     PeerCameOnline(ContactId),
     /// A contact does not answer, and something waits for it.
     PeerIsAway(ContactId),
@@ -134,7 +134,7 @@ pub(in crate::engine) enum Signal {
     BoxNews,
 }
 
-/// What is to be done for one input, and what was begun.
+/// The effects that one input leads to, and the operations that were begun.
 pub(in crate::engine) struct Out {
     effects: Vec<Effect>,
     signals: VecDeque<Signal>,
@@ -145,7 +145,7 @@ pub(in crate::engine) struct Out {
     reserved_uid_validity: u32,
     last_op: u64,
     last_session: u64,
-    /// Whether readers were not yet shown how attempts go.
+    /// Whether the attempts changed since readers were last shown them.
     attempts_changed: bool,
 }
 
@@ -174,7 +174,7 @@ impl Out {
         std::mem::take(&mut self.effects)
     }
 
-    /// Sends what a machine of a session has to say, where it has something.
+    /// Sends the bytes of a session, if there are any.
     pub(in crate::engine) fn transmit(&mut self, session: SessionId, output: Vec<u8>) {
         if !output.is_empty() {
             self.effect(Effect::Transmit(session, output));
@@ -204,7 +204,7 @@ impl Out {
         op
     }
 
-    /// Whose operation this is; it is over.
+    /// The owner of an operation, which is over.
     pub(in crate::engine) fn end_operation(&mut self, op: OpId) -> Option<Owner> {
         self.owners.remove(&op)
     }
@@ -230,12 +230,12 @@ impl Out {
         op
     }
 
-    /// The attempts went on: readers want to know, once all of this input is handled.
+    /// The attempts changed: readers are shown them once all of this input is handled.
     pub(in crate::engine) const fn attempts_changed(&mut self) {
         self.attempts_changed = true;
     }
 
-    /// Whether readers are to be shown how attempts go; they are now.
+    /// Whether readers are to be shown the attempts; the caller shows them now.
     pub(in crate::engine) const fn take_attempts_changed(&mut self) -> bool {
         std::mem::replace(&mut self.attempts_changed, false)
     }

@@ -22,7 +22,7 @@ pub(in crate::engine) enum Outgoing {
     Mail(QueueId),
 }
 
-/// Something happens to a session that we dialled.
+/// An event of a session that we dialled.
 pub(in crate::engine) enum TaskEvent<'a> {
     /// The other side answers, or cannot be reached.
     Dialled(Result<(), DialError>),
@@ -35,7 +35,7 @@ pub(in crate::engine) enum TaskEvent<'a> {
     ClockSet(ClockStep),
     /// An operation that the session began is over.
     Completed(OpId, Completion),
-    /// Something happened that is for one kind of session alone.
+    /// News for one kind of session alone.
     News(News),
     /// There are too many sessions of its kind, and this one is to end.
     Surplus,
@@ -43,24 +43,24 @@ pub(in crate::engine) enum TaskEvent<'a> {
     Parted,
 }
 
-/// What one kind of session is told.
+/// News for one kind of session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine) enum News {
-    /// The outcome of an item is on the disk; or that failed.
+    /// The outcome of an item is on the disk, or the commit failed.
     Settled(Outgoing, bool),
-    /// The contact's certificate is on the disk; or that failed.
+    /// The contact's certificate is on the disk, or the commit failed.
     CertificateKept(bool),
-    /// What the session is about to hand over is noted on the disk; or that failed.
+    /// It is noted on the disk what the session is about to hand over, or the commit failed.
     Noted(bool),
-    /// What a session collected was judged.
+    /// An object that a session collected was judged.
     Judged(Status),
     /// There may be something new to tell a carrier.
     ForCarriers,
 }
 
-/// The machine of the side that dialled.
+/// A machine of the side that dialled.
 pub(in crate::engine) trait Client {
-    /// What it reports.
+    /// What the machine reports.
     type Event;
     fn handle(&mut self, now: Timestamp, bytes: &[u8]);
     fn handle_timeout(&mut self, now: Timestamp);
@@ -160,7 +160,7 @@ enum Phase {
 }
 
 impl<M: Client> Line<M> {
-    /// Dials; on circuits of a contact's own, or of the session's own where there is none.
+    /// Dials, on circuits of the contact's own, or of the session's own if there is no contact.
     pub(in crate::engine) fn dial(out: &mut Out, onion: Onion, contact: Option<ContactId>) -> Self {
         let session = out.new_session();
         out.effect(Effect::Dial(session, onion, contact));
@@ -206,14 +206,14 @@ impl<M: Client> Line<M> {
         }
     }
 
-    /// Sends what the machine has to say.
+    /// Sends the output of the machine.
     pub(in crate::engine) fn flush(&mut self, out: &mut Out) {
         if let Some(machine) = &mut self.machine {
             out.transmit(self.session, machine.take_output());
         }
     }
 
-    /// Ends the session: takes leave of the other side, and closes the connection. `false` where it had ended already.
+    /// Ends the session: says QUIT to the other side, and closes the connection. `false` if it had ended already.
     pub(in crate::engine) fn end(&mut self, now: Timestamp, out: &mut Out) -> bool {
         if self.is_over() {
             return false;
@@ -235,9 +235,9 @@ impl<M: Client> Line<M> {
 
 /// One kind of session that we dial.
 pub(in crate::engine) trait Dialled {
-    /// What it talks with.
+    /// The machine that it talks through.
     type Machine: Client;
-    /// Whose memory it uses.
+    /// The rooms whose memory it uses.
     type Rooms<'r>;
 
     fn line(&self) -> &Line<Self::Machine>;
@@ -268,28 +268,28 @@ pub(in crate::engine) trait Dialled {
     /// Everything that the machine reported was handled: the session may begin something else.
     fn go_on(&mut self, _: &mut Context<'_>, _: &mut Self::Rooms<'_>) {}
 
-    /// A time has come that is the session's own.
+    /// A deadline of the session's own has come.
     fn timeout(&mut self, _: &mut Context<'_>, _: &mut Self::Rooms<'_>) {}
 
     fn clock_set(&mut self, _: ClockStep, _: Timestamp) {}
 
     fn told(&mut self, _: &mut Context<'_>, _: &mut Self::Rooms<'_>, _: News) {}
 
-    /// After each event: the session shows its rooms what the others have to know of it.
+    /// After each event the session shows its rooms what other sessions have to know of it.
     fn show(&self, _: &mut Self::Rooms<'_>) {}
 
     fn poll_timeout(&self) -> Option<Timestamp> {
         self.line().poll_timeout()
     }
 
-    /// Ends the session, where it has not ended yet.
+    /// Ends the session, if it has not ended yet.
     fn end(&mut self, cx: &mut Context<'_>, rooms: &mut Self::Rooms<'_>, problem: Option<AttemptError>) {
         if self.line_mut().end(cx.now, cx.out) {
             self.ended(cx, rooms, problem);
         }
     }
 
-    /// Lets the machine do something, and handles what it reports.
+    /// Lets the machine act, and handles the events that it reports.
     fn drive(&mut self, cx: &mut Context<'_>, rooms: &mut Self::Rooms<'_>, act: impl FnOnce(&mut Self::Machine)) {
         let Some(machine) = self.line_mut().machine() else { return };
         act(machine);
@@ -304,7 +304,7 @@ pub(in crate::engine) trait Dialled {
         self.line_mut().flush(cx.out);
     }
 
-    /// Something happens to the session; `false` where it is over.
+    /// Handles an event; `false` if the session is over.
     fn handle(&mut self, cx: &mut Context<'_>, rooms: &mut Self::Rooms<'_>, event: TaskEvent<'_>) -> bool {
         let now = cx.now;
         match event {

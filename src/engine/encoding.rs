@@ -5,13 +5,13 @@
 /// Why the bytes of a record cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
-    /// Cut off, or a field is malformed.
+    /// It is cut off, or a field is malformed.
     #[error("a record of kind {kind} is malformed")]
     Malformed {
-        /// Its kind; 0 where it is too short to have one.
+        /// Its kind; 0 if it is too short to have one.
         kind: u16,
     },
-    /// A kind or version that must not be ignored.
+    /// Its kind or version is unknown and must not be ignored.
     #[error(
         "a record of kind {kind}, version {version} was written by a newer version of runepeer; update, then try again"
     )]
@@ -36,10 +36,10 @@ pub(in crate::engine) fn encode(kind: u16, payload: postcard::Result<Vec<u8>>) -
     Ok(bytes)
 }
 
-/// What reads the fields of each kind: the record, and how many bytes are left.
+/// Reads the fields of each kind: gives the record, and how many bytes are left.
 type FromPayload<R> = fn(u16, &[u8]) -> Option<postcard::Result<(R, usize)>>;
 
-/// Reads a record; `None` where it is unknown and may be ignored.
+/// Reads a record; `None` if it is unknown and may be ignored.
 pub(in crate::engine) fn decode<R>(bytes: &[u8], from_payload: FromPayload<R>) -> Result<Option<R>, RecordError> {
     let Some((&[low, high, version, critical], payload)) = bytes.split_first_chunk::<4>() else {
         return Err(RecordError::Malformed { kind: 0 });
@@ -54,7 +54,7 @@ pub(in crate::engine) fn decode<R>(bytes: &[u8], from_payload: FromPayload<R>) -
     }
 }
 
-/// Some of the records of a log: an enum, each variant with the number of its kind.
+/// Some of the records of a log: an enum in which each variant has the number of its kind.
 macro_rules! records {
     (
         $(#[$enum_doc:meta])* $enum:ident
@@ -82,7 +82,8 @@ macro_rules! records {
                 $crate::engine::encoding::encode(self.kind(), payload)
             }
 
-            /// The record with these fields, and how many bytes are left after it; `None` where this kind is none of these.
+            /// The record with these fields, and how many bytes are left after it; `None` if the enum does not have
+            /// this kind.
             pub(in crate::engine) fn from_payload(kind: u16, payload: &[u8]) -> Option<postcard::Result<(Self, usize)>> {
                 match kind {
                     $( $kind => Some(

@@ -25,7 +25,7 @@ use crate::engine::state::record::{BookRecord, Record};
 use crate::engine::state::{Applied, Snapshot, State};
 use crate::engine::task::{Task, Tasks};
 
-/// One identity's machines.
+/// One identity: its state, its rooms and its sessions.
 pub struct Identity {
     state: State,
     profile: Arc<Profile>,
@@ -37,10 +37,10 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Starts from what the log says. What waits in the queue is tried soon.
+    /// An identity with the state of its log. Messages that wait in the queue are tried soon.
     ///
     /// # Errors
-    /// [`NoProfile`] where the log does not begin with an identity.
+    /// [`NoProfile`] if the log does not begin with an identity.
     pub fn new(state: State, delays: Delays, now: Timestamp, rng: &mut dyn Rng) -> Result<Self, NoProfile> {
         let profile = state.profile().cloned().ok_or(NoProfile)?;
         let rooms = Rooms::at_start(&state, delays, now, rng);
@@ -52,12 +52,12 @@ impl Identity {
         self.rooms.receive.terms = terms;
     }
 
-    /// What is committed.
+    /// The committed state.
     pub const fn state(&self) -> &State {
         &self.state
     }
 
-    /// What readers may see now.
+    /// The copy of the state for readers.
     pub fn snapshot(&mut self) -> Snapshot {
         let Rooms { deliver, boxes, .. } = &mut self.rooms;
         Snapshot {
@@ -74,7 +74,7 @@ impl Identity {
         self.rooms.receive.is_blocked(session)
     }
 
-    /// Something happened. The effects are to be carried out in their order.
+    /// Handles an input. The effects are to be carried out in their order.
     pub fn handle(&mut self, now: Timestamp, rng: &mut dyn Rng, input: Input) -> Vec<Effect> {
         let (mut cx, rooms, tasks) = self.parts(now, rng);
         match input {
@@ -87,7 +87,7 @@ impl Identity {
             }
             Input::Accepted(session) => rooms.receive.accepted(&mut cx, session),
             Input::Dialled(session, result) => {
-                // It ended while it was being dialled.
+                // The session ended while it was being dialled.
                 if result.is_ok() && !tasks.contains(session) {
                     cx.out.effect(Effect::Close(session));
                 }
@@ -118,7 +118,7 @@ impl Identity {
         self.after_input(now, rng)
     }
 
-    /// When [`Self::handle_timeout`] wants to be called at the latest.
+    /// When [`Self::handle_timeout`] is to be called at the latest.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         self.tasks.poll_timeout().into_iter().chain(self.rooms.poll_timeout(&self.state)).min()
     }
@@ -141,7 +141,7 @@ impl Identity {
         (Context { state, profile, disk_low: *disk_low, now, rng, out }, rooms, tasks)
     }
 
-    /// What follows from anything: what the rooms tell each other, answers, dials, and what is to be carried out.
+    /// The steps after every input: signals between the rooms, answers, dials; gives the effects.
     fn after_input(&mut self, now: Timestamp, rng: &mut dyn Rng) -> Vec<Effect> {
         let (mut cx, rooms, tasks) = self.parts(now, rng);
         tell_all(&mut cx, rooms, tasks);
@@ -155,7 +155,7 @@ impl Identity {
         self.out.take_effects()
     }
 
-    /// An operation is over: the room or the task that began it hears that.
+    /// An operation is over: the room or the task that began it is told.
     fn completed(&mut self, now: Timestamp, rng: &mut dyn Rng, op: OpId, completion: Completion) {
         let (mut cx, rooms, tasks) = self.parts(now, rng);
         match cx.out.end_operation(op) {
@@ -167,7 +167,8 @@ impl Identity {
         }
     }
 
-    /// A commit was done, or was not: its records are applied and shown, and whoever waits for it hears that.
+    /// A commit succeeded or failed: its records are applied and published, and the room or the task that began it is
+    /// told.
     fn committed(&mut self, now: Timestamp, rng: &mut dyn Rng, op: OpId, result: Result<ModSeq, CommitError>) {
         let Some(records) = self.out.end_commit(op) else { return };
         let applied = result.map(|first| {
@@ -196,7 +197,7 @@ impl Identity {
         applied
     }
 
-    /// Shows readers what is committed now, and how attempts go.
+    /// Shows readers the committed state and the attempts.
     fn publish(&mut self) {
         self.out.take_attempts_changed();
         let snapshot = self.snapshot();
@@ -204,7 +205,7 @@ impl Identity {
     }
 }
 
-/// Lets sessions have the answers that they wait for, and the rooms hear what others have to tell.
+/// Gives sessions the answers that they wait for, and the rooms the signals of the other rooms.
 fn tell_all(cx: &mut Context<'_>, rooms: &mut Rooms, tasks: &mut Tasks) {
     loop {
         rooms.receive.settle_all(cx);
@@ -223,7 +224,7 @@ fn tell_all(cx: &mut Context<'_>, rooms: &mut Rooms, tasks: &mut Tasks) {
     }
 }
 
-/// Who was blocked or removed by a record.
+/// The contact that a record blocked or removed.
 const fn parted(record: &Record) -> Option<ContactId> {
     match record {
         Record::Book(BookRecord::ContactChanged { id, change: ContactChange::Status(ContactStatus::Blocked) })
@@ -232,7 +233,7 @@ const fn parted(record: &Record) -> Option<ContactId> {
     }
 }
 
-/// Somebody was blocked or removed: sessions that we dialled to it end, and so does what waits for it.
+/// A contact was blocked or removed: sessions that we dialled to it end, and so does everything that waits for it.
 fn part(cx: &mut Context<'_>, rooms: &mut Rooms, tasks: &mut Tasks, contact: ContactId) {
     rooms.deliver.forget_receipts(contact, cx.now);
     if let Some(session) = rooms.deliver.session(contact) {

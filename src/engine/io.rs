@@ -22,8 +22,8 @@ pub const DIALLED_SESSIONS: u64 = 1 << 63;
 /// Records that are committed together or not at all.
 #[derive(Clone)]
 pub struct Transaction {
-    /// In order; each gets a log number of its own, one after the other. The machine shares
-    /// them, and applies them when the commit is reported.
+    /// The records in order; each gets a log number of its own, one after the other. The machine shares them, and
+    /// applies them when the commit is reported.
     pub records: Arc<[Record]>,
     /// The bodies that they bring.
     pub bodies: Vec<NewBody>,
@@ -54,7 +54,7 @@ impl From<Vec<Record>> for Draft {
     }
 }
 
-/// A content that was opened. Nothing of it may be shown before its author is verified.
+/// A content that was opened. No part of it may be shown before its author is verified.
 #[derive(Clone)]
 pub struct Opened {
     /// The signed bytes (docs/protocol.md, "Content").
@@ -67,16 +67,16 @@ pub struct Opened {
     pub verified: bool,
 }
 
-/// Why an object or a card was refused. The peer learns none of it (docs/protocol.md, "Unrevealing answers").
+/// Why an object or a card was refused. The peer is never told (docs/protocol.md, "Unrevealing answers").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// It is not for us, not of the profile, damaged, or its signature is wrong.
     #[error("the object was refused")]
     Permanent,
-    /// It is dated in the future, or so says our clock.
+    /// It is dated in the future by our clock.
     #[error("the object is from the future")]
     Date,
-    /// We could not look at it now.
+    /// It could not be looked at now.
     #[error("the object could not be examined now")]
     Temporary,
 }
@@ -84,7 +84,7 @@ pub enum Refusal {
 /// Why a peer could not be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DialError {
-    /// Nobody answers at that onion now.
+    /// No node answers at that onion now.
     #[error("the peer's onion service does not answer")]
     Unreachable,
     /// Our own connection to the network is not up.
@@ -101,7 +101,7 @@ impl From<DialError> for AttemptError {
     }
 }
 
-/// What happens to an identity.
+/// The inputs of an identity.
 pub enum Input {
     /// A gateway or the control socket asks for something.
     Request(RequestId, Request),
@@ -123,17 +123,18 @@ pub enum Input {
     CertificateChecked(OpId, bool),
     /// Completion of [`Effect::Seal`] and [`Effect::SealBody`].
     Sealed(OpId, Result<Vec<u8>, Refusal>),
-    /// Completion of [`Effect::ReadBody`]; `None` where it cannot be read.
+    /// Completion of [`Effect::ReadBody`]; `None` if the body cannot be read.
     BodyRead(OpId, Option<Vec<u8>>),
     /// Completion of [`Effect::ForBox`].
     BoxWorked(OpId, Result<Vec<u8>, Refusal>),
-    /// The clock was set, or the machine slept: it shows another time than it would have ([`CLOCK_STEP`](crate::base::limits::CLOCK_STEP)).
+    /// The clock was set, or the machine slept: the time jumped by at least
+    /// [`CLOCK_STEP`](crate::base::limits::CLOCK_STEP).
     ClockSet(ClockStep),
     /// Whether the disk has so little space that new mail is refused.
     DiskLow(bool),
 }
 
-/// What the driver shall do.
+/// The effects that an identity asks its driver for.
 pub enum Effect {
     /// Append to the log; completes with [`Input::Committed`], in the order of the effects.
     Commit(OpId, Transaction, Durability),
@@ -150,23 +151,23 @@ pub enum Effect {
     Seal(OpId, Vec<u8>, Arc<[u8]>, Sizes),
     /// The same for a content whose payload is a stored body: the signed bytes are header ‖ body.
     SealBody(OpId, String, BodyId, Arc<[u8]>, Sizes),
-    /// Do something with the keys of a box; completes with [`Input::BoxWorked`].
-    ForBox(OpId, SecretBytes, BoxWork),
+    /// Use the keys of a box; completes with [`Input::BoxWorked`].
+    ForDrop(OpId, SecretBytes, BoxWork),
     /// Read a committed body; completes with [`Input::BodyRead`].
     ReadBody(OpId, BodyId),
     /// Nothing refers to these bodies any more: they may be given up.
     Forget(Vec<BodyId>),
-    /// Connect to a peer on circuits used for this contact only, or where there is none on circuits of its own; completes
-    /// with [`Input::Dialled`]. The engine numbers these sessions from [`DIALLED_SESSIONS`] up, the driver numbers those
-    /// that it accepts from 0 up.
+    /// Connect to a peer, on circuits used for this contact only, or on circuits of the session's own if there is no
+    /// contact; completes with [`Input::Dialled`]. The engine numbers these sessions from [`DIALLED_SESSIONS`] up, the
+    /// driver numbers those that it accepts from 0 up.
     Dial(SessionId, Onion, Option<ContactId>),
     /// Send bytes on a session.
     Transmit(SessionId, Vec<u8>),
-    /// End a session after what was transmitted.
+    /// End a session once the bytes that were transmitted are sent.
     Close(SessionId),
     /// Answer a request.
     Respond(RequestId, Result<Response, RequestError>),
-    /// What everybody may see now.
+    /// Publish this copy of the state for readers.
     Publish(Snapshot),
 }
 
@@ -175,11 +176,11 @@ pub enum Effect {
 pub enum Sizes {
     /// Any of them.
     All,
-    /// Those that tokens are for.
+    /// Those for which there are tokens.
     Box,
 }
 
-/// What the keys of a box are for.
+/// The work that is done with the keys of a box.
 pub enum BoxWork {
     /// Open the challenge of a carrier: this certificate has this primary key and signed it. Gives the content.
     OpenChallenge(Vec<u8>, Arc<[u8]>, Fingerprint),
@@ -189,7 +190,7 @@ pub enum BoxWork {
     Sign(String),
 }
 
-/// What [`Effect::VerifyCard`] looks at.
+/// The card and its signatures, for [`Effect::VerifyCard`].
 pub struct CardEvidence {
     /// The card.
     pub card: Card,

@@ -1,8 +1,8 @@
 //! The engine: everything an identity decides, as pure state machines.
 //!
-//! No IO, no async, no clock, no randomness of its own. Time and randomness are arguments; sealing,
-//! committing and dialling are [`Effect`]s whose completions come back as [`Input`]s. The state of an identity
-//! is the fold of its [`Record`]s, and what is visible is only what is committed.
+//! No IO, no async, no clock, no randomness of its own. Time and randomness are arguments; sealing, committing and
+//! dialling are [`Effect`]s whose completions come back as [`Input`]s. The state of an identity is the fold of its
+//! [`Record`]s, and readers see only what is committed.
 
 pub mod api;
 pub mod boxes;

@@ -47,7 +47,7 @@ pub(in crate::engine) struct RequestRooms<'r> {
 }
 
 impl Requests {
-    /// A gateway asks for something.
+    /// A gateway or the control socket asks for something.
     pub(in crate::engine) fn request(
         &mut self,
         cx: &mut Context<'_>,
@@ -56,7 +56,7 @@ impl Requests {
         request: Request,
     ) {
         match plan(cx, rooms, request) {
-            // Nothing to write: an empty set of messages, a rename to the same name.
+            // There is nothing to write: an empty set of messages, or a rename to the same name.
             Ok(change) if change.records.is_empty() => respond(cx.out, id, change.answer, Ok(Vec::new())),
             Ok(Change { records, bodies, durability, answer, recalled }) => {
                 for queue in &recalled {
@@ -69,7 +69,7 @@ impl Requests {
         }
     }
 
-    /// A request's transaction was committed, or was not.
+    /// The commit of a request's transaction is over.
     pub(in crate::engine) fn completed(
         &mut self,
         out: &mut Out,
@@ -141,7 +141,7 @@ fn plan(cx: &mut Context<'_>, rooms: &mut RequestRooms<'_>, request: Request) ->
     }
 }
 
-/// Answers a request whose transaction was committed, or was not.
+/// Answers a request whose commit is over.
 fn respond(out: &mut Out, id: RequestId, answer: Answer, applied: Result<Vec<Applied>, CommitError>) {
     let result = match (applied, answer) {
         (Err(_), _) => Err(RequestError::Disk),
@@ -259,8 +259,8 @@ fn transfer(
     Ok(change)
 }
 
-/// Removes messages; in the Outbox that takes them back, but for those that are being handed over at this moment:
-/// they stay, and the answer says so.
+/// Removes messages. In the Outbox that takes them back, except those that are being handed over at this moment: they
+/// stay, and the answer says so.
 fn expunge(cx: &mut Context<'_>, deliver: &Deliver, folder: FolderId, mut uids: Vec<Uid>) -> Outcome {
     let mut change = Change::new(Vec::new(), Answer::Changed);
     if known_folder(cx, folder)?.role == Some(FolderRole::Outbox) {
@@ -339,7 +339,7 @@ fn rename_inbox(cx: &mut Context<'_>, inbox: &Folder, name: String) -> Outcome {
 
 const NO_UIDS: RequestError = RequestError::Limit("the folder has no UIDs left; make a new one");
 
-/// No record for no message.
+/// One record for these messages; none if there are no messages.
 fn uids_record(uids: Vec<Uid>, record: impl FnOnce(Vec<Uid>) -> Record) -> Vec<Record> {
     if uids.is_empty() { Vec::new() } else { vec![record(uids)] }
 }
@@ -356,7 +356,7 @@ fn check_keywords(folder: &Folder, flags: &NamedFlags) -> Result<(), RequestErro
     Ok(())
 }
 
-/// A folder's name as it is kept: without `/` at its end, INBOX in capitals where it is the first level.
+/// A folder's name as it is kept: without `/` at its end, and with INBOX in capitals as its first level.
 fn folder_name(name: &str) -> Result<String, RequestError> {
     let name = name.strip_suffix('/').unwrap_or(name);
     if name.is_empty() || name.len() > limits::FOLDER_NAME_BYTES {

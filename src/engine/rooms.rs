@@ -14,7 +14,7 @@ use crate::engine::state::queue::Queued;
 use crate::engine::state::record::Record;
 use crate::engine::state::{Applied, State};
 
-/// Each room has its own memory.
+/// The rooms, each with its own memory.
 pub(in crate::engine) struct Rooms {
     pub(in crate::engine) requests: Requests,
     pub(in crate::engine) receive: Receive,
@@ -24,7 +24,7 @@ pub(in crate::engine) struct Rooms {
 }
 
 impl Rooms {
-    /// At a start: what waits is tried soon.
+    /// At a start: whatever waits is tried soon.
     pub(in crate::engine) fn at_start(state: &State, delays: Delays, now: Timestamp, rng: &mut dyn Rng) -> Self {
         Self {
             requests: Requests::default(),
@@ -93,7 +93,7 @@ impl Rooms {
         }
     }
 
-    /// A commit is applied and shown: what its records mean for the rooms.
+    /// A commit is applied and published: what its records mean for the rooms.
     pub(in crate::engine) fn on_records(&mut self, cx: &mut Context<'_>, records: &[Record]) {
         self.deliver.on_records(cx, records);
         self.boxes.on_records(cx, &self.deliver, records);

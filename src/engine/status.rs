@@ -3,7 +3,7 @@
 use crate::engine::session::Sender;
 use crate::wire::Status;
 
-/// What a sender is told: to a contact the reason, to others always the same.
+/// The answer to a sender: a contact is told the reason, every other sender the same for all reasons.
 pub(in crate::engine) const fn frank(sender: Sender, reason: Status) -> Status {
     match sender {
         Sender::Contact(_) => reason,
@@ -11,7 +11,7 @@ pub(in crate::engine) const fn frank(sender: Sender, reason: Status) -> Status {
     }
 }
 
-/// What a sender is told when we have no room.
+/// The answer to a sender if we have no room.
 pub(in crate::engine) const fn no_room(sender: Sender) -> Status {
     frank(sender, Status::NoSpace)
 }

@@ -13,20 +13,20 @@ use crate::engine::rooms::Rooms;
 
 /// One session that we dialled, or are dialling.
 pub(in crate::engine) enum Task {
-    /// What waits for a contact is brought to its own node.
+    /// Brings to a contact's own node what waits for it.
     Direct(Direct),
-    /// Something for a contact is left in a box of it, or with a friend.
+    /// Leaves something for a contact in one of its boxes, or with a friend.
     Deposit(DepositTask),
-    /// What is in a box of ours is collected.
+    /// Collects what is in a box of ours.
     Collect(CollectTask),
-    /// Something is left in a box of ours, to see whether it works.
+    /// Leaves an object in a box of ours, to see whether the box works.
     Check(CheckTask),
-    /// An object that we carry is brought to its receiver.
+    /// Brings an object that we forward to its receiver.
     Forward(ForwardTask),
 }
 
 impl Task {
-    /// Something happens to the session; `false` where it is over.
+    /// Handles an event of the session; `false` if the session is over.
     pub(in crate::engine) fn handle(&mut self, cx: &mut Context<'_>, rooms: &mut Rooms, event: TaskEvent<'_>) -> bool {
         let Rooms { deliver, boxes, forwarding, .. } = rooms;
         match self {
@@ -38,7 +38,7 @@ impl Task {
         }
     }
 
-    /// When the session wants to be told that time has passed.
+    /// When [`Self::handle`] is to be called with [`TaskEvent::Timeout`].
     pub(in crate::engine) fn poll_timeout(&self) -> Option<Timestamp> {
         match self {
             Self::Direct(task) => task.poll_timeout(),
@@ -70,7 +70,7 @@ impl Tasks {
         self.0.iter().map(|(session, task)| (*session, task))
     }
 
-    /// Something happens to a session.
+    /// Handles an event of one session.
     pub(in crate::engine) fn handle(
         &mut self,
         cx: &mut Context<'_>,
@@ -85,7 +85,7 @@ impl Tasks {
         }
     }
 
-    /// The same happens to all sessions.
+    /// Handles the same event in all sessions.
     pub(in crate::engine) fn handle_all<'e>(
         &mut self,
         cx: &mut Context<'_>,
@@ -95,7 +95,7 @@ impl Tasks {
         self.0.retain(|_, task| task.handle(cx, rooms, event()));
     }
 
-    /// When a session wants to be told that time has passed.
+    /// When [`Self::handle_timeout`] is to be called.
     pub(in crate::engine) fn poll_timeout(&self) -> Option<Timestamp> {
         self.0.values().filter_map(Task::poll_timeout).min()
     }
@@ -105,7 +105,7 @@ impl Tasks {
         self.handle_all(cx, rooms, || TaskEvent::Timeout);
     }
 
-    /// Dials whatever is due, as far as dials are free.
+    /// Dials everything that is due, as far as dials are free.
     pub(in crate::engine) fn dial(&mut self, cx: &mut Context<'_>, rooms: &mut Rooms) {
         loop {
             let Rooms { deliver, boxes, forwarding, .. } = rooms;
