@@ -13,7 +13,7 @@ use crate::engine::state::mailbox::{Flags, FolderRole};
 use crate::engine::tests::harness::{DAY, MINUTE, World, crypto};
 use crate::engine::tests::scenarios::{ALICE, BOB, CAROL, friends, world};
 
-/// What a node answers to a stranger's SEND and MESSAGE.
+/// The answers of a node to a stranger's SEND and MESSAGE.
 fn knock(world: &mut World, to: &str, object: &[u8]) -> String {
     let session = world.accept(ALICE);
     world.run();
@@ -79,7 +79,7 @@ fn mail_that_is_not_what_it_says_is_refused() {
     ] {
         assert!(knock(&mut world, &alice, &object).contains("409"));
     }
-    // At first it may be her own clock that is wrong. Whoever is no contact learns nothing of that.
+    // At first her own clock may be wrong. A sender that is no contact learns nothing of that.
     for (session, answer) in [("at the start", "420"), ("later", "409")] {
         for expires in [late, far] {
             let object = sealed(&world, BOB, ALICE, expires, honest.clone());
@@ -176,7 +176,7 @@ fn strangers_who_stay_are_bounded_and_keep_nobody_out() {
     }
     world.run();
     assert_eq!(world.nodes[ALICE].identity.rooms.receive.inbound.len(), crate::base::limits::UNAUTHENTICATED_SESSIONS);
-    // While they are still there.
+    // A contact can be made while they are still there.
     world.introduce(ALICE, BOB);
     assert!(world.contact(ALICE, BOB).is_some());
 }
@@ -256,7 +256,7 @@ fn what_its_author_calls_important_is_flagged_at_the_receiver_and_nothing_else_i
                 Request::Submit(Submission { recipients, visible, message, asked: DeliveryOptions::default() }),
             )
             .unwrap();
-        // It is remembered over a restart.
+        // The content is remembered over a restart.
         world.restart(ALICE);
         world.nodes[BOB].online = true;
         world.commands.clear();

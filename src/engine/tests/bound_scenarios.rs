@@ -197,7 +197,7 @@ fn a_message_without_an_answer_is_left_three_times_at_one_drop() {
     world.nodes[BOB].online = false;
     world.submit(ALICE, BOB, "one").unwrap();
     for _ in 0..4 * 24 * 60 {
-        // Each time the carrier stores it, and its answer is lost.
+        // Each time the carrier stores the object, and its answer is lost.
         world.cut_at = Some(b"202 ROGER");
         world.pass(MINUTE);
     }

@@ -19,7 +19,7 @@ const BOB: usize = 2;
 const HOUR: Duration = Duration::from_secs(3600);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Everybody's clock is set.
+/// Sets the clocks of all nodes.
 fn set(world: &mut World, step: ClockStep) {
     world.now = world.now.stepped(step);
     for node in 0..world.nodes.len() {
@@ -42,7 +42,8 @@ fn with_box() -> World {
     world
 }
 
-/// Alice knows carol and bob, who do not know each other; bob carries what alice writes to carol, whom she never reaches.
+/// Alice knows carol and bob, who do not know each other; bob forwards what alice writes to carol, whom she never
+/// reaches.
 fn with_friend() -> World {
     let mut world = World::new(1, &["alice", "carol", "bob"]);
     world.introduce(ALICE, CAROL);
@@ -70,7 +71,8 @@ fn dialled(of: &Identity, kind: fn(&Task) -> bool) -> BTreeSet<SessionId> {
     of.tasks.iter().filter(|(_, task)| kind(task)).map(|(session, _)| session).collect()
 }
 
-/// A session of each kind in which nothing comes any more: the world, whose session it is, and the sessions of the kind.
+/// A session of each kind in which nothing comes any more: the world, the node whose session it is, and a function that
+/// lists the sessions of that kind.
 fn hanging(kind: usize) -> (World, usize, Sessions) {
     let (mut world, node, sessions): (World, usize, Sessions) = match kind {
         0 => {
@@ -138,7 +140,7 @@ fn no_session_ends_early_or_late_because_a_clock_was_set() {
 
 #[test]
 fn what_waits_for_a_box_or_a_friend_is_not_late_because_a_clock_was_set_back() {
-    // What is to be left at a box that was away.
+    // A message is to be left at a box whose carrier was away.
     let mut world = with_box();
     away(&mut world, CAROL);
     world.carriers[0].online = false;
@@ -148,7 +150,7 @@ fn what_waits_for_a_box_or_a_friend_is_not_late_because_a_clock_was_set_back() {
     world.carriers[0].online = true;
     world.pass(2 * HOUR);
     assert_eq!(world.carriers[0].held().len(), 1);
-    // What is to be collected there, by whom its carrier did not answer; and its receipt.
+    // Carol is to collect it from a carrier that did not answer her, and to return a receipt.
     world.apart.insert((ALICE, CAROL));
     world.carriers[0].online = false;
     world.nodes[CAROL].online = true;
@@ -165,7 +167,7 @@ fn what_waits_for_a_box_or_a_friend_is_not_late_because_a_clock_was_set_back() {
     set(&mut world, ClockStep::Back(DAY));
     world.pass(3 * HOUR);
     assert!(world.nodes[ALICE].published.queue.is_empty(), "her receipt came");
-    // What a friend carries to somebody who is away.
+    // A friend forwards a message to a contact that was away.
     let mut world = with_friend();
     away(&mut world, CAROL);
     world.submit(ALICE, CAROL, "one").unwrap();

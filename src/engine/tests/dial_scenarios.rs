@@ -21,15 +21,15 @@ use crate::wire::digest;
 const ALICE: usize = 0;
 const BOB: usize = 1;
 const CAROL: usize = 2;
-/// What it takes besides: all that falls due within seconds of the same moment.
+/// How much longer it may take, because everything that falls due within seconds happens at one moment.
 const SOON: Duration = Duration::from_secs(12);
 
-/// Somebody who is no node of the harness.
+/// The address of a contact that is no node of the harness.
 fn somebody(number: u8) -> Address {
     format!("gone{number}@{}", Onion::from_public_key([100 + number; 32])).parse().unwrap()
 }
 
-/// So many whom a node knows, and who are gone or silent.
+/// Adds so many contacts to a node's book, which are gone or silent.
 fn acquaint(world: &mut World, node: usize, count: u8) -> Vec<Address> {
     let others: Vec<_> = (0..count).map(somebody).collect();
     let records = others.iter().zip(100_u8..).map(|(address, number)| {
@@ -55,7 +55,7 @@ fn write(world: &mut World, node: usize, to: &Address, subject: &str) {
     assert!(matches!(world.request(node, Request::Submit(submission)), Ok(Response::Submitted(_))));
 }
 
-/// Alice knows bob and so many others; of nobody it is known whether they are there.
+/// Alice knows bob and so many others, and does not know which of them are there.
 fn world(others: u8) -> (World, Vec<Address>) {
     let mut world = World::new(7, &["alice", "bob", "carol"]);
     world.introduce(ALICE, BOB);
@@ -69,7 +69,7 @@ fn arrived(world: &World) -> bool {
     !world.messages(BOB, FolderRole::Inbox).is_empty()
 }
 
-/// How long it takes, in steps of a second, until something is so.
+/// How long it takes, in steps of a second, until this holds.
 fn until(world: &mut World, most: Duration, holds: impl Fn(&World) -> bool) -> Duration {
     let begun = world.now;
     while !holds(world) {
@@ -90,7 +90,7 @@ fn peers_who_take_nothing_delay_mail_to_others_by_a_minute_at_most() {
         world.submit(ALICE, BOB, "to bob").unwrap();
         let took = until(&mut world, limits::SLOT + SOON, arrived);
         assert!(took >= Duration::from_secs(20), "{count}: they were before it, {took:?}");
-        // From then on it is known who is there, and one place is kept from those who are not.
+        // From then on alice knows which are there, and one place is kept from those that are not.
         world.pass(5 * MINUTE);
         world.submit(ALICE, BOB, "again").unwrap();
         until(&mut world, SOON, |world| world.messages(BOB, FolderRole::Inbox).len() == 2);
@@ -108,7 +108,7 @@ fn mail_to_the_one_who_is_there_does_not_wait_for_150_who_are_gone() {
     // Nothing is known of any of them: a crowd, each of which is dialled within a minute.
     world.restart(ALICE);
     until(&mut world, limits::SLOT + SOON, arrived);
-    // All are tried again and again; a message to bob goes at once, and after a start too.
+    // All are tried again and again; a message to bob goes at once, also after a start.
     for restart in [false, true] {
         world.pass(10 * MINUTE);
         let before = world.messages(BOB, FolderRole::Inbox).len();
@@ -150,7 +150,7 @@ fn a_contact_who_is_gone_is_still_met_when_it_comes_back() {
     until(&mut world, 80 * MINUTE, arrived);
 }
 
-/// Alice's contacts have boxes at carriers that take nothing; one has its box at a carrier that works.
+/// Alice's contacts have boxes at carriers that take nothing; one contact has its box at a carrier that works.
 #[test]
 fn carriers_who_take_nothing_delay_a_copy_for_another_by_a_minute_at_most() {
     for count in [3, 20] {
@@ -168,7 +168,7 @@ fn carriers_who_take_nothing_delay_a_copy_for_another_by_a_minute_at_most() {
             world.nodes[node].online = false;
             world.restart(node);
         }
-        // The last one's carrier works.
+        // The last carrier works.
         let onions: BTreeSet<_> = world.carriers.iter().take(count - 1).map(|carrier| carrier.onion()).collect();
         world.silent = onions;
         world.restart(ALICE);

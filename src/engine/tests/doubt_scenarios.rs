@@ -6,7 +6,7 @@ use crate::engine::state::outbox;
 
 use super::queue_scenarios::{BOB, HOUR, keywords, submit, waiting};
 
-/// A refusal speaks of the copy that was refused, and not of an earlier one that had no answer.
+/// A refusal is about the copy that was refused, and not about an earlier one that had no answer.
 #[test]
 fn a_refusal_takes_no_earlier_doubt_away() {
     let mut world = waiting();

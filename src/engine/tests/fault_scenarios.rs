@@ -16,7 +16,7 @@ const BOB: usize = 1;
 const CAROL: usize = 2;
 const SECOND: Duration = Duration::from_secs(1);
 
-/// How it goes with one node's attempts at another.
+/// How one node's attempts at another go.
 fn attempts(world: &World, node: usize, at: usize) -> Attempts {
     let contact = world.contact(node, at).unwrap().id;
     world.nodes[node].published.attempts.get(&contact).copied().unwrap_or_default()

@@ -83,7 +83,7 @@ fn an_invitation_ends_with_the_hour_that_was_asked_for_or_with_the_next_one() {
     };
     let now = hour.plus(10 * MINUTE);
     for (asked, end) in [
-        // Down to a whole hour, but never to now.
+        // The end is rounded down to a whole hour, but never to now.
         (hour.plus(DAY), hour.plus(DAY)),
         (hour.plus(DAY + 59 * MINUTE), hour.plus(DAY)),
         (hour.plus(HOUR), hour.plus(HOUR)),
@@ -163,7 +163,7 @@ fn another_invitation_of_somebody_who_has_not_answered_gives_its_key() {
     let contact = world.contact(ALICE, BOB).unwrap();
     assert!(contact.outbound == Invitation::parse(&private).unwrap().auth_key());
     assert_eq!((contact.status, contact.provenance.len()), (ContactStatus::Greeting, 2));
-    // His history is bounded, however often he invites.
+    // His history is bounded, however often he makes an invitation.
     for _ in 0..30 {
         let again = world.invite(BOB, false);
         world.add(ALICE, &again).unwrap();

@@ -13,7 +13,7 @@ use crate::engine::tests::share_scenarios::{
     ALICE, BOB, CAROL, announces, asks, friends, is_open, key_of_somebody, mail, populate, request, say,
 };
 
-/// What Alice says to a contact who announces an object in a session of its own.
+/// Alice's answer to a contact that announces an object in a session of its own.
 fn announced(world: &mut World, key: &MacKey, size: usize) -> (SessionId, String) {
     let session = world.accept(ALICE);
     world.run();
@@ -32,7 +32,7 @@ fn what_one_contact_announces_keeps_no_other_out() {
         assert!(announced(&mut world, &bob, limits::OBJECT_BYTES).1.contains("451"));
     }
     assert!(announced(&mut world, &carol, limits::OBJECT_BYTES).1.contains("201"));
-    // In one session it is the same, though nothing was to come yet.
+    // In one session the same holds for the second announcement, though nothing of the first has come yet.
     let session = world.accept(ALICE);
     world.run();
     let claim = Claim { hash: [9; 32], size: 3 << 20 };
@@ -43,7 +43,7 @@ fn what_one_contact_announces_keeps_no_other_out() {
     assert!(said.contains("m: 201") && said.contains("n: 451"), "{said}");
 }
 
-/// The work is done only when the world runs: until then it is being opened.
+/// Objects are opened only when the world runs: until then they are unsettled.
 #[test]
 fn what_a_contact_has_brought_counts_until_it_is_opened() {
     let (mut world, bob) = friends();
@@ -92,7 +92,7 @@ fn slow_promises_give_way_where_others_need_the_memory() {
     assert!(announced(&mut world, &bob, limits::OBJECT_BYTES).1.contains("451"), "they have just begun");
     let all_there_is = 20 << 20;
     assert!(announced(&mut world, &bob, all_there_is).1.contains("451"), "what is left is for small ones");
-    // One comes as it should, the others as slowly as a session allows.
+    // One object comes as fast as it should, the others as slowly as a session allows.
     for second in 1..=60_u64 {
         world.pass(Duration::from_secs(1));
         world.input(ALICE, Input::Received(sessions[0], vec![0; 64 * 1024]));
@@ -117,7 +117,7 @@ fn slow_promises_give_way_where_others_need_the_memory() {
 fn one_contact_has_eight_objects_under_way_and_no_more() {
     let (mut world, bob) = friends();
     let mut said = String::new();
-    // What is being opened when more comes: the work is done only when the world runs.
+    // The first objects are being opened when more come: the work is done only when the world runs.
     let sessions: Vec<_> = (0..3).map(|_| world.accept(ALICE)).collect();
     world.run();
     let mut number = 0;

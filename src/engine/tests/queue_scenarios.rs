@@ -59,7 +59,7 @@ pub(super) fn keywords(world: &World) -> Vec<Vec<String>> {
     outbox.messages.iter().map(names).collect()
 }
 
-/// What the mail program does when its user deletes everything in the Outbox.
+/// Does what a mail program does when its user deletes everything in the Outbox.
 fn delete_outbox(world: &mut World) -> Result<Response, RequestError> {
     let folder = world.nodes[ALICE].published.mailbox.by_role(FolderRole::Outbox).unwrap().id;
     let uids = world.messages(ALICE, FolderRole::Outbox).iter().map(|message| message.uid).collect();
@@ -115,7 +115,8 @@ fn what_may_have_arrived_is_reported_as_unconfirmed_also_after_a_restart() {
 
 #[test]
 fn one_copy_that_may_have_arrived_is_enough_for_the_message_to_be_marked() {
-    // With entries of the queue of their own, as hidden recipients have; the one that is there is the first or the last.
+    // The recipients have entries of their own in the queue, as hidden recipients have; the one that is there is the
+    // first or the last.
     for first in [false, true] {
         let mut world = waiting();
         world.introduce(ALICE, CAROL);
@@ -136,7 +137,7 @@ fn one_copy_that_may_have_arrived_is_enough_for_the_message_to_be_marked() {
         assert_eq!(keywords(&world), [[outbox::WAITING, outbox::UNCONFIRMED]], "first: {first}");
         world.restart(ALICE);
         assert_eq!(keywords(&world), [[outbox::WAITING, outbox::UNCONFIRMED]], "first: {first}");
-        // The copy that did arrive is acknowledged: no other may have.
+        // The copy that arrived is acknowledged, and no other copy may have arrived.
         world.nodes[BOB].online = true;
         world.pass(2 * HOUR);
         let [marks] = &keywords(&world)[..] else { panic!() };
@@ -155,7 +156,7 @@ fn what_never_left_is_reported_as_not_delivered_also_after_a_restart() {
     assert!(reports(&world)[1].contains("Their node could not be reached"), "{:?}", reports(&world));
 }
 
-/// The original of a restored copy may have delivered it.
+/// The original of a restored copy of the log may have delivered the message.
 #[test]
 fn what_waits_in_a_restored_copy_is_reported_as_unconfirmed() {
     let mut world = waiting();
@@ -237,7 +238,7 @@ fn what_may_have_arrived_is_unconfirmed_whatever_ends_it() {
     }
 }
 
-/// A disk that fails under a message that waits, for days.
+/// Alice's own disk fails under a message that waits, for days.
 #[test]
 fn what_this_node_could_not_prepare_is_not_said_of_the_others() {
     let mut world = waiting();
@@ -251,7 +252,7 @@ fn what_this_node_could_not_prepare_is_not_said_of_the_others() {
     world.check();
 }
 
-/// A peer whose disk fails can say neither, and says nothing.
+/// A peer whose disk fails knows neither that it has the message nor that it does not, so it gives no answer.
 #[test]
 fn a_peer_whose_disk_failed_leaves_it_open_whether_it_has_the_message() {
     let mut world = waiting();
@@ -266,7 +267,8 @@ fn a_peer_whose_disk_failed_leaves_it_open_whether_it_has_the_message() {
     world.check();
 }
 
-/// Found by the simulation: what had arrived was called never sent, because our own disk failed when it was noted.
+/// Found by the simulation: a message that had arrived was called never sent, because our own disk failed when that was
+/// noted.
 #[test]
 fn what_was_acknowledged_is_never_called_unsent() {
     let mut world = waiting();
@@ -357,7 +359,8 @@ fn moving_a_message_out_of_the_outbox_takes_it_back_and_keeps_it() {
     world.check();
 }
 
-/// One that waits for carol is taken back; the other, on its way to bob at that moment, is not, and nobody is told so.
+/// A message that waits for carol is taken back; another, on its way to bob at that moment, is not, and no report says
+/// that it was.
 #[test]
 fn what_is_on_the_wire_is_not_said_to_be_taken_back() {
     for (way, to) in [("expunge", None), ("move", Some(FolderRole::Drafts))] {

@@ -30,7 +30,7 @@ use crate::engine::state::record::{
 
 /// How many kinds [`record`] makes.
 pub(in crate::engine) const KINDS: u64 = CHANGES + 14;
-/// How many of them are changes; the others only stand in checkpoints.
+/// How many of them are changes; the others are found only in checkpoints.
 pub(in crate::engine) const CHANGES: u64 = 51;
 
 fn id(rng: &mut dyn Rng) -> [u8; 16] {
@@ -85,7 +85,7 @@ fn contact(rng: &mut dyn Rng) -> Contact {
     }
 }
 
-/// A confirmed contact of this number and name, of whom nothing more is known than where it is.
+/// A confirmed contact with this number and name, of which only the address is known.
 pub(in crate::engine) fn known(number: u16, petname: &str) -> Contact {
     let mut bytes = [0; 32];
     bytes[..2].copy_from_slice(&number.to_be_bytes());
@@ -347,7 +347,7 @@ pub(in crate::engine) fn record(kind: u64, rng: &mut dyn Rng) -> Record {
     }
 }
 
-/// What a record is about.
+/// The ids that a record is about.
 #[derive(Clone, Copy)]
 struct Ids {
     folder: FolderId,

@@ -72,7 +72,7 @@ fn a_lost_acknowledgement_costs_a_retry_and_never_a_second_copy() {
 fn what_was_sealed_to_a_key_that_was_replaced_is_sealed_anew() {
     let mut world = friends();
     let bob = world.contact(ALICE, BOB).unwrap().id;
-    // Under bob's fingerprint alice knows subkeys that he has no more: carol's, for the harness.
+    // Under bob's fingerprint alice knows subkeys that he no longer has: in the harness, those of carol.
     let older = certificate(&world.fingerprint(CAROL));
     let change = ContactChange::Certificate(older.into());
     world.append(ALICE, vec![Record::Book(BookRecord::ContactChanged { id: bob, change })], vec![]);
@@ -181,7 +181,7 @@ fn visible_recipients_are_refused_and_blind_ones_get_a_copy_that_names_nobody() 
     let refused = world.request(ALICE, Request::Submit(submission));
     assert!(matches!(refused, Err(RequestError::NotIntroduced { .. })), "{refused:?}");
     assert!(world.nodes[ALICE].published.queue.is_empty());
-    // Nor may a message to one of them name the other.
+    // A message to only one of them may not name the other either.
     let (only, named) = (vec![bob.clone()], vec![bob.clone(), carol.clone()]);
     let submission =
         Submission { recipients: only, visible: named, message: message.clone(), asked: DeliveryOptions::default() };
@@ -202,7 +202,7 @@ fn visible_recipients_are_refused_and_blind_ones_get_a_copy_that_names_nobody() 
         !told && copy.contains("Subject: s\r\n")
     };
     assert!(nobody(&world.texts(CAROL, FolderRole::Inbox)[0]));
-    // Whom it names gets it not: then nobody reads of them.
+    // The contact that the header names does not get the message: then the recipient must not read the name.
     world.nodes[CAROL].online = false;
     let (only, named) = (vec![carol.clone()], vec![bob.clone()]);
     let submission = Submission { recipients: only, visible: named, message, asked: DeliveryOptions::default() };
@@ -211,7 +211,7 @@ fn visible_recipients_are_refused_and_blind_ones_get_a_copy_that_names_nobody() 
     world.nodes[CAROL].online = true;
     world.pass(10 * MINUTE);
     assert!(nobody(&world.texts(CAROL, FolderRole::Inbox)[1]));
-    // Where all are hidden, none reads of a thread with another.
+    // If all recipients are hidden, none of them reads of a thread with another.
     let recipients = vec![bob.clone(), carol.clone()];
     let submission = Submission { recipients, visible: vec![], message: to_nobody, asked: DeliveryOptions::default() };
     world.request(ALICE, Request::Submit(submission)).unwrap();

@@ -23,7 +23,7 @@ pub(in crate::engine) fn world() -> World {
     World::new(1, &["alice", "bob", "carol"])
 }
 
-/// Alice and Bob know each other; and the key with which he shows that.
+/// Alice and Bob know each other; with the key by which he shows who he is.
 pub(in crate::engine) fn friends() -> (World, MacKey) {
     let mut world = world();
     world.introduce(ALICE, BOB);
@@ -57,7 +57,7 @@ pub(in crate::engine) fn asks(world: &World, key: Option<&MacKey>, claim: Claim)
     Command::Send(send).encode(None)
 }
 
-/// An announcement of so many bytes, of which none comes.
+/// An announcement of an object of so many bytes, of which none comes.
 pub(in crate::engine) fn announces(world: &World, key: &MacKey, size: usize) -> Vec<u8> {
     let claim = Claim { hash: [9; 32], size: size as u64 };
     (asks(world, Some(key), claim) + &message_line(size)).into_bytes()
@@ -67,7 +67,7 @@ fn message_line(size: usize) -> String {
     Command::Message(Message { sender: None, size: size as u64 }).encode(None)
 }
 
-/// What Alice answers to these bytes in a session of their own.
+/// Alice's answer to these bytes in a session of their own.
 fn answer(world: &mut World, bytes: Vec<u8>) -> String {
     let session = world.accept(ALICE);
     world.run();
@@ -83,13 +83,13 @@ pub(in crate::engine) fn say(world: &mut World, session: SessionId, bytes: Vec<u
     world.replies.iter().map(|(_, text)| text.as_str()).collect()
 }
 
-/// What Alice answers to an object under this key, in a session of its own.
+/// Alice's answer to an object under this key, in a session of its own.
 fn brought(world: &mut World, key: Option<&MacKey>, object: &[u8]) -> String {
     let bytes = request(world, key, object);
     answer(world, bytes)
 }
 
-/// A message of at least this length from somebody to Alice, sealed; other numbers make others.
+/// A sealed message of at least this length from one node to Alice; another number makes another message.
 pub(in crate::engine) fn mail(world: &World, from: usize, number: u8, length: usize) -> Vec<u8> {
     mail_until(world, from, number, length, world.now.plus(DAY))
 }
@@ -103,7 +103,7 @@ fn mail_until(world: &World, from: usize, number: u8, length: usize, expires: Ti
     crypto::seal(&from, to.as_bytes(), &content.encode(), Sizes::All)
 }
 
-/// The card to Alice of somebody whom nobody knows; other numbers are other people.
+/// The card to Alice of a person that nobody knows; another number is another person.
 fn card(world: &World, number: u8) -> Vec<u8> {
     let (fingerprint, onion) = (Fingerprint::from_bytes([number; 32]), Onion::from_public_key([number; 32]));
     let card = Card {
@@ -122,7 +122,7 @@ fn card(world: &World, number: u8) -> Vec<u8> {
     crypto::seal(&fingerprint, world.fingerprint(ALICE).as_bytes(), &content.encode(), Sizes::All)
 }
 
-/// Adds somebody to Alice's book who is at no node; other numbers are other people. The number makes the key too.
+/// Adds a contact to Alice's book that is at no node; another number is another contact, with another key.
 pub(in crate::engine) fn somebody(number: usize, status: ContactStatus) -> Record {
     let mut bytes = [0xee; 32];
     bytes[..8].copy_from_slice(&(number as u64).to_be_bytes());
@@ -147,7 +147,7 @@ pub(in crate::engine) fn key_of_somebody(number: usize) -> MacKey {
     MacKey::from_bytes(*digest(&number.to_be_bytes()).first_chunk().unwrap())
 }
 
-/// Adds so many people to Alice's book.
+/// Adds so many contacts to Alice's book.
 pub(in crate::engine) fn populate(world: &mut World, count: usize, status: ContactStatus) {
     let records = (0..count).map(|number| somebody(number, status)).collect();
     world.append(ALICE, records, vec![]);
@@ -171,7 +171,7 @@ fn requests(world: &World) -> usize {
     world.nodes[ALICE].published.book.requests()
 }
 
-/// Something is collected at a box of alice.
+/// An object is collected at a box of alice.
 fn collected(world: &mut World, object: Vec<u8>) -> bool {
     let (now, at) = (world.now, &mut world.nodes[ALICE]);
     let (mut cx, rooms, _) = at.identity.parts(now, &mut at.rng);
@@ -189,7 +189,7 @@ fn the_text_of_a_used_invitation_is_nobody_once_the_card_of_its_maker_was_acknow
         let said = answer(&mut world, object);
         assert!(said.contains("201 32768"), "{said}");
     }
-    // It is a stranger's quota that is used up now.
+    // The key of the used invitation no longer counts, so this used up the quota of the strangers.
     let object = request(&world, None, b"x");
     assert!(answer(&mut world, object).contains("420"));
     let keys = &world.contact(ALICE, BOB).unwrap().inbound;
@@ -204,7 +204,7 @@ fn the_text_of_a_used_invitation_is_nobody_once_the_card_of_its_maker_was_acknow
 fn until_then_the_text_of_a_used_invitation_has_the_invitations_quota_and_size() {
     let mut world = world();
     let text = world.invite(ALICE, false);
-    // Her card does not get there.
+    // Alice's card does not reach bob.
     world.apart.insert((ALICE, BOB));
     world.add(BOB, &text).unwrap();
     world.pass(MINUTE);
@@ -212,7 +212,7 @@ fn until_then_the_text_of_a_used_invitation_has_the_invitations_quota_and_size()
     let key = key_of(&text);
     let large = request(&world, Some(&key), &[0; 40_000]);
     assert!(answer(&mut world, large).contains("420"), "as to anybody who is no contact");
-    // His card was one of five.
+    // Bob's card was one of the five objects that an invitation may bring.
     for number in 0..4 {
         let object = mail(&world, BOB, number, 0);
         let said = brought(&mut world, Some(&key), &object);
@@ -221,7 +221,7 @@ fn until_then_the_text_of_a_used_invitation_has_the_invitations_quota_and_size()
     let object = mail(&world, BOB, 9, 0);
     let bytes = request(&world, Some(&key), &object);
     assert!(answer(&mut world, bytes).contains("420"));
-    // None of that is charged to him once he has a key of his own.
+    // Nothing of that is charged to bob once he has a key of his own.
     world.apart.clear();
     world.pass(10 * MINUTE);
     let bytes = request(&world, world.contact(BOB, ALICE).unwrap().outbound.as_ref(), &object);
@@ -240,13 +240,13 @@ fn cards_of_strangers_are_charged_to_strangers_whoever_brings_them() {
     }
     let object = card(&world, 110);
     assert!(brought(&mut world, Some(&invitation), &object).contains("202"));
-    // At a box, where nobody shows anything.
+    // The next card is collected at a box, where no sender is shown.
     let object = card(&world, 111);
     assert!(collected(&mut world, object));
     world.input(ALICE, Input::DiskLow(false));
     world.run();
     assert_eq!(requests(&world), 5);
-    // Five an hour are five an hour, and a contact is told the reason.
+    // The five an hour of the strangers are used up, and only a contact is told the reason.
     let object = card(&world, 112);
     assert!(brought(&mut world, Some(&bob), &object).contains("450"));
     assert!(brought(&mut world, Some(&invitation), &object).contains("420"));
@@ -255,7 +255,7 @@ fn cards_of_strangers_are_charged_to_strangers_whoever_brings_them() {
     world.input(ALICE, Input::DiskLow(false));
     world.run();
     assert_eq!(requests(&world), 5);
-    // What is his own is another matter.
+    // Bob's own mail is charged to bob.
     let object = mail(&world, BOB, 1, 100_000);
     assert!(brought(&mut world, Some(&bob), &object).contains("202"));
     world.pass(HOUR);
@@ -276,7 +276,7 @@ fn mail_of_somebody_who_waits_is_a_strangers_whoever_brings_it() {
     assert!(collected(&mut world, large));
     world.input(ALICE, Input::DiskLow(false));
     world.run();
-    // Her card, and her notice in Requests, are there; it was one of five.
+    // Carol's card, with its notice in Requests, was one of the five.
     for number in 2..6 {
         let object = mail(&world, CAROL, number, 0);
         assert!(brought(&mut world, Some(&bob), &object).contains("202"));
@@ -290,7 +290,7 @@ fn mail_of_somebody_who_waits_is_a_strangers_whoever_brings_it() {
 #[test]
 fn what_came_before_and_what_is_past_its_date_costs_a_contact_nothing() {
     let (mut world, bob) = friends();
-    // After that she does not take her own clock for the wrong one.
+    // After that she no longer takes her own clock for wrong.
     world.pass(2 * HOUR);
     let old = mail_until(&world, BOB, 1, 0, world.now.minus(3 * DAY));
     let object = mail(&world, BOB, 2, 0);
@@ -317,7 +317,7 @@ fn where_no_more_requests_can_wait_a_card_is_refused_for_now_and_comes_again() {
     let object = card(&world, 100);
     assert!(brought(&mut world, Some(&bob), &object).contains("452"));
     assert_eq!(requests(&world), limits::REQUESTS_PENDING);
-    // The user decides on one of them.
+    // The user decides about one of them.
     let waiting = world.nodes[ALICE].published.book.by_petname("somebody-7").unwrap().id;
     world.append(ALICE, vec![Record::Book(BookRecord::ContactRemoved { id: waiting })], vec![]);
     world.restart(ALICE);
@@ -336,7 +336,7 @@ fn somebody_whose_greeting_was_lost_greets_again_and_no_mail_fails() {
     world.add(CAROL, &poster).unwrap();
     world.pass(MINUTE);
     assert_eq!(requests(&world), 1);
-    // As a node did whose requests were full: it took the card and kept nothing.
+    // Alice's node did as one whose requests are full did: it took the card and kept nothing.
     let carol = world.contact(ALICE, CAROL).unwrap().id;
     world.append(ALICE, vec![Record::Book(BookRecord::ContactRemoved { id: carol })], vec![]);
     world.restart(ALICE);
@@ -387,7 +387,7 @@ fn contacts_who_fill_every_session_keep_no_other_out() {
     world.submit(BOB, ALICE, "hello").unwrap();
     world.pass(Duration::from_secs(1));
     assert_eq!(world.messages(ALICE, FolderRole::Inbox).len(), 1);
-    // And strangers do not push out those contacts who have one session each.
+    // Strangers do not push out contacts that have one session each either.
     for _ in 0..2 * limits::SESSIONS {
         world.accept(ALICE);
     }
@@ -431,7 +431,7 @@ fn nine_keys_that_fit_nothing_end_a_session() {
     assert!(!is_open(&world, session));
 }
 
-/// What Alice says to each of these in turn, and after how many milliseconds.
+/// Alice's answer to each of these in turn, and after how many milliseconds.
 fn moments(world: &mut World, session: SessionId, asked: &[String]) -> Vec<(u32, String)> {
     let mut said = Vec::new();
     for bytes in asked {
@@ -484,7 +484,7 @@ fn a_session_welcomes_and_takes_as_much_as_its_owner_set_and_the_sender_is_told_
     assert!(answer(&mut world, most).contains("201 1048576 "));
     let more = announces(&world, &key, limits::MIB + 1);
     assert!(answer(&mut world, more).contains("413"));
-    // A stranger learns the usual maximum of strangers, or the owner's where that is less.
+    // A stranger learns the usual maximum of strangers, or the owner's if that is less.
     let small = asks(&world, None, Claim { hash: [9; 32], size: 1 });
     assert!(answer(&mut world, small.clone().into_bytes()).contains("201 32768 "));
     world.nodes[ALICE].identity.set_terms(Terms { welcome: None, maximum: limits::STRANGER_BYTES - 1 });

@@ -29,7 +29,7 @@ fn world() -> World {
     world
 }
 
-/// An object for alice with this in it.
+/// An object for alice with this content.
 fn sealed(world: &World, from: usize, content: &Content) -> Vec<u8> {
     crypto::seal(&world.fingerprint(from), world.fingerprint(ALICE).as_bytes(), &content.encode(), Sizes::All)
 }
@@ -59,7 +59,7 @@ fn card(world: &World, counter: u64, key: u8) -> Vec<u8> {
     sealed(world, BOB, &Content { kind: ContentKind::Card, id, expires, receipt: None, payload })
 }
 
-/// What alice answers to an object that somebody brings, with this key or with none.
+/// Alice's answer to an object that a peer brings, with this key or with none.
 fn bring(world: &mut World, object: &[u8], key: Option<&MacKey>, importance: Importance) -> String {
     let session = world.accept(ALICE);
     world.run();
@@ -100,7 +100,7 @@ fn whoever_is_no_confirmed_contact_is_owed_no_receipt_and_never_dialled_for_one(
     assert!(bring(&mut world, &asking, None, Importance::Normal).contains("202"));
     assert_eq!(world.messages(ALICE, FolderRole::Requests).len(), 2, "her mail waits for a decision");
     assert_eq!(world.nodes[ALICE].identity.state().boxes().owed().count(), 0);
-    // Bob is owed one, and is blocked before it leaves; then he asks again.
+    // Bob is owed a receipt, and is blocked before it leaves; then he sends another message that asks for one.
     let owed = mail(&world, BOB, 2, Some([2; 32]));
     assert!(bring(&mut world, &owed, None, Importance::Normal).contains("202"));
     assert_eq!(world.nodes[ALICE].identity.state().boxes().owed().count(), 1);
@@ -139,7 +139,7 @@ fn an_older_card_replaces_no_newer_one() {
     assert!(known(&world) == MacKey::from_bytes([50; 32]), "a newer one does");
     for (counter, key) in [(newest, 51), (newest - 1, 52), (0, 53)] {
         let older = card(&world, counter, key);
-        // It may have been late: that is nobody's fault.
+        // An older card may only have been late, so it is not refused.
         assert!(bring(&mut world, &older, None, Importance::Normal).contains("202"));
         assert!(known(&world) == MacKey::from_bytes([50; 32]), "card {counter} after card {newest}");
     }
@@ -154,7 +154,7 @@ fn an_invitation_ends_when_it_says() {
         let mut world = World::new(1, &["alice", "bob"]);
         let text = world.invite(ALICE, false);
         let expires = Invitation::parse(&text).unwrap().expires.unwrap();
-        // He uses it in time, and she is there just before its end, or just after.
+        // He uses the invitation in time, and she comes online just before its end, or just after.
         world.nodes[ALICE].online = false;
         world.pass(expires.since(world.now) - 40 * MINUTE);
         world.add(BOB, &text).unwrap();
@@ -184,7 +184,7 @@ fn holders_of_an_invitation_bring_no_more_than_strangers_together() {
     let taken = answers.iter().filter(|answer| answer.contains("409")).count();
     assert_eq!(taken, limits::STRANGER_PER_HOUR as usize, "looked at: {answers:?}");
     assert!(answers.last().unwrap().contains("420"));
-    // Contacts have their own.
+    // Contacts have their own allowance.
     let key = world.contact(BOB, ALICE).unwrap().outbound.clone().unwrap();
     let honest = mail(&world, BOB, 1, None);
     assert!(bring(&mut world, &honest, Some(&key), Importance::Normal).contains("202"));

@@ -20,7 +20,7 @@ use crate::engine::tests::harness::{World, crypto, profile};
 use crate::mail::Invitation;
 use crate::wire::mailbox::Policy;
 
-/// Numbers of carriers at the ends of connections begin here.
+/// From this number on, the ends of connections are carriers.
 pub(in crate::engine) const CARRIERS: usize = 1000;
 
 /// A carrier, its log and its bodies.
@@ -29,9 +29,9 @@ pub(in crate::engine) struct CarrierNode {
     log: Vec<(u64, HeldRecord)>,
     bodies: BTreeMap<BodyId, Arc<[u8]>>,
     pub(in crate::engine) online: bool,
-    /// It takes what comes, and says nothing.
+    /// Whether it takes all bytes, and says nothing.
     pub(in crate::engine) deaf: bool,
-    /// Commits that fail from now on; what failed is there all the same after a start.
+    /// How many commits fail from now on; their records are there all the same after a start.
     pub(in crate::engine) failing_commits: u32,
     doubtful: Vec<HeldTransaction>,
     fingerprint: Fingerprint,
@@ -43,19 +43,19 @@ impl CarrierNode {
         self.carrier.held().profile().unwrap().public.onion()
     }
 
-    /// What its log has.
+    /// The records in its log.
     pub(in crate::engine) fn log(&self) -> &[(u64, HeldRecord)] {
         &self.log
     }
 
-    /// Alters everything that it holds.
+    /// Alters all objects that it holds.
     pub(in crate::engine) fn corrupt(&mut self) {
         for body in self.bodies.values_mut() {
             *body = body.iter().map(|byte| byte ^ 1).collect();
         }
     }
 
-    /// Puts this in the place of everything that it holds.
+    /// Puts these bytes in the place of all objects that it holds.
     pub(in crate::engine) fn replace(&mut self, with: &[u8]) {
         for body in self.bodies.values_mut() {
             assert_eq!(body.len(), with.len());
@@ -89,7 +89,7 @@ impl World {
         self.carriers.len() - 1
     }
 
-    /// Says for how long an identification counts there.
+    /// Sets for how long an identification counts there.
     pub(in crate::engine) fn set_policy(&mut self, carrier: usize, policy: Policy) {
         self.carrier_input(carrier, CarrierInput::Request(RequestId(0), CarrierRequest::Identification(policy)));
         self.run();
@@ -126,7 +126,7 @@ impl World {
             return;
         }
         let mut effects = at.carrier.handle(self.now, &mut at.rng, input);
-        // Peers take at once what they are given.
+        // Peers take at once the bytes that they are given.
         while let Some(session) = at.carrier.behind().pop() {
             effects.extend(at.carrier.handle(self.now, &mut at.rng, CarrierInput::CaughtUp(session)));
         }

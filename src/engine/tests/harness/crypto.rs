@@ -17,7 +17,7 @@ pub(in crate::engine) fn seal(author: &Fingerprint, to: &[u8], content: &[u8], s
     object
 }
 
-/// The author and the content.
+/// The author and the content of an object.
 pub(in crate::engine) fn open(own: &Fingerprint, object: &[u8]) -> Result<(Fingerprint, Vec<u8>), Refusal> {
     let rest = object.strip_prefix(SEALED).and_then(|rest| rest.strip_prefix(own.as_bytes().as_slice()));
     let rest = rest.ok_or(Refusal::Permanent)?;
@@ -40,13 +40,13 @@ pub(in crate::engine) fn sign(by: &Fingerprint, text: &str) -> Vec<u8> {
     digest(&[by.as_bytes(), text.as_bytes()].concat()).to_vec()
 }
 
-/// Opens what this author must have sealed.
+/// Opens an object that this author must have sealed.
 pub(in crate::engine) fn open_from(own: &Fingerprint, object: &[u8], by: &[u8]) -> Result<Vec<u8>, Refusal> {
     let (issuer, content) = open(own, object)?;
     if certificate(&issuer) == by { Ok(content) } else { Err(Refusal::Permanent) }
 }
 
-/// The keys of a box are its fingerprint.
+/// Does the work of the keys of a box, which are its fingerprint.
 pub(in crate::engine) fn work_for_box(keys: &[u8], work: BoxWork) -> Result<Vec<u8>, Refusal> {
     let own = Fingerprint::from_bytes(keys.try_into().unwrap());
     match work {

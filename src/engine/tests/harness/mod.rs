@@ -35,41 +35,42 @@ pub(in crate::engine) struct Node {
     pub(in crate::engine) bodies: BTreeMap<BodyId, Arc<[u8]>>,
     pub(in crate::engine) published: Snapshot,
     pub(in crate::engine) online: bool,
-    /// Commits that fail from now on.
+    /// How many commits fail from now on.
     pub(in crate::engine) failing_commits: u32,
-    /// Where there is one, only commits with a record for which it is true fail.
+    /// If it is set, only commits with a record for which it is true fail.
     pub(in crate::engine) failing_record: Option<fn(&Record) -> bool>,
-    /// Why nothing can be sealed, where that is so.
+    /// Why nothing can be sealed; `None` if everything can.
     pub(in crate::engine) sealing_fails: Option<Refusal>,
-    /// Why nothing can be opened, where that is so.
+    /// Why nothing can be opened; `None` if everything can.
     pub(in crate::engine) opening_fails: Option<Refusal>,
-    /// Of each body, in order, whether it shares an end with another.
+    /// For each body, in order, whether it shares an end with another.
     pub(in crate::engine) shared: Vec<bool>,
     next_number: u64,
     answers: BTreeMap<u64, Result<Response, RequestError>>,
     pub(in crate::engine) rng: SeededRng,
 }
 
-/// All nodes, the time, and what is on its way between them.
+/// All nodes, the time, and the bytes on their way between them.
 pub(in crate::engine) struct World {
     pub(in crate::engine) now: Timestamp,
     pub(in crate::engine) nodes: Vec<Node>,
     pub(in crate::engine) carriers: Vec<CarrierNode>,
-    /// Who cannot reach whom.
+    /// The nodes that cannot reach another node, with that node.
     pub(in crate::engine) apart: BTreeSet<(usize, usize)>,
-    /// Who dialled whom, in order.
+    /// The nodes that dialled, with the nodes that they dialled, in order.
     pub(in crate::engine) dials: Vec<(usize, usize)>,
-    /// Every dial, whether it was answered or not: by whom, where to, and on whose circuits.
+    /// Every dial, whether it was answered or not: the node that dialled, the onion, and the contact whose circuits it
+    /// used.
     pub(in crate::engine) circuits: Vec<(usize, Onion, Option<ContactId>)>,
     /// Every object that a node was asked to open, in order.
     pub(in crate::engine) objects: Vec<(usize, Vec<u8>)>,
-    /// What every node said in sessions that it accepted.
+    /// What every node answered in sessions that it accepted.
     pub(in crate::engine) replies: Vec<(usize, String)>,
-    /// The beginnings of what nodes that dialled sent.
+    /// The beginnings of what nodes sent in sessions that they dialled.
     pub(in crate::engine) commands: Vec<String>,
-    /// How long it takes until a dial of somebody who is away fails.
+    /// How long it takes until a dial of a node that is away fails.
     pub(in crate::engine) dial_fails_after: Duration,
-    /// Peers who accept, greet, and say nothing more.
+    /// Peers that accept, greet, and say nothing more.
     pub(in crate::engine) silent: BTreeSet<Onion>,
     /// The next bytes that contain this are lost, and the connection with them.
     pub(in crate::engine) cut_at: Option<&'static [u8]>,
@@ -173,7 +174,7 @@ impl World {
         }
     }
 
-    /// Gives a node an input; what follows from it happens in [`Self::run`].
+    /// Gives a node an input; its effects are performed in [`Self::run`].
     pub(in crate::engine) fn input(&mut self, node: usize, input: Input) {
         let at = &mut self.nodes[node];
         let effects = at.identity.handle(self.now, &mut at.rng, input);
@@ -231,14 +232,14 @@ impl World {
         self.now = end;
     }
 
-    /// Asks a node for something, and gives its answer.
+    /// Sends a node a request, and gives its answer.
     pub(in crate::engine) fn request(&mut self, node: usize, request: Request) -> Result<Response, RequestError> {
         let id = self.ask(node, request);
         self.run();
         self.nodes[node].answers.remove(&id).expect("every request is answered")
     }
 
-    /// Asks a node for something, and lets nothing happen yet; gives the number of the request.
+    /// Sends a node a request, and lets nothing happen yet; gives the number of the request.
     pub(in crate::engine) fn ask(&mut self, node: usize, request: Request) -> u64 {
         self.next_request += 1;
         self.input(node, Input::Request(RequestId(self.next_request), request));
@@ -393,7 +394,7 @@ impl World {
         self.input(node, Input::Dialled(session, Ok(())));
     }
 
-    /// Somebody connects to a node; what it sends is up to the test.
+    /// A peer connects to a node; the test decides what it sends.
     pub(in crate::engine) fn accept(&mut self, node: usize) -> SessionId {
         self.next_session += 1;
         let session = SessionId(self.next_session);
@@ -411,7 +412,7 @@ impl World {
         }
     }
 
-    /// Bytes for one end of a connection, or its end.
+    /// Hands bytes to one end of a connection, or tells it that the connection ended.
     fn deliver(&mut self, at: usize, session: SessionId, bytes: Option<Vec<u8>>) {
         match (at.checked_sub(CARRIERS), bytes) {
             (Some(carrier), Some(bytes)) => self.carrier_input(carrier, CarrierInput::Received(session, bytes)),
@@ -444,7 +445,7 @@ impl World {
         }
     }
 
-    // What tests look at.
+    // Questions of the tests.
 
     pub(in crate::engine) fn fingerprint(&self, node: usize) -> Fingerprint {
         self.public(node).fingerprint
@@ -475,7 +476,7 @@ impl World {
         self.messages(node, role).iter().map(text).collect()
     }
 
-    /// One node invites, another redeems; nothing has happened between them yet.
+    /// One node makes an invitation; nothing has happened between the nodes yet.
     pub(in crate::engine) fn invite(&mut self, node: usize, public: bool) -> String {
         let expires = self.now.plus(7 * DAY);
         match self.request(node, Request::Invite { public, expires }) {
@@ -537,8 +538,8 @@ impl World {
         self.request(node, Request::Submit(submission))
     }
 
-    /// Checks what must hold at any moment: the log leads to the state, and what was published is that state; no UID
-    /// is there twice; every body that is needed is there.
+    /// Checks what must hold at any moment: the log leads to the state, and the published state is that one; no UID is
+    /// there twice; every body that is needed is there.
     pub(in crate::engine) fn check(&self) {
         for node in &self.nodes {
             let replayed = replay(&node.log);
