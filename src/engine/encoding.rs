@@ -75,8 +75,8 @@ macro_rules! records {
             /// The bytes that the log keeps.
             ///
             /// # Errors
-            /// [`RecordError::Malformed`](crate::engine::RecordError::Malformed) where a field cannot be encoded, which no
-            /// value of ours leads to.
+            /// [`RecordError::Malformed`](crate::engine::RecordError::Malformed) if a field cannot be encoded,
+            /// which no value of ours leads to.
             pub fn encode(&self) -> Result<Vec<u8>, $crate::engine::RecordError> {
                 let payload = match self { $( Self::$name { $($field),* } => postcard::to_stdvec(&($($field,)*)) ),* };
                 $crate::engine::encoding::encode(self.kind(), payload)
