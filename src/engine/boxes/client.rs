@@ -4,7 +4,7 @@ use crate::base::{ClockStep, Timestamp};
 use crate::engine::dialled::Client;
 use crate::engine::session::{BoxClient, DeliveryClient, Event, Service};
 
-/// Whom a deposit talks to.
+/// The client of a carrier or of a friend.
 pub(in crate::engine) enum DepositClient {
     /// The carrier of a box.
     Carrier(BoxClient),

@@ -75,7 +75,7 @@ enum InFlight {
     Certificate(Arc<[u8]>),
     /// It is noted that the token is about to be shown.
     Noted,
-    /// It is noted that the carrier has the object; or what a page said.
+    /// It is noted that the carrier has the object; or the certificate of a page is.
     Held,
     /// It is noted that the carrier says that it does not have the object.
     Refused,

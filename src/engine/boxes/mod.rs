@@ -9,7 +9,7 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | `room` | what is remembered of boxes apart from the sessions |
+//! | `room` | the memory of boxes apart from that of the sessions |
 //! | `calendar` | when which box is dialled |
 //! | `deposit` | one session that leaves one thing at a contact's box, or with a friend who forwards |
 //! | `client` | the client that such a session talks through: to a carrier or to a friend |

@@ -17,7 +17,7 @@ use crate::engine::state::boxes::own::BoxChange;
 use crate::engine::state::record::{BookRecord, BoxRecord, ForwardingRecord, QueueRecord, ReceivedRecord, Record};
 use crate::engine::state::{Attempts, State};
 
-/// What is remembered of boxes, ours and those of contacts.
+/// The memory of boxes, of our own and of those of contacts.
 pub(in crate::engine) struct Boxes {
     pub(super) calendar: Calendar,
     /// How the last check of each box of ours went.
