@@ -1,5 +1,5 @@
-//! What a carrier remembers of each object and of each spent token, in as few bytes as it can: there may be 100,000 of them
-//! in the memory of a small computer.
+//! The memory of a carrier of each object and of each spent token, in as few bytes as it can: there may be 100,000 of
+//! them in the memory of a small computer.
 
 use super::record::{HeldObject, Spent};
 use crate::base::{BodyId, ObjectId};
