@@ -1,5 +1,5 @@
-//! A carrier on a bench: a stand-in for OpenPGP that keeps its promises, a log that is a vector, and faults that the test
-//! switches on; and what its clients say to it.
+//! A carrier on a bench: a stand-in for OpenPGP that keeps its promises, a log that is a vector, faults that the test
+//! switches on, and the commands of the carrier's clients.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
