@@ -1,4 +1,4 @@
-//! The room that delivers: what waits for whom, when it is tried, and what its sender hears.
+//! The room that delivers: which messages wait for which contact, when they are tried, and what their senders are told.
 //!
 //! It owns the schedule, the receipts that are returned, and the objects that sessions are handing over at this moment.
 //! Its sessions are in `direct` and `outcomes`, its reports in `reports` and `expiry`.
@@ -72,7 +72,7 @@ struct Handing {
 pub(in crate::engine) struct Deliver {
     schedule: Schedule,
     receipts: Receipts,
-    /// Messages of which a commit is about to say that they did not reach somebody.
+    /// Messages of which a commit is about to say that they did not reach a recipient.
     taking_back: BTreeSet<(ContactId, QueueId)>,
     /// The messages that the session with a contact noted before it handed them over: unless that session ends without
     /// an answer, none of them arrived before.
@@ -270,7 +270,7 @@ impl Deliver {
         }
     }
 
-    /// Whether a message is on its way to somebody at this moment: then a decision about it comes too late.
+    /// Whether a message is on its way to a recipient at this moment: then a decision about it comes too late.
     pub(in crate::engine) fn is_on_the_wire(&self, queue: QueueId) -> bool {
         self.handing.values().any(|handing| handing.queues.contains(&queue))
     }
