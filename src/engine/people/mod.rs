@@ -1,4 +1,4 @@
-//! The people whom an identity knows: invitations, contacts and cards, and parting from somebody.
+//! The people whom an identity knows: invitations, contacts and cards, and parting from a contact.
 
 pub(in crate::engine) mod cards;
 pub(in crate::engine) mod contacts;

@@ -1,4 +1,4 @@
-//! Parting from somebody: blocking a contact, letting it back, removing it from the book.
+//! Parting from a contact: blocking it, letting it back, removing it from the book.
 //!
 //! A blocked contact notices nothing: what it sends is acknowledged and dropped, as from a blocked request. It is not
 //! dialled any more, and gets no cards and no receipts. A contact that was removed is a stranger from then on. In both
