@@ -205,7 +205,8 @@ impl Receive {
 
     /// Takes an object that is about to be kept from its author's allowance too.
     ///
-    /// # Errors The answer, if the allowance has not enough.
+    /// # Errors
+    /// The answer, if the allowance has not enough.
     pub(in crate::engine) fn charge(
         &mut self,
         now: Timestamp,

@@ -1,4 +1,4 @@
-//! The room that receives: the sessions that peers open, and what they bring.
+//! The room that receives: the sessions that peers open, and the objects that come in them.
 //!
 //! `peers` has the sessions, `delivery` handles mail and `greeting` cards; `shares` and `rates` say how much one sender
 //! may take.
