@@ -6,7 +6,7 @@
 //!
 //! | machine | waits for | ends with |
 //! |---|---|---|
-//! | server | a command, the rest of an item, a settlement, the moment of an answer | QUIT, a closing status, a time-out |
+//! | server | a command, the rest of an item, a settlement, the moment of an answer | QUIT, closing status, time-out |
 //! | delivery client | greeting, 201, the object (from its owner), 202 | `finish`, a failure |
 
 mod answer;
