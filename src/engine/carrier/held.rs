@@ -1,9 +1,9 @@
 //! What a carrier holds: the fold of the records of its log.
 //!
 //! [`Held::apply`] is deterministic and decides conflicts, like that of an identity's state: of two deposits with one
-//! token the first counts, now and in every later replay. The objects in a box, together with those that its
-//! outstanding tokens admit, never exceed its quota, and the quotas of all boxes never exceed the space that the owner
-//! gives. So a deposit with a good token is never refused for want of space.
+//! token the first counts, now and in every later replay. The bytes of the objects in a box, together with those that
+//! its outstanding tokens admit, never exceed its quota; no upload makes the sum over all boxes exceed the space that
+//! the owner gives. So a deposit with a good token is never refused for want of space.
 
 mod mailbox;
 
