@@ -152,7 +152,7 @@ pub enum Effect {
     /// The same for a content whose payload is a stored body: the signed bytes are header ‖ body.
     SealBody(OpId, String, BodyId, Arc<[u8]>, Sizes),
     /// Use the keys of a box; completes with [`Input::BoxWorked`].
-    ForDrop(OpId, SecretBytes, BoxWork),
+    ForBox(OpId, SecretBytes, BoxWork),
     /// Read a committed body; completes with [`Input::BodyRead`].
     ReadBody(OpId, BodyId),
     /// Nothing refers to these bodies any more: they may be given up.

@@ -193,11 +193,11 @@ impl Dialled for DepositTask {
     }
 
     fn dialled(&mut self, cx: &mut Context<'_>, rooms: &mut DepositRooms<'_>) {
-        let leg = match self.friend {
+        let client = match self.friend {
             Some(_) => DepositClient::Friend(DeliveryClient::new(cx.now)),
             None => DepositClient::Carrier(BoxClient::new(cx.now)),
         };
-        self.line.connected(leg);
+        self.line.connected(client);
         self.stage = Stage::Sealing;
         if self.deposit == Deposit::Page {
             return self.fetch_page(cx, rooms);

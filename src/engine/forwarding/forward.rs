@@ -53,7 +53,7 @@ type Key = (ContactId, ObjectHash);
 impl ForwardSchedule {
     /// At a start: each node soon, at a random moment of its own.
     pub(in crate::engine) fn at_start(forwarding: &Forwarding, now: Timestamp, rng: &mut dyn Rng) -> Self {
-        let mut rounds = Self {
+        let mut schedule = Self {
             retries: BTreeMap::new(),
             slots: Slots::new(limits::PARALLEL_CARRIAGE),
             standing: Standing::new(),
@@ -65,12 +65,12 @@ impl ForwardSchedule {
             under_way: BTreeSet::new(),
         };
         for forwarded in forwarding.objects() {
-            rounds
+            schedule
                 .retries
                 .entry(forwarded.to.onion())
                 .or_insert_with(|| Retry::at(within(now, limits::START_SPREAD, rng)));
         }
-        rounds
+        schedule
     }
 
     /// There is an object for a node.
@@ -234,24 +234,24 @@ impl Dialled for ForwardTask {
         &mut self.line
     }
 
-    fn dialled(&mut self, cx: &mut Context<'_>, rounds: &mut ForwardSchedule) {
+    fn dialled(&mut self, cx: &mut Context<'_>, schedule: &mut ForwardSchedule) {
         self.line.connected(DeliveryClient::new(cx.now));
         let forwarded = cx.state.forwarding().object(self.contact, &self.object);
-        let Some(body) = forwarded.map(|forwarded| forwarded.body) else { return self.end(cx, rounds, None) };
+        let Some(body) = forwarded.map(|forwarded| forwarded.body) else { return self.end(cx, schedule, None) };
         let op = cx.out.operation(Owner::Task(self.line.session()));
         cx.out.effect(Effect::ReadBody(op, body));
     }
 
-    fn completed(&mut self, cx: &mut Context<'_>, rounds: &mut ForwardSchedule, _: OpId, completion: Completion) {
+    fn completed(&mut self, cx: &mut Context<'_>, schedule: &mut ForwardSchedule, _: OpId, completion: Completion) {
         match completion {
-            Completion::BodyRead(bytes) => self.read(cx, rounds, bytes),
+            Completion::BodyRead(bytes) => self.read(cx, schedule, bytes),
             // The fate of the object is noted; if that failed, the object is brought again.
-            Completion::Committed(result) => self.end(cx, rounds, result.err().map(|_| AttemptError::Local)),
+            Completion::Committed(result) => self.end(cx, schedule, result.err().map(|_| AttemptError::Local)),
             _ => {}
         }
     }
 
-    fn event(&mut self, cx: &mut Context<'_>, rounds: &mut ForwardSchedule, event: Event) {
+    fn event(&mut self, cx: &mut Context<'_>, schedule: &mut ForwardSchedule, event: Event) {
         if self.settling {
             return;
         }
@@ -261,60 +261,60 @@ impl Dialled for ForwardTask {
                 self.renewed += 1;
                 match self.line.machine() {
                     Some(machine) if self.renewed <= MOST_RENEWED => machine.resume(cx.now, ticket),
-                    _ => self.end(cx, rounds, Some(AttemptError::Broken)),
+                    _ => self.end(cx, schedule, Some(AttemptError::Broken)),
                 }
             }
             // A job here always has its object, so none is asked for.
             Event::Certificate { .. } | Event::Wanted { .. } => {}
-            Event::Outcome { outcome: session::Outcome::Accepted, .. } => self.settle(cx, rounds, Fate::Delivered),
+            Event::Outcome { outcome: session::Outcome::Accepted, .. } => self.settle(cx, schedule, Fate::Delivered),
             Event::Outcome { outcome: session::Outcome::Refused(code), .. } => match code.disposition() {
-                Disposition::Permanent => self.settle(cx, rounds, Fate::Refused),
-                _ => self.end(cx, rounds, Some(AttemptError::Later)),
+                Disposition::Permanent => self.settle(cx, schedule, Fate::Refused),
+                _ => self.end(cx, schedule, Some(AttemptError::Later)),
             },
             // Only the author can seal the object to another certificate.
-            Event::Outcome { outcome: session::Outcome::Outdated, .. } => self.settle(cx, rounds, Fate::Refused),
-            Event::Failed { .. } => self.end(cx, rounds, Some(AttemptError::Broken)),
+            Event::Outcome { outcome: session::Outcome::Outdated, .. } => self.settle(cx, schedule, Fate::Refused),
+            Event::Failed { .. } => self.end(cx, schedule, Some(AttemptError::Broken)),
         }
     }
 
-    fn closed(&mut self, cx: &mut Context<'_>, rounds: &mut ForwardSchedule) {
+    fn closed(&mut self, cx: &mut Context<'_>, schedule: &mut ForwardSchedule) {
         if !self.settling {
-            self.end(cx, rounds, Some(AttemptError::Broken));
+            self.end(cx, schedule, Some(AttemptError::Broken));
         }
     }
 
-    fn ended(&mut self, cx: &mut Context<'_>, rounds: &mut ForwardSchedule, problem: Option<AttemptError>) {
+    fn ended(&mut self, cx: &mut Context<'_>, schedule: &mut ForwardSchedule, problem: Option<AttemptError>) {
         let key = (self.contact, self.object);
-        rounds.under_way.remove(&key);
+        schedule.under_way.remove(&key);
         if problem.is_some() && cx.state.forwarding().object(key.0, &key.1).is_some() {
-            rounds.tried.insert(key, cx.now);
+            schedule.tried.insert(key, cx.now);
         } else {
-            rounds.tried.remove(&key);
+            schedule.tried.remove(&key);
         }
-        rounds.ended(self.onion, problem, cx.now, cx.rng);
+        schedule.ended(self.onion, problem, cx.now, cx.rng);
     }
 }
 
 impl ForwardTask {
     /// The object was read from the disk, or cannot be.
-    fn read(&mut self, cx: &mut Context<'_>, rounds: &mut ForwardSchedule, bytes: Option<Vec<u8>>) {
+    fn read(&mut self, cx: &mut Context<'_>, schedule: &mut ForwardSchedule, bytes: Option<Vec<u8>>) {
         let forwarded = cx.state.forwarding().object(self.contact, &self.object).cloned();
         let (Some(forwarded), true) = (forwarded, self.line.is_usable()) else {
-            return self.end(cx, rounds, Some(AttemptError::Broken));
+            return self.end(cx, schedule, Some(AttemptError::Broken));
         };
         // The disk may give the object later; if it never does, the object expires.
-        let Some(bytes) = bytes else { return self.end(cx, rounds, Some(AttemptError::Later)) };
+        let Some(bytes) = bytes else { return self.end(cx, schedule, Some(AttemptError::Later)) };
         // The receiver could not open an object that was altered here.
         if digest(&bytes) != forwarded.object {
-            return self.settle(cx, rounds, Fate::Expired);
+            return self.settle(cx, schedule, Fate::Expired);
         }
         let now = cx.now;
-        self.drive(cx, rounds, |machine| machine.send(now, Ticket(1), job(&forwarded, bytes.into())));
+        self.drive(cx, schedule, |machine| machine.send(now, Ticket(1), job(&forwarded, bytes.into())));
     }
 
-    fn settle(&mut self, cx: &mut Context<'_>, rounds: &mut ForwardSchedule, fate: Fate) {
+    fn settle(&mut self, cx: &mut Context<'_>, schedule: &mut ForwardSchedule, fate: Fate) {
         self.settling = true;
-        rounds.slots.delivered(self.line.session(), cx.now);
+        schedule.slots.delivered(self.line.session(), cx.now);
         let record =
             Record::Forwarding(ForwardingRecord::ForwardedEnded { contact: self.contact, object: self.object, fate });
         cx.out.commit(Owner::Task(self.line.session()), record);

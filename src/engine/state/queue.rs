@@ -1,8 +1,7 @@
 //! The queue as a value: the messages that were submitted, and how far each recipient is.
 //!
 //! It is the fold of the queue records. An entry leaves it when no recipient is waiting any more; only then may its
-//! body be forgotten. States only move forward: queued → (delivered | handed over → read) | failed | cancelled (design:
-//! "An honest end").
+//! body be forgotten. States only move forward: queued → (delivered | handed over → read) | failed | cancelled.
 //!
 //! Whether a copy may have arrived without an answer is a state too, per endpoint: it decides whether a report says
 //! "failed" or "unconfirmed". Attempts and delays are only in the memory of the schedule: after a restart everything is
