@@ -343,7 +343,7 @@ pub(in crate::engine) fn record(kind: u64, rng: &mut dyn Rng) -> Record {
         17..=28 => of_queue(kind, ids, rng),
         29..=43 => of_boxes(kind, ids, rng),
         44..=50 => of_forwarding(kind, ids, rng),
-        _ => of_checkpoint(kind, ids, rng),
+        _ => of_checkpoint(kind - CHANGES, ids, rng),
     }
 }
 
@@ -511,43 +511,43 @@ fn of_forwarding(kind: u64, ids: Ids, rng: &mut dyn Rng) -> Record {
 fn of_checkpoint(kind: u64, ids: Ids, rng: &mut dyn Rng) -> Record {
     let Ids { folder, queue, who } = ids;
     match kind {
-        51 => Record::Checkpoint(CheckpointRecord::CheckpointBegun { last_uid_validity: rng.below(9) as u32 }),
-        52 => Record::Checkpoint(CheckpointRecord::FolderKept { folder: Box::new(kept_folder(rng)) }),
-        53 => Record::Checkpoint(CheckpointRecord::MessagesKept { folder, messages: vec![kept_message(rng)] }),
-        54 => Record::Checkpoint(CheckpointRecord::QueuedKept { queued: Box::new(kept_queued(rng)) }),
-        55 => Record::Checkpoint(CheckpointRecord::OutboxKept { uid: rng.below(40) as u32, queues: queues(rng) }),
-        56 => {
+        0 => Record::Checkpoint(CheckpointRecord::CheckpointBegun { last_uid_validity: rng.below(9) as u32 }),
+        1 => Record::Checkpoint(CheckpointRecord::FolderKept { folder: Box::new(kept_folder(rng)) }),
+        2 => Record::Checkpoint(CheckpointRecord::MessagesKept { folder, messages: vec![kept_message(rng)] }),
+        3 => Record::Checkpoint(CheckpointRecord::QueuedKept { queued: Box::new(kept_queued(rng)) }),
+        4 => Record::Checkpoint(CheckpointRecord::OutboxKept { uid: rng.below(40) as u32, queues: queues(rng) }),
+        5 => {
             let ContentKey { content, author, payload, expires, .. } = seen(rng);
             Record::Checkpoint(CheckpointRecord::DuplicatesKept {
                 contents: vec![(content, author, payload, expires)],
                 cleaned: time(rng),
             })
         }
-        57 => Record::Checkpoint(CheckpointRecord::InvitationKept { invitation: invitation(rng) }),
-        58 => Record::Checkpoint(CheckpointRecord::BoxesKept {
+        6 => Record::Checkpoint(CheckpointRecord::InvitationKept { invitation: invitation(rng) }),
+        7 => Record::Checkpoint(CheckpointRecord::BoxesKept {
             contact: who,
             boxes: named(rng),
             used: vec![((onion(rng), 5, 12), 3)],
         }),
-        59 => {
+        8 => {
             let copy = LeftCopy { onion: onion(rng), receipt: receipt(rng), held: Some(time(rng)) };
             Record::Checkpoint(CheckpointRecord::CopiesKept { queue, contact: who, copies: vec![copy] })
         }
-        60 => {
+        9 => {
             let content = ContentId::from_bytes(id(rng));
             Record::Checkpoint(CheckpointRecord::ReadsKept {
                 unread: vec![(BodyId::from_bytes(id(rng)), who, content)],
                 owed: vec![(who, vec![content])],
             })
         }
-        61 => Record::Checkpoint(CheckpointRecord::ForwardingKept {
+        10 => Record::Checkpoint(CheckpointRecord::ForwardingKept {
             allowed: vec![who],
             chosen: vec![(who, ContactId::from_bytes(id(rng)))],
             fates: vec![(who, object(rng), fate(rng))],
             handed: vec![(object(rng), handed(rng))],
         }),
-        62 => Record::Checkpoint(CheckpointRecord::ForwardedKept { forwarded: Box::new(load(rng)) }),
-        63 => Record::Checkpoint(CheckpointRecord::RefusedKept { queue, contact: who, receipts: vec![receipt(rng)] }),
+        11 => Record::Checkpoint(CheckpointRecord::ForwardedKept { forwarded: Box::new(load(rng)) }),
+        12 => Record::Checkpoint(CheckpointRecord::RefusedKept { queue, contact: who, receipts: vec![receipt(rng)] }),
         _ => Record::Checkpoint(CheckpointRecord::RequestsKept { requests: vec![(BodyId::from_bytes(id(rng)), who)] }),
     }
 }
