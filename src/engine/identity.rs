@@ -49,7 +49,7 @@ impl Identity {
 
     /// Sets other terms than the usual ones, for sessions that begin from now on.
     pub fn set_terms(&mut self, terms: Terms) {
-        self.rooms.receive.terms = terms;
+        self.rooms.receive.set_terms(terms);
     }
 
     /// The committed state.

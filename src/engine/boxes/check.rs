@@ -25,7 +25,7 @@ const TRIES: usize = 8;
 
 /// A check, and the content by which it is known when it comes back.
 pub(in crate::engine) struct LastCheck {
-    pub(in crate::engine) check: Check,
+    pub(super) check: Check,
     content: ContentId,
 }
 

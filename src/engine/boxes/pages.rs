@@ -20,10 +20,10 @@ use crate::wire::token::{Epoch, Token, TokenHash, epoch, hash_of};
 
 /// A page for a carrier.
 pub(in crate::engine) struct NewPage {
-    pub(in crate::engine) invitation: InvitationId,
-    pub(in crate::engine) name: TokenHash,
-    pub(in crate::engine) until: Epoch,
-    pub(in crate::engine) bytes: Vec<u8>,
+    pub(super) invitation: InvitationId,
+    pub(super) name: TokenHash,
+    pub(super) until: Epoch,
+    pub(super) bytes: Vec<u8>,
 }
 
 /// The keys of a contact's page at this carrier.

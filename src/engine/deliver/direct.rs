@@ -34,25 +34,25 @@ pub(in crate::engine) enum InFlight {
 
 /// One session with a contact's own node.
 pub(in crate::engine) struct Direct {
-    pub(in crate::engine) line: Line<DeliveryClient>,
-    pub(in crate::engine) contact: ContactId,
-    pub(in crate::engine) next_ticket: u64,
-    pub(in crate::engine) asking: Option<Ticket>,
-    pub(in crate::engine) checking: bool,
+    pub(super) line: Line<DeliveryClient>,
+    pub(super) contact: ContactId,
+    pub(super) next_ticket: u64,
+    pub(super) asking: Option<Ticket>,
+    pub(super) checking: bool,
     /// Whether a commit is under way that notes the messages about to be handed over.
-    pub(in crate::engine) noting: bool,
-    pub(in crate::engine) in_flight: BTreeMap<OpId, InFlight>,
-    pub(in crate::engine) sent: BTreeMap<Ticket, Outgoing>,
-    pub(in crate::engine) settling: BTreeSet<Outgoing>,
+    pub(super) noting: bool,
+    pub(super) in_flight: BTreeMap<OpId, InFlight>,
+    pub(super) sent: BTreeMap<Ticket, Outgoing>,
+    pub(super) settling: BTreeSet<Outgoing>,
     /// Items that were refused because the receiver's certificate had changed: sealing them anew once is enough.
-    pub(in crate::engine) outdated: BTreeSet<Outgoing>,
-    pub(in crate::engine) passed_over: BTreeSet<QueueId>,
-    pub(in crate::engine) card_passed_over: bool,
-    pub(in crate::engine) receipts_passed_over: bool,
-    pub(in crate::engine) large: bool,
-    pub(in crate::engine) taken: u32,
-    pub(in crate::engine) refusals: u32,
-    pub(in crate::engine) problem: Option<AttemptError>,
+    pub(super) outdated: BTreeSet<Outgoing>,
+    pub(super) passed_over: BTreeSet<QueueId>,
+    pub(super) card_passed_over: bool,
+    pub(super) receipts_passed_over: bool,
+    pub(super) large: bool,
+    pub(super) taken: u32,
+    pub(super) refusals: u32,
+    pub(super) problem: Option<AttemptError>,
 }
 
 impl Deliver {

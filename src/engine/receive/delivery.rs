@@ -44,7 +44,7 @@ pub(in crate::engine) struct Arrival {
     ticket: Ticket,
     to: Address,
     /// The sender that its AUTH showed, which decides how frank an answer is.
-    pub(in crate::engine) sender: Sender,
+    pub(super) sender: Sender,
     important: bool,
     size: usize,
     charges: Charges,
@@ -61,12 +61,12 @@ impl Arrival {
 
 /// A content whose signature names its author, and which is not yet judged.
 pub(in crate::engine) struct Received {
-    pub(in crate::engine) content: Content,
-    pub(in crate::engine) header: String,
-    pub(in crate::engine) signature: Vec<u8>,
-    pub(in crate::engine) issuer: Fingerprint,
-    pub(in crate::engine) verified: bool,
-    pub(in crate::engine) seen: ContentKey,
+    pub(super) content: Content,
+    pub(super) header: String,
+    pub(super) signature: Vec<u8>,
+    pub(super) issuer: Fingerprint,
+    pub(super) verified: bool,
+    pub(super) seen: ContentKey,
 }
 
 impl Receive {

@@ -56,18 +56,29 @@ pub(in crate::engine) struct ReceiveRooms<'r> {
 /// The memory of this room.
 #[derive(Default)]
 pub(in crate::engine) struct Receive {
-    pub(in crate::engine) terms: Terms,
-    pub(in crate::engine) inbound: BTreeMap<SessionId, Inbound>,
-    pub(in crate::engine) rates: Rates,
-    pub(in crate::engine) keys: Keys,
+    terms: Terms,
+    inbound: BTreeMap<SessionId, Inbound>,
+    rates: Rates,
+    keys: Keys,
     /// Objects that arrived and are not settled.
-    pub(in crate::engine) unsettled: Unsettled,
+    unsettled: Unsettled,
     /// Answers to deliveries that are to be given.
-    pub(in crate::engine) settlements: VecDeque<Settlement>,
-    pub(in crate::engine) in_flight: BTreeMap<OpId, InFlight>,
+    settlements: VecDeque<Settlement>,
+    in_flight: BTreeMap<OpId, InFlight>,
 }
 
 impl Receive {
+    /// The sessions that peers opened.
+    #[cfg(test)]
+    pub(in crate::engine) const fn inbound(&self) -> &BTreeMap<SessionId, Inbound> {
+        &self.inbound
+    }
+
+    /// Other terms hold for sessions that begin from now on.
+    pub(in crate::engine) const fn set_terms(&mut self, terms: Terms) {
+        self.terms = terms;
+    }
+
     /// An operation of this room is over.
     pub(in crate::engine) fn completed(
         &mut self,

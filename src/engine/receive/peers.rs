@@ -22,7 +22,7 @@ use crate::engine::status::frank;
 
 /// One session that a peer opened.
 pub(in crate::engine) struct Inbound {
-    pub(in crate::engine) machine: Server,
+    pub(super) machine: Server,
     shown: Shown,
 }
 

@@ -67,12 +67,12 @@ impl Unsettled {
 /// All that is under way, seen from one session that asks for more.
 pub(in crate::engine) struct Crowd<'a> {
     /// The other sessions.
-    pub(in crate::engine) others: &'a BTreeMap<SessionId, Inbound>,
-    pub(in crate::engine) unsettled: &'a Unsettled,
+    pub(super) others: &'a BTreeMap<SessionId, Inbound>,
+    pub(super) unsettled: &'a Unsettled,
     /// The bytes that this session holds or was promised, of all senders.
-    pub(in crate::engine) own_bytes: u64,
+    pub(super) own_bytes: u64,
     /// The objects that it was promised.
-    pub(in crate::engine) own: Vec<Promise>,
+    pub(super) own: Vec<Promise>,
 }
 
 impl Crowd<'_> {

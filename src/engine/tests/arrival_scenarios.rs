@@ -175,7 +175,10 @@ fn strangers_who_stay_are_bounded_and_keep_nobody_out() {
         world.accept(ALICE);
     }
     world.run();
-    assert_eq!(world.nodes[ALICE].identity.rooms.receive.inbound.len(), crate::base::limits::UNAUTHENTICATED_SESSIONS);
+    assert_eq!(
+        world.nodes[ALICE].identity.rooms.receive.inbound().len(),
+        crate::base::limits::UNAUTHENTICATED_SESSIONS
+    );
     // A contact can be made while they are still there.
     world.introduce(ALICE, BOB);
     assert!(world.contact(ALICE, BOB).is_some());

@@ -78,7 +78,7 @@ fn hanging(kind: usize) -> (World, usize, Sessions) {
         0 => {
             let mut world = World::new(1, &["alice"]);
             world.accept(ALICE);
-            (world, ALICE, |of| of.rooms.receive.inbound.keys().copied().collect())
+            (world, ALICE, |of| of.rooms.receive.inbound().keys().copied().collect())
         }
         1 => {
             let mut world = World::new(1, &["alice", "carol"]);

@@ -164,7 +164,7 @@ fn opened_under(world: &mut World, key: &MacKey) -> SessionId {
 }
 
 pub(in crate::engine) fn is_open(world: &World, session: SessionId) -> bool {
-    world.nodes[ALICE].identity.rooms.receive.inbound.contains_key(&session)
+    world.nodes[ALICE].identity.rooms.receive.inbound().contains_key(&session)
 }
 
 fn requests(world: &World) -> usize {
@@ -383,7 +383,7 @@ fn contacts_who_fill_every_session_keep_no_other_out() {
             opened_under(&mut world, &key_of_somebody(number));
         }
     }
-    assert_eq!(world.nodes[ALICE].identity.rooms.receive.inbound.len(), limits::SESSIONS);
+    assert_eq!(world.nodes[ALICE].identity.rooms.receive.inbound().len(), limits::SESSIONS);
     world.submit(BOB, ALICE, "hello").unwrap();
     world.pass(Duration::from_secs(1));
     assert_eq!(world.messages(ALICE, FolderRole::Inbox).len(), 1);
@@ -393,7 +393,7 @@ fn contacts_who_fill_every_session_keep_no_other_out() {
     }
     world.run();
     let owners: std::collections::BTreeSet<_> =
-        world.nodes[ALICE].identity.rooms.receive.inbound.values().filter_map(|inbound| inbound.owner()).collect();
+        world.nodes[ALICE].identity.rooms.receive.inbound().values().filter_map(|inbound| inbound.owner()).collect();
     assert_eq!(owners.len(), most, "everybody has a session left");
 }
 
@@ -410,7 +410,7 @@ fn holders_of_invitations_keep_no_contact_out() {
             opened_under(&mut world, &another);
         }
     }
-    assert_eq!(world.nodes[ALICE].identity.rooms.receive.inbound.len(), limits::UNAUTHENTICATED_SESSIONS);
+    assert_eq!(world.nodes[ALICE].identity.rooms.receive.inbound().len(), limits::UNAUTHENTICATED_SESSIONS);
     world.submit(BOB, ALICE, "hello").unwrap();
     world.pass(Duration::from_secs(1));
     assert_eq!(world.messages(ALICE, FolderRole::Inbox).len(), 1);
