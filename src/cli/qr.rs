@@ -1,7 +1,7 @@
 //! Invitations as QR codes, on the terminal and as PNG.
 
 use std::fs::OpenOptions;
-use std::io::BufWriter;
+use std::io::{BufWriter, IsTerminal};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -13,6 +13,9 @@ use crate::control::{Code, Failure};
 const QUIET_ZONE: usize = 4;
 /// Pixels per module of a PNG.
 const SCALE: usize = 8;
+/// Black letters on white (ECMA-48, with the fixed part of the 256 colours).
+const BLACK_ON_WHITE: &str = "\x1b[38;5;16;48;5;231m";
+const PLAIN: &str = "\x1b[0m";
 
 /// A square of modules, dark or light, with its quiet zone.
 struct Modules {
@@ -38,22 +41,30 @@ impl Modules {
     }
 }
 
-/// The code in half-block characters, two modules to a character.
+/// The code for standard output, in half-block characters, two modules to a character.
 pub(super) fn terminal(text: &str) -> Result<String, Failure> {
-    let modules = Modules::of(text)?;
+    Ok(drawn(&Modules::of(text)?, std::io::stdout().is_terminal()))
+}
+
+/// Dark modules are drawn, light ones left out. On a terminal the colours are set, to the black and the white that no theme
+/// changes: there a code in the terminal's own colours would be inverted half of the time, and few readers take such a one.
+fn drawn(modules: &Modules, coloured: bool) -> String {
+    let (begin, end) = if coloured { (BLACK_ON_WHITE, PLAIN) } else { ("", "") };
     let mut lines = String::new();
     for y in (0..modules.side()).step_by(2) {
+        lines.push_str(begin);
         for x in 0..modules.side() {
             lines.push(match (modules.is_dark(x, y), modules.is_dark(x, y + 1)) {
-                (true, true) => ' ',
-                (true, false) => '▄',
-                (false, true) => '▀',
-                (false, false) => '█',
+                (true, true) => '█',
+                (true, false) => '▀',
+                (false, true) => '▄',
+                (false, false) => ' ',
             });
         }
+        lines.push_str(end);
         lines.push('\n');
     }
-    Ok(lines)
+    lines
 }
 
 /// Writes the code as a PNG of one bit per pixel.
@@ -95,9 +106,9 @@ mod tests {
 
     #[test]
     fn both_forms_are_square_and_have_a_quiet_zone() {
-        let text = terminal("rune:abcdefgh").unwrap();
+        let text = drawn(&Modules::of("rune:abcdefgh").unwrap(), false);
         let first: Vec<char> = text.lines().next().unwrap().chars().collect();
-        assert!(first.iter().all(|c| *c == '█'));
+        assert!(first.iter().all(|c| *c == ' '));
         assert_eq!(text.lines().count(), first.len().div_ceil(2));
         let file = tempfile::NamedTempFile::new().unwrap();
         png("rune:abcdefgh", file.path()).unwrap();
@@ -117,15 +128,23 @@ mod tests {
         for (x, y) in (0..side).flat_map(|y| (0..side).map(move |x| (x, y))) {
             assert!(!modules.is_dark(x, y) || (inner(x) && inner(y)), "the quiet zone is light");
         }
-        let text = terminal(words).unwrap();
+        let text = drawn(&modules, false);
+        let coloured = drawn(&modules, true);
+        for (line, coloured) in text.lines().zip(coloured.lines()) {
+            assert_eq!(
+                coloured,
+                format!("{BLACK_ON_WHITE}{line}{PLAIN}"),
+                "every line sets both colours and gives them back"
+            );
+        }
         for (row, line) in text.lines().enumerate() {
             for (x, shown) in line.chars().enumerate() {
                 let dark = [2 * row, 2 * row + 1].map(|y| modules.is_dark(x, y));
                 let expected = match dark {
-                    [true, true] => ' ',
-                    [true, false] => '▄',
-                    [false, true] => '▀',
-                    [false, false] => '█',
+                    [true, true] => '█',
+                    [true, false] => '▀',
+                    [false, true] => '▄',
+                    [false, false] => ' ',
                 };
                 assert_eq!(shown, expected, "column {x} of line {row}");
             }

@@ -6,7 +6,10 @@
 //! ```
 //! The bytes are base32 (RFC 4648, no padding, in lower case) in groups of 30 characters. Two more characters after
 //! each group check it, so that a mistyped character is found and its place told. Upper case means the same, for QR
-//! codes; white space and hyphens between characters mean nothing.
+//! codes.
+//!
+//! People hand the text over by programs that wrap, quote and decorate it. So it is looked for in whatever is given, characters
+//! that mean nothing are passed over, and it ends where its fields say that it does.
 
 use std::fmt;
 
@@ -42,16 +45,18 @@ pub struct Invitation {
 /// Why an invitation text cannot be used. Positions count characters from 1.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvitationError {
-    /// It does not begin with `rune:`.
+    /// `rune:` does not occur in it.
     #[error(
-        "an invitation to write begins with rune:, one to a box with rune-box: (runepeer carrier add); copy the whole text, from there to its last character"
+        "there is no invitation in this text: one to write begins with rune:, one to a box with rune-box: (runepeer carrier add); copy the whole text, from there to its last character"
     )]
     NotAnInvitation,
     /// A character that does not occur in an invitation.
-    #[error("character {position} does not belong in an invitation; copy the text again")]
+    #[error("character {position}, {character:?}, does not belong in an invitation; copy the text again")]
     Character {
         /// The position of the character.
         position: usize,
+        /// The character.
+        character: char,
     },
     /// A group of characters whose check fails.
     #[error("there is a mistyped character between characters {from} and {to}; compare them with the original")]
@@ -85,6 +90,12 @@ const ONION: u8 = 32;
 const GROUP: usize = 30;
 /// Check characters after a group.
 const CHECK: usize = 2;
+/// Where the length of the name stands, behind version, flags, onion and fingerprint.
+const NAME_LENGTH: usize = 66;
+/// Bytes of the expiry.
+const EXPIRY: usize = 4;
+/// In how many places of a text an invitation is looked for.
+const PLACES: usize = 8;
 /// Bytes of SHA-256 at the end.
 const SUM: usize = 4;
 const MS_PER_HOUR: i64 = 3_600_000;
@@ -163,28 +174,18 @@ impl Invitation {
     }
 
     fn parse_as(scheme: &str, text: &str) -> Result<Self, InvitationError> {
-        let characters = read_characters(scheme, text)?;
-        let groups: Vec<&[Character]> = characters.chunks(GROUP + CHECK).collect();
-        for (index, group) in groups.iter().enumerate() {
-            let last = index + 1 == groups.len();
-            let bytes: Vec<u8> = group.iter().map(|character| character.value).collect();
-            let Some((data, found)) = bytes.split_last_chunk::<CHECK>() else {
-                return Err(cut_off(text));
-            };
-            if check(index, data) != *found || data.is_empty() {
-                return Err(if last && group.len() < GROUP + CHECK && too_short(&characters) {
-                    cut_off(text)
-                } else {
-                    mistyped(group)
-                });
+        let text: Vec<char> = text.chars().collect();
+        // Of several places the one at which most was read is what the user means.
+        let mut failed = (0, InvitationError::NotAnInvitation);
+        for start in beginnings(scheme, &text).take(PLACES) {
+            let read = Read::from(&text, start);
+            match read.whole() {
+                Some(payload) => return Self::from_payload(&payload).ok_or(InvitationError::Version),
+                None if read.characters.len() >= failed.0 => failed = (read.characters.len(), read.problem(start)),
+                None => {}
             }
         }
-        let data: Vec<u8> = groups.iter().flat_map(|group| data_of(group)).collect();
-        match decode(&data) {
-            Some(payload) => Self::from_payload(&payload).ok_or(InvitationError::Version),
-            None if too_short(&characters) => Err(cut_off(text)),
-            None => Err(locate(&groups, &data)),
-        }
+        Err(failed.1)
     }
 
     /// `None` where the bytes are of a form that we do not know.
@@ -234,33 +235,127 @@ struct Character {
     position: usize,
 }
 
-/// The characters after `rune:`, without white space and hyphens.
-fn read_characters(scheme: &str, text: &str) -> Result<Vec<Character>, InvitationError> {
-    let mut numbered = text.chars().zip(1..).skip_while(|(character, _)| character.is_whitespace());
-    for expected in scheme.chars() {
-        match numbered.next() {
-            Some((found, _)) if found.eq_ignore_ascii_case(&expected) => {}
-            _ => return Err(InvitationError::NotAnInvitation),
-        }
-    }
-    let mut characters = Vec::new();
-    for (character, position) in numbered {
-        if character.is_whitespace() || character == '-' {
-            continue;
-        }
-        let lower = character.to_ascii_lowercase();
-        let value = u8::try_from(lower).ok().filter(|value| ALPHABET.contains(value));
-        let value = value.ok_or(InvitationError::Character { position })?;
-        if characters.len() >= INVITATION_CHARACTERS {
-            return Err(InvitationError::Version);
-        }
-        characters.push(Character { value, position });
-    }
-    if characters.is_empty() { Err(cut_off(text)) } else { Ok(characters) }
+/// Where invitations of this kind may begin in a text: the places behind `rune:`, `rune://` and `rune%3A`.
+fn beginnings<'t>(scheme: &'t str, text: &'t [char]) -> impl Iterator<Item = usize> + 't {
+    let name = scheme.trim_end_matches(':');
+    let is = |at: usize, expected: &str| {
+        let found = text.get(at..at + expected.len());
+        found.is_some_and(|found| found.iter().zip(expected.chars()).all(|(a, b)| a.eq_ignore_ascii_case(&b)))
+    };
+    (0..text.len()).filter(move |at| is(*at, name)).filter_map(move |at| {
+        let colon = at + name.len();
+        let behind = [":", "%3a"].into_iter().find(|colon_as| is(colon, colon_as)).map(|found| colon + found.len())?;
+        Some(if is(behind, "//") { behind + 2 } else { behind })
+    })
 }
 
-fn cut_off(text: &str) -> InvitationError {
-    InvitationError::CutOff { length: text.trim_end().chars().count() }
+/// Whether a character means nothing wherever it stands: what programs put in without showing it, white space, and the
+/// dashes at which a line was broken.
+fn means_nothing(character: char) -> bool {
+    character.is_whitespace()
+        || matches!(character,
+            '-' | '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2010}'..='\u{2015}'
+            | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2212}' | '\u{fe00}'..='\u{fe0f}' | '\u{fe63}'
+            | '\u{feff}' | '\u{ff0d}')
+}
+
+/// The characters of an invitation that were read from one place on, up to one that has no place in it.
+struct Read {
+    characters: Vec<Character>,
+    /// The first character that has no place in it, if more of the alphabet stands behind.
+    stopped: Option<(usize, char)>,
+}
+
+impl Read {
+    fn from(text: &[char], start: usize) -> Self {
+        let mut read = Self { characters: Vec::new(), stopped: None };
+        // Whether only marks of a quotation were there since the line began.
+        let mut at_line_start = false;
+        for (at, character) in text.iter().copied().enumerate().skip(start) {
+            let next = text.get(at + 1).copied();
+            let soft_break = character == '=' && next.is_none_or(|next| matches!(next, '\r' | '\n'));
+            if means_nothing(character) || soft_break || (at_line_start && matches!(character, '>' | '|')) {
+                at_line_start = matches!(character, '\r' | '\n') || (at_line_start && !soft_break);
+                continue;
+            }
+            at_line_start = false;
+            let lower = character.to_ascii_lowercase();
+            let Some(value) = u8::try_from(lower).ok().filter(|value| ALPHABET.contains(value)) else {
+                let goes_on = next
+                    .is_some_and(|next| ALPHABET.iter().any(|known| next.eq_ignore_ascii_case(&char::from(*known))));
+                read.stopped = goes_on.then_some((at + 1, character));
+                break;
+            };
+            if read.characters.len() >= INVITATION_CHARACTERS {
+                break;
+            }
+            read.characters.push(Character { value, position: at + 1 });
+        }
+        read
+    }
+
+    fn groups(&self) -> impl Iterator<Item = &[Character]> {
+        self.characters.chunks(GROUP + CHECK)
+    }
+
+    /// The payload, without its sum, if all of it is there: it ends where its fields say so, whatever stands behind.
+    fn whole(&self) -> Option<Vec<u8>> {
+        let data: Vec<u8> = self.groups().flat_map(data_of).collect();
+        let bytes = whole_bytes(&data);
+        let announced = ends(&bytes).map(|end| {
+            let characters = ((end + SUM) * 8).div_ceil(5);
+            characters + characters.div_ceil(GROUP) * CHECK
+        });
+        // What a later version announces is not known here: then it may be everything.
+        announced.chain([self.characters.len()]).find_map(|count| {
+            let these = self.characters.get(..count)?;
+            let mut groups = these.chunks(GROUP + CHECK).enumerate();
+            let checked = groups.all(|(index, group)| is_checked(index, group));
+            let data: Vec<u8> = these.chunks(GROUP + CHECK).flat_map(data_of).collect();
+            decode(&data).filter(|_| checked)
+        })
+    }
+
+    /// Why it is not whole. `start` is where it begins.
+    fn problem(&self, start: usize) -> InvitationError {
+        let wrong = self.groups().enumerate().find(|(index, group)| !is_checked(*index, group));
+        let cut_off = || InvitationError::CutOff { length: self.characters.last().map_or(start, |last| last.position) };
+        let is_short = too_short(&self.characters);
+        match wrong {
+            Some((_, group)) if group.len() == GROUP + CHECK => mistyped(group),
+            _ if is_short => match self.stopped {
+                Some((position, character)) => InvitationError::Character { position, character },
+                None => cut_off(),
+            },
+            Some((_, group)) => mistyped(group),
+            None => {
+                let data: Vec<u8> = self.groups().flat_map(data_of).collect();
+                locate(&self.groups().collect::<Vec<_>>(), &data)
+            }
+        }
+    }
+}
+
+/// Whether the last characters of a group check those before them.
+fn is_checked(index: usize, group: &[Character]) -> bool {
+    let values: Vec<u8> = group.iter().map(|character| character.value).collect();
+    values.split_last_chunk::<CHECK>().is_some_and(|(data, found)| !data.is_empty() && check(index, data) == *found)
+}
+
+/// The bytes of these characters, as far as they are whole: 8 characters are 5 bytes.
+fn whole_bytes(data: &[u8]) -> Vec<u8> {
+    let whole = data.get(..data.len() / 8 * 8).unwrap_or_default();
+    BASE32_NOPAD.decode(&whole.to_ascii_uppercase()).unwrap_or_default()
+}
+
+/// Where the sum may begin: behind the fields, and behind each extension that follows them.
+fn ends(bytes: &[u8]) -> impl Iterator<Item = usize> {
+    let first = bytes.get(1).zip(bytes.get(NAME_LENGTH)).map(|(flags, name)| {
+        let secret = if flags & FLAG_SECRET == 0 { 0 } else { SECRET_BYTES };
+        let expires = if flags & FLAG_EXPIRES == 0 { 0 } else { EXPIRY };
+        NAME_LENGTH + 1 + usize::from(*name) + secret + expires
+    });
+    std::iter::successors(first, |end| Some(end + 2 + usize::from(*bytes.get(end + 1)?)))
 }
 
 fn mistyped(group: &[Character]) -> InvitationError {
@@ -296,20 +391,13 @@ fn decode(data: &[u8]) -> Option<Vec<u8>> {
 /// Whether there are fewer characters than the fields announce.
 fn too_short(characters: &[Character]) -> bool {
     let data: Vec<u8> = characters.chunks(GROUP + CHECK).flat_map(data_of).collect();
-    // Only whole bytes are decoded: 8 characters are 5 bytes.
-    let whole = data.get(..data.len() / 8 * 8).unwrap_or_default();
-    let Ok(bytes) = BASE32_NOPAD.decode(&whole.to_ascii_uppercase()) else { return false };
-    let (Some(flags), Some(name)) = (bytes.get(1), bytes.get(66)) else { return true };
-    let secret = if flags & FLAG_SECRET == 0 { 0 } else { SECRET_BYTES };
-    let expires = if flags & FLAG_EXPIRES == 0 { 0 } else { 4 };
-    let mut end = 67 + usize::from(*name) + secret + expires;
     let there = data.len() * 5 / 8;
+    let bytes = whole_bytes(&data);
     // An extension is followed by the sum, or by another extension.
-    while there > end + SUM {
-        let Some(length) = bytes.get(end + 1) else { return true };
-        end += 2 + usize::from(*length);
+    match ends(&bytes).find(|end| there <= end + SUM) {
+        Some(end) => there < end + SUM,
+        None => true,
     }
-    there < end + SUM
 }
 
 /// Finds the mistake where every group's check is right but the sum is not: the ten bits of a group missed a wrong
@@ -417,7 +505,7 @@ mod tests {
         assert_eq!(Invitation::parse("hello"), Err(InvitationError::NotAnInvitation));
         assert_eq!(Invitation::parse("rune:"), Err(InvitationError::CutOff { length: 5 }));
         let bad: String = text.chars().enumerate().map(|(i, c)| if i == 40 { '1' } else { c }).collect();
-        assert_eq!(Invitation::parse(&bad), Err(InvitationError::Character { position: 41 }));
+        assert_eq!(Invitation::parse(&bad), Err(InvitationError::Character { position: 41, character: '1' }));
         for length in 5..text.len() {
             assert_eq!(
                 Invitation::parse(text.get(..length).unwrap()),
@@ -425,8 +513,6 @@ mod tests {
                 "{length}"
             );
         }
-        let longer = format!("{text}a");
-        assert!(matches!(Invitation::parse(&longer), Err(InvitationError::Mistyped { .. })));
     }
 
     #[test]
@@ -473,9 +559,58 @@ mod tests {
             garbage(INVITATION_CHARACTERS),
             Err(InvitationError::Mistyped { .. } | InvitationError::CutOff { .. })
         ));
-        assert_eq!(garbage(INVITATION_CHARACTERS + 1), Err(InvitationError::Version));
-        let spaced = format!("rune:{}", "- a \n".repeat(INVITATION_CHARACTERS));
-        assert_ne!(Invitation::parse(&spaced), Err(InvitationError::Version), "what means nothing does not count");
+        assert!(matches!(garbage(10 * INVITATION_CHARACTERS), Err(InvitationError::Mistyped { .. })));
+        let spaced = format!("rune:{}", private().encode().get(5..).unwrap().replace("", &"- \n".repeat(100)));
+        assert_eq!(Invitation::parse(&spaced), Ok(private()), "what means nothing does not count");
+    }
+
+    #[test]
+    fn it_is_found_in_what_a_messenger_made_of_it() {
+        let text = private().encode();
+        let body = text.get(SCHEME.len()..).unwrap();
+        let (first, second) = body.split_at(77);
+        let every = |between: &str| body.chars().map(|character| format!("{character}{between}")).collect::<String>();
+        let forms = [
+            format!("Write to me: {text}"),
+            format!("{text} Thanks, Alice"),
+            format!("{text} see you later"),
+            format!("My rune: here it is: {text}."),
+            format!("\"{text}\""),
+            format!("\u{201c}{text}\u{201d}"),
+            format!("<{text}>"),
+            format!("({text}),"),
+            format!("`{text}`"),
+            format!("```\n{text}\n```"),
+            format!("> rune:{first}\r\n> {second}\r\n"),
+            format!(">> rune:{first}\n>> {second}\n> and more"),
+            format!("| rune:{first}\n| {second}"),
+            format!("rune:{first}=\r\n{second}"),
+            format!("rune:{first}\u{2013}{second}"),
+            format!("\u{feff}rune:{}", every("\u{200b}")),
+            format!("\u{202a}rune:{}\u{202c}", every("\u{2060}")),
+            format!("rune:{}", every("\u{ad}")),
+            format!("rune://{body}"),
+            format!("RUNE%3A{}", body.to_ascii_uppercase()),
+            format!("rune%3a{body}?fbclid=IwAR0abc"),
+            format!("https://example.org/?text=rune%3A{body}&x=y"),
+            format!("{text},{text}"),
+            format!("[{text}](rune:{body})"),
+        ];
+        for form in forms {
+            assert_eq!(Invitation::parse(&form), Ok(private()), "{form}");
+            let of_box =
+                form.replace("rune:", "rune-box:").replace("rune%3", "rune-box%3").replace("RUNE%", "RUNE-BOX%");
+            assert_eq!(Invitation::parse_box(&of_box), Ok(private()), "{of_box}");
+            assert_eq!(Invitation::parse(&of_box), Err(InvitationError::NotAnInvitation), "{of_box}");
+        }
+        for wrong in ['0', '1', '8', '!', '\u{430}'] {
+            let form = format!("He says: rune:{first}{wrong}{second} and more");
+            let position = "He says: rune:".len() + first.len() + 1;
+            let expected = Err(InvitationError::Character { position, character: wrong });
+            assert_eq!(Invitation::parse(&form), expected, "{form}");
+        }
+        let cut = format!("\"rune:{first}\"");
+        assert_eq!(Invitation::parse(&cut), Err(InvitationError::CutOff { length: cut.len() - 1 }));
     }
 
     #[test]
@@ -523,6 +658,23 @@ mod tests {
             let fingerprint = Fingerprint::from_bytes(fingerprint);
             let invitation = Invitation { address, fingerprint, secret, expires, carriers };
             prop_assert_eq!(Invitation::parse(&invitation.encode()), Ok(invitation));
+        }
+
+        /// Wrapped, quoted and decorated at random.
+        #[test]
+        fn decorations_mean_nothing(
+            before in "[ -~]{0,40}", after in "([^a-zA-Z2-7][ -~]{0,60})?",
+            between in prop::collection::vec("[ \\t\u{200b}\u{200d}\u{2060}\u{ad}\u{202a}-]|\r\n> |\n>>|=\r\n", 0..12),
+            places in prop::collection::vec(0_usize..150, 12), upper in any::<bool>(),
+        ) {
+            let mut characters: Vec<String> = private().encode().chars().map(String::from).collect();
+            for (decoration, place) in between.iter().zip(places) {
+                let at = (SCHEME.len() + place).min(characters.len());
+                characters.insert(at, decoration.clone());
+            }
+            let text = characters.concat();
+            let text = if upper { text.to_ascii_uppercase() } else { text };
+            prop_assert_eq!(Invitation::parse(&format!("{before}{text}{after}")), Ok(private()));
         }
 
         #[test]
