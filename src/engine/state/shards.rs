@@ -25,7 +25,7 @@ macro_rules! by_first_octet {
         } )*
     };
 }
-by_first_octet!(BodyId, BoxId, ContactId, InvitationId, QueueId, Fingerprint, String);
+by_first_octet!(BodyId, BoxId, ContactId, InvitationId, QueueId, Fingerprint);
 
 impl ShardKey for Onion {
     fn shard(&self) -> u8 {

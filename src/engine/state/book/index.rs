@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use sha2::{Digest, Sha256};
+
 use crate::base::ids::Fingerprint;
 use crate::base::{ContactId, Onion, meter};
 use crate::engine::state::book::{Contact, fold};
@@ -12,9 +14,14 @@ use crate::engine::state::shards::{ShardKey, Shards};
 /// The contacts by properties of which each has its own.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Index {
-    by_petname: Shards<String, ContactId>,
+    /// By the hash of the name: names that begin alike are not in one shard.
+    by_petname: Shards<[u8; 32], ContactId>,
     by_onion: Shards<Onion, ContactId>,
     by_fingerprint: Shards<Fingerprint, ContactId>,
+}
+
+fn name_key(petname: &str) -> [u8; 32] {
+    Sha256::digest(fold(petname)).into()
 }
 
 /// The first contact with a key keeps it.
@@ -26,22 +33,21 @@ fn add<K: ShardKey>(contacts: &mut Shards<K, ContactId>, key: K, contact: Contac
 
 impl Index {
     pub(super) fn add(&mut self, contact: &Contact) {
-        add(&mut self.by_petname, fold(&contact.petname), contact.id);
+        add(&mut self.by_petname, name_key(&contact.petname), contact.id);
         add(&mut self.by_onion, contact.address.onion(), contact.id);
         add(&mut self.by_fingerprint, contact.fingerprint, contact.id);
     }
 
     pub(super) fn remove(&mut self, contact: &Contact) {
-        self.by_petname.remove(&fold(&contact.petname));
+        self.by_petname.remove(&name_key(&contact.petname));
         self.by_onion.remove(&contact.address.onion());
         self.by_fingerprint.remove(&contact.fingerprint);
     }
 
     /// The contact with this petname; case does not matter.
     pub(super) fn named(&self, petname: &str) -> Option<ContactId> {
-        // The map compares the name with one name on each step of its way down.
-        meter::steps(petname.len() * (self.by_petname.len().checked_ilog2().unwrap_or(0) as usize + 2));
-        self.by_petname.get(&fold(petname)).copied()
+        meter::steps(petname.len());
+        self.by_petname.get(&name_key(petname)).copied()
     }
 
     pub(super) fn at(&self, onion: Onion) -> Option<ContactId> {
