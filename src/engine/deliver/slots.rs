@@ -51,11 +51,11 @@ impl<K: Ord> Standing<K> {
 /// A destination that waits for a dial; the order is that in which they are dialled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::engine) struct Waiting<K> {
-    pub(super) class: Class,
-    pub(super) failed: u32,
+    pub(in crate::engine) class: Class,
+    pub(in crate::engine) failed: u32,
     /// It is not dialled before this.
-    pub(super) next: Timestamp,
-    pub(super) key: K,
+    pub(in crate::engine) next: Timestamp,
+    pub(in crate::engine) key: K,
 }
 
 #[derive(Debug)]

@@ -75,7 +75,7 @@ impl Receive {
     }
 
     /// Other terms hold for sessions that begin from now on.
-    pub(in crate::engine) const fn set_terms(&mut self, terms: Terms) {
+    pub(in crate::engine) fn set_terms(&mut self, terms: Terms) {
         self.terms = terms;
     }
 
