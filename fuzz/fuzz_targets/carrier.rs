@@ -81,7 +81,7 @@ fuzz_target!(|pieces: Vec<(u8, &[u8])>| {
                 inputs.extend(match effect {
                     CarrierEffect::Commit(op, HeldTransaction { records, bodies: new }) => {
                         let first = log.len() as u64 + 1;
-                        log.extend(records);
+                        log.extend(records.iter().cloned());
                         bodies.extend(new.into_iter().map(|body| (body.id, body.bytes)));
                         Some(CarrierInput::Committed(op, Ok(first)))
                     }
