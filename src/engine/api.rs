@@ -112,7 +112,7 @@ pub enum Request {
     Tell {
         /// The contact.
         contact: ContactId,
-        /// What it is told.
+        /// How much the contact is told.
         told: ReceiptPolicy,
     },
     /// Acknowledge and drop what a contact sends, and send it nothing more.

@@ -43,9 +43,9 @@ pub(in crate::daemon) type Encoded = Option<Vec<Vec<u8>>>;
 
 /// A machine as its driver sees it.
 pub(in crate::daemon) trait Machine: Send + 'static {
-    /// What can happen to it.
+    /// The inputs that the machine takes.
     type Input: From<Heard> + Send + 'static;
-    /// What it can decide.
+    /// The effects that the machine asks for.
     type Effect: Send;
     /// The state that its records add up to.
     type State: Folded;

@@ -136,7 +136,7 @@ impl Boxes {
         None
     }
 
-    /// What is to be left at a box of a contact, if there is anything.
+    /// The next thing to leave at this box of a contact, if there is one.
     fn deposit_for(&self, cx: &Context<'_>, deliver: &Deliver, contact: ContactId, carrier: Onion) -> Option<Deposit> {
         let entry = cx.state.book().contact(contact)?;
         if friend_at(cx.state, contact, carrier).is_some() {

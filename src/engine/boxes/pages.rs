@@ -71,7 +71,7 @@ impl Boxes {
         Some(NewPage { invitation: invitation.id, name: hash_of(&keys.token()), until, bytes })
     }
 
-    /// What is to be done at this carrier for a contact whose page we know: fetch the page, leave a card, or nothing.
+    /// The next step of a greeting at this carrier: the page of the contact is fetched, or our card is left. `None` if there is none.
     pub(in crate::engine) fn greeting_for(&self, state: &State, contact: &Contact, carrier: Onion) -> Option<Deposit> {
         page_token(state, contact.id, carrier)?;
         let greets = !matches!(contact.status, ContactStatus::Blocked | ContactStatus::Request);

@@ -6,7 +6,7 @@ use crate::base::{ContactId, QueueId, SessionId, Timestamp};
 use crate::engine::state::shards::Shards;
 use crate::engine::state::{AttemptError, Attempts};
 
-/// What waits for one contact, and when it is tried.
+/// One contact for whom something waits, and when its node is dialled.
 #[derive(Debug, Default)]
 pub(super) struct Destination {
     /// The messages that wait, in the order of submission.

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use crate::base::limits;
 use crate::base::{ClockStep, SessionId, Timestamp};
 
-/// What is known of a destination that is to be dialled, the best first.
+/// How likely a destination is to answer, the best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::engine) enum Class {
     /// It answered last time.

@@ -94,7 +94,7 @@ pub enum Offer {
         /// The sender, as far as shown.
         sender: Sender,
     },
-    /// Not now, or not at all. [`Status::NotAvailable`] for every reason that a stranger must not learn.
+    /// The delivery is refused, for now or for good. A reason that a stranger must not learn is [`Status::NotAvailable`].
     Refused(Status),
 }
 
