@@ -174,14 +174,17 @@ impl Invitation {
     }
 
     fn parse_as(scheme: &str, text: &str) -> Result<Self, InvitationError> {
-        let text: Vec<char> = text.chars().collect();
+        // Characters that are not shown may stand anywhere, also within `rune:`.
+        let text: Vec<Shown> = (1..).zip(text.chars()).filter(|(_, character)| !is_invisible(*character)).collect();
         // Of several places the one at which most was read is what the user means.
         let mut failed = (0, InvitationError::NotAnInvitation);
         for start in beginnings(scheme, &text).take(PLACES) {
             let read = Read::from(&text, start);
             match read.whole() {
                 Some(payload) => return Self::from_payload(&payload).ok_or(InvitationError::Version),
-                None if read.characters.len() >= failed.0 => failed = (read.characters.len(), read.problem(start)),
+                None if read.characters.len() >= failed.0 => {
+                    failed = (read.characters.len(), read.problem(&text, start))
+                }
                 None => {}
             }
         }
@@ -235,61 +238,78 @@ struct Character {
     position: usize,
 }
 
-/// Where invitations of this kind may begin in a text: the places behind `rune:`, `rune://` and `rune%3A`.
-fn beginnings<'t>(scheme: &'t str, text: &'t [char]) -> impl Iterator<Item = usize> + 't {
+/// A character of the text that the user gave, and its position there.
+type Shown = (usize, char);
+
+/// Where invitations of this kind may begin in a text: the places behind `rune:`, `rune://` and `rune%3A`. Programs write a
+/// space before a colon, a colon of another width, and a dash for the hyphen of `rune-box:`.
+fn beginnings<'t>(scheme: &'t str, text: &'t [Shown]) -> impl Iterator<Item = usize> + 't {
     let name = scheme.trim_end_matches(':');
     let is = |at: usize, expected: &str| {
         let found = text.get(at..at + expected.len());
-        found.is_some_and(|found| found.iter().zip(expected.chars()).all(|(a, b)| a.eq_ignore_ascii_case(&b)))
+        let same = |found: char, expected: char| {
+            found.eq_ignore_ascii_case(&expected)
+                || (expected == '-' && is_dash(found))
+                || (expected == ':' && found == '\u{ff1a}')
+        };
+        found.is_some_and(|found| {
+            found.iter().zip(expected.chars()).all(|((_, found), expected)| same(*found, expected))
+        })
     };
+    let behind = move |at: usize, any: &[&str]| any.iter().find(|one| is(at, one)).map(|one| at + one.len());
     (0..text.len()).filter(move |at| is(*at, name)).filter_map(move |at| {
-        let colon = at + name.len();
-        let behind = [":", "%3a"].into_iter().find(|colon_as| is(colon, colon_as)).map(|found| colon + found.len())?;
-        Some(if is(behind, "//") { behind + 2 } else { behind })
+        let end = at + name.len();
+        let spaces =
+            text.get(end..)?.iter().take_while(|(_, character)| matches!(character, ' ' | '\u{a0}' | '\u{202f}'));
+        let colon = behind(end + spaces.take(1).count(), &[":", "%3a"])?;
+        Some(behind(colon, &["//", "%2f%2f"]).unwrap_or(colon))
     })
 }
 
-/// Whether a character means nothing wherever it stands: what programs put in without showing it, white space, and the
-/// dashes at which a line was broken.
-fn means_nothing(character: char) -> bool {
-    character.is_whitespace()
-        || matches!(character,
-            '-' | '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2010}'..='\u{2015}'
-            | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2212}' | '\u{fe00}'..='\u{fe0f}' | '\u{fe63}'
-            | '\u{feff}' | '\u{ff0d}')
+/// Whether a character is not shown: direction, joining, variation and other marks, and soft hyphens.
+const fn is_invisible(character: char) -> bool {
+    matches!(character,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{feff}')
+}
+
+/// Hyphens and the dashes that programs make of them.
+const fn is_dash(character: char) -> bool {
+    matches!(character, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{fe58}' | '\u{fe63}' | '\u{ff0d}')
 }
 
 /// The characters of an invitation that were read from one place on, up to one that has no place in it.
 struct Read {
     characters: Vec<Character>,
     /// The first character that has no place in it, if more of the alphabet stands behind.
-    stopped: Option<(usize, char)>,
+    stopped: Option<Shown>,
+    /// Whether there are more characters than an invitation has.
+    too_long: bool,
 }
 
 impl Read {
-    fn from(text: &[char], start: usize) -> Self {
-        let mut read = Self { characters: Vec::new(), stopped: None };
+    fn from(text: &[Shown], start: usize) -> Self {
+        let mut read = Self { characters: Vec::new(), stopped: None, too_long: false };
         // Whether only marks of a quotation were there since the line began.
         let mut at_line_start = false;
-        for (at, character) in text.iter().copied().enumerate().skip(start) {
-            let next = text.get(at + 1).copied();
+        for (at, (position, character)) in text.iter().copied().enumerate().skip(start) {
+            let next = text.get(at + 1).map(|(_, next)| *next);
             let soft_break = character == '=' && next.is_none_or(|next| matches!(next, '\r' | '\n'));
-            if means_nothing(character) || soft_break || (at_line_start && matches!(character, '>' | '|')) {
+            let quotes = at_line_start && matches!(character, '>' | '|');
+            if character.is_whitespace() || is_dash(character) || soft_break || quotes {
                 at_line_start = matches!(character, '\r' | '\n') || (at_line_start && !soft_break);
                 continue;
             }
             at_line_start = false;
-            let lower = character.to_ascii_lowercase();
-            let Some(value) = u8::try_from(lower).ok().filter(|value| ALPHABET.contains(value)) else {
-                let goes_on = next
-                    .is_some_and(|next| ALPHABET.iter().any(|known| next.eq_ignore_ascii_case(&char::from(*known))));
-                read.stopped = goes_on.then_some((at + 1, character));
+            let Some(value) = value_of(character) else {
+                read.stopped = next.and_then(value_of).map(|_| (position, character));
                 break;
             };
             if read.characters.len() >= INVITATION_CHARACTERS {
+                read.too_long = true;
                 break;
             }
-            read.characters.push(Character { value, position: at + 1 });
+            read.characters.push(Character { value, position });
         }
         read
     }
@@ -302,27 +322,36 @@ impl Read {
     fn whole(&self) -> Option<Vec<u8>> {
         let data: Vec<u8> = self.groups().flat_map(data_of).collect();
         let bytes = whole_bytes(&data);
+        // Groups are checked once, whatever ends are tried.
+        let sound = self
+            .groups()
+            .enumerate()
+            .take_while(|(index, group)| group.len() == GROUP + CHECK && is_checked(*index, group));
+        let sound = sound.count() * (GROUP + CHECK);
         let announced = ends(&bytes).map(|end| {
             let characters = ((end + SUM) * 8).div_ceil(5);
             characters + characters.div_ceil(GROUP) * CHECK
         });
         // What a later version announces is not known here: then it may be everything.
         announced.chain([self.characters.len()]).find_map(|count| {
-            let these = self.characters.get(..count)?;
-            let mut groups = these.chunks(GROUP + CHECK).enumerate();
-            let checked = groups.all(|(index, group)| is_checked(index, group));
-            let data: Vec<u8> = these.chunks(GROUP + CHECK).flat_map(data_of).collect();
-            decode(&data).filter(|_| checked)
+            let before = count.checked_sub(1)? / (GROUP + CHECK);
+            let last = self.characters.get(before * (GROUP + CHECK)..count)?;
+            let checked = before * (GROUP + CHECK) <= sound && is_checked(before, last);
+            let these = self.characters.get(..count).filter(|_| checked)?;
+            decode(&these.chunks(GROUP + CHECK).flat_map(data_of).collect::<Vec<u8>>())
         })
     }
 
-    /// Why it is not whole. `start` is where it begins.
-    fn problem(&self, start: usize) -> InvitationError {
+    /// Why it is not whole. `start` is where it begins in the text.
+    fn problem(&self, text: &[Shown], start: usize) -> InvitationError {
         let wrong = self.groups().enumerate().find(|(index, group)| !is_checked(*index, group));
-        let cut_off = || InvitationError::CutOff { length: self.characters.last().map_or(start, |last| last.position) };
+        let before = || start.checked_sub(1).and_then(|at| text.get(at)).map_or(0, |(position, _)| *position);
+        let cut_off =
+            || InvitationError::CutOff { length: self.characters.last().map_or_else(before, |last| last.position) };
         let is_short = too_short(&self.characters);
         match wrong {
             Some((_, group)) if group.len() == GROUP + CHECK => mistyped(group),
+            _ if self.too_long => InvitationError::Version,
             _ if is_short => match self.stopped {
                 Some((position, character)) => InvitationError::Character { position, character },
                 None => cut_off(),
@@ -334,6 +363,11 @@ impl Read {
             }
         }
     }
+}
+
+/// The character in lower case, if it is of the alphabet.
+fn value_of(character: char) -> Option<u8> {
+    u8::try_from(character.to_ascii_lowercase()).ok().filter(|value| ALPHABET.contains(value))
 }
 
 /// Whether the last characters of a group check those before them.

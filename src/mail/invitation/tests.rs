@@ -77,6 +77,8 @@ fn later_versions_and_extensions() {
     assert_eq!(Invitation::parse(&encode(&extended)), Ok(private()));
     let broken = [payload, &[200, 3, 1]].concat();
     assert_eq!(Invitation::parse(&encode(&broken)), Err(InvitationError::Version));
+    let endless = [payload, &[[200, 253].as_slice(), &[7; 253]].concat().repeat(11)].concat();
+    assert_eq!(Invitation::parse(&encode(&endless)), Err(InvitationError::Version), "longer than any that is known");
     for (place, value) in [(0, 2), (1, 0x83), (67, b' ')] {
         let mut other = payload.to_vec();
         other[place] = value;
@@ -127,6 +129,7 @@ fn it_is_found_in_what_a_messenger_made_of_it() {
         format!("https://example.org/?text=rune%3A{body}&x=y"),
         format!("{text},{text}"),
         format!("[{text}](rune:{body})"),
+        format!("rune%3A%2F%2F{body}"),
     ];
     for form in forms {
         assert_eq!(Invitation::parse(&form), Ok(private()), "{form}");
@@ -139,6 +142,13 @@ fn it_is_found_in_what_a_messenger_made_of_it() {
         let position = "He says: rune:".len() + first.len() + 1;
         let expected = Err(InvitationError::Character { position, character: wrong });
         assert_eq!(Invitation::parse(&form), expected, "{form}");
+    }
+    for before in ["ru\u{ad}ne\u{200b}:", "rune\u{a0}:", "rune\u{202f}: ", "Rune :", "rune\u{ff1a}"] {
+        assert_eq!(Invitation::parse(&format!("Hi {before}{body}")), Ok(private()), "{before}");
+        for dash in ["-", "\u{2011}", "\u{2013}"] {
+            let before = before.replace(['e'], &format!("e{dash}box"));
+            assert_eq!(Invitation::parse_box(&format!("Hi {before}{body}")), Ok(private()), "{before}");
+        }
     }
     let cut = format!("\"rune:{first}\"");
     assert_eq!(Invitation::parse(&cut), Err(InvitationError::CutOff { length: cut.len() - 1 }));
