@@ -103,3 +103,34 @@ impl Destinations {
         self.shown.clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Whatever changed in whatever way, readers see what there is.
+        #[test]
+        fn readers_see_every_change(changes in prop::collection::vec((0_u8..4, 0_u8..6, any::<bool>()), 0..60)) {
+            let mut destinations = Destinations::default();
+            for (number, what, look) in changes {
+                let contact = ContactId::from_bytes([number; 16]);
+                match what {
+                    0 => destinations.or_default(contact).card = true,
+                    1 => destinations.or_default(contact).failed += 1,
+                    2 => destinations.get_mut(contact).into_iter().for_each(|known| known.card = !known.card),
+                    3 => destinations.get_mut(contact).into_iter().for_each(|known| known.session = Some(SessionId(1))),
+                    4 => destinations.iter_mut().for_each(|(_, known)| known.next = Timestamp::from_secs(number.into())),
+                    _ => destinations.iter_mut().for_each(|(_, known)| (known.card, known.session) = (false, None)),
+                }
+                destinations.tidy(contact);
+                if look {
+                    let there: Vec<_> = destinations.iter().map(|(contact, known)| (contact, known.attempts())).collect();
+                    let seen = destinations.attempts();
+                    prop_assert!(seen.iter().map(|(contact, attempts)| (*contact, *attempts)).eq(there));
+                }
+            }
+        }
+    }
+}

@@ -63,33 +63,15 @@ impl fmt::Debug for Evidence {
     }
 }
 
-/// One change. [`State::apply`](crate::engine::state::State::apply) decides whether it takes effect: if its
-/// precondition no longer holds, nothing happens.
-///
-/// Each part of the state has its own kinds. Their numbers on the disk are in [`Record::kind`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Record {
-    /// What happened to the identity itself.
-    Identity(IdentityRecord),
-    /// What happened to folders and messages.
-    Mailbox(MailboxRecord),
-    /// What became of a content that a peer sent.
-    Received(ReceivedRecord),
-    /// What happened in the address book.
-    Book(BookRecord),
-    /// What happened to a message that was submitted.
-    Queue(QueueRecord),
-    /// What happened to boxes of ours and of contacts.
-    Boxes(BoxRecord),
-    /// What happened in forwarding.
-    Forwarding(ForwardingRecord),
-    /// One part of the state, as it is. Only a checkpoint has these.
-    Checkpoint(CheckpointRecord),
-}
-
-/// Hands a record to the records of its part.
+/// The records of all parts as one type, which hands each to the records of its part.
 macro_rules! rooms {
-    ($( $room:ident($records:ident) ),* $(,)?) => {
+    ($(#[$doc:meta])* Record $( $(#[$room_doc:meta])* $room:ident($records:ident) ),* $(,)?) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub enum Record {
+            $( $(#[$room_doc])* $room($records) ),*
+        }
+
         impl Record {
             /// The number of this kind of record.
             pub const fn kind(&self) -> u16 {
@@ -127,13 +109,26 @@ macro_rules! rooms {
 }
 
 rooms! {
+    /// One change. [`State::apply`](crate::engine::state::State::apply) decides whether it takes effect: if its
+    /// precondition no longer holds, nothing happens.
+    ///
+    /// Each part of the state has its own kinds. Their numbers on the disk are in [`Record::kind`].
+    Record
+    /// What happened to the identity itself.
     Identity(IdentityRecord),
+    /// What happened to folders and messages.
     Mailbox(MailboxRecord),
+    /// What became of a content that a peer sent.
     Received(ReceivedRecord),
+    /// What happened in the address book.
     Book(BookRecord),
+    /// What happened to a message that was submitted.
     Queue(QueueRecord),
+    /// What happened to boxes of ours and of contacts.
     Boxes(BoxRecord),
+    /// What happened in forwarding.
     Forwarding(ForwardingRecord),
+    /// One part of the state, as it is. Only a checkpoint has these.
     Checkpoint(CheckpointRecord),
 }
 
