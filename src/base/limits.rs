@@ -284,6 +284,10 @@ pub const RETRY_FIRST: Duration = Duration::from_secs(5 * 60);
 pub const RETRY_MAX: Duration = Duration::from_secs(4000);
 /// Delay of a retry while our own connection to the network is not up.
 pub const RETRY_OFFLINE: Duration = Duration::from_secs(30);
+/// For this long after our own network came back, a failed attempt is made again after [`RETRY_EAGER`].
+pub const EAGER_AFTER_RETURN: Duration = Duration::from_secs(3 * 60);
+/// The delay of such an attempt, and at random up to half as much again.
+pub const RETRY_EAGER: Duration = Duration::from_secs(10);
 /// After a start, waiting messages are tried at a random moment within this time: a start does not dial all contacts at
 /// once.
 pub const START_SPREAD: Duration = Duration::from_secs(10);

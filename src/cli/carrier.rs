@@ -158,6 +158,9 @@ pub(super) fn own_box(own_box: &BoxStatus) -> String {
     if let Some(error) = &own_box.last_error {
         let _ = write!(line, ": {error}");
     }
+    if let Some(problem) = &own_box.problem {
+        let _ = write!(line, "\n  {problem}");
+    }
     let (places, without) = (own_box.places, own_box.contacts_without_place);
     if without > 0 {
         let _ = write!(line, "\n  all {places} places are taken, and {without} contacts have none: rent another box");
@@ -232,6 +235,8 @@ mod tests {
             attempts: 0,
             next_at: None,
             last_error: None,
+            failing_since: None,
+            problem: None,
         };
         assert_eq!(own_box(&home), "home  open (connected)\n");
         assert_eq!(

@@ -74,7 +74,11 @@ fn standing(item: &QueuedRecipient) -> String {
         let _ = write!(line, ", next attempt {next}");
     }
     if let Some(error) = &item.last_error {
-        let _ = write!(line, " ({error})");
+        let _ = write!(line, " ({error}");
+        if let Some(since) = &item.failing_since {
+            let _ = write!(line, ", since {since}");
+        }
+        line.push(')');
     }
     match (&item.ended_at, item.state) {
         (Some(ended), _) => {
@@ -102,6 +106,7 @@ mod tests {
             may_have_arrived: false,
             late: false,
             attempts: 0,
+            failing_since: None,
             submitted_at: "2026-11-26T00:00:00Z".to_owned(),
             next_at: None,
             expires_at: "2026-12-01T00:00:00Z".to_owned(),

@@ -22,15 +22,17 @@ pub(super) fn run(context: &Context) -> Result<(), Failure> {
 fn standing(status: &Status) -> String {
     let mut words = format!("runepeer {}, process {}\n", status.version, status.pid);
     let tor = &status.tor;
-    let _ = writeln!(words, "network: {} ({} %)", tor.state, tor.percent);
+    let _ = writeln!(words, "network: {} ({} %); this machine's clock says {}", tor.state, tor.percent, status.clock);
     if let Some(reason) = &tor.blocked_reason {
         let _ = writeln!(words, "  {reason}");
     }
     for identity in &status.identities {
-        let reachable = match (identity.listen, identity.reachable) {
-            (Listen::Never, _) => "by its boxes only",
-            (Listen::Always, true) => "reachable",
-            (Listen::Always, false) => "not reachable yet",
+        let reachable = match (identity.listen, identity.reachable, &identity.checked_at) {
+            (Listen::Never, ..) => "by its boxes only".to_owned(),
+            (Listen::Always, true, Some(checked)) => format!("reachable, tried {checked}"),
+            (Listen::Always, true, None) => "reachable".to_owned(),
+            (Listen::Always, false, Some(checked)) => format!("not reachable, tried {checked}"),
+            (Listen::Always, false, None) => "not reachable yet".to_owned(),
         };
         let _ = writeln!(words, "{}: {} ({reachable})", identity.name, identity.address);
         if let Some(problem) = &identity.problem {

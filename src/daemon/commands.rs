@@ -183,8 +183,8 @@ impl Commands {
             address: account.address.to_string(),
             reachable: account.is_reachable(),
             listen: listens(account),
-            problem: problem(account).map(str::to_owned),
-            checked_at: now().rfc3339(),
+            problem: problem(account),
+            checked_at: account.presence.borrow().checked.map(|checked| checked.rfc3339()),
             contacts: account.snapshot.borrow().book.contacts().count(),
         });
         let snapshots = || accounts.iter().map(|account| account.snapshot.borrow().clone());
@@ -192,6 +192,7 @@ impl Commands {
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
+            clock: now().rfc3339(),
             identities: identities.collect(),
             listen: self
                 .listening
@@ -200,6 +201,7 @@ impl Commands {
                 state: network.state.as_str().to_owned(),
                 percent: network.percent,
                 blocked_reason: network.blocked_reason,
+                gone_since: network.gone_since.map(|since| since.rfc3339()),
             },
             carrier: self.carrier.status(),
             carriers: snapshots().flat_map(|snapshot| boxes::list(&snapshot)).collect(),
@@ -248,12 +250,23 @@ fn has_open_box(account: &LocalAccount) -> bool {
     account.snapshot.borrow().boxes.own().any(|own_box| own_box.is_open())
 }
 
-/// Why no peer reaches an identity, where its owner caused that.
-fn problem(account: &LocalAccount) -> Option<&'static str> {
-    let cut_off = account.snapshot.borrow().hidden && !has_open_box(account);
-    cut_off.then_some(
-        "nobody can reach it: it does not listen, and has no box that works (runepeer carrier add, or runepeer identity set --listen always)",
-    )
+/// Why no peer reaches an identity, where that is known.
+fn problem(account: &LocalAccount) -> Option<String> {
+    if account.snapshot.borrow().hidden {
+        let cut_off = !has_open_box(account);
+        return cut_off.then(|| {
+            "nobody can reach it: it does not listen, and has no box that works (runepeer carrier add, or runepeer \
+             identity set --listen always)"
+                .to_owned()
+        });
+    }
+    account.presence.borrow().cut_since.map(|since| {
+        format!(
+            "nobody gets through to it since {}, although the network answers; it is being published anew, and your \
+             contacts leave mail in your boxes or try again later",
+            since.rfc3339()
+        )
+    })
 }
 
 fn listens(account: &LocalAccount) -> Listen {

@@ -8,6 +8,7 @@ pub(super) mod crypto;
 pub(super) mod driver;
 pub(super) mod folded;
 pub(super) mod images;
+pub(super) mod presence;
 pub(super) mod publishing;
 pub(super) mod restored;
 pub(super) mod sessions;
@@ -20,6 +21,7 @@ use tokio::sync::{mpsc, watch};
 use self::crypto::Pool;
 use self::driver::{Driver, DriverHandle, Shell};
 use self::images::Images;
+use self::presence::Presence;
 use self::publishing::Network;
 use self::supervision::Supervisor;
 use crate::base::{IdentityId, OnionSeed};
@@ -49,8 +51,8 @@ pub(super) struct Tasks {
 /// The handles by which the rest of the daemon reaches a running machine.
 pub(super) struct Reached<R> {
     pub(super) requests: mpsc::Sender<R>,
-    /// Whether peers can find its onion now.
-    pub(super) reachable: watch::Receiver<bool>,
+    /// Whether peers reach its onion.
+    pub(super) presence: watch::Receiver<Presence>,
 }
 
 impl Runtime {
@@ -63,9 +65,10 @@ impl Runtime {
         images: Images,
         onion: Published,
     ) -> Reached<S::Request> {
-        let (driver, DriverHandle { requests, incoming }) = Driver::new(machine, shell, images, self.pool.clone());
+        let (mut driver, DriverHandle { requests, incoming }) = Driver::new(machine, shell, images, self.pool.clone());
+        driver.watch_network(self.network.changes());
         self.supervisor.drive(tasks.driver, driver.run(self.supervisor.stopping()));
-        let reachable = self.network.publish(&self.supervisor, tasks.publishing, onion, incoming);
-        Reached { requests, reachable }
+        let presence = self.network.publish(&self.supervisor, tasks.publishing, onion, incoming);
+        Reached { requests, presence }
     }
 }

@@ -130,6 +130,8 @@ pub enum Input {
     /// The clock was set, or the machine slept: the time jumped by at least
     /// [`CLOCK_STEP`](crate::base::limits::CLOCK_STEP).
     ClockSet(ClockStep),
+    /// The network is back after it was gone, or after the machine slept.
+    NetworkBack,
     /// Whether the disk has so little space that new mail is refused.
     DiskLow(bool),
 }

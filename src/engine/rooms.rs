@@ -58,6 +58,13 @@ impl Rooms {
         self.forwarding.clock_set(step, now, rng);
     }
 
+    /// The network is back: what failed meanwhile says nothing about those who were dialled.
+    pub(in crate::engine) fn network_back(&mut self, now: Timestamp, rng: &mut dyn Rng) {
+        self.deliver.network_back(now, rng);
+        self.boxes.network_back(now, rng);
+        self.forwarding.network_back(now, rng);
+    }
+
     /// The session that is one too many of its kind.
     pub(in crate::engine) fn surplus(&self) -> Option<SessionId> {
         let surplus = self.deliver.surplus().or_else(|| self.boxes.surplus());

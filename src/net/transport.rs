@@ -16,7 +16,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
-use crate::base::{ContactId, IdentityId, Onion, OnionSeed, limits};
+use crate::base::{ContactId, IdentityId, Onion, OnionSeed, Timestamp, limits};
 
 /// A boxed future of a transport.
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -89,22 +89,24 @@ pub struct TransportStatus {
     pub percent: u8,
     /// If `Blocked`: a sentence that names the obstacle and the remedy. It names no address and no peer.
     pub blocked_reason: Option<String>,
+    /// Since when the network, which answered before, does not.
+    pub gone_since: Option<Timestamp>,
 }
 
 impl TransportStatus {
     /// The status before anything was tried.
     pub const fn starting() -> Self {
-        Self { state: TransportState::Starting, percent: 0, blocked_reason: None }
+        Self { state: TransportState::Starting, percent: 0, blocked_reason: None, gone_since: None }
     }
 
     /// The status once peers can be reached.
     pub const fn ready() -> Self {
-        Self { state: TransportState::Ready, percent: 100, blocked_reason: None }
+        Self { state: TransportState::Ready, percent: 100, blocked_reason: None, gone_since: None }
     }
 
     /// The status after the end.
     pub const fn stopped() -> Self {
-        Self { state: TransportState::Stopped, percent: 0, blocked_reason: None }
+        Self { state: TransportState::Stopped, percent: 0, blocked_reason: None, gone_since: None }
     }
 }
 
@@ -248,6 +250,16 @@ impl Listener {
         incoming: mpsc::Receiver<Box<dyn Stream>>,
     ) -> Self {
         Self { onion, incoming, reachability, _guard: guard() }
+    }
+
+    /// A listener that a test feeds.
+    #[cfg(test)]
+    pub(crate) fn for_tests(
+        onion: Onion,
+        reachability: watch::Receiver<Reachability>,
+        incoming: mpsc::Receiver<Box<dyn Stream>>,
+    ) -> Self {
+        Self::new(onion, reachability, || Box::new(()), incoming)
     }
 
     /// The onion under which peers find it.

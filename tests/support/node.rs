@@ -170,6 +170,20 @@ impl Node {
         std::fs::read_to_string(path).unwrap_or_default()
     }
 
+    /// Lets a daemon that was stopped where it is go on.
+    pub(crate) fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// How much memory its daemon uses, in KiB, and how many descriptors it has open.
+    pub(crate) fn memory_and_descriptors(&self) -> (u64, usize) {
+        let process = format!("/proc/{}", self.process.as_ref().expect("started").id());
+        let status = std::fs::read_to_string(format!("{process}/status")).unwrap();
+        let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let memory = memory.trim().trim_end_matches(" kB").parse().unwrap();
+        (memory, std::fs::read_dir(format!("{process}/fd")).unwrap().count())
+    }
+
     /// Stops the daemon where it is: it says nothing more.
     pub(crate) fn pause(&self) {
         let process = self.process.as_ref().expect("started");

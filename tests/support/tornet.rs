@@ -7,9 +7,11 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use runepeer::base::Timestamp;
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::runner::Missing;
 use super::{free_ports, program, temp_dir, wait_for};
@@ -24,7 +26,10 @@ const CONSENSUS: Duration = Duration::from_secs(90);
 /// The network; stops when dropped.
 pub(crate) struct TorNet {
     table: toml::Table,
-    processes: Vec<Child>,
+    /// The authority and the relays.
+    processes: Mutex<Vec<Child>>,
+    tor: PathBuf,
+    homes: Vec<PathBuf>,
     /// Last: the processes go before their files.
     _dir: Option<tempfile::TempDir>,
 }
@@ -60,6 +65,37 @@ impl TorNet {
         self.table.clone()
     }
 
+    fn processes(&self) -> MutexGuard<'_, Vec<Child>> {
+        self.processes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn signal(&self, signal: Signal) {
+        self.processes().iter().for_each(|process| kill_process(Pid::from_child(process), signal).unwrap());
+    }
+
+    /// Stops all relays where they are: their connections stay open, and nothing comes from them.
+    pub(crate) fn stop_relays(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets the relays go on.
+    pub(crate) fn continue_relays(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Ends all relays: their connections break.
+    pub(crate) fn kill_relays(&self) {
+        for mut process in std::mem::take(&mut *self.processes()) {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+
+    /// Starts the relays that were killed, with the keys and the consensus that they had.
+    pub(crate) fn start_relays(&self) {
+        *self.processes() = self.homes.iter().map(|home| spawn(&self.tor, home)).collect();
+    }
+
     fn try_start(programs: &Programs, round: u64) -> Option<Self> {
         let dir = temp_dir();
         let [dir_port, ports @ ..] = free_ports::<{ RELAYS + 2 }>();
@@ -78,7 +114,8 @@ impl TorNet {
             fs::write(home.join("torrc"), lines).unwrap();
         }
         just_after_a_round(Duration::from_secs(round));
-        let processes = names.iter().map(|name| spawn(&programs.tor, &dir.path().join(name))).collect();
+        let homes: Vec<_> = names.iter().map(|name| dir.path().join(name)).collect();
+        let processes = Mutex::new(homes.iter().map(|home| spawn(&programs.tor, home)).collect());
         let consensus = dir.path().join("auth/cached-microdesc-consensus");
         let table = node_table(&authority);
         let kept = if std::env::var_os("RUNEPEER_KEEP_TORNET").is_some() {
@@ -88,7 +125,7 @@ impl TorNet {
             Some(dir)
         };
         // From here on a panic stops the processes too.
-        let network = Self { table, processes, _dir: kept };
+        let network = Self { table, processes, tor: programs.tor.clone(), homes, _dir: kept };
         let relays = wait_for("a consensus of the private Tor network", CONSENSUS, || {
             let text = fs::read_to_string(&consensus).ok()?;
             Some(text.lines().filter(|line| line.starts_with("r ")).count())
@@ -99,12 +136,7 @@ impl TorNet {
 
 impl Drop for TorNet {
     fn drop(&mut self) {
-        for process in &mut self.processes {
-            let _ = process.kill();
-        }
-        for process in &mut self.processes {
-            let _ = process.wait();
-        }
+        self.kill_relays();
     }
 }
 

@@ -34,6 +34,10 @@ pub struct BoxStatus {
     pub contacts_without_place: usize,
     /// Attempts in a row that did not reach the carrier.
     pub attempts: u32,
+    /// When the first of these failed.
+    pub failing_since: Option<String>,
+    /// What is wrong with the box, what that means for mail, and what to do.
+    pub problem: Option<String>,
     /// When the next attempt is.
     pub next_at: Option<String>,
     /// Why the last attempt failed.

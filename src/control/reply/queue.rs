@@ -28,6 +28,8 @@ pub struct QueuedRecipient {
     pub late: bool,
     /// Attempts in a row that did not reach the recipient.
     pub attempts: u32,
+    /// When the first of these failed.
+    pub failing_since: Option<String>,
     /// When it was submitted.
     pub submitted_at: String,
     /// When the next attempt is.

@@ -11,6 +11,8 @@ pub struct Status {
     pub version: String,
     /// The daemon's process.
     pub pid: u32,
+    /// The time of this answer, by this machine's clock.
+    pub clock: String,
     /// The identities.
     pub identities: Vec<IdentityStatus>,
     /// Where mail programs connect; null where there is no identity.
@@ -36,14 +38,14 @@ pub struct IdentityStatus {
     pub name: String,
     /// Its address.
     pub address: String,
-    /// Whether its onion is published.
+    /// Whether peers reach its onion: the daemon looked, as a peer would.
     pub reachable: bool,
     /// Whether its onion is to be published.
     pub listen: Listen,
-    /// Why no peer can reach it, where its owner caused that.
+    /// Why no peer can reach it, where that is known.
     pub problem: Option<String>,
-    /// When this was true.
-    pub checked_at: String,
+    /// When the daemon looked last whether peers reach it; null where it has not looked yet.
+    pub checked_at: Option<String>,
     /// How many contacts it has.
     pub contacts: usize,
 }
@@ -66,6 +68,8 @@ pub struct Network {
     pub percent: u8,
     /// Why it makes no progress.
     pub blocked_reason: Option<String>,
+    /// Since when the network, which answered before, does not.
+    pub gone_since: Option<String>,
 }
 
 /// The disk of the data directory.

@@ -12,6 +12,7 @@ use crate::engine::state::boxes::Check;
 use crate::engine::state::boxes::own::BoxKeys;
 use crate::engine::state::boxes::own::{OwnBox, Stage};
 use crate::engine::state::profile::SecretBytes;
+use crate::engine::state::{AttemptError, Attempts};
 use crate::engine::{Request, Snapshot};
 use crate::mail::Invitation;
 use crate::pgp;
@@ -85,8 +86,29 @@ fn describe(snapshot: &Snapshot, own_box: &OwnBox) -> BoxStatus {
         places: own_box.seats.len(),
         contacts_without_place: if own_box.has_seat() { 0 } else { without },
         attempts: attempts.failed,
+        failing_since: attempts.failing_since.map(crate::base::Timestamp::rfc3339),
+        problem: problem(own_box, attempts),
         next_at: attempts.next.map(crate::base::Timestamp::rfc3339),
         last_error: attempts.last_error.map(|error| error.to_string()),
+    }
+}
+
+/// What is wrong with a box, what that means for mail, and what to do.
+fn problem(own_box: &OwnBox, attempts: Attempts) -> Option<String> {
+    match (attempts.last_error?, attempts.failing_since) {
+        (AttemptError::Refused, _) => Some(format!(
+            "its carrier refuses it: no mail can be left there any more, and what your contacts send waits at their \
+             nodes. Ask its owner, or rent another box (runepeer carrier add) and give this one up (runepeer carrier rm \
+             {})",
+            own_box.name
+        )),
+        (AttemptError::Offline | AttemptError::Local, _) | (_, None) => None,
+        (_, Some(since)) => Some(format!(
+            "its carrier has not answered since {}: mail that lies there comes when it is back; new mail for you comes \
+             straight to this node while it is online, and otherwise waits at its senders. If it stays away, rent \
+             another box: runepeer carrier add",
+            since.rfc3339()
+        )),
     }
 }
 

@@ -109,6 +109,7 @@ fn row(snapshot: &Snapshot, queued: &Queued, contact: ContactId, recipient: &Rec
         may_have_arrived: waits && !recipient.sent.is_empty(),
         late: queued.delayed,
         attempts: attempts.failed,
+        failing_since: attempts.failing_since.map(Timestamp::rfc3339),
         submitted_at: queued.submitted.rfc3339(),
         next_at: attempts.next.map(Timestamp::rfc3339),
         expires_at: queued.expires.rfc3339(),

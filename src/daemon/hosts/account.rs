@@ -10,6 +10,7 @@ use super::identity::Asked;
 use super::passwords::{self, Verifier};
 use crate::base::BodyId;
 use crate::daemon::runtime::crypto::Pool;
+use crate::daemon::runtime::presence::Presence;
 use crate::engine::{Request, RequestError, Response, Snapshot};
 use crate::gateway::account::{Account, Accounts, Later, ReadError};
 use crate::mail::Address;
@@ -24,13 +25,13 @@ pub(in crate::daemon) struct LocalAccount {
     pub(in crate::daemon) snapshot: watch::Receiver<Arc<Snapshot>>,
     pub(in crate::daemon) log: Arc<Log>,
     pub(in crate::daemon) view: Arc<IdentityView>,
-    pub(in crate::daemon) reachable: watch::Receiver<bool>,
+    pub(in crate::daemon) presence: watch::Receiver<Presence>,
 }
 
 impl LocalAccount {
     /// Whether peers can find the identity's onion now.
     pub(in crate::daemon) fn is_reachable(&self) -> bool {
-        *self.reachable.borrow()
+        self.presence.borrow().reachable
     }
 
     /// Asks the machine for a change.

@@ -177,12 +177,12 @@ async fn a_running_node_knows_its_own_looks_at_its_addresses() {
     let home = home();
     let node = node(home.path()).await;
     let account = Arc::clone(node.registry.all().first().unwrap());
-    let mut reachable = account.reachable.clone();
-    reachable.wait_for(|reachable| *reachable).await.unwrap();
+    let mut presence = account.presence.clone();
+    presence.wait_for(|presence| presence.reachable).await.unwrap();
     let found = node.runtime.network.lookout.look(&*node.runtime.network.transport, account.address.onion()).await;
     assert_eq!(found, Look::Own);
     let carrier = node.carrier.current().unwrap();
-    carrier.reachable.clone().wait_for(|reachable| *reachable).await.unwrap();
+    carrier.presence.clone().wait_for(|presence| presence.reachable).await.unwrap();
     let found = node.runtime.network.lookout.look(&*node.runtime.network.transport, carrier.address.onion()).await;
     assert_eq!(found, Look::Own);
     node.stop().await;
@@ -193,13 +193,13 @@ async fn a_copy_of_a_node_that_runs_ends_before_it_publishes_anything_and_says_w
     let home = home();
     let original = node(home.path()).await;
     let account = Arc::clone(original.registry.all().first().unwrap());
-    account.reachable.clone().wait_for(|reachable| *reachable).await.unwrap();
+    account.presence.clone().wait_for(|presence| presence.reachable).await.unwrap();
     copy(&home.path().join("data"), &home.path().join("copy"));
     let copy = started(home.path(), "copy", None).await;
     let ended = tokio::time::timeout(Duration::from_secs(10), copy.stop_requested()).await;
     let failure = ended.expect("the copy goes on").unwrap_err();
     assert!(failure.code == Code::Busy && failure.message.contains("another node answers"), "{failure}");
     copy.stop().await;
-    assert!(*account.reachable.borrow(), "the original is not disturbed");
+    assert!(account.is_reachable(), "the original is not disturbed");
     original.stop().await;
 }

@@ -19,7 +19,7 @@ use super::sessions::{Heard, News, Sessions};
 use super::upkeep::Upkeep;
 use crate::base::{ClockStep, SessionId, Timestamp, limits};
 use crate::engine::io::{CommitError, Durability, NewBody};
-use crate::net::Stream;
+use crate::net::{Stream, TransportState, TransportStatus};
 use crate::store::Log;
 
 /// Requests that wait for the machine.
@@ -54,6 +54,10 @@ pub(in crate::daemon) trait Machine: Send + 'static {
     fn accepted(session: SessionId) -> Self::Input;
     /// The clock was set.
     fn clock_set(step: ClockStep) -> Self::Input;
+    /// The network is back after it was gone; `None` for a machine that does nothing then.
+    fn network_back() -> Option<Self::Input> {
+        None
+    }
     /// The disk is nearly full, or no longer is.
     fn disk_low(low: bool) -> Self::Input;
     /// Something happened.
@@ -136,6 +140,7 @@ enum Event<I, R> {
     Request(R),
     Incoming(Box<dyn Stream>),
     Drained,
+    NetworkBack,
     Timeout,
     Stop,
 }
@@ -207,8 +212,36 @@ pub(in crate::daemon) struct Driver<S: Shell> {
     disk_low: bool,
     disk_checked: tokio::time::Instant,
     clock: Clock,
+    network: Returns,
     upkeep: Upkeep,
     pub(in crate::daemon) images: Images,
+}
+
+/// Notices that the network is back after it was gone.
+#[derive(Default)]
+struct Returns {
+    status: Option<watch::Receiver<TransportStatus>>,
+    /// Whether it was there once, and whether it went since.
+    was_there: bool,
+    went: bool,
+}
+
+impl Returns {
+    /// Returns when the network is back. Safe to cancel.
+    async fn next(&mut self) {
+        loop {
+            let Some(status) = &mut self.status else { return std::future::pending().await };
+            let there = status.borrow_and_update().state == TransportState::Ready;
+            if there && std::mem::take(&mut self.went) {
+                return;
+            }
+            self.was_there |= there;
+            self.went = self.was_there && !there;
+            if status.changed().await.is_err() {
+                self.status = None;
+            }
+        }
+    }
 }
 
 impl<S: Shell> Driver<S> {
@@ -237,10 +270,16 @@ impl<S: Shell> Driver<S> {
             disk_low: false,
             disk_checked,
             clock,
+            network: Returns::default(),
             upkeep,
             images,
         };
         (driver, DriverHandle { requests: request_sender, incoming: incoming_sender })
+    }
+
+    /// Has the machine told when the network is back after it was gone.
+    pub(in crate::daemon) fn watch_network(&mut self, status: watch::Receiver<TransportStatus>) {
+        self.network = Returns { status: Some(status), ..Returns::default() };
     }
 
     /// Runs until told to stop, until every [`DriverHandle`] is gone or until it cannot go on; then lets the commits
@@ -285,6 +324,10 @@ impl<S: Shell> Driver<S> {
                 }
             }
             Event::Request(request) => self.shell.request(request),
+            Event::NetworkBack => match S::Machine::network_back() {
+                Some(input) => input,
+                None => return true,
+            },
             Event::Incoming(stream) => S::Machine::accepted(self.hands.sessions.accept(stream)),
         };
         self.handle(input);
@@ -294,13 +337,14 @@ impl<S: Shell> Driver<S> {
     async fn next(&mut self, stop: &mut watch::Receiver<bool>) -> Event<InputOf<S>, S::Request> {
         let nap =
             self.machine.poll_timeout().map_or(LONGEST_SLEEP, |deadline| deadline.since(now()).min(LONGEST_SLEEP));
-        let Self { completions, hands, requests, incoming, upkeep, .. } = self;
+        let Self { completions, hands, requests, incoming, network, upkeep, .. } = self;
         // No order among these: peers that never pause must not keep gateways and deadlines waiting.
         let others = async {
             tokio::select! {
                 news = hands.sessions.next() => news.map_or(Event::Drained, Event::Session),
                 request = requests.recv() => request.map_or(Event::Stop, Event::Request),
                 Some(stream) = incoming.recv() => Event::Incoming(stream),
+                () = network.next() => Event::NetworkBack,
                 () = sleep(nap) => Event::Timeout,
             }
         };

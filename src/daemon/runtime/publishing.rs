@@ -7,16 +7,17 @@ use tokio::sync::{mpsc, watch};
 
 use super::Published;
 use super::driver::stopped;
+use super::presence::{Presence, Served, Watched};
 use super::supervision::Supervisor;
 use super::twin::{Lookout, Search};
 use crate::base::{IdentityId, Onion, OnionSeed};
-use crate::net::{Listener, Stream, Transport, TransportState, TransportStatus};
+use crate::net::{Stream, Transport, TransportState, TransportStatus};
 
 /// How long after a failure an onion is published again.
 const PUBLISH_AGAIN: Duration = Duration::from_secs(5);
 
 /// Takes the streams of peers that connect.
-type Incoming = mpsc::Sender<Box<dyn Stream>>;
+pub(super) type Incoming = mpsc::Sender<Box<dyn Stream>>;
 
 /// The network as the machines of a node use it.
 pub(in crate::daemon) struct Network {
@@ -36,6 +37,11 @@ impl Network {
         self.status.borrow().clone()
     }
 
+    /// Signals each change of that status.
+    pub(in crate::daemon) fn changes(&self) -> watch::Receiver<TransportStatus> {
+        self.status.clone()
+    }
+
     /// Returns when the transport has stopped, or its status is no longer reported.
     pub(in crate::daemon) fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut status = self.status.clone();
@@ -49,22 +55,18 @@ impl Network {
         self.transport.stop().await;
     }
 
-    /// Publishes an onion while it is wanted, and hands its streams to a driver; says whether it is reachable.
+    /// Publishes an onion while it is wanted, and hands its streams to a driver; says whether peers reach it.
     pub(in crate::daemon) fn publish(
         &self,
         supervisor: &Supervisor,
         part: &'static str,
         onion: Published,
         incoming: Incoming,
-    ) -> watch::Receiver<bool> {
+    ) -> watch::Receiver<Presence> {
         let Published { id, seed, mut wanted } = onion;
-        let (reachable, receiver) = watch::channel(false);
-        let search = Search {
-            lookout: Arc::clone(&self.lookout),
-            transport: Arc::clone(&self.transport),
-            onion: Onion::of_seed(&seed),
-            ending: supervisor.ending().clone(),
-        };
+        let (presence, receiver) = watch::channel(Presence::default());
+        let (lookout, transport) = (Arc::clone(&self.lookout), Arc::clone(&self.transport));
+        let search = Search::new(lookout, transport, Onion::of_seed(&seed), supervisor.ending().clone());
         let mut stop = supervisor.stopping();
         supervisor.spawn(part, async move {
             let published = async {
@@ -78,10 +80,10 @@ impl Network {
                     }
                     let mut no_longer = wanted.clone();
                     tokio::select! {
-                        () = publish(&search, id, &seed, &incoming, &reachable) => return,
+                        () = publish(&search, id, &seed, &incoming, &presence) => return,
                         Ok(_) = no_longer.wait_for(|wanted| !*wanted) => {}
                     }
-                    reachable.send_replace(false);
+                    presence.send_replace(Presence::default());
                 }
             };
             let searched = async {
@@ -104,14 +106,18 @@ async fn publish(
     id: IdentityId,
     seed: &OnionSeed,
     incoming: &Incoming,
-    reachable: &watch::Sender<bool>,
+    presence: &watch::Sender<Presence>,
 ) {
     let mut told = None;
+    let mut watched = Watched::new(search, presence);
     while !incoming.is_closed() {
         match search.transport.listen(id, seed).await {
             Ok(listener) => {
-                accept(listener, &search.lookout, incoming, reachable).await;
                 told = None;
+                if watched.serve(listener, incoming).await == Served::Cut {
+                    tracing::info!("an onion that nobody reaches is published anew");
+                    continue;
+                }
             }
             // A failure is logged once, and not at every try.
             Err(error) if told.as_ref() != Some(&error) => {
@@ -120,25 +126,8 @@ async fn publish(
             }
             Err(_) => {}
         }
-        reachable.send_replace(false);
+        presence.send_modify(|presence| presence.reachable = false);
         tokio::time::sleep(PUBLISH_AGAIN).await;
-    }
-}
-
-/// Hands over streams until the service ends.
-async fn accept(mut listener: Listener, lookout: &Arc<Lookout>, incoming: &Incoming, reachable: &watch::Sender<bool>) {
-    let mut reachability = listener.reachability();
-    reachable.send_replace(reachability.borrow_and_update().is_reachable());
-    loop {
-        tokio::select! {
-            stream = listener.accept() => match stream {
-                Some(stream) => if incoming.send(lookout.watch(stream)).await.is_err() { return },
-                None => return,
-            },
-            Ok(()) = reachability.changed() => {
-                reachable.send_replace(reachability.borrow_and_update().is_reachable());
-            }
-        }
     }
 }
 
@@ -152,7 +141,7 @@ mod tests {
     use tracing_subscriber::fmt::MakeWriter;
 
     use super::*;
-    use crate::net::{DialError, Isolation, Later, ListenError};
+    use crate::net::{DialError, Isolation, Later, ListenError, Listener};
 
     /// A network that refuses to publish, for these reasons one after the other, and then hangs.
     struct Refusing(Mutex<VecDeque<ListenError>>);
@@ -219,14 +208,14 @@ mod tests {
         let refusing = Arc::new(Refusing(Mutex::new(reasons.into())));
         let (seed, ending) = (OnionSeed::from_bytes([1; 32]), watch::Sender::new(None));
         let (onion, transport) = (Onion::of_seed(&seed), Arc::clone(&refusing) as Arc<dyn Transport>);
-        let search = Search { lookout: Arc::default(), transport, onion, ending };
+        let search = Search::new(Arc::default(), transport, onion, ending);
         let (incoming, _connections) = mpsc::channel(1);
-        let reachable = watch::channel(true).0;
+        let reachable = watch::Sender::new(Presence { reachable: true, ..Presence::default() });
         let begun = tokio::time::Instant::now();
         let published = publish(&search, IdentityId::from_bytes([1; 16]), &seed, &incoming, &reachable);
         assert!(timeout(7 * PUBLISH_AGAIN, published).await.is_err(), "it goes on trying");
         assert!(refusing.0.lock().unwrap().is_empty() && begun.elapsed() == 7 * PUBLISH_AGAIN);
-        assert!(!*reachable.borrow());
+        assert!(!reachable.borrow().reachable);
         let said = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
         let reasons = ["already published", "answers for another name", "already published"];
         assert_eq!(said.lines().count(), reasons.len(), "{said}");
@@ -240,11 +229,10 @@ mod tests {
     async fn nobody_publishes_for_a_driver_that_is_gone() {
         let refusing = Refusing(Mutex::new([ListenError::InUse].into()));
         let (seed, ending) = (OnionSeed::from_bytes([1; 32]), watch::Sender::new(None));
-        let search =
-            Search { lookout: Arc::default(), transport: Arc::new(refusing), onion: Onion::of_seed(&seed), ending };
+        let search = Search::new(Arc::default(), Arc::new(refusing), Onion::of_seed(&seed), ending);
         let (incoming, connections) = mpsc::channel(1);
         drop(connections);
-        let reachable = watch::channel(true).0;
+        let reachable = watch::Sender::new(Presence { reachable: true, ..Presence::default() });
         let published = publish(&search, IdentityId::from_bytes([1; 16]), &seed, &incoming, &reachable);
         assert!(timeout(PUBLISH_AGAIN, published).await.is_ok());
     }

@@ -14,8 +14,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, ReadBuf};
-use tokio::sync::oneshot;
-use tokio::time::{sleep, timeout};
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::supervision::Ending;
 use crate::base::{Onion, Rng};
@@ -51,8 +51,17 @@ pub(in crate::daemon) enum Look {
     Own,
     /// Another node answered.
     Another,
-    /// No node answered, or it is not known which one did.
-    Unknown,
+    /// Somebody took the connection, and it is not known who.
+    Silent,
+    /// Nobody was reached.
+    Unreached,
+}
+
+/// A look that is over.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::daemon) struct Looked {
+    pub(in crate::daemon) found: Look,
+    pub(in crate::daemon) begun: Instant,
 }
 
 /// The looks of this process that are under way.
@@ -90,11 +99,11 @@ impl Lookout {
 
     /// Dials this onion, and finds out whether this process or another one answers there.
     pub(in crate::daemon) async fn look(&self, transport: &dyn Transport, onion: Onion) -> Look {
-        let Ok(mut stream) = transport.dial(onion, Isolation::Fresh).await else { return Look::Unknown };
+        let Ok(mut stream) = transport.dial(onion, Isolation::Fresh).await else { return Look::Unreached };
         let (line, mut arrived) = self.open();
         let answered = async {
             if stream.write_all(&line).await.is_err() || stream.flush().await.is_err() {
-                return Look::Unknown;
+                return Look::Silent;
             }
             let (mut said, mut line) = (BufReader::new(stream.take(ANSWER)), Vec::new());
             while matches!(said.read_until(b'\n', &mut line).await, Ok(1..)) {
@@ -104,16 +113,16 @@ impl Lookout {
                 line.clear();
             }
             // The node is busy or gone; in either case it did not answer the line.
-            Look::Unknown
+            Look::Silent
         };
         let found = tokio::select! {
             biased;
             Ok(()) = &mut arrived => Look::Own,
-            found = timeout(LOOK, answered) => found.unwrap_or(Look::Unknown),
+            found = timeout(LOOK, answered) => found.unwrap_or(Look::Silent),
         };
         self.looks().remove(&line);
         // The end of the stream may be noticed earlier than the arrival of the line.
-        if found == Look::Unknown && arrived.try_recv().is_ok() { Look::Own } else { found }
+        if found == Look::Silent && arrived.try_recv().is_ok() { Look::Own } else { found }
     }
 }
 
@@ -202,15 +211,37 @@ impl AsyncWrite for Watched {
     }
 }
 
-/// Looks for another node, for one onion.
+/// Looks at one onion, for another node and for whether peers reach it.
 pub(in crate::daemon) struct Search {
     pub(in crate::daemon) lookout: Arc<Lookout>,
     pub(in crate::daemon) transport: Arc<dyn Transport>,
     pub(in crate::daemon) onion: Onion,
-    pub(in crate::daemon) ending: tokio::sync::watch::Sender<Option<Ending>>,
+    pub(in crate::daemon) ending: watch::Sender<Option<Ending>>,
+    /// The last look.
+    looked: watch::Sender<Option<Looked>>,
+    wanted: Notify,
 }
 
 impl Search {
+    pub(in crate::daemon) fn new(
+        lookout: Arc<Lookout>,
+        transport: Arc<dyn Transport>,
+        onion: Onion,
+        ending: watch::Sender<Option<Ending>>,
+    ) -> Self {
+        Self { lookout, transport, onion, ending, looked: watch::Sender::new(None), wanted: Notify::new() }
+    }
+
+    /// The looks from now on.
+    pub(in crate::daemon) fn looked(&self) -> watch::Receiver<Option<Looked>> {
+        self.looked.subscribe()
+    }
+
+    /// Has the next look taken now.
+    pub(in crate::daemon) fn look_now(&self) {
+        self.wanted.notify_one();
+    }
+
     /// Looks before anything is published, if the network is ready; `false` where the node has to end.
     pub(in crate::daemon) async fn first(&self) -> bool {
         if self.transport.status().borrow().state != TransportState::Ready {
@@ -231,17 +262,23 @@ impl Search {
         !is_taken
     }
 
-    /// Looks now and then, at random times; returns once another node was found.
+    /// Looks now and then, at random times, and where that is wanted; returns once another node was found.
     pub(in crate::daemon) async fn now_and_then(&self) {
-        let mut wait = SOON;
+        let mut planned = Instant::now() + some_seconds(SOON);
         loop {
-            sleep(some_seconds(wait)).await;
-            wait = NOW_AND_THEN;
-            let mut found = 0;
-            while found < CERTAIN && self.lookout.look(&*self.transport, self.onion).await == Look::Another {
-                found += 1;
+            tokio::select! {
+                () = sleep_until(planned) => planned = Instant::now() + some_seconds(NOW_AND_THEN),
+                () = self.wanted.notified() => {}
             }
-            if found == CERTAIN {
+            for _ in 0..CERTAIN {
+                let begun = Instant::now();
+                let found = self.lookout.look(&*self.transport, self.onion).await;
+                self.looked.send_replace(Some(Looked { found, begun }));
+                if found != Look::Another {
+                    break;
+                }
+            }
+            if self.looked.borrow().is_some_and(|last| last.found == Look::Another) {
                 return self.end();
             }
         }
@@ -262,7 +299,8 @@ fn some_seconds((least, more): (u64, u64)) -> Duration {
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 mod tests {
     use tokio::io::DuplexStream;
-    use tokio::sync::{mpsc, watch};
+    use tokio::sync::mpsc;
+    use tokio::time::sleep;
 
     use super::*;
     use crate::base::{IdentityId, OnionSeed};
@@ -355,7 +393,7 @@ mod tests {
         tokio::spawn(serve(Arc::default(), incoming, true));
         let ending = watch::Sender::new(None);
         let onion = Onion::of_seed(&OnionSeed::from_bytes([1; 32]));
-        let crowded = Search { lookout: own, transport: Network::of(sender), onion, ending };
+        let crowded = Search::new(own, Network::of(sender), onion, ending);
         assert!(timeout(Duration::from_secs(86_400), crowded.now_and_then()).await.is_err());
     }
 
@@ -363,7 +401,7 @@ mod tests {
     async fn what_comes_where_nothing_could_be_sent_is_no_answer() {
         let onion = Onion::of_seed(&OnionSeed::from_bytes([1; 32]));
         let deaf = Network(|| Ok(Box::new(Unwritable(b"701 BAD COMMAND\n")) as Box<dyn Stream>));
-        assert_eq!(Lookout::default().look(&deaf, onion).await, Look::Unknown);
+        assert_eq!(Lookout::default().look(&deaf, onion).await, Look::Silent);
     }
 
     #[test]
@@ -392,7 +430,7 @@ mod tests {
         let ending = watch::Sender::new(None);
         let onion = Onion::of_seed(&OnionSeed::from_bytes([1; 32]));
         let ended = ending.subscribe();
-        (Search { lookout: Arc::clone(lookout), transport: Network::of(sender), onion, ending }, ended)
+        (Search::new(Arc::clone(lookout), Network::of(sender), onion, ending), ended)
     }
 
     #[tokio::test(start_paused = true)]

@@ -75,6 +75,14 @@ impl Calendar {
         self.slots.clock_set(by);
     }
 
+    /// The network is back after it was gone. A box that was to be dialled later for another reason than a failure
+    /// keeps its time.
+    pub(in crate::engine) fn network_back(&mut self, now: Timestamp, rng: &mut dyn Rng) {
+        let retries = self.deposits.values_mut().chain(self.collections.values_mut());
+        retries.filter(|retry| retry.last_error.is_some()).for_each(|retry| retry.network_back(now, rng));
+        self.standing.forget_missed();
+    }
+
     // Deposits.
 
     /// A contact does not answer: plans to leave something at these boxes, except where that is planned already.
@@ -175,7 +183,7 @@ impl Calendar {
     /// The box answered as it should.
     pub(in crate::engine) fn collection_works(&mut self, box_id: BoxId) {
         if let Some(retry) = self.collections.get_mut(&box_id) {
-            retry.failed = 0;
+            (retry.failed, retry.failing_since) = (0, None);
             retry.last_error = None;
         }
     }

@@ -46,6 +46,11 @@ impl Boxes {
         self.calendar.poll()
     }
 
+    /// The network is back after it was gone.
+    pub(in crate::engine) fn network_back(&mut self, now: Timestamp, rng: &mut dyn Rng) {
+        self.calendar.network_back(now, rng);
+    }
+
     /// The clock was set.
     pub(in crate::engine) fn clock_set(&mut self, step: ClockStep, now: Timestamp, rng: &mut dyn Rng) {
         self.calendar.clock_set(step, now, rng);

@@ -21,7 +21,10 @@ pub(super) struct Destination {
     /// Whether it was dialled since something began to wait for it: then other destinations that wait come before it.
     pub(super) had_turn: bool,
     pub(super) next: Timestamp,
+    /// Where the user had it tried earlier: when the attempt was planned, which stays planned if this one fails.
+    pub(super) planned: Option<Timestamp>,
     pub(super) failed: u32,
+    pub(super) failing_since: Option<Timestamp>,
     pub(super) last_error: Option<AttemptError>,
 }
 
@@ -37,7 +40,8 @@ impl Destination {
 
     fn attempts(&self) -> Attempts {
         let waits = self.session.is_none() && self.has_work();
-        Attempts { failed: self.failed, next: waits.then_some(self.next), last_error: self.last_error }
+        let (failed, failing_since, last_error) = (self.failed, self.failing_since, self.last_error);
+        Attempts { failed, failing_since, next: waits.then_some(self.next), last_error }
     }
 }
 

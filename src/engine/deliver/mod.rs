@@ -178,6 +178,11 @@ impl Deliver {
         self.receipts.clock_set(step);
     }
 
+    /// The network is back after it was gone.
+    pub(in crate::engine) fn network_back(&mut self, now: Timestamp, rng: &mut dyn Rng) {
+        self.schedule.network_back(now, rng);
+    }
+
     pub(in crate::engine) fn commit(&mut self, cx: &mut Context<'_>, change: Draft, then: AfterCommit) {
         let op = cx.out.commit(Owner::Room(Room::Deliver), change);
         self.in_flight.insert(op, InFlight::Commit(then));

@@ -13,13 +13,14 @@ use crate::engine::state::{AttemptError, Attempts};
 pub(in crate::engine) struct Retry {
     pub(in crate::engine) next: Timestamp,
     pub(in crate::engine) failed: u32,
+    pub(in crate::engine) failing_since: Option<Timestamp>,
     pub(in crate::engine) session: Option<SessionId>,
     pub(in crate::engine) last_error: Option<AttemptError>,
 }
 
 impl Retry {
     pub(in crate::engine) const fn at(next: Timestamp) -> Self {
-        Self { next, failed: 0, session: None, last_error: None }
+        Self { next, failed: 0, failing_since: None, session: None, last_error: None }
     }
 
     pub(in crate::engine) const fn due(&self, now: Timestamp) -> bool {
@@ -33,6 +34,7 @@ impl Retry {
             within(now.plus(limits::RETRY_OFFLINE), limits::START_SPREAD, rng)
         } else {
             self.failed = self.failed.saturating_add(1);
+            self.failing_since.get_or_insert(now);
             now.plus(backoff(self.failed, rng))
         };
     }
@@ -44,9 +46,15 @@ impl Retry {
         };
     }
 
+    /// The network is back: the place is dialled soon, and counts as not tried.
+    pub(in crate::engine) fn network_back(&mut self, now: Timestamp, rng: &mut dyn Rng) {
+        (self.failed, self.failing_since) = (0, None);
+        self.next = self.next.min(within(now, limits::START_SPREAD, rng));
+    }
+
     /// The attempts as readers see them.
     pub(in crate::engine) fn attempts(&self) -> Attempts {
         let next = self.session.is_none().then_some(self.next);
-        Attempts { failed: self.failed, next, last_error: self.last_error }
+        Attempts { failed: self.failed, failing_since: self.failing_since, next, last_error: self.last_error }
     }
 }

@@ -53,6 +53,9 @@ pub(in crate::engine) struct Schedule {
     recalled: BTreeSet<QueueId>,
     slots: Slots,
     standing: Standing<ContactId>,
+    /// Until when a failed attempt is made again soon, because the network has just come back: those who are dialled
+    /// may have lost it too, and need a moment.
+    eager: Timestamp,
 }
 
 impl Default for Schedule {
@@ -66,6 +69,7 @@ impl Default for Schedule {
             recalled: BTreeSet::new(),
             slots: Slots::new(limits::PARALLEL_DIALS),
             standing: Standing::new(),
+            eager: Timestamp::default(),
         }
     }
 }
@@ -151,14 +155,31 @@ impl Schedule {
                 ClockStep::Forward(_) => destination.next.min(within(now, limits::START_SPREAD, rng)),
                 ClockStep::Back(span) => destination.next.minus(span),
             };
+            destination.planned = destination.planned.map(|planned| planned.stepped(by));
         }
+        self.eager = self.eager.stepped(by);
         self.slots.clock_set(by);
     }
 
     /// The user wants a message to be tried now.
     pub(in crate::engine) fn try_now(&mut self, contact: ContactId, now: Timestamp) {
-        if let Some(destination) = self.destinations.get_mut(contact) {
-            destination.next = destination.next.min(now);
+        if let Some(destination) = self.destinations.get_mut(contact)
+            && destination.next > now
+        {
+            destination.planned = Some(destination.next);
+            destination.next = now;
+        }
+    }
+
+    /// The network is back after it was gone: what failed meanwhile says nothing about the contacts. They are dialled
+    /// soon, at a random moment for each, and where that fails, again after a short while.
+    pub(in crate::engine) fn network_back(&mut self, now: Timestamp, rng: &mut dyn Rng) {
+        self.eager = now.plus(limits::EAGER_AFTER_RETURN);
+        self.standing.forget_missed();
+        for (_, destination) in self.destinations.iter_mut() {
+            (destination.failed, destination.failing_since) = (0, None);
+            destination.planned = None;
+            destination.next = destination.next.min(within(now, limits::START_SPREAD, rng));
         }
     }
 
@@ -271,8 +292,9 @@ impl Schedule {
     pub(in crate::engine) fn succeeded(&mut self, contact: ContactId, now: Timestamp) {
         self.standing.answered(contact);
         let destination = self.destination(contact);
-        destination.failed = 0;
+        (destination.failed, destination.failing_since) = (0, None);
         destination.last_error = None;
+        destination.planned = None;
         destination.next = now;
         destination.had_turn = true;
         self.session_ended(contact);
@@ -290,14 +312,25 @@ impl Schedule {
         if !matches!(error, AttemptError::Offline | AttemptError::Local) {
             self.standing.missed(contact);
         }
+        let eager = (now < self.eager).then(|| within(now.plus(limits::RETRY_EAGER), limits::RETRY_EAGER / 2, rng));
         let destination = self.destination(contact);
         destination.last_error = Some(error);
-        destination.next = if error == AttemptError::Offline {
-            now.plus(limits::RETRY_OFFLINE).plus(Duration::from_millis(rng.below(10_000)))
-        } else {
-            destination.failed = destination.failed.saturating_add(1);
-            now.plus(backoff(destination.failed, rng))
+        let planned = destination.planned.take().filter(|planned| *planned > now);
+        destination.next = match planned {
+            // The attempt that the user asked for is one more, and takes none away.
+            Some(planned) => planned,
+            None if error == AttemptError::Offline => {
+                now.plus(limits::RETRY_OFFLINE).plus(Duration::from_millis(rng.below(10_000)))
+            }
+            None => {
+                destination.failed = destination.failed.saturating_add(1);
+                destination.failing_since.get_or_insert(now);
+                now.plus(backoff(destination.failed, rng))
+            }
         };
+        if let Some(eager) = eager {
+            destination.next = destination.next.min(eager);
+        }
         self.session_ended(contact);
     }
 
@@ -315,7 +348,7 @@ impl Schedule {
     pub(in crate::engine) fn reached(&mut self, contact: ContactId, now: Timestamp) {
         self.standing.answered(contact);
         let destination = self.destination(contact);
-        destination.failed = 0;
+        (destination.failed, destination.failing_since) = (0, None);
         destination.last_error = None;
         if let Some(session) = destination.session {
             self.slots.delivered(session, now);

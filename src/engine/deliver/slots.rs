@@ -46,6 +46,11 @@ impl<K: Ord> Standing<K> {
     pub(in crate::engine) fn missed(&mut self, key: K) {
         self.0.insert(key, Class::Missed);
     }
+
+    /// Nothing is known any more of those that did not answer: the network was gone.
+    pub(in crate::engine) fn forget_missed(&mut self) {
+        self.0.retain(|_, class| *class != Class::Missed);
+    }
 }
 
 /// A destination that waits for a dial; the order is that in which they are dialled.

@@ -110,6 +110,13 @@ impl ForwardSchedule {
         self.slots.clock_set(by);
     }
 
+    /// The network is back after it was gone.
+    pub(in crate::engine) fn network_back(&mut self, now: Timestamp, rng: &mut dyn Rng) {
+        let failed = self.retries.values_mut().filter(|retry| retry.last_error.is_some());
+        failed.for_each(|retry| retry.network_back(now, rng));
+        self.standing.forget_missed();
+    }
+
     fn ended(&mut self, onion: Onion, problem: Option<AttemptError>, now: Timestamp, rng: &mut dyn Rng) {
         let Some(retry) = self.retries.get_mut(&onion) else { return };
         retry.session.iter().for_each(|session| self.slots.ended(*session));

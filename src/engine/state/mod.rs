@@ -127,6 +127,8 @@ pub struct Snapshot {
 pub struct Attempts {
     /// How many attempts failed since the last that succeeded.
     pub failed: u32,
+    /// When the first of these failed.
+    pub failing_since: Option<Timestamp>,
     /// When the next attempt is due; `None` while one runs or nothing waits.
     pub next: Option<Timestamp>,
     /// Why the last attempt failed.

@@ -9,6 +9,7 @@ mod doubt_scenarios;
 mod fault_scenarios;
 pub(in crate::engine) mod harness;
 mod limit_scenarios;
+mod network_scenarios;
 mod promise_scenarios;
 mod queue_scenarios;
 pub(in crate::engine) mod samples;

@@ -1,7 +1,8 @@
 //! Tor in this process: one arti client per node, one onion service per identity.
 //!
 //! The client starts at once and bootstraps in the background; [`Tor::status`](Transport::status) tells how far it is,
-//! and what hinders it. Onion keys are given to arti at every launch and kept in its memory only; arti's directory
+//! and what hinders it. Where the network goes away, arti is started anew until it is back (`keeper`, `outage`); the
+//! onions are then published anew, too. Onion keys are given to arti at every launch and kept in its memory only; arti's directory
 //! holds its guards, its directory cache and the state of its introduction points (docs/architecture.md, "Tor"). A dial
 //! gets circuits by its [`Isolation`]; `dial` says what happens to one that stalls.
 //! Failures: a wrong configuration, an open directory, or a clock that shows a time before this program was made stops
@@ -9,6 +10,8 @@
 
 mod dial;
 mod isolation;
+mod keeper;
+mod outage;
 mod progress;
 mod service;
 mod settings;
@@ -17,14 +20,15 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use arti_client::{BootstrapBehavior, DataStream, HasKind, TorClient};
+use arti_client::{DataStream, TorClient};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tor_rtcompat::PreferredRuntime;
 
 use self::isolation::Tokens;
+use self::keeper::{Arti, Doubt, Keeper};
 pub use self::settings::TorConfig;
 use super::transport::{
     DialError, Intake, Isolation, Later, ListenError, Listener, Reachability, StartError, Stream, Transport,
@@ -40,16 +44,17 @@ pub const RUNE_PORT: u16 = 7863;
 /// points reports its own keys missing after every start, as errors: they are in memory only, and it makes new ones.
 pub const LOG_DIRECTIVES: &str = "tor_=error,arti_client=error,tor_hsservice::ipt_mgr=off";
 
-/// A failed bootstrap is tried again after this.
-const BOOTSTRAP_PAUSE: Duration = Duration::from_secs(5);
+/// A service that cannot be launched is tried again after this.
+const LAUNCH_PAUSE: Duration = Duration::from_secs(5);
 
 type Client = TorClient<PreferredRuntime>;
 
 /// arti, with the services and circuits that we know of.
 pub struct Tor {
-    /// Gone once stopped: then arti's locks are free for the next start.
-    client: Mutex<Option<Arc<Client>>>,
+    /// The client of the arti that runs; `None` between one and the next, and once stopped.
+    current: watch::Receiver<Option<Arc<Client>>>,
     status: watch::Receiver<TransportStatus>,
+    doubt: Doubt,
     tokens: Tokens,
     live: Arc<Mutex<BTreeSet<Onion>>>,
     tasks: Mutex<JoinSet<()>>,
@@ -59,29 +64,24 @@ pub struct Tor {
 impl Tor {
     /// Starts arti in the configured directory and begins to bootstrap. Must run inside a tokio runtime.
     pub async fn start(config: TorConfig) -> Result<Self, StartError> {
-        settings::check_clock()?;
-        settings::prepare_directories(&config)?;
-        let client_config = settings::client_config(&config)?;
-        settings::wait_for_files(&config, limits::TRANSPORT_STOP).await?;
-        // arti expects that the process has chosen its cryptography; at a second start the choice is already made.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let runtime = PreferredRuntime::current().map_err(|error| StartError::Tor(error.to_string()))?;
-        let client = TorClient::with_runtime(runtime)
-            .config(client_config)
-            .bootstrap_behavior(BootstrapBehavior::OnDemand)
-            .local_resource_timeout(limits::TRANSPORT_STOP)
-            .create_unbootstrapped_async()
-            .await
-            .map_err(|error| StartError::Tor(settings::chain(&error)))?;
-        let stopped = CancellationToken::new();
-        let (sender, status) = watch::channel(TransportStatus::starting());
+        let arti = Arti::start(&config).await?;
+        let (stopped, doubt) = (CancellationToken::new(), Doubt::default());
+        let (status_sender, status) = watch::channel(TransportStatus::starting());
+        let (current_sender, current) = watch::channel(Some(arti.client()));
+        let keeper = Keeper {
+            config,
+            arti: Some(arti),
+            current: current_sender,
+            status: status_sender,
+            doubt: doubt.clone(),
+            stopped: stopped.clone(),
+        };
         let mut tasks = JoinSet::new();
-        tasks.spawn(until(stopped.clone(), bootstrap(Arc::clone(&client))));
-        let progress = progress::Progress::new(Instant::now(), config.blocked_after, settings::bridges_work());
-        tasks.spawn(progress::report(client.bootstrap_events(), sender, progress, stopped.clone()));
+        tasks.spawn(keeper.run());
         Ok(Self {
-            client: Mutex::new(Some(client)),
+            current,
             status,
+            doubt,
             tokens: Tokens::default(),
             live: Arc::default(),
             tasks: Mutex::new(tasks),
@@ -89,18 +89,23 @@ impl Tor {
         })
     }
 
-    fn client(&self) -> Option<Arc<Client>> {
-        self.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     async fn connect(&self, to: Onion, isolation: Isolation) -> Result<DataStream, DialError> {
         self.ready().await?;
-        let client = self.client().ok_or(DialError::Stopped)?;
-        dial::first_of(|number| {
+        let mut current = self.current.clone();
+        let client = current.borrow_and_update().clone().ok_or(DialError::Network)?;
+        let dialled = dial::first_of(|number| {
             let token = if number == 0 { self.tokens.of(isolation) } else { self.tokens.renew(isolation) };
             dial::attempt(&client, to, token)
-        })
-        .await
+        });
+        let dialled = tokio::select! {
+            dialled = dialled => dialled,
+            // arti has ended, and with it everything that it was asked for.
+            _ = current.changed() => return Err(DialError::Network),
+        };
+        if matches!(dialled, Err(DialError::Unreachable | DialError::TimedOut | DialError::Network)) {
+            self.doubt.raise();
+        }
+        dialled
     }
 
     /// Waits while the client bootstraps; fails at once if it is blocked.
@@ -124,14 +129,26 @@ impl Tor {
     }
 
     async fn publish(&self, seed: &OnionSeed) -> Result<Listener, ListenError> {
-        let client = self.client().ok_or(ListenError::Stopped)?;
+        let mut current = self.current.clone();
+        // Between one arti and the next, this takes a moment.
+        let client = current.wait_for(Option::is_some).await.map_err(|_| ListenError::Stopped)?.clone();
+        let client = client.ok_or(ListenError::Stopped)?;
         let onion = Onion::of_seed(seed);
         let live = Live::claim(&self.live, onion).ok_or(ListenError::InUse)?;
-        let (running, requests) = service::launch(&client, seed, onion).await?;
+        let launched = service::launch(&client, seed, onion).await?;
+        drop(client);
         let (intake, incoming) = Intake::of_onion();
         let (reachability, watcher) = watch::channel(Reachability::Starting);
         let end = self.stopped.child_token();
-        let serving = service::serve(running, requests, intake, reachability, end.clone());
+        let service = service::Service {
+            seed: seed.clone(),
+            onion,
+            intake,
+            reachability,
+            doubt: self.doubt.clone(),
+            end: end.clone(),
+        };
+        let serving = keep_serving(service, launched, current, self.status.clone());
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         while tasks.try_join_next().is_some() {}
         tasks.spawn(async move {
@@ -144,12 +161,51 @@ impl Tor {
     async fn end(&self) {
         self.stopped.cancel();
         let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
-        let client = self.client.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // Our own tasks end at once. arti's tasks notice only after a while that their client is gone, some only with
-        // their runtime, and hold its files until then. arti's own way to wait for that never returns.
-        drop(client);
         let _ = timeout(limits::TRANSPORT_STOP, async { while tasks.join_next().await.is_some() {} }).await;
     }
+}
+
+/// Serves an onion until its listener is dropped, on one arti after the other. Each launch but the first waits until the
+/// network answers: arti would only ask for circuits that cannot be made.
+async fn keep_serving(
+    service: service::Service,
+    first: service::Launched,
+    mut current: watch::Receiver<Option<Arc<Client>>>,
+    mut status: watch::Receiver<TransportStatus>,
+) {
+    let mut launched = Some(first);
+    loop {
+        if let Some(launched) = launched.take() {
+            tokio::select! {
+                biased;
+                Ok(()) = current.changed() => {}
+                () = service.serve(launched) => return,
+            }
+        }
+        service.reachability.send_replace(Reachability::Unreachable);
+        let next = async {
+            status.wait_for(|status| status.state == TransportState::Ready).await.ok()?;
+            let client = current.borrow_and_update().clone()?;
+            match service::launch(&client, &service.seed, service.onion).await {
+                Ok(launched) => Some(launched),
+                Err(error) => {
+                    tracing::debug!(%error, "an onion service cannot be launched again yet");
+                    None
+                }
+            }
+        };
+        launched = tokio::select! {
+            launched = next => launched,
+            () = service.over() => break,
+        };
+        if launched.is_none() {
+            tokio::select! {
+                () = sleep(LAUNCH_PAUSE) => {}
+                () = service.over() => break,
+            }
+        }
+    }
+    service.reachability.send_replace(Reachability::Stopped);
 }
 
 impl Transport for Tor {
@@ -206,21 +262,6 @@ impl Live {
 impl Drop for Live {
     fn drop(&mut self) {
         self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.onion);
-    }
-}
-
-/// Bootstraps, again and again until it succeeds; the status task reports the progress.
-async fn bootstrap(client: Arc<Client>) {
-    while let Err(error) = client.bootstrap().await {
-        tracing::debug!(kind = ?error.kind(), "bootstrap failed");
-        sleep(BOOTSTRAP_PAUSE).await;
-    }
-}
-
-async fn until(stopped: CancellationToken, work: impl Future<Output = ()>) {
-    tokio::select! {
-        () = stopped.cancelled() => {}
-        () = work => {}
     }
 }
 

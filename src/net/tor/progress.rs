@@ -5,55 +5,19 @@
 
 use std::time::Duration;
 
-use arti_client::status::{BlockageKind, BootstrapEvents, BootstrapStatus};
-use futures::StreamExt;
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
-use tokio_util::sync::CancellationToken;
+use arti_client::status::{BlockageKind, BootstrapStatus};
+use tokio::time::Instant;
 
+use crate::base::Timestamp;
 use crate::net::{TransportState, TransportStatus};
-
-/// The time between two looks at a part of the status that changes only with time, before and after arti is ready.
-const LOOK: Duration = Duration::from_secs(1);
-const LOOK_READY: Duration = Duration::from_secs(30);
 
 /// The advice where Tor is blocked: for a build of arti that can use bridges, and for one that cannot.
 const BRIDGES: &str = "if Tor is blocked where you are, configure bridges in the [tor] part of the configuration";
 const NO_BRIDGES: &str = "if Tor is blocked where you are, another network may help; this build cannot use bridges";
 
-/// Publishes the status until the transport stops.
-pub(super) async fn report(
-    mut events: BootstrapEvents,
-    status: watch::Sender<TransportStatus>,
-    mut progress: Progress,
-    stopped: CancellationToken,
-) {
-    let mut latest = None;
-    loop {
-        let ready = status.borrow().state == TransportState::Ready;
-        tokio::select! {
-            () = stopped.cancelled() => break,
-            event = events.next() => match event {
-                Some(event) => latest = Some(event),
-                None => break,
-            },
-            () = sleep(if ready { LOOK_READY } else { LOOK }) => {}
-        }
-        if let Some(latest) = &latest {
-            let now = progress.judge(Instant::now(), &Seen::of(latest));
-            status.send_if_modified(|old| {
-                let changed = *old != now;
-                *old = now;
-                changed
-            });
-        }
-    }
-    status.send_replace(TransportStatus::stopped());
-}
-
 /// The obstacle, in our own terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Obstacle {
+pub(super) enum Obstacle {
     Offline,
     Filtered,
     Unreachable,
@@ -63,16 +27,16 @@ enum Obstacle {
 
 /// The state of arti at one moment.
 #[derive(Debug, Clone, PartialEq)]
-struct Seen {
-    ready: bool,
-    percent: u8,
+pub(super) struct Seen {
+    pub(super) ready: bool,
+    pub(super) percent: u8,
     obstacle: Option<(Obstacle, String)>,
     /// By how much relays disagree with our clock, if by much: "slow by around 3days".
     skew: Option<String>,
 }
 
 impl Seen {
-    fn of(status: &BootstrapStatus) -> Self {
+    pub(super) fn of(status: &BootstrapStatus) -> Self {
         let obstacle = status.blocked().and_then(|blockage| {
             let obstacle = match blockage.kind() {
                 BlockageKind::Disabled => return None,
@@ -107,35 +71,64 @@ impl Progress {
         Self { percent: 0, since: now, blocked_after, advice: if bridges_work { BRIDGES } else { NO_BRIDGES } }
     }
 
-    fn judge(&mut self, now: Instant, seen: &Seen) -> TransportStatus {
+    /// The status while arti is on its way to the network.
+    pub(super) fn judge(&mut self, now: Instant, clock: Timestamp, seen: &Seen) -> TransportStatus {
         if seen.ready {
-            (self.percent, self.since) = (seen.percent, now);
+            self.works(now);
             return TransportStatus::ready();
         }
-        // A lower percentage is no progress, but rising from there is.
-        if seen.percent != self.percent {
-            if seen.percent > self.percent {
-                self.since = now;
-            }
-            self.percent = seen.percent;
+        // A lower percentage is no progress, and rising from there to where it was is none: arti may have begun anew.
+        if seen.percent > self.percent {
+            (self.percent, self.since) = (seen.percent, now);
         }
         let stalled = now.saturating_duration_since(self.since) >= self.blocked_after;
         let reason = match (&seen.skew, &seen.obstacle) {
-            (Some(skew), _) => Some(clock_reason(skew)),
-            (None, Some((Obstacle::Clock, message))) => Some(clock_reason(message)),
-            (None, Some((obstacle, message))) => Some(self.reason(*obstacle, message)),
+            (Some(skew), _) => Some(clock_reason(skew, clock)),
+            (None, Some((Obstacle::Clock, message))) => Some(clock_reason(message, clock)),
+            (None, Some((obstacle, message))) => Some(self.reason(*obstacle, message, clock)),
             (None, None) if stalled => Some(format!(
-                "Tor cannot reach its network: no progress for {} seconds; check the network connection; {}",
+                "Tor cannot reach its network: no progress for {} seconds; check the network connection, and this \
+                 machine's clock, which says {}; {}",
                 self.blocked_after.as_secs(),
+                clock.rfc3339(),
                 self.advice
             )),
             (None, None) => None,
         };
         let state = if reason.is_some() { TransportState::Blocked } else { TransportState::Bootstrapping };
-        TransportStatus { state, percent: seen.percent, blocked_reason: reason }
+        TransportStatus { state, percent: seen.percent, blocked_reason: reason, gone_since: None }
     }
 
-    fn reason(&self, obstacle: Obstacle, message: &str) -> String {
+    /// The network answers: what comes later is measured from here.
+    pub(super) const fn works(&mut self, now: Instant) {
+        (self.percent, self.since) = (0, now);
+    }
+
+    /// The status while the network is gone, since a time of day; with the reason that arti knows, if it knows one.
+    pub(super) fn gone(&self, since: Timestamp, clock: Timestamp, seen: Option<&Seen>) -> TransportStatus {
+        let known = match seen {
+            Some(Seen { skew: Some(skew), .. }) => Some(clock_reason(skew, clock)),
+            Some(Seen { obstacle: Some((Obstacle::Clock, message)), .. }) => Some(clock_reason(message, clock)),
+            _ => None,
+        };
+        let reason = known.unwrap_or_else(|| {
+            format!(
+                "Tor's network has not answered since {} (this machine's clock says {} now); check the network \
+                 connection. Mail waits here, and goes out by itself once the network is back; {}",
+                since.rfc3339(),
+                clock.rfc3339(),
+                self.advice
+            )
+        });
+        TransportStatus {
+            state: TransportState::Blocked,
+            percent: 0,
+            blocked_reason: Some(reason),
+            gone_since: Some(since),
+        }
+    }
+
+    fn reason(&self, obstacle: Obstacle, message: &str, clock: Timestamp) -> String {
         let advice = self.advice;
         match obstacle {
             Obstacle::Offline => {
@@ -145,20 +138,30 @@ impl Progress {
                 format!("Tor cannot reach its network: {message}; {advice}")
             }
             Obstacle::Directory => {
-                format!("Tor cannot load the list of its relays: {message}; it goes on trying; {advice}")
+                format!(
+                    "Tor cannot load the list of its relays: {message}; it goes on trying. A wrong clock can be the \
+                     cause: this machine's says {}; {advice}",
+                    clock.rfc3339()
+                )
             }
-            Obstacle::Clock => clock_reason(message),
+            Obstacle::Clock => clock_reason(message, clock),
         }
     }
 }
 
-fn clock_reason(detail: &str) -> String {
-    format!("Tor does not accept this machine's clock ({detail}); set the right date, time and time zone")
+fn clock_reason(detail: &str, clock: Timestamp) -> String {
+    format!(
+        "Tor does not accept this machine's clock, which says {} ({detail}); set the right date, time and time zone",
+        clock.rfc3339()
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// 2027-01-15T08:00:00Z.
+    const CLOCK: Timestamp = Timestamp::from_secs(1_800_000_000);
 
     fn seen(percent: u8) -> Seen {
         Seen { ready: false, percent, obstacle: None, skew: None }
@@ -169,20 +172,20 @@ mod tests {
         let start = Instant::now();
         let limit = Duration::from_secs(10);
         let mut progress = Progress::new(start, limit, true);
-        assert_eq!(progress.judge(start, &seen(5)).state, TransportState::Bootstrapping);
-        assert_eq!(progress.judge(start + limit / 2, &seen(15)).state, TransportState::Bootstrapping);
-        assert_eq!(progress.judge(start + limit, &seen(15)).state, TransportState::Bootstrapping);
-        let blocked = progress.judge(start + limit * 3 / 2, &seen(15));
+        assert_eq!(progress.judge(start, CLOCK, &seen(5)).state, TransportState::Bootstrapping);
+        assert_eq!(progress.judge(start + limit / 2, CLOCK, &seen(15)).state, TransportState::Bootstrapping);
+        assert_eq!(progress.judge(start + limit, CLOCK, &seen(15)).state, TransportState::Bootstrapping);
+        let blocked = progress.judge(start + limit * 3 / 2, CLOCK, &seen(15));
         assert_eq!((blocked.state, blocked.percent), (TransportState::Blocked, 15));
         assert!(blocked.blocked_reason.unwrap().contains("bridges"));
         // Alternating between two values still counts as a stall.
-        assert_eq!(progress.judge(start + limit * 3 / 2, &seen(10)).state, TransportState::Blocked);
-        assert_eq!(progress.judge(start + limit * 2, &seen(40)).state, TransportState::Bootstrapping);
+        assert_eq!(progress.judge(start + limit * 3 / 2, CLOCK, &seen(10)).state, TransportState::Blocked);
+        assert_eq!(progress.judge(start + limit * 2, CLOCK, &seen(40)).state, TransportState::Bootstrapping);
         let ready = Seen { ready: true, ..seen(99) };
-        assert_eq!(progress.judge(start + limit * 9, &ready), TransportStatus::ready());
+        assert_eq!(progress.judge(start + limit * 9, CLOCK, &ready), TransportStatus::ready());
         // When arti goes offline later, the time counts from then.
-        assert_eq!(progress.judge(start + limit * 9, &seen(85)).state, TransportState::Bootstrapping);
-        assert_eq!(progress.judge(start + limit * 11, &seen(85)).state, TransportState::Blocked);
+        assert_eq!(progress.judge(start + limit * 9, CLOCK, &seen(85)).state, TransportState::Bootstrapping);
+        assert_eq!(progress.judge(start + limit * 11, CLOCK, &seen(85)).state, TransportState::Blocked);
     }
 
     #[test]
@@ -193,16 +196,23 @@ mod tests {
             skew: Some("slow by around 3days".to_owned()),
             ..seen(15)
         };
-        let reason = progress.judge(Instant::now(), &skewed).blocked_reason.unwrap();
-        assert!(reason.contains("clock (slow by around 3days)") && !reason.contains("bridges"), "{reason}");
+        let reason = progress.judge(Instant::now(), CLOCK, &skewed).blocked_reason.unwrap();
+        assert!(
+            reason.contains("clock, which says 2027-01-15T08:00:00Z (slow by around 3days)")
+                && !reason.contains("bridges"),
+            "{reason}"
+        );
     }
 
     #[test]
     fn each_obstacle_has_its_sentence() {
         let mut progress = Progress::new(Instant::now(), Duration::from_secs(10), true);
         for obstacle in [Obstacle::Offline, Obstacle::Filtered, Obstacle::Unreachable, Obstacle::Directory] {
-            let status =
-                progress.judge(Instant::now(), &Seen { obstacle: Some((obstacle, "why".to_owned())), ..seen(0) });
+            let status = progress.judge(
+                Instant::now(),
+                CLOCK,
+                &Seen { obstacle: Some((obstacle, "why".to_owned())), ..seen(0) },
+            );
             assert_eq!(status.state, TransportState::Blocked);
             let reason = status.blocked_reason.unwrap();
             assert!(reason.starts_with("Tor cannot ") && reason.contains("why") && reason.contains("[tor]"));
@@ -210,9 +220,22 @@ mod tests {
     }
 
     #[test]
+    fn a_network_that_is_gone_is_said_with_its_time_and_a_wrong_clock_comes_first() {
+        let progress = Progress::new(Instant::now(), Duration::ZERO, true);
+        let since = CLOCK.minus(Duration::from_secs(3600));
+        let gone = progress.gone(since, CLOCK, Some(&seen(80)));
+        assert_eq!((gone.state, gone.percent, gone.gone_since), (TransportState::Blocked, 0, Some(since)));
+        let reason = gone.blocked_reason.unwrap();
+        assert!(reason.contains("not answered since 2027-01-15T07:00:00Z") && reason.contains("08:00:00Z"), "{reason}");
+        let skewed = Seen { skew: Some("fast by 3h".to_owned()), ..seen(80) };
+        let reason = progress.gone(since, CLOCK, Some(&skewed)).blocked_reason.unwrap();
+        assert!(reason.contains("clock, which says") && reason.contains("fast by 3h"), "{reason}");
+    }
+
+    #[test]
     fn bridges_are_advised_only_where_they_work() {
         let mut progress = Progress::new(Instant::now(), Duration::ZERO, false);
-        let reason = progress.judge(Instant::now(), &seen(0)).blocked_reason.unwrap();
+        let reason = progress.judge(Instant::now(), CLOCK, &seen(0)).blocked_reason.unwrap();
         assert!(!reason.contains("configure bridges"), "{reason}");
     }
 }

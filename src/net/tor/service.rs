@@ -22,6 +22,7 @@ use tor_hsservice::{OnionServiceConfig, RendRequest, RunningOnionService, Stream
 use tor_llcrypto::pk::ed25519;
 use tor_proto::stream::IncomingStreamRequest;
 
+use super::keeper::Doubt;
 use super::{Client, RUNE_PORT, settings};
 use crate::base::{Onion, OnionSeed, limits};
 use crate::net::transport::Intake;
@@ -33,12 +34,11 @@ const RELAUNCH_WAIT: Duration = Duration::from_secs(5);
 
 type Requests = Pin<Box<dyn Stream<Item = RendRequest> + Send>>;
 
+/// A service that arti runs, and the requests of peers who want to meet it.
+pub(super) type Launched = (Arc<RunningOnionService>, Requests);
+
 /// Launches the service of this seed and makes sure that it answers for its onion.
-pub(super) async fn launch(
-    client: &Client,
-    seed: &OnionSeed,
-    onion: Onion,
-) -> Result<(Arc<RunningOnionService>, Requests), ListenError> {
+pub(super) async fn launch(client: &Client, seed: &OnionSeed, onion: Onion) -> Result<Launched, ListenError> {
     let config = settings::service_config(&nickname(seed)).map_err(|error| ListenError::Refused(error.to_string()))?;
     let deadline = Instant::now() + RELAUNCH_WAIT;
     let (running, requests) = loop {
@@ -58,31 +58,63 @@ pub(super) async fn launch(
     Ok((running, requests))
 }
 
-/// Accepts streams until `end`, or until the service ends by itself.
-pub(super) async fn serve(
-    running: Arc<RunningOnionService>,
-    mut requests: Requests,
-    intake: Intake,
-    reachability: watch::Sender<Reachability>,
-    end: CancellationToken,
-) {
-    let mut circuits = Circuits::default();
-    let mut states = running.status_events();
-    loop {
+/// An onion that is served, and the ends at which its listener is reached.
+pub(super) struct Service {
+    pub(super) seed: OnionSeed,
+    pub(super) onion: Onion,
+    pub(super) intake: Intake,
+    pub(super) reachability: watch::Sender<Reachability>,
+    pub(super) doubt: Doubt,
+    pub(super) end: CancellationToken,
+}
+
+impl Service {
+    /// Returns once the listener is gone, or the transport has stopped.
+    pub(super) async fn over(&self) {
         tokio::select! {
-            () = end.cancelled() => break,
-            () = intake.gone() => break,
-            Some(status) = states.next() => tell(&reachability, status.state()),
-            request = requests.next() => match request {
-                None => break,
-                // If the request is not answered, its peer tries again later.
-                Some(request) => circuits.begin(|streams| serve_circuit(request, intake.clone(), streams)),
-            },
-            Some(_) = circuits.tasks.join_next() => {}
+            () = self.end.cancelled() => {}
+            () = self.intake.gone() => {}
         }
     }
-    drop(running);
-    reachability.send_replace(Reachability::Stopped);
+
+    /// Accepts streams until the listener is gone or the transport stops, or until the service ends by itself.
+    pub(super) async fn serve(&self, (running, mut requests): Launched) {
+        let mut circuits = Circuits::default();
+        let mut states = running.status_events();
+        loop {
+            tokio::select! {
+                () = self.over() => break,
+                Some(status) = states.next() => self.tell(status.state()),
+                request = requests.next() => match request {
+                    None => break,
+                    // If the request is not answered, its peer tries again later.
+                    Some(request) => circuits.begin(|streams| serve_circuit(request, self.intake.clone(), streams)),
+                },
+                Some(_) = circuits.tasks.join_next() => {}
+            }
+        }
+        drop(running);
+        self.reachability.send_replace(Reachability::Stopped);
+    }
+
+    /// Reports a change of state. arti also says `Shutdown` before its first state; the real end is reported by us.
+    fn tell(&self, state: State) {
+        let now = match state {
+            State::Running => Reachability::Reachable,
+            State::DegradedReachable => Reachability::Degraded,
+            State::Bootstrapping | State::Shutdown => Reachability::Starting,
+            // DegradedUnreachable, Recovering, Broken, and states that arti may add.
+            _ => Reachability::Unreachable,
+        };
+        if now == Reachability::Unreachable {
+            self.doubt.raise();
+        }
+        self.reachability.send_if_modified(|old| {
+            let changed = *old != now;
+            *old = now;
+            changed
+        });
+    }
 }
 
 /// The circuits of a service.
@@ -107,22 +139,6 @@ impl Circuits {
         let task = self.tasks.spawn(serve(Arc::clone(&streams)));
         self.open.push_back((task, streams));
     }
-}
-
-/// Reports a change of state. arti also says `Shutdown` before its first state; the real end is reported by us.
-fn tell(reachability: &watch::Sender<Reachability>, state: State) {
-    let now = match state {
-        State::Running => Reachability::Reachable,
-        State::DegradedReachable => Reachability::Degraded,
-        State::Bootstrapping | State::Shutdown => Reachability::Starting,
-        // DegradedUnreachable, Recovering, Broken, and states that arti may add.
-        _ => Reachability::Unreachable,
-    };
-    reachability.send_if_modified(|old| {
-        let changed = *old != now;
-        *old = now;
-        changed
-    });
 }
 
 /// Meets a peer at its rendezvous point and accepts its streams until the peer, or the time limit, ends the circuit.

@@ -23,6 +23,7 @@ use crate::daemon::home::Home;
 use crate::daemon::runtime::clock::now;
 use crate::daemon::runtime::folded::{self, Folded, Image};
 use crate::daemon::runtime::images::{self, Images};
+use crate::daemon::runtime::presence::Presence;
 use crate::daemon::runtime::{Published, Reached, Runtime, Tasks};
 use crate::engine::RecordError;
 use crate::engine::carrier::{
@@ -43,7 +44,7 @@ pub(in crate::daemon) struct LocalCarrier {
     pub(in crate::daemon) fingerprint: Fingerprint,
     pub(in crate::daemon) status: watch::Receiver<CarrierStatus>,
     requests: mpsc::Sender<Asked>,
-    pub(in crate::daemon) reachable: watch::Receiver<bool>,
+    pub(in crate::daemon) presence: watch::Receiver<Presence>,
     /// Whether the end of its log was found missing when it was opened.
     pub(in crate::daemon) rolled_back: bool,
 }
@@ -57,7 +58,7 @@ pub(in crate::daemon) struct Asked {
 impl LocalCarrier {
     /// Whether its onion is published.
     pub(in crate::daemon) fn is_reachable(&self) -> bool {
-        *self.reachable.borrow()
+        self.presence.borrow().reachable
     }
 
     /// Asks its machine to do something.
@@ -204,13 +205,13 @@ impl CarrierHost {
         let shell = CarrierShell::new(log, KeyChain::new(keys), status, serves.clone());
         let tasks = Tasks { driver: "the carrier", publishing: "publishing the carrier's address" };
         let onion = Published { id, seed: profile.onion_seed.clone(), wanted: serves.subscribe() };
-        let Reached { requests, reachable } = self.runtime.run(tasks, carrier, shell, images, onion);
+        let Reached { requests, presence } = self.runtime.run(tasks, carrier, shell, images, onion);
         let carrier = Arc::new(LocalCarrier {
             address: profile.public.address.clone(),
             fingerprint: profile.public.fingerprint,
             status: receiver,
             requests,
-            reachable,
+            presence,
             rolled_back,
         });
         *self.open.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&carrier));

@@ -145,7 +145,7 @@ impl Identities {
         let images = Images::new(Arc::clone(&log), IdentityView::clone(&view), replayed);
         let tasks = Tasks { driver: "an identity", publishing: "publishing an address" };
         let onion = Published { id, seed: profile.onion_seed.clone(), wanted };
-        let Reached { requests, reachable } = self.runtime.run(tasks, machine, shell, images, onion);
+        let Reached { requests, presence } = self.runtime.run(tasks, machine, shell, images, onion);
         let account = Arc::new(LocalAccount {
             name: profile.public.name.clone(),
             address: profile.public.address.clone(),
@@ -153,7 +153,7 @@ impl Identities {
             snapshot,
             log,
             view,
-            reachable,
+            presence,
         });
         self.registry.add(Arc::clone(&account));
         Ok(account)

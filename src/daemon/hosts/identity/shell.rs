@@ -161,6 +161,10 @@ impl Machine for Identity {
         Input::ClockSet(step)
     }
 
+    fn network_back() -> Option<Input> {
+        Some(Input::NetworkBack)
+    }
+
     fn disk_low(low: bool) -> Input {
         Input::DiskLow(low)
     }

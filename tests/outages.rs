@@ -1,0 +1,153 @@
+//! Nodes whose network goes away and comes back, on a private Tor network: what they say meanwhile, and how long after
+//! the return they are reachable and waiting mail has arrived. Ignored, with the reason, where `tor` is not installed.
+//!
+//! `OUTAGES=20k,300s,1800k,600z` says which outages are tried instead of the short ones: so many seconds with all relays
+//! killed (k) or stopped (s), or with one of the two nodes suspended (z). `TEST_LIMIT` is the time for all, in seconds.
+//! `SOAK=7200` has an outage of a random kind every ten minutes for so many seconds instead, and watches memory and
+//! descriptors. The figures are printed.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::string_slice)]
+#![allow(clippy::print_stderr, reason = "figures for the reader of the test's output")]
+
+mod support;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use support::node::Node;
+use support::tornet::TorNet;
+use support::{runner, wait_for};
+
+/// Waiting mail is to be delivered, and both nodes reachable, within this time of the return.
+const RETURN: Duration = Duration::from_secs(60);
+/// How long a node may take to notice that its network is gone.
+const NOTICE: Duration = Duration::from_secs(100);
+
+fn main() -> ExitCode {
+    runner::main(TorNet::start, &[("waiting_mail_is_delivered_within_a_minute_of_the_return_of_the_network", outages)])
+}
+
+/// What is done to the network, or to a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Killed,
+    Stopped,
+    Suspended,
+}
+
+fn planned() -> Vec<(Kind, Duration)> {
+    let text = std::env::var("OUTAGES").unwrap_or_else(|_| "20k,90s,45z".to_owned());
+    let one = |word: &str| {
+        let (seconds, kind) = word.split_at(word.len() - 1);
+        let kind = match kind {
+            "k" => Kind::Killed,
+            "s" => Kind::Stopped,
+            "z" => Kind::Suspended,
+            other => panic!("no such outage: {other}"),
+        };
+        (kind, Duration::from_secs(seconds.parse().unwrap()))
+    };
+    text.split(',').map(one).collect()
+}
+
+fn outages(network: &TorNet) {
+    let (mut alice, mut bob) = (Node::tor("alice", network.table()), Node::tor("bob", network.table()));
+    alice.start();
+    bob.start();
+    alice.befriend(&bob);
+    deliver(&alice, &bob, "before", Duration::from_secs(120));
+    if let Ok(seconds) = std::env::var("SOAK") {
+        return soak(network, &alice, &bob, Duration::from_secs(seconds.parse().unwrap()));
+    }
+    for (number, (kind, lasts)) in planned().into_iter().enumerate() {
+        outage(network, &alice, &bob, kind, lasts, number);
+    }
+}
+
+/// One outage, with mail that is sent meanwhile; returns how long after the return it had arrived.
+fn outage(network: &TorNet, alice: &Node, bob: &Node, kind: Kind, lasts: Duration, number: usize) -> Duration {
+    let subject = format!("outage {number}");
+    match kind {
+        Kind::Killed => network.kill_relays(),
+        Kind::Stopped => network.stop_relays(),
+        Kind::Suspended => bob.pause(),
+    }
+    let begun = Instant::now();
+    alice.feed(&["send", "-t", "bob", "-s", &subject, "-"], b"Hello\n");
+    if kind != Kind::Suspended && lasts > NOTICE {
+        for node in [alice, bob] {
+            let status = wait_for("the outage in status", NOTICE, || gone(node));
+            let reason = status["tor"]["blocked_reason"].as_str().unwrap().to_owned();
+            assert!(reason.contains("has not answered since"), "{reason}");
+            assert_eq!(status["identities"][0]["reachable"], false);
+        }
+        eprintln!("{kind:?}: both nodes said so after {:?}", begun.elapsed());
+    }
+    std::thread::sleep(lasts.saturating_sub(begun.elapsed()));
+    match kind {
+        Kind::Killed => network.start_relays(),
+        Kind::Stopped => network.continue_relays(),
+        Kind::Suspended => bob.resume(),
+    }
+    let returned = Instant::now();
+    let arrived = arrives(bob, &subject, RETURN * 3) - returned;
+    let reachable = |node: &Node| {
+        wait_for(&format!("{} to be reachable", node.name()), RETURN * 3, || {
+            (node.json(&["status"])["identities"][0]["reachable"] == true).then(Instant::now)
+        })
+    };
+    let both = reachable(alice).max(reachable(bob)) - returned;
+    // The other way, now that everything is said to be well.
+    let back = deliver(bob, alice, &format!("answer {number}"), RETURN * 3);
+    eprintln!(
+        "{kind:?} for {lasts:?}: waiting mail after {arrived:.1?}, both reachable after {both:.1?}, an answer took {back:.1?}"
+    );
+    assert!(arrived <= RETURN, "waiting mail came {arrived:?} after the return");
+    assert!(both <= RETURN, "reachable {both:?} after the return");
+    arrived
+}
+
+/// The status of a node that says that the network is gone.
+fn gone(node: &Node) -> Option<Value> {
+    let status = node.json(&["status"]);
+    (status["tor"]["state"] == "blocked" && status["tor"]["gone_since"].is_string()).then_some(status)
+}
+
+fn deliver(from: &Node, to: &Node, subject: &str, limit: Duration) -> Duration {
+    let begun = Instant::now();
+    from.feed(&["send", "-t", to.name(), "-s", subject, "-"], b"Hello\n");
+    arrives(to, subject, limit) - begun
+}
+
+fn arrives(node: &Node, subject: &str, limit: Duration) -> Instant {
+    wait_for(&format!("{subject} at {}", node.name()), limit, || {
+        let listed = node.json(&["ls"]);
+        let mut messages = listed["messages"].as_array().into_iter().flatten();
+        messages.any(|message| message["subject"] == subject).then(Instant::now)
+    })
+}
+
+/// An outage every ten minutes: mail is never late, and memory and descriptors do not grow.
+fn soak(network: &TorNet, alice: &Node, bob: &Node, lasts: Duration) {
+    let begun = Instant::now();
+    let (mut latest, mut figures) = (Duration::ZERO, Vec::new());
+    for number in 0.. {
+        if begun.elapsed() >= lasts {
+            break;
+        }
+        let kind = [Kind::Killed, Kind::Stopped, Kind::Suspended][number % 3];
+        let outage_lasts = Duration::from_secs([25, 130, 70, 240][number % 4]);
+        let round = Instant::now();
+        latest = latest.max(outage(network, alice, bob, kind, outage_lasts, number));
+        figures.push([alice, bob].map(Node::memory_and_descriptors));
+        eprintln!("after {:.0?}: KiB and descriptors {:?}", begun.elapsed(), figures.last().unwrap());
+        std::thread::sleep(Duration::from_secs(600).saturating_sub(round.elapsed()));
+    }
+    eprintln!("{} outages in {:.0?}; mail at most {latest:.1?} after a return", figures.len(), begun.elapsed());
+    for node in 0..2 {
+        let (first, last) = (figures[figures.len() / 3][node], figures[figures.len() - 1][node]);
+        assert!(last.0 <= first.0 + first.0 / 2 && last.1 <= first.1 + 40, "{first:?} then {last:?}");
+    }
+}
