@@ -95,7 +95,14 @@ impl World {
         if self.climate.diurnal && hour < 8 {
             return self.at((8 - hour) * HOUR, Event::Presence(host));
         }
+        // A node that ran meanwhile notices that its network is back; one that starts now knows of nothing else.
+        let back = self.hosts[host].on && !self.hosts[host].present;
         self.hosts[host].present = true;
+        if back {
+            for n in self.hosts[host].nodes.clone() {
+                self.feed(n, Input::NetworkBack);
+            }
+        }
         self.start(host);
         if offline > 0 {
             self.at(stay, Event::Presence(host));

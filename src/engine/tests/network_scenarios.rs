@@ -27,6 +27,7 @@ fn after_the_return_of_the_network_those_who_did_not_answer_are_dialled_within_s
     assert!(before.failed > 5 && before.failing_since.is_some_and(|since| world.now.since(since) > HOUR));
     world.nodes[BOB].online = true;
     world.input(ALICE, Input::NetworkBack);
+    world.run();
     let told = attempts(&world);
     assert_eq!((told.failed, told.failing_since), (0, None), "it was the network, not bob");
     world.pass(limits::START_SPREAD + SOON);
