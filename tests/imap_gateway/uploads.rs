@@ -60,6 +60,43 @@ async fn a_message_that_is_too_big_is_refused_before_it_is_sent() {
     assert_eq!(client.line().await, "* BYE the literal is too big");
 }
 
+/// imapflow and others write days of one digit, so that their copies of sent mail came on the first nine days of a
+/// month to nothing.
+#[tokio::test]
+async fn the_date_of_an_appended_message_may_have_a_day_of_one_digit() {
+    let server = Server::start().await;
+    let mut client = server.inbox().await;
+    client
+        .play(
+            r#"
+            C: 1 APPEND INBOX (\Seen) "3-Feb-2025 10:20:30 +0100" {3+}
+            C: abc
+            S: * 1 EXISTS
+            S: 1 OK [APPENDUID 701 1] stored
+            C: 2 APPEND "INBOX" " 3-feb-2025 10:20:30 +0100" {3+}
+            C: abc
+            S: * 2 EXISTS
+            S: 2 OK [APPENDUID 701 2] stored
+            C: 3 APPEND {5+}
+            C: INBOX "03-Feb-2025 9:20 Z" {3+}
+            C: abc
+            S: * 3 EXISTS
+            S: 3 OK [APPENDUID 701 3] stored
+            C: 4 APPEND INBOX "31-Feb-2025 10:20:30 +0100" {3+}
+            C: abc
+            S: 4 BAD the date-time of APPEND has the form "03-Feb-2025 10:20:30 +0100"
+            C: 5 APPEND INBOX "yesterday" {99999}
+            S: 5 BAD the date-time of APPEND has the form "03-Feb-2025 10:20:30 +0100"
+            C: 6 FETCH 1:3 (INTERNALDATE)
+            S: * 1 FETCH (INTERNALDATE " 3-Feb-2025 09:20:30 +0000")
+            S: * 2 FETCH (INTERNALDATE " 3-Feb-2025 09:20:30 +0000")
+            S: * 3 FETCH (INTERNALDATE " 3-Feb-2025 09:20:00 +0000")
+            S: 6 OK done
+            "#,
+        )
+        .await;
+}
+
 #[tokio::test]
 async fn an_appended_message_comes_back_byte_for_byte() {
     let server = Server::start().await;

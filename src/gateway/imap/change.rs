@@ -16,6 +16,7 @@ use crate::engine::state::mailbox::{FlagChange, Flags, Folder, NamedFlags, Uid};
 use crate::engine::{Request, RequestError, Response};
 use crate::gateway::uploads::Upload;
 
+use super::dates;
 use super::encode;
 use super::folders::deleted;
 use super::framing::Announced;
@@ -231,7 +232,8 @@ impl Session {
     ) -> Result<(Arc<Folder>, NamedFlags, Option<Timestamp>), Fail> {
         let user: &mut User = self.user()?;
         let decoded = CommandCodec::default().decode(command);
-        let Ok((_, decoded)) = decoded else { return Err(Reply::bad("the command could not be understood").into()) };
+        // The framing found an APPEND: what else may be wrong with it is its date-time.
+        let Ok((_, decoded)) = decoded else { return Err(Reply::bad(dates::FORM).into()) };
         let CommandBody::Append { mailbox, flags, date, message } = decoded.body else {
             return Err(Reply::bad("the command could not be understood").into());
         };

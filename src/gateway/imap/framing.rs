@@ -8,6 +8,7 @@ use imap_codec::CommandCodec;
 use imap_codec::decode::Decoder;
 use imap_codec::imap_types::command::CommandBody;
 
+use super::dates;
 use crate::base::limits;
 
 /// The bounds of one command, by the state of the session.
@@ -170,16 +171,23 @@ pub(super) fn foreign(line: &[u8]) -> bool {
         || line.first().is_some_and(|&byte| !byte.is_ascii_graphic())
 }
 
+/// The APPEND that begins so, with an empty message. Its date-time is in the form that the codec reads; one that is not
+/// understood stays, and is refused when the command is carried out.
 fn append_with_empty_message(head: &[u8]) -> Option<Vec<u8>> {
     if verb(head) != b"APPEND" {
         return None;
     }
     let open = head.iter().rposition(|&byte| byte == b'{')?;
-    let mut command = head.get(..open)?.to_vec();
-    command.extend_from_slice(b"{0}\r\n\r\n");
-    let decoded = CommandCodec::default().decode(&command);
-    let complete = matches!(decoded, Ok((b"", ref found)) if matches!(found.body, CommandBody::Append { .. }));
-    complete.then_some(command)
+    let head = head.get(..open)?;
+    let complete = |head: &[u8]| {
+        let command = [head, b"{0}\r\n\r\n"].concat();
+        let decoded = CommandCodec::default().decode(&command);
+        let complete = matches!(decoded, Ok((b"", ref found)) if matches!(found.body, CommandBody::Append { .. }));
+        complete.then_some(command)
+    };
+    let Some(dated) = dates::of_append(head) else { return complete(head) };
+    let normal = dated.normal.as_deref().and_then(complete);
+    normal.or_else(|| complete(&dated.without).map(|_| [head, b"{0}\r\n\r\n"].concat()))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! that is answered. A failure of one session ends that session only.
 
 mod change;
+mod dates;
 mod encode;
 mod fetch;
 mod folders;
