@@ -73,14 +73,23 @@ async fn sender_and_recipients_are_checked_before_the_message() {
         ("MAIL FROM:<> FOO=bar\r\n".into(), vec![555]),
         ("MAIL FROM:<>\r\nMAIL FROM:<>\r\n".into(), vec![250, 503]),
         ("MAIL FROM:<>\r\nRCPT TO:<carol@rune.internal>\r\nDATA\r\n".into(), vec![250, 550, 554]),
-        ("MAIL FROM:<>\r\nRCPT TO:<bobby>\r\n".into(), vec![250, 501]),
+        ("MAIL FROM:<>\r\nRCPT TO:<bobby>\r\nRCPT TO:<carol>\r\n".into(), vec![250, 250, 550]),
+        ("MAIL FROM:<>\r\nrcpt to: <Bobby> NOTIFY=NEVER\r\nRCPT TO:<>\r\n".into(), vec![250, 250, 550]),
+        ("MAIL FROM:<>\r\nRCPT TO:bobby\r\nRCPT TO:<bob by>\r\nRCPT TO:<bobby\r\n".into(), vec![250, 501, 501, 501]),
         ("MAIL FROM:<>\r\nRSET\r\nRCPT TO:<bobby@rune.internal>\r\n".into(), vec![250, 250, 503]),
         ("MAIL FROM:<>\r\nEHLO x\r\nRCPT TO:<bobby@rune.internal>\r\n".into(), vec![250, 250, 503]),
     ] {
         assert_eq!(setup.logged_in(&script).await, expected, "{script}");
     }
     let replies = setup.talk(&format!("{LOGIN}MAIL FROM:<>\r\nRCPT TO:<carol@rune.internal>\r\n")).await;
-    assert!(replies.contains("550 5.1.1 carol@rune.internal is not in the address book; add the contact"), "{replies}");
+    assert!(
+        replies.contains("550 5.1.1 carol@rune.internal is not in the address book; write to a contact as"),
+        "{replies}"
+    );
+    let replies = setup.talk(&format!("{LOGIN}MAIL FROM:<>\r\nRCPT TO:<bobby@laptop>\r\n")).await;
+    let advice = "550 5.1.1 bobby@laptop is not in the address book; write to a contact as petname@rune.internal (runepeer \
+                  contact list shows the petnames), or add somebody";
+    assert!(replies.contains(advice), "{replies}");
     let replies = setup.talk(&format!("{LOGIN}MAIL FROM:<>\r\nRCPT TO:<mallory@rune.internal>\r\n")).await;
     assert!(replies.contains("550 5.7.1 mallory@rune.internal is blocked; to write to them, let them"), "{replies}");
 }
@@ -140,6 +149,38 @@ async fn smuggled_commands_stay_in_the_message() {
         let script = format!("{ENVELOPE}{}{smuggled}\r\n.\r\nNOOP\r\nQUIT\r\n", message("good"));
         assert_eq!(setup.logged_in(&script).await, [250, 250, 354, 550, 250, 221], "{end:?}");
         assert!(setup.submitted().is_empty(), "{end:?}");
+    }
+}
+
+/// Text files have them, and mail programs send them as they are.
+#[tokio::test]
+async fn a_text_with_a_lone_cr_or_lf_is_sent_and_a_message_that_cannot_be_names_the_place() {
+    let setup = setup();
+    for text in ["one\rtwo\r\n", "one\ntwo\r\n", "\rone\r\r\n"] {
+        let replies = setup.talk(&format!("{LOGIN}{ENVELOPE}{}.\r\nNOOP\r\n", message(text))).await;
+        assert_eq!(codes(&replies)[4..], [354, 250, 250], "{replies}");
+        let sent = String::from_utf8(setup.submitted().remove(0).message.to_vec()).unwrap();
+        let (header, body) = sent.split_once("\r\n\r\n").unwrap();
+        assert!(header.ends_with("Content-Transfer-Encoding: base64"), "{header}");
+        assert_eq!(data_encoding::BASE64.decode(body.trim_end().as_bytes()).unwrap(), text.as_bytes());
+    }
+    // A whole message with the line ends of a text file.
+    let file = format!("From: {}\nSubject: x\n\nbody\n..\n", alice());
+    assert_eq!(setup.logged_in(&format!("{ENVELOPE}{file}\r\n.\r\n")).await[2..], [354, 250]);
+    let sent = String::from_utf8(setup.submitted().remove(0).message.to_vec()).unwrap();
+    assert!(sent.ends_with("Subject: x\r\n\r\nbody\r\n..\r\n\r\n"), "{sent}");
+    for (bad, place) in [
+        (
+            message("x\r\n").replace("Bcc: x", "Bcc: \rx"),
+            "line 3 of the message has a carriage return without a line feed, after \"Bcc:\"; end",
+        ),
+        (message("x\n.\r\ny\r\n"), "line 6 of the message is a dot beside a lone"),
+        (message("x\r\n\0y\r\n"), "line 6 of the message has a NUL; "),
+    ] {
+        let replies = setup.talk(&format!("{LOGIN}{ENVELOPE}{bad}.\r\nNOOP\r\n")).await;
+        assert_eq!(codes(&replies)[4..], [354, 550, 250], "{replies}");
+        assert!(replies.contains(&format!("550 5.6.0 {place}")), "{replies}");
+        assert!(setup.submitted().is_empty());
     }
 }
 

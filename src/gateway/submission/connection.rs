@@ -235,7 +235,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
             Err(error) => return reply::of_outgoing(&error),
         };
         if message.len() > config.bounds.message.saturating_add(SUBMISSION_GAIN_BYTES) {
-            return reply::of_data(DataProblem::TooLarge).to_owned();
+            return reply::of_data(DataProblem::TooLarge);
         }
         let asked = DeliveryOptions { message_id: written_id, ..asked };
         let submission = Submission { recipients, visible, message: message.into(), asked };

@@ -1,7 +1,9 @@
 //! Reading DATA (RFC 5321 §4.5.2): only CRLF `.` CRLF ends it, whatever else it contains.
 //!
-//! A lone CR or LF, a NUL, a line or a message beyond its bound makes the message invalid; it is then read to its
-//! end and dropped, so that nothing inside it can be taken for a command (SMTP smuggling).
+//! A lone CR or LF is kept as it is: text files have them, and `mail::outgoing` mends the part or says where it stands.
+//! But a line of one dot beside one could be the end of the message to another program, so it makes the message
+//! invalid; so do a NUL, and a line or a message beyond its bound. An invalid message is read to its end and dropped, so
+//! that nothing inside it can be taken for a command (SMTP smuggling).
 //!
 //! A byte is looked at once or twice and copied once, in whatever pieces it comes: at most four steps.
 
@@ -13,8 +15,10 @@ use crate::base::meter;
 pub(super) enum DataProblem {
     /// Too many messages are arriving at once.
     Crowded,
-    /// A lone CR or LF, or NUL.
-    Characters,
+    /// A NUL, in this line of the message (from 1).
+    Nul(usize),
+    /// A line of one dot that follows or ends with a lone CR or LF; the number of the line.
+    LoneDot(usize),
     /// A line beyond its bound.
     LongLine,
     /// A message beyond its bound.
@@ -30,6 +34,10 @@ enum LineState {
     Dot,
     /// After a dot and CR at the start.
     DotCr,
+    /// After a lone CR or LF.
+    Lone,
+    /// After a lone CR or LF and a dot.
+    LoneDot,
     /// Anywhere else.
     Middle,
     /// After CR.
@@ -40,7 +48,10 @@ enum LineState {
 pub(super) struct Receiver {
     place: LineState,
     message: Vec<u8>,
+    /// The length of the line so far.
     line: usize,
+    /// The number of the line, from 1: each LF ends one, whether a CR stands before it or not.
+    number: usize,
     /// How many bytes were read, stored or not.
     read: usize,
     most: usize,
@@ -50,7 +61,7 @@ pub(super) struct Receiver {
 impl Receiver {
     /// A receiver for a message of at most this many bytes.
     pub(super) const fn new(most: usize) -> Self {
-        Self { place: LineState::Start, message: Vec::new(), line: 0, read: 0, most, problem: None }
+        Self { place: LineState::Start, message: Vec::new(), line: 0, number: 1, read: 0, most, problem: None }
     }
 
     /// How many bytes were read, stored or not.
@@ -106,31 +117,43 @@ impl Receiver {
     fn step(&mut self, byte: u8) -> bool {
         meter::steps(2);
         match (self.place, byte) {
+            (_, 0) => {
+                self.refuse(DataProblem::Nul(self.number));
+                self.place = LineState::Middle;
+            }
             (LineState::Start, b'.') => self.place = LineState::Dot,
             (LineState::Dot, b'\r') => self.place = LineState::DotCr,
             (LineState::DotCr, b'\n') => return true,
-            (LineState::Cr, b'\n') => {
-                self.line = 0;
-                self.store(b"\r\n");
-                self.line = 0;
-                self.place = LineState::Start;
-            }
-            (LineState::Cr | LineState::DotCr, _) => {
-                self.refuse(DataProblem::Characters);
+            (LineState::Cr, b'\n') => self.end_line(b"\r\n", LineState::Start),
+            (LineState::Dot | LineState::LoneDot, b'\r' | b'\n') | (LineState::DotCr, _) => {
+                self.refuse(DataProblem::LoneDot(self.number));
                 self.place = LineState::Middle;
                 return self.step(byte);
             }
-            (_, b'\r') => self.place = LineState::Cr,
-            (_, b'\n' | 0) => {
-                self.refuse(DataProblem::Characters);
-                self.place = LineState::Middle;
+            (LineState::Cr, _) => {
+                self.end_line(b"\r", LineState::Lone);
+                return self.step(byte);
             }
+            (LineState::Lone, b'.') => {
+                self.store(b".");
+                self.place = LineState::LoneDot;
+            }
+            (_, b'\r') => self.place = LineState::Cr,
+            (_, b'\n') => self.end_line(b"\n", LineState::Lone),
             (_, byte) => {
                 self.store(&[byte]);
                 self.place = LineState::Middle;
             }
         }
         false
+    }
+
+    fn end_line(&mut self, end: &[u8], next: LineState) {
+        self.line = 0;
+        self.store(end);
+        self.line = 0;
+        self.number = self.number.saturating_add(usize::from(end.ends_with(b"\n")));
+        self.place = next;
     }
 
     fn store(&mut self, bytes: &[u8]) {
@@ -201,8 +224,26 @@ mod tests {
             let ended = format!("{wire}.\r\nNOOP\r\n");
             let (message, rest) = read(ended.as_bytes()).unwrap();
             assert_eq!(rest, b"NOOP\r\n");
-            assert!(message == Err(DataProblem::Characters) || wire.contains(". \r\n"), "{wire:?}");
+            let refused = matches!(message, Err(DataProblem::LoneDot(1..=3) | DataProblem::Nul(1..=3)));
+            assert!(refused || wire.contains(". \r\n"), "{wire:?}");
         }
+    }
+
+    #[test]
+    fn a_lone_line_end_is_kept_and_ends_nothing() {
+        for text in ["a\rb", "a\nb", "\ra", "a\r\r\n", "a\n\r\n", "\n\n", "a\n.b\r\n", "a\r..\r\n", "a\n\r\n..b\r\n"] {
+            let wire = format!("{text}{}.\r\n", if text.ends_with("\r\n") { "" } else { "\r\n" });
+            let message = wire.strip_suffix(".\r\n").unwrap().replace("\r\n..", "\r\n.");
+            assert_eq!(read(wire.as_bytes()), Some((Ok(message.into_bytes()), vec![])), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_line_of_a_problem_is_counted_as_an_editor_counts() {
+        let problem = |wire: &str| read(wire.as_bytes()).unwrap().0.unwrap_err();
+        assert_eq!(problem("a\r\nb\nc\rd\0\r\n.\r\n"), DataProblem::Nul(3));
+        assert_eq!(problem("a\r\nb\n.\nc\r\n.\r\n"), DataProblem::LoneDot(3));
+        assert_eq!(problem("a\r\n.\nc\r\n.\r\n"), DataProblem::LoneDot(2));
     }
 
     #[test]
@@ -252,7 +293,13 @@ mod tests {
             }
             prop_assert_eq!(ended.then_some(at), reference(&wire));
             if let (true, Ok(message)) = (ended, receiver.finish()) {
-                prop_assert!(crate::mail::outgoing::has_strict_lines(&message));
+                // To a program for which a lone CR or LF ends a line, no line of it is one dot either.
+                let text = String::from_utf8(message).unwrap().replace("\r\n", "\n");
+                let ended = |end: &u8| matches!(end, b'\r' | b'\n');
+                let doubled = |window: &&[u8]| window.starts_with(b"\r\n..") && window.last().is_some_and(ended);
+                let first = wire.starts_with(b"..") && wire.get(2).is_some_and(ended);
+                let of_sent = wire.windows(5).filter(doubled).count() + usize::from(first);
+                prop_assert!(text.split(['\r', '\n']).filter(|line| *line == ".").count() <= of_sent);
             }
         }
     }

@@ -33,12 +33,20 @@ pub(super) fn of_outgoing(error: &OutgoingError) -> String {
 }
 
 /// The reply to a message that could not be read.
-pub(super) const fn of_data(problem: DataProblem) -> &'static str {
+pub(super) fn of_data(problem: DataProblem) -> String {
     match problem {
-        DataProblem::Crowded => "452 4.3.1 too many messages are arriving at once; try again",
-        DataProblem::Characters => "550 5.6.0 the message has a NUL, or a line end that is not CRLF",
-        DataProblem::LongLine => "550 5.6.0 the message has a line of more than 65535 bytes",
-        DataProblem::TooLarge => "552 5.3.4 the message is larger than this daemon sends; EHLO says how much it takes",
+        DataProblem::Crowded => "452 4.3.1 too many messages are arriving at once; try again".to_owned(),
+        DataProblem::Nul(line) => {
+            format!("550 5.6.0 line {line} of the message has a NUL; attach the text as a file, encoded in base64")
+        }
+        DataProblem::LoneDot(line) => format!(
+            "550 5.6.0 line {line} of the message is a dot beside a lone carriage return or line feed, which could be \
+             taken for the end of the message; attach the text as a file, encoded in base64"
+        ),
+        DataProblem::LongLine => "550 5.6.0 the message has a line of more than 65535 bytes".to_owned(),
+        DataProblem::TooLarge => {
+            "552 5.3.4 the message is larger than this daemon sends; EHLO says how much it takes".to_owned()
+        }
     }
 }
 

@@ -25,6 +25,7 @@ use crate::engine::Unaddressable;
 use crate::engine::api::DeliveryOptions;
 use crate::engine::state::queue::{Notify, RecipientOptions};
 use crate::mail::Address;
+use crate::mail::address::PETNAME_DOMAIN;
 use crate::mail::outgoing::is_own;
 
 /// What the driver is to do next, after sending [`Session::take_output`].
@@ -294,7 +295,8 @@ impl Session {
             self.close("421 4.7.0 this is a mail submission service");
             return None;
         }
-        let terminated = [line, b"\r\n"].concat();
+        let line = with_domain(line);
+        let terminated = [&*line, b"\r\n"].concat();
         match Request::parse(&mut terminated.iter()) {
             Ok(Request::Ehlo { .. }) => self.ehlo(),
             Ok(Request::Helo { .. }) => {
@@ -327,7 +329,7 @@ impl Session {
             Error::UnsupportedParameter { .. } => self.mistake("555 5.5.4 a parameter that is not offered here"),
             Error::InvalidSenderAddress => self.mistake("501 5.1.7 the sender is not an address"),
             Error::InvalidRecipientAddress => self.mistake(
-                "501 5.1.3 the recipient is not an address; it looks like name@<56 characters>.onion or petname@rune.internal",
+                "501 5.1.3 the recipient is not an address; it looks like petname@rune.internal or name@<56 characters>.onion",
             ),
             Error::SyntaxError { .. } | Error::InvalidParameter { .. } => {
                 self.mistake("501 5.5.4 the command is malformed");
@@ -502,11 +504,27 @@ impl Session {
                 Some(Step::Submit { recipients, message, asked })
             }
             Err(problem) => {
-                self.reply(reply::of_data(problem));
+                self.reply(&reply::of_data(problem));
                 None
             }
         }
     }
+}
+
+/// A recipient that is a name alone means somebody in the address book: `RCPT TO:<bob>` is read as
+/// `RCPT TO:<bob@rune.internal>`.
+fn with_domain(line: &[u8]) -> Cow<'_, [u8]> {
+    const RCPT: &[u8] = b"RCPT TO:";
+    let same = Cow::Borrowed(line);
+    let Some((command, rest)) = line.split_at_checked(RCPT.len()) else { return same };
+    let Some(name) = rest.trim_ascii_start().strip_prefix(b"<") else { return same };
+    let Some(end) = name.iter().position(|&byte| byte == b'>') else { return same };
+    let Some((name, rest)) = name.split_at_checked(end) else { return same };
+    let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~.".contains(byte) || !byte.is_ascii();
+    if !command.eq_ignore_ascii_case(RCPT) || name.is_empty() || !name.iter().all(fits) {
+        return same;
+    }
+    Cow::Owned([RCPT, b"<", name, b"@", PETNAME_DOMAIN.as_bytes(), rest].concat())
 }
 
 /// NOTIFY and ORCPT of a RCPT (RFC 3461 §4.1 and §4.2). The address type is not kept by the parser: it is rfc822 for

@@ -10,6 +10,7 @@
 mod fields;
 mod forwarded;
 mod ids;
+mod lines;
 mod params;
 mod parts;
 mod people;
@@ -59,6 +60,16 @@ pub enum OutgoingError {
     /// It could be read in more than one way.
     #[error(transparent)]
     Ambiguous(#[from] Ambiguity),
+    /// A NUL, or a CR or LF without the other where it cannot leave.
+    #[error("{}", of_line_end(*line, what, after))]
+    LineEnd {
+        /// The line of the message, from 1.
+        line: usize,
+        /// The character.
+        what: &'static str,
+        /// The text before it in that line, or its end.
+        after: String,
+    },
     /// It has no author, or the author is not clear.
     #[error(transparent)]
     From(#[from] FromError),
@@ -100,7 +111,10 @@ pub fn prepare(
     resolve: &dyn Fn(&str) -> Option<Address>,
     rng: &mut dyn Rng,
 ) -> Result<Prepared, OutgoingError> {
-    strict::check(message)?;
+    let message = &*lines::unified(message);
+    let structure = structure::parse(message);
+    lines::check(message, &structure.root)?;
+    strict::check_header(message)?;
     check_author(message, own)?;
     let (header, _) = headers::split(message);
     let people = People { own, resolve };
@@ -109,7 +123,7 @@ pub fn prepare(
     let mut prepared = Vec::with_capacity(message.len() + message.len() / 32 + 1024);
     prepared.extend_from_slice(&top.fields);
     let mut cleaner = Cleaner { people, own_hosts, known: top.known, rng, ids: ContentIds::new(), parts: 0 };
-    cleaner.message(message, &structure::parse(message).root, Place::TOP, &mut prepared)?;
+    cleaner.message(message, &structure.root, Place::TOP, &mut prepared)?;
     Ok(Prepared { message: prepared, visible: top.visible, written_id: top.written_id })
 }
 
@@ -145,6 +159,14 @@ pub fn without_thread(message: &[u8]) -> Vec<u8> {
     copy.extend_from_slice(b"\r\n");
     copy.extend_from_slice(body);
     copy
+}
+
+fn of_line_end(line: usize, what: &str, after: &str) -> String {
+    let place = if after.is_empty() { String::new() } else { format!(", after \"{after}\"") };
+    format!(
+        "line {line} of the message has {what}{place}; end every line with CR LF, or attach the text as a file, encoded \
+         in base64"
+    )
 }
 
 /// The one author must be this identity, by its address or by its own name at `rune.internal`.

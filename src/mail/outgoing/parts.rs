@@ -16,6 +16,7 @@ use super::super::strict;
 use super::super::structure::{self, Inner, Structure};
 use super::OutgoingError;
 use super::ids::OwnHosts;
+use super::lines;
 use super::params::{Changed, ContentIds, bare_id, content_fields};
 use super::people::People;
 use super::texts;
@@ -84,7 +85,8 @@ impl Cleaner<'_> {
     fn seen(&mut self, message: &[u8], root: &Structure, place: Place, out: &mut Vec<u8>) -> Result<(), OutgoingError> {
         let header = root.header.of(message);
         let has_content = |field: headers::Field<'_>| field.is("content-type") || field.is("content-transfer-encoding");
-        if headers::fields(header).any(|field| field.is("mime-version") || has_content(field)) {
+        let says_so = headers::fields(header).any(|field| field.is("mime-version") || has_content(field));
+        if says_so || lines::is_mended(root, message) {
             out.extend_from_slice(b"MIME-Version: 1.0\r\n");
         }
         self.part(message, root, place, out)
@@ -173,15 +175,28 @@ impl Cleaner<'_> {
     }
 
     fn body<'m>(&self, message: &'m [u8], part: &'m Structure) -> Result<Body<'m>, OutgoingError> {
-        let bytes = part.body.of(message);
-        let written = headers::fields(part.header.of(message)).find(|field| field.is("content-type"));
-        let declared = written.map(|field| headers::unfold(field.value).to_ascii_lowercase()).unwrap_or_default();
         match &part.inner {
-            Inner::Multipart(_) if is_sealed(part) => return Ok(Body::Bytes(bytes)),
+            Inner::Multipart(_) if is_sealed(part) => return Ok(Body::Bytes(part.body.of(message))),
             Inner::Multipart(parts) => return Ok(Body::Parts(parts)),
             Inner::Message(inner) => return Ok(Body::Message(&inner.root)),
             Inner::Leaf => {}
         }
+        let body = self.leaf(message, part)?;
+        if !lines::is_mended(part, message) {
+            return Ok(body);
+        }
+        Ok(match body {
+            Body::Bytes(bytes) => Body::Rewritten(texts::base64(bytes), Some("base64")),
+            Body::Rewritten(bytes, None) => Body::Rewritten(texts::base64(&bytes), Some("base64")),
+            other => other,
+        })
+    }
+
+    /// The form in which the body of a part without parts leaves.
+    fn leaf<'m>(&self, message: &'m [u8], part: &'m Structure) -> Result<Body<'m>, OutgoingError> {
+        let bytes = part.body.of(message);
+        let written = headers::fields(part.header.of(message)).find(|field| field.is("content-type"));
+        let declared = written.map(|field| headers::unfold(field.value).to_ascii_lowercase()).unwrap_or_default();
         let opaque = part.media_type == "application" && part.subtype == "octet-stream";
         // Its parts are not known: they are too many, too deep, encoded, or without a boundary.
         if declared.starts_with(b"multipart") && (opaque || is_encoded(part)) {
@@ -238,7 +253,7 @@ fn whole(bytes: &[u8], part: &Structure) -> Result<Vec<u8>, OutgoingError> {
 }
 
 /// Whether a part must stay whole, because its bytes are signed or because its contents are encrypted (RFC 1847).
-fn is_sealed(part: &Structure) -> bool {
+pub(super) fn is_sealed(part: &Structure) -> bool {
     part.media_type == "multipart" && matches!(part.subtype.as_str(), "signed" | "encrypted")
 }
 

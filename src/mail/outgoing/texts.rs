@@ -57,7 +57,8 @@ pub(super) fn crlf(text: &[u8]) -> Vec<u8> {
     out
 }
 
-fn base64(bytes: &[u8]) -> Vec<u8> {
+/// The bytes in base64, in lines.
+pub(super) fn base64(bytes: &[u8]) -> Vec<u8> {
     let text = BASE64.encode(bytes);
     let mut out = Vec::with_capacity(text.len() + text.len() / 38 + 2);
     for line in text.as_bytes().chunks(LINE) {

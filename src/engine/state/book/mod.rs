@@ -141,7 +141,10 @@ impl Unaddressable {
         let (is, advice) = match self {
             Self::Unknown => (
                 "is not in the address book",
-                "add the contact first, with an invitation from them: runepeer contact add".to_owned(),
+                format!(
+                    "write to a contact as petname@{PETNAME_DOMAIN} (runepeer contact list shows the petnames), or add \
+                     somebody with an invitation from them: runepeer contact add"
+                ),
             ),
             Self::Blocked => {
                 ("is blocked", format!("to write to them, let them back first: runepeer contact unblock {recipient}"))

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::base::limits::{MIME_DEPTH, MIME_PARTS};
+use crate::mail::readable;
 
 /// The form in which this content type leaves, with the fields of its part that follow it.
 fn sent_as(written: &str) -> String {
@@ -203,4 +204,46 @@ fn what_cannot_be_seen_through_is_refused() {
     }
     let most = text(&format!("{}{}", head(), multipart("mixed", &vec!["\r\nx"; 990])));
     assert_eq!(most.matches("\r\nx\r\n").count(), 990);
+}
+
+#[test]
+fn a_part_with_a_lone_line_end_leaves_in_base64_with_the_bytes_that_it_has() {
+    let (odd, inner) = ("one\rtwo\nthree\r\n\r", "From: x@y\r\n\r\na\rb\r\n");
+    let message = format!(
+        "{}{}",
+        head(),
+        multipart(
+            "mixed",
+            &[
+                "\r\nplain\r\n",
+                &format!("\r\n{odd}"),
+                &format!("Content-Type: text/html\r\nContent-Transfer-Encoding: 8bit\r\n\r\n{odd}"),
+                &format!("Content-Type: application/pdf; name=x.pdf\r\n\r\n{odd}"),
+                &format!("Content-Type: message/rfc822\r\n\r\n{inner}"),
+            ]
+        )
+    );
+    let sent = text(&message);
+    assert!(has_strict_lines(sent.as_bytes()));
+    let root = structure::parse(sent.as_bytes()).root;
+    let Inner::Multipart(parts) = &root.inner else { panic!("{sent}") };
+    let part =
+        |number: usize| (parts[number].encoding.as_str(), readable::bytes_of_part(&parts[number], sent.as_bytes()));
+    assert_eq!(part(0), ("7bit", b"plain\r\n".to_vec()));
+    for number in 1..=3 {
+        assert_eq!(part(number), ("base64", odd.as_bytes().to_vec()), "{number}");
+    }
+    let Inner::Message(inner) = &parts[4].inner else { panic!("{sent}") };
+    assert_eq!(readable::bytes_of_part(&inner.root, sent.as_bytes()), b"a\rb\r\n");
+    // The same without parts.
+    let sent = text(&format!("{}\r\n{odd}", head()));
+    let root = structure::parse(sent.as_bytes()).root;
+    assert!(sent.contains("MIME-Version: 1.0\r\nContent-Transfer-Encoding: base64\r\n"), "{sent}");
+    assert_eq!(readable::bytes_of_part(&root, sent.as_bytes()), odd.as_bytes());
+}
+
+#[test]
+fn a_message_that_ends_its_lines_with_lf_leaves_with_crlf() {
+    let sent = text(&format!("{}\nname\n.\n", head().replace("\r\n", "\n")));
+    assert!(sent.ends_with("\r\n\r\nname\r\n.\r\n"), "{sent}");
 }
