@@ -16,6 +16,7 @@ pub mod headers;
 pub mod invitation;
 pub mod mail_json;
 mod mime;
+pub mod names;
 pub mod outgoing;
 pub mod page;
 mod params;

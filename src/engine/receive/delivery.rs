@@ -1,8 +1,8 @@
 //! Mail from peers: opened, checked, committed, and only then acknowledged.
 //!
 //! An arrival is opened by the crypto driver; its author must be in the book and its signature verified before anything
-//! of it counts. Then it must be new and not expired, From must be the author's address, and its folder must exist. The
-//! answer 202 leaves after the commit, or at once where the content was taken before. Refusals do not say their reason
+//! of it counts. Then it must be new and not expired, From must be the author's address, and its folder must exist. What
+//! is kept has the user's names for people in its header, not those that its author wrote (`mail::names`). The answer 202 leaves after the commit, or at once where the content was taken before. Refusals do not say their reason
 //! (docs/protocol.md, "Unrevealing answers").
 //!
 //! Mail that is kept is charged to its author too, where somebody else brought it (`rates`): so no contact can bring
@@ -19,7 +19,7 @@ use crate::base::ids::Fingerprint;
 use crate::base::limits;
 use crate::base::{BodyId, ContactId, SessionId, Timestamp};
 use crate::mail::mail_json::{self, JsonContext};
-use crate::mail::{Address, Content, ContentError, ContentKind, headers, strict};
+use crate::mail::{Address, Content, ContentError, ContentKind, headers, names, strict};
 use crate::wire::{Importance, Status, digest};
 
 use crate::engine::context::{Context, Owner, Room, Signal};
@@ -30,7 +30,7 @@ use crate::engine::io::{CommitError, Draft, Effect, NewBody, Opened, Refusal};
 use crate::engine::receive::rates::Charges;
 use crate::engine::receive::{AfterCommit, InFlight, Receive, ReceiveRooms};
 use crate::engine::session::{Delivery, SendParams, Sender, Ticket};
-use crate::engine::state::book::{Contact, ContactStatus};
+use crate::engine::state::book::{Book, Contact, ContactStatus};
 use crate::engine::state::boxes::ReceiptPolicy;
 use crate::engine::state::forwarding::ObjectHash;
 use crate::engine::state::mailbox::{Flags, Folder, FolderRole, NamedFlags, NewMessage};
@@ -248,6 +248,7 @@ impl Receive {
         };
         let message = message.filter(|message| message.len() <= limits::MESSAGE_BYTES && is_from(message, author));
         let Some(message) = message else { return self.finish(arrival, Status::ContentRefused) };
+        let message = names::local(&message, &|address| petname_of(cx.state.book(), address));
         let folder = folder_for(cx, &arrival.to, author).filter(|folder| has_room(folder));
         let folder = folder.map(|folder| folder.id);
         let uid = folder.and_then(|folder| cx.reserve_uid(folder));
@@ -361,6 +362,14 @@ fn receipt_for(state: &State, content: &Content, author: &Contact) -> Option<Rec
     let given = author.status == ContactStatus::Confirmed && state.boxes().told(author.id) != ReceiptPolicy::Nothing;
     let receipt = content.receipt.filter(|_| is_mail && given)?;
     Some(Record::Boxes(BoxRecord::ReceiptsDue { contact: author.id, receipts: vec![receipt] }))
+}
+
+/// The name that the user gave to the contact at this address. The message keeps it: under a UID stands the same
+/// message for ever.
+fn petname_of(book: &Book, address: &Address) -> Option<String> {
+    let contact = book.by_onion(address.onion())?;
+    let is_theirs = contact.address.without_folder() == address.without_folder();
+    is_theirs.then(|| contact.petname.clone())
 }
 
 fn converted(cx: &Context<'_>, content: &Content, author: &Contact) -> Option<Vec<u8>> {

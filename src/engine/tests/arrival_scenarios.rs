@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::base::{ContentId, Timestamp};
-use crate::mail::{Content, ContentKind};
+use crate::mail::{Content, ContentKind, names};
 use crate::wire::{Claim, Command, Importance, Message, Send};
 
 use crate::engine::api::{DeliveryOptions, Request, Submission};
@@ -88,6 +88,38 @@ fn mail_that_is_not_what_it_says_is_refused() {
         world.pass(Duration::from_secs(2 * 3600));
     }
     assert!(world.messages(ALICE, FolderRole::Inbox).is_empty());
+}
+
+#[test]
+fn mail_shows_the_names_that_the_user_gave_and_keeps_them() {
+    let mut world = friends();
+    world.introduce(ALICE, CAROL);
+    let (bob, carol) = (world.address(BOB), world.address(CAROL));
+    let signed = format!(
+        "From: Carol <{bob}>\r\nReply-To: \"bob\" <{carol}>\r\nTo: alice (carol) <{}>\r\nSubject: x\r\n\r\nFrom: Carol\r\n",
+        world.address(ALICE)
+    );
+    let mut submission = world.submission(BOB, ALICE, "x");
+    submission.message = signed.clone().into_bytes().into();
+    world.request(BOB, Request::Submit(submission)).unwrap();
+    world.run();
+    let shown = world.texts(ALICE, FolderRole::Inbox).remove(0);
+    for field in [
+        format!("From: \"bob\" <{bob}>\r\nX-Signed-From: Carol <{bob}>\r\n"),
+        format!("\r\nReply-To: \"carol\" <{carol}>\r\n"),
+        format!("\r\nTo: <{}>\r\n", world.address(ALICE)),
+        "\r\n\r\nFrom: Carol\r\n".to_owned(),
+    ] {
+        assert!(shown.contains(&field), "{field}{shown}");
+    }
+    assert_eq!(String::from_utf8(names::as_signed(shown.as_bytes())).unwrap(), signed);
+    let size = world.messages(ALICE, FolderRole::Inbox)[0].size;
+    assert_eq!(size as usize, shown.len());
+    // Once she does not know him any more, the message is what it was.
+    let contact = world.nodes[ALICE].published.book.by_petname("bob").unwrap().id;
+    world.request(ALICE, Request::RemoveContact(contact)).unwrap();
+    assert_eq!(world.texts(ALICE, FolderRole::Inbox), [shown]);
+    world.check();
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::base::{Onion, meter};
 use super::super::Address;
 use super::super::address::PETNAME_DOMAIN;
 use super::super::headers::{self, Entry, Field, Mailbox};
+use super::super::readable;
 use super::super::strict::Ambiguity;
 use super::OutgoingError;
 
@@ -62,13 +63,20 @@ impl People<'_> {
         let (mut value, mut done) = (Vec::with_capacity(field.value.len()), 0);
         let between = |from: usize, to: usize| field.value.get(from..to).unwrap_or_default();
         for entry in headers::entries(field.value) {
-            let Some(address) = self.address_of(&entry, field.is("from"))? else { continue };
+            let Some(address) = self.address_of(&entry, field.is("from"))? else {
+                if self.is_named_by_petname(&entry.mailbox) {
+                    value.extend_from_slice(between(done, entry.whole.start));
+                    value.extend_from_slice(between(entry.spec.start, entry.spec.end));
+                    done = entry.whole.end;
+                }
+                continue;
+            };
             // A display name such as "bob@rune.internal" is the mail program's copy of the address.
             let name = field.value.get(entry.whole.clone()).unwrap_or_default();
             let outside =
                 [name.get(..entry.spec.start - entry.whole.start), name.get(entry.spec.end - entry.whole.start..)];
             let in_name = outside.iter().flatten().any(|text| has_petname(text));
-            let place = if in_name { entry.whole } else { entry.spec };
+            let place = if in_name || self.is_petname(&entry.mailbox, &address) { entry.whole } else { entry.spec };
             meter::steps(place.end.saturating_sub(done) + ADDRESS_STEPS);
             value.extend_from_slice(between(done, place.start));
             value.extend_from_slice(address.to_string().as_bytes());
@@ -99,6 +107,26 @@ impl People<'_> {
         self.of_petname(&written, is_author).map(Some).ok_or(OutgoingError::UnknownRecipient { recipient: written })
     }
 
+    /// Whether the display name of an address is the petname of that contact: the node shows it beside mail of the
+    /// contact, and the mail program copies it into an answer. It is nobody else's business.
+    fn is_named_by_petname(&self, mailbox: &Mailbox) -> bool {
+        let Mailbox::Address { local, domain: Some(domain), .. } = mailbox else { return false };
+        let address = [local.as_slice(), b"@", domain].concat();
+        let address = std::str::from_utf8(&address).ok().and_then(|address| address.parse::<Address>().ok());
+        address.is_some_and(|address| self.is_petname(mailbox, &address))
+    }
+
+    /// Whether an entry's display name is the petname of the contact at this address.
+    fn is_petname(&self, mailbox: &Mailbox, address: &Address) -> bool {
+        let Mailbox::Address { name: Some(name), .. } = mailbox else { return false };
+        if address.without_folder() == self.own.without_folder() {
+            return false;
+        }
+        let name = readable::of_value(name);
+        let named = (self.resolve)(&format!("{}@{PETNAME_DOMAIN}", name.trim()));
+        named.is_some_and(|named| named.without_folder() == address.without_folder())
+    }
+
     /// The address that this name at `rune.internal` means.
     pub(super) fn of_petname(&self, written: &str, is_author: bool) -> Option<Address> {
         let own = is_own(written, self.own).then(|| self.own.clone());
@@ -117,7 +145,12 @@ impl People<'_> {
         let shown = |entry: Entry| {
             meter::steps(entry.whole.len() + ADDRESS_STEPS);
             let replaced = self.address_of(&entry, is_author).ok()?;
+            let private = match &replaced {
+                Some(address) => self.is_petname(&entry.mailbox, address),
+                None => self.is_named_by_petname(&entry.mailbox),
+            };
             let Mailbox::Address { name, local, domain } = entry.mailbox else { return None };
+            let name = name.filter(|_| !private);
             if let Some(address) = replaced {
                 return known.contains(&address.onion()).then(|| mailbox(name, &address.to_string())).flatten();
             }

@@ -48,7 +48,8 @@ impl fmt::Debug for ContentKey {
     }
 }
 
-/// Makes the signed content again, together with the body: header ‖ body, and the signature over it.
+/// Makes the signed content again, together with the body: header ‖ body, and the signature over it. The body is kept
+/// with the user's names in it; [`as_signed`](crate::mail::names::as_signed) takes them out.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
     /// The signed header, with its empty line.

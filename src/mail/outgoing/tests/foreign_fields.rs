@@ -110,3 +110,29 @@ fn of_hundreds_of_fields_that_programs_write_none_leaves() {
     }
     assert!(tried > 400, "{tried}");
 }
+
+/// The node shows petnames beside mail, and mail programs copy them into answers.
+#[test]
+fn a_display_name_that_is_a_petname_does_not_leave() {
+    let (bob, carol) = (bob(), carol());
+    for (written, sent) in [
+        (format!("\"bobby\" <{bob}>"), format!("{bob}")),
+        (format!("=?utf-8?q?b=6Fbby?= <{bob}>"), format!("{bob}")),
+        ("bobby <bobby@rune.internal>".to_owned(), format!("{bob}")),
+        (format!("{bob} (bobby)"), format!("{bob}")),
+        (
+            format!("caro <{carol}>, Robert <{bob}>,\r\n bobby <{carol}>"),
+            format!("{carol}, Robert <{bob}>,\r\n bobby <{carol}>"),
+        ),
+    ] {
+        for name in ["To", "Cc", "Reply-To", "Mail-Followup-To"] {
+            let message = text(&format!("{}{name}: {written}\r\n\r\nx\r\n", head()));
+            assert!(message.contains(&format!("\r\n{name}: {sent}\r\n")), "{name}: {written}: {message}");
+        }
+    }
+    // The author's own name is no secret, and a forwarded message names people as little as an answer.
+    assert!(text(&format!("{}\r\nx\r\n", head())).contains(&format!("From: Alice <{}>", own())));
+    let inner = format!("Content-Type: message/rfc822\r\n\r\nFrom: \"bobby\" <{bob}>\r\nX-Signed-From: {bob}\r\n\r\nx");
+    let message = clean("mixed", &[&inner]);
+    assert!(message.contains(&format!("\r\nFrom: {bob}\r\n")) && !message.contains("bobby"), "{message}");
+}
