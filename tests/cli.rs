@@ -190,6 +190,10 @@ fn commands_answer_in_words_and_json() {
     let settings = alice.json(&["mail", "setup", "show"]);
     assert_eq!(settings["imap"]["port"], alice.port("imap"));
     assert_eq!(settings["submission"]["user"], alice.address());
+    let words = String::from_utf8(alice.run(&["mail", "setup", "show"]).stdout).unwrap();
+    for part in ["User name:      alice (", "petname@rune.internal", "ssl_force_tls=no", "/user=alice/notls"] {
+        assert!(words.contains(part), "{words}");
+    }
 
     // Another identity: then a command must say which is meant.
     assert!(alice.run(&["identity", "new", "work"]).status.success());
@@ -217,7 +221,13 @@ fn a_message_from_the_command_line_arrives() {
     let message = String::from_utf8(alice.run(&["read", &uid]).stdout).unwrap();
     assert!(message.contains("Hello\r\n") && message.contains("notes.txt"), "{message}");
     assert!(!message.contains("rune.internal"), "a petname left the node");
-    assert!(message.contains(&bob.address()));
+    assert!(message.contains(&format!("From: \"bob\" <{}>\r\n", bob.address())), "{message}");
+
+    // A contact is told with the address at which a mail program writes to it.
+    assert_eq!(alice.json(&["contact", "show", "bob"])["write_to"], "bob@rune.internal");
+    let another = bob.json(&["invite"])["invitation"].as_str().unwrap().to_owned();
+    let words = String::from_utf8(alice.feed(&["contact", "add", "-"], another.as_bytes()).stderr).unwrap();
+    assert!(words.contains("Write to them as bob@rune.internal"), "{words}");
 }
 
 #[test]

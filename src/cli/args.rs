@@ -381,6 +381,18 @@ pub(super) enum Mail {
 pub(super) enum MailSetup {
     /// Print the settings for any mail program
     Show,
+    /// Print a whole configuration for mutt, with a new password in it
+    Mutt {
+        /// Write it into a new file that nobody else can read
+        #[arg(long, value_name = "FILE")]
+        write: Option<PathBuf>,
+    },
+    /// Print a whole configuration for neomutt, with a new password in it
+    Neomutt {
+        /// Write it into a new file that nobody else can read
+        #[arg(long, value_name = "FILE")]
+        write: Option<PathBuf>,
+    },
     /// Write the account into a Thunderbird profile while Thunderbird is closed
     Thunderbird {
         /// The profile's directory; the default profile where left out

@@ -2,7 +2,7 @@
 
 use super::args::{Mail, MailSetup, Password};
 use super::show::{confirm, done, show};
-use super::{Context, thunderbird};
+use super::{Context, mutt, thunderbird};
 use crate::control::reply::{self, Done};
 use crate::control::{Command, Failure};
 
@@ -17,6 +17,8 @@ fn setup(context: &Context, setup: MailSetup) -> Result<(), Failure> {
     let asked = context.ask(Command::MailSettings)?;
     match setup {
         MailSetup::Thunderbird { profile } => thunderbird::set_up(context, profile, &asked),
+        MailSetup::Mutt { write } => mutt::set_up(context, "mutt", write, &asked),
+        MailSetup::Neomutt { write } => mutt::set_up(context, "neomutt", write, &asked),
         MailSetup::Show => {
             show(context, &asked, settings);
             context.output.say("Make a password for it with: runepeer mail password new");
@@ -27,20 +29,28 @@ fn setup(context: &Context, setup: MailSetup) -> Result<(), Failure> {
 
 /// The settings in words, for any mail program.
 pub(super) fn settings(settings: &reply::MailSettings) -> String {
-    let reply::MailSettings { address, imap, submission, .. } = settings;
+    let reply::MailSettings { name, address, imap, submission } = settings;
+    let onion = address.rsplit('@').next().unwrap_or_default();
     format!(
-        "Address:        {}\n\
+        "Address:        {address}\n\
          Incoming mail:  IMAP, server {}, port {}, no encryption (it stays on this machine), normal password\n\
          Outgoing mail:  SMTP, server {}, port {}, no encryption, normal password\n\
-         User name:      {}\n\
-         mutt, neomutt:  also set hostname=\"{}\": answers then stand under your own copies\n",
-        address,
+         User name:      {name} (the whole address does it too, but alpine takes 64 characters at most)\n\
+         Recipients:     petname@rune.internal, with a petname from: runepeer contact list\n\
+         mutt, neomutt:  runepeer mail setup mutt (or neomutt) prints a whole configuration; in one of your own set\n\
+         {:16}ssl_force_tls=no, ssl_starttls=no, and hostname=\"{onion}\", so that answers stand under your own copies\n\
+         alpine:         write {}:{}/user={name}/notls as the server of incoming mail, and {}:{}/user={name}/notls as\n\
+         {:16}the SMTP server, and user-domain={onion}\n",
         imap.host,
         imap.port,
         submission.host,
         submission.port,
-        imap.user,
-        address.rsplit('@').next().unwrap_or_default(),
+        "",
+        imap.host,
+        imap.port,
+        submission.host,
+        submission.port,
+        "",
     )
 }
 

@@ -12,6 +12,7 @@ mod invite;
 mod mail;
 mod mail_client;
 mod message;
+mod mutt;
 mod output;
 mod progress;
 mod qr;

@@ -46,6 +46,7 @@ pub(super) fn set_up(context: &Context, profile: Option<PathBuf>, settings: &Mai
     context.output.say("The account is in Thunderbird's profile. Next:");
     context.output.say("  1. runepeer mail password new thunderbird");
     context.output.say("  2. start Thunderbird; when it asks, give it that password, and again when you first send");
+    context.output.say("  3. write to a contact as petname@rune.internal; runepeer contact list shows the petnames");
     if context.output.is_json() {
         context.output.object(&serde_json::json!({ "profile": profile.display().to_string() }));
     } else {

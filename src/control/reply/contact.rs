@@ -16,6 +16,8 @@ pub struct Contact {
     pub petname: String,
     /// Its address.
     pub address: String,
+    /// The shortest address at which a mail program of the user writes to it.
+    pub write_to: String,
     /// Its key.
     pub fingerprint: String,
     /// How well the contact and the user know each other.

@@ -9,6 +9,7 @@ use crate::daemon::hosts::account::LocalAccount;
 use crate::engine::state::book::{Contact, ContactStatus, HowMet};
 use crate::engine::state::boxes::ReceiptPolicy;
 use crate::engine::{Request, Snapshot};
+use crate::mail::address::PETNAME_DOMAIN;
 
 fn describe(snapshot: &Snapshot, contact: &Contact) -> reply::Contact {
     let status = match contact.status {
@@ -39,6 +40,7 @@ fn describe(snapshot: &Snapshot, contact: &Contact) -> reply::Contact {
     reply::Contact {
         petname: contact.petname.clone(),
         address: contact.address.to_string(),
+        write_to: write_to(contact),
         fingerprint: contact.fingerprint.to_string(),
         status,
         receipts: reply::Receipts { given, expected: snapshot.boxes.expects_receipts(contact.id) },
@@ -47,6 +49,12 @@ fn describe(snapshot: &Snapshot, contact: &Contact) -> reply::Contact {
         boxes: snapshot.boxes.of(contact.id).map_or(0, |of| of.iter().count()),
         provenance,
     }
+}
+
+/// Some mail programs take no letters but those of ASCII in an address.
+fn write_to(contact: &Contact) -> String {
+    let Contact { petname, address, .. } = contact;
+    if petname.is_ascii() { format!("{petname}@{PETNAME_DOMAIN}") } else { address.to_string() }
 }
 
 pub(in crate::daemon) fn show(account: &LocalAccount, who: &str) -> Result<reply::Contact, Failure> {
