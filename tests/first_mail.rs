@@ -115,8 +115,14 @@ fn works(world: &World, name: &'static str) {
     bob.feed(&["send", "--to", "alice", "--subject", &evening, "-"], b"Good evening.\n");
     let received = found(alice, &hers, "INBOX", &evening);
     assert!(received.contains(&format!("\r\nFrom: \"bob\" <{}>\r\n", bob.address())), "{received}");
-    let shown = program.press(&format!("<limit>~s {evening}<enter><display-message><exit><quit>"));
-    assert!(shown.contains("Good evening.") && shown.contains("bob"), "{shown}");
+    let read = program.home.path().join("read");
+    let shown = program.press(&format!(
+        "<enter-command>set wait_key=no<enter><limit>~s {evening}<enter><display-message><exit>\
+         <pipe-message>cat > {}<enter><quit>",
+        read.display()
+    ));
+    let text = std::fs::read_to_string(&read).unwrap_or_default();
+    assert!(text.contains("Good evening.") && shown.contains("bob   "), "{text}{shown}");
     let mut imap = Imap::open(alice.port("imap"), &hers).unwrap();
     imap.run("SELECT INBOX").unwrap();
     let seen = String::from_utf8(imap.run(&format!("SEARCH SEEN SUBJECT {evening}")).unwrap()).unwrap();

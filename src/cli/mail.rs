@@ -37,20 +37,21 @@ pub(super) fn settings(settings: &reply::MailSettings) -> String {
          Outgoing mail:  SMTP, server {}, port {}, no encryption, normal password\n\
          User name:      {name} (the whole address does it too, but alpine takes 64 characters at most)\n\
          Recipients:     petname@rune.internal, with a petname from: runepeer contact list\n\
-         mutt, neomutt:  runepeer mail setup mutt (or neomutt) prints a whole configuration; in one of your own set\n\
-         {:16}ssl_force_tls=no, ssl_starttls=no, and hostname=\"{onion}\", so that answers stand under your own copies\n\
-         alpine:         write {}:{}/user={name}/notls as the server of incoming mail, and {}:{}/user={name}/notls as\n\
-         {:16}the SMTP server, and user-domain={onion}\n",
+         mutt, neomutt:  runepeer mail setup mutt (or neomutt) prints a whole configuration. In one of your own set\n\
+         {space}ssl_force_tls=no, ssl_starttls=no, and, so that answers stand under your own copies,\n\
+         {space}hostname=\"{onion}\"\n\
+         alpine:         server of incoming mail {}:{}/user={name}/notls\n\
+         {space}SMTP server {}:{}/user={name}/notls\n\
+         {space}user-domain {onion}\n",
         imap.host,
         imap.port,
         submission.host,
         submission.port,
-        "",
         imap.host,
         imap.port,
         submission.host,
         submission.port,
-        "",
+        space = " ".repeat(16),
     )
 }
 

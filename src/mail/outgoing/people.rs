@@ -16,14 +16,13 @@ use super::OutgoingError;
 /// The steps of writing one address: a name, and an onion with its checksum.
 pub(super) const ADDRESS_STEPS: usize = 128;
 
-/// Whether this is the identity's address, with any folder, or `name@rune.internal` of its own name.
+/// Whether this is the identity's address, with any folder, or its own name, alone or at `rune.internal`.
 pub fn is_own(address: &str, own: &Address) -> bool {
     if let Ok(address) = address.parse::<Address>() {
         return address.without_folder() == own.without_folder();
     }
-    address.rsplit_once('@').is_some_and(|(name, domain)| {
-        domain.eq_ignore_ascii_case(PETNAME_DOMAIN) && name.eq_ignore_ascii_case(own.local().as_str())
-    })
+    let (name, domain) = address.rsplit_once('@').unwrap_or((address, PETNAME_DOMAIN));
+    domain.eq_ignore_ascii_case(PETNAME_DOMAIN) && name.eq_ignore_ascii_case(own.local().as_str())
 }
 
 /// The addresses in a value as they are written, `local@domain` or the name alone.
@@ -202,6 +201,18 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ones_own_address_has_a_long_form_and_short_ones() {
+        let own: Address = format!("alice@{}", Onion::from_public_key([1; 32])).parse().unwrap();
+        let tagged = own.to_string().replace('@', "+folder@").to_ascii_uppercase();
+        for text in [&own.to_string(), &tagged, "alice@rune.internal", "Alice@Rune.Internal", "alice"] {
+            assert!(is_own(text, &own), "{text}");
+        }
+        for text in ["alice@laptop", "bob", "bob@rune.internal", "@rune.internal", "", "alice@"] {
+            assert!(!is_own(text, &own), "{text}");
+        }
+    }
 
     #[test]
     fn a_mailbox_is_written_so_that_everybody_reads_the_same() {
