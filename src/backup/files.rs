@@ -114,6 +114,10 @@ impl Vfs for ReadOnly {
         refused()
     }
 
+    fn rename(&self, _: &Path, _: &Path) -> io::Result<()> {
+        refused()
+    }
+
     fn unlink(&self, _: &Path) -> io::Result<()> {
         refused()
     }

@@ -136,20 +136,22 @@ impl Archive {
             return Err(ArchiveError::Damaged { offset: (AUTHENTICATED + WRAPPED_BYTES) as u64 });
         }
         let stretching = fields.take(6).and_then(|_| Stretching::decode(&mut fields));
-        let stretched = stretching.and_then(|stretching| stretching.stretch(passphrase));
         let wrapped = header.get(AUTHENTICATED..AUTHENTICATED + WRAPPED_BYTES).unwrap_or_default();
         if version != Some(VERSION) {
-            let is_ours = stretched.is_some_and(|key| is_ours(&authenticated, VERSION, wrapped, &Sealer::new(&key)));
+            let ours = |key: &SymmetricKey| is_ours(&authenticated, VERSION, wrapped, &Sealer::new(key)).then_some(());
+            let is_ours = stretching.and_then(|stretching| stretching.open(passphrase, ours)).flatten().is_some();
             let damaged = ArchiveError::Damaged { offset: MAGIC.len() as u64 };
             return Err(if is_ours { damaged } else { ArchiveError::Version });
         }
-        let stretched = stretched.ok_or(ArchiveError::Damaged { offset: 16 })?;
-        let key = Sealer::new(&stretched)
-            .open_value(&authenticated, wrapped)
-            .ok()
-            .and_then(|bytes| <[u8; 32]>::try_from(bytes.as_slice()).ok())
+        let open = |key: &SymmetricKey| {
+            let bytes = Zeroizing::new(Sealer::new(key).open_value(&authenticated, wrapped).ok()?);
+            bytes.as_slice().try_into().ok().map(SymmetricKey::from_bytes)
+        };
+        let key = stretching
+            .and_then(|stretching| stretching.open(passphrase, open))
+            .ok_or(ArchiveError::Damaged { offset: 16 })?
             .ok_or(ArchiveError::WrongPassphrase)?;
-        let sealer = Sealer::new(&SymmetricKey::from_bytes(key));
+        let sealer = Sealer::new(&key);
         Ok(Self { file, sealer, authenticated, sealed: size - HEADER_BYTES as u64, held: Mutex::default() })
     }
 

@@ -68,6 +68,10 @@ impl Vfs for BadBlock {
         self.disk.rename_noreplace(from, to)
     }
 
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+
     fn unlink(&self, path: &Path) -> io::Result<()> {
         self.disk.unlink(path)
     }

@@ -4,42 +4,22 @@
 //! A node without a passphrase keeps `keys/node.key` beside what it opens: that protects nothing when the disk is
 //! seized.
 
+mod change;
+mod passphrase;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use argon2::{Algorithm, Argon2, Params, Version};
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use zeroize::Zeroizing;
 
-use crate::base::limits::{PASSPHRASE_LANES, PASSPHRASE_MEMORY_KIB, PASSPHRASE_PASSES};
 use crate::base::{IdentityId, Rng, SymmetricKey};
 use crate::store::codec::Fields;
 use crate::store::crypt::Sealer;
 use crate::store::vfs::{TEMPORARY, Vfs, read_small, write_durably};
 
-/// What the user types to unlock a node. Wiped when dropped.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub struct Passphrase(String);
-
-impl Passphrase {
-    /// The passphrase with this text; a line end that a prompt or a file left at the end is cut off.
-    pub fn new(mut text: String) -> Self {
-        let kept = text.trim_end_matches(['\r', '\n']).len();
-        text.truncate(kept);
-        Self(text)
-    }
-
-    /// Whether there is nothing in it.
-    pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl std::fmt::Debug for Passphrase {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Passphrase([redacted])")
-    }
-}
+pub use passphrase::Passphrase;
+pub(super) use passphrase::Stretching;
 
 /// Why the keys could not be read or kept.
 #[derive(Debug, thiserror::Error)]
@@ -143,15 +123,6 @@ enum Wrap {
     KeyFile,
 }
 
-/// How a passphrase becomes a key: Argon2id with these parameters.
-#[derive(Clone, Copy)]
-pub(super) struct Stretching {
-    memory: u32,
-    passes: u32,
-    lanes: u32,
-    salt: [u8; 16],
-}
-
 impl Keyring {
     /// Makes the keys of a new node in `dir` (`<data>/keys`), durably. Without a passphrase a key file opens them.
     ///
@@ -170,19 +141,11 @@ impl Keyring {
             return Err(UnlockError::Exists { file: path });
         }
         let node = SymmetricKey::random(&mut *rng);
-        let (wrap, key) = match passphrase {
-            Some(passphrase) => {
-                let stretching = Stretching::new(&mut *rng);
-                let key = stretching.stretch(passphrase).ok_or(UnlockError::WrongPassphrase)?;
-                (Wrap::Passphrase(stretching), key)
-            }
-            None => (Wrap::KeyFile, new_key_file(&*vfs, dir, &mut *rng)?),
+        let bytes = match passphrase {
+            Some(passphrase) => locked(&node, passphrase, &mut *rng)?,
+            None => wrapped(Wrap::KeyFile, &new_key_file(&*vfs, dir, &mut *rng)?, &node, &mut *rng),
         };
-        let mut bytes = header(NODE_MAGIC);
-        wrap.encode(&mut bytes);
-        let sealed = Sealer::new(&key).seal_value(&bytes, node.expose(), &mut *rng);
-        bytes.extend_from_slice(&sealed);
-        write_durably(&*vfs, &path, &checked(bytes), &mut *rng)?;
+        write_durably(&*vfs, &path, &bytes, &mut *rng)?;
         Self::unlock(vfs, dir, passphrase, rng)
     }
 
@@ -207,17 +170,18 @@ impl Keyring {
         dir.parent().map_or(Ok(()), |parent| vfs.sync_dir(parent))?;
         let (wrap, aad, sealed) = read_node(&*vfs, dir)?;
         let protected = matches!(wrap, Wrap::Passphrase(_));
-        let key = match wrap {
-            Wrap::Passphrase(stretching) => {
-                let passphrase = passphrase.ok_or(UnlockError::NeedsPassphrase)?;
-                stretching.stretch(passphrase).ok_or_else(|| UnlockError::Damaged { file: dir.join(NODE) })?
-            }
-            Wrap::KeyFile => read_key_file(&*vfs, dir)?,
+        let open = |key: &SymmetricKey| open_key(key, &aad, &sealed);
+        let node = match wrap {
+            Wrap::Passphrase(stretching) => stretching
+                .open(passphrase.ok_or(UnlockError::NeedsPassphrase)?, open)
+                .ok_or_else(|| UnlockError::Damaged { file: dir.join(NODE) })?
+                .ok_or(UnlockError::WrongPassphrase)?,
+            Wrap::KeyFile => open(&read_key_file(&*vfs, dir)?)
+                .ok_or_else(|| UnlockError::Unfit { node: dir.join(NODE), key_file: dir.join(KEY_FILE) })?,
         };
-        let node = open_key(&key, &aad, &sealed).ok_or_else(|| {
-            let unfit = UnlockError::Unfit { node: dir.join(NODE), key_file: dir.join(KEY_FILE) };
-            if protected { UnlockError::WrongPassphrase } else { unfit }
-        })?;
+        if protected {
+            change::remove_key_file(&*vfs, dir)?;
+        }
         Ok(Self { vfs, dir: dir.to_owned(), node, protected, rng: Mutex::new(rng) })
     }
 
@@ -375,39 +339,20 @@ impl Wrap {
     }
 }
 
-impl Stretching {
-    pub(super) fn new(rng: &mut dyn Rng) -> Self {
-        // Tests need many nodes with a passphrase, so they stretch it less; the real cost is tested where it is read
-        // back.
-        let memory = if cfg!(test) { PASSPHRASE_MEMORY_KIB / 1024 } else { PASSPHRASE_MEMORY_KIB };
-        let (passes, lanes) = (PASSPHRASE_PASSES, PASSPHRASE_LANES);
-        Self { memory, passes, lanes, salt: rng.array() }
-    }
+/// The file of a node key that this passphrase opens.
+fn locked(node: &SymmetricKey, passphrase: &Passphrase, rng: &mut dyn Rng) -> Result<Vec<u8>, UnlockError> {
+    let stretching = Stretching::new(rng);
+    let key = stretching.stretch(passphrase).ok_or(UnlockError::WrongPassphrase)?;
+    Ok(wrapped(Wrap::Passphrase(stretching), &key, node, rng))
+}
 
-    pub(super) fn encode(self, out: &mut Vec<u8>) {
-        for parameter in [self.memory, self.passes, self.lanes] {
-            out.extend_from_slice(&parameter.to_le_bytes());
-        }
-        out.extend_from_slice(&self.salt);
-    }
-
-    pub(super) fn decode(fields: &mut Fields<'_>) -> Option<Self> {
-        let (memory, passes, lanes) = (fields.u32()?, fields.u32()?, fields.u32()?);
-        // Up to four times our own parameters are allowed; higher ones are not ours, and would only use up memory.
-        let sane = memory <= 4 * PASSPHRASE_MEMORY_KIB && passes <= 4 * PASSPHRASE_PASSES && lanes <= 16;
-        sane.then_some(())?;
-        Some(Self { memory, passes, lanes, salt: fields.array()? })
-    }
-
-    /// The key; `None` where the parameters are not allowed.
-    pub(super) fn stretch(self, passphrase: &Passphrase) -> Option<SymmetricKey> {
-        let params = Params::new(self.memory, self.passes, self.lanes, Some(32)).ok()?;
-        let mut key = Zeroizing::new([0; 32]);
-        Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-            .hash_password_into(passphrase.0.as_bytes(), &self.salt, &mut *key)
-            .ok()?;
-        Some(SymmetricKey::from_bytes(*key))
-    }
+/// The file of a node key that this key opens.
+fn wrapped(wrap: Wrap, key: &SymmetricKey, node: &SymmetricKey, rng: &mut dyn Rng) -> Vec<u8> {
+    let mut bytes = header(NODE_MAGIC);
+    wrap.encode(&mut bytes);
+    let sealed = Sealer::new(key).seal_value(&bytes, node.expose(), rng);
+    bytes.extend_from_slice(&sealed);
+    checked(bytes)
 }
 
 fn read_node(vfs: &dyn Vfs, dir: &Path) -> Result<(Wrap, Vec<u8>, Vec<u8>), UnlockError> {
@@ -435,10 +380,15 @@ fn new_key_file(vfs: &dyn Vfs, dir: &Path, rng: &mut dyn Rng) -> Result<Symmetri
         return read_key_file(vfs, dir);
     }
     let key = SymmetricKey::random(rng);
+    write_durably(vfs, &path, &key_file(&key), rng)?;
+    Ok(key)
+}
+
+/// The bytes of the key file with this key.
+fn key_file(key: &SymmetricKey) -> Zeroizing<Vec<u8>> {
     let mut bytes = header(FILE_MAGIC);
     bytes.extend_from_slice(key.expose());
-    write_durably(vfs, &path, &Zeroizing::new(checked(bytes)), rng)?;
-    Ok(key)
+    Zeroizing::new(checked(bytes))
 }
 
 fn read_key_file(vfs: &dyn Vfs, dir: &Path) -> Result<SymmetricKey, UnlockError> {
@@ -511,5 +461,7 @@ fn open_key(key: &SymmetricKey, aad: &[u8], sealed: &[u8]) -> Option<SymmetricKe
     plain.as_slice().try_into().ok().map(SymmetricKey::from_bytes)
 }
 
+#[cfg(test)]
+mod change_tests;
 #[cfg(test)]
 mod tests;

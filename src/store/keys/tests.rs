@@ -1,6 +1,7 @@
 //! What opens the keys of a node, and what does not open them.
 
 use super::*;
+use crate::base::limits::{PASSPHRASE_MEMORY_KIB, PASSPHRASE_PASSES};
 use crate::base::rng::SeededRng;
 use crate::store::vfs::{CrashMode, Fault, FaultVfs, MemVfs, Plan};
 use std::sync::atomic::{AtomicBool, Ordering};

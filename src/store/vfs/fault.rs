@@ -149,6 +149,10 @@ impl Vfs for FaultVfs {
         self.control.run(|| self.inner.rename_noreplace(from, to))
     }
 
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.control.run(|| self.inner.rename(from, to))
+    }
+
     fn unlink(&self, path: &Path) -> io::Result<()> {
         self.control.run(|| self.inner.unlink(path))
     }

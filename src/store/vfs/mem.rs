@@ -280,6 +280,17 @@ impl Vfs for MemVfs {
         Ok(())
     }
 
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut disk = self.lock();
+        disk.find(from)?;
+        let ((dir, from), (target, to)) = (split(from)?, split(to)?);
+        if dir != target {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        disk.dir(dir)?.change(Change::Rename(from, to));
+        Ok(())
+    }
+
     fn unlink(&self, path: &Path) -> io::Result<()> {
         let mut disk = self.lock();
         disk.find(path)?;

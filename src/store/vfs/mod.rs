@@ -21,6 +21,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use crate::base::Rng;
 
 /// A file system.
@@ -48,6 +50,13 @@ pub trait Vfs: Send + Sync {
     /// # Errors
     /// Errors of the disk.
     fn rename_noreplace(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Gives a file a new name in the same directory, in the place of the file that has that name, where there is one. A
+    /// reader finds the one file or the other, whole, also after a crash.
+    ///
+    /// # Errors
+    /// Errors of the disk.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Removes a file.
     ///
@@ -136,13 +145,35 @@ pub(crate) fn read_small(vfs: &dyn Vfs, path: &Path, bound: usize) -> io::Result
 /// Writes a small file so that it is there whole or not at all: a temporary name, sync, rename, sync of the directory.
 /// A file that a crash left under its temporary name has a name that begins with [`TEMPORARY`].
 pub(crate) fn write_durably(vfs: &dyn Vfs, path: &Path, bytes: &[u8], rng: &mut dyn Rng) -> io::Result<()> {
+    written(vfs, path, bytes, rng, |temporary| vfs.rename_noreplace(temporary, path))
+}
+
+/// Writes a small file in the place of the one that is there, so that a crash leaves the old one or the new one, whole.
+/// What was written is read back before the old file goes.
+pub(crate) fn replace_durably(vfs: &dyn Vfs, path: &Path, bytes: &[u8], rng: &mut dyn Rng) -> io::Result<()> {
+    written(vfs, path, bytes, rng, |temporary| {
+        let read = Zeroizing::new(read_small(vfs, temporary, bytes.len())?);
+        if *read != bytes {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the disk gave back other bytes than were written"));
+        }
+        vfs.rename(temporary, path)
+    })
+}
+
+fn written(
+    vfs: &dyn Vfs,
+    path: &Path,
+    bytes: &[u8],
+    rng: &mut dyn Rng,
+    name: impl FnOnce(&Path) -> io::Result<()>,
+) -> io::Result<()> {
     let dir = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     let unique = data_encoding::HEXLOWER.encode(&rng.array::<8>());
     let temporary = dir.join(format!("{TEMPORARY}{unique}"));
     let written = vfs
         .create_excl(&temporary)
         .and_then(|file| file.write_at(0, bytes).and_then(|()| file.sync()))
-        .and_then(|()| vfs.rename_noreplace(&temporary, path));
+        .and_then(|()| name(&temporary));
     if let Err(error) = written {
         // It may not be there; whatever is left is removed at the next start.
         let _ = vfs.unlink(&temporary);

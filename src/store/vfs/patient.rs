@@ -29,6 +29,10 @@ impl Vfs for PatientVfs {
         self.0.rename_noreplace(from, to)
     }
 
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+
     fn unlink(&self, path: &Path) -> io::Result<()> {
         self.0.unlink(path)
     }

@@ -37,6 +37,10 @@ impl Vfs for ReadOnlyVfs {
         refused()
     }
 
+    fn rename(&self, _: &Path, _: &Path) -> io::Result<()> {
+        refused()
+    }
+
     fn unlink(&self, _: &Path) -> io::Result<()> {
         refused()
     }
