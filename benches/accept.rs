@@ -89,8 +89,9 @@ async fn start(root: &Path, peers: &Path) -> Node {
         ..File::default()
     };
     let preparation = Preparation::open(&root.join("data")).expect("the directory can be made");
-    let start = Start::new(Some("bob".to_owned()), None, file);
-    Node::start(preparation, start).await.expect("the node starts")
+    let ready = preparation.ready(file).await.expect("the ports are free");
+    let start = Start::new(Some("bob".to_owned()), None);
+    Node::start(ready, start).await.expect("the node starts")
 }
 
 async fn in_inbox(node: &Node) -> usize {

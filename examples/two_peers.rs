@@ -65,8 +65,8 @@ async fn start(name: &str, home: &Path) -> Outcome<Node> {
         ..File::default()
     };
     let passphrase = Some(format!("the passphrase of {name}").into());
-    let start = Start::new(Some(name.to_owned()), passphrase, file);
-    Ok(Node::start(Preparation::open(&home.join(name))?, start).await?)
+    let start = Start::new(Some(name.to_owned()), passphrase);
+    Ok(Node::start(Preparation::open(&home.join(name))?.ready(file).await?, start).await?)
 }
 
 /// Asks again and again until the answer is the one that is waited for.

@@ -111,7 +111,7 @@ fn back_up(vfs: &dyn Vfs) -> Result<Made, Failure> {
 
 fn read(vfs: &dyn Vfs) -> Result<Checked, Failure> {
     let backup = super::open(vfs, Path::new("/elsewhere/a"), &passphrase())?;
-    verify(&backup, &mut || panic!("the node has no passphrase"), &mut |_, _| Ok(()))
+    verify(&backup, &mut |_| panic!("the node has no passphrase"), &mut |_, _| Ok(()))
 }
 
 fn put_back(vfs: &dyn Vfs) -> Result<(), Failure> {
@@ -315,13 +315,13 @@ fn every_byte_is_read_to_verify_a_backup_and_whoever_is_told_may_end_it() {
         told.push((done, of));
         Ok(())
     };
-    let checked = verify(&backup, &mut || panic!("the node has no passphrase"), &mut note).unwrap();
+    let checked = verify(&backup, &mut |_| panic!("the node has no passphrase"), &mut note).unwrap();
     let listed = contents(&disk, Path::new(ROOT), true).unwrap().iter().map(|entry| entry.bytes).sum();
     assert_eq!(checked.bytes, listed);
     assert!(told.is_sorted() && told.iter().all(|(_, of)| *of == listed));
     assert_eq!(told.last(), Some(&(listed, listed)));
     let mut no = |_, _| Err(Failure::new(Code::Failed, "no more"));
-    assert_eq!(verify(&backup, &mut || panic!(), &mut no).unwrap_err().message, "no more");
+    assert_eq!(verify(&backup, &mut |_| panic!(), &mut no).unwrap_err().message, "no more");
 }
 
 #[test]

@@ -38,13 +38,14 @@ pub struct CheckedIdentity {
     pub contacts: usize,
 }
 
-/// Reads everything. `passphrase` is asked for the node's own passphrase, if the node has one.
+/// Reads everything. `passphrase` is asked for the node's own passphrase, if the node has one; and again, with the
+/// failure, where that was wrong, until it gives that failure back.
 ///
 /// # Errors
 /// [`Code::NeedsUnlock`] where the node's passphrase is wrong, [`Code::Failed`] where anything cannot be read.
 pub fn verify(
     backup: &Backup,
-    passphrase: &mut dyn FnMut() -> Result<Passphrase, Failure>,
+    passphrase: &mut dyn FnMut(Option<Failure>) -> Result<Passphrase, Failure>,
     progress: Progress<'_>,
 ) -> Result<Checked, Failure> {
     let bytes = read_all(backup, progress)?;
@@ -52,13 +53,20 @@ pub fn verify(
     check_whole_backup(&*vfs)?;
     let keys = Path::new("/keys");
     let locked = Keyring::is_passphrase_protected(&*vfs, keys).map_err(|error| unusable("the keys", error))?;
-    let given = if locked { Some(passphrase()?) } else { None };
-    let keyring =
-        Keyring::unlock(Arc::clone(&vfs), keys, given.as_ref(), Box::new(OsRng)).map_err(|error| match error {
-            UnlockError::WrongPassphrase => Failure::new(Code::NeedsUnlock, "the passphrase of the node is wrong")
-                .hint("the backup itself is whole; it needs the passphrase with which the node was started"),
-            error => unusable("the keys", error),
-        })?;
+    let mut wrong = None;
+    let keyring = loop {
+        let given = if locked { Some(passphrase(wrong)?) } else { None };
+        match Keyring::unlock(Arc::clone(&vfs), keys, given.as_ref(), Box::new(OsRng)) {
+            Err(UnlockError::WrongPassphrase) => {
+                let failure = Failure::new(Code::NeedsUnlock, "the passphrase of the node is wrong");
+                wrong = Some(failure.hint(
+                    "the backup itself is whole; its node opens with the passphrase that `runepeer up` asked for when \
+                     the backup was made",
+                ));
+            }
+            opened => break opened.map_err(|error| unusable("the keys", error))?,
+        }
+    };
     let ids = keyring.identities().map_err(|error| unusable("the keys", error))?;
     let identity = |id: &IdentityId| identity(&vfs, &keyring, *id);
     let identities = ids.iter().map(identity).collect::<Result<_, _>>()?;

@@ -80,6 +80,9 @@ pub(super) enum Verb {
     /// Connect a mail program
     #[command(subcommand)]
     Mail(Mail),
+    /// What locks the data directory; no daemon may run
+    #[command(subcommand)]
+    Passphrase(Passphrase),
     /// Copies of everything, in one sealed file
     #[command(subcommand)]
     Backup(Backup),
@@ -415,6 +418,31 @@ pub(super) enum Password {
     Revoke {
         /// Its name
         name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Passphrase {
+    /// Take another passphrase for the one that there is
+    Change {
+        /// A file whose first line is the passphrase of now; - reads standard input
+        #[arg(long, value_name = "F")]
+        passphrase_file: Option<PathBuf>,
+        /// A file whose first line is the new passphrase; - reads standard input
+        #[arg(long, value_name = "F")]
+        new_passphrase_file: Option<PathBuf>,
+    },
+    /// Lock a data directory that has no passphrase
+    Add {
+        /// A file whose first line is the new passphrase; - reads standard input
+        #[arg(long, value_name = "F")]
+        new_passphrase_file: Option<PathBuf>,
+    },
+    /// Do without a passphrase: whoever takes the disk can then read everything on it
+    Remove {
+        /// A file whose first line is the passphrase of now; - reads standard input
+        #[arg(long, value_name = "F")]
+        passphrase_file: Option<PathBuf>,
     },
 }
 

@@ -7,17 +7,17 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use super::Context;
 use super::args::Backup as Verb;
 use super::progress::Bar;
+use super::prompt::{self, TRIES, note_weakness, prompt, read_passphrase, until_right};
 use super::show::show;
-use super::up::{prompt, read_passphrase};
-use super::{Context, output};
 use crate::backup::{self, Checked, Entry, Last, Order};
 use crate::control::reply::{BackupFiles, Done};
 use crate::control::{Client, Code, Command, Failure, Request};
-use crate::daemon::{DataDir, Preparation, now};
+use crate::daemon::{DataDir, Preparation, clear_failed_first_start, now};
 use crate::store::vfs::RealVfs;
-use crate::store::{OsRng, Passphrase};
+use crate::store::{Keyring, OsRng, Passphrase};
 
 /// How often the daemon is told that its files are still needed.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(20);
@@ -94,7 +94,11 @@ fn create(context: &Context, to: &Path, passphrase_file: Option<&Path>) -> Resul
             .hint("choose another name; a backup is never written over another"));
     }
     let passphrase = match passphrase_file {
-        Some(file) => Passphrase::new(read_passphrase(file)?.to_string()),
+        Some(file) => {
+            let text = read_passphrase(context, file)?;
+            note_weakness(context, &text);
+            Passphrase::new(text.to_string())
+        }
         None => new_passphrase(context)?,
     };
     let (mut source, root, files) = Source::open(context)?;
@@ -115,7 +119,28 @@ fn create(context: &Context, to: &Path, passphrase_file: Option<&Path>) -> Resul
     show(context, &answer, |_| format!("{}  {} bytes", to.display(), made.bytes));
     context.output.say("Keep it apart from this machine, and its passphrase apart from it. Check it now and then:");
     context.output.say(format!("  runepeer backup verify '{}'", to.display()));
+    context.output.say("The passphrase of the backup opens this file, and nothing else.");
+    context.output.say(opened_by(is_locked(&root)));
     Ok(())
+}
+
+/// Whether a passphrase locks the node in this data directory; `None` where that cannot be read.
+fn is_locked(root: &Path) -> Option<bool> {
+    Keyring::is_passphrase_protected(&RealVfs, &root.join("keys")).ok()
+}
+
+/// What opens the node in a backup once it is restored.
+const fn opened_by(is_locked: Option<bool>) -> &'static str {
+    match is_locked {
+        Some(true) => {
+            "The node in it keeps its own passphrase, the one that `runepeer up` asks for today: once the backup is\n\
+             restored, the node opens with that one. Keep both."
+        }
+        Some(false) => "The node in it has no passphrase: whoever opens this file has everything.",
+        None => {
+            "Where the node in it has a passphrase of its own, that one opens the node once the backup is restored."
+        }
+    }
 }
 
 fn verify(
@@ -126,13 +151,24 @@ fn verify(
 ) -> Result<(), Failure> {
     let backup = open(context, file, passphrase_file)?;
     let bar = Bar::new(context, "reading");
-    let mut ask = || match node_passphrase_file {
-        Some(file) => read_passphrase(file).map(|text| Passphrase::new(text.to_string())),
-        None => {
-            bar.clear();
-            let needed = "the node in this backup is locked with a passphrase of its own";
-            known_passphrase(context, "Passphrase of the node: ", needed, "--node-passphrase-file")
+    let mut tries = 0;
+    let mut ask = |wrong: Option<Failure>| {
+        match wrong {
+            Some(failure) if node_passphrase_file.is_some() || tries == TRIES => return Err(failure),
+            Some(_) => context.output.warn("That passphrase is wrong. Once again."),
+            None => {}
         }
+        tries += 1;
+        let text = match node_passphrase_file {
+            Some(file) => read_passphrase(context, file)?,
+            None => {
+                bar.clear();
+                let needed = "the node in this backup is locked with a passphrase of its own";
+                can_ask(context, needed, "--node-passphrase-file")?;
+                prompt(context, "Passphrase of the node in the backup: ")?
+            }
+        };
+        Ok(Passphrase::new(text.to_string()))
     };
     let checked = backup::verify(&backup, &mut ask, &mut |done, total| {
         bar.set(done, total);
@@ -177,6 +213,7 @@ fn words(checked: &Checked) -> String {
 
 fn restore(context: &Context, file: &Path, passphrase_file: Option<&Path>) -> Result<(), Failure> {
     let backup = open(context, file, passphrase_file)?;
+    clear_failed_first_start(&context.data);
     let directory = DataDir::open(&context.data)?;
     directory.note_process()?;
     let bar = Bar::new(context, "writing");
@@ -191,46 +228,46 @@ fn restore(context: &Context, file: &Path, passphrase_file: Option<&Path>) -> Re
     context.output.say("Never run the original and this copy at the same time: the next start looks for the original");
     context.output.say("first. Mail programs will fetch everything anew. Start it with:");
     context.output.say(format!("  runepeer --data-dir '{}' up", root.display()));
+    context.output.say(match is_locked(&root) {
+        Some(false) => "It asks for no passphrase: the node had none when the backup was made.",
+        _ => {
+            "It asks for the passphrase that the node had when the backup was made. The passphrase of the backup is not\n\
+             needed any more."
+        }
+    });
     Ok(())
 }
 
 fn open(context: &Context, file: &Path, passphrase_file: Option<&Path>) -> Result<backup::Backup, Failure> {
-    let passphrase = match passphrase_file {
-        Some(file) => Passphrase::new(read_passphrase(file)?.to_string()),
-        None => known_passphrase(
-            context,
-            "Passphrase of the backup: ",
-            "the backup is locked with its passphrase",
-            "--passphrase-file",
-        )?,
-    };
-    backup::open(&RealVfs, file, &passphrase)
+    if passphrase_file.is_none() {
+        can_ask(context, "the backup is locked with its passphrase", "--passphrase-file")?;
+    }
+    until_right(context, passphrase_file, "Passphrase of the backup: ", |text| {
+        backup::open(&RealVfs, file, &Passphrase::new(text.to_string()))
+    })
 }
 
-fn known_passphrase(context: &Context, question: &str, needed: &str, flag: &str) -> Result<Passphrase, Failure> {
-    if !output::can_ask(context.global.no_input) {
-        return Err(
-            Failure::new(Code::NeedsUnlock, needed).hint(format!("give it with {flag} FILE, or ask on a terminal"))
-        );
+/// Fails where a passphrase is needed and nobody can be asked for it.
+fn can_ask(context: &Context, needed: &str, flag: &str) -> Result<(), Failure> {
+    if prompt::can_ask(context) {
+        return Ok(());
     }
-    Ok(Passphrase::new(prompt(question)?.to_string()))
+    Err(Failure::new(Code::NeedsUnlock, needed).hint(format!("give it with {flag} FILE, or ask on a terminal")))
 }
 
 fn new_passphrase(context: &Context) -> Result<Passphrase, Failure> {
-    if !output::can_ask(context.global.no_input) {
+    if !prompt::can_ask(context) {
         return Err(Failure::new(Code::NeedsUnlock, "a backup needs a passphrase")
             .hint("give one with --passphrase-file FILE, or run this on a terminal"));
     }
-    context.output.say("Whoever has the backup and this passphrase has your identity and all your mail. It cannot be");
-    context.output.say("recovered: without it the backup is worth nothing.");
-    let first = prompt("Passphrase of the backup: ")?;
-    if first.is_empty() {
-        return Err(Failure::new(Code::Usage, "a backup needs a passphrase; nothing was made"));
-    }
-    if *prompt("Once more: ")? != *first {
-        return Err(Failure::new(Code::Usage, "the two passphrases differ; nothing was made, try again"));
-    }
-    Ok(Passphrase::new(first.to_string()))
+    context.output.warn(
+        "A backup has a passphrase of its own, which need not be that of the node. Whoever has the backup and its\n\
+         passphrase has your identity and all your mail. It cannot be recovered: without it the backup is worth\n\
+         nothing.",
+    );
+    let chosen = prompt::choose(context, "Passphrase of the backup: ", false)?;
+    let none = || Failure::new(Code::Usage, "a backup needs a passphrase; nothing was made");
+    chosen.map(|text| Passphrase::new(text.to_string())).ok_or_else(none)
 }
 
 #[cfg(test)]

@@ -4,7 +4,9 @@ use serde_json::json;
 
 use super::args::{Config, Verb};
 use super::show::show;
-use super::{Context, backup, carrier, contact, down, identity, invite, mail, message, queue, repair, status};
+use super::{
+    Context, backup, carrier, contact, down, identity, invite, mail, message, passphrase, queue, repair, status,
+};
 use crate::control::Failure;
 
 pub(super) fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
@@ -22,6 +24,7 @@ pub(super) fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Queue(verb) => queue::run(context, verb),
         Verb::Carrier(verb) => carrier::run(context, verb),
         Verb::Mail(verb) => mail::run(context, verb),
+        Verb::Passphrase(verb) => passphrase::run(context, verb),
         Verb::Backup(verb) => backup::run(context, verb),
         Verb::Repair { check, passphrase_file } => repair::run(context, check, passphrase_file.as_deref()),
         Verb::Config(Config::Path) => {

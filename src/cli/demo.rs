@@ -91,11 +91,11 @@ impl Person {
             },
             ..File::default()
         };
-        let preparation = Preparation::open(&data)?;
-        let mut start = Start::new(Some(name.to_owned()), Some(format!("{name}'s passphrase").into()), file);
+        let ready = Preparation::open(&data)?.ready(file).await?;
+        let mut start = Start::new(Some(name.to_owned()), Some(format!("{name}'s passphrase").into()));
         // Short delays, so that the demo is not spent waiting.
         start.delays = Delays { deposit: Duration::from_secs(2), receipt: Duration::from_secs(2) };
-        Node::start(preparation, start).await
+        Node::start(ready, start).await
     }
 
     async fn with(name: &'static str, node: Node, login: Login) -> Result<Self, Failure> {

@@ -14,7 +14,9 @@ mod mail_client;
 mod message;
 mod mutt;
 mod output;
+mod passphrase;
 mod progress;
+mod prompt;
 mod qr;
 mod queue;
 mod repair;
@@ -22,6 +24,7 @@ mod show;
 mod status;
 mod thunderbird;
 mod up;
+mod weak;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -92,7 +95,7 @@ impl Context {
 }
 
 fn run(context: &Context, verb: Option<Verb>) -> Result<(), Failure> {
-    if matches!(verb, Some(Verb::Up(_) | Verb::Demo(_) | Verb::Backup(_) | Verb::Repair { .. })) {
+    if matches!(verb, Some(Verb::Up(_) | Verb::Demo(_) | Verb::Backup(_) | Verb::Repair { .. } | Verb::Passphrase(_))) {
         crate::daemon::close_to_others();
     }
     match verb {

@@ -144,14 +144,16 @@ pub(super) fn can_ask(no_input: bool) -> bool {
     !no_input && io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
-/// Asks for a line.
+/// Asks for a line. The end of the input is an error.
 pub(super) fn ask(question: &str) -> io::Result<String> {
     logging::errors().flush(LAST_WORDS);
     let mut err = io::stderr().lock();
     write!(err, "{question} ")?;
     err.flush()?;
     let mut line = String::new();
-    io::stdin().read_line(&mut line)?;
+    if io::stdin().read_line(&mut line)? == 0 {
+        return Err(ErrorKind::UnexpectedEof.into());
+    }
     Ok(line.trim().to_owned())
 }
 

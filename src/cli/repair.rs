@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::Context;
 use super::progress::Bar;
 use super::show::{confirm, show};
-use super::up::{known_passphrase, read_passphrase};
+use super::{Context, prompt};
 use crate::control::{Code, Failure};
 use crate::daemon::repair::{Finding, Unreadable, Waiting, examine, is_locked, prepare};
 
@@ -23,13 +22,19 @@ struct Answer<'a> {
 
 pub(super) fn run(context: &Context, check: bool, passphrase_file: Option<&Path>) -> Result<(), Failure> {
     let preparation = prepare(&context.data, check)?;
-    let passphrase = match passphrase_file {
-        Some(file) => Some(read_passphrase(file)?),
-        None if is_locked(&preparation)? => known_passphrase(context, &preparation)?,
-        None => None,
-    };
     let bar = Bar::new(context, "reading");
-    let examination = examine(&preparation, passphrase, &mut |done, total| bar.set(done, total))?;
+    let mut progress = |done, total| bar.set(done, total);
+    let examination = if passphrase_file.is_some() || is_locked(&preparation)? {
+        let question = match passphrase_file {
+            Some(_) => "",
+            None if !prompt::can_ask(context) => return Err(prompt::nobody_to_ask()),
+            None => prompt::question(context, &preparation),
+        };
+        let examine = |passphrase| examine(&preparation, Some(passphrase), &mut progress);
+        prompt::until_right(context, passphrase_file, question, examine)?
+    } else {
+        examine(&preparation, None, &mut progress)?
+    };
     bar.clear();
     let found: Vec<Finding> = examination.findings().cloned().collect();
     let can_mend = found.iter().any(|finding| finding.hopeless.is_none());

@@ -1,19 +1,23 @@
 //! `runepeer up`: asks what it must know, then runs the daemon in the foreground.
 
-use std::io::BufRead;
+mod name;
+mod waiting;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use super::Context;
 use super::args::Up;
 use super::progress::Bar;
-use super::{Context, output};
+use super::prompt::{self, note_weakness, read_passphrase, until_right};
 use crate::config::{File, ListenFile};
-use crate::control::reply::{Carrier, CarrierStatus, IdentityStatus, Listen, Status};
+use crate::control::reply::{IdentityStatus, Listen, Status};
 use crate::control::{Code, Command, Failure};
-use crate::daemon::{Node, Preparation, Start, logging};
+use crate::daemon::{Node, Preparation, Ready, Start, clear_failed_first_start, logging};
+use waiting::{Waiting, carrying};
 
 /// Only a log of at least so many bytes takes long enough for a progress bar.
 const WORTH_A_BAR: u64 = 32 << 20;
@@ -28,36 +32,20 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 }
 
 pub(super) fn run(context: &Context, up: Up) -> Result<(), Failure> {
-    let preparation = Preparation::open(&context.data)?;
-    let has_identity = preparation.has_identity()?;
-    let kept = File::load(&context.data).ok().and_then(|file| file.carrier_only).unwrap_or(false);
-    let carrier_only = up.carrier_only || kept;
-    if !carrier_only && !has_identity && preparation.has_carrier()? {
-        return Err(Failure::new(
-            Code::Usage,
-            "there is only a carrier here, and config.toml does not say so any more",
-        )
-        .hint("nothing was changed. Put config.toml back, or start with: runepeer up --carrier-only"));
+    if let Some(name) = &up.name {
+        name::check(name)?;
     }
-    let name = match up.name.clone() {
-        None if carrier_only => None,
-        name if has_identity => {
-            if name.is_some() {
-                context.output.say("There is an identity already; --name is for an empty data directory.");
-            }
-            None
-        }
-        Some(name) => Some(name),
-        None if output::can_ask(context.global.no_input) => Some(ask_name(context)?),
-        None => {
-            return Err(Failure::new(
-                Code::Usage,
-                "there is no identity in this data directory, and nobody can be asked for a name",
-            )
-            .hint("give the first identity a name: runepeer up --name NAME"));
-        }
-    };
-    let passphrase = passphrase(context, &up, &preparation)?;
+    let result = Preparation::open(&context.data).and_then(|preparation| start(context, up, preparation));
+    if result.is_err() {
+        clear_failed_first_start(&context.data);
+    }
+    result
+}
+
+/// Asks for the name, takes the ports, asks for the passphrase, and runs the node: each failure comes before the next
+/// question.
+fn start(context: &Context, up: Up, preparation: Preparation) -> Result<(), Failure> {
+    let name = name_of_first(context, &up, &preparation)?;
     let file = File {
         transport: up.transport.map(absolute),
         listen: ListenFile {
@@ -68,6 +56,16 @@ pub(super) fn run(context: &Context, up: Up) -> Result<(), Failure> {
         ..File::default()
     };
     logging::start();
+    let is_restored = preparation.is_restored();
+    let runtime = runtime()?;
+    let mut ready = runtime.block_on(preparation.ready(file))?;
+    let file = up.passphrase_file.as_deref();
+    let passphrase = if ready.preparation().is_initialised()? {
+        unlock(context, file, &mut ready)?;
+        None
+    } else {
+        new_passphrase(context, file)?
+    };
     let bar = Bar::new(context, "Reading the mailbox");
     let reading = {
         let bar = bar.clone();
@@ -77,12 +75,42 @@ pub(super) fn run(context: &Context, up: Up) -> Result<(), Failure> {
             }
         })
     };
-    let start = Start { reading, space: up.space, ..Start::new(name, passphrase, file) };
-    let runtime = runtime()?;
-    let result = runtime.block_on(serve(context, preparation, start, bar));
+    let waiting = Waiting { is_new: name.is_some(), is_restored };
+    let start = Start { reading, space: up.space, ..Start::new(name, passphrase) };
+    let result = runtime.block_on(serve(context, ready, start, bar, waiting));
     // A thread that waits for a disk must not delay the end of the process: acknowledged mail is safe.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
+}
+
+/// The name of the identity that this start makes: as it was given, or asked for; `None` where it makes none.
+fn name_of_first(context: &Context, up: &Up, preparation: &Preparation) -> Result<Option<String>, Failure> {
+    let has_identity = preparation.has_identity()?;
+    let kept = File::load(&context.data).ok().and_then(|file| file.carrier_only).unwrap_or(false);
+    let carrier_only = up.carrier_only || kept;
+    if !carrier_only && !has_identity && preparation.has_carrier()? {
+        return Err(Failure::new(
+            Code::Usage,
+            "there is only a carrier here, and config.toml does not say so any more",
+        )
+        .hint("nothing was changed. Put config.toml back, or start with: runepeer up --carrier-only"));
+    }
+    match up.name.clone() {
+        None if carrier_only => Ok(None),
+        name if has_identity => {
+            if name.is_some() {
+                context.output.say("There is an identity already; --name is for an empty data directory.");
+            }
+            Ok(None)
+        }
+        Some(name) => Ok(Some(name)),
+        None if prompt::can_ask(context) => name::ask(context).map(Some),
+        None => Err(Failure::new(
+            Code::Usage,
+            "there is no identity in this data directory, and nobody can be asked for a name",
+        )
+        .hint("give the first identity a name: runepeer up --name NAME")),
+    }
 }
 
 /// The same transport with an absolute directory, because the setting is kept and the next start may be in another
@@ -92,15 +120,14 @@ fn absolute(transport: String) -> String {
     directory.map_or(transport, |directory| format!("loopback:{}", directory.display()))
 }
 
-async fn serve(context: &Context, preparation: Preparation, start: Start, reading: Bar) -> Result<(), Failure> {
-    let is_new = start.name.is_some();
-    let started = Node::start(preparation, start).await;
+async fn serve(context: &Context, ready: Ready, start: Start, reading: Bar, waiting: Waiting) -> Result<(), Failure> {
+    let started = Node::start(ready, start).await;
     reading.clear();
     let node = started?;
     let result = tokio::select! {
         result = node.stop_requested() => result,
         () = interrupted() => Ok(()),
-        Err(failure) = show_progress(context, &node, is_new) => Err(failure),
+        Err(failure) = show_progress(context, &node, waiting) => Err(failure),
     };
     context.output.say("Stopping…");
     node.stop().await;
@@ -108,9 +135,9 @@ async fn serve(context: &Context, preparation: Preparation, start: Start, readin
 }
 
 /// Shows how the node starts, tells the user what to do next, and then waits; returns only with a failure.
-async fn show_progress(context: &Context, node: &Node, is_new: bool) -> Result<(), Failure> {
-    wait_until_reachable(context, node).await?;
-    next_steps(context, node, is_new).await?;
+async fn show_progress(context: &Context, node: &Node, waiting: Waiting) -> Result<(), Failure> {
+    waiting::wait_until_reachable(context, node, waiting).await?;
+    next_steps(context, node, waiting.is_new).await?;
     std::future::pending().await
 }
 
@@ -145,53 +172,6 @@ fn ignores_hangup() -> bool {
     ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
-/// Shows how the network comes up.
-async fn wait_until_reachable(context: &Context, node: &Node) -> Result<(), Failure> {
-    let bar = Bar::new(context, "Connecting to Tor");
-    let mut told = String::new();
-    loop {
-        let status: Status = node.ask(Command::Status).await?;
-        let identities = status.identities.iter();
-        let identities = identities.map(|identity| identity.reachable || identity.listen == Listen::Never);
-        let mut published = identities.chain(carrying(&status).map(|carrier| carrier.reachable)).peekable();
-        if published.peek().is_some() && published.all(|reached| reached) {
-            bar.clear();
-            return Ok(());
-        }
-        let percent = u64::from(status.tor.percent);
-        bar.set(percent, 100);
-        bar.say(coming_up(percent));
-        let reason = status.tor.blocked_reason.as_deref().unwrap_or_default();
-        if is_news(reason, &told) {
-            reason.clone_into(&mut told);
-            bar.suspend(|| {
-                context.output.warn(reason);
-                context.output.flush();
-            });
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-}
-
-/// The carrier of this node, if it is switched on.
-fn carrying(status: &Status) -> Option<&Carrier> {
-    match &status.carrier {
-        Some(CarrierStatus::Open(carrier)) => Some(carrier).filter(|carrier| carrier.enabled),
-        _ => None,
-    }
-}
-
-/// Whether the user should be told this reason for which Tor is blocked: it is not empty, and not the one that was told
-/// last.
-fn is_news(reason: &str, told: &str) -> bool {
-    !reason.is_empty() && reason != told
-}
-
-/// The step for which `up` waits, at this percentage of the way to the network.
-const fn coming_up(percent: u64) -> &'static str {
-    if percent < 100 { "Connecting to Tor" } else { "Publishing the address" }
-}
-
 async fn next_steps(context: &Context, node: &Node, is_new: bool) -> Result<(), Failure> {
     let status: Status = node.ask(Command::Status).await?;
     if context.output.is_json() {
@@ -214,7 +194,8 @@ async fn next_steps(context: &Context, node: &Node, is_new: bool) -> Result<(), 
         }
     }
     if !node.is_passphrase_protected() {
-        context.output.say("Note: no passphrase is set. Whoever takes this disk can read the mail on it.");
+        context.output.say("Note: no passphrase is set. Whoever takes this disk can read the mail on it. To set one:");
+        context.output.say("  runepeer down, then runepeer passphrase add");
     }
     if is_new {
         context.output.say("\nNext, in another terminal:");
@@ -227,78 +208,38 @@ async fn next_steps(context: &Context, node: &Node, is_new: bool) -> Result<(), 
     Ok(())
 }
 
-fn ask_name(context: &Context) -> Result<String, Failure> {
-    context
-        .output
-        .say("What name shall stand before the @ of your address? Letters, digits, dots, hyphens, underscores;");
-    context.output.say("3 to 50 of them. Everybody you write to sees it. It need not be your real name.");
-    output::ask("Name:").map_err(|error| Failure::new(Code::Failed, format!("the terminal cannot be read: {error}")))
-}
-
-/// The passphrase, from the file or the terminal; `None` where the data directory has none, or where nobody can be
-/// asked.
-fn passphrase(context: &Context, up: &Up, preparation: &Preparation) -> Result<Option<Zeroizing<String>>, Failure> {
-    if let Some(path) = &up.passphrase_file {
-        return read_passphrase(path).map(Some);
+/// The passphrase of a node that is to be made, from the file or the terminal; `None` where it gets none, or where nobody
+/// can be asked.
+fn new_passphrase(context: &Context, file: Option<&Path>) -> Result<Option<Zeroizing<String>>, Failure> {
+    if let Some(path) = file {
+        let passphrase = read_passphrase(context, path)?;
+        note_weakness(context, &passphrase);
+        return Ok(Some(passphrase));
     }
-    if preparation.is_initialised()? {
-        return known_passphrase(context, preparation);
-    }
-    let can_ask = output::can_ask(context.global.no_input);
-    if !can_ask {
+    if !prompt::can_ask(context) {
         return Ok(None);
     }
-    context
-        .output
-        .say("\nA passphrase seals your mail and keys on this disk. Without one, whoever takes the disk reads");
-    context.output.say("everything. It cannot be recovered: keep it well. Empty means none.");
-    let first = prompt("Passphrase: ")?;
-    if first.is_empty() {
+    context.output.warn(
+        "\nA passphrase seals your mail and keys on this disk. Without one, whoever takes the disk reads everything.\n\
+         It cannot be recovered: keep it well. Empty means none.",
+    );
+    let chosen = prompt::choose(context, "Passphrase: ", true)?;
+    if chosen.is_none() {
         context.output.say("No passphrase: the key lies beside the data, and protects nothing if the disk is taken.");
-        return Ok(None);
     }
-    if *prompt("Once more: ")? != *first {
-        return Err(Failure::new(Code::Failed, "the two passphrases differ; nothing was made, try again"));
-    }
-    Ok(Some(first))
+    Ok(chosen)
 }
 
-/// The passphrase of a data directory that has one.
-pub(super) fn known_passphrase(
-    context: &Context,
-    preparation: &Preparation,
-) -> Result<Option<Zeroizing<String>>, Failure> {
-    match (preparation.needs_passphrase()?, output::can_ask(context.global.no_input)) {
-        (false, _) => Ok(None),
-        (true, true) => prompt("Passphrase: ").map(Some),
-        (true, false) => Err(Failure::new(Code::NeedsUnlock, "this data directory is locked with a passphrase")
-            .hint("give it with --passphrase-file FILE, or start on a terminal")),
+/// Opens the keys of a node that exists, where they are locked; asks again where the passphrase is wrong.
+fn unlock(context: &Context, file: Option<&Path>, ready: &mut Ready) -> Result<(), Failure> {
+    let needs_passphrase = ready.preparation().needs_passphrase()?;
+    match file {
+        None if !needs_passphrase => return Ok(()),
+        None if !prompt::can_ask(context) => return Err(prompt::nobody_to_ask()),
+        _ => {}
     }
-}
-
-/// Asks for a passphrase on the terminal.
-pub(super) fn prompt(question: &str) -> Result<Zeroizing<String>, Failure> {
-    rpassword::prompt_password(question)
-        .map(Zeroizing::new)
-        .map_err(|error| Failure::new(Code::Failed, format!("the terminal cannot be read: {error}")))
-}
-
-pub(super) fn read_passphrase(path: &Path) -> Result<Zeroizing<String>, Failure> {
-    let unreadable = |error: std::io::Error| {
-        Failure::new(Code::Failed, format!("the passphrase file {} cannot be read: {error}", path.display()))
-    };
-    let mut line = Zeroizing::new(String::new());
-    if path == Path::new("-") {
-        std::io::stdin().lock().read_line(&mut line).map_err(unreadable)?;
-    } else {
-        let file = std::fs::File::open(path).map_err(unreadable)?;
-        std::io::BufReader::new(file).read_line(&mut line).map_err(unreadable)?;
-    }
-    let passphrase = Zeroizing::new(line.trim_end_matches(['\r', '\n']).to_owned());
-    if passphrase.is_empty() {
-        return Err(Failure::new(Code::Usage, format!("the passphrase file {} is empty", path.display())));
-    }
-    Ok(passphrase)
+    let question = if file.is_some() { "" } else { prompt::question(context, ready.preparation()) };
+    until_right(context, file, question, |passphrase| ready.unlock(passphrase))
 }
 
 #[cfg(test)]
@@ -306,37 +247,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_address_is_published_once_the_network_is_there() {
-        let words = [0, 1, 99, 100].map(coming_up);
-        let connecting = "Connecting to Tor";
-        assert_eq!(words, [connecting, connecting, connecting, "Publishing the address"]);
-    }
-
-    #[test]
     fn the_directory_of_a_transport_is_kept_absolute() {
         assert_eq!(absolute("tor".to_owned()), "tor");
         assert_eq!(absolute("loopback:/a/b".to_owned()), "loopback:/a/b");
         let here = std::env::current_dir().unwrap();
         assert_eq!(absolute("loopback:peers".to_owned()), format!("loopback:{}/peers", here.display()));
-    }
-
-    #[test]
-    fn a_reason_for_which_tor_is_blocked_is_told_once() {
-        assert!(is_news("the clock", "") && is_news("the clock", "no relay"));
-        assert!(!is_news("the clock", "the clock") && !is_news("", "") && !is_news("", "the clock"));
-    }
-
-    #[test]
-    fn a_passphrase_is_the_first_line_of_its_file() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        for (content, passphrase) in [("secret", "secret"), ("a b \r\nmore\n", "a b "), ("\u{fc}\n", "\u{fc}")] {
-            std::fs::write(file.path(), content).unwrap();
-            assert_eq!(*read_passphrase(file.path()).unwrap(), passphrase);
-        }
-        for empty in ["", "\n", "\r\nsecret\n"] {
-            std::fs::write(file.path(), empty).unwrap();
-            assert_eq!(read_passphrase(file.path()).unwrap_err().code, Code::Usage, "{empty:?}");
-        }
-        assert_eq!(read_passphrase(Path::new("/nowhere/at/all")).unwrap_err().code, Code::Failed);
     }
 }

@@ -64,6 +64,11 @@ impl DataDir {
         &self.path
     }
 
+    /// Whether there is a lock file, which this process holds.
+    pub(super) const fn is_held(&self) -> bool {
+        self.lock.is_some()
+    }
+
     /// Why nothing can be written to it any more, if that is so.
     pub(super) fn lost(&self) -> Option<Ending> {
         let lock = self.lock.as_ref()?;

@@ -1,5 +1,6 @@
 //! The sockets of mail programs, and the servers behind them.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -30,11 +31,18 @@ pub(super) struct Gateways {
 }
 
 impl Gateways {
-    /// Takes both ports.
-    pub(super) async fn listen(config: &Config) -> Result<Self, Failure> {
-        let imap = listen(config.imap, "IMAP", "--imap").await?;
-        let submission = listen(config.submission, "submission", "--submission").await?;
-        Ok(Self { imap, submission })
+    /// Takes both ports. A failure names free ones; `is_kept` says whether the settings are in a file already, in which
+    /// another port would have to be written.
+    pub(super) async fn listen(config: &Config, is_kept: bool) -> Result<Self, Failure> {
+        match (TcpListener::bind(config.imap).await, TcpListener::bind(config.submission).await) {
+            (Ok(imap), Ok(submission)) => Ok(Self { imap, submission }),
+            (imap, submission) => {
+                let imap = imap.err().map(|error| Refused::new("IMAP", "--imap", config.imap, error));
+                let submission =
+                    submission.err().map(|error| Refused::new("submission", "--submission", config.submission, error));
+                Err(refusal(&imap.into_iter().chain(submission).collect::<Vec<_>>(), is_kept))
+            }
+        }
     }
 
     /// Their addresses; a port 0 became a free port.
@@ -76,15 +84,97 @@ impl Gateways {
     }
 }
 
-async fn listen(address: SocketAddr, what: &str, flag: &str) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|error| {
-        let failure = Failure::new(Code::Failed, format!("{what} cannot listen on {address}: {error}"));
-        if error.kind() == std::io::ErrorKind::AddrInUse {
-            failure.hint(format!(
-                "another program uses the port; choose another one with {flag} 127.0.0.1:PORT, or port 0 for any"
-            ))
-        } else {
-            failure
+/// A port that could not be taken.
+struct Refused {
+    what: &'static str,
+    flag: &'static str,
+    address: SocketAddr,
+    error: io::Error,
+}
+
+impl Refused {
+    const fn new(what: &'static str, flag: &'static str, address: SocketAddr, error: io::Error) -> Self {
+        Self { what, flag, address, error }
+    }
+
+    /// Whether another port would do, and why this one does not.
+    fn reason(&self) -> Option<&'static str> {
+        match self.error.kind() {
+            io::ErrorKind::AddrInUse => Some("another program uses the port"),
+            io::ErrorKind::PermissionDenied => Some("this user may not take the port"),
+            _ => None,
         }
-    })
+    }
+}
+
+/// The failure of a start for which these ports could not be taken.
+fn refusal(refused: &[Refused], is_kept: bool) -> Failure {
+    let sentence =
+        |Refused { what, address, error, .. }: &Refused| format!("{what} cannot listen on {address}: {error}");
+    let failure = Failure::new(Code::Failed, refused.iter().map(sentence).collect::<Vec<_>>().join("; "));
+    let Some(reason) = refused.iter().find_map(Refused::reason) else { return failure };
+    let mut named = Vec::new();
+    for Refused { address, .. } in refused.iter().filter(|refused| refused.reason().is_some()) {
+        named.push(free_port(*address, &named));
+    }
+    let others = refused.iter().filter(|refused| refused.reason().is_some()).zip(&named);
+    let flags: Vec<String> = others.map(|(Refused { flag, .. }, address)| format!("{flag} {address}")).collect();
+    let keep =
+        if is_kept { "; to keep it, write it into config.toml (runepeer config path says where that is)" } else { "" };
+    failure.hint(format!(
+        "{reason}; choose another one with {}, which is free now; port 0 means any{keep}",
+        flags.join(" ")
+    ))
+}
+
+/// The next free port at this address that is not named yet; 0, which stands for any, where none of the next is free.
+fn free_port(address: SocketAddr, named: &[SocketAddr]) -> SocketAddr {
+    let first = address.port().max(1023).saturating_add(1);
+    let nearby = (first..=first.saturating_add(NEARBY)).map(|port| SocketAddr::new(address.ip(), port));
+    let is_free = |address: &SocketAddr| !named.contains(address) && std::net::TcpListener::bind(address).is_ok();
+    nearby.into_iter().find(is_free).unwrap_or_else(|| SocketAddr::new(address.ip(), 0))
+}
+
+/// How many ports are tried to find a free one.
+const NEARBY: u16 = 50;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(what: &'static str, flag: &'static str, address: SocketAddr, kind: io::ErrorKind) -> Refused {
+        Refused::new(what, flag, address, kind.into())
+    }
+
+    #[test]
+    fn a_port_that_cannot_be_taken_is_named_with_a_free_one() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = taken.local_addr().unwrap();
+        let imap = refused("IMAP", "--imap", at, io::ErrorKind::AddrInUse);
+        let submission = refused("submission", "--submission", at, io::ErrorKind::AddrInUse);
+        let failure = refusal(&[imap, submission], false);
+        assert!(failure.message.contains(&format!("IMAP cannot listen on {at}")), "{failure}");
+        assert!(failure.message.contains(&format!("submission cannot listen on {at}")), "{failure}");
+        let hint = failure.hint.unwrap();
+        let mut ports =
+            hint.split_whitespace().filter_map(|word| word.trim_end_matches(',').parse::<SocketAddr>().ok());
+        let (one, other) = (ports.next().unwrap(), ports.next().unwrap());
+        assert!(one != other && one != at && other != at, "{hint}");
+        std::net::TcpListener::bind(one).unwrap();
+        std::net::TcpListener::bind(other).unwrap();
+        assert!(!hint.contains("config.toml"), "{hint}");
+        // A node that has a configuration would forget the flag with the next start.
+        let again = refusal(&[refused("IMAP", "--imap", at, io::ErrorKind::AddrInUse)], true);
+        assert!(again.hint.unwrap().contains("config.toml"));
+    }
+
+    #[test]
+    fn a_port_of_the_system_gives_way_to_one_that_anybody_may_take() {
+        let low = "127.0.0.1:143".parse().unwrap();
+        let failure = refusal(&[refused("IMAP", "--imap", low, io::ErrorKind::PermissionDenied)], false);
+        let hint = failure.hint.unwrap();
+        assert!(hint.contains("may not take the port") && hint.contains("--imap 127.0.0.1:1"), "{hint}");
+        let strange = refusal(&[refused("IMAP", "--imap", low, io::ErrorKind::Other)], false);
+        assert_eq!(strange.hint, None, "another port would not help");
+    }
 }

@@ -9,6 +9,7 @@
 mod commands;
 mod directory;
 mod failures;
+mod first_start;
 mod gateways;
 mod home;
 mod hosts;
@@ -16,12 +17,15 @@ pub mod logging;
 mod node;
 mod preparation;
 mod process;
+mod ready;
 pub mod repair;
 mod runtime;
 
 pub use directory::DataDir;
+pub use first_start::clear_failed_first_start;
 pub use node::{Node, Reading, Start};
 pub use preparation::Preparation;
+pub use ready::Ready;
 pub use runtime::clock::now;
 
 pub use crate::engine::boxes::Delays;

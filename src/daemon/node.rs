@@ -16,7 +16,6 @@ use super::hosts::account::Registry;
 use super::hosts::carrier::CarrierHost;
 use super::hosts::identity::Identities;
 use super::runtime::Runtime;
-use crate::config::File;
 use crate::control::{Command, Failure, Handler, Request, reply};
 use crate::engine::boxes::Delays;
 
@@ -24,10 +23,8 @@ use crate::engine::boxes::Delays;
 pub struct Start {
     /// The name of the identity to make, in an empty data directory.
     pub name: Option<String>,
-    /// The passphrase, where there is one.
+    /// The passphrase, where there is one and the keys are not open yet.
     pub passphrase: Option<Zeroizing<String>>,
-    /// Settings that go before those of the file; an empty data directory keeps them.
-    pub file: File,
     /// Is told how many bytes of an identity's log were read, and of how many.
     pub reading: Reading,
     /// How much the carrier may hold, in bytes, if that is to change.
@@ -38,8 +35,8 @@ pub struct Start {
 
 impl Start {
     /// A start whose progress is not shown.
-    pub fn new(name: Option<String>, passphrase: Option<Zeroizing<String>>, file: File) -> Self {
-        Self { name, passphrase, file, reading: Arc::new(|_, _| ()), space: None, delays: Delays::default() }
+    pub fn new(name: Option<String>, passphrase: Option<Zeroizing<String>>) -> Self {
+        Self { name, passphrase, reading: Arc::new(|_, _| ()), space: None, delays: Delays::default() }
     }
 }
 

@@ -7,10 +7,11 @@ use zeroize::Zeroizing;
 
 use super::directory::DataDir;
 use super::failures::{broken, keyless};
+use super::first_start;
 use crate::backup;
 use crate::control::{Code, Failure};
 use crate::store::vfs::{ReadOnlyVfs, RealVfs, Vfs};
-use crate::store::{Keyring, OsRng, Passphrase, UnlockError};
+use crate::store::{Keyring, OsRng, Passphrase, UnlockError, failed_first_start};
 
 /// A data directory that this process holds, before its daemon runs.
 pub struct Preparation {
@@ -20,7 +21,7 @@ pub struct Preparation {
 
 impl Preparation {
     /// Takes the data directory, and makes it where it is missing. Where a part of a node is missing, nothing is
-    /// changed.
+    /// changed. What a first start left that came to no identity and no carrier is removed.
     ///
     /// # Errors
     /// See [`DataDir::open`]; [`Code::Failed`] where a part of the node is missing.
@@ -29,6 +30,7 @@ impl Preparation {
         backup::check_whole(&RealVfs, data)?;
         let directory = DataDir::open(data)?;
         backup::check_whole(&RealVfs, directory.path())?;
+        first_start::clear(&RealVfs, directory.path())?;
         directory.note_process()?;
         Ok(Self { directory, vfs: Arc::new(RealVfs) })
     }
@@ -50,7 +52,9 @@ impl Preparation {
         let directory = DataDir::open_to_read(data)?;
         backup::check_whole(&*vfs, directory.path())?;
         let preparation = Self { directory, vfs };
-        if preparation.is_initialised()? { Ok(preparation) } else { Err(none()) }
+        let unfinished = failed_first_start(&*preparation.vfs, preparation.root());
+        let is_unfinished = unfinished.map_err(|error| broken("the data directory cannot be read", error))?.is_some();
+        if preparation.is_initialised()? && !is_unfinished { Ok(preparation) } else { Err(none()) }
     }
 
     /// The same for a command that changes a node but makes none.
@@ -102,6 +106,35 @@ impl Preparation {
     pub fn needs_passphrase(&self) -> Result<bool, Failure> {
         Keyring::is_passphrase_protected(&*self.vfs, &self.keys()).map_err(|error| keyless("the keys", &error))
     }
+
+    /// Whether a backup was restored here, and the node was not online since.
+    pub fn is_restored(&self) -> bool {
+        self.vfs.open(&self.root().join(backup::NODE_MARK)).is_ok()
+    }
+
+    /// The keys of a node that exists.
+    ///
+    /// # Errors
+    /// [`Code::NeedsUnlock`] where the passphrase is wrong or missing, [`Code::Usage`] where one is given and none is
+    /// needed, [`Code::Failed`] where the keys cannot be read.
+    pub fn unlock(&self, passphrase: Option<Zeroizing<String>>) -> Result<Keyring, Failure> {
+        unlock(self, passphrase, keyless)
+    }
+
+    /// Locks the keys with this passphrase; without one, with a key file beside them, which protects nothing.
+    ///
+    /// # Errors
+    /// [`Code::Failed`] where the disk fails; then either passphrase may be the one that opens the keys.
+    pub fn change_passphrase(&self, keyring: &mut Keyring, new: Option<&Passphrase>) -> Result<(), Failure> {
+        keyring.change_passphrase(new).map_err(|error| {
+            broken("the disk failed while the keys were locked anew", error)
+                .hint("nothing is lost: the keys open as before or as wanted. Try both, then change it again")
+        })
+    }
+}
+
+fn wrong_passphrase() -> Failure {
+    Failure::new(Code::NeedsUnlock, "the passphrase is wrong; nothing was changed")
 }
 
 /// The keys of a node that exists. An error is turned into a failure by `told`: [`keyless`] or a function like it.
@@ -114,12 +147,19 @@ pub(super) fn unlock(
     let passphrase = passphrase.map(|text| Passphrase::new(text.to_string()));
     let is_locked = || Keyring::is_passphrase_protected(&*vfs, &keys).map_err(|error| told("the keys", &error));
     if passphrase.is_some() && !is_locked()? {
-        return Err(Failure::new(Code::Usage, "this data directory was made without a passphrase, and one was given")
-            .hint("start without it: a passphrase given now would protect nothing"));
+        return Err(Failure::new(Code::Usage, "this data directory is without a passphrase, and one was given")
+            .hint("start without it; or lock the directory with one first: runepeer passphrase add"));
     }
     Keyring::unlock(Arc::clone(&vfs), &keys, passphrase.as_ref(), Box::new(OsRng)).map_err(|error| match error {
-        UnlockError::WrongPassphrase => Failure::new(Code::NeedsUnlock, "the passphrase is wrong; nothing was changed")
-            .hint("try again; it cannot be recovered if it is lost"),
+        UnlockError::WrongPassphrase if preparation.is_restored() => wrong_passphrase().hint(
+            "this node was restored from a backup: it opens with the passphrase that it had when the backup was made, \
+             and not with the passphrase of the backup",
+        ),
+        UnlockError::WrongPassphrase => wrong_passphrase().hint(
+            "it is the one that `runepeer up` was given in this data directory, and not that of a backup. Look at the \
+             keyboard's layout and capital letters, or, where a file was given, at its first line. A passphrase that is \
+             lost cannot be recovered",
+        ),
         UnlockError::NeedsPassphrase => {
             Failure::new(Code::NeedsUnlock, "this data directory is locked with a passphrase")
                 .hint("give it with --passphrase-file FILE, or start on a terminal")

@@ -287,4 +287,17 @@ mod tests {
         }
         open(&vfs).unwrap();
     }
+
+    #[test]
+    fn a_backup_that_was_locked_with_another_form_of_the_text_still_opens() {
+        for given in ["cafe\u{301}", "\u{feff}caf\u{e9}"] {
+            let earlier = Passphrase::of_earlier_version(given.to_owned());
+            let sealed = ArchiveWriter::new(Vec::new(), &earlier, &mut SeededRng::new(1)).unwrap().finish().unwrap();
+            let vfs = MemVfs::new();
+            vfs.create_excl(Path::new("/a")).unwrap().write_at(0, &sealed).unwrap();
+            let opens = |text: &str| Archive::open(vfs.open(Path::new("/a")).unwrap(), &passphrase(text));
+            assert!(opens(given).is_ok(), "{given:?}");
+            assert!(matches!(opens("caf\u{e9}"), Err(ArchiveError::WrongPassphrase)));
+        }
+    }
 }

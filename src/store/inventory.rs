@@ -3,7 +3,8 @@
 //! went missing is not made anew.
 //!
 //! A log that is being made has the mark `making` until its key is kept: a crash before that leaves files that mean
-//! nothing.
+//! nothing. A data directory has the mark `beginning` during its first start: until there is an identity or a carrier,
+//! everything that the start made means nothing.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use super::keys::{CARRIER, KEY_FILE, Keyring, NODE};
 use super::log::{checkpoint, segment};
-use super::vfs::{TEMPORARY, Vfs};
+use super::vfs::{TEMPORARY, Vfs, read_small};
 use crate::base::IdentityId;
 
 /// A part of a node that is not there.
@@ -33,6 +34,10 @@ impl std::fmt::Display for Missing {
 const GOES_ON: &str = "a later segment goes on from it, and no checkpoint (.ckp) stands for it";
 /// The name of the mark in the directory of a log whose key is not kept yet.
 const MAKING: &str = "making";
+/// The name of the mark in a data directory whose first start is under way.
+const BEGINNING: &str = "beginning";
+/// The most that is read of that mark, in bytes; what we write is shorter.
+const OWN_BYTES: usize = 256;
 /// Directories that only a node makes.
 const TRACES: [&str; 4] = ["held", "view", "tor", "corrupt"];
 /// Files that only a node makes.
@@ -56,16 +61,54 @@ pub fn end_making(vfs: &dyn Vfs, dir: &Path) {
     }
 }
 
+/// Begins the first start of a data directory: until [`end_first_start`], what is made there counts only with the first
+/// identity or carrier. `own` names files that the start makes and that a user may make as well.
+///
+/// # Errors
+/// Errors of the disk.
+pub fn begin_first_start(vfs: &dyn Vfs, root: &Path, own: &str) -> io::Result<()> {
+    let file = vfs.create_excl(&root.join(BEGINNING))?;
+    file.write_at(0, own.as_bytes())?;
+    file.sync()?;
+    vfs.sync_dir(root)
+}
+
+/// Removes the mark of a first start. Does nothing where there is none.
+pub fn end_first_start(vfs: &dyn Vfs, root: &Path) {
+    if vfs.open(&root.join(BEGINNING)).is_ok() && vfs.unlink(&root.join(BEGINNING)).is_ok() {
+        // After a crash the mark may come back. Beside a key of an identity or a carrier it means nothing.
+        let _ = vfs.sync_dir(root);
+    }
+}
+
+/// Whether a first start ended here before there was an identity or a carrier; with the files that
+/// [`begin_first_start`] was told of.
+///
+/// # Errors
+/// Errors of the disk.
+pub fn failed_first_start(vfs: &dyn Vfs, root: &Path) -> io::Result<Option<String>> {
+    let own = match read_small(vfs, &root.join(BEGINNING), OWN_BYTES) {
+        Err(error) if is_absent(&error) => return Ok(None),
+        own => String::from_utf8_lossy(&own?).into_owned(),
+    };
+    let names = there(vfs.list(&root.join("keys")))?;
+    let [identities, carriers] = kinds(root).map(|kind| kind.compare(vfs, &names));
+    Ok((identities?.trace.is_none() && carriers?.trace.is_none()).then_some(own))
+}
+
 /// The parts of the node in `root` that are missing, as far as the other parts show it. The list is empty where there
 /// is no part of a node.
 ///
 /// # Errors
 /// Errors of the disk.
 pub fn missing(vfs: &dyn Vfs, root: &Path) -> io::Result<Vec<Missing>> {
+    if failed_first_start(vfs, root)?.is_some() {
+        return Ok(Vec::new());
+    }
     let keys = root.join("keys");
     let names = there(vfs.list(&keys))?;
-    let identities = Kind { keys: keys.clone(), prefix: "", logs: root.to_owned() }.compare(vfs, &names)?;
-    let carriers = Kind { keys: keys.clone(), prefix: CARRIER, logs: root.join("held") }.compare(vfs, &names)?;
+    let [identities, carriers] = kinds(root).map(|kind| kind.compare(vfs, &names));
+    let (identities, carriers) = (identities?, carriers?);
     let mut missing = Vec::new();
     let has = |name: &str| names.iter().any(|known| known == name);
     if !has(NODE) {
@@ -114,6 +157,13 @@ fn word(vfs: &dyn Vfs, path: &Path, at: u64) -> io::Result<Option<u64>> {
     let mut bytes = [0; 8];
     let read = vfs.open(path)?.read_at(at, &mut bytes)?;
     Ok((read == bytes.len()).then(|| u64::from_le_bytes(bytes)))
+}
+
+/// What a node has: identities, and carriers.
+fn kinds(root: &Path) -> [Kind; 2] {
+    let keys = root.join("keys");
+    let identities = Kind { keys: keys.clone(), prefix: "", logs: root.to_owned() };
+    [identities, Kind { keys, prefix: CARRIER, logs: root.join("held") }]
 }
 
 /// Keys and logs of one kind.

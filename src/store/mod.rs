@@ -23,7 +23,10 @@ mod view;
 
 pub use archive::{Archive, ArchiveError, ArchiveWriter};
 pub use crypt::OsRng;
-pub use inventory::{Missing, begin_making, end_making, missing, missing_segments};
+pub use inventory::{
+    Missing, begin_first_start, begin_making, end_first_start, end_making, failed_first_start, missing,
+    missing_segments,
+};
 pub use keys::{Keyring, Passphrase, UnlockError};
 pub use log::{
     Commit, CompactError, Compacted, Completion, Contents, Damage, Log, LogMark, LogPosition, OpenError, Pins,

@@ -10,6 +10,7 @@ pub(crate) mod node;
 pub(crate) mod peer;
 pub(crate) mod programs;
 pub(crate) mod runner;
+pub(crate) mod terminal;
 pub(crate) mod tornet;
 
 use std::net::{Ipv4Addr, TcpListener};

@@ -8,12 +8,14 @@ use zeroize::Zeroizing;
 use super::super::commands::Commands;
 use super::super::directory;
 use super::super::failures::{broken, keyless};
+use super::super::first_start;
 use super::super::gateways::Gateways;
 use super::super::home::Home;
 use super::super::hosts::account::Registry;
 use super::super::hosts::carrier::CarrierHost;
 use super::super::hosts::identity::{Identities, Usage, local_part};
 use super::super::preparation::{Preparation, unlock};
+use super::super::ready::Ready;
 use super::super::runtime::Runtime;
 use super::super::runtime::crypto::Pool;
 use super::super::runtime::publishing::Network;
@@ -21,24 +23,27 @@ use super::super::runtime::restored::Cautious;
 use super::super::runtime::supervision::Supervisor;
 use super::{Node, Reading, Start};
 use crate::base::IdentityId;
-use crate::config::{Config, File, Transport as TransportChoice};
+use crate::config::{Config, Transport as TransportChoice};
 use crate::control::{CarrierChange, Code, Failure, Handler, Server};
 use crate::mail::LocalPart;
 use crate::net::{Loopback, Tor, TorConfig, Transport};
-use crate::store::{Keyring, OsRng, Passphrase};
+use crate::store::{Keyring, OsRng, Passphrase, end_first_start};
 
 impl Node {
-    /// Starts a node: keys, logs, identities, listeners, control socket. The network comes up meanwhile.
+    /// Starts a node: keys, logs, identities, control socket. The network comes up meanwhile.
     ///
     /// # Errors
-    /// Each is a sentence for the user. Nothing is left running.
-    pub async fn start(preparation: Preparation, start: Start) -> Result<Self, Failure> {
+    /// Each is a sentence for the user. Nothing is left running. What a first start made until then means nothing: the
+    /// next [`Preparation::open`] removes it.
+    pub async fn start(ready: Ready, start: Start) -> Result<Self, Failure> {
         let name = start.name.as_deref().map(local_part).transpose()?;
-        let (config, unwritten) = configuration(&preparation, start.file)?;
-        let keyring = unlock_or_make(&preparation, start.passphrase)?;
-        let gateways = if config.carrier_only { None } else { Some(Gateways::listen(&config).await?) };
+        let Ready { preparation, config, unwritten, gateways, keyring } = ready;
         let listening = gateways.as_ref().map(Gateways::addresses).transpose()?;
         let server = Server::bind(preparation.root()).map_err(|error| broken("the control socket", error))?;
+        let keyring = match keyring {
+            Some(keyring) => keyring,
+            None => unlock_or_make(&preparation, start.passphrase)?,
+        };
         let ids = identities(&keyring, &config)?;
         let supervisor = Arc::new(Supervisor::default());
         let transport = Cautious::where_needed(
@@ -88,6 +93,7 @@ impl Node {
             node.stop().await;
             return Err(failure);
         }
+        end_first_start(&**home.vfs(), home.path());
         let Runtime { network, supervisor, .. } = &node.runtime;
         node.gateways.extend(gateways.into_iter().flat_map(|gateways| gateways.serve(&node.registry, supervisor)));
         let control = server.serve(Arc::clone(&node.commands) as Arc<dyn Handler>);
@@ -118,28 +124,12 @@ impl Node {
     }
 }
 
-/// The configuration: settings given now come before those of the file. Where there is no file, also the file to be
-/// written.
-fn configuration(preparation: &Preparation, given: File) -> Result<(Config, Option<File>), Failure> {
-    let path = preparation.root();
-    let usage = |error: crate::config::ConfigError| Failure::new(Code::Usage, error.to_string());
-    let written = path.join(crate::config::FILE_NAME).metadata().map(|meta| meta.len());
-    if preparation.is_initialised()? && written.as_ref().map_or(true, |bytes| *bytes == 0) {
-        tracing::warn!(
-            "config.toml is missing or empty, and every node has one: what is not given now is as for a new node. \
-             Put it back if anything stood there, such as a table [tor]"
-        );
-    }
-    let file = given.or(File::load(path).map_err(usage)?);
-    let config = file.validate().map_err(usage)?;
-    Ok((config, written.is_err().then_some(file)))
-}
-
 /// The keys of a node; those of a new node where the data directory is empty.
 fn unlock_or_make(preparation: &Preparation, passphrase: Option<Zeroizing<String>>) -> Result<Keyring, Failure> {
     if preparation.is_initialised()? {
         return unlock(preparation, passphrase, keyless);
     }
+    first_start::begin(&*preparation.vfs, preparation.root())?;
     let (vfs, keys) = (Arc::clone(&preparation.vfs), preparation.keys());
     let passphrase = passphrase.map(|text| Passphrase::new(text.to_string()));
     Keyring::create(vfs, &keys, passphrase.as_ref(), Box::new(OsRng))

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use super::*;
 use crate::backup::Entry;
 use crate::base::limits;
-use crate::config::ListenFile;
+use crate::config::{File, ListenFile};
 use crate::control::Code;
 use crate::control::reply::BackupFiles;
 use crate::daemon::Preparation;
@@ -36,7 +36,8 @@ async fn started(home: &Path, data: &str, name: Option<String>) -> Node {
         listen: ListenFile { imap: any(), submission: any() },
         ..File::default()
     };
-    Node::start(Preparation::open(&home.join(data)).unwrap(), Start::new(name, None, file)).await.unwrap()
+    let preparation = Preparation::open(&home.join(data)).unwrap();
+    Node::start(preparation.ready(file).await.unwrap(), Start::new(name, None)).await.unwrap()
 }
 
 /// Copies the files of a directory, except sockets.

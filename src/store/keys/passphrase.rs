@@ -39,6 +39,12 @@ impl Passphrase {
         Self { text, given: Some(given) }
     }
 
+    /// The passphrase of an earlier version: the text as it was given.
+    #[cfg(test)]
+    pub(in crate::store) const fn of_earlier_version(text: String) -> Self {
+        Self { text, given: None }
+    }
+
     /// Whether there is nothing in it.
     pub const fn is_empty(&self) -> bool {
         self.text.is_empty()
