@@ -325,7 +325,7 @@ fn a_passphrase_is_changed_added_and_removed() {
 
     let changed = machine.run(&change);
     let words = String::from_utf8_lossy(&changed.stderr).into_owned();
-    assert!(changed.status.success() && words.contains("still open with the old passphrase"), "{words}");
+    assert!(changed.status.success() && words.contains("still opens with the old passphrase"), "{words}");
     assert_eq!(machine.unattended(&["--passphrase-file", &first]).0, 5);
     opens(Some(&second));
 

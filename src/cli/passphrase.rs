@@ -32,7 +32,7 @@ pub(super) fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
             let new = new_passphrase(context, new_passphrase_file.as_deref())?;
             preparation.change_passphrase(&mut keyring, Some(&new))?;
             done(context, "The passphrase is changed. The old one opens this data directory no longer.");
-            say_what_stays(context, "the old passphrase");
+            say_what_stays(context, "opens with the old passphrase", true);
             Ok(())
         }
         Verb::Add { new_passphrase_file } => {
@@ -40,7 +40,7 @@ pub(super) fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
             let mut keyring = preparation.unlock(None)?;
             preparation.change_passphrase(&mut keyring, Some(&new))?;
             done(context, "The data directory is locked. It cannot be opened without the passphrase: keep it well.");
-            say_what_stays(context, "the key file of before, without a passphrase");
+            say_what_stays(context, "opens without a passphrase", true);
             Ok(())
         }
         Verb::Remove { passphrase_file } => {
@@ -52,7 +52,7 @@ pub(super) fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
             let mut keyring = unlocked(context, &preparation, passphrase_file.as_deref())?;
             preparation.change_passphrase(&mut keyring, None)?;
             done(context, "The passphrase is removed: the node starts without one, and the disk protects nothing.");
-            say_what_stays(context, "the old passphrase");
+            say_what_stays(context, "opens with the old passphrase", false);
             Ok(())
         }
     }
@@ -84,8 +84,11 @@ fn new_passphrase(context: &Context, file: Option<&Path>) -> Result<Passphrase, 
     Ok(Passphrase::new(text.to_string()))
 }
 
-/// Says what a change of the passphrase cannot change.
-fn say_what_stays(context: &Context, old: &str) {
-    context.output.say(format!("Backups and other copies that were made before still open with {old}. If somebody"));
-    context.output.say("else may know it, destroy them, and make a new backup.");
+/// Says what a change of the passphrase cannot change: what opens the node in earlier copies; and what to do if those
+/// `are_weaker` than the node is now.
+fn say_what_stays(context: &Context, old: &str, are_weaker: bool) {
+    context.output.say(format!("In backups and other copies that were made before, the node still {old}."));
+    if are_weaker {
+        context.output.say("If that is why you changed it, destroy them, and make a new backup.");
+    }
 }
