@@ -64,7 +64,7 @@ fn setting(dir: &Path, sessions: usize, window: usize) -> (f64, usize) {
     let mut loads = Vec::new();
     for number in 0..sessions {
         let peer = runtime.block_on(async {
-            let made = node.ask(Command::Invite { public: false, life_secs: 3600 }).await;
+            let made = node.ask(Command::Invite { public: false, life_secs: 3600, label: None }).await;
             let Invitation { invitation, .. } = made.expect("it can be made");
             Peer::befriend(number, &transport, &invitation).await
         });

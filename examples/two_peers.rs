@@ -25,7 +25,8 @@ async fn main() -> Outcome<()> {
     let bob = start("bob", home.path()).await?;
 
     // An invitation is a text. Whoever has it can become a contact, once: hand it over by a way that you trust.
-    let Invitation { invitation, .. } = alice.ask(Command::Invite { public: false, life_secs: 3600 }).await?;
+    let Invitation { invitation, .. } =
+        alice.ask(Command::Invite { public: false, life_secs: 3600, label: None }).await?;
     println!("alice invites: {invitation}");
 
     let added: Contact = bob.ask(Command::ContactAdd { invitation, petname: Some("alice".into()) }).await?;

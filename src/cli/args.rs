@@ -167,6 +167,9 @@ pub(super) struct Invite {
     /// For a poster or a web page: many may use it, and wait in Requests
     #[arg(long)]
     pub(super) public: bool,
+    /// What you call the person who gets it: who uses it stands in your address book by that name. Nobody else sees it
+    #[arg(long = "for", value_name = "NAME", conflicts_with = "public")]
+    pub(super) label: Option<String>,
     /// How long it works: for example 12h, 7d, 4w
     #[arg(long, value_name = "D", default_value = "7d")]
     pub(super) expires: String,

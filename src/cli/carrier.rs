@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use super::args::Carrier;
 use super::progress::Bar;
-use super::show::{confirm, done, life_secs, show};
+use super::show::{confirm, done, life_secs, show, until};
 use super::{Context, args, qr};
 use crate::control::reply::{self, BoxInvitations, BoxStatus, Boxes, CarrierStatus, CheckState, Done};
 use crate::control::{BoxInvite, CarrierChange, Code, Command, Failure};
+use crate::daemon::now;
 
 /// How long the check of a box waits for the test object; it may also come back later.
 const CHECK: Duration = Duration::from_secs(300);
@@ -130,7 +131,11 @@ fn invite(context: &Context, invite: &args::CarrierInvite) -> Result<(), Failure
             context.output.data(qr::terminal(&row.invitation)?);
         }
     }
-    context.output.say("Each of these gives one person a box here. Pass it on by a way you trust.");
+    if let Some(row) = made.invitations.first() {
+        let until = until(&row.expires_at, now());
+        let words = format!("Each of these gives one person a box here, once, {until}. Pass it on by a way you trust.");
+        context.output.say(words);
+    }
     show(context, &made, |made| made.invitations.iter().map(|row| format!("{}\n", row.invitation)).collect());
     Ok(())
 }

@@ -264,7 +264,7 @@ async fn address_of(person: &Person) -> Result<String, Failure> {
 
 /// One invites, the other adds the invitation: afterwards both know each other.
 async fn introduce(context: &Context, inviter: &Person, guest: &Person) -> Result<(), Failure> {
-    let made: Invitation = inviter.node.ask(Command::Invite { public: false, life_secs: 3600 }).await?;
+    let made: Invitation = inviter.node.ask(Command::Invite { public: false, life_secs: 3600, label: None }).await?;
     let invitation = made.invitation;
     let out = context.output;
     out.say(format!("{} makes an invitation and gives it to {}:", inviter.name, guest.name));

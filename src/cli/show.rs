@@ -5,10 +5,11 @@ use std::io::{IsTerminal, Read};
 use serde::Serialize;
 
 use super::{Context, args, output};
+use crate::base::Timestamp;
 use crate::control::reply::Done;
 use crate::control::{Code, Failure};
 
-/// The most bytes that are read for an invitation: many times the longest, because mail may be pasted with it.
+/// The most bytes that are read for an invitation or a bridge: many times the longest, because mail may be pasted with it.
 const PASTED: usize = 64 * crate::base::limits::KIB;
 
 /// Prints an answer: as JSON where asked for, else in words.
@@ -55,12 +56,35 @@ pub(super) fn life_secs(expires: &str) -> Result<u64, Failure> {
     })
 }
 
+/// Until when something works, for people: `until 2026-12-07 14:00 UTC (7 days)`. Takes a time of the JSON interface; one that
+/// cannot be read is shown as it is.
+pub(super) fn until(expires_at: &str, now: Timestamp) -> String {
+    let Some(end) = Timestamp::parse_rfc3339(expires_at) else { return format!("until {expires_at}") };
+    let minutes = end.since(now).as_secs() / 60;
+    let (number, unit) = match minutes {
+        2880.. => (minutes / 1440, "days"),
+        120.. => (minutes / 60, "hours"),
+        1 => (1, "minute"),
+        _ => (minutes, "minutes"),
+    };
+    let time = end.civil();
+    format!(
+        "until {:04}-{:02}-{:02} {:02}:{:02} UTC ({number} {unit})",
+        time.year, time.month, time.day, time.hour, time.minute
+    )
+}
+
 /// The invitation in the arguments, or the one that is pasted.
 pub(super) fn given_or_pasted(given: Option<String>) -> Result<String, Failure> {
     match given.filter(|text| text != "-") {
         Some(text) => Ok(text),
-        None => read_stdin("Paste the invitation, then press Ctrl-D:", PASTED),
+        None => pasted("Paste the invitation, then press Ctrl-D:"),
     }
+}
+
+/// A text that is pasted, or comes from standard input.
+pub(super) fn pasted(question: &str) -> Result<String, Failure> {
+    read_stdin(question, PASTED)
 }
 
 /// Reads standard input to its end. Input that is too long is refused, never cut.
@@ -78,4 +102,27 @@ pub(super) fn read_stdin(question: &str, most: usize) -> Result<String, Failure>
         return Err(Failure::new(Code::Usage, format!("standard input has more than {most} bytes")));
     }
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_told_as_a_date_and_as_a_span() {
+        let at = |text: &str| Timestamp::parse_rfc3339(text).unwrap();
+        let told = |now: &str| until("2026-12-07T15:00:00Z", at(now));
+        for (now, span) in [
+            ("2026-11-30T14:30:00Z", "7 days"),
+            ("2026-12-05T15:00:00Z", "2 days"),
+            ("2026-12-05T15:00:01Z", "47 hours"),
+            ("2026-12-07T13:00:00Z", "2 hours"),
+            ("2026-12-07T13:00:01Z", "119 minutes"),
+            ("2026-12-07T14:59:00Z", "1 minute"),
+            ("2026-12-08T00:00:00Z", "0 minutes"),
+        ] {
+            assert_eq!(told(now), format!("until 2026-12-07 15:00 UTC ({span})"), "{now}");
+        }
+        assert_eq!(until("soon", at("2026-12-07T15:00:00Z")), "until soon");
+    }
 }

@@ -36,6 +36,9 @@ pub enum Command {
         public: bool,
         /// Its life, in seconds.
         life_secs: u64,
+        /// For whom it is: the petname of the contact who uses it.
+        #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+        label: Option<String>,
     },
     /// Open invitations.
     InviteList,

@@ -92,8 +92,8 @@ impl Commands {
             }
             Command::IdentityNew { name } => write(&profile(&*self.identities.make_another(&name).await?)),
             Command::IdentityShow => write(&profile(&*self.account(identity)?)),
-            Command::Invite { public, life_secs } => {
-                write(&invite(&*self.account(identity)?, public, life_secs).await?)
+            Command::Invite { public, life_secs, label } => {
+                write(&invite(&*self.account(identity)?, public, life_secs, label).await?)
             }
             Command::InviteList => write(&invitations(&*self.account(identity)?)),
             Command::InviteRevoke { id } => write(&revoke(&*self.account(identity)?, &id).await?),
@@ -297,16 +297,22 @@ fn profile(account: &LocalAccount) -> reply::Identity {
     }
 }
 
-async fn invite(account: &LocalAccount, public: bool, life_secs: u64) -> Result<reply::Invitation, Failure> {
+async fn invite(
+    account: &LocalAccount,
+    public: bool,
+    life_secs: u64,
+    label: Option<String>,
+) -> Result<reply::Invitation, Failure> {
     // The text counts in hours (docs/protocol.md, "Invitation"): an hour that has begun counts whole.
     let expires = now().plus(Duration::from_secs(life_secs)).secs();
     let expires = Timestamp::from_secs(expires.saturating_add(3599) / 3600 * 3600);
-    match account.ask(Request::Invite { public, expires }).await? {
+    match account.ask(Request::Invite { public, expires, label: label.clone() }).await? {
         Response::Invited { id, text } => Ok(reply::Invitation {
             id: id.to_string(),
             invitation: text,
             expires_at: expires.rfc3339(),
             uses: (!public).then_some(1),
+            label,
         }),
         _ => Err(unexpected()),
     }
@@ -322,6 +328,7 @@ fn invitations(account: &LocalAccount) -> reply::OpenInvitations {
         public: invitation.secret.is_none(),
         made_at: invitation.made.rfc3339(),
         expires_at: invitation.expires.rfc3339(),
+        label: snapshot.book.label(invitation.id).map(str::to_owned),
     });
     reply::OpenInvitations { invitations: described.collect() }
 }

@@ -98,6 +98,8 @@ pub enum Request {
         public: bool,
         /// When it stops working.
         expires: Timestamp,
+        /// What the user calls the person who gets a private one: the petname of the contact who uses it.
+        label: Option<String>,
     },
     /// Withdraw an invitation that was not used.
     RevokeInvitation(InvitationId),

@@ -116,7 +116,7 @@ fn plan(cx: &mut Context<'_>, rooms: &mut RequestRooms<'_>, request: Request) ->
             let Draft { records, bodies } = deliver.tell_damaged(cx, body);
             Ok(Change { bodies, ..Change::new(records, Answer::Always(Response::Done)) })
         }
-        Request::Invite { public, expires } => contacts::invite(cx, public, expires),
+        Request::Invite { public, expires, label } => contacts::invite(cx, public, expires, label),
         Request::RevokeInvitation(id) => contacts::revoke_invitation(cx, id),
         Request::AddContact { invitation, petname } => contacts::add_contact(cx, &invitation, petname),
         Request::Tell { contact, told } => contacts::tell(cx, contact, told),

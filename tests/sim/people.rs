@@ -33,7 +33,7 @@ pub(crate) fn act(world: &mut World, n: usize) {
 /// Makes two nodes know each other: one invites, the other is told the text.
 pub(crate) fn introduce(world: &mut World, host: usize, guest: usize) {
     let expires = world.local(host).plus(crate::climate::duration(7 * DAY));
-    let id = world.request(host, Request::Invite { public: false, expires });
+    let id = world.request(host, Request::Invite { public: false, expires, label: None });
     world.pass(1000);
     if let Some(Ok(Response::Invited { text, .. })) = world.answers.remove(&(host, id)) {
         world.request(guest, Request::AddContact { invitation: text, petname: None });
@@ -49,7 +49,9 @@ fn meet(world: &mut World, n: usize) {
         return;
     }
     // The answer comes later; the next act of somebody hands it on.
-    let id = world.request(n, Request::Invite { public, expires });
+    // The same name for several people: all but the first who come are numbered.
+    let label = (!public && world.below(3) == 0).then(|| "friend".to_owned());
+    let id = world.request(n, Request::Invite { public, expires, label });
     world.invited.push((n, id, other));
     let due = std::mem::take(&mut world.invited);
     for (from, id, to) in due {

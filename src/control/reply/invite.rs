@@ -13,6 +13,9 @@ pub struct Invitation {
     pub expires_at: String,
     /// How often it works; null where that has no bound.
     pub uses: Option<u32>,
+    /// For whom it is, where that was said. It is not in the text.
+    #[serde(default, rename = "for")]
+    pub label: Option<String>,
 }
 
 /// Invitations that can still be used.
@@ -33,4 +36,7 @@ pub struct OpenInvitation {
     pub made_at: String,
     /// Until when it works.
     pub expires_at: String,
+    /// For whom it is, where that was said.
+    #[serde(default, rename = "for")]
+    pub label: Option<String>,
 }

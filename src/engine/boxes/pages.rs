@@ -107,7 +107,7 @@ mod tests {
         }
         world.pass(5 * MINUTE);
         let expires = world.now.plus(14 * DAY);
-        let invited = world.request(ALICE, Request::Invite { public: false, expires }).unwrap();
+        let invited = world.request(ALICE, Request::Invite { public: false, expires, label: None }).unwrap();
         let Response::Invited { text, .. } = invited else { panic!("no invitation") };
         world.pass(MINUTE);
         set_online(&mut world, ALICE, false);

@@ -93,6 +93,10 @@ fn card_of_invited(
 ) -> Draft {
     let provenance = Provenance { how: HowMet::InvitationMade(invitation.id), at: cx.now };
     let mut contact = contact_from(cx, card, issuer, ContactStatus::Confirmed, provenance);
+    // The name that the user gave comes before the one that the card says.
+    if let Some(label) = cx.state.book().label(invitation.id) {
+        contact.petname = cx.state.book().free_petname(label, cx.address().local());
+    }
     contact.inbound.extend(key_of(invitation));
     contact.cards.pending = Some(next_card(&contact, cx.now, None, cx.rng));
     contact.cards.sent = 1;

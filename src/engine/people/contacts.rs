@@ -18,8 +18,22 @@ use crate::engine::state::record::{BookRecord, BoxRecord, IdentityRecord, Record
 
 const MS_PER_HOUR: i64 = 3_600_000;
 
-/// Makes an invitation. Its text names whole hours, so its end is rounded down to one, but never to now.
-pub(in crate::engine) fn invite(cx: &mut Context<'_>, public: bool, expires: Timestamp) -> Outcome {
+/// Makes an invitation. Its text names whole hours, so its end is rounded down to one, but never to now. The label says for
+/// whom it is, and does not leave the node.
+pub(in crate::engine) fn invite(
+    cx: &mut Context<'_>,
+    public: bool,
+    expires: Timestamp,
+    label: Option<String>,
+) -> Outcome {
+    if let Some(label) = &label {
+        check_petname(label)?;
+        if public {
+            return Err(RequestError::InvitationRefused(
+                "a public invitation is for many, and cannot be for one person",
+            ));
+        }
+    }
     let hour = expires.millis().div_euclid(MS_PER_HOUR) * MS_PER_HOUR;
     let rounded = Timestamp::from_millis(hour);
     let expires = if rounded > cx.now { rounded } else { Timestamp::from_millis(hour.saturating_add(MS_PER_HOUR)) };
@@ -42,7 +56,9 @@ pub(in crate::engine) fn invite(cx: &mut Context<'_>, public: bool, expires: Tim
     .encode();
     let invitation = InvitationEntry { id, secret, made: cx.now, expires, used: None };
     let answer = Answer::Always(Response::Invited { id, text });
-    Ok(Change::new(vec![Record::Book(BookRecord::InvitationMade { invitation })], answer))
+    let made = Record::Book(BookRecord::InvitationMade { invitation });
+    let label = label.map(|label| Record::Book(BookRecord::InvitationLabelled { id, label }));
+    Ok(Change::new(std::iter::once(made).chain(label).collect(), answer))
 }
 
 pub(in crate::engine) fn revoke_invitation(cx: &Context<'_>, id: InvitationId) -> Outcome {

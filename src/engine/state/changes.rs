@@ -144,6 +144,7 @@ impl State {
             }
             BookRecord::InvitationMade { invitation } => book.invite(invitation),
             BookRecord::InvitationRevoked { id } => book.revoke(*id),
+            BookRecord::InvitationLabelled { id, label } => book.label_invitation(*id, label),
         };
         if done {
             self.forget_settled_requests();

@@ -61,6 +61,10 @@ impl State {
         }));
         let invitations = self.book.invitations().cloned();
         records.extend(invitations.map(|invitation| CheckpointRecord::InvitationKept { invitation }.into()));
+        records.extend(self.book.labels().map(|(id, label)| {
+            let (id, label) = (*id, label.clone());
+            BookRecord::InvitationLabelled { id, label }.into()
+        }));
         let requests: Vec<_> = self.requests.iter().map(|(body, contact)| (*body, *contact)).collect();
         records.extend(pieces(&requests, |requests| CheckpointRecord::RequestsKept { requests }));
     }

@@ -1,6 +1,6 @@
 //! Stories of how people become contacts: invitations, greetings, requests and their ends.
 
-use crate::engine::api::{DeliveryOptions, Request, RequestError, Submission};
+use crate::engine::api::{DeliveryOptions, Request, RequestError, Response, Submission};
 use crate::engine::state::book::{ContactStatus, Unaddressable};
 use crate::engine::state::mailbox::FolderRole;
 use crate::engine::tests::harness::{DAY, MINUTE, World};
@@ -206,4 +206,66 @@ fn a_greeting_that_nobody_answers_ends_with_a_notice() {
     assert_eq!(notices.len(), 1);
     assert!(notices[0].contains("could not be greeted"));
     assert_eq!(world.nodes[BOB].identity.poll_timeout(), None, "nothing is left to do");
+}
+
+/// An invitation with a name for its user.
+fn invite_for(world: &mut World, label: &str) -> Result<String, RequestError> {
+    let (expires, label) = (world.now.plus(7 * DAY), Some(label.to_owned()));
+    match world.request(ALICE, Request::Invite { public: false, expires, label })? {
+        Response::Invited { text, .. } => Ok(text),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn whom_an_invitation_is_for_is_the_petname_of_its_user_and_leaves_the_node_in_no_form() {
+    let mut world = world();
+    let (one, other) = (invite_for(&mut world, "Robert").unwrap(), invite_for(&mut world, "robert").unwrap());
+    assert_eq!(one.len(), world.invite(ALICE, false).len(), "the text says no more than another one");
+    world.restart(ALICE);
+    world.add(BOB, &one).unwrap();
+    world.pass(MINUTE);
+    assert_eq!(world.contact(ALICE, BOB).unwrap().petname, "Robert", "and not bob, as the card says");
+    assert_eq!(world.contact(BOB, ALICE).unwrap().petname, "alice");
+    world.add(CAROL, &other).unwrap();
+    world.pass(MINUTE);
+    assert_eq!(world.contact(ALICE, CAROL).unwrap().petname, "robert-2", "no petname is given twice");
+    for (to, name) in [(BOB, "Robert"), (CAROL, "robert-2")] {
+        world.submit(ALICE, to, "hello").unwrap();
+        world.pass(MINUTE);
+        assert_eq!(world.messages(to, FolderRole::Inbox).len(), 1, "{name}");
+    }
+    assert!(world.objects.len() >= 6);
+    for (_, object) in &world.objects {
+        assert!(!String::from_utf8_lossy(object).to_lowercase().contains("robert"));
+    }
+    world.check();
+}
+
+#[test]
+fn a_contact_who_uses_another_invitation_keeps_the_petname_and_a_name_ends_with_its_invitation() {
+    let mut world = friends();
+    let text = invite_for(&mut world, "Robert").unwrap();
+    world.add(BOB, &text).unwrap();
+    world.pass(MINUTE);
+    assert_eq!(world.contact(ALICE, BOB).unwrap().petname, "bob");
+    let label = |world: &World, id| world.nodes[ALICE].published.book.label(id).map(str::to_owned);
+    invite_for(&mut world, "Zo\u{eb}").unwrap();
+    let open = world.nodes[ALICE].published.book.invitations().find(|entry| entry.used.is_none()).unwrap().id;
+    assert_eq!(label(&world, open).as_deref(), Some("Zo\u{eb}"));
+    world.request(ALICE, Request::RevokeInvitation(open)).unwrap();
+    assert_eq!(label(&world, open), None);
+}
+
+#[test]
+fn an_invitation_is_for_somebody_who_can_be_called_so_and_a_public_one_for_nobody() {
+    let mut world = world();
+    for name in ["", "two words", "bob@rune.internal", ".bob", &"b".repeat(51)] {
+        let refused = invite_for(&mut world, name);
+        assert!(matches!(refused, Err(RequestError::NameRefused(_))), "{name}: {refused:?}");
+    }
+    let (expires, label) = (world.now.plus(DAY), Some("bob".to_owned()));
+    let refused = world.request(ALICE, Request::Invite { public: true, expires, label });
+    assert!(matches!(refused, Err(RequestError::InvitationRefused(_))), "{refused:?}");
+    assert_eq!(world.nodes[ALICE].published.book.invitations().count(), 0);
 }

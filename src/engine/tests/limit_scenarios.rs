@@ -60,7 +60,7 @@ fn so_many_invitations_may_be_open_and_those_that_are_used_up_count_no_more() {
     world.append(ALICE, (1..limits::INVITATIONS).map(|number| made(number, later)).collect(), vec![]);
     world.append(ALICE, vec![made(5000, world.now.minus(HOUR))], vec![]);
     world.restart(ALICE);
-    let ask = |world: &mut World| world.request(ALICE, Request::Invite { public: false, expires: later });
+    let ask = |world: &mut World| world.request(ALICE, Request::Invite { public: false, expires: later, label: None });
     let Ok(Response::Invited { id, .. }) = ask(&mut world) else { panic!("there is room for one") };
     assert!(matches!(ask(&mut world), Err(RequestError::Limit(_))));
     world.request(ALICE, Request::RevokeInvitation(id)).unwrap();
@@ -75,7 +75,7 @@ fn an_invitation_ends_with_the_hour_that_was_asked_for_or_with_the_next_one() {
     let ends = |now: Timestamp, asked: Timestamp| {
         let mut world = World::new(1, &["alice"]);
         world.now = now;
-        match world.request(ALICE, Request::Invite { public: false, expires: asked }) {
+        match world.request(ALICE, Request::Invite { public: false, expires: asked, label: None }) {
             Ok(Response::Invited { text, .. }) => Ok(Invitation::parse(&text).unwrap().expires.unwrap()),
             Ok(other) => panic!("{other:?}"),
             Err(error) => Err(error),

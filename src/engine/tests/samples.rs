@@ -31,7 +31,7 @@ use crate::engine::state::record::{
 /// How many kinds [`record`] makes.
 pub(in crate::engine) const KINDS: u64 = CHANGES + 14;
 /// How many of them are changes; the others are found only in checkpoints.
-pub(in crate::engine) const CHANGES: u64 = 51;
+pub(in crate::engine) const CHANGES: u64 = 52;
 
 fn id(rng: &mut dyn Rng) -> [u8; 16] {
     [rng.below(4) as u8 + 1; 16]
@@ -343,6 +343,7 @@ pub(in crate::engine) fn record(kind: u64, rng: &mut dyn Rng) -> Record {
         17..=28 => of_queue(kind, ids, rng),
         29..=43 => of_boxes(kind, ids, rng),
         44..=50 => of_forwarding(kind, ids, rng),
+        51 => labelled(rng),
         _ => of_checkpoint(kind - CHANGES, ids, rng),
     }
 }
@@ -416,6 +417,11 @@ fn of_people(kind: u64, ids: Ids, rng: &mut dyn Rng) -> Record {
         15 => Record::Book(BookRecord::InvitationMade { invitation: invitation(rng) }),
         _ => Record::Book(BookRecord::InvitationRevoked { id: InvitationId::from_bytes(id(rng)) }),
     }
+}
+
+fn labelled(rng: &mut dyn Rng) -> Record {
+    let (id, label) = (InvitationId::from_bytes(id(rng)), ["bob", "Zo\u{eb}"][rng.below(2) as usize].to_owned());
+    Record::Book(BookRecord::InvitationLabelled { id, label })
 }
 
 fn of_queue(kind: u64, ids: Ids, rng: &mut dyn Rng) -> Record {

@@ -436,7 +436,7 @@ mod tests {
         let mut alice = driver("alice", &dir.path().join("alice"), 0);
         let mut bob = driver("bob", &dir.path().join("bob"), 0);
         let expires = now().plus(Duration::from_secs(3600));
-        let invited = ask(&mut bob, Request::Invite { public: false, expires }).await;
+        let invited = ask(&mut bob, Request::Invite { public: false, expires, label: None }).await;
         let Response::Invited { text, .. } = invited else { panic!("not an invitation") };
         ask(&mut alice, Request::AddContact { invitation: text, petname: None }).await;
         let (_running, mut stop) = watch::channel(false);

@@ -253,6 +253,8 @@ impl fmt::Debug for InvitationEntry {
 pub struct Book {
     contacts: Shards<ContactId, Arc<Contact>>,
     invitations: Shards<InvitationId, InvitationEntry>,
+    /// For whom invitations are, in the words of the user.
+    labels: Shards<InvitationId, String>,
     /// Made anew when a book is read. Most changes leave it as it is, and copies of the book share it.
     #[serde(skip)]
     index: Index,
@@ -263,13 +265,14 @@ pub struct Book {
 struct Kept {
     contacts: Shards<ContactId, Arc<Contact>>,
     invitations: Shards<InvitationId, InvitationEntry>,
+    labels: Shards<InvitationId, String>,
 }
 
 impl From<Kept> for Book {
-    fn from(Kept { contacts, invitations }: Kept) -> Self {
+    fn from(Kept { contacts, invitations, labels }: Kept) -> Self {
         let mut index = Index::default();
         contacts.values().for_each(|contact| index.add(contact));
-        Self { contacts, invitations, index }
+        Self { contacts, invitations, labels, index }
     }
 }
 
@@ -368,6 +371,16 @@ impl Book {
         self.invitations.get(&id)
     }
 
+    /// For whom the user made an invitation, where they said so: the petname that its user gets.
+    pub fn label(&self, id: InvitationId) -> Option<&str> {
+        self.labels.get(&id).map(String::as_str)
+    }
+
+    /// The invitations whose user was named, with the names.
+    pub(in crate::engine) fn labels(&self) -> impl Iterator<Item = (&InvitationId, &String)> {
+        self.labels.iter()
+    }
+
     /// The open invitation with this secret.
     pub fn redeemable(&self, secret: &[u8], now: Timestamp) -> Option<&InvitationEntry> {
         use subtle::ConstantTimeEq;
@@ -429,8 +442,19 @@ impl Book {
         // An invitation that ended long ago is of no use to anybody.
         let now = invitation.made;
         self.invitations.retain(|_, old| old.expires.plus(limits::TOMBSTONE) > now);
+        let invitations = &self.invitations;
+        self.labels.retain(|id, _| invitations.contains_key(id));
         self.invitations.insert(invitation.id, invitation.clone());
         true
+    }
+
+    /// Notes for whom a private invitation is.
+    pub(in crate::engine) fn label_invitation(&mut self, id: InvitationId, label: &str) -> bool {
+        let private = self.invitation(id).is_some_and(|invitation| invitation.secret.is_some());
+        if private {
+            self.labels.insert(id, label.to_owned());
+        }
+        private
     }
 
     /// Puts an invitation back as a checkpoint kept it.
@@ -440,7 +464,10 @@ impl Book {
 
     pub(in crate::engine) fn revoke(&mut self, id: InvitationId) -> bool {
         match self.invitations.get(&id) {
-            Some(invitation) if invitation.used.is_none() => self.invitations.remove(&id).is_some(),
+            Some(invitation) if invitation.used.is_none() => {
+                self.labels.remove(&id);
+                self.invitations.remove(&id).is_some()
+            }
             _ => false,
         }
     }

@@ -35,4 +35,12 @@ records! {
         /// The invitation.
         id: InvitationId,
     }
+    /// The user said for whom a private invitation is. It is in the transaction that made the invitation, and is told to
+    /// nobody.
+    61 InvitationLabelled {
+        /// The invitation.
+        id: InvitationId,
+        /// What the user calls the person.
+        label: String,
+    }
 }

@@ -479,7 +479,7 @@ impl World {
     /// One node makes an invitation; nothing has happened between the nodes yet.
     pub(in crate::engine) fn invite(&mut self, node: usize, public: bool) -> String {
         let expires = self.now.plus(7 * DAY);
-        match self.request(node, Request::Invite { public, expires }) {
+        match self.request(node, Request::Invite { public, expires, label: None }) {
             Ok(Response::Invited { text, .. }) => text,
             other => panic!("{other:?}"),
         }
