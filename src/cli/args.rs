@@ -77,6 +77,9 @@ pub(super) enum Verb {
     /// Carry mail for others while they are away
     #[command(subcommand)]
     Carrier(Carrier),
+    /// Reach Tor where it is blocked
+    #[command(subcommand)]
+    Bridge(Bridge),
     /// Connect a mail program
     #[command(subcommand)]
     Mail(Mail),
@@ -317,6 +320,22 @@ pub(super) enum Carrier {
     Evict {
         /// Its name, from `carrier show`; 8 digits are enough
         name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Bridge {
+    /// Go into Tor by this bridge, and by no relay that everybody knows
+    Add {
+        /// The line that you were given, for example 192.0.2.1:443 FINGERPRINT; - or nothing reads standard input, where there may be several
+        line: Option<String>,
+    },
+    /// The bridges of this node
+    List,
+    /// Take a bridge out
+    Rm {
+        /// Its number, from `bridge list`
+        number: usize,
     },
 }
 

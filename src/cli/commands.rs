@@ -5,7 +5,7 @@ use serde_json::json;
 use super::args::{Config, Verb};
 use super::show::show;
 use super::{
-    Context, backup, carrier, contact, down, identity, invite, mail, message, passphrase, queue, repair, status,
+    Context, backup, bridge, carrier, contact, down, identity, invite, mail, message, passphrase, queue, repair, status,
 };
 use crate::control::Failure;
 
@@ -23,6 +23,7 @@ pub(super) fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Read { uid, folder } => message::read(context, folder, uid),
         Verb::Queue(verb) => queue::run(context, verb),
         Verb::Carrier(verb) => carrier::run(context, verb),
+        Verb::Bridge(verb) => bridge::run(context, verb),
         Verb::Mail(verb) => mail::run(context, verb),
         Verb::Passphrase(verb) => passphrase::run(context, verb),
         Verb::Backup(verb) => backup::run(context, verb),

@@ -2,6 +2,7 @@
 
 mod args;
 mod backup;
+mod bridge;
 mod carrier;
 mod commands;
 mod contact;

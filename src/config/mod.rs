@@ -3,6 +3,10 @@
 //! [`File`] is the content of `config.toml`; [`Config`] is what the daemon works with. A mistake is reported with the
 //! place in the file and what would be right; nothing is guessed.
 
+mod bridges;
+
+pub use bridges::with_bridges;
+
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -81,6 +85,14 @@ pub enum ConfigError {
         /// The value as it is written.
         value: u64,
     },
+    /// Bridges that our own part of the file would contradict.
+    #[error(
+        "bridges, or a part of their table, were written into {path} by hand; change them there, in the table [tor.bridges]"
+    )]
+    Bridges {
+        /// The file.
+        path: PathBuf,
+    },
     /// A transport that does not exist.
     #[error("transport = \"{0}\" is not known; write \"tor\", or \"loopback:DIRECTORY\" for tests on one machine")]
     Transport(String),
@@ -133,7 +145,7 @@ pub struct File {
     /// identities of a node cannot be recognised by the same words.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub identity: BTreeMap<String, IdentityFile>,
-    /// `[tor]`: handed to arti as it is (bridges, test networks).
+    /// `[tor]`: handed to arti as it is (test networks, bridges: `runepeer bridge add`).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tor: BTreeMap<String, toml::Value>,
 }
@@ -185,14 +197,9 @@ impl File {
     /// # Errors
     /// [`ConfigError::Read`] and [`ConfigError::Syntax`].
     pub fn load(data: &Path) -> Result<Self, ConfigError> {
-        let path = data.join(FILE_NAME);
-        let no_links = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
-        let read = OpenOptions::new().read(true).custom_flags(no_links).open(&path).and_then(std::io::read_to_string);
-        match read {
-            Ok(text) => toml::from_str(&text).map_err(|error| ConfigError::Syntax { path, message: error.to_string() }),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(source) => Err(ConfigError::Read { path, source }),
-        }
+        let syntax =
+            |error: toml::de::Error| ConfigError::Syntax { path: data.join(FILE_NAME), message: error.to_string() };
+        toml::from_str(&Self::text(data)?).map_err(syntax)
     }
 
     /// Writes the file of a data directory that has none. It appears whole or not at all.
@@ -200,13 +207,35 @@ impl File {
     /// # Errors
     /// Errors of the disk.
     pub fn save(&self, data: &Path) -> std::io::Result<()> {
+        Self::write(data, &self.to_toml())
+    }
+
+    /// The text of the file of a data directory; an empty one where there is none.
+    ///
+    /// # Errors
+    /// [`ConfigError::Read`].
+    pub fn text(data: &Path) -> Result<String, ConfigError> {
+        let path = data.join(FILE_NAME);
+        let no_links = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+        let read = OpenOptions::new().read(true).custom_flags(no_links).open(&path).and_then(std::io::read_to_string);
+        match read {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+            read => read.map_err(|source| ConfigError::Read { path, source }),
+        }
+    }
+
+    /// Writes this text as the file of a data directory. It appears whole or not at all.
+    ///
+    /// # Errors
+    /// Errors of the disk.
+    pub fn write(data: &Path, text: &str) -> std::io::Result<()> {
         let temporary = data.join(format!("{FILE_NAME}.new"));
         match std::fs::remove_file(&temporary) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-        file.write_all(self.to_toml().as_bytes())?;
+        file.write_all(text.as_bytes())?;
         file.sync_all()?;
         std::fs::rename(&temporary, data.join(FILE_NAME))?;
         std::fs::File::open(data)?.sync_all()

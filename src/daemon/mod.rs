@@ -6,6 +6,7 @@
 //! answers the control socket, `repair` mends what is damaged, and `node` starts and stops all of it.
 //! Starting fails with a sentence that says what to do; stopping commits what was begun; a kill is always safe.
 
+mod bridges;
 mod commands;
 mod directory;
 mod failures;
@@ -21,6 +22,7 @@ mod ready;
 pub mod repair;
 mod runtime;
 
+pub use bridges::Bridges;
 pub use directory::DataDir;
 pub use first_start::clear_failed_first_start;
 pub use node::{Node, Reading, Start};

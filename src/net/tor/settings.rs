@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arti_client::TorClientConfig;
+use arti_client::config::BridgeConfigBuilder;
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use tokio::time::{Instant, sleep};
@@ -46,6 +47,14 @@ impl TorConfig {
     /// The usual settings, with this directory and the user's table.
     pub const fn new(dir: PathBuf, table: Table) -> Self {
         Self { dir, table, blocked_after: limits::TOR_BLOCKED_AFTER }
+    }
+
+    /// Checks the table as a start does, and starts nothing.
+    ///
+    /// # Errors
+    /// [`StartError::Config`] with the place of the mistake.
+    pub fn check(&self) -> Result<(), StartError> {
+        client_config(self).map(drop)
     }
 
     fn cache(&self) -> PathBuf {
@@ -98,6 +107,7 @@ fn is_locked(path: &Path) -> bool {
 
 /// arti's configuration from the user's table and our own decisions, checked.
 pub(super) fn client_config(config: &TorConfig) -> Result<TorClientConfig, StartError> {
+    check_bridges(&config.table)?;
     let table = overlaid(config)?;
     let text = toml::to_string(&table).map_err(|error| StartError::Config(error.to_string()))?;
     let mut sources = ConfigurationSources::new_empty();
@@ -119,6 +129,47 @@ pub(super) fn bridges_work() -> bool {
     let mut sources = ConfigurationSources::new_empty();
     sources.push_source(ConfigurationSource::from_verbatim(text), MustRead::MustRead);
     sources.load().is_ok_and(|tree| tor_config::resolve_ignore_warnings::<TorClientConfig>(&tree).is_ok())
+}
+
+/// Names the bridge that cannot be used, which arti does not, and the transport that is missing for one: of several bridges
+/// arti would leave it out without a word.
+fn check_bridges(table: &Table) -> Result<(), StartError> {
+    let Some(bridges) = table.get("bridges").and_then(Value::as_table) else { return Ok(()) };
+    let lines: Vec<&str> = match bridges.get("bridges") {
+        Some(Value::Array(lines)) => lines.iter().map(|line| line.as_str().unwrap_or_default()).collect(),
+        Some(Value::String(text)) => {
+            text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
+        }
+        _ => Vec::new(),
+    };
+    let transports = bridges.get("transports").and_then(Value::as_array).into_iter().flatten();
+    let protocols = transports.filter_map(|transport| transport.get("protocols")?.as_array()).flatten();
+    let protocols: Vec<&str> = protocols.filter_map(Value::as_str).collect();
+    // A bridge that is written as a table is arti's to judge.
+    for (number, line) in (1..).zip(lines).filter(|(_, line)| !line.is_empty()) {
+        let bridge: BridgeConfigBuilder = line
+            .parse()
+            .map_err(|error| StartError::Config(format!("bridge {number} cannot be used: {}", chain(&error))))?;
+        let transport = bridge.get_transport().unwrap_or_default();
+        if !transport.is_empty() && !protocols.contains(&transport) {
+            return Err(StartError::Config(lacking(number, transport)));
+        }
+    }
+    Ok(())
+}
+
+/// What is missing for a bridge with this transport, and where it is to be had.
+fn lacking(number: usize, transport: &str) -> String {
+    let (package, path) = match transport {
+        "snowflake" => ("snowflake-client", "/usr/bin/snowflake-client"),
+        "webtunnel" => ("lyrebird", "/usr/bin/lyrebird"),
+        _ => ("obfs4proxy, or lyrebird in newer ones", "/usr/bin/obfs4proxy"),
+    };
+    format!(
+        "bridge {number} is reached by a program for {transport}, and no [[tor.bridges.transports]] names one. Install it \
+         (Debian's package: {package}), and write into config.toml:\n[[tor.bridges.transports]]\nprotocols = \
+         [\"{transport}\"]\npath = \"{path}\""
+    )
 }
 
 /// The user's table with our decisions in it.
@@ -249,6 +300,32 @@ mod tests {
     fn bridges_in_the_table_are_taken_or_refused_and_never_ignored() {
         let table = format!("[bridges]\nenabled = true\nbridges = \"192.0.2.1:443 {}\"", "0".repeat(40));
         assert_eq!(client_config(&config(&table)).is_ok(), bridges_work());
+    }
+
+    #[test]
+    fn a_bridge_that_cannot_be_used_is_named_and_so_is_a_missing_transport() {
+        let key = "0123456789012345678901234567890123456789";
+        let of = |lines: &str| format!("[bridges]\nenabled = true\nbridges = {lines}\n");
+        let good = format!("192.0.2.1:443 {key}");
+        for (line, reason) in [
+            ("192.0.2.1 x", "192.0.2.1"),
+            ("192.0.2.1:443", "RSA identity"),
+            ("192.0.2.1:443 0123", "0123"),
+            (&*format!("192.0.2.1:443 {key} cert=x"), "without a pluggable transport"),
+        ] {
+            for lines in [format!("[\"{good}\", \"{line}\"]"), format!("'''\n# two\n{good}\n\n{line}\n'''")] {
+                let said = refusal(&of(&lines));
+                assert!(said.contains("bridge 2 cannot be used: ") && said.contains(reason), "{said}");
+            }
+        }
+        let obfs4 = of(&format!("[\"{good}\", \"obfs4 192.0.2.1:443 {key} cert=x iat-mode=0\"]"));
+        let said = refusal(&obfs4);
+        assert!(said.contains("bridge 2 is reached by a program for obfs4") && said.contains("obfs4proxy"), "{said}");
+        // What the sentence says to write is what was missing.
+        let (_, entry) = said.split_once("config.toml:\n").unwrap();
+        assert!(client_config(&config(&format!("{obfs4}{}", entry.replace("tor.", "")))).is_ok(), "{entry}");
+        let table = of(&format!("[{{ addrs = [\"192.0.2.1:443\"], ids = [\"{key}\"] }}]"));
+        assert!(config(&table).check().is_ok());
     }
 
     #[test]
