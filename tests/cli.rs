@@ -408,3 +408,41 @@ fn the_demo_tells_its_story_to_the_end() {
     }
     assert!(output.stdout.is_empty());
 }
+
+#[test]
+fn bridges_are_kept_for_the_next_start_and_a_wrong_one_is_named_by_it() {
+    const KEY: &str = "0123456789012345678901234567890123456789";
+    let home = temp_dir();
+    let data = home.path().join("data");
+    let run =
+        |arguments: &[&str]| runepeer(&[&["--data-dir", data.to_str().unwrap(), "--no-input"], arguments].concat());
+    let listed = || {
+        let json: serde_json::Value =
+            serde_json::from_slice(&run(&["--json", "bridge", "list"]).stdout).expect("a list in JSON");
+        json["bridges"].as_array().unwrap().iter().map(|line| line.as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert!(listed().is_empty());
+    let (one, other) = (format!("192.0.2.1:443 {KEY}"), format!("192.0.2.2:443 {KEY}"));
+    let added = run(&["bridge", "add", &format!("Bridge {one}")]);
+    assert!(String::from_utf8_lossy(&added.stderr).contains("next start"), "{added:?}");
+    assert!(run(&["bridge", "add", &other]).status.success());
+    assert_eq!(listed(), [one.clone(), other]);
+    let mode = std::os::unix::fs::MetadataExt::mode(&data.join("config.toml").metadata().unwrap());
+    assert_eq!(mode & 0o777, 0o600, "bridges are shown to their owner only");
+    let (code, words) = failure(&run(&["bridge", "add", &format!("obfs4 192.0.2.3:443 {KEY} cert=x iat-mode=0")]));
+    assert!(code == 2 && words.contains("obfs4proxy") && words.contains("[[tor.bridges.transports]]"), "{words}");
+    assert!(run(&["bridge", "rm", "2"]).status.success());
+    assert_eq!(listed(), [one]);
+    let (code, words) = failure(&run(&["bridge", "rm", "1"]));
+    assert!(code == 2 && words.contains("--yes"), "without a bridge Tor is used in the open: {words}");
+
+    let path = data.join("config.toml");
+    let broken =
+        std::fs::read_to_string(&path).unwrap().replace(&format!(":443 {KEY}"), &format!(":443 {}", &KEY[1..]));
+    std::fs::write(&path, broken).unwrap();
+    let (code, words) = failure(&run(&["up", "--name", "alice"]));
+    assert!(code == 1 && words.contains("bridge 1 cannot be used") && words.contains(&KEY[1..]), "{words}");
+    assert!(words.contains("runepeer bridge list"), "{words}");
+    assert!(run(&["--yes", "bridge", "rm", "1"]).status.success());
+    assert!(listed().is_empty());
+}

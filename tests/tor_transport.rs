@@ -6,6 +6,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
             ("a_peer_that_is_not_there_is_reported_in_time", absent_peer),
             ("a_second_client_on_one_directory_is_refused", second_client),
             ("a_blocked_network_is_reported_with_its_reason", blocked),
+            ("with_a_bridge_nothing_else_is_connected_to_and_onions_are_reached", bridged),
         ],
     )
 }
@@ -362,6 +364,52 @@ fn blocked(network: &TorNet) {
         tor.stop().await;
         assert!(stopping.elapsed() < Duration::from_secs(5));
     });
+}
+
+/// Two nodes, each of which knows nothing of the network but one bridge, which is in no consensus.
+fn bridged(network: &TorNet) {
+    let bridge = network.bridge();
+    let mut table = network.table();
+    let caches = table["tor_network"]["fallback_caches"].as_array_mut().unwrap();
+    caches[0]["orports"] = toml::Value::Array(vec![format!("127.0.0.1:{}", free_port()).into()]);
+    let bridges = format!("enabled = true\nbridges = [\"{}\"]", bridge.line);
+    table.insert("bridges".into(), bridges.parse::<toml::Table>().unwrap().into());
+    let (alice_dir, bob_dir) = (temp_dir(), temp_dir());
+    let start = |dir: &Path| {
+        let config = TorConfig::new(dir.join("tor"), table.clone());
+        async move {
+            let tor = Tor::start(config).await.unwrap();
+            let mut status = tor.status();
+            let ready = status.wait_for(|now| now.state == TransportState::Ready);
+            tokio::time::timeout(SOON, ready).await.expect("ready in time").unwrap();
+            tor
+        }
+    };
+    on_runtime(async {
+        let (alice, bob) = tokio::join!(start(alice_dir.path()), start(bob_dir.path()));
+        let listener = bob.listen(BOB, &seed()).await.unwrap();
+        let onion = listener.onion();
+        echo(listener);
+        echoes(reach(&alice, onion, pair(1)).await, 100_000).await;
+        assert_eq!(connected_to(), BTreeSet::from([bridge.port]), "both nodes are in this process");
+        alice.stop().await;
+        bob.stop().await;
+    });
+}
+
+/// The ports to which this process has connections of TCP.
+fn connected_to() -> BTreeSet<u16> {
+    let files = std::fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| entry.unwrap().path().read_link().ok());
+    let inode = |link: std::path::PathBuf| Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned());
+    let ours: BTreeSet<String> = files.filter_map(inode).collect();
+    let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
+    let connected = table.lines().skip(1).filter_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        // State 1 is "established"; field 2 is the other side, field 9 the inode.
+        let port = u16::from_str_radix(fields[2].rsplit_once(':')?.1, 16).ok()?;
+        (fields[3] == "01" && ours.contains(fields[9])).then_some(port)
+    });
+    connected.collect()
 }
 
 fn resident_kib() -> u64 {

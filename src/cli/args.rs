@@ -50,7 +50,7 @@ pub(super) enum Verb {
     /// Who you are
     #[command(subcommand)]
     Identity(Identity),
-    /// Make an invitation for somebody, or list and revoke them
+    /// Make an invitation for somebody, list and revoke them, or open one
     Invite(Invite),
     /// The address book
     #[command(subcommand)]
@@ -182,11 +182,27 @@ pub(super) struct Invite {
 pub(super) enum InviteCommand {
     /// Invitations that can still be used
     List,
+    /// Show whose invitation this is, and ask before it is used
+    Open {
+        /// The text: rune:… or rune-box:…
+        text: String,
+    },
+    /// Have the desktop open invitations that are clicked: it runs `invite open` in a terminal
+    #[command(subcommand)]
+    Handler(Handler),
     /// Withdraw an invitation
     Revoke {
         /// Its id, from `invite list`; the beginning is enough
         id: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Handler {
+    /// Print the desktop file
+    Show,
+    /// Write it into the applications of this user
+    Install,
 }
 
 #[derive(Debug, Subcommand)]

@@ -57,13 +57,7 @@ pub(super) fn run(context: &Context, verb: Carrier) -> Result<(), Failure> {
             done(context, "Removed.");
             Ok(())
         }
-        Carrier::Add { invitation, name } => {
-            let invitation = super::show::given_or_pasted(invitation)?;
-            let added = context.ask(Command::BoxAdd { invitation, name })?;
-            context.output.say("Your contacts are told of it as soon as the carrier has it: runepeer carrier list");
-            show(context, &added, own_box);
-            Ok(())
-        }
+        Carrier::Add { invitation, name } => rent(context, super::show::given_or_pasted(invitation)?, name),
         Carrier::List => {
             let boxes: Boxes = context.ask(Command::BoxList)?;
             show(context, &boxes, |boxes| boxes.carriers.iter().map(own_box).collect());
@@ -113,6 +107,14 @@ fn check(context: &Context, name: &str) -> Result<(), Failure> {
         }
         std::thread::sleep(Duration::from_millis(200));
     }
+}
+
+/// Rents the box of an invitation, and describes it.
+pub(super) fn rent(context: &Context, invitation: String, name: Option<String>) -> Result<(), Failure> {
+    let added = context.ask(Command::BoxAdd { invitation, name })?;
+    context.output.say("Your contacts are told of it as soon as the carrier has it: runepeer carrier list");
+    show(context, &added, own_box);
+    Ok(())
 }
 
 fn invite(context: &Context, invite: &args::CarrierInvite) -> Result<(), Failure> {

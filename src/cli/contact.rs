@@ -23,7 +23,7 @@ pub(super) fn run(context: &Context, verb: Contact) -> Result<(), Failure> {
             confirm(context, &format!("{who} is a stranger from then on, and what waits for them ends. Remove them?"))?;
             Command::ContactRemove { who }
         }
-        Contact::Add { text, petname } => Command::ContactAdd { invitation: given_or_pasted(text)?, petname },
+        Contact::Add { text, petname } => return add(context, given_or_pasted(text)?, petname),
         Contact::Show { who } => Command::ContactShow { who },
         Contact::Set { who, receipts, carry, via } => {
             let carry = carry.map(|carry| carry == "on");
@@ -36,6 +36,13 @@ pub(super) fn run(context: &Context, verb: Contact) -> Result<(), Failure> {
     if adding {
         context.output.say(format!("Write to them as {}", contact.write_to));
     }
+    Ok(())
+}
+
+/// Adds the contact of an invitation, and describes it.
+pub(super) fn add(context: &Context, invitation: String, petname: Option<String>) -> Result<(), Failure> {
+    let contact: reply::Contact = context.ask(Command::ContactAdd { invitation, petname })?;
+    show(context, &contact, described);
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use super::args::{Invite, InviteCommand};
 use super::show::{confirm, done, life_secs, show, until};
-use super::{Context, qr};
+use super::{Context, handler, qr};
 use crate::control::reply::{self, Done};
 use crate::control::{Command, Failure};
 use crate::daemon::now;
@@ -19,6 +19,8 @@ pub(super) fn run(context: &Context, invite: Invite) -> Result<(), Failure> {
             show(context, &open, |open| open.invitations.iter().map(line).collect());
             Ok(())
         }
+        Some(InviteCommand::Open { text }) => handler::open(context, text),
+        Some(InviteCommand::Handler(verb)) => handler::run(context, &verb),
         Some(InviteCommand::Revoke { id }) => {
             confirm(context, "Whoever has this invitation can no longer use it. Revoke it?")?;
             context.ask::<Done>(Command::InviteRevoke { id })?;

@@ -8,6 +8,7 @@ mod commands;
 mod contact;
 mod demo;
 mod down;
+mod handler;
 mod identity;
 mod invite;
 mod mail;
@@ -107,12 +108,13 @@ fn run(context: &Context, verb: Option<Verb>) -> Result<(), Failure> {
     }
 }
 
-/// `$XDG_DATA_HOME/runepeer`, or `~/.local/share/runepeer` (XDG Base Directory Specification).
+/// `$XDG_DATA_HOME/runepeer`, or `~/.local/share/runepeer`.
 fn default_data_dir() -> PathBuf {
+    data_home().join("runepeer")
+}
+
+/// `$XDG_DATA_HOME`, or `~/.local/share` (XDG Base Directory Specification).
+fn data_home() -> PathBuf {
     let home = || std::env::home_dir().unwrap_or_default().join(".local/share");
-    std::env::var_os("XDG_DATA_HOME")
-        .map(PathBuf::from)
-        .filter(|path| path.is_absolute())
-        .unwrap_or_else(home)
-        .join("runepeer")
+    std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute()).unwrap_or_else(home)
 }

@@ -49,8 +49,8 @@ fn meet(world: &mut World, n: usize) {
         return;
     }
     // The answer comes later; the next act of somebody hands it on.
-    // The same name for several people: all but the first who come are numbered.
-    let label = (!public && world.below(3) == 0).then(|| "friend".to_owned());
+    // One node gives everybody the same name: all but the first who come are numbered.
+    let label = (!public && n == 0).then(|| "friend".to_owned());
     let id = world.request(n, Request::Invite { public, expires, label });
     world.invited.push((n, id, other));
     let due = std::mem::take(&mut world.invited);

@@ -31,7 +31,12 @@ pub(crate) fn run(mut command: Command, input: &[u8]) -> Output {
 }
 
 /// Runs a command that wants a terminal; its standard output is all that it showed there.
-pub(crate) fn run_in_terminal(mut command: Command) -> Output {
+pub(crate) fn run_in_terminal(command: Command) -> Output {
+    run_with_typed(command, b"")
+}
+
+/// The same where this was typed before.
+pub(crate) fn run_with_typed(mut command: Command, typed: &[u8]) -> Output {
     let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&terminal).unwrap();
     unlockpt(&terminal).unwrap();
@@ -42,7 +47,9 @@ pub(crate) fn run_in_terminal(mut command: Command) -> Output {
     command.stdin(clone()).stdout(clone()).stderr(clone()).env("TERM", "xterm");
     let (child, words) = spawn(command);
     drop(end);
-    let shown = read(File::from(terminal));
+    let mut terminal = File::from(terminal);
+    terminal.write_all(typed).unwrap();
+    let shown = read(terminal);
     let status = wait(child);
     let stdout = shown.join().unwrap();
     Output { status: in_time(status, &words, &stdout), stdout, stderr: Vec::new() }

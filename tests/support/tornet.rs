@@ -14,7 +14,7 @@ use runepeer::base::Timestamp;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::runner::Missing;
-use super::{free_ports, program, temp_dir, wait_for};
+use super::{free_port, free_ports, program, temp_dir, wait_for};
 
 const RELAYS: usize = 4;
 /// The authority votes in this rhythm, in seconds, until it has a first consensus: four seconds before the end of a
@@ -30,8 +30,27 @@ pub(crate) struct TorNet {
     processes: Mutex<Vec<Child>>,
     tor: PathBuf,
     homes: Vec<PathBuf>,
+    /// What a relay that comes later is started with.
+    dir_line: String,
+    root: PathBuf,
     /// Last: the processes go before their files.
     _dir: Option<tempfile::TempDir>,
+}
+
+/// A relay that is in no consensus; stops when dropped.
+pub(crate) struct Bridge {
+    /// Where it is reached on loopback.
+    pub(crate) port: u16,
+    /// How a user of it writes it down.
+    pub(crate) line: String,
+    process: Child,
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
 }
 
 /// The programs of Debian's package `tor`.
@@ -96,6 +115,23 @@ impl TorNet {
         *self.processes() = self.homes.iter().map(|home| spawn(&self.tor, home)).collect();
     }
 
+    /// Starts a bridge, and waits until it knows the network.
+    pub(crate) fn bridge(&self) -> Bridge {
+        let (home, port) = (self.root.join("bridge"), free_port());
+        fs::create_dir_all(&home).unwrap();
+        restrict(&home);
+        make_relay_keys(&self.tor, &home, "bridge");
+        let own = "BridgeRelay 1\nPublishServerDescriptor 0\nBridgeDistribution none\n";
+        fs::write(home.join("torrc"), common_lines(&home, "bridge", port) + &self.dir_line + own).unwrap();
+        let fingerprint = fs::read_to_string(home.join("fingerprint")).unwrap();
+        let line = format!("127.0.0.1:{port} {}", fingerprint.split_whitespace().nth(1).unwrap());
+        let bridge = Bridge { port, line, process: spawn(&self.tor, &home) };
+        wait_for("the bridge knows the network", CONSENSUS, || {
+            fs::read_to_string(home.join("log")).ok()?.contains("Bootstrapped 100%").then_some(())
+        });
+        bridge
+    }
+
     fn try_start(programs: &Programs, round: u64) -> Option<Self> {
         let dir = temp_dir();
         let [dir_port, ports @ ..] = free_ports::<{ RELAYS + 2 }>();
@@ -118,6 +154,7 @@ impl TorNet {
         let processes = Mutex::new(homes.iter().map(|home| spawn(&programs.tor, home)).collect());
         let consensus = dir.path().join("auth/cached-microdesc-consensus");
         let table = node_table(&authority);
+        let root = dir.path().to_owned();
         let kept = if std::env::var_os("RUNEPEER_KEEP_TORNET").is_some() {
             drop(dir.keep());
             None
@@ -125,7 +162,8 @@ impl TorNet {
             Some(dir)
         };
         // From here on a panic stops the processes too.
-        let network = Self { table, processes, tor: programs.tor.clone(), homes, _dir: kept };
+        let (tor, dir_line) = (programs.tor.clone(), authority.dir_line.clone());
+        let network = Self { table, processes, tor, homes, dir_line, root, _dir: kept };
         let relays = wait_for("a consensus of the private Tor network", CONSENSUS, || {
             let text = fs::read_to_string(&consensus).ok()?;
             Some(text.lines().filter(|line| line.starts_with("r ")).count())

@@ -26,7 +26,7 @@ use crate::base::IdentityId;
 use crate::config::{Config, Transport as TransportChoice};
 use crate::control::{CarrierChange, Code, Failure, Handler, Server};
 use crate::mail::LocalPart;
-use crate::net::{Loopback, Tor, TorConfig, Transport};
+use crate::net::{Loopback, StartError, Tor, TorConfig, Transport};
 use crate::store::{Keyring, OsRng, Passphrase, end_first_start};
 
 impl Node {
@@ -147,7 +147,13 @@ fn identities(keyring: &Keyring, config: &Config) -> Result<Vec<IdentityId>, Fai
 }
 
 async fn transport(config: &Config, data: &Path) -> Result<Arc<dyn Transport>, Failure> {
-    let failed = |error: crate::net::StartError| Failure::new(Code::Failed, error.to_string());
+    let failed = |error: StartError| {
+        let failure = Failure::new(Code::Failed, error.to_string());
+        match error {
+            StartError::Config(_) => failure.hint("see what stands there: runepeer config path, runepeer bridge list"),
+            _ => failure,
+        }
+    };
     match &config.transport {
         TransportChoice::Loopback(directory) => Ok(Arc::new(Loopback::open(directory).map_err(failed)?)),
         TransportChoice::Tor => {
