@@ -1,6 +1,6 @@
 //! Fields that mail programs, servers and gateways write, and that a contact must not read.
 
-use super::{head, text};
+use super::{bob, carol, clean, head, own, text};
 
 /// Each field with the fact that it would reveal.
 const FOREIGN: &[(&str, &str)] = &[
