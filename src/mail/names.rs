@@ -237,6 +237,30 @@ mod tests {
         assert_eq!(super::phrase("a\"b\\c"), "\"a\\\"b\\\\c\"");
     }
 
+    #[test]
+    fn no_header_makes_more_steps_than_so_many_a_byte() {
+        let bob = address("bob", 2).to_string();
+        let list = format!("x <{bob}>,");
+        for (head, unit) in [
+            ("", "To: a@x\r\n"),
+            ("", "a:\n"),
+            ("", "X-Signed-X-Signed-:\r\n"),
+            ("To: ", "((\\"),
+            ("To: ", "a <a@x>,"),
+            ("To: ", "\"a\" <"),
+            ("Cc: ", list.as_str()),
+            ("Cc: ", "g:;"),
+        ] {
+            for count in [500, 5000] {
+                let header = format!("{head}{}\r\n\r\n", unit.repeat(count)).into_bytes();
+                let (steps, shown) = meter::work(|| local(&header, &book));
+                assert!(steps <= 24 * header.len() as u64 + 100, "{unit}: {steps} for {}", header.len());
+                let (steps, _) = meter::work(|| as_signed(&shown));
+                assert!(steps <= 24 * shown.len() as u64 + 100, "{unit}: {steps} for {}", shown.len());
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn what_was_signed_comes_back(fields in prop::collection::vec((
