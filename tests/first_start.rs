@@ -125,6 +125,7 @@ fn a_first_start_asks_for_a_name_until_it_is_allowed_and_says_which_are() {
     terminal.types("");
     terminal.sees("alice is reachable as alice@");
     terminal.sees("runepeer passphrase add");
+    assert!(!terminal.shown().contains("Tor's directory"), "it did not take long");
     machine.down(terminal);
 }
 
@@ -399,6 +400,7 @@ fn a_backup_says_what_opens_what_and_a_restored_node_whose_passphrase_it_wants()
     assert!(made.status.success() && words.contains("opens this file, and nothing else"), "{words}");
     assert!(words.contains("keeps its own passphrase, the one that `runepeer up` asks for"), "{words}");
     machine.down(terminal);
+    verified_and_examined(&machine, &file);
     let copy = Machine::new();
     let restored = copy.run(&["backup", "restore", &file, "--passphrase-file", &backup]);
     let words = String::from_utf8_lossy(&restored.stderr).into_owned();
@@ -413,11 +415,36 @@ fn a_backup_says_what_opens_what_and_a_restored_node_whose_passphrase_it_wants()
     terminal.sees("That passphrase is wrong. Once again.");
     terminal.sees("Passphrase of the restored node: ");
     terminal.types(GOOD);
+    // Three looks for the original take ten seconds, so it is said what the start waits for.
+    terminal.sees("It looks whether the original answers anywhere");
     terminal.sees("alice is reachable as alice@");
     copy.down(terminal);
     // Without a passphrase of its own.
     let words = unlocked_backup(&backup);
     assert!(words.contains("The node in it has no passphrase"), "{words}");
+}
+
+/// Reads the backup and the data directory at a terminal, and mistypes each passphrase once.
+fn verified_and_examined(machine: &Machine, file: &str) {
+    let data = machine.data().display().to_string();
+    let mistypes = |terminal: &mut Terminal, question: &str, right: &str| {
+        for text in ["mistyped", right] {
+            terminal.sees(question);
+            terminal.types(text);
+            if text != right {
+                terminal.sees("That passphrase is wrong. Once again.");
+            }
+        }
+    };
+    let mut terminal = Terminal::run(&["--data-dir", &data, "backup", "verify", file]);
+    mistypes(&mut terminal, "Passphrase of the backup: ", "of the backup alone");
+    mistypes(&mut terminal, "Passphrase of the node in the backup: ", GOOD);
+    terminal.sees("is whole; everything in it was read");
+    assert!(terminal.ends().success());
+    let mut terminal = Terminal::run(&["--data-dir", &data, "repair", "--check"]);
+    mistypes(&mut terminal, "Passphrase of this node: ", GOOD);
+    terminal.sees("nothing is damaged");
+    assert!(terminal.ends().success());
 }
 
 /// What `backup create` says of a node without a passphrase.
