@@ -38,7 +38,7 @@ enum Kind {
 }
 
 fn planned() -> Vec<(Kind, Duration)> {
-    let text = std::env::var("OUTAGES").unwrap_or_else(|_| "20k,90s,45z".to_owned());
+    let text = std::env::var("OUTAGES").unwrap_or_else(|_| "20k,45z".to_owned());
     let one = |word: &str| {
         let (seconds, kind) = word.split_at(word.len() - 1);
         let kind = match kind {

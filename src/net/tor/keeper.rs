@@ -117,9 +117,10 @@ async fn probe(client: Arc<Client>) -> bool {
     let answered = async {
         let circuits = client.circmgr().ok()?;
         let tunnel = circuits.get_or_launch_dir(DirInfo::Nothing).await.ok()?;
-        tunnel.begin_dir_stream().await.ok()
+        // The stream is there before the relay has answered.
+        tunnel.begin_dir_stream().await.ok()?.wait_for_connection().await.ok()
     };
-    matches!(timeout(PROBE, answered).await, Ok(Some(_)))
+    matches!(timeout(PROBE, answered).await, Ok(Some(())))
 }
 
 type Probe = Pin<Box<dyn Future<Output = bool> + Send>>;
