@@ -104,6 +104,11 @@ fn outage(network: &TorNet, alice: &Node, bob: &Node, kind: Kind, lasts: Duratio
     eprintln!(
         "{kind:?} for {lasts:?}: waiting mail after {arrived:.1?}, both reachable after {both:.1?}, an answer took {back:.1?}"
     );
+    if arrived.max(both) > RETURN {
+        for node in [alice, bob] {
+            eprintln!("{}:\n{}", node.name(), node.words());
+        }
+    }
     assert!(arrived <= RETURN, "waiting mail came {arrived:?} after the return");
     assert!(both <= RETURN, "reachable {both:?} after the return");
     arrived
@@ -146,8 +151,8 @@ fn soak(network: &TorNet, alice: &Node, bob: &Node, lasts: Duration) {
         std::thread::sleep(Duration::from_secs(600).saturating_sub(round.elapsed()));
     }
     eprintln!("{} outages in {:.0?}; mail at most {latest:.1?} after a return", figures.len(), begun.elapsed());
-    for node in 0..2 {
-        let (first, last) = (figures[figures.len() / 3][node], figures[figures.len() - 1][node]);
+    let (first, last) = (figures[figures.len() / 3], figures[figures.len() - 1]);
+    for (first, last) in first.into_iter().zip(last) {
         assert!(last.0 <= first.0 + first.0 / 2 && last.1 <= first.1 + 40, "{first:?} then {last:?}");
     }
 }

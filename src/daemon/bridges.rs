@@ -128,7 +128,7 @@ mod tests {
             bridges.remove(1).unwrap();
             assert_eq!(bridges.remove(2).unwrap_err().code, Code::NotFound);
             assert_eq!(bridges.remove(0).unwrap_err().code, Code::NotFound);
-            assert_eq!(Bridges::open(data.path()).unwrap().lines(), [other.clone()]);
+            assert_eq!(Bridges::open(data.path()).unwrap().lines(), std::slice::from_ref(&other));
             bridges.remove(1).unwrap();
             assert_eq!(File::text(data.path()).unwrap(), "");
         }

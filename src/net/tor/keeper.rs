@@ -145,6 +145,7 @@ impl Keeper {
         let mut progress = Progress::new(begun, self.config.blocked_after, settings::bridges_work());
         let mut latest: Option<BootstrapStatus> = None;
         let mut probing: Option<Probe> = None;
+        let mut standing = outage.standing();
         loop {
             let mut answered = None;
             tokio::select! {
@@ -168,7 +169,16 @@ impl Keeper {
                 probing = None;
                 outage.probed(answer, &seen);
             }
-            match outage.look(&seen) {
+            let step = outage.look(&seen);
+            tracing::debug!(?step, ?answered, ?seen, standing = ?outage.standing(), "a look at the network");
+            if std::mem::replace(&mut standing, outage.standing()) != outage.standing() {
+                match outage.standing() {
+                    Standing::Works => tracing::info!("Tor's network answers"),
+                    Standing::Gone(_) => tracing::warn!("Tor's network does not answer any more; trying again and again"),
+                    Standing::Starting => tracing::info!("Tor is started anew"),
+                }
+            }
+            match step {
                 Step::Wait => {}
                 Step::Probe => probing = self.arti.as_ref().map(|arti| Box::pin(probe(arti.client())) as Probe),
                 Step::Restart => {
