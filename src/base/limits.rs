@@ -497,6 +497,8 @@ pub const LOG_NUMBER_GAP: u64 = SEGMENT_BYTES / 4;
 pub const DAMAGE_TOLD: usize = 100;
 /// Free space that new mail must leave, in bytes.
 pub const DISK_RESERVE_BYTES: u64 = 256 * MIB as u64;
+/// With less free space than this, in bytes, a message may be refused: a large one first.
+pub const ENOUGH_DISK_BYTES: u64 = DISK_RESERVE_BYTES + MESSAGE_BYTES as u64;
 /// Free space that objects left at a carrier must leave, in bytes: the owner's own mail has the rest.
 pub const CARRIER_RESERVE_BYTES: u64 = 2 * DISK_RESERVE_BYTES;
 /// Free space that reports, and changes without new mail, must leave, in bytes. They may use the rest of the reserve,

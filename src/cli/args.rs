@@ -45,6 +45,12 @@ pub(super) enum Verb {
     Down,
     /// Say what the daemon does, and what waits
     Status,
+    /// Look whether everything works, and say what is wrong, why, and what to do
+    Doctor {
+        /// Also do what is safe: close files that are open to others, and try again what waits
+        #[arg(long)]
+        fix: bool,
+    },
     /// Show everything with three people on this machine, without a network
     Demo(Demo),
     /// Who you are

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::args::{Config, Verb};
 use super::show::show;
 use super::{
-    Context, backup, bridge, carrier, contact, down, identity, invite, mail, message, passphrase, queue, repair, status,
+    Context, backup, bridge, carrier, contact, doctor, down, identity, invite, mail, message, passphrase, queue, repair, status,
 };
 use crate::control::Failure;
 
@@ -15,6 +15,7 @@ pub(super) fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Up(_) | Verb::Demo(_) => Ok(()),
         Verb::Down => down::run(context),
         Verb::Status => status::run(context),
+        Verb::Doctor { fix } => doctor::run(context, fix),
         Verb::Identity(identity) => identity::run(context, identity),
         Verb::Invite(invite) => invite::run(context, invite),
         Verb::Contact(contact) => contact::run(context, contact),

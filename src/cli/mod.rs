@@ -1,5 +1,6 @@
 //! The command line: arguments in, words and JSON out. It decides nothing: a running daemon does.
 
+mod absent;
 mod args;
 mod backup;
 mod bridge;
@@ -7,6 +8,7 @@ mod carrier;
 mod commands;
 mod contact;
 mod demo;
+mod doctor;
 mod down;
 mod handler;
 mod identity;
@@ -34,6 +36,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::control::{Client, Code, Command, Failure, Request};
+use crate::daemon::FailedStart;
 use args::{Arguments, Global, Verb};
 use output::Output;
 
@@ -101,7 +104,7 @@ fn run(context: &Context, verb: Option<Verb>) -> Result<(), Failure> {
         crate::daemon::close_to_others();
     }
     match verb {
-        Some(Verb::Up(up)) => up::run(context, up),
+        Some(Verb::Up(up)) => up::run(context, up).inspect_err(|failure| FailedStart::note(&context.data, failure)),
         Some(Verb::Demo(demo)) => demo::run(context, &demo),
         Some(verb) => commands::run(context, verb),
         None => commands::run(context, Verb::Status),

@@ -5,14 +5,19 @@ use std::fmt::Write as _;
 use super::Context;
 use super::args::Queue;
 use super::show::{confirm, done, show};
-use crate::control::reply::{self, Done, QueuedMessage, QueuedRecipient, RecipientState};
+use crate::control::reply::{self, Done, QueuedMessage, QueuedRecipient, RecipientState, TRY_LATER};
 use crate::control::{Command, Failure};
+use crate::daemon::now;
 
 pub(super) fn run(context: &Context, verb: Queue) -> Result<(), Failure> {
     match verb {
         Queue::List { ended } => {
             let queue: reply::Queue = context.ask(Command::QueueList { ended })?;
-            show(context, &queue, |queue| queue.queue.iter().map(|item| line(item) + "\n").collect());
+            let clock = clock_matters(&queue.queue).then(|| clock_note(&now().rfc3339()));
+            show(context, &queue, |queue| {
+                let lines = queue.queue.iter().map(line).chain(clock);
+                lines.map(|line| line + "\n").collect()
+            });
         }
         Queue::Show { id } => {
             let message: QueuedMessage = context.ask(Command::QueueShow { id })?;
@@ -23,6 +28,9 @@ pub(super) fn run(context: &Context, verb: Queue) -> Result<(), Failure> {
                 let _ = writeln!(words, "  until      {}", message.expires_at);
                 for recipient in &message.recipients {
                     let _ = writeln!(words, "  to {}", standing(recipient));
+                }
+                if clock_matters(&message.recipients) {
+                    let _ = writeln!(words, "{}", clock_note(&now().rfc3339()));
                 }
                 words
             });
@@ -47,6 +55,19 @@ pub(super) fn run(context: &Context, verb: Queue) -> Result<(), Failure> {
 /// One recipient of a message, in one line.
 pub(super) fn line(item: &QueuedRecipient) -> String {
     format!("{}  to {}", item.id, standing(item))
+}
+
+/// Whether a clock that is wrong may be the reason for which one of these waits or ended.
+pub(super) fn clock_matters(items: &[QueuedRecipient]) -> bool {
+    let later = |item: &QueuedRecipient| item.last_error.as_deref().is_some_and(|error| error.contains(TRY_LATER));
+    items.iter().any(|item| item.state == RecipientState::Expired || later(item))
+}
+
+/// What is said beside such an item, with what this machine's clock says.
+fn clock_note(clock: &str) -> String {
+    format!(
+        "This machine's clock says {clock}. Where that is wrong, mail is put off or expires: set the right date and time."
+    )
 }
 
 /// The holders of copies: friends by their names, carriers by how many there are. Empty where no copy is held.
@@ -80,6 +101,12 @@ fn standing(item: &QueuedRecipient) -> String {
         }
         line.push(')');
     }
+    if let Some(from) = &item.tokens_from {
+        let _ = write!(
+            line,
+            ", no token is left for their boxes (new ones count from {from}, or come with their next card)"
+        );
+    }
     match (&item.ended_at, item.state) {
         (Some(ended), _) => {
             let _ = write!(line, " at {ended}");
@@ -112,6 +139,7 @@ mod tests {
             expires_at: "2026-12-01T00:00:00Z".to_owned(),
             ended_at: None,
             last_error: None,
+            tokens_from: None,
         }
     }
 
@@ -133,5 +161,25 @@ mod tests {
             assert_eq!(standing(&item(RecipientState::Held, custody)), format!("carol  held by {by}{rest}"));
         }
         assert!(!standing(&item(RecipientState::Queued, vec![])).contains("not with them yet"));
+    }
+
+    #[test]
+    fn a_message_that_has_no_token_says_when_new_ones_come() {
+        let from = Some("2026-12-03T00:00:00Z".to_owned());
+        let said = line(&QueuedRecipient { tokens_from: from, ..item(RecipientState::Queued, vec![]) });
+        let part =
+            "no token is left for their boxes (new ones count from 2026-12-03T00:00:00Z, or come with their next card)";
+        assert!(said.contains(part), "{said}");
+        assert!(!line(&item(RecipientState::Queued, vec![])).contains("token"));
+    }
+
+    #[test]
+    fn the_clock_is_named_beside_what_expired_and_what_is_put_off() {
+        let waits = item(RecipientState::Queued, vec![]);
+        let failed = |error: &str| QueuedRecipient { last_error: Some(error.to_owned()), ..waits.clone() };
+        assert!(clock_matters(&[waits.clone(), failed(TRY_LATER)]));
+        assert!(clock_matters(&[item(RecipientState::Expired, vec![])]));
+        assert!(!clock_matters(&[waits.clone(), failed("their node does not answer; it is probably off")]));
+        assert!(clock_note("2026-11-26T00:00:00Z").contains("clock says 2026-11-26T00:00:00Z"));
     }
 }

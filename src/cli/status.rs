@@ -3,28 +3,30 @@
 use std::fmt::Write as _;
 
 use super::show::show;
-use super::{Context, carrier, queue};
+use super::{Context, absent, carrier, queue};
+use crate::base::limits;
 use crate::control::reply::{Listen, Status};
 use crate::control::{Code, Command, Failure};
 
 pub(super) fn run(context: &Context) -> Result<(), Failure> {
-    let status = match context.ask(Command::Status) {
-        Err(failure) if failure.code == Code::DaemonDown && !context.data.join("keys").exists() => {
-            return Err(failure.hint("nothing is set up yet; begin with: runepeer up"));
-        }
-        answer => answer?,
-    };
+    let status = context.ask(Command::Status).map_err(|failure| {
+        if failure.code == Code::DaemonDown { absent::why(&context.data).failure() } else { failure }
+    })?;
     show(context, &status, standing);
     Ok(())
 }
 
 /// The status of a node, in words.
-fn standing(status: &Status) -> String {
-    let mut words = format!("runepeer {}, process {}\n", status.version, status.pid);
+pub(super) fn standing(status: &Status) -> String {
+    let mut words = format!("runepeer {}, process {} (runepeer down stops it)\n", status.version, status.pid);
     let tor = &status.tor;
     let _ = writeln!(words, "network: {} ({} %); this machine's clock says {}", tor.state, tor.percent, status.clock);
     if let Some(reason) = &tor.blocked_reason {
         let _ = writeln!(words, "  {reason}");
+    }
+    if let Some(problem) = status.clock_problem.as_ref().filter(|problem| tor.blocked_reason.as_ref() != Some(*problem))
+    {
+        let _ = writeln!(words, "clock: {problem}");
     }
     for identity in &status.identities {
         let reachable = match (identity.listen, identity.reachable, &identity.checked_at) {
@@ -41,8 +43,15 @@ fn standing(status: &Status) -> String {
     }
     words += &status.carrier.as_ref().map(carrier::standing).unwrap_or_default();
     if let Some(disk) = status.disk.filter(|disk| disk.low) {
-        let free = disk.free >> 20;
-        let _ = writeln!(words, "disk: nearly full ({free} MiB free); no mail is taken until there is space");
+        let (free, enough) = (disk.free >> 20, limits::ENOUGH_DISK_BYTES >> 20);
+        let _ = writeln!(
+            words,
+            "disk: nearly full ({free} MiB free); no mail is taken until there is space: make room until {enough} MiB \
+             are free on the file system of the data directory"
+        );
+    }
+    if let Some(problem) = &status.view_problem {
+        let _ = writeln!(words, "view: {problem}");
     }
     for own_box in &status.carriers {
         let _ = write!(words, "box: {}", carrier::own_box(own_box));

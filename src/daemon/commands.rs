@@ -14,6 +14,7 @@ use serde_json::Value;
 mod backup;
 mod boxes;
 mod carrier;
+mod clock;
 pub(super) mod compose;
 mod contacts;
 mod queue;
@@ -42,8 +43,6 @@ use crate::mail::headers;
 
 /// How much of a message is read for its header, in bytes.
 const HEADER_WINDOW: u64 = 16 * 1024;
-/// With less free space than this a message may be refused, in bytes.
-const LOW_DISK: u64 = limits::DISK_RESERVE_BYTES + limits::MESSAGE_BYTES as u64;
 
 /// Answers commands. Each command is given the parts of this that it needs, and no more.
 pub(super) struct Commands {
@@ -193,6 +192,7 @@ impl Commands {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             clock: now().rfc3339(),
+            clock_problem: clock::problem(snapshots(), network.blocked_reason.as_deref(), now()),
             identities: identities.collect(),
             listen: self
                 .listening
@@ -208,6 +208,7 @@ impl Commands {
             queue: snapshots().flat_map(|snapshot| queue::waiting(&snapshot)).collect(),
             backup: last_backup(&self.home),
             disk: self.home.vfs().free_space(self.home.path()).ok().map(disk),
+            view_problem: view_problem(&self.home),
         }
     }
 }
@@ -216,6 +217,18 @@ fn last_backup(home: &Home) -> LastBackup {
     let last = Last::load(&**home.vfs(), home.path());
     let time = |at: Option<Timestamp>| at.map(|at| at.rfc3339());
     LastBackup { last: time(last.as_ref().map(|last| last.made)), verified: time(last.and_then(|last| last.verified)) }
+}
+
+/// Why the view cannot be used, if that is so, and what to do.
+fn view_problem(home: &Home) -> Option<String> {
+    (!home.view_works()).then(|| {
+        format!(
+            "the view, a copy of the mailbox for readers, cannot be used: starts and mail programs are slower, and \
+             nothing is lost. Delete it while no daemon runs, which is safe because the next start makes it anew: \
+             runepeer down, then rm -r '{}', then runepeer up",
+            home.path().join("view").display()
+        )
+    })
 }
 
 async fn new_password(account: &LocalAccount, name: String) -> Result<NewPassword, Failure> {
@@ -238,7 +251,7 @@ fn mail_settings(listening: Option<Listening>, account: &LocalAccount) -> Result
 
 /// How much space is left, and whether that is so little that mail is refused, a large message first.
 const fn disk(free: u64) -> Disk {
-    Disk { free, low: free < LOW_DISK }
+    Disk { free, low: free < limits::ENOUGH_DISK_BYTES }
 }
 
 fn unexpected() -> Failure {

@@ -127,7 +127,23 @@ fn checked(path: &Path) -> Result<PathBuf, Failure> {
 }
 
 fn lock(directory: &Path, make: bool) -> Result<File, Failure> {
-    let mut file = OpenOptions::new()
+    let file = lock_file(directory, make).map_err(|error| unlockable(directory, &error))?;
+    match taken_by(&file) {
+        None => Ok(file),
+        Some(process) => {
+            Err(Failure::new(Code::Busy, format!("another daemon runs in {} (process {process})", directory.display()))
+                .hint("see what it does with: runepeer status; stop it with: runepeer down"))
+        }
+    }
+}
+
+/// The process that holds a data directory, as its lock file names it; `None` where none does, or nothing can be known.
+pub fn holder(directory: &Path) -> Option<String> {
+    taken_by(&lock_file(directory, false).ok()?)
+}
+
+fn lock_file(directory: &Path, make: bool) -> std::io::Result<File> {
+    OpenOptions::new()
         .read(true)
         .write(true)
         .create(make)
@@ -135,18 +151,15 @@ fn lock(directory: &Path, make: bool) -> Result<File, Failure> {
         .mode(0o600)
         .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
         .open(directory.join(LOCK))
-        .map_err(|error| unlockable(directory, &error))?;
-    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        let mut holder = String::new();
-        // The number only helps the person; if it cannot be read, the failure stays the same.
-        let _ = (&mut file).take(20).read_to_string(&mut holder);
-        return Err(Failure::new(
-            Code::Busy,
-            format!("another daemon runs in {} (process {})", directory.display(), holder.trim()),
-        )
-        .hint("see what it does with: runepeer status; stop it with: runepeer down"));
-    }
-    Ok(file)
+}
+
+/// Takes the lock for as long as this file is open; where another process has it, the id of that one.
+fn taken_by(file: &File) -> Option<String> {
+    flock(file, FlockOperation::NonBlockingLockExclusive).err()?;
+    let mut holder = String::new();
+    // The number only helps the person; if it cannot be read, the failure stays the same.
+    let _ = Read::take(file, 20).read_to_string(&mut holder);
+    Some(holder.trim().to_owned())
 }
 
 #[cfg(test)]
@@ -164,6 +177,8 @@ mod tests {
         let second = DataDir::open(&path).unwrap_err();
         assert_eq!(second.code, Code::Busy);
         assert!(second.message.contains(&std::process::id().to_string()));
+        assert_eq!(holder(&path), Some(std::process::id().to_string()));
+        assert_eq!(holder(parent.path()), None, "no daemon ever ran there");
         drop(held);
         DataDir::open(&path).unwrap();
     }

@@ -46,6 +46,11 @@ impl Home {
         self.directory.lost()
     }
 
+    /// Whether the cache works.
+    pub(super) fn view_works(&self) -> bool {
+        self.view.is_on()
+    }
+
     /// The part of the cache that belongs to an identity or to the carrier.
     pub(super) fn view(&self, id: IdentityId, key: &SymmetricKey) -> IdentityView {
         self.view.identity(id, key)

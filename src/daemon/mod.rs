@@ -9,6 +9,7 @@
 mod bridges;
 mod commands;
 mod directory;
+mod failed_start;
 mod failures;
 mod first_start;
 mod gateways;
@@ -24,7 +25,8 @@ pub mod repair;
 mod runtime;
 
 pub use bridges::Bridges;
-pub use directory::DataDir;
+pub use directory::{DataDir, holder};
+pub use failed_start::FailedStart;
 pub use first_start::clear_failed_first_start;
 pub use invitations::{Looked, look};
 pub use node::{Node, Reading, Start};

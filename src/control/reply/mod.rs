@@ -25,7 +25,7 @@ pub use folder::{Folder, FolderMessage, Message};
 pub use identity::{Identities, Identity, Listen};
 pub use invite::{Invitation, OpenInvitation, OpenInvitations};
 pub use mail::{MailServer, MailSettings, NewPassword, Password, Passwords};
-pub use queue::{Copy, Queue, QueueId, QueuedMessage, QueuedRecipient, RecipientState};
+pub use queue::{Copy, Queue, QueueId, QueuedMessage, QueuedRecipient, RecipientState, TRY_LATER};
 pub use status::{Disk, IdentityStatus, Listeners, Network, Status};
 
 use serde::de::DeserializeOwned;

@@ -40,7 +40,15 @@ pub struct QueuedRecipient {
     pub ended_at: Option<String>,
     /// Why the last attempt failed.
     pub last_error: Option<String>,
+    /// When new tokens for the recipient's boxes count, where none that fits is left; null where one is, and where the
+    /// recipient has no box for such a message.
+    #[serde(default)]
+    pub tokens_from: Option<String>,
 }
+
+/// [`QueuedRecipient::last_error`] where the recipient's node, or a carrier, asks to try again later. A clock that is
+/// wrong is one of the reasons for which they do.
+pub const TRY_LATER: &str = "their node asks to try again later";
 
 /// A copy that a carrier or a friend holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

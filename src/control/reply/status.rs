@@ -13,6 +13,9 @@ pub struct Status {
     pub pid: u32,
     /// The time of this answer, by this machine's clock.
     pub clock: String,
+    /// Why the clock must be wrong, and what to do; null where nothing shows that it is.
+    #[serde(default)]
+    pub clock_problem: Option<String>,
     /// The identities.
     pub identities: Vec<IdentityStatus>,
     /// Where mail programs connect; null where there is no identity.
@@ -29,6 +32,9 @@ pub struct Status {
     pub backup: LastBackup,
     /// The disk; null where its free space is not known.
     pub disk: Option<Disk>,
+    /// Why the view, a copy of the state for readers, cannot be used, and what to do; null where it works.
+    #[serde(default)]
+    pub view_problem: Option<String>,
 }
 
 /// An identity, and whether peers can reach it.

@@ -1,6 +1,8 @@
 //! Boxes that an identity rents at carriers, as the control socket shows and changes them.
 
-use crate::base::{Onion, OnionSeed};
+use std::time::Duration;
+
+use crate::base::{Onion, OnionSeed, Timestamp};
 use crate::control::reply::{self, BoxState, BoxStatus, CheckState};
 use crate::control::{Code, Failure};
 use crate::daemon::failures::broken;
@@ -20,6 +22,9 @@ use crate::store::OsRng;
 
 /// How many letters of the carrier's onion name a box to which the user gives no name.
 const NAME_LETTERS: usize = 8;
+
+/// A box is set up within this time, where its carrier is on.
+const READY: Duration = Duration::from_secs(24 * 3600);
 
 /// Rents a box with the invitation of a carrier.
 pub(in crate::daemon) async fn rent(
@@ -86,23 +91,23 @@ fn describe(snapshot: &Snapshot, own_box: &OwnBox) -> BoxStatus {
         places: own_box.seats.len(),
         contacts_without_place: if own_box.has_seat() { 0 } else { without },
         attempts: attempts.failed,
-        failing_since: attempts.failing_since.map(crate::base::Timestamp::rfc3339),
-        problem: problem(own_box, attempts),
-        next_at: attempts.next.map(crate::base::Timestamp::rfc3339),
+        failing_since: attempts.failing_since.map(Timestamp::rfc3339),
+        problem: problem(own_box, attempts, now()),
+        next_at: attempts.next.map(Timestamp::rfc3339),
         last_error: attempts.last_error.map(|error| error.to_string()),
     }
 }
 
 /// What is wrong with a box, what that means for mail, and what to do.
-fn problem(own_box: &OwnBox, attempts: Attempts) -> Option<String> {
-    match (attempts.last_error?, attempts.failing_since) {
-        (AttemptError::Refused, _) => Some(format!(
+fn problem(own_box: &OwnBox, attempts: Attempts, now: Timestamp) -> Option<String> {
+    match (attempts.last_error, attempts.failing_since) {
+        (Some(AttemptError::Refused), _) => Some(format!(
             "its carrier refuses it: no mail can be left there any more, and what your contacts send waits at their \
              nodes. Ask its owner, or rent another box (runepeer carrier add) and give this one up (runepeer carrier rm \
              {})",
             own_box.name
         )),
-        (AttemptError::Offline | AttemptError::Local, _) | (_, None) => None,
+        (Some(AttemptError::Offline | AttemptError::Local), _) | (_, None) => unready(own_box, now),
         (_, Some(since)) => Some(format!(
             "its carrier has not answered since {}: mail that lies there comes when it is back; new mail for you comes \
              straight to this node while it is online, and otherwise waits at its senders. If it stays away, rent \
@@ -110,6 +115,18 @@ fn problem(own_box: &OwnBox, attempts: Attempts) -> Option<String> {
             since.rfc3339()
         )),
     }
+}
+
+/// That a box is not ready although it was rented long ago.
+fn unready(own_box: &OwnBox, now: Timestamp) -> Option<String> {
+    let is_ready = own_box.stage == Stage::Leaving || own_box.uploaded > 0;
+    (!is_ready && now.since(own_box.since) > READY).then(|| {
+        format!(
+            "it was rented at {}, and no mail can be left there yet: its carrier has no tokens for your contacts. See \
+             what its carrier says (runepeer carrier list), ask its owner, or rent another box: runepeer carrier add",
+            own_box.since.rfc3339()
+        )
+    })
 }
 
 /// Keys for this box and nothing else; the onion in them belongs to no node.
@@ -123,4 +140,50 @@ fn new_keys() -> Result<BoxKeys, Failure> {
         certificate: certificate.bytes().into(),
         fingerprint: certificate.fingerprint(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::BoxId;
+    use crate::base::ids::Fingerprint;
+
+    /// 2027-01-15T08:00:00Z.
+    const RENTED: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+    fn rented() -> OwnBox {
+        OwnBox {
+            id: BoxId::from_bytes([1; 16]),
+            name: "home".to_owned(),
+            onion: Onion::of_seed(&OnionSeed::random(&mut OsRng)),
+            carrier: Fingerprint::from_bytes([1; 32]),
+            invitation: None,
+            keys: SecretBytes::new(vec![]),
+            certificate: [].into(),
+            fingerprint: Fingerprint::from_bytes([2; 32]),
+            seats: OwnBox::seats(&mut OsRng),
+            stage: Stage::Open,
+            uploaded: 0,
+            since: RENTED,
+        }
+    }
+
+    #[test]
+    fn a_box_says_since_when_its_carrier_is_away_and_whether_it_is_long_in_coming() {
+        let failing = |error| Attempts { failed: 3, failing_since: Some(RENTED), next: None, last_error: Some(error) };
+        let (at_once, later) = (RENTED.plus(READY), RENTED.plus(READY + Duration::from_secs(1)));
+        let away = problem(&rented(), failing(AttemptError::Unreachable), at_once).unwrap();
+        assert!(away.contains("not answered since 2027-01-15T08:00:00Z") && away.contains("carrier add"), "{away}");
+        let refused = problem(&rented(), failing(AttemptError::Refused), at_once).unwrap();
+        assert!(refused.contains("refuses it") && refused.contains("carrier rm home"), "{refused}");
+        // While this node is offline nothing is known of the carrier.
+        assert_eq!(problem(&rented(), failing(AttemptError::Offline), at_once), None);
+        assert_eq!(problem(&rented(), Attempts::default(), at_once), None);
+        let late = problem(&rented(), Attempts::default(), later).unwrap();
+        assert!(late.contains("rented at 2027-01-15T08:00:00Z, and no mail can be left there yet"), "{late}");
+        let open = OwnBox { uploaded: 1, ..rented() };
+        assert_eq!(problem(&open, Attempts::default(), later), None);
+        let leaving = OwnBox { stage: Stage::Leaving, ..rented() };
+        assert_eq!(problem(&leaving, Attempts::default(), later), None);
+    }
 }

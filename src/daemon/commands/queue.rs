@@ -7,9 +7,11 @@ use crate::base::{ContactId, QueueId, Timestamp};
 use crate::control::reply::{self, QueuedMessage, QueuedRecipient, RecipientState};
 use crate::control::{Code, Failure};
 use crate::daemon::hosts::account::LocalAccount;
+use crate::daemon::runtime::clock::now;
 use crate::engine::state::boxes::LeftCopy;
 use crate::engine::state::queue::{FailureReason, Progress, Queued, Recipient};
 use crate::engine::{Request, Snapshot};
+use crate::wire::token::{begin_of, epoch};
 
 /// A row for every recipient who has not got the message yet, the oldest first.
 pub(in crate::daemon) fn waiting(snapshot: &Snapshot) -> Vec<QueuedRecipient> {
@@ -93,6 +95,8 @@ fn row(snapshot: &Snapshot, queued: &Queued, contact: ContactId, recipient: &Rec
             Some(reply::Copy { carrier: copy.onion.to_string(), friend: friend(copy), since })
         })
         .collect();
+    let lacks = attempts.last_error.is_some() && custody.is_empty();
+    let tokens_from = lacks.then(|| tokens_from(snapshot, queued, contact)).flatten();
     let (state, ended) = match state(recipient.progress) {
         (RecipientState::Queued, ended) if snapshot.forwarding.says_delivered(queued.id, contact) => {
             (RecipientState::HandedOver, ended)
@@ -115,7 +119,14 @@ fn row(snapshot: &Snapshot, queued: &Queued, contact: ContactId, recipient: &Rec
         expires_at: queued.expires.rfc3339(),
         ended_at: ended.map(Timestamp::rfc3339),
         last_error: attempts.last_error.map(|error| error.to_string()),
+        tokens_from,
     }
+}
+
+/// When new tokens for a contact's boxes count, where none that fits this message is left.
+fn tokens_from(snapshot: &Snapshot, queued: &Queued, contact: ContactId) -> Option<String> {
+    let again = snapshot.boxes.of(contact)?.tokens_again(queued.size.into(), epoch(now()))?;
+    Some(begin_of(again).rfc3339())
 }
 
 /// How far a message is with one recipient; with it when that ended, if it has.
@@ -134,5 +145,16 @@ const fn state(progress: Progress) -> (RecipientState, Option<Timestamp>) {
         Progress::Cancelled => (RecipientState::Cancelled, None),
         Progress::Read(at) => (RecipientState::Read, Some(at)),
         Progress::HandedOver(at) => (RecipientState::HandedOver, Some(at)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::state::AttemptError;
+
+    #[test]
+    fn the_words_by_which_the_command_line_knows_a_later_attempt_are_those_of_the_engine() {
+        assert_eq!(AttemptError::Later.to_string(), reply::TRY_LATER);
     }
 }

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use super::super::commands::Commands;
 use super::super::directory;
+use super::super::failed_start::FailedStart;
 use super::super::failures::{broken, keyless};
 use super::super::first_start;
 use super::super::gateways::Gateways;
@@ -99,6 +100,7 @@ impl Node {
         let control = server.serve(Arc::clone(&node.commands) as Arc<dyn Handler>);
         supervisor.spawn("the control socket", control);
         supervisor.spawn("the connection to the network", network.ended());
+        FailedStart::clear(home.path());
         Ok(node)
     }
 

@@ -23,7 +23,7 @@ use crate::engine::io::{CommitError, Draft, Effect, Refusal, Sizes};
 use crate::engine::people::cards::card_content;
 use crate::engine::session::{BoxClient, DeliveryClient, Service, Ticket};
 use crate::engine::state::book::{Contact, ContactChange, ContactStatus};
-use crate::engine::state::boxes::contacts::TokenIndex;
+use crate::engine::state::boxes::contacts::{TokenIndex, class_for};
 use crate::engine::state::forwarding::friend_onion;
 use crate::engine::state::record::{BookRecord, BoxRecord, Record};
 use crate::engine::state::{Applied, AttemptError};
@@ -36,8 +36,6 @@ use friend::friend_at;
 
 const ASKED: Ticket = Ticket(1);
 const BROUGHT: Ticket = Ticket(2);
-/// About how many bytes an object has more than its content; the tags of its chunks add one byte in 200 besides.
-const SEAL_BYTES: u64 = 2048;
 
 /// What a session leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -505,35 +503,5 @@ impl DepositTask {
         let record =
             Record::Book(BookRecord::ContactChanged { id: self.contact, change: ContactChange::Certificate(bytes) });
         self.commit(cx, record, InFlight::Held);
-    }
-}
-
-/// The class of objects that a content of this size takes at most.
-fn class_for(size: u64) -> Option<Class> {
-    Class::that_holds(size.saturating_add(size / 200).saturating_add(SEAL_BYTES))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_content_is_left_in_the_class_that_has_room_for_its_seal_too() {
-        // The largest sizes of each class: a two-hundredth more and 2 KiB fill it.
-        for (size, class) in [
-            (0, 12),
-            (2038, 12),
-            (14_265, 14),
-            (63_173, 16),
-            (258_802, 18),
-            (1_041_322, 20),
-            (4_171_399, 22),
-            (16_691_710, 24),
-        ] {
-            assert_eq!(class_for(size).map(Class::number), Some(class), "{size}");
-            let next = class_for(size + 1).map(Class::number);
-            assert_eq!(next, if size == 0 { Some(12) } else { Some(class + 2).filter(|class| *class <= 24) }, "{size}");
-        }
-        assert_eq!(class_for(u64::MAX), None);
     }
 }

@@ -51,6 +51,14 @@ impl fmt::Debug for ContactBox {
     }
 }
 
+/// About how many bytes an object has more than its content; the tags of its chunks add one byte in 200 besides.
+const SEAL_BYTES: u64 = 2048;
+
+/// The class of objects that a content of this size takes at most.
+pub(in crate::engine) fn class_for(size: u64) -> Option<Class> {
+    Class::that_holds(size.saturating_add(size / 200).saturating_add(SEAL_BYTES))
+}
+
 /// Which set a token is of: the box's carrier, the epoch, the class.
 pub type SetOf = (Onion, Epoch, u8);
 
@@ -100,6 +108,16 @@ impl BoxesOf {
         })
     }
 
+    /// Where all tokens that fit a content of this size are used up on this day: the first day on which new ones count.
+    /// `None` where one is left, and where no box has tokens for contents of this size.
+    pub fn tokens_again(&self, size: u64, today: Epoch) -> Option<Epoch> {
+        let class = class_for(size)?;
+        let fitting = || self.iter().filter(|named| named.classes.contains_key(&class.number()));
+        let next = |named: &ContactBox| (today / named.every * named.every).saturating_add(named.every);
+        let left = fitting().any(|named| self.next_token(named.onion, class, today).is_some());
+        fitting().map(next).min().filter(|_| !left)
+    }
+
     /// A card names these boxes from now on. Tokens of a seed that were used stay used.
     pub(in crate::engine) fn set(&mut self, boxes: &[ContactBox]) {
         let known = |onion: Onion| boxes.iter().find(|named| named.onion == onion).map(|named| &named.seed);
@@ -125,5 +143,63 @@ impl BoxesOf {
         self.used.insert((onion, epoch, class), number.saturating_add(1));
         let over = |old: Epoch| old.saturating_add(limits::TOKENS_AFTER_DAYS + limits::TOKENS_AFTER_DAYS) < epoch;
         self.used.retain(|(_, old, _), _| !over(*old));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::OnionSeed;
+    use crate::base::rng::SeededRng;
+
+    #[test]
+    fn a_content_is_left_in_the_class_that_has_room_for_its_seal_too() {
+        // The largest sizes of each class: a two-hundredth more and 2 KiB fill it.
+        for (size, class) in [
+            (0, 12),
+            (2038, 12),
+            (14_265, 14),
+            (63_173, 16),
+            (258_802, 18),
+            (1_041_322, 20),
+            (4_171_399, 22),
+            (16_691_710, 24),
+        ] {
+            assert_eq!(class_for(size).map(Class::number), Some(class), "{size}");
+            let next = class_for(size + 1).map(Class::number);
+            assert_eq!(next, if size == 0 { Some(12) } else { Some(class + 2).filter(|class| *class <= 24) }, "{size}");
+        }
+        assert_eq!(class_for(u64::MAX), None);
+    }
+
+    #[test]
+    fn a_contact_whose_tokens_are_used_up_gets_new_ones_with_the_next_epoch() {
+        let mut rng = SeededRng::new(1);
+        let mut named = |classes: &[(u8, u32)], every| ContactBox {
+            onion: Onion::of_seed(&OnionSeed::random(&mut rng)),
+            carrier: Fingerprint::from_bytes([1; 32]),
+            seed: TokenSeed::random(&mut rng),
+            classes: classes.iter().copied().collect(),
+            every,
+        };
+        let (weekly, daily, today) = (named(&[(12, 1), (14, 1)], 7), named(&[(12, 1)], 1), 7 * 3000 + 2);
+        let mut of = BoxesOf { boxes: vec![weekly.clone(), daily], used: BTreeMap::new() };
+        assert_eq!(of.tokens_again(1, today), None, "all are left");
+        let spend_all = |of: &mut BoxesOf, size| {
+            for named in of.boxes.clone() {
+                let class = class_for(size).unwrap();
+                while let Some((place, _)) = of.next_token(named.onion, class, today) {
+                    of.spend(named.onion, place);
+                }
+            }
+        };
+        spend_all(&mut of, 1);
+        assert_eq!(of.tokens_again(1, today), Some(today + 1), "of the box that gets new ones first");
+        assert_eq!(of.tokens_again(10_000, today), None, "a larger class has some left");
+        spend_all(&mut of, 10_000);
+        assert_eq!(of.tokens_again(10_000, today), Some(7 * 3001), "the other box has no such tokens");
+        assert_eq!(of.tokens_again(10_000, 7 * 3001), None, "they have come");
+        assert_eq!(of.tokens_again(1_000_000, today), None, "no box ever has tokens for so much");
+        assert_eq!(BoxesOf::default().tokens_again(1, today), None, "no box");
     }
 }
