@@ -110,6 +110,12 @@ fn storm((): &()) {
     assert!(refusal.starts_with("452"), "{refusal}");
     assert!(acknowledged.len() > 20, "{}", acknowledged.len());
     assert_eq!(alice.json(&["status"])["disk"]["low"], true, "status tells it");
+    let words = alice.run(&["status"]).stdout;
+    assert!(String::from_utf8_lossy(&words).contains("no mail is taken until there is space: make room until"));
+    let doctor = alice.run(&["doctor"]);
+    assert_eq!(doctor.status.code(), Some(1));
+    let words = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    assert!(words.contains("x  disk: nearly full") && words.contains("make room until"), "{words}");
     // What makes room, or only says something, still works.
     small.leave(100 << 20);
     drafts.run("SELECT Drafts").unwrap();

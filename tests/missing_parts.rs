@@ -174,6 +174,7 @@ fn commands_that_only_look_write_nothing() {
     let before = snapshot(&node.data());
     node.json(&["repair", "--check"]);
     assert!(!node.run(&["status"]).status.success());
+    assert!(!node.run(&["doctor"]).status.success());
     assert!(!node.run(&["down"]).status.success());
     node.json(&["config", "path"]);
     assert!(snapshot(&node.data()) == before);

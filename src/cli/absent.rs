@@ -1,13 +1,19 @@
-//! Why no daemon answers in a data directory, as far as that can be seen from outside, and what to do.
+//! Asking a daemon that may be absent: why none answers, as far as that can be seen from outside, and what to do.
 
 use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
 
 use crate::backup::check_whole;
 use crate::config::File;
-use crate::control::{Code, Failure};
+use crate::control::{Client, Code, Command, Failure, Request};
 use crate::daemon::{FailedStart, holder};
 use crate::store::vfs::RealVfs;
 
+/// A daemon that answers does so within this time, also on a busy machine.
+const ANSWER: Duration = Duration::from_secs(20);
 /// What to do where nothing is known to be wrong.
 const START: &str = "start it with: runepeer up";
 
@@ -23,6 +29,27 @@ impl Absent {
     pub(super) fn failure(self) -> Failure {
         Failure::new(Code::DaemonDown, self.found).hint(self.cure)
     }
+}
+
+/// Asks the daemon one thing, and gives up after a while: then it counts as absent.
+///
+/// # Errors
+/// As of [`Client`].
+pub(super) fn ask<R: DeserializeOwned + Send + 'static>(
+    data: &Path,
+    identity: Option<String>,
+    command: Command,
+) -> Result<R, Failure> {
+    let (sender, answer) = mpsc::channel();
+    let directory = data.to_owned();
+    // A daemon that hangs keeps the thread, and not the person.
+    std::thread::spawn(move || {
+        let asked = Client::connect(&directory).and_then(|mut client| client.ask(&Request { identity, command }));
+        let _ = sender.send(asked);
+    });
+    answer.recv_timeout(ANSWER).unwrap_or_else(|_| {
+        Err(Failure::new(Code::DaemonDown, format!("the daemon in {} does not answer", data.display())))
+    })
 }
 
 /// Whether nothing was ever set up in a data directory.

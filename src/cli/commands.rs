@@ -5,7 +5,8 @@ use serde_json::json;
 use super::args::{Config, Verb};
 use super::show::show;
 use super::{
-    Context, backup, bridge, carrier, contact, doctor, down, identity, invite, mail, message, passphrase, queue, repair, status,
+    Context, backup, bridge, carrier, contact, doctor, down, identity, invite, mail, message, passphrase, queue,
+    repair, status,
 };
 use crate::control::Failure;
 

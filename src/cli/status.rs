@@ -9,7 +9,7 @@ use crate::control::reply::{Listen, Status};
 use crate::control::{Code, Command, Failure};
 
 pub(super) fn run(context: &Context) -> Result<(), Failure> {
-    let status = context.ask(Command::Status).map_err(|failure| {
+    let status = absent::ask(&context.data, None, Command::Status).map_err(|failure| {
         if failure.code == Code::DaemonDown { absent::why(&context.data).failure() } else { failure }
     })?;
     show(context, &status, standing);

@@ -12,7 +12,7 @@ use super::runtime::clock::now;
 use crate::backup::check_whole;
 use crate::base::Timestamp;
 use crate::control::Failure;
-use crate::store::Keyring;
+use crate::store::{Keyring, failed_first_start};
 use crate::store::vfs::{RealVfs, Vfs, read_small};
 
 const FILE: &str = "failed-start.json";
@@ -39,7 +39,8 @@ impl FailedStart {
     /// where there is no node, where a part of it is missing (that is seen at any time), and where another process holds
     /// the directory, because that one has started.
     pub fn note(data: &Path, failure: &Failure) {
-        let is_node = Keyring::is_initialised(&RealVfs, &data.join("keys")).is_ok_and(|made| made);
+        let is_node = Keyring::is_initialised(&RealVfs, &data.join("keys")).is_ok_and(|made| made)
+            && failed_first_start(&RealVfs, data).is_ok_and(|unfinished| unfinished.is_none());
         let held = directory::holder(data).is_some_and(|process| process != std::process::id().to_string());
         if is_node && !held && check_whole(&RealVfs, data).is_ok() {
             let failure = Failure {
@@ -86,6 +87,7 @@ mod tests {
     /// A data directory with a node that has no identity yet.
     fn with_node() -> tempfile::TempDir {
         let data = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(data.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
         Keyring::create(Arc::new(RealVfs), &data.path().join("keys"), None, Box::new(OsRng)).unwrap();
         data
     }

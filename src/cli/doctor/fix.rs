@@ -4,7 +4,8 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::look::{self, Local, Seen};
+use super::look::{Local, Seen};
+use crate::cli::absent::ask;
 use crate::control::Command;
 use crate::control::reply::Done;
 
@@ -19,8 +20,7 @@ pub(super) fn safely(data: &Path, seen: &Seen, local: &Local) -> Vec<String> {
     let Ok(status) = seen else { return done };
     if status.queue.iter().any(|item| item.last_error.is_some()) {
         let names = status.identities.iter().map(|identity| &identity.name);
-        let retry =
-            |name: &&String| look::ask::<Done>(data, Some((*name).clone()), Command::QueueRetry { id: None }).is_ok();
+        let retry = |name: &&String| ask::<Done>(data, Some((*name).clone()), Command::QueueRetry { id: None }).is_ok();
         let names: Vec<&str> = names.filter(retry).map(String::as_str).collect();
         if !names.is_empty() {
             done.push(format!("what waits of {} is tried again now (runepeer queue retry)", names.join(", ")));

@@ -5,24 +5,17 @@ mod directory;
 mod ports;
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
-use std::time::Duration;
-
-use serde::de::DeserializeOwned;
 
 pub(super) use self::boxes::{BoxSeen, Canary, boxes};
 pub(super) use self::directory::{Open, Settings, View};
 pub(super) use self::ports::{Answer, Port};
 use crate::backup::Last;
 use crate::base::Timestamp;
-use crate::cli::absent::{self, Absent};
+use crate::cli::absent::{self, Absent, ask};
 use crate::control::reply::{LastBackup, Passwords, Status};
-use crate::control::{Client, Code, Command, Failure, Request};
+use crate::control::{Code, Command, Failure};
 use crate::daemon::now;
 use crate::store::vfs::{RealVfs, Vfs};
-
-/// A daemon that answers does so within this time, also on a busy machine.
-const ANSWER: Duration = Duration::from_secs(20);
 
 /// What the daemon says; or why it says nothing.
 pub(super) type Seen = Result<Box<Status>, Absent>;
@@ -81,28 +74,12 @@ impl Local {
 /// Asks the daemon how it stands.
 pub(super) fn daemon(data: &Path) -> Seen {
     ask(data, None, Command::Status).map(Box::new).map_err(|failure: Failure| match failure.code {
-        Code::DaemonDown | Code::Busy => absent::why(data),
+        Code::DaemonDown => absent::why(data),
         _ => Absent {
             cure: failure.hint.unwrap_or_else(|| "start it again: runepeer down, then runepeer up".to_owned()),
             found: failure.message,
         },
     })
-}
-
-/// Asks the daemon one thing, and gives up after a while.
-pub(super) fn ask<R: DeserializeOwned + Send + 'static>(
-    data: &Path,
-    identity: Option<String>,
-    command: Command,
-) -> Result<R, Failure> {
-    let (sender, answer) = mpsc::channel();
-    let data = data.to_owned();
-    // A daemon that hangs keeps the thread, and not the person.
-    std::thread::spawn(move || {
-        let asked = Client::connect(&data).and_then(|mut client| client.ask(&Request { identity, command }));
-        let _ = sender.send(asked);
-    });
-    answer.recv_timeout(ANSWER).unwrap_or_else(|_| Err(Failure::new(Code::Busy, "the daemon does not answer")))
 }
 
 fn passwords(data: &Path, status: &Status) -> Vec<(String, usize)> {

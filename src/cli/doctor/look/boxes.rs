@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Seen, ask};
+use super::Seen;
 use crate::cli::Context;
+use crate::cli::absent::ask;
 use crate::cli::progress::Bar;
 use crate::control::Command;
 use crate::control::reply::{BoxState, BoxStatus, Boxes, CheckState, Done};
