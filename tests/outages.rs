@@ -22,8 +22,9 @@ use support::{runner, wait_for};
 
 /// Waiting mail is to be delivered, and both nodes reachable, within this time of the return.
 const RETURN: Duration = Duration::from_secs(60);
-/// How long a node may take to notice that its network is gone.
-const NOTICE: Duration = Duration::from_secs(100);
+/// How long a node may take to notice that its relays have ended, or that nothing comes from them any more.
+const NOTICE_KILLED: Duration = Duration::from_secs(50);
+const NOTICE_STOPPED: Duration = Duration::from_secs(100);
 
 fn main() -> ExitCode {
     runner::main(TorNet::start, &[("waiting_mail_is_delivered_within_a_minute_of_the_return_of_the_network", outages)])
@@ -38,7 +39,7 @@ enum Kind {
 }
 
 fn planned() -> Vec<(Kind, Duration)> {
-    let text = std::env::var("OUTAGES").unwrap_or_else(|_| "20k,45z".to_owned());
+    let text = std::env::var("OUTAGES").unwrap_or_else(|_| "60k,45z".to_owned());
     let one = |word: &str| {
         let (seconds, kind) = word.split_at(word.len() - 1);
         let kind = match kind {
@@ -76,9 +77,10 @@ fn outage(network: &TorNet, alice: &Node, bob: &Node, kind: Kind, lasts: Duratio
     }
     let begun = Instant::now();
     alice.feed(&["send", "-t", "bob", "-s", &subject, "-"], b"Hello\n");
-    if kind != Kind::Suspended && lasts > NOTICE {
+    let notice = if kind == Kind::Killed { NOTICE_KILLED } else { NOTICE_STOPPED };
+    if kind != Kind::Suspended && lasts > notice {
         for node in [alice, bob] {
-            let status = wait_for("the outage in status", NOTICE, || gone(node));
+            let status = wait_for("the outage in status", notice, || gone(node));
             let reason = status["tor"]["blocked_reason"].as_str().unwrap().to_owned();
             assert!(reason.contains("has not answered since"), "{reason}");
             assert_eq!(status["identities"][0]["reachable"], false);

@@ -347,7 +347,7 @@ pub(super) enum Carrier {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Bridge {
-    /// Go into Tor by this bridge, and by no relay that everybody knows
+    /// Connect to Tor through this bridge instead of a public relay
     Add {
         /// The line that you were given, for example 192.0.2.1:443 FINGERPRINT; - or nothing reads standard input, where there may be several
         line: Option<String>,

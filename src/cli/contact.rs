@@ -9,7 +9,6 @@ use crate::control::reply::{self, ReceiptsGiven};
 use crate::control::{Command, ContactChange, Failure};
 
 pub(super) fn run(context: &Context, verb: Contact) -> Result<(), Failure> {
-    let adding = matches!(verb, Contact::Add { .. });
     let parting = matches!(verb, Contact::Block { .. } | Contact::Unblock { .. } | Contact::Rm { .. });
     let command = match verb {
         Contact::List => {
@@ -33,9 +32,6 @@ pub(super) fn run(context: &Context, verb: Contact) -> Result<(), Failure> {
     let contact: reply::Contact = context.ask(command)?;
     // A contact that was removed is described as it was before.
     show(context, &contact, |contact| if parting { format!("{}: done", contact.petname) } else { described(contact) });
-    if adding {
-        context.output.say(format!("Write to them as {}", contact.write_to));
-    }
     Ok(())
 }
 
@@ -43,6 +39,7 @@ pub(super) fn run(context: &Context, verb: Contact) -> Result<(), Failure> {
 pub(super) fn add(context: &Context, invitation: String, petname: Option<String>) -> Result<(), Failure> {
     let contact: reply::Contact = context.ask(Command::ContactAdd { invitation, petname })?;
     show(context, &contact, described);
+    context.output.say(format!("Write to them as {}", contact.write_to));
     Ok(())
 }
 

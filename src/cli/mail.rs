@@ -40,17 +40,15 @@ pub(super) fn settings(settings: &reply::MailSettings) -> String {
          mutt, neomutt:  runepeer mail setup mutt (or neomutt) prints a whole configuration. In one of your own set\n\
          {space}ssl_force_tls=no, ssl_starttls=no, and, so that answers stand under your own copies,\n\
          {space}hostname=\"{onion}\"\n\
-         alpine:         server of incoming mail {}:{}/user={name}/notls\n\
-         {space}SMTP server {}:{}/user={name}/notls\n\
+         alpine:         server of incoming mail {}/user={name}/notls\n\
+         {space}SMTP server {}/user={name}/notls\n\
          {space}user-domain {onion}\n",
         imap.host,
         imap.port,
         submission.host,
         submission.port,
-        imap.host,
-        imap.port,
-        submission.host,
-        submission.port,
+        mutt::authority(imap),
+        mutt::authority(submission),
         space = " ".repeat(16),
     )
 }

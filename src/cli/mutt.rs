@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::Context;
-use crate::control::reply::{MailSettings, NewPassword, Passwords};
+use crate::control::reply::{Done, MailServer, MailSettings, NewPassword, Passwords};
 use crate::control::{Code, Command, Failure};
 
 /// Makes a password for the program (`mutt` or `neomutt`), and prints or writes its configuration.
@@ -22,9 +22,9 @@ pub(super) fn set_up(
     write: Option<PathBuf>,
     settings: &MailSettings,
 ) -> Result<(), Failure> {
+    let name = free_name(program, &context.ask::<Passwords>(Command::PasswordList)?);
     // The file comes first, so that no password is made for a file that cannot be.
     let file = write.map(|path| create(&path).map(|file| (path, file))).transpose()?;
-    let name = free_name(program, &context.ask::<Passwords>(Command::PasswordList)?);
     let made = context.ask(Command::PasswordNew { name: name.clone() });
     let text = made.map(|made: NewPassword| muttrc(program, settings, &made.password));
     match (file, text) {
@@ -35,8 +35,9 @@ pub(super) fn set_up(
                 written.map_err(|error| cannot_write(&path, &error))
             });
             if let Err(failure) = written {
-                // What is there has no use; where it stays, the next attempt says so.
+                // Neither the file nor the password has a use; where one stays, the next attempt says so.
                 let _ = fs::remove_file(&path);
+                let _: Result<Done, Failure> = context.ask(Command::PasswordRevoke { name });
                 return Err(failure);
             }
             finished(context, program, &name, &path);
@@ -96,12 +97,17 @@ fn free_name(program: &str, taken: &Passwords) -> String {
     std::iter::once(program.to_owned()).chain(numbered).find(|name| !is_taken(name)).unwrap_or_default()
 }
 
+/// A server as a URL names it: an address with colons stands in brackets.
+pub(super) fn authority(server: &MailServer) -> String {
+    let MailServer { host, port, .. } = server;
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
 /// The configuration. None of its values has a character that a muttrc would read in another way.
 fn muttrc(program: &str, settings: &MailSettings, password: &str) -> String {
     let MailSettings { name, address, imap, submission } = settings;
     let onion = address.rsplit('@').next().unwrap_or_default();
-    let (imap, submission) =
-        (format!("{}:{}", imap.host, imap.port), format!("{}:{}", submission.host, submission.port));
+    let (imap, submission) = (authority(imap), authority(submission));
     format!(
         r#"# Mail of {address}, for {program}. It holds a password: let nobody else read it.
 # Start it so: {program} -F THIS_FILE
@@ -144,6 +150,13 @@ set attribution="On %d you wrote:"
 mod tests {
     use super::*;
     use crate::control::reply::{MailServer, Password};
+
+    #[test]
+    fn a_server_with_colons_in_its_address_stands_in_brackets() {
+        let server = |host: &str| MailServer { host: host.to_owned(), port: 1143, user: String::new() };
+        assert_eq!(authority(&server("::1")), "[::1]:1143");
+        assert_eq!(authority(&server("127.0.0.1")), "127.0.0.1:1143");
+    }
 
     #[test]
     fn each_file_has_a_password_of_its_own() {

@@ -21,6 +21,8 @@ impl Bridges {
     /// # Errors
     /// [`Code::Usage`] where the file has a mistake.
     pub fn open(data: &Path) -> Result<Self, Failure> {
+        // What a first start left that was killed would otherwise be removed by the next one, with what is added here.
+        super::clear_failed_first_start(data);
         let text = File::text(data).map_err(usage)?;
         let lines = File::load(data).map_err(usage)?.bridges();
         Ok(Self { data: data.to_owned(), text, lines })

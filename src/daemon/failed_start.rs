@@ -12,8 +12,8 @@ use super::runtime::clock::now;
 use crate::backup::check_whole;
 use crate::base::Timestamp;
 use crate::control::Failure;
-use crate::store::{Keyring, failed_first_start};
 use crate::store::vfs::{RealVfs, Vfs, read_small};
+use crate::store::{Keyring, failed_first_start};
 
 const FILE: &str = "failed-start.json";
 /// A longer file was not written by this program, in bytes.

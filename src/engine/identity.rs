@@ -109,8 +109,8 @@ impl Identity {
             Input::BoxWorked(op, result) => self.completed(now, rng, op, Completion::BoxWorked(result)),
             Input::BodyRead(op, message) => self.completed(now, rng, op, Completion::BodyRead(message)),
             Input::DiskLow(low) => self.disk_low = low,
-            Input::NetworkBack => {
-                rooms.network_back(cx.now, cx.rng);
+            Input::NetworkBack(gone) => {
+                rooms.network_back(gone, cx.now, cx.rng);
                 cx.out.attempts_changed();
             }
             Input::ClockSet(step) => {

@@ -4,6 +4,7 @@
 //! policy: it does what an effect says and reports what happened.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::base::ids::Fingerprint;
 use crate::base::{BodyId, ClockStep, ContactId, Onion, OpId, SessionId};
@@ -130,8 +131,8 @@ pub enum Input {
     /// The clock was set, or the machine slept: the time jumped by at least
     /// [`CLOCK_STEP`](crate::base::limits::CLOCK_STEP).
     ClockSet(ClockStep),
-    /// The network is back after it was gone, or after the machine slept.
-    NetworkBack,
+    /// The network is back, after it was gone for this long.
+    NetworkBack(Duration),
     /// Whether the disk has so little space that new mail is refused.
     DiskLow(bool),
 }

@@ -1,6 +1,7 @@
 //! The rooms of an identity, and the questions that go to all of them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::base::rng::Rng;
 use crate::base::{ClockStep, OpId, SessionId, Timestamp};
@@ -58,11 +59,11 @@ impl Rooms {
         self.forwarding.clock_set(step, now, rng);
     }
 
-    /// The network is back: what failed meanwhile says nothing about those who were dialled.
-    pub(in crate::engine) fn network_back(&mut self, now: Timestamp, rng: &mut dyn Rng) {
-        self.deliver.network_back(now, rng);
-        self.boxes.network_back(now, rng);
-        self.forwarding.network_back(now, rng);
+    /// The network is back after it was gone for this long: what failed meanwhile says nothing about those who were dialled.
+    pub(in crate::engine) fn network_back(&mut self, gone: Duration, now: Timestamp, rng: &mut dyn Rng) {
+        self.deliver.network_back(gone, now, rng);
+        self.boxes.network_back(gone, now, rng);
+        self.forwarding.network_back(gone, now, rng);
     }
 
     /// The session that is one too many of its kind.

@@ -1,5 +1,7 @@
 //! What happens to machines: their owners, crashes, clocks, full disks, partitions, strangers.
 
+use std::time::Duration;
+
 use runepeer::base::{Rng, SessionId};
 use runepeer::engine::Input;
 
@@ -100,7 +102,7 @@ impl World {
         self.hosts[host].present = true;
         if back {
             for n in self.hosts[host].nodes.clone() {
-                self.feed(n, Input::NetworkBack);
+                self.feed(n, Input::NetworkBack(Duration::from_secs(3600)));
             }
         }
         self.start(host);

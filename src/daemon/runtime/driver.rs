@@ -54,8 +54,8 @@ pub(in crate::daemon) trait Machine: Send + 'static {
     fn accepted(session: SessionId) -> Self::Input;
     /// The clock was set.
     fn clock_set(step: ClockStep) -> Self::Input;
-    /// The network is back after it was gone; `None` for a machine that does nothing then.
-    fn network_back() -> Option<Self::Input> {
+    /// The network is back after it was gone for this long; `None` for a machine that does nothing then.
+    fn network_back(_gone: Duration) -> Option<Self::Input> {
         None
     }
     /// The disk is nearly full, or no longer is.
@@ -140,7 +140,7 @@ enum Event<I, R> {
     Request(R),
     Incoming(Box<dyn Stream>),
     Drained,
-    NetworkBack,
+    NetworkBack(Duration),
     Timeout,
     Stop,
 }
@@ -221,22 +221,22 @@ pub(in crate::daemon) struct Driver<S: Shell> {
 #[derive(Default)]
 struct Returns {
     status: Option<watch::Receiver<TransportStatus>>,
-    /// Whether it was there once, and whether it went since.
+    /// Whether it was there once, and when it went since.
     was_there: bool,
-    went: bool,
+    went: Option<tokio::time::Instant>,
 }
 
 impl Returns {
-    /// Returns when the network is back. Safe to cancel.
-    async fn next(&mut self) {
+    /// Returns when the network is back, with the time for which it was gone. Safe to cancel.
+    async fn next(&mut self) -> Duration {
         loop {
             let Some(status) = &mut self.status else { return std::future::pending().await };
             let there = status.borrow_and_update().state == TransportState::Ready;
-            if there && std::mem::take(&mut self.went) {
-                return;
+            match (there, self.went.take()) {
+                (true, Some(went)) => return went.elapsed(),
+                (true, None) => self.was_there = true,
+                (false, went) => self.went = went.or_else(|| self.was_there.then(tokio::time::Instant::now)),
             }
-            self.was_there |= there;
-            self.went = self.was_there && !there;
             if status.changed().await.is_err() {
                 self.status = None;
             }
@@ -324,7 +324,7 @@ impl<S: Shell> Driver<S> {
                 }
             }
             Event::Request(request) => self.shell.request(request),
-            Event::NetworkBack => match S::Machine::network_back() {
+            Event::NetworkBack(gone) => match S::Machine::network_back(gone) {
                 Some(input) => input,
                 None => return true,
             },
@@ -344,7 +344,7 @@ impl<S: Shell> Driver<S> {
                 news = hands.sessions.next() => news.map_or(Event::Drained, Event::Session),
                 request = requests.recv() => request.map_or(Event::Stop, Event::Request),
                 Some(stream) = incoming.recv() => Event::Incoming(stream),
-                () = network.next() => Event::NetworkBack,
+                gone = network.next() => Event::NetworkBack(gone),
                 () = sleep(nap) => Event::Timeout,
             }
         };

@@ -18,8 +18,10 @@ use crate::net::{Listener, TransportState};
 
 /// The first look, where the transport has not said earlier that the onion is published.
 const FIRST_LOOK: Duration = Duration::from_secs(20);
-/// The time between looks that fail.
+/// The time between looks that fail: at first, and when they have failed for long. In between it is a tenth of the
+/// time for which they have failed.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+const LOOK_AGAIN_AT_LAST: Duration = Duration::from_secs(180);
 /// A look that the transport's word gave cause for comes this long after the last look at the earliest.
 const LOOK_PAUSE: Duration = Duration::from_secs(20);
 /// For how long looks may fail before the onion is published anew; it doubles each time that this does not help.
@@ -88,7 +90,8 @@ impl<'a> Watched<'a> {
                     if network.borrow_and_update().state == TransportState::Ready {
                         next = Some(Instant::now());
                     } else {
-                        self.tell(false, false);
+                        // Nothing was looked at, but nobody gets through without a network.
+                        self.presence.send_modify(|presence| (presence.reachable, presence.cut_since) = (false, None));
                     }
                 }
                 () = at(next) => {
@@ -98,7 +101,9 @@ impl<'a> Watched<'a> {
                 Ok(()) = looked.changed() => {
                     let Some(Looked { found, begun }) = *looked.borrow_and_update() else { continue };
                     last = Instant::now();
-                    if found != Look::Unreached {
+                    if found == Look::Hindered {
+                        next = Some(last + LOOK_AGAIN);
+                    } else if found != Look::Unreached {
                         (failing, self.patience) = (None, PATIENCE);
                         self.tell(true, false);
                     } else if network.borrow().state == TransportState::Ready {
@@ -108,9 +113,7 @@ impl<'a> Watched<'a> {
                             self.patience = (self.patience * 2).min(LONGEST_PATIENCE);
                             return Served::Cut;
                         }
-                        next = Some(last + LOOK_AGAIN);
-                    } else {
-                        self.tell(false, false);
+                        next = Some(last + (since.elapsed() / 10).clamp(LOOK_AGAIN, LOOK_AGAIN_AT_LAST));
                     }
                 }
             }

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::supervision::Ending;
 use crate::base::{Onion, Rng};
-use crate::net::{Isolation, Stream, Transport, TransportState};
+use crate::net::{DialError, Isolation, Stream, Transport, TransportState};
 use crate::store::OsRng;
 use crate::wire::Status;
 
@@ -55,6 +55,8 @@ pub(in crate::daemon) enum Look {
     Silent,
     /// Nobody was reached.
     Unreached,
+    /// The look could not be taken: our own side hindered it.
+    Hindered,
 }
 
 /// A look that is over.
@@ -99,7 +101,13 @@ impl Lookout {
 
     /// Dials this onion, and finds out whether this process or another one answers there.
     pub(in crate::daemon) async fn look(&self, transport: &dyn Transport, onion: Onion) -> Look {
-        let Ok(mut stream) = transport.dial(onion, Isolation::Fresh).await else { return Look::Unreached };
+        let mut stream = match transport.dial(onion, Isolation::Fresh).await {
+            Ok(stream) => stream,
+            // A node is there; all its places are taken.
+            Err(DialError::Refused) => return Look::Silent,
+            Err(error) if error.is_ours() => return Look::Hindered,
+            Err(_) => return Look::Unreached,
+        };
         let (line, mut arrived) = self.open();
         let answered = async {
             if stream.write_all(&line).await.is_err() || stream.flush().await.is_err() {
@@ -304,7 +312,7 @@ mod tests {
 
     use super::*;
     use crate::base::{IdentityId, OnionSeed};
-    use crate::net::{DialError, Later, ListenError, Listener, TransportStatus};
+    use crate::net::{Later, ListenError, Listener, TransportStatus};
 
     /// A network on which every dial has this result.
     struct Network<F>(F);

@@ -77,9 +77,9 @@ impl Calendar {
 
     /// The network is back after it was gone. A box that was to be dialled later for another reason than a failure
     /// keeps its time.
-    pub(in crate::engine) fn network_back(&mut self, now: Timestamp, rng: &mut dyn Rng) {
+    pub(in crate::engine) fn network_back(&mut self, gone: Duration, now: Timestamp, rng: &mut dyn Rng) {
         let retries = self.deposits.values_mut().chain(self.collections.values_mut());
-        retries.filter(|retry| retry.last_error.is_some()).for_each(|retry| retry.network_back(now, rng));
+        retries.filter(|retry| retry.last_error.is_some()).for_each(|retry| retry.network_back(gone, now, rng));
         self.standing.forget_missed();
     }
 

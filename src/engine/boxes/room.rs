@@ -47,8 +47,8 @@ impl Boxes {
     }
 
     /// The network is back after it was gone.
-    pub(in crate::engine) fn network_back(&mut self, now: Timestamp, rng: &mut dyn Rng) {
-        self.calendar.network_back(now, rng);
+    pub(in crate::engine) fn network_back(&mut self, gone: Duration, now: Timestamp, rng: &mut dyn Rng) {
+        self.calendar.network_back(gone, now, rng);
     }
 
     /// The clock was set.

@@ -179,8 +179,8 @@ impl Deliver {
     }
 
     /// The network is back after it was gone.
-    pub(in crate::engine) fn network_back(&mut self, now: Timestamp, rng: &mut dyn Rng) {
-        self.schedule.network_back(now, rng);
+    pub(in crate::engine) fn network_back(&mut self, gone: Duration, now: Timestamp, rng: &mut dyn Rng) {
+        self.schedule.network_back(gone, now, rng);
     }
 
     pub(in crate::engine) fn commit(&mut self, cx: &mut Context<'_>, change: Draft, then: AfterCommit) {

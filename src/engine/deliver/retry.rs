@@ -1,6 +1,8 @@
 //! When a place other than a contact's own node is dialled next: a box, a friend who forwards, or the receiver of a
 //! forwarded object.
 
+use std::time::Duration;
+
 use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::{ClockStep, SessionId, Timestamp};
@@ -46,9 +48,13 @@ impl Retry {
         };
     }
 
-    /// The network is back: the place is dialled soon, and counts as not tried.
-    pub(in crate::engine) fn network_back(&mut self, now: Timestamp, rng: &mut dyn Rng) {
-        (self.failed, self.failing_since) = (0, None);
+    /// The network is back after it was gone for this long: the place is dialled soon, and what failed meanwhile does
+    /// not count.
+    pub(in crate::engine) fn network_back(&mut self, gone: Duration, now: Timestamp, rng: &mut dyn Rng) {
+        let went = now.minus(gone).minus(limits::OUTAGE_NOTICED);
+        if self.failing_since.is_none_or(|since| since >= went) {
+            (self.failed, self.failing_since) = (0, None);
+        }
         self.next = self.next.min(within(now, limits::START_SPREAD, rng));
     }
 

@@ -171,13 +171,20 @@ impl Schedule {
         }
     }
 
-    /// The network is back after it was gone: what failed meanwhile says nothing about the contacts. They are dialled
-    /// soon, at a random moment for each, and where that fails, again after a short while.
-    pub(in crate::engine) fn network_back(&mut self, now: Timestamp, rng: &mut dyn Rng) {
-        self.eager = now.plus(limits::EAGER_AFTER_RETURN);
+    /// The network is back after it was gone for this long: what failed meanwhile says nothing about the contacts. All
+    /// are dialled soon, at a random moment for each, and where that fails, again after a short while; but not so
+    /// eagerly twice within [`limits::EAGER_AGAIN`].
+    pub(in crate::engine) fn network_back(&mut self, gone: Duration, now: Timestamp, rng: &mut dyn Rng) {
+        if now >= self.eager.plus(limits::EAGER_AGAIN) {
+            self.eager = now.plus(limits::EAGER_AFTER_RETURN);
+        }
         self.standing.forget_missed();
+        let went = now.minus(gone).minus(limits::OUTAGE_NOTICED);
         for (_, destination) in self.destinations.iter_mut() {
-            (destination.failed, destination.failing_since) = (0, None);
+            // Who was away before stays away, as far as is known.
+            if destination.failing_since.is_none_or(|since| since >= went) {
+                (destination.failed, destination.failing_since) = (0, None);
+            }
             destination.planned = None;
             destination.next = destination.next.min(within(now, limits::START_SPREAD, rng));
         }
@@ -313,24 +320,28 @@ impl Schedule {
             self.standing.missed(contact);
         }
         let eager = (now < self.eager).then(|| within(now.plus(limits::RETRY_EAGER), limits::RETRY_EAGER / 2, rng));
+        let is_ours = matches!(error, AttemptError::Offline);
         let destination = self.destination(contact);
         destination.last_error = Some(error);
+        if !is_ours {
+            destination.failing_since.get_or_insert(now);
+        }
         let planned = destination.planned.take().filter(|planned| *planned > now);
-        destination.next = match planned {
+        destination.next = match (planned, eager) {
             // The attempt that the user asked for is one more, and takes none away.
-            Some(planned) => planned,
-            None if error == AttemptError::Offline => {
-                now.plus(limits::RETRY_OFFLINE).plus(Duration::from_millis(rng.below(10_000)))
+            (Some(planned), None) => planned,
+            (Some(planned), Some(eager)) => planned.min(eager),
+            (None, None) if is_ours => now.plus(limits::RETRY_OFFLINE).plus(Duration::from_millis(rng.below(10_000))),
+            // One of many in a short time: they do not make the next ones rarer.
+            (None, Some(eager)) => {
+                destination.failed = destination.failed.max(u32::from(!is_ours));
+                eager
             }
-            None => {
+            (None, None) => {
                 destination.failed = destination.failed.saturating_add(1);
-                destination.failing_since.get_or_insert(now);
                 now.plus(backoff(destination.failed, rng))
             }
         };
-        if let Some(eager) = eager {
-            destination.next = destination.next.min(eager);
-        }
         self.session_ended(contact);
     }
 

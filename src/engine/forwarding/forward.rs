@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::base::limits;
 use crate::base::rng::Rng;
@@ -111,9 +112,9 @@ impl ForwardSchedule {
     }
 
     /// The network is back after it was gone.
-    pub(in crate::engine) fn network_back(&mut self, now: Timestamp, rng: &mut dyn Rng) {
+    pub(in crate::engine) fn network_back(&mut self, gone: Duration, now: Timestamp, rng: &mut dyn Rng) {
         let failed = self.retries.values_mut().filter(|retry| retry.last_error.is_some());
-        failed.for_each(|retry| retry.network_back(now, rng));
+        failed.for_each(|retry| retry.network_back(gone, now, rng));
         self.standing.forget_missed();
     }
 

@@ -2,7 +2,8 @@
 //!
 //! An arrival is opened by the crypto driver; its author must be in the book and its signature verified before anything
 //! of it counts. Then it must be new and not expired, From must be the author's address, and its folder must exist. What
-//! is kept has the user's names for people in its header, not those that its author wrote (`mail::names`). The answer 202 leaves after the commit, or at once where the content was taken before. Refusals do not say their reason
+//! is kept has the user's names for people in its header, not those that its author wrote (`mail::names`). The answer
+//! 202 leaves after the commit, or at once where the content was taken before. Refusals do not say their reason
 //! (docs/protocol.md, "Unrevealing answers").
 //!
 //! Mail that is kept is charged to its author too, where somebody else brought it (`rates`): so no contact can bring

@@ -26,7 +26,7 @@ fn after_the_return_of_the_network_those_who_did_not_answer_are_dialled_within_s
     let before = attempts(&world);
     assert!(before.failed > 5 && before.failing_since.is_some_and(|since| world.now.since(since) > HOUR));
     world.nodes[BOB].online = true;
-    world.input(ALICE, Input::NetworkBack);
+    world.input(ALICE, Input::NetworkBack(DAY));
     world.run();
     let told = attempts(&world);
     assert_eq!((told.failed, told.failing_since), (0, None), "it was the network, not bob");
@@ -39,7 +39,7 @@ fn who_lost_the_network_too_and_is_not_back_yet_is_dialled_every_few_seconds() {
     let mut world = waiting();
     submit(&mut world, "both were cut off");
     world.pass(HOUR);
-    world.input(ALICE, Input::NetworkBack);
+    world.input(ALICE, Input::NetworkBack(2 * HOUR));
     // Bob's node needs as long as this to be published again.
     world.pass(Duration::from_secs(40));
     world.nodes[BOB].online = true;
@@ -52,12 +52,43 @@ fn a_return_makes_nobody_dial_a_peer_who_is_away_every_few_seconds_for_ever() {
     let mut world = waiting();
     submit(&mut world, "bob is away for days");
     world.pass(HOUR);
-    world.input(ALICE, Input::NetworkBack);
+    world.input(ALICE, Input::NetworkBack(2 * HOUR));
     world.pass(limits::EAGER_AFTER_RETURN + 20 * MINUTE);
     let before = attempts(&world).failed;
     world.pass(HOUR);
     let more = attempts(&world).failed - before;
-    assert!(more <= 3, "{more} attempts in an hour");
+    assert!((2..=5).contains(&more), "{more} attempts in an hour");
+}
+
+#[test]
+fn who_comes_back_minutes_after_us_is_dialled_within_minutes() {
+    let mut world = waiting();
+    submit(&mut world, "one line for both");
+    world.pass(HOUR);
+    world.input(ALICE, Input::NetworkBack(2 * HOUR));
+    world.pass(limits::EAGER_AFTER_RETURN + MINUTE);
+    world.nodes[BOB].online = true;
+    world.pass(7 * MINUTE);
+    assert_eq!(world.messages(BOB, FolderRole::Inbox).len(), 1, "the eager attempts made the next ones no rarer");
+}
+
+#[test]
+fn a_network_that_comes_and_goes_says_nothing_of_those_who_were_away_before() {
+    let mut world = waiting();
+    submit(&mut world, "bob is away for a day");
+    world.pass(DAY / 2);
+    let before = attempts(&world);
+    world.input(ALICE, Input::NetworkBack(MINUTE));
+    world.run();
+    let after = attempts(&world);
+    assert_eq!((after.failed, after.failing_since), (before.failed, before.failing_since));
+    assert!(after.next < before.next, "he is tried once more");
+    // A second return soon after the first one makes nobody dial every few seconds again.
+    world.pass(limits::EAGER_AFTER_RETURN + MINUTE);
+    let dials = world.circuits.len();
+    world.input(ALICE, Input::NetworkBack(MINUTE));
+    world.pass(limits::EAGER_AFTER_RETURN);
+    assert!(world.circuits.len() - dials <= 2, "{} dials", world.circuits.len() - dials);
 }
 
 #[test]

@@ -19,7 +19,7 @@ use tor_circmgr::DirInfo;
 use tor_rtcompat::PreferredRuntime;
 
 use super::outage::{Outage, Seen, Standing, Step};
-use super::progress::Progress;
+use super::progress::{Found, Progress};
 use super::{Client, settings};
 use crate::base::{Timestamp, limits};
 use crate::net::{StartError, TorConfig, TransportState, TransportStatus};
@@ -48,12 +48,22 @@ impl Doubt {
     }
 }
 
+/// The threads of one start of arti. Dropping them ends all that runs on them, and waits for nothing.
+struct Threads(Option<tokio::runtime::Runtime>);
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 /// One start of arti. Dropping it ends all that it does.
 pub(super) struct Arti {
     client: Arc<Client>,
     events: BootstrapEvents,
-    /// Gone only while it is dropped.
-    runtime: Option<tokio::runtime::Runtime>,
+    _threads: Threads,
 }
 
 impl Arti {
@@ -66,8 +76,11 @@ impl Arti {
         // arti expects that the process has chosen its cryptography; at a second start the choice is already made.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build();
-        let threads = threads.map_err(|error| StartError::Tor(error.to_string()))?;
-        let made = threads.spawn(async move {
+        let runtime = threads.map_err(|error| StartError::Tor(error.to_string()))?;
+        let spawner = runtime.handle().clone();
+        // From here on, whatever was begun ends where this future is dropped.
+        let threads = Threads(Some(runtime));
+        let made = spawner.spawn(async move {
             let runtime = PreferredRuntime::current().map_err(|error| error.to_string())?;
             let made = TorClient::with_runtime(runtime)
                 .config(client_config)
@@ -78,29 +91,13 @@ impl Arti {
             made.map_err(|error| settings::chain(&error))
         });
         let made = made.await.unwrap_or_else(|error| Err(error.to_string()));
-        // Also where making it failed: whatever it began ends with its threads.
-        let client = match made {
-            Ok(client) => client,
-            Err(error) => {
-                threads.shutdown_background();
-                return Err(StartError::Tor(error));
-            }
-        };
-        threads.spawn(bootstrap(Arc::clone(&client)));
-        Ok(Self { events: client.bootstrap_events(), client, runtime: Some(threads) })
+        let client = made.map_err(StartError::Tor)?;
+        spawner.spawn(bootstrap(Arc::clone(&client)));
+        Ok(Self { events: client.bootstrap_events(), client, _threads: threads })
     }
 
     pub(super) fn client(&self) -> Arc<Client> {
         Arc::clone(&self.client)
-    }
-}
-
-impl Drop for Arti {
-    fn drop(&mut self) {
-        if let Some(threads) = self.runtime.take() {
-            // Waiting for them would hold up a thread of ours.
-            threads.shutdown_background();
-        }
     }
 }
 
@@ -146,6 +143,8 @@ impl Keeper {
         let mut latest: Option<BootstrapStatus> = None;
         let mut probing: Option<Probe> = None;
         let mut standing = outage.standing();
+        // Why arti could not be started last.
+        let mut trouble: Option<String> = None;
         loop {
             let mut answered = None;
             tokio::select! {
@@ -155,14 +154,14 @@ impl Keeper {
                 () = self.doubt.0.1.notified() => {}
                 () = sleep(LOOK) => {}
             }
-            let found = latest.as_ref().map(super::progress::Seen::of);
+            let found = latest.as_ref().map(Found::of).unwrap_or_default();
             let now = begun.elapsed();
             let seen = Seen {
                 now,
                 wall: wall(),
                 silent: tor_proto::time_since_last_incoming_traffic().unwrap_or(now).min(now),
-                ready: found.as_ref().is_some_and(|found| found.ready),
-                percent: found.as_ref().map_or(0, |found| found.percent),
+                ready: found.ready,
+                percent: found.percent,
                 doubted: self.doubt.take(),
             };
             if let Some(answer) = answered {
@@ -174,7 +173,9 @@ impl Keeper {
             if std::mem::replace(&mut standing, outage.standing()) != outage.standing() {
                 match outage.standing() {
                     Standing::Works => tracing::info!("Tor's network answers"),
-                    Standing::Gone(_) => tracing::warn!("Tor's network does not answer any more; trying again and again"),
+                    Standing::Gone(_) => {
+                        tracing::warn!("Tor's network does not answer any more; trying again and again")
+                    }
                     Standing::Starting => tracing::info!("Tor is started anew"),
                 }
             }
@@ -183,53 +184,64 @@ impl Keeper {
                 Step::Probe => probing = self.arti.as_ref().map(|arti| Box::pin(probe(arti.client())) as Probe),
                 Step::Restart => {
                     (probing, latest) = (None, None);
-                    self.tell(outage.standing(), &mut progress, None);
-                    if self.restart().await {
-                        outage.restarted(begun.elapsed());
+                    self.tell(outage.standing(), &mut progress, &Found::default());
+                    match self.restart().await {
+                        Ok(()) => {
+                            outage.restarted(begun.elapsed());
+                            trouble = None;
+                        }
+                        Err(error) => self.cannot_start(&error, &mut trouble),
                     }
                     continue;
                 }
             }
-            self.tell(outage.standing(), &mut progress, found.as_ref());
+            if self.arti.is_some() {
+                self.tell(outage.standing(), &mut progress, &found);
+            }
         }
         self.current.send_replace(None);
         drop(self.arti.take());
         self.status.send_replace(TransportStatus::stopped());
     }
 
-    /// Ends arti and starts it anew; `false` where it could not be started.
-    async fn restart(&mut self) -> bool {
+    /// Ends arti and starts it anew.
+    async fn restart(&mut self) -> Result<(), StartError> {
         self.current.send_replace(None);
         drop(self.arti.take());
         let started = tokio::select! {
-            () = self.stopped.cancelled() => return false,
+            // The next turn of the loop ends it.
+            () = self.stopped.cancelled() => return Ok(()),
             started = Arti::start(&self.config) => started,
         };
-        match started {
-            Ok(arti) => {
-                self.current.send_replace(Some(arti.client()));
-                self.arti = Some(arti);
-                true
-            }
-            Err(error) => {
-                tracing::debug!(%error, "arti cannot be started anew yet");
-                false
-            }
-        }
+        let arti = started?;
+        self.current.send_replace(Some(arti.client()));
+        self.arti = Some(arti);
+        Ok(())
     }
 
-    fn tell(&self, standing: Standing, progress: &mut Progress, seen: Option<&super::progress::Seen>) {
+    /// Says why arti cannot be started; the log has each reason once.
+    fn cannot_start(&self, error: &StartError, told: &mut Option<String>) {
+        let reason = error.to_string();
+        if told.as_ref() != Some(&reason) {
+            tracing::warn!("Tor cannot be started anew, and it is tried again: {reason}");
+        }
+        self.status.send_replace(TransportStatus {
+            state: TransportState::Blocked,
+            blocked_reason: Some(format!("Tor cannot be started anew, and it is tried again: {reason}")),
+            ..TransportStatus::starting()
+        });
+        *told = Some(reason);
+    }
+
+    fn tell(&self, standing: Standing, progress: &mut Progress, found: &Found) {
         let now = match standing {
             Standing::Works => {
                 progress.works(Instant::now());
                 TransportStatus::ready()
             }
             // arti may know a reason, such as a wrong clock.
-            Standing::Gone(since) => progress.gone(since, wall(), seen),
-            Standing::Starting => match seen {
-                Some(seen) => progress.judge(Instant::now(), wall(), seen),
-                None => TransportStatus { state: TransportState::Bootstrapping, ..self.status.borrow().clone() },
-            },
+            Standing::Gone(since) => progress.gone(since, wall(), found),
+            Standing::Starting => progress.judge(Instant::now(), wall(), found),
         };
         self.status.send_if_modified(|old| {
             let changed = *old != now;

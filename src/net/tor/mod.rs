@@ -2,8 +2,8 @@
 //!
 //! The client starts at once and bootstraps in the background; [`Tor::status`](Transport::status) tells how far it is,
 //! and what hinders it. Where the network goes away, arti is started anew until it is back (`keeper`, `outage`); the
-//! onions are then published anew, too. Onion keys are given to arti at every launch and kept in its memory only; arti's directory
-//! holds its guards, its directory cache and the state of its introduction points (docs/architecture.md, "Tor"). A dial
+//! onions are then published anew, too. Onion keys are given to arti at every launch and kept in its memory only; arti's
+//! directory holds its guards, its directory cache and the state of its introduction points (docs/architecture.md, "Tor"). A dial
 //! gets circuits by its [`Isolation`]; `dial` says what happens to one that stalls.
 //! Failures: a wrong configuration, an open directory, or a clock that shows a time before this program was made stops
 //! the start; everything later is a status or the error of one dial or listener.
@@ -44,6 +44,11 @@ pub const RUNE_PORT: u16 = 7863;
 /// points reports its own keys missing after every start, as errors: they are in memory only, and it makes new ones.
 pub const LOG_DIRECTIVES: &str = "tor_=error,arti_client=error,tor_hsservice::ipt_mgr=off";
 
+/// So many launches may fail in a row.
+const LAUNCHES: u32 = 3;
+/// An onion that was dropped is still claimed for a moment.
+const CLAIM_PAUSE: Duration = Duration::from_millis(20);
+const CLAIM_TRIES: u32 = 100;
 /// A service that cannot be launched is tried again after this.
 const LAUNCH_PAUSE: Duration = Duration::from_secs(5);
 
@@ -134,7 +139,7 @@ impl Tor {
         let client = current.wait_for(Option::is_some).await.map_err(|_| ListenError::Stopped)?.clone();
         let client = client.ok_or(ListenError::Stopped)?;
         let onion = Onion::of_seed(seed);
-        let live = Live::claim(&self.live, onion).ok_or(ListenError::InUse)?;
+        let live = Live::claim_soon(&self.live, onion).await?;
         let launched = service::launch(&client, seed, onion).await?;
         drop(client);
         let (intake, incoming) = Intake::of_onion();
@@ -174,6 +179,7 @@ async fn keep_serving(
     mut status: watch::Receiver<TransportStatus>,
 ) {
     let mut launched = Some(first);
+    let mut failures = 0;
     loop {
         if let Some(launched) = launched.take() {
             tokio::select! {
@@ -198,6 +204,11 @@ async fn keep_serving(
             launched = next => launched,
             () = service.over() => break,
         };
+        failures = if launched.is_some() { 0 } else { failures + 1 };
+        if failures == LAUNCHES {
+            // Whoever listens begins anew, and says why that fails.
+            break;
+        }
         if launched.is_none() {
             tokio::select! {
                 () = sleep(LAUNCH_PAUSE) => {}
@@ -256,6 +267,17 @@ impl Live {
     fn claim(all: &Arc<Mutex<BTreeSet<Onion>>>, onion: Onion) -> Option<Self> {
         let free = all.lock().unwrap_or_else(PoisonError::into_inner).insert(onion);
         free.then(|| Self { all: Arc::clone(all), onion })
+    }
+
+    /// The same; where the onion was just dropped, once its service has ended.
+    async fn claim_soon(all: &Arc<Mutex<BTreeSet<Onion>>>, onion: Onion) -> Result<Self, ListenError> {
+        for _ in 0..CLAIM_TRIES {
+            if let Some(live) = Self::claim(all, onion) {
+                return Ok(live);
+            }
+            sleep(CLAIM_PAUSE).await;
+        }
+        Err(ListenError::InUse)
     }
 }
 

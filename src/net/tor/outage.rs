@@ -3,8 +3,8 @@
 //! arti says that it is ready once, and goes on saying it when its relays are gone. It then waits longer and longer
 //! between its own tries (for its guards and for its introduction points), so that it stays cut off long after the
 //! network is back. So we look ourselves: where nothing has come from any relay for a while, a round trip to our guard
-//! is tried. Where two in a row fail, the network counts as gone; while it is, nothing is dialled or published, and arti
-//! is started anew at short intervals, because a new arti tries its guards at once. After a sleep of the machine, or
+//! is tried. Where two in a row fail, the network counts as gone; while it is, no dial and no publication is begun, and
+//! arti is started anew at short intervals, because a new arti tries its guards at once. After a sleep of the machine, or
 //! where its clock was set, arti is started anew too.
 //!
 //! This file decides, on times that it is told; `keeper` acts.
@@ -28,6 +28,10 @@ const FAILURES: u32 = 2;
 const LEAP: Duration = Duration::from_secs(30);
 /// arti, which was ready, says for this long that it is not: its directory is of no use any more.
 const UNREADY: Duration = Duration::from_secs(10);
+/// Where something came from a relay within this time, a directory that is being loaded for one, arti gets
+/// [`ALIVE_TIMES`] the patience.
+const ALIVE: Duration = Duration::from_secs(5);
+const ALIVE_TIMES: u32 = 5;
 /// How long a start of arti without progress is waited for, at the very beginning.
 const FIRST_PATIENCE: Duration = Duration::from_secs(60);
 /// The same while the network is gone: for this long after it went, this is the patience.
@@ -68,7 +72,7 @@ pub(super) enum Step {
 /// How it is with the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// arti has not been ready since its start, or since the machine slept.
+    /// arti is not ready: it is on its way to the network, or its directory is of no use any more.
     Starting,
     /// The network answers.
     Works,
@@ -133,7 +137,7 @@ impl Outage {
                 self.works(seen.now);
                 Step::Wait
             }
-            Standing::Starting => self.restart_after(FIRST_PATIENCE, seen.now),
+            Standing::Starting => self.restart_after(FIRST_PATIENCE, seen),
             Standing::Works if seen.now.saturating_sub(self.ready) >= UNREADY => {
                 (self.progress, self.percent) = (seen.now, seen.percent);
                 self.stand(Standing::Starting, seen.now);
@@ -146,7 +150,7 @@ impl Outage {
             // After a sleep, the time of waiting begins anew; before it, the network may have been there.
             Standing::Gone(_) if slept => Step::Restart,
             Standing::Gone(_) => match self.probe_if(seen.ready, seen.now) {
-                Step::Wait => self.restart_after(self.patience(seen.now), seen.now),
+                Step::Wait => self.restart_after(self.patience(seen.now), seen),
                 step => step,
             },
         }
@@ -177,6 +181,8 @@ impl Outage {
 
     /// arti has begun anew. A round trip that was under way has ended with the old one.
     pub(super) fn restarted(&mut self, now: Duration) {
+        // However long that took, the machine did not sleep.
+        self.last = None;
         (self.progress, self.percent) = (now, 0);
         (self.probing, self.failures, self.next_probe) = (false, 0, now);
     }
@@ -207,8 +213,9 @@ impl Outage {
         Step::Probe
     }
 
-    fn restart_after(&self, patience: Duration, now: Duration) -> Step {
-        if now.saturating_sub(self.progress) >= patience { Step::Restart } else { Step::Wait }
+    fn restart_after(&self, patience: Duration, seen: &Seen) -> Step {
+        let patience = if seen.silent < ALIVE { patience * ALIVE_TIMES } else { patience };
+        if seen.now.saturating_sub(self.progress) >= patience { Step::Restart } else { Step::Wait }
     }
 
     /// How long a start of arti without progress is waited for while the network is gone.

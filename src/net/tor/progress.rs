@@ -12,7 +12,8 @@ use crate::base::Timestamp;
 use crate::net::{TransportState, TransportStatus};
 
 /// The advice where Tor is blocked: for a build of arti that can use bridges, and for one that cannot.
-const BRIDGES: &str = "if Tor is blocked where you are, configure bridges in the [tor] part of the configuration";
+const BRIDGES: &str =
+    "if Tor is blocked where you are, get a bridge and give it to runepeer bridge add, then start again";
 const NO_BRIDGES: &str = "if Tor is blocked where you are, another network may help; this build cannot use bridges";
 
 /// The obstacle, in our own terms.
@@ -25,9 +26,9 @@ pub(super) enum Obstacle {
     Directory,
 }
 
-/// The state of arti at one moment.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Seen {
+/// The state of arti at one moment; the default is that of an arti that has just begun.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Found {
     pub(super) ready: bool,
     pub(super) percent: u8,
     obstacle: Option<(Obstacle, String)>,
@@ -35,7 +36,7 @@ pub(super) struct Seen {
     skew: Option<String>,
 }
 
-impl Seen {
+impl Found {
     pub(super) fn of(status: &BootstrapStatus) -> Self {
         let obstacle = status.blocked().and_then(|blockage| {
             let obstacle = match blockage.kind() {
@@ -72,7 +73,7 @@ impl Progress {
     }
 
     /// The status while arti is on its way to the network.
-    pub(super) fn judge(&mut self, now: Instant, clock: Timestamp, seen: &Seen) -> TransportStatus {
+    pub(super) fn judge(&mut self, now: Instant, clock: Timestamp, seen: &Found) -> TransportStatus {
         if seen.ready {
             self.works(now);
             return TransportStatus::ready();
@@ -105,10 +106,10 @@ impl Progress {
     }
 
     /// The status while the network is gone, since a time of day; with the reason that arti knows, if it knows one.
-    pub(super) fn gone(&self, since: Timestamp, clock: Timestamp, seen: Option<&Seen>) -> TransportStatus {
-        let known = match seen {
-            Some(Seen { skew: Some(skew), .. }) => Some(clock_reason(skew, clock)),
-            Some(Seen { obstacle: Some((Obstacle::Clock, message)), .. }) => Some(clock_reason(message, clock)),
+    pub(super) fn gone(&self, since: Timestamp, clock: Timestamp, found: &Found) -> TransportStatus {
+        let known = match found {
+            Found { skew: Some(skew), .. } => Some(clock_reason(skew, clock)),
+            Found { obstacle: Some((Obstacle::Clock, message)), .. } => Some(clock_reason(message, clock)),
             _ => None,
         };
         let reason = known.unwrap_or_else(|| {
@@ -163,8 +164,8 @@ mod tests {
     /// 2027-01-15T08:00:00Z.
     const CLOCK: Timestamp = Timestamp::from_secs(1_800_000_000);
 
-    fn seen(percent: u8) -> Seen {
-        Seen { ready: false, percent, obstacle: None, skew: None }
+    fn seen(percent: u8) -> Found {
+        Found { ready: false, percent, obstacle: None, skew: None }
     }
 
     #[test]
@@ -181,7 +182,7 @@ mod tests {
         // Alternating between two values still counts as a stall.
         assert_eq!(progress.judge(start + limit * 3 / 2, CLOCK, &seen(10)).state, TransportState::Blocked);
         assert_eq!(progress.judge(start + limit * 2, CLOCK, &seen(40)).state, TransportState::Bootstrapping);
-        let ready = Seen { ready: true, ..seen(99) };
+        let ready = Found { ready: true, ..seen(99) };
         assert_eq!(progress.judge(start + limit * 9, CLOCK, &ready), TransportStatus::ready());
         // When arti goes offline later, the time counts from then.
         assert_eq!(progress.judge(start + limit * 9, CLOCK, &seen(85)).state, TransportState::Bootstrapping);
@@ -191,7 +192,7 @@ mod tests {
     #[test]
     fn a_wrong_clock_is_said_before_anything_else() {
         let mut progress = Progress::new(Instant::now(), Duration::from_secs(10), true);
-        let skewed = Seen {
+        let skewed = Found {
             obstacle: Some((Obstacle::Directory, "no consensus".to_owned())),
             skew: Some("slow by around 3days".to_owned()),
             ..seen(15)
@@ -211,11 +212,13 @@ mod tests {
             let status = progress.judge(
                 Instant::now(),
                 CLOCK,
-                &Seen { obstacle: Some((obstacle, "why".to_owned())), ..seen(0) },
+                &Found { obstacle: Some((obstacle, "why".to_owned())), ..seen(0) },
             );
             assert_eq!(status.state, TransportState::Blocked);
             let reason = status.blocked_reason.unwrap();
-            assert!(reason.starts_with("Tor cannot ") && reason.contains("why") && reason.contains("[tor]"));
+            assert!(
+                reason.starts_with("Tor cannot ") && reason.contains("why") && reason.contains("runepeer bridge add")
+            );
         }
     }
 
@@ -223,12 +226,12 @@ mod tests {
     fn a_network_that_is_gone_is_said_with_its_time_and_a_wrong_clock_comes_first() {
         let progress = Progress::new(Instant::now(), Duration::ZERO, true);
         let since = CLOCK.minus(Duration::from_secs(3600));
-        let gone = progress.gone(since, CLOCK, Some(&seen(80)));
+        let gone = progress.gone(since, CLOCK, &seen(80));
         assert_eq!((gone.state, gone.percent, gone.gone_since), (TransportState::Blocked, 0, Some(since)));
         let reason = gone.blocked_reason.unwrap();
         assert!(reason.contains("not answered since 2027-01-15T07:00:00Z") && reason.contains("08:00:00Z"), "{reason}");
-        let skewed = Seen { skew: Some("fast by 3h".to_owned()), ..seen(80) };
-        let reason = progress.gone(since, CLOCK, Some(&skewed)).blocked_reason.unwrap();
+        let skewed = Found { skew: Some("fast by 3h".to_owned()), ..seen(80) };
+        let reason = progress.gone(since, CLOCK, &skewed).blocked_reason.unwrap();
         assert!(reason.contains("clock, which says") && reason.contains("fast by 3h"), "{reason}");
     }
 
@@ -236,6 +239,6 @@ mod tests {
     fn bridges_are_advised_only_where_they_work() {
         let mut progress = Progress::new(Instant::now(), Duration::ZERO, false);
         let reason = progress.judge(Instant::now(), CLOCK, &seen(0)).blocked_reason.unwrap();
-        assert!(!reason.contains("configure bridges"), "{reason}");
+        assert!(!reason.contains("bridge add"), "{reason}");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
@@ -161,8 +162,8 @@ impl Machine for Identity {
         Input::ClockSet(step)
     }
 
-    fn network_back() -> Option<Input> {
-        Some(Input::NetworkBack)
+    fn network_back(gone: Duration) -> Option<Input> {
+        Some(Input::NetworkBack(gone))
     }
 
     fn disk_low(low: bool) -> Input {
