@@ -124,7 +124,9 @@ fn a_first_start_asks_for_a_name_until_it_is_allowed_and_says_which_are() {
     terminal.sees("Passphrase: ");
     terminal.types("");
     terminal.sees("alice is reachable as alice@");
-    terminal.sees("runepeer passphrase add");
+    // Standard output and standard error are written by two threads.
+    let told = || terminal.shown().contains("runepeer passphrase add").then_some(());
+    support::wait_for("the word on the missing passphrase", support::programs::PATIENCE, told);
     assert!(!terminal.shown().contains("Tor's directory"), "it did not take long");
     machine.down(terminal);
 }
