@@ -6,6 +6,7 @@ use crate::base::Onion;
 use crate::base::limits::HEADER_BYTES;
 
 use super::super::headers::{self, Field};
+use super::super::names;
 use super::fields::{push, utc};
 use super::ids;
 use super::people;
@@ -36,6 +37,8 @@ impl Cleaner<'_> {
     /// With addresses in the place of petnames, the header would be longer than the part of it that is read.
     pub(super) fn forwarded(&self, header: &[u8], out: &mut Vec<u8>) -> Result<(), OutgoingError> {
         let start = out.len();
+        // Received mail has the user's names in it.
+        let header = &*names::as_signed(header);
         let named = |name: &str| headers::fields(header).find(|field| field.is(name));
         for name in ALLOWED {
             let Some(field) = named(name) else { continue };

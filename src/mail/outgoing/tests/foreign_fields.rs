@@ -132,7 +132,15 @@ fn a_display_name_that_is_a_petname_does_not_leave() {
     }
     // The author's own name is no secret, and a forwarded message names people as little as an answer.
     assert!(text(&format!("{}\r\nx\r\n", head())).contains(&format!("From: Alice <{}>", own())));
-    let inner = format!("Content-Type: message/rfc822\r\n\r\nFrom: \"bobby\" <{bob}>\r\nX-Signed-From: {bob}\r\n\r\nx");
-    let message = clean("mixed", &[&inner]);
-    assert!(message.contains(&format!("\r\nFrom: {bob}\r\n")) && !message.contains("bobby"), "{message}");
+    let stranger = "dan@example.org";
+    for (fields, sent) in [
+        (format!("From: \"bobby\" <{bob}>"), format!("From: {bob}")),
+        // Received mail says what its author wrote.
+        (format!("From: \"bobby\" <{bob}>\r\nX-Signed-From: Robert <{bob}>"), format!("From: Robert <{bob}>")),
+        (format!("From: \"boss\" <{stranger}>\r\nX-Signed-From: {stranger}"), format!("From: {stranger}")),
+    ] {
+        let message = clean("mixed", &[&format!("Content-Type: message/rfc822\r\n\r\n{fields}\r\n\r\nx")]);
+        assert!(message.contains(&format!("\r\n{sent}\r\n")), "{message}");
+        assert!(!message.contains("bobby") && !message.contains("boss") && !message.contains("X-Signed"), "{message}");
+    }
 }
