@@ -27,7 +27,7 @@ pub(super) fn network(status: &Status) -> Finding {
                 "tor",
                 format!("{since}{reason} (this machine's clock says {})", status.clock),
                 "see whether other programs on this machine reach the internet. If they do not, mend that connection, and this \
-                 node goes on by itself; if they do, Tor is blocked here: take another network, or bridges",
+                 node goes on by itself; if they do, Tor is blocked here: take another network, or a bridge (runepeer bridge add)",
             )
         }
     }
