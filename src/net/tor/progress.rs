@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(progress.judge(start + limit, CLOCK, &seen(15)).state, TransportState::Bootstrapping);
         let blocked = progress.judge(start + limit * 3 / 2, CLOCK, &seen(15));
         assert_eq!((blocked.state, blocked.percent), (TransportState::Blocked, 15));
-        assert!(blocked.blocked_reason.unwrap().contains("bridges"));
+        assert!(blocked.blocked_reason.unwrap().contains("bridge add"));
         // Alternating between two values still counts as a stall.
         assert_eq!(progress.judge(start + limit * 3 / 2, CLOCK, &seen(10)).state, TransportState::Blocked);
         assert_eq!(progress.judge(start + limit * 2, CLOCK, &seen(40)).state, TransportState::Bootstrapping);
