@@ -120,7 +120,7 @@ fn a_wrong_passphrase_is_remembered_without_it() {
     let wrong = peers.path().join("wrong");
     std::fs::write(&wrong, "canary-passphrase\n").unwrap();
     up_fails(&alice, &["--passphrase-file", wrong.to_str().unwrap()], 5, "passphrase is wrong");
-    let parts = ["the passphrase is wrong", "it cannot be recovered"];
+    let parts = ["the passphrase is wrong", "cannot be recovered"];
     status_says(&alice, 3, &parts);
     says(&alice, "daemon", "failed", &parts);
     let noted = std::fs::read_to_string(alice.data().join("failed-start.json")).unwrap();

@@ -56,8 +56,8 @@ impl Finding {
             State::Warning => "! ",
             State::Failed => "x ",
         };
-        let cure = self.cure.iter().map(|cure| format!("\n     {cure}"));
-        format!("{mark} {}: {}{}", self.check, self.found.trim_end(), cure.collect::<String>())
+        let lines = self.found.trim_end().lines().chain(self.cure.as_deref());
+        format!("{mark} {}: {}", self.check, lines.collect::<Vec<_>>().join("\n     "))
     }
 }
 

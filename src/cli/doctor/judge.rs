@@ -15,8 +15,7 @@ const MIB: u64 = limits::MIB as u64;
 /// A clock is wrong that is behind what was written before by more than this.
 const BEHIND: Duration = Duration::from_secs(300);
 /// How to set the clock.
-const SET_CLOCK: &str = "set the right date, time and time zone, for example with: timedatectl set-ntp true; then start again: runepeer down, \
-     then runepeer up";
+const SET_CLOCK: &str = "set the right date, time and time zone, for example with: timedatectl set-ntp true";
 
 /// The findings of everything that was looked at.
 pub(super) fn judge(seen: &Seen, local: &Local) -> Vec<Finding> {

@@ -169,6 +169,7 @@ fn where_nothing_is_wrong_everything_is_ok_in_one_line() {
     assert_eq!(checks, all);
     assert!(findings.iter().all(|finding| finding.words().lines().count() == 1));
     assert_eq!(Finding::failed("disk", "it is full\n", "make room").words(), "x  disk: it is full\n     make room");
+    assert_eq!(Finding::failed("config", "a\nb\n", "mend it").words(), "x  config: a\n     b\n     mend it");
     assert_eq!(Finding::warning("disk", "it is full", "make room").words(), "!  disk: it is full\n     make room");
     assert_eq!(Finding::ok("disk", "there is room").words(), "ok disk: there is room");
 }

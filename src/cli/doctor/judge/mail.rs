@@ -83,6 +83,7 @@ fn port(port: &Port) -> Finding {
     let another = format!("write another one into config.toml ({setting}, port 0 is any free one)");
     match answer {
         Answer::Greets => Finding::ok("ports", format!("{what} answers at {at}")),
+        Answer::Free if at.ends_with(":0") => Finding::ok("ports", format!("{what} takes any port that is free")),
         Answer::Free => Finding::ok("ports", format!("{at} is free for {what}")),
         Answer::Silent(why) => Finding::failed(
             "ports",
