@@ -83,6 +83,8 @@ fn outage(network: &TorNet, alice: &Node, bob: &Node, kind: Kind, lasts: Duratio
             let status = wait_for("the outage in status", notice, || gone(node));
             let reason = status["tor"]["blocked_reason"].as_str().unwrap().to_owned();
             assert!(reason.contains("has not answered since"), "{reason}");
+            let doctor = String::from_utf8_lossy(&node.run(&["doctor"]).stdout).into_owned();
+            assert!(doctor.contains("x  tor: gone since "), "{doctor}");
             assert_eq!(status["identities"][0]["reachable"], false);
         }
         eprintln!("{kind:?}: both nodes said so after {:?}", begun.elapsed());

@@ -35,7 +35,7 @@ pub(super) fn judge(seen: &Seen, local: &Local) -> Vec<Finding> {
         findings.push(network::network(status));
         findings.extend(network::addresses(status, local.now));
         findings.extend(network::carrier(status));
-        findings.extend(network::boxes(local));
+        findings.extend(network::boxes(status, local));
         findings.push(mail::tokens(status));
         findings.push(mail::queue(status));
     }

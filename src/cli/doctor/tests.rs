@@ -410,5 +410,7 @@ fn mail_programs_without_a_password_and_old_backups_are_said() {
     let old = Some("2026-12-01T08:00:00Z");
     says(&with(old, old), &local, "backup", State::Warning, &["45 days old", "backup create"]);
     let nobody = Status { identities: vec![], listen: None, ..well() };
-    assert_eq!(found(&up(nobody), &local, "backup"), [], "a carrier without a mailbox needs none");
+    let nobody = up(nobody);
+    assert_eq!(found(&nobody, &local, "backup"), [], "a carrier without a mailbox needs none");
+    assert_eq!(found(&nobody, &Local { boxes: vec![], ..local }, "box"), [], "and no box");
 }

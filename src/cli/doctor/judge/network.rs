@@ -116,7 +116,10 @@ pub(super) fn carrier(status: &Status) -> Option<Finding> {
 }
 
 /// The boxes that this node rents.
-pub(super) fn boxes(local: &Local) -> Vec<Finding> {
+pub(super) fn boxes(status: &Status, local: &Local) -> Vec<Finding> {
+    if status.identities.is_empty() {
+        return Vec::new();
+    }
     if local.boxes.is_empty() {
         let none = "none is rented; while this node is off, mail for it waits at its senders (runepeer carrier add)";
         return vec![Finding::ok("box", none)];
