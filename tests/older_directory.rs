@@ -33,18 +33,7 @@ const FOLDER: &str = "\"Reisen/Z&APw-rich\"";
 /// What lies in the carrier for the box whose keys are kept.
 const HELD: &[u8] = b"Subject: held since the earlier version\r\n\r\nIt is still here.\r\n";
 /// Members of answers that say how things stand at the moment.
-const PASSING: [&str; 10] = [
-    "clock",
-    "gone_since",
-    "failing_since",
-    "problem",
-    "reachable",
-    "connected",
-    "attempts",
-    "next_at",
-    "last_error",
-    "checked_at",
-];
+const PASSING: [&str; 6] = ["reachable", "connected", "attempts", "next_at", "last_error", "checked_at"];
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/older_directory").join(name)
@@ -96,6 +85,23 @@ fn login() -> Login {
     Login { user: text("user"), password: text("password") }
 }
 
+/// The value without the members that the earlier version did not have.
+fn as_then(now: Value, then: &Value) -> Value {
+    match (now, then) {
+        (Value::Object(now), Value::Object(then)) => {
+            let known = now.into_iter().filter_map(|(key, value)| {
+                let before = then.get(&key)?;
+                Some((key, as_then(value, before)))
+            });
+            Value::Object(known.collect())
+        }
+        (Value::Array(now), Value::Array(then)) if now.len() == then.len() => {
+            Value::Array(now.into_iter().zip(then).map(|(now, then)| as_then(now, then)).collect())
+        }
+        (now, _) => now,
+    }
+}
+
 /// Everything is there as the earlier version showed it.
 fn compare(node: &Node, login: &Login) {
     let transcript = read("imap.txt");
@@ -105,7 +111,7 @@ fn compare(node: &Node, login: &Login) {
     let said = read("cli.json").replace("\"drops\":", "\"boxes\":");
     let said: Map<String, Value> = serde_json::from_str(&said).unwrap();
     for (command, then) in said {
-        assert_eq!(said_now(node, &command), then, "runepeer {command}");
+        assert_eq!(as_then(said_now(node, &command), &then), then, "runepeer {command}");
     }
 }
 
