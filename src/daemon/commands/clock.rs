@@ -90,6 +90,11 @@ mod tests {
     }
 
     #[test]
+    fn the_words_with_which_tor_names_the_clock_are_those_of_the_transport() {
+        assert!(include_str!("../../net/tor/progress.rs").contains(TOR_SAYS));
+    }
+
+    #[test]
     fn what_tor_says_of_the_clock_comes_first_and_what_it_says_of_other_things_does_not() {
         let late = || [with_password(NOW.plus(BEHIND * 2))].into_iter();
         let skew = "Tor does not accept this machine's clock, which says 2027-01-15T08:00:00Z (slow by around 3h)";
