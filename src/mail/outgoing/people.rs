@@ -279,6 +279,7 @@ mod tests {
             format!("alice+work@{own_onion}"),
             "alice@rune.internal".into(),
             "ALICE@Rune.Internal".into(),
+            "alice".into(),
         ] {
             assert!(is_own(&address, &own), "{address}");
         }
@@ -287,7 +288,7 @@ mod tests {
             format!("alicia@{own_onion}"),
             "bob@rune.internal".into(),
             "alice@rune.external".into(),
-            "alice".into(),
+            "alicia".into(),
             "alice@x@rune.internal".into(),
         ] {
             assert!(!is_own(&address, &own), "{address}");
