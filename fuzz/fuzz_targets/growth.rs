@@ -42,7 +42,7 @@ fuzz_target!(|input: (&[u8], &[u8], &[u8])| {
         });
         holds("json", &input, to_json);
         let message = [format!("From: {own}\r\n").as_bytes(), input.as_slice()].concat();
-        let (steps, _) = meter::work(|| outgoing::prepare(&message, &own, NOW, &resolve, &mut SeededRng::new(1)));
+        let (steps, _) = meter::work(|| outgoing::prepare(&message, &own, NOW, &resolve, &|_| None, &mut SeededRng::new(1)));
         let most = PREPARING_STEPS_PER_BYTE * message.len() as u64 + 10_000;
         assert!(steps <= most, "preparing: {steps} steps for {} bytes", message.len());
     }

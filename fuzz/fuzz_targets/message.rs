@@ -29,11 +29,11 @@ fuzz_target!(|data: &[u8]| {
     // Each ends with an empty line, and the last field may get its line end.
     assert!(chosen + others <= header.len() + 6);
 
-    let ready = outgoing::prepare(data, &own, NOW, &|_| None, &mut SeededRng::new(1));
+    let ready = outgoing::prepare(data, &own, NOW, &|_| None, &|_| None, &mut SeededRng::new(1));
     if let Ok(prepared) = ready {
         assert!(outgoing::has_strict_lines(&prepared.message));
         // Once made ready, nothing more is to be done.
-        let again = outgoing::prepare(&prepared.message, &own, NOW, &|_| None, &mut SeededRng::new(2));
+        let again = outgoing::prepare(&prepared.message, &own, NOW, &|_| None, &|_| None, &mut SeededRng::new(2));
         assert_eq!(again.map(|again| again.message), Ok(prepared.message));
     }
     let context = JsonContext { from: &own, to: &own, date: NOW, message_id: "<1@example.org>".to_owned() };

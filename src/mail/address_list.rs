@@ -270,6 +270,30 @@ fn divide(spec: Text, at_sign: Option<usize>) -> (Text, Option<Text>) {
     }
 }
 
+/// An address in the form that every program reads alike; `None` where it has none, or no domain.
+pub(super) fn written(local: &[u8], domain: &[u8]) -> Option<String> {
+    let domain = std::str::from_utf8(domain).ok().filter(|domain| is_host(domain.as_bytes()))?;
+    Some(format!("{}@{domain}", local_part(local)?))
+}
+
+/// Whether this is the name of a host, in ASCII.
+pub(super) fn is_host(domain: &[u8]) -> bool {
+    !domain.is_empty() && domain.iter().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(byte))
+}
+
+/// The part before `@`, in quotes where it needs them.
+pub(super) fn local_part(local: &[u8]) -> Option<String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~.".contains(&byte);
+    let text =
+        std::str::from_utf8(local).ok().filter(|text| !text.is_empty() && !text.chars().any(char::is_control))?;
+    Some(if text.bytes().all(plain) { text.to_owned() } else { quoted(text) })
+}
+
+/// A text as a quoted string.
+pub(super) fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
 /// `addr-spec` or `[phrase] <addr-spec>`, one or more with commas between: nothing that two programs could
 /// read differently.
 pub(super) fn strict_mailboxes(value: &[u8]) -> Option<Vec<String>> {
@@ -402,6 +426,30 @@ mod tests {
         assert_eq!(places(b"T : <a@x>;"), [(0..3, 0..3), (4..9, 5..8), (10..10, 10..10)]);
         assert_eq!(places(b"T: a@x"), [(0..2, 0..2), (3..6, 3..6), (6..6, 6..6)]);
         assert_eq!(places(b"<a@x"), [(0..4, 1..4)], "without its end");
+    }
+
+    #[test]
+    fn the_part_before_the_at_sign_is_in_quotes_where_it_needs_them() {
+        for (local, expected) in [
+            ("a.b+c", Some("a.b+c")),
+            ("a b", Some("\"a b\"")),
+            ("a\"b", Some("\"a\\\"b\"")),
+            ("a@b", Some("\"a@b\"")),
+            ("\u{e4}", Some("\"\u{e4}\"")),
+            ("", None),
+            ("a\tb", None),
+        ] {
+            assert_eq!(local_part(local.as_bytes()).as_deref(), expected, "{local:?}");
+        }
+        assert_eq!(local_part(&[0xff]), None);
+    }
+
+    #[test]
+    fn an_address_without_a_host_is_not_written() {
+        assert_eq!(written(b"a b", b"x.Y-1").as_deref(), Some("\"a b\"@x.Y-1"));
+        for (local, domain) in [("", "x"), ("a", ""), ("a", "x y"), ("a", "[1]"), ("a", "\u{e4}"), ("a\tb", "x")] {
+            assert_eq!(written(local.as_bytes(), domain.as_bytes()), None, "{local} {domain}");
+        }
     }
 
     #[test]

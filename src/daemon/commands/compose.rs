@@ -56,7 +56,9 @@ pub(in crate::daemon) fn submission(
     })
     .map_err(|error| usage(&error))?;
     let message = if important { [b"Importance: high\r\n", composed.as_slice()].concat() } else { composed };
-    let prepared = outgoing::prepare(&message, own, now, &resolve, &mut OsRng).map_err(|error| usage(&error))?;
+    let petname_of = |address: &Address| snapshot.book.petname_of(address).map(str::to_owned);
+    let prepared = outgoing::prepare(&message, own, now, &resolve, &petname_of, &mut OsRng);
+    let prepared = prepared.map_err(|error| usage(&error))?;
     Ok(Submission {
         recipients: to,
         visible: prepared.visible,

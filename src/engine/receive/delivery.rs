@@ -20,7 +20,8 @@ use crate::base::ids::Fingerprint;
 use crate::base::limits;
 use crate::base::{BodyId, ContactId, SessionId, Timestamp};
 use crate::mail::mail_json::{self, JsonContext};
-use crate::mail::{Address, Content, ContentError, ContentKind, headers, names, strict};
+use crate::mail::names::{self, Named};
+use crate::mail::{Address, Content, ContentError, ContentKind, headers, strict};
 use crate::wire::{Importance, Status, digest};
 
 use crate::engine::context::{Context, Owner, Room, Signal};
@@ -31,7 +32,7 @@ use crate::engine::io::{CommitError, Draft, Effect, NewBody, Opened, Refusal};
 use crate::engine::receive::rates::Charges;
 use crate::engine::receive::{AfterCommit, InFlight, Receive, ReceiveRooms};
 use crate::engine::session::{Delivery, SendParams, Sender, Ticket};
-use crate::engine::state::book::{Book, Contact, ContactStatus};
+use crate::engine::state::book::{Contact, ContactStatus};
 use crate::engine::state::boxes::ReceiptPolicy;
 use crate::engine::state::forwarding::ObjectHash;
 use crate::engine::state::mailbox::{Flags, Folder, FolderRole, NamedFlags, NewMessage};
@@ -249,7 +250,9 @@ impl Receive {
         };
         let message = message.filter(|message| message.len() <= limits::MESSAGE_BYTES && is_from(message, author));
         let Some(message) = message else { return self.finish(arrival, Status::ContentRefused) };
-        let message = names::local(&message, &|address| petname_of(cx.state.book(), address));
+        let named = names::local(&message, &|address| cx.state.book().petname_of(address).map(str::to_owned));
+        let Some(Named { message, is_restorable }) = named else { return self.finish(arrival, Status::ContentRefused) };
+        let evidence = evidence.filter(|_| is_restorable);
         let folder = folder_for(cx, &arrival.to, author).filter(|folder| has_room(folder));
         let folder = folder.map(|folder| folder.id);
         let uid = folder.and_then(|folder| cx.reserve_uid(folder));
@@ -363,14 +366,6 @@ fn receipt_for(state: &State, content: &Content, author: &Contact) -> Option<Rec
     let given = author.status == ContactStatus::Confirmed && state.boxes().told(author.id) != ReceiptPolicy::Nothing;
     let receipt = content.receipt.filter(|_| is_mail && given)?;
     Some(Record::Boxes(BoxRecord::ReceiptsDue { contact: author.id, receipts: vec![receipt] }))
-}
-
-/// The name that the user gave to the contact at this address. The message keeps it: under a UID stands the same
-/// message for ever.
-fn petname_of(book: &Book, address: &Address) -> Option<String> {
-    let contact = book.by_onion(address.onion())?;
-    let is_theirs = contact.address.without_folder() == address.without_folder();
-    is_theirs.then(|| contact.petname.clone())
 }
 
 fn converted(cx: &Context<'_>, content: &Content, author: &Contact) -> Option<Vec<u8>> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::base::{ContentId, Timestamp};
+use crate::base::{ContentId, Timestamp, limits};
 use crate::mail::{Content, ContentKind, names};
 use crate::wire::{Claim, Command, Importance, Message, Send};
 
@@ -35,7 +35,7 @@ fn knock(world: &mut World, to: &str, object: &[u8]) -> String {
         .collect::<Vec<_>>();
     bytes.extend_from_slice(object);
     world.input(ALICE, Input::Received(session, bytes));
-    world.pass(crate::base::limits::WIRE_ANSWER);
+    world.pass(limits::WIRE_ANSWER);
     world.input(ALICE, Input::Closed(session));
     world.replies.iter().map(|(_, text)| text.as_str()).collect()
 }
@@ -119,6 +119,28 @@ fn mail_shows_the_names_that_the_user_gave_and_keeps_them() {
     let contact = world.nodes[ALICE].published.book.by_petname("bob").unwrap().id;
     world.request(ALICE, Request::RemoveContact(contact)).unwrap();
     assert_eq!(world.texts(ALICE, FolderRole::Inbox), [shown]);
+    world.check();
+}
+
+#[test]
+fn mail_whose_header_has_no_room_for_names_shows_addresses_alone_or_is_refused() {
+    let mut world = friends();
+    let (alice, bob, soon) = (world.address(ALICE), world.address(BOB), world.now.plus(DAY));
+    let message = |fill: &str| format!("{fill}From: Carol <{bob}>\r\nSubject: x\r\n\r\nbody\r\n").into_bytes();
+    let object = sealed(&world, BOB, ALICE, soon, message(&"Resent-To: x <a@b>\r\n".repeat(900)));
+    assert!(knock(&mut world, &alice, &object).contains("202"));
+    let shown = world.texts(ALICE, FolderRole::Inbox).remove(0);
+    let bare = message(&"Resent-To: <a@b>\r\n".repeat(900));
+    assert_eq!(shown, String::from_utf8(bare).unwrap().replace("Carol ", ""));
+    // A list without spaces grows where its lines are folded, and has no room for that at the bound.
+    for (room, arrived) in [(1000, 2), (0, 2)] {
+        let count = (limits::HEADER_BYTES - message("").len() - room) / 4 - 4;
+        let mut submission = world.submission(BOB, ALICE, "x");
+        submission.message = message(&format!("To: x <a@b>{}\r\n", ",a@b".repeat(count))).into();
+        world.request(BOB, Request::Submit(submission)).unwrap();
+        world.run();
+        assert_eq!(world.messages(ALICE, FolderRole::Inbox).len(), arrived, "{room}");
+    }
     world.check();
 }
 
@@ -207,10 +229,7 @@ fn strangers_who_stay_are_bounded_and_keep_nobody_out() {
         world.accept(ALICE);
     }
     world.run();
-    assert_eq!(
-        world.nodes[ALICE].identity.rooms.receive.inbound().len(),
-        crate::base::limits::UNAUTHENTICATED_SESSIONS
-    );
+    assert_eq!(world.nodes[ALICE].identity.rooms.receive.inbound().len(), limits::UNAUTHENTICATED_SESSIONS);
     // A contact can be made while they are still there.
     world.introduce(ALICE, BOB);
     assert!(world.contact(ALICE, BOB).is_some());
@@ -219,7 +238,7 @@ fn strangers_who_stay_are_bounded_and_keep_nobody_out() {
 #[test]
 fn strangers_who_hold_every_session_keep_no_contact_out() {
     let mut world = friends();
-    for _ in 0..crate::base::limits::SESSIONS {
+    for _ in 0..limits::SESSIONS {
         world.accept(ALICE);
     }
     world.run();

@@ -19,6 +19,7 @@ use crate::gateway::account::Account;
 use crate::gateway::pacer::TurnedAway;
 use crate::gateway::places::Place;
 use crate::gateway::uploads::Upload;
+use crate::mail::Address;
 use crate::mail::outgoing::{self, Prepared};
 
 const CHUNK: usize = 16 * 1024;
@@ -224,8 +225,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
             move || {
                 let config = &shared.config;
                 let resolve = |name: &str| (config.resolve)(account.as_ref(), name).ok();
-                let mut rng = (config.rng)();
-                outgoing::prepare(&message, &account.address(), (config.clock)(), &resolve, rng.as_mut())
+                let snapshot = account.snapshot().borrow().clone();
+                let petname_of = |address: &Address| snapshot.book.petname_of(address).map(str::to_owned);
+                let (now, mut rng) = ((config.clock)(), (config.rng)());
+                outgoing::prepare(&message, &account.address(), now, &resolve, &petname_of, rng.as_mut())
             }
         };
         let prepared = if large { tokio::task::spawn_blocking(prepare).await } else { Ok(prepare()) };

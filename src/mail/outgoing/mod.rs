@@ -24,6 +24,7 @@ use crate::base::{Rng, Timestamp};
 use super::Address;
 use super::address::PETNAME_DOMAIN;
 use super::headers::{self, FromError};
+use super::names::PetnameOf;
 use super::strict::{self, Ambiguity};
 use super::structure;
 
@@ -100,7 +101,8 @@ pub enum OutgoingError {
 }
 
 /// Prepares a submitted message for its signature. `resolve` gives the address of a petname, as `name@rune.internal` or
-/// alone; the random bytes are for a missing Message-ID, Content-Ids and boundaries.
+/// alone, if mail may go there; `petname_of` gives the petname of everybody in the address book, because no petname
+/// leaves. The random bytes are for a missing Message-ID, Content-Ids and boundaries.
 ///
 /// # Errors
 /// [`OutgoingError`]; nothing was sent.
@@ -109,6 +111,7 @@ pub fn prepare(
     own: &Address,
     now: Timestamp,
     resolve: &dyn Fn(&str) -> Option<Address>,
+    petname_of: PetnameOf<'_>,
     rng: &mut dyn Rng,
 ) -> Result<Prepared, OutgoingError> {
     let message = &*lines::unified(message);
@@ -117,7 +120,7 @@ pub fn prepare(
     strict::check_header(message)?;
     check_author(message, own)?;
     let (header, _) = headers::split(message);
-    let people = People { own, resolve };
+    let people = People { own, resolve, petname_of };
     let own_hosts = OwnHosts::of(header);
     let top = fields::top(header, &people, &own_hosts, now, rng)?;
     let mut prepared = Vec::with_capacity(message.len() + message.len() / 32 + 1024);
@@ -141,7 +144,7 @@ pub fn undisclosed(message: &[u8], own: &Address, rng: &mut dyn Rng) -> Result<V
             copy.extend_from_slice(field.raw);
         }
     }
-    let people = People { own, resolve: &|_| None };
+    let people = People { own, resolve: &|_| None, petname_of: &|_| None };
     let own_hosts = OwnHosts::of(&[]);
     let known = [own.onion()].into();
     let mut cleaner = Cleaner { people, own_hosts, known, rng, ids: ContentIds::new(), parts: 0 };

@@ -8,7 +8,9 @@ use crate::base::{Onion, meter};
 
 use super::super::Address;
 use super::super::address::PETNAME_DOMAIN;
+use super::super::address_list::{self, local_part, quoted};
 use super::super::headers::{self, Entry, Field, Mailbox};
+use super::super::names::PetnameOf;
 use super::super::readable;
 use super::super::strict::Ambiguity;
 use super::OutgoingError;
@@ -54,6 +56,8 @@ fn as_written(mailbox: &Mailbox) -> Option<String> {
 pub(super) struct People<'a> {
     pub(super) own: &'a Address,
     pub(super) resolve: &'a dyn Fn(&str) -> Option<Address>,
+    /// Names everybody in the address book, whether or not mail may go there.
+    pub(super) petname_of: PetnameOf<'a>,
 }
 
 impl People<'_> {
@@ -115,15 +119,17 @@ impl People<'_> {
         address.is_some_and(|address| self.is_petname(mailbox, &address))
     }
 
-    /// Whether an entry's display name is the petname of the contact at this address.
+    /// Whether an entry's display name is the petname of the contact at this address, perhaps with a folder. Case does not
+    /// matter.
     fn is_petname(&self, mailbox: &Mailbox, address: &Address) -> bool {
         let Mailbox::Address { name: Some(name), .. } = mailbox else { return false };
         if address.without_folder() == self.own.without_folder() {
             return false;
         }
+        let Some(petname) = (self.petname_of)(address) else { return false };
         let name = readable::of_value(name);
-        let named = (self.resolve)(&format!("{}@{PETNAME_DOMAIN}", name.trim()));
-        named.is_some_and(|named| named.without_folder() == address.without_folder())
+        let (name, petname) = (name.trim().to_lowercase(), petname.to_lowercase());
+        name == petname || name.rsplit_once('+').is_some_and(|(name, _)| name == petname)
     }
 
     /// The address that this name at `rune.internal` means.
@@ -171,18 +177,10 @@ fn is_onion(domain: &str) -> bool {
     domain.to_ascii_lowercase().trim_end_matches('.').ends_with(".onion")
 }
 
-/// The part before `@`, in quotes where it needs them.
-fn local_part(local: &[u8]) -> Option<String> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~.".contains(&byte);
-    let text =
-        std::str::from_utf8(local).ok().filter(|text| !text.is_empty() && !text.chars().any(char::is_control))?;
-    Some(if text.bytes().all(plain) { text.to_owned() } else { quoted(text) })
-}
-
 /// A mailbox as we write it; `None` where some programs could not read the address.
 fn mailbox(name: Option<Vec<u8>>, address: &str) -> Option<String> {
     let (_, domain) = address.rsplit_once('@')?;
-    if domain.is_empty() || !domain.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte)) {
+    if !address_list::is_host(domain.as_bytes()) {
         return None;
     }
     let name = name.filter(|name| !has_petname(name)).and_then(|name| String::from_utf8(name).ok());
@@ -192,10 +190,6 @@ fn mailbox(name: Option<Vec<u8>>, address: &str) -> Option<String> {
     let plain = |c: char| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~ ".contains(c);
     let bare = name.chars().all(plain) && name.trim() == name && !name.contains("  ");
     Some(format!("{} <{address}>", if bare { name } else { quoted(&name) }))
-}
-
-fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 #[cfg(test)]
@@ -244,22 +238,6 @@ mod tests {
     }
 
     #[test]
-    fn the_part_before_the_at_sign_is_in_quotes_where_it_needs_them() {
-        for (local, expected) in [
-            ("a.b+c", Some("a.b+c")),
-            ("a b", Some("\"a b\"")),
-            ("a\"b", Some("\"a\\\"b\"")),
-            ("a@b", Some("\"a@b\"")),
-            ("\u{e4}", Some("\"\u{e4}\"")),
-            ("", None),
-            ("a\tb", None),
-        ] {
-            assert_eq!(local_part(local.as_bytes()).as_deref(), expected, "{local:?}");
-        }
-        assert_eq!(local_part(&[0xff]), None);
-    }
-
-    #[test]
     fn a_host_is_an_onion_by_its_end() {
         for host in ["a.onion", "A.ONION", "b.a.onion", "a.onion.", "a.onion.."] {
             assert!(is_onion(host), "{host}");
@@ -300,11 +278,11 @@ mod tests {
         let own: Address = format!("alice@{}", Onion::from_public_key([1; 32])).parse().unwrap();
         let friend: Address = format!("alice@{}", Onion::from_public_key([2; 32])).parse().unwrap();
         let resolve = |name: &str| (name == "alice@rune.internal").then(|| friend.clone());
-        let people = People { own: &own, resolve: &resolve };
+        let people = People { own: &own, resolve: &resolve, petname_of: &|_| None };
         assert_eq!(people.of_petname("alice@rune.internal", true), Some(own.clone()));
         assert_eq!(people.of_petname("alice@rune.internal", false), Some(friend.clone()));
         assert_eq!(people.of_petname("bob@rune.internal", true), None);
-        let people = People { own: &own, resolve: &|_| None };
+        let people = People { own: &own, resolve: &|_| None, petname_of: &|_| None };
         assert_eq!(people.of_petname("alice@rune.internal", false), Some(own.clone()));
     }
 }

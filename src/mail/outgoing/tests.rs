@@ -36,13 +36,23 @@ fn resolve(name: &str) -> Option<Address> {
     }
 }
 
+/// Mallory is in the book too, and no mail may go there.
+fn mallory() -> Address {
+    format!("mallory@{}", onion(4)).parse().unwrap()
+}
+
+fn petname_of(address: &Address) -> Option<String> {
+    let book = [(bob(), "bobby"), (carol(), "caro"), (mallory(), "pest")];
+    book.into_iter().find_map(|(known, name)| (known == address.without_folder()).then(|| name.to_owned()))
+}
+
 fn run(message: &str) -> Result<Prepared, OutgoingError> {
-    prepare(message.as_bytes(), &own(), now(), &resolve, &mut SeededRng::new(1))
+    prepare(message.as_bytes(), &own(), now(), &resolve, &petname_of, &mut SeededRng::new(1))
 }
 
 fn text(message: &str) -> String {
     let first = run(message).unwrap();
-    let again = prepare(&first.message, &own(), now(), &resolve, &mut SeededRng::new(2)).unwrap();
+    let again = prepare(&first.message, &own(), now(), &resolve, &petname_of, &mut SeededRng::new(2)).unwrap();
     assert_eq!(
         String::from_utf8_lossy(&again.message),
         String::from_utf8_lossy(&first.message),
@@ -558,7 +568,7 @@ proptest! {
         let message = format!("{}To: {list}\r\nCc: {list}\r\n{}", head(), multipart("mixed", &[&forwarded]));
         if let Ok(prepared) = run(&message) {
             prop_assert!(!String::from_utf8(prepared.message.clone()).unwrap().contains("rune.internal"));
-            let again = prepare(&prepared.message, &own(), now(), &resolve, &mut SeededRng::new(2));
+            let again = prepare(&prepared.message, &own(), now(), &resolve, &petname_of, &mut SeededRng::new(2));
             prop_assert_eq!(again.map(|again| again.message), Ok(prepared.message));
         }
     }
@@ -574,7 +584,7 @@ proptest! {
         files(&before.root, message.as_bytes(), &mut written);
         files(&after.root, &prepared, &mut sent);
         prop_assert_eq!(written, sent);
-        let again = prepare(&prepared, &own(), now(), &resolve, &mut SeededRng::new(2));
+        let again = prepare(&prepared, &own(), now(), &resolve, &petname_of, &mut SeededRng::new(2));
         prop_assert_eq!(again.map(|again| again.message), Ok(prepared));
     }
 
@@ -582,7 +592,7 @@ proptest! {
     fn bytes_are_prepared_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let mut message = head().into_bytes();
         message.extend(bytes);
-        if let Ok(prepared) = prepare(&message, &own(), now(), &|_| None, &mut SeededRng::new(1)) {
+        if let Ok(prepared) = prepare(&message, &own(), now(), &|_| None, &|_| None, &mut SeededRng::new(1)) {
             prop_assert_eq!(strict::check(&prepared.message), Ok(()));
         }
     }

@@ -68,7 +68,7 @@ impl fmt::Debug for Index {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::state::book::{Book, ContactChange};
+    use crate::engine::state::book::{Book, ContactChange, ContactStatus};
     use crate::engine::tests::samples::known as contact;
     use crate::mail::LocalPart;
 
@@ -124,5 +124,20 @@ mod tests {
         assert_eq!(read, book);
         assert_eq!(found(&read, &two, "bob"), [true; 3], "what was written and read knows the same");
         assert!(book.add(&contact(1, "dave")));
+    }
+
+    #[test]
+    fn an_address_has_its_petname_whatever_the_status_and_the_folder() {
+        let mut book = Book::default();
+        let mallory = contact(1, "Mallory");
+        assert!(book.add(&mallory));
+        let at = |local: &str| format!("{local}@{}", mallory.address.onion()).parse().unwrap();
+        let own = mallory.address.local().as_str();
+        for status in [ContactStatus::Confirmed, ContactStatus::Request, ContactStatus::Blocked] {
+            book.change(mallory.id, &ContactChange::Status(status));
+            assert_eq!(book.petname_of(&at(own)), Some("Mallory"));
+            assert_eq!(book.petname_of(&at(&format!("{own}+work"))), Some("Mallory"));
+            assert_eq!(book.petname_of(&at("somebody")), None);
+        }
     }
 }

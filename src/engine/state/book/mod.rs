@@ -312,6 +312,12 @@ impl Book {
         self.contact(self.index.named(petname)?)
     }
 
+    /// The petname of the contact at this address, with any folder and whatever its status.
+    pub fn petname_of(&self, address: &Address) -> Option<&str> {
+        let contact = self.by_onion(address.onion())?;
+        (contact.address.without_folder() == address.without_folder()).then_some(contact.petname.as_str())
+    }
+
     /// The contact and the address that a text means: a full address (with `+folder`), `petname@rune.internal` or a
     /// bare petname. Only contacts that may receive mail.
     pub fn resolve(&self, text: &str) -> Result<(&Arc<Contact>, Address), Unaddressable> {

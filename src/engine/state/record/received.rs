@@ -19,7 +19,8 @@ records! {
         contact: ContactId,
         /// Its name among the duplicates.
         seen: ContentKey,
-        /// The signed content; `None` where the body is not what was signed (a converted JSON message).
+        /// The signed content; `None` where the body is not what was signed: a converted JSON message, or one whose header
+        /// had no room for the names that its author wrote.
         evidence: Option<Evidence>,
     }
     /// A card was verified and taken: makes or renews a contact and uses up the invitation, all at once or not at all.

@@ -1,6 +1,6 @@
 //! Fields that mail programs, servers and gateways write, and that a contact must not read.
 
-use super::{bob, carol, clean, head, own, text};
+use super::{bob, carol, clean, head, mallory, own, text};
 
 /// Each field with the fact that it would reveal.
 const FOREIGN: &[(&str, &str)] = &[
@@ -143,4 +143,22 @@ fn a_display_name_that_is_a_petname_does_not_leave() {
         assert!(message.contains(&format!("\r\n{sent}\r\n")), "{message}");
         assert!(!message.contains("bobby") && !message.contains("boss") && !message.contains("X-Signed"), "{message}");
     }
+}
+
+/// No mail may go to people who are blocked or wait for an answer, and they have petnames all the same.
+#[test]
+fn the_petname_of_somebody_to_whom_no_mail_may_go_does_not_leave() {
+    let (bob, mallory) = (bob(), mallory());
+    for written in [format!("\"pest\" <{mallory}>"), format!("{mallory} (PEST)"), format!("\"pest+x\" <{mallory}>")] {
+        let message = text(&format!("{}To: {bob}\r\nCc: {written}\r\n\r\nx\r\n", head()));
+        assert!(message.contains(&format!("\r\nCc: {mallory}\r\n")), "{written}: {message}");
+        for kept in [String::new(), format!("X-Signed-From: {mallory}\r\n")] {
+            let inner = format!("Content-Type: message/rfc822\r\n\r\nFrom: {written}\r\n{kept}\r\nx");
+            let message = clean("mixed", &[&inner]);
+            assert!(message.contains(&format!("\r\nFrom: {mallory}\r\n")), "{written}: {message}");
+        }
+    }
+    // What they are called by others is no secret of the user's.
+    let inner = format!("Content-Type: message/rfc822\r\n\r\nFrom: Mallory <{mallory}>\r\n\r\nx");
+    assert!(clean("mixed", &[&inner]).contains(&format!("\r\nFrom: Mallory <{mallory}>\r\n")));
 }

@@ -22,7 +22,11 @@ fn steps_of(message: &str, book: &BTreeMap<String, Address>) -> (u64, Result<Pre
         meter::steps(text.len() + CONTACTS.ilog2() as usize);
         book.get(text.strip_suffix("@rune.internal").unwrap_or(text)).cloned()
     };
-    meter::work(|| prepare(message.as_bytes(), &own(), now(), &resolve, &mut SeededRng::new(1)))
+    let petname_of = |address: &Address| {
+        meter::steps(address.to_string().len() + CONTACTS.ilog2() as usize);
+        petname_of(address)
+    };
+    meter::work(|| prepare(message.as_bytes(), &own(), now(), &resolve, &petname_of, &mut SeededRng::new(1)))
 }
 
 /// A message that repeats something `count` times.
