@@ -137,7 +137,7 @@ mod tests {
             book.change(mallory.id, &ContactChange::Status(status));
             assert_eq!(book.petname_of(&at(own)), Some("Mallory"));
             assert_eq!(book.petname_of(&at(&format!("{own}+work"))), Some("Mallory"));
-            assert_eq!(book.petname_of(&at("somebody")), None);
+            assert_eq!(book.petname_of(&at("another")), None);
         }
     }
 }
