@@ -286,7 +286,9 @@ pub const RETRY_MAX: Duration = Duration::from_secs(4000);
 pub const RETRY_OFFLINE: Duration = Duration::from_secs(30);
 /// For this long after our own network came back, a failed attempt is made again after [`RETRY_EAGER`].
 pub const EAGER_AFTER_RETURN: Duration = Duration::from_secs(3 * 60);
-/// Where it comes and goes, that is done again only this long after the last such time ended.
+/// Where it was gone for a shorter time than this, it may be a network that comes and goes.
+pub const SHORT_ABSENCE: Duration = Duration::from_secs(20);
+/// Then attempts are made so soon only this long after the last such time ended.
 pub const EAGER_AGAIN: Duration = Duration::from_secs(10 * 60);
 /// How long it may take until a network that is gone is noticed: dials fail meanwhile.
 pub const OUTAGE_NOTICED: Duration = Duration::from_secs(2 * 60);

@@ -3,7 +3,8 @@
 //! own service only decides when the next look is taken.
 //!
 //! Where looks fail for about a minute although the network works, the onion is published anew: the introduction points
-//! of a service that has lost its network come back only after waits that grow.
+//! of a service that has lost its network come back only after waits that grow. Just after a return of the network that
+//! is done sooner: the descriptor may have been uploaded to relays that were not quite back.
 
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ const LOOK_AGAIN_AT_LAST: Duration = Duration::from_secs(180);
 const LOOK_PAUSE: Duration = Duration::from_secs(20);
 /// For how long looks may fail before the onion is published anew; it doubles each time that this does not help.
 const PATIENCE: Duration = Duration::from_secs(55);
+/// The same for an onion whose network has just come back.
+const PATIENCE_AFTER_RETURN: Duration = Duration::from_secs(12);
 /// The longest that it gets.
 const LONGEST_PATIENCE: Duration = Duration::from_secs(30 * 60);
 
@@ -88,6 +91,9 @@ impl<'a> Watched<'a> {
                 Ok(()) = network.changed() => {
                     failing = None;
                     if network.borrow_and_update().state == TransportState::Ready {
+                        if self.presence.borrow().checked.is_some() {
+                            self.patience = PATIENCE_AFTER_RETURN;
+                        }
                         next = Some(Instant::now());
                     } else {
                         // Nothing was looked at, but nobody gets through without a network.

@@ -172,10 +172,10 @@ impl Schedule {
     }
 
     /// The network is back after it was gone for this long: what failed meanwhile says nothing about the contacts. All
-    /// are dialled soon, at a random moment for each, and where that fails, again after a short while; but not so
-    /// eagerly twice within [`limits::EAGER_AGAIN`].
+    /// are dialled soon, at a random moment for each, and where that fails, again after a short while; after a short
+    /// absence that is not done twice within [`limits::EAGER_AGAIN`].
     pub(in crate::engine) fn network_back(&mut self, gone: Duration, now: Timestamp, rng: &mut dyn Rng) {
-        if now >= self.eager.plus(limits::EAGER_AGAIN) {
+        if gone >= limits::SHORT_ABSENCE || now >= self.eager.plus(limits::EAGER_AGAIN) {
             self.eager = now.plus(limits::EAGER_AFTER_RETURN);
         }
         self.standing.forget_missed();

@@ -83,12 +83,15 @@ fn a_network_that_comes_and_goes_says_nothing_of_those_who_were_away_before() {
     let after = attempts(&world);
     assert_eq!((after.failed, after.failing_since), (before.failed, before.failing_since));
     assert!(after.next < before.next, "he is tried once more");
-    // A second return soon after the first one makes nobody dial every few seconds again.
-    world.pass(limits::EAGER_AFTER_RETURN + MINUTE);
-    let dials = world.circuits.len();
-    world.input(ALICE, Input::NetworkBack(MINUTE));
-    world.pass(limits::EAGER_AFTER_RETURN);
-    assert!(world.circuits.len() - dials <= 2, "{} dials", world.circuits.len() - dials);
+    // Another return soon after it makes nobody dial every few seconds again, unless the network was really gone.
+    for (gone, many) in [(limits::SHORT_ABSENCE / 2, false), (MINUTE, true)] {
+        world.pass(limits::EAGER_AFTER_RETURN + MINUTE);
+        let before = world.circuits.len();
+        world.input(ALICE, Input::NetworkBack(gone));
+        world.pass(limits::EAGER_AFTER_RETURN);
+        let dials = world.circuits.len() - before;
+        assert_eq!(dials > 5, many, "{dials} dials after {gone:?}");
+    }
 }
 
 #[test]

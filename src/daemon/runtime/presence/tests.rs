@@ -186,3 +186,18 @@ async fn nothing_is_published_anew_while_the_network_is_gone_and_its_return_is_l
     assert!(within(5, &mut presence, true).await);
     assert_eq!(network.launches(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_onion_that_did_not_come_back_with_its_network_is_published_anew_within_seconds() {
+    let network = Network::new();
+    network.service.send_replace(Reachability::Reachable);
+    let mut presence = published(&network).await;
+    assert!(within(10, &mut presence, true).await);
+    network.status.send_replace(TransportStatus { state: TransportState::Blocked, ..TransportStatus::ready() });
+    assert!(within(1, &mut presence, false).await);
+    network.relaunch_mends.store(true, Ordering::Relaxed);
+    network.set(false);
+    network.status.send_replace(TransportStatus::ready());
+    assert!(within(30, &mut presence, true).await);
+    assert_eq!(network.launches(), 2);
+}
