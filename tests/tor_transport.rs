@@ -358,7 +358,7 @@ fn blocked(network: &TorNet) {
         let blocked = tokio::time::timeout(Duration::from_secs(20), blocked).await.expect("in time").unwrap().clone();
         let reason = blocked.blocked_reason.unwrap();
         eprintln!("blocked at {} %: {reason}", blocked.percent);
-        assert!(reason.starts_with("Tor cannot ") && reason.contains("bridges"), "{reason}");
+        assert!(reason.starts_with("Tor cannot ") && reason.contains("runepeer bridge add"), "{reason}");
         assert_eq!(tor.dial(alice_like(), pair(1)).await.err(), Some(DialError::Network));
         let stopping = Instant::now();
         tor.stop().await;
