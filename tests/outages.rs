@@ -41,7 +41,7 @@ enum Kind {
 }
 
 fn planned() -> Vec<(Kind, Duration)> {
-    let text = std::env::var("OUTAGES").unwrap_or_else(|_| "60k,45z".to_owned());
+    let text = std::env::var("OUTAGES").unwrap_or_else(|_| "60k".to_owned());
     let one = |word: &str| {
         let (seconds, kind) = word.split_at(word.len() - 1);
         let kind = match kind {
