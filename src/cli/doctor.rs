@@ -15,13 +15,13 @@ use super::Context;
 use crate::control::{Code, Failure};
 use look::Local;
 
-/// What was found of one thing.
+/// The finding of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 struct Finding {
     /// The thing: one word. Several findings may be of one thing, such as two identities.
     check: &'static str,
     state: State,
-    /// What was found, in words.
+    /// The finding, in words.
     found: String,
     /// What to do; null where there is nothing to do.
     cure: Option<String>,

@@ -7,7 +7,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use arti_client::status::{BootstrapEvents, BootstrapStatus};
 use arti_client::{BootstrapBehavior, HasKind, TorClient};
@@ -21,7 +21,7 @@ use tor_rtcompat::PreferredRuntime;
 use super::outage::{Outage, Seen, Standing, Step};
 use super::progress::{Found, Progress};
 use super::{Client, settings};
-use crate::base::{Timestamp, limits};
+use crate::base::limits;
 use crate::net::{StartError, TorConfig, TransportState, TransportStatus};
 
 /// The time between two looks.
@@ -158,7 +158,7 @@ impl Keeper {
             let now = begun.elapsed();
             let seen = Seen {
                 now,
-                wall: wall(),
+                wall: settings::clock(),
                 silent: tor_proto::time_since_last_incoming_traffic().unwrap_or(now).min(now),
                 ready: found.ready,
                 percent: found.percent,
@@ -240,8 +240,8 @@ impl Keeper {
                 TransportStatus::ready()
             }
             // arti may know a reason, such as a wrong clock.
-            Standing::Gone(since) => progress.gone(since, wall(), found),
-            Standing::Starting => progress.judge(Instant::now(), wall(), found),
+            Standing::Gone(since) => progress.gone(since, settings::clock(), found),
+            Standing::Starting => progress.judge(Instant::now(), settings::clock(), found),
         };
         self.status.send_if_modified(|old| {
             let changed = *old != now;
@@ -268,9 +268,4 @@ async fn ended(probing: Option<&mut Probe>) -> bool {
         Some(probing) => probing.await,
         None => std::future::pending().await,
     }
-}
-
-fn wall() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

@@ -68,8 +68,13 @@ impl TorConfig {
 
 /// A clock that shows a time before this program was made is wrong, and Tor would fail with a less helpful message.
 pub(super) fn check_clock() -> Result<(), StartError> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    judge_clock(i64::try_from(now).unwrap_or(i64::MAX))
+    judge_clock(clock().secs())
+}
+
+/// The time that the system's clock shows.
+pub(super) fn clock() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 fn judge_clock(now: i64) -> Result<(), StartError> {

@@ -1,4 +1,4 @@
-//! What waits and why, mail programs, and the backup.
+//! Findings about mail that waits, about mail programs, and about the backup.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -31,7 +31,7 @@ pub(super) fn tokens(status: &Status) -> Finding {
     )
 }
 
-/// What waits, and why.
+/// The messages that wait, with the reasons.
 pub(super) fn queue(status: &Status) -> Finding {
     let waiting = status.queue.len();
     let failing: Vec<&QueuedRecipient> = status.queue.iter().filter(|item| item.last_error.is_some()).collect();

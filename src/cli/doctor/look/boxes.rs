@@ -23,10 +23,10 @@ pub(in crate::cli::doctor) struct BoxSeen {
     pub(in crate::cli::doctor) canary: Canary,
 }
 
-/// What came of the check of a box.
+/// The result of the check of a box.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::cli::doctor) enum Canary {
-    /// What was left there came back.
+    /// The test object came back.
     Works,
     /// Nothing could be left there, and why.
     Failed(String),
