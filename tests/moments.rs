@@ -25,7 +25,7 @@ use support::box_client::{Answer, Session, new_keys, now};
 use support::mail::{Imap, Login, message};
 use support::node::Node;
 use support::runner::{self, Missing, Trial};
-use support::{faketime, temp_dir, wait_for};
+use support::{StopOnDrop, faketime, temp_dir, wait_for};
 
 fn main() -> ExitCode {
     let stories: [Trial<()>; 5] = [
@@ -273,6 +273,7 @@ fn carrier((): &()) {
     let tokens = session.upload(Class::of(4096).unwrap(), 1024);
     let (left, stop) = (Mutex::new(Left::default()), AtomicBool::new(false));
     std::thread::scope(|scope| {
+        let _running = StopOnDrop(&stop);
         scope.spawn(|| {
             for (number, token) in tokens.iter().enumerate() {
                 let object = object(&author, &owner, &format!("Subject: {number}\r\n\r\n"));
@@ -303,7 +304,6 @@ fn carrier((): &()) {
             pause(&mut random, 500);
             node.restart_after_kill();
         }
-        stop.store(true, Ordering::Relaxed);
     });
     node.restart_after_kill();
     let mut session = Session::connect(peers.path(), onion).unwrap();

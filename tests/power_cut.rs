@@ -123,6 +123,7 @@ fn cuts(kind: &str) {
     let to = bob.address();
     std::thread::scope(|scope| {
         let (clients, witness, submission, imap) = (&clients, &witness, &submission, &imap);
+        let _running = clients.until_dropped();
         let (login, to) = (sending.clone(), to.clone());
         scope.spawn(move || clients.submit_on_and_on(0, witness, submission, &login, &to));
         let login = receiving.clone();
@@ -146,7 +147,6 @@ fn cuts(kind: &str) {
             submission.back(&alice);
             imap.back(&bob);
         }
-        clients.stop();
     });
     // A restart of the sender tries everything soon.
     wait_for("the queue to drain", Duration::from_secs(300), || {

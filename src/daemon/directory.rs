@@ -5,7 +5,7 @@ use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Weak;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, OFlags, StatVfsMountFlags, flock, fstatvfs};
 use tokio::sync::watch;
@@ -126,20 +126,27 @@ fn checked(path: &Path) -> Result<PathBuf, Failure> {
     Ok(path)
 }
 
+/// How long a daemon that starts waits for the lock: [`holder`] has it for a moment, and so has a daemon that was just killed.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
+
 fn lock(directory: &Path, make: bool) -> Result<File, Failure> {
     let file = lock_file(directory, make).map_err(|error| unlockable(directory, &error))?;
-    match taken_by(&file) {
-        None => Ok(file),
-        Some(process) => {
-            Err(Failure::new(Code::Busy, format!("another daemon runs in {} (process {process})", directory.display()))
-                .hint("see what it does with: runepeer status; stop it with: runepeer down"))
+    let deadline = Instant::now() + LOCK_WAIT;
+    while let Some(process) = taken_by(&file, FlockOperation::NonBlockingLockExclusive) {
+        if Instant::now() >= deadline {
+            let runs = format!("another daemon runs in {} (process {process})", directory.display());
+            return Err(Failure::new(Code::Busy, runs)
+                .hint("see what it does with: runepeer status; stop it with: runepeer down"));
         }
+        std::thread::sleep(Duration::from_millis(10));
     }
+    Ok(file)
 }
 
 /// The process that holds a data directory, as its lock file names it; `None` where none does, or nothing can be known.
 pub fn holder(directory: &Path) -> Option<String> {
-    taken_by(&lock_file(directory, false).ok()?)
+    // Shared, so that two who look do not take each other for a daemon.
+    taken_by(&lock_file(directory, false).ok()?, FlockOperation::NonBlockingLockShared)
 }
 
 fn lock_file(directory: &Path, make: bool) -> std::io::Result<File> {
@@ -154,11 +161,11 @@ fn lock_file(directory: &Path, make: bool) -> std::io::Result<File> {
 }
 
 /// Takes the lock for as long as this file is open; where another process has it, the id of that one.
-fn taken_by(file: &File) -> Option<String> {
-    flock(file, FlockOperation::NonBlockingLockExclusive).err()?;
+fn taken_by(mut file: &File, operation: FlockOperation) -> Option<String> {
+    flock(file, operation).err()?;
     let mut holder = String::new();
     // The number only helps the person; if it cannot be read, the failure stays the same.
-    let _ = Read::take(file, 20).read_to_string(&mut holder);
+    let _ = file.rewind().and_then(|()| Read::take(file, 20).read_to_string(&mut holder));
     Some(holder.trim().to_owned())
 }
 
@@ -181,6 +188,22 @@ mod tests {
         assert_eq!(holder(parent.path()), None, "no daemon ever ran there");
         drop(held);
         DataDir::open(&path).unwrap();
+    }
+
+    #[test]
+    fn who_looks_whether_a_daemon_runs_does_not_keep_one_from_starting() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("data");
+        drop(DataDir::open(&path).unwrap());
+        let look = lock_file(&path, false).unwrap();
+        assert_eq!(taken_by(&look, FlockOperation::NonBlockingLockShared), None);
+        assert_eq!(holder(&path), None, "another look is no daemon");
+        let looking = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(100));
+            drop(look);
+        });
+        DataDir::open(&path).unwrap();
+        looking.join().unwrap();
     }
 
     #[test]

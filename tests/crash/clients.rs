@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use runepeer::net::Loopback;
 
+use crate::support::StopOnDrop;
 use crate::support::mail::{Imap, Login, Smtp, message};
 use crate::support::node::Node;
 use crate::support::peer::{Peer, Session};
@@ -57,8 +58,9 @@ impl Clients {
         Self { stop: AtomicBool::new(false), peers: peers.to_owned(), peer }
     }
 
-    pub(crate) fn stop(&self) {
-        self.stop.store(true, Ordering::Relaxed);
+    /// They go on for as long as what this returns lives, also where a test fails: its scope waits for their threads.
+    pub(crate) const fn until_dropped(&self) -> StopOnDrop<'_> {
+        StopOnDrop(&self.stop)
     }
 
     fn goes_on(&self) -> bool {

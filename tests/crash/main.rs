@@ -58,6 +58,7 @@ fn round(kills: u64, seed: u64, random: &mut dyn Rng) {
     let witness = Witness::default();
     let clients = Clients::new(&bob, peers.path());
     std::thread::scope(|scope| {
+        let _running = clients.until_dropped();
         for number in 0..2 {
             let (clients, witness, submission) = (&clients, &witness, &submission);
             let (login, to) = (sending.clone(), bob.address());
@@ -84,7 +85,6 @@ fn round(kills: u64, seed: u64, random: &mut dyn Rng) {
                 done += 1;
             }
         }
-        clients.stop();
     });
 
     drain(&mut alice, &mut bob);

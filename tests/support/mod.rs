@@ -16,18 +16,29 @@ pub(crate) mod tornet;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// A TCP port on loopback that nobody uses just now.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+    free_ports(1)[0]
 }
 
-/// Several free ports, all different.
-pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
+/// Several free ports, all different. They lie below those that a system gives to whoever asks for any, so that a port
+/// whose owner is away for a while stays free.
+pub(crate) fn free_ports(many: usize) -> Vec<u16> {
+    let mut random = [0; 2];
+    getrandom::fill(&mut random).unwrap();
     // All are held until the last is known, so that none is given twice.
-    let held: [TcpListener; N] = std::array::from_fn(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
-    held.map(|listener| listener.local_addr().unwrap().port())
+    let mut held = Vec::new();
+    for step in 0..2_000 {
+        let port = 10_000 + (u16::from_ne_bytes(random) % 20_000 + step * 7) % 20_000;
+        held.extend(TcpListener::bind((Ipv4Addr::LOCALHOST, port)));
+        if held.len() == many {
+            return held.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
+        }
+    }
+    panic!("no {many} ports are free");
 }
 
 /// The program of this name, where it is installed.
@@ -101,4 +112,13 @@ pub(crate) fn maildir(directory: &std::path::Path) -> Vec<Vec<u8>> {
         }
     }
     messages
+}
+
+/// Ends threads that look at this switch.
+pub(crate) struct StopOnDrop<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }

@@ -1,4 +1,4 @@
-//! A private Tor network on loopback: one directory authority and four relays of Debian's `tor`.
+//! A private Tor network on loopback: one directory authority and relays of Debian's `tor`.
 //!
 //! Started for one test program and stopped with it, by the processes' own ids. Reaches nothing outside this
 //! machine. The consensus lasts an hour. Logs lie in a temporary directory, kept where `RUNEPEER_KEEP_TORNET` is set.
@@ -16,6 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::runner::Missing;
 use super::{free_port, free_ports, program, temp_dir, wait_for};
 
+/// How many relays there are beside the authority. `RELAYS` in the environment sets another number.
 const RELAYS: usize = 4;
 /// The authority votes in this rhythm, in seconds, until it has a first consensus: four seconds before the end of a
 /// round. One try each; a busy machine needs a longer round for its relays to be up in time.
@@ -134,7 +135,9 @@ impl TorNet {
 
     fn try_start(programs: &Programs, round: u64) -> Option<Self> {
         let dir = temp_dir();
-        let [dir_port, ports @ ..] = free_ports::<{ RELAYS + 2 }>();
+        let relays = std::env::var("RELAYS").map_or(RELAYS, |number| number.parse().unwrap());
+        let mut ports = free_ports(relays + 2);
+        let dir_port = ports.remove(0);
         let authority = make_authority(programs, dir.path(), dir_port, ports[0]);
         let names: Vec<_> =
             (0..ports.len()).map(|i| if i == 0 { "auth".to_owned() } else { format!("relay{i}") }).collect();
@@ -164,11 +167,11 @@ impl TorNet {
         // From here on a panic stops the processes too.
         let (tor, dir_line) = (programs.tor.clone(), authority.dir_line.clone());
         let network = Self { table, processes, tor, homes, dir_line, root, _dir: kept };
-        let relays = wait_for("a consensus of the private Tor network", CONSENSUS, || {
+        let listed = wait_for("a consensus of the private Tor network", CONSENSUS, || {
             let text = fs::read_to_string(&consensus).ok()?;
             Some(text.lines().filter(|line| line.starts_with("r ")).count())
         });
-        (relays == RELAYS + 1).then_some(network)
+        (listed == relays + 1).then_some(network)
     }
 }
 
