@@ -103,7 +103,8 @@ fn up_on_an_empty_directory_needs_a_good_name() {
     let up = |arguments: &[&str]| {
         let peers = format!("loopback:{}", home.path().join("peers").display());
         let fixed = ["--data-dir", data.to_str().unwrap(), "--no-input", "up", "--transport", &peers];
-        runepeer(&[&fixed, arguments].concat())
+        let fixed = [&fixed[..], &["--submission", "127.0.0.1:0"]].concat();
+        runepeer(&[&fixed[..], arguments].concat())
     };
     let (code, words) = failure(&up(&[]));
     assert!(code == 2 && words.contains("--name"), "{words}");
@@ -116,7 +117,7 @@ fn up_on_an_empty_directory_needs_a_good_name() {
     let (code, words) = failure(&up(&["--name", "alice", "--imap", &port]));
     assert!(code == 1 && words.contains("choose another one with --imap"), "{words}");
     std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let (code, words) = failure(&up(&["--name", "alice"]));
+    let (code, words) = failure(&up(&["--name", "alice", "--imap", "127.0.0.1:0"]));
     assert!(code == 1 && words.contains("chmod 700"), "{words}");
 }
 
@@ -440,7 +441,8 @@ fn bridges_are_kept_for_the_next_start_and_a_wrong_one_is_named_by_it() {
     let broken =
         std::fs::read_to_string(&path).unwrap().replace(&format!(":443 {KEY}"), &format!(":443 {}", &KEY[1..]));
     std::fs::write(&path, broken).unwrap();
-    let (code, words) = failure(&run(&["up", "--name", "alice"]));
+    let (code, words) =
+        failure(&run(&["up", "--name", "alice", "--imap", "127.0.0.1:0", "--submission", "127.0.0.1:0"]));
     assert!(code == 1 && words.contains("bridge 1 cannot be used") && words.contains(&KEY[1..]), "{words}");
     assert!(words.contains("runepeer bridge list"), "{words}");
     assert!(run(&["--yes", "bridge", "rm", "1"]).status.success());
