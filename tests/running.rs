@@ -16,7 +16,7 @@ use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::process::Signal;
 use support::mail::{Imap, Login};
 use support::node::Node;
-use support::temp_dir;
+use support::{temp_dir, wait_for};
 
 /// A pipe that is full, and its other end: nobody reads from it.
 fn full_pipe(blocking: bool) -> (OwnedFd, OwnedFd) {
@@ -92,7 +92,7 @@ fn words_in_files_have_no_colours_and_quiet_is_quiet() {
     let mut alice = Node::loopback("alice", peers.path()).talkative();
     alice.start();
     let said = || alice.data_written().contains("alice is reachable as").then_some(());
-    support::wait_for("the address", Duration::from_secs(10), said);
+    wait_for("the address", Duration::from_secs(10), said);
     alice.terminate();
     assert!(alice.words().len() > 1000, "it said something");
     assert!(!alice.words().contains('\u{1b}'));
@@ -152,4 +152,37 @@ fn an_identity_greets_with_the_welcome_and_the_maximum_that_config_toml_has_for_
         ("work".to_owned(), "HOWDY RUNE/1 MAX=28311552 CAP=SEND\n".to_owned()),
     ];
     assert_eq!(greetings, expected);
+}
+
+#[test]
+fn mail_that_waits_for_a_node_comes_when_the_node_starts_unless_it_is_not_to_knock() {
+    let peers = temp_dir();
+    let (mut alice, mut bob) = (Node::loopback("alice", peers.path()), Node::loopback("bob", peers.path()));
+    alice.start();
+    bob.start();
+    bob.befriend(&alice);
+    // The time from bob's start to alice's next attempt, of which the message needs a part, or all.
+    let comes_before = |subject: &str, bob: &mut Node| {
+        bob.kill();
+        alice.feed(&["send", "-t", "bob", "-s", subject, "-"], b"Hello\n");
+        let row = wait_for("an attempt to fail", Duration::from_secs(60), || {
+            let row = alice.json(&["queue", "list"])["queue"][0].take();
+            (row["attempts"].as_u64()? > 0).then_some(row)
+        });
+        let planned = row["next_at"].as_str().unwrap().to_owned();
+        bob.start();
+        let arrived = wait_for("the message", Duration::from_secs(200), || {
+            let listed = bob.json(&["ls"]);
+            let mut messages = listed["messages"].as_array().into_iter().flatten();
+            let time = bob.json(&["status"])["clock"].as_str()?.to_owned();
+            messages.any(|message| message["subject"] == subject).then_some(time)
+        });
+        arrived < planned
+    };
+    // A slow machine may take longer for the start than alice waits.
+    assert!((0..4).any(|number| comes_before(&format!("knocked {number}"), &mut bob)), "the knock made no difference");
+    let table = "transport = \"loopback\"\n[identity.bob]\nknock = false\n"
+        .replace("loopback", &format!("loopback:{}", peers.path().display()));
+    std::fs::write(bob.data().join("config.toml"), table).unwrap();
+    assert!(!comes_before("quiet", &mut bob), "bob knocked although he is not to");
 }

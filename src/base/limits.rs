@@ -299,6 +299,17 @@ pub const RETRY_EAGER: Duration = Duration::from_secs(10);
 pub const START_SPREAD: Duration = Duration::from_secs(10);
 /// A peer that is seen online is dialled at a random moment within this time, if something waits for it.
 pub const ONLINE_SPREAD: Duration = Duration::from_secs(2);
+/// A node that peers reach again knocks at no more contacts than this.
+pub const KNOCKS: usize = 100;
+/// Knocks under way at a time.
+pub const PARALLEL_KNOCKS: usize = 3;
+/// Contacts to whom and from whom nothing went within [`ANSWERED_LATELY`] are knocked at, at random, within this time; the
+/// others within [`START_SPREAD`].
+pub const KNOCK_SPREAD: Duration = Duration::from_secs(5 * 60);
+/// None of them is knocked at again before this time has passed.
+pub const KNOCK_AGAIN: Duration = Duration::from_secs(30 * 60);
+/// The same for contacts with whom something went lately: a machine that sleeps again and again is not to wait for mail.
+pub const KNOCK_AGAIN_LATELY: Duration = Duration::from_secs(5 * 60);
 /// A step that failed on our own disk is tried again after this time.
 pub const RETRY_LOCAL: Duration = Duration::from_secs(60);
 /// Objects that one outgoing session has under way at a time (a peer accepts this many before it answers).

@@ -3,6 +3,10 @@
 //! The pure layers receive a `&mut dyn Rng`. The daemon gives them the operating system's generator;
 //! tests and the simulator give a seeded one, so that a run replays exactly.
 
+use std::time::Duration;
+
+use super::Timestamp;
+
 /// A source of random bytes.
 pub trait Rng: Send {
     /// Fills the buffer.
@@ -21,6 +25,12 @@ impl dyn Rng + '_ {
     pub fn below(&mut self, bound: u64) -> u64 {
         u64::from_le_bytes(self.array()).checked_rem(bound).unwrap_or(0)
     }
+}
+
+/// A random moment within this time from now.
+pub fn within(now: Timestamp, spread: Duration, rng: &mut dyn Rng) -> Timestamp {
+    let millis = u64::try_from(spread.as_millis()).unwrap_or(u64::MAX);
+    now.plus(Duration::from_millis(rng.below(millis.saturating_add(1))))
 }
 
 /// A deterministic generator (ChaCha20) for tests and simulations.

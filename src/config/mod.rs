@@ -172,6 +172,9 @@ pub struct IdentityFile {
     /// `maximum_mib = 8`: the largest object that a session takes, in MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maximum_mib: Option<u64>,
+    /// `knock = false`: contacts are not shown that the identity can be reached again (docs/protocol.md, "Knock").
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub knock: Option<bool>,
 }
 
 /// A validated configuration.
@@ -301,7 +304,8 @@ fn terms(name: &str, file: &IdentityFile) -> Result<Terms, ConfigError> {
     if !(1..=most).contains(&maximum) {
         return Err(ConfigError::Maximum { name: name(), value: maximum });
     }
-    Ok(Terms { welcome: file.welcome.clone(), maximum: maximum as usize * MIB })
+    let knocks = file.knock.unwrap_or(true);
+    Ok(Terms { welcome: file.welcome.clone(), maximum: maximum as usize * MIB, knocks })
 }
 
 fn loopback(key: &'static str, value: Option<&str>, default: &'static str) -> Result<SocketAddr, ConfigError> {
@@ -355,7 +359,11 @@ mod tests {
             listen: ListenFile { imap: Some("127.0.0.1:0".into()), submission: None },
             identity: BTreeMap::from([(
                 "alice".into(),
-                IdentityFile { welcome: Some("Small things, please.".into()), maximum_mib: Some(2) },
+                IdentityFile {
+                    welcome: Some("Small things, please.".into()),
+                    maximum_mib: Some(2),
+                    knock: Some(false),
+                },
             )]),
             tor: BTreeMap::from([("path_rules".into(), toml::Value::Table(toml::Table::new()))]),
         };
@@ -363,7 +371,7 @@ mod tests {
         assert_eq!(again.to_toml(), file.to_toml());
         let config = again.validate().unwrap();
         assert_eq!(config.transport, Transport::Loopback("/tmp/x".into()));
-        let terms = Terms { welcome: Some("Small things, please.".into()), maximum: 2 * MIB };
+        let terms = Terms { welcome: Some("Small things, please.".into()), maximum: 2 * MIB, knocks: false };
         assert_eq!(config.terms, BTreeMap::from([("alice".into(), terms)]));
     }
 

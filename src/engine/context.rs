@@ -128,6 +128,8 @@ pub(in crate::engine) enum Signal {
     News(SessionId, News),
     /// A contact was seen online.
     PeerCameOnline(ContactId),
+    /// A contact's own node took something from us.
+    PeerAnswered(ContactId),
     /// A contact does not answer, and something waits for it.
     PeerIsAway(ContactId),
     /// There may be something new to tell our carriers.

@@ -49,6 +49,7 @@ impl Identity {
 
     /// Sets other terms than the usual ones, for sessions that begin from now on.
     pub fn set_terms(&mut self, terms: Terms) {
+        self.rooms.knocks.set_wanted(terms.knocks);
         self.rooms.receive.set_terms(terms);
     }
 
@@ -113,6 +114,7 @@ impl Identity {
                 rooms.network_back(gone, cx.now, cx.rng);
                 cx.out.attempts_changed();
             }
+            Input::Reachable => rooms.knocks.reachable(&mut cx),
             Input::ClockSet(step) => {
                 rooms.clock_set(step, cx.now, cx.rng);
                 tasks.handle_all(&mut cx, rooms, || TaskEvent::ClockSet(step));
@@ -216,7 +218,11 @@ fn tell_all(cx: &mut Context<'_>, rooms: &mut Rooms, tasks: &mut Tasks) {
         let Some(signal) = cx.out.next_signal() else { return };
         match signal {
             Signal::News(session, told) => tasks.handle(cx, rooms, session, TaskEvent::News(told)),
-            Signal::PeerCameOnline(contact) => rooms.deliver.came_online(contact, cx.now, cx.rng),
+            Signal::PeerCameOnline(contact) => {
+                rooms.knocks.seen_by(contact);
+                rooms.deliver.came_online(contact, cx.now, cx.rng);
+            }
+            Signal::PeerAnswered(contact) => rooms.knocks.seen_by(contact),
             Signal::PeerIsAway(contact) => rooms.boxes.wants_deposits(cx, contact),
             Signal::Collected(session, object) => {
                 if !rooms.receive.collected(cx, session, object) {
@@ -240,6 +246,9 @@ const fn parted(record: &Record) -> Option<ContactId> {
 /// A contact was blocked or removed: sessions that we dialled to it end, and so does everything that waits for it.
 fn part(cx: &mut Context<'_>, rooms: &mut Rooms, tasks: &mut Tasks, contact: ContactId) {
     rooms.deliver.forget_receipts(contact, cx.now);
+    if let Some(session) = rooms.knocks.part(contact) {
+        tasks.handle(cx, rooms, session, TaskEvent::Parted);
+    }
     if let Some(session) = rooms.deliver.session(contact) {
         tasks.handle(cx, rooms, session, TaskEvent::Parted);
     }

@@ -133,6 +133,8 @@ pub enum Input {
     ClockSet(ClockStep),
     /// The network is back, after it was gone for this long.
     NetworkBack(Duration),
+    /// Peers reach our onion, and did not before.
+    Reachable,
     /// Whether the disk has so little space that new mail is refused.
     DiskLow(bool),
 }

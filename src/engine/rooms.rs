@@ -9,6 +9,7 @@ use crate::engine::boxes::{Boxes, Delays};
 use crate::engine::context::{Completion, Context, Room};
 use crate::engine::deliver::Deliver;
 use crate::engine::forwarding::ForwardSchedule;
+use crate::engine::people::knocks::Knocks;
 use crate::engine::receive::{Receive, ReceiveRooms};
 use crate::engine::requests::Requests;
 use crate::engine::state::queue::Queued;
@@ -22,6 +23,7 @@ pub(in crate::engine) struct Rooms {
     pub(in crate::engine) deliver: Deliver,
     pub(in crate::engine) boxes: Boxes,
     pub(in crate::engine) forwarding: ForwardSchedule,
+    pub(in crate::engine) knocks: Knocks,
 }
 
 impl Rooms {
@@ -33,15 +35,16 @@ impl Rooms {
             deliver: Deliver::at_start(state, delays.receipt, now, rng),
             boxes: Boxes::at_start(state, delays.deposit, now, rng),
             forwarding: ForwardSchedule::at_start(state.forwarding(), now, rng),
+            knocks: Knocks::default(),
         }
     }
 
     /// When something is due.
     pub(in crate::engine) fn poll_timeout(&self, state: &State) -> Option<Timestamp> {
-        let Self { receive, deliver, boxes, forwarding, .. } = self;
-        let expiry = forwarding.next_expiry(state, deliver);
-        let planned = [receive.poll_timeout(), deliver.poll_timeout(), boxes.poll_timeout(), forwarding.poll(), expiry];
-        planned.into_iter().flatten().min()
+        let Self { receive, deliver, boxes, forwarding, knocks, .. } = self;
+        let sessions = [receive.poll_timeout(), deliver.poll_timeout(), boxes.poll_timeout(), forwarding.poll()];
+        let others = [forwarding.next_expiry(state, deliver), knocks.poll()];
+        sessions.into_iter().chain(others).flatten().min()
     }
 
     /// A deadline may have passed.
@@ -57,6 +60,7 @@ impl Rooms {
         self.deliver.clock_set(step, now, rng);
         self.boxes.clock_set(step, now, rng);
         self.forwarding.clock_set(step, now, rng);
+        self.knocks.clock_set(step);
     }
 
     /// The network is back after it was gone for this long: what failed meanwhile says nothing about those who were dialled.
@@ -74,7 +78,7 @@ impl Rooms {
 
     /// An operation that a room began is over.
     pub(in crate::engine) fn completed(&mut self, cx: &mut Context<'_>, room: Room, op: OpId, completion: Completion) {
-        let Self { requests, receive, deliver, boxes, forwarding } = self;
+        let Self { requests, receive, deliver, boxes, forwarding, .. } = self;
         match room {
             Room::Requests => requests.completed(cx.out, deliver, op, completion),
             Room::Receive => {

@@ -9,6 +9,7 @@ use crate::engine::context::Context;
 use crate::engine::deliver::direct::Direct;
 use crate::engine::dialled::{Dialled, TaskEvent};
 use crate::engine::forwarding::ForwardTask;
+use crate::engine::people::knocks::KnockTask;
 use crate::engine::rooms::Rooms;
 
 /// One session that we dialled, or are dialling.
@@ -23,18 +24,21 @@ pub(in crate::engine) enum Task {
     Check(CheckTask),
     /// Brings an object that we forward to its receiver.
     Forward(ForwardTask),
+    /// Shows a contact that we are there.
+    Knock(KnockTask),
 }
 
 impl Task {
     /// Handles an event of the session; `false` if the session is over.
     pub(in crate::engine) fn handle(&mut self, cx: &mut Context<'_>, rooms: &mut Rooms, event: TaskEvent<'_>) -> bool {
-        let Rooms { deliver, boxes, forwarding, .. } = rooms;
+        let Rooms { deliver, boxes, forwarding, knocks, .. } = rooms;
         match self {
             Self::Direct(task) => task.handle(cx, deliver, event),
             Self::Deposit(task) => task.handle(cx, &mut DepositRooms { boxes, deliver }, event),
             Self::Collect(task) => task.handle(cx, boxes, event),
             Self::Check(task) => task.handle(cx, boxes, event),
             Self::Forward(task) => task.handle(cx, forwarding, event),
+            Self::Knock(task) => task.handle(cx, knocks, event),
         }
     }
 
@@ -46,6 +50,7 @@ impl Task {
             Self::Collect(task) => task.poll_timeout(),
             Self::Check(task) => task.poll_timeout(),
             Self::Forward(task) => task.poll_timeout(),
+            Self::Knock(task) => task.poll_timeout(),
         }
     }
 }
@@ -108,7 +113,7 @@ impl Tasks {
     /// Dials everything that is due, as far as dials are free.
     pub(in crate::engine) fn dial(&mut self, cx: &mut Context<'_>, rooms: &mut Rooms) {
         loop {
-            let Rooms { deliver, boxes, forwarding, .. } = rooms;
+            let Rooms { deliver, boxes, forwarding, knocks, .. } = rooms;
             if let Some(task) = deliver.next(cx) {
                 self.begin(task, Task::Direct);
             } else if let Some(task) = boxes.next_deposit(cx, deliver) {
@@ -117,6 +122,8 @@ impl Tasks {
                 self.begin(task, Task::Collect);
             } else if let Some(task) = forwarding.next(cx) {
                 self.begin(task, Task::Forward);
+            } else if let Some(task) = knocks.next(cx, |contact| deliver.session(contact).is_some()) {
+                self.begin(task, Task::Knock);
             } else {
                 return;
             }

@@ -15,6 +15,7 @@ use super::clock::{Clock, now};
 use super::crypto::Pool;
 use super::folded::{Folded, encoded};
 use super::images::Images;
+use super::presence::Presence;
 use super::sessions::{Heard, News, Sessions};
 use super::upkeep::Upkeep;
 use crate::base::{ClockStep, SessionId, Timestamp, limits};
@@ -56,6 +57,10 @@ pub(in crate::daemon) trait Machine: Send + 'static {
     fn clock_set(step: ClockStep) -> Self::Input;
     /// The network is back after it was gone for this long; `None` for a machine that does nothing then.
     fn network_back(_gone: Duration) -> Option<Self::Input> {
+        None
+    }
+    /// Peers reach the machine's onion, and did not before; `None` for a machine that does nothing then.
+    fn reachable() -> Option<Self::Input> {
         None
     }
     /// The disk is nearly full, or no longer is.
@@ -141,6 +146,7 @@ enum Event<I, R> {
     Incoming(Box<dyn Stream>),
     Drained,
     NetworkBack(Duration),
+    Reachable,
     Timeout,
     Stop,
 }
@@ -213,6 +219,7 @@ pub(in crate::daemon) struct Driver<S: Shell> {
     disk_checked: tokio::time::Instant,
     clock: Clock,
     network: Returns,
+    onion: Reached,
     upkeep: Upkeep,
     pub(in crate::daemon) images: Images,
 }
@@ -239,6 +246,29 @@ impl Returns {
             }
             if status.changed().await.is_err() {
                 self.status = None;
+            }
+        }
+    }
+}
+
+/// Notices that peers reach the onion, and did not before.
+#[derive(Default)]
+struct Reached {
+    presence: Option<watch::Receiver<Presence>>,
+    before: bool,
+}
+
+impl Reached {
+    /// Returns when peers reach the onion. Safe to cancel.
+    async fn next(&mut self) {
+        loop {
+            let Some(presence) = &mut self.presence else { return std::future::pending().await };
+            let now = presence.borrow_and_update().reachable;
+            if !std::mem::replace(&mut self.before, now) && now {
+                return;
+            }
+            if presence.changed().await.is_err() {
+                self.presence = None;
             }
         }
     }
@@ -271,6 +301,7 @@ impl<S: Shell> Driver<S> {
             disk_checked,
             clock,
             network: Returns::default(),
+            onion: Reached::default(),
             upkeep,
             images,
         };
@@ -280,6 +311,11 @@ impl<S: Shell> Driver<S> {
     /// Has the machine told when the network is back after it was gone.
     pub(in crate::daemon) fn watch_network(&mut self, status: watch::Receiver<TransportStatus>) {
         self.network = Returns { status: Some(status), ..Returns::default() };
+    }
+
+    /// Has the machine told when peers reach its onion, and did not before.
+    pub(in crate::daemon) fn watch_onion(&mut self, presence: watch::Receiver<Presence>) {
+        self.onion = Reached { presence: Some(presence), before: false };
     }
 
     /// Runs until told to stop, until every [`DriverHandle`] is gone or until it cannot go on; then lets the commits
@@ -328,6 +364,10 @@ impl<S: Shell> Driver<S> {
                 Some(input) => input,
                 None => return true,
             },
+            Event::Reachable => match S::Machine::reachable() {
+                Some(input) => input,
+                None => return true,
+            },
             Event::Incoming(stream) => S::Machine::accepted(self.hands.sessions.accept(stream)),
         };
         self.handle(input);
@@ -337,7 +377,7 @@ impl<S: Shell> Driver<S> {
     async fn next(&mut self, stop: &mut watch::Receiver<bool>) -> Event<InputOf<S>, S::Request> {
         let nap =
             self.machine.poll_timeout().map_or(LONGEST_SLEEP, |deadline| deadline.since(now()).min(LONGEST_SLEEP));
-        let Self { completions, hands, requests, incoming, network, upkeep, .. } = self;
+        let Self { completions, hands, requests, incoming, network, onion, upkeep, .. } = self;
         // No order among these: peers that never pause must not keep gateways and deadlines waiting.
         let others = async {
             tokio::select! {
@@ -345,6 +385,7 @@ impl<S: Shell> Driver<S> {
                 request = requests.recv() => request.map_or(Event::Stop, Event::Request),
                 Some(stream) = incoming.recv() => Event::Incoming(stream),
                 gone = network.next() => Event::NetworkBack(gone),
+                () = onion.next() => Event::Reachable,
                 () = sleep(nap) => Event::Timeout,
             }
         };
@@ -438,4 +479,27 @@ impl<S: Shell> Driver<S> {
 /// Does work that may wait for the disk, for no longer than a driver that stops has time.
 pub(in crate::daemon) async fn within_patience(work: impl FnOnce() + Send + 'static) {
     let _ = tokio::time::timeout(PATIENCE, tokio::task::spawn_blocking(work)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_onion_that_is_reached_is_noticed_once_and_again_after_it_was_not() {
+        let (sender, receiver) = watch::channel(Presence::default());
+        let mut onion = Reached { presence: Some(receiver), before: false };
+        let soon = Duration::from_secs(1);
+        assert!(timeout(soon, onion.next()).await.is_err(), "nobody reaches it yet");
+        for _ in 0..2 {
+            sender.send_modify(|presence| presence.reachable = true);
+            timeout(soon, onion.next()).await.unwrap();
+            sender.send_modify(|presence| presence.checked = Some(now()));
+            assert!(timeout(soon, onion.next()).await.is_err(), "it was reached before");
+            sender.send_modify(|presence| presence.reachable = false);
+            assert!(timeout(soon, onion.next()).await.is_err(), "nobody reaches it any more");
+        }
+    }
 }

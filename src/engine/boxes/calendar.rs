@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::base::limits;
-use crate::base::rng::Rng;
+use crate::base::rng::{Rng, within};
 use crate::base::{BoxId, ClockStep, ContactId, Onion, SessionId, Timestamp};
 use crate::engine::deliver::retry::Retry;
-use crate::engine::deliver::schedule::within;
 use crate::engine::deliver::slots::{Slots, Standing, Waiting};
 use crate::engine::state::boxes::KnownBoxes;
 use crate::engine::state::{AttemptError, Attempts};

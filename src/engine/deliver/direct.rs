@@ -162,7 +162,10 @@ impl Dialled for Direct {
                     cx.out.tell(Signal::PeerIsAway(contact));
                 }
             }
-            None => deliver.schedule.succeeded(contact, cx.now),
+            None => {
+                deliver.schedule.succeeded(contact, cx.now);
+                cx.out.tell(Signal::PeerAnswered(contact));
+            }
         }
         cx.out.attempts_changed();
     }

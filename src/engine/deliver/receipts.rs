@@ -9,12 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::limits;
-use crate::base::rng::Rng;
+use crate::base::rng::{Rng, within};
 use crate::base::{ClockStep, ContactId, ContentId, Timestamp};
 use crate::engine::context::Context;
 use crate::engine::deliver::Deliver;
 use crate::engine::deliver::reports;
-use crate::engine::deliver::schedule::within;
 use crate::engine::io::Draft;
 use crate::engine::state::State;
 use crate::engine::state::book::{Contact, ContactStatus};

@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use crate::base::limits;
-use crate::base::rng::Rng;
+use crate::base::rng::{Rng, within};
 use crate::base::{ClockStep, SessionId, Timestamp};
 
-use crate::engine::deliver::schedule::{backoff, within};
+use crate::engine::deliver::schedule::backoff;
 use crate::engine::state::{AttemptError, Attempts};
 
 /// How the attempts at one place go.

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::base::limits;
-use crate::base::rng::Rng;
+use crate::base::rng::{Rng, within};
 use crate::base::{ClockStep, ContactId, QueueId, SessionId, Timestamp};
 
 use crate::engine::deliver::destinations::{Destination, Destinations};
@@ -23,12 +23,6 @@ use crate::engine::state::book::Book;
 use crate::engine::state::queue::{Queue, Queued};
 use crate::engine::state::shards::Shards;
 use crate::engine::state::{AttemptError, Attempts};
-
-/// A random moment within this time from now.
-pub(in crate::engine) fn within(now: Timestamp, spread: Duration, rng: &mut dyn Rng) -> Timestamp {
-    let millis = u64::try_from(spread.as_millis()).unwrap_or(u64::MAX);
-    now.plus(Duration::from_millis(rng.below(millis.saturating_add(1))))
-}
 
 /// The delay after this many failures: short once, then doubling, bounded, and varied by a quarter either way.
 pub(in crate::engine) fn backoff(failed: u32, rng: &mut dyn Rng) -> Duration {
@@ -377,6 +371,8 @@ impl Schedule {
     pub(in crate::engine) fn online(&mut self, contact: ContactId, now: Timestamp, rng: &mut dyn Rng) {
         self.standing.answered(contact);
         if let Some(destination) = self.destinations.get_mut(contact) {
+            // It may not be reached at the first attempt, and is not to wait for an hour then.
+            destination.failed = destination.failed.min(1);
             destination.next = destination.next.min(within(now, limits::ONLINE_SPREAD, rng));
         }
     }

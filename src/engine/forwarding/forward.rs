@@ -8,12 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::limits;
-use crate::base::rng::Rng;
+use crate::base::rng::{Rng, within};
 use crate::base::{ClockStep, ContactId, Onion, OpId, SessionId, Timestamp};
 use crate::engine::context::{Completion, Context, Owner, Room};
 use crate::engine::deliver::Deliver;
 use crate::engine::deliver::retry::Retry;
-use crate::engine::deliver::schedule::within;
 use crate::engine::deliver::slots::{Slots, Standing, Waiting};
 use crate::engine::dialled::{Dialled, Line};
 use crate::engine::io::Effect;

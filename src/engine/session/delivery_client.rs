@@ -310,14 +310,17 @@ impl DeliveryClient {
 impl Active {
     /// Writes the SEND, and the MESSAGE if it need not wait.
     fn dial(&mut self, id: &PipelineId, output: &mut Vec<u8>) {
-        let claim = self.job.object.as_ref().map(|object| Claim::of(object));
+        let claim = match &self.job.way {
+            Way::Knock(claim) => Some(*claim),
+            _ => self.job.object.as_ref().map(|object| Claim::of(object)),
+        };
         let mut send = Send::to(self.job.to.to_string());
         send.certificate = self.job.certificate;
         send.claim = claim;
         let made = |key: &Option<MacKey>| Some(authenticator(key.as_ref()?, self.job.to.onion(), claim.as_ref()?));
         send.auth = made(&self.job.auth);
         match &self.job.way {
-            Way::Direct => {}
+            Way::Direct | Way::Knock(_) => {}
             Way::Carried(key) => send.onward = made(key),
             Way::Carrying(mac) => send.auth = mac.filter(|_| claim.is_some()),
         }
@@ -325,6 +328,7 @@ impl Active {
         output.extend_from_slice(Command::Send(send).encode(Some(id)).as_bytes());
         self.phase = match claim {
             None => Phase::Asked,
+            Some(_) if self.job.object.is_none() => Phase::Asked,
             Some(claim) if self.job.certificate.is_some() && claim.size <= PIPELINED_OBJECT_BYTES as u64 => {
                 self.message(id, output);
                 Phase::Pipelined

@@ -155,6 +155,9 @@ pub enum Way {
     Carried(Option<MacKey>),
     /// The session leads to the receiver's node, and a contact gave us the object with this authenticator to forward.
     Carrying(Option<Mac>),
+    /// The session leads to the receiver's node, and only shows it that we are there: this is announced, and nothing is
+    /// brought. The job ends as one without an object.
+    Knock(Claim),
 }
 
 /// How a job ended.

@@ -72,7 +72,7 @@ impl Server {
 
     /// A session of a carrier that begins now; its greeting is already in the output.
     pub fn of_box(now: Timestamp) -> Self {
-        let terms = Terms { welcome: None, maximum: DEPOSIT_BYTES as usize };
+        let terms = Terms { maximum: DEPOSIT_BYTES as usize, ..Terms::default() };
         Self::serving(now, "BOX", &terms, OUTPUT_WAITING)
     }
 

@@ -219,6 +219,11 @@ impl State {
         &self.passwords
     }
 
+    /// Whether the identity's onion is not to be published.
+    pub const fn is_hidden(&self) -> bool {
+        self.hidden
+    }
+
     /// When each contact last sent something that was taken, or took something, as far as that is remembered.
     pub(in crate::engine) fn answered(&self) -> BTreeMap<ContactId, Timestamp> {
         let of = |author| self.book.by_fingerprint(author).map(|contact| contact.id);

@@ -474,7 +474,7 @@ fn the_moments_of_answers_say_nothing_of_how_many_contacts_there_are() {
 fn a_session_welcomes_and_takes_as_much_as_its_owner_set_and_the_sender_is_told_the_reason() {
     let (mut world, key) = friends();
     let welcome = Some("Small things, please.".to_owned());
-    world.nodes[ALICE].identity.set_terms(Terms { welcome, maximum: limits::MIB });
+    world.nodes[ALICE].identity.set_terms(Terms { welcome, maximum: limits::MIB, ..Terms::default() });
     world.replies.clear();
     let session = world.accept(ALICE);
     world.run();
@@ -487,12 +487,12 @@ fn a_session_welcomes_and_takes_as_much_as_its_owner_set_and_the_sender_is_told_
     // A stranger learns the usual maximum of strangers, or the owner's if that is less.
     let small = asks(&world, None, Claim { hash: [9; 32], size: 1 });
     assert!(answer(&mut world, small.clone().into_bytes()).contains("201 32768 "));
-    world.nodes[ALICE].identity.set_terms(Terms { welcome: None, maximum: limits::STRANGER_BYTES - 1 });
+    world.nodes[ALICE].identity.set_terms(Terms { maximum: limits::STRANGER_BYTES - 1, ..Terms::default() });
     assert!(answer(&mut world, small.into_bytes()).contains("201 32767 "));
     let too_much = asks(&world, None, Claim { hash: [9; 32], size: limits::STRANGER_BYTES as u64 });
     assert!(answer(&mut world, too_much.into_bytes()).contains("420"));
     // Bob's own node reads the welcome, and tells him what Alice's node does not take.
-    world.nodes[ALICE].identity.set_terms(Terms { welcome: Some("Hi".to_owned()), maximum: 1 });
+    world.nodes[ALICE].identity.set_terms(Terms { welcome: Some("Hi".to_owned()), maximum: 1, ..Terms::default() });
     world.submit(BOB, ALICE, "too much").unwrap();
     world.pass(MINUTE);
     assert!(world.nodes[BOB].published.queue.is_empty());

@@ -166,6 +166,10 @@ impl Machine for Identity {
         Some(Input::NetworkBack(gone))
     }
 
+    fn reachable() -> Option<Input> {
+        Some(Input::Reachable)
+    }
+
     fn disk_low(low: bool) -> Input {
         Input::DiskLow(low)
     }
