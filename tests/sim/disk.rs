@@ -258,6 +258,9 @@ impl World {
         let low = log.disk_low();
         self.nodes[n].run(log, state, local, skew);
         self.feed(n, Input::DiskLow(low));
+        if self.hosts[self.nodes[n].host].present {
+            self.feed(n, Input::Reachable);
+        }
         true
     }
 

@@ -103,6 +103,7 @@ impl World {
         if back {
             for n in self.hosts[host].nodes.clone() {
                 self.feed(n, Input::NetworkBack(Duration::from_secs(3600)));
+                self.feed(n, Input::Reachable);
             }
         }
         self.start(host);
