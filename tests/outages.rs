@@ -1,8 +1,9 @@
 //! Nodes whose network goes away and comes back, on a private Tor network: what they say meanwhile, and how long after
 //! the return they are reachable and waiting mail has arrived. Ignored, with the reason, where `tor` is not installed.
 //!
-//! `OUTAGES=20k,300s,1800k,600z` says which outages are tried instead of the short ones: so many seconds with all relays
-//! killed (k) or stopped (s), or with one of the two nodes suspended (z). `TEST_LIMIT` is the time for all, in seconds.
+//! `OUTAGES=20k,300s,1800k,600z,10800f,10800b` says which outages are tried instead of the short ones: so many seconds with
+//! all relays killed (k) or stopped (s), or with one of the two nodes suspended (z); or that node's clock is set forward
+//! (f) or back (b) by so many seconds, and then right again. `TEST_LIMIT` is the time for all, in seconds.
 //! `SOAK=7200` has an outage of a random kind every ten minutes for so many seconds instead, and watches memory and
 //! descriptors. The figures are printed.
 
@@ -38,6 +39,16 @@ enum Kind {
     Killed,
     Stopped,
     Suspended,
+    /// The clock of one node is set forward.
+    Forward,
+    /// The clock of one node is set back.
+    Back,
+}
+
+impl Kind {
+    const fn sets_a_clock(self) -> bool {
+        matches!(self, Self::Forward | Self::Back)
+    }
 }
 
 fn planned() -> Vec<(Kind, Duration)> {
@@ -48,6 +59,8 @@ fn planned() -> Vec<(Kind, Duration)> {
             "k" => Kind::Killed,
             "s" => Kind::Stopped,
             "z" => Kind::Suspended,
+            "f" => Kind::Forward,
+            "b" => Kind::Back,
             other => panic!("no such outage: {other}"),
         };
         (kind, Duration::from_secs(seconds.parse().unwrap()))
@@ -57,6 +70,9 @@ fn planned() -> Vec<(Kind, Duration)> {
 
 fn outages(network: &TorNet) {
     let (mut alice, mut bob) = (Node::tor("alice", network.table()), Node::tor("bob", network.table()));
+    if planned().iter().any(|(kind, _)| kind.sets_a_clock()) {
+        bob = bob.with_clock();
+    }
     alice.start();
     bob.start();
     alice.befriend(&bob);
@@ -65,7 +81,23 @@ fn outages(network: &TorNet) {
         return soak(network, &alice, &bob, Duration::from_secs(seconds.parse().unwrap()));
     }
     for (number, (kind, lasts)) in planned().into_iter().enumerate() {
-        outage(network, &alice, &bob, kind, lasts, number);
+        if kind.sets_a_clock() {
+            clock(&alice, &bob, kind, lasts, number);
+        } else {
+            outage(network, &alice, &bob, kind, lasts, number);
+        }
+    }
+}
+
+/// The clock of a node is wrong by this much, and right again; mail is sent both times.
+fn clock(alice: &Node, bob: &Node, kind: Kind, by: Duration, number: usize) {
+    let by = by.as_secs() as i64;
+    for offset in [if kind == Kind::Forward { by } else { -by }, 0] {
+        bob.jump(offset);
+        let jumped = Instant::now();
+        let subject = format!("clock {number} {offset}");
+        alice.feed(&["send", "-t", "bob", "-s", &subject, "-"], b"Hello\n");
+        after(alice, bob, &format!("a clock set to {offset:+} s"), &subject, jumped);
     }
 }
 
@@ -76,6 +108,7 @@ fn outage(network: &TorNet, alice: &Node, bob: &Node, kind: Kind, lasts: Duratio
         Kind::Killed => network.kill_relays(),
         Kind::Stopped => network.stop_relays(),
         Kind::Suspended => bob.pause(),
+        Kind::Forward | Kind::Back => unreachable!("that is no outage"),
     }
     let begun = Instant::now();
     alice.feed(&["send", "-t", "bob", "-s", &subject, "-"], b"Hello\n");
@@ -96,9 +129,15 @@ fn outage(network: &TorNet, alice: &Node, bob: &Node, kind: Kind, lasts: Duratio
         Kind::Killed => network.start_relays(),
         Kind::Stopped => network.continue_relays(),
         Kind::Suspended => bob.resume(),
+        Kind::Forward | Kind::Back => {}
     }
-    let returned = Instant::now();
-    let arrived = arrives(bob, &subject, LIMIT) - returned;
+    after(alice, bob, &format!("{kind:?} for {lasts:?}"), &subject, Instant::now())
+}
+
+/// Both nodes are reachable soon after this moment, and a message that waits arrives, and an answer; returns how long after
+/// it the message had arrived.
+fn after(alice: &Node, bob: &Node, what: &str, subject: &str, returned: Instant) -> Duration {
+    let arrived = arrives(bob, subject, LIMIT) - returned;
     let reachable = |node: &Node| {
         wait_for(&format!("{} to be reachable", node.name()), LIMIT, || {
             (node.json(&["status"])["identities"][0]["reachable"] == true).then(Instant::now)
@@ -106,10 +145,8 @@ fn outage(network: &TorNet, alice: &Node, bob: &Node, kind: Kind, lasts: Duratio
     };
     let both = reachable(alice).max(reachable(bob)) - returned;
     // The other way, now that everything is said to be well.
-    let back = deliver(bob, alice, &format!("answer {number}"), LIMIT);
-    eprintln!(
-        "{kind:?} for {lasts:?}: waiting mail after {arrived:.1?}, both reachable after {both:.1?}, an answer took {back:.1?}"
-    );
+    let back = deliver(bob, alice, &format!("answer to {subject}"), LIMIT);
+    eprintln!("{what}: waiting mail after {arrived:.1?}, both reachable after {both:.1?}, an answer took {back:.1?}");
     let most = if std::env::var_os("OUTAGES").or_else(|| std::env::var_os("SOAK")).is_some() { RETURN } else { LIMIT };
     if arrived.max(both) > most {
         for node in [alice, bob] {

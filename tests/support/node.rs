@@ -85,6 +85,23 @@ impl Node {
         self.clock = Some(format!("+{}s x{faster}", ahead.as_secs()));
     }
 
+    /// Its clock can be set while it runs, with [`Self::jump`]; the time that passes is the machine's. Needs libfaketime.
+    pub(crate) fn with_clock(self) -> Self {
+        let file = self.dir.path().join("clock");
+        std::fs::write(&file, "+0").unwrap();
+        self.with_environment("LD_PRELOAD", faketime().expect("libfaketime").to_str().unwrap())
+            .with_environment("FAKETIME_TIMESTAMP_FILE", file.to_str().unwrap())
+            .with_environment("FAKETIME_NO_CACHE", "1")
+            .with_environment("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+    }
+
+    /// Sets its clock so many seconds before or after the machine's, from now on.
+    pub(crate) fn jump(&self, seconds: i64) {
+        let (file, new) = (self.dir.path().join("clock"), self.dir.path().join("clock.new"));
+        std::fs::write(&new, format!("{seconds:+}")).unwrap();
+        std::fs::rename(new, file).unwrap();
+    }
+
     /// Its daemon finds this in its environment.
     pub(crate) fn with_environment(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));

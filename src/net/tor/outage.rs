@@ -4,8 +4,9 @@
 //! between its own tries (for its guards and for its introduction points), so that it stays cut off long after the
 //! network is back. So we look ourselves: where nothing has come from any relay for a while, a round trip to our guard
 //! is tried. Where two in a row fail, the network counts as gone; while it is, no dial and no publication is begun, and
-//! arti is started anew at short intervals, because a new arti tries its guards at once. After a sleep of the machine, or
-//! where its clock was set, arti is started anew too.
+//! arti is started anew at short intervals, because a new arti takes no guard for unreachable. It may connect to none for
+//! half a minute by itself, so each start is followed by a round trip. After a sleep of the machine, or where its clock was
+//! set, arti is started anew too.
 //!
 //! This file decides, on times that it is told; `keeper` acts.
 
@@ -15,12 +16,14 @@ use crate::base::Timestamp;
 
 /// Nothing came from any relay for this long: a round trip is tried. Relays send padding every few seconds.
 const SILENCE: Duration = Duration::from_secs(45);
-/// The same where a dial or a service has just failed.
+/// The same where a dial or a service has just failed, and while arti is not ready.
 const SILENCE_IN_DOUBT: Duration = Duration::from_secs(3);
 /// Between two round trips that are tried.
 const PROBE_PAUSE: Duration = Duration::from_secs(4);
 /// The same while the network answers.
 const PROBE_PAUSE_WELL: Duration = Duration::from_secs(15);
+/// From a start of arti to the first: its directory has to be read first.
+const PROBE_AFTER_START: Duration = Duration::from_secs(2);
 /// So many failures in a row, and the network counts as gone.
 const FAILURES: u32 = 2;
 /// Where the clocks of the machine disagree by more than this about the time since the last look, or where that time is
@@ -93,6 +96,8 @@ pub(super) struct Outage {
     doubted: bool,
     probing: bool,
     next_probe: Duration,
+    /// arti is to begin anew without waiting.
+    anew: bool,
     /// When arti last said that it is ready.
     ready: Duration,
     last: Option<(Duration, Timestamp)>,
@@ -108,7 +113,8 @@ impl Outage {
             failures: 0,
             doubted: false,
             probing: false,
-            next_probe: now,
+            next_probe: now.saturating_add(PROBE_AFTER_START),
+            anew: false,
             ready: now,
             last: None,
         }
@@ -137,7 +143,10 @@ impl Outage {
                 self.works(seen.now);
                 Step::Wait
             }
-            Standing::Starting => self.restart_after(FIRST_PATIENCE, seen),
+            Standing::Starting => match self.probe_if(seen.silent >= SILENCE_IN_DOUBT, seen.now) {
+                Step::Wait => self.restart_after(FIRST_PATIENCE, seen),
+                step => step,
+            },
             Standing::Works if seen.now.saturating_sub(self.ready) >= UNREADY => {
                 (self.progress, self.percent) = (seen.now, seen.percent);
                 self.stand(Standing::Starting, seen.now);
@@ -148,8 +157,8 @@ impl Outage {
                 self.probe_if(seen.silent >= silence, seen.now)
             }
             // After a sleep, the time of waiting begins anew; before it, the network may have been there.
-            Standing::Gone(_) if slept => Step::Restart,
-            Standing::Gone(_) => match self.probe_if(seen.ready, seen.now) {
+            Standing::Gone(_) if slept || self.anew => Step::Restart,
+            Standing::Gone(_) => match self.probe_if(true, seen.now) {
                 Step::Wait => self.restart_after(self.patience(seen.now), seen),
                 step => step,
             },
@@ -161,20 +170,26 @@ impl Outage {
         self.probing = false;
         if answered {
             if matches!(self.standing, Standing::Gone(_)) {
-                self.works(seen.now);
+                if seen.ready {
+                    self.works(seen.now);
+                } else {
+                    // A relay answers, and arti goes on from there.
+                    self.progress = seen.now;
+                    self.stand(Standing::Starting, seen.now);
+                }
             }
             (self.failures, self.doubted) = (0, false);
             self.next_probe = seen.now + PROBE_PAUSE_WELL;
             return;
         }
+        self.next_probe = seen.now + PROBE_PAUSE;
         if !matches!(self.standing, Standing::Works | Standing::Gone(_)) {
             return;
         }
         self.failures = self.failures.saturating_add(1);
-        self.next_probe = seen.now + PROBE_PAUSE;
         if self.standing == Standing::Works && self.failures >= FAILURES {
-            // The old arti gets as long as a new one, in case that the network is back at once.
-            (self.progress, self.percent) = (seen.now, u8::MAX);
+            // The old arti has taken its guards for unreachable, and the network may be back already.
+            self.anew = true;
             self.stand(Standing::Gone(seen.wall.minus(seen.silent)), seen.now);
         }
     }
@@ -182,9 +197,9 @@ impl Outage {
     /// arti has begun anew. A round trip that was under way has ended with the old one.
     pub(super) fn restarted(&mut self, now: Duration) {
         // However long that took, the machine did not sleep.
-        self.last = None;
+        (self.last, self.anew) = (None, false);
         (self.progress, self.percent) = (now, 0);
-        (self.probing, self.failures, self.next_probe) = (false, 0, now);
+        (self.probing, self.failures, self.next_probe) = (false, 0, now + PROBE_AFTER_START);
     }
 
     fn works(&mut self, now: Duration) {

@@ -5,7 +5,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const WALL: i64 = 1_800_000_000;
 
 /// A machine with an arti that behaves as arti does: it is ready once and for all, its tries are ever farther apart while
-/// they fail, and a new one tries at once.
+/// they fail, and a new one tries after half a minute, or when it is asked for something.
 struct Machine {
     outage: Outage,
     /// The clock that nobody sets, and by how much the other one differs from it.
@@ -19,8 +19,10 @@ struct Machine {
     heard: Duration,
     ready: bool,
     born: Duration,
-    /// When this arti tries its guards next, and how long it waits after that.
+    /// When this arti tries its guards next by itself, and how long it waits after that.
     retry: Duration,
+    /// Whether it has tried them, so that it knows which ones do not answer.
+    tried: bool,
     pause: Duration,
     probe_ends: Option<Duration>,
     restarts: u32,
@@ -40,6 +42,7 @@ impl Machine {
             ready: false,
             born: Duration::ZERO,
             retry: Duration::ZERO,
+            tried: true,
             pause: 30 * SECOND,
             probe_ends: None,
             restarts: 0,
@@ -75,9 +78,13 @@ impl Machine {
         };
         if self.probe_ends.is_some_and(|ends| self.now >= ends) {
             self.probe_ends = None;
-            let answered = self.up && self.now >= self.retry;
+            let tries = !self.tried || self.now >= self.retry;
+            let answered = self.up && tries;
             if answered {
-                self.heard = self.now;
+                (self.heard, self.retry, self.tried) = (self.now, self.now, true);
+            } else if tries {
+                (self.retry, self.tried) = (self.now + self.pause, true);
+                self.pause = (self.pause * 3).min(Duration::from_secs(3 * 3600));
             }
             self.outage.probed(answered, &seen);
         }
@@ -90,7 +97,9 @@ impl Machine {
             }
             Step::Restart => {
                 self.restarts += 1;
-                (self.born, self.retry, self.pause, self.probe_ends) = (self.now, self.now, 30 * SECOND, None);
+                // Where its directory is on the disk, nothing makes a new arti connect until it builds circuits in advance.
+                (self.born, self.retry, self.pause) = (self.now, self.now + 30 * SECOND, 30 * SECOND);
+                (self.tried, self.probe_ends) = (false, None);
                 // The directory is on the disk, but a relay has to answer before arti is ready.
                 self.ready = false;
                 self.outage.restarted(self.now);
