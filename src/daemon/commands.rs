@@ -192,7 +192,7 @@ impl Commands {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             clock: now().rfc3339(),
-            clock_problem: clock::problem(snapshots(), network.blocked_reason.as_deref(), now()),
+            clock_problem: clock::problem(snapshots(), network.clock_problem.clone(), now()),
             identities: identities.collect(),
             listen: self
                 .listening

@@ -91,22 +91,27 @@ pub struct TransportStatus {
     pub blocked_reason: Option<String>,
     /// Since when the network, which answered before, does not.
     pub gone_since: Option<Timestamp>,
+    /// A sentence where the network shows that this machine's clock is wrong; it is the reason above where that blocks.
+    pub clock_problem: Option<String>,
 }
 
 impl TransportStatus {
     /// The status before anything was tried.
     pub const fn starting() -> Self {
-        Self { state: TransportState::Starting, percent: 0, blocked_reason: None, gone_since: None }
+        let state = TransportState::Starting;
+        Self { state, percent: 0, blocked_reason: None, gone_since: None, clock_problem: None }
     }
 
     /// The status once peers can be reached.
     pub const fn ready() -> Self {
-        Self { state: TransportState::Ready, percent: 100, blocked_reason: None, gone_since: None }
+        let state = TransportState::Ready;
+        Self { state, percent: 100, blocked_reason: None, gone_since: None, clock_problem: None }
     }
 
     /// The status after the end.
     pub const fn stopped() -> Self {
-        Self { state: TransportState::Stopped, percent: 0, blocked_reason: None, gone_since: None }
+        let state = TransportState::Stopped;
+        Self { state, percent: 0, blocked_reason: None, gone_since: None, clock_problem: None }
     }
 }
 

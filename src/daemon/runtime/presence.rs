@@ -15,7 +15,7 @@ use super::clock::now;
 use super::publishing::Incoming;
 use super::twin::{Look, Looked, Search};
 use crate::base::Timestamp;
-use crate::net::{Listener, TransportState};
+use crate::net::{Listener, TransportState, TransportStatus};
 
 /// The first look, where the transport has not said earlier that the onion is published.
 const FIRST_LOOK: Duration = Duration::from_secs(20);
@@ -56,17 +56,22 @@ pub(super) enum Served {
 pub(super) struct Watched<'a> {
     search: &'a Search,
     presence: &'a watch::Sender<Presence>,
+    network: watch::Receiver<TransportStatus>,
+    /// Whether the network was there when it was looked at last.
+    up: bool,
     patience: Duration,
 }
 
 impl<'a> Watched<'a> {
-    pub(super) const fn new(search: &'a Search, presence: &'a watch::Sender<Presence>) -> Self {
-        Self { search, presence, patience: PATIENCE }
+    pub(super) fn new(search: &'a Search, presence: &'a watch::Sender<Presence>) -> Self {
+        let mut network = search.transport.status();
+        let up = network.borrow_and_update().state == TransportState::Ready;
+        Self { search, presence, network, up, patience: PATIENCE }
     }
 
     /// Hands over streams, and looks whether peers get through, until the service ends or has to be published anew.
     pub(super) async fn serve(&mut self, mut listener: Listener, incoming: &Incoming) -> Served {
-        let (mut service, mut network) = (listener.reachability(), self.search.transport.status());
+        let mut service = listener.reachability();
         let mut looked = self.search.looked();
         // Since when looks fail.
         let mut failing: Option<Instant> = None;
@@ -76,7 +81,11 @@ impl<'a> Watched<'a> {
         loop {
             tokio::select! {
                 stream = listener.accept() => {
-                    let Some(stream) = stream else { return Served::Over };
+                    let Some(stream) = stream else {
+                        // Most likely its network went, and is back when it is published again.
+                        self.network_back();
+                        return Served::Over;
+                    };
                     if incoming.send(self.search.lookout.watch(stream)).await.is_err() {
                         return Served::Over;
                     }
@@ -88,12 +97,15 @@ impl<'a> Watched<'a> {
                         next = Some(next.unwrap_or(soonest).min(soonest));
                     }
                 }
-                Ok(()) = network.changed() => {
+                Ok(()) = self.network.changed() => {
+                    let up = self.network.borrow_and_update().state == TransportState::Ready;
+                    // The sentences of a status change more often.
+                    if std::mem::replace(&mut self.up, up) == up {
+                        continue;
+                    }
                     failing = None;
-                    if network.borrow_and_update().state == TransportState::Ready {
-                        if self.presence.borrow().checked.is_some() {
-                            self.patience = PATIENCE_AFTER_RETURN;
-                        }
+                    if up {
+                        self.network_back();
                         next = Some(Instant::now());
                     } else {
                         // Nothing was looked at, but nobody gets through without a network.
@@ -112,7 +124,7 @@ impl<'a> Watched<'a> {
                     } else if found != Look::Unreached {
                         (failing, self.patience) = (None, PATIENCE);
                         self.tell(true, false);
-                    } else if network.borrow().state == TransportState::Ready {
+                    } else if self.network.borrow().state == TransportState::Ready {
                         let since = *failing.get_or_insert(begun);
                         self.tell(false, true);
                         if since.elapsed() >= self.patience {
@@ -123,6 +135,13 @@ impl<'a> Watched<'a> {
                     }
                 }
             }
+        }
+    }
+
+    /// The network is back, or will be when the onion is published next.
+    fn network_back(&mut self) {
+        if self.presence.borrow().checked.is_some() {
+            self.patience = PATIENCE_AFTER_RETURN;
         }
     }
 

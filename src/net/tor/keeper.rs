@@ -235,10 +235,7 @@ impl Keeper {
 
     fn tell(&self, standing: Standing, progress: &mut Progress, found: &Found) {
         let now = match standing {
-            Standing::Works => {
-                progress.works(Instant::now());
-                TransportStatus::ready()
-            }
+            Standing::Works => progress.works(Instant::now(), found),
             // arti may know a reason, such as a wrong clock.
             Standing::Gone(since) => progress.gone(since, settings::clock(), found),
             Standing::Starting => progress.judge(Instant::now(), settings::clock(), found),

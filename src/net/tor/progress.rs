@@ -55,6 +55,12 @@ impl Found {
         let percent = (status.as_frac() * 100.0).clamp(0.0, 99.0) as u8;
         Self { ready: status.ready_for_traffic(), percent, obstacle, skew }
     }
+
+    /// What arti says of a clock with which it does not go on.
+    fn refused_clock(&self) -> Option<&str> {
+        let obstacle = self.obstacle.as_ref().filter(|(obstacle, _)| *obstacle == Obstacle::Clock);
+        self.skew.as_deref().or_else(|| obstacle.map(|(_, message)| message.as_str()))
+    }
 }
 
 /// Remembers since when there was no progress.
@@ -75,17 +81,16 @@ impl Progress {
     /// The status while arti is on its way to the network.
     pub(super) fn judge(&mut self, now: Instant, clock: Timestamp, seen: &Found) -> TransportStatus {
         if seen.ready {
-            self.works(now);
-            return TransportStatus::ready();
+            return self.works(now, seen);
         }
         // A lower percentage is no progress, and rising from there to where it was is none: arti may have begun anew.
         if seen.percent > self.percent {
             (self.percent, self.since) = (seen.percent, now);
         }
         let stalled = now.saturating_duration_since(self.since) >= self.blocked_after;
-        let reason = match (&seen.skew, &seen.obstacle) {
-            (Some(skew), _) => Some(clock_reason(skew, clock)),
-            (None, Some((Obstacle::Clock, message))) => Some(clock_reason(message, clock)),
+        let clock_problem = seen.refused_clock().map(|detail| clock_reason(detail, clock));
+        let reason = match (&clock_problem, &seen.obstacle) {
+            (Some(problem), _) => Some(problem.clone()),
             (None, Some((obstacle, message))) => Some(self.reason(*obstacle, message, clock)),
             (None, None) if stalled => Some(format!(
                 "Tor cannot reach its network: no progress for {} seconds; check the network connection, and this \
@@ -97,22 +102,26 @@ impl Progress {
             (None, None) => None,
         };
         let state = if reason.is_some() { TransportState::Blocked } else { TransportState::Bootstrapping };
-        TransportStatus { state, percent: seen.percent, blocked_reason: reason, gone_since: None }
+        TransportStatus { state, percent: seen.percent, blocked_reason: reason, gone_since: None, clock_problem }
     }
 
-    /// The network answers: what comes later is measured from here.
-    pub(super) const fn works(&mut self, now: Instant) {
+    /// The status while the network answers: a later lack of progress is measured from here. Where the clock is wrong, that
+    /// is said although Tor works, because others may not find an onion whose node has another time.
+    pub(super) fn works(&mut self, now: Instant, found: &Found) -> TransportStatus {
         (self.percent, self.since) = (0, now);
+        let clock_problem = found.skew.as_ref().map(|skew| {
+            format!(
+                "by what Tor's relays say, this machine's clock is {skew}: others may not reach you, and mail may be \
+                 refused or expire at the wrong time, until the right date, time and time zone are set"
+            )
+        });
+        TransportStatus { clock_problem, ..TransportStatus::ready() }
     }
 
     /// The status while the network is gone, since a time of day; with the reason that arti knows, if it knows one.
     pub(super) fn gone(&self, since: Timestamp, clock: Timestamp, found: &Found) -> TransportStatus {
-        let known = match found {
-            Found { skew: Some(skew), .. } => Some(clock_reason(skew, clock)),
-            Found { obstacle: Some((Obstacle::Clock, message)), .. } => Some(clock_reason(message, clock)),
-            _ => None,
-        };
-        let reason = known.unwrap_or_else(|| {
+        let clock_problem = found.refused_clock().map(|detail| clock_reason(detail, clock));
+        let reason = clock_problem.clone().unwrap_or_else(|| {
             format!(
                 "Tor's network has not answered since {} (this machine's clock says {} now); check the network \
                  connection. Mail waits here, and goes out by itself once the network is back; {}",
@@ -126,6 +135,7 @@ impl Progress {
             percent: 0,
             blocked_reason: Some(reason),
             gone_since: Some(since),
+            clock_problem,
         }
     }
 
@@ -184,6 +194,10 @@ mod tests {
         assert_eq!(progress.judge(start + limit * 2, CLOCK, &seen(40)).state, TransportState::Bootstrapping);
         let ready = Found { ready: true, ..seen(99) };
         assert_eq!(progress.judge(start + limit * 9, CLOCK, &ready), TransportStatus::ready());
+        let slow = Found { skew: Some("slow by around 3h".to_owned()), ..ready };
+        let status = progress.judge(start + limit * 9, CLOCK, &slow);
+        assert_eq!((status.state, status.blocked_reason), (TransportState::Ready, None));
+        assert!(status.clock_problem.unwrap().contains("clock is slow by around 3h"));
         // When arti goes offline later, the time counts from then.
         assert_eq!(progress.judge(start + limit * 9, CLOCK, &seen(85)).state, TransportState::Bootstrapping);
         assert_eq!(progress.judge(start + limit * 11, CLOCK, &seen(85)).state, TransportState::Blocked);
@@ -197,7 +211,9 @@ mod tests {
             skew: Some("slow by around 3days".to_owned()),
             ..seen(15)
         };
-        let reason = progress.judge(Instant::now(), CLOCK, &skewed).blocked_reason.unwrap();
+        let status = progress.judge(Instant::now(), CLOCK, &skewed);
+        assert_eq!(status.blocked_reason, status.clock_problem);
+        let reason = status.blocked_reason.unwrap();
         assert!(
             reason.contains("clock, which says 2027-01-15T08:00:00Z (slow by around 3days)")
                 && !reason.contains("bridges"),

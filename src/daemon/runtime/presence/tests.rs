@@ -11,6 +11,8 @@ use crate::net::{DialError, Isolation, Later, ListenError, Reachability, Stream,
 /// A network with one onion: whether dials reach it, and whether the transport says that they do, are set apart.
 struct Network {
     status: watch::Sender<TransportStatus>,
+    /// Nobody has looked at it, so that each copy of it has something new at first, as with Tor.
+    shown: watch::Receiver<TransportStatus>,
     gets_through: AtomicBool,
     /// Publishing anew mends it.
     relaunch_mends: AtomicBool,
@@ -22,8 +24,11 @@ struct Network {
 
 impl Network {
     fn new() -> Arc<Self> {
+        let (status, shown) = watch::channel(TransportStatus::starting());
+        status.send_replace(TransportStatus::ready());
         Arc::new(Self {
-            status: watch::Sender::new(TransportStatus::ready()),
+            status,
+            shown,
             gets_through: AtomicBool::new(true),
             relaunch_mends: AtomicBool::new(false),
             dials: AtomicU32::new(0),
@@ -72,7 +77,7 @@ impl Transport for Network {
     }
 
     fn status(&self) -> watch::Receiver<TransportStatus> {
-        self.status.subscribe()
+        self.shown.clone()
     }
 
     fn stop(&self) -> Later<'_, ()> {
