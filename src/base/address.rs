@@ -20,6 +20,9 @@ pub enum AddressError {
     /// The part before `@` has a wrong length or a wrong character.
     #[error("the name before @ has 3 to 50 letters, digits, dots, hyphens or underscores")]
     LocalPart,
+    /// The name that somebody chooses has a dot where mail programs take none.
+    #[error("mail programs take no name with a dot at its beginning or end, or with two in a row")]
+    Dots,
     /// The tag after `+` has a wrong character or is too long.
     #[error("the folder after + has up to 50 letters, digits, dots, hyphens or underscores")]
     Folder,
@@ -47,6 +50,19 @@ impl LocalPart {
             return Err(AddressError::LocalPart);
         }
         Ok(Self(text.to_ascii_lowercase()))
+    }
+
+    /// Reads a name that somebody chooses for a new address. Mail programs take no address whose name begins or ends with a
+    /// dot, or has two in a row, although the protocol allows it.
+    ///
+    /// # Errors
+    /// [`AddressError::LocalPart`], and [`AddressError::Dots`].
+    pub fn chosen(text: &str) -> Result<Self, AddressError> {
+        let name = Self::new(text)?;
+        if text.starts_with('.') || text.ends_with('.') || text.contains("..") {
+            return Err(AddressError::Dots);
+        }
+        Ok(name)
     }
 
     /// The name, in lower case.
@@ -191,6 +207,16 @@ mod tests {
             let address: Address = text.parse().unwrap();
             assert_eq!(address.to_string(), text.to_ascii_lowercase());
         }
+    }
+
+    #[test]
+    fn a_name_that_mail_programs_do_not_take_is_not_chosen() {
+        for name in [".bob", "bob.", "b..ob", "..."] {
+            assert_eq!(LocalPart::chosen(name), Err(AddressError::Dots), "{name}");
+            assert!(LocalPart::new(name).is_ok(), "somebody else may have it");
+        }
+        assert!(LocalPart::chosen("bob.o-b_b").is_ok());
+        assert_eq!(LocalPart::chosen("b.").unwrap_err(), AddressError::LocalPart);
     }
 
     #[test]

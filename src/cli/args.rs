@@ -243,6 +243,12 @@ pub(super) enum Contact {
         #[arg(long, value_name = "WHO|none", group = "change")]
         via: Option<String>,
     },
+    /// Accept somebody who wrote without an invitation and waits in the folder Requests: they become a contact, and what they
+    /// wrote goes to INBOX
+    Accept {
+        /// Petname or address
+        who: String,
+    },
     /// Drop what a contact sends, and send it nothing more. Its node still hears that its mail arrived, so that they do not notice
     Block {
         /// Petname or address

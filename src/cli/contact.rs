@@ -5,17 +5,19 @@ use std::fmt::Write as _;
 use super::Context;
 use super::args::Contact;
 use super::show::{confirm, given_or_pasted, show};
-use crate::control::reply::{self, ReceiptsGiven};
+use crate::control::reply::{self, ContactStatus, ReceiptsGiven};
 use crate::control::{Command, ContactChange, Failure};
 
 pub(super) fn run(context: &Context, verb: Contact) -> Result<(), Failure> {
-    let parting = matches!(verb, Contact::Block { .. } | Contact::Unblock { .. } | Contact::Rm { .. });
+    let parting =
+        matches!(verb, Contact::Accept { .. } | Contact::Block { .. } | Contact::Unblock { .. } | Contact::Rm { .. });
     let command = match verb {
         Contact::List => {
             let known: reply::Contacts = context.ask(Command::ContactList)?;
             show(context, &known, |known| known.contacts.iter().map(line).collect());
             return Ok(());
         }
+        Contact::Accept { who } => Command::ContactAccept { who },
         Contact::Block { who } => Command::ContactBlock { who },
         Contact::Unblock { who } => Command::ContactUnblock { who },
         Contact::Rm { who } => {
@@ -72,6 +74,17 @@ fn described(contact: &reply::Contact) -> String {
             "  when they do not answer, {friend} carries your mail to them, and sees that you write to them, when and how \
              much"
         );
+    }
+    match contact.status {
+        ContactStatus::Greeting => words.push_str(
+            "  their node has not answered yet; it is asked again and again by itself. Where somebody else has used the \
+             invitation, they have to accept you first\n",
+        ),
+        ContactStatus::Request => words.push_str(
+            "  they wait in the folder Requests: runepeer contact accept makes them a contact, contact block drops what \
+             they send\n",
+        ),
+        _ => {}
     }
     for step in &contact.provenance {
         let _ = writeln!(words, "  {step}");

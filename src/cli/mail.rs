@@ -42,7 +42,9 @@ pub(super) fn settings(settings: &reply::MailSettings) -> String {
          {space}hostname=\"{onion}\"\n\
          alpine:         server of incoming mail {}/user={name}/notls\n\
          {space}SMTP server {}/user={name}/notls\n\
-         {space}user-domain {onion}\n",
+         {space}user-domain {onion}, and, because alpine would take the name of your account on this\n\
+         {space}machine: customized-hdrs From: {name} <{address}>\n\
+         {space}(It warns that the server is not encrypted; it is on this machine only.)\n",
         imap.host,
         imap.port,
         submission.host,

@@ -135,6 +135,9 @@ set postponed="+Drafts"
 set trash="+Trash"
 set move=no
 set imap_idle=yes
+# So that new mail is shown within seconds, also while no key is pressed.
+set timeout=5
+set mail_check=30
 mailboxes +INBOX +Requests +Outbox +Sent +Drafts +Archive +Trash
 
 set smtp_url="smtp://{name}@{submission}/"

@@ -40,6 +40,18 @@ pub(super) fn standing(status: &Status) -> String {
         if let Some(problem) = &identity.problem {
             let _ = writeln!(words, "  {problem}");
         }
+        if identity.requests > 0 {
+            let _ = writeln!(
+                words,
+                "  {} in the folder Requests, without an invitation: runepeer contact list shows who, and \
+                 runepeer contact accept WHO accepts them",
+                if identity.requests == 1 {
+                    "somebody waits".to_owned()
+                } else {
+                    format!("{} people wait", identity.requests)
+                }
+            );
+        }
     }
     words += &status.carrier.as_ref().map(carrier::standing).unwrap_or_default();
     if let Some(disk) = status.disk.filter(|disk| disk.low) {

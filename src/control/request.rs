@@ -72,6 +72,11 @@ pub enum Command {
     },
     /// Change the receipts that a contact is sent, and who forwards for whom.
     ContactSet(ContactChange),
+    /// Accept a sender who waits in Requests.
+    ContactAccept {
+        /// Petname or address.
+        who: String,
+    },
     /// Drop what a contact sends, and send it nothing more.
     ContactBlock {
         /// Petname or address.

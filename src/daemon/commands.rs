@@ -105,6 +105,9 @@ impl Commands {
             }
             Command::ContactList => write(&contacts::list(&*self.account(identity)?)),
             Command::ContactShow { who } => write(&contacts::show(&*self.account(identity)?, &who)?),
+            Command::ContactAccept { who } => {
+                write(&contacts::part(&*self.account(identity)?, &who, Request::Accept).await?)
+            }
             Command::ContactBlock { who } => {
                 write(&contacts::part(&*self.account(identity)?, &who, Request::Block).await?)
             }
@@ -185,6 +188,7 @@ impl Commands {
             problem: problem(account),
             checked_at: account.presence.borrow().checked.map(|checked| checked.rfc3339()),
             contacts: account.snapshot.borrow().book.contacts().count(),
+            requests: account.snapshot.borrow().book.requests(),
         });
         let snapshots = || accounts.iter().map(|account| account.snapshot.borrow().clone());
         let network = self.runtime.network.status();

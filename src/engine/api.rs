@@ -119,6 +119,8 @@ pub enum Request {
     },
     /// Acknowledge and drop what a contact sends, and send it nothing more.
     Block(ContactId),
+    /// Accept a sender who waits in Requests; what it wrote goes to INBOX.
+    Accept(ContactId),
     /// Let a blocked contact back.
     Unblock(ContactId),
     /// Take a contact out of the book; its mail counts as a stranger's from now on.

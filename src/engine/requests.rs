@@ -17,8 +17,7 @@ use crate::engine::deliver::recall;
 use crate::engine::deliver::submission::submit;
 use crate::engine::forwarding;
 use crate::engine::io::{CommitError, Draft, Durability, Effect, NewBody};
-use crate::engine::people::cards::request_decided;
-use crate::engine::people::{contacts, parting};
+use crate::engine::people::{consent, contacts, parting};
 use crate::engine::receive::delivery::has_room;
 use crate::engine::state::Applied;
 use crate::engine::state::mailbox::{FlagChange, Folder, FolderRole, NamedFlags, NewMessage, Uid};
@@ -120,6 +119,7 @@ fn plan(cx: &mut Context<'_>, rooms: &mut RequestRooms<'_>, request: Request) ->
         Request::RevokeInvitation(id) => contacts::revoke_invitation(cx, id),
         Request::AddContact { invitation, petname } => contacts::add_contact(cx, &invitation, petname),
         Request::Tell { contact, told } => contacts::tell(cx, contact, told),
+        Request::Accept(contact) => consent::accept(cx, contact),
         Request::Block(contact) => parting::block(cx, contact),
         Request::Unblock(contact) => parting::unblock(cx, contact),
         Request::RemoveContact(contact) => parting::remove_contact(cx, contact),
@@ -241,13 +241,8 @@ fn transfer(
     }
     let new = cx.reserve_uids(to, present.len()).ok_or(NO_UIDS)?;
     let mut decided = Vec::new();
-    if let (Some(FolderRole::Requests), Some(role), false) = (source.role, target.role, keep) {
-        let messages = present.iter().filter_map(|&uid| source.messages.get(uid));
-        let senders: std::collections::BTreeSet<_> =
-            messages.filter_map(|message| cx.state.requester(message.body)).collect();
-        for sender in senders {
-            decided.extend(request_decided(cx, sender, role));
-        }
+    if let (Some(FolderRole::Requests), Some(role)) = (source.role, target.role) {
+        decided = consent::decided_by(cx, &present, role);
     }
     let mut change = Change::new(Vec::new(), answer);
     if recalls {

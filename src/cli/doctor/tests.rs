@@ -28,6 +28,7 @@ fn well() -> Status {
         clock: NOW.to_owned(),
         clock_problem: None,
         identities: vec![IdentityStatus {
+            requests: 0,
             name: "alice".to_owned(),
             address: "alice@x.onion".to_owned(),
             reachable: true,

@@ -37,9 +37,7 @@ pub(super) fn ask(context: &Context) -> Result<String, Failure> {
 
 /// Why a name is not allowed; `None` where it is.
 fn objection(name: &str) -> Option<String> {
-    if LocalPart::new(name).is_ok() {
-        return None;
-    }
+    let refused = LocalPart::chosen(name).err()?;
     let is_allowed = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     let reason = match (name.chars().find(|c| !is_allowed(c)), name.len()) {
         (Some('@'), _) => "leave out the @ and what follows it".to_owned(),
@@ -49,6 +47,7 @@ fn objection(name: &str) -> Option<String> {
         (Some(c), _) => format!("it has {c}"),
         (None, 0) => return Some(format!("There must be a name: {RULE}")),
         (None, 1..3) => "it is too short".to_owned(),
+        (None, 3..=50) => refused.to_string(),
         (None, _) => "it is too long".to_owned(),
     };
     let shown: String = name.chars().filter(|c| !c.is_control()).take(60).collect();
@@ -73,6 +72,9 @@ mod tests {
             ("b\u{f6}b", "it has \u{f6}, and only the letters a to z"),
             ("bob!", "it has !"),
             ("bob\u{1b}[2J", "cannot be seen"),
+            (".bob", "a dot at its beginning or end"),
+            ("bob.", "a dot at its beginning or end"),
+            ("bo..b", "two in a row"),
         ] {
             let words = objection(name).unwrap();
             assert!(words.contains(reason) && words.contains("3 to 50 letters"), "{name}: {words}");

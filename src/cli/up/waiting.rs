@@ -85,7 +85,7 @@ pub(super) async fn wait_until_reachable(context: &Context, node: &Node, waiting
         if is_news(reason, &told) {
             reason.clone_into(&mut told);
             bar.suspend(|| {
-                context.output.warn(reason);
+                context.output.warn(format!("{reason} (this machine's clock says {})", status.clock));
                 context.output.flush();
             });
         }

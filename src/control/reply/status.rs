@@ -54,6 +54,9 @@ pub struct IdentityStatus {
     pub checked_at: Option<String>,
     /// How many contacts it has.
     pub contacts: usize,
+    /// How many people wrote without an invitation, and wait in the folder Requests.
+    #[serde(default)]
+    pub requests: usize,
 }
 
 /// Where mail programs connect.

@@ -17,15 +17,14 @@ use crate::engine::io::Draft;
 use crate::engine::session::Sender;
 use crate::engine::state::State;
 use crate::engine::state::book::{
-    Acquaintance, Cards, Contact, ContactChange, ContactStatus, HowMet, InvitationEntry, PendingCard, Provenance,
-    Renewal,
+    Acquaintance, Cards, Contact, ContactStatus, HowMet, InvitationEntry, PendingCard, Provenance, Renewal,
 };
 use crate::engine::state::boxes::contacts::ContactBox;
 use crate::engine::state::boxes::own::OwnBox;
 use crate::engine::state::boxes::{ReceiptPolicy, seats_for};
 use crate::engine::state::mailbox::FolderRole;
 use crate::engine::state::profile::PublicProfile;
-use crate::engine::state::record::{BookRecord, BoxRecord, ContentKey, ReceivedRecord, Record};
+use crate::engine::state::record::{BoxRecord, ContentKey, ReceivedRecord, Record};
 use crate::engine::status::no_room;
 
 /// What a card of this author means for the state that is committed now.
@@ -144,20 +143,6 @@ fn contact_from(
         inbound: vec![MacKey::random(cx.rng)],
         outbound: Some(card.auth_key.clone()),
         cards: Cards { sent: 0, seen: card.counter, pending: None },
-    }
-}
-
-/// Moving a requester's message out of Requests decides about the requester: into INBOX accepts, into Junk blocks.
-pub(in crate::engine) fn request_decided(cx: &mut Context<'_>, contact: ContactId, to: FolderRole) -> Vec<Record> {
-    let Some(contact) = cx.state.book().contact(contact) else { return Vec::new() };
-    let change = |change| Record::Book(BookRecord::ContactChanged { id: contact.id, change });
-    match to {
-        FolderRole::Inbox => vec![
-            change(ContactChange::Status(ContactStatus::Confirmed)),
-            change(ContactChange::CardQueued(next_card(contact, cx.now, None, cx.rng))),
-        ],
-        FolderRole::Junk => vec![change(ContactChange::Status(ContactStatus::Blocked))],
-        _ => Vec::new(),
     }
 }
 

@@ -1,7 +1,8 @@
-//! The people whom an identity knows: invitations, contacts and cards, parting from a contact, and
+//! The people whom an identity knows: invitations, contacts, cards and requests, parting from a contact, and
 //! knocks, by which contacts learn that it can be reached again.
 
 pub(in crate::engine) mod cards;
+pub(in crate::engine) mod consent;
 pub(in crate::engine) mod contacts;
 pub(in crate::engine) mod knocks;
 pub(in crate::engine) mod parting;

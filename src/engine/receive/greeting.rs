@@ -2,7 +2,7 @@
 //!
 //! A node that redeems an invitation sends its card with the invitation's secret, before any mail. The maker of the
 //! invitation checks the card, makes the contact and uses up the secret in one record, and sends a card back. A card
-//! without a working secret makes a request, which waits for the user: MOVE from Requests to INBOX accepts, to Junk
+//! without a working secret makes a request, which waits for the user: a message that goes from Requests to INBOX accepts, to Junk
 //! blocks. Where no more requests can wait, the card is refused for now, and its author tries again.
 //!
 //! A card is decided on what is committed when it is verified. Where something else was committed first (two used one

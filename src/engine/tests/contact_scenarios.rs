@@ -78,11 +78,67 @@ fn asked(world: &mut World) {
 }
 
 fn decide(world: &mut World, to: FolderRole) {
+    transfer(world, to, usize::MAX, false);
+}
+
+/// Moves, or copies, so many messages from Requests.
+fn transfer(world: &mut World, to: FolderRole, many: usize, keep: bool) {
     let mailbox = world.nodes[ALICE].published.mailbox.clone();
     let (from, to) = (mailbox.by_role(FolderRole::Requests).unwrap().id, mailbox.by_role(to).unwrap().id);
-    let uids = world.messages(ALICE, FolderRole::Requests).iter().map(|message| message.uid).collect();
-    world.request(ALICE, Request::Transfer { from, to, uids, keep: false }).unwrap();
+    let uids = world.messages(ALICE, FolderRole::Requests).iter().map(|message| message.uid).take(many).collect();
+    world.request(ALICE, Request::Transfer { from, to, uids, keep }).unwrap();
     world.pass(MINUTE);
+}
+
+/// Alice has a request of carol's, and two messages.
+fn asked_and_written() -> World {
+    let mut world = world();
+    asked(&mut world);
+    world.submit(CAROL, ALICE, "please").unwrap();
+    world.submit(CAROL, ALICE, "please, please").unwrap();
+    world.pass(MINUTE);
+    assert_eq!(world.messages(ALICE, FolderRole::Requests).len(), 3);
+    world
+}
+
+#[test]
+fn a_copy_of_a_request_decides_as_a_move_does_and_what_else_waits_from_its_sender_follows() {
+    for (to, status) in [(FolderRole::Inbox, ContactStatus::Confirmed), (FolderRole::Junk, ContactStatus::Blocked)] {
+        for keep in [true, false] {
+            let mut world = asked_and_written();
+            let before = world.messages(ALICE, to).len();
+            transfer(&mut world, to, 1, keep);
+            assert_eq!(world.contact(ALICE, CAROL).unwrap().status, status, "{to:?} {keep}");
+            assert_eq!(world.messages(ALICE, to).len(), before + 3, "{to:?} {keep}");
+            // The mail program that copied a message removes the first one itself.
+            assert_eq!(world.messages(ALICE, FolderRole::Requests).len(), usize::from(keep), "{to:?} {keep}");
+            world.check();
+        }
+        // Any other folder decides nothing.
+        let mut world = asked_and_written();
+        transfer(&mut world, FolderRole::Archive, 1, true);
+        assert_eq!(world.contact(ALICE, CAROL).unwrap().status, ContactStatus::Request);
+    }
+}
+
+#[test]
+fn a_request_is_accepted_by_a_command_and_its_mail_goes_to_inbox() {
+    let mut world = asked_and_written();
+    let carol = world.contact(ALICE, CAROL).unwrap().id;
+    let before = world.messages(ALICE, FolderRole::Inbox).len();
+    world.request(ALICE, Request::Accept(carol)).unwrap();
+    world.pass(MINUTE);
+    assert_eq!(world.contact(ALICE, CAROL).unwrap().status, ContactStatus::Confirmed);
+    assert_eq!(world.contact(CAROL, ALICE).unwrap().status, ContactStatus::Confirmed);
+    assert_eq!(world.messages(ALICE, FolderRole::Inbox).len(), before + 3);
+    assert!(world.messages(ALICE, FolderRole::Requests).is_empty());
+    // Once more changes nothing, and somebody who is blocked is let back first.
+    world.request(ALICE, Request::Accept(carol)).unwrap();
+    world.request(ALICE, Request::Block(carol)).unwrap();
+    assert!(
+        matches!(world.request(ALICE, Request::Accept(carol)), Err(RequestError::NotReady(why)) if why.contains("unblock"))
+    );
+    world.check();
 }
 
 #[test]

@@ -237,8 +237,8 @@ impl Keeper {
         let now = match standing {
             Standing::Works => progress.works(Instant::now(), found),
             // arti may know a reason, such as a wrong clock.
-            Standing::Gone(since) => progress.gone(since, settings::clock(), found),
-            Standing::Starting => progress.judge(Instant::now(), settings::clock(), found),
+            Standing::Gone(since) => progress.gone(since, found),
+            Standing::Starting => progress.judge(Instant::now(), found),
         };
         self.status.send_if_modified(|old| {
             let changed = *old != now;

@@ -50,7 +50,7 @@ pub(in crate::daemon) struct Identities {
 }
 
 pub(in crate::daemon) fn local_part(name: &str) -> Result<LocalPart, Failure> {
-    LocalPart::new(name).map_err(|error| Failure::new(Code::Usage, format!("\"{name}\" cannot be a name: {error}")))
+    LocalPart::chosen(name).map_err(|error| Failure::new(Code::Usage, format!("\"{name}\" cannot be a name: {error}")))
 }
 
 impl Identities {

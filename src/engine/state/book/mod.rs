@@ -135,10 +135,22 @@ pub enum Unaddressable {
     Waiting,
 }
 
+/// Whether this has the form of an address in the ordinary mail system.
+fn is_ordinary(recipient: &str) -> bool {
+    let domain = recipient.rsplit_once('@').map(|(_, domain)| domain.trim_end_matches('>').to_ascii_lowercase());
+    domain.is_some_and(|domain| !domain.ends_with(".onion") && domain != PETNAME_DOMAIN && domain.contains('.'))
+}
+
 impl Unaddressable {
     /// The sentence for the user who wrote to this recipient.
     pub fn sentence(self, recipient: &str) -> String {
         let (is, advice) = match self {
+            Self::Unknown if is_ordinary(recipient) => (
+                "is an ordinary mail address",
+                "mail goes from here to contacts only, whose addresses end in .onion: ask for an invitation, and add it \
+                 with: runepeer contact add"
+                    .to_owned(),
+            ),
             Self::Unknown => (
                 "is not in the address book",
                 format!(
@@ -151,7 +163,10 @@ impl Unaddressable {
             }
             Self::Waiting => (
                 "waits in Requests",
-                "to write to them, accept them first: move their mail from there to INBOX".to_owned(),
+                format!(
+                    "to write to them, accept them first: runepeer contact accept {recipient}, or move their mail from \
+                     there to INBOX"
+                ),
             ),
         };
         format!("{recipient} {is}; {advice}")
@@ -355,6 +370,10 @@ impl Book {
 
     /// A petname that no contact has, nor the identity itself: the wanted one, or with a number behind it.
     pub fn free_petname(&self, wanted: &str, own: &LocalPart) -> String {
+        // No mail program takes a dot at the beginning or end of a name, or two in a row.
+        let parts: Vec<_> = wanted.split('.').filter(|part| !part.is_empty()).collect();
+        let wanted = if parts.is_empty() { "contact".to_owned() } else { parts.join(".") };
+        let wanted = wanted.as_str();
         let taken = |name: &str| self.by_petname(name).is_some() || same_name(name, own.as_str());
         if !taken(wanted) {
             return wanted.to_owned();
