@@ -14,8 +14,10 @@
 
 mod acquaintance;
 mod index;
+mod unaddressable;
 
 pub use acquaintance::{Acquaintance, Renewal};
+pub use unaddressable::Unaddressable;
 
 use std::fmt;
 use std::sync::Arc;
@@ -122,55 +124,6 @@ pub struct Contact {
     pub outbound: Option<MacKey>,
     /// The cards that went both ways.
     pub cards: Cards,
-}
-
-/// Why mail cannot be addressed to a contact.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unaddressable {
-    /// No contact is meant.
-    Unknown,
-    /// It is blocked.
-    Blocked,
-    /// It asks to be a contact.
-    Waiting,
-}
-
-/// Whether this has the form of an address in the ordinary mail system.
-fn is_ordinary(recipient: &str) -> bool {
-    let domain = recipient.rsplit_once('@').map(|(_, domain)| domain.trim_end_matches('>').to_ascii_lowercase());
-    domain.is_some_and(|domain| !domain.ends_with(".onion") && domain != PETNAME_DOMAIN && domain.contains('.'))
-}
-
-impl Unaddressable {
-    /// The sentence for the user who wrote to this recipient.
-    pub fn sentence(self, recipient: &str) -> String {
-        let (is, advice) = match self {
-            Self::Unknown if is_ordinary(recipient) => (
-                "is an ordinary mail address",
-                "mail goes from here to contacts only, whose addresses end in .onion: ask for an invitation, and add it \
-                 with: runepeer contact add"
-                    .to_owned(),
-            ),
-            Self::Unknown => (
-                "is not in the address book",
-                format!(
-                    "write to a contact as petname@{PETNAME_DOMAIN} (runepeer contact list shows the petnames), or add \
-                     somebody with an invitation from them: runepeer contact add"
-                ),
-            ),
-            Self::Blocked => {
-                ("is blocked", format!("to write to them, let them back first: runepeer contact unblock {recipient}"))
-            }
-            Self::Waiting => (
-                "waits in Requests",
-                format!(
-                    "to write to them, accept them first: runepeer contact accept {recipient}, or move their mail from \
-                     there to INBOX"
-                ),
-            ),
-        };
-        format!("{recipient} {is}; {advice}")
-    }
 }
 
 impl Contact {
