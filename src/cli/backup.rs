@@ -12,6 +12,7 @@ use super::args::Backup as Verb;
 use super::progress::Bar;
 use super::prompt::{self, TRIES, note_weakness, prompt, read_passphrase, until_right};
 use super::show::show;
+use super::signals::if_interrupted;
 use crate::backup::{self, Checked, Entry, Last, Order};
 use crate::control::reply::{BackupFiles, Done};
 use crate::control::{Client, Code, Command, Failure, Request};
@@ -260,6 +261,7 @@ fn new_passphrase(context: &Context) -> Result<Passphrase, Failure> {
         return Err(Failure::new(Code::NeedsUnlock, "a backup needs a passphrase")
             .hint("give one with --passphrase-file FILE, or run this on a terminal"));
     }
+    if_interrupted("No backup was made.");
     context.output.warn(
         "A backup has a passphrase of its own, which need not be that of the node. Whoever has the backup and its\n\
          passphrase has your identity and all your mail. It cannot be recovered: without it the backup is worth\n\

@@ -31,7 +31,7 @@ pub(super) fn run(context: &Context, demo: &Demo) -> Result<(), Failure> {
         let home = Home::new()?;
         let result = tokio::select! {
             result = story(context, &home.path, demo.keep) => result,
-            () = super::up::interrupted() => Err(Failure::new(Code::Failed, "the demo was interrupted")),
+            () = super::signals::interrupted() => Err(Failure::new(Code::Failed, "the demo was interrupted")),
         };
         // Only the directory of a demo that was kept or failed stays behind, and its path is printed.
         drop(home);
@@ -333,6 +333,6 @@ async fn hold(context: &Context, people: &[&Person]) -> Result<(), Failure> {
         context.output.data(format!("\n{}", person.name));
         context.output.data(format!("{}Password:       {}", mail::settings(&settings), person.login.password));
     }
-    super::up::interrupted().await;
+    super::signals::interrupted().await;
     Ok(())
 }

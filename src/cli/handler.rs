@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::args::Handler;
 use super::show::{confirm, show};
+use super::signals::if_interrupted;
 use super::{Context, carrier, contact, output};
 use crate::control::{Code, Failure};
 use crate::daemon::look;
@@ -53,6 +54,7 @@ pub(super) fn open(context: &Context, text: String) -> Result<(), Failure> {
         context.output.failure(&failure);
         Failure::new(failure.code, "")
     });
+    if_interrupted("");
     // Where the terminal is gone, nobody waits.
     let _ = output::ask("Press Enter to close this.");
     result

@@ -25,6 +25,7 @@ mod qr;
 mod queue;
 mod repair;
 mod show;
+mod signals;
 mod status;
 mod thunderbird;
 mod up;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::signals::Asking;
 use crate::control::{Code, Failure};
 use crate::daemon::logging;
 
@@ -147,9 +148,8 @@ pub(super) fn can_ask(no_input: bool) -> bool {
 /// Asks for a line. The end of the input is an error.
 pub(super) fn ask(question: &str) -> io::Result<String> {
     logging::errors().flush(LAST_WORDS);
-    let mut err = io::stderr().lock();
-    write!(err, "{question} ")?;
-    err.flush()?;
+    let _asking = Asking::begin()?;
+    io::stderr().write_all(format!("{question} ").as_bytes())?;
     let mut line = String::new();
     if io::stdin().read_line(&mut line)? == 0 {
         return Err(ErrorKind::UnexpectedEof.into());

@@ -1,11 +1,14 @@
 //! Passphrases: asked for on the terminal, again where a person mistyped, or read from a file.
 
-use std::io::BufRead;
+use std::fs::File;
+use std::io::{self, BufRead, ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use rustix::termios::{LocalModes, SpecialCodeIndex};
 use zeroize::Zeroizing;
 
+use super::signals::Asking;
 use super::weak::weakness;
 use super::{Context, output};
 use crate::control::{Code, Failure};
@@ -15,6 +18,11 @@ use crate::store::Passphrase;
 /// How often a passphrase that opens something is asked for, before the command ends.
 pub(super) const TRIES: u32 = 3;
 
+/// The most bytes of a line that a terminal takes.
+const LINE: usize = 4096;
+/// In the settings of a terminal: no key does this.
+const NO_KEY: u8 = 0;
+
 /// Whether a person can be asked for a passphrase.
 pub(super) fn can_ask(context: &Context) -> bool {
     output::can_ask(context.global.no_input)
@@ -23,9 +31,50 @@ pub(super) fn can_ask(context: &Context) -> bool {
 /// Asks for a passphrase on the terminal, which does not show it.
 pub(super) fn prompt(context: &Context, question: &str) -> Result<Zeroizing<String>, Failure> {
     context.output.flush();
-    rpassword::prompt_password(question)
-        .map(Zeroizing::new)
-        .map_err(|error| Failure::new(Code::Failed, format!("the terminal cannot be read: {error}")))
+    hidden(question).map_err(|error| unreadable(&error))
+}
+
+/// The failure of a question that got no answer.
+pub(super) fn unreadable(error: &io::Error) -> Failure {
+    Failure::new(
+        Code::Failed,
+        match error.kind() {
+            ErrorKind::UnexpectedEof => "the input ended before there was an answer; nothing was changed".to_owned(),
+            _ => format!("the terminal cannot be read: {error}"),
+        },
+    )
+}
+
+/// Asks for a line on the terminal that controls this process, whatever standard input is. What is typed is not shown.
+fn hidden(question: &str) -> io::Result<Zeroizing<String>> {
+    let mut terminal = File::options().read(true).write(true).open("/dev/tty")?;
+    let asking = Asking::begin()?;
+    // A process that is stopped would leave the terminal without echo, and one that dumps its memory the passphrase.
+    asking.change(&terminal, |settings| {
+        settings.local_modes.remove(LocalModes::ECHO | LocalModes::ECHONL);
+        settings.local_modes.insert(LocalModes::ICANON | LocalModes::ISIG);
+        settings.special_codes[SpecialCodeIndex::VSUSP] = NO_KEY;
+        settings.special_codes[SpecialCodeIndex::VQUIT] = NO_KEY;
+    })?;
+    terminal.write_all(question.as_bytes())?;
+    // The terminal gives at most so much at once, so that no copy is left behind in memory.
+    let mut line = Zeroizing::new(Vec::with_capacity(2 * LINE));
+    let mut piece = Zeroizing::new([0; LINE]);
+    while line.len() < LINE && !line.ends_with(b"\n") {
+        match terminal.read(&mut *piece) {
+            Ok(0) if line.is_empty() => {
+                terminal.write_all(b"\n")?;
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+            Ok(0) => break,
+            Ok(read) => line.extend_from_slice(piece.get(..read).unwrap_or_default()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    terminal.write_all(b"\n")?;
+    let text = std::str::from_utf8(&line).map_err(|_| io::Error::other("what was typed is no text in UTF-8"))?;
+    Ok(Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned()))
 }
 
 /// Asks for a new passphrase, twice, until both are the same. `None` is an empty one, where that `may_be_none`.
@@ -58,8 +107,7 @@ pub(super) fn choose(
 /// Whether the user takes another passphrase than this weak one.
 fn takes_another(context: &Context, reason: &str) -> Result<bool, Failure> {
     context.output.warn(format!("This passphrase is weak: {reason}."));
-    let answer = output::ask("Choose another one? [Y/n]")
-        .map_err(|error| Failure::new(Code::Failed, format!("the terminal cannot be read: {error}")))?;
+    let answer = output::ask("Choose another one? [Y/n]").map_err(|error| unreadable(&error))?;
     Ok(!matches!(answer.as_str(), "n" | "N" | "no"))
 }
 
@@ -113,18 +161,18 @@ pub(super) fn nobody_to_ask() -> Failure {
 
 /// The passphrase in the first line of a file; `-` is standard input. A file that others can read gets a warning.
 pub(super) fn read_passphrase(context: &Context, path: &Path) -> Result<Zeroizing<String>, Failure> {
-    let unreadable = |error: std::io::Error| {
+    let unreadable = |error: io::Error| {
         let why = match error.kind() {
-            std::io::ErrorKind::InvalidData => "it is no text in UTF-8; save it as such".to_owned(),
+            ErrorKind::InvalidData => "it is no text in UTF-8; save it as such".to_owned(),
             _ => error.to_string(),
         };
         Failure::new(Code::Failed, format!("the passphrase file {} cannot be read: {why}", path.display()))
     };
     let mut line = Zeroizing::new(String::new());
     if path == Path::new("-") {
-        std::io::stdin().lock().read_line(&mut line).map_err(unreadable)?;
+        io::stdin().lock().read_line(&mut line).map_err(unreadable)?;
     } else {
-        let file = std::fs::File::open(path).map_err(unreadable)?;
+        let file = File::open(path).map_err(unreadable)?;
         let meta = file.metadata().map_err(unreadable)?;
         let mode = meta.permissions().mode() & 0o777;
         if meta.is_file() && mode & 0o077 != 0 {
@@ -133,7 +181,7 @@ pub(super) fn read_passphrase(context: &Context, path: &Path) -> Result<Zeroizin
                 "Others may read the passphrase file {name} (mode {mode:o}). Close it to them: chmod 600 '{name}'"
             ));
         }
-        std::io::BufReader::new(file).read_line(&mut line).map_err(unreadable)?;
+        io::BufReader::new(file).read_line(&mut line).map_err(unreadable)?;
     }
     let passphrase = Zeroizing::new(line.trim_end_matches(['\r', '\n']).to_owned());
     if Passphrase::new(passphrase.to_string()).is_empty() {

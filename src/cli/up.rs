@@ -13,6 +13,7 @@ use super::Context;
 use super::args::Up;
 use super::progress::Bar;
 use super::prompt::{self, note_weakness, read_passphrase, until_right};
+use super::signals::{if_interrupted, interrupted};
 use crate::config::{File, ListenFile};
 use crate::control::reply::{IdentityStatus, Listen, Status};
 use crate::control::{Code, Command, Failure};
@@ -56,6 +57,7 @@ fn start(context: &Context, up: Up, preparation: Preparation) -> Result<(), Fail
         ..File::default()
     };
     logging::start();
+    if_interrupted(if name.is_some() { "Nothing was made." } else { "The node was not started." });
     let is_restored = preparation.is_restored();
     let runtime = runtime()?;
     let mut ready = runtime.block_on(preparation.ready(file))?;
@@ -104,7 +106,10 @@ fn name_of_first(context: &Context, up: &Up, preparation: &Preparation) -> Resul
             Ok(None)
         }
         Some(name) => Ok(Some(name)),
-        None if prompt::can_ask(context) => name::ask(context).map(Some),
+        None if prompt::can_ask(context) => {
+            if_interrupted("Nothing was made.");
+            name::ask(context).map(Some)
+        }
         None => Err(Failure::new(
             Code::Usage,
             "there is no identity in this data directory, and nobody can be asked for a name",
@@ -139,37 +144,6 @@ async fn show_progress(context: &Context, node: &Node, waiting: Waiting) -> Resu
     waiting::wait_until_reachable(context, node, waiting).await?;
     next_steps(context, node, waiting.is_new).await?;
     std::future::pending().await
-}
-
-/// Waits for SIGINT, SIGTERM, or SIGHUP: closing the terminal stops the daemon as cleanly. `nohup` still keeps it
-/// running. Later signals change nothing.
-pub(super) async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let hangup = if ignores_hangup() { None } else { signal(SignalKind::hangup()).ok() };
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        // Without handlers, a signal ends the process at once, which is always safe.
-        return std::future::pending().await;
-    };
-    let hung_up = async {
-        match hangup {
-            Some(mut hangup) => hangup.recv().await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-        _ = hung_up => {}
-    }
-}
-
-/// Whether this process was started so that SIGHUP does nothing to it, as `nohup` does.
-fn ignores_hangup() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    // SIGHUP is number 1, which is the lowest bit.
-    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 async fn next_steps(context: &Context, node: &Node, is_new: bool) -> Result<(), Failure> {

@@ -7,7 +7,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{InputModes, LocalModes, OutputModes, SpecialCodeIndex, tcgetattr};
 
 use super::programs::PATIENCE;
 use super::wait_for;
@@ -28,6 +30,17 @@ impl Terminal {
     /// Runs the real binary with these arguments, in a session that the terminal controls: passphrases are read from
     /// it, whatever standard input is.
     pub(crate) fn run(arguments: &[&str]) -> Self {
+        Self::begin(&[&[env!("CARGO_BIN_EXE_runepeer")], arguments].concat())
+    }
+
+    /// The same as a child of a shell, which tells how it ended and then waits for a line: a terminal that its first
+    /// program leaves is set up anew, and what the binary made of it would be lost.
+    pub(crate) fn run_by_shell(arguments: &[&str]) -> Self {
+        let script = "trap : INT; \"$0\" \"$@\"; echo \"ended with $?\"; read line";
+        Self::begin(&[&["sh", "-c", script, env!("CARGO_BIN_EXE_runepeer")], arguments].concat())
+    }
+
+    fn begin(words: &[&str]) -> Self {
         let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&terminal).unwrap();
         unlockpt(&terminal).unwrap();
@@ -39,7 +52,7 @@ impl Terminal {
             .unwrap();
         let clone = || Stdio::from(OwnedFd::from(end.try_clone().unwrap()));
         let mut command = Command::new("setsid");
-        command.arg("--ctty").arg(env!("CARGO_BIN_EXE_runepeer")).args(arguments).env("TERM", "xterm");
+        command.arg("--ctty").args(words).env("TERM", "xterm");
         let child = command.stdin(clone()).stdout(clone()).stderr(clone()).spawn().unwrap();
         drop(command);
         drop(end);
@@ -81,6 +94,28 @@ impl Terminal {
     pub(crate) fn types(&mut self, line: &str) {
         std::thread::sleep(BREATH);
         self.keyboard.write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+
+    /// Presses keys.
+    pub(crate) fn presses(&mut self, keys: &[u8]) {
+        std::thread::sleep(BREATH);
+        self.keyboard.write_all(keys).unwrap();
+    }
+
+    /// Sends a signal to the child of the shell.
+    pub(crate) fn signals_child(&self, signal: Signal) {
+        std::thread::sleep(BREATH);
+        let shell = self.child.id();
+        let children = std::fs::read_to_string(format!("/proc/{shell}/task/{shell}/children")).unwrap();
+        let child = children.split_whitespace().next().unwrap().parse().unwrap();
+        rustix::process::kill_process(Pid::from_raw(child).unwrap(), signal).unwrap();
+    }
+
+    /// The settings of the terminal: what it does with input and output, its echo among them.
+    pub(crate) fn settings(&self) -> (InputModes, OutputModes, LocalModes, [u8; 3]) {
+        let settings = tcgetattr(&self.keyboard).unwrap();
+        let keys = [SpecialCodeIndex::VINTR, SpecialCodeIndex::VQUIT, SpecialCodeIndex::VSUSP];
+        (settings.input_modes, settings.output_modes, settings.local_modes, keys.map(|key| settings.special_codes[key]))
     }
 
     /// Waits until the program ends.

@@ -1,7 +1,7 @@
 //! The name of the first identity: asked for until it is allowed.
 
 use crate::base::LocalPart;
-use crate::cli::{Context, output};
+use crate::cli::{Context, output, prompt};
 use crate::control::{Code, Failure};
 
 /// Which names are allowed (docs/protocol.md, "Addresses").
@@ -26,8 +26,7 @@ pub(super) fn ask(context: &Context) -> Result<String, Failure> {
          your real name.",
     );
     loop {
-        let name = output::ask("Name:")
-            .map_err(|error| Failure::new(Code::Failed, format!("the terminal cannot be read: {error}")))?;
+        let name = output::ask("Name:").map_err(|error| prompt::unreadable(&error))?;
         match objection(&name) {
             None => return Ok(name),
             Some(objection) => context.output.warn(format!("{objection}.")),

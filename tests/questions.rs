@@ -1,0 +1,90 @@
+//! Questions at a terminal: how they can be left, and what counts as an answer.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::string_slice)]
+
+mod support;
+
+use rustix::process::Signal;
+use rustix::termios::LocalModes;
+use support::node::Node;
+use support::temp_dir;
+use support::terminal::Terminal;
+
+/// The two ways in which a question is left here, and the exit status of each.
+const WAYS: [(Option<Signal>, &str); 2] = [(None, "ended with 130"), (Some(Signal::TERM), "ended with 143")];
+
+/// Runs this at a terminal up to the last of these questions, with an answer to those before, and leaves it by Ctrl-C and
+/// by SIGTERM. The terminal must then be as it was.
+fn left_at_the_last(arguments: &[&str], questions: &[(&str, &str)], undone: &str) {
+    for (signal, ended) in WAYS {
+        let mut terminal = Terminal::run_by_shell(arguments);
+        let before = terminal.settings();
+        assert!(before.2.contains(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG));
+        for (number, (question, answer)) in questions.iter().enumerate() {
+            terminal.sees(question);
+            if number + 1 < questions.len() {
+                terminal.types(answer);
+            }
+        }
+        match signal {
+            None => terminal.presses(b"\x03"),
+            Some(signal) => terminal.signals_child(signal),
+        }
+        let words = terminal.sees(ended);
+        assert!(words.contains(undone), "{arguments:?} {ended}: {words:?}");
+        assert_eq!(terminal.settings(), before, "{arguments:?} {ended}");
+    }
+}
+
+#[test]
+fn a_question_that_is_left_leaves_the_terminal_as_it_was_and_nothing_made() {
+    const GOOD: &str = "lamp river onion desk";
+    let home = temp_dir();
+    let path = |name: &str| home.path().join(name).display().to_string();
+    let (data, net) = (path("data"), format!("loopback:{}", path("net")));
+    let up = ["--data-dir", &data, "up", "--transport", &net, "--imap", "127.0.0.1:0", "--submission", "127.0.0.1:0"];
+    let (name, first, again) = (("Name:", "alice"), ("Passphrase: ", GOOD), ("Once more: ", GOOD));
+    let weak = ("Passphrase: ", "password1");
+    for questions in
+        [&[name][..], &[name, first], &[name, first, again], &[name, weak, ("Choose another one? [Y/n]", "")]]
+    {
+        left_at_the_last(&up, questions, "Nothing was made.");
+        let left: Vec<_> = std::fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["lock"], "{questions:?}");
+    }
+    // What was said up to there does not count, and the next start asks from the beginning.
+    let mut terminal = Terminal::run(&up);
+    for (question, answer) in [name, first, again] {
+        terminal.sees(question);
+        terminal.types(answer);
+    }
+    terminal.sees("alice is reachable as alice@");
+    terminal.presses(b"\x03");
+    assert!(terminal.ends().success(), "a daemon stops by the signal");
+    let locked = ("Passphrase of this node: ", GOOD);
+    left_at_the_last(&up, &[locked], "The node was not started.");
+    let change = ["--data-dir", &data, "passphrase", "change"];
+    left_at_the_last(&change, &[locked, ("New passphrase: ", GOOD), again], "Nothing was changed.");
+    left_at_the_last(&["--data-dir", &data, "repair", "--check"], &[locked], "Nothing was changed.");
+    let backup = path("backup");
+    let create = ["--data-dir", &data, "backup", "create", &backup];
+    left_at_the_last(&create, &[("Passphrase of the backup: ", "")], "No backup was made.");
+    assert!(!std::path::Path::new(&backup).exists());
+    let mut terminal = Terminal::run(&up);
+    terminal.sees("Passphrase of this node: ");
+    terminal.types(GOOD);
+    terminal.sees("alice is reachable as alice@");
+    assert!(!terminal.shown().contains("lamp"), "what is typed is not shown");
+}
+
+#[test]
+fn a_removal_that_is_left_removes_nothing() {
+    let peers = temp_dir();
+    let mut alice = Node::loopback("alice", peers.path());
+    alice.start();
+    alice.json(&["mail", "password", "new", "phone"]);
+    let data = alice.data().display().to_string();
+    let revoke = ["--data-dir", &data, "mail", "password", "revoke", "phone"];
+    left_at_the_last(&revoke, &[("Revoke it? [y/N]", "")], "Nothing was changed.");
+    assert_eq!(alice.json(&["mail", "password", "list"])["passwords"][0]["name"], "phone");
+}
