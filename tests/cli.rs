@@ -187,6 +187,9 @@ fn commands_answer_in_words_and_json() {
     let password = alice.json(&["mail", "password", "new", "phone"]);
     assert_eq!(password["user"], alice.address());
     assert!(password["password"].as_str().unwrap().len() >= 26);
+    let (code, words) = failure(&alice.run(&["mail", "password", "new", "phone"]));
+    assert!(code == 1 && words.contains("there is a password phone already"), "{words}");
+    assert!(words.contains("runepeer mail password revoke phone"), "{words}");
     assert_eq!(alice.json(&["mail", "password", "list"])["passwords"][0]["name"], "phone");
     let settings = alice.json(&["mail", "setup", "show"]);
     assert_eq!(settings["imap"]["port"], alice.port("imap"));

@@ -98,7 +98,10 @@ impl Commands {
             Command::InviteRevoke { id } => write(&revoke(&*self.account(identity)?, &id).await?),
             Command::ContactAdd { invitation, petname } => {
                 let account = self.account(identity)?;
-                match account.ask(Request::AddContact { invitation, petname }).await? {
+                let taken = format!("{} is your name, or that of a contact", petname.as_deref().unwrap_or_default());
+                let asked = account.ask(Request::AddContact { invitation, petname }).await;
+                let way = "give this contact another name: --petname NAME";
+                match asked.map_err(|error| unless_taken(error, &taken, way))? {
                     Response::ContactAdded { petname, .. } => write(&contacts::show(&account, &petname)?),
                     _ => Err(unexpected()),
                 }
@@ -235,9 +238,21 @@ fn view_problem(home: &Home) -> Option<String> {
     })
 }
 
+/// The failure of a request that brings a name. Where the name is taken it says so, with the way out.
+fn unless_taken(error: RequestError, taken: &str, way: impl Into<String>) -> Failure {
+    match error {
+        RequestError::NameTaken => Failure::new(Code::Failed, taken).hint(way),
+        error => error.into(),
+    }
+}
+
 async fn new_password(account: &LocalAccount, name: String) -> Result<NewPassword, Failure> {
     let password = passwords::generate();
-    account.ask(Request::AddPassword { name, hash: passwords::hash(&password) }).await?;
+    let asked = account.ask(Request::AddPassword { name: name.clone(), hash: passwords::hash(&password) }).await;
+    asked.map_err(|error| {
+        let way = format!("give another name, or withdraw that one first: runepeer mail password revoke {name}");
+        unless_taken(error, &format!("there is a password {name} already"), way)
+    })?;
     Ok(NewPassword { user: account.address.to_string(), password: password.to_string() })
 }
 

@@ -37,7 +37,9 @@ pub(in crate::daemon) async fn rent(
     let name = name.unwrap_or_else(|| read.address.onion().label().chars().take(NAME_LETTERS).collect());
     let made = pool.call(new_keys).await;
     let keys = made.unwrap_or_else(|| Err(broken("the keys of the box cannot be made", "the library failed")))?;
-    account.ask(Request::RentBox { invitation, name: name.clone(), keys }).await?;
+    let asked = account.ask(Request::RentBox { invitation, name: name.clone(), keys }).await;
+    let taken = || format!("there is a box {name} already");
+    asked.map_err(|error| super::unless_taken(error, &taken(), "give this one another name: --name NAME"))?;
     let snapshot = account.snapshot.borrow().clone();
     let own_box = snapshot.boxes.by_name(&name);
     let known = own_box.map(|own_box| describe(&snapshot, own_box));
