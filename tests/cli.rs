@@ -57,6 +57,24 @@ fn wrong_arguments_end_with_2_and_help_with_0() {
     assert_eq!(runepeer(&["invite", "--expires", "soon"]).status.code(), Some(2));
     assert_eq!(runepeer(&["--help"]).status.code(), Some(0));
     assert_eq!(runepeer(&["--version"]).status.code(), Some(0));
+    let helped = |arguments: &[&str]| {
+        let output = runepeer(arguments);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        output.stdout
+    };
+    assert_eq!(helped(&["help"]), helped(&["--help"]));
+    assert_eq!(helped(&["help", "mail", "setup"]), helped(&["mail", "setup", "--help"]));
+    for noun in ["invite", "carrier"] {
+        // An invitation counts in hours.
+        let verb: &[&str] = if noun == "carrier" { &["help", noun, "invite"] } else { &["help", noun] };
+        assert!(String::from_utf8(helped(verb)).unwrap().contains("full hour (UTC)"), "{noun}");
+    }
+    // Words that are usual elsewhere.
+    for (word, here) in [("stop", "'down'"), ("start", "'up'"), ("list", "'ls'")] {
+        let (code, words) = failure(&runepeer(&[word]));
+        assert!(code == 2 && words.contains(here), "{words}");
+    }
+    assert!(!failure(&runepeer(&["carrier", "stop"])).1.contains("'down'"));
     let said = |arguments: &[&str]| String::from_utf8(runepeer(arguments).stdout).unwrap();
     let version = env!("CARGO_PKG_VERSION");
     assert_eq!(said(&["version"]), format!("runepeer {version}\n"));
@@ -112,6 +130,8 @@ fn up_on_an_empty_directory_needs_a_good_name() {
     assert!(code == 2 && words.contains("3 to 50"), "{words}");
     let (code, words) = failure(&up(&["--name", "alice", "--imap", "192.0.2.1:143"]));
     assert!(code == 2 && words.contains("loopback"), "{words}");
+    let (code, words) = failure(&up(&["--name", "alice", "--imap", "imap"]));
+    assert!(code == 2 && words.contains("a port, as 1144, or an address with one, as 127.0.0.1:1144"), "{words}");
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().to_string();
     let (code, words) = failure(&up(&["--name", "alice", "--imap", &port]));

@@ -198,8 +198,8 @@ fn mistyped_weak_and_wrong_passphrases_are_asked_for_again_in_place() {
 #[test]
 fn a_first_start_whose_port_is_taken_says_so_before_it_asks_and_leaves_nothing() {
     let machine = Machine::new();
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = taken.local_addr().unwrap().to_string();
+    let [taken, another] = [0, 1].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [port, other] = [&taken, &another].map(|taken| taken.local_addr().unwrap().to_string());
     let mut terminal = machine.at_terminal(&["--name", "alice", "--imap", &port]);
     assert_eq!(terminal.ends().code(), Some(1));
     let shown = terminal.shown();
@@ -211,9 +211,17 @@ fn a_first_start_whose_port_is_taken_says_so_before_it_asks_and_leaves_nothing()
     assert_eq!(machine.names(), ["lock"]);
     // Both at once, and where nobody can be asked.
     let secret = machine.secret("secret", GOOD);
-    let both = ["--name", "alice", "--imap", &port, "--submission", &port, "--passphrase-file", &secret];
+    let both = ["--name", "alice", "--imap", &port, "--submission", &other, "--passphrase-file", &secret];
     let (code, words) = machine.unattended(&both);
     assert!(code == 1 && words.contains("IMAP cannot") && words.contains("submission cannot"), "{words}");
+    assert_eq!(machine.names(), ["lock"]);
+    // The same one for both is nobody else's fault.
+    let one = support::free_port().to_string();
+    let there = format!("localhost:{one}");
+    let same = ["--name", "alice", "--imap", &one, "--submission", &there, "--passphrase-file", &secret];
+    let (code, words) = machine.unattended(&same);
+    assert!(code == 2 && words.contains(&format!("cannot both listen on 127.0.0.1:{one}")), "{words}");
+    assert!(words.contains("--submission 127.0.0.1:") && !words.contains("another program"), "{words}");
     assert_eq!(machine.names(), ["lock"]);
     let status = failure(&machine.run(&["status"])).1;
     assert!(status.contains("nothing is set up yet"), "{status}");

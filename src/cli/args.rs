@@ -1,13 +1,13 @@
 //! The command line's grammar: noun, then verb.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
 /// Serverless electronic mail.
 #[derive(Debug, Parser)]
-#[command(name = "runepeer", version, about, disable_help_subcommand = true)]
+#[command(name = "runepeer", version, about)]
 pub(super) struct Arguments {
     #[command(flatten)]
     pub(super) global: Global,
@@ -119,11 +119,11 @@ pub(super) struct Up {
     /// A file whose first line is the passphrase; - reads standard input
     #[arg(long, value_name = "F")]
     pub(super) passphrase_file: Option<PathBuf>,
-    /// Where IMAP listens, on loopback; port 0 means any free port
-    #[arg(long, value_name = "ADDR:PORT")]
+    /// Where IMAP listens, on loopback: a port, or an address with one; port 0 means any free port
+    #[arg(long, value_name = "[ADDR:]PORT", value_parser = listen)]
     pub(super) imap: Option<SocketAddr>,
-    /// Where submission listens, on loopback; port 0 means any free port
-    #[arg(long, value_name = "ADDR:PORT")]
+    /// Where submission listens, on loopback: a port, or an address with one; port 0 means any free port
+    #[arg(long, value_name = "[ADDR:]PORT", value_parser = listen)]
     pub(super) submission: Option<SocketAddr>,
     /// Carry mail for others, and have no mailbox here
     #[arg(long, conflicts_with_all = ["name", "imap", "submission"])]
@@ -179,7 +179,7 @@ pub(super) struct Invite {
     /// What you call the person who gets it: who uses it stands in your address book by that name. Nobody else sees it
     #[arg(long = "for", value_name = "NAME", conflicts_with = "public")]
     pub(super) label: Option<String>,
-    /// How long it works: for example 12h, 7d, 4w
+    /// How long it works: for example 12h, 7d, 4w. It ends with a full hour (UTC), so it may work for up to an hour longer
     #[arg(long, value_name = "D", default_value = "7d")]
     pub(super) expires: String,
 }
@@ -386,6 +386,14 @@ pub(super) struct CarrierLimits {
     pub(super) identification: Option<String>,
 }
 
+/// An address with a port; a port alone, or one of `localhost`, is of 127.0.0.1.
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    let port = text.strip_prefix("localhost:").unwrap_or(text).parse().ok();
+    let here = port.map(|port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    here.or_else(|| text.parse().ok())
+        .ok_or_else(|| "give a port, as 1144, or an address with one, as 127.0.0.1:1144".to_owned())
+}
+
 /// Bytes, from a number with or without a unit.
 fn size(text: &str) -> Result<u64, String> {
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
@@ -406,7 +414,7 @@ pub(super) struct CarrierInvite {
     /// How many invitations, up to 100; each works once
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(super) count: u32,
-    /// How long they work: for example 12h, 7d, 4w
+    /// How long they work: for example 12h, 7d, 4w. They end with a full hour (UTC), so they may work for up to an hour longer
     #[arg(long, value_name = "D", default_value = "7d")]
     pub(super) expires: String,
     /// What the box may take, in MiB (default: what `carrier limits` says, 1024 where it was not changed)
@@ -554,6 +562,22 @@ mod tests {
     fn the_grammar_is_sound() {
         use clap::CommandFactory;
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn where_to_listen() {
+        for (text, address) in [
+            ("1144", "127.0.0.1:1144"),
+            ("0", "127.0.0.1:0"),
+            ("localhost:1144", "127.0.0.1:1144"),
+            ("127.0.0.2:1144", "127.0.0.2:1144"),
+            ("[::1]:1144", "[::1]:1144"),
+        ] {
+            assert_eq!(listen(text).unwrap().to_string(), address);
+        }
+        for wrong in ["", "imap", "65536", "localhost", "127.0.0.1", "example.org:1144", "::1:1144 "] {
+            assert!(listen(wrong).unwrap_err().contains("127.0.0.1:1144"), "{wrong}");
+        }
     }
 
     #[test]

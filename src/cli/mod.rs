@@ -35,6 +35,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::{ContextKind, ContextValue};
 
 use crate::control::{Client, Code, Command, Failure, Request};
 use crate::daemon::FailedStart;
@@ -45,7 +46,7 @@ use output::Output;
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) => return refuse(&error),
+        Err(error) => return refuse(&with_the_word(error)),
     };
     let output = Output::new(arguments.global.json, arguments.global.quiet);
     let context = Context {
@@ -83,6 +84,23 @@ fn refuse(error: &clap::Error) -> ExitCode {
         let _ = error.print();
     }
     ExitCode::from(Code::Usage.exit_status())
+}
+
+/// The failure with the word of this program, where another one is more usual elsewhere.
+fn with_the_word(mut error: clap::Error) -> clap::Error {
+    let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
+    let word = match error.get(ContextKind::InvalidSubcommand) {
+        // Behind a noun, the same word would mean something else.
+        Some(ContextValue::String(word)) if usage.contains("runepeer [") => match word.as_str() {
+            "start" | "run" | "init" => "up",
+            "stop" | "quit" => "down",
+            "list" => "ls",
+            _ => return error,
+        },
+        _ => return error,
+    };
+    error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(vec![word.to_owned()]));
+    error
 }
 
 /// The settings that every command needs: where the data is, and how to print.

@@ -34,6 +34,9 @@ impl Gateways {
     /// Takes both ports. A failure names free ones; `is_kept` says whether the settings are in a file already, in which
     /// another port would have to be written.
     pub(super) async fn listen(config: &Config, is_kept: bool) -> Result<Self, Failure> {
+        if config.imap == config.submission && config.imap.port() != 0 {
+            return Err(the_same(config.imap, is_kept));
+        }
         match (TcpListener::bind(config.imap).await, TcpListener::bind(config.submission).await) {
             (Ok(imap), Ok(submission)) => Ok(Self { imap, submission }),
             (imap, submission) => {
@@ -119,12 +122,25 @@ fn refusal(refused: &[Refused], is_kept: bool) -> Failure {
     }
     let others = refused.iter().filter(|refused| refused.reason().is_some()).zip(&named);
     let flags: Vec<String> = others.map(|(Refused { flag, .. }, address)| format!("{flag} {address}")).collect();
-    let keep =
-        if is_kept { "; to keep it, write it into config.toml (runepeer config path says where that is)" } else { "" };
     failure.hint(format!(
-        "{reason}; choose another one with {}, which is free now; port 0 means any{keep}",
-        flags.join(" ")
+        "{reason}; choose another one with {}, which is free now; port 0 means any{}",
+        flags.join(" "),
+        keep(is_kept)
     ))
+}
+
+/// The failure of a start that was given one port for both.
+fn the_same(address: SocketAddr, is_kept: bool) -> Failure {
+    Failure::new(Code::Usage, format!("IMAP and submission cannot both listen on {address}")).hint(format!(
+        "give one of them another port, for example with --submission {}, which is free now; port 0 means any{}",
+        free_port(address, &[]),
+        keep(is_kept)
+    ))
+}
+
+/// How a port that is chosen with a flag is kept, where the file `is_kept` in which another one stands.
+const fn keep(is_kept: bool) -> &'static str {
+    if is_kept { "; to keep it, write it into config.toml (runepeer config path says where that is)" } else { "" }
 }
 
 /// The next free port at this address that is not named yet; 0, which stands for any, where none of the next is free.
