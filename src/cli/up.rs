@@ -164,9 +164,12 @@ async fn next_steps(context: &Context, node: &Node, is_new: bool) -> Result<(), 
     if let Some(carrier) = carrying(&status) {
         context.output.data(format!("This node carries mail for others at {}", carrier.onion));
         if status.identities.is_empty() {
+            context.output.flush();
             context.output.say("Invite a friend to a box here with: runepeer carrier invite");
         }
     }
+    // Data and words are written by two threads.
+    context.output.flush();
     if !node.is_passphrase_protected() {
         context.output.say("Note: no passphrase is set. Whoever takes this disk can read the mail on it. To set one:");
         context.output.say("  runepeer down, then runepeer passphrase add");

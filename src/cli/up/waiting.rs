@@ -38,6 +38,13 @@ impl Waiting {
             }
         }
     }
+
+    /// What can be done while the network comes up, at the first start.
+    fn meanwhile(self) -> Option<&'static str> {
+        self.is_new.then_some(
+            "Meanwhile, in another terminal: runepeer mail setup neomutt (or mutt, thunderbird, or show for any other)",
+        )
+    }
 }
 
 /// How long the publishing of an address takes.
@@ -64,6 +71,14 @@ impl Publishing {
 /// Shows how the network comes up, and returns when everything that is to be published is.
 pub(super) async fn wait_until_reachable(context: &Context, node: &Node, waiting: Waiting) -> Result<(), Failure> {
     let bar = Bar::new(context, "Connecting to Tor");
+    // Another thread writes them, and the bar waits for it.
+    let tell = |words| {
+        bar.suspend(|| {
+            context.output.say(words);
+            context.output.flush();
+        });
+    };
+    let mut meanwhile = waiting.meanwhile();
     let mut told = String::new();
     let mut publishing = Publishing::default();
     loop {
@@ -79,7 +94,7 @@ pub(super) async fn wait_until_reachable(context: &Context, node: &Node, waiting
         bar.set(percent, 100);
         bar.say(coming_up(percent));
         if publishing.is_worth_words(percent, Instant::now()) {
-            bar.suspend(|| context.output.say(waiting.for_what()));
+            tell(waiting.for_what());
         }
         let reason = status.tor.blocked_reason.as_deref().unwrap_or_default();
         if is_news(reason, &told) {
@@ -88,6 +103,9 @@ pub(super) async fn wait_until_reachable(context: &Context, node: &Node, waiting
                 context.output.warn(format!("{reason} (this machine's clock says {})", status.clock));
                 context.output.flush();
             });
+        }
+        if let Some(words) = meanwhile.take() {
+            tell(words);
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
@@ -129,6 +147,8 @@ mod tests {
         let words = |is_new, is_restored| Waiting { is_new, is_restored }.for_what();
         assert!(words(true, false).contains("first start") && words(false, true).contains("original"));
         assert!(words(false, false).contains("Tor's directory"));
+        let meanwhile = |is_new| Waiting { is_new, is_restored: false }.meanwhile();
+        assert!(meanwhile(true).unwrap().contains("runepeer mail setup") && meanwhile(false).is_none());
     }
 
     #[test]
