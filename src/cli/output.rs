@@ -157,9 +157,42 @@ pub(super) fn ask(question: &str) -> io::Result<String> {
     Ok(line.trim().to_owned())
 }
 
+/// Asks a question whose answer is yes or no, in place again where it is something else. `usual` is the answer where only
+/// Enter is pressed. The end of the input is an error.
+pub(super) fn ask_whether(question: &str, usual: bool) -> io::Result<bool> {
+    let choice = if usual { "[Y/n]" } else { "[y/N]" };
+    let mut asked = format!("{question} {choice}");
+    loop {
+        if let Some(answer) = yes_or_no(&ask(&asked)?, usual) {
+            return Ok(answer);
+        }
+        asked = format!("Answer with y or n. {choice}");
+    }
+}
+
+fn yes_or_no(answer: &str, usual: bool) -> Option<bool> {
+    match answer.to_ascii_lowercase().as_str() {
+        "" => Some(usual),
+        "y" | "yes" => Some(true),
+        "n" | "no" => Some(false),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_is_yes_or_no_or_none() {
+        for (answer, meant) in [("y", Some(true)), ("YES", Some(true)), ("n", Some(false)), ("No", Some(false))] {
+            assert!(yes_or_no(answer, true) == meant && yes_or_no(answer, false) == meant, "{answer}");
+        }
+        assert!(yes_or_no("", true) == Some(true) && yes_or_no("", false) == Some(false));
+        for strange in ["what", "yn", "j", "nope", "y n"] {
+            assert_eq!(yes_or_no(strange, true), None, "{strange}");
+        }
+    }
 
     #[test]
     fn what_others_wrote_cannot_control_the_terminal() {

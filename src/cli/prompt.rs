@@ -86,14 +86,15 @@ pub(super) fn choose(
     loop {
         let first = prompt(context, question)?;
         if Passphrase::new(first.to_string()).is_empty() {
-            if may_be_none {
+            if !may_be_none {
+                context.output.warn("It may not be empty. Once again.");
+            } else if !takes_another(context, "No passphrase was typed.", "Choose one?")? {
                 return Ok(None);
             }
-            context.output.warn("It may not be empty. Once again.");
             continue;
         }
         if let Some(reason) = weakness(&first)
-            && takes_another(context, reason)?
+            && takes_another(context, &format!("This passphrase is weak: {reason}."), "Choose another one?")?
         {
             continue;
         }
@@ -104,11 +105,10 @@ pub(super) fn choose(
     }
 }
 
-/// Whether the user takes another passphrase than this weak one.
-fn takes_another(context: &Context, reason: &str) -> Result<bool, Failure> {
-    context.output.warn(format!("This passphrase is weak: {reason}."));
-    let answer = output::ask("Choose another one? [Y/n]").map_err(|error| unreadable(&error))?;
-    Ok(!matches!(answer.as_str(), "n" | "N" | "no"))
+/// Whether the user takes another passphrase than the one in question, after these words on it.
+fn takes_another(context: &Context, words: &str, question: &str) -> Result<bool, Failure> {
+    context.output.warn(words);
+    output::ask_whether(question, true).map_err(|error| unreadable(&error))
 }
 
 /// Says that a new passphrase from a file is weak. It is used all the same.
@@ -185,7 +185,14 @@ pub(super) fn read_passphrase(context: &Context, path: &Path) -> Result<Zeroizin
     }
     let passphrase = Zeroizing::new(line.trim_end_matches(['\r', '\n']).to_owned());
     if Passphrase::new(passphrase.to_string()).is_empty() {
-        return Err(Failure::new(Code::Usage, format!("the passphrase file {} is empty", path.display())));
+        let name = path.display();
+        return Err(if line.is_empty() {
+            Failure::new(Code::Usage, format!("the passphrase file {name} is empty"))
+                .hint("write the passphrase into its first line")
+        } else {
+            Failure::new(Code::Usage, format!("the first line of the passphrase file {name} is empty"))
+                .hint("the passphrase is what stands in the first line: write it there, and no empty line before it")
+        });
     }
     Ok(passphrase)
 }
@@ -215,9 +222,16 @@ mod tests {
         std::fs::write(file.path(), "\u{feff}secret\r\n").unwrap();
         let read = read_passphrase(&context, file.path()).unwrap();
         assert!(Passphrase::new(read.to_string()) == Passphrase::new("secret".to_owned()));
-        for empty in ["", "\n", "\r\nsecret\n", "\u{feff}\r\n"] {
+        for (empty, words) in [
+            ("", " is empty"),
+            ("\n", "the first line of"),
+            ("\r\nsecret\n", "the first line of"),
+            ("\u{feff}\r\n", "the first line of"),
+        ] {
             std::fs::write(file.path(), empty).unwrap();
-            assert_eq!(read_passphrase(&context, file.path()).unwrap_err().code, Code::Usage, "{empty:?}");
+            let failure = read_passphrase(&context, file.path()).unwrap_err();
+            assert!(failure.code == Code::Usage && failure.message.contains(words), "{empty:?}: {failure}");
+            assert!(failure.hint.unwrap().contains("first line"));
         }
         std::fs::write(file.path(), b"\xff\xfes\0e\0c\0").unwrap();
         let failure = read_passphrase(&context, file.path()).unwrap_err();

@@ -42,8 +42,8 @@ pub(super) fn confirm(context: &Context, question: &str) -> Result<(), Failure> 
     if !output::can_ask(context.global.no_input) {
         return Err(refused());
     }
-    match output::ask(&format!("{question} [y/N]")) {
-        Ok(answer) if matches!(answer.as_str(), "y" | "Y" | "yes") => Ok(()),
+    match output::ask_whether(question, false) {
+        Ok(true) => Ok(()),
         _ => Err(refused()),
     }
 }

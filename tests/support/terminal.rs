@@ -96,6 +96,14 @@ impl Terminal {
         self.keyboard.write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 
+    /// Takes no passphrase for a new node.
+    pub(crate) fn types_no_passphrase(&mut self) {
+        for (question, answer) in [("Passphrase: ", ""), ("Choose one? [Y/n]", "n")] {
+            self.sees(question);
+            self.types(answer);
+        }
+    }
+
     /// Presses keys.
     pub(crate) fn presses(&mut self, keys: &[u8]) {
         std::thread::sleep(BREATH);
