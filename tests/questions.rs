@@ -88,3 +88,59 @@ fn a_removal_that_is_left_removes_nothing() {
     left_at_the_last(&revoke, &[("Revoke it? [y/N]", "")], "Nothing was changed.");
     assert_eq!(alice.json(&["mail", "password", "list"])["passwords"][0]["name"], "phone");
 }
+
+#[test]
+fn an_invitation_that_is_pasted_is_taken_at_enter_and_asked_for_again_where_it_is_mistyped() {
+    let peers = temp_dir();
+    let (mut alice, mut bob) = (Node::loopback("alice", peers.path()), Node::loopback("bob", peers.path()));
+    alice.start();
+    bob.start();
+    let text = alice.json(&["invite"])["invitation"].as_str().unwrap().to_owned();
+    let taken = bob.run(&["contact", "add", "--petname", "bob", &text]);
+    let words = String::from_utf8_lossy(&taken.stderr).into_owned();
+    assert!(
+        !taken.status.success() && words.contains("bob is your name") && words.contains("--petname NAME"),
+        "{words}"
+    );
+    let wrong = text.replacen(&text[40..41], if &text[40..41] == "a" { "b" } else { "a" }, 1);
+    let data = bob.data().display().to_string();
+    let mut terminal = Terminal::run_by_shell(&["--data-dir", &data, "contact", "add"]);
+    let before = terminal.settings();
+    terminal.sees("Paste the invitation, then press Enter:");
+    terminal.types(&format!("Here is my rune:\n{wrong}\nSee you"));
+    terminal.sees("there is a mistyped character between");
+    terminal.sees("Paste it again, then press Enter:");
+    terminal.types(&text[..90]);
+    terminal.sees("That is no whole invitation yet.");
+    terminal.types(&format!("{}\nSee you\nwithout an end", &text[90..]));
+    terminal.sees("Write to them as alice@rune.internal");
+    terminal.sees("ended with 0");
+    assert_eq!(terminal.settings(), before);
+    // The shell waits for a line, and gets none of what was pasted.
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    assert!(terminal.runs());
+    assert_eq!(bob.json(&["contact", "list"])["contacts"].as_array().unwrap().len(), 1);
+
+    // Here no daemon runs: what is taken fails with 3, and what is not taken with 2.
+    let nowhere = peers.path().join("nowhere").display().to_string();
+    let add = ["--data-dir", &nowhere, "contact", "add"];
+    let mut terminal = Terminal::run(&add);
+    terminal.sees("then press Enter:");
+    terminal.presses(text.as_bytes());
+    terminal.presses(b"\x04");
+    assert_eq!(terminal.ends().code(), Some(3), "{}", terminal.shown());
+    terminal.sees("\nrunepeer: ");
+    let mut terminal = Terminal::run(&add);
+    for _ in 0..3 {
+        terminal.sees("then press Enter:");
+        terminal.types(&wrong);
+        terminal.sees("there is a mistyped character between");
+    }
+    assert_eq!(terminal.ends().code(), Some(2));
+    let mut terminal = Terminal::run(&add);
+    terminal.sees("then press Enter:");
+    terminal.presses(b"\x04");
+    assert_ne!(terminal.ends().code(), Some(0));
+    terminal.sees("nothing was changed");
+    left_at_the_last(&add, &[("then press Enter:", "")], "Nothing was changed.");
+}

@@ -41,7 +41,7 @@ pub(super) fn run(context: &Context, verb: Bridge) -> Result<(), Failure> {
         Bridge::Add { line } => {
             let text = match line.filter(|line| line != "-") {
                 Some(line) => line,
-                None => pasted("Paste the bridge, or several on a line each, then press Ctrl-D:")?,
+                None => pasted("Paste the bridge, or several on a line each, then press Enter and Ctrl-D:")?,
             };
             let mut bridges = Bridges::open(&context.data)?;
             // Before the first start, where Tor is blocked from the beginning.

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use super::Context;
 use super::args::Contact;
-use super::show::{confirm, given_or_pasted, show};
+use super::paste::given_or_pasted;
+use super::show::{confirm, show};
 use crate::control::reply::{self, ContactStatus, ReceiptsGiven};
 use crate::control::{Command, ContactChange, Failure};
 
@@ -24,7 +25,7 @@ pub(super) fn run(context: &Context, verb: Contact) -> Result<(), Failure> {
             confirm(context, &format!("{who} is a stranger from then on, and what waits for them ends. Remove them?"))?;
             Command::ContactRemove { who }
         }
-        Contact::Add { text, petname } => return add(context, given_or_pasted(text)?, petname),
+        Contact::Add { text, petname } => return add(context, given_or_pasted(context, text)?, petname),
         Contact::Show { who } => Command::ContactShow { who },
         Contact::Set { who, receipts, carry, via } => {
             let carry = carry.map(|carry| carry == "on");

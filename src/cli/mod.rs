@@ -19,6 +19,7 @@ mod message;
 mod mutt;
 mod output;
 mod passphrase;
+mod paste;
 mod progress;
 mod prompt;
 mod qr;

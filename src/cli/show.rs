@@ -10,7 +10,7 @@ use crate::control::reply::Done;
 use crate::control::{Code, Failure};
 
 /// The most bytes that are read for an invitation or a bridge: many times the longest, because mail may be pasted with it.
-const PASTED: usize = 64 * crate::base::limits::KIB;
+pub(super) const PASTED: usize = 64 * crate::base::limits::KIB;
 
 /// Prints an answer: as JSON where asked for, else in words.
 pub(super) fn show<R: Serialize>(context: &Context, answer: &R, words: impl FnOnce(&R) -> String) {
@@ -74,14 +74,6 @@ pub(super) fn until(expires_at: &str, now: Timestamp) -> String {
     )
 }
 
-/// The invitation in the arguments, or the one that is pasted.
-pub(super) fn given_or_pasted(given: Option<String>) -> Result<String, Failure> {
-    match given.filter(|text| text != "-") {
-        Some(text) => Ok(text),
-        None => pasted("Paste the invitation, then press Ctrl-D:"),
-    }
-}
-
 /// A text that is pasted, or comes from standard input.
 pub(super) fn pasted(question: &str) -> Result<String, Failure> {
     read_stdin(question, PASTED)
@@ -89,7 +81,8 @@ pub(super) fn pasted(question: &str) -> Result<String, Failure> {
 
 /// Reads standard input to its end. Input that is too long is refused, never cut.
 pub(super) fn read_stdin(question: &str, most: usize) -> Result<String, Failure> {
-    if std::io::stdin().is_terminal() {
+    let is_terminal = std::io::stdin().is_terminal();
+    if is_terminal {
         output::Output::new(false, false).warn(question);
     }
     let mut text = String::new();
@@ -98,6 +91,9 @@ pub(super) fn read_stdin(question: &str, most: usize) -> Result<String, Failure>
         .take(most as u64 + 1)
         .read_to_string(&mut text)
         .map_err(|error| Failure::new(Code::Failed, format!("standard input cannot be read as text: {error}")))?;
+    if is_terminal && !text.ends_with('\n') {
+        output::Output::new(false, false).warn("");
+    }
     if text.len() > most {
         return Err(Failure::new(Code::Usage, format!("standard input has more than {most} bytes")));
     }

@@ -59,7 +59,7 @@ impl Asking {
         Ok(Self(()))
     }
 
-    /// Changes the settings of a terminal, until the end.
+    /// Changes the settings of a terminal, until [`Self::restore`] or the end.
     ///
     /// # Errors
     /// If it is no terminal, or has gone.
@@ -72,6 +72,11 @@ impl Asking {
             question.changed = Some((terminal.as_fd().try_clone_to_owned()?.into(), before));
         }
         Ok(tcsetattr(terminal, OptionalActions::Now, &settings)?)
+    }
+
+    /// Gives the terminal the settings back that it had before.
+    pub(super) fn restore(&self) {
+        question().restore();
     }
 }
 

@@ -20,6 +20,35 @@ pub struct Looked {
 /// # Errors
 /// [`Code::Usage`] where there is none in the text, with the place of a mistake.
 pub fn look(text: &str) -> Result<Looked, Failure> {
+    read(text).map_err(|error| failure(&error))
+}
+
+/// How far a text has come that is being pasted.
+pub enum Progress {
+    /// It holds an invitation, or one of a later version.
+    Whole,
+    /// There is none yet, or not all of it: what is missing may follow.
+    Begun(Failure),
+    /// A character is wrong, whatever follows.
+    Wrong(Failure),
+}
+
+/// Says how far a text has come in which there will be an invitation of either kind.
+pub fn progress(text: &str) -> Progress {
+    match read(text) {
+        Ok(_) | Err(InvitationError::Version) => Progress::Whole,
+        Err(error @ (InvitationError::NotAnInvitation | InvitationError::CutOff { .. })) => {
+            Progress::Begun(failure(&error))
+        }
+        Err(error) => Progress::Wrong(failure(&error)),
+    }
+}
+
+fn failure(error: &InvitationError) -> Failure {
+    Failure::new(Code::Usage, error.to_string())
+}
+
+fn read(text: &str) -> Result<Looked, InvitationError> {
     let looked = |is_box, invitation: Invitation| Looked {
         is_box,
         address: invitation.address.to_string(),
@@ -30,6 +59,5 @@ pub fn look(text: &str) -> Result<Looked, Failure> {
         InvitationError::NotAnInvitation => Invitation::parse_box(text).map(|invitation| looked(true, invitation)),
         error => Err(error),
     };
-    let read = Invitation::parse(text).map(|invitation| looked(false, invitation)).or_else(of_box);
-    read.map_err(|error| Failure::new(Code::Usage, error.to_string()))
+    Invitation::parse(text).map(|invitation| looked(false, invitation)).or_else(of_box)
 }

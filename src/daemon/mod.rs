@@ -28,7 +28,7 @@ pub use bridges::Bridges;
 pub use directory::{DataDir, holder};
 pub use failed_start::FailedStart;
 pub use first_start::clear_failed_first_start;
-pub use invitations::{Looked, look};
+pub use invitations::{Looked, Progress, look, progress};
 pub use node::{Node, Reading, Start};
 pub use preparation::Preparation;
 pub use ready::Ready;

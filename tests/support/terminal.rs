@@ -126,6 +126,11 @@ impl Terminal {
         (settings.input_modes, settings.output_modes, settings.local_modes, keys.map(|key| settings.special_codes[key]))
     }
 
+    /// Whether the program still runs.
+    pub(crate) fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     /// Waits until the program ends.
     pub(crate) fn ends(&mut self) -> ExitStatus {
         let child = &mut self.child;
