@@ -28,6 +28,8 @@ const LIMIT: Duration = Duration::from_secs(240);
 /// How long a node may take to notice that its relays have ended, or that nothing comes from them any more.
 const NOTICE_KILLED: Duration = Duration::from_secs(50);
 const NOTICE_STOPPED: Duration = Duration::from_secs(100);
+/// The same where its clock was set.
+const NOTICE_CLOCK: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     runner::main(TorNet::start, &[("waiting_mail_is_delivered_after_the_return_of_the_network", outages)])
@@ -94,6 +96,8 @@ fn clock(alice: &Node, bob: &Node, kind: Kind, by: Duration, number: usize) {
     let by = by.as_secs() as i64;
     for offset in [if kind == Kind::Forward { by } else { -by }, 0] {
         bob.jump(offset);
+        // It has to have noticed.
+        std::thread::sleep(NOTICE_CLOCK);
         let jumped = Instant::now();
         let subject = format!("clock {number} {offset}");
         alice.feed(&["send", "-t", "bob", "-s", &subject, "-"], b"Hello\n");
