@@ -243,6 +243,13 @@ pub(super) enum Contact {
         #[arg(long, value_name = "WHO|none", group = "change")]
         via: Option<String>,
     },
+    /// Call a contact otherwise. Mail that is here already keeps the name that it shows, and an answer to it can take that name along
+    Rename {
+        /// Petname or address
+        who: String,
+        /// The new petname
+        petname: String,
+    },
     /// Accept somebody who wrote without an invitation and waits in the folder Requests: they become a contact, and what they
     /// wrote goes to INBOX
     Accept {

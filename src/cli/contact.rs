@@ -18,6 +18,7 @@ pub(super) fn run(context: &Context, verb: Contact) -> Result<(), Failure> {
             show(context, &known, |known| known.contacts.iter().map(line).collect());
             return Ok(());
         }
+        Contact::Rename { who, petname } => Command::ContactRename { who, petname },
         Contact::Accept { who } => Command::ContactAccept { who },
         Contact::Block { who } => Command::ContactBlock { who },
         Contact::Unblock { who } => Command::ContactUnblock { who },

@@ -72,6 +72,13 @@ pub enum Command {
     },
     /// Change the receipts that a contact is sent, and who forwards for whom.
     ContactSet(ContactChange),
+    /// Call a contact otherwise.
+    ContactRename {
+        /// Petname or address.
+        who: String,
+        /// The new petname.
+        petname: String,
+    },
     /// Accept a sender who waits in Requests.
     ContactAccept {
         /// Petname or address.

@@ -108,6 +108,9 @@ impl Commands {
             }
             Command::ContactList => write(&contacts::list(&*self.account(identity)?)),
             Command::ContactShow { who } => write(&contacts::show(&*self.account(identity)?, &who)?),
+            Command::ContactRename { who, petname } => {
+                write(&contacts::rename(&*self.account(identity)?, &who, petname).await?)
+            }
             Command::ContactAccept { who } => {
                 write(&contacts::part(&*self.account(identity)?, &who, Request::Accept).await?)
             }

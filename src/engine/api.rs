@@ -119,6 +119,8 @@ pub enum Request {
     },
     /// Acknowledge and drop what a contact sends, and send it nothing more.
     Block(ContactId),
+    /// Call a contact otherwise.
+    Rename(ContactId, String),
     /// Accept a sender who waits in Requests; what it wrote goes to INBOX.
     Accept(ContactId),
     /// Let a blocked contact back.

@@ -120,6 +120,7 @@ fn plan(cx: &mut Context<'_>, rooms: &mut RequestRooms<'_>, request: Request) ->
         Request::AddContact { invitation, petname } => contacts::add_contact(cx, &invitation, petname),
         Request::Tell { contact, told } => contacts::tell(cx, contact, told),
         Request::Accept(contact) => consent::accept(cx, contact),
+        Request::Rename(contact, petname) => contacts::rename(cx, contact, petname),
         Request::Block(contact) => parting::block(cx, contact),
         Request::Unblock(contact) => parting::unblock(cx, contact),
         Request::RemoveContact(contact) => parting::remove_contact(cx, contact),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::base::ContactId;
 use crate::control::reply::{self, ReceiptsGiven};
 use crate::control::{Code, ContactChange, Failure};
+use crate::daemon::commands::unless_taken;
 use crate::daemon::hosts::account::LocalAccount;
 use crate::engine::state::book::{Contact, ContactStatus, HowMet};
 use crate::engine::state::boxes::ReceiptPolicy;
@@ -112,7 +113,20 @@ pub(in crate::daemon) async fn set(account: &LocalAccount, change: ContactChange
     show(account, &who)
 }
 
-/// Blocks, unblocks or removes a contact; describes it as it is then, or as it was before it was removed.
+/// Gives a contact another petname.
+pub(in crate::daemon) async fn rename(
+    account: &LocalAccount,
+    who: &str,
+    petname: String,
+) -> Result<reply::Contact, Failure> {
+    let contact = find(&account.snapshot.borrow().clone(), who)?.id;
+    let taken = format!("{petname} is your name, or that of another contact");
+    let asked = account.ask(Request::Rename(contact, petname.clone())).await;
+    asked.map_err(|error| unless_taken(error, &taken, "choose another name"))?;
+    show(account, &petname)
+}
+
+/// Accepts, blocks, unblocks or removes a contact; describes it as it is then, or as it was before it was removed.
 pub(in crate::daemon) async fn part(
     account: &LocalAccount,
     who: &str,

@@ -211,6 +211,20 @@ fn pages_of(invitation: &Invitation, contact: ContactId) -> Option<Record> {
     private.then_some(Record::Boxes(BoxRecord::PagesNamed { contact, carriers }))
 }
 
+/// The user calls a contact otherwise.
+pub(in crate::engine) fn rename(cx: &Context<'_>, contact: ContactId, petname: String) -> Outcome {
+    let (book, own) = (cx.state.book(), cx.address().local());
+    book.contact(contact).ok_or(RequestError::NotFound("contact"))?;
+    check_petname(&petname)?;
+    let is_others = book.by_petname(&petname).is_some_and(|other| other.id != contact);
+    if is_others || same_name(&petname, own.as_str()) {
+        return Err(RequestError::NameTaken);
+    }
+    let change = ContactChange::Petname(petname);
+    let record = Record::Book(BookRecord::ContactChanged { id: contact, change });
+    Ok(Change::done(vec![record], RequestError::NameTaken))
+}
+
 /// A petname must be writable before `@rune.internal`.
 pub(in crate::engine) fn check_petname(petname: &str) -> Result<(), RequestError> {
     let fits = (1..=limits::PETNAME_CHARACTERS).contains(&petname.chars().count())

@@ -325,3 +325,36 @@ fn an_invitation_is_for_somebody_who_can_be_called_so_and_a_public_one_for_nobod
     assert!(matches!(refused, Err(RequestError::InvitationRefused(_))), "{refused:?}");
     assert_eq!(world.nodes[ALICE].published.book.invitations().count(), 0);
 }
+
+#[test]
+fn a_contact_is_renamed_and_mail_goes_to_the_new_name_only() {
+    let mut world = world();
+    world.introduce(ALICE, BOB);
+    world.introduce(ALICE, CAROL);
+    let bob = world.contact(ALICE, BOB).unwrap().id;
+    let rename = |world: &mut World, name: &str| world.request(ALICE, Request::Rename(bob, name.to_owned()));
+    for taken in ["carol", "Carol", "alice"] {
+        assert!(matches!(rename(&mut world, taken), Err(RequestError::NameTaken)), "{taken}");
+    }
+    assert!(matches!(rename(&mut world, ".bob"), Err(RequestError::NameRefused(_))));
+    for name in ["Bob", "robert"] {
+        rename(&mut world, name).unwrap();
+        assert_eq!(world.contact(ALICE, BOB).unwrap().petname, name);
+    }
+    let write = |world: &mut World, name: &str| {
+        let recipient = format!("{name}@rune.internal");
+        let submission = Submission {
+            recipients: vec![recipient.clone()],
+            visible: vec![recipient],
+            message: world.message(ALICE, "renamed"),
+            asked: DeliveryOptions::default(),
+        };
+        world.request(ALICE, Request::Submit(submission))
+    };
+    assert!(write(&mut world, "robert").is_ok());
+    assert!(matches!(write(&mut world, "bob"), Err(RequestError::UnknownRecipient { .. })));
+    // The name is free for somebody else.
+    let carol = world.contact(ALICE, CAROL).unwrap().id;
+    world.request(ALICE, Request::Rename(carol, "bob".to_owned())).unwrap();
+    world.check();
+}
