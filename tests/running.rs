@@ -171,7 +171,7 @@ fn mail_that_waits_for_a_node_comes_when_the_node_starts_unless_it_is_not_to_kno
         });
         let planned = row["next_at"].as_str().unwrap().to_owned();
         bob.start();
-        let arrived = wait_for("the message", Duration::from_secs(200), || {
+        let arrived = wait_for("the message", Duration::from_secs(500), || {
             let listed = bob.json(&["ls"]);
             let mut messages = listed["messages"].as_array().into_iter().flatten();
             let time = bob.json(&["status"])["clock"].as_str()?.to_owned();

@@ -250,8 +250,7 @@ pub(super) enum Contact {
         /// The new petname
         petname: String,
     },
-    /// Accept somebody who wrote without an invitation and waits in the folder Requests: they become a contact, and what they
-    /// wrote goes to INBOX
+    /// Accept somebody who waits in the folder Requests: they become a contact, and what they wrote goes to INBOX
     Accept {
         /// Petname or address
         who: String,

@@ -2,8 +2,8 @@
 //!
 //! Without a handler a signal ends the process at once, which is always safe for what is stored. Not so for the terminal:
 //! while a passphrase is typed its echo is off. So from the first question on a thread waits for signals: it gives the
-//! terminal its settings back, says what was not done, and ends the process. A daemon takes the signals over, and stops
-//! by them.
+//! terminal its settings back, says what was not done, and ends the process (with 128 and the number of the signal; a
+//! shell that runs a loop goes on then). A daemon takes the signals over, and stops by them.
 
 use std::fs::File;
 use std::io;

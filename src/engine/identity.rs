@@ -218,10 +218,7 @@ fn tell_all(cx: &mut Context<'_>, rooms: &mut Rooms, tasks: &mut Tasks) {
         let Some(signal) = cx.out.next_signal() else { return };
         match signal {
             Signal::News(session, told) => tasks.handle(cx, rooms, session, TaskEvent::News(told)),
-            Signal::PeerCameOnline(contact) => {
-                rooms.knocks.seen_by(contact);
-                rooms.deliver.came_online(contact, cx.now, cx.rng);
-            }
+            Signal::PeerCameOnline(contact) => rooms.deliver.came_online(contact, cx.now, cx.rng),
             Signal::PeerAnswered(contact) => rooms.knocks.seen_by(contact),
             Signal::PeerIsAway(contact) => rooms.boxes.wants_deposits(cx, contact),
             Signal::Collected(session, object) => {

@@ -297,8 +297,9 @@ pub fn request(own: &Address, from: &Address, fingerprint: &Fingerprint, id: Con
          become your contact:\r\n\r\n\
          address:     {from}\r\n\
          fingerprint: {fingerprint}\r\n\r\n\
-         Nothing proves who it is. To accept, move this message to INBOX (or: runepeer contact accept). To block,\r\n\
-         move it to Junk. Until you do either, they learn nothing, and their mail comes to this folder.\r\n"
+         Nothing proves who it is. To accept, move or copy this message to INBOX, or run\r\n\
+         runepeer contact accept {from}\r\n\
+         To block, move or copy it to Junk. Until you do either, they learn nothing, and their mail comes to this folder.\r\n"
     );
     text.into_bytes()
 }

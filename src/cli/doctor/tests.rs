@@ -204,6 +204,16 @@ fn a_network_that_is_gone_is_said_with_its_time_and_what_becomes_of_mail() {
 }
 
 #[test]
+fn status_says_how_many_people_wait_in_requests() {
+    for (requests, words) in [(1, "somebody waits in the folder Requests"), (3, "3 people wait in the folder Requests")]
+    {
+        let mut status = well();
+        status.identities[0].requests = requests;
+        status_says(&status, &[words, "runepeer contact accept WHO"]);
+    }
+}
+
+#[test]
 fn a_clock_that_is_three_hours_off_is_said_with_how_to_set_it() {
     let skew =
         format!("Tor does not accept this machine's clock, which says {NOW} (slow by around 3h); set the right date");

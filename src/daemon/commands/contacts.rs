@@ -63,10 +63,12 @@ pub(in crate::daemon) fn show(account: &LocalAccount, who: &str) -> Result<reply
     Ok(describe(&snapshot, &*find(&snapshot, who)?))
 }
 
+/// A contact by its petname, as `petname@rune.internal`, or by its address.
 pub(in crate::daemon) fn find(snapshot: &Snapshot, who: &str) -> Result<Arc<Contact>, Failure> {
     let book = &snapshot.book;
+    let petname = who.rsplit_once('@').filter(|(_, domain)| domain.eq_ignore_ascii_case(PETNAME_DOMAIN));
     let found = book
-        .by_petname(who)
+        .by_petname(petname.map_or(who, |(petname, _)| petname))
         .or_else(|| book.contacts().find(|contact| contact.address.to_string().eq_ignore_ascii_case(who)));
     found
         .cloned()

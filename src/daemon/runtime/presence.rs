@@ -82,8 +82,8 @@ impl<'a> Watched<'a> {
             tokio::select! {
                 stream = listener.accept() => {
                     let Some(stream) = stream else {
-                        // Most likely its network went, and is back when it is published again.
-                        self.network_back();
+                        // It may be published again only after its network is back, which is not to be missed.
+                        self.up &= self.network.borrow().state == TransportState::Ready;
                         return Served::Over;
                     };
                     if incoming.send(self.search.lookout.watch(stream)).await.is_err() {
@@ -138,7 +138,7 @@ impl<'a> Watched<'a> {
         }
     }
 
-    /// The network is back, or will be when the onion is published next.
+    /// The network is back.
     fn network_back(&mut self) {
         if self.presence.borrow().checked.is_some() {
             self.patience = PATIENCE_AFTER_RETURN;

@@ -30,46 +30,68 @@ pub(in crate::engine) fn accept(cx: &mut Context<'_>, contact: ContactId) -> Out
             return Err(RequestError::NotReady("they are blocked; let them back first: runepeer contact unblock NAME"));
         }
     }
-    let records = decided(cx, contact, FolderRole::Inbox, &[]);
+    let (senders, nothing) = (BTreeSet::from([contact]), BTreeSet::new());
+    let mut records = decisions(cx, &senders, FolderRole::Inbox);
+    records.extend(rest_follows(cx, &senders, FolderRole::Inbox, &nothing)?);
     Ok(Change::new(records, Answer::First(Response::Done, RequestError::NotFound("contact"))))
 }
 
 /// What it means for their senders that these messages go from Requests to another folder: INBOX accepts a sender, Junk
-/// blocks it.
+/// blocks it. Everything else that waits from these senders goes to the same folder, if it has room for all.
 pub(in crate::engine) fn decided_by(cx: &mut Context<'_>, moved: &[Uid], to: FolderRole) -> Vec<Record> {
     let Some(requests) = cx.folder_of(FolderRole::Requests) else { return Vec::new() };
     let messages = moved.iter().filter_map(|uid| requests.messages.get(*uid));
     let senders: BTreeSet<_> = messages.filter_map(|message| cx.state.requester(message.body)).collect();
-    senders.into_iter().flat_map(|sender| decided(cx, sender, to, moved)).collect()
-}
-
-/// The records of a decision. Everything else that waits from this sender goes to the same folder.
-fn decided(cx: &mut Context<'_>, contact: ContactId, to: FolderRole, moved: &[Uid]) -> Vec<Record> {
-    let Some(entry) = cx.state.book().contact(contact) else { return Vec::new() };
-    let change = |change| Record::Book(BookRecord::ContactChanged { id: contact, change });
-    let mut records = match to {
-        FolderRole::Inbox => vec![
-            change(ContactChange::Status(ContactStatus::Confirmed)),
-            change(ContactChange::CardQueued(next_card(entry, cx.now, None, cx.rng))),
-        ],
-        FolderRole::Junk => vec![change(ContactChange::Status(ContactStatus::Blocked))],
-        _ => return Vec::new(),
-    };
-    records.extend(rest_follows(cx, contact, to, moved));
+    let mut records = decisions(cx, &senders, to);
+    if !records.is_empty() {
+        let moved = moved.iter().copied().collect();
+        records.extend(rest_follows(cx, &senders, to, &moved).ok().flatten());
+    }
     records
 }
 
-/// Moves what else waits from a sender; nothing, where the folder has no room for it.
-fn rest_follows(cx: &mut Context<'_>, contact: ContactId, to: FolderRole, moved: &[Uid]) -> Option<Record> {
-    let (requests, target) = (cx.folder_of(FolderRole::Requests)?, cx.folder_of(to)?);
-    let waits = requests.messages.iter().filter(|message| cx.state.requester(message.body) == Some(contact));
-    let rest: Vec<Uid> = waits.map(|message| message.uid).filter(|uid| !moved.contains(uid)).collect();
-    let room = limits::FOLDER_MESSAGES.saturating_sub(target.messages.len().saturating_add(moved.len()));
-    if rest.is_empty() || rest.len() > room {
-        return None;
+/// The records of what is decided about these senders.
+fn decisions(cx: &mut Context<'_>, senders: &BTreeSet<ContactId>, to: FolderRole) -> Vec<Record> {
+    let mut records = Vec::new();
+    for entry in senders.iter().filter_map(|sender| cx.state.book().contact(*sender)) {
+        let change = |change| Record::Book(BookRecord::ContactChanged { id: entry.id, change });
+        match to {
+            FolderRole::Inbox => {
+                records.push(change(ContactChange::Status(ContactStatus::Confirmed)));
+                records.push(change(ContactChange::CardQueued(next_card(entry, cx.now, None, cx.rng))));
+            }
+            FolderRole::Junk => records.push(change(ContactChange::Status(ContactStatus::Blocked))),
+            _ => {}
+        }
+    }
+    records
+}
+
+/// Moves what else waits from these senders, beside the messages that are moved already.
+///
+/// # Errors
+/// Where the folder has no room for all of it.
+fn rest_follows(
+    cx: &mut Context<'_>,
+    senders: &BTreeSet<ContactId>,
+    to: FolderRole,
+    moved: &BTreeSet<Uid>,
+) -> Result<Option<Record>, RequestError> {
+    let (Some(requests), Some(target)) = (cx.folder_of(FolderRole::Requests), cx.folder_of(to)) else {
+        return Ok(None);
+    };
+    let is_theirs = |body| cx.state.requester(body).is_some_and(|sender| senders.contains(&sender));
+    let waits = requests.messages.iter().filter(|message| !moved.contains(&message.uid) && is_theirs(message.body));
+    let rest: Vec<Uid> = waits.map(|message| message.uid).collect();
+    let full = RequestError::Limit("the folder is full");
+    if target.messages.len().saturating_add(moved.len()).saturating_add(rest.len()) > limits::FOLDER_MESSAGES {
+        return Err(full);
+    }
+    if rest.is_empty() {
+        return Ok(None);
     }
     let (from, to) = (requests.id, target.id);
-    let new = cx.reserve_uids(to, rest.len())?;
+    let new = cx.reserve_uids(to, rest.len()).ok_or(full)?;
     let pairs = rest.into_iter().zip(new).collect();
-    Some(Record::Mailbox(MailboxRecord::Transferred { from, to, pairs, keep: false }))
+    Ok(Some(Record::Mailbox(MailboxRecord::Transferred { from, to, pairs, keep: false })))
 }

@@ -3,7 +3,7 @@
 //!
 //! A knock is a session with an authenticated SEND and no MESSAGE. Contacts with whom something went lately are knocked
 //! at within seconds, the others within minutes, each at a random moment of its own; none again soon, and none that has
-//! seen meanwhile that we are there. All of this is only in memory.
+//! taken something from us meanwhile. All of this is only in memory.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -26,13 +26,20 @@ struct Planned {
     again: bool,
 }
 
+/// A knock that is being made.
+struct UnderWay {
+    session: SessionId,
+    /// Whether the contact took something from us meanwhile.
+    seen: bool,
+}
+
 /// The knocks that are planned and under way.
 #[derive(Default)]
 pub(in crate::engine) struct Knocks {
     /// The owner wants none.
     off: bool,
     planned: BTreeMap<ContactId, Planned>,
-    under_way: BTreeMap<ContactId, SessionId>,
+    under_way: BTreeMap<ContactId, UnderWay>,
     /// When each contact was last knocked at.
     knocked: BTreeMap<ContactId, Timestamp>,
 }
@@ -50,6 +57,7 @@ impl Knocks {
         }
         let answered = cx.state.answered();
         let known = cx.state.book().contacts().filter(|contact| may_be_knocked_at(contact));
+        let known = known.filter(|contact| !self.under_way.contains_key(&contact.id));
         let mut contacts: Vec<_> = known.map(|contact| (answered.get(&contact.id).copied(), contact.id)).collect();
         contacts.sort_unstable_by_key(|contact| Reverse(*contact));
         contacts.truncate(limits::KNOCKS);
@@ -66,16 +74,20 @@ impl Knocks {
         }
     }
 
-    /// A contact has seen that we are there.
+    /// A contact has taken something from us, so that it knows that we are there. (That it brought something shows less: a
+    /// friend may have brought it for the contact.)
     pub(in crate::engine) fn seen_by(&mut self, contact: ContactId) {
         self.planned.remove(&contact);
+        if let Some(under_way) = self.under_way.get_mut(&contact) {
+            under_way.seen = true;
+        }
     }
 
     /// We have parted from a contact; the session in which it is knocked at just now, if there is one, is to end.
     pub(in crate::engine) fn part(&mut self, contact: ContactId) -> Option<SessionId> {
         self.planned.remove(&contact);
         self.knocked.remove(&contact);
-        self.under_way.get(&contact).copied()
+        self.under_way.get(&contact).map(|under_way| under_way.session)
     }
 
     /// The clock was set. After a sleep a planned knock is due sooner, and the last one was longer ago.
@@ -105,7 +117,7 @@ impl Knocks {
             let entry = cx.state.book().contact(contact).filter(|entry| may_be_knocked_at(entry));
             let Some(entry) = entry.filter(|_| !cx.state.is_hidden() && !is_dialled(contact)) else { continue };
             let line = Line::dial(cx.out, entry.address.onion(), Some(contact));
-            self.under_way.insert(contact, line.session());
+            self.under_way.insert(contact, UnderWay { session: line.session(), seen: false });
             return Some(KnockTask { line, contact, again });
         }
         None
@@ -173,9 +185,13 @@ impl Dialled for KnockTask {
     fn completed(&mut self, _: &mut Context<'_>, _: &mut Knocks, _: OpId, _: Completion) {}
 
     fn ended(&mut self, cx: &mut Context<'_>, knocks: &mut Knocks, problem: Option<AttemptError>) {
-        knocks.under_way.remove(&self.contact);
+        let seen = knocks.under_way.remove(&self.contact).is_some_and(|under_way| under_way.seen);
+        if matches!(problem, Some(AttemptError::Offline | AttemptError::Local)) {
+            // It was our own network, whose return is planned for anew.
+            return;
+        }
         knocks.knocked.insert(self.contact, cx.now);
-        if problem.is_some() && self.again {
+        if problem.is_some() && self.again && !seen {
             let at = within(cx.now.plus(limits::RETRY_SOON), limits::RETRY_SOON, cx.rng);
             knocks.planned.entry(self.contact).or_insert(Planned { at, again: false });
         }

@@ -105,7 +105,9 @@ impl Receive {
         match applied {
             Err(error) => self.not_committed(cx, greeting.arrival, error),
             Ok(_) if cx.state.duplicates().contains(&greeting.seen) => {
-                if let Some(contact) = cx.state.book().by_fingerprint(&greeting.issuer) {
+                // A card that was collected from a box says nothing of where its author is now.
+                let is_here = greeting.arrival.bringer().is_some();
+                if let Some(contact) = cx.state.book().by_fingerprint(&greeting.issuer).filter(|_| is_here) {
                     cx.out.tell(Signal::PeerCameOnline(contact.id));
                 }
                 self.finish(greeting.arrival, Status::Roger);

@@ -73,15 +73,21 @@ fn an_onion_that_comes_and_goes_knocks_once_in_a_while() {
 }
 
 #[test]
-fn a_contact_that_has_seen_us_meanwhile_is_not_knocked_at() {
+fn an_onion_that_comes_and_goes_dials_nobody_twice_at_a_time_and_a_contact_that_is_blocked_meanwhile_is_left() {
     let mut world = waiting();
-    let id = submit(&mut world, "alice is quicker");
+    world.nodes[ALICE].online = false;
+    world.dial_fails_after = MINUTE;
     let before = dials_of_alice(&world, BOB);
-    comes_back(&mut world, BOB);
-    world.request(ALICE, Request::Retry(Some(id))).unwrap();
-    assert_eq!(world.messages(BOB, FolderRole::Inbox).len(), 1);
+    for _ in 0..5 {
+        comes_back(&mut world, BOB);
+        world.pass(Duration::from_secs(11));
+    }
+    assert_eq!(dials_of_alice(&world, BOB), before + 1);
+    let alice = world.contact(BOB, ALICE).unwrap().id;
+    world.request(BOB, Request::Block(alice)).unwrap();
+    assert_eq!(world.nodes[BOB].identity.tasks.iter().count(), 0);
     world.pass(HOUR);
-    assert_eq!(dials_of_alice(&world, BOB), before);
+    assert_eq!(dials_of_alice(&world, BOB), before + 1);
 }
 
 #[test]

@@ -176,7 +176,8 @@ impl Keeper {
                     Standing::Gone(_) => {
                         tracing::warn!("Tor's network does not answer any more; trying again and again")
                     }
-                    Standing::Starting => tracing::info!("Tor is started anew"),
+                    Standing::Starting if step == Step::Restart => tracing::info!("Tor is started anew"),
+                    Standing::Starting => {}
                 }
             }
             match step {

@@ -22,6 +22,8 @@ const SILENCE_IN_DOUBT: Duration = Duration::from_secs(3);
 const PROBE_PAUSE: Duration = Duration::from_secs(4);
 /// The same while the network answers.
 const PROBE_PAUSE_WELL: Duration = Duration::from_secs(15);
+/// An arti that is younger than this when the network goes gets the usual patience: the network may only be slow.
+const ANEW: Duration = Duration::from_secs(60);
 /// From a start of arti to the first: its directory has to be read first.
 const PROBE_AFTER_START: Duration = Duration::from_secs(2);
 /// So many failures in a row, and the network counts as gone.
@@ -98,6 +100,8 @@ pub(super) struct Outage {
     next_probe: Duration,
     /// arti is to begin anew without waiting.
     anew: bool,
+    /// When arti began.
+    began: Duration,
     /// When arti last said that it is ready.
     ready: Duration,
     last: Option<(Duration, Timestamp)>,
@@ -115,6 +119,7 @@ impl Outage {
             probing: false,
             next_probe: now.saturating_add(PROBE_AFTER_START),
             anew: false,
+            began: now,
             ready: now,
             last: None,
         }
@@ -189,7 +194,8 @@ impl Outage {
         self.failures = self.failures.saturating_add(1);
         if self.standing == Standing::Works && self.failures >= FAILURES {
             // The old arti has taken its guards for unreachable, and the network may be back already.
-            self.anew = true;
+            self.anew = seen.now.saturating_sub(self.began) >= ANEW;
+            (self.progress, self.percent) = (seen.now, u8::MAX);
             self.stand(Standing::Gone(seen.wall.minus(seen.silent)), seen.now);
         }
     }
@@ -197,7 +203,7 @@ impl Outage {
     /// arti has begun anew. A round trip that was under way has ended with the old one.
     pub(super) fn restarted(&mut self, now: Duration) {
         // However long that took, the machine did not sleep.
-        (self.last, self.anew) = (None, false);
+        (self.last, self.anew, self.began) = (None, false, now);
         (self.progress, self.percent) = (now, 0);
         (self.probing, self.failures, self.next_probe) = (false, 0, now + PROBE_AFTER_START);
     }

@@ -52,7 +52,7 @@ impl Found {
         });
         // arti tells the skew only in words, at the end of its status text.
         let text = status.to_string();
-        let skew = text.rsplit_once("Clock is ").map(|(_, skew)| skew.to_owned());
+        let skew = text.rsplit_once("Clock is ").map(|(_, skew)| rounded(skew));
         let percent = (status.as_frac() * 100.0).clamp(0.0, 99.0) as u8;
         Self { ready: status.ready_for_traffic(), percent, obstacle, skew }
     }
@@ -105,8 +105,9 @@ impl Progress {
         TransportStatus { state, percent: seen.percent, blocked_reason: reason, gone_since: None, clock_problem }
     }
 
-    /// The status while the network answers: a later lack of progress is measured from here. Where the clock is wrong, that
-    /// is said although Tor works, because others may not find an onion whose node has another time.
+    /// The status while the network answers: a later lack of progress is measured from here. Where arti has heard enough
+    /// relays (eight within an hour) to know that the clock is wrong, that is said although Tor works, because others may
+    /// not find an onion whose node has another time.
     pub(super) fn works(&mut self, now: Instant, found: &Found) -> TransportStatus {
         (self.percent, self.since) = (0, now);
         let clock_problem = found.skew.as_ref().map(|skew| {
@@ -156,6 +157,15 @@ impl Progress {
             Obstacle::Clock => clock_reason(message),
         }
     }
+}
+
+/// arti's words of a skew without what changes with each relay that is heard: how many there were, and seconds beside
+/// hours or minutes.
+fn rounded(skew: &str) -> String {
+    let skew = skew.split(" (based on").next().unwrap_or_default();
+    let is = |word: &str, unit| word.strip_suffix(unit).is_some_and(|number| number.parse::<u32>().is_ok());
+    let is_long = skew.split(' ').any(|word| is(word, "h") || is(word, "m"));
+    skew.split(' ').filter(|word| !(is_long && is(word, "s"))).collect::<Vec<_>>().join(" ")
 }
 
 fn clock_reason(detail: &str) -> String {
@@ -210,6 +220,17 @@ mod tests {
         assert_eq!(status.blocked_reason, status.clock_problem);
         let reason = status.blocked_reason.unwrap();
         assert!(reason.contains("clock (slow by around 3days)") && !reason.contains("bridges"), "{reason}");
+    }
+
+    #[test]
+    fn a_skew_is_said_without_what_changes_with_each_relay() {
+        for (said, rounded_to) in [
+            ("slow by around 3h 0m 12s (based on 9 recent observations, with some confidence)", "slow by around 3h 0m"),
+            ("fast by around 40s", "fast by around 40s"),
+            ("slow by around 3days", "slow by around 3days"),
+        ] {
+            assert_eq!(rounded(said), rounded_to);
+        }
     }
 
     #[test]

@@ -25,9 +25,10 @@ impl Unaddressable {
         let (is, advice) = match self {
             Self::Unknown if is_ordinary(recipient) => (
                 "is an ordinary mail address",
-                "mail goes from here to contacts only, whose addresses end in .onion: ask for an invitation, and add it \
-                 with: runepeer contact add"
-                    .to_owned(),
+                format!(
+                    "mail goes from here to contacts only, as petname@{PETNAME_DOMAIN} or to an address that ends in .onion: \
+                     ask for an invitation, and add it with: runepeer contact add"
+                ),
             ),
             Self::Unknown => (
                 "is not in the address book",
