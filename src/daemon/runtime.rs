@@ -67,6 +67,7 @@ impl Runtime {
     ) -> Reached<S::Request> {
         let (mut driver, DriverHandle { requests, incoming }) = Driver::new(machine, shell, images, self.pool.clone());
         driver.watch_network(self.network.changes());
+        driver.carried_by(Arc::clone(&self.network.transport));
         let presence = self.network.publish(&self.supervisor, tasks.publishing, onion, incoming);
         driver.watch_onion(presence.clone());
         self.supervisor.drive(tasks.driver, driver.run(self.supervisor.stopping()));

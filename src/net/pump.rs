@@ -7,10 +7,12 @@
 //! taken within [`limits::STREAM_CLOSING`]. When writing fails, the bytes that the peer sent before it closed are still
 //! read: they may say why.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf, split};
@@ -99,7 +101,7 @@ impl Waiting {
     }
 
     /// The stream has ended: no bytes are waiting any more.
-    fn end(&self) {
+    pub fn end(&self) {
         self.bytes.store(0, Ordering::Relaxed);
         self.drained.notify_one();
     }
@@ -161,7 +163,7 @@ where
     T: Future<Output = ()> + Send,
 {
     let (reader, writer) = split(stream);
-    let mut reading = std::pin::pin!(read_all(reader, to_engine));
+    let mut reading = pin!(read_all(reader, to_engine));
     let writing = write_all(writer, from_engine, pace.progress, waiting);
     let closing = async {
         waiting.closed().await;
@@ -190,17 +192,41 @@ where
     let mut room = SMALL_READ_BYTES;
     loop {
         let mut bytes = Vec::with_capacity(room);
-        match (&mut reader).take(room as u64).read_buf(&mut bytes).await {
-            Ok(0) => return Ending::Peer,
-            Ok(read) => {
-                // Silent sessions should hold little memory, but a payload is read in large pieces.
-                room = if read == room { limits::STREAM_READ_BYTES } else { SMALL_READ_BYTES };
-                to_engine(SessionIn::Bytes(bytes)).await;
-            }
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ending::Peer,
-            Err(_) => return Ending::Broken,
+        let ended = read_what_is_there(&mut reader, &mut bytes, room).await;
+        // Silent sessions should hold little memory, but a payload is read in large pieces.
+        room = if bytes.len() == room { limits::STREAM_READ_BYTES } else { SMALL_READ_BYTES };
+        if !bytes.is_empty() {
+            tracing::trace!(bytes = bytes.len(), "read from a peer");
+            to_engine(SessionIn::Bytes(bytes)).await;
+        }
+        if let Some(ending) = ended {
+            return ending;
         }
     }
+}
+
+/// Waits for the first bytes, and reads what has come behind them, up to `room` bytes in all; gives the ending where the
+/// stream ended. Tor's streams give one cell at a time, of 498 bytes, and a machine that was told of each would have
+/// fifty thousand turns for a large message.
+async fn read_what_is_there<R: AsyncRead + Unpin>(reader: &mut R, bytes: &mut Vec<u8>, room: usize) -> Option<Ending> {
+    poll_fn(|cx| {
+        while bytes.len() < room {
+            let mut rest = (&mut *reader).take((room - bytes.len()) as u64);
+            let read = pin!(rest.read_buf(bytes)).poll(cx);
+            match read {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Some(Ending::Peer)),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    return Poll::Ready(Some(Ending::Peer));
+                }
+                Poll::Ready(Err(_)) => return Poll::Ready(Some(Ending::Broken)),
+                Poll::Pending if bytes.is_empty() => return Poll::Pending,
+                Poll::Pending => break,
+            }
+        }
+        Poll::Ready(None)
+    })
+    .await
 }
 
 /// Writes the bytes that the machine gives, until it closes.
@@ -211,6 +237,7 @@ async fn write_all<S: AsyncWrite>(
     waiting: &Waiting,
 ) -> Ending {
     while let Some(SessionOut::Bytes(bytes)) = from_engine.recv().await {
+        tracing::trace!(bytes = bytes.len(), "to be written to a peer");
         if let Err(ending) = write_steadily(&mut writer, &bytes, progress, from_engine.is_empty(), waiting).await {
             return ending;
         }
@@ -251,8 +278,10 @@ async fn in_time(limit: Duration, write: impl Future<Output = io::Result<()>>) -
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
     use std::sync::Arc;
-    use tokio::io::DuplexStream;
+    use std::task::Context;
+    use tokio::io::{DuplexStream, ReadBuf};
     use tokio::sync::Mutex;
 
     use super::*;
@@ -363,6 +392,81 @@ mod tests {
         theirs.read_to_end(&mut heard).await.unwrap();
         assert_eq!(heard, farewell);
         assert_eq!(closed(&mut received).await, (vec![], Ending::Machine));
+    }
+
+    /// A stream as those of Tor are: it gives one cell at a time, and nothing but errors after its end.
+    struct Cells {
+        bytes: Vec<u8>,
+        given: usize,
+        breaks: bool,
+        over: bool,
+    }
+
+    impl AsyncRead for Cells {
+        fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            let left = self.bytes.get(self.given..).unwrap_or_default();
+            if self.over || (self.breaks && left.is_empty()) {
+                return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+            }
+            let cell = left.len().min(498).min(buf.remaining());
+            buf.put_slice(&left[..cell]);
+            self.given += cell;
+            self.over = cell == 0;
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Cells {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_payload_that_comes_in_cells_is_given_to_the_machine_in_large_pieces() {
+        const PIECES: usize = 20;
+        for (breaks, ending) in [(false, Ending::Peer), (true, Ending::Broken)] {
+            let sent = pattern(PIECES * limits::STREAM_READ_BYTES + 123);
+            let stream = Cells { bytes: sent.clone(), given: 0, breaks, over: false };
+            let (_out, mut received) = started(stream, QUICK);
+            let (mut all, mut pieces) = (Vec::new(), 0);
+            let seen = loop {
+                match received.recv().await.unwrap() {
+                    SessionIn::Bytes(bytes) => {
+                        assert!(!bytes.is_empty() && bytes.len() <= limits::STREAM_READ_BYTES);
+                        pieces += 1;
+                        all.extend(bytes);
+                    }
+                    SessionIn::Closed(ending) => break ending,
+                }
+            };
+            assert!(all == sent && seen == ending, "{} bytes, {seen:?}", all.len());
+            assert!(pieces <= PIECES + 2, "{pieces} pieces");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_there_is_given_to_the_machine_without_waiting_for_more() {
+        let (ours, mut theirs) = tokio::io::duplex(limits::MIB);
+        let (_out, mut received) = started(ours, QUICK);
+        for length in [1, SMALL_READ_BYTES, 1, SMALL_READ_BYTES, SMALL_READ_BYTES + 1] {
+            theirs.write_all(&pattern(length)).await.unwrap();
+            let mut heard = 0;
+            while heard < length {
+                let event = timeout(Duration::from_secs(10), received.recv()).await.expect("it waits for no more");
+                let Some(SessionIn::Bytes(bytes)) = event else { panic!("closed") };
+                heard += bytes.len();
+            }
+            assert_eq!(heard, length);
+        }
     }
 
     #[tokio::test]

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use crate::base::{ContactId, IdentityId, Onion, OnionSeed, Timestamp, limits};
@@ -43,6 +44,12 @@ pub trait Transport: Send + Sync {
     /// Publishes the onion of this seed until the listener is dropped. The identity only names the service's
     /// records; it is never sent. One listener per seed at a time.
     fn listen<'a>(&'a self, identity: IdentityId, seed: &'a OnionSeed) -> Later<'a, Result<Listener, ListenError>>;
+
+    /// The threads from which its streams are best read and written, because what carries them runs there; `None` where any
+    /// are as good. What runs there may be dropped at any time, as the streams then break off.
+    fn threads(&self) -> Option<Handle> {
+        None
+    }
 
     /// How far the transport is, and a signal when that changes.
     fn status(&self) -> watch::Receiver<TransportStatus>;

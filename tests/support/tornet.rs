@@ -54,6 +54,27 @@ impl Drop for Bridge {
     }
 }
 
+/// A `tor` of a user of the network; stops when dropped.
+pub(crate) struct Client {
+    /// Its data directory.
+    pub(crate) home: PathBuf,
+    process: Child,
+}
+
+impl Client {
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
 /// The programs of Debian's package `tor`.
 struct Programs {
     tor: PathBuf,
@@ -131,6 +152,27 @@ impl TorNet {
             fs::read_to_string(home.join("log")).ok()?.contains("Bootstrapped 100%").then_some(())
         });
         bridge
+    }
+
+    /// The processes of the authority and the relays.
+    pub(crate) fn ids(&self) -> Vec<u32> {
+        self.processes().iter().map(Child::id).collect()
+    }
+
+    /// Starts a `tor` that uses the network, with these lines of its own in its configuration, and waits until it knows the
+    /// network. `$HOME` in them is its data directory.
+    pub(crate) fn client(&self, name: &str, own: &str) -> Client {
+        let home = self.root.join(name);
+        fs::create_dir_all(&home).unwrap();
+        restrict(&home);
+        let place = home.to_str().unwrap();
+        let lines = own_lines(&home) + &self.dir_line + &own.replace("$HOME", place);
+        fs::write(home.join("torrc"), lines).unwrap();
+        let client = Client { process: spawn(&self.tor, &home), home };
+        wait_for("a tor that uses the network knows it", CONSENSUS, || {
+            fs::read_to_string(client.home.join("log")).ok()?.contains("Bootstrapped 100%").then_some(())
+        });
+        client
     }
 
     fn try_start(programs: &Programs, round: u64) -> Option<Self> {
@@ -248,18 +290,25 @@ fn write_shared_random(home: &Path) {
     fs::write(home.join("sr-state"), state).unwrap();
 }
 
-fn common_lines(home: &Path, name: &str, port: u16) -> String {
+/// What every `tor` of the network is told.
+fn own_lines(home: &Path) -> String {
     let home = home.display();
     format!(
         "DataDirectory {home}\n\
          Log notice file {home}/log\n\
-         Nickname {name}\n\
          __OwningControllerProcess {}\n\
-         TestingTorNetwork 1\nAddress 127.0.0.1\nControlPort 0\nSocksPort 0\nShutdownWaitLength 0\nSandbox 0\n\
-         RunAsDaemon 0\nPathsNeededToBuildCircuits 0.67\nV3AuthNIntervalsValid 3\nNumCPUs 1\nSchedulers Vanilla\n\
+         TestingTorNetwork 1\nControlPort 0\nShutdownWaitLength 0\nSandbox 0\nRunAsDaemon 0\n\
+         PathsNeededToBuildCircuits 0.67\nNumCPUs 1\nSchedulers Vanilla\n",
+        std::process::id(),
+    )
+}
+
+fn common_lines(home: &Path, name: &str, port: u16) -> String {
+    format!(
+        "{}Nickname {name}\nAddress 127.0.0.1\nSocksPort 0\nV3AuthNIntervalsValid 3\n\
          ORPort 127.0.0.1:{port} IPv4Only\nExitRelay 0\nExitPolicy reject *:*\nAssumeReachable 1\n\
          DoSCircuitCreationEnabled 0\nDoSConnectionEnabled 0\n",
-        std::process::id(),
+        own_lines(home),
     )
 }
 

@@ -20,7 +20,7 @@ use super::sessions::{Heard, News, Sessions};
 use super::upkeep::Upkeep;
 use crate::base::{ClockStep, SessionId, Timestamp, limits};
 use crate::engine::io::{CommitError, Durability, NewBody};
-use crate::net::{Stream, TransportState, TransportStatus};
+use crate::net::{Stream, Transport, TransportState, TransportStatus};
 use crate::store::Log;
 
 /// Requests that wait for the machine.
@@ -220,6 +220,8 @@ pub(in crate::daemon) struct Driver<S: Shell> {
     clock: Clock,
     network: Returns,
     onion: Reached,
+    /// Carries the streams of peers that connect.
+    transport: Option<Arc<dyn Transport>>,
     upkeep: Upkeep,
     pub(in crate::daemon) images: Images,
 }
@@ -302,10 +304,16 @@ impl<S: Shell> Driver<S> {
             clock,
             network: Returns::default(),
             onion: Reached::default(),
+            transport: None,
             upkeep,
             images,
         };
         (driver, DriverHandle { requests: request_sender, incoming: incoming_sender })
+    }
+
+    /// Has the streams of peers that connect carried where this transport carries them best ([`Transport::threads`]).
+    pub(in crate::daemon) fn carried_by(&mut self, transport: Arc<dyn Transport>) {
+        self.transport = Some(transport);
     }
 
     /// Has the machine told when the network is back after it was gone.
@@ -368,7 +376,10 @@ impl<S: Shell> Driver<S> {
                 Some(input) => input,
                 None => return true,
             },
-            Event::Incoming(stream) => S::Machine::accepted(self.hands.sessions.accept(stream)),
+            Event::Incoming(stream) => {
+                let threads = self.transport.as_ref().and_then(|transport| transport.threads());
+                S::Machine::accepted(self.hands.sessions.accept(stream, threads))
+            }
         };
         self.handle(input);
         true

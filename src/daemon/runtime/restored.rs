@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::supervision::Ending;
@@ -95,6 +96,10 @@ impl Transport for Cautious {
             return Box::pin(async { Err(DialError::Network) });
         }
         self.inner.dial(to, isolation)
+    }
+
+    fn threads(&self) -> Option<Handle> {
+        self.inner.threads()
     }
 
     fn listen<'a>(&'a self, identity: IdentityId, seed: &'a OnionSeed) -> Later<'a, Result<Listener, ListenError>> {

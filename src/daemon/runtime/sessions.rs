@@ -7,6 +7,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures::FutureExt;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::base::{Onion, SessionId};
@@ -90,13 +91,13 @@ impl Sessions {
         }
     }
 
-    /// A peer connected.
-    pub(in crate::daemon) fn accept(&mut self, stream: Box<dyn Stream>) -> SessionId {
+    /// A peer connected. The stream is carried on these threads ([`Transport::threads`]).
+    pub(in crate::daemon) fn accept(&mut self, stream: Box<dyn Stream>, threads: Option<Handle>) -> SessionId {
         // Numbers from `DIALLED_SESSIONS` on are given by the machine.
         let session = SessionId(self.next);
         self.next += 1;
         let written = self.writer(session);
-        tokio::spawn(run(session, stream, written, self.news.0.clone()));
+        tokio::spawn(run(session, stream, threads, written, self.news.0.clone()));
         session
     }
 
@@ -122,7 +123,7 @@ impl Sessions {
             let happened = Happened::Dialled(dialled.as_ref().map(|_| ()).map_err(ours));
             tell(&to_engine, session, happened).await;
             if let Ok(stream) = dialled {
-                run(session, stream, written, to_engine).await;
+                run(session, stream, transport.threads(), written, to_engine).await;
             }
         });
     }
@@ -212,16 +213,25 @@ impl Sessions {
     }
 }
 
+/// Carries the bytes of a session until it ends. Over Tor this is done on arti's threads: from others each cell would wake a
+/// thread.
 async fn run(
     session: SessionId,
     stream: Box<dyn Stream>,
+    threads: Option<Handle>,
     Written { from_engine, waiting }: Written,
     to_engine: mpsc::Sender<News>,
 ) {
-    let tell = |happened| tell(&to_engine, session, Happened::Stream(happened));
-    let pumped = pump(stream, from_engine, tell, Pace::default(), &waiting);
-    if AssertUnwindSafe(pumped).catch_unwind().await.is_err() {
-        tell(SessionIn::Closed(Ending::Broken)).await;
+    let (engine, counted) = (to_engine.clone(), Arc::clone(&waiting));
+    let pumped = async move {
+        let tell = |happened| tell(&engine, session, Happened::Stream(happened));
+        pump(stream, from_engine, tell, Pace::default(), &counted).await
+    };
+    let pumped = threads.unwrap_or_else(Handle::current).spawn(pumped);
+    // It panicked, or its threads have ended with the arti that they belong to.
+    if pumped.await.is_err() {
+        waiting.end();
+        tell(&to_engine, session, Happened::Stream(SessionIn::Closed(Ending::Broken))).await;
     }
 }
 
@@ -232,4 +242,66 @@ async fn tell(to_engine: &mpsc::Sender<News>, session: SessionId, happened: Happ
     let _ = to_engine.send(News { session, happened, _taken: taken }).await;
     // Always ends with an error: nothing is ever sent on the channel, it is dropped.
     let _ = read_on.await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::pin::Pin;
+    use std::sync::Mutex;
+    use std::task::{Context, Poll};
+    use std::time::Duration;
+
+    use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// A stream that notes the name of the thread on which it is read.
+    struct Noting(DuplexStream, Arc<Mutex<Option<String>>>);
+
+    impl AsyncRead for Noting {
+        fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            *self.1.lock().unwrap() = std::thread::current().name().map(str::to_owned);
+            Pin::new(&mut self.0).poll_read(cx, buf)
+        }
+    }
+
+    impl AsyncWrite for Noting {
+        fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            Pin::new(&mut self.0).poll_write(cx, buf)
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_flush(cx)
+        }
+
+        fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_shutdown(cx)
+        }
+    }
+
+    async fn next(sessions: &mut Sessions) -> Option<Heard> {
+        let news = timeout(Duration::from_secs(10), sessions.next()).await.expect("the machine hears something");
+        sessions.heard(news.unwrap(), |_| false)
+    }
+
+    #[tokio::test]
+    async fn streams_are_carried_on_the_threads_of_their_transport_and_close_where_these_end() {
+        let threads =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("carrying").enable_all().build();
+        let threads = threads.unwrap();
+        let mut sessions = Sessions::new(0);
+        let (ours, mut theirs) = tokio::io::duplex(64);
+        let name = Arc::new(Mutex::new(None));
+        let stream = Box::new(Noting(ours, Arc::clone(&name)));
+        let session = sessions.accept(stream, Some(threads.handle().clone()));
+        theirs.write_all(b"x").await.unwrap();
+        assert!(matches!(next(&mut sessions).await, Some(Heard::Bytes(of, bytes)) if of == session && bytes == b"x"));
+        assert_eq!(name.lock().unwrap().as_deref(), Some("carrying"));
+        // More than the peer takes: the session is behind when it ends.
+        sessions.transmit(session, vec![7; 1000]);
+        threads.shutdown_background();
+        assert!(matches!(next(&mut sessions).await, Some(Heard::Closed(of)) if of == session));
+    }
 }

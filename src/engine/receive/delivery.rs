@@ -56,7 +56,7 @@ pub(in crate::engine) struct Arrival {
 
 impl Arrival {
     /// The sender that brought it; `None` if we collected it.
-    fn from(&self) -> Option<Sender> {
+    pub(super) fn from(&self) -> Option<Sender> {
         (!self.collected).then_some(self.sender)
     }
 }

@@ -106,7 +106,7 @@ impl Receive {
             Err(error) => self.not_committed(cx, greeting.arrival, error),
             Ok(_) if cx.state.duplicates().contains(&greeting.seen) => {
                 // A card that was collected from a box says nothing of where its author is now.
-                let is_here = greeting.arrival.bringer().is_some();
+                let is_here = greeting.arrival.from().is_some();
                 if let Some(contact) = cx.state.book().by_fingerprint(&greeting.issuer).filter(|_| is_here) {
                     cx.out.tell(Signal::PeerCameOnline(contact.id));
                 }

@@ -91,7 +91,7 @@ impl Arti {
             made.map_err(|error| settings::chain(&error))
         });
         let made = made.await.unwrap_or_else(|error| Err(error.to_string()));
-        let client = made.map_err(StartError::Tor)?;
+        let client = Arc::new(Client { arti: made.map_err(StartError::Tor)?, threads: spawner.clone() });
         spawner.spawn(bootstrap(Arc::clone(&client)));
         Ok(Self { events: client.bootstrap_events(), client, _threads: threads })
     }

@@ -17,10 +17,12 @@ mod service;
 mod settings;
 
 use std::collections::BTreeSet;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arti_client::{DataStream, TorClient};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -52,7 +54,19 @@ const CLAIM_TRIES: u32 = 100;
 /// A service that cannot be launched is tried again after this.
 const LAUNCH_PAUSE: Duration = Duration::from_secs(5);
 
-type Client = TorClient<PreferredRuntime>;
+/// The client of an arti that runs, and its threads.
+struct Client {
+    arti: Arc<TorClient<PreferredRuntime>>,
+    threads: Handle,
+}
+
+impl Deref for Client {
+    type Target = TorClient<PreferredRuntime>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.arti
+    }
+}
 
 /// arti, with the services and circuits that we know of.
 pub struct Tor {
@@ -240,6 +254,10 @@ impl Transport for Tor {
                 listener = self.publish(seed) => listener,
             }
         })
+    }
+
+    fn threads(&self) -> Option<Handle> {
+        self.current.borrow().as_ref().map(|client| client.threads.clone())
     }
 
     fn status(&self) -> watch::Receiver<TransportStatus> {
