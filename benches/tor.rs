@@ -57,7 +57,7 @@ const WARM_UP: usize = 256 << 10;
 const LIMIT: Duration = Duration::from_secs(240);
 /// The same for a first connection.
 const FIRST: Duration = Duration::from_secs(120);
-/// What is written at a time.
+/// The size of one write, in bytes.
 const PIECE: usize = 64 << 10;
 
 fn main() {

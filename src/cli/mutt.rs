@@ -191,6 +191,7 @@ mod tests {
             "set folder=\"imap://alice@127.0.0.1:1143/\"",
             "set smtp_url=\"smtp://alice@127.0.0.1:1587/\"",
             "set ssl_force_tls=no",
+            "set timeout=5",
             "set from=\"alice@x.onion\"",
             "set hostname=\"x.onion\"",
             "set realname=\"alice\"",

@@ -93,7 +93,7 @@ fn next(input: &mut impl BufRead) -> io::Result<Vec<u8>> {
     }
 }
 
-/// What comes without a pause behind a line: it was pasted with it, because nobody types so fast.
+/// The input that follows a line without a pause: it was pasted together with that line, because nobody types so fast.
 fn behind(asking: &Asking) -> io::Result<Vec<u8>> {
     asking.change(io::stdin(), |settings| {
         settings.local_modes.remove(LocalModes::ICANON);

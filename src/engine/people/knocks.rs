@@ -186,8 +186,9 @@ impl Dialled for KnockTask {
 
     fn ended(&mut self, cx: &mut Context<'_>, knocks: &mut Knocks, problem: Option<AttemptError>) {
         let seen = knocks.under_way.remove(&self.contact).is_some_and(|under_way| under_way.seen);
-        if matches!(problem, Some(AttemptError::Offline | AttemptError::Local)) {
-            // It was our own network, whose return is planned for anew.
+        let is_gone = cx.state.book().contact(self.contact).is_none();
+        // Where it was our own network, its return plans knocks anew.
+        if is_gone || matches!(problem, Some(AttemptError::Offline | AttemptError::Local)) {
             return;
         }
         knocks.knocked.insert(self.contact, cx.now);

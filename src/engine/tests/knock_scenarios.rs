@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::queue_scenarios::{BOB, HOUR, submit, waiting};
 use crate::base::{Terms, limits};
 use crate::engine::api::Request;
-use crate::engine::io::Input;
+use crate::engine::io::{DialError, Input};
 use crate::engine::state::mailbox::FolderRole;
 use crate::engine::tests::harness::{DAY, MINUTE, World};
 
@@ -110,6 +110,22 @@ fn a_knock_that_fails_is_made_again_once() {
     comes_back(&mut world, BOB);
     world.pass(HOUR);
     assert_eq!(dials_of_alice(&world, BOB), before + 2);
+}
+
+#[test]
+fn a_knock_that_our_own_network_prevented_does_not_count() {
+    let mut world = waiting();
+    world.nodes[ALICE].online = false;
+    world.dial_fails_after = MINUTE;
+    let before = dials_of_alice(&world, BOB);
+    comes_back(&mut world, BOB);
+    world.pass(limits::START_SPREAD);
+    let session = world.nodes[BOB].identity.tasks.iter().next().unwrap().0;
+    world.input(BOB, Input::Dialled(session, Err(DialError::Offline)));
+    world.nodes[ALICE].online = true;
+    comes_back(&mut world, BOB);
+    world.pass(limits::START_SPREAD);
+    assert_eq!(dials_of_alice(&world, BOB), before + 2, "the next return knocks at once");
 }
 
 #[test]

@@ -73,6 +73,14 @@ mod tests {
     use crate::mail::LocalPart;
 
     #[test]
+    fn a_petname_that_is_made_from_an_address_has_no_dot_that_mail_programs_refuse() {
+        let (book, own) = (Book::default(), LocalPart::new("alice").unwrap());
+        for (local, petname) in [(".a..b.", "a.b"), ("...", "contact"), ("bob.smith", "bob.smith")] {
+            assert_eq!(book.free_petname(local, &own), petname);
+        }
+    }
+
+    #[test]
     fn looking_somebody_up_does_not_cost_more_in_a_book_of_five_thousand() {
         let mut book = Book::default();
         let mut before = None;
