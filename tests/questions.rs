@@ -102,7 +102,8 @@ fn an_invitation_that_is_pasted_is_taken_at_enter_and_asked_for_again_where_it_i
         !taken.status.success() && words.contains("bob is your name") && words.contains("--petname NAME"),
         "{words}"
     );
-    let wrong = text.replacen(&text[40..41], if &text[40..41] == "a" { "b" } else { "a" }, 1);
+    let other = if &text[40..41] == "a" { "b" } else { "a" };
+    let wrong = format!("{}{other}{}", &text[..40], &text[41..]);
     let data = bob.data().display().to_string();
     let mut terminal = Terminal::run_by_shell(&["--data-dir", &data, "contact", "add"]);
     let before = terminal.settings();
