@@ -1,0 +1,64 @@
+//! The words behind `runepeer contact`.
+
+use clap::Subcommand;
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum Contact {
+    /// Add somebody from an invitation
+    Add {
+        /// The rune: text; - or nothing reads standard input
+        text: Option<String>,
+        /// What you call them
+        #[arg(long, value_name = "NAME")]
+        petname: Option<String>,
+    },
+    /// Everybody in the address book
+    List,
+    /// One contact
+    Show {
+        /// Petname or address
+        who: String,
+    },
+    /// Change what a contact learns from you, and who carries mail for whom
+    #[command(group = clap::ArgGroup::new("change").required(true).multiple(true))]
+    Set {
+        /// Petname or address
+        who: String,
+        /// What they hear of their mail: nothing, that what they left at your carriers was delivered, or also what you have read
+        #[arg(long, value_name = "none|delivered|read", value_parser = ["none", "delivered", "read"], group = "change")]
+        receipts: Option<String>,
+        /// Whether your node carries their sealed mail to other people, up to 256 MiB at a time. Your node then sees to whom they write, when and how much. With off, what it has already is still brought
+        #[arg(long, value_name = "on|off", value_parser = ["on", "off"], group = "change")]
+        carry: Option<String>,
+        /// A contact whose node carries your mail to them when theirs does not answer, or none. They have to allow it at theirs (contact set YOU --carry on). That node then sees that you write to them, when and how much
+        #[arg(long, value_name = "WHO|none", group = "change")]
+        via: Option<String>,
+    },
+    /// Call a contact otherwise. Mail that is here already keeps the name that it shows, and an answer to it can take that name along
+    Rename {
+        /// Petname or address
+        who: String,
+        /// The new petname
+        petname: String,
+    },
+    /// Accept somebody who waits in the folder Requests: they become a contact, and what they wrote goes to INBOX
+    Accept {
+        /// Petname or address
+        who: String,
+    },
+    /// Drop what a contact sends, and send it nothing more. Its node still hears that its mail arrived, so that they do not notice
+    Block {
+        /// Petname or address
+        who: String,
+    },
+    /// Let a blocked contact back; what it sent meanwhile stays lost
+    Unblock {
+        /// Petname or address
+        who: String,
+    },
+    /// Take a contact out of the address book; it is a stranger from then on, and hears so
+    Rm {
+        /// Petname or address
+        who: String,
+    },
+}
