@@ -5,7 +5,7 @@
 use runepeer::base::ids::Fingerprint;
 use runepeer::base::{ContentId, MacKey, Onion, Timestamp, TokenSeed};
 use runepeer::mail::page::PageKeys;
-use runepeer::mail::{Address, Binding, Content, ContentKind, Invitation};
+use runepeer::mail::{Address, Binding, Content, ContentKind, Invitation, VerificationNumber};
 use runepeer::wire::token::{Class, hash_of, token};
 use runepeer::wire::{Claim, authenticator, digest};
 use serde_json::{Value, json};
@@ -45,6 +45,10 @@ fn vectors() -> Value {
     };
     let token = token(&TokenSeed::from_bytes(counting(0xA0)), 20_783, Class::new(14).unwrap(), 3);
     let page = PageKeys::new(&counting(0x40), onion);
+    let other_seed = ed25519_dalek::SigningKey::from_bytes(&counting(0xE0));
+    let other = Onion::from_public_key(other_seed.verifying_key().to_bytes());
+    let other_fingerprint = Fingerprint::from_bytes(counting(0xA0));
+    let number = VerificationNumber::of((other, &other_fingerprint), (onion, &fingerprint));
     let sealed = page.seal(counting(0xC0), b"(the certificate, in binary)").unwrap();
     json!({
         "onion": { "seed": hex(&counting::<32>(0)), "public_key": hex(onion.public_key()), "name": onion.to_string() },
@@ -89,6 +93,13 @@ fn vectors() -> Value {
             "page_begins": hex(sealed.get(..64).unwrap()),
             "page_hash": hex(&digest(&sealed)),
         },
+        "verification": {
+            "public_key": hex(onion.public_key()),
+            "fingerprint": fingerprint.to_string(),
+            "other_public_key": hex(other.public_key()),
+            "other_fingerprint": other_fingerprint.to_string(),
+            "number": number.to_string(),
+        },
     })
 }
 
@@ -119,10 +130,12 @@ fn the_document_quotes_the_vectors() {
         "/page/token",
         "/page/page_begins",
         "/page/page_hash",
+        "/verification/other_public_key",
+        "/verification/number",
     ] {
         let value = vectors.pointer(path).and_then(Value::as_str).unwrap();
         // The document may break long values into lines.
         let words: String = document.split_whitespace().collect();
-        assert!(words.contains(value), "docs/protocol.md \"Test vectors\" lacks {path}: {value}");
+        assert!(words.contains(&value.replace(' ', "")), "docs/protocol.md \"Test vectors\" lacks {path}: {value}");
     }
 }

@@ -25,11 +25,13 @@ pub mod readable;
 pub mod strict;
 pub mod structure;
 mod transfer;
+pub mod verification;
 
 pub use crate::base::address::{self, Address, AddressError, LocalPart};
 pub use card::{Binding, Card, CardBox};
 pub use content::{Content, ContentError, ContentKind, Receipt};
 pub use invitation::{Invitation, InvitationError};
+pub use verification::VerificationNumber;
 
 /// Bytes as base64 text in JSON.
 pub(crate) mod base64_bytes {

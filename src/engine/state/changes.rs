@@ -12,7 +12,8 @@ use crate::engine::state::mailbox::{Flags, FolderRole, Message, ModSeq, NewMessa
 use crate::engine::state::profile::Profile;
 use crate::engine::state::queue::{Endpoint, Progress, Queue, Queued};
 use crate::engine::state::record::{
-    BookRecord, BoxRecord, ForwardingRecord, IdentityRecord, MailboxRecord, QueueRecord, ReceivedRecord, Record,
+    BookRecord, BoxRecord, ForwardingRecord, IdentityRecord, MailboxRecord, PeopleRecord, QueueRecord, ReceivedRecord,
+    Record,
 };
 use crate::engine::state::{Applied, Password, State};
 
@@ -28,6 +29,9 @@ impl State {
             Record::Identity(record) => self.apply_to_identity(number, record),
             Record::Boxes(record) => self.apply_to_boxes(number, record).into(),
             Record::Forwarding(record) => self.apply_to_forwarding(number, record).into(),
+            Record::People(PeopleRecord::VerificationMarked { contact, at }) => {
+                self.book.mark_verified(*contact, *at).into()
+            }
             Record::Checkpoint(record) => self.apply_kept(number, record),
         }
     }

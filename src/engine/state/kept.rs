@@ -5,7 +5,7 @@ use crate::engine::state::boxes::own::OwnBox;
 use crate::engine::state::forwarding::Forwarded;
 use crate::engine::state::mailbox::{Message, ModSeq};
 use crate::engine::state::profile::Profile;
-use crate::engine::state::record::{BookRecord, BoxRecord, CheckpointRecord, IdentityRecord, Record};
+use crate::engine::state::record::{BookRecord, BoxRecord, CheckpointRecord, IdentityRecord, PeopleRecord, Record};
 use crate::engine::state::{Applied, Password, State};
 
 impl State {
@@ -58,6 +58,10 @@ impl State {
         records.extend(self.book.contacts().map(|contact| {
             let contact = Box::new(Contact::clone(contact));
             BookRecord::ContactAdded { contact }.into()
+        }));
+        records.extend(self.book.all_verified().map(|(contact, at)| {
+            let (contact, at) = (*contact, Some(*at));
+            PeopleRecord::VerificationMarked { contact, at }.into()
         }));
         let invitations = self.book.invitations().cloned();
         records.extend(invitations.map(|invitation| CheckpointRecord::InvitationKept { invitation }.into()));

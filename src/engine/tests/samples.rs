@@ -25,13 +25,13 @@ use crate::engine::state::queue::{
 };
 use crate::engine::state::record::{
     BookRecord, BoxRecord, CheckpointRecord, ContentKey, Evidence, ForwardingRecord, IdentityRecord, MailboxRecord,
-    QueueRecord, ReceivedRecord, Record,
+    PeopleRecord, QueueRecord, ReceivedRecord, Record,
 };
 
 /// How many kinds [`record`] makes.
 pub(in crate::engine) const KINDS: u64 = CHANGES + 14;
 /// How many of them are changes; the others are found only in checkpoints.
-pub(in crate::engine) const CHANGES: u64 = 52;
+pub(in crate::engine) const CHANGES: u64 = 53;
 
 fn id(rng: &mut dyn Rng) -> [u8; 16] {
     [rng.below(4) as u8 + 1; 16]
@@ -344,6 +344,10 @@ pub(in crate::engine) fn record(kind: u64, rng: &mut dyn Rng) -> Record {
         29..=43 => of_boxes(kind, ids, rng),
         44..=50 => of_forwarding(kind, ids, rng),
         51 => labelled(rng),
+        52 => {
+            let at = (rng.below(4) > 0).then(|| time(rng));
+            Record::People(PeopleRecord::VerificationMarked { contact: ids.who, at })
+        }
         _ => of_checkpoint(kind - CHANGES, ids, rng),
     }
 }

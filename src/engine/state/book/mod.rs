@@ -223,6 +223,8 @@ pub struct Book {
     invitations: Shards<InvitationId, InvitationEntry>,
     /// For whom invitations are, in the words of the user.
     labels: Shards<InvitationId, String>,
+    /// When the user last said that the verification number of a contact is the same at both sides.
+    verified: Shards<ContactId, Timestamp>,
     /// Made anew when a book is read. Most changes leave it as it is, and copies of the book share it.
     #[serde(skip)]
     index: Index,
@@ -234,13 +236,14 @@ struct Kept {
     contacts: Shards<ContactId, Arc<Contact>>,
     invitations: Shards<InvitationId, InvitationEntry>,
     labels: Shards<InvitationId, String>,
+    verified: Shards<ContactId, Timestamp>,
 }
 
 impl From<Kept> for Book {
-    fn from(Kept { contacts, invitations, labels }: Kept) -> Self {
+    fn from(Kept { contacts, invitations, labels, verified }: Kept) -> Self {
         let mut index = Index::default();
         contacts.values().for_each(|contact| index.add(contact));
-        Self { contacts, invitations, labels, index }
+        Self { contacts, invitations, labels, verified, index }
     }
 }
 
@@ -334,6 +337,16 @@ impl Book {
         (2_u32..).map(|n| format!("{wanted}-{n}")).find(|name| !taken(name)).unwrap_or_default()
     }
 
+    /// When the user verified this contact; `None` where that was not done, or was taken back.
+    pub fn verified(&self, id: ContactId) -> Option<Timestamp> {
+        self.verified.get(&id).copied()
+    }
+
+    /// The contacts that the user verified, and when.
+    pub(in crate::engine) fn all_verified(&self) -> impl Iterator<Item = (&ContactId, &Timestamp)> {
+        self.verified.iter()
+    }
+
     /// How many contacts wait for an answer.
     pub fn requests(&self) -> usize {
         self.contacts.values().filter(|contact| contact.status == ContactStatus::Request).count()
@@ -410,7 +423,18 @@ impl Book {
     pub(in crate::engine) fn remove(&mut self, id: ContactId) -> bool {
         let Some(contact) = self.contacts.remove(&id) else { return false };
         self.index.remove(&contact);
+        self.verified.remove(&id);
         true
+    }
+
+    /// Marks a contact as verified, or takes the mark away.
+    pub(in crate::engine) fn mark_verified(&mut self, id: ContactId, at: Option<Timestamp>) -> bool {
+        let is_known = self.contacts.contains_key(&id);
+        match at.filter(|_| is_known) {
+            Some(at) => self.verified.insert(id, at),
+            None => self.verified.remove(&id),
+        };
+        is_known
     }
 
     pub(in crate::engine) fn invite(&mut self, invitation: &InvitationEntry) -> bool {

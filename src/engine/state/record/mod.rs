@@ -7,6 +7,7 @@ mod checkpoint;
 mod forwarding;
 mod identity;
 mod mailbox;
+mod people;
 mod queue;
 mod received;
 
@@ -16,6 +17,7 @@ pub use checkpoint::CheckpointRecord;
 pub use forwarding::ForwardingRecord;
 pub use identity::IdentityRecord;
 pub use mailbox::MailboxRecord;
+pub use people::PeopleRecord;
 pub use queue::QueueRecord;
 pub use received::ReceivedRecord;
 
@@ -129,6 +131,8 @@ rooms! {
     Boxes(BoxRecord),
     /// What happened in forwarding.
     Forwarding(ForwardingRecord),
+    /// What the user knows of people.
+    People(PeopleRecord),
     /// One part of the state, as it is. Only a checkpoint has these.
     Checkpoint(CheckpointRecord),
 }
