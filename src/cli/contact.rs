@@ -1,5 +1,7 @@
 //! `runepeer contact`: the address book.
 
+mod verify;
+
 use std::fmt::Write as _;
 
 use super::Context;
@@ -27,6 +29,7 @@ pub(super) fn run(context: &Context, verb: Contact) -> Result<(), Failure> {
             Command::ContactRemove { who }
         }
         Contact::Add { text, petname } => return add(context, given_or_pasted(context, text)?, petname),
+        Contact::Verify { who } => return verify::run(context, who),
         Contact::Show { who } => Command::ContactShow { who },
         Contact::Set { who, receipts, carry, via } => {
             let carry = carry.map(|carry| carry == "on");
@@ -48,13 +51,20 @@ pub(super) fn add(context: &Context, invitation: String, petname: Option<String>
 }
 
 fn line(contact: &reply::Contact) -> String {
-    format!("{}  {}  {}\n", contact.petname, contact.address, contact.status)
+    let verified = if contact.verified_at.is_some() { "  verified" } else { "" };
+    format!("{}  {}  {}{verified}\n", contact.petname, contact.address, contact.status)
 }
 
 /// Everything about a contact, in words.
 fn described(contact: &reply::Contact) -> String {
     let mut words = line(contact);
     let _ = writeln!(words, "  key {}", contact.fingerprint);
+    let _ = match &contact.verified_at {
+        Some(at) => writeln!(words, "  you verified them: {at}"),
+        None => {
+            writeln!(words, "  not verified (compare a number with them: runepeer contact verify {})", contact.petname)
+        }
+    };
     words.push_str(match contact.receipts.given {
         ReceiptsGiven::None => "  they hear nothing of their mail\n",
         ReceiptsGiven::Delivered => "",

@@ -70,6 +70,15 @@ pub enum Command {
         /// Petname or address.
         who: String,
     },
+    /// Compute the verification number of a contact, and say how the contact is marked.
+    ContactVerify {
+        /// Petname or address.
+        who: String,
+        /// Whether the user found the same number at both sides: marks the contact, or takes its mark away. Where left out,
+        /// the mark stays as it is.
+        #[serde(default)]
+        same: Option<bool>,
+    },
     /// Change the receipts that a contact is sent, and who forwards for whom.
     ContactSet(ContactChange),
     /// Call a contact otherwise.

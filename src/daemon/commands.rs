@@ -111,6 +111,9 @@ impl Commands {
             Command::ContactRename { who, petname } => {
                 write(&contacts::rename(&*self.account(identity)?, &who, petname).await?)
             }
+            Command::ContactVerify { who, same } => {
+                write(&contacts::verify(&*self.account(identity)?, &who, same).await?)
+            }
             Command::ContactAccept { who } => {
                 write(&contacts::part(&*self.account(identity)?, &who, Request::Accept).await?)
             }

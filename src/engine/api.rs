@@ -121,6 +121,13 @@ pub enum Request {
     Block(ContactId),
     /// Call a contact otherwise.
     Rename(ContactId, String),
+    /// Mark a contact as verified, now, or take the mark away.
+    Verify {
+        /// The contact.
+        contact: ContactId,
+        /// Whether the user found the same verification number at both sides.
+        same: bool,
+    },
     /// Accept a sender who waits in Requests; what it wrote goes to INBOX.
     Accept(ContactId),
     /// Let a blocked contact back.

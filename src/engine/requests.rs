@@ -121,6 +121,7 @@ fn plan(cx: &mut Context<'_>, rooms: &mut RequestRooms<'_>, request: Request) ->
         Request::Tell { contact, told } => contacts::tell(cx, contact, told),
         Request::Accept(contact) => consent::accept(cx, contact),
         Request::Rename(contact, petname) => contacts::rename(cx, contact, petname),
+        Request::Verify { contact, same } => contacts::verify(cx, contact, same),
         Request::Block(contact) => parting::block(cx, contact),
         Request::Unblock(contact) => parting::unblock(cx, contact),
         Request::RemoveContact(contact) => parting::remove_contact(cx, contact),

@@ -41,6 +41,12 @@ pub(in crate::cli) enum Contact {
         /// The new petname
         petname: String,
     },
+    /// Show the number that you and a contact compare to know that nobody stands between you, and mark them as verified
+    /// where it is the same at both sides; --yes marks them without a question
+    Verify {
+        /// Petname or address
+        who: String,
+    },
     /// Accept somebody who waits in the folder Requests: they become a contact, and what they wrote goes to INBOX
     Accept {
         /// Petname or address

@@ -22,6 +22,8 @@ pub struct Contact {
     pub fingerprint: String,
     /// How well the contact and the user know each other.
     pub status: ContactStatus,
+    /// When the user verified it, by the number that both compared.
+    pub verified_at: Option<String>,
     /// Receipts in both directions.
     pub receipts: Receipts,
     /// The mail of others that the contact may leave here.
@@ -32,6 +34,19 @@ pub struct Contact {
     pub boxes: usize,
     /// How it came into the address book, step by step.
     pub provenance: Vec<String>,
+}
+
+/// The verification number of a contact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verification {
+    /// The name that the owner of the address book gave it.
+    pub petname: String,
+    /// Its address.
+    pub address: String,
+    /// Eight groups of five digits, with a space between them.
+    pub number: String,
+    /// When the user verified the contact.
+    pub verified_at: Option<String>,
 }
 
 /// Receipts in both directions.

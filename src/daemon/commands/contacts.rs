@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::base::ContactId;
+use crate::base::{ContactId, Timestamp};
 use crate::control::reply::{self, ReceiptsGiven};
 use crate::control::{Code, ContactChange, Failure};
-use crate::daemon::commands::unless_taken;
+use crate::daemon::commands::{unexpected, unless_taken};
 use crate::daemon::hosts::account::LocalAccount;
 use crate::engine::state::book::{Contact, ContactStatus, HowMet};
 use crate::engine::state::boxes::ReceiptPolicy;
 use crate::engine::{Request, Snapshot};
+use crate::mail::VerificationNumber;
 use crate::mail::address::PETNAME_DOMAIN;
 
 fn describe(snapshot: &Snapshot, contact: &Contact) -> reply::Contact {
@@ -44,6 +45,7 @@ fn describe(snapshot: &Snapshot, contact: &Contact) -> reply::Contact {
         write_to: write_to(contact),
         fingerprint: contact.fingerprint.to_string(),
         status,
+        verified_at: snapshot.book.verified(contact.id).map(Timestamp::rfc3339),
         receipts: reply::Receipts { given, expected: snapshot.boxes.expects_receipts(contact.id) },
         carry: reply::Carry { allowed: snapshot.forwarding.allows(contact.id), waiting },
         via: via.map(|friend| friend.petname.clone()),
@@ -138,4 +140,30 @@ pub(in crate::daemon) async fn part(
     let contact = find(&snapshot, who)?;
     account.ask(request(contact.id)).await?;
     show(account, who).or_else(|_| Ok(describe(&snapshot, &contact)))
+}
+
+/// The verification number of a contact, after its mark was set or taken away as `same` says.
+pub(in crate::daemon) async fn verify(
+    account: &LocalAccount,
+    who: &str,
+    same: Option<bool>,
+) -> Result<reply::Verification, Failure> {
+    let snapshot = account.snapshot.borrow().clone();
+    let contact = find(&snapshot, who)?;
+    let own = snapshot.profile.clone().ok_or_else(unexpected)?;
+    let (ours, theirs) = ((own.onion(), own.fingerprint), (contact.address.onion(), contact.fingerprint));
+    // That takes tens of milliseconds, for which no other session should wait.
+    let computed =
+        tokio::task::spawn_blocking(move || VerificationNumber::of((ours.0, &ours.1), (theirs.0, &theirs.1)));
+    let number = computed.await.map_err(|_| unexpected())?;
+    if let Some(same) = same {
+        account.ask(Request::Verify { contact: contact.id, same }).await?;
+    }
+    let verified = account.snapshot.borrow().book.verified(contact.id);
+    Ok(reply::Verification {
+        petname: contact.petname.clone(),
+        address: contact.address.to_string(),
+        number: number.to_string(),
+        verified_at: verified.map(Timestamp::rfc3339),
+    })
 }

@@ -14,7 +14,7 @@ use crate::engine::state::book::{
     Cards, Contact, ContactChange, ContactStatus, HowMet, InvitationEntry, Provenance, same_name,
 };
 use crate::engine::state::boxes::{ReceiptPolicy, page_carriers, seats_for};
-use crate::engine::state::record::{BookRecord, BoxRecord, IdentityRecord, Record};
+use crate::engine::state::record::{BookRecord, BoxRecord, IdentityRecord, PeopleRecord, Record};
 
 const MS_PER_HOUR: i64 = 3_600_000;
 
@@ -223,6 +223,15 @@ pub(in crate::engine) fn rename(cx: &Context<'_>, contact: ContactId, petname: S
     let change = ContactChange::Petname(petname);
     let record = Record::Book(BookRecord::ContactChanged { id: contact, change });
     Ok(Change::done(vec![record], RequestError::NameTaken))
+}
+
+/// The user compared the verification number of a contact. Where it is the same at both sides, the contact is marked as
+/// verified at this moment; where not, a mark from before goes.
+pub(in crate::engine) fn verify(cx: &Context<'_>, contact: ContactId, same: bool) -> Outcome {
+    const UNKNOWN: RequestError = RequestError::NotFound("contact");
+    cx.state.book().contact(contact).ok_or(UNKNOWN)?;
+    let at = same.then_some(cx.now);
+    Ok(Change::done(vec![Record::People(PeopleRecord::VerificationMarked { contact, at })], UNKNOWN))
 }
 
 /// A petname must be writable before `@rune.internal`.

@@ -1,8 +1,11 @@
 //! Stories of how people become contacts: invitations, greetings, requests and their ends.
 
+use std::sync::Arc;
+
 use crate::engine::api::{DeliveryOptions, Request, RequestError, Response, Submission};
-use crate::engine::state::book::{ContactStatus, Unaddressable};
+use crate::engine::state::book::{ContactChange, ContactStatus, Unaddressable};
 use crate::engine::state::mailbox::FolderRole;
+use crate::engine::state::record::BookRecord;
 use crate::engine::tests::harness::{DAY, MINUTE, World};
 use crate::engine::tests::scenarios::{ALICE, BOB, CAROL, friends, world};
 
@@ -356,5 +359,42 @@ fn a_contact_is_renamed_and_mail_goes_to_the_new_name_only() {
     // The name is free for somebody else.
     let carol = world.contact(ALICE, CAROL).unwrap().id;
     world.request(ALICE, Request::Rename(carol, "bob".to_owned())).unwrap();
+    world.check();
+}
+
+#[test]
+fn a_verified_contact_stays_so_with_another_seal_key_and_ends_so_with_its_removal() {
+    let mut world = friends();
+    let bob = world.contact(ALICE, BOB).unwrap().id;
+    let verified = |world: &World| world.nodes[ALICE].published.book.verified(bob);
+    let verify = |world: &mut World, same| world.request(ALICE, Request::Verify { contact: bob, same }).unwrap();
+    verify(&mut world, false);
+    assert_eq!(verified(&world), None);
+    verify(&mut world, true);
+    let at = verified(&world).unwrap();
+    assert_eq!(at, world.now);
+    // A card with other subkeys under the same primary key, and a start.
+    let certificate: Arc<[u8]> = b"other subkeys".as_slice().into();
+    let change = ContactChange::Certificate(Arc::clone(&certificate));
+    world.append(ALICE, vec![BookRecord::ContactChanged { id: bob, change }.into()], Vec::new());
+    world.restart(ALICE);
+    assert_eq!(world.contact(ALICE, BOB).unwrap().certificate, Some(certificate));
+    assert_eq!(verified(&world), Some(at));
+    // A later comparison has a date of its own, and one that fails takes the mark away.
+    world.pass(DAY);
+    verify(&mut world, true);
+    assert!(verified(&world) > Some(at));
+    verify(&mut world, false);
+    assert_eq!(verified(&world), None);
+    verify(&mut world, true);
+    world.request(ALICE, Request::Block(bob)).unwrap();
+    assert!(verified(&world).is_some(), "a contact that is blocked is who it is");
+    world.request(ALICE, Request::RemoveContact(bob)).unwrap();
+    assert_eq!(verified(&world), None);
+    let gone = world.request(ALICE, Request::Verify { contact: bob, same: true });
+    assert_eq!(gone, Err(RequestError::NotFound("contact")));
+    world.introduce(ALICE, BOB);
+    let again = world.contact(ALICE, BOB).unwrap().id;
+    assert_eq!(world.nodes[ALICE].published.book.verified(again), None);
     world.check();
 }
