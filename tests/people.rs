@@ -1,4 +1,5 @@
-//! People from the command line: a contact is verified by a number that both compare.
+//! People from the command line: a contact is verified by a number that both compare, and commands know which of several
+//! identities is meant.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::string_slice)]
 
@@ -91,4 +92,81 @@ fn at_a_terminal_the_answer_marks_a_contact_or_takes_the_mark_away_and_enter_lea
     terminal.sees(QUESTION);
     terminal.presses(b"\x03");
     assert!(!terminal.ends().success() && !is_marked());
+}
+
+#[test]
+fn scripts_go_on_working_where_a_second_identity_is_made_and_the_first_is_the_default() {
+    let peers = temp_dir();
+    let mut alice = Node::loopback("alice", peers.path());
+    alice.start();
+    let identities = |node: &Node| -> Vec<(String, bool)> {
+        let all = node.json(&["identity", "list"]);
+        let of = |it: &Value| (it["name"].as_str().unwrap().to_owned(), it["default"].as_bool().unwrap());
+        all["identities"].as_array().unwrap().iter().map(of).collect()
+    };
+    let meant = |node: &Node| node.json(&["identity", "show"])["name"].as_str().unwrap().to_owned();
+    assert_eq!(identities(&alice), [("alice".to_owned(), true)], "the only one is meant");
+    let made = alice.run(&["identity", "new", "work"]);
+    assert!(
+        made.status.success() && String::from_utf8_lossy(&made.stderr).contains("identity default NAME"),
+        "{made:?}"
+    );
+    assert!(identities(&alice).iter().all(|(_, is_default)| !is_default));
+    let refused = alice.run(&["ls"]);
+    assert!(refused.status.code() == Some(2), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("runepeer identity default NAME"));
+
+    assert!(words(&alice, &["identity", "default", "alice"]).contains("default"));
+    assert_eq!(meant(&alice), "alice");
+    assert_eq!(alice.json(&["-i", "work", "identity", "show"])["name"], "work");
+    assert!(
+        words(&alice, &["identity", "list"]).lines().any(|line| line.starts_with("alice") && line.ends_with("default"))
+    );
+    let third = alice.run(&["identity", "new", "--random"]);
+    assert!(third.status.success() && !String::from_utf8_lossy(&third.stderr).contains("-i NAME"), "{third:?}");
+    alice.restart_after_kill();
+    assert_eq!(meant(&alice), "alice", "a start keeps the choice");
+    assert_eq!(alice.json(&["identity", "default", "WORK"])["default"], true);
+    assert_eq!(meant(&alice), "work");
+    assert_eq!(identities(&alice).iter().filter(|(_, is_default)| *is_default).count(), 1);
+    assert_eq!(alice.run(&["identity", "default", "zoe"]).status.code(), Some(4));
+
+    // A backup has the choice, and what is noted names nobody.
+    let note = std::fs::read_to_string(alice.data().join("default-identity")).unwrap();
+    assert!(!note.contains("work") && alice.data().join(note.trim()).join("log").is_dir(), "{note:?}");
+    let path = |name: &str| peers.path().join(name).display().to_string();
+    std::fs::write(path("passphrase"), "lamp river onion desk\n").unwrap();
+    let (file, secret, copy) = (path("backup"), path("passphrase"), Node::loopback("copy", peers.path()));
+    alice.json(&["backup", "create", &file, "--passphrase-file", &secret]);
+    copy.json(&["backup", "restore", &file, "--passphrase-file", &secret]);
+    assert_eq!(std::fs::read_to_string(copy.data().join("default-identity")).unwrap(), note);
+
+    // Where the default identity is gone, or the note is damaged, no other one is taken for it.
+    for (written, code) in [("00".repeat(16), 4), ("work".to_owned(), 1)] {
+        std::fs::write(alice.data().join("default-identity"), written).unwrap();
+        let refused = alice.run(&["ls"]);
+        assert_eq!(refused.status.code(), Some(code), "{refused:?}");
+        assert!(String::from_utf8_lossy(&refused.stderr).contains("runepeer identity default NAME"), "{refused:?}");
+        assert_eq!(alice.json(&["-i", "alice", "identity", "show"])["name"], "alice");
+    }
+    alice.json(&["identity", "default", "alice"]);
+    assert_eq!(meant(&alice), "alice");
+}
+
+#[test]
+fn a_random_name_is_made_up_where_none_is_given_and_only_then() {
+    let peers = temp_dir();
+    let mut alice = Node::loopback("alice", peers.path());
+    alice.start();
+    let names: Vec<String> =
+        (0..2).map(|_| alice.json(&["identity", "new", "--random"])["name"].as_str().unwrap().to_owned()).collect();
+    assert_ne!(names[0], names[1]);
+    assert!(
+        names.iter().all(|name| name.len() == 8 && name.bytes().all(|letter| letter.is_ascii_lowercase())),
+        "{names:?}"
+    );
+    assert!(alice.json(&["-i", &names[1], "identity", "show"])["address"].as_str().unwrap().starts_with(&names[1]));
+    for wrong in [&["identity", "new"][..], &["identity", "new", "work", "--random"]] {
+        assert_eq!(alice.run(wrong).status.code(), Some(2), "{wrong:?}");
+    }
 }

@@ -54,7 +54,7 @@ fn belongs(path: &str) -> bool {
     };
     let numbered = |name: &str, end| name.strip_suffix(end).is_some_and(|number| hexadecimal(number, 16));
     match path.split('/').collect::<Vec<_>>().as_slice() {
-        ["config.toml"] | ["keys", "node" | "node.key"] => true,
+        ["config.toml" | "default-identity"] | ["keys", "node" | "node.key"] => true,
         ["keys", identity] => hexadecimal(identity, 32),
         [identity, "log", name] => hexadecimal(identity, 32) && (numbered(name, ".seg") || numbered(name, ".ckp")),
         [identity, "blob", name] => hexadecimal(identity, 32) && hexadecimal(name, 32),
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn only_what_a_data_directory_has_belongs_into_a_backup() {
         let id = "0123456789abcdef0123456789abcdef";
-        for path in ["config.toml", "keys/node", "keys/node.key", &format!("keys/{id}")] {
+        for path in ["config.toml", "default-identity", "keys/node", "keys/node.key", &format!("keys/{id}")] {
             assert!(belongs(path), "{path}");
         }
         for path in [format!("{id}/log/0000000000000001.seg"), format!("{id}/blob/{id}")] {

@@ -24,7 +24,7 @@ pub(super) struct Global {
     /// The data directory (default: $XDG_DATA_HOME/runepeer, or ~/.local/share/runepeer)
     #[arg(long, global = true, value_name = "DIR")]
     pub(super) data_dir: Option<PathBuf>,
-    /// Which identity, where there are several
+    /// Which identity, where there are several and none is the default (identity default)
     #[arg(short = 'i', long, global = true, value_name = "NAME")]
     pub(super) identity: Option<String>,
     /// Print one JSON object
@@ -154,10 +154,19 @@ pub(super) enum Identity {
     /// Make another identity, with keys, address and mailbox of its own
     New {
         /// The part of its address before @
-        name: String,
+        #[arg(required_unless_present = "random")]
+        name: Option<String>,
+        /// Make up a name that says nothing of you
+        #[arg(long, conflicts_with = "name")]
+        random: bool,
     },
     /// One identity
     Show,
+    /// Choose the identity that commands without -i mean, where there are several
+    Default {
+        /// Its name
+        name: String,
+    },
     /// Change how an identity is reached; `never` without an open box is refused unless --yes says so
     Set {
         /// Whether its onion is published; `never` is for whoever should not be seen to be online: mail comes by boxes only

@@ -25,7 +25,13 @@ pub enum Command {
     IdentityList,
     /// Make an identity.
     IdentityNew {
-        /// Its name: the part of its address before `@`.
+        /// Its name: the part of its address before `@`; a random one where left out.
+        #[serde(default)]
+        name: Option<String>,
+    },
+    /// Choose the identity that a command means which names none.
+    IdentityDefault {
+        /// Its name, or its address.
         name: String,
     },
     /// One identity.

@@ -17,6 +17,7 @@ mod carrier;
 mod clock;
 pub(super) mod compose;
 mod contacts;
+mod identities;
 mod queue;
 
 use self::backup::Leases;
@@ -30,7 +31,7 @@ use super::runtime::Runtime;
 use super::runtime::clock::now;
 use super::runtime::supervision::Ending;
 use crate::backup::Last;
-use crate::base::{Timestamp, limits};
+use crate::base::{ContactId, Timestamp, limits};
 use crate::control::reply::{
     self, Disk, Done, FolderMessage, IdentityStatus, LastBackup, Listen, Listeners, MailServer, MailSettings, Network,
     NewPassword, OpenInvitation, Status, write,
@@ -85,12 +86,17 @@ impl Commands {
                 Ending::Asked.request(self.runtime.supervisor.ending());
                 write(&Done {})
             }
-            Command::IdentityList => {
-                let identities = self.registry.all().iter().map(|account| profile(account)).collect();
-                write(&reply::Identities { identities })
+            Command::IdentityList => write(&identities::list(&self.home, &self.registry)),
+            Command::IdentityNew { name } => {
+                let made = self.identities.make_another(name.as_deref()).await?;
+                write(&self.profile(&made))
             }
-            Command::IdentityNew { name } => write(&profile(&*self.identities.make_another(&name).await?)),
-            Command::IdentityShow => write(&profile(&*self.account(identity)?)),
+            Command::IdentityDefault { name } => {
+                let account = self.account(Some(&name))?;
+                identities::choose(&self.home, &account).await?;
+                write(&self.profile(&account))
+            }
+            Command::IdentityShow => write(&self.profile(&*self.account(identity)?)),
             Command::Invite { public, life_secs, label } => {
                 write(&invite(&*self.account(identity)?, public, life_secs, label).await?)
             }
@@ -114,19 +120,15 @@ impl Commands {
             Command::ContactVerify { who, same } => {
                 write(&contacts::verify(&*self.account(identity)?, &who, same).await?)
             }
-            Command::ContactAccept { who } => {
-                write(&contacts::part(&*self.account(identity)?, &who, Request::Accept).await?)
+            Command::ContactAccept { who } => self.part(identity, &who, Request::Accept).await,
+            Command::ContactBlock { who } => self.part(identity, &who, Request::Block).await,
+            Command::ContactUnblock { who } => self.part(identity, &who, Request::Unblock).await,
+            Command::ContactRemove { who } => self.part(identity, &who, Request::RemoveContact).await,
+            Command::IdentityListen { on, anyway } => {
+                let account = self.account(identity)?;
+                identities::listen(&account, on, anyway).await?;
+                write(&self.profile(&account))
             }
-            Command::ContactBlock { who } => {
-                write(&contacts::part(&*self.account(identity)?, &who, Request::Block).await?)
-            }
-            Command::ContactUnblock { who } => {
-                write(&contacts::part(&*self.account(identity)?, &who, Request::Unblock).await?)
-            }
-            Command::ContactRemove { who } => {
-                write(&contacts::part(&*self.account(identity)?, &who, Request::RemoveContact).await?)
-            }
-            Command::IdentityListen { on, anyway } => write(&listen(&*self.account(identity)?, on, anyway).await?),
             Command::ContactSet(change) => write(&contacts::set(&*self.account(identity)?, change).await?),
             Command::Send { to, draft } => write(&send(self.account(identity)?, to, draft).await?),
             Command::Ls { folder } => write(&ls(&*self.account(identity)?, &folder).await?),
@@ -168,23 +170,19 @@ impl Commands {
         }
     }
 
-    /// The identity with this name or address; the only one where none is named.
+    /// Accepts, blocks, unblocks or removes a contact.
+    async fn part(&self, identity: Option<&str>, who: &str, how: fn(ContactId) -> Request) -> Result<Value, Failure> {
+        write(&contacts::part(&*self.account(identity)?, who, how).await?)
+    }
+
+    /// The identity with this name or address; where none is named, the default one, or the only one.
     fn account(&self, name: Option<&str>) -> Result<Arc<LocalAccount>, Failure> {
-        let accounts = self.registry.all();
-        let names = || accounts.iter().map(|account| account.name.clone()).collect::<Vec<_>>().join(", ");
-        match (name, accounts.as_slice()) {
-            (None, [only]) => Ok(Arc::clone(only)),
-            (None, []) => Err(Failure::new(Code::NotFound, "there is no identity yet")
-                .hint("make one with: runepeer identity new NAME")),
-            (None, _) => Err(Failure::new(Code::Usage, "there are several identities")
-                .hint(format!("say which one with -i NAME: {}", names()))),
-            (Some(name), _) => {
-                accounts.iter().find(|account| account.answers_to(name)).map(Arc::clone).ok_or_else(|| {
-                    Failure::new(Code::NotFound, format!("there is no identity {name}"))
-                        .hint(format!("there is: {}", names()))
-                })
-            }
-        }
+        identities::meant(&self.home, &self.registry, name)
+    }
+
+    /// An identity, as it is shown.
+    fn profile(&self, account: &LocalAccount) -> reply::Identity {
+        identities::profile(account, identities::usual(&self.home, &self.registry))
     }
 
     fn status(&self) -> Status {
@@ -309,30 +307,6 @@ fn problem(account: &LocalAccount) -> Option<String> {
 
 fn listens(account: &LocalAccount) -> Listen {
     if account.snapshot.borrow().hidden { Listen::Never } else { Listen::Always }
-}
-
-/// Sets whether an identity's onion is published from now on; with `anyway` also where nobody could reach it then.
-async fn listen(account: &LocalAccount, on: bool, anyway: bool) -> Result<reply::Identity, Failure> {
-    if !on && !anyway && !has_open_box(account) {
-        return Err(Failure::new(Code::Failed, "without a box that works nobody could reach this identity").hint(
-            "rent one first (runepeer carrier add) and see that it works (runepeer carrier check); or say --yes: mail \
-             then waits at its senders, and comes back to them after five days",
-        ));
-    }
-    account.ask(Request::Listen(on)).await?;
-    Ok(profile(account))
-}
-
-fn profile(account: &LocalAccount) -> reply::Identity {
-    let fingerprint =
-        account.snapshot.borrow().profile.as_ref().map(|profile| profile.fingerprint.to_string()).unwrap_or_default();
-    reply::Identity {
-        name: account.name.clone(),
-        address: account.address.to_string(),
-        fingerprint,
-        reachable: account.is_reachable(),
-        listen: listens(account),
-    }
 }
 
 async fn invite(

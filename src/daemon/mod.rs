@@ -8,6 +8,7 @@
 
 mod bridges;
 mod commands;
+mod default_identity;
 mod directory;
 mod failed_start;
 mod failures;

@@ -41,7 +41,7 @@ const OWN_BYTES: usize = 256;
 /// Directories that only a node makes.
 const TRACES: [&str; 4] = ["held", "view", "tor", "corrupt"];
 /// Files that only a node makes.
-const NOTES: [&str; 2] = ["backup.json", "restored"];
+const NOTES: [&str; 3] = ["backup.json", "restored", "default-identity"];
 
 /// Makes the directory of a log, with the mark that its key is not kept yet.
 ///

@@ -18,6 +18,9 @@ pub struct Identity {
     pub address: String,
     /// Its key.
     pub fingerprint: String,
+    /// Whether a command means it that names no identity: it was chosen, or is the only one.
+    #[serde(rename = "default")]
+    pub is_default: bool,
     /// Whether its onion is published.
     pub reachable: bool,
     /// Whether its onion is to be published.

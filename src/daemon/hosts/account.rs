@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::identity::Asked;
 use super::passwords::{self, Verifier};
-use crate::base::BodyId;
+use crate::base::{BodyId, IdentityId};
 use crate::daemon::runtime::crypto::Pool;
 use crate::daemon::runtime::presence::Presence;
 use crate::engine::{Request, RequestError, Response, Snapshot};
@@ -19,6 +19,7 @@ use crate::store::{self, IdentityView, Log};
 /// One identity, for gateways and the control socket.
 #[derive(Clone)]
 pub(in crate::daemon) struct LocalAccount {
+    pub(in crate::daemon) id: IdentityId,
     pub(in crate::daemon) name: String,
     pub(in crate::daemon) address: Address,
     pub(in crate::daemon) requests: mpsc::Sender<Asked>,

@@ -7,10 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+mod random_name;
 mod shell;
 
 use tokio::sync::watch;
 
+use self::random_name::random_name;
 pub(in crate::daemon) use self::shell::Asked;
 use self::shell::{IdentityShell, Tools};
 use super::account::{LocalAccount, Registry};
@@ -81,12 +83,18 @@ impl Identities {
         }
     }
 
-    /// Makes another identity, for the control socket.
-    pub(in crate::daemon) async fn make_another(&self, name: &str) -> Result<Arc<LocalAccount>, Failure> {
-        let name = local_part(name)?;
+    /// Makes another identity, for the control socket: with this name, or with a random one that no identity here has.
+    pub(in crate::daemon) async fn make_another(&self, name: Option<&str>) -> Result<Arc<LocalAccount>, Failure> {
+        let name = name.map(local_part).transpose()?;
         // Identities are made one after the other, so that no two get the same name.
         let _turn = self.home.turn().await;
-        if self.registry.all().iter().any(|account| account.name.eq_ignore_ascii_case(name.as_str())) {
+        let accounts = self.registry.all();
+        let is_taken = |name: &str| accounts.iter().any(|account| account.name.eq_ignore_ascii_case(name));
+        let Some(name) = name else {
+            let mut names = std::iter::repeat_with(|| random_name(&mut OsRng));
+            return self.make(local_part(&names.find(|name| !is_taken(name)).unwrap_or_default())?).await;
+        };
+        if is_taken(name.as_str()) {
             return Err(
                 Failure::new(Code::Failed, format!("there is an identity {name} already")).hint("choose another name")
             );
@@ -147,6 +155,7 @@ impl Identities {
         let onion = Published { id, seed: profile.onion_seed.clone(), wanted };
         let Reached { requests, presence } = self.runtime.run(tasks, machine, shell, images, onion);
         let account = Arc::new(LocalAccount {
+            id,
             name: profile.public.name.clone(),
             address: profile.public.address.clone(),
             requests,
