@@ -1,14 +1,16 @@
-//! People from the command line: a contact is verified by a number that both compare, and commands know which of several
-//! identities is meant.
+//! People from the command line: a contact is verified by a number that both compare, and exported, and commands know
+//! which of several identities is meant.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::string_slice)]
 
 mod support;
 
+use std::time::Duration;
+
 use serde_json::Value;
 use support::node::Node;
-use support::temp_dir;
 use support::terminal::Terminal;
+use support::{temp_dir, wait_for};
 
 /// Two nodes that run, each a contact of the other.
 fn friends(peers: &std::path::Path) -> (Node, Node) {
@@ -169,4 +171,40 @@ fn a_random_name_is_made_up_where_none_is_given_and_only_then() {
     for wrong in [&["identity", "new"][..], &["identity", "new", "work", "--random"]] {
         assert_eq!(alice.run(wrong).status.code(), Some(2), "{wrong:?}");
     }
+}
+
+#[test]
+fn contacts_are_exported_as_text_and_vcards_and_with_nothing_that_is_secret() {
+    let peers = temp_dir();
+    let (alice, bob) = friends(peers.path());
+    let mut carol = Node::loopback("carol", peers.path());
+    carol.start();
+    // Somebody who only asks is no contact.
+    let poster = alice.json(&["invite", "--public"])["invitation"].as_str().unwrap().to_owned();
+    carol.feed(&["contact", "add", "-", "--petname", "alice"], poster.as_bytes());
+    wait_for("carol's request", Duration::from_secs(60), || {
+        (alice.json(&["status"])["identities"][0]["requests"] == 1).then_some(())
+    });
+    alice.json(&["--yes", "contact", "verify", "bob"]);
+    let (address, key) = (bob.address(), bob.json(&["identity", "show"])["fingerprint"].as_str().unwrap().to_owned());
+    let text = words(&alice, &["contact", "export"]);
+    assert!(text.starts_with("bob\n") && text.contains(&address) && text.contains(&key), "{text}");
+    assert!(text.contains("verified 20") && !text.contains("carol"), "{text}");
+    assert_eq!(words(&alice, &["contact", "export", "bob@rune.internal"]), text);
+
+    let cards = words(&alice, &["contact", "export", "--vcard"]);
+    assert!(
+        cards.starts_with("BEGIN:VCARD\r\nVERSION:4.0\r\nFN:bob\r\nEMAIL:") && cards.ends_with("END:VCARD\r\n"),
+        "{cards}"
+    );
+    let unfolded = cards.replace("\r\n ", "");
+    assert!(unfolded.contains(&format!("EMAIL:{address}\r\n")) && unfolded.contains(&key), "{cards}");
+    assert!(!cards.contains("carol") && words(&alice, &["contact", "export", "carol", "--vcard"]).contains("FN:carol"));
+    assert_eq!(alice.json(&["contact", "export", "--vcard"])["vcards"], cards);
+    let exported = alice.json(&["contact", "export"]);
+    assert_eq!(exported["contacts"].as_array().unwrap().len(), 1);
+    // The names of members are the interface; a new one has to be looked at here.
+    let members: Vec<&str> = exported["contacts"][0].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(members, ["address", "fingerprint", "petname", "verified_at"]);
+    assert_eq!(alice.run(&["contact", "export", "zoe"]).status.code(), Some(4));
 }

@@ -1,5 +1,6 @@
 //! `runepeer contact`: the address book.
 
+mod export;
 mod verify;
 
 use std::fmt::Write as _;
@@ -29,6 +30,7 @@ pub(super) fn run(context: &Context, verb: Contact) -> Result<(), Failure> {
             Command::ContactRemove { who }
         }
         Contact::Add { text, petname } => return add(context, given_or_pasted(context, text)?, petname),
+        Contact::Export { who, vcard } => return export::run(context, who, vcard),
         Contact::Verify { who } => return verify::run(context, who),
         Contact::Show { who } => Command::ContactShow { who },
         Contact::Set { who, receipts, carry, via } => {

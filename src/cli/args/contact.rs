@@ -19,6 +19,14 @@ pub(in crate::cli) enum Contact {
         /// Petname or address
         who: String,
     },
+    /// Print people with their addresses and the fingerprints of their keys. Who gets that learns whom you know
+    Export {
+        /// Petname or address; everybody to whom you can write where left out
+        who: Option<String>,
+        /// As vCard 4.0, for the address book of another program
+        #[arg(long)]
+        vcard: bool,
+    },
     /// Change what a contact learns from you, and who carries mail for whom
     #[command(group = clap::ArgGroup::new("change").required(true).multiple(true))]
     Set {
