@@ -208,3 +208,44 @@ fn contacts_are_exported_as_text_and_vcards_and_with_nothing_that_is_secret() {
     assert_eq!(members, ["address", "fingerprint", "petname", "verified_at"]);
     assert_eq!(alice.run(&["contact", "export", "zoe"]).status.code(), Some(4));
 }
+
+#[test]
+fn contact_show_says_how_they_met_when_it_was_seen_and_where_mail_can_be_left() {
+    let peers = temp_dir();
+    let (mut alice, mut bob) = (Node::loopback("alice", peers.path()), Node::loopback("bob", peers.path()));
+    alice.start();
+    bob.start();
+    let invitation = alice.json(&["invite", "--for", "robert"])["invitation"].as_str().unwrap().to_owned();
+    bob.feed(&["contact", "add", "-", "--petname", "alice"], invitation.as_bytes());
+    let shown = wait_for("both to know each other", Duration::from_secs(60), || {
+        let shown = alice.try_json(&["contact", "show", "robert"])?;
+        (shown["status"] == "confirmed" && bob.json(&["contact", "show", "alice"])["status"] == "confirmed")
+            .then_some(shown)
+    });
+    assert_eq!(shown["invitation"]["label"], "robert");
+    let steps = shown["provenance"].as_array().unwrap();
+    assert!(steps.len() == 1 && steps[0].as_str().unwrap().ends_with(": they used your invitation"), "{steps:?}");
+    let said = words(&alice, &["contact", "show", "robert"]);
+    let made = shown["invitation"]["made_at"].as_str().unwrap();
+    assert!(said.contains(&format!("you made that invitation {made}, for robert")), "{said}");
+    let seen = shown["last_seen_at"].as_str().unwrap();
+    assert!(said.contains(&format!("last seen {seen}")) && !said.contains("copies of what"), "{said}");
+    assert!(
+        (shown["duplicates"] == 0) && shown["carriers"].as_array().unwrap().is_empty() && shown["boxes"] == 0,
+        "{shown}"
+    );
+    assert_eq!(bob.json(&["contact", "show", "alice"])["invitation"], Value::Null);
+
+    // Bob rents a box at alice's carrier, and his card names it.
+    alice.json(&["carrier", "enable"]);
+    let onion = alice.json(&["carrier", "show"])["onion"].as_str().unwrap().to_owned();
+    let place = alice.json(&["carrier", "invite"])["invitations"][0]["invitation"].as_str().unwrap().to_owned();
+    bob.json(&["carrier", "add", &place, "--name", "alice"]);
+    let told = wait_for("the box to be told", Duration::from_secs(120), || {
+        let shown = alice.json(&["contact", "show", "robert"]);
+        (shown["boxes"] == 1).then_some(shown)
+    });
+    assert_eq!(told["carriers"][0], onion.as_str());
+    let said = words(&alice, &["contact", "show", "robert"]);
+    assert!(said.contains(&format!("mail can be left for them at: {onion}")), "{said}");
+}

@@ -89,6 +89,22 @@ fn described(contact: &reply::Contact) -> String {
              much"
         );
     }
+    if !contact.carriers.is_empty() {
+        let _ = writeln!(words, "  while they are away, mail can be left for them at: {}", contact.carriers.join(", "));
+    }
+    match &contact.last_seen_at {
+        Some(at) => {
+            let _ = writeln!(words, "  last seen {at}");
+        }
+        None if contact.status == ContactStatus::Confirmed => {
+            words.push_str("  not seen for longer than is remembered\n");
+        }
+        None => {}
+    }
+    if contact.duplicates > 0 {
+        let _ =
+            writeln!(words, "  copies of what had come before, dropped since the node started: {}", contact.duplicates);
+    }
     match contact.status {
         ContactStatus::Greeting => words.push_str(
             "  their node has not answered yet; it is asked again and again by itself. Where somebody else has used the \
@@ -102,6 +118,10 @@ fn described(contact: &reply::Contact) -> String {
     }
     for step in &contact.provenance {
         let _ = writeln!(words, "  {step}");
+    }
+    if let Some(invitation) = &contact.invitation {
+        let label = invitation.label.as_ref().map(|label| format!(", for {label}")).unwrap_or_default();
+        let _ = writeln!(words, "  you made that invitation {}{label}", invitation.made_at);
     }
     words
 }

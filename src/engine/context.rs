@@ -130,6 +130,8 @@ pub(in crate::engine) enum Signal {
     PeerCameOnline(ContactId),
     /// A contact's own node took something from us.
     PeerAnswered(ContactId),
+    /// A content came from a contact that had come before.
+    CameAgain(ContactId),
     /// A contact does not answer, and something waits for it.
     PeerIsAway(ContactId),
     /// There may be something new to tell our carriers.
@@ -232,7 +234,7 @@ impl Out {
         op
     }
 
-    /// The attempts changed: readers are shown them once all of this input is handled.
+    /// The attempts, or what was seen of a contact, changed: readers are shown them once all of this input is handled.
     pub(in crate::engine) const fn attempts_changed(&mut self) {
         self.attempts_changed = true;
     }

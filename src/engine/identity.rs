@@ -60,9 +60,10 @@ impl Identity {
 
     /// The copy of the state for readers.
     pub fn snapshot(&mut self) -> Snapshot {
-        let Rooms { deliver, boxes, .. } = &mut self.rooms;
+        let Rooms { deliver, boxes, sightings, .. } = &mut self.rooms;
         Snapshot {
             attempts: deliver.attempts(),
+            sightings: sightings.published(),
             collections: Arc::new(boxes.attempts()),
             checks: Arc::new(boxes.checks()),
             ..self.state.snapshot()
@@ -218,8 +219,18 @@ fn tell_all(cx: &mut Context<'_>, rooms: &mut Rooms, tasks: &mut Tasks) {
         let Some(signal) = cx.out.next_signal() else { return };
         match signal {
             Signal::News(session, told) => tasks.handle(cx, rooms, session, TaskEvent::News(told)),
-            Signal::PeerCameOnline(contact) => rooms.deliver.came_online(contact, cx.now, cx.rng),
-            Signal::PeerAnswered(contact) => rooms.knocks.seen_by(contact),
+            Signal::PeerCameOnline(contact) => {
+                rooms.deliver.came_online(contact, cx.now, cx.rng);
+                see(cx, rooms, contact);
+            }
+            Signal::PeerAnswered(contact) => {
+                rooms.knocks.seen_by(contact);
+                see(cx, rooms, contact);
+            }
+            Signal::CameAgain(contact) => {
+                rooms.sightings.came_again(contact);
+                cx.out.attempts_changed();
+            }
             Signal::PeerIsAway(contact) => rooms.boxes.wants_deposits(cx, contact),
             Signal::Collected(session, object) => {
                 if !rooms.receive.collected(cx, session, object) {
@@ -228,6 +239,13 @@ fn tell_all(cx: &mut Context<'_>, rooms: &mut Rooms, tasks: &mut Tasks) {
             }
             Signal::BoxNews => tasks.handle_all(cx, rooms, || TaskEvent::News(News::ForCarriers)),
         }
+    }
+}
+
+/// A contact was seen; readers hear of it.
+fn see(cx: &mut Context<'_>, rooms: &mut Rooms, contact: ContactId) {
+    if rooms.sightings.seen(cx.state, contact, cx.now) {
+        cx.out.attempts_changed();
     }
 }
 
@@ -243,6 +261,9 @@ const fn parted(record: &Record) -> Option<ContactId> {
 /// A contact was blocked or removed: sessions that we dialled to it end, and so does everything that waits for it.
 fn part(cx: &mut Context<'_>, rooms: &mut Rooms, tasks: &mut Tasks, contact: ContactId) {
     rooms.deliver.forget_receipts(contact, cx.now);
+    if cx.state.book().contact(contact).is_none() {
+        rooms.sightings.forget(contact);
+    }
     if let Some(session) = rooms.knocks.part(contact) {
         tasks.handle(cx, rooms, session, TaskEvent::Parted);
     }

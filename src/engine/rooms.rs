@@ -10,6 +10,7 @@ use crate::engine::context::{Completion, Context, Room};
 use crate::engine::deliver::Deliver;
 use crate::engine::forwarding::ForwardSchedule;
 use crate::engine::people::knocks::Knocks;
+use crate::engine::people::sightings::Sightings;
 use crate::engine::receive::{Receive, ReceiveRooms};
 use crate::engine::requests::Requests;
 use crate::engine::state::queue::Queued;
@@ -24,6 +25,7 @@ pub(in crate::engine) struct Rooms {
     pub(in crate::engine) boxes: Boxes,
     pub(in crate::engine) forwarding: ForwardSchedule,
     pub(in crate::engine) knocks: Knocks,
+    pub(in crate::engine) sightings: Sightings,
 }
 
 impl Rooms {
@@ -36,6 +38,7 @@ impl Rooms {
             boxes: Boxes::at_start(state, delays.deposit, now, rng),
             forwarding: ForwardSchedule::at_start(state.forwarding(), now, rng),
             knocks: Knocks::default(),
+            sightings: Sightings::at_start(state),
         }
     }
 
@@ -100,6 +103,7 @@ impl Rooms {
         before: Option<&Arc<Queued>>,
     ) {
         self.deliver.on_record(state, now, record, applied, before);
+        self.sightings.on_record(state, record);
         if let Some(queued) = before.filter(|queued| state.queue().get(queued.id).is_none()) {
             self.boxes.forget(queued.id);
         }

@@ -134,7 +134,11 @@ mod tests {
             carry: Carry { allowed: false, waiting: 0 },
             via: None,
             boxes: 0,
+            carriers: Vec::new(),
+            last_seen_at: None,
+            duplicates: 0,
             provenance: Vec::new(),
+            invitation: None,
         }
     }
 

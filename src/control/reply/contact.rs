@@ -32,8 +32,26 @@ pub struct Contact {
     pub via: Option<String>,
     /// How many of its boxes are known.
     pub boxes: usize,
+    /// The onions of the carriers at which these boxes are.
+    pub carriers: Vec<String>,
+    /// When it was last seen, to the minute: it was online, or something came from it, or a message reached it. Absent
+    /// where that is not remembered.
+    pub last_seen_at: Option<String>,
+    /// How many copies of what had come before came from it since the start of the daemon. They were dropped.
+    pub duplicates: u64,
     /// How it came into the address book, step by step.
     pub provenance: Vec<String>,
+    /// The user's own invitation that it used, while that is remembered.
+    pub invitation: Option<UsedInvitation>,
+}
+
+/// An invitation that a contact used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsedInvitation {
+    /// When the user made it.
+    pub made_at: String,
+    /// For whom the user made it, where they said so.
+    pub label: Option<String>,
 }
 
 /// The verification number of a contact.

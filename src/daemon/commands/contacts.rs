@@ -32,6 +32,9 @@ fn describe(snapshot: &Snapshot, contact: &Contact) -> reply::Contact {
             format!("{}: {how}", step.at.rfc3339())
         })
         .collect();
+    let boxes = snapshot.boxes.of(contact.id).into_iter().flat_map(|of| of.iter());
+    let carriers: Vec<String> = boxes.map(|named| named.onion.to_string()).collect();
+    let sighting = snapshot.sightings.get(&contact.id).copied().unwrap_or_default();
     let waiting = snapshot.forwarding.objects().filter(|forwarded| forwarded.contact == contact.id).count();
     let via = snapshot.forwarding.friend_for(contact.id).and_then(|friend| snapshot.book.contact(friend));
     let given = match snapshot.boxes.told(contact.id) {
@@ -49,9 +52,22 @@ fn describe(snapshot: &Snapshot, contact: &Contact) -> reply::Contact {
         receipts: reply::Receipts { given, expected: snapshot.boxes.expects_receipts(contact.id) },
         carry: reply::Carry { allowed: snapshot.forwarding.allows(contact.id), waiting },
         via: via.map(|friend| friend.petname.clone()),
-        boxes: snapshot.boxes.of(contact.id).map_or(0, |of| of.iter().count()),
+        boxes: carriers.len(),
+        carriers,
+        last_seen_at: sighting.last.map(Timestamp::rfc3339),
+        duplicates: sighting.duplicates,
         provenance,
+        invitation: invitation_used(snapshot, contact),
     }
+}
+
+/// The invitation of ours that a contact used last, while it is remembered.
+fn invitation_used(snapshot: &Snapshot, contact: &Contact) -> Option<reply::UsedInvitation> {
+    contact.provenance.iter().rev().find_map(|step| {
+        let HowMet::InvitationMade(id) = step.how else { return None };
+        let made = snapshot.book.invitation(id)?.made;
+        Some(reply::UsedInvitation { made_at: made.rfc3339(), label: snapshot.book.label(id).map(str::to_owned) })
+    })
 }
 
 /// Some mail programs take no letters but those of ASCII in an address.

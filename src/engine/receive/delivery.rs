@@ -151,6 +151,7 @@ impl Receive {
         let verified = author.filter(|_| received.verified);
         if let Some(author) = verified.filter(|_| cx.state.duplicates().contains(&received.seen)) {
             self.give_back(cx.now, &mut arrival, author.id);
+            cx.out.tell(Signal::CameAgain(author.id));
             // This copy asks for a receipt of its own: the copy that was taken before had another one, or none.
             return match receipt_for(cx.state, &received.content, author) {
                 Some(record) => self.keep(cx, record, arrival, received.seen),

@@ -110,6 +110,8 @@ pub struct Snapshot {
     pub hidden: bool,
     /// How the attempts to reach each contact went, since the start of the daemon.
     pub attempts: Shards<ContactId, Attempts>,
+    /// What was seen of each contact.
+    pub sightings: Shards<ContactId, Sighting>,
     /// The application passwords.
     pub passwords: Arc<Vec<Password>>,
     /// Boxes, ours and those of contacts, and the copies that were left there.
@@ -133,6 +135,15 @@ pub struct Attempts {
     pub next: Option<Timestamp>,
     /// Why the last attempt failed.
     pub last_error: Option<AttemptError>,
+}
+
+/// What was seen of a contact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sighting {
+    /// When it was last online, or something of it was taken, or a message reached it; to the minute.
+    pub last: Option<Timestamp>,
+    /// How many contents came from it that had come before, since the start of the daemon.
+    pub duplicates: u64,
 }
 
 /// Why an attempt to reach a contact failed.

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::base::limits;
 use crate::engine::api::{DeliveryOptions, Request, RequestError, Response, Submission};
+use crate::engine::io::Input;
 use crate::engine::state::book::{ContactChange, ContactStatus, Unaddressable};
 use crate::engine::state::mailbox::FolderRole;
 use crate::engine::state::record::BookRecord;
@@ -397,4 +399,50 @@ fn a_verified_contact_stays_so_with_another_seal_key_and_ends_so_with_its_remova
     let again = world.contact(ALICE, BOB).unwrap().id;
     assert_eq!(world.nodes[ALICE].published.book.verified(again), None);
     world.check();
+}
+
+#[test]
+fn when_a_contact_was_seen_is_known_also_after_a_start_and_what_came_again_is_counted() {
+    let mut world = friends();
+    let bob = world.contact(ALICE, BOB).unwrap().id;
+    let seen = |world: &World| world.nodes[ALICE].published.sightings.get(&bob).copied().unwrap_or_default();
+    world.pass(DAY);
+    let before = seen(&world).last;
+    // Mail of bob's whose acknowledgement is lost comes again.
+    world.cut_at = Some(b"202 ROGER");
+    world.submit(BOB, ALICE, "once").unwrap();
+    world.pass(20 * MINUTE);
+    assert_eq!(world.messages(ALICE, FolderRole::Inbox).len(), 1);
+    let now = seen(&world);
+    assert!(now.last > before && now.last <= Some(world.now), "{now:?}");
+    assert_eq!(now.duplicates, 1);
+    // Mail that reaches bob shows him as well, and a moment that is not far from the last one changes nothing.
+    world.pass(DAY);
+    world.submit(ALICE, BOB, "an answer").unwrap();
+    world.run();
+    let answered = seen(&world).last.unwrap();
+    assert!(Some(answered) > now.last);
+    world.submit(ALICE, BOB, "another answer").unwrap();
+    world.run();
+    assert_eq!(seen(&world).last, Some(answered));
+    world.restart(ALICE);
+    let after = seen(&world);
+    assert!(after.last >= Some(answered) && after.duplicates == 0, "{after:?}");
+    world.request(ALICE, Request::RemoveContact(bob)).unwrap();
+    assert_eq!(seen(&world).last, None);
+    world.restart(ALICE);
+    assert_eq!(seen(&world).last, None);
+}
+
+#[test]
+fn a_knock_is_seen_without_anything_that_is_kept() {
+    let mut world = friends();
+    let bob = world.contact(ALICE, BOB).unwrap().id;
+    world.pass(DAY);
+    let last = |world: &World| world.nodes[ALICE].published.sightings.get(&bob).and_then(|sighting| sighting.last);
+    let (before, records) = (last(&world), world.nodes[ALICE].log.len());
+    world.input(BOB, Input::Reachable);
+    world.pass(limits::KNOCK_SPREAD);
+    assert!(last(&world) > before);
+    assert_eq!(world.nodes[ALICE].log.len(), records);
 }
