@@ -36,7 +36,7 @@ impl VerificationNumber {
         }
         let mut groups = [0; GROUPS];
         for (group, octets) in groups.iter_mut().zip(hash.chunks_exact(OCTETS)) {
-            let number = octets.iter().fold(0_u64, |number, octet| number << 8 | u64::from(*octet));
+            let number = octets.iter().fold(0_u64, |number, octet| (number << 8) | u64::from(*octet));
             *group = u32::try_from(number % PER_GROUP).unwrap_or_default();
         }
         Self(groups)

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::base::limits;
+use crate::base::{ContentId, limits};
 use crate::engine::api::{DeliveryOptions, Request, RequestError, Response, Submission};
 use crate::engine::io::Input;
-use crate::engine::state::book::{ContactChange, ContactStatus, Unaddressable};
+use crate::engine::state::book::{Acquaintance, ContactStatus, Renewal, Unaddressable};
 use crate::engine::state::mailbox::FolderRole;
-use crate::engine::state::record::BookRecord;
+use crate::engine::state::record::{ContentKey, ReceivedRecord, Record};
 use crate::engine::tests::harness::{DAY, MINUTE, World};
 use crate::engine::tests::scenarios::{ALICE, BOB, CAROL, friends, world};
 
@@ -364,6 +364,26 @@ fn a_contact_is_renamed_and_mail_goes_to_the_new_name_only() {
     world.check();
 }
 
+/// The record of a card by which bob tells alice of another certificate.
+fn renewed(world: &World, certificate: Arc<[u8]>) -> Record {
+    let bob = world.contact(ALICE, BOB).unwrap();
+    let renewal = Renewal {
+        contact: bob.id,
+        certificate,
+        binding_epoch: bob.binding_epoch,
+        counter: bob.cards.seen + 1,
+        outbound: bob.outbound.clone().unwrap(),
+        confirm: true,
+        inbound: None,
+        reply: None,
+        provenance: None,
+    };
+    let (content, received, expires) = (ContentId::from_bytes([9; 16]), world.now, world.now.plus(DAY));
+    let seen = ContentKey { content, author: bob.fingerprint, payload: [9; 32], received, expires };
+    let acquaintance = Acquaintance::Known(Box::new(renewal));
+    ReceivedRecord::CardAccepted { seen, invitation: None, acquaintance, notice: None }.into()
+}
+
 #[test]
 fn a_verified_contact_stays_so_with_another_seal_key_and_ends_so_with_its_removal() {
     let mut world = friends();
@@ -377,8 +397,7 @@ fn a_verified_contact_stays_so_with_another_seal_key_and_ends_so_with_its_remova
     assert_eq!(at, world.now);
     // A card with other subkeys under the same primary key, and a start.
     let certificate: Arc<[u8]> = b"other subkeys".as_slice().into();
-    let change = ContactChange::Certificate(Arc::clone(&certificate));
-    world.append(ALICE, vec![BookRecord::ContactChanged { id: bob, change }.into()], Vec::new());
+    world.append(ALICE, vec![renewed(&world, Arc::clone(&certificate))], Vec::new());
     world.restart(ALICE);
     assert_eq!(world.contact(ALICE, BOB).unwrap().certificate, Some(certificate));
     assert_eq!(verified(&world), Some(at));
