@@ -236,6 +236,14 @@ fn contact_show_says_how_they_met_when_it_was_seen_and_where_mail_can_be_left() 
     );
     assert_eq!(bob.json(&["contact", "show", "alice"])["invitation"], Value::Null);
 
+    let graph = words(&alice, &["contact", "graph"]);
+    assert!(
+        graph.starts_with("alice\n\u{2514}\u{2500} used an invitation of alice\n   \u{2514}\u{2500} robert  "),
+        "{graph}"
+    );
+    let edges = bob.json(&["contact", "graph"]);
+    assert!(edges["identity"] == "bob" && edges["edges"][0]["how"] == "invitation_used", "{edges}");
+
     // Bob rents a box at alice's carrier, and his card names it.
     alice.json(&["carrier", "enable"]);
     let onion = alice.json(&["carrier", "show"])["onion"].as_str().unwrap().to_owned();

@@ -1,6 +1,7 @@
 //! `runepeer contact`: the address book.
 
 mod export;
+mod graph;
 mod verify;
 
 use std::fmt::Write as _;
@@ -30,6 +31,7 @@ pub(super) fn run(context: &Context, verb: Contact) -> Result<(), Failure> {
             Command::ContactRemove { who }
         }
         Contact::Add { text, petname } => return add(context, given_or_pasted(context, text)?, petname),
+        Contact::Graph => return graph::run(context),
         Contact::Export { who, vcard } => return export::run(context, who, vcard),
         Contact::Verify { who } => return verify::run(context, who),
         Contact::Show { who } => Command::ContactShow { who },

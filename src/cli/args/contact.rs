@@ -19,6 +19,8 @@ pub(in crate::cli) enum Contact {
         /// Petname or address
         who: String,
     },
+    /// Draw who came into the address book how. Nothing of it is sent
+    Graph,
     /// Print people with their addresses and the fingerprints of their keys. Who gets that learns whom you know
     Export {
         /// Petname or address; everybody to whom you can write where left out

@@ -138,6 +138,7 @@ mod tests {
             last_seen_at: None,
             duplicates: 0,
             provenance: Vec::new(),
+            met: Vec::new(),
             invitation: None,
         }
     }

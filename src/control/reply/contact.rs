@@ -39,10 +39,33 @@ pub struct Contact {
     pub last_seen_at: Option<String>,
     /// How many copies of what had come before came from it since the start of the daemon. They were dropped.
     pub duplicates: u64,
-    /// How it came into the address book, step by step.
+    /// How it came into the address book, step by step, in words.
     pub provenance: Vec<String>,
+    /// The same steps, for programs.
+    pub met: Vec<Meeting>,
     /// The user's own invitation that it used, while that is remembered.
     pub invitation: Option<UsedInvitation>,
+}
+
+/// One step by which a contact came into the address book.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meeting {
+    /// When.
+    pub at: String,
+    /// In what way.
+    pub how: Met,
+}
+
+super::words! {
+    /// In what way a contact came into the address book.
+    Met {
+        /// The user used an invitation of the contact.
+        InvitationUsed = "invitation_used",
+        /// The contact used an invitation of the user.
+        InvitationMade = "invitation_made",
+        /// It wrote without a private invitation.
+        Unasked = "unasked",
+    }
 }
 
 /// An invitation that a contact used.

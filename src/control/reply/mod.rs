@@ -20,7 +20,9 @@ pub use boxes::{BoxState, BoxStatus, Boxes, CheckState};
 pub use carrier::{
     BoxInvitation, BoxInvitations, BrokenCarrier, Carrier, CarrierLimits, CarrierMailbox, CarrierStatus,
 };
-pub use contact::{Carry, Contact, ContactStatus, Contacts, Receipts, ReceiptsGiven, UsedInvitation, Verification};
+pub use contact::{
+    Carry, Contact, ContactStatus, Contacts, Meeting, Met, Receipts, ReceiptsGiven, UsedInvitation, Verification,
+};
 pub use folder::{Folder, FolderMessage, Message};
 pub use identity::{Identities, Identity, Listen};
 pub use invite::{Invitation, OpenInvitation, OpenInvitations};

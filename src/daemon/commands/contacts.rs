@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::base::{ContactId, Timestamp};
-use crate::control::reply::{self, ReceiptsGiven};
+use crate::control::reply::{self, Meeting, Met, ReceiptsGiven};
 use crate::control::{Code, ContactChange, Failure};
 use crate::daemon::commands::{unexpected, unless_taken};
 use crate::daemon::hosts::account::LocalAccount;
@@ -57,7 +57,16 @@ fn describe(snapshot: &Snapshot, contact: &Contact) -> reply::Contact {
         last_seen_at: sighting.last.map(Timestamp::rfc3339),
         duplicates: sighting.duplicates,
         provenance,
+        met: contact.provenance.iter().map(|step| Meeting { at: step.at.rfc3339(), how: met(step.how) }).collect(),
         invitation: invitation_used(snapshot, contact),
+    }
+}
+
+const fn met(how: HowMet) -> Met {
+    match how {
+        HowMet::InvitationUsed => Met::InvitationUsed,
+        HowMet::InvitationMade(_) => Met::InvitationMade,
+        HowMet::Unasked => Met::Unasked,
     }
 }
 
