@@ -360,6 +360,24 @@ pub const STRANGER_PER_HOUR: u32 = 5;
 pub const STRANGER_BYTES: usize = 32 * KIB;
 /// Strangers that may wait for an answer.
 pub const REQUESTS_PENDING: usize = 100;
+
+/// Bytes of what an introducer says of an introduction.
+pub const INTRODUCTION_TEXT_BYTES: usize = KIB;
+
+/// Bytes of the payload of an ask, a grant or an introduction: two certificates and a text have less.
+pub const INTRODUCTION_BYTES: usize = 24 * KIB;
+
+/// How long an ask may be answered, a grant redeemed, and an introduction accepted: 14 days.
+pub const INTRODUCTION: Duration = EXPIRY_MAX;
+
+/// Introductions of one contact that wait for the user.
+pub const INTRODUCTIONS_PENDING: usize = 10;
+
+/// Introductions that wait, of each kind: those that we make, those that wait for the user.
+pub const INTRODUCTIONS: usize = 200;
+
+/// Introducers who are remembered of one contact.
+pub const INTRODUCERS: usize = 16;
 /// A name for a contact, in characters.
 pub const PETNAME_CHARACTERS: usize = 50;
 /// A name for an application password, in bytes.

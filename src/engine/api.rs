@@ -5,11 +5,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::base::{BodyId, ContactId, FolderId, InvitationId, QueueId, Timestamp};
+use crate::base::{BodyId, ContactId, ContentId, FolderId, InvitationId, QueueId, Timestamp};
 
 use crate::engine::state::book::Unaddressable;
 use crate::engine::state::boxes::ReceiptPolicy;
 use crate::engine::state::boxes::own::BoxKeys;
+use crate::engine::state::introductions::Policy;
 use crate::engine::state::mailbox::{FlagChange, NamedFlags, Uid};
 use crate::engine::state::queue::RecipientOptions;
 
@@ -130,6 +131,21 @@ pub enum Request {
     },
     /// Accept a sender who waits in Requests; what it wrote goes to INBOX.
     Accept(ContactId),
+    /// Introduce a contact, the guest, to another one, the host, who is asked first.
+    Introduce {
+        /// The guest.
+        guest: ContactId,
+        /// The host.
+        host: ContactId,
+        /// What the user says of it, to both.
+        text: String,
+    },
+    /// Agree to an introduction that waits in Requests, or to be introduced.
+    AcceptIntroduction(ContentId),
+    /// Decline it.
+    DeclineIntroduction(ContentId),
+    /// Whether a contact may introduce us to others.
+    SetIntroductions(ContactId, Policy),
     /// Let a blocked contact back.
     Unblock(ContactId),
     /// Take a contact out of the book; its mail counts as a stranger's from now on.

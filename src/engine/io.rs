@@ -15,7 +15,7 @@ use crate::engine::state::mailbox::ModSeq;
 use crate::engine::state::profile::SecretBytes;
 use crate::engine::state::record::Record;
 use crate::engine::state::{AttemptError, Snapshot};
-use crate::mail::Card;
+use crate::mail::Binding;
 
 /// The first number of a session that the engine dials; below it are those that the driver accepts.
 pub const DIALLED_SESSIONS: u64 = 1 << 63;
@@ -145,10 +145,10 @@ pub enum Effect {
     Commit(OpId, Transaction, Durability),
     /// Decrypt and check an object with this identity's keys; completes with [`Input::Opened`].
     Open(OpId, Vec<u8>),
-    /// Check a card from an author who is not known yet, or who renews a certificate: the certificate has our profile
-    /// and this fingerprint, the signature over the content is its, both signatures of the binding hold
-    /// for the card's onion. Completes with [`Input::CardVerified`].
-    VerifyCard(OpId, Box<CardEvidence>),
+    /// Check a card from an author who is not known yet, or who renews a certificate, or a grant that somebody else handed
+    /// on: the certificate has our profile and this fingerprint, the signature over the content is its, both signatures of
+    /// the binding hold for the onion. Completes with [`Input::CardVerified`].
+    VerifyCard(OpId, Box<Authorship>),
     /// Check a certificate that a peer showed: it has our profile and this primary key. Completes with
     /// [`Input::CertificateChecked`].
     CheckCertificate(OpId, Arc<[u8]>, Fingerprint),
@@ -195,12 +195,20 @@ pub enum BoxWork {
     Sign(String),
 }
 
-/// The card and its signatures, for [`Effect::VerifyCard`].
-pub struct CardEvidence {
-    /// The card.
-    pub card: Card,
-    /// The primary key that the author must have.
+/// What somebody says of themselves in a card or a grant, and the signatures, for [`Effect::VerifyCard`].
+pub struct Authorship {
+    /// The onion of their address.
+    pub onion: Onion,
+    /// Their certificate.
+    pub certificate: Vec<u8>,
+    /// Binds the onion to the certificate.
+    pub binding: Binding,
+    /// The primary key that they must have.
     pub fingerprint: Fingerprint,
-    /// The signed bytes and the signature over them.
-    pub opened: Opened,
+    /// The signed bytes.
+    pub content: Vec<u8>,
+    /// The signature over them, as an OpenPGP signature packet.
+    pub signature: Vec<u8>,
+    /// The primary key for which they signed; our own if `None`.
+    pub recipient: Option<Fingerprint>,
 }

@@ -17,7 +17,7 @@ use crate::engine::deliver::recall;
 use crate::engine::deliver::submission::submit;
 use crate::engine::forwarding;
 use crate::engine::io::{CommitError, Draft, Durability, Effect, NewBody};
-use crate::engine::people::{consent, contacts, parting};
+use crate::engine::people::{consent, contacts, introductions, parting};
 use crate::engine::receive::delivery::has_room;
 use crate::engine::state::Applied;
 use crate::engine::state::mailbox::{FlagChange, Folder, FolderRole, NamedFlags, NewMessage, Uid};
@@ -122,6 +122,10 @@ fn plan(cx: &mut Context<'_>, rooms: &mut RequestRooms<'_>, request: Request) ->
         Request::Accept(contact) => consent::accept(cx, contact),
         Request::Rename(contact, petname) => contacts::rename(cx, contact, petname),
         Request::Verify { contact, same } => contacts::verify(cx, contact, same),
+        Request::Introduce { guest, host, text } => introductions::introduce(cx, guest, host, text),
+        Request::AcceptIntroduction(id) => introductions::accept(cx, id),
+        Request::DeclineIntroduction(id) => introductions::decline(cx, id),
+        Request::SetIntroductions(contact, policy) => introductions::set_policy(cx, contact, policy),
         Request::Block(contact) => parting::block(cx, contact),
         Request::Unblock(contact) => parting::unblock(cx, contact),
         Request::RemoveContact(contact) => parting::remove_contact(cx, contact),
@@ -242,9 +246,10 @@ fn transfer(
         return Ok(Change::new(Vec::new(), answer));
     }
     let new = cx.reserve_uids(to, present.len()).ok_or(NO_UIDS)?;
-    let mut decided = Vec::new();
+    let mut decided = Draft::default();
     if let (Some(FolderRole::Requests), Some(role)) = (source.role, target.role) {
-        decided = consent::decided_by(cx, &present, role);
+        decided = introductions::decided_by(cx, &present, role)?;
+        decided.records.extend(consent::decided_by(cx, &present, role));
     }
     let mut change = Change::new(Vec::new(), answer);
     if recalls {
@@ -252,7 +257,8 @@ fn transfer(
     }
     let pairs = present.into_iter().zip(new).collect();
     change.records.insert(0, Record::Mailbox(MailboxRecord::Transferred { from, to, pairs, keep }));
-    change.records.extend(decided);
+    change.records.extend(decided.records);
+    change.bodies.extend(decided.bodies);
     Ok(change)
 }
 

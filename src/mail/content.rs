@@ -34,6 +34,12 @@ pub enum ContentKind {
     Receipt,
     /// A test object that its author leaves in its own box, to check that the box works: `check/1`.
     Check,
+    /// Asks a contact whether it may be introduced to somebody ([`super::introduction::Ask`], JSON): `introduction-ask/1`.
+    IntroductionAsk,
+    /// Agrees to be introduced ([`super::introduction::Grant`], JSON): `introduction-grant/1`.
+    IntroductionGrant,
+    /// Introduces somebody who has agreed ([`super::introduction::Introduction`], JSON): `introduction/1`.
+    Introduction,
 }
 
 /// A secret that only the node which opened one copy of a content knows, and returns to its author (docs/protocol.md,
@@ -51,11 +57,32 @@ impl ContentKind {
             Self::ChallengeAnswer => "challenge-answer/1",
             Self::Receipt => "receipt/1",
             Self::Check => "check/1",
+            Self::IntroductionAsk => "introduction-ask/1",
+            Self::IntroductionGrant => "introduction-grant/1",
+            Self::Introduction => "introduction/1",
         }
     }
 
-    const ALL: [Self; 7] =
-        [Self::Mail, Self::MailJson, Self::Card, Self::Challenge, Self::ChallengeAnswer, Self::Receipt, Self::Check];
+    const ALL: [Self; 10] = [
+        Self::Mail,
+        Self::MailJson,
+        Self::Card,
+        Self::Challenge,
+        Self::ChallengeAnswer,
+        Self::Receipt,
+        Self::Check,
+        Self::IntroductionAsk,
+        Self::IntroductionGrant,
+        Self::Introduction,
+    ];
+
+    /// Whether it is something that a person wrote or decided, which waits in the queue as mail does.
+    pub const fn is_queued(self) -> bool {
+        matches!(
+            self,
+            Self::Mail | Self::MailJson | Self::IntroductionAsk | Self::IntroductionGrant | Self::Introduction
+        )
+    }
 
     /// Whether a node that does not know the kind must refuse it.
     const fn weight(self) -> &'static str {

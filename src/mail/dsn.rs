@@ -406,9 +406,9 @@ pub fn repaired(own: &Address, lost: &[String], kept: &str, id: ContentId, now: 
     text.into_bytes()
 }
 
-const PLAIN: &str = "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n";
+pub(super) const PLAIN: &str = "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n";
 
-fn head(from: &str, own: &Address, subject: &str, id: ContentId, now: Timestamp) -> String {
+pub(super) fn head(from: &str, own: &Address, subject: &str, id: ContentId, now: Timestamp) -> String {
     format!(
         "Date: {}\r\nFrom: {from}\r\nTo: <{own}>\r\nSubject: {subject}\r\nMessage-ID: <{id}@{}>\r\nMIME-Version: 1.0\r\n",
         now.rfc5322(),

@@ -13,6 +13,7 @@ pub mod content;
 pub mod date;
 pub mod dsn;
 pub mod headers;
+pub mod introduction;
 pub mod invitation;
 pub mod mail_json;
 mod mime;

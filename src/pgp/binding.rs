@@ -5,7 +5,7 @@ use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 
 use crate::base::ids::Fingerprint;
 use crate::base::{Onion, OnionSeed, Timestamp};
-use crate::mail::{Binding, Card};
+use crate::mail::Binding;
 
 use super::certificate::Certificate;
 use super::open::verify_detached;
@@ -56,21 +56,32 @@ pub fn verify_statement(statement: &[u8], signature: &[u8], certificate: &Certif
     })
 }
 
-/// Whether everything in a card is true: its certificate is of the profile and has this fingerprint, the signature over
-/// the content that carried the card was made by that key for `recipient`, and both signatures of the binding are valid
-/// for the card's onion.
-pub fn verify_card(
-    card: &Card,
+/// What somebody says of themselves, in a card or in a grant.
+#[derive(Clone, Copy)]
+pub struct Claim<'a> {
+    /// The onion of their address.
+    pub onion: Onion,
+    /// Their certificate.
+    pub certificate: &'a [u8],
+    /// Binds the onion to the certificate.
+    pub binding: &'a Binding,
+}
+
+/// Whether everything in a claim is true: its certificate is of the profile and has this fingerprint, the signature over
+/// the content that carried the claim was made by that key for `recipient`, and both signatures of the binding are valid
+/// for the onion.
+pub fn verify_claim(
+    claim: Claim<'_>,
     fingerprint: &Fingerprint,
     content: &[u8],
     signature: &[u8],
     recipient: &Fingerprint,
     now: Timestamp,
 ) -> bool {
-    Certificate::from_bytes(&card.certificate).is_ok_and(|certificate| {
+    Certificate::from_bytes(claim.certificate).is_ok_and(|certificate| {
         certificate.fingerprint() == *fingerprint
             && verify_detached(content, signature, &certificate, recipient, now)
-            && verify_binding(card.address.onion(), &certificate, &card.binding)
+            && verify_binding(claim.onion, &certificate, claim.binding)
     })
 }
 
@@ -80,7 +91,7 @@ mod tests {
     use super::super::{open, seal};
     use super::*;
     use crate::base::MacKey;
-    use crate::mail::{Address, LocalPart};
+    use crate::mail::{Address, Card, LocalPart};
 
     fn binding() -> Binding {
         sign_binding(&alice().onion_seed, alice().keys(), 1).unwrap()
@@ -158,7 +169,8 @@ mod tests {
         let object = seal(content, alice().keys(), bob().certificate(), NOW).unwrap();
         let signature = open(&object, bob().keys(), &|_| None, NOW).unwrap().signature;
         let holds = |card: &Card, who: &super::super::testing::Persona, content: &[u8], to: &Fingerprint| {
-            verify_card(card, &who.fingerprint(), content, &signature, to, NOW)
+            let claim = Claim { onion: card.address.onion(), certificate: &card.certificate, binding: &card.binding };
+            verify_claim(claim, &who.fingerprint(), content, &signature, to, NOW)
         };
         let bob_is = bob().fingerprint();
         assert!(holds(&card, alice(), content, &bob_is));

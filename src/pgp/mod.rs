@@ -79,7 +79,7 @@ mod secret;
 mod seipd;
 mod signature;
 
-pub use binding::{sign_binding, verify_binding, verify_card, verify_onion_revocation, verify_statement};
+pub use binding::{Claim, sign_binding, verify_binding, verify_claim, verify_onion_revocation, verify_statement};
 pub use certificate::{Certificate, CertificateError};
 pub use open::{OpenError, OpenedObject, open, verify_detached};
 pub use packet::HeaderFault;

@@ -4,7 +4,7 @@
 use runepeer::base::ids::Fingerprint;
 use runepeer::base::rng::SeededRng;
 use runepeer::base::{Onion, OnionSeed, Rng, Timestamp};
-use runepeer::engine::io::{BoxWork, CardEvidence, Opened, Refusal, Sizes};
+use runepeer::engine::io::{Authorship, BoxWork, Opened, Refusal, Sizes};
 use runepeer::engine::{Profile, PublicProfile, SecretBytes, Snapshot};
 use runepeer::mail::{Address, Binding, LocalPart};
 use runepeer::wire::digest;
@@ -123,8 +123,8 @@ pub(crate) fn work_for_box(keys: &[u8], work: BoxWork, rng: &mut dyn Rng) -> Res
     }
 }
 
-pub(crate) fn verify_card(evidence: &CardEvidence) -> bool {
-    evidence.card.certificate == certificate(&evidence.fingerprint)
-        && evidence.card.address.onion().public_key() == evidence.fingerprint.as_bytes()
-        && evidence.opened.signature == evidence.fingerprint.as_bytes()
+pub(crate) fn verify_card(evidence: &Authorship) -> bool {
+    evidence.certificate == certificate(&evidence.fingerprint)
+        && evidence.onion.public_key() == evidence.fingerprint.as_bytes()
+        && evidence.signature == evidence.fingerprint.as_bytes()
 }

@@ -9,7 +9,7 @@ use runepeer::base::rng::SeededRng;
 use runepeer::base::{BodyId, Onion, OpId, Rng, SessionId, Timestamp};
 use runepeer::engine::api::{RequestId, Response};
 use runepeer::engine::carrier::CarrierInput;
-use runepeer::engine::io::{BoxWork, CardEvidence, Sizes};
+use runepeer::engine::io::{Authorship, BoxWork, Sizes};
 use runepeer::engine::{Input, Request, RequestError, SecretBytes, State, Transaction};
 use runepeer::store::vfs::CrashMode;
 
@@ -41,7 +41,7 @@ pub(crate) struct Host {
 /// Work of the crypto pool and the reading threads.
 pub(crate) enum Work {
     Open(OpId, Vec<u8>),
-    VerifyCard(OpId, Box<CardEvidence>),
+    VerifyCard(OpId, Box<Authorship>),
     Check(OpId, Arc<[u8]>, Fingerprint),
     Seal(OpId, Vec<u8>, Arc<[u8]>, Sizes),
     SealBody(OpId, String, BodyId, Arc<[u8]>, Sizes),

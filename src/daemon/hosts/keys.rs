@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::base::ids::Fingerprint;
 use crate::base::{BodyId, Timestamp};
 use crate::engine::Snapshot;
-use crate::engine::io::{BoxWork, CardEvidence, Opened, Refusal, Sizes};
+use crate::engine::io::{Authorship, BoxWork, Opened, Refusal, Sizes};
 use crate::pgp::{self, Certificate, SecretKeys};
 use crate::store::{Log, ReadError};
 
@@ -82,16 +82,12 @@ impl KeyChain {
         self.certificate(by).is_some_and(|by| pgp::verify_statement(text.as_bytes(), signature, &by))
     }
 
-    /// Whether every statement in a card is true.
-    pub(in crate::daemon) fn verify_card(&self, evidence: &CardEvidence, now: Timestamp) -> bool {
-        pgp::verify_card(
-            &evidence.card,
-            &evidence.fingerprint,
-            &evidence.opened.content,
-            &evidence.opened.signature,
-            &self.keys.certificate().fingerprint(),
-            now,
-        )
+    /// Whether every statement in a card or a grant is true.
+    pub(in crate::daemon) fn verify_card(&self, evidence: &Authorship, now: Timestamp) -> bool {
+        let Authorship { onion, certificate, binding, fingerprint, content, signature, recipient } = evidence;
+        let recipient = recipient.unwrap_or_else(|| self.keys.certificate().fingerprint());
+        let claim = pgp::Claim { onion: *onion, certificate, binding };
+        pgp::verify_claim(claim, fingerprint, content, signature, &recipient, now)
     }
 
     /// Whether a certificate is of the profile and has this primary key.

@@ -27,7 +27,7 @@ use crate::engine::state::boxes::contacts::{TokenIndex, class_for};
 use crate::engine::state::forwarding::friend_onion;
 use crate::engine::state::record::{BookRecord, BoxRecord, Record};
 use crate::engine::state::{Applied, AttemptError};
-use crate::mail::{Content, ContentKind, Receipt};
+use crate::mail::{Content, Receipt};
 use crate::wire::mailbox::BoxCommand;
 use crate::wire::token::{Class, Token, epoch};
 use crate::wire::{Claim, Status};
@@ -279,7 +279,8 @@ impl DepositTask {
         let content = match self.deposit {
             Deposit::Mail(queue) => {
                 let queued = cx.state.queue().get(queue)?;
-                let (kind, id, receipt) = (ContentKind::Mail, queued.content, Some(self.receipt));
+                let kind = cx.state.introductions().kind(queue);
+                let (id, receipt) = (queued.content, Some(self.receipt));
                 let content = Content { kind, id, expires, receipt, payload: Vec::new() };
                 let op = self.begin(cx, InFlight::Seal);
                 cx.out.effect(Effect::SealBody(op, content.header(), queued.body, certificate, sizes));

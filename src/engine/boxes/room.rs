@@ -14,7 +14,9 @@ use crate::engine::deliver::Deliver;
 use crate::engine::state::book::{ContactChange, ContactStatus};
 use crate::engine::state::boxes::Check;
 use crate::engine::state::boxes::own::BoxChange;
-use crate::engine::state::record::{BookRecord, BoxRecord, ForwardingRecord, QueueRecord, ReceivedRecord, Record};
+use crate::engine::state::record::{
+    BookRecord, BoxRecord, ForwardingRecord, IntroductionRecord, ReceivedRecord, Record,
+};
 use crate::engine::state::{Attempts, State};
 
 /// The memory of boxes, of our own and of those of contacts.
@@ -107,22 +109,20 @@ impl Boxes {
     /// A commit is applied and published: what its records mean for boxes.
     pub(in crate::engine) fn on_records(&mut self, cx: &mut Context<'_>, deliver: &Deliver, records: &[Record]) {
         for record in records {
-            match record {
-                Record::Queue(QueueRecord::Submitted { queued }) => {
-                    // If the last direct attempt did not reach the contact, the message goes to its boxes without
-                    // another one.
-                    for contact in queued.recipients.keys().copied() {
-                        if deliver.is_away(contact) {
-                            self.wants_deposits(cx, contact);
-                        }
-                    }
+            // If the last direct attempt did not reach the contact, the message goes to its boxes without another one.
+            for contact in record.submitted().iter().flat_map(|queued| queued.recipients.keys().copied()) {
+                if deliver.is_away(contact) {
+                    self.wants_deposits(cx, contact);
                 }
+            }
+            match record {
                 Record::Forwarding(ForwardingRecord::ForwarderChosen { contact, friend: Some(_) })
                     if deliver.is_away(*contact) =>
                 {
                     self.wants_deposits(cx, *contact);
                 }
-                Record::Book(BookRecord::InvitationMade { .. }) => cx.out.tell(Signal::BoxNews),
+                Record::Book(BookRecord::InvitationMade { .. })
+                | Record::Introductions(IntroductionRecord::IntroductionGranted { .. }) => cx.out.tell(Signal::BoxNews),
                 Record::Boxes(BoxRecord::BoxRented { own_box }) => self.calendar.collect(own_box.id, cx.now),
                 Record::Boxes(BoxRecord::BoxChanged { change: BoxChange::Leaving, id }) => {
                     self.calendar.collect(*id, cx.now)

@@ -310,7 +310,7 @@ impl Direct {
         deliver.schedule.brings(self.session(), if large { queued.size.into() } else { 0 }, cx.now);
         deliver.schedule.set_busy(contact.id, queued.id, true);
         let op = self.seals(cx, Outgoing::Mail(queued.id), certificate);
-        let header = content_header(queued);
+        let header = content_header(queued, cx.state.introductions().kind(queued.id));
         cx.out.effect(Effect::SealBody(op, header, queued.body, certificate.clone(), Sizes::All));
         true
     }
@@ -408,7 +408,7 @@ impl Direct {
 }
 
 /// The signed header of a queued message.
-fn content_header(queued: &Queued) -> String {
-    let (kind, id, expires) = (ContentKind::Mail, queued.content, queued.expires);
+fn content_header(queued: &Queued, kind: ContentKind) -> String {
+    let (id, expires) = (queued.content, queued.expires);
     Content { kind, id, expires, receipt: None, payload: Vec::new() }.header()
 }

@@ -309,12 +309,10 @@ impl Deliver {
         if *applied == Applied::Nothing {
             return;
         }
+        if let Some(queued) = record.submitted().and_then(|queued| state.queue().get(queued.id)) {
+            self.schedule.submitted(queued, now);
+        }
         match record {
-            Record::Queue(QueueRecord::Submitted { queued }) => {
-                if let Some(queued) = state.queue().get(queued.id) {
-                    self.schedule.submitted(queued, now);
-                }
-            }
             // Only this record says which recipients' delays the sender wants to hear of.
             Record::Queue(QueueRecord::SubmissionOptions { queue, .. }) => {
                 if let Some(queued) = state.queue().get(*queue) {

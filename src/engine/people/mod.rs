@@ -4,6 +4,7 @@
 pub(in crate::engine) mod cards;
 pub(in crate::engine) mod consent;
 pub(in crate::engine) mod contacts;
+pub(in crate::engine) mod introductions;
 pub(in crate::engine) mod knocks;
 pub(in crate::engine) mod parting;
 pub(in crate::engine) mod sightings;

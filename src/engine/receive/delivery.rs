@@ -195,6 +195,15 @@ impl Receive {
                 Ok(()) => self.discard(cx, arrival, received.seen),
                 Err(status) => self.finish(arrival, status),
             },
+            (Some(author), kind) if is_about_introductions(kind) => {
+                if author.status == ContactStatus::Confirmed {
+                    return self.introduction_arrived(cx, arrival, received, author);
+                }
+                match self.charge(cx.now, &mut arrival, account) {
+                    Ok(()) => self.discard(cx, arrival, received.seen),
+                    Err(status) => self.finish(arrival, status),
+                }
+            }
             (Some(author), _) => self.mail_arrived(cx, arrival, received, author),
         }
     }
@@ -277,10 +286,15 @@ impl Receive {
             records.extend(author.key_settled());
         }
         // The author of collected mail may be away; the author of mail that a peer brought is taken to be online.
-        if self.inbound.contains_key(&arrival.session) {
+        if self.is_open(&arrival) {
             cx.out.tell(Signal::PeerCameOnline(author.id));
         }
         self.keep(cx, Draft { records, bodies: vec![body] }, arrival, seen);
+    }
+
+    /// Whether the peer that brought an arrival is still connected.
+    pub(super) fn is_open(&self, arrival: &Arrival) -> bool {
+        self.inbound.contains_key(&arrival.session)
     }
 
     /// The commit of mail, or of a content that is dropped, succeeded or failed.
@@ -316,7 +330,7 @@ impl Receive {
     }
 
     /// Commits the content of an arrival, which is acknowledged after that.
-    fn keep(&mut self, cx: &mut Context<'_>, change: impl Into<Draft>, arrival: Arrival, seen: ContentKey) {
+    pub(super) fn keep(&mut self, cx: &mut Context<'_>, change: impl Into<Draft>, arrival: Arrival, seen: ContentKey) {
         let op = cx.out.commit(Owner::Room(Room::Receive), change);
         self.in_flight.insert(op, InFlight::Commit(AfterCommit::Acknowledge(arrival, seen)));
     }
@@ -362,10 +376,9 @@ impl Receive {
 }
 
 /// The receipt that the author of a copy is owed, if it asks for one and is sent receipts.
-fn receipt_for(state: &State, content: &Content, author: &Contact) -> Option<Record> {
-    let is_mail = matches!(content.kind, ContentKind::Mail | ContentKind::MailJson);
+pub(super) fn receipt_for(state: &State, content: &Content, author: &Contact) -> Option<Record> {
     let given = author.status == ContactStatus::Confirmed && state.boxes().told(author.id) != ReceiptPolicy::Nothing;
-    let receipt = content.receipt.filter(|_| is_mail && given)?;
+    let receipt = content.receipt.filter(|_| content.kind.is_queued() && given)?;
     Some(Record::Boxes(BoxRecord::ReceiptsDue { contact: author.id, receipts: vec![receipt] }))
 }
 
@@ -389,6 +402,11 @@ fn folder_for<'a>(cx: &Context<'a>, to: &Address, author: &Contact) -> Option<&'
         cx.state.mailbox().folders().find(fits)
     });
     named.or_else(|| cx.folder_of(FolderRole::Inbox)).map(AsRef::as_ref)
+}
+
+const fn is_about_introductions(kind: ContentKind) -> bool {
+    use ContentKind::{Introduction, IntroductionAsk, IntroductionGrant};
+    matches!(kind, IntroductionAsk | IntroductionGrant | Introduction)
 }
 
 /// The sender from whose allowance an author's content is taken.

@@ -14,7 +14,7 @@ use crate::mail::Card;
 use crate::wire::Status;
 
 use crate::engine::context::{Context, Owner, Room, Signal};
-use crate::engine::io::{CardEvidence, CommitError, Effect, Opened};
+use crate::engine::io::{Authorship, CommitError, Effect};
 use crate::engine::people::cards::decided;
 use crate::engine::receive::delivery::{Arrival, Received};
 use crate::engine::receive::{AfterCommit, InFlight, Receive};
@@ -38,7 +38,7 @@ const ROUNDS: u8 = 3;
 impl Receive {
     /// A content of kind card was opened.
     pub(in crate::engine) fn card_arrived(&mut self, cx: &mut Context<'_>, arrival: Arrival, received: Received) {
-        let Received { content, header, signature, issuer, verified, seen } = received;
+        let Received { content, header, signature, issuer, seen, .. } = received;
         let card = (content.payload.len() <= limits::CARD_BYTES)
             .then(|| serde_json::from_slice::<Card>(&content.payload).ok())
             .flatten();
@@ -47,8 +47,15 @@ impl Receive {
         let Some(card) = card.filter(others) else { return self.finish(arrival, Status::ContentRefused) };
         let mut bytes = header.into_bytes();
         bytes.extend_from_slice(&content.payload);
-        let opened = Opened { content: bytes, signature, issuer, verified };
-        let evidence = CardEvidence { card: card.clone(), fingerprint: issuer, opened };
+        let evidence = Authorship {
+            onion: card.address.onion(),
+            certificate: card.certificate.clone(),
+            binding: card.binding.clone(),
+            fingerprint: issuer,
+            content: bytes,
+            signature,
+            recipient: None,
+        };
         let greeting = Greeting { arrival, seen, card, issuer, rounds: 0 };
         let op = cx.out.operation(Owner::Room(Room::Receive));
         self.in_flight.insert(op, InFlight::Card(Box::new(greeting)));

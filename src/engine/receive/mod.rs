@@ -5,6 +5,7 @@
 
 pub(in crate::engine) mod delivery;
 mod greeting;
+mod introductions;
 mod keys;
 mod peers;
 mod rates;
@@ -20,6 +21,7 @@ use crate::engine::deliver::Deliver;
 use crate::engine::forwarding::ForwardSchedule;
 use crate::engine::receive::delivery::Arrival;
 use crate::engine::receive::greeting::Greeting;
+use crate::engine::receive::introductions::Introduced;
 use crate::engine::receive::keys::Keys;
 use crate::engine::receive::peers::{Inbound, Settlement};
 use crate::engine::receive::rates::Rates;
@@ -33,6 +35,8 @@ pub(in crate::engine) enum InFlight {
     Open(Arrival),
     /// A card is being verified.
     Card(Box<Greeting>),
+    /// A grant that a contact handed on is being verified.
+    Introduction(Box<Introduced>),
     Commit(AfterCommit),
 }
 
@@ -91,6 +95,9 @@ impl Receive {
             (Some(InFlight::Open(arrival)), Completion::Opened(result)) => self.opened(cx, rooms, arrival, result),
             (Some(InFlight::Card(greeting)), Completion::CardVerified(holds)) => {
                 self.card_verified(cx, *greeting, holds);
+            }
+            (Some(InFlight::Introduction(introduced)), Completion::CardVerified(holds)) => {
+                self.grant_verified(cx, *introduced, holds);
             }
             (Some(InFlight::Commit(then)), Completion::Committed(applied)) => match then {
                 AfterCommit::Acknowledge(arrival, seen) => self.acknowledge(cx, arrival, &seen, applied),

@@ -32,6 +32,7 @@ impl State {
             Record::People(PeopleRecord::VerificationMarked { contact, at }) => {
                 self.book.mark_verified(*contact, *at).into()
             }
+            Record::Introductions(record) => self.apply_to_introductions(number, record).into(),
             Record::Checkpoint(record) => self.apply_kept(number, record),
         }
     }
@@ -116,6 +117,10 @@ impl State {
                     return Applied::Nothing;
                 }
                 self.duplicates.remember(seen);
+                let author = self.book.contact(acquaintance.contact()).map(|contact| contact.fingerprint);
+                if let (Some(invitation), Some(author)) = (invitation, author) {
+                    self.introductions.redeemed(*invitation, author);
+                }
                 if !self.boxes.pages(acquaintance.contact()).is_empty() {
                     self.boxes.forget_pages(acquaintance.contact());
                 }
@@ -142,6 +147,7 @@ impl State {
             BookRecord::ContactChanged { id, change } => book.change(*id, change),
             BookRecord::ContactRemoved { id } => {
                 self.boxes.forget_contact(*id);
+                self.introductions.forget(*id, book.contact(*id).map(|contact| &contact.fingerprint));
                 let gone = self.forwarding.forget_contact(*id);
                 self.released.extend(gone.into_iter().filter(|body| self.references.release(*body)));
                 book.remove(*id)
@@ -207,8 +213,11 @@ impl State {
         if !change(&mut self.queue, id) {
             return false;
         }
-        if self.queue.get(id).is_none() && self.references.release(body) {
-            self.released.push(body);
+        if self.queue.get(id).is_none() {
+            self.introductions.ended(id);
+            if self.references.release(body) {
+                self.released.push(body);
+            }
         }
         // The copies are changed only if there are any: a change copies what readers share.
         if self.boxes.has_copies(id) {
@@ -399,7 +408,7 @@ impl State {
     }
 
     /// Puts a message into a folder.
-    fn add_message(&mut self, number: ModSeq, folder: FolderId, message: &NewMessage) -> bool {
+    pub(super) fn add_message(&mut self, number: ModSeq, folder: FolderId, message: &NewMessage) -> bool {
         let done = self.mailbox.add(number, folder, message);
         if done {
             self.references.add(message.body);

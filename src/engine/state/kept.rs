@@ -5,7 +5,9 @@ use crate::engine::state::boxes::own::OwnBox;
 use crate::engine::state::forwarding::Forwarded;
 use crate::engine::state::mailbox::{Message, ModSeq};
 use crate::engine::state::profile::Profile;
-use crate::engine::state::record::{BookRecord, BoxRecord, CheckpointRecord, IdentityRecord, PeopleRecord, Record};
+use crate::engine::state::record::{
+    BookRecord, BoxRecord, CheckpointRecord, IdentityRecord, IntroductionRecord, PeopleRecord, Record,
+};
 use crate::engine::state::{Applied, Password, State};
 
 impl State {
@@ -71,6 +73,9 @@ impl State {
         }));
         let requests: Vec<_> = self.requests.iter().map(|(body, contact)| (*body, *contact)).collect();
         records.extend(pieces(&requests, |requests| CheckpointRecord::RequestsKept { requests }));
+        let introductions = self.introductions.kept().into_iter();
+        records
+            .extend(introductions.map(|parts| IntroductionRecord::IntroductionsKept { parts: Box::new(parts) }.into()));
     }
 
     fn keep_boxes(&self, records: &mut Vec<Record>) {

@@ -9,6 +9,7 @@ pub mod boxes;
 mod changes;
 pub mod duplicates;
 pub mod forwarding;
+pub mod introductions;
 mod kept;
 pub mod mailbox;
 pub mod outbox;
@@ -33,6 +34,7 @@ use crate::engine::state::book::Book;
 use crate::engine::state::boxes::{Check, KnownBoxes};
 use crate::engine::state::duplicates::Duplicates;
 use crate::engine::state::forwarding::Forwarding;
+use crate::engine::state::introductions::Introductions;
 use crate::engine::state::mailbox::{FolderRole, Mailbox, ModSeq, Uid};
 use crate::engine::state::outbox::Outbox;
 use crate::engine::state::profile::{Profile, PublicProfile};
@@ -71,6 +73,7 @@ pub struct State {
     requests: BTreeMap<BodyId, ContactId>,
     boxes: KnownBoxes,
     forwarding: Forwarding,
+    introductions: Introductions,
     hidden: bool,
     last_uid_validity: u32,
     last_record: ModSeq,
@@ -118,6 +121,8 @@ pub struct Snapshot {
     pub boxes: KnownBoxes,
     /// Which objects we forward and for whom, and which friends forward for us.
     pub forwarding: Forwarding,
+    /// Introductions: those that we make, those that wait for the user, and who introduced whom.
+    pub introductions: Introductions,
     /// How the attempts at our own boxes go: when the next session is, and why the last one failed.
     pub collections: Arc<BTreeMap<BoxId, Attempts>>,
     /// How the last check of each of our boxes goes, or went, since the start of the daemon.
@@ -275,6 +280,11 @@ impl State {
         &self.forwarding
     }
 
+    /// Introductions: those that we make, those that wait for the user, and who introduced whom.
+    pub const fn introductions(&self) -> &Introductions {
+        &self.introductions
+    }
+
     /// The highest UIDVALIDITY that was ever given.
     pub const fn last_uid_validity(&self) -> u32 {
         self.last_uid_validity
@@ -309,6 +319,7 @@ impl State {
             passwords: self.passwords.clone(),
             boxes: self.boxes.clone(),
             forwarding: self.forwarding.clone(),
+            introductions: self.introductions.clone(),
             ..Snapshot::default()
         }
     }

@@ -8,6 +8,7 @@ mod dial_scenarios;
 mod doubt_scenarios;
 mod fault_scenarios;
 pub(in crate::engine) mod harness;
+mod introduction_scenarios;
 mod knock_scenarios;
 mod limit_scenarios;
 mod network_scenarios;

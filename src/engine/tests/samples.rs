@@ -1,5 +1,7 @@
 //! Records for tests: any kind, from a seed, with ids from a small space so that records meet each other.
 
+mod introductions;
+
 use std::sync::Arc;
 
 use crate::base::ids::Fingerprint;
@@ -29,9 +31,9 @@ use crate::engine::state::record::{
 };
 
 /// How many kinds [`record`] makes.
-pub(in crate::engine) const KINDS: u64 = CHANGES + 14;
+pub(in crate::engine) const KINDS: u64 = CHANGES + 15;
 /// How many of them are changes; the others are found only in checkpoints.
-pub(in crate::engine) const CHANGES: u64 = 53;
+pub(in crate::engine) const CHANGES: u64 = 61;
 
 fn id(rng: &mut dyn Rng) -> [u8; 16] {
     [rng.below(4) as u8 + 1; 16]
@@ -348,6 +350,7 @@ pub(in crate::engine) fn record(kind: u64, rng: &mut dyn Rng) -> Record {
             let at = (rng.below(4) > 0).then(|| time(rng));
             Record::People(PeopleRecord::VerificationMarked { contact: ids.who, at })
         }
+        53..=60 => introductions::change(kind - 53, rng),
         _ => of_checkpoint(kind - CHANGES, ids, rng),
     }
 }
@@ -558,6 +561,7 @@ fn of_checkpoint(kind: u64, ids: Ids, rng: &mut dyn Rng) -> Record {
         }),
         11 => Record::Checkpoint(CheckpointRecord::ForwardedKept { forwarded: Box::new(load(rng)) }),
         12 => Record::Checkpoint(CheckpointRecord::RefusedKept { queue, contact: who, receipts: vec![receipt(rng)] }),
+        13 => introductions::kept(rng),
         _ => Record::Checkpoint(CheckpointRecord::RequestsKept { requests: vec![(BodyId::from_bytes(id(rng)), who)] }),
     }
 }

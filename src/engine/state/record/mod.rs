@@ -6,6 +6,7 @@ mod boxes;
 mod checkpoint;
 mod forwarding;
 mod identity;
+mod introductions;
 mod mailbox;
 mod people;
 mod queue;
@@ -16,6 +17,7 @@ pub use boxes::BoxRecord;
 pub use checkpoint::CheckpointRecord;
 pub use forwarding::ForwardingRecord;
 pub use identity::IdentityRecord;
+pub use introductions::IntroductionRecord;
 pub use mailbox::MailboxRecord;
 pub use people::PeopleRecord;
 pub use queue::QueueRecord;
@@ -28,6 +30,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::ids::Fingerprint;
 use crate::base::{ContentId, Timestamp};
 use crate::engine::encoding::{RecordError, decode};
+use crate::engine::state::queue::Submitted;
 
 /// Names one received content, so that it is taken once (docs/protocol.md, "Content").
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -133,8 +136,25 @@ rooms! {
     Forwarding(ForwardingRecord),
     /// What the user knows of people.
     People(PeopleRecord),
+    /// What happened to introductions.
+    Introductions(IntroductionRecord),
     /// One part of the state, as it is. Only a checkpoint has these.
     Checkpoint(CheckpointRecord),
+}
+
+impl Record {
+    /// What this record puts into the queue.
+    pub(in crate::engine) fn submitted(&self) -> Option<&Submitted> {
+        match self {
+            Self::Queue(QueueRecord::Submitted { queued })
+            | Self::Introductions(
+                IntroductionRecord::IntroductionBegun { queued, .. }
+                | IntroductionRecord::IntroductionGranted { queued, .. }
+                | IntroductionRecord::IntroductionMade { queued, .. },
+            ) => Some(queued),
+            _ => None,
+        }
+    }
 }
 
 #[cfg(test)]

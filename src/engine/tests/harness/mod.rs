@@ -289,9 +289,9 @@ impl World {
                 self.input(node, Input::Opened(op, result));
             }
             Effect::VerifyCard(op, evidence) => {
-                let holds = evidence.card.certificate == certificate(&evidence.fingerprint)
-                    && evidence.card.address.onion().public_key() == evidence.fingerprint.as_bytes()
-                    && evidence.opened.signature == evidence.fingerprint.as_bytes();
+                let holds = evidence.certificate == certificate(&evidence.fingerprint)
+                    && evidence.onion.public_key() == evidence.fingerprint.as_bytes()
+                    && evidence.signature == evidence.fingerprint.as_bytes();
                 self.input(node, Input::CardVerified(op, holds));
             }
             Effect::CheckCertificate(op, bytes, fingerprint) => {

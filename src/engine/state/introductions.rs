@@ -1,0 +1,383 @@
+//! Introductions as values: those that we make, those that wait for the user, and by whom people were introduced
+//! (docs/protocol.md, "Introductions").
+//!
+//! Each is named by the signed id of the content that began it at this node: of our ask, of the ask that came, of the
+//! introduction that came.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::ids::Fingerprint;
+use crate::base::limits;
+use crate::base::{BodyId, ContactId, ContentId, InvitationId, QueueId, Timestamp};
+use crate::engine::state::State;
+use crate::engine::state::mailbox::ModSeq;
+use crate::engine::state::queue::{Notify, Options, RecipientOptions, Submitted};
+use crate::engine::state::record::IntroductionRecord;
+use crate::mail::ContentKind;
+
+/// An introduction that we make: the host was asked, and has not answered.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Begun {
+    /// The contact that gets to know somebody.
+    pub guest: ContactId,
+    /// The contact that is asked.
+    pub host: ContactId,
+    /// What the user says of it, to both.
+    pub text: String,
+    /// When the user began it.
+    pub at: Timestamp,
+}
+
+/// A contact asks whether it may introduce us to somebody.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// The contact.
+    pub by: ContactId,
+    /// When it came.
+    pub at: Timestamp,
+    /// The message in Requests by which the user decides.
+    pub notice: Option<BodyId>,
+}
+
+/// A contact introduces somebody to us.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// The contact.
+    pub by: ContactId,
+    /// When it came.
+    pub at: Timestamp,
+    /// The host's invitation.
+    pub invitation: String,
+    /// The host's primary key.
+    pub fingerprint: Fingerprint,
+    /// The message in Requests by which the user decides.
+    pub notice: Option<BodyId>,
+}
+
+/// Who introduced somebody, and when that person agreed, or we did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Path {
+    /// The introducer.
+    pub by: ContactId,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Whether a contact may introduce us to others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+pub enum Policy {
+    /// Without asking the user.
+    Yes,
+    /// The user is asked each time.
+    #[default]
+    Ask,
+    /// Never: an ask is dropped.
+    Never,
+}
+
+impl fmt::Debug for Begun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Begun").field("at", &self.at).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Asked").field("at", &self.at).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Offer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Offer").field("at", &self.at).finish_non_exhaustive()
+    }
+}
+
+/// All introductions. A clone shares them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Introductions(Arc<Parts>);
+
+/// The introductions, as a checkpoint keeps them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parts {
+    /// Those that we make.
+    pub begun: BTreeMap<ContentId, Begun>,
+    /// Asks that wait for the user.
+    pub asked: BTreeMap<ContentId, Asked>,
+    /// Introductions that wait for the user.
+    pub offers: BTreeMap<ContentId, Offer>,
+    /// The invitations that we gave through introducers, and that nobody has used.
+    pub granted: BTreeMap<InvitationId, Path>,
+    /// By whom people were introduced.
+    pub paths: BTreeMap<Fingerprint, Vec<Path>>,
+    /// Who may introduce us, where it is not the default.
+    pub policies: BTreeMap<ContactId, Policy>,
+    /// Entries of the queue that are no mail.
+    pub kinds: BTreeMap<QueueId, ContentKind>,
+}
+
+impl Introductions {
+    /// The introductions as they are.
+    pub fn parts(&self) -> &Parts {
+        &self.0
+    }
+
+    /// What an entry of the queue is.
+    pub fn kind(&self, queue: QueueId) -> ContentKind {
+        self.0.kinds.get(&queue).copied().unwrap_or(ContentKind::Mail)
+    }
+
+    /// Whether this contact may introduce us.
+    pub fn policy(&self, contact: ContactId) -> Policy {
+        self.0.policies.get(&contact).copied().unwrap_or_default()
+    }
+
+    /// By whom somebody with this primary key was introduced, oldest first.
+    pub fn paths(&self, of: &Fingerprint) -> &[Path] {
+        self.0.paths.get(of).map_or(&[], Vec::as_slice)
+    }
+
+    /// Asks and introductions of one contact that still wait for the user.
+    pub fn pending_of(&self, contact: ContactId, now: Timestamp) -> usize {
+        let asked = self.0.asked.values().filter(|asked| asked.by == contact && is_open(asked.at, now));
+        let offers = self.0.offers.values().filter(|offer| offer.by == contact && is_open(offer.at, now));
+        asked.count() + offers.count()
+    }
+
+    /// How many asks and introductions wait for the user.
+    pub fn pending(&self, now: Timestamp) -> usize {
+        self.0.asked.values().filter(|asked| is_open(asked.at, now)).count()
+            + self.0.offers.values().filter(|offer| is_open(offer.at, now)).count()
+    }
+
+    pub(in crate::engine) fn parts_mut(&mut self) -> &mut Parts {
+        Arc::make_mut(&mut self.0)
+    }
+
+    /// An entry of the queue has ended.
+    pub(in crate::engine) fn ended(&mut self, queue: QueueId) {
+        if self.0.kinds.contains_key(&queue) {
+            self.parts_mut().kinds.remove(&queue);
+        }
+    }
+
+    /// Somebody who was introduced used the invitation that we granted.
+    pub(in crate::engine) fn redeemed(&mut self, invitation: InvitationId, by: Fingerprint) {
+        if let Some(path) = self.0.granted.get(&invitation).copied() {
+            let parts = self.parts_mut();
+            parts.granted.remove(&invitation);
+            parts.add_path(by, path);
+        }
+    }
+
+    /// A contact was removed from the book.
+    pub(in crate::engine) fn forget(&mut self, contact: ContactId, fingerprint: Option<&Fingerprint>) {
+        let parts = self.parts_mut();
+        parts.begun.retain(|_, begun| begun.guest != contact && begun.host != contact);
+        parts.asked.retain(|_, asked| asked.by != contact);
+        parts.offers.retain(|_, offer| offer.by != contact);
+        parts.policies.remove(&contact);
+        if let Some(fingerprint) = fingerprint {
+            parts.paths.remove(fingerprint);
+        }
+    }
+
+    /// Makes room for another: what can no longer be answered goes. `false` where there are too many.
+    fn make_room<T>(map: &mut BTreeMap<ContentId, T>, at: impl Fn(&T) -> Timestamp, now: Timestamp) -> bool {
+        map.retain(|_, entry| is_open(at(entry), now));
+        map.len() < limits::INTRODUCTIONS
+    }
+
+    pub(in crate::engine) fn begin(&mut self, id: ContentId, begun: &Begun) -> bool {
+        let parts = self.parts_mut();
+        let new = !parts.begun.contains_key(&id) && Self::make_room(&mut parts.begun, |begun| begun.at, begun.at);
+        if new {
+            parts.begun.insert(id, begun.clone());
+        }
+        new
+    }
+
+    pub(in crate::engine) fn ask(&mut self, id: ContentId, asked: &Asked) -> bool {
+        let parts = self.parts_mut();
+        let new = !parts.asked.contains_key(&id) && Self::make_room(&mut parts.asked, |asked| asked.at, asked.at);
+        if new {
+            parts.asked.insert(id, asked.clone());
+        }
+        new
+    }
+
+    pub(in crate::engine) fn offer(&mut self, id: ContentId, offer: &Offer) -> bool {
+        let parts = self.parts_mut();
+        let new = !parts.offers.contains_key(&id) && Self::make_room(&mut parts.offers, |offer| offer.at, offer.at);
+        if new {
+            parts.offers.insert(id, offer.clone());
+        }
+        new
+    }
+}
+
+impl Parts {
+    pub(in crate::engine) fn add_path(&mut self, of: Fingerprint, path: Path) {
+        let paths = self.paths.entry(of).or_default();
+        if paths.len() < limits::INTRODUCERS && paths.iter().all(|known| known.by != path.by) {
+            paths.push(path);
+        }
+    }
+}
+
+/// Whether something that began at this moment can still be answered.
+pub fn is_open(at: Timestamp, now: Timestamp) -> bool {
+    now < at.plus(limits::INTRODUCTION)
+}
+
+impl State {
+    pub(super) fn apply_to_introductions(&mut self, number: ModSeq, record: &IntroductionRecord) -> bool {
+        match record {
+            IntroductionRecord::IntroductionBegun { begun, queued } => {
+                let known = |contact| self.book.contact(contact).is_some();
+                let done = known(begun.guest) && known(begun.host) && self.introductions.begin(queued.content, begun);
+                done && self.queue_content(queued, ContentKind::IntroductionAsk)
+            }
+            IntroductionRecord::IntroductionAsked { seen, asked, notice } => {
+                if self.duplicates.contains(seen) || !self.introductions.ask(seen.content, asked) {
+                    return false;
+                }
+                self.duplicates.remember(seen);
+                if let Some((folder, message)) = notice {
+                    self.add_message(number, *folder, message);
+                }
+                true
+            }
+            IntroductionRecord::IntroductionGranted { id, path, invitation, queued } => {
+                if !self.introductions.parts().asked.contains_key(id) || !self.book.invite(invitation) {
+                    return false;
+                }
+                let (book, parts) = (&self.book, self.introductions.parts_mut());
+                parts.asked.remove(id);
+                parts.granted.retain(|id, _| book.invitation(*id).is_some());
+                parts.granted.insert(invitation.id, *path);
+                self.queue_content(queued, ContentKind::IntroductionGrant)
+            }
+            IntroductionRecord::IntroductionDeclined { id } => {
+                let parts = self.introductions.parts_mut();
+                let declined = parts.asked.remove(id).is_some() || parts.offers.remove(id).is_some();
+                declined || parts.begun.remove(id).is_some()
+            }
+            IntroductionRecord::IntroductionMade { seen, id, queued } => {
+                let begun = self.introductions.parts().begun.contains_key(id);
+                if self.duplicates.contains(seen) || !begun {
+                    return false;
+                }
+                self.duplicates.remember(seen);
+                self.introductions.parts_mut().begun.remove(id);
+                self.queue_content(queued, ContentKind::Introduction)
+            }
+            IntroductionRecord::IntroductionOffered { seen, offer, notice } => {
+                if self.duplicates.contains(seen) {
+                    return false;
+                }
+                let path = Path { by: offer.by, at: offer.at };
+                match notice {
+                    Some((folder, message)) => {
+                        if !self.introductions.offer(seen.content, offer) {
+                            return false;
+                        }
+                        self.add_message(number, *folder, message);
+                    }
+                    None => self.introductions.parts_mut().add_path(offer.fingerprint, path),
+                }
+                self.duplicates.remember(seen);
+                true
+            }
+            IntroductionRecord::IntroductionTaken { id, at } => {
+                let Some(offer) = self.introductions.parts_mut().offers.remove(id) else { return false };
+                let path = Path { by: offer.by, at: *at };
+                self.introductions.parts_mut().add_path(offer.fingerprint, path);
+                true
+            }
+            IntroductionRecord::IntroductionPolicySet { contact, policy } => {
+                if self.book.contact(*contact).is_none() || self.introductions.policy(*contact) == *policy {
+                    return false;
+                }
+                let policies = &mut self.introductions.parts_mut().policies;
+                match policy {
+                    Policy::Ask => policies.remove(contact),
+                    Policy::Yes | Policy::Never => policies.insert(*contact, *policy),
+                };
+                true
+            }
+            IntroductionRecord::IntroductionsKept { parts } => {
+                self.introductions.keep(parts);
+                true
+            }
+        }
+    }
+
+    /// Takes a content that is no mail into the queue. Nobody gets a report of it.
+    fn queue_content(&mut self, queued: &Submitted, kind: ContentKind) -> bool {
+        if !self.queue.submit(queued) || self.queue.get(queued.id).is_none() {
+            return false;
+        }
+        self.references.add(queued.body);
+        self.introductions.parts_mut().kinds.insert(queued.id, kind);
+        let silent = RecipientOptions { notify: NOBODY, ..RecipientOptions::default() };
+        let recipients = queued.recipients.keys().map(|contact| (*contact, silent.clone())).collect();
+        self.queue.set_options(queued.id, &Options { recipients, ..Options::default() })
+    }
+}
+
+impl Introductions {
+    /// The introductions as records of a checkpoint, each of a bounded size.
+    pub(in crate::engine) fn kept(&self) -> Vec<Parts> {
+        let Parts { begun, asked, offers, granted, paths, policies, kinds } = self.parts();
+        let mut kept = Vec::new();
+        for begun in pieces(begun) {
+            kept.push(Parts { begun, ..Parts::default() });
+        }
+        for asked in pieces(asked) {
+            kept.push(Parts { asked, ..Parts::default() });
+        }
+        for offers in pieces(offers) {
+            kept.push(Parts { offers, ..Parts::default() });
+        }
+        for granted in pieces(granted) {
+            kept.push(Parts { granted, ..Parts::default() });
+        }
+        for paths in pieces(paths) {
+            kept.push(Parts { paths, ..Parts::default() });
+        }
+        for policies in pieces(policies) {
+            kept.push(Parts { policies, ..Parts::default() });
+        }
+        for kinds in pieces(kinds) {
+            kept.push(Parts { kinds, ..Parts::default() });
+        }
+        kept
+    }
+
+    fn keep(&mut self, kept: &Parts) {
+        let Parts { begun, asked, offers, granted, paths, policies, kinds } = kept.clone();
+        let parts = self.parts_mut();
+        parts.begun.extend(begun);
+        parts.asked.extend(asked);
+        parts.offers.extend(offers);
+        parts.granted.extend(granted);
+        parts.paths.extend(paths);
+        parts.policies.extend(policies);
+        parts.kinds.extend(kinds);
+    }
+}
+
+/// No report of any kind.
+const NOBODY: Notify = Notify { success: false, failure: false, delay: false };
+
+/// A map in pieces of a bounded size.
+fn pieces<K: Ord + Copy, V: Clone>(map: &BTreeMap<K, V>) -> Vec<BTreeMap<K, V>> {
+    const PIECE: usize = 200;
+    let entries: Vec<_> = map.iter().map(|(key, value)| (*key, value.clone())).collect();
+    entries.chunks(PIECE).map(|piece| piece.iter().cloned().collect()).collect()
+}

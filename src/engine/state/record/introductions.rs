@@ -1,0 +1,85 @@
+//! Records of introductions (docs/protocol.md, "Introductions").
+
+use crate::base::{ContactId, ContentId, FolderId, Timestamp};
+use crate::engine::encoding::records;
+use crate::engine::state::book::InvitationEntry;
+use crate::engine::state::introductions::{Asked, Begun, Offer, Parts, Path, Policy};
+use crate::engine::state::mailbox::NewMessage;
+use crate::engine::state::queue::Submitted;
+use crate::engine::state::record::ContentKey;
+
+records! {
+    /// What happened to introductions.
+    IntroductionRecord
+    /// The user introduces two contacts to each other: one of them is asked.
+    136 IntroductionBegun {
+        /// The introduction; its name is the signed id of the ask.
+        begun: Box<Begun>,
+        /// The ask, as it waits in the queue.
+        queued: Box<Submitted>,
+    }
+    /// A contact asked whether it may introduce us.
+    137 IntroductionAsked {
+        /// The name of the ask among the duplicates.
+        seen: ContentKey,
+        /// The ask.
+        asked: Asked,
+        /// The message in Requests by which the user decides; `None` where nobody has to.
+        notice: Option<(FolderId, NewMessage)>,
+    }
+    /// The user agreed, or the contact may introduce us without asking.
+    138 IntroductionGranted {
+        /// The ask.
+        id: ContentId,
+        /// The introducer, and when we agreed.
+        path: Path,
+        /// The invitation that the guest gets.
+        invitation: InvitationEntry,
+        /// The grant, as it waits in the queue.
+        queued: Box<Submitted>,
+    }
+    /// The user declined to be introduced, or does not want to know somebody who was introduced, or gave up an introduction of
+    /// their own.
+    139 IntroductionDeclined {
+        /// Our ask, the ask that came, or the introduction that came.
+        id: ContentId,
+    }
+    /// A host agreed, and its grant goes to the guest.
+    140 IntroductionMade {
+        /// The name of the grant among the duplicates.
+        seen: ContentKey,
+        /// Our ask.
+        id: ContentId,
+        /// The introduction, as it waits in the queue.
+        queued: Box<Submitted>,
+    }
+    /// A contact introduced somebody to us.
+    141 IntroductionOffered {
+        /// The name of the introduction among the duplicates.
+        seen: ContentKey,
+        /// The introduction.
+        offer: Box<Offer>,
+        /// The message in Requests by which the user decides; `None` where the host is in the book already: then there is
+        /// one more who introduced it.
+        notice: Option<(FolderId, NewMessage)>,
+    }
+    /// The user accepted an introduction. The next record of the transaction puts the host into the book.
+    142 IntroductionTaken {
+        /// The introduction.
+        id: ContentId,
+        /// When.
+        at: Timestamp,
+    }
+    /// Whether a contact may introduce us.
+    143 IntroductionPolicySet {
+        /// The contact.
+        contact: ContactId,
+        /// Whether it may.
+        policy: Policy,
+    }
+    /// The introductions as they are. Only a checkpoint has this.
+    135 IntroductionsKept {
+        /// All of them, or a part.
+        parts: Box<Parts>,
+    }
+}

@@ -1,0 +1,88 @@
+//! Records of introductions.
+
+use std::collections::BTreeMap;
+
+use super::{id, invitation, message, seen, submitted, time};
+use crate::base::ids::Fingerprint;
+use crate::base::rng::Rng;
+use crate::base::{BodyId, ContactId, ContentId, FolderId, InvitationId, QueueId};
+use crate::engine::state::introductions::{Asked, Begun, Offer, Parts, Path, Policy};
+use crate::engine::state::record::{IntroductionRecord, Record};
+use crate::mail::ContentKind;
+
+fn content(rng: &mut dyn Rng) -> ContentId {
+    ContentId::from_bytes(id(rng))
+}
+
+fn who(rng: &mut dyn Rng) -> ContactId {
+    ContactId::from_bytes(id(rng))
+}
+
+fn fingerprint(rng: &mut dyn Rng) -> Fingerprint {
+    Fingerprint::from_bytes([rng.below(4) as u8; 32])
+}
+
+fn begun(rng: &mut dyn Rng) -> Begun {
+    Begun { guest: who(rng), host: who(rng), text: "Grüße".to_owned(), at: time(rng) }
+}
+
+fn notice(rng: &mut dyn Rng) -> Option<BodyId> {
+    (rng.below(4) > 0).then(|| BodyId::from_bytes(id(rng)))
+}
+
+fn asked(rng: &mut dyn Rng) -> Asked {
+    Asked { by: who(rng), at: time(rng), notice: notice(rng) }
+}
+
+fn offer(rng: &mut dyn Rng) -> Offer {
+    let (by, at, fingerprint, notice) = (who(rng), time(rng), fingerprint(rng), notice(rng));
+    Offer { by, at, invitation: "rune:x".to_owned(), fingerprint, notice }
+}
+
+fn path(rng: &mut dyn Rng) -> Path {
+    Path { by: who(rng), at: time(rng) }
+}
+
+fn policy(rng: &mut dyn Rng) -> Policy {
+    [Policy::Yes, Policy::Ask, Policy::Never][rng.below(3) as usize]
+}
+
+/// A change of introductions: kinds from 0 to 7.
+pub(super) fn change(kind: u64, rng: &mut dyn Rng) -> Record {
+    let message = |rng: &mut dyn Rng| (rng.below(4) > 0).then(|| (FolderId::from_bytes(id(rng)), message(rng)));
+    Record::Introductions(match kind {
+        0 => IntroductionRecord::IntroductionBegun { begun: Box::new(begun(rng)), queued: Box::new(submitted(rng)) },
+        1 => IntroductionRecord::IntroductionAsked { seen: seen(rng), asked: asked(rng), notice: message(rng) },
+        2 => IntroductionRecord::IntroductionGranted {
+            id: content(rng),
+            path: path(rng),
+            invitation: invitation(rng),
+            queued: Box::new(submitted(rng)),
+        },
+        3 => IntroductionRecord::IntroductionDeclined { id: content(rng) },
+        4 => {
+            IntroductionRecord::IntroductionMade { seen: seen(rng), id: content(rng), queued: Box::new(submitted(rng)) }
+        }
+        5 => IntroductionRecord::IntroductionOffered {
+            seen: seen(rng),
+            offer: Box::new(offer(rng)),
+            notice: message(rng),
+        },
+        6 => IntroductionRecord::IntroductionTaken { id: content(rng), at: time(rng) },
+        _ => IntroductionRecord::IntroductionPolicySet { contact: who(rng), policy: policy(rng) },
+    })
+}
+
+/// A part of a checkpoint.
+pub(super) fn kept(rng: &mut dyn Rng) -> Record {
+    let parts = Parts {
+        begun: BTreeMap::from([(content(rng), begun(rng))]),
+        asked: BTreeMap::from([(content(rng), asked(rng))]),
+        offers: BTreeMap::from([(content(rng), offer(rng))]),
+        granted: BTreeMap::from([(InvitationId::from_bytes(id(rng)), path(rng))]),
+        paths: BTreeMap::from([(fingerprint(rng), vec![path(rng)])]),
+        policies: BTreeMap::from([(who(rng), Policy::Never)]),
+        kinds: BTreeMap::from([(QueueId::from_bytes(id(rng)), ContentKind::IntroductionAsk)]),
+    };
+    Record::Introductions(IntroductionRecord::IntroductionsKept { parts: Box::new(parts) })
+}

@@ -1,0 +1,146 @@
+//! Introductions: a contact makes two of its contacts known to each other (docs/protocol.md, "Introductions").
+//!
+//! The introducer asks one of the two, the *host*; the host grants the other, the *guest*, an invitation that works once;
+//! the introducer hands the grant on, with the host's signature over it. Each step is the payload of a content, as JSON.
+//! Unknown members are ignored.
+
+use std::fmt::{self, Write as _};
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::limits::INTRODUCTION_TEXT_BYTES;
+use crate::base::{ContentId, Timestamp};
+
+use super::dsn::{PLAIN, head};
+use super::{Address, Binding, Invitation};
+
+/// The payload of an `introduction-ask/1` content: may I introduce you?
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ask {
+    /// What the introducer says of it, as a person wrote it; up to [`INTRODUCTION_TEXT_BYTES`].
+    #[serde(default)]
+    pub text: String,
+}
+
+/// The payload of an `introduction-grant/1` content: the host agrees.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// The signed id of the ask.
+    #[serde(with = "super::text")]
+    pub ask: ContentId,
+    /// An invitation of the host, with a secret (`rune:…`).
+    pub invitation: String,
+    /// The host's certificate (OpenPGP, binary, base64 in the JSON).
+    #[serde(with = "super::base64_bytes")]
+    pub certificate: Vec<u8>,
+    /// Binds the onion of the invitation to the certificate.
+    pub binding: Binding,
+}
+
+/// The payload of an `introduction/1` content: the guest may use this grant.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Introduction {
+    /// What the introducer says of it, as a person wrote it; up to [`INTRODUCTION_TEXT_BYTES`].
+    #[serde(default)]
+    pub text: String,
+    /// The host's content of kind `introduction-grant/1`, as it was signed (base64 in the JSON).
+    #[serde(with = "super::base64_bytes")]
+    pub grant: Vec<u8>,
+    /// The host's signature over it, which names the introducer as its recipient (an OpenPGP packet, base64).
+    #[serde(with = "super::base64_bytes")]
+    pub signature: Vec<u8>,
+}
+
+impl fmt::Debug for Ask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ask").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Grant").field("ask", &self.ask).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Introduction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Introduction").finish_non_exhaustive()
+    }
+}
+
+/// Whether a text may go with an introduction: within its bound, and without control characters but line ends and tabs.
+pub fn is_fit(text: &str) -> bool {
+    text.len() <= INTRODUCTION_TEXT_BYTES && !text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
+}
+
+/// A message in Requests: a contact asks whether it may introduce us to somebody.
+pub fn ask_notice(own: &Address, introducer: (&str, &Address), text: &str, id: ContentId, now: Timestamp) -> Vec<u8> {
+    let (petname, address) = introducer;
+    let mut message = head(&format!("<{address}>"), own, "May I introduce you to somebody?", id, now);
+    let _ = write!(
+        message,
+        "Auto-Submitted: auto-generated\r\n{PLAIN}\r\n\
+         This notice was written by your own node. Your contact {petname} would like to introduce you to somebody.\r\n"
+    );
+    words(&mut message, petname, text);
+    let _ = write!(
+        message,
+        "To agree, move or copy this message to INBOX, or run\r\n\
+         runepeer request accept {id}\r\n\
+         Then {petname} gets an invitation of yours that works once, within 14 days, and hands it on: whoever uses it learns your\r\n\
+         address and becomes your contact. Nothing proves that it is the person whom {petname} means.\r\n\
+         To decline, move it to Junk or Trash, or do nothing: {petname} is told nothing then.\r\n"
+    );
+    message.into_bytes()
+}
+
+/// A message in Requests: a contact introduces somebody to us.
+pub fn offer_notice(
+    own: &Address,
+    introducer: (&str, &Address),
+    host: &Invitation,
+    text: &str,
+    id: ContentId,
+    now: Timestamp,
+) -> Vec<u8> {
+    let (petname, address) = introducer;
+    let name = host.address.local();
+    let mut message = head(&format!("<{address}>"), own, &format!("I introduce you to {name}"), id, now);
+    let _ = write!(
+        message,
+        "Auto-Submitted: auto-generated\r\n{PLAIN}\r\n\
+         This notice was written by your own node. Your contact {petname} introduces somebody to you, who has agreed:\r\n\r\n\
+         address:     {}\r\n\
+         fingerprint: {}\r\n",
+        host.address, host.fingerprint
+    );
+    words(&mut message, petname, text);
+    let _ = write!(
+        message,
+        "To become their contact, move or copy this message to INBOX, or run\r\n\
+         runepeer request accept {id}\r\n\
+         They learn your address then. That it is the person whom you expect is the word of {petname} alone.\r\n\
+         To decline, move it to Junk or Trash, or do nothing: nobody is told of it.\r\n"
+    );
+    message.into_bytes()
+}
+
+/// What the introducer says, marked line by line, so that nobody takes it for words of the node.
+fn words(message: &mut String, petname: &str, text: &str) {
+    if text.trim().is_empty() {
+        message.push_str("\r\n");
+        return;
+    }
+    let _ = write!(message, "\r\n{petname} writes:\r\n");
+    for line in text.split(['\n', '\r']).filter(|line| !line.trim().is_empty()) {
+        let line: Vec<char> = line.chars().collect();
+        for piece in line.chunks(LINE_CHARACTERS) {
+            let _ = write!(message, "> {}\r\n", piece.iter().collect::<String>());
+        }
+    }
+    message.push_str("\r\n");
+}
+
+/// Characters of a line that is quoted: at most four bytes each, within the 998 of RFC 5322.
+const LINE_CHARACTERS: usize = 200;
