@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 mod contact;
+mod request;
 
 pub(super) use contact::Contact;
+pub(super) use request::Request;
 
 /// Serverless electronic mail.
 #[derive(Debug, Parser)]
@@ -81,6 +83,9 @@ pub(super) enum Verb {
         #[arg(default_value = "INBOX")]
         folder: String,
     },
+    /// People and introductions that wait for your decision
+    #[command(subcommand)]
+    Request(Request),
     /// What waits to be sent
     #[command(subcommand)]
     Queue(Queue),

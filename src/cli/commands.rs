@@ -6,7 +6,7 @@ use super::args::{Config, Verb};
 use super::show::show;
 use super::{
     Context, backup, bridge, carrier, contact, doctor, down, identity, invite, mail, message, passphrase, queue,
-    repair, status,
+    repair, request, status,
 };
 use crate::control::Failure;
 
@@ -23,6 +23,7 @@ pub(super) fn run(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Send(send) => message::send(context, &send),
         Verb::Ls { folder } => message::ls(context, folder),
         Verb::Read { uid, folder } => message::read(context, folder, uid),
+        Verb::Request(verb) => request::run(context, verb),
         Verb::Queue(verb) => queue::run(context, verb),
         Verb::Carrier(verb) => carrier::run(context, verb),
         Verb::Bridge(verb) => bridge::run(context, verb),

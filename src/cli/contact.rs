@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use super::Context;
 use super::args::Contact;
 use super::paste::given_or_pasted;
-use super::show::{confirm, show};
+use super::show::{confirm, done, show};
 use crate::control::reply::{self, ContactStatus, ReceiptsGiven};
 use crate::control::{Command, ContactChange, Failure};
 
@@ -34,10 +34,16 @@ pub(super) fn run(context: &Context, verb: Contact) -> Result<(), Failure> {
         Contact::Graph => return graph::run(context),
         Contact::Export { who, vcard } => return export::run(context, who, vcard),
         Contact::Verify { who } => return verify::run(context, who),
+        Contact::Introduce { guest, host, text } => {
+            let asked = format!("{host} is asked. If they agree, {guest} is; nobody is told of a no.");
+            context.ask::<reply::Done>(Command::ContactIntroduce { guest, host, text })?;
+            done(context, &asked);
+            return Ok(());
+        }
         Contact::Show { who } => Command::ContactShow { who },
-        Contact::Set { who, receipts, carry, via } => {
+        Contact::Set { who, receipts, carry, via, introductions } => {
             let carry = carry.map(|carry| carry == "on");
-            Command::ContactSet(ContactChange { who, receipts, carry, via })
+            Command::ContactSet(ContactChange { who, receipts, carry, via, introductions })
         }
     };
     let contact: reply::Contact = context.ask(command)?;
@@ -77,6 +83,11 @@ fn described(contact: &reply::Contact) -> String {
     if !contact.receipts.expected {
         words.push_str("  they return no receipts\n");
     }
+    words.push_str(match contact.introductions.as_str() {
+        "yes" => "  they may introduce you to others without asking you\n",
+        "never" => "  they cannot introduce you to others\n",
+        _ => "",
+    });
     let waiting = contact.carry.waiting;
     if contact.carry.allowed || waiting > 0 {
         let _ = writeln!(

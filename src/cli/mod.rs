@@ -25,6 +25,7 @@ mod prompt;
 mod qr;
 mod queue;
 mod repair;
+mod request;
 mod show;
 mod signals;
 mod status;

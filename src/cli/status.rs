@@ -52,6 +52,16 @@ pub(super) fn standing(status: &Status) -> String {
                 }
             );
         }
+        if identity.introductions > 0 {
+            let waiting = match identity.introductions {
+                1 => "an introduction waits".to_owned(),
+                many => format!("{many} introductions wait"),
+            };
+            let _ = writeln!(
+                words,
+                "  {waiting} in the folder Requests: runepeer request list shows which, and runepeer request accept ID accepts"
+            );
+        }
     }
     words += &status.carrier.as_ref().map(carrier::standing).unwrap_or_default();
     if let Some(disk) = status.disk.filter(|disk| disk.low) {

@@ -94,6 +94,25 @@ pub enum Command {
         /// The new petname.
         petname: String,
     },
+    /// Ask a contact whether it may be introduced to another.
+    ContactIntroduce {
+        /// Who gets to know somebody: petname or address.
+        guest: String,
+        /// Who is asked: petname or address.
+        host: String,
+        /// What the user says of it, to both.
+        #[serde(default)]
+        text: String,
+    },
+    /// People and introductions that wait for a decision.
+    RequestList,
+    /// Accept or reject one of them.
+    RequestDecide {
+        /// Petname or address of a person, or the id of an introduction.
+        what: String,
+        /// Whether it is accepted.
+        accept: bool,
+    },
     /// Accept a sender who waits in Requests.
     ContactAccept {
         /// Petname or address.
@@ -270,6 +289,9 @@ pub struct ContactChange {
     /// The contact through whom mail for it is forwarded: petname or address, or `none`.
     #[serde(default)]
     pub via: Option<String>,
+    /// Whether it may introduce us to others: `yes`, `ask` or `never`.
+    #[serde(default)]
+    pub introductions: Option<String>,
 }
 
 /// The parts of a message that `send` composes.

@@ -19,6 +19,7 @@ pub(super) mod compose;
 mod contacts;
 mod identities;
 mod queue;
+mod requests;
 
 use self::backup::Leases;
 use super::gateways::Listening;
@@ -120,6 +121,13 @@ impl Commands {
             Command::ContactVerify { who, same } => {
                 write(&contacts::verify(&*self.account(identity)?, &who, same).await?)
             }
+            Command::ContactIntroduce { guest, host, text } => {
+                write(&requests::introduce(&*self.account(identity)?, &guest, &host, text).await?)
+            }
+            Command::RequestList => write(&requests::list(&*self.account(identity)?)),
+            Command::RequestDecide { what, accept } => {
+                write(&requests::decide(&*self.account(identity)?, &what, accept).await?)
+            }
             Command::ContactAccept { who } => self.part(identity, &who, Request::Accept).await,
             Command::ContactBlock { who } => self.part(identity, &who, Request::Block).await,
             Command::ContactUnblock { who } => self.part(identity, &who, Request::Unblock).await,
@@ -196,6 +204,7 @@ impl Commands {
             checked_at: account.presence.borrow().checked.map(|checked| checked.rfc3339()),
             contacts: account.snapshot.borrow().book.contacts().count(),
             requests: account.snapshot.borrow().book.requests(),
+            introductions: account.snapshot.borrow().introductions.pending(now()),
         });
         let snapshots = || accounts.iter().map(|account| account.snapshot.borrow().clone());
         let network = self.runtime.network.status();

@@ -43,6 +43,19 @@ pub(in crate::cli) enum Contact {
         /// A contact whose node carries your mail to them when theirs does not answer, or none. They have to allow it at theirs (contact set YOU --carry on). That node then sees that you write to them, when and how much
         #[arg(long, value_name = "WHO|none", group = "change")]
         via: Option<String>,
+        /// Whether they may introduce you to others: without asking you, asking each time, or never. They are not told which
+        #[arg(long, value_name = "yes|ask|never", value_parser = ["yes", "ask", "never"], group = "change")]
+        introductions: Option<String>,
+    },
+    /// Make two of your contacts known to each other. The second is asked first, then the first; neither learns of the other before they agree
+    Introduce {
+        /// Petname or address of the one who gets to know somebody
+        guest: String,
+        /// Petname or address of the one who is asked first
+        host: String,
+        /// What you say of it, to both
+        #[arg(long, default_value = "", hide_default_value = true)]
+        text: String,
     },
     /// Call a contact otherwise. Mail that is here already keeps the name that it shows, and an answer to it can take that name along
     Rename {

@@ -29,6 +29,7 @@ fn well() -> Status {
         clock_problem: None,
         identities: vec![IdentityStatus {
             requests: 0,
+            introductions: 0,
             name: "alice".to_owned(),
             address: "alice@x.onion".to_owned(),
             reachable: true,

@@ -30,6 +30,8 @@ pub struct Contact {
     pub carry: Carry,
     /// The contact through whom mail for it is forwarded.
     pub via: Option<String>,
+    /// Whether it may introduce the user to others: `yes`, `ask` or `never`.
+    pub introductions: String,
     /// How many of its boxes are known.
     pub boxes: usize,
     /// The onions of the carriers at which these boxes are.

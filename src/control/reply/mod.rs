@@ -13,6 +13,7 @@ mod identity;
 mod invite;
 mod mail;
 mod queue;
+mod requests;
 mod status;
 
 pub use backup::{BackupFiles, LastBackup};
@@ -28,6 +29,7 @@ pub use identity::{Identities, Identity, Listen};
 pub use invite::{Invitation, OpenInvitation, OpenInvitations};
 pub use mail::{MailServer, MailSettings, NewPassword, Password, Passwords};
 pub use queue::{Copy, Queue, QueueId, QueuedMessage, QueuedRecipient, RecipientState, TRY_LATER};
+pub use requests::{RequestKind, Requests, WaitingRequest};
 pub use status::{Disk, IdentityStatus, Listeners, Network, Status};
 
 use serde::de::DeserializeOwned;

@@ -57,6 +57,8 @@ pub struct IdentityStatus {
     /// How many people wrote without an invitation, and wait in the folder Requests.
     #[serde(default)]
     pub requests: usize,
+    /// How many introductions wait for a decision of the user.
+    pub introductions: usize,
 }
 
 /// Where mail programs connect.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::base::{ContactId, Timestamp};
 use crate::control::reply::{self, Meeting, Met, ReceiptsGiven};
 use crate::control::{Code, ContactChange, Failure};
-use crate::daemon::commands::{unexpected, unless_taken};
+use crate::daemon::commands::{requests as waiting, unexpected, unless_taken};
 use crate::daemon::hosts::account::LocalAccount;
 use crate::engine::state::book::{Contact, ContactStatus, HowMet};
 use crate::engine::state::boxes::ReceiptPolicy;
@@ -20,6 +20,9 @@ fn describe(snapshot: &Snapshot, contact: &Contact) -> reply::Contact {
         ContactStatus::Request => reply::ContactStatus::Request,
         ContactStatus::Blocked => reply::ContactStatus::Blocked,
     };
+    let name = |by| snapshot.book.contact(by).map_or("somebody", |contact| contact.petname.as_str());
+    let paths = snapshot.introductions.paths(&contact.fingerprint).iter();
+    let introduced = paths.map(|path| format!("{}: {} introduced you to each other", path.at.rfc3339(), name(path.by)));
     let provenance = contact
         .provenance
         .iter()
@@ -31,6 +34,7 @@ fn describe(snapshot: &Snapshot, contact: &Contact) -> reply::Contact {
             };
             format!("{}: {how}", step.at.rfc3339())
         })
+        .chain(introduced)
         .collect();
     let boxes = snapshot.boxes.of(contact.id).into_iter().flat_map(|of| of.iter());
     let carriers: Vec<String> = boxes.map(|named| named.onion.to_string()).collect();
@@ -52,6 +56,7 @@ fn describe(snapshot: &Snapshot, contact: &Contact) -> reply::Contact {
         receipts: reply::Receipts { given, expected: snapshot.boxes.expects_receipts(contact.id) },
         carry: reply::Carry { allowed: snapshot.forwarding.allows(contact.id), waiting },
         via: via.map(|friend| friend.petname.clone()),
+        introductions: waiting::word(snapshot.introductions.policy(contact.id)).to_owned(),
         boxes: carriers.len(),
         carriers,
         last_seen_at: sighting.last.map(Timestamp::rfc3339),
@@ -113,7 +118,7 @@ pub(in crate::daemon) fn list(account: &LocalAccount) -> reply::Contacts {
 /// Makes the changes one after the other. With an unknown word or name none of them is made; a change that the engine
 /// refuses stops those after it.
 pub(in crate::daemon) async fn set(account: &LocalAccount, change: ContactChange) -> Result<reply::Contact, Failure> {
-    let ContactChange { who, receipts, carry, via } = change;
+    let ContactChange { who, receipts, carry, via, introductions } = change;
     let snapshot = account.snapshot.borrow().clone();
     let contact = find(&snapshot, &who)?.id;
     let mut requests = Vec::new();
@@ -133,8 +138,11 @@ pub(in crate::daemon) async fn set(account: &LocalAccount, change: ContactChange
         let friend = if friend == "none" { None } else { Some(find(&snapshot, &friend)?.id) };
         requests.push(Request::ChooseCarrier { contact, friend });
     }
+    if let Some(word) = introductions {
+        requests.push(Request::SetIntroductions(contact, waiting::policy(&word)?));
+    }
     if requests.is_empty() {
-        return Err(Failure::new(Code::Usage, "say what is to change: --receipts, --carry or --via"));
+        return Err(Failure::new(Code::Usage, "say what is to change: --receipts, --carry, --via or --introductions"));
     }
     for request in requests {
         account.ask(request).await?;

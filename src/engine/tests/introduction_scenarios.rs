@@ -90,7 +90,7 @@ fn who_declines_or_does_not_answer_is_not_introduced_and_the_introducer_learns_n
         assert!(world.texts(BOB, FolderRole::Inbox).is_empty());
         world.check();
     }
-    // Who answers after 14 days is told that it is too late, and the message stays where it is.
+    // An answer after 14 days is none.
     let mut world = apart();
     introduce(&mut world).unwrap();
     world.pass(15 * DAY);
@@ -165,7 +165,7 @@ fn forged(change: impl Fn(&mut Introduction, &World)) -> World {
     let mut introduction: Introduction = serde_json::from_slice(&world.nodes[BOB].bodies[&queued.body]).unwrap();
     change(&mut introduction, &world);
     let body = serde_json::to_vec(&introduction).unwrap();
-    world.nodes[BOB].bodies.insert(queued.body, body);
+    world.nodes[BOB].bodies.insert(queued.body, body.into());
     world.nodes[ALICE].online = true;
     world.pass(2 * 60 * MINUTE);
     world

@@ -1,0 +1,101 @@
+//! Introductions between nodes of the real binary, decided by a mail program and from the command line.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::string_slice)]
+
+mod support;
+
+use std::time::Duration;
+
+use serde_json::Value;
+use support::mail::{Imap, Login};
+use support::node::Node;
+use support::{temp_dir, wait_for};
+
+fn requests(node: &Node) -> Vec<Value> {
+    node.json(&["request", "list"])["requests"].as_array().unwrap().clone()
+}
+
+fn waits(node: &Node, kind: &str) -> Value {
+    wait_for("a request", Duration::from_secs(30), || requests(node).into_iter().find(|it| it["kind"] == kind))
+}
+
+fn knows(node: &Node, petname: &str) -> Option<Value> {
+    let contact = node.try_json(&["contact", "show", petname])?;
+    (contact["status"] == "confirmed").then_some(contact)
+}
+
+#[test]
+fn a_contact_introduces_two_others_who_agree_in_a_mail_program_and_from_the_command_line() {
+    let peers = temp_dir();
+    let [mut alice, mut bob, mut carol] = ["alice", "bob", "carol"].map(|name| Node::loopback(name, peers.path()));
+    for node in [&mut alice, &mut bob, &mut carol] {
+        node.start();
+    }
+    bob.befriend(&alice);
+    bob.befriend(&carol);
+    let strangers = |node: &Node, who: &str| node.try_json(&["contact", "show", who]).is_none();
+
+    let asked = bob.run(&["contact", "introduce", "alice", "carol", "--text", "We met in Wien."]);
+    assert!(asked.status.success() && String::from_utf8_lossy(&asked.stderr).contains("carol is asked"), "{asked:?}");
+    let again = bob.run(&["contact", "introduce", "alice", "carol"]);
+    assert!(String::from_utf8_lossy(&again.stderr).contains("they were asked already"), "{again:?}");
+
+    let ask = waits(&carol, "ask");
+    assert!(ask["from"] == "bob" && ask["address"] == Value::Null, "{ask}");
+    assert_eq!(carol.json(&["status"])["identities"][0]["introductions"], 1);
+    let id = ask["id"].as_str().unwrap();
+    let accepted = carol.run(&["request", "accept", &id[..8]]);
+    assert!(accepted.status.success(), "{accepted:?}");
+    assert!(requests(&carol).is_empty());
+
+    let offer = waits(&alice, "introduction");
+    assert!(offer["from"] == "bob" && offer["address"].as_str().unwrap().starts_with("carol@"), "{offer}");
+    assert!(strangers(&alice, "carol") && strangers(&carol, "alice"));
+    // A mail program moves the message to INBOX.
+    let mut program = Imap::open(alice.port("imap"), &Login::new(&alice, "laptop")).unwrap();
+    program.run("SELECT Requests").unwrap();
+    let text = program.run("FETCH 1 BODY.PEEK[TEXT]").unwrap();
+    assert!(String::from_utf8_lossy(&text).contains("> We met in Wien."));
+    program.run("MOVE 1 INBOX").unwrap();
+    for (node, other) in [(&alice, "carol"), (&carol, "alice")] {
+        let contact = wait_for("a contact", Duration::from_secs(30), || knows(node, other));
+        let history = contact["provenance"].to_string();
+        assert!(history.contains("bob introduced you to each other"), "{history}");
+    }
+    let sent = alice.feed(&["send", "carol", "--subject", "hello"], b"It is a pleasure.\n");
+    assert!(sent.status.success(), "{sent:?}");
+    wait_for("mail", Duration::from_secs(30), || {
+        let inbox = carol.json(&["ls"]);
+        inbox["messages"].as_array().unwrap().iter().any(|message| message["subject"] == "hello").then_some(())
+    });
+}
+
+#[test]
+fn who_rejects_an_introduction_or_never_wants_one_is_not_introduced() {
+    let peers = temp_dir();
+    let [mut alice, mut bob, mut carol] = ["alice", "bob", "carol"].map(|name| Node::loopback(name, peers.path()));
+    for node in [&mut alice, &mut bob, &mut carol] {
+        node.start();
+    }
+    bob.befriend(&alice);
+    bob.befriend(&carol);
+    let introduce = |guest: &str, host: &str| assert!(bob.run(&["contact", "introduce", guest, host]).status.success());
+    introduce("alice", "carol");
+    let id = waits(&carol, "ask")["id"].as_str().unwrap().to_owned();
+    assert!(carol.run(&["request", "reject", &id]).status.success());
+    assert!(requests(&carol).is_empty());
+    let gone = carol.run(&["request", "accept", &id]);
+    assert!(!gone.status.success() && String::from_utf8_lossy(&gone.stderr).contains("request list"), "{gone:?}");
+
+    alice.json(&["contact", "set", "bob", "--introductions", "never"]);
+    assert_eq!(alice.json(&["contact", "show", "bob"])["introductions"], "never");
+    introduce("carol", "alice");
+    // What is sent later than the ask is there, and the ask is not.
+    assert!(bob.feed(&["send", "alice", "--subject", "later"], b"x\n").status.success());
+    wait_for("mail", Duration::from_secs(30), || {
+        let inbox = alice.json(&["ls"]);
+        inbox["messages"].as_array().unwrap().iter().any(|message| message["subject"] == "later").then_some(())
+    });
+    assert!(requests(&alice).is_empty() && requests(&carol).is_empty());
+    assert!(bob.json(&["queue", "list"])["queue"].as_array().unwrap().is_empty());
+}
