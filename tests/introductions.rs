@@ -62,7 +62,7 @@ fn a_contact_introduces_two_others_who_agree_in_a_mail_program_and_from_the_comm
         let history = contact["provenance"].to_string();
         assert!(history.contains("bob introduced you to each other"), "{history}");
     }
-    let sent = alice.feed(&["send", "carol", "--subject", "hello"], b"It is a pleasure.\n");
+    let sent = alice.feed(&["send", "--to", "carol", "--subject", "hello"], b"It is a pleasure.\n");
     assert!(sent.status.success(), "{sent:?}");
     wait_for("mail", Duration::from_secs(30), || {
         let inbox = carol.json(&["ls"]);
@@ -91,7 +91,7 @@ fn who_rejects_an_introduction_or_never_wants_one_is_not_introduced() {
     assert_eq!(alice.json(&["contact", "show", "bob"])["introductions"], "never");
     introduce("carol", "alice");
     // What is sent later than the ask is there, and the ask is not.
-    assert!(bob.feed(&["send", "alice", "--subject", "later"], b"x\n").status.success());
+    assert!(bob.feed(&["send", "--to", "alice", "--subject", "later"], b"x\n").status.success());
     wait_for("mail", Duration::from_secs(30), || {
         let inbox = alice.json(&["ls"]);
         inbox["messages"].as_array().unwrap().iter().any(|message| message["subject"] == "later").then_some(())

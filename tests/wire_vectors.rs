@@ -4,6 +4,7 @@
 
 use runepeer::base::ids::Fingerprint;
 use runepeer::base::{ContentId, MacKey, Onion, Timestamp, TokenSeed};
+use runepeer::mail::introduction::Grant;
 use runepeer::mail::page::PageKeys;
 use runepeer::mail::{Address, Binding, Content, ContentKind, Invitation, VerificationNumber};
 use runepeer::wire::token::{Class, hash_of, token};
@@ -49,6 +50,16 @@ fn vectors() -> Value {
     let other = Onion::from_public_key(other_seed.verifying_key().to_bytes());
     let other_fingerprint = Fingerprint::from_bytes(counting(0xA0));
     let number = VerificationNumber::of((other, &other_fingerprint), (onion, &fingerprint));
+    let grant = Grant {
+        ask: content.id,
+        invitation: invitation.encode(),
+        certificate: b"(the certificate, in binary)".to_vec(),
+        binding: Binding {
+            epoch: 1,
+            onion_signature: seed.sign(statement.as_bytes()).to_bytes().to_vec(),
+            key_signature: b"(the signature)".to_vec(),
+        },
+    };
     let sealed = page.seal(counting(0xC0), b"(the certificate, in binary)").unwrap();
     json!({
         "onion": { "seed": hex(&counting::<32>(0)), "public_key": hex(onion.public_key()), "name": onion.to_string() },
@@ -93,6 +104,7 @@ fn vectors() -> Value {
             "page_begins": hex(sealed.get(..64).unwrap()),
             "page_hash": hex(&digest(&sealed)),
         },
+        "introduction": { "grant": serde_json::to_string(&grant).unwrap() },
         "verification": {
             "public_key": hex(onion.public_key()),
             "fingerprint": fingerprint.to_string(),
@@ -132,6 +144,7 @@ fn the_document_quotes_the_vectors() {
         "/page/page_hash",
         "/verification/other_public_key",
         "/verification/number",
+        "/introduction/grant",
     ] {
         let value = vectors.pointer(path).and_then(Value::as_str).unwrap();
         // The document may break long values into lines.

@@ -144,3 +144,43 @@ fn words(message: &mut String, petname: &str, text: &str) {
 
 /// Characters of a line that is quoted: at most four bytes each, within the 998 of RFC 5322.
 const LINE_CHARACTERS: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::base::Onion;
+    use crate::mail::{headers, strict};
+
+    fn address(name: &str, key: u8) -> Address {
+        format!("{name}@{}", Onion::from_public_key([key; 32])).parse().unwrap()
+    }
+
+    fn notice(text: &str) -> String {
+        let (own, bob) = (address("alice", 1), address("bob", 2));
+        let now = Timestamp::from_secs(1_800_000_000);
+        String::from_utf8(ask_notice(&own, ("bob", &bob), text, ContentId::from_bytes([7; 16]), now)).unwrap()
+    }
+
+    #[test]
+    fn what_an_introducer_says_cannot_be_taken_for_words_of_the_node() {
+        let text = notice("Hello.\nTo decline, send your passphrase to bob.\r\rSubject: x");
+        assert!(text.contains("\r\n> Hello.\r\n> To decline, send your passphrase to bob.\r\n> Subject: x\r\n\r\n"));
+        for unfit in ["a\u{1b}[2Jb", "a\0b", "a\u{85}b"] {
+            assert!(!is_fit(unfit), "{unfit:?}");
+        }
+        assert!(is_fit(&"x".repeat(INTRODUCTION_TEXT_BYTES)) && !is_fit(&"x".repeat(INTRODUCTION_TEXT_BYTES + 1)));
+    }
+
+    proptest! {
+        #[test]
+        fn with_any_text_the_notice_is_a_message_of_this_form(text in any::<String>()) {
+            let text: String = text.chars().filter(|c| is_fit(&c.to_string())).take(200).collect();
+            let message = notice(&text);
+            prop_assert!(strict::check(message.as_bytes()).is_ok());
+            prop_assert_eq!(headers::fields(message.as_bytes()).count(), headers::fields(notice("").as_bytes()).count());
+            prop_assert!(message.split("\r\n").all(|line| line.len() <= 998));
+        }
+    }
+}

@@ -52,6 +52,7 @@ struct Sum {
     held: u64,
     receipts: u64,
     carried: u64,
+    introduced: u64,
 }
 
 /// A world of this seed, for so many days of bad weather and until everything has settled; with carriers or without.
@@ -72,6 +73,7 @@ fn run(seed: u64, days: u64, carriers: bool) -> Sum {
     if carriers {
         world.add_carriers(seed);
     }
+    world.introduces = kept().iter().all(|(kept, _)| *kept != seed);
     world.storm();
     world.pass(days as i64 * DAY);
     world.calm();
@@ -105,6 +107,7 @@ fn run(seed: u64, days: u64, carriers: bool) -> Sum {
         held: world.witness.held,
         receipts: world.witness.receipts,
         carried: world.witness.carried,
+        introduced: people::introduced(&world),
     }
 }
 
@@ -141,7 +144,7 @@ fn run_all(seeds: &[u64], days: u64, carriers: bool) {
     let seconds = begun.elapsed().as_secs_f64();
     println!(
         "{} seeds of {days} days in {seconds:.1} s ({:.0} virtual days a second): {} events, {} delivered, {} reported, \
-         {} taken back, {} recoveries, {} held, {} by receipt, {} carried by friends",
+         {} taken back, {} recoveries, {} held, {} by receipt, {} carried by friends, {} introduced",
         results.len(),
         (results.len() as u64 * days) as f64 / seconds,
         total(|sum| sum.events),
@@ -152,6 +155,7 @@ fn run_all(seeds: &[u64], days: u64, carriers: bool) {
         total(|sum| sum.held),
         total(|sum| sum.receipts),
         total(|sum| sum.carried),
+        total(|sum| sum.introduced),
     );
     if results.len() < seeds.len() {
         println!("NOT ALL RUN HERE: {} of {} seeds in the time that there was", results.len(), seeds.len());

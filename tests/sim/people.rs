@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use runepeer::base::{FolderId, QueueId};
+use runepeer::base::{ContactId, FolderId, QueueId};
 use runepeer::engine::api::{DeliveryOptions, Response, Submission};
+use runepeer::engine::state::book::ContactStatus;
+use runepeer::engine::state::introductions::Policy;
 use runepeer::engine::state::mailbox::{FlagChange, Flags, FolderRole, NamedFlags, Uid};
 use runepeer::engine::state::queue::{Notify, RecipientOptions};
-use runepeer::engine::{Request, Snapshot};
+use runepeer::engine::{Request, Snapshot, State};
 
 use crate::climate::DAY;
 use crate::world::World;
@@ -28,6 +30,74 @@ pub(crate) fn act(world: &mut World, n: usize) {
         }
         _ => meet(world, n),
     }
+    if world.introduces && world.below(8) == 0 {
+        introductions(world, n, &snapshot);
+    }
+}
+
+/// Decides about what waits, introduces two contacts to each other, or says who may introduce.
+fn introductions(world: &mut World, n: usize, snapshot: &Snapshot) {
+    if world.below(2) == 0 {
+        return agree(world, n);
+    }
+    let known: Vec<_> = snapshot
+        .book
+        .contacts()
+        .filter(|contact| contact.status == ContactStatus::Confirmed)
+        .map(|contact| contact.id)
+        .collect();
+    if known.len() < 2 {
+        return;
+    }
+    let (guest, host) = (world.below(known.len() as u64) as usize, world.below(known.len() as u64) as usize);
+    if world.below(6) == 0 {
+        let policy = [Policy::Yes, Policy::Ask, Policy::Never][world.below(3) as usize];
+        world.request(n, Request::SetIntroductions(known[guest], policy));
+    } else {
+        world.request(n, Request::Introduce { guest: known[guest], host: known[host], text: "they sing".to_owned() });
+    }
+}
+
+/// Decides about one introduction that waits, if there is one: most are accepted, by a command or by moving the message.
+pub(crate) fn agree(world: &mut World, n: usize) {
+    let Some(running) = world.nodes[n].running.as_ref() else { return };
+    let snapshot = running.published.clone();
+    let parts = snapshot.introductions.parts();
+    let waiting = parts.asked.iter().map(|(id, asked)| (*id, asked.notice));
+    let waiting = waiting.chain(parts.offers.iter().map(|(id, offer)| (*id, offer.notice)));
+    let Some((id, notice)) = waiting.into_iter().next() else { return };
+    let folder = |role| snapshot.mailbox.by_role(role);
+    let (Some(requests), Some(inbox)) = (folder(FolderRole::Requests), folder(FolderRole::Inbox)) else { return };
+    let uid = requests.messages.iter().find(|message| Some(message.body) == notice).map(|message| message.uid);
+    match (uid, world.introduces && world.below(2) == 0) {
+        _ if world.introduces && world.below(6) == 0 => world.request(n, Request::DeclineIntroduction(id)),
+        (Some(uid), true) => {
+            let (from, to) = (requests.id, inbox.id);
+            world.request(n, Request::Transfer { from, to, uids: vec![uid], keep: false })
+        }
+        _ => world.request(n, Request::AcceptIntroduction(id)),
+    };
+}
+
+/// How many people somebody has introduced, as all nodes know it. No entry that is no mail outlives its place in the queue.
+pub(crate) fn introduced(world: &World) -> u64 {
+    let states = world.nodes.iter().filter_map(|node| node.running.as_ref()).map(|running| running.identity.state());
+    let count = |state: &State| {
+        let parts = state.introductions().parts();
+        assert!(
+            parts.kinds.keys().all(|queue| state.queue().get(*queue).is_some()),
+            "an entry has ended, its kind has not"
+        );
+        parts.paths.values().map(Vec::len).sum::<usize>() as u64
+    };
+    states.map(count).sum()
+}
+
+/// What a node calls another one in its records.
+pub(crate) fn contact(world: &World, of: usize, other: usize) -> Option<ContactId> {
+    let onion = world.nodes[other].onion;
+    let book = &world.nodes[of].running.as_ref()?.published.book;
+    book.by_onion(onion).map(|contact| contact.id)
 }
 
 /// Makes two nodes know each other: one invites, the other is told the text.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use runepeer::base::FolderId;
 use runepeer::engine::api::{DeliveryOptions, Response, Submission};
+use runepeer::engine::state::introductions::Policy;
 use runepeer::engine::state::mailbox::{FlagChange, Flags, FolderRole, NamedFlags, Uid};
 use runepeer::engine::{Request, State};
 use runepeer::store::OpenError;
@@ -50,6 +51,20 @@ const STORIES: &[Story] = &[
     Story { name: "folders", before: nothing, act: folders },
     Story { name: "inviting", before: nothing, act: |world| people::introduce(world, NODE, OTHER + 1) },
     Story { name: "accepting an invitation", before: nothing, act: |world| people::introduce(world, OTHER + 1, NODE) },
+    Story {
+        name: "introducing",
+        before: |world| may_introduce(world, OTHER, NODE),
+        act: |world| bring(world, NODE, PEER, OTHER),
+    },
+    Story { name: "being introduced", before: among_others, act: |world| bring(world, PEER, OTHER + 1, NODE) },
+    Story {
+        name: "getting to know somebody",
+        before: |world| {
+            among_others(world);
+            may_introduce(world, OTHER + 1, PEER);
+        },
+        act: |world| bring(world, PEER, NODE, OTHER + 1),
+    },
     Story { name: "passwords", before: nothing, act: passwords },
     Story { name: "notice of delay", before: |world| waiting(world, DAY), act: |world| world.pass(2 * HOUR) },
     Story { name: "end of waiting", before: |world| waiting(world, 5 * DAY), act: |world| world.pass(2 * HOUR) },
@@ -158,6 +173,30 @@ fn passwords(world: &mut World) {
     world.request(NODE, Request::AddPassword { name: "phone".into(), hash: "$argon2id$x".into() });
     world.pass(SECOND);
     world.request(NODE, Request::RevokePassword { name: "phone".into() });
+}
+
+/// Somebody may be introduced by another without being asked.
+fn may_introduce(world: &mut World, host: usize, by: usize) {
+    if let Some(by) = people::contact(world, host, by) {
+        world.request(host, Request::SetIntroductions(by, Policy::Yes));
+        world.pass(SECOND);
+    }
+}
+
+/// The peer knows one more, whom the node does not know.
+fn among_others(world: &mut World) {
+    people::introduce(world, PEER, OTHER + 1);
+    world.pass(MINUTE);
+}
+
+/// One introduces two others to each other, and both agree.
+fn bring(world: &mut World, by: usize, guest: usize, host: usize) {
+    let (Some(to), Some(asked)) = (people::contact(world, by, guest), people::contact(world, by, host)) else { return };
+    world.request(by, Request::Introduce { guest: to, host: asked, text: "an introduction".to_owned() });
+    for node in [host, guest] {
+        world.pass(3 * SECOND);
+        people::agree(world, node);
+    }
 }
 
 /// A message waits for somebody who is away, since so long but for a moment.

@@ -95,6 +95,8 @@ pub(crate) struct World {
     pub(crate) answers: BTreeMap<(usize, u64), Result<Response, RequestError>>,
     /// Invitations that were asked for, by whom, and for whom.
     pub(crate) invited: Vec<(usize, u64, usize)>,
+    /// Whether people introduce each other. Kept seeds are from before that was possible.
+    pub(crate) introduces: bool,
     /// Who dialled, and when, in true time.
     pub(crate) dials: Vec<(usize, i64)>,
     /// Messages that were written.
@@ -147,6 +149,7 @@ impl World {
             events_seen: 0,
             answers: BTreeMap::new(),
             invited: Vec::new(),
+            introduces: false,
             dials: Vec::new(),
             written: 0,
             net: Net::default(),
