@@ -272,6 +272,13 @@ pub const LOGIN_DELAY: Duration = Duration::from_secs(1);
 pub const LOGIN_DELAY_DOUBLINGS: u32 = 6;
 /// Wrong passwords that wait for their answer at a time; with more, the one that waits longest is turned away.
 pub const LOGIN_ANSWERS_WAITING: usize = 8;
+/// So many wrong passwords are remembered, to tell one that comes again from a guess: more than mail programs one person has.
+pub const LOGIN_WRONG_KEPT: usize = 16;
+/// A wrong password that came so often is one that a mail program keeps sending. One that somebody mistypes comes once or
+/// twice, because many programs try it by two mechanisms.
+pub const LOGIN_STALE_TIMES: u32 = 3;
+/// A mail program that was silent for so long does not keep sending its password: most look for mail every ten minutes.
+pub const LOGIN_STALE: Duration = Duration::from_secs(3600);
 
 /// Mistakes of a local client after which its session ends.
 pub const CLIENT_MISTAKES: u32 = 20;

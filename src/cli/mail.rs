@@ -55,6 +55,29 @@ pub(super) fn settings(settings: &reply::MailSettings) -> String {
     )
 }
 
+/// A wrong password that keeps coming, in words, and what to do.
+pub(super) fn wrong_password(sent: &reply::WrongPassword, names: &[&str]) -> (String, String) {
+    let reply::WrongPassword { identity, times, since, last_at } = sent;
+    match identity {
+        Some(name) => (
+            format!(
+                "{name}: a mail program keeps sending the same wrong password: {times} times since {since}, last at {last_at}"
+            ),
+            format!(
+                "find the program that does not get in, and give it a new password, which this makes: runepeer -i {name} mail \
+                 password new PROGRAM. One that was revoked stays wrong"
+            ),
+        ),
+        None => (
+            format!(
+                "a mail program keeps trying to log in with a user name that no identity here has: {times} times since {since}, \
+                 last at {last_at}"
+            ),
+            format!("find the program that does not get in, and set its user name: {}", names.join(" or ")),
+        ),
+    }
+}
+
 fn password(context: &Context, verb: Password) -> Result<(), Failure> {
     match verb {
         Password::New { name } => {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::show::show;
-use super::{Context, absent, carrier, queue};
+use super::{Context, absent, carrier, mail, queue};
 use crate::base::limits;
 use crate::control::reply::{Listen, Status};
 use crate::control::{Code, Command, Failure};
@@ -80,6 +80,10 @@ pub(super) fn standing(status: &Status) -> String {
     }
     if let Some(listen) = &status.listen {
         let _ = writeln!(words, "mail programs: IMAP {}, SMTP {}", listen.imap, listen.submission);
+    }
+    for sent in &status.wrong_passwords {
+        let (found, cure) = mail::wrong_password(sent, &status.names());
+        let _ = writeln!(words, "  {found}; {cure}");
     }
     let _ = match status.queue.len() {
         0 => writeln!(words, "nothing waits"),

@@ -35,12 +35,13 @@ use crate::backup::Last;
 use crate::base::{ContactId, Timestamp, limits};
 use crate::control::reply::{
     self, Disk, Done, FolderMessage, IdentityStatus, LastBackup, Listen, Listeners, MailServer, MailSettings, Network,
-    NewPassword, OpenInvitation, Status, write,
+    NewPassword, OpenInvitation, Status, WrongPassword, write,
 };
 use crate::control::{Code, Command, Draft, Failure, Handler, Request as Asked};
 use crate::engine::state::Password;
 use crate::engine::state::mailbox::{Flags, Folder};
 use crate::engine::{Request, RequestError, Response, Snapshot};
+use crate::gateway::pacer::Stale;
 use crate::mail::headers;
 
 /// How much of a message is read for its header, in bytes.
@@ -217,6 +218,7 @@ impl Commands {
             listen: self
                 .listening
                 .map(|listen| Listeners { imap: listen.imap.to_string(), submission: listen.submission.to_string() }),
+            wrong_passwords: wrong_passwords(&self.registry),
             tor: Network {
                 state: network.state.as_str().to_owned(),
                 percent: network.percent,
@@ -231,6 +233,22 @@ impl Commands {
             view_problem: view_problem(&self.home),
         }
     }
+}
+
+/// The wrong passwords that mail programs keep sending. A name that no identity has is not told, because it may be a
+/// password that somebody typed into the wrong field.
+fn wrong_passwords(registry: &Registry) -> Vec<WrongPassword> {
+    let (accounts, now) = (registry.all(), now());
+    let told = |stale: Stale| {
+        let user = String::from_utf8_lossy(&stale.user);
+        WrongPassword {
+            identity: accounts.iter().find(|account| account.answers_to(&user)).map(|account| account.name.clone()),
+            times: stale.times,
+            since: now.minus(stale.first).rfc3339(),
+            last_at: now.minus(stale.last).rfc3339(),
+        }
+    };
+    registry.pacer().stale().into_iter().map(told).collect()
 }
 
 fn last_backup(home: &Home) -> LastBackup {

@@ -61,7 +61,7 @@ impl Gateways {
         let Self { imap, submission } = self;
         let stop = || supervisor.stopping();
         let accounts = || Arc::clone(registry) as Arc<dyn gateway::account::Accounts>;
-        let pacer = gateway::pacer::Pacer::default();
+        let pacer = registry.pacer().clone();
         let uploads = gateway::uploads::Uploads::default();
         let limits = gateway::imap::Limits {
             pacer: pacer.clone(),

@@ -5,8 +5,15 @@
 //! each other, so that more connections bring no more answers: in the long run some 56 an hour. Only a few may wait at
 //! a time; when another comes, the one that waits longest is turned away. A right password is answered at once, however
 //! many others guess.
+//!
+//! Two things are no guesses, and do not make later answers slower:
+//! - the same wrong password for the same user again, which tells nobody anything new: a mail program that has an old
+//!   password sends it with every look for mail;
+//! - wrong passwords on a connection that then shows the right one for the same user ([`Tries::right`]). What came on
+//!   other connections goes on counting: whoever guesses there must gain nothing by a login of the user.
 
 use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +31,8 @@ pub struct Pacer {
 #[derive(Debug)]
 struct Shared {
     first_delay: Duration,
+    /// Wrong passwords are kept as hashes under a key that ends with the process.
+    hasher: RandomState,
     turn: tokio::sync::Mutex<()>,
     state: Mutex<State>,
 }
@@ -37,6 +46,33 @@ struct State {
     next: u64,
     /// The connections that wait for an answer, the oldest first.
     waiting: VecDeque<(u64, oneshot::Sender<()>)>,
+    /// The wrong passwords that came last, up to [`limits::LOGIN_WRONG_KEPT`].
+    sent: Vec<Sent>,
+}
+
+/// A wrong password, and how often it came.
+#[derive(Debug)]
+struct Sent {
+    hash: u64,
+    user: Vec<u8>,
+    times: u32,
+    first: Instant,
+    last: Instant,
+    /// When this user logged in for the first time since.
+    right: Option<Instant>,
+}
+
+/// A wrong password that comes again and again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stale {
+    /// The name for which it comes, as the mail program writes it.
+    pub user: Vec<u8>,
+    /// How often it came.
+    pub times: u32,
+    /// How long ago it came first.
+    pub first: Duration,
+    /// How long ago it came last.
+    pub last: Duration,
 }
 
 /// The answer is not given: too many others wait for theirs.
@@ -52,16 +88,42 @@ impl Default for Pacer {
 impl Pacer {
     /// A pace that begins with this delay.
     pub fn new(first_delay: Duration) -> Self {
-        let state = State { wrong: 0, since: Instant::now(), next: 0, waiting: VecDeque::new() };
-        Self { shared: Arc::new(Shared { first_delay, turn: tokio::sync::Mutex::default(), state: Mutex::new(state) }) }
+        let state = State { wrong: 0, since: Instant::now(), next: 0, waiting: VecDeque::new(), sent: Vec::new() };
+        Self {
+            shared: Arc::new(Shared {
+                first_delay,
+                hasher: RandomState::new(),
+                turn: tokio::sync::Mutex::default(),
+                state: Mutex::new(state),
+            }),
+        }
     }
 
-    /// To be called for a wrong password: returns when the answer may be sent.
-    ///
-    /// # Errors
-    /// [`TurnedAway`]: the connection must be closed without an answer.
-    pub async fn wrong(&self) -> Result<(), TurnedAway> {
-        let delay = self.count();
+    /// A new connection, which has sent no password yet.
+    pub fn tries(&self) -> Tries {
+        Tries { pacer: self.clone(), user: Vec::new(), counted: 0 }
+    }
+
+    /// The wrong passwords that a mail program keeps sending: each came [`limits::LOGIN_STALE_TIMES`] times, within
+    /// [`limits::LOGIN_STALE`] before now, and not only until its user logged in with the right one.
+    pub fn stale(&self) -> Vec<Stale> {
+        let now = Instant::now();
+        let keeps_coming = |sent: &&Sent| {
+            sent.times >= limits::LOGIN_STALE_TIMES
+                && now.duration_since(sent.last) < limits::LOGIN_STALE
+                && sent.right.is_none_or(|right| sent.last > right)
+        };
+        let told = |sent: &Sent| Stale {
+            user: sent.user.clone(),
+            times: sent.times,
+            first: now.duration_since(sent.first),
+            last: now.duration_since(sent.last),
+        };
+        self.state().sent.iter().filter(keeps_coming).map(told).collect()
+    }
+
+    /// Returns when an answer with this delay may be sent.
+    async fn pause(&self, delay: Duration) -> Result<(), TurnedAway> {
         let (waiting, turned_away) = self.wait();
         let answer = async {
             let _turn = self.shared.turn.lock().await;
@@ -76,8 +138,8 @@ impl Pacer {
         result
     }
 
-    /// Counts one more wrong password, and gives its delay.
-    fn count(&self) -> Duration {
+    /// Counts a wrong password, and gives its delay, and by how much it raised the count.
+    fn count(&self, user: &[u8], password: &[u8]) -> (Duration, u32) {
         let longest = self.shared.first_delay.saturating_mul(1 << limits::LOGIN_DELAY_DOUBLINGS);
         let now = Instant::now();
         let mut state = self.state();
@@ -89,9 +151,11 @@ impl Pacer {
             state.since = now;
         }
         let delay = self.shared.first_delay.saturating_mul(1 << state.wrong.min(limits::LOGIN_DELAY_DOUBLINGS));
+        let is_guess = state.is_new(self.shared.hasher.hash_one((user, password)), user, now);
         // A higher count would take a day to fall after a flood.
-        state.wrong = state.wrong.saturating_add(1).min(limits::LOGIN_DELAY_DOUBLINGS + 1);
-        delay
+        let raised = u32::from(is_guess && state.wrong <= limits::LOGIN_DELAY_DOUBLINGS);
+        state.wrong += raised;
+        (delay, raised)
     }
 
     fn wait(&self) -> (Waiting<'_>, oneshot::Receiver<()>) {
@@ -115,6 +179,74 @@ impl Pacer {
     }
 }
 
+impl State {
+    /// Remembers a wrong password; whether it did not come before.
+    fn is_new(&mut self, hash: u64, user: &[u8], now: Instant) -> bool {
+        if let Some(sent) = self.sent.iter_mut().find(|sent| sent.hash == hash) {
+            sent.times = sent.times.saturating_add(1);
+            sent.last = now;
+            return false;
+        }
+        if self.sent.len() >= limits::LOGIN_WRONG_KEPT {
+            // Whoever guesses sends each once, and pushes out nothing that comes again and again.
+            let least = self.sent.iter().enumerate().min_by_key(|(_, sent)| (sent.times, sent.last));
+            if let Some((place, _)) = least {
+                self.sent.remove(place);
+            }
+        }
+        self.sent.push(Sent { hash, user: user.to_vec(), times: 1, first: now, last: now, right: None });
+        true
+    }
+}
+
+/// The passwords that come on one connection.
+#[derive(Debug)]
+pub struct Tries {
+    pacer: Pacer,
+    /// The user for whom the last wrong ones came.
+    user: Vec<u8>,
+    /// How many of them count now.
+    counted: u32,
+}
+
+impl Tries {
+    /// To be called for a wrong password, which counts at once; the result is there when the answer may be sent.
+    ///
+    /// # Errors
+    /// [`TurnedAway`]: the connection must be closed without an answer.
+    pub fn wrong(
+        &mut self,
+        user: &[u8],
+        password: &[u8],
+    ) -> impl Future<Output = Result<(), TurnedAway>> + Send + use<> {
+        let user = user.to_ascii_lowercase();
+        let (delay, raised) = self.pacer.count(&user, password);
+        self.counted = if self.user == user { self.counted.saturating_add(raised) } else { raised };
+        self.user = user;
+        let pacer = self.pacer.clone();
+        async move { pacer.pause(delay).await }
+    }
+
+    /// To be called for a right password. What this connection sent for the same user counts no more: whoever knows the
+    /// password had no need to guess it.
+    pub fn right(&mut self, user: &[u8]) {
+        let user = user.to_ascii_lowercase();
+        let mut state = self.pacer.state();
+        if self.user == user {
+            state.wrong = state.wrong.saturating_sub(std::mem::take(&mut self.counted));
+        }
+        let now = Instant::now();
+        for sent in state.sent.iter_mut().filter(|sent| local_part(&sent.user) == local_part(&user)) {
+            sent.right.get_or_insert(now);
+        }
+    }
+}
+
+/// An identity logs in by its address, or by the part of that before `@`.
+fn local_part(user: &[u8]) -> &[u8] {
+    user.split(|&byte| byte == b'@').next().unwrap_or_default()
+}
+
 /// A place among the connections that wait; given back when it is dropped.
 struct Waiting<'a> {
     pacer: &'a Pacer,
@@ -129,18 +261,27 @@ impl Drop for Waiting<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
 
     /// Lets so many connections guess as fast as they can for this long; returns how many answers they got.
     async fn guess(pacer: &Pacer, connections: usize, time: Duration) -> usize {
+        let guesses = AtomicU64::new(0);
+        let until = Instant::now() + time;
         let guesser = async || {
-            let mut answers = 0;
-            let until = Instant::now() + time;
+            let (mut answers, mut tries) = (0, pacer.tries());
             while Instant::now() < until {
-                match tokio::time::timeout_at(until, pacer.wrong()).await {
+                let password = guesses.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+                match tokio::time::timeout_at(until, tries.wrong(b"alice", &password)).await {
                     Ok(Ok(())) => answers += 1,
                     // Opening a new connection takes time.
-                    Ok(Err(TurnedAway)) => sleep(Duration::from_millis(50)).await,
+                    Ok(Err(TurnedAway)) => {
+                        tries = pacer.tries();
+                        sleep(Duration::from_millis(50)).await;
+                    }
                     Err(_) => {}
                 }
             }
@@ -149,13 +290,47 @@ mod tests {
         futures::future::join_all((0..connections).map(|_| guesser())).await.into_iter().sum()
     }
 
+    /// How long the answer to this wrong password takes, in seconds.
+    async fn delay(tries: &mut Tries, user: &str, password: &str) -> u64 {
+        let started = Instant::now();
+        tries.wrong(user.as_bytes(), password.as_bytes()).await.unwrap();
+        started.elapsed().as_secs()
+    }
+
     #[tokio::test(start_paused = true)]
     async fn more_connections_bring_no_more_wrong_answers() {
-        let hour = Duration::from_secs(3600);
         for connections in [1, 7, 20] {
             let pacer = Pacer::default();
-            let first = guess(&pacer, connections, hour).await;
-            let second = guess(&pacer, connections, hour).await;
+            let first = guess(&pacer, connections, HOUR).await;
+            let second = guess(&pacer, connections, HOUR).await;
+            assert!(first <= 70 && second <= 60, "{connections}: {first}, {second}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_guesses_gains_nothing_where_the_user_logs_in_again_and_again() {
+        for connections in [1, 7, 20] {
+            let pacer = Pacer::default();
+            // A mistake now and then, which is corrected on the same connection, and right passwords on others.
+            let user = async {
+                for number in 0_u64.. {
+                    let mut tries = pacer.tries();
+                    if number % 60 == 0 {
+                        let _ = tries.wrong(b"alice", format!("mistyped {number}").as_bytes()).await;
+                    }
+                    tries.right(b"alice");
+                    sleep(Duration::from_secs(5)).await;
+                }
+            };
+            let guesses = async {
+                let first = guess(&pacer, connections, HOUR).await;
+                (first, guess(&pacer, connections, HOUR).await)
+            };
+            let (first, second) = tokio::select! {
+                biased;
+                answers = guesses => answers,
+                () = user => unreachable!("the user never ends"),
+            };
             assert!(first <= 70 && second <= 60, "{connections}: {first}, {second}");
         }
     }
@@ -163,15 +338,81 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_who_mistypes_waits_a_second_and_what_was_long_ago_is_forgotten() {
         let pacer = Pacer::default();
-        let delay = async || {
-            let started = Instant::now();
-            pacer.wrong().await.unwrap();
-            started.elapsed().as_secs()
-        };
-        for expected in [1, 2, 4, 8, 16, 32, 64, 64] {
-            assert_eq!(delay().await, expected);
+        let mut tries = pacer.tries();
+        for (number, expected) in [1, 2, 4, 8, 16, 32, 64, 64].into_iter().enumerate() {
+            assert_eq!(delay(&mut tries, "alice", &number.to_string()).await, expected);
         }
         sleep(Duration::from_secs(7 * 64)).await;
-        assert_eq!(delay().await, 1);
+        assert_eq!(delay(&mut tries, "alice", "another").await, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_user_mistyped_and_corrected_makes_no_later_answer_slower_and_all_else_does() {
+        let pacer = Pacer::default();
+        let (mut own, mut other) = (pacer.tries(), pacer.tries());
+        for (number, expected) in [1, 2, 4].into_iter().enumerate() {
+            assert_eq!(delay(&mut own, "alice", &number.to_string()).await, expected);
+        }
+        own.right(b"Alice");
+        assert_eq!(delay(&mut pacer.tries(), "alice", "once more").await, 1);
+        // What came on another connection, or for another user, is not taken back.
+        assert_eq!(delay(&mut other, "alice", "a guess").await, 2);
+        pacer.tries().right(b"alice");
+        own.right(b"alice");
+        assert_eq!(delay(&mut own, "bob", "a guess").await, 4);
+        own.right(b"alice");
+        assert_eq!(delay(&mut other, "alice", "another guess").await, 8);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_mail_program_with_an_old_password_makes_no_later_answer_slower() {
+        let pacer = Pacer::default();
+        for _ in 0..20 {
+            let waited = delay(&mut pacer.tries(), "alice", "the old one").await;
+            assert!(waited <= 2, "{waited}");
+        }
+        assert_eq!(delay(&mut pacer.tries(), "alice", "mistyped").await, 2);
+        // For another user it is another guess.
+        assert_eq!(delay(&mut pacer.tries(), "bob", "the old one").await, 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_password_that_keeps_coming_is_told_until_an_hour_after_it_came_last() {
+        let pacer = Pacer::default();
+        let told = || pacer.stale().into_iter().map(|stale| (stale.user, stale.times)).collect::<Vec<_>>();
+        for time in 1..=3 {
+            assert_eq!(told(), [], "before time {time}");
+            delay(&mut pacer.tries(), "Alice", "the old one").await;
+        }
+        assert_eq!(told(), [(b"alice".to_vec(), 3)]);
+        // Two different ones are no program that sends the same again and again.
+        delay(&mut pacer.tries(), "bob", "one").await;
+        delay(&mut pacer.tries(), "bob", "two").await;
+        assert_eq!(told().len(), 1);
+        // Many guesses do not push it out.
+        for number in 0..3 * limits::LOGIN_WRONG_KEPT {
+            delay(&mut pacer.tries(), "alice", &number.to_string()).await;
+        }
+        delay(&mut pacer.tries(), "alice", "the old one").await;
+        let stale = pacer.stale();
+        let [stale] = stale.as_slice() else { panic!("{stale:?}") };
+        assert!(stale.times == 4 && stale.first > stale.last + Duration::from_secs(1000), "{stale:?}");
+        sleep(HOUR).await;
+        assert_eq!(told(), []);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_password_that_was_corrected_is_told_no_more_unless_it_comes_again() {
+        let pacer = Pacer::default();
+        for _ in 0..3 {
+            delay(&mut pacer.tries(), "alice", "the old one").await;
+        }
+        assert_eq!(pacer.stale().len(), 1);
+        pacer.tries().right(b"alice@x.onion");
+        assert_eq!(pacer.stale(), []);
+        // Another program has the right one, and this one goes on, whenever that other one logs in.
+        delay(&mut pacer.tries(), "alice", "the old one").await;
+        pacer.tries().right(b"alice");
+        assert_eq!(pacer.stale().len(), 1);
     }
 }

@@ -76,8 +76,8 @@ async fn a_wrong_password_is_refused_without_saying_what_was_wrong() {
 async fn wrong_passwords_are_answered_ever_later_on_all_connections() {
     let server = Server::with(Limits { pacer: Pacer::new(Duration::from_millis(40)), ..limits() }).await;
     let started = Instant::now();
-    for _ in 0..3 {
-        server.connect().await.command("a LOGIN alice wrong").await;
+    for number in 0..3 {
+        server.connect().await.command(&format!("a LOGIN alice wrong{number}")).await;
     }
     assert!(started.elapsed() >= Duration::from_millis(40 + 80 + 160));
     // A right password makes the next wrong one no faster.
@@ -87,6 +87,20 @@ async fn wrong_passwords_are_answered_ever_later_on_all_connections() {
     server.log_in().await;
     assert!(guesser.line().await.starts_with("a NO [AUTHENTICATIONFAILED]"));
     assert!(started.elapsed() >= Duration::from_millis(320));
+}
+
+#[tokio::test]
+async fn a_password_that_was_mistyped_and_then_right_makes_no_later_answer_slower() {
+    let pace = Duration::from_millis(300);
+    let server = Server::with(Limits { pacer: Pacer::new(pace), ..limits() }).await;
+    let mut client = server.connect().await;
+    client.command("a LOGIN alice wrong1").await;
+    client.command("a AUTHENTICATE PLAIN AGFsaWNlAHdyb25n").await;
+    assert!(client.command("b LOGIN alice \"open sesame\"").await[0].starts_with("b OK"));
+    let mut later = server.connect().await;
+    let started = Instant::now();
+    later.command("a LOGIN alice wrong2").await;
+    assert!(started.elapsed() < 4 * pace, "{:?}: both mistakes still count", started.elapsed());
 }
 
 #[tokio::test]

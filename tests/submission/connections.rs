@@ -98,9 +98,15 @@ async fn connections_that_never_log_in_give_way_to_ones_that_do() {
 #[tokio::test(start_paused = true)]
 async fn guesses_on_new_connections_share_one_pace_and_keep_nobody_out() {
     let setup = setup_with(Bounds { pacer: Pacer::new(Duration::from_millis(20)), ..Bounds::default() });
-    let script = "EHLO x\r\nAUTH PLAIN AGFsaWNlAHdyb25n\r\n";
-    let guess = || tokio::time::timeout(Duration::from_secs(2), setup.talk(script));
-    let guesses = futures::future::join_all((0..100).map(|_| guess()));
+    let script = |number: usize| {
+        let guess = data_encoding::BASE64.encode(format!("\0alice\0wrong {number}").as_bytes());
+        format!("EHLO x\r\nAUTH PLAIN {guess}\r\n")
+    };
+    let guess = async |number| {
+        let script = script(number);
+        tokio::time::timeout(Duration::from_secs(2), setup.talk(&script)).await
+    };
+    let guesses = futures::future::join_all((0..100).map(guess));
     let program = async {
         tokio::time::sleep(Duration::from_millis(500)).await;
         let started = Instant::now();
@@ -112,8 +118,25 @@ async fn guesses_on_new_connections_share_one_pace_and_keep_nobody_out() {
     assert!(answered <= 7, "{answered} guesses in 2 s, where each takes twice as long as the one before it");
     assert_eq!(took, Duration::ZERO, "a right password waits for no wrong one");
     let started = Instant::now();
-    let replies = setup.talk(script).await;
+    let replies = setup.talk(&script(100)).await;
     assert!(replies.contains("535") && started.elapsed() >= Duration::from_millis(600), "{replies}");
+}
+
+/// The clock of this test stands while anything is computed, so that the speed of the machine does not count.
+#[tokio::test(start_paused = true)]
+async fn a_password_that_was_mistyped_and_then_right_makes_no_later_answer_slower_here_either() {
+    let pace = Duration::from_secs(1);
+    let setup = setup_with(Bounds { pacer: Pacer::new(pace), ..Bounds::default() });
+    let wrong = |password: &str| {
+        format!("AUTH PLAIN {}\r\n", data_encoding::BASE64.encode(format!("\0alice\0{password}").as_bytes()))
+    };
+    let corrected = format!("EHLO x\r\n{}{}{}QUIT\r\n", wrong("a"), wrong("b"), LOGIN.replace("EHLO client\r\n", ""));
+    assert_eq!(setup.codes(&corrected).await, [250, 535, 535, 235, 221]);
+    for (password, expected) in [("c", pace), ("c", 2 * pace), ("c", 2 * pace), ("d", 2 * pace), ("e", 4 * pace)] {
+        let started = Instant::now();
+        setup.talk(&format!("EHLO x\r\n{}", wrong(password))).await;
+        assert_eq!(started.elapsed(), expected, "{password}");
+    }
 }
 
 /// The clock of this test stands while anything is computed, so that the speed of the machine does not count.

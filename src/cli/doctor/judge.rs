@@ -41,6 +41,7 @@ pub(super) fn judge(seen: &Seen, local: &Local) -> Vec<Finding> {
     }
     findings.extend(mail::ports(local));
     findings.extend(mail::passwords(local));
+    findings.extend(status.into_iter().flat_map(mail::logins));
     findings.extend(mail::backup(status, local));
     findings
 }

@@ -10,7 +10,7 @@ use crate::cli::absent::Absent;
 use crate::cli::{queue, status};
 use crate::control::reply::{
     BoxState, BoxStatus, Disk, IdentityStatus, LastBackup, Listen, Listeners, Network, QueuedRecipient, RecipientState,
-    Status, TRY_LATER,
+    Status, TRY_LATER, WrongPassword,
 };
 
 const NOW: &str = "2027-01-15T08:00:00Z";
@@ -40,6 +40,7 @@ fn well() -> Status {
         }],
         listen: Some(Listeners { imap: "127.0.0.1:1143".to_owned(), submission: "127.0.0.1:1587".to_owned() }),
         tor: Network { state: "ready".to_owned(), percent: 100, blocked_reason: None, gone_since: None },
+        wrong_passwords: vec![],
         carrier: None,
         carriers: vec![],
         queue: vec![],
@@ -406,6 +407,25 @@ fn a_contact_that_is_off_is_named_with_what_becomes_of_mail() {
     says(&up(status), &seen_beside(), "queue", State::Warning, &parts);
     let fresh = QueuedRecipient { last_error: None, ..waiting("") };
     says(&up(Status { queue: vec![fresh], ..well() }), &seen_beside(), "queue", State::Ok, &["1 waiting, none failed"]);
+}
+
+#[test]
+fn a_wrong_password_that_keeps_coming_is_said_with_its_times_and_what_to_do() {
+    let sent = |identity: Option<&str>| WrongPassword {
+        identity: identity.map(str::to_owned),
+        times: 14,
+        since: SINCE.to_owned(),
+        last_at: NOW.to_owned(),
+    };
+    let parts = [&format!("14 times since {SINCE}, last at {NOW}"), "find the program that does not get in"];
+    let stale = ["alice: a mail program keeps sending the same wrong password", "runepeer -i alice mail password new"];
+    let nameless = ["user name that no identity here has", "set its user name: alice"];
+    for (identity, more) in [(Some("alice"), stale), (None, nameless)] {
+        let status = Status { wrong_passwords: vec![sent(identity)], ..well() };
+        let parts = [&parts[..], &more].concat();
+        status_says(&status, &parts);
+        says(&up(status), &seen_beside(), "logins", State::Warning, &parts);
+    }
 }
 
 #[test]

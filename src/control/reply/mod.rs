@@ -31,6 +31,7 @@ pub use mail::{MailServer, MailSettings, NewPassword, Password, Passwords};
 pub use queue::{Copy, Queue, QueueId, QueuedMessage, QueuedRecipient, RecipientState, TRY_LATER};
 pub use requests::{RequestKind, Requests, WaitingRequest};
 pub use status::{Disk, IdentityStatus, Listeners, Network, Status};
+pub use status::{Disk, IdentityStatus, Listeners, Network, Status, WrongPassword};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};

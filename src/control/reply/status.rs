@@ -20,6 +20,9 @@ pub struct Status {
     pub identities: Vec<IdentityStatus>,
     /// Where mail programs connect; null where there is no identity.
     pub listen: Option<Listeners>,
+    /// The wrong passwords that mail programs keep sending.
+    #[serde(default)]
+    pub wrong_passwords: Vec<WrongPassword>,
     /// How peers are reached.
     pub tor: Network,
     /// The carrier of this node; null where there is none.
@@ -35,6 +38,13 @@ pub struct Status {
     /// Why the view, a copy of the state for readers, cannot be used, and what to do; null where it works.
     #[serde(default)]
     pub view_problem: Option<String>,
+}
+
+impl Status {
+    /// The names of the identities.
+    pub fn names(&self) -> Vec<&str> {
+        self.identities.iter().map(|identity| identity.name.as_str()).collect()
+    }
 }
 
 /// An identity, and whether peers can reach it.
@@ -68,6 +78,19 @@ pub struct Listeners {
     pub imap: String,
     /// Address and port of submission.
     pub submission: String,
+}
+
+/// A wrong password that a mail program keeps sending: the same one, again and again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WrongPassword {
+    /// The identity for which it comes; null where no identity has the name that comes with it.
+    pub identity: Option<String>,
+    /// How often it came.
+    pub times: u32,
+    /// When it came first.
+    pub since: String,
+    /// When it came last.
+    pub last_at: String,
 }
 
 /// How peers are reached.

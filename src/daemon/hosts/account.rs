@@ -13,6 +13,7 @@ use crate::daemon::runtime::crypto::Pool;
 use crate::daemon::runtime::presence::Presence;
 use crate::engine::{Request, RequestError, Response, Snapshot};
 use crate::gateway::account::{Account, Accounts, Later, ReadError};
+use crate::gateway::pacer::Pacer;
 use crate::mail::Address;
 use crate::store::{self, IdentityView, Log};
 
@@ -103,11 +104,13 @@ pub(in crate::daemon) struct Registry {
     accounts: RwLock<Vec<Arc<LocalAccount>>>,
     verifier: Arc<Verifier>,
     pool: Pool,
+    /// The pace of wrong passwords, of all gateways.
+    pacer: Pacer,
 }
 
 impl Registry {
     pub(in crate::daemon) fn new(pool: Pool) -> Self {
-        Self { accounts: RwLock::default(), verifier: Arc::default(), pool }
+        Self { accounts: RwLock::default(), verifier: Arc::default(), pool, pacer: Pacer::default() }
     }
 
     pub(in crate::daemon) fn add(&self, account: Arc<LocalAccount>) {
@@ -118,6 +121,10 @@ impl Registry {
 
     pub(in crate::daemon) fn all(&self) -> Vec<Arc<LocalAccount>> {
         self.accounts.read().map(|accounts| accounts.clone()).unwrap_or_default()
+    }
+
+    pub(in crate::daemon) const fn pacer(&self) -> &Pacer {
+        &self.pacer
     }
 
     /// Ends all requests: their channels close, and with them the drivers.

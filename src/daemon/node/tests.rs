@@ -157,6 +157,14 @@ async fn both_servers_of_mail_programs_have_one_pace_of_wrong_passwords_and_one_
     let begun = Instant::now();
     told(submission, "EHLO x\r\nAUTH PLAIN AGFsaWNlAHdyb25n\r\n", "535").await;
     assert!(begun.elapsed() >= 2 * limits::LOGIN_DELAY, "the second wrong one of the node: {:?}", begun.elapsed());
+    // What both of them were sent again and again is told.
+    let status: reply::Status = node.ask(Command::Status).await.unwrap();
+    assert_eq!(status.wrong_passwords, []);
+    told(imap, "a LOGIN alice wrong\r\n", "a NO").await;
+    let status: reply::Status = node.ask(Command::Status).await.unwrap();
+    let [sent] = status.wrong_passwords.as_slice() else { panic!("{status:?}") };
+    assert_eq!((sent.identity.as_deref(), sent.times), (Some("alice"), 3));
+    assert!(sent.since < sent.last_at && sent.last_at <= status.clock, "{sent:?}");
     let made: reply::NewPassword = node.ask(Command::PasswordNew { name: "test".to_owned() }).await.unwrap();
     let (user, password) = (made.user.as_str(), made.password.as_str());
     // An APPEND of all the memory that an account may have, of which no byte is sent.

@@ -23,7 +23,8 @@ impl Session {
             (Ok(user), Ok(password)) => self.shared.accounts.login(user, password).await,
             _ => None,
         };
-        let Some(account) = account else { return self.fail_late().await };
+        let Some(account) = account else { return self.fail_late(user, password).await };
+        self.tries.right(user);
         let Some(place) = self.shared.enter(&account.address()) else {
             return Ok(Reply::no("too many sessions of this account; close one").code("LIMIT"));
         };
@@ -32,10 +33,10 @@ impl Session {
         Ok(Reply::ok("welcome").code(format!("CAPABILITY {CAPABILITIES}")))
     }
 
-    async fn fail_late(&mut self) -> Done {
+    async fn fail_late(&mut self, user: &[u8], password: &[u8]) -> Done {
         tokio::select! {
             () = stopped(&mut self.stop) => Err(End::Bye("the daemon is stopping").into()),
-            answer = self.shared.limits.pacer.wrong() => match answer {
+            answer = self.tries.wrong(user, password) => match answer {
                 Ok(()) => Ok(WRONG.code("AUTHENTICATIONFAILED")),
                 Err(TurnedAway) => Err(End::Bye("too many wrong passwords; try again later").into()),
             },
@@ -61,7 +62,7 @@ impl Session {
                     {
                         self.login(user, password).await
                     }
-                    _ => self.fail_late().await,
+                    (_, user, _, _) => self.fail_late(user.unwrap_or_default(), &response).await,
                 }
             }
             AuthMechanism::Login => {

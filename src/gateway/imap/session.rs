@@ -21,6 +21,7 @@ use crate::base::{FolderId, limits};
 use crate::engine::Snapshot;
 use crate::engine::state::mailbox::Folder;
 use crate::gateway::account::Account;
+use crate::gateway::pacer::Tries;
 use crate::gateway::places;
 
 use super::framing::{Announced, Assembler, Bounds, Step};
@@ -108,6 +109,7 @@ pub(super) struct Session {
     pub(super) stop: watch::Receiver<bool>,
     pub(super) user: Option<User>,
     pub(super) unknown: Option<places::Place>,
+    pub(super) tries: Tries,
     since: Instant,
     mistakes: u32,
     leaving: bool,
@@ -131,6 +133,7 @@ impl Session {
         place: places::Place,
     ) -> Self {
         let writer = Writer::new(output, shared.limits.stall);
+        let tries = shared.limits.pacer.tries();
         Self {
             reader: Reader::new(input),
             writer,
@@ -138,6 +141,7 @@ impl Session {
             stop,
             user: None,
             unknown: Some(place),
+            tries,
             since: Instant::now(),
             mistakes: 0,
             leaving: false,

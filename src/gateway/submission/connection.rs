@@ -16,7 +16,7 @@ use crate::base::limits::{SUBMISSION_GAIN_BYTES, UPLOAD_SMALL_BYTES};
 use crate::engine::api::{DeliveryOptions, Submission};
 use crate::engine::{Request, Response};
 use crate::gateway::account::Account;
-use crate::gateway::pacer::TurnedAway;
+use crate::gateway::pacer::{Tries, TurnedAway};
 use crate::gateway::places::Place;
 use crate::gateway::uploads::Upload;
 use crate::mail::Address;
@@ -44,6 +44,7 @@ where
         since: Instant::now(),
         account: None,
         place: Some(place),
+        tries: shared.config.bounds.pacer.tries(),
         seat: None,
         upload: None,
         buffer: vec![0; CHUNK],
@@ -68,6 +69,7 @@ struct Connection<'a, S> {
     account: Option<Arc<dyn Account>>,
     /// The place of a connection that has not logged in; `None` afterwards.
     place: Option<Place>,
+    tries: Tries,
     seat: Option<Seat>,
     /// The memory reserved for the arriving message, and how much of it.
     upload: Option<(Upload, usize)>,
@@ -190,20 +192,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
 
     async fn login(&mut self, user: &str, password: Zeroizing<String>) {
         let found = self.shared.accounts.login(user, &password).await;
-        drop(password);
         let Some(account) = found else {
+            let answer = self.tries.wrong(user.as_bytes(), password.as_bytes());
+            drop(password);
             let stopping = async {
                 let _sender_gone = self.shutdown.wait_for(|stop| *stop).await;
             };
             tokio::select! {
                 () = stopping => self.session.close("421 4.3.2 the daemon is stopping"),
-                answer = self.shared.config.bounds.pacer.wrong() => match answer {
+                answer = answer => match answer {
                     Ok(()) => self.session.login_failed(),
                     Err(TurnedAway) => self.session.close("421 4.7.0 too many wrong passwords; try again later"),
                 },
             }
             return;
         };
+        drop(password);
+        self.tries.right(user.as_bytes());
         let address = account.address();
         let Some(seat) = Seat::take(self.shared, address.clone()) else {
             self.session.close("421 4.7.0 too many sessions of this account; close one");

@@ -7,8 +7,9 @@ use std::time::Duration;
 use super::super::look::{Answer, Local, Port};
 use super::Finding;
 use crate::base::Timestamp;
+use crate::cli::mail::wrong_password;
 use crate::cli::queue::clock_matters;
-use crate::control::reply::{QueuedRecipient, RecipientState, Status};
+use crate::control::reply::{QueuedRecipient, RecipientState, Status, WrongPassword};
 
 /// A backup that is older than this lacks much.
 const BACKUP_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -110,6 +111,15 @@ pub(super) fn passwords(local: &Local) -> Vec<Finding> {
         count => Finding::ok("passwords", format!("{name}: mail programs log in with one of {count} passwords")),
     };
     local.passwords.iter().map(judged).collect()
+}
+
+/// The wrong passwords that mail programs keep sending.
+pub(super) fn logins(status: &Status) -> Vec<Finding> {
+    let judged = |sent: &WrongPassword| {
+        let (found, cure) = wrong_password(sent, &status.names());
+        Finding::warning("logins", found, cure)
+    };
+    status.wrong_passwords.iter().map(judged).collect()
 }
 
 /// How old the last backup is; `None` where the node has no mailbox.
