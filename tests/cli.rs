@@ -246,6 +246,13 @@ fn a_message_from_the_command_line_arrives() {
     assert!(message.contains("Hello\r\n") && message.contains("notes.txt"), "{message}");
     assert!(!message.contains("rune.internal"), "a petname left the node");
     assert!(message.contains(&format!("From: \"bob\" <{}>\r\n", bob.address())), "{message}");
+    // As a mail program would, the command keeps a copy.
+    let sent = bob.json(&["ls", "Sent"]);
+    assert_eq!(sent["messages"].as_array().unwrap().len(), 1, "{sent}");
+    assert!(sent["messages"][0]["subject"] == "Grüße" && sent["messages"][0]["seen"] == true, "{sent}");
+    let uid = sent["messages"][0]["uid"].to_string();
+    let kept = String::from_utf8(bob.run(&["read", &uid, "Sent"]).stdout).unwrap();
+    assert!(kept.contains("Hello\r\n") && kept.contains("notes.txt"), "{kept}");
 
     // A contact is told with the address at which a mail program writes to it.
     assert_eq!(alice.json(&["contact", "show", "bob"])["write_to"], "bob@rune.internal");

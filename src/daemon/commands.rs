@@ -391,7 +391,7 @@ async fn send(account: Arc<LocalAccount>, to: Vec<String>, draft: Draft) -> Resu
     let writer = Arc::clone(&account);
     let composed = tokio::task::spawn_blocking(move || compose::submission(&writer, to, draft, now()));
     let submission = composed.await.map_err(|_| unexpected())??;
-    match account.ask(Request::Submit(submission)).await? {
+    match account.ask(Request::SubmitAndKeep(submission)).await? {
         Response::Submitted(id) => Ok(reply::QueueId { id: id.to_string() }),
         _ => Err(unexpected()),
     }

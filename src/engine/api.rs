@@ -87,6 +87,8 @@ pub enum Request {
     },
     /// Send a message. Answered when it is in the queue for all recipients, or for none.
     Submit(Submission),
+    /// The same, with a copy in Sent: for a message that no mail program submits, which would save its own.
+    SubmitAndKeep(Submission),
     /// Take a message back from every recipient that does not have it yet, with the copies of the same submission.
     Cancel(QueueId),
     /// Try one message now, or all that wait.
@@ -254,7 +256,7 @@ pub enum Response {
     },
     /// [`Request::CreateFolder`]
     FolderCreated(FolderId),
-    /// [`Request::Submit`]
+    /// [`Request::Submit`] and [`Request::SubmitAndKeep`]
     Submitted(QueueId),
     /// [`Request::Invite`]
     Invited {

@@ -14,7 +14,7 @@ use crate::engine::change::{Answer, Change, Outcome};
 use crate::engine::context::{Completion, Context, Out, Owner, Room};
 use crate::engine::deliver::Deliver;
 use crate::engine::deliver::recall;
-use crate::engine::deliver::submission::submit;
+use crate::engine::deliver::submission::{submit, submit_and_keep};
 use crate::engine::forwarding;
 use crate::engine::io::{CommitError, Draft, Durability, Effect, NewBody};
 use crate::engine::people::{consent, contacts, introductions, parting};
@@ -109,6 +109,7 @@ fn plan(cx: &mut Context<'_>, rooms: &mut RequestRooms<'_>, request: Request) ->
             Ok(Change::done(vec![record], RequestError::NoSuchFolder))
         }
         Request::Submit(submission) => submit(cx, deliver, &submission),
+        Request::SubmitAndKeep(submission) => submit_and_keep(cx, deliver, &submission),
         Request::Cancel(queue) => recall::cancel(cx, deliver, queue),
         Request::Retry(queue) => recall::retry(cx, deliver, queue),
         Request::TellDamaged(body) => {

@@ -75,6 +75,20 @@ fn end(message: &[u8]) -> Option<(usize, [u8; 32])> {
     (text.len() >= limits::SHARED_END_BYTES).then(|| (header.len(), digest(text)))
 }
 
+/// Takes a message for delivery, and keeps a copy in Sent. The copy shares the body, and is committed with the rest. If the
+/// folder takes no more, the message is sent without a copy.
+pub(in crate::engine) fn submit_and_keep(
+    cx: &mut Context<'_>,
+    deliver: &mut Deliver,
+    submission: &Submission,
+) -> Outcome {
+    let mut change = submit(cx, deliver, submission)?;
+    // The message itself comes first, and the copies for hidden recipients behind it.
+    let copy = change.bodies.first().map(|body| added_to(cx, FolderRole::Sent, Flags::SEEN, body));
+    change.records.extend(copy.and_then(Result::ok));
+    Ok(change)
+}
+
 /// Takes a message for delivery.
 pub(in crate::engine) fn submit(cx: &mut Context<'_>, deliver: &mut Deliver, submission: &Submission) -> Outcome {
     let recipients = recipients(cx, submission)?;
@@ -130,7 +144,7 @@ pub(in crate::engine) fn submit(cx: &mut Context<'_>, deliver: &mut Deliver, sub
     }
     records.extend(shown_in_outbox(cx, queues, &body));
     if recipients.own {
-        records.push(copy_to_self(cx, &body)?);
+        records.push(added_to(cx, FolderRole::Inbox, Flags::default(), &body)?);
     }
     let answer = Answer::First(Response::Submitted(queue), RequestError::Limit("the folder is full"));
     Ok(Change { bodies, ..Change::new(records, answer) })
@@ -193,12 +207,14 @@ fn is_own(cx: &Context<'_>, recipient: &str) -> bool {
     outgoing::is_own(recipient, cx.address()) && cx.state.book().resolve(recipient).is_err()
 }
 
-fn copy_to_self(cx: &mut Context<'_>, body: &NewBody) -> Result<Record, RequestError> {
+/// The message in one of the user's own folders.
+fn added_to(cx: &mut Context<'_>, role: FolderRole, system: Flags, body: &NewBody) -> Result<Record, RequestError> {
     const FULL: RequestError = RequestError::Limit("the folder is full");
-    let folder = cx.folder_of(FolderRole::Inbox).ok_or(RequestError::NoSuchFolder)?.id;
+    let folder = cx.folder_of(role).ok_or(RequestError::NoSuchFolder)?.id;
     let uid = cx.reserve_uid(folder).ok_or(FULL)?;
     let size = u32::try_from(body.bytes.len()).map_err(|_| FULL)?;
-    let message = NewMessage { uid, flags: NamedFlags::default(), date: cx.now, body: body.id, size, content: None };
+    let flags = NamedFlags { system, ..NamedFlags::default() };
+    let message = NewMessage { uid, flags, date: cx.now, body: body.id, size, content: None };
     Ok(Record::Mailbox(MailboxRecord::MessageAdded { folder, message }))
 }
 

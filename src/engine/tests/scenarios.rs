@@ -9,7 +9,7 @@ use crate::base::rng::{Rng, SeededRng};
 use crate::engine::api::{DeliveryOptions, Request, RequestError, Response, Submission};
 use crate::engine::io::Refusal;
 use crate::engine::state::book::ContactChange;
-use crate::engine::state::mailbox::{FolderRole, NamedFlags};
+use crate::engine::state::mailbox::{Flags, FolderRole, NamedFlags};
 use crate::engine::state::record::{BookRecord, Record};
 use crate::engine::tests::harness::{DAY, MINUTE, World, certificate};
 
@@ -218,6 +218,43 @@ fn visible_recipients_are_refused_and_blind_ones_get_a_copy_that_names_nobody() 
     world.pass(MINUTE);
     assert!(nobody(&world.texts(CAROL, FolderRole::Inbox)[2]));
     assert!(nobody(&world.texts(BOB, FolderRole::Inbox)[1]));
+    world.check();
+}
+
+#[test]
+fn a_message_that_no_mail_program_saves_is_kept_in_sent_as_it_was_sent() {
+    let mut world = friends();
+    world.introduce(ALICE, CAROL);
+    world.nodes[BOB].online = false;
+    let kept = world.submission(ALICE, BOB, "kept");
+    let written = String::from_utf8(kept.message.to_vec()).unwrap();
+    world.request(ALICE, Request::SubmitAndKeep(kept)).unwrap();
+    // A mail program saves its own copies.
+    world.submit(ALICE, BOB, "not kept").unwrap();
+    assert_eq!(world.texts(ALICE, FolderRole::Sent), [written.clone()]);
+    let copy = &world.messages(ALICE, FolderRole::Sent)[0];
+    assert!(copy.flags.contains(Flags::SEEN), "nobody has to read what they wrote themselves");
+    assert_eq!(copy.body, world.messages(ALICE, FolderRole::Outbox)[0].body, "it is stored once");
+    // It stays once the message has arrived, and after a restart.
+    world.nodes[BOB].online = true;
+    world.pass(10 * MINUTE);
+    assert_eq!(world.texts(BOB, FolderRole::Inbox).len(), 2);
+    assert!(world.messages(ALICE, FolderRole::Outbox).is_empty());
+    world.check();
+    world.restart(ALICE);
+    assert_eq!(world.texts(ALICE, FolderRole::Sent), [written]);
+    // One for hidden recipients is kept as it was written.
+    let (message, asked) = (world.message(ALICE, "hidden"), DeliveryOptions::default());
+    let recipients = vec![world.address(BOB), world.address(CAROL)];
+    let visible = vec![world.address(BOB)];
+    let submission = Submission { recipients, visible, message: message.clone(), asked };
+    world.request(ALICE, Request::SubmitAndKeep(submission)).unwrap();
+    world.pass(10 * MINUTE);
+    assert_eq!(world.texts(ALICE, FolderRole::Sent)[1].as_bytes(), &*message);
+    // What is refused is not kept, and leaves no copy.
+    let unknown = Submission { recipients: vec!["nobody".to_owned()], ..world.submission(ALICE, BOB, "refused") };
+    world.request(ALICE, Request::SubmitAndKeep(unknown)).unwrap_err();
+    assert_eq!(world.messages(ALICE, FolderRole::Sent).len(), 2);
     world.check();
 }
 
