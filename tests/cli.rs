@@ -254,6 +254,16 @@ fn a_message_from_the_command_line_arrives() {
     let kept = String::from_utf8(bob.run(&["read", &uid, "Sent"]).stdout).unwrap();
     assert!(kept.contains("Hello\r\n") && kept.contains("notes.txt"), "{kept}");
 
+    // A name that is nearly that of a contact is answered with that one.
+    let (code, words) = failure(&bob.run(&["send", "-t", "alcie", "-s", "x"]));
+    assert!(code == 4 && words.contains("alcie is not in the address book; did you mean alice?"), "{words}");
+    for verb in ["show", "block"] {
+        let (code, words) = failure(&bob.run(&["contact", verb, "alise@rune.internal"]));
+        assert!(code == 4 && words.contains("no such contact") && words.contains("did you mean alice?"), "{words}");
+    }
+    let (_, words) = failure(&bob.run(&["contact", "show", "dave"]));
+    assert!(!words.contains("did you mean"), "{words}");
+
     // A contact is told with the address at which a mail program writes to it.
     assert_eq!(alice.json(&["contact", "show", "bob"])["write_to"], "bob@rune.internal");
     let another = bob.json(&["invite"])["invitation"].as_str().unwrap().to_owned();

@@ -149,6 +149,7 @@ fn works(world: &World, name: &'static str) {
     let refused = programs::run(program.command(&["-s", "x", "bbo"]), b"x\n");
     let said = String::from_utf8_lossy(&[&refused.stdout[..], &refused.stderr].concat()).into_owned();
     assert!(!refused.status.success() && said.contains("write to a contact as petname@rune.internal"), "{said}");
+    assert!(said.contains("did you mean bob?"), "{said}");
 
     // An answer tells him nothing of the name that she has for him.
     let answer = program.press(&format!(

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::base::{BodyId, ContactId, ContentId, FolderId, InvitationId, QueueId, Timestamp};
 
-use crate::engine::state::book::Unaddressable;
+use crate::engine::state::book::{Book, Contact, Unaddressable};
 use crate::engine::state::boxes::ReceiptPolicy;
 use crate::engine::state::boxes::own::BoxKeys;
 use crate::engine::state::introductions::Policy;
@@ -292,12 +292,14 @@ pub enum RequestError {
     #[error("a limit was reached: {0}")]
     Limit(&'static str),
     /// The identity writes to no such recipient. Permanent.
-    #[error("{}", why.sentence(recipient))]
+    #[error("{}", why.sentence(recipient, meant.as_deref()))]
     UnknownRecipient {
         /// As given.
         recipient: String,
         /// The reason.
         why: Unaddressable,
+        /// The petname that was probably meant.
+        meant: Option<String>,
     },
     /// A message whose visible recipients would learn each other's addresses, which is not possible yet. Permanent.
     #[error(
@@ -343,4 +345,12 @@ pub enum RequestError {
     /// The daemon is going down. Temporary.
     #[error("the daemon is stopping")]
     Stopping,
+}
+
+impl RequestError {
+    /// Says why mail cannot be addressed to this recipient, and who was probably meant: a contact to whom it can be.
+    pub fn unknown_recipient(book: &Book, recipient: &str, why: Unaddressable) -> Self {
+        let meant = (why == Unaddressable::Unknown).then(|| book.closest(recipient, Contact::may_receive)).flatten();
+        Self::UnknownRecipient { recipient: recipient.to_owned(), why, meant: meant.map(str::to_owned) }
+    }
 }

@@ -199,9 +199,18 @@ async fn messages_beyond_their_bounds_are_drained() {
 #[tokio::test]
 async fn a_failed_queue_is_told_with_its_code() {
     for (failure, expected) in [
-        (RequestError::UnknownRecipient { recipient: "x".into(), why: Unaddressable::Unknown }, "550 5.1.1 "),
-        (RequestError::UnknownRecipient { recipient: "x".into(), why: Unaddressable::Blocked }, "550 5.7.1 "),
-        (RequestError::UnknownRecipient { recipient: "x".into(), why: Unaddressable::Waiting }, "550 5.7.1 "),
+        (
+            RequestError::UnknownRecipient { recipient: "x".into(), why: Unaddressable::Unknown, meant: None },
+            "550 5.1.1 ",
+        ),
+        (
+            RequestError::UnknownRecipient { recipient: "x".into(), why: Unaddressable::Blocked, meant: None },
+            "550 5.7.1 ",
+        ),
+        (
+            RequestError::UnknownRecipient { recipient: "x".into(), why: Unaddressable::Waiting, meant: None },
+            "550 5.7.1 ",
+        ),
         (
             RequestError::NotIntroduced { first: "a".into(), second: "b".into() },
             "550 5.7.1 a and b would see each other",

@@ -31,7 +31,7 @@ pub(in crate::daemon) fn submission(
     let snapshot = account.snapshot.borrow().clone();
     let resolve = |name: &str| resolve(&snapshot.book, own, name);
     for recipient in &to {
-        let unknown = |why| RequestError::UnknownRecipient { recipient: recipient.clone(), why };
+        let unknown = |why| RequestError::unknown_recipient(&snapshot.book, recipient, why);
         resolve(recipient).map_err(unknown)?;
     }
     let resolve = |name: &str| resolve(name).ok();

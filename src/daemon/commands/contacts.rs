@@ -102,9 +102,13 @@ pub(in crate::daemon) fn find(snapshot: &Snapshot, who: &str) -> Result<Arc<Cont
     let found = book
         .by_petname(petname.map_or(who, |(petname, _)| petname))
         .or_else(|| book.contacts().find(|contact| contact.address.to_string().eq_ignore_ascii_case(who)));
-    found
-        .cloned()
-        .ok_or_else(|| Failure::new(Code::NotFound, "there is no such contact").hint("see: runepeer contact list"))
+    found.cloned().ok_or_else(|| {
+        let hint = match book.closest(who, |_| true) {
+            Some(meant) => format!("did you mean {meant}? Everybody: runepeer contact list"),
+            None => "see: runepeer contact list".to_owned(),
+        };
+        Failure::new(Code::NotFound, "there is no such contact").hint(hint)
+    })
 }
 
 /// All of them, in the order of their names.

@@ -180,7 +180,7 @@ fn recipients(cx: &Context<'_>, submission: &Submission) -> Result<Recipients, R
             found.own = true;
             continue;
         }
-        let unknown = |why| RequestError::UnknownRecipient { recipient: recipient.clone(), why };
+        let unknown = |why| RequestError::unknown_recipient(book, recipient, why);
         let (contact, address) = book.resolve(recipient).map_err(unknown)?;
         if let Some(asked) = submission.asked.recipients.get(recipient) {
             found.asked.insert(contact.id, asked.clone());

@@ -14,7 +14,7 @@ use super::session::{Identity, Session, Step};
 use super::{Seat, Shared, reply};
 use crate::base::limits::{SUBMISSION_GAIN_BYTES, UPLOAD_SMALL_BYTES};
 use crate::engine::api::{DeliveryOptions, Submission};
-use crate::engine::{Request, Response};
+use crate::engine::{Request, RequestError, Response};
 use crate::gateway::account::Account;
 use crate::gateway::pacer::{Tries, TurnedAway};
 use crate::gateway::places::Place;
@@ -217,7 +217,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
         let (resolve, of) = (Arc::clone(&self.shared.config.resolve), Arc::clone(&account));
         (self.seat, self.place) = (Some(seat), None);
         self.account = Some(account);
-        self.session.logged_in(Identity { address, refuses: Box::new(move |name| resolve(of.as_ref(), name).err()) });
+        let refuses = move |name: &str| {
+            let why = resolve(of.as_ref(), name).err()?;
+            Some(RequestError::unknown_recipient(&of.snapshot().borrow().book, name, why))
+        };
+        self.session.logged_in(Identity { address, refuses: Box::new(refuses) });
     }
 
     /// Prepares the message and hands it to the queue; returns the reply for the client.

@@ -19,7 +19,13 @@ pub(super) fn of_request(error: &RequestError) -> String {
         RequestError::Stopping => "451 4.3.2",
         _ => "451 4.3.0",
     };
-    sentence(code, &error.to_string())
+    match error {
+        // A reply is in ASCII, and a name with gaps would help nobody.
+        RequestError::UnknownRecipient { recipient, why, meant: Some(meant) } if !meant.is_ascii() => {
+            sentence(code, &why.sentence(recipient, None))
+        }
+        error => sentence(code, &error.to_string()),
+    }
 }
 
 /// The reply to a message that may not be sent.
@@ -50,11 +56,6 @@ pub(super) fn of_data(problem: DataProblem) -> String {
     }
 }
 
-/// The reply for a recipient to whom the identity cannot write.
-pub(super) fn unknown_recipient(recipient: &str, why: Unaddressable) -> String {
-    of_request(&RequestError::UnknownRecipient { recipient: recipient.to_owned(), why })
-}
-
 /// A reply line: the code and a text of printable ASCII, within the 512 bytes of RFC 5321 §4.5.3.1.5.
 pub(super) fn sentence(code: &str, text: &str) -> String {
     let printable = text.chars().map(|c| if matches!(c, ' '..='~') { c } else { '?' });
@@ -68,9 +69,15 @@ mod tests {
     #[test]
     fn a_reply_is_one_printable_line() {
         let hostile = format!("b\r\n250 ok\u{e4}{}", "x".repeat(1000));
-        let reply = unknown_recipient(&hostile, Unaddressable::Unknown);
+        let unknown =
+            |recipient, meant| RequestError::UnknownRecipient { recipient, why: Unaddressable::Unknown, meant };
+        let reply = of_request(&unknown(hostile, None));
         assert!(reply.starts_with("550 5.1.1 b??250 ok?x"), "{reply}");
         assert!(reply.len() < 510 && reply.bytes().all(|byte| matches!(byte, b' '..=b'~')));
+        let meant = of_request(&unknown("boob".to_owned(), Some("bob".to_owned())));
+        assert!(meant.starts_with("550 5.1.1 boob is not in the address book; did you mean bob? "), "{meant}");
+        let umlaut = of_request(&unknown("zoe".to_owned(), Some("Zo\u{eb}".to_owned())));
+        assert!(umlaut.starts_with("550 5.1.1 zoe is not in the address book; write to"), "{umlaut}");
     }
 
     #[test]

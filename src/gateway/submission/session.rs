@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 use super::receiver::Receiver;
 use super::reply;
 use crate::base::limits::{CLIENT_MISTAKES, DATA_DRAIN, DSN_PARAMETER_BYTES, RECIPIENTS, SMTP_LINE_BYTES};
-use crate::engine::Unaddressable;
+use crate::engine::RequestError;
 use crate::engine::api::DeliveryOptions;
 use crate::engine::state::queue::{Notify, RecipientOptions};
 use crate::mail::Address;
@@ -53,7 +53,7 @@ pub(super) enum Step {
 }
 
 /// Tells why the identity cannot write to a recipient.
-type Refuses = Box<dyn Fn(&str) -> Option<Unaddressable> + Send + Sync>;
+type Refuses = Box<dyn Fn(&str) -> Option<RequestError> + Send + Sync>;
 
 /// The part of an account that the session needs to know.
 pub(super) struct Identity {
@@ -472,8 +472,7 @@ impl Session {
         } else if transaction.recipients.len() >= RECIPIENTS {
             self.reply("452 4.5.3 too many recipients; send to the others in another message");
         } else if let Some(why) = (identity.refuses)(&to.address) {
-            let text = reply::unknown_recipient(&to.address, why);
-            self.reply(&text);
+            self.reply(&reply::of_request(&why));
         } else {
             // A recipient that is given twice is kept once, with the options of the last RCPT.
             if !transaction.recipients.iter().any(|known| **known == *to.address) {

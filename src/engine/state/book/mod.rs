@@ -13,6 +13,7 @@
 //! | blocked | `contact block`, or moved from Requests to Junk | acknowledged and dropped | no |
 
 mod acquaintance;
+mod closest;
 mod index;
 mod unaddressable;
 

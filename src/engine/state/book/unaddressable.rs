@@ -20,8 +20,8 @@ fn is_ordinary(recipient: &str) -> bool {
 }
 
 impl Unaddressable {
-    /// The sentence for the user who wrote to this recipient.
-    pub fn sentence(self, recipient: &str) -> String {
+    /// The sentence for the user who wrote to this recipient; with the petname that was probably meant, where there is one.
+    pub fn sentence(self, recipient: &str, meant: Option<&str>) -> String {
         let (is, advice) = match self {
             Self::Unknown if is_ordinary(recipient) => (
                 "is an ordinary mail address",
@@ -48,7 +48,10 @@ impl Unaddressable {
                 ),
             ),
         };
-        format!("{recipient} {is}; {advice}")
+        match meant {
+            Some(meant) => format!("{recipient} {is}; did you mean {meant}? Otherwise {advice}"),
+            None => format!("{recipient} {is}; {advice}"),
+        }
     }
 }
 
@@ -59,12 +62,14 @@ mod tests {
     #[test]
     fn an_ordinary_address_is_told_from_a_mistyped_one() {
         for ordinary in ["bob@example.org", "<Bob@Mail.Example.ORG>"] {
-            assert!(Unaddressable::Unknown.sentence(ordinary).contains("contacts only"), "{ordinary}");
+            assert!(Unaddressable::Unknown.sentence(ordinary, None).contains("contacts only"), "{ordinary}");
         }
         let onion = format!("bob@{}.onion", "a".repeat(56));
         for other in ["boob@rune.internal", "boob", "boob@localhost", &onion] {
-            assert!(Unaddressable::Unknown.sentence(other).contains("not in the address book"), "{other}");
+            assert!(Unaddressable::Unknown.sentence(other, None).contains("not in the address book"), "{other}");
         }
-        assert!(Unaddressable::Waiting.sentence("bob").contains("runepeer contact accept bob"));
+        let said = Unaddressable::Unknown.sentence("boob", Some("bob"));
+        assert!(said.contains("did you mean bob? Otherwise write to a contact as petname@rune.internal"), "{said}");
+        assert!(Unaddressable::Waiting.sentence("bob", None).contains("runepeer contact accept bob"));
     }
 }
