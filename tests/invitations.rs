@@ -65,6 +65,43 @@ fn an_invitation_for_somebody_makes_a_contact_of_that_name() {
 }
 
 #[test]
+fn an_invitation_for_a_name_that_is_taken_says_what_its_user_becomes_and_what_to_do() {
+    let peers = temp_dir();
+    let (mut alice, mut bob) = (Node::loopback("alice", peers.path()), Node::loopback("bob", peers.path()));
+    alice.start();
+    bob.start();
+    let invite = |name: &str| said(&alice.run(&["invite", "--for", name]));
+    assert!(!invite("carol").contains("Note:"));
+    let own = invite("Alice");
+    assert!(own.contains("Alice is your own name: whoever uses this becomes Alice-2"), "{own}");
+    // Two invitations for one name are open.
+    let first = alice.json(&["invite", "--for", "bob"]);
+    assert!(first["name_taken"].is_null(), "{first}");
+    let second = invite("BOB");
+    assert!(second.contains("another invitation for BOB is open"), "{second}");
+    assert!(bob.run(&["contact", "add", first["invitation"].as_str().unwrap()]).status.success());
+    let named = || alice.try_json(&["contact", "show", "bob"]).filter(|bob| bob["status"] == "confirmed");
+    wait_for("bob is a contact", Duration::from_secs(60), named);
+    let taken = invite("bob");
+    for part in [
+        "you have a contact bob already: whoever uses this becomes bob-2 in your address book",
+        "runepeer invite revoke",
+        "runepeer contact rename bob-2 NAME",
+    ] {
+        assert!(taken.contains(part), "{taken}");
+    }
+    // What is said comes true.
+    let made = alice.json(&["invite", "--for", "bob"]);
+    assert!(made["name_taken"].as_str().unwrap().contains("becomes bob-2"), "{made}");
+    let mut dave = Node::loopback("dave", peers.path());
+    dave.start();
+    assert!(dave.run(&["contact", "add", made["invitation"].as_str().unwrap()]).status.success());
+    let named = || alice.try_json(&["contact", "show", "bob-2"]).filter(|dave| dave["status"] == "confirmed");
+    let contact = wait_for("dave is a contact", Duration::from_secs(60), named);
+    assert_eq!(contact["address"], dave.address());
+}
+
+#[test]
 fn a_link_adds_nobody_before_its_reader_agrees() {
     let peers = temp_dir();
     let (mut alice, mut bob) = (Node::loopback("alice", peers.path()), Node::loopback("bob", peers.path()));

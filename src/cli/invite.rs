@@ -49,6 +49,9 @@ pub(super) fn run(context: &Context, invite: Invite) -> Result<(), Failure> {
                 }
                 None => format!("Give this text to one person, by a way you trust. It works once, {until}."),
             });
+            if let Some(taken) = &made.name_taken {
+                context.output.say(format!("Note: {taken}."));
+            }
             show(context, &made, |made| made.invitation.clone());
             Ok(())
         }

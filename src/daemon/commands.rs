@@ -40,9 +40,9 @@ use crate::control::reply::{
 use crate::control::{Code, Command, Draft, Failure, Handler, Request as Asked};
 use crate::engine::state::Password;
 use crate::engine::state::mailbox::{Flags, Folder};
-use crate::engine::{Request, RequestError, Response, Snapshot};
+use crate::engine::{Book, Request, RequestError, Response, Snapshot};
 use crate::gateway::pacer::Stale;
-use crate::mail::headers;
+use crate::mail::{LocalPart, headers};
 
 /// How much of a message is read for its header, in bytes.
 const HEADER_WINDOW: u64 = 16 * 1024;
@@ -345,16 +345,38 @@ async fn invite(
     // The text counts in hours (docs/protocol.md, "Invitation"): an hour that has begun counts whole.
     let expires = now().plus(Duration::from_secs(life_secs)).secs();
     let expires = Timestamp::from_secs(expires.saturating_add(3599) / 3600 * 3600);
+    let book = account.snapshot.borrow().book.clone();
     match account.ask(Request::Invite { public, expires, label: label.clone() }).await? {
         Response::Invited { id, text } => Ok(reply::Invitation {
             id: id.to_string(),
             invitation: text,
             expires_at: expires.rfc3339(),
             uses: (!public).then_some(1),
+            name_taken: label.as_deref().and_then(|label| name_taken(&book, account.address.local(), label, now())),
             label,
         }),
         _ => Err(unexpected()),
     }
+}
+
+/// Why the person who uses an invitation for this name may get another one in this book, and what to do.
+fn name_taken(book: &Book, own: &LocalPart, label: &str, now: Timestamp) -> Option<String> {
+    let is_it = |name: &str| name.to_lowercase() == label.to_lowercase();
+    let mut open = book.invitations().filter(|invitation| invitation.is_open(now));
+    let (who, becomes) = match book.free_petname(label, own) {
+        free if !is_it(&free) && is_it(own.as_str()) => (format!("{label} is your own name: whoever uses this"), free),
+        free if !is_it(&free) => (format!("you have a contact {label} already: whoever uses this"), free),
+        _ if open.any(|invitation| book.label(invitation.id).is_some_and(is_it)) => {
+            let who =
+                format!("another invitation for {label} is open (runepeer invite list): the second to use theirs");
+            (who, format!("{label}-2"))
+        }
+        _ => return None,
+    };
+    Some(format!(
+        "{who} becomes {becomes} in your address book. If that is not meant, withdraw this one (runepeer invite revoke) and \
+         make another (runepeer invite --for NAME), or change the name later: runepeer contact rename {becomes} NAME"
+    ))
 }
 
 fn invitations(account: &LocalAccount) -> reply::OpenInvitations {

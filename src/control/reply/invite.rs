@@ -16,6 +16,9 @@ pub struct Invitation {
     /// For whom it is, where that was said. It is not in the text.
     #[serde(default, rename = "for")]
     pub label: Option<String>,
+    /// Why the person who uses it may get another name than that, and what to do; null where nothing speaks against the name.
+    #[serde(default)]
+    pub name_taken: Option<String>,
 }
 
 /// Invitations that can still be used.
