@@ -108,10 +108,17 @@ fn muttrc(program: &str, settings: &MailSettings, password: &str) -> String {
     let MailSettings { name, address, imap, submission } = settings;
     let onion = address.rsplit('@').next().unwrap_or_default();
     let (imap, submission) = (authority(imap), authority(submission));
+    // No setting of neomutt makes it connect again by itself. mutt does.
+    let again = match program {
+        "neomutt" => {
+            "\n# After runepeer itself was started again, neomutt shows an old list, or none: leave it with q, and start it again."
+        }
+        _ => "",
+    };
     format!(
         r#"# Mail of {address}, for {program}. It holds a password: let nobody else read it.
 # Start it so: {program} -F THIS_FILE
-# Write to a contact as petname@rune.internal (runepeer contact list shows the petnames).
+# Write to a contact as petname@rune.internal (runepeer contact list shows the petnames).{again}
 
 set from="{address}"
 set use_from=yes
@@ -199,5 +206,9 @@ mod tests {
         ] {
             assert!(text.lines().any(|one| one == line), "{line}");
         }
+        // mutt connects again by itself.
+        let says_how =
+            |program| muttrc(program, &settings, "secret").contains("leave it with q, and start it again.\n\nset");
+        assert!(says_how("neomutt") && !says_how("mutt"));
     }
 }

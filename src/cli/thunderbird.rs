@@ -21,6 +21,9 @@ const END: &str = "// runepeer: end";
 /// Far above the numbers that Thunderbird gives to accounts made by hand. Local Folders get the number before this one.
 const NUMBER: u32 = 7863;
 
+const NO_PROFILE: &str = "start Thunderbird once, enter nothing where it asks for an address, and close it with Ctrl+Q; or \
+                          name the profile with --profile DIR";
+
 pub(super) fn set_up(context: &Context, profile: Option<PathBuf>, settings: &MailSettings) -> Result<(), Failure> {
     let profile = match profile {
         Some(profile) => profile,
@@ -28,7 +31,7 @@ pub(super) fn set_up(context: &Context, profile: Option<PathBuf>, settings: &Mai
     };
     if !profile.is_dir() {
         return Err(Failure::new(Code::NotFound, format!("there is no profile directory {}", profile.display()))
-            .hint("start Thunderbird once and close it, or name the profile with --profile DIR"));
+            .hint(NO_PROFILE));
     }
     if is_running(&profile) {
         return Err(Failure::new(Code::Busy, "Thunderbird is running with this profile")
@@ -45,7 +48,10 @@ pub(super) fn set_up(context: &Context, profile: Option<PathBuf>, settings: &Mai
     replace(&user_js, &splice(&user, &lines(&quiet(alone)))).map_err(cannot)?;
     context.output.say("The account is in Thunderbird's profile. Next:");
     context.output.say("  1. runepeer mail password new thunderbird");
-    context.output.say("  2. start Thunderbird; when it asks, give it that password, and again when you first send");
+    context
+        .output
+        .say("  2. start Thunderbird; when it asks, give it that password, and again when you first send. Tick");
+    context.output.say("     \"Use Password Manager to remember this password\" both times, or it asks at each start");
     context.output.say("  3. write to a contact as petname@rune.internal; runepeer contact list shows the petnames");
     if context.output.is_json() {
         context.output.object(&serde_json::json!({ "profile": profile.display().to_string() }));
@@ -77,10 +83,9 @@ fn replace(file: &Path, text: &str) -> std::io::Result<()> {
 fn default_profile() -> Result<PathBuf, Failure> {
     let root = std::env::home_dir().unwrap_or_default().join(".thunderbird");
     let ini = fs::read_to_string(root.join("profiles.ini")).unwrap_or_default();
-    profile_of(&ini).map(|profile| root.join(profile)).ok_or_else(|| {
-        Failure::new(Code::NotFound, "Thunderbird has no profile yet")
-            .hint("start Thunderbird once and close it, or name the profile with --profile DIR")
-    })
+    profile_of(&ini)
+        .map(|profile| root.join(profile))
+        .ok_or_else(|| Failure::new(Code::NotFound, "Thunderbird has no profile yet").hint(NO_PROFILE))
 }
 
 fn profile_of(ini: &str) -> Option<String> {
