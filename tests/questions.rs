@@ -90,6 +90,33 @@ fn a_removal_that_is_left_removes_nothing() {
 }
 
 #[test]
+fn a_command_that_is_left_after_its_answer_says_that_it_may_be_done() {
+    for (signal, ended) in WAYS {
+        let peers = temp_dir();
+        let mut alice = Node::loopback("alice", peers.path());
+        alice.start();
+        alice.json(&["mail", "password", "new", "phone"]);
+        let data = alice.data().display().to_string();
+        // The daemon stands still, so that the command waits for it.
+        alice.pause();
+        let mut terminal = Terminal::run_by_shell(&["--data-dir", &data, "mail", "password", "revoke", "phone"]);
+        let before = terminal.settings();
+        terminal.sees("Revoke it? [y/N]");
+        terminal.types("y");
+        std::thread::sleep(std::time::Duration::from_secs(2));
+        match signal {
+            None => terminal.presses(b"\x03"),
+            Some(signal) => terminal.signals_child(signal),
+        }
+        let words = terminal.sees(ended);
+        assert!(words.contains("Interrupted. What was begun is done as a whole, or not at all."), "{words:?}");
+        assert!(!words.contains("Nothing"), "{words:?}");
+        assert_eq!(terminal.settings(), before);
+        alice.resume();
+    }
+}
+
+#[test]
 fn an_invitation_that_is_pasted_is_taken_at_enter_and_asked_for_again_where_it_is_mistyped() {
     let peers = temp_dir();
     let (mut alice, mut bob) = (Node::loopback("alice", peers.path()), Node::loopback("bob", peers.path()));

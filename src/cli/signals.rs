@@ -3,7 +3,7 @@
 //! Without a handler a signal ends the process at once, which is always safe for what is stored. Not so for the terminal:
 //! while a passphrase is typed its echo is off. So from the first question on a thread waits for signals: it gives the
 //! terminal its settings back, says what was not done, and ends the process (with 128 and the number of the signal; a
-//! shell that runs a loop goes on then). A daemon takes the signals over, and stops by them.
+//! shell that runs a loop goes on then). After an answer it says that what was begun may be done. A daemon takes the signals over, and stops by them.
 
 use std::fs::File;
 use std::io;
@@ -28,6 +28,10 @@ struct Question {
 
 static QUESTION: Mutex<Question> =
     Mutex::new(Question { is_watched: false, is_asked: false, undone: "Nothing was changed.", changed: None });
+
+/// What is said if a signal comes after an answer. Everything that is asked about is one transaction, or one file that
+/// appears at its end (docs/on-disk.md, "Crashes").
+const BEGUN: &str = "Interrupted. What was begun is done as a whole, or not at all.";
 
 /// Whether a daemon stops by the signals.
 static TAKEN_OVER: AtomicBool = AtomicBool::new(false);
@@ -112,12 +116,13 @@ fn watch() -> io::Result<()> {
         // Held to the end, so that nothing changes the terminal any more.
         let mut question = question();
         question.restore();
-        if question.is_asked {
-            let words = question.undone;
-            let words = if words.is_empty() { "\n".to_owned() } else { format!("\n{words}\n") };
-            // Past the lock of the standard library, which may be held.
-            let _ = rustix::io::write(io::stderr(), words.as_bytes());
-        }
+        let words = match (question.undone, question.is_asked) {
+            ("", _) => "\n".to_owned(),
+            (undone, true) => format!("\n{undone}\n"),
+            (_, false) => format!("\n{BEGUN}\n"),
+        };
+        // Past the lock of the standard library, which may be held.
+        let _ = rustix::io::write(io::stderr(), words.as_bytes());
         std::process::exit(128 + number.as_raw_value());
     };
     std::thread::Builder::new().name("signals".to_owned()).spawn(wait).map(drop)
