@@ -135,7 +135,7 @@ async fn a_password_that_was_mistyped_and_then_right_makes_no_later_answer_slowe
     for (password, expected) in [("c", pace), ("c", 2 * pace), ("c", 2 * pace), ("d", 2 * pace), ("e", 4 * pace)] {
         let started = Instant::now();
         setup.talk(&format!("EHLO x\r\n{}", wrong(password))).await;
-        assert_eq!(started.elapsed(), expected, "{password}");
+        assert_eq!(started.elapsed().as_secs(), expected.as_secs(), "{password}");
     }
 }
 

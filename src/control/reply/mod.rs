@@ -30,7 +30,6 @@ pub use invite::{Invitation, OpenInvitation, OpenInvitations};
 pub use mail::{MailServer, MailSettings, NewPassword, Password, Passwords};
 pub use queue::{Copy, Queue, QueueId, QueuedMessage, QueuedRecipient, RecipientState, TRY_LATER};
 pub use requests::{RequestKind, Requests, WaitingRequest};
-pub use status::{Disk, IdentityStatus, Listeners, Network, Status};
 pub use status::{Disk, IdentityStatus, Listeners, Network, Status, WrongPassword};
 
 use serde::de::DeserializeOwned;
