@@ -52,7 +52,7 @@ fn vectors() -> Value {
     let number = VerificationNumber::of((other, &other_fingerprint), (onion, &fingerprint));
     let grant = Grant {
         ask: content.id,
-        invitation: invitation.encode(),
+        invitations: vec![invitation.encode()],
         certificate: b"(the certificate, in binary)".to_vec(),
         binding: Binding {
             epoch: 1,

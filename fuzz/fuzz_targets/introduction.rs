@@ -10,7 +10,9 @@ fuzz_target!(|data: &[u8]| {
         let _ = is_fit(&ask.text);
     }
     if let Ok(grant) = serde_json::from_slice::<Grant>(data) {
-        let _ = Invitation::parse(&grant.invitation);
+        for invitation in &grant.invitations {
+            let _ = Invitation::parse(invitation);
+        }
         let again = serde_json::to_vec(&grant).expect("what was read can be written");
         assert!(serde_json::from_slice::<Grant>(&again).expect("and read again") == grant);
     }

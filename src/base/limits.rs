@@ -383,6 +383,9 @@ pub const INTRODUCTIONS_PENDING: usize = 10;
 /// Introductions that wait, of each kind: those that we make, those that wait for the user.
 pub const INTRODUCTIONS: usize = 200;
 
+/// To how many others a message may show somebody who has to agree first.
+pub const INTRODUCTION_OTHERS: u8 = 20;
+
 /// Introducers who are remembered of one contact.
 pub const INTRODUCERS: usize = 16;
 /// A name for a contact, in characters.

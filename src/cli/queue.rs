@@ -84,6 +84,9 @@ fn holders(item: &QueuedRecipient) -> String {
 fn standing(item: &QueuedRecipient) -> String {
     let mut line = format!("{}  {}", item.to, item.state.to_string().replace('_', " "));
     let holders = holders(item);
+    if !item.consent.is_empty() {
+        let _ = write!(line, ", goes when {} agreed to be shown to the others", names(&item.consent));
+    }
     if item.state == RecipientState::HandedOver && item.ended_at.is_none() {
         line.push_str(", as the friend who carried it says; not confirmed yet");
     } else if !holders.is_empty() {
@@ -119,12 +122,33 @@ fn standing(item: &QueuedRecipient) -> String {
     line
 }
 
+/// `carol has`, `carol and dora have`.
+fn names(people: &[String]) -> String {
+    match people {
+        [only] => format!("{only} has"),
+        [first @ .., last] => format!("{} and {last} have", first.join(", ")),
+        [] => String::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_message_that_waits_for_consent_says_for_whose() {
+        let waits = |people: &[&str]| {
+            let consent = people.iter().map(|name| (*name).to_owned()).collect();
+            line(&QueuedRecipient { consent, ..item(RecipientState::Queued, vec![]) })
+        };
+        assert!(waits(&["carol"]).contains(", goes when carol has agreed to be shown to the others, until"));
+        assert!(waits(&["carol", "dora", "emil"]).contains("when carol, dora and emil have agreed"));
+        assert!(!waits(&[]).contains("agreed"));
+    }
+
     fn item(state: RecipientState, custody: Vec<reply::Copy>) -> QueuedRecipient {
         QueuedRecipient {
+            consent: Vec::new(),
             id: "1f".to_owned(),
             to: "carol".to_owned(),
             address: "carol@x.onion".to_owned(),

@@ -301,10 +301,11 @@ pub enum RequestError {
         /// The petname that was probably meant.
         meant: Option<String>,
     },
-    /// A message whose visible recipients would learn each other's addresses, which is not possible yet. Permanent.
+    /// A message whose visible recipients would learn each other's addresses, and who cannot be asked whether they agree.
+    /// Permanent.
     #[error(
-        "{first} and {second} would see each other's addresses, which is not possible yet; send to each of them alone, \
-         or put all but one into Bcc"
+        "{first} and {second} would see each other's addresses, and cannot be asked yet whether they agree, because one of them has \
+         not answered you; send to each of them alone, or put all but one into Bcc"
     )]
     NotIntroduced {
         /// One petname.

@@ -31,6 +31,8 @@ pub enum FailureReason {
     Recalled,
     /// It is larger than the recipient's node accepts.
     TooLarge,
+    /// Not everybody whom the message names agreed in time to be shown to the others.
+    NoConsent,
 }
 
 impl FailureReason {
@@ -44,6 +46,7 @@ impl FailureReason {
             Self::NoContact => "5.1.1",
             Self::Recalled => "4.0.0",
             Self::TooLarge => "5.2.3",
+            Self::NoConsent => "5.7.1",
         }
     }
 
@@ -61,6 +64,9 @@ impl FailureReason {
                 "You took the message back. A copy was sent before and never acknowledged: it may have arrived all the same."
             }
             Self::TooLarge => "It is larger than their node takes. Send less at once, or ask them to take more.",
+            Self::NoConsent => {
+                "Not everybody whom the message names agreed in time to be shown to the others. Write to each of them alone,\r\n  or put all but one into Bcc."
+            }
         }
     }
 
@@ -97,6 +103,8 @@ pub enum SoFar {
     Sent,
     /// A carrier says that it has a copy.
     Held,
+    /// Not everybody whom it names has agreed yet to be shown to the others.
+    Consent,
 }
 
 impl Outcome {
@@ -130,6 +138,11 @@ impl Outcome {
                     until.rfc5322()
                 )
             }
+            Self::Delayed { until, so_far: SoFar::Consent } => format!(
+                "Not everybody whom the message names has agreed yet to be shown to the others. It waits for them until\r\n  {}; \
+                 runepeer queue list says for whom.",
+                until.rfc5322()
+            ),
             Self::Delayed { until, so_far: SoFar::Held } => format!(
                 "A carrier of theirs has it for them, until they come for it. Their node itself is tried as well,\r\n  until {}.",
                 until.rfc5322()

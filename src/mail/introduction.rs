@@ -8,7 +8,7 @@ use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::limits::INTRODUCTION_TEXT_BYTES;
+use crate::base::limits::{INTRODUCTION_OTHERS, INTRODUCTION_TEXT_BYTES};
 use crate::base::{ContentId, Timestamp};
 
 use super::dsn::{PLAIN, head};
@@ -20,6 +20,10 @@ pub struct Ask {
     /// What the introducer says of it, as a person wrote it; up to [`INTRODUCTION_TEXT_BYTES`].
     #[serde(default)]
     pub text: String,
+    /// To how many others a message would show the host, where the introducer asks because of a message that several people
+    /// are to see each other in; absent otherwise. Up to [`INTRODUCTION_OTHERS`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub others: Option<u8>,
 }
 
 /// The payload of an `introduction-grant/1` content: the host agrees.
@@ -28,8 +32,8 @@ pub struct Grant {
     /// The signed id of the ask.
     #[serde(with = "super::text")]
     pub ask: ContentId,
-    /// An invitation of the host, with a secret (`rune:…`).
-    pub invitation: String,
+    /// Invitations of the host, each with a secret (`rune:…`): one, or one for each of the others of whom the ask speaks.
+    pub invitations: Vec<String>,
     /// The host's certificate (OpenPGP, binary, base64 in the JSON).
     #[serde(with = "super::base64_bytes")]
     pub certificate: Vec<u8>,
@@ -43,6 +47,12 @@ pub struct Introduction {
     /// What the introducer says of it, as a person wrote it; up to [`INTRODUCTION_TEXT_BYTES`].
     #[serde(default)]
     pub text: String,
+    /// The place of the invitation in the grant that is for the guest, from 0.
+    #[serde(default)]
+    pub place: u8,
+    /// The signed id of the ask by which the guest has agreed already, where both are to see each other in a message.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "super::text_option")]
+    pub agreed: Option<ContentId>,
     /// The host's content of kind `introduction-grant/1`, as it was signed (base64 in the JSON).
     #[serde(with = "super::base64_bytes")]
     pub grant: Vec<u8>,
@@ -69,6 +79,14 @@ impl fmt::Debug for Introduction {
     }
 }
 
+impl Ask {
+    /// How many invitations the host grants; `None` where the ask is for more than it may be, or for none.
+    pub fn wanted(&self) -> Option<u8> {
+        let wanted = self.others.unwrap_or(1);
+        (1..=INTRODUCTION_OTHERS).contains(&wanted).then_some(wanted)
+    }
+}
+
 /// Whether a text may go with an introduction: within its bound, and without control characters but line ends and tabs.
 pub fn is_fit(text: &str) -> bool {
     text.len() <= INTRODUCTION_TEXT_BYTES && !text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
@@ -91,6 +109,24 @@ pub fn ask_notice(own: &Address, introducer: (&str, &Address), text: &str, id: C
          Then {petname} gets an invitation of yours that works once, within 14 days, and hands it on: whoever uses it learns your\r\n\
          address and becomes your contact. Nothing proves that it is the person whom {petname} means.\r\n\
          To decline, move it to Junk or Trash, or do nothing: {petname} is told nothing then.\r\n"
+    );
+    message.into_bytes()
+}
+
+/// A message in Requests: a contact wants to write to us and to others in one message.
+pub fn message_notice(own: &Address, author: (&str, &Address), others: u8, id: ContentId, now: Timestamp) -> Vec<u8> {
+    let (petname, address) = author;
+    let mut message = head(&format!("<{address}>"), own, "May I write to you together with others?", id, now);
+    let people = if others == 1 { "one other person".to_owned() } else { format!("{others} other people") };
+    let _ = write!(
+        message,
+        "Auto-Submitted: auto-generated\r\n{PLAIN}\r\n\
+         This notice was written by your own node. Your contact {petname} has a message that is for you and {people}. All of\r\n\
+         you would see each other's addresses in it, and become each other's contacts, so that everybody can answer everybody.\r\n\r\n\
+         To agree, move or copy this message to INBOX, or run\r\n\
+         runepeer request accept {id}\r\n\
+         The message comes as soon as everybody has agreed. Who the others are, is the word of {petname} alone.\r\n\
+         To decline, move it to Junk or Trash, or do nothing: nobody is told, and the message does not come.\r\n"
     );
     message.into_bytes()
 }

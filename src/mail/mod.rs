@@ -86,6 +86,26 @@ macro_rules! key_as_text {
 key_as_text!(mac_key, MacKey);
 key_as_text!(token_seed, TokenSeed);
 
+/// An optional value as the text of its `Display`.
+pub(crate) mod text_option {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(crate) fn serialize<T: Display, S: Serializer>(name: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
+        match name {
+            Some(name) => serializer.collect_str(name),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, T: FromStr, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        text.map(|text| text.parse().map_err(|_| D::Error::custom("not a name of this kind"))).transpose()
+    }
+}
+
 /// A value as the text of its `Display`.
 pub(crate) mod text {
     use std::fmt::Display;

@@ -155,7 +155,12 @@ fn write(world: &mut World, n: usize, snapshot: &Snapshot) {
         }
     }
     // The others are hidden.
-    let visible = if world.below(4) == 0 { Vec::new() } else { vec![recipients[0].clone()] };
+    let visible = match world.below(4) {
+        0 => Vec::new(),
+        // All of them see each other, once they have agreed to that.
+        1 if world.introduces => recipients.clone(),
+        _ => vec![recipients[0].clone()],
+    };
     world.written += 1;
     let size = match world.below(40) {
         0 => 300_000,
@@ -166,7 +171,7 @@ fn write(world: &mut World, n: usize, snapshot: &Snapshot) {
     let number = world.written;
     let text = format!(
         "From: <{own}>\r\nTo: <{}>\r\nSubject: canary-{n}-{number}x\r\nMessage-ID: <{number}@x>\r\n\r\n{}\r\n",
-        visible.first().map_or("undisclosed", String::as_str),
+        visible.join(">, <"),
         "All work and no play. ".repeat(size / 22)
     );
     let mut asked = DeliveryOptions::default();

@@ -96,6 +96,7 @@ fn home() -> BoxStatus {
 
 fn waiting(error: &str) -> QueuedRecipient {
     QueuedRecipient {
+        consent: Vec::new(),
         id: "1f".to_owned(),
         to: "bob".to_owned(),
         address: "bob@z.onion".to_owned(),

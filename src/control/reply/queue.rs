@@ -20,6 +20,9 @@ pub struct QueuedRecipient {
     pub address: String,
     /// How far the message is with this recipient.
     pub state: RecipientState,
+    /// Those who have not agreed yet to be shown to the others whom the message names; while there are some it is sent to nobody.
+    #[serde(default)]
+    pub consent: Vec<String>,
     /// The carriers and friends that hold copies.
     pub custody: Vec<Copy>,
     /// Whether it may have arrived although no acknowledgement did.

@@ -104,7 +104,10 @@ fn row(snapshot: &Snapshot, queued: &Queued, contact: ContactId, recipient: &Rec
         (RecipientState::Queued, ended) if !custody.is_empty() => (RecipientState::Held, ended),
         other => other,
     };
+    let held = snapshot.introductions.parts().held.get(&queued.id).filter(|_| waits);
+    let petname = |contact| snapshot.book.contact(contact).map(|contact| contact.petname.clone());
     QueuedRecipient {
+        consent: held.into_iter().flat_map(|held| held.missing().filter_map(petname)).collect(),
         id: queued.id.to_string(),
         to: snapshot.book.contact(contact).map_or_else(|| address.clone(), |contact| contact.petname.clone()),
         address,
@@ -134,7 +137,7 @@ const fn state(progress: Progress) -> (RecipientState, Option<Timestamp>) {
     match progress {
         Progress::Queued => (RecipientState::Queued, None),
         Progress::Delivered(at) => (RecipientState::Delivered, Some(at)),
-        Progress::Failed(at, FailureReason::Expired) => (RecipientState::Expired, Some(at)),
+        Progress::Failed(at, FailureReason::Expired | FailureReason::NoConsent) => (RecipientState::Expired, Some(at)),
         Progress::Failed(at, FailureReason::Unconfirmed | FailureReason::Recalled) => {
             (RecipientState::Unconfirmed, Some(at))
         }

@@ -110,7 +110,10 @@ impl Boxes {
     pub(in crate::engine) fn on_records(&mut self, cx: &mut Context<'_>, deliver: &Deliver, records: &[Record]) {
         for record in records {
             // If the last direct attempt did not reach the contact, the message goes to its boxes without another one.
-            for contact in record.submitted().iter().flat_map(|queued| queued.recipients.keys().copied()) {
+            let held = |queue| cx.state.introductions().is_held(queue);
+            let submitted = record.submitted().into_iter().filter(|queued| !held(queued.id));
+            let recipients: Vec<_> = submitted.flat_map(|queued| queued.recipients.keys().copied()).collect();
+            for contact in recipients.into_iter().chain(released(cx, record)) {
                 if deliver.is_away(contact) {
                     self.wants_deposits(cx, contact);
                 }
@@ -140,4 +143,14 @@ impl Boxes {
             }
         }
     }
+}
+
+/// The recipients of a message that is held no more.
+fn released(cx: &Context<'_>, record: &Record) -> Vec<ContactId> {
+    let Record::Introductions(IntroductionRecord::ConsentReached { queue, .. }) = record else { return Vec::new() };
+    cx.state
+        .queue()
+        .get(*queue)
+        .map(|queued| queued.waiting().map(|(contact, _)| contact).collect())
+        .unwrap_or_default()
 }

@@ -12,6 +12,7 @@ use crate::engine::deliver::reports::add_message;
 use crate::engine::deliver::{AfterCommit, Deliver};
 use crate::engine::io::Draft;
 use crate::engine::people::cards::next_card;
+use crate::engine::people::consents;
 use crate::engine::state::AttemptError;
 use crate::engine::state::book::{ContactChange, ContactStatus};
 use crate::engine::state::queue::FailureReason;
@@ -20,6 +21,9 @@ use crate::engine::state::record::{BookRecord, Record};
 impl Deliver {
     /// Ends the messages and cards that have expired.
     pub(in crate::engine) fn expire(&mut self, cx: &mut Context<'_>) {
+        if std::mem::take(&mut self.consents) {
+            self.release_held(cx);
+        }
         while let Some(queue) = self.schedule.take_expired(cx.now) {
             self.expire_message(cx, queue);
         }
@@ -28,6 +32,16 @@ impl Deliver {
         }
         while let Some(contact) = self.schedule.take_expired_card(cx.now) {
             self.expire_card(cx, contact);
+        }
+    }
+
+    /// Lets the messages go for which everybody has agreed.
+    fn release_held(&mut self, cx: &mut Context<'_>) {
+        let complete: Vec<_> = cx.state.introductions().complete().map(|(queue, _)| queue).collect();
+        for queue in complete {
+            if let Some(draft) = consents::reached(cx, queue) {
+                self.commit(cx, draft, AfterCommit::Nothing);
+            }
         }
     }
 
@@ -42,7 +56,9 @@ impl Deliver {
         if !busy.is_empty() {
             self.schedule.look_again(queue, cx.now);
         }
+        let held = cx.state.introductions().is_held(queue);
         let reason = |contact| match self.schedule.last_error(contact) {
+            _ if held => FailureReason::NoConsent,
             Some(AttemptError::Local) => FailureReason::Unsealable,
             _ => FailureReason::Expired,
         };

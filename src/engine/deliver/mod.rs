@@ -31,7 +31,7 @@ use crate::engine::dialled::{News, Outgoing};
 use crate::engine::io::{Draft, Durability, SharedEnd};
 use crate::engine::state::queue::{Endpoint, Queued};
 use crate::engine::state::record::{
-    BookRecord, BoxRecord, ForwardingRecord, MailboxRecord, QueueRecord, ReceivedRecord, Record,
+    BookRecord, BoxRecord, ForwardingRecord, IntroductionRecord, MailboxRecord, QueueRecord, ReceivedRecord, Record,
 };
 use crate::engine::state::shards::Shards;
 use crate::engine::state::{Applied, Attempts, State};
@@ -83,6 +83,8 @@ pub(in crate::engine) struct Deliver {
     /// Damaged messages that the user was told of.
     told_damaged: BTreeSet<BodyId>,
     in_flight: BTreeMap<OpId, InFlight>,
+    /// Whether there may be messages for which everybody has agreed, and which are still held.
+    consents: bool,
 }
 
 impl Deliver {
@@ -93,7 +95,8 @@ impl Deliver {
         now: Timestamp,
         rng: &mut dyn Rng,
     ) -> Self {
-        let schedule = Schedule::at_start(state.queue(), state.book(), &state.answered(), now, rng);
+        let schedule =
+            Schedule::at_start(state.queue(), state.book(), state.introductions(), &state.answered(), now, rng);
         let receipts = Receipts::at_start(state, receipt_delay, now, rng);
         Self {
             schedule,
@@ -104,6 +107,7 @@ impl Deliver {
             ends: SharedText::default(),
             told_damaged: BTreeSet::new(),
             in_flight: BTreeMap::new(),
+            consents: state.introductions().complete().next().is_some(),
         }
     }
 
@@ -169,7 +173,8 @@ impl Deliver {
 
     /// When something is due.
     pub(in crate::engine) fn poll_timeout(&self) -> Option<Timestamp> {
-        self.schedule.poll().into_iter().chain(self.receipts.poll()).min()
+        let consents = self.consents.then_some(Timestamp::default());
+        self.schedule.poll().into_iter().chain(self.receipts.poll()).chain(consents).min()
     }
 
     /// The clock was set.
@@ -309,10 +314,16 @@ impl Deliver {
         if *applied == Applied::Nothing {
             return;
         }
-        if let Some(queued) = record.submitted().and_then(|queued| state.queue().get(queued.id)) {
-            self.schedule.submitted(queued, now);
+        for queued in record.submitted().into_iter().filter_map(|queued| state.queue().get(queued.id)) {
+            self.schedule.submitted(queued, state.introductions().is_held(queued.id), now);
         }
         match record {
+            Record::Introductions(IntroductionRecord::ConsentGiven { .. }) => self.consents = true,
+            Record::Introductions(IntroductionRecord::ConsentReached { queue, .. }) => {
+                if let Some(queued) = state.queue().get(*queue) {
+                    self.schedule.submitted(queued, false, now);
+                }
+            }
             // Only this record says which recipients' delays the sender wants to hear of.
             Record::Queue(QueueRecord::SubmissionOptions { queue, .. }) => {
                 if let Some(queued) = state.queue().get(*queue) {

@@ -145,6 +145,7 @@ impl Deliver {
                 let so_far = match (cx.state.boxes().custody(queued.id, contact), recipient.sent.is_empty()) {
                     (1.., _) => SoFar::Held,
                     (0, false) => SoFar::Sent,
+                    _ if cx.state.introductions().is_held(queued.id) => SoFar::Consent,
                     (0, true) => SoFar::NotReached,
                 };
                 (contact, Outcome::Delayed { until: queued.expires, so_far })

@@ -20,6 +20,7 @@ use crate::base::{ClockStep, ContactId, QueueId, SessionId, Timestamp};
 use crate::engine::deliver::destinations::{Destination, Destinations};
 use crate::engine::deliver::slots::{Class, Slots, Standing, Waiting};
 use crate::engine::state::book::Book;
+use crate::engine::state::introductions::Introductions;
 use crate::engine::state::queue::{Queue, Queued};
 use crate::engine::state::shards::Shards;
 use crate::engine::state::{AttemptError, Attempts};
@@ -74,13 +75,14 @@ impl Schedule {
     pub(in crate::engine) fn at_start(
         queue: &Queue,
         book: &Book,
+        introductions: &Introductions,
         answered: &BTreeMap<ContactId, Timestamp>,
         now: Timestamp,
         rng: &mut dyn Rng,
     ) -> Self {
         let mut schedule = Self { hold: now.plus(limits::CLOCK_CONFIRMATION), ..Self::default() };
         for queued in queue.iter() {
-            schedule.submitted(queued, now);
+            schedule.submitted(queued, introductions.is_held(queued.id), now);
         }
         for contact in book.contacts() {
             schedule.card_changed(contact.id, book, now);
@@ -102,13 +104,13 @@ impl Schedule {
         self.destinations.or_default(contact)
     }
 
-    /// A message was submitted.
-    pub(in crate::engine) fn submitted(&mut self, queued: &Queued, now: Timestamp) {
+    /// A message was submitted, or is not held any more. While it is held it is sent to nobody.
+    pub(in crate::engine) fn submitted(&mut self, queued: &Queued, is_held: bool, now: Timestamp) {
         self.expiries.insert((queued.expires, queued.id));
         if let Some(due) = queued.notice_due() {
             self.notices.insert((due, queued.id));
         }
-        for (contact, _) in queued.waiting() {
+        for (contact, _) in queued.waiting().filter(|_| !is_held) {
             let destination = self.destination(contact);
             if !destination.has_work() && destination.failed == 0 {
                 destination.next = now;
@@ -500,7 +502,7 @@ mod tests {
         let mut now = Timestamp::from_secs(1_800_000_000);
         let mut schedule = Schedule::default();
         for n in 1..=5 {
-            schedule.submitted(queue(n, now).iter().next().unwrap(), now);
+            schedule.submitted(queue(n, now).iter().next().unwrap(), false, now);
         }
         let mut dialled = Vec::new();
         while let Some(next) = schedule.due(now) {
@@ -529,7 +531,14 @@ mod tests {
         ] {
             let answered = answered.map(|at| (contact(1), at)).into_iter().collect();
             let mut rng = SeededRng::new(1);
-            let schedule = Schedule::at_start(&queue(1, since), &Book::default(), &answered, now, &mut rng);
+            let schedule = Schedule::at_start(
+                &queue(1, since),
+                &Book::default(),
+                &Introductions::default(),
+                &answered,
+                now,
+                &mut rng,
+            );
             assert_eq!(schedule.standing.of(&contact(1)), class, "waits since {since:?}, answered {answered:?}");
         }
     }
@@ -548,7 +557,7 @@ mod tests {
             let (content, expires) = (ContentId::from_bytes([1; 16]), now.plus(limits::EXPIRY));
             let card = PendingCard { content, expires, counter: 1, secret: None };
             assert!(book.add(&somebody(waits.then_some(card))));
-            schedule.submitted(queue(1, now).iter().next().unwrap(), now);
+            schedule.submitted(queue(1, now).iter().next().unwrap(), false, now);
             let destination = schedule.destination(contact(1));
             (destination.failed, destination.card) = (failed, waited);
             destination.next = now.plus(limits::RETRY_SOON);

@@ -1,7 +1,8 @@
 //! Submission: a message becomes a queue entry for all its recipients, or for none.
 //!
-//! Every recipient must be in the address book. Visible recipients would learn each other's address, so there may be
-//! only one; a recipient in Bcc gets a copy whose header names nobody else, as an entry of its own.
+//! Every recipient must be in the address book. Visible recipients learn each other's addresses, so that a message with several
+//! waits until all have agreed to that (`people::consents`); a recipient in Bcc gets a copy whose header names nobody else,
+//! as an entry of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +16,8 @@ use crate::engine::api::{RequestError, Response, Submission};
 use crate::engine::change::{Answer, Change, Outcome};
 use crate::engine::context::Context;
 use crate::engine::deliver::Deliver;
-use crate::engine::io::{NewBody, SharedEnd};
+use crate::engine::io::{Draft, NewBody, SharedEnd};
+use crate::engine::people::consents;
 use crate::engine::state::mailbox::{Flags, FolderRole, NamedFlags, NewMessage};
 use crate::engine::state::outbox;
 use crate::engine::state::queue::{Addressee, Options, Progress, RecipientOptions, Submitted};
@@ -128,7 +130,9 @@ pub(in crate::engine) fn submit(cx: &mut Context<'_>, deliver: &mut Deliver, sub
         queues.push(id);
     };
     let nobody_sees = open.is_empty();
+    let mut sought = None;
     if !nobody_sees {
+        sought = consents::seek(cx, queue, &recipients.shown)?;
         entry(queue, &body, open, cx.rng);
         deliver.ends.remember(queue, &body);
     }
@@ -141,6 +145,11 @@ pub(in crate::engine) fn submit(cx: &mut Context<'_>, deliver: &mut Deliver, sub
         let copy = NewBody { shared, ..NewBody::new(BodyId::random(cx.rng), copy.into()) };
         entry(id, &copy, blind, cx.rng);
         bodies.push(copy);
+    }
+    if let Some(Draft { records: asked, bodies: asks }) = sought {
+        // The message must be known to be held before it is in the queue.
+        records.splice(0..0, asked);
+        bodies.extend(asks);
     }
     records.extend(shown_in_outbox(cx, queues, &body));
     if recipients.own {
@@ -193,11 +202,6 @@ fn recipients(cx: &Context<'_>, submission: &Submission) -> Result<Recipients, R
         if let Some(address) = found.blind.remove(&contact.id) {
             found.visible.insert(contact.id, address);
         }
-    }
-    // Every recipient reads all names in the header, whether the message goes to them or not.
-    let mut names = found.shown.iter().filter_map(|id| book.contact(*id)).map(|contact| contact.petname.clone());
-    if let (false, Some(first), Some(second)) = (found.visible.is_empty(), names.next(), names.next()) {
-        return Err(RequestError::NotIntroduced { first, second });
     }
     Ok(found)
 }

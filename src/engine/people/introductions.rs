@@ -19,7 +19,7 @@ use crate::engine::io::{Draft, NewBody};
 use crate::engine::people::contacts;
 use crate::engine::state::book::{Contact, ContactStatus, InvitationEntry};
 use crate::engine::state::boxes::page_carriers;
-use crate::engine::state::introductions::{Asked, Begun, Offer, Path, Policy, is_open};
+use crate::engine::state::introductions::{Asked, Begun, Given, Offer, Path, Policy, is_open};
 use crate::engine::state::mailbox::{FolderRole, Uid};
 use crate::engine::state::queue::{Addressee, Progress, Submitted};
 use crate::engine::state::record::{ContentKey, IntroductionRecord, MailboxRecord, ReceivedRecord, Record};
@@ -50,7 +50,7 @@ pub(in crate::engine) fn introduce(cx: &mut Context<'_>, guest: ContactId, host:
     if open().count() >= limits::INTRODUCTIONS {
         return Err(RequestError::Limit("up to 200 introductions can wait for an answer"));
     }
-    let payload = serde_json::to_vec(&Ask { text: text.clone() }).unwrap_or_default();
+    let payload = serde_json::to_vec(&Ask { text: text.clone(), others: None }).unwrap_or_default();
     let (queued, body) = queue(cx, entry, payload)?;
     let begun = Box::new(Begun { guest, host, text, at: cx.now });
     let record = IntroductionRecord::IntroductionBegun { begun, queued: Box::new(queued) };
@@ -59,7 +59,11 @@ pub(in crate::engine) fn introduce(cx: &mut Context<'_>, guest: ContactId, host:
 }
 
 /// A content that is no mail, for one contact, as the queue takes it.
-fn queue(cx: &mut Context<'_>, to: &Contact, payload: Vec<u8>) -> Result<(Submitted, NewBody), RequestError> {
+pub(in crate::engine) fn queue(
+    cx: &mut Context<'_>,
+    to: &Contact,
+    payload: Vec<u8>,
+) -> Result<(Submitted, NewBody), RequestError> {
     if cx.state.queue().len() >= limits::QUEUE_MESSAGES {
         return Err(RequestError::Limit("the queue is full"));
     }
@@ -88,23 +92,26 @@ pub(in crate::engine) fn asked(
     seen: ContentKey,
     payload: &[u8],
 ) -> Result<Draft, Unfit> {
-    let Ask { text } = read(payload)?;
-    if !introduction::is_fit(&text) {
-        return Err(Unfit::Malformed);
-    }
+    let ask: Ask = read(payload)?;
+    let wanted = ask.wanted().filter(|_| introduction::is_fit(&ask.text)).ok_or(Unfit::Malformed)?;
+    let Ask { text, others } = ask;
     let discarded = Record::Received(ReceivedRecord::Discarded { seen });
-    let asked = Asked { by: author.id, at: cx.now, notice: None };
+    let asked = Asked { by: author.id, at: cx.now, notice: None, others };
     match cx.state.introductions().policy(author.id) {
         Policy::Never => Ok(discarded.into()),
         Policy::Yes => {
-            let (granted, body) = grant(cx, author, seen.content).map_err(|_| Unfit::NoRoom)?;
+            let (granted, body) =
+                grant(cx, author, seen.content, others.is_some(), wanted).map_err(|_| Unfit::NoRoom)?;
             let asked = IntroductionRecord::IntroductionAsked { seen, asked, notice: None };
             Ok(Draft { records: vec![asked.into(), granted], bodies: vec![body] })
         }
         Policy::Ask => {
             check_room(cx, author.id)?;
             let introducer = (author.petname.as_str(), &author.address);
-            let text = introduction::ask_notice(cx.address(), introducer, &text, seen.content, cx.now);
+            let text = match others {
+                Some(others) => introduction::message_notice(cx.address(), introducer, others, seen.content, cx.now),
+                None => introduction::ask_notice(cx.address(), introducer, &text, seen.content, cx.now),
+            };
             let (folder, message, body) = cx.own_message(FolderRole::Requests, text).ok_or(Unfit::NoRoom)?;
             let asked = Asked { notice: Some(body.id), ..asked };
             let record = IntroductionRecord::IntroductionAsked { seen, asked, notice: Some((folder, message)) };
@@ -137,29 +144,37 @@ fn check_room(cx: &Context<'_>, by: ContactId) -> Result<(), Unfit> {
 }
 
 /// The record that agrees to an ask, and the body of the grant.
-fn grant(cx: &mut Context<'_>, introducer: &Contact, ask: ContentId) -> Result<(Record, NewBody), RequestError> {
+fn grant(
+    cx: &mut Context<'_>,
+    introducer: &Contact,
+    ask: ContentId,
+    is_message: bool,
+    wanted: u8,
+) -> Result<(Record, NewBody), RequestError> {
     let open = cx.state.book().invitations().filter(|invitation| invitation.is_open(cx.now));
-    if open.count() >= limits::INVITATIONS {
+    if open.count() + usize::from(wanted) > limits::INVITATIONS {
         return Err(RequestError::Limit("an identity has up to 1000 open invitations; revoke some"));
     }
     let end = cx.now.plus(limits::INTRODUCTION).millis().div_euclid(MS_PER_HOUR) * MS_PER_HOUR;
-    let (secret, expires) = (cx.rng.array::<SECRET_BYTES>(), Timestamp::from_millis(end));
-    let own = cx.public();
-    let text = Invitation {
-        address: own.address.without_folder(),
-        fingerprint: own.fingerprint,
-        secret: Some(secret),
-        expires: Some(expires),
-        carriers: page_carriers(cx.state).collect(),
+    let (own, expires) = (cx.public(), Timestamp::from_millis(end));
+    let (mut texts, mut invitations) = (Vec::new(), Vec::new());
+    for _ in 0..wanted {
+        let (id, secret) = (InvitationId::random(cx.rng), cx.rng.array::<SECRET_BYTES>());
+        let invitation = Invitation {
+            address: own.address.without_folder(),
+            fingerprint: own.fingerprint,
+            secret: Some(secret),
+            expires: Some(expires),
+            carriers: page_carriers(cx.state).collect(),
+        };
+        texts.push(invitation.encode());
+        invitations.push(InvitationEntry { id, secret: Some(secret), made: cx.now, expires, used: None });
     }
-    .encode();
     let (certificate, binding) = (own.certificate.to_vec(), own.binding.clone());
-    let payload = serde_json::to_vec(&Grant { ask, invitation: text, certificate, binding }).unwrap_or_default();
+    let payload = serde_json::to_vec(&Grant { ask, invitations: texts, certificate, binding }).unwrap_or_default();
     let (queued, body) = queue(cx, introducer, payload)?;
-    let id = InvitationId::random(cx.rng);
-    let invitation = InvitationEntry { id, secret: Some(secret), made: cx.now, expires, used: None };
-    let path = Path { by: introducer.id, at: cx.now };
-    let record = IntroductionRecord::IntroductionGranted { id: ask, path, invitation, queued: Box::new(queued) };
+    let path = Path { by: introducer.id, at: cx.now, ask: is_message.then_some(ask) };
+    let record = IntroductionRecord::IntroductionGranted { id: ask, path, invitations, queued: Box::new(queued) };
     Ok((record.into(), body))
 }
 
@@ -172,21 +187,33 @@ pub(in crate::engine) fn granted(
     payload: &[u8],
 ) -> Result<Draft, Unfit> {
     let grant: Grant = read(payload)?;
+    let is_theirs = grant.invitations.iter().all(|text| {
+        Invitation::parse(text).is_ok_and(|invitation| {
+            invitation.fingerprint == author.fingerprint && invitation.address == author.address.without_folder()
+        })
+    });
+    if let Some((_, held)) = cx.state.introductions().held_for(grant.ask)
+        && held.asks.get(&grant.ask) == Some(&author.id)
+    {
+        let wanted = held.pairs.iter().filter(|(a, b)| *a == author.id || *b == author.id).count();
+        if !is_theirs || grant.invitations.len() < wanted {
+            return Err(Unfit::Malformed);
+        }
+        let given = Box::new(Given { ask: grant.ask, content: signed.0, signature: signed.1 });
+        return Ok(Record::from(IntroductionRecord::ConsentGiven { seen, given }).into());
+    }
     let begun = cx.state.introductions().parts().begun.get(&grant.ask);
     let begun = begun.filter(|begun| begun.host == author.id && is_open(begun.at, cx.now));
     let guest = begun.and_then(|begun| cx.state.book().contact(begun.guest));
     let guest = guest.filter(|guest| guest.status == ContactStatus::Confirmed);
-    let is_theirs = Invitation::parse(&grant.invitation).is_ok_and(|invitation| {
-        invitation.fingerprint == author.fingerprint && invitation.address == author.address.without_folder()
-    });
     let (Some(begun), Some(guest)) = (begun, guest) else {
         return Ok(Record::Received(ReceivedRecord::Discarded { seen }).into());
     };
-    if !is_theirs {
+    if !is_theirs || grant.invitations.is_empty() {
         return Err(Unfit::Malformed);
     }
-    let (grant_content, signature) = signed;
-    let introduction = Introduction { text: begun.text.clone(), grant: grant_content, signature };
+    let ((grant_content, signature), text) = (signed, begun.text.clone());
+    let introduction = Introduction { text, place: 0, agreed: None, grant: grant_content, signature };
     let payload = serde_json::to_vec(&introduction).unwrap_or_default();
     let (queued, body) = queue(cx, guest, payload).map_err(|_| Unfit::NoRoom)?;
     let record = IntroductionRecord::IntroductionMade { seen, id: grant.ask, queued: Box::new(queued) };
@@ -197,7 +224,10 @@ pub(in crate::engine) fn granted(
 pub(in crate::engine) struct Claimed {
     pub(in crate::engine) text: String,
     pub(in crate::engine) grant: Grant,
-    pub(in crate::engine) invitation: Invitation,
+    /// The invitation that is for us, as text and read.
+    pub(in crate::engine) invitation: (String, Invitation),
+    /// The ask by which we have agreed already.
+    pub(in crate::engine) agreed: Option<ContentId>,
     /// The grant as the host signed it, and the signature.
     pub(in crate::engine) signed: (Vec<u8>, Vec<u8>),
 }
@@ -207,21 +237,23 @@ pub(in crate::engine) struct Claimed {
 /// # Errors
 /// Where it does not have the form, or introduces us to ourselves or to its author.
 pub(in crate::engine) fn claimed(cx: &Context<'_>, author: &Contact, payload: &[u8]) -> Result<Claimed, Unfit> {
-    let Introduction { text, grant: content, signature } = read(payload)?;
+    let Introduction { text, place, agreed, grant: content, signature } = read(payload)?;
     let signed = (content.clone(), signature);
     let content = Content::decode(content).map_err(|_| Unfit::Malformed)?;
     if content.kind != ContentKind::IntroductionGrant || !introduction::is_fit(&text) {
         return Err(Unfit::Malformed);
     }
     let grant: Grant = read(&content.payload)?;
-    let invitation = Invitation::parse(&grant.invitation).map_err(|_| Unfit::Malformed)?;
+    let words = grant.invitations.get(usize::from(place)).cloned().ok_or(Unfit::Malformed)?;
+    let invitation = Invitation::parse(&words).map_err(|_| Unfit::Malformed)?;
     let (own, onion) = (cx.public(), invitation.address.onion());
     let is_somebody = onion != own.onion()
         && invitation.fingerprint != own.fingerprint
         && onion != author.address.onion()
         && invitation.fingerprint != author.fingerprint
         && invitation.secret.is_some();
-    if is_somebody { Ok(Claimed { text, grant, invitation, signed }) } else { Err(Unfit::Malformed) }
+    let invitation = (words, invitation);
+    if is_somebody { Ok(Claimed { text, grant, invitation, agreed, signed }) } else { Err(Unfit::Malformed) }
 }
 
 /// A contact introduced somebody, and the grant is true.
@@ -231,13 +263,18 @@ pub(in crate::engine) fn offered(
     seen: ContentKey,
     claimed: &Claimed,
 ) -> Result<Draft, Unfit> {
-    let Claimed { text, grant, invitation, .. } = claimed;
+    let Claimed { text, invitation: (words, invitation), agreed, .. } = claimed;
     let (fingerprint, onion) = (invitation.fingerprint, invitation.address.onion());
     if invitation.expires.is_none_or(|expires| expires <= cx.now) {
         return Ok(Record::Received(ReceivedRecord::Discarded { seen }).into());
     }
     let (by, at) = (author.id, cx.now);
-    let offer = Offer { by, at, invitation: grant.invitation.clone(), fingerprint, notice: None };
+    // What somebody claims of our consent counts only where we gave it, to the same contact.
+    let agreed = agreed.filter(|ask| {
+        let known = cx.state.introductions().parts().agreed.get(ask);
+        known.is_some_and(|path| path.by == by && is_open(path.at, at))
+    });
+    let offer = Offer { by, at, invitation: words.clone(), fingerprint, notice: None, agreed };
     let book = cx.state.book();
     match (book.by_fingerprint(&fingerprint), book.by_onion(onion)) {
         // One more who introduces a contact.
@@ -248,6 +285,11 @@ pub(in crate::engine) fn offered(
         (Some(known), Some(same)) if known.id != same.id => Err(Unfit::Malformed),
         // The onion of a pinned key does not change, nor the key of a known onion.
         (Some(_), None) | (None, Some(_)) => Err(Unfit::Malformed),
+        _ if agreed.is_some() => {
+            let record = IntroductionRecord::IntroductionOffered { seen, offer: Box::new(offer), notice: None };
+            let added = contacts::add_contact(cx, words, None).map_err(|_| Unfit::NoRoom)?;
+            Ok(std::iter::once(record.into()).chain(added.records).collect::<Vec<_>>().into())
+        }
         _ => {
             check_room(cx, author.id)?;
             let introducer = (author.petname.as_str(), &author.address);
@@ -309,7 +351,8 @@ fn agree(cx: &mut Context<'_>, id: ContentId) -> Result<Draft, RequestError> {
         if !is_open(asked.at, cx.now) {
             return Err(OVER);
         }
-        let (record, body) = grant(cx, introducer, id)?;
+        let (is_message, wanted) = (asked.others.is_some(), asked.others.unwrap_or(1));
+        let (record, body) = grant(cx, introducer, id, is_message, wanted)?;
         return Ok(Draft { records: vec![record], bodies: vec![body] });
     }
     let offer = parts.offers.get(&id).ok_or(NOT_THERE)?;

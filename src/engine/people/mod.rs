@@ -3,6 +3,7 @@
 
 pub(in crate::engine) mod cards;
 pub(in crate::engine) mod consent;
+pub(in crate::engine) mod consents;
 pub(in crate::engine) mod contacts;
 pub(in crate::engine) mod introductions;
 pub(in crate::engine) mod knocks;

@@ -57,10 +57,10 @@ impl Receive {
     fn verify_grant(&mut self, cx: &mut Context<'_>, author: &Contact, introduced: Introduced) {
         let Claimed { grant, invitation, signed, .. } = &introduced.claimed;
         let evidence = Authorship {
-            onion: invitation.address.onion(),
+            onion: invitation.1.address.onion(),
             certificate: grant.certificate.clone(),
             binding: grant.binding.clone(),
-            fingerprint: invitation.fingerprint,
+            fingerprint: invitation.1.fingerprint,
             content: signed.0.clone(),
             signature: signed.1.clone(),
             // The host agreed that this contact hands it on, and nobody else.

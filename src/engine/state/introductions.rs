@@ -14,6 +14,7 @@ use crate::base::ids::Fingerprint;
 use crate::base::limits;
 use crate::base::{BodyId, ContactId, ContentId, InvitationId, QueueId, Timestamp};
 use crate::engine::state::State;
+use crate::engine::state::book::Contact;
 use crate::engine::state::mailbox::ModSeq;
 use crate::engine::state::queue::{Notify, Options, RecipientOptions, Submitted};
 use crate::engine::state::record::IntroductionRecord;
@@ -41,6 +42,8 @@ pub struct Asked {
     pub at: Timestamp,
     /// The message in Requests by which the user decides.
     pub notice: Option<BodyId>,
+    /// To how many others a message of the contact would show us; `None` where it wants to introduce us to one.
+    pub others: Option<u8>,
 }
 
 /// A contact introduces somebody to us.
@@ -56,6 +59,8 @@ pub struct Offer {
     pub fingerprint: Fingerprint,
     /// The message in Requests by which the user decides.
     pub notice: Option<BodyId>,
+    /// The ask by which we agreed before, where a message of the contact shows both of us.
+    pub agreed: Option<ContentId>,
 }
 
 /// Who introduced somebody, and when that person agreed, or we did.
@@ -65,6 +70,52 @@ pub struct Path {
     pub by: ContactId,
     /// When.
     pub at: Timestamp,
+    /// The ask by which we agreed to be shown to the others in a message: all who came by one such ask have agreed to see each
+    /// other.
+    pub ask: Option<ContentId>,
+}
+
+/// A message that waits until everybody whom it names has agreed to be shown to the others.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// The pairs that are to see each other and have not agreed to it before.
+    pub pairs: Vec<(ContactId, ContactId)>,
+    /// Those who were asked, by their asks.
+    pub asks: BTreeMap<ContentId, ContactId>,
+    /// What those gave who have agreed.
+    pub given: BTreeMap<ContactId, Given>,
+    /// When they were asked.
+    pub at: Timestamp,
+}
+
+/// The grant of somebody who agreed to be shown to others.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Given {
+    /// The ask.
+    pub ask: ContentId,
+    /// The content, as it was signed.
+    pub content: Vec<u8>,
+    /// The signature over it.
+    pub signature: Vec<u8>,
+}
+
+impl Held {
+    /// Those who have not agreed yet.
+    pub fn missing(&self) -> impl Iterator<Item = ContactId> {
+        self.asks.values().copied().filter(|contact| !self.given.contains_key(contact))
+    }
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held").field("asks", &self.asks.len()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Given").field("ask", &self.ask).finish_non_exhaustive()
+    }
 }
 
 /// Whether a contact may introduce us to others.
@@ -118,6 +169,12 @@ pub struct Parts {
     pub policies: BTreeMap<ContactId, Policy>,
     /// Entries of the queue that are no mail.
     pub kinds: BTreeMap<QueueId, ContentKind>,
+    /// Messages that wait for consent.
+    pub held: BTreeMap<QueueId, Held>,
+    /// Pairs who have agreed to be shown to each other in a message of ours, and when; the lesser first.
+    pub joined: BTreeMap<(ContactId, ContactId), Timestamp>,
+    /// Asks because of messages to which we agreed, by whom they were, and when we did.
+    pub agreed: BTreeMap<ContentId, Path>,
 }
 
 impl Introductions {
@@ -141,6 +198,31 @@ impl Introductions {
         self.0.paths.get(of).map_or(&[], Vec::as_slice)
     }
 
+    /// Whether a message waits for consent.
+    pub fn is_held(&self, queue: QueueId) -> bool {
+        self.0.held.contains_key(&queue)
+    }
+
+    /// The messages for which everybody has agreed.
+    pub fn complete(&self) -> impl Iterator<Item = (QueueId, &Held)> {
+        self.0.held.iter().filter(|(_, held)| held.missing().next().is_none()).map(|(queue, held)| (*queue, held))
+    }
+
+    /// The message for which this ask is.
+    pub fn held_for(&self, ask: ContentId) -> Option<(QueueId, &Held)> {
+        self.0.held.iter().find(|(_, held)| held.asks.contains_key(&ask)).map(|(queue, held)| (*queue, held))
+    }
+
+    /// Whether we know that two contacts may see each other: they agreed to it for a message of ours; one of them introduced
+    /// the other to us; or both came to us by one message of somebody else.
+    pub fn may_meet(&self, a: &Contact, b: &Contact) -> bool {
+        let (of_a, of_b) = (self.paths(&a.fingerprint), self.paths(&b.fingerprint));
+        self.0.joined.contains_key(&pair(a.id, b.id))
+            || of_a.iter().any(|path| path.by == b.id)
+            || of_b.iter().any(|path| path.by == a.id)
+            || of_a.iter().any(|one| one.ask.is_some() && of_b.iter().any(|two| (one.by, one.ask) == (two.by, two.ask)))
+    }
+
     /// Asks and introductions of one contact that still wait for the user.
     pub fn pending_of(&self, contact: ContactId, now: Timestamp) -> usize {
         let asked = self.0.asked.values().filter(|asked| asked.by == contact && is_open(asked.at, now));
@@ -160,8 +242,10 @@ impl Introductions {
 
     /// An entry of the queue has ended.
     pub(in crate::engine) fn ended(&mut self, queue: QueueId) {
-        if self.0.kinds.contains_key(&queue) {
-            self.parts_mut().kinds.remove(&queue);
+        if self.0.kinds.contains_key(&queue) || self.0.held.contains_key(&queue) {
+            let parts = self.parts_mut();
+            parts.kinds.remove(&queue);
+            parts.held.remove(&queue);
         }
     }
 
@@ -181,6 +265,8 @@ impl Introductions {
         parts.asked.retain(|_, asked| asked.by != contact);
         parts.offers.retain(|_, offer| offer.by != contact);
         parts.policies.remove(&contact);
+        parts.joined.retain(|(a, b), _| *a != contact && *b != contact);
+        parts.agreed.retain(|_, path| path.by != contact);
         if let Some(fingerprint) = fingerprint {
             parts.paths.remove(fingerprint);
         }
@@ -229,6 +315,11 @@ impl Parts {
     }
 }
 
+/// Two contacts, in whatever order they are named.
+pub(in crate::engine) fn pair(a: ContactId, b: ContactId) -> (ContactId, ContactId) {
+    if a <= b { (a, b) } else { (b, a) }
+}
+
 /// Whether something that began at this moment can still be answered.
 pub fn is_open(at: Timestamp, now: Timestamp) -> bool {
     now < at.plus(limits::INTRODUCTION)
@@ -252,14 +343,20 @@ impl State {
                 }
                 true
             }
-            IntroductionRecord::IntroductionGranted { id, path, invitation, queued } => {
-                if !self.introductions.parts().asked.contains_key(id) || !self.book.invite(invitation) {
+            IntroductionRecord::IntroductionGranted { id, path, invitations, queued } => {
+                if self.introductions.parts_mut().asked.remove(id).is_none() {
                     return false;
                 }
+                for invitation in invitations {
+                    self.book.invite(invitation);
+                }
                 let (book, parts) = (&self.book, self.introductions.parts_mut());
-                parts.asked.remove(id);
                 parts.granted.retain(|id, _| book.invitation(*id).is_some());
-                parts.granted.insert(invitation.id, *path);
+                parts.granted.extend(invitations.iter().map(|invitation| (invitation.id, *path)));
+                if path.ask.is_some() {
+                    parts.agreed.retain(|_, agreed| is_open(agreed.at, path.at));
+                    parts.agreed.insert(*id, *path);
+                }
                 self.queue_content(queued, ContentKind::IntroductionGrant)
             }
             IntroductionRecord::IntroductionDeclined { id } => {
@@ -280,7 +377,7 @@ impl State {
                 if self.duplicates.contains(seen) {
                     return false;
                 }
-                let path = Path { by: offer.by, at: offer.at };
+                let path = Path { by: offer.by, at: offer.at, ask: offer.agreed };
                 match notice {
                     Some((folder, message)) => {
                         if !self.introductions.offer(seen.content, offer) {
@@ -295,7 +392,7 @@ impl State {
             }
             IntroductionRecord::IntroductionTaken { id, at } => {
                 let Some(offer) = self.introductions.parts_mut().offers.remove(id) else { return false };
-                let path = Path { by: offer.by, at: *at };
+                let path = Path { by: offer.by, at: *at, ask: offer.agreed };
                 self.introductions.parts_mut().add_path(offer.fingerprint, path);
                 true
             }
@@ -308,6 +405,36 @@ impl State {
                     Policy::Ask => policies.remove(contact),
                     Policy::Yes | Policy::Never => policies.insert(*contact, *policy),
                 };
+                true
+            }
+            IntroductionRecord::ConsentSought { queue, held, asks } => {
+                let parts = self.introductions.parts_mut();
+                if parts.held.insert(*queue, Held::clone(held)).is_some() {
+                    return false;
+                }
+                for ask in asks {
+                    self.queue_content(ask, ContentKind::IntroductionAsk);
+                }
+                true
+            }
+            IntroductionRecord::ConsentGiven { seen, given } => {
+                let held = self.introductions.held_for(given.ask).map(|(queue, _)| queue);
+                let Some(queue) = held.filter(|_| !self.duplicates.contains(seen)) else { return false };
+                self.duplicates.remember(seen);
+                if let Some(held) = self.introductions.parts_mut().held.get_mut(&queue)
+                    && let Some(contact) = held.asks.get(&given.ask).copied()
+                {
+                    held.given.insert(contact, Given::clone(given));
+                }
+                true
+            }
+            IntroductionRecord::ConsentReached { queue, at, introductions } => {
+                let parts = self.introductions.parts_mut();
+                let Some(held) = parts.held.remove(queue) else { return false };
+                parts.joined.extend(held.pairs.iter().map(|(a, b)| (pair(*a, *b), *at)));
+                for introduction in introductions {
+                    self.queue_content(introduction, ContentKind::Introduction);
+                }
                 true
             }
             IntroductionRecord::IntroductionsKept { parts } => {
@@ -333,7 +460,7 @@ impl State {
 impl Introductions {
     /// The introductions as records of a checkpoint, each of a bounded size.
     pub(in crate::engine) fn kept(&self) -> Vec<Parts> {
-        let Parts { begun, asked, offers, granted, paths, policies, kinds } = self.parts();
+        let Parts { begun, asked, offers, granted, paths, policies, kinds, held, joined, agreed } = self.parts();
         let mut kept = Vec::new();
         for begun in pieces(begun) {
             kept.push(Parts { begun, ..Parts::default() });
@@ -356,11 +483,20 @@ impl Introductions {
         for kinds in pieces(kinds) {
             kept.push(Parts { kinds, ..Parts::default() });
         }
+        for held in pieces(held) {
+            kept.push(Parts { held, ..Parts::default() });
+        }
+        for joined in pieces(joined) {
+            kept.push(Parts { joined, ..Parts::default() });
+        }
+        for agreed in pieces(agreed) {
+            kept.push(Parts { agreed, ..Parts::default() });
+        }
         kept
     }
 
     fn keep(&mut self, kept: &Parts) {
-        let Parts { begun, asked, offers, granted, paths, policies, kinds } = kept.clone();
+        let Parts { begun, asked, offers, granted, paths, policies, kinds, held, joined, agreed } = kept.clone();
         let parts = self.parts_mut();
         parts.begun.extend(begun);
         parts.asked.extend(asked);
@@ -369,6 +505,9 @@ impl Introductions {
         parts.paths.extend(paths);
         parts.policies.extend(policies);
         parts.kinds.extend(kinds);
+        parts.held.extend(held);
+        parts.joined.extend(joined);
+        parts.agreed.extend(agreed);
     }
 }
 

@@ -205,7 +205,7 @@ fn an_introduction_that_is_forged_is_refused() {
                 expires: Some(world.now.plus(DAY)),
                 carriers: Vec::new(),
             };
-            with_grant(introduction, |grant| grant.invitation = text.encode());
+            with_grant(introduction, |grant| grant.invitations = vec![text.encode()]);
         }));
     }
     // An address of another than the one whose certificate is in the grant.
@@ -214,7 +214,7 @@ fn an_introduction_that_is_forged_is_refused() {
         with_grant(introduction, |grant| grant.certificate = certificate);
     }));
     // A public invitation, or one that is none.
-    none(forged(|introduction, _| with_grant(introduction, |grant| grant.invitation = "rune:aaaa".to_owned())));
+    none(forged(|introduction, _| with_grant(introduction, |grant| grant.invitations = vec!["rune:aaaa".to_owned()])));
 }
 
 #[test]

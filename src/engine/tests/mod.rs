@@ -3,6 +3,7 @@
 mod arrival_scenarios;
 mod bound_scenarios;
 mod clock_scenarios;
+mod consent_scenarios;
 mod contact_scenarios;
 mod dial_scenarios;
 mod doubt_scenarios;

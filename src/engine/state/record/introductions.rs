@@ -1,9 +1,9 @@
 //! Records of introductions (docs/protocol.md, "Introductions").
 
-use crate::base::{ContactId, ContentId, FolderId, Timestamp};
+use crate::base::{ContactId, ContentId, FolderId, QueueId, Timestamp};
 use crate::engine::encoding::records;
 use crate::engine::state::book::InvitationEntry;
-use crate::engine::state::introductions::{Asked, Begun, Offer, Parts, Path, Policy};
+use crate::engine::state::introductions::{Asked, Begun, Given, Held, Offer, Parts, Path, Policy};
 use crate::engine::state::mailbox::NewMessage;
 use crate::engine::state::queue::Submitted;
 use crate::engine::state::record::ContentKey;
@@ -33,8 +33,8 @@ records! {
         id: ContentId,
         /// The introducer, and when we agreed.
         path: Path,
-        /// The invitation that the guest gets.
-        invitation: InvitationEntry,
+        /// The invitations that the guests get.
+        invitations: Vec<InvitationEntry>,
         /// The grant, as it waits in the queue.
         queued: Box<Submitted>,
     }
@@ -76,6 +76,32 @@ records! {
         contact: ContactId,
         /// Whether it may.
         policy: Policy,
+    }
+    /// A message names people who have to agree first that they are shown to each other: it waits, and they are asked. It
+    /// comes before the record that puts the message into the queue.
+    129 ConsentSought {
+        /// The message.
+        queue: QueueId,
+        /// Who was asked.
+        held: Box<Held>,
+        /// The asks, as they wait in the queue.
+        asks: Vec<Submitted>,
+    }
+    /// One of those who were asked has agreed.
+    130 ConsentGiven {
+        /// The name of the grant among the duplicates.
+        seen: ContentKey,
+        /// The grant.
+        given: Box<Given>,
+    }
+    /// Everybody has agreed: the message goes, and with it what makes them contacts of each other.
+    131 ConsentReached {
+        /// The message.
+        queue: QueueId,
+        /// When.
+        at: Timestamp,
+        /// The introductions, as they wait in the queue.
+        introductions: Vec<Submitted>,
     }
     /// The introductions as they are. Only a checkpoint has this.
     135 IntroductionsKept {

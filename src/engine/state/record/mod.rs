@@ -144,15 +144,19 @@ rooms! {
 
 impl Record {
     /// What this record puts into the queue.
-    pub(in crate::engine) fn submitted(&self) -> Option<&Submitted> {
+    pub(in crate::engine) fn submitted(&self) -> Vec<&Submitted> {
         match self {
             Self::Queue(QueueRecord::Submitted { queued })
             | Self::Introductions(
                 IntroductionRecord::IntroductionBegun { queued, .. }
                 | IntroductionRecord::IntroductionGranted { queued, .. }
                 | IntroductionRecord::IntroductionMade { queued, .. },
-            ) => Some(queued),
-            _ => None,
+            ) => vec![queued],
+            Self::Introductions(
+                IntroductionRecord::ConsentSought { asks: all, .. }
+                | IntroductionRecord::ConsentReached { introductions: all, .. },
+            ) => all.iter().collect(),
+            _ => Vec::new(),
         }
     }
 }

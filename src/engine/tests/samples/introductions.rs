@@ -6,7 +6,7 @@ use super::{id, invitation, message, seen, submitted, time};
 use crate::base::ids::Fingerprint;
 use crate::base::rng::Rng;
 use crate::base::{BodyId, ContactId, ContentId, FolderId, InvitationId, QueueId};
-use crate::engine::state::introductions::{Asked, Begun, Offer, Parts, Path, Policy};
+use crate::engine::state::introductions::{Asked, Begun, Given, Held, Offer, Parts, Path, Policy};
 use crate::engine::state::record::{IntroductionRecord, Record};
 use crate::mail::ContentKind;
 
@@ -31,23 +31,37 @@ fn notice(rng: &mut dyn Rng) -> Option<BodyId> {
 }
 
 fn asked(rng: &mut dyn Rng) -> Asked {
-    Asked { by: who(rng), at: time(rng), notice: notice(rng) }
+    Asked { by: who(rng), at: time(rng), notice: notice(rng), others: (rng.below(2) == 0).then_some(2) }
 }
 
 fn offer(rng: &mut dyn Rng) -> Offer {
     let (by, at, fingerprint, notice) = (who(rng), time(rng), fingerprint(rng), notice(rng));
-    Offer { by, at, invitation: "rune:x".to_owned(), fingerprint, notice }
+    let agreed = (rng.below(2) == 0).then(|| content(rng));
+    Offer { by, at, invitation: "rune:x".to_owned(), fingerprint, notice, agreed }
 }
 
 fn path(rng: &mut dyn Rng) -> Path {
-    Path { by: who(rng), at: time(rng) }
+    Path { by: who(rng), at: time(rng), ask: (rng.below(2) == 0).then(|| content(rng)) }
 }
 
 fn policy(rng: &mut dyn Rng) -> Policy {
     [Policy::Yes, Policy::Ask, Policy::Never][rng.below(3) as usize]
 }
 
-/// A change of introductions: kinds from 0 to 7.
+fn given(rng: &mut dyn Rng) -> Given {
+    Given { ask: content(rng), content: vec![1, 2], signature: vec![3] }
+}
+
+fn held(rng: &mut dyn Rng) -> Held {
+    Held {
+        pairs: vec![(who(rng), who(rng))],
+        asks: BTreeMap::from([(content(rng), who(rng))]),
+        given: BTreeMap::from([(who(rng), given(rng))]),
+        at: time(rng),
+    }
+}
+
+/// A change of introductions: kinds from 0 to 10.
 pub(super) fn change(kind: u64, rng: &mut dyn Rng) -> Record {
     let message = |rng: &mut dyn Rng| (rng.below(4) > 0).then(|| (FolderId::from_bytes(id(rng)), message(rng)));
     Record::Introductions(match kind {
@@ -56,7 +70,7 @@ pub(super) fn change(kind: u64, rng: &mut dyn Rng) -> Record {
         2 => IntroductionRecord::IntroductionGranted {
             id: content(rng),
             path: path(rng),
-            invitation: invitation(rng),
+            invitations: vec![invitation(rng)],
             queued: Box::new(submitted(rng)),
         },
         3 => IntroductionRecord::IntroductionDeclined { id: content(rng) },
@@ -69,6 +83,17 @@ pub(super) fn change(kind: u64, rng: &mut dyn Rng) -> Record {
             notice: message(rng),
         },
         6 => IntroductionRecord::IntroductionTaken { id: content(rng), at: time(rng) },
+        7 => IntroductionRecord::ConsentSought {
+            queue: QueueId::from_bytes(id(rng)),
+            held: Box::new(held(rng)),
+            asks: vec![submitted(rng)],
+        },
+        8 => IntroductionRecord::ConsentGiven { seen: seen(rng), given: Box::new(given(rng)) },
+        9 => IntroductionRecord::ConsentReached {
+            queue: QueueId::from_bytes(id(rng)),
+            at: time(rng),
+            introductions: vec![submitted(rng)],
+        },
         _ => IntroductionRecord::IntroductionPolicySet { contact: who(rng), policy: policy(rng) },
     })
 }
@@ -83,6 +108,9 @@ pub(super) fn kept(rng: &mut dyn Rng) -> Record {
         paths: BTreeMap::from([(fingerprint(rng), vec![path(rng)])]),
         policies: BTreeMap::from([(who(rng), Policy::Never)]),
         kinds: BTreeMap::from([(QueueId::from_bytes(id(rng)), ContentKind::IntroductionAsk)]),
+        held: BTreeMap::from([(QueueId::from_bytes(id(rng)), held(rng))]),
+        joined: BTreeMap::from([((who(rng), who(rng)), time(rng))]),
+        agreed: BTreeMap::from([(content(rng), path(rng))]),
     };
     Record::Introductions(IntroductionRecord::IntroductionsKept { parts: Box::new(parts) })
 }
