@@ -7,7 +7,7 @@ mod support;
 use std::time::Duration;
 
 use serde_json::Value;
-use support::mail::{Imap, Login};
+use support::mail::{Imap, Login, Smtp};
 use support::node::Node;
 use support::{temp_dir, wait_for};
 
@@ -98,4 +98,62 @@ fn who_rejects_an_introduction_or_never_wants_one_is_not_introduced() {
     });
     assert!(requests(&alice).is_empty() && requests(&carol).is_empty());
     assert!(bob.json(&["queue", "list"])["queue"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn a_message_to_two_who_have_not_met_waits_for_both_and_each_can_answer_all() {
+    let peers = temp_dir();
+    let [mut alice, mut bob, mut carol] = ["alice", "bob", "carol"].map(|name| Node::loopback(name, peers.path()));
+    for node in [&mut alice, &mut bob, &mut carol] {
+        node.start();
+    }
+    bob.befriend(&alice);
+    bob.befriend(&carol);
+    let subjects = |node: &Node| -> Vec<String> {
+        let inbox = node.json(&["ls"]);
+        let messages = inbox["messages"].as_array().unwrap();
+        messages.iter().map(|message| message["subject"].as_str().unwrap().to_owned()).collect()
+    };
+    // A mail program is answered 250, and sees the message in the Outbox.
+    let mut program = Smtp::open(bob.port("submission"), &Login::new(&bob, "laptop")).unwrap();
+    let text = format!(
+        "From: <{}>\r\nTo: alice@rune.internal, carol@rune.internal\r\nSubject: dinner\r\n\r\nAt eight?\r\n",
+        bob.address()
+    );
+    program.submit_to(&["alice@rune.internal", "carol@rune.internal"], text.as_bytes()).unwrap();
+    let waiting = bob.json(&["queue", "list"])["queue"].as_array().unwrap().clone();
+    let held: Vec<_> = waiting.iter().filter(|it| it["consent"].as_array().unwrap().len() == 2).collect();
+    assert_eq!(held.len(), 2, "{waiting:?}");
+    let words = String::from_utf8(bob.run(&["queue", "list"]).stdout).unwrap();
+    assert!(words.contains("goes when alice and carol have agreed to be shown to the others"), "{words}");
+
+    let id = waits(&alice, "ask")["id"].as_str().unwrap().to_owned();
+    assert!(alice.run(&["request", "accept", &id]).status.success());
+    let one_left = || bob.json(&["queue", "list"])["queue"][0]["consent"].as_array().map(Vec::len) == Some(1);
+    wait_for("one to have agreed", Duration::from_secs(30), || one_left().then_some(()));
+    assert!(subjects(&alice).iter().all(|subject| subject != "dinner"));
+    let id = waits(&carol, "ask")["id"].as_str().unwrap().to_owned();
+    assert!(carol.run(&["request", "accept", &id]).status.success());
+    for node in [&alice, &carol] {
+        wait_for("the message", Duration::from_secs(30), || {
+            subjects(node).contains(&"dinner".to_owned()).then_some(())
+        });
+    }
+    wait_for("both to know each other", Duration::from_secs(30), || {
+        (knows(&alice, "carol").is_some() && knows(&carol, "alice").is_some()).then_some(())
+    });
+    // An answer to all, and a copy that nobody sees.
+    let sent = carol.feed(&["send", "--to", "bob", "--cc", "alice", "--subject", "Re: dinner"], b"Gladly.\n");
+    assert!(sent.status.success(), "{sent:?}");
+    let sent = bob.feed(&["send", "--to", "alice", "--bcc", "carol", "--subject", "a hint"], b"Bring wine.\n");
+    assert!(sent.status.success(), "{sent:?}");
+    for (node, subject) in [(&bob, "Re: dinner"), (&alice, "Re: dinner"), (&alice, "a hint"), (&carol, "a hint")] {
+        wait_for("the answer", Duration::from_secs(30), || subjects(node).contains(&subject.to_owned()).then_some(()));
+    }
+    let none = |node: &Node| {
+        requests(node).is_empty() && node.json(&["queue", "list"])["queue"].as_array().unwrap().is_empty()
+    };
+    wait_for("nothing to wait any more", Duration::from_secs(30), || {
+        [&alice, &bob, &carol].into_iter().all(none).then_some(())
+    });
 }

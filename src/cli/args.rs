@@ -231,9 +231,16 @@ pub(super) enum Handler {
 
 #[derive(Debug, Args)]
 pub(super) struct Send {
-    /// The recipient: a petname or an address. For now one other person: several who would see each other are refused
-    #[arg(short = 't', long = "to", value_name = "WHO", required = true)]
+    /// A recipient: a petname or an address. Several see each other; those who do not know each other are asked first, and the
+    /// message waits for them
+    #[arg(short = 't', long = "to", value_name = "WHO", required_unless_present_any = ["cc", "bcc"])]
     pub(super) to: Vec<String>,
+    /// Somebody who gets a copy, and whom all recipients see
+    #[arg(long, value_name = "WHO")]
+    pub(super) cc: Vec<String>,
+    /// Somebody who gets a copy, and whom nobody sees
+    #[arg(long, value_name = "WHO")]
+    pub(super) bcc: Vec<String>,
     /// The subject
     #[arg(short = 's', long, value_name = "SUBJECT", default_value = "")]
     pub(super) subject: String,

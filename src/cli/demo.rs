@@ -233,6 +233,8 @@ async fn away(context: &Context, home: &Path, alice: &Person, bob: &Person, caro
     let carol = carol
         .while_away(home, async {
             let draft = Draft {
+                cc: vec![],
+                bcc: vec![],
                 subject: "While you were out".into(),
                 text: "See you soon.".into(),
                 important: false,

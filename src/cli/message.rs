@@ -13,7 +13,9 @@ use crate::control::{Attachment, Code, Command, Draft, Failure};
 pub(super) fn send(context: &Context, message: &Send) -> Result<(), Failure> {
     let attachments = message.attachments.iter().map(|path| attachment(path)).collect::<Result<Vec<_>, _>>()?;
     let text = read_stdin("Write the message, then press Enter and Ctrl-D:", crate::base::limits::MESSAGE_BYTES)?;
-    let draft = Draft { subject: message.subject.clone(), text, important: message.important, attachments };
+    let (subject, important) = (message.subject.clone(), message.important);
+    let (cc, bcc) = (message.cc.clone(), message.bcc.clone());
+    let draft = Draft { cc, bcc, subject, text, important, attachments };
     let queued: reply::QueueId = context.ask(Command::Send { to: message.to.clone(), draft })?;
     show(context, &queued, |queued| format!("queued as {}", queued.id));
     Ok(())

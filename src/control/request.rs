@@ -297,6 +297,12 @@ pub struct ContactChange {
 /// The parts of a message that `send` composes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Draft {
+    /// Who gets a copy and is seen by all: petnames or addresses.
+    #[serde(default)]
+    pub cc: Vec<String>,
+    /// Who gets a copy and is seen by nobody.
+    #[serde(default)]
+    pub bcc: Vec<String>,
     /// The subject.
     pub subject: String,
     /// The text.

@@ -30,7 +30,7 @@ pub(crate) fn act(world: &mut World, n: usize) {
         }
         _ => meet(world, n),
     }
-    if world.introduces && world.below(8) == 0 {
+    if world.introduces && world.below(3) == 0 {
         introductions(world, n, &snapshot);
     }
 }
@@ -171,7 +171,7 @@ fn write(world: &mut World, n: usize, snapshot: &Snapshot) {
     let number = world.written;
     let text = format!(
         "From: <{own}>\r\nTo: <{}>\r\nSubject: canary-{n}-{number}x\r\nMessage-ID: <{number}@x>\r\n\r\n{}\r\n",
-        visible.join(">, <"),
+        if visible.is_empty() { "undisclosed".to_owned() } else { visible.join(">, <") },
         "All work and no play. ".repeat(size / 22)
     );
     let mut asked = DeliveryOptions::default();

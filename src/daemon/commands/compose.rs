@@ -19,7 +19,7 @@ pub(in crate::daemon) fn resolve(book: &Book, own: &Address, text: &str) -> Resu
     contact.or_else(|why| outgoing::is_own(text, own).then(|| own.clone()).ok_or(why))
 }
 
-/// The submission of a draft to these petnames or addresses.
+/// The submission of a draft to these petnames or addresses, and to those of its copies.
 pub(in crate::daemon) fn submission(
     account: &LocalAccount,
     to: Vec<String>,
@@ -30,11 +30,13 @@ pub(in crate::daemon) fn submission(
     let own = &account.address;
     let snapshot = account.snapshot.borrow().clone();
     let resolve = |name: &str| resolve(&snapshot.book, own, name);
-    for recipient in &to {
+    let recipients: Vec<String> = to.iter().chain(&draft.cc).chain(&draft.bcc).cloned().collect();
+    for recipient in &recipients {
         let unknown = |why| RequestError::unknown_recipient(&snapshot.book, recipient, why);
         resolve(recipient).map_err(unknown)?;
     }
     let resolve = |name: &str| resolve(name).ok();
+    let cc = draft.cc.iter().map(|name| header_address(name)).collect();
     let attachments = draft
         .attachments
         .into_iter()
@@ -47,7 +49,7 @@ pub(in crate::daemon) fn submission(
     let composed = compose::compose(&compose::Draft {
         from: own.to_string(),
         to: to.iter().map(|name| header_address(name)).collect(),
-        cc: Vec::new(),
+        cc,
         subject: draft.subject,
         body: draft.text,
         date: now,
@@ -60,7 +62,7 @@ pub(in crate::daemon) fn submission(
     let prepared = outgoing::prepare(&message, own, now, &resolve, &petname_of, &mut OsRng);
     let prepared = prepared.map_err(|error| usage(&error))?;
     Ok(Submission {
-        recipients: to,
+        recipients,
         visible: prepared.visible,
         message: prepared.message.into(),
         asked: DeliveryOptions::default(),
