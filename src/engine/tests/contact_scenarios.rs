@@ -438,11 +438,13 @@ fn when_a_contact_was_seen_is_known_also_after_a_start_and_what_came_again_is_co
     // Mail that reaches bob shows him as well, and a moment that is not far from the last one changes nothing.
     world.pass(DAY);
     world.submit(ALICE, BOB, "an answer").unwrap();
-    world.run();
+    world.pass(MINUTE / 6);
+    assert_eq!(world.messages(BOB, FolderRole::Inbox).len(), 1);
     let answered = seen(&world).last.unwrap();
     assert!(Some(answered) > now.last);
     world.submit(ALICE, BOB, "another answer").unwrap();
-    world.run();
+    world.pass(MINUTE / 6);
+    assert_eq!(world.messages(BOB, FolderRole::Inbox).len(), 2);
     assert_eq!(seen(&world).last, Some(answered));
     world.restart(ALICE);
     let after = seen(&world);
