@@ -373,6 +373,11 @@ mod tests {
         assert_eq!(delay(&mut own, "bob", "a guess").await, 4);
         own.right(b"alice");
         assert_eq!(delay(&mut other, "alice", "another guess").await, 8);
+        let mut both = pacer.tries();
+        assert_eq!(delay(&mut both, "alice", "a guess for one").await, 16);
+        assert_eq!(delay(&mut both, "bob", "mistyped").await, 32);
+        both.right(b"bob");
+        assert_eq!(delay(&mut other, "alice", "the next guess").await, 32);
     }
 
     #[tokio::test(start_paused = true)]
