@@ -4,7 +4,8 @@
 //! Where the report cannot be written (the disk failed, INBOX is full), the message stays in the queue and is looked at
 //! again.
 
-use crate::base::{ContactId, ContentId, QueueId};
+use crate::base::limits;
+use crate::base::{ContactId, ContentId, QueueId, Timestamp};
 use crate::mail::dsn;
 
 use crate::engine::context::Context;
@@ -21,8 +22,8 @@ use crate::engine::state::record::{BookRecord, Record};
 impl Deliver {
     /// Ends the messages and cards that have expired.
     pub(in crate::engine) fn expire(&mut self, cx: &mut Context<'_>) {
-        if std::mem::take(&mut self.consents) {
-            self.release_held(cx);
+        if self.consents.is_some_and(|due| due <= cx.now) {
+            self.consents = self.release_held(cx);
         }
         while let Some(queue) = self.schedule.take_expired(cx.now) {
             self.expire_message(cx, queue);
@@ -35,14 +36,17 @@ impl Deliver {
         }
     }
 
-    /// Lets the messages go for which everybody has agreed.
-    fn release_held(&mut self, cx: &mut Context<'_>) {
+    /// Lets the messages go for which everybody has agreed. Returns when to look whether they went: there may be no room now, or
+    /// the disk may fail.
+    fn release_held(&mut self, cx: &mut Context<'_>) -> Option<Timestamp> {
         let complete: Vec<_> = cx.state.introductions().complete().map(|(queue, _)| queue).collect();
+        let again = complete.first().map(|_| cx.now.plus(limits::RETRY_LOCAL));
         for queue in complete {
             if let Some(draft) = consents::reached(cx, queue) {
                 self.commit(cx, draft, AfterCommit::Nothing);
             }
         }
+        again
     }
 
     fn expire_message(&mut self, cx: &mut Context<'_>, queue: QueueId) {

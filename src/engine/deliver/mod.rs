@@ -83,8 +83,8 @@ pub(in crate::engine) struct Deliver {
     /// Damaged messages that the user was told of.
     told_damaged: BTreeSet<BodyId>,
     in_flight: BTreeMap<OpId, InFlight>,
-    /// Whether there may be messages for which everybody has agreed, and which are still held.
-    consents: bool,
+    /// When to look for messages for which everybody has agreed, and which are still held.
+    consents: Option<Timestamp>,
 }
 
 impl Deliver {
@@ -107,7 +107,7 @@ impl Deliver {
             ends: SharedText::default(),
             told_damaged: BTreeSet::new(),
             in_flight: BTreeMap::new(),
-            consents: state.introductions().complete().next().is_some(),
+            consents: state.introductions().complete().next().map(|_| now),
         }
     }
 
@@ -173,14 +173,14 @@ impl Deliver {
 
     /// When something is due.
     pub(in crate::engine) fn poll_timeout(&self) -> Option<Timestamp> {
-        let consents = self.consents.then_some(Timestamp::default());
-        self.schedule.poll().into_iter().chain(self.receipts.poll()).chain(consents).min()
+        [self.schedule.poll(), self.receipts.poll(), self.consents].into_iter().flatten().min()
     }
 
     /// The clock was set.
     pub(in crate::engine) fn clock_set(&mut self, step: ClockStep, now: Timestamp, rng: &mut dyn Rng) {
         self.schedule.clock_set(step, now, rng);
         self.receipts.clock_set(step);
+        self.consents = self.consents.map(|at| at.stepped(step));
     }
 
     /// The network is back after it was gone.
@@ -318,7 +318,10 @@ impl Deliver {
             self.schedule.submitted(queued, state.introductions().is_held(queued.id), now);
         }
         match record {
-            Record::Introductions(IntroductionRecord::ConsentGiven { .. }) => self.consents = true,
+            Record::Introductions(IntroductionRecord::ConsentGiven { .. }) => self.consents = Some(now),
+            Record::Introductions(IntroductionRecord::IntroductionOffered { contact: Some(contact), .. }) => {
+                self.schedule.card_changed(contact.id, state.book(), now);
+            }
             Record::Introductions(IntroductionRecord::ConsentReached { queue, .. }) => {
                 if let Some(queued) = state.queue().get(*queue) {
                     self.schedule.submitted(queued, false, now);

@@ -22,7 +22,7 @@ use crate::engine::state::boxes::page_carriers;
 use crate::engine::state::introductions::{Asked, Begun, Given, Offer, Path, Policy, is_open};
 use crate::engine::state::mailbox::{FolderRole, Uid};
 use crate::engine::state::queue::{Addressee, Progress, Submitted};
-use crate::engine::state::record::{ContentKey, IntroductionRecord, MailboxRecord, ReceivedRecord, Record};
+use crate::engine::state::record::{BookRecord, ContentKey, IntroductionRecord, MailboxRecord, ReceivedRecord, Record};
 
 const NOT_THERE: RequestError = RequestError::NotFound("request");
 const MS_PER_HOUR: i64 = 3_600_000;
@@ -155,6 +155,11 @@ fn grant(
     if open.count() + usize::from(wanted) > limits::INVITATIONS {
         return Err(RequestError::Limit("an identity has up to 1000 open invitations; revoke some"));
     }
+    // Where a contact may introduce us without asking, it takes no more than its part of the invitations.
+    let granted = cx.state.introductions().parts().granted.values().filter(|path| path.by == introducer.id).count();
+    if granted + usize::from(wanted) > limits::INTRODUCTIONS {
+        return Err(RequestError::Limit("up to 200 introductions by one contact can be open"));
+    }
     let end = cx.now.plus(limits::INTRODUCTION).millis().div_euclid(MS_PER_HOUR) * MS_PER_HOUR;
     let (own, expires) = (cx.public(), Timestamp::from_millis(end));
     let (mut texts, mut invitations) = (Vec::new(), Vec::new());
@@ -272,23 +277,32 @@ pub(in crate::engine) fn offered(
     // What somebody claims of our consent counts only where we gave it, to the same contact.
     let agreed = agreed.filter(|ask| {
         let known = cx.state.introductions().parts().agreed.get(ask);
-        known.is_some_and(|path| path.by == by && is_open(path.at, at))
+        known.is_some_and(|agreed| agreed.path.by == by && agreed.left > 0 && is_open(agreed.path.at, at))
     });
     let offer = Offer { by, at, invitation: words.clone(), fingerprint, notice: None, agreed };
     let book = cx.state.book();
     match (book.by_fingerprint(&fingerprint), book.by_onion(onion)) {
         // One more who introduces a contact.
         (Some(known), Some(same)) if known.id == same.id && known.status == ContactStatus::Confirmed => {
-            let record = IntroductionRecord::IntroductionOffered { seen, offer: Box::new(offer), notice: None };
+            let offer = Box::new(offer);
+            let record = IntroductionRecord::IntroductionOffered { seen, offer, notice: None, contact: None };
             Ok(Record::from(record).into())
         }
         (Some(known), Some(same)) if known.id != same.id => Err(Unfit::Malformed),
         // The onion of a pinned key does not change, nor the key of a known onion.
         (Some(_), None) | (None, Some(_)) => Err(Unfit::Malformed),
-        _ if agreed.is_some() => {
-            let record = IntroductionRecord::IntroductionOffered { seen, offer: Box::new(offer), notice: None };
+        (None, None) if agreed.is_some() => {
             let added = contacts::add_contact(cx, words, None).map_err(|_| Unfit::NoRoom)?;
-            Ok(std::iter::once(record.into()).chain(added.records).collect::<Vec<_>>().into())
+            let (mut contact, mut rest) = (None, Vec::new());
+            for record in added.records {
+                match record {
+                    Record::Book(BookRecord::ContactAdded { contact: added }) => contact = Some(added),
+                    other => rest.push(other),
+                }
+            }
+            let offer = Box::new(offer);
+            let record = IntroductionRecord::IntroductionOffered { seen, offer, notice: None, contact };
+            Ok(std::iter::once(record.into()).chain(rest).collect::<Vec<_>>().into())
         }
         _ => {
             check_room(cx, author.id)?;
@@ -296,7 +310,8 @@ pub(in crate::engine) fn offered(
             let text = introduction::offer_notice(cx.address(), introducer, invitation, text, seen.content, cx.now);
             let (folder, message, body) = cx.own_message(FolderRole::Requests, text).ok_or(Unfit::NoRoom)?;
             let offer = Box::new(Offer { notice: Some(body.id), ..offer });
-            let record = IntroductionRecord::IntroductionOffered { seen, offer, notice: Some((folder, message)) };
+            let record =
+                IntroductionRecord::IntroductionOffered { seen, offer, notice: Some((folder, message)), contact: None };
             Ok(Draft { records: vec![record.into()], bodies: vec![body] })
         }
     }

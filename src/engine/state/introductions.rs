@@ -75,6 +75,15 @@ pub struct Path {
     pub ask: Option<ContentId>,
 }
 
+/// An ask because of a message, to which we agreed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Agreed {
+    /// By whom it was, and when we agreed.
+    pub path: Path,
+    /// How many people it may still make contacts of ours without another question.
+    pub left: u8,
+}
+
 /// A message that waits until everybody whom it names has agreed to be shown to the others.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
@@ -173,8 +182,8 @@ pub struct Parts {
     pub held: BTreeMap<QueueId, Held>,
     /// Pairs who have agreed to be shown to each other in a message of ours, and when; the lesser first.
     pub joined: BTreeMap<(ContactId, ContactId), Timestamp>,
-    /// Asks because of messages to which we agreed, by whom they were, and when we did.
-    pub agreed: BTreeMap<ContentId, Path>,
+    /// Asks because of messages to which we agreed.
+    pub agreed: BTreeMap<ContentId, Agreed>,
 }
 
 impl Introductions {
@@ -266,7 +275,7 @@ impl Introductions {
         parts.offers.retain(|_, offer| offer.by != contact);
         parts.policies.remove(&contact);
         parts.joined.retain(|(a, b), _| *a != contact && *b != contact);
-        parts.agreed.retain(|_, path| path.by != contact);
+        parts.agreed.retain(|_, agreed| agreed.path.by != contact);
         if let Some(fingerprint) = fingerprint {
             parts.paths.remove(fingerprint);
         }
@@ -331,10 +340,14 @@ impl State {
             IntroductionRecord::IntroductionBegun { begun, queued } => {
                 let known = |contact| self.book.contact(contact).is_some();
                 let done = known(begun.guest) && known(begun.host) && self.introductions.begin(queued.content, begun);
+                if !done {
+                    self.released.push(queued.body);
+                }
                 done && self.queue_content(queued, ContentKind::IntroductionAsk)
             }
             IntroductionRecord::IntroductionAsked { seen, asked, notice } => {
                 if self.duplicates.contains(seen) || !self.introductions.ask(seen.content, asked) {
+                    self.released.extend(notice.iter().map(|(_, message)| message.body));
                     return false;
                 }
                 self.duplicates.remember(seen);
@@ -345,6 +358,7 @@ impl State {
             }
             IntroductionRecord::IntroductionGranted { id, path, invitations, queued } => {
                 if self.introductions.parts_mut().asked.remove(id).is_none() {
+                    self.released.push(queued.body);
                     return false;
                 }
                 for invitation in invitations {
@@ -354,8 +368,9 @@ impl State {
                 parts.granted.retain(|id, _| book.invitation(*id).is_some());
                 parts.granted.extend(invitations.iter().map(|invitation| (invitation.id, *path)));
                 if path.ask.is_some() {
-                    parts.agreed.retain(|_, agreed| is_open(agreed.at, path.at));
-                    parts.agreed.insert(*id, *path);
+                    let left = u8::try_from(invitations.len()).unwrap_or(0);
+                    parts.agreed.retain(|_, agreed| is_open(agreed.path.at, path.at));
+                    parts.agreed.insert(*id, Agreed { path: *path, left });
                 }
                 self.queue_content(queued, ContentKind::IntroductionGrant)
             }
@@ -367,20 +382,34 @@ impl State {
             IntroductionRecord::IntroductionMade { seen, id, queued } => {
                 let begun = self.introductions.parts().begun.contains_key(id);
                 if self.duplicates.contains(seen) || !begun {
+                    self.released.push(queued.body);
                     return false;
                 }
                 self.duplicates.remember(seen);
                 self.introductions.parts_mut().begun.remove(id);
                 self.queue_content(queued, ContentKind::Introduction)
             }
-            IntroductionRecord::IntroductionOffered { seen, offer, notice } => {
+            IntroductionRecord::IntroductionOffered { seen, offer, notice, contact } => {
                 if self.duplicates.contains(seen) {
+                    self.released.extend(notice.iter().map(|(_, message)| message.body));
                     return false;
+                }
+                if let Some(contact) = contact {
+                    // What was agreed counts for so many people, and no more.
+                    let agreed = offer.agreed.and_then(|ask| self.introductions.parts().agreed.get(&ask).copied());
+                    if agreed.is_none_or(|agreed| agreed.left == 0) || !self.book.add(contact) {
+                        return false;
+                    }
+                    let parts = self.introductions.parts_mut();
+                    if let Some(agreed) = offer.agreed.and_then(|ask| parts.agreed.get_mut(&ask)) {
+                        agreed.left -= 1;
+                    }
                 }
                 let path = Path { by: offer.by, at: offer.at, ask: offer.agreed };
                 match notice {
                     Some((folder, message)) => {
                         if !self.introductions.offer(seen.content, offer) {
+                            self.released.push(message.body);
                             return false;
                         }
                         self.add_message(number, *folder, message);
@@ -430,7 +459,10 @@ impl State {
             }
             IntroductionRecord::ConsentReached { queue, at, introductions } => {
                 let parts = self.introductions.parts_mut();
-                let Some(held) = parts.held.remove(queue) else { return false };
+                let Some(held) = parts.held.remove(queue) else {
+                    self.released.extend(introductions.iter().map(|introduction| introduction.body));
+                    return false;
+                };
                 parts.joined.extend(held.pairs.iter().map(|(a, b)| (pair(*a, *b), *at)));
                 for introduction in introductions {
                     self.queue_content(introduction, ContentKind::Introduction);
@@ -483,8 +515,8 @@ impl Introductions {
         for kinds in pieces(kinds) {
             kept.push(Parts { kinds, ..Parts::default() });
         }
-        for held in pieces(held) {
-            kept.push(Parts { held, ..Parts::default() });
+        for (queue, held) in held {
+            kept.push(Parts { held: BTreeMap::from([(*queue, held.clone())]), ..Parts::default() });
         }
         for joined in pieces(joined) {
             kept.push(Parts { joined, ..Parts::default() });

@@ -169,6 +169,38 @@ fn a_consent_that_was_not_given_or_was_given_to_somebody_else_adds_nobody() {
 }
 
 #[test]
+fn a_consent_counts_for_as_many_people_as_were_named_and_for_no_more() {
+    let mut world = apart();
+    let dora = world.contact(DORA, BOB).unwrap().id;
+    world.request(DORA, Request::SetIntroductions(dora, Policy::Yes)).unwrap();
+    write(&mut world, BOB, &[ALICE, CAROL], "dinner").unwrap();
+    world.pass(MINUTE);
+    [ALICE, CAROL].into_iter().for_each(|node| agree(&mut world, node, FolderRole::Inbox));
+    world.pass(5 * MINUTE);
+    assert!(has(&world, ALICE, "dinner") && world.contact(ALICE, CAROL).is_some());
+    // Alice or carol was the guest: bob claims her consent once more, for dora.
+    for guest in [ALICE, CAROL] {
+        let agreed = *world.nodes[guest].identity.state().introductions().parts().agreed.keys().next().unwrap();
+        let (of, host) = (world.contact(BOB, guest).unwrap().id, world.contact(BOB, DORA).unwrap().id);
+        world.nodes[guest].online = false;
+        world.request(BOB, Request::Introduce { guest: of, host, text: String::new() }).unwrap();
+        world.pass(MINUTE);
+        let queued = world.nodes[BOB].published.queue.iter().next().unwrap().clone();
+        let mut introduction: Introduction = serde_json::from_slice(&world.nodes[BOB].bodies[&queued.body]).unwrap();
+        introduction.agreed = Some(agreed);
+        let body = serde_json::to_vec(&introduction).unwrap();
+        world.nodes[BOB].bodies.insert(queued.body, body.into());
+        world.nodes[guest].online = true;
+        world.pass(2 * 60 * MINUTE);
+    }
+    let added = [ALICE, CAROL].into_iter().filter(|guest| world.contact(*guest, DORA).is_some()).count();
+    let asked = [ALICE, CAROL].into_iter().filter(|guest| !world.messages(*guest, FolderRole::Requests).is_empty());
+    // The one who was host has its consent left, and it counts for one; the guest's is used.
+    assert_eq!((added, asked.count()), (1, 1));
+    world.check();
+}
+
+#[test]
 fn who_has_not_answered_yet_cannot_be_asked() {
     let mut world = World::new(12, &["alice", "bob", "carol"]);
     world.introduce(BOB, CAROL);

@@ -2,7 +2,7 @@
 
 use crate::base::{ContactId, ContentId, FolderId, QueueId, Timestamp};
 use crate::engine::encoding::records;
-use crate::engine::state::book::InvitationEntry;
+use crate::engine::state::book::{Contact, InvitationEntry};
 use crate::engine::state::introductions::{Asked, Begun, Given, Held, Offer, Parts, Path, Policy};
 use crate::engine::state::mailbox::NewMessage;
 use crate::engine::state::queue::Submitted;
@@ -60,8 +60,10 @@ records! {
         /// The introduction.
         offer: Box<Offer>,
         /// The message in Requests by which the user decides; `None` where the host is in the book already: then there is
-        /// one more who introduced it.
+        /// one more who introduced it. Or where we agreed already.
         notice: Option<(FolderId, NewMessage)>,
+        /// The new contact, where we agreed already, because of a message that shows both of us.
+        contact: Option<Box<Contact>>,
     }
     /// The user accepted an introduction. The next record of the transaction puts the host into the book.
     142 IntroductionTaken {

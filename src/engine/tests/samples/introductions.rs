@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{id, invitation, message, seen, submitted, time};
+use super::{contact, id, invitation, message, seen, submitted, time};
 use crate::base::ids::Fingerprint;
 use crate::base::rng::Rng;
 use crate::base::{BodyId, ContactId, ContentId, FolderId, InvitationId, QueueId};
-use crate::engine::state::introductions::{Asked, Begun, Given, Held, Offer, Parts, Path, Policy};
+use crate::engine::state::introductions::{Agreed, Asked, Begun, Given, Held, Offer, Parts, Path, Policy};
 use crate::engine::state::record::{IntroductionRecord, Record};
 use crate::mail::ContentKind;
 
@@ -81,6 +81,7 @@ pub(super) fn change(kind: u64, rng: &mut dyn Rng) -> Record {
             seen: seen(rng),
             offer: Box::new(offer(rng)),
             notice: message(rng),
+            contact: (rng.below(3) == 0).then(|| Box::new(contact(rng))),
         },
         6 => IntroductionRecord::IntroductionTaken { id: content(rng), at: time(rng) },
         7 => IntroductionRecord::ConsentSought {
@@ -110,7 +111,7 @@ pub(super) fn kept(rng: &mut dyn Rng) -> Record {
         kinds: BTreeMap::from([(QueueId::from_bytes(id(rng)), ContentKind::IntroductionAsk)]),
         held: BTreeMap::from([(QueueId::from_bytes(id(rng)), held(rng))]),
         joined: BTreeMap::from([((who(rng), who(rng)), time(rng))]),
-        agreed: BTreeMap::from([(content(rng), path(rng))]),
+        agreed: BTreeMap::from([(content(rng), Agreed { path: path(rng), left: rng.below(3) as u8 })]),
     };
     Record::Introductions(IntroductionRecord::IntroductionsKept { parts: Box::new(parts) })
 }
