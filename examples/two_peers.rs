@@ -34,6 +34,8 @@ async fn main() -> Outcome<()> {
 
     // bob may write at once: what he writes waits until the two nodes have exchanged their cards.
     let draft = Draft {
+        cc: Vec::new(),
+        bcc: Vec::new(),
         subject: "Hello".into(),
         text: "Sent from one onion to another.\n".into(),
         attachments: vec![],
