@@ -261,9 +261,6 @@ const fn parted(record: &Record) -> Option<ContactId> {
 /// A contact was blocked or removed: sessions that we dialled to it end, and so does everything that waits for it.
 fn part(cx: &mut Context<'_>, rooms: &mut Rooms, tasks: &mut Tasks, contact: ContactId) {
     rooms.deliver.forget_receipts(contact, cx.now);
-    if cx.state.book().contact(contact).is_none() {
-        rooms.sightings.forget(contact);
-    }
     if let Some(session) = rooms.knocks.part(contact) {
         tasks.handle(cx, rooms, session, TaskEvent::Parted);
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::base::{ContactId, Timestamp};
 
-use crate::engine::state::record::{QueueRecord, ReceivedRecord, Record};
+use crate::engine::state::record::{BookRecord, QueueRecord, ReceivedRecord, Record};
 use crate::engine::state::shards::Shards;
 use crate::engine::state::{Sighting, State};
 
@@ -48,18 +48,14 @@ impl Sightings {
         *duplicates = duplicates.saturating_add(1);
     }
 
-    /// A contact was removed.
-    pub(in crate::engine) fn forget(&mut self, contact: ContactId) {
-        self.0.remove(&contact);
-    }
-
-    /// A record was applied: it may say that something came from a contact, or reached it.
+    /// A record was applied: it may say that something came from a contact, or reached it, or that it was removed.
     pub(in crate::engine) fn on_record(&mut self, state: &State, record: &Record) {
         match record {
             Record::Received(ReceivedRecord::Delivered { contact, seen, .. }) => {
                 self.seen(state, *contact, seen.received)
             }
             Record::Queue(QueueRecord::RecipientDelivered { contact, at, .. }) => self.seen(state, *contact, *at),
+            Record::Book(BookRecord::ContactRemoved { id }) => self.0.remove(id).is_some(),
             _ => false,
         };
     }
