@@ -21,7 +21,8 @@ impl Sightings {
     /// At a start: what the records say.
     pub(in crate::engine) fn at_start(state: &State) -> Self {
         let mut all = Shards::default();
-        let answered = state.answered().into_iter();
+        // A message that was delivered is remembered longer than a contact that was removed.
+        let answered = state.answered().into_iter().filter(|(contact, _)| state.book().contact(*contact).is_some());
         all.extend(answered.map(|(contact, at)| (contact, Sighting { last: Some(at), duplicates: 0 })));
         Self(all)
     }
