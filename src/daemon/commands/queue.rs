@@ -106,8 +106,10 @@ fn row(snapshot: &Snapshot, queued: &Queued, contact: ContactId, recipient: &Rec
     };
     let held = snapshot.introductions.parts().held.get(&queued.id).filter(|_| waits);
     let petname = |contact| snapshot.book.contact(contact).map(|contact| contact.petname.clone());
+    let mut consent: Vec<String> = held.into_iter().flat_map(|held| held.missing().filter_map(petname)).collect();
+    consent.sort();
     QueuedRecipient {
-        consent: held.into_iter().flat_map(|held| held.missing().filter_map(petname)).collect(),
+        consent,
         id: queued.id.to_string(),
         to: snapshot.book.contact(contact).map_or_else(|| address.clone(), |contact| contact.petname.clone()),
         address,

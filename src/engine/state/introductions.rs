@@ -12,12 +12,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::ids::Fingerprint;
 use crate::base::limits;
-use crate::base::{BodyId, ContactId, ContentId, InvitationId, QueueId, Timestamp};
+use crate::base::{BodyId, ContactId, ContentId, FolderId, InvitationId, QueueId, Timestamp};
 use crate::engine::state::State;
 use crate::engine::state::book::Contact;
-use crate::engine::state::mailbox::ModSeq;
+use crate::engine::state::mailbox::{ModSeq, NewMessage};
 use crate::engine::state::queue::{Notify, Options, RecipientOptions, Submitted};
-use crate::engine::state::record::IntroductionRecord;
+use crate::engine::state::record::{ContentKey, IntroductionRecord};
 use crate::mail::ContentKind;
 
 /// An introduction that we make: the host was asked, and has not answered.
@@ -390,34 +390,7 @@ impl State {
                 self.queue_content(queued, ContentKind::Introduction)
             }
             IntroductionRecord::IntroductionOffered { seen, offer, notice, contact } => {
-                if self.duplicates.contains(seen) {
-                    self.released.extend(notice.iter().map(|(_, message)| message.body));
-                    return false;
-                }
-                if let Some(contact) = contact {
-                    // What was agreed counts for so many people, and no more.
-                    let agreed = offer.agreed.and_then(|ask| self.introductions.parts().agreed.get(&ask).copied());
-                    if agreed.is_none_or(|agreed| agreed.left == 0) || !self.book.add(contact) {
-                        return false;
-                    }
-                    let parts = self.introductions.parts_mut();
-                    if let Some(agreed) = offer.agreed.and_then(|ask| parts.agreed.get_mut(&ask)) {
-                        agreed.left -= 1;
-                    }
-                }
-                let path = Path { by: offer.by, at: offer.at, ask: offer.agreed };
-                match notice {
-                    Some((folder, message)) => {
-                        if !self.introductions.offer(seen.content, offer) {
-                            self.released.push(message.body);
-                            return false;
-                        }
-                        self.add_message(number, *folder, message);
-                    }
-                    None => self.introductions.parts_mut().add_path(offer.fingerprint, path),
-                }
-                self.duplicates.remember(seen);
-                true
+                self.apply_offered(number, seen, offer, notice.as_ref(), contact.as_deref())
             }
             IntroductionRecord::IntroductionTaken { id, at } => {
                 let Some(offer) = self.introductions.parts_mut().offers.remove(id) else { return false };
@@ -436,6 +409,58 @@ impl State {
                 };
                 true
             }
+            IntroductionRecord::ConsentSought { .. }
+            | IntroductionRecord::ConsentGiven { .. }
+            | IntroductionRecord::ConsentReached { .. } => self.apply_to_consents(record),
+            IntroductionRecord::IntroductionsKept { parts } => {
+                self.introductions.keep(parts);
+                true
+            }
+        }
+    }
+
+    /// A contact introduced somebody to us.
+    fn apply_offered(
+        &mut self,
+        number: ModSeq,
+        seen: &ContentKey,
+        offer: &Offer,
+        notice: Option<&(FolderId, NewMessage)>,
+        contact: Option<&Contact>,
+    ) -> bool {
+        if self.duplicates.contains(seen) {
+            self.released.extend(notice.iter().map(|(_, message)| message.body));
+            return false;
+        }
+        if let Some(contact) = contact {
+            // What was agreed counts for so many people, and no more.
+            let agreed = offer.agreed.and_then(|ask| self.introductions.parts().agreed.get(&ask).copied());
+            if agreed.is_none_or(|agreed| agreed.left == 0) || !self.book.add(contact) {
+                return false;
+            }
+            let parts = self.introductions.parts_mut();
+            if let Some(agreed) = offer.agreed.and_then(|ask| parts.agreed.get_mut(&ask)) {
+                agreed.left -= 1;
+            }
+        }
+        let path = Path { by: offer.by, at: offer.at, ask: offer.agreed };
+        match notice {
+            Some((folder, message)) => {
+                if !self.introductions.offer(seen.content, offer) {
+                    self.released.push(message.body);
+                    return false;
+                }
+                self.add_message(number, *folder, message);
+            }
+            None => self.introductions.parts_mut().add_path(offer.fingerprint, path),
+        }
+        self.duplicates.remember(seen);
+        true
+    }
+
+    /// A message waits for consent, or one of those who were asked has agreed, or all have.
+    fn apply_to_consents(&mut self, record: &IntroductionRecord) -> bool {
+        match record {
             IntroductionRecord::ConsentSought { queue, held, asks } => {
                 let parts = self.introductions.parts_mut();
                 if parts.held.insert(*queue, Held::clone(held)).is_some() {
@@ -469,10 +494,7 @@ impl State {
                 }
                 true
             }
-            IntroductionRecord::IntroductionsKept { parts } => {
-                self.introductions.keep(parts);
-                true
-            }
+            _ => false,
         }
     }
 
