@@ -52,6 +52,7 @@ fn vectors() -> Value {
     let number = VerificationNumber::of((other, &other_fingerprint), (onion, &fingerprint));
     let grant = Grant {
         ask: content.id,
+        others: None,
         invitations: vec![invitation.encode()],
         certificate: b"(the certificate, in binary)".to_vec(),
         binding: Binding {

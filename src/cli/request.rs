@@ -28,10 +28,14 @@ pub(super) fn run(context: &Context, verb: Request) -> Result<(), Failure> {
 const DIGITS: usize = 8;
 
 fn line(request: &WaitingRequest) -> String {
-    let WaitingRequest { id, kind, from, address, at } = request;
+    let WaitingRequest { id, kind, from, address, others, at } = request;
     let short = id.get(..DIGITS).unwrap_or(id);
     match (kind, address) {
         (RequestKind::Stranger, _) => format!("{from}  {id}  asks to become your contact  {at}\n"),
+        (RequestKind::Ask, _) if others.is_some() => {
+            let people = others.unwrap_or_default();
+            format!("{short}  {from} has a message for you and {people} more, all of whom would see each other  {at}\n")
+        }
         (RequestKind::Ask, _) => format!("{short}  {from} would like to introduce you to somebody  {at}\n"),
         (RequestKind::Introduction, Some(address)) => format!("{short}  {from} introduces {address} to you  {at}\n"),
         (RequestKind::Introduction, None) => format!("{short}  {from} introduces somebody to you  {at}\n"),

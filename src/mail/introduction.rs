@@ -32,6 +32,9 @@ pub struct Grant {
     /// The signed id of the ask.
     #[serde(with = "super::text")]
     pub ask: ContentId,
+    /// What the ask says of others, where it is because of a message; absent otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub others: Option<u8>,
     /// Invitations of the host, each with a secret (`rune:…`): one, or one for each of the others of whom the ask speaks.
     pub invitations: Vec<String>,
     /// The host's certificate (OpenPGP, binary, base64 in the JSON).
@@ -125,7 +128,7 @@ pub fn message_notice(own: &Address, author: (&str, &Address), others: u8, id: C
          you would see each other's addresses in it, and become each other's contacts, so that everybody can answer everybody.\r\n\r\n\
          To agree, move or copy this message to INBOX, or run\r\n\
          runepeer request accept {id}\r\n\
-         The message comes as soon as everybody has agreed. Who the others are, is the word of {petname} alone.\r\n\
+         The message comes as soon as everybody has agreed, if that is within five days of its writing. Who the others are, is the word of {petname} alone.\r\n\
          To decline, move it to Junk or Trash, or do nothing: nobody is told, and the message does not come.\r\n"
     );
     message.into_bytes()

@@ -20,6 +20,8 @@ pub struct WaitingRequest {
     pub from: String,
     /// The address of whoever would become a contact; unknown where a contact wants to introduce us to somebody.
     pub address: Option<String>,
+    /// To how many others a message of `from` would show the user, where an ask is because of one.
+    pub others: Option<u8>,
     /// When it came.
     pub at: String,
 }

@@ -35,16 +35,26 @@ pub(in crate::daemon) fn list(account: &LocalAccount) -> reply::Requests {
         let at = contact.provenance.first().map(|first| first.at).unwrap_or(now);
         let address = contact.address.to_string();
         let (id, from) = (address.clone(), contact.petname.clone());
-        (at, WaitingRequest { id, kind: RequestKind::Stranger, from, address: Some(address), at: at.rfc3339() })
+        (
+            at,
+            WaitingRequest {
+                id,
+                kind: RequestKind::Stranger,
+                from,
+                address: Some(address),
+                others: None,
+                at: at.rfc3339(),
+            },
+        )
     });
     let asked = parts.asked.iter().filter(|(_, asked)| is_open(asked.at, now)).map(|(id, asked)| {
-        let (id, from, at) = (id.to_string(), name(asked.by), asked.at);
-        (at, WaitingRequest { id, kind: RequestKind::Ask, from, address: None, at: at.rfc3339() })
+        let (id, from, at, others) = (id.to_string(), name(asked.by), asked.at, asked.others);
+        (at, WaitingRequest { id, kind: RequestKind::Ask, from, address: None, others, at: at.rfc3339() })
     });
     let offers = parts.offers.iter().filter(|(_, offer)| is_open(offer.at, now)).map(|(id, offer)| {
         let address = Invitation::parse(&offer.invitation).ok().map(|invitation| invitation.address.to_string());
         let (id, from, at) = (id.to_string(), name(offer.by), offer.at);
-        (at, WaitingRequest { id, kind: RequestKind::Introduction, from, address, at: at.rfc3339() })
+        (at, WaitingRequest { id, kind: RequestKind::Introduction, from, address, others: None, at: at.rfc3339() })
     });
     let mut all: Vec<_> = strangers.chain(asked).chain(offers).collect();
     all.sort_by_key(|(at, _)| *at);

@@ -319,7 +319,10 @@ impl Deliver {
         }
         match record {
             Record::Introductions(IntroductionRecord::ConsentGiven { .. }) => self.consents = Some(now),
-            Record::Introductions(IntroductionRecord::IntroductionOffered { contact: Some(contact), .. }) => {
+            Record::Introductions(
+                IntroductionRecord::IntroductionOffered { contact: Some(contact), .. }
+                | IntroductionRecord::IntroductionTaken { contact: Some(contact), .. },
+            ) => {
                 self.schedule.card_changed(contact.id, state.book(), now);
             }
             Record::Introductions(IntroductionRecord::ConsentReached { queue, .. }) => {

@@ -84,7 +84,8 @@ pub(in crate::engine) fn reached(cx: &mut Context<'_>, message: QueueId) -> Opti
     let (mut introductions, mut bodies) = (Vec::new(), Vec::new());
     for (guest, host) in &held.pairs {
         let (given, agreed) = (held.given.get(host)?, ask_of.get(guest).copied());
-        let entry = cx.state.book().contact(*guest).filter(|entry| entry.status == ContactStatus::Confirmed)?;
+        let confirmed = |id| cx.state.book().contact(id).filter(|entry| entry.status == ContactStatus::Confirmed);
+        let (entry, _) = (confirmed(*guest)?, confirmed(*host)?);
         let place = places.entry(*host).or_default();
         let introduction = Introduction {
             text: String::new(),

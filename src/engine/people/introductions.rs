@@ -156,7 +156,9 @@ fn grant(
         return Err(RequestError::Limit("an identity has up to 1000 open invitations; revoke some"));
     }
     // Where a contact may introduce us without asking, it takes no more than its part of the invitations.
-    let granted = cx.state.introductions().parts().granted.values().filter(|path| path.by == introducer.id).count();
+    let granted = cx.state.introductions().parts().granted.iter().filter(|(_, path)| path.by == introducer.id);
+    let is_open = |id| cx.state.book().invitation(id).is_some_and(|invitation| invitation.is_open(cx.now));
+    let granted = granted.filter(|(id, _)| is_open(**id)).count();
     if granted + usize::from(wanted) > limits::INTRODUCTIONS {
         return Err(RequestError::Limit("up to 200 introductions by one contact can be open"));
     }
@@ -176,7 +178,14 @@ fn grant(
         invitations.push(InvitationEntry { id, secret: Some(secret), made: cx.now, expires, used: None });
     }
     let (certificate, binding) = (own.certificate.to_vec(), own.binding.clone());
-    let payload = serde_json::to_vec(&Grant { ask, invitations: texts, certificate, binding }).unwrap_or_default();
+    let payload = serde_json::to_vec(&Grant {
+        ask,
+        others: is_message.then_some(wanted),
+        invitations: texts,
+        certificate,
+        binding,
+    })
+    .unwrap_or_default();
     let (queued, body) = queue(cx, introducer, payload)?;
     let path = Path { by: introducer.id, at: cx.now, ask: is_message.then_some(ask) };
     let record = IntroductionRecord::IntroductionGranted { id: ask, path, invitations, queued: Box::new(queued) };
@@ -194,9 +203,14 @@ pub(in crate::engine) fn granted(
     let grant: Grant = read(payload)?;
     let is_theirs = grant.invitations.iter().all(|text| {
         Invitation::parse(text).is_ok_and(|invitation| {
-            invitation.fingerprint == author.fingerprint && invitation.address == author.address.without_folder()
+            invitation.fingerprint == author.fingerprint
+                && invitation.address == author.address.without_folder()
+                && invitation.secret.is_some()
+                && invitation.expires.is_some_and(|expires| expires > cx.now)
         })
     });
+    // What goes on must fit into the payload of an introduction.
+    let is_theirs = is_theirs && signed.0.len() <= limits::GRANT_BYTES;
     if let Some((_, held)) = cx.state.introductions().held_for(grant.ask)
         && held.asks.get(&grant.ask) == Some(&author.id)
     {
@@ -257,6 +271,8 @@ pub(in crate::engine) fn claimed(cx: &Context<'_>, author: &Contact, payload: &[
         && onion != author.address.onion()
         && invitation.fingerprint != author.fingerprint
         && invitation.secret.is_some();
+    // A consent to be shown to others in a message says nothing of other introductions.
+    let agreed = agreed.filter(|_| grant.others.is_some());
     let invitation = (words, invitation);
     if is_somebody { Ok(Claimed { text, grant, invitation, agreed, signed }) } else { Err(Unfit::Malformed) }
 }
@@ -289,17 +305,13 @@ pub(in crate::engine) fn offered(
             Ok(Record::from(record).into())
         }
         (Some(known), Some(same)) if known.id != same.id => Err(Unfit::Malformed),
+        (Some(known), _) if known.status == ContactStatus::Blocked => {
+            Ok(Record::Received(ReceivedRecord::Discarded { seen }).into())
+        }
         // The onion of a pinned key does not change, nor the key of a known onion.
         (Some(_), None) | (None, Some(_)) => Err(Unfit::Malformed),
         (None, None) if agreed.is_some() => {
-            let added = contacts::add_contact(cx, words, None).map_err(|_| Unfit::NoRoom)?;
-            let (mut contact, mut rest) = (None, Vec::new());
-            for record in added.records {
-                match record {
-                    Record::Book(BookRecord::ContactAdded { contact: added }) => contact = Some(added),
-                    other => rest.push(other),
-                }
-            }
+            let (contact, rest) = added(cx, words).map_err(|_| Unfit::NoRoom)?;
             let offer = Box::new(offer);
             let record = IntroductionRecord::IntroductionOffered { seen, offer, notice: None, contact };
             Ok(std::iter::once(record.into()).chain(rest).collect::<Vec<_>>().into())
@@ -335,7 +347,11 @@ pub(in crate::engine) fn decided_by(
     for id in with_notice(cx, &bodies) {
         match to {
             FolderRole::Inbox => {
-                let agreed = agree(cx, id)?;
+                // What can no longer be accepted is a message like any other.
+                let agreed = match agree(cx, id) {
+                    Err(RequestError::NotFound(_) | RequestError::InvitationRefused(_)) => continue,
+                    agreed => agreed?,
+                };
                 draft.records.extend(agreed.records);
                 draft.bodies.extend(agreed.bodies);
             }
@@ -371,10 +387,21 @@ fn agree(cx: &mut Context<'_>, id: ContentId) -> Result<Draft, RequestError> {
         return Ok(Draft { records: vec![record], bodies: vec![body] });
     }
     let offer = parts.offers.get(&id).ok_or(NOT_THERE)?;
-    let taken = IntroductionRecord::IntroductionTaken { id, at: cx.now };
-    let mut records = vec![taken.into()];
-    records.extend(contacts::add_contact(cx, &offer.invitation, None)?.records);
-    Ok(records.into())
+    let (contact, rest) = added(cx, &offer.invitation)?;
+    let taken = IntroductionRecord::IntroductionTaken { id, at: cx.now, contact };
+    Ok(std::iter::once(taken.into()).chain(rest).collect::<Vec<_>>().into())
+}
+
+/// The contact that an invitation adds, where it is not in the book; and the other records that go with it.
+fn added(cx: &mut Context<'_>, invitation: &str) -> Result<(Option<Box<Contact>>, Vec<Record>), RequestError> {
+    let (mut contact, mut rest) = (None, Vec::new());
+    for record in contacts::add_contact(cx, invitation, None)?.records {
+        match record {
+            Record::Book(BookRecord::ContactAdded { contact: added }) => contact = Some(added),
+            other => rest.push(other),
+        }
+    }
+    Ok((contact, rest))
 }
 
 /// Agrees to an ask or an introduction by a command; its message goes to INBOX.

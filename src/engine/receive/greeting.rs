@@ -82,6 +82,7 @@ impl Receive {
         let Greeting { arrival, seen, card, issuer, .. } = &greeting;
         let book = cx.state.book();
         let invitation = card.invitation.as_ref().and_then(|secret| book.redeemable(secret, cx.now));
+        let invitation = invitation.filter(|invitation| cx.state.introductions().may_be_used(invitation.id));
         let account = match author {
             Some(author) if author.status == ContactStatus::Blocked => None,
             Some(author) if author.may_receive() => Some(Sender::Contact(author.id)),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::base::limits;
 use crate::base::{FolderId, QueueId, Timestamp};
-use crate::engine::state::book::{Acquaintance, ContactStatus};
+use crate::engine::state::book::{Acquaintance, ContactChange, ContactStatus};
 use crate::engine::state::boxes::ReceiptPolicy;
 use crate::engine::state::boxes::own::BoxChange;
 use crate::engine::state::forwarding::{Fate, Handed};
@@ -144,9 +144,21 @@ impl State {
         let book = &mut self.book;
         let done = match record {
             BookRecord::ContactAdded { contact } => book.add(contact),
-            BookRecord::ContactChanged { id, change } => book.change(*id, change),
+            BookRecord::ContactChanged { id, change } => {
+                if *change == ContactChange::Status(ContactStatus::Blocked) && book.contact(*id).is_some() {
+                    let given = self.introductions.part(*id);
+                    for invitation in given {
+                        book.revoke(invitation);
+                    }
+                }
+                book.change(*id, change)
+            }
             BookRecord::ContactRemoved { id } => {
                 self.boxes.forget_contact(*id);
+                let given = self.introductions.part(*id);
+                for invitation in given {
+                    book.revoke(invitation);
+                }
                 self.introductions.forget(*id, book.contact(*id).map(|contact| &contact.fingerprint));
                 let gone = self.forwarding.forget_contact(*id);
                 self.released.extend(gone.into_iter().filter(|body| self.references.release(*body)));

@@ -263,19 +263,36 @@ impl Introductions {
         if let Some(path) = self.0.granted.get(&invitation).copied() {
             let parts = self.parts_mut();
             parts.granted.remove(&invitation);
+            parts.use_consent(path.ask);
             parts.add_path(by, path);
         }
+    }
+
+    /// Whether an invitation that we gave through an introducer may still be used: a consent counts for as many people as the ask
+    /// named, whether they use an invitation of ours or we one of theirs.
+    pub fn may_be_used(&self, invitation: InvitationId) -> bool {
+        let ask = self.0.granted.get(&invitation).and_then(|path| path.ask);
+        ask.and_then(|ask| self.0.agreed.get(&ask)).is_none_or(|agreed| agreed.left > 0)
+    }
+
+    /// A contact is blocked, or removed: nothing of its introductions waits any more. Returns the invitations that it was given for
+    /// others.
+    pub(in crate::engine) fn part(&mut self, contact: ContactId) -> Vec<InvitationId> {
+        let parts = self.parts_mut();
+        parts.asked.retain(|_, asked| asked.by != contact);
+        parts.offers.retain(|_, offer| offer.by != contact);
+        parts.agreed.retain(|_, agreed| agreed.path.by != contact);
+        parts.policies.remove(&contact);
+        let given = parts.granted.iter().filter(|(_, path)| path.by == contact).map(|(id, _)| *id).collect();
+        parts.granted.retain(|_, path| path.by != contact);
+        given
     }
 
     /// A contact was removed from the book.
     pub(in crate::engine) fn forget(&mut self, contact: ContactId, fingerprint: Option<&Fingerprint>) {
         let parts = self.parts_mut();
         parts.begun.retain(|_, begun| begun.guest != contact && begun.host != contact);
-        parts.asked.retain(|_, asked| asked.by != contact);
-        parts.offers.retain(|_, offer| offer.by != contact);
-        parts.policies.remove(&contact);
         parts.joined.retain(|(a, b), _| *a != contact && *b != contact);
-        parts.agreed.retain(|_, agreed| agreed.path.by != contact);
         if let Some(fingerprint) = fingerprint {
             parts.paths.remove(fingerprint);
         }
@@ -316,9 +333,20 @@ impl Introductions {
 }
 
 impl Parts {
+    /// One more person became a contact by an ask to which we agreed. `false` where it is good for nobody more.
+    fn use_consent(&mut self, ask: Option<ContentId>) -> bool {
+        let Some(agreed) = ask.and_then(|ask| self.agreed.get_mut(&ask)) else { return false };
+        let is_left = agreed.left > 0;
+        agreed.left = agreed.left.saturating_sub(1);
+        is_left
+    }
+
     pub(in crate::engine) fn add_path(&mut self, of: Fingerprint, path: Path) {
         let paths = self.paths.entry(of).or_default();
-        if paths.len() < limits::INTRODUCERS && paths.iter().all(|known| known.by != path.by) {
+        if paths.iter().all(|known| (known.by, known.ask) != (path.by, path.ask)) {
+            if paths.len() >= limits::INTRODUCERS {
+                paths.remove(0);
+            }
             paths.push(path);
         }
     }
@@ -392,7 +420,11 @@ impl State {
             IntroductionRecord::IntroductionOffered { seen, offer, notice, contact } => {
                 self.apply_offered(number, seen, offer, notice.as_ref(), contact.as_deref())
             }
-            IntroductionRecord::IntroductionTaken { id, at } => {
+            IntroductionRecord::IntroductionTaken { id, at, contact } => {
+                let is_open = self.introductions.parts().offers.contains_key(id);
+                if !is_open || contact.as_ref().is_some_and(|contact| !self.add_introduced(contact)) {
+                    return false;
+                }
                 let Some(offer) = self.introductions.parts_mut().offers.remove(id) else { return false };
                 let path = Path { by: offer.by, at: *at, ask: offer.agreed };
                 self.introductions.parts_mut().add_path(offer.fingerprint, path);
@@ -432,18 +464,14 @@ impl State {
             self.released.extend(notice.iter().map(|(_, message)| message.body));
             return false;
         }
-        if let Some(contact) = contact {
-            // What was agreed counts for so many people, and no more.
-            let agreed = offer.agreed.and_then(|ask| self.introductions.parts().agreed.get(&ask).copied());
-            if agreed.is_none_or(|agreed| agreed.left == 0) || !self.book.add(contact) {
-                return false;
-            }
-            let parts = self.introductions.parts_mut();
-            if let Some(agreed) = offer.agreed.and_then(|ask| parts.agreed.get_mut(&ask)) {
-                agreed.left -= 1;
-            }
+        // What was agreed counts for so many people, and no more.
+        let counts = notice.is_none() && self.introductions.parts_mut().use_consent(offer.agreed);
+        if let Some(contact) = contact
+            && !(counts && self.add_introduced(contact))
+        {
+            return false;
         }
-        let path = Path { by: offer.by, at: offer.at, ask: offer.agreed };
+        let path = Path { by: offer.by, at: offer.at, ask: offer.agreed.filter(|_| counts) };
         match notice {
             Some((folder, message)) => {
                 if !self.introductions.offer(seen.content, offer) {
@@ -456,6 +484,17 @@ impl State {
         }
         self.duplicates.remember(seen);
         true
+    }
+
+    /// Puts somebody into the book who was introduced; under another petname where that one was given away meanwhile.
+    fn add_introduced(&mut self, contact: &Contact) -> bool {
+        let mut contact = contact.clone();
+        if let Some(profile) = &self.profile
+            && self.book.by_petname(&contact.petname).is_some()
+        {
+            contact.petname = self.book.free_petname(&contact.petname, profile.public.address.local());
+        }
+        self.book.add(&contact)
     }
 
     /// A message waits for consent, or one of those who were asked has agreed, or all have.

@@ -65,12 +65,14 @@ records! {
         /// The new contact, where we agreed already, because of a message that shows both of us.
         contact: Option<Box<Contact>>,
     }
-    /// The user accepted an introduction. The next record of the transaction puts the host into the book.
+    /// The user accepted an introduction.
     142 IntroductionTaken {
         /// The introduction.
         id: ContentId,
         /// When.
         at: Timestamp,
+        /// The new contact; `None` where it is in the book, and is greeted anew.
+        contact: Option<Box<Contact>>,
     }
     /// Whether a contact may introduce us.
     143 IntroductionPolicySet {

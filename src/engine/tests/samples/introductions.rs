@@ -83,7 +83,11 @@ pub(super) fn change(kind: u64, rng: &mut dyn Rng) -> Record {
             notice: message(rng),
             contact: (rng.below(3) == 0).then(|| Box::new(contact(rng))),
         },
-        6 => IntroductionRecord::IntroductionTaken { id: content(rng), at: time(rng) },
+        6 => IntroductionRecord::IntroductionTaken {
+            id: content(rng),
+            at: time(rng),
+            contact: (rng.below(3) > 0).then(|| Box::new(contact(rng))),
+        },
         7 => IntroductionRecord::ConsentSought {
             queue: QueueId::from_bytes(id(rng)),
             held: Box::new(held(rng)),
