@@ -25,7 +25,10 @@ window() {
 }
 
 asking=$(window '^Enter your password for ')
-xdotool windowfocus "$asking"
+# A window that is not shown yet takes no focus.
+until xdotool windowfocus "$asking" 2>/dev/null; do
+    sleep 0.5
+done
 # The prompt takes keys only a moment after its title is there, so a wrong beginning is cleared and typed anew.
 tries=0
 while xdotool search --name '^Enter your password for ' >/dev/null 2>&1; do
@@ -43,5 +46,5 @@ echo "logged in"
 # F jumps to the next unread message and opens it; pressed until somebody ends this, as the list may still be filling.
 while kill -0 "$thunderbird" 2>/dev/null; do
     sleep 2
-    xdotool windowfocus "$inbox" key f
+    xdotool windowfocus "$inbox" key f || true
 done
