@@ -30,13 +30,7 @@ fn write(world: &mut World, from: usize, to: &[usize], subject: &str) -> Result<
         recipients.join(">, <")
     );
     let (message, visible) = (text.into_bytes().into(), recipients.clone());
-    let submission = Submission {
-        recipients,
-        visible,
-        message,
-        asked: DeliveryOptions::default(),
-        ..world.submission(from, to[0], "")
-    };
+    let submission = Submission { recipients, visible, message, asked: DeliveryOptions::default() };
     match world.request(from, Request::Submit(submission))? {
         Response::Submitted(queue) => Ok(queue),
         other => panic!("{other:?}"),

@@ -238,7 +238,7 @@ fn a_message_that_no_mail_program_saves_is_kept_in_sent_as_it_was_sent() {
     world.request(ALICE, Request::SubmitAndKeep(kept)).unwrap();
     // A mail program saves its own copies.
     world.submit(ALICE, BOB, "not kept").unwrap();
-    assert_eq!(world.texts(ALICE, FolderRole::Sent), [written.clone()]);
+    assert_eq!(world.texts(ALICE, FolderRole::Sent), std::slice::from_ref(&written));
     let copy = &world.messages(ALICE, FolderRole::Sent)[0];
     assert!(copy.flags.contains(Flags::SEEN), "nobody has to read what they wrote themselves");
     assert_eq!(copy.body, world.messages(ALICE, FolderRole::Outbox)[0].body, "it is stored once");
