@@ -24,15 +24,19 @@ fn knows(node: &Node, petname: &str) -> Option<Value> {
     (contact["status"] == "confirmed").then_some(contact)
 }
 
+/// Three nodes that run: bob, who knows alice and carol, and these two, who do not know each other.
+fn apart(peers: &std::path::Path) -> [Node; 3] {
+    let mut nodes = ["alice", "bob", "carol"].map(|name| Node::loopback(name, peers));
+    nodes.iter_mut().for_each(Node::start);
+    nodes[1].befriend(&nodes[0]);
+    nodes[1].befriend(&nodes[2]);
+    nodes
+}
+
 #[test]
 fn a_contact_introduces_two_others_who_agree_in_a_mail_program_and_from_the_command_line() {
     let peers = temp_dir();
-    let [mut alice, mut bob, mut carol] = ["alice", "bob", "carol"].map(|name| Node::loopback(name, peers.path()));
-    for node in [&mut alice, &mut bob, &mut carol] {
-        node.start();
-    }
-    bob.befriend(&alice);
-    bob.befriend(&carol);
+    let [alice, bob, carol] = apart(peers.path());
     let strangers = |node: &Node, who: &str| node.try_json(&["contact", "show", who]).is_none();
 
     let asked = bob.run(&["contact", "introduce", "alice", "carol", "--text", "We met in Wien."]);
@@ -73,12 +77,7 @@ fn a_contact_introduces_two_others_who_agree_in_a_mail_program_and_from_the_comm
 #[test]
 fn who_rejects_an_introduction_or_never_wants_one_is_not_introduced() {
     let peers = temp_dir();
-    let [mut alice, mut bob, mut carol] = ["alice", "bob", "carol"].map(|name| Node::loopback(name, peers.path()));
-    for node in [&mut alice, &mut bob, &mut carol] {
-        node.start();
-    }
-    bob.befriend(&alice);
-    bob.befriend(&carol);
+    let [alice, bob, carol] = apart(peers.path());
     let introduce = |guest: &str, host: &str| assert!(bob.run(&["contact", "introduce", guest, host]).status.success());
     introduce("alice", "carol");
     let id = waits(&carol, "ask")["id"].as_str().unwrap().to_owned();
@@ -103,12 +102,7 @@ fn who_rejects_an_introduction_or_never_wants_one_is_not_introduced() {
 #[test]
 fn a_message_to_two_who_have_not_met_waits_for_both_and_each_can_answer_all() {
     let peers = temp_dir();
-    let [mut alice, mut bob, mut carol] = ["alice", "bob", "carol"].map(|name| Node::loopback(name, peers.path()));
-    for node in [&mut alice, &mut bob, &mut carol] {
-        node.start();
-    }
-    bob.befriend(&alice);
-    bob.befriend(&carol);
+    let [alice, bob, carol] = apart(peers.path());
     let subjects = |node: &Node| -> Vec<String> {
         let inbox = node.json(&["ls"]);
         let messages = inbox["messages"].as_array().unwrap();

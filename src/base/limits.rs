@@ -374,8 +374,8 @@ pub const INTRODUCTION_TEXT_BYTES: usize = KIB;
 /// Bytes of the payload of an ask, a grant or an introduction: two certificates and a text have less.
 pub const INTRODUCTION_BYTES: usize = 24 * KIB;
 
-/// Bytes of a grant as it is signed: as base64 it fits into an introduction.
-pub const GRANT_BYTES: usize = 16 * KIB;
+/// Bytes of a grant as it is signed: as base64, and with the longest text, it fits into an introduction.
+pub const GRANT_BYTES: usize = 14 * KIB;
 
 /// How long an ask may be answered, a grant redeemed, and an introduction accepted: 14 days.
 pub const INTRODUCTION: Duration = EXPIRY_MAX;

@@ -29,7 +29,7 @@ struct Question {
 static QUESTION: Mutex<Question> =
     Mutex::new(Question { is_watched: false, is_asked: false, undone: "Nothing was changed.", changed: None });
 
-/// What is said if a signal comes after an answer. Everything that is asked about is one transaction, or one file that
+/// The words if a signal comes after an answer. Everything that is asked about is one transaction, or one file that
 /// appears at its end (docs/on-disk.md, "Crashes").
 const BEGUN: &str = "Interrupted. What was begun is done as a whole, or not at all.";
 

@@ -21,7 +21,7 @@ pub(in crate::cli) enum Contact {
     },
     /// Draw who came into the address book how. Nothing of it is sent
     Graph,
-    /// Print people with their addresses and the fingerprints of their keys. Who gets that learns whom you know
+    /// Print people with their addresses and the fingerprints of their keys. Whoever gets the list learns whom you know
     Export {
         /// Petname or address; everybody to whom you can write where left out
         who: Option<String>,

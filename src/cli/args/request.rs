@@ -4,14 +4,14 @@ use clap::Subcommand;
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Request {
-    /// Who waits, and what for
+    /// List the people and introductions that wait for your decision
     List,
-    /// Accept somebody who waits, an introduction, or that a contact introduces you. What waits from them goes to INBOX
+    /// Say yes: somebody who waits becomes a contact and their mail goes to INBOX; an introduction goes on
     Accept {
         /// Petname or address of somebody who waits, or the id of an introduction, from `request list`
         what: String,
     },
-    /// Block somebody who waits, or decline an introduction. Nobody is told
+    /// Say no: somebody who waits is blocked; an introduction is declined. Nobody is told
     Reject {
         /// Petname or address of somebody who waits, or the id of an introduction, from `request list`
         what: String,

@@ -23,7 +23,7 @@ struct Edge {
     petname: String,
     how: Met,
     at: String,
-    /// What is said of the contact beside its name; only in words.
+    /// The words beside the name of the contact; `--json` leaves them out.
     #[serde(skip)]
     more: String,
 }

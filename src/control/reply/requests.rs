@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What waits in the folder Requests, the oldest first.
+/// The people and introductions that wait for a decision of the user, the oldest first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Requests {
     /// The requests, one entry each.

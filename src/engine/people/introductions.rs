@@ -85,7 +85,10 @@ pub(in crate::engine) fn queue(
     Ok((queued, body))
 }
 
-/// A contact asks whether it may introduce us. `None` where no more can wait.
+/// A contact asks whether it may introduce us, or show us to others in a message.
+///
+/// # Errors
+/// Where it does not have the form, or no more can wait.
 pub(in crate::engine) fn asked(
     cx: &mut Context<'_>,
     author: &Contact,

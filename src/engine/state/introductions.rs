@@ -296,47 +296,41 @@ impl Introductions {
         }
     }
 
-    /// Makes room for another: what can no longer be answered goes. `false` where there are too many.
-    fn make_room<T>(map: &mut BTreeMap<ContentId, T>, at: impl Fn(&T) -> Timestamp, now: Timestamp) -> bool {
-        map.retain(|_, entry| is_open(at(entry), now));
-        map.len() < limits::INTRODUCTIONS
+    /// Whether an ask to which we agreed may still make somebody a contact of ours.
+    fn is_left(&self, ask: Option<ContentId>) -> bool {
+        ask.and_then(|ask| self.0.agreed.get(&ask)).is_some_and(|agreed| agreed.left > 0)
     }
 
     pub(in crate::engine) fn begin(&mut self, id: ContentId, begun: &Begun) -> bool {
-        let parts = self.parts_mut();
-        let new = !parts.begun.contains_key(&id) && Self::make_room(&mut parts.begun, |begun| begun.at, begun.at);
-        if new {
-            parts.begun.insert(id, begun.clone());
-        }
-        new
+        put(&mut self.parts_mut().begun, id, begun, |begun| begun.at)
     }
 
     pub(in crate::engine) fn ask(&mut self, id: ContentId, asked: &Asked) -> bool {
-        let parts = self.parts_mut();
-        let new = !parts.asked.contains_key(&id) && Self::make_room(&mut parts.asked, |asked| asked.at, asked.at);
-        if new {
-            parts.asked.insert(id, asked.clone());
-        }
-        new
+        put(&mut self.parts_mut().asked, id, asked, |asked| asked.at)
     }
 
     pub(in crate::engine) fn offer(&mut self, id: ContentId, offer: &Offer) -> bool {
-        let parts = self.parts_mut();
-        let new = !parts.offers.contains_key(&id) && Self::make_room(&mut parts.offers, |offer| offer.at, offer.at);
-        if new {
-            parts.offers.insert(id, offer.clone());
-        }
-        new
+        put(&mut self.parts_mut().offers, id, offer, |offer| offer.at)
     }
 }
 
+/// Adds an entry that is new, and drops those that can no longer be answered. `false` where it is known, or there are too many.
+fn put<T: Clone>(map: &mut BTreeMap<ContentId, T>, id: ContentId, entry: &T, at: impl Fn(&T) -> Timestamp) -> bool {
+    let now = at(entry);
+    map.retain(|_, other| is_open(at(other), now));
+    let new = map.len() < limits::INTRODUCTIONS && !map.contains_key(&id);
+    if new {
+        map.insert(id, entry.clone());
+    }
+    new
+}
+
 impl Parts {
-    /// One more person became a contact by an ask to which we agreed. `false` where it is good for nobody more.
-    fn use_consent(&mut self, ask: Option<ContentId>) -> bool {
-        let Some(agreed) = ask.and_then(|ask| self.agreed.get_mut(&ask)) else { return false };
-        let is_left = agreed.left > 0;
-        agreed.left = agreed.left.saturating_sub(1);
-        is_left
+    /// One more person became a contact by an ask to which we agreed.
+    fn use_consent(&mut self, ask: Option<ContentId>) {
+        if let Some(agreed) = ask.and_then(|ask| self.agreed.get_mut(&ask)) {
+            agreed.left = agreed.left.saturating_sub(1);
+        }
     }
 
     pub(in crate::engine) fn add_path(&mut self, of: Fingerprint, path: Path) {

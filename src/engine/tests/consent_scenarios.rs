@@ -195,6 +195,30 @@ fn a_consent_counts_for_as_many_people_as_were_named_and_for_no_more() {
 }
 
 #[test]
+fn an_invitation_that_was_granted_for_a_message_makes_nobody_more_a_contact_than_were_named() {
+    let mut world = apart();
+    let queue = write(&mut world, BOB, &[ALICE, CAROL], "dinner").unwrap();
+    world.pass(MINUTE);
+    // Bob's node notes what each of them grants, before the other has agreed.
+    let granted = |world: &World, by: usize| {
+        let held = world.nodes[BOB].published.introductions.parts().held.get(&queue).unwrap().clone();
+        let content = held.given[&world.contact(BOB, by).unwrap().id].content.clone();
+        let payload = crate::mail::Content::decode(content).unwrap().payload;
+        serde_json::from_slice::<crate::mail::introduction::Grant>(&payload).unwrap().invitations[0].clone()
+    };
+    agree(&mut world, ALICE, FolderRole::Inbox);
+    let text = granted(&world, ALICE);
+    agree(&mut world, CAROL, FolderRole::Inbox);
+    world.pass(5 * MINUTE);
+    assert_eq!(world.contact(ALICE, CAROL).unwrap().status, ContactStatus::Confirmed);
+    // He, or somebody to whom he gave it, uses it once more.
+    world.add(DORA, &text).unwrap();
+    world.pass(5 * MINUTE);
+    assert_eq!(world.contact(ALICE, DORA).unwrap().status, ContactStatus::Request);
+    world.check();
+}
+
+#[test]
 fn who_has_not_answered_yet_cannot_be_asked() {
     let mut world = World::new(12, &["alice", "bob", "carol"]);
     world.introduce(BOB, CAROL);

@@ -244,3 +244,65 @@ fn a_contact_that_floods_has_ten_introductions_waiting_and_no_more() {
     assert_eq!(world.messages(CAROL, FolderRole::Requests).len(), 10);
     world.check();
 }
+
+#[test]
+fn two_of_one_name_who_are_accepted_together_are_both_in_the_book() {
+    let mut world = World::new(21, &["alice", "bob", "carol", "carol"]);
+    for other in [ALICE, CAROL, 3] {
+        world.introduce(BOB, other);
+    }
+    for host in [CAROL, 3] {
+        let (guest, host_id) = (world.contact(BOB, ALICE).unwrap().id, world.contact(BOB, host).unwrap().id);
+        world.request(BOB, Request::Introduce { guest, host: host_id, text: String::new() }).unwrap();
+        world.pass(MINUTE);
+        decide(&mut world, host, FolderRole::Inbox, false).unwrap();
+    }
+    assert_eq!(world.messages(ALICE, FolderRole::Requests).len(), 2);
+    decide(&mut world, ALICE, FolderRole::Inbox, false).unwrap();
+    for other in [CAROL, 3] {
+        assert_eq!(world.contact(ALICE, other).unwrap().status, ContactStatus::Confirmed, "{other}");
+    }
+    world.check();
+}
+
+#[test]
+fn what_can_no_longer_be_accepted_moves_like_any_message_and_holds_up_nothing_else() {
+    let mut world = apart();
+    introduce(&mut world).unwrap();
+    let id = asks(&world, CAROL)[0];
+    world.pass(15 * DAY);
+    introduce(&mut world).unwrap();
+    assert_eq!(world.messages(CAROL, FolderRole::Requests).len(), 2);
+    decide(&mut world, CAROL, FolderRole::Inbox, false).unwrap();
+    assert!(world.messages(CAROL, FolderRole::Requests).is_empty());
+    assert_eq!(world.messages(ALICE, FolderRole::Requests).len(), 1, "the one that is open was accepted");
+    assert!(world.request(CAROL, Request::AcceptIntroduction(id)).is_err());
+    world.check();
+}
+
+#[test]
+fn whoever_is_blocked_or_removed_can_use_nothing_that_was_granted_and_a_blocked_contact_is_not_offered() {
+    for removed in [false, true] {
+        let mut world = apart();
+        introduce(&mut world).unwrap();
+        decide(&mut world, CAROL, FolderRole::Inbox, false).unwrap();
+        let bob = world.contact(CAROL, BOB).unwrap().id;
+        let request = if removed { Request::RemoveContact(bob) } else { Request::Block(bob) };
+        world.request(CAROL, request).unwrap();
+        decide(&mut world, ALICE, FolderRole::Inbox, false).unwrap();
+        // The invitation has ended, so that its user waits for carol's decision, as a stranger does.
+        assert_eq!(world.contact(CAROL, ALICE).unwrap().status, ContactStatus::Request, "{removed}");
+        world.check();
+    }
+    let mut world = apart();
+    let text = world.invite(CAROL, false);
+    world.add(ALICE, &text).unwrap();
+    world.pass(MINUTE);
+    let carol = world.contact(ALICE, CAROL).unwrap().id;
+    world.request(ALICE, Request::Block(carol)).unwrap();
+    introduce(&mut world).unwrap();
+    decide(&mut world, CAROL, FolderRole::Inbox, false).unwrap();
+    assert!(world.messages(ALICE, FolderRole::Requests).is_empty());
+    assert_eq!(world.contact(ALICE, CAROL).unwrap().status, ContactStatus::Blocked);
+    world.check();
+}

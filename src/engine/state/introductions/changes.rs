@@ -119,11 +119,14 @@ impl State {
             return false;
         }
         // What was agreed counts for so many people, and no more.
-        let counts = notice.is_none() && self.introductions.parts_mut().use_consent(offer.agreed);
+        let counts = notice.is_none() && self.introductions.is_left(offer.agreed);
         if let Some(contact) = contact
             && !(counts && self.add_introduced(contact))
         {
             return false;
+        }
+        if counts {
+            self.introductions.parts_mut().use_consent(offer.agreed);
         }
         let path = Path { by: offer.by, at: offer.at, ask: offer.agreed.filter(|_| counts) };
         match notice {
