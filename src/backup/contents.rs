@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::base::{IdentityId, Timestamp};
+use crate::store::SEAL_KEYS;
 use crate::store::vfs::Vfs;
 
 /// The list of files. A backup begins with the length of this list and the list in JSON; then come the files, one after
@@ -55,7 +56,7 @@ fn belongs(path: &str) -> bool {
     let numbered = |name: &str, end| name.strip_suffix(end).is_some_and(|number| hexadecimal(number, 16));
     match path.split('/').collect::<Vec<_>>().as_slice() {
         ["config.toml" | "default-identity"] | ["keys", "node" | "node.key"] => true,
-        ["keys", identity] => hexadecimal(identity, 32),
+        ["keys", name] => hexadecimal(name.strip_suffix(SEAL_KEYS).unwrap_or(name), 32),
         [identity, "log", name] => hexadecimal(identity, 32) && (numbered(name, ".seg") || numbered(name, ".ckp")),
         [identity, "blob", name] => hexadecimal(identity, 32) && hexadecimal(name, 32),
         _ => false,
@@ -104,7 +105,14 @@ mod tests {
     #[test]
     fn only_what_a_data_directory_has_belongs_into_a_backup() {
         let id = "0123456789abcdef0123456789abcdef";
-        for path in ["config.toml", "default-identity", "keys/node", "keys/node.key", &format!("keys/{id}")] {
+        for path in [
+            "config.toml",
+            "default-identity",
+            "keys/node",
+            "keys/node.key",
+            &format!("keys/{id}"),
+            &format!("keys/{id}.seal"),
+        ] {
             assert!(belongs(path), "{path}");
         }
         for path in [format!("{id}/log/0000000000000001.seg"), format!("{id}/blob/{id}")] {

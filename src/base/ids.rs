@@ -94,6 +94,10 @@ random_id! {
     BoxId
 }
 random_id! {
+    /// One encryption key of an identity: the first half of the fingerprint of its subkey.
+    SealKeyId
+}
+random_id! {
     /// One object in a box of a carrier (docs/protocol.md, "Mailbox").
     ObjectId
 }

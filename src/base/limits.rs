@@ -377,6 +377,22 @@ pub const INTRODUCTION_BYTES: usize = 24 * KIB;
 /// Bytes of a grant as it is signed: as base64, and with the longest text, it fits into an introduction.
 pub const GRANT_BYTES: usize = 14 * KIB;
 
+/// For how long contacts seal to one encryption key of ours; a new one follows within [`SEAL_KEY_SPREAD`] after that.
+pub const SEAL_KEY_USE: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// The random part of that time.
+pub const SEAL_KEY_SPREAD: Duration = Duration::from_secs(24 * 3600);
+
+/// For how long the secret half of an encryption key is kept after it was replaced: as long as a carrier holds what was
+/// sealed to it (14 days), and as far as two clocks may differ (two days).
+pub const SEAL_KEY_KEPT: Duration = Duration::from_secs(16 * 24 * 3600);
+
+/// How many secret halves are kept at most: a clock that is set again and again makes no more.
+pub const SEAL_KEYS: usize = 16;
+
+/// When it is tried again to make or to destroy an encryption key, after the disk failed.
+pub const SEAL_KEY_RETRY: Duration = Duration::from_secs(3600);
+
 /// How long an ask may be answered, a grant redeemed, and an introduction accepted: 14 days.
 pub const INTRODUCTION: Duration = EXPIRY_MAX;
 

@@ -17,7 +17,8 @@ pub mod time;
 
 pub use address::{Address, AddressError, LocalPart};
 pub use ids::{
-    BodyId, BoxId, ContactId, ContentId, FolderId, IdentityId, InvitationId, ObjectId, OpId, QueueId, SessionId,
+    BodyId, BoxId, ContactId, ContentId, FolderId, IdentityId, InvitationId, ObjectId, OpId, QueueId, SealKeyId,
+    SessionId,
 };
 pub use onion::Onion;
 pub use redact::Sensitive;

@@ -7,3 +7,4 @@ pub(super) mod carrier;
 pub(super) mod identity;
 mod keys;
 pub(super) mod passwords;
+mod seal_keys;

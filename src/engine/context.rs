@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::base::rng::Rng;
-use crate::base::{BodyId, ContactId, FolderId, OpId, SessionId, Timestamp};
+use crate::base::{BodyId, ContactId, FolderId, OpId, SealKeyId, SessionId, Timestamp};
 use crate::mail::Address;
 
 use crate::engine::dialled::News;
@@ -105,6 +105,7 @@ pub(in crate::engine) enum Room {
     Deliver,
     Boxes,
     Forwarding,
+    Rotation,
 }
 
 /// How an operation ended.
@@ -117,6 +118,8 @@ pub(in crate::engine) enum Completion {
     Sealed(Result<Vec<u8>, Refusal>),
     BoxWorked(Result<Vec<u8>, Refusal>),
     BodyRead(Option<Vec<u8>>),
+    SealKeyMade(Result<(SealKeyId, Arc<[u8]>), Refusal>),
+    SealKeysHeld(Option<Vec<SealKeyId>>),
 }
 
 /// What one room tells the others.

@@ -9,6 +9,7 @@ use crate::engine::context::{Completion, Context, Out};
 use crate::engine::io::{DialError, Effect};
 use crate::engine::session::{self, BoxClient, DeliveryClient, Service};
 use crate::engine::state::AttemptError;
+use crate::engine::state::forwarding::ObjectHash;
 use crate::wire::Status;
 
 /// Something that waits for a contact.
@@ -54,6 +55,8 @@ pub(in crate::engine) enum News {
     Noted(bool),
     /// An object that a session collected was judged.
     Judged(Status),
+    /// The object that was collected cannot be opened.
+    Unread(ObjectHash),
     /// There may be something new to tell a carrier.
     ForCarriers,
 }

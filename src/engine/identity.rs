@@ -110,6 +110,8 @@ impl Identity {
             Input::Sealed(op, result) => self.completed(now, rng, op, Completion::Sealed(result)),
             Input::BoxWorked(op, result) => self.completed(now, rng, op, Completion::BoxWorked(result)),
             Input::BodyRead(op, message) => self.completed(now, rng, op, Completion::BodyRead(message)),
+            Input::SealKeyMade(op, result) => self.completed(now, rng, op, Completion::SealKeyMade(result)),
+            Input::SealKeysHeld(op, held) => self.completed(now, rng, op, Completion::SealKeysHeld(held)),
             Input::DiskLow(low) => self.disk_low = low,
             Input::NetworkBack(gone) => {
                 rooms.network_back(gone, cx.now, cx.rng);
@@ -200,6 +202,9 @@ impl Identity {
     fn apply(&mut self, now: Timestamp, number: ModSeq, record: &Record) -> Applied {
         let before = Deliver::before(&self.state, record);
         let applied = self.state.apply(number, record);
+        if let (Record::Identity(_), Some(profile)) = (record, self.state.profile()) {
+            self.profile = profile.clone();
+        }
         self.rooms.on_record(&self.state, now, record, &applied, before.as_ref());
         applied
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::ids::Fingerprint;
-use crate::base::{BodyId, ClockStep, ContactId, Onion, OpId, SessionId};
+use crate::base::{BodyId, ClockStep, ContactId, Onion, OpId, SealKeyId, SessionId};
 
 use crate::engine::api::{Request, RequestError, RequestId, Response};
 pub use crate::engine::commit::{CommitError, Durability, NewBody, SharedEnd};
@@ -124,6 +124,10 @@ pub enum Input {
     CertificateChecked(OpId, bool),
     /// Completion of [`Effect::Seal`] and [`Effect::SealBody`].
     Sealed(OpId, Result<Vec<u8>, Refusal>),
+    /// Completion of [`Effect::MakeSealKey`]: the new key, and the certificate with it in the place of the one before.
+    SealKeyMade(OpId, Result<(SealKeyId, Arc<[u8]>), Refusal>),
+    /// Completion of [`Effect::DestroySealKeys`]: the keys whose secret halves are held now; `None` if the disk failed.
+    SealKeysHeld(OpId, Option<Vec<SealKeyId>>),
     /// Completion of [`Effect::ReadBody`]; `None` if the body cannot be read.
     BodyRead(OpId, Option<Vec<u8>>),
     /// Completion of [`Effect::ForBox`].
@@ -158,6 +162,12 @@ pub enum Effect {
     SealBody(OpId, String, BodyId, Arc<[u8]>, Sizes),
     /// Use the keys of a box; completes with [`Input::BoxWorked`].
     ForBox(OpId, SecretBytes, BoxWork),
+    /// Make a new encryption key and keep its secret half, durably: from then on it opens objects, beside the others.
+    /// Completes with [`Input::SealKeyMade`].
+    MakeSealKey(OpId),
+    /// Destroy the secret halves of these encryption keys, durably: nothing opens what was sealed to them any more.
+    /// Completes with [`Input::SealKeysHeld`].
+    DestroySealKeys(OpId, Vec<SealKeyId>),
     /// Read a committed body; completes with [`Input::BodyRead`].
     ReadBody(OpId, BodyId),
     /// Nothing refers to these bodies any more: they may be given up.

@@ -10,6 +10,7 @@ use crate::engine::context::{Completion, Context, Room};
 use crate::engine::deliver::Deliver;
 use crate::engine::forwarding::ForwardSchedule;
 use crate::engine::people::knocks::Knocks;
+use crate::engine::people::rotation::Rotation;
 use crate::engine::people::sightings::Sightings;
 use crate::engine::receive::{Receive, ReceiveRooms};
 use crate::engine::requests::Requests;
@@ -26,6 +27,7 @@ pub(in crate::engine) struct Rooms {
     pub(in crate::engine) forwarding: ForwardSchedule,
     pub(in crate::engine) knocks: Knocks,
     pub(in crate::engine) sightings: Sightings,
+    pub(in crate::engine) rotation: Rotation,
 }
 
 impl Rooms {
@@ -39,14 +41,19 @@ impl Rooms {
             forwarding: ForwardSchedule::at_start(state.forwarding(), now, rng),
             knocks: Knocks::default(),
             sightings: Sightings::at_start(state),
+            rotation: Rotation::at_start(now),
         }
     }
 
     /// When something is due.
     pub(in crate::engine) fn poll_timeout(&self, state: &State) -> Option<Timestamp> {
-        let Self { receive, deliver, boxes, forwarding, knocks, .. } = self;
+        let Self { receive, deliver, boxes, forwarding, knocks, rotation, .. } = self;
         let sessions = [receive.poll_timeout(), deliver.poll_timeout(), boxes.poll_timeout(), forwarding.poll()];
-        let others = [forwarding.next_expiry(state, deliver), knocks.poll()];
+        let others = [
+            forwarding.next_expiry(state, deliver),
+            knocks.poll(),
+            rotation.poll(deliver.not_before(Timestamp::default())),
+        ];
         sessions.into_iter().chain(others).flatten().min()
     }
 
@@ -55,6 +62,7 @@ impl Rooms {
         self.receive.handle_timeout(cx);
         self.deliver.expire(cx);
         self.forwarding.expire(cx, &self.deliver);
+        self.rotation.handle_timeout(cx, self.deliver.not_before(Timestamp::default()));
     }
 
     /// The clock was set.
@@ -64,6 +72,7 @@ impl Rooms {
         self.boxes.clock_set(step, now, rng);
         self.forwarding.clock_set(step, now, rng);
         self.knocks.clock_set(step);
+        self.rotation.clock_set(now);
     }
 
     /// The network is back after it was gone for this long: what failed meanwhile says nothing about those who were dialled.
@@ -81,7 +90,7 @@ impl Rooms {
 
     /// An operation that a room began is over.
     pub(in crate::engine) fn completed(&mut self, cx: &mut Context<'_>, room: Room, op: OpId, completion: Completion) {
-        let Self { requests, receive, deliver, boxes, forwarding, .. } = self;
+        let Self { requests, receive, deliver, boxes, forwarding, rotation, .. } = self;
         match room {
             Room::Requests => requests.completed(cx.out, deliver, op, completion),
             Room::Receive => {
@@ -90,6 +99,7 @@ impl Rooms {
             Room::Deliver => deliver.completed(cx, op, completion),
             Room::Boxes => boxes.completed(op),
             Room::Forwarding => forwarding.completed(cx, op, completion),
+            Room::Rotation => rotation.completed(cx, op, completion),
         }
     }
 

@@ -9,7 +9,7 @@ use super::bucket::{
 use super::packet::{HeaderFault, Packet, split, tag};
 use super::signature::{Signature, SignatureFault};
 
-/// ML-KEM-768+X25519 (RFC 9580 registry, draft-ietf-openpgp-pqc).
+/// ML-KEM-768+X25519 (RFC 9980).
 pub(super) const ALGORITHM_MLKEM768_X25519: u8 = 35;
 /// AES with a 256-bit key.
 const CIPHER_AES256: u8 = 9;

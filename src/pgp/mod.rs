@@ -75,6 +75,7 @@ mod open;
 mod opener;
 mod packet;
 mod seal;
+mod seal_key;
 mod secret;
 mod seipd;
 mod signature;
@@ -84,6 +85,7 @@ pub use certificate::{Certificate, CertificateError};
 pub use open::{OpenError, OpenedObject, open, verify_detached};
 pub use packet::HeaderFault;
 pub use seal::{SealError, seal, seal_for_box};
+pub use seal_key::{SEAL_KEY_BYTES, SealKey};
 pub use secret::{Generated, SecretKeys, SecretKeysError, generate};
 pub use signature::SignatureFault;
 

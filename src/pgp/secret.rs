@@ -3,6 +3,7 @@
 use ed25519_dalek::SigningKey;
 use openpgp::cert::{Cert, CertBuilder, CipherSuite};
 use openpgp::crypto::{Signer, mpi};
+use openpgp::packet::key::Key6;
 use openpgp::packet::key::{PublicParts, UnspecifiedRole};
 use openpgp::packet::signature::SignatureBuilder;
 use openpgp::packet::{Key, key};
@@ -20,6 +21,7 @@ use crate::base::{Onion, Rng, Timestamp};
 use super::binding::revocation_statement;
 use super::certificate::{Certificate, CertificateError, system_time};
 use super::opener::Opener;
+use super::seal_key::SealKey;
 
 /// Why secret keys could not be made or read. It reveals nothing about them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -45,8 +47,8 @@ struct Keys {
     certificate: Certificate,
     signing: SigningKey,
     public: Key<PublicParts, UnspecifiedRole>,
-    /// The most recent key first, because most mail is sealed to that one.
-    openers: Vec<Opener>,
+    /// Those that are kept apart come first, the most recent of them first, because most mail is sealed to that one.
+    openers: Vec<Arc<Opener>>,
 }
 
 /// The secrets that are made with an identity. The caller keeps all of them sealed.
@@ -75,7 +77,6 @@ impl std::fmt::Debug for Generated {
 pub fn generate(now: Timestamp, onion: Onion, rng: &mut dyn Rng) -> Result<Generated, SecretKeysError> {
     let failed = |_| SecretKeysError::Generate;
     let created = system_time(key_time(now, rng));
-    let encrypt = KeyFlags::empty().set_transport_encryption().set_storage_encryption();
     let (cert, revocation) = CertBuilder::new()
         .set_profile(Profile::RFC9580)
         .map_err(failed)?
@@ -83,13 +84,18 @@ pub fn generate(now: Timestamp, onion: Onion, rng: &mut dyn Rng) -> Result<Gener
         .set_creation_time(created)
         .set_primary_key_flags(KeyFlags::empty().set_certification().set_signing())
         // The suite with post-quantum signatures is also the one whose encryption key is ML-KEM-768+X25519.
-        .add_subkey(encrypt, None, CipherSuite::MLDSA65_Ed25519)
+        .add_subkey(for_encryption(), None, CipherSuite::MLDSA65_Ed25519)
         .generate()
         .map_err(failed)?;
     let keys = SecretKeys::from_cert(&cert)?;
     let onion_revocation = keys.sign_statement(revocation_statement(onion).as_bytes())?;
     let key_revocation = Packet::from(revocation).to_vec().map_err(failed)?;
     Ok(Generated { keys, key_revocation, onion_revocation })
+}
+
+/// What an encryption key is for.
+fn for_encryption() -> KeyFlags {
+    KeyFlags::empty().set_transport_encryption().set_storage_encryption()
 }
 
 /// A moment in the first 26 days of the month before `now`, in seconds.
@@ -130,8 +136,9 @@ impl SecretKeys {
         let mut subkeys: Vec<_> = cert.keys().subkeys().map(|subkey| subkey.key()).collect();
         subkeys.sort_by_key(|subkey| std::cmp::Reverse(subkey.creation_time()));
         let secrets = subkeys.into_iter().filter_map(|subkey| subkey.clone().parts_into_secret().ok());
-        let openers: Option<Vec<_>> = secrets.map(|key| Opener::new(&key.role_into_unspecified())).collect();
-        let openers = openers.filter(|openers| !openers.is_empty()).ok_or(malformed)?;
+        let openers: Option<Vec<_>> =
+            secrets.map(|key| Opener::new(&key.role_into_unspecified()).map(Arc::new)).collect();
+        let openers = openers.ok_or(malformed)?;
         let secret = primary.optional_secret().ok_or(malformed)?;
         Ok(Self(Arc::new(Keys {
             bytes,
@@ -142,8 +149,74 @@ impl SecretKeys {
         })))
     }
 
+    /// These keys without the secret halves of their encryption keys, and those halves: to be kept apart from the others,
+    /// so that they can be destroyed.
+    ///
+    /// # Errors
+    /// [`SecretKeysError::Malformed`], which no keys of ours lead to.
+    pub fn parted(&self) -> Result<(Self, Vec<SealKey>), SecretKeysError> {
+        let malformed = |_| SecretKeysError::Malformed;
+        let cert = Cert::from_bytes(&*self.0.bytes).map_err(malformed)?;
+        let seal_keys: Option<Vec<_>> = cert.keys().subkeys().map(|subkey| SealKey::of(subkey.key())).collect();
+        let primary = cert.primary_key().key().clone();
+        let without = Cert::from_packets(cert.strip_secret_key_material().into_packets()).map_err(malformed)?;
+        let primary = primary.parts_into_secret().map_err(malformed)?;
+        let (cert, _) = without.insert_packets([Packet::SecretKey(primary)]).map_err(malformed)?;
+        Ok((Self::from_cert(&cert)?, seal_keys.ok_or(SecretKeysError::Malformed)?))
+    }
+
+    /// These keys, which open with the given encryption keys as well; those are tried first, in their order. The
+    /// certificate is the given one: that of the same primary key with the encryption key to which others seal now.
+    ///
+    /// # Errors
+    /// [`SecretKeysError::Malformed`] where the certificate is of another primary key.
+    pub fn with(&self, seal_keys: &[SealKey], certificate: &[u8]) -> Result<Self, SecretKeysError> {
+        let Keys { bytes, signing, public, openers, .. } = &*self.0;
+        let certificate = Certificate::from_bytes(certificate)?;
+        if certificate.fingerprint() != self.certificate().fingerprint() {
+            return Err(SecretKeysError::Malformed);
+        }
+        let own = openers.iter().cloned().map(Some);
+        let openers: Option<Vec<_>> = seal_keys.iter().map(|key| key.opener().map(Arc::new)).chain(own).collect();
+        Ok(Self(Arc::new(Keys {
+            bytes: bytes.clone(),
+            certificate,
+            signing: signing.clone(),
+            public: public.clone(),
+            openers: openers.ok_or(SecretKeysError::Malformed)?,
+        })))
+    }
+
+    /// A new encryption key, and the certificate with it in the place of all others. Both have the date of the primary
+    /// key, so that the certificate does not tell when the key was made.
+    ///
+    /// # Errors
+    /// [`SecretKeysError::Generate`] where there are no random numbers, or the library failed.
+    pub fn new_seal_key(&self) -> Result<(SealKey, Certificate), SecretKeysError> {
+        let failed = |_| SecretKeysError::Generate;
+        let created = system_time(self.certificate().created());
+        let mut subkey = Key6::<_, key::SubordinateRole>::generate_mlkem768_x25519().map_err(failed)?;
+        subkey.set_creation_time(created).map_err(failed)?;
+        let subkey = Key::from(subkey);
+        let primary = Cert::from_bytes(self.certificate().bytes()).map_err(failed)?;
+        let binding = SignatureBuilder::new(SignatureType::SubkeyBinding)
+            .set_hash_algo(HashAlgorithm::SHA512)
+            .set_signature_creation_time(created)
+            .map_err(failed)?
+            .set_key_flags(for_encryption())
+            .map_err(failed)?;
+        let signer = &mut PrimarySigner(&self.0);
+        let binding = subkey.bind(signer, &primary, binding).map_err(failed)?;
+        let kept = primary.retain_subkeys(|_| false).retain_userids(|_| false);
+        let public = Packet::PublicSubkey(subkey.clone().parts_into_public());
+        let (cert, _) = kept.insert_packets([public, binding.into()]).map_err(failed)?;
+        let certificate = Certificate::from_bytes(&cert.to_vec().map_err(failed)?)?;
+        let seal_key = SealKey::of(&subkey.parts_into_public()).ok_or(SecretKeysError::Generate)?;
+        Ok((seal_key, certificate))
+    }
+
     /// The keys for opening, in the order in which they are tried.
-    pub(super) fn openers(&self) -> &[Opener] {
+    pub(super) fn openers(&self) -> &[Arc<Opener>] {
         &self.0.openers
     }
 

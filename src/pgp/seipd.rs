@@ -11,6 +11,7 @@ use openpgp::packet::pkesk::PKESK6;
 use openpgp::serialize::MarshalInto;
 use openpgp::types::{AEADAlgorithm, SymmetricAlgorithm};
 use sequoia_openpgp as openpgp;
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::bucket::{CHUNK_BYTES, PKESK_BYTES, SEIPD_PREFIX_BYTES, TAG_BYTES, plaintext_bytes};
@@ -92,7 +93,7 @@ fn encrypt_chunks(plaintext: &[u8], key: &SessionKey, salt: &[u8; 32], object: &
 
 /// Decrypts an object that passed the outer gate, trying the keys in their order. Returns all of the plaintext, or
 /// nothing.
-pub(super) fn decrypt(outer: &Outer<'_>, keys: &[Opener]) -> Result<Zeroizing<Vec<u8>>, DecryptFailed> {
+pub(super) fn decrypt(outer: &Outer<'_>, keys: &[Arc<Opener>]) -> Result<Zeroizing<Vec<u8>>, DecryptFailed> {
     let session_key = keys
         .iter()
         .find_map(|key| key.session_key(outer))

@@ -27,7 +27,7 @@ pub use inventory::{
     Missing, begin_first_start, begin_making, end_first_start, end_making, failed_first_start, missing,
     missing_segments,
 };
-pub use keys::{Keyring, Passphrase, UnlockError};
+pub use keys::{Keyring, Passphrase, SEAL_KEYS, UnlockError};
 pub use log::{
     Commit, CompactError, Compacted, Completion, Contents, Damage, Log, LogMark, LogPosition, OpenError, Pins,
     ReadError, Sizes, SteppedLog,

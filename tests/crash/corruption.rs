@@ -46,6 +46,7 @@ fn files(data: &Path, kind: &str) -> Vec<PathBuf> {
     let key = |log: &Path, prefix: &str| data.join("keys").join(format!("{prefix}{}", name(log.parent().unwrap())));
     match kind {
         "keys/<identity>" => vec![key(&log, "")],
+        "keys/<identity>.seal" => vec![key(&log, "").with_extension("seal")],
         "keys/held-<carrier>" => vec![key(&held(), "held-")],
         "first segment" | "segment for its bodies" => first(&log),
         "newest segment" => newest(&log),
@@ -75,6 +76,7 @@ fn kind_of(path: &str) -> Option<&'static str> {
         ["keys", "node"] => "keys/node",
         ["keys", "node.key"] => "keys/node.key",
         ["keys", id] if is_id(id) => "keys/<identity>",
+        ["keys", name] if name.strip_suffix(".seal").is_some_and(is_id) => "keys/<identity>.seal",
         ["keys", id] if id.strip_prefix("held-").is_some_and(is_id) => "keys/held-<carrier>",
         [id, "log", name] if is_id(id) && is_part(name, ".seg") => "first segment",
         [id, "log", name] if is_id(id) && is_part(name, ".ckp") => "checkpoint",

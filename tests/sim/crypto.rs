@@ -3,7 +3,7 @@
 
 use runepeer::base::ids::Fingerprint;
 use runepeer::base::rng::SeededRng;
-use runepeer::base::{Onion, OnionSeed, Rng, Timestamp};
+use runepeer::base::{Onion, OnionSeed, Rng, SealKeyId, Timestamp};
 use runepeer::engine::io::{Authorship, BoxWork, Opened, Refusal, Sizes};
 use runepeer::engine::{Profile, PublicProfile, SecretBytes, Snapshot};
 use runepeer::mail::{Address, Binding, LocalPart};
@@ -21,6 +21,11 @@ pub(crate) fn key(number: usize) -> [u8; 32] {
 
 pub(crate) fn certificate(fingerprint: &Fingerprint) -> Vec<u8> {
     [CERTIFICATE, fingerprint.as_bytes()].concat()
+}
+
+/// A certificate with this encryption key in the place of the first one.
+pub(crate) fn renewed(fingerprint: &Fingerprint, key: SealKeyId) -> Vec<u8> {
+    [certificate(fingerprint).as_slice(), key.as_bytes()].concat()
 }
 
 pub(crate) fn profile(name: &str, number: usize, now: Timestamp) -> Profile {
@@ -70,13 +75,20 @@ pub(crate) fn seal(
     Ok(object)
 }
 
-fn unseal(own: &Fingerprint, object: &[u8]) -> Result<(Fingerprint, Vec<u8>), Refusal> {
+/// Opens what was sealed to this fingerprint, and to its first encryption key or one of those that are held.
+fn unseal(own: &Fingerprint, held: &[SealKeyId], object: &[u8]) -> Result<(Fingerprint, Vec<u8>), Refusal> {
+    let first = unseal_with(own.as_bytes(), object);
+    let newer = held.iter().map(|key| unseal_with(&[own.as_bytes().as_slice(), key.as_bytes()].concat(), object));
+    std::iter::once(first).chain(newer).find(Result::is_ok).unwrap_or(Err(Refusal::Permanent))
+}
+
+fn unseal_with(key: &[u8], object: &[u8]) -> Result<(Fingerprint, Vec<u8>), Refusal> {
     let rest = object.strip_prefix(SEALED).ok_or(Refusal::Permanent)?;
     let (nonce, rest) = rest.split_at_checked(NONCE).ok_or(Refusal::Permanent)?;
     let (length, rest) = rest.split_first_chunk::<4>().ok_or(Refusal::Permanent)?;
     let inside = rest.get(..u32::from_le_bytes(*length) as usize).ok_or(Refusal::Permanent)?;
     let mut inside = inside.to_vec();
-    mask(own.as_bytes(), nonce, &mut inside);
+    mask(key, nonce, &mut inside);
     let (issuer, rest) = inside.split_first_chunk::<32>().ok_or(Refusal::Permanent)?;
     let (hash, content) = rest.split_first_chunk::<32>().ok_or(Refusal::Permanent)?;
     if digest(content) != *hash {
@@ -85,16 +97,16 @@ fn unseal(own: &Fingerprint, object: &[u8]) -> Result<(Fingerprint, Vec<u8>), Re
     Ok((Fingerprint::from_bytes(*issuer), content.to_vec()))
 }
 
-pub(crate) fn open(own: &Fingerprint, object: &[u8], book: &Snapshot) -> Result<Opened, Refusal> {
-    let (issuer, content) = unseal(own, object)?;
+pub(crate) fn open(own: &Fingerprint, held: &[SealKeyId], object: &[u8], book: &Snapshot) -> Result<Opened, Refusal> {
+    let (issuer, content) = unseal(own, held, object)?;
     let verified = book.book.by_fingerprint(&issuer).is_some_and(|contact| contact.certificate.is_some());
     Ok(Opened { content, signature: issuer.as_bytes().to_vec(), issuer, verified })
 }
 
 /// What the owner of this certificate must have sealed.
 pub(crate) fn open_from(own: &Fingerprint, object: &[u8], by: &[u8]) -> Result<Vec<u8>, Refusal> {
-    let (issuer, content) = unseal(own, object)?;
-    if certificate(&issuer) == by { Ok(content) } else { Err(Refusal::Permanent) }
+    let (issuer, content) = unseal(own, &[], object)?;
+    if fingerprint_of(by) == Ok(issuer) { Ok(content) } else { Err(Refusal::Permanent) }
 }
 
 pub(crate) fn is_object(bytes: &[u8]) -> bool {
@@ -102,8 +114,11 @@ pub(crate) fn is_object(bytes: &[u8]) -> bool {
 }
 
 pub(crate) fn fingerprint_of(certificate: &[u8]) -> Result<Fingerprint, Refusal> {
-    let bytes = certificate.strip_prefix(CERTIFICATE).and_then(|rest| rest.try_into().ok());
-    bytes.map(Fingerprint::from_bytes).ok_or(Refusal::Permanent)
+    let rest = certificate.strip_prefix(CERTIFICATE).ok_or(Refusal::Permanent)?;
+    match rest.split_first_chunk() {
+        Some((bytes, key)) if matches!(key.len(), 0 | 16) => Ok(Fingerprint::from_bytes(*bytes)),
+        _ => Err(Refusal::Permanent),
+    }
 }
 
 pub(crate) fn sign(by: &Fingerprint, text: &str) -> Vec<u8> {
@@ -124,7 +139,7 @@ pub(crate) fn work_for_box(keys: &[u8], work: BoxWork, rng: &mut dyn Rng) -> Res
 }
 
 pub(crate) fn verify_card(evidence: &Authorship) -> bool {
-    evidence.certificate == certificate(&evidence.fingerprint)
+    fingerprint_of(&evidence.certificate) == Ok(evidence.fingerprint)
         && evidence.onion.public_key() == evidence.fingerprint.as_bytes()
         && evidence.signature == evidence.fingerprint.as_bytes()
 }

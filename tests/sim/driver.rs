@@ -1,6 +1,6 @@
 //! What drives a machine: its inputs, its effects, its clock, and the crypto pool.
 
-use runepeer::base::ClockStep;
+use runepeer::base::{ClockStep, SealKeyId};
 use runepeer::engine::api::RequestId;
 use runepeer::engine::io::Refusal;
 use runepeer::engine::{Effect, Input};
@@ -83,6 +83,8 @@ impl World {
                     self.work(n, Work::SealBody(op, header, body, to, sizes));
                 }
                 Effect::ForBox(op, keys, work) => self.work(n, Work::ForBox(op, keys, work)),
+                Effect::MakeSealKey(op) => self.work(n, Work::MakeSealKey(op)),
+                Effect::DestroySealKeys(op, ids) => self.work(n, Work::DestroySealKeys(op, ids)),
                 Effect::ReadBody(op, body) => self.work(n, Work::Read(op, body)),
                 Effect::Forget(bodies) => {
                     if let Some(running) = &mut self.nodes[n].running {
@@ -116,9 +118,20 @@ impl World {
         let node = &mut self.nodes[n];
         let Some(running) = &mut node.running else { return };
         let input = match work {
-            Work::Open(op, object) => Input::Opened(op, crypto::open(&own, &object, &running.published)),
+            Work::Open(op, object) => {
+                Input::Opened(op, crypto::open(&own, &node.seal_keys, &object, &running.published))
+            }
             Work::VerifyCard(op, evidence) => Input::CardVerified(op, crypto::verify_card(&evidence)),
-            Work::Check(op, bytes, key) => Input::CertificateChecked(op, *bytes == *crypto::certificate(&key)),
+            Work::Check(op, bytes, key) => Input::CertificateChecked(op, crypto::fingerprint_of(&bytes) == Ok(key)),
+            Work::MakeSealKey(op) => {
+                let id = SealKeyId::random(&mut node.rng);
+                node.seal_keys.push(id);
+                Input::SealKeyMade(op, Ok((id, crypto::renewed(&own, id).into())))
+            }
+            Work::DestroySealKeys(op, ids) => {
+                node.seal_keys.retain(|key| !ids.contains(key));
+                Input::SealKeysHeld(op, Some(node.seal_keys.clone()))
+            }
             Work::Seal(op, content, to, sizes) => {
                 Input::Sealed(op, crypto::seal(&own, &to, &content, sizes, &mut node.rng))
             }

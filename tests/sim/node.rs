@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use runepeer::base::ids::Fingerprint;
 use runepeer::base::rng::SeededRng;
-use runepeer::base::{Onion, OpId, Rng, SessionId, SymmetricKey, Timestamp};
+use runepeer::base::{Onion, OpId, Rng, SealKeyId, SessionId, SymmetricKey, Timestamp};
 use runepeer::engine::boxes::Delays;
 use runepeer::engine::io::Durability;
 use runepeer::engine::{Identity, Record, Snapshot, State, Transaction};
@@ -120,6 +120,8 @@ pub(crate) struct Node {
     /// Grows with every start: what was on its way to an earlier process does not arrive.
     pub(crate) life: u32,
     pub(crate) rng: SeededRng,
+    /// The encryption keys on its disk, besides the first one.
+    pub(crate) seal_keys: Vec<SealKeyId>,
     /// The view.
     pub(crate) image: Option<(LogPosition, Vec<u8>)>,
 }
@@ -149,6 +151,7 @@ impl Node {
             disk,
             faults: Arc::new(Mutex::new(faults)),
             running: None,
+            seal_keys: Vec::new(),
             life: 0,
             rng,
             image: None,

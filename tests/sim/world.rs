@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use runepeer::base::ids::Fingerprint;
 use runepeer::base::rng::SeededRng;
-use runepeer::base::{BodyId, Onion, OpId, Rng, SessionId, Timestamp};
+use runepeer::base::{BodyId, Onion, OpId, Rng, SealKeyId, SessionId, Timestamp};
 use runepeer::engine::api::{RequestId, Response};
 use runepeer::engine::carrier::CarrierInput;
 use runepeer::engine::io::{Authorship, BoxWork, Sizes};
@@ -46,6 +46,8 @@ pub(crate) enum Work {
     Seal(OpId, Vec<u8>, Arc<[u8]>, Sizes),
     SealBody(OpId, String, BodyId, Arc<[u8]>, Sizes),
     ForBox(OpId, SecretBytes, BoxWork),
+    MakeSealKey(OpId),
+    DestroySealKeys(OpId, Vec<SealKeyId>),
     Read(OpId, BodyId),
 }
 

@@ -1,15 +1,17 @@
 //! An identity's keys at work: sealing, opening, checking, on the threads of the crypto pool.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 
+use super::seal_keys::SealKeyFile;
 use crate::base::ids::Fingerprint;
-use crate::base::{BodyId, Timestamp};
+use crate::base::limits;
+use crate::base::{BodyId, SealKeyId, Timestamp};
 use crate::engine::Snapshot;
 use crate::engine::io::{Authorship, BoxWork, Opened, Refusal, Sizes};
-use crate::pgp::{self, Certificate, SecretKeys};
+use crate::pgp::{self, Certificate, SealKey, SecretKeys};
 use crate::store::{Log, ReadError};
 
 /// How many parsed certificates are kept.
@@ -17,7 +19,9 @@ const CERTIFICATES_AT_HAND: usize = 1000;
 
 /// The secret keys of an identity, and the parsed certificates of its contacts.
 pub(in crate::daemon) struct KeyChain {
-    keys: SecretKeys,
+    keys: Mutex<SecretKeys>,
+    /// The encryption keys that are kept apart from the others, and their file; `None` where there are none, as for a box.
+    sealed: Option<Mutex<SealKeys>>,
     // By the SHA-256 of their bytes, so that a renewed certificate is a new entry.
     parsed: Mutex<BTreeMap<[u8; 32], Certificate>>,
 }
@@ -30,9 +34,103 @@ const fn refusal(class: pgp::Class) -> Refusal {
     }
 }
 
+/// The encryption keys of an identity, as they are in its file.
+struct SealKeys {
+    file: SealKeyFile,
+    /// The keys that are not in the file.
+    others: SecretKeys,
+    /// The oldest first.
+    held: Vec<SealKey>,
+}
+
+impl SealKeys {
+    /// All keys together, with the most recent encryption key first.
+    fn together(&self, certificate: &[u8]) -> Result<SecretKeys, pgp::SecretKeysError> {
+        let newest_first: Vec<_> = self.held.iter().rev().cloned().collect();
+        self.others.with(&newest_first, certificate)
+    }
+
+    fn ids(&self) -> Vec<SealKeyId> {
+        self.held.iter().map(SealKey::id).collect()
+    }
+}
+
 impl KeyChain {
     pub(in crate::daemon) const fn new(keys: SecretKeys) -> Self {
-        Self { keys, parsed: Mutex::new(BTreeMap::new()) }
+        Self { keys: Mutex::new(keys), sealed: None, parsed: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// The keys of an identity whose encryption keys are in a file, with its present certificate. Where that file cannot be
+    /// read, nothing opens what was sealed to them; so a new one is made, and contacts seal to that one.
+    ///
+    /// # Errors
+    /// Where the certificate is of another primary key.
+    pub(in crate::daemon) fn of_identity(
+        others: SecretKeys,
+        certificate: &[u8],
+        file: SealKeyFile,
+    ) -> Result<Self, pgp::SecretKeysError> {
+        let held = file.read().unwrap_or_else(|failure| {
+            tracing::error!(%failure, "the encryption keys of an identity cannot be read");
+            Vec::new()
+        });
+        let sealed = SealKeys { file, others, held };
+        let chain = Self::new(sealed.together(certificate)?);
+        Ok(Self { sealed: Some(Mutex::new(sealed)), ..chain })
+    }
+
+    /// Whether the secret half of an encryption key is here.
+    pub(in crate::daemon) fn holds(&self, id: SealKeyId) -> bool {
+        let sealed = self.sealed.as_ref().and_then(|sealed| sealed.lock().ok());
+        sealed.is_some_and(|sealed| sealed.held.iter().any(|key| key.id() == id))
+    }
+
+    /// Makes an encryption key and keeps it; returns its id, and the certificate with it.
+    pub(in crate::daemon) fn make_seal_key(&self) -> Result<(SealKeyId, Arc<[u8]>), Refusal> {
+        let mut sealed = self.sealed.as_ref().ok_or(Refusal::Permanent)?.lock().map_err(|_| Refusal::Temporary)?;
+        let (key, certificate) = self.keys().new_seal_key().map_err(|_| Refusal::Temporary)?;
+        let (id, before) = (key.id(), sealed.held.clone());
+        sealed.held.push(key);
+        let surplus = sealed.held.len().saturating_sub(limits::SEAL_KEYS);
+        sealed.held.drain(..surplus);
+        self.keep(&mut sealed, certificate.bytes(), before)?;
+        Ok((id, certificate.bytes().into()))
+    }
+
+    /// Destroys these encryption keys; returns those that are held now.
+    pub(in crate::daemon) fn destroy_seal_keys(&self, ids: &[SealKeyId]) -> Option<Vec<SealKeyId>> {
+        let mut sealed = self.sealed.as_ref()?.lock().ok()?;
+        if !ids.is_empty() {
+            let before = sealed.held.clone();
+            sealed.held.retain(|key| !ids.contains(&key.id()));
+            let certificate = self.keys().certificate().bytes().to_vec();
+            self.keep(&mut sealed, &certificate, before).ok()?;
+        }
+        Some(sealed.ids())
+    }
+
+    /// Keeps the encryption keys as they are now, and uses them; where the disk fails, those of before stay.
+    fn keep(&self, sealed: &mut SealKeys, certificate: &[u8], before: Vec<SealKey>) -> Result<(), Refusal> {
+        let kept = sealed.together(certificate).map_err(|_| Refusal::Temporary).and_then(|keys| {
+            let written = sealed.file.write(&sealed.held);
+            let written =
+                written.inspect_err(|failure| tracing::error!(%failure, "the encryption keys cannot be written"));
+            written.map(|()| keys).map_err(|_| Refusal::Temporary)
+        });
+        match kept {
+            Ok(keys) => {
+                *self.keys.lock().unwrap_or_else(PoisonError::into_inner) = keys;
+                Ok(())
+            }
+            Err(refusal) => {
+                sealed.held = before;
+                Err(refusal)
+            }
+        }
+    }
+
+    fn keys(&self) -> SecretKeys {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Opens an object with this identity's keys; its author is verified where the book has a certificate.
@@ -46,7 +144,7 @@ impl KeyChain {
             let certificate = snapshot.book.by_fingerprint(fingerprint)?.certificate.clone()?;
             self.certificate(&certificate)
         };
-        pgp::open(object, &self.keys, &known, now)
+        pgp::open(object, &self.keys(), &known, now)
             .map(|opened| Opened {
                 content: opened.content,
                 signature: opened.signature,
@@ -65,7 +163,7 @@ impl KeyChain {
     ) -> Result<Vec<u8>, Refusal> {
         let author = self.certificate(author).ok_or(Refusal::Permanent)?;
         let known = |fingerprint: &Fingerprint| (*fingerprint == author.fingerprint()).then(|| author.clone());
-        match pgp::open(object, &self.keys, &known, now) {
+        match pgp::open(object, &self.keys(), &known, now) {
             Ok(opened) if opened.verified => Ok(opened.content),
             Ok(_) => Err(Refusal::Permanent),
             Err(error) => Err(refusal(error.class())),
@@ -85,7 +183,7 @@ impl KeyChain {
     /// Whether every statement in a card or a grant is true.
     pub(in crate::daemon) fn verify_card(&self, evidence: &Authorship, now: Timestamp) -> bool {
         let Authorship { onion, certificate, binding, fingerprint, content, signature, recipient } = evidence;
-        let recipient = recipient.unwrap_or_else(|| self.keys.certificate().fingerprint());
+        let recipient = recipient.unwrap_or_else(|| self.keys().certificate().fingerprint());
         let claim = pgp::Claim { onion: *onion, certificate, binding };
         pgp::verify_claim(claim, fingerprint, content, signature, &recipient, now)
     }
@@ -108,7 +206,7 @@ impl KeyChain {
             Sizes::All => pgp::seal,
             Sizes::Box => pgp::seal_for_box,
         };
-        seal(content, &self.keys, &recipient, now).map_err(|error| refusal(error.class()))
+        seal(content, &self.keys(), &recipient, now).map_err(|error| refusal(error.class()))
     }
 
     /// Does a piece of work with the keys of a box.
@@ -121,7 +219,7 @@ impl KeyChain {
                 self.open_from(&object, &carrier, now)
             }
             BoxWork::Seal(content, recipient) => self.seal(&content, &recipient, Sizes::All, now),
-            BoxWork::Sign(text) => self.keys.sign_statement(text.as_bytes()).map_err(|_| Refusal::Temporary),
+            BoxWork::Sign(text) => self.keys().sign_statement(text.as_bytes()).map_err(|_| Refusal::Temporary),
         }
     }
 
@@ -168,8 +266,11 @@ impl KeyChain {
 mod tests {
     use super::*;
     use crate::base::rng::SeededRng;
-    use crate::base::{Onion, OnionSeed};
+    use crate::base::{IdentityId, Onion, OnionSeed};
+    use crate::daemon::Preparation;
+    use crate::daemon::home::Home;
     use crate::pgp::OpenError;
+    use crate::store::{Keyring, OsRng};
 
     const NOW: Timestamp = Timestamp::from_secs(1_795_220_400);
 
@@ -217,8 +318,54 @@ mod tests {
         assert!(!alice.verify_statement("another", &statement, &his));
         let challenge =
             |of: &SecretKeys| BoxWork::OpenChallenge(object.clone(), his.clone(), of.certificate().fingerprint());
-        assert!(alice.work_for_box(challenge(&bob.keys), NOW).is_ok());
+        assert!(alice.work_for_box(challenge(&bob.keys()), NOW).is_ok());
         assert_eq!(alice.work_for_box(challenge(&carol), NOW), Err(Refusal::Permanent), "of another carrier");
+    }
+
+    /// The keys of an identity whose encryption keys are in a file of this directory.
+    fn in_file(dir: &std::path::Path, others: &SecretKeys, certificate: &[u8]) -> KeyChain {
+        let preparation = Preparation::open(dir).unwrap();
+        let (vfs, place) = (Arc::clone(&preparation.vfs), preparation.root().join("keys"));
+        let keyring = if Keyring::is_initialised(&*vfs, &place).unwrap() {
+            Keyring::unlock(vfs, &place, None, Box::new(OsRng)).unwrap()
+        } else {
+            Keyring::create(vfs, &place, None, Box::new(OsRng)).unwrap()
+        };
+        let home = Arc::new(Home::new(preparation, keyring));
+        let file = SealKeyFile { home, id: IdentityId::from_bytes([5; 16]) };
+        KeyChain::of_identity(others.clone(), certificate, file).unwrap()
+    }
+
+    /// Somebody takes everything that the node has on its disk, after an encryption key was destroyed.
+    #[test]
+    fn a_copy_of_all_keys_opens_nothing_that_was_sealed_to_a_destroyed_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let (alice, bob) = (keys(1), KeyChain::new(keys(2)));
+        let (hers, his) = (certificate(&alice), certificate(&bob.keys()));
+        let (others, first) = alice.parted().unwrap();
+        let chain = in_file(dir.path(), &others, &hers);
+        assert!(!chain.holds(first[0].id()), "nothing is in the file yet");
+        let (before, certificate) = chain.make_seal_key().unwrap();
+        let recorded = bob.seal(b"recorded", &certificate, Sizes::All, NOW).unwrap();
+        let (now, renewed) = chain.make_seal_key().unwrap();
+        let later = bob.seal(b"later", &renewed, Sizes::All, NOW).unwrap();
+        assert!(chain.open_from(&recorded, &his, NOW).is_ok(), "it may be under way");
+        assert_eq!(chain.destroy_seal_keys(&[before]), Some(vec![now]));
+        assert!(chain.open_from(&recorded, &his, NOW).is_err());
+        drop(chain);
+        let taken = in_file(dir.path(), &others, &renewed);
+        assert!(taken.holds(now) && !taken.holds(before));
+        assert!(taken.open_from(&recorded, &his, NOW).is_err(), "nor does a copy of the disk open it");
+        assert_eq!(taken.open_from(&later, &his, NOW).as_deref(), Ok(&b"later"[..]));
+    }
+
+    #[test]
+    fn so_many_encryption_keys_are_kept_and_the_oldest_goes_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let alice = keys(1);
+        let chain = in_file(dir.path(), &alice.parted().unwrap().0, &certificate(&alice));
+        let made: Vec<_> = (0..=limits::SEAL_KEYS).map(|_| chain.make_seal_key().unwrap().0).collect();
+        assert_eq!(chain.destroy_seal_keys(&[]).unwrap(), made[1..]);
     }
 
     #[test]

@@ -122,7 +122,7 @@ impl Case {
         Log::create(&disk, &Path::new(ROOT).join(id.to_string())).unwrap();
         let (log, state) = start(&disk, id).unwrap();
         let mut case = Self { disk, id, log, state, rng };
-        case.commit(genesis(&LocalPart::new("alice").unwrap()).unwrap(), Vec::new());
+        case.commit(genesis(&LocalPart::new("alice").unwrap()).unwrap().0, Vec::new());
         case
     }
 
@@ -216,7 +216,7 @@ fn a_folder_that_is_made_again_has_the_next_number_and_one_that_was_deleted_is_n
         let bytes = record.encode().unwrap();
         reader.record_after(number, &bytes, |state, number, record| recovery.before(state, number, record));
     };
-    for record in genesis(&LocalPart::new("alice").unwrap()).unwrap() {
+    for record in genesis(&LocalPart::new("alice").unwrap()).unwrap().0 {
         read(&mut reader, &record);
     }
     let last = reader.state.last_uid_validity();

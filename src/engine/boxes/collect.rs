@@ -202,6 +202,7 @@ impl Dialled for CollectTask {
     fn told(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes, told: News) {
         match told {
             News::Judged(status) => self.was_judged(cx, boxes, status),
+            News::Unread(object) => self.tell_of_unread(cx, object),
             News::ForCarriers if matches!(self.step, Step::Resting(_)) => self.next(cx, boxes),
             _ => {}
         }

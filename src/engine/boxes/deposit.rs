@@ -30,7 +30,7 @@ use crate::engine::state::{Applied, AttemptError};
 use crate::mail::{Content, Receipt};
 use crate::wire::mailbox::BoxCommand;
 use crate::wire::token::{Class, Token, epoch};
-use crate::wire::{Claim, Status};
+use crate::wire::{Claim, Status, digest};
 
 use friend::friend_at;
 
@@ -350,9 +350,13 @@ impl DepositTask {
         queue: Option<QueueId>,
         place: TokenIndex,
     ) {
+        let hash = digest(&object);
         self.stage = Stage::Noting(object, Some(token));
         let (contact, onion, receipt) = (self.contact, self.carrier, self.receipt);
-        self.commit(cx, Record::Boxes(BoxRecord::Deposited { contact, queue, onion, place, receipt }), InFlight::Noted);
+        let named = queue.map(|queue| BoxRecord::ObjectNamed { contact, queue, receipt, object: hash });
+        let left = BoxRecord::Deposited { contact, queue, onion, place, receipt };
+        let records: Vec<_> = std::iter::once(left).chain(named).map(Record::Boxes).collect();
+        self.commit(cx, records, InFlight::Noted);
     }
 
     /// The commit before the hand-over is over: it succeeded, or failed.

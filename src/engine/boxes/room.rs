@@ -15,7 +15,7 @@ use crate::engine::state::book::{ContactChange, ContactStatus};
 use crate::engine::state::boxes::Check;
 use crate::engine::state::boxes::own::BoxChange;
 use crate::engine::state::record::{
-    BookRecord, BoxRecord, ForwardingRecord, IntroductionRecord, ReceivedRecord, Record,
+    BookRecord, BoxRecord, ForwardingRecord, IdentityRecord, IntroductionRecord, ReceivedRecord, Record,
 };
 use crate::engine::state::{Attempts, State};
 
@@ -123,6 +123,11 @@ impl Boxes {
                     if deliver.is_away(*contact) =>
                 {
                     self.wants_deposits(cx, *contact);
+                }
+                // The pages at our carriers have the certificate of before.
+                Record::Identity(IdentityRecord::SealKeyRenewed { .. }) => {
+                    self.posted_pages.clear();
+                    cx.out.tell(Signal::BoxNews);
                 }
                 Record::Book(BookRecord::InvitationMade { .. })
                 | Record::Introductions(IntroductionRecord::IntroductionGranted { .. }) => cx.out.tell(Signal::BoxNews),

@@ -122,7 +122,7 @@ impl Dialled for Direct {
                 self.noting = false;
                 failed
             }
-            News::Judged(_) | News::ForCarriers => return,
+            News::Judged(_) | News::Unread(_) | News::ForCarriers => return,
         };
         if failed {
             self.problem = Some(AttemptError::Local);

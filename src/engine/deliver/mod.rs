@@ -377,6 +377,9 @@ impl Deliver {
                 | Record::Forwarding(ForwardingRecord::ForwardedEnded { contact, .. }) => {
                     self.receipts.owes(*contact, cx.now, cx.rng);
                 }
+                Record::Forwarding(ForwardingRecord::ObjectUnread { contacts, .. }) => {
+                    contacts.iter().for_each(|contact| self.receipts.owes(*contact, cx.now, cx.rng));
+                }
                 Record::Mailbox(MailboxRecord::FlagsChanged { .. }) => {
                     for contact in cx.state.boxes().reads().owed_to() {
                         self.receipts.owes(contact, cx.now, cx.rng);

@@ -192,6 +192,8 @@ pub(in crate::engine) fn read_receipts(cx: &mut Context<'_>, text: &str, author:
         if let Some((object, fate)) = forwarding::read_line(line) {
             if cx.state.forwarding().is_open(author, &object) {
                 change.records.push(Record::Forwarding(ForwardingRecord::FateHeard { friend: author, object, fate }));
+            } else if fate == Fate::Refused && cx.state.boxes().copy_that_was(author, &object).is_some() {
+                change.records.push(Record::Boxes(BoxRecord::ObjectLost { contact: author, object }));
             }
             continue;
         }

@@ -8,4 +8,5 @@ pub(in crate::engine) mod contacts;
 pub(in crate::engine) mod introductions;
 pub(in crate::engine) mod knocks;
 pub(in crate::engine) mod parting;
+pub(in crate::engine) mod rotation;
 pub(in crate::engine) mod sightings;

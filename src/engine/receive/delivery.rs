@@ -27,6 +27,7 @@ use crate::wire::{Importance, Status, digest};
 use crate::engine::context::{Context, Owner, Room, Signal};
 use crate::engine::deliver::Deliver;
 use crate::engine::deliver::receipts::read_receipts;
+use crate::engine::dialled::News;
 use crate::engine::forwarding;
 use crate::engine::io::{CommitError, Draft, Effect, NewBody, Opened, Refusal};
 use crate::engine::receive::rates::Charges;
@@ -50,14 +51,14 @@ pub(in crate::engine) struct Arrival {
     important: bool,
     size: usize,
     charges: Charges,
-    /// Whether we collected it from a box of ours.
-    collected: bool,
+    /// The hash of the object, if we collected it from a box of ours.
+    collected: Option<ObjectHash>,
 }
 
 impl Arrival {
     /// The sender that brought it; `None` if we collected it.
     pub(super) fn from(&self) -> Option<Sender> {
-        (!self.collected).then_some(self.sender)
+        self.collected.is_none().then_some(self.sender)
     }
 }
 
@@ -85,7 +86,7 @@ impl Receive {
         let (to, size) = (send.to.clone(), object.len());
         let charges = Charges::none(size as u64);
         let full = !self.unsettled.has_room(size);
-        let mut arrival = Arrival { session, ticket, to, sender, important, size, charges, collected: false };
+        let mut arrival = Arrival { session, ticket, to, sender, important, size, charges, collected: None };
         self.unsettled.begin(arrival.from(), size);
         if full {
             return self.finish(arrival, frank(sender, Status::Busy));
@@ -108,7 +109,8 @@ impl Receive {
             return false;
         }
         let (ticket, sender, charges) = (Ticket(0), Sender::Stranger, Charges::none(size as u64));
-        let arrival = Arrival { session, ticket, to, sender, important: false, size, charges, collected: true };
+        let collected = Some(digest(&object));
+        let arrival = Arrival { session, ticket, to, sender, important: false, size, charges, collected };
         self.unsettled.begin(arrival.from(), size);
         let op = cx.out.operation(Owner::Room(Room::Receive));
         self.in_flight.insert(op, InFlight::Open(arrival));
@@ -133,7 +135,12 @@ impl Receive {
         let opened = match result {
             Ok(opened) => opened,
             Err(Refusal::Date) => return self.refuse_date(cx.now, rooms.deliver, arrival),
-            Err(refusal) => return self.finish(arrival, status_of(refusal)),
+            Err(refusal) => {
+                if let (Refusal::Permanent, Some(object)) = (refusal, arrival.collected) {
+                    cx.out.tell(Signal::News(arrival.session, News::Unread(object)));
+                }
+                return self.finish(arrival, status_of(refusal));
+            }
         };
         let (issuer, verified) = (opened.issuer, opened.verified);
         match read(opened, cx.now) {
@@ -282,7 +289,7 @@ impl Receive {
             vec![Record::Received(ReceivedRecord::Delivered { folder, message, contact: author.id, seen, evidence })];
         records.extend(receipt);
         // A contact that leaves mail in our box has the card that names the box.
-        if arrival.collected || arrival.sender == Sender::Contact(author.id) {
+        if arrival.collected.is_some() || arrival.sender == Sender::Contact(author.id) {
             records.extend(author.key_settled());
         }
         // The author of collected mail may be away; the author of mail that a peer brought is taken to be online.

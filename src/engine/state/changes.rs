@@ -272,6 +272,10 @@ impl State {
                 }
                 true
             }
+            BoxRecord::ObjectNamed { contact, queue, receipt, object } => {
+                boxes.name_object(*queue, *contact, *object, *receipt)
+            }
+            BoxRecord::ObjectLost { contact, object } => boxes.lose_object(*contact, object),
             BoxRecord::DepositSettled { contact, queue, receipt, held } => {
                 if !boxes.settle(*queue, *contact, receipt, *held) {
                     return false;
@@ -329,6 +333,10 @@ impl State {
                 }
                 true
             }
+            ForwardingRecord::ObjectUnread { contacts, object } => {
+                let owed = contacts.iter().filter(|contact| known(**contact));
+                owed.fold(false, |any, contact| forwarding.owe(*contact, *object) || any)
+            }
             ForwardingRecord::FatesTold { contact, objects } => forwarding.told(*contact, objects),
             ForwardingRecord::HandedOn { onion, object, handed } => {
                 let Handed { queue, contact, receipt, .. } = **handed;
@@ -378,6 +386,14 @@ impl State {
                 self.profile = Some(Arc::new(Profile::clone(profile)));
                 Applied::Done
             }
+            IdentityRecord::SealKeyRenewed { id, certificate, at } => {
+                let Some(profile) = self.profile.as_mut().filter(|_| self.seal_keys.renew(*id, *at)) else {
+                    return Applied::Nothing;
+                };
+                Arc::make_mut(&mut Arc::make_mut(profile).public).certificate = certificate.clone();
+                Applied::Done
+            }
+            IdentityRecord::SealKeysDestroyed { ids } => self.seal_keys.destroyed(ids).into(),
             IdentityRecord::PasswordAdded { name, hash, created } => {
                 if self.passwords.iter().any(|password| password.name == *name) {
                     return Applied::Nothing;

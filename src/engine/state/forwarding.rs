@@ -185,6 +185,12 @@ impl Forwarding {
         Some(forwarded.body)
     }
 
+    /// A contact is to be told that an object which it may have left for us cannot be opened.
+    pub(in crate::engine) fn owe(&mut self, contact: ContactId, object: ObjectHash) -> bool {
+        let room = self.fates(contact).count() < limits::RECEIPTS_OWED;
+        room && self.fates.or_default(contact).insert(object, Fate::Refused).is_none()
+    }
+
     pub(in crate::engine) fn told(&mut self, contact: ContactId, objects: &[ObjectHash]) -> bool {
         if !self.fates(contact).any(|(object, _)| objects.contains(&object)) {
             return false;

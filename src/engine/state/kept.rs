@@ -30,6 +30,8 @@ impl State {
             let profile = Box::new(Profile::clone(profile));
             IdentityRecord::IdentityCreated { profile }.into()
         }));
+        let keys = self.seal_keys.kept();
+        records.extend((!keys.is_empty()).then(|| CheckpointRecord::SealKeysKept { keys }.into()));
         records.extend(self.passwords.iter().map(|Password { name, hash, created }| {
             let (name, hash, created) = (name.clone(), hash.clone(), *created);
             IdentityRecord::PasswordAdded { name, hash, created }.into()
@@ -88,6 +90,10 @@ impl State {
         records.extend(self.boxes.kept_copies().map(|(queue, contact, copies)| {
             let copies = copies.clone();
             CheckpointRecord::CopiesKept { queue, contact, copies }.into()
+        }));
+        records.extend(self.boxes.kept_objects().map(|(queue, contact, objects)| {
+            let objects = objects.clone();
+            CheckpointRecord::ObjectsKept { queue, contact, objects }.into()
         }));
         records.extend(self.boxes.kept_refused().map(|(queue, contact, receipts)| {
             let receipts = receipts.clone();
@@ -190,6 +196,14 @@ impl State {
                     self.references.add(forwarded.body);
                 }
                 new
+            }
+            CheckpointRecord::ObjectsKept { queue, contact, objects } => {
+                self.boxes.keep_objects(*queue, *contact, objects);
+                true
+            }
+            CheckpointRecord::SealKeysKept { keys } => {
+                self.seal_keys.keep(keys);
+                true
             }
             CheckpointRecord::RefusedKept { queue, contact, receipts } => {
                 self.boxes.keep_refused_of(*queue, *contact, receipts);

@@ -18,6 +18,7 @@ pub mod queue;
 pub mod record;
 mod references;
 mod restoration;
+pub mod seal_keys;
 pub mod shards;
 
 pub use restoration::Lost;
@@ -41,6 +42,7 @@ use crate::engine::state::profile::{Profile, PublicProfile};
 use crate::engine::state::queue::{Progress, Queue};
 use crate::engine::state::record::{IdentityRecord, MailboxRecord, Record};
 use crate::engine::state::references::References;
+use crate::engine::state::seal_keys::SealKeys;
 use crate::engine::state::shards::Shards;
 
 /// One application password.
@@ -74,6 +76,7 @@ pub struct State {
     boxes: KnownBoxes,
     forwarding: Forwarding,
     introductions: Introductions,
+    seal_keys: SealKeys,
     hidden: bool,
     last_uid_validity: u32,
     last_record: ModSeq,
@@ -285,6 +288,11 @@ impl State {
         &self.introductions
     }
 
+    /// Our encryption keys.
+    pub const fn seal_keys(&self) -> &SealKeys {
+        &self.seal_keys
+    }
+
     /// The highest UIDVALIDITY that was ever given.
     pub const fn last_uid_validity(&self) -> u32 {
         self.last_uid_validity
@@ -355,7 +363,7 @@ impl State {
 }
 
 /// Grows with every change of a type that the state holds: an older image is then replayed instead of misread.
-const STATE_VERSION: u8 = 9;
+const STATE_VERSION: u8 = 10;
 
 /// A kept state cannot be used; the log has everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,7 @@
 //! Records for tests: any kind, from a seed, with ids from a small space so that records meet each other.
 
 mod introductions;
+mod seal_keys;
 
 use std::sync::Arc;
 
@@ -31,9 +32,9 @@ use crate::engine::state::record::{
 };
 
 /// How many kinds [`record`] makes.
-pub(in crate::engine) const KINDS: u64 = CHANGES + 15;
+pub(in crate::engine) const KINDS: u64 = CHANGES + 17;
 /// How many of them are changes; the others are found only in checkpoints.
-pub(in crate::engine) const CHANGES: u64 = 64;
+pub(in crate::engine) const CHANGES: u64 = 69;
 
 fn id(rng: &mut dyn Rng) -> [u8; 16] {
     [rng.below(4) as u8 + 1; 16]
@@ -351,6 +352,9 @@ pub(in crate::engine) fn record(kind: u64, rng: &mut dyn Rng) -> Record {
             Record::People(PeopleRecord::VerificationMarked { contact: ids.who, at })
         }
         53..=63 => introductions::change(kind - 53, rng),
+        64 => seal_keys::renewed(rng),
+        65 => seal_keys::destroyed(rng),
+        66..=68 => seal_keys::of_objects(kind - 66, rng),
         _ => of_checkpoint(kind - CHANGES, ids, rng),
     }
 }
@@ -562,6 +566,8 @@ fn of_checkpoint(kind: u64, ids: Ids, rng: &mut dyn Rng) -> Record {
         11 => Record::Checkpoint(CheckpointRecord::ForwardedKept { forwarded: Box::new(load(rng)) }),
         12 => Record::Checkpoint(CheckpointRecord::RefusedKept { queue, contact: who, receipts: vec![receipt(rng)] }),
         13 => introductions::kept(rng),
+        14 => seal_keys::kept(rng),
+        15 => seal_keys::of_objects(3, rng),
         _ => Record::Checkpoint(CheckpointRecord::RequestsKept { requests: vec![(BodyId::from_bytes(id(rng)), who)] }),
     }
 }

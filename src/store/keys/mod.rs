@@ -6,6 +6,7 @@
 
 mod change;
 mod passphrase;
+mod seal_keys;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use crate::store::vfs::{TEMPORARY, Vfs, read_small, write_durably};
 
 pub use passphrase::Passphrase;
 pub(super) use passphrase::Stretching;
+pub use seal_keys::SEAL_KEYS;
 
 /// Why the keys could not be read or kept.
 #[derive(Debug, thiserror::Error)]
@@ -111,6 +113,7 @@ pub(super) const CARRIER: &str = "held-";
 const NODE_MAGIC: &[u8; 8] = b"RUNENODE";
 const FILE_MAGIC: &[u8; 8] = b"RUNEKEYF";
 const IDENTITY_MAGIC: &[u8; 8] = b"RUNEIDKY";
+const SEAL_KEYS_MAGIC: &[u8; 8] = b"RUNESEAL";
 const VERSION: u16 = 1;
 const CHECKSUM_BYTES: usize = 32;
 /// The longest file that is read here, in bytes; those that we write are shorter.

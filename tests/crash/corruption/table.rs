@@ -91,6 +91,8 @@ const MISSING: &[&str] = &["{file} is missing", "nothing was changed", "Put back
 const NO_KEY_FILE: &[&str] = &["keys/node.key is missing", "it opens keys/node", "Put back what is missing"];
 const NO_KEY: &[&str] = &["the key file", "{file} is damaged", "nothing was changed", "Put back", "backup restore"];
 const FOREIGN: &[&str] = &["{file} is whole and does not fit the others", "Put back", "backup restore"];
+/// Nobody is locked out: contacts seal anew what they sealed to a key that is not there.
+const NO_SEAL_KEYS: &[&str] = &["the present encryption key is not in {file}", "a new one is made"];
 /// Of an identity, with whose key it was exchanged.
 const FOREIGN_IDENTITY: &[&str] = &["is whole and does not fit the others", "Put back", "backup restore"];
 const UNFIT: &[&str] = &["node and", "node.key are whole and do not fit each other", "Put back", "backup restore"];
@@ -124,6 +126,8 @@ pub(crate) const MATRIX: &[Row] = &[
     row(Plain, "keys/<identity>", CHANGED, Refuses(NO_KEY), Check(7, NO_KEY), Verify(IN_BACKUP)),
     row(Plain, "keys/<identity>", &[Gone], Refuses(MISSING), Check(7, MISSING), Refused(MISSING)),
     row(Plain, "keys/<identity>", &[Swapped], Refuses(FOREIGN), Check(7, FOREIGN), Verify(IN_BACKUP)),
+    row(Plain, "keys/<identity>.seal", CHANGED, Says(NO_SEAL_KEYS), FINE, Whole),
+    row(Plain, "keys/<identity>.seal", &[Gone, Swapped], Says(NO_SEAL_KEYS), FINE, Whole),
     row(
         Plain,
         "keys/held-<carrier>",
@@ -387,6 +391,7 @@ pub(crate) const NEVER: &[(&str, &[Damage], &str)] = &[
     ("keys/node", &[Old], "it is written once"),
     ("keys/node.key", &[Old], "it is written once"),
     ("keys/<identity>", &[Old], "it is written once"),
+    ("keys/<identity>.seal", &[Old], "no key is made within the test"),
     ("keys/held-<carrier>", &[Old], "it is written once"),
     ("first segment", &[Old], "what is closed does not change"),
     ("carrier's first segment", &[Old], "what is closed does not change"),

@@ -17,6 +17,7 @@ pub(in crate::daemon) use self::shell::Asked;
 use self::shell::{IdentityShell, Tools};
 use super::account::{LocalAccount, Registry};
 use super::keys::KeyChain;
+use super::seal_keys::SealKeyFile;
 use crate::backup;
 use crate::base::{BodyId, IdentityId, Onion, OnionSeed, SymmetricKey, Terms};
 use crate::control::{Code, Failure};
@@ -29,9 +30,9 @@ use crate::daemon::runtime::images::{self, Images};
 use crate::daemon::runtime::{Published, Reached, Runtime, Tasks};
 use crate::engine::boxes::Delays;
 use crate::engine::state::profile::{Profile, PublicProfile, SecretBytes};
-use crate::engine::{Identity, Record, RecordError, State};
+use crate::engine::{Identity, IdentityRecord, Record, RecordError, State};
 use crate::mail::{Address, LocalPart};
-use crate::pgp;
+use crate::pgp::{self, SealKey};
 use crate::store::vfs::Vfs;
 use crate::store::{IdentityView, Log, LogPosition, OpenError, OsRng, end_making};
 
@@ -105,11 +106,12 @@ impl Identities {
     /// Makes an identity: its log with its first records, then its key file, which is the commit (docs/on-disk.md).
     pub(in crate::daemon) async fn make(&self, name: LocalPart) -> Result<Arc<LocalAccount>, Failure> {
         let id = IdentityId::random(&mut OsRng);
-        let records = genesis(&name)?;
+        let (records, seal_keys) = genesis(&name)?;
         let key = SymmetricKey::random(&mut OsRng);
         let (vfs, path, log_key) = (Arc::clone(self.home.vfs()), self.path(id), key.clone());
         let made = tokio::task::spawn_blocking(move || folded::make::<State>(&vfs, &path, &log_key, &records)).await;
         made.map_err(|error| broken("the identity's log cannot be made", error))??;
+        SealKeyFile { home: Arc::clone(&self.home), id }.write(&seal_keys)?;
         self.home.with_keyring(|keyring| keyring.add_identity(id, &key))?;
         self.open(id, &(Arc::new(|_, _| ()) as Reading)).await
     }
@@ -137,12 +139,21 @@ impl Identities {
         let profile = state.profile().cloned().ok_or_else(|| broken("the identity's log", "it has no first record"))?;
         let keys = pgp::SecretKeys::from_bytes(profile.secret_keys.expose())
             .map_err(|error| broken("the identity's keys", error))?;
+        let file = SealKeyFile { home: Arc::clone(&self.home), id };
+        let keys = KeyChain::of_identity(keys, &profile.public.certificate, file)
+            .map_err(|error| broken("the identity's keys", error))?;
+        if state.seal_keys().current().is_some_and(|key| !keys.holds(key.id)) {
+            tracing::error!(
+                "the present encryption key is not in keys/{id}.seal: a new one is made, and contacts send again, sealed to \
+                 that one, what cannot be opened"
+            );
+        }
         let log = Arc::new(log);
         let tools = Tools {
             id,
             log: Arc::clone(&log),
             view: Arc::clone(&view),
-            keys: Arc::new(KeyChain::new(keys)),
+            keys: Arc::new(keys),
             transport: Arc::clone(&self.runtime.network.transport),
         };
         let mut machine = Identity::new(state, self.usage.delays, now(), &mut OsRng)
@@ -324,9 +335,19 @@ impl Folded for State {
     }
 }
 
-/// The first records of a new identity.
-pub(in crate::daemon) fn genesis(name: &LocalPart) -> Result<Vec<Record>, Failure> {
-    Ok(State::genesis(new_profile(name)?, &mut OsRng))
+/// The first records of a new identity, and its encryption keys, which are kept apart: what is in a log stays there.
+pub(in crate::daemon) fn genesis(name: &LocalPart) -> Result<(Vec<Record>, Vec<SealKey>), Failure> {
+    let mut profile = new_profile(name)?;
+    let parted = pgp::SecretKeys::from_bytes(profile.secret_keys.expose()).and_then(|keys| keys.parted());
+    let (keys, seal_keys) = parted.map_err(|error| broken("the identity's keys cannot be made", error))?;
+    profile.secret_keys = SecretBytes::new(keys.to_bytes().to_vec());
+    let (certificate, at) = (profile.public.certificate.clone(), profile.public.created);
+    let mut records = State::genesis(profile, &mut OsRng);
+    records.extend(seal_keys.iter().map(|key| {
+        let certificate = certificate.clone();
+        IdentityRecord::SealKeyRenewed { id: key.id(), certificate, at }.into()
+    }));
+    Ok((records, seal_keys))
 }
 
 /// New keys, and the statement that binds them.
@@ -358,6 +379,21 @@ mod tests {
     use super::*;
 
     /// Two identities share nothing by which somebody who knows both could link them.
+    #[test]
+    fn the_first_records_of_an_identity_have_no_encryption_key() {
+        let (records, seal_keys) = genesis(&LocalPart::new("alice").unwrap()).unwrap();
+        let mut state = State::default();
+        for (number, record) in (1..).zip(&records) {
+            state.apply(number, record);
+        }
+        assert_eq!(state.seal_keys().current().map(|key| key.id), Some(seal_keys[0].id()));
+        let halves = &seal_keys[0].to_bytes()[16..];
+        for record in &records {
+            let bytes = record.encode().unwrap();
+            assert!(halves.chunks(32).all(|half| !bytes.windows(32).any(|window| window == half)));
+        }
+    }
+
     #[test]
     fn two_identities_share_no_key_and_no_onion() {
         let name = LocalPart::new("alice").unwrap();

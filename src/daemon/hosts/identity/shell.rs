@@ -115,6 +115,16 @@ impl Shell for IdentityShell {
                 };
                 hands.compute(work, Input::BoxWorked(op, Err(Refusal::Temporary)));
             }
+            Effect::MakeSealKey(op) => {
+                let keys = keys();
+                let make = move || Input::SealKeyMade(op, keys.make_seal_key());
+                hands.wait(make, Input::SealKeyMade(op, Err(Refusal::Temporary)));
+            }
+            Effect::DestroySealKeys(op, ids) => {
+                let keys = keys();
+                let destroy = move || Input::SealKeysHeld(op, keys.destroy_seal_keys(&ids));
+                hands.wait(destroy, Input::SealKeysHeld(op, None));
+            }
             Effect::ReadBody(op, body) => {
                 let log = Arc::clone(&self.tools.log);
                 let read = move || {
@@ -271,7 +281,7 @@ mod tests {
         let id = IdentityId::random(&mut OsRng);
         Log::create(&*vfs, dir).unwrap();
         let log = Log::open(vfs, dir, &key, Box::new(OsRng), None, &mut |_, _| ()).unwrap();
-        let records = genesis(&LocalPart::new(name).unwrap()).unwrap();
+        let (records, _) = genesis(&LocalPart::new(name).unwrap()).unwrap();
         let (done, committed) = std::sync::mpsc::channel();
         let encoded = records.iter().map(|record| Record::encode(record).unwrap()).collect();
         log.commit(encoded, Vec::new(), Durability::Synced, Box::new(move |first| done.send(first).unwrap()));

@@ -6,16 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::limits;
-use crate::base::{ContentId, ObjectId};
+use crate::base::{ContactId, ContentId, ObjectId};
 use crate::engine::boxes::Boxes;
 use crate::engine::boxes::collect::{Asked, CollectTask, PURPOSE, Step};
-use crate::engine::context::{Context, Signal};
+use crate::engine::context::{Context, Owner, Room, Signal};
 use crate::engine::dialled::Dialled;
 use crate::engine::io::{BoxWork, Effect, Refusal};
 use crate::engine::session::Answered;
 use crate::engine::state::AttemptError;
+use crate::engine::state::book::ContactStatus;
 use crate::engine::state::boxes::own::{BoxChange, OwnBox};
-use crate::engine::state::record::{BoxRecord, Record};
+use crate::engine::state::forwarding::ObjectHash;
+use crate::engine::state::record::{BoxRecord, ForwardingRecord, Record};
 use crate::mail::proof::{IdentificationProof, RegistrationProof};
 use crate::mail::{Content, ContentKind};
 use crate::wire::Status;
@@ -186,6 +188,20 @@ impl CollectTask {
         }
         self.passed_over.insert(object);
         self.next(cx, boxes);
+    }
+
+    /// An object in the box cannot be opened: it may have been sealed to an encryption key that is destroyed. The carrier
+    /// does not say who left it, so everybody who may leave something there is told, and its author leaves it once more.
+    pub(in crate::engine) fn tell_of_unread(&self, cx: &mut Context<'_>, object: ObjectHash) {
+        let Some(own_box) = cx.state.boxes().get(self.box_id) else { return };
+        let known = |contact: &ContactId| {
+            let entry = cx.state.book().contact(*contact);
+            entry.is_some_and(|entry| entry.status == ContactStatus::Confirmed)
+        };
+        let contacts: Vec<_> = own_box.seats.iter().filter_map(|seat| seat.contact).filter(known).collect();
+        if !contacts.is_empty() {
+            cx.out.commit(Owner::Room(Room::Boxes), Record::from(ForwardingRecord::ObjectUnread { contacts, object }));
+        }
     }
 
     /// Begins an operation with the keys of the box.

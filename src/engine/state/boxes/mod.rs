@@ -18,6 +18,7 @@ use crate::base::limits;
 use crate::base::{BoxId, ContactId, Onion, QueueId, Timestamp};
 use crate::engine::state::boxes::contacts::{BoxesOf, ContactBox, SetOf, TokenIndex};
 use crate::engine::state::boxes::own::{BoxChange, OwnBox, Stage};
+use crate::engine::state::forwarding::ObjectHash;
 use crate::engine::state::record::{BoxRecord, Record};
 use crate::engine::state::shards::Shards;
 use crate::engine::state::{AttemptError, State};
@@ -66,6 +67,8 @@ pub struct KnownBoxes {
     /// The receipts of copies that were refused, or so their carriers said: a recipient that returns one has the copy
     /// all the same.
     refused: Shards<(QueueId, ContactId), Vec<Receipt>>,
+    /// The sealed objects that copies were, so that a recipient that cannot open one can name it.
+    objects: Shards<(QueueId, ContactId), Vec<(ObjectHash, Receipt)>>,
     receipts: Shards<ContactId, BTreeSet<Receipt>>,
     pages: Shards<ContactId, Vec<Onion>>,
     /// What contacts are told of their mail, where that is not [`ReceiptPolicy::Delivered`].
@@ -125,6 +128,17 @@ impl KnownBoxes {
             self.refused.iter().flat_map(|(key, receipts)| receipts.iter().map(move |receipt| (key, receipt)));
         let mut all = left.chain(refused);
         all.find(|((_, to), of_copy)| *to == contact && *of_copy == receipt).map(|((queue, _), _)| *queue)
+    }
+
+    /// The message whose copy for this contact was this object, and the receipt of that copy.
+    pub(in crate::engine) fn copy_that_was(
+        &self,
+        contact: ContactId,
+        object: &ObjectHash,
+    ) -> Option<(QueueId, Receipt)> {
+        let all = self.objects.iter().filter(|((_, to), _)| *to == contact);
+        let mut all = all.flat_map(|((queue, _), objects)| objects.iter().map(move |known| (*queue, known)));
+        all.find(|(_, (known, _))| known == object).map(|(queue, (_, receipt))| (queue, *receipt))
     }
 
     /// Where copies are held, and since when.
@@ -222,6 +236,31 @@ impl KnownBoxes {
             let copy = LeftCopy { onion, receipt, held: None };
             self.copies.or_default((queue, contact)).push(copy);
         }
+        true
+    }
+
+    /// A copy that is about to be left is this object.
+    pub(in crate::engine) fn name_object(
+        &mut self,
+        queue: QueueId,
+        contact: ContactId,
+        object: ObjectHash,
+        receipt: Receipt,
+    ) -> bool {
+        let left = self.copies(queue, contact).iter().any(|copy| copy.receipt == receipt);
+        if left {
+            self.objects.or_default((queue, contact)).push((object, receipt));
+        }
+        left
+    }
+
+    /// The recipient says that it cannot open this object: the copy is lost. Its receipt may come all the same.
+    pub(in crate::engine) fn lose_object(&mut self, contact: ContactId, object: &ObjectHash) -> bool {
+        let Some((queue, receipt)) = self.copy_that_was(contact, object) else { return false };
+        if let Some(objects) = self.objects.get_mut(&(queue, contact)) {
+            objects.retain(|(known, _)| known != object);
+        }
+        self.lose(queue, contact, &receipt);
         true
     }
 
@@ -323,6 +362,7 @@ impl KnownBoxes {
         for key in ended {
             self.copies.remove(&key);
             self.refused.remove(&key);
+            self.objects.remove(&key);
         }
     }
 
@@ -363,6 +403,21 @@ impl KnownBoxes {
 
     pub(in crate::engine) fn kept_refused(&self) -> impl Iterator<Item = (QueueId, ContactId, &Vec<Receipt>)> {
         self.refused.iter().map(|((queue, contact), receipts)| (*queue, *contact, receipts))
+    }
+
+    pub(in crate::engine) fn kept_objects(
+        &self,
+    ) -> impl Iterator<Item = (QueueId, ContactId, &Vec<(ObjectHash, Receipt)>)> {
+        self.objects.iter().map(|((queue, contact), objects)| (*queue, *contact, objects))
+    }
+
+    pub(in crate::engine) fn keep_objects(
+        &mut self,
+        queue: QueueId,
+        contact: ContactId,
+        objects: &[(ObjectHash, Receipt)],
+    ) {
+        self.objects.insert((queue, contact), objects.to_vec());
     }
 
     pub(in crate::engine) fn kept_receipts(&self) -> impl Iterator<Item = (ContactId, Vec<Receipt>)> {

@@ -5,6 +5,7 @@ use crate::engine::encoding::records;
 use crate::engine::state::boxes::ReceiptPolicy;
 use crate::engine::state::boxes::contacts::{ContactBox, TokenIndex};
 use crate::engine::state::boxes::own::{BoxChange, OwnBox};
+use crate::engine::state::forwarding::ObjectHash;
 use crate::mail::Receipt;
 
 records! {
@@ -60,6 +61,24 @@ records! {
         receipt: Receipt,
         /// Since when the carrier holds it; `None` if it says that it does not.
         held: Option<Timestamp>,
+    }
+    /// The sealed object that a copy is, which is about to be left: committed together with [`Self::Deposited`].
+    163 ObjectNamed {
+        /// The contact.
+        contact: ContactId,
+        /// The message.
+        queue: QueueId,
+        /// The receipt of the copy.
+        receipt: Receipt,
+        /// The object.
+        object: ObjectHash,
+    }
+    /// The recipient cannot open an object that was left for it.
+    164 ObjectLost {
+        /// The recipient.
+        contact: ContactId,
+        /// The object.
+        object: ObjectHash,
     }
     /// Mail came through a box: its author is owed these receipts.
     54 ReceiptsDue {

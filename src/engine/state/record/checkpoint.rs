@@ -9,6 +9,7 @@ use crate::engine::state::duplicates::Remembered;
 use crate::engine::state::forwarding::{Fate, Forwarded, Handed, ObjectHash};
 use crate::engine::state::mailbox::{KeptFolder, Message, Uid};
 use crate::engine::state::queue::Queued;
+use crate::engine::state::seal_keys::KnownKey;
 use crate::mail::Receipt;
 
 records! {
@@ -100,6 +101,20 @@ records! {
     76 ForwardedKept {
         /// The object.
         forwarded: Box<Forwarded>,
+    }
+    /// Our encryption keys; the certificate is in the profile.
+    162 SealKeysKept {
+        /// The keys, the oldest first.
+        keys: Vec<KnownKey>,
+    }
+    /// The sealed objects that copies of a message were.
+    166 ObjectsKept {
+        /// The message.
+        queue: QueueId,
+        /// The recipient.
+        contact: ContactId,
+        /// The objects, each with the receipt of its copy.
+        objects: Vec<(ObjectHash, Receipt)>,
     }
     /// The receipts of copies of a message that carriers refused.
     77 RefusedKept {

@@ -60,4 +60,11 @@ records! {
         /// Its fate.
         fate: Fate,
     }
+    /// An object in a box of ours cannot be opened: the contacts that may have left it are to be told.
+    165 ObjectUnread {
+        /// The contacts that have a seat in that box.
+        contacts: Vec<ContactId>,
+        /// The object.
+        object: ObjectHash,
+    }
 }

@@ -1,6 +1,8 @@
 //! Records of the identity itself.
 
-use crate::base::Timestamp;
+use std::sync::Arc;
+
+use crate::base::{SealKeyId, Timestamp};
 use crate::engine::encoding::records;
 use crate::engine::state::profile::Profile;
 
@@ -38,5 +40,19 @@ records! {
     59 ListenSwitched {
         /// Whether it is.
         on: bool,
+    }
+    /// A new encryption key was made and its secret half kept: the certificate has it in the place of the one before.
+    160 SealKeyRenewed {
+        /// The new key.
+        id: SealKeyId,
+        /// The certificate with it.
+        certificate: Arc<[u8]>,
+        /// When.
+        at: Timestamp,
+    }
+    /// The secret halves of encryption keys were destroyed: what was sealed to them is not opened any more.
+    161 SealKeysDestroyed {
+        /// The keys.
+        ids: Vec<SealKeyId>,
     }
 }

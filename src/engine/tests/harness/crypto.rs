@@ -1,5 +1,6 @@
 //! A stand-in for OpenPGP that only tags: which key sealed an object, for whom, and whose signature it is.
 
+use crate::base::SealKeyId;
 use crate::base::ids::Fingerprint;
 use crate::engine::io::{BoxWork, Refusal, Sizes};
 use crate::engine::tests::harness::{CERTIFICATE, certificate};
@@ -8,19 +9,38 @@ use crate::wire::token::Class;
 
 const SEALED: &[u8] = b"SEALED";
 
+/// The encryption key of an identity from its beginning, which no test destroys.
+const FIRST: SealKeyId = SealKeyId::from_bytes([0; 16]);
+
+/// Seals to a fingerprint, or to a fingerprint and the id of an encryption key.
 pub(in crate::engine) fn seal(author: &Fingerprint, to: &[u8], content: &[u8], sizes: Sizes) -> Vec<u8> {
     let length = (content.len() as u32).to_le_bytes();
-    let mut object = [SEALED, to, author.as_bytes(), &length, content].concat();
+    let (to, key) = to.split_at(32);
+    let key = if key.is_empty() { FIRST.as_bytes() } else { key };
+    let mut object = [SEALED, to, key, author.as_bytes(), &length, content].concat();
     if sizes == Sizes::Box {
         object.resize(Class::that_holds(object.len() as u64).unwrap().bytes() as usize, 0);
     }
     object
 }
 
-/// The author and the content of an object.
+/// The author and the content of an object that was sealed to the first key.
 pub(in crate::engine) fn open(own: &Fingerprint, object: &[u8]) -> Result<(Fingerprint, Vec<u8>), Refusal> {
+    open_with(own, &[], object)
+}
+
+/// The author and the content of an object that was sealed to the first key, or to one of these.
+pub(in crate::engine) fn open_with(
+    own: &Fingerprint,
+    held: &[SealKeyId],
+    object: &[u8],
+) -> Result<(Fingerprint, Vec<u8>), Refusal> {
     let rest = object.strip_prefix(SEALED).and_then(|rest| rest.strip_prefix(own.as_bytes().as_slice()));
-    let rest = rest.ok_or(Refusal::Permanent)?;
+    let (key, rest) = rest.and_then(|rest| rest.split_first_chunk::<16>()).ok_or(Refusal::Permanent)?;
+    let key = SealKeyId::from_bytes(*key);
+    if key != FIRST && !held.contains(&key) {
+        return Err(Refusal::Permanent);
+    }
     let (issuer, rest) = rest.split_first_chunk::<32>().ok_or(Refusal::Permanent)?;
     let (length, rest) = rest.split_first_chunk::<4>().ok_or(Refusal::Permanent)?;
     let content = rest.get(..u32::from_le_bytes(*length) as usize).ok_or(Refusal::Permanent)?;
@@ -32,8 +52,11 @@ pub(in crate::engine) fn is_object(bytes: &[u8]) -> bool {
 }
 
 pub(in crate::engine) fn fingerprint_of(certificate: &[u8]) -> Result<Fingerprint, Refusal> {
-    let bytes = certificate.strip_prefix(CERTIFICATE).and_then(|rest| rest.try_into().ok());
-    bytes.map(Fingerprint::from_bytes).ok_or(Refusal::Permanent)
+    let rest = certificate.strip_prefix(CERTIFICATE).ok_or(Refusal::Permanent)?;
+    match rest.split_first_chunk() {
+        Some((bytes, key)) if matches!(key.len(), 0 | 16) => Ok(Fingerprint::from_bytes(*bytes)),
+        _ => Err(Refusal::Permanent),
+    }
 }
 
 pub(in crate::engine) fn sign(by: &Fingerprint, text: &str) -> Vec<u8> {
@@ -43,7 +66,7 @@ pub(in crate::engine) fn sign(by: &Fingerprint, text: &str) -> Vec<u8> {
 /// Opens an object that this author must have sealed.
 pub(in crate::engine) fn open_from(own: &Fingerprint, object: &[u8], by: &[u8]) -> Result<Vec<u8>, Refusal> {
     let (issuer, content) = open(own, object)?;
-    if certificate(&issuer) == by { Ok(content) } else { Err(Refusal::Permanent) }
+    if fingerprint_of(by) == Ok(issuer) { Ok(content) } else { Err(Refusal::Permanent) }
 }
 
 /// Does the work of the keys of a box, which are its fingerprint.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::base::ids::Fingerprint;
 use crate::base::rng::SeededRng;
-use crate::base::{BodyId, ContactId, Onion, OnionSeed, OpId, SessionId, Timestamp};
+use crate::base::{BodyId, ContactId, Onion, OnionSeed, OpId, SealKeyId, SessionId, Timestamp};
 use crate::mail::{Address, Binding};
 
 mod carriers;
@@ -43,6 +43,10 @@ pub(in crate::engine) struct Node {
     pub(in crate::engine) sealing_fails: Option<Refusal>,
     /// Why nothing can be opened; `None` if everything can.
     pub(in crate::engine) opening_fails: Option<Refusal>,
+    /// The encryption keys whose secret halves are on its disk.
+    pub(in crate::engine) seal_keys: Vec<SealKeyId>,
+    /// Whether no encryption key can be made.
+    pub(in crate::engine) making_fails: bool,
     /// For each body, in order, whether it shares an end with another.
     pub(in crate::engine) shared: Vec<bool>,
     next_number: u64,
@@ -145,6 +149,8 @@ impl World {
                     failing_record: None,
                     sealing_fails: None,
                     opening_fails: None,
+                    seal_keys: Vec::new(),
+                    making_fails: false,
                     shared: Vec::new(),
                     answers: BTreeMap::new(),
                     rng,
@@ -289,13 +295,13 @@ impl World {
                 self.input(node, Input::Opened(op, result));
             }
             Effect::VerifyCard(op, evidence) => {
-                let holds = evidence.certificate == certificate(&evidence.fingerprint)
+                let holds = crypto::fingerprint_of(&evidence.certificate) == Ok(evidence.fingerprint)
                     && evidence.onion.public_key() == evidence.fingerprint.as_bytes()
                     && evidence.signature == evidence.fingerprint.as_bytes();
                 self.input(node, Input::CardVerified(op, holds));
             }
             Effect::CheckCertificate(op, bytes, fingerprint) => {
-                let usable = *bytes == *certificate(&fingerprint);
+                let usable = crypto::fingerprint_of(&bytes) == Ok(fingerprint);
                 self.input(node, Input::CertificateChecked(op, usable));
             }
             Effect::Seal(op, content, to, sizes) => self.perform_seal(node, op, &content, &to, sizes),
@@ -306,6 +312,16 @@ impl World {
             Effect::ForBox(op, keys, work) => {
                 let result = crypto::work_for_box(keys.expose(), work);
                 self.input(node, Input::BoxWorked(op, result));
+            }
+            Effect::MakeSealKey(op) => {
+                let result = self.make_seal_key(node);
+                self.input(node, Input::SealKeyMade(op, result));
+            }
+            Effect::DestroySealKeys(op, ids) => {
+                let at = &mut self.nodes[node];
+                at.seal_keys.retain(|key| !ids.contains(key));
+                let held = at.seal_keys.clone();
+                self.input(node, Input::SealKeysHeld(op, Some(held)));
             }
             Effect::ReadBody(op, body) => {
                 let bytes = self.nodes[node].bodies.get(&body).map(|bytes| bytes.to_vec());
@@ -361,8 +377,19 @@ impl World {
         self.input(node, Input::Sealed(op, Ok(object)));
     }
 
+    fn make_seal_key(&mut self, node: usize) -> Result<(SealKeyId, Arc<[u8]>), Refusal> {
+        let own = certificate(&self.fingerprint(node));
+        let at = &mut self.nodes[node];
+        if at.making_fails {
+            return Err(Refusal::Temporary);
+        }
+        let id = SealKeyId::random(&mut at.rng);
+        at.seal_keys.push(id);
+        Ok((id, [own.as_slice(), id.as_bytes()].concat().into()))
+    }
+
     fn open(&self, node: usize, object: &[u8]) -> Result<Opened, Refusal> {
-        let (issuer, content) = crypto::open(&self.fingerprint(node), object)?;
+        let (issuer, content) = crypto::open_with(&self.fingerprint(node), &self.nodes[node].seal_keys, object)?;
         let book = self.nodes[node].identity.state().book();
         let verified = book.by_fingerprint(&issuer).is_some_and(|contact| contact.certificate.is_some());
         Ok(Opened { content, signature: issuer.as_bytes().to_vec(), issuer, verified })

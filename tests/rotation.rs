@@ -1,0 +1,82 @@
+//! Two real daemons for two months, under a clock that is set forward: encryption keys are replaced and destroyed, and mail
+//! goes on. Ignored, with the reason, where libfaketime is not installed.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::string_slice)]
+
+mod support;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use support::node::Node;
+use support::runner::{self, Missing};
+use support::{faketime, temp_dir, wait_for};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// Time passes so much faster: an hour, for which a node does not trust its clock after a start, in a few seconds.
+const FAST: u32 = 400;
+const PATIENCE: Duration = Duration::from_secs(100);
+
+fn main() -> ExitCode {
+    runner::main(found, &[("mail_goes_on_while_encryption_keys_are_replaced_and_destroyed", story)])
+}
+
+fn found() -> Result<PathBuf, Missing> {
+    faketime().ok_or_else(|| Missing("libfaketime is not installed".to_owned()))
+}
+
+/// The file of the encryption keys, as it is now.
+fn seal_keys(node: &Node) -> Vec<u8> {
+    let mut files = std::fs::read_dir(node.data().join("keys")).unwrap().map(|entry| entry.unwrap().path());
+    let file = files.find(|path| path.extension().is_some_and(|end| end == "seal")).unwrap();
+    std::fs::read(file).unwrap()
+}
+
+/// The nodes start when so many days have gone by.
+fn at_day(nodes: &mut [&mut Node], day: u32) {
+    for node in nodes {
+        node.terminate();
+        node.set_clock(day * DAY, FAST);
+        node.start();
+    }
+}
+
+fn send(from: &Node, to: &Node, subject: &str) {
+    let output = from.feed(&["send", "--to", "bob", "--subject", subject], b"text\n");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let came = || {
+        let rows = to.json(&["ls"]);
+        rows["messages"].as_array().unwrap().iter().any(|row| row["subject"] == subject).then_some(())
+    };
+    wait_for(subject, PATIENCE, came);
+}
+
+fn story(_: &PathBuf) {
+    let peers = temp_dir();
+    let (mut alice, mut bob) = (Node::loopback("alice", peers.path()), Node::loopback("bob", peers.path()));
+    alice.start();
+    bob.start();
+    alice.befriend(&bob);
+    let mut files = vec![seal_keys(&bob)];
+    // A key is in use for eight days at most; the one of the third renewal is there when the first is destroyed.
+    for day in [9, 18, 27, 36] {
+        at_day(&mut [&mut alice, &mut bob], day);
+        let last = files.last().unwrap().clone();
+        wait_for("another key", PATIENCE, || (seal_keys(&bob) != last).then_some(()));
+        send(&alice, &bob, &format!("day {day}"));
+        files.push(seal_keys(&bob));
+    }
+    assert!(files.windows(2).all(|pair| pair[0].len() == pair[1].len()), "the length tells nothing");
+
+    // Alice is off for two months: every key that she knows is destroyed meanwhile.
+    alice.terminate();
+    for day in [54, 72, 90] {
+        let last = seal_keys(&bob);
+        at_day(&mut [&mut bob], day);
+        wait_for("another key", PATIENCE, || (seal_keys(&bob) != last).then_some(()));
+    }
+    at_day(&mut [&mut alice], 90);
+    send(&alice, &bob, "after two months");
+    assert!(alice.json(&["queue", "list"])["queue"].as_array().unwrap().is_empty());
+}
