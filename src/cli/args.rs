@@ -298,6 +298,9 @@ pub(super) enum Carrier {
     Add {
         /// The invitation, rune-box:…; from standard input where left out or `-`
         invitation: Option<String>,
+        /// Read it from the QR code in a picture, a PNG; - reads the picture from standard input
+        #[arg(long, value_name = "FILE", conflicts_with = "invitation")]
+        qr: Option<PathBuf>,
         /// What to call it
         #[arg(long)]
         name: Option<String>,

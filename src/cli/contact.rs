@@ -30,7 +30,7 @@ pub(super) fn run(context: &Context, verb: Contact) -> Result<(), Failure> {
             confirm(context, &format!("{who} is a stranger from then on, and what waits for them ends. Remove them?"))?;
             Command::ContactRemove { who }
         }
-        Contact::Add { text, petname } => return add(context, given_or_pasted(context, text)?, petname),
+        Contact::Add { text, qr, petname } => return add(context, given_or_pasted(context, text, qr)?, petname),
         Contact::Graph => return graph::run(context),
         Contact::Export { who, vcard } => return export::run(context, who, vcard),
         Contact::Verify { who } => return verify::run(context, who),

@@ -1,4 +1,8 @@
-//! Invitations as QR codes, on the terminal and as PNG.
+//! Invitations as QR codes, on the terminal and as PNG; and out of pictures.
+
+mod read;
+
+pub(super) use read::invitation;
 
 use std::fs::OpenOptions;
 use std::io::{BufWriter, IsTerminal};

@@ -1,5 +1,7 @@
 //! The words behind `runepeer contact`.
 
+use std::path::PathBuf;
+
 use clap::Subcommand;
 
 #[derive(Debug, Subcommand)]
@@ -8,6 +10,9 @@ pub(in crate::cli) enum Contact {
     Add {
         /// The rune: text; - or nothing reads standard input
         text: Option<String>,
+        /// Read it from the QR code in a picture, a PNG; - reads the picture from standard input
+        #[arg(long, value_name = "FILE", conflicts_with = "text")]
+        qr: Option<PathBuf>,
         /// What you call them
         #[arg(long, value_name = "NAME")]
         petname: Option<String>,
