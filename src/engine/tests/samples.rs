@@ -31,9 +31,9 @@ use crate::engine::state::record::{
 };
 
 /// How many kinds [`record`] makes.
-pub(in crate::engine) const KINDS: u64 = CHANGES + 15;
+pub(in crate::engine) const KINDS: u64 = CHANGES + 16;
 /// How many of them are changes; the others are found only in checkpoints.
-pub(in crate::engine) const CHANGES: u64 = 64;
+pub(in crate::engine) const CHANGES: u64 = 68;
 
 fn id(rng: &mut dyn Rng) -> [u8; 16] {
     [rng.below(4) as u8 + 1; 16]
@@ -351,6 +351,7 @@ pub(in crate::engine) fn record(kind: u64, rng: &mut dyn Rng) -> Record {
             Record::People(PeopleRecord::VerificationMarked { contact: ids.who, at })
         }
         53..=63 => introductions::change(kind - 53, rng),
+        64..=67 => told(kind, ids, rng),
         _ => of_checkpoint(kind - CHANGES, ids, rng),
     }
 }
@@ -424,6 +425,19 @@ fn of_people(kind: u64, ids: Ids, rng: &mut dyn Rng) -> Record {
         15 => Record::Book(BookRecord::InvitationMade { invitation: invitation(rng) }),
         _ => Record::Book(BookRecord::InvitationRevoked { id: InvitationId::from_bytes(id(rng)) }),
     }
+}
+
+fn told(kind: u64, ids: Ids, rng: &mut dyn Rng) -> Record {
+    let Ids { folder, who, .. } = ids;
+    Record::People(match kind {
+        64 => {
+            let notice = BodyId::from_bytes(id(rng));
+            PeopleRecord::WaitingTold { at: time(rng), notice, folder, message: message(rng) }
+        }
+        65 => PeopleRecord::ChangeTold { contact: who, at: time(rng), folder, message: message(rng) },
+        66 => PeopleRecord::ContactReplaced { old: who, new: ContactId::from_bytes(id(rng)), messages: queues(rng) },
+        _ => PeopleRecord::KnocksSwitched { contact: (rng.below(3) > 0).then_some(who), on: rng.below(2) == 0 },
+    })
 }
 
 fn labelled(rng: &mut dyn Rng) -> Record {
@@ -562,6 +576,7 @@ fn of_checkpoint(kind: u64, ids: Ids, rng: &mut dyn Rng) -> Record {
         11 => Record::Checkpoint(CheckpointRecord::ForwardedKept { forwarded: Box::new(load(rng)) }),
         12 => Record::Checkpoint(CheckpointRecord::RefusedKept { queue, contact: who, receipts: vec![receipt(rng)] }),
         13 => introductions::kept(rng),
+        14 => Record::People(PeopleRecord::TellingKept { told: vec![(who, time(rng))] }),
         _ => Record::Checkpoint(CheckpointRecord::RequestsKept { requests: vec![(BodyId::from_bytes(id(rng)), who)] }),
     }
 }
