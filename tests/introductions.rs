@@ -78,6 +78,25 @@ fn a_contact_introduces_two_others_who_agree_in_a_mail_program_and_from_the_comm
 fn who_rejects_an_introduction_or_never_wants_one_is_not_introduced() {
     let peers = temp_dir();
     let [alice, bob, carol] = apart(peers.path());
+    // Whoever was introduced stands below the introducer, as text and in a picture.
+    let graph = String::from_utf8(alice.run(&["contact", "graph"]).stdout).unwrap();
+    let lines: Vec<&str> = graph.lines().collect();
+    let place = |name: &str| lines.iter().position(|line| line.contains(&format!("\u{2500} {name}  "))).unwrap();
+    assert_eq!(lines.iter().filter(|line| line.contains("carol")).count(), 1, "{graph}");
+    assert!(place("carol") == place("bob") + 1 && lines[place("carol")].contains("introduced by bob"), "{graph}");
+    let picture = peers.path().join("graph.svg");
+    let drawn = alice.run(&["contact", "graph", "--svg", picture.to_str().unwrap()]);
+    assert!(drawn.status.success() && drawn.stdout.is_empty(), "{drawn:?}");
+    let svg = std::fs::read_to_string(&picture).unwrap();
+    assert!(
+        svg.starts_with("<?xml") && svg.contains("carol: introduced by bob") && svg.contains(">bob</text>"),
+        "{svg}"
+    );
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&picture).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    let edges = alice.json(&["contact", "graph"]);
+    let carol_came = edges["edges"].as_array().unwrap().iter().find(|edge| edge["petname"] == "carol").unwrap();
+    assert!(carol_came["how"] == "introduced" && carol_came["by"] == "bob", "{edges}");
     let introduce = |guest: &str, host: &str| assert!(bob.run(&["contact", "introduce", guest, host]).status.success());
     introduce("alice", "carol");
     let id = waits(&carol, "ask")["id"].as_str().unwrap().to_owned();
