@@ -48,7 +48,19 @@ fn a_contact_introduces_two_others_who_agree_in_a_mail_program_and_from_the_comm
     assert!(ask["from"] == "bob" && ask["address"] == Value::Null, "{ask}");
     assert_eq!(carol.json(&["status"])["identities"][0]["introductions"], 1);
     let id = ask["id"].as_str().unwrap();
+    // INBOX says that something waits, and shows nobody before both agree.
+    let told = |node: &Node| -> Vec<String> {
+        let inbox = node.json(&["ls"]);
+        let messages = inbox["messages"].as_array().unwrap();
+        let told = messages.iter().filter(|message| message["subject"] == "Somebody waits for your decision");
+        let text = |message: &Value| node.run(&["read", &message["uid"].to_string()]).stdout;
+        told.map(|message| String::from_utf8(text(message)).unwrap()).collect()
+    };
+    let notes = told(&carol);
+    assert!(notes.len() == 1 && notes[0].contains("contact bob would like to introduce you"), "{notes:?}");
+    assert!(!notes[0].contains("alice"), "{notes:?}");
     let accepted = carol.run(&["request", "accept", &id[..8]]);
+    wait_for("alice to be told", Duration::from_secs(30), || (told(&alice).len() == 1).then_some(()));
     assert!(accepted.status.success(), "{accepted:?}");
     assert!(requests(&carol).is_empty());
 
@@ -66,6 +78,25 @@ fn a_contact_introduces_two_others_who_agree_in_a_mail_program_and_from_the_comm
         let history = contact["provenance"].to_string();
         assert!(history.contains("bob introduced you to each other"), "{history}");
     }
+    // Whoever was introduced stands below the introducer, as text and in a picture.
+    let graph = String::from_utf8(alice.run(&["contact", "graph"]).stdout).unwrap();
+    let lines: Vec<&str> = graph.lines().collect();
+    let place = |name: &str| lines.iter().position(|line| line.contains(&format!("\u{2500} {name}  "))).unwrap();
+    assert_eq!(lines.iter().filter(|line| line.contains("carol")).count(), 1, "{graph}");
+    assert!(place("carol") == place("bob") + 1 && lines[place("carol")].contains("introduced by bob"), "{graph}");
+    let picture = peers.path().join("graph.svg");
+    let drawn = alice.run(&["contact", "graph", "--svg", picture.to_str().unwrap()]);
+    assert!(drawn.status.success() && drawn.stdout.is_empty(), "{drawn:?}");
+    let svg = std::fs::read_to_string(&picture).unwrap();
+    assert!(
+        svg.starts_with("<?xml") && svg.contains("carol: introduced by bob") && svg.contains(">bob</text>"),
+        "{svg}"
+    );
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&picture).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    let edges = alice.json(&["contact", "graph"]);
+    let carol_came = edges["edges"].as_array().unwrap().iter().find(|edge| edge["petname"] == "carol").unwrap();
+    assert!(carol_came["how"] == "introduced" && carol_came["by"] == "bob", "{edges}");
     let sent = alice.feed(&["send", "--to", "carol", "--subject", "hello"], b"It is a pleasure.\n");
     assert!(sent.status.success(), "{sent:?}");
     wait_for("mail", Duration::from_secs(30), || {
@@ -150,4 +181,59 @@ fn a_message_to_two_who_have_not_met_waits_for_both_and_each_can_answer_all() {
     wait_for("nothing to wait any more", Duration::from_secs(30), || {
         [&alice, &bob, &carol].into_iter().all(none).then_some(())
     });
+}
+
+#[test]
+fn the_queue_names_asks_and_introductions_as_what_they_are() {
+    let peers = temp_dir();
+    let [mut alice, bob, mut carol] = apart(peers.path());
+    let queue = |node: &Node| node.json(&["queue", "list"])["queue"].as_array().unwrap().clone();
+    let listed = |node: &Node| String::from_utf8(node.run(&["queue", "list"]).stdout).unwrap();
+    alice.kill();
+    carol.kill();
+    assert!(bob.run(&["contact", "introduce", "alice", "carol"]).status.success());
+    assert!(bob.feed(&["send", "--to", "carol", "--subject", "hello"], b"x\n").status.success());
+    let waiting = queue(&bob);
+    let kinds: Vec<&str> = waiting.iter().map(|it| it["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["introduction_ask", "mail"]);
+    assert!(listed(&bob).contains("  question whether others may get to know them, to carol"), "{}", listed(&bob));
+    let id = waiting[0]["id"].as_str().unwrap().to_owned();
+    let shown = String::from_utf8(bob.run(&["queue", "show", &id]).stdout).unwrap();
+    assert!(shown.contains("what       question whether") && !shown.contains("subject"), "{shown}");
+    let mail = String::from_utf8(bob.run(&["queue", "show", waiting[1]["id"].as_str().unwrap()]).stdout).unwrap();
+    assert!(mail.contains("subject    hello"), "{mail}");
+
+    carol.start();
+    bob.json(&["queue", "retry"]);
+    let ask = waits(&carol, "ask")["id"].as_str().unwrap().to_owned();
+    assert!(carol.run(&["request", "accept", &ask]).status.success());
+    // Alice is away, so that the introduction waits for her.
+    let introduction = wait_for("the introduction", Duration::from_secs(60), || {
+        queue(&bob).into_iter().find(|it| it["kind"] == "introduction")
+    });
+    assert_eq!(introduction["to"], "alice");
+    // What ended is named as well.
+    let ended = bob.json(&["queue", "list", "--ended"])["queue"].as_array().unwrap().clone();
+    assert!(ended.iter().any(|it| it["id"] == id.as_str() && it["kind"] == "introduction_ask"), "{ended:?}");
+    let given = carol.json(&["queue", "list", "--ended"])["queue"].as_array().unwrap().clone();
+    assert!(given.iter().any(|it| it["kind"] == "introduction_grant"), "{given:?}");
+}
+
+#[test]
+fn a_message_may_have_recipients_of_copies_alone() {
+    let peers = temp_dir();
+    let [alice, bob, _carol] = apart(peers.path());
+    let sent = bob.feed(&["send", "--cc", "alice", "--subject", "a copy"], b"Text.\n");
+    assert!(sent.status.success(), "{sent:?}");
+    let uid = wait_for("the message", Duration::from_secs(30), || {
+        let inbox = alice.json(&["ls"]);
+        let found = inbox["messages"].as_array().unwrap().iter().find(|message| message["subject"] == "a copy")?;
+        assert_eq!(found["to"], "", "{found}");
+        found["uid"].as_u64()
+    });
+    let text = String::from_utf8(alice.run(&["read", &uid.to_string()]).stdout).unwrap();
+    let header = text.split("\r\n\r\n").next().unwrap();
+    assert!(header.contains("\r\nCc:") && header.contains(&alice.address()) && !header.contains("\r\nTo:"), "{header}");
+    let nobody = bob.run(&["send", "--subject", "to nobody"]);
+    assert_eq!(nobody.status.code(), Some(2), "{nobody:?}");
 }

@@ -139,3 +139,35 @@ fn a_link_adds_nobody_before_its_reader_agrees() {
     let agreed = opened(&bob, link, "y\n\n");
     assert!(agreed.status.success() && boxes() == 1, "{}", String::from_utf8_lossy(&agreed.stdout));
 }
+
+#[test]
+fn an_invitation_is_read_from_the_picture_of_its_code_for_a_contact_and_for_a_box() {
+    let peers = temp_dir();
+    let (mut alice, mut bob) = (Node::loopback("alice", peers.path()), Node::loopback("bob", peers.path()));
+    alice.start();
+    bob.start();
+    let file = |name: &str| peers.path().join(name).display().to_string();
+    let picture = file("code.png");
+    assert!(alice.run(&["invite", "--png", &picture]).status.success());
+    // What is no picture of one invitation is refused, says why, and adds nobody.
+    std::fs::write(file("text.png"), "rune:").unwrap();
+    std::fs::write(file("bomb.png"), b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR\x7f\xff\xff\xff\x7f\xff\xff\xff").unwrap();
+    for (path, why) in [("text.png", "no PNG"), ("bomb.png", "cannot be read"), ("gone.png", "cannot read")] {
+        let refused = bob.run(&["contact", "add", "--qr", &file(path)]);
+        assert!(!refused.status.success() && said(&refused).contains(why), "{path}: {}", said(&refused));
+    }
+    assert_eq!(bob.run(&["contact", "add", "rune:", "--qr", &picture]).status.code(), Some(2), "one or the other");
+    let kind = bob.run(&["carrier", "add", "--qr", &picture]);
+    assert!(!kind.status.success(), "an invitation of the other kind: {kind:?}");
+
+    let added = bob.json(&["contact", "add", "--qr", &picture]);
+    assert_eq!(added["address"], alice.address());
+    let known = || alice.try_json(&["contact", "show", "bob"]).filter(|bob| bob["status"] == "confirmed");
+    wait_for("bob is a contact", Duration::from_secs(60), known);
+    // From standard input, as a program that takes screenshots gives it.
+    let mut carol = Node::loopback("carol", peers.path());
+    carol.start();
+    assert!(alice.run(&["invite", "--png", &picture]).status.success());
+    let added = carol.feed(&["contact", "add", "--qr", "-"], &std::fs::read(&picture).unwrap());
+    assert!(added.status.success(), "{added:?}");
+}

@@ -257,3 +257,61 @@ fn contact_show_says_how_they_met_when_it_was_seen_and_where_mail_can_be_left() 
     let said = words(&alice, &["contact", "show", "robert"]);
     assert!(said.contains(&format!("mail can be left for them at: {onion}")), "{said}");
 }
+
+#[test]
+fn a_friend_who_began_anew_takes_the_place_of_before_with_the_name_and_the_mail_that_waits() {
+    let peers = temp_dir();
+    let (alice, mut bob) = friends(peers.path());
+    alice.json(&["--yes", "contact", "verify", "bob"]);
+    bob.kill();
+    assert!(alice.feed(&["send", "--to", "bob", "--subject", "waits"], b"Text.\n").status.success());
+    // Bob's disk is gone. His new node has another key and another address.
+    let mut again = Node::loopback("bob", peers.path());
+    again.start();
+    let invitation = alice.json(&["invite", "--for", "bob-anew"])["invitation"].as_str().unwrap().to_owned();
+    assert!(again.feed(&["contact", "add", "-", "--petname", "alice"], invitation.as_bytes()).status.success());
+    wait_for("both to know each other", Duration::from_secs(60), || {
+        let known = |node: &Node, who: &str| {
+            node.try_json(&["contact", "show", who]).is_some_and(|it| it["status"] == "confirmed")
+        };
+        (known(&alice, "bob-anew") && known(&again, "alice")).then_some(())
+    });
+
+    let unasked = alice.run(&["contact", "replace", "bob", "--by", "bob-anew"]);
+    assert_eq!(unasked.status.code(), Some(2), "{unasked:?}");
+    assert!(alice.try_json(&["contact", "show", "bob-anew"]).is_some(), "nothing was changed");
+    assert_eq!(alice.run(&["--yes", "contact", "replace", "bob", "--by", "zoe"]).status.code(), Some(4));
+    assert!(!alice.run(&["--yes", "contact", "replace", "bob", "--by", "bob"]).status.success());
+
+    let replaced = alice.run(&["--yes", "contact", "replace", "bob", "--by", "bob-anew"]);
+    let said = String::from_utf8_lossy(&replaced.stderr).into_owned();
+    assert!(replaced.status.success() && said.contains("1 message that waited will go to them"), "{said}");
+    assert!(said.contains("compare the number anew"), "{said}");
+    let shown = alice.json(&["contact", "show", "bob"]);
+    assert!(shown["address"] == again.address() && shown["verified_at"].is_null(), "{shown}");
+    assert_eq!(alice.json(&["contact", "list"])["contacts"].as_array().unwrap().len(), 1);
+    wait_for("the message", Duration::from_secs(60), || {
+        let inbox = again.json(&["ls"]);
+        inbox["messages"].as_array().unwrap().iter().any(|message| message["subject"] == "waits").then_some(())
+    });
+    assert!(alice.json(&["queue", "list"])["queue"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn knocks_are_switched_for_a_contact_and_for_an_identity() {
+    let peers = temp_dir();
+    let (mut alice, _bob) = friends(peers.path());
+    assert_eq!(alice.json(&["contact", "show", "bob"])["knock"], true);
+    assert_eq!(alice.json(&["contact", "set", "bob", "--knock", "off"])["knock"], false);
+    assert!(words(&alice, &["contact", "show", "bob"]).contains("not shown when your node is back"));
+    assert_eq!(alice.json(&["identity", "show"])["knock"], true);
+    let set = alice.json(&["identity", "set", "--knock", "off"]);
+    assert!(set["knock"] == false && set["listen"] == "always", "{set}");
+    assert_eq!(alice.run(&["identity", "set"]).status.code(), Some(2), "something has to be said");
+    alice.restart_after_kill();
+    assert_eq!(alice.json(&["identity", "show"])["knock"], false);
+    assert_eq!(alice.json(&["contact", "show", "bob"])["knock"], false);
+    assert_eq!(alice.json(&["contact", "set", "bob", "--knock", "on"])["knock"], true);
+    let both = alice.json(&["identity", "set", "--knock", "on", "--listen", "always"]);
+    assert!(both["knock"] == true && both["listen"] == "always", "{both}");
+}

@@ -306,6 +306,8 @@ pub const RETRY_EAGER: Duration = Duration::from_secs(10);
 pub const START_SPREAD: Duration = Duration::from_secs(10);
 /// A peer that is seen online is dialled at a random moment within this time, if something waits for it.
 pub const ONLINE_SPREAD: Duration = Duration::from_secs(2);
+/// The user is told no sooner again that a changed key or address of a contact was refused.
+pub const CHANGE_TOLD: Duration = Duration::from_secs(24 * 3600);
 /// A node that peers reach again knocks at no more contacts than this.
 pub const KNOCKS: usize = 100;
 /// Knocks under way at a time.

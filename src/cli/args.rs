@@ -172,11 +172,16 @@ pub(super) enum Identity {
         /// Its name
         name: String,
     },
-    /// Change how an identity is reached; `never` without an open box is refused unless --yes says so
+    /// Change how an identity is reached, and what its contacts see of that
+    #[command(group = clap::ArgGroup::new("change").required(true).multiple(true))]
     Set {
-        /// Whether its onion is published; `never` is for whoever should not be seen to be online: mail comes by boxes only
-        #[arg(long, value_name = "always|never", value_parser = ["always", "never"])]
-        listen: String,
+        /// Whether its onion is published; `never` is for whoever should not be seen to be online: mail comes by boxes only. Without
+        /// an open box it is refused unless --yes says so
+        #[arg(long, value_name = "always|never", value_parser = ["always", "never"], group = "change")]
+        listen: Option<String>,
+        /// Whether contacts are shown that it is back after it was away, so that what waits for it there comes at once
+        #[arg(long, value_name = "on|off", value_parser = ["on", "off"], group = "change")]
+        knock: Option<String>,
     },
 }
 
@@ -298,6 +303,9 @@ pub(super) enum Carrier {
     Add {
         /// The invitation, rune-box:…; from standard input where left out or `-`
         invitation: Option<String>,
+        /// Read it from the QR code in a picture, a PNG; - reads the picture from standard input
+        #[arg(long, value_name = "FILE", conflicts_with = "invitation")]
+        qr: Option<PathBuf>,
         /// What to call it
         #[arg(long)]
         name: Option<String>,

@@ -57,7 +57,9 @@ pub(super) fn run(context: &Context, verb: Carrier) -> Result<(), Failure> {
             done(context, "Removed.");
             Ok(())
         }
-        Carrier::Add { invitation, name } => rent(context, super::paste::given_or_pasted(context, invitation)?, name),
+        Carrier::Add { invitation, qr, name } => {
+            rent(context, super::paste::given_or_pasted(context, invitation, qr)?, name)
+        }
         Carrier::List => {
             let boxes: Boxes = context.ask(Command::BoxList)?;
             show(context, &boxes, |boxes| boxes.carriers.iter().map(own_box).collect());

@@ -30,8 +30,9 @@ pub(super) fn run(context: &Context, verb: Contact) -> Result<(), Failure> {
             confirm(context, &format!("{who} is a stranger from then on, and what waits for them ends. Remove them?"))?;
             Command::ContactRemove { who }
         }
-        Contact::Add { text, petname } => return add(context, given_or_pasted(context, text)?, petname),
-        Contact::Graph => return graph::run(context),
+        Contact::Add { text, qr, petname } => return add(context, given_or_pasted(context, text, qr)?, petname),
+        Contact::Graph { svg } => return graph::run(context, svg.as_deref()),
+        Contact::Replace { who, by } => return replace(context, who, by),
         Contact::Export { who, vcard } => return export::run(context, who, vcard),
         Contact::Verify { who } => return verify::run(context, who),
         Contact::Introduce { guest, host, text } => {
@@ -41,14 +42,46 @@ pub(super) fn run(context: &Context, verb: Contact) -> Result<(), Failure> {
             return Ok(());
         }
         Contact::Show { who } => Command::ContactShow { who },
-        Contact::Set { who, receipts, carry, via, introductions } => {
-            let carry = carry.map(|carry| carry == "on");
-            Command::ContactSet(ContactChange { who, receipts, carry, via, introductions })
+        Contact::Set { who, receipts, carry, via, introductions, knock } => {
+            let (carry, knock) = (carry.map(|carry| carry == "on"), knock.map(|knock| knock == "on"));
+            Command::ContactSet(ContactChange { who, receipts, carry, via, introductions, knock })
         }
     };
     let contact: reply::Contact = context.ask(command)?;
     // A contact that was removed is described as it was before.
     show(context, &contact, |contact| if parting { format!("{}: done", contact.petname) } else { described(contact) });
+    Ok(())
+}
+
+/// Puts a contact into the place of another.
+fn replace(context: &Context, who: String, by: String) -> Result<(), Failure> {
+    confirm(
+        context,
+        &format!(
+            "{who} leaves the address book and is a stranger from then on; {by} gets that name, and the mail that waits. \
+             Nothing here proves that both are the same person. Replace them?"
+        ),
+    )?;
+    let replaced: reply::Replaced = context.ask(Command::ContactReplace { who, by })?;
+    show(context, &replaced, |replaced| described(&replaced.contact));
+    let reply::Replaced { contact, moved, ended } = &replaced;
+    let messages = |count: &usize| if *count == 1 { "1 message".to_owned() } else { format!("{count} messages") };
+    if *moved > 0 {
+        context.output.say(format!("{} that waited will go to them.", messages(moved)));
+    }
+    if *ended > 0 {
+        context.output.say(format!(
+            "{} that waited ended, because a copy was sent before or others are named in it; a report in INBOX says which: \
+             send it again.",
+            messages(ended)
+        ));
+    }
+    if contact.verified_at.is_none() {
+        context.output.say(format!(
+            "They are not verified: compare the number anew before you trust them. runepeer contact verify {}",
+            contact.petname
+        ));
+    }
     Ok(())
 }
 
@@ -88,6 +121,9 @@ fn described(contact: &reply::Contact) -> String {
         "never" => "  they cannot introduce you to others\n",
         _ => "",
     });
+    if !contact.knock {
+        words.push_str("  they are not shown when your node is back after it was away\n");
+    }
     let waiting = contact.carry.waiting;
     if contact.carry.allowed || waiting > 0 {
         let _ = writeln!(

@@ -27,7 +27,19 @@ pub(super) fn run(context: &Context, verb: Identity) -> Result<(), Failure> {
         }
         Identity::Default { name } => Command::IdentityDefault { name },
         Identity::Show => Command::IdentityShow,
-        Identity::Set { listen } => Command::IdentityListen { on: listen == "always", anyway: context.global.yes },
+        Identity::Set { listen, knock } => {
+            let anyway = context.global.yes;
+            let listen = listen.map(|listen| Command::IdentityListen { on: listen == "always", anyway });
+            let knock = knock.map(|knock| Command::IdentityKnock { on: knock == "on" });
+            let mut changed: Option<reply::Identity> = None;
+            for command in listen.into_iter().chain(knock) {
+                changed = Some(context.ask(command)?);
+            }
+            if let Some(identity) = changed {
+                show(context, &identity, described);
+            }
+            return Ok(());
+        }
     };
     show(context, &context.ask(command)?, described);
     Ok(())
@@ -35,5 +47,6 @@ pub(super) fn run(context: &Context, verb: Identity) -> Result<(), Failure> {
 
 fn described(identity: &reply::Identity) -> String {
     let default = if identity.is_default { "  default" } else { "" };
-    format!("{}  {}{default}\n  key {}\n", identity.name, identity.address, identity.fingerprint)
+    let knock = if identity.knock { "" } else { "  contacts are not shown when it is back after it was away\n" };
+    format!("{}  {}{default}\n  key {}\n{knock}", identity.name, identity.address, identity.fingerprint)
 }

@@ -1,6 +1,9 @@
 //! Where the program writes: data on standard output, everything else on standard error, JSON where it is asked for.
 
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -24,6 +27,30 @@ pub(super) struct Output {
     quiet: bool,
     /// Whether nothing waits for the reader: a daemon goes on, and stops, whether its output is read or not.
     unattended: bool,
+}
+
+/// Makes a file, or empties the one that is there, for something that nobody else is to read.
+///
+/// # Errors
+/// [`Code::Failed`] with the path.
+pub(super) fn private_file(path: &Path) -> Result<File, Failure> {
+    let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    // A file that was there already may be open to others.
+    let closed = opened.and_then(|file| file.set_permissions(Permissions::from_mode(0o600)).map(|()| file));
+    closed.map_err(|error| unwritten(path, error))
+}
+
+/// Writes such a file.
+///
+/// # Errors
+/// [`Code::Failed`] with the path.
+pub(super) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    private_file(path)?.write_all(bytes).map_err(|error| unwritten(path, error))
+}
+
+/// The failure of a file that cannot be written.
+pub(super) fn unwritten(path: &Path, error: impl std::fmt::Display) -> Failure {
+    Failure::new(Code::Failed, format!("cannot write {}: {error}", path.display()))
 }
 
 impl Output {

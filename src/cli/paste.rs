@@ -2,13 +2,14 @@
 //! where it is mistyped.
 
 use std::io::{self, BufRead, ErrorKind, Write};
+use std::path::PathBuf;
 
 use rustix::termios::{LocalModes, SpecialCodeIndex};
 
 use super::prompt::{TRIES, unreadable};
 use super::show::PASTED;
 use super::signals::Asking;
-use super::{Context, output, show};
+use super::{Context, output, qr, show};
 use crate::control::Failure;
 use crate::daemon::{Progress, progress};
 
@@ -17,8 +18,15 @@ const PAUSE: u8 = 2;
 /// What Ctrl-D sends.
 const CTRL_D: u8 = 4;
 
-/// The invitation in the arguments, or the one that is pasted, or that comes from standard input.
-pub(super) fn given_or_pasted(context: &Context, given: Option<String>) -> Result<String, Failure> {
+/// The invitation in the arguments or in a picture, or the one that is pasted, or that comes from standard input.
+pub(super) fn given_or_pasted(
+    context: &Context,
+    given: Option<String>,
+    picture: Option<PathBuf>,
+) -> Result<String, Failure> {
+    if let Some(picture) = picture {
+        return qr::invitation(&picture);
+    }
     match given.filter(|text| text != "-") {
         Some(text) => Ok(text),
         None if output::can_ask(context.global.no_input) => ask(context),

@@ -1,12 +1,15 @@
-//! Invitations as QR codes, on the terminal and as PNG.
+//! Invitations as QR codes, on the terminal and as PNG; and out of pictures.
 
-use std::fs::OpenOptions;
+mod read;
+
+pub(super) use read::invitation;
+
 use std::io::{BufWriter, IsTerminal};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use qrcode::{Color, EcLevel, QrCode};
 
+use super::output::{private_file, unwritten};
 use crate::control::{Code, Failure};
 
 /// Light modules around a code (ISO/IEC 18004 asks for four).
@@ -81,23 +84,13 @@ pub(super) fn png(text: &str, path: &Path) -> Result<(), Failure> {
         }
         rows.extend_from_slice(&row);
     }
-    let failure = |error: String| Failure::new(Code::Failed, format!("cannot write {}: {error}", path.display()));
-    let side = u32::try_from(side).map_err(|error| failure(error.to_string()))?;
-    // Closed to others, because everybody who can read the file can use the invitation.
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(|error| failure(error.to_string()))?;
+    let side = u32::try_from(side).map_err(|error| unwritten(path, error))?;
+    // Everybody who can read the file can use the invitation.
+    let file = private_file(path)?;
     let mut encoder = png::Encoder::new(BufWriter::new(file), side, side);
     encoder.set_color(png::ColorType::Grayscale);
     encoder.set_depth(png::BitDepth::One);
-    encoder
-        .write_header()
-        .and_then(|mut writer| writer.write_image_data(&rows))
-        .map_err(|error| failure(error.to_string()))
+    encoder.write_header().and_then(|mut writer| writer.write_image_data(&rows)).map_err(|error| unwritten(path, error))
 }
 
 #[cfg(test)]

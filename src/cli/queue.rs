@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::Context;
 use super::args::Queue;
 use super::show::{confirm, done, show};
-use crate::control::reply::{self, Done, QueuedMessage, QueuedRecipient, RecipientState, TRY_LATER};
+use crate::control::reply::{self, Done, QueuedKind, QueuedMessage, QueuedRecipient, RecipientState, TRY_LATER};
 use crate::control::{Command, Failure};
 use crate::daemon::now;
 
@@ -23,7 +23,10 @@ pub(super) fn run(context: &Context, verb: Queue) -> Result<(), Failure> {
             let message: QueuedMessage = context.ask(Command::QueueShow { id })?;
             show(context, &message, |message| {
                 let mut words = format!("{}  {} bytes\n", message.id, message.size);
-                let _ = writeln!(words, "  subject    {}", message.subject);
+                let _ = match what(message.kind) {
+                    Some(what) => writeln!(words, "  what       {what}"),
+                    None => writeln!(words, "  subject    {}", message.subject),
+                };
                 let _ = writeln!(words, "  submitted  {}", message.submitted_at);
                 let _ = writeln!(words, "  until      {}", message.expires_at);
                 for recipient in &message.recipients {
@@ -54,7 +57,18 @@ pub(super) fn run(context: &Context, verb: Queue) -> Result<(), Failure> {
 
 /// One recipient of a message, in one line.
 pub(super) fn line(item: &QueuedRecipient) -> String {
-    format!("{}  to {}", item.id, standing(item))
+    let what = what(item.kind).map(|what| format!("{what}, ")).unwrap_or_default();
+    format!("{}  {what}to {}", item.id, standing(item))
+}
+
+/// What an entry is that is no mail. Nobody has written it, so that it has no subject.
+const fn what(kind: QueuedKind) -> Option<&'static str> {
+    match kind {
+        QueuedKind::Mail => None,
+        QueuedKind::Ask => Some("question whether others may get to know them"),
+        QueuedKind::Grant => Some("your consent that others get to know you"),
+        QueuedKind::Introduction => Some("introduction of somebody"),
+    }
 }
 
 /// Whether a clock that is wrong may be the reason for which one of these waits or ended.
@@ -146,12 +160,24 @@ mod tests {
         assert!(!waits(&[]).contains("agreed"));
     }
 
+    #[test]
+    fn what_is_no_mail_says_what_it_is() {
+        let said = |kind| line(&QueuedRecipient { kind, ..item(RecipientState::Queued, vec![]) });
+        assert!(said(QueuedKind::Mail).starts_with("1f  to carol  queued"));
+        let ask = said(QueuedKind::Ask);
+        assert!(ask.starts_with("1f  question whether others may get to know them, to carol  queued"), "{ask}");
+        let kinds = [QueuedKind::Ask, QueuedKind::Grant, QueuedKind::Introduction];
+        let all: std::collections::BTreeSet<_> = kinds.iter().map(|kind| what(*kind)).collect();
+        assert!(all.len() == kinds.len() && !all.contains(&None));
+    }
+
     fn item(state: RecipientState, custody: Vec<reply::Copy>) -> QueuedRecipient {
         QueuedRecipient {
             consent: Vec::new(),
             id: "1f".to_owned(),
             to: "carol".to_owned(),
             address: "carol@x.onion".to_owned(),
+            kind: QueuedKind::Mail,
             state,
             custody,
             may_have_arrived: false,

@@ -133,6 +133,18 @@ pub enum Command {
         /// Petname or address.
         who: String,
     },
+    /// Put a contact into the place of another one.
+    ContactReplace {
+        /// The contact who is no more: petname or address.
+        who: String,
+        /// The contact who takes its place: petname or address.
+        by: String,
+    },
+    /// Whether an identity knocks at its contacts.
+    IdentityKnock {
+        /// Whether it does.
+        on: bool,
+    },
     /// Send a message.
     Send {
         /// Recipients: petnames or addresses.
@@ -292,6 +304,9 @@ pub struct ContactChange {
     /// Whether it may introduce us to others: `yes`, `ask` or `never`.
     #[serde(default)]
     pub introductions: Option<String>,
+    /// Whether it is knocked at.
+    #[serde(default)]
+    pub knock: Option<bool>,
 }
 
 /// The parts of a message that `send` composes.

@@ -105,14 +105,7 @@ impl Commands {
             Command::InviteList => write(&invitations(&*self.account(identity)?)),
             Command::InviteRevoke { id } => write(&revoke(&*self.account(identity)?, &id).await?),
             Command::ContactAdd { invitation, petname } => {
-                let account = self.account(identity)?;
-                let taken = format!("{} is your name, or that of a contact", petname.as_deref().unwrap_or_default());
-                let asked = account.ask(Request::AddContact { invitation, petname }).await;
-                let way = "give this contact another name: --petname NAME";
-                match asked.map_err(|error| unless_taken(error, &taken, way))? {
-                    Response::ContactAdded { petname, .. } => write(&contacts::show(&account, &petname)?),
-                    _ => Err(unexpected()),
-                }
+                write(&contacts::add(&*self.account(identity)?, invitation, petname).await?)
             }
             Command::ContactList => write(&contacts::list(&*self.account(identity)?)),
             Command::ContactShow { who } => write(&contacts::show(&*self.account(identity)?, &who)?),
@@ -133,6 +126,14 @@ impl Commands {
             Command::ContactBlock { who } => self.part(identity, &who, Request::Block).await,
             Command::ContactUnblock { who } => self.part(identity, &who, Request::Unblock).await,
             Command::ContactRemove { who } => self.part(identity, &who, Request::RemoveContact).await,
+            Command::ContactReplace { who, by } => {
+                write(&contacts::replace(&*self.account(identity)?, &who, &by).await?)
+            }
+            Command::IdentityKnock { on } => {
+                let account = self.account(identity)?;
+                account.ask(Request::SetKnocks { contact: None, on }).await?;
+                write(&self.profile(&account))
+            }
             Command::IdentityListen { on, anyway } => {
                 let account = self.account(identity)?;
                 identities::listen(&account, on, anyway).await?;

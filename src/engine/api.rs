@@ -152,6 +152,21 @@ pub enum Request {
     Unblock(ContactId),
     /// Take a contact out of the book; its mail counts as a stranger's from now on.
     RemoveContact(ContactId),
+    /// Put a contact into the place of another, who began anew: it gets the petname and the mail that waits, and the other one
+    /// leaves the book.
+    ReplaceContact {
+        /// The contact who is no more.
+        old: ContactId,
+        /// The contact who takes its place.
+        new: ContactId,
+    },
+    /// Whether a contact is knocked at; `None` for all.
+    SetKnocks {
+        /// The contact.
+        contact: Option<ContactId>,
+        /// Whether it is.
+        on: bool,
+    },
     /// Whether we forward objects of a contact to nodes of others.
     AllowForwarding {
         /// The contact.
@@ -271,6 +286,13 @@ pub enum Response {
         id: ContactId,
         /// Its petname.
         petname: String,
+    },
+    /// [`Request::ReplaceContact`]
+    Replaced {
+        /// How many messages that waited go to the new contact.
+        moved: usize,
+        /// How many end with a report, because a copy of them was sent, or others are named in them.
+        ended: usize,
     },
     /// Every other request.
     Done,

@@ -60,8 +60,9 @@ impl Identity {
 
     /// The copy of the state for readers.
     pub fn snapshot(&mut self) -> Snapshot {
-        let Rooms { deliver, boxes, sightings, .. } = &mut self.rooms;
+        let Rooms { deliver, boxes, sightings, knocks, .. } = &mut self.rooms;
         Snapshot {
+            knocks: knocks.are_wanted() && self.state.notes().knocks(),
             attempts: deliver.attempts(),
             sightings: sightings.published(),
             collections: Arc::new(boxes.attempts()),
@@ -257,9 +258,10 @@ fn see(cx: &mut Context<'_>, rooms: &mut Rooms, contact: ContactId) {
 /// The contact that a record blocked or removed.
 const fn parted(record: &Record) -> Option<ContactId> {
     match record {
-        Record::Book(BookRecord::ContactChanged { id, change: ContactChange::Status(ContactStatus::Blocked) })
-        | Record::Book(BookRecord::ContactRemoved { id }) => Some(*id),
-        _ => None,
+        Record::Book(BookRecord::ContactChanged { id, change: ContactChange::Status(ContactStatus::Blocked) }) => {
+            Some(*id)
+        }
+        record => record.removes(),
     }
 }
 

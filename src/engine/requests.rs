@@ -130,6 +130,8 @@ fn plan(cx: &mut Context<'_>, rooms: &mut RequestRooms<'_>, request: Request) ->
         Request::Block(contact) => parting::block(cx, contact),
         Request::Unblock(contact) => parting::unblock(cx, contact),
         Request::RemoveContact(contact) => parting::remove_contact(cx, contact),
+        Request::ReplaceContact { old, new } => parting::replace(cx, old, new, |queue| deliver.is_on_the_wire(queue)),
+        Request::SetKnocks { contact, on } => contacts::set_knocks(cx, contact, on),
         Request::AllowForwarding { contact, on } => forwarding::allow_forwarding(cx, contact, on),
         Request::ChooseCarrier { contact, friend } => forwarding::choose_carrier(cx, contact, friend),
         Request::Listen(on) => {

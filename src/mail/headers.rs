@@ -162,6 +162,21 @@ pub fn sender_addresses(message: &[u8]) -> Result<Vec<String>, FromError> {
     strict_mailboxes(&unfold(sender.value)).ok_or(FromError::Malformed)
 }
 
+/// The addresses in To and Cc, as written. An entry that cannot be read is there as an empty text.
+pub fn recipient_addresses(header: &[u8]) -> Vec<String> {
+    let named = fields(header).filter(|field| field.is("to") || field.is("cc"));
+    let mailboxes = named.flat_map(|field| address_list(&unfold(field.value)));
+    mailboxes
+        .map(|mailbox| match mailbox {
+            Mailbox::Address { local, domain: Some(domain), .. } => {
+                let parts = String::from_utf8(local).and_then(|local| Ok((local, String::from_utf8(domain)?)));
+                parts.map(|(local, domain)| format!("{local}@{domain}")).unwrap_or_default()
+            }
+            _ => String::new(),
+        })
+        .collect()
+}
+
 fn first_line(bytes: &[u8]) -> &[u8] {
     let end = bytes.iter().position(|&byte| byte == b'\n').map_or(bytes.len(), |at| at + 1);
     meter::steps(end + 1);
@@ -207,6 +222,15 @@ mod tests {
         assert_eq!(select_fields(header, &[b"a"], false), b"A: 1\r\na: 3\r\n\r\n");
         assert_eq!(select_fields(header, &[b"a"], true), b"B: 2\r\n x\r\n\r\n");
         assert_eq!(select_fields(b"A: 1", &[b"A"], false), b"A: 1\r\n\r\n");
+    }
+
+    #[test]
+    fn everybody_in_to_and_cc_is_named_and_what_cannot_be_read_is_not_left_out() {
+        let named = |text: &str| recipient_addresses(text.as_bytes());
+        assert_eq!(named("Subject: x\r\nTo: A <a@x>,\r\n b@y\r\nCc: c@z\r\nBcc: d@w\r\n"), ["a@x", "b@y", "c@z"]);
+        assert!(named("Subject: x\r\n").is_empty());
+        assert!(named("To: friends: a@x;\r\n").contains(&String::new()), "a group may hold anybody");
+        assert_eq!(named("To: a@x, somebody\r\n"), ["a@x", ""]);
     }
 
     fn from(text: &str) -> Result<Vec<String>, FromError> {

@@ -18,6 +18,7 @@ pub mod invitation;
 pub mod mail_json;
 mod mime;
 pub mod names;
+pub mod notice;
 pub mod outgoing;
 pub mod page;
 mod params;

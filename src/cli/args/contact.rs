@@ -1,5 +1,7 @@
 //! The words behind `runepeer contact`.
 
+use std::path::PathBuf;
+
 use clap::Subcommand;
 
 #[derive(Debug, Subcommand)]
@@ -8,6 +10,9 @@ pub(in crate::cli) enum Contact {
     Add {
         /// The rune: text; - or nothing reads standard input
         text: Option<String>,
+        /// Read it from the QR code in a picture, a PNG; - reads the picture from standard input
+        #[arg(long, value_name = "FILE", conflicts_with = "text")]
+        qr: Option<PathBuf>,
         /// What you call them
         #[arg(long, value_name = "NAME")]
         petname: Option<String>,
@@ -20,7 +25,11 @@ pub(in crate::cli) enum Contact {
         who: String,
     },
     /// Draw who came into the address book how. Nothing of it is sent
-    Graph,
+    Graph {
+        /// Write it as a picture (SVG) into a file that nobody else can read, instead of printing it
+        #[arg(long, value_name = "FILE")]
+        svg: Option<PathBuf>,
+    },
     /// Print people with their addresses and the fingerprints of their keys. Whoever gets the list learns whom you know
     Export {
         /// Petname or address; everybody to whom you can write where left out
@@ -46,6 +55,18 @@ pub(in crate::cli) enum Contact {
         /// Whether they may introduce you to others: without asking you, asking each time, or never. They are not told which
         #[arg(long, value_name = "yes|ask|never", value_parser = ["yes", "ask", "never"], group = "change")]
         introductions: Option<String>,
+        /// Whether your node shows them that it is back after it was away, so that what waits for you there comes at once
+        #[arg(long, value_name = "on|off", value_parser = ["on", "off"], group = "change")]
+        knock: Option<String>,
+    },
+    /// Put a contact into the place of another: for somebody who lost their node and began anew. The new contact gets the name and
+    /// the mail that waits, and the other one leaves the address book
+    Replace {
+        /// Petname or address of the contact who is no more
+        who: String,
+        /// Petname or address of the contact who takes its place
+        #[arg(long, value_name = "NEW")]
+        by: String,
     },
     /// Make two of your contacts known to each other. The second is asked first, then the first; neither learns of the other before they agree
     Introduce {

@@ -133,6 +133,7 @@ mod tests {
             receipts: Receipts { given: ReceiptsGiven::Delivered, expected: true },
             carry: Carry { allowed: false, waiting: 0 },
             via: None,
+            knock: true,
             introductions: "ask".to_owned(),
             boxes: 0,
             carriers: Vec::new(),

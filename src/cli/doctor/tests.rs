@@ -9,8 +9,8 @@ use crate::base::{Timestamp, limits};
 use crate::cli::absent::Absent;
 use crate::cli::{queue, status};
 use crate::control::reply::{
-    BoxState, BoxStatus, Disk, IdentityStatus, LastBackup, Listen, Listeners, Network, QueuedRecipient, RecipientState,
-    Status, TRY_LATER, WrongPassword,
+    BoxState, BoxStatus, Disk, IdentityStatus, LastBackup, Listen, Listeners, Network, QueuedKind, QueuedRecipient,
+    RecipientState, Status, TRY_LATER, WrongPassword,
 };
 
 const NOW: &str = "2027-01-15T08:00:00Z";
@@ -97,6 +97,7 @@ fn home() -> BoxStatus {
 fn waiting(error: &str) -> QueuedRecipient {
     QueuedRecipient {
         consent: Vec::new(),
+        kind: QueuedKind::Mail,
         id: "1f".to_owned(),
         to: "bob".to_owned(),
         address: "bob@z.onion".to_owned(),

@@ -32,6 +32,9 @@ pub struct Contact {
     pub via: Option<String>,
     /// Whether it may introduce the user to others: `yes`, `ask` or `never`.
     pub introductions: String,
+    /// Whether it is shown when the node can be reached again, where contacts are (`knock` of the identity).
+    #[serde(default = "super::yes")]
+    pub knock: bool,
     /// How many of its boxes are known.
     pub boxes: usize,
     /// The onions of the carriers at which these boxes are.
@@ -56,6 +59,20 @@ pub struct Meeting {
     pub at: String,
     /// In what way.
     pub how: Met,
+    /// Who introduced the contact and the user to each other; absent where nobody did, and where that is no contact any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+/// A contact that took the place of another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replaced {
+    /// The contact, as it is now.
+    pub contact: Contact,
+    /// How many messages that waited for the other one go to this one.
+    pub moved: usize,
+    /// How many ended with a report.
+    pub ended: usize,
 }
 
 super::words! {
@@ -67,6 +84,8 @@ super::words! {
         InvitationMade = "invitation_made",
         /// It wrote without a private invitation.
         Unasked = "unasked",
+        /// Another contact introduced both.
+        Introduced = "introduced",
     }
 }
 

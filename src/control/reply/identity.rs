@@ -25,6 +25,9 @@ pub struct Identity {
     pub reachable: bool,
     /// Whether its onion is to be published.
     pub listen: Listen,
+    /// Whether contacts are shown that it can be reached again.
+    #[serde(default = "super::yes")]
+    pub knock: bool,
 }
 
 super::words! {

@@ -22,13 +22,14 @@ pub use carrier::{
     BoxInvitation, BoxInvitations, BrokenCarrier, Carrier, CarrierLimits, CarrierMailbox, CarrierStatus,
 };
 pub use contact::{
-    Carry, Contact, ContactStatus, Contacts, Meeting, Met, Receipts, ReceiptsGiven, UsedInvitation, Verification,
+    Carry, Contact, ContactStatus, Contacts, Meeting, Met, Receipts, ReceiptsGiven, Replaced, UsedInvitation,
+    Verification,
 };
 pub use folder::{Folder, FolderMessage, Message};
 pub use identity::{Identities, Identity, Listen};
 pub use invite::{Invitation, OpenInvitation, OpenInvitations};
 pub use mail::{MailServer, MailSettings, NewPassword, Password, Passwords};
-pub use queue::{Copy, Queue, QueueId, QueuedMessage, QueuedRecipient, RecipientState, TRY_LATER};
+pub use queue::{Copy, Queue, QueueId, QueuedKind, QueuedMessage, QueuedRecipient, RecipientState, TRY_LATER};
 pub use requests::{RequestKind, Requests, WaitingRequest};
 pub use status::{Disk, IdentityStatus, Listeners, Network, Status, WrongPassword};
 
@@ -63,6 +64,11 @@ pub fn read<R: DeserializeOwned>(value: Value) -> Result<R, Failure> {
 }
 
 /// Defines an enum, with the name of each variant in replies.
+/// What a field says that an earlier daemon does not send.
+const fn yes() -> bool {
+    true
+}
+
 macro_rules! words {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
         $(#[$meta])*

@@ -18,6 +18,9 @@ pub struct QueuedRecipient {
     pub to: String,
     /// The recipient's address.
     pub address: String,
+    /// What it is.
+    #[serde(default)]
+    pub kind: QueuedKind,
     /// How far the message is with this recipient.
     pub state: RecipientState,
     /// Those who have not agreed yet to be shown to the others whom the message names; while there are some it is sent to nobody.
@@ -69,7 +72,10 @@ pub struct Copy {
 pub struct QueuedMessage {
     /// Its id.
     pub id: String,
-    /// Its subject.
+    /// What it is.
+    #[serde(default)]
+    pub kind: QueuedKind,
+    /// Its subject; empty where it is no mail.
     pub subject: String,
     /// Its field Message-ID.
     pub message_id: String,
@@ -90,6 +96,22 @@ pub struct QueuedMessage {
 pub struct QueueId {
     /// Its id.
     pub id: String,
+}
+
+super::words! {
+    /// What waits in the queue.
+    #[derive(Default)]
+    QueuedKind {
+        /// Mail.
+        #[default]
+        Mail = "mail",
+        /// The question whether the recipient agrees to be introduced, or to be shown to the others in a message.
+        Ask = "introduction_ask",
+        /// The user's consent to be introduced, or shown to others.
+        Grant = "introduction_grant",
+        /// The introduction of somebody to the recipient.
+        Introduction = "introduction",
+    }
 }
 
 super::words! {

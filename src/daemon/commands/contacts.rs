@@ -9,7 +9,7 @@ use crate::daemon::commands::{requests as waiting, unexpected, unless_taken};
 use crate::daemon::hosts::account::LocalAccount;
 use crate::engine::state::book::{Contact, ContactStatus, HowMet};
 use crate::engine::state::boxes::ReceiptPolicy;
-use crate::engine::{Request, Snapshot};
+use crate::engine::{Request, Response, Snapshot};
 use crate::mail::VerificationNumber;
 use crate::mail::address::PETNAME_DOMAIN;
 
@@ -56,15 +56,27 @@ fn describe(snapshot: &Snapshot, contact: &Contact) -> reply::Contact {
         receipts: reply::Receipts { given, expected: snapshot.boxes.expects_receipts(contact.id) },
         carry: reply::Carry { allowed: snapshot.forwarding.allows(contact.id), waiting },
         via: via.map(|friend| friend.petname.clone()),
+        knock: snapshot.notes.knocks_at(contact.id),
         introductions: waiting::word(snapshot.introductions.policy(contact.id)).to_owned(),
         boxes: carriers.len(),
         carriers,
         last_seen_at: sighting.last.map(Timestamp::rfc3339),
         duplicates: sighting.duplicates,
         provenance,
-        met: contact.provenance.iter().map(|step| Meeting { at: step.at.rfc3339(), how: met(step.how) }).collect(),
+        met: meetings(snapshot, contact),
         invitation: invitation_used(snapshot, contact),
     }
+}
+
+/// The ways by which a contact came, with those who introduced it.
+fn meetings(snapshot: &Snapshot, contact: &Contact) -> Vec<Meeting> {
+    let steps = contact.provenance.iter();
+    let steps = steps.map(|step| Meeting { at: step.at.rfc3339(), how: met(step.how), by: None });
+    let paths = snapshot.introductions.paths(&contact.fingerprint).iter().map(|path| {
+        let by = snapshot.book.contact(path.by).map(|introducer| introducer.petname.clone());
+        Meeting { at: path.at.rfc3339(), how: Met::Introduced, by }
+    });
+    steps.chain(paths).collect()
 }
 
 const fn met(how: HowMet) -> Met {
@@ -95,6 +107,21 @@ pub(in crate::daemon) fn show(account: &LocalAccount, who: &str) -> Result<reply
     Ok(describe(&snapshot, &*find(&snapshot, who)?))
 }
 
+/// Adds the contact of an invitation.
+pub(in crate::daemon) async fn add(
+    account: &LocalAccount,
+    invitation: String,
+    petname: Option<String>,
+) -> Result<reply::Contact, Failure> {
+    let taken = format!("{} is your name, or that of a contact", petname.as_deref().unwrap_or_default());
+    let asked = account.ask(Request::AddContact { invitation, petname }).await;
+    let way = "give this contact another name: --petname NAME";
+    match asked.map_err(|error| unless_taken(error, &taken, way))? {
+        Response::ContactAdded { petname, .. } => show(account, &petname),
+        _ => Err(unexpected()),
+    }
+}
+
 /// A contact by its petname, as `petname@rune.internal`, or by its address.
 pub(in crate::daemon) fn find(snapshot: &Snapshot, who: &str) -> Result<Arc<Contact>, Failure> {
     let book = &snapshot.book;
@@ -122,7 +149,7 @@ pub(in crate::daemon) fn list(account: &LocalAccount) -> reply::Contacts {
 /// Makes the changes one after the other. With an unknown word or name none of them is made; a change that the engine
 /// refuses stops those after it.
 pub(in crate::daemon) async fn set(account: &LocalAccount, change: ContactChange) -> Result<reply::Contact, Failure> {
-    let ContactChange { who, receipts, carry, via, introductions } = change;
+    let ContactChange { who, receipts, carry, via, introductions, knock } = change;
     let snapshot = account.snapshot.borrow().clone();
     let contact = find(&snapshot, &who)?.id;
     let mut requests = Vec::new();
@@ -145,8 +172,12 @@ pub(in crate::daemon) async fn set(account: &LocalAccount, change: ContactChange
     if let Some(word) = introductions {
         requests.push(Request::SetIntroductions(contact, waiting::policy(&word)?));
     }
+    if let Some(on) = knock {
+        requests.push(Request::SetKnocks { contact: Some(contact), on });
+    }
     if requests.is_empty() {
-        return Err(Failure::new(Code::Usage, "say what is to change: --receipts, --carry, --via or --introductions"));
+        let ways = "say what is to change: --receipts, --carry, --via, --introductions or --knock";
+        return Err(Failure::new(Code::Usage, ways));
     }
     for request in requests {
         account.ask(request).await?;
@@ -165,6 +196,21 @@ pub(in crate::daemon) async fn rename(
     let asked = account.ask(Request::Rename(contact, petname.clone())).await;
     asked.map_err(|error| unless_taken(error, &taken, "choose another name"))?;
     show(account, &petname)
+}
+
+/// Puts a contact into the place of another.
+pub(in crate::daemon) async fn replace(
+    account: &LocalAccount,
+    who: &str,
+    by: &str,
+) -> Result<reply::Replaced, Failure> {
+    let snapshot = account.snapshot.borrow().clone();
+    let (old, new) = (find(&snapshot, who)?, find(&snapshot, by)?);
+    let Response::Replaced { moved, ended } = account.ask(Request::ReplaceContact { old: old.id, new: new.id }).await?
+    else {
+        return Err(unexpected());
+    };
+    Ok(reply::Replaced { contact: show(account, &new.address.to_string())?, moved, ended })
 }
 
 /// Accepts, blocks, unblocks or removes a contact; describes it as it is then, or as it was before it was removed.

@@ -84,6 +84,7 @@ pub(super) fn profile(account: &LocalAccount, usual: Option<IdentityId>) -> repl
         is_default: usual == Some(account.id),
         reachable: account.is_reachable(),
         listen: listens(account),
+        knock: account.snapshot.borrow().knocks,
     }
 }
 

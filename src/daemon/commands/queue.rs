@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use super::compose;
 use crate::base::{ContactId, QueueId, Timestamp};
-use crate::control::reply::{self, QueuedMessage, QueuedRecipient, RecipientState};
+use crate::control::reply::{self, QueuedKind, QueuedMessage, QueuedRecipient, RecipientState};
 use crate::control::{Code, Failure};
 use crate::daemon::hosts::account::LocalAccount;
 use crate::daemon::runtime::clock::now;
 use crate::engine::state::boxes::LeftCopy;
 use crate::engine::state::queue::{FailureReason, Progress, Queued, Recipient};
 use crate::engine::{Request, Snapshot};
+use crate::mail::ContentKind;
 use crate::wire::token::{begin_of, epoch};
 
 /// A row for every recipient who has not got the message yet, the oldest first.
@@ -40,6 +41,7 @@ pub(in crate::daemon) fn show(snapshot: &Snapshot, beginning: &str) -> Result<Qu
     let recipients = queued.recipients.iter();
     Ok(QueuedMessage {
         id: queued.id.to_string(),
+        kind: kind(snapshot, queued),
         subject: compose::header_text(&queued.headers, "Subject"),
         message_id: compose::header_text(&queued.headers, "Message-ID"),
         size: queued.size,
@@ -113,6 +115,7 @@ fn row(snapshot: &Snapshot, queued: &Queued, contact: ContactId, recipient: &Rec
         id: queued.id.to_string(),
         to: snapshot.book.contact(contact).map_or_else(|| address.clone(), |contact| contact.petname.clone()),
         address,
+        kind: kind(snapshot, queued),
         state,
         custody,
         may_have_arrived: waits && !recipient.sent.is_empty(),
@@ -125,6 +128,16 @@ fn row(snapshot: &Snapshot, queued: &Queued, contact: ContactId, recipient: &Rec
         ended_at: ended.map(Timestamp::rfc3339),
         last_error: attempts.last_error.map(|error| error.to_string()),
         tokens_from,
+    }
+}
+
+/// What an entry is.
+fn kind(snapshot: &Snapshot, queued: &Queued) -> QueuedKind {
+    match snapshot.introductions.kind(queued.id) {
+        ContentKind::IntroductionAsk => QueuedKind::Ask,
+        ContentKind::IntroductionGrant => QueuedKind::Grant,
+        ContentKind::Introduction => QueuedKind::Introduction,
+        _ => QueuedKind::Mail,
     }
 }
 

@@ -31,7 +31,8 @@ use crate::engine::dialled::{News, Outgoing};
 use crate::engine::io::{Draft, Durability, SharedEnd};
 use crate::engine::state::queue::{Endpoint, Queued};
 use crate::engine::state::record::{
-    BookRecord, BoxRecord, ForwardingRecord, IntroductionRecord, MailboxRecord, QueueRecord, ReceivedRecord, Record,
+    BookRecord, BoxRecord, ForwardingRecord, IntroductionRecord, MailboxRecord, PeopleRecord, QueueRecord,
+    ReceivedRecord, Record,
 };
 use crate::engine::state::shards::Shards;
 use crate::engine::state::{Applied, Attempts, State};
@@ -360,6 +361,14 @@ impl Deliver {
             }
             Record::Received(ReceivedRecord::CardAccepted { acquaintance, .. }) => {
                 self.schedule.card_changed(acquaintance.contact(), state.book(), now);
+            }
+            Record::People(PeopleRecord::ContactReplaced { old, new, messages }) => {
+                self.schedule.card_changed(*old, state.book(), now);
+                let moved = messages.iter().filter_map(|queue| state.queue().get(*queue));
+                for queued in moved.filter(|queued| queued.waits_for(*new)) {
+                    self.schedule.settled(*old, queued.id);
+                    self.schedule.submitted(queued, false, now);
+                }
             }
             _ => {}
         }

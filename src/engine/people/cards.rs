@@ -9,11 +9,13 @@ use crate::base::limits;
 use crate::base::rng::Rng;
 use crate::base::{ContactId, ContentId, MacKey, Timestamp};
 use crate::mail::invitation::{SECRET_BYTES, auth_key};
+use crate::mail::notice::Waiting;
 use crate::mail::{Card, CardBox, Content, ContentKind, dsn};
 use crate::wire::Status;
 
 use crate::engine::context::Context;
 use crate::engine::io::Draft;
+use crate::engine::people::notices;
 use crate::engine::session::Sender;
 use crate::engine::state::State;
 use crate::engine::state::book::{
@@ -117,10 +119,13 @@ fn card_of_stranger(cx: &mut Context<'_>, seen: ContentKey, card: &Card, issuer:
     let contact = contact_from(cx, card, issuer, ContactStatus::Request, provenance);
     let text = dsn::request(cx.address(), &contact.address, &issuer, seen.content, cx.now);
     let (folder, message, body) = cx.own_message(FolderRole::Requests, text)?;
+    let (by, address) = (body.id, contact.address.clone());
     let acquaintance = Acquaintance::New(Box::new(contact));
     let notice = Some((folder, message));
     let accepted = Record::Received(ReceivedRecord::CardAccepted { seen, invitation: None, acquaintance, notice });
-    Some(Draft { records: vec![accepted], bodies: vec![body] })
+    let mut draft = Draft { records: vec![accepted], bodies: vec![body] };
+    notices::tell_waiting(cx, by, Waiting::Stranger(&address), &mut draft);
+    Some(draft)
 }
 
 fn contact_from(

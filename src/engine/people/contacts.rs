@@ -234,6 +234,19 @@ pub(in crate::engine) fn verify(cx: &Context<'_>, contact: ContactId, same: bool
     Ok(Change::done(vec![Record::People(PeopleRecord::VerificationMarked { contact, at })], UNKNOWN))
 }
 
+/// Whether a contact is knocked at, or anybody.
+pub(in crate::engine) fn set_knocks(cx: &Context<'_>, contact: Option<ContactId>, on: bool) -> Outcome {
+    const UNKNOWN: RequestError = RequestError::NotFound("contact");
+    if let Some(contact) = contact {
+        cx.state.book().contact(contact).ok_or(UNKNOWN)?;
+    }
+    let notes = cx.state.notes();
+    if contact.map_or_else(|| notes.knocks(), |contact| notes.knocks_at(contact)) == on {
+        return Ok(Change::new(Vec::new(), Answer::Always(Response::Done)));
+    }
+    Ok(Change::done(vec![PeopleRecord::KnocksSwitched { contact, on }.into()], UNKNOWN))
+}
+
 /// A petname must be writable before `@rune.internal`.
 pub(in crate::engine) fn check_petname(petname: &str) -> Result<(), RequestError> {
     let fits = (1..=limits::PETNAME_CHARACTERS).contains(&petname.chars().count())

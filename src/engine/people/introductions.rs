@@ -10,13 +10,14 @@ use crate::base::limits;
 use crate::base::{BodyId, ContactId, ContentId, InvitationId, QueueId, Timestamp};
 use crate::mail::introduction::{self, Ask, Grant, Introduction};
 use crate::mail::invitation::SECRET_BYTES;
+use crate::mail::notice::Waiting;
 use crate::mail::{Content, ContentKind, Invitation};
 
 use crate::engine::api::{RequestError, Response};
 use crate::engine::change::{Answer, Change, Outcome};
 use crate::engine::context::Context;
 use crate::engine::io::{Draft, NewBody};
-use crate::engine::people::contacts;
+use crate::engine::people::{contacts, notices};
 use crate::engine::state::book::{Contact, ContactStatus, InvitationEntry};
 use crate::engine::state::boxes::page_carriers;
 use crate::engine::state::introductions::{Asked, Begun, Given, Offer, Path, Policy, is_open};
@@ -116,9 +117,14 @@ pub(in crate::engine) fn asked(
                 None => introduction::ask_notice(cx.address(), introducer, &text, seen.content, cx.now),
             };
             let (folder, message, body) = cx.own_message(FolderRole::Requests, text).ok_or(Unfit::NoRoom)?;
-            let asked = Asked { notice: Some(body.id), ..asked };
+            let by = body.id;
+            let asked = Asked { notice: Some(by), ..asked };
             let record = IntroductionRecord::IntroductionAsked { seen, asked, notice: Some((folder, message)) };
-            Ok(Draft { records: vec![record.into()], bodies: vec![body] })
+            let mut draft = Draft { records: vec![record.into()], bodies: vec![body] };
+            let petname = author.petname.as_str();
+            let waiting = others.map_or(Waiting::Ask(petname), |others| Waiting::Message(petname, others));
+            notices::tell_waiting(cx, by, waiting, &mut draft);
+            Ok(draft)
         }
     }
 }
@@ -324,10 +330,13 @@ pub(in crate::engine) fn offered(
             let introducer = (author.petname.as_str(), &author.address);
             let text = introduction::offer_notice(cx.address(), introducer, invitation, text, seen.content, cx.now);
             let (folder, message, body) = cx.own_message(FolderRole::Requests, text).ok_or(Unfit::NoRoom)?;
-            let offer = Box::new(Offer { notice: Some(body.id), ..offer });
+            let by = body.id;
+            let offer = Box::new(Offer { notice: Some(by), ..offer });
             let record =
                 IntroductionRecord::IntroductionOffered { seen, offer, notice: Some((folder, message)), contact: None };
-            Ok(Draft { records: vec![record.into()], bodies: vec![body] })
+            let mut draft = Draft { records: vec![record.into()], bodies: vec![body] };
+            notices::tell_waiting(cx, by, Waiting::Offer(&author.petname, &invitation.address), &mut draft);
+            Ok(draft)
         }
     }
 }

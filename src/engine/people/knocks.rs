@@ -15,8 +15,8 @@ use crate::base::{ClockStep, ContactId, OpId, SessionId, Timestamp};
 use crate::engine::context::{Completion, Context};
 use crate::engine::dialled::{Dialled, Line};
 use crate::engine::session::{DeliveryClient, Event, Job, Ticket, Way};
-use crate::engine::state::AttemptError;
 use crate::engine::state::book::{Contact, ContactStatus};
+use crate::engine::state::{AttemptError, State};
 use crate::wire::{Claim, Importance, digest};
 
 /// A knock that is to be made.
@@ -45,6 +45,11 @@ pub(in crate::engine) struct Knocks {
 }
 
 impl Knocks {
+    /// Whether the configuration lets this identity knock.
+    pub(in crate::engine) const fn are_wanted(&self) -> bool {
+        !self.off
+    }
+
     /// Whether the owner wants any, from the next time on that peers reach us.
     pub(in crate::engine) const fn set_wanted(&mut self, wanted: bool) {
         self.off = !wanted;
@@ -52,11 +57,11 @@ impl Knocks {
 
     /// Peers reach us, and did not before: plans a knock at each contact.
     pub(in crate::engine) fn reachable(&mut self, cx: &mut Context<'_>) {
-        if self.off {
+        if self.off || !cx.state.notes().knocks() {
             return;
         }
         let answered = cx.state.answered();
-        let known = cx.state.book().contacts().filter(|contact| may_be_knocked_at(contact));
+        let known = cx.state.book().contacts().filter(|contact| may_be_knocked_at(cx.state, contact));
         let known = known.filter(|contact| !self.under_way.contains_key(&contact.id));
         let mut contacts: Vec<_> = known.map(|contact| (answered.get(&contact.id).copied(), contact.id)).collect();
         contacts.sort_unstable_by_key(|contact| Reverse(*contact));
@@ -114,7 +119,7 @@ impl Knocks {
         while self.poll().is_some_and(|at| at <= cx.now) {
             let (&contact, _) = self.planned.iter().min_by_key(|(_, planned)| planned.at)?;
             let again = self.planned.remove(&contact).is_some_and(|planned| planned.again);
-            let entry = cx.state.book().contact(contact).filter(|entry| may_be_knocked_at(entry));
+            let entry = cx.state.book().contact(contact).filter(|entry| may_be_knocked_at(cx.state, entry));
             let Some(entry) = entry.filter(|_| !cx.state.is_hidden() && !is_dialled(contact)) else { continue };
             let line = Line::dial(cx.out, entry.address.onion(), Some(contact));
             self.under_way.insert(contact, UnderWay { session: line.session(), seen: false });
@@ -125,8 +130,12 @@ impl Knocks {
 }
 
 /// Whether a contact would learn anything from a knock, and may.
-fn may_be_knocked_at(contact: &Contact) -> bool {
-    contact.status == ContactStatus::Confirmed && contact.outbound.is_some()
+fn may_be_knocked_at(state: &State, contact: &Contact) -> bool {
+    let notes = state.notes();
+    contact.status == ContactStatus::Confirmed
+        && contact.outbound.is_some()
+        && notes.knocks()
+        && notes.knocks_at(contact.id)
 }
 
 /// One session that shows a contact that we are there.
@@ -150,7 +159,7 @@ impl Dialled for KnockTask {
 
     fn dialled(&mut self, cx: &mut Context<'_>, knocks: &mut Knocks) {
         self.line.connected(DeliveryClient::new(cx.now));
-        let contact = cx.state.book().contact(self.contact).filter(|contact| may_be_knocked_at(contact));
+        let contact = cx.state.book().contact(self.contact).filter(|contact| may_be_knocked_at(cx.state, contact));
         let (Some(contact), Some(machine)) = (contact, self.line.machine()) else {
             return self.end(cx, knocks, None);
         };

@@ -1,5 +1,5 @@
 //! The people whom an identity knows: invitations, contacts, cards and requests, parting from a contact,
-//! knocks, by which contacts learn that it can be reached again, and what was seen of them.
+//! knocks, by which contacts learn that it can be reached again, what was seen of them, and what the user is told of them in INBOX.
 
 pub(in crate::engine) mod cards;
 pub(in crate::engine) mod consent;
@@ -7,6 +7,7 @@ pub(in crate::engine) mod consents;
 pub(in crate::engine) mod contacts;
 pub(in crate::engine) mod introductions;
 pub(in crate::engine) mod knocks;
+pub(in crate::engine) mod notices;
 pub(in crate::engine) mod parting;
 pub(in crate::engine) mod rotation;
 pub(in crate::engine) mod sightings;

@@ -1,18 +1,28 @@
-//! Parting from a contact: blocking it, letting it back, removing it from the book.
+//! Parting from a contact: blocking it, letting it back, removing it from the book, or putting another one into its place.
 //!
 //! A blocked contact notices nothing: what it sends is acknowledged and dropped, as from a blocked request. It is not
 //! dialled any more, and gets no cards and no receipts. A contact that was removed is a stranger from then on. In both
 //! cases mail that waits for it ends with a report, and what was kept for it goes in the same transaction. The router
 //! ends the sessions.
+//!
+//! Somebody who lost their node begins anew, with another key and another address, and comes as a new contact. That one gets
+//! the petname of the first, and the mail that waits for it, as far as it is for that contact alone and no copy was sent. All
+//! else that waited ends with a report, as when a contact is removed: a copy may be where nobody reads it, and people whom the
+//! message names have not agreed to be shown to the new address. What the user had set for the first one does not go on, nor does
+//! its mark as verified: nothing proves that both are the same person.
 
-use crate::base::ContactId;
+use std::sync::Arc;
+
+use crate::base::{ContactId, QueueId};
+use crate::mail::{Address, ContentKind, headers};
 
 use crate::engine::api::{RequestError, Response};
 use crate::engine::change::{Answer, Change, Outcome};
 use crate::engine::context::Context;
 use crate::engine::people::cards::next_card;
 use crate::engine::state::book::{Contact, ContactChange, ContactStatus, HowMet};
-use crate::engine::state::record::{BookRecord, BoxRecord, ForwardingRecord, Record};
+use crate::engine::state::queue::Queued;
+use crate::engine::state::record::{BookRecord, BoxRecord, ForwardingRecord, PeopleRecord, Record};
 
 const UNKNOWN: RequestError = RequestError::NotFound("contact");
 
@@ -67,6 +77,49 @@ pub(in crate::engine) fn unblock(cx: &mut Context<'_>, contact: ContactId) -> Ou
 pub(in crate::engine) fn remove_contact(cx: &Context<'_>, contact: ContactId) -> Outcome {
     cx.state.book().contact(contact).ok_or(UNKNOWN)?;
     Ok(Change::done(vec![Record::Book(BookRecord::ContactRemoved { id: contact })], UNKNOWN))
+}
+
+/// Puts a contact into the place of another. `is_on_the_wire` says whether a message is being handed over at this moment.
+pub(in crate::engine) fn replace(
+    cx: &Context<'_>,
+    old: ContactId,
+    new: ContactId,
+    is_on_the_wire: impl Fn(QueueId) -> bool,
+) -> Outcome {
+    let book = cx.state.book();
+    let gone = book.contact(old).ok_or(UNKNOWN)?;
+    let next = book.contact(new).ok_or(UNKNOWN)?;
+    if old == new {
+        return Err(RequestError::NotReady("name two contacts: the one of before, and the one who takes its place"));
+    }
+    if !next.may_receive() {
+        return Err(RequestError::NotReady(
+            "the new contact waits in the folder Requests, or is blocked; accept or unblock them first: runepeer request \
+             accept, runepeer contact unblock",
+        ));
+    }
+    let waiting: Vec<_> = cx.state.queue().iter().filter(|queued| queued.waits_for(old)).collect();
+    let moves = |queued: &&&Arc<Queued>| {
+        cx.state.is_unsent_mail_for(queued, old) && names_only(queued, gone) && !is_on_the_wire(queued.id)
+    };
+    let messages: Vec<QueueId> = waiting.iter().filter(moves).map(|queued| queued.id).collect();
+    // Somebody who introduces is told nothing of what ended, so only mail counts here.
+    let mail = waiting.iter().filter(|queued| cx.state.introductions().kind(queued.id) == ContentKind::Mail).count();
+    let answer = Response::Replaced { moved: messages.len(), ended: mail.saturating_sub(messages.len()) };
+    // Until the record is on the disk, none of these messages goes anywhere.
+    let recalled = messages.clone();
+    let record = PeopleRecord::ContactReplaced { old, new, messages }.into();
+    Ok(Change { recalled, ..Change::new(vec![record], Answer::First(answer, UNKNOWN)) })
+}
+
+/// Whether the address fields of a message name this contact and nobody else. Where they are not known, they may.
+fn names_only(queued: &Queued, contact: &Contact) -> bool {
+    let named = headers::recipient_addresses(&queued.headers);
+    let is_theirs = |address: &String| {
+        let address = address.parse::<Address>();
+        address.is_ok_and(|address| address.without_folder() == contact.address.without_folder())
+    };
+    !named.is_empty() && named.iter().all(is_theirs)
 }
 
 /// Whether the user took it for a contact: we sent it a card, or it came by an invitation.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::base::{ContactId, Timestamp};
 
-use crate::engine::state::record::{BookRecord, QueueRecord, ReceivedRecord, Record};
+use crate::engine::state::record::{QueueRecord, ReceivedRecord, Record};
 use crate::engine::state::shards::Shards;
 use crate::engine::state::{Sighting, State};
 
@@ -56,8 +56,7 @@ impl Sightings {
                 self.seen(state, *contact, seen.received)
             }
             Record::Queue(QueueRecord::RecipientDelivered { contact, at, .. }) => self.seen(state, *contact, *at),
-            Record::Book(BookRecord::ContactRemoved { id }) => self.0.remove(id).is_some(),
-            _ => false,
+            record => record.removes().is_some_and(|contact| self.0.remove(&contact).is_some()),
         };
     }
 }

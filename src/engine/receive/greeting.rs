@@ -79,6 +79,7 @@ impl Receive {
             }
             return self.finish(greeting.arrival, Status::Roger);
         }
+        self.tell_change(cx, &greeting.card.address, &greeting.issuer);
         let Greeting { arrival, seen, card, issuer, .. } = &greeting;
         let book = cx.state.book();
         let invitation = card.invitation.as_ref().and_then(|secret| book.redeemable(secret, cx.now));

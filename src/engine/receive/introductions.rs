@@ -75,6 +75,10 @@ impl Receive {
     pub(in crate::engine) fn grant_verified(&mut self, cx: &mut Context<'_>, introduced: Introduced, holds: bool) {
         let Introduced { arrival, seen, receipt, claimed } = introduced;
         let author = cx.state.book().by_fingerprint(&seen.author).filter(|author| author.may_receive());
+        if holds && author.is_some() {
+            let (_, shown) = &claimed.invitation;
+            self.tell_change(cx, &shown.address.without_folder(), &shown.fingerprint);
+        }
         let taken = match author {
             Some(author) if holds => introductions::offered(cx, author, seen, &claimed),
             _ => Err(Unfit::Malformed),

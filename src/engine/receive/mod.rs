@@ -13,12 +13,14 @@ mod shares;
 
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::base::ids::Fingerprint;
 use crate::base::{ClockStep, OpId, SessionId, Terms, Timestamp};
 
 use crate::engine::boxes::Boxes;
-use crate::engine::context::{Completion, Context};
+use crate::engine::context::{Completion, Context, Owner, Room};
 use crate::engine::deliver::Deliver;
 use crate::engine::forwarding::ForwardSchedule;
+use crate::engine::people::notices;
 use crate::engine::receive::delivery::Arrival;
 use crate::engine::receive::greeting::Greeting;
 use crate::engine::receive::introductions::Introduced;
@@ -28,6 +30,7 @@ use crate::engine::receive::rates::Rates;
 use crate::engine::receive::shares::Unsettled;
 use crate::engine::state::forwarding::ObjectHash;
 use crate::engine::state::record::ContentKey;
+use crate::mail::Address;
 
 /// An operation that the room waits for.
 pub(in crate::engine) enum InFlight {
@@ -48,6 +51,8 @@ pub(in crate::engine) enum AfterCommit {
     Acquainted(Box<Greeting>),
     /// An object that we are to forward is acknowledged.
     Loaded(Arrival, ObjectHash),
+    /// The user was told of something, and nothing else follows. If that failed, it is told at the next occasion.
+    Told,
 }
 
 /// The rooms that handle what peers bring.
@@ -103,8 +108,17 @@ impl Receive {
                 AfterCommit::Acknowledge(arrival, seen) => self.acknowledge(cx, arrival, &seen, applied),
                 AfterCommit::Acquainted(greeting) => self.acquainted(cx, *greeting, applied),
                 AfterCommit::Loaded(arrival, object) => self.loaded(cx, rooms, arrival, &object, applied),
+                AfterCommit::Told => {}
             },
             _ => {}
+        }
+    }
+
+    /// Tells the user where somebody showed another key for a contact's address, or another address for its key.
+    pub(super) fn tell_change(&mut self, cx: &mut Context<'_>, address: &Address, key: &Fingerprint) {
+        if let Some(told) = notices::change_refused(cx, address, key) {
+            let op = cx.out.commit(Owner::Room(Room::Receive), told);
+            self.in_flight.insert(op, InFlight::Commit(AfterCommit::Told));
         }
     }
 

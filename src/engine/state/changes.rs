@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::base::limits;
-use crate::base::{FolderId, QueueId, Timestamp};
+use crate::base::{ContactId, FolderId, QueueId, Timestamp};
 use crate::engine::state::book::{Acquaintance, ContactChange, ContactStatus};
 use crate::engine::state::boxes::ReceiptPolicy;
 use crate::engine::state::boxes::own::BoxChange;
@@ -12,8 +12,7 @@ use crate::engine::state::mailbox::{Flags, FolderRole, Message, ModSeq, NewMessa
 use crate::engine::state::profile::Profile;
 use crate::engine::state::queue::{Endpoint, Progress, Queue, Queued};
 use crate::engine::state::record::{
-    BookRecord, BoxRecord, ForwardingRecord, IdentityRecord, MailboxRecord, PeopleRecord, QueueRecord, ReceivedRecord,
-    Record,
+    BookRecord, BoxRecord, ForwardingRecord, IdentityRecord, MailboxRecord, QueueRecord, ReceivedRecord, Record,
 };
 use crate::engine::state::{Applied, Password, State};
 
@@ -29,9 +28,7 @@ impl State {
             Record::Identity(record) => self.apply_to_identity(number, record),
             Record::Boxes(record) => self.apply_to_boxes(number, record).into(),
             Record::Forwarding(record) => self.apply_to_forwarding(number, record).into(),
-            Record::People(PeopleRecord::VerificationMarked { contact, at }) => {
-                self.book.mark_verified(*contact, *at).into()
-            }
+            Record::People(record) => self.apply_to_people(number, record).into(),
             Record::Introductions(record) => self.apply_to_introductions(number, record).into(),
             Record::Checkpoint(record) => self.apply_kept(number, record),
         }
@@ -153,17 +150,7 @@ impl State {
                 }
                 book.change(*id, change)
             }
-            BookRecord::ContactRemoved { id } => {
-                self.boxes.forget_contact(*id);
-                let given = self.introductions.part(*id);
-                for invitation in given {
-                    book.revoke(invitation);
-                }
-                self.introductions.forget(*id, book.contact(*id).map(|contact| &contact.fingerprint));
-                let gone = self.forwarding.forget_contact(*id);
-                self.released.extend(gone.into_iter().filter(|body| self.references.release(*body)));
-                book.remove(*id)
-            }
+            BookRecord::ContactRemoved { id } => self.remove_contact(*id),
             BookRecord::InvitationMade { invitation } => book.invite(invitation),
             BookRecord::InvitationRevoked { id } => book.revoke(*id),
             BookRecord::InvitationLabelled { id, label } => book.label_invitation(*id, label),
@@ -174,7 +161,22 @@ impl State {
         done.into()
     }
 
-    fn forget_settled_requests(&mut self) {
+    /// Takes a contact out of the book, with what is kept for it.
+    pub(super) fn remove_contact(&mut self, id: ContactId) -> bool {
+        let book = &mut self.book;
+        self.boxes.forget_contact(id);
+        self.notes.forget(id);
+        let given = self.introductions.part(id);
+        for invitation in given {
+            book.revoke(invitation);
+        }
+        self.introductions.forget(id, book.contact(id).map(|contact| &contact.fingerprint));
+        let gone = self.forwarding.forget_contact(id);
+        self.released.extend(gone.into_iter().filter(|body| self.references.release(*body)));
+        book.remove(id)
+    }
+
+    pub(super) fn forget_settled_requests(&mut self) {
         let book = &self.book;
         self.requests.retain(|_, contact| {
             book.contact(*contact).is_some_and(|contact| contact.status == ContactStatus::Request)
@@ -220,13 +222,18 @@ impl State {
     }
 
     /// Changes an entry of the queue, and how the Outbox shows it.
-    fn change_queued(&mut self, number: ModSeq, id: QueueId, change: impl FnOnce(&mut Queue, QueueId) -> bool) -> bool {
+    pub(super) fn change_queued(
+        &mut self,
+        number: ModSeq,
+        id: QueueId,
+        change: impl FnOnce(&mut Queue, QueueId) -> bool,
+    ) -> bool {
         let Some(body) = self.queue.get(id).map(|queued| queued.body) else { return false };
         if !change(&mut self.queue, id) {
             return false;
         }
         if self.queue.get(id).is_none() {
-            self.introductions.ended(id);
+            self.introductions.ended(id, &self.queue);
             if self.references.release(body) {
                 self.released.push(body);
             }

@@ -6,7 +6,7 @@
 
 mod changes;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use crate::base::ids::Fingerprint;
 use crate::base::limits;
 use crate::base::{BodyId, ContactId, ContentId, InvitationId, QueueId, Timestamp};
 use crate::engine::state::book::Contact;
+use crate::engine::state::queue::Queue;
 use crate::mail::ContentKind;
 
 /// An introduction that we make: the host was asked, and has not answered.
@@ -247,12 +248,14 @@ impl Introductions {
         Arc::make_mut(&mut self.0)
     }
 
-    /// An entry of the queue has ended.
-    pub(in crate::engine) fn ended(&mut self, queue: QueueId) {
-        if self.0.kinds.contains_key(&queue) || self.0.held.contains_key(&queue) {
-            let parts = self.parts_mut();
-            parts.kinds.remove(&queue);
-            parts.held.remove(&queue);
+    /// An entry of the queue has ended. What it was is known for as long as it is shown among those that ended.
+    pub(in crate::engine) fn ended(&mut self, queue: QueueId, all: &Queue) {
+        if self.0.held.contains_key(&queue) {
+            self.parts_mut().held.remove(&queue);
+        }
+        if self.0.kinds.contains_key(&queue) {
+            let ended: BTreeSet<_> = all.ended().map(|queued| queued.id).collect();
+            self.parts_mut().kinds.retain(|id, _| all.get(*id).is_some() || ended.contains(id));
         }
     }
 

@@ -67,6 +67,7 @@ impl State {
             let (contact, at) = (*contact, Some(*at));
             PeopleRecord::VerificationMarked { contact, at }.into()
         }));
+        records.extend(self.notes.kept());
         let invitations = self.book.invitations().cloned();
         records.extend(invitations.map(|invitation| CheckpointRecord::InvitationKept { invitation }.into()));
         records.extend(self.book.labels().map(|(id, label)| {

@@ -12,11 +12,13 @@ pub mod forwarding;
 pub mod introductions;
 mod kept;
 pub mod mailbox;
+pub mod notes;
 pub mod outbox;
 pub mod profile;
 pub mod queue;
 pub mod record;
 mod references;
+mod replacement;
 mod restoration;
 pub mod seal_keys;
 pub mod shards;
@@ -37,6 +39,7 @@ use crate::engine::state::duplicates::Duplicates;
 use crate::engine::state::forwarding::Forwarding;
 use crate::engine::state::introductions::Introductions;
 use crate::engine::state::mailbox::{FolderRole, Mailbox, ModSeq, Uid};
+use crate::engine::state::notes::Notes;
 use crate::engine::state::outbox::Outbox;
 use crate::engine::state::profile::{Profile, PublicProfile};
 use crate::engine::state::queue::{Progress, Queue};
@@ -77,6 +80,7 @@ pub struct State {
     forwarding: Forwarding,
     introductions: Introductions,
     seal_keys: SealKeys,
+    notes: Notes,
     hidden: bool,
     last_uid_validity: u32,
     last_record: ModSeq,
@@ -126,6 +130,10 @@ pub struct Snapshot {
     pub forwarding: Forwarding,
     /// Introductions: those that we make, those that wait for the user, and who introduced whom.
     pub introductions: Introductions,
+    /// Whether the identity knocks at anybody, as the configuration and its user want it.
+    pub knocks: bool,
+    /// Whom it knocks at then.
+    pub notes: Notes,
     /// How the attempts at our own boxes go: when the next session is, and why the last one failed.
     pub collections: Arc<BTreeMap<BoxId, Attempts>>,
     /// How the last check of each of our boxes goes, or went, since the start of the daemon.
@@ -328,6 +336,7 @@ impl State {
             boxes: self.boxes.clone(),
             forwarding: self.forwarding.clone(),
             introductions: self.introductions.clone(),
+            notes: self.notes.clone(),
             ..Snapshot::default()
         }
     }

@@ -395,6 +395,18 @@ impl Queue {
         })
     }
 
+    /// A message goes to another contact instead of this one. The folder that its sender asked for stays behind: it is one of the
+    /// first contact. Nothing happens where the message does not wait for the one, or is for the other as well.
+    pub(in crate::engine) fn readdress(&mut self, id: QueueId, from: ContactId, to: ContactId, at: &Address) -> bool {
+        let waits = self.get(id).is_some_and(|queued| queued.waits_for(from) && !queued.recipients.contains_key(&to));
+        waits
+            && self.edit(id, |queued| {
+                if let Some(recipient) = queued.recipients.remove(&from) {
+                    queued.recipients.insert(to, Recipient { address: at.clone(), ..recipient });
+                }
+            })
+    }
+
     /// Attempts do not end before this: a carrier holds a copy until then.
     pub(in crate::engine) fn extend(&mut self, id: QueueId, until: Timestamp) -> bool {
         self.get(id).is_some_and(|queued| queued.expires < until) && self.edit(id, |queued| queued.expires = until)

@@ -130,11 +130,14 @@ fn a_knock_that_our_own_network_prevented_does_not_count() {
 
 #[test]
 fn who_is_blocked_or_knows_nothing_of_us_is_not_knocked_at_and_neither_is_anybody_where_that_is_off() {
-    for story in ["off", "blocked", "blocked meanwhile", "hidden meanwhile"] {
+    for story in ["off", "off here", "off for her", "off meanwhile", "blocked", "blocked meanwhile", "hidden meanwhile"]
+    {
         let mut world = waiting();
         let alice = world.contact(BOB, ALICE).unwrap().id;
         match story {
             "off" => world.nodes[BOB].identity.set_terms(Terms { knocks: false, ..Terms::default() }),
+            "off here" => drop(world.request(BOB, Request::SetKnocks { contact: None, on: false }).unwrap()),
+            "off for her" => drop(world.request(BOB, Request::SetKnocks { contact: Some(alice), on: false }).unwrap()),
             "blocked" => drop(world.request(BOB, Request::Block(alice)).unwrap()),
             _ => {}
         }
@@ -142,11 +145,28 @@ fn who_is_blocked_or_knows_nothing_of_us_is_not_knocked_at_and_neither_is_anybod
         comes_back(&mut world, BOB);
         match story {
             "blocked meanwhile" => drop(world.request(BOB, Request::Block(alice)).unwrap()),
+            "off meanwhile" => drop(world.request(BOB, Request::SetKnocks { contact: None, on: false }).unwrap()),
             "hidden meanwhile" => drop(world.request(BOB, Request::Listen(false)).unwrap()),
             _ => {}
         }
         world.pass(HOUR);
         assert_eq!(dials_of_alice(&world, BOB), before, "{story}");
+    }
+    // Who switches it on again is seen again; and a start forgets nothing of it.
+    let mut world = waiting();
+    let alice = world.contact(BOB, ALICE).unwrap().id;
+    for contact in [None, Some(alice)] {
+        world.request(BOB, Request::SetKnocks { contact, on: false }).unwrap();
+        world.restart(BOB);
+        let before = dials_of_alice(&world, BOB);
+        comes_back(&mut world, BOB);
+        world.pass(HOUR);
+        assert_eq!(dials_of_alice(&world, BOB), before, "{contact:?}");
+        world.request(BOB, Request::SetKnocks { contact, on: true }).unwrap();
+        comes_back(&mut world, BOB);
+        world.pass(HOUR);
+        assert_eq!(dials_of_alice(&world, BOB), before + 1, "{contact:?}");
+        world.check();
     }
     let mut world = World::new(1, &["alice", "bob", "carol"]);
     comes_back(&mut world, CAROL);

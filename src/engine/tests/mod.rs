@@ -13,6 +13,7 @@ mod introduction_scenarios;
 mod knock_scenarios;
 mod limit_scenarios;
 mod network_scenarios;
+mod notice_scenarios;
 mod promise_scenarios;
 mod queue_scenarios;
 mod rotation_scenarios;

@@ -32,9 +32,9 @@ use crate::engine::state::record::{
 };
 
 /// How many kinds [`record`] makes.
-pub(in crate::engine) const KINDS: u64 = CHANGES + 17;
+pub(in crate::engine) const KINDS: u64 = CHANGES + 18;
 /// How many of them are changes; the others are found only in checkpoints.
-pub(in crate::engine) const CHANGES: u64 = 69;
+pub(in crate::engine) const CHANGES: u64 = 73;
 
 fn id(rng: &mut dyn Rng) -> [u8; 16] {
     [rng.below(4) as u8 + 1; 16]
@@ -352,9 +352,10 @@ pub(in crate::engine) fn record(kind: u64, rng: &mut dyn Rng) -> Record {
             Record::People(PeopleRecord::VerificationMarked { contact: ids.who, at })
         }
         53..=63 => introductions::change(kind - 53, rng),
-        64 => seal_keys::renewed(rng),
-        65 => seal_keys::destroyed(rng),
-        66..=68 => seal_keys::of_objects(kind - 66, rng),
+        64..=67 => told(kind, ids, rng),
+        68 => seal_keys::renewed(rng),
+        69 => seal_keys::destroyed(rng),
+        70..=72 => seal_keys::of_objects(kind - 70, rng),
         _ => of_checkpoint(kind - CHANGES, ids, rng),
     }
 }
@@ -428,6 +429,19 @@ fn of_people(kind: u64, ids: Ids, rng: &mut dyn Rng) -> Record {
         15 => Record::Book(BookRecord::InvitationMade { invitation: invitation(rng) }),
         _ => Record::Book(BookRecord::InvitationRevoked { id: InvitationId::from_bytes(id(rng)) }),
     }
+}
+
+fn told(kind: u64, ids: Ids, rng: &mut dyn Rng) -> Record {
+    let Ids { folder, who, .. } = ids;
+    Record::People(match kind {
+        64 => {
+            let notice = BodyId::from_bytes(id(rng));
+            PeopleRecord::WaitingTold { at: time(rng), notice, folder, message: message(rng) }
+        }
+        65 => PeopleRecord::ChangeTold { contact: who, at: time(rng), folder, message: message(rng) },
+        66 => PeopleRecord::ContactReplaced { old: who, new: ContactId::from_bytes(id(rng)), messages: queues(rng) },
+        _ => PeopleRecord::KnocksSwitched { contact: (rng.below(3) > 0).then_some(who), on: rng.below(2) == 0 },
+    })
 }
 
 fn labelled(rng: &mut dyn Rng) -> Record {
@@ -566,8 +580,9 @@ fn of_checkpoint(kind: u64, ids: Ids, rng: &mut dyn Rng) -> Record {
         11 => Record::Checkpoint(CheckpointRecord::ForwardedKept { forwarded: Box::new(load(rng)) }),
         12 => Record::Checkpoint(CheckpointRecord::RefusedKept { queue, contact: who, receipts: vec![receipt(rng)] }),
         13 => introductions::kept(rng),
-        14 => seal_keys::kept(rng),
-        15 => seal_keys::of_objects(3, rng),
+        14 => Record::People(PeopleRecord::TellingKept { told: vec![(who, time(rng))] }),
+        15 => seal_keys::kept(rng),
+        16 => seal_keys::of_objects(3, rng),
         _ => Record::Checkpoint(CheckpointRecord::RequestsKept { requests: vec![(BodyId::from_bytes(id(rng)), who)] }),
     }
 }

@@ -28,7 +28,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::base::ids::Fingerprint;
-use crate::base::{ContentId, Timestamp};
+use crate::base::{ContactId, ContentId, Timestamp};
 use crate::engine::encoding::{RecordError, decode};
 use crate::engine::state::queue::Submitted;
 
@@ -143,6 +143,15 @@ rooms! {
 }
 
 impl Record {
+    /// The contact that this record takes out of the book.
+    pub(in crate::engine) const fn removes(&self) -> Option<ContactId> {
+        match self {
+            Self::Book(BookRecord::ContactRemoved { id }) => Some(*id),
+            Self::People(PeopleRecord::ContactReplaced { old, .. }) => Some(*old),
+            _ => None,
+        }
+    }
+
     /// What this record puts into the queue.
     pub(in crate::engine) fn submitted(&self) -> Vec<&Submitted> {
         match self {
