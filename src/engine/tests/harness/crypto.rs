@@ -1,8 +1,9 @@
 //! A stand-in for OpenPGP that only tags: which key sealed an object, for whom, and whose signature it is.
 
 use crate::base::ids::Fingerprint;
-use crate::engine::io::{BoxWork, Refusal, Sizes};
+use crate::engine::io::{Authorship, BoxWork, Refusal, Sizes};
 use crate::engine::tests::harness::{CERTIFICATE, certificate};
+use crate::mail::Binding;
 use crate::wire::digest;
 use crate::wire::token::Class;
 
@@ -34,6 +35,27 @@ pub(in crate::engine) fn is_object(bytes: &[u8]) -> bool {
 pub(in crate::engine) fn fingerprint_of(certificate: &[u8]) -> Result<Fingerprint, Refusal> {
     let bytes = certificate.strip_prefix(CERTIFICATE).and_then(|rest| rest.try_into().ok());
     bytes.map(Fingerprint::from_bytes).ok_or(Refusal::Permanent)
+}
+
+/// The signature of an author over a content for one recipient.
+pub(in crate::engine) fn signature(by: &Fingerprint, to: &Fingerprint, content: &[u8]) -> Vec<u8> {
+    digest(&[by.as_bytes(), to.as_bytes(), content].concat()).to_vec()
+}
+
+/// The statement of both keys of an identity, which are the same number.
+pub(in crate::engine) fn binding(of: &Fingerprint) -> Binding {
+    let number = of.as_bytes()[0];
+    Binding { epoch: 1, onion_signature: vec![number; 64], key_signature: vec![number; 80] }
+}
+
+/// Whether a claim holds as a whole.
+pub(in crate::engine) fn verify_card(own: &Fingerprint, evidence: &Authorship) -> bool {
+    let Authorship { onion, certificate: bytes, binding: statement, fingerprint, content, signature: made, recipient } =
+        evidence;
+    *bytes == certificate(fingerprint)
+        && onion.public_key() == fingerprint.as_bytes()
+        && *statement == binding(fingerprint)
+        && *made == signature(fingerprint, recipient.as_ref().unwrap_or(own), content)
 }
 
 pub(in crate::engine) fn sign(by: &Fingerprint, text: &str) -> Vec<u8> {
