@@ -116,10 +116,22 @@ impl World {
         let node = &mut self.nodes[n];
         let Some(running) = &mut node.running else { return };
         let input = match work {
-            Work::Open(op, object) => Input::Opened(op, crypto::open(&own, &object, &running.published)),
-            Work::VerifyCard(op, evidence) => Input::CardVerified(op, crypto::verify_card(&evidence)),
+            Work::Open(op, object) => {
+                let opened = crypto::open(&own, &object, &running.published);
+                if let Some(opened) = opened.as_ref().ok().filter(|_| node.hostile) {
+                    self.forger.notes(n, false, &opened.content, &opened.signature);
+                }
+                Input::Opened(op, opened)
+            }
+            Work::VerifyCard(op, evidence) => Input::CardVerified(op, crypto::verify_card(&own, &evidence)),
             Work::Check(op, bytes, key) => Input::CertificateChecked(op, *bytes == *crypto::certificate(&key)),
             Work::Seal(op, content, to, sizes) => {
+                if let Some(sent) = &mut self.sent {
+                    sent.entry(n).or_default().push(content.clone());
+                }
+                if node.hostile {
+                    self.forger.notes(n, true, &content, &[]);
+                }
                 Input::Sealed(op, crypto::seal(&own, &to, &content, sizes, &mut node.rng))
             }
             Work::ForBox(op, keys, work) => {
@@ -128,6 +140,13 @@ impl World {
             Work::SealBody(op, header, body, to, sizes) => {
                 let sealed =
                     running.log.read_body(body, 0..u64::MAX).map_err(|_| Refusal::Temporary).and_then(|body| {
+                        let content = [header.as_bytes(), &body].concat();
+                        if node.hostile {
+                            self.forger.notes(n, true, &content, &[]);
+                        }
+                        if let Some(sent) = &mut self.sent {
+                            sent.entry(n).or_default().push(content.clone());
+                        }
                         crypto::seal(&own, &to, &[header.as_bytes(), &body].concat(), sizes, &mut node.rng)
                     });
                 Input::Sealed(op, sealed)
