@@ -237,3 +237,46 @@ fn a_message_may_have_recipients_of_copies_alone() {
     let nobody = bob.run(&["send", "--subject", "to nobody"]);
     assert_eq!(nobody.status.code(), Some(2), "{nobody:?}");
 }
+
+/// Thunderbird's filter marks what it takes for junk with a keyword, and moves it where its user wants that.
+#[test]
+fn a_junk_filter_that_marks_and_moves_mail_of_a_contact_blocks_nobody() {
+    let peers = temp_dir();
+    let [alice, bob, _carol] = apart(peers.path());
+    let arrives = |subject: &str| {
+        assert!(bob.feed(&["send", "--to", "alice", "--subject", subject], b"Buy now!\n").status.success());
+        wait_for(subject, Duration::from_secs(30), || {
+            let inbox = alice.json(&["ls"]);
+            inbox["messages"].as_array().unwrap().iter().any(|message| message["subject"] == subject).then_some(())
+        });
+    };
+    let mut program = Imap::open(alice.port("imap"), &Login::new(&alice, "thunderbird")).unwrap();
+    for (round, marks) in ["Junk", "$Junk", "Junk $Junk"].into_iter().enumerate() {
+        arrives(&format!("offer {round}"));
+        program.run("SELECT INBOX").unwrap();
+        program.run("UID STORE 1:* -FLAGS (NonJunk $NotJunk)").unwrap();
+        program.run(&format!("UID STORE 1:* +FLAGS ({marks})")).unwrap();
+        // With MOVE, and as programs do that lack it.
+        if round == 0 {
+            program.run("UID MOVE 1:* Junk").unwrap();
+        } else {
+            program.run("UID COPY 1:* Junk").unwrap();
+            program.run("UID STORE 1:* +FLAGS (\\Deleted)").unwrap();
+            program.run("EXPUNGE").unwrap();
+        }
+        assert!(alice.json(&["ls"])["messages"].as_array().unwrap().is_empty());
+        assert_eq!(alice.json(&["contact", "show", "bob"])["status"], "confirmed");
+    }
+    arrives("after all that");
+    // What bob asks meanwhile is marked where it lies: that decides nothing.
+    assert!(bob.run(&["contact", "introduce", "carol", "alice"]).status.success());
+    let ask = waits(&alice, "ask");
+    program.run("SELECT Requests").unwrap();
+    program.run("UID STORE 1:* +FLAGS (Junk $Junk)").unwrap();
+    assert_eq!(waits(&alice, "ask"), ask);
+    // Moved to Junk it declines, and that is all.
+    program.run("UID MOVE 1:* Junk").unwrap();
+    assert!(requests(&alice).is_empty());
+    assert_eq!(alice.json(&["contact", "show", "bob"])["status"], "confirmed");
+    arrives("still a contact");
+}

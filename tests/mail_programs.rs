@@ -6,11 +6,12 @@
 mod support;
 
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use support::mail::{Imap, Login, message};
 use support::node::Node;
 use support::runner::{self, Missing};
-use support::{maildir, mbsync, program, programs, run_mbsync, temp_dir};
+use support::{maildir, mbsync, program, programs, run_mbsync, temp_dir, wait_for};
 
 const MESSAGES: usize = 1000;
 
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
             ("imaplib_reads_a_thousand_messages", imaplib_reads),
             ("imaplib_finds_every_command_as_it_expects", imaplib_checks),
             ("mbsync_mixes_nothing_after_a_restore", mbsync_after_a_restore),
+            ("a_macro_of_neomutt_decides_an_introduction_and_a_move_by_mbsync_decides_none", introductions),
         ],
     )
 }
@@ -123,6 +125,83 @@ fn mbsync_after_a_restore(_: &Mailbox) {
     let mut found = numbers(mbsync(&copy, &login, anew.path()));
     found.retain(|subject| subject.starts_with("number-"));
     assert_eq!(found, named(&mut (0..10).chain(20..35)));
+}
+
+/// A request of this kind that waits at a node.
+fn waits(node: &Node, kind: &str) -> serde_json::Value {
+    wait_for("a request", Duration::from_secs(60), || {
+        let list = node.json(&["request", "list"]);
+        list["requests"].as_array().unwrap().iter().find(|it| it["kind"] == kind).cloned()
+    })
+}
+
+/// Carol agrees by a key of neomutt. Alice's mbsync carries a message from one folder to another as a new message, which is no
+/// decision: she decides later.
+fn introductions(_: &Mailbox) {
+    let (peers, home) = (temp_dir(), temp_dir());
+    let mut nodes = ["alice", "bob", "carol"].map(|name| Node::loopback(name, peers.path()));
+    nodes.iter_mut().for_each(Node::start);
+    let [alice, bob, carol] = &nodes;
+    bob.befriend(alice);
+    bob.befriend(carol);
+    bob.json(&["contact", "introduce", "alice", "carol", "--text", "She sings."]);
+    waits(carol, "ask");
+
+    let (config, login) = (home.path().join("muttrc"), Login::new(carol, "mutt"));
+    let text = format!(
+        "set folder=\"imap://127.0.0.1:{}/\" spoolfile=+Requests\nset imap_user=\"{}\" imap_pass=\"{}\"\n\
+         set ssl_starttls=no ssl_force_tls=no mbox_type=mbox confirmappend=no confirmcreate=no move=no\n\
+         set wait_key=no delete=yes quit=yes\nmacro index A \"<save-message>=INBOX<enter>\"\npush \"A<quit>\"\n",
+        carol.port("imap"),
+        login.user,
+        login.password,
+    );
+    std::fs::write(&config, text).unwrap();
+    let mut command = Command::new("neomutt");
+    command.arg("-n").arg("-F").arg(&config).env("HOME", home.path());
+    let shown = programs::run_in_terminal(command);
+    assert!(shown.status.success(), "{}", String::from_utf8_lossy(&shown.stdout));
+    let list = carol.json(&["request", "list"]);
+    assert!(list["requests"].as_array().unwrap().is_empty(), "{list}: {}", String::from_utf8_lossy(&shown.stdout));
+
+    let offer = waits(alice, "introduction");
+    let (mail, config, login) = (home.path().join("mail"), home.path().join("mbsyncrc"), Login::new(alice, "mbsync"));
+    std::fs::create_dir(&mail).unwrap();
+    let text = format!(
+        "IMAPAccount a\nHost 127.0.0.1\nPort {}\nUser {}\nPass {}\nSSLType None\nAuthMechs LOGIN\n\n\
+         IMAPStore far\nAccount a\n\nMaildirStore near\nPath {mail}/\nInbox {mail}/INBOX\nSubFolders Verbatim\n\n\
+         Channel all\nFar :far:\nNear :near:\nPatterns INBOX Requests\nCreate Near\nExpunge Both\nSyncState *\n",
+        alice.port("imap"),
+        login.user,
+        login.password,
+        mail = mail.display()
+    );
+    std::fs::write(&config, text).unwrap();
+    let sync = || {
+        let mut command = Command::new("mbsync");
+        command.arg("-c").arg(&config).arg("-a").env("HOME", home.path());
+        let output = programs::run(command, b"");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    sync();
+    let mut files = ["cur", "new"].iter().flat_map(|sub| std::fs::read_dir(mail.join("Requests").join(sub)).unwrap());
+    let file = files.next().expect("the notice").unwrap().path();
+    std::fs::rename(file, mail.join("INBOX/new/1.1.moved")).unwrap();
+    sync();
+    sync();
+    let inbox = alice.json(&["ls"]);
+    assert_eq!(inbox["messages"].as_array().unwrap().len(), 1, "{inbox}");
+    assert_eq!(waits(alice, "introduction"), offer, "nothing was decided");
+    assert!(alice.try_json(&["contact", "show", "carol"]).is_none());
+    assert_eq!(alice.json(&["contact", "show", "bob"])["status"], "confirmed", "and nobody blocked");
+    alice.json(&["request", "accept", offer["id"].as_str().unwrap()]);
+    wait_for("both to know each other", Duration::from_secs(60), || {
+        let known = |node: &Node, who| {
+            let shown = node.try_json(&["contact", "show", who]);
+            shown.is_some_and(|contact| contact["status"] == "confirmed")
+        };
+        (known(alice, "carol") && known(carol, "alice")).then_some(())
+    });
 }
 
 fn neomutt_reads(mailbox: &Mailbox) {

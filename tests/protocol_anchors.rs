@@ -78,6 +78,10 @@ fn rows_of_bounds_in_the_document_are_those_of_the_code() {
         format!("| contacts of an identity | {},{:03};", limits::CONTACTS / 1000, limits::CONTACTS % 1000),
         format!("| messages of all strangers; of one open invitation | {strangers} an hour; {strangers} an hour |"),
         format!("| requests that wait | {requests} |"),
+        format!(
+            "| `counter` of a card, above the last one and above the hours since 1970 | {} |",
+            grouped(usize::try_from(limits::CARD_JUMP).unwrap())
+        ),
         format!("| unanswered MESSAGEs and commands of a box, of a session | {} |", limits::WIRE_DELIVERIES),
         format!(
             "| mailboxes; open invitations | {}; {} a carrier |",

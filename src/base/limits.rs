@@ -50,6 +50,10 @@ pub const IN_FLIGHT_BYTES: usize = 128 * MIB;
 pub const CONTENT_HEADER_BYTES: usize = 8 * KIB;
 /// A card, in bytes.
 pub const CARD_BYTES: usize = 300 * KIB;
+/// How far the counter of a card may be above the last one of its author and above the hours since 1970 (from which an
+/// identity that was restored goes on): far more cards than anybody sends, and far below the end of the numbers, so that no
+/// card keeps all later ones out.
+pub const CARD_JUMP: u64 = 10_000;
 /// The header of a message, in bytes (Postfix: 102,400).
 pub const HEADER_BYTES: usize = 100 * KIB;
 /// Fields in the header of a message.

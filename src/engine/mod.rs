@@ -37,7 +37,7 @@ pub use state::mailbox::Mailbox;
 pub use state::profile::{Profile, PublicProfile, SecretBytes};
 pub use state::queue::Queue;
 pub use state::record::{
-    BookRecord, BoxRecord, CheckpointRecord, ForwardingRecord, IdentityRecord, MailboxRecord, QueueRecord,
-    ReceivedRecord, Record,
+    BookRecord, BoxRecord, CheckpointRecord, ForwardingRecord, IdentityRecord, IntroductionRecord, MailboxRecord,
+    QueueRecord, ReceivedRecord, Record,
 };
 pub use state::{Lost, Snapshot, State};

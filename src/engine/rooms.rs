@@ -123,5 +123,6 @@ impl Rooms {
     pub(in crate::engine) fn on_records(&mut self, cx: &mut Context<'_>, records: &[Record]) {
         self.deliver.on_records(cx, records);
         self.boxes.on_records(cx, &self.deliver, records);
+        self.receive.on_records(cx, records);
     }
 }

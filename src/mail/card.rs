@@ -2,13 +2,15 @@
 //! certificate (docs/protocol.md, "Card" and "Binding statement").
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::ids::Fingerprint;
-use crate::base::{MacKey, Onion, TokenSeed};
+use crate::base::{ContentId, MacKey, Onion, Timestamp, TokenSeed};
 
 use super::Address;
+use super::dsn::{PLAIN, head};
 
 /// The statement that one onion and one primary key are the same identity, signed by both.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,6 +89,32 @@ pub struct CardBox {
     pub classes: BTreeMap<u8, u32>,
     /// There are tokens for every epoch that is a multiple of this.
     pub every: u32,
+}
+
+/// A notice in INBOX: a contact sent two different cards with the same number.
+pub fn forked_notice(
+    own: &Address,
+    petname: &str,
+    address: &Address,
+    counter: u64,
+    id: ContentId,
+    now: Timestamp,
+) -> Vec<u8> {
+    let daemon = format!("Mail delivery <mailer-daemon@{}>", own.onion());
+    let mut text = head(&daemon, own, "A contact says two different things about itself", id, now);
+    let _ = write!(
+        text,
+        "Auto-Submitted: auto-generated\r\n{PLAIN}\r\n\
+         This is your own node. Your contact\r\n\r\n{petname} <{address}>\r\n\r\n\
+         sent two cards with the number {counter} that differ. (In a card a node says which keys it uses.) The first one counts.\r\n\
+         The second one was not taken.\r\n\r\n\
+         This happens where they removed you from their address book and added you again, or where their node runs from an\r\n\
+         older copy of its files. It also happens where somebody else has a copy of their keys. Ask them whether they did\r\n\
+         one of the first two, in person or by telephone, and not by mail to this address.\r\n\r\n\
+         If they did, remove each other and meet anew: runepeer contact rm NAME, then runepeer invite.\r\n\
+         If they did not, write to them nothing secret until they have a new identity.\r\n"
+    );
+    text.into_bytes()
 }
 
 impl std::fmt::Debug for CardBox {

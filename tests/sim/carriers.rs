@@ -131,13 +131,7 @@ impl CarrierNode {
 impl World {
     /// Carriers come into the world, and some of the people rent boxes there.
     pub(crate) fn add_carriers(&mut self, seed: u64) {
-        let now = Timestamp::from_millis(self.now);
-        for number in 0..self.climate.carriers {
-            let carrier = CarrierNode::new(number, seed, now);
-            self.by_onion.insert(carrier.onion, CARRIERS + number);
-            self.carriers.push(carrier);
-            self.start_carrier(number);
-        }
+        self.open_carriers(seed);
         for n in 0..self.nodes.len() {
             for c in 0..self.carriers.len() {
                 if self.below(3) == 0 {
@@ -147,6 +141,25 @@ impl World {
         }
         self.befriend();
         self.pass(HOUR);
+    }
+
+    /// Carriers, at which only these rent a box: by the number of the node and that of the carrier.
+    pub(crate) fn add_carriers_for(&mut self, seed: u64, rents: impl Fn(usize, usize) -> bool) {
+        self.open_carriers(seed);
+        for n in 0..self.nodes.len() {
+            (0..self.carriers.len()).filter(|c| rents(n, *c)).for_each(|c| self.rent(n, c));
+        }
+        self.pass(HOUR);
+    }
+
+    fn open_carriers(&mut self, seed: u64) {
+        let now = Timestamp::from_millis(self.now);
+        for number in 0..self.climate.carriers {
+            let carrier = CarrierNode::new(number, seed, now);
+            self.by_onion.insert(carrier.onion, CARRIERS + number);
+            self.carriers.push(carrier);
+            self.start_carrier(number);
+        }
     }
 
     /// Most people carry for others, and some have somebody who carries what is for a contact.

@@ -48,6 +48,8 @@ pub(crate) struct Climate {
     pub(crate) hostile: u64,
     /// Connections of strangers with garbage in a day, to all together.
     pub(crate) strangers: u64,
+    /// Lies of the hostile to their contacts in a day, of all together.
+    pub(crate) forgeries: u64,
     /// Carriers, in a run that has some.
     pub(crate) carriers: usize,
     /// Times in a day that a log is looked at for what can be given back.
@@ -85,6 +87,7 @@ impl Climate {
             diurnal: rng.below(2) == 0,
             messages: 2 + rng.below(60) / hosts as u64,
             latency: [(100, 1500), (200, 5000), (1000, 60_000)][rng.below(3) as usize],
+            forgeries: rng.below(2) * (1 + rng.below(40)),
         }
     }
 
@@ -103,6 +106,7 @@ impl Climate {
             full_disks: 0,
             clock_steps: 0,
             strangers: 0,
+            forgeries: 0,
             hostile: 0,
             latency: (100, 1500),
             ..self.clone()

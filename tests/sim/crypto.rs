@@ -37,7 +37,7 @@ pub(crate) fn profile(name: &str, number: usize, now: Timestamp) -> Profile {
             address: Address::new(LocalPart::new(name).unwrap(), Onion::from_public_key(key)),
             fingerprint,
             certificate: certificate(&fingerprint).into(),
-            binding: Binding { epoch: 1, onion_signature: vec![1; 64], key_signature: vec![2; 80] },
+            binding: binding(&fingerprint),
             created: now,
         }),
         onion_seed: OnionSeed::from_bytes(key),
@@ -100,7 +100,8 @@ fn unseal_with(key: &[u8], object: &[u8]) -> Result<(Fingerprint, Vec<u8>), Refu
 pub(crate) fn open(own: &Fingerprint, held: &[SealKeyId], object: &[u8], book: &Snapshot) -> Result<Opened, Refusal> {
     let (issuer, content) = unseal(own, held, object)?;
     let verified = book.book.by_fingerprint(&issuer).is_some_and(|contact| contact.certificate.is_some());
-    Ok(Opened { content, signature: issuer.as_bytes().to_vec(), issuer, verified })
+    let signature = signature(&issuer, own, &content);
+    Ok(Opened { content, signature, issuer, verified })
 }
 
 /// What the owner of this certificate must have sealed.
@@ -138,8 +139,20 @@ pub(crate) fn work_for_box(keys: &[u8], work: BoxWork, rng: &mut dyn Rng) -> Res
     }
 }
 
-pub(crate) fn verify_card(evidence: &Authorship) -> bool {
+/// The signature of an author over a content, for one recipient.
+pub(crate) fn signature(by: &Fingerprint, to: &Fingerprint, content: &[u8]) -> Vec<u8> {
+    digest(&[by.as_bytes(), to.as_bytes(), content].concat()).to_vec()
+}
+
+/// The statement of both keys of an identity, which are one here.
+pub(crate) fn binding(of: &Fingerprint) -> Binding {
+    Binding { epoch: 1, onion_signature: sign(of, "onion"), key_signature: sign(of, "key") }
+}
+
+pub(crate) fn verify_card(own: &Fingerprint, evidence: &Authorship) -> bool {
+    let recipient = evidence.recipient.as_ref().unwrap_or(own);
     fingerprint_of(&evidence.certificate) == Ok(evidence.fingerprint)
         && evidence.onion.public_key() == evidence.fingerprint.as_bytes()
-        && evidence.signature == evidence.fingerprint.as_bytes()
+        && evidence.binding == binding(&evidence.fingerprint)
+        && evidence.signature == signature(&evidence.fingerprint, recipient, &evidence.content)
 }

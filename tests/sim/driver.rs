@@ -119,9 +119,13 @@ impl World {
         let Some(running) = &mut node.running else { return };
         let input = match work {
             Work::Open(op, object) => {
-                Input::Opened(op, crypto::open(&own, &node.seal_keys, &object, &running.published))
+                let opened = crypto::open(&own, &node.seal_keys, &object, &running.published);
+                if let Some(opened) = opened.as_ref().ok().filter(|_| node.hostile) {
+                    self.forger.notes(n, false, &opened.content, &opened.signature);
+                }
+                Input::Opened(op, opened)
             }
-            Work::VerifyCard(op, evidence) => Input::CardVerified(op, crypto::verify_card(&evidence)),
+            Work::VerifyCard(op, evidence) => Input::CardVerified(op, crypto::verify_card(&own, &evidence)),
             Work::Check(op, bytes, key) => Input::CertificateChecked(op, crypto::fingerprint_of(&bytes) == Ok(key)),
             Work::MakeSealKey(op) => {
                 let id = SealKeyId::random(&mut node.rng);
@@ -133,6 +137,12 @@ impl World {
                 Input::SealKeysHeld(op, Some(node.seal_keys.clone()))
             }
             Work::Seal(op, content, to, sizes) => {
+                if let Some(sent) = &mut self.sent {
+                    sent.entry(n).or_default().push(content.clone());
+                }
+                if node.hostile {
+                    self.forger.notes(n, true, &content, &[]);
+                }
                 Input::Sealed(op, crypto::seal(&own, &to, &content, sizes, &mut node.rng))
             }
             Work::ForBox(op, keys, work) => {
@@ -141,6 +151,13 @@ impl World {
             Work::SealBody(op, header, body, to, sizes) => {
                 let sealed =
                     running.log.read_body(body, 0..u64::MAX).map_err(|_| Refusal::Temporary).and_then(|body| {
+                        let content = [header.as_bytes(), &body].concat();
+                        if node.hostile {
+                            self.forger.notes(n, true, &content, &[]);
+                        }
+                        if let Some(sent) = &mut self.sent {
+                            sent.entry(n).or_default().push(content.clone());
+                        }
                         crypto::seal(&own, &to, &[header.as_bytes(), &body].concat(), sizes, &mut node.rng)
                     });
                 Input::Sealed(op, sealed)

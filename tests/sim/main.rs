@@ -19,11 +19,13 @@ mod climate;
 mod crypto;
 mod disk;
 mod driver;
+mod forger;
 mod net;
 mod network;
 mod node;
 mod people;
 mod points;
+mod taint;
 mod weather;
 mod witness;
 mod world;
@@ -53,6 +55,7 @@ struct Sum {
     receipts: u64,
     carried: u64,
     introduced: u64,
+    forged: u64,
 }
 
 /// A world of this seed, for so many days of bad weather and until everything has settled; with carriers or without.
@@ -76,6 +79,7 @@ fn run(seed: u64, days: u64, carriers: bool) -> Sum {
     world.introduces = kept().iter().all(|(kept, _)| *kept != seed);
     world.storm();
     world.pass(days as i64 * DAY);
+    world.check_people();
     world.calm();
     // Until what waits has arrived or come back; what cannot arrive has five days, or what a carrier holds a fortnight, and
     // clocks may be wrong by two days.
@@ -86,6 +90,7 @@ fn run(seed: u64, days: u64, carriers: bool) -> Sum {
         }
     }
     world.witness.finish(&world.nodes);
+    world.check_people();
     for (n, node) in world.nodes.iter().enumerate() {
         for (path, bytes) in node.disk.files() {
             let shown = bytes.windows(7).any(|window| window == b"canary-");
@@ -108,6 +113,7 @@ fn run(seed: u64, days: u64, carriers: bool) -> Sum {
         receipts: world.witness.receipts,
         carried: world.witness.carried,
         introduced: people::introduced(&world),
+        forged: world.forger.forged,
     }
 }
 
@@ -144,7 +150,7 @@ fn run_all(seeds: &[u64], days: u64, carriers: bool) {
     let seconds = begun.elapsed().as_secs_f64();
     println!(
         "{} seeds of {days} days in {seconds:.1} s ({:.0} virtual days a second): {} events, {} delivered, {} reported, \
-         {} taken back, {} recoveries, {} held, {} by receipt, {} carried by friends, {} introduced",
+         {} taken back, {} recoveries, {} held, {} by receipt, {} carried by friends, {} introduced, {} lies",
         results.len(),
         (results.len() as u64 * days) as f64 / seconds,
         total(|sum| sum.events),
@@ -156,6 +162,7 @@ fn run_all(seeds: &[u64], days: u64, carriers: bool) {
         total(|sum| sum.receipts),
         total(|sum| sum.carried),
         total(|sum| sum.introduced),
+        total(|sum| sum.forged),
     );
     if results.len() < seeds.len() {
         println!("NOT ALL RUN HERE: {} of {} seeds in the time that there was", results.len(), seeds.len());
@@ -262,7 +269,7 @@ fn retries_of_two_identities_of_a_machine_have_nothing_in_common() {
         points::submit(&mut world, 0, &[2], 100);
         points::submit(&mut world, 1, &[3], 100);
         world.pass(DAY / 2);
-        let times = |node| world.dials.iter().filter(move |(who, _)| *who == node).map(|(_, at)| *at);
+        let times = |node| world.dials.iter().filter(move |(who, ..)| *who == node).map(|(_, at, _)| *at);
         let pauses = |node| times(node).zip(times(node).skip(1)).map(|(a, b)| (b - a) as f64).take(TRIES);
         assert_eq!((pauses(0).count(), pauses(1).count()), (TRIES, TRIES));
         first.push(pauses(0).collect::<Vec<_>>());

@@ -31,7 +31,8 @@ impl World {
         if let Some(entry) = book.zip(contact).and_then(|(book, contact)| book.contact(contact)) {
             assert_eq!(entry.address.onion(), onion, "the circuits of a contact lead to that contact alone");
         }
-        self.dials.push((n, self.now));
+        let number = self.by_onion.get(&onion).copied();
+        self.dials.push((n, self.now, number.unwrap_or(NOWHERE)));
         if let Some(running) = &mut self.nodes[n].running {
             running.open.insert(session);
         }
@@ -97,6 +98,7 @@ impl World {
 
     pub(crate) fn transmit(&mut self, n: usize, session: SessionId, mut bytes: Vec<u8>) {
         let end = (n, session);
+        self.note_sent(n, &bytes);
         let Some(to) = self.net.other(end) else { return };
         if to.0 < CARRIERS || to.0 == NOWHERE {
             self.overhear(end, to, &bytes);

@@ -49,6 +49,9 @@ impl World {
         if climate.strangers > 0 {
             self.at(HOUR, Event::Stranger);
         }
+        if climate.forgeries > 0 && self.introduces {
+            self.at(HOUR, Event::Forge);
+        }
     }
 
     /// Everything is well again, and everybody there.

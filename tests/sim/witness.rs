@@ -8,7 +8,8 @@ use runepeer::engine::state::forwarding::{Fate, Forwarding};
 use runepeer::engine::state::mailbox::{FolderRole, Uid};
 use runepeer::engine::state::queue::{FailureReason, Progress};
 use runepeer::engine::{
-    BoxRecord, ForwardingRecord, KnownBoxes, MailboxRecord, QueueRecord, ReceivedRecord, Record, State, Transaction,
+    BoxRecord, ForwardingRecord, IntroductionRecord, KnownBoxes, MailboxRecord, QueueRecord, ReceivedRecord, Record,
+    State, Transaction,
 };
 
 use crate::climate::HOUR;
@@ -48,6 +49,8 @@ pub(crate) struct Witness {
     pub(crate) set_forward: BTreeSet<usize>,
     /// Whose message whose node refused for good (sender, receiver). That ends it; an earlier copy may still have arrived.
     pub(crate) refused: BTreeSet<(usize, usize)>,
+    /// Who agreed to be introduced, and by whom (by what the nodes committed, whatever became of it).
+    pub(crate) granted: BTreeSet<(usize, usize)>,
     pub(crate) delivered: u64,
     pub(crate) reported: u64,
     pub(crate) cancelled: u64,
@@ -138,7 +141,7 @@ impl Witness {
                         self.arrived(nodes, at, text(message.body), message.body);
                     }
                 }
-                _ => {}
+                _ => self.note_grant(nodes, at, state, record),
             }
         }
         let held = |record: &&Record| matches!(record, Record::Boxes(BoxRecord::DepositSettled { held: Some(_), .. }));
@@ -167,6 +170,12 @@ impl Witness {
             }
         }
         self.note_uids(at, state);
+    }
+
+    fn note_grant(&mut self, nodes: &[Node], at: usize, state: &State, record: &Record) {
+        if let Record::Introductions(IntroductionRecord::IntroductionGranted { path, .. }) = record {
+            self.granted.extend(node_of(nodes, state, path.by).map(|by| (at, by)));
+        }
     }
 
     fn arrived(&mut self, nodes: &[Node], at: usize, text: Option<String>, body: BodyId) {
@@ -308,7 +317,7 @@ impl Witness {
                             }
                         }
                     }
-                    _ => {}
+                    _ => self.note_grant(nodes, at, state, record),
                 }
             }
         }

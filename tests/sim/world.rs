@@ -15,6 +15,7 @@ use runepeer::store::vfs::CrashMode;
 
 use crate::carriers::CarrierNode;
 use crate::climate::{Climate, DAY, MINUTE, SECOND, between};
+use crate::forger::Forger;
 use crate::net::{End, Net};
 use crate::node::Node;
 use crate::witness::Witness;
@@ -74,6 +75,7 @@ pub(crate) enum Event {
     User(usize),
     Upkeep(usize),
     Stranger,
+    Forge,
     CarrierPresence(usize),
     CarrierCrash(usize),
     CarrierStart(usize),
@@ -99,8 +101,10 @@ pub(crate) struct World {
     pub(crate) invited: Vec<(usize, u64, usize)>,
     /// Whether people introduce each other. Kept seeds are from before that was possible.
     pub(crate) introduces: bool,
-    /// Who dialled, and when, in true time.
-    pub(crate) dials: Vec<(usize, i64)>,
+    /// Who dialled, when, in true time, and which number among nodes and carriers has the onion.
+    pub(crate) dials: Vec<(usize, i64, usize)>,
+    /// What each node sent to its peers, as it went out and as its receivers read it; `None` where nobody wants to know.
+    pub(crate) sent: Option<BTreeMap<usize, Vec<Vec<u8>>>>,
     /// Messages that were written.
     pub(crate) written: u64,
     pub(crate) net: Net,
@@ -113,6 +117,7 @@ pub(crate) struct World {
     /// The same while their answers are awaited, by the end that answers, with the number of answers.
     pub(crate) unanswered: BTreeMap<End, (usize, Vec<Vec<u8>>)>,
     pub(crate) strangers: u64,
+    pub(crate) forger: Forger,
     pub(crate) stopped: BTreeMap<usize, Stopped>,
     /// How processes end whose disk says that they are dead.
     pub(crate) crash_mode: CrashMode,
@@ -129,10 +134,20 @@ impl World {
 
     /// The same with this weather.
     pub(crate) fn empty(seed: u64, climate: Climate) -> Self {
+        let double = climate.double;
+        Self::inhabited(seed, climate, |_, rng| if rng.below(100) < double { 2 } else { 1 })
+    }
+
+    /// The same, with so many identities on each machine.
+    pub(crate) fn inhabited(
+        seed: u64,
+        climate: Climate,
+        mut identities: impl FnMut(usize, &mut dyn Rng) -> usize,
+    ) -> Self {
         let mut rng = SeededRng::new(seed);
         let (mut nodes, mut hosts) = (Vec::new(), Vec::new());
         for host in 0..climate.hosts {
-            let count = if (&mut rng as &mut dyn Rng).below(100) < climate.double { 2 } else { 1 };
+            let count = identities(host, &mut rng);
             let numbers: Vec<usize> = (nodes.len()..nodes.len() + count).collect();
             nodes.extend(numbers.iter().map(|number| Node::new(*number, host, seed, Timestamp::from_millis(BEGIN))));
             let night = between(&mut rng, 0, 23);
@@ -153,6 +168,7 @@ impl World {
             invited: Vec::new(),
             introduces: false,
             dials: Vec::new(),
+            sent: None,
             written: 0,
             net: Net::default(),
             partitioned: false,
@@ -162,6 +178,7 @@ impl World {
             overheard: VecDeque::new(),
             unanswered: BTreeMap::new(),
             strangers: 0,
+            forger: Forger::default(),
             stopped: BTreeMap::new(),
             crash_mode: CrashMode::Kill,
         };
@@ -232,12 +249,20 @@ impl World {
             Event::User(n) => self.user(n),
             Event::Upkeep(n) => self.upkeep(n),
             Event::Stranger => self.stranger(),
+            Event::Forge => self.forge(),
             Event::CarrierPresence(c) => self.carrier_presence(c),
             Event::CarrierCrash(c) => self.carrier_crash(c),
             Event::CarrierStart(c) => self.start_carrier(c),
             Event::CarrierWake(c, life) => self.carrier_wake(c, life),
             Event::CarrierCommit(c, life) => self.carrier_commit(c, life),
             Event::CarrierDone(c, life, input) => self.carrier_done(c, life, *input),
+        }
+    }
+
+    /// A node sent this to a peer.
+    pub(crate) fn note_sent(&mut self, n: usize, bytes: &[u8]) {
+        if let Some(sent) = &mut self.sent {
+            sent.entry(n).or_default().push(bytes.to_vec());
         }
     }
 

@@ -10,7 +10,7 @@ use crate::base::rng::Rng;
 use crate::base::{ContactId, ContentId, MacKey, Timestamp};
 use crate::mail::invitation::{SECRET_BYTES, auth_key};
 use crate::mail::notice::Waiting;
-use crate::mail::{Card, CardBox, Content, ContentKind, dsn};
+use crate::mail::{Card, CardBox, Content, ContentKind, card, dsn};
 use crate::wire::Status;
 
 use crate::engine::context::Context;
@@ -26,7 +26,7 @@ use crate::engine::state::boxes::own::OwnBox;
 use crate::engine::state::boxes::{ReceiptPolicy, seats_for};
 use crate::engine::state::mailbox::FolderRole;
 use crate::engine::state::profile::PublicProfile;
-use crate::engine::state::record::{BoxRecord, ContentKey, ReceivedRecord, Record};
+use crate::engine::state::record::{BoxRecord, ContentKey, MailboxRecord, ReceivedRecord, Record};
 use crate::engine::status::no_room;
 
 /// What a card of this author means for the state that is committed now.
@@ -42,7 +42,11 @@ pub(in crate::engine) fn decided(
     invitation: Option<&InvitationEntry>,
 ) -> Result<Draft, Status> {
     let (book, onion) = (cx.state.book(), card.address.onion());
-    match (book.by_fingerprint(&issuer), book.by_onion(onion)) {
+    let known = book.by_fingerprint(&issuer);
+    if card.counter > highest_counter(cx.now, known.map_or(0, |contact| contact.cards.seen)) {
+        return Err(Status::ContentRefused);
+    }
+    match (known, book.by_onion(onion)) {
         // The onion of a pinned key does not change, nor the key of a known onion.
         (Some(contact), _) if contact.address.onion() != onion => Err(Status::ContentRefused),
         (None, Some(_)) => Err(Status::ContentRefused),
@@ -53,6 +57,30 @@ pub(in crate::engine) fn decided(
             None if book.requests() >= limits::REQUESTS_PENDING => Err(no_room(sender)),
             None => card_of_stranger(cx, seen, card, issuer).ok_or_else(|| no_room(sender)),
         },
+    }
+}
+
+/// The highest counter that a card may have whose author's last one had this.
+fn highest_counter(now: Timestamp, seen: u64) -> u64 {
+    let hours = u64::try_from(now.secs() / 3600).unwrap_or(0);
+    seen.max(hours).saturating_add(limits::CARD_JUMP)
+}
+
+/// Whether a card says something else than an earlier one of the same contact with the same number. Our own node never
+/// sends such a card: a retry has the same key and certificate.
+pub(in crate::engine) fn is_forked(card: &Card, contact: &Contact, invitation: Option<&InvitationEntry>) -> bool {
+    let is_same = contact.outbound.as_ref() == Some(&card.auth_key)
+        && contact.certificate.as_deref().is_some_and(|known| known == card.certificate);
+    card.counter == contact.cards.seen && invitation.is_none() && contact.status == ContactStatus::Confirmed && !is_same
+}
+
+/// Tells the user in INBOX that a contact sent two cards with one number; nothing where INBOX takes no more.
+pub(in crate::engine) fn tell_forked(cx: &mut Context<'_>, contact: &Contact, counter: u64, draft: &mut Draft) {
+    let id = ContentId::random(cx.rng);
+    let text = card::forked_notice(cx.address(), &contact.petname, &contact.address, counter, id, cx.now);
+    if let Some((folder, message, body)) = cx.own_message(FolderRole::Inbox, text) {
+        draft.records.push(Record::Mailbox(MailboxRecord::MessageAdded { folder, message }));
+        draft.bodies.push(body);
     }
 }
 

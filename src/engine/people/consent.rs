@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::base::{ContactId, limits};
+use crate::base::{BodyId, ContactId, limits};
 
 use crate::engine::api::{RequestError, Response};
 use crate::engine::change::{Answer, Change, Outcome};
@@ -48,6 +48,21 @@ pub(in crate::engine) fn decided_by(cx: &mut Context<'_>, moved: &[Uid], to: Fol
         records.extend(rest_follows(cx, &senders, to, &moved).ok().flatten());
     }
     records
+}
+
+/// The user decided about a sender while this message of it was on its way into Requests: the record that lets it follow
+/// the others. `None` where nothing is decided, or the message is not there.
+pub(in crate::engine) fn overtaken(cx: &mut Context<'_>, message: BodyId, author: ContactId) -> Option<Record> {
+    let to = match cx.state.book().contact(author)?.status {
+        ContactStatus::Confirmed | ContactStatus::Greeting => FolderRole::Inbox,
+        ContactStatus::Blocked => FolderRole::Junk,
+        ContactStatus::Request => return None,
+    };
+    let (requests, target) = (cx.folder_of(FolderRole::Requests)?, cx.folder_of(to)?);
+    let uid = requests.messages.iter().find(|it| it.body == message)?.uid;
+    let (from, to) = (requests.id, target.id);
+    let new = cx.reserve_uid(to)?;
+    Some(Record::Mailbox(MailboxRecord::Transferred { from, to, pairs: vec![(uid, new)], keep: false }))
 }
 
 /// The records of what is decided about these senders.

@@ -15,7 +15,7 @@ use crate::wire::Status;
 
 use crate::engine::context::{Context, Owner, Room, Signal};
 use crate::engine::io::{Authorship, CommitError, Effect};
-use crate::engine::people::cards::decided;
+use crate::engine::people::cards::{decided, is_forked, tell_forked};
 use crate::engine::receive::delivery::{Arrival, Received};
 use crate::engine::receive::{AfterCommit, InFlight, Receive};
 use crate::engine::session::Sender;
@@ -91,12 +91,19 @@ impl Receive {
             _ if invitation.is_some() => None,
             _ => Some(Sender::Stranger),
         };
+        let forked = author.filter(|author| is_forked(card, author, invitation) && !self.forked.contains(&author.id));
+        let counter = card.counter;
         let decided = decided(cx, arrival.sender, *seen, card, *issuer, invitation);
         let charged = decided.and_then(|change| {
             account.map_or(Ok(()), |account| self.charge(cx.now, &mut greeting.arrival, account)).map(|()| change)
         });
         match charged {
-            Ok(change) => {
+            Ok(mut change) => {
+                // Once since the start: who sends many of them does not fill INBOX.
+                if let Some(contact) = forked {
+                    self.forked.insert(contact.id);
+                    tell_forked(cx, contact, counter, &mut change);
+                }
                 let op = cx.out.commit(Owner::Room(Room::Receive), change);
                 self.in_flight.insert(op, InFlight::Commit(AfterCommit::Acquainted(Box::new(greeting))));
             }

@@ -11,16 +11,16 @@ mod peers;
 mod rates;
 mod shares;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::base::ids::Fingerprint;
-use crate::base::{ClockStep, OpId, SessionId, Terms, Timestamp};
+use crate::base::{BodyId, ClockStep, ContactId, OpId, SessionId, Terms, Timestamp, limits};
 
 use crate::engine::boxes::Boxes;
 use crate::engine::context::{Completion, Context, Owner, Room};
 use crate::engine::deliver::Deliver;
 use crate::engine::forwarding::ForwardSchedule;
-use crate::engine::people::notices;
+use crate::engine::people::{consent, notices};
 use crate::engine::receive::delivery::Arrival;
 use crate::engine::receive::greeting::Greeting;
 use crate::engine::receive::introductions::Introduced;
@@ -28,8 +28,10 @@ use crate::engine::receive::keys::Keys;
 use crate::engine::receive::peers::{Inbound, Settlement};
 use crate::engine::receive::rates::Rates;
 use crate::engine::receive::shares::Unsettled;
+use crate::engine::state::book::{ContactChange, ContactStatus};
 use crate::engine::state::forwarding::ObjectHash;
-use crate::engine::state::record::ContentKey;
+use crate::engine::state::mailbox::FolderRole;
+use crate::engine::state::record::{BookRecord, ContentKey, ReceivedRecord, Record};
 use crate::mail::Address;
 
 /// An operation that the room waits for.
@@ -74,6 +76,11 @@ pub(in crate::engine) struct Receive {
     /// Answers to deliveries that are to be given.
     settlements: VecDeque<Settlement>,
     in_flight: BTreeMap<OpId, InFlight>,
+    /// Contacts of whom the user was told, since the start, that they sent two cards with one number.
+    forked: BTreeSet<ContactId>,
+    /// The last messages that went into Requests, and their authors. A decision that is committed beside them does not know
+    /// of them.
+    asking: VecDeque<(BodyId, ContactId)>,
 }
 
 impl Receive {
@@ -119,6 +126,31 @@ impl Receive {
         if let Some(told) = notices::change_refused(cx, address, key) {
             let op = cx.out.commit(Owner::Room(Room::Receive), told);
             self.in_flight.insert(op, InFlight::Commit(AfterCommit::Told));
+        }
+    }
+
+    /// A commit took effect: where it is a decision about somebody who waits in Requests, or a message that came beside one,
+    /// the message follows the decision.
+    pub(in crate::engine) fn on_records(&mut self, cx: &mut Context<'_>, records: &[Record]) {
+        let Some(requests) = cx.folder_of(FolderRole::Requests).map(|folder| folder.id) else { return };
+        for record in records {
+            let author = match record {
+                Record::Received(ReceivedRecord::Delivered { folder, message, contact, .. }) if *folder == requests => {
+                    self.asking.push_back((message.body, *contact));
+                    let surplus = self.asking.len().saturating_sub(limits::REQUESTS_PENDING);
+                    self.asking.drain(..surplus);
+                    *contact
+                }
+                Record::Book(BookRecord::ContactChanged { id, change: ContactChange::Status(_) }) => *id,
+                _ => continue,
+            };
+            for (message, _) in self.asking.iter().filter(|(_, by)| *by == author) {
+                if let Some(record) = consent::overtaken(cx, *message, author) {
+                    cx.out.commit(Owner::Room(Room::Receive), record);
+                }
+            }
+            let is_open = cx.state.book().contact(author).is_some_and(|it| it.status == ContactStatus::Request);
+            self.asking.retain(|(_, by)| is_open || *by != author);
         }
     }
 

@@ -340,7 +340,9 @@ impl Parts {
         let paths = self.paths.entry(of).or_default();
         if paths.iter().all(|known| (known.by, known.ask) != (path.by, path.ask)) {
             if paths.len() >= limits::INTRODUCERS {
-                paths.remove(0);
+                // One who comes again and again replaces its own.
+                let oldest = paths.iter().position(|known| known.by == path.by).unwrap_or(0);
+                paths.remove(oldest);
             }
             paths.push(path);
         }

@@ -5,7 +5,7 @@ use crate::engine::api::{Request, RequestError};
 use crate::engine::state::book::ContactStatus;
 use crate::engine::state::introductions::Policy;
 use crate::engine::state::mailbox::FolderRole;
-use crate::engine::tests::harness::{DAY, MINUTE, World};
+use crate::engine::tests::harness::{DAY, MINUTE, World, crypto};
 use crate::engine::tests::scenarios::{ALICE, BOB, CAROL, world};
 use crate::mail::introduction::{Grant, Introduction};
 use crate::mail::{Content, ContentKind};
@@ -160,6 +160,29 @@ fn several_introducers_of_one_contact_are_remembered_and_a_contact_is_not_offere
     world.check();
 }
 
+#[test]
+fn two_introductions_of_one_person_that_are_accepted_together_are_two_paths() {
+    const DORA: usize = 3;
+    let mut world = World::new(9, &["alice", "bob", "carol", "dora"]);
+    for introducer in [BOB, DORA] {
+        [ALICE, CAROL].into_iter().for_each(|other| world.introduce(introducer, other));
+        let (guest, host) =
+            (world.contact(introducer, ALICE).unwrap().id, world.contact(introducer, CAROL).unwrap().id);
+        world.request(introducer, Request::Introduce { guest, host, text: String::new() }).unwrap();
+        world.pass(MINUTE);
+    }
+    decide(&mut world, CAROL, FolderRole::Inbox, false).unwrap();
+    assert_eq!(world.messages(ALICE, FolderRole::Requests).len(), 2);
+    decide(&mut world, ALICE, FolderRole::Inbox, false).unwrap();
+    assert!(asks(&world, ALICE).is_empty(), "both are decided");
+    let carol = world.contact(ALICE, CAROL).unwrap();
+    assert_eq!(carol.status, ContactStatus::Confirmed);
+    let paths = world.nodes[ALICE].identity.state().introductions().paths(&carol.fingerprint);
+    let by: std::collections::BTreeSet<_> = paths.iter().map(|it| it.by).collect();
+    assert_eq!(by, [BOB, DORA].map(|node| world.contact(ALICE, node).unwrap().id).into());
+    world.check();
+}
+
 /// Carol has agreed, and bob's introduction waits for alice, who is away: the payload is changed.
 fn forged(change: impl Fn(&mut Introduction, &World)) -> World {
     let mut world = apart();
@@ -184,6 +207,12 @@ fn with_grant(introduction: &mut Introduction, change: impl FnOnce(&mut Grant)) 
     introduction.grant = content.encode();
 }
 
+/// The host signs what was changed, so that another rule refuses it than that of the signature.
+fn sign_again(introduction: &mut Introduction, world: &World) {
+    let (carol, bob) = (world.fingerprint(CAROL), world.fingerprint(BOB));
+    introduction.signature = crypto::signature(&carol, &bob, &introduction.grant);
+}
+
 #[test]
 fn an_introduction_that_is_forged_is_refused() {
     assert_eq!(forged(|_, _| ()).messages(ALICE, FolderRole::Requests).len(), 1, "what is not forged is taken");
@@ -193,12 +222,16 @@ fn an_introduction_that_is_forged_is_refused() {
         world.check();
     };
     // The introducer gives its own key for the host's: the signature is not the host's.
-    none(forged(|introduction, world| introduction.signature = world.fingerprint(BOB).as_bytes().to_vec()));
+    none(forged(|introduction, world| {
+        let bob = world.fingerprint(BOB);
+        introduction.signature = crypto::signature(&bob, &bob, &introduction.grant);
+    }));
     // Another kind of content that the host signed.
-    none(forged(|introduction, _| {
+    none(forged(|introduction, world| {
         let mut content = Content::decode(introduction.grant.clone()).unwrap();
         content.kind = ContentKind::Mail;
         introduction.grant = content.encode();
+        sign_again(introduction, world);
     }));
     // The introducer introduces itself, or the guest.
     for node in [ALICE, BOB] {
@@ -211,15 +244,20 @@ fn an_introduction_that_is_forged_is_refused() {
                 carriers: Vec::new(),
             };
             with_grant(introduction, |grant| grant.invitations = vec![text.encode()]);
+            sign_again(introduction, world);
         }));
     }
     // An address of another than the one whose certificate is in the grant.
     none(forged(|introduction, world| {
         let certificate = crate::engine::tests::harness::certificate(&world.fingerprint(BOB));
         with_grant(introduction, |grant| grant.certificate = certificate);
+        sign_again(introduction, world);
     }));
     // A public invitation, or one that is none.
-    none(forged(|introduction, _| with_grant(introduction, |grant| grant.invitations = vec!["rune:aaaa".to_owned()])));
+    none(forged(|introduction, world| {
+        with_grant(introduction, |grant| grant.invitations = vec!["rune:aaaa".to_owned()]);
+        sign_again(introduction, world);
+    }));
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod contact_scenarios;
 mod dial_scenarios;
 mod doubt_scenarios;
 mod fault_scenarios;
+mod forgery_scenarios;
 pub(in crate::engine) mod harness;
 mod introduction_scenarios;
 mod knock_scenarios;

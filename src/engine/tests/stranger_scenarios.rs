@@ -64,6 +64,16 @@ fn bring(world: &mut World, object: &[u8], key: Option<&MacKey>, importance: Imp
     let session = world.accept(ALICE);
     world.run();
     world.replies.clear();
+    let bytes = commands(world, object, key, importance);
+    world.input(ALICE, Input::Received(session, bytes));
+    world.pass(limits::WIRE_ANSWER);
+    world.input(ALICE, Input::Closed(session));
+    world.run();
+    world.replies.iter().map(|(_, text)| text.as_str()).collect()
+}
+
+/// What a peer sends that brings alice an object.
+fn commands(world: &World, object: &[u8], key: Option<&MacKey>, importance: Importance) -> Vec<u8> {
     let claim = Claim::of(object);
     let auth = key.map_or([7; 32], |key| authenticator(key, world.public(ALICE).onion(), &claim));
     let send = Send {
@@ -80,11 +90,7 @@ fn bring(world: &mut World, object: &[u8], key: Option<&MacKey>, importance: Imp
     let commands = [Command::Send(send), Command::Message(message)];
     let mut bytes: Vec<u8> = commands.iter().flat_map(|command| command.encode(None).into_bytes()).collect();
     bytes.extend_from_slice(object);
-    world.input(ALICE, Input::Received(session, bytes));
-    world.pass(limits::WIRE_ANSWER);
-    world.input(ALICE, Input::Closed(session));
-    world.run();
-    world.replies.iter().map(|(_, text)| text.as_str()).collect()
+    bytes
 }
 
 fn dialled(world: &World, onion: usize) -> usize {
@@ -112,6 +118,62 @@ fn whoever_is_no_confirmed_contact_is_owed_no_receipt_and_never_dialled_for_one(
     assert!(bring(&mut world, &blocked, None, Importance::Normal).contains("202"));
     world.pass(3 * HOUR);
     assert_eq!((dialled(&world, BOB), dialled(&world, CAROL)), before);
+    world.check();
+}
+
+#[test]
+fn mail_that_comes_while_its_sender_is_accepted_or_blocked_does_not_stay_in_requests() {
+    for (accepted, folder) in [(true, FolderRole::Inbox), (false, FolderRole::Junk)] {
+        // The message is opened before the decision is made, and committed after it or before it.
+        for mail_first in [false, true] {
+            let mut world = world();
+            let carol = world.contact(ALICE, CAROL).unwrap().id;
+            let object = mail(&world, CAROL, 1, None);
+            let session = world.accept(ALICE);
+            world.run();
+            let bytes = commands(&world, &object, None, Importance::Normal);
+            let asked = world.objects.len();
+            world.input(ALICE, Input::Received(session, bytes));
+            if mail_first {
+                world.run_until(|world| world.objects.len() > asked);
+            }
+            world.ask(ALICE, if accepted { Request::Accept(carol) } else { Request::Block(carol) });
+            world.pass(MINUTE);
+            let there = |role| world.texts(ALICE, role).iter().filter(|text| text.contains("Subject: x")).count();
+            assert_eq!((there(FolderRole::Requests), there(folder)), (0, 1), "{folder:?} {mail_first}");
+            world.check();
+        }
+    }
+}
+
+#[test]
+fn mail_that_was_sealed_to_another_identity_is_answered_like_garbage() {
+    let mut world = world();
+    let invitation = world.invite(ALICE, false);
+    let of_contact = world.contact(BOB, ALICE).unwrap().outbound.clone().unwrap();
+    let of_invitation = Invitation::parse(&invitation).unwrap().auth_key().unwrap();
+    for key in [Some(&of_contact), Some(&of_invitation), None] {
+        // A true message of bob, who is alice's contact, for carol's key.
+        let content = Content {
+            kind: ContentKind::Mail,
+            id: ContentId::from_bytes([1; 16]),
+            expires: world.now.plus(DAY),
+            receipt: Some([1; 32]),
+            payload: world.message(BOB, "x").to_vec(),
+        };
+        let (bob, carol) = (world.fingerprint(BOB), world.fingerprint(CAROL));
+        let elsewhere = crypto::seal(&bob, carol.as_bytes(), &content.encode(), Sizes::All);
+        let garbage = vec![0xe5; elsewhere.len()];
+        let answers = [&garbage, &elsewhere, &garbage].map(|object| {
+            let before = world.now;
+            let answer = bring(&mut world, object, key, Importance::High);
+            (answer, world.now.since(before))
+        });
+        assert!(answers[0].0.contains("409 CONTENT REFUSED"), "{}", answers[0].0);
+        assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+        assert!(world.messages(ALICE, FolderRole::Inbox).is_empty());
+        world.pass(HOUR);
+    }
     world.check();
 }
 

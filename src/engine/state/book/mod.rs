@@ -570,7 +570,9 @@ impl Contact {
     fn renew(&mut self, renewal: &Renewal) {
         self.certificate = Some(renewal.certificate.clone());
         self.binding_epoch = self.binding_epoch.max(renewal.binding_epoch);
-        self.cards.seen = self.cards.seen.max(renewal.counter);
+        // A card that brings a secret of ours counts whatever its number is, and its author goes on from there.
+        let begins_anew = renewal.inbound.is_some();
+        self.cards.seen = if begins_anew { renewal.counter } else { self.cards.seen.max(renewal.counter) };
         self.outbound = Some(renewal.outbound.clone());
         if renewal.confirm {
             self.status = ContactStatus::Confirmed;

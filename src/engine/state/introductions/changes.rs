@@ -143,8 +143,12 @@ impl State {
         true
     }
 
-    /// Puts somebody into the book who was introduced; under another petname where that one was given away meanwhile.
+    /// Puts somebody into the book who was introduced; under another petname where that one was given away meanwhile. Who is
+    /// there already was introduced by somebody else at the same time.
     fn add_introduced(&mut self, contact: &Contact) -> bool {
+        if let Some(known) = self.book.by_fingerprint(&contact.fingerprint) {
+            return known.address.onion() == contact.address.onion();
+        }
         let mut contact = contact.clone();
         if let Some(profile) = &self.profile
             && self.book.by_petname(&contact.petname).is_some()

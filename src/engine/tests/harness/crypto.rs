@@ -2,8 +2,9 @@
 
 use crate::base::SealKeyId;
 use crate::base::ids::Fingerprint;
-use crate::engine::io::{BoxWork, Refusal, Sizes};
+use crate::engine::io::{Authorship, BoxWork, Refusal, Sizes};
 use crate::engine::tests::harness::{CERTIFICATE, certificate};
+use crate::mail::Binding;
 use crate::wire::digest;
 use crate::wire::token::Class;
 
@@ -57,6 +58,27 @@ pub(in crate::engine) fn fingerprint_of(certificate: &[u8]) -> Result<Fingerprin
         Some((bytes, key)) if matches!(key.len(), 0 | 16) => Ok(Fingerprint::from_bytes(*bytes)),
         _ => Err(Refusal::Permanent),
     }
+}
+
+/// The signature of an author over a content for one recipient.
+pub(in crate::engine) fn signature(by: &Fingerprint, to: &Fingerprint, content: &[u8]) -> Vec<u8> {
+    digest(&[by.as_bytes(), to.as_bytes(), content].concat()).to_vec()
+}
+
+/// The statement of both keys of an identity, which are the same number.
+pub(in crate::engine) fn binding(of: &Fingerprint) -> Binding {
+    let number = of.as_bytes()[0];
+    Binding { epoch: 1, onion_signature: vec![number; 64], key_signature: vec![number; 80] }
+}
+
+/// Whether a claim holds as a whole.
+pub(in crate::engine) fn verify_card(own: &Fingerprint, evidence: &Authorship) -> bool {
+    let Authorship { onion, certificate: bytes, binding: statement, fingerprint, content, signature: made, recipient } =
+        evidence;
+    fingerprint_of(bytes) == Ok(*fingerprint)
+        && onion.public_key() == fingerprint.as_bytes()
+        && *statement == binding(fingerprint)
+        && *made == signature(fingerprint, recipient.as_ref().unwrap_or(own), content)
 }
 
 pub(in crate::engine) fn sign(by: &Fingerprint, text: &str) -> Vec<u8> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::base::ids::Fingerprint;
 use crate::base::rng::SeededRng;
 use crate::base::{BodyId, ContactId, Onion, OnionSeed, OpId, SealKeyId, SessionId, Timestamp};
-use crate::mail::{Address, Binding};
+use crate::mail::Address;
 
 mod carriers;
 pub(in crate::engine) mod crypto;
@@ -104,7 +104,7 @@ pub(in crate::engine) fn profile(name: &str, number: u8, now: Timestamp) -> Prof
             address,
             fingerprint,
             certificate: certificate(&fingerprint).into(),
-            binding: Binding { epoch: 1, onion_signature: vec![number; 64], key_signature: vec![number; 80] },
+            binding: crypto::binding(&fingerprint),
             created: now,
         }),
         onion_seed: OnionSeed::from_bytes([number; 32]),
@@ -295,9 +295,7 @@ impl World {
                 self.input(node, Input::Opened(op, result));
             }
             Effect::VerifyCard(op, evidence) => {
-                let holds = crypto::fingerprint_of(&evidence.certificate) == Ok(evidence.fingerprint)
-                    && evidence.onion.public_key() == evidence.fingerprint.as_bytes()
-                    && evidence.signature == evidence.fingerprint.as_bytes();
+                let holds = crypto::verify_card(&self.fingerprint(node), &evidence);
                 self.input(node, Input::CardVerified(op, holds));
             }
             Effect::CheckCertificate(op, bytes, fingerprint) => {
@@ -392,7 +390,8 @@ impl World {
         let (issuer, content) = crypto::open_with(&self.fingerprint(node), &self.nodes[node].seal_keys, object)?;
         let book = self.nodes[node].identity.state().book();
         let verified = book.by_fingerprint(&issuer).is_some_and(|contact| contact.certificate.is_some());
-        Ok(Opened { content, signature: issuer.as_bytes().to_vec(), issuer, verified })
+        let signature = crypto::signature(&issuer, &self.fingerprint(node), &content);
+        Ok(Opened { content, signature, issuer, verified })
     }
 
     fn perform_dial(&mut self, node: usize, session: SessionId, onion: Onion, contact: Option<ContactId>) {
