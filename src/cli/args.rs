@@ -167,6 +167,18 @@ pub(super) enum Identity {
     },
     /// One identity
     Show,
+    /// Call an identity otherwise on this machine; its address, which your contacts know, stays as it is
+    Rename {
+        /// Its name
+        name: String,
+        /// The new name
+        new: String,
+    },
+    /// Remove an identity from this machine, with its keys, its mail and its address book; asks first
+    Rm {
+        /// Its name
+        name: String,
+    },
     /// Choose the identity that commands without -i mean, where there are several
     Default {
         /// Its name

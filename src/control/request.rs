@@ -36,6 +36,23 @@ pub enum Command {
     },
     /// One identity.
     IdentityShow,
+    /// Call an identity otherwise on this node.
+    IdentityRename {
+        /// Its name, or its address.
+        name: String,
+        /// Its new name.
+        to: String,
+    },
+    /// What goes with an identity that is removed.
+    IdentityHoldings {
+        /// Its name, or its address.
+        name: String,
+    },
+    /// Remove an identity from this node.
+    IdentityRemove {
+        /// Its name, or its address.
+        name: String,
+    },
     /// Make an invitation.
     Invite {
         /// Whether it is an invitation without a secret.

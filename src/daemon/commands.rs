@@ -88,17 +88,14 @@ impl Commands {
                 Ending::Asked.request(self.runtime.supervisor.ending());
                 write(&Done {})
             }
-            Command::IdentityList => write(&identities::list(&self.home, &self.registry)),
-            Command::IdentityNew { name } => {
-                let made = self.identities.make_another(name.as_deref()).await?;
-                write(&self.profile(&made))
-            }
-            Command::IdentityDefault { name } => {
-                let account = self.account(Some(&name))?;
-                identities::choose(&self.home, &account).await?;
-                write(&self.profile(&account))
-            }
-            Command::IdentityShow => write(&self.profile(&*self.account(identity)?)),
+            command @ (Command::IdentityList
+            | Command::IdentityNew { .. }
+            | Command::IdentityDefault { .. }
+            | Command::IdentityShow
+            | Command::IdentityRename { .. }
+            | Command::IdentityHoldings { .. }
+            | Command::IdentityRemove { .. }
+            | Command::IdentityListen { .. }) => self.identity_command(identity, command).await,
             Command::Invite { public, life_secs, label } => {
                 write(&invite(&*self.account(identity)?, public, life_secs, label).await?)
             }
@@ -133,11 +130,6 @@ impl Commands {
             Command::ContactBlock { who } => self.part(identity, &who, Request::Block).await,
             Command::ContactUnblock { who } => self.part(identity, &who, Request::Unblock).await,
             Command::ContactRemove { who } => self.part(identity, &who, Request::RemoveContact).await,
-            Command::IdentityListen { on, anyway } => {
-                let account = self.account(identity)?;
-                identities::listen(&account, on, anyway).await?;
-                write(&self.profile(&account))
-            }
             Command::ContactSet(change) => write(&contacts::set(&*self.account(identity)?, change).await?),
             Command::Send { to, draft } => write(&send(self.account(identity)?, to, draft).await?),
             Command::Ls { folder } => write(&ls(&*self.account(identity)?, &folder).await?),
@@ -179,6 +171,39 @@ impl Commands {
         }
     }
 
+    /// A command about identities themselves.
+    async fn identity_command(&self, identity: Option<&str>, command: Command) -> Result<Value, Failure> {
+        match command {
+            Command::IdentityList => write(&identities::list(&self.home, &self.registry)),
+            Command::IdentityNew { name } => {
+                let made = self.identities.make_another(name.as_deref()).await?;
+                write(&self.profile(&made))
+            }
+            Command::IdentityDefault { name } => {
+                let account = self.account(Some(&name))?;
+                identities::choose(&self.home, &account).await?;
+                write(&self.profile(&account))
+            }
+            Command::IdentityRename { name, to } => {
+                let account = self.account(Some(&name))?;
+                let table = self.identities.rename(&account, &to).await?;
+                write(&reply::Renamed { identity: self.profile(&account), settings_of: table })
+            }
+            Command::IdentityHoldings { name } => write(&identities::holdings(&*self.account(Some(&name))?)),
+            Command::IdentityRemove { name } => {
+                let account = self.account(Some(&name))?;
+                write(&identities::remove(&self.identities, &self.leases, &account).await?)
+            }
+            Command::IdentityShow => write(&self.profile(&*self.account(identity)?)),
+            Command::IdentityListen { on, anyway } => {
+                let account = self.account(identity)?;
+                identities::listen(&account, on, anyway).await?;
+                write(&self.profile(&account))
+            }
+            _ => Err(unexpected()),
+        }
+    }
+
     /// Accepts, blocks, unblocks or removes a contact.
     async fn part(&self, identity: Option<&str>, who: &str, how: fn(ContactId) -> Request) -> Result<Value, Failure> {
         write(&contacts::part(&*self.account(identity)?, who, how).await?)
@@ -197,7 +222,7 @@ impl Commands {
     fn status(&self) -> Status {
         let accounts = self.registry.all();
         let identities = accounts.iter().map(|account| IdentityStatus {
-            name: account.name.clone(),
+            name: account.name(),
             address: account.address.to_string(),
             reachable: account.is_reachable(),
             listen: listens(account),
@@ -238,11 +263,11 @@ impl Commands {
 /// The wrong passwords that mail programs keep sending. A name that no identity has is not told, because it may be a
 /// password that somebody typed into the wrong field.
 fn wrong_passwords(registry: &Registry) -> Vec<WrongPassword> {
-    let (accounts, now) = (registry.all(), now());
+    let now = now();
     let told = |stale: Stale| {
         let user = String::from_utf8_lossy(&stale.user);
         WrongPassword {
-            identity: accounts.iter().find(|account| account.answers_to(&user)).map(|account| account.name.clone()),
+            identity: registry.find(&user).map(|account| account.name()),
             times: stale.times,
             since: now.minus(stale.first).rfc3339(),
             last_at: now.minus(stale.last).rfc3339(),
@@ -291,12 +316,7 @@ fn mail_settings(listening: Option<Listening>, account: &LocalAccount) -> Result
     let listen = listening.ok_or_else(unexpected)?;
     let address = account.address.to_string();
     let server = |at: SocketAddr| MailServer { host: at.ip().to_string(), port: at.port(), user: address.clone() };
-    Ok(MailSettings {
-        name: account.name.clone(),
-        imap: server(listen.imap),
-        submission: server(listen.submission),
-        address,
-    })
+    Ok(MailSettings { name: account.name(), imap: server(listen.imap), submission: server(listen.submission), address })
 }
 
 /// How much space is left, and whether that is so little that mail is refused, a large message first.

@@ -166,6 +166,8 @@ pub enum Request {
         /// The friend; `None` for none.
         friend: Option<ContactId>,
     },
+    /// Call the identity otherwise; its address stays.
+    RenameIdentity(String),
     /// Whether the identity's onion is to be published; if it is not, mail comes by its boxes alone.
     Listen(bool),
     /// Rent a box at a carrier with its invitation (`rune-box:…`).

@@ -132,6 +132,10 @@ fn plan(cx: &mut Context<'_>, rooms: &mut RequestRooms<'_>, request: Request) ->
         Request::RemoveContact(contact) => parting::remove_contact(cx, contact),
         Request::AllowForwarding { contact, on } => forwarding::allow_forwarding(cx, contact, on),
         Request::ChooseCarrier { contact, friend } => forwarding::choose_carrier(cx, contact, friend),
+        Request::RenameIdentity(name) => {
+            let record = Record::Identity(IdentityRecord::IdentityRenamed { name });
+            Ok(Change::done(vec![record], RequestError::NotFound("identity")))
+        }
         Request::Listen(on) => {
             let answer = Answer::Always(Response::Done);
             Ok(Change::new(vec![Record::Identity(IdentityRecord::ListenSwitched { on })], answer))

@@ -25,7 +25,7 @@ pub use contact::{
     Carry, Contact, ContactStatus, Contacts, Meeting, Met, Receipts, ReceiptsGiven, UsedInvitation, Verification,
 };
 pub use folder::{Folder, FolderMessage, Message};
-pub use identity::{Identities, Identity, Listen};
+pub use identity::{Holdings, Identities, Identity, Listen, Renamed};
 pub use invite::{Invitation, OpenInvitation, OpenInvitations};
 pub use mail::{MailServer, MailSettings, NewPassword, Password, Passwords};
 pub use queue::{Copy, Queue, QueueId, QueuedMessage, QueuedRecipient, RecipientState, TRY_LATER};

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::backup::Leases;
 use super::{has_open_box, listens};
 use crate::base::IdentityId;
 use crate::control::reply;
@@ -10,7 +11,9 @@ use crate::daemon::default_identity;
 use crate::daemon::failures::broken;
 use crate::daemon::home::Home;
 use crate::daemon::hosts::account::{LocalAccount, Registry};
+use crate::daemon::hosts::identity::Identities;
 use crate::engine::Request;
+use crate::engine::state::mailbox::FolderRole;
 
 /// The identity with this name or address; where none is named, the default one, or the only one where none was chosen.
 ///
@@ -19,7 +22,7 @@ use crate::engine::Request;
 /// default identity is not here, no other one is taken for it.
 pub(super) fn meant(home: &Home, registry: &Registry, name: Option<&str>) -> Result<Arc<LocalAccount>, Failure> {
     let accounts = registry.all();
-    let names = || accounts.iter().map(|account| account.name.clone()).collect::<Vec<_>>().join(", ");
+    let names = || accounts.iter().map(|account| account.name()).collect::<Vec<_>>().join(", ");
     let Some(name) = name else {
         let chosen = default_identity::chosen(&**home.vfs(), home.path())?;
         return match (chosen, accounts.as_slice()) {
@@ -42,7 +45,7 @@ pub(super) fn meant(home: &Home, registry: &Registry, name: Option<&str>) -> Res
             ))),
         };
     };
-    accounts.iter().find(|account| account.answers_to(name)).map(Arc::clone).ok_or_else(|| {
+    registry.find(name).ok_or_else(|| {
         Failure::new(Code::NotFound, format!("there is no identity {name}")).hint(format!("there is: {}", names()))
     })
 }
@@ -78,13 +81,43 @@ pub(super) fn profile(account: &LocalAccount, usual: Option<IdentityId>) -> repl
     let fingerprint =
         account.snapshot.borrow().profile.as_ref().map(|profile| profile.fingerprint.to_string()).unwrap_or_default();
     reply::Identity {
-        name: account.name.clone(),
+        name: account.name(),
         address: account.address.to_string(),
         fingerprint,
         is_default: usual == Some(account.id),
         reachable: account.is_reachable(),
         listen: listens(account),
     }
+}
+
+/// What is on this node of an identity, and goes with it.
+pub(super) fn holdings(account: &LocalAccount) -> reply::Holdings {
+    let snapshot = account.snapshot.borrow();
+    let outbox = snapshot.mailbox.by_role(FolderRole::Outbox).map(|folder| folder.id);
+    let kept = snapshot.mailbox.folders().filter(|folder| Some(folder.id) != outbox);
+    reply::Holdings {
+        name: account.name(),
+        address: account.address.to_string(),
+        messages: kept.map(|folder| folder.messages.len()).sum(),
+        waiting: snapshot.queue.len(),
+        contacts: snapshot.book.contacts().count(),
+        boxes: snapshot.boxes.own().map(|own_box| own_box.name.clone()).collect(),
+    }
+}
+
+/// Removes an identity from this node; says what it had.
+///
+/// # Errors
+/// [`Code::Busy`] while a backup is being made, and failures of the disk.
+pub(super) async fn remove(
+    identities: &Identities,
+    leases: &Leases,
+    account: &Arc<LocalAccount>,
+) -> Result<reply::Holdings, Failure> {
+    let gone = holdings(account);
+    let is_copied = || !leases.expire();
+    identities.remove(account, &is_copied).await?;
+    Ok(gone)
 }
 
 /// Sets whether an identity's onion is published from now on; with `anyway` also where nobody could reach it then.

@@ -19,6 +19,16 @@ const PUBLISH_AGAIN: Duration = Duration::from_secs(5);
 /// Takes the streams of peers that connect.
 pub(super) type Incoming = mpsc::Sender<Box<dyn Stream>>;
 
+/// The part of a node that publishes an onion.
+pub(super) struct Place {
+    /// What a failure calls it.
+    pub(super) part: &'static str,
+    /// Becomes true when it has to end.
+    pub(super) stop: watch::Receiver<bool>,
+    /// Is dropped when it has ended.
+    pub(super) running: watch::Sender<()>,
+}
+
 /// The network as the machines of a node use it.
 pub(in crate::daemon) struct Network {
     pub(in crate::daemon) transport: Arc<dyn Transport>,
@@ -56,19 +66,21 @@ impl Network {
     }
 
     /// Publishes an onion while it is wanted, and hands its streams to a driver; says whether peers reach it.
-    pub(in crate::daemon) fn publish(
+    pub(super) fn publish(
         &self,
         supervisor: &Supervisor,
-        part: &'static str,
+        place: Place,
         onion: Published,
         incoming: Incoming,
     ) -> watch::Receiver<Presence> {
+        let Place { part, mut stop, running } = place;
         let Published { id, seed, mut wanted } = onion;
         let (presence, receiver) = watch::channel(Presence::default());
         let (lookout, transport) = (Arc::clone(&self.lookout), Arc::clone(&self.transport));
         let search = Search::new(lookout, transport, Onion::of_seed(&seed), supervisor.ending().clone());
-        let mut stop = supervisor.stopping();
-        supervisor.spawn(part, async move {
+        supervisor.spawn_until(stop.clone(), part, async move {
+            // Dropped when the onion is published no more.
+            let _running = running;
             let published = async {
                 if !search.first().await {
                     // The node ends.

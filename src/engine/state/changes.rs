@@ -391,6 +391,11 @@ impl State {
                 Arc::make_mut(&mut self.passwords).retain(|password| password.name != *name);
                 (self.passwords.len() < before).into()
             }
+            IdentityRecord::IdentityRenamed { name } => {
+                let Some(profile) = &mut self.profile else { return Applied::Nothing };
+                Arc::make_mut(&mut Arc::make_mut(profile).public).name.clone_from(name);
+                Applied::Done
+            }
             IdentityRecord::ListenSwitched { on } => {
                 self.hidden = !on;
                 Applied::Done

@@ -33,7 +33,7 @@ use crate::engine::state::record::{
 /// How many kinds [`record`] makes.
 pub(in crate::engine) const KINDS: u64 = CHANGES + 15;
 /// How many of them are changes; the others are found only in checkpoints.
-pub(in crate::engine) const CHANGES: u64 = 64;
+pub(in crate::engine) const CHANGES: u64 = 65;
 
 fn id(rng: &mut dyn Rng) -> [u8; 16] {
     [rng.below(4) as u8 + 1; 16]
@@ -351,6 +351,9 @@ pub(in crate::engine) fn record(kind: u64, rng: &mut dyn Rng) -> Record {
             Record::People(PeopleRecord::VerificationMarked { contact: ids.who, at })
         }
         53..=63 => introductions::change(kind - 53, rng),
+        64 => Record::Identity(IdentityRecord::IdentityRenamed {
+            name: ["work", "home"][rng.below(2) as usize].to_owned(),
+        }),
         _ => of_checkpoint(kind - CHANGES, ids, rng),
     }
 }

@@ -205,7 +205,7 @@ impl CarrierHost {
         let shell = CarrierShell::new(log, KeyChain::new(keys), status, serves.clone());
         let tasks = Tasks { driver: "the carrier", publishing: "publishing the carrier's address" };
         let onion = Published { id, seed: profile.onion_seed.clone(), wanted: serves.subscribe() };
-        let Reached { requests, presence } = self.runtime.run(tasks, carrier, shell, images, onion);
+        let Reached { requests, presence, .. } = self.runtime.run(tasks, carrier, shell, images, onion);
         let carrier = Arc::new(LocalCarrier {
             address: profile.public.address.clone(),
             fingerprint: profile.public.fingerprint,

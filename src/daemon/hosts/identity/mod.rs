@@ -7,11 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+mod parting;
 mod random_name;
 mod shell;
 
 use tokio::sync::watch;
 
+pub(in crate::daemon) use self::parting::complete_removals;
 use self::random_name::random_name;
 pub(in crate::daemon) use self::shell::Asked;
 use self::shell::{IdentityShell, Tools};
@@ -77,7 +79,7 @@ impl Identities {
 
     /// Warns of terms in config.toml for a name that no identity has. Before there is an identity it does not warn.
     pub(in crate::daemon) fn look_at_terms(&self, found: usize) {
-        let here = |name: &String| self.registry.all().iter().any(|it| it.name.eq_ignore_ascii_case(name));
+        let here = |name: &String| self.registry.all().iter().any(|it| it.name().eq_ignore_ascii_case(name));
         if found > 0 && !self.usage.terms.keys().all(here) {
             tracing::warn!("config.toml has a table [identity.NAME] for a name that no identity here has");
         }
@@ -89,7 +91,7 @@ impl Identities {
         // Identities are made one after the other, so that no two get the same name.
         let _turn = self.home.turn().await;
         let accounts = self.registry.all();
-        let is_taken = |name: &str| accounts.iter().any(|account| account.name.eq_ignore_ascii_case(name));
+        let is_taken = |name: &str| accounts.iter().any(|account| account.name().eq_ignore_ascii_case(name));
         let Some(name) = name else {
             let mut names = std::iter::repeat_with(|| random_name(&mut OsRng));
             return self.make(local_part(&names.find(|name| !is_taken(name)).unwrap_or_default())?).await;
@@ -153,16 +155,16 @@ impl Identities {
         let images = Images::new(Arc::clone(&log), IdentityView::clone(&view), replayed);
         let tasks = Tasks { driver: "an identity", publishing: "publishing an address" };
         let onion = Published { id, seed: profile.onion_seed.clone(), wanted };
-        let Reached { requests, presence } = self.runtime.run(tasks, machine, shell, images, onion);
+        let Reached { requests, presence, running } = self.runtime.run(tasks, machine, shell, images, onion);
         let account = Arc::new(LocalAccount {
             id,
-            name: profile.public.name.clone(),
             address: profile.public.address.clone(),
             requests,
             snapshot,
             log,
             view,
             presence,
+            running,
         });
         self.registry.add(Arc::clone(&account));
         Ok(account)

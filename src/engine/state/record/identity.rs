@@ -34,6 +34,11 @@ records! {
         /// When the log was put back, or repaired.
         at: Timestamp,
     }
+    /// Its owner calls it otherwise from now on. Its address stays.
+    150 IdentityRenamed {
+        /// The new name.
+        name: String,
+    }
     /// Whether the identity's onion is to be published.
     59 ListenSwitched {
         /// Whether it is.
