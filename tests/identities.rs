@@ -1,4 +1,4 @@
-//! Identities from the command line: one is renamed, one is removed, and the others go on.
+//! Identities from the command line: one is renamed, one is removed while the others go on, one is revoked.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::string_slice)]
 
@@ -167,4 +167,64 @@ fn before_a_removal_a_person_sees_what_goes_and_types_the_name() {
     alice.restart_after_kill();
     assert_eq!(names(&alice), ["alice*"]);
     assert_ne!(alice.address(), address, "nothing comes back");
+}
+
+#[test]
+fn a_contact_that_was_away_learns_on_return_that_an_identity_was_revoked() {
+    let peers = temp_dir();
+    let nodes = ["alice", "bob", "carol"].map(|name| Node::loopback(name, peers.path()));
+    let [mut alice, mut bob, mut carol] = nodes;
+    for node in [&mut alice, &mut bob, &mut carol] {
+        node.start();
+    }
+    alice.befriend(&bob);
+    let poster = alice.json(&["invite", "--public"])["invitation"].as_str().unwrap().to_owned();
+    bob.terminate();
+    let file = temp_dir();
+    let path = file.path().join("gone.json");
+    let path = path.to_str().unwrap();
+
+    // Nobody is asked in a script, and nothing is done without --yes.
+    let refused = alice.run(&["identity", "revoke", "all", "--file", path]);
+    assert!(refused.status.code() == Some(2) && !std::path::Path::new(path).exists(), "{refused:?}");
+    let revoked = alice.json(&["--yes", "identity", "revoke", "all", "--file", path]);
+    assert!(revoked["contacts"] == 1 && revoked["revoked"]["what"] == "address and key", "{revoked}");
+    assert_eq!(std::fs::read_to_string(path).unwrap().trim_end(), revoked["statement"].as_str().unwrap());
+    let untold = || alice.json(&["identity", "show"])["untold"].clone();
+    assert_eq!(untold()[0], "bob");
+    // It sends no mail, and says so.
+    let send = alice.run(&["send", "-t", "bob", "-s", "x", "-"]);
+    assert!(!send.status.success() && String::from_utf8_lossy(&send.stderr).contains("you revoked this identity"));
+    assert!(alice.json(&["status"])["identities"][0]["problem"].as_str().unwrap().contains("it sends no mail"));
+    let login = Login::new(&alice, "program");
+    let mut smtp = Smtp::open(alice.port("submission"), &login).unwrap();
+    let told = smtp.submit("bob@rune.internal", &message(&alice.address(), "bob@rune.internal", "x", "y"));
+    assert!(told.unwrap_err().to_string().contains("550"), "a mail program is told so as well");
+
+    bob.start();
+    wait_for("bob to learn of it", Duration::from_secs(120), || {
+        (bob.json(&["contact", "show", "alice"])["status"] == "revoked").then_some(())
+    });
+    wait_for("his acknowledgement", SOON, || untold().is_null().then_some(()));
+    let shown = String::from_utf8(bob.run(&["contact", "show", "alice"]).stdout).unwrap();
+    assert!(shown.contains("they revoked their address and key"), "{shown}");
+    assert!(String::from_utf8(bob.run(&["contact", "list"]).stdout).unwrap().contains("  revoked"));
+    let inbox = bob.json(&["ls", "INBOX"]).to_string();
+    assert!(inbox.contains("A contact revoked its address or key"), "{inbox}");
+    let refused = bob.run(&["send", "-t", "alice", "-s", "x", "-"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("has revoked this address"), "{said}");
+    bob.restart_after_kill();
+    assert_eq!(bob.json(&["contact", "show", "alice"])["status"], "revoked");
+
+    // Somebody who is no contact has the file, and is kept from the poster. One that was changed is none.
+    let changed = std::fs::read_to_string(path).unwrap().replacen("\"epoch\":1", "\"epoch\":2", 1);
+    let changed_path = file.path().join("changed.json");
+    std::fs::write(&changed_path, changed).unwrap();
+    let refused = carol.run(&["contact", "revoked", changed_path.to_str().unwrap()]);
+    assert!(refused.status.code() == Some(2), "{refused:?}");
+    let taken = carol.json(&["contact", "revoked", path]);
+    assert!(taken["what"] == "address and key" && taken["petname"].is_null(), "{taken}");
+    let refused = carol.run(&["contact", "add", &poster]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("was revoked"), "{refused:?}");
 }

@@ -179,6 +179,16 @@ pub(super) enum Identity {
         /// Its name
         name: String,
     },
+    /// Say for ever that an identity must not be used any more, because its key or device was lost or stolen, or because you
+    /// give it up. Its contacts are told, a file is written for everybody else, and it sends no mail any more; asks first
+    Revoke {
+        /// Its address (onion), its key, or both (all)
+        #[arg(value_name = "onion|key|all", value_parser = ["onion", "key", "all"])]
+        what: String,
+        /// The file for people who are no contacts, who use it with: contact revoked FILE (default: revocation-NAME.json here)
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
     /// Choose the identity that commands without -i mean, where there are several
     Default {
         /// Its name

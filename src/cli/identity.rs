@@ -1,6 +1,8 @@
 //! `runepeer identity`: the identities of the node.
 
-use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 
 use super::args::Identity;
 use super::show::show;
@@ -29,6 +31,7 @@ pub(super) fn run(context: &Context, verb: Identity) -> Result<(), Failure> {
         }
         Identity::Rename { name, new } => return rename(context, name, new),
         Identity::Rm { name } => return remove(context, name),
+        Identity::Revoke { what, file } => return revoke(context, &what, file),
         Identity::Default { name } => Command::IdentityDefault { name },
         Identity::Show => Command::IdentityShow,
         Identity::Set { listen } => Command::IdentityListen { on: listen == "always", anyway: context.global.yes },
@@ -67,6 +70,59 @@ fn remove(context: &Context, name: String) -> Result<(), Failure> {
     Ok(())
 }
 
+fn revoke(context: &Context, what: &str, file: Option<PathBuf>) -> Result<(), Failure> {
+    let identity: reply::Identity = context.ask(Command::IdentityShow)?;
+    let name = &identity.name;
+    let file = file.unwrap_or_else(|| PathBuf::from(format!("revocation-{name}.json")));
+    if file.symlink_metadata().is_ok() {
+        return Err(Failure::new(
+            Code::Usage,
+            format!("there is a file {} already; nothing was changed", file.display()),
+        )
+        .hint("choose another one: --file FILE"));
+    }
+    let (onion, key) = (what != "key", what != "onion");
+    if !context.global.yes {
+        context.output.warn(format!(
+            "This revokes {} of {name}, {}, for ever. Every contact is told that nothing must be sent there any more, and \
+             takes no other word for it, not even from a backup of this node. {name} sends no mail, makes no contacts and gives no \
+             invitations from then on; mail that waits ends with reports. What it has stays readable.",
+            if onion && key { "the address and the key" } else if onion { "the address" } else { "the key" },
+            identity.address
+        ));
+        confirm_by_name(context, name)?;
+    }
+    let revoked: reply::Revocation = context.ask(Command::IdentityRevoke { onion, key })?;
+    let written = write_new(&file, &revoked.statement);
+    show(context, &revoked, |revoked| described(&revoked.identity));
+    context.output.say(match revoked.contacts {
+        0 => "There is no contact to tell, or they are being told already.".to_owned(),
+        count => format!(
+            "{} being told, directly and by their boxes, for 14 days. Leave this node running; who has not answered yet: \
+             runepeer -i {name} identity show",
+            if count == 1 { "1 contact is".to_owned() } else { format!("{count} contacts are") }
+        ),
+    });
+    written.map_err(|error| {
+        Failure::new(Code::Failed, format!("it is revoked, but {} cannot be written: {error}", file.display()))
+            .hint("the same command with another --file writes it again, and tells nobody twice")
+    })?;
+    context.output.say(format!(
+        "For everybody else, such as people who have an invitation or a poster of yours, there is {}. It is no secret. They use \
+         it with: runepeer contact revoked FILE",
+        file.display()
+    ));
+    Ok(())
+}
+
+/// Writes a file that is not there yet.
+fn write_new(file: &Path, text: &str) -> io::Result<()> {
+    let mut created = File::create_new(file)?;
+    created.write_all(text.as_bytes())?;
+    created.write_all(b"\n")?;
+    created.sync_all()
+}
+
 /// What goes with an identity, for the person who is asked.
 fn what_goes(gone: &reply::Holdings) -> String {
     let reply::Holdings { name, address, messages, waiting, contacts, boxes } = gone;
@@ -77,19 +133,15 @@ fn what_goes(gone: &reply::Holdings) -> String {
         counted(*contacts, "contact"),
     );
     if *waiting > 0 {
-        let _ = write!(
-            words,
-            "\n{} to be sent and will not be; look first: runepeer -i {name} queue list",
-            if *waiting == 1 { "1 message waits".to_owned() } else { format!("{waiting} messages wait") }
-        );
+        let wait = if *waiting == 1 { "1 message waits".to_owned() } else { format!("{waiting} messages wait") };
+        words.push_str(&format!("\n{wait} to be sent and will not be; look first: runepeer -i {name} queue list"));
     }
     if !boxes.is_empty() {
-        let _ = write!(
-            words,
+        words.push_str(&format!(
             "\nIts boxes ({}) are not given up, and hold what is in them until that expires. To empty them, collect first, and \
              give them up: runepeer -i {name} carrier rm NAME",
             boxes.join(", ")
-        );
+        ));
     }
     words
 }
@@ -117,5 +169,12 @@ fn confirm_by_name(context: &Context, name: &str) -> Result<(), Failure> {
 
 fn described(identity: &reply::Identity) -> String {
     let default = if identity.is_default { "  default" } else { "" };
-    format!("{}  {}{default}\n  key {}\n", identity.name, identity.address, identity.fingerprint)
+    let mut words = format!("{}  {}{default}\n  key {}\n", identity.name, identity.address, identity.fingerprint);
+    if let Some(revoked) = &identity.revoked {
+        words.push_str(&format!("  you revoked its {}: {}; it sends no mail any more\n", revoked.what, revoked.at));
+        if !identity.untold.is_empty() {
+            words.push_str(&format!("  not acknowledged yet by: {}\n", identity.untold.join(", ")));
+        }
+    }
+    words
 }

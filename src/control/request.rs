@@ -43,6 +43,13 @@ pub enum Command {
         /// Its new name.
         to: String,
     },
+    /// Revoke an identity: its onion, its key or both. Its contacts are told.
+    IdentityRevoke {
+        /// Whether its onion is revoked.
+        onion: bool,
+        /// Whether its key is.
+        key: bool,
+    },
     /// What goes with an identity that is removed.
     IdentityHoldings {
         /// Its name, or its address.
@@ -85,6 +92,11 @@ pub enum Command {
         /// The petname to give it.
         #[serde(default)]
         petname: Option<String>,
+    },
+    /// Take a revocation from a file.
+    ContactRevoked {
+        /// What is in the file.
+        statement: String,
     },
     /// All contacts.
     ContactList,

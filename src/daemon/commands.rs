@@ -42,6 +42,7 @@ use crate::engine::state::Password;
 use crate::engine::state::mailbox::{Flags, Folder};
 use crate::engine::{Book, Request, RequestError, Response, Snapshot};
 use crate::gateway::pacer::Stale;
+use crate::mail::revocation::Extent;
 use crate::mail::{LocalPart, headers};
 
 /// How much of a message is read for its header, in bytes.
@@ -95,6 +96,7 @@ impl Commands {
             | Command::IdentityRename { .. }
             | Command::IdentityHoldings { .. }
             | Command::IdentityRemove { .. }
+            | Command::IdentityRevoke { .. }
             | Command::IdentityListen { .. }) => self.identity_command(identity, command).await,
             Command::Invite { public, life_secs, label } => {
                 write(&invite(&*self.account(identity)?, public, life_secs, label).await?)
@@ -112,6 +114,9 @@ impl Commands {
                 }
             }
             Command::ContactList => write(&contacts::list(&*self.account(identity)?)),
+            Command::ContactRevoked { statement } => {
+                write(&contacts::take_revocation(&*self.account(identity)?, &statement).await?)
+            }
             Command::ContactShow { who } => write(&contacts::show(&*self.account(identity)?, &who)?),
             Command::ContactRename { who, petname } => {
                 write(&contacts::rename(&*self.account(identity)?, &who, petname).await?)
@@ -193,6 +198,11 @@ impl Commands {
             Command::IdentityRemove { name } => {
                 let account = self.account(Some(&name))?;
                 write(&identities::remove(&self.identities, &self.leases, &account).await?)
+            }
+            Command::IdentityRevoke { onion, key } => {
+                let account = self.account(identity)?;
+                let (statement, contacts) = identities::revoke(&account, Extent { onion, key }).await?;
+                write(&reply::Revocation { identity: self.profile(&account), contacts, statement })
             }
             Command::IdentityShow => write(&self.profile(&*self.account(identity)?)),
             Command::IdentityListen { on, anyway } => {
@@ -335,6 +345,13 @@ fn has_open_box(account: &LocalAccount) -> bool {
 
 /// Why no peer reaches an identity, where that is known.
 fn problem(account: &LocalAccount) -> Option<String> {
+    if let Some(revoked) = account.snapshot.borrow().revoked {
+        return Some(format!(
+            "you revoked its {} on {}: it sends no mail any more",
+            revoked.extent.words(),
+            revoked.at.rfc3339()
+        ));
+    }
     if account.snapshot.borrow().hidden {
         let cut_off = !has_open_box(account);
         return cut_off.then(|| {

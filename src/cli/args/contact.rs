@@ -1,5 +1,7 @@
 //! The words behind `runepeer contact`.
 
+use std::path::PathBuf;
+
 use clap::Subcommand;
 
 #[derive(Debug, Subcommand)]
@@ -89,5 +91,11 @@ pub(in crate::cli) enum Contact {
     Rm {
         /// Petname or address
         who: String,
+    },
+    /// Take the file of a revocation: nothing is written to that key or address any more, and nothing brings it back
+    Revoked {
+        /// The file that `identity revoke` wrote; - reads standard input
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
     },
 }

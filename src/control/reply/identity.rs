@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Revoked;
+
 /// All identities of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identities {
@@ -25,6 +27,37 @@ pub struct Identity {
     pub reachable: bool,
     /// Whether its onion is to be published.
     pub listen: Listen,
+    /// What its owner revoked of it: it sends no mail then.
+    #[serde(default)]
+    pub revoked: Option<Revoked>,
+    /// The contacts that have not acknowledged the revocation yet, by their names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub untold: Vec<String>,
+}
+
+/// An identity that was revoked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revocation {
+    /// The identity.
+    #[serde(flatten)]
+    pub identity: Identity,
+    /// How many contacts are being told.
+    pub contacts: usize,
+    /// What everybody else can be given: the content of a file.
+    pub statement: String,
+}
+
+/// Whose revocation a file was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevocationTaken {
+    /// Its key.
+    pub fingerprint: String,
+    /// The onion that was bound to it.
+    pub onion: String,
+    /// What is revoked: `address`, `key` or `address and key`.
+    pub what: String,
+    /// The contact with that key, which is written to no more.
+    pub petname: Option<String>,
 }
 
 /// An identity that has another name now.

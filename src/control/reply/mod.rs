@@ -22,10 +22,11 @@ pub use carrier::{
     BoxInvitation, BoxInvitations, BrokenCarrier, Carrier, CarrierLimits, CarrierMailbox, CarrierStatus,
 };
 pub use contact::{
-    Carry, Contact, ContactStatus, Contacts, Meeting, Met, Receipts, ReceiptsGiven, UsedInvitation, Verification,
+    Carry, Contact, ContactStatus, Contacts, Meeting, Met, Receipts, ReceiptsGiven, Revoked, UsedInvitation,
+    Verification,
 };
 pub use folder::{Folder, FolderMessage, Message};
-pub use identity::{Holdings, Identities, Identity, Listen, Renamed};
+pub use identity::{Holdings, Identities, Identity, Listen, Renamed, Revocation, RevocationTaken};
 pub use invite::{Invitation, OpenInvitation, OpenInvitations};
 pub use mail::{MailServer, MailSettings, NewPassword, Password, Passwords};
 pub use queue::{Copy, Queue, QueueId, QueuedMessage, QueuedRecipient, RecipientState, TRY_LATER};

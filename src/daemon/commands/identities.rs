@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::backup::Leases;
-use super::{has_open_box, listens};
+use super::contacts::revoked;
+use super::{has_open_box, listens, unexpected};
 use crate::base::IdentityId;
 use crate::control::reply;
 use crate::control::{Code, Failure};
@@ -12,8 +13,10 @@ use crate::daemon::failures::broken;
 use crate::daemon::home::Home;
 use crate::daemon::hosts::account::{LocalAccount, Registry};
 use crate::daemon::hosts::identity::Identities;
-use crate::engine::Request;
 use crate::engine::state::mailbox::FolderRole;
+use crate::engine::{Request, Response};
+use crate::mail::ContentKind;
+use crate::mail::revocation::Extent;
 
 /// The identity with this name or address; where none is named, the default one, or the only one where none was chosen.
 ///
@@ -87,6 +90,33 @@ pub(super) fn profile(account: &LocalAccount, usual: Option<IdentityId>) -> repl
         is_default: usual == Some(account.id),
         reachable: account.is_reachable(),
         listen: listens(account),
+        revoked: account.snapshot.borrow().revoked.as_ref().map(revoked),
+        untold: untold(account),
+    }
+}
+
+/// The contacts that have not acknowledged yet that the identity is revoked.
+fn untold(account: &LocalAccount) -> Vec<String> {
+    let snapshot = account.snapshot.borrow();
+    let told = snapshot.queue.iter().filter(|it| snapshot.introductions.kind(it.id) == ContentKind::Revocation);
+    let waiting = told.flat_map(|queued| queued.waiting().map(|(contact, _)| contact).collect::<Vec<_>>());
+    let mut names: Vec<_> =
+        waiting.filter_map(|contact| Some(snapshot.book.contact(contact)?.petname.clone())).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// Revokes an identity; gives the statement for everybody else, and how many contacts are being told.
+///
+/// # Errors
+/// The failure of the request.
+pub(super) async fn revoke(account: &LocalAccount, extent: Extent) -> Result<(String, usize), Failure> {
+    match account.ask(Request::Revoke(extent)).await? {
+        Response::Revoked { statement, contacts } => {
+            Ok((String::from_utf8(statement).map_err(|_| unexpected())?, contacts))
+        }
+        _ => Err(unexpected()),
     }
 }
 

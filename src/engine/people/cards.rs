@@ -41,6 +41,8 @@ pub(in crate::engine) fn decided(
 ) -> Result<Draft, Status> {
     let (book, onion) = (cx.state.book(), card.address.onion());
     match (book.by_fingerprint(&issuer), book.by_onion(onion)) {
+        // What was revoked comes back by no card, older or newer.
+        _ if cx.state.revocations().concern(&issuer, onion) => Err(Status::ContentRefused),
         // The onion of a pinned key does not change, nor the key of a known onion.
         (Some(contact), _) if contact.address.onion() != onion => Err(Status::ContentRefused),
         (None, Some(_)) => Err(Status::ContentRefused),

@@ -12,8 +12,7 @@ use crate::engine::state::mailbox::{Flags, FolderRole, Message, ModSeq, NewMessa
 use crate::engine::state::profile::Profile;
 use crate::engine::state::queue::{Endpoint, Progress, Queue, Queued};
 use crate::engine::state::record::{
-    BookRecord, BoxRecord, ForwardingRecord, IdentityRecord, MailboxRecord, PeopleRecord, QueueRecord, ReceivedRecord,
-    Record,
+    BookRecord, BoxRecord, ForwardingRecord, IdentityRecord, MailboxRecord, QueueRecord, ReceivedRecord, Record,
 };
 use crate::engine::state::{Applied, Password, State};
 
@@ -29,9 +28,7 @@ impl State {
             Record::Identity(record) => self.apply_to_identity(number, record),
             Record::Boxes(record) => self.apply_to_boxes(number, record).into(),
             Record::Forwarding(record) => self.apply_to_forwarding(number, record).into(),
-            Record::People(PeopleRecord::VerificationMarked { contact, at }) => {
-                self.book.mark_verified(*contact, *at).into()
-            }
+            Record::People(record) => self.apply_to_people(number, record).into(),
             Record::Introductions(record) => self.apply_to_introductions(number, record).into(),
             Record::Checkpoint(record) => self.apply_kept(number, record),
         }
@@ -110,7 +107,13 @@ impl State {
                 Applied::Done
             }
             ReceivedRecord::CardAccepted { seen, invitation, acquaintance, notice } => {
-                if self.duplicates.contains(seen) {
+                let is_revoked = match acquaintance {
+                    Acquaintance::New(contact) => self.is_revoked(contact),
+                    Acquaintance::Known(renewal) => {
+                        self.book.contact(renewal.contact).is_some_and(|contact| self.is_revoked(contact))
+                    }
+                };
+                if self.duplicates.contains(seen) || is_revoked {
                     return Applied::Nothing;
                 }
                 if !self.book.acquaint(seen.received, *invitation, acquaintance) {
@@ -143,8 +146,16 @@ impl State {
     fn apply_to_book(&mut self, record: &BookRecord) -> Applied {
         let book = &mut self.book;
         let done = match record {
-            BookRecord::ContactAdded { contact } => book.add(contact),
+            BookRecord::ContactAdded { contact } => {
+                !self.revocations.concern(&contact.fingerprint, contact.address.onion()) && book.add(contact)
+            }
             BookRecord::ContactChanged { id, change } => {
+                let contact = book.contact(*id);
+                if brings_back(change)
+                    && contact.is_some_and(|it| self.revocations.concern(&it.fingerprint, it.address.onion()))
+                {
+                    return Applied::Nothing;
+                }
                 if *change == ContactChange::Status(ContactStatus::Blocked) && book.contact(*id).is_some() {
                     let given = self.introductions.part(*id);
                     for invitation in given {
@@ -396,6 +407,9 @@ impl State {
                 Arc::make_mut(&mut Arc::make_mut(profile).public).name.clone_from(name);
                 Applied::Done
             }
+            IdentityRecord::IdentityRevoked { extent, at, queued } => {
+                self.apply_own_revocation(*extent, *at, queued.as_deref()).into()
+            }
             IdentityRecord::ListenSwitched { on } => {
                 self.hidden = !on;
                 Applied::Done
@@ -435,5 +449,14 @@ impl State {
 
     fn is_outbox(&self, folder: FolderId) -> bool {
         self.mailbox.folder(folder).is_some_and(|folder| folder.role == Some(FolderRole::Outbox))
+    }
+}
+
+/// Whether a change would have something go to a contact again.
+const fn brings_back(change: &ContactChange) -> bool {
+    match change {
+        ContactChange::Status(status) => !matches!(status, ContactStatus::Revoked),
+        ContactChange::CardQueued(_) | ContactChange::Greeted(..) => true,
+        _ => false,
     }
 }

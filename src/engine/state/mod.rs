@@ -18,6 +18,7 @@ pub mod queue;
 pub mod record;
 mod references;
 mod restoration;
+pub mod revocations;
 pub mod shards;
 
 pub use restoration::Lost;
@@ -28,7 +29,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::base::rng::Rng;
-use crate::base::{BodyId, BoxId, ContactId, FolderId, Timestamp};
+use crate::base::{BodyId, BoxId, ContactId, FolderId, QueueId, Timestamp};
+use crate::mail::ContentKind;
 
 use crate::engine::state::book::Book;
 use crate::engine::state::boxes::{Check, KnownBoxes};
@@ -41,6 +43,7 @@ use crate::engine::state::profile::{Profile, PublicProfile};
 use crate::engine::state::queue::{Progress, Queue};
 use crate::engine::state::record::{IdentityRecord, MailboxRecord, Record};
 use crate::engine::state::references::References;
+use crate::engine::state::revocations::{Revocations, Revoked};
 use crate::engine::state::shards::Shards;
 
 /// One application password.
@@ -74,6 +77,8 @@ pub struct State {
     boxes: KnownBoxes,
     forwarding: Forwarding,
     introductions: Introductions,
+    revoked: Option<Revoked>,
+    revocations: Arc<Revocations>,
     hidden: bool,
     last_uid_validity: u32,
     last_record: ModSeq,
@@ -123,6 +128,10 @@ pub struct Snapshot {
     pub forwarding: Forwarding,
     /// Introductions: those that we make, those that wait for the user, and who introduced whom.
     pub introductions: Introductions,
+    /// What this identity revoked of itself: it sends no mail then.
+    pub revoked: Option<Revoked>,
+    /// What others revoked.
+    pub revocations: Arc<Revocations>,
     /// How the attempts at our own boxes go: when the next session is, and why the last one failed.
     pub collections: Arc<BTreeMap<BoxId, Attempts>>,
     /// How the last check of each of our boxes goes, or went, since the start of the daemon.
@@ -285,6 +294,21 @@ impl State {
         &self.introductions
     }
 
+    /// What this identity revoked of itself.
+    pub const fn revoked(&self) -> Option<&Revoked> {
+        self.revoked.as_ref()
+    }
+
+    /// What others revoked.
+    pub fn revocations(&self) -> &Revocations {
+        &self.revocations
+    }
+
+    /// Whether an entry of the queue may be sent: an identity that was revoked sends nothing but the revocation.
+    pub(in crate::engine) fn may_send(&self, queue: QueueId) -> bool {
+        self.revoked.is_none() || self.introductions.kind(queue) == ContentKind::Revocation
+    }
+
     /// The highest UIDVALIDITY that was ever given.
     pub const fn last_uid_validity(&self) -> u32 {
         self.last_uid_validity
@@ -320,6 +344,8 @@ impl State {
             boxes: self.boxes.clone(),
             forwarding: self.forwarding.clone(),
             introductions: self.introductions.clone(),
+            revoked: self.revoked,
+            revocations: Arc::clone(&self.revocations),
             ..Snapshot::default()
         }
     }
@@ -355,7 +381,7 @@ impl State {
 }
 
 /// Grows with every change of a type that the state holds: an older image is then replayed instead of misread.
-const STATE_VERSION: u8 = 9;
+const STATE_VERSION: u8 = 10;
 
 /// A kept state cannot be used; the log has everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -15,6 +15,7 @@ mod limit_scenarios;
 mod network_scenarios;
 mod promise_scenarios;
 mod queue_scenarios;
+mod revocation_scenarios;
 pub(in crate::engine) mod samples;
 mod scenarios;
 mod share_scenarios;

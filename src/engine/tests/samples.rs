@@ -1,6 +1,7 @@
 //! Records for tests: any kind, from a seed, with ids from a small space so that records meet each other.
 
 mod introductions;
+mod revocations;
 
 use std::sync::Arc;
 
@@ -33,7 +34,7 @@ use crate::engine::state::record::{
 /// How many kinds [`record`] makes.
 pub(in crate::engine) const KINDS: u64 = CHANGES + 15;
 /// How many of them are changes; the others are found only in checkpoints.
-pub(in crate::engine) const CHANGES: u64 = 65;
+pub(in crate::engine) const CHANGES: u64 = 67;
 
 fn id(rng: &mut dyn Rng) -> [u8; 16] {
     [rng.below(4) as u8 + 1; 16]
@@ -351,6 +352,8 @@ pub(in crate::engine) fn record(kind: u64, rng: &mut dyn Rng) -> Record {
             Record::People(PeopleRecord::VerificationMarked { contact: ids.who, at })
         }
         53..=63 => introductions::change(kind - 53, rng),
+        65 => revocations::own(rng),
+        66 => revocations::taken(rng),
         64 => Record::Identity(IdentityRecord::IdentityRenamed {
             name: ["work", "home"][rng.below(2) as usize].to_owned(),
         }),

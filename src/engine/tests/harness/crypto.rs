@@ -3,6 +3,7 @@
 use crate::base::ids::Fingerprint;
 use crate::engine::io::{BoxWork, Refusal, Sizes};
 use crate::engine::tests::harness::{CERTIFICATE, certificate};
+use crate::mail::Revocation;
 use crate::wire::digest;
 use crate::wire::token::Class;
 
@@ -38,6 +39,16 @@ pub(in crate::engine) fn fingerprint_of(certificate: &[u8]) -> Result<Fingerprin
 
 pub(in crate::engine) fn sign(by: &Fingerprint, text: &str) -> Vec<u8> {
     digest(&[by.as_bytes(), text.as_bytes()].concat()).to_vec()
+}
+
+/// Whether somebody revokes what is theirs.
+pub(in crate::engine) fn revokes(by: &Fingerprint, revocation: &Revocation) -> bool {
+    let Revocation { onion, certificate: of, onion_revocation, key_revocation, .. } = revocation;
+    let is = |statement: &Option<Vec<u8>>, text: &str| statement.as_ref().is_none_or(|it| *it == sign(by, text));
+    *of == certificate(by)
+        && onion.public_key() == by.as_bytes()
+        && is(onion_revocation, &format!("revocation of {onion}"))
+        && is(key_revocation, "revocation of the key")
 }
 
 /// Opens an object that this author must have sealed.

@@ -105,8 +105,8 @@ pub(in crate::engine) fn profile(name: &str, number: u8, now: Timestamp) -> Prof
         }),
         onion_seed: OnionSeed::from_bytes([number; 32]),
         secret_keys: SecretBytes::new(vec![number; 100]),
-        certificate_revocation: vec![1],
-        onion_revocation: vec![2],
+        certificate_revocation: crypto::sign(&fingerprint, "revocation of the key"),
+        onion_revocation: crypto::sign(&fingerprint, &format!("revocation of {onion}")),
     }
 }
 
@@ -291,7 +291,11 @@ impl World {
             Effect::VerifyCard(op, evidence) => {
                 let holds = evidence.certificate == certificate(&evidence.fingerprint)
                     && evidence.onion.public_key() == evidence.fingerprint.as_bytes()
-                    && evidence.signature == evidence.fingerprint.as_bytes();
+                    && evidence.signature == evidence.fingerprint.as_bytes()
+                    && evidence
+                        .revocation
+                        .as_ref()
+                        .is_none_or(|revocation| crypto::revokes(&evidence.fingerprint, revocation));
                 self.input(node, Input::CardVerified(op, holds));
             }
             Effect::CheckCertificate(op, bytes, fingerprint) => {
