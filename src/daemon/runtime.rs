@@ -2,6 +2,7 @@
 //! sees that none of them ends before the node.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(super) mod clock;
 pub(super) mod crypto;
@@ -40,6 +41,8 @@ pub(super) struct Published {
     pub(super) seed: OnionSeed,
     /// Whether it is to be published.
     pub(super) wanted: watch::Receiver<bool>,
+    /// How long it is not, at first.
+    pub(super) after: Duration,
 }
 
 /// The names of the two tasks of a machine, as a failure gives them.

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 mod parting;
 mod random_name;
@@ -20,7 +21,7 @@ use self::shell::{IdentityShell, Tools};
 use super::account::{LocalAccount, Registry};
 use super::keys::KeyChain;
 use crate::backup;
-use crate::base::{BodyId, IdentityId, Onion, OnionSeed, SymmetricKey, Terms};
+use crate::base::{BodyId, IdentityId, Onion, OnionSeed, Rng, SymmetricKey, Terms};
 use crate::control::{Code, Failure};
 use crate::daemon::failures::broken;
 use crate::daemon::home::Home;
@@ -68,11 +69,12 @@ impl Identities {
         Self { home, runtime, registry, usage }
     }
 
-    /// Opens all identities that exist; returns how many there are.
-    pub(in crate::daemon) async fn open_all(&self, reading: &Reading) -> Result<usize, Failure> {
+    /// Opens all identities that exist; returns how many there are. Several come on line at moments of their own, unless
+    /// `at_once` says otherwise.
+    pub(in crate::daemon) async fn open_all(&self, reading: &Reading, at_once: bool) -> Result<usize, Failure> {
         let ids = self.home.with_keyring(|keyring| keyring.identities())?;
-        for id in &ids {
-            self.open(*id, reading).await?;
+        for (id, after) in ids.iter().zip(moments(ids.len(), at_once, &mut OsRng)) {
+            self.open(*id, reading, after).await?;
         }
         Ok(ids.len())
     }
@@ -113,15 +115,15 @@ impl Identities {
         let made = tokio::task::spawn_blocking(move || folded::make::<State>(&vfs, &path, &log_key, &records)).await;
         made.map_err(|error| broken("the identity's log cannot be made", error))??;
         self.home.with_keyring(|keyring| keyring.add_identity(id, &key))?;
-        self.open(id, &(Arc::new(|_, _| ()) as Reading)).await
+        self.open(id, &(Arc::new(|_, _| ()) as Reading), Duration::ZERO).await
     }
 
     fn path(&self, id: IdentityId) -> PathBuf {
         self.home.path().join(id.to_string())
     }
 
-    /// Opens an identity's log, folds its state, and starts its machine and its onion service.
-    async fn open(&self, id: IdentityId, reading: &Reading) -> Result<Arc<LocalAccount>, Failure> {
+    /// Opens an identity's log, folds its state, and starts its machine and, after this time, its onion service.
+    async fn open(&self, id: IdentityId, reading: &Reading, after: Duration) -> Result<Arc<LocalAccount>, Failure> {
         let key = self.home.with_keyring(|keyring| keyring.identity_key(id))?;
         let view = Arc::new(self.home.view(id, &key));
         let (vfs, path) = (Arc::clone(self.home.vfs()), self.path(id));
@@ -154,7 +156,7 @@ impl Identities {
         let (shell, snapshot) = IdentityShell::new(tools, machine.snapshot(), listens);
         let images = Images::new(Arc::clone(&log), IdentityView::clone(&view), replayed);
         let tasks = Tasks { driver: "an identity", publishing: "publishing an address" };
-        let onion = Published { id, seed: profile.onion_seed.clone(), wanted };
+        let onion = Published { id, seed: profile.onion_seed.clone(), wanted, after };
         let Reached { requests, presence, running } = self.runtime.run(tasks, machine, shell, images, onion);
         let account = Arc::new(LocalAccount {
             id,
@@ -175,6 +177,17 @@ impl Identities {
         let mut terms = self.usage.terms.iter();
         terms.find(|(of, _)| of.eq_ignore_ascii_case(name)).map(|(_, terms)| terms.clone()).unwrap_or_default()
     }
+}
+
+/// The longest time after the start of a node at which an identity comes on line, where there are several.
+const SPREAD: Duration = Duration::from_secs(60);
+
+/// How long each of so many identities waits before its onion is published: somebody who sees several onions come at one
+/// moment again and again would know that they belong together.
+fn moments(count: usize, at_once: bool, rng: &mut dyn Rng) -> Vec<Duration> {
+    let most = if at_once || count < 2 { Duration::ZERO } else { SPREAD };
+    let most = u64::try_from(most.as_millis()).unwrap_or(0);
+    (0..count).map(|_| Duration::from_millis(if most == 0 { 0 } else { rng.below(most) })).collect()
 }
 
 /// An identity's log, and the state that was read from it.
@@ -358,6 +371,21 @@ pub(in crate::daemon) fn new_profile(name: &LocalPart) -> Result<Profile, Failur
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn several_identities_come_on_line_at_independent_moments_within_a_minute_unless_told_otherwise() {
+        use crate::base::rng::SeededRng;
+        let zero = |all: &[Duration]| all.iter().all(Duration::is_zero);
+        assert!(zero(&moments(1, false, &mut SeededRng::new(1))), "one alone has no reason to wait");
+        assert!(zero(&moments(5, true, &mut SeededRng::new(1))));
+        let mut gaps = BTreeSet::new();
+        for seed in 0..100 {
+            let pair = moments(2, false, &mut SeededRng::new(seed));
+            assert!(pair.len() == 2 && pair.iter().all(|after| *after < SPREAD));
+            gaps.insert(pair[0].abs_diff(pair[1]).as_secs() / 10);
+        }
+        assert_eq!(gaps.len(), 6, "any gap between the two occurs");
+    }
 
     /// Two identities share nothing by which somebody who knows both could link them.
     #[test]

@@ -105,6 +105,7 @@ async fn published(network: &Arc<Network>) -> watch::Receiver<Presence> {
         id: IdentityId::from_bytes([1; 16]),
         seed: OnionSeed::from_bytes([1; 32]),
         wanted: receiver,
+        after: Duration::ZERO,
     };
     let place = Place { part: "the onion", stop: supervisor.stopping(), running: watch::Sender::new(()) };
     let presence = network.publish(&supervisor, place, onion, incoming);
