@@ -6,7 +6,7 @@ use runepeer::base::ids::Fingerprint;
 use runepeer::base::{ContentId, MacKey, Onion, Timestamp, TokenSeed};
 use runepeer::mail::introduction::Grant;
 use runepeer::mail::page::PageKeys;
-use runepeer::mail::{Address, Binding, Content, ContentKind, Invitation, VerificationNumber};
+use runepeer::mail::{Address, Binding, Content, ContentKind, Invitation, Revocation, VerificationNumber};
 use runepeer::wire::token::{Class, hash_of, token};
 use runepeer::wire::{Claim, authenticator, digest};
 use serde_json::{Value, json};
@@ -21,6 +21,22 @@ fn counting<const N: usize>(first: u8) -> [u8; N] {
 
 fn hex(bytes: &[u8]) -> String {
     data_encoding::HEXLOWER.encode(bytes)
+}
+
+/// The revocation of the identity that made this grant, as a content with this id and expiry.
+fn revocation(onion: Onion, grant: &Grant, content: &Content) -> Value {
+    let revocation = Revocation {
+        onion,
+        certificate: grant.certificate.clone(),
+        binding: grant.binding.clone(),
+        onion_revocation: Some(b"(the signature of the onion's end)".to_vec()),
+        key_revocation: Some(b"(the signature of the key's end)".to_vec()),
+    };
+    let revoked = Content { kind: ContentKind::Revocation, payload: revocation.payload(), ..content.clone() };
+    json!({
+        "payload": String::from_utf8(revocation.payload()).unwrap(),
+        "content_hash": hex(&digest(&revoked.encode())),
+    })
 }
 
 fn vectors() -> Value {
@@ -105,6 +121,7 @@ fn vectors() -> Value {
             "page_begins": hex(sealed.get(..64).unwrap()),
             "page_hash": hex(&digest(&sealed)),
         },
+        "revocation": revocation(onion, &grant, &content),
         "introduction": { "grant": serde_json::to_string(&grant).unwrap() },
         "verification": {
             "public_key": hex(onion.public_key()),
@@ -146,6 +163,8 @@ fn the_document_quotes_the_vectors() {
         "/verification/other_public_key",
         "/verification/number",
         "/introduction/grant",
+        "/revocation/payload",
+        "/revocation/content_hash",
     ] {
         let value = vectors.pointer(path).and_then(Value::as_str).unwrap();
         // The document may break long values into lines.

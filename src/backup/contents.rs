@@ -6,8 +6,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::base::{IdentityId, Timestamp};
-use crate::store::SEAL_KEYS;
 use crate::store::vfs::Vfs;
+use crate::store::{SEAL_KEYS, removals};
 
 /// The list of files. A backup begins with the length of this list and the list in JSON; then come the files, one after
 /// the other.
@@ -86,13 +86,17 @@ pub fn contents(vfs: &dyn Vfs, root: &Path, logs: bool) -> io::Result<Vec<Entry>
     };
     take("")?;
     take("keys")?;
+    // The key of an identity that is being removed may still be there.
+    let removed = removals(vfs, root)?;
     if logs {
         let keys = vfs.list(&root.join("keys"))?;
-        for identity in keys.iter().filter(|name| name.parse::<IdentityId>().is_ok()) {
+        let counts = |name: &&String| name.parse::<IdentityId>().is_ok_and(|id| !removed.contains(&id));
+        for identity in keys.iter().filter(counts) {
             take(&format!("{identity}/log"))?;
             take(&format!("{identity}/blob"))?;
         }
     }
+    found.retain(|entry| !removed.iter().any(|id| entry.path == format!("keys/{id}")));
     Ok(found)
 }
 

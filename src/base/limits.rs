@@ -423,6 +423,9 @@ pub const PASSWORDS: usize = 100;
 pub const REPORT_HEADER_BYTES: usize = 2 * KIB;
 /// Contacts of one identity.
 pub const CONTACTS: usize = 5000;
+/// Revocations of others that are remembered: each takes about a hundred bytes, for ever. More than contacts, because they
+/// outlast them.
+pub const REVOCATIONS: usize = 10_000;
 /// Open invitations of one identity.
 pub const INVITATIONS: usize = 1000;
 /// Carriers that an invitation names.

@@ -134,6 +134,10 @@ pub(super) struct Up {
     /// Where submission listens, on loopback: a port, or an address with one; port 0 means any free port
     #[arg(long, value_name = "[ADDR:]PORT", value_parser = listen)]
     pub(super) submission: Option<SocketAddr>,
+    /// Bring several identities on line at once; without it each comes at a random moment within a minute, so that nobody who
+    /// sees their onions come knows that they belong together
+    #[arg(long)]
+    pub(super) at_once: bool,
     /// Carry mail for others, and have no mailbox here
     #[arg(long, conflicts_with_all = ["name", "imap", "submission"])]
     pub(super) carrier_only: bool,
@@ -167,6 +171,28 @@ pub(super) enum Identity {
     },
     /// One identity
     Show,
+    /// Call an identity otherwise on this machine; its address, which your contacts know, stays as it is
+    Rename {
+        /// Its name
+        name: String,
+        /// The new name
+        new: String,
+    },
+    /// Remove an identity from this machine, with its keys, its mail and its address book; asks first
+    Rm {
+        /// Its name
+        name: String,
+    },
+    /// Say for ever that an identity must not be used any more, because its key or device was lost or stolen, or because you
+    /// give it up. Its contacts are told, a file is written for everybody else, and it sends no mail any more; asks first
+    Revoke {
+        /// Its address (onion), its key, or both (all)
+        #[arg(value_name = "onion|key|all", value_parser = ["onion", "key", "all"])]
+        what: String,
+        /// The file for people who are no contacts, who use it with: contact revoked FILE (default: revocation-NAME.json here)
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
     /// Choose the identity that commands without -i mean, where there are several
     Default {
         /// Its name

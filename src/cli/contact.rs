@@ -5,13 +5,16 @@ mod graph;
 mod verify;
 
 use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
 
 use super::Context;
 use super::args::Contact;
 use super::paste::given_or_pasted;
 use super::show::{confirm, done, show};
 use crate::control::reply::{self, ContactStatus, ReceiptsGiven};
-use crate::control::{Command, ContactChange, Failure};
+use crate::control::{Code, Command, ContactChange, Failure};
 
 pub(super) fn run(context: &Context, verb: Contact) -> Result<(), Failure> {
     let parting =
@@ -41,6 +44,7 @@ pub(super) fn run(context: &Context, verb: Contact) -> Result<(), Failure> {
             done(context, &asked);
             return Ok(());
         }
+        Contact::Revoked { file } => return revoked(context, &file),
         Contact::Show { who } => Command::ContactShow { who },
         Contact::Set { who, receipts, carry, via, introductions, knock } => {
             let (carry, knock) = (carry.map(|carry| carry == "on"), knock.map(|knock| knock == "on"));
@@ -93,6 +97,26 @@ pub(super) fn add(context: &Context, invitation: String, petname: Option<String>
     Ok(())
 }
 
+/// Takes the revocation in a file.
+fn revoked(context: &Context, file: &Path) -> Result<(), Failure> {
+    let unreadable = |error: &dyn std::fmt::Display| {
+        Failure::new(Code::Usage, format!("{} cannot be read: {error}", file.display()))
+    };
+    let mut read: Box<dyn Read> = match file.as_os_str() == "-" {
+        true => Box::new(std::io::stdin()),
+        false => Box::new(File::open(file).map_err(|error| unreadable(&error))?),
+    };
+    let (mut statement, most) = (String::new(), crate::base::limits::CARD_BYTES as u64 + 1024);
+    Read::take(&mut read, most).read_to_string(&mut statement).map_err(|error| unreadable(&error))?;
+    let taken: reply::RevocationTaken = context.ask(Command::ContactRevoked { statement })?;
+    show(context, &taken, |taken| {
+        let who = taken.petname.clone().unwrap_or_else(|| format!("nobody in the address book; {}", taken.onion));
+        format!("{who}: {} revoked\n  key {}", taken.what, taken.fingerprint)
+    });
+    context.output.say("Every signature in it is true. Nothing is written there any more, and nothing brings it back.");
+    Ok(())
+}
+
 fn line(contact: &reply::Contact) -> String {
     let verified = if contact.verified_at.is_some() { "  verified" } else { "" };
     format!("{}  {}  {}{verified}\n", contact.petname, contact.address, contact.status)
@@ -102,6 +126,13 @@ fn line(contact: &reply::Contact) -> String {
 fn described(contact: &reply::Contact) -> String {
     let mut words = line(contact);
     let _ = writeln!(words, "  key {}", contact.fingerprint);
+    if let Some(revoked) = &contact.revoked {
+        let _ = writeln!(
+            words,
+            "  they revoked their {} (known here since {}): nothing is sent there; ask them on another way for a new invitation",
+            revoked.what, revoked.at
+        );
+    }
     let _ = match &contact.verified_at {
         Some(at) => writeln!(words, "  you verified them: {at}"),
         None => {

@@ -78,7 +78,7 @@ fn start(context: &Context, up: Up, preparation: Preparation) -> Result<(), Fail
         })
     };
     let waiting = Waiting { is_new: name.is_some(), is_restored };
-    let start = Start { reading, space: up.space, ..Start::new(name, passphrase) };
+    let start = Start { reading, at_once: up.at_once, space: up.space, ..Start::new(name, passphrase) };
     let result = runtime.block_on(serve(context, ready, start, bar, waiting));
     // A thread that waits for a disk must not delay the end of the process: acknowledged mail is safe.
     runtime.shutdown_timeout(Duration::from_secs(1));

@@ -36,6 +36,30 @@ pub enum Command {
     },
     /// One identity.
     IdentityShow,
+    /// Call an identity otherwise on this node.
+    IdentityRename {
+        /// Its name, or its address.
+        name: String,
+        /// Its new name.
+        to: String,
+    },
+    /// Revoke an identity: its onion, its key or both. Its contacts are told.
+    IdentityRevoke {
+        /// Whether its onion is revoked.
+        onion: bool,
+        /// Whether its key is.
+        key: bool,
+    },
+    /// What goes with an identity that is removed.
+    IdentityHoldings {
+        /// Its name, or its address.
+        name: String,
+    },
+    /// Remove an identity from this node.
+    IdentityRemove {
+        /// Its name, or its address.
+        name: String,
+    },
     /// Make an invitation.
     Invite {
         /// Whether it is an invitation without a secret.
@@ -68,6 +92,11 @@ pub enum Command {
         /// The petname to give it.
         #[serde(default)]
         petname: Option<String>,
+    },
+    /// Take a revocation from a file.
+    ContactRevoked {
+        /// What is in the file.
+        statement: String,
     },
     /// All contacts.
     ContactList,

@@ -42,6 +42,7 @@ use crate::engine::state::Password;
 use crate::engine::state::mailbox::{Flags, Folder};
 use crate::engine::{Book, Request, RequestError, Response, Snapshot};
 use crate::gateway::pacer::Stale;
+use crate::mail::revocation::Extent;
 use crate::mail::{LocalPart, headers};
 
 /// How much of a message is read for its header, in bytes.
@@ -88,17 +89,16 @@ impl Commands {
                 Ending::Asked.request(self.runtime.supervisor.ending());
                 write(&Done {})
             }
-            Command::IdentityList => write(&identities::list(&self.home, &self.registry)),
-            Command::IdentityNew { name } => {
-                let made = self.identities.make_another(name.as_deref()).await?;
-                write(&self.profile(&made))
-            }
-            Command::IdentityDefault { name } => {
-                let account = self.account(Some(&name))?;
-                identities::choose(&self.home, &account).await?;
-                write(&self.profile(&account))
-            }
-            Command::IdentityShow => write(&self.profile(&*self.account(identity)?)),
+            command @ (Command::IdentityList
+            | Command::IdentityNew { .. }
+            | Command::IdentityDefault { .. }
+            | Command::IdentityShow
+            | Command::IdentityRename { .. }
+            | Command::IdentityHoldings { .. }
+            | Command::IdentityRemove { .. }
+            | Command::IdentityRevoke { .. }
+            | Command::IdentityKnock { .. }
+            | Command::IdentityListen { .. }) => self.identity_command(identity, command).await,
             Command::Invite { public, life_secs, label } => {
                 write(&invite(&*self.account(identity)?, public, life_secs, label).await?)
             }
@@ -108,6 +108,9 @@ impl Commands {
                 write(&contacts::add(&*self.account(identity)?, invitation, petname).await?)
             }
             Command::ContactList => write(&contacts::list(&*self.account(identity)?)),
+            Command::ContactRevoked { statement } => {
+                write(&contacts::take_revocation(&*self.account(identity)?, &statement).await?)
+            }
             Command::ContactShow { who } => write(&contacts::show(&*self.account(identity)?, &who)?),
             Command::ContactRename { who, petname } => {
                 write(&contacts::rename(&*self.account(identity)?, &who, petname).await?)
@@ -128,16 +131,6 @@ impl Commands {
             Command::ContactRemove { who } => self.part(identity, &who, Request::RemoveContact).await,
             Command::ContactReplace { who, by } => {
                 write(&contacts::replace(&*self.account(identity)?, &who, &by).await?)
-            }
-            Command::IdentityKnock { on } => {
-                let account = self.account(identity)?;
-                account.ask(Request::SetKnocks { contact: None, on }).await?;
-                write(&self.profile(&account))
-            }
-            Command::IdentityListen { on, anyway } => {
-                let account = self.account(identity)?;
-                identities::listen(&account, on, anyway).await?;
-                write(&self.profile(&account))
             }
             Command::ContactSet(change) => write(&contacts::set(&*self.account(identity)?, change).await?),
             Command::Send { to, draft } => write(&send(self.account(identity)?, to, draft).await?),
@@ -180,6 +173,49 @@ impl Commands {
         }
     }
 
+    /// A command about identities themselves.
+    async fn identity_command(&self, identity: Option<&str>, command: Command) -> Result<Value, Failure> {
+        match command {
+            Command::IdentityList => write(&identities::list(&self.home, &self.registry)),
+            Command::IdentityNew { name } => {
+                let made = self.identities.make_another(name.as_deref()).await?;
+                write(&self.profile(&made))
+            }
+            Command::IdentityDefault { name } => {
+                let account = self.account(Some(&name))?;
+                identities::choose(&self.home, &account).await?;
+                write(&self.profile(&account))
+            }
+            Command::IdentityRename { name, to } => {
+                let account = self.account(Some(&name))?;
+                let table = self.identities.rename(&account, &to).await?;
+                write(&reply::Renamed { identity: self.profile(&account), settings_of: table })
+            }
+            Command::IdentityHoldings { name } => write(&identities::holdings(&*self.account(Some(&name))?)),
+            Command::IdentityRemove { name } => {
+                let account = self.account(Some(&name))?;
+                write(&identities::remove(&self.identities, &self.leases, &account).await?)
+            }
+            Command::IdentityRevoke { onion, key } => {
+                let account = self.account(identity)?;
+                let (statement, contacts) = identities::revoke(&account, Extent { onion, key }).await?;
+                write(&reply::Revocation { identity: self.profile(&account), contacts, statement })
+            }
+            Command::IdentityShow => write(&self.profile(&*self.account(identity)?)),
+            Command::IdentityListen { on, anyway } => {
+                let account = self.account(identity)?;
+                identities::listen(&account, on, anyway).await?;
+                write(&self.profile(&account))
+            }
+            Command::IdentityKnock { on } => {
+                let account = self.account(identity)?;
+                account.ask(Request::SetKnocks { contact: None, on }).await?;
+                write(&self.profile(&account))
+            }
+            _ => Err(unexpected()),
+        }
+    }
+
     /// Accepts, blocks, unblocks or removes a contact.
     async fn part(&self, identity: Option<&str>, who: &str, how: fn(ContactId) -> Request) -> Result<Value, Failure> {
         write(&contacts::part(&*self.account(identity)?, who, how).await?)
@@ -198,7 +234,7 @@ impl Commands {
     fn status(&self) -> Status {
         let accounts = self.registry.all();
         let identities = accounts.iter().map(|account| IdentityStatus {
-            name: account.name.clone(),
+            name: account.name(),
             address: account.address.to_string(),
             reachable: account.is_reachable(),
             listen: listens(account),
@@ -239,11 +275,11 @@ impl Commands {
 /// The wrong passwords that mail programs keep sending. A name that no identity has is not told, because it may be a
 /// password that somebody typed into the wrong field.
 fn wrong_passwords(registry: &Registry) -> Vec<WrongPassword> {
-    let (accounts, now) = (registry.all(), now());
+    let now = now();
     let told = |stale: Stale| {
         let user = String::from_utf8_lossy(&stale.user);
         WrongPassword {
-            identity: accounts.iter().find(|account| account.answers_to(&user)).map(|account| account.name.clone()),
+            identity: registry.find(&user).map(|account| account.name()),
             times: stale.times,
             since: now.minus(stale.first).rfc3339(),
             last_at: now.minus(stale.last).rfc3339(),
@@ -292,12 +328,7 @@ fn mail_settings(listening: Option<Listening>, account: &LocalAccount) -> Result
     let listen = listening.ok_or_else(unexpected)?;
     let address = account.address.to_string();
     let server = |at: SocketAddr| MailServer { host: at.ip().to_string(), port: at.port(), user: address.clone() };
-    Ok(MailSettings {
-        name: account.name.clone(),
-        imap: server(listen.imap),
-        submission: server(listen.submission),
-        address,
-    })
+    Ok(MailSettings { name: account.name(), imap: server(listen.imap), submission: server(listen.submission), address })
 }
 
 /// How much space is left, and whether that is so little that mail is refused, a large message first.
@@ -316,6 +347,13 @@ fn has_open_box(account: &LocalAccount) -> bool {
 
 /// Why no peer reaches an identity, where that is known.
 fn problem(account: &LocalAccount) -> Option<String> {
+    if let Some(revoked) = account.snapshot.borrow().revoked {
+        return Some(format!(
+            "you revoked its {} on {}: it sends no mail any more",
+            revoked.extent.words(),
+            revoked.at.rfc3339()
+        ));
+    }
     if account.snapshot.borrow().hidden {
         let cut_off = !has_open_box(account);
         return cut_off.then(|| {

@@ -46,6 +46,18 @@ pub(super) fn choose(vfs: &dyn Vfs, root: &Path, id: IdentityId) -> io::Result<(
     vfs.sync_dir(root)
 }
 
+/// Takes the choice back, where it was this identity. A note that cannot be read names nobody, and stays.
+///
+/// # Errors
+/// Errors of the disk.
+pub(super) fn forget(vfs: &dyn Vfs, root: &Path, id: IdentityId) -> io::Result<()> {
+    if chosen(vfs, root).is_ok_and(|chosen| chosen == Some(id)) {
+        vfs.unlink(&root.join(FILE))?;
+        vfs.sync_dir(root)?;
+    }
+    Ok(())
+}
+
 fn unreadable(root: &Path, why: &str) -> Failure {
     let path = root.join(FILE);
     Failure::new(Code::Failed, format!("the note of the default identity, {}, cannot be read: {why}", path.display()))

@@ -56,6 +56,13 @@ impl Home {
         self.view.identity(id, key)
     }
 
+    /// Drops the part of the cache that belongs to an identity, where its key is still known.
+    pub(super) fn forget_view(&self, id: IdentityId) {
+        if let Ok(key) = self.with_keyring(|keyring| keyring.identity_key(id)) {
+            self.view.forget(id, &key);
+        }
+    }
+
     /// Does something with the keys.
     ///
     /// # Errors

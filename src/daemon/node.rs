@@ -27,6 +27,8 @@ pub struct Start {
     pub passphrase: Option<Zeroizing<String>>,
     /// Is told how many bytes of an identity's log were read, and of how many.
     pub reading: Reading,
+    /// Whether several identities come on line at once, and not at random moments within a minute.
+    pub at_once: bool,
     /// How much the carrier may hold, in bytes, if that is to change.
     pub space: Option<u64>,
     /// Within which times mail goes to boxes and receipts come back.
@@ -36,7 +38,7 @@ pub struct Start {
 impl Start {
     /// A start whose progress is not shown.
     pub fn new(name: Option<String>, passphrase: Option<Zeroizing<String>>) -> Self {
-        Self { name, passphrase, reading: Arc::new(|_, _| ()), space: None, delays: Delays::default() }
+        Self { name, passphrase, reading: Arc::new(|_, _| ()), at_once: false, space: None, delays: Delays::default() }
     }
 }
 

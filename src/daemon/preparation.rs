@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 use super::directory::DataDir;
 use super::failures::{broken, keyless};
 use super::first_start;
+use super::hosts::identity::complete_removals;
 use crate::backup;
 use crate::control::{Code, Failure};
 use crate::store::vfs::{ReadOnlyVfs, RealVfs, Vfs};
@@ -21,7 +22,8 @@ pub struct Preparation {
 
 impl Preparation {
     /// Takes the data directory, and makes it where it is missing. Where a part of a node is missing, nothing is
-    /// changed. What a first start left that came to no identity and no carrier is removed.
+    /// changed. What a first start left that came to no identity and no carrier is removed, and so is what is left of an
+    /// identity whose removal had begun.
     ///
     /// # Errors
     /// See [`DataDir::open`]; [`Code::Failed`] where a part of the node is missing.
@@ -31,6 +33,7 @@ impl Preparation {
         let directory = DataDir::open(data)?;
         backup::check_whole(&RealVfs, directory.path())?;
         first_start::clear(&RealVfs, directory.path())?;
+        complete_removals(&RealVfs, directory.path())?;
         directory.note_process()?;
         Ok(Self { directory, vfs: Arc::new(RealVfs) })
     }

@@ -2,6 +2,7 @@
 //! sees that none of them ends before the node.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(super) mod clock;
 pub(super) mod crypto;
@@ -22,7 +23,7 @@ use self::crypto::Pool;
 use self::driver::{Driver, DriverHandle, Shell};
 use self::images::Images;
 use self::presence::Presence;
-use self::publishing::Network;
+use self::publishing::{Network, Place};
 use self::supervision::Supervisor;
 use crate::base::{IdentityId, OnionSeed};
 
@@ -40,6 +41,8 @@ pub(super) struct Published {
     pub(super) seed: OnionSeed,
     /// Whether it is to be published.
     pub(super) wanted: watch::Receiver<bool>,
+    /// How long it is not, at first.
+    pub(super) after: Duration,
 }
 
 /// The names of the two tasks of a machine, as a failure gives them.
@@ -53,6 +56,24 @@ pub(super) struct Reached<R> {
     pub(super) requests: mpsc::Sender<R>,
     /// Whether peers reach its onion.
     pub(super) presence: watch::Receiver<Presence>,
+    pub(super) running: Running,
+}
+
+/// A machine that runs, and can be ended before the node.
+#[derive(Clone)]
+pub(super) struct Running {
+    stop: watch::Sender<bool>,
+    /// Closed when its driver has ended and its onion is published no more.
+    parts: watch::Receiver<()>,
+}
+
+impl Running {
+    /// Ends the machine: commits under way are completed, its onion is published no more. Returns when that is done.
+    pub(super) async fn end(&self) {
+        self.stop.send_replace(true);
+        let mut parts = self.parts.clone();
+        while parts.changed().await.is_ok() {}
+    }
 }
 
 impl Runtime {
@@ -68,9 +89,17 @@ impl Runtime {
         let (mut driver, DriverHandle { requests, incoming }) = Driver::new(machine, shell, images, self.pool.clone());
         driver.watch_network(self.network.changes());
         driver.carried_by(Arc::clone(&self.network.transport));
-        let presence = self.network.publish(&self.supervisor, tasks.publishing, onion, incoming);
+        let stop = self.supervisor.branch();
+        let part = watch::Sender::new(());
+        let parts = part.subscribe();
+        let place = Place { part: tasks.publishing, stop: stop.subscribe(), running: part.clone() };
+        let presence = self.network.publish(&self.supervisor, place, onion, incoming);
         driver.watch_onion(presence.clone());
-        self.supervisor.drive(tasks.driver, driver.run(self.supervisor.stopping()));
-        Reached { requests, presence }
+        let run = driver.run(stop.subscribe());
+        self.supervisor.drive(stop.subscribe(), tasks.driver, async move {
+            run.await;
+            drop(part);
+        });
+        Reached { requests, presence, running: Running { stop, parts } }
     }
 }

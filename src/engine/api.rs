@@ -7,12 +7,15 @@ use std::sync::Arc;
 
 use crate::base::{BodyId, ContactId, ContentId, FolderId, InvitationId, QueueId, Timestamp};
 
+use crate::base::ids::Fingerprint;
 use crate::engine::state::book::{Book, Contact, Unaddressable};
 use crate::engine::state::boxes::ReceiptPolicy;
 use crate::engine::state::boxes::own::BoxKeys;
 use crate::engine::state::introductions::Policy;
 use crate::engine::state::mailbox::{FlagChange, NamedFlags, Uid};
 use crate::engine::state::queue::RecipientOptions;
+use crate::mail::Revocation;
+use crate::mail::revocation::Extent;
 
 /// Pairs a request with its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -181,6 +184,12 @@ pub enum Request {
         /// The friend; `None` for none.
         friend: Option<ContactId>,
     },
+    /// Call the identity otherwise; its address stays.
+    RenameIdentity(String),
+    /// Revoke the identity: its onion, its key or both, for ever; every contact is told.
+    Revoke(Extent),
+    /// Take the revocation of somebody from a file. It was verified, and this is the key that signed it.
+    TakeRevocation(Fingerprint, Box<Revocation>),
     /// Whether the identity's onion is to be published; if it is not, mail comes by its boxes alone.
     Listen(bool),
     /// Rent a box at a carrier with its invitation (`rune-box:…`).
@@ -294,6 +303,13 @@ pub enum Response {
         /// How many end with a report, because a copy of them was sent, or others are named in them.
         ended: usize,
     },
+    /// [`Request::Revoke`]
+    Revoked {
+        /// The statement, for those who are no contacts.
+        statement: Vec<u8>,
+        /// How many contacts are being told.
+        contacts: usize,
+    },
     /// Every other request.
     Done,
 }
@@ -353,6 +369,11 @@ pub enum RequestError {
     /// A contact must be confirmed, or another one chosen, first.
     #[error("{0}")]
     NotReady(&'static str),
+    /// The identity was revoked. Permanent.
+    #[error(
+        "you revoked this identity: it sends no mail and makes no contacts any more. Use another one (-i NAME), or make one: runepeer identity new NAME"
+    )]
+    Revoked,
     /// There is nothing of that name.
     #[error("there is no {0} of that name")]
     NotFound(&'static str),

@@ -21,7 +21,7 @@ use crate::engine::rooms::Rooms;
 use crate::engine::state::book::{ContactChange, ContactStatus};
 use crate::engine::state::mailbox::ModSeq;
 use crate::engine::state::profile::{NoProfile, Profile};
-use crate::engine::state::record::{BookRecord, Record};
+use crate::engine::state::record::{BookRecord, PeopleRecord, Record};
 use crate::engine::state::{Applied, Snapshot, State};
 use crate::engine::task::{Task, Tasks};
 
@@ -255,12 +255,11 @@ fn see(cx: &mut Context<'_>, rooms: &mut Rooms, contact: ContactId) {
     }
 }
 
-/// The contact that a record blocked or removed.
+/// The contact that a record blocked or removed, or that revoked its onion or key.
 const fn parted(record: &Record) -> Option<ContactId> {
     match record {
-        Record::Book(BookRecord::ContactChanged { id, change: ContactChange::Status(ContactStatus::Blocked) }) => {
-            Some(*id)
-        }
+        Record::Book(BookRecord::ContactChanged { id, change: ContactChange::Status(ContactStatus::Blocked) })
+        | Record::People(PeopleRecord::RevocationTaken { contact: Some(id), .. }) => Some(*id),
         record => record.removes(),
     }
 }

@@ -15,7 +15,7 @@ use crate::engine::state::mailbox::ModSeq;
 use crate::engine::state::profile::SecretBytes;
 use crate::engine::state::record::Record;
 use crate::engine::state::{AttemptError, Snapshot};
-use crate::mail::Binding;
+use crate::mail::{Binding, Revocation};
 
 /// The first number of a session that the engine dials; below it are those that the driver accepts.
 pub const DIALLED_SESSIONS: u64 = 1 << 63;
@@ -221,4 +221,6 @@ pub struct Authorship {
     pub signature: Vec<u8>,
     /// The primary key for which they signed; our own if `None`.
     pub recipient: Option<Fingerprint>,
+    /// What they revoke, which has to be true as well.
+    pub revocation: Option<Box<Revocation>>,
 }

@@ -17,7 +17,7 @@ use crate::engine::deliver::recall;
 use crate::engine::deliver::submission::{submit, submit_and_keep};
 use crate::engine::forwarding;
 use crate::engine::io::{CommitError, Draft, Durability, Effect, NewBody};
-use crate::engine::people::{consent, contacts, introductions, parting};
+use crate::engine::people::{consent, contacts, introductions, parting, revocation};
 use crate::engine::receive::delivery::has_room;
 use crate::engine::state::Applied;
 use crate::engine::state::mailbox::{FlagChange, Folder, FolderRole, NamedFlags, NewMessage, Uid};
@@ -84,8 +84,26 @@ impl Requests {
     }
 }
 
+/// Whether a request would have the identity write to somebody, or make a contact.
+const fn reaches_people(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::Submit(_)
+            | Request::SubmitAndKeep(_)
+            | Request::Invite { .. }
+            | Request::AddContact { .. }
+            | Request::Accept(_)
+            | Request::Introduce { .. }
+            | Request::AcceptIntroduction(_)
+            | Request::RentBox { .. }
+    )
+}
+
 fn plan(cx: &mut Context<'_>, rooms: &mut RequestRooms<'_>, request: Request) -> Outcome {
     let RequestRooms { deliver, boxes, begun } = rooms;
+    if cx.state.revoked().is_some() && reaches_people(&request) {
+        return Err(RequestError::Revoked);
+    }
     match request {
         Request::Append { folder, flags, date, message } => {
             let date = date.unwrap_or(cx.now);
@@ -134,6 +152,12 @@ fn plan(cx: &mut Context<'_>, rooms: &mut RequestRooms<'_>, request: Request) ->
         Request::SetKnocks { contact, on } => contacts::set_knocks(cx, contact, on),
         Request::AllowForwarding { contact, on } => forwarding::allow_forwarding(cx, contact, on),
         Request::ChooseCarrier { contact, friend } => forwarding::choose_carrier(cx, contact, friend),
+        Request::RenameIdentity(name) => {
+            let record = Record::Identity(IdentityRecord::IdentityRenamed { name });
+            Ok(Change::done(vec![record], RequestError::NotFound("identity")))
+        }
+        Request::Revoke(extent) => revocation::revoke(cx, extent),
+        Request::TakeRevocation(fingerprint, revocation) => revocation::take(cx, fingerprint, &revocation),
         Request::Listen(on) => {
             let answer = Answer::Always(Response::Done);
             Ok(Change::new(vec![Record::Identity(IdentityRecord::ListenSwitched { on })], answer))

@@ -40,6 +40,8 @@ pub enum ContentKind {
     IntroductionGrant,
     /// Introduces somebody who has agreed ([`super::introduction::Introduction`], JSON): `introduction/1`.
     Introduction,
+    /// Says that the author's onion or key must not be used any more ([`super::Revocation`], JSON): `revocation/1`.
+    Revocation,
 }
 
 /// A secret that only the node which opened one copy of a content knows, and returns to its author (docs/protocol.md,
@@ -60,10 +62,11 @@ impl ContentKind {
             Self::IntroductionAsk => "introduction-ask/1",
             Self::IntroductionGrant => "introduction-grant/1",
             Self::Introduction => "introduction/1",
+            Self::Revocation => "revocation/1",
         }
     }
 
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Mail,
         Self::MailJson,
         Self::Card,
@@ -74,13 +77,19 @@ impl ContentKind {
         Self::IntroductionAsk,
         Self::IntroductionGrant,
         Self::Introduction,
+        Self::Revocation,
     ];
 
     /// Whether it is something that a person wrote or decided, which waits in the queue as mail does.
     pub const fn is_queued(self) -> bool {
         matches!(
             self,
-            Self::Mail | Self::MailJson | Self::IntroductionAsk | Self::IntroductionGrant | Self::Introduction
+            Self::Mail
+                | Self::MailJson
+                | Self::IntroductionAsk
+                | Self::IntroductionGrant
+                | Self::Introduction
+                | Self::Revocation
         )
     }
 

@@ -33,6 +33,10 @@ pub enum FailureReason {
     TooLarge,
     /// Not everybody whom the message names agreed in time to be shown to the others.
     NoConsent,
+    /// The recipient revoked its address or its key.
+    Revoked,
+    /// The sender revoked the identity that it was to come from.
+    OwnRevoked,
 }
 
 impl FailureReason {
@@ -46,7 +50,8 @@ impl FailureReason {
             Self::NoContact => "5.1.1",
             Self::Recalled => "4.0.0",
             Self::TooLarge => "5.2.3",
-            Self::NoConsent => "5.7.1",
+            Self::NoConsent | Self::OwnRevoked => "5.7.1",
+            Self::Revoked => "5.1.6",
         }
     }
 
@@ -67,6 +72,10 @@ impl FailureReason {
             Self::NoConsent => {
                 "Not everybody whom the message names agreed in time to be shown to the others. Write to each of them alone,\r\n  or put all but one into Bcc."
             }
+            Self::Revoked => {
+                "They revoked this address or its key, and nothing is sent there any more. Ask them on another way for a new\r\n  invitation; the notice in INBOX says more."
+            }
+            Self::OwnRevoked => "You revoked this identity, which sends no mail any more. Send it from another one.",
         }
     }
 

@@ -24,6 +24,7 @@ pub mod page;
 mod params;
 pub mod proof;
 pub mod readable;
+pub mod revocation;
 pub mod strict;
 pub mod structure;
 mod transfer;
@@ -33,6 +34,7 @@ pub use crate::base::address::{self, Address, AddressError, LocalPart};
 pub use card::{Binding, Card, CardBox};
 pub use content::{Content, ContentError, ContentKind, Receipt};
 pub use invitation::{Invitation, InvitationError};
+pub use revocation::Revocation;
 pub use verification::VerificationNumber;
 
 /// Bytes as base64 text in JSON.

@@ -4,11 +4,13 @@
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 
 use crate::base::ids::Fingerprint;
+use crate::base::limits::SIGNATURE_BYTES;
 use crate::base::{Onion, OnionSeed, Timestamp};
-use crate::mail::Binding;
+use crate::mail::{Binding, Revocation};
 
-use super::certificate::Certificate;
+use super::certificate::{Certificate, CertificateError};
 use super::open::verify_detached;
+use super::packet::{split, tag};
 use super::secret::{SecretKeys, SecretKeysError};
 use super::signature::Signature;
 
@@ -44,6 +46,33 @@ pub(super) fn revocation_statement(onion: Onion) -> String {
 /// Whether this is the certificate's revocation of the onion.
 pub fn verify_onion_revocation(onion: Onion, certificate: &Certificate, revocation: &[u8]) -> bool {
     verify_statement(revocation_statement(onion).as_bytes(), revocation, certificate)
+}
+
+/// Whether this is the certificate's own revocation: an OpenPGP key revocation signature by its primary key.
+pub fn verify_key_revocation(certificate: &Certificate, revocation: &[u8]) -> bool {
+    let is_signature = revocation.len() <= SIGNATURE_BYTES
+        && split(revocation).is_ok_and(|(packet, rest)| packet.tag == tag::SIGNATURE && rest.is_empty());
+    let Ok((primary, rest)) = split(certificate.bytes()) else { return false };
+    // What is read of a certificate with this signature decides: the same code refuses it wherever it comes from.
+    let with = [primary.raw, revocation, rest].concat();
+    is_signature && Certificate::from_bytes(&with).is_err_and(|error| error == CertificateError::Revoked)
+}
+
+/// Whether everything that a revocation says is true: its certificate is of the profile and bound to its onion, and each
+/// statement in it was made by the primary key.
+pub fn verify_revocation(revocation: &Revocation) -> bool {
+    let Revocation { onion, certificate, binding, onion_revocation, key_revocation } = revocation;
+    Certificate::from_bytes(certificate).is_ok_and(|certificate| {
+        verify_binding(*onion, &certificate, binding)
+            && onion_revocation.as_ref().is_none_or(|it| verify_onion_revocation(*onion, &certificate, it))
+            && key_revocation.as_ref().is_none_or(|it| verify_key_revocation(&certificate, it))
+            && (onion_revocation.is_some() || key_revocation.is_some())
+    })
+}
+
+/// The primary key of a certificate of the profile.
+pub fn fingerprint_of(certificate: &[u8]) -> Option<Fingerprint> {
+    Certificate::from_bytes(certificate).ok().map(|certificate| certificate.fingerprint())
 }
 
 /// Whether this certificate made a signature over a text that is not a message.
@@ -151,6 +180,84 @@ mod tests {
         assert!(!verify_onion_revocation(onion, bob().certificate(), revocation));
         assert!(!verify_onion_revocation(Onion::of_seed(&bob().onion_seed), alice().certificate(), revocation));
         assert!(!verify_onion_revocation(onion, alice().certificate(), &binding().key_signature));
+    }
+
+    /// What alice revokes.
+    fn revocation() -> Revocation {
+        Revocation {
+            onion: Onion::of_seed(&alice().onion_seed),
+            certificate: alice().certificate().bytes().to_vec(),
+            binding: binding(),
+            onion_revocation: Some(alice().made.onion_revocation.clone()),
+            key_revocation: Some(alice().made.key_revocation.clone()),
+        }
+    }
+
+    #[test]
+    fn a_revocation_is_true_for_its_own_onion_and_key_and_each_statement_alone() {
+        let good = revocation();
+        assert!(verify_revocation(&good));
+        assert!(verify_revocation(&Revocation { onion_revocation: None, ..good.clone() }));
+        assert!(verify_revocation(&Revocation { key_revocation: None, ..good.clone() }));
+        assert!(!verify_revocation(&Revocation { onion_revocation: None, key_revocation: None, ..good }));
+    }
+
+    #[test]
+    fn a_revocation_that_another_key_signed_is_none() {
+        for forged in [
+            Revocation { onion_revocation: Some(bob().made.onion_revocation.clone()), ..revocation() },
+            Revocation { key_revocation: Some(bob().made.key_revocation.clone()), ..revocation() },
+            // Bob's certificate in it, with everything that bob can sign for alice's onion.
+            Revocation {
+                certificate: bob().certificate().bytes().to_vec(),
+                binding: sign_binding(&bob().onion_seed, bob().keys(), 1).unwrap(),
+                onion_revocation: Some(
+                    bob()
+                        .keys()
+                        .sign_statement(revocation_statement(Onion::of_seed(&alice().onion_seed)).as_bytes())
+                        .unwrap(),
+                ),
+                key_revocation: Some(bob().made.key_revocation.clone()),
+                ..revocation()
+            },
+        ] {
+            assert!(!verify_revocation(&forged));
+        }
+    }
+
+    #[test]
+    fn a_revocation_of_another_onion_is_none() {
+        let of_bob = Onion::of_seed(&bob().onion_seed);
+        let statement = alice().keys().sign_statement(revocation_statement(of_bob).as_bytes()).unwrap();
+        assert!(!verify_revocation(&Revocation { onion_revocation: Some(statement.clone()), ..revocation() }));
+        assert!(!verify_revocation(&Revocation { onion: of_bob, onion_revocation: Some(statement), ..revocation() }));
+        assert!(!verify_revocation(&Revocation { onion: of_bob, onion_revocation: None, ..revocation() }));
+    }
+
+    #[test]
+    fn a_signature_of_something_else_revokes_nothing() {
+        let sign = |text: &[u8]| alice().keys().sign_statement(text).unwrap();
+        let statement = revocation_statement(Onion::of_seed(&alice().onion_seed));
+        let object = seal(statement.as_bytes(), alice().keys(), bob().certificate(), NOW).unwrap();
+        let message = open(&object, bob().keys(), &alice().known(), NOW).unwrap().signature;
+        for other in
+            [binding().key_signature, sign(b"RUNE/1 revocation\n"), message, alice().made.key_revocation.clone()]
+        {
+            assert!(!verify_revocation(&Revocation { onion_revocation: Some(other), ..revocation() }));
+        }
+        // A packet of the certificate, such as the binding of a subkey, is no revocation either; nor are two packets.
+        let (_, rest) = split(alice().certificate().bytes()).unwrap();
+        let (direct_key, _) = split(rest).unwrap();
+        let twice = alice().made.key_revocation.repeat(2);
+        for other in [direct_key.raw.to_vec(), alice().made.onion_revocation.clone(), sign(b"key"), twice, Vec::new()] {
+            assert!(!verify_revocation(&Revocation { key_revocation: Some(other), ..revocation() }));
+        }
+        for at in 0..alice().made.key_revocation.len() {
+            let mut flipped = alice().made.key_revocation.clone();
+            flipped[at] ^= 1;
+            let flipped = Revocation { onion_revocation: None, key_revocation: Some(flipped), ..revocation() };
+            assert!(!verify_revocation(&flipped), "octet {at}");
+        }
     }
 
     #[test]

@@ -80,7 +80,10 @@ mod secret;
 mod seipd;
 mod signature;
 
-pub use binding::{Claim, sign_binding, verify_binding, verify_claim, verify_onion_revocation, verify_statement};
+pub use binding::{
+    Claim, fingerprint_of, sign_binding, verify_binding, verify_claim, verify_key_revocation, verify_onion_revocation,
+    verify_revocation, verify_statement,
+};
 pub use certificate::{Certificate, CertificateError};
 pub use open::{OpenError, OpenedObject, open, verify_detached};
 pub use packet::HeaderFault;

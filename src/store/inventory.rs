@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use super::keys::{CARRIER, KEY_FILE, Keyring, NODE};
 use super::log::{checkpoint, segment};
+use super::removal::removals;
 use super::vfs::{TEMPORARY, Vfs, read_small};
 use crate::base::IdentityId;
 
@@ -132,7 +133,9 @@ pub fn missing(vfs: &dyn Vfs, root: &Path) -> io::Result<Vec<Missing>> {
 /// Errors of the disk.
 pub fn missing_segments(vfs: &dyn Vfs, root: &Path) -> io::Result<Vec<Missing>> {
     let mut missing = Vec::new();
-    for id in there(vfs.dirs(root))?.iter().filter(|name| name.parse::<IdentityId>().is_ok()) {
+    let removed = removals(vfs, root)?;
+    let counts = |name: &&String| name.parse::<IdentityId>().is_ok_and(|id| !removed.contains(&id));
+    for id in there(vfs.dirs(root))?.iter().filter(counts) {
         let log = root.join(id).join("log");
         let names = there(vfs.list(&log))?;
         let begin = names.iter().filter_map(|name| checkpoint::number(name)).max();
@@ -162,12 +165,13 @@ fn word(vfs: &dyn Vfs, path: &Path, at: u64) -> io::Result<Option<u64>> {
 /// What a node has: identities, and carriers.
 fn kinds(root: &Path) -> [Kind; 2] {
     let keys = root.join("keys");
-    let identities = Kind { keys: keys.clone(), prefix: "", logs: root.to_owned() };
-    [identities, Kind { keys, prefix: CARRIER, logs: root.join("held") }]
+    let part = |prefix, logs| Kind { root: root.to_owned(), keys: keys.clone(), prefix, logs };
+    [part("", root.to_owned()), part(CARRIER, root.join("held"))]
 }
 
 /// Keys and logs of one kind.
 struct Kind {
+    root: PathBuf,
     keys: PathBuf,
     /// How the name of a key begins.
     prefix: &'static str,
@@ -184,10 +188,14 @@ struct Compared {
 
 impl Kind {
     fn compare(&self, vfs: &dyn Vfs, names: &[String]) -> io::Result<Compared> {
+        // An identity that is being removed counts no more, whatever is left of it.
+        let removed = removals(vfs, &self.root)?;
+        let counts = |id: &IdentityId| !removed.contains(id);
         let keys: BTreeSet<IdentityId> =
-            names.iter().filter_map(|name| name.strip_prefix(self.prefix)?.parse().ok()).collect();
+            names.iter().filter_map(|name| name.strip_prefix(self.prefix)?.parse().ok()).filter(counts).collect();
         let mut logs = BTreeSet::new();
-        for id in there(vfs.dirs(&self.logs))?.iter().filter_map(|name| name.parse::<IdentityId>().ok()) {
+        for id in there(vfs.dirs(&self.logs))?.iter().filter_map(|name| name.parse::<IdentityId>().ok()).filter(counts)
+        {
             let dir = self.logs.join(id.to_string());
             let is_being_made = vfs.list(&dir)?.iter().any(|name| name == MAKING);
             if !is_being_made && vfs.dirs(&dir)?.iter().any(|name| name == "log") {

@@ -18,6 +18,7 @@ mod inventory;
 mod inventory_tests;
 mod keys;
 mod log;
+mod removal;
 pub mod vfs;
 mod view;
 
@@ -32,4 +33,5 @@ pub use log::{
     Commit, CompactError, Compacted, Completion, Contents, Damage, Log, LogMark, LogPosition, OpenError, Pins,
     ReadError, Sizes, SteppedLog,
 };
+pub use removal::{begin_removal, end_removal, removals};
 pub use view::{IdentityView, View};

@@ -153,7 +153,8 @@ impl Node {
             // Once is enough.
             command.args((self.starts == 1).then_some("--carrier-only"));
         } else {
-            command.args(["--name", &self.name, "--imap", "127.0.0.1:0", "--submission", "127.0.0.1:0"]);
+            // Tests wait for no random moment; src/daemon/hosts/identity/mod.rs has the test of those.
+            command.args(["--at-once", "--name", &self.name, "--imap", "127.0.0.1:0", "--submission", "127.0.0.1:0"]);
         }
         command.args(&self.extra).stdin(Stdio::null()).stdout(log("out")).stderr(log("err"));
         change(&mut command);

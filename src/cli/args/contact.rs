@@ -111,4 +111,10 @@ pub(in crate::cli) enum Contact {
         /// Petname or address
         who: String,
     },
+    /// Take the file of a revocation: nothing is written to that key or address any more, and nothing brings it back
+    Revoked {
+        /// The file that `identity revoke` wrote; - reads standard input
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
 }

@@ -130,6 +130,7 @@ mod tests {
             fingerprint: "0123456789ABCDEF".repeat(4),
             status: ContactStatus::Confirmed,
             verified_at: verified_at.map(str::to_owned),
+            revoked: None,
             receipts: Receipts { given: ReceiptsGiven::Delivered, expected: true },
             carry: Carry { allowed: false, waiting: 0 },
             via: None,

@@ -24,6 +24,9 @@ pub struct Contact {
     pub status: ContactStatus,
     /// When the user verified it, by the number that both compared.
     pub verified_at: Option<String>,
+    /// What the contact revoked of its identity.
+    #[serde(default)]
+    pub revoked: Option<Revoked>,
     /// Receipts in both directions.
     pub receipts: Receipts,
     /// The mail of others that the contact may leave here.
@@ -50,6 +53,15 @@ pub struct Contact {
     pub met: Vec<Meeting>,
     /// The user's own invitation that it used, while that is remembered.
     pub invitation: Option<UsedInvitation>,
+}
+
+/// What an identity revoked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revoked {
+    /// What: `address`, `key` or `address and key`.
+    pub what: String,
+    /// When it was revoked, or, of a contact, when that became known here.
+    pub at: String,
 }
 
 /// One step by which a contact came into the address book.
@@ -140,6 +152,8 @@ super::words! {
         Request = "request",
         /// Everything that it sends is dropped.
         Blocked = "blocked",
+        /// It revoked its address or key.
+        Revoked = "revoked",
     }
 }
 

@@ -22,11 +22,11 @@ pub use carrier::{
     BoxInvitation, BoxInvitations, BrokenCarrier, Carrier, CarrierLimits, CarrierMailbox, CarrierStatus,
 };
 pub use contact::{
-    Carry, Contact, ContactStatus, Contacts, Meeting, Met, Receipts, ReceiptsGiven, Replaced, UsedInvitation,
+    Carry, Contact, ContactStatus, Contacts, Meeting, Met, Receipts, ReceiptsGiven, Replaced, Revoked, UsedInvitation,
     Verification,
 };
 pub use folder::{Folder, FolderMessage, Message};
-pub use identity::{Identities, Identity, Listen};
+pub use identity::{Holdings, Identities, Identity, Listen, Renamed, Revocation, RevocationTaken};
 pub use invite::{Invitation, OpenInvitation, OpenInvitations};
 pub use mail::{MailServer, MailSettings, NewPassword, Password, Passwords};
 pub use queue::{Copy, Queue, QueueId, QueuedKind, QueuedMessage, QueuedRecipient, RecipientState, TRY_LATER};

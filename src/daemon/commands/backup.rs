@@ -28,7 +28,8 @@ impl Leases {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn expire(&self) -> bool {
+    /// Drops what is kept no more; whether nothing is kept then.
+    pub(in crate::daemon) fn expire(&self) -> bool {
         let mut all = self.all();
         all.retain(|_, (until, _)| *until > Instant::now());
         all.is_empty()

@@ -9,9 +9,11 @@ use crate::daemon::commands::{requests as waiting, unexpected, unless_taken};
 use crate::daemon::hosts::account::LocalAccount;
 use crate::engine::state::book::{Contact, ContactStatus, HowMet};
 use crate::engine::state::boxes::ReceiptPolicy;
+use crate::engine::state::revocations::Revoked;
 use crate::engine::{Request, Response, Snapshot};
-use crate::mail::VerificationNumber;
 use crate::mail::address::PETNAME_DOMAIN;
+use crate::mail::{Revocation, VerificationNumber};
+use crate::pgp;
 
 fn describe(snapshot: &Snapshot, contact: &Contact) -> reply::Contact {
     let status = match contact.status {
@@ -19,6 +21,7 @@ fn describe(snapshot: &Snapshot, contact: &Contact) -> reply::Contact {
         ContactStatus::Confirmed => reply::ContactStatus::Confirmed,
         ContactStatus::Request => reply::ContactStatus::Request,
         ContactStatus::Blocked => reply::ContactStatus::Blocked,
+        ContactStatus::Revoked => reply::ContactStatus::Revoked,
     };
     let name = |by| snapshot.book.contact(by).map_or("somebody", |contact| contact.petname.as_str());
     let paths = snapshot.introductions.paths(&contact.fingerprint).iter();
@@ -53,6 +56,7 @@ fn describe(snapshot: &Snapshot, contact: &Contact) -> reply::Contact {
         fingerprint: contact.fingerprint.to_string(),
         status,
         verified_at: snapshot.book.verified(contact.id).map(Timestamp::rfc3339),
+        revoked: snapshot.revocations.of(&contact.fingerprint).map(revoked),
         receipts: reply::Receipts { given, expected: snapshot.boxes.expects_receipts(contact.id) },
         carry: reply::Carry { allowed: snapshot.forwarding.allows(contact.id), waiting },
         via: via.map(|friend| friend.petname.clone()),
@@ -77,6 +81,10 @@ fn meetings(snapshot: &Snapshot, contact: &Contact) -> Vec<Meeting> {
         Meeting { at: path.at.rfc3339(), how: Met::Introduced, by }
     });
     steps.chain(paths).collect()
+}
+
+pub(super) fn revoked(revoked: &Revoked) -> reply::Revoked {
+    reply::Revoked { what: revoked.extent.words().to_owned(), at: revoked.at.rfc3339() }
 }
 
 const fn met(how: HowMet) -> Met {
@@ -223,6 +231,31 @@ pub(in crate::daemon) async fn part(
     let contact = find(&snapshot, who)?;
     account.ask(request(contact.id)).await?;
     show(account, who).or_else(|_| Ok(describe(&snapshot, &contact)))
+}
+
+/// Takes the revocation in a file: what it says is verified, and holds for whoever has that key.
+///
+/// # Errors
+/// [`Code::Usage`] where it is none, or one of its signatures is false.
+pub(in crate::daemon) async fn take_revocation(
+    account: &LocalAccount,
+    statement: &str,
+) -> Result<reply::RevocationTaken, Failure> {
+    let unfit = || {
+        Failure::new(Code::Usage, "this is no revocation, or one of its signatures is false; nothing was changed")
+            .hint("a revocation is a file that `runepeer identity revoke` writes")
+    };
+    let revocation = Revocation::read(statement.trim().as_bytes()).filter(pgp::verify_revocation).ok_or_else(unfit)?;
+    let fingerprint = pgp::fingerprint_of(&revocation.certificate).ok_or_else(unfit)?;
+    let (onion, extent) = (revocation.onion, revocation.extent());
+    account.ask(Request::TakeRevocation(fingerprint, Box::new(revocation))).await?;
+    let snapshot = account.snapshot.borrow();
+    Ok(reply::RevocationTaken {
+        fingerprint: fingerprint.to_string(),
+        onion: onion.to_string(),
+        what: extent.words().to_owned(),
+        petname: snapshot.book.by_fingerprint(&fingerprint).map(|contact| contact.petname.clone()),
+    })
 }
 
 /// The verification number of a contact, after its mark was set or taken away as `same` says.

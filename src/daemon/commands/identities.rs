@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{has_open_box, listens};
+use super::backup::Leases;
+use super::contacts::revoked;
+use super::{has_open_box, listens, unexpected};
 use crate::base::IdentityId;
 use crate::control::reply;
 use crate::control::{Code, Failure};
@@ -10,7 +12,11 @@ use crate::daemon::default_identity;
 use crate::daemon::failures::broken;
 use crate::daemon::home::Home;
 use crate::daemon::hosts::account::{LocalAccount, Registry};
-use crate::engine::Request;
+use crate::daemon::hosts::identity::Identities;
+use crate::engine::state::mailbox::FolderRole;
+use crate::engine::{Request, Response};
+use crate::mail::ContentKind;
+use crate::mail::revocation::Extent;
 
 /// The identity with this name or address; where none is named, the default one, or the only one where none was chosen.
 ///
@@ -19,7 +25,7 @@ use crate::engine::Request;
 /// default identity is not here, no other one is taken for it.
 pub(super) fn meant(home: &Home, registry: &Registry, name: Option<&str>) -> Result<Arc<LocalAccount>, Failure> {
     let accounts = registry.all();
-    let names = || accounts.iter().map(|account| account.name.clone()).collect::<Vec<_>>().join(", ");
+    let names = || accounts.iter().map(|account| account.name()).collect::<Vec<_>>().join(", ");
     let Some(name) = name else {
         let chosen = default_identity::chosen(&**home.vfs(), home.path())?;
         return match (chosen, accounts.as_slice()) {
@@ -42,7 +48,7 @@ pub(super) fn meant(home: &Home, registry: &Registry, name: Option<&str>) -> Res
             ))),
         };
     };
-    accounts.iter().find(|account| account.answers_to(name)).map(Arc::clone).ok_or_else(|| {
+    registry.find(name).ok_or_else(|| {
         Failure::new(Code::NotFound, format!("there is no identity {name}")).hint(format!("there is: {}", names()))
     })
 }
@@ -78,14 +84,71 @@ pub(super) fn profile(account: &LocalAccount, usual: Option<IdentityId>) -> repl
     let fingerprint =
         account.snapshot.borrow().profile.as_ref().map(|profile| profile.fingerprint.to_string()).unwrap_or_default();
     reply::Identity {
-        name: account.name.clone(),
+        name: account.name(),
         address: account.address.to_string(),
         fingerprint,
         is_default: usual == Some(account.id),
         reachable: account.is_reachable(),
         listen: listens(account),
         knock: account.snapshot.borrow().knocks,
+        revoked: account.snapshot.borrow().revoked.as_ref().map(revoked),
+        untold: untold(account),
     }
+}
+
+/// The contacts that have not acknowledged yet that the identity is revoked.
+fn untold(account: &LocalAccount) -> Vec<String> {
+    let snapshot = account.snapshot.borrow();
+    let told = snapshot.queue.iter().filter(|it| snapshot.introductions.kind(it.id) == ContentKind::Revocation);
+    let waiting = told.flat_map(|queued| queued.waiting().map(|(contact, _)| contact).collect::<Vec<_>>());
+    let mut names: Vec<_> =
+        waiting.filter_map(|contact| Some(snapshot.book.contact(contact)?.petname.clone())).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// Revokes an identity; gives the statement for everybody else, and how many contacts are being told.
+///
+/// # Errors
+/// The failure of the request.
+pub(super) async fn revoke(account: &LocalAccount, extent: Extent) -> Result<(String, usize), Failure> {
+    match account.ask(Request::Revoke(extent)).await? {
+        Response::Revoked { statement, contacts } => {
+            Ok((String::from_utf8(statement).map_err(|_| unexpected())?, contacts))
+        }
+        _ => Err(unexpected()),
+    }
+}
+
+/// What is on this node of an identity, and goes with it.
+pub(super) fn holdings(account: &LocalAccount) -> reply::Holdings {
+    let snapshot = account.snapshot.borrow();
+    let outbox = snapshot.mailbox.by_role(FolderRole::Outbox).map(|folder| folder.id);
+    let kept = snapshot.mailbox.folders().filter(|folder| Some(folder.id) != outbox);
+    reply::Holdings {
+        name: account.name(),
+        address: account.address.to_string(),
+        messages: kept.map(|folder| folder.messages.len()).sum(),
+        waiting: snapshot.queue.len(),
+        contacts: snapshot.book.contacts().count(),
+        boxes: snapshot.boxes.own().map(|own_box| own_box.name.clone()).collect(),
+    }
+}
+
+/// Removes an identity from this node; says what it had.
+///
+/// # Errors
+/// [`Code::Busy`] while a backup is being made, and failures of the disk.
+pub(super) async fn remove(
+    identities: &Identities,
+    leases: &Leases,
+    account: &Arc<LocalAccount>,
+) -> Result<reply::Holdings, Failure> {
+    let gone = holdings(account);
+    let is_copied = || !leases.expire();
+    identities.remove(account, &is_copied).await?;
+    Ok(gone)
 }
 
 /// Sets whether an identity's onion is published from now on; with `anyway` also where nobody could reach it then.

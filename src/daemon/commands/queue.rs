@@ -157,9 +157,10 @@ const fn state(progress: Progress) -> (RecipientState, Option<Timestamp>) {
             (RecipientState::Unconfirmed, Some(at))
         }
         Progress::Failed(at, FailureReason::Refused | FailureReason::TooLarge) => (RecipientState::Refused, Some(at)),
-        Progress::Failed(at, FailureReason::Unsealable | FailureReason::NoContact) => {
-            (RecipientState::Failed, Some(at))
-        }
+        Progress::Failed(
+            at,
+            FailureReason::Unsealable | FailureReason::NoContact | FailureReason::Revoked | FailureReason::OwnRevoked,
+        ) => (RecipientState::Failed, Some(at)),
         Progress::Cancelled => (RecipientState::Cancelled, None),
         Progress::Read(at) => (RecipientState::Read, Some(at)),
         Progress::HandedOver(at) => (RecipientState::HandedOver, Some(at)),

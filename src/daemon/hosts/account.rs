@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 use super::identity::Asked;
 use super::passwords::{self, Verifier};
 use crate::base::{BodyId, IdentityId};
+use crate::daemon::runtime::Running;
 use crate::daemon::runtime::crypto::Pool;
 use crate::daemon::runtime::presence::Presence;
 use crate::engine::{Request, RequestError, Response, Snapshot};
@@ -21,16 +22,22 @@ use crate::store::{self, IdentityView, Log};
 #[derive(Clone)]
 pub(in crate::daemon) struct LocalAccount {
     pub(in crate::daemon) id: IdentityId,
-    pub(in crate::daemon) name: String,
     pub(in crate::daemon) address: Address,
     pub(in crate::daemon) requests: mpsc::Sender<Asked>,
     pub(in crate::daemon) snapshot: watch::Receiver<Arc<Snapshot>>,
     pub(in crate::daemon) log: Arc<Log>,
     pub(in crate::daemon) view: Arc<IdentityView>,
     pub(in crate::daemon) presence: watch::Receiver<Presence>,
+    pub(in crate::daemon) running: Running,
 }
 
 impl LocalAccount {
+    /// What its owner calls it. The part of its address before `@` stays as it was when the identity was made.
+    pub(in crate::daemon) fn name(&self) -> String {
+        let snapshot = self.snapshot.borrow();
+        snapshot.profile.as_ref().map_or_else(|| self.address.local().to_string(), |profile| profile.name.clone())
+    }
+
     /// Whether peers can find the identity's onion now.
     pub(in crate::daemon) fn is_reachable(&self) -> bool {
         self.presence.borrow().reachable
@@ -69,7 +76,7 @@ impl LocalAccount {
     }
 
     pub(in crate::daemon) fn answers_to(&self, user: &str) -> bool {
-        user.eq_ignore_ascii_case(&self.name) || user.eq_ignore_ascii_case(&self.address.to_string())
+        user.eq_ignore_ascii_case(&self.name()) || user.eq_ignore_ascii_case(&self.address.to_string())
     }
 }
 
@@ -123,6 +130,24 @@ impl Registry {
         self.accounts.read().map(|accounts| accounts.clone()).unwrap_or_default()
     }
 
+    /// The identity with this name or address. An identity that was renamed is found by the part of its address before `@`
+    /// as well, where no other one is called so and no other address begins so.
+    pub(in crate::daemon) fn find(&self, user: &str) -> Option<Arc<LocalAccount>> {
+        let accounts = self.all();
+        let named = accounts.iter().find(|account| account.answers_to(user));
+        let begins = |account: &&Arc<LocalAccount>| account.address.local().as_str().eq_ignore_ascii_case(user);
+        let mut by_address = accounts.iter().filter(begins);
+        let only = by_address.next().filter(|_| by_address.next().is_none());
+        named.or(only).map(Arc::clone)
+    }
+
+    /// Takes out an identity that is being removed: nobody logs in to it, and no command finds it.
+    pub(in crate::daemon) fn remove(&self, id: IdentityId) {
+        if let Ok(mut accounts) = self.accounts.write() {
+            accounts.retain(|account| account.id != id);
+        }
+    }
+
     pub(in crate::daemon) const fn pacer(&self) -> &Pacer {
         &self.pacer
     }
@@ -154,7 +179,7 @@ impl Registry {
 
 impl Accounts for Registry {
     fn login(&self, user: &str, password: &str) -> Later<'_, Option<Arc<dyn Account>>> {
-        let account = self.all().into_iter().find(|account| account.answers_to(user));
+        let account = self.find(user);
         let password = Zeroizing::new(password.to_owned());
         Box::pin(async move {
             let verified = self.verify(account.as_ref(), password).await;

@@ -182,10 +182,12 @@ impl KeyChain {
 
     /// Whether every statement in a card or a grant is true.
     pub(in crate::daemon) fn verify_card(&self, evidence: &Authorship, now: Timestamp) -> bool {
-        let Authorship { onion, certificate, binding, fingerprint, content, signature, recipient } = evidence;
+        let Authorship { onion, certificate, binding, fingerprint, content, signature, recipient, revocation } =
+            evidence;
         let recipient = recipient.unwrap_or_else(|| self.keys().certificate().fingerprint());
         let claim = pgp::Claim { onion: *onion, certificate, binding };
         pgp::verify_claim(claim, fingerprint, content, signature, &recipient, now)
+            && revocation.as_ref().is_none_or(|revocation| pgp::verify_revocation(revocation))
     }
 
     /// Whether a certificate is of the profile and has this primary key.

@@ -81,7 +81,7 @@ impl Node {
             Self { runtime, registry, identities, carrier, commands, gateways: Vec::new(), is_passphrase_protected };
         let opened = match config.carrier_only {
             true => node.open_carrier_alone().await,
-            false => node.open_everything(name, &start.reading).await,
+            false => node.open_everything(name, &start.reading, start.at_once).await,
         };
         let opened = match (opened, start.space) {
             (Ok(()), Some(_)) => {
@@ -105,8 +105,8 @@ impl Node {
     }
 
     /// Opens the identities that exist and the carrier, and makes the first identity.
-    async fn open_everything(&self, name: Option<LocalPart>, reading: &Reading) -> Result<(), Failure> {
-        let found = self.identities.open_all(reading).await?;
+    async fn open_everything(&self, name: Option<LocalPart>, reading: &Reading, at_once: bool) -> Result<(), Failure> {
+        let found = self.identities.open_all(reading, at_once).await?;
         // A carrier that cannot be opened holds other people's mail; it does not keep the owner from their own.
         self.carrier.open_or_note_why().await;
         self.identities.look_at_terms(found);

@@ -19,6 +19,16 @@ const PUBLISH_AGAIN: Duration = Duration::from_secs(5);
 /// Takes the streams of peers that connect.
 pub(super) type Incoming = mpsc::Sender<Box<dyn Stream>>;
 
+/// The part of a node that publishes an onion.
+pub(super) struct Place {
+    /// What a failure calls it.
+    pub(super) part: &'static str,
+    /// Becomes true when it has to end.
+    pub(super) stop: watch::Receiver<bool>,
+    /// Is dropped when it has ended.
+    pub(super) running: watch::Sender<()>,
+}
+
 /// The network as the machines of a node use it.
 pub(in crate::daemon) struct Network {
     pub(in crate::daemon) transport: Arc<dyn Transport>,
@@ -56,20 +66,23 @@ impl Network {
     }
 
     /// Publishes an onion while it is wanted, and hands its streams to a driver; says whether peers reach it.
-    pub(in crate::daemon) fn publish(
+    pub(super) fn publish(
         &self,
         supervisor: &Supervisor,
-        part: &'static str,
+        place: Place,
         onion: Published,
         incoming: Incoming,
     ) -> watch::Receiver<Presence> {
-        let Published { id, seed, mut wanted } = onion;
+        let Place { part, mut stop, running } = place;
+        let Published { id, seed, mut wanted, after } = onion;
         let (presence, receiver) = watch::channel(Presence::default());
         let (lookout, transport) = (Arc::clone(&self.lookout), Arc::clone(&self.transport));
         let search = Search::new(lookout, transport, Onion::of_seed(&seed), supervisor.ending().clone());
-        let mut stop = supervisor.stopping();
-        supervisor.spawn(part, async move {
+        supervisor.spawn_until(stop.clone(), part, async move {
+            // Dropped when the onion is published no more.
+            let _running = running;
             let published = async {
+                tokio::time::sleep(after).await;
                 if !search.first().await {
                     // The node ends.
                     return std::future::pending().await;
@@ -223,6 +236,46 @@ mod tests {
             said.lines().zip(reasons).all(|(line, reason)| line.contains("WARN") && line.contains(reason)),
             "{said}"
         );
+    }
+
+    /// A network that notes when something was published, in seconds since the beginning.
+    struct Noting(tokio::time::Instant, Mutex<Vec<u64>>);
+
+    impl Transport for Noting {
+        fn dial(&self, _: Onion, _: Isolation) -> Later<'_, Result<Box<dyn Stream>, DialError>> {
+            Box::pin(async { Err(DialError::Unreachable) })
+        }
+
+        fn listen<'a>(&'a self, _: IdentityId, _: &'a OnionSeed) -> Later<'a, Result<Listener, ListenError>> {
+            self.1.lock().unwrap().push(self.0.elapsed().as_secs());
+            Box::pin(std::future::pending())
+        }
+
+        fn status(&self) -> watch::Receiver<TransportStatus> {
+            watch::Sender::new(TransportStatus::ready()).subscribe()
+        }
+
+        fn stop(&self) -> Later<'_, ()> {
+            Box::pin(async {})
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_onion_is_published_after_its_time_and_not_before() {
+        let noting = Arc::new(Noting(tokio::time::Instant::now(), Mutex::default()));
+        let network = Network::new(Arc::clone(&noting) as Arc<dyn Transport>);
+        let (supervisor, mut kept) = (Supervisor::default(), Vec::new());
+        for after in [0, 25, 50] {
+            let (wanted, receiver) = watch::channel(true);
+            let (seed, after) = (OnionSeed::from_bytes([after as u8; 32]), Duration::from_secs(after));
+            let onion = Published { id: IdentityId::from_bytes([1; 16]), seed, wanted: receiver, after };
+            let (incoming, connections) = mpsc::channel(1);
+            let place = Place { part: "an onion", stop: supervisor.stopping(), running: watch::Sender::new(()) };
+            kept.push((network.publish(&supervisor, place, onion, incoming), wanted, connections));
+        }
+        tokio::time::sleep(Duration::from_secs(70)).await;
+        assert_eq!(*noting.1.lock().unwrap(), [0, 25, 50]);
+        supervisor.stop();
     }
 
     #[tokio::test(start_paused = true)]

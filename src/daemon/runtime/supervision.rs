@@ -87,20 +87,47 @@ impl Supervisor {
         part: &'static str,
         task: impl Future<Output = ()> + Send + 'static,
     ) -> JoinHandle<()> {
-        let task = tokio::spawn(supervised(part, task, self.stopping(), self.ending.clone()));
+        self.spawn_until(self.stopping(), part, task)
+    }
+
+    /// As [`Self::spawn`], for a part that may end when this says so, and not only when the node stops.
+    pub(in crate::daemon) fn spawn_until(
+        &self,
+        stop: watch::Receiver<bool>,
+        part: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> JoinHandle<()> {
+        let task = tokio::spawn(supervised(part, task, stop, self.ending.clone()));
         self.parts.lock().unwrap_or_else(PoisonError::into_inner).push((part, task.abort_handle()));
         task
     }
 
-    /// As [`Self::spawn`], for a driver.
-    pub(in crate::daemon) fn drive(&self, part: &'static str, driver: impl Future<Output = ()> + Send + 'static) {
-        let driver = self.spawn(part, driver);
+    /// As [`Self::spawn_until`], for a driver.
+    pub(in crate::daemon) fn drive(
+        &self,
+        stop: watch::Receiver<bool>,
+        part: &'static str,
+        driver: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let driver = self.spawn_until(stop, part, driver);
         self.drivers.lock().unwrap_or_else(PoisonError::into_inner).push(driver);
     }
 
     /// Becomes true when the node stops.
     pub(in crate::daemon) fn stopping(&self) -> watch::Receiver<bool> {
         self.stop.subscribe()
+    }
+
+    /// The stop of a machine that can end before the node does; it stops with the node as well.
+    pub(in crate::daemon) fn branch(&self) -> watch::Sender<bool> {
+        let branch = watch::Sender::new(false);
+        let (mut stop, stopped) = (self.stopping(), branch.clone());
+        tokio::spawn(async move {
+            // A node that is gone has stopped too.
+            let _ = stop.wait_for(|stop| *stop).await;
+            stopped.send_replace(true);
+        });
+        branch
     }
 
     /// The place of the reason for which the node has to end.

@@ -164,7 +164,7 @@ impl Boxes {
             let (held, copies) = there.fold((false, 0), |(held, n), copy| (held || copy.held.is_some(), n + 1));
             let fits = cx.state.queue().get(*queue).is_some_and(|queued| has_token(queued.size.into()));
             let wanted = !held && copies < limits::COPIES_AT_BOX && !self.too_large_for_boxes.contains(queue);
-            wanted && fits && may_copy(cx, *queue)
+            wanted && fits && may_copy(cx, *queue) && cx.state.may_send(*queue)
         };
         let wanting: Vec<_> = deliver.idle_messages(contact).into_iter().filter(wants).collect();
         let fresh = wanting.iter().find(|queue| !self.unplaced.contains(&(carrier, **queue)));

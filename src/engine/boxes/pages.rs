@@ -74,7 +74,8 @@ impl Boxes {
     /// The next step of a greeting at this carrier: the page of the contact is fetched, or our card is left. `None` if there is none.
     pub(in crate::engine) fn greeting_for(&self, state: &State, contact: &Contact, carrier: Onion) -> Option<Deposit> {
         page_token(state, contact.id, carrier)?;
-        let greets = !matches!(contact.status, ContactStatus::Blocked | ContactStatus::Request);
+        let greets =
+            !matches!(contact.status, ContactStatus::Blocked | ContactStatus::Request | ContactStatus::Revoked);
         let card = contact.cards.pending.as_ref().filter(|_| greets)?;
         if contact.certificate.is_none() {
             return Some(Deposit::Page);

@@ -59,7 +59,8 @@ impl Deliver {
     /// Dials the next contact that is due, if a dial is free.
     pub(in crate::engine) fn next(&mut self, cx: &mut Context<'_>) -> Option<Direct> {
         while let Some(contact) = self.schedule.due(cx.now) {
-            let entry = cx.state.book().contact(contact).filter(|entry| entry.status != ContactStatus::Blocked);
+            let parted = |status| matches!(status, ContactStatus::Blocked | ContactStatus::Revoked);
+            let entry = cx.state.book().contact(contact).filter(|entry| !parted(entry.status));
             let Some(onion) = entry.map(|entry| entry.address.onion()) else {
                 self.give_up(cx, contact);
                 continue;
@@ -297,6 +298,10 @@ impl Direct {
             }
         }
         let next = deliver.schedule.next_message(contact.id, &self.passed_over);
+        if let Some(queue) = next.filter(|queue| !cx.state.may_send(*queue)) {
+            deliver.withdraw(cx, queue);
+            return false;
+        }
         let Some(queued) = next.and_then(|queue| cx.state.queue().get(queue)) else { return false };
         let large = queued.size as usize > limits::PIPELINED_OBJECT_BYTES;
         if large && self.under_way() > 0 {

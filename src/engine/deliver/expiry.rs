@@ -151,8 +151,27 @@ impl Deliver {
     pub(in crate::engine) fn give_up(&mut self, cx: &mut Context<'_>, contact: ContactId) {
         self.schedule.forget_card(contact);
         self.schedule.postpone(contact, cx.now);
+        let entry = cx.state.book().contact(contact);
+        let revoked = entry.is_some_and(|entry| entry.status == ContactStatus::Revoked);
+        let reason = if revoked { FailureReason::Revoked } else { FailureReason::NoContact };
         for queue in self.schedule.idle_messages(contact) {
-            self.fail(cx, queue, &[(contact, FailureReason::NoContact)]);
+            self.fail(cx, queue, &[(contact, reason)]);
+        }
+    }
+
+    /// Ends the attempts at everybody who waits for a message that this identity may not send any more.
+    pub(in crate::engine) fn withdraw(&mut self, cx: &mut Context<'_>, queue: QueueId) {
+        let Some(queued) = cx.state.queue().get(queue) else { return };
+        let idle = queued.waiting().filter(|(contact, _)| !self.schedule.is_busy(*contact, queue));
+        let failures: Vec<_> = idle.map(|(contact, _)| (contact, FailureReason::OwnRevoked)).collect();
+        self.fail(cx, queue, &failures);
+    }
+
+    /// This identity was revoked: what waits ends with reports.
+    pub(in crate::engine) fn withdraw_all(&mut self, cx: &mut Context<'_>) {
+        let waiting: Vec<_> = cx.state.queue().iter().map(|queued| queued.id).collect();
+        for queue in waiting.into_iter().filter(|queue| !cx.state.may_send(*queue)) {
+            self.withdraw(cx, queue);
         }
     }
 }

@@ -31,8 +31,8 @@ use crate::engine::dialled::{News, Outgoing};
 use crate::engine::io::{Draft, Durability, SharedEnd};
 use crate::engine::state::queue::{Endpoint, Queued};
 use crate::engine::state::record::{
-    BookRecord, BoxRecord, ForwardingRecord, IntroductionRecord, MailboxRecord, PeopleRecord, QueueRecord,
-    ReceivedRecord, Record,
+    BookRecord, BoxRecord, ForwardingRecord, IdentityRecord, IntroductionRecord, MailboxRecord, PeopleRecord,
+    QueueRecord, ReceivedRecord, Record,
 };
 use crate::engine::state::shards::Shards;
 use crate::engine::state::{Applied, Attempts, State};
@@ -353,6 +353,9 @@ impl Deliver {
                     self.schedule.settled(contact, *queue);
                 }
             }
+            Record::People(PeopleRecord::RevocationTaken { contact: Some(contact), .. }) => {
+                self.schedule.card_changed(*contact, state.book(), now);
+            }
             Record::Book(BookRecord::ContactAdded { contact }) => {
                 self.schedule.card_changed(contact.id, state.book(), now)
             }
@@ -396,6 +399,7 @@ impl Deliver {
                 }
                 Record::Boxes(BoxRecord::ReceiptsReturned { contact, .. }) => self.receipts_returned(cx, *contact),
                 Record::Boxes(BoxRecord::ReceiptsSwitched { contact, .. }) => self.told_otherwise(cx, *contact),
+                Record::Identity(IdentityRecord::IdentityRevoked { .. }) => self.withdraw_all(cx),
                 _ => {}
             }
         }

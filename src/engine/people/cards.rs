@@ -47,6 +47,8 @@ pub(in crate::engine) fn decided(
         return Err(Status::ContentRefused);
     }
     match (known, book.by_onion(onion)) {
+        // What was revoked comes back by no card, older or newer.
+        _ if cx.state.revocations().concern(&issuer, onion) => Err(Status::ContentRefused),
         // The onion of a pinned key does not change, nor the key of a known onion.
         (Some(contact), _) if contact.address.onion() != onion => Err(Status::ContentRefused),
         (None, Some(_)) => Err(Status::ContentRefused),

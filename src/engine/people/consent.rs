@@ -17,8 +17,13 @@ use crate::engine::state::record::{BookRecord, MailboxRecord, Record};
 
 /// Accepts a sender who waits in Requests.
 pub(in crate::engine) fn accept(cx: &mut Context<'_>, contact: ContactId) -> Outcome {
-    let unknown = RequestError::NotFound("contact");
-    match cx.state.book().contact(contact).ok_or(unknown)?.status {
+    let entry = cx.state.book().contact(contact).ok_or(RequestError::NotFound("contact"))?;
+    if cx.state.revocations().concern(&entry.fingerprint, entry.address.onion()) {
+        return Err(RequestError::NotReady(
+            "they revoked their address or key; ask them on another way for a new invitation",
+        ));
+    }
+    match entry.status {
         ContactStatus::Request => {}
         ContactStatus::Confirmed => return Ok(Change::new(Vec::new(), Answer::Always(Response::Done))),
         ContactStatus::Greeting => {
@@ -26,6 +31,8 @@ pub(in crate::engine) fn accept(cx: &mut Context<'_>, contact: ContactId) -> Out
                 "you asked them, and they have not answered yet: there is nothing to accept here",
             ));
         }
+        // Not without a revocation.
+        ContactStatus::Revoked => return Err(RequestError::NotFound("request")),
         ContactStatus::Blocked => {
             return Err(RequestError::NotReady("they are blocked; let them back first: runepeer contact unblock NAME"));
         }
@@ -54,7 +61,7 @@ pub(in crate::engine) fn decided_by(cx: &mut Context<'_>, moved: &[Uid], to: Fol
 /// the others. `None` where nothing is decided, or the message is not there.
 pub(in crate::engine) fn overtaken(cx: &mut Context<'_>, message: BodyId, author: ContactId) -> Option<Record> {
     let to = match cx.state.book().contact(author)?.status {
-        ContactStatus::Confirmed | ContactStatus::Greeting => FolderRole::Inbox,
+        ContactStatus::Confirmed | ContactStatus::Greeting | ContactStatus::Revoked => FolderRole::Inbox,
         ContactStatus::Blocked => FolderRole::Junk,
         ContactStatus::Request => return None,
     };

@@ -84,6 +84,11 @@ pub(in crate::engine) fn add_contact(cx: &mut Context<'_>, text: &str, petname: 
     if invitation.expires.is_some_and(|expires| expires <= cx.now) {
         return refused("the invitation has expired; ask for a new one");
     }
+    if cx.state.revocations().concern(&invitation.fingerprint, onion) {
+        return refused(
+            "that identity was revoked: its address or its key must not be used any more. Ask the person on another way for an invitation of a new one",
+        );
+    }
     match (book.by_onion(onion), book.by_fingerprint(&invitation.fingerprint)) {
         (None, None) => new_contact(cx, &invitation, petname),
         (Some(known), Some(same)) if known.id == same.id => greet_again(cx.now, cx.rng, known, &invitation),

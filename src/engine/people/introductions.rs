@@ -160,6 +160,9 @@ fn grant(
     is_message: bool,
     wanted: u8,
 ) -> Result<(Record, NewBody), RequestError> {
+    if cx.state.revoked().is_some() {
+        return Err(RequestError::Revoked);
+    }
     let open = cx.state.book().invitations().filter(|invitation| invitation.is_open(cx.now));
     if open.count() + usize::from(wanted) > limits::INVITATIONS {
         return Err(RequestError::Limit("an identity has up to 1000 open invitations; revoke some"));
@@ -295,7 +298,9 @@ pub(in crate::engine) fn offered(
 ) -> Result<Draft, Unfit> {
     let Claimed { text, invitation: (words, invitation), agreed, .. } = claimed;
     let (fingerprint, onion) = (invitation.fingerprint, invitation.address.onion());
-    if invitation.expires.is_none_or(|expires| expires <= cx.now) {
+    // Nobody is introduced by what they revoked.
+    let revoked = cx.state.revocations().concern(&fingerprint, onion);
+    if revoked || invitation.expires.is_none_or(|expires| expires <= cx.now) {
         return Ok(Record::Received(ReceivedRecord::Discarded { seen }).into());
     }
     let (by, at) = (author.id, cx.now);

@@ -1,5 +1,6 @@
 //! The people whom an identity knows: invitations, contacts, cards and requests, parting from a contact,
-//! knocks, by which contacts learn that it can be reached again, what was seen of them, and what the user is told of them in INBOX.
+//! revocations, rotation of encryption keys, knocks, by which contacts learn that it can be reached again, what was seen of
+//! them, and what the user is told of them in INBOX.
 
 pub(in crate::engine) mod cards;
 pub(in crate::engine) mod consent;
@@ -9,5 +10,6 @@ pub(in crate::engine) mod introductions;
 pub(in crate::engine) mod knocks;
 pub(in crate::engine) mod notices;
 pub(in crate::engine) mod parting;
+pub(in crate::engine) mod revocation;
 pub(in crate::engine) mod rotation;
 pub(in crate::engine) mod sightings;

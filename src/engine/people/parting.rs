@@ -36,6 +36,11 @@ pub(in crate::engine) fn block(cx: &Context<'_>, contact: ContactId) -> Outcome 
                 "they have not answered yet, so that there is nothing to block; remove them instead: runepeer contact rm NAME",
             ));
         }
+        ContactStatus::Revoked => {
+            return Err(RequestError::NotReady(
+                "they revoked their address or key, so that nothing goes there; to take them out of the address book: runepeer contact rm NAME",
+            ));
+        }
         ContactStatus::Confirmed | ContactStatus::Request => {}
     }
     let change = |change| Record::Book(BookRecord::ContactChanged { id: contact, change });
@@ -63,7 +68,9 @@ pub(in crate::engine) fn unblock(cx: &mut Context<'_>, contact: ContactId) -> Ou
     }
     let change = |change| Record::Book(BookRecord::ContactChanged { id: contact, change });
     let mut records = Vec::new();
-    if was_accepted(entry) {
+    if cx.state.revocations().concern(&entry.fingerprint, entry.address.onion()) {
+        records.push(change(ContactChange::Status(ContactStatus::Revoked)));
+    } else if was_accepted(entry) {
         records.push(change(ContactChange::Status(ContactStatus::Confirmed)));
         // While it was blocked, the contact was not told of changes here.
         records.push(change(ContactChange::CardQueued(next_card(entry, cx.now, None, cx.rng))));

@@ -15,6 +15,7 @@
 //! | confirmed, greeting | INBOX, or the folder of the address | renews what we know |
 //! | request | Requests | acknowledged |
 //! | blocked | acknowledged, dropped | acknowledged, dropped |
+//! | revoked | as confirmed; refused where the key is revoked | refused |
 
 use crate::base::ids::Fingerprint;
 use crate::base::limits;
@@ -175,6 +176,9 @@ impl Receive {
         let account = account_of(author.map(AsRef::as_ref));
         let too_large = account == Sender::Stranger && arrival.size > limits::STRANGER_BYTES;
         match (author, received.content.kind) {
+            (Some(author), ContentKind::Revocation) if received.verified => {
+                self.revocation_arrived(cx, arrival, received, author);
+            }
             (Some(author), _) if received.verified && author.status == ContactStatus::Blocked => {
                 self.discard(cx, arrival, received.seen);
             }
@@ -195,6 +199,8 @@ impl Receive {
             (None, _) => self.finish(arrival, Status::ContentRefused),
             // The author's certificate is not known here yet, so the signature could not be verified.
             (Some(_), _) if !received.verified => self.finish(arrival, Status::Busy),
+            // Somebody else may have the key of an author who revoked it.
+            (Some(author), _) if has_no_key(cx.state, author) => self.finish(arrival, Status::ContentRefused),
             (Some(author), ContentKind::Receipt) if author.status == ContactStatus::Confirmed => {
                 self.receipts_arrived(cx, arrival, &received, author.id);
             }
@@ -409,6 +415,11 @@ fn folder_for<'a>(cx: &Context<'a>, to: &Address, author: &Contact) -> Option<&'
         cx.state.mailbox().folders().find(fits)
     });
     named.or_else(|| cx.folder_of(FolderRole::Inbox)).map(AsRef::as_ref)
+}
+
+/// Whether an author revoked its key.
+fn has_no_key(state: &State, author: &Contact) -> bool {
+    state.revocations().of(&author.fingerprint).is_some_and(|revoked| revoked.extent.key)
 }
 
 const fn is_about_introductions(kind: ContentKind) -> bool {

@@ -55,6 +55,7 @@ impl Receive {
             content: bytes,
             signature,
             recipient: None,
+            revocation: None,
         };
         let greeting = Greeting { arrival, seen, card, issuer, rounds: 0 };
         let op = cx.out.operation(Owner::Room(Room::Receive));

@@ -65,6 +65,7 @@ impl Receive {
             signature: signed.1.clone(),
             // The host agreed that this contact hands it on, and nobody else.
             recipient: Some(author.fingerprint),
+            revocation: None,
         };
         let op = cx.out.operation(Owner::Room(Room::Receive));
         self.in_flight.insert(op, InFlight::Introduction(Box::new(introduced)));

@@ -9,6 +9,7 @@ mod introductions;
 mod keys;
 mod peers;
 mod rates;
+mod revocations;
 mod shares;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -27,6 +28,7 @@ use crate::engine::receive::introductions::Introduced;
 use crate::engine::receive::keys::Keys;
 use crate::engine::receive::peers::{Inbound, Settlement};
 use crate::engine::receive::rates::Rates;
+use crate::engine::receive::revocations::Claimed;
 use crate::engine::receive::shares::Unsettled;
 use crate::engine::state::book::{ContactChange, ContactStatus};
 use crate::engine::state::forwarding::ObjectHash;
@@ -42,6 +44,8 @@ pub(in crate::engine) enum InFlight {
     Card(Box<Greeting>),
     /// A grant that a contact handed on is being verified.
     Introduction(Box<Introduced>),
+    /// A revocation is being verified.
+    Revocation(Box<Claimed>),
     Commit(AfterCommit),
 }
 
@@ -110,6 +114,9 @@ impl Receive {
             }
             (Some(InFlight::Introduction(introduced)), Completion::CardVerified(holds)) => {
                 self.grant_verified(cx, *introduced, holds);
+            }
+            (Some(InFlight::Revocation(claimed)), Completion::CardVerified(holds)) => {
+                self.revocation_verified(cx, *claimed, holds);
             }
             (Some(InFlight::Commit(then)), Completion::Committed(applied)) => match then {
                 AfterCommit::Acknowledge(arrival, seen) => self.acknowledge(cx, arrival, &seen, applied),

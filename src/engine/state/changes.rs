@@ -107,7 +107,13 @@ impl State {
                 Applied::Done
             }
             ReceivedRecord::CardAccepted { seen, invitation, acquaintance, notice } => {
-                if self.duplicates.contains(seen) {
+                let is_revoked = match acquaintance {
+                    Acquaintance::New(contact) => self.is_revoked(contact),
+                    Acquaintance::Known(renewal) => {
+                        self.book.contact(renewal.contact).is_some_and(|contact| self.is_revoked(contact))
+                    }
+                };
+                if self.duplicates.contains(seen) || is_revoked {
                     return Applied::Nothing;
                 }
                 if !self.book.acquaint(seen.received, *invitation, acquaintance) {
@@ -140,8 +146,16 @@ impl State {
     fn apply_to_book(&mut self, record: &BookRecord) -> Applied {
         let book = &mut self.book;
         let done = match record {
-            BookRecord::ContactAdded { contact } => book.add(contact),
+            BookRecord::ContactAdded { contact } => {
+                !self.revocations.concern(&contact.fingerprint, contact.address.onion()) && book.add(contact)
+            }
             BookRecord::ContactChanged { id, change } => {
+                let contact = book.contact(*id);
+                if brings_back(change)
+                    && contact.is_some_and(|it| self.revocations.concern(&it.fingerprint, it.address.onion()))
+                {
+                    return Applied::Nothing;
+                }
                 if *change == ContactChange::Status(ContactStatus::Blocked) && book.contact(*id).is_some() {
                     let given = self.introductions.part(*id);
                     for invitation in given {
@@ -414,6 +428,14 @@ impl State {
                 Arc::make_mut(&mut self.passwords).retain(|password| password.name != *name);
                 (self.passwords.len() < before).into()
             }
+            IdentityRecord::IdentityRenamed { name } => {
+                let Some(profile) = &mut self.profile else { return Applied::Nothing };
+                Arc::make_mut(&mut Arc::make_mut(profile).public).name.clone_from(name);
+                Applied::Done
+            }
+            IdentityRecord::IdentityRevoked { extent, at, queued } => {
+                self.apply_own_revocation(*extent, *at, queued.as_deref()).into()
+            }
             IdentityRecord::ListenSwitched { on } => {
                 self.hidden = !on;
                 Applied::Done
@@ -453,5 +475,14 @@ impl State {
 
     fn is_outbox(&self, folder: FolderId) -> bool {
         self.mailbox.folder(folder).is_some_and(|folder| folder.role == Some(FolderRole::Outbox))
+    }
+}
+
+/// Whether a change would have something go to a contact again.
+const fn brings_back(change: &ContactChange) -> bool {
+    match change {
+        ContactChange::Status(status) => !matches!(status, ContactStatus::Revoked),
+        ContactChange::CardQueued(_) | ContactChange::Greeted(..) => true,
+        _ => false,
     }
 }

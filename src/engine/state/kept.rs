@@ -36,6 +36,10 @@ impl State {
             let (name, hash, created) = (name.clone(), hash.clone(), *created);
             IdentityRecord::PasswordAdded { name, hash, created }.into()
         }));
+        records.extend(self.revoked.map(|revoked| {
+            let (extent, at) = (revoked.extent, revoked.at);
+            IdentityRecord::IdentityRevoked { extent, at, queued: None }.into()
+        }));
         records.push(IdentityRecord::ListenSwitched { on: !self.hidden }.into());
     }
 
@@ -68,6 +72,12 @@ impl State {
             PeopleRecord::VerificationMarked { contact, at }.into()
         }));
         records.extend(self.notes.kept());
+        // After the contacts: no contact is added whose key is known to be revoked.
+        records.extend(self.revocations.iter().map(|(fingerprint, revoked)| {
+            let (fingerprint, revoked) = (*fingerprint, *revoked);
+            let (seen, contact, notice) = (None, None, None);
+            PeopleRecord::RevocationTaken { seen, fingerprint, revoked, contact, notice }.into()
+        }));
         let invitations = self.book.invitations().cloned();
         records.extend(invitations.map(|invitation| CheckpointRecord::InvitationKept { invitation }.into()));
         records.extend(self.book.labels().map(|(id, label)| {

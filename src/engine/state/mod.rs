@@ -20,6 +20,7 @@ pub mod record;
 mod references;
 mod replacement;
 mod restoration;
+pub mod revocations;
 pub mod seal_keys;
 pub mod shards;
 
@@ -31,7 +32,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::base::rng::Rng;
-use crate::base::{BodyId, BoxId, ContactId, FolderId, Timestamp};
+use crate::base::{BodyId, BoxId, ContactId, FolderId, QueueId, Timestamp};
+use crate::mail::ContentKind;
 
 use crate::engine::state::book::Book;
 use crate::engine::state::boxes::{Check, KnownBoxes};
@@ -45,6 +47,7 @@ use crate::engine::state::profile::{Profile, PublicProfile};
 use crate::engine::state::queue::{Progress, Queue};
 use crate::engine::state::record::{IdentityRecord, MailboxRecord, Record};
 use crate::engine::state::references::References;
+use crate::engine::state::revocations::{Revocations, Revoked};
 use crate::engine::state::seal_keys::SealKeys;
 use crate::engine::state::shards::Shards;
 
@@ -81,6 +84,8 @@ pub struct State {
     introductions: Introductions,
     seal_keys: SealKeys,
     notes: Notes,
+    revoked: Option<Revoked>,
+    revocations: Arc<Revocations>,
     hidden: bool,
     last_uid_validity: u32,
     last_record: ModSeq,
@@ -134,6 +139,10 @@ pub struct Snapshot {
     pub knocks: bool,
     /// Whom it knocks at then.
     pub notes: Notes,
+    /// What this identity revoked of itself: it sends no mail then.
+    pub revoked: Option<Revoked>,
+    /// What others revoked.
+    pub revocations: Arc<Revocations>,
     /// How the attempts at our own boxes go: when the next session is, and why the last one failed.
     pub collections: Arc<BTreeMap<BoxId, Attempts>>,
     /// How the last check of each of our boxes goes, or went, since the start of the daemon.
@@ -301,6 +310,21 @@ impl State {
         &self.seal_keys
     }
 
+    /// What this identity revoked of itself.
+    pub const fn revoked(&self) -> Option<&Revoked> {
+        self.revoked.as_ref()
+    }
+
+    /// What others revoked.
+    pub fn revocations(&self) -> &Revocations {
+        &self.revocations
+    }
+
+    /// Whether an entry of the queue may be sent: an identity that was revoked sends nothing but the revocation.
+    pub(in crate::engine) fn may_send(&self, queue: QueueId) -> bool {
+        self.revoked.is_none() || self.introductions.kind(queue) == ContentKind::Revocation
+    }
+
     /// The highest UIDVALIDITY that was ever given.
     pub const fn last_uid_validity(&self) -> u32 {
         self.last_uid_validity
@@ -337,6 +361,8 @@ impl State {
             forwarding: self.forwarding.clone(),
             introductions: self.introductions.clone(),
             notes: self.notes.clone(),
+            revoked: self.revoked,
+            revocations: Arc::clone(&self.revocations),
             ..Snapshot::default()
         }
     }

@@ -105,6 +105,7 @@ impl State {
                 is_known
             }
             PeopleRecord::ContactReplaced { old, new, messages } => self.replace_contact(number, *old, *new, messages),
+            PeopleRecord::RevocationTaken { .. } => self.take_revocation(number, record),
             PeopleRecord::TellingKept { told } => {
                 Arc::make_mut(&mut self.notes.0).told.extend(told.iter().copied());
                 true

@@ -17,6 +17,7 @@ mod network_scenarios;
 mod notice_scenarios;
 mod promise_scenarios;
 mod queue_scenarios;
+mod revocation_scenarios;
 mod rotation_scenarios;
 pub(in crate::engine) mod samples;
 mod scenarios;

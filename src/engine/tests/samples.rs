@@ -1,6 +1,7 @@
 //! Records for tests: any kind, from a seed, with ids from a small space so that records meet each other.
 
 mod introductions;
+mod revocations;
 mod seal_keys;
 
 use std::sync::Arc;
@@ -34,7 +35,7 @@ use crate::engine::state::record::{
 /// How many kinds [`record`] makes.
 pub(in crate::engine) const KINDS: u64 = CHANGES + 18;
 /// How many of them are changes; the others are found only in checkpoints.
-pub(in crate::engine) const CHANGES: u64 = 73;
+pub(in crate::engine) const CHANGES: u64 = 76;
 
 fn id(rng: &mut dyn Rng) -> [u8; 16] {
     [rng.below(4) as u8 + 1; 16]
@@ -356,6 +357,11 @@ pub(in crate::engine) fn record(kind: u64, rng: &mut dyn Rng) -> Record {
         68 => seal_keys::renewed(rng),
         69 => seal_keys::destroyed(rng),
         70..=72 => seal_keys::of_objects(kind - 70, rng),
+        73 => Record::Identity(IdentityRecord::IdentityRenamed {
+            name: ["work", "home"][rng.below(2) as usize].to_owned(),
+        }),
+        74 => revocations::own(rng),
+        75 => revocations::taken(rng),
         _ => of_checkpoint(kind - CHANGES, ids, rng),
     }
 }

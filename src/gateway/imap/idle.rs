@@ -3,7 +3,7 @@
 use crate::base::limits;
 
 use super::reply::{Done, End, Reply};
-use super::session::{Session, guarded};
+use super::session::{GONE, Session, guarded};
 
 impl Session {
     pub(super) async fn idle(&mut self) -> Done {
@@ -19,7 +19,7 @@ impl Session {
             let line = tokio::select! {
                 line = guarded(&mut self.stop, patience, self.reader.line(limits::IMAP_LINE_BYTES_BEFORE_LOGIN)) => Some(line?),
                 changed = user.updates.changed() => {
-                    changed.map_err(|_| End::Bye("the daemon is stopping"))?;
+                    changed.map_err(|_| End::Bye(GONE))?;
                     None
                 }
             };

@@ -115,6 +115,9 @@ pub(super) struct Session {
     leaving: bool,
 }
 
+/// The last words to a mail program whose identity was removed from the node.
+pub(super) const GONE: &str = "this identity is not on this node any more, or the daemon is stopping";
+
 /// A session may last without login for this many times the allowed silence.
 const LOGIN_TRIES: u32 = 10;
 
@@ -293,7 +296,12 @@ impl Session {
     }
 
     pub(super) fn user(&mut self) -> Result<&mut User, Fail> {
-        self.user.as_mut().ok_or_else(|| Reply::bad("log in first").into())
+        let user = self.user.as_mut().ok_or_else(|| Reply::bad("log in first"))?;
+        // Nobody reports changes any more: the machine has ended.
+        if user.updates.has_changed().is_err() {
+            return Err(Fail::End(End::Bye(GONE)));
+        }
+        Ok(user)
     }
 
     async fn execute(&mut self, tag: &str, command: &[u8]) -> Done {

@@ -13,7 +13,9 @@ pub(super) fn of_request(error: &RequestError) -> String {
         RequestError::UnknownRecipient { why: Unaddressable::Unknown, .. } => "550 5.1.1",
         // The mailbox exists, but its owner does not accept this mail (RFC 3463 §3.8).
         RequestError::UnknownRecipient { why: Unaddressable::Blocked | Unaddressable::Waiting, .. }
-        | RequestError::NotIntroduced { .. } => "550 5.7.1",
+        | RequestError::NotIntroduced { .. }
+        | RequestError::Revoked => "550 5.7.1",
+        RequestError::UnknownRecipient { why: Unaddressable::Revoked, .. } => "550 5.1.6",
         RequestError::NoRecipient => "554 5.5.1",
         RequestError::Limit(_) | RequestError::Disk => "452 4.3.1",
         RequestError::Stopping => "451 4.3.2",
@@ -78,6 +80,14 @@ mod tests {
         assert!(meant.starts_with("550 5.1.1 boob is not in the address book; did you mean bob? "), "{meant}");
         let umlaut = of_request(&unknown("zoe".to_owned(), Some("Zo\u{eb}".to_owned())));
         assert!(umlaut.starts_with("550 5.1.1 zoe is not in the address book; write to"), "{umlaut}");
+    }
+
+    #[test]
+    fn what_was_revoked_is_refused_for_good() {
+        assert!(of_request(&RequestError::Revoked).starts_with("550 5.7.1 you revoked this identity"));
+        let why = Unaddressable::Revoked;
+        let theirs = of_request(&RequestError::UnknownRecipient { recipient: "bob".to_owned(), why, meant: None });
+        assert!(theirs.starts_with("550 5.1.6 bob has revoked this address or its key"), "{theirs}");
     }
 
     #[test]

@@ -220,6 +220,21 @@ impl Keyring {
         self.add(&id.to_string(), id, key)
     }
 
+    /// Destroys the key of an identity: overwrites it, and removes its file, durably. From then on nobody reads what the
+    /// identity has on this disk, as far as no copy of its key is anywhere. Does nothing where there is no key.
+    ///
+    /// # Errors
+    /// Errors of the disk.
+    pub fn destroy_identity(vfs: &dyn Vfs, dir: &Path, id: IdentityId) -> io::Result<()> {
+        for file in [id.to_string(), format!("{id}{SEAL_KEYS}")] {
+            match vfs.erase(&dir.join(file)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => vfs.sync_dir(dir)?,
+            }
+        }
+        Ok(())
+    }
+
     fn add(&self, name: &str, id: IdentityId, key: &SymmetricKey) -> Result<(), UnlockError> {
         let path = self.dir.join(name);
         let mut rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner);

@@ -64,6 +64,14 @@ pub trait Vfs: Send + Sync {
     /// Errors of the disk; `NotFound`.
     fn unlink(&self, path: &Path) -> io::Result<()>;
 
+    /// Removes a file that holds a secret, and overwrites it before, where that can be done.
+    ///
+    /// # Errors
+    /// Errors of the disk; `NotFound`.
+    fn erase(&self, path: &Path) -> io::Result<()> {
+        self.unlink(path)
+    }
+
     /// Makes the names in a directory durable. A file that was synced may still be lost without it.
     ///
     /// # Errors

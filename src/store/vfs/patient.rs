@@ -37,6 +37,10 @@ impl Vfs for PatientVfs {
         self.0.unlink(path)
     }
 
+    fn erase(&self, path: &Path) -> io::Result<()> {
+        self.0.erase(path)
+    }
+
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         self.0.sync_dir(dir)
     }

@@ -15,6 +15,9 @@ use super::{Vfs, VfsFile};
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealVfs;
 
+/// How much of a file is overwritten before it is removed, in bytes. The files of keys are shorter.
+const ERASED: u64 = 65_536;
+
 struct RealFile(File);
 
 impl RealVfs {
@@ -95,6 +98,15 @@ impl Vfs for RealVfs {
 
     fn unlink(&self, path: &Path) -> io::Result<()> {
         std::fs::remove_file(path)
+    }
+
+    fn erase(&self, path: &Path) -> io::Result<()> {
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+        let zeros = vec![0; usize::try_from(file.metadata()?.len().min(ERASED)).unwrap_or(0)];
+        // Where that fails, the file goes all the same.
+        let _ = file.write_all_at(&zeros, 0).and_then(|()| file.sync_all());
+        self.unlink(path)
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {

@@ -124,6 +124,12 @@ impl View {
         IdentityView { inner: Arc::new(Inner { core, tree, sealer, names, stored: Mutex::default() }) }
     }
 
+    /// Drops the part of an identity that is removed. What sled leaves of it on the disk is sealed.
+    pub fn forget(&self, id: IdentityId, key: &SymmetricKey) {
+        let tree = mac(&derive(key, "runepeer view names 1"), id.as_bytes());
+        self.core.guard(|db| db.drop_tree(tree));
+    }
+
     /// Whether the cache works.
     pub fn is_on(&self) -> bool {
         !self.core.off.load(Ordering::SeqCst)

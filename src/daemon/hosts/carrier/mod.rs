@@ -204,8 +204,9 @@ impl CarrierHost {
         let images = Images::new(Arc::clone(&log), view, 0);
         let shell = CarrierShell::new(log, KeyChain::new(keys), status, serves.clone());
         let tasks = Tasks { driver: "the carrier", publishing: "publishing the carrier's address" };
-        let onion = Published { id, seed: profile.onion_seed.clone(), wanted: serves.subscribe() };
-        let Reached { requests, presence } = self.runtime.run(tasks, carrier, shell, images, onion);
+        let onion =
+            Published { id, seed: profile.onion_seed.clone(), wanted: serves.subscribe(), after: Duration::ZERO };
+        let Reached { requests, presence, .. } = self.runtime.run(tasks, carrier, shell, images, onion);
         let carrier = Arc::new(LocalCarrier {
             address: profile.public.address.clone(),
             fingerprint: profile.public.fingerprint,

@@ -6,12 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+mod parting;
 mod random_name;
 mod shell;
 
 use tokio::sync::watch;
 
+pub(in crate::daemon) use self::parting::complete_removals;
 use self::random_name::random_name;
 pub(in crate::daemon) use self::shell::Asked;
 use self::shell::{IdentityShell, Tools};
@@ -19,7 +22,7 @@ use super::account::{LocalAccount, Registry};
 use super::keys::KeyChain;
 use super::seal_keys::SealKeyFile;
 use crate::backup;
-use crate::base::{BodyId, IdentityId, Onion, OnionSeed, SymmetricKey, Terms};
+use crate::base::{BodyId, IdentityId, Onion, OnionSeed, Rng, SymmetricKey, Terms};
 use crate::control::{Code, Failure};
 use crate::daemon::failures::broken;
 use crate::daemon::home::Home;
@@ -67,18 +70,19 @@ impl Identities {
         Self { home, runtime, registry, usage }
     }
 
-    /// Opens all identities that exist; returns how many there are.
-    pub(in crate::daemon) async fn open_all(&self, reading: &Reading) -> Result<usize, Failure> {
+    /// Opens all identities that exist; returns how many there are. Several come on line at moments of their own, unless
+    /// `at_once` says otherwise.
+    pub(in crate::daemon) async fn open_all(&self, reading: &Reading, at_once: bool) -> Result<usize, Failure> {
         let ids = self.home.with_keyring(|keyring| keyring.identities())?;
-        for id in &ids {
-            self.open(*id, reading).await?;
+        for (id, after) in ids.iter().zip(moments(ids.len(), at_once, &mut OsRng)) {
+            self.open(*id, reading, after).await?;
         }
         Ok(ids.len())
     }
 
     /// Warns of terms in config.toml for a name that no identity has. Before there is an identity it does not warn.
     pub(in crate::daemon) fn look_at_terms(&self, found: usize) {
-        let here = |name: &String| self.registry.all().iter().any(|it| it.name.eq_ignore_ascii_case(name));
+        let here = |name: &String| self.registry.all().iter().any(|it| it.name().eq_ignore_ascii_case(name));
         if found > 0 && !self.usage.terms.keys().all(here) {
             tracing::warn!("config.toml has a table [identity.NAME] for a name that no identity here has");
         }
@@ -90,7 +94,7 @@ impl Identities {
         // Identities are made one after the other, so that no two get the same name.
         let _turn = self.home.turn().await;
         let accounts = self.registry.all();
-        let is_taken = |name: &str| accounts.iter().any(|account| account.name.eq_ignore_ascii_case(name));
+        let is_taken = |name: &str| accounts.iter().any(|account| account.name().eq_ignore_ascii_case(name));
         let Some(name) = name else {
             let mut names = std::iter::repeat_with(|| random_name(&mut OsRng));
             return self.make(local_part(&names.find(|name| !is_taken(name)).unwrap_or_default())?).await;
@@ -113,15 +117,15 @@ impl Identities {
         made.map_err(|error| broken("the identity's log cannot be made", error))??;
         SealKeyFile { home: Arc::clone(&self.home), id }.write(&seal_keys)?;
         self.home.with_keyring(|keyring| keyring.add_identity(id, &key))?;
-        self.open(id, &(Arc::new(|_, _| ()) as Reading)).await
+        self.open(id, &(Arc::new(|_, _| ()) as Reading), Duration::ZERO).await
     }
 
     fn path(&self, id: IdentityId) -> PathBuf {
         self.home.path().join(id.to_string())
     }
 
-    /// Opens an identity's log, folds its state, and starts its machine and its onion service.
-    async fn open(&self, id: IdentityId, reading: &Reading) -> Result<Arc<LocalAccount>, Failure> {
+    /// Opens an identity's log, folds its state, and starts its machine and, after this time, its onion service.
+    async fn open(&self, id: IdentityId, reading: &Reading, after: Duration) -> Result<Arc<LocalAccount>, Failure> {
         let key = self.home.with_keyring(|keyring| keyring.identity_key(id))?;
         let view = Arc::new(self.home.view(id, &key));
         let (vfs, path) = (Arc::clone(self.home.vfs()), self.path(id));
@@ -163,17 +167,17 @@ impl Identities {
         let (shell, snapshot) = IdentityShell::new(tools, machine.snapshot(), listens);
         let images = Images::new(Arc::clone(&log), IdentityView::clone(&view), replayed);
         let tasks = Tasks { driver: "an identity", publishing: "publishing an address" };
-        let onion = Published { id, seed: profile.onion_seed.clone(), wanted };
-        let Reached { requests, presence } = self.runtime.run(tasks, machine, shell, images, onion);
+        let onion = Published { id, seed: profile.onion_seed.clone(), wanted, after };
+        let Reached { requests, presence, running } = self.runtime.run(tasks, machine, shell, images, onion);
         let account = Arc::new(LocalAccount {
             id,
-            name: profile.public.name.clone(),
             address: profile.public.address.clone(),
             requests,
             snapshot,
             log,
             view,
             presence,
+            running,
         });
         self.registry.add(Arc::clone(&account));
         Ok(account)
@@ -184,6 +188,17 @@ impl Identities {
         let mut terms = self.usage.terms.iter();
         terms.find(|(of, _)| of.eq_ignore_ascii_case(name)).map(|(_, terms)| terms.clone()).unwrap_or_default()
     }
+}
+
+/// The longest time after the start of a node at which an identity comes on line, where there are several.
+const SPREAD: Duration = Duration::from_secs(60);
+
+/// How long each of so many identities waits before its onion is published: somebody who sees several onions come at one
+/// moment again and again would know that they belong together.
+fn moments(count: usize, at_once: bool, rng: &mut dyn Rng) -> Vec<Duration> {
+    let most = if at_once || count < 2 { Duration::ZERO } else { SPREAD };
+    let most = u64::try_from(most.as_millis()).unwrap_or(0);
+    (0..count).map(|_| Duration::from_millis(if most == 0 { 0 } else { rng.below(most) })).collect()
 }
 
 /// An identity's log, and the state that was read from it.
@@ -377,6 +392,21 @@ pub(in crate::daemon) fn new_profile(name: &LocalPart) -> Result<Profile, Failur
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn several_identities_come_on_line_at_independent_moments_within_a_minute_unless_told_otherwise() {
+        use crate::base::rng::SeededRng;
+        let zero = |all: &[Duration]| all.iter().all(Duration::is_zero);
+        assert!(zero(&moments(1, false, &mut SeededRng::new(1))), "one alone has no reason to wait");
+        assert!(zero(&moments(5, true, &mut SeededRng::new(1))));
+        let mut gaps = BTreeSet::new();
+        for seed in 0..100 {
+            let pair = moments(2, false, &mut SeededRng::new(seed));
+            assert!(pair.len() == 2 && pair.iter().all(|after| *after < SPREAD));
+            gaps.insert(pair[0].abs_diff(pair[1]).as_secs() / 10);
+        }
+        assert_eq!(gaps.len(), 6, "any gap between the two occurs");
+    }
 
     /// Two identities share nothing by which somebody who knows both could link them.
     #[test]

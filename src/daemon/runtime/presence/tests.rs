@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
+use super::super::publishing::Place;
 use super::*;
 use crate::base::{IdentityId, Onion, OnionSeed};
 use crate::net::{DialError, Isolation, Later, ListenError, Reachability, Stream, Transport, TransportStatus};
@@ -104,8 +105,10 @@ async fn published(network: &Arc<Network>) -> watch::Receiver<Presence> {
         id: IdentityId::from_bytes([1; 16]),
         seed: OnionSeed::from_bytes([1; 32]),
         wanted: receiver,
+        after: Duration::ZERO,
     };
-    let presence = network.publish(&supervisor, "the onion", onion, incoming);
+    let place = Place { part: "the onion", stop: supervisor.stopping(), running: watch::Sender::new(()) };
+    let presence = network.publish(&supervisor, place, onion, incoming);
     // They live as long as the test.
     std::mem::forget((supervisor, network, wanted));
     presence

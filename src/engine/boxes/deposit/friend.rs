@@ -47,8 +47,11 @@ impl Boxes {
             return None;
         }
         let waiting = deliver.idle_messages(entry.id).into_iter();
-        let wanting: Vec<_> =
-            waiting.filter(|queue| may_copy(cx, *queue) && wants_friend(cx.state, *queue, entry.id)).collect();
+        let wanting: Vec<_> = waiting
+            .filter(|queue| {
+                may_copy(cx, *queue) && cx.state.may_send(*queue) && wants_friend(cx.state, *queue, entry.id)
+            })
+            .collect();
         // Messages that the friend refused before come last.
         let fresh = wanting.iter().find(|queue| !self.refused_by_friend.contains(queue));
         fresh.or_else(|| wanting.first()).copied().map(Deposit::Mail)

@@ -3,7 +3,7 @@
 //! It is the fold of the contact and invitation records. A primary key is pinned from the first moment: an onion never
 //! gets a second one, a key never a second onion. The local name always wins over what the peer says.
 //!
-//! A contact is in one of four states:
+//! A contact is in one of five states:
 //!
 //! | state | reached by | mail from it | mail to it |
 //! |---|---|---|---|
@@ -11,6 +11,7 @@
 //! | confirmed | its card came, or we accepted it | INBOX | yes |
 //! | request | its card came without a valid secret | Requests | no |
 //! | blocked | `contact block`, or moved from Requests to Junk | acknowledged and dropped | no |
+//! | revoked | it said so | INBOX; refused where its key is revoked | no |
 
 mod acquaintance;
 mod closest;
@@ -47,6 +48,8 @@ pub enum ContactStatus {
     Request,
     /// Its mail is acknowledged and dropped.
     Blocked,
+    /// It revoked its onion or its key.
+    Revoked,
 }
 
 /// How a contact came into the book.
@@ -138,6 +141,7 @@ impl Contact {
             ContactStatus::Greeting | ContactStatus::Confirmed => None,
             ContactStatus::Request => Some(Unaddressable::Waiting),
             ContactStatus::Blocked => Some(Unaddressable::Blocked),
+            ContactStatus::Revoked => Some(Unaddressable::Revoked),
         }
     }
 

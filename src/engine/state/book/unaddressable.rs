@@ -11,6 +11,8 @@ pub enum Unaddressable {
     Blocked,
     /// It asks to be a contact.
     Waiting,
+    /// It revoked its address or its key.
+    Revoked,
 }
 
 /// Whether this has the form of an address in the ordinary mail system.
@@ -40,6 +42,10 @@ impl Unaddressable {
             Self::Blocked => {
                 ("is blocked", format!("to write to them, let them back first: runepeer contact unblock {recipient}"))
             }
+            Self::Revoked => (
+                "has revoked this address or its key",
+                "ask them on another way for a new invitation, and add it with: runepeer contact add".to_owned(),
+            ),
             Self::Waiting => (
                 "waits in Requests",
                 format!(

@@ -155,7 +155,7 @@ impl State {
         {
             contact.petname = self.book.free_petname(&contact.petname, profile.public.address.local());
         }
-        self.book.add(&contact)
+        !self.is_revoked(&contact) && self.book.add(&contact)
     }
 
     /// A message waits for consent, or one of those who were asked has agreed, or all have.
@@ -199,7 +199,7 @@ impl State {
     }
 
     /// Takes a content that is no mail into the queue. Nobody gets a report of it.
-    fn queue_content(&mut self, queued: &Submitted, kind: ContentKind) -> bool {
+    pub(in crate::engine::state) fn queue_content(&mut self, queued: &Submitted, kind: ContentKind) -> bool {
         if !self.queue.submit(queued) || self.queue.get(queued.id).is_none() {
             return false;
         }

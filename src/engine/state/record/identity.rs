@@ -5,6 +5,8 @@ use std::sync::Arc;
 use crate::base::{SealKeyId, Timestamp};
 use crate::engine::encoding::records;
 use crate::engine::state::profile::Profile;
+use crate::engine::state::queue::Submitted;
+use crate::mail::revocation::Extent;
 
 records! {
     /// What happened to the identity itself.
@@ -35,6 +37,20 @@ records! {
         made: Timestamp,
         /// When the log was put back, or repaired.
         at: Timestamp,
+    }
+    /// Its owner calls it otherwise from now on. Its address stays.
+    150 IdentityRenamed {
+        /// The new name.
+        name: String,
+    }
+    /// Its owner revoked its onion, its key or both. It sends no mail any more.
+    151 IdentityRevoked {
+        /// What is revoked from now on, with what was before.
+        extent: Extent,
+        /// When.
+        at: Timestamp,
+        /// What tells the contacts; `None` where there is nobody to tell, and in a checkpoint.
+        queued: Option<Box<Submitted>>,
     }
     /// Whether the identity's onion is to be published.
     59 ListenSwitched {

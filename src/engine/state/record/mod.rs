@@ -165,6 +165,7 @@ impl Record {
                 IntroductionRecord::ConsentSought { asks: all, .. }
                 | IntroductionRecord::ConsentReached { introductions: all, .. },
             ) => all.iter().collect(),
+            Self::Identity(IdentityRecord::IdentityRevoked { queued: Some(queued), .. }) => vec![queued],
             _ => Vec::new(),
         }
     }

@@ -1,8 +1,11 @@
 //! Records of what the user knows of people.
 
+use crate::base::ids::Fingerprint;
 use crate::base::{BodyId, ContactId, FolderId, QueueId, Timestamp};
 use crate::engine::encoding::records;
 use crate::engine::state::mailbox::NewMessage;
+use crate::engine::state::record::ContentKey;
+use crate::engine::state::revocations::Revoked;
 
 records! {
     /// What the user knows of people.
@@ -58,5 +61,18 @@ records! {
     148 TellingKept {
         /// The contacts, and when the user was told.
         told: Vec<(ContactId, Timestamp)>,
+    }
+    /// Somebody revoked an onion, a key or both, and that is true. It is never taken back.
+    152 RevocationTaken {
+        /// The content that said so; `None` where a file did, and in a checkpoint.
+        seen: Option<ContentKey>,
+        /// The primary key.
+        fingerprint: Fingerprint,
+        /// What is revoked.
+        revoked: Revoked,
+        /// The contact with that key, which is written to no more.
+        contact: Option<ContactId>,
+        /// The message in INBOX that says so.
+        notice: Option<(FolderId, NewMessage)>,
     }
 }

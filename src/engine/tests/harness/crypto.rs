@@ -4,7 +4,7 @@ use crate::base::SealKeyId;
 use crate::base::ids::Fingerprint;
 use crate::engine::io::{Authorship, BoxWork, Refusal, Sizes};
 use crate::engine::tests::harness::{CERTIFICATE, certificate};
-use crate::mail::Binding;
+use crate::mail::{Binding, Revocation};
 use crate::wire::digest;
 use crate::wire::token::Class;
 
@@ -73,9 +73,11 @@ pub(in crate::engine) fn binding(of: &Fingerprint) -> Binding {
 
 /// Whether a claim holds as a whole.
 pub(in crate::engine) fn verify_card(own: &Fingerprint, evidence: &Authorship) -> bool {
-    let Authorship { onion, certificate: bytes, binding: statement, fingerprint, content, signature: made, recipient } =
+    let Authorship { onion, certificate: bytes, binding: statement, fingerprint, content, signature: made, .. } =
         evidence;
-    fingerprint_of(bytes) == Ok(*fingerprint)
+    let Authorship { recipient, revocation, .. } = evidence;
+    revocation.as_ref().is_none_or(|revocation| revokes(fingerprint, revocation))
+        && fingerprint_of(bytes) == Ok(*fingerprint)
         && onion.public_key() == fingerprint.as_bytes()
         && *statement == binding(fingerprint)
         && *made == signature(fingerprint, recipient.as_ref().unwrap_or(own), content)
@@ -83,6 +85,16 @@ pub(in crate::engine) fn verify_card(own: &Fingerprint, evidence: &Authorship) -
 
 pub(in crate::engine) fn sign(by: &Fingerprint, text: &str) -> Vec<u8> {
     digest(&[by.as_bytes(), text.as_bytes()].concat()).to_vec()
+}
+
+/// Whether somebody revokes what is theirs.
+pub(in crate::engine) fn revokes(by: &Fingerprint, revocation: &Revocation) -> bool {
+    let Revocation { onion, certificate: of, onion_revocation, key_revocation, .. } = revocation;
+    let is = |statement: &Option<Vec<u8>>, text: &str| statement.as_ref().is_none_or(|it| *it == sign(by, text));
+    fingerprint_of(of) == Ok(*by)
+        && onion.public_key() == by.as_bytes()
+        && is(onion_revocation, &format!("revocation of {onion}"))
+        && is(key_revocation, "revocation of the key")
 }
 
 /// Opens an object that this author must have sealed.

@@ -109,8 +109,8 @@ pub(in crate::engine) fn profile(name: &str, number: u8, now: Timestamp) -> Prof
         }),
         onion_seed: OnionSeed::from_bytes([number; 32]),
         secret_keys: SecretBytes::new(vec![number; 100]),
-        certificate_revocation: vec![1],
-        onion_revocation: vec![2],
+        certificate_revocation: crypto::sign(&fingerprint, "revocation of the key"),
+        onion_revocation: crypto::sign(&fingerprint, &format!("revocation of {onion}")),
     }
 }
 
