@@ -145,8 +145,12 @@ fn over(state: &State, now: Timestamp) -> impl Iterator<Item = SealKeyId> {
     state.seal_keys().iter().filter(is_over).map(|key| key.id)
 }
 
-/// A new card for each contact that has one of ours. A greeting that waits counts for as long as before.
+/// A new card for each contact that has one of ours. A greeting that waits counts for as long as before. Nobody takes a card
+/// of an identity that was revoked.
 fn cards(cx: &mut Context<'_>) -> Vec<Record> {
+    if cx.state.revoked().is_some() {
+        return Vec::new();
+    }
     let queued = cx.state.book().contacts().filter_map(|contact| {
         let card = match (contact.status, &contact.cards.pending) {
             (ContactStatus::Confirmed, _) => next_card(contact, cx.now, None, cx.rng),
