@@ -96,7 +96,11 @@ pub fn contents(vfs: &dyn Vfs, root: &Path, logs: bool) -> io::Result<Vec<Entry>
             take(&format!("{identity}/blob"))?;
         }
     }
-    found.retain(|entry| !removed.iter().any(|id| entry.path == format!("keys/{id}")));
+    let is_of = |path: &str, id: &IdentityId| {
+        let key = path.strip_prefix("keys/").map(|name| name.strip_suffix(SEAL_KEYS).unwrap_or(name));
+        key == Some(&id.to_string())
+    };
+    found.retain(|entry| !removed.iter().any(|id| is_of(&entry.path, id)));
     Ok(found)
 }
 

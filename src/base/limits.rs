@@ -393,6 +393,13 @@ pub const SEAL_KEY_SPREAD: Duration = Duration::from_secs(24 * 3600);
 /// sealed to it (14 days), and as far as two clocks may differ (two days).
 pub const SEAL_KEY_KEPT: Duration = Duration::from_secs(16 * 24 * 3600);
 
+/// Objects in one box of ours that cannot be opened and of which contacts are told, in a day (UTC).
+pub const UNREAD_TOLD: u32 = 64;
+
+/// Within which time contacts are told of them, where nothing else goes to them sooner: so that junk in our box costs few of
+/// the tokens that we have for boxes of others.
+pub const UNREAD_DELAY: Duration = Duration::from_secs(24 * 3600);
+
 /// How many secret halves are kept at most: a clock that is set again and again makes no more.
 pub const SEAL_KEYS: usize = 16;
 

@@ -41,7 +41,7 @@ impl Rooms {
             forwarding: ForwardSchedule::at_start(state.forwarding(), now, rng),
             knocks: Knocks::default(),
             sightings: Sightings::at_start(state),
-            rotation: Rotation::at_start(now),
+            rotation: Rotation::default(),
         }
     }
 
@@ -52,7 +52,7 @@ impl Rooms {
         let others = [
             forwarding.next_expiry(state, deliver),
             knocks.poll(),
-            rotation.poll(deliver.not_before(Timestamp::default())),
+            rotation.poll(state, deliver.not_before(Timestamp::default())),
         ];
         sessions.into_iter().chain(others).flatten().min()
     }
@@ -72,7 +72,7 @@ impl Rooms {
         self.boxes.clock_set(step, now, rng);
         self.forwarding.clock_set(step, now, rng);
         self.knocks.clock_set(step);
-        self.rotation.clock_set(now);
+        self.rotation.clock_set();
     }
 
     /// The network is back after it was gone for this long: what failed meanwhile says nothing about those who were dialled.

@@ -63,12 +63,12 @@ pub fn read<R: DeserializeOwned>(value: Value) -> Result<R, Failure> {
     })
 }
 
-/// Defines an enum, with the name of each variant in replies.
 /// What a field says that an earlier daemon does not send.
 const fn yes() -> bool {
     true
 }
 
+/// Defines an enum, with the name of each variant in replies.
 macro_rules! words {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
         $(#[$meta])*

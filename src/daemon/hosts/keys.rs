@@ -9,6 +9,8 @@ use super::seal_keys::SealKeyFile;
 use crate::base::ids::Fingerprint;
 use crate::base::limits;
 use crate::base::{BodyId, SealKeyId, Timestamp};
+use crate::control::Failure;
+use crate::daemon::failures::broken;
 use crate::engine::Snapshot;
 use crate::engine::io::{Authorship, BoxWork, Opened, Refusal, Sizes};
 use crate::pgp::{self, Certificate, SealKey, SecretKeys};
@@ -41,6 +43,8 @@ struct SealKeys {
     others: SecretKeys,
     /// The oldest first.
     held: Vec<SealKey>,
+    /// The one in the present certificate; `None` for an identity of an earlier version, whose key is in its log.
+    current: Option<SealKeyId>,
 }
 
 impl SealKeys {
@@ -60,23 +64,21 @@ impl KeyChain {
         Self { keys: Mutex::new(keys), sealed: None, parsed: Mutex::new(BTreeMap::new()) }
     }
 
-    /// The keys of an identity whose encryption keys are in a file, with its present certificate. Where that file cannot be
-    /// read, nothing opens what was sealed to them; so a new one is made, and contacts seal to that one.
+    /// The keys of an identity whose encryption keys are in a file, with its present certificate and the encryption key in it.
+    /// Where the file is damaged, nothing opens what was sealed to its keys; so a new one is made, and contacts seal to that.
     ///
     /// # Errors
-    /// Where the certificate is of another primary key.
+    /// Where the file cannot be read now, or is of a later version: what is in it must not be replaced.
     pub(in crate::daemon) fn of_identity(
         others: SecretKeys,
         certificate: &[u8],
+        current: Option<SealKeyId>,
         file: SealKeyFile,
-    ) -> Result<Self, pgp::SecretKeysError> {
-        let held = file.read().unwrap_or_else(|failure| {
-            tracing::error!(%failure, "the encryption keys of an identity cannot be read");
-            Vec::new()
-        });
-        let sealed = SealKeys { file, others, held };
-        let chain = Self::new(sealed.together(certificate)?);
-        Ok(Self { sealed: Some(Mutex::new(sealed)), ..chain })
+    ) -> Result<Self, Failure> {
+        let held = file.read()?;
+        let sealed = SealKeys { file, others, held, current };
+        let keys = sealed.together(certificate).map_err(|error| broken("the identity's keys", error))?;
+        Ok(Self { sealed: Some(Mutex::new(sealed)), ..Self::new(keys) })
     }
 
     /// Whether the secret half of an encryption key is here.
@@ -85,15 +87,25 @@ impl KeyChain {
         sealed.is_some_and(|sealed| sealed.held.iter().any(|key| key.id() == id))
     }
 
+    /// Whether the encryption key to which others seal now is here.
+    fn is_whole(&self) -> bool {
+        let Some(sealed) = &self.sealed else { return true };
+        let sealed = sealed.lock().unwrap_or_else(PoisonError::into_inner);
+        sealed.current.is_none_or(|current| sealed.held.iter().any(|key| key.id() == current))
+    }
+
     /// Makes an encryption key and keeps it; returns its id, and the certificate with it.
     pub(in crate::daemon) fn make_seal_key(&self) -> Result<(SealKeyId, Arc<[u8]>), Refusal> {
         let mut sealed = self.sealed.as_ref().ok_or(Refusal::Permanent)?.lock().map_err(|_| Refusal::Temporary)?;
+        // No key gives way to a new one: the one that gives way could be in use.
+        if sealed.held.len() >= limits::SEAL_KEYS {
+            return Err(Refusal::Temporary);
+        }
         let (key, certificate) = self.keys().new_seal_key().map_err(|_| Refusal::Temporary)?;
         let (id, before) = (key.id(), sealed.held.clone());
         sealed.held.push(key);
-        let surplus = sealed.held.len().saturating_sub(limits::SEAL_KEYS);
-        sealed.held.drain(..surplus);
         self.keep(&mut sealed, certificate.bytes(), before)?;
+        sealed.current = Some(id);
         Ok((id, certificate.bytes().into()))
     }
 
@@ -144,7 +156,12 @@ impl KeyChain {
             let certificate = snapshot.book.by_fingerprint(fingerprint)?.certificate.clone()?;
             self.certificate(&certificate)
         };
-        pgp::open(object, &self.keys(), &known, now)
+        let opened = pgp::open(object, &self.keys(), &known, now);
+        if matches!(opened, Err(pgp::OpenError::NotForUs)) && !self.is_whole() {
+            // A new key is being made; then the peer is told, and seals anew.
+            return Err(Refusal::Temporary);
+        }
+        opened
             .map(|opened| Opened {
                 content: opened.content,
                 signature: opened.signature,
@@ -324,6 +341,11 @@ mod tests {
         assert_eq!(alice.work_for_box(challenge(&carol), NOW), Err(Refusal::Permanent), "of another carrier");
     }
 
+    fn private_dir() -> tempfile::TempDir {
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        tempfile::Builder::new().permissions(private).tempdir().unwrap()
+    }
+
     /// The keys of an identity whose encryption keys are in a file of this directory.
     fn in_file(dir: &std::path::Path, others: &SecretKeys, certificate: &[u8]) -> KeyChain {
         let preparation = Preparation::open(dir).unwrap();
@@ -335,13 +357,13 @@ mod tests {
         };
         let home = Arc::new(Home::new(preparation, keyring));
         let file = SealKeyFile { home, id: IdentityId::from_bytes([5; 16]) };
-        KeyChain::of_identity(others.clone(), certificate, file).unwrap()
+        KeyChain::of_identity(others.clone(), certificate, None, file).unwrap()
     }
 
     /// Somebody takes everything that the node has on its disk, after an encryption key was destroyed.
     #[test]
     fn a_copy_of_all_keys_opens_nothing_that_was_sealed_to_a_destroyed_one() {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = private_dir();
         let (alice, bob) = (keys(1), KeyChain::new(keys(2)));
         let (hers, his) = (certificate(&alice), certificate(&bob.keys()));
         let (others, first) = alice.parted().unwrap();
@@ -362,12 +384,29 @@ mod tests {
     }
 
     #[test]
-    fn so_many_encryption_keys_are_kept_and_the_oldest_goes_first() {
-        let dir = tempfile::tempdir().unwrap();
+    fn so_many_encryption_keys_are_kept_and_none_gives_way_to_another() {
+        let dir = private_dir();
         let alice = keys(1);
         let chain = in_file(dir.path(), &alice.parted().unwrap().0, &certificate(&alice));
-        let made: Vec<_> = (0..=limits::SEAL_KEYS).map(|_| chain.make_seal_key().unwrap().0).collect();
-        assert_eq!(chain.destroy_seal_keys(&[]).unwrap(), made[1..]);
+        let made: Vec<_> = (0..limits::SEAL_KEYS).map(|_| chain.make_seal_key().unwrap().0).collect();
+        assert_eq!(chain.make_seal_key(), Err(Refusal::Temporary));
+        assert_eq!(chain.destroy_seal_keys(&[]).unwrap(), made);
+        assert_eq!(chain.destroy_seal_keys(&made[..1]).unwrap(), made[1..]);
+        assert!(chain.make_seal_key().is_ok());
+    }
+
+    #[test]
+    fn nothing_is_refused_for_good_while_the_present_key_is_not_there() {
+        let dir = private_dir();
+        let (alice, bob) = (keys(1), KeyChain::new(keys(2)));
+        let (others, first) = alice.parted().unwrap();
+        let chain = in_file(dir.path(), &others, &certificate(&alice));
+        chain.sealed.as_ref().unwrap().lock().unwrap().current = Some(first[0].id());
+        let object = bob.seal(b"x", &certificate(&alice), Sizes::All, NOW).unwrap();
+        let refused = |chain: &KeyChain| chain.open(&object, &Snapshot::default(), NOW).err();
+        assert_eq!(refused(&chain), Some(Refusal::Temporary));
+        chain.make_seal_key().unwrap();
+        assert_eq!(refused(&chain), Some(Refusal::Permanent), "its author is shown the new one");
     }
 
     #[test]

@@ -18,13 +18,19 @@ pub(in crate::daemon) struct SealKeyFile {
 }
 
 impl SealKeyFile {
-    /// The keys that are kept, the oldest first.
+    /// The keys that are kept, the oldest first; none where the file is damaged, or is another identity's.
     ///
     /// # Errors
-    /// Where the file is damaged, or cannot be read.
+    /// Where the file cannot be read now, or is of a later version.
     pub(in crate::daemon) fn read(&self) -> Result<Vec<SealKey>, Failure> {
-        let bytes = self.home.with_keyring(|keyring| keyring.seal_keys(self.id))?;
-        Ok(decode(&bytes))
+        self.home.with_keyring(|keyring| match keyring.seal_keys(self.id) {
+            Ok(bytes) => Ok(decode(&bytes)),
+            Err(error) if error.is_damage() => {
+                tracing::error!(%error, "the encryption keys of an identity cannot be read");
+                Ok(Vec::new())
+            }
+            Err(error) => Err(error),
+        })
     }
 
     /// Keeps these keys in the place of those that were kept before, durably.

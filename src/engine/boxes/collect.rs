@@ -20,6 +20,7 @@ use crate::engine::people::cards::next_card;
 use crate::engine::session::{BoxClient, Service, Ticket};
 use crate::engine::state::book::{Contact, ContactChange, ContactStatus};
 use crate::engine::state::boxes::own::{BoxChange, OwnBox, Stage};
+use crate::engine::state::forwarding::ObjectHash;
 use crate::engine::state::record::{BookRecord, BoxRecord, Record};
 use crate::engine::state::{AttemptError, State};
 use crate::wire::mailbox::{BoxCommand, Entry, Part, Policy, Registration, Selection, Style};
@@ -59,6 +60,8 @@ enum Step {
     Fetching(Entry, Vec<u8>),
     /// An object is being judged.
     Judging(ObjectId),
+    /// It is being noted who is told that an object cannot be opened.
+    Telling(ObjectId),
     /// DELETE was sent.
     Deleting,
     /// A commit is under way.
@@ -105,6 +108,8 @@ pub(in crate::engine) struct CollectTask {
     judged: BTreeSet<ObjectId>,
     /// How many objects in a row were nothing for us.
     refused: u32,
+    /// The hash of the object that is being judged, where it cannot be opened.
+    unread: Option<ObjectHash>,
 }
 
 impl Boxes {
@@ -191,6 +196,9 @@ impl Dialled for CollectTask {
         match completion {
             Completion::BoxWorked(result) => self.worked(cx, boxes, result),
             Completion::Committed(Ok(_)) => {
+                if let Step::Telling(object) = self.step {
+                    return self.delete(cx, object);
+                }
                 boxes.offer_seats(cx);
                 self.next(cx, boxes);
             }
@@ -202,7 +210,7 @@ impl Dialled for CollectTask {
     fn told(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes, told: News) {
         match told {
             News::Judged(status) => self.was_judged(cx, boxes, status),
-            News::Unread(object) => self.tell_of_unread(cx, object),
+            News::Unread(object) => self.unread = Some(object),
             News::ForCarriers if matches!(self.step, Step::Resting(_)) => self.next(cx, boxes),
             _ => {}
         }
@@ -273,6 +281,7 @@ impl CollectTask {
             passed_over: BTreeSet::new(),
             judged: BTreeSet::new(),
             refused: 0,
+            unread: None,
         }
     }
 

@@ -36,6 +36,8 @@ pub(in crate::engine) struct Boxes {
     pub(super) left_cards: BTreeSet<(Onion, ContentId)>,
     /// Pages of ours that carriers have, since the start.
     pub(super) posted_pages: BTreeSet<(BoxId, InvitationId)>,
+    /// How many objects of each box were told of as unreadable, on which day.
+    pub(super) unread_told: BTreeMap<BoxId, (Timestamp, u32)>,
     /// Contacts whose receipts are being left at a box.
     pub(super) returning: BTreeSet<ContactId>,
     /// The commit under way that gives contacts seats.
@@ -89,6 +91,7 @@ impl Boxes {
             unplaced: BTreeSet::new(),
             left_cards: BTreeSet::new(),
             posted_pages: BTreeSet::new(),
+            unread_told: BTreeMap::new(),
             returning: BTreeSet::new(),
             seating: None,
         }

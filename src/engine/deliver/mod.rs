@@ -390,7 +390,7 @@ impl Deliver {
                     self.receipts.owes(*contact, cx.now, cx.rng);
                 }
                 Record::Forwarding(ForwardingRecord::ObjectUnread { contacts, .. }) => {
-                    contacts.iter().for_each(|contact| self.receipts.owes(*contact, cx.now, cx.rng));
+                    contacts.iter().for_each(|contact| self.receipts.owes_unread(*contact, cx.now, cx.rng));
                 }
                 Record::Mailbox(MailboxRecord::FlagsChanged { .. }) => {
                     for contact in cx.state.boxes().reads().owed_to() {

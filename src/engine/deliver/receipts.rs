@@ -56,8 +56,16 @@ impl Receipts {
 
     /// A contact is owed receipts: they go within an hour, with those that come until then.
     pub(in crate::engine) fn owes(&mut self, contact: ContactId, now: Timestamp, rng: &mut dyn Rng) {
-        let spread = self.delay;
-        self.due.entry(contact).or_insert_with(|| within(now, spread, rng));
+        let (latest, due) = (now.plus(self.delay), within(now, self.delay, rng));
+        let known = self.due.entry(contact).or_insert(due);
+        if *known > latest {
+            *known = due;
+        }
+    }
+
+    /// A contact is to be told of an object that cannot be opened: with the next receipts, within a day.
+    pub(in crate::engine) fn owes_unread(&mut self, contact: ContactId, now: Timestamp, rng: &mut dyn Rng) {
+        self.due.entry(contact).or_insert_with(|| within(now, limits::UNREAD_DELAY, rng));
     }
 
     /// When something is due.

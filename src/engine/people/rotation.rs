@@ -1,128 +1,169 @@
-//! Rotation: our contacts seal to another encryption key every week, and the secret half of each key is destroyed when
-//! nothing that was sealed to it can be under way any more (docs/protocol.md, "Encryption keys"). Whoever takes all keys
-//! of the node after that opens nothing that was recorded before.
+//! Rotation: our contacts seal to another encryption key every week, and the secret half of each key is destroyed 16 days
+//! after it was replaced (docs/protocol.md, "Encryption keys"). Whoever takes all keys of the node after that opens nothing
+//! that was sealed to it.
 //!
 //! The driver keeps the secret halves. A new one is on the disk before the record that makes its key ours, and a card with
 //! the new certificate follows for each contact. A half is destroyed before the record that says so; a crash between the
 //! two is made up for at the next start, where the driver says which halves it has.
+
+use std::sync::Arc;
 
 use crate::base::limits;
 use crate::base::rng::{Rng, within};
 use crate::base::{OpId, SealKeyId, Timestamp};
 
 use crate::engine::context::{Completion, Context, Owner, Room};
-use crate::engine::io::Effect;
+use crate::engine::io::{Draft, Effect};
 use crate::engine::people::cards::next_card;
 use crate::engine::state::State;
 use crate::engine::state::book::{ContactChange, ContactStatus, PendingCard};
 use crate::engine::state::record::{BookRecord, IdentityRecord, Record};
 use crate::engine::state::seal_keys::KnownKey;
 
+/// What an operation is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// The driver says which secret halves there are, after it destroyed some.
+    Looking,
+    /// A key is being made.
+    Making,
+    /// The record that makes it ours is being committed.
+    Renewing,
+    /// What was seen, or the cards, are being committed.
+    Noting,
+}
+
 /// When the next step is due, and the one that is under way.
+#[derive(Default)]
 pub(in crate::engine) struct Rotation {
     /// Whether the driver said which secret halves it has.
     has_looked: bool,
-    /// The secret half of the present key is not there: nobody can write to us, so that a new key does not wait for
-    /// anything.
+    /// The secret half of the present key is not there: nobody can write to us, so that a new key is due now.
     is_lost: bool,
-    under_way: Option<OpId>,
-    /// When the present key is replaced; `None` until that is known.
+    under_way: Option<(OpId, Step)>,
+    /// A key that was made and whose record could not be committed yet.
+    made: Option<(SealKeyId, Arc<[u8]>)>,
+    /// When the present key is replaced; `None` until that is decided.
     renewal: Option<Timestamp>,
-    next: Timestamp,
+    /// Nothing is begun before: the disk failed.
+    pause: Option<Timestamp>,
 }
 
 impl Rotation {
-    /// At a start the first step is to see which secret halves there are.
-    pub(in crate::engine) const fn at_start(now: Timestamp) -> Self {
-        Self { has_looked: false, is_lost: false, under_way: None, renewal: None, next: now }
-    }
-
-    /// When something is due: not before the clock is trusted (`from`), for a key that was destroyed does not come back.
-    pub(in crate::engine) fn poll(&self, from: Timestamp) -> Option<Timestamp> {
-        let next = if self.has_looked && !self.is_lost { self.next.max(from) } else { self.next };
-        Some(next).filter(|_| self.under_way.is_none())
+    /// When something is due. The next key need not wait until the clock is trusted (`trusted`); a key that was destroyed
+    /// does not come back.
+    pub(in crate::engine) fn poll(&self, state: &State, trusted: Timestamp) -> Option<Timestamp> {
+        if self.under_way.is_some() {
+            return None;
+        }
+        let over = state.seal_keys().iter().filter_map(|key| key.replaced).min();
+        let over = over.map(|replaced| replaced.plus(limits::SEAL_KEY_KEPT).max(trusted)).filter(|_| self.has_looked);
+        let now = Timestamp::default();
+        let renewal = if self.has_looked { self.renewal.unwrap_or(now) } else { now };
+        let due = over.map_or(renewal, |over| over.min(renewal));
+        Some(self.pause.map_or(due, |pause| pause.max(due)))
     }
 
     /// The clock was set: what is due is decided anew.
-    pub(in crate::engine) const fn clock_set(&mut self, now: Timestamp) {
-        (self.renewal, self.next) = (None, now);
+    pub(in crate::engine) const fn clock_set(&mut self) {
+        (self.renewal, self.pause) = (None, None);
     }
 
     /// Begins the step that is due.
     pub(in crate::engine) fn handle_timeout(&mut self, cx: &mut Context<'_>, trusted: Timestamp) {
-        if self.poll(trusted).is_none_or(|due| due > cx.now) {
+        if self.poll(cx.state, trusted).is_none_or(|due| due > cx.now) {
             return;
         }
-        let settled = self.has_looked && !self.is_lost;
-        let old: Vec<SealKeyId> = if settled { over(cx.state, cx.now).collect() } else { Vec::new() };
-        if self.has_looked && old.is_empty() {
-            if self.renewal_due(cx) > cx.now {
-                return self.plan(cx);
-            }
-            let op = self.begin(cx);
-            return cx.out.effect(Effect::MakeSealKey(op));
+        self.pause = None;
+        if !self.has_looked {
+            return self.look(cx, Vec::new());
         }
-        let op = self.begin(cx);
-        cx.out.effect(Effect::DestroySealKeys(op, old));
+        if self.renewal_due(cx) <= cx.now {
+            return self.renew(cx);
+        }
+        let old: Vec<_> = if cx.now < trusted { Vec::new() } else { over(cx.state, cx.now).collect() };
+        if !old.is_empty() {
+            self.look(cx, old);
+        }
     }
 
-    fn begin(&mut self, cx: &mut Context<'_>) -> OpId {
+    fn look(&mut self, cx: &mut Context<'_>, destroyed: Vec<SealKeyId>) {
+        let op = self.begin(cx, Step::Looking);
+        cx.out.effect(Effect::DestroySealKeys(op, destroyed));
+    }
+
+    fn renew(&mut self, cx: &mut Context<'_>) {
+        if let Some((id, certificate)) = self.made.clone() {
+            let renewed = IdentityRecord::SealKeyRenewed { id, certificate, at: cx.now };
+            return self.commit(cx, Record::from(renewed), Step::Renewing);
+        }
+        if cx.disk_low {
+            self.pause = Some(cx.now.plus(limits::SEAL_KEY_RETRY));
+            return;
+        }
+        let op = self.begin(cx, Step::Making);
+        cx.out.effect(Effect::MakeSealKey(op));
+    }
+
+    fn begin(&mut self, cx: &mut Context<'_>, step: Step) -> OpId {
         let op = cx.out.operation(Owner::Room(Room::Rotation));
-        self.under_way = Some(op);
+        self.under_way = Some((op, step));
         op
+    }
+
+    fn commit(&mut self, cx: &mut Context<'_>, change: impl Into<Draft>, step: Step) {
+        self.under_way = Some((cx.out.commit(Owner::Room(Room::Rotation), change), step));
     }
 
     /// An operation is over.
     pub(in crate::engine) fn completed(&mut self, cx: &mut Context<'_>, op: OpId, completion: Completion) {
-        if self.under_way != Some(op) {
-            return;
+        let Some((_, step)) = self.under_way.take_if(|(waiting, _)| *waiting == op) else { return };
+        match (step, completion) {
+            (Step::Looking, Completion::SealKeysHeld(Some(held))) => self.looked(cx, &held),
+            (Step::Making, Completion::SealKeyMade(Ok(made))) => {
+                self.made = Some(made);
+                self.renew(cx);
+            }
+            (Step::Renewing, Completion::Committed(Ok(_))) => {
+                (self.made, self.is_lost, self.renewal) = (None, false, None);
+                self.renewal_due(cx);
+                // They are numbered by what is committed now, also by other cards that were on their way.
+                let cards = cards(cx);
+                if !cards.is_empty() {
+                    self.commit(cx, cards, Step::Noting);
+                }
+            }
+            (Step::Noting, Completion::Committed(Ok(_))) => {}
+            _ => self.pause = Some(cx.now.plus(limits::SEAL_KEY_RETRY)),
         }
-        self.under_way = None;
-        let records = match completion {
-            Completion::SealKeysHeld(Some(held)) => self.looked(cx, &held),
-            Completion::SealKeyMade(Ok((id, certificate))) => {
-                self.is_lost = false;
-                let renewed = IdentityRecord::SealKeyRenewed { id, certificate, at: cx.now };
-                std::iter::once(renewed.into()).chain(cards(cx)).collect()
-            }
-            Completion::Committed(Ok(_)) => {
-                self.renewal = None;
-                return self.plan(cx);
-            }
-            _ => {
-                self.next = cx.now.plus(limits::SEAL_KEY_RETRY);
-                return;
-            }
-        };
-        if records.is_empty() {
-            return self.plan(cx);
-        }
-        self.under_way = Some(cx.out.commit(Owner::Room(Room::Rotation), records));
     }
 
-    /// The driver has these secret halves: gives the records of those that are gone. If the present one is gone, a new key
-    /// is due, because nobody could write to us.
-    fn looked(&mut self, cx: &Context<'_>, held: &[SealKeyId]) -> Vec<Record> {
+    /// The driver has these secret halves: notes those that are gone, and those that no record names, which count as
+    /// replaced from now on.
+    fn looked(&mut self, cx: &mut Context<'_>, held: &[SealKeyId]) {
         self.has_looked = true;
         let keys = cx.state.seal_keys();
-        let gone = |key: &&KnownKey| !held.contains(&key.id);
-        if keys.current().filter(gone).is_some() {
-            (self.is_lost, self.renewal) = (true, Some(cx.now));
+        let is_gone = |key: &&KnownKey| !held.contains(&key.id);
+        self.is_lost = keys.current().is_some_and(|key| is_gone(&key));
+        self.renewal_due(cx);
+        let gone = keys.iter().filter(is_gone).filter(|key| key.replaced.is_some());
+        let gone: Vec<_> = gone.map(|key| key.id).collect();
+        let made = self.made.as_ref().map(|(id, _)| *id);
+        let known = |id: &SealKeyId| keys.iter().any(|key| key.id == *id) || made == Some(*id);
+        let found: Vec<_> = held.iter().filter(|id| !known(id)).copied().collect();
+        let gone = (!gone.is_empty()).then_some(IdentityRecord::SealKeysDestroyed { ids: gone });
+        let found = (!found.is_empty()).then_some(IdentityRecord::SealKeysFound { ids: found, at: cx.now });
+        let records: Vec<Record> = gone.into_iter().chain(found).map(Record::from).collect();
+        if !records.is_empty() {
+            self.commit(cx, records, Step::Noting);
         }
-        let ids: Vec<_> = keys.iter().filter(gone).filter(|key| key.replaced.is_some()).map(|key| key.id).collect();
-        if ids.is_empty() { Vec::new() } else { vec![IdentityRecord::SealKeysDestroyed { ids }.into()] }
-    }
-
-    /// Decides when the next step is due.
-    fn plan(&mut self, cx: &mut Context<'_>) {
-        let renewal = self.renewal_due(cx);
-        let replaced = cx.state.seal_keys().iter().filter_map(|key| key.replaced);
-        let over = replaced.map(|replaced| replaced.plus(limits::SEAL_KEY_KEPT)).min();
-        self.next = over.map_or(renewal, |over| over.min(renewal)).max(cx.now);
     }
 
     /// When the present key is to be replaced.
     fn renewal_due(&mut self, cx: &mut Context<'_>) -> Timestamp {
+        if self.is_lost || self.made.is_some() {
+            self.renewal = Some(cx.now);
+        }
         let now = cx.now;
         *self.renewal.get_or_insert_with(|| due(cx.state, now, cx.rng))
     }
@@ -145,19 +186,18 @@ fn over(state: &State, now: Timestamp) -> impl Iterator<Item = SealKeyId> {
     state.seal_keys().iter().filter(is_over).map(|key| key.id)
 }
 
-/// A new card for each contact that has one of ours. A greeting that waits counts for as long as before. Nobody takes a card
-/// of an identity that was revoked.
+/// A new card for each contact that has one of ours, with the secret of the card that waits where there is one. A greeting
+/// that waits counts for as long as before. Nobody takes a card of an identity that was revoked.
 fn cards(cx: &mut Context<'_>) -> Vec<Record> {
     if cx.state.revoked().is_some() {
         return Vec::new();
     }
     let queued = cx.state.book().contacts().filter_map(|contact| {
-        let card = match (contact.status, &contact.cards.pending) {
-            (ContactStatus::Confirmed, _) => next_card(contact, cx.now, None, cx.rng),
-            (ContactStatus::Greeting, Some(waiting)) => {
-                let card = next_card(contact, cx.now, waiting.secret, cx.rng);
-                PendingCard { expires: waiting.expires, ..card }
-            }
+        let waiting = contact.cards.pending.as_ref();
+        let card = next_card(contact, cx.now, waiting.and_then(|card| card.secret), cx.rng);
+        let card = match (contact.status, waiting) {
+            (ContactStatus::Confirmed, _) => card,
+            (ContactStatus::Greeting, Some(waiting)) => PendingCard { expires: waiting.expires, ..card },
             _ => return None,
         };
         let change = ContactChange::CardQueued(card);

@@ -387,6 +387,7 @@ impl State {
         self.last_uid_validity = self.mailbox.renew_uid_validities(number, first);
         let hours = u64::try_from(at.secs() / 3600).unwrap_or(0);
         self.book.raise_card_counters(hours);
+        self.seal_keys.distrust();
         // A message that waits here may have been delivered since the backup, or the record that it was sent may be
         // lost.
         let waiting =
@@ -414,6 +415,7 @@ impl State {
                 Arc::make_mut(&mut Arc::make_mut(profile).public).certificate = certificate.clone();
                 Applied::Done
             }
+            IdentityRecord::SealKeysFound { ids, at } => self.seal_keys.found(ids, *at).into(),
             IdentityRecord::SealKeysDestroyed { ids } => self.seal_keys.destroyed(ids).into(),
             IdentityRecord::PasswordAdded { name, hash, created } => {
                 if self.passwords.iter().any(|password| password.name == *name) {

@@ -187,8 +187,12 @@ impl Forwarding {
 
     /// A contact is to be told that an object which it may have left for us cannot be opened.
     pub(in crate::engine) fn owe(&mut self, contact: ContactId, object: ObjectHash) -> bool {
-        let room = self.fates(contact).count() < limits::RECEIPTS_OWED;
-        room && self.fates.or_default(contact).insert(object, Fate::Refused).is_none()
+        let known = self.fates.get(&contact);
+        let new = known.is_none_or(|fates| fates.len() < limits::RECEIPTS_OWED && !fates.contains_key(&object));
+        if new {
+            self.fates.or_default(contact).insert(object, Fate::Refused);
+        }
+        new
     }
 
     pub(in crate::engine) fn told(&mut self, contact: ContactId, objects: &[ObjectHash]) -> bool {

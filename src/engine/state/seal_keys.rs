@@ -49,6 +49,22 @@ impl SealKeys {
         true
     }
 
+    /// The secret halves of these keys are there, though no record names them.
+    pub(in crate::engine) fn found(&mut self, ids: &[SealKeyId], at: Timestamp) -> bool {
+        let new: Vec<_> = ids.iter().filter(|id| !self.keys.iter().any(|key| key.id == **id)).collect();
+        let old = new.iter().map(|id| KnownKey { id: **id, since: at, replaced: Some(at) });
+        // The present key stays the last.
+        Arc::make_mut(&mut self.keys).splice(..0, old);
+        !new.is_empty()
+    }
+
+    /// The log was put back from a backup, or repaired: contacts may seal to a key that came later, so another one is due.
+    pub(in crate::engine) fn distrust(&mut self) {
+        if let Some(key) = Arc::make_mut(&mut self.keys).last_mut() {
+            key.since = Timestamp::default();
+        }
+    }
+
     /// The secret halves of these keys are destroyed.
     pub(in crate::engine) fn destroyed(&mut self, ids: &[SealKeyId]) -> bool {
         let before = self.keys.len();
@@ -90,6 +106,17 @@ mod tests {
         assert_eq!(replaced, [Some(at(20)), Some(at(30)), None]);
         assert!(keys.destroyed(&[key(1), key(9)]) && !keys.destroyed(&[key(9)]));
         assert_eq!(keys.iter().map(|key| key.id).collect::<Vec<_>>(), [key(2), key(3)]);
+    }
+
+    #[test]
+    fn a_key_that_no_record_names_is_never_the_present_one() {
+        let mut keys = SealKeys::default();
+        assert!(keys.found(&[key(7)], at(5)) && !keys.found(&[key(7)], at(6)));
+        assert!(keys.current().is_none());
+        assert!(keys.renew(key(1), at(10)) && keys.found(&[key(8), key(1)], at(20)));
+        assert_eq!(keys.current().unwrap().id, key(1));
+        let replaced: Vec<_> = keys.iter().map(|key| key.replaced).collect();
+        assert_eq!(replaced, [Some(at(20)), Some(at(5)), None]);
     }
 
     #[test]

@@ -35,7 +35,7 @@ use crate::engine::state::record::{
 /// How many kinds [`record`] makes.
 pub(in crate::engine) const KINDS: u64 = CHANGES + 18;
 /// How many of them are changes; the others are found only in checkpoints.
-pub(in crate::engine) const CHANGES: u64 = 76;
+pub(in crate::engine) const CHANGES: u64 = 77;
 
 fn id(rng: &mut dyn Rng) -> [u8; 16] {
     [rng.below(4) as u8 + 1; 16]
@@ -362,6 +362,7 @@ pub(in crate::engine) fn record(kind: u64, rng: &mut dyn Rng) -> Record {
         }),
         74 => revocations::own(rng),
         75 => revocations::taken(rng),
+        76 => seal_keys::found(rng),
         _ => of_checkpoint(kind - CHANGES, ids, rng),
     }
 }

@@ -171,7 +171,7 @@ fn mail_that_was_sealed_to_another_identity_is_answered_like_garbage() {
         });
         assert!(answers[0].0.contains("409 CONTENT REFUSED"), "{}", answers[0].0);
         assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
-        assert!(world.messages(ALICE, FolderRole::Inbox).is_empty());
+        assert!(world.texts(ALICE, FolderRole::Inbox).iter().all(|text| !text.contains("Subject: x")));
         world.pass(HOUR);
     }
     world.check();

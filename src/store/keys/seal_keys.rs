@@ -35,6 +35,22 @@ impl Keyring {
         Ok(replace_durably(&*self.vfs, &self.seal_keys_file(id), &checked(bytes), &mut **rng)?)
     }
 
+    /// Erases files of encryption keys that belong to no identity: a crash left them while one was made or removed.
+    ///
+    /// # Errors
+    /// Errors of the disk.
+    pub fn erase_orphans(&self) -> Result<(), UnlockError> {
+        let names = self.vfs.list(&self.dir)?;
+        let is_orphan = |name: &&String| {
+            let identity = name.strip_suffix(SEAL_KEYS).filter(|id| id.parse::<IdentityId>().is_ok());
+            identity.is_some_and(|id| !names.iter().any(|known| known == id))
+        };
+        for name in names.iter().filter(is_orphan) {
+            self.vfs.erase(&self.dir.join(name))?;
+        }
+        Ok(())
+    }
+
     /// The encryption keys of an identity; empty where it has no such file, as identities of earlier versions.
     ///
     /// # Errors
@@ -88,6 +104,20 @@ mod tests {
         let other = IdentityId::from_bytes([2; 16]);
         vfs.rename(&keys.seal_keys_file(ID), &keys.seal_keys_file(other)).unwrap();
         assert!(matches!(again.seal_keys(other), Err(UnlockError::Foreign { .. })));
+    }
+
+    #[test]
+    fn the_file_of_no_identity_is_erased() {
+        let vfs = MemVfs::new();
+        let keys = keyring(&vfs);
+        let (own, other) = (IdentityId::from_bytes([1; 16]), IdentityId::from_bytes([2; 16]));
+        keys.add_identity(own, &crate::base::SymmetricKey::from_bytes([9; 32])).unwrap();
+        for id in [own, other] {
+            keys.put_seal_keys(id, &[3; 96]).unwrap();
+        }
+        keys.erase_orphans().unwrap();
+        assert_eq!(keys.seal_keys(own).unwrap().len(), 96);
+        assert!(keys.seal_keys(other).unwrap().is_empty());
     }
 
     #[test]

@@ -73,7 +73,10 @@ impl Identities {
     /// Opens all identities that exist; returns how many there are. Several come on line at moments of their own, unless
     /// `at_once` says otherwise.
     pub(in crate::daemon) async fn open_all(&self, reading: &Reading, at_once: bool) -> Result<usize, Failure> {
-        let ids = self.home.with_keyring(|keyring| keyring.identities())?;
+        let ids = self.home.with_keyring(|keyring| {
+            keyring.erase_orphans()?;
+            keyring.identities()
+        })?;
         for (id, after) in ids.iter().zip(moments(ids.len(), at_once, &mut OsRng)) {
             self.open(*id, reading, after).await?;
         }
@@ -144,9 +147,9 @@ impl Identities {
         let keys = pgp::SecretKeys::from_bytes(profile.secret_keys.expose())
             .map_err(|error| broken("the identity's keys", error))?;
         let file = SealKeyFile { home: Arc::clone(&self.home), id };
-        let keys = KeyChain::of_identity(keys, &profile.public.certificate, file)
-            .map_err(|error| broken("the identity's keys", error))?;
-        if state.seal_keys().current().is_some_and(|key| !keys.holds(key.id)) {
+        let current = state.seal_keys().current().map(|key| key.id);
+        let keys = KeyChain::of_identity(keys, &profile.public.certificate, current, file)?;
+        if current.is_some_and(|key| !keys.holds(key)) {
             tracing::error!(
                 "the present encryption key is not in keys/{id}.seal: a new one is made, and contacts send again, sealed to \
                  that one, what cannot be opened"
@@ -408,7 +411,6 @@ mod tests {
         assert_eq!(gaps.len(), 6, "any gap between the two occurs");
     }
 
-    /// Two identities share nothing by which somebody who knows both could link them.
     #[test]
     fn the_first_records_of_an_identity_have_no_encryption_key() {
         let (records, seal_keys) = genesis(&LocalPart::new("alice").unwrap()).unwrap();
@@ -424,6 +426,7 @@ mod tests {
         }
     }
 
+    /// Two identities share nothing by which somebody who knows both could link them.
     #[test]
     fn two_identities_share_no_key_and_no_onion() {
         let name = LocalPart::new("alice").unwrap();

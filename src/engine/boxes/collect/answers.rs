@@ -9,12 +9,13 @@ use crate::base::limits;
 use crate::base::{ContactId, ContentId, ObjectId};
 use crate::engine::boxes::Boxes;
 use crate::engine::boxes::collect::{Asked, CollectTask, PURPOSE, Step};
-use crate::engine::context::{Context, Owner, Room, Signal};
+use crate::engine::context::{Context, Signal};
 use crate::engine::dialled::Dialled;
 use crate::engine::io::{BoxWork, Effect, Refusal};
 use crate::engine::session::Answered;
 use crate::engine::state::AttemptError;
 use crate::engine::state::book::ContactStatus;
+use crate::engine::state::boxes::ReceiptPolicy;
 use crate::engine::state::boxes::own::{BoxChange, OwnBox};
 use crate::engine::state::forwarding::ObjectHash;
 use crate::engine::state::record::{BoxRecord, ForwardingRecord, Record};
@@ -179,29 +180,47 @@ impl CollectTask {
     /// The collected object is on the disk, or is nothing for us, or cannot be taken now.
     pub(in crate::engine) fn was_judged(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes, status: Status) {
         let Step::Judging(object) = self.step else { return };
-        if matches!(status, Status::Roger | Status::ContentRefused) {
-            self.judged.insert(object);
-            self.refused = if status == Status::Roger { 0 } else { self.refused + 1 };
-            let Some(own_box) = cx.state.boxes().get(self.box_id) else { return };
-            let delete = BoxCommand::Delete { mailbox: own_box.fingerprint.to_string(), objects: vec![object] };
-            return self.ask_as_owner(cx.now, own_box, (delete, Vec::new()), 0, Step::Deleting);
+        let unread = self.unread.take();
+        if !matches!(status, Status::Roger | Status::ContentRefused) {
+            self.passed_over.insert(object);
+            return self.next(cx, boxes);
         }
-        self.passed_over.insert(object);
-        self.next(cx, boxes);
+        self.judged.insert(object);
+        self.refused = if status == Status::Roger { 0 } else { self.refused + 1 };
+        if let Some(told) = unread.and_then(|hash| self.told_of_unread(cx, boxes, hash)) {
+            self.step = Step::Telling(object);
+            cx.out.commit(self.owner(), told);
+            return;
+        }
+        self.delete(cx, object);
+    }
+
+    pub(in crate::engine) fn delete(&mut self, cx: &mut Context<'_>, object: ObjectId) {
+        let Some(own_box) = cx.state.boxes().get(self.box_id) else { return };
+        let delete = BoxCommand::Delete { mailbox: own_box.fingerprint.to_string(), objects: vec![object] };
+        self.ask_as_owner(cx.now, own_box, (delete, Vec::new()), 0, Step::Deleting);
     }
 
     /// An object in the box cannot be opened: it may have been sealed to an encryption key that is destroyed. The carrier
-    /// does not say who left it, so everybody who may leave something there is told, and its author leaves it once more.
-    pub(in crate::engine) fn tell_of_unread(&self, cx: &mut Context<'_>, object: ObjectHash) {
-        let Some(own_box) = cx.state.boxes().get(self.box_id) else { return };
-        let known = |contact: &ContactId| {
+    /// does not say who left it, so everybody who may leave something there and is sent receipts is told, and its author
+    /// leaves it once more. `None` where nobody is to be told, or so many were today: whoever fills the box with what nobody
+    /// can open is not to keep us busy.
+    fn told_of_unread(&self, cx: &Context<'_>, boxes: &mut Boxes, object: ObjectHash) -> Option<Record> {
+        let own_box = cx.state.boxes().get(self.box_id)?;
+        let is_told = |contact: &ContactId| {
             let entry = cx.state.book().contact(*contact);
             entry.is_some_and(|entry| entry.status == ContactStatus::Confirmed)
+                && cx.state.boxes().told(*contact) != ReceiptPolicy::Nothing
         };
-        let contacts: Vec<_> = own_box.seats.iter().filter_map(|seat| seat.contact).filter(known).collect();
-        if !contacts.is_empty() {
-            cx.out.commit(Owner::Room(Room::Boxes), Record::from(ForwardingRecord::ObjectUnread { contacts, object }));
+        let contacts: Vec<_> = own_box.seats.iter().filter_map(|seat| seat.contact).filter(is_told).collect();
+        let (day, told) = boxes.unread_told.entry(self.box_id).or_default();
+        let today = cx.now.floor_to_day();
+        if *day != today {
+            (*day, *told) = (today, 0);
         }
+        let may = !contacts.is_empty() && *told < limits::UNREAD_TOLD;
+        *told += u32::from(may);
+        may.then(|| ForwardingRecord::ObjectUnread { contacts, object }.into())
     }
 
     /// Begins an operation with the keys of the box.

@@ -294,6 +294,9 @@ impl KnownBoxes {
             self.copies.remove(&(queue, contact));
         }
         if held.is_none() {
+            if let Some(objects) = self.objects.get_mut(&(queue, contact)) {
+                objects.retain(|(_, of_copy)| of_copy != receipt);
+            }
             let refused = self.refused.or_default((queue, contact));
             refused.push(*receipt);
             let over = refused.len().saturating_sub(limits::REFUSED_COPIES);

@@ -66,6 +66,14 @@ records! {
         /// When.
         at: Timestamp,
     }
+    /// Secret halves that no record names are on the disk: a crash, or an older copy of the log, left them. They are kept for
+    /// as long as if they had been replaced now.
+    167 SealKeysFound {
+        /// The keys.
+        ids: Vec<SealKeyId>,
+        /// When.
+        at: Timestamp,
+    }
     /// The secret halves of encryption keys were destroyed: what was sealed to them is not opened any more.
     161 SealKeysDestroyed {
         /// The keys.

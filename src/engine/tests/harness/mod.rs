@@ -473,6 +473,11 @@ impl World {
 
     // Questions of the tests.
 
+    /// Whether a node has nothing to do today; its encryption key is replaced later.
+    pub(in crate::engine) fn is_idle(&self, node: usize) -> bool {
+        self.nodes[node].identity.poll_timeout().is_none_or(|due| due > self.now.plus(DAY))
+    }
+
     pub(in crate::engine) fn fingerprint(&self, node: usize) -> Fingerprint {
         self.public(node).fingerprint
     }

@@ -14,6 +14,10 @@ pub(super) fn renewed(rng: &mut dyn Rng) -> Record {
     IdentityRecord::SealKeyRenewed { id: key(rng), certificate: [rng.below(9) as u8; 3].into(), at: time(rng) }.into()
 }
 
+pub(super) fn found(rng: &mut dyn Rng) -> Record {
+    IdentityRecord::SealKeysFound { ids: vec![key(rng)], at: time(rng) }.into()
+}
+
 pub(super) fn destroyed(rng: &mut dyn Rng) -> Record {
     IdentityRecord::SealKeysDestroyed { ids: vec![key(rng)] }.into()
 }
