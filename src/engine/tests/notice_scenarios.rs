@@ -74,6 +74,19 @@ fn the_first_request_is_told_in_inbox_and_further_ones_only_when_nothing_waits_a
 }
 
 #[test]
+fn a_request_that_its_user_has_put_away_does_not_keep_the_next_one_silent() {
+    let mut world = four();
+    asks(&mut world, BOB);
+    // Trash decides nothing about a person.
+    move_requests(&mut world, ALICE, FolderRole::Trash, 1);
+    assert_eq!(world.contact(ALICE, BOB).unwrap().status, ContactStatus::Request);
+    asks(&mut world, CAROL);
+    let notices = told(&world, ALICE, WAITS);
+    assert!(notices.len() == 2 && notices[1].contains(&world.address(CAROL)), "{notices:?}");
+    world.check();
+}
+
+#[test]
 fn of_two_who_ask_at_one_moment_one_is_told() {
     let mut world = four();
     let poster = world.invite(ALICE, true);
@@ -163,6 +176,28 @@ fn another_key_for_a_contacts_address_and_another_address_for_its_key_are_refuse
         assert_eq!(told(&world, ALICE, subject).len(), 2, "{subject}");
         world.check();
     }
+}
+
+#[test]
+fn an_introduction_that_shows_another_key_for_a_contacts_address_is_refused_and_told() {
+    let mut world = four();
+    for (one, other) in [(BOB, ALICE), (BOB, CAROL), (ALICE, CAROL)] {
+        world.introduce(one, other);
+    }
+    let mut contact = Contact::clone(&world.contact(ALICE, CAROL).unwrap());
+    let removed = Record::Book(BookRecord::ContactRemoved { id: contact.id });
+    contact.fingerprint = Fingerprint::from_bytes([9; 32]);
+    world.append(ALICE, vec![removed, Record::Book(BookRecord::ContactAdded { contact: Box::new(contact) })], vec![]);
+    world.restart(ALICE);
+    let (guest, host) = (world.contact(BOB, ALICE).unwrap().id, world.contact(BOB, CAROL).unwrap().id);
+    world.request(BOB, Request::Introduce { guest, host, text: String::new() }).unwrap();
+    world.pass(MINUTE);
+    move_requests(&mut world, CAROL, FolderRole::Inbox, 1);
+    let notices = told(&world, ALICE, "Another key");
+    assert!(notices.len() == 1 && notices[0].contains(&world.fingerprint(CAROL).to_string()), "{notices:?}");
+    assert!(world.messages(ALICE, FolderRole::Requests).is_empty() && told(&world, ALICE, WAITS).is_empty());
+    assert!(world.contact(ALICE, CAROL).is_none(), "nothing is adopted");
+    world.check();
 }
 
 /// Alice writes to these; the header names all of them.
