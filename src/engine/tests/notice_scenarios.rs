@@ -1,11 +1,12 @@
 //! Stories of what the user is told in INBOX about people, and of a contact that takes the place of another.
 
-use crate::base::Onion;
 use crate::base::ids::Fingerprint;
+use crate::base::{BodyId, Onion};
 use crate::engine::api::{DeliveryOptions, Request, RequestError, Response, Submission};
+use crate::engine::state::Applied;
 use crate::engine::state::book::{Contact, ContactStatus};
-use crate::engine::state::mailbox::FolderRole;
-use crate::engine::state::record::{BookRecord, Record};
+use crate::engine::state::mailbox::{FolderRole, NamedFlags, NewMessage};
+use crate::engine::state::record::{BookRecord, PeopleRecord, Record};
 use crate::engine::tests::harness::{DAY, MINUTE, World};
 use crate::engine::tests::scenarios::{ALICE, BOB, CAROL};
 
@@ -99,6 +100,36 @@ fn of_two_who_ask_at_one_moment_one_is_told() {
     assert_eq!(world.messages(ALICE, FolderRole::Requests).len(), 2);
     assert_eq!(told(&world, ALICE, WAITS).len(), 1);
     world.check();
+}
+
+/// The records of two requests may be on their way to the disk at one moment.
+#[test]
+fn what_is_told_of_a_request_counts_for_the_first_that_waits_and_for_what_waits() {
+    let mut world = four();
+    asks(&mut world, BOB);
+    let mailbox = world.nodes[ALICE].published.mailbox.clone();
+    let inbox = mailbox.by_role(FolderRole::Inbox).unwrap();
+    let body = BodyId::from_bytes([77; 16]);
+    let (flags, date, content) = (NamedFlags::default(), world.now, None);
+    let message = NewMessage { uid: inbox.uid_next, flags, date, body, size: 1, content };
+    let (folder, at) = (inbox.id, world.now);
+    let told = |world: &World, notice: BodyId| {
+        let mut state = world.nodes[ALICE].identity.state().clone();
+        let record = PeopleRecord::WaitingTold { at, notice, folder, message: message.clone() };
+        let applied = state.apply(1_000_000, &record.into());
+        assert_eq!(
+            applied == Applied::Nothing,
+            state.take_released() == [body],
+            "a body that nothing needs is forgotten"
+        );
+        applied
+    };
+    let first = world.messages(ALICE, FolderRole::Requests)[0].body;
+    assert_eq!(told(&world, first), Applied::Done);
+    assert_eq!(told(&world, BodyId::from_bytes([78; 16])), Applied::Nothing, "nothing of that name waits");
+    asks(&mut world, CAROL);
+    let second = world.messages(ALICE, FolderRole::Requests)[1].body;
+    assert_eq!(told(&world, second), Applied::Nothing, "another one waits");
 }
 
 #[test]
