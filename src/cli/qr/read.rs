@@ -63,10 +63,18 @@ fn chosen(mut texts: Vec<String>) -> Result<String, String> {
     if texts.is_empty() {
         return Err("there is no QR code in this picture that can be read; take a sharper or larger one".to_owned());
     }
-    let mut why = String::new();
-    texts.retain(|text| look(text).map_err(|failure| why = failure.to_string()).is_ok());
+    let mut why = "it would begin with rune: or rune-box:".to_owned();
+    texts.retain(|text| {
+        let looked = look(text);
+        if let Err(failure) = &looked
+            && text.get(..4).is_some_and(|begin| begin.eq_ignore_ascii_case("rune"))
+        {
+            why = failure.to_string();
+        }
+        looked.is_ok()
+    });
     match texts.len() {
-        0 => Err(format!("the QR code in this picture is no invitation ({why})")),
+        0 => Err(format!("the QR code in this picture is no invitation: {why}")),
         1 => Ok(texts.remove(0)),
         count => Err(format!("there are {count} invitations in this picture; cut out the one that you mean")),
     }
@@ -264,7 +272,9 @@ mod tests {
         let noise = Grey { width: 256, height: 256, pixels: (0..65_536_u32).map(|at| (at * at >> 7) as u8).collect() };
         assert!(found(noise).unwrap_err().contains("no QR code"));
         let page = grey("https://example.org/a-page-with-a-name-of-some-length");
-        assert!(found(page.clone()).unwrap_err().contains("is no invitation"));
+        assert!(found(page.clone()).unwrap_err().contains("is no invitation: it would begin with rune:"));
+        let cut = grey(&TEXTS[0][..100]);
+        assert!(found(cut).unwrap_err().contains("is no invitation: the invitation is cut off"));
         let both = beside(&grey(TEXTS[0]), &grey(TEXTS[1]));
         assert!(found(both).unwrap_err().contains("2 invitations"));
         let twice = beside(&grey(TEXTS[0]), &grey(TEXTS[0]));

@@ -253,9 +253,13 @@ impl Introductions {
         if self.0.held.contains_key(&queue) {
             self.parts_mut().held.remove(&queue);
         }
-        if self.0.kinds.contains_key(&queue) {
-            let ended: BTreeSet<_> = all.ended().map(|queued| queued.id).collect();
-            self.parts_mut().kinds.retain(|id, _| all.get(*id).is_some() || ended.contains(id));
+        if self.0.kinds.is_empty() {
+            return;
+        }
+        let ended: BTreeSet<_> = all.ended().map(|queued| queued.id).collect();
+        let is_shown = |id: &QueueId| all.get(*id).is_some() || ended.contains(id);
+        if !self.0.kinds.keys().all(is_shown) {
+            self.parts_mut().kinds.retain(|id, _| is_shown(id));
         }
     }
 

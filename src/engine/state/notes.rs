@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::base::limits;
 use crate::base::{BodyId, ContactId, FolderId, Timestamp};
 use crate::engine::state::State;
-use crate::engine::state::mailbox::{ModSeq, NewMessage};
+use crate::engine::state::introductions::is_open;
+use crate::engine::state::mailbox::{FolderRole, ModSeq, NewMessage};
 use crate::engine::state::record::{PeopleRecord, Record};
 
 /// The notes. A clone shares them.
@@ -134,8 +135,16 @@ impl State {
         told
     }
 
-    /// How many people and introductions wait for a decision of the user.
+    /// How many people and introductions wait for a decision of the user, with a message in Requests. What the user has taken
+    /// out of that folder without deciding does not wait any more in this sense.
     pub(in crate::engine) fn waiting(&self, now: Timestamp) -> usize {
-        self.book.requests().saturating_add(self.introductions.pending(now))
+        let Some(requests) = self.mailbox.by_role(FolderRole::Requests) else { return 0 };
+        let there: BTreeSet<BodyId> = requests.messages.iter().map(|message| message.body).collect();
+        let people: BTreeSet<_> = there.iter().filter_map(|body| self.requester(*body)).collect();
+        let is_there = |notice: Option<BodyId>| notice.is_some_and(|body| there.contains(&body));
+        let parts = self.introductions.parts();
+        let asked = parts.asked.values().filter(|asked| is_open(asked.at, now) && is_there(asked.notice));
+        let offers = parts.offers.values().filter(|offer| is_open(offer.at, now) && is_there(offer.notice));
+        people.len() + asked.count() + offers.count()
     }
 }

@@ -1,11 +1,12 @@
 //! Stories of what the user is told in INBOX about people, and of a contact that takes the place of another.
 
-use crate::base::Onion;
 use crate::base::ids::Fingerprint;
+use crate::base::{BodyId, Onion};
 use crate::engine::api::{DeliveryOptions, Request, RequestError, Response, Submission};
+use crate::engine::state::Applied;
 use crate::engine::state::book::{Contact, ContactStatus};
-use crate::engine::state::mailbox::FolderRole;
-use crate::engine::state::record::{BookRecord, Record};
+use crate::engine::state::mailbox::{FolderRole, NamedFlags, NewMessage};
+use crate::engine::state::record::{BookRecord, PeopleRecord, Record};
 use crate::engine::tests::harness::{DAY, MINUTE, World};
 use crate::engine::tests::scenarios::{ALICE, BOB, CAROL};
 
@@ -74,6 +75,19 @@ fn the_first_request_is_told_in_inbox_and_further_ones_only_when_nothing_waits_a
 }
 
 #[test]
+fn a_request_that_its_user_has_put_away_does_not_keep_the_next_one_silent() {
+    let mut world = four();
+    asks(&mut world, BOB);
+    // Trash decides nothing about a person.
+    move_requests(&mut world, ALICE, FolderRole::Trash, 1);
+    assert_eq!(world.contact(ALICE, BOB).unwrap().status, ContactStatus::Request);
+    asks(&mut world, CAROL);
+    let notices = told(&world, ALICE, WAITS);
+    assert!(notices.len() == 2 && notices[1].contains(&world.address(CAROL)), "{notices:?}");
+    world.check();
+}
+
+#[test]
 fn of_two_who_ask_at_one_moment_one_is_told() {
     let mut world = four();
     let poster = world.invite(ALICE, true);
@@ -86,6 +100,36 @@ fn of_two_who_ask_at_one_moment_one_is_told() {
     assert_eq!(world.messages(ALICE, FolderRole::Requests).len(), 2);
     assert_eq!(told(&world, ALICE, WAITS).len(), 1);
     world.check();
+}
+
+/// The records of two requests may be on their way to the disk at one moment.
+#[test]
+fn what_is_told_of_a_request_counts_for_the_first_that_waits_and_for_what_waits() {
+    let mut world = four();
+    asks(&mut world, BOB);
+    let mailbox = world.nodes[ALICE].published.mailbox.clone();
+    let inbox = mailbox.by_role(FolderRole::Inbox).unwrap();
+    let body = BodyId::from_bytes([77; 16]);
+    let (flags, date, content) = (NamedFlags::default(), world.now, None);
+    let message = NewMessage { uid: inbox.uid_next, flags, date, body, size: 1, content };
+    let (folder, at) = (inbox.id, world.now);
+    let told = |world: &World, notice: BodyId| {
+        let mut state = world.nodes[ALICE].identity.state().clone();
+        let record = PeopleRecord::WaitingTold { at, notice, folder, message: message.clone() };
+        let applied = state.apply(1_000_000, &record.into());
+        assert_eq!(
+            applied == Applied::Nothing,
+            state.take_released() == [body],
+            "a body that nothing needs is forgotten"
+        );
+        applied
+    };
+    let first = world.messages(ALICE, FolderRole::Requests)[0].body;
+    assert_eq!(told(&world, first), Applied::Done);
+    assert_eq!(told(&world, BodyId::from_bytes([78; 16])), Applied::Nothing, "nothing of that name waits");
+    asks(&mut world, CAROL);
+    let second = world.messages(ALICE, FolderRole::Requests)[1].body;
+    assert_eq!(told(&world, second), Applied::Nothing, "another one waits");
 }
 
 #[test]
@@ -163,6 +207,28 @@ fn another_key_for_a_contacts_address_and_another_address_for_its_key_are_refuse
         assert_eq!(told(&world, ALICE, subject).len(), 2, "{subject}");
         world.check();
     }
+}
+
+#[test]
+fn an_introduction_that_shows_another_key_for_a_contacts_address_is_refused_and_told() {
+    let mut world = four();
+    for (one, other) in [(BOB, ALICE), (BOB, CAROL), (ALICE, CAROL)] {
+        world.introduce(one, other);
+    }
+    let mut contact = Contact::clone(&world.contact(ALICE, CAROL).unwrap());
+    let removed = Record::Book(BookRecord::ContactRemoved { id: contact.id });
+    contact.fingerprint = Fingerprint::from_bytes([9; 32]);
+    world.append(ALICE, vec![removed, Record::Book(BookRecord::ContactAdded { contact: Box::new(contact) })], vec![]);
+    world.restart(ALICE);
+    let (guest, host) = (world.contact(BOB, ALICE).unwrap().id, world.contact(BOB, CAROL).unwrap().id);
+    world.request(BOB, Request::Introduce { guest, host, text: String::new() }).unwrap();
+    world.pass(MINUTE);
+    move_requests(&mut world, CAROL, FolderRole::Inbox, 1);
+    let notices = told(&world, ALICE, "Another key");
+    assert!(notices.len() == 1 && notices[0].contains(&world.fingerprint(CAROL).to_string()), "{notices:?}");
+    assert!(world.messages(ALICE, FolderRole::Requests).is_empty() && told(&world, ALICE, WAITS).is_empty());
+    assert!(world.contact(ALICE, CAROL).is_none(), "nothing is adopted");
+    world.check();
 }
 
 /// Alice writes to these; the header names all of them.
