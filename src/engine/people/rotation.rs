@@ -170,11 +170,15 @@ impl Rotation {
 }
 
 /// When the present key is to be replaced. A key that was made in the future, under a clock that was wrong, is replaced now.
+/// The first one serves for a time of its own, so that two identities which were made together do not go on together.
 fn due(state: &State, now: Timestamp, rng: &mut dyn Rng) -> Timestamp {
     let made = state.profile().map(|profile| profile.public.created);
     let since = state.seal_keys().current().map(|key| key.since).or(made).unwrap_or(now);
     if since > now.plus(limits::SIGNATURE_SKEW) {
         return now;
+    }
+    if Some(since) == made {
+        return within(since, limits::SEAL_KEY_USE + limits::SEAL_KEY_SPREAD, rng);
     }
     within(since.plus(limits::SEAL_KEY_USE), limits::SEAL_KEY_SPREAD, rng)
 }

@@ -92,7 +92,7 @@ const NO_KEY_FILE: &[&str] = &["keys/node.key is missing", "it opens keys/node",
 const NO_KEY: &[&str] = &["the key file", "{file} is damaged", "nothing was changed", "Put back", "backup restore"];
 const FOREIGN: &[&str] = &["{file} is whole and does not fit the others", "Put back", "backup restore"];
 /// Nobody is locked out: contacts seal anew what they sealed to a key that is not there.
-const NO_SEAL_KEYS: &[&str] = &["the present encryption key is not in {file}", "a new one is made"];
+const NO_SEAL_KEYS: &[&str] = &["the present encryption key is not in keys/", "{file}", "a new one is made"];
 /// Of an identity, with whose key it was exchanged.
 const FOREIGN_IDENTITY: &[&str] = &["is whole and does not fit the others", "Put back", "backup restore"];
 const UNFIT: &[&str] = &["node and", "node.key are whole and do not fit each other", "Put back", "backup restore"];

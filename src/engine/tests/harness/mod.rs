@@ -473,9 +473,9 @@ impl World {
 
     // Questions of the tests.
 
-    /// Whether a node has nothing to do today; its encryption key is replaced later.
+    /// Whether a node has nothing to do for two hours; its encryption key is replaced some time later.
     pub(in crate::engine) fn is_idle(&self, node: usize) -> bool {
-        self.nodes[node].identity.poll_timeout().is_none_or(|due| due > self.now.plus(DAY))
+        self.nodes[node].identity.poll_timeout().is_none_or(|due| due > self.now.plus(DAY / 12))
     }
 
     pub(in crate::engine) fn fingerprint(&self, node: usize) -> Fingerprint {
