@@ -68,6 +68,7 @@ const fn what(kind: QueuedKind) -> Option<&'static str> {
         QueuedKind::Ask => Some("question whether others may get to know them"),
         QueuedKind::Grant => Some("your consent that others get to know you"),
         QueuedKind::Introduction => Some("introduction of somebody"),
+        QueuedKind::Revocation => Some("word that this identity is revoked"),
     }
 }
 

@@ -111,6 +111,8 @@ super::words! {
         Grant = "introduction_grant",
         /// The introduction of somebody to the recipient.
         Introduction = "introduction",
+        /// The word that the identity is revoked.
+        Revocation = "revocation",
     }
 }
 

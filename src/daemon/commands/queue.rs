@@ -137,6 +137,7 @@ fn kind(snapshot: &Snapshot, queued: &Queued) -> QueuedKind {
         ContentKind::IntroductionAsk => QueuedKind::Ask,
         ContentKind::IntroductionGrant => QueuedKind::Grant,
         ContentKind::Introduction => QueuedKind::Introduction,
+        ContentKind::Revocation => QueuedKind::Revocation,
         _ => QueuedKind::Mail,
     }
 }

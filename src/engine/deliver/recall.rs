@@ -4,6 +4,7 @@
 //! sent before without an answer may have arrived; then a report says so.
 
 use crate::base::QueueId;
+use crate::mail::ContentKind;
 
 use crate::engine::api::{RequestError, Response};
 use crate::engine::change::{Answer, Change, Outcome};
@@ -25,6 +26,9 @@ pub(in crate::engine) fn cancel(cx: &mut Context<'_>, deliver: &Deliver, queue: 
     let queues = shown.map_or_else(|| vec![queue], |uid| cx.state.outbox().queues(uid).to_vec());
     if queues.iter().any(|queue| deliver.is_on_the_wire(*queue)) {
         return Err(RequestError::BeingSent);
+    }
+    if queues.iter().any(|queue| cx.state.introductions().kind(*queue) == ContentKind::Revocation) {
+        return Err(RequestError::NotReady("a revocation cannot be taken back: your contacts are to hear of it"));
     }
     let mut change = Change::new(Vec::new(), Answer::Always(Response::Done));
     recall(cx, &queues, &mut change);

@@ -47,6 +47,10 @@ pub(in crate::engine) fn accept(cx: &mut Context<'_>, contact: ContactId) -> Out
 /// blocks it. Everything else that waits from these senders goes to the same folder, if it has room for all.
 pub(in crate::engine) fn decided_by(cx: &mut Context<'_>, moved: &[Uid], to: FolderRole) -> Vec<Record> {
     let Some(requests) = cx.folder_of(FolderRole::Requests) else { return Vec::new() };
+    // An identity that was revoked accepts nobody.
+    if cx.state.revoked().is_some() && to == FolderRole::Inbox {
+        return Vec::new();
+    }
     let messages = moved.iter().filter_map(|uid| requests.messages.get(*uid));
     let senders: BTreeSet<_> = messages.filter_map(|message| cx.state.requester(message.body)).collect();
     let mut records = decisions(cx, &senders, to);

@@ -393,6 +393,9 @@ fn with_notice(cx: &Context<'_>, bodies: &BTreeSet<BodyId>) -> Vec<ContentId> {
 /// Agrees to be introduced, or to an introduction.
 fn agree(cx: &mut Context<'_>, id: ContentId) -> Result<Draft, RequestError> {
     const OVER: RequestError = RequestError::InvitationRefused("the introduction has expired; ask for a new one");
+    if cx.state.revoked().is_some() {
+        return Err(RequestError::Revoked);
+    }
     let parts = cx.state.introductions().parts();
     if let Some(asked) = parts.asked.get(&id) {
         let introducer = cx.state.book().contact(asked.by).filter(|contact| contact.may_receive()).ok_or(NOT_THERE)?;

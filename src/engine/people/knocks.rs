@@ -133,6 +133,7 @@ impl Knocks {
 fn may_be_knocked_at(state: &State, contact: &Contact) -> bool {
     let notes = state.notes();
     contact.status == ContactStatus::Confirmed
+        && state.revoked().is_none()
         && contact.outbound.is_some()
         && notes.knocks()
         && notes.knocks_at(contact.id)

@@ -27,9 +27,9 @@ enum Step {
     Looking,
     /// A key is being made.
     Making,
-    /// The record that makes it ours is being committed.
+    /// The record that makes it ours is being committed, with the cards that tell of it.
     Renewing,
-    /// What was seen, or the cards, are being committed.
+    /// What was seen is being committed.
     Noting,
 }
 
@@ -94,8 +94,10 @@ impl Rotation {
 
     fn renew(&mut self, cx: &mut Context<'_>) {
         if let Some((id, certificate)) = self.made.clone() {
+            // In one transaction: a card that waits does not leave again with another certificate and the number of before.
             let renewed = IdentityRecord::SealKeyRenewed { id, certificate, at: cx.now };
-            return self.commit(cx, Record::from(renewed), Step::Renewing);
+            let records: Vec<_> = std::iter::once(renewed.into()).chain(cards(cx)).collect();
+            return self.commit(cx, records, Step::Renewing);
         }
         if cx.disk_low {
             self.pause = Some(cx.now.plus(limits::SEAL_KEY_RETRY));
@@ -127,11 +129,6 @@ impl Rotation {
             (Step::Renewing, Completion::Committed(Ok(_))) => {
                 (self.made, self.is_lost, self.renewal) = (None, false, None);
                 self.renewal_due(cx);
-                // They are numbered by what is committed now, also by other cards that were on their way.
-                let cards = cards(cx);
-                if !cards.is_empty() {
-                    self.commit(cx, cards, Step::Noting);
-                }
             }
             (Step::Noting, Completion::Committed(Ok(_))) => {}
             _ => self.pause = Some(cx.now.plus(limits::SEAL_KEY_RETRY)),

@@ -429,7 +429,9 @@ const fn is_about_introductions(kind: ContentKind) -> bool {
 
 /// The sender from whose allowance an author's content is taken.
 pub(in crate::engine) fn account_of(author: Option<&Contact>) -> Sender {
-    author.filter(|author| author.may_receive()).map_or(Sender::Stranger, |author| Sender::Contact(author.id))
+    // What a contact that revoked its onion or its key sent before that is still a contact's.
+    let counts = |author: &&Contact| author.may_receive() || author.status == ContactStatus::Revoked;
+    author.filter(counts).map_or(Sender::Stranger, |author| Sender::Contact(author.id))
 }
 
 pub(in crate::engine) const fn status_of(refusal: Refusal) -> Status {

@@ -16,7 +16,7 @@ use crate::wire::Status;
 use crate::engine::context::{Context, Owner, Room, Signal};
 use crate::engine::io::{Authorship, CommitError, Effect};
 use crate::engine::people::cards::{decided, is_forked, tell_forked};
-use crate::engine::receive::delivery::{Arrival, Received};
+use crate::engine::receive::delivery::{Arrival, Received, account_of};
 use crate::engine::receive::{AfterCommit, InFlight, Receive};
 use crate::engine::session::Sender;
 use crate::engine::state::Applied;
@@ -87,7 +87,7 @@ impl Receive {
         let invitation = invitation.filter(|invitation| cx.state.introductions().may_be_used(invitation.id));
         let account = match author {
             Some(author) if author.status == ContactStatus::Blocked => None,
-            Some(author) if author.may_receive() => Some(Sender::Contact(author.id)),
+            Some(author) if account_of(Some(author)) != Sender::Stranger => Some(account_of(Some(author))),
             // The secret works once.
             _ if invitation.is_some() => None,
             _ => Some(Sender::Stranger),

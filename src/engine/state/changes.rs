@@ -151,6 +151,10 @@ impl State {
             }
             BookRecord::ContactChanged { id, change } => {
                 let contact = book.contact(*id);
+                // An identity that was revoked makes no contacts, and has no cards.
+                if self.revoked.is_some() && brings_back(change) {
+                    return Applied::Nothing;
+                }
                 if brings_back(change)
                     && contact.is_some_and(|it| self.revocations.concern(&it.fingerprint, it.address.onion()))
                 {
@@ -483,7 +487,7 @@ impl State {
 /// Whether a change would have something go to a contact again.
 const fn brings_back(change: &ContactChange) -> bool {
     match change {
-        ContactChange::Status(status) => !matches!(status, ContactStatus::Revoked),
+        ContactChange::Status(status) => !matches!(status, ContactStatus::Revoked | ContactStatus::Blocked),
         ContactChange::CardQueued(_) | ContactChange::Greeted(..) => true,
         _ => false,
     }

@@ -561,8 +561,11 @@ impl Contact {
     }
 
     fn queue_card(&mut self, card: &PendingCard) {
-        self.cards.sent = self.cards.sent.max(card.counter);
-        self.cards.pending = Some(card.clone());
+        // Two cards that were begun before either was committed do not get one number.
+        let begun = self.cards.pending.as_ref().is_some_and(|pending| pending.content == card.content);
+        let counter = if begun { card.counter } else { card.counter.max(self.cards.sent.saturating_add(1)) };
+        self.cards.sent = self.cards.sent.max(counter);
+        self.cards.pending = Some(PendingCard { counter, ..card.clone() });
     }
 
     fn remember(&mut self, provenance: Provenance) {
