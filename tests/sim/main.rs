@@ -60,7 +60,10 @@ struct Sum {
 
 /// A world of this seed, for so many days of bad weather and until everything has settled; with carriers or without.
 fn run(seed: u64, days: u64, carriers: bool) -> Sum {
-    let mut world = World::new(seed);
+    live(World::new(seed), seed, days, carriers)
+}
+
+fn live(mut world: World, seed: u64, days: u64, carriers: bool) -> Sum {
     let count = world.nodes.len();
     for guest in 1..count {
         let host = world.below(guest as u64) as usize;
@@ -250,6 +253,22 @@ fn what_was_taken_back_is_not_delivered() {
     }
     println!("{taken_back} taken back, {too_late} too late");
     assert!(taken_back > 0 && too_late > 0);
+}
+
+/// Where nothing else goes wrong, so that there are many of them.
+#[test]
+fn lies_of_contacts_change_nothing_that_is_known_of_honest_people() {
+    let (mut forged, mut introduced) = (0, 0);
+    for seed in 0..setting("LIARS").unwrap_or(4) {
+        let quiet = Climate { hosts: 5, double: 0, ..Climate::of(seed).calm() };
+        let mut world = World::empty(seed, quiet.clone());
+        world.climate = Climate { messages: 20, hostile: 40, forgeries: 150, ..quiet };
+        let sum = live(world, seed, 3, false);
+        forged += sum.forged;
+        introduced += sum.introduced;
+    }
+    println!("{forged} lies, {introduced} introduced");
+    assert!(forged > 300 && introduced > 5, "{forged} lies, {introduced} introduced");
 }
 
 /// Two identities of one machine begin to wait at the same moment; when each tries says nothing of the other.

@@ -95,6 +95,7 @@ pub(in crate::engine) fn asked(
     author: &Contact,
     seen: ContentKey,
     payload: &[u8],
+    under_way: UnderWay,
 ) -> Result<Draft, Unfit> {
     let ask: Ask = read(payload)?;
     let wanted = ask.wanted().filter(|_| introduction::is_fit(&ask.text)).ok_or(Unfit::Malformed)?;
@@ -110,7 +111,7 @@ pub(in crate::engine) fn asked(
             Ok(Draft { records: vec![asked.into(), granted], bodies: vec![body] })
         }
         Policy::Ask => {
-            check_room(cx, author.id)?;
+            check_room(cx, author.id, under_way)?;
             let introducer = (author.petname.as_str(), &author.address);
             let text = match others {
                 Some(others) => introduction::message_notice(cx.address(), introducer, others, seen.content, cx.now),
@@ -129,6 +130,15 @@ pub(in crate::engine) fn asked(
     }
 }
 
+/// Contents about introductions that are being committed, and so are not in the state yet.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::engine) struct UnderWay {
+    /// Of this author.
+    pub(in crate::engine) of_author: usize,
+    /// Of all.
+    pub(in crate::engine) of_all: usize,
+}
+
 /// Why a content about an introduction is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine) enum Unfit {
@@ -145,10 +155,10 @@ fn read<T: serde::de::DeserializeOwned>(payload: &[u8]) -> Result<T, Unfit> {
     serde_json::from_slice(payload).map_err(|_| Unfit::Malformed)
 }
 
-fn check_room(cx: &Context<'_>, by: ContactId) -> Result<(), Unfit> {
+fn check_room(cx: &Context<'_>, by: ContactId, under_way: UnderWay) -> Result<(), Unfit> {
     let introductions = cx.state.introductions();
-    let full = introductions.pending_of(by, cx.now) >= limits::INTRODUCTIONS_PENDING
-        || introductions.pending(cx.now) >= limits::INTRODUCTIONS;
+    let full = introductions.pending_of(by, cx.now) + under_way.of_author >= limits::INTRODUCTIONS_PENDING
+        || introductions.pending(cx.now) + under_way.of_all >= limits::INTRODUCTIONS;
     if full { Err(Unfit::NoRoom) } else { Ok(()) }
 }
 
@@ -295,6 +305,7 @@ pub(in crate::engine) fn offered(
     author: &Contact,
     seen: ContentKey,
     claimed: &Claimed,
+    under_way: UnderWay,
 ) -> Result<Draft, Unfit> {
     let Claimed { text, invitation: (words, invitation), agreed, .. } = claimed;
     let (fingerprint, onion) = (invitation.fingerprint, invitation.address.onion());
@@ -331,7 +342,7 @@ pub(in crate::engine) fn offered(
             Ok(std::iter::once(record.into()).chain(rest).collect::<Vec<_>>().into())
         }
         _ => {
-            check_room(cx, author.id)?;
+            check_room(cx, author.id, under_way)?;
             let introducer = (author.petname.as_str(), &author.address);
             let text = introduction::offer_notice(cx.address(), introducer, invitation, text, seen.content, cx.now);
             let (folder, message, body) = cx.own_message(FolderRole::Requests, text).ok_or(Unfit::NoRoom)?;

@@ -8,9 +8,9 @@ use crate::wire::Status;
 
 use crate::engine::context::{Context, Owner, Room, Signal};
 use crate::engine::io::{Authorship, Draft, Effect};
-use crate::engine::people::introductions::{self, Claimed, Unfit};
+use crate::engine::people::introductions::{self, Claimed, UnderWay, Unfit};
 use crate::engine::receive::delivery::{Arrival, Received, account_of, receipt_for};
-use crate::engine::receive::{InFlight, Receive};
+use crate::engine::receive::{AfterCommit, InFlight, Receive};
 use crate::engine::state::book::Contact;
 use crate::engine::state::record::{ContentKey, Record};
 use crate::engine::status::no_room;
@@ -41,7 +41,9 @@ impl Receive {
         }
         let Received { content, header, signature, seen, .. } = received;
         let taken = match content.kind {
-            ContentKind::IntroductionAsk => introductions::asked(cx, author, seen, &content.payload),
+            ContentKind::IntroductionAsk => {
+                introductions::asked(cx, author, seen, &content.payload, self.under_way(&seen))
+            }
             ContentKind::IntroductionGrant => {
                 let signed = [header.as_bytes(), &content.payload].concat();
                 introductions::granted(cx, author, seen, (signed, signature), &content.payload)
@@ -81,10 +83,21 @@ impl Receive {
             self.tell_change(cx, &shown.address.without_folder(), &shown.fingerprint);
         }
         let taken = match author {
-            Some(author) if holds => introductions::offered(cx, author, seen, &claimed),
+            Some(author) if holds => introductions::offered(cx, author, seen, &claimed, self.under_way(&seen)),
             _ => Err(Unfit::Malformed),
         };
         self.introduction_decided(cx, arrival, seen, receipt, taken);
+    }
+
+    /// What is being committed beside this content: many that come at once do not pass the bound together.
+    fn under_way(&self, seen: &ContentKey) -> UnderWay {
+        let authors = self.in_flight.values().filter_map(|it| match it {
+            InFlight::Commit(AfterCommit::Introduced(_, other)) => Some(other.author),
+            _ => None,
+        });
+        let authors: Vec<_> = authors.collect();
+        let of_author = authors.iter().filter(|author| **author == seen.author).count();
+        UnderWay { of_author, of_all: authors.len() }
     }
 
     fn introduction_decided(
@@ -98,7 +111,8 @@ impl Receive {
         match taken {
             Ok(mut draft) => {
                 draft.records.extend(receipt);
-                self.keep(cx, draft, arrival, seen);
+                let op = cx.out.commit(Owner::Room(Room::Receive), draft);
+                self.in_flight.insert(op, InFlight::Commit(AfterCommit::Introduced(arrival, seen)));
             }
             Err(Unfit::Malformed) => self.finish(arrival, Status::ContentRefused),
             Err(Unfit::NoRoom) => {

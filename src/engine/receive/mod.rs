@@ -53,6 +53,8 @@ pub(in crate::engine) enum InFlight {
 pub(in crate::engine) enum AfterCommit {
     /// Mail is acknowledged.
     Acknowledge(Arrival, ContentKey),
+    /// A content about an introduction is acknowledged.
+    Introduced(Arrival, ContentKey),
     /// A card is acknowledged, if it was taken.
     Acquainted(Box<Greeting>),
     /// An object that we are to forward is acknowledged.
@@ -119,7 +121,9 @@ impl Receive {
                 self.revocation_verified(cx, *claimed, holds);
             }
             (Some(InFlight::Commit(then)), Completion::Committed(applied)) => match then {
-                AfterCommit::Acknowledge(arrival, seen) => self.acknowledge(cx, arrival, &seen, applied),
+                AfterCommit::Acknowledge(arrival, seen) | AfterCommit::Introduced(arrival, seen) => {
+                    self.acknowledge(cx, arrival, &seen, applied)
+                }
                 AfterCommit::Acquainted(greeting) => self.acquainted(cx, *greeting, applied),
                 AfterCommit::Loaded(arrival, object) => self.loaded(cx, rooms, arrival, &object, applied),
                 AfterCommit::Told => {}

@@ -31,8 +31,8 @@ fn content(world: &mut World, kind: ContentKind, payload: Vec<u8>) -> Content {
     Content { kind, id, expires, receipt: None, payload }
 }
 
-/// One node brings another a content, in a session of its own, under the key that it has; the answers.
-fn bring(world: &mut World, from: usize, to: usize, content: &Content) -> String {
+/// What one node sends another to bring it a content, under the key that it has.
+fn commands(world: &World, from: usize, to: usize, content: &Content) -> Vec<u8> {
     let (author, reader) = (world.fingerprint(from), world.fingerprint(to));
     let object = crypto::seal(&author, reader.as_bytes(), &content.encode(), Sizes::All);
     let claim = Claim::of(&object);
@@ -50,6 +50,12 @@ fn bring(world: &mut World, from: usize, to: usize, content: &Content) -> String
     let commands = [Command::Send(send), Command::Message(Message { sender: None, size: object.len() as u64 })];
     let mut bytes: Vec<u8> = commands.iter().flat_map(|command| command.encode(None).into_bytes()).collect();
     bytes.extend_from_slice(&object);
+    bytes
+}
+
+/// One node brings another a content, in a session of its own; the answers.
+fn bring(world: &mut World, from: usize, to: usize, content: &Content) -> String {
+    let bytes = commands(world, from, to, content);
     let session = world.accept(to);
     world.run();
     world.replies.clear();
@@ -365,4 +371,24 @@ fn an_introducer_who_comes_again_and_again_pushes_no_other_out_of_the_history() 
     }
     let paths = &parts.paths[&fingerprint];
     assert!(paths.len() <= limits::INTRODUCERS && paths[0].by == bob);
+}
+
+#[test]
+fn asks_that_come_at_once_do_not_pass_the_bound_together() {
+    let mut world = world();
+    for _ in 0..3 {
+        let sessions: Vec<_> = (0..limits::CONTACT_SESSIONS).map(|_| world.accept(ALICE)).collect();
+        world.run();
+        for session in sessions {
+            let mut bytes = Vec::new();
+            for _ in 0..2 {
+                let ask = content(&mut world, ContentKind::IntroductionAsk, b"{}".to_vec());
+                bytes.extend(commands(&world, MALLORY, ALICE, &ask));
+            }
+            world.input(ALICE, Input::Received(session, bytes));
+        }
+        world.pass(MINUTE);
+    }
+    assert_eq!(world.messages(ALICE, FolderRole::Requests).len(), limits::INTRODUCTIONS_PENDING);
+    world.check();
 }
