@@ -347,7 +347,7 @@ fn has_open_box(account: &LocalAccount) -> bool {
 
 /// Why no peer reaches an identity, where that is known.
 fn problem(account: &LocalAccount) -> Option<String> {
-    if let Some(revoked) = account.snapshot.borrow().revoked {
+    if let Some(revoked) = account.snapshot.borrow().revocations.own() {
         return Some(format!(
             "you revoked its {} on {}: it sends no mail any more",
             revoked.extent.words(),

@@ -206,7 +206,7 @@ impl World {
     }
 
     fn ask(&mut self, number: usize) -> Vec<u8> {
-        let others = (number % 3 == 0).then_some(1 + number as u8);
+        let others = number.is_multiple_of(3).then_some(1 + number as u8);
         let payload = serde_json::to_vec(&Ask { text: format!("flood {number}"), others }).unwrap();
         self.signed(ContentKind::IntroductionAsk, payload)
     }

@@ -269,11 +269,12 @@ mod tests {
     fn a_picture_with_no_code_several_or_another_code_is_told_as_such() {
         let blank = Grey { width: 300, height: 200, pixels: vec![255; 60_000] };
         assert!(found(blank).unwrap_err().contains("no QR code"));
-        let noise = Grey { width: 256, height: 256, pixels: (0..65_536_u32).map(|at| (at * at >> 7) as u8).collect() };
+        let noise =
+            Grey { width: 256, height: 256, pixels: (0..65_536_u32).map(|at| ((at * at) >> 7) as u8).collect() };
         assert!(found(noise).unwrap_err().contains("no QR code"));
         let page = grey("https://example.org/a-page-with-a-name-of-some-length");
         assert!(found(page.clone()).unwrap_err().contains("is no invitation: it would begin with rune:"));
-        let cut = grey(&TEXTS[0][..100]);
+        let cut = grey(TEXTS[0].split_at(100).0);
         assert!(found(cut).unwrap_err().contains("is no invitation: the invitation is cut off"));
         let both = beside(&grey(TEXTS[0]), &grey(TEXTS[1]));
         assert!(found(both).unwrap_err().contains("2 invitations"));

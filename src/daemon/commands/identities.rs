@@ -91,7 +91,7 @@ pub(super) fn profile(account: &LocalAccount, usual: Option<IdentityId>) -> repl
         reachable: account.is_reachable(),
         listen: listens(account),
         knock: account.snapshot.borrow().knocks,
-        revoked: account.snapshot.borrow().revoked.as_ref().map(revoked),
+        revoked: account.snapshot.borrow().revocations.own().map(revoked),
         untold: untold(account),
     }
 }

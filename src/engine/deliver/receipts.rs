@@ -135,7 +135,8 @@ impl Deliver {
             let reads: Vec<_> = cx.state.boxes().reads().owed(contact).take(room).copied().collect();
             let room = room - reads.len();
             let fates: Vec<_> = cx.state.forwarding().fates(contact).take(room).collect();
-            let nothing = receipts.is_empty() && reads.is_empty() && fates.is_empty();
+            let revoked = cx.state.revoked().is_some();
+            let nothing = revoked || (receipts.is_empty() && reads.is_empty() && fates.is_empty());
             if !known || nothing || self.receipts.are_returning(contact) {
                 continue;
             }

@@ -52,9 +52,8 @@ pub(in crate::engine) fn revoke(cx: &mut Context<'_>, extent: Extent) -> Outcome
         .map(|contact| (contact.id, Addressee { address: contact.address.clone(), progress: Progress::Queued }))
         .collect();
     let answer = Answer::First(told(recipients.len()), RequestError::NotFound("identity"));
-    // Nobody is greeted any more.
-    let greeted = cx.state.book().contacts().filter(|contact| contact.status == ContactStatus::Greeting);
-    let settled = greeted.filter_map(|contact| {
+    // Nobody is greeted any more, and no card leaves.
+    let settled = cx.state.book().contacts().filter_map(|contact| {
         let change = ContactChange::CardSettled(contact.cards.pending.as_ref()?.content);
         Some(Record::Book(BookRecord::ContactChanged { id: contact.id, change }))
     });
@@ -97,11 +96,11 @@ pub(in crate::engine) fn taken(
     let told = text.and_then(|text| cx.own_message(FolderRole::Inbox, text));
     let (told, body) = told.map(|(folder, message, body)| ((folder, message), body)).unzip();
     let record = PeopleRecord::RevocationTaken {
-        seen,
+        seen: seen.map(Box::new),
         fingerprint,
         revoked: Revoked { onion: revocation.onion, extent, at: cx.now },
         contact: contact.map(|contact| contact.id),
-        notice: told,
+        notice: told.map(Box::new),
     };
     Draft { records: vec![Record::People(record)], bodies: body.into_iter().collect() }
 }
@@ -111,6 +110,15 @@ pub(in crate::engine) fn take(cx: &mut Context<'_>, fingerprint: Fingerprint, re
     if fingerprint == cx.public().fingerprint {
         return Err(RequestError::NotReady(
             "that is your own revocation; to revoke this identity: runepeer identity revoke",
+        ));
+    }
+    let owner = |onion| cx.state.book().by_onion(onion).map(|contact| contact.fingerprint);
+    let known = cx.state.book().by_fingerprint(&fingerprint).map(|contact| contact.address.onion());
+    if owner(revocation.onion).is_some_and(|owner| owner != fingerprint)
+        || known.is_some_and(|onion| onion != revocation.onion)
+    {
+        return Err(RequestError::NotReady(
+            "this file names another key, or another onion, than the contact has: ask them in person what is right",
         ));
     }
     if cx.state.revocations().len() >= limits::REVOCATIONS && cx.state.revocations().of(&fingerprint).is_none() {

@@ -10,8 +10,8 @@ use crate::engine::io::{Authorship, Effect};
 use crate::engine::people::revocation::taken;
 use crate::engine::receive::delivery::{Arrival, Received, account_of, receipt_for};
 use crate::engine::receive::{InFlight, Receive};
-use crate::engine::state::book::Contact;
-use crate::engine::state::record::{ContentKey, Record};
+use crate::engine::state::book::{Contact, ContactStatus};
+use crate::engine::state::record::{BookRecord, ContentKey, ReceivedRecord, Record};
 use crate::engine::status::no_room;
 
 /// A revocation that is being verified.
@@ -65,6 +65,13 @@ impl Receive {
         let Claimed { arrival, seen, receipt, revocation } = claimed;
         if !holds {
             return self.finish(arrival, Status::ContentRefused);
+        }
+        // Somebody who waits in Requests only withdraws the request: a stranger makes us remember nothing, and tell nothing.
+        let waits =
+            cx.state.book().by_fingerprint(&seen.author).filter(|author| author.status == ContactStatus::Request);
+        if let Some(id) = waits.map(|author| author.id) {
+            let withdrawn = vec![ReceivedRecord::Discarded { seen }.into(), BookRecord::ContactRemoved { id }.into()];
+            return self.keep(cx, withdrawn, arrival, seen);
         }
         let mut draft = taken(cx, Some(seen), seen.author, &revocation);
         draft.records.extend(receipt);

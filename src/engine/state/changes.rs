@@ -152,7 +152,7 @@ impl State {
             BookRecord::ContactChanged { id, change } => {
                 let contact = book.contact(*id);
                 // An identity that was revoked makes no contacts, and has no cards.
-                if self.revoked.is_some() && brings_back(change) {
+                if self.revocations.own().is_some() && brings_back(change) {
                     return Applied::Nothing;
                 }
                 if brings_back(change)
@@ -360,7 +360,7 @@ impl State {
             }
             ForwardingRecord::ObjectUnread { contacts, object } => {
                 let owed = contacts.iter().filter(|contact| known(**contact));
-                owed.fold(false, |any, contact| forwarding.owe(*contact, *object) || any)
+                owed.filter(|contact| forwarding.owe(**contact, *object)).count() > 0
             }
             ForwardingRecord::FatesTold { contact, objects } => forwarding.told(*contact, objects),
             ForwardingRecord::HandedOn { onion, object, handed } => {

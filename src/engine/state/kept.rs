@@ -36,7 +36,7 @@ impl State {
             let (name, hash, created) = (name.clone(), hash.clone(), *created);
             IdentityRecord::PasswordAdded { name, hash, created }.into()
         }));
-        records.extend(self.revoked.map(|revoked| {
+        records.extend(self.revocations.own().map(|revoked| {
             let (extent, at) = (revoked.extent, revoked.at);
             IdentityRecord::IdentityRevoked { extent, at, queued: None }.into()
         }));

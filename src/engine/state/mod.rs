@@ -84,7 +84,6 @@ pub struct State {
     introductions: Introductions,
     seal_keys: SealKeys,
     notes: Notes,
-    revoked: Option<Revoked>,
     revocations: Arc<Revocations>,
     hidden: bool,
     last_uid_validity: u32,
@@ -139,9 +138,7 @@ pub struct Snapshot {
     pub knocks: bool,
     /// Whom it knocks at then.
     pub notes: Notes,
-    /// What this identity revoked of itself: it sends no mail then.
-    pub revoked: Option<Revoked>,
-    /// What others revoked.
+    /// What this identity revoked of itself, and what others revoked.
     pub revocations: Arc<Revocations>,
     /// How the attempts at our own boxes go: when the next session is, and why the last one failed.
     pub collections: Arc<BTreeMap<BoxId, Attempts>>,
@@ -311,8 +308,8 @@ impl State {
     }
 
     /// What this identity revoked of itself.
-    pub const fn revoked(&self) -> Option<&Revoked> {
-        self.revoked.as_ref()
+    pub fn revoked(&self) -> Option<&Revoked> {
+        self.revocations.own()
     }
 
     /// What others revoked.
@@ -322,7 +319,7 @@ impl State {
 
     /// Whether an entry of the queue may be sent: an identity that was revoked sends nothing but the revocation.
     pub(in crate::engine) fn may_send(&self, queue: QueueId) -> bool {
-        self.revoked.is_none() || self.introductions.kind(queue) == ContentKind::Revocation
+        self.revoked().is_none() || self.introductions.kind(queue) == ContentKind::Revocation
     }
 
     /// The highest UIDVALIDITY that was ever given.
@@ -361,7 +358,6 @@ impl State {
             forwarding: self.forwarding.clone(),
             introductions: self.introductions.clone(),
             notes: self.notes.clone(),
-            revoked: self.revoked,
             revocations: Arc::clone(&self.revocations),
             ..Snapshot::default()
         }

@@ -32,40 +32,48 @@ pub struct Revoked {
     pub at: Timestamp,
 }
 
-/// What others revoked, by primary key.
+/// What this identity revoked of itself, and what others revoked, by primary key.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Revocations(BTreeMap<Fingerprint, Revoked>);
+pub struct Revocations {
+    own: Option<Revoked>,
+    others: BTreeMap<Fingerprint, Revoked>,
+}
 
 impl Revocations {
+    /// What this identity revoked of itself: it sends no mail then.
+    pub const fn own(&self) -> Option<&Revoked> {
+        self.own.as_ref()
+    }
+
     /// What the holder of this key revoked.
     pub fn of(&self, fingerprint: &Fingerprint) -> Option<&Revoked> {
-        self.0.get(fingerprint)
+        self.others.get(fingerprint)
     }
 
     /// Whether somebody with this key at this onion may not become a contact, or stay one.
     pub fn concern(&self, fingerprint: &Fingerprint, onion: Onion) -> bool {
-        self.0.contains_key(fingerprint)
-            || self.0.values().any(|revoked| revoked.extent.onion && revoked.onion == onion)
+        self.others.contains_key(fingerprint)
+            || self.others.values().any(|revoked| revoked.extent.onion && revoked.onion == onion)
     }
 
-    /// All of them.
+    /// All of others.
     pub fn iter(&self) -> impl Iterator<Item = (&Fingerprint, &Revoked)> {
-        self.0.iter()
+        self.others.iter()
     }
 
-    /// How many there are.
+    /// How many there are of others.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.others.len()
     }
 
-    /// Whether there is none.
+    /// Whether there is none of others.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.others.is_empty()
     }
 
     /// Takes one in, with what was known before; whether that says anything new.
     pub(in crate::engine) fn take(&mut self, fingerprint: Fingerprint, revoked: &Revoked) -> bool {
-        let known = self.0.entry(fingerprint).or_insert(Revoked { extent: Extent::default(), ..*revoked });
+        let known = self.others.entry(fingerprint).or_insert_with(|| Revoked { extent: Extent::default(), ..*revoked });
         let before = known.extent;
         known.extent = before.and(revoked.extent);
         before != known.extent
@@ -83,8 +91,8 @@ impl State {
         let PeopleRecord::RevocationTaken { seen, fingerprint, revoked, contact, notice } = record else {
             return false;
         };
-        if seen.is_some_and(|seen| self.duplicates.contains(&seen)) {
-            self.released.extend(notice.iter().map(|(_, message)| message.body));
+        if seen.as_ref().is_some_and(|seen| self.duplicates.contains(seen)) {
+            self.released.extend(notice.iter().map(|notice| notice.1.body));
             return false;
         }
         if let Some(seen) = seen {
@@ -95,10 +103,11 @@ impl State {
             self.write_no_more(contact);
         }
         match notice {
-            Some((folder, message)) if is_news => {
+            Some(notice) if is_news => {
+                let (folder, message) = &**notice;
                 self.add_message(number, *folder, message);
             }
-            _ => self.released.extend(notice.iter().map(|(_, message)| message.body)),
+            _ => self.released.extend(notice.iter().map(|notice| notice.1.body)),
         }
         true
     }
@@ -131,7 +140,11 @@ impl State {
             self.released.extend(queued.map(|queued| queued.body));
             return false;
         };
-        let known = self.revoked.get_or_insert(Revoked { onion, extent: Extent::default(), at });
+        let known = Arc::make_mut(&mut self.revocations).own.get_or_insert_with(|| Revoked {
+            onion,
+            extent: Extent::default(),
+            at,
+        });
         known.extent = known.extent.and(extent);
         let open: Vec<_> = self.book.invitations().filter(|it| it.used.is_none()).map(|it| it.id).collect();
         for invitation in open {

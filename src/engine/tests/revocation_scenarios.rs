@@ -193,6 +193,8 @@ fn whoever_is_blocked_or_waits_in_requests_and_revokes_is_let_in_by_nothing() {
     let waits = world.contact(CAROL, ALICE).unwrap().id;
     assert!(matches!(world.request(CAROL, Request::Accept(waits)), Err(RequestError::NotReady(_))));
     assert_eq!(status(&world, CAROL, ALICE), Some(ContactStatus::Request));
+    world.request(CAROL, Request::Block(waits)).unwrap();
+    assert_eq!(status(&world, CAROL, ALICE), Some(ContactStatus::Blocked), "she can be refused");
     world.pass(MINUTE);
     world.check();
 }

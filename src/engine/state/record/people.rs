@@ -65,7 +65,7 @@ records! {
     /// Somebody revoked an onion, a key or both, and that is true. It is never taken back.
     152 RevocationTaken {
         /// The content that said so; `None` where a file did, and in a checkpoint.
-        seen: Option<ContentKey>,
+        seen: Option<Box<ContentKey>>,
         /// The primary key.
         fingerprint: Fingerprint,
         /// What is revoked.
@@ -73,6 +73,6 @@ records! {
         /// The contact with that key, which is written to no more.
         contact: Option<ContactId>,
         /// The message in INBOX that says so.
-        notice: Option<(FolderId, NewMessage)>,
+        notice: Option<Box<(FolderId, NewMessage)>>,
     }
 }

@@ -21,9 +21,9 @@ pub(super) fn own(rng: &mut dyn Rng) -> Record {
 
 /// Somebody else revoked something.
 pub(super) fn taken(rng: &mut dyn Rng) -> Record {
-    let notice = (rng.below(2) == 0).then(|| (FolderId::from_bytes(id(rng)), message(rng)));
+    let notice = (rng.below(2) == 0).then(|| Box::new((FolderId::from_bytes(id(rng)), message(rng))));
     PeopleRecord::RevocationTaken {
-        seen: (rng.below(4) > 0).then(|| seen(rng)),
+        seen: (rng.below(4) > 0).then(|| Box::new(seen(rng))),
         fingerprint: Fingerprint::from_bytes([rng.below(4) as u8; 32]),
         revoked: Revoked { onion: onion(rng), extent: extent(rng), at: time(rng) },
         contact: (rng.below(4) > 0).then(|| ContactId::from_bytes(id(rng))),
