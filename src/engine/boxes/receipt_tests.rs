@@ -103,8 +103,6 @@ fn what_nobody_ever_had_is_not_called_handed_over_where_no_receipts_come() {
 #[test]
 fn mail_to_somebody_who_returns_no_receipts_ends_as_handed_over() {
     let mut world = world(15, 1);
-    // The cards of new keys would wait with hers.
-    world.nodes[CAROL].making_fails = true;
     let give = |world: &mut World, given| {
         let contact = world.contact(CAROL, ALICE).unwrap().id;
         let told = if given { ReceiptPolicy::Delivered } else { ReceiptPolicy::Nothing };

@@ -187,8 +187,6 @@ fn a_disk_that_fails_at_either_side_loses_nothing_and_doubles_nothing() {
 #[test]
 fn what_no_receipt_comes_for_ends_as_unconfirmed_with_the_custody() {
     let mut world = world(7, 1);
-    // The cards of new keys would wait at the carrier as well.
-    world.nodes[ALICE].making_fails = true;
     set_online(&mut world, CAROL, false);
     world.submit(ALICE, CAROL, "one").unwrap();
     world.pass(6 * DAY);

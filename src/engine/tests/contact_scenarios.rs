@@ -266,7 +266,7 @@ fn a_greeting_that_nobody_answers_ends_with_a_notice() {
     let notices = world.texts(BOB, FolderRole::Inbox);
     assert_eq!(notices.len(), 1);
     assert!(notices[0].contains("could not be greeted"));
-    assert!(world.is_idle(BOB), "nothing is left to do");
+    assert_eq!(world.nodes[BOB].identity.poll_timeout(), None, "nothing is left to do");
 }
 
 /// An invitation with a name for its user.

@@ -18,6 +18,7 @@ const WEEK: Duration = Duration::from_secs(8 * 24 * 3600 + 3600);
 /// Alice and bob are contacts of each other.
 fn contacts() -> World {
     let mut world = World::new(1, &["alice", "bob"]);
+    world.rotates = true;
     world.introduce(BOB, ALICE);
     world
 }
@@ -175,6 +176,7 @@ fn where_the_file_of_the_keys_is_lost_contacts_seal_to_a_new_one_at_once() {
 #[test]
 fn a_greeting_that_waits_keeps_its_secret_and_its_time() {
     let mut world = World::new(2, &["alice", "bob"]);
+    world.rotates = true;
     world.pass(WEEK);
     let before = current(&world, ALICE);
     let since = keys(&world, ALICE).last().unwrap().since;
