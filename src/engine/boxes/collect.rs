@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::limits;
+use crate::base::rng::Rng;
 use crate::base::{BoxId, ClockStep, InvitationId, ObjectId, OpId, Timestamp};
 use crate::engine::boxes::Boxes;
 use crate::engine::context::{Completion, Context, Owner, Room};
@@ -83,6 +84,8 @@ pub(in crate::engine) struct CollectTask {
     line: Line<BoxClient>,
     box_id: BoxId,
     begun: Timestamp,
+    /// How long it lasts at most.
+    lasts: Duration,
     step: Step,
     last_ticket: u64,
     /// For how long the carrier lets an identification count; `None` until it was asked.
@@ -122,7 +125,8 @@ impl Boxes {
             };
             let line = Line::dial(cx.out, own_box.onion, None);
             self.calendar.collection_begins(box_id, line.session());
-            return Some(CollectTask::new(line, box_id, cx.now));
+            let lasts = lasts(cx.rng);
+            return Some(CollectTask::new(line, box_id, cx.now, lasts));
         }
         None
     }
@@ -261,11 +265,12 @@ impl Dialled for CollectTask {
 }
 
 impl CollectTask {
-    const fn new(line: Line<BoxClient>, box_id: BoxId, now: Timestamp) -> Self {
+    const fn new(line: Line<BoxClient>, box_id: BoxId, now: Timestamp, lasts: Duration) -> Self {
         Self {
             line,
             box_id,
             begun: now,
+            lasts,
             step: Step::Dialling,
             last_ticket: 0,
             policy: None,
@@ -324,7 +329,7 @@ impl CollectTask {
     fn next(&mut self, cx: &mut Context<'_>, boxes: &mut Boxes) {
         let Some(own_box) = cx.state.boxes().get(self.box_id) else { return self.end(cx, boxes, None) };
         // Only a session that has time for them begins things that take long.
-        let end = self.begun.plus(limits::WIRE_SESSION.saturating_sub(MARGIN));
+        let end = self.begun.plus(self.lasts);
         let young = cx.now.since(self.begun) < limits::WIRE_SESSION / 2;
         if cx.now >= end || (!young && !self.listed.is_empty()) {
             return self.end(cx, boxes, None);
@@ -411,6 +416,14 @@ impl CollectTask {
         let (bound, step) = (limits::RETRIEVED_BYTES, Step::Fetching(entry, before));
         self.ask_as_owner(now, own_box, (command, Vec::new()), bound, step);
     }
+}
+
+/// How long a session lasts: a different time each, so that the sessions of two identities of a node that once began
+/// together do not go on together.
+fn lasts(rng: &mut dyn Rng) -> Duration {
+    let longest = limits::WIRE_SESSION.saturating_sub(MARGIN);
+    let third = u64::try_from(longest.as_millis() / 3).unwrap_or(u64::MAX);
+    longest.saturating_sub(Duration::from_millis(rng.below(third.max(1))))
 }
 
 /// Whether nobody leaves anything at a box any more: every contact that knew it was told.
