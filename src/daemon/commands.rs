@@ -137,11 +137,11 @@ impl Commands {
             Command::Ls { folder } => write(&ls(&*self.account(identity)?, &folder).await?),
             Command::Read { folder, uid } => write(&read(&*self.account(identity)?, &folder, uid).await?),
             Command::QueueList { ended } => {
-                let snapshot = self.account(identity)?.snapshot.borrow().clone();
+                let snapshot = self.account(identity)?.state();
                 let queue = if ended { queue::ended(&snapshot) } else { queue::waiting(&snapshot) };
                 write(&reply::Queue { queue })
             }
-            Command::QueueShow { id } => write(&queue::show(&self.account(identity)?.snapshot.borrow().clone(), &id)?),
+            Command::QueueShow { id } => write(&queue::show(&self.account(identity)?.state(), &id)?),
             Command::QueueRetry { id } => write(&queue::retry(&*self.account(identity)?, id.as_deref()).await?),
             Command::QueueCancel { id } => write(&queue::cancel(&*self.account(identity)?, &id).await?),
             Command::PasswordNew { name } => write(&new_password(&*self.account(identity)?, name).await?),
@@ -164,7 +164,7 @@ impl Commands {
                 write(&boxes::rent(&self.runtime.pool, &*self.account(identity)?, invitation, name).await?)
             }
             Command::BoxList => {
-                let carriers = boxes::list(&self.account(identity)?.snapshot.borrow().clone());
+                let carriers = boxes::list(&self.account(identity)?.state());
                 write(&reply::Boxes { carriers })
             }
             Command::BoxCheck { name } => write(&boxes::check(&*self.account(identity)?, name).await?),
@@ -240,11 +240,11 @@ impl Commands {
             listen: listens(account),
             problem: problem(account),
             checked_at: account.presence.borrow().checked.map(|checked| checked.rfc3339()),
-            contacts: account.snapshot.borrow().book.contacts().count(),
-            requests: account.snapshot.borrow().book.requests(),
-            introductions: account.snapshot.borrow().introductions.pending(now()),
+            contacts: account.state().book.contacts().count(),
+            requests: account.state().book.requests(),
+            introductions: account.state().introductions.pending(now()),
         });
-        let snapshots = || accounts.iter().map(|account| account.snapshot.borrow().clone());
+        let snapshots = || accounts.iter().map(|account| account.state());
         let network = self.runtime.network.status();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -342,19 +342,19 @@ fn unexpected() -> Failure {
 
 /// Whether the identity has a box in which mail can be left for it while its own onion is not published.
 fn has_open_box(account: &LocalAccount) -> bool {
-    account.snapshot.borrow().boxes.own().any(|own_box| own_box.is_open())
+    account.state().boxes.own().any(|own_box| own_box.is_open())
 }
 
 /// Why no peer reaches an identity, where that is known.
 fn problem(account: &LocalAccount) -> Option<String> {
-    if let Some(revoked) = account.snapshot.borrow().revocations.own() {
+    if let Some(revoked) = account.state().revocations.own() {
         return Some(format!(
             "you revoked its {} on {}: it sends no mail any more",
             revoked.extent.words(),
             revoked.at.rfc3339()
         ));
     }
-    if account.snapshot.borrow().hidden {
+    if account.state().hidden {
         let cut_off = !has_open_box(account);
         return cut_off.then(|| {
             "nobody can reach it: it does not listen, and has no box that works (runepeer carrier add, or runepeer \
@@ -372,7 +372,7 @@ fn problem(account: &LocalAccount) -> Option<String> {
 }
 
 fn listens(account: &LocalAccount) -> Listen {
-    if account.snapshot.borrow().hidden { Listen::Never } else { Listen::Always }
+    if account.state().hidden { Listen::Never } else { Listen::Always }
 }
 
 async fn invite(
@@ -384,7 +384,7 @@ async fn invite(
     // The text counts in hours (docs/protocol.md, "Invitation"): an hour that has begun counts whole.
     let expires = now().plus(Duration::from_secs(life_secs)).secs();
     let expires = Timestamp::from_secs(expires.saturating_add(3599) / 3600 * 3600);
-    let book = account.snapshot.borrow().book.clone();
+    let book = account.state().book.clone();
     match account.ask(Request::Invite { public, expires, label: label.clone() }).await? {
         Response::Invited { id, text } => Ok(reply::Invitation {
             id: id.to_string(),
@@ -419,7 +419,7 @@ fn name_taken(book: &Book, own: &LocalPart, label: &str, now: Timestamp) -> Opti
 }
 
 fn invitations(account: &LocalAccount) -> reply::OpenInvitations {
-    let snapshot = account.snapshot.borrow().clone();
+    let snapshot = account.state();
     let now = now();
     let all = snapshot.book.invitations();
     let open = all.filter(|invitation| invitation.used.is_none() && invitation.expires > now);
@@ -434,7 +434,7 @@ fn invitations(account: &LocalAccount) -> reply::OpenInvitations {
 }
 
 async fn revoke(account: &LocalAccount, beginning: &str) -> Result<Done, Failure> {
-    let snapshot = account.snapshot.borrow().clone();
+    let snapshot = account.state();
     let mut matching =
         snapshot.book.invitations().map(|invitation| invitation.id).filter(|id| id.to_string().starts_with(beginning));
     match (matching.next(), matching.next()) {
@@ -468,7 +468,7 @@ fn folder(snapshot: &Snapshot, name: &str) -> Result<Arc<Folder>, Failure> {
 }
 
 async fn ls(account: &LocalAccount, name: &str) -> Result<reply::Folder, Failure> {
-    let folder = folder(&account.snapshot.borrow().clone(), name)?;
+    let folder = folder(&account.state(), name)?;
     let mut messages = Vec::with_capacity(folder.messages.len());
     for message in folder.messages.iter() {
         // A message that cannot be read hides none of the others.
@@ -493,7 +493,7 @@ async fn ls(account: &LocalAccount, name: &str) -> Result<reply::Folder, Failure
 }
 
 async fn read(account: &LocalAccount, name: &str, uid: u32) -> Result<reply::Message, Failure> {
-    let folder = folder(&account.snapshot.borrow().clone(), name)?;
+    let folder = folder(&account.state(), name)?;
     let message = folder.messages.get(uid).ok_or_else(|| {
         Failure::new(Code::NotFound, format!("there is no message {uid} in {}", folder.name)).hint("see: runepeer ls")
     })?;
@@ -507,7 +507,7 @@ async fn read(account: &LocalAccount, name: &str, uid: u32) -> Result<reply::Mes
 }
 
 fn password_list(account: &LocalAccount) -> reply::Passwords {
-    let snapshot = account.snapshot.borrow().clone();
+    let snapshot = account.state();
     let described =
         |password: &Password| reply::Password { name: password.name.clone(), created_at: password.created.rfc3339() };
     reply::Passwords { passwords: snapshot.passwords.iter().map(described).collect() }

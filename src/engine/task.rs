@@ -19,7 +19,7 @@ pub(in crate::engine) enum Task {
     /// Leaves something for a contact in one of its boxes, or with a friend.
     Deposit(DepositTask),
     /// Collects what is in a box of ours.
-    Collect(CollectTask),
+    Collect(Box<CollectTask>),
     /// Leaves an object in a box of ours, to see whether the box works.
     Check(CheckTask),
     /// Brings an object that we forward to its receiver.
@@ -119,7 +119,7 @@ impl Tasks {
             } else if let Some(task) = boxes.next_deposit(cx, deliver) {
                 self.begin(task, Task::Deposit);
             } else if let Some(task) = boxes.next_collection(cx) {
-                self.begin(task, Task::Collect);
+                self.begin(task, |task| Task::Collect(Box::new(task)));
             } else if let Some(task) = forwarding.next(cx) {
                 self.begin(task, Task::Forward);
             } else if let Some(task) = knocks.next(cx, |contact| deliver.session(contact).is_some()) {

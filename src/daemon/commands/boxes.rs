@@ -40,7 +40,7 @@ pub(in crate::daemon) async fn rent(
     let asked = account.ask(Request::RentBox { invitation, name: name.clone(), keys }).await;
     let taken = || format!("there is a box {name} already");
     asked.map_err(|error| super::unless_taken(error, &taken(), "give this one another name: --name NAME"))?;
-    let snapshot = account.snapshot.borrow().clone();
+    let snapshot = account.state();
     let own_box = snapshot.boxes.by_name(&name);
     let known = own_box.map(|own_box| describe(&snapshot, own_box));
     known.ok_or_else(|| Failure::new(Code::Failed, format!("the box {name} is not known after all")))

@@ -28,7 +28,7 @@ pub(in crate::daemon) fn submission(
 ) -> Result<Submission, Failure> {
     let usage = |error: &dyn std::fmt::Display| Failure::new(Code::Usage, error.to_string());
     let own = &account.address;
-    let snapshot = account.snapshot.borrow().clone();
+    let snapshot = account.state();
     let resolve = |name: &str| resolve(&snapshot.book, own, name);
     let recipients: Vec<String> = to.iter().chain(&draft.cc).chain(&draft.bcc).cloned().collect();
     for recipient in &recipients {

@@ -111,7 +111,7 @@ fn write_to(contact: &Contact) -> String {
 }
 
 pub(in crate::daemon) fn show(account: &LocalAccount, who: &str) -> Result<reply::Contact, Failure> {
-    let snapshot = account.snapshot.borrow().clone();
+    let snapshot = account.state();
     Ok(describe(&snapshot, &*find(&snapshot, who)?))
 }
 
@@ -148,7 +148,7 @@ pub(in crate::daemon) fn find(snapshot: &Snapshot, who: &str) -> Result<Arc<Cont
 
 /// All of them, in the order of their names.
 pub(in crate::daemon) fn list(account: &LocalAccount) -> reply::Contacts {
-    let snapshot = account.snapshot.borrow().clone();
+    let snapshot = account.state();
     let mut contacts: Vec<&Arc<Contact>> = snapshot.book.contacts().collect();
     contacts.sort_by_key(|contact| contact.petname.to_lowercase());
     reply::Contacts { contacts: contacts.into_iter().map(|contact| describe(&snapshot, contact)).collect() }
@@ -158,7 +158,7 @@ pub(in crate::daemon) fn list(account: &LocalAccount) -> reply::Contacts {
 /// refuses stops those after it.
 pub(in crate::daemon) async fn set(account: &LocalAccount, change: ContactChange) -> Result<reply::Contact, Failure> {
     let ContactChange { who, receipts, carry, via, introductions, knock } = change;
-    let snapshot = account.snapshot.borrow().clone();
+    let snapshot = account.state();
     let contact = find(&snapshot, &who)?.id;
     let mut requests = Vec::new();
     if let Some(word) = receipts {
@@ -199,7 +199,7 @@ pub(in crate::daemon) async fn rename(
     who: &str,
     petname: String,
 ) -> Result<reply::Contact, Failure> {
-    let contact = find(&account.snapshot.borrow().clone(), who)?.id;
+    let contact = find(&account.state(), who)?.id;
     let taken = format!("{petname} is your name, or that of another contact");
     let asked = account.ask(Request::Rename(contact, petname.clone())).await;
     asked.map_err(|error| unless_taken(error, &taken, "choose another name"))?;
@@ -212,7 +212,7 @@ pub(in crate::daemon) async fn replace(
     who: &str,
     by: &str,
 ) -> Result<reply::Replaced, Failure> {
-    let snapshot = account.snapshot.borrow().clone();
+    let snapshot = account.state();
     let (old, new) = (find(&snapshot, who)?, find(&snapshot, by)?);
     let Response::Replaced { moved, ended } = account.ask(Request::ReplaceContact { old: old.id, new: new.id }).await?
     else {
@@ -227,7 +227,7 @@ pub(in crate::daemon) async fn part(
     who: &str,
     request: fn(ContactId) -> Request,
 ) -> Result<reply::Contact, Failure> {
-    let snapshot = account.snapshot.borrow().clone();
+    let snapshot = account.state();
     let contact = find(&snapshot, who)?;
     account.ask(request(contact.id)).await?;
     show(account, who).or_else(|_| Ok(describe(&snapshot, &contact)))
@@ -249,7 +249,7 @@ pub(in crate::daemon) async fn take_revocation(
     let fingerprint = pgp::fingerprint_of(&revocation.certificate).ok_or_else(unfit)?;
     let (onion, extent) = (revocation.onion, revocation.extent());
     account.ask(Request::TakeRevocation(fingerprint, Box::new(revocation))).await?;
-    let snapshot = account.snapshot.borrow();
+    let snapshot = account.state();
     Ok(reply::RevocationTaken {
         fingerprint: fingerprint.to_string(),
         onion: onion.to_string(),
@@ -264,7 +264,7 @@ pub(in crate::daemon) async fn verify(
     who: &str,
     same: Option<bool>,
 ) -> Result<reply::Verification, Failure> {
-    let snapshot = account.snapshot.borrow().clone();
+    let snapshot = account.state();
     let contact = find(&snapshot, who)?;
     let own = snapshot.profile.clone().ok_or_else(unexpected)?;
     let (ours, theirs) = ((own.onion(), own.fingerprint), (contact.address.onion(), contact.fingerprint));
@@ -275,7 +275,7 @@ pub(in crate::daemon) async fn verify(
     if let Some(same) = same {
         account.ask(Request::Verify { contact: contact.id, same }).await?;
     }
-    let verified = account.snapshot.borrow().book.verified(contact.id);
+    let verified = account.state().book.verified(contact.id);
     Ok(reply::Verification {
         petname: contact.petname.clone(),
         address: contact.address.to_string(),

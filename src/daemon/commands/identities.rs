@@ -82,7 +82,7 @@ pub(super) async fn choose(home: &Arc<Home>, account: &LocalAccount) -> Result<(
 /// An identity, as it is shown. `usual` is the one that a command means which names none.
 pub(super) fn profile(account: &LocalAccount, usual: Option<IdentityId>) -> reply::Identity {
     let fingerprint =
-        account.snapshot.borrow().profile.as_ref().map(|profile| profile.fingerprint.to_string()).unwrap_or_default();
+        account.state().profile.as_ref().map(|profile| profile.fingerprint.to_string()).unwrap_or_default();
     reply::Identity {
         name: account.name(),
         address: account.address.to_string(),
@@ -90,15 +90,15 @@ pub(super) fn profile(account: &LocalAccount, usual: Option<IdentityId>) -> repl
         is_default: usual == Some(account.id),
         reachable: account.is_reachable(),
         listen: listens(account),
-        knock: account.snapshot.borrow().knocks,
-        revoked: account.snapshot.borrow().revocations.own().map(revoked),
+        knock: account.state().knocks,
+        revoked: account.state().revocations.own().map(revoked),
         untold: untold(account),
     }
 }
 
 /// The contacts that have not acknowledged yet that the identity is revoked.
 fn untold(account: &LocalAccount) -> Vec<String> {
-    let snapshot = account.snapshot.borrow();
+    let snapshot = account.state();
     let told = snapshot.queue.iter().filter(|it| snapshot.introductions.kind(it.id) == ContentKind::Revocation);
     let waiting = told.flat_map(|queued| queued.waiting().map(|(contact, _)| contact).collect::<Vec<_>>());
     let mut names: Vec<_> =
@@ -123,7 +123,7 @@ pub(super) async fn revoke(account: &LocalAccount, extent: Extent) -> Result<(St
 
 /// What is on this node of an identity, and goes with it.
 pub(super) fn holdings(account: &LocalAccount) -> reply::Holdings {
-    let snapshot = account.snapshot.borrow();
+    let snapshot = account.state();
     let outbox = snapshot.mailbox.by_role(FolderRole::Outbox).map(|folder| folder.id);
     let kept = snapshot.mailbox.folders().filter(|folder| Some(folder.id) != outbox);
     reply::Holdings {

@@ -68,7 +68,7 @@ pub(in crate::daemon) async fn cancel(account: &LocalAccount, beginning: &str) -
 
 /// The waiting message whose id begins like this.
 fn find(account: &LocalAccount, beginning: &str) -> Result<QueueId, Failure> {
-    let snapshot = account.snapshot.borrow().clone();
+    let snapshot = account.state();
     only(snapshot.queue.iter().filter(|queued| queued.id.to_string().starts_with(beginning))).map(|queued| queued.id)
 }
 

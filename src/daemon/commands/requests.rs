@@ -19,7 +19,7 @@ pub(in crate::daemon) async fn introduce(
     host: &str,
     text: String,
 ) -> Result<Done, Failure> {
-    let snapshot = account.snapshot.borrow().clone();
+    let snapshot = account.state();
     let (guest, host) = (find(&snapshot, guest)?.id, find(&snapshot, host)?.id);
     account.ask(Request::Introduce { guest, host, text }).await?;
     Ok(Done {})
@@ -27,7 +27,7 @@ pub(in crate::daemon) async fn introduce(
 
 /// Everything that waits, the oldest first.
 pub(in crate::daemon) fn list(account: &LocalAccount) -> reply::Requests {
-    let snapshot = account.snapshot.borrow().clone();
+    let snapshot = account.state();
     let (parts, now) = (snapshot.introductions.parts(), now());
     let name = |contact| snapshot.book.contact(contact).map(|contact| contact.petname.clone()).unwrap_or_default();
     let strangers = snapshot.book.contacts().filter(|contact| contact.status == ContactStatus::Request);
@@ -64,7 +64,7 @@ pub(in crate::daemon) fn list(account: &LocalAccount) -> reply::Requests {
 /// Accepts or rejects a request: a person by petname or address, an introduction by its id or by as many digits of it as
 /// tell it from the others.
 pub(in crate::daemon) async fn decide(account: &LocalAccount, what: &str, accept: bool) -> Result<Done, Failure> {
-    let snapshot = account.snapshot.borrow().clone();
+    let snapshot = account.state();
     let request = match (introduction(&snapshot, what)?, accept) {
         (Some(id), true) => Request::AcceptIntroduction(id),
         (Some(id), false) => Request::DeclineIntroduction(id),

@@ -24,7 +24,9 @@ pub(in crate::daemon) struct LocalAccount {
     pub(in crate::daemon) id: IdentityId,
     pub(in crate::daemon) address: Address,
     pub(in crate::daemon) requests: mpsc::Sender<Asked>,
-    pub(in crate::daemon) snapshot: watch::Receiver<Arc<Snapshot>>,
+    /// Read by [`Self::state`] alone: whoever holds what `borrow` gives and asks for it once more waits for ever where the machine
+    /// has something to publish in between.
+    pub(super) snapshot: watch::Receiver<Arc<Snapshot>>,
     pub(in crate::daemon) log: Arc<Log>,
     pub(in crate::daemon) view: Arc<IdentityView>,
     pub(in crate::daemon) presence: watch::Receiver<Presence>,
@@ -32,9 +34,14 @@ pub(in crate::daemon) struct LocalAccount {
 }
 
 impl LocalAccount {
+    /// The state that is committed now.
+    pub(in crate::daemon) fn state(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot.borrow())
+    }
+
     /// What its owner calls it. The part of its address before `@` stays as it was when the identity was made.
     pub(in crate::daemon) fn name(&self) -> String {
-        let snapshot = self.snapshot.borrow();
+        let snapshot = self.state();
         snapshot.profile.as_ref().map_or_else(|| self.address.local().to_string(), |profile| profile.name.clone())
     }
 
@@ -71,7 +78,7 @@ impl LocalAccount {
 
     /// Whether some folder has a message with this body.
     fn holds(&self, id: BodyId) -> bool {
-        let snapshot = self.snapshot.borrow();
+        let snapshot = self.state();
         snapshot.mailbox.folders().any(|folder| folder.messages.iter().any(|message| message.body == id))
     }
 
@@ -164,7 +171,7 @@ impl Registry {
     /// Whether the password is one of this user's; takes the same work where no such user exists.
     async fn verify(&self, account: Option<&Arc<LocalAccount>>, password: Zeroizing<String>) -> bool {
         let hashes = |account: &Arc<LocalAccount>| -> Vec<String> {
-            account.snapshot.borrow().passwords.iter().map(|password| password.hash.clone()).collect()
+            account.state().passwords.iter().map(|password| password.hash.clone()).collect()
         };
         let (own, of_all) = (account.map(hashes).unwrap_or_default(), self.all().iter().flat_map(hashes).collect());
         let renewed = passwords::hash(&password);
