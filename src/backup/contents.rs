@@ -183,6 +183,7 @@ mod tests {
             format!("{known}/log/0000000000000001.ckp"),
             format!("{known}/log/tmp-2"),
             format!("{unknown}/log/0000000000000001.seg"),
+            format!("keys/{known}.seal"),
         ];
         for (file, bytes) in files.iter().zip(1..) {
             let path = Path::new("/data").join(file);
@@ -195,7 +196,12 @@ mod tests {
             found.sort();
             found
         };
-        let outside = [entry(&format!("keys/{known}"), 5), entry("config.toml", 1), entry("keys/node", 3)];
+        let outside = [
+            entry(&format!("keys/{known}"), 5),
+            entry(&format!("keys/{known}.seal"), 10),
+            entry("config.toml", 1),
+            entry("keys/node", 3),
+        ];
         // The directory of the log's large messages does not exist yet.
         let logs = [
             entry(&format!("{known}/log/0000000000000001.ckp"), 7),
@@ -214,6 +220,11 @@ mod tests {
                 break;
             }
             assert!(found.is_err(), "step {step} failed and nobody was told");
+        }
+        // An identity that is being removed is in no backup, with none of its keys.
+        vfs.create_excl(&Path::new("/data").join(format!("removing-{known}"))).unwrap();
+        for logs in [false, true] {
+            assert_eq!(listed(logs), sorted(outside[2..].to_vec()));
         }
     }
 }

@@ -129,7 +129,7 @@ fn described(contact: &reply::Contact) -> String {
     if let Some(revoked) = &contact.revoked {
         let _ = writeln!(
             words,
-            "  they revoked their {} (known here since {}): nothing is sent there; ask them on another way for a new invitation",
+            "  they revoked their {} (known here since {}): nothing is sent there; ask them in person or by telephone for a new invitation",
             revoked.what, revoked.at
         );
     }

@@ -167,7 +167,7 @@ mod tests {
         assert!(said(QueuedKind::Mail).starts_with("1f  to carol  queued"));
         let ask = said(QueuedKind::Ask);
         assert!(ask.starts_with("1f  question whether others may get to know them, to carol  queued"), "{ask}");
-        let kinds = [QueuedKind::Ask, QueuedKind::Grant, QueuedKind::Introduction];
+        let kinds = [QueuedKind::Ask, QueuedKind::Grant, QueuedKind::Introduction, QueuedKind::Revocation];
         let all: std::collections::BTreeSet<_> = kinds.iter().map(|kind| what(*kind)).collect();
         assert!(all.len() == kinds.len() && !all.contains(&None));
     }

@@ -73,7 +73,7 @@ impl FailureReason {
                 "Not everybody whom the message names agreed in time to be shown to the others. Write to each of them alone,\r\n  or put all but one into Bcc."
             }
             Self::Revoked => {
-                "They revoked this address or its key, and nothing is sent there any more. Ask them on another way for a new\r\n  invitation; the notice in INBOX says more."
+                "They revoked this address or its key, and nothing is sent there any more. Ask them in person or by telephone for a\r\n  new invitation; the notice in INBOX says more."
             }
             Self::OwnRevoked => "You revoked this identity, which sends no mail any more. Send it from another one.",
         }

@@ -108,7 +108,7 @@ pub fn notice(own: &Address, who: (&str, &Address), extent: Extent, id: ContentI
     });
     let _ = write!(
         text,
-        "To write to this person again, ask them on another way than this address (by telephone, or in person) for a new\r\n\
+        "To write to this person again, ask them in person or by telephone, and not by mail to this address, for a new\r\n\
          invitation, and add it with: runepeer contact add. Be careful with a new invitation that comes in their name by mail.\r\n\
          Their mail stays where it is. This cannot be taken back, and is remembered also where you remove the contact.\r\n"
     );

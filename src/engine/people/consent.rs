@@ -20,7 +20,7 @@ pub(in crate::engine) fn accept(cx: &mut Context<'_>, contact: ContactId) -> Out
     let entry = cx.state.book().contact(contact).ok_or(RequestError::NotFound("contact"))?;
     if cx.state.revocations().concern(&entry.fingerprint, entry.address.onion()) {
         return Err(RequestError::NotReady(
-            "they revoked their address or key; ask them on another way for a new invitation",
+            "they revoked their address or key; ask them in person or by telephone for a new invitation",
         ));
     }
     match entry.status {

@@ -78,12 +78,13 @@ impl Rotation {
         if !self.has_looked {
             return self.look(cx, Vec::new());
         }
-        if self.renewal_due(cx) <= cx.now {
-            return self.renew(cx);
-        }
+        // First, so that there is room for a new key.
         let old: Vec<_> = if cx.now < trusted { Vec::new() } else { over(cx.state, cx.now).collect() };
         if !old.is_empty() {
-            self.look(cx, old);
+            return self.look(cx, old);
+        }
+        if self.renewal_due(cx) <= cx.now {
+            self.renew(cx);
         }
     }
 

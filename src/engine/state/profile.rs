@@ -1,6 +1,6 @@
 //! The profile: an identity's address and keys, with the secrets behind them.
 //!
-//! It is the first record of a log. Its name can change; nothing else does so far. The secrets are wiped when the last copy goes.
+//! It is the first record of a log. Its name and its encryption subkey change later; nothing else does. The secrets are wiped when the last copy goes.
 
 use std::fmt;
 use std::sync::Arc;

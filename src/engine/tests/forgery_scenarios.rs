@@ -5,12 +5,14 @@ use crate::base::{ContentId, MacKey, limits};
 use crate::engine::api::{Request, Response};
 use crate::engine::io::{Input, Sizes};
 use crate::engine::state::book::ContactStatus;
+use crate::engine::state::forwarding::{self, Fate};
 use crate::engine::state::introductions::{Parts, Path};
 use crate::engine::state::mailbox::FolderRole;
+use crate::engine::state::record::{BoxRecord, Record};
 use crate::engine::tests::harness::{DAY, MINUTE, World, certificate, crypto};
 use crate::mail::introduction::{Grant, Introduction};
-use crate::mail::{Binding, Card, Content, ContentKind, Invitation};
-use crate::wire::{Claim, Command, Importance, Message, Send, authenticator};
+use crate::mail::{Binding, Card, Content, ContentKind, Invitation, Revocation};
+use crate::wire::{Claim, Command, Importance, Message, Send, authenticator, digest};
 
 const ALICE: usize = 0;
 const BOB: usize = 1;
@@ -31,18 +33,18 @@ fn content(world: &mut World, kind: ContentKind, payload: Vec<u8>) -> Content {
     Content { kind, id, expires, receipt: None, payload }
 }
 
-/// What one node sends another to bring it a content, under the key that it has.
+/// What one node sends another to bring it a content, under the key that it has, or as a stranger without one.
 fn commands(world: &World, from: usize, to: usize, content: &Content) -> Vec<u8> {
     let (author, reader) = (world.fingerprint(from), world.fingerprint(to));
     let object = crypto::seal(&author, reader.as_bytes(), &content.encode(), Sizes::All);
     let claim = Claim::of(&object);
-    let key = world.contact(from, to).unwrap().outbound.clone().unwrap();
+    let key = world.contact(from, to).unwrap().outbound.clone();
     let send = Send {
         to: world.address(to),
         certificate: None,
         server: None,
         claim: Some(claim),
-        auth: Some(authenticator(&key, world.public(to).onion(), &claim)),
+        auth: key.map(|key| authenticator(&key, world.public(to).onion(), &claim)),
         onward: None,
         importance: Importance::Normal,
         secure: false,
@@ -390,5 +392,56 @@ fn asks_that_come_at_once_do_not_pass_the_bound_together() {
         world.pass(MINUTE);
     }
     assert_eq!(world.messages(ALICE, FolderRole::Requests).len(), limits::INTRODUCTIONS_PENDING);
+    world.check();
+}
+
+#[test]
+fn a_revocation_by_somebody_who_waits_in_requests_only_ends_the_request() {
+    let mut world = world();
+    let poster = world.invite(CAROL, true);
+    world.add(ALICE, &poster).unwrap();
+    world.pass(MINUTE);
+    assert_eq!(world.contact(CAROL, ALICE).unwrap().status, ContactStatus::Request);
+    let alice = world.public(ALICE);
+    let revocation = Revocation {
+        onion: alice.onion(),
+        certificate: alice.certificate.to_vec(),
+        binding: alice.binding.clone(),
+        onion_revocation: None,
+        key_revocation: Some(crypto::sign(&alice.fingerprint, "revocation of the key")),
+    };
+    let told = world.texts(CAROL, FolderRole::Inbox).len();
+    let content = content(&mut world, ContentKind::Revocation, revocation.payload());
+    let answer = bring(&mut world, ALICE, CAROL, &content);
+    assert!(answer.contains("202"), "{answer}");
+    assert!(world.contact(CAROL, ALICE).is_none(), "nobody waits any more");
+    assert!(world.nodes[CAROL].identity.state().revocations().is_empty(), "a stranger makes her remember nothing");
+    assert_eq!(world.texts(CAROL, FolderRole::Inbox).len(), told);
+    world.check();
+}
+
+#[test]
+fn a_contact_calls_no_copy_lost_but_the_one_that_was_left_for_it() {
+    let mut world = world();
+    let carrier = world.add_carrier(200);
+    let place = world.invite_to_box(carrier);
+    world.rent(BOB, &place, 201).unwrap();
+    world.pass(30 * MINUTE);
+    world.apart.extend([(ALICE, BOB), (BOB, ALICE)]);
+    world.nodes[BOB].online = false;
+    world.submit(ALICE, BOB, "at the box").unwrap();
+    world.pass(60 * MINUTE);
+    let held = world.carriers[carrier].held();
+    assert_eq!(held.len(), 1);
+    let line = forwarding::line(&digest(&held[0]), Fate::Refused).into_bytes();
+    let lost = |world: &World| {
+        let is_lost = |record: &Record| matches!(record, Record::Boxes(BoxRecord::ObjectLost { .. }));
+        world.nodes[ALICE].log.iter().filter(|(_, record)| is_lost(record)).count()
+    };
+    for (from, count) in [(MALLORY, 0), (BOB, 1), (BOB, 1)] {
+        let content = content(&mut world, ContentKind::Receipt, line.clone());
+        assert!(bring(&mut world, from, ALICE, &content).contains("202"));
+        assert_eq!(lost(&world), count, "{from}");
+    }
     world.check();
 }

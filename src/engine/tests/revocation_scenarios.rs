@@ -1,6 +1,7 @@
 //! Stories of revocations: contacts are told, directly and by their boxes, and take no other word for it; and what is
 //! forged.
 
+use crate::base::limits;
 use crate::engine::Unaddressable;
 use crate::engine::api::{Request, RequestError, Response};
 use crate::engine::state::book::ContactStatus;
@@ -196,6 +197,55 @@ fn whoever_is_blocked_or_waits_in_requests_and_revokes_is_let_in_by_nothing() {
     world.request(CAROL, Request::Block(waits)).unwrap();
     assert_eq!(status(&world, CAROL, ALICE), Some(ContactStatus::Blocked), "she can be refused");
     world.pass(MINUTE);
+    world.check();
+}
+
+#[test]
+fn an_identity_that_was_revoked_accepts_nobody_who_waits() {
+    let mut world = friends();
+    let poster = world.invite(ALICE, true);
+    world.add(CAROL, &poster).unwrap();
+    world.submit(CAROL, ALICE, "please").unwrap();
+    world.pass(MINUTE);
+    assert_eq!(status(&world, ALICE, CAROL), Some(ContactStatus::Request));
+    revoke(&mut world, ONION);
+    let carol = world.contact(ALICE, CAROL).unwrap().id;
+    assert_eq!(world.request(ALICE, Request::Accept(carol)), Err(RequestError::Revoked));
+    let mailbox = world.nodes[ALICE].published.mailbox.clone();
+    let role = |role| mailbox.by_role(role).unwrap().id;
+    let (from, to) = (role(FolderRole::Requests), role(FolderRole::Inbox));
+    let uids: Vec<_> = world.messages(ALICE, FolderRole::Requests).iter().map(|message| message.uid).collect();
+    assert!(!uids.is_empty());
+    world.request(ALICE, Request::Transfer { from, to, uids, keep: false }).unwrap();
+    world.dials.clear();
+    world.pass(2 * DAY);
+    assert_eq!(status(&world, ALICE, CAROL), Some(ContactStatus::Request));
+    assert!(!world.dials.contains(&(ALICE, CAROL)), "and she is told nothing");
+    assert_eq!(has_text(&world, ALICE, "Text of please."), 1, "her mail is read all the same");
+    world.check();
+}
+
+#[test]
+fn what_lies_in_a_box_of_somebody_who_revoked_the_onion_alone_is_still_a_contacts_mail() {
+    let mut world = friends();
+    let carrier = world.add_carrier(200);
+    let place = world.invite_to_box(carrier);
+    world.rent(BOB, &place, 201).unwrap();
+    world.pass(30 * MINUTE);
+    world.apart.extend([(ALICE, BOB), (BOB, ALICE)]);
+    world.nodes[BOB].online = false;
+    // More than a stranger may send.
+    let size = 2 * limits::STRANGER_BYTES;
+    world.submit_sized(ALICE, BOB, size).unwrap();
+    world.pass(60 * MINUTE);
+    assert_eq!(world.carriers[carrier].held().len(), 1);
+    let (statement, _) = revoke(&mut world, ONION);
+    let alice = world.fingerprint(ALICE);
+    world.request(BOB, Request::TakeRevocation(alice, Box::new(statement))).unwrap();
+    assert_eq!(status(&world, BOB, ALICE), Some(ContactStatus::Revoked));
+    world.nodes[BOB].online = true;
+    world.pass(DAY);
+    assert_eq!(has_text(&world, BOB, "Subject: sized"), 1);
     world.check();
 }
 

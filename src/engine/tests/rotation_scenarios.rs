@@ -127,6 +127,22 @@ fn a_key_is_made_later_where_the_disk_fails_now() {
 }
 
 #[test]
+fn a_file_that_is_full_of_old_keys_has_room_again_when_their_time_is_over() {
+    let mut world = contacts();
+    world.pass(WEEK);
+    // Each is a key whose record was lost; it counts as replaced from the moment it is found.
+    let found: Vec<_> = (100..).map(|octet| SealKeyId::from_bytes([octet; 16])).take(limits::SEAL_KEYS - 1).collect();
+    world.nodes[BOB].seal_keys.extend(found.iter().copied());
+    world.restart(BOB);
+    world.pass(limits::SEAL_KEY_USE + limits::SEAL_KEY_SPREAD);
+    let before = current(&world, BOB);
+    assert_eq!(world.nodes[BOB].seal_keys.len(), limits::SEAL_KEYS, "no key can be made now");
+    world.pass(limits::SEAL_KEY_KEPT - limits::SEAL_KEY_USE);
+    assert!(found.iter().all(|id| !world.nodes[BOB].seal_keys.contains(id)), "destroyed");
+    assert!(current(&world, BOB) != before && knows(&world, ALICE, BOB));
+}
+
+#[test]
 fn a_crash_at_any_step_of_a_renewal_loses_no_mail() {
     let is_step = |record: &Record| matches!(record, Record::Identity(IdentityRecord::SealKeyRenewed { .. }));
     // The process dies after the secret half is on the disk, and before the record is.

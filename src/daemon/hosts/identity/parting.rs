@@ -106,7 +106,7 @@ mod tests {
     use crate::base::SymmetricKey;
     use crate::daemon::Preparation;
     use crate::store::vfs::RealVfs;
-    use crate::store::{OsRng, missing};
+    use crate::store::{OsRng, SEAL_KEYS, missing};
 
     fn id(number: u8) -> IdentityId {
         IdentityId::from_bytes([number; 16])
@@ -123,15 +123,21 @@ mod tests {
             }
             std::fs::write(dir.join("log/0000000000000001.seg"), "records").unwrap();
             std::fs::write(dir.join("blob").join("a".repeat(32)), "a body").unwrap();
+            keyring.put_seal_keys(id, &[4; 96]).unwrap();
             keyring.add_identity(id, &SymmetricKey::from_bytes([3; 32])).unwrap();
         }
         default_identity::choose(&RealVfs, root, id(1)).unwrap();
     }
 
+    fn seal_keys(root: &Path, number: u8) -> std::path::PathBuf {
+        root.join("keys").join(format!("{}{SEAL_KEYS}", id(number)))
+    }
+
     /// What a crash can leave of a removal, from the earliest moment to the last.
-    const MOMENTS: [fn(&Path); 5] = [
+    const MOMENTS: [fn(&Path); 6] = [
         |_| (),
         |root| std::fs::remove_file(root.join("keys").join(id(1).to_string())).unwrap(),
+        |root| std::fs::remove_file(seal_keys(root, 1)).unwrap(),
         |root| std::fs::remove_file(root.join("default-identity")).unwrap(),
         |root| std::fs::remove_file(root.join(id(1).to_string()).join("log/0000000000000001.seg")).unwrap(),
         |root| std::fs::remove_dir_all(root.join(id(1).to_string())).unwrap(),
@@ -151,6 +157,7 @@ mod tests {
             let preparation = Preparation::open(&root).unwrap();
             assert_eq!(preparation.unlock(None).unwrap().identities().unwrap(), [id(2)], "step {steps}");
             assert!(!root.join(id(1).to_string()).exists(), "step {steps}");
+            assert!(!seal_keys(&root, 1).exists() && seal_keys(&root, 2).exists(), "step {steps}");
             assert!(root.join(id(2).to_string()).join("log/0000000000000001.seg").exists());
             assert_eq!(crate::store::removals(&RealVfs, &root).unwrap(), []);
             assert_eq!(default_identity::chosen(&RealVfs, &root).unwrap(), None, "step {steps}");
@@ -168,7 +175,7 @@ mod tests {
         std::fs::rename(&files, &aside).unwrap();
         std::fs::write(&files, "no directory").unwrap();
         assert!(complete(&RealVfs, &root, id(1)).unwrap_err().hint.unwrap().contains("runepeer up"));
-        assert!(!root.join("keys").join(id(1).to_string()).exists());
+        assert!(!root.join("keys").join(id(1).to_string()).exists() && !seal_keys(&root, 1).exists());
         std::fs::remove_file(&files).unwrap();
         std::fs::rename(&aside, &files).unwrap();
         drop(Preparation::open(&root).unwrap());

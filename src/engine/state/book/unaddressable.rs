@@ -44,7 +44,8 @@ impl Unaddressable {
             }
             Self::Revoked => (
                 "has revoked this address or its key",
-                "ask them on another way for a new invitation, and add it with: runepeer contact add".to_owned(),
+                "ask them in person or by telephone for a new invitation, and add it with: runepeer contact add"
+                    .to_owned(),
             ),
             Self::Waiting => (
                 "waits in Requests",

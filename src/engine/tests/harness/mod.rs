@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::base::ids::Fingerprint;
 use crate::base::rng::SeededRng;
-use crate::base::{BodyId, ContactId, Onion, OnionSeed, OpId, SealKeyId, SessionId, Timestamp};
+use crate::base::{BodyId, ContactId, Onion, OnionSeed, OpId, SealKeyId, SessionId, Timestamp, limits};
 use crate::mail::Address;
 
 mod carriers;
@@ -383,7 +383,7 @@ impl World {
     fn make_seal_key(&mut self, node: usize) -> Result<(SealKeyId, Arc<[u8]>), Refusal> {
         let own = certificate(&self.fingerprint(node));
         let at = &mut self.nodes[node];
-        if at.making_fails {
+        if at.making_fails || at.seal_keys.len() >= limits::SEAL_KEYS {
             return Err(Refusal::Temporary);
         }
         let id = SealKeyId::random(&mut at.rng);
