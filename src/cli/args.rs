@@ -134,8 +134,8 @@ pub(super) struct Up {
     /// Where submission listens, on loopback: a port, or an address with one; port 0 means any free port
     #[arg(long, value_name = "[ADDR:]PORT", value_parser = listen)]
     pub(super) submission: Option<SocketAddr>,
-    /// Bring several identities on line at once; without it each comes at a random moment within a minute, so that nobody who
-    /// sees their onions come knows that they belong together
+    /// Bring several identities on line at once; without it each comes at a random moment within a minute, so that it is harder
+    /// to see by their onions that they belong together
     #[arg(long)]
     pub(super) at_once: bool,
     /// Carry mail for others, and have no mailbox here
