@@ -8,20 +8,19 @@
 use std::sync::Arc;
 
 use crate::base::rng::Rng;
-use crate::base::{ContactId, OpId, SessionId, Terms, Timestamp};
-use crate::wire::Status;
+use crate::base::{OpId, SessionId, Terms, Timestamp};
 
 use crate::engine::boxes::Delays;
-use crate::engine::context::{Completion, Context, Out, Owner, Signal};
+use crate::engine::context::{Completion, Context, Out, Owner};
 use crate::engine::deliver::Deliver;
-use crate::engine::dialled::{News, TaskEvent};
+use crate::engine::dialled::TaskEvent;
 use crate::engine::io::{CommitError, DIALLED_SESSIONS, Effect, Input};
 use crate::engine::requests::RequestRooms;
 use crate::engine::rooms::Rooms;
-use crate::engine::state::book::{ContactChange, ContactStatus};
+use crate::engine::signals::{part, parted, tell_all};
 use crate::engine::state::mailbox::ModSeq;
 use crate::engine::state::profile::{NoProfile, Profile};
-use crate::engine::state::record::{BookRecord, PeopleRecord, Record};
+use crate::engine::state::record::Record;
 use crate::engine::state::{Applied, Snapshot, State};
 use crate::engine::task::{Task, Tasks};
 
@@ -216,62 +215,4 @@ impl Identity {
         let snapshot = self.snapshot();
         self.out.effect(Effect::Publish(snapshot));
     }
-}
-
-/// Gives sessions the answers that they wait for, and the rooms the signals of the other rooms.
-fn tell_all(cx: &mut Context<'_>, rooms: &mut Rooms, tasks: &mut Tasks) {
-    loop {
-        rooms.receive.settle_all(cx);
-        let Some(signal) = cx.out.next_signal() else { return };
-        match signal {
-            Signal::News(session, told) => tasks.handle(cx, rooms, session, TaskEvent::News(told)),
-            Signal::PeerCameOnline(contact) => {
-                rooms.deliver.came_online(contact, cx.now, cx.rng);
-                see(cx, rooms, contact);
-            }
-            Signal::PeerAnswered(contact) => {
-                rooms.knocks.seen_by(contact);
-                see(cx, rooms, contact);
-            }
-            Signal::CameAgain(contact) => {
-                rooms.sightings.came_again(contact);
-                cx.out.attempts_changed();
-            }
-            Signal::PeerIsAway(contact) => rooms.boxes.wants_deposits(cx, contact),
-            Signal::Collected(session, object) => {
-                if !rooms.receive.collected(cx, session, object) {
-                    tasks.handle(cx, rooms, session, TaskEvent::News(News::Judged(Status::Busy)));
-                }
-            }
-            Signal::BoxNews => tasks.handle_all(cx, rooms, || TaskEvent::News(News::ForCarriers)),
-        }
-    }
-}
-
-/// A contact was seen; readers hear of it.
-fn see(cx: &mut Context<'_>, rooms: &mut Rooms, contact: ContactId) {
-    if rooms.sightings.seen(cx.state, contact, cx.now) {
-        cx.out.attempts_changed();
-    }
-}
-
-/// The contact that a record blocked or removed, or that revoked its onion or key.
-const fn parted(record: &Record) -> Option<ContactId> {
-    match record {
-        Record::Book(BookRecord::ContactChanged { id, change: ContactChange::Status(ContactStatus::Blocked) })
-        | Record::People(PeopleRecord::RevocationTaken { contact: Some(id), .. }) => Some(*id),
-        record => record.removes(),
-    }
-}
-
-/// A contact was blocked or removed: sessions that we dialled to it end, and so does everything that waits for it.
-fn part(cx: &mut Context<'_>, rooms: &mut Rooms, tasks: &mut Tasks, contact: ContactId) {
-    rooms.deliver.forget_receipts(contact, cx.now);
-    if let Some(session) = rooms.knocks.part(contact) {
-        tasks.handle(cx, rooms, session, TaskEvent::Parted);
-    }
-    if let Some(session) = rooms.deliver.session(contact) {
-        tasks.handle(cx, rooms, session, TaskEvent::Parted);
-    }
-    rooms.deliver.give_up(cx, contact);
 }

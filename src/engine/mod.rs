@@ -21,6 +21,7 @@ mod receive;
 mod requests;
 mod rooms;
 pub mod session;
+mod signals;
 pub mod state;
 mod status;
 mod task;

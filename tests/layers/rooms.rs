@@ -65,6 +65,7 @@ const NAMED_OTHERWISE: &[(&str, &str)] = &[
     ("dialled.rs", "context"),
     ("status.rs", "context"),
     ("rooms.rs", "identity"),
+    ("signals.rs", "identity"),
     ("task.rs", "identity"),
 ];
 

@@ -12,6 +12,9 @@ const FILE_LINES: usize = 600;
 /// The most lines of a function, from its name to its end.
 const FUNCTION_LINES: usize = 100;
 
+/// The most lines and fields of the router, which must not grow with what an identity can do (docs/architecture.md).
+const ROUTER: (&str, usize, usize) = ("src/engine/identity.rs", 250, 12);
+
 /// Files that are longer still. One that is not any more has to go from here.
 const STILL_LONG: &[&str] = &[];
 
@@ -58,6 +61,24 @@ fn files_can_be_read_at_one_sitting() {
     assert!(sources.len() > 300, "there are only {}", sources.len());
     let long = sources.iter().filter(|(_, text)| text.lines().count() > FILE_LINES).map(|(path, _)| path.as_str());
     expect_exactly(long.collect(), STILL_LONG.iter().copied().collect(), "STILL_LONG");
+}
+
+#[test]
+fn the_router_stays_small_and_no_room_takes_it() {
+    let (router, most_lines, most_fields) = ROUTER;
+    let text = fs::read_to_string(router).unwrap();
+    assert!(text.lines().count() <= most_lines, "{router} has {} lines", text.lines().count());
+    let code = plain(&text);
+    let start = code.find("pub struct Identity {").unwrap();
+    let fields = code[start..start + block(&code[start..])].lines().filter(|line| line.contains(": ")).count();
+    assert!((1..=most_fields).contains(&fields), "the router has {fields} fields");
+    for (path, text) in sources().iter().filter(|(path, _)| path.starts_with("src/") && path != router) {
+        let code = plain(text);
+        for taken in ["&mut Identity", "impl Identity"] {
+            let whole = |(place, _)| !code[place + taken.len()..].starts_with(|c: char| c.is_alphanumeric());
+            assert!(!code.match_indices(taken).any(whole), "{path} has {taken:?}: a room gets a `Context`");
+        }
+    }
 }
 
 #[test]
