@@ -68,9 +68,8 @@ fn the_router_stays_small_and_no_room_takes_it() {
     let (router, most_lines, most_fields) = ROUTER;
     let text = fs::read_to_string(router).unwrap();
     assert!(text.lines().count() <= most_lines, "{router} has {} lines", text.lines().count());
-    let code = plain(&text);
-    let start = code.find("pub struct Identity {").unwrap();
-    let fields = code[start..start + block(&code[start..])].lines().filter(|line| line.contains(": ")).count();
+    let fields = text.lines().skip_while(|line| *line != "pub struct Identity {").skip(1);
+    let fields = fields.take_while(|line| *line != "}").filter(|line| !line.trim_start().starts_with("//")).count();
     assert!((1..=most_fields).contains(&fields), "the router has {fields} fields");
     for (path, text) in sources().iter().filter(|(path, _)| path.starts_with("src/") && path != router) {
         let code = plain(text);
