@@ -57,6 +57,7 @@ impl World {
     /// Everything is well again, and everybody there.
     pub(crate) fn calm(&mut self) {
         self.climate = self.climate.calm();
+        self.events.retain(|_, event| !event.is_trouble());
         self.calm_at_carriers();
         self.partitioned = false;
         for n in 0..self.nodes.len() {

@@ -84,6 +84,22 @@ pub(crate) enum Event {
     CarrierDone(usize, u32, Box<CarrierInput>),
 }
 
+impl Event {
+    /// Whether it is bad weather that begins, which does not happen any more once the weather is calm.
+    pub(crate) const fn is_trouble(&self) -> bool {
+        matches!(
+            self,
+            Self::Crash(_)
+                | Self::ClockStep(_)
+                | Self::FullDisk(_, true)
+                | Self::Partition(true)
+                | Self::Stranger
+                | Self::Forge
+                | Self::CarrierCrash(_)
+        )
+    }
+}
+
 /// Everything.
 pub(crate) struct World {
     pub(crate) climate: Climate,
