@@ -133,7 +133,8 @@ impl Outcome {
     const fn status(self) -> &'static str {
         match self {
             Self::Failed(reason) => reason.status(),
-            Self::Delayed { .. } => "4.4.1",
+            Self::Delayed { so_far: SoFar::NotReached | SoFar::Sent | SoFar::Held, .. } => "4.4.1",
+            Self::Delayed { so_far: SoFar::Consent, .. } => "4.7.1",
             Self::Delivered | Self::HandedOver => "2.0.0",
         }
     }
