@@ -352,7 +352,8 @@ fn what_was_taken_once_asks_and_changes_nothing_when_it_comes_again_under_anothe
     }
     assert_eq!((paths(&world), world.messages(ALICE, FolderRole::Requests).len()), before);
     assert!(*world.contact(ALICE, CAROL).unwrap() == *carol);
-    // Carol's grant again: bob has used it, and hands nothing on.
+    // Carol's grant again: bob has used it, and has nothing to hand on to alice, for whom it would wait.
+    world.nodes[ALICE].online = false;
     let (signed, _) = grant_of(&honest);
     let again = content(&mut world, ContentKind::IntroductionGrant, signed.payload);
     assert!(bring(&mut world, CAROL, BOB, &again).contains("202"));
