@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use support::node::Node;
+use support::people::{decide, introduce, requests, waits};
 use support::runner::{self, Missing};
 use support::{faketime, temp_dir, wait_for};
 
@@ -19,7 +20,13 @@ const FAST: u32 = 400;
 const PATIENCE: Duration = Duration::from_secs(100);
 
 fn main() -> ExitCode {
-    runner::main(found, &[("mail_goes_on_while_encryption_keys_are_replaced", story)])
+    runner::main(
+        found,
+        &[
+            ("mail_goes_on_while_encryption_keys_are_replaced", story),
+            ("an_introduction_that_nobody_decides_ends_after_two_weeks_and_can_begin_again", expiry),
+        ],
+    )
 }
 
 fn found() -> Result<PathBuf, Missing> {
@@ -84,4 +91,31 @@ fn story(_: &PathBuf) {
     start_at(&mut alice, 90);
     send(&alice, &bob, "after two months");
     assert!(alice.json(&["queue", "list"])["queue"].as_array().unwrap().is_empty());
+}
+
+/// Bob asks carol whether he may introduce alice. Carol decides nothing for two weeks; a later ask counts anew.
+fn expiry(_: &PathBuf) {
+    let peers = temp_dir();
+    let [mut alice, mut bob, mut carol] = ["alice", "bob", "carol"].map(|name| Node::loopback(name, peers.path()));
+    [&mut alice, &mut bob, &mut carol].into_iter().for_each(Node::start);
+    bob.befriend(&alice);
+    bob.befriend(&carol);
+    introduce(&bob, "alice", "carol", "");
+    let ask = waits(&carol, "ask", "bob");
+    assert!(!bob.run(&["contact", "introduce", "alice", "carol"]).status.success(), "one ask at a time");
+    at_day(&mut [&mut alice, &mut bob, &mut carol], 15);
+    assert!(requests(&carol).is_empty(), "nothing waits any more");
+    let late = carol.run(&["request", "accept", ask["id"].as_str().unwrap()]);
+    assert!(!late.status.success(), "{late:?}");
+    assert!(requests(&alice).is_empty(), "alice never heard of it");
+    introduce(&bob, "alice", "carol", "");
+    decide(&carol, "accept", &waits(&carol, "ask", "bob"));
+    // Now alice lets the time pass.
+    let offer = waits(&alice, "introduction", "bob");
+    at_day(&mut [&mut alice, &mut bob, &mut carol], 30);
+    assert!(
+        requests(&alice).is_empty()
+            && !alice.run(&["request", "accept", offer["id"].as_str().unwrap()]).status.success()
+    );
+    assert_eq!(alice.json(&["contact", "list"])["contacts"].as_array().unwrap().len(), 1, "carol is nobody for alice");
 }

@@ -11,12 +11,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use support::mail::{Imap, Login};
 use support::node::Node;
+use support::people::{
+    SOON, accept_by_moving, decide, gets, has, introduce, invitation, knows, requests, send, status, waits,
+};
 use support::{temp_dir, wait_for};
 
-/// What happens between nodes that run takes seconds; the rest is for a busy machine.
-const SOON: Duration = Duration::from_secs(60);
 /// A node that comes back has the mail that waited for it within this time: the promise of a knock.
 const KNOCK: Duration = Duration::from_secs(5 * 60);
 
@@ -51,62 +51,6 @@ impl Cast {
         [alice, bob, carol, dora, erik, frank, namesake].into_iter().for_each(Node::wait_until_reachable);
         cast
     }
-}
-
-fn requests(node: &Node) -> Vec<Value> {
-    node.json(&["request", "list"])["requests"].as_array().unwrap().clone()
-}
-
-/// A request of this kind that waits at a node, by somebody.
-fn waits(node: &Node, kind: &str, from: &str) -> Value {
-    wait_for(&format!("a request at {}", node.name()), SOON, || {
-        requests(node).into_iter().find(|it| it["kind"] == kind && it["from"] == from)
-    })
-}
-
-fn decide(node: &Node, word: &str, request: &Value) {
-    node.json(&["request", word, request["id"].as_str().unwrap()]);
-}
-
-fn status(node: &Node, petname: &str) -> String {
-    let shown = node.try_json(&["contact", "show", petname]).unwrap_or_default();
-    shown["status"].as_str().unwrap_or_default().to_owned()
-}
-
-fn knows(node: &Node, petname: &str) {
-    wait_for(&format!("{} to know {petname}", node.name()), SOON, || {
-        (status(node, petname) == "confirmed").then_some(())
-    });
-}
-
-fn has(node: &Node, subject: &str) -> bool {
-    let inbox = node.json(&["ls"]);
-    inbox["messages"].as_array().unwrap().iter().any(|message| message["subject"] == subject)
-}
-
-fn gets(node: &Node, subject: &str) {
-    wait_for(&format!("{subject:?} at {}", node.name()), SOON, || has(node, subject).then_some(()));
-}
-
-fn send(node: &Node, to: &str, subject: &str) {
-    node.feed(&["send", "--to", to, "--subject", subject], b"Hello.\n");
-}
-
-fn invitation(node: &Node, how: &[&str]) -> String {
-    let made = node.json(&[&["invite"], how].concat());
-    made["invitation"].as_str().unwrap().to_owned()
-}
-
-/// Moves everything in Requests to INBOX, as a mail program does.
-fn accept_by_moving(node: &Node) {
-    let mut program =
-        Imap::open(node.port("imap"), &Login::new(node, &format!("laptop {}", requests(node).len()))).unwrap();
-    program.run("SELECT Requests").unwrap();
-    program.run("MOVE 1:* INBOX").unwrap();
-}
-
-fn introduce(by: &Node, guest: &str, host: &str, text: &str) {
-    by.json(&["contact", "introduce", guest, host, "--text", text]);
 }
 
 #[test]

@@ -8,6 +8,7 @@ pub(crate) mod box_client;
 pub(crate) mod mail;
 pub(crate) mod node;
 pub(crate) mod peer;
+pub(crate) mod people;
 pub(crate) mod programs;
 pub(crate) mod runner;
 pub(crate) mod terminal;
