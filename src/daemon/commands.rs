@@ -176,7 +176,9 @@ impl Commands {
     /// A command about identities themselves.
     async fn identity_command(&self, identity: Option<&str>, command: Command) -> Result<Value, Failure> {
         match command {
-            Command::IdentityList => write(&identities::list(&self.home, &self.registry)),
+            Command::IdentityList => {
+                write(&identities::list(&self.home, &self.registry, &self.runtime.network.status()))
+            }
             Command::IdentityNew { name } => {
                 let made = self.identities.make_another(name.as_deref()).await?;
                 write(&self.profile(&made))
@@ -228,15 +230,17 @@ impl Commands {
 
     /// An identity, as it is shown.
     fn profile(&self, account: &LocalAccount) -> reply::Identity {
-        identities::profile(account, identities::usual(&self.home, &self.registry))
+        let usual = identities::usual(&self.home, &self.registry);
+        identities::profile(account, usual, &self.runtime.network.status())
     }
 
     fn status(&self) -> Status {
         let accounts = self.registry.all();
+        let network = self.runtime.network.status();
         let identities = accounts.iter().map(|account| IdentityStatus {
             name: account.name(),
             address: account.address.to_string(),
-            reachable: account.is_reachable(),
+            reachable: account.is_reachable(&network),
             listen: listens(account),
             problem: problem(account),
             checked_at: account.presence.borrow().checked.map(|checked| checked.rfc3339()),
@@ -245,7 +249,6 @@ impl Commands {
             introductions: account.state().introductions.pending(now()),
         });
         let snapshots = || accounts.iter().map(|account| account.state());
-        let network = self.runtime.network.status();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),

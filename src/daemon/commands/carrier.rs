@@ -10,6 +10,7 @@ use crate::control::reply::{
 use crate::control::{BoxInvite, CarrierChange, Code, Failure};
 use crate::daemon::hosts::carrier::{CarrierHost, LocalCarrier, ROLLED_BACK};
 use crate::engine::carrier::{CarrierLimits, CarrierRequest, Terms};
+use crate::net::TransportStatus;
 use crate::wire::mailbox::Policy;
 
 /// How many digits of a box's name are needed to evict its owner.
@@ -22,14 +23,14 @@ const INVITATIONS: u32 = 100;
 impl CarrierHost {
     /// Switches the carrier on, making it where there is none.
     pub(in super::super) async fn switch_on(&self) -> Result<Carrier, Failure> {
-        Ok(describe(&*self.enable().await?))
+        Ok(self.describe(&*self.enable().await?))
     }
 
     /// Switches the carrier off. What it holds stays.
     pub(in super::super) async fn switch_off(&self) -> Result<Carrier, Failure> {
         let carrier = self.known_carrier()?;
         carrier.ask(CarrierRequest::Serve(false)).await?;
-        Ok(describe(&carrier))
+        Ok(self.describe(&carrier))
     }
 
     /// Makes invitations to boxes of this carrier.
@@ -110,13 +111,17 @@ impl CarrierHost {
 
     /// How things stand at the carrier.
     pub(in super::super) fn show(&self) -> Result<Carrier, Failure> {
-        Ok(describe(&*self.known_carrier()?))
+        Ok(self.describe(&*self.known_carrier()?))
+    }
+
+    fn describe(&self, carrier: &LocalCarrier) -> Carrier {
+        describe(carrier, &self.network())
     }
 
     /// The carrier of this node in its status; `None` where there is none.
     pub(in super::super) fn status(&self) -> Option<CarrierStatus> {
         match (self.current(), self.problem()) {
-            (Some(carrier), _) => Some(CarrierStatus::Open(describe(&carrier))),
+            (Some(carrier), _) => Some(CarrierStatus::Open(self.describe(&carrier))),
             (None, Some(Failure { message, hint, .. })) => {
                 let broken = BrokenCarrier { open: false, enabled: false, problem: message, hint };
                 Some(CarrierStatus::Broken(broken))
@@ -153,7 +158,7 @@ fn changed(usual: Terms, quota: Option<u64>, hold_days: Option<u32>) -> Result<T
     Ok(terms)
 }
 
-fn describe(carrier: &LocalCarrier) -> Carrier {
+fn describe(carrier: &LocalCarrier, network: &TransportStatus) -> Carrier {
     let status = carrier.status.borrow().clone();
     let mailboxes = status.mailboxes.iter().map(|mailbox| CarrierMailbox {
         name: mailbox.name.to_string(),
@@ -167,7 +172,7 @@ fn describe(carrier: &LocalCarrier) -> Carrier {
         fingerprint: carrier.fingerprint.to_string(),
         open: true,
         enabled: status.serves,
-        reachable: carrier.is_reachable(),
+        reachable: carrier.is_reachable(network),
         problem: carrier.rolled_back.then(|| ROLLED_BACK.to_owned()),
         mailboxes: mailboxes.collect(),
         held: status.mailboxes.iter().map(|mailbox| mailbox.objects).sum(),

@@ -17,6 +17,7 @@ use crate::engine::state::mailbox::FolderRole;
 use crate::engine::{Request, Response};
 use crate::mail::ContentKind;
 use crate::mail::revocation::Extent;
+use crate::net::TransportStatus;
 
 /// The identity with this name or address; where none is named, the default one, or the only one where none was chosen.
 ///
@@ -59,9 +60,9 @@ pub(super) fn usual(home: &Home, registry: &Registry) -> Option<IdentityId> {
 }
 
 /// All identities.
-pub(super) fn list(home: &Home, registry: &Registry) -> reply::Identities {
+pub(super) fn list(home: &Home, registry: &Registry, network: &TransportStatus) -> reply::Identities {
     let usual = usual(home, registry);
-    reply::Identities { identities: registry.all().iter().map(|account| profile(account, usual)).collect() }
+    reply::Identities { identities: registry.all().iter().map(|account| profile(account, usual, network)).collect() }
 }
 
 /// Makes an identity the default one.
@@ -80,7 +81,7 @@ pub(super) async fn choose(home: &Arc<Home>, account: &LocalAccount) -> Result<(
 }
 
 /// An identity, as it is shown. `usual` is the one that a command means which names none.
-pub(super) fn profile(account: &LocalAccount, usual: Option<IdentityId>) -> reply::Identity {
+pub(super) fn profile(account: &LocalAccount, usual: Option<IdentityId>, network: &TransportStatus) -> reply::Identity {
     let fingerprint =
         account.state().profile.as_ref().map(|profile| profile.fingerprint.to_string()).unwrap_or_default();
     reply::Identity {
@@ -88,7 +89,7 @@ pub(super) fn profile(account: &LocalAccount, usual: Option<IdentityId>) -> repl
         address: account.address.to_string(),
         fingerprint,
         is_default: usual == Some(account.id),
-        reachable: account.is_reachable(),
+        reachable: account.is_reachable(network),
         listen: listens(account),
         knock: account.state().knocks,
         revoked: account.state().revocations.own().map(revoked),

@@ -16,6 +16,7 @@ use crate::engine::{Request, RequestError, Response, Snapshot};
 use crate::gateway::account::{Account, Accounts, Later, ReadError};
 use crate::gateway::pacer::Pacer;
 use crate::mail::Address;
+use crate::net::TransportStatus;
 use crate::store::{self, IdentityView, Log};
 
 /// One identity, for gateways and the control socket.
@@ -45,9 +46,9 @@ impl LocalAccount {
         snapshot.profile.as_ref().map_or_else(|| self.address.local().to_string(), |profile| profile.name.clone())
     }
 
-    /// Whether peers can find the identity's onion now.
-    pub(in crate::daemon) fn is_reachable(&self) -> bool {
-        self.presence.borrow().reachable
+    /// Whether peers can find the identity's onion now, where this is the status of the network.
+    pub(in crate::daemon) fn is_reachable(&self, network: &TransportStatus) -> bool {
+        self.presence.borrow().is_reachable(network)
     }
 
     /// Asks the machine for a change.

@@ -19,6 +19,7 @@ use crate::daemon::Preparation;
 use crate::daemon::gateways::Listening;
 use crate::daemon::runtime::supervision::Ending;
 use crate::daemon::runtime::twin::Look;
+use crate::net::TransportStatus;
 use crate::store::{Keyring, OsRng};
 
 /// A node with an identity and a carrier, in this directory.
@@ -209,6 +210,6 @@ async fn a_copy_of_a_node_that_runs_ends_before_it_publishes_anything_and_says_w
     let failure = ended.expect("the copy goes on").unwrap_err();
     assert!(failure.code == Code::Busy && failure.message.contains("another node answers"), "{failure}");
     copy.stop().await;
-    assert!(account.is_reachable(), "the original is not disturbed");
+    assert!(account.is_reachable(&TransportStatus::ready()), "the original is not disturbed");
     original.stop().await;
 }

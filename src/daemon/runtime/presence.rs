@@ -43,6 +43,14 @@ pub(in crate::daemon) struct Presence {
     pub(in crate::daemon) cut_since: Option<Timestamp>,
 }
 
+impl Presence {
+    /// Whether peers reach the onion, where this is the status of the network: while that is gone nobody does, also in the moment
+    /// before the looks hear of it.
+    pub(in crate::daemon) const fn is_reachable(&self, network: &TransportStatus) -> bool {
+        self.reachable && network.gone_since.is_none()
+    }
+}
+
 /// Why serving an onion ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Served {

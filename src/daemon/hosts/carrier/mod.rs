@@ -30,6 +30,7 @@ use crate::engine::carrier::{
     Carrier, CarrierLimits, CarrierRequest, CarrierRequestError, CarrierStatus, Held, HeldRecord, Terms,
 };
 use crate::mail::{Address, Invitation, LocalPart};
+use crate::net::TransportStatus;
 use crate::pgp;
 use crate::store::{IdentityView, OpenError, OsRng, end_making};
 
@@ -56,9 +57,9 @@ pub(in crate::daemon) struct Asked {
 }
 
 impl LocalCarrier {
-    /// Whether its onion is published.
-    pub(in crate::daemon) fn is_reachable(&self) -> bool {
-        self.presence.borrow().reachable
+    /// Whether peers can find its onion now, where this is the status of the network.
+    pub(in crate::daemon) fn is_reachable(&self, network: &TransportStatus) -> bool {
+        self.presence.borrow().is_reachable(network)
     }
 
     /// Asks its machine to do something.
@@ -105,6 +106,11 @@ impl CarrierHost {
     /// A host that has not opened a carrier yet.
     pub(in crate::daemon) fn new(home: Arc<Home>, runtime: Runtime) -> Self {
         Self { home, runtime, open: Mutex::default(), problem: Mutex::default() }
+    }
+
+    /// The status of the network that it is published in.
+    pub(in crate::daemon) fn network(&self) -> TransportStatus {
+        self.runtime.network.status()
     }
 
     /// The carrier that was opened or made.

@@ -212,3 +212,11 @@ async fn an_onion_that_did_not_come_back_with_its_network_is_published_anew_with
     assert!(within(30, &mut presence, true).await);
     assert_eq!(network.launches(), 2);
 }
+
+#[test]
+fn nobody_is_called_reachable_while_the_network_is_gone() {
+    let presence = Presence { reachable: true, ..Presence::default() };
+    let gone = TransportStatus { gone_since: Some(now()), ..TransportStatus::ready() };
+    assert!(presence.is_reachable(&TransportStatus::ready()) && !presence.is_reachable(&gone));
+    assert!(!Presence::default().is_reachable(&TransportStatus::ready()));
+}
