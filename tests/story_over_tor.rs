@@ -72,7 +72,8 @@ fn story(network: &TorNet) {
         let row = alice.json(&["queue", "list"])["queue"][0].take();
         row["attempts"].as_u64().filter(|attempts| *attempts > 0)
     });
-    dora.json(&["--yes", "identity", "revoke", "all"]);
+    let file = dora.data().join("revocation.json");
+    dora.json(&["--yes", "identity", "revoke", "all", "--file", file.to_str().unwrap()]);
     for node in [&alice, &bob] {
         wait_for(&format!("{} to hear of the revocation", node.name()), KNOCK, || {
             (status(node, "dora") == "revoked").then_some(())
