@@ -1,5 +1,6 @@
 //! Two real daemons for three months, under a clock that is set forward: encryption keys are replaced, and mail goes on. (That
-//! what was sealed to a destroyed key stays closed is tested in `src`.) Ignored, with the reason, where libfaketime is not installed.
+//! what was sealed to a destroyed key stays closed is tested in `src`.) And three for a month: introductions that nobody decides
+//! end. Ignored, with the reason, where libfaketime is not installed.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::string_slice)]
 

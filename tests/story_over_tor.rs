@@ -65,7 +65,7 @@ fn story(network: &TorNet) {
     [&alice, &bob].into_iter().for_each(|node| gets(node, "Re: dinner"));
     stage("a message to two who had not met, and an answer to all");
 
-    // Carol is away while mail waits for her, and while dora revokes her key.
+    // Mail waits for carol, who is away; dora revokes her address and her key.
     assert!(carol.terminate().success());
     send(&alice, "carol", "while you were away");
     wait_for("an attempt to fail", KNOCK, || {

@@ -11,7 +11,7 @@ use super::wait_for;
 /// What happens between nodes that run takes seconds; the rest is for a busy machine, and for Tor.
 pub(crate) const SOON: Duration = Duration::from_secs(120);
 
-/// What waits for a decision at a node.
+/// The requests that wait at a node for a decision of its user.
 pub(crate) fn requests(node: &Node) -> Vec<Value> {
     node.json(&["request", "list"])["requests"].as_array().unwrap().clone()
 }

@@ -10,7 +10,6 @@ use crate::control::reply::{
 use crate::control::{BoxInvite, CarrierChange, Code, Failure};
 use crate::daemon::hosts::carrier::{CarrierHost, LocalCarrier, ROLLED_BACK};
 use crate::engine::carrier::{CarrierLimits, CarrierRequest, Terms};
-use crate::net::TransportStatus;
 use crate::wire::mailbox::Policy;
 
 /// How many digits of a box's name are needed to evict its owner.
@@ -114,8 +113,30 @@ impl CarrierHost {
         Ok(self.describe(&*self.known_carrier()?))
     }
 
+    /// A carrier, as it is shown.
     fn describe(&self, carrier: &LocalCarrier) -> Carrier {
-        describe(carrier, &self.network())
+        let status = carrier.status.borrow().clone();
+        let mailboxes = status.mailboxes.iter().map(|mailbox| CarrierMailbox {
+            name: mailbox.name.to_string(),
+            objects: mailbox.objects,
+            stored: mailbox.stored,
+            outstanding: mailbox.outstanding,
+            quota: mailbox.quota,
+        });
+        Carrier {
+            onion: carrier.address.onion().to_string(),
+            fingerprint: carrier.fingerprint.to_string(),
+            open: true,
+            enabled: status.serves,
+            reachable: carrier.is_reachable(&self.network()),
+            problem: carrier.rolled_back.then(|| ROLLED_BACK.to_owned()),
+            mailboxes: mailboxes.collect(),
+            held: status.mailboxes.iter().map(|mailbox| mailbox.objects).sum(),
+            stored: status.mailboxes.iter().map(|mailbox| mailbox.stored).sum(),
+            outstanding: status.mailboxes.iter().map(|mailbox| mailbox.outstanding).sum(),
+            space: bounded(status.limits.space),
+            invitations: status.invitations,
+        }
     }
 
     /// The carrier of this node in its status; `None` where there is none.
@@ -156,31 +177,6 @@ fn changed(usual: Terms, quota: Option<u64>, hold_days: Option<u32>) -> Result<T
         return Err(Failure::new(Code::Usage, format!("mail is held for 1 to {} days", limits::HOLD_DAYS)));
     }
     Ok(terms)
-}
-
-fn describe(carrier: &LocalCarrier, network: &TransportStatus) -> Carrier {
-    let status = carrier.status.borrow().clone();
-    let mailboxes = status.mailboxes.iter().map(|mailbox| CarrierMailbox {
-        name: mailbox.name.to_string(),
-        objects: mailbox.objects,
-        stored: mailbox.stored,
-        outstanding: mailbox.outstanding,
-        quota: mailbox.quota,
-    });
-    Carrier {
-        onion: carrier.address.onion().to_string(),
-        fingerprint: carrier.fingerprint.to_string(),
-        open: true,
-        enabled: status.serves,
-        reachable: carrier.is_reachable(network),
-        problem: carrier.rolled_back.then(|| ROLLED_BACK.to_owned()),
-        mailboxes: mailboxes.collect(),
-        held: status.mailboxes.iter().map(|mailbox| mailbox.objects).sum(),
-        stored: status.mailboxes.iter().map(|mailbox| mailbox.stored).sum(),
-        outstanding: status.mailboxes.iter().map(|mailbox| mailbox.outstanding).sum(),
-        space: bounded(status.limits.space),
-        invitations: status.invitations,
-    }
 }
 
 /// `session`, `command`, or a number of seconds that an identification may last.

@@ -86,7 +86,7 @@ pub(in crate::engine) fn add_contact(cx: &mut Context<'_>, text: &str, petname: 
     }
     if cx.state.revocations().concern(&invitation.fingerprint, onion) {
         return refused(
-            "that identity was revoked: its address or its key must not be used any more. Ask the person in person or by telephone for an invitation of a new one",
+            "that identity was revoked: its address or its key must not be used any more. Ask its owner, in person or by telephone, for an invitation to a new one",
         );
     }
     match (book.by_onion(onion), book.by_fingerprint(&invitation.fingerprint)) {

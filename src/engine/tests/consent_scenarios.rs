@@ -182,12 +182,12 @@ fn a_consent_counts_for_as_many_people_as_were_named_and_for_no_more() {
         world.pass(MINUTE);
         let bob = &mut world.nodes[BOB];
         let given = bob.published.introductions.parts().held[&message].given[&host].clone();
-        let waiting = bob.published.queue.iter().filter(|queued| queued.recipients.contains_key(&of));
-        let (body, introduction) = waiting
-            .filter_map(|queued| {
+        let queue = bob.published.queue.iter();
+        let (body, introduction) = queue
+            .filter(|queued| queued.recipients.contains_key(&of))
+            .find_map(|queued| {
                 Some((queued.body, serde_json::from_slice::<Introduction>(&bob.bodies[&queued.body]).ok()?))
             })
-            .next()
             .unwrap();
         let Introduction { text, place, .. } = introduction;
         let forged =
